@@ -1,0 +1,130 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { CommandContext } from '../../kernel/command-context.js';
+import type { Decider } from '../../kernel/decider.js';
+import type { DomainEvent } from '../../kernel/event.js';
+import { Clock, derivedId } from '../clock/clock.js';
+import { EventStore, EventStoreUnavailableError, type Position, type RecordedEvent, WrongExpectedRevisionError } from './event-store.port.js';
+
+/** Injection token of the hub's id (a UUID, kept in the hub's data directory). */
+export const HUB_ID = Symbol('HUB_ID');
+
+export interface CommandOutcome<State, Event extends DomainEvent> {
+  readonly state: State;
+  /** What this command wrote (or, repeated, had written); empty when there was nothing to do. */
+  readonly events: readonly Event[];
+  /** Position of the newest event of the stream; null while it has none. */
+  readonly position: Position | null;
+}
+
+export interface LoadedStream<State> {
+  readonly state: State;
+  /** null: the stream does not exist. */
+  readonly revision: number | null;
+  readonly position: Position | null;
+}
+
+/** How often a command is decided anew after another writer was faster. */
+const MAX_CONFLICTS = 20;
+/** How long a store that is away is waited for, in milliseconds, before a command is given up. */
+const UNAVAILABLE_PATIENCE_MS = 60_000;
+const UNAVAILABLE_PAUSE_MS = 250;
+
+/**
+ * Load, evolve, decide, append at the exact revision. A command whose id the stream has seen already is not decided again, so any command may
+ * be repeated, also after a crash. A conflict is decided anew; a store that is away is waited for.
+ */
+@Injectable()
+export class CommandRunner {
+  constructor(
+    private readonly store: EventStore,
+    private readonly clock: Clock,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  /** Folds a stream from its first event. */
+  async load<State, Command, Event extends DomainEvent>(stream: string, decider: Decider<State, Command, Event>): Promise<LoadedStream<State>> {
+    return this.fold(stream, decider, () => undefined);
+  }
+
+  /**
+   * Runs one command against one stream.
+   * @throws DomainError from `decide`; WrongExpectedRevisionError after too many conflicts; EventStoreUnavailableError when the store stays away
+   */
+  async run<State, Command, Event extends DomainEvent>(
+    stream: string,
+    decider: Decider<State, Command, Event>,
+    command: Command,
+    context: CommandContext,
+  ): Promise<CommandOutcome<State, Event>> {
+    const patienceEnds = performance.now() + UNAVAILABLE_PATIENCE_MS;
+    for (let conflicts = 0; ; ) {
+      try {
+        return await this.attempt(stream, decider, command, context);
+      } catch (error) {
+        if (error instanceof WrongExpectedRevisionError && ++conflicts < MAX_CONFLICTS) continue;
+        if (error instanceof EventStoreUnavailableError && performance.now() < patienceEnds) {
+          await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
+          continue;
+        }
+        throw error;
+      }
+    }
+  }
+
+  private async attempt<State, Command, Event extends DomainEvent>(
+    stream: string,
+    decider: Decider<State, Command, Event>,
+    command: Command,
+    context: CommandContext,
+  ): Promise<CommandOutcome<State, Event>> {
+    const written: Event[] = [];
+    const loaded = await this.fold(stream, decider, (recorded) => {
+      if (recorded.metadata.$causationId === context.commandId) written.push(asDomainEvent<Event>(recorded));
+    });
+    if (written.length > 0) return { state: loaded.state, events: written, position: loaded.position };
+
+    const events = decider.decide(command, loaded.state);
+    if (events.length === 0) return { state: loaded.state, events, position: loaded.position };
+    const time = this.clock.iso();
+    const result = await this.store.append(
+      stream,
+      loaded.revision ?? 'no_stream',
+      events.map((event, index) => ({
+        id: derivedId(`${context.commandId}/${stream}/${index}`),
+        type: event.type,
+        data: event.data,
+        metadata: {
+          $correlationId: context.correlationId,
+          $causationId: context.commandId,
+          actor: context.actor,
+          hub_id: this.hubId,
+          schema_version: 1,
+          time,
+        },
+      })),
+    );
+    return { state: events.reduce((state, event) => decider.evolve(state, event), loaded.state), events, position: result.position };
+  }
+
+  private async fold<State, Command, Event extends DomainEvent>(
+    stream: string,
+    decider: Decider<State, Command, Event>,
+    seen: (recorded: RecordedEvent) => void,
+  ): Promise<LoadedStream<State>> {
+    let state = decider.initialState;
+    let revision: number | null = null;
+    let position: Position | null = null;
+    for await (const recorded of this.store.read(stream)) {
+      state = decider.evolve(state, asDomainEvent<Event>(recorded));
+      revision = recorded.revision;
+      position = recorded.position;
+      seen(recorded);
+    }
+    return { state, revision, position };
+  }
+}
+
+/** What is stored under a stream is that stream's event union; `evolve` throws on a type it does not know. */
+export function asDomainEvent<Event extends DomainEvent>(recorded: RecordedEvent): Event {
+  return { type: recorded.type, data: recorded.data } as Event;
+}

@@ -1,0 +1,16 @@
+import type { DomainEvent } from '../../kernel/event.js';
+
+export type RepositoryType = 'local';
+
+export type RepositoryCreated = DomainEvent<
+  'RepositoryCreated',
+  { readonly repository_id: string; readonly name: string; readonly type: RepositoryType; readonly path: string; readonly created_at: string }
+>;
+export type RepositoryDeleted = DomainEvent<'RepositoryDeleted', { readonly deleted_at: string }>;
+
+/** Stream `repository-<repository_id>`. */
+export type RepositoryEvent = RepositoryCreated | RepositoryDeleted;
+
+export function repositoryStream(repositoryId: string): string {
+  return `repository-${repositoryId}`;
+}
