@@ -1,0 +1,49 @@
+import { DomainError } from '../../kernel/domain-error.js';
+import type { BackupEvent } from '../model/backup.events.js';
+import type { BackupState } from '../model/backup.state.js';
+
+export type DeleteBackupAt = {
+  readonly kind: 'delete-backup';
+  readonly backup_id: string;
+  readonly deleted_at: string;
+  /** Running backups whose files are to stand on this one. */
+  readonly used_by_running: readonly string[];
+};
+
+/**
+ * A run that has left nothing behind (failed, cancelled) is deleted from the lists; a restore point only when no running backup stands on it
+ * (sealed ones that do are the chain's to refuse).
+ */
+export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState): readonly BackupEvent[] {
+  const facts = { backup_id: command.backup_id };
+  switch (state.status) {
+    case 'none':
+      throw new DomainError('not_found', 'backup_not_found', `There is no backup ${command.backup_id}.`, facts);
+    case 'pending':
+    case 'running':
+      throw new DomainError('conflict', 'backup_not_ended', `Backup ${command.backup_id} is ${state.status}; cancel it before deleting it.`, {
+        ...facts,
+        status: state.status,
+      });
+    case 'failed':
+    case 'cancelled':
+      if (!state.undone) {
+        throw new DomainError('conflict', 'backup_not_undone', `Backup ${command.backup_id} is still being undone; try again when that is done.`, facts);
+      }
+      return [deleted(command)];
+    case 'completed':
+      if (command.used_by_running.length > 0) {
+        throw new DomainError('conflict', 'restore_point_in_use', `A running backup stands on restore point ${command.backup_id}.`, {
+          ...facts,
+          used_by: command.used_by_running,
+        });
+      }
+      return [deleted(command)];
+    case 'deleted':
+      return [];
+  }
+}
+
+function deleted(command: DeleteBackupAt): BackupEvent {
+  return { type: 'BackupDeleted', data: { deleted_at: command.deleted_at } };
+}

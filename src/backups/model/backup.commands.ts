@@ -1,0 +1,29 @@
+import type { CommandContext } from '../../kernel/command-context.js';
+import type { RequestedBackupType } from './backup.events.js';
+
+/** Ask for a backup of one VM, all disks, into one repository. Exactly one of vm_id and vm_name is given. */
+export class StartBackup {
+  constructor(
+    readonly vm: { readonly vm_id: string } | { readonly vm_name: string },
+    readonly repositoryId: string,
+    readonly backupType: RequestedBackupType,
+    readonly policyId: string | null,
+    readonly context: CommandContext,
+  ) {}
+}
+
+/** Stop a pending or running backup and undo it. */
+export class CancelBackup {
+  constructor(
+    readonly backupId: string,
+    readonly context: CommandContext,
+  ) {}
+}
+
+/** Give up a restore point and remove its files. */
+export class DeleteBackup {
+  constructor(
+    readonly backupId: string,
+    readonly context: CommandContext,
+  ) {}
+}

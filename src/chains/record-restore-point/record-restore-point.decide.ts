@@ -1,0 +1,24 @@
+import type { ChainEvent } from '../model/chain.events.js';
+import type { ChainState } from '../model/chain.state.js';
+
+export type RecordRestorePointData = {
+  readonly chain_id: string;
+  readonly vm_id: string;
+  readonly repository_id: string;
+  readonly backup_id: string;
+  readonly parent_backup_id: string | null;
+};
+
+/** A chain is a line: an incremental joins only behind the newest restore point. The same restore point again changes nothing. */
+export function decideRecordRestorePoint(command: RecordRestorePointData, state: ChainState): readonly ChainEvent[] {
+  const { chain_id, vm_id, repository_id, backup_id, parent_backup_id } = command;
+  if (state.status === 'none') {
+    if (parent_backup_id !== null) throw new Error(`chain ${chain_id} has no full for incremental ${backup_id} to stand on`);
+    return [{ type: 'ChainStarted', data: { chain_id, vm_id, repository_id, backup_id } }];
+  }
+  if (state.points.includes(backup_id)) return [];
+  if (parent_backup_id === null || state.points.at(-1) !== parent_backup_id) {
+    throw new Error(`restore point ${backup_id} does not stand on the head of chain ${chain_id}`);
+  }
+  return [{ type: 'ChainExtended', data: { backup_id, parent_backup_id } }];
+}
