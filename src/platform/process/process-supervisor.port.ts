@@ -12,8 +12,11 @@ export type SupervisedStatus =
   | { readonly state: 'absent' }
   /** identity is null in the short time between the start and the first sign of life. */
   | { readonly state: 'running'; readonly identity: ProcessIdentity | null }
-  /** exitCode is null when it was killed together with its supervisor and nobody saw the code; 128+n after signal n. stderr: the end, 4 KiB at most. */
-  | { readonly state: 'exited'; readonly exitCode: number | null; readonly stderr: string };
+  /**
+   * exitCode is null when it was killed together with its supervisor and nobody saw the code; 128+n after signal n; 127 when the tool was not found.
+   * stderr: the end, 4 KiB at most. stopRequested: stop() was called on it before it ended, also by an earlier process of ours.
+   */
+  | { readonly state: 'exited'; readonly exitCode: number | null; readonly stderr: string; readonly stopRequested: boolean };
 
 export interface StartOptions {
   /** Bytes written to file descriptor 3 go to the file `fd3` of the run directory (nbdcopy --progress=3). */
@@ -29,10 +32,15 @@ export abstract class ProcessSupervisor {
   /** Starts argv unless the run directory shows that it was started before (then nothing happens). Resolves once the process exists or has failed to start. */
   abstract start(runDirectory: string, argv: readonly [string, ...string[]], options?: StartOptions): Promise<void>;
   abstract status(runDirectory: string): Promise<SupervisedStatus>;
-  /** Resolves when the process has ended. Detects it within 250 ms, also for one that another process of ours started. */
+  /**
+   * Resolves when the process has ended. Detects it within 250 ms, also for one that another process of ours started. Resolves as stopped when the run directory
+   * is absent or goes away, because only an ended process is ever forgotten. Rejects with the signal's reason when that is aborted.
+   */
   abstract waitForExit(runDirectory: string, signal?: AbortSignal): Promise<Extract<SupervisedStatus, { state: 'exited' }>>;
-  /** SIGTERM, after graceMs SIGKILL; resolves when it is gone. `none`: it had ended already (or was never started). */
+  /**
+   * SIGTERM, after graceMs SIGKILL; resolves when it is gone. `none`: it had ended already (or was never started, and a start still under way will not happen).
+   */
   abstract stop(runDirectory: string, graceMs: number): Promise<'SIGTERM' | 'SIGKILL' | 'none'>;
-  /** Deletes the run directory of an ended process. */
+  /** Deletes the run directory of an ended process. Throws while it runs. */
   abstract forget(runDirectory: string): Promise<void>;
 }

@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import type { ProcessIdentity } from './process-supervisor.port.js';
+
+let knownBootId: string | null = null;
+
+/** Names this boot of the machine; it cannot change while we run. */
+function bootId(): string {
+  knownBootId ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  return knownBootId;
+}
+
+/** Who holds this pid now; null when nobody does, or only a zombie. */
+export async function identityOf(pid: number): Promise<ProcessIdentity | null> {
+  try {
+    return identityIn(pid, await readFile(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * True while that very process lives; a zombie and another process with the same pid do not count. Synchronous, because reading /proc takes microseconds and
+ * a way through the thread pool would take longer.
+ */
+export function isAlive(identity: ProcessIdentity): boolean {
+  if (identity.boot_id !== bootId()) return false;
+  try {
+    return identityIn(identity.pid, readFileSync(`/proc/${identity.pid}/stat`, 'utf8'))?.start_ticks === identity.start_ticks;
+  } catch {
+    return false;
+  }
+}
+
+/** The line `<pid> (<name>) <state> ...`; the name may hold spaces and parentheses, so everything counts from the last one. */
+function identityIn(pid: number, stat: string): ProcessIdentity | null {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const state = fields[0];
+  const startTicks = fields[19];
+  if (state === 'Z' || state === 'X' || startTicks === undefined) return null;
+  return { pid, start_ticks: startTicks, boot_id: bootId() };
+}

@@ -1,0 +1,59 @@
+import { execa } from 'execa';
+import { textTail, ToolError } from './tool-error.js';
+import { toolEnvironment } from './tool-environment.js';
+
+export interface RunToolOptions {
+  /** Killed with SIGKILL after so many milliseconds. Default 30 s. */
+  readonly deadlineMs?: number;
+  /** Written to its standard input, which is empty otherwise. */
+  readonly input?: string;
+  /** Kills it; the call then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** On top of PATH, HOME, locale and the like. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Exit codes that are an answer and no failure. Default: only 0. */
+  readonly expectedExitCodes?: readonly number[];
+}
+
+export interface ToolOutput {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly exitCode: number;
+}
+
+const DEFAULT_DEADLINE_MS = 30_000;
+/** Output beyond this fails the call, so that a tool gone mad does not take our memory. In characters. */
+const MAX_OUTPUT = 256 * 1024 * 1024;
+
+/**
+ * Runs one short-lived tool to its end.
+ * @throws ToolError; or the reason of options.signal when that was aborted
+ */
+export async function runTool(argv: readonly [string, ...string[]], options: RunToolOptions = {}): Promise<ToolOutput> {
+  const [file, ...rest] = argv;
+  const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
+  options.signal?.throwIfAborted();
+  const result = await execa(file, rest, {
+    reject: false,
+    timeout: deadlineMs,
+    killSignal: 'SIGKILL',
+    maxBuffer: MAX_OUTPUT,
+    extendEnv: false,
+    env: toolEnvironment(options.env),
+    stripFinalNewline: false,
+    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
+  });
+  if (result.isCanceled) options.signal?.throwIfAborted();
+  const exitCode = result.exitCode ?? null;
+  const stderrTail = textTail(result.stderr);
+  if (result.timedOut) throw new ToolError('tool_timeout', argv, exitCode, stderrTail, `did not end within ${deadlineMs} ms and was killed`);
+  if (result.code === 'ENOENT' || result.code === 'EACCES') {
+    throw new ToolError('tool_missing', argv, null, stderrTail, 'is not installed, not in PATH or not executable');
+  }
+  if (exitCode === null || !(options.expectedExitCodes ?? [0]).includes(exitCode)) {
+    const how = exitCode === null ? `was ended by ${result.signal ?? result.shortMessage}` : `ended with exit code ${exitCode}`;
+    throw new ToolError('tool_failed', argv, exitCode, stderrTail, how);
+  }
+  return { stdout: result.stdout, stderr: result.stderr, exitCode };
+}
