@@ -1,0 +1,358 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { constants } from 'node:fs';
+import { access, chmod, lstat, mkdir, readdir, readFile, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DomainError } from '../../kernel/domain-error.js';
+import { WrongShapeError } from '../json-shape/json-shape.js';
+import { syncToDisk, writeFileDurably } from './durable-write.js';
+import { type Manifest, MANIFEST_FILE, parseManifest } from './manifest.js';
+import { checkParent, type ParentVerdict, type SealedFacts } from './parent-check.js';
+import { MARKER_FILE, readMarker, type RepositoryMarker } from './repository-marker.js';
+import { parseFolder, partialFolderOf, restorePointFolderName, vmFolderName } from './restore-point-folder.js';
+import { errnoOf, storageError } from './storage-error.js';
+
+export type SealResult = {
+  /** SHA-256 of manifest.json, lower-case hex. */
+  readonly manifest_sha256: string;
+  /** True when the restore point had been sealed before and nothing was written. */
+  readonly already: boolean;
+};
+
+export type FoundRestorePoint =
+  | { readonly folder: string; readonly manifest: Manifest; readonly problem: null }
+  /** A folder with a restore point's name whose manifest cannot be read or understood. */
+  | { readonly folder: string; readonly manifest: null; readonly problem: string };
+
+/**
+ * A repository's folders and files, in the format of docs/repository-format.md. `folder` is always a restore point's folder relative to the repository,
+ * `<vm folder>/<restore point folder>`, without the `.partial-` of one that is being written.
+ *
+ * Every method may be called again after a crash at any point of an earlier call. All throw DomainError `repository_unavailable` (unavailable) or
+ * `repository_full` (storage_full) when the storage is the trouble.
+ */
+@Injectable()
+export class RepositoryFiles {
+  vmFolder(vmName: string, vmId: string): string {
+    return vmFolderName(vmName, vmId);
+  }
+
+  /** Name only, without the VM's folder. `startedAt` as a Date or ISO 8601. */
+  restorePointFolder(startedAt: Date | string, type: 'full' | 'incremental', backupId: string): string {
+    return restorePointFolderName(startedAt, type, backupId);
+  }
+
+  /** `<vm>/<point>` -> `<vm>/.partial-<point>` */
+  partialFolder(folder: string): string {
+    return partialFolderOf(folder);
+  }
+
+  /**
+   * The repository is there, is the right one (its marker says so) and can be written to.
+   * @throws DomainError `repository_unavailable`, facts.reason: `path_missing`, `marker_missing`, `marker_unreadable`, `marker_of_another_repository`, `not_writable`
+   */
+  async checkAvailable(repositoryId: string, path: string): Promise<void> {
+    const found = await stat(path).catch(() => null);
+    if (found === null || !found.isDirectory()) {
+      throw unavailable(repositoryId, path, 'path_missing', `there is no folder at "${path}". Mount it again or restore the folder.`);
+    }
+    let marker: RepositoryMarker | null;
+    try {
+      marker = await readMarker(path);
+    } catch (error) {
+      throw unavailable(repositoryId, path, 'marker_unreadable', `its marker cannot be read: ${error instanceof Error ? error.message : String(error)}.`);
+    }
+    if (marker === null) {
+      throw unavailable(repositoryId, path, 'marker_missing', `"${path}" holds no ${MARKER_FILE}, so its file system is probably not mounted.`);
+    }
+    if (marker.repository_id !== repositoryId) {
+      throw unavailable(repositoryId, path, 'marker_of_another_repository', `"${path}" holds repository ${marker.repository_id} instead.`);
+    }
+    try {
+      await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
+    } catch (error) {
+      throw unavailable(repositoryId, path, 'not_writable', `"${path}" is not writable for the hub (${errnoOf(error) ?? 'unknown error'}).`);
+    }
+  }
+
+  /** Makes the folder that a restore point is written in, and returns its absolute path. What an earlier call has left in it stays. */
+  async createPartial(repositoryPath: string, folder: string): Promise<string> {
+    const partial = partialFolderOf(folder);
+    const { vm } = this.parse(repositoryPath, partial);
+    const vmPath = join(repositoryPath, vm);
+    const path = join(repositoryPath, partial);
+    return this.onStorage(repositoryPath, `creating ${partial}`, async () => {
+      // Deletion of another restore point of the VM may take away the VM's folder, empty for a moment, right between the two.
+      for (let attempt = 0; ; attempt++) {
+        await makeFolder(vmPath);
+        try {
+          await makeFolder(path);
+          break;
+        } catch (error) {
+          if (errnoOf(error) !== 'ENOENT' || attempt === 3) throw error;
+        }
+      }
+      await this.refuseDetour(repositoryPath, vm);
+      await syncToDisk(vmPath);
+      await syncToDisk(repositoryPath);
+      return path;
+    });
+  }
+
+  /** Deletes the partial folder of a restore point with all its files; harmless when there is none. Never touches a sealed one. */
+  async removePartial(repositoryPath: string, folder: string): Promise<void> {
+    await this.remove(repositoryPath, partialFolderOf(folder));
+  }
+
+  /**
+   * Deletes a sealed restore point with all its files; harmless when there is none. It is first renamed to a partial, so that a restore point is never seen with
+   * half of its files.
+   */
+  async removeRestorePoint(repositoryPath: string, folder: string): Promise<void> {
+    const { partial } = this.parse(repositoryPath, folder);
+    if (partial) throw new Error(`"${folder}" is not the folder of a sealed restore point`);
+    const hidden = partialFolderOf(folder);
+    await this.onStorage(repositoryPath, `removing ${folder}`, async () => {
+      await this.refuseDetour(repositoryPath, this.parse(repositoryPath, folder).vm);
+      try {
+        await rename(join(repositoryPath, folder), join(repositoryPath, hidden));
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw error;
+        await this.refuseMissingRepository(repositoryPath);
+      }
+    });
+    await this.remove(repositoryPath, hidden);
+  }
+
+  /**
+   * Makes a written partial folder a restore point: checks each file's length against the manifest, makes files read-only, writes manifest.json, syncs all of it to
+   * disk and renames the folder. Afterwards the restore point is there as a whole, whatever happens; before, it is not there at all.
+   * @throws Error when a file is missing or has another length than the manifest says, or another backup's restore point is there already
+   */
+  async seal(options: { readonly repositoryPath: string; readonly folder: string; readonly manifest: Manifest }): Promise<SealResult> {
+    const { repositoryPath, folder, manifest } = options;
+    const { vm } = this.parse(repositoryPath, folder);
+    const final = join(repositoryPath, folder);
+    const partial = join(repositoryPath, partialFolderOf(folder));
+    const vmPath = join(repositoryPath, vm);
+    return this.onStorage(repositoryPath, `sealing ${folder}`, async () => {
+      if (await exists(final)) {
+        const json = await readFile(join(final, MANIFEST_FILE), 'utf8');
+        const there = parseManifest(json);
+        if (there.backup_id !== manifest.backup_id) throw new Error(`"${final}" is the restore point of backup ${there.backup_id} already`);
+        await chmod(final, 0o555);
+        await syncToDisk(vmPath);
+        return { manifest_sha256: sha256(json), already: true };
+      }
+      await this.refuseDetour(repositoryPath, vm);
+      for (const disk of manifest.disks) {
+        const file = join(partial, disk.file);
+        const found = await lstat(file);
+        if (!found.isFile()) throw new Error(`"${file}" is not a regular file`);
+        if (found.size !== disk.file_size_bytes) {
+          throw new Error(`"${file}" has ${found.size} bytes, but the manifest says ${disk.file_size_bytes}`);
+        }
+        await chmod(file, 0o444);
+        await syncToDisk(file);
+      }
+      const json = `${JSON.stringify(manifest, null, 2)}\n`;
+      parseManifest(json);
+      await writeFileDurably(join(partial, MANIFEST_FILE), json, 0o444);
+      await rename(partial, final);
+      await chmod(final, 0o555);
+      await syncToDisk(final);
+      await syncToDisk(vmPath);
+      return { manifest_sha256: sha256(json), already: false };
+    });
+  }
+
+  /**
+   * The manifest of a sealed restore point.
+   * @throws DomainError `restore_point_missing` (gone) when its folder or manifest is not there, `manifest_broken` (gone) naming the member that is wrong
+   */
+  async readManifest(repositoryPath: string, folder: string): Promise<Manifest> {
+    this.parse(repositoryPath, folder);
+    const path = join(repositoryPath, folder, MANIFEST_FILE);
+    return this.onStorage(repositoryPath, `reading ${folder}`, async () => {
+      try {
+        return parseManifest(await readFile(path, 'utf8'));
+      } catch (error) {
+        if (errnoOf(error) === 'ENOENT') {
+          await this.refuseMissingRepository(repositoryPath);
+          throw new DomainError('gone', 'restore_point_missing', `"${path}" is missing: the restore point was removed or its file system is not mounted.`, { folder });
+        }
+        if (error instanceof WrongShapeError) {
+          throw new DomainError('gone', 'manifest_broken', `"${path}" is not a valid manifest: ${error.message}.`, { folder });
+        }
+        throw error;
+      }
+    });
+  }
+
+  /** All sealed restore points by what the repository itself says, in the order of VM folder and time. */
+  async listRestorePoints(repositoryPath: string): Promise<readonly FoundRestorePoint[]> {
+    const found: FoundRestorePoint[] = [];
+    for (const folder of await this.folders(repositoryPath, false)) {
+      try {
+        found.push({ folder, manifest: await this.readManifest(repositoryPath, folder), problem: null });
+      } catch (error) {
+        if (!(error instanceof DomainError) || error.kind !== 'gone') throw error;
+        found.push({ folder, manifest: null, problem: error.message });
+      }
+    }
+    return found;
+  }
+
+  /** Restore points that were begun and neither sealed nor removed, as their final folders (without `.partial-`). */
+  async listPartials(repositoryPath: string): Promise<readonly string[]> {
+    return this.folders(repositoryPath, true);
+  }
+
+  /** Bytes that an unprivileged program may still write. */
+  async freeBytes(path: string): Promise<number> {
+    return (await this.space(path)).free_bytes;
+  }
+
+  async space(path: string): Promise<{ readonly free_bytes: number; readonly total_bytes: number }> {
+    return this.onStorage(path, 'measuring it', async () => {
+      const { bavail, blocks, bsize } = await statfs(path);
+      return { free_bytes: bavail * bsize, total_bytes: blocks * bsize };
+    });
+  }
+
+  /** Lengths of all files of sealed restore points, in bytes, and the number of restore points. */
+  async usage(repositoryPath: string): Promise<{ readonly used_by_backups_bytes: number; readonly restore_points: number }> {
+    return this.onStorage(repositoryPath, 'measuring it', async () => {
+      const folders = await this.folders(repositoryPath, false);
+      let bytes = 0;
+      for (const folder of folders) {
+        for (const entry of await readdir(join(repositoryPath, folder)).catch(none)) {
+          bytes += (await lstat(join(repositoryPath, folder, entry)).catch(() => null))?.size ?? 0;
+        }
+      }
+      return { used_by_backups_bytes: bytes, restore_points: folders.length };
+    });
+  }
+
+  /** See checkParent in parent-check.ts. `path` is the absolute path of the sealed file. */
+  async checkParent(sealed: SealedFacts, path: string): Promise<ParentVerdict> {
+    return checkParent(sealed, path);
+  }
+
+  private async folders(repositoryPath: string, partials: boolean): Promise<readonly string[]> {
+    return this.onStorage(repositoryPath, 'listing it', async () => {
+      const folders: string[] = [];
+      for (const vm of await readdir(repositoryPath, { withFileTypes: true })) {
+        if (!vm.isDirectory()) continue;
+        for (const entry of await readdir(join(repositoryPath, vm.name), { withFileTypes: true }).catch(noEntries)) {
+          const parsed = entry.isDirectory() ? parseFolder(`${vm.name}/${entry.name}`) : null;
+          if (parsed !== null && parsed.partial === partials) folders.push(`${parsed.vm}/${parsed.point}`);
+        }
+      }
+      return folders.sort();
+    });
+  }
+
+  private async remove(repositoryPath: string, partialFolder: string): Promise<void> {
+    const { vm, partial } = this.parse(repositoryPath, partialFolder);
+    if (!partial) throw new Error(`refusing to delete "${partialFolder}": not a partial folder`);
+    const path = join(repositoryPath, partialFolder);
+    await this.onStorage(repositoryPath, `removing ${partialFolder}`, async () => {
+      const found = await lstat(path).catch(() => null);
+      if (found === null) {
+        await this.refuseMissingRepository(repositoryPath);
+        return;
+      }
+      if (!found.isDirectory()) throw new Error(`refusing to delete "${path}": not a folder`);
+      await this.refuseDetour(repositoryPath, vm);
+      await chmod(path, 0o700);
+      await rm(path, { recursive: true, force: true });
+      const vmPath = join(repositoryPath, vm);
+      await syncToDisk(vmPath);
+      try {
+        await rmdir(vmPath);
+        await syncToDisk(repositoryPath);
+      } catch (error) {
+        // The usual case: the VM has other restore points.
+        if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
+      }
+    });
+  }
+
+  /** A path mistake here would delete or overwrite a stranger's files, so whatever does not look exactly like ours is refused. */
+  private parse(repositoryPath: string, folder: string): { readonly vm: string; readonly partial: boolean } {
+    if (!repositoryPath.startsWith('/') || repositoryPath === '/') throw new Error(`"${repositoryPath}" is not the path of a repository`);
+    const parsed = parseFolder(folder);
+    if (parsed === null) throw new Error(`"${folder}" is not the folder of a restore point`);
+    return parsed;
+  }
+
+  /** A VM's folder that is a symbolic link would lead out of the repository. */
+  private async refuseDetour(repositoryPath: string, vm: string): Promise<void> {
+    const expected = join(await realpath(repositoryPath), vm);
+    const actual = await realpath(join(repositoryPath, vm)).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT') return expected;
+      throw error;
+    });
+    if (actual !== expected) throw new Error(`"${expected}" leads to "${actual}", outside the repository's own folder`);
+  }
+
+  /** "There is nothing to delete" must not be concluded from a file system that is not mounted. */
+  private async refuseMissingRepository(repositoryPath: string): Promise<void> {
+    if (!(await exists(join(repositoryPath, MARKER_FILE)))) {
+      throw new DomainError(
+        'unavailable',
+        'repository_unavailable',
+        `The repository at "${repositoryPath}" holds no ${MARKER_FILE}; its file system is probably not mounted.`,
+        { path: repositoryPath, reason: 'marker_missing' },
+      );
+    }
+  }
+
+  private async onStorage<T>(repositoryPath: string, doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw storageError(error, repositoryPath, doing);
+    }
+  }
+}
+
+/** Unlike `mkdir -p`, never makes the repository's own folder: that would write beneath a mount point whose file system is away. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, 0o750);
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+function sha256(content: string): string {
+  return createHash('sha256').update(content).digest('hex');
+}
+
+function unavailable(repositoryId: string, path: string, reason: string, problem: string): DomainError {
+  return new DomainError('unavailable', 'repository_unavailable', `Repository ${repositoryId} cannot be used: ${problem}`, {
+    repository_id: repositoryId,
+    path,
+    reason,
+  });
+}
+
+function none(): string[] {
+  return [];
+}
+
+function noEntries(): [] {
+  return [];
+}

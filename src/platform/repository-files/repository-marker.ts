@@ -1,0 +1,45 @@
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncToDisk, writeFileDurably } from './durable-write.js';
+import { object, text, time, wrong, WrongShapeError } from '../json-shape/json-shape.js';
+import { errnoOf } from './storage-error.js';
+
+export const MARKER_FILE = '.sendense-repository.json';
+
+/** Lies at the root of a repository, so that a missing mount or another disk at its path is noticed. */
+export type RepositoryMarker = { readonly format_version: 1; readonly repository_id: string; readonly created_at: string };
+
+/** null: there is none. @throws WrongShapeError when it cannot be understood; the operating system's error when it cannot be read */
+export async function readMarker(repositoryPath: string): Promise<RepositoryMarker | null> {
+  let json: string;
+  try {
+    json = await readFile(join(repositoryPath, MARKER_FILE), 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+  let document: unknown;
+  try {
+    document = JSON.parse(json);
+  } catch (error) {
+    throw new WrongShapeError(`${MARKER_FILE} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const marker = object(document, MARKER_FILE);
+  if (marker['format_version'] !== 1) throw wrong(`format_version in ${MARKER_FILE}`, '1, the only version this program reads', marker['format_version']);
+  return {
+    format_version: 1,
+    repository_id: text(marker['repository_id'], `repository_id in ${MARKER_FILE}`),
+    created_at: time(marker['created_at'], `created_at in ${MARKER_FILE}`),
+  };
+}
+
+/** Durable; harmless when done twice. */
+export async function writeMarker(repositoryPath: string, marker: RepositoryMarker): Promise<void> {
+  await writeFileDurably(join(repositoryPath, MARKER_FILE), `${JSON.stringify(marker, null, 2)}\n`, 0o444);
+}
+
+/** Durable; harmless when there is none. */
+export async function removeMarker(repositoryPath: string): Promise<void> {
+  await rm(join(repositoryPath, MARKER_FILE), { force: true });
+  await syncToDisk(repositoryPath);
+}

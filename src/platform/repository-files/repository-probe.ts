@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto';
+import { open, readFile, realpath, rm, stat, statfs } from 'node:fs/promises';
+import { dirname, isAbsolute, join } from 'node:path';
+import { MARKER_FILE, readMarker } from './repository-marker.js';
+import { errnoOf } from './storage-error.js';
+
+export type RepositoryCheckName = 'absolute_path' | 'exists' | 'directory' | 'separate' | 'unused' | 'writable';
+
+export type RepositoryCheck = {
+  readonly name: RepositoryCheckName;
+  readonly ok: boolean;
+  /** What was found; for a failed check also what to do. */
+  readonly detail: string;
+};
+
+export type RepositoryProbe = {
+  readonly ok: boolean;
+  /** In this order, up to and including the first one that makes the rest meaningless. */
+  readonly checks: readonly RepositoryCheck[];
+  /** Id in the marker that lies there; null without one. */
+  readonly marker_repository_id: string | null;
+  /** null when the path cannot be measured. */
+  readonly free_bytes: number | null;
+  readonly total_bytes: number | null;
+};
+
+const PROBE_BYTES = 4096;
+
+/**
+ * Whether a path can become a repository. Leaves nothing behind. Never throws for what it finds.
+ * @param others paths of the repositories there are
+ * @param ownId a marker of this repository is no obstacle (the rest of a creation that was interrupted)
+ */
+export async function probeRepositoryPath(path: string, others: readonly string[], ownId: string | null): Promise<RepositoryProbe> {
+  const checks: RepositoryCheck[] = [];
+  const check = (name: RepositoryCheckName, ok: boolean, detail: string): boolean => {
+    checks.push({ name, ok, detail });
+    return ok;
+  };
+  const done = (space: { free_bytes: number; total_bytes: number } | null, marker: string | null): RepositoryProbe => ({
+    ok: checks.every(({ ok }) => ok),
+    checks,
+    marker_repository_id: marker,
+    free_bytes: space?.free_bytes ?? null,
+    total_bytes: space?.total_bytes ?? null,
+  });
+
+  if (!check('absolute_path', isAbsolute(path) && !path.includes('\0') && path !== '/', `"${path}"; it must begin with "/" and be a folder below it.`)) return done(null, null);
+  let real: string;
+  try {
+    real = await realpath(path);
+  } catch (error) {
+    check('exists', false, `"${path}" cannot be found (${errnoOf(error) ?? 'unknown error'}). Create the folder or mount its file system first.`);
+    return done(null, null);
+  }
+  check('exists', true, real === path ? `"${path}" is there.` : `"${path}" is there and leads to "${real}".`);
+  if (!check('directory', (await stat(real)).isDirectory(), `"${path}" must be a folder.`)) return done(null, null);
+
+  const neighbour = await overlapping(real, others);
+  check('separate', neighbour === null, neighbour ?? 'It neither lies inside another repository nor holds one.');
+
+  let marker: string | null = null;
+  try {
+    marker = (await readMarker(real))?.repository_id ?? null;
+    const free = marker === null || marker === ownId;
+    check('unused', free, free ? `There is no other repository's ${MARKER_FILE}.` : `It is the folder of repository ${marker} already (${MARKER_FILE}).`);
+  } catch (error) {
+    check('unused', false, `A ${MARKER_FILE} is there but cannot be understood: ${error instanceof Error ? error.message : String(error)}.`);
+  }
+
+  const refusal = await tryWriting(real);
+  check('writable', refusal === null, refusal ?? 'A file was written, synced to disk, read back and removed.');
+
+  const { bavail, blocks, bsize } = await statfs(real);
+  return done({ free_bytes: bavail * bsize, total_bytes: blocks * bsize }, marker);
+}
+
+async function overlapping(real: string, others: readonly string[]): Promise<string | null> {
+  for (const other of others) {
+    const realOther = await realpath(other).catch(() => other);
+    if (realOther === real) return `"${other}" is a repository already.`;
+    if (real.startsWith(`${realOther}/`)) return `It lies inside the repository at "${other}".`;
+    if (realOther.startsWith(`${real}/`)) return `The repository at "${other}" lies inside it.`;
+  }
+  // Repositories of other hubs are known by their markers only.
+  for (let above = dirname(real); above !== '/'; above = dirname(above)) {
+    const found = await stat(join(above, MARKER_FILE)).catch(() => null);
+    if (found !== null) return `It lies inside the repository at "${above}", whose ${MARKER_FILE} is there.`;
+  }
+  return null;
+}
+
+async function tryWriting(real: string): Promise<string | null> {
+  const content = randomBytes(PROBE_BYTES);
+  const file = join(real, `.sendense-probe-${content.toString('hex', 0, 8)}`);
+  let written = false;
+  try {
+    const handle = await open(file, 'wx', 0o600);
+    written = true;
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    if (!(await readFile(file)).equals(content)) return 'What was read back from a test file is not what was written to it.';
+    await rm(file);
+    written = false;
+    return null;
+  } catch (error) {
+    return `A test file could not be written (${errnoOf(error) ?? 'unknown error'}). Give the hub's user write access, or free space.`;
+  } finally {
+    if (written) await rm(file, { force: true }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,28 @@
+import { DomainError } from '../../kernel/domain-error.js';
+
+const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+const UNAVAILABLE = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS', 'EIO', 'ESTALE', 'ENODEV', 'ENXIO', 'ENOTCONN', 'EHOSTDOWN', 'ETIMEDOUT']);
+
+/** Code of an operating system error (`ENOENT`, ...); null for any other error. */
+export function errnoOf(error: unknown): string | null {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
+}
+
+/** What a failed access to a repository means to its user; an error that says nothing about the storage is given back as it is. */
+export function storageError(error: unknown, repositoryPath: string, doing: string): unknown {
+  const errno = errnoOf(error);
+  if (errno === null) return error;
+  const facts = { path: repositoryPath, errno };
+  if (FULL.has(errno)) {
+    return new DomainError('storage_full', 'repository_full', `The repository at "${repositoryPath}" has no space left (${errno} while ${doing}). Free or add space.`, facts);
+  }
+  if (UNAVAILABLE.has(errno)) {
+    return new DomainError(
+      'unavailable',
+      'repository_unavailable',
+      `The repository at "${repositoryPath}" cannot be used (${errno} while ${doing}). Check that it is mounted and writable for the hub.`,
+      facts,
+    );
+  }
+  return error;
+}
