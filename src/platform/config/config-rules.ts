@@ -1,0 +1,119 @@
+import { registerDecorator, type ValidationArguments } from 'class-validator';
+
+type Check = (value: unknown, args: ValidationArguments) => boolean;
+
+/** One rule per field and one sentence per rule, so that a wrong value is named once and completely. */
+function rule(name: string, sentence: string, check: Check): PropertyDecorator {
+  return (target, property) => {
+    registerDecorator({
+      name,
+      target: target.constructor,
+      propertyName: String(property),
+      validator: { validate: (value: unknown, args?: ValidationArguments) => args !== undefined && check(value, args), defaultMessage: () => sentence },
+    });
+  };
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && !value.includes('\0');
+}
+
+function isAbsolutePath(value: unknown): boolean {
+  return isText(value) && value.startsWith('/') && !/[\r\n]/.test(value);
+}
+
+function isHost(value: unknown): boolean {
+  if (!isText(value) || value.length > 253) return false;
+  const isIpv6 = value.includes(':') && URL.canParse(`http://[${value}]/`);
+  return isIpv6 || /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i.test(value);
+}
+
+function hasProtocol(value: unknown, ...protocols: readonly string[]): boolean {
+  return isText(value) && URL.canParse(value) && protocols.includes(new URL(value).protocol);
+}
+
+/** The value of another field of the same configuration, when it is a number. */
+function numberOf(args: ValidationArguments, field: string): number | null {
+  const value: unknown = Reflect.get(args.object, field);
+  return typeof value === 'number' ? value : null;
+}
+
+export function IntegerBetween(least: number, most: number): PropertyDecorator {
+  return rule(
+    'integerBetween',
+    `must be an integer from ${least} to ${most}`,
+    (value) => typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most,
+  );
+}
+
+export function PowerOfTwoBetween(least: number, most: number): PropertyDecorator {
+  return rule(
+    'powerOfTwoBetween',
+    `must be a power of two from ${least} to ${most}`,
+    (value) => typeof value === 'number' && value >= least && value <= most && Number.isInteger(Math.log2(value)),
+  );
+}
+
+/** @param field the other field of the class; @param key its name in the file, for the message. Says nothing when the other is no number: that has a rule of its own. */
+export function GreaterThanField(field: string, key: string): PropertyDecorator {
+  return rule('greaterThanField', `must be greater than ${key}`, (value, args) => {
+    const other = numberOf(args, field);
+    return typeof value !== 'number' || other === null || value > other;
+  });
+}
+
+/** For a count of ports that starts at another field's port. */
+export function PortsFitAfter(field: string, key: string): PropertyDecorator {
+  return rule('portsFitAfter', `must not reach beyond port 65535, counted from ${key}`, (value, args) => {
+    const first = numberOf(args, field);
+    return typeof value !== 'number' || first === null || first + value - 1 <= 65535;
+  });
+}
+
+export function AbsolutePath(): PropertyDecorator {
+  return rule('absolutePath', 'must be an absolute path', isAbsolutePath);
+}
+
+export function AbsolutePaths(): PropertyDecorator {
+  return rule('absolutePaths', 'must be a list of absolute paths', (value) => Array.isArray(value) && value.every(isAbsolutePath));
+}
+
+export function Host(): PropertyDecorator {
+  return rule('host', 'must be a host name or an IP address, without a port', isHost);
+}
+
+export function Flag(): PropertyDecorator {
+  return rule('flag', 'must be true or false', (value) => typeof value === 'boolean');
+}
+
+export function OneOf(...choices: readonly string[]): PropertyDecorator {
+  return rule('oneOf', `must be one of ${choices.join(', ')}`, (value) => typeof value === 'string' && choices.includes(value));
+}
+
+export function HttpUrl(): PropertyDecorator {
+  return rule('httpUrl', 'must be a URL that starts with http:// or https://', (value) => hasProtocol(value, 'http:', 'https:'));
+}
+
+export function PostgresUrlOrNull(): PropertyDecorator {
+  return rule(
+    'postgresUrlOrNull',
+    'must be a URL that starts with postgres:// or postgresql://, or be left out',
+    (value) => value === null || hasProtocol(value, 'postgres:', 'postgresql:'),
+  );
+}
+
+export function TokenOrNull(): PropertyDecorator {
+  return rule(
+    'tokenOrNull',
+    'must be 16 to 1024 of the characters a bearer token may have (letters, digits and . _ ~ + / = -), or be left out',
+    (value) => value === null || (typeof value === 'string' && /^[A-Za-z0-9._~+/=-]{16,1024}$/.test(value)),
+  );
+}
+
+export function NameOrNull(): PropertyDecorator {
+  return rule(
+    'nameOrNull',
+    'must be 1 to 64 letters, digits, dots, dashes or underscores, or be left out',
+    (value) => value === null || (typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value)),
+  );
+}

@@ -1,0 +1,83 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import {
+  AbsolutePath,
+  AbsolutePaths,
+  Flag,
+  GreaterThanField,
+  Host,
+  IntegerBetween,
+  OneOf,
+  PortsFitAfter,
+  PostgresUrlOrNull,
+  TokenOrNull,
+} from './config-rules.js';
+import type { LoadableConfig } from './load-config.js';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../logging/logger.js';
+
+/**
+ * The hub's configuration, validated. In the file a field is snake_case (`listen_port`), in the environment `SENDENSE_LISTEN_PORT`; the database is also
+ * taken from `DATABASE_URL`. An empty path means the place in the data directory that its comment names; after loading no path is empty.
+ */
+export class HubConfig implements LoadableConfig {
+  /** Everything the hub keeps of its own: PostgreSQL's files, tokens, run directories of processes. */
+  @AbsolutePath() readonly dataDirectory: string = defaultDataDirectory();
+
+  @Host() readonly listenHost: string = '127.0.0.1';
+  /** 0: any free port; the one in use is written to `<data>/hub.url`. */
+  @IntegerBetween(0, 65535) readonly listenPort: number = 9080;
+
+  /** null: a PostgreSQL of the hub's own, in its data directory. May hold a password: never logged. */
+  @PostgresUrlOrNull() readonly databaseUrl: string | null = null;
+
+  /** A configured token; null: the one in apiTokenFile, made at first start. Never logged. */
+  @TokenOrNull() readonly apiToken: string | null = null;
+  /** Default `<data>/api.token`. */
+  @AbsolutePath() readonly apiTokenFile: string = '';
+  /** What node and hub show each other. Default `<data>/node.token`, made at first start. */
+  @AbsolutePath() readonly nodeTokenFile: string = '';
+
+  /** The pool of ports for NBD exports: this one and those after it. */
+  @IntegerBetween(1024, 65535) readonly nbdPortFirst: number = 10100;
+  @IntegerBetween(1, 1000) @PortsFitAfter('nbdPortFirst', 'nbd_port_first') readonly nbdPortCount: number = 101;
+  /** What the exports listen on. */
+  @Host() readonly nbdListenHost: string = '127.0.0.1';
+  /** What a node is told to connect to. */
+  @Host() readonly nbdAdvertiseHost: string = '127.0.0.1';
+
+  /** Backups that run at once; further ones are pending. */
+  @IntegerBetween(1, 1000) readonly maxConcurrentBackups: number = 8;
+  /** A job of which nothing is heard for so long is stalled. */
+  @IntegerBetween(1, 86_400) readonly stallAfterSeconds: number = 60;
+  /** A job of which nothing is heard for so long has failed. */
+  @IntegerBetween(1, 604_800) @GreaterThanField('stallAfterSeconds', 'stall_after_seconds') readonly failAfterSilentSeconds: number = 300;
+  /** Restore points of one chain, the full included; the next backup after that is a full. */
+  @IntegerBetween(1, 1000) readonly chainMaxLength: number = 30;
+  /** How long the hub waits for one answer of a node. */
+  @IntegerBetween(100, 600_000) readonly nodeRequestTimeoutMs: number = 10_000;
+
+  /** Whether the hub starts a node of its own beside itself, as a process of its own. */
+  @Flag() readonly startLocalNode: boolean = true;
+  /** 0: any free port. */
+  @IntegerBetween(0, 65535) readonly localNodePort: number = 9081;
+  /** Folders in which the local node looks for VM folders. */
+  @AbsolutePaths() readonly localNodeImageRoots: readonly string[] = ['/var/lib/sendense/images'];
+
+  /** Run directories of detached processes. Default `<data>/run`. */
+  @AbsolutePath() readonly runDirectory: string = '';
+
+  @OneOf(...LOG_LEVELS) readonly logLevel: LogLevel = 'info';
+  @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
+
+  pathsInDataDirectory(): Readonly<Record<string, string>> {
+    return { apiTokenFile: 'api.token', nodeTokenFile: 'node.token', runDirectory: 'run' };
+  }
+
+  secretFields(): readonly string[] {
+    return ['apiToken', 'databaseUrl'];
+  }
+}
+
+function defaultDataDirectory(): string {
+  return process.getuid?.() === 0 ? '/var/lib/sendense' : join(homedir(), '.local', 'share', 'sendense');
+}

@@ -1,0 +1,143 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { types } from 'node:util';
+import { validateSync } from 'class-validator';
+import { parseDocument } from 'yaml';
+
+/** A class of configuration: every field has its default, every field its rule. */
+export interface LoadableConfig {
+  /** Fields whose empty value stands for a path below the data directory. */
+  pathsInDataDirectory(): Readonly<Record<string, string>>;
+  /** Fields whose value must not appear in a message. */
+  secretFields(): readonly string[];
+}
+
+/** The configuration is refused. Every problem has a line of its own; values of secret fields are not in it. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  constructor(readonly problems: readonly string[]) {
+    super(`the configuration is not valid:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+  }
+}
+
+export interface ConfigSources {
+  /** Path of the YAML file; without it `SENDENSE_CONFIG` is looked at, and without that there is no file. */
+  readonly file?: string | undefined;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Reads a configuration: defaults, overridden by the YAML file, overridden by the environment. Touches nothing but the file it reads.
+ * @throws ConfigError naming every problem
+ */
+export function loadConfig<Config extends LoadableConfig & object>(configClass: new () => Config, sources: ConfigSources): Config {
+  const config = new configClass();
+  const fields = Object.keys(config);
+  const origins = new Map<string, string>();
+  const problems: string[] = [];
+
+  const file = sources.file ?? sources.environment['SENDENSE_CONFIG'];
+  if (file !== undefined && file !== '') {
+    const byKey = new Map(fields.map((field) => [fileKey(field), field]));
+    for (const [key, value] of readFile(file, problems)) {
+      const field = byKey.get(key);
+      if (field === undefined) {
+        problems.push(`${key}: is not a known setting (in ${file})${suggestion(key, [...byKey.keys()])}`);
+      } else {
+        Reflect.set(config, field, value);
+        origins.set(field, `in ${file}`);
+      }
+    }
+  }
+
+  for (const field of fields) {
+    for (const variable of variablesOf(field)) {
+      const text = sources.environment[variable];
+      if (text === undefined || text === '') continue;
+      Reflect.set(config, field, fromText(text, Reflect.get(new configClass(), field)));
+      origins.set(field, `in ${variable}`);
+    }
+  }
+
+  const dataDirectory: unknown = Reflect.get(config, 'dataDirectory');
+  for (const [field, name] of Object.entries(config.pathsInDataDirectory())) {
+    if (Reflect.get(config, field) === '' && typeof dataDirectory === 'string') Reflect.set(config, field, join(dataDirectory, name));
+  }
+
+  const secret = config.secretFields();
+  for (const { property, constraints, value } of validateSync(config, { forbidUnknownValues: false })) {
+    const origin = origins.get(property);
+    // A path that only follows from a wrong data directory is not a second mistake.
+    if (origin === undefined && property in config.pathsInDataDirectory()) continue;
+    const shown = secret.includes(property) ? '' : `, but is ${JSON.stringify(value)}`;
+    const rules = Object.values(constraints ?? {}).join(' and ');
+    problems.push(`${fileKey(property)}: ${rules}${shown}${origin === undefined ? '' : ` (${origin})`}`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return Object.freeze(config);
+}
+
+/** `listenPort` -> `listen_port` */
+export function fileKey(field: string): string {
+  return field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** `listenPort` -> `SENDENSE_LISTEN_PORT` */
+export function environmentVariable(field: string): string {
+  return `SENDENSE_${fileKey(field).toUpperCase()}`;
+}
+
+/** Variables that set a field, the strongest last. */
+function variablesOf(field: string): readonly string[] {
+  return field === 'databaseUrl' ? ['DATABASE_URL', environmentVariable(field)] : [environmentVariable(field)];
+}
+
+function readFile(file: string, problems: string[]): readonly (readonly [string, unknown])[] {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    problems.push(`the file ${file} cannot be read: ${types.isNativeError(error) ? error.message : String(error)}`);
+    return [];
+  }
+  const document = parseDocument(text);
+  if (document.errors.length > 0) {
+    // The first line of a YAML error tells place and cause; what follows quotes the file, which may hold a secret.
+    for (const error of document.errors) problems.push(`the file ${file} is not valid YAML: ${error.message.split('\n')[0] ?? error.code}`);
+    return [];
+  }
+  const content: unknown = document.toJS();
+  if (content === null || content === undefined) return [];
+  if (typeof content !== 'object' || Array.isArray(content)) {
+    problems.push(`the file ${file} must hold settings as "name: value" lines`);
+    return [];
+  }
+  return Object.entries(content);
+}
+
+/** Environment variables are text; the default's type tells what the field wants. Text that does not fit stays text, and its rule names it. */
+function fromText(text: string, example: unknown): unknown {
+  if (typeof example === 'number') return /^-?\d+$/.test(text) ? Number(text) : text;
+  if (typeof example === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
+  if (Array.isArray(example)) return text.split(':');
+  return text;
+}
+
+function suggestion(key: string, known: readonly string[]): string {
+  const like = known.find((candidate) => candidate.replaceAll('_', '') === key.toLowerCase().replace(/[^a-z]/g, '')) ?? known.find((candidate) => distance(candidate, key) <= 2);
+  return like === undefined ? '' : `; did you mean ${like}?`;
+}
+
+/** Edits (insert, delete, replace) between two words. */
+function distance(left: string, right: string): number {
+  let row = Array.from({ length: right.length + 1 }, (_, index) => index);
+  for (const [leftIndex, leftLetter] of [...left].entries()) {
+    const next = [leftIndex + 1];
+    for (const [rightIndex, rightLetter] of [...right].entries()) {
+      const replaced = (row[rightIndex] ?? 0) + (leftLetter === rightLetter ? 0 : 1);
+      next.push(Math.min(replaced, (row[rightIndex + 1] ?? 0) + 1, (next[rightIndex] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[right.length] ?? 0;
+}

@@ -1,0 +1,49 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { AbsolutePath, AbsolutePaths, Host, HttpUrl, IntegerBetween, NameOrNull, OneOf, PowerOfTwoBetween } from './config-rules.js';
+import type { LoadableConfig } from './load-config.js';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../logging/logger.js';
+
+/** The node's configuration, validated; named in file and environment as HubConfig is. After loading no path is empty. */
+export class NodeConfig implements LoadableConfig {
+  /** null until the start has read or made the one in `<data>/node.id`; what the application is given always has one. */
+  @NameOrNull() readonly nodeId: string | null = null;
+  @AbsolutePath() readonly dataDirectory: string = defaultDataDirectory();
+
+  @Host() readonly listenHost: string = '127.0.0.1';
+  /** 0: any free port; the one in use is written to `<data>/node.url`. */
+  @IntegerBetween(0, 65535) readonly listenPort: number = 9081;
+
+  @HttpUrl() readonly hubUrl: string = 'http://127.0.0.1:9080';
+  /** Holds the token that node and hub show each other. Default `<data>/node.token`; it must exist at the start. */
+  @AbsolutePath() readonly tokenFile: string = '';
+
+  /** Folders that hold VM folders (source `image`). */
+  @AbsolutePaths() readonly imageRoots: readonly string[] = ['/var/lib/sendense/images'];
+
+  /** Disks of all jobs that are copied at once. */
+  @IntegerBetween(1, 1000) readonly maxParallelTransfers: number = 8;
+  @IntegerBetween(1, 16) readonly nbdcopyConnections: number = 4;
+  /** In flight on each connection. */
+  @IntegerBetween(1, 1024) readonly nbdcopyRequests: number = 64;
+  @PowerOfTwoBetween(4096, 33_554_432) readonly nbdcopyRequestSizeBytes: number = 262_144;
+  @IntegerBetween(50, 60_000) readonly telemetryIntervalMs: number = 500;
+
+  /** Run directories of detached processes. Default `<data>/run`. */
+  @AbsolutePath() readonly runDirectory: string = '';
+
+  @OneOf(...LOG_LEVELS) readonly logLevel: LogLevel = 'info';
+  @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
+
+  pathsInDataDirectory(): Readonly<Record<string, string>> {
+    return { tokenFile: 'node.token', runDirectory: 'run' };
+  }
+
+  secretFields(): readonly string[] {
+    return [];
+  }
+}
+
+function defaultDataDirectory(): string {
+  return process.getuid?.() === 0 ? '/var/lib/sendense-node' : join(homedir(), '.local', 'share', 'sendense-node');
+}

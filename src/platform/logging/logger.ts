@@ -1,0 +1,78 @@
+import { destination, pino, type DestinationStream, type Logger as PinoLogger } from 'pino';
+import { currentCorrelationId } from './correlation.js';
+import { redactMembers, redactText } from './redaction.js';
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export const LOG_FORMATS = ['json', 'text'] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+/** Facts of a record: named values, snake_case. An error goes under `error`. */
+export type LogFacts = Readonly<Record<string, unknown>>;
+
+/** Writes records of one named part of the program. Secrets in facts and messages are blanked; the correlation id of the running work is added. */
+export interface Logger {
+  trace(message: string, facts?: LogFacts): void;
+  debug(message: string, facts?: LogFacts): void;
+  info(message: string, facts?: LogFacts): void;
+  warn(message: string, facts?: LogFacts): void;
+  error(message: string, facts?: LogFacts): void;
+  fatal(message: string, facts?: LogFacts): void;
+}
+
+export interface LoggingOptions {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  /** In every record: `hub` or `node`. */
+  readonly program: string;
+  /** Instead of standard output. */
+  readonly to?: DestinationStream;
+}
+
+let root: PinoLogger = makeRoot({ level: 'warn', format: 'json', program: 'sendense' });
+
+/** Once, at the start of a program; loggers made before follow. Until then only warnings and worse are written. */
+export function configureLogging(options: LoggingOptions): void {
+  root = makeRoot(options);
+}
+
+/** @param name of the class or part that logs, e.g. `RunBackupReactor` */
+export function loggerFor(name: string): Logger {
+  const write = (level: Exclude<LogLevel, 'silent'>, message: string, facts: LogFacts = {}): void => {
+    if (!root.isLevelEnabled(level)) return;
+    const correlationId = currentCorrelationId();
+    root[level]({ ...redactMembers(facts), logger: name, ...(correlationId === null ? {} : { correlation_id: correlationId }) }, redactText(message));
+  };
+  return {
+    trace: (message, facts) => write('trace', message, facts),
+    debug: (message, facts) => write('debug', message, facts),
+    info: (message, facts) => write('info', message, facts),
+    warn: (message, facts) => write('warn', message, facts),
+    error: (message, facts) => write('error', message, facts),
+    fatal: (message, facts) => write('fatal', message, facts),
+  };
+}
+
+function makeRoot(options: LoggingOptions): PinoLogger {
+  // Synchronous, so that the last words of a program that dies are written too.
+  const output = options.to ?? destination({ fd: 1, sync: true });
+  return pino(
+    {
+      level: options.level,
+      base: { program: options.program, pid: process.pid },
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+      messageKey: 'message',
+    },
+    options.format === 'json' ? output : { write: (record: string) => void output.write(asText(record)) },
+  );
+}
+
+/** `10:31:07.123 INFO  [RunBackup] message {"fact":1} (correlation id)` */
+function asText(record: string): string {
+  const { level, time, message, logger, correlation_id: correlationId, program: _program, pid: _pid, ...facts } = JSON.parse(record) as Record<string, unknown>;
+  const clock = String(time).slice(11, 23);
+  const rest = Object.keys(facts).length === 0 ? '' : ` ${JSON.stringify(facts)}`;
+  const correlation = correlationId === undefined ? '' : ` (${String(correlationId)})`;
+  return `${clock} ${String(level).toUpperCase().padEnd(5)} [${String(logger)}] ${String(message)}${rest}${correlation}\n`;
+}

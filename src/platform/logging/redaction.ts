@@ -1,0 +1,37 @@
+import { types } from 'node:util';
+
+const REDACTED = '[redacted]';
+
+/** Members whose value never reaches a log, at any depth. */
+const SECRET_NAME = /^(authorization|proxy-authorization|cookie|set-cookie|.*(password|passwd|secret|token|api_?key|private_?key|credentials?))$/i;
+/** Where a secret is, not what it is. */
+const HARMLESS_NAME = /(file|path)$/i;
+
+const MAX_DEPTH = 8;
+
+/** Secrets inside of texts: `Bearer ...`, and the password of a URL. */
+export function redactText(text: string): string {
+  return text.replace(/\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+/gi, `$1 ${REDACTED}`).replace(/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s/@]+@/gi, `$1:${REDACTED}@`);
+}
+
+/** A copy without secrets. Errors become plain members (name, message, stack, cause and their own). */
+export function redactMembers(value: object, depth = 0): Record<string, unknown> {
+  const members: [string, unknown][] = Object.entries(value);
+  if (types.isNativeError(value)) {
+    members.unshift(['name', value.name], ['message', value.message], ['stack', value.stack]);
+    if (value.cause !== undefined) members.push(['cause', value.cause]);
+  }
+  return Object.fromEntries(members.map(([name, member]) => [name, isSecret(name) ? REDACTED : redact(member, depth + 1)]));
+}
+
+function redact(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return redactText(value);
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value !== 'object' || value === null || value instanceof Date) return value;
+  if (depth >= MAX_DEPTH) return '[nested too deep]';
+  return Array.isArray(value) ? value.map((member) => redact(member, depth + 1)) : redactMembers(value, depth);
+}
+
+function isSecret(name: string): boolean {
+  return SECRET_NAME.test(name) && !HARMLESS_NAME.test(name);
+}

@@ -1,0 +1,43 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { describe, it } from '@jest/globals';
+
+export interface GatedTests {
+  readonly describe: typeof describe | typeof describe.skip;
+  readonly it: typeof it | typeof it.skip;
+  /** Why the tests are skipped; null when they run. */
+  readonly skipped: string | null;
+}
+
+/** Whether a program of this name can be found and executed through PATH. */
+export function hasTool(name: string): boolean {
+  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, name), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/**
+ * `describe` and `it` for tests that need these programs. Where one is missing they skip and the reason is printed; with CI=true that is an error, because a
+ * gate that skips proves nothing.
+ */
+export function requireTools(...names: readonly string[]): GatedTests {
+  const missing = names.filter((name) => !hasTool(name));
+  return gate(missing.length === 0 ? null : `not on PATH: ${missing.join(', ')} (bin/setup installs what is needed)`);
+}
+
+/** The same for any other condition of the machine, e.g. that the tests run as root. */
+export function requireCondition(holds: boolean, reason: string): GatedTests {
+  return gate(holds ? null : reason);
+}
+
+function gate(reason: string | null): GatedTests {
+  if (reason === null) return { describe, it, skipped: null };
+  if (process.env['CI'] === 'true') throw new Error(`CI must run every test, but this machine cannot: ${reason}`);
+  process.stderr.write(`skipped: ${reason}\n`);
+  return { describe: describe.skip, it: it.skip, skipped: reason };
+}
