@@ -6,14 +6,11 @@ export type DeleteBackupAt = {
   readonly kind: 'delete-backup';
   readonly backup_id: string;
   readonly deleted_at: string;
-  /** Running backups whose files are to stand on this one. */
-  readonly used_by_running: readonly string[];
+  /** Restore points that stand on this one, and running backups that are to. */
+  readonly used_by: readonly string[];
 };
 
-/**
- * A run that has left nothing behind (failed, cancelled) is deleted from the lists; a restore point only when no running backup stands on it
- * (sealed ones that do are the chain's to refuse).
- */
+/** A run that has left nothing behind (failed, cancelled) goes from the lists; a restore point goes only when nothing stands on it. */
 export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState): readonly BackupEvent[] {
   const facts = { backup_id: command.backup_id };
   switch (state.status) {
@@ -32,11 +29,13 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
       }
       return [deleted(command)];
     case 'completed':
-      if (command.used_by_running.length > 0) {
-        throw new DomainError('conflict', 'restore_point_in_use', `A running backup stands on restore point ${command.backup_id}.`, {
-          ...facts,
-          used_by: command.used_by_running,
-        });
+      if (command.used_by.length > 0) {
+        throw new DomainError(
+          'conflict',
+          'restore_point_in_use',
+          `Restore point ${command.backup_id} cannot be deleted: ${command.used_by.length} later backup(s) stand on it. Delete those first, newest first.`,
+          { ...facts, used_by: command.used_by },
+        );
       }
       return [deleted(command)];
     case 'deleted':

@@ -1,4 +1,5 @@
 import type { CommandContext } from '../../kernel/command-context.js';
+import type { NodeJobReport } from '../../platform/node-api/node-api.js';
 import type { RequestedBackupType } from './backup.events.js';
 
 /** Ask for a backup of one VM, all disks, into one repository. Exactly one of vm_id and vm_name is given. */
@@ -24,6 +25,14 @@ export class CancelBackup {
 export class DeleteBackup {
   constructor(
     readonly backupId: string,
+    readonly context: CommandContext,
+  ) {}
+}
+
+/** The node's account of a backup's transfer, pushed by the node or fetched from it. */
+export class RecordTransferReport {
+  constructor(
+    readonly report: NodeJobReport,
     readonly context: CommandContext,
   ) {}
 }

@@ -1,0 +1,25 @@
+import type { JsonObject } from '../../kernel/json.js';
+
+/**
+ * Whether a run's history has come to rest: what ends it has been recorded, and what tidies up after it too. A failed or cancelled run that had reached the node needs both its undoing
+ * and the node's confirmation.
+ */
+export function isAtRest(types: ReadonlySet<string>): boolean {
+  if (types.has('BackupDeleted')) return types.has('RestorePointFilesRemoved');
+  if (types.has('BackupCompleted')) return types.has('ChangeTrackingSettled');
+  if (types.has('BackupFailed') || types.has('BackupCancelled')) {
+    return types.has('BackupUndone') && (!types.has('TransferRequested') || types.has('ChangeTrackingSettled'));
+  }
+  return false;
+}
+
+export type HistoryEntry = {
+  readonly event_id: string;
+  readonly revision: number;
+  readonly position: string;
+  readonly type: string;
+  readonly time: string;
+  readonly actor: string;
+  readonly correlation_id: string;
+  readonly data: JsonObject;
+};

@@ -1,0 +1,41 @@
+import type { BackupTypeDecision, SourceDisk } from './backup-type.decide.js';
+import type { RequestedBackupType } from './backup.events.js';
+
+/** What a backup starts from, as found at the node, in the repository and in the chain just now. */
+export type BackupFacts = {
+  readonly vm: { readonly vm_id: string; readonly name: string; readonly source: 'image'; readonly source_ref: string };
+  readonly node: { readonly node_id: string; readonly url: string };
+  readonly repository: { readonly repository_id: string; readonly path: string };
+  readonly disks: readonly SourceDisk[];
+  readonly decision: BackupTypeDecision;
+};
+
+/**
+ * Gathers the facts for a backup and decides full or incremental.
+ * @throws DomainError: vm_not_found, repository_not_found, repository_unavailable, node_unreachable, node_silent, node_broken_answer, vm_not_found_at_node,
+ * disk_in_use and its like, incremental_impossible
+ */
+export class GatherBackupFacts {
+  constructor(
+    readonly vmId: string,
+    readonly repositoryId: string,
+    readonly requested: RequestedBackupType,
+    readonly correlationId: string,
+  ) {}
+}
+
+/** Addresses that a run needs again after it was planned. @throws DomainError vm_not_found, repository_not_found */
+export class LocateBackup {
+  constructor(
+    readonly vmId: string,
+    readonly nodeId: string,
+    readonly repositoryId: string,
+  ) {}
+}
+
+/** null: that party is not registered any more. */
+export type BackupLocation = {
+  readonly vm: BackupFacts['vm'] | null;
+  readonly node_url: string | null;
+  readonly repository_path: string | null;
+};

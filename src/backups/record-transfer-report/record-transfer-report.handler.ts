@@ -1,0 +1,49 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import type { Decider } from '../../kernel/decider.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import { LiveProgress } from '../../platform/live-progress/live-progress.js';
+import { RecordTransferReport } from '../model/backup.commands.js';
+import { type BackupEvent, backupStream } from '../model/backup.events.js';
+import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
+import { decideRecordTransferReport, type RecordTransferReport as RecordTransferReportData } from './record-transfer-report.decide.js';
+
+const decider: Decider<BackupState, RecordTransferReportData, BackupEvent> = {
+  initialState: initialBackupState,
+  evolve: evolveBackup,
+  decide: decideRecordTransferReport,
+};
+
+/** Progress that is less than a step is recorded this often, in milliseconds. */
+const PROGRESS_INTERVAL_MS = 5_000;
+
+@CommandHandler(RecordTransferReport)
+export class RecordTransferReportHandler implements ICommandHandler<RecordTransferReport> {
+  private readonly recordedAtMs = new Map<string, number>();
+
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly live: LiveProgress,
+  ) {}
+
+  async execute(command: RecordTransferReport): Promise<void> {
+    const { report, context } = command;
+    if (!this.live.offer(report)) return;
+    const stream = backupStream(report.job_id);
+    const nowMs = performance.now();
+    const last = this.recordedAtMs.get(report.job_id) ?? nowMs;
+    this.recordedAtMs.set(report.job_id, last);
+    const progressDue = nowMs - last >= PROGRESS_INTERVAL_MS;
+    const outcome = await this.runner.run(
+      stream,
+      decider,
+      { kind: 'record-transfer-report', report, progress_due: progressDue, now: this.clock.iso() },
+      context,
+    );
+    if (outcome.events.length > 0) this.recordedAtMs.set(report.job_id, nowMs);
+    if (outcome.state.status !== 'running' || outcome.state.run.snapshot_released) {
+      this.recordedAtMs.delete(report.job_id);
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import type { BackupType, PlannedDisk } from '../model/backup.events.js';
+import type { DiskTarget } from '../model/backup.state.js';
+
+const MAX_EXPORT_NAME = 63;
+const PREFIX = 'backup-';
+
+/**
+ * `backup-<vm>-disk<n>-<full|incr>-<UTC timestamp>`, under 64 characters. Only characters that need no escaping in an NBD URI; a VM name that has others, or is too long,
+ * is shortened and marked with `~` and the start of the VM's id, so that no two VMs share a name.
+ */
+export function exportName(vmName: string, vmId: string, diskId: number, type: BackupType, startedAt: string): string {
+  const tail = `-disk${diskId}-${type === 'full' ? 'full' : 'incr'}-${startedAt.replace(/[-:.]/g, '')}`;
+  const room = MAX_EXPORT_NAME - PREFIX.length - tail.length;
+  const plain = vmName.replace(/[^A-Za-z0-9._]+/g, '_');
+  const mark = `~${vmId.slice(-8)}`;
+  const vm = plain === vmName && plain.length <= room ? plain : `${plain.slice(0, room - mark.length)}${mark}`;
+  return `${PREFIX}${vm}${tail}`;
+}
+
+/** File of a disk within the restore point's folder. */
+export function diskFile(diskId: number): string {
+  return `disk-${diskId}.qcow2`;
+}
+
+/** `<disk_key>:nbd://<host>:<port>/<export_name>,...` with percent-encoded disk keys, so that `:` and `,` in them do no harm. */
+export function nbdTargetsString(host: string, disks: readonly { readonly planned: PlannedDisk; readonly target: DiskTarget }[]): string {
+  return disks
+    .map(({ planned, target }) => `${encodeURIComponent(planned.disk_key)}:nbd://${host}:${target.nbd_port}/${target.export_name}`)
+    .join(',');
+}
+
+/**
+ * Path of the parent's file as the child's QCOW2 header names it: relative to the child's folder, so that a VM's folder, or the whole repository, can be moved.
+ * Both arguments are relative to the repository: `<vm folder>/<restore point>` and `<vm folder>/<restore point>/<file>`.
+ */
+export function backingPath(folder: string, parentFile: string): string {
+  const vmFolder = folder.slice(0, folder.indexOf('/') + 1);
+  return parentFile.startsWith(vmFolder) ? `../${parentFile.slice(vmFolder.length)}` : `../../${parentFile}`;
+}

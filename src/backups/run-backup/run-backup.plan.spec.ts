@@ -1,0 +1,53 @@
+import { describe, expect, it } from '@jest/globals';
+import { histories } from '../../../test/support/backup-histories.js';
+import type { BackupEvent } from '../model/backup.events.js';
+import { evolveBackup, initialBackupState } from '../model/backup.state.js';
+import { type ExportFact, planRun } from './run-backup.plan.js';
+
+const started: ExportFact = { standing: 'started' };
+const stopped: ExportFact = { standing: 'stopped' };
+const exited = (exit_code: number | null): ExportFact => ({ standing: 'broken', code: 'export_exited', exit_code, detail: 'exited' });
+
+function steps(history: readonly BackupEvent[], exports: Record<string, ExportFact> = {}): string[] {
+  const state = history.reduce(evolveBackup, initialBackupState);
+  return planRun(state, { exports: new Map(Object.entries(exports)) }).map((step) => step.step);
+}
+
+const failed: BackupEvent = { type: 'BackupFailed', data: { stage: 'transfer', code: 'x', detail: 'x', failed_at: 'now' } };
+const undone: BackupEvent = { type: 'BackupUndone', data: { undone_at: 'now' } };
+const settled = (outcome: 'committed' | 'discarded'): BackupEvent => ({ type: 'ChangeTrackingSettled', data: { outcome } });
+
+describe('the next step of a backup', () => {
+  it('goes on from whatever is recorded', () => {
+    expect(steps(histories.requested)).toEqual(['await_admission']);
+    expect(steps(histories.planned)).toEqual(['create_targets']);
+    expect(steps(histories.targeted)).toEqual(['start_exports']);
+    expect(steps(histories.targeted, { e0: started, e1: { standing: 'requested' } })).toEqual(['start_exports']);
+    expect(steps(histories.targeted, { e0: started, e1: started })).toEqual(['request_transfer']);
+    expect(steps(histories.snapshotTaken, { e0: started, e1: started })).toEqual(['watch_transfer']);
+    expect(steps(histories.copied, { e0: started, e1: started })).toEqual(['stop_exports']);
+    expect(steps(histories.copied, { e0: stopped, e1: stopped })).toEqual(['seal']);
+    expect(steps(histories.sealed, { e0: stopped, e1: stopped })).toEqual(['complete']);
+    expect(steps(histories.completed)).toEqual(['settle']);
+    expect(steps([...histories.completed, settled('committed')])).toEqual(['finished']);
+  });
+
+  it('fails a run whose export could not start or ended by itself while it was needed', () => {
+    expect(steps(histories.targeted, { e0: exited(1), e1: started })).toEqual(['fail']);
+    expect(steps(histories.snapshotTaken, { e0: started, e1: exited(0) })).toEqual(['fail']);
+  });
+
+  it('takes an export that ended with 0 after all was copied for one that was stopped, and any other end for a failure', () => {
+    expect(steps(histories.copied, { e0: exited(0), e1: stopped })).toEqual(['seal']);
+    expect(steps(histories.copied, { e0: exited(139), e1: stopped })).toEqual(['fail']);
+    expect(steps(histories.copied, { e0: exited(null), e1: stopped })).toEqual(['fail']);
+  });
+
+  it('undoes a failed run, and has the node confirm only where the node was asked for anything', () => {
+    expect(steps([...histories.targeted, failed])).toEqual(['undo']);
+    expect(steps([...histories.targeted, failed, undone])).toEqual(['finished']);
+    expect(steps([...histories.snapshotTaken, failed])).toEqual(['settle', 'undo']);
+    expect(steps([...histories.snapshotTaken, failed, undone])).toEqual(['settle']);
+    expect(steps([...histories.snapshotTaken, failed, settled('discarded'), undone])).toEqual(['finished']);
+  });
+});

@@ -1,0 +1,64 @@
+import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { filter, firstValueFrom, Observable, Subject, timeout } from 'rxjs';
+import { EventStore, type RecordedEvent, type Subscription } from './event-store.port.js';
+
+/**
+ * New events of the whole store as they are committed, for whoever waits for one in memory. One subscription serves everybody. Nothing durable hangs on it: who must
+ * not miss an event after a restart reads the store itself.
+ */
+@Injectable()
+export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly live = new Subject<RecordedEvent>();
+  private subscription: Subscription | null = null;
+
+  constructor(private readonly store: EventStore) {}
+
+  async onApplicationBootstrap(): Promise<void> {
+    this.subscription = this.store.subscribeToAll({
+      after: await this.store.head(),
+      handle: (batch) => {
+        for (const event of batch.events) this.live.next(event);
+        return Promise.resolve();
+      },
+    });
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.live.complete();
+    await this.subscription?.close();
+  }
+
+  /** Events of these categories from now on. */
+  ofCategories(...categories: readonly string[]): Observable<RecordedEvent> {
+    return this.live.pipe(filter((event) => categories.some((category) => event.stream.startsWith(`${category}-`))));
+  }
+
+  /** A stream's history, oldest first, then what is appended to it, without a gap and without a repeat. Never completes by itself. */
+  stream(name: string): Observable<RecordedEvent> {
+    return new Observable<RecordedEvent>((subscriber) => {
+      let delivered = -1;
+      let held: RecordedEvent[] | null = [];
+      const deliver = (event: RecordedEvent): void => {
+        if (event.revision <= delivered) return;
+        delivered = event.revision;
+        subscriber.next(event);
+      };
+      const live = this.live.pipe(filter((event) => event.stream === name)).subscribe({
+        next: (event) => (held === null ? deliver(event) : void held.push(event)),
+        complete: () => subscriber.complete(),
+      });
+      const replay = async (): Promise<void> => {
+        for await (const event of this.store.read(name)) deliver(event);
+        for (const event of held ?? []) deliver(event);
+        held = null;
+      };
+      replay().catch((error: unknown) => subscriber.error(error));
+      return () => live.unsubscribe();
+    });
+  }
+
+  /** The first event of the stream, old or new, that the predicate accepts. @throws rxjs TimeoutError after timeoutMs */
+  async first(stream: string, accepts: (event: RecordedEvent) => boolean, timeoutMs: number): Promise<RecordedEvent> {
+    return firstValueFrom(this.stream(stream).pipe(filter(accepts), timeout({ first: timeoutMs })));
+  }
+}
