@@ -1,0 +1,97 @@
+import type { Pool } from 'pg';
+import { isConnectionError } from '../postgres/connection-errors.js';
+import { type AppendResult, EventStoreUnavailableError, type EventToAppend, type ExpectedRevision, WrongExpectedRevisionError } from './event-store.port.js';
+import { encodePosition } from './position-encoding.js';
+
+interface Waiting {
+  readonly stream: string;
+  readonly expected: ExpectedRevision;
+  readonly events: readonly EventToAppend[];
+  readonly bytes: number;
+  resolve(result: AppendResult): void;
+  reject(error: unknown): void;
+}
+
+interface OutcomeRow {
+  readonly request: number;
+  readonly outcome: 'written' | 'idempotent' | 'conflict';
+  readonly at_revision: number | null;
+  readonly at_position: string | null;
+}
+
+const MAX_BATCH_APPENDS = 256;
+const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Commits are serialised by the store's lock, so appends that arrive while one is under way are gathered and share the next transaction (and
+ * its fsync). Each keeps an outcome of its own: a conflict of one is a row of the answer, not a failure of the transaction.
+ */
+export class AppendQueue {
+  private waiting: Waiting[] = [];
+  private running = false;
+
+  constructor(private readonly pool: Pool) {}
+
+  append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[], bytes: number): Promise<AppendResult> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ stream, expected, events, bytes, resolve, reject });
+      if (!this.running) {
+        this.running = true;
+        void this.drain();
+      }
+    });
+  }
+
+  private async drain(): Promise<void> {
+    while (this.waiting.length > 0) {
+      // One turn of the event loop lets callers who were just answered join this transaction with their next append.
+      await new Promise((resolve) => setImmediate(resolve));
+      await this.write(this.takeBatch());
+    }
+    this.running = false;
+  }
+
+  private takeBatch(): readonly Waiting[] {
+    let count = 0;
+    for (let bytes = 0; count < this.waiting.length && count < MAX_BATCH_APPENDS; count++) {
+      bytes += this.waiting[count]?.bytes ?? 0;
+      if (count > 0 && bytes > MAX_BATCH_BYTES) break;
+    }
+    return this.waiting.splice(0, count);
+  }
+
+  private async write(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const requests = batch.map(({ stream, expected, events }) => ({ stream, expected: String(expected), events }));
+      // The promise settles after the server reported the end of the implicit transaction, so an answer is always a committed one.
+      const { rows } = await this.pool.query<OutcomeRow>({
+        name: 'event_store_append',
+        text: 'select request, outcome, at_revision, at_position from event_store.append($1::jsonb)',
+        values: [JSON.stringify(requests)],
+      });
+      const byRequest = new Map(rows.map((row) => [row.request, row]));
+      batch.forEach((one, index) => {
+        settle(one, byRequest.get(index));
+      });
+    } catch (error) {
+      if (isConnectionError(error)) {
+        for (const one of batch) one.reject(new EventStoreUnavailableError('the event store cannot be reached just now', { cause: error }));
+      } else if (batch.length === 1) {
+        for (const one of batch) one.reject(error);
+      } else {
+        // Something in one of them broke the statement for all: alone, each gets the answer it deserves.
+        for (const one of batch) await this.write([one]);
+      }
+    }
+  }
+}
+
+function settle(one: Waiting, row: OutcomeRow | undefined): void {
+  if (row === undefined) {
+    one.reject(new Error(`stream ${one.stream}: the store gave no outcome for an append`));
+  } else if (row.outcome === 'conflict' || row.at_revision === null || row.at_position === null) {
+    one.reject(new WrongExpectedRevisionError(one.stream, one.expected, row.at_revision));
+  } else {
+    one.resolve({ revision: row.at_revision, position: encodePosition(row.at_position), idempotent: row.outcome === 'idempotent' });
+  }
+}

@@ -1,0 +1,55 @@
+import { EventStore, type AppendResult, type EventToAppend, type ExpectedRevision, type Position, type ReadOptions } from './event-store.port.js';
+import type { RecordedEvent, Subscription, SubscriptionOptions } from './event-store.port.js';
+
+/** Name of the environment variable. For crash tests only; nothing happens unless it is set. */
+export const FAILPOINT_VARIABLE = 'SENDENSE_FAILPOINT';
+
+export interface Failpoint {
+  readonly when: 'before' | 'after';
+  readonly eventType: string;
+  /** Counted from 1: the nth append that contains the event type. */
+  readonly nth: number;
+}
+
+/** @param text `before:<EventType>:<n>` or `after:<EventType>:<n>`, such as `after:BackupPlanned:1` @throws RangeError when it is anything else */
+export function parseFailpoint(text: string): Failpoint {
+  const match = /^(before|after):([A-Z][A-Za-z0-9]*):([1-9]\d{0,5})$/.exec(text);
+  const [, when, eventType, nth] = match ?? [];
+  if (eventType === undefined || nth === undefined) {
+    throw new RangeError(`${FAILPOINT_VARIABLE} is ${JSON.stringify(text)}, but must be before:<EventType>:<n> or after:<EventType>:<n>, with n from 1`);
+  }
+  return { when: when === 'before' ? 'before' : 'after', eventType, nth: Number(nth) };
+}
+
+/** For crash tests: ends its own process with SIGKILL right before or right after the nth append that contains an event type. */
+export class FailpointEventStore extends EventStore {
+  private seen = 0;
+
+  constructor(
+    private readonly inner: EventStore,
+    private readonly failpoint: Failpoint,
+    private readonly kill: () => void = () => process.kill(process.pid, 'SIGKILL'),
+  ) {
+    super();
+  }
+
+  override async append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[]): Promise<AppendResult> {
+    const hit = events.some((event) => event.type === this.failpoint.eventType) && ++this.seen === this.failpoint.nth;
+    if (hit && this.failpoint.when === 'before') this.kill();
+    const result = await this.inner.append(stream, expected, events);
+    if (hit && this.failpoint.when === 'after') this.kill();
+    return result;
+  }
+
+  override read(stream: string, options?: ReadOptions): AsyncIterable<RecordedEvent> {
+    return this.inner.read(stream, options);
+  }
+
+  override subscribeToAll(options: SubscriptionOptions): Subscription {
+    return this.inner.subscribeToAll(options);
+  }
+
+  override head(): Promise<Position | null> {
+    return this.inner.head();
+  }
+}

@@ -1,0 +1,16 @@
+import type { Position } from './event-store.port.js';
+
+/** Digits of the largest bigint: with leading zeros, positions compare as strings in their order. */
+const WIDTH = 19;
+
+/** @param bigint a PostgreSQL bigint as text */
+export function encodePosition(bigint: string): Position {
+  return bigint.padStart(WIDTH, '0');
+}
+
+/** @returns a PostgreSQL bigint as text; positions start at 1, so '0' is before every event @throws RangeError when it is no position of this store */
+export function decodePosition(position: Position | null): string {
+  if (position === null) return '0';
+  if (!/^\d{19}$/.test(position)) throw new RangeError(`${JSON.stringify(position)} is not a position of this event store`);
+  return BigInt(position).toString();
+}

@@ -1,0 +1,77 @@
+import type { Pool } from 'pg';
+import { AppendQueue } from './append-queue.js';
+import { CatchUpSubscription } from './catch-up-subscription.js';
+import { fetchHead, fetchStreamPage } from './event-rows.js';
+import {
+  type AppendResult,
+  EventStore,
+  type EventToAppend,
+  type ExpectedRevision,
+  type Position,
+  type ReadOptions,
+  type RecordedEvent,
+  type Subscription,
+  type SubscriptionOptions,
+} from './event-store.port.js';
+import { LiveTail } from './live-tail.js';
+import { decodePosition } from './position-encoding.js';
+import { checkStorable } from './storable-event.js';
+import type { StoreLog } from './store-log.js';
+
+const PAGE_EVENTS = 500;
+const LAST_REVISION = 2 ** 31 - 1;
+
+/** The event store in PostgreSQL, schema `event_store`. It uses one connection of the pool for listening while there are subscriptions. */
+export class PostgresEventStore extends EventStore {
+  private readonly appends: AppendQueue;
+  private readonly tail: LiveTail;
+  private readonly subscriptions = new Set<Subscription>();
+
+  constructor(
+    private readonly pool: Pool,
+    log: StoreLog,
+  ) {
+    super();
+    this.appends = new AppendQueue(pool);
+    this.tail = new LiveTail(pool, log);
+  }
+
+  override async append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[]): Promise<AppendResult> {
+    const bytes = checkStorable(stream, events);
+    return this.appends.append(stream, expected, events, bytes);
+  }
+
+  override async *read(stream: string, options: ReadOptions = {}): AsyncGenerator<RecordedEvent> {
+    const { direction = 'forwards' } = options;
+    let from = options.from ?? (direction === 'forwards' ? 0 : LAST_REVISION);
+    for (let left = options.limit ?? Infinity; left > 0; ) {
+      const page = await fetchStreamPage(this.pool, stream, from, direction, Math.min(left, PAGE_EVENTS));
+      yield* page;
+      const last = page.at(-1);
+      // A short page may also have been cut off by its bytes, so only an empty one, or the first event backwards, is the end.
+      if (last === undefined || (direction === 'backwards' && last.revision === 0)) return;
+      left -= page.length;
+      from = direction === 'forwards' ? last.revision + 1 : last.revision - 1;
+    }
+  }
+
+  override subscribeToAll(options: SubscriptionOptions): Subscription {
+    decodePosition(options.after);
+    this.tail.start();
+    const subscription = new CatchUpSubscription(this.tail, options);
+    this.subscriptions.add(subscription);
+    const forget = (): void => void this.subscriptions.delete(subscription);
+    subscription.ended.then(forget, forget);
+    return subscription;
+  }
+
+  override async head(): Promise<Position | null> {
+    return fetchHead(this.pool);
+  }
+
+  /** Ends all subscriptions and the listening connection; the pool stays the caller's. */
+  async close(): Promise<void> {
+    await Promise.all([...this.subscriptions].map((subscription) => subscription.close()));
+    await this.tail.stop();
+  }
+}

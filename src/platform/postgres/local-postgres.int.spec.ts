@@ -1,0 +1,86 @@
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import pg from 'pg';
+import { LocalPostgres } from './local-postgres.js';
+
+jest.setTimeout(60_000);
+
+const silent = { log: () => undefined, warn: () => undefined };
+
+describe('the local PostgreSQL', () => {
+  let directory: string;
+  let server: LocalPostgres;
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'sendense-local-postgres-'));
+    server = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
+  });
+
+  afterEach(async () => {
+    await server.stop();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  it('is made, started, adopted, stopped and started again with its data and its address', async () => {
+    const { databaseUrl } = await server.ensureStarted();
+    await query(databaseUrl, 'create table kept (word text)');
+    await query(databaseUrl, `insert into kept values ('Grüße 日本')`);
+    const pid = await postmaster(directory);
+
+    const another = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
+    expect(await another.ensureStarted()).toEqual({ databaseUrl });
+    expect(await postmaster(directory)).toBe(pid);
+
+    await server.stop();
+    await expect(query(databaseUrl, 'select 1')).rejects.toThrow();
+    expect(await server.ensureStarted()).toEqual({ databaseUrl });
+    expect(await query(databaseUrl, 'select word from kept')).toEqual([{ word: 'Grüße 日本' }]);
+    expect(await query(databaseUrl, 'show fsync')).toEqual([{ fsync: 'on' }]);
+    expect(await query(databaseUrl, 'show server_encoding')).toEqual([{ server_encoding: 'UTF8' }]);
+    expect(await query(databaseUrl, `select datcollate from pg_database where datname = 'sendense'`)).toEqual([{ datcollate: 'C' }]);
+  });
+
+  it('recovers by itself after it was killed', async () => {
+    const { databaseUrl } = await server.ensureStarted();
+    await query(databaseUrl, 'create table kept (n integer)');
+    await query(databaseUrl, 'insert into kept values (1)');
+    process.kill(await postmaster(directory), 'SIGKILL');
+    const again = await server.ensureStarted();
+    expect(await query(again.databaseUrl, 'select n from kept')).toEqual([{ n: 1 }]);
+  });
+
+  it('is started once when two programs ask at the same time', async () => {
+    const another = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
+    const [one, two] = await Promise.all([server.ensureStarted(), another.ensureStarted()]);
+    expect(one).toEqual(two);
+  });
+
+  it('keeps its password from everybody else and asks for it', async () => {
+    const { databaseUrl } = await server.ensureStarted();
+    const connectionFile = await stat(join(directory, 'hub', 'postgres', 'connection.json'));
+    expect(connectionFile.mode & 0o777).toBe(0o600);
+    const { password } = new URL(databaseUrl);
+    expect(password.length).toBeGreaterThanOrEqual(32);
+    expect(await readFile(`/proc/${await postmaster(directory)}/cmdline`, 'utf8')).not.toContain(password);
+    const wrong = new URL(databaseUrl);
+    wrong.password = 'guess';
+    await expect(query(wrong.toString(), 'select 1')).rejects.toThrow(/password authentication failed/);
+  });
+});
+
+async function postmaster(directory: string): Promise<number> {
+  return Number((await readFile(join(directory, 'hub', 'postgres', 'cluster', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+}
+
+async function query(databaseUrl: string, sql: string): Promise<unknown[]> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return (await client.query<object>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}

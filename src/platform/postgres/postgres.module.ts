@@ -1,0 +1,101 @@
+import { type DynamicModule, Global, Inject, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
+import pg from 'pg';
+import { DataSource, type EntitySchema, type MixedList } from 'typeorm';
+import { allMigrations } from '../../../migrations/all-migrations.js';
+import { HubLock } from './hub-lock.js';
+
+/** Injection token of the `pg.Pool` that the event store and set-based SQL use. */
+export const POSTGRES_POOL = Symbol('POSTGRES_POOL');
+
+/** Entities of the read models, as TypeORM takes them. */
+export type Entities = MixedList<(abstract new () => object) | EntitySchema>;
+
+export interface PostgresOptions {
+  readonly databaseUrl: string;
+  readonly entities?: Entities;
+  /** Called when this process has lost the hub lock to another hub: it must stop. */
+  readonly onLockLost?: () => void;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** A pool whose idle connections may break without ending the process. The caller ends it. */
+export function createPool(databaseUrl: string, max = 12): pg.Pool {
+  const pool = new pg.Pool({ connectionString: databaseUrl, max, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, keepAlive: true, application_name: 'sendense' });
+  const log = new Logger('PostgresPool');
+  pool.on('error', (error) => {
+    log.warn(`an idle connection broke: ${error.message}`);
+  });
+  return pool;
+}
+
+/** A TypeORM data source, connected, its migrations run. @throws what `pg` or a migration throws */
+export async function openDataSource(databaseUrl: string, entities: Entities = []): Promise<DataSource> {
+  const log = new Logger('TypeORM');
+  const dataSource = new DataSource({
+    type: 'postgres',
+    url: databaseUrl,
+    applicationName: 'sendense',
+    entities,
+    migrations: allMigrations,
+    migrationsTableName: 'sendense_migrations',
+    poolSize: 12,
+    connectTimeoutMS: CONNECT_TIMEOUT_MS,
+    logging: false,
+    poolErrorHandler: (error: unknown) => {
+      log.warn(`an idle connection broke: ${error instanceof Error ? error.message : String(error)}`);
+    },
+  });
+  await dataSource.initialize();
+  try {
+    await dataSource.runMigrations({ transaction: 'each' });
+  } catch (error) {
+    await dataSource.destroy();
+    throw error;
+  }
+  return dataSource;
+}
+
+/**
+ * Provides `POSTGRES_POOL`, `DataSource` and `HubLock` to all modules. The lock is taken before migrations run, so that two hubs never
+ * work, or migrate, in one database.
+ */
+@Global()
+@Module({})
+export class PostgresModule implements OnApplicationShutdown {
+  constructor(
+    @Inject(POSTGRES_POOL) private readonly pool: pg.Pool,
+    private readonly dataSource: DataSource,
+    private readonly hubLock: HubLock,
+  ) {}
+
+  static forRoot(options: PostgresOptions): DynamicModule {
+    return {
+      module: PostgresModule,
+      providers: [
+        {
+          provide: HubLock,
+          useFactory: () => HubLock.acquire(options.databaseUrl, new Logger('HubLock'), options.onLockLost),
+        },
+        {
+          provide: DataSource,
+          inject: [HubLock],
+          useFactory: () => openDataSource(options.databaseUrl, options.entities),
+        },
+        {
+          provide: POSTGRES_POOL,
+          inject: [DataSource],
+          useFactory: () => createPool(options.databaseUrl),
+        },
+      ],
+      exports: [HubLock, DataSource, POSTGRES_POOL],
+    };
+  }
+
+  /** Runs after every other module's own shutdown hooks of the earlier phases, when nobody uses the database any more. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.pool.end();
+    if (this.dataSource.isInitialized) await this.dataSource.destroy();
+    await this.hubLock.release();
+  }
+}
