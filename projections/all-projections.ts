@@ -1,0 +1,41 @@
+import type { Projection } from '../src/platform/postgres/projection-definition.js';
+import { auditEventsProjection } from './audit-events/audit-events.projection.js';
+import { AuditEventReadModel } from './audit-events/audit-events.read-model.js';
+import { backupsProjection } from './backups/backups.projection.js';
+import { BackupReadModel } from './backups/backups.read-model.js';
+import { chainsProjection } from './chains/chains.projection.js';
+import { ChainReadModel } from './chains/chains.read-model.js';
+import { nbdExportsProjection } from './nbd-exports/nbd-exports.projection.js';
+import { NbdExportReadModel } from './nbd-exports/nbd-exports.read-model.js';
+import { nbdPortsProjection } from './nbd-ports/nbd-ports.projection.js';
+import { NbdPortReadModel } from './nbd-ports/nbd-ports.read-model.js';
+import { nodesProjection } from './nodes/nodes.projection.js';
+import { NodeReadModel } from './nodes/nodes.read-model.js';
+import { repositoriesProjection } from './repositories/repositories.projection.js';
+import { RepositoryReadModel } from './repositories/repositories.read-model.js';
+import { vmsProjection } from './vms/vms.projection.js';
+import { VmReadModel } from './vms/vms.read-model.js';
+
+/** Every projection the hub runs. */
+export const allProjections: readonly Projection[] = [
+  backupsProjection,
+  chainsProjection,
+  vmsProjection,
+  repositoriesProjection,
+  nodesProjection,
+  nbdPortsProjection,
+  nbdExportsProjection,
+  auditEventsProjection,
+];
+
+/** The entities of all read models, for TypeORM's DataSource. */
+export const allReadModels = [
+  BackupReadModel,
+  ChainReadModel,
+  VmReadModel,
+  RepositoryReadModel,
+  NodeReadModel,
+  NbdPortReadModel,
+  NbdExportReadModel,
+  AuditEventReadModel,
+];

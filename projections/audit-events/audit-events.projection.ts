@@ -1,0 +1,60 @@
+import type { JsonObject } from '../../src/kernel/json.js';
+import { categoryOf } from '../../src/platform/event-store/event-store.port.js';
+import type { Projection } from '../../src/platform/postgres/projection-definition.js';
+
+export type AuditEventRow = {
+  readonly log_position: string;
+  readonly event_id: string;
+  readonly stream: string;
+  readonly category: string;
+  readonly revision: number;
+  readonly type: string;
+  readonly actor: string;
+  readonly correlation_id: string;
+  readonly causation_id: string;
+  readonly hub_id: string;
+  readonly schema_version: number;
+  readonly time: string;
+  readonly recorded_at: string;
+  readonly data: JsonObject;
+};
+
+/** Every event of the store as one row. The position is the key, because one event id may stand in the store twice. */
+export const auditEventsProjection: Projection<AuditEventRow> = {
+  name: 'audit_events',
+  categories: null,
+  key: 'log_position',
+  columns: {
+    log_position: 'text',
+    event_id: 'text',
+    stream: 'text',
+    category: 'text',
+    revision: 'bigint',
+    type: 'text',
+    actor: 'text',
+    correlation_id: 'text',
+    causation_id: 'text',
+    hub_id: 'text',
+    schema_version: 'integer',
+    time: 'timestamptz',
+    recorded_at: 'timestamptz',
+    data: 'jsonb',
+  },
+  keys: ({ position }) => [position],
+  fold: (_row, event) => ({
+    log_position: event.position,
+    event_id: event.id,
+    stream: event.stream,
+    category: categoryOf(event.stream),
+    revision: event.revision,
+    type: event.type,
+    actor: event.metadata.actor,
+    correlation_id: event.metadata.$correlationId,
+    causation_id: event.metadata.$causationId,
+    hub_id: event.metadata.hub_id,
+    schema_version: event.metadata.schema_version,
+    time: event.metadata.time,
+    recorded_at: event.recordedAt,
+    data: event.data,
+  }),
+};

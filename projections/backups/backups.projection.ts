@@ -1,0 +1,396 @@
+import { unknownVariant } from '../../src/kernel/decider.js';
+import type { BackupEvent, BackupStage, FullReason, RequestedBackupType, SealedFile, WaitingFor } from '../../src/backups/model/backup.events.js';
+import type { NbdExportEvent } from '../../src/nbd-exports/model/nbd-export.events.js';
+import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
+import { categoryOf, type RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
+import type { Projection, RowReference } from '../../src/platform/postgres/projection-definition.js';
+
+export type BackupStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
+export type BackupPhase = BackupStage | 'stalled' | 'completed' | 'failed' | 'cancelled' | 'deleted';
+export type DiskStatus = 'pending' | 'running' | 'completed' | 'failed';
+
+export type BackupDiskRow = {
+  readonly disk_id: number;
+  readonly disk_key: string;
+  /** Size of the disk as the guest sees it, in bytes. */
+  readonly virtual_size_bytes: number;
+  readonly file: string;
+  readonly parent_file: string | null;
+  readonly parent_change_id: string | null;
+  readonly export_id: string | null;
+  readonly nbd_port: number | null;
+  readonly nbd_export_name: string | null;
+  readonly qcow2_path: string | null;
+  readonly status: DiskStatus;
+  readonly bytes_transferred: number;
+  /** Bytes this backup moves for the disk; null before its transfer starts. */
+  readonly total_bytes: number | null;
+  /** Length of the sealed QCOW2 file in bytes. */
+  readonly size_bytes: number | null;
+  readonly sha256: string | null;
+  readonly change_id: string | null;
+  readonly error: { readonly code: string; readonly detail: string } | null;
+};
+
+export type BackupRow = {
+  readonly backup_id: string;
+  readonly vm_id: string;
+  readonly vm_name: string;
+  readonly node_id: string;
+  readonly repository_id: string;
+  readonly policy_id: string | null;
+  /** What was requested until the backup is planned, then what it is. */
+  readonly backup_type: RequestedBackupType;
+  readonly status: BackupStatus;
+  readonly current_phase: BackupPhase;
+  readonly waiting_for: WaitingFor | null;
+  readonly waiting_detail: string | null;
+  readonly full_reason: FullReason | null;
+  readonly full_reason_detail: string | null;
+  readonly chain_id: string | null;
+  readonly parent_backup_id: string | null;
+  readonly folder: string | null;
+  readonly files: readonly SealedFile[] | null;
+  readonly manifest_sha256: string | null;
+  readonly instant: string | null;
+  readonly progress_percent: number;
+  readonly bytes_transferred: number;
+  readonly total_bytes: number;
+  readonly transfer_speed_bps: number | null;
+  readonly eta_seconds: number | null;
+  readonly disks: readonly BackupDiskRow[];
+  /** qemu-nbd process of each export; null while there is none. */
+  readonly exports: { readonly [exportId: string]: number | null };
+  readonly export_ids: readonly string[];
+  readonly nbd_targets_string: string | null;
+  readonly error: { readonly code: string; readonly stage: BackupStage; readonly detail: string } | null;
+  readonly change_tracking: 'committed' | 'discarded' | null;
+  readonly undone: boolean;
+  readonly files_removed: boolean;
+  readonly created_at: string;
+  readonly started_at: string | null;
+  readonly transfer_started_at: string | null;
+  readonly silent_since: string | null;
+  /** When it ended, however it ended. */
+  readonly completed_at: string | null;
+  readonly deleted_at: string | null;
+  /** Position of BackupRequested: the order in which backups were asked for. */
+  readonly created_position: string;
+};
+
+export const backupsProjection: Projection<BackupRow> = {
+  name: 'backups',
+  categories: ['backup', 'nbdExport'],
+  key: 'backup_id',
+  references: 'export_ids',
+  columns: {
+    backup_id: 'text',
+    vm_id: 'text',
+    vm_name: 'text',
+    node_id: 'text',
+    repository_id: 'text',
+    policy_id: 'text',
+    backup_type: 'text',
+    status: 'text',
+    current_phase: 'text',
+    waiting_for: 'text',
+    waiting_detail: 'text',
+    full_reason: 'text',
+    full_reason_detail: 'text',
+    chain_id: 'text',
+    parent_backup_id: 'text',
+    folder: 'text',
+    files: 'jsonb',
+    manifest_sha256: 'text',
+    instant: 'timestamptz',
+    progress_percent: 'double precision',
+    bytes_transferred: 'bigint',
+    total_bytes: 'bigint',
+    transfer_speed_bps: 'bigint',
+    eta_seconds: 'bigint',
+    disks: 'jsonb',
+    exports: 'jsonb',
+    export_ids: 'text[]',
+    nbd_targets_string: 'text',
+    error: 'jsonb',
+    change_tracking: 'text',
+    undone: 'boolean',
+    files_removed: 'boolean',
+    created_at: 'timestamptz',
+    started_at: 'timestamptz',
+    transfer_started_at: 'timestamptz',
+    silent_since: 'timestamptz',
+    completed_at: 'timestamptz',
+    deleted_at: 'timestamptz',
+    created_position: 'text',
+  },
+  keys(event): readonly (string | RowReference)[] {
+    if (categoryOf(event.stream) === 'backup') return [idOf(event.stream)];
+    const exported = asDomainEvent<NbdExportEvent>(event);
+    return exported.type === 'NbdExportRequested' ? [exported.data.job_id] : [{ reference: idOf(event.stream) }];
+  },
+  fold(row, event) {
+    if (categoryOf(event.stream) === 'nbdExport') return row === undefined ? null : foldExport(row, event);
+    return foldBackup(row, event);
+  },
+};
+
+/** Folds one event of a backup's own stream. */
+function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): BackupRow {
+  const event = asDomainEvent<BackupEvent>(recorded);
+  if (event.type === 'BackupRequested') return requested(event.data, recorded.position);
+  if (row === undefined) throw new Error(`backup stream ${recorded.stream} has ${event.type} before BackupRequested`);
+  switch (event.type) {
+    case 'BackupQueued':
+      return { ...row, current_phase: 'queued', waiting_for: event.data.waiting_for, waiting_detail: event.data.detail };
+    case 'BackupPlanned': {
+      const { data } = event;
+      return {
+        ...row,
+        status: 'running',
+        current_phase: 'planning',
+        waiting_for: null,
+        waiting_detail: null,
+        backup_type: data.backup_type,
+        full_reason: data.full_reason,
+        full_reason_detail: data.full_reason_detail,
+        chain_id: data.chain_id,
+        parent_backup_id: data.parent_backup_id,
+        folder: data.folder,
+        started_at: data.started_at,
+        disks: data.disks.map((disk) => ({
+          disk_id: disk.disk_id,
+          disk_key: disk.disk_key,
+          virtual_size_bytes: disk.size_bytes,
+          file: disk.file,
+          parent_file: disk.parent_file,
+          parent_change_id: disk.parent_change_id,
+          export_id: null,
+          nbd_port: null,
+          nbd_export_name: null,
+          qcow2_path: null,
+          status: 'pending',
+          bytes_transferred: 0,
+          total_bytes: null,
+          size_bytes: null,
+          sha256: null,
+          change_id: null,
+          error: null,
+        })),
+      };
+    }
+    case 'DiskTargetCreated': {
+      const { disk_id, export_id, export_name, nbd_port, qcow2_path } = event.data;
+      return withDisk({ ...row, current_phase: phaseOf(row, 'preparing') }, disk_id, { export_id, nbd_port, nbd_export_name: export_name, qcow2_path });
+    }
+    case 'TransferRequested':
+      return { ...row, current_phase: phaseOf(row, 'snapshot'), nbd_targets_string: event.data.nbd_targets_string };
+    case 'SnapshotTaken': {
+      const changeIds = new Map(event.data.change_ids.map(({ disk_id, change_id }) => [disk_id, change_id]));
+      return {
+        ...row,
+        current_phase: phaseOf(row, 'transfer'),
+        instant: event.data.instant,
+        disks: row.disks.map((disk) => ({ ...disk, change_id: changeIds.get(disk.disk_id) ?? null })),
+      };
+    }
+    case 'DiskTransferStarted':
+      return withProgress(
+        withDisk({ ...row, transfer_started_at: row.transfer_started_at ?? recorded.metadata.time }, event.data.disk_id, {
+          status: 'running',
+          bytes_transferred: 0,
+          total_bytes: event.data.total_bytes,
+        }),
+        recorded.metadata.time,
+      );
+    case 'DiskTransferProgressed':
+      return withProgress(
+        withDisk(row, event.data.disk_id, { status: 'running', bytes_transferred: event.data.bytes_transferred, total_bytes: event.data.total_bytes }),
+        recorded.metadata.time,
+      );
+    case 'DiskTransferCompleted':
+      return withProgress(
+        withDisk(row, event.data.disk_id, { status: 'completed', bytes_transferred: event.data.bytes_transferred, error: null }),
+        recorded.metadata.time,
+      );
+    case 'DiskTransferFailed':
+      return withDisk(row, event.data.disk_id, { status: 'failed', error: { code: event.data.code, detail: event.data.detail } });
+    case 'TransferStalled':
+      return { ...row, current_phase: phaseOf(row, 'stalled'), silent_since: event.data.silent_since, eta_seconds: null };
+    case 'TransferResumed':
+      return { ...row, current_phase: phaseOf(row, row.instant === null ? 'snapshot' : 'transfer'), silent_since: null };
+    case 'SnapshotReleased':
+      return { ...row, current_phase: phaseOf(row, 'sealing') };
+    case 'RestorePointSealed': {
+      const files = new Map(event.data.files.map((file) => [file.disk_id, file]));
+      return {
+        ...row,
+        current_phase: phaseOf(row, 'sealing'),
+        folder: event.data.folder,
+        files: event.data.files,
+        manifest_sha256: event.data.manifest_sha256,
+        disks: row.disks.map((disk) => {
+          const file = files.get(disk.disk_id);
+          if (file === undefined) return disk;
+          const qcow2_path = sealedPath(disk.qcow2_path, event.data.folder, file.file);
+          return { ...disk, file: file.file, qcow2_path, size_bytes: file.size_bytes, sha256: file.sha256 };
+        }),
+      };
+    }
+    case 'BackupCompleted':
+      return {
+        ...row,
+        status: 'completed',
+        current_phase: 'completed',
+        progress_percent: 100,
+        eta_seconds: null,
+        completed_at: event.data.completed_at,
+      };
+    case 'BackupFailed':
+      return {
+        ...cutOff(row),
+        status: 'failed',
+        current_phase: 'failed',
+        error: { code: event.data.code, stage: event.data.stage, detail: event.data.detail },
+        completed_at: event.data.failed_at,
+      };
+    case 'BackupCancelled':
+      return { ...cutOff(row), status: 'cancelled', current_phase: 'cancelled', completed_at: event.data.cancelled_at };
+    case 'ChangeTrackingSettled':
+      return { ...row, change_tracking: event.data.outcome };
+    case 'BackupUndone':
+      return { ...row, undone: true };
+    case 'BackupDeleted':
+      return { ...row, status: 'deleted', current_phase: 'deleted', deleted_at: event.data.deleted_at };
+    case 'RestorePointFilesRemoved':
+      return { ...row, files_removed: true };
+    default:
+      return unknownVariant(`stream ${recorded.stream}`, event);
+  }
+}
+
+/** The file was written in a folder beside the one it is sealed in. */
+function sealedPath(writtenAt: string | null, folder: string, file: string): string | null {
+  if (writtenAt === null) return null;
+  return [...writtenAt.split('/').slice(0, -2), ...folder.split('/').slice(-1), file].join('/');
+}
+
+function foldExport(row: BackupRow, recorded: RecordedEvent): BackupRow {
+  const event = asDomainEvent<NbdExportEvent>(recorded);
+  const exportId = idOf(recorded.stream);
+  switch (event.type) {
+    case 'NbdExportRequested':
+      return {
+        ...row,
+        export_ids: row.export_ids.includes(exportId) ? row.export_ids : [...row.export_ids, exportId],
+        exports: { ...row.exports, [exportId]: null },
+      };
+    case 'NbdExportStarted':
+      return { ...row, exports: { ...row.exports, [exportId]: event.data.pid } };
+    case 'NbdExportStartFailed':
+    case 'NbdExportStopped':
+    case 'NbdExportExited':
+      return { ...row, exports: { ...row.exports, [exportId]: null } };
+    default:
+      return unknownVariant(`stream ${recorded.stream}`, event);
+  }
+}
+
+function requested(data: Extract<BackupEvent, { type: 'BackupRequested' }>['data'], position: string): BackupRow {
+  return {
+    backup_id: data.backup_id,
+    vm_id: data.vm_id,
+    vm_name: data.vm_name,
+    node_id: data.node_id,
+    repository_id: data.repository_id,
+    policy_id: data.policy_id,
+    backup_type: data.backup_type,
+    status: 'pending',
+    current_phase: 'queued',
+    waiting_for: null,
+    waiting_detail: null,
+    full_reason: null,
+    full_reason_detail: null,
+    chain_id: null,
+    parent_backup_id: null,
+    folder: null,
+    files: null,
+    manifest_sha256: null,
+    instant: null,
+    progress_percent: 0,
+    bytes_transferred: 0,
+    total_bytes: 0,
+    transfer_speed_bps: null,
+    eta_seconds: null,
+    disks: [],
+    exports: {},
+    export_ids: [],
+    nbd_targets_string: null,
+    error: null,
+    change_tracking: null,
+    undone: false,
+    files_removed: false,
+    created_at: data.requested_at,
+    started_at: null,
+    transfer_started_at: null,
+    silent_since: null,
+    completed_at: null,
+    deleted_at: null,
+    created_position: position,
+  };
+}
+
+/** What a node reports after the end does not bring a phase back. */
+function phaseOf(row: BackupRow, phase: BackupPhase): BackupPhase {
+  return row.status === 'running' ? phase : row.current_phase;
+}
+
+function withDisk(row: BackupRow, diskId: number, change: Partial<BackupDiskRow>): BackupRow {
+  return { ...row, disks: row.disks.map((disk) => (disk.disk_id === diskId ? { ...disk, ...change } : disk)) };
+}
+
+/** Disks whose transfer had begun did not finish it. */
+function cutOff(row: BackupRow): BackupRow {
+  return {
+    ...row,
+    eta_seconds: null,
+    disks: row.disks.map((disk) =>
+      disk.status === 'running'
+        ? { ...disk, status: 'failed', error: { code: 'transfer_cut_off', detail: 'the backup ended before this disk was copied' } }
+        : disk,
+    ),
+  };
+}
+
+function withProgress(row: BackupRow, time: string): BackupRow {
+  const moved = row.disks.reduce((sum, disk) => sum + disk.bytes_transferred, 0);
+  const total = row.disks.reduce((sum, disk) => sum + (disk.total_bytes ?? 0), 0);
+  const allStarted = row.disks.every((disk) => disk.total_bytes !== null);
+  const elapsedSeconds = row.transfer_started_at === null ? 0 : (Date.parse(time) - Date.parse(row.transfer_started_at)) / 1000;
+  // The mean since the transfer began: disks report in turn, so the time between two reports says nothing of the speed.
+  const speed = elapsedSeconds > 0 && moved > 0 ? Math.round(moved / elapsedSeconds) : row.transfer_speed_bps;
+  const open = row.disks.some((disk) => disk.status !== 'completed');
+  return {
+    ...row,
+    bytes_transferred: moved,
+    total_bytes: total,
+    progress_percent: percent(row.disks, allStarted ? moved : null, total),
+    transfer_speed_bps: speed,
+    eta_seconds: open && allStarted && speed !== null && speed > 0 && row.status === 'running' ? Math.ceil(Math.max(0, total - moved) / speed) : null,
+  };
+}
+
+/** One decimal. While not every disk's total is known, the mean of the disks' shares. */
+function percent(disks: readonly BackupDiskRow[], moved: number | null, total: number): number {
+  const share = moved !== null && total > 0 ? moved / total : disks.reduce((sum, disk) => sum + shareOf(disk), 0) / Math.max(1, disks.length);
+  return Math.min(100, Math.floor(share * 1000) / 10);
+}
+
+function shareOf(disk: BackupDiskRow): number {
+  if (disk.status === 'completed') return 1;
+  return disk.total_bytes === null || disk.total_bytes === 0 ? 0 : disk.bytes_transferred / disk.total_bytes;
+}
+
+function idOf(stream: string): string {
+  return stream.slice(stream.indexOf('-') + 1);
+}

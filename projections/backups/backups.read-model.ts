@@ -1,0 +1,127 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { BackupRow } from './backups.projection.js';
+
+/** A row of the view `read_models.backups`. `bigint` columns come as decimal strings. Written by its projection alone. */
+@Entity({ schema: 'read_models', name: 'backups', synchronize: false })
+export class BackupReadModel {
+  @PrimaryColumn({ type: 'text' })
+  readonly backup_id!: BackupRow['backup_id'];
+
+  @Column({ type: 'text' })
+  readonly vm_id!: BackupRow['vm_id'];
+
+  @Column({ type: 'text' })
+  readonly vm_name!: BackupRow['vm_name'];
+
+  @Column({ type: 'text' })
+  readonly node_id!: BackupRow['node_id'];
+
+  @Column({ type: 'text' })
+  readonly repository_id!: BackupRow['repository_id'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly policy_id!: BackupRow['policy_id'];
+
+  @Column({ type: 'text' })
+  readonly backup_type!: BackupRow['backup_type'];
+
+  @Column({ type: 'text' })
+  readonly status!: BackupRow['status'];
+
+  @Column({ type: 'text' })
+  readonly current_phase!: BackupRow['current_phase'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly waiting_for!: BackupRow['waiting_for'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly waiting_detail!: BackupRow['waiting_detail'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly full_reason!: BackupRow['full_reason'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly full_reason_detail!: BackupRow['full_reason_detail'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly chain_id!: BackupRow['chain_id'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly parent_backup_id!: BackupRow['parent_backup_id'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly folder!: BackupRow['folder'];
+
+  @Column({ type: 'jsonb', nullable: true })
+  readonly files!: BackupRow['files'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly manifest_sha256!: BackupRow['manifest_sha256'];
+
+  @Column({ type: 'timestamptz', nullable: true })
+  readonly instant!: Date | null;
+
+  @Column({ type: 'double precision' })
+  readonly progress_percent!: BackupRow['progress_percent'];
+
+  @Column({ type: 'bigint' })
+  readonly bytes_transferred!: string;
+
+  @Column({ type: 'bigint' })
+  readonly total_bytes!: string;
+
+  @Column({ type: 'bigint', nullable: true })
+  readonly transfer_speed_bps!: string | null;
+
+  @Column({ type: 'bigint', nullable: true })
+  readonly eta_seconds!: string | null;
+
+  @Column({ type: 'jsonb' })
+  readonly disks!: BackupRow['disks'];
+
+  @Column({ type: 'jsonb', nullable: true })
+  readonly exports!: BackupRow['exports'];
+
+  @Column({ type: 'text', array: true })
+  readonly export_ids!: BackupRow['export_ids'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly nbd_targets_string!: BackupRow['nbd_targets_string'];
+
+  @Column({ type: 'jsonb', nullable: true })
+  readonly error!: BackupRow['error'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly change_tracking!: BackupRow['change_tracking'];
+
+  @Column({ type: 'boolean' })
+  readonly undone!: BackupRow['undone'];
+
+  @Column({ type: 'boolean' })
+  readonly files_removed!: BackupRow['files_removed'];
+
+  @Column({ type: 'timestamptz' })
+  readonly created_at!: Date;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  readonly started_at!: Date | null;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  readonly transfer_started_at!: Date | null;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  readonly silent_since!: Date | null;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  readonly completed_at!: Date | null;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  readonly deleted_at!: Date | null;
+
+  @Column({ type: 'text' })
+  readonly created_position!: BackupRow['created_position'];
+
+  /** Position of the event that wrote this row last. */
+  @Column({ type: 'text' })
+  readonly position!: string;
+}

@@ -1,0 +1,34 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { NodeRow } from './nodes.projection.js';
+
+/** A row of the view `read_models.nodes`. Written by its projection alone. */
+@Entity({ schema: 'read_models', name: 'nodes', synchronize: false })
+export class NodeReadModel {
+  @PrimaryColumn({ type: 'text' })
+  readonly node_id!: NodeRow['node_id'];
+
+  @Column({ type: 'text' })
+  readonly name!: NodeRow['name'];
+
+  @Column({ type: 'text' })
+  readonly url!: NodeRow['url'];
+
+  @Column({ type: 'text' })
+  readonly state!: NodeRow['state'];
+
+  @Column({ type: 'text', nullable: true })
+  readonly version!: NodeRow['version'];
+
+  @Column({ type: 'jsonb', nullable: true })
+  readonly error!: NodeRow['error'];
+
+  @Column({ type: 'timestamptz', nullable: true })
+  readonly state_since!: Date | null;
+
+  @Column({ type: 'timestamptz' })
+  readonly registered_at!: Date;
+
+  /** Position of the event that wrote this row last. */
+  @Column({ type: 'text' })
+  readonly position!: string;
+}

@@ -1,0 +1,54 @@
+import { unknownVariant } from '../../src/kernel/decider.js';
+import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
+import type { Projection } from '../../src/platform/postgres/projection-definition.js';
+import type { VmDisk, VmEvent, VmSource } from '../../src/vms/model/vm.events.js';
+
+export type VmRow = {
+  readonly vm_id: string;
+  readonly name: string;
+  readonly node_id: string;
+  readonly source: VmSource;
+  readonly source_ref: string;
+  readonly disks: readonly VmDisk[];
+  readonly total_size_bytes: number;
+  readonly registered_at: string;
+  readonly disks_observed_at: string;
+};
+
+export const vmsProjection: Projection<VmRow> = {
+  name: 'vms',
+  categories: ['vm'],
+  key: 'vm_id',
+  columns: {
+    vm_id: 'text',
+    name: 'text',
+    node_id: 'text',
+    source: 'text',
+    source_ref: 'text',
+    disks: 'jsonb',
+    total_size_bytes: 'bigint',
+    registered_at: 'timestamptz',
+    disks_observed_at: 'timestamptz',
+  },
+  keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
+  fold(row, recorded) {
+    const event = asDomainEvent<VmEvent>(recorded);
+    switch (event.type) {
+      case 'VmRegistered': {
+        const { vm_id, name, node_id, source, source_ref, disks, registered_at } = event.data;
+        return { vm_id, name, node_id, source, source_ref, disks, total_size_bytes: totalOf(disks), registered_at, disks_observed_at: registered_at };
+      }
+      case 'VmDisksChanged':
+        if (row === undefined) throw new Error(`VM stream ${recorded.stream} has VmDisksChanged where no VM is registered`);
+        return { ...row, disks: event.data.disks, total_size_bytes: totalOf(event.data.disks), disks_observed_at: event.data.observed_at };
+      case 'VmRemoved':
+        return null;
+      default:
+        return unknownVariant(`stream ${recorded.stream}`, event);
+    }
+  },
+};
+
+function totalOf(disks: readonly VmDisk[]): number {
+  return disks.reduce((sum, disk) => sum + disk.size_bytes, 0);
+}

@@ -1,0 +1,106 @@
+import type { JsonObject } from '../../kernel/json.js';
+import type { Position, RecordedEvent } from '../event-store/event-store.port.js';
+
+/** PostgreSQL type of a read model's column. In a fold, `bigint` is a number (exact up to 2^53) and `timestamptz` an ISO 8601 string in UTC. */
+export type ColumnType = 'text' | 'text[]' | 'integer' | 'bigint' | 'double precision' | 'boolean' | 'jsonb' | 'timestamptz';
+
+/** Every row whose `references` column holds this value, in place of a row's own key. */
+export interface RowReference {
+  readonly reference: string;
+}
+
+/**
+ * How events become the rows of one read model; pure data and pure functions, so that a rebuild gives the same rows. The runner adds a column
+ * `position` to every row: the position of the event that wrote it last.
+ */
+export interface Projection<Row extends JsonObject = JsonObject> {
+  /** Name of the read model: the view `read_models.<name>` over the generation that is live. */
+  readonly name: string;
+  /** Categories of the streams it folds; null is all of them. */
+  readonly categories: readonly string[] | null;
+  /** The column that identifies a row. */
+  readonly key: keyof Row & string;
+  readonly columns: { readonly [Column in keyof Row & string]: ColumnType };
+  /** A `text[]` column by which rows are found where an event does not name their key. */
+  readonly references?: keyof Row & string;
+  /** The rows an event touches. A key makes a row that is not there yet; a reference finds existing ones only. */
+  keys(event: RecordedEvent): readonly (string | RowReference)[];
+  /** The row after the event; null: there is none (any more). A throw halts the projection at this event. */
+  fold(row: Row | undefined, event: RecordedEvent, key: string): Row | null;
+}
+
+/** A row of a fold, and the position it stands at. */
+export interface FoldedRow {
+  readonly row: JsonObject;
+  readonly position: Position;
+}
+
+/** The rows of a read model while events are folded into them. */
+export class FoldedRows {
+  private readonly rows = new Map<string, FoldedRow>();
+  private readonly touched = new Set<string>();
+
+  constructor(
+    private readonly projection: Projection,
+    loaded: Iterable<FoldedRow> = [],
+  ) {
+    for (const folded of loaded) this.rows.set(keyOf(projection, folded.row), folded);
+  }
+
+  /** @throws whatever the projection's `fold` throws; the rows must then be thrown away */
+  apply(event: RecordedEvent): void {
+    for (const key of this.resolve(event)) {
+      const row = this.projection.fold(this.rows.get(key)?.row, event, key);
+      this.touched.add(key);
+      if (row === null) this.rows.delete(key);
+      else this.rows.set(key, { row, position: event.position });
+    }
+  }
+
+  all(): readonly FoldedRow[] {
+    return [...this.rows.values()];
+  }
+
+  /** Rows to write and keys to delete, for the events applied so far. */
+  changes(): { readonly written: readonly FoldedRow[]; readonly deleted: readonly string[] } {
+    const written: FoldedRow[] = [];
+    const deleted: string[] = [];
+    for (const key of this.touched) {
+      const folded = this.rows.get(key);
+      if (folded === undefined) deleted.push(key);
+      else written.push(folded);
+    }
+    return { written, deleted };
+  }
+
+  private resolve(event: RecordedEvent): Set<string> {
+    const keys = new Set<string>();
+    for (const key of this.projection.keys(event)) {
+      if (typeof key === 'string') keys.add(key);
+      else for (const referring of this.referringTo(key.reference)) keys.add(referring);
+    }
+    return keys;
+  }
+
+  private referringTo(reference: string): string[] {
+    const column = this.projection.references;
+    if (column === undefined) throw new Error(`projection ${this.projection.name} has no column of references`);
+    const keys: string[] = [];
+    for (const [key, { row }] of this.rows) {
+      const references = row[column];
+      if (Array.isArray(references) && references.includes(reference)) keys.push(key);
+    }
+    return keys;
+  }
+}
+
+/** Folds a whole history in memory; the yardstick that a live and a rebuilt read model are measured by. */
+export function foldFromZero(projection: Projection, events: Iterable<RecordedEvent>): readonly FoldedRow[] {
+  const rows = new FoldedRows(projection);
+  for (const event of events) rows.apply(event);
+  return rows.all();
+}
+
+export function keyOf(projection: Projection, row: JsonObject): string {
+  return String(row[projection.key]);
+}

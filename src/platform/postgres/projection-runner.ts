@@ -1,0 +1,244 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { Logger } from '@nestjs/common';
+import type { Clock } from '../clock/clock.js';
+import type { EventStore, Position, RecordedEvent, Subscription } from '../event-store/event-store.port.js';
+import type { Projection } from './projection-definition.js';
+import { type HaltedAt, LostCheckpointRaceError, type ProjectionTables, UnprojectableError } from './projection-tables.js';
+
+const FIRST_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 5_000;
+/** A checkpoint that only passes over foreign events is written this often at most, in milliseconds; on restart they are passed over again. */
+const IDLE_CHECKPOINT_INTERVAL_MS = 1_000;
+
+export type RunnerState = 'stopped' | 'catching_up' | 'live' | 'retrying' | 'halted';
+
+/** One batch that was folded and committed. */
+export interface ProjectedBatch {
+  readonly projection: string;
+  readonly events: number;
+  /** From the recording of the batch's oldest event to the commit of its rows, in milliseconds. */
+  readonly lagMs: number;
+}
+
+export interface RunnerHooks {
+  /** The rows stand at this position now; called after each commit. */
+  onProgress(position: Position, batch: ProjectedBatch | null): void;
+  onHalt(halt: HaltedAt): void;
+}
+
+class RunnerStoppedError extends Error {}
+class PoisonEventError extends Error {}
+
+/**
+ * Keeps one generation of one read model up with the store. A database that is away is waited for; an event that cannot be folded halts this
+ * runner at the event before it, and nothing else.
+ */
+export class ProjectionRunner {
+  private readonly log: Logger;
+  private readonly exclusive = new Mutex();
+  private readonly waiters = new Set<() => void>();
+  private stopping = new AbortController();
+  private subscription: Subscription | null = null;
+  private supervision: Promise<void> = Promise.resolve();
+  private stored: Position | null = null;
+  private storedAt = 0;
+  private at: Position | null = null;
+  private caughtUp = false;
+  private currentState: RunnerState = 'stopped';
+  private haltedAt: HaltedAt | null = null;
+  private behindSince = performance.now();
+
+  constructor(
+    readonly projection: Projection,
+    readonly generation: number,
+    private readonly store: EventStore,
+    private readonly tables: ProjectionTables,
+    private readonly clock: Clock,
+    private readonly hooks: RunnerHooks,
+  ) {
+    this.log = new Logger(`projection ${projection.name} generation ${generation}`);
+  }
+
+  get position(): Position | null {
+    return this.at;
+  }
+
+  get state(): RunnerState {
+    return this.currentState;
+  }
+
+  get halted(): HaltedAt | null {
+    return this.haltedAt;
+  }
+
+  /** Seconds since its rows last stood at the head of the store; 0 while they do. */
+  lagSeconds(head: Position | null): number {
+    if (head === null || (this.at !== null && this.at >= head)) {
+      this.behindSince = performance.now();
+      return 0;
+    }
+    return (performance.now() - this.behindSince) / 1000;
+  }
+
+  start(): void {
+    if (this.currentState !== 'stopped') return;
+    this.stopping = new AbortController();
+    this.currentState = 'catching_up';
+    this.supervision = this.supervise();
+  }
+
+  /** Resolves once a batch under way has been committed or given up. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.subscription?.close().catch(() => undefined);
+    await this.supervision;
+    if (this.currentState !== 'halted') this.currentState = 'stopped';
+    this.wake();
+  }
+
+  /** Resolves when `reached` holds; it is asked again after each change of position or state. @throws when the runner halts or is stopped */
+  async until(reached: (runner: { readonly position: Position | null; readonly caughtUp: boolean }) => boolean): Promise<void> {
+    while (!reached({ position: this.at, caughtUp: this.caughtUp })) {
+      if (this.currentState === 'halted' || this.currentState === 'stopped') {
+        throw new Error(`projection ${this.projection.name} generation ${this.generation} is ${this.currentState}: ${this.haltedAt?.error ?? ''}`);
+      }
+      await new Promise<void>((resolve) => this.waiters.add(resolve));
+    }
+  }
+
+  /** Makes this generation the live one, between two batches. @throws LostCheckpointRaceError, or the driver's error */
+  async becomeLive(): Promise<void> {
+    await this.exclusive.run(async () => {
+      await this.tables.switchTo(this.projection, this.generation, this.stored, this.at);
+      this.stored = this.at;
+    });
+  }
+
+  private async supervise(): Promise<void> {
+    for (let failures = 0; !this.stopping.signal.aborted; failures += 1) {
+      try {
+        await this.subscribe(() => (failures = 0));
+      } catch (error) {
+        if (this.stopping.signal.aborted || error instanceof PoisonEventError) break;
+        this.currentState = 'retrying';
+        this.log.error(`runs again after: ${String(error)}`);
+        await this.backOff(failures);
+      }
+    }
+    this.wake();
+  }
+
+  private async subscribe(onBatch: () => void): Promise<void> {
+    const checkpoint = (await this.tables.checkpoints(this.projection)).find(({ generation }) => generation === this.generation);
+    if (checkpoint === undefined) throw new Error(`there is no checkpoint of generation ${this.generation}`);
+    this.stored = checkpoint.position;
+    this.at = checkpoint.position;
+    this.caughtUp = false;
+    if (this.at !== null) this.hooks.onProgress(this.at, null);
+    if (this.stopping.signal.aborted) return;
+    this.subscription = this.store.subscribeToAll({
+      after: checkpoint.position,
+      ...(this.projection.categories === null ? {} : { categories: this.projection.categories }),
+      handle: async ({ events, upTo, caughtUp }) => {
+        await this.exclusive.run(async () => this.advance(events, upTo, caughtUp));
+        onBatch();
+      },
+    });
+    await this.subscription.ended;
+  }
+
+  private async advance(events: readonly RecordedEvent[], upTo: Position, caughtUp: boolean): Promise<void> {
+    await this.foldOrHalt(events, upTo);
+    this.at = upTo;
+    this.caughtUp = caughtUp;
+    this.currentState = caughtUp ? 'live' : 'catching_up';
+    if (caughtUp) this.behindSince = performance.now();
+    const oldest = events[0];
+    const lagMs = oldest === undefined ? 0 : this.clock.now().getTime() - Date.parse(oldest.recordedAt);
+    this.hooks.onProgress(upTo, oldest === undefined ? null : { projection: this.projection.name, events: events.length, lagMs });
+    this.wake();
+  }
+
+  private async foldOrHalt(events: readonly RecordedEvent[], upTo: Position): Promise<void> {
+    const only = events[0];
+    if (only === undefined && performance.now() - this.storedAt < IDLE_CHECKPOINT_INTERVAL_MS) return;
+    try {
+      await this.commit(events, upTo);
+    } catch (error) {
+      if (!(error instanceof UnprojectableError) || only === undefined) throw error;
+      if (events.length === 1) return this.halt(only, error);
+      // One by one, so that all before the poison event is kept and the event itself is known.
+      for (const event of events) await this.foldOrHalt([event], event.position);
+      await this.commit([], upTo);
+    }
+  }
+
+  /** Commits a batch, however often the database goes away meanwhile. */
+  private async commit(events: readonly RecordedEvent[], upTo: Position): Promise<void> {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        await this.tables.apply(this.projection, this.generation, events, this.stored, upTo);
+        break;
+      } catch (error) {
+        if (error instanceof UnprojectableError) throw error;
+        if (error instanceof LostCheckpointRaceError) {
+          // A commit whose answer got lost with the connection did happen: the checkpoint stands where this batch puts it.
+          if (failures > 0 && (await this.storedPosition()) === upTo) break;
+          throw error;
+        }
+        this.currentState = 'retrying';
+        this.log.warn(`the database did not take a batch of ${events.length} events up to ${upTo}, trying again: ${String(error)}`);
+        await this.backOff(failures);
+      }
+    }
+    this.stored = upTo;
+    this.at = upTo;
+    this.storedAt = performance.now();
+  }
+
+  private async halt(event: RecordedEvent, error: UnprojectableError): Promise<never> {
+    const halt: HaltedAt = { position: event.position, event_id: event.id, error: error.message };
+    this.haltedAt = halt;
+    this.currentState = 'halted';
+    this.log.error(`halted at event ${event.id} (${event.type}, stream ${event.stream}, position ${event.position}): ${error.message}`);
+    if (this.at !== null) this.hooks.onProgress(this.at, null);
+    this.hooks.onHalt(halt);
+    this.wake();
+    for (let failures = 0; ; failures += 1) {
+      try {
+        await this.tables.recordHalt(this.projection, this.generation, halt);
+        break;
+      } catch (failure) {
+        this.log.warn(`the halt could not be recorded yet: ${String(failure)}`);
+        await this.backOff(failures);
+      }
+    }
+    throw new PoisonEventError(error.message);
+  }
+
+  private async storedPosition(): Promise<Position | null> {
+    const checkpoints = await this.tables.checkpoints(this.projection);
+    return checkpoints.find(({ generation }) => generation === this.generation)?.position ?? null;
+  }
+
+  private async backOff(failures: number): Promise<void> {
+    await pause(Math.min(FIRST_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS), undefined, { signal: this.stopping.signal, ref: false }).catch(() => undefined);
+    if (this.stopping.signal.aborted) throw new RunnerStoppedError();
+  }
+
+  private wake(): void {
+    const waiters = [...this.waiters];
+    this.waiters.clear();
+    for (const waiter of waiters) waiter();
+  }
+}
+
+class Mutex {
+  private last: Promise<unknown> = Promise.resolve();
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.last.then(work, work);
+    this.last = turn.catch(() => undefined);
+    return turn;
+  }
+}
