@@ -1,0 +1,72 @@
+import { describe, expect, it } from '@jest/globals';
+import { sourceServerArgv, targetServerArgv } from './qemu-nbd.plan.js';
+
+describe('argv of qemu-nbd', () => {
+  const target = {
+    file: '/repo/a b: c,d/disk-0.qcow2',
+    readOnly: false,
+    host: '127.0.0.1',
+    port: 10100,
+    exportName: 'backup-vm-disk0-full-20261121T100000Z',
+    sharedLimit: 10,
+    cache: 'unsafe',
+  } as const;
+
+  it('serves a target persistently to several clients', () => {
+    expect(targetServerArgv(target)).toEqual([
+      'qemu-nbd',
+      '--persistent',
+      '--shared=10',
+      '--format=qcow2',
+      '--cache=unsafe',
+      '--discard=unmap',
+      '--bind=127.0.0.1',
+      '--port=10100',
+      '--export-name=backup-vm-disk0-full-20261121T100000Z',
+      '--',
+      '/repo/a b: c,d/disk-0.qcow2',
+    ]);
+  });
+
+  it('opens a file that is only read without any write options', () => {
+    expect(targetServerArgv({ ...target, readOnly: true })).toEqual([
+      'qemu-nbd',
+      '--persistent',
+      '--shared=10',
+      '--format=qcow2',
+      '--read-only',
+      '--bind=127.0.0.1',
+      '--port=10100',
+      '--export-name=backup-vm-disk0-full-20261121T100000Z',
+      '--',
+      '/repo/a b: c,d/disk-0.qcow2',
+    ]);
+  });
+
+  it('serves a source read-only with its bitmap', () => {
+    expect(sourceServerArgv({ file: '/vms/x/disk0.qcow2', format: 'qcow2', socket: '/run/x/0.sock', sharedLimit: 8, bitmap: 'sendense-1' })).toEqual([
+      'qemu-nbd',
+      '--persistent',
+      '--shared=8',
+      '--read-only',
+      '--format=qcow2',
+      '--bitmap=sendense-1',
+      '--socket=/run/x/0.sock',
+      '--',
+      '/vms/x/disk0.qcow2',
+    ]);
+  });
+
+  it('serves a raw source without a bitmap', () => {
+    expect(sourceServerArgv({ file: '/vms/x/d.raw', format: 'raw', socket: '/run/x/0.sock', sharedLimit: 8, bitmap: null })).toEqual([
+      'qemu-nbd',
+      '--persistent',
+      '--shared=8',
+      '--read-only',
+      '--format=raw',
+      '--socket=/run/x/0.sock',
+      '--',
+      '/vms/x/d.raw',
+    ]);
+  });
+});

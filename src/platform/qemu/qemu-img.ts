@@ -1,0 +1,117 @@
+import { isAbsolute } from 'node:path';
+import { Injectable } from '@nestjs/common';
+import { runTool } from '../process/run-tool.js';
+import { parseCheck, parseImageInfo } from './qemu-img-output.js';
+
+export interface ImageBitmap {
+  readonly name: string;
+  /** Bytes that one bit stands for. */
+  readonly granularity: number;
+  /** `in-use`: the image was not closed cleanly while it recorded, so it cannot be trusted; `auto`: it records every write. */
+  readonly flags: readonly string[];
+}
+
+/** What `qemu-img info` says, in its own words. Sizes in bytes. */
+export interface ImageInfo {
+  readonly format: string;
+  readonly virtual_size: number;
+  /** Space taken in the file system. */
+  readonly actual_size: number;
+  /** As the image's header has it; null without a backing file. */
+  readonly backing_filename: string | null;
+  /** The backing file's name as qemu resolves it. */
+  readonly full_backing_filename: string | null;
+  readonly backing_format: string | null;
+  readonly bitmaps: readonly ImageBitmap[];
+  /** QCOW2: not closed cleanly, its reference counts may be stale. */
+  readonly dirty: boolean;
+  /** QCOW2: qemu has found it corrupt and marked it so. */
+  readonly corrupt: boolean;
+}
+
+export interface ImageCheck {
+  /** True without any errors; leaked clusters waste space, but harm nothing. */
+  readonly ok: boolean;
+  readonly errors: number;
+  readonly leaks: number;
+  /** What is wrong, for people; empty when all is well. */
+  readonly detail: string;
+}
+
+export interface NewImage {
+  /** Absolute. An existing file is overwritten. */
+  readonly path: string;
+  /** Virtual size. */
+  readonly sizeBytes: number;
+  /** The name goes into the header as it is; a relative one counts from the image's own folder. */
+  readonly backing?: { readonly file: string; readonly format: 'qcow2' | 'raw' };
+}
+
+/** Checking reads all metadata: minutes for a large image on slow storage. */
+const CHECK_DEADLINE_MS = 30 * 60_000;
+const COMPARE_DEADLINE_MS = 6 * 60 * 60_000;
+
+/**
+ * qemu-img on local files. Names may hold anything but NUL: as absolute paths they cannot be taken for options or for protocols (`nbd:...`).
+ * Every method throws ToolError when the tool is missing, fails or hangs.
+ */
+@Injectable()
+export class QemuImg {
+  /**
+   * forceShare reads an image that another program has open for writing; what it says may then be stale.
+   * format: as what to open it; without it qemu guesses from the content, which whoever writes a raw disk can forge.
+   */
+  async info(path: string, options: { readonly forceShare?: boolean; readonly format?: string; readonly signal?: AbortSignal } = {}): Promise<ImageInfo> {
+    const argv = ['qemu-img', 'info', '--output=json'] as const;
+    const share = options.forceShare === true ? ['--force-share'] : [];
+    const format = options.format === undefined ? [] : ['-f', options.format];
+    const { stdout } = await runTool([...argv, ...share, ...format, absolute(path)], { signal: options.signal });
+    return parseImageInfo(path, stdout);
+  }
+
+  /** Makes a QCOW2 image. */
+  async create(image: NewImage): Promise<void> {
+    const backing = image.backing === undefined ? [] : ['-b', withoutProtocol(image.backing.file), '-F', image.backing.format];
+    await runTool(['qemu-img', 'create', '-q', '-f', 'qcow2', ...backing, absolute(image.path), `${image.sizeBytes}`]);
+  }
+
+  /** Checks a QCOW2 image's own consistency; damage is an answer, no error. */
+  async check(path: string, signal?: AbortSignal): Promise<ImageCheck> {
+    const { stdout, stderr } = await runTool(['qemu-img', 'check', '--output=json', '-f', 'qcow2', absolute(path)], {
+      deadlineMs: CHECK_DEADLINE_MS,
+      signal,
+      // 2: errors, 3: only leaks. 1 means that the check itself could not be done.
+      expectedExitCodes: [0, 2, 3],
+    });
+    return parseCheck(path, stdout, stderr);
+  }
+
+  /** Adds a persistent bitmap that records every write from now on. granularityBytes: a power of two from 512 to 2 GiB. */
+  async addBitmap(path: string, name: string, granularityBytes: number): Promise<void> {
+    await runTool(['qemu-img', 'bitmap', '--add', '-g', `${granularityBytes}`, '-f', 'qcow2', absolute(path), name]);
+  }
+
+  /** Removes a bitmap, also an inconsistent one. Fails when there is none of that name. */
+  async removeBitmap(path: string, name: string): Promise<void> {
+    await runTool(['qemu-img', 'bitmap', '--remove', '-f', 'qcow2', absolute(path), name]);
+  }
+
+  /** Compares the contents of two disks, byte for byte, in whatever format each is. */
+  async compare(a: string, b: string): Promise<{ readonly identical: boolean; readonly detail: string }> {
+    const { stdout, exitCode } = await runTool(['qemu-img', 'compare', absolute(a), absolute(b)], {
+      deadlineMs: COMPARE_DEADLINE_MS,
+      expectedExitCodes: [0, 1],
+    });
+    return { identical: exitCode === 0, detail: stdout.trim() };
+  }
+}
+
+function absolute(path: string): string {
+  if (!isAbsolute(path)) throw new Error(`image path ${path} is not absolute`);
+  return path;
+}
+
+/** qemu takes `a:b` for protocol `a`, unless a slash comes before the colon. */
+function withoutProtocol(file: string): string {
+  return /^[^/]*:/.test(file) ? `./${file}` : file;
+}
