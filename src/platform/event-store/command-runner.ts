@@ -4,6 +4,7 @@ import type { Decider } from '../../kernel/decider.js';
 import type { DomainEvent } from '../../kernel/event.js';
 import { Clock, derivedId } from '../clock/clock.js';
 import { EventStore, EventStoreUnavailableError, type Position, type RecordedEvent, WrongExpectedRevisionError } from './event-store.port.js';
+import { type FoldedStream, StreamCache } from './stream-cache.js';
 
 /** Injection token of the hub's id (a UUID, kept in the hub's data directory). */
 export const HUB_ID = Symbol('HUB_ID');
@@ -32,18 +33,24 @@ const UNAVAILABLE_PAUSE_MS = 250;
 /**
  * Load, evolve, decide, append at the exact revision. A command whose id the stream has seen already is not decided again, so any command may
  * be repeated, also after a crash. A conflict is decided anew; a store that is away is waited for.
+ *
+ * Streams used lately stay folded in memory and are only read from where they were left, before every command: what other writers added is
+ * always seen, and a long stream costs no more than a short one.
  */
 @Injectable()
 export class CommandRunner {
+  private readonly cache = new StreamCache();
+
   constructor(
     private readonly store: EventStore,
     private readonly clock: Clock,
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
 
-  /** Folds a stream from its first event. */
+  /** Folds a stream up to its newest event. @throws EventStoreUnavailableError */
   async load<State, Command, Event extends DomainEvent>(stream: string, decider: Decider<State, Command, Event>): Promise<LoadedStream<State>> {
-    return this.fold(stream, decider, () => undefined);
+    const { state, revision, position } = await this.fold(stream, decider);
+    return { state, revision, position };
   }
 
   /**
@@ -61,7 +68,11 @@ export class CommandRunner {
       try {
         return await this.attempt(stream, decider, command, context);
       } catch (error) {
-        if (error instanceof WrongExpectedRevisionError && ++conflicts < MAX_CONFLICTS) continue;
+        if (error instanceof WrongExpectedRevisionError) {
+          // A stream shorter than what was read of it is another one (a store that was replaced): what is in memory of it is not true.
+          if (typeof error.expected === 'number' && error.expected > (error.actual ?? -1)) this.cache.forget(stream);
+          if (++conflicts < MAX_CONFLICTS) continue;
+        }
         if (error instanceof EventStoreUnavailableError && performance.now() < patienceEnds) {
           await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
           continue;
@@ -77,11 +88,12 @@ export class CommandRunner {
     command: Command,
     context: CommandContext,
   ): Promise<CommandOutcome<State, Event>> {
-    const written: Event[] = [];
-    const loaded = await this.fold(stream, decider, (recorded) => {
-      if (recorded.metadata.$causationId === context.commandId) written.push(asDomainEvent<Event>(recorded));
-    });
-    if (written.length > 0) return { state: loaded.state, events: written, position: loaded.position };
+    const folded = await this.fold(stream, decider);
+    // Taken at one instant: another command may feed the folded stream while this one waits.
+    const loaded: LoadedStream<State> = { state: folded.state, revision: folded.revision, position: folded.position };
+    const remembered = folded.writtenBy(context.commandId);
+    const written = remembered === 'forgotten' ? await this.readWritten<Event>(stream, context.commandId) : remembered;
+    if (written.length > 0) return { state: loaded.state, events: [...written], position: loaded.position };
 
     const events = decider.decide(command, loaded.state);
     if (events.length === 0) return { state: loaded.state, events, position: loaded.position };
@@ -109,18 +121,21 @@ export class CommandRunner {
   private async fold<State, Command, Event extends DomainEvent>(
     stream: string,
     decider: Decider<State, Command, Event>,
-    seen: (recorded: RecordedEvent) => void,
-  ): Promise<LoadedStream<State>> {
-    let state = decider.initialState;
-    let revision: number | null = null;
-    let position: Position | null = null;
-    for await (const recorded of this.store.read(stream)) {
-      state = decider.evolve(state, asDomainEvent<Event>(recorded));
-      revision = recorded.revision;
-      position = recorded.position;
-      seen(recorded);
+  ): Promise<FoldedStream<State, Event>> {
+    const folded = this.cache.get(stream, decider);
+    for await (const recorded of this.store.read(stream, { from: (folded.revision ?? -1) + 1 })) {
+      folded.apply(recorded, asDomainEvent<Event>(recorded));
     }
-    return { state, revision, position };
+    return folded;
+  }
+
+  /** For a command so old that what it wrote is not in memory any more. */
+  private async readWritten<Event extends DomainEvent>(stream: string, commandId: string): Promise<readonly Event[]> {
+    const written: Event[] = [];
+    for await (const recorded of this.store.read(stream)) {
+      if (recorded.metadata.$causationId === commandId) written.push(asDomainEvent<Event>(recorded));
+    }
+    return written;
   }
 }
 

@@ -33,25 +33,26 @@ const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 
 const COLUMNS = `position, stream, revision, id, type, data, metadata, recorded_at, pg_column_size(data) + pg_column_size(metadata) as stored_bytes`;
 
-/** Events of one stream from `from` on, in the direction asked. */
+/** Events of one stream from `from` on, in the direction asked; `complete` when there are no more in that direction. */
 export async function fetchStreamPage(
   pool: Pool,
   stream: string,
   from: number,
   direction: 'forwards' | 'backwards',
   limit: number,
-): Promise<readonly RecordedEvent[]> {
+): Promise<{ readonly events: readonly RecordedEvent[]; readonly complete: boolean }> {
   const [comparison, order] = direction === 'forwards' ? ['>=', 'asc'] : ['<=', 'desc'];
-  const rows = await query<EventRow>(
+  const rows = await query<EventRow & { readonly found_count: string }>(
     pool,
     `event_store_read_${direction}`,
     `select * from (
-       select page.*, sum(stored_bytes) over (order by revision ${order}) - stored_bytes as before_bytes
+       select page.*, count(*) over () as found_count, sum(stored_bytes) over (order by revision ${order}) - stored_bytes as before_bytes
        from (select ${COLUMNS} from event_store.events where stream = $1 and revision ${comparison} $2 order by revision ${order} limit $3) page
      ) sized where before_bytes < ${MAX_PAGE_BYTES} order by revision ${order}`,
     [stream, from, limit],
   );
-  return rows.map(toRecorded);
+  const foundCount = Number(rows[0]?.found_count ?? 0);
+  return { events: rows.map(toRecorded), complete: foundCount < limit && rows.length === foundCount };
 }
 
 /** Events of all streams, or of some categories, after a position. Head and events are read in one statement: one instant. */

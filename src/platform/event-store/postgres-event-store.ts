@@ -46,11 +46,10 @@ export class PostgresEventStore extends EventStore {
     let from = options.from ?? (direction === 'forwards' ? 0 : LAST_REVISION);
     for (let left = options.limit ?? Infinity; left > 0; ) {
       const page = await fetchStreamPage(this.pool, stream, from, direction, Math.min(left, PAGE_EVENTS));
-      yield* page;
-      const last = page.at(-1);
-      // A short page may also have been cut off by its bytes, so only an empty one, or the first event backwards, is the end.
-      if (last === undefined || (direction === 'backwards' && last.revision === 0)) return;
-      left -= page.length;
+      yield* page.events;
+      const last = page.events.at(-1);
+      if (page.complete || last === undefined) return;
+      left -= page.events.length;
       from = direction === 'forwards' ? last.revision + 1 : last.revision - 1;
     }
   }

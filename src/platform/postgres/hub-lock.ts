@@ -9,8 +9,12 @@ export interface HubLockLog {
 
 const LOCK_KEYS = [7310614, 2] as const;
 const RETRY_MS = 250;
-/** How long the lock may be held by a session of this process that the server has not yet noticed to be gone. */
-const LINGERING_MS = 15_000;
+/** How long the server may take to end a session of this hub that it had not yet noticed to be gone. */
+const LINGERING_MS = 3_000;
+/** Ends sessions of this very hub that still hold the lock, because the server has not noticed that their connection is lost. */
+const END_OWN_SESSION = `select pg_terminate_backend(session.pid) from pg_locks held join pg_stat_activity session on session.pid = held.pid
+  where held.locktype = 'advisory' and held.granted and held.classid = $1 and held.objid = $2
+    and session.application_name = $3 and session.pid <> pg_backend_pid()`;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /** Held by the one hub that works in a database: a session advisory lock, which ends with the process however that ends. */
@@ -65,6 +69,7 @@ export class HubLock {
       await client.connect();
       const { rows } = await client.query<{ locked: boolean }>('select pg_try_advisory_lock($1, $2) as locked', [...LOCK_KEYS]);
       locked = rows[0]?.locked === true;
+      if (!locked) await client.query(END_OWN_SESSION, [...LOCK_KEYS, this.applicationName]);
     } finally {
       if (!locked) await client.end().catch(() => undefined);
     }
