@@ -31,12 +31,17 @@ export class NbdInfo {
       .map(({ offset, length }) => ({ offset, length }));
   }
 
-  /** Bytes that a full copy has to move: all that is not known to read as zeroes. */
-  async allocatedBytes(uri: string, signal?: AbortSignal): Promise<number> {
+  /** What a full copy has to move: all that is not known to read as zeroes. In order of offset, neighbours joined by the server only. */
+  async allocatedExtents(uri: string, signal?: AbortSignal): Promise<readonly Extent[]> {
     const { stdout } = await runTool(['nbdinfo', '--json', '--map', uri], { deadlineMs: MAP_DEADLINE_MS, signal });
     return readMap(stdout, uri)
       .filter((entry) => (entry.type & STATE_ZERO) === 0)
-      .reduce((sum, entry) => sum + entry.length, 0);
+      .map(({ offset, length }) => ({ offset, length }));
+  }
+
+  /** Bytes that a full copy has to move. */
+  async allocatedBytes(uri: string, signal?: AbortSignal): Promise<number> {
+    return (await this.allocatedExtents(uri, signal)).reduce((sum, extent) => sum + extent.length, 0);
   }
 }
 

@@ -1,0 +1,45 @@
+import { Inject } from '@nestjs/common';
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import type { Decider } from '../../kernel/decider.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { HubConfig } from '../../platform/config/hub.config.js';
+import { CommandRunner, HUB_ID } from '../../platform/event-store/command-runner.js';
+import { PortProbe } from '../../platform/nbd/port-probe.js';
+import { type ReleasedPorts, ReleaseJobPorts } from '../model/nbd-port.commands.js';
+import { type NbdPortEvent, nbdPortsStream } from '../model/nbd-port.events.js';
+import { evolveNbdPorts, initialNbdPortsState, type NbdPortsState, portsOfJob } from '../model/nbd-port.state.js';
+import { decideReleaseJob, type ReleaseJobData } from './release-job.decide.js';
+
+const decider: Decider<NbdPortsState, ReleaseJobData, NbdPortEvent> = {
+  initialState: initialNbdPortsState,
+  evolve: evolveNbdPorts,
+  decide: decideReleaseJob,
+};
+
+@CommandHandler(ReleaseJobPorts)
+export class ReleaseJobHandler implements ICommandHandler<ReleaseJobPorts> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly probe: PortProbe,
+    private readonly config: HubConfig,
+    private readonly clock: Clock,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  async execute({ jobId, onlyIdle, context }: ReleaseJobPorts): Promise<ReleasedPorts> {
+    const stream = nbdPortsStream(this.hubId);
+    const inUse = onlyIdle ? await this.portsInUse(stream, jobId) : [];
+    const outcome = await this.runner.run(stream, decider, { job_id: jobId, in_use: inUse, at: this.clock.iso() }, context);
+    const released = outcome.events.filter((event) => event.type === 'NbdPortReleased').map((event) => event.data.port);
+    return { released, position: outcome.position };
+  }
+
+  private async portsInUse(stream: string, jobId: string): Promise<readonly number[]> {
+    const { state } = await this.runner.load(stream, decider);
+    const inUse: number[] = [];
+    for (const { port } of portsOfJob(state, jobId)) {
+      if (!(await this.probe.isFree(this.config.nbdListenHost, port))) inUse.push(port);
+    }
+    return inUse;
+  }
+}

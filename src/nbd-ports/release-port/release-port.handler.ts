@@ -1,0 +1,37 @@
+import { Inject } from '@nestjs/common';
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import type { Decider } from '../../kernel/decider.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { HubConfig } from '../../platform/config/hub.config.js';
+import { CommandRunner, HUB_ID } from '../../platform/event-store/command-runner.js';
+import { PortProbe } from '../../platform/nbd/port-probe.js';
+import { ReleasePort, type ReleasedPorts } from '../model/nbd-port.commands.js';
+import { type NbdPortEvent, nbdPortsStream } from '../model/nbd-port.events.js';
+import { evolveNbdPorts, initialNbdPortsState, type NbdPortsState } from '../model/nbd-port.state.js';
+import { decideReleasePort, type ReleasePortData } from './release-port.decide.js';
+
+const decider: Decider<NbdPortsState, ReleasePortData, NbdPortEvent> = {
+  initialState: initialNbdPortsState,
+  evolve: evolveNbdPorts,
+  decide: decideReleasePort,
+};
+
+@CommandHandler(ReleasePort)
+export class ReleasePortHandler implements ICommandHandler<ReleasePort> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly probe: PortProbe,
+    private readonly config: HubConfig,
+    private readonly clock: Clock,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  async execute({ port, context }: ReleasePort): Promise<ReleasedPorts> {
+    const stream = nbdPortsStream(this.hubId);
+    const { state } = await this.runner.load(stream, decider);
+    // Only a port that somebody holds is worth a look, and only the socket itself tells the truth about it.
+    const inUse = state.held.has(port) && !(await this.probe.isFree(this.config.nbdListenHost, port));
+    const outcome = await this.runner.run(stream, decider, { port, in_use: inUse, at: this.clock.iso() }, context);
+    return { released: [port], position: outcome.position };
+  }
+}

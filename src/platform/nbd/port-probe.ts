@@ -1,0 +1,23 @@
+import { createServer } from 'node:net';
+import { Injectable } from '@nestjs/common';
+
+/** Finds out whether a TCP port can be listened on, by doing so for a moment. */
+@Injectable()
+export class PortProbe {
+  /** @throws Error when the address itself is unusable (no such interface, no permission) */
+  async isFree(host: string, port: number): Promise<boolean> {
+    const server = createServer();
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ host, port, exclusive: true }, resolve);
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return false;
+      throw error;
+    } finally {
+      if (server.listening) await new Promise((resolve) => server.close(resolve));
+    }
+  }
+}
