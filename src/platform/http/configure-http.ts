@@ -1,0 +1,77 @@
+import { ValidationPipe, type ValidationError } from '@nestjs/common';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { NextFunction, Request, Response } from 'express';
+import { Ids } from '../clock/clock.js';
+import { runWithCorrelation } from '../logging/correlation.js';
+import { HttpMetrics } from './http-metrics.js';
+import { type FieldError, type HttpProblem, validationProblem } from './problem.js';
+import { bodyProblem, checkBody, checkMediaType, checkUrl, MAX_BODY_BYTES, setSafeHeaders } from './request-hygiene.js';
+import { beginRequest } from './request-state.js';
+
+export const API_PREFIX = 'api/v1';
+
+export interface HttpOptions {
+  /** Prefix of all controllers, without a leading slash. Default `api/v1`. */
+  readonly prefix?: string;
+}
+
+const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+
+/**
+ * Everything HTTP that is not a provider: prefix, correlation, limits, checks of URL and body, validation. Call it right after the application is
+ * created and before `init` or `listen`. The application must import HttpModule.
+ */
+export function configureHttp(app: NestExpressApplication, options: HttpOptions = {}): void {
+  const ids = app.get(Ids, { strict: false });
+  const metrics = app.get(HttpMetrics, { strict: false });
+  app.disable('x-powered-by');
+  // Express would answer a conditional GET on a hash of the body; here an ETag is a position of the event store.
+  app.disable('etag');
+  app.setGlobalPrefix(options.prefix ?? API_PREFIX);
+
+  app.use((request: Request, response: Response, next: NextFunction) => {
+    const given = request.headers['x-correlation-id'];
+    const correlationId = typeof given === 'string' && UUID.test(given) ? given.toLowerCase() : ids.next();
+    beginRequest(request, correlationId);
+    response.set('X-Correlation-Id', correlationId);
+    runWithCorrelation(correlationId, next);
+  });
+  app.use(metrics.middleware);
+  app.use(setSafeHeaders);
+  app.use(checkUrl);
+  app.use(checkMediaType);
+  app.useBodyParser('json', { limit: MAX_BODY_BYTES, strict: true, inflate: false, type: 'application/json' });
+  app.use(bodyProblem);
+  app.use(checkBody);
+
+  app.useGlobalPipes(
+    new ValidationPipe({
+      whitelist: true,
+      forbidNonWhitelisted: true,
+      transform: true,
+      stopAtFirstError: false,
+      exceptionFactory: (errors) => validationProblemOf(errors),
+    }),
+  );
+}
+
+function validationProblemOf(errors: readonly ValidationError[]): HttpProblem {
+  return validationProblem(errors.flatMap((error) => fieldErrors(error, '')));
+}
+
+function fieldErrors(error: ValidationError, parent: string): FieldError[] {
+  const field = parent === '' ? error.property : `${parent}.${error.property}`;
+  const own = Object.entries(error.constraints ?? {}).map(([rule, message]) => ({ field, rule: ruleName(rule), message: withPath(message, error.property, field) }));
+  return [...own, ...(error.children ?? []).flatMap((child) => fieldErrors(child, field))];
+}
+
+/** class-validator's own names, in the spelling of the API; `whitelistValidation` says nothing to a client. */
+function ruleName(rule: string): string {
+  if (rule === 'whitelistValidation') return 'unknown_field';
+  return rule.replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2').toLowerCase();
+}
+
+/** Messages start with the bare name of the member; of a nested one its whole path is wanted. */
+function withPath(message: string, property: string, field: string): string {
+  return field !== property && message.startsWith(`${property} `) ? `${field}${message.slice(property.length)}` : message;
+}

@@ -1,0 +1,79 @@
+import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+export interface MetricDescription<Label extends string> {
+  /** Prometheus name; ours start with `sendense_`, and end in their unit. */
+  readonly name: string;
+  readonly help: string;
+  readonly labels?: readonly Label[];
+}
+
+export interface GaugeDescription<Label extends string> extends MetricDescription<Label> {
+  /** Measures at each scrape. A throw leaves the gauge without values for that scrape and is counted. */
+  readonly collect?: (gauge: Gauge<Label>) => void | Promise<void>;
+}
+
+/** The program's Prometheus metrics. Others register theirs here, each name once. */
+@Injectable()
+export class MetricsRegistry implements OnApplicationShutdown {
+  private readonly logger = new Logger('Metrics');
+  private readonly registry = new Registry();
+  private readonly failures: Counter<'metric'>;
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry });
+    this.failures = this.counter({ name: 'sendense_metric_collection_failures_total', help: 'Gauges that could not be measured', labels: ['metric'] });
+  }
+
+  get contentType(): string {
+    return this.registry.contentType;
+  }
+
+  /** All metrics in the text format of Prometheus. */
+  async text(): Promise<string> {
+    return this.registry.metrics();
+  }
+
+  counter<Label extends string = never>(description: MetricDescription<Label>): Counter<Label> {
+    return new Counter({ name: description.name, help: description.help, labelNames: [...(description.labels ?? [])], registers: [this.registry] });
+  }
+
+  gauge<Label extends string = never>(description: GaugeDescription<Label>): Gauge<Label> {
+    const { collect } = description;
+    const gauge: Gauge<Label> = new Gauge({
+      name: description.name,
+      help: description.help,
+      labelNames: [...(description.labels ?? [])],
+      registers: [this.registry],
+      ...(collect && { collect: () => this.measure(description.name, gauge, collect) }),
+    });
+    return gauge;
+  }
+
+  /** `buckets` are upper bounds in the unit of the name. */
+  histogram<Label extends string = never>(description: MetricDescription<Label>, buckets: readonly number[]): Histogram<Label> {
+    return new Histogram({
+      name: description.name,
+      help: description.help,
+      labelNames: [...(description.labels ?? [])],
+      buckets: [...buckets],
+      registers: [this.registry],
+    });
+  }
+
+  onApplicationShutdown(): void {
+    this.registry.clear();
+  }
+
+  /** One gauge that fails must not take the whole scrape with it. */
+  private async measure<Label extends string>(name: string, gauge: Gauge<Label>, collect: (gauge: Gauge<Label>) => void | Promise<void>): Promise<void> {
+    gauge.reset();
+    try {
+      await collect(gauge);
+    } catch (error) {
+      gauge.remove();
+      this.failures.inc({ metric: name });
+      this.logger.warn(`${name} could not be measured: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import type { NextFunction, Request, Response } from 'express';
+import { ACCESS_TOKENS, type AccessTokens, basicPasswordOf, bearerTokenOf, sameToken } from './access-tokens.js';
+import { ACCESS_EXTENSION } from './bearer.guard.js';
+import { problemAnswerOf, sendProblem } from './problem.js';
+import { FieldErrorSchema, Problem, problemResponse } from './problem-responses.decorator.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { pathOf, requestState } from './request-state.js';
+
+export interface OpenApiOptions {
+  readonly title: string;
+  readonly description: string;
+  readonly version: string;
+}
+
+export const DOCS_PATH = '/api/docs';
+export const DOCUMENT_PATH = '/api/openapi.json';
+
+type PathItem = OpenAPIObject['paths'][string];
+type Operation = NonNullable<PathItem['get']>;
+type Parameter = NonNullable<Operation['parameters']>[number];
+
+const CORRELATION_PARAMETER: Parameter = {
+  name: 'X-Correlation-Id',
+  in: 'header',
+  required: false,
+  description: 'UUID that logs and events of this request carry; a new one is made without it',
+  schema: { type: 'string', format: 'uuid' },
+  example: '0193a5c2-8a00-7000-8000-000000000001',
+};
+const IDEMPOTENCY_PARAMETER: Parameter = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  description: 'The same key gives the original answer, also after a restart and weeks later; with another body it is refused (422)',
+  schema: { type: 'string', minLength: 1, maxLength: 200 },
+  example: 'nightly-2026-11-21',
+};
+const AFTER_PARAMETER: Parameter = {
+  name: 'after',
+  in: 'query',
+  required: false,
+  description: 'Answer only once the read models stand at this position: the ETag of a command, without its quotes',
+  schema: { type: 'string' },
+  example: '00000000000000000042',
+};
+
+/** The OpenAPI document of all controllers, with what holds for every route added. */
+export function openApiDocument(app: NestExpressApplication, options: OpenApiOptions): OpenAPIObject {
+  const config = new DocumentBuilder()
+    .setTitle(options.title)
+    .setDescription(options.description)
+    .setVersion(options.version)
+    .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'The API token' }, 'api_token')
+    .addBearerAuth({ type: 'http', scheme: 'bearer', description: "A node's token" }, 'node_token')
+    .build();
+  const document = SwaggerModule.createDocument(app, config, { extraModels: [Problem, FieldErrorSchema] });
+  for (const item of Object.values(document.paths)) completePath(item);
+  return document;
+}
+
+/**
+ * Serves the document and its page. Both need the API token: as a bearer, or, so that a browser can open them, as the password of Basic
+ * authentication (any user name). Basic opens nothing else: a browser repeats it unasked, so a foreign page could use it.
+ */
+export function serveOpenApi(app: NestExpressApplication, options: OpenApiOptions): void {
+  const tokens = app.get<AccessTokens>(ACCESS_TOKENS, { strict: false });
+  const guard = (request: Request, response: Response, next: NextFunction): void => {
+    const { authorization } = request.headers;
+    const presented = bearerTokenOf(authorization) ?? basicPasswordOf(authorization);
+    if (presented !== null && sameToken(presented, tokens.apiToken)) {
+      next();
+      return;
+    }
+    const error = new DomainError('unauthenticated', presented === null ? 'token_missing' : 'token_invalid', 'The API token opens this page, as a password.');
+    const answer = problemAnswerOf(error, { path: pathOf(request.originalUrl), correlationId: requestState(request).correlationId });
+    sendProblem(response, { ...answer, headers: { 'WWW-Authenticate': 'Basic realm="sendense: any name, the API token as password", charset="UTF-8"' } });
+  };
+  app.use([DOCS_PATH, DOCUMENT_PATH], guard);
+  SwaggerModule.setup(DOCS_PATH, app, () => openApiDocument(app, options), {
+    jsonDocumentUrl: DOCUMENT_PATH,
+    raw: ['json'],
+    customSiteTitle: options.title,
+    swaggerOptions: { persistAuthorization: true, displayRequestDuration: true },
+  });
+}
+
+function completePath(item: PathItem): void {
+  if (item.get) completeOperation(item.get, false);
+  for (const command of [item.post, item.put, item.patch, item.delete]) if (command) completeOperation(command, true);
+}
+
+function completeOperation(operation: Operation, isCommand: boolean): void {
+  const access = accessOf(operation);
+  const parameters = (operation.parameters ??= []);
+  const add = (parameter: Parameter): void => {
+    if (!parameters.some((given) => 'name' in given && 'name' in parameter && given.name === parameter.name)) parameters.push(parameter);
+  };
+  add(CORRELATION_PARAMETER);
+  if (isCommand) add(IDEMPOTENCY_PARAMETER);
+  else if (access === 'api') add(AFTER_PARAMETER);
+
+  operation.security = access === 'public' ? [] : [{ [access === 'node' ? 'node_token' : 'api_token']: [] }];
+  operation.responses['400'] ??= problemResponse(400, ['validation_failed']);
+  operation.responses['500'] ??= problemResponse(500, ['internal_error']);
+  if (access === 'public') return;
+  operation.responses['401'] ??= problemResponse(401, ['token_missing', 'token_invalid']);
+  operation.responses['403'] ??= problemResponse(403, [access === 'node' ? 'node_token_needed' : 'api_token_needed']);
+  operation.responses['503'] ??= problemResponse(503, isCommand ? ['storage_unavailable'] : ['storage_unavailable', 'read_model_behind']);
+  if (isCommand) operation.responses['422'] ??= problemResponse(422, ['idempotency_key_reused']);
+}
+
+function accessOf(operation: Operation): 'public' | 'node' | 'api' {
+  const marked: unknown = Reflect.get(operation, ACCESS_EXTENSION);
+  return marked === 'public' || marked === 'node' ? marked : 'api';
+}

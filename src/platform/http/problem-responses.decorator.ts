@@ -1,0 +1,73 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiExtraModels, ApiProperty, ApiPropertyOptional, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import type { JsonObject } from '../../kernel/json.js';
+import { PROBLEM_MEDIA_TYPE, titleOf } from './problem.js';
+
+export class FieldErrorSchema {
+  @ApiProperty({ description: 'Member of the request, nested ones by path', example: 'disks.0.disk_key' })
+  field!: string;
+
+  @ApiProperty({ description: 'Stable name of the rule', example: 'is_string' })
+  rule!: string;
+
+  @ApiProperty({ example: 'disks.0.disk_key must be a string' })
+  message!: string;
+}
+
+/** Problem details (RFC 9457). Facts behind an error are further members beside these. */
+export class Problem {
+  @ApiProperty({ description: 'Names the kind of problem; derived from `code`', example: 'urn:sendense:problem:backup_not_found' })
+  type!: string;
+
+  @ApiProperty({ example: 'Backup not found' })
+  title!: string;
+
+  @ApiProperty({ description: 'The HTTP status', example: 404 })
+  status!: number;
+
+  @ApiProperty({ description: 'Stable; programs decide by it', example: 'backup_not_found' })
+  code!: string;
+
+  @ApiProperty({ description: 'What was wrong this time, and what to do', example: 'There is no backup 0193a5c2-7d1e-7000-8000-000000000000.' })
+  detail!: string;
+
+  @ApiProperty({ description: 'Path of the request', example: '/api/v1/backups/0193a5c2-7d1e-7000-8000-000000000000' })
+  instance!: string;
+
+  @ApiProperty({ description: 'Finds the request in the logs and in the events', example: '0193a5c2-8a00-7000-8000-000000000001' })
+  correlation_id!: string;
+
+  @ApiPropertyOptional({ description: 'Each broken rule; only with `validation_failed`', type: () => [FieldErrorSchema] })
+  errors?: FieldErrorSchema[];
+}
+
+/** Documents that a route may answer `status` with one of these codes. */
+export function ApiProblem(status: number, ...codes: readonly [string, ...string[]]): MethodDecorator & ClassDecorator {
+  return applyDecorators(ApiExtraModels(Problem, FieldErrorSchema), ApiResponse({ status, ...problemResponse(status, codes) }));
+}
+
+/** The response object of the document for `status` with these codes. */
+export function problemResponse(status: number, codes: readonly string[]) {
+  return {
+    description: codes.map((code) => `\`${code}\``).join(', '),
+    content: {
+      [PROBLEM_MEDIA_TYPE]: {
+        schema: { $ref: getSchemaPath(Problem) },
+        examples: Object.fromEntries(codes.map((code) => [code, { value: example(status, code) }])),
+      },
+    },
+  };
+}
+
+function example(status: number, code: string): JsonObject {
+  return {
+    type: `urn:sendense:problem:${code}`,
+    title: titleOf(code),
+    status,
+    code,
+    detail: `${titleOf(code)}.`,
+    instance: '/api/v1/...',
+    correlation_id: '0193a5c2-8a00-7000-8000-000000000001',
+    ...(code === 'validation_failed' && { errors: [{ field: 'vm_name', rule: 'is_string', message: 'vm_name must be a string' }] }),
+  };
+}

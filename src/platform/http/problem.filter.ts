@@ -1,0 +1,37 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, Logger, NotFoundException } from '@nestjs/common';
+import type { Request, Response } from 'express';
+import { problemAnswerOf, sendProblem } from './problem.js';
+import { pathOf, requestState } from './request-state.js';
+import { UnroutedRequests } from './unrouted-requests.js';
+
+/** Answers everything that was thrown while a request was served as problem details (RFC 9457). */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  private readonly logger = new Logger('Http');
+
+  constructor(private readonly unrouted: UnroutedRequests) {}
+
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<Request>();
+    const response = http.getResponse<Response>();
+    const { correlationId } = requestState(request);
+    const path = pathOf(request.originalUrl);
+    const answer = problemAnswerOf(isUnrouted(thrown, request) ? this.unrouted.problem(request) : thrown, { path, correlationId });
+    if (answer.unexpected) {
+      const stack = thrown instanceof Error ? thrown.stack : String(thrown);
+      this.logger.error(`${request.method} ${path}: unexpected error (correlation id ${correlationId})`, stack);
+    }
+    if (response.headersSent) {
+      // Half an answer is out already; cutting the connection is the only way left to tell the client that it is not whole.
+      response.destroy();
+      return;
+    }
+    sendProblem(response, answer);
+  }
+}
+
+/** Nest says so with an exception like any handler's; only its message tells them apart. */
+function isUnrouted(thrown: unknown, request: Request): boolean {
+  return thrown instanceof NotFoundException && thrown.message === `Cannot ${request.method} ${request.originalUrl}`;
+}

@@ -1,0 +1,46 @@
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import type { Request, Response } from 'express';
+import { HttpProblem, problemAnswerOf, sendProblem } from './problem.js';
+import { pathOf, requestState } from './request-state.js';
+
+/** The parts of Express 5's router that its type declarations leave out. */
+interface ExpressRouting {
+  readonly router: {
+    readonly stack: readonly { match(path: string): boolean; readonly route?: { readonly stack: readonly { readonly method: string | undefined }[] } }[];
+  };
+}
+
+/** What answers a request that no route took: 404, or 405 where the path exists for other methods. */
+@Injectable()
+export class UnroutedRequests implements OnApplicationBootstrap {
+  constructor(private readonly adapterHost: HttpAdapterHost) {}
+
+  /** Nest answers only below its global prefix, so the rest is answered here; at bootstrap, after everything that anyone has mounted. */
+  onApplicationBootstrap(): void {
+    this.adapterHost.httpAdapter.use((request: Request, response: Response) => {
+      const { correlationId } = requestState(request);
+      sendProblem(response, problemAnswerOf(this.problem(request), { path: pathOf(request.originalUrl), correlationId }));
+    });
+  }
+
+  problem(request: Request): HttpProblem {
+    const path = pathOf(request.originalUrl);
+    const allowed = this.methodsOf(path);
+    if (allowed.length === 0) return new HttpProblem(404, 'route_not_found', `There is no route ${request.method} ${path}.`);
+    const allow = allowed.join(', ');
+    return new HttpProblem(405, 'method_not_allowed', `${path} does not take ${request.method}; it takes ${allow}.`, { allowed }, { Allow: allow });
+  }
+
+  private methodsOf(path: string): string[] {
+    // The adapter's instance is typed any; the programs here run on Express 5 only.
+    const { router } = this.adapterHost.httpAdapter.getInstance() as ExpressRouting;
+    const methods = new Set<string>();
+    for (const layer of router.stack) {
+      if (!layer.route || !layer.match(path)) continue;
+      for (const { method } of layer.route.stack) if (method !== undefined) methods.add(method.toUpperCase());
+    }
+    if (methods.has('GET')) methods.add('HEAD');
+    return [...methods].sort();
+  }
+}

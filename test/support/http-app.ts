@@ -1,0 +1,58 @@
+import { Global, type INestApplication, Module, type ModuleMetadata, type Type } from '@nestjs/common';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { Test } from '@nestjs/testing';
+import { HUB_ID } from '../../src/platform/event-store/command-runner.js';
+import { EventStore } from '../../src/platform/event-store/event-store.port.js';
+import { ACCESS_TOKENS } from '../../src/platform/http/access-tokens.js';
+import { configureHttp } from '../../src/platform/http/configure-http.js';
+import { HttpModule } from '../../src/platform/http/http.module.js';
+import { type OpenApiOptions, serveOpenApi } from '../../src/platform/http/open-api.js';
+import { ReadModels } from '../../src/platform/postgres/read-models.js';
+import { InMemoryEventStore } from './in-memory-event-store.js';
+
+export const API_TOKEN = 'api-token-of-the-tests';
+export const NODE_TOKEN = 'node-token-of-the-tests';
+export const OPEN_API: OpenApiOptions = { title: 'Test', description: 'An application of the tests', version: '1.0.0' };
+
+export interface HttpApp {
+  readonly app: NestExpressApplication;
+  readonly store: InMemoryEventStore;
+  readonly readModels: ReadModels;
+  close(): Promise<void>;
+}
+
+/** The hub's HTTP platform around some controllers; `store` as it was left by an earlier application stands for a restart. */
+export async function startHttpApp(
+  controllers: readonly Type[],
+  options: { readonly store?: InMemoryEventStore; readonly imports?: ModuleMetadata['imports']; readonly providers?: ModuleMetadata['providers'] } = {},
+): Promise<HttpApp> {
+  const store = options.store ?? new InMemoryEventStore();
+  const readModels = new ReadModels();
+
+  @Global()
+  @Module({
+    providers: [
+      { provide: EventStore, useValue: store },
+      { provide: ReadModels, useValue: readModels },
+      { provide: HUB_ID, useValue: '6b7e4f0a-0000-4000-8000-000000000001' },
+      { provide: ACCESS_TOKENS, useValue: { apiToken: API_TOKEN, nodeToken: NODE_TOKEN } },
+    ],
+    exports: [EventStore, ReadModels, HUB_ID, ACCESS_TOKENS],
+  })
+  class PlatformOfTest {}
+
+  const testing = await Test.createTestingModule({
+    imports: [PlatformOfTest, HttpModule.forHub(), ...(options.imports ?? [])],
+    controllers: [...controllers],
+    providers: [...(options.providers ?? [])],
+  }).compile();
+  const app = testing.createNestApplication<NestExpressApplication>({ logger: false, forceCloseConnections: true });
+  configureHttp(app);
+  serveOpenApi(app, OPEN_API);
+  await app.listen(0, '127.0.0.1');
+  return { app, store, readModels, close: () => closeApp(app) };
+}
+
+async function closeApp(app: INestApplication): Promise<void> {
+  await app.close();
+}
