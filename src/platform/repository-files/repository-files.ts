@@ -48,10 +48,10 @@ export class RepositoryFiles {
   }
 
   /**
-   * The repository is there, is the right one (its marker says so) and can be written to.
-   * @throws DomainError `repository_unavailable`, facts.reason: `path_missing`, `marker_missing`, `marker_unreadable`, `marker_of_another_repository`, `not_writable`
+   * The repository is there and is the right one (its marker says so).
+   * @throws DomainError `repository_unavailable`, facts.reason: `path_missing`, `marker_missing`, `marker_unreadable`, `marker_of_another_repository`
    */
-  async checkAvailable(repositoryId: string, path: string): Promise<void> {
+  async checkPresent(repositoryId: string, path: string): Promise<void> {
     const found = await stat(path).catch(() => null);
     if (found === null || !found.isDirectory()) {
       throw unavailable(repositoryId, path, 'path_missing', `there is no folder at "${path}". Mount it again or restore the folder.`);
@@ -68,6 +68,11 @@ export class RepositoryFiles {
     if (marker.repository_id !== repositoryId) {
       throw unavailable(repositoryId, path, 'marker_of_another_repository', `"${path}" holds repository ${marker.repository_id} instead.`);
     }
+  }
+
+  /** The same, and it can be written to. @throws DomainError `repository_unavailable`, facts.reason also `not_writable` */
+  async checkAvailable(repositoryId: string, path: string): Promise<void> {
+    await this.checkPresent(repositoryId, path);
     try {
       await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
     } catch (error) {

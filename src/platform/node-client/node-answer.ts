@@ -1,0 +1,78 @@
+import { plainToInstance } from 'class-transformer';
+import { validateSync, type ValidationError } from 'class-validator';
+import { NodeJobReportDto } from '../node-api/job-report.dto.js';
+import type { NodeDisk, NodeHealth, NodeJobReport, NodeVm, NodeVmList } from '../node-api/node-api.js';
+import { flag, listOf, matching, object, oneOf, orNull, text, time, wholeNumber, WrongShapeError, wrong } from '../json-shape/json-shape.js';
+
+// Each reads one answer of a node; members it does not know are let through by, so that a newer node can talk to an older hub.
+// All throw WrongShapeError that names the member and what is wrong with it.
+
+const nodeId = matching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'a node id of 1 to 64 letters, digits, dots, dashes or underscores');
+
+export function parseHealth(answer: unknown): NodeHealth {
+  const health = object(answer, 'the answer');
+  return {
+    status: oneOf('ok')(health['status'], 'status'),
+    node_id: nodeId(health['node_id'], 'node_id'),
+    version: text(health['version'], 'version'),
+    time: time(health['time'], 'time'),
+    active_jobs: wholeNumber(health['active_jobs'], 'active_jobs'),
+  };
+}
+
+export function parseVmList(answer: unknown): NodeVmList {
+  return { vms: listOf(parseVm)(object(answer, 'the answer')['vms'], 'vms') };
+}
+
+export function parseJobReport(answer: unknown): NodeJobReport {
+  const report = plainToInstance(NodeJobReportDto, object(answer, 'the answer'));
+  const broken = firstBroken(validateSync(report, { stopAtFirstError: true }), '');
+  if (broken !== null) throw new WrongShapeError(broken);
+  return report;
+}
+
+function parseVm(value: unknown, where: string): NodeVm {
+  const vm = object(value, where);
+  const disks = listOf(parseDisk)(vm['disks'], `${where}.disks`);
+  if (new Set(disks.map((disk) => disk.disk_key)).size !== disks.length) throw new WrongShapeError(`${where}.disks names one disk_key twice`);
+  disks.forEach((disk, index) => {
+    if (disk.disk_id !== index) throw wrong(`${where}.disks[${index}].disk_id`, `${index}, its place in the list`, disk.disk_id);
+  });
+  return {
+    name: text(vm['name'], `${where}.name`),
+    source: oneOf('image')(vm['source'], `${where}.source`),
+    source_ref: text(vm['source_ref'], `${where}.source_ref`),
+    disks,
+  };
+}
+
+function parseDisk(value: unknown, where: string): NodeDisk {
+  const disk = object(value, where);
+  return {
+    disk_id: wholeNumber(disk['disk_id'], `${where}.disk_id`),
+    disk_key: text(disk['disk_key'], `${where}.disk_key`),
+    size_bytes: wholeNumber(disk['size_bytes'], `${where}.size_bytes`),
+    format: oneOf('qcow2', 'raw')(disk['format'], `${where}.format`),
+    path: text(disk['path'], `${where}.path`),
+    change_tracking: flag(disk['change_tracking'], `${where}.change_tracking`),
+    change_ids: listOf(text)(disk['change_ids'], `${where}.change_ids`),
+    broken_change_ids: listOf(text)(disk['broken_change_ids'], `${where}.broken_change_ids`),
+    problem: orNull(parseProblem)(disk['problem'], `${where}.problem`),
+  };
+}
+
+function parseProblem(value: unknown, where: string): NonNullable<NodeDisk['problem']> {
+  const problem = object(value, where);
+  return { code: text(problem['code'], `${where}.code`), detail: text(problem['detail'], `${where}.detail`) };
+}
+
+function firstBroken(errors: readonly ValidationError[], path: string): string | null {
+  for (const error of errors) {
+    const where = path === '' ? error.property : `${path}.${error.property}`;
+    const own = Object.values(error.constraints ?? {})[0];
+    if (own !== undefined) return `${where}: ${own}`;
+    const nested = firstBroken(error.children ?? [], where);
+    if (nested !== null) return nested;
+  }
+  return null;
+}

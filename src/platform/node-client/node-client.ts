@@ -1,0 +1,235 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DomainError, type ErrorKind } from '../../kernel/domain-error.js';
+import { HubConfig } from '../config/hub.config.js';
+import { ACCESS_TOKENS, type AccessTokens } from '../http/access-tokens.js';
+import { WrongShapeError } from '../json-shape/json-shape.js';
+import type { NodeHealth, NodeJobReport, NodeSettleBackup, NodeStartBackup, NodeVmList } from '../node-api/node-api.js';
+import { parseHealth, parseJobReport, parseVmList } from './node-answer.js';
+
+/** Largest answer that is read from a node. */
+export const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+
+type Call = { readonly method: 'GET' | 'POST'; readonly path: string; readonly body?: object };
+
+/**
+ * The hub's client of the node API. `url` is the node's base, for example `http://127.0.0.1:9081`. Every call is idempotent at the node and may be repeated.
+ *
+ * All throw DomainError: `node_unreachable` (nobody listens there, or it went away before it answered), `node_silent` (no complete answer within nodeRequestTimeoutMs),
+ * `node_broken_answer` (not what the node API says: not HTTP, not JSON, wrong members, cut short, over 8 MiB, a defect of the node), `node_refused_token`; or the node's own
+ * refusal with its code and the kind of its status.
+ */
+@Injectable()
+export class NodeClient {
+  constructor(
+    private readonly config: HubConfig,
+    @Inject(ACCESS_TOKENS) private readonly tokens: AccessTokens,
+  ) {}
+
+  async health(url: string): Promise<NodeHealth> {
+    return this.ask(url, { method: 'GET', path: '/api/v1/health' }, parseHealth);
+  }
+
+  /** All VMs the node finds, or the one with this source_ref; an empty list (or the node's `vm_not_found`) where it knows none. */
+  async listVms(url: string, sourceRef?: string): Promise<NodeVmList> {
+    const query = sourceRef === undefined ? '' : `?source_ref=${encodeURIComponent(sourceRef)}`;
+    return this.ask(url, { method: 'GET', path: `/api/v1/vms${query}` }, parseVmList);
+  }
+
+  /** Answers with the job as it stands, also when it had been started before. */
+  async startBackup(url: string, body: NodeStartBackup): Promise<NodeJobReport> {
+    return this.ask(url, { method: 'POST', path: '/api/v1/backup/start', body }, jobReportOf(body.job_id));
+  }
+
+  /** null: the node has no such job. */
+  async getJob(url: string, jobId: string): Promise<NodeJobReport | null> {
+    return this.askOrNull(url, { method: 'GET', path: `/api/v1/backup/${encodeURIComponent(jobId)}` }, jobReportOf(jobId));
+  }
+
+  /** null: the node has no such job. */
+  async cancel(url: string, jobId: string): Promise<NodeJobReport | null> {
+    return this.askOrNull(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/cancel`, body: {} }, jobReportOf(jobId));
+  }
+
+  /** Resolves once the node confirms that it holds nothing of the job any more. */
+  async settle(url: string, jobId: string, body: NodeSettleBackup): Promise<void> {
+    await this.ask(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/settle`, body }, (answer) => {
+      if (typeof answer !== 'object' || answer === null || !('settled' in answer) || answer.settled !== true) {
+        throw new WrongShapeError('settled must be true');
+      }
+    });
+  }
+
+  private async askOrNull<Answer>(url: string, call: Call, parse: (answer: unknown) => Answer): Promise<Answer | null> {
+    try {
+      return await this.ask(url, call, parse);
+    } catch (error) {
+      // Only the node's own word on the job is a fact; the 404 of whatever else listens there is not.
+      if (error instanceof DomainError && error.kind === 'not_found' && error.code !== 'route_not_found') return null;
+      throw error;
+    }
+  }
+
+  private async ask<Answer>(url: string, call: Call, parse: (answer: unknown) => Answer): Promise<Answer> {
+    const response = await this.exchange(url, call);
+    let answer: unknown;
+    try {
+      answer = JSON.parse(response.text);
+    } catch {
+      if (response.status === 401 || response.status === 403) throw refusedToken(url, call, response.status);
+      throw broken(url, call, `it answered ${response.status} with something that is not JSON (${response.contentType ?? 'no content type'})`);
+    }
+    if (response.status < 200 || response.status > 299) throw refusal(url, call, response.status, answer);
+    try {
+      return parse(answer);
+    } catch (error) {
+      if (error instanceof WrongShapeError) throw broken(url, call, error.message);
+      throw error;
+    }
+  }
+
+  private async exchange(url: string, call: Call): Promise<{ status: number; contentType: string | null; text: string }> {
+    const signal = AbortSignal.timeout(this.config.nodeRequestTimeoutMs);
+    let response: Response;
+    try {
+      response = await this.send(url, call, signal);
+    } catch (error) {
+      throw this.failure(url, call, signal, error, false);
+    }
+    try {
+      return { status: response.status, contentType: response.headers.get('content-type'), text: await readLimited(response) };
+    } catch (error) {
+      throw this.failure(url, call, signal, error, true);
+    }
+  }
+
+  private async send(url: string, call: Call, signal: AbortSignal): Promise<Response> {
+    const target = new URL(call.path, url);
+    const init: RequestInit = {
+      method: call.method,
+      signal,
+      // A redirect would carry the token to where the redirect says.
+      redirect: 'manual',
+      headers: {
+        authorization: `Bearer ${this.tokens.nodeToken}`,
+        accept: 'application/json, application/problem+json',
+        ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
+    };
+    try {
+      return await fetch(target, init);
+    } catch (error) {
+      // A kept-alive connection of a node that was restarted fails at its next use; the calls are idempotent, so a fresh one is tried once.
+      if (!['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'].includes(causeCodeOf(error) ?? '')) throw error;
+      return await fetch(target, init);
+    }
+  }
+
+  private failure(url: string, call: Call, signal: AbortSignal, error: unknown, answerBegun: boolean): DomainError {
+    const facts = factsOf(url, call);
+    if (signal.aborted) {
+      const ms = this.config.nodeRequestTimeoutMs;
+      return new DomainError('upstream_silent', 'node_silent', `The node at ${url} did not answer ${call.method} ${call.path} within ${ms} ms.`, {
+        ...facts,
+        timeout_ms: ms,
+      });
+    }
+    if (error instanceof WrongShapeError) return broken(url, call, error.message);
+    const code = causeCodeOf(error);
+    if (answerBegun) return broken(url, call, `its answer was cut short (${code ?? 'connection closed'})`);
+    if (code?.startsWith('HPE_') === true) return broken(url, call, `it does not speak HTTP (${code})`);
+    return new DomainError(
+      'upstream_unreachable',
+      'node_unreachable',
+      `The node at ${url} cannot be reached (${code ?? 'connection failed'}). Check that it runs and listens there.`,
+      { ...facts, ...(code === null ? {} : { errno: code }) },
+    );
+  }
+}
+
+async function readLimited(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  // Leaving the loop by a throw cancels the stream and so closes the connection.
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > MAX_ANSWER_BYTES) throw new WrongShapeError(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function jobReportOf(jobId: string): (answer: unknown) => NodeJobReport {
+  return (answer) => {
+    const report = parseJobReport(answer);
+    if (report.job_id !== jobId) throw new WrongShapeError(`it reports on job ${report.job_id} instead of ${jobId}`);
+    return report;
+  };
+}
+
+function refusal(url: string, call: Call, status: number, answer: unknown): DomainError {
+  if (status === 401 || status === 403) return refusedToken(url, call, status);
+  const problem = problemOf(answer);
+  if (problem === null) return broken(url, call, `it answered ${status} without a problem's code and detail`);
+  const kind = kindOf(status);
+  if (kind === null) return broken(url, call, `it answered ${status} ${problem.code}: ${problem.detail}`);
+  return new DomainError(kind, problem.code, problem.detail, factsOf(url, call));
+}
+
+function refusedToken(url: string, call: Call, status: number): DomainError {
+  return new DomainError(
+    'upstream_broken',
+    'node_refused_token',
+    `The node at ${url} does not accept this hub's node token (${status}). Give hub and node the same node token file.`,
+    { ...factsOf(url, call), node_status: status },
+  );
+}
+
+function problemOf(answer: unknown): { readonly code: string; readonly detail: string } | null {
+  if (typeof answer !== 'object' || answer === null || !('code' in answer) || !('detail' in answer)) return null;
+  const { code, detail } = answer;
+  if (typeof code !== 'string' || !/^[a-z][a-z0-9_]{0,99}$/.test(code) || typeof detail !== 'string') return null;
+  return { code, detail };
+}
+
+function kindOf(status: number): ErrorKind | null {
+  switch (status) {
+    case 400:
+      return 'invalid';
+    case 404:
+      return 'not_found';
+    case 409:
+      return 'conflict';
+    case 410:
+      return 'gone';
+    case 422:
+      return 'unprocessable';
+    case 503:
+      return 'unavailable';
+    case 507:
+      return 'storage_full';
+    default:
+      return null;
+  }
+}
+
+function broken(url: string, call: Call, problem: string): DomainError {
+  return new DomainError(
+    'upstream_broken',
+    'node_broken_answer',
+    `The node at ${url} answers nonsense to ${call.method} ${call.path}: ${problem}. Check that a node of a fitting version listens there.`,
+    factsOf(url, call),
+  );
+}
+
+function factsOf(url: string, call: Call): { node_url: string; call: string } {
+  return { node_url: url, call: `${call.method} ${call.path}` };
+}
+
+/** fetch hides the reason in `cause`, where that may be an AggregateError over several addresses. */
+function causeCodeOf(error: unknown): string | null {
+  for (let current: unknown = error, depth = 0; current instanceof Error && depth < 5; current = current.cause, depth++) {
+    if ('code' in current && typeof current.code === 'string') return current.code;
+  }
+  return null;
+}

@@ -1,0 +1,16 @@
+import { Module } from '@nestjs/common';
+import { RegisterLockModule } from '../platform/register-lock/register-lock.module.js';
+import { RepositoryFilesModule } from '../platform/repository-files/repository-files.module.js';
+import { CreateRepositoryController } from './create-repository/create-repository.controller.js';
+import { CreateRepositoryHandler } from './create-repository/create-repository.handler.js';
+import { DeleteRepositoryController } from './delete-repository/delete-repository.controller.js';
+import { DeleteRepositoryHandler } from './delete-repository/delete-repository.handler.js';
+import { MeasureStorageController } from './measure-storage/measure-storage.controller.js';
+import { TestRepositoryController } from './test-repository/test-repository.controller.js';
+
+@Module({
+  imports: [RegisterLockModule, RepositoryFilesModule],
+  controllers: [CreateRepositoryController, TestRepositoryController, DeleteRepositoryController, MeasureStorageController],
+  providers: [CreateRepositoryHandler, DeleteRepositoryHandler],
+})
+export class RepositoriesModule {}

@@ -1,0 +1,14 @@
+import { Module } from '@nestjs/common';
+import { NodeClientModule } from '../platform/node-client/node-client.module.js';
+import { RegisterLockModule } from '../platform/register-lock/register-lock.module.js';
+import { RegisterVmController } from './register-vm/register-vm.controller.js';
+import { RegisterVmHandler } from './register-vm/register-vm.handler.js';
+import { RemoveVmController } from './remove-vm/remove-vm.controller.js';
+import { RemoveVmHandler } from './remove-vm/remove-vm.handler.js';
+
+@Module({
+  imports: [NodeClientModule, RegisterLockModule],
+  controllers: [RegisterVmController, RemoveVmController],
+  providers: [RegisterVmHandler, RemoveVmHandler],
+})
+export class VmsModule {}
