@@ -118,11 +118,13 @@ export class ProjectionRunner {
     for (let failures = 0; !this.stopping.signal.aborted; failures += 1) {
       try {
         await this.subscribe(() => (failures = 0));
+        // A subscription that ends without being asked to: the store was closed under it.
+        if (!this.stopping.signal.aborted) throw new Error('the subscription has ended');
       } catch (error) {
         if (this.stopping.signal.aborted || error instanceof PoisonEventError) break;
         this.currentState = 'retrying';
         this.log.error(`runs again after: ${String(error)}`);
-        await this.backOff(failures);
+        await this.backOff(failures).catch(() => undefined);
       }
     }
     this.wake();

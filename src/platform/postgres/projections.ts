@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../clock/clock.js';
@@ -48,7 +48,7 @@ interface Managed {
 
 /** Runs all projections of the program, and rebuilds one beside its live rows on request. */
 @Injectable()
-export class Projections implements OnApplicationBootstrap, OnApplicationShutdown {
+export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = new Logger(Projections.name);
   private readonly tables: ProjectionTables;
   private readonly managed: ReadonlyMap<string, Managed>;
@@ -74,7 +74,8 @@ export class Projections implements OnApplicationBootstrap, OnApplicationShutdow
     await this.start();
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  /** The first phase of a shutdown: the store's subscriptions and the connections are closed in later ones. */
+  async onModuleDestroy(): Promise<void> {
     await this.stop();
   }
 

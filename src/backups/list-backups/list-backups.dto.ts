@@ -1,0 +1,44 @@
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { IsIn, IsISO8601, IsOptional, IsString, IsUUID, Length } from 'class-validator';
+import { PageQuery } from '../../platform/http/cursor-page.js';
+
+const TYPES = ['full', 'incremental', 'auto'];
+const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
+
+export class ListBackupsQuery extends PageQuery {
+  @ApiPropertyOptional({ example: 'pgtest1' })
+  @IsOptional()
+  @IsString()
+  @Length(1, 255)
+  vm_name?: string;
+
+  @ApiPropertyOptional({ example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
+  @IsOptional()
+  @IsUUID()
+  vm_id?: string;
+
+  @ApiPropertyOptional({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
+  @IsOptional()
+  @IsUUID()
+  repository_id?: string;
+
+  @ApiPropertyOptional({ enum: TYPES, example: 'incremental' })
+  @IsOptional()
+  @IsIn(TYPES)
+  backup_type?: string;
+
+  @ApiPropertyOptional({ enum: STATUSES, example: 'completed' })
+  @IsOptional()
+  @IsIn(STATUSES)
+  status?: string;
+
+  @ApiPropertyOptional({ description: 'Asked for at this time or later', example: '2026-11-21T00:00:00Z' })
+  @IsOptional()
+  @IsISO8601({ strict: true })
+  since?: string;
+
+  @ApiPropertyOptional({ description: 'Asked for before this time', example: '2026-11-22T00:00:00Z' })
+  @IsOptional()
+  @IsISO8601({ strict: true })
+  until?: string;
+}

@@ -1,0 +1,11 @@
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { IsOptional, IsString, Length } from 'class-validator';
+import { PageQuery } from '../../platform/http/cursor-page.js';
+
+export class ListRepositoriesQuery extends PageQuery {
+  @ApiPropertyOptional({ example: 'main' })
+  @IsOptional()
+  @IsString()
+  @Length(1, 255)
+  name?: string;
+}
