@@ -77,6 +77,21 @@ export function loadConfig<Config extends LoadableConfig & object>(configClass: 
   return Object.freeze(config);
 }
 
+/** For entry points: a refused configuration is told on standard error, and the program ends with 2 before it has touched anything. */
+export function loadConfigOrExit<Config extends LoadableConfig & object>(configClass: new () => Config, sources: ConfigSources): Config {
+  try {
+    return loadConfig(configClass, sources);
+  } catch (error) {
+    if (error instanceof ConfigError) return exitWithProblems(error.problems);
+    throw error;
+  }
+}
+
+export function exitWithProblems(problems: readonly string[]): never {
+  process.stderr.write(`${new ConfigError(problems).message}\n`);
+  process.exit(2);
+}
+
 /** `listenPort` -> `listen_port` */
 export function fileKey(field: string): string {
   return field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

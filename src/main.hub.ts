@@ -1,0 +1,110 @@
+import 'reflect-metadata';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { HubModule } from './hub.module.js';
+import { HubConfig } from './platform/config/hub.config.js';
+import { makeDataDirectory, readOrMakeId, readOrMakeToken, writeWhole } from './platform/config/kept-files.js';
+import { loadConfigOrExit } from './platform/config/load-config.js';
+import { programVersion } from './platform/config/version.js';
+import { configureHttp } from './platform/http/configure-http.js';
+import { serveOpenApi } from './platform/http/open-api.js';
+import { configureLogging, loggerFor } from './platform/logging/logger.js';
+import { NestLogger } from './platform/logging/nest-logger.js';
+import { LocalPostgres } from './platform/postgres/local-postgres.js';
+import { baseUrl, portToListenOn } from './platform/process/listen-port.js';
+import { LocalNode } from './platform/process/local-node.js';
+import { ProgramLock } from './platform/process/program-lock.js';
+import { type RunningService, runUntilSignalled } from './platform/process/program-run.js';
+
+const PORT_PATIENCE_MS = 15_000;
+
+/** Starts the hub and returns; it then runs until a signal ends it. @param configFile of `--config` */
+export function runHub(configFile?: string): void {
+  const config = loadConfigOrExit(HubConfig, { file: configFile, environment: process.env });
+  configureLogging({ level: config.logLevel, format: config.logFormat, program: 'hub' });
+  runUntilSignalled(loggerFor('Hub'), (fail) => start(config, fail));
+}
+
+async function start(config: HubConfig, fail: (reason: string) => void): Promise<RunningService> {
+  const log = loggerFor('Hub');
+  makeDataDirectory(config.dataDirectory);
+  const lock = await ProgramLock.acquire(config.dataDirectory, 'hub');
+  const hubId = readOrMakeId(join(config.dataDirectory, 'hub.id'));
+  const apiToken = config.apiToken ?? readOrMakeToken(config.apiTokenFile);
+  const nodeToken = readOrMakeToken(config.nodeTokenFile);
+  const urlFile = join(config.dataDirectory, 'hub.url');
+  const port = await portToListenOn(config.listenHost, config.listenPort, lastPort(urlFile), PORT_PATIENCE_MS);
+
+  const nestLogger = new NestLogger();
+  const ownPostgres = config.databaseUrl === null ? new LocalPostgres(join(config.dataDirectory, 'postgres'), nestLogger) : null;
+  const databaseUrl = config.databaseUrl ?? (await ownPostgres?.ensureStarted())?.databaseUrl ?? '';
+
+  const app = await NestFactory.create<NestExpressApplication>(
+    HubModule.forRoot({ config, hubId, databaseUrl, apiToken, nodeToken, onLockLost: () => fail('another hub has taken over the database') }),
+    { logger: nestLogger, bodyParser: false, abortOnError: false, forceCloseConnections: true },
+  );
+  configureHttp(app);
+  serveOpenApi(app, { title: 'Sendense', description: 'Backups of whole virtual machines, every decision an event.', version: programVersion() });
+  await app.listen(port, config.listenHost);
+  const url = baseUrl(config.listenHost, portOf(app));
+  writeWhole(urlFile, `${url}\n`);
+  log.info('the hub listens', { url, hub_id: hubId, data_directory: config.dataDirectory, version: programVersion() });
+
+  const localNode = config.startLocalNode ? localNodeOf(config, url, nodeToken) : null;
+  localNode?.start();
+
+  return {
+    async stop() {
+      await localNode?.leave();
+      // Transfers go on without the hub, and the next one adopts them: what they need is left running.
+      const jobs = (await localNode?.activeJobs()) ?? 0;
+      await app.close();
+      if (jobs === 0) {
+        await localNode?.stop();
+        await ownPostgres?.stop();
+      } else {
+        log.info('transfers are left running for the next start', { active_jobs: jobs });
+      }
+      lock.release();
+    },
+  };
+}
+
+function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string): LocalNode {
+  return new LocalNode({
+    dataDirectory: join(config.dataDirectory, 'local-node'),
+    entryPoint: join(import.meta.dirname, 'main.node.js'),
+    settings: {
+      SENDENSE_LISTEN_PORT: String(config.localNodePort),
+      SENDENSE_HUB_URL: hubUrl,
+      SENDENSE_TOKEN_FILE: config.nodeTokenFile,
+      SENDENSE_IMAGE_ROOTS: config.localNodeImageRoots.join(':'),
+      SENDENSE_LOG_LEVEL: config.logLevel,
+      SENDENSE_LOG_FORMAT: config.logFormat,
+    },
+    version: programVersion(),
+    nodeToken,
+    log: loggerFor('LocalNode'),
+    onReady: () => Promise.resolve(),
+  });
+}
+
+function portOf(app: NestExpressApplication): number {
+  const address = app.getHttpServer().address();
+  if (typeof address !== 'object' || address === null) throw new Error('the HTTP server has no port');
+  return address.port;
+}
+
+/** The port of the last run, which clients and nodes still know. */
+function lastPort(urlFile: string): number | null {
+  try {
+    const port = Number(new URL(readFileSync(urlFile, 'utf8')).port);
+    return port > 0 ? port : null;
+  } catch {
+    return null;
+  }
+}
+
+if (import.meta.main) runHub();

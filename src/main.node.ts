@@ -1,0 +1,58 @@
+import 'reflect-metadata';
+import { join } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { NodeAgentModule } from './node-agent/node-agent.module.js';
+import { makeDataDirectory, readOrMakeId, readToken, writeWhole } from './platform/config/kept-files.js';
+import { exitWithProblems, loadConfigOrExit } from './platform/config/load-config.js';
+import { NodeConfig } from './platform/config/node.config.js';
+import { programVersion } from './platform/config/version.js';
+import { configureHttp } from './platform/http/configure-http.js';
+import { configureLogging, loggerFor } from './platform/logging/logger.js';
+import { NestLogger } from './platform/logging/nest-logger.js';
+import { baseUrl, portToListenOn } from './platform/process/listen-port.js';
+import { ProgramLock } from './platform/process/program-lock.js';
+import { type RunningService, runUntilSignalled } from './platform/process/program-run.js';
+
+const PORT_PATIENCE_MS = 15_000;
+
+/** Starts the node and returns; it then runs until a signal ends it. @param configFile of `--config` */
+export function runNode(configFile?: string): void {
+  const config = loadConfigOrExit(NodeConfig, { file: configFile, environment: process.env });
+  const token = readToken(config.tokenFile);
+  if (token === null) exitWithProblems([`token_file: ${config.tokenFile} does not exist; copy the hub's node.token there, or name its place`]);
+  configureLogging({ level: config.logLevel, format: config.logFormat, program: 'node' });
+  runUntilSignalled(loggerFor('Node'), () => start(config, token));
+}
+
+async function start(configured: NodeConfig, nodeToken: string): Promise<RunningService> {
+  const { dataDirectory } = configured;
+  makeDataDirectory(dataDirectory);
+  const lock = await ProgramLock.acquire(dataDirectory, 'node');
+  const nodeId = configured.nodeId ?? readOrMakeId(join(dataDirectory, 'node.id'));
+  const config = Object.freeze(Object.assign(new NodeConfig(), configured, { nodeId }));
+  const port = await portToListenOn(config.listenHost, config.listenPort, null, PORT_PATIENCE_MS);
+
+  const app = await NestFactory.create<NestExpressApplication>(NodeAgentModule.forRoot({ config, nodeToken }), {
+    logger: new NestLogger(),
+    bodyParser: false,
+    abortOnError: false,
+    forceCloseConnections: true,
+  });
+  configureHttp(app);
+  await app.listen(port, config.listenHost);
+  const address = app.getHttpServer().address();
+  if (typeof address !== 'object' || address === null) throw new Error('the HTTP server has no port');
+  const url = baseUrl(config.listenHost, address.port);
+  writeWhole(join(dataDirectory, 'node.url'), `${url}\n`);
+  loggerFor('Node').info('the node listens', { url, node_id: nodeId, data_directory: dataDirectory, version: programVersion() });
+
+  return {
+    async stop() {
+      await app.close();
+      lock.release();
+    },
+  };
+}
+
+if (import.meta.main) runNode();

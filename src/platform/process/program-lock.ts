@@ -1,0 +1,102 @@
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { identityOf, isAlive } from './process-identity.js';
+import type { ProcessIdentity } from './process-supervisor.port.js';
+
+/** Another program of the same kind works in the data directory. */
+export class AlreadyRunningError extends Error {
+  override readonly name = 'AlreadyRunningError';
+  constructor(
+    readonly program: string,
+    readonly dataDirectory: string,
+    readonly pid: number,
+  ) {
+    super(`a ${program} runs in ${dataDirectory} already (pid ${pid}); stop it first, or give this one a data directory of its own`);
+  }
+}
+
+/**
+ * At most one program of a kind works in a data directory: `<program>.lock` names the process that does, by pid, start time and boot, so that one that died is told
+ * from one that lives. `<program>.pid` holds the bare pid, for people and service managers.
+ */
+export class ProgramLock {
+  private constructor(
+    private readonly lockFile: string,
+    private readonly pidFile: string,
+    private readonly identity: ProcessIdentity,
+  ) {}
+
+  /** @throws AlreadyRunningError */
+  static async acquire(dataDirectory: string, program: string): Promise<ProgramLock> {
+    const identity = await identityOf(process.pid);
+    if (identity === null) throw new Error(`/proc/${process.pid}/stat cannot be read; this program needs Linux with /proc mounted`);
+    mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+    const lock = new ProgramLock(join(dataDirectory, `${program}.lock`), join(dataDirectory, `${program}.pid`), identity);
+    while (!lock.take()) {
+      const holder = readHolder(lock.lockFile);
+      if (holder !== null && isAlive(holder)) throw new AlreadyRunningError(program, dataDirectory, holder.pid);
+      lock.clearStale(holder);
+    }
+    writeFileSync(lock.pidFile, `${process.pid}\n`, { mode: 0o644 });
+    return lock;
+  }
+
+  /** Nothing happens if the lock has become another's. */
+  release(): void {
+    if (readHolder(this.lockFile)?.start_ticks !== this.identity.start_ticks) return;
+    rmSync(this.pidFile, { force: true });
+    rmSync(this.lockFile, { force: true });
+  }
+
+  /** A link either appears whole or fails, so nobody ever reads half a lock. */
+  private take(): boolean {
+    const fresh = `${this.lockFile}.${process.pid}`;
+    writeFileSync(fresh, `${JSON.stringify(this.identity)}\n`, { mode: 0o600 });
+    try {
+      linkSync(fresh, this.lockFile);
+      return true;
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') return false;
+      throw error;
+    } finally {
+      rmSync(fresh, { force: true });
+    }
+  }
+
+  /** Moves a dead one's lock away; if another was faster and the lock moved is a living one's, it is put back. */
+  private clearStale(seen: ProcessIdentity | null): void {
+    const aside = `${this.lockFile}.stale.${process.pid}`;
+    try {
+      renameSync(this.lockFile, aside);
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return;
+      throw error;
+    }
+    const moved = readHolder(aside);
+    if (moved !== null && moved.pid !== seen?.pid && isAlive(moved)) renameSync(aside, this.lockFile);
+    else rmSync(aside, { force: true });
+  }
+}
+
+/** Who holds the lock of that program in that data directory and lives; null: nobody. */
+export function runningProgram(dataDirectory: string, program: string): ProcessIdentity | null {
+  const holder = readHolder(join(dataDirectory, `${program}.lock`));
+  return holder !== null && isAlive(holder) ? holder : null;
+}
+
+function readHolder(file: string): ProcessIdentity | null {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    // Gone, or damaged by a full disk: nobody can be named by it.
+    return null;
+  }
+  if (typeof content !== 'object' || content === null || !('pid' in content) || !('start_ticks' in content) || !('boot_id' in content)) return null;
+  const { pid, start_ticks, boot_id } = content;
+  return typeof pid === 'number' && typeof start_ticks === 'string' && typeof boot_id === 'string' ? { pid, start_ticks, boot_id } : null;
+}
+
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+}
