@@ -32,6 +32,17 @@ export function isAlive(identity: ProcessIdentity): boolean {
   }
 }
 
+/** Sends a signal to that very process; false when it is gone. */
+export function signalProcess(identity: ProcessIdentity, signal: 'SIGTERM' | 'SIGKILL'): boolean {
+  if (!isAlive(identity)) return false;
+  try {
+    return process.kill(identity.pid, signal);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
+    throw error;
+  }
+}
+
 /** The line `<pid> (<name>) <state> ...`; the name may hold spaces and parentheses, so everything counts from the last one. */
 function identityIn(pid: number, stat: string): ProcessIdentity | null {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

@@ -4,7 +4,7 @@ import { isAbsolute, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Injectable } from '@nestjs/common';
-import { isAlive } from './process-identity.js';
+import { isAlive, signalProcess } from './process-identity.js';
 import { type ProcessIdentity, ProcessSupervisor, type StartOptions, type SupervisedStatus } from './process-supervisor.port.js';
 import { STDERR_TAIL_BYTES, storableText, ToolError } from './tool-error.js';
 import { toolEnvironment } from './tool-environment.js';
@@ -94,12 +94,12 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     const identity = await this.identity(runDirectory);
     if (identity === null) return 'none';
     await writeFile(join(runDirectory, 'stop_requested'), '');
-    if (!send(identity, 'SIGTERM')) {
+    if (!signalProcess(identity, 'SIGTERM')) {
       await this.waitForExit(runDirectory);
       return 'none';
     }
     if (await this.endsWithin(runDirectory, graceMs)) return 'SIGTERM';
-    send(identity, 'SIGKILL');
+    signalProcess(identity, 'SIGKILL');
     if (await this.endsWithin(runDirectory, PATIENCE_MS)) return 'SIGKILL';
     throw new Error(`process ${identity.pid} (${runDirectory}) is still there ${PATIENCE_MS} ms after SIGKILL; it hangs in the kernel, probably on its storage`);
   }
@@ -204,17 +204,6 @@ function spawnDetached(runDirectory: string, argv: readonly [string, ...string[]
       reject(new ToolError(missing ? 'tool_missing' : 'tool_failed', ['sh', ...argv], null, '', missing ? 'is not in PATH' : `did not start: ${error.message}`));
     });
   });
-}
-
-/** False when it is gone. */
-function send(identity: ProcessIdentity, signal: 'SIGTERM' | 'SIGKILL'): boolean {
-  if (!isAlive(identity)) return false;
-  try {
-    return process.kill(identity.pid, signal);
-  } catch (error) {
-    if (isErrno(error, 'ESRCH')) return false;
-    throw error;
-  }
 }
 
 async function readExit(runDirectory: string): Promise<Exited | null> {

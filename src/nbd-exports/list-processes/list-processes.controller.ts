@@ -1,0 +1,18 @@
+import { Controller, Get } from '@nestjs/common';
+import { QueryBus } from '@nestjs/cqrs';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { NbdProcessListDto } from './list-processes.dto.js';
+import { ListNbdProcesses } from './list-processes.handler.js';
+
+@ApiTags('nbd')
+@Controller('nbd/processes')
+export class ListProcessesController {
+  constructor(private readonly queries: QueryBus) {}
+
+  @Get()
+  @ApiOperation({ summary: 'NBD servers that run, by port', description: 'Liveness and connections are measured at the moment of the request.' })
+  @ApiOkResponse({ type: NbdProcessListDto })
+  list(): Promise<NbdProcessListDto> {
+    return this.queries.execute<ListNbdProcesses, NbdProcessListDto>(new ListNbdProcesses());
+  }
+}

@@ -1,0 +1,38 @@
+import { ApiProperty } from '@nestjs/swagger';
+
+const STATES = ['starting', 'running', 'ended'] as const;
+export type NbdProcessState = (typeof STATES)[number];
+
+export class NbdProcessDto {
+  @ApiProperty({ format: 'uuid', example: '0193a5c2-7d1e-7000-8000-000000000003' })
+  readonly export_id!: string;
+  @ApiProperty({ description: 'The job it serves, usually a backup', example: '0193a5c2-7d1e-7000-8000-000000000004' })
+  readonly job_id!: string;
+  @ApiProperty({ type: 'integer', nullable: true, description: 'null while it starts', example: 4711 })
+  readonly pid!: number | null;
+  @ApiProperty({ example: 10100 })
+  readonly port!: number;
+  @ApiProperty({ example: 'backup-pgtest1-disk0-full-20261121T101500Z' })
+  readonly export_name!: string;
+  @ApiProperty({ description: 'The file it serves', example: '/srv/backups/pgtest1/0193a5c2/disk-0.qcow2' })
+  readonly file!: string;
+  @ApiProperty({ example: false })
+  readonly read_only!: boolean;
+  @ApiProperty({ description: 'Seconds since clients could connect', example: 12.4 })
+  readonly uptime_seconds!: number;
+  @ApiProperty({ description: 'Established TCP connections on its port', example: 4 })
+  readonly connections!: number;
+  @ApiProperty({ description: 'Clients it serves at once at most', example: 10 })
+  readonly shared_limit!: number;
+  @ApiProperty({ enum: STATES, description: '`ended`: the process is gone, and its end is about to be recorded', example: 'running' })
+  readonly state!: NbdProcessState;
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: '2026-11-21T10:15:00.000Z' })
+  readonly started_at!: string | null;
+}
+
+export class NbdProcessListDto {
+  @ApiProperty({ type: [NbdProcessDto] })
+  readonly processes!: readonly NbdProcessDto[];
+  @ApiProperty({ example: 1 })
+  readonly total_count!: number;
+}

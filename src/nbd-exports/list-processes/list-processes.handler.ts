@@ -1,0 +1,48 @@
+import { type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
+import { DataSource, In } from 'typeorm';
+import { NbdExportReadModel } from '../../../projections/nbd-exports/nbd-exports.read-model.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { TcpConnections } from '../../platform/nbd/tcp-connections.js';
+import { isAlive } from '../../platform/process/process-identity.js';
+import type { NbdProcessDto, NbdProcessListDto, NbdProcessState } from './list-processes.dto.js';
+
+export class ListNbdProcesses {}
+
+@QueryHandler(ListNbdProcesses)
+export class ListProcessesHandler implements IQueryHandler<ListNbdProcesses, NbdProcessListDto> {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly connections: TcpConnections,
+    private readonly clock: Clock,
+  ) {}
+
+  async execute(): Promise<NbdProcessListDto> {
+    const [rows, connections] = await Promise.all([
+      this.dataSource.getRepository(NbdExportReadModel).find({ where: { state: In(['starting', 'running']) }, order: { port: 'ASC' } }),
+      this.connections.establishedByLocalPort(),
+    ]);
+    const now = this.clock.now().getTime();
+    const processes = rows.map(
+      (row): NbdProcessDto => ({
+        export_id: row.export_id,
+        job_id: row.job_id,
+        pid: row.pid,
+        port: row.port,
+        export_name: row.export_name,
+        file: row.file,
+        read_only: row.read_only,
+        uptime_seconds: row.started_at === null ? 0 : Math.max(0, Math.round((now - row.started_at.getTime()) / 100) / 10),
+        connections: connections.get(row.port) ?? 0,
+        shared_limit: row.shared_limit,
+        state: stateOf(row),
+        started_at: row.started_at?.toISOString() ?? null,
+      }),
+    );
+    return { processes, total_count: processes.length };
+  }
+}
+
+function stateOf(row: NbdExportReadModel): NbdProcessState {
+  if (row.pid === null || row.process_start_ticks === null || row.boot_id === null) return 'starting';
+  return isAlive({ pid: row.pid, start_ticks: row.process_start_ticks, boot_id: row.boot_id }) ? 'running' : 'ended';
+}

@@ -1,0 +1,16 @@
+import { Module } from '@nestjs/common';
+import { CqrsModule } from '@nestjs/cqrs';
+import { ListProcessesController } from './list-processes/list-processes.controller.js';
+import { ListProcessesHandler } from './list-processes/list-processes.handler.js';
+import { ExportRunner } from './run-export/export-runner.js';
+import { RequestExportHandler } from './run-export/request-export.handler.js';
+import { StopExportHandler } from './run-export/stop-export.handler.js';
+import { WatchExportsReactor } from './run-export/watch-exports.reactor.js';
+
+@Module({
+  imports: [CqrsModule],
+  controllers: [ListProcessesController],
+  providers: [ExportRunner, RequestExportHandler, StopExportHandler, WatchExportsReactor, ListProcessesHandler],
+  exports: [WatchExportsReactor],
+})
+export class NbdExportsModule {}

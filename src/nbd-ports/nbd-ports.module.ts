@@ -1,0 +1,16 @@
+import { Module } from '@nestjs/common';
+import { CqrsModule } from '@nestjs/cqrs';
+import { AllocatePortsController } from './allocate-ports/allocate-ports.controller.js';
+import { AllocatePortsHandler } from './allocate-ports/allocate-ports.handler.js';
+import { FindJobsWithPortsHandler } from './find-jobs-with-ports/find-jobs-with-ports.handler.js';
+import { ReleaseJobController } from './release-job/release-job.controller.js';
+import { ReleaseJobHandler } from './release-job/release-job.handler.js';
+import { ReleasePortController } from './release-port/release-port.controller.js';
+import { ReleasePortHandler } from './release-port/release-port.handler.js';
+
+@Module({
+  imports: [CqrsModule],
+  controllers: [AllocatePortsController, ReleaseJobController, ReleasePortController],
+  providers: [AllocatePortsHandler, ReleasePortHandler, ReleaseJobHandler, FindJobsWithPortsHandler],
+})
+export class NbdPortsModule {}

@@ -1,0 +1,8 @@
+import { ApiProperty } from '@nestjs/swagger';
+
+export class ReleasedPortDto {
+  @ApiProperty({ type: [Number], example: [10100] })
+  readonly released!: readonly number[];
+  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '000000000000002a' })
+  readonly position!: string | null;
+}
