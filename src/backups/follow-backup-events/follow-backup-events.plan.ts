@@ -1,5 +1,3 @@
-import type { JsonObject } from '../../kernel/json.js';
-
 /**
  * Whether a run's history has come to rest: what ends it has been recorded, and what tidies up after it too. A failed or cancelled run that had reached the node needs both its undoing
  * and the node's confirmation.
@@ -12,14 +10,3 @@ export function isAtRest(types: ReadonlySet<string>): boolean {
   }
   return false;
 }
-
-export type HistoryEntry = {
-  readonly event_id: string;
-  readonly revision: number;
-  readonly position: string;
-  readonly type: string;
-  readonly time: string;
-  readonly actor: string;
-  readonly correlation_id: string;
-  readonly data: JsonObject;
-};

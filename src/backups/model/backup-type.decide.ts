@@ -31,7 +31,13 @@ export type ParentPoint = {
 
 export type ParentFacts =
   | { readonly kind: 'none' }
-  | { readonly kind: 'damaged'; readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered'; readonly detail: string }
+  | {
+      readonly kind: 'damaged';
+      readonly backup_id: string;
+      readonly chain_id: string;
+      readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered';
+      readonly detail: string;
+    }
   | { readonly kind: 'sound'; readonly point: ParentPoint };
 
 export type BackupTypeDecision =

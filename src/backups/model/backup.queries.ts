@@ -1,4 +1,4 @@
-import type { BackupTypeDecision, SourceDisk } from './backup-type.decide.js';
+import type { BackupTypeDecision, ParentFacts, SourceDisk } from './backup-type.decide.js';
 import type { RequestedBackupType } from './backup.events.js';
 
 /** What a backup starts from, as found at the node, in the repository and in the chain just now. */
@@ -7,6 +7,7 @@ export type BackupFacts = {
   readonly node: { readonly node_id: string; readonly url: string };
   readonly repository: { readonly repository_id: string; readonly path: string };
   readonly disks: readonly SourceDisk[];
+  readonly parent: ParentFacts;
   readonly decision: BackupTypeDecision;
 };
 
@@ -20,7 +21,6 @@ export class GatherBackupFacts {
     readonly vmId: string,
     readonly repositoryId: string,
     readonly requested: RequestedBackupType,
-    readonly correlationId: string,
   ) {}
 }
 

@@ -10,6 +10,11 @@ import { EventStore, type RecordedEvent, type Subscription } from './event-store
 export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly live = new Subject<RecordedEvent>();
   private subscription: Subscription | null = null;
+  private markReady: () => void = () => undefined;
+  /** Resolves when events are delivered; whoever then reads the store misses none. */
+  readonly ready = new Promise<void>((resolve) => {
+    this.markReady = resolve;
+  });
 
   constructor(private readonly store: EventStore) {}
 
@@ -21,6 +26,7 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
         return Promise.resolve();
       },
     });
+    this.markReady();
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -1,0 +1,49 @@
+import { Module } from '@nestjs/common';
+import { FileHasher } from '../platform/hashing/file-hasher.js';
+import { LiveProgress } from '../platform/live-progress/live-progress.js';
+import { KeyedMutex } from '../platform/locks/keyed-mutex.js';
+import { NodeClientModule } from '../platform/node-client/node-client.module.js';
+import { QemuImg } from '../platform/qemu/qemu-img.js';
+import { RepositoryFilesModule } from '../platform/repository-files/repository-files.module.js';
+import { BackupQueriesModule } from './backup-queries.module.js';
+import { CancelBackupController } from './cancel-backup/cancel-backup.controller.js';
+import { CancelBackupHandler } from './cancel-backup/cancel-backup.handler.js';
+import { DeleteBackupController } from './delete-backup/delete-backup.controller.js';
+import { DeleteBackupHandler } from './delete-backup/delete-backup.handler.js';
+import { FollowBackupEventsController } from './follow-backup-events/follow-backup-events.controller.js';
+import { GatherBackupFactsHandler } from './gather-backup-facts/gather-backup-facts.handler.js';
+import { LocateBackupHandler } from './gather-backup-facts/locate-backup.handler.js';
+import { RecordTransferReportController } from './record-transfer-report/record-transfer-report.controller.js';
+import { RecordTransferReportHandler } from './record-transfer-report/record-transfer-report.handler.js';
+import { PrepareRun } from './run-backup/prepare-run.step.js';
+import { RunRecorder } from './run-backup/record-run.recorder.js';
+import { RunBackupReactor } from './run-backup/run-backup.reactor.js';
+import { SealRun } from './run-backup/seal-run.step.js';
+import { TransferRun } from './run-backup/transfer-run.step.js';
+import { UndoRun } from './run-backup/undo-run.step.js';
+import { StartBackupController } from './start-backup/start-backup.controller.js';
+import { StartBackupHandler } from './start-backup/start-backup.handler.js';
+
+@Module({
+  imports: [BackupQueriesModule, NodeClientModule, RepositoryFilesModule],
+  controllers: [StartBackupController, CancelBackupController, DeleteBackupController, FollowBackupEventsController, RecordTransferReportController],
+  providers: [
+    StartBackupHandler,
+    CancelBackupHandler,
+    DeleteBackupHandler,
+    RecordTransferReportHandler,
+    GatherBackupFactsHandler,
+    LocateBackupHandler,
+    RunBackupReactor,
+    RunRecorder,
+    PrepareRun,
+    TransferRun,
+    SealRun,
+    UndoRun,
+    KeyedMutex,
+    LiveProgress,
+    FileHasher,
+    QemuImg,
+  ],
+})
+export class BackupsModule {}

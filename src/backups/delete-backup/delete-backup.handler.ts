@@ -1,0 +1,56 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { DataSource, In } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import type { Decider } from '../../kernel/decider.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import { EventFeed } from '../../platform/event-store/event-feed.js';
+import { EventStore, type Position } from '../../platform/event-store/event-store.port.js';
+import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { DeleteBackup } from '../model/backup.commands.js';
+import { type BackupEvent, backupStream } from '../model/backup.events.js';
+import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
+import { decideDeleteBackup, type DeleteBackupAt } from './delete-backup.decide.js';
+
+const decider: Decider<BackupState, DeleteBackupAt, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideDeleteBackup };
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+/** How long the answer waits for the files to be gone. Removal goes on after it. */
+const REMOVAL_PATIENCE_MS = 20_000;
+
+@CommandHandler(DeleteBackup)
+export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly store: EventStore,
+    private readonly feed: EventFeed,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  /** Serialised with planning: no incremental is planned on a restore point while it is being deleted. */
+  async execute(command: DeleteBackup): Promise<{ position: Position | null }> {
+    const { state } = await this.runner.load(backupStream(command.backupId), decider);
+    const vmId = state.status === 'none' ? '' : state.run.request.vm_id;
+    const outcome = await this.mutex.runExclusive(vmLock(vmId), async () => {
+      const head = await this.store.head();
+      if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+      const standing = await this.dataSource
+        .getRepository(BackupReadModel)
+        .findBy({ parent_backup_id: command.backupId, status: In(['running', 'completed']) });
+      return this.runner.run(
+        backupStream(command.backupId),
+        decider,
+        { kind: 'delete-backup', backup_id: command.backupId, deleted_at: this.clock.iso(), used_by: standing.map((row) => row.backup_id) },
+        command.context,
+      );
+    });
+    const removed = await this.feed
+      .first(backupStream(command.backupId), (event) => event.type === 'RestorePointFilesRemoved', REMOVAL_PATIENCE_MS)
+      .catch(() => null);
+    return { position: removed?.position ?? outcome.position };
+  }
+}

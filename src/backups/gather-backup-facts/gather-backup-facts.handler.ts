@@ -1,0 +1,111 @@
+import { join } from 'node:path';
+import { type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { ChainReadModel } from '../../../projections/chains/chains.read-model.js';
+import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
+import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
+import { VmReadModel } from '../../../projections/vms/vms.read-model.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import type { NodeDisk } from '../../platform/node-api/node-api.js';
+import { HubConfig } from '../../platform/config/hub.config.js';
+import { NodeClient } from '../../platform/node-client/node-client.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { decideBackupType, type ParentFacts } from '../model/backup-type.decide.js';
+import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
+
+/** Looks at the real world: the node's disks, the repository, the files of the chain. Changes nothing. Expects the read models to stand at the asker's own writes. */
+@QueryHandler(GatherBackupFacts)
+export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts, BackupFacts> {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly nodes: NodeClient,
+    private readonly files: RepositoryFiles,
+    private readonly config: HubConfig,
+  ) {}
+
+  async execute(query: GatherBackupFacts): Promise<BackupFacts> {
+    const vm = await this.dataSource.getRepository(VmReadModel).findOneBy({ vm_id: query.vmId });
+    if (vm === null) throw new DomainError('not_found', 'vm_not_found', `There is no VM ${query.vmId}.`, { vm_id: query.vmId });
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: query.repositoryId });
+    if (repository === null) {
+      throw new DomainError('not_found', 'repository_not_found', `There is no repository ${query.repositoryId}.`, { repository_id: query.repositoryId });
+    }
+    const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: vm.node_id });
+    if (node === null) throw new DomainError('not_found', 'node_not_found', `The node ${vm.node_id} of VM "${vm.name}" is not registered.`, { node_id: vm.node_id });
+
+    const [disks, parent] = await Promise.all([
+      this.disksAtSource(node.url, vm.name, vm.source_ref),
+      this.files.checkAvailable(repository.repository_id, repository.path).then(() => this.parentOf(vm.vm_id, repository)),
+    ]);
+    return {
+      vm: { vm_id: vm.vm_id, name: vm.name, source: vm.source, source_ref: vm.source_ref },
+      node: { node_id: node.node_id, url: node.url },
+      repository: { repository_id: repository.repository_id, path: repository.path },
+      disks,
+      parent,
+      decision: decideBackupType({ requested: query.requested, vm_name: vm.name, disks, parent, max_chain_length: this.config.chainMaxLength }),
+    };
+  }
+
+  private async disksAtSource(url: string, name: string, sourceRef: string): Promise<readonly NodeDisk[]> {
+    const { vms } = await this.nodes.listVms(url, sourceRef);
+    const found = vms.find((vm) => vm.source_ref === sourceRef);
+    if (found === undefined || found.disks.length === 0) {
+      throw new DomainError('conflict', 'vm_not_found_at_node', `The node finds no disks of VM "${name}" at ${sourceRef}.`, { source_ref: sourceRef });
+    }
+    for (const { disk_key, problem } of found.disks) {
+      if (problem !== null) throw new DomainError('conflict', problem.code, problem.detail, { disk_key });
+    }
+    return found.disks;
+  }
+
+  /** The restore point that an incremental would stand on, and whether every file it stands on itself is still what was sealed. */
+  private async parentOf(vmId: string, repository: RepositoryReadModel): Promise<ParentFacts> {
+    const chain = await this.dataSource
+      .getRepository(ChainReadModel)
+      .createQueryBuilder('chain')
+      .where('chain.vm_id = :vmId and chain.repository_id = :repositoryId and chain.head_backup_id is not null', { vmId, repositoryId: repository.repository_id })
+      .orderBy('chain.started_position', 'DESC')
+      .limit(1)
+      .getOne();
+    if (chain === null || chain.head_backup_id === null) return { kind: 'none' };
+    for (const { backup_id, damage } of chain.points) {
+      if (damage !== null && isParentDamage(damage.code)) {
+        return { kind: 'damaged', backup_id, chain_id: chain.chain_id, code: damage.code, detail: damage.detail };
+      }
+    }
+    const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: chain.chain_id });
+    const byId = new Map(rows.map((row) => [row.backup_id, row]));
+    for (const { backup_id } of chain.points) {
+      const row = byId.get(backup_id);
+      for (const file of row?.files ?? []) {
+        const verdict = await this.files.checkParent(file, join(repository.path, row?.folder ?? '', file.file));
+        if (verdict.kind === 'damaged') return { kind: 'damaged', backup_id, chain_id: chain.chain_id, code: verdict.code, detail: verdict.detail };
+      }
+    }
+    const head = byId.get(chain.head_backup_id);
+    if (head === undefined || head.folder === null) {
+      throw new Error(`chain ${chain.chain_id} has restore point ${chain.head_backup_id}, which the backups do not know`);
+    }
+    const { folder } = head;
+    return {
+      kind: 'sound',
+      point: {
+        backup_id: head.backup_id,
+        chain_id: chain.chain_id,
+        chain_length: chain.points.length,
+        disks: head.disks.map((disk) => ({
+          disk_key: disk.disk_key,
+          size_bytes: disk.virtual_size_bytes,
+          file: `${folder}/${disk.file}`,
+          change_id: disk.change_id,
+        })),
+      },
+    };
+  }
+}
+
+function isParentDamage(code: string): code is 'parent_missing' | 'parent_truncated' | 'parent_altered' {
+  return code === 'parent_missing' || code === 'parent_truncated' || code === 'parent_altered';
+}

@@ -1,0 +1,363 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import type { Subscription } from 'rxjs';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { unknownVariant } from '../../kernel/decider.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { type NbdExportEvent, nbdExportStream } from '../../nbd-exports/model/nbd-export.events.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { HubConfig } from '../../platform/config/hub.config.js';
+import { asDomainEvent } from '../../platform/event-store/command-runner.js';
+import { EventFeed } from '../../platform/event-store/event-feed.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { LiveProgress } from '../../platform/live-progress/live-progress.js';
+import { runWithCorrelation } from '../../platform/logging/correlation.js';
+import { loggerFor } from '../../platform/logging/logger.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { ToolError } from '../../platform/process/tool-error.js';
+import type { BackupState } from '../model/backup.state.js';
+import { type ActorHost, BackupActor, type StepOutcome } from './backup-actor.reactor.js';
+import { type ActiveBackup, decideAdmissions, type PortShortage, type QueuedBackup } from './admit-backups.decide.js';
+import { PortsShortError, PrepareRun } from './prepare-run.step.js';
+import { RunRecorder } from './record-run.recorder.js';
+import { type ExportFact, planRun, type RunStep } from './run-backup.plan.js';
+import { SealRun } from './seal-run.step.js';
+import { TransferRun } from './transfer-run.step.js';
+import { UndoRun } from './undo-run.step.js';
+
+/** How often transfers are looked at that nothing is heard of, in milliseconds. */
+const TICK_MS = 1_000;
+/** A transfer that nothing was heard of for so long is looked at. */
+const QUIET_MS = 2_000;
+const RECOVERY_PATIENCE_MS = 30_000;
+const RECOVERY_PAUSE_MS = 1_000;
+
+/**
+ * Runs all backups: one actor for each that is not through, a queue for those that wait. At start it takes up every backup that the read model knows as unfinished; from then
+ * on it follows the events. What it remembers is only what can be read again.
+ */
+@Injectable()
+export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly log = loggerFor('RunBackup');
+  private readonly actors = new Map<string, BackupActor>();
+  /** In the order of the requests. */
+  private readonly queue = new Map<string, QueuedBackup>();
+  private readonly active = new Map<string, ActiveBackup>();
+  private readonly admitted = new Set<string>();
+  private readonly transferring = new Set<string>();
+  /** Backups that came up while those of an earlier run were still being looked up. */
+  private readonly pokedEarly = new Set<string>();
+  private shortage: PortShortage | null = null;
+  private events: Subscription | null = null;
+  private ticker: NodeJS.Timeout | null = null;
+  private recovery: Promise<void> = Promise.resolve();
+  private recovered = false;
+  private stopping = false;
+
+  constructor(
+    private readonly feed: EventFeed,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly config: HubConfig,
+    private readonly clock: Clock,
+    private readonly live: LiveProgress,
+    private readonly recorder: RunRecorder,
+    private readonly preparation: PrepareRun,
+    private readonly transfer: TransferRun,
+    private readonly sealing: SealRun,
+    private readonly undoing: UndoRun,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.events = this.feed.ofCategories('backup', 'nbdExport', 'nbdPorts').subscribe((event) => {
+      if (event.type === 'NbdPortReleased') this.onPortReleased();
+      else if (event.stream.startsWith('backup-')) this.poke(idOf(event.stream));
+      else if (event.type === 'NbdExportExited') this.pokeOwnerOf(event.stream);
+    });
+    this.ticker = setInterval(() => this.tick(), TICK_MS);
+    this.recovery = this.recover();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.stopping = true;
+    this.events?.unsubscribe();
+    if (this.ticker !== null) clearInterval(this.ticker);
+    await this.recovery;
+    await Promise.all([...this.actors.values()].map((actor) => actor.stop()));
+  }
+
+  async load(backupId: string): Promise<BackupState> {
+    return this.recorder.load(backupId);
+  }
+
+  async plan(state: BackupState): Promise<readonly RunStep[]> {
+    return planRun(state, { exports: state.status === 'running' ? await this.exportFacts(state) : new Map<string, ExportFact>() });
+  }
+
+  async execute(backupId: string, step: RunStep, state: BackupState): Promise<StepOutcome> {
+    const { correlationId } = await this.recorder.context(backupId);
+    return runWithCorrelation(correlationId, () => this.perform(backupId, step, state));
+  }
+
+  async fail(backupId: string, state: BackupState, error: unknown): Promise<void> {
+    const { code, detail } = causeOf(error);
+    this.log.warn('backup failed', { backup_id: backupId, code, error });
+    const stage = state.status === 'pending' && this.admitted.has(backupId) ? 'planning' : null;
+    await this.recorder.record(backupId, { kind: 'fail', stage, code, detail, failed_at: this.clock.iso() });
+  }
+
+  observed(backupId: string, state: BackupState, finished: boolean): void {
+    if (finished || state.status === 'none') {
+      this.release(backupId);
+      return;
+    }
+    const { vm_id } = state.run.request;
+    if (state.status === 'pending') {
+      // Known before from its event; a backup keeps its place in the queue.
+      if (!this.admitted.has(backupId) && !this.queue.has(backupId)) this.queue.set(backupId, { backup_id: backupId, vm_id });
+    } else {
+      this.leaveQueue(backupId);
+      this.active.set(backupId, { backup_id: backupId, vm_id, counts: state.status === 'running' });
+      if (state.status === 'running' && state.run.transfer_requested && !state.run.snapshot_released) this.transferring.add(backupId);
+      else this.transferring.delete(backupId);
+    }
+    this.admit();
+  }
+
+  warn(backupId: string, message: string, error: unknown): void {
+    this.log.warn(message, { backup_id: backupId, error });
+  }
+
+  private async perform(backupId: string, step: RunStep, state: BackupState): Promise<StepOutcome> {
+    if (state.status === 'none') return 'waiting';
+    const { run } = state;
+    switch (step.step) {
+      case 'finished':
+        return 'waiting';
+      case 'await_admission':
+        return state.status === 'pending' ? this.planIfAdmitted(backupId, state) : 'waiting';
+      case 'create_targets':
+        await this.preparation.createTargets(run);
+        return 'progressed';
+      case 'start_exports':
+        await this.transfer.startExports(run, step.targets);
+        return 'progressed';
+      case 'request_transfer':
+        await this.transfer.requestTransfer(run);
+        return 'progressed';
+      case 'watch_transfer':
+        await this.transfer.watch(run);
+        return 'waiting';
+      case 'fail':
+        await this.recorder.record(backupId, { kind: 'fail', stage: null, code: step.code, detail: step.detail, failed_at: this.clock.iso() });
+        return 'progressed';
+      case 'stop_exports':
+        await this.undoing.stopExports(backupId, step.export_ids);
+        return 'progressed';
+      case 'seal':
+        await this.sealing.seal(run);
+        return 'progressed';
+      case 'complete':
+        await this.sealing.complete(run);
+        return 'progressed';
+      case 'settle':
+        await this.undoing.settle(run, step.outcome);
+        return 'progressed';
+      case 'undo':
+        await this.undoing.undo(run);
+        return 'progressed';
+      case 'remove_files':
+        await this.undoing.removeFiles(run);
+        return 'progressed';
+      default:
+        return unknownVariant('step of a backup run', step);
+    }
+  }
+
+  private async planIfAdmitted(backupId: string, state: Extract<BackupState, { status: 'pending' }>): Promise<StepOutcome> {
+    if (!this.admitted.has(backupId)) return 'waiting';
+    try {
+      await this.preparation.plan(state.run);
+      return 'progressed';
+    } catch (error) {
+      if (!(error instanceof PortsShortError)) throw error;
+      this.shortage = { backup_id: backupId, missing: error.wanted - error.free };
+      this.admitted.delete(backupId);
+      this.active.delete(backupId);
+      this.requeue({ backup_id: backupId, vm_id: state.run.request.vm_id });
+      this.admit();
+      return 'waiting';
+    }
+  }
+
+  /** Starts whoever may start, and records of the others what they wait for. */
+  private admit(): void {
+    if (!this.recovered || this.stopping) return;
+    if (this.shortage !== null && !this.queue.has(this.shortage.backup_id)) this.shortage = null;
+    for (const admission of decideAdmissions([...this.queue.values()], [...this.active.values()], this.config.maxConcurrentBackups, this.shortage)) {
+      const { backup_id } = admission;
+      if (admission.start) {
+        const queued = this.queue.get(backup_id);
+        if (queued === undefined) continue;
+        this.queue.delete(backup_id);
+        this.admitted.add(backup_id);
+        this.active.set(backup_id, { ...queued, counts: true });
+        this.poke(backup_id);
+      } else {
+        this.recorder
+          .record(backup_id, { kind: 'record-queued', waiting_for: admission.waiting_for, detail: admission.detail })
+          .catch((error: unknown) => this.warn(backup_id, 'what a backup waits for could not be recorded', error));
+      }
+    }
+  }
+
+  private onPortReleased(): void {
+    if (this.shortage === null) return;
+    this.shortage = { ...this.shortage, missing: this.shortage.missing - 1 };
+    if (this.shortage.missing <= 0) this.admit();
+  }
+
+  /** Back to the front part of the queue: those that asked earlier are still before it. */
+  private requeue(backup: QueuedBackup): void {
+    const others = [...this.queue.values()];
+    this.queue.clear();
+    this.queue.set(backup.backup_id, backup);
+    for (const other of others) this.queue.set(other.backup_id, other);
+  }
+
+  private leaveQueue(backupId: string): void {
+    this.queue.delete(backupId);
+    this.admitted.delete(backupId);
+  }
+
+  private release(backupId: string): void {
+    this.leaveQueue(backupId);
+    this.active.delete(backupId);
+    this.transferring.delete(backupId);
+    this.transfer.forget(backupId);
+    this.recorder.forget(backupId);
+    this.actors.delete(backupId);
+    this.admit();
+  }
+
+  private poke(backupId: string): void {
+    if (this.stopping) return;
+    if (!this.recovered) {
+      this.pokedEarly.add(backupId);
+      return;
+    }
+    let actor = this.actors.get(backupId);
+    if (actor === undefined) {
+      actor = new BackupActor(backupId, this);
+      this.actors.set(backupId, actor);
+    }
+    actor.poke();
+  }
+
+  private pokeOwnerOf(exportStream: string): void {
+    const find = async (): Promise<void> => {
+      for await (const first of this.store.read(exportStream, { limit: 1 })) {
+        const event = asDomainEvent<NbdExportEvent>(first);
+        if (event.type === 'NbdExportRequested' && this.actors.has(event.data.job_id)) this.poke(event.data.job_id);
+      }
+    };
+    find().catch((error: unknown) => this.log.warn('the owner of an export could not be looked up', { stream: exportStream, error }));
+  }
+
+  private tick(): void {
+    const now = performance.now();
+    for (const backupId of this.transferring) {
+      const heard = this.live.heard(backupId);
+      if (heard === null || now - heard.heardAtMs > QUIET_MS) this.poke(backupId);
+    }
+  }
+
+  private async exportFacts(state: Extract<BackupState, { status: 'running' }>): Promise<Map<string, ExportFact>> {
+    const facts = new Map<string, ExportFact>();
+    await Promise.all(
+      state.run.disks.map(async ({ target }) => {
+        if (target === null) return;
+        for await (const newest of this.store.read(nbdExportStream(target.export_id), { direction: 'backwards', limit: 1 })) {
+          facts.set(target.export_id, exportFact(asDomainEvent<NbdExportEvent>(newest)));
+        }
+      }),
+    );
+    return facts;
+  }
+
+  /** Takes up what an earlier hub has left, in the order of the requests. Until then nothing is started: the queue would be out of order. */
+  private async recover(): Promise<void> {
+    await this.feed.ready;
+    while (!this.stopping) {
+      try {
+        const head = await this.store.head();
+        if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'backups');
+        const unfinished = await this.dataSource
+          .getRepository(BackupReadModel)
+          .createQueryBuilder('backup')
+          .select(['backup.backup_id'])
+          .where("backup.status in ('pending', 'running')")
+          .orWhere("backup.status = 'completed' and backup.change_tracking is null")
+          .orWhere(
+            "backup.status in ('failed', 'cancelled') and (not backup.undone or (backup.nbd_targets_string is not null and backup.change_tracking is null))",
+          )
+          .orWhere("backup.status = 'deleted' and not backup.files_removed")
+          .orderBy('backup.created_position')
+          .getMany();
+        for (const { backup_id } of unfinished) {
+          const state = await this.recorder.load(backup_id);
+          if (state.status === 'pending') this.queue.set(backup_id, { backup_id, vm_id: state.run.request.vm_id });
+          else if (state.status !== 'none') this.active.set(backup_id, { backup_id, vm_id: state.run.request.vm_id, counts: state.status === 'running' });
+        }
+        this.recovered = true;
+        if (unfinished.length > 0) this.log.info('taking up backups that an earlier run of the hub has left', { count: unfinished.length });
+        for (const { backup_id } of unfinished) this.poke(backup_id);
+        for (const backupId of this.pokedEarly) this.poke(backupId);
+        this.pokedEarly.clear();
+        this.admit();
+        return;
+      } catch (error) {
+        this.log.warn('unfinished backups cannot be taken up yet; trying again', { error });
+        await pause(RECOVERY_PAUSE_MS);
+      }
+    }
+  }
+}
+
+function exportFact(event: NbdExportEvent): ExportFact {
+  switch (event.type) {
+    case 'NbdExportRequested':
+      return { standing: 'requested' };
+    case 'NbdExportStarted':
+      return { standing: 'started' };
+    case 'NbdExportStartFailed':
+      return {
+        standing: 'broken',
+        code: `export_${event.data.code}`,
+        exit_code: event.data.exit_code,
+        detail: `qemu-nbd could not be started (${event.data.code}, exit code ${event.data.exit_code ?? 'unknown'}): ${event.data.stderr.trim()}`,
+      };
+    case 'NbdExportExited':
+      return {
+        standing: 'broken',
+        code: 'export_exited',
+        exit_code: event.data.exit_code,
+        detail: `qemu-nbd ended by itself (exit code ${event.data.exit_code ?? 'unknown'}): ${event.data.stderr.trim()}`,
+      };
+    case 'NbdExportStopped':
+      return { standing: 'stopped' };
+    default:
+      return unknownVariant('export stream', event);
+  }
+}
+
+function causeOf(error: unknown): { readonly code: string; readonly detail: string } {
+  if (error instanceof DomainError || error instanceof ToolError) return { code: error.code, detail: error.message };
+  return { code: 'internal_error', detail: error instanceof Error ? error.message : String(error) };
+}
+
+function idOf(stream: string): string {
+  return stream.slice(stream.indexOf('-') + 1);
+}

@@ -1,0 +1,146 @@
+import { join } from 'node:path';
+import { lstat } from 'node:fs/promises';
+import { Inject, Injectable } from '@nestjs/common';
+import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { RecordRestorePoint } from '../../chains/model/chain.commands.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { ReleaseJobPorts } from '../../nbd-ports/model/nbd-port.commands.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { HUB_ID } from '../../platform/event-store/command-runner.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { FileHasher } from '../../platform/hashing/file-hasher.js';
+import { QemuImg } from '../../platform/qemu/qemu-img.js';
+import { syncToDisk } from '../../platform/repository-files/durable-write.js';
+import { type Manifest, MANIFEST_FORMAT_VERSION, type ManifestDisk } from '../../platform/repository-files/manifest.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { type BackupPlanned, backupStream } from '../model/backup.events.js';
+import type { BackupRun, RunDisk } from '../model/backup.state.js';
+import { locateRun } from './locate-run.step.js';
+import { backingPath } from './nbd-targets.plan.js';
+import { RunRecorder } from './record-run.recorder.js';
+
+/** From copied disks to a restore point: checked, hashed, on stable storage, read-only, described by its manifest, at the head of its chain. */
+@Injectable()
+export class SealRun {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly queries: QueryBus,
+    private readonly recorder: RunRecorder,
+    private readonly clock: Clock,
+    private readonly store: EventStore,
+    private readonly files: RepositoryFiles,
+    private readonly qemuImg: QemuImg,
+    private readonly hasher: FileHasher,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  /** The exports are stopped, so the ports can go back first: sealing a large disk takes a while. */
+  async seal(run: BackupRun): Promise<void> {
+    const { plan, request } = run;
+    if (plan === null || run.instant === null) throw new Error(`backup ${request.backup_id} has nothing to seal`);
+    await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, await this.recorder.context(request.backup_id)));
+    const { repository_path: repositoryPath, vm } = await locateRun(this.queries, run);
+    if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
+
+    const manifest =
+      (await this.sealedBefore(repositoryPath, run)) ?? (await this.describe(run, plan, run.instant, repositoryPath, vm ?? { source: 'image', source_ref: '' }));
+    const { manifest_sha256 } = await this.files.seal({ repositoryPath, folder: plan.folder, manifest });
+    await this.recorder.record(request.backup_id, {
+      kind: 'record-sealed',
+      data: {
+        folder: plan.folder,
+        files: manifest.disks.map((disk) => ({
+          disk_id: disk.disk_id,
+          file: disk.file,
+          size_bytes: disk.file_size_bytes,
+          sha256: disk.sha256,
+          mtime_ns: disk.mtime_ns,
+        })),
+        manifest_sha256,
+        sealed_at: manifest.sealed_at,
+      },
+    });
+  }
+
+  /** First the chain, then the backup: what is called completed is what the next one can stand on. */
+  async complete(run: BackupRun): Promise<void> {
+    const { plan, request } = run;
+    if (plan === null) throw new Error(`backup ${request.backup_id} has no plan to complete`);
+    const context = await this.recorder.context(request.backup_id);
+    await this.commands.execute(
+      new RecordRestorePoint(plan.chain_id, request.vm_id, request.repository_id, request.backup_id, plan.parent_backup_id, context),
+    );
+    await this.recorder.record(request.backup_id, { kind: 'complete', completed_at: this.clock.iso() });
+  }
+
+  /** A hub that was killed after the restore point got its name, and before that was recorded, finds it here. */
+  private async sealedBefore(repositoryPath: string, run: BackupRun): Promise<Manifest | null> {
+    try {
+      const manifest = await this.files.readManifest(repositoryPath, run.plan?.folder ?? '');
+      return manifest.backup_id === run.request.backup_id ? manifest : null;
+    } catch (error) {
+      if (error instanceof DomainError && error.code === 'restore_point_missing') return null;
+      throw error;
+    }
+  }
+
+  private async describe(
+    run: BackupRun,
+    plan: BackupPlanned['data'],
+    instant: string,
+    repositoryPath: string,
+    vm: { readonly source: string; readonly source_ref: string },
+  ): Promise<Manifest> {
+    const { request } = run;
+    const disks = await Promise.all(run.disks.map((disk) => this.describeDisk(disk, plan, repositoryPath)));
+    let position = '';
+    for await (const newest of this.store.read(backupStream(request.backup_id), { direction: 'backwards', limit: 1 })) position = newest.position;
+    return {
+      format_version: MANIFEST_FORMAT_VERSION,
+      hub_id: this.hubId,
+      repository_id: request.repository_id,
+      backup_id: request.backup_id,
+      backup_type: plan.backup_type,
+      full_reason: plan.full_reason,
+      chain_id: plan.chain_id,
+      parent: plan.parent_backup_id === null ? null : { backup_id: plan.parent_backup_id, folder: folderOf(plan.disks[0]?.parent_file ?? '') },
+      vm: { vm_id: request.vm_id, name: request.vm_name, source: vm.source, source_ref: vm.source_ref, node_id: request.node_id },
+      instant,
+      started_at: plan.started_at,
+      sealed_at: this.clock.iso(),
+      disks,
+      event_position: position,
+    };
+  }
+
+  /** The exports write without flushing, because the file counts for nothing before this point; so it is forced to stable storage here, while it is being hashed. */
+  private async describeDisk(disk: RunDisk, plan: BackupPlanned['data'], repositoryPath: string): Promise<ManifestDisk> {
+    const { planned } = disk;
+    const path = join(repositoryPath, this.files.partialFolder(plan.folder), planned.file);
+    const [check, sha256] = await Promise.all([this.qemuImg.check(path), this.hasher.sha256(path), syncToDisk(path)]);
+    if (!check.ok) {
+      throw new DomainError('conflict', 'target_damaged', `The file of disk "${planned.disk_key}" did not pass qemu-img check: ${check.detail}`, {
+        disk_key: planned.disk_key,
+        errors: check.errors,
+      });
+    }
+    const { size, mtimeNs } = await lstat(path, { bigint: true });
+    return {
+      disk_id: planned.disk_id,
+      disk_key: planned.disk_key,
+      file: planned.file,
+      virtual_size_bytes: planned.size_bytes,
+      source_format: planned.source_format,
+      change_id: disk.change_id,
+      parent_change_id: planned.parent_change_id,
+      file_size_bytes: Number(size),
+      sha256,
+      mtime_ns: mtimeNs.toString(),
+      backing_file: planned.parent_file === null ? null : backingPath(plan.folder, planned.parent_file),
+    };
+  }
+}
+
+function folderOf(parentFile: string): string {
+  return parentFile.slice(0, parentFile.lastIndexOf('/'));
+}

@@ -1,0 +1,112 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { RemoveRestorePoint } from '../../chains/model/chain.commands.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { StopExport } from '../../nbd-exports/model/nbd-export.commands.js';
+import { ReleaseJobPorts } from '../../nbd-ports/model/nbd-port.commands.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { HUB_ID } from '../../platform/event-store/command-runner.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { NodeClient } from '../../platform/node-client/node-client.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import type { BackupRun } from '../model/backup.state.js';
+import { locateRun } from './locate-run.step.js';
+import { RunRecorder } from './record-run.recorder.js';
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+/** Gives back what a run has taken, here and at the node. Every method may be repeated until it succeeds. */
+@Injectable()
+export class UndoRun {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly queries: QueryBus,
+    private readonly recorder: RunRecorder,
+    private readonly clock: Clock,
+    private readonly store: EventStore,
+    private readonly dataSource: DataSource,
+    private readonly readModels: ReadModels,
+    private readonly nodes: NodeClient,
+    private readonly files: RepositoryFiles,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  async stopExports(backupId: string, exportIds: readonly string[]): Promise<void> {
+    await Promise.all(exportIds.map(async (exportId) => this.commands.execute(new StopExport(exportId, await this.recorder.context(backupId)))));
+  }
+
+  /** Exports, ports and partial files of a failed or cancelled run. Exports first: a port that still listens is not free. */
+  async undo(run: BackupRun): Promise<void> {
+    const { request, plan } = run;
+    await this.stopExports(
+      request.backup_id,
+      run.disks.flatMap((disk) => (disk.target === null ? [] : [disk.target.export_id])),
+    );
+    await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, await this.recorder.context(request.backup_id)));
+    const { repository_path: repositoryPath } = await locateRun(this.queries, run);
+    if (plan !== null && repositoryPath !== null) {
+      await this.files.removePartial(repositoryPath, plan.folder);
+      await this.removeUnrecordedPoint(repositoryPath, run, plan.folder);
+    }
+    await this.recorder.record(request.backup_id, { kind: 'record-undone', undone_at: this.clock.iso() });
+  }
+
+  /** Has the node keep the change ids that chains go on from, and drop everything else of this run. */
+  async settle(run: BackupRun, outcome: 'committed' | 'discarded'): Promise<void> {
+    const { request } = run;
+    const { node_url: url, vm } = await locateRun(this.queries, run);
+    if (url !== null && vm !== null) {
+      await this.nodes.settle(url, request.backup_id, {
+        hub_id: this.hubId,
+        outcome,
+        vm: { source: vm.source, source_ref: vm.source_ref },
+        keep_change_ids: await this.changeIdsInUse(request.vm_id),
+      });
+    }
+    await this.recorder.record(request.backup_id, { kind: 'record-settled', outcome });
+  }
+
+  /** Takes a deleted restore point off its chain and its files off the repository. */
+  async removeFiles(run: BackupRun): Promise<void> {
+    const { request, plan } = run;
+    if (plan !== null && run.sealed !== null) {
+      await this.commands.execute(new RemoveRestorePoint(plan.chain_id, request.backup_id, await this.recorder.context(request.backup_id)));
+      const { repository_path: repositoryPath } = await locateRun(this.queries, run);
+      if (repositoryPath !== null) await this.files.removeRestorePoint(repositoryPath, plan.folder);
+    }
+    await this.recorder.record(request.backup_id, { kind: 'record-files-removed', folder: plan?.folder ?? '' });
+  }
+
+  /** A run that was cancelled just when its restore point got its name has files under the final name too. */
+  private async removeUnrecordedPoint(repositoryPath: string, run: BackupRun, folder: string): Promise<void> {
+    try {
+      const manifest = await this.files.readManifest(repositoryPath, folder);
+      if (manifest.backup_id !== run.request.backup_id) return;
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'gone') return;
+      throw error;
+    }
+    if (run.plan !== null) {
+      await this.commands.execute(new RemoveRestorePoint(run.plan.chain_id, run.request.backup_id, await this.recorder.context(run.request.backup_id)));
+    }
+    await this.files.removeRestorePoint(repositoryPath, folder);
+  }
+
+  /** Change ids of the newest restore point in each repository: what the VM's next incrementals start from. */
+  private async changeIdsInUse(vmId: string): Promise<readonly string[]> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+    const rows = await this.dataSource
+      .getRepository(BackupReadModel)
+      .createQueryBuilder('backup')
+      .distinctOn(['backup.repository_id'])
+      .where("backup.vm_id = :vmId and backup.status = 'completed'", { vmId })
+      .orderBy('backup.repository_id')
+      .addOrderBy('backup.created_position', 'DESC')
+      .getMany();
+    return rows.flatMap((row) => row.disks.flatMap((disk) => (disk.change_id === null ? [] : [disk.change_id])));
+  }
+}

@@ -1,0 +1,49 @@
+import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiAcceptedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import type { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import type { CommandContext } from '../../kernel/command-context.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Context } from '../../platform/http/command-context.interceptor.js';
+import { answerPosition } from '../../platform/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { StartBackup } from '../model/backup.commands.js';
+import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
+import { StartBackupRequest } from './start-backup.dto.js';
+
+@ApiTags('Backups')
+@Controller('backups')
+export class StartBackupController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Post()
+  @HttpCode(202)
+  @ApiOperation({
+    summary: 'Back up a whole VM',
+    description:
+      'Answers once the export of every disk is ready, or at once with status `pending` where the backup has to wait for its VM, for a place or for ports. `incremental` is refused where it cannot be; `auto` then makes a full and says why.',
+  })
+  @ApiAcceptedResponse({ type: BackupResponse, description: 'The backup as it stands' })
+  @ApiProblem(400, 'vm_ambiguous')
+  @ApiProblem(404, 'vm_not_found', 'repository_not_found', 'node_not_found')
+  @ApiProblem(409, 'incremental_impossible', 'disk_in_use', 'vm_not_found_at_node', 'repository_not_found', 'disk_resized', 'change_id_lost')
+  @ApiProblem(502, 'node_broken_answer', 'node_refused_token')
+  @ApiProblem(503, 'node_unreachable', 'repository_unavailable', 'tool_missing', 'export_tool_missing', 'export_exited_early', 'export_port_in_use')
+  @ApiProblem(504, 'node_silent')
+  @ApiProblem(507, 'repository_full')
+  async start(@Body() body: StartBackupRequest, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<BackupResponse> {
+    const row = await this.commands.execute<StartBackup, BackupReadModel>(
+      new StartBackup(vmOf(body), body.repository_id, body.backup_type, body.policy_id ?? null, context),
+    );
+    answerPosition(response, row.position);
+    response.location(`/api/v1/backups/${row.backup_id}`);
+    return toBackupResponse(row);
+  }
+}
+
+function vmOf(body: StartBackupRequest): StartBackup['vm'] {
+  if (body.vm_id !== undefined && body.vm_name === undefined) return { vm_id: body.vm_id.toLowerCase() };
+  if (body.vm_name !== undefined && body.vm_id === undefined) return { vm_name: body.vm_name };
+  throw new DomainError('invalid', 'vm_ambiguous', 'Give exactly one of vm_name and vm_id.', { fields: ['vm_name', 'vm_id'] });
+}

@@ -1,0 +1,33 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsIn, IsOptional, IsString, IsUUID, MaxLength, MinLength } from 'class-validator';
+import type { RequestedBackupType } from '../model/backup.events.js';
+
+const BACKUP_TYPES: readonly RequestedBackupType[] = ['full', 'incremental', 'auto'];
+
+/** Exactly one of vm_name and vm_id. A backup is of the whole VM: there is no disk to choose. */
+export class StartBackupRequest {
+  @ApiPropertyOptional({ description: 'Name of the VM; instead of vm_id', example: 'pgtest1' })
+  @IsOptional()
+  @IsString()
+  @MinLength(1)
+  @MaxLength(255)
+  vm_name?: string;
+
+  @ApiPropertyOptional({ description: 'Id of the VM; instead of vm_name', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
+  @IsOptional()
+  @IsUUID()
+  vm_id?: string;
+
+  @ApiProperty({ description: 'Where the restore point goes', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
+  @IsUUID()
+  repository_id!: string;
+
+  @ApiProperty({ enum: BACKUP_TYPES, description: '`auto` makes an incremental where one is possible, and otherwise a full that says why', example: 'auto' })
+  @IsIn(BACKUP_TYPES)
+  backup_type!: RequestedBackupType;
+
+  @ApiPropertyOptional({ type: String, nullable: true, description: 'The policy that asked for it', example: null })
+  @IsOptional()
+  @IsUUID()
+  policy_id?: string | null;
+}
