@@ -7,10 +7,12 @@ import { DeleteRepositoryController } from './delete-repository/delete-repositor
 import { DeleteRepositoryHandler } from './delete-repository/delete-repository.handler.js';
 import { MeasureStorageController } from './measure-storage/measure-storage.controller.js';
 import { TestRepositoryController } from './test-repository/test-repository.controller.js';
+import { GetRepositoryController } from './get-repository/get-repository.controller.js';
+import { ListRepositoriesController } from './list-repositories/list-repositories.controller.js';
 
 @Module({
   imports: [RegisterLockModule, RepositoryFilesModule],
-  controllers: [CreateRepositoryController, TestRepositoryController, DeleteRepositoryController, MeasureStorageController],
+  controllers: [ListRepositoriesController, GetRepositoryController, CreateRepositoryController, TestRepositoryController, DeleteRepositoryController, MeasureStorageController],
   providers: [CreateRepositoryHandler, DeleteRepositoryHandler],
 })
 export class RepositoriesModule {}

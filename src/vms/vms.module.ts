@@ -5,10 +5,12 @@ import { RegisterVmController } from './register-vm/register-vm.controller.js';
 import { RegisterVmHandler } from './register-vm/register-vm.handler.js';
 import { RemoveVmController } from './remove-vm/remove-vm.controller.js';
 import { RemoveVmHandler } from './remove-vm/remove-vm.handler.js';
+import { GetVmController } from './get-vm/get-vm.controller.js';
+import { ListVmsController } from './list-vms/list-vms.controller.js';
 
 @Module({
   imports: [NodeClientModule, RegisterLockModule],
-  controllers: [RegisterVmController, RemoveVmController],
+  controllers: [ListVmsController, GetVmController, RegisterVmController, RemoveVmController],
   providers: [RegisterVmHandler, RemoveVmHandler],
 })
 export class VmsModule {}

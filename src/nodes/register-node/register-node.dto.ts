@@ -1,0 +1,44 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { IsString, Matches, MaxLength, registerDecorator } from 'class-validator';
+
+/** http or https, a host, perhaps a port, and nothing else: credentials in it would end up in an event. */
+function isNodeUrl(value: unknown): boolean {
+  if (typeof value !== 'string' || !URL.canParse(value)) return false;
+  const url = new URL(value);
+  const bare = url.username === '' && url.password === '' && url.pathname === '/' && url.search === '' && url.hash === '';
+  return bare && (url.protocol === 'http:' || url.protocol === 'https:');
+}
+
+const IsNodeUrl: PropertyDecorator = (target, property) => {
+  registerDecorator({
+    name: 'nodeUrl',
+    target: target.constructor,
+    propertyName: String(property),
+    validator: { validate: isNodeUrl, defaultMessage: () => 'url must be http://host:port or https://host:port, without credentials, path or query' },
+  });
+};
+
+export class RegisterNodeDto {
+  @ApiProperty({ description: 'Unique; for people', maxLength: 128, example: 'rack-1' })
+  @IsString()
+  @MaxLength(128)
+  @Matches(/^(?!\s)[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+(?<!\s)$/u, { message: 'name must have no control characters and neither begin nor end with a space' })
+  readonly name!: string;
+
+  @ApiProperty({ description: 'Where the node listens', example: 'http://127.0.0.1:9081' })
+  @IsString()
+  @MaxLength(300)
+  @IsNodeUrl
+  readonly url!: string;
+}
+
+export class RegisteredNodeDto {
+  @ApiProperty({ description: "The node's own id", example: '0193a5c2-7d1e-7000-8000-000000000002' })
+  readonly node_id!: string;
+  @ApiProperty({ example: 'rack-1' })
+  readonly name!: string;
+  @ApiProperty({ example: 'http://127.0.0.1:9081' })
+  readonly url!: string;
+  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '000000000000002a' })
+  readonly position!: string | null;
+}
