@@ -27,7 +27,9 @@ export class HealthController {
     const checks = await this.checks.run();
     const missing = checks.filter((check) => check.required && check.status === 'down').map((check) => check.name);
     if (missing.length > 0) {
-      throw new DomainError('unavailable', 'not_ready', `The service is not ready: ${missing.join(', ')} down.`, { checks: checks.map((check) => ({ ...check })) });
+      throw new DomainError('unavailable', 'not_ready', `The service is not ready: ${missing.join(', ')} down.`, {
+        checks: checks.map((check) => ({ ...check })),
+      });
     }
     return { status: 'ready', checks };
   }

@@ -30,7 +30,10 @@ export class InMemoryEventStore extends EventStore {
     const current = there.length - 1;
     const repeated = alreadyThere(there, expected, events);
     if (repeated) return { revision: repeated.revision, position: repeated.position, idempotent: true };
-    const fits = expected === 'any' || (expected === 'stream_exists' ? current >= 0 : current === (expected === 'no_stream' ? -1 : expected));
+    const fits =
+      typeof expected === 'number' || expected === 'no_stream'
+        ? current === (expected === 'no_stream' ? -1 : expected)
+        : (expected === 'any' || current >= 0) && !events.some((event) => there.some((stored) => stored.id === event.id));
     if (!fits) throw new WrongExpectedRevisionError(stream, expected, current < 0 ? null : current);
 
     const added = events.map((event, index) => ({

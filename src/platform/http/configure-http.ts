@@ -61,7 +61,11 @@ function validationProblemOf(errors: readonly ValidationError[]): HttpProblem {
 
 function fieldErrors(error: ValidationError, parent: string): FieldError[] {
   const field = parent === '' ? error.property : `${parent}.${error.property}`;
-  const own = Object.entries(error.constraints ?? {}).map(([rule, message]) => ({ field, rule: ruleName(rule), message: withPath(message, error.property, field) }));
+  const own = Object.entries(error.constraints ?? {}).map(([rule, message]) => ({
+    field,
+    rule: ruleName(rule),
+    message: withPath(message, error.property, field),
+  }));
   return [...own, ...(error.children ?? []).flatMap((child) => fieldErrors(child, field))];
 }
 

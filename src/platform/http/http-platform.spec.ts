@@ -235,7 +235,9 @@ describe('bodies', () => {
   });
 
   it('deep nesting is refused instead of exhausting the stack', async () => {
-    const answer = await post(things).set('Content-Type', 'application/json').send(`{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`);
+    const answer = await post(things)
+      .set('Content-Type', 'application/json')
+      .send(`{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`);
     expect(answer.status).toBe(400);
     expect(answer.body.errors).toEqual([expect.objectContaining({ rule: 'max_depth' })]);
   });

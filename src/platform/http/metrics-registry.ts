@@ -45,7 +45,7 @@ export class MetricsRegistry implements OnApplicationShutdown {
       help: description.help,
       labelNames: [...(description.labels ?? [])],
       registers: [this.registry],
-      ...(collect && { collect: () => this.measure(description.name, gauge, collect) }),
+      ...(collect && { collect: () => this.measure(description, gauge, collect) }),
     });
     return gauge;
   }
@@ -65,13 +65,18 @@ export class MetricsRegistry implements OnApplicationShutdown {
     this.registry.clear();
   }
 
-  /** One gauge that fails must not take the whole scrape with it. */
-  private async measure<Label extends string>(name: string, gauge: Gauge<Label>, collect: (gauge: Gauge<Label>) => void | Promise<void>): Promise<void> {
+  /** One gauge that fails must not take the whole scrape with it, nor show what it last measured or a zero that nobody measured. */
+  private async measure<Label extends string>(
+    { name, labels }: GaugeDescription<Label>,
+    gauge: Gauge<Label>,
+    collect: (gauge: Gauge<Label>) => void | Promise<void>,
+  ): Promise<void> {
     gauge.reset();
     try {
       await collect(gauge);
     } catch (error) {
-      gauge.remove();
+      if (labels === undefined || labels.length === 0) gauge.remove();
+      else gauge.reset();
       this.failures.inc({ metric: name });
       this.logger.warn(`${name} could not be measured: ${error instanceof Error ? error.message : String(error)}`);
     }
