@@ -1,0 +1,123 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { Type } from 'class-transformer';
+import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsDefined, IsIn, IsInt, IsObject, IsString, Matches, Max, MaxLength, Min, ValidateIf, ValidateNested } from 'class-validator';
+import type { NodeSettleBackup, NodeStartBackup } from '../../platform/node-api/node-api.js';
+import { JOB_ID } from './job-journal.js';
+
+const MAX_DISKS = 256;
+const MAX_CHANGE_IDS = 10_000;
+/** A hub's id becomes part of the names of bitmaps. */
+const HUB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{7,63}$/;
+/** The node makes every change id itself (see changeIdOf), so others are refused; this also keeps them harmless in an argv. */
+const CHANGE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
+const WITHOUT_NUL = /^[^\0]+$/;
+const MAX_PATH = 4096;
+
+export class SourceVmDto {
+  @ApiProperty({ enum: ['image'], example: 'image' })
+  @IsIn(['image'])
+  readonly source!: 'image';
+
+  @ApiProperty({ description: 'What the node calls the VM', example: '/var/lib/sendense/images/pgtest1' })
+  @IsString()
+  @Matches(WITHOUT_NUL, { message: 'source_ref must not be empty or hold NUL' })
+  @MaxLength(MAX_PATH)
+  readonly source_ref!: string;
+}
+
+export class StartVmDto extends SourceVmDto {
+  @ApiProperty({ format: 'uuid', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
+  @IsString()
+  @Matches(WITHOUT_NUL, { message: 'vm_id must not be empty or hold NUL' })
+  @MaxLength(100)
+  readonly vm_id!: string;
+
+  @ApiProperty({ example: 'pgtest1' })
+  @IsString()
+  @Matches(WITHOUT_NUL, { message: 'name must not be empty or hold NUL' })
+  @MaxLength(1024)
+  readonly name!: string;
+}
+
+export class StartDiskDto {
+  @ApiProperty({ example: 'disk0.qcow2' })
+  @IsString()
+  @Matches(/^[^/\0]+$/, { message: 'disk_key must be a name without slash and NUL' })
+  @MaxLength(1024)
+  readonly disk_key!: string;
+
+  @ApiProperty({ type: 'integer', minimum: 1, description: 'Virtual size that the target was made for', example: 2_147_483_648 })
+  @IsInt()
+  @Min(1)
+  @Max(Number.MAX_SAFE_INTEGER)
+  readonly size_bytes!: number;
+
+  @ApiProperty({ type: 'string', nullable: true, description: 'null: full', example: null })
+  @ValidateIf((disk: StartDiskDto) => disk.parent_change_id !== null)
+  @IsString()
+  @Matches(CHANGE_ID, { message: 'parent_change_id must be a change id of this node, or null for a full' })
+  readonly parent_change_id!: string | null;
+}
+
+export class StartBackupDto implements NodeStartBackup {
+  @ApiProperty({ format: 'uuid', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
+  @IsString()
+  @Matches(JOB_ID, { message: 'job_id must be 1 to 64 letters, digits or dashes' })
+  readonly job_id!: string;
+
+  @ApiProperty({ format: 'uuid', example: '6f0d2b0e-6f5e-4c52-9f0a-3f2d1c7a9e10' })
+  @IsString()
+  @Matches(HUB_ID, { message: 'hub_id must be 8 to 64 letters, digits or dashes' })
+  readonly hub_id!: string;
+
+  @ApiProperty({ type: StartVmDto })
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => StartVmDto)
+  readonly vm!: StartVmDto;
+
+  @ApiProperty({ description: '`<disk_key>:nbd://<host>:<port>/<export_name>,...` with percent-encoded disk keys', example: 'disk0.qcow2:nbd://127.0.0.1:10100/backup-pgtest1-disk0-full-20261121T101500Z' })
+  @IsString()
+  @MaxLength(512 * 1024)
+  readonly nbd_targets_string!: string;
+
+  @ApiProperty({ type: [StartDiskDto] })
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(MAX_DISKS)
+  @ArrayUnique((disk: StartDiskDto) => disk.disk_key, { message: 'disks must not name a disk_key twice' })
+  @ValidateNested({ each: true })
+  @Type(() => StartDiskDto)
+  readonly disks!: readonly StartDiskDto[];
+}
+
+export class SettleBackupDto implements NodeSettleBackup {
+  @ApiProperty({ format: 'uuid', example: '6f0d2b0e-6f5e-4c52-9f0a-3f2d1c7a9e10' })
+  @IsString()
+  @Matches(HUB_ID, { message: 'hub_id must be 8 to 64 letters, digits or dashes' })
+  readonly hub_id!: string;
+
+  @ApiProperty({ enum: ['committed', 'discarded'], example: 'committed' })
+  @IsIn(['committed', 'discarded'])
+  readonly outcome!: 'committed' | 'discarded';
+
+  @ApiProperty({ type: SourceVmDto })
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => SourceVmDto)
+  readonly vm!: SourceVmDto;
+
+  @ApiProperty({ type: [String], description: 'Change ids of this hub that stay; all its others on the disks of the VM are removed', example: [] })
+  @IsArray()
+  @ArrayMaxSize(MAX_CHANGE_IDS)
+  @IsString({ each: true })
+  @Matches(CHANGE_ID, { each: true, message: 'each of keep_change_ids must be a change id of this node' })
+  readonly keep_change_ids!: readonly string[];
+}
+
+export class SettledDto {
+  @ApiProperty({ enum: [true], example: true })
+  readonly settled!: true;
+}

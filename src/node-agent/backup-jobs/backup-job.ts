@@ -1,0 +1,359 @@
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { DomainError } from '../../kernel/domain-error.js';
+import type { Clock } from '../../platform/clock/clock.js';
+import { loggerFor } from '../../platform/logging/logger.js';
+import { changeIdOf, type NodeJobReport } from '../../platform/node-api/node-api.js';
+import type { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { bytesBefore, type Extent, progressFraction, totalBytes } from '../model/extents.plan.js';
+import { changed, disksAtEnding, type Ending, type Failure, isFinished, type JobRecord, reportOf, resumedJob, type SnapshotDisk, type StandingSnapshot, withDisk } from '../model/job.state.js';
+import { parseNbdTargets } from '../model/nbd-targets.plan.js';
+import type { Source } from '../sources/source.port.js';
+import type { Slots } from '../transfers/slots.js';
+import { changedCopyArgv, type CopyTuning, fullCopyArgv } from '../transfers/transfer.plan.js';
+import type { JobJournal } from './job-journal.js';
+
+const STOP_GRACE_MS = 3_000;
+const RELEASE_RETRY_MS = 2_000;
+/** Speed is an average over this time. */
+const SPEED_WINDOW_MS = 5_000;
+/** Enough for the last two lines of progress. */
+const PROGRESS_TAIL_BYTES = 64;
+/** Detail of a failure, in characters: the hub refuses endless ones. */
+const MAX_DETAIL = 8_000;
+
+export interface JobSurroundings {
+  readonly source: Source;
+  readonly supervisor: ProcessSupervisor;
+  readonly journal: JobJournal;
+  readonly clock: Clock;
+  /** Copies of all jobs at once. */
+  readonly slots: Slots;
+  readonly tuning: CopyTuning;
+  /** Called after every change of state. */
+  readonly onChange: (job: BackupJob) => void;
+}
+
+/**
+ * One backup of one VM: snapshot, copies, release. What it has done stands in the journal and in the run directories of its processes before the next step is taken, so a
+ * later life of the node goes on from there.
+ */
+export class BackupJob {
+  private readonly logger = loggerFor('BackupJob');
+  private readonly targets: ReadonlyMap<string, string>;
+  private readonly extents = new Map<string, readonly Extent[]>();
+  /** Ends the wait for copies: on cancel, on the first failure, and when the node shuts down. */
+  private readonly stopping = new AbortController();
+  private readonly begunCopies = new Set<Promise<void>>();
+  private readonly end = Promise.withResolvers<void>();
+  private readonly samples: { readonly atMs: number; readonly bytes: number }[] = [];
+  private detached = false;
+  private resumed = false;
+  private writing: Promise<void> = Promise.resolve();
+  private measuring: Promise<void> | null = null;
+
+  constructor(
+    private record: JobRecord,
+    private readonly around: JobSurroundings,
+  ) {
+    this.targets = parseNbdTargets(
+      record.request.nbd_targets_string,
+      record.request.disks.map((disk) => disk.disk_key),
+    );
+  }
+
+  get id(): string {
+    return this.record.request.job_id;
+  }
+
+  get vmKey(): string {
+    return this.record.vm_key;
+  }
+
+  get request(): JobRecord['request'] {
+    return this.record.request;
+  }
+
+  get finished(): boolean {
+    return isFinished(this.record);
+  }
+
+  /** Resolves when the job has finished; never, when the node is shut down before. */
+  whenFinished(): Promise<void> {
+    return this.end.promise;
+  }
+
+  /** Measures the copies, then tells how the job stands. */
+  async report(): Promise<NodeJobReport> {
+    if (!this.finished) {
+      this.measuring ??= this.measure().finally(() => {
+        this.measuring = null;
+      });
+      await this.measuring;
+    }
+    return reportOf(this.record, this.finished ? 0 : this.speed());
+  }
+
+  /** Writes the first record: nothing is done before that is durable. */
+  async create(): Promise<void> {
+    await this.around.journal.create(this.record);
+  }
+
+  /** Takes up a job of an earlier life of the node. */
+  async resume(): Promise<void> {
+    if (this.finished) {
+      this.end.resolve();
+      return;
+    }
+    this.resumed = true;
+    this.record = resumedJob(this.record, this.around.clock.iso());
+    await this.around.journal.write(this.record);
+  }
+
+  /** Runs the job to its end. Never rejects. */
+  async run(): Promise<void> {
+    if (this.finished) return;
+    try {
+      const ending = this.record.at.phase === 'release' ? this.record.at.ending : await this.work();
+      if (ending !== null) await this.finish(ending);
+    } catch (error) {
+      this.logger.error('a backup job ended unexpectedly', { job_id: this.id, error });
+    }
+  }
+
+  /** The job ends as cancelled unless it has ended otherwise by then. Returns once that is durable, before the job has ended. */
+  async cancel(): Promise<void> {
+    if (this.record.at.phase === 'release' || this.finished || this.record.cancel_requested) return;
+    await this.change({ cancel_requested: true });
+    this.stopping.abort();
+  }
+
+  /** Leaves everything as it runs, for the next life of the node. */
+  detach(): void {
+    this.detached = true;
+    this.stopping.abort();
+  }
+
+  /** null: detached. */
+  private async work(): Promise<Ending | null> {
+    try {
+      this.throwIfStopping();
+      const snapshot = this.record.at.phase === 'transfer' ? await this.adopt(this.record.at.snapshot) : await this.takeSnapshot();
+      this.throwIfStopping();
+      await this.copyAll(snapshot);
+      await this.around.source.verifySnapshot(this.request.vm.source_ref, snapshot);
+      this.throwIfStopping();
+      return { outcome: 'completed' };
+    } catch (error) {
+      if (this.detached) return null;
+      if (this.record.cancel_requested) return { outcome: 'cancelled' };
+      const { failure, diskKey } = failureOf(error);
+      if (failure.code === 'internal_error') this.logger.error('a backup job failed unexpectedly', { job_id: this.id, error });
+      return { outcome: 'failed', error: failure, disk_key: diskKey };
+    }
+  }
+
+  private async takeSnapshot(): Promise<StandingSnapshot> {
+    const directory = this.around.journal.snapshotDirectory(this.id);
+    if (this.resumed) await this.around.source.releaseSnapshot(directory);
+    const { standing, extents } = await this.around.source.takeSnapshot({
+      sourceRef: this.request.vm.source_ref,
+      disks: this.request.disks.map((disk) => ({ diskKey: disk.disk_key, sizeBytes: disk.size_bytes, parentChangeId: disk.parent_change_id })),
+      changeId: changeIdOf(this.request.hub_id, this.id),
+      directory,
+    });
+    await Promise.all(
+      standing.disks.map(async (disk, index) => {
+        const list = extents.get(disk.disk_key) ?? [];
+        this.extents.set(disk.disk_key, list);
+        await this.around.journal.writeExtents(this.id, index, list);
+      }),
+    );
+    this.throwIfStopping();
+    const disks = this.record.disks.map((disk) => ({ ...disk, total_bytes: totalBytes(this.extents.get(disk.disk_key) ?? []) }));
+    await this.change({ at: { phase: 'transfer', snapshot: standing }, disks });
+    return standing;
+  }
+
+  private async adopt(snapshot: StandingSnapshot): Promise<StandingSnapshot> {
+    for (const [index, disk] of snapshot.disks.entries()) this.extents.set(disk.disk_key, await this.around.journal.readExtents(this.id, index));
+    await this.around.source.confirmSnapshot(this.around.journal.snapshotDirectory(this.id), snapshot);
+    return snapshot;
+  }
+
+  private async copyAll(snapshot: StandingSnapshot): Promise<void> {
+    const { signal } = this.stopping;
+    const stopped = new Promise<never>((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(new Stopping()), { once: true });
+      if (signal.aborted) reject(new Stopping());
+    });
+    await Promise.race([Promise.all(snapshot.disks.map((disk, index) => this.copyDisk(disk, index))), stopped]);
+  }
+
+  private async copyDisk(disk: SnapshotDisk, index: number): Promise<void> {
+    if ((this.extents.get(disk.disk_key) ?? []).length === 0) {
+      this.changeDisk(disk.disk_key, { status: 'completed' });
+      return;
+    }
+    await this.around.slots.use(async () => {
+      this.throwIfStopping();
+      const copy = this.copy(disk, index);
+      this.begunCopies.add(copy);
+      await copy;
+    });
+  }
+
+  private async copy(disk: SnapshotDisk, index: number): Promise<void> {
+    const directory = this.around.journal.copyDirectory(this.id, index);
+    this.changeDisk(disk.disk_key, { status: 'running' });
+    // An earlier life of the node may have started it: then this does nothing, and the wait below is for that process.
+    await this.around.supervisor.start(directory, this.copyArgv(disk, index), { captureFd3: true });
+    const ended = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
+    if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, ended);
+    this.changeDisk(disk.disk_key, { status: 'completed', bytes_transferred: totalBytes(this.extents.get(disk.disk_key) ?? []) });
+  }
+
+  private copyArgv(disk: SnapshotDisk, index: number): readonly [string, ...string[]] {
+    const target = this.targets.get(disk.disk_key) ?? '';
+    const incremental = this.request.disks.some((one) => one.disk_key === disk.disk_key && one.parent_change_id !== null);
+    return incremental
+      ? changedCopyArgv(disk.uri, this.around.journal.extentsFile(this.id, index), target, this.around.tuning)
+      : fullCopyArgv(disk.uri, target, this.around.tuning);
+  }
+
+  /** Copies stop first, then what they read from; only when all that is gone is the job done, because only then are the source's disks free. */
+  private async finish(ending: Ending): Promise<void> {
+    await this.changeIfPossible({ at: { phase: 'release', snapshot: this.snapshot(), ending }, disks: disksAtEnding(this.record, ending) });
+    this.stopping.abort();
+    for (;;) {
+      try {
+        await this.stopEverything();
+        break;
+      } catch (error) {
+        if (this.detached) return;
+        this.logger.error('the processes of a backup job could not be stopped; trying again', { job_id: this.id, retry_ms: RELEASE_RETRY_MS, error });
+        await pause(RELEASE_RETRY_MS);
+      }
+    }
+    await this.changeIfPossible({ at: { phase: 'done', snapshot: this.snapshot(), ending } });
+    this.logger.info('backup job finished', { job_id: this.id, outcome: ending.outcome, ...(ending.outcome === 'failed' ? { code: ending.error.code, detail: ending.error.detail } : {}) });
+    this.end.resolve();
+  }
+
+  private async stopEverything(): Promise<void> {
+    const { journal, supervisor, source } = this.around;
+    const stopCopies = async (): Promise<void> => {
+      await Promise.all((await journal.copyDirectories(this.id)).map((directory) => supervisor.stop(directory, STOP_GRACE_MS)));
+    };
+    await stopCopies();
+    await Promise.allSettled(this.begunCopies);
+    // A copy that was just being started when the first round looked.
+    await stopCopies();
+    await source.releaseSnapshot(journal.snapshotDirectory(this.id));
+    await journal.removeRunDirectories(this.id);
+  }
+
+  private snapshot(): StandingSnapshot | null {
+    return this.record.at.phase === 'snapshot' ? null : this.record.at.snapshot;
+  }
+
+  private throwIfStopping(): void {
+    if (this.stopping.signal.aborted || this.record.cancel_requested) throw new Stopping();
+  }
+
+  private changeDisk(diskKey: string, change: Parameters<typeof withDisk>[2]): void {
+    if (this.record.at.phase !== 'transfer') return;
+    this.record = changed(this.record, { disks: withDisk(this.record, diskKey, change) }, this.around.clock.iso());
+    this.around.onChange(this);
+  }
+
+  /** Durable when it resolves. */
+  private async change(change: Parameters<typeof changed>[1]): Promise<void> {
+    this.record = changed(this.record, change, this.around.clock.iso());
+    const written = this.writing.then(() => this.around.journal.write(this.record));
+    this.writing = written.catch(() => undefined);
+    await written;
+    this.around.onChange(this);
+  }
+
+  /** A full disk must not keep us from freeing the source; a later life of the node works the rest out from the processes. */
+  private async changeIfPossible(change: Parameters<typeof changed>[1]): Promise<void> {
+    try {
+      await this.change(change);
+    } catch (error) {
+      this.logger.error('the journal of a backup job cannot be written', { job_id: this.id, error });
+      this.around.onChange(this);
+    }
+  }
+
+  private async measure(): Promise<void> {
+    if (this.record.at.phase !== 'transfer') return;
+    const { disks } = this.record.at.snapshot;
+    const moved = await Promise.all(disks.map((disk, index) => this.measureCopy(disk, index)));
+    if (this.record.at.phase !== 'transfer') return;
+    const updated = this.record.disks.map((disk, index) => {
+      const bytes = moved[index] ?? null;
+      return disk.status === 'running' && bytes !== null && bytes > disk.bytes_transferred ? { ...disk, bytes_transferred: bytes } : disk;
+    });
+    if (updated.some((disk, index) => disk !== this.record.disks[index])) this.record = changed(this.record, { disks: updated }, this.around.clock.iso());
+    const atMs = performance.now();
+    this.samples.push({ atMs, bytes: this.record.disks.reduce((sum, disk) => sum + disk.bytes_transferred, 0) });
+    while (this.samples.length > 2 && atMs - (this.samples[0]?.atMs ?? atMs) > SPEED_WINDOW_MS) this.samples.shift();
+  }
+
+  /** Bytes moved so far; null when that is not known. nbdcopy tells its position on the disk in percent. */
+  private async measureCopy(disk: SnapshotDisk, index: number): Promise<number | null> {
+    const tail = await readTail(join(this.around.journal.copyDirectory(this.id, index), 'fd3'));
+    const fraction = tail === null ? null : progressFraction(tail);
+    return fraction === null ? null : bytesBefore(this.extents.get(disk.disk_key) ?? [], Math.floor(fraction * disk.size_bytes));
+  }
+
+  private speed(): number {
+    const first = this.samples[0];
+    const last = this.samples.at(-1);
+    if (first === undefined || last === undefined || last.atMs - first.atMs < 1) return 0;
+    return ((last.bytes - first.bytes) * 1000) / (last.atMs - first.atMs);
+  }
+}
+
+/** Not a failure: the job was cancelled, has failed elsewhere, or the node shuts down. */
+class Stopping extends Error {
+  override readonly name = 'Stopping';
+}
+
+function copyFailure(key: string, ended: { readonly exitCode: number | null; readonly stderr: string }): DomainError {
+  const facts = { disk_key: key, exit_code: ended.exitCode };
+  if (ended.exitCode === 127) {
+    return new DomainError('unavailable', 'tool_missing', 'nbdcopy is not installed on the node, or not in its PATH. Install libnbd-bin and try again.', { tool: 'nbdcopy' });
+  }
+  if (ended.exitCode === null) return new DomainError('unavailable', 'transfer_failed', `The copy of disk "${key}" was killed.`, facts);
+  const said = ended.stderr.trim() === '' ? 'without a word' : `: ${ended.stderr.trim()}`;
+  return new DomainError('unavailable', 'transfer_failed', `The copy of disk "${key}" ended with exit code ${ended.exitCode} ${said}`, facts);
+}
+
+function failureOf(error: unknown): { readonly failure: Failure; readonly diskKey: string | null } {
+  if (error instanceof DomainError) {
+    const key = error.facts['disk_key'];
+    return { failure: { code: error.code, detail: error.message.slice(0, MAX_DETAIL) }, diskKey: typeof key === 'string' ? key : null };
+  }
+  const detail = error instanceof Error ? error.message : String(error);
+  if (error instanceof Error && 'code' in error && error.code === 'tool_missing') return { failure: { code: 'tool_missing', detail }, diskKey: null };
+  return { failure: { code: 'internal_error', detail: detail.slice(0, MAX_DETAIL) }, diskKey: null };
+}
+
+async function readTail(path: string): Promise<string | null> {
+  try {
+    const file = await open(path, 'r');
+    try {
+      const { size } = await file.stat();
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(PROGRESS_TAIL_BYTES), 0, PROGRESS_TAIL_BYTES, Math.max(0, size - PROGRESS_TAIL_BYTES));
+      return buffer.toString('latin1', 0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  } catch {
+    // Not started yet, or gone already: progress is only for people to watch.
+    return null;
+  }
+}

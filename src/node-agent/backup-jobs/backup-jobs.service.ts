@@ -1,0 +1,237 @@
+import { Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { NodeConfig } from '../../platform/config/node.config.js';
+import { canonicalJson } from '../../platform/http/canonical-json.js';
+import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
+import { loggerFor } from '../../platform/logging/logger.js';
+import { changeIdPrefix, type NodeJobReport, type NodeSettleBackup, type NodeStartBackup } from '../../platform/node-api/node-api.js';
+import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { type JobRecord, newJob } from '../model/job.state.js';
+import { parseNbdTargets } from '../model/nbd-targets.plan.js';
+import { Sources } from '../sources/sources.js';
+import { Slots } from '../transfers/slots.js';
+import { BackupJob, type JobSurroundings } from './backup-job.js';
+import { JobJournal } from './job-journal.js';
+import { TelemetryPush } from './telemetry-push.js';
+
+const ORPHAN_STOP_GRACE_MS = 3_000;
+/** How long a settle waits for the job that it stops; the hub asks again. Under the time that a hub waits for an answer. */
+const SETTLE_PATIENCE_MS = 8_000;
+/** Ids of settled jobs that are remembered, so that a start which was long under way does not bring one back. */
+const SETTLED_REMEMBERED = 10_000;
+
+/** All backup jobs of this node: taken on, kept through restarts, settled. */
+@Injectable()
+export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
+  private readonly logger = loggerFor('BackupJobs');
+  private readonly jobs = new Map<string, BackupJob>();
+  private readonly settled = new Set<string>();
+  private readonly slots: Slots;
+  private readonly vmLocks = new KeyedMutex();
+  private readonly timers = new Map<string, NodeJS.Timeout>();
+
+  constructor(
+    private readonly config: NodeConfig,
+    private readonly clock: Clock,
+    private readonly journal: JobJournal,
+    private readonly sources: Sources,
+    private readonly supervisor: ProcessSupervisor,
+    private readonly telemetry: TelemetryPush,
+  ) {
+    this.slots = new Slots(config.maxParallelTransfers);
+  }
+
+  get activeCount(): number {
+    return [...this.jobs.values()].filter((job) => !job.finished).length;
+  }
+
+  /** Before the first request is answered all jobs of earlier lives are known again, and what belongs to none is gone. */
+  async onModuleInit(): Promise<void> {
+    const { records, broken } = await this.journal.load();
+    for (const jobId of broken) {
+      this.logger.error('a job whose journal cannot be read is given up', { job_id: jobId });
+      await this.removeProcesses(jobId);
+      await this.journal.remove(jobId);
+    }
+    for (const record of records) this.jobs.set(record.request.job_id, new BackupJob(record, this.surroundingsOf(record)));
+    for (const jobId of await this.journal.jobsWithProcesses()) {
+      const job = this.jobs.get(jobId);
+      if (job === undefined || job.finished) await this.removeProcesses(jobId);
+    }
+    for (const job of this.jobs.values()) {
+      await job.resume();
+      if (!job.finished) this.logger.info('taking up a backup job of an earlier life of this node', { job_id: job.id });
+      this.launch(job);
+    }
+  }
+
+  /** Copies go on by themselves; the next life of the node takes them up. */
+  onApplicationShutdown(): void {
+    for (const job of this.jobs.values()) job.detach();
+    for (const timer of this.timers.values()) clearInterval(timer);
+    this.timers.clear();
+  }
+
+  /**
+   * Takes on a job, or tells how it stands when it has been taken on before.
+   * @throws DomainError nbd_targets_malformed, nbd_targets_mismatch, vm_not_found, job_exists (with another body), job_settled, vm_busy
+   */
+  async start(request: NodeStartBackup): Promise<NodeJobReport> {
+    const known = this.jobs.get(request.job_id);
+    if (known !== undefined) return this.sameOrRefused(known, request);
+    parseNbdTargets(
+      request.nbd_targets_string,
+      request.disks.map((disk) => disk.disk_key),
+    );
+    const vmKey = await this.sources.of(request.vm.source).canonicalRef(request.vm.source_ref);
+    const job = await this.vmLocks.runExclusive(vmKey, () => this.takeOn(request, vmKey));
+    return job.report();
+  }
+
+  /** @throws DomainError job_not_found */
+  async report(jobId: string): Promise<NodeJobReport> {
+    return this.get(jobId).report();
+  }
+
+  /** Harmless for a job that has ended. @throws DomainError job_not_found */
+  async cancel(jobId: string): Promise<NodeJobReport> {
+    const job = this.get(jobId);
+    await job.cancel();
+    return job.report();
+  }
+
+  /** See NodeSettleBackup. @throws DomainError job_running, vm_busy, disk_in_use, change_id_not_removed */
+  async settle(jobId: string, request: NodeSettleBackup): Promise<void> {
+    const job = this.jobs.get(jobId);
+    if (job !== undefined && !job.finished) {
+      if (request.outcome === 'committed') throw jobRunning(jobId, 'it can only be discarded');
+      await job.cancel();
+      if (!(await finishesWithin(job, SETTLE_PATIENCE_MS))) throw jobRunning(jobId, 'it is being stopped; ask again');
+    }
+    const source = this.sources.of(request.vm.source);
+    const vmKey = job?.vmKey ?? (await canonicalOrGiven(request.vm.source_ref, (ref) => source.canonicalRef(ref)));
+    await this.vmLocks.runExclusive(vmKey, async () => {
+      const other = this.activeJobOf(vmKey);
+      if (other !== undefined) throw vmBusy(request.vm.source_ref, other.id);
+      await source.removeChangeIds(request.vm.source_ref, changeIdPrefix(request.hub_id), request.keep_change_ids);
+      await this.removeProcesses(jobId);
+      await this.journal.remove(jobId);
+      this.jobs.delete(jobId);
+      this.rememberSettled(jobId);
+    });
+  }
+
+  private async takeOn(request: NodeStartBackup, vmKey: string): Promise<BackupJob> {
+    // Asked again: another start of the same job may have had the lock before.
+    const known = this.jobs.get(request.job_id);
+    if (known !== undefined) {
+      refuseOtherBody(known, request);
+      return known;
+    }
+    if (this.settled.has(request.job_id)) {
+      throw new DomainError('conflict', 'job_settled', `Job ${request.job_id} has been settled and cannot be started again.`, { job_id: request.job_id });
+    }
+    const other = this.activeJobOf(vmKey);
+    if (other !== undefined) throw vmBusy(request.vm.source_ref, other.id);
+    const record = newJob(request, vmKey, this.clock.iso());
+    const job = new BackupJob(record, this.surroundingsOf(record));
+    this.jobs.set(job.id, job);
+    try {
+      await job.create();
+    } catch (error) {
+      this.jobs.delete(job.id);
+      throw error;
+    }
+    this.launch(job);
+    return job;
+  }
+
+  private launch(job: BackupJob): void {
+    if (job.finished) return;
+    const timer = setInterval(() => this.announce(job), this.config.telemetryIntervalMs);
+    this.timers.set(job.id, timer);
+    void job.run().finally(() => {
+      clearInterval(timer);
+      this.timers.delete(job.id);
+    });
+  }
+
+  private announce(job: BackupJob): void {
+    this.telemetry.announce(job.id, () => job.report());
+  }
+
+  private surroundingsOf(record: JobRecord): JobSurroundings {
+    return {
+      source: this.sources.of(record.request.vm.source),
+      supervisor: this.supervisor,
+      journal: this.journal,
+      clock: this.clock,
+      slots: this.slots,
+      tuning: { connections: this.config.nbdcopyConnections, requests: this.config.nbdcopyRequests, requestSize: this.config.nbdcopyRequestSizeBytes },
+      onChange: (job) => this.announce(job),
+    };
+  }
+
+  private async sameOrRefused(known: BackupJob, request: NodeStartBackup): Promise<NodeJobReport> {
+    refuseOtherBody(known, request);
+    return known.report();
+  }
+
+  private activeJobOf(vmKey: string): BackupJob | undefined {
+    return [...this.jobs.values()].find((job) => job.vmKey === vmKey && !job.finished);
+  }
+
+  private get(jobId: string): BackupJob {
+    const job = this.jobs.get(jobId);
+    if (job === undefined) throw new DomainError('not_found', 'job_not_found', `This node has no backup job ${jobId}.`, { job_id: jobId });
+    return job;
+  }
+
+  private async removeProcesses(jobId: string): Promise<void> {
+    for (const directory of await this.journal.copyDirectories(jobId)) await this.supervisor.stop(directory, ORPHAN_STOP_GRACE_MS);
+    // Which source took it is not known any more, and each leaves what is not its own alone.
+    for (const source of this.sources.all) await source.releaseSnapshot(this.journal.snapshotDirectory(jobId));
+    await this.journal.removeRunDirectories(jobId);
+  }
+
+  private rememberSettled(jobId: string): void {
+    this.settled.add(jobId);
+    const oldest = this.settled.values().next();
+    if (this.settled.size > SETTLED_REMEMBERED && oldest.done !== true) this.settled.delete(oldest.value);
+  }
+}
+
+function refuseOtherBody(known: BackupJob, request: NodeStartBackup): void {
+  if (canonicalJson(known.request) === canonicalJson(request)) return;
+  throw new DomainError('conflict', 'job_exists', `Job ${request.job_id} was started before with another body.`, { job_id: request.job_id });
+}
+
+function vmBusy(sourceRef: string, jobId: string): DomainError {
+  return new DomainError('conflict', 'vm_busy', `The VM "${sourceRef}" is being backed up by job ${jobId}; wait for its end.`, { source_ref: sourceRef, running_job_id: jobId });
+}
+
+function jobRunning(jobId: string, why: string): DomainError {
+  return new DomainError('conflict', 'job_running', `Job ${jobId} still runs: ${why}.`, { job_id: jobId });
+}
+
+async function canonicalOrGiven(sourceRef: string, canonical: (ref: string) => Promise<string>): Promise<string> {
+  try {
+    return await canonical(sourceRef);
+  } catch (error) {
+    // A VM that is gone has no change ids left; settling it is legal.
+    if (error instanceof DomainError && error.code === 'vm_not_found') return sourceRef;
+    throw error;
+  }
+}
+
+async function finishesWithin(job: BackupJob, limitMs: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => resolve(false), limitMs);
+  void job.whenFinished().then(() => resolve(true));
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+  }
+}

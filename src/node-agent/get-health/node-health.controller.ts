@@ -1,0 +1,24 @@
+import { Controller, Get } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import { Clock } from '../../platform/clock/clock.js';
+import { NodeConfig } from '../../platform/config/node.config.js';
+import { programVersion } from '../../platform/config/version.js';
+import { Public } from '../../platform/http/bearer.guard.js';
+import type { NodeHealth } from '../../platform/node-api/node-api.js';
+import { BackupJobs } from '../backup-jobs/backup-jobs.service.js';
+
+@ApiTags('health')
+@Controller('health')
+export class NodeHealthController {
+  constructor(
+    private readonly config: NodeConfig,
+    private readonly clock: Clock,
+    private readonly jobs: BackupJobs,
+  ) {}
+
+  @Public()
+  @Get()
+  health(): NodeHealth {
+    return { status: 'ok', node_id: this.config.nodeId ?? 'unnamed', version: programVersion(), time: this.clock.iso(), active_jobs: this.jobs.activeCount };
+  }
+}

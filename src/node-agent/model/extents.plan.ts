@@ -1,0 +1,59 @@
+/** A run of bytes of a disk; offset and length in bytes. */
+export interface Extent {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Sorted, without empty ones, neighbours and overlaps joined: fewer lines for the copy tool and longer requests. */
+export function mergeExtents(extents: readonly Extent[]): readonly Extent[] {
+  const sorted = extents.filter((extent) => extent.length > 0).sort((left, right) => left.offset - right.offset);
+  const merged: Extent[] = [];
+  for (const extent of sorted) {
+    const last = merged.at(-1);
+    if (last !== undefined && extent.offset <= last.offset + last.length) {
+      const end = Math.max(last.offset + last.length, extent.offset + extent.length);
+      merged[merged.length - 1] = { offset: last.offset, length: end - last.offset };
+    } else {
+      merged.push(extent);
+    }
+  }
+  return merged;
+}
+
+export function totalBytes(extents: readonly Extent[]): number {
+  return extents.reduce((sum, extent) => sum + extent.length, 0);
+}
+
+/** How many bytes of the extents lie before `position`: the copy tool reports its position on the disk, holes included. */
+export function bytesBefore(extents: readonly Extent[], position: number): number {
+  let bytes = 0;
+  for (const extent of extents) {
+    if (extent.offset >= position) break;
+    bytes += Math.min(extent.length, position - extent.offset);
+  }
+  return bytes;
+}
+
+/** `offset length` lines in decimal, as nbdkit's extentlist filter wants them (it refuses hexadecimal). */
+export function extentListText(extents: readonly Extent[]): string {
+  return extents.map((extent) => `${extent.offset} ${extent.length}\n`).join('');
+}
+
+/** @throws Error when the text is not what extentListText writes */
+export function parseExtentList(text: string): readonly Extent[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const match = /^(\d+) (\d+)$/.exec(line);
+      if (match === null) throw new Error(`Not a line of an extent list: ${JSON.stringify(line)}`);
+      return { offset: Number(match[1]), length: Number(match[2]) };
+    });
+}
+
+/** Share of the disk that is behind the copy tool, 0 to 1, from the `N/100` lines it writes; null before the first whole line. */
+export function progressFraction(text: string): number | null {
+  const matches = [...text.matchAll(/(\d+)\/100\n/g)];
+  const last = matches.at(-1);
+  return last === undefined ? null : Math.min(1, Number(last[1]) / 100);
+}

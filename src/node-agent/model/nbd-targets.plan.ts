@@ -1,0 +1,44 @@
+import { DomainError } from '../../kernel/domain-error.js';
+
+/**
+ * `<disk_key>:nbd://<host>:<port>/<export_name>,...` with percent-encoded disk keys -> disk key to NBD URI.
+ * @throws DomainError nbd_targets_malformed, nbd_targets_mismatch (not exactly one target for each of the disk keys)
+ */
+export function parseNbdTargets(text: string, diskKeys: readonly string[]): ReadonlyMap<string, string> {
+  const targets = new Map<string, string>();
+  for (const part of text.split(',')) {
+    const match = /^([^:,\s]+):(nbd:\/\/[^\s,]+)$/.exec(part);
+    const key = match?.[1] === undefined ? null : decodedKey(match[1]);
+    const uri = match?.[2];
+    if (key === null || uri === undefined || !isTcpTarget(uri)) {
+      throw new DomainError('invalid', 'nbd_targets_malformed', `"${part}" is not <disk key>:nbd://<host>:<port>/<export name>. Percent-encode the disk key.`, { part });
+    }
+    if (targets.has(key)) {
+      throw new DomainError('invalid', 'nbd_targets_mismatch', `The disk "${key}" has two NBD targets; give exactly one per disk.`, { disk_key: key });
+    }
+    targets.set(key, uri);
+  }
+  const unknown = [...targets.keys()].find((key) => !diskKeys.includes(key));
+  const missing = diskKeys.find((key) => !targets.has(key));
+  const wrong = missing ?? unknown;
+  if (wrong !== undefined || targets.size !== diskKeys.length) {
+    throw new DomainError('invalid', 'nbd_targets_mismatch', `The NBD targets do not fit the disks: "${wrong ?? ''}" is named only once in disks and targets, or twice.`, {
+      disk_key: wrong ?? null,
+    });
+  }
+  return targets;
+}
+
+function decodedKey(encoded: string): string | null {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return null;
+  }
+}
+
+function isTcpTarget(uri: string): boolean {
+  if (!URL.canParse(uri)) return false;
+  const url = new URL(uri);
+  return url.protocol === 'nbd:' && url.hostname !== '' && url.port !== '' && url.pathname.length > 1 && url.username === '' && url.search === '' && url.hash === '';
+}

@@ -1,0 +1,48 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { Clock } from '../platform/clock/clock.js';
+import { ConfigModule } from '../platform/config/config.module.js';
+import type { NodeConfig } from '../platform/config/node.config.js';
+import { ACCESS_TOKENS, type AccessTokens } from '../platform/http/access-tokens.js';
+import { HttpModule } from '../platform/http/http.module.js';
+import { NbdInfo } from '../platform/nbd/nbd-info.js';
+import { ProcessSupervisor } from '../platform/process/process-supervisor.port.js';
+import { ShellProcessSupervisor } from '../platform/process/shell-process-supervisor.js';
+import { QemuImg } from '../platform/qemu/qemu-img.js';
+import { BackupJobsController } from './backup-jobs/backup-jobs.controller.js';
+import { BackupJobs } from './backup-jobs/backup-jobs.service.js';
+import { JobJournal } from './backup-jobs/job-journal.js';
+import { TelemetryPush } from './backup-jobs/telemetry-push.js';
+import { NodeHealthController } from './get-health/node-health.controller.js';
+import { ListVmsController } from './list-vms/list-vms.controller.js';
+import { ImageSource } from './sources/image/image.source.js';
+import { Sources } from './sources/sources.js';
+
+/** A node has one token: the hub shows it to the node on every route, and the node to the hub. */
+@Module({})
+class NodeTokenModule {
+  static of(nodeToken: string): DynamicModule {
+    const tokens: AccessTokens = { apiToken: nodeToken, nodeToken };
+    return { module: NodeTokenModule, providers: [{ provide: ACCESS_TOKENS, useValue: tokens }], exports: [ACCESS_TOKENS] };
+  }
+}
+
+/** The whole program of the node. */
+@Module({
+  controllers: [NodeHealthController, ListVmsController, BackupJobsController],
+  providers: [
+    Clock,
+    QemuImg,
+    NbdInfo,
+    { provide: ProcessSupervisor, useClass: ShellProcessSupervisor },
+    ImageSource,
+    Sources,
+    JobJournal,
+    TelemetryPush,
+    BackupJobs,
+  ],
+})
+export class NodeAgentModule {
+  static forRoot(options: { readonly config: NodeConfig; readonly nodeToken: string }): DynamicModule {
+    return { module: NodeAgentModule, imports: [ConfigModule.forNode(options.config), HttpModule.forNode({ imports: [NodeTokenModule.of(options.nodeToken)] })] };
+  }
+}

@@ -1,0 +1,186 @@
+import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
+import { DomainError } from '../../../kernel/domain-error.js';
+import type { ImageInfo, QemuImg } from '../../../platform/qemu/qemu-img.js';
+import { ToolError } from '../../../platform/process/tool-error.js';
+import type { Failure } from '../../model/job.state.js';
+import { diskFileNames, imageFormat, type ImageFormat, withoutParents } from './image-layout.plan.js';
+import { fileIdentity, findWriters } from './open-writers.js';
+
+/** A disk file as it is just now. */
+export interface ImageDisk {
+  /** File name. */
+  readonly key: string;
+  readonly path: string;
+  /** null when it cannot be resolved. */
+  readonly realPath: string | null;
+  /** See fileIdentity; null when it cannot be looked at. */
+  readonly identity: string | null;
+  readonly format: ImageFormat;
+  /** Whether it can hold persistent bitmaps. */
+  readonly tracking: boolean;
+  readonly sizeBytes: number;
+  readonly bitmaps: ImageInfo['bitmaps'];
+  /** Real paths of all its parents, nearest first. */
+  readonly backingFiles: readonly string[];
+  readonly problem: Failure | null;
+}
+
+const MAX_CHAIN = 200;
+/** QCOW2 header, version 3: https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt */
+const HEADER_BYTES = 80;
+const CRYPT_METHOD_AT = 32;
+const INCOMPATIBLE_FEATURES_LOW_AT = 76;
+const FEATURE_EXTERNAL_DATA_FILE = 1 << 2;
+
+/**
+ * The folder of a VM, directly below one of the roots; no symbolic link leads out of them. @returns its real path
+ * @throws DomainError vm_not_found
+ */
+export async function resolveVmFolder(sourceRef: string, roots: readonly string[]): Promise<string> {
+  const notFound = new DomainError('not_found', 'vm_not_found', `There is no VM folder "${sourceRef}" directly below one of the node's image roots.`, { source_ref: sourceRef });
+  if (!isAbsolute(sourceRef) || sourceRef.includes('\0') || normalize(sourceRef) !== sourceRef || sourceRef.endsWith('/')) throw notFound;
+  const [real, parent, realRoots] = await Promise.all([realPathOrNull(sourceRef), realPathOrNull(dirname(sourceRef)), realPaths(roots)]);
+  if (real === null || parent === null || !realRoots.includes(parent) || !isWithin(real, realRoots)) throw notFound;
+  const stats = await stat(real);
+  if (!stats.isDirectory()) throw notFound;
+  return real;
+}
+
+/** All disks of a VM folder in their order, each with its problem; a folder that vanishes while it is read has none. */
+export async function inspectDisks(folder: string, roots: readonly string[], qemuImg: QemuImg): Promise<readonly ImageDisk[]> {
+  const realRoots = await realPaths(roots);
+  const names = diskFileNames(await readdir(folder));
+  const disks = withoutParents(await Promise.all(names.map((name) => inspectDisk(join(folder, name), name, realRoots, qemuImg))));
+  const writers = await findWriters(new Set(disks.flatMap((disk) => (disk.identity === null ? [] : [disk.identity]))));
+  return disks.map((disk) => {
+    const writer = disk.identity === null ? undefined : writers.get(disk.identity);
+    return writer === undefined ? disk : { ...disk, problem: inUse(disk.key, `${writer} has it open for writing`) };
+  });
+}
+
+export function inUse(key: string, how: string): Failure {
+  return { code: 'disk_in_use', detail: `Disk "${key}" is in use: ${how}. Power the VM off, or end that program.` };
+}
+
+/** qemu locks the images it has open, also against other machines where the file system can. */
+export function isLockError(error: unknown): boolean {
+  return error instanceof ToolError && isLockMessage(error.stderrTail);
+}
+
+export function isLockMessage(stderr: string): boolean {
+  return /Failed to get .*lock/i.test(stderr);
+}
+
+async function inspectDisk(path: string, key: string, realRoots: readonly string[], qemuImg: QemuImg): Promise<ImageDisk> {
+  const unknown = { key, path, realPath: null, identity: null, format: 'raw', tracking: false, sizeBytes: 0, bitmaps: [], backingFiles: [], problem: null } as const;
+  try {
+    const realPath = await realPathOrNull(path);
+    if (realPath === null) return { ...unknown, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is a link that leads nowhere.` } };
+    if (!isWithin(realPath, realRoots)) {
+      return { ...unknown, problem: { code: 'disk_outside_root', detail: `Disk "${key}" is a link to a file outside the node's image roots; such a file is not read.` } };
+    }
+    const stats = await stat(realPath, { bigint: true });
+    if (!stats.isFile()) return { ...unknown, realPath, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is not a regular file.` } };
+    const found = { ...unknown, realPath, identity: fileIdentity(stats), sizeBytes: Number(stats.size) };
+    const head = await readHead(realPath);
+    const verdict = imageFormat(key, head.toString('latin1', 0, 8));
+    if ('problem' in verdict) return { ...found, problem: { code: 'format_unsupported', detail: `Disk "${key}": ${verdict.problem}` } };
+    if (verdict.format === 'raw') {
+      return stats.size > 0n ? await described(found, 'raw', false, [], qemuImg) : { ...found, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is empty.` } };
+    }
+    const version = head.length >= HEADER_BYTES ? head.readUInt32BE(4) : 0;
+    const refusal = qcow2Refusal(head, version);
+    if (refusal !== null) return { ...found, format: 'qcow2', problem: { code: 'format_unsupported', detail: `Disk "${key}": ${refusal}` } };
+    return await described(found, 'qcow2', version >= 3, realRoots, qemuImg);
+  } catch (error) {
+    if (error instanceof ToolError && error.code === 'tool_missing') throw toolMissing(error);
+    const detail = error instanceof Error ? error.message : String(error);
+    return { ...unknown, problem: { code: 'disk_unreadable', detail: `Disk "${key}" cannot be read: ${detail}` } };
+  }
+}
+
+export function toolMissing(error: ToolError): DomainError {
+  return new DomainError('unavailable', 'tool_missing', `${error.tool} is not installed on the node, or not in its PATH. Install it and try again.`, { tool: error.tool });
+}
+
+/** What a hub could not restore from the data alone, or what would make qemu open another file than the one that was checked. */
+function qcow2Refusal(head: Buffer, version: number): string | null {
+  if (version < 2) return 'Its QCOW2 header is cut off.';
+  if (head.readUInt32BE(CRYPT_METHOD_AT) !== 0) return 'Encrypted QCOW2 images cannot be backed up.';
+  if (version >= 3 && (head.readUInt32BE(INCOMPATIBLE_FEATURES_LOW_AT) & FEATURE_EXTERNAL_DATA_FILE) !== 0) return 'QCOW2 images with an external data file cannot be backed up.';
+  return null;
+}
+
+async function described(
+  found: Omit<ImageDisk, 'format' | 'realPath'> & { readonly realPath: string },
+  format: ImageFormat,
+  tracking: boolean,
+  realRoots: readonly string[],
+  qemuImg: QemuImg,
+): Promise<ImageDisk> {
+  // Without force-share this fails while a qemu has the image open for writing: the test for its lock costs no extra process.
+  const { info, locked } = await infoAndLock(found.realPath, format, qemuImg);
+  const chain = await backingChain(info, realRoots, qemuImg);
+  const disk = { ...found, format, tracking, sizeBytes: info.virtual_size, bitmaps: info.bitmaps, backingFiles: chain.files };
+  if (locked) return { ...disk, problem: inUse(found.key, 'a qemu program has it open for writing') };
+  if (chain.problem !== null) return { ...disk, problem: { code: 'backing_file_refused', detail: `Disk "${found.key}": ${chain.problem}` } };
+  if (info.corrupt) return { ...disk, problem: { code: 'disk_corrupt', detail: `Disk "${found.key}" is marked corrupt. Repair it with qemu-img check -r.` } };
+  return { ...disk, problem: null };
+}
+
+async function infoAndLock(path: string, format: ImageFormat, qemuImg: QemuImg): Promise<{ readonly info: ImageInfo; readonly locked: boolean }> {
+  try {
+    return { info: await qemuImg.info(path, { format }), locked: false };
+  } catch (error) {
+    if (!isLockError(error)) throw error;
+    return { info: await qemuImg.info(path, { format, forceShare: true }), locked: true };
+  }
+}
+
+/** An image's header names its parent, and whoever writes the image could name any file of this machine: only files below the image roots are followed. */
+async function backingChain(top: ImageInfo, realRoots: readonly string[], qemuImg: QemuImg): Promise<{ readonly files: readonly string[]; readonly problem: string | null }> {
+  const files: string[] = [];
+  let info = top;
+  while (info.full_backing_filename !== null) {
+    const named = info.full_backing_filename;
+    const real = isAbsolute(named) ? await realPathOrNull(named) : null;
+    if (real === null) return { files, problem: `its backing file "${named}" does not exist or is not a local file.` };
+    if (!isWithin(real, realRoots)) return { files, problem: `its backing file "${named}" lies outside the node's image roots.` };
+    if (files.includes(real) || files.length >= MAX_CHAIN) return { files, problem: 'its chain of backing files has no end.' };
+    files.push(real);
+    const head = await readHead(real);
+    const isQcow2 = head.toString('latin1', 0, 4) === 'QFI\xfb';
+    const refusal = isQcow2 ? qcow2Refusal(head, head.length >= HEADER_BYTES ? head.readUInt32BE(4) : 0) : null;
+    if (refusal !== null) return { files, problem: `its backing file "${named}": ${refusal}` };
+    info = await qemuImg.info(real, { format: info.backing_format ?? (isQcow2 ? 'qcow2' : 'raw'), forceShare: true });
+  }
+  return { files, problem: null };
+}
+
+async function readHead(path: string): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Roots that do not exist (yet) hold nothing. */
+export async function realPaths(paths: readonly string[]): Promise<readonly string[]> {
+  return (await Promise.all(paths.map(realPathOrNull))).filter((path) => path !== null);
+}
+
+async function realPathOrNull(path: string): Promise<string | null> {
+  try {
+    return await realpath(path);
+  } catch {
+    return null;
+  }
+}
+
+function isWithin(path: string, realRoots: readonly string[]): boolean {
+  return realRoots.some((root) => path.startsWith(root === sep ? root : `${root}${sep}`));
+}

@@ -1,0 +1,29 @@
+import { createHash } from 'node:crypto';
+import { lstat, mkdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A Unix socket's path has 108 bytes with its closing NUL. */
+const MAX_SOCKET_PATH = 107;
+const LONGEST_NAME = '/disk-9999.sock';
+
+/** The directory for sockets that belong to a directory: itself, or, where that makes too long a name, a private one among the temporary files. Deterministic. */
+export function socketDirectory(directory: string): string {
+  if (Buffer.byteLength(directory) + LONGEST_NAME.length <= MAX_SOCKET_PATH) return directory;
+  return join(tmpdir(), `sendense-${createHash('sha256').update(directory).digest('hex').slice(0, 20)}`);
+}
+
+/** @throws Error when somebody else has made it */
+export async function makeSocketDirectory(directory: string): Promise<string> {
+  const place = socketDirectory(directory);
+  await mkdir(place, { recursive: true, mode: 0o700 });
+  const stats = await lstat(place);
+  if (!stats.isDirectory() || (process.getuid !== undefined && stats.uid !== process.getuid()) || (stats.mode & 0o022) !== 0) {
+    throw new Error(`${place} is not a private directory of this user; remove it`);
+  }
+  return place;
+}
+
+export async function removeSocketDirectory(directory: string): Promise<void> {
+  await rm(socketDirectory(directory), { recursive: true, force: true });
+}
