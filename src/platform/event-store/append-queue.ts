@@ -1,13 +1,13 @@
 import type { Pool } from 'pg';
 import { isConnectionError } from '../postgres/connection-errors.js';
-import { type AppendResult, EventStoreUnavailableError, type EventToAppend, type ExpectedRevision, WrongExpectedRevisionError } from './event-store.port.js';
+import { type AppendResult, EventStoreUnavailableError, type ExpectedRevision, WrongExpectedRevisionError } from './event-store.port.js';
 import { encodePosition } from './position-encoding.js';
+import type { SerialisedAppend } from './storable-event.js';
 
 interface Waiting {
   readonly stream: string;
   readonly expected: ExpectedRevision;
-  readonly events: readonly EventToAppend[];
-  readonly bytes: number;
+  readonly events: SerialisedAppend;
   resolve(result: AppendResult): void;
   reject(error: unknown): void;
 }
@@ -32,9 +32,9 @@ export class AppendQueue {
 
   constructor(private readonly pool: Pool) {}
 
-  append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[], bytes: number): Promise<AppendResult> {
+  append(stream: string, expected: ExpectedRevision, events: SerialisedAppend): Promise<AppendResult> {
     return new Promise((resolve, reject) => {
-      this.waiting.push({ stream, expected, events, bytes, resolve, reject });
+      this.waiting.push({ stream, expected, events, resolve, reject });
       if (!this.running) {
         this.running = true;
         void this.drain();
@@ -54,7 +54,7 @@ export class AppendQueue {
   private takeBatch(): readonly Waiting[] {
     let count = 0;
     for (let bytes = 0; count < this.waiting.length && count < MAX_BATCH_APPENDS; count++) {
-      bytes += this.waiting[count]?.bytes ?? 0;
+      bytes += this.waiting[count]?.events.bytes ?? 0;
       if (count > 0 && bytes > MAX_BATCH_BYTES) break;
     }
     return this.waiting.splice(0, count);
@@ -62,12 +62,14 @@ export class AppendQueue {
 
   private async write(batch: readonly Waiting[]): Promise<void> {
     try {
-      const requests = batch.map(({ stream, expected, events }) => ({ stream, expected: String(expected), events }));
+      const requests = batch.map(
+        ({ stream, expected, events }) => `{"stream":${JSON.stringify(stream)},"expected":"${expected}","events":${events.json}}`,
+      );
       // The promise settles after the server reported the end of the implicit transaction, so an answer is always a committed one.
       const { rows } = await this.pool.query<OutcomeRow>({
         name: 'event_store_append',
         text: 'select request, outcome, at_revision, at_position from event_store.append($1::jsonb)',
-        values: [JSON.stringify(requests)],
+        values: [`[${requests.join(',')}]`],
       });
       const byRequest = new Map(rows.map((row) => [row.request, row]));
       batch.forEach((one, index) => {

@@ -18,7 +18,10 @@ export interface EventStoreOptions {
 export class EventStoreModule implements BeforeApplicationShutdown {
   constructor(private readonly postgresStore: PostgresEventStore) {}
 
+  /** @throws RangeError when the variable of the failpoint is set and malformed, before anything is connected */
   static forRoot(options: EventStoreOptions): DynamicModule {
+    const variable = process.env[FAILPOINT_VARIABLE];
+    const failpoint = variable === undefined || variable === '' ? undefined : parseFailpoint(variable);
     return {
       module: EventStoreModule,
       providers: [
@@ -34,10 +37,7 @@ export class EventStoreModule implements BeforeApplicationShutdown {
         {
           provide: EventStore,
           inject: [PostgresEventStore],
-          useFactory: (store: PostgresEventStore) => {
-            const failpoint = process.env[FAILPOINT_VARIABLE];
-            return failpoint === undefined || failpoint === '' ? store : new FailpointEventStore(store, parseFailpoint(failpoint));
-          },
+          useFactory: (store: PostgresEventStore) => (failpoint === undefined ? store : new FailpointEventStore(store, failpoint)),
         },
       ],
       exports: [EventStore, CommandRunner, Clock, Ids, HUB_ID],

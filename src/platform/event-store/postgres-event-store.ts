@@ -15,7 +15,7 @@ import {
 } from './event-store.port.js';
 import { LiveTail } from './live-tail.js';
 import { decodePosition } from './position-encoding.js';
-import { checkStorable } from './storable-event.js';
+import { serialiseAppend } from './storable-event.js';
 import type { StoreLog } from './store-log.js';
 
 const PAGE_EVENTS = 500;
@@ -37,8 +37,7 @@ export class PostgresEventStore extends EventStore {
   }
 
   override async append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[]): Promise<AppendResult> {
-    const bytes = checkStorable(stream, events);
-    return this.appends.append(stream, expected, events, bytes);
+    return this.appends.append(stream, expected, serialiseAppend(stream, events));
   }
 
   override async *read(stream: string, options: ReadOptions = {}): AsyncGenerator<RecordedEvent> {
