@@ -2,8 +2,11 @@ import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
+import { CommandBus } from '@nestjs/cqrs';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { HubModule } from './hub.module.js';
+import { RegisterLocalNode } from './nodes/model/node.commands.js';
+import { Ids } from './platform/clock/clock.js';
 import { HubConfig } from './platform/config/hub.config.js';
 import { makeDataDirectory, readOrMakeId, readOrMakeToken, writeWhole } from './platform/config/kept-files.js';
 import { loadConfigOrExit } from './platform/config/load-config.js';
@@ -52,14 +55,14 @@ async function start(config: HubConfig, fail: (reason: string) => void): Promise
   writeWhole(urlFile, `${url}\n`);
   log.info('the hub listens', { url, hub_id: hubId, data_directory: config.dataDirectory, version: programVersion() });
 
-  const localNode = config.startLocalNode ? localNodeOf(config, url, nodeToken) : null;
+  const localNode = config.startLocalNode ? localNodeOf(config, url, nodeToken, app) : null;
   localNode?.start();
 
   return {
     async stop() {
       await localNode?.leave();
       // Transfers go on without the hub, and the next one adopts them: what they need is left running.
-      const jobs = (await localNode?.activeJobs()) ?? 0;
+      const jobs = localNode === null ? 0 : await localNode.activeJobs();
       await app.close();
       if (jobs === 0) {
         await localNode?.stop();
@@ -72,7 +75,9 @@ async function start(config: HubConfig, fail: (reason: string) => void): Promise
   };
 }
 
-function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string): LocalNode {
+function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string, app: NestExpressApplication): LocalNode {
+  const commands = app.get(CommandBus);
+  const ids = app.get(Ids);
   return new LocalNode({
     dataDirectory: join(config.dataDirectory, 'local-node'),
     entryPoint: join(import.meta.dirname, 'main.node.js'),
@@ -87,7 +92,9 @@ function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string): Loca
     version: programVersion(),
     nodeToken,
     log: loggerFor('LocalNode'),
-    onReady: () => Promise.resolve(),
+    async onReady({ url }) {
+      await commands.execute(new RegisterLocalNode(url, { commandId: ids.next(), correlationId: ids.next(), actor: 'system:local-node' }));
+    },
   });
 }
 

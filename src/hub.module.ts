@@ -1,0 +1,75 @@
+import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { CqrsModule } from '@nestjs/cqrs';
+import { allProjections, allReadModels } from '../projections/all-projections.js';
+import { AuditModule } from './audit/audit.module.js';
+import { BackupsModule } from './backups/backups.module.js';
+import { ChainsModule } from './chains/chains.module.js';
+import { HealthModule } from './health/health.module.js';
+import { MetricsModule } from './metrics/metrics.module.js';
+import { NbdExportsModule } from './nbd-exports/nbd-exports.module.js';
+import { NbdPortsModule } from './nbd-ports/nbd-ports.module.js';
+import { NodesModule } from './nodes/nodes.module.js';
+import { ConfigModule } from './platform/config/config.module.js';
+import type { HubConfig } from './platform/config/hub.config.js';
+import { EventFeed } from './platform/event-store/event-feed.js';
+import { EventStoreModule } from './platform/event-store/event-store.module.js';
+import { ACCESS_TOKENS, type AccessTokens } from './platform/http/access-tokens.js';
+import { HttpModule } from './platform/http/http.module.js';
+import { PostgresModule } from './platform/postgres/postgres.module.js';
+import { ProjectionsModule } from './platform/postgres/projections.module.js';
+import { ProjectionsAdminModule } from './projections-admin/projections-admin.module.js';
+import { RepositoriesModule } from './repositories/repositories.module.js';
+import { VmsModule } from './vms/vms.module.js';
+
+export interface HubOptions {
+  readonly config: HubConfig;
+  readonly hubId: string;
+  readonly databaseUrl: string;
+  readonly apiToken: string;
+  readonly nodeToken: string;
+  /** Called when another hub has taken over the database: this one must stop. */
+  readonly onLockLost: () => void;
+}
+
+/** What every context needs and none owns. */
+@Global()
+@Module({})
+class SharedModule {
+  static forRoot(tokens: AccessTokens): DynamicModule {
+    return {
+      module: SharedModule,
+      providers: [EventFeed, { provide: ACCESS_TOKENS, useValue: tokens }],
+      exports: [EventFeed, ACCESS_TOKENS],
+    };
+  }
+}
+
+/** The hub as a whole. */
+@Module({})
+export class HubModule {
+  static forRoot(options: HubOptions): DynamicModule {
+    return {
+      module: HubModule,
+      imports: [
+        ConfigModule.forHub(options.config, options.hubId),
+        PostgresModule.forRoot({ databaseUrl: options.databaseUrl, entities: allReadModels, onLockLost: options.onLockLost }),
+        EventStoreModule.forRoot({ hubId: options.hubId }),
+        SharedModule.forRoot({ apiToken: options.apiToken, nodeToken: options.nodeToken }),
+        ProjectionsModule.forRoot(allProjections),
+        CqrsModule.forRoot(),
+        HttpModule.forHub(),
+        HealthModule,
+        MetricsModule,
+        NodesModule,
+        VmsModule,
+        RepositoriesModule,
+        NbdPortsModule,
+        NbdExportsModule,
+        ChainsModule,
+        BackupsModule,
+        AuditModule,
+        ProjectionsAdminModule,
+      ],
+    };
+  }
+}
