@@ -12,7 +12,14 @@ import { ListRepositoriesController } from './list-repositories/list-repositorie
 
 @Module({
   imports: [RegisterLockModule, RepositoryFilesModule],
-  controllers: [ListRepositoriesController, GetRepositoryController, CreateRepositoryController, TestRepositoryController, DeleteRepositoryController, MeasureStorageController],
+  controllers: [
+    ListRepositoriesController,
+    GetRepositoryController,
+    CreateRepositoryController,
+    TestRepositoryController,
+    DeleteRepositoryController,
+    MeasureStorageController,
+  ],
   providers: [CreateRepositoryHandler, DeleteRepositoryHandler],
 })
 export class RepositoriesModule {}

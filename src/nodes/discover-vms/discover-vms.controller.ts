@@ -27,10 +27,7 @@ export class DiscoverVmsController {
   async discover(@Param('id') id: string): Promise<DiscoveryDto> {
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: id });
     if (node === null) throw new DomainError('not_found', 'node_not_found', `There is no node ${id}.`, { node_id: id });
-    const [found, registered] = await Promise.all([
-      this.nodes.listVms(node.url),
-      this.dataSource.getRepository(VmReadModel).findBy({ node_id: id }),
-    ]);
+    const [found, registered] = await Promise.all([this.nodes.listVms(node.url), this.dataSource.getRepository(VmReadModel).findBy({ node_id: id })]);
     const holders = new Map(registered.map((vm) => [`${vm.source}:${vm.source_ref}`, vm.vm_id]));
     return {
       vms: found.vms.map((vm) => ({

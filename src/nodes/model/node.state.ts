@@ -4,9 +4,7 @@ import type { NodeEvent } from './node.events.js';
 /** What the last observations of a node amount to. */
 export type Reachability =
   /** Not yet looked at since its registration. */
-  | { readonly kind: 'unknown' }
-  | { readonly kind: 'reachable'; readonly version: string }
-  | { readonly kind: 'unreachable'; readonly code: string };
+  { readonly kind: 'unknown' } | { readonly kind: 'reachable'; readonly version: string } | { readonly kind: 'unreachable'; readonly code: string };
 
 export type NodeState =
   | { readonly status: 'none' }

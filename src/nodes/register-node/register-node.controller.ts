@@ -22,7 +22,11 @@ export class RegisterNodeController {
   @ApiProblem(502, 'node_broken_answer', 'node_refused_token')
   @ApiProblem(503, 'node_unreachable', 'read_model_behind')
   @ApiProblem(504, 'node_silent')
-  async register(@Body() body: RegisterNodeDto, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<RegisteredNodeDto> {
+  async register(
+    @Body() body: RegisterNodeDto,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<RegisteredNodeDto> {
     const command = new RegisterNode(body.name, new URL(body.url).origin, context);
     const { node, position } = await this.commands.execute<RegisterNode, NodeRegistration>(command);
     answerPosition(response, position);

@@ -17,7 +17,10 @@ export function decideRemoveNode(command: RemoveNodeData, state: NodeState): rea
   if (vm_names.length > 0) {
     const named = vm_names.slice(0, NAMED_AT_MOST).join('", "');
     const more = vm_names.length > NAMED_AT_MOST ? ` and ${vm_names.length - NAMED_AT_MOST} more` : '';
-    throw new DomainError('conflict', 'node_in_use', `Node "${state.name}" has the VMs "${named}"${more}. Remove them first.`, { node_id, vms: vm_names.length });
+    throw new DomainError('conflict', 'node_in_use', `Node "${state.name}" has the VMs "${named}"${more}. Remove them first.`, {
+      node_id,
+      vms: vm_names.length,
+    });
   }
   return [{ type: 'NodeRemoved', data: { removed_at: command.removed_at } }];
 }

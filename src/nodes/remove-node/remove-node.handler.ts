@@ -23,7 +23,9 @@ export class RemoveNodeHandler implements ICommandHandler<RemoveNode> {
 
   async execute({ nodeId, context }: RemoveNode): Promise<string | null> {
     return this.lock.run(VMS_AND_NODES, ['vms'], async () => {
-      const vms = await this.dataSource.getRepository(VmReadModel).find({ where: { node_id: nodeId }, select: { vm_id: true, name: true }, order: { name: 'ASC' } });
+      const vms = await this.dataSource
+        .getRepository(VmReadModel)
+        .find({ where: { node_id: nodeId }, select: { vm_id: true, name: true }, order: { name: 'ASC' } });
       const command = { node_id: nodeId, vm_names: vms.map((vm) => vm.name), removed_at: this.clock.iso() };
       return (await this.runner.run(nodeStream(nodeId), decider, command, context)).position;
     });

@@ -2,8 +2,7 @@ import type { NodeEvent } from '../model/node.events.js';
 import type { NodeState } from '../model/node.state.js';
 
 export type NodeObservation =
-  | { readonly kind: 'reachable'; readonly version: string }
-  | { readonly kind: 'unreachable'; readonly code: string; readonly detail: string };
+  { readonly kind: 'reachable'; readonly version: string } | { readonly kind: 'unreachable'; readonly code: string; readonly detail: string };
 
 export type ObserveNode = { readonly observation: NodeObservation; readonly at: string };
 

@@ -15,8 +15,7 @@ export type SealedFacts = {
 };
 
 export type ParentVerdict =
-  | { readonly kind: 'sound' }
-  | { readonly kind: 'damaged'; readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered'; readonly detail: string };
+  { readonly kind: 'sound' } | { readonly kind: 'damaged'; readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered'; readonly detail: string };
 
 /**
  * Whether a sealed file is still what was sealed. Cheap as long as length and modification time are as recorded; a differing modification time alone

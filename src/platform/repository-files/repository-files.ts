@@ -184,7 +184,9 @@ export class RepositoryFiles {
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') {
           await this.refuseMissingRepository(repositoryPath);
-          throw new DomainError('gone', 'restore_point_missing', `"${path}" is missing: the restore point was removed or its file system is not mounted.`, { folder });
+          throw new DomainError('gone', 'restore_point_missing', `"${path}" is missing: the restore point was removed or its file system is not mounted.`, {
+            folder,
+          });
         }
         if (error instanceof WrongShapeError) {
           throw new DomainError('gone', 'manifest_broken', `"${path}" is not a valid manifest: ${error.message}.`, { folder });

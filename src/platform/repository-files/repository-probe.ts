@@ -45,7 +45,8 @@ export async function probeRepositoryPath(path: string, others: readonly string[
     total_bytes: space?.total_bytes ?? null,
   });
 
-  if (!check('absolute_path', isAbsolute(path) && !path.includes('\0') && path !== '/', `"${path}"; it must begin with "/" and be a folder below it.`)) return done(null, null);
+  if (!check('absolute_path', isAbsolute(path) && !path.includes('\0') && path !== '/', `"${path}"; it must begin with "/" and be a folder below it.`))
+    return done(null, null);
   let real: string;
   try {
     real = await realpath(path);

@@ -19,7 +19,10 @@ export function vmFolderName(vmName: string, vmId: string): string {
 
 /** Folder of a restore point within the VM's folder, for example `20261121T101500Z-full-0a1b2c3d`; in the order of time by name. */
 export function restorePointFolderName(startedAt: Date | string, type: 'full' | 'incremental', backupId: string): string {
-  const stamp = new Date(startedAt).toISOString().replace(/\.\d+Z$/, 'Z').replaceAll(/[-:]/g, '');
+  const stamp = new Date(startedAt)
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replaceAll(/[-:]/g, '');
   return `${stamp}-${type === 'full' ? 'full' : 'incr'}-${idSuffix(backupId)}`;
 }
 

@@ -14,7 +14,12 @@ export function storageError(error: unknown, repositoryPath: string, doing: stri
   if (errno === null) return error;
   const facts = { path: repositoryPath, errno };
   if (FULL.has(errno)) {
-    return new DomainError('storage_full', 'repository_full', `The repository at "${repositoryPath}" has no space left (${errno} while ${doing}). Free or add space.`, facts);
+    return new DomainError(
+      'storage_full',
+      'repository_full',
+      `The repository at "${repositoryPath}" has no space left (${errno} while ${doing}). Free or add space.`,
+      facts,
+    );
   }
   if (UNAVAILABLE.has(errno)) {
     return new DomainError(

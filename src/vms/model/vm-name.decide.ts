@@ -4,15 +4,7 @@ export const MAX_VM_NAME_CHARACTERS = 128;
 /** What file systems allow for one name. */
 export const MAX_VM_NAME_BYTES = 255;
 
-export type VmNameRule =
-  | 'length'
-  | 'bytes'
-  | 'slashes'
-  | 'dots'
-  | 'control_characters'
-  | 'broken_unicode'
-  | 'outer_spaces'
-  | 'shell_metacharacters';
+export type VmNameRule = 'length' | 'bytes' | 'slashes' | 'dots' | 'control_characters' | 'broken_unicode' | 'outer_spaces' | 'shell_metacharacters';
 
 /** A VM's name becomes a folder's and reaches people's terminals and scripts; any script and spaces are legal. */
 const RULES: readonly { readonly rule: VmNameRule; readonly sentence: string; readonly breaks: (name: string) => boolean }[] = [

@@ -49,7 +49,13 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
             node_id: node.node_id,
             source: command.source,
             source_ref: found.source_ref,
-            disks: found.disks.map(({ disk_id, disk_key, size_bytes, format, change_tracking }) => ({ disk_id, disk_key, size_bytes, format, change_tracking })),
+            disks: found.disks.map(({ disk_id, disk_key, size_bytes, format, change_tracking }) => ({
+              disk_id,
+              disk_key,
+              size_bytes,
+              format,
+              change_tracking,
+            })),
             registered_at: this.clock.iso(),
           },
           name_holder: sameName?.vm_id ?? null,
@@ -58,7 +64,9 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
         command.context,
       );
       if (outcome.state.status !== 'registered') {
-        throw new DomainError('conflict', 'vm_removed', `VM "${command.name}" was registered by this command before and has been removed since.`, { vm_id: vmId });
+        throw new DomainError('conflict', 'vm_removed', `VM "${command.name}" was registered by this command before and has been removed since.`, {
+          vm_id: vmId,
+        });
       }
       return { vm: outcome.state.vm, position: outcome.position };
     });
@@ -88,10 +96,15 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
     });
     const [vm] = list.vms;
     if (vm === undefined) {
-      throw new DomainError('not_found', 'vm_not_found_at_node', `Node "${node.name}" finds no VM at "${sourceRef}". See POST /nodes/${node.node_id}/discover.`, {
-        node_id: node.node_id,
-        source_ref: sourceRef,
-      });
+      throw new DomainError(
+        'not_found',
+        'vm_not_found_at_node',
+        `Node "${node.name}" finds no VM at "${sourceRef}". See POST /nodes/${node.node_id}/discover.`,
+        {
+          node_id: node.node_id,
+          source_ref: sourceRef,
+        },
+      );
     }
     if (list.vms.length > 1) {
       throw new DomainError('upstream_broken', 'node_broken_answer', `Node "${node.name}" answers with ${list.vms.length} VMs where one was asked for.`, {
