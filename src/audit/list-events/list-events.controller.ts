@@ -1,0 +1,45 @@
+import { Readable } from 'node:stream';
+import { Controller, Get, Query, Req, StreamableFile } from '@nestjs/common';
+import { ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import type { Request } from 'express';
+import type { JsonObject } from '../../kernel/json.js';
+import { ApiPage, decodeCursor, type Page, pageOf } from '../../platform/http/cursor-page.js';
+import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { AuditEventResponse, toAuditEventResponse } from '../audit-event.response.js';
+import { type AuditFilter, AuditLog } from '../audit-log.js';
+import { ListEventsQuery } from './list-events.dto.js';
+
+const NDJSON = 'application/x-ndjson';
+
+type EventsKey = { readonly position: string };
+
+@ApiTags('audit')
+@Controller('audit')
+export class ListEventsController {
+  constructor(private readonly log: AuditLog) {}
+
+  @Get('events')
+  @ApiOperation({
+    summary: 'Events of the whole store',
+    description: `With \`Accept: ${NDJSON}\` every matching event is streamed, one JSON object a line, regardless of limit and cursor.`,
+  })
+  @ApiProduces('application/json', NDJSON)
+  @ApiPage('events', AuditEventResponse, 'A page of events')
+  @ApiProblem(400, 'validation_failed', 'cursor_invalid')
+  async list(@Query() query: ListEventsQuery, @Req() request: Request): Promise<Page<'events', AuditEventResponse> | StreamableFile> {
+    if (request.accepts(['application/json', NDJSON]) === NDJSON) {
+      return new StreamableFile(Readable.from(this.lines(query)), { type: NDJSON, disposition: 'attachment; filename="audit-events.ndjson"' });
+    }
+    const beyond = decodeCursor(query.cursor, isEventsKey);
+    const events = await this.log.find(query, beyond?.position ?? null, query.limit + 1);
+    return pageOf('events', events, query.limit, ({ position }) => ({ position }), toAuditEventResponse);
+  }
+
+  private async *lines(filter: AuditFilter): AsyncGenerator<string, void, undefined> {
+    for await (const event of this.log.export(filter)) yield `${JSON.stringify(toAuditEventResponse(event))}\n`;
+  }
+}
+
+function isEventsKey(key: JsonObject): key is EventsKey {
+  return typeof key['position'] === 'string';
+}

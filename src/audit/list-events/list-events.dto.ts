@@ -1,0 +1,51 @@
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { IsIn, IsISO8601, IsOptional, IsString, IsUUID, Length } from 'class-validator';
+import { PageQuery } from '../../platform/http/cursor-page.js';
+
+const ORDERS = ['newest_first', 'oldest_first'];
+
+export class ListEventsQuery extends PageQuery {
+  @ApiPropertyOptional({ example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @IsOptional()
+  @IsString()
+  @Length(1, 512)
+  stream?: string;
+
+  @ApiPropertyOptional({ description: 'The stream up to its first dash', example: 'backup' })
+  @IsOptional()
+  @IsString()
+  @Length(1, 255)
+  category?: string;
+
+  @ApiPropertyOptional({ example: 'BackupCompleted' })
+  @IsOptional()
+  @IsString()
+  @Length(1, 255)
+  type?: string;
+
+  @ApiPropertyOptional({ example: 'api:default' })
+  @IsOptional()
+  @IsString()
+  @Length(1, 255)
+  actor?: string;
+
+  @ApiPropertyOptional({ example: '0199a3c4-7c00-7000-8000-000000000001' })
+  @IsOptional()
+  @IsUUID()
+  correlation_id?: string;
+
+  @ApiPropertyOptional({ description: 'Decided at this time or later', example: '2026-11-21T00:00:00Z' })
+  @IsOptional()
+  @IsISO8601({ strict: true })
+  since?: string;
+
+  @ApiPropertyOptional({ description: 'Decided before this time', example: '2026-11-22T00:00:00Z' })
+  @IsOptional()
+  @IsISO8601({ strict: true })
+  until?: string;
+
+  @ApiPropertyOptional({ enum: ORDERS, default: 'newest_first', example: 'oldest_first' })
+  @IsOptional()
+  @IsIn(ORDERS)
+  order: 'newest_first' | 'oldest_first' = 'newest_first';
+}

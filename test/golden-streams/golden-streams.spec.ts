@@ -1,0 +1,60 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { allProjections } from '../../projections/all-projections.js';
+import { evolveBackup, initialBackupState } from '../../src/backups/model/backup.state.js';
+import { evolveChain, initialChainState } from '../../src/chains/model/chain.state.js';
+import type { DomainEvent } from '../../src/kernel/event.js';
+import { evolveNbdExport, initialNbdExportState } from '../../src/nbd-exports/model/nbd-export.state.js';
+import { evolveNbdPorts, initialNbdPortsState } from '../../src/nbd-ports/model/nbd-port.state.js';
+import { evolveNode, initialNodeState } from '../../src/nodes/model/node.state.js';
+import { categoryOf } from '../../src/platform/event-store/event-store.port.js';
+import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
+import { evolveRepository, initialRepositoryState } from '../../src/repositories/model/repository.state.js';
+import { evolveVm, initialVmState } from '../../src/vms/model/vm.state.js';
+import { goldenHistory, goldenStreams } from '../support/golden-streams.js';
+
+const SOURCES = join(import.meta.dirname, '..', '..', 'src');
+
+/** What is stored under a category is that category's event union. */
+function folding<State, Event extends DomainEvent>(initial: State, evolve: (state: State, event: Event) => State): (events: readonly DomainEvent[]) => State {
+  return (events) => events.reduce((state, event) => evolve(state, event as Event), initial);
+}
+
+const EVOLVE: Readonly<Record<string, (events: readonly DomainEvent[]) => unknown>> = {
+  backup: folding(initialBackupState, evolveBackup),
+  chain: folding(initialChainState, evolveChain),
+  nbdExport: folding(initialNbdExportState, evolveNbdExport),
+  nbdPorts: folding(initialNbdPortsState, evolveNbdPorts),
+  node: folding(initialNodeState, evolveNode),
+  repository: folding(initialRepositoryState, evolveRepository),
+  vm: folding(initialVmState, evolveVm),
+};
+
+/** Types as the sources declare them: `DomainEvent<'BackupRequested', ...`. */
+function declaredTypes(): string[] {
+  return readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
+    .filter((file) => /model\/[^/]+\.events\.ts$/.test(file))
+    .flatMap((file) => [...readFileSync(join(SOURCES, file), 'utf8').matchAll(/DomainEvent<\s*'(\w+)'/g)].map((match) => String(match[1])));
+}
+
+describe('golden streams', () => {
+  it('hold every event type that a context declares', () => {
+    const golden = new Set(goldenStreams().flatMap(({ events }) => events.map(({ type }) => type)));
+    expect(declaredTypes().length).toBeGreaterThan(40);
+    expect(declaredTypes().filter((type) => !golden.has(type))).toEqual([]);
+  });
+
+  it.each(goldenStreams().map((golden) => [golden.stream, golden] as const))('%s is folded by its context', (stream, golden) => {
+    const evolve = EVOLVE[categoryOf(stream)];
+    expect(evolve).toBeDefined();
+    expect(evolve?.(golden.events)).toMatchSnapshot();
+  });
+
+  it.each(allProjections.map((projection) => [projection.name, projection] as const))('give the read model %s the rows they always gave', (_name, projection) => {
+    const events = goldenHistory().filter(({ stream }) => projection.categories?.includes(categoryOf(stream)) ?? true);
+    const rows = foldFromZero(projection, events);
+    expect(rows.map(({ row, position }) => ({ ...row, position }))).toMatchSnapshot();
+    for (const { row } of rows) expect(Object.keys(row).sort()).toEqual(Object.keys(projection.columns).sort());
+  });
+});
