@@ -144,7 +144,10 @@ describe('backups projection', () => {
   });
 
   it('is at 100 % when an incremental had nothing to move', () => {
-    expect(fold(...upToSnapshot, [4, started(0, 0)], [4, started(1, 0)], [4, done(0, 0)], [4, done(1, 0)])).toMatchObject({ progress_percent: 100, total_bytes: 0 });
+    expect(fold(...upToSnapshot, [4, started(0, 0)], [4, started(1, 0)], [4, done(0, 0)], [4, done(1, 0)])).toMatchObject({
+      progress_percent: 100,
+      total_bytes: 0,
+    });
   });
 
   it('names the process of a disk while its export runs', () => {

@@ -44,7 +44,7 @@ export class AuditLog {
 
   /** Every event that matches, read in batches so that neither memory nor a long transaction grows with the log. */
   async *export(filter: AuditFilter): AsyncGenerator<AuditEventReadModel, void, undefined> {
-    for (let beyond: string | null = null; ; ) {
+    for (let beyond: string | null = null; ;) {
       const batch: AuditEventReadModel[] = await this.find(filter, beyond, EXPORT_BATCH);
       yield* batch;
       const last = batch.at(-1);

@@ -51,10 +51,13 @@ describe('golden streams', () => {
     expect(evolve?.(golden.events)).toMatchSnapshot();
   });
 
-  it.each(allProjections.map((projection) => [projection.name, projection] as const))('give the read model %s the rows they always gave', (_name, projection) => {
-    const events = goldenHistory().filter(({ stream }) => projection.categories?.includes(categoryOf(stream)) ?? true);
-    const rows = foldFromZero(projection, events);
-    expect(rows.map(({ row, position }) => ({ ...row, position }))).toMatchSnapshot();
-    for (const { row } of rows) expect(Object.keys(row).sort()).toEqual(Object.keys(projection.columns).sort());
-  });
+  it.each(allProjections.map((projection) => [projection.name, projection] as const))(
+    'give the read model %s the rows they always gave',
+    (_name, projection) => {
+      const events = goldenHistory().filter(({ stream }) => projection.categories?.includes(categoryOf(stream)) ?? true);
+      const rows = foldFromZero(projection, events);
+      expect(rows.map(({ row, position }) => ({ ...row, position }))).toMatchSnapshot();
+      for (const { row } of rows) expect(Object.keys(row).sort()).toEqual(Object.keys(projection.columns).sort());
+    },
+  );
 });

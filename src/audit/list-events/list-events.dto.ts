@@ -5,7 +5,7 @@ import { PageQuery } from '../../platform/http/cursor-page.js';
 const ORDERS = ['newest_first', 'oldest_first'];
 
 export class ListEventsQuery extends PageQuery {
-  @ApiPropertyOptional({ example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @ApiPropertyOptional({ description: 'Only of this stream', example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @IsOptional()
   @IsString()
   @Length(1, 512)
@@ -17,19 +17,19 @@ export class ListEventsQuery extends PageQuery {
   @Length(1, 255)
   category?: string;
 
-  @ApiPropertyOptional({ example: 'BackupCompleted' })
+  @ApiPropertyOptional({ description: 'Only of this type', example: 'BackupCompleted' })
   @IsOptional()
   @IsString()
   @Length(1, 255)
   type?: string;
 
-  @ApiPropertyOptional({ example: 'api:default' })
+  @ApiPropertyOptional({ description: 'Only what this one did: `api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:default' })
   @IsOptional()
   @IsString()
   @Length(1, 255)
   actor?: string;
 
-  @ApiPropertyOptional({ example: '0199a3c4-7c00-7000-8000-000000000001' })
+  @ApiPropertyOptional({ description: 'Only what followed from this one request', example: '0199a3c4-7c00-7000-8000-000000000001' })
   @IsOptional()
   @IsUUID()
   correlation_id?: string;
@@ -44,7 +44,7 @@ export class ListEventsQuery extends PageQuery {
   @IsISO8601({ strict: true })
   until?: string;
 
-  @ApiPropertyOptional({ enum: ORDERS, default: 'newest_first', example: 'oldest_first' })
+  @ApiPropertyOptional({ enum: ORDERS, description: 'Which end of the log comes first', default: 'newest_first', example: 'oldest_first' })
   @IsOptional()
   @IsIn(ORDERS)
   order: 'newest_first' | 'oldest_first' = 'newest_first';

@@ -25,7 +25,8 @@ export class ReadStreamController {
     const events: RecordedEvent[] = [];
     const from = after === null ? 0 : after.revision + 1;
     for await (const event of this.store.read(stream, { from, limit: query.limit + 1 })) events.push(event);
-    if (events.length === 0 && after === null) throw new DomainError('not_found', 'stream_not_found', `There is no stream ${JSON.stringify(stream)}.`, { stream });
+    if (events.length === 0 && after === null)
+      throw new DomainError('not_found', 'stream_not_found', `There is no stream ${JSON.stringify(stream)}.`, { stream });
     return pageOf('events', events, query.limit, ({ revision }) => ({ revision }), toResponse);
   }
 }

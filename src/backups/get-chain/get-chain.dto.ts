@@ -3,7 +3,7 @@ import { IsOptional, IsString, IsUUID, Length } from 'class-validator';
 import { BackupResponse } from '../model/backup.response.js';
 
 export class GetChainQuery {
-  @ApiProperty({ example: 'pgtest1' })
+  @ApiProperty({ description: 'Name of the VM', example: 'pgtest1' })
   @IsString()
   @Length(1, 255)
   vm_name!: string;

@@ -3,7 +3,7 @@ import { Type } from 'class-transformer';
 import { IsInt, IsString, Length, Max, Min } from 'class-validator';
 
 export class GetChangeIdQuery {
-  @ApiProperty({ example: 'pgtest1' })
+  @ApiProperty({ description: 'Name of the VM', example: 'pgtest1' })
   @IsString()
   @Length(1, 255)
   vm_name!: string;

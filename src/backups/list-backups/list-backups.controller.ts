@@ -21,7 +21,11 @@ export class ListBackupsController {
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListBackupsQuery): Promise<Page<'backups', BackupResponse>> {
     const before = decodeCursor(query.cursor, isBackupsKey);
-    const select = this.dataSource.getRepository(BackupReadModel).createQueryBuilder('b').orderBy('b.created_position', 'DESC').take(query.limit + 1);
+    const select = this.dataSource
+      .getRepository(BackupReadModel)
+      .createQueryBuilder('b')
+      .orderBy('b.created_position', 'DESC')
+      .take(query.limit + 1);
     if (query.vm_name !== undefined) select.andWhere('b.vm_name = :vm_name', { vm_name: query.vm_name });
     if (query.vm_id !== undefined) select.andWhere('b.vm_id = :vm_id', { vm_id: query.vm_id.toLowerCase() });
     if (query.repository_id !== undefined) select.andWhere('b.repository_id = :repository_id', { repository_id: query.repository_id.toLowerCase() });

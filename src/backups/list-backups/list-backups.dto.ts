@@ -6,28 +6,28 @@ const TYPES = ['full', 'incremental', 'auto'];
 const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
 
 export class ListBackupsQuery extends PageQuery {
-  @ApiPropertyOptional({ example: 'pgtest1' })
+  @ApiPropertyOptional({ description: 'Only of VMs of this name', example: 'pgtest1' })
   @IsOptional()
   @IsString()
   @Length(1, 255)
   vm_name?: string;
 
-  @ApiPropertyOptional({ example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
+  @ApiPropertyOptional({ description: 'Only of this VM', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
   @IsOptional()
   @IsUUID()
   vm_id?: string;
 
-  @ApiPropertyOptional({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
+  @ApiPropertyOptional({ description: 'Only in this repository', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
   @IsOptional()
   @IsUUID()
   repository_id?: string;
 
-  @ApiPropertyOptional({ enum: TYPES, example: 'incremental' })
+  @ApiPropertyOptional({ enum: TYPES, description: 'Only of this type; `auto` is one that is not planned yet', example: 'incremental' })
   @IsOptional()
   @IsIn(TYPES)
   backup_type?: string;
 
-  @ApiPropertyOptional({ enum: STATUSES, example: 'completed' })
+  @ApiPropertyOptional({ enum: STATUSES, description: 'Only in this status', example: 'completed' })
   @IsOptional()
   @IsIn(STATUSES)
   status?: string;

@@ -4,19 +4,7 @@ import type { BackupReadModel } from '../../../projections/backups/backups.read-
 
 const BACKUP_ID = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11';
 const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
-const PHASES = [
-  'queued',
-  'planning',
-  'preparing',
-  'snapshot',
-  'transfer',
-  'stalled',
-  'sealing',
-  'completed',
-  'failed',
-  'cancelled',
-  'deleted',
-];
+const PHASES = ['queued', 'planning', 'preparing', 'snapshot', 'transfer', 'stalled', 'sealing', 'completed', 'failed', 'cancelled', 'deleted'];
 
 export class DiskErrorResponse {
   @ApiProperty({ example: 'connection_refused' }) readonly code!: string;
@@ -95,7 +83,12 @@ export class BackupResponse {
   })
   readonly nbd_targets_string!: string | null;
   @ApiProperty({ type: BackupErrorResponse, nullable: true, example: null }) readonly error!: BackupErrorResponse | null;
-  @ApiProperty({ type: String, nullable: true, description: 'Folder of the restore point in the repository', example: 'pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'Folder of the restore point in the repository',
+    example: 'pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11',
+  })
   readonly folder!: string | null;
   @ApiProperty({ type: String, nullable: true, description: 'The one instant of all disks', example: '2026-11-21T10:30:02.120Z' })
   readonly snapshot_instant!: string | null;

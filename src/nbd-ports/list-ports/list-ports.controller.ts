@@ -25,7 +25,13 @@ export class ListPortsController {
   async list(@Query() query: ListPortsQuery): Promise<Page<'ports', NbdPortResponse>> {
     const after = decodeCursor(query.cursor, isPortsKey);
     const ports = (await this.pool()).filter(({ port, state }) => port > (after?.port ?? 0) && (query.state === undefined || state === query.state));
-    return pageOf('ports', ports, query.limit, ({ port }) => ({ port }), (port) => port);
+    return pageOf(
+      'ports',
+      ports,
+      query.limit,
+      ({ port }) => ({ port }),
+      (port) => port,
+    );
   }
 
   @Get('metrics')

@@ -5,7 +5,7 @@ import { PageQuery } from '../../platform/http/cursor-page.js';
 const STATES = ['free', 'allocated', 'occupied'];
 
 export class ListPortsQuery extends PageQuery {
-  @ApiPropertyOptional({ enum: STATES, example: 'allocated' })
+  @ApiPropertyOptional({ enum: STATES, description: 'Only ports in this state', example: 'allocated' })
   @IsOptional()
   @IsIn(STATES)
   state?: string;

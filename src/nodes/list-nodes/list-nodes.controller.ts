@@ -5,7 +5,8 @@ import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import type { JsonObject } from '../../kernel/json.js';
 import { ApiPage, decodeCursor, type Page, pageOf } from '../../platform/http/cursor-page.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
-import { ListNodesQuery, NodeResponse } from './list-nodes.dto.js';
+import { NodeResponse, toNodeResponse } from '../model/node.response.js';
+import { ListNodesQuery } from './list-nodes.dto.js';
 
 type NodesKey = { readonly node_id: string };
 
@@ -20,25 +21,15 @@ export class ListNodesController {
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListNodesQuery): Promise<Page<'nodes', NodeResponse>> {
     const after = decodeCursor(query.cursor, isNodesKey);
-    const select = this.dataSource.getRepository(NodeReadModel).createQueryBuilder('n').orderBy('n.node_id').take(query.limit + 1);
+    const select = this.dataSource
+      .getRepository(NodeReadModel)
+      .createQueryBuilder('n')
+      .orderBy('n.node_id')
+      .take(query.limit + 1);
     if (query.state !== undefined) select.andWhere('n.state = :state', { state: query.state });
     if (after !== null) select.andWhere('n.node_id > :after', { after: after.node_id });
     return pageOf('nodes', await select.getMany(), query.limit, ({ node_id }) => ({ node_id }), toNodeResponse);
   }
-}
-
-function toNodeResponse(node: NodeReadModel): NodeResponse {
-  return {
-    node_id: node.node_id,
-    name: node.name,
-    url: node.url,
-    state: node.state,
-    state_since: node.state_since?.toISOString() ?? null,
-    version: node.version,
-    error: node.error,
-    registered_at: node.registered_at.toISOString(),
-    position: node.position,
-  };
 }
 
 function isNodesKey(key: JsonObject): key is NodesKey {

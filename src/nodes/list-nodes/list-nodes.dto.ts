@@ -1,29 +1,11 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsOptional } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
-
-const STATES = ['unknown', 'reachable', 'unreachable'];
+import { NODE_STATES } from '../model/node.response.js';
 
 export class ListNodesQuery extends PageQuery {
-  @ApiPropertyOptional({ enum: STATES, example: 'reachable' })
+  @ApiPropertyOptional({ enum: NODE_STATES, description: 'Only nodes in this state', example: 'reachable' })
   @IsOptional()
-  @IsIn(STATES)
+  @IsIn(NODE_STATES)
   state?: string;
-}
-
-export class NodeErrorResponse {
-  @ApiProperty({ example: 'connection_refused' }) readonly code!: string;
-  @ApiProperty({ example: 'connect ECONNREFUSED 127.0.0.1:9081' }) readonly detail!: string;
-}
-
-export class NodeResponse {
-  @ApiProperty({ example: '0199a3c0-0001-7000-8000-00000000000a' }) readonly node_id!: string;
-  @ApiProperty({ example: 'local' }) readonly name!: string;
-  @ApiProperty({ example: 'http://127.0.0.1:9081' }) readonly url!: string;
-  @ApiProperty({ enum: STATES, description: '`unknown` until it has been called for the first time', example: 'reachable' }) readonly state!: string;
-  @ApiProperty({ type: String, nullable: true, example: '2026-11-21T10:30:00.000Z' }) readonly state_since!: string | null;
-  @ApiProperty({ type: String, nullable: true, example: '0.1.0' }) readonly version!: string | null;
-  @ApiProperty({ type: NodeErrorResponse, nullable: true, description: 'Why it is unreachable', example: null }) readonly error!: NodeErrorResponse | null;
-  @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly registered_at!: string;
-  @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
 }

@@ -59,8 +59,7 @@ export class ProjectionTables {
       generation,
       role,
       position,
-      halted:
-        halted_position === null ? null : { position: halted_position, event_id: halted_event_id ?? '', error: halted_error ?? '' },
+      halted: halted_position === null ? null : { position: halted_position, event_id: halted_event_id ?? '', error: halted_error ?? '' },
     }));
   }
 
@@ -209,12 +208,7 @@ export class ProjectionTables {
     if (moved.length === 0) throw new LostCheckpointRaceError(projection.name, generation, from);
   }
 
-  private async loadTouched(
-    runner: QueryRunner,
-    projection: Projection,
-    generation: number,
-    events: readonly RecordedEvent[],
-  ): Promise<readonly FoldedRow[]> {
+  private async loadTouched(runner: QueryRunner, projection: Projection, generation: number, events: readonly RecordedEvent[]): Promise<readonly FoldedRow[]> {
     const keys = new Set<string>();
     const references = new Set<string>();
     for (const event of events) {
@@ -222,7 +216,9 @@ export class ProjectionTables {
       try {
         touched = projection.keys(event);
       } catch (error) {
-        throw new UnprojectableError(`projection ${projection.name} cannot tell the rows of ${event.type} of ${event.stream}: ${messageOf(error)}`, { cause: error });
+        throw new UnprojectableError(`projection ${projection.name} cannot tell the rows of ${event.type} of ${event.stream}: ${messageOf(error)}`, {
+          cause: error,
+        });
       }
       for (const key of touched) {
         if (typeof key === 'string') keys.add(key);

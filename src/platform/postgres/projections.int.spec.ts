@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
 import type pg from 'pg';
 import type { DataSource } from 'typeorm';
 import type { JsonObject } from '../../kernel/json.js';
@@ -69,6 +70,8 @@ function event(type: string, data: JsonObject): EventToAppend {
 
 const silent = { log: () => undefined, warn: () => undefined, error: () => undefined, debug: () => undefined };
 const TIMEOUT_MS = 15_000;
+
+Logger.overrideLogger(false);
 
 describe('projections on PostgreSQL', () => {
   let database: TestDatabase;
@@ -193,7 +196,10 @@ describe('projections on PostgreSQL', () => {
     ['cannot be folded', 'Poison', 'counters know no Poison'],
     ['gives a row that PostgreSQL refuses', 'Unstorable', 'cannot store its rows'],
   ])('halts one projection, and only that one, at an event that %s, and keeps all before it', async (_title, type, message) => {
-    const { projections, readModels } = await start(counters('counters'), { ...counters('others', () => false), keys: ({ data }) => (data['bad'] === true ? [] : [String(data['name'])]) });
+    const { projections, readModels } = await start(counters('counters'), {
+      ...counters('others', () => false),
+      keys: ({ data }) => (data['bad'] === true ? [] : [String(data['name'])]),
+    });
     await append(event('Added', { name: 'a', by: 1 }));
     const poison = event(type, { name: 'a', bad: true });
     const last = await append(event('Added', { name: 'a', by: 2 }), poison, event('Added', { name: 'a', by: 4 }));
@@ -266,7 +272,9 @@ describe('projections on PostgreSQL', () => {
     expect((await projections.statuses())[0]).toMatchObject({ generation: 3, state: 'live', rebuild: null, lastRebuildError: null });
     const live = await projections.checksum('counters');
     expect(live).toBe(await tables.checksumOf(projection, foldFromZero(projection, await history())));
-    const kept: { tablename: string }[] = await dataSource.query(`select tablename from pg_tables where schemaname = 'read_models' and tablename like 'counters%'`);
+    const kept: { tablename: string }[] = await dataSource.query(
+      `select tablename from pg_tables where schemaname = 'read_models' and tablename like 'counters%'`,
+    );
     expect(kept).toEqual([{ tablename: 'counters_g3' }]);
   }, 60_000);
 

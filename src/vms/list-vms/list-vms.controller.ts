@@ -21,7 +21,12 @@ export class ListVmsController {
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListVmsQuery): Promise<Page<'vms', VmResponse>> {
     const after = decodeCursor(query.cursor, isVmsKey);
-    const select = this.dataSource.getRepository(VmReadModel).createQueryBuilder('v').orderBy('v.name').addOrderBy('v.vm_id').take(query.limit + 1);
+    const select = this.dataSource
+      .getRepository(VmReadModel)
+      .createQueryBuilder('v')
+      .orderBy('v.name')
+      .addOrderBy('v.vm_id')
+      .take(query.limit + 1);
     if (query.name !== undefined) select.andWhere('v.name = :name', { name: query.name });
     if (query.node_id !== undefined) select.andWhere('v.node_id = :node_id', { node_id: query.node_id.toLowerCase() });
     if (after !== null) select.andWhere('(v.name, v.vm_id) > (:after_name, :after_id)', { after_name: after.name, after_id: after.vm_id });

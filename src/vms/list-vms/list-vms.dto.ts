@@ -3,13 +3,13 @@ import { IsOptional, IsString, IsUUID, Length } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
 
 export class ListVmsQuery extends PageQuery {
-  @ApiPropertyOptional({ example: 'pgtest1' })
+  @ApiPropertyOptional({ description: 'Only VMs of this name', example: 'pgtest1' })
   @IsOptional()
   @IsString()
   @Length(1, 255)
   name?: string;
 
-  @ApiPropertyOptional({ example: '0199a3c0-0001-7000-8000-00000000000a' })
+  @ApiPropertyOptional({ description: 'Only VMs of this node', example: '0199a3c0-0001-7000-8000-00000000000a' })
   @IsOptional()
   @IsUUID()
   node_id?: string;

@@ -1,0 +1,68 @@
+import { Global, Module, type Provider, type Type } from '@nestjs/common';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { Test } from '@nestjs/testing';
+import { allProjections, allReadModels } from '../../projections/all-projections.js';
+import { EventStoreModule } from '../../src/platform/event-store/event-store.module.js';
+import { EventStore, type Position } from '../../src/platform/event-store/event-store.port.js';
+import { ACCESS_TOKENS } from '../../src/platform/http/access-tokens.js';
+import { configureHttp } from '../../src/platform/http/configure-http.js';
+import { HttpModule } from '../../src/platform/http/http.module.js';
+import { serveOpenApi } from '../../src/platform/http/open-api.js';
+import { PostgresModule } from '../../src/platform/postgres/postgres.module.js';
+import { ProjectionsModule } from '../../src/platform/postgres/projections.module.js';
+import { goldenHistory } from './golden-streams.js';
+import { API_TOKEN, NODE_TOKEN, OPEN_API } from './http-app.js';
+import { createTestDatabase } from './postgres.js';
+
+export interface QueryApp {
+  readonly app: NestExpressApplication;
+  readonly store: EventStore;
+  close(): Promise<void>;
+}
+
+/** Store, projections and HTTP of a hub on a database of its own, with these controllers and none of the reactors. */
+export async function startQueryApp(parts: {
+  readonly controllers?: readonly Type[];
+  readonly imports?: readonly Type[];
+  readonly providers?: readonly Provider[];
+}): Promise<QueryApp> {
+  const database = await createTestDatabase();
+
+  @Global()
+  @Module({ providers: [{ provide: ACCESS_TOKENS, useValue: { apiToken: API_TOKEN, nodeToken: NODE_TOKEN } }], exports: [ACCESS_TOKENS] })
+  class TokensOfTest {}
+
+  const testing = await Test.createTestingModule({
+    imports: [
+      TokensOfTest,
+      PostgresModule.forRoot({ databaseUrl: database.databaseUrl, entities: allReadModels }),
+      EventStoreModule.forRoot({ hubId: '6b7e4f0a-0000-4000-8000-000000000001' }),
+      ProjectionsModule.forRoot(allProjections),
+      HttpModule.forHub(),
+      ...(parts.imports ?? []),
+    ],
+    controllers: [...(parts.controllers ?? [])],
+    providers: [...(parts.providers ?? [])],
+  }).compile();
+  const app = testing.createNestApplication<NestExpressApplication>({ logger: false, forceCloseConnections: true });
+  configureHttp(app);
+  serveOpenApi(app, OPEN_API);
+  await app.listen(0, '127.0.0.1');
+  return {
+    app,
+    store: app.get(EventStore, { strict: false }),
+    close: async () => {
+      await app.close();
+      await database.drop();
+    },
+  };
+}
+
+/** Appends all golden streams, event by event in the order of their times. @returns the position of the last event */
+export async function appendGoldenHistory(store: EventStore): Promise<Position> {
+  let position: Position = '';
+  for (const { stream, revision, id, type, data, metadata } of goldenHistory()) {
+    ({ position } = await store.append(stream, revision === 0 ? 'no_stream' : revision - 1, [{ id, type, data, metadata }]));
+  }
+  return position;
+}
