@@ -86,7 +86,10 @@ async function insertsPerSecond(pgbench: string, databaseUrl: string, size: numb
       `'${withoutVariables(data)}', '${withoutVariables(metadata)}', clock_timestamp())`
     );
   });
-  await writeFile(script, `insert into bench.events (position, stream, revision, id, type, category, data, metadata, recorded_at) values ${rows.join(', ')};\n`);
+  await writeFile(
+    script,
+    `insert into bench.events (position, stream, revision, id, type, category, data, metadata, recorded_at) values ${rows.join(', ')};\n`,
+  );
   const { stdout } = await execa(
     pgbench,
     [

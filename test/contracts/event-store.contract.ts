@@ -44,6 +44,9 @@ export async function readAll(store: EventStore, stream: string, options?: ReadO
   return events;
 }
 
+/** How long a test waits for events before it says which are missing. */
+const PATIENCE_MS = 20_000;
+
 /** Collects what a subscription delivers, and lets a test wait for a number of events or a position. */
 export class Collector {
   readonly events: RecordedEvent[] = [];
@@ -63,7 +66,18 @@ export class Collector {
   }
 
   async until(condition: () => boolean): Promise<void> {
-    while (!condition()) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    let late: (error: Error) => void = () => undefined;
+    const deadline = new Promise<never>((_, reject) => {
+      late = reject;
+    });
+    const timer = setTimeout(() => {
+      late(new Error(`waited in vain; ${this.events.length} events were delivered, up to ${this.upTo || 'nothing'}`));
+    }, PATIENCE_MS);
+    try {
+      while (!condition()) await Promise.race([deadline, new Promise<void>((resolve) => this.waiting.push(resolve))]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }
 
@@ -208,7 +222,10 @@ export function eventStoreContract(name: string, make: () => Promise<EventStoreU
         ['an unpaired surrogate', { a: '\ud800' }],
       ])('refuses %s with a clear error, and writes nothing', async (_, data) => {
         const stream = newStream();
-        await expect(store.append(stream, 'any', [eventToAppend('A'), eventToAppend('B', data)])).rejects.toMatchObject({ code: 'text_not_storable', kind: 'invalid' });
+        await expect(store.append(stream, 'any', [eventToAppend('A'), eventToAppend('B', data)])).rejects.toMatchObject({
+          code: 'text_not_storable',
+          kind: 'invalid',
+        });
         expect(await readAll(store, stream)).toEqual([]);
       });
 
@@ -231,7 +248,9 @@ export function eventStoreContract(name: string, make: () => Promise<EventStoreU
       });
 
       it('counts bytes, not characters', async () => {
-        await expect(store.append(newStream(), 'any', [eventToAppend('Big', { filler: 'ü'.repeat(MAX_APPEND_BYTES / 2) })])).rejects.toBeInstanceOf(AppendTooLargeError);
+        await expect(store.append(newStream(), 'any', [eventToAppend('Big', { filler: 'ü'.repeat(MAX_APPEND_BYTES / 2) })])).rejects.toBeInstanceOf(
+          AppendTooLargeError,
+        );
       });
     });
 
@@ -242,7 +261,11 @@ export function eventStoreContract(name: string, make: () => Promise<EventStoreU
 
       it('goes forwards and backwards, from a revision, up to a limit', async () => {
         const stream = newStream();
-        await store.append(stream, 'any', Array.from({ length: 10 }, (_, n) => eventToAppend('N', { n })));
+        await store.append(
+          stream,
+          'any',
+          Array.from({ length: 10 }, (_, n) => eventToAppend('N', { n })),
+        );
         const revisions = async (options: ReadOptions): Promise<number[]> => (await readAll(store, stream, options)).map(({ revision }) => revision);
         expect(await revisions({ from: 7 })).toEqual([7, 8, 9]);
         expect(await revisions({ from: 2, limit: 3 })).toEqual([2, 3, 4]);
@@ -254,9 +277,16 @@ export function eventStoreContract(name: string, make: () => Promise<EventStoreU
 
       it('pages through a long stream and through large events', async () => {
         const long = newStream();
-        for (let n = 0; n < 2_600; n += 650) await store.append(long, 'any', Array.from({ length: 650 }, (_, i) => eventToAppend('N', { n: n + i })));
+        for (let n = 0; n < 2_600; n += 650)
+          await store.append(
+            long,
+            'any',
+            Array.from({ length: 650 }, (_, i) => eventToAppend('N', { n: n + i })),
+          );
         expect((await readAll(store, long)).map(({ data }) => data['n'])).toEqual(Array.from({ length: 2_600 }, (_, n) => n));
-        expect((await readAll(store, long, { direction: 'backwards' })).map(({ revision }) => revision)).toEqual(Array.from({ length: 2_600 }, (_, n) => 2_599 - n));
+        expect((await readAll(store, long, { direction: 'backwards' })).map(({ revision }) => revision)).toEqual(
+          Array.from({ length: 2_600 }, (_, n) => 2_599 - n),
+        );
         const large = newStream();
         for (let n = 0; n < 12; n++) await store.append(large, 'any', [eventToAppend('Large', { n, filler: incompressible(1_000_000) })]);
         expect((await readAll(store, large)).map(({ data }) => data['n'])).toEqual(Array.from({ length: 12 }, (_, n) => n));
@@ -324,7 +354,11 @@ export function eventStoreContract(name: string, make: () => Promise<EventStoreU
       it('start over from a checkpoint without missing or repeating an event', async () => {
         const stream = newStream();
         const start = await store.head();
-        await store.append(stream, 'any', Array.from({ length: 30 }, (_, n) => eventToAppend('N', { n })));
+        await store.append(
+          stream,
+          'any',
+          Array.from({ length: 30 }, (_, n) => eventToAppend('N', { n })),
+        );
         const seen: unknown[] = [];
         let checkpoint = start;
         while (seen.length < 30) {
@@ -368,7 +402,11 @@ export function eventStoreContract(name: string, make: () => Promise<EventStoreU
       it('hand over one batch at a time and wait for it', async () => {
         const stream = newStream();
         const start = await store.head();
-        await store.append(stream, 'any', Array.from({ length: 20 }, (_, n) => eventToAppend('N', { n })));
+        await store.append(
+          stream,
+          'any',
+          Array.from({ length: 20 }, (_, n) => eventToAppend('N', { n })),
+        );
         let running = 0;
         let most = 0;
         const collector = new Collector();

@@ -14,7 +14,7 @@ export async function removeTestPostgres(directory) {
   if (await isOurs()) {
     // SIGQUIT is PostgreSQL's immediate shutdown.
     process.kill(pid, 'SIGQUIT');
-    for (const ends = performance.now() + 10_000; (await isOurs()) && performance.now() < ends; ) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const ends = performance.now() + 10_000; (await isOurs()) && performance.now() < ends;) await new Promise((resolve) => setTimeout(resolve, 20));
   }
   await rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 }

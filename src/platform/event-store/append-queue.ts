@@ -62,9 +62,7 @@ export class AppendQueue {
 
   private async write(batch: readonly Waiting[]): Promise<void> {
     try {
-      const requests = batch.map(
-        ({ stream, expected, events }) => `{"stream":${JSON.stringify(stream)},"expected":"${expected}","events":${events.json}}`,
-      );
+      const requests = batch.map(({ stream, expected, events }) => `{"stream":${JSON.stringify(stream)},"expected":"${expected}","events":${events.json}}`);
       // The promise settles after the server reported the end of the implicit transaction, so an answer is always a committed one.
       const { rows } = await this.pool.query<OutcomeRow>({
         name: 'event_store_append',

@@ -119,7 +119,10 @@ describe('the command runner', () => {
     await runner.run(stream, sum, { amount: 3 }, context);
     await runner.run(stream, sum, { amount: 4 }, newContext());
     for (const again of [runner, newRunner()]) {
-      expect(await again.run(stream, sum, { amount: 99 }, context)).toMatchObject({ state: { total: 7, count: 2 }, events: [{ type: 'Added', data: { amount: 3 } }] });
+      expect(await again.run(stream, sum, { amount: 99 }, context)).toMatchObject({
+        state: { total: 7, count: 2 },
+        events: [{ type: 'Added', data: { amount: 3 } }],
+      });
     }
     expect(await all(stream)).toHaveLength(2);
   });

@@ -64,7 +64,7 @@ export class CommandRunner {
     context: CommandContext,
   ): Promise<CommandOutcome<State, Event>> {
     const patienceEnds = performance.now() + UNAVAILABLE_PATIENCE_MS;
-    for (let conflicts = 0; ; ) {
+    for (let conflicts = 0; ;) {
       try {
         return await this.attempt(stream, decider, command, context);
       } catch (error) {
@@ -118,10 +118,7 @@ export class CommandRunner {
     return { state: events.reduce((state, event) => decider.evolve(state, event), loaded.state), events, position: result.position };
   }
 
-  private async fold<State, Command, Event extends DomainEvent>(
-    stream: string,
-    decider: Decider<State, Command, Event>,
-  ): Promise<FoldedStream<State, Event>> {
+  private async fold<State, Command, Event extends DomainEvent>(stream: string, decider: Decider<State, Command, Event>): Promise<FoldedStream<State, Event>> {
     const folded = this.cache.get(stream, decider);
     for await (const recorded of this.store.read(stream, { from: (folded.revision ?? -1) + 1 })) {
       folded.apply(recorded, asDomainEvent<Event>(recorded));

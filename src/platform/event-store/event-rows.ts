@@ -60,10 +60,12 @@ export async function fetchPageAfter(pool: Pool, after: Position | null, limit: 
   const start = decodePosition(after);
   const rows =
     categories === undefined
-      ? await query<HeadAndEventRow>(pool, 'event_store_after', withHead(`select ${COLUMNS} from event_store.events where position > $1 order by position limit $2`), [
-          start,
-          limit,
-        ])
+      ? await query<HeadAndEventRow>(
+          pool,
+          'event_store_after',
+          withHead(`select ${COLUMNS} from event_store.events where position > $1 order by position limit $2`),
+          [start, limit],
+        )
       : await query<HeadAndEventRow>(
           pool,
           'event_store_after_in_categories',

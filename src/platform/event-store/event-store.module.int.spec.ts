@@ -46,7 +46,14 @@ describe('the modules of PostgreSQL and the event store', () => {
         },
       });
     });
-    const metadata = { $correlationId: randomUUID(), $causationId: randomUUID(), actor: 'system:test', hub_id: hubId, schema_version: 1, time: new Date().toISOString() };
+    const metadata = {
+      $correlationId: randomUUID(),
+      $causationId: randomUUID(),
+      actor: 'system:test',
+      hub_id: hubId,
+      schema_version: 1,
+      time: new Date().toISOString(),
+    };
     await store.append('hub-1', 'no_stream', [{ id: randomUUID(), type: 'Started', data: {}, metadata }]);
     expect(await delivered).toBe('Started');
     expect(await hub.get(DataSource).query(`select count(*)::integer as events from event_store.events`)).toEqual([{ events: 1 }]);

@@ -43,7 +43,7 @@ export class PostgresEventStore extends EventStore {
   override async *read(stream: string, options: ReadOptions = {}): AsyncGenerator<RecordedEvent> {
     const { direction = 'forwards' } = options;
     let from = options.from ?? (direction === 'forwards' ? 0 : LAST_REVISION);
-    for (let left = options.limit ?? Infinity; left > 0; ) {
+    for (let left = options.limit ?? Infinity; left > 0;) {
       const page = await fetchStreamPage(this.pool, stream, from, direction, Math.min(left, PAGE_EVENTS));
       yield* page.events;
       const last = page.events.at(-1);

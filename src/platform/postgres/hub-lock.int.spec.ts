@@ -61,7 +61,7 @@ describe('the hub lock', () => {
     const taken = other.query('select pg_advisory_lock(7310614, 2)');
     const admin = new pg.Client({ connectionString: own.databaseUrl });
     await admin.connect();
-    for (let waiting = 0; waiting === 0; ) waiting = (await admin.query(`select from pg_locks where locktype = 'advisory' and not granted`)).rowCount ?? 0;
+    for (let waiting = 0; waiting === 0;) waiting = (await admin.query(`select from pg_locks where locktype = 'advisory' and not granted`)).rowCount ?? 0;
     await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'sendense-hub-lock-%'`);
     await taken;
     await lost;

@@ -78,7 +78,11 @@ export class LocalPostgres {
     if (pid === undefined) return;
     // SIGINT is PostgreSQL's fast shutdown: sessions are ended, a checkpoint is written.
     signal(pid, 'SIGINT');
-    await waitFor(async () => ((await this.runningPid()) === pid ? undefined : true), START_PATIENCE_MS, () => `PostgreSQL (pid ${pid}) did not stop`);
+    await waitFor(
+      async () => ((await this.runningPid()) === pid ? undefined : true),
+      START_PATIENCE_MS,
+      () => `PostgreSQL (pid ${pid}) did not stop`,
+    );
   }
 
   /** The connection of a running server that answers; waits for one that is just starting or recovering. */
@@ -324,7 +328,9 @@ async function makeSymlinks(packageDirectory: string, target: string): Promise<v
 }
 
 function relativeTo(link: string, source: string): string {
-  const up = dirname(link).split('/').map(() => '..');
+  const up = dirname(link)
+    .split('/')
+    .map(() => '..');
   return [...up, source].join('/');
 }
 
@@ -374,7 +380,7 @@ function tryPort(port: number): Promise<number | undefined> {
 }
 
 async function waitFor<T>(look: () => Promise<T | undefined>, patienceMs: number, message: () => string): Promise<T> {
-  for (const ends = performance.now() + patienceMs; ; ) {
+  for (const ends = performance.now() + patienceMs; ;) {
     const found = await look();
     if (found !== undefined) return found;
     if (performance.now() >= ends) throw new Error(message());
