@@ -9,6 +9,9 @@ import { parseHealth, parseJobReport, parseVmList } from './node-answer.js';
 /** Largest answer that is read from a node. */
 export const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 
+/** Beginning of the codes of fetch's HTTP parser, and what stands for its errors that have none. */
+const NOT_HTTP = 'HPE_';
+
 type Call = { readonly method: 'GET' | 'POST'; readonly path: string; readonly body?: object };
 
 /**
@@ -137,7 +140,7 @@ export class NodeClient {
     if (error instanceof WrongShapeError) return broken(url, call, error.message);
     const code = causeCodeOf(error);
     if (answerBegun) return broken(url, call, `its answer was cut short (${code ?? 'connection closed'})`);
-    if (code?.startsWith('HPE_') === true) return broken(url, call, `it does not speak HTTP (${code})`);
+    if (code?.startsWith(NOT_HTTP) === true) return broken(url, call, `it does not speak HTTP`);
     return new DomainError(
       'upstream_unreachable',
       'node_unreachable',
@@ -228,8 +231,10 @@ function factsOf(url: string, call: Call): { node_url: string; call: string } {
 
 /** fetch hides the reason in `cause`, where that may be an AggregateError over several addresses. */
 function causeCodeOf(error: unknown): string | null {
-  for (let current: unknown = error, depth = 0; current instanceof Error && depth < 5; current = current.cause, depth++) {
+  for (let current: unknown = error, depth = 0; typeof current === 'object' && current !== null && depth < 5; depth++) {
     if ('code' in current && typeof current.code === 'string') return current.code;
+    if ('name' in current && current.name === 'HTTPParserError') return NOT_HTTP;
+    current = 'cause' in current ? current.cause : null;
   }
   return null;
 }

@@ -5,7 +5,8 @@ const UNAVAILABLE = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS', 'E
 
 /** Code of an operating system error (`ENOENT`, ...); null for any other error. */
 export function errnoOf(error: unknown): string | null {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
+  if (typeof error !== 'object' || error === null || !('code' in error) || typeof error.code !== 'string') return null;
+  return /^E[A-Z0-9]+$/.test(error.code) ? error.code : null;
 }
 
 /** What a failed access to a repository means to its user; an error that says nothing about the storage is given back as it is. */
