@@ -24,29 +24,29 @@ async function main(argv: readonly string[]): Promise<void> {
     refuse(error instanceof Error ? error.message : String(error));
   }
   const { values, positionals } = parsed;
-  const [command, ...extra] = positionals;
-  if (values.help === true) return show(USAGE);
-  if (values.version === true) return show(`${programVersion()}\n`);
-  if (extra.length > 0) refuse(`${String(command)} takes no further words, but there is: ${extra.join(' ')}`);
+  const [word, ...extra] = positionals;
+  if (extra.length > 0) refuse(`one command at a time, but there is also: ${extra.join(' ')}`);
+  const command = values.help === true ? 'help' : values.version === true ? 'version' : word;
   switch (command) {
     case 'hub':
       // Loaded on demand: each program brings much that the others do not need.
-      return (await import('./main.hub.js')).runHub(values.config);
+      (await import('./main.hub.js')).runHub(values.config);
+      break;
     case 'node':
-      return (await import('./main.node.js')).runNode(values.config);
+      (await import('./main.node.js')).runNode(values.config);
+      break;
     case 'help':
-      return show(USAGE);
+      process.stdout.write(USAGE);
+      break;
     case 'version':
-      return show(`${programVersion()}\n`);
+      process.stdout.write(`${programVersion()}\n`);
+      break;
     case undefined:
-      return refuse('a command is needed');
+      refuse('a command is needed');
+      break;
     default:
-      return refuse(`there is no command ${JSON.stringify(command)}`);
+      refuse(`there is no command ${JSON.stringify(command)}`);
   }
-}
-
-function show(text: string): void {
-  process.stdout.write(text);
 }
 
 function refuse(problem: string): never {

@@ -24,7 +24,8 @@ export function readOrMakeToken(file: string): string {
 export function readToken(file: string): string | null {
   const token = readIfThere(file);
   if (token === null) return null;
-  if (!TOKEN.test(token)) throw new Error(`${file} does not hold a token: 16 to 1024 letters, digits and . _ ~ + / = - are needed; remove it to have a new one made`);
+  if (!TOKEN.test(token))
+    throw new Error(`${file} does not hold a token: 16 to 1024 letters, digits and . _ ~ + / = - are needed; remove it to have a new one made`);
   if ((statSync(file).mode & 0o077) !== 0) chmodSync(file, 0o600);
   return token;
 }

@@ -105,8 +105,8 @@ describe('refusals', () => {
   });
 
   it.each([
-    ['missing', '/does/not/exist.yaml', /cannot be read: ENOENT/],
-    ['a folder', '/', /cannot be read: EISDIR/],
+    ['missing', '/does/not/exist.yaml', /cannot be read: Error: ENOENT/],
+    ['a folder', '/', /cannot be read: Error: EISDIR/],
   ])('refuses a file that is %s', (_what, file, message) => {
     expect(problemsOf(() => hub({}, file))[0]).toMatch(message);
   });
@@ -202,5 +202,7 @@ describe.each([
 });
 
 it('refuses a pool of ports that reaches beyond the last port', () => {
-  expect(problemsOf(() => hub({ SENDENSE_NBD_PORT_FIRST: '65500' }))).toEqual(['nbd_port_count: must not reach beyond port 65535, counted from nbd_port_first, but is 101']);
+  expect(problemsOf(() => hub({ SENDENSE_NBD_PORT_FIRST: '65500' }))).toEqual([
+    'nbd_port_count: must not reach beyond port 65535, counted from nbd_port_first, but is 101',
+  ]);
 });

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { types } from 'node:util';
 import { validateSync } from 'class-validator';
 import { parseDocument } from 'yaml';
 
@@ -112,7 +111,7 @@ function readFile(file: string, problems: string[]): readonly (readonly [string,
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    problems.push(`the file ${file} cannot be read: ${types.isNativeError(error) ? error.message : String(error)}`);
+    problems.push(`the file ${file} cannot be read: ${String(error)}`);
     return [];
   }
   const document = parseDocument(text);
@@ -139,16 +138,18 @@ function fromText(text: string, example: unknown): unknown {
 }
 
 function suggestion(key: string, known: readonly string[]): string {
-  const like = known.find((candidate) => candidate.replaceAll('_', '') === key.toLowerCase().replace(/[^a-z]/g, '')) ?? known.find((candidate) => distance(candidate, key) <= 2);
+  const like =
+    known.find((candidate) => candidate.replaceAll('_', '') === key.toLowerCase().replace(/[^a-z]/g, '')) ??
+    known.find((candidate) => distance(candidate, key) <= 2);
   return like === undefined ? '' : `; did you mean ${like}?`;
 }
 
 /** Edits (insert, delete, replace) between two words. */
 function distance(left: string, right: string): number {
   let row = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (const [leftIndex, leftLetter] of [...left].entries()) {
+  for (const [leftIndex, leftLetter] of Array.from(left).entries()) {
     const next = [leftIndex + 1];
-    for (const [rightIndex, rightLetter] of [...right].entries()) {
+    for (const [rightIndex, rightLetter] of Array.from(right).entries()) {
       const replaced = (row[rightIndex] ?? 0) + (leftLetter === rightLetter ? 0 : 1);
       next.push(Math.min(replaced, (row[rightIndex + 1] ?? 0) + 1, (next[rightIndex] ?? 0) + 1));
     }

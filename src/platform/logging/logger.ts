@@ -64,15 +64,22 @@ function makeRoot(options: LoggingOptions): PinoLogger {
       formatters: { level: (label) => ({ level: label }) },
       messageKey: 'message',
     },
-    options.format === 'json' ? output : { write: (record: string) => void output.write(asText(record)) },
+    options.format === 'json'
+      ? output
+      : {
+          write: (record: string) => {
+            output.write(asText(record));
+          },
+        },
   );
 }
 
 /** `10:31:07.123 INFO  [RunBackup] message {"fact":1} (correlation id)` */
 function asText(record: string): string {
-  const { level, time, message, logger, correlation_id: correlationId, program: _program, pid: _pid, ...facts } = JSON.parse(record) as Record<string, unknown>;
-  const clock = String(time).slice(11, 23);
+  // What redaction and pino have just written: these members are texts.
+  const parsed = JSON.parse(record) as { level: string; time: string; message: string; logger: string; correlation_id?: string; program: string; pid: number };
+  const { level, time, message, logger, correlation_id: correlationId, program: _program, pid: _pid, ...facts } = parsed;
   const rest = Object.keys(facts).length === 0 ? '' : ` ${JSON.stringify(facts)}`;
-  const correlation = correlationId === undefined ? '' : ` (${String(correlationId)})`;
-  return `${clock} ${String(level).toUpperCase().padEnd(5)} [${String(logger)}] ${String(message)}${rest}${correlation}\n`;
+  const correlation = correlationId === undefined ? '' : ` (${correlationId})`;
+  return `${time.slice(11, 23)} ${level.toUpperCase().padEnd(5)} [${logger}] ${message}${rest}${correlation}\n`;
 }

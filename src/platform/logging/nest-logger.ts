@@ -1,6 +1,6 @@
-import { types } from 'node:util';
 import type { LoggerService } from '@nestjs/common';
 import { type Logger, loggerFor } from './logger.js';
+import { isError } from './redaction.js';
 
 /** Sends what Nest itself logs the same way as everything else. Nest's start-up chatter is of interest only in debugging. */
 export class NestLogger implements LoggerService {
@@ -44,8 +44,8 @@ export class NestLogger implements LoggerService {
 
 /** An error handed over as the message, or the stack that Nest gives as the second argument. */
 function detailsOf(message: unknown, rest: readonly unknown[]): Record<string, unknown> {
-  if (types.isNativeError(message)) return { error: message };
+  if (isError(message)) return { error: message };
   const [first] = rest;
-  if (types.isNativeError(first)) return { error: first };
+  if (isError(first)) return { error: first };
   return typeof first === 'string' && first.includes('\n') ? { stack: first } : {};
 }

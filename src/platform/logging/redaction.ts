@@ -1,5 +1,3 @@
-import { types } from 'node:util';
-
 const REDACTED = '[redacted]';
 
 /** Members whose value never reaches a log, at any depth. */
@@ -11,13 +9,15 @@ const MAX_DEPTH = 8;
 
 /** Secrets inside of texts: `Bearer ...`, and the password of a URL. */
 export function redactText(text: string): string {
-  return text.replace(/\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+/gi, `$1 ${REDACTED}`).replace(/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s/@]+@/gi, `$1:${REDACTED}@`);
+  return text
+    .replace(/\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+/gi, `$1 ${REDACTED}`)
+    .replace(/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s/@]+@/gi, `$1:${REDACTED}@`);
 }
 
 /** A copy without secrets. Errors become plain members (name, message, stack, cause and their own). */
 export function redactMembers(value: object, depth = 0): Record<string, unknown> {
   const members: [string, unknown][] = Object.entries(value);
-  if (types.isNativeError(value)) {
+  if (isError(value)) {
     members.unshift(['name', value.name], ['message', value.message], ['stack', value.stack]);
     if (value.cause !== undefined) members.push(['cause', value.cause]);
   }
@@ -34,4 +34,9 @@ function redact(value: unknown, depth: number): unknown {
 
 function isSecret(name: string): boolean {
   return SECRET_NAME.test(name) && !HARMLESS_NAME.test(name);
+}
+
+/** Also an error of another realm (a worker, a sandbox), which `instanceof` does not know. */
+export function isError(value: unknown): value is Error {
+  return value instanceof Error || Object.prototype.toString.call(value) === '[object Error]';
 }

@@ -10,7 +10,7 @@ const RETRY_MS = 100;
  */
 export async function portToListenOn(host: string, wanted: number, preferred: number | null, patienceMs: number): Promise<number> {
   if (wanted === 0) return preferred !== null && (await isFree(host, preferred)) ? preferred : 0;
-  for (const ends = performance.now() + patienceMs; ; ) {
+  for (const ends = performance.now() + patienceMs; ;) {
     if (await isFree(host, wanted)) return wanted;
     if (performance.now() >= ends) {
       throw new Error(`port ${wanted} of ${host} is taken by another program; end that one, or choose another port (SENDENSE_LISTEN_PORT, 0 for any)`);

@@ -93,7 +93,10 @@ export class LocalNode {
     if (adopted === null) this.spawn();
     const identity = adopted ?? (await this.until(() => this.running(), 'has not started'));
     const answer = await this.until(() => this.ask(), 'does not answer');
-    this.options.log.info(adopted === null ? 'the local node runs' : 'the local node was running and is adopted', { pid: identity.pid, node_id: answer.nodeId });
+    this.options.log.info(adopted === null ? 'the local node runs' : 'the local node was running and is adopted', {
+      pid: identity.pid,
+      node_id: answer.nodeId,
+    });
     await this.options.onReady({ nodeId: answer.nodeId, url: this.url() ?? '' });
     while (isAlive(identity) && !this.left()) {
       if (this.isOutdated() && (await this.ask())?.activeJobs === 0) {
@@ -127,7 +130,7 @@ export class LocalNode {
   }
 
   private async until<Found>(find: () => Found | null | Promise<Found | null>, problem: string): Promise<Found> {
-    for (const ends = performance.now() + START_PATIENCE_MS; ; ) {
+    for (const ends = performance.now() + START_PATIENCE_MS; ;) {
       const found = await find();
       if (found !== null) return found;
       if (performance.now() >= ends) throw new Error(`the local node ${problem} within ${START_PATIENCE_MS} ms`);
@@ -190,7 +193,7 @@ export class LocalNode {
 async function end(identity: ProcessIdentity): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     if (isAlive(identity)) process.kill(identity.pid, signal);
-    for (const ends = performance.now() + STOP_PATIENCE_MS; isAlive(identity) && performance.now() < ends; ) await pause(20);
+    for (const ends = performance.now() + STOP_PATIENCE_MS; isAlive(identity) && performance.now() < ends;) await pause(20);
   }
 }
 

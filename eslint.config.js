@@ -1,0 +1,156 @@
+import { basename, relative } from 'node:path';
+import js from '@eslint/js';
+import tseslint from 'typescript-eslint';
+
+/** Contexts of the hub; every file in them is `<behaviour>.<role>.ts`. */
+const CONTEXT_FILE = /^src\/(?!platform\/|kernel\/|node-agent\/)[^/]+\//;
+const KEBAB_CASE = /^[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)*\.ts$/;
+const SAYS_NOTHING =
+  /^(index|utils?|common|helpers?|misc|shared|types|constants|handler|controller|service|module|dto|reactor|plan|decide|state|events|commands)\.(spec\.)?ts$/;
+
+/** Names tell what a file is about and which role it has; whoever looks for a behaviour finds it by name. */
+const fileName = {
+  meta: { type: 'suggestion', schema: [] },
+  create: (context) => ({
+    Program(node) {
+      const name = basename(context.filename);
+      const path = relative(context.cwd, context.filename);
+      const report = (message) => context.report({ node, loc: { line: 1, column: 0 }, message });
+      if (!KEBAB_CASE.test(name)) report(`${name}: file names are kebab-case`);
+      else if (SAYS_NOTHING.test(name))
+        report(`${name} does not say what it is about: call it <behaviour>.<role>.ts, and import files directly instead of through a barrel`);
+      else if (CONTEXT_FILE.test(path) && !name.endsWith('.spec.ts') && name.split('.').length < 3) {
+        report(`${name} has no role: call it <behaviour>.<role>.ts`);
+      }
+    },
+  }),
+};
+
+const SHELL = [
+  {
+    selector: 'Property[key.name="shell"]:not([value.value=false])',
+    message: 'No shell: hand the program an argv array, in which nothing can be quoted wrongly.',
+  },
+  {
+    selector: 'CallExpression > Literal[value=/^(.*\\/)?(ba|da)?sh$/] ~ ArrayExpression > Literal[value="-c"]',
+    message: 'No shell: hand the program an argv array, in which nothing can be quoted wrongly.',
+  },
+];
+const CLOCK = [
+  { selector: 'CallExpression[callee.object.name="Date"][callee.property.name="now"]', message: 'Take the time from Clock (src/platform/clock/clock.ts).' },
+  { selector: 'NewExpression[callee.name="Date"][arguments.length=0]', message: 'Take the time from Clock (src/platform/clock/clock.ts).' },
+];
+const RANDOM = [
+  {
+    selector: 'CallExpression[callee.object.name="Math"][callee.property.name="random"]',
+    message: 'Take ids from Ids or derivedId (src/platform/clock/clock.ts).',
+  },
+];
+const ENVIRONMENT = [
+  { selector: 'MemberExpression[object.name="process"][property.name="env"]', message: 'Take settings from HubConfig or NodeConfig (src/platform/config).' },
+];
+
+const SHELL_IMPORTS = [
+  { name: 'node:child_process', importNames: ['exec', 'execSync'], message: 'These run a shell: use runTool or ProcessSupervisor with an argv array.' },
+  { name: 'execa', importNames: ['execaCommand', 'execaCommandSync', '$'], message: 'These parse a command line: use runTool or execa with an argv array.' },
+];
+const CQRS_IMPORTS = [
+  {
+    name: '@nestjs/cqrs',
+    importNames: ['EventBus', 'EventPublisher', 'EventsHandler', 'IEventHandler', 'AggregateRoot', 'Saga', 'UnhandledExceptionBus'],
+    message: 'Its events are fire-and-forget: react through a catch-up subscription of EventStore, which keeps order and checkpoint.',
+  },
+];
+const PLATFORM_ONLY_IMPORTS = [
+  { name: 'uuid', message: 'Take ids from Ids or derivedId (src/platform/clock/clock.ts).' },
+  { name: 'node:crypto', importNames: ['randomUUID', 'randomBytes', 'randomInt'], message: 'Take ids from Ids or derivedId (src/platform/clock/clock.ts).' },
+];
+const HTTP_EXCEPTIONS = [
+  { group: ['@nestjs/common'], importNamePattern: 'Exception$', message: 'Throw a DomainError; only the filter in src/platform/http knows HTTP statuses.' },
+];
+
+/** @param {string} rootDirectory holds tsconfig.json */
+export function configFor(rootDirectory) {
+  return tseslint.config(
+    { ignores: ['dist/**', '.setup/**', '.sendense/**'] },
+    { linterOptions: { reportUnusedDisableDirectives: 'error' } },
+    {
+      files: ['**/*.ts'],
+      extends: [js.configs.recommended, ...tseslint.configs.strictTypeChecked],
+      languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: rootDirectory } },
+      plugins: { sendense: { rules: { 'file-name': fileName } } },
+      rules: {
+        'sendense/file-name': 'error',
+        '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+        '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true, allowEmpty: true }],
+        // Answers are built as literals of the class that describes them in OpenAPI.
+        '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
+        '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+        '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+        '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrorsIgnorePattern: '^_' }],
+        // `for (;;)` and `while (true)` with an exit inside say what they do.
+        '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: true }],
+        eqeqeq: 'error',
+        'no-console': ['error'],
+        'no-warning-comments': ['error', { terms: ['todo', 'fixme', 'xxx', 'hack'] }],
+        'no-restricted-syntax': ['error', ...SHELL],
+        'no-restricted-imports': ['error', { paths: [...SHELL_IMPORTS, ...CQRS_IMPORTS] }],
+      },
+    },
+    {
+      // Whatever decides or reacts gets time, ids and settings handed in.
+      files: ['src/**/*.ts', 'projections/**/*.ts'],
+      ignores: ['src/platform/**', 'src/main.*.ts', '**/*.spec.ts'],
+      rules: {
+        'no-restricted-syntax': ['error', ...SHELL, ...CLOCK, ...RANDOM, ...ENVIRONMENT],
+        'no-restricted-imports': ['error', { paths: [...SHELL_IMPORTS, ...CQRS_IMPORTS, ...PLATFORM_ONLY_IMPORTS], patterns: HTTP_EXCEPTIONS }],
+      },
+    },
+    {
+      // Pure: the same input gives the same output, for ever.
+      files: ['**/*.{events,commands,queries,state,decide,plan}.ts', 'src/kernel/**/*.ts'],
+      rules: {
+        'no-restricted-syntax': ['error', ...SHELL, ...CLOCK, ...RANDOM],
+        'no-restricted-globals': [
+          'error',
+          ...['process', 'setTimeout', 'setInterval', 'setImmediate', 'fetch', 'performance', 'crypto', 'global', 'globalThis'].map((name) => ({
+            name,
+            message: 'A pure file has neither clock, randomness, process nor network: get it in the command.',
+          })),
+        ],
+        'no-restricted-imports': [
+          'error',
+          {
+            patterns: [
+              { regex: '^(node:|@nestjs/)', message: 'A pure file has neither Nest nor Node: do it in the handler or reactor, and hand over the facts.' },
+              { regex: '^(?!node:|@nestjs/)[^.]', message: 'A pure file imports pure files only.' },
+            ],
+          },
+        ],
+      },
+    },
+    {
+      files: ['**/*.spec.ts', 'test/**/*.ts'],
+      rules: {
+        // Matchers and mocks take methods apart from their object.
+        '@typescript-eslint/unbound-method': 'off',
+        // Jest's asymmetric matchers and the bodies of HTTP answers are typed `any`.
+        '@typescript-eslint/no-unsafe-assignment': 'off',
+        '@typescript-eslint/no-unsafe-member-access': 'off',
+        '@typescript-eslint/no-unsafe-argument': 'off',
+        '@typescript-eslint/no-unsafe-return': 'off',
+        '@typescript-eslint/no-unsafe-call': 'off',
+        // Stand-ins keep the signature of what they stand in for.
+        '@typescript-eslint/require-await': 'off',
+      },
+    },
+    { files: ['test/bench/**/*.ts'], rules: { 'no-console': 'off' } },
+    {
+      files: ['**/*.{js,cjs}'],
+      extends: [js.configs.recommended],
+      languageOptions: { globals: { module: 'writable', process: 'readonly', console: 'readonly' } },
+    },
+  );
+}
+
+export default configFor(import.meta.dirname);

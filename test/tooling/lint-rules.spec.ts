@@ -1,0 +1,152 @@
+import { join, relative } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { PlantedTree, PROJECT } from './planted-tree.js';
+
+const TABLE: readonly (readonly [what: string, rule: string, path: string, code: string])[] = [
+  ['any', '@typescript-eslint/no-explicit-any', 'src/cats/feed-cat/any.handler.ts', 'export const value: any = 1;'],
+  [
+    'a non-null assertion',
+    '@typescript-eslint/no-non-null-assertion',
+    'src/cats/feed-cat/bang.handler.ts',
+    'export const first = (list: string[]): string => list[0]!;',
+  ],
+  [
+    'a floating promise',
+    '@typescript-eslint/no-floating-promises',
+    'src/cats/feed-cat/floating.handler.ts',
+    'const work = async (): Promise<void> => Promise.resolve();\nexport function start(): void {\n  work();\n}',
+  ],
+  [
+    'a switch that forgets a variant',
+    '@typescript-eslint/switch-exhaustiveness-check',
+    'src/cats/feed-cat/switch.handler.ts',
+    "export function legs(animal: 'cat' | 'bird'): number | undefined {\n  switch (animal) {\n    case 'cat':\n      return 4;\n  }\n  return undefined;\n}",
+  ],
+  ['Date.now()', 'no-restricted-syntax', 'src/cats/feed-cat/now.handler.ts', 'export const now = (): number => Date.now();'],
+  ['new Date()', 'no-restricted-syntax', 'src/cats/feed-cat/new-date.reactor.ts', 'export const now = (): Date => new Date();'],
+  ['new Date() in a projection', 'no-restricted-syntax', 'projections/cats/dated.projection.ts', 'export const now = (): Date => new Date();'],
+  ['Math.random()', 'no-restricted-syntax', 'src/cats/feed-cat/random.handler.ts', 'export const dice = (): number => Math.random();'],
+  [
+    'an id of its own',
+    'no-restricted-imports',
+    'src/cats/feed-cat/own-id.handler.ts',
+    "import { randomUUID } from 'node:crypto';\nexport const id = (): string => randomUUID();",
+  ],
+  ['settings from the environment', 'no-restricted-syntax', 'src/cats/feed-cat/env.handler.ts', "export const home = process.env['HOME'];"],
+  [
+    'shell: true',
+    'no-restricted-syntax',
+    'src/platform/process/shell.ts',
+    "import { spawn } from 'node:child_process';\nexport const run = (): void => void spawn('ls', ['-l'], { shell: true });",
+  ],
+  [
+    'sh -c',
+    'no-restricted-syntax',
+    'src/platform/process/sh-c.ts',
+    "import { spawn } from 'node:child_process';\nexport const run = (line: string): void => void spawn('sh', ['-c', line]);",
+  ],
+  [
+    'exec',
+    'no-restricted-imports',
+    'src/platform/process/exec.ts',
+    "import { exec } from 'node:child_process';\nexport const run = (line: string): void => void exec(line);",
+  ],
+  [
+    'execSync',
+    'no-restricted-imports',
+    'src/platform/process/exec-sync.ts',
+    "import { execSync } from 'node:child_process';\nexport const run = (line: string): string => execSync(line, { encoding: 'utf8' });",
+  ],
+  [
+    "execa's command lines",
+    'no-restricted-imports',
+    'src/platform/process/command-line.ts',
+    "import { execaCommand } from 'execa';\nexport const run = execaCommand;",
+  ],
+  [
+    'the event bus of @nestjs/cqrs',
+    'no-restricted-imports',
+    'src/cats/feed-cat/bus.reactor.ts',
+    "import { EventBus } from '@nestjs/cqrs';\nexport const bus = EventBus;",
+  ],
+  [
+    'an HTTP status in the domain',
+    'no-restricted-imports',
+    'src/cats/feed-cat/status.handler.ts',
+    "import { NotFoundException } from '@nestjs/common';\nexport const missing = (): Error => new NotFoundException();",
+  ],
+  [
+    'Nest in a decision',
+    'no-restricted-imports',
+    'src/cats/feed-cat/nest.decide.ts',
+    "import { Injectable } from '@nestjs/common';\nexport const injectable = Injectable;",
+  ],
+  ['Node in a plan', 'no-restricted-imports', 'src/cats/feed-cat/node.plan.ts', "import { join } from 'node:path';\nexport const path = join('a', 'b');"],
+  ['a package in a state', 'no-restricted-imports', 'src/cats/model/id.state.ts', "import { v7 } from 'uuid';\nexport const id = v7();"],
+  ['the clock in a decision', 'no-restricted-syntax', 'src/cats/feed-cat/clock.decide.ts', 'export const now = (): number => Date.now();'],
+  ['randomness in a plan of the platform', 'no-restricted-syntax', 'src/platform/nbd/dice.plan.ts', 'export const dice = (): number => Math.random();'],
+  ['process in events', 'no-restricted-globals', 'src/cats/model/pid.events.ts', 'export const pid = process.pid;'],
+  [
+    'a timer in a command',
+    'no-restricted-globals',
+    'src/cats/model/timer.commands.ts',
+    'export const later = (work: () => void): unknown => setTimeout(work, 1);',
+  ],
+  ['the network in the kernel', 'no-restricted-globals', 'src/kernel/net.ts', "export const page = async (): Promise<Response> => fetch('http://localhost');"],
+  ['console', 'no-console', 'src/cats/feed-cat/console.handler.ts', "export const say = (): void => console.log('x');"],
+  ['a note of what is left to do', 'no-warning-comments', 'src/cats/feed-cat/later.handler.ts', '// TODO the rest\nexport const value = 1;'],
+  ['a barrel', 'sendense/file-name', 'src/cats/index.ts', "export { legs } from './feed-cat/right.handler.js';"],
+  ['utils', 'sendense/file-name', 'src/platform/http/utils.ts', 'export const value = 1;'],
+  ['a bare role', 'sendense/file-name', 'src/cats/feed-cat/handler.ts', 'export const value = 1;'],
+  ['a file without a role', 'sendense/file-name', 'src/cats/feed-cat/feeding.ts', 'export const value = 1;'],
+  ['camelCase in a name', 'sendense/file-name', 'src/cats/feed-cat/feedCat.handler.ts', 'export const value = 1;'],
+];
+
+/** What may be done, where it may be done. */
+const RIGHT: Readonly<Record<string, string>> = {
+  'src/platform/clock/clock.ts': 'export const now = (): Date => new Date();',
+  'src/platform/config/settings.ts': "export const home = process.env['HOME'];",
+  'src/platform/process/run-tool.ts':
+    "import { spawn } from 'node:child_process';\nexport const run = (argv: readonly string[]): unknown => spawn('qemu-img', argv, { shell: false });",
+  'src/cats/feed-cat/right.handler.ts': "import { CommandBus } from '@nestjs/cqrs';\nexport const legs = 4;\nexport const bus = CommandBus;",
+  'src/cats/feed-cat/right.decide.ts': "import type { Fed } from '../model/cat.events.js';\nexport const at = (event: Fed): Date => new Date(event.at);",
+  'src/cats/model/cat.events.ts': 'export interface Fed {\n  readonly at: string;\n}',
+  'src/cats/feed-cat/right.decide.spec.ts': 'export const now = (): number => Date.now();',
+};
+
+interface FileResult {
+  readonly filePath: string;
+  readonly messages: readonly { readonly ruleId: string | null; readonly message: string; readonly fatal?: true }[];
+}
+
+let tree: PlantedTree;
+let found: ReadonlyMap<string, FileResult['messages']>;
+
+beforeAll(() => {
+  tree = new PlantedTree({
+    ...RIGHT,
+    ...Object.fromEntries(TABLE.map(([, , path, code]) => [path, `${code}\n`])),
+    'package.json': JSON.stringify({ name: 'planted', type: 'module' }),
+    'tsconfig.json': JSON.stringify({ extends: join(PROJECT, 'tsconfig.json'), compilerOptions: { noEmit: true }, include: ['src', 'projections'] }),
+    'eslint.config.mjs': `import { configFor } from ${JSON.stringify(join(PROJECT, 'eslint.config.js'))};\nexport default configFor(import.meta.dirname);\n`,
+  });
+  const results = JSON.parse(tree.run('eslint/bin/eslint.js', '--format', 'json', 'src', 'projections')) as FileResult[]; // of a tool of a fixed version
+  found = new Map(results.map(({ filePath, messages }) => [relative(tree.root, filePath), messages]));
+}, 120_000);
+
+afterAll(() => {
+  tree.remove();
+});
+
+describe('lint rules', () => {
+  it.each(TABLE)('%s is refused by %s', (_what, rule, path) => {
+    const messages = found.get(path) ?? [];
+    expect(messages.map(({ ruleId }) => ruleId)).toEqual([rule]);
+    // Says what to do, not only what is wrong.
+    expect(messages[0]?.message.length).toBeGreaterThan(15);
+  });
+
+  it.each(Object.keys(RIGHT))('%s is left alone', (path) => {
+    expect(found.get(path)).toEqual([]);
+  });
+});
