@@ -7,6 +7,7 @@ import { HubConfig } from '../../platform/config/hub.config.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
+import { errnoOf } from '../../platform/process/system-error.js';
 import { exportsDirectory } from '../model/export-directories.plan.js';
 import { ExportRunner } from './export-runner.js';
 
@@ -82,7 +83,7 @@ async function foldersIn(directory: string): Promise<readonly string[]> {
     const entries = await readdir(directory, { withFileTypes: true });
     return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (errnoOf(error) === 'ENOENT') return [];
     throw error;
   }
 }

@@ -10,6 +10,11 @@ interface Job {
   readonly reject: (error: unknown) => void;
 }
 
+interface HashingThread {
+  readonly worker: Worker;
+  job: Job | null;
+}
+
 /** A file could not be read to its end. */
 export class HashingFailedError extends Error {
   override readonly name = 'HashingFailedError';
@@ -30,8 +35,8 @@ const WORKER = new URL(import.meta.url.endsWith('.ts') ? './sha256.worker.ts' : 
 @Injectable()
 export class FileHasher implements OnApplicationShutdown {
   private readonly waiting: Job[] = [];
-  private readonly idle: Worker[] = [];
-  private readonly all = new Set<Worker>();
+  private readonly idle: HashingThread[] = [];
+  private readonly threads = new Set<HashingThread>();
   private closed = false;
 
   /**
@@ -64,42 +69,44 @@ export class FileHasher implements OnApplicationShutdown {
   async onApplicationShutdown(): Promise<void> {
     this.closed = true;
     for (const job of this.waiting.splice(0)) job.reject(new HashingFailedError(job.path, 'closed', 'the service is shutting down'));
-    await Promise.all([...this.all].map((worker) => worker.terminate()));
+    await Promise.all([...this.threads].map((thread) => thread.worker.terminate()));
   }
 
   private next(): void {
-    if (this.waiting.length === 0) return;
-    const worker = this.idle.pop() ?? (this.all.size < availableParallelism() ? this.hire() : null);
-    if (worker === null) return;
-    const job = this.waiting.shift();
-    if (job === undefined) return;
-    const done = (): void => {
-      worker.removeAllListeners();
-      worker.unref();
-    };
-    worker.ref();
-    worker.once('message', (answer: HashAnswer) => {
-      done();
-      this.idle.push(worker);
-      if ('sha256' in answer) job.resolve(answer.sha256);
-      else if ('error' in answer) job.reject(new HashingFailedError(job.path, answer.error.code, answer.error.message));
-      this.next();
-    });
-    const lost = (reason: string): void => {
-      done();
-      this.all.delete(worker);
-      job.reject(new HashingFailedError(job.path, 'worker_lost', reason));
-      this.next();
-    };
-    worker.once('error', (error) => lost(error.message));
-    worker.once('exit', () => lost('the hashing thread ended'));
-    const task: HashTask = { path: job.path, stop: job.stop };
-    worker.postMessage(task);
+    while (this.waiting.length > 0) {
+      const thread = this.idle.pop() ?? (this.threads.size < availableParallelism() ? this.hire() : null);
+      const job = thread === null ? undefined : this.waiting.shift();
+      if (thread === null || job === undefined) return;
+      thread.job = job;
+      thread.worker.ref();
+      const task: HashTask = { path: job.path, stop: job.stop };
+      thread.worker.postMessage(task);
+    }
   }
 
-  private hire(): Worker {
-    const worker = new Worker(WORKER);
-    this.all.add(worker);
-    return worker;
+  private hire(): HashingThread {
+    const thread: HashingThread = { worker: new Worker(WORKER), job: null };
+    this.threads.add(thread);
+    thread.worker.on('message', (answer: HashAnswer) => {
+      const { job } = thread;
+      thread.job = null;
+      // An idle thread keeps nobody from ending.
+      thread.worker.unref();
+      this.idle.push(thread);
+      if ('sha256' in answer) job?.resolve(answer.sha256);
+      else if ('error' in answer) job?.reject(new HashingFailedError(job.path, answer.error.code, answer.error.message));
+      this.next();
+    });
+    thread.worker.on('error', (error: Error) => this.lost(thread, error.message));
+    thread.worker.on('exit', () => this.lost(thread, 'the hashing thread ended'));
+    return thread;
+  }
+
+  private lost(thread: HashingThread, reason: string): void {
+    if (!this.threads.delete(thread)) return;
+    const place = this.idle.indexOf(thread);
+    if (place !== -1) this.idle.splice(place, 1);
+    thread.job?.reject(new HashingFailedError(thread.job.path, 'worker_lost', reason));
+    if (!this.closed) this.next();
   }
 }

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { Injectable } from '@nestjs/common';
+import { errnoOf } from '../process/system-error.js';
 
 /** Finds out whether a TCP port can be listened on, by doing so for a moment. */
 @Injectable()
@@ -14,7 +15,7 @@ export class PortProbe {
       });
       return true;
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return false;
+      if (errnoOf(error) === 'EADDRINUSE') return false;
       throw error;
     } finally {
       if (server.listening) await new Promise((resolve) => server.close(resolve));

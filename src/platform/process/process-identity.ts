@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { ProcessIdentity } from './process-supervisor.port.js';
+import { errnoOf } from './system-error.js';
 
 let knownBootId: string | null = null;
 
@@ -38,7 +39,7 @@ export function signalProcess(identity: ProcessIdentity, signal: 'SIGTERM' | 'SI
   try {
     return process.kill(identity.pid, signal);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
+    if (errnoOf(error) === 'ESRCH') return false;
     throw error;
   }
 }

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Injectable } from '@nestjs/common';
 import { isAlive, signalProcess } from './process-identity.js';
 import { type ProcessIdentity, ProcessSupervisor, type StartOptions, type SupervisedStatus } from './process-supervisor.port.js';
+import { errnoOf } from './system-error.js';
 import { STDERR_TAIL_BYTES, storableText, ToolError } from './tool-error.js';
 import { toolEnvironment } from './tool-environment.js';
 
@@ -41,12 +42,13 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
   async start(runDirectory: string, argv: readonly [string, ...string[]], options: StartOptions = {}): Promise<void> {
     if (!isAbsolute(runDirectory)) throw new Error(`run directory ${runDirectory} is not absolute`);
     await mkdir(runDirectory, { recursive: true, mode: 0o700 });
-    if ((await this.status(runDirectory)).state !== 'absent') return;
-    const shell = await spawnDetached(runDirectory, argv, options);
-    // Nobody has to ask about processes of ours: their shell's end is the news.
-    shell.once('exit', () => {
-      this.lookAt(runDirectory);
-    });
+    if ((await this.status(runDirectory)).state === 'absent') {
+      const shell = await spawnDetached(runDirectory, argv, options);
+      // Nobody has to ask about processes of ours: their shell's end is the news.
+      shell.once('exit', () => {
+        this.lookAt(runDirectory);
+      });
+    }
     await this.appearance(runDirectory, argv);
   }
 
@@ -184,7 +186,7 @@ async function claimForStop(runDirectory: string): Promise<void> {
   try {
     await writeFile(join(runDirectory, 'claim'), STOPPED_CLAIM, { flag: 'wx' });
   } catch (error) {
-    if (!isErrno(error, 'EEXIST') && !isErrno(error, 'ENOENT')) throw error;
+    if (errnoOf(error) !== 'EEXIST' && errnoOf(error) !== 'ENOENT') throw error;
   }
 }
 
@@ -200,7 +202,7 @@ function spawnDetached(runDirectory: string, argv: readonly [string, ...string[]
     shell.unref();
     shell.once('spawn', () => resolve(shell));
     shell.once('error', (error) => {
-      const missing = isErrno(error, 'ENOENT');
+      const missing = errnoOf(error) === 'ENOENT';
       reject(new ToolError(missing ? 'tool_missing' : 'tool_failed', ['sh', ...argv], null, '', missing ? 'is not in PATH' : `did not start: ${error.message}`));
     });
   });
@@ -226,7 +228,7 @@ async function readTail(path: string): Promise<string> {
   try {
     file = await open(path, 'r');
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return '';
+    if (errnoOf(error) === 'ENOENT') return '';
     throw error;
   }
   try {
@@ -243,7 +245,7 @@ async function readText(path: string): Promise<string | null> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null;
+    if (errnoOf(error) === 'ENOENT') return null;
     throw error;
   }
 }
@@ -252,11 +254,7 @@ async function ageMs(path: string): Promise<number> {
   try {
     return Date.now() - (await stat(path)).mtimeMs;
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return Number.POSITIVE_INFINITY;
+    if (errnoOf(error) === 'ENOENT') return Number.POSITIVE_INFINITY;
     throw error;
   }
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

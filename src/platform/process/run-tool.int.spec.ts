@@ -1,0 +1,55 @@
+import { describe, expect, it } from '@jest/globals';
+import { runTool } from './run-tool.js';
+
+describe('runTool', () => {
+  it('gives back what a tool writes, and hands it its input', async () => {
+    expect(await runTool(['sh', '-c', 'cat; echo warning >&2'], { input: 'some text' })).toEqual({ stdout: 'some text', stderr: 'warning\n', exitCode: 0 });
+  });
+
+  it('says which tool is missing', async () => {
+    await expect(runTool(['no-such-tool-anywhere', 'x'])).rejects.toMatchObject({
+      name: 'ToolError',
+      code: 'tool_missing',
+      tool: 'no-such-tool-anywhere',
+      exitCode: null,
+      retryable: false,
+    });
+  });
+
+  it('fails with exit code, argv and the end of standard error', async () => {
+    const script = "process.stderr.write('é'.repeat(5000) + 'the end'); process.exitCode = 3";
+    const failure: unknown = await runTool(['node', '-e', script]).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'tool_failed', exitCode: 3, argv: ['node', '-e', script] });
+    const { stderrTail } = failure as { stderrTail: string }; // matched above
+    expect(stderrTail).toMatch(/^é+the end$/);
+    expect(Buffer.byteLength(stderrTail)).toBeLessThanOrEqual(4096);
+  });
+
+  it('takes an exit code for an answer when the caller expects it', async () => {
+    expect(await runTool(['sh', '-c', 'exit 3'], { expectedExitCodes: [0, 3] })).toMatchObject({ exitCode: 3 });
+  });
+
+  it('kills a tool at its deadline, even one that ignores SIGTERM', async () => {
+    const begun = performance.now();
+    await expect(runTool(['sh', '-c', "trap '' TERM; while :; do :; done"], { deadlineMs: 100 })).rejects.toMatchObject({ code: 'tool_timeout', retryable: true });
+    expect(performance.now() - begun).toBeLessThan(2_000);
+  });
+
+  it('ends with the reason of the signal that stopped it', async () => {
+    const controller = new AbortController();
+    const run = runTool(['sleep', '60'], { signal: controller.signal });
+    controller.abort(new Error('cancelled'));
+    await expect(run).rejects.toThrow('cancelled');
+    await expect(runTool(['sleep', '60'], { signal: controller.signal })).rejects.toThrow('cancelled');
+  });
+
+  it('gives a tool no secrets of our own environment', async () => {
+    process.env['SENDENSE_API_TOKEN'] = 'secret';
+    try {
+      expect((await runTool(['env'], { env: { EXTRA: 'x' } })).stdout).toMatch(/EXTRA=x/);
+      expect((await runTool(['env'])).stdout).not.toContain('secret');
+    } finally {
+      delete process.env['SENDENSE_API_TOKEN'];
+    }
+  });
+});

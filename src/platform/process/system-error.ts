@@ -1,0 +1,4 @@
+/** Code of an operating system error (`ENOENT`, ...); null for anything else. Does not ask for `instanceof Error`: errors may come from another realm. */
+export function errnoOf(error: unknown): string | null {
+  return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : null;
+}
