@@ -1,5 +1,4 @@
 import { Module } from '@nestjs/common';
-import { CqrsModule } from '@nestjs/cqrs';
 import { ListProcessesController } from './list-processes/list-processes.controller.js';
 import { ListProcessesHandler } from './list-processes/list-processes.handler.js';
 import { ExportRunner } from './run-export/export-runner.js';
@@ -8,7 +7,6 @@ import { StopExportHandler } from './run-export/stop-export.handler.js';
 import { WatchExportsReactor } from './run-export/watch-exports.reactor.js';
 
 @Module({
-  imports: [CqrsModule],
   controllers: [ListProcessesController],
   providers: [ExportRunner, RequestExportHandler, StopExportHandler, WatchExportsReactor, ListProcessesHandler],
   exports: [WatchExportsReactor],

@@ -1,5 +1,4 @@
 import { Module } from '@nestjs/common';
-import { CqrsModule } from '@nestjs/cqrs';
 import { AllocatePortsController } from './allocate-ports/allocate-ports.controller.js';
 import { AllocatePortsHandler } from './allocate-ports/allocate-ports.handler.js';
 import { FindJobsWithPortsHandler } from './find-jobs-with-ports/find-jobs-with-ports.handler.js';
@@ -9,7 +8,6 @@ import { ReleasePortController } from './release-port/release-port.controller.js
 import { ReleasePortHandler } from './release-port/release-port.handler.js';
 
 @Module({
-  imports: [CqrsModule],
   controllers: [AllocatePortsController, ReleaseJobController, ReleasePortController],
   providers: [AllocatePortsHandler, ReleasePortHandler, ReleaseJobHandler, FindJobsWithPortsHandler],
 })

@@ -35,9 +35,8 @@ export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicatio
     this.adoption = this.adopt();
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  onApplicationShutdown(): void {
     this.shutdown.abort();
-    await this.adoption;
   }
 
   /** Resolves once everything that earlier hubs left has been dealt with, or the hub shuts down. */
