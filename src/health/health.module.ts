@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { HealthController } from './health.controller.js';
-import { StorageHealth } from './storage-health.js';
+import { StorageHealth } from './storage.health-checks.js';
 
 /** Liveness and readiness. Needs DataSource and EventStore from global modules; contexts add checks of their own to HealthChecks. */
 @Module({ controllers: [HealthController], providers: [StorageHealth] })

@@ -10,22 +10,15 @@ export interface ServedRoute {
 
 export type ObservedAccess = 'public' | 'api' | 'node';
 
-interface ExpressRouting {
-  readonly router: {
-    readonly stack: readonly { readonly route?: { readonly path: unknown; readonly stack: readonly { readonly method: string | undefined }[] } }[];
-  };
-}
-
 /** All routes that the application serves, from its router itself: also those that no controller declares. */
 export function servedRoutes(app: NestExpressApplication): ServedRoute[] {
-  // The adapter's instance is typed any; the programs here run on Express 5 only.
-  const { router } = app.getHttpAdapter().getInstance() as ExpressRouting;
-  return router.stack.flatMap(({ route }) => {
-    if (!route) return [];
-    const methods = new Set(route.stack.map(({ method }) => method ?? 'get'));
-    const path = String(route.path);
-    return [...methods].map((method) => ({ method: method.toUpperCase(), path }));
-  });
+  return app
+    .getHttpAdapter()
+    .getInstance()
+    .router.stack.flatMap(({ route }) => {
+      if (!route) return [];
+      return [...new Set(route.stack.map(({ method }) => method.toUpperCase()))].map((method) => ({ method, path: route.path }));
+    });
 }
 
 /**

@@ -34,7 +34,7 @@ export class UnroutedRequests implements OnApplicationBootstrap {
 
   private methodsOf(path: string): string[] {
     // The adapter's instance is typed any; the programs here run on Express 5 only.
-    const { router } = this.adapterHost.httpAdapter.getInstance() as ExpressRouting;
+    const { router } = this.adapterHost.httpAdapter.getInstance<ExpressRouting>();
     const methods = new Set<string>();
     for (const layer of router.stack) {
       if (!layer.route || !layer.match(path)) continue;
