@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { AuditLog } from './audit-log.js';
+import { AuditLog } from './audit-log.reader.js';
 import { ListEventsController } from './list-events/list-events.controller.js';
 import { ReadStreamController } from './read-stream/read-stream.controller.js';
 

@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { BackupAsOf } from './get-backup/backup-as-of.js';
+import { BackupAsOf } from './get-backup/backup-as-of.reader.js';
 import { GetBackupController } from './get-backup/get-backup.controller.js';
 import { GetChainController } from './get-chain/get-chain.controller.js';
 import { GetChangeIdController } from './get-change-id/get-change-id.controller.js';

@@ -6,7 +6,7 @@ import type { JsonObject } from '../../kernel/json.js';
 import { ApiPage, decodeCursor, type Page, pageOf } from '../../platform/http/cursor-page.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { AuditEventResponse, toAuditEventResponse } from '../audit-event.response.js';
-import { type AuditFilter, AuditLog } from '../audit-log.js';
+import { type AuditFilter, AuditLog } from '../audit-log.reader.js';
 import { ListEventsQuery } from './list-events.dto.js';
 
 const NDJSON = 'application/x-ndjson';

@@ -6,7 +6,7 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
-import { BackupAsOf } from './backup-as-of.js';
+import { BackupAsOf } from './backup-as-of.reader.js';
 import { GetBackupQuery } from './get-backup.dto.js';
 
 @ApiTags('backups')

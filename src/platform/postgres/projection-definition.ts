@@ -102,5 +102,7 @@ export function foldFromZero(projection: Projection, events: Iterable<RecordedEv
 }
 
 export function keyOf(projection: Projection, row: JsonObject): string {
-  return String(row[projection.key]);
+  const key = row[projection.key];
+  if (typeof key !== 'string' && typeof key !== 'number') throw new Error(`projection ${projection.name} gave a row without its key ${projection.key}`);
+  return String(key);
 }

@@ -115,13 +115,13 @@ export class ProjectionRunner {
   }
 
   private async supervise(): Promise<void> {
-    for (let failures = 0; !this.stopping.signal.aborted; failures += 1) {
+    for (let failures = 0; !this.isStopping(); failures += 1) {
       try {
         await this.subscribe(() => (failures = 0));
         // A subscription that ends without being asked to: the store was closed under it.
-        if (!this.stopping.signal.aborted) throw new Error('the subscription has ended');
+        if (!this.isStopping()) throw new Error('the subscription has ended');
       } catch (error) {
-        if (this.stopping.signal.aborted || error instanceof PoisonEventError) break;
+        if (this.isStopping() || error instanceof PoisonEventError) break;
         this.currentState = 'retrying';
         this.log.error(`runs again after: ${String(error)}`);
         await this.backOff(failures).catch(() => undefined);
@@ -137,7 +137,7 @@ export class ProjectionRunner {
     this.at = checkpoint.position;
     this.caughtUp = false;
     if (this.at !== null) this.hooks.onProgress(this.at, null);
-    if (this.stopping.signal.aborted) return;
+    if (this.isStopping()) return;
     this.subscription = this.store.subscribeToAll({
       after: checkpoint.position,
       ...(this.projection.categories === null ? {} : { categories: this.projection.categories }),
@@ -225,7 +225,11 @@ export class ProjectionRunner {
 
   private async backOff(failures: number): Promise<void> {
     await pause(Math.min(FIRST_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS), undefined, { signal: this.stopping.signal, ref: false }).catch(() => undefined);
-    if (this.stopping.signal.aborted) throw new RunnerStoppedError();
+    if (this.isStopping()) throw new RunnerStoppedError();
+  }
+
+  private isStopping(): boolean {
+    return this.stopping.signal.aborted;
   }
 
   private wake(): void {

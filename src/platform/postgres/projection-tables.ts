@@ -113,7 +113,8 @@ export class ProjectionTables {
   /** An empty generation beside the live one, shaped like it. */
   async createGeneration(projection: Projection): Promise<number> {
     return this.inTransaction(async (runner) => {
-      const rows: { generation: number; role: string }[] = await runner.query(
+      const rows = await select<{ generation: number; role: string }>(
+        runner,
         `select generation, role from ${SCHEMA}.projection_checkpoints where projection = $1 order by generation for update`,
         [projection.name],
       );
@@ -136,7 +137,8 @@ export class ProjectionTables {
   async switchTo(projection: Projection, generation: number, from: Position | null, to: Position | null): Promise<void> {
     await this.inTransaction(async (runner) => {
       await runner.query(`set local lock_timeout = ${SWITCH_LOCK_TIMEOUT_MS}`);
-      const rows: { generation: number; role: string; position: string | null }[] = await runner.query(
+      const rows = await select<{ generation: number; role: string; position: string | null }>(
+        runner,
         `select generation, role, position from ${SCHEMA}.projection_checkpoints where projection = $1 order by generation for update`,
         [projection.name],
       );
@@ -159,11 +161,12 @@ export class ProjectionTables {
   /** Removes what an interrupted rebuild has left: every generation but the live one. Returns the generations removed. */
   async dropLeftovers(projection: Projection): Promise<readonly number[]> {
     return this.inTransaction(async (runner) => {
-      const live: { generation: number }[] = await runner.query(
+      const live = await select<{ generation: number }>(
+        runner,
         `select generation from ${SCHEMA}.projection_checkpoints where projection = $1 and role = 'live' for update`,
         [projection.name],
       );
-      const tables: { tablename: string }[] = await runner.query(`select tablename from pg_tables where schemaname = $1 and tablename ~ $2`, [
+      const tables = await select<{ tablename: string }>(runner, `select tablename from pg_tables where schemaname = $1 and tablename ~ $2`, [
         SCHEMA,
         `^${projection.name}_g[0-9]+$`,
       ]);
@@ -196,7 +199,8 @@ export class ProjectionTables {
   }
 
   private async moveCheckpoint(runner: QueryRunner, projection: Projection, generation: number, from: Position | null, to: Position): Promise<void> {
-    const moved: { generation: number }[] = await runner.query(
+    const moved = await select<{ generation: number }>(
+      runner,
       `with moved as (
          update ${SCHEMA}.projection_checkpoints
             set position = $4, halted_position = null, halted_event_id = null, halted_error = null, updated_at = now()
@@ -227,9 +231,9 @@ export class ProjectionTables {
     }
     const byKey = `${quoted(projection.key)} = any($1::${projection.columns[projection.key] ?? 'text'}[])`;
     const byReference = projection.references === undefined ? 'cardinality($2::text[]) < 0' : `${quoted(projection.references)} && $2::text[]`;
-    let rows: { row: JsonObject }[];
+    let rows: readonly { row: Record<string, JsonObject[string]> & { position: string } }[];
     try {
-      rows = await runner.query(`select to_jsonb(t) as row from ${table(projection, generation)} t where ${byKey} or ${byReference}`, [
+      rows = await select(runner, `select to_jsonb(t) as row from ${table(projection, generation)} t where ${byKey} or ${byReference}`, [
         [...keys],
         [...references],
       ]);
@@ -276,11 +280,16 @@ export class ProjectionTables {
   }
 }
 
+/** The rows of a query within a transaction; their type is what its SQL selects. */
+async function select<Row extends object>(runner: QueryRunner, sql: string, parameters: unknown[]): Promise<Row[]> {
+  return (await runner.query(sql, parameters)) as Row[];
+}
+
 function toRecord({ row, position }: FoldedRow): JsonObject {
   return { ...row, position };
 }
 
-function fromRecord(projection: Projection, record: JsonObject): FoldedRow {
+function fromRecord(projection: Projection, record: JsonObject & { readonly position: string }): FoldedRow {
   const { position, ...row } = record;
   const normalised: Record<string, JsonObject[string]> = { ...row };
   for (const [column, type] of Object.entries(projection.columns)) {
@@ -288,7 +297,7 @@ function fromRecord(projection: Projection, record: JsonObject): FoldedRow {
     // PostgreSQL writes +00:00 and drops trailing zeros; a fold must find what it had written.
     if (type === 'timestamptz' && typeof value === 'string') normalised[column] = new Date(value).toISOString();
   }
-  return { row: normalised, position: String(position) };
+  return { row: normalised, position };
 }
 
 function recordset(projection: Projection): string {

@@ -83,7 +83,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
   async start(): Promise<void> {
     this.stopping = false;
     for (const managed of this.managed.values()) {
-      while (managed.live === null && !this.stopping) {
+      while (managed.live === null && !this.isStopping()) {
         try {
           const live = await this.tables.liveCheckpoint(managed.projection);
           const leftovers = await this.tables.dropLeftovers(managed.projection);
@@ -100,7 +100,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
 
   async stop(): Promise<void> {
     this.stopping = true;
-    await Promise.all([...this.managed.values()].flatMap(({ live, building }) => [live?.stop(), building?.stop()]));
+    await Promise.all([...this.managed.values()].flatMap(({ live, building }) => [live, building]).map((runner) => runner?.stop() ?? Promise.resolve()));
     await Promise.all(this.rebuilds);
     for (const managed of this.managed.values()) {
       await managed.live?.stop();
@@ -204,7 +204,8 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
   private async switch(building: ProjectionRunner): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await building.becomeLive();
+        await building.becomeLive();
+        return;
       } catch (error) {
         const state = sqlState(error);
         if (attempt === SWITCH_ATTEMPTS || (state !== LOCK_NOT_AVAILABLE && state !== DEADLOCK_DETECTED)) throw error;
@@ -226,6 +227,10 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     };
     const runner = new ProjectionRunner(projection, generation, this.store, this.tables, this.clock, hooks);
     return runner;
+  }
+
+  private isStopping(): boolean {
+    return this.stopping;
   }
 
   private find(name: string): Managed {
