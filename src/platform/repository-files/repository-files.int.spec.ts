@@ -139,7 +139,9 @@ describe('sealing', () => {
     const partial = await files.createPartial(repository, second);
     const disk = await writeDisk(partial, 'disk-0.qcow2', 'twelve bytes');
     await truncate(join(partial, 'disk-0.qcow2'), 5);
-    await expect(files.seal({ repositoryPath: repository, folder: second, manifest: manifestOf([disk]) })).rejects.toThrow('has 5 bytes, but the manifest says 12');
+    await expect(files.seal({ repositoryPath: repository, folder: second, manifest: manifestOf([disk]) })).rejects.toThrow(
+      'has 5 bytes, but the manifest says 12',
+    );
     expect(await files.listRestorePoints(repository)).toHaveLength(1);
     expect(await files.listPartials(repository)).toEqual([second]);
   });
@@ -164,13 +166,19 @@ describe('deleting', () => {
     expect(await files.listRestorePoints(repository)).toHaveLength(1);
   });
 
-  it.each(['', '..', '../x/20261121T101500Z-full-8e1b4a5c', 'vm', 'vm/other', 'vm/../20261121T101500Z-full-8e1b4a5c', '/etc/20261121T101500Z-full-8e1b4a5c', './20261121T101500Z-full-8e1b4a5c'])(
-    'refuses "%s", which is not the folder of a restore point',
-    async (wrong) => {
-      await expect(files.removePartial(repository, wrong)).rejects.toThrow('is not the folder of a restore point');
-      await expect(files.removeRestorePoint(repository, wrong)).rejects.toThrow('is not the folder of a restore point');
-    },
-  );
+  it.each([
+    '',
+    '..',
+    '../x/20261121T101500Z-full-8e1b4a5c',
+    'vm',
+    'vm/other',
+    'vm/../20261121T101500Z-full-8e1b4a5c',
+    '/etc/20261121T101500Z-full-8e1b4a5c',
+    './20261121T101500Z-full-8e1b4a5c',
+  ])('refuses "%s", which is not the folder of a restore point', async (wrong) => {
+    await expect(files.removePartial(repository, wrong)).rejects.toThrow('is not the folder of a restore point');
+    await expect(files.removeRestorePoint(repository, wrong)).rejects.toThrow('is not the folder of a restore point');
+  });
 
   it('refuses to follow a symbolic link out of the repository', async () => {
     const outside = join(root, 'outside');
@@ -196,7 +204,11 @@ describe('a broken manifest', () => {
     const path = join(repository, folder);
     await mkdir(path, { recursive: true });
     await writeFile(join(path, 'manifest.json'), json);
-    await expect(files.readManifest(repository, folder)).rejects.toMatchObject({ kind: 'gone', code: 'manifest_broken', message: expect.stringContaining(message) });
+    await expect(files.readManifest(repository, folder)).rejects.toMatchObject({
+      kind: 'gone',
+      code: 'manifest_broken',
+      message: expect.stringContaining(message),
+    });
     expect(await files.listRestorePoints(repository)).toEqual([{ folder, manifest: null, problem: expect.stringContaining(message) }]);
   });
 
@@ -207,7 +219,9 @@ describe('a broken manifest', () => {
     await chmod(dirname(path), 0o755);
     await rm(path);
     await writeFile(path, JSON.stringify({ ...manifest, disks: [{ ...disk, sha256: 'abc' }] }));
-    await expect(files.readManifest(repository, folder)).rejects.toMatchObject({ message: expect.stringContaining('disks[0].sha256 must be 64 lower-case hex digits') });
+    await expect(files.readManifest(repository, folder)).rejects.toMatchObject({
+      message: expect.stringContaining('disks[0].sha256 must be 64 lower-case hex digits'),
+    });
   });
 
   it('is a missing restore point where there is none, and an unavailable repository where the marker is gone too', async () => {
@@ -226,7 +240,11 @@ describe('availability', () => {
   ])('says %s', async (reason, breakIt) => {
     await expect(files.checkAvailable(REPOSITORY, repository)).resolves.toBeUndefined();
     await breakIt();
-    await expect(files.checkAvailable(REPOSITORY, repository)).rejects.toMatchObject({ kind: 'unavailable', code: 'repository_unavailable', facts: { reason } });
+    await expect(files.checkAvailable(REPOSITORY, repository)).rejects.toMatchObject({
+      kind: 'unavailable',
+      code: 'repository_unavailable',
+      facts: { reason },
+    });
   });
 
   it('never makes the folder of a repository whose file system is away', async () => {
@@ -257,7 +275,13 @@ describe('a sealed file', () => {
 
   it.each([
     ['parent_missing', () => rm(path)],
-    ['parent_missing', () => rm(path).then(() => rm(root, { recursive: true })).then(() => writeFile(root, ''))],
+    [
+      'parent_missing',
+      () =>
+        rm(path)
+          .then(() => rm(root, { recursive: true }))
+          .then(() => writeFile(root, '')),
+    ],
     ['parent_truncated', () => truncate(path, 3)],
     ['parent_altered', () => writeFile(path, 'CONTENT')],
     ['parent_altered', () => writeFile(path, 'content and more')],
@@ -326,7 +350,10 @@ loop.describe('on a small file system of its own', () => {
     const partial = await files.createPartial(mounted, folder);
     const disk = await writeDisk(partial, 'disk-0.qcow2', 'x');
     await fill(join(partial, 'filler'));
-    await expect(files.seal({ repositoryPath: mounted, folder, manifest: manifestOf([disk]) })).rejects.toMatchObject({ kind: 'storage_full', code: 'repository_full' });
+    await expect(files.seal({ repositoryPath: mounted, folder, manifest: manifestOf([disk]) })).rejects.toMatchObject({
+      kind: 'storage_full',
+      code: 'repository_full',
+    });
     expect(await files.listRestorePoints(mounted)).toEqual([]);
     await files.removePartial(mounted, folder);
     expect(await files.listPartials(mounted)).toEqual([]);
