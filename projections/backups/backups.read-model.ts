@@ -1,5 +1,12 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { BackupRow } from './backups.projection.js';
+import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
+import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
+import { type BackupDiskRow, type BackupRow, backupsProjection } from './backups.projection.js';
+
+export type { BackupDiskRow, BackupRow };
+
+/** A row that was folded in memory: numbers are numbers and times ISO 8601. */
+export type FoldedBackup = BackupRow & { readonly position: string };
 
 /** A row of the view `read_models.backups`. `bigint` columns come as decimal strings. Written by its projection alone. */
 @Entity({ schema: 'read_models', name: 'backups', synchronize: false })
@@ -124,4 +131,11 @@ export class BackupReadModel {
   /** Position of the event that wrote this row last. */
   @Column({ type: 'text' })
   readonly position!: string;
+}
+
+/** The row that these events of one backup and its exports give, in the order of their positions; null for none. */
+export function foldBackup(events: readonly RecordedEvent[]): FoldedBackup | null {
+  const folded = foldFromZero(backupsProjection, events)[0];
+  // Rows of this projection are of its own row type.
+  return folded === undefined ? null : { ...(folded.row as BackupRow), position: folded.position };
 }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type BackupRow, backupsProjection } from '../../../projections/backups/backups.projection.js';
+import { foldBackup, type FoldedBackup } from '../../../projections/backups/backups.read-model.js';
 import { nbdExportStream } from '../../nbd-exports/model/nbd-export.events.js';
 import { EventStore, type RecordedEvent } from '../../platform/event-store/event-store.port.js';
 import { backupStream } from '../model/backup.events.js';
@@ -10,17 +10,11 @@ export class BackupAsOf {
   constructor(private readonly store: EventStore) {}
 
   /** @returns null where it had not been asked for at that time @throws EventStoreUnavailableError */
-  async find(backupId: string, time: Date): Promise<(BackupRow & { readonly position: string }) | null> {
+  async find(backupId: string, time: Date): Promise<FoldedBackup | null> {
     const events = await this.readUntil(backupStream(backupId), time);
     for (const exportId of events.flatMap(exportIdOf)) events.push(...(await this.readUntil(nbdExportStream(exportId), time)));
     events.sort((a, b) => (a.position < b.position ? -1 : 1));
-    let row: BackupRow | undefined;
-    let position = '';
-    for (const event of events) {
-      row = backupsProjection.fold(row, event, backupId) ?? undefined;
-      position = event.position;
-    }
-    return row === undefined ? null : { ...row, position };
+    return foldBackup(events);
   }
 
   private async readUntil(stream: string, time: Date): Promise<RecordedEvent[]> {

@@ -1,6 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import type { BackupDiskRow, BackupRow } from '../../../projections/backups/backups.projection.js';
-import type { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import type { BackupDiskRow, BackupReadModel, BackupRow, FoldedBackup } from '../../../projections/backups/backups.read-model.js';
 
 const BACKUP_ID = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11';
 const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
@@ -99,7 +98,7 @@ export class BackupResponse {
 }
 
 /** A row of the read model, or one folded from the backup's own events. */
-export type BackupRecord = BackupReadModel | (BackupRow & { readonly position: string });
+export type BackupRecord = BackupReadModel | FoldedBackup;
 
 export function toBackupResponse(record: BackupRecord): BackupResponse {
   return {
