@@ -8,11 +8,12 @@ import { RegisterNodeHandler } from './register-node/register-node.handler.js';
 import { RemoveNodeController } from './remove-node/remove-node.controller.js';
 import { RemoveNodeHandler } from './remove-node/remove-node.handler.js';
 import { DEFAULT_NODE_WATCH, NODE_WATCH_OPTIONS, WatchNodesReactor } from './watch-nodes/watch-nodes.reactor.js';
+import { GetNodeController } from './get-node/get-node.controller.js';
 import { ListNodesController } from './list-nodes/list-nodes.controller.js';
 
 @Module({
   imports: [NodeClientModule, RegisterLockModule],
-  controllers: [ListNodesController, RegisterNodeController, RemoveNodeController, DiscoverVmsController],
+  controllers: [ListNodesController, GetNodeController, RegisterNodeController, RemoveNodeController, DiscoverVmsController],
   providers: [
     RegisterNodeHandler,
     RegisterLocalNodeHandler,

@@ -103,7 +103,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(async () => {
-  await app?.close();
+  await app.close();
   node.closeAllConnections();
   await new Promise((resolve) => node.close(resolve));
   await database.drop();
@@ -172,10 +172,11 @@ describe('VMs and nodes', () => {
 
   it('the health of a node is recorded when it changes, and only after it failed twice', async () => {
     const watch = app.get(WatchNodesReactor);
-    const settle = async (): Promise<void> =>
-      void (await get('nodes')
+    const settle = async (): Promise<void> => {
+      await get('nodes')
         .query({ after: (await app.get(EventStore).head()) ?? '' })
-        .expect(200));
+        .expect(200);
+    };
     const history = async (): Promise<string[]> => (await eventTypes(nodeStream('node-1'))).filter((type) => type.startsWith('NodeBecame'));
     for (let look = 0; look < 3; look++) await watch.look().then(settle);
     expect(await history()).toEqual(['NodeBecameReachable']);

@@ -60,6 +60,6 @@ export function listOf<T>(reader: Reader<T>): Reader<readonly T[]> {
 }
 
 export function wrong(where: string, expected: string, found: unknown): WrongShapeError {
-  const shown = JSON.stringify(found) ?? 'nothing';
+  const shown = found === undefined ? 'nothing' : JSON.stringify(found);
   return new WrongShapeError(`${where} must be ${expected}, but is ${shown.length > 80 ? `${shown.slice(0, 80)}...` : shown}`);
 }

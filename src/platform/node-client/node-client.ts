@@ -154,7 +154,8 @@ async function readLimited(response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   // Leaving the loop by a throw cancels the stream and so closes the connection.
-  for await (const chunk of response.body ?? []) {
+  const body: AsyncIterable<Uint8Array> | readonly Uint8Array[] = response.body ?? [];
+  for await (const chunk of body) {
     bytes += chunk.byteLength;
     if (bytes > MAX_ANSWER_BYTES) throw new WrongShapeError(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
     chunks.push(chunk);
