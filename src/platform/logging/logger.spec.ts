@@ -32,7 +32,7 @@ describe('a record', () => {
         level: 'info',
         time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
         program: 'test',
-        pid: process.pid,
+        program_pid: process.pid,
         logger: 'Here',
         message: 'two\nlines',
         port: 10100,

@@ -59,7 +59,7 @@ function makeRoot(options: LoggingOptions): PinoLogger {
   return pino(
     {
       level: options.level,
-      base: { program: options.program, pid: process.pid },
+      base: { program: options.program, program_pid: process.pid },
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
       messageKey: 'message',
@@ -77,8 +77,16 @@ function makeRoot(options: LoggingOptions): PinoLogger {
 /** `10:31:07.123 INFO  [RunBackup] message {"fact":1} (correlation id)` */
 function asText(record: string): string {
   // What redaction and pino have just written: these members are texts.
-  const parsed = JSON.parse(record) as { level: string; time: string; message: string; logger: string; correlation_id?: string; program: string; pid: number };
-  const { level, time, message, logger, correlation_id: correlationId, program: _program, pid: _pid, ...facts } = parsed;
+  const parsed = JSON.parse(record) as {
+    level: string;
+    time: string;
+    message: string;
+    logger: string;
+    correlation_id?: string;
+    program: string;
+    program_pid: number;
+  };
+  const { level, time, message, logger, correlation_id: correlationId, program: _program, program_pid: _pid, ...facts } = parsed;
   const rest = Object.keys(facts).length === 0 ? '' : ` ${JSON.stringify(facts)}`;
   const correlation = correlationId === undefined ? '' : ` (${correlationId})`;
   return `${time.slice(11, 23)} ${level.toUpperCase().padEnd(5)} [${logger}] ${message}${rest}${correlation}\n`;

@@ -78,12 +78,13 @@ export class LocalNode {
       try {
         await this.look();
       } catch (error) {
-        if (!this.left()) this.options.log.warn('the local node does not run', { error, log_file: this.logFile() });
+        if (!this.left()) this.options.log.warn('the local node cannot be used', { error });
       }
       if (this.left()) return;
-      pauseMs = performance.now() - began > STEADY_MS ? FIRST_PAUSE_MS : Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
-      this.options.log.warn('the local node has ended; starting it again', { pause_ms: pauseMs, log_file: this.logFile() });
+      if (performance.now() - began > STEADY_MS) pauseMs = FIRST_PAUSE_MS;
+      this.options.log.warn('looking after the local node again, and starting it if it has ended', { pause_ms: pauseMs, log_file: this.logFile() });
       await pause(pauseMs, undefined, { signal: this.leaving.signal }).catch(() => undefined);
+      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
     }
   }
 
