@@ -80,7 +80,7 @@ function startHub(): Hub {
 }
 
 async function until<Found>(hub: Hub, find: () => Found | null | Promise<Found | null>): Promise<Found> {
-  for (const ends = performance.now() + PATIENCE_MS; performance.now() < ends; ) {
+  for (const ends = performance.now() + PATIENCE_MS; performance.now() < ends;) {
     const found = await find();
     if (found !== null) return found;
     await pause(50);

@@ -62,7 +62,7 @@ function startNode(settings: Readonly<Record<string, string>> = {}): LocalNode {
 const running = (): ProcessIdentity | null => runningProgram(folder, 'node');
 
 async function until(holds: () => boolean): Promise<void> {
-  for (const ends = performance.now() + 15_000; !holds(); ) {
+  for (const ends = performance.now() + 15_000; !holds();) {
     if (performance.now() > ends) throw new Error('it did not come about');
     await pause(20);
   }
