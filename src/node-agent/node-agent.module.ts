@@ -43,6 +43,9 @@ class NodeTokenModule {
 })
 export class NodeAgentModule {
   static forRoot(options: { readonly config: NodeConfig; readonly nodeToken: string }): DynamicModule {
-    return { module: NodeAgentModule, imports: [ConfigModule.forNode(options.config), HttpModule.forNode({ imports: [NodeTokenModule.of(options.nodeToken)] })] };
+    return {
+      module: NodeAgentModule,
+      imports: [ConfigModule.forNode(options.config), HttpModule.forNode({ imports: [NodeTokenModule.of(options.nodeToken)] })],
+    };
   }
 }

@@ -1,6 +1,22 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsDefined, IsIn, IsInt, IsObject, IsString, Matches, Max, MaxLength, Min, ValidateIf, ValidateNested } from 'class-validator';
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  ArrayUnique,
+  IsArray,
+  IsDefined,
+  IsIn,
+  IsInt,
+  IsObject,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  ValidateIf,
+  ValidateNested,
+} from 'class-validator';
 import type { NodeSettleBackup, NodeStartBackup } from '../../platform/node-api/node-api.js';
 import { JOB_ID } from './job-journal.js';
 
@@ -77,7 +93,10 @@ export class StartBackupDto implements NodeStartBackup {
   @Type(() => StartVmDto)
   readonly vm!: StartVmDto;
 
-  @ApiProperty({ description: '`<disk_key>:nbd://<host>:<port>/<export_name>,...` with percent-encoded disk keys', example: 'disk0.qcow2:nbd://127.0.0.1:10100/backup-pgtest1-disk0-full-20261121T101500Z' })
+  @ApiProperty({
+    description: '`<disk_key>:nbd://<host>:<port>/<export_name>,...` with percent-encoded disk keys',
+    example: 'disk0.qcow2:nbd://127.0.0.1:10100/backup-pgtest1-disk0-full-20261121T101500Z',
+  })
   @IsString()
   @MaxLength(512 * 1024)
   readonly nbd_targets_string!: string;

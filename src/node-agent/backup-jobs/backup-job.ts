@@ -7,7 +7,19 @@ import { loggerFor } from '../../platform/logging/logger.js';
 import { changeIdOf, type NodeJobReport } from '../../platform/node-api/node-api.js';
 import type { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { bytesBefore, type Extent, progressFraction, totalBytes } from '../model/extents.plan.js';
-import { changed, disksAtEnding, type Ending, type Failure, isFinished, type JobRecord, reportOf, resumedJob, type SnapshotDisk, type StandingSnapshot, withDisk } from '../model/job.state.js';
+import {
+  changed,
+  disksAtEnding,
+  type Ending,
+  type Failure,
+  isFinished,
+  type JobRecord,
+  reportOf,
+  resumedJob,
+  type SnapshotDisk,
+  type StandingSnapshot,
+  withDisk,
+} from '../model/job.state.js';
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import type { Source } from '../sources/source.port.js';
 import type { Slots } from '../transfers/slots.js';
@@ -237,7 +249,11 @@ export class BackupJob {
       }
     }
     await this.changeIfPossible({ at: { phase: 'done', snapshot: this.snapshot(), ending } });
-    this.logger.info('backup job finished', { job_id: this.id, outcome: ending.outcome, ...(ending.outcome === 'failed' ? { code: ending.error.code, detail: ending.error.detail } : {}) });
+    this.logger.info('backup job finished', {
+      job_id: this.id,
+      outcome: ending.outcome,
+      ...(ending.outcome === 'failed' ? { code: ending.error.code, detail: ending.error.detail } : {}),
+    });
     this.end.resolve();
   }
 
@@ -325,7 +341,9 @@ class Stopping extends Error {
 function copyFailure(key: string, ended: { readonly exitCode: number | null; readonly stderr: string }): DomainError {
   const facts = { disk_key: key, exit_code: ended.exitCode };
   if (ended.exitCode === 127) {
-    return new DomainError('unavailable', 'tool_missing', 'nbdcopy is not installed on the node, or not in its PATH. Install libnbd-bin and try again.', { tool: 'nbdcopy' });
+    return new DomainError('unavailable', 'tool_missing', 'nbdcopy is not installed on the node, or not in its PATH. Install libnbd-bin and try again.', {
+      tool: 'nbdcopy',
+    });
   }
   if (ended.exitCode === null) return new DomainError('unavailable', 'transfer_failed', `The copy of disk "${key}" was killed.`, facts);
   const said = ended.stderr.trim() === '' ? 'without a word' : `: ${ended.stderr.trim()}`;

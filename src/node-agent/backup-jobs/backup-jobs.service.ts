@@ -208,7 +208,10 @@ function refuseOtherBody(known: BackupJob, request: NodeStartBackup): void {
 }
 
 function vmBusy(sourceRef: string, jobId: string): DomainError {
-  return new DomainError('conflict', 'vm_busy', `The VM "${sourceRef}" is being backed up by job ${jobId}; wait for its end.`, { source_ref: sourceRef, running_job_id: jobId });
+  return new DomainError('conflict', 'vm_busy', `The VM "${sourceRef}" is being backed up by job ${jobId}; wait for its end.`, {
+    source_ref: sourceRef,
+    running_job_id: jobId,
+  });
 }
 
 function jobRunning(jobId: string, why: string): DomainError {

@@ -67,7 +67,8 @@ export class TelemetryPush {
 
   /** Logs changes only: a hub that is away is away for many pushes. */
   private note(problem: string | null): void {
-    if (problem !== null && !this.hubAway) this.logger.warn('the hub does not take telemetry; it will ask when it is back', { hub_url: this.config.hubUrl, problem });
+    if (problem !== null && !this.hubAway)
+      this.logger.warn('the hub does not take telemetry; it will ask when it is back', { hub_url: this.config.hubUrl, problem });
     if (problem === null && this.hubAway) this.logger.info('the hub takes telemetry again', { hub_url: this.config.hubUrl });
     this.hubAway = problem !== null;
   }

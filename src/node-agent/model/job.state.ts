@@ -34,7 +34,10 @@ export interface JobDisk {
   readonly error: Failure | null;
 }
 
-export type Ending = { readonly outcome: 'completed' } | { readonly outcome: 'failed'; readonly error: Failure; readonly disk_key: string | null } | { readonly outcome: 'cancelled' };
+export type Ending =
+  | { readonly outcome: 'completed' }
+  | { readonly outcome: 'failed'; readonly error: Failure; readonly disk_key: string | null }
+  | { readonly outcome: 'cancelled' };
 
 /**
  * Where a job stands. `snapshot`: nothing is copied yet, so it can be done again from the start. `transfer`: the snapshot stands, what each copy does is read from

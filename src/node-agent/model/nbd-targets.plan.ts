@@ -11,7 +11,9 @@ export function parseNbdTargets(text: string, diskKeys: readonly string[]): Read
     const key = match?.[1] === undefined ? null : decodedKey(match[1]);
     const uri = match?.[2];
     if (key === null || uri === undefined || !isTcpTarget(uri)) {
-      throw new DomainError('invalid', 'nbd_targets_malformed', `"${part}" is not <disk key>:nbd://<host>:<port>/<export name>. Percent-encode the disk key.`, { part });
+      throw new DomainError('invalid', 'nbd_targets_malformed', `"${part}" is not <disk key>:nbd://<host>:<port>/<export name>. Percent-encode the disk key.`, {
+        part,
+      });
     }
     if (targets.has(key)) {
       throw new DomainError('invalid', 'nbd_targets_mismatch', `The disk "${key}" has two NBD targets; give exactly one per disk.`, { disk_key: key });
@@ -22,9 +24,14 @@ export function parseNbdTargets(text: string, diskKeys: readonly string[]): Read
   const missing = diskKeys.find((key) => !targets.has(key));
   const wrong = missing ?? unknown;
   if (wrong !== undefined || targets.size !== diskKeys.length) {
-    throw new DomainError('invalid', 'nbd_targets_mismatch', `The NBD targets do not fit the disks: "${wrong ?? ''}" is named only once in disks and targets, or twice.`, {
-      disk_key: wrong ?? null,
-    });
+    throw new DomainError(
+      'invalid',
+      'nbd_targets_mismatch',
+      `The NBD targets do not fit the disks: "${wrong ?? ''}" is named only once in disks and targets, or twice.`,
+      {
+        disk_key: wrong ?? null,
+      },
+    );
   }
   return targets;
 }
@@ -40,5 +47,7 @@ function decodedKey(encoded: string): string | null {
 function isTcpTarget(uri: string): boolean {
   if (!URL.canParse(uri)) return false;
   const url = new URL(uri);
-  return url.protocol === 'nbd:' && url.hostname !== '' && url.port !== '' && url.pathname.length > 1 && url.username === '' && url.search === '' && url.hash === '';
+  return (
+    url.protocol === 'nbd:' && url.hostname !== '' && url.port !== '' && url.pathname.length > 1 && url.username === '' && url.search === '' && url.hash === ''
+  );
 }

@@ -38,7 +38,9 @@ const FEATURE_EXTERNAL_DATA_FILE = 1 << 2;
  * @throws DomainError vm_not_found
  */
 export async function resolveVmFolder(sourceRef: string, roots: readonly string[]): Promise<string> {
-  const notFound = new DomainError('not_found', 'vm_not_found', `There is no VM folder "${sourceRef}" directly below one of the node's image roots.`, { source_ref: sourceRef });
+  const notFound = new DomainError('not_found', 'vm_not_found', `There is no VM folder "${sourceRef}" directly below one of the node's image roots.`, {
+    source_ref: sourceRef,
+  });
   if (!isAbsolute(sourceRef) || sourceRef.includes('\0') || normalize(sourceRef) !== sourceRef || sourceRef.endsWith('/')) throw notFound;
   const [real, parent, realRoots] = await Promise.all([realPathOrNull(sourceRef), realPathOrNull(dirname(sourceRef)), realPaths(roots)]);
   if (real === null || parent === null || !realRoots.includes(parent) || !isWithin(real, realRoots)) throw notFound;
@@ -73,12 +75,26 @@ export function isLockMessage(stderr: string): boolean {
 }
 
 async function inspectDisk(path: string, key: string, realRoots: readonly string[], qemuImg: QemuImg): Promise<ImageDisk> {
-  const unknown = { key, path, realPath: null, identity: null, format: 'raw', tracking: false, sizeBytes: 0, bitmaps: [], backingFiles: [], problem: null } as const;
+  const unknown = {
+    key,
+    path,
+    realPath: null,
+    identity: null,
+    format: 'raw',
+    tracking: false,
+    sizeBytes: 0,
+    bitmaps: [],
+    backingFiles: [],
+    problem: null,
+  } as const;
   try {
     const realPath = await realPathOrNull(path);
     if (realPath === null) return { ...unknown, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is a link that leads nowhere.` } };
     if (!isWithin(realPath, realRoots)) {
-      return { ...unknown, problem: { code: 'disk_outside_root', detail: `Disk "${key}" is a link to a file outside the node's image roots; such a file is not read.` } };
+      return {
+        ...unknown,
+        problem: { code: 'disk_outside_root', detail: `Disk "${key}" is a link to a file outside the node's image roots; such a file is not read.` },
+      };
     }
     const stats = await stat(realPath, { bigint: true });
     if (!stats.isFile()) return { ...unknown, realPath, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is not a regular file.` } };
@@ -87,7 +103,9 @@ async function inspectDisk(path: string, key: string, realRoots: readonly string
     const verdict = imageFormat(key, head.toString('latin1', 0, 8));
     if ('problem' in verdict) return { ...found, problem: { code: 'format_unsupported', detail: `Disk "${key}": ${verdict.problem}` } };
     if (verdict.format === 'raw') {
-      return stats.size > 0n ? await described(found, 'raw', false, [], qemuImg) : { ...found, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is empty.` } };
+      return stats.size > 0n
+        ? await described(found, 'raw', false, [], qemuImg)
+        : { ...found, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is empty.` } };
     }
     const version = head.length >= HEADER_BYTES ? head.readUInt32BE(4) : 0;
     const refusal = qcow2Refusal(head, version);
@@ -101,14 +119,17 @@ async function inspectDisk(path: string, key: string, realRoots: readonly string
 }
 
 export function toolMissing(error: ToolError): DomainError {
-  return new DomainError('unavailable', 'tool_missing', `${error.tool} is not installed on the node, or not in its PATH. Install it and try again.`, { tool: error.tool });
+  return new DomainError('unavailable', 'tool_missing', `${error.tool} is not installed on the node, or not in its PATH. Install it and try again.`, {
+    tool: error.tool,
+  });
 }
 
 /** What a hub could not restore from the data alone, or what would make qemu open another file than the one that was checked. */
 function qcow2Refusal(head: Buffer, version: number): string | null {
   if (version < 2) return 'Its QCOW2 header is cut off.';
   if (head.readUInt32BE(CRYPT_METHOD_AT) !== 0) return 'Encrypted QCOW2 images cannot be backed up.';
-  if (version >= 3 && (head.readUInt32BE(INCOMPATIBLE_FEATURES_LOW_AT) & FEATURE_EXTERNAL_DATA_FILE) !== 0) return 'QCOW2 images with an external data file cannot be backed up.';
+  if (version >= 3 && (head.readUInt32BE(INCOMPATIBLE_FEATURES_LOW_AT) & FEATURE_EXTERNAL_DATA_FILE) !== 0)
+    return 'QCOW2 images with an external data file cannot be backed up.';
   return null;
 }
 
@@ -139,7 +160,11 @@ async function infoAndLock(path: string, format: ImageFormat, qemuImg: QemuImg):
 }
 
 /** An image's header names its parent, and whoever writes the image could name any file of this machine: only files below the image roots are followed. */
-async function backingChain(top: ImageInfo, realRoots: readonly string[], qemuImg: QemuImg): Promise<{ readonly files: readonly string[]; readonly problem: string | null }> {
+async function backingChain(
+  top: ImageInfo,
+  realRoots: readonly string[],
+  qemuImg: QemuImg,
+): Promise<{ readonly files: readonly string[]; readonly problem: string | null }> {
   const files: string[] = [];
   let info = top;
   while (info.full_backing_filename !== null) {

@@ -36,7 +36,9 @@ export function imageFormat(name: string, head: string): FormatVerdict {
 }
 
 /** Of the candidates those that are not merely the parent of another one. @param backingFiles the parents of each candidate's chain, as real paths */
-export function withoutParents<Candidate extends { readonly realPath: string | null; readonly backingFiles: readonly string[] }>(candidates: readonly Candidate[]): readonly Candidate[] {
+export function withoutParents<Candidate extends { readonly realPath: string | null; readonly backingFiles: readonly string[] }>(
+  candidates: readonly Candidate[],
+): readonly Candidate[] {
   const parents = new Set(candidates.flatMap((candidate) => candidate.backingFiles));
   return candidates.filter((candidate) => candidate.realPath === null || !parents.has(candidate.realPath));
 }

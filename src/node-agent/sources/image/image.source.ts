@@ -1,4 +1,5 @@
-import { access, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
@@ -93,7 +94,12 @@ export class ImageSource extends Source {
       const status = await this.supervisor.status(serverDirectory(directory, index));
       if (status.state === 'running') continue;
       const why = status.state === 'exited' && status.stderr !== '' ? `: ${status.stderr.trim()}` : '.';
-      throw failure('conflict', 'snapshot_lost', disk.disk_key, `The server that holds disk "${disk.disk_key}" as it was at ${snapshot.instant} has ended${why}`);
+      throw failure(
+        'conflict',
+        'snapshot_lost',
+        disk.disk_key,
+        `The server that holds disk "${disk.disk_key}" as it was at ${snapshot.instant} has ended${why}`,
+      );
     }
   }
 
@@ -102,7 +108,12 @@ export class ImageSource extends Source {
     for (const disk of snapshot.disks) {
       const now = await witnessOf(join(folder, disk.disk_key)).catch(() => 'gone');
       if (now !== disk.witness) {
-        throw failure('conflict', 'source_changed', disk.disk_key, `Disk "${disk.disk_key}" was changed while it was copied. Keep the VM powered off during the backup.`);
+        throw failure(
+          'conflict',
+          'source_changed',
+          disk.disk_key,
+          `Disk "${disk.disk_key}" was changed while it was copied. Keep the VM powered off during the backup.`,
+        );
       }
     }
   }
@@ -193,9 +204,11 @@ export class ImageSource extends Source {
 
   private async awaitSocket(runDirectory: string, socket: string, key: string): Promise<void> {
     const deadline = performance.now() + SERVER_START_MS;
-    while (!(await exists(socket))) {
-      if ((await this.supervisor.status(runDirectory)).state !== 'running') throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" ended at once.`);
-      if (performance.now() > deadline) throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" did not listen within ${SERVER_START_MS} ms.`);
+    while (!(await accepts(socket))) {
+      if ((await this.supervisor.status(runDirectory)).state !== 'running')
+        throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" ended at once.`);
+      if (performance.now() > deadline)
+        throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" did not listen within ${SERVER_START_MS} ms.`);
       await pause(SOCKET_POLL_MS);
     }
   }
@@ -206,10 +219,17 @@ export class ImageSource extends Source {
     try {
       const ended = await this.supervisor.waitForExit(runDirectory, AbortSignal.timeout(SERVER_END_MS));
       if (ended.exitCode === 127) {
-        return new DomainError('unavailable', 'tool_missing', 'qemu-nbd is not installed on the node, or not in its PATH. Install it and try again.', { tool: 'qemu-nbd' });
+        return new DomainError('unavailable', 'tool_missing', 'qemu-nbd is not installed on the node, or not in its PATH. Install it and try again.', {
+          tool: 'qemu-nbd',
+        });
       }
       if (isLockMessage(ended.stderr)) return failure('conflict', 'disk_in_use', key, inUse(key, 'another program has opened it').detail);
-      return failure('unavailable', 'snapshot_failed', key, `qemu-nbd could not serve disk "${key}" (exit code ${ended.exitCode ?? 'unknown'}): ${ended.stderr.trim()}`);
+      return failure(
+        'unavailable',
+        'snapshot_failed',
+        key,
+        `qemu-nbd could not serve disk "${key}" (exit code ${ended.exitCode ?? 'unknown'}): ${ended.stderr.trim()}`,
+      );
     } catch {
       return null;
     }
@@ -233,7 +253,12 @@ function checkedDisks(disks: readonly ImageDisk[], request: SnapshotRequest): re
     if (disk === undefined) throw failure('conflict', 'disk_removed', expected.diskKey, `The VM has no disk "${expected.diskKey}" any more.`);
     if (disk.problem !== null) throw failure('conflict', disk.problem.code, disk.key, disk.problem.detail);
     if (disk.sizeBytes !== expected.sizeBytes) {
-      throw failure('conflict', 'disk_resized', disk.key, `Disk "${disk.key}" has ${disk.sizeBytes} bytes, and the backup was prepared for ${expected.sizeBytes}.`);
+      throw failure(
+        'conflict',
+        'disk_resized',
+        disk.key,
+        `Disk "${disk.key}" has ${disk.sizeBytes} bytes, and the backup was prepared for ${expected.sizeBytes}.`,
+      );
     }
     const { parentChangeId } = expected;
     if (parentChangeId !== null && !disk.bitmaps.some((bitmap) => bitmap.name === parentChangeId && isValid(bitmap))) {
@@ -280,13 +305,16 @@ function serverDirectory(directory: string, index: number): string {
   return join(directory, `disk-${index}`);
 }
 
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
-  }
+/** Its name alone is not enough: between bind and listen a socket exists, and refuses. */
+function accepts(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(socket);
+    connection.once('connect', () => {
+      connection.destroy();
+      resolve(true);
+    });
+    connection.once('error', () => resolve(false));
+  });
 }
 
 /** Everything has ended before the error is told, so that whoever cleans up finds nothing that still begins. */

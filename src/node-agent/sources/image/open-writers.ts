@@ -24,10 +24,12 @@ export async function findWriters(wanted: ReadonlySet<string>): Promise<Readonly
       const link = `/proc/${pid}/fd/${descriptor}`;
       // Sockets, pipes and devices are most of what is open; their targets tell without a stat.
       const target = attempt(() => readlinkSync(link));
-      if (target === null || !target.startsWith('/') || (target.startsWith('/dev/') && !target.startsWith('/dev/shm/')) || target.startsWith('/proc/')) continue;
+      if (target === null || !target.startsWith('/') || (target.startsWith('/dev/') && !target.startsWith('/dev/shm/')) || target.startsWith('/proc/'))
+        continue;
       const identity = identityAt(link);
       if (identity === null || !wanted.has(identity) || writers.has(identity)) continue;
-      if (isOpenForWriting(pid, descriptor)) writers.set(identity, `process ${pid} (${attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? 'unknown'})`);
+      if (isOpenForWriting(pid, descriptor))
+        writers.set(identity, `process ${pid} (${attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? 'unknown'})`);
     }
   }
   for (const device of entries('/sys/block')) {

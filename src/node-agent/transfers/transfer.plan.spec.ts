@@ -1,0 +1,43 @@
+import { describe, expect, it } from '@jest/globals';
+import { changedCopyArgv, fullCopyArgv } from './transfer.plan.js';
+
+const tuning = { connections: 4, requests: 64, requestSize: 262_144 };
+
+describe('argv of a copy', () => {
+  it('of a full skips holes and zeroes, because the target is a new file', () => {
+    expect(fullCopyArgv('nbd+unix:///?socket=%2Frun%2Fs.sock', 'nbd://127.0.0.1:10100/e', tuning)).toEqual([
+      'nbdcopy',
+      '--progress=3',
+      '--destination-is-zero',
+      '--connections=4',
+      '--requests=64',
+      '--request-size=262144',
+      '--',
+      'nbd+unix:///?socket=%2Frun%2Fs.sock',
+      'nbd://127.0.0.1:10100/e',
+    ]);
+  });
+
+  it('of an incremental writes what the list names, changed blocks that became zero too, and takes nbdkit with it when it dies', () => {
+    expect(changedCopyArgv('nbd+unix:///?socket=s', '/data/jobs/a b/disk-0.extents', 'nbd://h:1/e', tuning)).toEqual([
+      'nbdcopy',
+      '--progress=3',
+      '--destination-is-zero',
+      '--connections=4',
+      '--requests=64',
+      '--request-size=262144',
+      '--sparse=0',
+      '--',
+      '[',
+      'nbdkit',
+      '--exit-with-parent',
+      '-r',
+      '--filter=extentlist',
+      'nbd',
+      'uri=nbd+unix:///?socket=s',
+      'extentlist=/data/jobs/a b/disk-0.extents',
+      ']',
+      'nbd://h:1/e',
+    ]);
+  });
+});
