@@ -16,6 +16,7 @@ import { EventStoreModule } from './platform/event-store/event-store.module.js';
 import { ACCESS_TOKENS, type AccessTokens } from './platform/http/access-tokens.js';
 import { HttpModule } from './platform/http/http.module.js';
 import { PostgresModule } from './platform/postgres/postgres.module.js';
+import { HostToolsModule } from './platform/process/host-tools.module.js';
 import { ProjectionsModule } from './platform/postgres/projections.module.js';
 import { ProjectionsAdminModule } from './projections-admin/projections-admin.module.js';
 import { RepositoriesModule } from './repositories/repositories.module.js';
@@ -55,6 +56,7 @@ export class HubModule {
         PostgresModule.forRoot({ databaseUrl: options.databaseUrl, entities: allReadModels, onLockLost: options.onLockLost }),
         EventStoreModule.forRoot({ hubId: options.hubId }),
         SharedModule.forRoot({ apiToken: options.apiToken, nodeToken: options.nodeToken }),
+        HostToolsModule,
         ProjectionsModule.forRoot(allProjections),
         CqrsModule.forRoot(),
         HttpModule.forHub(),

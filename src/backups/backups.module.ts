@@ -1,9 +1,7 @@
 import { Module } from '@nestjs/common';
-import { FileHasher } from '../platform/hashing/file-hasher.js';
 import { LiveProgress } from '../platform/live-progress/live-progress.js';
 import { KeyedMutex } from '../platform/locks/keyed-mutex.js';
 import { NodeClientModule } from '../platform/node-client/node-client.module.js';
-import { QemuImg } from '../platform/qemu/qemu-img.js';
 import { RepositoryFilesModule } from '../platform/repository-files/repository-files.module.js';
 import { BackupQueriesModule } from './backup-queries.module.js';
 import { CancelBackupController } from './cancel-backup/cancel-backup.controller.js';
@@ -42,8 +40,6 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     UndoRun,
     KeyedMutex,
     LiveProgress,
-    FileHasher,
-    QemuImg,
   ],
 })
 export class BackupsModule {}

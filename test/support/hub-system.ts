@@ -1,0 +1,225 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream, existsSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+export interface HubSystemOptions {
+  /** Further SENDENSE_* variables of the hub, which win. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** null: the hub's own PostgreSQL in its data directory. */
+  readonly databaseUrl: string | null;
+  /** Ports of the NBD pool. Default 16. */
+  readonly portCount?: number;
+}
+
+export interface ApiAnswer<Body> {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Body;
+}
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const ENTRY = join(ROOT, 'dist/src/main.hub.js');
+const START_PATIENCE_MS = 60_000;
+
+/** Waits until `look` gives something. @throws Error that names what was waited for, and what was seen last */
+export async function until<Found>(what: string, look: () => Promise<Found | null | undefined | false>, patienceMs = 60_000): Promise<Found> {
+  const ends = performance.now() + patienceMs;
+  let failure: unknown = null;
+  for (;;) {
+    try {
+      const found = await look();
+      if (found !== null && found !== undefined && found !== false) return found;
+      failure = null;
+    } catch (error) {
+      failure = error;
+    }
+    if (performance.now() > ends) throw new Error(`waited ${patienceMs} ms in vain for ${what}`, { cause: failure });
+    await pause(25);
+  }
+}
+
+/** A hub with its local node, from the compiled program, in a temporary directory, on ports of its own. Removes what it started by pid. */
+export class HubSystem {
+  private child: ChildProcess | null = null;
+  private starts = 0;
+
+  private constructor(
+    readonly directory: string,
+    private readonly env: Readonly<Record<string, string>>,
+  ) {}
+
+  static async create(options: HubSystemOptions): Promise<HubSystem> {
+    if (!existsSync(ENTRY)) throw new Error(`${ENTRY} is missing: build first (bin/test does)`);
+    const directory = await mkdtemp(join(tmpdir(), 'sendense-system-'));
+    await mkdir(join(directory, 'images'));
+    await mkdir(join(directory, 'repository'));
+    const first = await freePortRange(options.portCount ?? 16);
+    return new HubSystem(directory, {
+      SENDENSE_DATA_DIRECTORY: join(directory, 'data'),
+      SENDENSE_LISTEN_PORT: '0',
+      SENDENSE_LOCAL_NODE_PORT: '0',
+      SENDENSE_LOCAL_NODE_IMAGE_ROOTS: join(directory, 'images'),
+      SENDENSE_NBD_PORT_FIRST: String(first),
+      SENDENSE_NBD_PORT_COUNT: String(options.portCount ?? 16),
+      SENDENSE_LOG_LEVEL: 'info',
+      ...(options.databaseUrl === null ? {} : { DATABASE_URL: options.databaseUrl }),
+      ...options.env,
+    });
+  }
+
+  get dataDirectory(): string {
+    return join(this.directory, 'data');
+  }
+  get imageRoot(): string {
+    return join(this.directory, 'images');
+  }
+  get repositoryPath(): string {
+    return join(this.directory, 'repository');
+  }
+  get hubPid(): number | null {
+    return this.child?.pid ?? null;
+  }
+  /** What the hub has logged, over all its starts. */
+  log(): string {
+    let text = '';
+    for (let start = 1; start <= this.starts; start++) text += readFileSync(join(this.directory, `hub-${start}.log`), 'utf8');
+    return text;
+  }
+
+  /** Starts the hub and waits until it answers and its node is reachable. */
+  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
+    await this.launch(env);
+    await until(
+      'the local node',
+      async () => {
+        const { body } = await this.api<{ nodes: { state: string }[] }>('GET', '/nodes');
+        return body.nodes.length > 0;
+      },
+      START_PATIENCE_MS,
+    );
+  }
+
+  /** Starts the hub and waits until it answers, or has ended. */
+  async launch(env: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.starts += 1;
+    const child = spawn(process.execPath, [ENTRY], { env: { ...cleanEnvironment(), ...this.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const log = createWriteStream(join(this.directory, `hub-${this.starts}.log`));
+    child.stdout.pipe(log);
+    child.stderr.pipe(log);
+    this.child = child;
+    await until(
+      `the hub to answer (see ${this.directory})`,
+      async () => {
+        if (child.exitCode !== null || child.signalCode !== null) return true;
+        return (await fetch(`${this.url()}/api/v1/health/live`)).ok;
+      },
+      START_PATIENCE_MS,
+    );
+  }
+
+  /** Ends the hub alone with this signal and waits until it is gone; node, exports and PostgreSQL go on. */
+  async kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    this.child?.kill(signal);
+    await this.ended();
+  }
+
+  /** Waits until the hub has ended by itself. */
+  async ended(patienceMs = 60_000): Promise<void> {
+    const child = this.child;
+    await until('the hub to end', () => Promise.resolve(child === null || child.exitCode !== null || child.signalCode !== null), patienceMs);
+    this.child = null;
+  }
+
+  async nodePid(): Promise<number> {
+    const lock: unknown = JSON.parse(await readFile(join(this.dataDirectory, 'local-node', 'node.pid'), 'utf8'));
+    if (typeof lock === 'number') return lock;
+    if (typeof lock === 'object' && lock !== null && 'pid' in lock && typeof lock.pid === 'number') return lock.pid;
+    throw new Error('node.pid is not understood');
+  }
+
+  url(): string {
+    return readFileSync(join(this.dataDirectory, 'hub.url'), 'utf8').trim();
+  }
+
+  /** The caller names the shape it expects; nothing checks it but the expectations that follow. */
+  async api<Body>(method: string, path: string, body?: object, headers: Readonly<Record<string, string>> = {}): Promise<ApiAnswer<Body>> {
+    const token = readFileSync(join(this.dataDirectory, 'api.token'), 'utf8').trim();
+    const response = await fetch(`${this.url()}/api/v1${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, body: (text === '' ? null : JSON.parse(text)) as Body };
+  }
+
+  /** Ends hub, node and exports of this system, by the pids in its own files, and removes its directory. */
+  async destroy(): Promise<void> {
+    this.child?.kill('SIGTERM');
+    await this.ended(30_000).catch(() => this.child?.kill('SIGKILL'));
+    for (const pid of await this.leftoverPids()) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    await until('the processes to end', async () => (await this.leftoverPids()).length === 0, 10_000);
+    await rm(this.directory, { recursive: true, force: true, maxRetries: 10 });
+  }
+
+  /** Processes whose environment or command line names this system's directory: all that it has started and that still runs. */
+  async leftoverPids(): Promise<readonly number[]> {
+    const pids: number[] = [];
+    for (const entry of await readdir('/proc')) {
+      const pid = Number(entry);
+      if (!Number.isInteger(pid) || pid === process.pid) continue;
+      try {
+        const text = (await readFile(`/proc/${pid}/cmdline`, 'utf8')) + (await readFile(`/proc/${pid}/environ`, 'utf8'));
+        if (text.includes(this.directory)) pids.push(pid);
+      } catch {
+        // It has ended meanwhile, or is not ours to read.
+      }
+    }
+    return pids;
+  }
+
+  /** qemu-nbd, nbdcopy and nbdkit processes of this system. */
+  async toolProcesses(): Promise<readonly string[]> {
+    const found: string[] = [];
+    for (const pid of await this.leftoverPids()) {
+      const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
+      if (/^(qemu-nbd|nbdcopy|nbdkit)$/.test(name)) found.push(`${name} ${pid}`);
+    }
+    return found;
+  }
+}
+
+/** The first of `count` ports in a row of which none is taken now. */
+async function freePortRange(count: number): Promise<number> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    const first = 20_000 + Math.floor(Math.random() * 30_000);
+    const checks = await Promise.all(Array.from({ length: count }, (_, offset) => isFree(first + offset)));
+    if (checks.every(Boolean)) return first;
+  }
+  throw new Error(`no ${count} free ports in a row were found`);
+}
+
+async function isFree(port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const server = createServer();
+    server.once('error', () => done(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => done(true)));
+  });
+}
+
+function cleanEnvironment(): Record<string, string> {
+  return Object.fromEntries(Object.entries(process.env).filter(([name, value]) => value !== undefined && !name.startsWith('SENDENSE_') && name !== 'DATABASE_URL')) as Record<
+    string,
+    string
+  >;
+}
