@@ -22,22 +22,20 @@ export class ListProcessesHandler implements IQueryHandler<ListNbdProcesses, Nbd
       this.connections.establishedByLocalPort(),
     ]);
     const now = this.clock.now().getTime();
-    const processes = rows.map(
-      (row): NbdProcessDto => ({
-        export_id: row.export_id,
-        job_id: row.job_id,
-        pid: row.pid,
-        port: row.port,
-        export_name: row.export_name,
-        file: row.file,
-        read_only: row.read_only,
-        uptime_seconds: row.started_at === null ? 0 : Math.max(0, Math.round((now - row.started_at.getTime()) / 100) / 10),
-        connections: connections.get(row.port) ?? 0,
-        shared_limit: row.shared_limit,
-        state: stateOf(row),
-        started_at: row.started_at?.toISOString() ?? null,
-      }),
-    );
+    const processes = rows.map((row): NbdProcessDto => ({
+      export_id: row.export_id,
+      job_id: row.job_id,
+      pid: row.pid,
+      port: row.port,
+      export_name: row.export_name,
+      file: row.file,
+      read_only: row.read_only,
+      uptime_seconds: row.started_at === null ? 0 : Math.max(0, Math.round((now - row.started_at.getTime()) / 100) / 10),
+      connections: connections.get(row.port) ?? 0,
+      shared_limit: row.shared_limit,
+      state: stateOf(row),
+      started_at: row.started_at?.toISOString() ?? null,
+    }));
     return { processes, total_count: processes.length };
   }
 }

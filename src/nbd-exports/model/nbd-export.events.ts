@@ -42,10 +42,7 @@ export type NbdExportStartFailed = DomainEvent<
 /** Stopped by us. */
 export type NbdExportStopped = DomainEvent<'NbdExportStopped', { readonly signal: 'SIGTERM' | 'SIGKILL' | 'none'; readonly stopped_at: string }>;
 /** Ended by itself while it was needed. */
-export type NbdExportExited = DomainEvent<
-  'NbdExportExited',
-  { readonly exit_code: number | null; readonly stderr: string; readonly detected_at: string }
->;
+export type NbdExportExited = DomainEvent<'NbdExportExited', { readonly exit_code: number | null; readonly stderr: string; readonly detected_at: string }>;
 
 /** Stream `nbdExport-<export_id>`. */
 export type NbdExportEvent = NbdExportRequested | NbdExportStarted | NbdExportStartFailed | NbdExportStopped | NbdExportExited;

@@ -11,7 +11,8 @@ export interface ServerEnd {
 
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
-const KILLED = 128 + 9;
+/** SIGTERM came before it had set itself up to handle it. */
+const TERMINATED = 128 + 15;
 
 /** Why a server that ended before anybody could reach it did so. */
 export function startFailureCode(end: ServerEnd): NbdExportStartFailed['data']['code'] {
@@ -19,9 +20,9 @@ export function startFailureCode(end: ServerEnd): NbdExportStartFailed['data']['
   return /address already in use/i.test(end.stderr) ? 'port_in_use' : 'exited_early';
 }
 
-/** The signal by which a server that we had told to end did so, as far as its exit code says. */
-export function stopSignal(end: ServerEnd): 'SIGTERM' | 'SIGKILL' {
-  return end.exitCode === KILLED ? 'SIGKILL' : 'SIGTERM';
+/** Whether it ended because we told it to, and by its own good will: qemu-nbd then writes out its caches and ends with 0. Where nobody saw the code, we believe so. */
+export function endedAsTold(end: ServerEnd): boolean {
+  return end.stopRequested && (end.exitCode === null || end.exitCode === 0 || end.exitCode === TERMINATED);
 }
 
 /** Where a server that listens on `host` is reached from its own machine. */

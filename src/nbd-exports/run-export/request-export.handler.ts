@@ -1,6 +1,6 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { type ExportOutcome, RequestExport } from '../model/nbd-export.commands.js';
-import { ExportRunner } from './export-runner.js';
+import { ExportRunner } from './export-runner.service.js';
 
 @CommandHandler(RequestExport)
 export class RequestExportHandler implements ICommandHandler<RequestExport> {

@@ -1,6 +1,6 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { type ExportOutcome, StopExport } from '../model/nbd-export.commands.js';
-import { ExportRunner } from './export-runner.js';
+import { ExportRunner } from './export-runner.service.js';
 
 @CommandHandler(StopExport)
 export class StopExportHandler implements ICommandHandler<StopExport> {

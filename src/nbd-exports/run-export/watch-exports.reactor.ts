@@ -9,7 +9,7 @@ import { loggerFor } from '../../platform/logging/logger.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { errnoOf } from '../../platform/process/system-error.js';
 import { exportsDirectory } from '../model/export-directories.plan.js';
-import { ExportRunner } from './export-runner.js';
+import { ExportRunner } from './export-runner.service.js';
 
 const READ_MODEL = 'nbd_exports';
 const READ_MODEL_PATIENCE_MS = 60_000;
@@ -56,7 +56,7 @@ export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicatio
         );
         return;
       } catch (error) {
-        if (!this.shutdown.signal.aborted) this.log.warn('exports of an earlier run of the hub could not be taken up yet', { error });
+        this.log.warn('exports of an earlier run of the hub could not be taken up yet', { error });
         await pause(RETRY_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
       }
     }

@@ -3,7 +3,10 @@ import type { DomainEvent } from '../../kernel/event.js';
 export type PortAllocation = { readonly port: number; readonly export_name: string | null };
 
 /** All ports a job asked for, in one event: all or none. */
-export type NbdPortsAllocated = DomainEvent<'NbdPortsAllocated', { readonly job_id: string; readonly ports: readonly PortAllocation[]; readonly allocated_at: string }>;
+export type NbdPortsAllocated = DomainEvent<
+  'NbdPortsAllocated',
+  { readonly job_id: string; readonly ports: readonly PortAllocation[]; readonly allocated_at: string }
+>;
 export type NbdPortReleased = DomainEvent<'NbdPortReleased', { readonly job_id: string; readonly port: number; readonly released_at: string }>;
 /** A job asked for more ports than were free and got none. */
 export type NbdPortsExhausted = DomainEvent<'NbdPortsExhausted', { readonly job_id: string; readonly wanted: number; readonly free: number }>;

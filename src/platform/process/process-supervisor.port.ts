@@ -38,7 +38,7 @@ export abstract class ProcessSupervisor {
    */
   abstract waitForExit(runDirectory: string, signal?: AbortSignal): Promise<Extract<SupervisedStatus, { state: 'exited' }>>;
   /**
-   * SIGTERM, after graceMs SIGKILL; resolves when it is gone. `none`: it had ended already (or was never started, and a start still under way will not happen).
+   * SIGTERM, repeated now and then, and after graceMs SIGKILL; resolves when it is gone. `none`: it had ended already (or was never started, and a start still under way will not happen).
    */
   abstract stop(runDirectory: string, graceMs: number): Promise<'SIGTERM' | 'SIGKILL' | 'none'>;
   /** Deletes the run directory of an ended process. Throws while it runs. */

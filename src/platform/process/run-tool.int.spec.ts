@@ -31,7 +31,10 @@ describe('runTool', () => {
 
   it('kills a tool at its deadline, even one that ignores SIGTERM', async () => {
     const begun = performance.now();
-    await expect(runTool(['sh', '-c', "trap '' TERM; while :; do :; done"], { deadlineMs: 100 })).rejects.toMatchObject({ code: 'tool_timeout', retryable: true });
+    await expect(runTool(['sh', '-c', "trap '' TERM; while :; do :; done"], { deadlineMs: 100 })).rejects.toMatchObject({
+      code: 'tool_timeout',
+      retryable: true,
+    });
     expect(performance.now() - begun).toBeLessThan(2_000);
   });
 

@@ -15,8 +15,11 @@ type Exited = Extract<SupervisedStatus, { state: 'exited' }>;
 const SCRIPT = fileURLToPath(new URL('./supervise.sh', import.meta.url));
 /** How often processes are looked at that nobody tells us about. One round looks at all of them. */
 const WATCH_INTERVAL_MS = 100;
+const LAST_WORDS_MS = 10;
 /** A claim whose shell is gone and that names no tool after so long never started one. */
 const CLAIM_SETTLES_MS = 2_000;
+/** A qemu-nbd that gets its SIGTERM while it starts loses it, so it is said again. */
+const REPEAT_SIGTERM_MS = 250;
 /** How long a process is waited for: to appear after its start, to vanish after SIGKILL. */
 const PATIENCE_MS = 10_000;
 
@@ -26,6 +29,8 @@ interface Watch {
   identity: ProcessIdentity | null;
   /** True while an asynchronous look at it is under way. */
   looking: boolean;
+  /** True while a look is due sooner than the next round. */
+  hurried: boolean;
   readonly resolve: (exited: Exited) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -75,7 +80,7 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     const abandon = new AbortController();
     try {
       return await new Promise<Exited>((resolve, reject) => {
-        const watch: Watch = { runDirectory, identity: null, looking: false, resolve, reject };
+        const watch: Watch = { runDirectory, identity: null, looking: false, hurried: false, resolve, reject };
         this.watches.add(watch);
         abandon.signal.addEventListener('abort', () => this.watches.delete(watch));
         signal?.addEventListener('abort', () => reject(signal.reason as Error), { signal: abandon.signal });
@@ -100,10 +105,16 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
       await this.waitForExit(runDirectory);
       return 'none';
     }
-    if (await this.endsWithin(runDirectory, graceMs)) return 'SIGTERM';
+    const graceEnds = performance.now() + graceMs;
+    for (let left = graceMs; left > 0; left = graceEnds - performance.now()) {
+      if (await this.endsWithin(runDirectory, Math.min(left, REPEAT_SIGTERM_MS))) return 'SIGTERM';
+      signalProcess(identity, 'SIGTERM');
+    }
     signalProcess(identity, 'SIGKILL');
     if (await this.endsWithin(runDirectory, PATIENCE_MS)) return 'SIGKILL';
-    throw new Error(`process ${identity.pid} (${runDirectory}) is still there ${PATIENCE_MS} ms after SIGKILL; it hangs in the kernel, probably on its storage`);
+    throw new Error(
+      `process ${identity.pid} (${runDirectory}) is still there ${PATIENCE_MS} ms after SIGKILL; it hangs in the kernel, probably on its storage`,
+    );
   }
 
   async forget(runDirectory: string): Promise<void> {
@@ -150,6 +161,15 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     }
   }
 
+  private awaitLastWords(watch: Watch): void {
+    if (watch.hurried) return;
+    watch.hurried = true;
+    setTimeout(() => {
+      watch.hurried = false;
+      if (this.watches.has(watch)) void this.look(watch);
+    }, LAST_WORDS_MS);
+  }
+
   private round(): void {
     for (const watch of this.watches) {
       if (!watch.looking && (watch.identity === null || !isAlive(watch.identity))) void this.look(watch);
@@ -163,6 +183,8 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
       switch (status.state) {
         case 'running':
           watch.identity = status.identity;
+          // Gone, but its shell has not written down its exit code yet, which is a matter of milliseconds.
+          if (status.identity !== null && !isAlive(status.identity)) this.awaitLastWords(watch);
           break;
         case 'exited':
           watch.resolve(status);
@@ -203,7 +225,9 @@ function spawnDetached(runDirectory: string, argv: readonly [string, ...string[]
     shell.once('spawn', () => resolve(shell));
     shell.once('error', (error) => {
       const missing = errnoOf(error) === 'ENOENT';
-      reject(new ToolError(missing ? 'tool_missing' : 'tool_failed', ['sh', ...argv], null, '', missing ? 'is not in PATH' : `did not start: ${error.message}`));
+      reject(
+        new ToolError(missing ? 'tool_missing' : 'tool_failed', ['sh', ...argv], null, '', missing ? 'is not in PATH' : `did not start: ${error.message}`),
+      );
     });
   });
 }

@@ -17,22 +17,36 @@ describe('QemuImg', () => {
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  it.each(['plain.qcow2', 'with space.qcow2', 'nbd:host.qcow2', 'a,b=c.qcow2', 'json:{}.qcow2', 'ünï-漢字.qcow2', "it's $HOME; rm.qcow2", '-f.qcow2', 'new\nline.qcow2'])(
-    'works on a file named %j, and on one that stands on it',
-    async (name) => {
-      const base = join(folder, name);
-      await qemuImg.create({ path: base, sizeBytes: 8 * MIB });
-      await mkdir(join(folder, 'next'));
-      const beside = join(folder, `on ${name}`);
-      const next = join(folder, 'next', name);
-      await qemuImg.create({ path: beside, sizeBytes: 8 * MIB, backing: { file: name, format: 'qcow2' } });
-      await qemuImg.create({ path: next, sizeBytes: 8 * MIB, backing: { file: `../${name}`, format: 'qcow2' } });
-      expect(await qemuImg.info(base)).toMatchObject({ format: 'qcow2', virtual_size: 8 * MIB, backing_filename: null, bitmaps: [], dirty: false, corrupt: false });
-      expect(await qemuImg.info(next)).toMatchObject({ backing_filename: `../${name}`, backing_format: 'qcow2' });
-      expect(await qemuImg.check(beside)).toEqual({ ok: true, errors: 0, leaks: 0, detail: '' });
-      expect(await qemuImg.compare(beside, next)).toMatchObject({ identical: true });
-    },
-  );
+  it.each([
+    'plain.qcow2',
+    'with space.qcow2',
+    'nbd:host.qcow2',
+    'a,b=c.qcow2',
+    'json:{}.qcow2',
+    'ünï-漢字.qcow2',
+    "it's $HOME; rm.qcow2",
+    '-f.qcow2',
+    'new\nline.qcow2',
+  ])('works on a file named %j, and on one that stands on it', async (name) => {
+    const base = join(folder, name);
+    await qemuImg.create({ path: base, sizeBytes: 8 * MIB });
+    await mkdir(join(folder, 'next'));
+    const beside = join(folder, `on ${name}`);
+    const next = join(folder, 'next', name);
+    await qemuImg.create({ path: beside, sizeBytes: 8 * MIB, backing: { file: name, format: 'qcow2' } });
+    await qemuImg.create({ path: next, sizeBytes: 8 * MIB, backing: { file: `../${name}`, format: 'qcow2' } });
+    expect(await qemuImg.info(base)).toMatchObject({
+      format: 'qcow2',
+      virtual_size: 8 * MIB,
+      backing_filename: null,
+      bitmaps: [],
+      dirty: false,
+      corrupt: false,
+    });
+    expect(await qemuImg.info(next)).toMatchObject({ backing_filename: `../${name}`, backing_format: 'qcow2' });
+    expect(await qemuImg.check(beside)).toEqual({ ok: true, errors: 0, leaks: 0, detail: '' });
+    expect(await qemuImg.compare(beside, next)).toMatchObject({ identical: true });
+  });
 
   it('adds, shows and removes bitmaps', async () => {
     const path = join(folder, 'disk.qcow2');

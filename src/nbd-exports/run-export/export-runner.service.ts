@@ -14,9 +14,9 @@ import { ProcessSupervisor } from '../../platform/process/process-supervisor.por
 import { ToolError } from '../../platform/process/tool-error.js';
 import { exportDirectory } from '../model/export-directories.plan.js';
 import type { ExportOutcome, RequestedExport } from '../model/nbd-export.commands.js';
-import { type NbdExportEvent, type NbdExportRequested, type NbdExportStartFailed, nbdExportStream } from '../model/nbd-export.events.js';
+import { type NbdExportEvent, type NbdExportRequested, type NbdExportStartFailed, type NbdExportStopped, nbdExportStream } from '../model/nbd-export.events.js';
 import { evolveNbdExport, initialNbdExportState, mayRun, type NbdExportState } from '../model/nbd-export.state.js';
-import { reachableHost, type ServerEnd, startFailureCode, stopSignal } from './export-end.plan.js';
+import { endedAsTold, reachableHost, type ServerEnd, startFailureCode } from './export-end.plan.js';
 import { decideRecordExport, type RecordExport } from './record-export.decide.js';
 
 type Outcome = CommandOutcome<NbdExportState, NbdExportEvent>;
@@ -95,10 +95,7 @@ export class ExportRunner implements OnApplicationShutdown {
       const loaded = await this.runner.load(nbdExportStream(exportId), decider);
       if (!mayRun(loaded.state)) return outcomeOf(loaded);
       const signal = await this.supervisor.stop(directory, STOP_GRACE_MS);
-      if (signal === 'none') return outcomeOf(await this.recordEnd(exportId, loaded.state, context));
-      const stopped = await this.record(exportId, { kind: 'stopped', data: { signal, stopped_at: this.clock.iso() } }, context);
-      await this.forget(exportId);
-      return outcomeOf(stopped);
+      return outcomeOf(await this.recordEnd(exportId, loaded.state, signal, context));
     });
   }
 
@@ -122,7 +119,7 @@ export class ExportRunner implements OnApplicationShutdown {
             this.watch(exportId);
             return 'adopted';
           }
-          await this.recordEnd(exportId, state, await this.ownContext(exportId));
+          await this.recordEnd(exportId, state, 'none', await this.ownContext(exportId));
           return 'end_recorded';
         case 'none':
         case 'start_failed':
@@ -222,20 +219,15 @@ export class ExportRunner implements OnApplicationShutdown {
     }
   }
 
-  private async recordStartFailed(
-    exportId: string,
-    code: NbdExportStartFailed['data']['code'],
-    end: ServerEnd,
-    context: CommandContext,
-  ): Promise<Recorded> {
+  private async recordStartFailed(exportId: string, code: NbdExportStartFailed['data']['code'], end: ServerEnd, context: CommandContext): Promise<Recorded> {
     const data = { code, exit_code: end.exitCode, stderr: end.stderr, failed_at: this.clock.iso() };
     const failed = await this.record(exportId, { kind: 'start_failed', data }, context);
     await this.forget(exportId);
     return failed;
   }
 
-  /** For an export whose server is gone: stopped by us, or ended by itself. */
-  private async recordEnd(exportId: string, state: NbdExportState, context: CommandContext): Promise<Recorded> {
+  /** For an export whose server is gone. `signal` is what has just been needed to end it; a server that did not end as it was told to has ended by itself. */
+  private async recordEnd(exportId: string, state: NbdExportState, signal: NbdExportStopped['data']['signal'], context: CommandContext): Promise<Recorded> {
     const status = await this.supervisor.status(this.directory(exportId));
     if (status.state === 'running') throw new Error(`export ${exportId} has not ended`);
     let end: ServerEnd = { exitCode: null, stderr: '', stopRequested: false };
@@ -247,10 +239,14 @@ export class ExportRunner implements OnApplicationShutdown {
       signalProcess({ pid, start_ticks: process_start_ticks, boot_id }, 'SIGKILL');
     }
     const at = this.clock.iso();
-    const recorded =
-      state.status === 'started' && !end.stopRequested
-        ? await this.record(exportId, { kind: 'exited', data: { exit_code: end.exitCode, stderr: end.stderr, detected_at: at } }, context)
-        : await this.record(exportId, { kind: 'stopped', data: { signal: state.status === 'started' ? stopSignal(end) : 'none', stopped_at: at } }, context);
+    const byItself = state.status === 'started' && signal !== 'SIGKILL' && !endedAsTold(end);
+    const recorded = byItself
+      ? await this.record(exportId, { kind: 'exited', data: { exit_code: end.exitCode, stderr: end.stderr, detected_at: at } }, context)
+      : await this.record(
+          exportId,
+          { kind: 'stopped', data: { signal: signal === 'none' && end.stopRequested ? 'SIGTERM' : signal, stopped_at: at } },
+          context,
+        );
     await this.forget(exportId);
     return recorded;
   }
@@ -268,7 +264,7 @@ export class ExportRunner implements OnApplicationShutdown {
           await this.perExport.runExclusive(exportId, async () => {
             const { state } = await this.runner.load(nbdExportStream(exportId), decider);
             // A stop of ours has recorded the end already, and taken the watch away with it.
-            if (state.status === 'started') await this.recordEnd(exportId, state, await this.ownContext(exportId));
+            if (state.status === 'started') await this.recordEnd(exportId, state, 'none', await this.ownContext(exportId));
           });
           return;
         } catch {
