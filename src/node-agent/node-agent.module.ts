@@ -12,7 +12,7 @@ import { BackupJobsController } from './backup-jobs/backup-jobs.controller.js';
 import { BackupJobs } from './backup-jobs/backup-jobs.service.js';
 import { JobJournal } from './backup-jobs/job-journal.js';
 import { TelemetryPush } from './backup-jobs/telemetry-push.js';
-import { NodeHealthController } from './get-health/node-health.controller.js';
+import { NodeHealthController } from './backup-jobs/node-health.controller.js';
 import { ListVmsController } from './list-vms/list-vms.controller.js';
 import { ImageSource } from './sources/image/image.source.js';
 import { Sources } from './sources/sources.js';

@@ -58,7 +58,7 @@ export class BackupJob {
   /** Ends the wait for copies: on cancel, on the first failure, and when the node shuts down. */
   private readonly stopping = new AbortController();
   private readonly begunCopies = new Set<Promise<void>>();
-  private readonly end = Promise.withResolvers<void>();
+  private readonly end = Promise.withResolvers<undefined>();
   private readonly samples: { readonly atMs: number; readonly bytes: number }[] = [];
   private detached = false;
   private resumed = false;
@@ -92,8 +92,8 @@ export class BackupJob {
   }
 
   /** Resolves when the job has finished; never, when the node is shut down before. */
-  whenFinished(): Promise<void> {
-    return this.end.promise;
+  async whenFinished(): Promise<void> {
+    await this.end.promise;
   }
 
   /** Measures the copies, then tells how the job stands. */
@@ -115,7 +115,7 @@ export class BackupJob {
   /** Takes up a job of an earlier life of the node. */
   async resume(): Promise<void> {
     if (this.finished) {
-      this.end.resolve();
+      this.end.resolve(undefined);
       return;
     }
     this.resumed = true;
@@ -254,7 +254,7 @@ export class BackupJob {
       outcome: ending.outcome,
       ...(ending.outcome === 'failed' ? { code: ending.error.code, detail: ending.error.detail } : {}),
     });
-    this.end.resolve();
+    this.end.resolve(undefined);
   }
 
   private async stopEverything(): Promise<void> {
@@ -268,6 +268,11 @@ export class BackupJob {
     await stopCopies();
     await source.releaseSnapshot(journal.snapshotDirectory(this.id));
     await journal.removeRunDirectories(this.id);
+  }
+
+  /** The snapshot while its disks are being copied. */
+  private copying(): StandingSnapshot | null {
+    return this.record.at.phase === 'transfer' ? this.record.at.snapshot : null;
   }
 
   private snapshot(): StandingSnapshot | null {
@@ -304,10 +309,11 @@ export class BackupJob {
   }
 
   private async measure(): Promise<void> {
-    if (this.record.at.phase !== 'transfer') return;
-    const { disks } = this.record.at.snapshot;
-    const moved = await Promise.all(disks.map((disk, index) => this.measureCopy(disk, index)));
-    if (this.record.at.phase !== 'transfer') return;
+    const snapshot = this.copying();
+    if (snapshot === null) return;
+    const moved = await Promise.all(snapshot.disks.map((disk, index) => this.measureCopy(disk, index)));
+    // The copies may have ended meanwhile.
+    if (this.copying() === null) return;
     const updated = this.record.disks.map((disk, index) => {
       const bytes = moved[index] ?? null;
       return disk.status === 'running' && bytes !== null && bytes > disk.bytes_transferred ? { ...disk, bytes_transferred: bytes } : disk;

@@ -17,7 +17,7 @@ import {
 import { createServer, type Server } from 'node:http';
 import { connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { transformFileSync } from '@swc/core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/globals';
@@ -174,7 +174,10 @@ describe('what stands against a backup', () => {
       release = () => writer.stop();
     } else {
       const descriptor = openSync(join(vm, 'b.qcow2'), 'r+');
-      release = () => Promise.resolve(closeSync(descriptor));
+      release = () => {
+        closeSync(descriptor);
+        return Promise.resolve();
+      };
     }
     try {
       const { body } = await node.get<NodeVmList>(`/vms?source_ref=${encodeURIComponent(vm)}`);
@@ -530,7 +533,9 @@ function processesOf(tool: string): readonly number[] {
 }
 
 function which(tool: string): string {
-  return execFileSync('sh', ['-c', `command -v ${tool}`], { encoding: 'utf8' }).trim();
+  const folder = (process.env['PATH'] ?? '').split(delimiter).find((one) => existsSync(join(one, tool)));
+  if (folder === undefined) throw new Error(`${tool} is not in PATH`);
+  return join(folder, tool);
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {

@@ -6,15 +6,19 @@ import type { Source, SourceKind } from './source.port.js';
 /** The hypervisor drivers of this node, by what a VM says its source is. */
 @Injectable()
 export class Sources {
-  readonly all: readonly Source[];
+  private readonly byKind: ReadonlyMap<SourceKind, Source>;
 
   constructor(image: ImageSource) {
-    this.all = [image];
+    this.byKind = new Map<SourceKind, Source>([[image.kind, image]]);
+  }
+
+  get all(): readonly Source[] {
+    return [...this.byKind.values()];
   }
 
   /** @throws DomainError source_unknown */
   of(kind: SourceKind): Source {
-    const source = this.all.find((one) => one.kind === kind);
+    const source = this.byKind.get(kind);
     if (source === undefined) throw new DomainError('invalid', 'source_unknown', `This node has no source "${kind}".`, { source: kind });
     return source;
   }

@@ -5,7 +5,7 @@ describe('Slots', () => {
   it('lets only so many in at once, in the order of asking, also past failures', async () => {
     const slots = new Slots(2);
     const begun: number[] = [];
-    const doors = [0, 1, 2, 3].map(() => Promise.withResolvers<void>());
+    const doors = [0, 1, 2, 3].map(() => Promise.withResolvers<undefined>());
     const all = doors.map((door, index) =>
       slots.use(async () => {
         begun.push(index);
@@ -17,7 +17,7 @@ describe('Slots', () => {
     doors[1]?.reject(new Error('failed'));
     await expect(all[1]).rejects.toThrow('failed');
     expect(begun).toEqual([0, 1, 2]);
-    doors.forEach((door) => door.resolve());
+    doors.forEach((door) => door.resolve(undefined));
     await Promise.allSettled(all);
     expect(begun).toEqual([0, 1, 2, 3]);
     await expect(slots.use(() => Promise.resolve('free again'))).resolves.toBe('free again');

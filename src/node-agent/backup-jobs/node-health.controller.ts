@@ -5,7 +5,7 @@ import { NodeConfig } from '../../platform/config/node.config.js';
 import { programVersion } from '../../platform/config/version.js';
 import { Public } from '../../platform/http/bearer.guard.js';
 import type { NodeHealth } from '../../platform/node-api/node-api.js';
-import { BackupJobs } from '../backup-jobs/backup-jobs.service.js';
+import { BackupJobs } from './backup-jobs.service.js';
 
 @ApiTags('health')
 @Controller('health')
