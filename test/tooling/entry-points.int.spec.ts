@@ -4,13 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { LocalPostgres } from '../../src/platform/postgres/local-postgres.js';
 import { runningProgram } from '../../src/platform/process/program-lock.js';
 import { PROJECT } from './planted-tree.js';
 
 const SENDENSE = join(PROJECT, 'bin', 'sendense');
 const PATIENCE_MS = 60_000;
+
+// Each start of the program checks the set-up first, which on a busy machine takes its time.
+jest.setTimeout(PATIENCE_MS);
 
 let folder: string;
 let data: string;
