@@ -1,7 +1,8 @@
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import { DomainError } from '../../../kernel/domain-error.js';
-import type { ImageInfo, QemuImg } from '../../../platform/qemu/qemu-img.js';
+import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
+import type { ImageInfo } from '../../../platform/qemu/qemu-img-output.js';
 import { ToolError } from '../../../platform/process/tool-error.js';
 import type { Failure } from '../../model/job.state.js';
 import { diskFileNames, imageFormat, type ImageFormat, withoutParents } from './image-layout.plan.js';
