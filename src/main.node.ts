@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { NodeModule } from './node.module.js';
+import { NodeAgentModule } from './node-agent/node-agent.module.js';
 import { makeDataDirectory, readOrMakeId, readToken, writeWhole } from './platform/config/kept-files.js';
 import { exitWithProblems, loadConfigOrExit } from './platform/config/load-config.js';
 import { NodeConfig } from './platform/config/node.config.js';
@@ -33,7 +33,7 @@ async function start(configured: NodeConfig, nodeToken: string): Promise<Running
   const config = Object.freeze(Object.assign(new NodeConfig(), configured, { nodeId }));
   const port = await portToListenOn(config.listenHost, config.listenPort, null, PORT_PATIENCE_MS);
 
-  const app = await NestFactory.create<NestExpressApplication>(NodeModule.forRoot({ config, nodeToken }), {
+  const app = await NestFactory.create<NestExpressApplication>(NodeAgentModule.forRoot({ config, nodeToken }), {
     logger: new NestLogger(),
     bodyParser: false,
     abortOnError: false,

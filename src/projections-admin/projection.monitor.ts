@@ -1,20 +1,34 @@
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { DomainError } from '../kernel/domain-error.js';
+import { HealthChecks } from '../platform/http/health-checks.js';
 import { MetricsRegistry } from '../platform/http/metrics-registry.js';
 import { Projections } from '../platform/postgres/projections.js';
 
 const LAG_BUCKETS_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
 
-/** Shows projections to operators as metrics. */
+/** Shows projections to operators: a hub one of whose projections is halted answers queries from the past, so it is not ready; and metrics. */
 @Injectable()
 export class ProjectionMonitor implements OnApplicationBootstrap, OnModuleDestroy {
   private unsubscribe: () => void = () => undefined;
 
   constructor(
     private readonly projections: Projections,
+    private readonly health: HealthChecks,
     private readonly metrics: MetricsRegistry,
   ) {}
 
   onApplicationBootstrap(): void {
+    this.health.register({
+      name: 'projections',
+      required: true,
+      check: () => {
+        const names = this.projections.halted().map(({ name }) => name);
+        if (names.length === 0) return Promise.resolve();
+        return Promise.reject(
+          new DomainError('unavailable', 'projection_halted', `Halted: ${names.join(', ')}; see GET /projections.`, { projections: names }),
+        );
+      },
+    });
     this.metrics.gauge({
       name: 'sendense_projection_lag_seconds',
       help: 'Seconds since the rows last stood at the newest event; 0 while they do',

@@ -39,7 +39,13 @@ const PLANNED: BackupEvent = {
 
 const TARGETS: readonly BackupEvent[] = [0, 1].map((disk_id) => ({
   type: 'DiskTargetCreated',
-  data: { disk_id, export_id: `e${disk_id}`, export_name: `backup-pgtest1-disk${disk_id}`, nbd_port: 10100 + disk_id, qcow2_path: `/r/.partial/disk-${disk_id}.qcow2` },
+  data: {
+    disk_id,
+    export_id: `e${disk_id}`,
+    export_name: `backup-pgtest1-disk${disk_id}`,
+    nbd_port: 10100 + disk_id,
+    qcow2_path: `/r/.partial/disk-${disk_id}.qcow2`,
+  },
 }));
 
 const TRANSFER: BackupEvent = {

@@ -13,7 +13,11 @@ export function specificationOf<State, Command, Event extends DomainEvent>(rules
   return {
     given: (...history: readonly Event[]) => ({
       when: (command: Command) => {
-        const decide = (): readonly Event[] => rules.decide(command, history.reduce((state, event) => rules.evolve(state, event), rules.initialState));
+        const decide = (): readonly Event[] =>
+          rules.decide(
+            command,
+            history.reduce((state, event) => rules.evolve(state, event), rules.initialState),
+          );
         return {
           then: (...expected: readonly Event[]): void => expect(decide()).toEqual(expected),
           /** Only the types, where the data are not what the rule is about. */

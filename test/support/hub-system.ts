@@ -28,12 +28,11 @@ const START_PATIENCE_MS = 60_000;
 /** Waits until `look` gives something. @throws Error that names what was waited for, and what was seen last */
 export async function until<Found>(what: string, look: () => Promise<Found | null | undefined | false>, patienceMs = 60_000): Promise<Found> {
   const ends = performance.now() + patienceMs;
-  let failure: unknown = null;
   for (;;) {
+    let failure: unknown = null;
     try {
       const found = await look();
       if (found !== null && found !== undefined && found !== false) return found;
-      failure = null;
     } catch (error) {
       failure = error;
     }
@@ -218,8 +217,7 @@ async function isFree(port: number): Promise<boolean> {
 }
 
 function cleanEnvironment(): Record<string, string> {
-  return Object.fromEntries(Object.entries(process.env).filter(([name, value]) => value !== undefined && !name.startsWith('SENDENSE_') && name !== 'DATABASE_URL')) as Record<
-    string,
-    string
-  >;
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name, value]) => value !== undefined && !name.startsWith('SENDENSE_') && name !== 'DATABASE_URL'),
+  ) as Record<string, string>;
 }

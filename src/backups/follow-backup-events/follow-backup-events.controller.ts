@@ -77,7 +77,7 @@ export class FollowBackupEventsController {
         next: (event) => {
           types.add(event.type);
           if (event.revision > after) {
-            stream.send({ id: String(event.revision), event: event.type, data: { ...entryOf(event) } }).catch(reject);
+            stream.send({ id: String(event.revision), event: event.type, data: asJson(entryOf(event)) }).catch(reject);
           }
           if (isAtRest(types)) resolve();
         },
@@ -106,6 +106,12 @@ function entryOf(event: RecordedEvent): BackupEventResponse {
     correlation_id: event.metadata.$correlationId,
     data: event.data,
   };
+}
+
+/** The answer's class has plain members only, so it is what its JSON is. */
+function asJson(entry: BackupEventResponse): JsonObject {
+  const { event_id, revision, position, type, time, actor, correlation_id, data } = entry;
+  return { event_id, revision, position, type, time, actor, correlation_id, data };
 }
 
 function figuresOf(report: NodeJobReport): JsonObject {

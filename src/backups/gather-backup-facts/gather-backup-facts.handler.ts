@@ -32,7 +32,8 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
       throw new DomainError('not_found', 'repository_not_found', `There is no repository ${query.repositoryId}.`, { repository_id: query.repositoryId });
     }
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: vm.node_id });
-    if (node === null) throw new DomainError('not_found', 'node_not_found', `The node ${vm.node_id} of VM "${vm.name}" is not registered.`, { node_id: vm.node_id });
+    if (node === null)
+      throw new DomainError('not_found', 'node_not_found', `The node ${vm.node_id} of VM "${vm.name}" is not registered.`, { node_id: vm.node_id });
 
     const [disks, parent] = await Promise.all([
       this.disksAtSource(node.url, vm.name, vm.source_ref),
@@ -65,7 +66,10 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     const chain = await this.dataSource
       .getRepository(ChainReadModel)
       .createQueryBuilder('chain')
-      .where('chain.vm_id = :vmId and chain.repository_id = :repositoryId and chain.head_backup_id is not null', { vmId, repositoryId: repository.repository_id })
+      .where('chain.vm_id = :vmId and chain.repository_id = :repositoryId and chain.head_backup_id is not null', {
+        vmId,
+        repositoryId: repository.repository_id,
+      })
       .orderBy('chain.started_position', 'DESC')
       .limit(1)
       .getOne();

@@ -86,7 +86,10 @@ function obstacleToIncremental(question: BackupTypeQuestion): { reason: FullReas
     const before = parents.get(disk.disk_key);
     if (before === undefined) continue;
     if (before.size_bytes !== disk.size_bytes) {
-      return { reason: 'disk_resized', detail: `Disk "${disk.disk_key}" was resized from ${before.size_bytes} to ${disk.size_bytes} bytes since the last backup.` };
+      return {
+        reason: 'disk_resized',
+        detail: `Disk "${disk.disk_key}" was resized from ${before.size_bytes} to ${disk.size_bytes} bytes since the last backup.`,
+      };
     }
     if (!disk.change_tracking) {
       return { reason: 'no_change_tracking', detail: `Disk "${disk.disk_key}" is ${disk.format}, whose changes cannot be tracked.` };

@@ -95,7 +95,10 @@ export type DiskTargetCreated = DomainEvent<
   }
 >;
 /** Intent: the node is about to be told to copy. From here on the node may have a job of this backup's id. */
-export type TransferRequested = DomainEvent<'TransferRequested', { readonly node_id: string; readonly nbd_targets_string: string; readonly requested_at: string }>;
+export type TransferRequested = DomainEvent<
+  'TransferRequested',
+  { readonly node_id: string; readonly nbd_targets_string: string; readonly requested_at: string }
+>;
 export type SnapshotTaken = DomainEvent<
   'SnapshotTaken',
   {

@@ -78,7 +78,10 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
         run: { ...run, plan: event.data, disks: event.data.disks.map((planned) => ({ planned, target: null, transfer: UNTOUCHED, change_id: null })) },
       };
     case 'DiskTargetCreated':
-      return withRun(state, withDisk(run, event.data.disk_id, (disk) => ({ ...disk, target: event.data })));
+      return withRun(
+        state,
+        withDisk(run, event.data.disk_id, (disk) => ({ ...disk, target: event.data })),
+      );
     case 'TransferRequested':
       return withRun(state, { ...run, transfer_requested: true, nbd_targets_string: event.data.nbd_targets_string });
     case 'SnapshotTaken': {

@@ -86,7 +86,14 @@ describe('what a report of the node adds to a backup', () => {
   it('fails the backup with the cause the node names', () => {
     const failed = disk('disk0.qcow2', { status: 'failed', error: { code: 'target_full', detail: 'No space left on device' } });
     given(...histories.snapshotTaken)
-      .when(saying({ status: 'failed', snapshot_released: true, disks: [failed, disk('disk1.qcow2')], error: { code: 'target_full', detail: 'No space left on device' } }))
+      .when(
+        saying({
+          status: 'failed',
+          snapshot_released: true,
+          disks: [failed, disk('disk1.qcow2')],
+          error: { code: 'target_full', detail: 'No space left on device' },
+        }),
+      )
       .thenTypes('DiskTransferStarted', 'DiskTransferFailed', 'SnapshotReleased', 'BackupFailed');
   });
 

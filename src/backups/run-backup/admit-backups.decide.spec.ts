@@ -3,7 +3,9 @@ import { decideAdmissions } from './admit-backups.decide.js';
 
 const queued = (backup_id: string, vm_id: string) => ({ backup_id, vm_id });
 const outcome = (...args: Parameters<typeof decideAdmissions>): string[] =>
-  decideAdmissions(...args).map((admission) => (admission.start ? `${admission.backup_id} starts` : `${admission.backup_id} waits for ${admission.waiting_for}`));
+  decideAdmissions(...args).map((admission) =>
+    admission.start ? `${admission.backup_id} starts` : `${admission.backup_id} waits for ${admission.waiting_for}`,
+  );
 
 describe('who may start', () => {
   it('starts backups in the order they were asked for, up to the limit', () => {
@@ -20,7 +22,10 @@ describe('who may start', () => {
   });
 
   it('does not count a backup that is only being tidied up after against the limit, but its VM stays busy', () => {
-    expect(outcome([queued('a', '1'), queued('b', '2')], [{ backup_id: 'x', vm_id: '1', counts: false }], 1, null)).toEqual(['a waits for vm_busy', 'b starts']);
+    expect(outcome([queued('a', '1'), queued('b', '2')], [{ backup_id: 'x', vm_id: '1', counts: false }], 1, null)).toEqual([
+      'a waits for vm_busy',
+      'b starts',
+    ]);
   });
 
   it('lets nobody pass a backup that waits for ports', () => {

@@ -65,6 +65,11 @@ export class BackupActor {
     await this.running;
   }
 
+  /** Pokes come while steps are awaited, which the compiler does not see. */
+  private wasPoked(): boolean {
+    return this.pokedAgain;
+  }
+
   private async drive(): Promise<void> {
     let lookAgain = true;
     while (lookAgain && !this.stopped) {
@@ -87,7 +92,7 @@ export class BackupActor {
       if (outcomes.includes('progressed')) {
         this.retryDelayMs = RETRY_FIRST_MS;
         lookAgain = true;
-      } else if (this.pokedAgain) {
+      } else if (this.wasPoked()) {
         lookAgain = true;
       }
       if (outcomes.includes('retry') && !lookAgain) this.retryLater();

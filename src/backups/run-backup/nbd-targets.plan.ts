@@ -24,9 +24,7 @@ export function diskFile(diskId: number): string {
 
 /** `<disk_key>:nbd://<host>:<port>/<export_name>,...` with percent-encoded disk keys, so that `:` and `,` in them do no harm. */
 export function nbdTargetsString(host: string, disks: readonly { readonly planned: PlannedDisk; readonly target: DiskTarget }[]): string {
-  return disks
-    .map(({ planned, target }) => `${encodeURIComponent(planned.disk_key)}:nbd://${host}:${target.nbd_port}/${target.export_name}`)
-    .join(',');
+  return disks.map(({ planned, target }) => `${encodeURIComponent(planned.disk_key)}:nbd://${host}:${target.nbd_port}/${target.export_name}`).join(',');
 }
 
 /**

@@ -5,7 +5,7 @@ import { evolveBackup, initialBackupState } from '../model/backup.state.js';
 import { type ExportFact, planRun } from './run-backup.plan.js';
 
 const started: ExportFact = { standing: 'started' };
-const stopped: ExportFact = { standing: 'stopped' };
+const stopped: ExportFact = { standing: 'stopped', killed: false };
 const exited = (exit_code: number | null): ExportFact => ({ standing: 'broken', code: 'export_exited', exit_code, detail: 'exited' });
 
 function steps(history: readonly BackupEvent[], exports: Record<string, ExportFact> = {}): string[] {
@@ -41,6 +41,10 @@ describe('the next step of a backup', () => {
     expect(steps(histories.copied, { e0: exited(0), e1: stopped })).toEqual(['seal']);
     expect(steps(histories.copied, { e0: exited(139), e1: stopped })).toEqual(['fail']);
     expect(steps(histories.copied, { e0: exited(null), e1: stopped })).toEqual(['fail']);
+  });
+
+  it('never seals a file whose export had to be killed', () => {
+    expect(steps(histories.copied, { e0: stopped, e1: { standing: 'stopped', killed: true } })).toEqual(['fail']);
   });
 
   it('undoes a failed run, and has the node confirm only where the node was asked for anything', () => {

@@ -8,7 +8,8 @@ export type ExportFact =
   | { readonly standing: 'started' }
   /** Could not be started, or ended by itself. exit_code is null when nobody saw one. */
   | { readonly standing: 'broken'; readonly code: string; readonly exit_code: number | null; readonly detail: string }
-  | { readonly standing: 'stopped' };
+  /** killed: it did not end in time, so what it had not written is lost. */
+  | { readonly standing: 'stopped'; readonly killed: boolean };
 
 export type RunFacts = {
   /** By export id; an export that is not in it is absent. */
@@ -76,6 +77,14 @@ function planRunning(run: BackupRun, facts: RunFacts): RunStep {
       const fact = standing(target);
       return fact.standing === 'broken' && fact.exit_code !== 0;
     });
+    const killed = targets.find((target) => {
+      const fact = standing(target);
+      return fact.standing === 'stopped' && fact.killed;
+    });
+    if (killed !== undefined) {
+      const detail = `The export ${killed.export_name} of disk ${killed.disk_id} did not end in time and was killed, so its file may lack what was written last.`;
+      return { step: 'fail', code: 'export_killed', detail };
+    }
     const broken = brokenExport(crashed, standing);
     if (broken !== null) return broken;
     return live.length > 0 ? { step: 'stop_exports', export_ids: live.map((target) => target.export_id) } : { step: 'seal' };

@@ -347,7 +347,7 @@ function exportFact(event: NbdExportEvent): ExportFact {
         detail: `qemu-nbd ended by itself (exit code ${event.data.exit_code ?? 'unknown'}): ${event.data.stderr.trim()}`,
       };
     case 'NbdExportStopped':
-      return { standing: 'stopped' };
+      return { standing: 'stopped', killed: event.data.signal === 'SIGKILL' };
     default:
       return unknownVariant('export stream', event);
   }

@@ -43,7 +43,8 @@ export class SealRun {
     if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
 
     const manifest =
-      (await this.sealedBefore(repositoryPath, run)) ?? (await this.describe(run, plan, run.instant, repositoryPath, vm ?? { source: 'image', source_ref: '' }));
+      (await this.sealedBefore(repositoryPath, run)) ??
+      (await this.describe(run, plan, run.instant, repositoryPath, vm ?? { source: 'image', source_ref: '' }));
     const { manifest_sha256 } = await this.files.seal({ repositoryPath, folder: plan.folder, manifest });
     await this.recorder.record(request.backup_id, {
       kind: 'record-sealed',
@@ -67,9 +68,7 @@ export class SealRun {
     const { plan, request } = run;
     if (plan === null) throw new Error(`backup ${request.backup_id} has no plan to complete`);
     const context = await this.recorder.context(request.backup_id);
-    await this.commands.execute(
-      new RecordRestorePoint(plan.chain_id, request.vm_id, request.repository_id, request.backup_id, plan.parent_backup_id, context),
-    );
+    await this.commands.execute(new RecordRestorePoint(plan.chain_id, request.vm_id, request.repository_id, request.backup_id, plan.parent_backup_id, context));
     await this.recorder.record(request.backup_id, { kind: 'complete', completed_at: this.clock.iso() });
   }
 

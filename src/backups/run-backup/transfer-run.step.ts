@@ -126,7 +126,9 @@ export class TransferRun {
   /** A refusal of the node is its answer and fails the run; silence and nonsense may pass and are waited out up to the limit. */
   private async onNoAnswer(run: BackupRun, silentMs: number, error: unknown): Promise<void> {
     const passing =
-      error instanceof DomainError && ['upstream_unreachable', 'upstream_silent', 'upstream_broken', 'unavailable'].includes(error.kind) && error.code !== 'node_refused_token';
+      error instanceof DomainError &&
+      ['upstream_unreachable', 'upstream_silent', 'upstream_broken', 'unavailable'].includes(error.kind) &&
+      error.code !== 'node_refused_token';
     if (!passing) throw error;
     if (silentMs >= this.config.failAfterSilentSeconds * 1000) {
       throw new DomainError(error.kind, error.code, `Nothing was heard of the transfer for ${Math.round(silentMs / 1000)} s. ${error.message}`, error.facts);

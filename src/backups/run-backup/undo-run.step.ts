@@ -4,7 +4,7 @@ import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { RemoveRestorePoint } from '../../chains/model/chain.commands.js';
 import { DomainError } from '../../kernel/domain-error.js';
-import { StopExport } from '../../nbd-exports/model/nbd-export.commands.js';
+import { type ExportOutcome, StopExport } from '../../nbd-exports/model/nbd-export.commands.js';
 import { ReleaseJobPorts } from '../../nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HUB_ID } from '../../platform/event-store/command-runner.js';
@@ -35,7 +35,9 @@ export class UndoRun {
   ) {}
 
   async stopExports(backupId: string, exportIds: readonly string[]): Promise<void> {
-    await Promise.all(exportIds.map(async (exportId) => this.commands.execute(new StopExport(exportId, await this.recorder.context(backupId)))));
+    await Promise.all(
+      exportIds.map(async (exportId) => this.commands.execute<StopExport, ExportOutcome>(new StopExport(exportId, await this.recorder.context(backupId)))),
+    );
   }
 
   /** Exports, ports and partial files of a failed or cancelled run. Exports first: a port that still listens is not free. */

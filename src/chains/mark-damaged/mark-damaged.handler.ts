@@ -6,18 +6,17 @@ import { type ChainEvent, type RestorePointDamaged, chainStream } from '../model
 import { type ChainState, evolveChain, initialChainState } from '../model/chain.state.js';
 import { decideMarkDamaged } from './mark-damaged.decide.js';
 
-const decider: Decider<ChainState, RestorePointDamaged['data'], ChainEvent> = { initialState: initialChainState, evolve: evolveChain, decide: decideMarkDamaged };
+const decider: Decider<ChainState, RestorePointDamaged['data'], ChainEvent> = {
+  initialState: initialChainState,
+  evolve: evolveChain,
+  decide: decideMarkDamaged,
+};
 
 @CommandHandler(MarkRestorePointDamaged)
 export class MarkRestorePointDamagedHandler implements ICommandHandler<MarkRestorePointDamaged> {
   constructor(private readonly runner: CommandRunner) {}
 
   async execute(command: MarkRestorePointDamaged): Promise<void> {
-    await this.runner.run(
-      chainStream(command.chainId),
-      decider,
-      { backup_id: command.backupId, code: command.code, detail: command.detail },
-      command.context,
-    );
+    await this.runner.run(chainStream(command.chainId), decider, { backup_id: command.backupId, code: command.code, detail: command.detail }, command.context);
   }
 }

@@ -6,7 +6,11 @@ import { type ChainEvent, chainStream } from '../model/chain.events.js';
 import { type ChainState, evolveChain, initialChainState } from '../model/chain.state.js';
 import { decideRecordRestorePoint, type RecordRestorePointData } from './record-restore-point.decide.js';
 
-const decider: Decider<ChainState, RecordRestorePointData, ChainEvent> = { initialState: initialChainState, evolve: evolveChain, decide: decideRecordRestorePoint };
+const decider: Decider<ChainState, RecordRestorePointData, ChainEvent> = {
+  initialState: initialChainState,
+  evolve: evolveChain,
+  decide: decideRecordRestorePoint,
+};
 
 @CommandHandler(RecordRestorePoint)
 export class RecordRestorePointHandler implements ICommandHandler<RecordRestorePoint> {

@@ -6,18 +6,17 @@ import { type ChainEvent, chainStream } from '../model/chain.events.js';
 import { type ChainState, evolveChain, initialChainState } from '../model/chain.state.js';
 import { decideRemoveRestorePoint } from './remove-restore-point.decide.js';
 
-const decider: Decider<ChainState, { readonly backup_id: string }, ChainEvent> = { initialState: initialChainState, evolve: evolveChain, decide: decideRemoveRestorePoint };
+const decider: Decider<ChainState, { readonly backup_id: string }, ChainEvent> = {
+  initialState: initialChainState,
+  evolve: evolveChain,
+  decide: decideRemoveRestorePoint,
+};
 
 @CommandHandler(RemoveRestorePoint)
 export class RemoveRestorePointHandler implements ICommandHandler<RemoveRestorePoint> {
   constructor(private readonly runner: CommandRunner) {}
 
   async execute(command: RemoveRestorePoint): Promise<void> {
-    await this.runner.run(
-      chainStream(command.chainId),
-      decider,
-      { backup_id: command.backupId },
-      command.context,
-    );
+    await this.runner.run(chainStream(command.chainId), decider, { backup_id: command.backupId }, command.context);
   }
 }

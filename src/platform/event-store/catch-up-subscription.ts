@@ -21,6 +21,11 @@ export class CatchUpSubscription implements Subscription {
     await this.ended.catch(() => undefined);
   }
 
+  /** Asked anew after every wait: the compiler takes a property for unchanged. */
+  private closed(): boolean {
+    return this.closing.signal.aborted;
+  }
+
   private async deliver(): Promise<void> {
     const { signal } = this.closing;
     const { categories, batchSize = DEFAULT_BATCH } = this.options;
@@ -28,7 +33,7 @@ export class CatchUpSubscription implements Subscription {
     while (!signal.aborted) {
       const page = await this.nextPage(after, batchSize, categories);
       if (page === 'away') continue;
-      if (signal.aborted) return;
+      if (this.closed()) return;
       const upTo = page.complete ? page.head : (page.events.at(-1)?.position ?? null);
       if (upTo === null || upTo <= (after ?? '')) {
         await this.tail.advancedBeyond(after, signal);

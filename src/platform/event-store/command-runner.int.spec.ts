@@ -152,7 +152,7 @@ describe('the command runner', () => {
 
   it('decides anew when another writer was faster, so that no command is lost', async () => {
     const runners = [runner, newRunner(), newRunner()];
-    await Promise.all(Array.from({ length: 15 }, (_, n) => runners[n % 3]?.run(stream, sum, { amount: 1 }, newContext())));
+    await Promise.all(Array.from({ length: 15 }, async (_, n) => runners[n % 3]?.run(stream, sum, { amount: 1 }, newContext())));
     expect((await runner.load(stream, sum)).state).toEqual({ total: 15, count: 15 });
   });
 

@@ -136,7 +136,8 @@ export class CommandRunner {
   }
 }
 
-/** What is stored under a stream is that stream's event union; `evolve` throws on a type it does not know. */
+/** What is stored under a stream is that stream's event union, which the caller names; `evolve` throws on a type it does not know. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller chooses the union, as with any deserialiser
 export function asDomainEvent<Event extends DomainEvent>(recorded: RecordedEvent): Event {
   return { type: recorded.type, data: recorded.data } as Event;
 }

@@ -87,7 +87,8 @@ export async function fetchPageAfter(pool: Pool, after: Position | null, limit: 
 /** Newest position of the store; null in an empty store. */
 export async function fetchHead(pool: Pool): Promise<Position | null> {
   const [row] = await query<{ head: string | null }>(pool, 'event_store_head', 'select max(position) as head from event_store.events', []);
-  return row?.head == null ? null : encodePosition(row.head);
+  const head = row?.head ?? null;
+  return head === null ? null : encodePosition(head);
 }
 
 function withHead(events: string): string {

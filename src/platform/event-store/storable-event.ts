@@ -50,7 +50,8 @@ function checkTexts(value: JsonValue | undefined, where: string, stream: string)
   if (typeof value === 'string') {
     checkText(value, where, stream);
   } else if (Array.isArray(value)) {
-    value.forEach((member, index) => {
+    const members: readonly JsonValue[] = value;
+    members.forEach((member, index) => {
       checkTexts(member, `${where}[${index}]`, stream);
     });
   } else if (typeof value === 'object' && value !== null) {

@@ -159,15 +159,15 @@ export class LocalPostgres {
   }
 
   /**
-   * A data directory lies in directories of ours that are closed to everybody else. Each that the server's user may not pass through lets its
-   * group pass (no more), and that group becomes the user's. Home directories are left as they are.
+   * The program's own data directory, right above, is closed to everybody else. Its group may then pass through (no more), and becomes that of the server's user. Directories
+   * further up are somebody else's and stay as they are.
    */
   private async openParents(user: SystemUser): Promise<void> {
-    for (let directory = dirname(this.dataDirectory); directory !== dirname(directory); directory = dirname(directory)) {
+    const own = dirname(this.dataDirectory);
+    for (let directory = own; directory !== dirname(directory); directory = dirname(directory)) {
       const { mode, uid } = await stat(directory);
       if ((mode & 0o001) !== 0) continue;
-      const isTopLevel = dirname(directory) === dirname(dirname(directory));
-      if (uid !== 0 || isTopLevel || directory === process.env['HOME']) {
+      if (directory !== own || uid !== 0 || directory === process.env['HOME']) {
         throw new Error(
           `PostgreSQL runs as the user ${user.name}, who may not enter ${directory}: choose a data directory outside of it (such as /var/lib/sendense), ` +
             `or allow it with: chmod o+x ${directory}`,

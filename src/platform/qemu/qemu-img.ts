@@ -1,42 +1,7 @@
 import { isAbsolute } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { runTool } from '../process/run-tool.js';
-import { parseCheck, parseImageInfo } from './qemu-img-output.js';
-
-export interface ImageBitmap {
-  readonly name: string;
-  /** Bytes that one bit stands for. */
-  readonly granularity: number;
-  /** `in-use`: the image was not closed cleanly while it recorded, so it cannot be trusted; `auto`: it records every write. */
-  readonly flags: readonly string[];
-}
-
-/** What `qemu-img info` says, in its own words. Sizes in bytes. */
-export interface ImageInfo {
-  readonly format: string;
-  readonly virtual_size: number;
-  /** Space taken in the file system. */
-  readonly actual_size: number;
-  /** As the image's header has it; null without a backing file. */
-  readonly backing_filename: string | null;
-  /** The backing file's name as qemu resolves it. */
-  readonly full_backing_filename: string | null;
-  readonly backing_format: string | null;
-  readonly bitmaps: readonly ImageBitmap[];
-  /** QCOW2: not closed cleanly, its reference counts may be stale. */
-  readonly dirty: boolean;
-  /** QCOW2: qemu has found it corrupt and marked it so. */
-  readonly corrupt: boolean;
-}
-
-export interface ImageCheck {
-  /** True without any errors; leaked clusters waste space, but harm nothing. */
-  readonly ok: boolean;
-  readonly errors: number;
-  readonly leaks: number;
-  /** What is wrong, for people; empty when all is well. */
-  readonly detail: string;
-}
+import { type ImageCheck, type ImageInfo, parseCheck, parseImageInfo } from './qemu-img-output.js';
 
 export interface NewImage {
   /** Absolute. An existing file is overwritten. */
