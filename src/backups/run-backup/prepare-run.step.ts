@@ -10,6 +10,7 @@ import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { ObserveVmDisks } from '../../vms/model/vm.commands.js';
 import type { BackupPlanned, PlannedDisk } from '../model/backup.events.js';
 import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
 import type { BackupRun, DiskTarget } from '../model/backup.state.js';
@@ -56,7 +57,7 @@ export class PrepareRun {
       const facts = await this.queries.execute<GatherBackupFacts, BackupFacts>(
         new GatherBackupFacts(run.request.vm_id, run.request.repository_id, run.request.backup_type),
       );
-      await this.markDamage(run, facts);
+      await this.noteFindings(run, facts);
       const plan = this.planOf(run, facts);
       await this.allocatePorts(run, plan);
       await this.recorder.record(run.request.backup_id, { kind: 'record-plan', plan });
@@ -144,7 +145,10 @@ export class PrepareRun {
     }
   }
 
-  private async markDamage(run: BackupRun, facts: BackupFacts): Promise<void> {
+  /** What was seen on the way is true whatever becomes of this run. */
+  private async noteFindings(run: BackupRun, facts: BackupFacts): Promise<void> {
+    const disks = facts.disks.map(({ disk_id, disk_key, size_bytes, format, change_tracking }) => ({ disk_id, disk_key, size_bytes, format, change_tracking }));
+    await this.commands.execute(new ObserveVmDisks(run.request.vm_id, disks, await this.recorder.context(run.request.backup_id)));
     if (facts.parent.kind !== 'damaged') return;
     const { chain_id, backup_id, code, detail } = facts.parent;
     await this.commands.execute(new MarkRestorePointDamaged(chain_id, backup_id, code, detail, await this.recorder.context(run.request.backup_id)));

@@ -9,6 +9,7 @@ import { ReleaseJobPorts } from '../../nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HUB_ID } from '../../platform/event-store/command-runner.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { loggerFor } from '../../platform/logging/logger.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
@@ -21,6 +22,8 @@ const READ_MODEL_PATIENCE_MS = 10_000;
 /** Gives back what a run has taken, here and at the node. Every method may be repeated until it succeeds. */
 @Injectable()
 export class UndoRun {
+  private readonly log = loggerFor('UndoRun');
+
   constructor(
     private readonly commands: CommandBus,
     private readonly queries: QueryBus,
@@ -59,15 +62,7 @@ export class UndoRun {
   /** Has the node keep the change ids that chains go on from, and drop everything else of this run. */
   async settle(run: BackupRun, outcome: 'committed' | 'discarded'): Promise<void> {
     const { request } = run;
-    const { node_url: url, vm } = await locateRun(this.queries, run);
-    if (url !== null && vm !== null) {
-      await this.nodes.settle(url, request.backup_id, {
-        hub_id: this.hubId,
-        outcome,
-        vm: { source: vm.source, source_ref: vm.source_ref },
-        keep_change_ids: await this.changeIdsInUse(request.vm_id),
-      });
-    }
+    await this.settleAtNode(run, outcome);
     await this.recorder.record(request.backup_id, { kind: 'record-settled', outcome });
   }
 
@@ -78,8 +73,30 @@ export class UndoRun {
       await this.commands.execute(new RemoveRestorePoint(plan.chain_id, request.backup_id, await this.recorder.context(request.backup_id)));
       const { repository_path: repositoryPath } = await locateRun(this.queries, run);
       if (repositoryPath !== null) await this.files.removeRestorePoint(repositoryPath, plan.folder);
+      await this.dropChangeIds(run);
     }
     await this.recorder.record(request.backup_id, { kind: 'record-files-removed', folder: plan?.folder ?? '' });
+  }
+
+  private async settleAtNode(run: BackupRun, outcome: 'committed' | 'discarded'): Promise<void> {
+    const { request } = run;
+    const { node_url: url, vm } = await locateRun(this.queries, run);
+    if (url === null || vm === null) return;
+    await this.nodes.settle(url, request.backup_id, {
+      hub_id: this.hubId,
+      outcome,
+      vm: { source: vm.source, source_ref: vm.source_ref },
+      keep_change_ids: await this.changeIdsInUse(request.vm_id),
+    });
+  }
+
+  /** Nothing goes on from a deleted restore point. A node that is away now drops its change ids when the VM's next backup is settled. */
+  private async dropChangeIds(run: BackupRun): Promise<void> {
+    try {
+      await this.settleAtNode(run, 'committed');
+    } catch (error) {
+      this.log.info('the change ids of a deleted restore point could not be dropped at the node now', { backup_id: run.request.backup_id, error });
+    }
   }
 
   /** A run that was cancelled just when its restore point got its name has files under the final name too. */

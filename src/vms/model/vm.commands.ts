@@ -1,5 +1,5 @@
 import type { CommandContext } from '../../kernel/command-context.js';
-import type { VmRegistered, VmSource } from './vm.events.js';
+import type { VmDisk, VmRegistered, VmSource } from './vm.events.js';
 
 /**
  * Make a VM known, as its node describes it now. The result is a VmRegistration.
@@ -23,6 +23,15 @@ export type VmRegistration = { readonly vm: VmRegistered['data']; readonly posit
 export class RemoveVm {
   constructor(
     readonly vmId: string,
+    readonly context: CommandContext,
+  ) {}
+}
+
+/** Take note of the disks that a node finds at the VM's source now. Changes nothing when they are those known, or the VM is not registered any more. */
+export class ObserveVmDisks {
+  constructor(
+    readonly vmId: string,
+    readonly disks: readonly VmDisk[],
     readonly context: CommandContext,
   ) {}
 }
