@@ -51,6 +51,22 @@ describe('the local PostgreSQL', () => {
     expect(await query(again.databaseUrl, 'select n from kept')).toEqual([{ n: 1 }]);
   });
 
+  it('is started again by whoever keeps it running, until it is let go', async () => {
+    const { databaseUrl } = await server.ensureStarted();
+    const letGo = new AbortController();
+    const watch = server.keepRunning(letGo.signal);
+    const first = await postmaster(directory);
+    process.kill(first, 'SIGKILL');
+    while ((await postmaster(directory).catch(() => first)) === first) await new Promise((resolve) => setTimeout(resolve, 50));
+    for (;;) {
+      const answer = await query(databaseUrl, 'select 1 as one').catch(() => null);
+      if (answer !== null) break;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    letGo.abort();
+    await watch;
+  });
+
   it('is started once when two programs ask at the same time', async () => {
     const another = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
     const [one, two] = await Promise.all([server.ensureStarted(), another.ensureStarted()]);
