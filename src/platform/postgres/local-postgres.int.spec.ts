@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
@@ -15,6 +15,7 @@ describe('the local PostgreSQL', () => {
 
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'sendense-local-postgres-'));
+    await chmod(directory, 0o711);
     server = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
   });
 
@@ -65,6 +66,13 @@ describe('the local PostgreSQL', () => {
     }
     letGo.abort();
     await watch;
+  });
+
+  it("leaves directories that are not its own program's as they are, and says how to go on", async () => {
+    if (process.getuid?.() !== 0) return;
+    await chmod(directory, 0o700);
+    await expect(server.ensureStarted()).rejects.toThrow(`chmod o+x ${directory}`);
+    expect((await stat(directory)).mode & 0o777).toBe(0o700);
   });
 
   it('is started once when two programs ask at the same time', async () => {

@@ -75,9 +75,10 @@ export class LocalPostgres {
 
   /** Starts the server again whenever it has ended by itself, until the signal is aborted. Resolves then. */
   async keepRunning(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    const letGo = (): boolean => signal.aborted;
+    while (!letGo()) {
       await pause(WATCH_MS);
-      if (signal.aborted || (await this.runningPid()) !== undefined) continue;
+      if (letGo() || (await this.runningPid()) !== undefined) continue;
       this.log.warn('PostgreSQL has ended; starting it again');
       try {
         await this.ensureStarted();
