@@ -55,7 +55,9 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
     const { state } = await this.runner.load(stream, decider);
     if (state.status !== 'running') return false;
     const outcomes = await Promise.all(
-      state.run.disks.flatMap(({ target }) => (target === null ? [] : [this.commands.execute<ExamineExport, ExportOutcome>(new ExamineExport(target.export_id))])),
+      state.run.disks.flatMap(({ target }) =>
+        target === null ? [] : [this.commands.execute<ExamineExport, ExportOutcome>(new ExamineExport(target.export_id))],
+      ),
     );
     return outcomes.some((outcome) => outcome.status === 'exited');
   }
