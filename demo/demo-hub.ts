@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmod, open, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -12,6 +12,7 @@ const PROGRAM = join(import.meta.dirname, '../src/main.cli.js');
 const START_PATIENCE_MS = 60_000;
 const STOP_PATIENCE_MS = 30_000;
 const PORTS = 8;
+const DATABASE_FILE = 'database.json';
 
 /** One entry of a backup's live stream: an event of its history, or `progress` in between. */
 export interface StreamEntry {
@@ -26,15 +27,13 @@ export class DemoHub {
   private constructor(
     readonly directory: string,
     private readonly child: ChildProcess,
-    private readonly database: ScratchDatabase | null,
   ) {
     this.dataDirectory = join(directory, 'data');
   }
 
   /** @throws Error with the end of the hub's log when it does not come up */
   static async start(directory: string, imageRoot: string): Promise<DemoHub> {
-    const given = process.env['DATABASE_URL'];
-    const database = given === undefined || given === '' ? null : await ScratchDatabase.create(given);
+    const databaseUrl = await scratchDatabase(directory);
     const log = await open(join(directory, 'hub.log'), 'w');
     const child = spawn(process.execPath, ['--enable-source-maps', PROGRAM, 'hub'], {
       // A terminal's Ctrl-C is for the demo, which then ends the hub in order.
@@ -48,11 +47,11 @@ export class DemoHub {
         SENDENSE_LOCAL_NODE_IMAGE_ROOTS: imageRoot,
         SENDENSE_NBD_PORT_FIRST: String(await freePorts(PORTS)),
         SENDENSE_NBD_PORT_COUNT: String(PORTS),
-        ...(database === null ? {} : { DATABASE_URL: database.url }),
+        ...(databaseUrl === null ? {} : { DATABASE_URL: databaseUrl }),
       },
     });
     await log.close();
-    const hub = new DemoHub(directory, child, database);
+    const hub = new DemoHub(directory, child);
     try {
       await hub.waitUntilReady();
     } catch (error) {
@@ -60,10 +59,6 @@ export class DemoHub {
       throw error;
     }
     return hub;
-  }
-
-  get pid(): number {
-    return this.child.pid ?? 0;
   }
 
   get tokenFile(): string {
@@ -108,19 +103,10 @@ export class DemoHub {
     this.child.unref();
   }
 
-  /** Ends the hub, which ends its node and its PostgreSQL, and whatever of this directory should still run after that. */
   async stop(): Promise<void> {
     this.child.kill('SIGTERM');
     await until('the hub to end', () => Promise.resolve(hasEnded(this.child)), STOP_PATIENCE_MS).catch(() => this.child.kill('SIGKILL'));
-    for (const pid of await processesOf(this.directory)) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended by itself meanwhile.
-      }
-    }
-    await until('all processes to end', async () => (await processesOf(this.directory)).length === 0, STOP_PATIENCE_MS);
-    await this.database?.drop();
+    await endEverythingOf(this.directory);
   }
 
   private async waitUntilReady(): Promise<void> {
@@ -169,35 +155,54 @@ class HubEnded extends Error {
   override readonly name = 'HubEnded';
 }
 
-/** A database of the demo's own on a server that is used for other things too. */
-class ScratchDatabase {
-  private constructor(
-    private readonly serverUrl: string,
-    private readonly name: string,
-    readonly url: string,
-  ) {}
-
-  static async create(serverUrl: string): Promise<ScratchDatabase> {
-    const name = `sendense_demo_${randomUUID().replaceAll('-', '')}`;
-    const url = new URL(serverUrl);
-    url.pathname = `/${name}`;
-    const database = new ScratchDatabase(serverUrl, name, url.toString());
-    await database.run(`create database ${name}`);
-    return database;
-  }
-
-  async drop(): Promise<void> {
-    await this.run(`drop database if exists ${this.name} with (force)`);
-  }
-
-  private async run(sql: string): Promise<void> {
-    const client = new pg.Client({ connectionString: this.serverUrl });
-    await client.connect();
-    try {
-      await client.query(sql);
-    } finally {
-      await client.end();
+/** Ends whatever still runs for a demo's directory, and drops the database it was given. A hub that is told to end leaves running transfers, and what they need, to the next one. */
+export async function endEverythingOf(directory: string): Promise<void> {
+  const allEnded = async (): Promise<boolean> => (await processesOf(directory)).length === 0;
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    for (const pid of await processesOf(directory)) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended by itself meanwhile.
+      }
     }
+    const ended = await until('all processes to end', allEnded, signal === 'SIGTERM' ? 10_000 : STOP_PATIENCE_MS).then(
+      () => true,
+      () => false,
+    );
+    if (ended) break;
+  }
+  const text = await readFile(join(directory, DATABASE_FILE), 'utf8').catch(() => null);
+  if (text === null) return;
+  const { server, name } = JSON.parse(text) as ScratchDatabase;
+  await runSql(server, `drop database if exists ${name} with (force)`);
+}
+
+/** Kept in a file of mode 0600, because whoever removes a demo that was left running has to drop it. */
+interface ScratchDatabase {
+  readonly server: string;
+  readonly name: string;
+}
+
+/** Where DATABASE_URL names a server that is used for other things too, the demo gets a database of its own there. @returns its URL; null: the hub brings its PostgreSQL */
+async function scratchDatabase(directory: string): Promise<string | null> {
+  const server = process.env['DATABASE_URL'];
+  if (server === undefined || server === '') return null;
+  const database: ScratchDatabase = { server, name: `sendense_demo_${randomUUID().replaceAll('-', '')}` };
+  await writeFile(join(directory, DATABASE_FILE), JSON.stringify(database), { mode: 0o600 });
+  await runSql(server, `create database ${database.name}`);
+  const url = new URL(server);
+  url.pathname = `/${database.name}`;
+  return url.toString();
+}
+
+async function runSql(databaseUrl: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
   }
 }
 

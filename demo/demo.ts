@@ -1,25 +1,28 @@
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { access, chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { BackupEventResponse } from '../src/backups/follow-backup-events/follow-backup-events.controller.js';
 import type { ChainResponse } from '../src/backups/get-chain/get-chain.dto.js';
 import type { BackupResponse } from '../src/backups/model/backup.response.js';
 import type { VmResponse } from '../src/vms/model/vm.response.js';
-import { DemoHub, removeDirectory } from './demo-hub.js';
+import { DemoHub, endEverythingOf, removeDirectory } from './demo-hub.js';
 import { type DiskProgress, ProgressView } from './progress-view.js';
 import { fileSystemIsClean, firstDifference, flatten, type KnownLine, lastLineIn, SampleVm } from './sample-vm.js';
 import { seconds, size, table } from './text-layout.js';
 
 const VM = 'pgtest1';
+const PREFIX = 'sendense-demo-';
 const CHECKOUT = join(import.meta.dirname, '../..');
 
 const USAGE = `Usage: bin/demo [--keep]
+       bin/demo --end DIRECTORY
 
 Backs up a VM with two disks, full and then incremental, and compares what can be restored with what the disks held.
 Everything happens in a temporary directory, which is removed in the end.
 
-  --keep   leave the hub running, and print examples of what to try
+  --keep            leave the hub running, and print examples of what to try
+  --end DIRECTORY   end a demo that was left running, and remove its directory
 `;
 
 /** One backup, and what the disks held at its instant. */
@@ -101,7 +104,7 @@ class Demo {
     }
     say('');
     say('To end it and remove everything:');
-    say(`   kill ${hub.pid}; while kill -0 ${hub.pid} 2>/dev/null; do sleep 0.2; done; chmod -R u+w ${this.directory}; rm -rf ${this.directory}`);
+    say(`   bin/demo --end ${this.directory}`);
   }
 
   async cleanUp(): Promise<void> {
@@ -247,12 +250,25 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** @throws Error for a directory that no demo has made */
+async function endKept(directory: string): Promise<void> {
+  if (!basename(directory).startsWith(PREFIX)) throw new Error(`${directory} is not the directory of a demo: its name begins with ${PREFIX}`);
+  await access(join(directory, 'hub.log'));
+  await endEverythingOf(directory);
+  await removeDirectory(directory);
+  say(`${directory} is removed, and nothing of it runs any more.`);
+}
+
 async function main(): Promise<number> {
   let keep: boolean;
   try {
-    const { values } = parseArgs({ options: { keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } });
+    const { values } = parseArgs({ options: { keep: { type: 'boolean' }, end: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
     if (values.help === true) {
       process.stdout.write(USAGE);
+      return 0;
+    }
+    if (values.end !== undefined) {
+      await endKept(values.end);
       return 0;
     }
     keep = values.keep === true;
@@ -261,7 +277,7 @@ async function main(): Promise<number> {
     return 2;
   }
 
-  const directory = await mkdtemp(join(tmpdir(), 'sendense-demo-'));
+  const directory = await mkdtemp(join(tmpdir(), PREFIX));
   // A hub that root runs has its PostgreSQL run as another user, who must be able to pass through.
   await chmod(directory, 0o711);
   const demo = new Demo(directory);
