@@ -1,3 +1,4 @@
+import './platform/process/young-heap.js';
 import 'reflect-metadata';
 import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
