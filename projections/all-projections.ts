@@ -13,6 +13,8 @@ import { nodesProjection } from './nodes/nodes.projection.js';
 import { NodeReadModel } from './nodes/nodes.read-model.js';
 import { repositoriesProjection } from './repositories/repositories.projection.js';
 import { RepositoryReadModel } from './repositories/repositories.read-model.js';
+import { restoreJobsProjection } from './restore-jobs/restore-jobs.projection.js';
+import { RestoreJobReadModel } from './restore-jobs/restore-jobs.read-model.js';
 import { vmsProjection } from './vms/vms.projection.js';
 import { VmReadModel } from './vms/vms.read-model.js';
 
@@ -25,6 +27,7 @@ export const allProjections: readonly Projection[] = [
   nodesProjection,
   nbdPortsProjection,
   nbdExportsProjection,
+  restoreJobsProjection,
   auditEventsProjection,
 ];
 
@@ -37,5 +40,6 @@ export const allReadModels = [
   NodeReadModel,
   NbdPortReadModel,
   NbdExportReadModel,
+  RestoreJobReadModel,
   AuditEventReadModel,
 ];

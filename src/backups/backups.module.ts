@@ -1,6 +1,5 @@
 import { Module } from '@nestjs/common';
 import { LiveProgress } from '../platform/live-progress/live-progress.js';
-import { KeyedMutex } from '../platform/locks/keyed-mutex.js';
 import { NodeClientModule } from '../platform/node-client/node-client.module.js';
 import { RepositoryFilesModule } from '../platform/repository-files/repository-files.module.js';
 import { BackupQueriesModule } from './backup-queries.module.js';
@@ -38,7 +37,6 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     TransferRun,
     SealRun,
     UndoRun,
-    KeyedMutex,
     LiveProgress,
   ],
 })
