@@ -19,5 +19,10 @@ export async function mountSmallFileSystem(path: string, mib: number): Promise<S
     process.stderr.write(`skipped: mounting a tmpfs is not allowed here (${error instanceof Error ? error.message.split('\n')[0] : ''})\n`);
     return null;
   }
-  return { path, remove: async () => void (await run('umount', [path])) };
+  return {
+    path,
+    remove: async () => {
+      await run('umount', [path]);
+    },
+  };
 }
