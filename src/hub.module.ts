@@ -21,7 +21,9 @@ import { HostToolsModule } from './platform/process/host-tools.module.js';
 import { ProjectionsModule } from './platform/postgres/projections.module.js';
 import { ProjectionsAdminModule } from './projections-admin/projections-admin.module.js';
 import { RepositoriesModule } from './repositories/repositories.module.js';
+import { RestoreExportsModule } from './restore-exports/restore-exports.module.js';
 import { RestoreJobsModule } from './restore-jobs/restore-jobs.module.js';
+import { VerificationsModule } from './verifications/verifications.module.js';
 import { VmsModule } from './vms/vms.module.js';
 
 export interface HubOptions {
@@ -73,6 +75,8 @@ export class HubModule {
         ChainsModule,
         BackupsModule,
         RestoreJobsModule,
+        RestoreExportsModule,
+        VerificationsModule,
         AuditModule,
         ProjectionsAdminModule,
       ],
