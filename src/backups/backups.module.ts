@@ -10,6 +10,7 @@ import { DeleteBackupHandler } from './delete-backup/delete-backup.handler.js';
 import { FollowBackupEventsController } from './follow-backup-events/follow-backup-events.controller.js';
 import { GatherBackupFactsHandler } from './gather-backup-facts/gather-backup-facts.handler.js';
 import { LocateBackupHandler } from './gather-backup-facts/locate-backup.handler.js';
+import { ImportRestorePointHandler } from './import-restore-point/import-restore-point.handler.js';
 import { RecordTransferReportController } from './record-transfer-report/record-transfer-report.controller.js';
 import { RecordTransferReportHandler } from './record-transfer-report/record-transfer-report.handler.js';
 import { PrepareRun } from './run-backup/prepare-run.step.js';
@@ -29,6 +30,7 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     CancelBackupHandler,
     DeleteBackupHandler,
     RecordTransferReportHandler,
+    ImportRestorePointHandler,
     GatherBackupFactsHandler,
     LocateBackupHandler,
     RunBackupReactor,

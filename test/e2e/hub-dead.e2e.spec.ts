@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
 import { BackupClient } from '../support/backup-client.js';
-import { HubSystem } from '../support/hub-system.js';
+import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
@@ -127,6 +127,54 @@ describe('with the hub dead', () => {
       code: 2,
       stderr: expect.stringContaining('there is no restore point ffffffff'),
     });
+  });
+
+  it('a new hub takes the repository over, with restore points that it lists, verifies, restores and deletes', async () => {
+    const other = await createTestDatabase({ migrated: false });
+    const hub = await HubSystem.create({ databaseUrl: other.databaseUrl });
+    try {
+      await hub.start();
+      const moved = join(hub.directory, 'imported');
+      await cp(repository, moved, { recursive: true, preserveTimestamps: true });
+      const cli = await run(process.execPath, [join(ROOT, 'dist/src/main.cli.js'), 'repository', 'import', moved, '--json'], {
+        env: { PATH: process.env['PATH'] ?? '', SENDENSE_DATA_DIRECTORY: hub.dataDirectory },
+      });
+      expect(JSON.parse(cli.stdout)).toMatchObject({ created: true, name: 'imported', imported: [full.backup_id, incremental.backup_id], skipped: [] });
+      const again = await hub.api<{ imported: string[]; already_known: number }>('POST', '/repositories/import', { path: moved, name: 'imported' });
+      expect([again.status, again.body]).toMatchObject([200, { created: false, imported: [], already_known: 2 }]);
+
+      const client = new BackupClient(hub);
+      const chain = await until('the chain to be there', async () => {
+        const { status, body } = await hub.api<{ backups: BackupResponse[] }>('GET', '/backups/chain?vm_name=pgtest1');
+        return status === 200 && body.backups.length === 2 ? body : null;
+      });
+      expect(chain.backups.map(({ backup_id, status, backup_type }) => ({ backup_id, status, backup_type }))).toEqual([
+        { backup_id: full.backup_id, status: 'completed', backup_type: 'full' },
+        { backup_id: incremental.backup_id, status: 'completed', backup_type: 'incremental' },
+      ]);
+      await hub.api('POST', `/backups/${incremental.backup_id}/verify`);
+      await until('the verdict', async () => {
+        const { body } = await hub.api<{ verifications: { status: string }[] }>('GET', `/backups/${incremental.backup_id}/verifications`);
+        return body.verifications[0]?.status === 'passed';
+      });
+      const target = join(hub.directory, 'out');
+      await mkdir(target);
+      const { body: job } = await hub.api<{ job_id: string }>('POST', '/restore/disks', {
+        backup_id: incremental.backup_id,
+        target_path: target,
+        format: 'raw',
+      });
+      await until('the restore', async () => (await hub.api<{ cleaned_up: boolean }>('GET', `/restore/jobs/${job.job_id}`)).body.cleaned_up);
+      await requireSame(newest.get('disk0.qcow2'), 'raw', join(target, 'pgtest1-disk0.raw'));
+
+      expect(await client.problem('DELETE', `/backups/${full.backup_id}`)).toMatchObject({ code: 'restore_point_in_use' });
+      expect((await hub.api('DELETE', `/backups/${incremental.backup_id}`)).status).toBe(204);
+      expect((await hub.api('DELETE', `/backups/${full.backup_id}`)).status).toBe(204);
+      expect((await readdir(moved)).filter((name) => !name.startsWith('.'))).toEqual([]);
+    } finally {
+      await hub.destroy();
+      await other.drop();
+    }
   });
 
   it('damage is named with file and restore point, and nothing is left of a restore from it', async () => {
