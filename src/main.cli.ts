@@ -22,7 +22,7 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   if (argv[0] === 'repository') {
-    process.exitCode = await (await import('./repository-cli/repository.program.js')).runRepositoryProgram(argv.slice(1));
+    process.exitCode = await (await import('./repository-cli/repository.program.js')).runRepositoryProgram(argv.slice(1), process.env);
     return;
   }
   let parsed;

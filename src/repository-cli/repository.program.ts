@@ -23,7 +23,7 @@ interface ImportAnswer {
 }
 
 /** @returns the exit code */
-export async function runRepositoryProgram(argv: readonly string[]): Promise<number> {
+export async function runRepositoryProgram(argv: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
   let parsed;
   try {
     parsed = parseArgs({
@@ -49,7 +49,7 @@ export async function runRepositoryProgram(argv: readonly string[]): Promise<num
   const [command, path, ...extra] = positionals;
   if (command !== 'import' || path === undefined || extra.length > 0) return refuse('there is one command: import PATH');
   try {
-    const config = loadConfig(HubConfig, { file: values.config, environment: process.env });
+    const config = loadConfig(HubConfig, { file: values.config, environment });
     const url = values.hub ?? (await readFile(join(config.dataDirectory, 'hub.url'), 'utf8')).trim();
     const token = config.apiToken ?? (await readFile(values['token-file'] ?? config.apiTokenFile, 'utf8')).trim();
     const folder = resolve(path);

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, cp, mkdir, readdir, readFile, rm, truncate } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
@@ -111,9 +111,11 @@ describe('with the hub dead', () => {
       .map((block) => block.replace(/^ {3}/gm, ''))
       .join('\n')
       .replaceAll('bin/sendense', `'${process.execPath}' '${join(ROOT, 'dist/src/main.cli.js')}'`)
-      .replaceAll('/srv/backups', `${repository.replaceAll(' ', '\\ ')}`)
-      .replaceAll('/srv/restore', `${target.replaceAll(' ', '\\ ')}`);
-    const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', script]);
+      .replaceAll('/srv/backups', repository.replaceAll(' ', '\\ '))
+      .replaceAll('/srv/restore', target.replaceAll(' ', '\\ '));
+    const file = join(system.directory, 'by-the-page.sh');
+    await writeFile(file, `set -euo pipefail\n${script}`);
+    const { stdout } = await run('bash', [file]);
     expect(stdout).toContain('All is well: 2 restore point(s)');
     await requireSame(newest.get('disk0.qcow2'), 'raw', join(target, 'pgtest1-disk0.raw'));
     await requireSame(newest.get('disk0.qcow2'), 'raw', join(target, 'by-hand-disk0.raw'));

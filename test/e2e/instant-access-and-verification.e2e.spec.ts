@@ -45,10 +45,10 @@ afterAll(async () => {
   await database.drop();
 });
 
-async function publish(mode: string, backup = incremental): Promise<RestoreExportResponse & { readonly uri: string }> {
+async function publish(mode: string, backup = incremental): Promise<{ readonly export_id: string; readonly uri: string; readonly status: string }> {
   const { status, body } = await system.api<RestoreExportResponse>('POST', '/restore/exports', { backup_id: backup.backup_id, disk_index: 0, mode });
   if (status !== 201 || body.uri === null) throw new Error(`answered ${status}: ${JSON.stringify(body)}`);
-  return { ...body, uri: body.uri };
+  return { export_id: body.export_id, uri: body.uri, status: body.status };
 }
 
 async function standing(exportId: string): Promise<RestoreExportResponse | undefined> {

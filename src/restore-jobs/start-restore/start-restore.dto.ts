@@ -38,7 +38,7 @@ export class StartRestoreRequest {
   @IsIn(SHAPES)
   chain: RestoreShape = 'flattened';
 
-  @ApiPropertyOptional({ default: false, description: 'Whether files of the same names may be replaced', example: false })
+  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether files of the same names may be replaced', example: false })
   @IsOptional()
   @IsBoolean()
   overwrite = false;
