@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { RepositoryFilesModule } from '../platform/repository-files/repository-files.module.js';
 import { CancelRestoreController } from './cancel-restore/cancel-restore.controller.js';
 import { CancelRestoreHandler } from './cancel-restore/cancel-restore.handler.js';
+import { DownloadDiskController } from './download-disk/download-disk.controller.js';
 import { GetRestoreController } from './get-restore/get-restore.controller.js';
 import { ListRestoresController } from './list-restores/list-restores.controller.js';
 import { RestoreProgress } from './model/restore-progress.registry.js';
@@ -15,7 +16,7 @@ import { StartRestoreHandler } from './start-restore/start-restore.handler.js';
 
 @Module({
   imports: [RepositoryFilesModule],
-  controllers: [StartRestoreController, ListRestoresController, GetRestoreController, CancelRestoreController],
+  controllers: [StartRestoreController, ListRestoresController, GetRestoreController, CancelRestoreController, DownloadDiskController],
   providers: [StartRestoreHandler, CancelRestoreHandler, RunRestoreReactor, RestoreRecorder, MakeDisks, PublishFiles, SupervisedProgram, RestoreProgress],
 })
 export class RestoreJobsModule {}

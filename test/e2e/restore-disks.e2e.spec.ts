@@ -122,6 +122,31 @@ describe('restoring whole disks', () => {
     await requireSame(copies.get('full')?.get('disk1.qcow2'), 'raw', join(target, 'pgtest1-disk1.raw'));
   });
 
+  it('streams a disk as raw, whole and in ranges', async () => {
+    const token = (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim();
+    const original = await readFile(copies.get('incremental')?.get('disk0.qcow2') ?? '');
+    const get = (range?: string) =>
+      fetch(`${system.url()}/api/v1/backups/${incremental.backup_id}/disks/0/download`, {
+        headers: { authorization: `Bearer ${token}`, ...(range === undefined ? {} : { range }) },
+      });
+    const whole = await get();
+    expect([whole.status, whole.headers.get('content-length'), whole.headers.get('content-disposition')]).toEqual([
+      200,
+      String(64 * MIB),
+      'attachment; filename="pgtest1-disk0.raw"',
+    ]);
+    expect(Buffer.from(await whole.arrayBuffer()).equals(original)).toBe(true);
+    const [from, to] = [30 * MIB + 77, 31 * MIB + 4];
+    const part = await get(`bytes=${from}-${to}`);
+    expect([part.status, part.headers.get('content-range')]).toEqual([206, `bytes ${from}-${to}/${64 * MIB}`]);
+    expect(Buffer.from(await part.arrayBuffer()).equals(original.subarray(from, to + 1))).toBe(true);
+    expect((await get(`bytes=${64 * MIB}-`)).status).toBe(416);
+    expect((await system.api('GET', `/backups/${incremental.backup_id}/disks/7/download`)).status).toBe(404);
+    const abandoned = await get();
+    await abandoned.body?.cancel();
+    await until('its programs to be gone', async () => (await system.toolProcesses()).length === 0);
+  });
+
   it('lists its jobs, the newest first', async () => {
     const { body } = await system.api<{ jobs: RestoreJobResponse[]; next_cursor: string | null }>('GET', `/restore/jobs?backup_id=${full.backup_id}&limit=1`);
     expect(body.jobs).toHaveLength(1);
