@@ -1,4 +1,4 @@
-import { describe, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { histories } from '../../../test/support/backup-histories.js';
 import { specificationOf } from '../../../test/support/given-when-then.js';
 import { evolveBackup, initialBackupState } from '../model/backup.state.js';
@@ -14,7 +14,7 @@ function disk(disk_key: string, changes: Partial<Disk> = {}): Disk {
   return { disk_key, status: 'pending', bytes_transferred: 0, total_bytes: 500, change_id: 'x', error: null, ...changes };
 }
 
-function saying(changes: Partial<Report>, progress_due = false): RecordTransferReport {
+function saying(changes: Partial<Report>, progress_due = false, export_ended = false): RecordTransferReport {
   const report: Report = {
     job_id: 'b1',
     status: 'running',
@@ -32,12 +32,26 @@ function saying(changes: Partial<Report>, progress_due = false): RecordTransferR
     timestamp: now,
     ...changes,
   };
-  return { kind: 'record-transfer-report', report, progress_due, now };
+  return { kind: 'record-transfer-report', report, progress_due, export_ended, now };
 }
 
 const done = [disk('disk0.qcow2', { status: 'completed', bytes_transferred: 500 }), disk('disk1.qcow2', { status: 'completed', bytes_transferred: 500 })];
 
 describe('what a report of the node adds to a backup', () => {
+  it('names the file in the repository when a target had no space left, because the node knows only its address', () => {
+    const error = { code: 'target_full', detail: 'The target of disk "disk1.qcow2" has no space left: nbdcopy: ...' };
+    const disks = [disk('disk0.qcow2', { status: 'completed', bytes_transferred: 500 }), disk('disk1.qcow2', { status: 'failed', error })];
+    const events = decideRecordTransferReport(saying({ status: 'failed', error, disks }), histories.snapshotTaken.reduce(evolveBackup, initialBackupState));
+    expect(events.at(-1)).toMatchObject({
+      type: 'BackupFailed',
+      data: {
+        stage: 'transfer',
+        code: 'repository_full',
+        detail: expect.stringMatching(/disk "disk1.qcow2" \(\/r\/.partial\/disk-1.qcow2\) had no space left/),
+      },
+    });
+  });
+
   it('records the one instant of all disks with their change ids, once', () => {
     const instant = '2026-01-01T00:00:03.000Z';
     given(...histories.transferring)
@@ -108,6 +122,13 @@ describe('what a report of the node adds to a backup', () => {
         .when(saying({ status: 'completed', ...lie }))
         .thenTypes('BackupFailed');
     }
+  });
+
+  it('leaves a failure that follows from the end of an export to be told by its cause', () => {
+    const lost = disk('disk0.qcow2', { status: 'failed', error: { code: 'transfer_failed', detail: 'connection lost' } });
+    given(...histories.snapshotTaken)
+      .when(saying({ status: 'failed', snapshot_released: true, error: lost.error, disks: [lost, disk('disk1.qcow2')] }, false, true))
+      .thenTypes('DiskTransferStarted', 'DiskTransferFailed', 'SnapshotReleased');
   });
 
   it('fails the backup when the report is about other disks', () => {

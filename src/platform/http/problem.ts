@@ -5,7 +5,7 @@ import { DomainError, type ErrorKind } from '../../kernel/domain-error.js';
 import { unknownVariant } from '../../kernel/decider.js';
 import type { JsonObject } from '../../kernel/json.js';
 import { AppendTooLargeError, EventStoreUnavailableError, WrongExpectedRevisionError } from '../event-store/event-store.port.js';
-import { isConnectionError } from '../postgres/connection-errors.js';
+import { isDatabaseAway } from '../postgres/connection-errors.js';
 
 /** A refusal that is about HTTP itself (method, media type, size, headers), thrown only inside platform/http; everything else is a DomainError. */
 export class HttpProblem extends Error {
@@ -159,12 +159,6 @@ function retryable(code: string, detail: string): Description {
   return { status: 503, code, detail, facts: {}, headers: headersOf(503, {}), unexpected: false };
 }
 
-/** TypeORM wraps the driver's error, so both it and its cause are looked at. */
-function isDatabaseAway(error: unknown): boolean {
-  if (isConnectionError(error)) return true;
-  return error instanceof Error && 'driverError' in error && isConnectionError(error.driverError);
-}
-
 const FRAMEWORK_CODES: Readonly<Record<number, string>> = {
   400: 'bad_request',
   401: 'unauthenticated',
@@ -181,9 +175,9 @@ function frameworkCode(status: number): string {
   return FRAMEWORK_CODES[status] ?? (STATUS_CODES[status] ?? 'request refused').toLowerCase().replaceAll(/[^a-z]+/g, '_');
 }
 
-/** `route_not_found` -> `Route not found`: the same for each occurrence of a code, as RFC 9457 asks. */
+/** `vm_not_found` -> `VM not found`: the same for each occurrence of a code, as RFC 9457 asks. */
 export function titleOf(code: string): string {
-  const words = code.replaceAll('_', ' ');
+  const words = code.replaceAll('_', ' ').replaceAll(/\b(?:vms?|nbd|json)\b/g, (abbreviation) => abbreviation.toUpperCase().replace(/S$/, 's'));
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
