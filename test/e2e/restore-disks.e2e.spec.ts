@@ -133,7 +133,7 @@ describe('restoring whole disks', () => {
     expect([whole.status, whole.headers.get('content-length'), whole.headers.get('content-disposition')]).toEqual([
       200,
       String(64 * MIB),
-      'attachment; filename="pgtest1-disk0.raw"',
+      'attachment; filename=pgtest1-disk0.raw',
     ]);
     expect(Buffer.from(await whole.arrayBuffer()).equals(original)).toBe(true);
     const [from, to] = [30 * MIB + 77, 31 * MIB + 4];
