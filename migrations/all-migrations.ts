@@ -1,5 +1,6 @@
 import { CreateEventStore1795257000001 } from './0001-create-event-store.js';
 import { CreateReadModels1795257000002 } from './0002-create-read-models.js';
+import { CreateWholeDiskRestores1795257000004 } from './0004-create-whole-disk-restores.js';
 
 /** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
-export const allMigrations = [CreateEventStore1795257000001, CreateReadModels1795257000002];
+export const allMigrations = [CreateEventStore1795257000001, CreateReadModels1795257000002, CreateWholeDiskRestores1795257000004];

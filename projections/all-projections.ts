@@ -13,6 +13,12 @@ import { nodesProjection } from './nodes/nodes.projection.js';
 import { NodeReadModel } from './nodes/nodes.read-model.js';
 import { repositoriesProjection } from './repositories/repositories.projection.js';
 import { RepositoryReadModel } from './repositories/repositories.read-model.js';
+import { restoreExportsProjection } from './restore-exports/restore-exports.projection.js';
+import { RestoreExportReadModel } from './restore-exports/restore-exports.read-model.js';
+import { restoreJobsProjection } from './restore-jobs/restore-jobs.projection.js';
+import { RestoreJobReadModel } from './restore-jobs/restore-jobs.read-model.js';
+import { verificationsProjection } from './verifications/verifications.projection.js';
+import { VerificationReadModel } from './verifications/verifications.read-model.js';
 import { vmsProjection } from './vms/vms.projection.js';
 import { VmReadModel } from './vms/vms.read-model.js';
 
@@ -25,6 +31,9 @@ export const allProjections: readonly Projection[] = [
   nodesProjection,
   nbdPortsProjection,
   nbdExportsProjection,
+  restoreJobsProjection,
+  restoreExportsProjection,
+  verificationsProjection,
   auditEventsProjection,
 ];
 
@@ -37,5 +46,8 @@ export const allReadModels = [
   NodeReadModel,
   NbdPortReadModel,
   NbdExportReadModel,
+  RestoreJobReadModel,
+  RestoreExportReadModel,
+  VerificationReadModel,
   AuditEventReadModel,
 ];

@@ -16,11 +16,15 @@ import { EventFeed } from './platform/event-store/event-feed.js';
 import { EventStoreModule } from './platform/event-store/event-store.module.js';
 import { ACCESS_TOKENS, type AccessTokens } from './platform/http/access-tokens.js';
 import { HttpModule } from './platform/http/http.module.js';
+import { LocksModule } from './platform/locks/locks.module.js';
 import { PostgresModule } from './platform/postgres/postgres.module.js';
 import { HostToolsModule } from './platform/process/host-tools.module.js';
 import { ProjectionsModule } from './platform/postgres/projections.module.js';
 import { ProjectionsAdminModule } from './projections-admin/projections-admin.module.js';
 import { RepositoriesModule } from './repositories/repositories.module.js';
+import { RestoreExportsModule } from './restore-exports/restore-exports.module.js';
+import { RestoreJobsModule } from './restore-jobs/restore-jobs.module.js';
+import { VerificationsModule } from './verifications/verifications.module.js';
 import { VmsModule } from './vms/vms.module.js';
 
 export interface HubOptions {
@@ -58,6 +62,7 @@ export class HubModule {
         EventStoreModule.forRoot({ hubId: options.hubId }),
         SharedModule.forRoot({ apiToken: options.apiToken, nodeToken: options.nodeToken }),
         HostToolsModule,
+        LocksModule,
         ProjectionsModule.forRoot(allProjections),
         CqrsModule.forRoot(),
         HttpModule.forHub(),
@@ -71,6 +76,9 @@ export class HubModule {
         NbdExportsModule,
         ChainsModule,
         BackupsModule,
+        RestoreJobsModule,
+        RestoreExportsModule,
+        VerificationsModule,
         AuditModule,
         ProjectionsAdminModule,
       ],

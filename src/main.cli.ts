@@ -6,6 +6,9 @@ const USAGE = `Usage: sendense <command> [--config FILE]
 Commands:
   hub       run the hub in the foreground; unless told otherwise it starts a node beside itself
   node      run a node in the foreground
+  restore   restore from a repository alone, also when no hub is left: sendense restore --help
+  repository import PATH
+            bring the restore points of a found repository into the running hub
   help      show this text
   version   show the version
 
@@ -13,6 +16,15 @@ Settings come from the YAML file of --config (or SENDENSE_CONFIG) and from SENDE
 `;
 
 async function main(argv: readonly string[]): Promise<void> {
+  // Programs with arguments of their own.
+  if (argv[0] === 'restore') {
+    process.exitCode = await (await import('./restore-cli/restore.program.js')).runRestoreProgram(argv.slice(1));
+    return;
+  }
+  if (argv[0] === 'repository') {
+    process.exitCode = await (await import('./repository-cli/repository.program.js')).runRepositoryProgram(argv.slice(1), process.env);
+    return;
+  }
   let parsed;
   try {
     parsed = parseArgs({

@@ -1,5 +1,13 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import type { BackupEvent, BackupStage, FullReason, RequestedBackupType, SealedFile, WaitingFor } from '../../src/backups/model/backup.events.js';
+import type {
+  BackupEvent,
+  BackupStage,
+  FullReason,
+  RequestedBackupType,
+  RestorePointImported,
+  SealedFile,
+  WaitingFor,
+} from '../../src/backups/model/backup.events.js';
 import type { NbdExportEvent } from '../../src/nbd-exports/model/nbd-export.events.js';
 import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
 import { categoryOf, type RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
@@ -139,6 +147,7 @@ export const backupsProjection: Projection<BackupRow> = {
 function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): BackupRow {
   const event = asDomainEvent<BackupEvent>(recorded);
   if (event.type === 'BackupRequested') return requested(event.data, recorded.position);
+  if (event.type === 'RestorePointImported') return imported(event.data, recorded.position);
   if (row === undefined) throw new Error(`backup stream ${recorded.stream} has ${event.type} before BackupRequested`);
   switch (event.type) {
     case 'BackupQueued':
@@ -337,6 +346,46 @@ function requested(data: Extract<BackupEvent, { type: 'BackupRequested' }>['data
     completed_at: null,
     deleted_at: null,
     created_position: position,
+  };
+}
+
+/** A restore point that was whole when it came: as if its backup had completed here. */
+function imported(data: RestorePointImported['data'], position: string): BackupRow {
+  const { backup_id, vm_id, vm_name, node_id, repository_id, backup_type, started_at } = data;
+  return {
+    ...requested({ backup_id, vm_id, vm_name, node_id, repository_id, backup_type, policy_id: null, requested_at: started_at }, position),
+    status: 'completed',
+    current_phase: 'completed',
+    full_reason: data.full_reason,
+    chain_id: data.chain_id,
+    parent_backup_id: data.parent_backup_id,
+    folder: data.folder,
+    files: data.disks.map(({ disk_id, file, file_size_bytes, sha256, mtime_ns }) => ({ disk_id, file, size_bytes: file_size_bytes, sha256, mtime_ns })),
+    manifest_sha256: data.manifest_sha256,
+    instant: data.instant,
+    progress_percent: 100,
+    disks: data.disks.map((disk) => ({
+      disk_id: disk.disk_id,
+      disk_key: disk.disk_key,
+      virtual_size_bytes: disk.size_bytes,
+      file: disk.file,
+      parent_file: disk.parent_file,
+      parent_change_id: disk.parent_change_id,
+      export_id: null,
+      nbd_port: null,
+      nbd_export_name: null,
+      qcow2_path: `${data.repository_path}/${data.folder}/${disk.file}`,
+      status: 'completed',
+      bytes_transferred: 0,
+      total_bytes: null,
+      size_bytes: disk.file_size_bytes,
+      sha256: disk.sha256,
+      change_id: disk.change_id,
+      error: null,
+    })),
+    change_tracking: 'committed',
+    started_at,
+    completed_at: data.sealed_at,
   };
 }
 

@@ -20,7 +20,8 @@ export const repositoriesProjection: Projection<RepositoryRow> = {
   fold(_row, recorded) {
     const event = asDomainEvent<RepositoryEvent>(recorded);
     switch (event.type) {
-      case 'RepositoryCreated': {
+      case 'RepositoryCreated':
+      case 'RepositoryImported': {
         const { repository_id, name, type, path, created_at } = event.data;
         return { repository_id, name, type, path, created_at };
       }

@@ -1,6 +1,5 @@
 import { Module } from '@nestjs/common';
 import { LiveProgress } from '../platform/live-progress/live-progress.js';
-import { KeyedMutex } from '../platform/locks/keyed-mutex.js';
 import { NodeClientModule } from '../platform/node-client/node-client.module.js';
 import { RepositoryFilesModule } from '../platform/repository-files/repository-files.module.js';
 import { BackupQueriesModule } from './backup-queries.module.js';
@@ -11,6 +10,7 @@ import { DeleteBackupHandler } from './delete-backup/delete-backup.handler.js';
 import { FollowBackupEventsController } from './follow-backup-events/follow-backup-events.controller.js';
 import { GatherBackupFactsHandler } from './gather-backup-facts/gather-backup-facts.handler.js';
 import { LocateBackupHandler } from './gather-backup-facts/locate-backup.handler.js';
+import { ImportRestorePointHandler } from './import-restore-point/import-restore-point.handler.js';
 import { RecordTransferReportController } from './record-transfer-report/record-transfer-report.controller.js';
 import { RecordTransferReportHandler } from './record-transfer-report/record-transfer-report.handler.js';
 import { PrepareRun } from './run-backup/prepare-run.step.js';
@@ -30,6 +30,7 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     CancelBackupHandler,
     DeleteBackupHandler,
     RecordTransferReportHandler,
+    ImportRestorePointHandler,
     GatherBackupFactsHandler,
     LocateBackupHandler,
     RunBackupReactor,
@@ -38,7 +39,6 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     TransferRun,
     SealRun,
     UndoRun,
-    KeyedMutex,
     LiveProgress,
   ],
 })

@@ -8,6 +8,8 @@ import { DeleteRepositoryHandler } from './delete-repository/delete-repository.h
 import { MeasureStorageController } from './measure-storage/measure-storage.controller.js';
 import { TestRepositoryController } from './test-repository/test-repository.controller.js';
 import { GetRepositoryController } from './get-repository/get-repository.controller.js';
+import { ImportRepositoryController } from './import-repository/import-repository.controller.js';
+import { ImportRepositoryHandler } from './import-repository/import-repository.handler.js';
 import { ListRepositoriesController } from './list-repositories/list-repositories.controller.js';
 
 @Module({
@@ -16,10 +18,11 @@ import { ListRepositoriesController } from './list-repositories/list-repositorie
     ListRepositoriesController,
     GetRepositoryController,
     CreateRepositoryController,
+    ImportRepositoryController,
     TestRepositoryController,
     DeleteRepositoryController,
     MeasureStorageController,
   ],
-  providers: [CreateRepositoryHandler, DeleteRepositoryHandler],
+  providers: [CreateRepositoryHandler, ImportRepositoryHandler, DeleteRepositoryHandler],
 })
 export class RepositoriesModule {}

@@ -9,6 +9,7 @@ import { benchIncrementalBackup } from './incremental-backup.bench.js';
 import { benchManyDisks } from './many-disks.bench.js';
 import { type BenchOptions, describeMachine, loadAverage, markdownOf } from './measure.js';
 import { benchProjectionLag } from './projection-lag.bench.js';
+import { benchRestoreDisks } from './restore-disks.bench.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const REPORT = join(ROOT, 'docs/benchmarks.md');
@@ -25,6 +26,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'incremental-backup': async (options) => outcomeOf(benchIncrementalBackup(options)),
   'empty-incremental': async (options) => outcomeOf(benchEmptyIncremental(options)),
   'many-disks': async (options) => outcomeOf(benchManyDisks(options)),
+  'restore-disks': async (options) => outcomeOf(benchRestoreDisks(options)),
   'projection-lag': async (options) => outcomeOf(benchProjectionLag(options)),
   'event-store': benchEventStore,
 };

@@ -11,6 +11,9 @@ import { evolveNode, initialNodeState } from '../../src/nodes/model/node.state.j
 import { categoryOf } from '../../src/platform/event-store/event-store.port.js';
 import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
 import { evolveRepository, initialRepositoryState } from '../../src/repositories/model/repository.state.js';
+import { evolveRestoreExport, initialRestoreExportState } from '../../src/restore-exports/model/restore-export.state.js';
+import { evolveRestoreJob, initialRestoreJobState } from '../../src/restore-jobs/model/restore-job.state.js';
+import { evolveVerification, initialVerificationState } from '../../src/verifications/model/verification.state.js';
 import { evolveVm, initialVmState } from '../../src/vms/model/vm.state.js';
 import { goldenHistory, goldenStreams } from '../support/golden-streams.js';
 
@@ -30,6 +33,9 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   nbdPorts: folding(initialNbdPortsState, evolveNbdPorts),
   node: folding(initialNodeState, evolveNode),
   repository: folding(initialRepositoryState, evolveRepository),
+  restoreExport: folding(initialRestoreExportState, evolveRestoreExport),
+  restoreJob: folding(initialRestoreJobState, evolveRestoreJob),
+  verification: folding(initialVerificationState, evolveVerification),
   vm: folding(initialVmState, evolveVm),
 };
 

@@ -25,6 +25,7 @@ import { appendGoldenHistory, type QueryApp, startQueryApp } from '../support/qu
 const FULL = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11';
 const FAILED = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a12';
 const CANCELLED = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a13';
+const IMPORTED = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a77';
 const VM = '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b';
 
 describe('queries over the golden streams', () => {
@@ -87,7 +88,7 @@ describe('queries over the golden streams', () => {
     const first = await get('backups?limit=2');
     expect(first.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([CANCELLED, FAILED]);
     const second = await get(`backups?limit=2&cursor=${first.body.next_cursor}`);
-    expect(second.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([FULL]);
+    expect(second.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([FULL, IMPORTED]);
     expect(second.body.next_cursor).toBeNull();
     for (const [filter, count] of [
       ['vm_name=pgtest1', 3],
@@ -96,7 +97,7 @@ describe('queries over the golden streams', () => {
       ['status=failed', 1],
       ['backup_type=incremental', 1],
       ['since=2026-11-21T10:32:00Z', 2],
-      ['until=2026-11-21T10:32:00Z', 1],
+      ['until=2026-11-21T10:32:00Z', 2],
       ['repository_id=0199a3c0-2b40-7d10-b1de-64f0a52c9e02', 3],
     ] as const) {
       expect([filter, (await get(`backups?${filter}`)).body.backups.length]).toEqual([filter, count]);
@@ -149,7 +150,10 @@ describe('queries over the golden streams', () => {
     expect((await get(`vms/${VM}`)).body.disks).toHaveLength(2);
     expect((await get('vms/0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5c', 404)).body.code).toBe('vm_not_found');
     const { repositories } = (await get('repositories')).body;
-    expect(repositories).toMatchObject([{ name: 'main', path: '/srv/backups' }]);
+    expect(repositories).toMatchObject([
+      { name: 'found again', path: '/srv/found' },
+      { name: 'main', path: '/srv/backups' },
+    ]);
     expect((await get(`repositories/${repositories[0].repository_id}`)).body).toEqual(repositories[0]);
     const { nodes } = (await get('nodes')).body;
     expect(nodes).toMatchObject([{ name: 'local', url: 'http://127.0.0.1:9082', state: 'unreachable', error: { code: 'connection_refused' } }]);

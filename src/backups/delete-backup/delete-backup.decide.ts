@@ -6,7 +6,7 @@ export type DeleteBackupAt = {
   readonly kind: 'delete-backup';
   readonly backup_id: string;
   readonly deleted_at: string;
-  /** Restore points that stand on this one, and running backups that are to. */
+  /** Restore points that stand on this one, running backups that are to, and restores that read from it. */
   readonly used_by: readonly string[];
 };
 
@@ -33,7 +33,7 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
         throw new DomainError(
           'conflict',
           'restore_point_in_use',
-          `Restore point ${command.backup_id} cannot be deleted: ${command.used_by.length} later backup(s) stand on it. Delete those first, newest first.`,
+          `Restore point ${command.backup_id} cannot be deleted, because it is used by: ${command.used_by.join(', ')}. Delete later backups first, newest first, and end restores from it.`,
           { ...facts, used_by: command.used_by },
         );
       }

@@ -1,6 +1,8 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { RestoreExportReadModel } from '../../../projections/restore-exports/restore-exports.read-model.js';
+import { RestoreJobReadModel } from '../../../projections/restore-jobs/restore-jobs.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
@@ -16,6 +18,7 @@ import { decideDeleteBackup, type DeleteBackupAt } from './delete-backup.decide.
 const decider: Decider<BackupState, DeleteBackupAt, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideDeleteBackup };
 
 const READ_MODEL_PATIENCE_MS = 10_000;
+const READ_MODELS = ['backups', 'restore_jobs', 'restore_exports'] as const;
 /** How long the answer waits for the files to be gone. Removal goes on after it. */
 const REMOVAL_PATIENCE_MS = 20_000;
 
@@ -37,14 +40,17 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
     const vmId = state.status === 'none' ? '' : state.run.request.vm_id;
     const outcome = await this.mutex.runExclusive(vmLock(vmId), async () => {
       const head = await this.store.head();
-      if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+      if (head !== null) {
+        await Promise.all(READ_MODELS.map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+      }
       const standing = await this.dataSource
         .getRepository(BackupReadModel)
         .findBy({ parent_backup_id: command.backupId, status: In(['running', 'completed']) });
+      const used_by = [...standing.map((row) => row.backup_id), ...(await this.restoresFrom(command.backupId))];
       return this.runner.run(
         backupStream(command.backupId),
         decider,
-        { kind: 'delete-backup', backup_id: command.backupId, deleted_at: this.clock.iso(), used_by: standing.map((row) => row.backup_id) },
+        { kind: 'delete-backup', backup_id: command.backupId, deleted_at: this.clock.iso(), used_by },
         command.context,
       );
     });
@@ -52,5 +58,14 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
       .first(backupStream(command.backupId), (event) => event.type === 'RestorePointFilesRemoved', REMOVAL_PATIENCE_MS)
       .catch(() => null);
     return { position: removed?.position ?? outcome.position };
+  }
+
+  /** Restores and exports that read from it just now. */
+  private async restoresFrom(backupId: string): Promise<readonly string[]> {
+    const [jobs, exports] = await Promise.all([
+      this.dataSource.getRepository(RestoreJobReadModel).findBy({ backup_id: backupId, cleaned_up: false }),
+      this.dataSource.getRepository(RestoreExportReadModel).findBy({ backup_id: backupId, cleaned_up: false }),
+    ]);
+    return [...jobs.map(({ job_id }) => `restore job ${job_id}`), ...exports.map(({ export_id }) => `restore export ${export_id}`)];
   }
 }

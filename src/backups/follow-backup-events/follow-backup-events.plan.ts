@@ -4,6 +4,7 @@
  */
 export function isAtRest(types: ReadonlySet<string>): boolean {
   if (types.has('BackupDeleted')) return types.has('RestorePointFilesRemoved');
+  if (types.has('RestorePointImported')) return true;
   if (types.has('BackupCompleted')) return types.has('ChangeTrackingSettled');
   if (types.has('BackupFailed') || types.has('BackupCancelled')) {
     return types.has('BackupUndone') && (!types.has('TransferRequested') || types.has('ChangeTrackingSettled'));

@@ -1,6 +1,6 @@
 import type { CommandContext } from '../../kernel/command-context.js';
 import type { NodeJobReport } from '../../platform/node-api/node-api.js';
-import type { RequestedBackupType } from './backup.events.js';
+import type { RequestedBackupType, RestorePointImported } from './backup.events.js';
 
 /** Ask for a backup of one VM, all disks, into one repository. Exactly one of vm_id and vm_name is given. */
 export class StartBackup {
@@ -33,6 +33,17 @@ export class DeleteBackup {
 export class RecordTransferReport {
   constructor(
     readonly report: NodeJobReport,
+    readonly context: CommandContext,
+  ) {}
+}
+
+/**
+ * Takes over a restore point that another hub has made. Answers with {imported, position}; imported is false when it was known already.
+ * @throws DomainError backup_already_known when it is known, but not as a restore point in that place
+ */
+export class ImportRestorePoint {
+  constructor(
+    readonly data: RestorePointImported['data'],
     readonly context: CommandContext,
   ) {}
 }

@@ -140,6 +140,45 @@ export type BackupUndone = DomainEvent<'BackupUndone', { readonly undone_at: str
 export type BackupDeleted = DomainEvent<'BackupDeleted', { readonly deleted_at: string }>;
 export type RestorePointFilesRemoved = DomainEvent<'RestorePointFilesRemoved', { readonly folder: string }>;
 
+export type ImportedDisk = {
+  readonly disk_id: number;
+  readonly disk_key: string;
+  /** Virtual size in bytes. */
+  readonly size_bytes: number;
+  readonly source_format: string;
+  readonly file: string;
+  /** Relative to the repository; null for a full. */
+  readonly parent_file: string | null;
+  readonly parent_change_id: string | null;
+  readonly change_id: string | null;
+  readonly file_size_bytes: number;
+  readonly sha256: string;
+  readonly mtime_ns: string;
+};
+/** A restore point of another hub was found in a repository and taken over, as its manifest describes it. The first event of its stream. */
+export type RestorePointImported = DomainEvent<
+  'RestorePointImported',
+  {
+    readonly backup_id: string;
+    readonly vm_id: string;
+    readonly vm_name: string;
+    readonly node_id: string;
+    readonly repository_id: string;
+    readonly repository_path: string;
+    readonly backup_type: BackupType;
+    readonly full_reason: FullReason | null;
+    readonly chain_id: string;
+    readonly parent_backup_id: string | null;
+    readonly folder: string;
+    readonly instant: string;
+    readonly started_at: string;
+    readonly sealed_at: string;
+    readonly manifest_sha256: string;
+    readonly disks: readonly ImportedDisk[];
+    readonly imported_at: string;
+  }
+>;
+
 /** Stream `backup-<backup_id>`. */
 export type BackupEvent =
   | BackupRequested
@@ -161,6 +200,7 @@ export type BackupEvent =
   | BackupCancelled
   | ChangeTrackingSettled
   | BackupUndone
+  | RestorePointImported
   | BackupDeleted
   | RestorePointFilesRemoved;
 

@@ -1,5 +1,15 @@
 import { unknownVariant } from '../../kernel/decider.js';
-import type { BackupEvent, BackupPlanned, BackupRequested, BackupStage, DiskTargetCreated, PlannedDisk, SealedFile, WaitingFor } from './backup.events.js';
+import type {
+  BackupEvent,
+  BackupPlanned,
+  BackupRequested,
+  BackupStage,
+  DiskTargetCreated,
+  PlannedDisk,
+  RestorePointImported,
+  SealedFile,
+  WaitingFor,
+} from './backup.events.js';
 
 export type DiskTarget = DiskTargetCreated['data'];
 
@@ -48,6 +58,9 @@ export const initialBackupState: BackupState = { status: 'none' };
 
 const UNTOUCHED: DiskTransfer = { status: 'pending', bytes_transferred: 0, total_bytes: 0 };
 
+/** Of an imported restore point: what its backup once moved is not known here. */
+const COPIED_ELSEWHERE: DiskTransfer = { status: 'completed', bytes_transferred: 0, total_bytes: 0 };
+
 export function evolveBackup(state: BackupState, event: BackupEvent): BackupState {
   if (event.type === 'BackupRequested') {
     return {
@@ -67,6 +80,7 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
       },
     };
   }
+  if (event.type === 'RestorePointImported') return { status: 'completed', run: importedRun(event.data) };
   if (state.status === 'none') throw new Error(`backup stream begins with ${event.type} instead of BackupRequested`);
   const { run } = state;
   switch (event.type) {
@@ -158,4 +172,42 @@ function withTransfer<State extends Exclude<BackupState, { status: 'none' }>>(
     state,
     withDisk(state.run, diskId, (disk) => ({ ...disk, transfer: change(disk.transfer) })),
   );
+}
+
+/** What a run of this hub would have left. Nothing of it is at any node. */
+function importedRun(data: RestorePointImported['data']): BackupRun {
+  const { backup_id, vm_id, vm_name, node_id, repository_id, backup_type, started_at, folder } = data;
+  const disks = data.disks.map(({ disk_id, disk_key, size_bytes, source_format, file, parent_file, parent_change_id }) => ({
+    disk_id,
+    disk_key,
+    size_bytes,
+    source_format,
+    file,
+    parent_file,
+    parent_change_id,
+  }));
+  return {
+    request: { backup_id, vm_id, vm_name, node_id, repository_id, backup_type, policy_id: null, requested_at: started_at },
+    plan: {
+      backup_type,
+      full_reason: data.full_reason,
+      full_reason_detail: null,
+      chain_id: data.chain_id,
+      parent_backup_id: data.parent_backup_id,
+      folder,
+      disks,
+      started_at,
+    },
+    disks: disks.map((planned, index) => ({ planned, target: null, transfer: COPIED_ELSEWHERE, change_id: data.disks[index]?.change_id ?? null })),
+    transfer_requested: false,
+    nbd_targets_string: null,
+    instant: data.instant,
+    silent_since: null,
+    snapshot_released: true,
+    sealed: {
+      folder,
+      files: data.disks.map(({ disk_id, file, file_size_bytes, sha256, mtime_ns }) => ({ disk_id, file, size_bytes: file_size_bytes, sha256, mtime_ns })),
+    },
+    settled: true,
+  };
 }

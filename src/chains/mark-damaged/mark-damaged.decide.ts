@@ -1,8 +1,22 @@
 import type { ChainEvent, RestorePointDamaged } from '../model/chain.events.js';
 import type { ChainState } from '../model/chain.state.js';
 
-/** A restore point is marked once; one that is not of the chain is nobody's to mark. */
+/**
+ * A damaged restore point takes all that stand on it with it: each is marked, the later ones with what they stand on. A restore point is marked once; one that is not of
+ * the chain is nobody's to mark.
+ */
 export function decideMarkDamaged(command: RestorePointDamaged['data'], state: ChainState): readonly ChainEvent[] {
-  if (state.status === 'none' || !state.points.includes(command.backup_id) || state.damaged.includes(command.backup_id)) return [];
-  return [{ type: 'RestorePointDamaged', data: command }];
+  if (state.status === 'none') return [];
+  const at = state.points.indexOf(command.backup_id);
+  if (at === -1) return [];
+  return state.points
+    .slice(at)
+    .filter((backupId) => !state.damaged.includes(backupId))
+    .map((backup_id) => ({
+      type: 'RestorePointDamaged',
+      data:
+        backup_id === command.backup_id
+          ? command
+          : { backup_id, code: command.code, detail: `It stands on restore point ${command.backup_id}, which is damaged: ${command.detail}` },
+    }));
 }

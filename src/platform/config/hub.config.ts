@@ -56,6 +56,9 @@ export class HubConfig implements LoadableConfig {
   /** How long the hub waits for one answer of a node. */
   @IntegerBetween(100, 600_000) readonly nodeRequestTimeoutMs: number = 10_000;
 
+  /** How long an NBD export of a restore point stays without a client. */
+  @IntegerBetween(1, 604_800) readonly restoreExportIdleSeconds: number = 3600;
+
   /** Whether the hub starts a node of its own beside itself, as a process of its own. */
   @Flag() readonly startLocalNode: boolean = true;
   /** 0: any free port. */

@@ -1,5 +1,6 @@
 import { isAbsolute } from 'node:path';
 import { Injectable } from '@nestjs/common';
+import { object, wholeNumber } from '../json-shape/json-shape.js';
 import { runTool } from '../process/run-tool.js';
 import { type ImageCheck, type ImageInfo, parseCheck, parseImageInfo } from './qemu-img-output.js';
 
@@ -14,6 +15,8 @@ export interface NewImage {
 
 /** Checking reads all metadata: minutes for a large image on slow storage. */
 const CHECK_DEADLINE_MS = 30 * 60_000;
+/** Measuring asks for every extent of the chain. */
+const MEASURE_DEADLINE_MS = 5 * 60_000;
 const COMPARE_DEADLINE_MS = 6 * 60 * 60_000;
 
 /**
@@ -49,6 +52,19 @@ export class QemuImg {
       expectedExitCodes: [0, 2, 3],
     });
     return parseCheck(path, stdout, stderr);
+  }
+
+  /** Space that a QCOW2 file with all it stands on takes as one sparse file, in bytes; that of another format without holes is about the same. */
+  async measure(path: string): Promise<number> {
+    const { stdout } = await runTool(['qemu-img', 'measure', '--output=json', '-f', 'qcow2', '-O', 'qcow2', absolute(path)], {
+      deadlineMs: MEASURE_DEADLINE_MS,
+    });
+    return wholeNumber(object(JSON.parse(stdout), `qemu-img measure of ${path}`)['required'], 'required');
+  }
+
+  /** Writes another backing file's name into a QCOW2 header and changes nothing else. */
+  async renameBacking(path: string, backing: { readonly file: string; readonly format: 'qcow2' | 'raw' }): Promise<void> {
+    await runTool(['qemu-img', 'rebase', '-u', '-f', 'qcow2', '-b', withoutProtocol(backing.file), '-F', backing.format, absolute(path)]);
   }
 
   /** Adds a persistent bitmap that records every write from now on. granularityBytes: a power of two from 512 to 2 GiB. */

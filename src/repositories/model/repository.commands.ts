@@ -27,3 +27,27 @@ export class DeleteRepository {
     readonly context: CommandContext,
   ) {}
 }
+
+/**
+ * Takes over a repository that another hub has made, with its restore points. Repeated, it takes over what has come since. The result is a RepositoryImport.
+ * @throws DomainError repository_name_taken, repository_marker_missing, repository_already_used, repository_overlaps, repository_path_*, repository_not_writable
+ */
+export class ImportRepository {
+  constructor(
+    readonly path: string,
+    readonly name: string,
+    readonly context: CommandContext,
+  ) {}
+}
+
+export type RepositoryImport = {
+  readonly repository: RepositoryCreated['data'];
+  /** False when the repository was known already. */
+  readonly created: boolean;
+  /** Ids of the restore points that were taken over now. */
+  readonly imported: readonly string[];
+  readonly already_known: number;
+  /** Restore points that could not be taken over, and why. */
+  readonly skipped: readonly { readonly folder: string; readonly reason: string }[];
+  readonly position: string | null;
+};

@@ -1,0 +1,130 @@
+import { unknownVariant } from '../../src/kernel/decider.js';
+import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
+import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
+import type { Projection } from '../../src/platform/postgres/projection-definition.js';
+import type { RestoreJobEvent, RestoreStage } from '../../src/restore-jobs/model/restore-job.events.js';
+
+export type RestoreJobStatus = 'running' | 'completed' | 'failed' | 'cancelled';
+
+export type RestoreJobDiskRow = {
+  readonly disk_id: number;
+  readonly disk_key: string;
+  readonly virtual_size_bytes: number;
+  readonly outputs: readonly string[];
+  readonly status: 'pending' | 'copying' | 'comparing' | 'completed';
+  /** Of the copy, 0 to 100. */
+  readonly percent: number;
+};
+
+export type RestoreJobRow = {
+  readonly job_id: string;
+  readonly backup_id: string;
+  readonly vm_id: string;
+  readonly vm_name: string;
+  readonly repository_id: string;
+  readonly target_path: string;
+  readonly format: string;
+  readonly chain: string;
+  readonly overwrite: boolean;
+  readonly status: RestoreJobStatus;
+  readonly disks: readonly RestoreJobDiskRow[];
+  readonly sources_verified: boolean;
+  /** Absolute paths; empty until completed. */
+  readonly files: readonly string[];
+  readonly error: { readonly code: string; readonly stage: RestoreStage; readonly detail: string } | null;
+  readonly cleaned_up: boolean;
+  readonly requested_at: string;
+  readonly ended_at: string | null;
+  /** Position of RestoreJobRequested: the order in which jobs were asked for. */
+  readonly created_position: string;
+};
+
+export const restoreJobsProjection: Projection<RestoreJobRow> = {
+  name: 'restore_jobs',
+  categories: ['restoreJob'],
+  key: 'job_id',
+  columns: {
+    job_id: 'text',
+    backup_id: 'text',
+    vm_id: 'text',
+    vm_name: 'text',
+    repository_id: 'text',
+    target_path: 'text',
+    format: 'text',
+    chain: 'text',
+    overwrite: 'boolean',
+    status: 'text',
+    disks: 'jsonb',
+    sources_verified: 'boolean',
+    files: 'jsonb',
+    error: 'jsonb',
+    cleaned_up: 'boolean',
+    requested_at: 'timestamptz',
+    ended_at: 'timestamptz',
+    created_position: 'text',
+  },
+  keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
+  fold(row, recorded) {
+    const event = asDomainEvent<RestoreJobEvent>(recorded);
+    if (event.type === 'RestoreJobRequested') return requested(event.data, recorded);
+    if (row === undefined) throw new Error(`restore job stream ${recorded.stream} has ${event.type} before RestoreJobRequested`);
+    switch (event.type) {
+      case 'DiskRestoreStarted':
+        return withDisk(row, event.data.disk_id, { status: 'copying' });
+      case 'DiskRestoreProgressed':
+        return withDisk(row, event.data.disk_id, { percent: event.data.percent });
+      case 'DiskRestoreCopied':
+        return withDisk(row, event.data.disk_id, { status: 'comparing', percent: 100 });
+      case 'DiskRestoreCompared':
+        return withDisk(row, event.data.disk_id, { status: 'completed' });
+      case 'RestoreSourcesVerified':
+        return { ...row, sources_verified: true };
+      case 'RestoreJobCompleted':
+        return { ...row, status: 'completed', files: event.data.files, ended_at: event.data.completed_at };
+      case 'RestoreJobFailed': {
+        const { code, stage, detail, failed_at } = event.data;
+        return { ...row, status: 'failed', error: { code, stage, detail }, ended_at: failed_at };
+      }
+      case 'RestoreJobCancelled':
+        return { ...row, status: 'cancelled', ended_at: event.data.cancelled_at };
+      case 'RestoreJobCleanedUp':
+        return { ...row, cleaned_up: true };
+      default:
+        return unknownVariant(`stream ${recorded.stream}`, event);
+    }
+  },
+};
+
+function requested(data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' }>['data'], recorded: RecordedEvent): RestoreJobRow {
+  return {
+    job_id: data.job_id,
+    backup_id: data.backup_id,
+    vm_id: data.vm_id,
+    vm_name: data.vm_name,
+    repository_id: data.repository_id,
+    target_path: data.target_path,
+    format: data.format,
+    chain: data.chain,
+    overwrite: data.overwrite,
+    status: 'running',
+    disks: data.disks.map(({ disk_id, disk_key, virtual_size_bytes, outputs }) => ({
+      disk_id,
+      disk_key,
+      virtual_size_bytes,
+      outputs,
+      status: 'pending',
+      percent: 0,
+    })),
+    sources_verified: false,
+    files: [],
+    error: null,
+    cleaned_up: false,
+    requested_at: data.requested_at,
+    ended_at: null,
+    created_position: recorded.position,
+  };
+}
+
+function withDisk(row: RestoreJobRow, diskId: number, change: Partial<RestoreJobDiskRow>): RestoreJobRow {
+  return { ...row, disks: row.disks.map((disk) => (disk.disk_id === diskId ? { ...disk, ...change } : disk)) };
+}

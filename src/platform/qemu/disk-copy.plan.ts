@@ -1,0 +1,47 @@
+export type DiskFormat = 'raw' | 'qcow2' | 'vmdk';
+
+/**
+ * qemu-img convert of a QCOW2 file with all it stands on into one file, which is overwritten. Its standard output tells the progress. It does not wait for the
+ * storage: whoever counts on the file syncs it first. Both paths are absolute.
+ */
+export function convertArgv(source: string, target: string, format: DiskFormat): readonly [string, ...string[]] {
+  return ['qemu-img', 'convert', '-p', '-f', 'qcow2', '-O', format, source, target];
+}
+
+/** A QCOW2 file as it is, holes kept, without its read-only mode: the copy's header is to be changed. */
+export function copyFileArgv(source: string, target: string): readonly [string, ...string[]] {
+  return ['cp', '--sparse=always', '--reflink=auto', '--no-preserve=mode', '--', source, target];
+}
+
+/** Whether a disk reads the same, byte for byte, as a QCOW2 file with all it stands on. Ends with 0: it does; 1: it does not. Tells the progress too. */
+export function compareArgv(source: string, target: string, format: DiskFormat): readonly [string, ...string[]] {
+  return ['qemu-img', 'compare', '-p', '-f', 'qcow2', '-F', format, source, target];
+}
+
+/** The share that qemu-img last told of, 0 to 100; 0 before it has told anything. */
+export function percentIn(output: string): number {
+  const told = [...output.matchAll(/\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1];
+  return told === undefined ? 0 : Math.min(100, Number(told));
+}
+
+/** File name ending of a format. */
+export function extensionOf(format: DiskFormat): string {
+  return format;
+}
+
+/** A VM's name as part of a file name: for people, on any file system, and never a path. */
+export function fileNamePart(name: string): string {
+  const safe = name.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_').replace(/^[.-]/, '_');
+  return safe.slice(0, 60) || '_';
+}
+
+/** Name of a restored disk's file, e.g. `pgtest1-disk0.raw`. */
+export function restoredFileName(vmName: string, diskId: number, format: DiskFormat): string {
+  return `${fileNamePart(vmName)}-disk${diskId}.${extensionOf(format)}`;
+}
+
+/** Names of a restored chain's files, oldest first; the last is the disk, e.g. `pgtest1-disk0.base1.qcow2`, `pgtest1-disk0.qcow2`. */
+export function restoredChainNames(vmName: string, diskId: number, files: number): readonly string[] {
+  const stem = `${fileNamePart(vmName)}-disk${diskId}`;
+  return Array.from({ length: files }, (_, index) => (index === files - 1 ? `${stem}.qcow2` : `${stem}.base${index + 1}.qcow2`));
+}

@@ -1,0 +1,31 @@
+import { Controller, Delete, HttpCode, Param, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiNoContentResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import type { CommandContext } from '../../kernel/command-context.js';
+import type { Position } from '../../platform/event-store/event-store.port.js';
+import { Context } from '../../platform/http/command-context.interceptor.js';
+import { answerPosition } from '../../platform/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
+import { EndRestoreExport } from '../model/restore-export.commands.js';
+
+@ApiTags('Restore')
+@Controller('restore/exports')
+export class EndRestoreExportController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Delete(':export_id')
+  @HttpCode(204)
+  @ApiOperation({ summary: 'End an export, and throw away what was written to it' })
+  @ApiNoContentResponse({ description: 'Ended' })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(404, 'restore_export_not_found')
+  async end(
+    @Param('export_id', UuidParam) exportId: string,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<void> {
+    answerPosition(response, await this.commands.execute<EndRestoreExport, Position | null>(new EndRestoreExport(exportId, context)));
+  }
+}

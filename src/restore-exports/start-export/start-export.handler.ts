@@ -1,0 +1,99 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { join } from 'node:path';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Clock, derivedId } from '../../platform/clock/clock.js';
+import { HubConfig } from '../../platform/config/hub.config.js';
+import { asDomainEvent } from '../../platform/event-store/command-runner.js';
+import { EventFeed } from '../../platform/event-store/event-feed.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { StartRestoreExport, type StartedRestoreExport } from '../model/restore-export.commands.js';
+import { type RestoreExportEvent, restoreExportStream } from '../model/restore-export.events.js';
+import { restoreExportName } from '../model/restore-export-name.plan.js';
+import { RestoreExportRecorder } from '../model/restore-export.recorder.js';
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+const START_PATIENCE_MS = 30_000;
+const ANSWERABLE: ReadonlySet<string> = new Set(['RestoreExportStarted', 'RestoreExportFailed', 'RestoreExportEnded']);
+
+@CommandHandler(StartRestoreExport)
+export class StartRestoreExportHandler implements ICommandHandler<StartRestoreExport> {
+  constructor(
+    private readonly recorder: RestoreExportRecorder,
+    private readonly store: EventStore,
+    private readonly feed: EventFeed,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly files: RepositoryFiles,
+    private readonly config: HubConfig,
+    private readonly clock: Clock,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  async execute(command: StartRestoreExport): Promise<StartedRestoreExport> {
+    const exportId = derivedId(`restore-export/${command.context.commandId}`);
+    if ((await this.recorder.load(exportId)).state.status === 'none') await this.request(exportId, command);
+    const reached = await this.feed.first(restoreExportStream(exportId), (event) => ANSWERABLE.has(event.type), START_PATIENCE_MS);
+    const event = asDomainEvent<RestoreExportEvent>(reached);
+    if (event.type === 'RestoreExportFailed') {
+      throw new DomainError('unavailable', event.data.code, `Export ${exportId} could not be started: ${event.data.detail}`, { export_id: exportId });
+    }
+    return { export_id: exportId, position: reached.position };
+  }
+
+  /** Serialised with the deletion of restore points of the same VM. */
+  private async request(exportId: string, { backupId, diskIndex, mode, context }: StartRestoreExport): Promise<void> {
+    const { vm_id } = await this.restorePoint(backupId);
+    await this.mutex.runExclusive(vmLock(vm_id), async () => {
+      const backup = await this.restorePoint(backupId);
+      const disk = backup.disks.find(({ disk_id }) => disk_id === diskIndex);
+      if (disk === undefined) {
+        throw new DomainError('invalid', 'restore_disk_not_found', `Backup ${backupId} has no disk ${diskIndex}; it has ${backup.disks.length}, from 0.`, {
+          disk_index: diskIndex,
+        });
+      }
+      const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
+      if (repository === null)
+        throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
+      await this.files.checkPresent(repository.repository_id, repository.path);
+      await this.recorder.record(
+        exportId,
+        {
+          kind: 'request',
+          data: {
+            export_id: exportId,
+            backup_id: backupId,
+            vm_id: backup.vm_id,
+            vm_name: backup.vm_name,
+            disk_index: diskIndex,
+            mode,
+            export_name: restoreExportName(backup.vm_name, diskIndex, exportId),
+            file: join(repository.path, backup.folder ?? '', disk.file),
+            requested_at: this.clock.iso(),
+            expires_at: new Date(this.clock.now().getTime() + this.config.restoreExportIdleSeconds * 1000).toISOString(),
+          },
+        },
+        context,
+      );
+    });
+  }
+
+  private async restorePoint(backupId: string): Promise<BackupReadModel> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    if (backup.status !== 'completed') {
+      throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be restored.`, {
+        backup_id: backupId,
+        status: backup.status,
+      });
+    }
+    return backup;
+  }
+}

@@ -1,0 +1,29 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import type { Decider } from '../../kernel/decider.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import type { Position } from '../../platform/event-store/event-store.port.js';
+import { CancelRestore } from '../model/restore-job.commands.js';
+import { type RestoreJobEvent, restoreJobStream } from '../model/restore-job.events.js';
+import { evolveRestoreJob, initialRestoreJobState, type RestoreJobState } from '../model/restore-job.state.js';
+import { type CancelRestoreAt, decideCancelRestore } from './cancel-restore.decide.js';
+
+const decider: Decider<RestoreJobState, CancelRestoreAt, RestoreJobEvent> = {
+  initialState: initialRestoreJobState,
+  evolve: evolveRestoreJob,
+  decide: decideCancelRestore,
+};
+
+@CommandHandler(CancelRestore)
+export class CancelRestoreHandler implements ICommandHandler<CancelRestore> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Position of the job's newest event. */
+  async execute({ jobId, context }: CancelRestore): Promise<Position | null> {
+    const command = { job_id: jobId, cancelled_at: this.clock.iso() };
+    return (await this.runner.run(restoreJobStream(jobId), decider, command, context)).position;
+  }
+}

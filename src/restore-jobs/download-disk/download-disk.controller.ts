@@ -1,0 +1,132 @@
+import { join } from 'node:path';
+import { Transform, type TransformCallback } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Controller, Get, Param, ParseIntPipe, Query, Req, Res } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { IsIn, IsOptional } from 'class-validator';
+import type { Request, Response } from 'express';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
+import { loggerFor } from '../../platform/logging/logger.js';
+import { rangeOf, sliceArgv } from '../../platform/nbd/disk-stream.plan.js';
+import { streamTool } from '../../platform/process/stream-tool.js';
+import { restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+
+export class DownloadDiskQuery {
+  @ApiPropertyOptional({
+    enum: ['raw'],
+    default: 'raw',
+    description: 'raw; a qcow2 file cannot be streamed before it is whole: restore to a folder for one',
+    example: 'raw',
+  })
+  @IsOptional()
+  @IsIn(['raw'])
+  format = 'raw';
+}
+
+@ApiTags('Restore')
+@Controller('backups')
+export class DownloadDiskController {
+  private readonly log = loggerFor('DownloadDisk');
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly files: RepositoryFiles,
+  ) {}
+
+  @Get(':backup_id/disks/:disk_id/download')
+  @ApiOperation({
+    summary: "Download a whole disk's content",
+    description:
+      'Streams without anything staged on disk. One Range is served, so a download that broke off can go on. A connection that ends early means that the rest could not be read.',
+  })
+  @ApiParam({ name: 'disk_id', example: 0, schema: { type: 'integer' } })
+  @ApiProduces('application/octet-stream')
+  @ApiOkResponse({ description: 'The content', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
+  @ApiProblem(409, 'backup_not_restorable')
+  @ApiProblem(503, 'repository_unavailable')
+  async download(
+    @Param('backup_id', UuidParam) backupId: string,
+    @Param('disk_id', ParseIntPipe) diskId: number,
+    @Query() query: DownloadDiskQuery,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    const { file, size, vmName } = await this.locate(backupId, diskId);
+    response.set({ 'Accept-Ranges': 'bytes', 'Content-Type': 'application/octet-stream' });
+    response.attachment(restoredFileName(vmName, diskId, query.format === 'raw' ? 'raw' : 'qcow2'));
+    const range = rangeOf(request.headers.range, size);
+    if (range === 'unsatisfiable') {
+      response.status(416).set('Content-Range', `bytes */${size}`).removeHeader('Content-Disposition');
+      response.end();
+      return;
+    }
+    const slice = range ?? { start: 0, end: size - 1 };
+    const length = slice.end - slice.start + 1;
+    response.status(range === null ? 200 : 206).set('Content-Length', String(length));
+    if (range !== null) response.set('Content-Range', `bytes ${slice.start}-${slice.end}/${size}`);
+    if (request.method === 'HEAD' || size === 0) {
+      response.end();
+      return;
+    }
+    await this.send(response, file, slice, size, length);
+  }
+
+  private async send(response: Response, file: string, slice: { start: number; end: number }, size: number, length: number): Promise<void> {
+    const left = new AbortController();
+    response.once('close', () => left.abort(new Error('the client has left')));
+    const { argv, skip } = sliceArgv(file, slice, size);
+    const { stdout, ended } = streamTool(argv, left.signal);
+    try {
+      await pipeline(stdout, new Window(skip, length), response, { end: false });
+      await ended;
+      response.end();
+    } catch (error) {
+      // The length was promised: cutting the connection is the only way left to say that this is not all.
+      if (!left.signal.aborted) this.log.warn('a disk could not be read to its end for a download', { file, error });
+      response.destroy();
+    }
+  }
+
+  private async locate(backupId: string, diskId: number): Promise<{ readonly file: string; readonly size: number; readonly vmName: string }> {
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    if (backup.status !== 'completed') {
+      throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be downloaded.`, {
+        status: backup.status,
+      });
+    }
+    const disk = backup.disks.find(({ disk_id }) => disk_id === diskId);
+    if (disk === undefined)
+      throw new DomainError('not_found', 'restore_disk_not_found', `Backup ${backupId} has no disk ${diskId}; it has ${backup.disks.length}, from 0.`);
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
+    if (repository === null)
+      throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
+    await this.files.checkPresent(repository.repository_id, repository.path);
+    return { file: join(repository.path, backup.folder ?? '', disk.file), size: disk.virtual_size_bytes, vmName: backup.vm_name };
+  }
+}
+
+/** Lets through the bytes from `skip` on, `length` of them. */
+class Window extends Transform {
+  constructor(
+    private skip: number,
+    private length: number,
+  ) {
+    super();
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    const wanted = chunk.subarray(Math.min(this.skip, chunk.length)).subarray(0, this.length);
+    this.skip = Math.max(0, this.skip - chunk.length);
+    this.length -= wanted.length;
+    done(null, wanted);
+  }
+}

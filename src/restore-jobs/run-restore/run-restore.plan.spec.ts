@@ -1,0 +1,72 @@
+import { describe, expect, it } from '@jest/globals';
+import type { RestoreJobEvent } from '../model/restore-job.events.js';
+import { evolveRestoreJob, initialRestoreJobState } from '../model/restore-job.state.js';
+import { decideRecordRestore } from './record-restore.decide.js';
+import { copyFailure, planRestore } from './run-restore.plan.js';
+
+const at = '2026-11-21T11:00:00.000Z';
+const requested: RestoreJobEvent = {
+  type: 'RestoreJobRequested',
+  data: {
+    job_id: 'j1',
+    backup_id: 'b1',
+    chain_id: 'c1',
+    vm_id: 'v1',
+    vm_name: 'pgtest1',
+    repository_id: 'r1',
+    repository_path: '/srv/backups',
+    target_path: '/srv/restore',
+    format: 'raw',
+    chain: 'flattened',
+    overwrite: false,
+    disks: [{ disk_id: 0, disk_key: 'disk0', virtual_size_bytes: 1000, sources: [], outputs: ['pgtest1-disk0.raw'] }],
+    requested_at: at,
+  },
+};
+const copied: readonly RestoreJobEvent[] = [
+  { type: 'DiskRestoreStarted', data: { disk_id: 0, started_at: at } },
+  { type: 'DiskRestoreCopied', data: { disk_id: 0, copied_at: at } },
+];
+const compared: RestoreJobEvent = { type: 'DiskRestoreCompared', data: { disk_id: 0, compared_at: at } };
+const verified: RestoreJobEvent = { type: 'RestoreSourcesVerified', data: { files: 1, bytes: 1, verified_at: at } };
+const completed: RestoreJobEvent = { type: 'RestoreJobCompleted', data: { files: [], completed_at: at } };
+const failed: RestoreJobEvent = { type: 'RestoreJobFailed', data: { stage: 'copying', code: 'x', detail: '', failed_at: at } };
+const cancelled: RestoreJobEvent = { type: 'RestoreJobCancelled', data: { cancelled_at: at } };
+const cleanedUp: RestoreJobEvent = { type: 'RestoreJobCleanedUp', data: { cleaned_up_at: at } };
+
+const stateOf = (...history: readonly RestoreJobEvent[]) => history.reduce(evolveRestoreJob, initialRestoreJobState);
+
+describe('what a restore job does next', () => {
+  it.each([
+    ['makes the disks', [requested], 'make_disks'],
+    ['goes on making them after a crash', [requested, ...copied], 'make_disks'],
+    ['gives no name to what was not compared', [requested, ...copied, verified], 'make_disks'],
+    ['gives no name to what came from unchecked sources', [requested, ...copied, compared], 'make_disks'],
+    ['gives the files their names', [requested, ...copied, compared, verified], 'publish'],
+    ['cleans up when completed', [requested, ...copied, compared, verified, completed], 'clean_up'],
+    ['cleans up when failed', [requested, failed], 'clean_up'],
+    ['cleans up when cancelled', [requested, ...copied, cancelled], 'clean_up'],
+    ['is through', [requested, failed, cleanedUp], 'finished'],
+  ] as const)('%s', (_what, history, step) => {
+    expect(planRestore(stateOf(...history))).toBe(step);
+  });
+
+  it('records nothing of a job that has ended meanwhile', () => {
+    expect(decideRecordRestore({ kind: 'disk_copied', disk_id: 0, at }, stateOf(requested, cancelled))).toEqual([]);
+    expect(decideRecordRestore({ kind: 'failed', code: 'x', detail: '', at }, stateOf(requested, cancelled))).toEqual([]);
+    expect(decideRecordRestore({ kind: 'cleaned_up', at }, stateOf(requested))).toEqual([]);
+  });
+
+  it('never completes what is not checked', () => {
+    expect(() => decideRecordRestore({ kind: 'completed', files: [], at }, stateOf(requested, ...copied, compared))).toThrow('before everything is checked');
+  });
+
+  it.each([
+    ['qemu-img: error while writing at byte 4096: No space left on device', 1, 'target_full'],
+    ['qemu-img: Could not create /x: Read-only file system', 1, 'target_not_writable'],
+    ['', 127, 'tool_missing'],
+    ['qemu-img: Could not open backing file', 1, 'copy_failed'],
+  ])('says what a failed copy means: %s', (stderr, exitCode, code) => {
+    expect(copyFailure('qemu-img', exitCode, stderr)).toMatchObject({ code });
+  });
+});

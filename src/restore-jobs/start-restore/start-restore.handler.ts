@@ -1,0 +1,167 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { constants } from 'node:fs';
+import { access, lstat, realpath, stat } from 'node:fs/promises';
+import { join, normalize } from 'node:path';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
+import type { Decider } from '../../kernel/decider.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Clock, derivedId } from '../../platform/clock/clock.js';
+import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { restoredChainNames, restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
+import { QemuImg } from '../../platform/qemu/qemu-img.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { errnoOf } from '../../platform/repository-files/storage-error.js';
+import { StartRestore, type StartedRestore, type WantedRestore } from '../model/restore-job.commands.js';
+import { type RestoreDisk, type RestoreJobEvent, type RestoreJobRequested, restoreJobStream } from '../model/restore-job.events.js';
+import { evolveRestoreJob, initialRestoreJobState, type RestoreJobState } from '../model/restore-job.state.js';
+import { type ChainMember, sourceFilesOf } from './source-files.plan.js';
+import { decideStartRestore, type RequestRestore, type TargetFacts } from './start-restore.decide.js';
+
+const decider: Decider<RestoreJobState, RequestRestore, RestoreJobEvent> = {
+  initialState: initialRestoreJobState,
+  evolve: evolveRestoreJob,
+  decide: decideStartRestore,
+};
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+@CommandHandler(StartRestore)
+export class StartRestoreHandler implements ICommandHandler<StartRestore> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly files: RepositoryFiles,
+    private readonly qemuImg: QemuImg,
+    private readonly clock: Clock,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  /** Serialised with the deletion of restore points of the same VM: none is deleted under a restore that is just beginning. */
+  async execute({ wanted, context }: StartRestore): Promise<StartedRestore> {
+    const jobId = derivedId(`restore-job/${context.commandId}`);
+    const known = await this.runner.load(restoreJobStream(jobId), decider);
+    if (known.state.status !== 'none') return { job_id: jobId, position: known.position };
+    const { vm_id } = await this.restorePoint(wanted.backupId);
+    return this.mutex.runExclusive(vmLock(vm_id), async () => {
+      const backup = await this.restorePoint(wanted.backupId);
+      const job = await this.jobOf(jobId, backup, wanted);
+      const { position } = await this.runner.run(restoreJobStream(jobId), decider, { job, target: await this.lookAtTarget(job) }, context);
+      return { job_id: jobId, position };
+    });
+  }
+
+  private async restorePoint(backupId: string): Promise<BackupReadModel> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    if (backup.status !== 'completed') {
+      throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be restored.`, {
+        backup_id: backupId,
+        status: backup.status,
+      });
+    }
+    return backup;
+  }
+
+  private async jobOf(jobId: string, backup: BackupReadModel, wanted: WantedRestore): Promise<RestoreJobRequested['data']> {
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
+    if (repository === null) {
+      throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backup.backup_id} was removed.`);
+    }
+    await this.files.checkPresent(repository.repository_id, repository.path);
+    const chain = (await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: backup.chain_id ?? '', status: 'completed' })).map(
+      ({ backup_id, folder, disks, files }): ChainMember => ({ backup_id, folder: folder ?? '', disks, files: files ?? [] }),
+    );
+    const ids = wanted.disks ?? backup.disks.map(({ disk_id }) => disk_id);
+    const disks = [...new Set(ids)].map((diskId): RestoreDisk => {
+      const disk = backup.disks.find(({ disk_id }) => disk_id === diskId);
+      if (disk === undefined) {
+        throw new DomainError('invalid', 'restore_disk_not_found', `Backup ${backup.backup_id} has no disk ${diskId}; it has ${backup.disks.length}, from 0.`, {
+          disk: diskId,
+        });
+      }
+      const sources = sourceFilesOf(backup.backup_id, diskId, chain);
+      return {
+        disk_id: diskId,
+        disk_key: disk.disk_key,
+        virtual_size_bytes: disk.virtual_size_bytes,
+        sources,
+        outputs:
+          wanted.chain === 'chain' ? restoredChainNames(backup.vm_name, diskId, sources.length) : [restoredFileName(backup.vm_name, diskId, wanted.format)],
+      };
+    });
+    return {
+      job_id: jobId,
+      backup_id: backup.backup_id,
+      chain_id: backup.chain_id ?? '',
+      vm_id: backup.vm_id,
+      vm_name: backup.vm_name,
+      repository_id: repository.repository_id,
+      repository_path: repository.path,
+      target_path: normalize(wanted.targetPath).replace(/(?<=.)\/+$/, ''),
+      format: wanted.format,
+      chain: wanted.chain,
+      overwrite: wanted.overwrite,
+      disks,
+      requested_at: this.clock.iso(),
+    };
+  }
+
+  private async lookAtTarget(job: RestoreJobRequested['data']): Promise<TargetFacts> {
+    const path = job.target_path;
+    const nothing = { writable: false, inside_repository: null, taken: [], free_bytes: 0, needed_bytes: 0 };
+    const found = await stat(path).catch((error: unknown) => {
+      if (errnoOf(error) !== null) return null;
+      throw error;
+    });
+    if (found === null) return { ...nothing, found: 'missing' };
+    if (!found.isDirectory()) return { ...nothing, found: 'not_a_folder' };
+    const names = job.disks.flatMap(({ outputs }) => outputs);
+    const [writable, inside, taken, free, needed] = await Promise.all([
+      access(path, constants.W_OK | constants.X_OK).then(
+        () => true,
+        () => false,
+      ),
+      this.repositoryAround(path),
+      Promise.all(names.map(async (name) => ((await isThere(join(path, name))) ? [name] : []))),
+      this.files.freeBytes(path),
+      this.neededBytes(job),
+    ]);
+    return { found: 'folder', writable, inside_repository: inside, taken: taken.flat(), free_bytes: free, needed_bytes: needed };
+  }
+
+  /** A source that is damaged cannot be measured; the job then says what is wrong with it. */
+  private async neededBytes(job: RestoreJobRequested['data']): Promise<number> {
+    const sizes = await Promise.all(
+      job.disks.map(async ({ sources }) => {
+        if (job.chain === 'chain') return sources.reduce((sum, source) => sum + source.size_bytes, 0);
+        return this.qemuImg.measure(join(job.repository_path, sources.at(-1)?.file ?? '')).catch(() => 0);
+      }),
+    );
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  private async repositoryAround(path: string): Promise<string | null> {
+    const target = `${await realpath(path)}/`;
+    for (const repository of await this.dataSource.getRepository(RepositoryReadModel).find()) {
+      const root = await realpath(repository.path).catch(() => repository.path);
+      if (target.startsWith(`${root}/`)) return repository.path;
+    }
+    return null;
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}

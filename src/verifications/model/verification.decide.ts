@@ -1,0 +1,49 @@
+import type { VerificationEvent, VerificationFinding, VerificationRequested } from './verification.events.js';
+import type { VerificationState } from './verification.state.js';
+
+export type VerificationStep =
+  | { readonly kind: 'request'; readonly data: VerificationRequested['data'] }
+  | {
+      readonly kind: 'conclude';
+      readonly findings: readonly VerificationFinding[];
+      readonly files_checked: number;
+      readonly bytes_checked: number;
+      readonly finished_at: string;
+    }
+  | { readonly kind: 'abort'; readonly code: string; readonly detail: string; readonly finished_at: string };
+
+/** One request, one end. Anything found makes it fail. */
+export function decideVerification(command: VerificationStep, state: VerificationState): readonly VerificationEvent[] {
+  switch (command.kind) {
+    case 'request':
+      return state.status === 'none' ? [{ type: 'VerificationRequested', data: command.data }] : [];
+    case 'conclude': {
+      if (state.status !== 'running') return [];
+      const { findings, files_checked, bytes_checked, finished_at } = command;
+      if (findings.length === 0) return [{ type: 'VerificationPassed', data: { files_checked, bytes_checked, finished_at } }];
+      return [{ type: 'VerificationFailed', data: { findings, files_checked, bytes_checked, finished_at } }];
+    }
+    case 'abort':
+      return state.status === 'running'
+        ? [{ type: 'VerificationAborted', data: { code: command.code, detail: command.detail, finished_at: command.finished_at } }]
+        : [];
+  }
+}
+
+/** What a finding means to whatever stands on the restore point, in the words of the chain. */
+export function damageOf(code: VerificationFinding['code']): 'parent_missing' | 'parent_truncated' | 'parent_altered' {
+  switch (code) {
+    case 'restore_point_missing':
+    case 'file_missing':
+      return 'parent_missing';
+    case 'file_truncated':
+      return 'parent_truncated';
+    case 'manifest_broken':
+    case 'manifest_differs':
+    case 'file_altered':
+    case 'file_unreadable':
+    case 'parent_differs':
+    case 'image_damaged':
+      return 'parent_altered';
+  }
+}

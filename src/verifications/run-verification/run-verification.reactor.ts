@@ -1,0 +1,166 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import type { Subscription } from 'rxjs';
+import { DataSource } from 'typeorm';
+import { VerificationReadModel } from '../../../projections/verifications/verifications.read-model.js';
+import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
+import type { CommandContext } from '../../kernel/command-context.js';
+import type { Decider } from '../../kernel/decider.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Clock, Ids } from '../../platform/clock/clock.js';
+import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import { EventFeed } from '../../platform/event-store/event-feed.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { loggerFor } from '../../platform/logging/logger.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { ToolError } from '../../platform/process/tool-error.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { RestorePointVerifier } from '../../platform/repository-files/restore-point-verifier.js';
+import { damageOf, decideVerification, type VerificationStep } from '../model/verification.decide.js';
+import { type VerificationEvent, type VerificationFinding, type VerificationRequested, verificationStream } from '../model/verification.events.js';
+import { evolveVerification, initialVerificationState, type VerificationState } from '../model/verification.state.js';
+
+const decider: Decider<VerificationState, VerificationStep, VerificationEvent> = {
+  initialState: initialVerificationState,
+  evolve: evolveVerification,
+  decide: decideVerification,
+};
+
+const RECOVERY_PATIENCE_MS = 30_000;
+const RETRY_FIRST_MS = 500;
+const RETRY_MAX_MS = 30_000;
+
+/** Runs verifications one after the other: two would only make the storage seek. One that a killed hub has begun is begun anew, since it changes nothing. */
+@Injectable()
+export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly log = loggerFor('RunVerification');
+  private readonly shutdown = new AbortController();
+  private readonly waiting = new Set<string>();
+  private working: Promise<void> | null = null;
+  private events: Subscription | null = null;
+  private recovery: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly feed: EventFeed,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly runner: CommandRunner,
+    private readonly commands: CommandBus,
+    private readonly files: RepositoryFiles,
+    private readonly verifier: RestorePointVerifier,
+    private readonly clock: Clock,
+    private readonly ids: Ids,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.events = this.feed.ofCategories('verification').subscribe((event) => {
+      if (event.type === 'VerificationRequested') this.enqueue(event.stream.slice(event.stream.indexOf('-') + 1));
+    });
+    this.recovery = this.recover();
+  }
+
+  /** The earliest phase of a shutdown: what the work uses is still there. */
+  async onModuleDestroy(): Promise<void> {
+    this.events?.unsubscribe();
+    this.shutdown.abort(new Error('the hub is shutting down'));
+    await this.recovery;
+    await this.working;
+  }
+
+  private ending(): boolean {
+    return this.shutdown.signal.aborted;
+  }
+
+  private enqueue(verificationId: string): void {
+    this.waiting.add(verificationId);
+    this.working ??= this.work().finally(() => {
+      this.working = null;
+      const [next] = this.waiting;
+      if (next !== undefined && !this.ending()) this.enqueue(next);
+    });
+  }
+
+  private async work(): Promise<void> {
+    for (const verificationId of this.waiting) {
+      let retryMs = RETRY_FIRST_MS;
+      while (!this.ending()) {
+        try {
+          await this.verify(verificationId);
+          break;
+        } catch (error) {
+          if (this.ending()) return;
+          this.log.warn('a verification could not be brought to its end; trying again', { verification_id: verificationId, error });
+          await pause(retryMs, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
+          retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
+        }
+      }
+      this.waiting.delete(verificationId);
+    }
+  }
+
+  private async verify(verificationId: string): Promise<void> {
+    const { state } = await this.runner.load(verificationStream(verificationId), decider);
+    if (state.status !== 'running') return;
+    const { request } = state;
+    const context = await this.context(verificationId);
+    try {
+      const { findings, files, bytes } = await this.read(request);
+      // The marks first: who sees the verdict sees what follows from it.
+      for (const { backup_id, code, detail } of findings) {
+        await this.commands.execute(
+          new MarkRestorePointDamaged(request.chain_id, backup_id, damageOf(code), detail, { ...context, commandId: this.ids.next() }),
+        );
+      }
+      const conclusion = { kind: 'conclude', findings, files_checked: files, bytes_checked: bytes, finished_at: this.clock.iso() } as const;
+      await this.runner.run(verificationStream(verificationId), decider, conclusion, { ...context, commandId: this.ids.next() });
+    } catch (error) {
+      if (!(error instanceof DomainError) && !(error instanceof ToolError)) throw error;
+      const abort = { kind: 'abort', code: error.code, detail: error.message, finished_at: this.clock.iso() } as const;
+      await this.runner.run(verificationStream(verificationId), decider, abort, { ...context, commandId: this.ids.next() });
+    }
+  }
+
+  private async read(
+    request: VerificationRequested['data'],
+  ): Promise<{ readonly findings: readonly VerificationFinding[]; readonly files: number; readonly bytes: number }> {
+    await this.files.checkPresent(request.repository_id, request.repository_path);
+    const findings = new Map<string, VerificationFinding>();
+    let files = 0;
+    let bytes = 0;
+    for (const point of request.points) {
+      const verdict = await this.verifier.verifyPoint(request.repository_path, point.folder, { expected: point, signal: this.shutdown.signal });
+      files += verdict.files_checked;
+      bytes += verdict.bytes_checked;
+      for (const { code, backup_id, file, detail } of verdict.findings) {
+        const key = `${backup_id ?? point.backup_id} ${code} ${file ?? ''}`;
+        // A missing parent is found at itself and at what stands on it.
+        if (!findings.has(key)) findings.set(key, { code, backup_id: backup_id ?? point.backup_id, file, detail });
+      }
+    }
+    return { findings: [...findings.values()], files, bytes };
+  }
+
+  private async context(verificationId: string): Promise<CommandContext> {
+    let correlationId = verificationId;
+    for await (const first of this.store.read(verificationStream(verificationId), { limit: 1 })) correlationId = first.metadata.$correlationId;
+    return { commandId: this.ids.next(), correlationId, actor: 'system:run-verification' };
+  }
+
+  private async recover(): Promise<void> {
+    await this.feed.ready;
+    while (!this.ending()) {
+      try {
+        const head = await this.store.head();
+        if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'verifications');
+        const open = await this.dataSource.getRepository(VerificationReadModel).find({ where: { status: 'running' }, order: { created_position: 'ASC' } });
+        for (const { verification_id } of open) this.enqueue(verification_id);
+        return;
+      } catch (error) {
+        this.log.warn('verifications of an earlier run of the hub cannot be taken up yet; trying again', { error });
+        await pause(RETRY_FIRST_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
+      }
+    }
+  }
+}

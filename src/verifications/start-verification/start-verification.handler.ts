@@ -1,0 +1,94 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { ChainReadModel } from '../../../projections/chains/chains.read-model.js';
+import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
+import type { Decider } from '../../kernel/decider.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Clock, derivedId } from '../../platform/clock/clock.js';
+import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { StartVerification, type StartedVerification } from '../model/verification.commands.js';
+import { decideVerification, type VerificationStep } from '../model/verification.decide.js';
+import { type PointToVerify, type VerificationEvent, verificationStream } from '../model/verification.events.js';
+import { evolveVerification, initialVerificationState, type VerificationState } from '../model/verification.state.js';
+
+const decider: Decider<VerificationState, VerificationStep, VerificationEvent> = {
+  initialState: initialVerificationState,
+  evolve: evolveVerification,
+  decide: decideVerification,
+};
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+@CommandHandler(StartVerification)
+export class StartVerificationHandler implements ICommandHandler<StartVerification> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly files: RepositoryFiles,
+    private readonly clock: Clock,
+  ) {}
+
+  async execute({ backupId, context }: StartVerification): Promise<StartedVerification> {
+    const verificationId = derivedId(`verification/${context.commandId}`);
+    const known = await this.runner.load(verificationStream(verificationId), decider);
+    if (known.state.status !== 'none') return { verification_id: verificationId, position: known.position };
+    const head = await this.store.head();
+    if (head !== null) {
+      await Promise.all(['backups', 'chains', 'repositories'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+    }
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    if (backup.status !== 'completed' || backup.chain_id === null) {
+      throw new DomainError('conflict', 'backup_not_verifiable', `Backup ${backupId} is ${backup.status}; only a completed one has files to verify.`, {
+        backup_id: backupId,
+        status: backup.status,
+      });
+    }
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
+    if (repository === null)
+      throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
+    await this.files.checkPresent(repository.repository_id, repository.path);
+    const { position } = await this.runner.run(
+      verificationStream(verificationId),
+      decider,
+      {
+        kind: 'request',
+        data: {
+          verification_id: verificationId,
+          backup_id: backupId,
+          vm_id: backup.vm_id,
+          vm_name: backup.vm_name,
+          repository_id: repository.repository_id,
+          repository_path: repository.path,
+          chain_id: backup.chain_id,
+          points: await this.pointsUpTo(backup, backup.chain_id),
+          requested_at: this.clock.iso(),
+        },
+      },
+      context,
+    );
+    return { verification_id: verificationId, position };
+  }
+
+  private async pointsUpTo(backup: BackupReadModel, chainId: string): Promise<readonly PointToVerify[]> {
+    const chain = await this.dataSource.getRepository(ChainReadModel).findOneByOrFail({ chain_id: chainId });
+    const ids = chain.points.map(({ backup_id }) => backup_id);
+    const rows = new Map((await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: chainId })).map((row) => [row.backup_id, row]));
+    return ids.slice(0, ids.indexOf(backup.backup_id) + 1).map((backupId) => {
+      const row = rows.get(backupId);
+      if (row === undefined) throw new Error(`chain ${chainId} has restore point ${backupId}, which the backups do not know`);
+      return {
+        backup_id: backupId,
+        folder: row.folder ?? '',
+        manifest_sha256: row.manifest_sha256,
+        files: (row.files ?? []).map(({ file, size_bytes, sha256 }) => ({ file, size_bytes, sha256 })),
+      };
+    });
+  }
+}
