@@ -16,6 +16,8 @@ import { type ApiAnswer, HubSystem, until } from '../support/hub-system.js';
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
 const VM = 'crash vm';
+/** Bits a second, as nbdkit's rate filter reads them. */
+const UNLIMITED = '1T';
 /** What a hub needs at most to tidy up after a crash. */
 const QUIET_PATIENCE_MS = 45_000;
 const BACKUP_PATIENCE_MS = 90_000;
@@ -276,10 +278,9 @@ export class CrashSystem {
     }
   }
 
-  /** From now on each copy moves about so many bytes a second; null: as fast as it can. */
+  /** From now on each copy moves about so many bytes a second, also those under way; null: as fast as it can. */
   async slowCopies(bytesPerSecond: number | null): Promise<void> {
-    if (bytesPerSecond === null) await rm(this.rateFile, { force: true });
-    else await writeFile(this.rateFile, String(bytesPerSecond * 8));
+    await writeFile(this.rateFile, bytesPerSecond === null ? UNLIMITED : String(bytesPerSecond * 8));
   }
 
   /** Pids of this system's processes of that name. */
@@ -341,13 +342,13 @@ export class CrashSystem {
     await rm(raw);
   }
 
-  /** Puts an nbdcopy before the real one in PATH that reads at a limited rate while the rate file exists. Its pid is that of the real one. */
+  /** Puts an nbdcopy before the real one in PATH that reads at the rate in the rate file. Its pid is that of the real one. */
   private async makeCopiesSlowable(): Promise<void> {
     await mkdir(this.toolFolder);
     const real = (await run('which', ['nbdcopy'])).stdout.trim();
     const script = `#!/bin/sh
-[ -e '${this.rateFile}' ] || exec '${real}' "$@"
 read -r rate <'${this.rateFile}' || true
+[ "$rate" != ${UNLIMITED} ] || exec '${real}' "$@"
 left=$#
 inside=0
 while [ "$left" -gt 0 ]; do
@@ -356,11 +357,11 @@ while [ "$left" -gt 0 ]; do
   left=$((left - 1))
   case $argument in
     '[') inside=1; set -- "$@" '[' ;;
-    ']') set -- "$@" "rate=$rate" ']' ;;
+    ']') set -- "$@" "rate=$rate" "rate-file=${this.rateFile}" ']' ;;
     nbdkit) set -- "$@" nbdkit --filter=rate ;;
     *)
       if [ "$left" = 1 ] && [ "$inside" = 0 ]; then
-        set -- "$@" '[' nbdkit --exit-with-parent -r --filter=rate nbd "uri=$argument" "rate=$rate" ']'
+        set -- "$@" '[' nbdkit --exit-with-parent -r --filter=rate nbd "uri=$argument" "rate=$rate" "rate-file=${this.rateFile}" ']'
       else
         set -- "$@" "$argument"
       fi
@@ -370,6 +371,7 @@ done
 exec '${real}' "$@"
 `;
     await writeFile(join(this.toolFolder, 'nbdcopy'), script, { mode: 0o755 });
+    await this.slowCopies(null);
   }
 
   private async unsettled(backups: readonly BackupView[]): Promise<string[]> {

@@ -9,9 +9,8 @@ import { type BackupView, CrashSystem } from './crash-system.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
 
-const MIB = 1024 * 1024;
-/** With 8 MiB on each disk: long enough to be killed in the middle, and to see what goes on meanwhile. */
-const SLOW = 2 * MIB;
+/** Bytes a second. With 8 MiB on each disk: long enough for anything to be killed and to come back meanwhile, on a busy machine too. */
+const SLOW = 256 * 1024;
 
 jest.setTimeout(180_000);
 
@@ -53,6 +52,7 @@ describe('processes that are killed in mid-transfer', () => {
   }
 
   async function completes(backupId: string): Promise<BackupView> {
+    await system.slowCopies(null);
     const backup = await system.ended(backupId);
     expect(backup.error).toBeNull();
     expect(backup.status).toBe('completed');
@@ -95,6 +95,7 @@ describe('processes that are killed in mid-transfer', () => {
     const backupId = await begin();
     await system.copying();
     await Promise.all([system.killNode(), system.hub.kill('SIGKILL')]);
+    await system.slowCopies(null);
     await until('the copies to end', async () => (await system.pidsOf('nbdcopy')).length === 0);
     await system.start();
     await completes(backupId);

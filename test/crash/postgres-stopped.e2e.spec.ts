@@ -9,8 +9,8 @@ import { CrashSystem } from './crash-system.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
 
-const MIB = 1024 * 1024;
-const SLOW = 2 * MIB;
+/** Bytes a second. With 8 MiB on each disk: long enough for anything to be stopped and to come back meanwhile, on a busy machine too. */
+const SLOW = 256 * 1024;
 
 jest.setTimeout(180_000);
 
@@ -53,6 +53,7 @@ describe('PostgreSQL that goes away in the middle of a backup', () => {
     const live = await fetch(`${system.hub.url()}/api/v1/health/live`);
     const ready = await fetch(`${system.hub.url()}/api/v1/health/ready`);
     expect([live.status, ready.status]).toEqual([200, 503]);
+    await system.slowCopies(null);
     await until('the copies to end', async () => (await system.pidsOf('nbdcopy')).length === 0);
     await postgres.server.ensureStarted();
     const backup = await system.ended(answer?.body.backup_id ?? '');
@@ -99,9 +100,9 @@ describe("the hub's own PostgreSQL", () => {
     await system.copying();
     const [pid] = (await readFile(join(system.hub.dataDirectory, 'postgres', 'cluster', 'postmaster.pid'), 'utf8')).split('\n');
     process.kill(Number(pid), 'SIGKILL');
+    await system.slowCopies(null);
     const backup = await system.ended(answer?.body.backup_id ?? '');
     expect([backup.status, backup.error]).toEqual(['completed', null]);
-    await system.slowCopies(null);
     await system.becomesQuiet();
     await system.requireIdentical(backup);
     await system.changeDisks();
@@ -116,9 +117,9 @@ describe("the hub's own PostgreSQL", () => {
     process.kill(Number(pid), 'SIGKILL');
     await Promise.all([system.killNode(), system.hub.kill('SIGKILL')]);
     await system.start();
+    await system.slowCopies(null);
     const backup = await system.ended(answer?.body.backup_id ?? '');
     expect([backup.status, backup.error]).toEqual(['completed', null]);
-    await system.slowCopies(null);
     await system.becomesQuiet();
     await system.requireIdentical(backup);
     await system.changeDisks();
