@@ -13,6 +13,8 @@ import { nodesProjection } from './nodes/nodes.projection.js';
 import { NodeReadModel } from './nodes/nodes.read-model.js';
 import { repositoriesProjection } from './repositories/repositories.projection.js';
 import { RepositoryReadModel } from './repositories/repositories.read-model.js';
+import { restoreMountsProjection } from './restore-mounts/restore-mounts.projection.js';
+import { RestoreMountReadModel } from './restore-mounts/restore-mounts.read-model.js';
 import { vmsProjection } from './vms/vms.projection.js';
 import { VmReadModel } from './vms/vms.read-model.js';
 
@@ -25,6 +27,7 @@ export const allProjections: readonly Projection[] = [
   nodesProjection,
   nbdPortsProjection,
   nbdExportsProjection,
+  restoreMountsProjection,
   auditEventsProjection,
 ];
 
@@ -37,5 +40,6 @@ export const allReadModels = [
   NodeReadModel,
   NbdPortReadModel,
   NbdExportReadModel,
+  RestoreMountReadModel,
   AuditEventReadModel,
 ];

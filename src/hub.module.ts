@@ -20,6 +20,7 @@ import { HostToolsModule } from './platform/process/host-tools.module.js';
 import { ProjectionsModule } from './platform/postgres/projections.module.js';
 import { ProjectionsAdminModule } from './projections-admin/projections-admin.module.js';
 import { RepositoriesModule } from './repositories/repositories.module.js';
+import { RestoreMountsModule } from './restore-mounts/restore-mounts.module.js';
 import { VmsModule } from './vms/vms.module.js';
 
 export interface HubOptions {
@@ -69,6 +70,7 @@ export class HubModule {
         NbdExportsModule,
         ChainsModule,
         BackupsModule,
+        RestoreMountsModule,
         AuditModule,
         ProjectionsAdminModule,
       ],

@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { LiveProgress } from '../platform/live-progress/live-progress.js';
-import { KeyedMutex } from '../platform/locks/keyed-mutex.js';
+import { LocksModule } from '../platform/locks/locks.module.js';
 import { NodeClientModule } from '../platform/node-client/node-client.module.js';
 import { RepositoryFilesModule } from '../platform/repository-files/repository-files.module.js';
 import { BackupQueriesModule } from './backup-queries.module.js';
@@ -23,7 +23,7 @@ import { StartBackupController } from './start-backup/start-backup.controller.js
 import { StartBackupHandler } from './start-backup/start-backup.handler.js';
 
 @Module({
-  imports: [BackupQueriesModule, NodeClientModule, RepositoryFilesModule],
+  imports: [BackupQueriesModule, LocksModule, NodeClientModule, RepositoryFilesModule],
   controllers: [StartBackupController, CancelBackupController, DeleteBackupController, FollowBackupEventsController, RecordTransferReportController],
   providers: [
     StartBackupHandler,
@@ -38,7 +38,6 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     TransferRun,
     SealRun,
     UndoRun,
-    KeyedMutex,
     LiveProgress,
   ],
 })

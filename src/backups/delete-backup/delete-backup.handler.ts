@@ -1,6 +1,7 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../projections/restore-mounts/restore-mounts.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
@@ -31,20 +32,29 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
     private readonly mutex: KeyedMutex,
   ) {}
 
-  /** Serialised with planning: no incremental is planned on a restore point while it is being deleted. */
+  /** Serialised with planning and mounting: nothing is planned on a restore point, and it is not mounted, while it is being deleted. */
   async execute(command: DeleteBackup): Promise<{ position: Position | null }> {
     const { state } = await this.runner.load(backupStream(command.backupId), decider);
     const vmId = state.status === 'none' ? '' : state.run.request.vm_id;
     const outcome = await this.mutex.runExclusive(vmLock(vmId), async () => {
       const head = await this.store.head();
-      if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+      if (head !== null) {
+        await Promise.all(['backups', 'restore_mounts'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+      }
       const standing = await this.dataSource
         .getRepository(BackupReadModel)
         .findBy({ parent_backup_id: command.backupId, status: In(['running', 'completed']) });
+      const mounts = await this.dataSource.getRepository(RestoreMountReadModel).findBy({ backup_id: command.backupId, status: In([...ACTIVE_MOUNTS]) });
       return this.runner.run(
         backupStream(command.backupId),
         decider,
-        { kind: 'delete-backup', backup_id: command.backupId, deleted_at: this.clock.iso(), used_by: standing.map((row) => row.backup_id) },
+        {
+          kind: 'delete-backup',
+          backup_id: command.backupId,
+          deleted_at: this.clock.iso(),
+          used_by: standing.map((row) => row.backup_id),
+          mounted_as: mounts.map((row) => row.mount_id),
+        },
         command.context,
       );
     });

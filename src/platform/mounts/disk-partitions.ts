@@ -14,7 +14,7 @@ const NO_FILES: ReadonlySet<string> = new Set(['swap', 'LVM2_member', 'linux_rai
 
 /**
  * Looks for file systems on a raw disk, in a file or a device.
- * @throws MountError `timed_out`, `disk_unreadable`; or the reason of the signal
+ * @throws MountError `mount_timed_out`, `restore_point_unreadable`; or the reason of the signal
  */
 export async function probePartitions(disk: string, sizeBytes: number, signal: AbortSignal): Promise<readonly DiskPartition[]> {
   const whole = await probe([disk], signal);

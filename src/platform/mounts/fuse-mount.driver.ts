@@ -11,7 +11,13 @@ export class FuseMountDriver extends KernelMountDriver {
   override readonly name: MountDriverName = 'fuse';
 
   protected override async missing(): Promise<string | null> {
-    if (!(await access('/dev/fuse').then(() => true, () => false))) return 'there is no /dev/fuse; load the kernel module fuse';
+    if (
+      !(await access('/dev/fuse').then(
+        () => true,
+        () => false,
+      ))
+    )
+      return 'there is no /dev/fuse; load the kernel module fuse';
     try {
       await runBounded(['qemu-storage-daemon', '--version'], START_DEADLINE_MS);
       return null;
@@ -27,7 +33,8 @@ export class FuseMountDriver extends KernelMountDriver {
       const server = await this.serve(order, 'qemu-storage-daemon', storageDaemonArgv(order.file, disk), disk, signal, START_DEADLINE_MS);
       return { path: disk, sizeBytes: await sizeOf(disk, signal), resources: [server] };
     } catch (error) {
-      if (error instanceof MountError && error.code === 'mount_failed') throw new MountError('disk_unreadable', `${order.file} cannot be opened: ${error.message}`);
+      if (error instanceof MountError && error.code === 'mount_failed')
+        throw new MountError('restore_point_unreadable', `${order.file} cannot be opened: ${error.message}`);
       throw error;
     }
   }

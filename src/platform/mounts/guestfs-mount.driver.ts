@@ -4,7 +4,16 @@ import { ToolError } from '../process/tool-error.js';
 import { runBounded } from './bounded-tool.js';
 import { choosePartition } from './disk-partitions.js';
 import { mountErrorOf, serveMount } from './kernel-mount.driver.js';
-import { type DiskPartition, type DriverAvailability, MountDriver, type MountDriverName, type MountedDisk, MountError, type MountOrder, namedResource } from './mount-driver.port.js';
+import {
+  type DiskPartition,
+  type DriverAvailability,
+  MountDriver,
+  type MountDriverName,
+  type MountedDisk,
+  MountError,
+  type MountOrder,
+  namedResource,
+} from './mount-driver.port.js';
 import { mountLayout } from './mount-layout.js';
 
 const LOOK_DEADLINE_MS = 180_000;
@@ -33,7 +42,13 @@ export class GuestfsMountDriver extends MountDriver {
   }
 
   override async availability(): Promise<DriverAvailability> {
-    if (!(await access('/dev/fuse').then(() => true, () => false))) return { available: false, reason: 'there is no /dev/fuse; load the kernel module fuse' };
+    if (
+      !(await access('/dev/fuse').then(
+        () => true,
+        () => false,
+      ))
+    )
+      return { available: false, reason: 'there is no /dev/fuse; load the kernel module fuse' };
     for (const tool of ['guestmount', 'guestfish'] as const) {
       try {
         await runBounded([tool, '--version'], 15_000);
@@ -74,7 +89,16 @@ export class GuestfsMountDriver extends MountDriver {
   private async serve(order: MountOrder, device: string, partition: DiskPartition, signal: AbortSignal) {
     const { root } = mountLayout(order.directory);
     try {
-      return await serveMount(this.supervisor, order.directory, 'guestmount', guestmountArgv(order.file, device, partition, root), root, signal, MOUNT_DEADLINE_MS, this.env);
+      return await serveMount(
+        this.supervisor,
+        order.directory,
+        'guestmount',
+        guestmountArgv(order.file, device, partition, root),
+        root,
+        signal,
+        MOUNT_DEADLINE_MS,
+        this.env,
+      );
     } catch (error) {
       if (error instanceof MountError && error.code === 'mount_failed') {
         throw new MountError('filesystem_damaged', `${partition.name} (${partition.filesystem_type ?? ''}) does not mount in the sandbox: ${error.message}`);
@@ -89,7 +113,8 @@ export class GuestfsMountDriver extends MountDriver {
       const { stdout } = await runBounded(guestfishArgv(order.file), LOOK_DEADLINE_MS, { signal, env: this.env });
       return parseFilesystems(stdout);
     } catch (error) {
-      if (error instanceof ToolError && error.code === 'tool_failed') throw new MountError('disk_unreadable', `${order.file} cannot be opened: ${error.stderrTail.trim()}`);
+      if (error instanceof ToolError && error.code === 'tool_failed')
+        throw new MountError('restore_point_unreadable', `${order.file} cannot be opened: ${error.stderrTail.trim()}`);
       throw error;
     }
   }
@@ -107,7 +132,19 @@ export function guestfishArgv(file: string): readonly [string, ...string[]] {
 }
 
 export function guestmountArgv(file: string, device: string, { filesystem_type: type }: DiskPartition, root: string): readonly [string, ...string[]] {
-  return ['guestmount', '--ro', '--no-fork', '--format=qcow2', '-a', file, '-m', `${device}:/:${sandboxOptions(type ?? '')}`, '-o', 'nosuid,nodev,noexec', root];
+  return [
+    'guestmount',
+    '--ro',
+    '--no-fork',
+    '--format=qcow2',
+    '-a',
+    file,
+    '-m',
+    `${device}:/:${sandboxOptions(type ?? '')}`,
+    '-o',
+    'nosuid,nodev,noexec',
+    root,
+  ];
 }
 
 /** Within the sandbox too no journal is replayed: what is shown is what was backed up. */
@@ -134,7 +171,10 @@ export function parseFilesystems(stdout: string): readonly FoundFilesystem[] {
   }
   for (const block of stdout.matchAll(/lv_name: (\S+)[\s\S]*?lv_size: (\d+)/g)) volumes.set(String(block[1]), Number(block[2]));
   const found = [...stdout.matchAll(/^(\/dev\/\S+): (\S+)$/gm)].map((line) => ({ device: String(line[1]), type: String(line[2]) }));
-  const logical = found.filter(({ device }) => !device.startsWith('/dev/sda')).map(({ device }) => device).toSorted();
+  const logical = found
+    .filter(({ device }) => !device.startsWith('/dev/sda'))
+    .map(({ device }) => device)
+    .toSorted();
   return found.map(({ device, type }) => {
     const number = device.startsWith('/dev/sda') ? Number(device.slice('/dev/sda'.length)) : FIRST_LOGICAL_VOLUME + logical.indexOf(device);
     const part = parts.get(number);

@@ -106,7 +106,7 @@ export abstract class KernelMountDriver extends MountDriver {
   }
 }
 
-/** @throws MountError `mount_failed` with what it said when it ends early, `timed_out`; or the reason of the signal */
+/** @throws MountError `mount_failed` with what it said when it ends early, `mount_timed_out`; or the reason of the signal */
 export async function serveMount(
   supervisor: ProcessSupervisor,
   directory: string,
@@ -125,17 +125,18 @@ export async function serveMount(
     const status = await supervisor.status(runDirectory);
     if (status.state !== 'running') {
       const said = status.state === 'exited' ? status.stderr.trim() : '';
-      throw new MountError(status.state === 'exited' && status.exitCode === 127 ? 'driver_unavailable' : 'mount_failed', `${tool} ended: ${said}`);
+      throw new MountError(status.state === 'exited' && status.exitCode === 127 ? 'mount_driver_unavailable' : 'mount_failed', `${tool} ended: ${said}`);
     }
     if (status.identity !== null && (await mountsBelow(mountPoint)).length > 0) return processResource(tool, status.identity);
-    if (performance.now() > ends) throw new MountError('timed_out', `${tool} did not show the disk within ${deadlineMs} ms`);
+    if (performance.now() > ends) throw new MountError('mount_timed_out', `${tool} did not show the disk within ${deadlineMs} ms`);
     await pause(LOOK_MS);
   }
 }
 
 /** A loop device for each partition's part of the disk: device nodes of partitions need a udev that may not be there. */
 async function attachLoop(disk: string, { start_bytes, size_bytes }: DiskPartition, signal: AbortSignal): Promise<string> {
-  const part = start_bytes === 0 || start_bytes === null ? [] : ['--offset', String(start_bytes), ...(size_bytes === null ? [] : ['--sizelimit', String(size_bytes)])];
+  const part =
+    start_bytes === 0 || start_bytes === null ? [] : ['--offset', String(start_bytes), ...(size_bytes === null ? [] : ['--sizelimit', String(size_bytes)])];
   const { stdout } = await runBounded(['losetup', '--read-only', '--find', '--show', ...part, disk], LOOP_DEADLINE_MS, { signal });
   return stdout.trim();
 }
@@ -152,7 +153,7 @@ function refusedMount(partition: DiskPartition, error: ToolError): MountError {
 export function mountErrorOf(error: unknown): MountError {
   if (error instanceof MountError) return error;
   if (error instanceof ToolError) {
-    const code = { tool_missing: 'driver_unavailable', tool_timeout: 'timed_out', tool_failed: 'mount_failed' } as const;
+    const code = { tool_missing: 'mount_driver_unavailable', tool_timeout: 'mount_timed_out', tool_failed: 'mount_failed' } as const;
     return new MountError(code[error.code], error.message);
   }
   return new MountError('mount_failed', error instanceof Error ? error.message : String(error));

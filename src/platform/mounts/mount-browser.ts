@@ -3,7 +3,16 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { toolEnvironment } from '../process/tool-environment.js';
-import { type BrowserAnswer, BrowserError, type BrowserRequest, type GuestFile, type GuestPage, type ListRequest, type PathText, type StreamRequest } from './guest-browser/browser-protocol.js';
+import {
+  type BrowserAnswer,
+  BrowserError,
+  type BrowserRequest,
+  type GuestFile,
+  type GuestPage,
+  type ListRequest,
+  type PathText,
+  type StreamRequest,
+} from './guest-browser/browser-protocol.js';
 import { GuestStream, silence } from './guest-stream.js';
 
 /** For one answer. */
@@ -106,7 +115,7 @@ export class MountBrowser implements OnApplicationShutdown {
         }, BROWSE_DEADLINE_MS);
         browser.waiting.set(id, { resolve, reject, timer });
         // kind and request belong together in what was passed.
-        browser.child.send({ id, ...request } as BrowserRequest, (error) => {
+        browser.child.send({ id, ...request }, (error) => {
           if (error !== null) this.abandon(root, browser, new BrowserError('mount_gone', 'the process that reads this mount has ended; repeat the request'));
         });
       });

@@ -49,25 +49,27 @@ export interface MountedDisk {
 }
 
 /**
- * - `driver_unavailable`: the machine lacks what the driver needs
- * - `disk_unreadable`: the QCOW2 file or one of its backing files cannot be opened
+ * - `mount_driver_unavailable`: the machine lacks what the driver needs
+ * - `restore_point_unreadable`: the QCOW2 file or one of its backing files cannot be opened
  * - `partition_not_found`: there is no partition of that number
  * - `filesystem_not_found`: nothing on the disk is known as a file system
  * - `filesystem_encrypted`: it is, and nobody has its key
  * - `filesystem_unsupported`: this driver cannot mount its kind
  * - `filesystem_damaged`: its kind is known, but it does not mount
- * - `timed_out`: a tool was abandoned at its deadline
+ * - `mount_timed_out`: a tool was abandoned at its deadline
+ * - `mount_interrupted`: the hub stopped
  * - `mount_failed`: anything else that went wrong
  */
 export type MountErrorCode =
-  | 'driver_unavailable'
-  | 'disk_unreadable'
+  | 'mount_driver_unavailable'
+  | 'restore_point_unreadable'
   | 'partition_not_found'
   | 'filesystem_not_found'
   | 'filesystem_encrypted'
   | 'filesystem_unsupported'
   | 'filesystem_damaged'
-  | 'timed_out'
+  | 'mount_timed_out'
+  | 'mount_interrupted'
   | 'mount_failed';
 
 /** A disk could not be mounted. What had come about by then is still there: release it. */

@@ -52,7 +52,7 @@ export class MountDrivers {
         await this.takeDown.release(order.directory);
       }
     }
-    throw new MountError('driver_unavailable', 'no mount driver is left to try');
+    throw new MountError('mount_driver_unavailable', 'no mount driver is left to try');
   }
 
   release(directory: string): Promise<Released> {
@@ -63,7 +63,7 @@ export class MountDrivers {
     return this.takeDown.stands(directory);
   }
 
-  /** In the order in which to try them. @throws MountError `driver_unavailable` */
+  /** In the order in which to try them. @throws MountError `mount_driver_unavailable` */
   private async candidates(): Promise<readonly MountDriver[]> {
     const wanted = this.config.mountDriver;
     const availability = await this.availability();
@@ -77,6 +77,6 @@ export class MountDrivers {
     const reasons = availability
       .filter(({ name }) => wanted === 'auto' || name === wanted)
       .map(({ name, availability: found }) => `${name}: ${found.available ? 'available' : found.reason}`);
-    throw new MountError('driver_unavailable', `this machine cannot mount disks (${reasons.join('; ')})`);
+    throw new MountError('mount_driver_unavailable', `this machine cannot mount disks (${reasons.join('; ')})`);
   }
 }

@@ -69,7 +69,8 @@ export class MountRelease {
         break;
       }
     }
-    if (!(await settled(async () => (await loops(backed)).length === 0))) leftovers.push(...(await loops(backed)).map((device) => `${device} is still attached`));
+    if (!(await settled(async () => (await loops(backed)).length === 0)))
+      leftovers.push(...(await loops(backed)).map((device) => `${device} is still attached`));
     if (leftovers.length > 0) return { forced, leftovers };
 
     // One by one and never recursively through what could be a mount.

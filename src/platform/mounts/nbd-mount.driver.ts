@@ -38,7 +38,7 @@ export class NbdMountDriver extends KernelMountDriver {
         if (status.state !== 'running') {
           refusal = status.state === 'exited' ? status.stderr.trim() : '';
           if (/busy|Failed to set NBD socket/i.test(refusal)) break;
-          throw new MountError('disk_unreadable', `${order.file} cannot be opened: ${refusal}`);
+          throw new MountError('restore_point_unreadable', `${order.file} cannot be opened: ${refusal}`);
         }
         const sectors = Number(await readFile(`/sys/block/${device}/size`, 'utf8'));
         if (status.identity !== null && sectors > 0 && (await nbdOwner(device)) === status.identity.pid) {
@@ -48,11 +48,11 @@ export class NbdMountDriver extends KernelMountDriver {
             resources: [processResource('qemu-nbd', status.identity), namedResource('nbd_device', `/dev/${device}`)],
           };
         }
-        if (performance.now() > ends) throw new MountError('timed_out', `qemu-nbd did not connect /dev/${device} within ${START_DEADLINE_MS} ms`);
+        if (performance.now() > ends) throw new MountError('mount_timed_out', `qemu-nbd did not connect /dev/${device} within ${START_DEADLINE_MS} ms`);
         await pause(LOOK_MS);
       }
     }
-    throw new MountError('driver_unavailable', `no nbd device could be taken: ${refusal}`);
+    throw new MountError('mount_driver_unavailable', `no nbd device could be taken: ${refusal}`);
   }
 }
 

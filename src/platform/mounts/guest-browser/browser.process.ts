@@ -58,7 +58,7 @@ async function copyFile(request: Extract<StreamRequest, { kind: 'file' }>): Prom
   try {
     if (!fstatSync(descriptor).isFile()) throw new BrowserError('not_a_regular_file', `${shown(path)} is not a regular file`);
     const buffer = Buffer.allocUnsafe(COPY_BYTES);
-    for (let done = 0; done < request.length; ) {
+    for (let done = 0; done < request.length;) {
       let length: number;
       try {
         length = readSync(descriptor, buffer, 0, Math.min(buffer.length, request.length - done), request.start + done);
@@ -76,7 +76,7 @@ async function copyFile(request: Extract<StreamRequest, { kind: 'file' }>): Prom
 
 /** Synchronous: this process has nothing else to do. */
 function writeAll(bytes: Buffer): void {
-  for (let done = 0; done < bytes.length; ) {
+  for (let done = 0; done < bytes.length;) {
     try {
       done += writeSync(STANDARD_OUTPUT, bytes, done);
     } catch (error) {

@@ -18,7 +18,9 @@ export function utf8Of(name: string): string | null {
 }
 
 /** Several names or paths under one encoding: UTF-8 when all of them are, otherwise all percent-encoded. null stays null. */
-export function encodeNames<Names extends readonly (string | null)[]>(names: readonly [...Names]): { readonly encoding: NameEncoding; readonly texts: { readonly [I in keyof Names]: Names[I] } } {
+export function encodeNames<Names extends readonly (string | null)[]>(
+  names: readonly [...Names],
+): { readonly encoding: NameEncoding; readonly texts: { readonly [I in keyof Names]: Names[I] } } {
   const texts = names.map((name) => (name === null ? null : utf8Of(name)));
   const valid = texts.every((text, index) => text !== null || names[index] === null);
   const encoded = valid ? texts : names.map((name) => (name === null ? null : percentEncode(name)));
@@ -30,7 +32,7 @@ export function encodeNames<Names extends readonly (string | null)[]>(names: rea
 export function percentEncode(name: string): string {
   const bytes = Buffer.from(name, 'latin1');
   let text = '';
-  for (let index = 0; index < bytes.length; ) {
+  for (let index = 0; index < bytes.length;) {
     const length = sequenceLength(bytes, index);
     const first = bytes[index] ?? 0;
     if (length === 0 || first === 0x25 || first < 0x20 || first === 0x7f) {

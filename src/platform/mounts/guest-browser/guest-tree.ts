@@ -42,11 +42,12 @@ export class GuestTree {
     let path: string[] = [];
     let stats = await this.stat([]);
     const ahead = [...wanted];
-    for (let links = 0; ahead.length > 0; ) {
+    for (let links = 0; ahead.length > 0;) {
       const name = ahead.shift() ?? '';
       if (name === '' || name === '.') continue;
       if (name === '..') {
-        if (path.pop() === undefined) throw new BrowserError('link_leaves_mount', 'a symbolic link in this path leads out of the file system, and is not followed');
+        if (path.pop() === undefined)
+          throw new BrowserError('link_leaves_mount', 'a symbolic link in this path leads out of the file system, and is not followed');
         stats = await this.stat(path);
         continue;
       }
@@ -131,7 +132,11 @@ export class GuestTree {
   }
 
   /** The tree below a folder, each folder before what it holds, in the order of names; from behind `after` on. Links are not followed. */
-  private async *walk(path: GuestPath, after: GuestPath | null, limit: number): AsyncGenerator<readonly { readonly path: GuestPath; readonly file: GuestFile }[]> {
+  private async *walk(
+    path: GuestPath,
+    after: GuestPath | null,
+    limit: number,
+  ): AsyncGenerator<readonly { readonly path: GuestPath; readonly file: GuestFile }[]> {
     const [resume, ...deeper] = after ?? [];
     const names = (await this.namesOrNone(path)).filter((name) => resume === undefined || name >= resume);
     for (let index = 0; index < names.length; index += PARALLEL) {
@@ -259,7 +264,10 @@ export function browserErrorOf(error: unknown, path: GuestPath): BrowserError {
     case 'ELOOP':
       return new BrowserError('not_a_regular_file', `${shown(path)} is a symbolic link`);
     default:
-      return new BrowserError('file_unreadable', `${shown(path)} cannot be read (${typeof code === 'string' ? code : String(error)}); its file system is probably damaged there`);
+      return new BrowserError(
+        'file_unreadable',
+        `${shown(path)} cannot be read (${typeof code === 'string' ? code : String(error)}); its file system is probably damaged there`,
+      );
   }
 }
 
