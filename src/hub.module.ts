@@ -5,6 +5,7 @@ import { AuditModule } from './audit/audit.module.js';
 import { BackupsModule } from './backups/backups.module.js';
 import { ChainsModule } from './chains/chains.module.js';
 import { HealthModule } from './health/health.module.js';
+import { DomainMetricsModule } from './metrics/domain-metrics.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
 import { NbdExportsModule } from './nbd-exports/nbd-exports.module.js';
 import { NbdPortsModule } from './nbd-ports/nbd-ports.module.js';
@@ -63,6 +64,7 @@ export class HubModule {
         HttpModule.forHub(),
         HealthModule,
         MetricsModule,
+        DomainMetricsModule,
         NodesModule,
         VmsModule,
         RepositoriesModule,

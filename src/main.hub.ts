@@ -58,8 +58,13 @@ async function start(config: HubConfig, fail: (reason: string) => void): Promise
   const localNode = config.startLocalNode ? localNodeOf(config, url, nodeToken, app) : null;
   localNode?.start();
 
+  const leaving = new AbortController();
+  const postgresWatch = ownPostgres?.keepRunning(leaving.signal);
+
   return {
     async stop() {
+      leaving.abort();
+      await postgresWatch;
       await localNode?.leave();
       // Transfers go on without the hub, and the next one adopts them: what they need is left running.
       const jobs = localNode === null ? 0 : await localNode.activeJobs();

@@ -85,7 +85,7 @@ describe('backups projection', () => {
   it.each<[string, string, readonly BackupEvent[]]>([
     ['pending', 'queued', [requested]],
     ['pending', 'queued', [requested, { type: 'BackupQueued', data: { waiting_for: 'nbd_ports', detail: '' } }]],
-    ['running', 'planning', [requested, planned]],
+    ['running', 'preparing', [requested, planned]],
     ['running', 'preparing', [requested, planned, target]],
     ['running', 'snapshot', [requested, planned, target, transfer]],
     ['running', 'transfer', [requested, planned, target, transfer, snapshot]],

@@ -148,7 +148,7 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
       return {
         ...row,
         status: 'running',
-        current_phase: 'planning',
+        current_phase: 'preparing',
         waiting_for: null,
         waiting_detail: null,
         backup_type: data.backup_type,

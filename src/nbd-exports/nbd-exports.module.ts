@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { ListProcessesController } from './list-processes/list-processes.controller.js';
 import { ListProcessesHandler } from './list-processes/list-processes.handler.js';
+import { ExamineExportHandler } from './run-export/examine-export.handler.js';
 import { ExportRunner } from './run-export/export-runner.service.js';
 import { RequestExportHandler } from './run-export/request-export.handler.js';
 import { StopExportHandler } from './run-export/stop-export.handler.js';
@@ -8,7 +9,7 @@ import { WatchExportsReactor } from './run-export/watch-exports.reactor.js';
 
 @Module({
   controllers: [ListProcessesController],
-  providers: [ExportRunner, RequestExportHandler, StopExportHandler, WatchExportsReactor, ListProcessesHandler],
+  providers: [ExportRunner, RequestExportHandler, StopExportHandler, ExamineExportHandler, WatchExportsReactor, ListProcessesHandler],
   exports: [WatchExportsReactor],
 })
 export class NbdExportsModule {}

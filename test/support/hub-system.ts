@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, existsSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -54,6 +54,8 @@ export class HubSystem {
   static async create(options: HubSystemOptions): Promise<HubSystem> {
     if (!existsSync(ENTRY)) throw new Error(`${ENTRY} is missing: build first (bin/test does)`);
     const directory = await mkdtemp(join(tmpdir(), 'sendense-system-'));
+    // Root's own PostgreSQL runs as another user, who has to pass through here.
+    await chmod(directory, 0o711);
     await mkdir(join(directory, 'images'));
     await mkdir(join(directory, 'repository'));
     const first = await freePortRange(options.portCount ?? 16);
@@ -95,8 +97,10 @@ export class HubSystem {
     await until(
       'the local node',
       async () => {
-        const { body } = await this.api<{ nodes: { state: string }[] }>('GET', '/nodes');
-        return body.nodes.length > 0;
+        const { body } = await this.api<{ nodes: { url: string }[] }>('GET', '/nodes');
+        // The hub may still know the address that its last node had; a node answers 401 to us, which is enough.
+        const url = (await readFile(join(this.dataDirectory, 'local-node', 'node.url'), 'utf8')).trim();
+        return body.nodes.some((node) => node.url === url) && (await fetch(`${url}/api/v1/health`)).status > 0;
       },
       START_PATIENCE_MS,
     );
@@ -120,17 +124,18 @@ export class HubSystem {
     );
   }
 
-  /** Ends the hub alone with this signal and waits until it is gone; node, exports and PostgreSQL go on. */
-  async kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+  /** Ends the hub alone with this signal and waits until it is gone; node, exports and PostgreSQL go on. @returns as `ended` */
+  async kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null> {
     this.child?.kill(signal);
-    await this.ended();
+    return this.ended();
   }
 
-  /** Waits until the hub has ended by itself. */
-  async ended(patienceMs = 60_000): Promise<void> {
+  /** Waits until the hub has ended by itself. @returns its exit code; null when a signal ended it, or there was none */
+  async ended(patienceMs = 60_000): Promise<number | null> {
     const child = this.child;
     await until('the hub to end', () => Promise.resolve(child === null || child.exitCode !== null || child.signalCode !== null), patienceMs);
     this.child = null;
+    return child?.exitCode ?? null;
   }
 
   async nodePid(): Promise<number> {

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -21,6 +21,7 @@ const hubs: Hub[] = [];
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sendense-entry-'));
+  chmodSync(folder, 0o711);
   data = join(folder, 'data');
   // Builds if need be, so that no test below waits for that.
   await promisify(execFile)(join(PROJECT, 'bin', 'setup'), ['--quiet']);

@@ -3,7 +3,7 @@ import type { BackupDiskRow, BackupReadModel, BackupRow, FoldedBackup } from '..
 
 const BACKUP_ID = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11';
 const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
-const PHASES = ['queued', 'planning', 'preparing', 'snapshot', 'transfer', 'stalled', 'sealing', 'completed', 'failed', 'cancelled', 'deleted'];
+const PHASES = ['queued', 'preparing', 'snapshot', 'transfer', 'stalled', 'sealing', 'completed', 'failed', 'cancelled', 'deleted'];
 
 export class DiskErrorResponse {
   @ApiProperty({ example: 'connection_refused' }) readonly code!: string;

@@ -137,7 +137,8 @@ export function stageOf(run: BackupRun): BackupStage {
   if (run.plan === null) return 'queued';
   if (!run.transfer_requested) return 'preparing';
   if (run.instant === null) return 'snapshot';
-  return run.snapshot_released ? 'sealing' : 'transfer';
+  const copied = run.snapshot_released && run.disks.every((disk) => disk.transfer.status === 'completed');
+  return copied ? 'sealing' : 'transfer';
 }
 
 function withRun<State extends Exclude<BackupState, { status: 'none' }>>(state: State, run: BackupRun): State {

@@ -14,7 +14,7 @@ function disk(disk_key: string, changes: Partial<Disk> = {}): Disk {
   return { disk_key, status: 'pending', bytes_transferred: 0, total_bytes: 500, change_id: 'x', error: null, ...changes };
 }
 
-function saying(changes: Partial<Report>, progress_due = false): RecordTransferReport {
+function saying(changes: Partial<Report>, progress_due = false, export_ended = false): RecordTransferReport {
   const report: Report = {
     job_id: 'b1',
     status: 'running',
@@ -32,7 +32,7 @@ function saying(changes: Partial<Report>, progress_due = false): RecordTransferR
     timestamp: now,
     ...changes,
   };
-  return { kind: 'record-transfer-report', report, progress_due, now };
+  return { kind: 'record-transfer-report', report, progress_due, export_ended, now };
 }
 
 const done = [disk('disk0.qcow2', { status: 'completed', bytes_transferred: 500 }), disk('disk1.qcow2', { status: 'completed', bytes_transferred: 500 })];
@@ -108,6 +108,13 @@ describe('what a report of the node adds to a backup', () => {
         .when(saying({ status: 'completed', ...lie }))
         .thenTypes('BackupFailed');
     }
+  });
+
+  it('leaves a failure that follows from the end of an export to be told by its cause', () => {
+    const lost = disk('disk0.qcow2', { status: 'failed', error: { code: 'transfer_failed', detail: 'connection lost' } });
+    given(...histories.snapshotTaken)
+      .when(saying({ status: 'failed', snapshot_released: true, error: lost.error, disks: [lost, disk('disk1.qcow2')] }, false, true))
+      .thenTypes('DiskTransferStarted', 'DiskTransferFailed', 'SnapshotReleased');
   });
 
   it('fails the backup when the report is about other disks', () => {

@@ -7,6 +7,8 @@ export type RecordTransferReport = {
   readonly report: NodeJobReport;
   /** Enough time has gone by for progress to be recorded though it is less than a step of 10 %. */
   readonly progress_due: boolean;
+  /** An export of this backup has ended by itself: then a failure at the node is its consequence, and the run fails by the export. */
+  readonly export_ended: boolean;
   readonly now: string;
 };
 
@@ -33,6 +35,7 @@ export function decideRecordTransferReport(command: RecordTransferReport, state:
   if (report.snapshot_released) events.push({ type: 'SnapshotReleased', data: { released_at: now } });
 
   if (report.status === 'failed') {
+    if (command.export_ended) return events;
     const cause = report.error ?? { code: 'transfer_failed', detail: 'The node reported a failure without a cause.' };
     events.push(failed(run, cause.code, cause.detail, now, report.instant !== null));
   } else if (report.status === 'cancelled') {

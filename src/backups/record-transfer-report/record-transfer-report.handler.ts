@@ -1,5 +1,6 @@
-import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import type { Decider } from '../../kernel/decider.js';
+import { ExamineExport, type ExportOutcome } from '../../nbd-exports/model/nbd-export.commands.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import { LiveProgress } from '../../platform/live-progress/live-progress.js';
@@ -22,6 +23,7 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
   private readonly recordedAtMs = new Map<string, number>();
 
   constructor(
+    private readonly commands: CommandBus,
     private readonly runner: CommandRunner,
     private readonly clock: Clock,
     private readonly live: LiveProgress,
@@ -35,15 +37,28 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
     const last = this.recordedAtMs.get(report.job_id) ?? nowMs;
     this.recordedAtMs.set(report.job_id, last);
     const progressDue = nowMs - last >= PROGRESS_INTERVAL_MS;
+    const exportEnded = report.status === 'failed' && (await this.anyExportEnded(stream));
     const outcome = await this.runner.run(
       stream,
       decider,
-      { kind: 'record-transfer-report', report, progress_due: progressDue, now: this.clock.iso() },
+      { kind: 'record-transfer-report', report, progress_due: progressDue, export_ended: exportEnded, now: this.clock.iso() },
       context,
     );
     if (outcome.events.length > 0) this.recordedAtMs.set(report.job_id, nowMs);
     if (outcome.state.status !== 'running' || outcome.state.run.snapshot_released) {
       this.recordedAtMs.delete(report.job_id);
     }
+  }
+
+  /** A copy that has lost its target fails before anybody here has seen the target's server end; so that the cause is told and not the consequence, look. */
+  private async anyExportEnded(stream: string): Promise<boolean> {
+    const { state } = await this.runner.load(stream, decider);
+    if (state.status !== 'running') return false;
+    const outcomes = await Promise.all(
+      state.run.disks.flatMap(({ target }) =>
+        target === null ? [] : [this.commands.execute<ExamineExport, ExportOutcome>(new ExamineExport(target.export_id))],
+      ),
+    );
+    return outcomes.some((outcome) => outcome.status === 'exited');
   }
 }

@@ -6,7 +6,7 @@ export type QueuedBackup = { readonly backup_id: string; readonly vm_id: string 
 /** A backup that has been started and is not through with everything, undoing included. */
 export type ActiveBackup = { readonly backup_id: string; readonly vm_id: string; /** Counts against the limit. */ readonly counts: boolean };
 
-/** The backup that found too few free ports. Nobody overtakes it. */
+/** The backup that found too few free ports last. While ports are short, backups take them one at a time in their order, so that nobody overtakes. */
 export type PortShortage = { readonly backup_id: string; readonly missing: number };
 
 export type Admission =
@@ -22,20 +22,22 @@ export function decideAdmissions(
   active: readonly ActiveBackup[],
   limit: number,
   shortage: PortShortage | null,
+  /** Whether a backup that was let in is still taking its ports. */
+  taking: boolean,
 ): readonly Admission[] {
   const busy = new Set(active.map((backup) => backup.vm_id));
   let running = active.filter((backup) => backup.counts).length;
-  let portsAreShort = false;
+  let turnIsTaken = taking;
   return queue.map((backup): Admission => {
     const { backup_id } = backup;
     const wait = (waiting_for: WaitingFor, detail: string): Admission => ({ backup_id, start: false, waiting_for, detail });
     if (busy.has(backup.vm_id)) return wait('vm_busy', 'Another backup of this VM is not through yet.');
     busy.add(backup.vm_id);
     if (running >= limit) return wait('backup_limit', `${limit} backups are running, which is the limit.`);
-    if (portsAreShort) return wait('nbd_ports', 'An earlier backup waits for free NBD ports.');
-    if (shortage?.backup_id === backup_id && shortage.missing > 0) {
-      portsAreShort = true;
-      return wait('nbd_ports', `${shortage.missing} more free NBD port(s) are needed.`);
+    if (shortage !== null) {
+      if (turnIsTaken) return wait('nbd_ports', 'An earlier backup waits for free NBD ports.');
+      turnIsTaken = true;
+      if (shortage.backup_id === backup_id && shortage.missing > 0) return wait('nbd_ports', `${shortage.missing} more free NBD port(s) are needed.`);
     }
     running += 1;
     return { backup_id, start: true };

@@ -1,4 +1,6 @@
 import { DomainError } from '../../kernel/domain-error.js';
+import { EventStoreUnavailableError } from '../../platform/event-store/event-store.port.js';
+import { isDatabaseAway } from '../../platform/postgres/connection-errors.js';
 import type { BackupState } from '../model/backup.state.js';
 import type { RunStep } from './run-backup.plan.js';
 
@@ -120,7 +122,8 @@ export class BackupActor {
   }
 }
 
-/** The event store or the database is away: nothing can be recorded now, so nothing is decided now. */
+/** The event store or the database is away, or the read models are behind: nothing can be recorded or looked up now, so nothing is decided now. */
 function isStorageAway(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'EventStoreUnavailableError' || (error instanceof DomainError && error.code === 'storage_unavailable'));
+  if (error instanceof DomainError) return error.code === 'read_model_behind';
+  return error instanceof EventStoreUnavailableError || isDatabaseAway(error);
 }

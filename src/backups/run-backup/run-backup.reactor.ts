@@ -15,8 +15,9 @@ import { LiveProgress } from '../../platform/live-progress/live-progress.js';
 import { runWithCorrelation } from '../../platform/logging/correlation.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
+import { FileSync } from '../../platform/process/file-sync.js';
 import { ToolError } from '../../platform/process/tool-error.js';
-import type { BackupState } from '../model/backup.state.js';
+import type { BackupState, RunDisk } from '../model/backup.state.js';
 import { type ActorHost, BackupActor, type StepOutcome } from './backup-actor.reactor.js';
 import { type ActiveBackup, decideAdmissions, type PortShortage, type QueuedBackup } from './admit-backups.decide.js';
 import { PortsShortError, PrepareRun } from './prepare-run.step.js';
@@ -30,6 +31,10 @@ import { UndoRun } from './undo-run.step.js';
 const TICK_MS = 1_000;
 /** A transfer that nothing was heard of for so long is looked at. */
 const QUIET_MS = 2_000;
+/** Smaller disks are through before it would pay. */
+const EARLY_WRITE_BYTES = 256 * 1024 * 1024;
+/** Ports are given back by other programs too, and nobody tells. */
+const PORT_RETRY_MS = 5_000;
 const RECOVERY_PATIENCE_MS = 30_000;
 const RECOVERY_PAUSE_MS = 1_000;
 
@@ -43,12 +48,17 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   private readonly actors = new Map<string, BackupActor>();
   /** In the order of the requests. */
   private readonly queue = new Map<string, QueuedBackup>();
+  /** By backup, which place in that order it has. */
+  private readonly places = new Map<string, number>();
   private readonly active = new Map<string, ActiveBackup>();
   private readonly admitted = new Set<string>();
   private readonly transferring = new Set<string>();
   /** Backups that came up while those of an earlier run were still being looked up. */
   private readonly pokedEarly = new Set<string>();
+  private nextPlace = 0;
   private shortage: PortShortage | null = null;
+  /** performance.now() of the last refusal for want of ports. */
+  private shortSinceMs = 0;
   private events: Subscription | null = null;
   private ticker: NodeJS.Timeout | null = null;
   private recovery: Promise<void> = Promise.resolve();
@@ -63,6 +73,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     private readonly config: HubConfig,
     private readonly clock: Clock,
     private readonly live: LiveProgress,
+    private readonly fileSync: FileSync,
     private readonly recorder: RunRecorder,
     private readonly preparation: PrepareRun,
     private readonly transfer: TransferRun,
@@ -116,12 +127,13 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     const { vm_id } = state.run.request;
     if (state.status === 'pending') {
       // Known before from its event; a backup keeps its place in the queue.
-      if (!this.admitted.has(backupId) && !this.queue.has(backupId)) this.queue.set(backupId, { backup_id: backupId, vm_id });
+      if (!this.admitted.has(backupId) && !this.queue.has(backupId)) this.enqueue({ backup_id: backupId, vm_id });
     } else {
       this.leaveQueue(backupId);
       this.active.set(backupId, { backup_id: backupId, vm_id, counts: state.status === 'running' });
       if (state.status === 'running' && state.run.transfer_requested && !state.run.snapshot_released) this.transferring.add(backupId);
       else this.transferring.delete(backupId);
+      this.writeOutEarly(state.run.disks, state.status === 'running');
     }
     this.admit();
   }
@@ -184,9 +196,10 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     } catch (error) {
       if (!(error instanceof PortsShortError)) throw error;
       this.shortage = { backup_id: backupId, missing: error.wanted - error.free };
+      this.shortSinceMs = performance.now();
       this.admitted.delete(backupId);
       this.active.delete(backupId);
-      this.requeue({ backup_id: backupId, vm_id: state.run.request.vm_id });
+      this.enqueue({ backup_id: backupId, vm_id: state.run.request.vm_id });
       this.admit();
       return 'waiting';
     }
@@ -195,8 +208,10 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   /** Starts whoever may start, and records of the others what they wait for. */
   private admit(): void {
     if (!this.recovered || this.stopping) return;
-    if (this.shortage !== null && !this.queue.has(this.shortage.backup_id)) this.shortage = null;
-    for (const admission of decideAdmissions([...this.queue.values()], [...this.active.values()], this.config.maxConcurrentBackups, this.shortage)) {
+    if (this.queue.size === 0 && this.admitted.size === 0) this.shortage = null;
+    const queue = [...this.queue.values()];
+    const limit = this.config.maxConcurrentBackups;
+    for (const admission of decideAdmissions(queue, [...this.active.values()], limit, this.shortage, this.admitted.size > 0)) {
       const { backup_id } = admission;
       if (admission.start) {
         const queued = this.queue.get(backup_id);
@@ -219,12 +234,13 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     if (this.shortage.missing <= 0) this.admit();
   }
 
-  /** Back to the front part of the queue: those that asked earlier are still before it. */
-  private requeue(backup: QueuedBackup): void {
-    const others = [...this.queue.values()];
+  /** At the place of its request: one that was let in and found no ports comes back before those that asked later. */
+  private enqueue(backup: QueuedBackup): void {
+    if (!this.places.has(backup.backup_id)) this.places.set(backup.backup_id, this.nextPlace++);
+    const place = ({ backup_id }: QueuedBackup): number => this.places.get(backup_id) ?? Number.MAX_SAFE_INTEGER;
+    const inOrder = [...this.queue.values(), backup].sort((one, other) => place(one) - place(other));
     this.queue.clear();
-    this.queue.set(backup.backup_id, backup);
-    for (const other of others) this.queue.set(other.backup_id, other);
+    for (const each of inOrder) this.queue.set(each.backup_id, each);
   }
 
   private leaveQueue(backupId: string): void {
@@ -234,6 +250,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
 
   private release(backupId: string): void {
     this.leaveQueue(backupId);
+    this.places.delete(backupId);
     this.active.delete(backupId);
     this.transferring.delete(backupId);
     this.transfer.forget(backupId);
@@ -272,6 +289,19 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
       const heard = this.live.heard(backupId);
       if (heard === null || now - heard.heardAtMs > QUIET_MS) this.poke(backupId);
     }
+    if (this.shortage !== null && this.shortage.missing > 0 && now - this.shortSinceMs > PORT_RETRY_MS) {
+      this.shortage = { ...this.shortage, missing: 0 };
+      this.admit();
+    }
+  }
+
+  /** Of large disks that are being copied, what has arrived goes to the disk at once, so that sealing has little to wait for. */
+  private writeOutEarly(disks: readonly RunDisk[], running: boolean): void {
+    for (const { target, transfer } of disks) {
+      if (target === null) continue;
+      if (running && transfer.status === 'running' && transfer.total_bytes >= EARLY_WRITE_BYTES) this.fileSync.follow(target.qcow2_path);
+      else this.fileSync.leave(target.qcow2_path);
+    }
   }
 
   private async exportFacts(state: Extract<BackupState, { status: 'running' }>): Promise<Map<string, ExportFact>> {
@@ -308,7 +338,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
           .getMany();
         for (const { backup_id } of unfinished) {
           const state = await this.recorder.load(backup_id);
-          if (state.status === 'pending') this.queue.set(backup_id, { backup_id, vm_id: state.run.request.vm_id });
+          if (state.status === 'pending') this.enqueue({ backup_id, vm_id: state.run.request.vm_id });
           else if (state.status !== 'none') this.active.set(backup_id, { backup_id, vm_id: state.run.request.vm_id, counts: state.status === 'running' });
         }
         this.recovered = true;

@@ -9,8 +9,8 @@ import { Clock } from '../../platform/clock/clock.js';
 import { HUB_ID } from '../../platform/event-store/command-runner.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { FileHasher } from '../../platform/hashing/file-hasher.js';
+import { FileSync } from '../../platform/process/file-sync.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
-import { syncToDisk } from '../../platform/repository-files/durable-write.js';
 import { type Manifest, MANIFEST_FORMAT_VERSION, type ManifestDisk } from '../../platform/repository-files/manifest.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { type BackupPlanned, backupStream } from '../model/backup.events.js';
@@ -31,6 +31,7 @@ export class SealRun {
     private readonly files: RepositoryFiles,
     private readonly qemuImg: QemuImg,
     private readonly hasher: FileHasher,
+    private readonly fileSync: FileSync,
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
 
@@ -116,7 +117,7 @@ export class SealRun {
   private async describeDisk(disk: RunDisk, plan: BackupPlanned['data'], repositoryPath: string): Promise<ManifestDisk> {
     const { planned } = disk;
     const path = join(repositoryPath, this.files.partialFolder(plan.folder), planned.file);
-    const [check, sha256] = await Promise.all([this.qemuImg.check(path), this.hasher.sha256(path), syncToDisk(path)]);
+    const [check, sha256] = await Promise.all([this.qemuImg.check(path), this.hasher.sha256(path), this.fileSync.toDisk(path)]);
     if (!check.ok) {
       throw new DomainError('conflict', 'target_damaged', `The file of disk "${planned.disk_key}" did not pass qemu-img check: ${check.detail}`, {
         disk_key: planned.disk_key,

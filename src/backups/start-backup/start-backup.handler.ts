@@ -125,6 +125,8 @@ function kindOf(code: string): ErrorKind {
       return 'upstream_broken';
     case 'repository_unavailable':
     case 'tool_missing':
+    case 'tool_timeout':
+    case 'tool_failed':
     case 'export_tool_missing':
     case 'export_exited_early':
     case 'export_handshake_timeout':

@@ -35,6 +35,13 @@ export class StopExport {
   ) {}
 }
 
+/**
+ * Looks at the server of an export that its client has lost, instead of waiting for the news of its end: answers with ExportOutcome, its end recorded if it has ended.
+ */
+export class ExamineExport {
+  constructor(readonly exportId: string) {}
+}
+
 /** How an export stands after a command. `position` is that of the newest event of its stream; exit_code is null when nobody saw one. */
 export type ExportOutcome =
   | { readonly status: 'started'; readonly pid: number; readonly position: string | null }

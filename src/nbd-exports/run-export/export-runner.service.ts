@@ -37,6 +37,8 @@ const HANDSHAKE_PATIENCE_MS = 2_000;
 const STOP_GRACE_MS = 10_000;
 /** An end that could not be recorded is recorded later. */
 const RECORD_RETRY_MS = 1_000;
+/** A client sees that a server is gone before its exit code stands anywhere; so long it may take. */
+const LAST_WORDS_MS = 250;
 
 /** An export is stopped while it is being started. */
 class StartAbandoned extends Error {
@@ -96,6 +98,21 @@ export class ExportRunner implements OnApplicationShutdown {
       if (!mayRun(loaded.state)) return outcomeOf(loaded);
       const signal = await this.supervisor.stop(directory, STOP_GRACE_MS);
       return outcomeOf(await this.recordEnd(exportId, loaded.state, signal, context));
+    });
+  }
+
+  async examine(exportId: string): Promise<ExportOutcome> {
+    return this.perExport.runExclusive(exportId, async () => {
+      const loaded = await this.runner.load(nbdExportStream(exportId), decider);
+      if (loaded.state.status !== 'started') return outcomeOf(loaded);
+      const patience = AbortSignal.timeout(LAST_WORDS_MS);
+      try {
+        await this.supervisor.waitForExit(this.directory(exportId), patience);
+      } catch (error) {
+        if (patience.aborted) return outcomeOf(loaded);
+        throw error;
+      }
+      return outcomeOf(await this.recordEnd(exportId, loaded.state, 'none', await this.ownContext(exportId)));
     });
   }
 

@@ -18,14 +18,14 @@ describe('argv of a copy', () => {
     ]);
   });
 
-  it('of an incremental writes what the list names, changed blocks that became zero too, and takes nbdkit with it when it dies', () => {
+  it('of an incremental writes what the list names and no more, changed blocks that became zero too, and takes nbdkit with it when it dies', () => {
     expect(changedCopyArgv('nbd+unix:///?socket=s', '/data/jobs/a b/disk-0.extents', 'nbd://h:1/e', tuning)).toEqual([
       'nbdcopy',
       '--progress=3',
       '--destination-is-zero',
       '--connections=4',
       '--requests=64',
-      '--request-size=262144',
+      '--request-size=65536',
       '--sparse=0',
       '--',
       '[',

@@ -10,6 +10,12 @@ export interface CopyTuning {
 
 type Argv = readonly [string, ...string[]];
 
+/**
+ * nbdcopy rounds what it copies to whole requests, so larger ones than the grain in which sources track changes (64 KiB) would carry the unchanged neighbours of every
+ * changed block along: four times the data where changes are scattered.
+ */
+const CHANGED_REQUEST_BYTES = 65_536;
+
 function common(tuning: CopyTuning): readonly string[] {
   return [
     '--progress=3',
@@ -33,5 +39,6 @@ export function fullCopyArgv(sourceUri: string, targetUri: string, tuning: CopyT
  */
 export function changedCopyArgv(sourceUri: string, extentListFile: string, targetUri: string, tuning: CopyTuning): Argv {
   const source = ['nbdkit', '--exit-with-parent', '-r', '--filter=extentlist', 'nbd', `uri=${sourceUri}`, `extentlist=${extentListFile}`];
-  return ['nbdcopy', ...common(tuning), '--sparse=0', '--', '[', ...source, ']', targetUri];
+  const requestSize = Math.min(tuning.requestSize, CHANGED_REQUEST_BYTES);
+  return ['nbdcopy', ...common({ ...tuning, requestSize }), '--sparse=0', '--', '[', ...source, ']', targetUri];
 }

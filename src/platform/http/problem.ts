@@ -5,7 +5,7 @@ import { DomainError, type ErrorKind } from '../../kernel/domain-error.js';
 import { unknownVariant } from '../../kernel/decider.js';
 import type { JsonObject } from '../../kernel/json.js';
 import { AppendTooLargeError, EventStoreUnavailableError, WrongExpectedRevisionError } from '../event-store/event-store.port.js';
-import { isConnectionError } from '../postgres/connection-errors.js';
+import { isDatabaseAway } from '../postgres/connection-errors.js';
 
 /** A refusal that is about HTTP itself (method, media type, size, headers), thrown only inside platform/http; everything else is a DomainError. */
 export class HttpProblem extends Error {
@@ -157,12 +157,6 @@ function headersOf(status: number, facts: JsonObject): Record<string, string> {
 
 function retryable(code: string, detail: string): Description {
   return { status: 503, code, detail, facts: {}, headers: headersOf(503, {}), unexpected: false };
-}
-
-/** TypeORM wraps the driver's error, so both it and its cause are looked at. */
-function isDatabaseAway(error: unknown): boolean {
-  if (isConnectionError(error)) return true;
-  return error instanceof Error && 'driverError' in error && isConnectionError(error.driverError);
 }
 
 const FRAMEWORK_CODES: Readonly<Record<number, string>> = {

@@ -10,6 +10,14 @@ export function isConnectionError(error: unknown): boolean {
   // Told by shape: errors of Node's own modules need not be instances of this realm's Error.
   if (typeof error !== 'object' || error === null) return false;
   if ('errors' in error && Array.isArray(error.errors)) return error.errors.some(isConnectionError);
+  // A file that is missing, or on a share that is away, has the same codes; only errors of files name a path.
+  if ('path' in error) return false;
   if ('code' in error && typeof error.code === 'string') return SOCKET_ERRORS.has(error.code) || RETRYABLE_SQLSTATE.test(error.code);
   return 'message' in error && typeof error.message === 'string' && DRIVER_MESSAGES.test(error.message);
+}
+
+/** The same for an error of TypeORM, which wraps the driver's, so both it and its cause are looked at. */
+export function isDatabaseAway(error: unknown): boolean {
+  if (isConnectionError(error)) return true;
+  return error instanceof Error && 'driverError' in error && isConnectionError(error.driverError);
 }

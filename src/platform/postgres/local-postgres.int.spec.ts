@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
@@ -15,6 +15,7 @@ describe('the local PostgreSQL', () => {
 
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'sendense-local-postgres-'));
+    await chmod(directory, 0o711);
     server = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
   });
 
@@ -49,6 +50,29 @@ describe('the local PostgreSQL', () => {
     process.kill(await postmaster(directory), 'SIGKILL');
     const again = await server.ensureStarted();
     expect(await query(again.databaseUrl, 'select n from kept')).toEqual([{ n: 1 }]);
+  });
+
+  it('is started again by whoever keeps it running, until it is let go', async () => {
+    const { databaseUrl } = await server.ensureStarted();
+    const letGo = new AbortController();
+    const watch = server.keepRunning(letGo.signal);
+    const first = await postmaster(directory);
+    process.kill(first, 'SIGKILL');
+    while ((await postmaster(directory).catch(() => first)) === first) await new Promise((resolve) => setTimeout(resolve, 50));
+    for (;;) {
+      const answer = await query(databaseUrl, 'select 1 as one').catch(() => null);
+      if (answer !== null) break;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    letGo.abort();
+    await watch;
+  });
+
+  it("leaves directories that are not its own program's as they are, and says how to go on", async () => {
+    if (process.getuid?.() !== 0) return;
+    await chmod(directory, 0o700);
+    await expect(server.ensureStarted()).rejects.toThrow(`chmod o+x ${directory}`);
+    expect((await stat(directory)).mode & 0o777).toBe(0o700);
   });
 
   it('is started once when two programs ask at the same time', async () => {

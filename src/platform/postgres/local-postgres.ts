@@ -28,6 +28,7 @@ const SUPERUSER = 'sendense';
 const DATABASE = 'sendense';
 const START_PATIENCE_MS = 60_000;
 const RETRY_MS = 100;
+const WATCH_MS = 1_000;
 const DEFAULT_PROGRAM_CACHE = '/var/cache/sendense';
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
@@ -70,6 +71,21 @@ export class LocalPostgres {
       await this.initialise(programs, user);
       return { databaseUrl: await this.start(programs, user) };
     });
+  }
+
+  /** Starts the server again whenever it has ended by itself, until the signal is aborted. Resolves then. */
+  async keepRunning(signal: AbortSignal): Promise<void> {
+    const letGo = (): boolean => signal.aborted;
+    while (!letGo()) {
+      await pause(WATCH_MS);
+      if (letGo() || (await this.runningPid()) !== undefined) continue;
+      this.log.warn('PostgreSQL has ended; starting it again');
+      try {
+        await this.ensureStarted();
+      } catch (error) {
+        this.log.warn(`PostgreSQL could not be started again: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
   }
 
   /** Ends the server in an orderly way; resolves when its process is gone. Nothing happens if it does not run. */

@@ -4,10 +4,11 @@ import { NbdInfo } from '../nbd/nbd-info.js';
 import { PortProbe } from '../nbd/port-probe.js';
 import { TcpConnections } from '../nbd/tcp-connections.js';
 import { QemuImg } from '../qemu/qemu-img.js';
+import { FileSync } from './file-sync.js';
 import { ProcessSupervisor } from './process-supervisor.port.js';
 import { ShellProcessSupervisor } from './shell-process-supervisor.js';
 
-const TOOLS = [QemuImg, NbdInfo, PortProbe, TcpConnections, FileHasher];
+const TOOLS = [QemuImg, NbdInfo, PortProbe, TcpConnections, FileHasher, FileSync];
 
 /** The programs and kernel tables of this machine, for hub and node alike. */
 @Global()

@@ -1,0 +1,262 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { chmod, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import pg from 'pg';
+import type { BackupEventResponse } from '../src/backups/follow-backup-events/follow-backup-events.controller.js';
+import type { NodeResponse } from '../src/nodes/model/node.response.js';
+
+const PROGRAM = join(import.meta.dirname, '../src/main.cli.js');
+const START_PATIENCE_MS = 60_000;
+const STOP_PATIENCE_MS = 30_000;
+const PORTS = 8;
+const DATABASE_FILE = 'database.json';
+
+/** One entry of a backup's live stream: an event of its history, or `progress` in between. */
+export interface StreamEntry {
+  readonly event: string;
+  readonly data: unknown;
+}
+
+/** A hub with its local node, as processes of their own, with a data directory and ports of their own. */
+export class DemoHub {
+  private readonly dataDirectory: string;
+
+  private constructor(
+    readonly directory: string,
+    private readonly child: ChildProcess,
+  ) {
+    this.dataDirectory = join(directory, 'data');
+  }
+
+  /** @throws Error with the end of the hub's log when it does not come up */
+  static async start(directory: string, imageRoot: string): Promise<DemoHub> {
+    const databaseUrl = await scratchDatabase(directory);
+    const log = await open(join(directory, 'hub.log'), 'w');
+    const child = spawn(process.execPath, ['--enable-source-maps', PROGRAM, 'hub'], {
+      // A terminal's Ctrl-C is for the demo, which then ends the hub in order.
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+      env: {
+        ...withoutSettings(process.env),
+        SENDENSE_DATA_DIRECTORY: join(directory, 'data'),
+        SENDENSE_LISTEN_PORT: '0',
+        SENDENSE_LOCAL_NODE_PORT: '0',
+        SENDENSE_LOCAL_NODE_IMAGE_ROOTS: imageRoot,
+        SENDENSE_NBD_PORT_FIRST: String(await freePorts(PORTS)),
+        SENDENSE_NBD_PORT_COUNT: String(PORTS),
+        ...(databaseUrl === null ? {} : { DATABASE_URL: databaseUrl }),
+      },
+    });
+    await log.close();
+    const hub = new DemoHub(directory, child);
+    try {
+      await hub.waitUntilReady();
+    } catch (error) {
+      await hub.stop();
+      throw error;
+    }
+    return hub;
+  }
+
+  get tokenFile(): string {
+    return join(this.dataDirectory, 'api.token');
+  }
+
+  async url(): Promise<string> {
+    return (await readFile(join(this.dataDirectory, 'hub.url'), 'utf8')).trim();
+  }
+
+  async get<Body>(path: string): Promise<Body> {
+    return this.call<Body>('GET', path);
+  }
+
+  async post<Body>(path: string, body: object): Promise<Body> {
+    return this.call<Body>('POST', path, body);
+  }
+
+  /** The history of a backup and its progress, live, until nothing more is to be done for it. */
+  async *follow(backupId: string): AsyncGenerator<StreamEntry> {
+    const response = await this.request('GET', `/backups/${backupId}/events`, undefined, 'text/event-stream');
+    if (response.body === null) throw new Error('the stream of events has no body');
+    let text = '';
+    for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      const blocks = text.split('\n\n');
+      text = blocks.pop() ?? '';
+      for (const block of blocks) {
+        const event = /^event: ?(.*)$/m.exec(block)?.[1];
+        const data = /^data: ?(.*)$/m.exec(block)?.[1];
+        if (event !== undefined && data !== undefined) yield { event, data: JSON.parse(data) };
+      }
+    }
+  }
+
+  async history(backupId: string): Promise<readonly BackupEventResponse[]> {
+    return (await this.get<{ readonly events: readonly BackupEventResponse[] }>(`/backups/${backupId}/events`)).events;
+  }
+
+  /** The demo may end and the hub goes on. */
+  leaveRunning(): void {
+    this.child.unref();
+  }
+
+  async stop(): Promise<void> {
+    this.child.kill('SIGTERM');
+    await until('the hub to end', () => Promise.resolve(hasEnded(this.child)), STOP_PATIENCE_MS).catch(() => this.child.kill('SIGKILL'));
+    await endEverythingOf(this.directory);
+  }
+
+  private async waitUntilReady(): Promise<void> {
+    await until(
+      'the hub and its node',
+      async () => {
+        if (hasEnded(this.child)) throw new HubEnded();
+        const { nodes } = await this.get<{ readonly nodes: readonly NodeResponse[] }>('/nodes');
+        return nodes.some((node) => node.state === 'reachable');
+      },
+      START_PATIENCE_MS,
+    ).catch(async (error: unknown) => {
+      const log = await readFile(join(this.directory, 'hub.log'), 'utf8');
+      throw new Error(`The hub did not start. The end of its log:\n${log.split('\n').slice(-20).join('\n')}`, { cause: error });
+    });
+  }
+
+  private async call<Body>(method: string, path: string, body?: object): Promise<Body> {
+    const response = await this.request(method, path, body, 'application/json');
+    // The caller names the shape that the API documents for this route.
+    return (await response.json()) as Body;
+  }
+
+  private async request(method: string, path: string, body: object | undefined, accept: string): Promise<Response> {
+    const token = (await readFile(this.tokenFile, 'utf8')).trim();
+    const response = await fetch(`${await this.url()}/api/v1${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, accept, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
+    return response;
+  }
+}
+
+/** Removes a directory in which a repository may lie: its restore points are read-only. */
+export async function removeDirectory(directory: string): Promise<void> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  for (const entry of entries) {
+    if (entry.isDirectory()) await chmod(join(entry.parentPath, entry.name), 0o700).catch(() => undefined);
+  }
+  await rm(directory, { recursive: true, force: true, maxRetries: 10 });
+}
+
+class HubEnded extends Error {
+  override readonly name = 'HubEnded';
+}
+
+/** Ends whatever still runs for a demo's directory, and drops the database it was given. A hub that is told to end leaves running transfers, and what they need, to the next one. */
+export async function endEverythingOf(directory: string): Promise<void> {
+  const allEnded = async (): Promise<boolean> => (await processesOf(directory)).length === 0;
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    for (const pid of await processesOf(directory)) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended by itself meanwhile.
+      }
+    }
+    const ended = await until('all processes to end', allEnded, signal === 'SIGTERM' ? 10_000 : STOP_PATIENCE_MS).then(
+      () => true,
+      () => false,
+    );
+    if (ended) break;
+  }
+  const text = await readFile(join(directory, DATABASE_FILE), 'utf8').catch(() => null);
+  if (text === null) return;
+  const { server, name } = JSON.parse(text) as ScratchDatabase;
+  await runSql(server, `drop database if exists ${name} with (force)`);
+}
+
+/** Kept in a file of mode 0600, because whoever removes a demo that was left running has to drop it. */
+interface ScratchDatabase {
+  readonly server: string;
+  readonly name: string;
+}
+
+/** Where DATABASE_URL names a server that is used for other things too, the demo gets a database of its own there. @returns its URL; null: the hub brings its PostgreSQL */
+async function scratchDatabase(directory: string): Promise<string | null> {
+  const server = process.env['DATABASE_URL'];
+  if (server === undefined || server === '') return null;
+  const database: ScratchDatabase = { server, name: `sendense_demo_${randomUUID().replaceAll('-', '')}` };
+  await writeFile(join(directory, DATABASE_FILE), JSON.stringify(database), { mode: 0o600 });
+  await runSql(server, `create database ${database.name}`);
+  const url = new URL(server);
+  url.pathname = `/${database.name}`;
+  return url.toString();
+}
+
+async function runSql(databaseUrl: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
+
+async function until(what: string, holds: () => Promise<boolean>, patienceMs: number): Promise<void> {
+  const ends = performance.now() + patienceMs;
+  for (;;) {
+    try {
+      if (await holds()) return;
+    } catch (error) {
+      if (error instanceof HubEnded || performance.now() > ends) throw error;
+    }
+    if (performance.now() > ends) throw new Error(`waited ${patienceMs} ms in vain for ${what}`);
+    await pause(50);
+  }
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+/** Processes whose command line or environment names the directory. */
+async function processesOf(directory: string): Promise<readonly number[]> {
+  const pids: number[] = [];
+  for (const entry of await readdir('/proc')) {
+    const pid = Number(entry);
+    if (!Number.isInteger(pid) || pid === process.pid || pid === process.ppid) continue;
+    try {
+      const text = (await readFile(`/proc/${pid}/cmdline`, 'utf8')) + (await readFile(`/proc/${pid}/environ`, 'utf8'));
+      if (text.includes(directory)) pids.push(pid);
+    } catch {
+      // It has ended meanwhile, or is somebody else's.
+    }
+  }
+  return pids;
+}
+
+/** Settings of another hub on this machine are not the demo's. */
+function withoutSettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('SENDENSE_') && name !== 'DATABASE_URL'));
+}
+
+/** The first of `count` TCP ports in a row that nobody listens on now. */
+async function freePorts(count: number): Promise<number> {
+  for (let first = 21_100; first < 60_000; first += count) {
+    const free = await Promise.all(Array.from({ length: count }, (_, index) => isFree(first + index)));
+    if (free.every(Boolean)) return first;
+  }
+  throw new Error(`no ${count} free ports in a row were found`);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
