@@ -46,5 +46,6 @@ export class ListFilesController {
 
 /** One character per byte, as the browser gave it. */
 function isFilesKey(key: JsonObject): key is FilesKey {
-  return typeof key['after'] === 'string' && key['after'] !== '' && [...key['after']].every((each) => each <= '\xff');
+  const { after } = key;
+  return typeof after === 'string' && after !== '' && Buffer.from(after, 'latin1').toString('latin1') === after;
 }
