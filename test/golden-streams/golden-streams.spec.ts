@@ -11,6 +11,7 @@ import { evolveNode, initialNodeState } from '../../src/nodes/model/node.state.j
 import { categoryOf } from '../../src/platform/event-store/event-store.port.js';
 import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
 import { evolveRepository, initialRepositoryState } from '../../src/repositories/model/repository.state.js';
+import { evolveRestoreMount, initialRestoreMountState } from '../../src/restore-mounts/model/restore-mount.state.js';
 import { evolveVm, initialVmState } from '../../src/vms/model/vm.state.js';
 import { goldenHistory, goldenStreams } from '../support/golden-streams.js';
 
@@ -30,6 +31,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   nbdPorts: folding(initialNbdPortsState, evolveNbdPorts),
   node: folding(initialNodeState, evolveNode),
   repository: folding(initialRepositoryState, evolveRepository),
+  restoreMount: folding(initialRestoreMountState, evolveRestoreMount),
   vm: folding(initialVmState, evolveVm),
 };
 
