@@ -154,17 +154,19 @@ export class CrashSystem {
     return expectStatus(await this.hub.api<{ backups: BackupView[] }>('GET', '/backups?limit=200'), 200).backups;
   }
 
-  /** Of the whole store, oldest first, from after a position on. */
+  /** Position of the newest event; null in an empty store. */
+  async head(): Promise<string | null> {
+    const { projections } = expectStatus(await this.hub.api<{ projections: { head_position: string | null }[] }>('GET', '/projections'), 200);
+    return projections[0]?.head_position ?? null;
+  }
+
+  /** Everything that was stored after this position, oldest first. */
   async eventsAfter(position: string | null): Promise<readonly StoredEvent[]> {
     const events: StoredEvent[] = [];
+    const head = (await this.head()) ?? '';
     for (let cursor: string | null = ''; cursor !== null;) {
-      const page: { events: StoredEvent[]; next_cursor: string | null } = expectStatus(
-        await this.hub.api<{ events: StoredEvent[]; next_cursor: string | null }>(
-          'GET',
-          `/audit/events?order=oldest_first&limit=200${cursor === '' ? '' : `&cursor=${cursor}`}`,
-        ),
-        200,
-      );
+      const path = `/audit/events?order=oldest_first&limit=200&after=${head}${cursor === '' ? '' : `&cursor=${cursor}`}`;
+      const page: { events: StoredEvent[]; next_cursor: string | null } = expectStatus(await this.hub.api('GET', path), 200);
       events.push(...page.events);
       cursor = page.next_cursor;
     }

@@ -1,4 +1,4 @@
-import { describe, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { histories } from '../../../test/support/backup-histories.js';
 import { specificationOf } from '../../../test/support/given-when-then.js';
 import { evolveBackup, initialBackupState } from '../model/backup.state.js';
@@ -38,6 +38,20 @@ function saying(changes: Partial<Report>, progress_due = false, export_ended = f
 const done = [disk('disk0.qcow2', { status: 'completed', bytes_transferred: 500 }), disk('disk1.qcow2', { status: 'completed', bytes_transferred: 500 })];
 
 describe('what a report of the node adds to a backup', () => {
+  it('names the file in the repository when a target had no space left, because the node knows only its address', () => {
+    const error = { code: 'target_full', detail: 'The target of disk "disk1.qcow2" has no space left: nbdcopy: ...' };
+    const disks = [disk('disk0.qcow2', { status: 'completed', bytes_transferred: 500 }), disk('disk1.qcow2', { status: 'failed', error })];
+    const events = decideRecordTransferReport(saying({ status: 'failed', error, disks }), histories.snapshotTaken.reduce(evolveBackup, initialBackupState));
+    expect(events.at(-1)).toMatchObject({
+      type: 'BackupFailed',
+      data: {
+        stage: 'transfer',
+        code: 'repository_full',
+        detail: expect.stringMatching(/disk "disk1.qcow2" \(\/r\/.partial\/disk-1.qcow2\) had no space left/),
+      },
+    });
+  });
+
   it('records the one instant of all disks with their change ids, once', () => {
     const instant = '2026-01-01T00:00:03.000Z';
     given(...histories.transferring)

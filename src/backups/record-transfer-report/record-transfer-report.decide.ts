@@ -37,7 +37,8 @@ export function decideRecordTransferReport(command: RecordTransferReport, state:
   if (report.status === 'failed') {
     if (command.export_ended) return events;
     const cause = report.error ?? { code: 'transfer_failed', detail: 'The node reported a failure without a cause.' };
-    events.push(failed(run, cause.code, cause.detail, now, report.instant !== null));
+    const { code, detail } = cause.code === 'target_full' ? repositoryFull(report, run) : cause;
+    events.push(failed(run, code, detail, now, report.instant !== null));
   } else if (report.status === 'cancelled') {
     events.push(failed(run, 'cancelled_at_node', 'The node reports the transfer as cancelled, which the hub did not ask for.', now, report.instant !== null));
   }
@@ -66,6 +67,14 @@ function diskEvents(disk: RunDisk, report: NodeJobReport, progressDue: boolean):
     }
   }
   return events;
+}
+
+/** The node knows a target by its address only; whoever has to make room needs the path. */
+function repositoryFull(report: NodeJobReport, run: BackupRun): { readonly code: string; readonly detail: string } {
+  const full = run.disks.find((disk) => reported(report, disk)?.error?.code === 'target_full');
+  const what =
+    full === undefined ? 'The repository' : `The repository at the file of disk "${full.planned.disk_key}" (${full.target?.qcow2_path ?? 'not created'})`;
+  return { code: 'repository_full', detail: `${what} had no space left while the disk was copied. Free or add space and start the backup again.` };
 }
 
 function contradictionIn(report: NodeJobReport, run: BackupRun): string | null {

@@ -10,13 +10,14 @@ import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { asDomainEvent } from '../../platform/event-store/command-runner.js';
 import { EventFeed } from '../../platform/event-store/event-feed.js';
-import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { EventStore, type RecordedEvent } from '../../platform/event-store/event-store.port.js';
 import { LiveProgress } from '../../platform/live-progress/live-progress.js';
 import { runWithCorrelation } from '../../platform/logging/correlation.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { FileSync } from '../../platform/process/file-sync.js';
 import { ToolError } from '../../platform/process/tool-error.js';
+import type { BackupEvent } from '../model/backup.events.js';
 import type { BackupState, RunDisk } from '../model/backup.state.js';
 import { type ActorHost, BackupActor, type StepOutcome } from './backup-actor.reactor.js';
 import { type ActiveBackup, decideAdmissions, type PortShortage, type QueuedBackup } from './admit-backups.decide.js';
@@ -84,8 +85,10 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   onApplicationBootstrap(): void {
     this.events = this.feed.ofCategories('backup', 'nbdExport', 'nbdPorts').subscribe((event) => {
       if (event.type === 'NbdPortReleased') this.onPortReleased();
-      else if (event.stream.startsWith('backup-')) this.poke(idOf(event.stream));
-      else if (event.type === 'NbdExportExited') this.pokeOwnerOf(event.stream);
+      else if (event.stream.startsWith('backup-')) {
+        this.tell(event);
+        this.poke(idOf(event.stream));
+      } else if (event.type === 'NbdExportExited') this.pokeOwnerOf(event.stream);
     });
     this.ticker = setInterval(() => this.tick(), TICK_MS);
     this.recovery = this.recover();
@@ -114,7 +117,9 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
 
   async fail(backupId: string, state: BackupState, error: unknown): Promise<void> {
     const { code, detail } = causeOf(error);
-    this.log.warn('backup failed', { backup_id: backupId, code, error });
+    const { correlationId } = await this.recorder.context(backupId);
+    // An expected cause is told with the event; of a defect the stack is needed too.
+    if (code === 'internal_error') runWithCorrelation(correlationId, () => this.log.error('a backup failed unexpectedly', { backup_id: backupId, error }));
     const stage = state.status === 'pending' && this.admitted.has(backupId) ? 'planning' : null;
     await this.recorder.record(backupId, { kind: 'fail', stage, code, detail, failed_at: this.clock.iso() });
   }
@@ -140,6 +145,38 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
 
   warn(backupId: string, message: string, error: unknown): void {
     this.log.warn(message, { backup_id: backupId, error });
+  }
+
+  /** The outlines of every backup, for whoever reads the log; each line under the id of the request that began it. */
+  private tell(recorded: RecordedEvent): void {
+    const event = asDomainEvent<BackupEvent>(recorded);
+    const backup_id = idOf(recorded.stream);
+    runWithCorrelation(recorded.metadata.$correlationId, () => {
+      switch (event.type) {
+        case 'BackupQueued':
+          this.log.info('backup queued', { backup_id, waiting_for: event.data.waiting_for });
+          break;
+        case 'BackupPlanned': {
+          const { backup_type, full_reason, folder, disks } = event.data;
+          this.log.info('backup planned', { backup_id, backup_type, full_reason, folder, disks: disks.length });
+          break;
+        }
+        case 'BackupCompleted':
+          this.log.info('backup completed', { backup_id });
+          break;
+        case 'BackupCancelled':
+          this.log.info('backup cancelled', { backup_id, actor: recorded.metadata.actor });
+          break;
+        case 'BackupFailed': {
+          const { stage, code, detail } = event.data;
+          this.log.warn('backup failed', { backup_id, stage, code, detail });
+          break;
+        }
+        default:
+          // The steps in between are for those who follow the backup itself.
+          break;
+      }
+    });
   }
 
   private async perform(backupId: string, step: RunStep, state: BackupState): Promise<StepOutcome> {

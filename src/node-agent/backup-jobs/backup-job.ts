@@ -351,9 +351,12 @@ function copyFailure(key: string, ended: { readonly exitCode: number | null; rea
       tool: 'nbdcopy',
     });
   }
+  if (/write\b.*: No space left on device/.test(ended.stderr)) {
+    return new DomainError('storage_full', 'target_full', `The target of disk "${key}" has no space left: ${ended.stderr.trim()}`, facts);
+  }
   if (ended.exitCode === null) return new DomainError('unavailable', 'transfer_failed', `The copy of disk "${key}" was killed.`, facts);
-  const said = ended.stderr.trim() === '' ? 'without a word' : `: ${ended.stderr.trim()}`;
-  return new DomainError('unavailable', 'transfer_failed', `The copy of disk "${key}" ended with exit code ${ended.exitCode} ${said}`, facts);
+  const said = ended.stderr.trim() === '' ? ' without a word' : `: ${ended.stderr.trim()}`;
+  return new DomainError('unavailable', 'transfer_failed', `The copy of disk "${key}" ended with exit code ${ended.exitCode}${said}`, facts);
 }
 
 function failureOf(error: unknown): { readonly failure: Failure; readonly diskKey: string | null } {

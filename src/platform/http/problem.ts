@@ -175,9 +175,9 @@ function frameworkCode(status: number): string {
   return FRAMEWORK_CODES[status] ?? (STATUS_CODES[status] ?? 'request refused').toLowerCase().replaceAll(/[^a-z]+/g, '_');
 }
 
-/** `route_not_found` -> `Route not found`: the same for each occurrence of a code, as RFC 9457 asks. */
+/** `vm_not_found` -> `VM not found`: the same for each occurrence of a code, as RFC 9457 asks. */
 export function titleOf(code: string): string {
-  const words = code.replaceAll('_', ' ');
+  const words = code.replaceAll('_', ' ').replaceAll(/\b(?:vms?|nbd|json)\b/g, (abbreviation) => abbreviation.toUpperCase().replace(/S$/, 's'));
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 

@@ -145,7 +145,7 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
   }
 
   private async endsWithin(runDirectory: string, limitMs: number): Promise<boolean> {
-    const limit = AbortSignal.timeout(limitMs);
+    const limit = AbortSignal.timeout(Math.ceil(limitMs));
     try {
       await this.waitForExit(runDirectory, limit);
       return true;

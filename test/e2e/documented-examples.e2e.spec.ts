@@ -1,0 +1,56 @@
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect } from '@jest/globals';
+import { HubSystem, until } from '../support/hub-system.js';
+import { ImageVm } from '../support/image-vm.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { requireTools } from '../support/require-tools.js';
+
+const PAGE = resolve(import.meta.dirname, '../../docs/rest.md');
+const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdkit', 'nbdcopy', 'nbdinfo', 'curl');
+
+describe('the commands of docs/rest.md', () => {
+  let database: TestDatabase;
+  let system: HubSystem;
+
+  beforeAll(async () => {
+    database = await createTestDatabase({ migrated: false });
+    system = await HubSystem.create({ databaseUrl: database.databaseUrl });
+    await ImageVm.create(join(system.imageRoot, 'web1'), [
+      { file: 'disk0.qcow2', mib: 16 },
+      { file: 'disk1.qcow2', mib: 16 },
+    ]);
+    await system.start();
+  }, 120_000);
+  afterAll(async () => {
+    await system.destroy();
+    await database.drop();
+  }, 60_000);
+
+  it('work from top to bottom', async () => {
+    const page = await readFile(PAGE, 'utf8');
+    const blocks = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, commands]) => commands ?? '');
+    expect(blocks.length).toBeGreaterThan(5);
+    const environment = {
+      HUB: system.url(),
+      TOKEN: (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim(),
+      IMAGES: system.imageRoot,
+      REPOSITORY_PATH: system.repositoryPath,
+    };
+    const { status, text } = await shell(`set -eu -o pipefail\n${blocks.join('\necho\n')}`, environment);
+    expect({ status, text }).toMatchObject({ status: 0 });
+    for (const seen of ['event: RestorePointSealed', '"full_reason":"first_backup"', '"backup_count":1', '"status":"ready"', 'sendense_backups']) {
+      expect(text).toContain(seen);
+    }
+  }, 120_000);
+});
+
+async function shell(script: string, environment: Readonly<Record<string, string>>): Promise<{ readonly status: number | null; readonly text: string }> {
+  const child = spawn('bash', ['-s'], { env: { ...process.env, ...environment }, stdio: ['pipe', 'pipe', 'pipe'] });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString('utf8')));
+  child.stdin.end(script);
+  await until('the commands to end', () => Promise.resolve(child.exitCode !== null || child.signalCode !== null), 90_000);
+  return { status: child.exitCode, text };
+}

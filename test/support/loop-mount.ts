@@ -1,0 +1,58 @@
+import { execFile } from 'node:child_process';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { hasTool, requireCondition } from './require-tools.js';
+
+const run = promisify(execFile);
+
+/** Gates for tests that mount a file system of their own. */
+export function requireLoopMounts(): ReturnType<typeof requireCondition> {
+  return requireCondition(
+    process.getuid?.() === 0 && hasTool('losetup') && hasTool('mkfs.ext4'),
+    'mounting a small file system needs root, losetup and mkfs.ext4',
+  );
+}
+
+/** An ext4 of its own, mounted from a file; whoever made it takes it down again. */
+export class LoopMount {
+  private constructor(
+    readonly path: string,
+    private readonly device: string,
+  ) {}
+
+  /** @param directory what image file and mount point are made in @param mib size of the file system */
+  static async create(directory: string, mib: number): Promise<LoopMount> {
+    const image = join(directory, `ext4-${mib}.img`);
+    const path = join(directory, `ext4-${mib}`);
+    await mkdir(path, { recursive: true });
+    await run('truncate', ['-s', `${mib}M`, image]);
+    await run('mkfs.ext4', ['-q', '-m', '0', image]);
+    const { stdout } = await run('losetup', ['--find', '--show', image]);
+    const mount = new LoopMount(path, stdout.trim());
+    try {
+      await run('mount', [mount.device, path]);
+    } catch (error) {
+      await run('losetup', ['--detach', mount.device]);
+      throw error;
+    }
+    return mount;
+  }
+
+  async remount(mode: 'ro' | 'rw'): Promise<void> {
+    await run('mount', ['-o', `remount,${mode}`, this.path]);
+  }
+
+  async unmount(): Promise<void> {
+    await run('umount', [this.path]);
+  }
+
+  async mountAgain(): Promise<void> {
+    await run('mount', [this.device, this.path]);
+  }
+
+  async remove(): Promise<void> {
+    await run('umount', ['--lazy', this.path]).catch(() => undefined);
+    await run('losetup', ['--detach', this.device]).catch(() => undefined);
+  }
+}
