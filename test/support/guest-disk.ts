@@ -100,9 +100,7 @@ export async function emptyFile(path: string, mib: number): Promise<void> {
 }
 
 async function runWithInput(tool: string, argv: readonly string[], inputFile: string): Promise<void> {
-  const input = await readFile(inputFile);
-  await new Promise<void>((resolve, reject) => {
-    const child = execFile(tool, [...argv], (error) => (error === null ? resolve() : reject(error)));
-    child.stdin?.end(input);
-  });
+  const running = run(tool, [...argv]);
+  running.child.stdin?.end(await readFile(inputFile));
+  await running;
 }
