@@ -9,6 +9,7 @@ import { benchIncrementalBackup } from './incremental-backup.bench.js';
 import { benchManyDisks } from './many-disks.bench.js';
 import { type BenchOptions, describeMachine, loadAverage, markdownOf } from './measure.js';
 import { benchProjectionLag } from './projection-lag.bench.js';
+import { benchRestoreMounts } from './restore-mounts.bench.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const REPORT = join(ROOT, 'docs/benchmarks.md');
@@ -26,6 +27,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'empty-incremental': async (options) => outcomeOf(benchEmptyIncremental(options)),
   'many-disks': async (options) => outcomeOf(benchManyDisks(options)),
   'projection-lag': async (options) => outcomeOf(benchProjectionLag(options)),
+  'restore-mounts': async (options) => outcomeOf(benchRestoreMounts(options)),
   'event-store': benchEventStore,
 };
 

@@ -79,7 +79,7 @@ export function mountDriverContract({ make, filesystems, patienceMs }: MountDriv
         expect(await readFile(join(mounted.mountPath, 'hello'), 'utf8')).toBe('hello\n');
         await expect(writeFile(join(mounted.mountPath, 'new'), '')).rejects.toThrow(/EROFS|EACCES|EPERM/);
         const { stdout } = await run('findmnt', ['--noheadings', '--output', 'OPTIONS', mounted.mountPath]);
-        expect(stdout.trim().split(',')).toEqual(expect.arrayContaining(['ro', 'nosuid', 'nodev']));
+        expect(stdout.trim().split(',')).toEqual(expect.arrayContaining(['ro', 'nosuid', 'nodev', 'noexec', 'nosymfollow']));
         expect(await release.stands(run1)).toBe(true);
         expect(await release.release(run1)).toEqual({ forced: false, leftovers: [] });
         expect(await release.stands(run1)).toBe(false);

@@ -11,7 +11,7 @@ const GRACE_MS = 1_000;
 export async function runBounded(
   argv: readonly [string, ...string[]],
   deadlineMs: number,
-  options: Pick<RunToolOptions, 'signal' | 'env' | 'expectedExitCodes'> = {},
+  options: Pick<RunToolOptions, 'signal' | 'env' | 'expectedExitCodes' | 'input'> = {},
 ): Promise<ToolOutput> {
   const run = runTool(argv, { ...options, deadlineMs });
   // Once abandoned, nobody waits for it.

@@ -3,7 +3,7 @@ import { ProcessSupervisor } from '../process/process-supervisor.port.js';
 import { ToolError } from '../process/tool-error.js';
 import { runBounded } from './bounded-tool.js';
 import { choosePartition } from './disk-partitions.js';
-import { mountErrorOf, serveMount } from './kernel-mount.driver.js';
+import { mountErrorOf, restrict, serveMount } from './kernel-mount.driver.js';
 import {
   type DiskPartition,
   type DriverAvailability,
@@ -71,6 +71,7 @@ export class GuestfsMountDriver extends MountDriver {
       );
       const device = found.find((each) => each.partition === partition)?.device ?? '';
       const server = await this.serve(order, device, partition, signal);
+      await restrict(root, signal);
       return {
         driver: this.name,
         device,
@@ -110,7 +111,7 @@ export class GuestfsMountDriver extends MountDriver {
   /** Starts the sandbox once to see what is on the disk. */
   private async look(order: MountOrder, signal: AbortSignal): Promise<readonly FoundFilesystem[]> {
     try {
-      const { stdout } = await runBounded(guestfishArgv(order.file), LOOK_DEADLINE_MS, { signal, env: this.env });
+      const { stdout } = await runBounded(guestfishArgv(order.file), LOOK_DEADLINE_MS, { signal, env: this.env, input: GUESTFISH_SCRIPT });
       return parseFilesystems(stdout);
     } catch (error) {
       if (error instanceof ToolError && error.code === 'tool_failed')
@@ -126,25 +127,25 @@ export interface FoundFilesystem {
   readonly partition: DiskPartition;
 }
 
-/** Lists file systems with their types, then the sizes of partitions and logical volumes. */
 export function guestfishArgv(file: string): readonly [string, ...string[]] {
-  return ['guestfish', '--ro', '--format=qcow2', '-a', file, 'run', ':', 'list-filesystems', ':', '-part-list', '/dev/sda', ':', 'lvs-full'];
+  return ['guestfish', '--ro', '--format=qcow2', '-a', file];
 }
 
+/** What may hold something that is no file system, such as an encrypted volume, and is then in no list: the whole disk, and partitions. */
+const PROBED = ['/dev/sda', ...Array.from({ length: 32 }, (_, index) => `/dev/sda${index + 1}`)];
+
+/** Lists file systems with their types, then the sizes of partitions and logical volumes; a dash lets the script go on where there are none. */
+export const GUESTFISH_SCRIPT = [
+  'run',
+  'list-filesystems',
+  '-part-list /dev/sda',
+  '-lvs-full',
+  ...PROBED.flatMap((device) => [`echo probed: ${device}`, `-vfs-type ${device}`]),
+  '',
+].join('\n');
+
 export function guestmountArgv(file: string, device: string, { filesystem_type: type }: DiskPartition, root: string): readonly [string, ...string[]] {
-  return [
-    'guestmount',
-    '--ro',
-    '--no-fork',
-    '--format=qcow2',
-    '-a',
-    file,
-    '-m',
-    `${device}:/:${sandboxOptions(type ?? '')}`,
-    '-o',
-    'nosuid,nodev,noexec',
-    root,
-  ];
+  return ['guestmount', '--ro', '--no-fork', '--format=qcow2', '-a', file, '-m', `${device}:/:${sandboxOptions(type ?? '')}`, root];
 }
 
 /** Within the sandbox too no journal is replayed: what is shown is what was backed up. */
@@ -162,7 +163,7 @@ function sandboxOptions(type: string): string {
   }
 }
 
-/** Reads what `guestfishArgv` makes guestfish print. */
+/** Reads what GUESTFISH_SCRIPT makes guestfish print. */
 export function parseFilesystems(stdout: string): readonly FoundFilesystem[] {
   const parts = new Map<number, { start: number; size: number }>();
   const volumes = new Map<string, number>();
@@ -170,7 +171,11 @@ export function parseFilesystems(stdout: string): readonly FoundFilesystem[] {
     parts.set(Number(block[1]), { start: Number(block[2]), size: Number(block[3]) });
   }
   for (const block of stdout.matchAll(/lv_name: (\S+)[\s\S]*?lv_size: (\d+)/g)) volumes.set(String(block[1]), Number(block[2]));
-  const found = [...stdout.matchAll(/^(\/dev\/\S+): (\S+)$/gm)].map((line) => ({ device: String(line[1]), type: String(line[2]) }));
+  const listed = new Map([...stdout.matchAll(/^(\/dev\/\S+): (\S+)$/gm)].map((line) => [String(line[1]), String(line[2])]));
+  for (const [, device = '', type = ''] of stdout.matchAll(/^probed: (\S+)\n(?!probed: )(\S+)$/gm)) {
+    if ((listed.get(device) ?? 'unknown') === 'unknown') listed.set(device, type);
+  }
+  const found = [...listed].map(([device, type]) => ({ device, type }));
   const logical = found
     .filter(({ device }) => !device.startsWith('/dev/sda'))
     .map(({ device }) => device)

@@ -5,7 +5,7 @@ export type KernelFilesystem =
   | { readonly by: 'ntfs-3g'; readonly options: string };
 
 /** What holds for every mount: nothing on it can be run, become a device, lend rights or lead out of it. */
-const SAFE = 'nosuid,nodev,noexec,nosymfollow';
+export const SAFE = 'nosuid,nodev,noexec,nosymfollow';
 
 /**
  * Read-only without replaying a journal: a replay would write, and a restore point shows the disk as it was. `errors=continue` because a superblock may

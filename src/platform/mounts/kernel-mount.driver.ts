@@ -4,7 +4,7 @@ import { ProcessSupervisor } from '../process/process-supervisor.port.js';
 import { ToolError } from '../process/tool-error.js';
 import { runBounded } from './bounded-tool.js';
 import { choosePartition, probePartitions } from './disk-partitions.js';
-import { kernelFilesystem } from './kernel-filesystem.js';
+import { kernelFilesystem, SAFE } from './kernel-filesystem.js';
 import {
   type DiskPartition,
   type DriverAvailability,
@@ -84,12 +84,26 @@ export abstract class KernelMountDriver extends MountDriver {
     const { root } = mountLayout(order.directory);
     const how = kernelFilesystem(partition.filesystem_type ?? '');
     if (how === null) throw new MountError('filesystem_unsupported', `${partition.name} holds a file system that this driver cannot mount`, [partition]);
-    if (how.by === 'ntfs-3g') return this.serve(order, 'ntfs-3g', ['ntfs-3g', '-o', how.options, device, root], root, signal);
+    if (how.by === 'ntfs-3g') {
+      const server = await this.serveNtfs(order, partition, ['ntfs-3g', '-o', how.options, device, root], signal);
+      await restrict(root, signal);
+      return server;
+    }
     try {
       await runBounded(['mount', '-t', how.type, '-o', how.options, device, root], MOUNT_DEADLINE_MS, { signal });
       return null;
     } catch (error) {
       throw error instanceof ToolError && error.code === 'tool_failed' ? refusedMount(partition, error) : error;
+    }
+  }
+
+  private async serveNtfs(order: MountOrder, partition: DiskPartition, argv: readonly [string, ...string[]], signal: AbortSignal): Promise<MountResource> {
+    try {
+      return await this.serve(order, 'ntfs-3g', argv, mountLayout(order.directory).root, signal);
+    } catch (error) {
+      if (!(error instanceof MountError) || error.code === 'mount_timed_out') throw error;
+      const code = error.code === 'mount_driver_unavailable' ? 'filesystem_unsupported' : 'filesystem_damaged';
+      throw new MountError(code, `${partition.name} (ntfs) does not mount: ${error.message}`, [partition]);
     }
   }
 
@@ -131,6 +145,11 @@ export async function serveMount(
     if (performance.now() > ends) throw new MountError('mount_timed_out', `${tool} did not show the disk within ${deadlineMs} ms`);
     await pause(LOOK_MS);
   }
+}
+
+/** The rights of a mount that a program in user space has made, narrowed by the kernel. @throws ToolError */
+export async function restrict(root: string, signal: AbortSignal): Promise<void> {
+  await runBounded(['mount', '-o', `remount,bind,ro,${SAFE}`, root], MOUNT_DEADLINE_MS, { signal });
 }
 
 /** A loop device for each partition's part of the disk: device nodes of partitions need a udev that may not be there. */
