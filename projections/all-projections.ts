@@ -19,6 +19,8 @@ import { restoreJobsProjection } from './restore-jobs/restore-jobs.projection.js
 import { RestoreJobReadModel } from './restore-jobs/restore-jobs.read-model.js';
 import { verificationsProjection } from './verifications/verifications.projection.js';
 import { VerificationReadModel } from './verifications/verifications.read-model.js';
+import { restoreMountsProjection } from './restore-mounts/restore-mounts.projection.js';
+import { RestoreMountReadModel } from './restore-mounts/restore-mounts.read-model.js';
 import { vmsProjection } from './vms/vms.projection.js';
 import { VmReadModel } from './vms/vms.read-model.js';
 
@@ -34,6 +36,7 @@ export const allProjections: readonly Projection[] = [
   restoreJobsProjection,
   restoreExportsProjection,
   verificationsProjection,
+  restoreMountsProjection,
   auditEventsProjection,
 ];
 
@@ -49,5 +52,6 @@ export const allReadModels = [
   RestoreJobReadModel,
   RestoreExportReadModel,
   VerificationReadModel,
+  RestoreMountReadModel,
   AuditEventReadModel,
 ];

@@ -25,6 +25,7 @@ import { RepositoriesModule } from './repositories/repositories.module.js';
 import { RestoreExportsModule } from './restore-exports/restore-exports.module.js';
 import { RestoreJobsModule } from './restore-jobs/restore-jobs.module.js';
 import { VerificationsModule } from './verifications/verifications.module.js';
+import { RestoreMountsModule } from './restore-mounts/restore-mounts.module.js';
 import { VmsModule } from './vms/vms.module.js';
 
 export interface HubOptions {
@@ -79,6 +80,7 @@ export class HubModule {
         RestoreJobsModule,
         RestoreExportsModule,
         VerificationsModule,
+        RestoreMountsModule,
         AuditModule,
         ProjectionsAdminModule,
       ],

@@ -10,6 +10,7 @@ import { benchManyDisks } from './many-disks.bench.js';
 import { type BenchOptions, describeMachine, loadAverage, markdownOf } from './measure.js';
 import { benchProjectionLag } from './projection-lag.bench.js';
 import { benchRestoreDisks } from './restore-disks.bench.js';
+import { benchRestoreMounts } from './restore-mounts.bench.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const REPORT = join(ROOT, 'docs/benchmarks.md');
@@ -28,6 +29,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'many-disks': async (options) => outcomeOf(benchManyDisks(options)),
   'restore-disks': async (options) => outcomeOf(benchRestoreDisks(options)),
   'projection-lag': async (options) => outcomeOf(benchProjectionLag(options)),
+  'restore-mounts': async (options) => outcomeOf(benchRestoreMounts(options)),
   'event-store': benchEventStore,
 };
 

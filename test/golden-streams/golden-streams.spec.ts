@@ -14,6 +14,7 @@ import { evolveRepository, initialRepositoryState } from '../../src/repositories
 import { evolveRestoreExport, initialRestoreExportState } from '../../src/restore-exports/model/restore-export.state.js';
 import { evolveRestoreJob, initialRestoreJobState } from '../../src/restore-jobs/model/restore-job.state.js';
 import { evolveVerification, initialVerificationState } from '../../src/verifications/model/verification.state.js';
+import { evolveRestoreMount, initialRestoreMountState } from '../../src/restore-mounts/model/restore-mount.state.js';
 import { evolveVm, initialVmState } from '../../src/vms/model/vm.state.js';
 import { goldenHistory, goldenStreams } from '../support/golden-streams.js';
 
@@ -36,6 +37,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   restoreExport: folding(initialRestoreExportState, evolveRestoreExport),
   restoreJob: folding(initialRestoreJobState, evolveRestoreJob),
   verification: folding(initialVerificationState, evolveVerification),
+  restoreMount: folding(initialRestoreMountState, evolveRestoreMount),
   vm: folding(initialVmState, evolveVm),
 };
 

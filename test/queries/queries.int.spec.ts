@@ -172,7 +172,7 @@ describe('queries over the golden streams', () => {
     expect(next.body.events[0].type).toBe('BackupPlanned');
     expect((await get('audit/events?type=BackupFailed')).body.events).toHaveLength(1);
     expect((await get('audit/events?category=nbdPorts&actor=api:golden')).body.events).toHaveLength(4);
-    expect((await get('audit/events?since=2026-11-21T10:40:00Z')).body.events).toHaveLength(2);
+    expect((await get('audit/events?since=2026-11-21T10:40:00Z&until=2026-11-22T00:00:00Z')).body.events).toHaveLength(2);
     expect((await get(`audit/events?correlation_id=${page.body.events[0].correlation_id}&limit=1000`)).body.events).toHaveLength(20);
     const exported = await request(running.app.getHttpServer())
       .get('/api/v1/audit/events?order=oldest_first')

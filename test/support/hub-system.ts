@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { guestMountsBelow, removeGuestMounts } from './guest-mounts.js';
 
 export interface HubSystemOptions {
   /** Further SENDENSE_* variables of the hub, which win. */
@@ -173,6 +174,7 @@ export class HubSystem {
       }
     }
     await until('the processes to end', async () => (await this.leftoverPids()).length === 0, 10_000);
+    await removeGuestMounts(this.directory);
     await rm(this.directory, { recursive: true, force: true, maxRetries: 10 });
   }
 
@@ -190,6 +192,17 @@ export class HubSystem {
       }
     }
     return pids;
+  }
+
+  /** What mounts of restore points leave on the machine: mounts, loop devices, and the processes behind them. */
+  async mountRemains(): Promise<readonly string[]> {
+    const found = [...(await guestMountsBelow(this.directory))];
+    for (const pid of await this.leftoverPids()) {
+      const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
+      const argv = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+      if (/^(qemu-storage-da|guestmount|ntfs-3g|guestfish)/.test(name) || argv.includes('browser.process')) found.push(`${name} ${pid}`);
+    }
+    return found;
   }
 
   /** qemu-nbd, nbdcopy and nbdkit processes of this system. */

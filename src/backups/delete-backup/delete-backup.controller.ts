@@ -23,7 +23,7 @@ export class DeleteBackupController {
   })
   @ApiNoContentResponse({ description: 'Deleted' })
   @ApiProblem(404, 'backup_not_found')
-  @ApiProblem(409, 'restore_point_in_use', 'backup_not_ended', 'backup_not_undone')
+  @ApiProblem(409, 'restore_point_in_use', 'restore_point_mounted', 'backup_not_ended', 'backup_not_undone')
   async delete(
     @Param('backup_id', UuidParam) backupId: string,
     @Context() context: CommandContext,

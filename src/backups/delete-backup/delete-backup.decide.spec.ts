@@ -6,7 +6,13 @@ import { evolveBackup, initialBackupState } from '../model/backup.state.js';
 import { decideDeleteBackup } from './delete-backup.decide.js';
 
 const { given } = specificationOf({ initialState: initialBackupState, evolve: evolveBackup, decide: decideDeleteBackup });
-const command = (...used_by: readonly string[]) => ({ kind: 'delete-backup' as const, backup_id: 'b1', deleted_at: 'now', used_by });
+const command = (...used_by: readonly string[]) => ({
+  kind: 'delete-backup' as const,
+  backup_id: 'b1',
+  deleted_at: 'now',
+  used_by,
+  mounted_as: [] as string[],
+});
 const failed: BackupEvent = { type: 'BackupFailed', data: { stage: 'transfer', code: 'c', detail: 'd', failed_at: 'then' } };
 const deleted: BackupEvent = { type: 'BackupDeleted', data: { deleted_at: 'now' } };
 

@@ -8,6 +8,8 @@ export type DeleteBackupAt = {
   readonly deleted_at: string;
   /** Restore points that stand on this one, running backups that are to, and restores that read from it. */
   readonly used_by: readonly string[];
+  /** Mounts of this restore point. */
+  readonly mounted_as: readonly string[];
 };
 
 /** A run that has left nothing behind (failed, cancelled) goes from the lists; a restore point goes only when nothing stands on it. */
@@ -35,6 +37,14 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
           'restore_point_in_use',
           `Restore point ${command.backup_id} cannot be deleted, because it is used by: ${command.used_by.join(', ')}. Delete later backups first, newest first, and end restores from it.`,
           { ...facts, used_by: command.used_by },
+        );
+      }
+      if (command.mounted_as.length > 0) {
+        throw new DomainError(
+          'conflict',
+          'restore_point_mounted',
+          `Restore point ${command.backup_id} cannot be deleted: it is mounted (${command.mounted_as.join(', ')}). Unmount it first.`,
+          { ...facts, mount_ids: command.mounted_as },
         );
       }
       return [deleted(command)];

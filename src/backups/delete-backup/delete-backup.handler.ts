@@ -3,6 +3,7 @@ import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { RestoreExportReadModel } from '../../../projections/restore-exports/restore-exports.read-model.js';
 import { RestoreJobReadModel } from '../../../projections/restore-jobs/restore-jobs.read-model.js';
+import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../projections/restore-mounts/restore-mounts.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
@@ -18,7 +19,7 @@ import { decideDeleteBackup, type DeleteBackupAt } from './delete-backup.decide.
 const decider: Decider<BackupState, DeleteBackupAt, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideDeleteBackup };
 
 const READ_MODEL_PATIENCE_MS = 10_000;
-const READ_MODELS = ['backups', 'restore_jobs', 'restore_exports'] as const;
+const READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs', 'restore_exports'] as const;
 /** How long the answer waits for the files to be gone. Removal goes on after it. */
 const REMOVAL_PATIENCE_MS = 20_000;
 
@@ -34,7 +35,7 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
     private readonly mutex: KeyedMutex,
   ) {}
 
-  /** Serialised with planning: no incremental is planned on a restore point while it is being deleted. */
+  /** Serialised with planning and mounting: nothing is planned on a restore point, and it is not mounted, while it is being deleted. */
   async execute(command: DeleteBackup): Promise<{ position: Position | null }> {
     const { state } = await this.runner.load(backupStream(command.backupId), decider);
     const vmId = state.status === 'none' ? '' : state.run.request.vm_id;
@@ -46,11 +47,18 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
       const standing = await this.dataSource
         .getRepository(BackupReadModel)
         .findBy({ parent_backup_id: command.backupId, status: In(['running', 'completed']) });
+      const mounts = await this.dataSource.getRepository(RestoreMountReadModel).findBy({ backup_id: command.backupId, status: In([...ACTIVE_MOUNTS]) });
       const used_by = [...standing.map((row) => row.backup_id), ...(await this.restoresFrom(command.backupId))];
       return this.runner.run(
         backupStream(command.backupId),
         decider,
-        { kind: 'delete-backup', backup_id: command.backupId, deleted_at: this.clock.iso(), used_by },
+        {
+          kind: 'delete-backup',
+          backup_id: command.backupId,
+          deleted_at: this.clock.iso(),
+          used_by,
+          mounted_as: mounts.map((row) => row.mount_id),
+        },
         command.context,
       );
     });

@@ -66,6 +66,18 @@ export class HubConfig implements LoadableConfig {
   /** Folders in which the local node looks for VM folders. */
   @AbsolutePaths() readonly localNodeImageRoots: readonly string[] = ['/var/lib/sendense/images'];
 
+  /** How restore points are opened for browsing. `auto`: what the machine has, in the order nbd, fuse, guestfs. */
+  @OneOf('auto', 'fuse', 'nbd', 'guestfs') readonly mountDriver: 'auto' | 'fuse' | 'nbd' | 'guestfs' = 'auto';
+  /** Mounts at once; further ones are refused. */
+  @IntegerBetween(1, 64) readonly mountSlots: number = 8;
+  /** A mount that nobody has used for so long is taken down. */
+  @IntegerBetween(1, 604_800) readonly mountIdleSeconds: number = 3600;
+  @IntegerBetween(1, 3600) readonly mountCleanupIntervalSeconds: number = 60;
+  /** A mount that has not come about after so long is given up. The sandbox needs most of it where it is emulated. */
+  @IntegerBetween(5, 3600) readonly mountTimeoutSeconds: number = 300;
+  /** Emulates the sandbox's machine even where the host could virtualise it. */
+  @Flag() readonly guestfsForceEmulation: boolean = false;
+
   /** Run directories of detached processes. Default `<data>/run`. */
   @AbsolutePath() readonly runDirectory: string = '';
 

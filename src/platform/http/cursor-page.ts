@@ -7,7 +7,8 @@ import type { JsonObject, JsonValue } from '../../kernel/json.js';
 
 export const DEFAULT_LIMIT = 100;
 export const MAX_LIMIT = 1000;
-const MAX_CURSOR_LENGTH = 2048;
+/** Holds the longest sort key there is, a path. */
+const MAX_CURSOR_LENGTH = 4096;
 
 /** Query of a list; lists with filters extend it. */
 export class PageQuery {

@@ -1,0 +1,87 @@
+import type { NameEncoding } from './guest-name.js';
+
+export type GuestFileType = 'file' | 'directory' | 'symlink' | 'block_device' | 'char_device' | 'fifo' | 'socket' | 'unreadable';
+
+/** A file, folder or anything else in the guest. Texts are as `name_encoding` says. */
+export type GuestFile = {
+  readonly name: string;
+  /** From the root of the file system; begins with a slash. */
+  readonly path: string;
+  readonly name_encoding: NameEncoding;
+  readonly type: GuestFileType;
+  /** In bytes. */
+  readonly size: number;
+  /** Permissions in octal, with the special bits: `0755`. */
+  readonly mode: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** ISO 8601, UTC; null where the file system has a time that no calendar knows. */
+  readonly modified_time: string | null;
+  readonly is_symlink: boolean;
+  readonly link_target: string | null;
+};
+
+/** A path as a client gave it. */
+export interface PathText {
+  readonly path: string;
+  readonly encoding: NameEncoding;
+}
+
+export interface ListRequest extends PathText {
+  readonly recursive: boolean;
+  readonly limit: number;
+  /** The last entry of the page before, one character per byte: its name, or in a recursive listing its path from the folder listed. */
+  readonly after: string | null;
+}
+
+export interface GuestPage {
+  readonly path: string;
+  readonly name_encoding: NameEncoding;
+  readonly files: readonly GuestFile[];
+  /** null: counting the whole tree would take too long. */
+  readonly total_count: number | null;
+  /** null on the last page. */
+  readonly next_after: string | null;
+}
+
+export type BrowserErrorCode =
+  | 'path_invalid'
+  | 'file_not_found'
+  | 'not_a_directory'
+  | 'not_a_regular_file'
+  | 'link_leaves_mount'
+  | 'link_loop'
+  | 'path_too_long'
+  | 'file_unreadable'
+  | 'mount_silent'
+  | 'mount_gone';
+
+export type BrowserRequest =
+  | { readonly id: number; readonly kind: 'list'; readonly request: ListRequest }
+  /** `followed`: what a link stands for instead of the link. */
+  | { readonly id: number; readonly kind: 'info'; readonly request: PathText & { readonly followed: boolean } };
+
+export type BrowserAnswer =
+  | { readonly id: number; readonly ok: true; readonly result: GuestPage | GuestFile }
+  | { readonly id: number; readonly ok: false; readonly code: BrowserErrorCode; readonly message: string };
+
+export type StreamRequest =
+  /** Bytes from `start` on, `length` of them. */
+  | (PathText & { readonly kind: 'file'; readonly start: number; readonly length: number })
+  | (PathText & { readonly kind: 'archive'; readonly format: 'zip' | 'tar.gz' });
+
+/** What the process of a stream writes to its standard error, as one line, before it ends with 1. */
+export interface StreamFailure {
+  readonly code: BrowserErrorCode;
+  readonly message: string;
+}
+
+export class BrowserError extends Error {
+  override readonly name = 'BrowserError';
+  readonly code: BrowserErrorCode;
+
+  constructor(code: BrowserErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}

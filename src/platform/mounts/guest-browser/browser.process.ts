@@ -1,0 +1,96 @@
+/**
+ * Reads a guest's files, in a process of its own: whatever a damaged or hostile file system does to it, the hub goes on. Arguments: the folder to read below, and
+ * for a stream its StreamRequest as JSON; the stream goes to standard output. Without one it answers BrowserRequests until its parent goes.
+ */
+import { closeSync, constants, createWriteStream, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { BrowserError, type BrowserAnswer, type BrowserRequest, type StreamFailure, type StreamRequest } from './browser-protocol.js';
+import { GuestArchive } from './guest-archive.js';
+import { browserErrorOf, GuestTree, shown } from './guest-tree.js';
+
+const COPY_BYTES = 1024 * 1024;
+const STANDARD_OUTPUT = 1;
+const STANDARD_ERROR = 2;
+
+const [root, stream] = process.argv.slice(2);
+if (root === undefined) throw new Error('the folder to read below is missing');
+const tree = new GuestTree(root);
+if (stream === undefined) serve();
+else await writeStream(JSON.parse(stream) as StreamRequest); // written by the one caller of this program
+
+function serve(): void {
+  process.on('disconnect', () => process.exit(0));
+  process.on('message', (message) => {
+    const request = message as BrowserRequest; // sent by the one parent of this process
+    const answer = (each: BrowserAnswer): boolean | undefined => process.send?.(each);
+    const result = request.kind === 'list' ? tree.list(request.request) : tree.info(request.request);
+    result.then(
+      (found) => answer({ id: request.id, ok: true, result: found }),
+      (error: unknown) => {
+        const { code, message: text } = browserErrorOf(error, []);
+        return answer({ id: request.id, ok: false, code, message: text });
+      },
+    );
+  });
+}
+
+async function writeStream(request: StreamRequest): Promise<void> {
+  try {
+    if (request.kind === 'file') await copyFile(request);
+    else await archive(request);
+  } catch (error) {
+    // A reader that went away needs no answer.
+    if (error instanceof Error && 'code' in error && error.code === 'EPIPE') process.exit(1);
+    const { code, message } = browserErrorOf(error, []);
+    writeSync(STANDARD_ERROR, `${JSON.stringify({ code, message } satisfies StreamFailure)}\n`);
+    process.exit(1);
+  }
+}
+
+async function copyFile(request: Extract<StreamRequest, { kind: 'file' }>): Promise<void> {
+  const { path } = await tree.find(request, true);
+  let descriptor: number;
+  try {
+    // Neither a link nor something that waits for another end can be opened by this.
+    descriptor = openSync(tree.hostPath(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    throw browserErrorOf(error, path);
+  }
+  try {
+    if (!fstatSync(descriptor).isFile()) throw new BrowserError('not_a_regular_file', `${shown(path)} is not a regular file`);
+    const buffer = Buffer.allocUnsafe(COPY_BYTES);
+    for (let done = 0; done < request.length;) {
+      let length: number;
+      try {
+        length = readSync(descriptor, buffer, 0, Math.min(buffer.length, request.length - done), request.start + done);
+      } catch (error) {
+        throw browserErrorOf(error, path);
+      }
+      if (length === 0) throw new BrowserError('file_unreadable', `${shown(path)} ends after ${request.start + done} bytes`);
+      writeAll(buffer.subarray(0, length));
+      done += length;
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Synchronous: this process has nothing else to do. */
+function writeAll(bytes: Buffer): void {
+  for (let done = 0; done < bytes.length;) {
+    try {
+      done += writeSync(STANDARD_OUTPUT, bytes, done);
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}
+
+async function archive(request: Extract<StreamRequest, { kind: 'archive' }>): Promise<void> {
+  const { path, stats } = await tree.find(request, true);
+  if (!stats.isDirectory()) throw new BrowserError('not_a_directory', `${shown(path)} is not a folder`);
+  const output = createWriteStream('', { fd: STANDARD_OUTPUT });
+  const archived = new GuestArchive(tree, path);
+  const failed = new Promise<never>((_, reject) => output.once('error', reject));
+  await Promise.race([request.format === 'zip' ? archived.writeZip(output) : archived.writeTarGz(output), failed]);
+}

@@ -1,0 +1,108 @@
+import type { ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import { BrowserError, type StreamFailure } from './guest-browser/browser-protocol.js';
+
+/** A stream from which nothing comes for so long, though somebody reads, is given up. */
+const STALL_MS = 60_000;
+const LOOK_MS = 1_000;
+const KEPT_STDERR = 8192;
+
+export type StreamProcess = ChildProcessByStdio<null, Readable, Readable>;
+
+/** Bytes of a guest on their way out, from a process that does nothing else and ends with them. */
+export class GuestStream {
+  private said = '';
+  private stalled = false;
+  /** null: it ended well, so that what came is all of it. */
+  private readonly ended: Promise<BrowserError | null>;
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(private readonly child: StreamProcess) {
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.said = (this.said + text).slice(-KEPT_STDERR)));
+    this.ended = new Promise((resolve) => {
+      child.once('error', (error) => resolve(new BrowserError('mount_gone', error.message)));
+      // `close` comes when all of its output is read.
+      child.once('exit', (code) => {
+        clearInterval(this.timer);
+        if (code === 0) resolve(null);
+        else if (child.stderr.readableEnded || child.stderr.destroyed) resolve(this.failure());
+        else child.stderr.once('close', () => resolve(this.failure()));
+      });
+    });
+    let seen = -1;
+    let quietSince = performance.now();
+    this.timer = setInterval(() => {
+      const { readableLength, readableFlowing } = child.stdout;
+      const read = Number(Reflect.get(child.stdout, 'bytesRead'));
+      // A reader that takes nothing holds up the stream itself.
+      if (readableLength > 0 || readableFlowing === false || read !== seen) quietSince = performance.now();
+      seen = read;
+      if (performance.now() - quietSince > STALL_MS) {
+        this.stalled = true;
+        this.destroy();
+      }
+    }, LOOK_MS).unref();
+  }
+
+  /** Resolves when the first bytes are there, or it has ended well without any. @throws BrowserError */
+  async begun(): Promise<void> {
+    const { stdout } = this.child;
+    await Promise.race([once(stdout, 'readable'), once(stdout, 'end'), this.ended]);
+    if (stdout.readableLength > 0) return;
+    const failure = await this.ended;
+    if (failure !== null) throw failure;
+  }
+
+  /**
+   * Writes all bytes and ends the sink. When they do not all come, or the sink goes away, both are destroyed, so that nobody takes a part for the whole.
+   * @returns what went wrong; null: all was sent, or the reader went away
+   */
+  async sendTo(sink: Writable): Promise<BrowserError | null> {
+    const { stdout } = this.child;
+    const gone = new Promise<'gone'>((resolve) => sink.once('close', () => resolve('gone')));
+    if (sink.destroyed) {
+      this.destroy();
+      return null;
+    }
+    const read = new Promise<'read'>((resolve) => {
+      stdout.once('end', () => resolve('read'));
+      stdout.once('error', () => resolve('read'));
+      stdout.once('close', () => resolve('read'));
+    });
+    stdout.pipe(sink, { end: false });
+    if ((await Promise.race([read, gone])) === 'gone') {
+      this.destroy();
+      return null;
+    }
+    const failure = await this.ended;
+    if (failure === null) {
+      sink.end();
+      return null;
+    }
+    sink.destroy();
+    return failure;
+  }
+
+  destroy(): void {
+    clearInterval(this.timer);
+    this.child.kill('SIGKILL');
+    this.child.stdout.destroy();
+    this.child.stderr.destroy();
+  }
+
+  private failure(): BrowserError {
+    if (this.stalled) return silence();
+    const line = this.said.trim().split('\n').at(-1) ?? '';
+    try {
+      const failure = JSON.parse(line) as StreamFailure; // written by our own program
+      return new BrowserError(failure.code, failure.message);
+    } catch {
+      return new BrowserError('mount_gone', `the process that reads this mount has ended: ${line.slice(0, 500)}`);
+    }
+  }
+}
+
+export function silence(): BrowserError {
+  return new BrowserError('mount_silent', 'the mounted file system does not answer; the request was abandoned');
+}

@@ -1,0 +1,17 @@
+import { Controller, Get } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CleanUpMountsService } from './clean-up-mounts.service.js';
+import { CleanupStatusDto } from './cleanup-status.dto.js';
+
+@ApiTags('File-level restore')
+@Controller('restore/cleanup-status')
+export class CleanupStatusController {
+  constructor(private readonly cleanup: CleanUpMountsService) {}
+
+  @Get()
+  @ApiOperation({ summary: 'The cleanup of mounts: interval, idle limit, last run' })
+  @ApiOkResponse({ type: CleanupStatusDto })
+  status(): CleanupStatusDto {
+    return this.cleanup.status();
+  }
+}

@@ -1,0 +1,93 @@
+import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiHeader, ApiOkResponse, ApiOperation, ApiProduces, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import { attachment } from '../../platform/http/attachment.js';
+import { byteRangeOf } from '../../platform/http/byte-range.js';
+import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { requestState } from '../../platform/http/request-state.js';
+import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
+import { loggerFor } from '../../platform/logging/logger.js';
+import { BrowserError } from '../../platform/mounts/guest-browser/browser-protocol.js';
+import { MountBrowser } from '../../platform/mounts/mount-browser.js';
+import { GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
+import { AccessMount } from '../model/restore-mount.commands.js';
+import { reportIfSilent, useMount } from '../model/use-mount.access.js';
+
+const BINARY = 'application/octet-stream';
+
+@ApiTags('File-level restore')
+@Controller('restore')
+export class DownloadFileController {
+  private readonly log = loggerFor('DownloadFile');
+
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly browser: MountBrowser,
+  ) {}
+
+  @Get(':mount_id/download')
+  @ApiOperation({
+    summary: 'The content of a file in a mount',
+    description:
+      'Links within the file system are followed, none ever leads out of it. With `Range`, one part; a download that was cut off is taken up with it. ' +
+      'When a file cannot be read to its end, the connection is cut, so that a part is never taken for the whole.',
+  })
+  @ApiProduces(BINARY)
+  @ApiHeader({ name: 'Range', required: false, description: 'One range of bytes', schema: { type: 'string' }, example: 'bytes=0-1023' })
+  @ApiOkResponse({
+    description: 'All of it',
+    content: { [BINARY]: { schema: { type: 'string', format: 'binary', example: 'root:x:0:0:root:/root:/bin/bash' } } },
+  })
+  @ApiResponse({ status: 206, description: 'The part asked for', content: { [BINARY]: { schema: { type: 'string', format: 'binary', example: 'root' } } } })
+  @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long')
+  @ApiProblem(403, 'link_leaves_mount')
+  @ApiProblem(404, 'mount_not_found', 'file_not_found')
+  @ApiProblem(409, 'not_a_regular_file', 'not_a_directory', 'link_loop', 'mount_not_ready')
+  @ApiProblem(410, 'mount_expired', 'mount_released', 'mount_failed')
+  @ApiProblem(416, 'range_not_satisfiable')
+  @ApiProblem(502, 'file_unreadable')
+  @ApiProblem(503, 'mount_gone')
+  @ApiProblem(504, 'mount_silent')
+  async download(
+    @Param('mount_id', UuidParam) mountId: string,
+    @Query() query: GuestPathQuery,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    const text = pathTextOf(query);
+    const use = { mountId, correlationId: requestState(request).correlationId, operation: 'download', path: text.path };
+    const stream = await useMount(this.commands, use, async ({ mount_path }) => {
+      const file = await this.browser.info(mount_path, { ...text, followed: true });
+      if (file.type !== 'file') throw new BrowserError('not_a_regular_file', `${JSON.stringify(text.path)} is not a regular file but a ${file.type}`);
+      const modified = file.modified_time === null ? null : new Date(file.modified_time).toUTCString();
+      const resumes = request.headers['if-range'] === undefined || request.headers['if-range'] === modified;
+      const range = resumes ? byteRangeOf(request.headers.range, file.size) : null;
+      const { start, length } = range ?? { start: 0, length: file.size };
+      // The name the client asked for: a link's own, not that of the file it leads to.
+      const name = text.path.split('/').findLast((part) => part !== '' && part !== '.') ?? file.name;
+      const headers = {
+        'Content-Type': BINARY,
+        'Content-Length': String(length),
+        'Content-Disposition': attachment(name),
+        'Accept-Ranges': 'bytes',
+        ...(modified === null ? {} : { 'Last-Modified': modified }),
+        ...(range === null ? {} : { 'Content-Range': `bytes ${start}-${start + length - 1}/${file.size}` }),
+      };
+      const bytes = request.method === 'HEAD' || length === 0 ? null : await this.browser.stream(mount_path, { ...text, kind: 'file', start, length });
+      response.status(range === null ? 200 : 206).set(headers);
+      return bytes;
+    });
+    if (stream === null) {
+      response.end();
+      return;
+    }
+    const failure = await stream.sendTo(response);
+    if (failure !== null) {
+      this.log.warn('a download was cut off', { mount_id: mountId, path: text.path, code: failure.code, detail: failure.message });
+      await reportIfSilent(this.commands, use, failure);
+    }
+    // A long download has used the mount until now.
+    await this.commands.execute(new AccessMount(mountId, use.correlationId)).catch(() => undefined);
+  }
+}

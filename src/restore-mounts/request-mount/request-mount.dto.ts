@@ -1,0 +1,26 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
+
+export class RequestMountDto {
+  @ApiProperty({ format: 'uuid', description: 'A completed backup', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @IsUUID()
+  readonly backup_id!: string;
+
+  @ApiProperty({ type: 'integer', description: 'Number of the disk in the restore point, from 0', minimum: 0, example: 0 })
+  @IsInt()
+  @Min(0)
+  @Max(4095)
+  readonly disk_index!: number;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    description: 'Number of the partition as `partitions` of a mount names it; without it the largest file system that can be mounted',
+    minimum: 0,
+    example: 1,
+  })
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  readonly partition?: number;
+}

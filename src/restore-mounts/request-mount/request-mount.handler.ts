@@ -1,0 +1,124 @@
+import { join } from 'node:path';
+import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { DataSource, In } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { ChainReadModel } from '../../../projections/chains/chains.read-model.js';
+import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
+import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../projections/restore-mounts/restore-mounts.read-model.js';
+import type { Decider } from '../../kernel/decider.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Clock, derivedId } from '../../platform/clock/clock.js';
+import { HubConfig } from '../../platform/config/hub.config.js';
+import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { BringUpMount, type MountOutcome, RequestMount } from '../model/restore-mount.commands.js';
+import { type RestoreMountEvent, restoreMountStream } from '../model/restore-mount.events.js';
+import { evolveRestoreMount, initialRestoreMountState, type RestoreMountState } from '../model/restore-mount.state.js';
+import { decideRequestMount, type RequestMountAt } from './request-mount.decide.js';
+
+const decider: Decider<RestoreMountState, RequestMountAt, RestoreMountEvent> = {
+  initialState: initialRestoreMountState,
+  evolve: evolveRestoreMount,
+  decide: decideRequestMount,
+};
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+const READ_MODELS = ['backups', 'chains', 'repositories', 'restore_mounts'];
+/** Slots and disks are given out one request at a time. */
+const SLOTS_LOCK = 'restore-mounts';
+
+@CommandHandler(RequestMount)
+export class RequestMountHandler implements ICommandHandler<RequestMount> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly commands: CommandBus,
+    private readonly clock: Clock,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly mutex: KeyedMutex,
+    private readonly files: RepositoryFiles,
+    private readonly config: HubConfig,
+  ) {}
+
+  async execute(command: RequestMount): Promise<MountOutcome> {
+    const mountId = derivedId(`restore-mount/${command.context.commandId}`);
+    const { state } = await this.runner.load(restoreMountStream(mountId), decider);
+    if (state.status === 'none') {
+      const { vm_id } = await this.backup(command.backupId);
+      // Serialised with deletion of the VM's restore points: what is being deleted is not mounted.
+      await this.mutex.runExclusive(vmLock(vm_id), () => this.mutex.runExclusive(SLOTS_LOCK, () => this.request(mountId, command)));
+    }
+    return this.commands.execute<BringUpMount, MountOutcome>(new BringUpMount(mountId, command.context));
+  }
+
+  private async request(mountId: string, command: RequestMount): Promise<void> {
+    const { backupId, diskIndex } = command;
+    const backup = await this.backup(backupId);
+    const facts = { backup_id: backupId, status: backup.status };
+    if (backup.status === 'deleted') throw new DomainError('gone', 'restore_point_deleted', `Restore point ${backupId} has been deleted.`, facts);
+    if (backup.status !== 'completed' || backup.files === null || backup.folder === null) {
+      throw new DomainError('conflict', 'restore_point_not_ready', `Backup ${backupId} is ${backup.status}; only a completed one can be mounted.`, facts);
+    }
+    const file = backup.files.find(({ disk_id }) => disk_id === diskIndex);
+    if (file === undefined) {
+      const disks = backup.files.map(({ disk_id }) => disk_id);
+      throw new DomainError('not_found', 'disk_not_found', `Restore point ${backupId} has no disk ${diskIndex}; it has ${disks.join(', ')}.`, {
+        backup_id: backupId,
+        disk_index: diskIndex,
+        disks,
+      });
+    }
+    await this.refuseDamaged(backup);
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
+    if (repository === null) throw new Error(`repository ${backup.repository_id} of backup ${backupId} is not known`);
+    await this.files.checkPresent(repository.repository_id, repository.path);
+    const active = await this.dataSource.getRepository(RestoreMountReadModel).findBy({ status: In([...ACTIVE_MOUNTS]) });
+    await this.runner.run(
+      restoreMountStream(mountId),
+      decider,
+      {
+        request: {
+          mount_id: mountId,
+          backup_id: backupId,
+          vm_id: backup.vm_id,
+          vm_name: backup.vm_name,
+          repository_id: backup.repository_id,
+          disk_index: diskIndex,
+          file: join(repository.path, backup.folder, file.file),
+          partition: command.partition,
+          idle_limit_seconds: this.config.mountIdleSeconds,
+          requested_at: this.clock.iso(),
+        },
+        slots: this.config.mountSlots,
+        active,
+      },
+      command.context,
+    );
+  }
+
+  /** A point stands on all points before it in its chain, so damage of any of those is its own. */
+  private async refuseDamaged(backup: BackupReadModel): Promise<void> {
+    const chain = backup.chain_id === null ? null : await this.dataSource.getRepository(ChainReadModel).findOneBy({ chain_id: backup.chain_id });
+    const at = chain?.points.findIndex(({ backup_id }) => backup_id === backup.backup_id) ?? -1;
+    const damaged = chain?.points.slice(0, at + 1).find(({ damage }) => damage !== null);
+    if (damaged === undefined || damaged.damage === null) return;
+    throw new DomainError(
+      'conflict',
+      'restore_point_damaged',
+      `Restore point ${backup.backup_id} cannot be trusted: ${damaged.backup_id} in its chain is damaged (${damaged.damage.detail}). Choose an earlier point or a copy.`,
+      { backup_id: backup.backup_id, damaged_backup_id: damaged.backup_id, damage: damaged.damage.code },
+    );
+  }
+
+  private async backup(backupId: string): Promise<BackupReadModel> {
+    const head = await this.store.head();
+    if (head !== null) await Promise.all(READ_MODELS.map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    return backup;
+  }
+}

@@ -1,0 +1,164 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { type MountDriver, MountError, type MountedDisk } from '../../src/platform/mounts/mount-driver.port.js';
+import { MountRelease } from '../../src/platform/mounts/mount-release.js';
+import { ShellProcessSupervisor } from '../../src/platform/process/shell-process-supervisor.js';
+import { emptyFile, type Filesystem, makeGuestDisk, partitioned, type PartitionTable } from '../support/guest-disk.js';
+import { guestMountsBelow, removeGuestMounts } from '../support/guest-mounts.js';
+
+const run = promisify(execFile);
+
+export interface MountDriverCase {
+  make(supervisor: ShellProcessSupervisor): MountDriver;
+  /** What this driver can mount. */
+  readonly filesystems: readonly (readonly [Filesystem, PartitionTable])[];
+  /** For one mount, in milliseconds. */
+  readonly patienceMs: number;
+}
+
+/** What every mount driver must do. */
+export function mountDriverContract({ make, filesystems, patienceMs }: MountDriverCase): void {
+  const supervisor = new ShellProcessSupervisor();
+  const driver = make(supervisor);
+  const release = new MountRelease(supervisor);
+  let work: string;
+  let run1: string;
+
+  beforeAll(async () => {
+    work = await mkdtemp(join(tmpdir(), 'sendense-mount-driver-'));
+    run1 = join(work, 'mounts', 'one');
+  });
+
+  afterEach(async () => {
+    expect(await release.release(run1)).toMatchObject({ leftovers: [] });
+    expect(await guestMountsBelow(work)).toEqual([]);
+  });
+
+  afterAll(async () => {
+    await removeGuestMounts(work);
+    await rm(work, { recursive: true, force: true });
+  });
+
+  async function mount(file: string, partition: number | null = null): Promise<MountedDisk> {
+    return driver.mount({ directory: run1, file, partition }, AbortSignal.timeout(patienceMs));
+  }
+
+  async function refusal(file: string, partition: number | null = null): Promise<MountError> {
+    const outcome = await mount(file, partition).catch((error: unknown) => error);
+    if (!(outcome instanceof MountError)) throw new Error(`mounted, or failed otherwise: ${String(outcome)}`);
+    return outcome;
+  }
+
+  async function qcow2(raw: string): Promise<string> {
+    await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, `${raw}.qcow2`]);
+    return `${raw}.qcow2`;
+  }
+
+  describe.each(filesystems.map(([filesystem, table]) => ({ filesystem, table })))('$filesystem, partition table $table', ({ filesystem, table }) => {
+    let full: string;
+    let incremental: string;
+
+    beforeAll(async () => {
+      full = join(work, `${filesystem}-${table}, full.qcow2`);
+      incremental = join(work, `${filesystem}-${table}-incremental.qcow2`);
+      const mib = filesystem === 'xfs' ? 310 : filesystem === 'btrfs' ? 128 : 32;
+      await makeGuestDisk(full, { filesystem, table, mib, fill: (root) => writeFile(join(root, 'hello'), 'hello\n') });
+      await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', full, '-F', 'qcow2', incremental]);
+    }, patienceMs);
+
+    it(
+      'is mounted from the end of a chain, read-only, and is gone afterwards with all that served it',
+      async () => {
+        const before = await readFile(incremental);
+        const mounted = await mount(incremental);
+        expect(mounted).toMatchObject({ driver: driver.name, filesystemType: filesystem, partition: table === 'none' ? 0 : 1 });
+        expect(await readFile(join(mounted.mountPath, 'hello'), 'utf8')).toBe('hello\n');
+        await expect(writeFile(join(mounted.mountPath, 'new'), '')).rejects.toThrow(/EROFS|EACCES|EPERM/);
+        const { stdout } = await run('findmnt', ['--noheadings', '--output', 'OPTIONS', mounted.mountPath]);
+        expect(stdout.trim().split(',')).toEqual(expect.arrayContaining(['ro', 'nosuid', 'nodev', 'noexec', 'nosymfollow']));
+        expect(await release.stands(run1)).toBe(true);
+        expect(await release.release(run1)).toEqual({ forced: false, leftovers: [] });
+        expect(await release.stands(run1)).toBe(false);
+        expect((await readFile(incremental)).equals(before)).toBe(true);
+      },
+      2 * patienceMs,
+    );
+  });
+
+  it(
+    'refuses a disk without a file system, an encrypted one and a partition that is not there, by name',
+    async () => {
+      const empty = join(work, 'empty');
+      await emptyFile(empty, 16);
+      expect(await refusal(await qcow2(empty))).toMatchObject({ code: 'filesystem_not_found' });
+      await release.release(run1);
+      const locked = join(work, 'locked');
+      await emptyFile(locked, 32);
+      await writeFile(join(work, 'key'), 'secret');
+      await run('cryptsetup', [
+        'luksFormat',
+        '--batch-mode',
+        '--type',
+        'luks2',
+        '--pbkdf',
+        'pbkdf2',
+        '--pbkdf-force-iterations',
+        '1000',
+        locked,
+        join(work, 'key'),
+      ]);
+      await partitioned(join(work, 'locked-raw'), locked, 'gpt', 32);
+      const encrypted = await refusal(await qcow2(join(work, 'locked-raw')));
+      expect(encrypted).toMatchObject({ code: 'filesystem_encrypted' });
+      expect(encrypted.partitions).toMatchObject([{ number: 1, filesystem_type: 'crypto_LUKS' }]);
+      await release.release(run1);
+      expect(await refusal(join(work, 'locked-raw.qcow2'), 5)).toMatchObject({ code: 'partition_not_found' });
+    },
+    4 * patienceMs,
+  );
+
+  it(
+    'refuses a damaged file system and a file that is no QCOW2',
+    async () => {
+      const damaged = join(work, 'damaged');
+      await emptyFile(damaged, 32);
+      await run('mkfs.ext4', ['-q', '-F', damaged]);
+      // The group descriptors, behind a superblock that is whole.
+      await run('dd', ['if=/dev/urandom', `of=${damaged}`, 'bs=1k', 'seek=2', 'count=60', 'conv=notrunc', 'status=none']);
+      expect(await refusal(await qcow2(damaged))).toMatchObject({ code: 'filesystem_damaged' });
+      await release.release(run1);
+      await writeFile(join(work, 'no.qcow2'), 'this is not a disk');
+      expect(await refusal(join(work, 'no.qcow2'))).toMatchObject({ code: 'restore_point_unreadable' });
+      await release.release(run1);
+      await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-b', join(work, 'missing.qcow2'), '-F', 'qcow2', join(work, 'orphan.qcow2'), '16M']);
+      expect(await refusal(join(work, 'orphan.qcow2'))).toMatchObject({ code: 'restore_point_unreadable' });
+    },
+    4 * patienceMs,
+  );
+
+  it(
+    'leaves nothing when it is abandoned on its way',
+    async () => {
+      const file = join(work, 'abandoned');
+      await emptyFile(file, 16);
+      await run('mkfs.ext4', ['-q', '-F', file]);
+      const image = await qcow2(file);
+      for (const delayMs of [0, 5, 20]) {
+        const abort = new AbortController();
+        const mounting = driver.mount({ directory: run1, file: image, partition: null }, abort.signal).catch(() => null);
+        setTimeout(() => abort.abort(new Error('abandoned')), delayMs);
+        await mounting;
+        expect(await release.release(run1)).toMatchObject({ leftovers: [] });
+      }
+    },
+    patienceMs,
+  );
+
+  it('has released what was never mounted', async () => {
+    expect(await release.release(join(work, 'mounts', 'never'))).toEqual({ forced: false, leftovers: [] });
+  });
+}

@@ -1,0 +1,106 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { mountsBelow } from '../../src/platform/mounts/mount-table.js';
+import { ShellProcessSupervisor } from '../../src/platform/process/shell-process-supervisor.js';
+import { until } from './hub-system.js';
+
+const run = promisify(execFile);
+const MIB = 1024 * 1024;
+
+export type Filesystem = 'ext4' | 'xfs' | 'btrfs' | 'ntfs';
+export type PartitionTable = 'none' | 'dos' | 'gpt';
+
+/** Programs that make a file system of this kind. */
+export const MAKERS: Readonly<Record<Filesystem, string>> = { ext4: 'mkfs.ext4', xfs: 'mkfs.xfs', btrfs: 'mkfs.btrfs', ntfs: 'mkntfs' };
+
+/** Where the one partition of a partitioned disk starts. */
+const START_MIB = 1;
+
+export interface NewGuestDisk {
+  readonly filesystem: Filesystem;
+  readonly table: PartitionTable;
+  /** Of the file system. */
+  readonly mib: number;
+  /** Fills the file system once it is made and mounted. */
+  readonly fill: (root: string) => Promise<void>;
+}
+
+/** Makes a QCOW2 file with one file system, filled through the kernel as a guest would. Needs root. */
+export async function makeGuestDisk(file: string, disk: NewGuestDisk): Promise<void> {
+  const work = await mkdtemp(join(tmpdir(), 'sendense-guest-'));
+  try {
+    const filesystem = join(work, 'filesystem');
+    await emptyFile(filesystem, disk.mib);
+    await run(MAKERS[disk.filesystem], [...MAKER_OPTIONS[disk.filesystem], filesystem]);
+    const root = join(work, 'root');
+    await mkdir(root);
+    if (disk.filesystem === 'ntfs') await run('ntfs-3g', [filesystem, root]);
+    else await run('mount', ['-o', 'loop', filesystem, root]);
+    try {
+      await disk.fill(root);
+    } finally {
+      await run('umount', [root]);
+    }
+    await until('the file system to be let go', async () => (await mountsBelow(root)).length === 0);
+    await partitioned(join(work, 'raw'), filesystem, disk.table, disk.mib);
+    await mkdir(dirname(file), { recursive: true });
+    await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', disk.table === 'none' ? filesystem : join(work, 'raw'), file]);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+const MAKER_OPTIONS: Readonly<Record<Filesystem, readonly string[]>> = { ext4: ['-q', '-F'], xfs: ['-q', '-f'], btrfs: ['-q', '-f'], ntfs: ['-q', '-F', '-f'] };
+
+/** Puts a raw file system behind a partition table. */
+export async function partitioned(target: string, filesystem: string, table: PartitionTable, mib: number): Promise<void> {
+  if (table === 'none') return;
+  await emptyFile(target, mib + 2 * START_MIB);
+  const script = join(dirname(target), 'table');
+  await writeFile(script, `label: ${table}\nstart=${(START_MIB * MIB) / 512},size=${(mib * MIB) / 512}\n`);
+  await runWithInput('sfdisk', ['-q', target], script);
+  await run('dd', [`if=${filesystem}`, `of=${target}`, 'bs=1M', `seek=${START_MIB}`, 'conv=notrunc,sparse', 'status=none']);
+}
+
+/** Changes the file system of a powered-off VM's disk as its guest would: through qemu, so that bitmaps record it. */
+export async function changeGuestDisk(file: string, table: PartitionTable, change: (root: string) => Promise<void>): Promise<void> {
+  const work = await mkdtemp(join(tmpdir(), 'sendense-guest-'));
+  const supervisor = new ShellProcessSupervisor();
+  const raw = join(work, 'raw');
+  const root = join(work, 'root');
+  await mkdir(root);
+  await writeFile(raw, '');
+  try {
+    await supervisor.start(join(work, 'qsd'), [
+      'qemu-storage-daemon',
+      '--blockdev',
+      JSON.stringify({ driver: 'qcow2', 'node-name': 'disk', file: { driver: 'file', filename: file } }),
+      '--export',
+      JSON.stringify({ type: 'fuse', id: 'disk', 'node-name': 'disk', mountpoint: raw, writable: true }),
+    ]);
+    await until('the disk to be shown', async () => (await mountsBelow(raw)).length > 0);
+    await run('mount', ['-o', table === 'none' ? 'loop' : `loop,offset=${START_MIB * MIB}`, raw, root]);
+    try {
+      await change(root);
+    } finally {
+      await run('umount', [root]);
+    }
+  } finally {
+    await supervisor.stop(join(work, 'qsd'), 10_000);
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+export async function emptyFile(path: string, mib: number): Promise<void> {
+  await writeFile(path, '');
+  await truncate(path, mib * MIB);
+}
+
+async function runWithInput(tool: string, argv: readonly string[], inputFile: string): Promise<void> {
+  const running = run(tool, [...argv]);
+  running.child.stdin?.end(await readFile(inputFile));
+  await running;
+}
