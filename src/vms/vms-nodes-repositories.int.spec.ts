@@ -215,9 +215,10 @@ describe('repositories', () => {
       .expect(hasCode('repository_path_missing'));
     expect((await post('repositories/test', { type: 'local', path }).expect(200)).body).toMatchObject({ ok: false });
 
-    await del(`repositories/${String(made.body.repository_id)}`).expect(204);
+    const deleted = await del(`repositories/${String(made.body.repository_id)}`).expect(204);
     expect(await readdir(path)).toEqual([]);
-    await get(`repositories/${String(made.body.repository_id)}/storage`).expect(404);
+    const after = String(deleted.headers['etag']).replaceAll('"', '');
+    await get(`repositories/${String(made.body.repository_id)}/storage?after=${after}`).expect(404);
   });
 
   it('repeat their answer to a repeated Idempotency-Key', async () => {
