@@ -43,6 +43,7 @@ afterAll(async () => {
   await database.drop();
 });
 
+/** Without the events of nodes, whose health is looked at whatever is asked. */
 async function events(): Promise<string[]> {
   const { body } = await system.api<{ events: { type: string; stream: string }[] }>('GET', '/audit/events?limit=1000&order=oldest_first');
   return body.events.map(({ type, stream }) => `${type} of ${stream}`);

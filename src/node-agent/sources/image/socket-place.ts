@@ -7,10 +7,16 @@ import { join } from 'node:path';
 const MAX_SOCKET_PATH = 107;
 const LONGEST_NAME = '/disk-9999.sock';
 
-/** The directory for sockets that belong to a directory: itself, or, where that makes too long a name, a private one among the temporary files. Deterministic. */
+/**
+ * The directory for sockets that belong to a directory `<run>/<kind>/<id>/<name>`: itself, or, where that makes too long a name, one with a short name below `<run>`, or else a private
+ * one among the temporary files. Deterministic.
+ */
 export function socketDirectory(directory: string): string {
-  if (Buffer.byteLength(directory) + LONGEST_NAME.length <= MAX_SOCKET_PATH) return directory;
-  return join(tmpdir(), `sendense-${createHash('sha256').update(directory).digest('hex').slice(0, 20)}`);
+  const digest = createHash('sha256').update(directory).digest('hex');
+  const beside = join(directory, '../../../s', digest.slice(0, 8));
+  return (
+    [directory, beside].find((place) => Buffer.byteLength(place) + LONGEST_NAME.length <= MAX_SOCKET_PATH) ?? join(tmpdir(), `sendense-${digest.slice(0, 20)}`)
+  );
 }
 
 /** @throws Error when somebody else has made it */

@@ -2,8 +2,9 @@
  * Reads a guest's files, in a process of its own: whatever a damaged or hostile file system does to it, the hub goes on. Arguments: the folder to read below, and
  * for a stream its StreamRequest as JSON; the stream goes to standard output. Without one it answers BrowserRequests until its parent goes.
  */
-import { constants, createWriteStream, writeSync } from 'node:fs';
+import { constants, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { Writable } from 'node:stream';
 import { BrowserError, type BrowserAnswer, type BrowserRequest, type StreamFailure, type StreamRequest } from './browser-protocol.js';
 import { GuestArchive } from './guest-archive.js';
 import { browserErrorOf, GuestTree, shown } from './guest-tree.js';
@@ -92,7 +93,17 @@ function writeAll(bytes: Buffer): void {
 async function archive(request: Extract<StreamRequest, { kind: 'archive' }>): Promise<void> {
   const { path, stats } = await tree.find(request, true);
   if (!stats.isDirectory()) throw new BrowserError('not_a_directory', `${shown(path)} is not a folder`);
-  const output = createWriteStream('', { fd: STANDARD_OUTPUT });
+  // Not a stream of node:fs: the other end may have made the pipe non-blocking, and then that one fails where it should wait.
+  const output = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      try {
+        writeAll(chunk);
+        done();
+      } catch (error) {
+        done(error instanceof Error ? error : new Error(String(error)));
+      }
+    },
+  });
   const archived = new GuestArchive(tree, path);
   const failed = new Promise<never>((_, reject) => output.once('error', reject));
   await Promise.race([request.format === 'zip' ? archived.writeZip(output) : archived.writeTarGz(output), failed]);
