@@ -2,7 +2,8 @@
  * Reads a guest's files, in a process of its own: whatever a damaged or hostile file system does to it, the hub goes on. Arguments: the folder to read below, and
  * for a stream its StreamRequest as JSON; the stream goes to standard output. Without one it answers BrowserRequests until its parent goes.
  */
-import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { constants, writeSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { BrowserError, type BrowserAnswer, type BrowserRequest, type StreamFailure, type StreamRequest } from './browser-protocol.js';
 import { GuestArchive } from './guest-archive.js';
@@ -49,33 +50,35 @@ async function writeStream(request: StreamRequest): Promise<void> {
 
 async function copyFile(request: Extract<StreamRequest, { kind: 'file' }>): Promise<void> {
   const { path } = await tree.find(request, true);
-  let descriptor: number;
-  try {
-    // Neither a link nor something that waits for another end can be opened by this.
-    descriptor = openSync(tree.hostPath(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (error) {
+  const unreadable = (error: unknown): never => {
     throw browserErrorOf(error, path);
-  }
+  };
+  // Neither a link nor something that waits for another end can be opened by this.
+  const file = await open(tree.hostPath(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(unreadable);
   try {
-    if (!fstatSync(descriptor).isFile()) throw new BrowserError('not_a_regular_file', `${shown(path)} is not a regular file`);
-    const buffer = Buffer.allocUnsafe(COPY_BYTES);
-    for (let done = 0; done < request.length;) {
-      let length: number;
-      try {
-        length = readSync(descriptor, buffer, 0, Math.min(buffer.length, request.length - done), request.start + done);
-      } catch (error) {
-        throw browserErrorOf(error, path);
-      }
-      if (length === 0) throw new BrowserError('file_unreadable', `${shown(path)} ends after ${request.start + done} bytes`);
-      writeAll(buffer.subarray(0, length));
-      done += length;
+    if (!(await file.stat().catch(unreadable)).isFile()) throw new BrowserError('not_a_regular_file', `${shown(path)} is not a regular file`);
+    const buffers = [Buffer.allocUnsafe(COPY_BYTES), Buffer.allocUnsafe(COPY_BYTES)] as const;
+    const read = (done: number, turn: number): Promise<{ readonly bytesRead: number; readonly buffer: Buffer }> => {
+      const reading = file.read(buffers[turn % 2 === 0 ? 0 : 1], 0, Math.min(COPY_BYTES, request.length - done), request.start + done);
+      // It is waited for only after the piece before it has gone out.
+      reading.catch(() => undefined);
+      return reading;
+    };
+    let ahead = read(0, 0);
+    for (let done = 0, turn = 1; done < request.length; turn++) {
+      const { bytesRead, buffer } = await ahead.catch(unreadable);
+      if (bytesRead === 0) throw new BrowserError('file_unreadable', `${shown(path)} ends after ${request.start + done} bytes`);
+      done += bytesRead;
+      // The next piece is read while this one is written.
+      if (done < request.length) ahead = read(done, turn);
+      writeAll(buffer.subarray(0, bytesRead));
     }
   } finally {
-    closeSync(descriptor);
+    await file.close();
   }
 }
 
-/** Synchronous: this process has nothing else to do. */
+/** Synchronous: what else this process has to do, reading on, is done by another thread. */
 function writeAll(bytes: Buffer): void {
   for (let done = 0; done < bytes.length;) {
     try {

@@ -1,4 +1,4 @@
-import type { Stats } from 'node:fs';
+import { opendirSync, type Stats } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { BrowserError, type GuestFile, type GuestFileType, type GuestPage, type ListRequest, type PathText } from './browser-protocol.js';
 import { bytesOf, encodeNames } from './guest-name.js';
@@ -7,6 +7,7 @@ const MAX_LINKS = 40;
 const MAX_NAME_BYTES = 255;
 /** lstat calls at once. */
 const PARALLEL = 16;
+const NAMES_AT_ONCE = 2_000;
 /** A whole tree is counted for so long. */
 const COUNT_BUDGET_MS = 300;
 /** Folders whose names are kept; what is mounted never changes. */
@@ -216,10 +217,25 @@ export class GuestTree {
     return read;
   }
 
+  /**
+   * Synchronous, because that takes half the time of `readdir` (which also sorts) for a large folder, and this process has one mount to read. A file system that does
+   * not tell the type of its entries is read the other way: here each would be asked for by a name that has been decoded.
+   */
   private async read(path: GuestPath): Promise<string[]> {
-    return readdir(this.hostPath(path), 'latin1').catch((error: unknown) => {
-      throw browserErrorOf(error, path);
-    });
+    try {
+      const folder = opendirSync(this.hostPath(path), { encoding: 'latin1', bufferSize: NAMES_AT_ONCE });
+      try {
+        const names: string[] = [];
+        for (let entry = folder.readSync(); entry !== null; entry = folder.readSync()) names.push(entry.name);
+        return names;
+      } finally {
+        folder.closeSync();
+      }
+    } catch {
+      return readdir(this.hostPath(path), 'latin1').catch((error: unknown) => {
+        throw browserErrorOf(error, path);
+      });
+    }
   }
 
   /** A folder that cannot be read is in the listing itself; what it holds cannot be. */
