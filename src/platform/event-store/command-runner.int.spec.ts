@@ -150,6 +150,11 @@ describe('the command runner', () => {
     expect(store.eventsRead).toBe(2);
   });
 
+  it('takes a hundred commands at once to one stream in turn', async () => {
+    await Promise.all(Array.from({ length: 100 }, async () => runner.run(stream, sum, { amount: 1 }, newContext())));
+    expect((await runner.load(stream, sum)).state).toEqual({ total: 100, count: 100 });
+  });
+
   it('decides anew when another writer was faster, so that no command is lost', async () => {
     const runners = [runner, newRunner(), newRunner()];
     await Promise.all(Array.from({ length: 15 }, async (_, n) => runners[n % 3]?.run(stream, sum, { amount: 1 }, newContext())));
