@@ -1,12 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmod, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, open, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import type { ReadableStream } from 'node:stream/web';
 import { setTimeout as pause } from 'node:timers/promises';
+import { execa } from 'execa';
 import pg from 'pg';
 import type { BackupEventResponse } from '../src/backups/follow-backup-events/follow-backup-events.controller.js';
 import type { NodeResponse } from '../src/nodes/model/node.response.js';
+import { loopDevicesOn, mountsBelow } from '../src/platform/mounts/mount-table.js';
 
 const PROGRAM = join(import.meta.dirname, '../src/main.cli.js');
 const START_PATIENCE_MS = 60_000;
@@ -18,6 +21,20 @@ const DATABASE_FILE = 'database.json';
 export interface StreamEntry {
   readonly event: string;
   readonly data: unknown;
+}
+
+/** What the hub answered instead of doing it. */
+export class HubRefused extends Error {
+  override readonly name = 'HubRefused';
+
+  constructor(
+    what: string,
+    /** Stable word for the cause; empty when the answer has none. */
+    readonly code: string,
+    readonly detail: string,
+  ) {
+    super(`${what}: ${detail}`);
+  }
 }
 
 /** A hub with its local node, as processes of their own, with a data directory and ports of their own. */
@@ -75,6 +92,18 @@ export class DemoHub {
 
   async post<Body>(path: string, body: object): Promise<Body> {
     return this.call<Body>('POST', path, body);
+  }
+
+  async delete(path: string): Promise<void> {
+    await this.request('DELETE', path, undefined, 'application/json');
+  }
+
+  /** The bytes of a file. A download that is cut off fails the reading. */
+  async download(path: string): Promise<ReadableStream<Uint8Array>> {
+    const { body } = await this.request('GET', path, undefined, '*/*');
+    if (body === null) throw new Error(`${path} has no body`);
+    // The same class of the platform, which the types of the DOM and of Node name differently.
+    return body as ReadableStream<Uint8Array>;
   }
 
   /** The history of a backup and its progress, live, until nothing more is to be done for it. */
@@ -137,8 +166,17 @@ export class DemoHub {
       headers: { authorization: `Bearer ${token}`, accept, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
+    if (!response.ok) throw refusalOf(`${method} ${path} answered ${response.status}`, await response.text());
     return response;
+  }
+}
+
+function refusalOf(what: string, text: string): HubRefused {
+  try {
+    const { code, detail } = JSON.parse(text) as { readonly code?: string; readonly detail?: string };
+    return new HubRefused(what, code ?? '', detail ?? text);
+  } catch {
+    return new HubRefused(what, '', text);
   }
 }
 
@@ -155,7 +193,7 @@ class HubEnded extends Error {
   override readonly name = 'HubEnded';
 }
 
-/** Ends whatever still runs for a demo's directory, and drops the database it was given. A hub that is told to end leaves running transfers, and what they need, to the next one. */
+/** Ends whatever still runs or is mounted for a demo's directory, and drops the database it was given. A hub that is told to end leaves running transfers, and what they need, to the next one. */
 export async function endEverythingOf(directory: string): Promise<void> {
   const allEnded = async (): Promise<boolean> => (await processesOf(directory)).length === 0;
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
@@ -172,6 +210,10 @@ export async function endEverythingOf(directory: string): Promise<void> {
     );
     if (ended) break;
   }
+  // A demo that was interrupted while a disk was mounted; a mount whose processes are gone holds nothing that could be lost.
+  const mounted = await realpath(directory);
+  for (const device of await loopDevicesOn(mounted)) await execa('losetup', ['--detach', device], { reject: false });
+  for (const { mountPoint } of await mountsBelow(mounted)) await execa('umount', ['--lazy', mountPoint], { reject: false });
   const text = await readFile(join(directory, DATABASE_FILE), 'utf8').catch(() => null);
   if (text === null) return;
   const { server, name } = JSON.parse(text) as ScratchDatabase;

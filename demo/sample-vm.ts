@@ -1,6 +1,6 @@
 import { cp, mkdir, open, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { execa } from 'execa';
 
 const MIB = 1024 * 1024;
@@ -95,6 +95,14 @@ export class SampleVm {
 
   knownLine(): KnownLine {
     return { file: SYSTEM.file, path: LOG, lastLine: lastLineOf(this.log) };
+  }
+
+  /** Files that both backups have, with other content in each. Pages of the database are rewritten in place, so an incremental's is made of both backups' blocks. */
+  changedFiles(): readonly { readonly disk: string; readonly path: string }[] {
+    return [
+      { disk: SYSTEM.file, path: LOG },
+      { disk: DATA.file, path: DATABASE },
+    ];
   }
 
   private async changeSystemDisk(): Promise<ChangeOverview> {
@@ -218,6 +226,12 @@ export async function firstDifference(left: string, right: string): Promise<numb
 export async function fileSystemIsClean(rawDisk: string): Promise<boolean> {
   const { exitCode } = await execa('e2fsck', ['-f', '-n', rawDisk], { reject: false });
   return exitCode === 0;
+}
+
+/** A file in the file system on a raw disk, copied to `target` by the file system's own tool. Neither name may have white space. */
+export async function dumpFile(rawDisk: string, path: string, target: string): Promise<void> {
+  await rm(target, { force: true });
+  await execa('debugfs', ['-R', `dump ${path} ${basename(target)}`, rawDisk], { cwd: dirname(target) });
 }
 
 /** The last line of a file in the file system on a raw disk. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect } from '@jest/globals';
 import pg from 'pg';
+import { guestMountsBelow, removeGuestMounts } from '../support/guest-mounts.js';
 import { until } from '../support/hub-system.js';
 import { startTestPostgres } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
@@ -26,6 +27,7 @@ describe('the demo', () => {
     child.kill('SIGKILL');
     for (const pid of await processes()) process.kill(pid, 'SIGKILL');
     await until('the processes to end', async () => (await processes()).length === 0);
+    await removeGuestMounts(temporary);
     await rm(temporary, { recursive: true, force: true, maxRetries: 10 });
   });
 
@@ -37,11 +39,22 @@ describe('the demo', () => {
     expect(output).toContain('a full, because: first_backup');
     expect(output).toContain('[########################] 100 %');
     expect(output.match(/BackupCompleted/g)).toHaveLength(2);
+    // A machine that cannot mount says so, and fails under CI=true.
+    const mounts = !output.includes('NOT SHOWN: ');
+    if (mounts) expect(output.match(/^ {3}PASS (app\.log|accounts\.db) downloaded: identical to what the source held/gm)).toHaveLength(2);
+    expect(await guestMountsBelow(temporary)).toEqual([]);
 
     const examples = linesAfter('To try, in this order:', 'To end it');
-    const tried = await runShell(`set -eu\n${examples.replaceAll('curl -s', 'curl -sS --fail-with-body')}`);
+    // And a mount that is left standing, which ending the demo has to take away.
+    const mountLines = examples.match(/^ *MOUNT=[\s\S]*?cut -d .*$/m)?.[0] ?? '';
+    const tried = await runShell(`set -eu\n${`${examples}\n${mountLines}`.replaceAll('curl -s', 'curl -sS --fail-with-body')}`);
     expect(tried).toMatchObject({ status: 0, text: expect.stringContaining('"backup_count":2') });
     expect(tried.text).toContain('"backup_type":"incremental"');
+    if (mounts) {
+      expect(tried.text).toContain('"name":"app.log"');
+      expect(tried.text).toContain('request 21999 answered with 200');
+      expect(await guestMountsBelow(temporary)).not.toEqual([]);
+    }
     const page = /http:\S+\/api\/docs$/m.exec(linesAfter('The hub goes on.', 'To try'))?.[0] ?? '';
     expect((await fetch(page)).status).toBe(401);
 
@@ -50,6 +63,7 @@ describe('the demo', () => {
     begin({}, ...options);
     expect({ status: await ended(), output }).toMatchObject({ status: 0 });
     expect(await processes()).toEqual([]);
+    expect(await guestMountsBelow(temporary)).toEqual([]);
     expect(await readdir(temporary)).toEqual([]);
   }, 180_000);
 
