@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, chmod, copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -10,11 +10,20 @@ export interface BootKit {
   readonly initrd: string;
 }
 
+export interface BootKitExtras {
+  /** Kernel modules by name, e.g. `virtio_blk`; what they need comes along. They lie in /modules, and load in the order of their names. */
+  readonly modules?: readonly string[];
+  /** Programs of this machine by path, with their libraries, at the same paths. */
+  readonly programs?: readonly string[];
+  /** Executable files by path. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
 /**
  * Debian's cloud kernel, which has NVMe and ext4 built in, and an initrd of a static busybox that runs `script` as its first program.
  * @returns null with the reason printed where the packages can neither be found nor downloaded; an error with CI=true
  */
-export async function makeBootKit(directory: string, script: string): Promise<BootKit | null> {
+export async function makeBootKit(directory: string, script: string, extras: BootKitExtras = {}): Promise<BootKit | null> {
   try {
     await mkdir(directory, { recursive: true });
     const kernel = await findKernel(directory);
@@ -22,8 +31,10 @@ export async function makeBootKit(directory: string, script: string): Promise<Bo
     const root = join(directory, 'root');
     for (const folder of ['bin', 'proc', 'dev', 'mnt']) await mkdir(join(root, folder), { recursive: true });
     await copyFile(busybox, join(root, 'bin/busybox'));
-    await writeFile(join(root, 'init'), `#!/bin/busybox sh\n${script}\n`);
-    await chmod(join(root, 'init'), 0o755);
+    await writeProgram(join(root, 'init'), `#!/bin/busybox sh\n${script}\n`);
+    await addModules(root, kernel, extras.modules ?? []);
+    for (const program of extras.programs ?? []) await addProgram(root, program);
+    for (const [path, content] of Object.entries(extras.files ?? {})) await writeProgram(join(root, path), content);
     const initrd = join(directory, 'initrd');
     await writeFile(initrd, await packNewc(root));
     return { kernel, initrd };
@@ -33,6 +44,49 @@ export async function makeBootKit(directory: string, script: string): Promise<Bo
       `skipped: booting needs the packages linux-image-cloud-amd64 and busybox-static (${error instanceof Error ? String(error.message.split('\n')[0]) : ''})\n`,
     );
     return null;
+  }
+}
+
+async function writeProgram(path: string, content: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, content);
+  await chmod(path, 0o755);
+}
+
+/** Modules lie beside the kernel: in the same package, or installed from it. */
+async function addModules(root: string, kernel: string, names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  const version = basename(kernel).slice('vmlinuz-'.length);
+  const folder = join(dirname(dirname(kernel)), 'lib/modules', version);
+  const list = join(folder, 'modules.dep');
+  // Made when the package is installed; not when it is only unpacked.
+  if (!(await exists(list))) await run('depmod', ['-b', dirname(dirname(kernel)), version]);
+  const needs = new Map<string, readonly string[]>();
+  for (const line of (await readFile(list, 'utf8')).split('\n')) {
+    const [path, rest] = line.split(':');
+    if (path !== undefined && rest !== undefined) needs.set(path, rest.split(' ').filter(Boolean));
+  }
+  const paths = new Set<string>();
+  for (const name of names) {
+    const path = [...needs.keys()].find((each) => basename(each) === `${name}.ko`);
+    if (path === undefined) throw new Error(`the kernel has no module ${name}`);
+    // modules.dep lists all that a module needs, the innermost last.
+    for (const each of [...(needs.get(path) ?? [])].reverse()) paths.add(each);
+    paths.add(path);
+  }
+  await mkdir(join(root, 'modules'), { recursive: true });
+  for (const [index, path] of [...paths].entries()) {
+    await copyFile(join(folder, path), join(root, 'modules', `${String(index).padStart(2, '0')}-${basename(path)}`));
+  }
+}
+
+async function addProgram(root: string, program: string): Promise<void> {
+  const { stdout } = await run('ldd', [program]);
+  const libraries = [...stdout.matchAll(/(?:=> )?(\/\S+) \(0x/g)].map((found) => found[1] ?? '');
+  for (const path of [program, ...libraries]) {
+    await mkdir(join(root, dirname(path)), { recursive: true });
+    await copyFile(path, join(root, path));
+    await chmod(join(root, path), 0o755);
   }
 }
 
@@ -49,7 +103,16 @@ async function findKernel(directory: string): Promise<string> {
   return join(folder, 'boot', kernel);
 }
 
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 async function findBusybox(directory: string): Promise<string> {
+  // Only a static one runs without libraries, and the packages differ in nothing else that can be seen.
+  if (await exists('/usr/share/doc/busybox-static')) return '/bin/busybox';
   return join(await unpack('busybox-static', directory), 'bin/busybox');
 }
 

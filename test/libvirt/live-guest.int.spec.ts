@@ -1,0 +1,80 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import { until } from '../support/hub-system.js';
+import { LibvirtHost, requireLibvirt } from '../support/libvirt-host.js';
+import { checksummedLoad, contentOf, type GuestDisk, LiveGuest, readSequence, sequenceWriter } from '../support/live-guest.js';
+
+jest.setTimeout(300_000);
+const run = promisify(execFile);
+const { describe, it } = requireLibvirt('mkfs.ext4', 'debugfs', 'e2fsck', 'qemu-ga');
+
+let host: LibvirtHost;
+
+beforeAll(async () => {
+  host = await LibvirtHost.create();
+});
+
+afterAll(async () => {
+  await host.destroy();
+  expect({ processes: await host.processes(), directory: existsSync(host.directory) }).toEqual({ processes: [], directory: false });
+});
+
+describe('guests that the proofs stand on', () => {
+  it('write sequences to two disks, and go on while libvirtd is killed', async () => {
+    const disks: readonly [GuestDisk, GuestDisk] = [
+      { target: 'vda', mib: 8, dataMib: 1 },
+      { target: 'sda', mib: 8 },
+    ];
+    const guest = await LiveGuest.create(host, { name: 'sequence', disks, script: sequenceWriter(disks[0], disks[1]) });
+    if (guest === null) return;
+    await guest.boot();
+    await guest.tells('sequence', 3);
+    await host.restart('SIGKILL');
+    expect(await host.domains()).toEqual(['sequence']);
+    const seen = await guest.tells('sequence', 3);
+    await guest.powerOff();
+    const a = await readSequence(guest.path('vda'), disks[0]);
+    const b = await readSequence(guest.path('sda'), disks[1]);
+    expect(a.first).toBeGreaterThanOrEqual(seen);
+    expect([0, 1]).toContain(a.first - a.last);
+    expect([0, 1]).toContain(a.first - b.first);
+  });
+
+  it('fill a file system that tells itself what it must hold, also after a crash; and a fault is seen', async () => {
+    const disk: GuestDisk = { target: 'vda', mib: 64, ext4: true };
+    const guest = await LiveGuest.create(host, { name: 'load', disks: [disk], script: checksummedLoad(disk) });
+    if (guest === null) return;
+    await guest.boot();
+    const seen = await guest.tells('written', 12);
+    await host.crash('load');
+    const raw = `${guest.path('vda')}.copy`;
+    await run('qemu-img', ['convert', '-O', 'raw', guest.path('vda'), raw]);
+    const content = await contentOf(raw);
+    expect(content.faults).toEqual([]);
+    expect(content.written).toBeGreaterThanOrEqual(seen);
+
+    const { stdout } = await run('debugfs', ['-R', 'ls -p /files', raw]);
+    const name = /\/([0-9a-f]{64})\//.exec(stdout)?.[1] ?? '';
+    await run('debugfs', ['-w', '-R', `rm /files/${name}`, raw]);
+    expect((await contentOf(raw)).faults).toContain(`file ${name} is missing`);
+  });
+
+  it('have an agent that freezes and thaws their file systems', async () => {
+    const disk: GuestDisk = { target: 'vda', mib: 32, ext4: true };
+    const guest = await LiveGuest.create(host, { name: 'agent', disks: [disk], script: checksummedLoad(disk), agent: true });
+    if (guest === null) return;
+    await guest.boot();
+    await until('the agent to answer', () => host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-ping"}'));
+    await guest.tells('written', 1);
+    const status = (): Promise<string> => host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-fsfreeze-status"}');
+    await host.virsh('domfsfreeze', 'agent');
+    expect(await status()).toContain('frozen');
+    await host.virsh('domfsthaw', 'agent');
+    expect(await status()).toContain('thawed');
+    await guest.tells('written', 2);
+    await host.virsh('shutdown', 'agent', '--mode', 'agent');
+    await until('the guest to power off', async () => (await host.virsh('domstate', 'agent')).includes('shut off'));
+  });
+});
