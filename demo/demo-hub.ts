@@ -195,6 +195,10 @@ class HubEnded extends Error {
 
 /** Ends whatever still runs or is mounted for a demo's directory, and drops the database it was given. A hub that is told to end leaves running transfers, and what they need, to the next one. */
 export async function endEverythingOf(directory: string): Promise<void> {
+  // Disks that are mounted for browsing. Before their processes end: a loop device whose file is gone cannot be told from others any more.
+  const mounted = await realpath(directory);
+  for (const device of await loopDevicesOn(mounted)) await execa('losetup', ['--detach', device], { reject: false });
+  for (const { mountPoint } of await mountsBelow(mounted)) await execa('umount', ['--lazy', mountPoint], { reject: false });
   const allEnded = async (): Promise<boolean> => (await processesOf(directory)).length === 0;
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     for (const pid of await processesOf(directory)) {
@@ -210,10 +214,6 @@ export async function endEverythingOf(directory: string): Promise<void> {
     );
     if (ended) break;
   }
-  // A demo that was interrupted while a disk was mounted; a mount whose processes are gone holds nothing that could be lost.
-  const mounted = await realpath(directory);
-  for (const device of await loopDevicesOn(mounted)) await execa('losetup', ['--detach', device], { reject: false });
-  for (const { mountPoint } of await mountsBelow(mounted)) await execa('umount', ['--lazy', mountPoint], { reject: false });
   const text = await readFile(join(directory, DATABASE_FILE), 'utf8').catch(() => null);
   if (text === null) return;
   const { server, name } = JSON.parse(text) as ScratchDatabase;
