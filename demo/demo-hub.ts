@@ -7,7 +7,7 @@ import type { ReadableStream } from 'node:stream/web';
 import { setTimeout as pause } from 'node:timers/promises';
 import { execa } from 'execa';
 import pg from 'pg';
-import type { BackupEventResponse } from '../src/backups/follow-backup-events/follow-backup-events.controller.js';
+import type { StreamEventResponse } from '../src/platform/http/event-history.js';
 import type { NodeResponse } from '../src/nodes/model/node.response.js';
 import { loopDevicesOn, mountsBelow } from '../src/platform/mounts/mount-table.js';
 
@@ -123,8 +123,8 @@ export class DemoHub {
     }
   }
 
-  async history(backupId: string): Promise<readonly BackupEventResponse[]> {
-    return (await this.get<{ readonly events: readonly BackupEventResponse[] }>(`/backups/${backupId}/events`)).events;
+  async history(backupId: string): Promise<readonly StreamEventResponse[]> {
+    return (await this.get<{ readonly events: readonly StreamEventResponse[] }>(`/backups/${backupId}/events`)).events;
   }
 
   /** The demo may end and the hub goes on. */

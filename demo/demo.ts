@@ -2,7 +2,7 @@ import { access, chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { BackupEventResponse } from '../src/backups/follow-backup-events/follow-backup-events.controller.js';
+import type { StreamEventResponse } from '../src/platform/http/event-history.js';
 import type { ChainResponse } from '../src/backups/get-chain/get-chain.dto.js';
 import type { BackupResponse } from '../src/backups/model/backup.response.js';
 import type { VmResponse } from '../src/vms/model/vm.response.js';
@@ -258,7 +258,7 @@ function whichType(backup: BackupResponse): string {
   return `an ${backup.backup_type} on ${backup.parent_backup_id ?? ''}`;
 }
 
-function showHistory(backup: BackupResponse, events: readonly BackupEventResponse[]): void {
+function showHistory(backup: BackupResponse, events: readonly StreamEventResponse[]): void {
   const begun = Date.parse(events[0]?.time ?? '');
   say(`   ${backup.backup_type} ${backup.backup_id}`);
   say(
@@ -271,7 +271,7 @@ function showHistory(backup: BackupResponse, events: readonly BackupEventRespons
 }
 
 /** The members of an event that a person wants to see first; `GET .../events` has all of them. */
-function factsOf({ data }: BackupEventResponse): string {
+function factsOf({ data }: StreamEventResponse): string {
   const telling = [
     'backup_type',
     'full_reason',

@@ -3,6 +3,7 @@ import { RepositoryFilesModule } from '../platform/repository-files/repository-f
 import { CancelRestoreController } from './cancel-restore/cancel-restore.controller.js';
 import { CancelRestoreHandler } from './cancel-restore/cancel-restore.handler.js';
 import { DownloadDiskController } from './download-disk/download-disk.controller.js';
+import { FollowRestoreEventsController } from './follow-restore-events/follow-restore-events.controller.js';
 import { GetRestoreController } from './get-restore/get-restore.controller.js';
 import { ListRestoresController } from './list-restores/list-restores.controller.js';
 import { RestoreProgress } from './model/restore-progress.registry.js';
@@ -16,7 +17,14 @@ import { StartRestoreHandler } from './start-restore/start-restore.handler.js';
 
 @Module({
   imports: [RepositoryFilesModule],
-  controllers: [StartRestoreController, ListRestoresController, GetRestoreController, CancelRestoreController, DownloadDiskController],
+  controllers: [
+    StartRestoreController,
+    ListRestoresController,
+    GetRestoreController,
+    FollowRestoreEventsController,
+    CancelRestoreController,
+    DownloadDiskController,
+  ],
   providers: [StartRestoreHandler, CancelRestoreHandler, RunRestoreReactor, RestoreRecorder, MakeDisks, PublishFiles, SupervisedProgram, RestoreProgress],
 })
 export class RestoreJobsModule {}

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupEventResponse } from '../../src/backups/follow-backup-events/follow-backup-events.controller.js';
+import type { StreamEventResponse } from '../../src/platform/http/event-history.js';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
 import { BackupClient, filesBelow } from '../support/backup-client.js';
 import { HubSystem } from '../support/hub-system.js';
@@ -258,7 +258,7 @@ describe('the history of a running backup', () => {
     expect(live.some(({ event }) => event === 'progress')).toBe(true);
     const resumed = await eventStream(backup_id, 2);
     expect(resumed.map(({ event }) => event)).toEqual(events.slice(3).map(({ type }) => type));
-    expect(JSON.parse(resumed[0]?.data ?? '{}') as BackupEventResponse).toEqual(events[3]);
+    expect(JSON.parse(resumed[0]?.data ?? '{}') as StreamEventResponse).toEqual(events[3]);
   });
 
   async function eventStream(backupId: string, lastSeen: number | null): Promise<{ event: string; data: string }[]> {

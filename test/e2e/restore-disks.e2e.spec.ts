@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { EventHistoryResponse } from '../../src/platform/http/event-history.js';
 import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
@@ -145,6 +146,21 @@ describe('restoring whole disks', () => {
     const abandoned = await get();
     await abandoned.body?.cancel();
     await until('its programs to be gone', async () => (await system.toolProcesses()).length === 0);
+  });
+
+  it("gives a job's history as JSON, and live until all is through", async () => {
+    const { job_id } = await start(incremental, await newFolder());
+    const token = (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim();
+    const live = await fetch(`${system.url()}/api/v1/restore/jobs/${job_id}/events`, {
+      headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream' },
+    });
+    const names = [...(await live.text()).matchAll(/^event: (.*)$/gm)].map(([, name]) => name);
+    const { body } = await system.api<EventHistoryResponse>('GET', `/restore/jobs/${job_id}/events`);
+    const types = body.events.map(({ type }) => type);
+    expect(names.filter((name) => name !== 'progress')).toEqual(types);
+    expect([types[0], ...types.slice(-2)]).toEqual(['RestoreJobRequested', 'RestoreJobCompleted', 'RestoreJobCleanedUp']);
+    expect(body.events.map(({ revision }) => revision)).toEqual(types.map((_, index) => index));
+    expect(await client.problem('GET', '/restore/jobs/00000000-0000-4000-8000-000000000000/events')).toMatchObject({ code: 'restore_job_not_found' });
   });
 
   it('lists its jobs, the newest first', async () => {

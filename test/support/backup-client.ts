@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BackupEventResponse } from '../../src/backups/follow-backup-events/follow-backup-events.controller.js';
+import type { StreamEventResponse } from '../../src/platform/http/event-history.js';
 import { isAtRest } from '../../src/backups/follow-backup-events/follow-backup-events.plan.js';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
 import { type ApiAnswer, type HubSystem, until } from './hub-system.js';
@@ -71,8 +71,8 @@ export class BackupClient {
     return (await this.system.api<BackupResponse>('GET', `/backups/${backupId}`)).body;
   }
 
-  async events(backupId: string): Promise<BackupEventResponse[]> {
-    return (await this.system.api<{ events: BackupEventResponse[] }>('GET', `/backups/${backupId}/events`)).body.events;
+  async events(backupId: string): Promise<StreamEventResponse[]> {
+    return (await this.system.api<{ events: StreamEventResponse[] }>('GET', `/backups/${backupId}/events`)).body.events;
   }
 
   async eventTypes(backupId: string): Promise<string[]> {

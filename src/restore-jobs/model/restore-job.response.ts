@@ -55,7 +55,7 @@ export function toRestoreJobResponse(row: RestoreJobReadModel, live: RestoreProg
     disk_key: disk.disk_key,
     virtual_size_bytes: disk.virtual_size_bytes,
     status: disk.status,
-    progress_percent: disk.status === 'copying' ? Math.max(disk.percent, live.get(row.job_id, disk.disk_id) ?? 0) : disk.percent,
+    progress_percent: disk.status === 'copying' ? Math.max(disk.percent, live.copied(row.job_id, disk.disk_id) ?? 0) : disk.percent,
     files: disk.outputs,
   }));
   const share = disks.reduce((sum, disk) => sum + (disk.status === 'completed' ? 100 : disk.progress_percent * COPY_SHARE), 0) / Math.max(1, disks.length);

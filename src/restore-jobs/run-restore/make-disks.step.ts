@@ -115,6 +115,7 @@ export class MakeDisks {
   private async copy(job: Job, disk: RestoreDisk, signal: AbortSignal): Promise<void> {
     const folder = workingFolder(job);
     const tell = this.teller(job.job_id, disk.disk_id);
+    this.progress.set(job.job_id, disk.disk_id, 'copying', 0);
     if (job.chain === 'flattened') {
       const argv = convertArgv(this.sourceOf(job, disk), join(folder, outputOf(disk)), job.format);
       await this.programs.run(this.runDirectory(job, disk, 'convert'), argv, { expected: [0], signal, onProgress: tell });
@@ -135,9 +136,14 @@ export class MakeDisks {
 
   private async compare(job: Job, disk: RestoreDisk, signal: AbortSignal): Promise<void> {
     const folder = workingFolder(job);
+    this.progress.set(job.job_id, disk.disk_id, 'comparing', 0);
     const argv = compareArgv(this.sourceOf(job, disk), join(folder, outputOf(disk)), job.format);
     const [exitCode] = await Promise.all([
-      this.programs.run(this.runDirectory(job, disk, 'compare'), argv, { expected: [0, 1], signal, onProgress: () => undefined }),
+      this.programs.run(this.runDirectory(job, disk, 'compare'), argv, {
+        expected: [0, 1],
+        signal,
+        onProgress: (percent) => this.progress.set(job.job_id, disk.disk_id, 'comparing', percent),
+      }),
       ...disk.outputs.map((output) => syncToDisk(join(folder, output))),
     ]);
     if (exitCode !== 0) {
@@ -151,7 +157,7 @@ export class MakeDisks {
     let recordedPercent = 0;
     let recordedAt = performance.now();
     return (percent) => {
-      this.progress.set(jobId, diskId, percent);
+      this.progress.set(jobId, diskId, 'copying', percent);
       const now = performance.now();
       if (percent < recordedPercent + RECORD_PERCENT && (percent === recordedPercent || now - recordedAt < RECORD_MS)) return;
       recordedPercent = percent;
