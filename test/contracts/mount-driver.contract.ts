@@ -7,21 +7,28 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { type MountDriver, MountError, type MountedDisk } from '../../src/platform/mounts/mount-driver.port.js';
 import { MountRelease } from '../../src/platform/mounts/mount-release.js';
 import { ShellProcessSupervisor } from '../../src/platform/process/shell-process-supervisor.js';
-import { emptyFile, type Filesystem, makeGuestDisk, partitioned, type PartitionTable } from '../support/guest-disk.js';
+import { changeGuestDisk, emptyFile, type Filesystem, makeDirtyDisk, makeGuestDisk, partitioned, type PartitionTable } from '../support/guest-disk.js';
 import { guestMountsBelow, removeGuestMounts } from '../support/guest-mounts.js';
 
 const run = promisify(execFile);
+
+/** The smallest that each can be, or about so. */
+const MIB_FOR: Readonly<Record<Filesystem, number>> = { ext4: 32, xfs: 310, btrfs: 128, ntfs: 32 };
 
 export interface MountDriverCase {
   make(supervisor: ShellProcessSupervisor): MountDriver;
   /** What this driver can mount. */
   readonly filesystems: readonly (readonly [Filesystem, PartitionTable])[];
+  /** Of these, disks that were in use when they were backed up. */
+  readonly inUse: readonly Exclude<Filesystem, 'ntfs'>[];
+  /** Of these, two restore points of one disk, which have one UUID, are mounted at once. */
+  readonly twins: readonly Filesystem[];
   /** For one mount, in milliseconds. */
   readonly patienceMs: number;
 }
 
 /** What every mount driver must do. */
-export function mountDriverContract({ make, filesystems, patienceMs }: MountDriverCase): void {
+export function mountDriverContract({ make, filesystems, inUse, twins, patienceMs }: MountDriverCase): void {
   const supervisor = new ShellProcessSupervisor();
   const driver = make(supervisor);
   const release = new MountRelease(supervisor);
@@ -65,8 +72,7 @@ export function mountDriverContract({ make, filesystems, patienceMs }: MountDriv
     beforeAll(async () => {
       full = join(work, `${filesystem}-${table}, full.qcow2`);
       incremental = join(work, `${filesystem}-${table}-incremental.qcow2`);
-      const mib = filesystem === 'xfs' ? 310 : filesystem === 'btrfs' ? 128 : 32;
-      await makeGuestDisk(full, { filesystem, table, mib, fill: (root) => writeFile(join(root, 'hello'), 'hello\n') });
+      await makeGuestDisk(full, { filesystem, table, mib: MIB_FOR[filesystem], fill: (root) => writeFile(join(root, 'hello'), 'hello\n') });
       await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', full, '-F', 'qcow2', incremental]);
     }, patienceMs);
 
@@ -88,6 +94,50 @@ export function mountDriverContract({ make, filesystems, patienceMs }: MountDriv
       2 * patienceMs,
     );
   });
+
+  for (const filesystem of twins) twinContract(filesystem);
+  for (const filesystem of inUse) inUseContract(filesystem);
+
+  function twinContract(filesystem: Filesystem): void {
+    it(
+      `shows two restore points of one ${filesystem} at once, each as it was`,
+      async () => {
+        const full = join(work, `${filesystem}-full.qcow2`);
+        const incremental = join(work, `${filesystem}-twin.qcow2`);
+        await makeGuestDisk(full, { filesystem, table: 'none', mib: MIB_FOR[filesystem], fill: (root) => writeFile(join(root, 'hello'), 'first\n') });
+        await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', full, '-F', 'qcow2', incremental]);
+        await changeGuestDisk(incremental, 'none', (root) => writeFile(join(root, 'hello'), 'second\n'));
+        const run2 = join(work, 'mounts', 'two');
+        try {
+          const second = await driver.mount({ directory: run2, file: incremental, partition: null }, AbortSignal.timeout(patienceMs));
+          const first = await mount(full);
+          expect(await readFile(join(first.mountPath, 'hello'), 'utf8')).toBe('first\n');
+          expect(await readFile(join(second.mountPath, 'hello'), 'utf8')).toBe('second\n');
+        } finally {
+          expect(await release.release(run2)).toMatchObject({ leftovers: [] });
+        }
+      },
+      4 * patienceMs,
+    );
+  }
+
+  function inUseContract(filesystem: Exclude<Filesystem, 'ntfs'>): void {
+    it(
+      `shows ${filesystem} with a journal that was never replayed, and does not replay it`,
+      async () => {
+        const file = join(work, `${filesystem}-dirty.qcow2`);
+        await makeDirtyDisk(file, filesystem, MIB_FOR[filesystem]);
+        const before = await readFile(file);
+        const mounted = await mount(file);
+        expect(await readFile(join(mounted.mountPath, 'before', 'hello'), 'utf8')).toBe('hello\n');
+        // Only a replay would bring it about.
+        await expect(readFile(join(mounted.mountPath, 'journalled'))).rejects.toThrow(/ENOENT/);
+        await release.release(run1);
+        expect((await readFile(file)).equals(before)).toBe(true);
+      },
+      4 * patienceMs,
+    );
+  }
 
   it(
     'refuses a disk without a file system, an encrypted one and a partition that is not there, by name',

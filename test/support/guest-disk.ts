@@ -55,6 +55,35 @@ export async function makeGuestDisk(file: string, disk: NewGuestDisk): Promise<v
 
 const MAKER_OPTIONS: Readonly<Record<Filesystem, readonly string[]>> = { ext4: ['-q', '-F'], xfs: ['-q', '-f'], btrfs: ['-q', '-f'], ntfs: ['-q', '-F', '-f'] };
 
+/**
+ * Makes a QCOW2 file of a file system that was in use at that instant, as a snapshot of a running guest sees it: its journal holds what was never written elsewhere.
+ * The folder /before was there in peace.
+ */
+export async function makeDirtyDisk(file: string, filesystem: Exclude<Filesystem, 'ntfs'>, mib: number): Promise<void> {
+  const work = await mkdtemp(join(tmpdir(), 'sendense-guest-'));
+  try {
+    const raw = join(work, 'raw');
+    const root = join(work, 'root');
+    await mkdir(root);
+    await emptyFile(raw, mib);
+    await run(MAKERS[filesystem], [...MAKER_OPTIONS[filesystem], raw]);
+    await run('mount', ['-o', 'loop', raw, root]);
+    try {
+      await mkdir(join(root, 'before'));
+      await writeFile(join(root, 'before', 'hello'), 'hello\n');
+      await run('umount', [root]);
+      await run('mount', ['-o', 'loop', raw, root]);
+      await writeFile(join(root, 'journalled'), 'only the journal knows of it\n', { flush: true });
+      await run('cp', ['--sparse=always', raw, join(work, 'seen')]);
+    } finally {
+      await run('umount', [root]);
+    }
+    await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', join(work, 'seen'), file]);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
 /** Puts a raw file system behind a partition table. */
 export async function partitioned(target: string, filesystem: string, table: PartitionTable, mib: number): Promise<void> {
   if (table === 'none') return;
@@ -99,7 +128,7 @@ export async function emptyFile(path: string, mib: number): Promise<void> {
   await truncate(path, mib * MIB);
 }
 
-async function runWithInput(tool: string, argv: readonly string[], inputFile: string): Promise<void> {
+export async function runWithInput(tool: string, argv: readonly string[], inputFile: string): Promise<void> {
   const running = run(tool, [...argv]);
   running.child.stdin?.end(await readFile(inputFile));
   await running;

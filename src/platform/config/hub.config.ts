@@ -75,6 +75,8 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(1, 3600) readonly mountCleanupIntervalSeconds: number = 60;
   /** A mount that has not come about after so long is given up. The sandbox needs most of it where it is emulated. */
   @IntegerBetween(5, 3600) readonly mountTimeoutSeconds: number = 300;
+  /** A mounted file system that has not answered after so long is not waited for any more. A download is given twice as long for its next bytes. */
+  @IntegerBetween(1, 600) readonly mountAnswerSeconds: number = 30;
   /** Emulates the sandbox's machine even where the host could virtualise it. */
   @Flag() readonly guestfsForceEmulation: boolean = false;
 

@@ -3,8 +3,6 @@ import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { BrowserError, type StreamFailure } from './guest-browser/browser-protocol.js';
 
-/** A stream from which nothing comes for so long, though somebody reads, is given up. */
-const STALL_MS = 60_000;
 const LOOK_MS = 1_000;
 const KEPT_STDERR = 8192;
 
@@ -14,11 +12,17 @@ export type StreamProcess = ChildProcessByStdio<null, Readable, Readable>;
 export class GuestStream {
   private said = '';
   private stalled = false;
+  /** Whether somebody takes the bytes; until then they are only waited for. */
+  private sending = false;
   /** null: it ended well, so that what came is all of it. */
   private readonly ended: Promise<BrowserError | null>;
   private readonly timer: NodeJS.Timeout;
 
-  constructor(private readonly child: StreamProcess) {
+  /** @param stallMs a stream from which nothing comes for so long, though somebody reads, is given up */
+  constructor(
+    private readonly child: StreamProcess,
+    stallMs: number,
+  ) {
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.said = (this.said + text).slice(-KEPT_STDERR)));
     this.ended = new Promise((resolve) => {
       child.once('error', (error) => resolve(new BrowserError('mount_gone', error.message)));
@@ -36,9 +40,9 @@ export class GuestStream {
       const { readableLength, readableFlowing } = child.stdout;
       const read = Number(Reflect.get(child.stdout, 'bytesRead'));
       // A reader that takes nothing holds up the stream itself.
-      if (readableLength > 0 || readableFlowing === false || read !== seen) quietSince = performance.now();
+      if (readableLength > 0 || (this.sending && readableFlowing === false) || read !== seen) quietSince = performance.now();
       seen = read;
-      if (performance.now() - quietSince > STALL_MS) {
+      if (performance.now() - quietSince > stallMs) {
         this.stalled = true;
         this.destroy();
       }
@@ -70,6 +74,7 @@ export class GuestStream {
       stdout.once('error', () => resolve('read'));
       stdout.once('close', () => resolve('read'));
     });
+    this.sending = true;
     stdout.pipe(sink, { end: false });
     if ((await Promise.race([read, gone])) === 'gone') {
       this.destroy();
@@ -104,5 +109,5 @@ export class GuestStream {
 }
 
 export function silence(): BrowserError {
-  return new BrowserError('mount_silent', 'the mounted file system does not answer; the request was abandoned');
+  return new BrowserError('mount_silent', 'the mounted file system does not answer; the request was abandoned', true);
 }

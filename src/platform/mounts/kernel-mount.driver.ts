@@ -166,6 +166,12 @@ function refusedMount(partition: DiskPartition, error: ToolError): MountError {
   if (/unknown filesystem type|no such device/i.test(said)) {
     return new MountError('filesystem_unsupported', `the kernel of this machine does not know the file system of ${what}: ${said}`, [partition]);
   }
+  // Linux before 6.7 refuses a second restore point of one btrfs, which has the UUID of the first.
+  if (partition.filesystem_type === 'btrfs' && /file exists|already mounted/i.test(said)) {
+    return new MountError('filesystem_unsupported', `the kernel of this machine does not mount ${what} beside another restore point of it: ${said}`, [
+      partition,
+    ]);
+  }
   return new MountError('filesystem_damaged', `${what} does not mount; its file system is probably damaged: ${said}`, [partition]);
 }
 

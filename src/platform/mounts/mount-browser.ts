@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { HubConfig } from '../config/hub.config.js';
 import { toolEnvironment } from '../process/tool-environment.js';
 import {
   type BrowserAnswer,
@@ -15,8 +16,8 @@ import {
 } from './guest-browser/browser-protocol.js';
 import { GuestStream, silence } from './guest-stream.js';
 
-/** For one answer. */
-export const BROWSE_DEADLINE_MS = 30_000;
+/** A download waits for its next bytes as long as for so many answers. */
+const STALLED_ANSWERS = 2;
 /** A browser that nobody asks ends, to give its memory back. */
 const IDLE_MS = 60_000;
 
@@ -47,7 +48,16 @@ interface Browser {
 export class MountBrowser implements OnApplicationShutdown {
   private readonly browsers = new Map<string, Browser>();
   private readonly streams = new Map<string, Set<ChildProcess>>();
+  /** Browsers that were killed and do not end, because they hang in the kernel: who asks their mount would only hang too. */
+  private readonly stuck = new Map<string, ChildProcess>();
+  /** Mounts that are taken down: where one was is an empty folder then. Their names never come again. */
+  private readonly closed = new Set<string>();
+  private readonly answerMs: number;
   private lastId = 0;
+
+  constructor(config: HubConfig) {
+    this.answerMs = config.mountAnswerSeconds * 1000;
+  }
 
   /** @throws BrowserError */
   async list(root: string, request: ListRequest): Promise<GuestPage> {
@@ -63,6 +73,7 @@ export class MountBrowser implements OnApplicationShutdown {
 
   /** Resolves once the first bytes are there (or all, where there are none). @throws BrowserError for what shows before */
   async stream(root: string, request: StreamRequest): Promise<GuestStream> {
+    this.refuse(root);
     const child = spawn(process.execPath, [...NODE_OPTIONS, PROGRAM, root, JSON.stringify(request)], {
       stdio: ['ignore', 'pipe', 'pipe'],
       cwd: '/',
@@ -76,7 +87,7 @@ export class MountBrowser implements OnApplicationShutdown {
     };
     child.once('exit', forget);
     child.once('error', forget);
-    const stream = new GuestStream(child);
+    const stream = new GuestStream(child, STALLED_ANSWERS * this.answerMs);
     try {
       await stream.begun();
       return stream;
@@ -86,13 +97,14 @@ export class MountBrowser implements OnApplicationShutdown {
     }
   }
 
-  /** Downloads that read from this mount now. */
+  /** Downloads that read from this mount now; not those that were given up and hang. */
   streamsFrom(root: string): number {
-    return this.streams.get(root)?.size ?? 0;
+    return [...(this.streams.get(root) ?? [])].filter(({ killed }) => !killed).length;
   }
 
-  /** Ends all that reads from this mount. */
+  /** Ends all that reads from this mount, for good. */
   async close(root: string): Promise<void> {
+    this.closed.add(root);
     const browser = this.browsers.get(root);
     this.browsers.delete(root);
     const children = [...(browser === undefined ? [] : [browser.child]), ...(this.streams.get(root) ?? [])];
@@ -103,7 +115,14 @@ export class MountBrowser implements OnApplicationShutdown {
     await Promise.all([...new Set([...this.browsers.keys(), ...this.streams.keys()])].map((root) => this.close(root)));
   }
 
+  /** @throws BrowserError where there is nothing to ask */
+  private refuse(root: string): void {
+    if (this.closed.has(root)) throw new BrowserError('mount_gone', 'this mount is being taken down');
+    if (this.stuck.has(root)) throw new BrowserError('mount_silent', 'the mounted file system has not answered an earlier request yet; unmount it');
+  }
+
   private async ask(root: string, request: Pick<BrowserRequest, 'kind' | 'request'>): Promise<GuestPage | GuestFile> {
+    this.refuse(root);
     const browser = this.browserOf(root);
     const id = ++this.lastId;
     if (browser.idle !== null) clearTimeout(browser.idle);
@@ -112,7 +131,11 @@ export class MountBrowser implements OnApplicationShutdown {
         const timer = setTimeout(() => {
           // Whoever else waits for it would wait in vain too.
           this.abandon(root, browser, silence());
-        }, BROWSE_DEADLINE_MS);
+          this.stuck.set(root, browser.child);
+          browser.child.once('exit', () => {
+            if (this.stuck.get(root) === browser.child) this.stuck.delete(root);
+          });
+        }, this.answerMs);
         browser.waiting.set(id, { resolve, reject, timer });
         // kind and request belong together in what was passed.
         browser.child.send({ id, ...request }, (error) => {

@@ -1,3 +1,4 @@
+import { release } from 'node:os';
 import { describe } from '@jest/globals';
 import { mountDriverContract, type MountDriverCase } from '../../../test/contracts/mount-driver.contract.js';
 import { ShellProcessSupervisor } from '../process/shell-process-supervisor.js';
@@ -14,13 +15,18 @@ const KERNEL_FILESYSTEMS: MountDriverCase['filesystems'] = [
   ['ntfs', 'dos'],
 ];
 
+/** Linux mounts two btrfs of one UUID from 6.7 on. */
+const TWINS: MountDriverCase['twins'] = atLeastLinux(6, 7) ? ['ext4', 'xfs', 'btrfs'] : ['ext4', 'xfs'];
+
 const CASES: readonly MountDriverCase[] = [
-  { make: (supervisor) => new FuseMountDriver(supervisor), filesystems: KERNEL_FILESYSTEMS, patienceMs: 30_000 },
-  { make: (supervisor) => new NbdMountDriver(supervisor), filesystems: KERNEL_FILESYSTEMS, patienceMs: 30_000 },
+  { make: (supervisor) => new FuseMountDriver(supervisor), filesystems: KERNEL_FILESYSTEMS, inUse: ['ext4', 'xfs', 'btrfs'], twins: TWINS, patienceMs: 30_000 },
+  { make: (supervisor) => new NbdMountDriver(supervisor), filesystems: KERNEL_FILESYSTEMS, inUse: ['ext4', 'xfs', 'btrfs'], twins: TWINS, patienceMs: 30_000 },
   {
     make: (supervisor) => new GuestfsMountDriver(supervisor, { forceEmulation: true }),
     // Each takes the sandbox two starts, which are emulated.
     filesystems: [['ext4', 'gpt']],
+    inUse: [],
+    twins: [],
     patienceMs: 240_000,
   },
 ];
@@ -31,4 +37,9 @@ for (const each of CASES) {
   // Not every machine has every driver: the kernel's nbd module cannot be brought by a package.
   if (!availability.available) process.stderr.write(`skipped: mount driver ${driver.name}: ${availability.reason}\n`);
   (availability.available ? describe : describe.skip)(`mount driver ${driver.name}`, () => mountDriverContract(each));
+}
+
+function atLeastLinux(wantedMajor: number, wantedMinor: number): boolean {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }

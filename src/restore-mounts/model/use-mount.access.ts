@@ -42,7 +42,7 @@ export async function reportIfSilent(
   use: { readonly mountId: string; readonly correlationId: string; readonly operation: string },
   error: BrowserError,
 ): Promise<void> {
-  if (error.code === 'mount_silent') await commands.execute(new ReportAbandonedCall(use.mountId, use.operation, error.message, use.correlationId));
+  if (error.abandoned) await commands.execute(new ReportAbandonedCall(use.mountId, use.operation, error.message, use.correlationId));
 }
 
 function sentence(message: string): string {

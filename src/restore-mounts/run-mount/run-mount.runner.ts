@@ -8,7 +8,7 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { Clock, derivedId, Ids } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { type CommandOutcome, CommandRunner } from '../../platform/event-store/command-runner.js';
-import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { EventStore, type Position } from '../../platform/event-store/event-store.port.js';
 import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { MountBrowser } from '../../platform/mounts/mount-browser.js';
@@ -56,6 +56,10 @@ export class MountRunner implements OnApplicationShutdown {
   private readonly shutdown = new AbortController();
   /** When each mount was used last, in milliseconds since 1970: fresher than what is recorded. */
   private readonly lastUse = new Map<string, number>();
+  /** Requested mounts that nobody was bringing up when the cleanup looked last: the request that should do it may be about to, or has failed. */
+  private waiting: ReadonlySet<string> = new Set();
+  /** Newest event when this hub started; null within: there was none. */
+  private begun: { readonly head: Position | null } | null = null;
 
   constructor(
     private readonly runner: CommandRunner,
@@ -129,10 +133,12 @@ export class MountRunner implements OnApplicationShutdown {
     let orphans = 0;
     let checked = 0;
     const failures: string[] = [];
+    const waiting = new Set<string>();
     await Promise.all(
       ids.map(async (mountId) => {
         try {
-          const done = await this.reconcile(mountId, false);
+          const done = await this.reconcile(mountId, () => this.waiting.has(mountId));
+          if (done === 'coming_about') waiting.add(mountId);
           if (done !== 'orphan_removed') checked += 1;
           if (done === 'expired') expiredCount += 1;
           else if (done === 'broken' || done === 'taken_down') broken += 1;
@@ -143,29 +149,49 @@ export class MountRunner implements OnApplicationShutdown {
         }
       }),
     );
+    this.waiting = waiting;
     return { mounts_checked: checked, expired: expiredCount, broken, orphans, failures };
   }
 
   /** At the start of the hub: takes up every mount that an earlier hub left, as it stands on the machine. */
   async adopt(): Promise<void> {
-    for (const mountId of await this.known()) {
-      const done = await this.reconcile(mountId, true);
-      this.log.info('a mount of an earlier run of the hub was taken up', { mount_id: mountId, done });
+    // What is requested from now on is for this hub to bring up, also while it still looks through what others left.
+    this.begun ??= { head: await this.store.head() };
+    const { head } = this.begun;
+    const ids = await this.known();
+    const failures: unknown[] = [];
+    for (const mountId of ids) {
+      try {
+        const done = await this.reconcile(mountId, (position) => head !== null && position !== null && position <= head);
+        this.log.info('a mount of an earlier run of the hub was taken up', { mount_id: mountId, done });
+      } catch (error) {
+        // The cleanup goes on with what cannot be taken down yet; the others do not wait for it.
+        if (error instanceof DomainError && error.code === 'mount_not_removed')
+          this.log.warn('a mount could not be taken down yet', { mount_id: mountId, error });
+        else failures.push(error);
+      }
     }
+    if (failures.length > 0) throw failures[0];
   }
 
-  /** @param atStart nothing of this process is coming about yet: what is, was cut off */
-  private async reconcile(mountId: string, atStart: boolean): Promise<'stands' | 'coming_about' | 'expired' | 'broken' | 'taken_down' | 'orphan_removed'> {
-    if (!atStart && this.starting.has(mountId)) return 'coming_about';
+  /** @param isCutOff whether nobody will bring up a mount that was requested and is not coming about, by the position of its newest event */
+  private async reconcile(
+    mountId: string,
+    isCutOff: (position: Position | null) => boolean,
+  ): Promise<'stands' | 'coming_about' | 'expired' | 'broken' | 'taken_down' | 'orphan_removed'> {
+    if (this.starting.has(mountId)) return 'coming_about';
     const context = this.ownContext(mountId);
-    const { state } = await this.runner.load(restoreMountStream(mountId), decider);
+    const { state, position } = await this.runner.load(restoreMountStream(mountId), decider);
     switch (state.status) {
       case 'requested':
-        if (!atStart) return 'coming_about';
-        await this.perMount.runExclusive(mountId, async () => {
-          await this.fail(mountId, new MountError('mount_interrupted', 'the hub was stopped while the mount was coming about'), context);
+        if (!isCutOff(position)) return 'coming_about';
+        return this.perMount.runExclusive(mountId, async () => {
+          // Whoever brings it up holds the same lock, and may have been faster.
+          const { state: now } = await this.runner.load(restoreMountStream(mountId), decider);
+          if (now.status !== 'requested') return 'stands';
+          await this.fail(mountId, new MountError('mount_interrupted', 'it was cut off while it was coming about'), context);
+          return 'taken_down';
         });
-        return 'taken_down';
       case 'ready': {
         if (this.isExpired(mountId, state)) {
           await this.release(mountId, 'expired', null, context);

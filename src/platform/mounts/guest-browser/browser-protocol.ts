@@ -79,9 +79,12 @@ export interface StreamFailure {
 export class BrowserError extends Error {
   override readonly name = 'BrowserError';
   readonly code: BrowserErrorCode;
+  /** Whether a call was given up because nothing had come of it in time. */
+  readonly abandoned: boolean;
 
-  constructor(code: BrowserErrorCode, message: string) {
+  constructor(code: BrowserErrorCode, message: string, abandoned = false) {
     super(message);
     this.code = code;
+    this.abandoned = abandoned;
   }
 }
