@@ -92,6 +92,7 @@ function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string, app: 
       SENDENSE_HUB_URL: hubUrl,
       SENDENSE_TOKEN_FILE: config.nodeTokenFile,
       SENDENSE_IMAGE_ROOTS: config.localNodeImageRoots.join(':'),
+      SENDENSE_LIBVIRT_URI: config.localNodeLibvirtUri,
       SENDENSE_LOG_LEVEL: config.logLevel,
       SENDENSE_LOG_FORMAT: config.logFormat,
     },

@@ -15,6 +15,7 @@ import { TelemetryPush } from './backup-jobs/telemetry-push.js';
 import { NodeHealthController } from './backup-jobs/node-health.controller.js';
 import { ListVmsController } from './list-vms/list-vms.controller.js';
 import { ImageSource } from './sources/image/image.source.js';
+import { LibvirtSource } from './sources/libvirt/libvirt.source.js';
 import { Sources } from './sources/sources.js';
 
 /** A node has one token: the hub shows it to the node on every route, and the node to the hub. */
@@ -35,6 +36,7 @@ class NodeTokenModule {
     NbdInfo,
     { provide: ProcessSupervisor, useClass: ShellProcessSupervisor },
     ImageSource,
+    LibvirtSource,
     Sources,
     JobJournal,
     TelemetryPush,

@@ -7,7 +7,7 @@ import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { VmReadModel } from '../../../projections/vms/vms.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
-import type { NodeDisk } from '../../platform/node-api/node-api.js';
+import type { NodeVm } from '../../platform/node-api/node-api.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
@@ -35,30 +35,32 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     if (node === null)
       throw new DomainError('not_found', 'node_not_found', `The node ${vm.node_id} of VM "${vm.name}" is not registered.`, { node_id: vm.node_id });
 
-    const [disks, parent] = await Promise.all([
-      this.disksAtSource(node.url, vm.name, vm.source_ref),
+    const [found, parent] = await Promise.all([
+      this.vmAtSource(node.url, vm),
       this.files.checkAvailable(repository.repository_id, repository.path).then(() => this.parentOf(vm.vm_id, repository)),
     ]);
+    const { disks } = found;
     return {
       vm: { vm_id: vm.vm_id, name: vm.name, source: vm.source, source_ref: vm.source_ref },
       node: { node_id: node.node_id, url: node.url },
       repository: { repository_id: repository.repository_id, path: repository.path },
       disks,
+      definition: found.definition ?? null,
       parent,
       decision: decideBackupType({ requested: query.requested, vm_name: vm.name, disks, parent, max_chain_length: this.config.chainMaxLength }),
     };
   }
 
-  private async disksAtSource(url: string, name: string, sourceRef: string): Promise<readonly NodeDisk[]> {
-    const { vms } = await this.nodes.listVms(url, sourceRef);
-    const found = vms.find((vm) => vm.source_ref === sourceRef);
+  private async vmAtSource(url: string, { name, source, source_ref }: VmReadModel): Promise<NodeVm> {
+    const { vms } = await this.nodes.listVms(url, { source, source_ref });
+    const found = vms.find((vm) => vm.source_ref === source_ref);
     if (found === undefined || found.disks.length === 0) {
-      throw new DomainError('conflict', 'vm_not_found_at_node', `The node finds no disks of VM "${name}" at ${sourceRef}.`, { source_ref: sourceRef });
+      throw new DomainError('conflict', 'vm_not_found_at_node', `The node finds no disks of VM "${name}" at ${source_ref}.`, { source_ref });
     }
     for (const { disk_key, problem } of found.disks) {
       if (problem !== null) throw new DomainError('conflict', problem.code, problem.detail, { disk_key });
     }
-    return found.disks;
+    return found;
   }
 
   /** The restore point that an incremental would stand on, and whether every file it stands on itself is still what was sealed. */

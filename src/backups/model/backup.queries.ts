@@ -1,12 +1,15 @@
+import type { NodeSource, NodeVmDefinition } from '../../platform/node-api/node-api.js';
 import type { BackupTypeDecision, ParentFacts, SourceDisk } from './backup-type.decide.js';
 import type { RequestedBackupType } from './backup.events.js';
 
 /** What a backup starts from, as found at the node, in the repository and in the chain just now. */
 export type BackupFacts = {
-  readonly vm: { readonly vm_id: string; readonly name: string; readonly source: 'image'; readonly source_ref: string };
+  readonly vm: { readonly vm_id: string; readonly name: string; readonly source: NodeSource; readonly source_ref: string };
   readonly node: { readonly node_id: string; readonly url: string };
   readonly repository: { readonly repository_id: string; readonly path: string };
   readonly disks: readonly SourceDisk[];
+  /** How the hypervisor describes the VM just now; null where it does not. */
+  readonly definition: NodeVmDefinition | null;
   readonly parent: ParentFacts;
   readonly decision: BackupTypeDecision;
 };

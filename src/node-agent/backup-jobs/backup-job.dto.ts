@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -9,6 +9,7 @@ import {
   IsIn,
   IsInt,
   IsObject,
+  IsOptional,
   IsString,
   Matches,
   Max,
@@ -17,7 +18,14 @@ import {
   ValidateIf,
   ValidateNested,
 } from 'class-validator';
-import type { NodeSettleBackup, NodeStartBackup } from '../../platform/node-api/node-api.js';
+import {
+  NODE_QUIESCE,
+  NODE_SOURCES,
+  type NodeQuiesce,
+  type NodeSettleBackup,
+  type NodeSource,
+  type NodeStartBackup,
+} from '../../platform/node-api/node-api.js';
 import { JOB_ID } from './job-journal.js';
 
 const MAX_DISKS = 256;
@@ -28,11 +36,13 @@ const HUB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{7,63}$/;
 const CHANGE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 const WITHOUT_NUL = /^[^\0]+$/;
 const MAX_PATH = 4096;
+/** Bytes per second; with less a backup would not end. */
+const MIN_BANDWIDTH = 65_536;
 
 export class SourceVmDto {
-  @ApiProperty({ enum: ['image'], example: 'image' })
-  @IsIn(['image'])
-  readonly source!: 'image';
+  @ApiProperty({ enum: NODE_SOURCES, example: 'image' })
+  @IsIn(NODE_SOURCES)
+  readonly source!: NodeSource;
 
   @ApiProperty({ description: 'What the node calls the VM', example: '/var/lib/sendense/images/pgtest1' })
   @IsString()
@@ -109,6 +119,18 @@ export class StartBackupDto implements NodeStartBackup {
   @ValidateNested({ each: true })
   @Type(() => StartDiskDto)
   readonly disks!: readonly StartDiskDto[];
+
+  @ApiPropertyOptional({ enum: NODE_QUIESCE, description: "Whether the guest's file systems are frozen at the instant", example: 'try' })
+  @IsOptional()
+  @IsIn(NODE_QUIESCE)
+  readonly quiesce?: NodeQuiesce;
+
+  @ApiPropertyOptional({ type: 'integer', minimum: MIN_BANDWIDTH, description: 'Most bytes per second of all disks together', example: 100_000_000 })
+  @IsOptional()
+  @IsInt()
+  @Min(MIN_BANDWIDTH)
+  @Max(Number.MAX_SAFE_INTEGER)
+  readonly bandwidth_limit_bps?: number;
 }
 
 export class SettleBackupDto implements NodeSettleBackup {

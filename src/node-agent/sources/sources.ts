@@ -1,6 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
+import { NodeConfig } from '../../platform/config/node.config.js';
 import { ImageSource } from './image/image.source.js';
+import { LibvirtSource } from './libvirt/libvirt.source.js';
 import type { Source, SourceKind } from './source.port.js';
 
 /** The hypervisor drivers of this node, by what a VM says its source is. */
@@ -8,8 +10,9 @@ import type { Source, SourceKind } from './source.port.js';
 export class Sources {
   private readonly byKind: ReadonlyMap<SourceKind, Source>;
 
-  constructor(image: ImageSource) {
-    this.byKind = new Map<SourceKind, Source>([[image.kind, image]]);
+  constructor(config: NodeConfig, image: ImageSource, libvirt: LibvirtSource) {
+    // A source is asked to release what may be another's: libvirt's knows its own by what it has written there, the images' takes whatever there is.
+    this.byKind = new Map<SourceKind, Source>([...(config.libvirtUri === '' ? [] : ([[libvirt.kind, libvirt]] as const)), [image.kind, image]]);
   }
 
   get all(): readonly Source[] {
@@ -19,6 +22,13 @@ export class Sources {
   /** @throws DomainError source_unknown */
   of(kind: SourceKind): Source {
     const source = this.byKind.get(kind);
+    if (source === undefined && kind === 'libvirt') {
+      throw new DomainError(
+        'unavailable',
+        'libvirt_not_configured',
+        'This node is not told of a libvirt. Set SENDENSE_LIBVIRT_URI at the node, for example to qemu:///system.',
+      );
+    }
     if (source === undefined) throw new DomainError('invalid', 'source_unknown', `This node has no source "${kind}".`, { source: kind });
     return source;
   }

@@ -42,6 +42,9 @@ export class DiscoverVmsController {
           change_tracking,
           problem,
         })),
+        left_out_disks: vm.left_out_disks ?? [],
+        uuid: vm.uuid ?? null,
+        state: vm.state ?? null,
         registered_vm_id: holders.get(`${vm.source}:${vm.source_ref}`) ?? null,
       })),
     };

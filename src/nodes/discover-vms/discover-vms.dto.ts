@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { NODE_SOURCES, NODE_VM_STATES, type NodeVmState } from '../../platform/node-api/node-api.js';
 
 export class DiscoveredProblemDto {
   @ApiProperty({ example: 'disk_in_use' })
@@ -22,15 +23,30 @@ export class DiscoveredDiskDto {
   readonly problem!: DiscoveredProblemDto | null;
 }
 
+export class DiscoveredLeftOutDto {
+  @ApiProperty({ example: 'sda' })
+  readonly disk_key!: string;
+  @ApiProperty({ description: 'For example `cdrom`, `floppy`, `read_only`, `shared`, `passthrough`, `network_disk`', example: 'cdrom' })
+  readonly reason!: string;
+  @ApiProperty({ example: 'It is a CD-ROM drive.' })
+  readonly detail!: string;
+}
+
 export class DiscoveredVmDto {
   @ApiProperty({ example: 'pgtest1' })
   readonly name!: string;
-  @ApiProperty({ enum: ['image'], example: 'image' })
+  @ApiProperty({ enum: NODE_SOURCES, example: 'image' })
   readonly source!: string;
   @ApiProperty({ example: '/var/lib/sendense/images/pgtest1' })
   readonly source_ref!: string;
   @ApiProperty({ type: [DiscoveredDiskDto] })
   readonly disks!: readonly DiscoveredDiskDto[];
+  @ApiProperty({ type: [DiscoveredLeftOutDto], description: 'Devices that are no part of backups, and why' })
+  readonly left_out_disks!: readonly DiscoveredLeftOutDto[];
+  @ApiProperty({ type: 'string', nullable: true, description: "The hypervisor's own id of the VM; null where it has none", example: null })
+  readonly uuid!: string | null;
+  @ApiProperty({ enum: NODE_VM_STATES, nullable: true, description: 'null where the source does not know', example: null })
+  readonly state!: NodeVmState | null;
   @ApiProperty({ type: 'string', nullable: true, description: 'The VM it is registered as', example: null })
   readonly registered_vm_id!: string | null;
 }

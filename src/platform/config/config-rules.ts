@@ -94,6 +94,14 @@ export function HttpUrl(): PropertyDecorator {
   return rule('httpUrl', 'must be a URL that starts with http:// or https://', (value) => hasProtocol(value, 'http:', 'https:'));
 }
 
+export function LibvirtUri(): PropertyDecorator {
+  return rule(
+    'libvirtUri',
+    'must be the connection URI of a libvirt on this machine, for example qemu:///system, or be empty',
+    (value) => value === '' || (typeof value === 'string' && /^qemu(\+unix)?:\/\/\/(system|session)(\?[!-~]*)?$/.test(value)),
+  );
+}
+
 export function PostgresUrlOrNull(): PropertyDecorator {
   return rule(
     'postgresUrlOrNull',

@@ -7,6 +7,7 @@ import {
   GreaterThanField,
   Host,
   IntegerBetween,
+  LibvirtUri,
   OneOf,
   PortsFitAfter,
   PostgresUrlOrNull,
@@ -65,6 +66,8 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(0, 65535) readonly localNodePort: number = 9081;
   /** Folders in which the local node looks for VM folders. */
   @AbsolutePaths() readonly localNodeImageRoots: readonly string[] = ['/var/lib/sendense/images'];
+  /** Connection URI of the libvirt whose domains the local node backs up, for example `qemu:///system`; empty: none. */
+  @LibvirtUri() readonly localNodeLibvirtUri: string = '';
 
   /** How restore points are opened for browsing. `auto`: what the machine has, in the order nbd, fuse, guestfs. */
   @OneOf('auto', 'fuse', 'nbd', 'guestfs') readonly mountDriver: 'auto' | 'fuse' | 'nbd' | 'guestfs' = 'auto';

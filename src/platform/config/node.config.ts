@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { AbsolutePath, AbsolutePaths, Host, HttpUrl, IntegerBetween, NameOrNull, OneOf, PowerOfTwoBetween } from './config-rules.js';
+import { AbsolutePath, AbsolutePaths, Host, HttpUrl, IntegerBetween, LibvirtUri, NameOrNull, OneOf, PowerOfTwoBetween } from './config-rules.js';
 import type { LoadableConfig } from './load-config.js';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../logging/logger.js';
 
@@ -20,6 +20,9 @@ export class NodeConfig implements LoadableConfig {
 
   /** Folders that hold VM folders (source `image`). */
   @AbsolutePaths() readonly imageRoots: readonly string[] = ['/var/lib/sendense/images'];
+
+  /** Connection URI of the libvirt whose domains the node backs up, for example `qemu:///system`; empty: none. */
+  @LibvirtUri() readonly libvirtUri: string = '';
 
   /** Disks of all jobs that are copied at once. */
   @IntegerBetween(1, 1000) readonly maxParallelTransfers: number = 8;

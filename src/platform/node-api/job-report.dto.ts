@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -19,7 +19,7 @@ import {
   ValidateIf,
   ValidateNested,
 } from 'class-validator';
-import type { NodeDiskStatus, NodeJobReport, NodeJobStatus } from './node-api.js';
+import type { NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome } from './node-api.js';
 
 const JOB_STATUSES = ['starting', 'running', 'completed', 'failed', 'cancelled'] as const satisfies readonly NodeJobStatus[];
 const DISK_STATUSES = ['pending', 'running', 'completed', 'failed'] as const satisfies readonly NodeDiskStatus[];
@@ -39,6 +39,17 @@ export class NodeProblemDto {
   readonly code!: string;
 
   @ApiProperty({ example: 'disk0.qcow2 is held open for writing by process 4711.' })
+  @IsString()
+  @MaxLength(MAX_DETAIL)
+  readonly detail!: string;
+}
+
+export class NodeQuiesceOutcomeDto implements NodeQuiesceOutcome {
+  @ApiProperty({ enum: ['quiesced', 'not_quiesced'], example: 'quiesced' })
+  @IsIn(['quiesced', 'not_quiesced'])
+  readonly outcome!: 'quiesced' | 'not_quiesced';
+
+  @ApiProperty({ example: '2 file systems were frozen for 85 ms.' })
   @IsString()
   @MaxLength(MAX_DETAIL)
   readonly detail!: string;
@@ -154,6 +165,14 @@ export class NodeJobReportDto implements NodeJobReport {
   @ValidateNested()
   @Type(() => NodeProblemDto)
   readonly error!: NodeProblemDto | null;
+
+  @ApiPropertyOptional({ type: NodeQuiesceOutcomeDto, description: "Whether the guest's file systems were frozen at the instant; left out where nobody asked" })
+  @ValidateIf((report: NodeJobReportDto) => report.quiesce !== undefined)
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => NodeQuiesceOutcomeDto)
+  readonly quiesce?: NodeQuiesceOutcomeDto;
 
   @ApiProperty({ type: 'integer', minimum: 0, description: 'Grows with every change of the job', example: 7 })
   @IsInt()

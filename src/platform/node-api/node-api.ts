@@ -30,17 +30,58 @@ export interface NodeDisk {
   readonly broken_change_ids: readonly string[];
   /** Why this disk cannot be backed up just now; null when it can. */
   readonly problem: { readonly code: string; readonly detail: string } | null;
+  /** What the node knows of change ids that are no longer valid for this disk, and why. A change id that is gone without a trace is in none of the lists. */
+  readonly change_id_problems?: readonly { readonly change_id: string; readonly code: NodeChangeIdProblem; readonly detail: string }[];
+}
+
+export const NODE_CHANGE_ID_PROBLEMS = ['change_id_lost', 'change_id_broken', 'checkpoint_lost', 'disk_replaced', 'snapshot_changed'] as const;
+
+/**
+ * Why a change id does not say what has changed any more. `change_id_lost`: its bitmap is gone; `change_id_broken`: not closed cleanly while it recorded; `checkpoint_lost`: the
+ * hypervisor has forgotten it (the VM was defined anew, say); `disk_replaced`: another file or device is under the same name;
+ * `snapshot_changed`: snapshots were made, reverted or removed, and the record lies in another file.
+ */
+export type NodeChangeIdProblem = (typeof NODE_CHANGE_ID_PROBLEMS)[number];
+
+export const NODE_SOURCES = ['image', 'libvirt'] as const;
+
+/** Hypervisors that a node may speak to. `image`: a folder of disk files of a powered-off VM; `libvirt`: a libvirt domain, running or not. */
+export type NodeSource = (typeof NODE_SOURCES)[number];
+
+export const NODE_VM_STATES = ['running', 'paused', 'shut_off', 'crashed', 'other'] as const;
+export type NodeVmState = (typeof NODE_VM_STATES)[number];
+
+/** How the hypervisor itself describes the VM: what is needed to make it again, without secrets. */
+export interface NodeVmDefinition {
+  /** `libvirt-domain-xml`: as `virsh dumpxml --inactive` without `--security-info` prints it. */
+  readonly format: 'libvirt-domain-xml';
+  readonly text: string;
+}
+
+/** A device of the VM that is no part of its backups. */
+export interface NodeLeftOutDisk {
+  readonly disk_key: string;
+  /** For example `cdrom`, `floppy`, `read_only`, `shared`, `passthrough`, `network_disk`. */
+  readonly reason: string;
+  readonly detail: string;
 }
 
 export interface NodeVm {
   readonly name: string;
-  readonly source: 'image';
-  /** What the node calls the VM; for `image` the absolute path of its folder. */
+  readonly source: NodeSource;
+  /** What the node calls the VM, and the VM's identity: for `image` the absolute path of its folder, for `libvirt` the domain's uuid. */
   readonly source_ref: string;
   readonly disks: readonly NodeDisk[];
+  /** Lower case. Left out where the source has none. */
+  readonly uuid?: string;
+  /** Left out where the source does not know. */
+  readonly state?: NodeVmState;
+  /** Only where one VM was asked for, and the source has one. */
+  readonly definition?: NodeVmDefinition;
+  readonly left_out_disks?: readonly NodeLeftOutDisk[];
 }
 
-/** GET /api/v1/vms, optionally ?source_ref=<one VM> */
+/** GET /api/v1/vms, optionally ?source_ref=<one VM>&source=<its source; without it the form of source_ref tells> */
 export interface NodeVmList {
   readonly vms: readonly NodeVm[];
 }
@@ -49,7 +90,7 @@ export interface NodeVmList {
 export interface NodeStartBackup {
   readonly job_id: string;
   readonly hub_id: string;
-  readonly vm: { readonly vm_id: string; readonly name: string; readonly source: 'image'; readonly source_ref: string };
+  readonly vm: { readonly vm_id: string; readonly name: string; readonly source: NodeSource; readonly source_ref: string };
   /** `<disk_key>:nbd://<host>:<port>/<export_name>,...`; disk keys are percent-encoded as by encodeURIComponent, so that `:` and `,` in them do no harm. */
   readonly nbd_targets_string: string;
   readonly disks: readonly {
@@ -59,6 +100,19 @@ export interface NodeStartBackup {
     /** null: full. */
     readonly parent_change_id: string | null;
   }[];
+  /** Whether the guest's file systems are frozen at the instant. Left out: `none`. `try`: without it where it cannot be; `require`: the backup fails instead. */
+  readonly quiesce?: NodeQuiesce;
+  /** Most bytes per second that all disks of the job together are read with. Left out: no limit. */
+  readonly bandwidth_limit_bps?: number;
+}
+
+export const NODE_QUIESCE = ['none', 'try', 'require'] as const;
+export type NodeQuiesce = (typeof NODE_QUIESCE)[number];
+
+/** What became of the wish to freeze the guest's file systems. `not_quiesced`: the detail says why not. */
+export interface NodeQuiesceOutcome {
+  readonly outcome: 'quiesced' | 'not_quiesced';
+  readonly detail: string;
 }
 
 export type NodeJobStatus = 'starting' | 'running' | 'completed' | 'failed' | 'cancelled';
@@ -90,6 +144,8 @@ export interface NodeJobReport {
     readonly error: { readonly code: string; readonly detail: string } | null;
   }[];
   readonly error: { readonly code: string; readonly detail: string } | null;
+  /** Left out before the snapshot stands, and where it was not asked for. */
+  readonly quiesce?: NodeQuiesceOutcome;
   /** Grows with every change of the job; an older report never overwrites a newer one. */
   readonly sequence: number;
   readonly timestamp: string;
@@ -103,11 +159,30 @@ export interface NodeJobReport {
 export interface NodeSettleBackup {
   readonly hub_id: string;
   readonly outcome: 'committed' | 'discarded';
-  readonly vm: { readonly source: 'image'; readonly source_ref: string };
+  readonly vm: { readonly source: NodeSource; readonly source_ref: string };
   readonly keep_change_ids: readonly string[];
 }
 
-/** Name of the change id (QCOW2 bitmap) that a backup job sets at its instant. */
+/**
+ * GET /api/v1/change-ids?hub_id=<hub>: every change id of this hub that the node finds at its VMs, those of running jobs included. What is asked first and decided on
+ * afterwards cannot hit one that was made in between.
+ */
+export interface NodeChangeIds {
+  readonly vms: readonly { readonly source: NodeSource; readonly source_ref: string; readonly name: string; readonly change_ids: readonly string[] }[];
+}
+
+/** POST /api/v1/change-ids/remove: the hub names each one that no chain and no unfinished run needs. The node spares those of jobs that it has not settled. */
+export interface NodeRemoveChangeIds {
+  readonly hub_id: string;
+  readonly vms: readonly { readonly source: NodeSource; readonly source_ref: string; readonly change_ids: readonly string[] }[];
+}
+
+/** What is gone now. One that could not be removed (its disk is in use, say) is not in it and is found again next time. */
+export interface NodeChangeIdsRemoved {
+  readonly removed: readonly { readonly source: NodeSource; readonly source_ref: string; readonly change_id: string }[];
+}
+
+/** Name of the change id (QCOW2 bitmap, libvirt checkpoint) that a backup job sets at its instant. */
 export function changeIdOf(hubId: string, jobId: string): string {
   return `${changeIdPrefix(hubId)}${jobId}`;
 }

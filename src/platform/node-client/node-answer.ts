@@ -1,7 +1,20 @@
 import { plainToInstance } from 'class-transformer';
 import { validateSync, type ValidationError } from 'class-validator';
 import { NodeJobReportDto } from '../node-api/job-report.dto.js';
-import type { NodeDisk, NodeHealth, NodeJobReport, NodeVm, NodeVmList } from '../node-api/node-api.js';
+import {
+  NODE_CHANGE_ID_PROBLEMS,
+  NODE_SOURCES,
+  NODE_VM_STATES,
+  type NodeChangeIds,
+  type NodeChangeIdsRemoved,
+  type NodeDisk,
+  type NodeHealth,
+  type NodeJobReport,
+  type NodeLeftOutDisk,
+  type NodeVm,
+  type NodeVmDefinition,
+  type NodeVmList,
+} from '../node-api/node-api.js';
 import { flag, listOf, matching, object, oneOf, orNull, text, time, wholeNumber, WrongShapeError, wrong } from '../json-shape/json-shape.js';
 
 // Each reads one answer of a node; members it does not know are let through by, so that a newer node can talk to an older hub.
@@ -31,6 +44,31 @@ export function parseJobReport(answer: unknown): NodeJobReport {
   return report;
 }
 
+export function parseChangeIds(answer: unknown): NodeChangeIds {
+  const vm = (value: unknown, where: string): NodeChangeIds['vms'][number] => {
+    const members = object(value, where);
+    return {
+      source: oneOf(...NODE_SOURCES)(members['source'], `${where}.source`),
+      source_ref: text(members['source_ref'], `${where}.source_ref`),
+      name: text(members['name'], `${where}.name`),
+      change_ids: listOf(text)(members['change_ids'], `${where}.change_ids`),
+    };
+  };
+  return { vms: listOf(vm)(object(answer, 'the answer')['vms'], 'vms') };
+}
+
+export function parseChangeIdsRemoved(answer: unknown): NodeChangeIdsRemoved {
+  const one = (value: unknown, where: string): NodeChangeIdsRemoved['removed'][number] => {
+    const members = object(value, where);
+    return {
+      source: oneOf(...NODE_SOURCES)(members['source'], `${where}.source`),
+      source_ref: text(members['source_ref'], `${where}.source_ref`),
+      change_id: text(members['change_id'], `${where}.change_id`),
+    };
+  };
+  return { removed: listOf(one)(object(answer, 'the answer')['removed'], 'removed') };
+}
+
 function parseVm(value: unknown, where: string): NodeVm {
   const vm = object(value, where);
   const disks = listOf(parseDisk)(vm['disks'], `${where}.disks`);
@@ -40,9 +78,27 @@ function parseVm(value: unknown, where: string): NodeVm {
   });
   return {
     name: text(vm['name'], `${where}.name`),
-    source: oneOf('image')(vm['source'], `${where}.source`),
+    source: oneOf(...NODE_SOURCES)(vm['source'], `${where}.source`),
     source_ref: text(vm['source_ref'], `${where}.source_ref`),
     disks,
+    ...(vm['uuid'] === undefined ? {} : { uuid: text(vm['uuid'], `${where}.uuid`) }),
+    ...(vm['state'] === undefined ? {} : { state: oneOf(...NODE_VM_STATES)(vm['state'], `${where}.state`) }),
+    ...(vm['definition'] === undefined ? {} : { definition: parseDefinition(vm['definition'], `${where}.definition`) }),
+    ...(vm['left_out_disks'] === undefined ? {} : { left_out_disks: listOf(parseLeftOut)(vm['left_out_disks'], `${where}.left_out_disks`) }),
+  };
+}
+
+function parseDefinition(value: unknown, where: string): NodeVmDefinition {
+  const definition = object(value, where);
+  return { format: oneOf('libvirt-domain-xml')(definition['format'], `${where}.format`), text: text(definition['text'], `${where}.text`) };
+}
+
+function parseLeftOut(value: unknown, where: string): NodeLeftOutDisk {
+  const disk = object(value, where);
+  return {
+    disk_key: text(disk['disk_key'], `${where}.disk_key`),
+    reason: text(disk['reason'], `${where}.reason`),
+    detail: text(disk['detail'], `${where}.detail`),
   };
 }
 
@@ -58,6 +114,18 @@ function parseDisk(value: unknown, where: string): NodeDisk {
     change_ids: listOf(text)(disk['change_ids'], `${where}.change_ids`),
     broken_change_ids: listOf(text)(disk['broken_change_ids'], `${where}.broken_change_ids`),
     problem: orNull(parseProblem)(disk['problem'], `${where}.problem`),
+    ...(disk['change_id_problems'] === undefined
+      ? {}
+      : { change_id_problems: listOf(parseChangeIdProblem)(disk['change_id_problems'], `${where}.change_id_problems`) }),
+  };
+}
+
+function parseChangeIdProblem(value: unknown, where: string): NonNullable<NodeDisk['change_id_problems']>[number] {
+  const problem = object(value, where);
+  return {
+    change_id: text(problem['change_id'], `${where}.change_id`),
+    code: oneOf(...NODE_CHANGE_ID_PROBLEMS)(problem['code'], `${where}.code`),
+    detail: text(problem['detail'], `${where}.detail`),
   };
 }
 

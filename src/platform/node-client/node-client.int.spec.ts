@@ -95,7 +95,7 @@ describe('a node that answers as it should', () => {
     answering(200, HEALTH);
     expect(await client.health(url)).toEqual(HEALTH);
     answering(200, VMS);
-    expect(await client.listVms(url, '/images/pg test ü')).toEqual(VMS);
+    expect(await client.listVms(url, { source: 'image', source_ref: '/images/pg test ü' })).toEqual(VMS);
     answering(202, REPORT);
     expect(await client.startBackup(url, START)).toEqual(REPORT);
     expect(await client.getJob(url, 'job-1')).toEqual(REPORT);
@@ -105,7 +105,7 @@ describe('a node that answers as it should', () => {
 
     expect(seen.map((call) => `${call.method} ${call.url}`)).toEqual([
       'GET /api/v1/health',
-      'GET /api/v1/vms?source_ref=%2Fimages%2Fpg%20test%20%C3%BC',
+      'GET /api/v1/vms?source_ref=%2Fimages%2Fpg%20test%20%C3%BC&source=image',
       'POST /api/v1/backup/start',
       'GET /api/v1/backup/job-1',
       'POST /api/v1/backup/job-1/cancel',

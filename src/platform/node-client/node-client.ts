@@ -3,8 +3,18 @@ import { DomainError, type ErrorKind } from '../../kernel/domain-error.js';
 import { HubConfig } from '../config/hub.config.js';
 import { ACCESS_TOKENS, type AccessTokens } from '../http/access-tokens.js';
 import { WrongShapeError } from '../json-shape/json-shape.js';
-import type { NodeHealth, NodeJobReport, NodeSettleBackup, NodeStartBackup, NodeVmList } from '../node-api/node-api.js';
-import { parseHealth, parseJobReport, parseVmList } from './node-answer.js';
+import type {
+  NodeChangeIds,
+  NodeChangeIdsRemoved,
+  NodeHealth,
+  NodeJobReport,
+  NodeRemoveChangeIds,
+  NodeSettleBackup,
+  NodeSource,
+  NodeStartBackup,
+  NodeVmList,
+} from '../node-api/node-api.js';
+import { parseChangeIds, parseChangeIdsRemoved, parseHealth, parseJobReport, parseVmList } from './node-answer.js';
 
 /** Largest answer that is read from a node. */
 export const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
@@ -33,8 +43,8 @@ export class NodeClient {
   }
 
   /** All VMs the node finds, or the one with this source_ref; an empty list (or the node's `vm_not_found`) where it knows none. */
-  async listVms(url: string, sourceRef?: string): Promise<NodeVmList> {
-    const query = sourceRef === undefined ? '' : `?source_ref=${encodeURIComponent(sourceRef)}`;
+  async listVms(url: string, one?: { readonly source: NodeSource; readonly source_ref: string }): Promise<NodeVmList> {
+    const query = one === undefined ? '' : `?source_ref=${encodeURIComponent(one.source_ref)}&source=${one.source}`;
     return this.ask(url, { method: 'GET', path: `/api/v1/vms${query}` }, parseVmList);
   }
 
@@ -60,6 +70,15 @@ export class NodeClient {
         throw new WrongShapeError('settled must be true');
       }
     });
+  }
+
+  /** Every change id of the hub that the node finds at its VMs. */
+  async changeIds(url: string, hubId: string): Promise<NodeChangeIds> {
+    return this.ask(url, { method: 'GET', path: `/api/v1/change-ids?hub_id=${encodeURIComponent(hubId)}` }, parseChangeIds);
+  }
+
+  async removeChangeIds(url: string, body: NodeRemoveChangeIds): Promise<NodeChangeIdsRemoved> {
+    return this.ask(url, { method: 'POST', path: '/api/v1/change-ids/remove', body }, parseChangeIdsRemoved);
   }
 
   private async askOrNull<Answer>(url: string, call: Call, parse: (answer: unknown) => Answer): Promise<Answer | null> {

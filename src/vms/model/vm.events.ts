@@ -1,6 +1,7 @@
 import type { DomainEvent } from '../../kernel/event.js';
+import type { NodeSource } from '../../platform/node-api/node-api.js';
 
-export type VmSource = 'image';
+export type VmSource = NodeSource;
 
 export type VmDisk = {
   /** From 0, in the order of the source. */
@@ -20,7 +21,7 @@ export type VmRegistered = DomainEvent<
     readonly name: string;
     readonly node_id: string;
     readonly source: VmSource;
-    /** What the node calls the VM; for `image` the absolute path of its folder. */
+    /** What the node calls the VM; for `image` the absolute path of its folder, for `libvirt` the domain's uuid. */
     readonly source_ref: string;
     readonly disks: readonly VmDisk[];
     readonly registered_at: string;

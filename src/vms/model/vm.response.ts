@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { NODE_SOURCES } from '../../platform/node-api/node-api.js';
 import type { VmReadModel } from '../../../projections/vms/vms.read-model.js';
 
 export class VmDiskResponse {
@@ -14,7 +15,7 @@ export class VmResponse {
   @ApiProperty({ example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' }) readonly vm_id!: string;
   @ApiProperty({ example: 'pgtest1' }) readonly name!: string;
   @ApiProperty({ example: '0199a3c0-0001-7000-8000-00000000000a' }) readonly node_id!: string;
-  @ApiProperty({ enum: ['image'], example: 'image' }) readonly source!: string;
+  @ApiProperty({ enum: NODE_SOURCES, example: 'image' }) readonly source!: string;
   @ApiProperty({ description: 'What the node calls the VM', example: '/var/lib/sendense/images/pgtest1' }) readonly source_ref!: string;
   @ApiProperty({ type: [VmDiskResponse] }) readonly disks!: VmDiskResponse[];
   @ApiProperty({ example: 3221225472 }) readonly total_size_bytes!: number;

@@ -1,8 +1,11 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsNotEmpty, IsOptional, IsString, Matches, MaxLength } from 'class-validator';
+import { NODE_SOURCES } from '../../platform/node-api/node-api.js';
 import type { VmDisk, VmSource } from '../model/vm.events.js';
 
-const SOURCES = ['image'] as const satisfies readonly VmSource[];
+const SOURCES = NODE_SOURCES;
+/** An absolute path, or a uuid. */
+const SOURCE_REF = /^(\/[^\p{Cc}]*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$/u;
 
 export class RegisterVmDto {
   @ApiProperty({ description: 'Unique. Any script and spaces; no slashes, control characters or shell metacharacters', maxLength: 128, example: 'pgtest1' })
@@ -20,10 +23,13 @@ export class RegisterVmDto {
   @IsIn(SOURCES)
   readonly source!: VmSource;
 
-  @ApiProperty({ description: 'Absolute path, at the node, of the folder with the disk files', example: '/var/lib/sendense/images/pgtest1' })
+  @ApiProperty({
+    description: 'For `image` the absolute path, at the node, of the folder with the disk files; for `libvirt` the uuid of the domain',
+    example: '/var/lib/sendense/images/pgtest1',
+  })
   @IsString()
   @MaxLength(4096)
-  @Matches(/^\/[^\p{Cc}]*$/u, { message: 'source_ref must be an absolute path without control characters' })
+  @Matches(SOURCE_REF, { message: 'source_ref must be an absolute path without control characters, or the uuid of a domain' })
   readonly source_ref!: string;
 }
 

@@ -11,7 +11,7 @@ import { NodeClient } from '../../platform/node-client/node-client.js';
 import { RegisterLock, VMS_AND_NODES } from '../../platform/register-lock/register-lock.js';
 import { requireLegalVmName } from '../model/vm-name.decide.js';
 import { RegisterVm, type VmRegistration } from '../model/vm.commands.js';
-import { type VmEvent, vmStream } from '../model/vm.events.js';
+import { type VmEvent, type VmSource, vmStream } from '../model/vm.events.js';
 import { evolveVm, initialVmState, type VmState } from '../model/vm.state.js';
 import { decideRegisterVm, type RegisterVmData } from './register-vm.decide.js';
 
@@ -35,7 +35,7 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
 
     return this.lock.run(VMS_AND_NODES, ['vms', 'nodes'], async () => {
       const node = await this.nodeOf(command.nodeId);
-      const found = await this.describe(node, command.sourceRef);
+      const found = await this.describe(node, command.source, command.sourceRef);
       const vms = this.dataSource.getRepository(VmReadModel);
       const sameName = await vms.findOneBy({ name: command.name, vm_id: Not(vmId) });
       const sameSource = await vms.findOneBy({ node_id: node.node_id, source: command.source, source_ref: found.source_ref, vm_id: Not(vmId) });
@@ -89,8 +89,8 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
     return only;
   }
 
-  private async describe(node: NodeReadModel, sourceRef: string): Promise<NodeVm> {
-    const list = await this.nodes.listVms(node.url, sourceRef).catch((error: unknown) => {
+  private async describe(node: NodeReadModel, source: VmSource, sourceRef: string): Promise<NodeVm> {
+    const list = await this.nodes.listVms(node.url, { source, source_ref: sourceRef }).catch((error: unknown) => {
       if (error instanceof DomainError && error.kind === 'not_found') return { vms: [] };
       throw error;
     });

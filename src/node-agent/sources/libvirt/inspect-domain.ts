@@ -1,0 +1,301 @@
+import { DomainError } from '../../../kernel/domain-error.js';
+import type { CheckpointDescription, DomainDisk } from '../../../platform/libvirt/domain-xml.js';
+import { LibvirtError } from '../../../platform/libvirt/libvirt-error.js';
+import type { DomainState, Virsh } from '../../../platform/libvirt/virsh.js';
+import type { NodeDisk, NodeLeftOutDisk } from '../../../platform/node-api/node-api.js';
+import { ToolError } from '../../../platform/process/tool-error.js';
+import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
+import type { ImageBitmap, ImageInfo } from '../../../platform/qemu/qemu-img-output.js';
+import type { Failure } from '../../model/job.state.js';
+import { isLockError, toolMissing } from '../image/image-files.js';
+import { leftOut } from './left-out.js';
+
+/** Every checkpoint and bitmap that a node of ours makes begins so. */
+export const OWN_PREFIX = 'sendense-';
+const MAX_CHAIN = 200;
+
+type ChangeIdProblem = NonNullable<NodeDisk['change_id_problems']>[number];
+
+/** A disk of a domain as it is just now. */
+export interface InspectedDisk {
+  readonly target: string;
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  readonly tracking: boolean;
+  /** Virtual. */
+  readonly sizeBytes: number;
+  /** Names of checkpoints that tell all changes since. */
+  readonly changeIds: readonly string[];
+  readonly changeIdProblems: readonly ChangeIdProblem[];
+  /** Names of all our bitmaps that are stored in its file, usable or not. Those made since a running guest was started are not stored yet. */
+  readonly storedBitmaps: readonly string[];
+  readonly problem: Failure | null;
+}
+
+export interface InspectedDomain {
+  readonly uuid: string;
+  readonly name: string;
+  readonly state: DomainState;
+  /** It has a qemu, so its files are qemu's. */
+  readonly active: boolean;
+  readonly disks: readonly InspectedDisk[];
+  readonly leftOut: readonly NodeLeftOutDisk[];
+  /** Our checkpoints that libvirt knows. */
+  readonly checkpoints: readonly string[];
+}
+
+/**
+ * Looks at a domain: its disks, and which of our checkpoints can be trusted for each.
+ * @throws DomainError vm_not_found, libvirt_unavailable, tool_missing
+ */
+export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg): Promise<InspectedDomain> {
+  try {
+    const [domain, state, names] = await Promise.all([virsh.describe(uuid, { inactive: false }), virsh.state(uuid), virsh.checkpoints(uuid)]);
+    const checkpoints = names.filter((name) => name.startsWith(OWN_PREFIX));
+    const [known, capacities, measured] = await Promise.all([
+      Promise.all(checkpoints.map((name) => virsh.checkpoint(uuid, name))),
+      domain.active ? virsh.capacities(uuid) : new Map<string, number>(),
+      domain.active ? Promise.all(checkpoints.map((name) => measuredOrNothing(virsh, uuid, name))) : [],
+    ]);
+    const backupDisks = domain.disks.filter((disk) => leftOut(disk) === null);
+    const disks = await Promise.all(
+      backupDisks.map(async (disk) => {
+        const path = disk.path ?? (await volumePathOrNull(virsh, disk));
+        if (path === null) return unusable(disk, '', `The volume of disk "${disk.target}" cannot be found in its storage pool.`);
+        return domain.active
+          ? inspectLiveDisk(disk, path, capacities.get(disk.target) ?? null, known, measured, qemuImg)
+          : inspectOfflineDisk(disk, path, known, qemuImg);
+      }),
+    );
+    return {
+      uuid: domain.uuid,
+      name: domain.name,
+      state,
+      active: domain.active,
+      disks,
+      leftOut: domain.disks.flatMap((disk) => leftOut(disk) ?? []),
+      checkpoints,
+    };
+  } catch (error) {
+    throw asDomainError(error, uuid);
+  }
+}
+
+/** What libvirt says in words that the node's callers know. */
+export function asDomainError(error: unknown, uuid: string): unknown {
+  if (error instanceof ToolError && error.code === 'tool_missing') return toolMissing(error);
+  if (!(error instanceof LibvirtError)) return error;
+  if (error.code === 'domain_not_found') {
+    return new DomainError('not_found', 'vm_not_found', `libvirt has no domain ${uuid}.`, { source_ref: uuid });
+  }
+  if (error.code === 'libvirt_unreachable' || error.code === 'libvirt_silent') {
+    return new DomainError('unavailable', 'libvirt_unavailable', `libvirt does not answer: ${error.message}`, { source_ref: uuid });
+  }
+  return new DomainError('unavailable', 'libvirt_refused', `libvirt: ${error.message}`, { source_ref: uuid });
+}
+
+async function measuredOrNothing(virsh: Virsh, uuid: string, name: string): Promise<CheckpointDescription | null> {
+  try {
+    return await virsh.measuredCheckpoint(uuid, name);
+  } catch (error) {
+    // Nothing to be said of it now, so nothing is built on it.
+    if (error instanceof LibvirtError && error.code !== 'libvirt_unreachable') return null;
+    throw error;
+  }
+}
+
+async function volumePathOrNull(virsh: Virsh, { volume }: DomainDisk): Promise<string | null> {
+  if (volume === null) return null;
+  try {
+    return await virsh.volumePath(volume.pool, volume.name);
+  } catch (error) {
+    if (error instanceof LibvirtError && error.code === 'libvirt_refused') return null;
+    throw error;
+  }
+}
+
+async function inspectLiveDisk(
+  disk: DomainDisk,
+  path: string,
+  sizeBytes: number | null,
+  known: readonly CheckpointDescription[],
+  measured: readonly (CheckpointDescription | null)[],
+  qemuImg: QemuImg,
+): Promise<InspectedDisk> {
+  const format = formatOf(disk);
+  if (format === null) return unusableFormat(disk, path);
+  if (sizeBytes === null || sizeBytes === 0) return unusable(disk, path, `libvirt does not know the size of disk "${disk.target}".`);
+  const usable = measured.flatMap((checkpoint) =>
+    checkpoint?.disks.some(({ target, changedBytes }) => target === disk.target && changedBytes !== null) === true ? [checkpoint.name] : [],
+  );
+  // What the running qemu has in memory is newer than the file; the names in it are only a sign of what an earlier run has left.
+  const stored = format === 'qcow2' ? ownBitmaps(await infoOrNull(path, qemuImg)) : [];
+  const problems: ChangeIdProblem[] = [];
+  for (const checkpoint of known) {
+    if (!usable.includes(checkpoint.name)) problems.push(...(await problemOf(checkpoint, disk, path, disk.backingPaths, stored, qemuImg)));
+  }
+  problems.push(...forgotten(disk, stored, known));
+  return {
+    target: disk.target,
+    path,
+    format,
+    tracking: format === 'qcow2',
+    sizeBytes,
+    changeIds: usable,
+    changeIdProblems: problems,
+    storedBitmaps: stored.map(({ name }) => name),
+    problem: null,
+  };
+}
+
+async function inspectOfflineDisk(disk: DomainDisk, path: string, known: readonly CheckpointDescription[], qemuImg: QemuImg): Promise<InspectedDisk> {
+  const format = formatOf(disk);
+  if (format === null) return unusableFormat(disk, path);
+  let info: ImageInfo;
+  let locked = false;
+  try {
+    try {
+      info = await qemuImg.info(path, { format });
+    } catch (error) {
+      if (!isLockError(error)) throw error;
+      locked = true;
+      info = await qemuImg.info(path, { format, forceShare: true });
+    }
+  } catch (error) {
+    if (error instanceof ToolError && error.code === 'tool_missing') throw error;
+    return unusable(disk, path, `Disk "${disk.target}" cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const backing = await backingChain(info, qemuImg);
+  const inBacking = new Set(backing.flatMap((parent) => ownBitmaps(parent.info).map(({ name }) => name)));
+  const stored = ownBitmaps(info);
+  const changeIds: string[] = [];
+  const problems: ChangeIdProblem[] = [];
+  for (const checkpoint of known) {
+    const bitmap = stored.find(({ name }) => name === checkpoint.disks.find(({ target }) => target === disk.target)?.bitmap);
+    if (bitmap !== undefined && isSound(bitmap) && !inBacking.has(bitmap.name)) changeIds.push(checkpoint.name);
+    else if (bitmap !== undefined && isSound(bitmap)) {
+      const detail = `The changes of disk "${disk.target}" since the last backup are spread over the files of a snapshot, which can be read together only while the VM runs.`;
+      problems.push({ change_id: checkpoint.name, code: 'snapshot_changed', detail });
+    } else
+      problems.push(
+        ...(await problemOf(
+          checkpoint,
+          disk,
+          path,
+          backing.map((parent) => parent.path),
+          stored,
+          qemuImg,
+        )),
+      );
+  }
+  problems.push(...forgotten(disk, stored, known));
+  return {
+    target: disk.target,
+    path,
+    format,
+    tracking: format === 'qcow2',
+    sizeBytes: info.virtual_size,
+    changeIds,
+    changeIdProblems: problems,
+    storedBitmaps: stored.map(({ name }) => name),
+    problem: locked
+      ? { code: 'disk_in_use', detail: `Disk "${disk.target}" (${path}) is open in another program although the VM is off. End that program.` }
+      : info.corrupt
+        ? { code: 'disk_corrupt', detail: `Disk "${disk.target}" is marked corrupt. Repair it with qemu-img check -r.` }
+        : null,
+  };
+}
+
+/** Why a checkpoint says nothing of a disk any more. Of one that never covered the disk there is nothing to say. */
+async function problemOf(
+  checkpoint: CheckpointDescription,
+  disk: DomainDisk,
+  path: string,
+  backingPaths: readonly string[],
+  stored: readonly ImageBitmap[],
+  qemuImg: QemuImg,
+): Promise<readonly ChangeIdProblem[]> {
+  const covered = checkpoint.disks.find(({ target }) => target === disk.target);
+  if (covered === undefined) return [];
+  const because = (code: ChangeIdProblem['code'], detail: string): readonly ChangeIdProblem[] => [{ change_id: checkpoint.name, code, detail }];
+  const pathThen = checkpoint.domain?.disks.find(({ target }) => target === disk.target)?.path ?? null;
+  if (pathThen !== null && pathThen !== path) {
+    const thenStandsOn = (await backingChain(await infoOrNull(pathThen, qemuImg), qemuImg)).map((parent) => parent.path);
+    return backingPaths.includes(pathThen) || thenStandsOn.includes(path)
+      ? because(
+          'snapshot_changed',
+          `Disk "${disk.target}" was ${pathThen} at the last backup and is ${path} now, because of a snapshot that was made or reverted.`,
+        )
+      : because('disk_replaced', `Disk "${disk.target}" was ${pathThen} at the last backup and is ${path} now.`);
+  }
+  if (stored.some((bitmap) => bitmap.name === covered.bitmap)) {
+    return because('change_id_broken', `The record of changes of disk "${disk.target}" is inconsistent, because the VM did not end cleanly.`);
+  }
+  return because(
+    'change_id_lost',
+    `The record of changes of disk "${disk.target}" is gone: the VM did not end cleanly, or ${path} was replaced by another file or treated by another program.`,
+  );
+}
+
+/** Bitmaps whose checkpoint libvirt does not know. */
+function forgotten(disk: DomainDisk, stored: readonly ImageBitmap[], known: readonly CheckpointDescription[]): readonly ChangeIdProblem[] {
+  return stored
+    .filter(({ name }) => !known.some((checkpoint) => checkpoint.disks.some(({ target, bitmap }) => target === disk.target && bitmap === name)))
+    .map(({ name }) => ({
+      change_id: name,
+      code: 'checkpoint_lost',
+      detail: `libvirt has forgotten the checkpoint of disk "${disk.target}": the VM was defined anew, or the checkpoint was deleted by somebody else.`,
+    }));
+}
+
+/** `auto`: it records every write; `in-use`: it was not closed cleanly. */
+function isSound(bitmap: ImageBitmap): boolean {
+  return bitmap.flags.includes('auto') && !bitmap.flags.includes('in-use');
+}
+
+function ownBitmaps(info: ImageInfo | null): readonly ImageBitmap[] {
+  return (info?.bitmaps ?? []).filter(({ name }) => name.startsWith(OWN_PREFIX));
+}
+
+async function backingChain(top: ImageInfo | null, qemuImg: QemuImg): Promise<readonly { readonly path: string; readonly info: ImageInfo | null }[]> {
+  const chain: { readonly path: string; readonly info: ImageInfo | null }[] = [];
+  for (let info = top; info !== null && info.full_backing_filename !== null && chain.length < MAX_CHAIN;) {
+    const path = info.full_backing_filename;
+    info = path.startsWith('/') ? await infoOrNull(path, qemuImg, info.backing_format) : null;
+    chain.push({ path, info });
+  }
+  return chain;
+}
+
+/** null: not to be read. Opened as QCOW2 unless another format is named: never as what its content pretends to be. */
+async function infoOrNull(path: string, qemuImg: QemuImg, format: string | null = null): Promise<ImageInfo | null> {
+  try {
+    return await qemuImg.info(path, { format: format ?? 'qcow2', forceShare: true });
+  } catch (error) {
+    if (error instanceof ToolError && error.code === 'tool_failed') return null;
+    throw error;
+  }
+}
+
+function formatOf(disk: DomainDisk): 'qcow2' | 'raw' | null {
+  return disk.format === 'qcow2' || disk.format === 'raw' ? disk.format : null;
+}
+
+function unusableFormat(disk: DomainDisk, path: string): InspectedDisk {
+  const detail = `Disk "${disk.target}" is of format "${disk.format}"; only qcow2 and raw can be backed up.`;
+  return { ...unusable(disk, path, detail), problem: { code: 'format_unsupported', detail } };
+}
+
+function unusable(disk: DomainDisk, path: string, detail: string): InspectedDisk {
+  return {
+    target: disk.target,
+    path,
+    format: 'raw',
+    tracking: false,
+    sizeBytes: 0,
+    changeIds: [],
+    changeIdProblems: [],
+    storedBitmaps: [],
+    problem: { code: 'disk_unreadable', detail },
+  };
+}

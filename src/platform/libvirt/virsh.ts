@@ -1,0 +1,169 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runTool } from '../process/run-tool.js';
+import { ToolError } from '../process/tool-error.js';
+import { type CheckpointDescription, type DomainDescription, parseBackupSocket, parseCheckpoint, parseDomain } from './domain-xml.js';
+import { LibvirtError, libvirtErrorCode } from './libvirt-error.js';
+
+const CALL_MS = 30_000;
+/** Deleting a bitmap merges nothing, but waits for the guest's disk. */
+const DELETE_MS = 120_000;
+/** libvirt makes scratch files and bitmaps for every disk; the guest may be frozen meanwhile. */
+const BEGIN_MS = 60_000;
+const FREEZE_MS = 60_000;
+/** How long libvirt itself waits for the guest agent, in seconds. */
+const AGENT_SECONDS = 10;
+
+export type DomainState = 'running' | 'paused' | 'shut_off' | 'crashed' | 'other';
+
+/** State words of `virsh domstate`. A domain that is being shut down, idle or blocked runs on. */
+const STATES: Readonly<Record<string, DomainState>> = {
+  running: 'running',
+  idle: 'running',
+  'in shutdown': 'running',
+  paused: 'paused',
+  pmsuspended: 'paused',
+  'shut off': 'shut_off',
+  crashed: 'crashed',
+};
+
+/**
+ * libvirt by its own client program, one process per call; all of it may be repeated. Domains are addressed by uuid.
+ *
+ * Every method throws LibvirtError where libvirt refuses, is away or does not answer in time, and ToolError `tool_missing` without virsh.
+ */
+export class Virsh {
+  constructor(private readonly uri: string) {}
+
+  /** uuids of all domains, running or not. */
+  async domains(): Promise<readonly string[]> {
+    return lines(await this.call(['list', '--all', '--uuid']));
+  }
+
+  async state(uuid: string): Promise<DomainState> {
+    return STATES[(await this.call(['domstate', uuid])).trim()] ?? 'other';
+  }
+
+  /** inactive: as it will be at its next start, and as a running one is not always. Never with secrets. */
+  async domainXml(uuid: string, options: { readonly inactive: boolean }): Promise<string> {
+    return this.call(['dumpxml', ...(options.inactive ? ['--inactive'] : []), uuid]);
+  }
+
+  async describe(uuid: string, options: { readonly inactive: boolean }): Promise<DomainDescription> {
+    return parseDomain(await this.domainXml(uuid, options));
+  }
+
+  /** Virtual sizes in bytes by target, of those disks whose size libvirt knows. */
+  async capacities(uuid: string): Promise<ReadonlyMap<string, number>> {
+    const names = new Map<string, string>();
+    const sizes = new Map<string, number>();
+    for (const line of lines(await this.call(['domstats', '--raw', '--block', uuid]))) {
+      const [, index, member, value] = /^\s*block\.(\d+)\.(name|capacity)=(.*)$/.exec(line) ?? [];
+      if (index === undefined || value === undefined) continue;
+      if (member === 'name') names.set(index, value);
+      else sizes.set(index, Number(value));
+    }
+    const found = new Map<string, number>();
+    for (const [index, name] of names) {
+      const size = sizes.get(index);
+      if (size !== undefined) found.set(name, size);
+    }
+    return found;
+  }
+
+  /** Where a volume of a storage pool lies. */
+  async volumePath(pool: string, volume: string): Promise<string> {
+    return (await this.call(['vol-path', '--pool', pool, '--vol', volume])).trim();
+  }
+
+  async checkpoints(uuid: string): Promise<readonly string[]> {
+    return lines(await this.call(['checkpoint-list', uuid, '--name']));
+  }
+
+  /** With the domain as it was then. */
+  async checkpoint(uuid: string, name: string): Promise<CheckpointDescription> {
+    return parseCheckpoint(await this.call(['checkpoint-dumpxml', uuid, name]));
+  }
+
+  /** With the changed bytes of each disk whose bitmap qemu has and trusts; without the domain. Only while the domain runs. */
+  async measuredCheckpoint(uuid: string, name: string): Promise<CheckpointDescription> {
+    return parseCheckpoint(await this.call(['checkpoint-dumpxml', uuid, name, '--size', '--no-domain']));
+  }
+
+  /** metadataOnly: libvirt forgets it, its bitmaps stay. Without, the domain must run. */
+  async deleteCheckpoint(uuid: string, name: string, options: { readonly metadataOnly: boolean }): Promise<void> {
+    await this.call(['checkpoint-delete', uuid, name, ...(options.metadataOnly ? ['--metadata'] : [])], DELETE_MS);
+  }
+
+  /** Tells libvirt of a checkpoint whose bitmaps exist already, or that is to be deleted as if they did. */
+  async redefineCheckpoint(uuid: string, xml: string): Promise<void> {
+    await withFiles([xml], ([file = '']) => this.call(['checkpoint-create', uuid, file, '--redefine']));
+  }
+
+  /** Begins a backup, and with it a checkpoint at the same instant; all or nothing. checkpointXml null: without one. */
+  async beginBackup(uuid: string, backupXml: string, checkpointXml: string | null): Promise<void> {
+    await withFiles(checkpointXml === null ? [backupXml] : [backupXml, checkpointXml], (files) => this.call(['backup-begin', uuid, ...files], BEGIN_MS));
+  }
+
+  /** Socket of the backup job that runs on the domain; null: none runs, or one that serves elsewhere. */
+  async backupSocket(uuid: string): Promise<string | null> {
+    try {
+      return parseBackupSocket(await this.call(['backup-dumpxml', uuid]));
+    } catch (error) {
+      if (error instanceof LibvirtError && /no domain backup job|backup job id not found/i.test(error.message)) return null;
+      if (error instanceof LibvirtError && error.code === 'domain_not_running') return null;
+      throw error;
+    }
+  }
+
+  /** Ends whatever job runs on the domain. Returns before it has ended. */
+  async abortJob(uuid: string): Promise<void> {
+    await this.call(['domjobabort', uuid]);
+  }
+
+  /** Freezes all file systems of the guest. @returns how many */
+  async freeze(uuid: string): Promise<number> {
+    await this.call(['guest-agent-timeout', uuid, '--timeout', `${AGENT_SECONDS}`]);
+    return Number(/\d+/.exec(await this.call(['domfsfreeze', uuid], FREEZE_MS))?.[0] ?? 0);
+  }
+
+  /** Harmless when nothing is frozen. */
+  async thaw(uuid: string): Promise<void> {
+    await this.call(['domfsthaw', uuid], FREEZE_MS);
+  }
+
+  private async call(argv: readonly string[], deadlineMs = CALL_MS): Promise<string> {
+    try {
+      return (await runTool(['virsh', '--quiet', '--connect', this.uri, ...argv], { deadlineMs })).stdout;
+    } catch (error) {
+      if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
+      if (error.code === 'tool_timeout') {
+        throw new LibvirtError('libvirt_silent', `libvirt did not answer "${argv[0] ?? ''}" within ${deadlineMs} ms.`, { cause: error });
+      }
+      const said = error.stderrTail.trim().replace(/^error: /gm, '');
+      throw new LibvirtError(libvirtErrorCode(said), said === '' ? error.message : said, { cause: error });
+    }
+  }
+}
+
+function lines(text: string): readonly string[] {
+  return text.split('\n').filter((line) => line.trim() !== '');
+}
+
+/** virsh reads documents from files only. */
+async function withFiles<Result>(contents: readonly string[], use: (files: readonly string[]) => Promise<Result>): Promise<Result> {
+  const folder = await mkdtemp(join(tmpdir(), 'sendense-virsh-'));
+  try {
+    const files = await Promise.all(
+      contents.map(async (content, index) => {
+        const file = join(folder, `${index}.xml`);
+        await writeFile(file, content, { mode: 0o600 });
+        return file;
+      }),
+    );
+    return await use(files);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
