@@ -2,6 +2,7 @@ import { CreateEventStore1795257000001 } from './0001-create-event-store.js';
 import { CreateReadModels1795257000002 } from './0002-create-read-models.js';
 import { CreateRestoreMountsReadModel1795257000003 } from './0003-create-restore-mounts-read-model.js';
 import { CreateWholeDiskRestores1795257000004 } from './0004-create-whole-disk-restores.js';
+import { ShowDamageOfBackups1795257000005 } from './0005-show-damage-of-backups.js';
 
 /** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
 export const allMigrations = [
@@ -9,4 +10,5 @@ export const allMigrations = [
   CreateReadModels1795257000002,
   CreateRestoreMountsReadModel1795257000003,
   CreateWholeDiskRestores1795257000004,
+  ShowDamageOfBackups1795257000005,
 ];

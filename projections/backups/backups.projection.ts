@@ -8,6 +8,7 @@ import type {
   SealedFile,
   WaitingFor,
 } from '../../src/backups/model/backup.events.js';
+import type { ChainEvent } from '../../src/chains/model/chain.events.js';
 import type { NbdExportEvent } from '../../src/nbd-exports/model/nbd-export.events.js';
 import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
 import { categoryOf, type RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
@@ -38,6 +39,19 @@ export type BackupDiskRow = {
   readonly sha256: string | null;
   readonly change_id: string | null;
   readonly error: { readonly code: string; readonly detail: string } | null;
+};
+
+/** Why a restore point cannot be trusted. */
+export type BackupDamageRow = {
+  readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered';
+  readonly detail: string;
+  /** Relative to the repository; null where it is about the restore point as a whole, or was not recorded. */
+  readonly file: string | null;
+  readonly detected_at: string;
+  /** null: not found by a verification. */
+  readonly verification_id: string | null;
+  /** The restore point beneath this one that is damaged; null: this one's own files are. */
+  readonly caused_by_backup_id: string | null;
 };
 
 export type BackupRow = {
@@ -82,13 +96,14 @@ export type BackupRow = {
   /** When it ended, however it ended. */
   readonly completed_at: string | null;
   readonly deleted_at: string | null;
+  readonly damage: BackupDamageRow | null;
   /** Position of BackupRequested: the order in which backups were asked for. */
   readonly created_position: string;
 };
 
 export const backupsProjection: Projection<BackupRow> = {
   name: 'backups',
-  categories: ['backup', 'nbdExport'],
+  categories: ['backup', 'nbdExport', 'chain'],
   key: 'backup_id',
   references: 'export_ids',
   columns: {
@@ -130,15 +145,23 @@ export const backupsProjection: Projection<BackupRow> = {
     silent_since: 'timestamptz',
     completed_at: 'timestamptz',
     deleted_at: 'timestamptz',
+    damage: 'jsonb',
     created_position: 'text',
   },
   keys(event): readonly (string | RowReference)[] {
-    if (categoryOf(event.stream) === 'backup') return [idOf(event.stream)];
+    const category = categoryOf(event.stream);
+    if (category === 'backup') return [idOf(event.stream)];
+    if (category === 'chain') {
+      const chained = asDomainEvent<ChainEvent>(event);
+      return chained.type === 'RestorePointDamaged' ? [chained.data.backup_id] : [];
+    }
     const exported = asDomainEvent<NbdExportEvent>(event);
     return exported.type === 'NbdExportRequested' ? [exported.data.job_id] : [{ reference: idOf(event.stream) }];
   },
   fold(row, event) {
-    if (categoryOf(event.stream) === 'nbdExport') return row === undefined ? null : foldExport(row, event);
+    const category = categoryOf(event.stream);
+    if (category === 'nbdExport') return row === undefined ? null : foldExport(row, event);
+    if (category === 'chain') return row === undefined ? null : foldDamage(row, event);
     return foldBackup(row, event);
   },
 };
@@ -305,6 +328,15 @@ function foldExport(row: BackupRow, recorded: RecordedEvent): BackupRow {
   }
 }
 
+/** It is marked once, with what was found first. */
+function foldDamage(row: BackupRow, recorded: RecordedEvent): BackupRow {
+  const event = asDomainEvent<ChainEvent>(recorded);
+  if (event.type !== 'RestorePointDamaged' || row.damage !== null) return row;
+  const { code, detail, file, verification_id, caused_by_backup_id } = event.data;
+  const damage = { code, detail, file: file ?? null, detected_at: recorded.metadata.time, verification_id: verification_id ?? null };
+  return { ...row, damage: { ...damage, caused_by_backup_id: caused_by_backup_id ?? null } };
+}
+
 function requested(data: Extract<BackupEvent, { type: 'BackupRequested' }>['data'], position: string): BackupRow {
   return {
     backup_id: data.backup_id,
@@ -345,6 +377,7 @@ function requested(data: Extract<BackupEvent, { type: 'BackupRequested' }>['data
     silent_since: null,
     completed_at: null,
     deleted_at: null,
+    damage: null,
     created_position: position,
   };
 }

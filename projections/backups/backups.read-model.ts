@@ -1,9 +1,9 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
 import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
-import { type BackupDiskRow, type BackupRow, backupsProjection } from './backups.projection.js';
+import { type BackupDamageRow, type BackupDiskRow, type BackupRow, backupsProjection } from './backups.projection.js';
 
-export type { BackupDiskRow, BackupRow };
+export type { BackupDamageRow, BackupDiskRow, BackupRow };
 
 /** A row that was folded in memory: numbers are numbers and times ISO 8601. */
 export type FoldedBackup = BackupRow & { readonly position: string };
@@ -125,6 +125,9 @@ export class BackupReadModel {
   @Column({ type: 'timestamptz', nullable: true })
   readonly deleted_at!: Date | null;
 
+  @Column({ type: 'jsonb', nullable: true })
+  readonly damage!: BackupRow['damage'];
+
   @Column({ type: 'text' })
   readonly created_position!: BackupRow['created_position'];
 
@@ -133,7 +136,7 @@ export class BackupReadModel {
   readonly position!: string;
 }
 
-/** The row that these events of one backup and its exports give, in the order of their positions; null for none. */
+/** The row that these events of one backup, its exports and its chain give, in the order of their positions; null for none. */
 export function foldBackup(events: readonly RecordedEvent[]): FoldedBackup | null {
   const folded = foldFromZero(backupsProjection, events)[0];
   // Rows of this projection are of its own row type.

@@ -2,7 +2,7 @@ import { unknownVariant } from '../../src/kernel/decider.js';
 import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
 import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
 import type { Projection } from '../../src/platform/postgres/projection-definition.js';
-import type { RestoreJobEvent, RestoreStage } from '../../src/restore-jobs/model/restore-job.events.js';
+import type { DamagedSource, RestoreJobEvent, RestoreStage } from '../../src/restore-jobs/model/restore-job.events.js';
 
 export type RestoreJobStatus = 'running' | 'completed' | 'failed' | 'cancelled';
 
@@ -37,6 +37,8 @@ export type RestoreJobRow = {
   readonly ended_at: string | null;
   /** Position of RestoreJobRequested: the order in which jobs were asked for. */
   readonly created_position: string;
+  /** Source files that are not what was sealed, in a job that goes on all the same. */
+  readonly damaged_sources: readonly DamagedSource[];
 };
 
 export const restoreJobsProjection: Projection<RestoreJobRow> = {
@@ -62,6 +64,7 @@ export const restoreJobsProjection: Projection<RestoreJobRow> = {
     requested_at: 'timestamptz',
     ended_at: 'timestamptz',
     created_position: 'text',
+    damaged_sources: 'jsonb',
   },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
@@ -79,6 +82,8 @@ export const restoreJobsProjection: Projection<RestoreJobRow> = {
         return withDisk(row, event.data.disk_id, { status: 'completed' });
       case 'RestoreSourcesVerified':
         return { ...row, sources_verified: true };
+      case 'RestoreSourcesDamaged':
+        return { ...row, damaged_sources: event.data.files };
       case 'RestoreJobCompleted':
         return { ...row, status: 'completed', files: event.data.files, ended_at: event.data.completed_at };
       case 'RestoreJobFailed': {
@@ -122,6 +127,7 @@ function requested(data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' 
     requested_at: data.requested_at,
     ended_at: null,
     created_position: recorded.position,
+    damaged_sources: [],
   };
 }
 

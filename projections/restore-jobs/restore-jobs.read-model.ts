@@ -58,6 +58,9 @@ export class RestoreJobReadModel {
   @Column({ type: 'text' })
   readonly created_position!: RestoreJobRow['created_position'];
 
+  @Column({ type: 'jsonb' })
+  readonly damaged_sources!: RestoreJobRow['damaged_sources'];
+
   /** Position of the event that wrote this row last. */
   @Column({ type: 'text' })
   readonly position!: string;

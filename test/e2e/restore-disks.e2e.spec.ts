@@ -214,6 +214,51 @@ describe('restoring whole disks', () => {
       return body.damaged.some(({ backup_id, code }) => backup_id === backup.backup_id && code === 'parent_altered');
     });
     expect(await client.backUp('damaged', repository, 'auto')).toMatchObject({ backup_type: 'full', full_reason: 'parent_altered' });
+
+    const known = await until('the backup to show it', async () => {
+      const { body } = await system.api<BackupResponse>('GET', `/backups/${backup.backup_id}`);
+      return body.damage === null ? null : body;
+    });
+    expect(known.damage).toMatchObject({
+      code: 'parent_altered',
+      file: join(backup.folder ?? '', 'disk-0.qcow2'),
+      verification_id: null,
+      caused_by_backup_id: null,
+    });
+    expect(known.damage?.detail).toContain(file);
+    const disk = { backup_id: backup.backup_id, disk_index: 0 };
+    for (const [route, request] of [
+      ['/restore/disks', { backup_id: backup.backup_id, target_path: target, format: 'raw' }],
+      ['/restore/exports', { ...disk, mode: 'read_only' }],
+      ['/restore/mount', disk],
+    ] as const) {
+      expect(await client.problem('POST', route, request)).toMatchObject({ status: 409, code: 'restore_point_damaged', damaged_backup_id: backup.backup_id });
+    }
+    expect(await client.problem('GET', `/backups/${backup.backup_id}/disks/0/download`)).toMatchObject({ status: 409, code: 'restore_point_damaged' });
+  });
+
+  it('restores what it can from a damaged restore point where it is asked to, and says what is not what was sealed', async () => {
+    const { body } = await system.api<{ backups: BackupResponse[] }>('GET', '/backups?vm_name=damaged&backup_type=full');
+    const backup = body.backups.find(({ damage }) => damage !== null);
+    const target = await newFolder();
+    const request = { backup_id: backup?.backup_id, target_path: target, format: 'raw', allow_damaged: true };
+    const { body: job } = await system.api<RestoreJobResponse>('POST', '/restore/disks', request);
+    expect(await ended(job.job_id)).toMatchObject({
+      status: 'completed',
+      sources_verified: false,
+      damaged_sources: [{ backup_id: backup?.backup_id, file: join(backup?.folder ?? '', 'disk-0.qcow2'), detail: expect.stringContaining('SHA-256') }],
+    });
+    expect((await stat(join(target, 'damaged-disk0.raw'))).size).toBe(16 * MIB);
+    const { body: history } = await system.api<EventHistoryResponse>('GET', `/restore/jobs/${job.job_id}/events`);
+    expect(history.events[0]?.data).toMatchObject({ allow_damaged: true });
+    const exported = await system.api<{ export_id: string }>('POST', '/restore/exports', {
+      backup_id: backup?.backup_id,
+      disk_index: 0,
+      mode: 'read_only',
+      allow_damaged: true,
+    });
+    expect(exported.status).toBe(201);
+    await system.api('DELETE', `/restore/exports/${exported.body.export_id}`);
   });
 
   it('keeps nothing in its run directory', async () => {

@@ -78,7 +78,7 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     if (chain === null || chain.head_backup_id === null) return { kind: 'none' };
     for (const { backup_id, damage } of chain.points) {
       if (damage !== null && isParentDamage(damage.code)) {
-        return { kind: 'damaged', backup_id, chain_id: chain.chain_id, code: damage.code, detail: damage.detail };
+        return { kind: 'damaged', backup_id, chain_id: chain.chain_id, code: damage.code, detail: damage.detail, file: null };
       }
     }
     const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: chain.chain_id });
@@ -87,7 +87,15 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
       const row = byId.get(backup_id);
       for (const file of row?.files ?? []) {
         const verdict = await this.files.checkParent(file, join(repository.path, row?.folder ?? '', file.file));
-        if (verdict.kind === 'damaged') return { kind: 'damaged', backup_id, chain_id: chain.chain_id, code: verdict.code, detail: verdict.detail };
+        if (verdict.kind === 'damaged')
+          return {
+            kind: 'damaged',
+            backup_id,
+            chain_id: chain.chain_id,
+            code: verdict.code,
+            detail: verdict.detail,
+            file: `${row?.folder ?? ''}/${file.file}`,
+          };
       }
     }
     const head = byId.get(chain.head_backup_id);

@@ -19,9 +19,9 @@ function ask(changes: Partial<BackupTypeQuestion> = {}): ReturnType<typeof decid
 
 const obstacles: readonly [string, Partial<BackupTypeQuestion>][] = [
   ['first_backup', { parent: { kind: 'none' } }],
-  ['parent_missing', { parent: { kind: 'damaged', backup_id: 'p', chain_id: 'c', code: 'parent_missing', detail: 'gone' } }],
-  ['parent_truncated', { parent: { kind: 'damaged', backup_id: 'p', chain_id: 'c', code: 'parent_truncated', detail: 'short' } }],
-  ['parent_altered', { parent: { kind: 'damaged', backup_id: 'p', chain_id: 'c', code: 'parent_altered', detail: 'other' } }],
+  ['parent_missing', { parent: { kind: 'damaged', backup_id: 'p', chain_id: 'c', code: 'parent_missing', detail: 'gone', file: null } }],
+  ['parent_truncated', { parent: { kind: 'damaged', backup_id: 'p', chain_id: 'c', code: 'parent_truncated', detail: 'short', file: null } }],
+  ['parent_altered', { parent: { kind: 'damaged', backup_id: 'p', chain_id: 'c', code: 'parent_altered', detail: 'other', file: null } }],
   ['disk_added', { disks: [sourceDisk(), sourceDisk({ disk_id: 1, disk_key: 'b' })] }],
   ['disk_removed', { disks: [], parent: { kind: 'sound', point } }],
   ['disk_resized', { disks: [sourceDisk({ size_bytes: 11 })] }],

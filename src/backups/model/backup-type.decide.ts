@@ -37,6 +37,8 @@ export type ParentFacts =
       readonly chain_id: string;
       readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered';
       readonly detail: string;
+      /** Relative to the repository; null where it was found before. */
+      readonly file: string | null;
     }
   | { readonly kind: 'sound'; readonly point: ParentPoint };
 

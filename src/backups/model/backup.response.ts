@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import type { BackupDiskRow, BackupReadModel, BackupRow, FoldedBackup } from '../../../projections/backups/backups.read-model.js';
+import type { BackupDamageRow, BackupDiskRow, BackupReadModel, BackupRow, FoldedBackup } from '../../../projections/backups/backups.read-model.js';
 
 const BACKUP_ID = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11';
 const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
@@ -48,6 +48,29 @@ export class BackupErrorResponse {
   @ApiProperty({ example: 'nothing was heard of the node for 300 s' }) readonly detail!: string;
 }
 
+export class BackupDamageResponse {
+  @ApiProperty({ enum: ['parent_missing', 'parent_truncated', 'parent_altered'], description: 'Stable word for what is wrong', example: 'parent_truncated' })
+  readonly code!: BackupDamageRow['code'];
+  @ApiProperty({ example: 'disk-0.qcow2 has 100 bytes, 1074135040 were sealed' }) readonly detail!: string;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'The damaged file, relative to the repository; null where it is about the restore point as a whole',
+    example: 'pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2',
+  })
+  readonly file!: string | null;
+  @ApiProperty({ example: '2026-11-21T11:30:00.000Z' }) readonly detected_at!: string;
+  @ApiProperty({ type: String, nullable: true, description: 'The verification that found it; null: a backup or a restore did', example: null })
+  readonly verification_id!: string | null;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'The restore point beneath this one that is damaged; null: this one is',
+    example: null,
+  })
+  readonly caused_by_backup_id!: string | null;
+}
+
 /** A backup as every route of the API shows it. Times are ISO 8601 in UTC, sizes bytes. */
 export class BackupResponse {
   @ApiProperty({ example: BACKUP_ID }) readonly backup_id!: string;
@@ -82,6 +105,13 @@ export class BackupResponse {
   })
   readonly nbd_targets_string!: string | null;
   @ApiProperty({ type: BackupErrorResponse, nullable: true, example: null }) readonly error!: BackupErrorResponse | null;
+  @ApiProperty({
+    type: BackupDamageResponse,
+    nullable: true,
+    description: 'Why the restore point cannot be trusted; null: nothing is known against it',
+    example: null,
+  })
+  readonly damage!: BackupDamageResponse | null;
   @ApiProperty({
     type: String,
     nullable: true,
@@ -123,6 +153,7 @@ export function toBackupResponse(record: BackupRecord): BackupResponse {
     disk_results: record.disks.map((disk) => toDiskResult(disk, record.exports)),
     nbd_targets_string: record.nbd_targets_string,
     error: record.error,
+    damage: record.damage,
     folder: record.folder,
     snapshot_instant: isoOrNull(record.instant),
     created_at: iso(record.created_at),

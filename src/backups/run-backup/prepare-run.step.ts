@@ -150,8 +150,9 @@ export class PrepareRun {
     const disks = facts.disks.map(({ disk_id, disk_key, size_bytes, format, change_tracking }) => ({ disk_id, disk_key, size_bytes, format, change_tracking }));
     await this.commands.execute(new ObserveVmDisks(run.request.vm_id, disks, await this.recorder.context(run.request.backup_id)));
     if (facts.parent.kind !== 'damaged') return;
-    const { chain_id, backup_id, code, detail } = facts.parent;
-    await this.commands.execute(new MarkRestorePointDamaged(chain_id, backup_id, code, detail, await this.recorder.context(run.request.backup_id)));
+    const { chain_id, backup_id, code, detail, file } = facts.parent;
+    const damage = { code, detail, file, verification_id: null };
+    await this.commands.execute(new MarkRestorePointDamaged(chain_id, backup_id, damage, await this.recorder.context(run.request.backup_id)));
   }
 }
 

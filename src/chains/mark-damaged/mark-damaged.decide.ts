@@ -16,7 +16,12 @@ export function decideMarkDamaged(command: RestorePointDamaged['data'], state: C
       type: 'RestorePointDamaged',
       data:
         backup_id === command.backup_id
-          ? command
-          : { backup_id, code: command.code, detail: `It stands on restore point ${command.backup_id}, which is damaged: ${command.detail}` },
+          ? { ...command, caused_by_backup_id: null }
+          : {
+              ...command,
+              backup_id,
+              detail: `It stands on restore point ${command.backup_id}, which is damaged: ${command.detail}`,
+              caused_by_backup_id: command.backup_id,
+            },
     }));
 }

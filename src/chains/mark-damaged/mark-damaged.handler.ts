@@ -17,6 +17,6 @@ export class MarkRestorePointDamagedHandler implements ICommandHandler<MarkResto
   constructor(private readonly runner: CommandRunner) {}
 
   async execute(command: MarkRestorePointDamaged): Promise<void> {
-    await this.runner.run(chainStream(command.chainId), decider, { backup_id: command.backupId, code: command.code, detail: command.detail }, command.context);
+    await this.runner.run(chainStream(command.chainId), decider, { backup_id: command.backupId, ...command.finding }, command.context);
   }
 }

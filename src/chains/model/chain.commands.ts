@@ -23,13 +23,21 @@ export class RemoveRestorePoint {
   ) {}
 }
 
+export interface DamageFinding {
+  readonly code: RestorePointDamaged['data']['code'];
+  readonly detail: string;
+  /** Relative to the repository; null: the restore point as a whole. */
+  readonly file: string | null;
+  /** null: not found by a verification. */
+  readonly verification_id: string | null;
+}
+
 /** Notes that a restore point's files are no longer what was sealed. */
 export class MarkRestorePointDamaged {
   constructor(
     readonly chainId: string,
     readonly backupId: string,
-    readonly code: RestorePointDamaged['data']['code'],
-    readonly detail: string,
+    readonly finding: DamageFinding,
     readonly context: CommandContext,
   ) {}
 }

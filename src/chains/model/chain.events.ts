@@ -11,7 +11,17 @@ export type RestorePointRemoved = DomainEvent<'RestorePointRemoved', { readonly 
 /** A restore point's file was found missing, truncated or altered; nothing may be built on it. */
 export type RestorePointDamaged = DomainEvent<
   'RestorePointDamaged',
-  { readonly backup_id: string; readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered'; readonly detail: string }
+  {
+    readonly backup_id: string;
+    readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered';
+    readonly detail: string;
+    /** Relative to the repository; null where it is about the restore point as a whole. Absent in events of the first hubs, like what follows. */
+    readonly file?: string | null;
+    /** The verification that found it; null: something else did. */
+    readonly verification_id?: string | null;
+    /** The restore point beneath this one that is damaged; null: this one's own files are. */
+    readonly caused_by_backup_id?: string | null;
+  }
 >;
 
 /** Stream `chain-<chain_id>`. */

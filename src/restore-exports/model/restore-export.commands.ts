@@ -3,13 +3,14 @@ import type { RestoreExportMode } from './restore-export.events.js';
 
 /**
  * Publishes a disk of a restore point over NBD. Answers with {export_id, position} once clients can connect.
- * @throws DomainError backup_not_found, backup_not_restorable, restore_disk_not_found, repository_unavailable; afterwards the cause of its failure
+ * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, restore_disk_not_found, repository_unavailable; afterwards the cause of its failure
  */
 export class StartRestoreExport {
   constructor(
     readonly backupId: string,
     readonly diskIndex: number,
     readonly mode: RestoreExportMode,
+    readonly allowDamaged: boolean,
     readonly context: CommandContext,
   ) {}
 }

@@ -15,6 +15,8 @@ export type RestoreExportRequested = DomainEvent<
     readonly export_name: string;
     /** Absolute path of the restore point's QCOW2 file. */
     readonly file: string;
+    /** The restore point was known to be damaged, or might be, and is published all the same. Absent: it was not. */
+    readonly allow_damaged?: boolean;
     readonly requested_at: string;
     readonly expires_at: string;
   }

@@ -1,7 +1,7 @@
 import { Body, Controller, Post, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
-import { ApiCreatedResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
-import { IsIn, IsInt, IsUUID, Max, Min } from 'class-validator';
+import { ApiCreatedResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
 import type { Response } from 'express';
 import { DataSource } from 'typeorm';
 import { RestoreExportReadModel } from '../../../projections/restore-exports/restore-exports.read-model.js';
@@ -35,6 +35,16 @@ export class StartRestoreExportRequest {
   })
   @IsIn(MODES)
   mode!: RestoreExportMode;
+
+  @ApiPropertyOptional({
+    type: Boolean,
+    default: false,
+    description: 'Publish the disk of a restore point that is known to be damaged, as far as it can be read',
+    example: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  allow_damaged = false;
 }
 
 @ApiTags('Restore')
@@ -51,14 +61,14 @@ export class StartRestoreExportController {
   @ApiCreatedResponse({ type: RestoreExportResponse, description: 'The export' })
   @ApiProblem(400, 'validation_failed', 'restore_disk_not_found')
   @ApiProblem(404, 'backup_not_found', 'repository_not_found')
-  @ApiProblem(409, 'backup_not_restorable')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged')
   @ApiProblem(503, 'nbd_ports_exhausted', 'export_not_started', 'repository_unavailable', 'read_model_behind', 'tool_failed', 'tool_missing')
   async start(
     @Body() body: StartRestoreExportRequest,
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreExportResponse> {
-    const command = new StartRestoreExport(body.backup_id.toLowerCase(), body.disk_index, body.mode, context);
+    const command = new StartRestoreExport(body.backup_id.toLowerCase(), body.disk_index, body.mode, body.allow_damaged, context);
     const { export_id, position } = await this.commands.execute<StartRestoreExport, StartedRestoreExport>(command);
     if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');
     answerPosition(response, position);

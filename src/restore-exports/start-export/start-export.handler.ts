@@ -2,6 +2,7 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { join } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../platform/clock/clock.js';
@@ -47,10 +48,11 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
   }
 
   /** Serialised with the deletion of restore points of the same VM. */
-  private async request(exportId: string, { backupId, diskIndex, mode, context }: StartRestoreExport): Promise<void> {
+  private async request(exportId: string, { backupId, diskIndex, mode, allowDamaged, context }: StartRestoreExport): Promise<void> {
     const { vm_id } = await this.restorePoint(backupId);
     await this.mutex.runExclusive(vmLock(vm_id), async () => {
       const backup = await this.restorePoint(backupId);
+      refuseDamaged(backup, allowDamaged);
       const disk = backup.disks.find(({ disk_id }) => disk_id === diskIndex);
       if (disk === undefined) {
         throw new DomainError('invalid', 'restore_disk_not_found', `Backup ${backupId} has no disk ${diskIndex}; it has ${backup.disks.length}, from 0.`, {
@@ -73,6 +75,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
             disk_index: diskIndex,
             mode,
             export_name: restoreExportName(backup.vm_name, diskIndex, exportId),
+            ...(allowDamaged ? { allow_damaged: true } : {}),
             file: join(repository.path, backup.folder ?? '', disk.file),
             requested_at: this.clock.iso(),
             expires_at: new Date(this.clock.now().getTime() + this.config.restoreExportIdleSeconds * 1000).toISOString(),

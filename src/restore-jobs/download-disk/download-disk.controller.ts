@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import { Transform, type TransformCallback } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Controller, Get, Param, ParseIntPipe, Query, Req, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
-import { IsIn, IsOptional } from 'class-validator';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
@@ -16,18 +16,7 @@ import { rangeOf, sliceArgv } from '../../platform/nbd/disk-stream.plan.js';
 import { streamTool } from '../../platform/process/stream-tool.js';
 import { restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
-
-export class DownloadDiskQuery {
-  @ApiPropertyOptional({
-    enum: ['raw'],
-    default: 'raw',
-    description: 'raw; a qcow2 file cannot be streamed before it is whole: restore to a folder for one',
-    example: 'raw',
-  })
-  @IsOptional()
-  @IsIn(['raw'])
-  format = 'raw';
-}
+import { DownloadDiskQuery } from './download-disk.dto.js';
 
 @ApiTags('Restore')
 @Controller('backups')
@@ -50,7 +39,7 @@ export class DownloadDiskController {
   @ApiOkResponse({ description: 'The content', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
-  @ApiProblem(409, 'backup_not_restorable')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged')
   @ApiProblem(503, 'repository_unavailable')
   async download(
     @Param('backup_id', UuidParam) backupId: string,
@@ -59,7 +48,7 @@ export class DownloadDiskController {
     @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
-    const { file, size, vmName } = await this.locate(backupId, diskId);
+    const { file, size, vmName } = await this.locate(backupId, diskId, query.allow_damaged);
     response.set({ 'Accept-Ranges': 'bytes', 'Content-Type': 'application/octet-stream' });
     response.attachment(restoredFileName(vmName, diskId, query.format === 'raw' ? 'raw' : 'qcow2'));
     const range = rangeOf(request.headers.range, size);
@@ -95,7 +84,11 @@ export class DownloadDiskController {
     }
   }
 
-  private async locate(backupId: string, diskId: number): Promise<{ readonly file: string; readonly size: number; readonly vmName: string }> {
+  private async locate(
+    backupId: string,
+    diskId: number,
+    allowDamaged: boolean,
+  ): Promise<{ readonly file: string; readonly size: number; readonly vmName: string }> {
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
     if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
     if (backup.status !== 'completed') {
@@ -103,6 +96,7 @@ export class DownloadDiskController {
         status: backup.status,
       });
     }
+    refuseDamaged(backup, allowDamaged);
     const disk = backup.disks.find(({ disk_id }) => disk_id === diskId);
     if (disk === undefined)
       throw new DomainError('not_found', 'restore_disk_not_found', `Backup ${backupId} has no disk ${diskId}; it has ${backup.disks.length}, from 0.`);

@@ -9,11 +9,12 @@ export interface WantedRestore {
   readonly format: RestoreFormat;
   readonly chain: RestoreShape;
   readonly overwrite: boolean;
+  readonly allowDamaged: boolean;
 }
 
 /**
  * Restores disks of a restore point into a folder of the hub. Answers with {job_id, position} once it is recorded.
- * @throws DomainError backup_not_found, backup_not_restorable, restore_disk_not_found, restore_chain_needs_qcow2, target_*, repository_unavailable
+ * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, restore_disk_not_found, restore_chain_needs_qcow2, target_*, repository_unavailable
  */
 export class StartRestore {
   constructor(

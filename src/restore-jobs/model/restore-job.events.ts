@@ -22,6 +22,13 @@ export type RestoreDisk = {
   readonly outputs: readonly string[];
 };
 
+export type DamagedSource = {
+  readonly backup_id: string;
+  /** Relative to the repository. */
+  readonly file: string;
+  readonly detail: string;
+};
+
 export type RestoreStage = 'copying' | 'checking' | 'publishing';
 
 /** From here on the job's working folder and processes may exist. */
@@ -40,6 +47,8 @@ export type RestoreJobRequested = DomainEvent<
     readonly format: RestoreFormat;
     readonly chain: RestoreShape;
     readonly overwrite: boolean;
+    /** What is found to be damaged is written as far as it can be read. Absent: damage fails the job. */
+    readonly allow_damaged?: boolean;
     readonly disks: readonly RestoreDisk[];
     readonly requested_at: string;
   }
@@ -52,6 +61,8 @@ export type DiskRestoreCopied = DomainEvent<'DiskRestoreCopied', { readonly disk
 export type DiskRestoreCompared = DomainEvent<'DiskRestoreCompared', { readonly disk_id: number; readonly compared_at: string }>;
 /** Every source file has the hash that was recorded when it was sealed. */
 export type RestoreSourcesVerified = DomainEvent<'RestoreSourcesVerified', { readonly files: number; readonly bytes: number; readonly verified_at: string }>;
+/** Source files are not what was sealed, and the job goes on all the same, because it was asked to. */
+export type RestoreSourcesDamaged = DomainEvent<'RestoreSourcesDamaged', { readonly files: readonly DamagedSource[]; readonly found_at: string }>;
 /** The files are in the target folder under their names. */
 export type RestoreJobCompleted = DomainEvent<'RestoreJobCompleted', { readonly files: readonly string[]; readonly completed_at: string }>;
 export type RestoreJobFailed = DomainEvent<
@@ -70,6 +81,7 @@ export type RestoreJobEvent =
   | DiskRestoreCopied
   | DiskRestoreCompared
   | RestoreSourcesVerified
+  | RestoreSourcesDamaged
   | RestoreJobCompleted
   | RestoreJobFailed
   | RestoreJobCancelled

@@ -16,6 +16,12 @@ export class RestoredDiskResponse {
   readonly files!: readonly string[];
 }
 
+export class DamagedSourceResponse {
+  @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly backup_id!: string;
+  @ApiProperty({ description: 'Relative to the repository', example: 'pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2' }) readonly file!: string;
+  @ApiProperty({ example: 'its SHA-256 is 9f86...; it was sealed with 60303a...' }) readonly detail!: string;
+}
+
 export class RestoreErrorResponse {
   @ApiProperty({ description: 'Stable word for the cause', example: 'source_damaged' }) readonly code!: string;
   @ApiProperty({ enum: ['copying', 'checking', 'publishing'], example: 'checking' }) readonly stage!: string;
@@ -38,6 +44,12 @@ export class RestoreJobResponse {
   @ApiProperty({ description: 'Over all disks; the last tenth is the comparison', example: 56.2 }) readonly progress_percent!: number;
   @ApiProperty({ type: [RestoredDiskResponse] }) readonly disks!: RestoredDiskResponse[];
   @ApiProperty({ description: 'Whether every source file has the hash it was sealed with', example: true }) readonly sources_verified!: boolean;
+  @ApiProperty({
+    type: [DamagedSourceResponse],
+    description: 'With `allow_damaged`: what is not what was sealed, so that the restored disks may differ from the VM',
+    example: [],
+  })
+  readonly damaged_sources!: readonly DamagedSourceResponse[];
   @ApiProperty({ type: [String], description: 'The finished files; empty until completed', example: ['/srv/restore/pgtest1-disk0.raw'] })
   readonly files!: readonly string[];
   @ApiProperty({ type: RestoreErrorResponse, nullable: true, example: null }) readonly error!: RestoreErrorResponse | null;
@@ -73,6 +85,7 @@ export function toRestoreJobResponse(row: RestoreJobReadModel, live: RestoreProg
     progress_percent: row.status === 'completed' ? 100 : Math.floor(share * 10) / 10,
     disks,
     sources_verified: row.sources_verified,
+    damaged_sources: row.damaged_sources,
     files: row.files,
     error: row.error,
     cleaned_up: row.cleaned_up,

@@ -10,7 +10,8 @@ export type RestoreJobState =
       readonly job: RestoreJobRequested['data'];
       /** By disk id. */
       readonly disks: ReadonlyMap<number, DiskStanding>;
-      readonly sources_verified: boolean;
+      /** Every source file was hashed; only a job that allows damage goes on with files that are not what was sealed. */
+      readonly sources_checked: boolean;
       readonly cleaned_up: boolean;
     };
 
@@ -24,7 +25,7 @@ export function evolveRestoreJob(state: RestoreJobState, event: RestoreJobEvent)
       status: 'running',
       job: event.data,
       disks: new Map(event.data.disks.map(({ disk_id }) => [disk_id, 'pending'])),
-      sources_verified: false,
+      sources_checked: false,
       cleaned_up: false,
     };
   }
@@ -39,7 +40,8 @@ export function evolveRestoreJob(state: RestoreJobState, event: RestoreJobEvent)
     case 'DiskRestoreCompared':
       return withDisk(state, event.data.disk_id, 'compared');
     case 'RestoreSourcesVerified':
-      return { ...state, sources_verified: true };
+    case 'RestoreSourcesDamaged':
+      return { ...state, sources_checked: true };
     case 'RestoreJobCompleted':
       return { ...state, status: 'completed' };
     case 'RestoreJobFailed':
@@ -57,7 +59,7 @@ export function evolveRestoreJob(state: RestoreJobState, event: RestoreJobEvent)
 export function stageOf(state: KnownRestoreJob): RestoreStage {
   const standings = [...state.disks.values()];
   if (standings.some((standing) => standing === 'pending' || standing === 'started')) return 'copying';
-  return state.sources_verified && standings.every((standing) => standing === 'compared') ? 'publishing' : 'checking';
+  return state.sources_checked && standings.every((standing) => standing === 'compared') ? 'publishing' : 'checking';
 }
 
 function withDisk(state: KnownRestoreJob, diskId: number, standing: DiskStanding): RestoreJobState {

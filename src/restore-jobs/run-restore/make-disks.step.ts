@@ -2,7 +2,7 @@ import { lstat, mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
-import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
+import { type DamageFinding, MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
@@ -11,7 +11,7 @@ import { compareArgv, convertArgv, copyFileArgv } from '../../platform/qemu/disk
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import { syncToDisk } from '../../platform/repository-files/durable-write.js';
 import { errnoOf } from '../../platform/repository-files/storage-error.js';
-import type { RestoreDisk, RestoreJobRequested, SourceFile } from '../model/restore-job.events.js';
+import type { DamagedSource, RestoreDisk, RestoreJobRequested, SourceFile } from '../model/restore-job.events.js';
 import type { KnownRestoreJob } from '../model/restore-job.state.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 import { restoreJobDirectory, workingFolder } from '../model/run-directories.plan.js';
@@ -49,7 +49,7 @@ export class MakeDisks {
 
     const giveUp = new AbortController();
     const both = AbortSignal.any([signal, giveUp.signal]);
-    const verified = state.sources_verified ? Promise.resolve() : this.verify(job, sources, both);
+    const verified = state.sources_checked ? Promise.resolve() : this.verify(job, sources, both);
     const made = this.inTurn(job.disks, (disk) => this.makeDisk(state, disk, both));
     verified.catch((error: unknown) => giveUp.abort(error));
     made.catch(async (error: unknown) => {
@@ -63,6 +63,7 @@ export class MakeDisks {
   }
 
   private async verify(job: Job, sources: readonly SourceFile[], signal: AbortSignal): Promise<void> {
+    const damaged: DamagedSource[] = [];
     await Promise.all(
       sources.map(async (source) => {
         const path = join(job.repository_path, source.file);
@@ -70,32 +71,47 @@ export class MakeDisks {
           if (error instanceof HashingFailedError && error.code !== 'closed') return `unreadable (${error.code})`;
           throw error;
         });
-        if (sha256 !== source.sha256) {
-          await this.damaged(job, source, 'parent_altered', `its SHA-256 is ${sha256}; it was sealed with ${source.sha256}`);
-        }
+        if (sha256 === source.sha256) return;
+        const { size } = await lstat(path);
+        const code = size < source.size_bytes ? 'parent_truncated' : 'parent_altered';
+        const what = `its SHA-256 is ${sha256}; it was sealed with ${source.sha256}`;
+        if (job.allow_damaged !== true) return this.damaged(job, source, code, what);
+        await this.mark(job, source, code, what);
+        damaged.push({ backup_id: source.backup_id, file: source.file, detail: what });
       }),
     );
+    if (damaged.length > 0) {
+      await this.recorder.record(job.job_id, { kind: 'sources_damaged', files: damaged, at: this.clock.iso() });
+      return;
+    }
     const bytes = sources.reduce((sum, source) => sum + source.size_bytes, 0);
     await this.recorder.record(job.job_id, { kind: 'sources_verified', files: sources.length, bytes, at: this.clock.iso() });
   }
 
+  /** Of a job that allows damage, only what is not there at all. */
   private async refuseMissing(job: Job, source: SourceFile): Promise<void> {
     const found = await lstat(join(job.repository_path, source.file)).catch((error: unknown) => {
       if (errnoOf(error) === 'ENOENT') return null;
       throw error;
     });
     if (found === null) return this.damaged(job, source, 'parent_missing', 'it is missing');
-    if (found.size !== source.size_bytes) {
+    if (found.size !== source.size_bytes && job.allow_damaged !== true) {
       const code = found.size < source.size_bytes ? 'parent_truncated' : 'parent_altered';
       await this.damaged(job, source, code, `it has ${found.size} bytes; it was sealed with ${source.size_bytes}`);
     }
   }
 
-  private async damaged(job: Job, source: SourceFile, code: 'parent_missing' | 'parent_truncated' | 'parent_altered', what: string): Promise<never> {
-    const path = join(job.repository_path, source.file);
-    const detail = `The file "${path}" of restore point ${source.backup_id} is not what was sealed: ${what}.`;
-    await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, source.backup_id, code, detail, await this.recorder.context(job.job_id)));
-    throw new DomainError('conflict', 'source_damaged', detail, { backup_id: source.backup_id, file: path });
+  private async damaged(job: Job, source: SourceFile, code: DamageFinding['code'], what: string): Promise<never> {
+    const detail = await this.mark(job, source, code, what);
+    throw new DomainError('conflict', 'source_damaged', detail, { backup_id: source.backup_id, file: join(job.repository_path, source.file) });
+  }
+
+  /** @returns what is wrong, in a sentence */
+  private async mark(job: Job, source: SourceFile, code: DamageFinding['code'], what: string): Promise<string> {
+    const detail = `The file "${join(job.repository_path, source.file)}" of restore point ${source.backup_id} is not what was sealed: ${what}.`;
+    const finding = { code, detail, file: source.file, verification_id: null };
+    await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, source.backup_id, finding, await this.recorder.context(job.job_id)));
+    return detail;
   }
 
   private async makeDisk(state: KnownRestoreJob, disk: RestoreDisk, signal: AbortSignal): Promise<void> {

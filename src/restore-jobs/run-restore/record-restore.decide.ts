@@ -1,5 +1,5 @@
 import { unknownVariant } from '../../kernel/decider.js';
-import type { RestoreJobEvent } from '../model/restore-job.events.js';
+import type { DamagedSource, RestoreJobEvent } from '../model/restore-job.events.js';
 import { type RestoreJobState, stageOf } from '../model/restore-job.state.js';
 
 /** What has happened to a job, to be recorded. What comes too late, because the job has ended meanwhile, changes nothing. */
@@ -9,6 +9,7 @@ export type RecordRestore =
   | { readonly kind: 'disk_copied'; readonly disk_id: number; readonly at: string }
   | { readonly kind: 'disk_compared'; readonly disk_id: number; readonly at: string }
   | { readonly kind: 'sources_verified'; readonly files: number; readonly bytes: number; readonly at: string }
+  | { readonly kind: 'sources_damaged'; readonly files: readonly DamagedSource[]; readonly at: string }
   | { readonly kind: 'completed'; readonly files: readonly string[]; readonly at: string }
   | { readonly kind: 'failed'; readonly code: string; readonly detail: string; readonly at: string }
   | { readonly kind: 'cleaned_up'; readonly at: string };
@@ -32,10 +33,12 @@ export function decideRecordRestore(command: RecordRestore, state: RestoreJobSta
         ? [{ type: 'DiskRestoreCompared', data: { disk_id: command.disk_id, compared_at: command.at } }]
         : [];
     case 'sources_verified':
-      if (state.sources_verified) return [];
+      if (state.sources_checked) return [];
       return [{ type: 'RestoreSourcesVerified', data: { files: command.files, bytes: command.bytes, verified_at: command.at } }];
+    case 'sources_damaged':
+      return state.sources_checked ? [] : [{ type: 'RestoreSourcesDamaged', data: { files: command.files, found_at: command.at } }];
     case 'completed': {
-      const ready = state.sources_verified && [...state.disks.values()].every((standing) => standing === 'compared');
+      const ready = state.sources_checked && [...state.disks.values()].every((standing) => standing === 'compared');
       if (!ready) throw new Error(`restore job ${state.job.job_id} cannot be completed before everything is checked`);
       return [{ type: 'RestoreJobCompleted', data: { files: command.files, completed_at: command.at } }];
     }

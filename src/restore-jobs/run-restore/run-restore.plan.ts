@@ -10,7 +10,7 @@ export function planRestore(state: RestoreJobState): RestoreStep {
     case 'none':
       return 'finished';
     case 'running':
-      return state.sources_verified && [...state.disks.values()].every((standing) => standing === 'compared') ? 'publish' : 'make_disks';
+      return state.sources_checked && [...state.disks.values()].every((standing) => standing === 'compared') ? 'publish' : 'make_disks';
     case 'completed':
     case 'failed':
     case 'cancelled':

@@ -45,7 +45,7 @@ export class StartRestoreController {
     'target_in_repository',
   )
   @ApiProblem(404, 'backup_not_found', 'repository_not_found')
-  @ApiProblem(409, 'backup_not_restorable', 'target_exists')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'target_exists')
   @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
   @ApiProblem(507, 'target_full')
   async start(
@@ -62,6 +62,7 @@ export class StartRestoreController {
           format: body.format,
           chain: body.chain,
           overwrite: body.overwrite,
+          allowDamaged: body.allow_damaged,
         },
         context,
       ),

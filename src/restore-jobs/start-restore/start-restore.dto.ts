@@ -42,4 +42,15 @@ export class StartRestoreRequest {
   @IsOptional()
   @IsBoolean()
   overwrite = false;
+
+  @ApiPropertyOptional({
+    type: Boolean,
+    default: false,
+    description:
+      'Restore from a restore point that is known to be damaged, as far as it can be read; `damaged_sources` of the job then says what is not what was sealed',
+    example: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  allow_damaged = false;
 }

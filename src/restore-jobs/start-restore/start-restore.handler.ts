@@ -4,6 +4,7 @@ import { access, lstat, realpath, stat } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
@@ -51,6 +52,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     const { vm_id } = await this.restorePoint(wanted.backupId);
     return this.mutex.runExclusive(vmLock(vm_id), async () => {
       const backup = await this.restorePoint(wanted.backupId);
+      refuseDamaged(backup, wanted.allowDamaged);
       const job = await this.jobOf(jobId, backup, wanted);
       const { position } = await this.runner.run(restoreJobStream(jobId), decider, { job, target: await this.lookAtTarget(job) }, context);
       return { job_id: jobId, position };
@@ -110,6 +112,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
       format: wanted.format,
       chain: wanted.chain,
       overwrite: wanted.overwrite,
+      ...(wanted.allowDamaged ? { allow_damaged: true } : {}),
       disks,
       requested_at: this.clock.iso(),
     };

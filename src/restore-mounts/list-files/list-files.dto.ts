@@ -1,15 +1,15 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
-import { IsBoolean, IsInt, IsOptional, IsString, Max, MaxLength, Min } from 'class-validator';
+import { Type } from 'class-transformer';
+import { IsInt, IsOptional, IsString, Max, MaxLength, Min } from 'class-validator';
 import { DEFAULT_LIMIT, MAX_LIMIT } from '../../platform/http/cursor-page.js';
+import { QueryBoolean } from '../../platform/http/query-boolean.decorator.js';
 import type { NameEncoding } from '../../platform/mounts/guest-browser/guest-name.js';
 import { GuestFileResponse, GuestPathQuery } from '../model/guest-file.response.js';
 
 export class ListFilesQuery extends GuestPathQuery {
   @ApiPropertyOptional({ description: 'Everything below the folder, each folder before what it holds; links are not followed', default: false, example: false })
   @IsOptional()
-  @Transform(({ value }: { readonly value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value))
-  @IsBoolean()
+  @QueryBoolean()
   recursive?: boolean;
 
   @ApiPropertyOptional({ description: 'Entries on one page at most', minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, example: 100 })

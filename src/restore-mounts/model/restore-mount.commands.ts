@@ -11,6 +11,7 @@ export class RequestMount {
     readonly backupId: string,
     readonly diskIndex: number,
     readonly partition: number | null,
+    readonly allowDamaged: boolean,
     readonly context: CommandContext,
   ) {}
 }

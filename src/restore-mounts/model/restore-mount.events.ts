@@ -42,6 +42,8 @@ export type MountRequested = DomainEvent<
     readonly partition: number | null;
     /** The mount is taken down when nobody has used it for so long. */
     readonly idle_limit_seconds: number;
+    /** The restore point was known to be damaged, or might be, and is shown all the same. Absent: it was not. */
+    readonly allow_damaged?: boolean;
     /** ISO 8601, UTC. */
     readonly requested_at: string;
   }

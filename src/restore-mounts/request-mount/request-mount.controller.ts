@@ -37,7 +37,7 @@ export class RequestMountController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreMountResponse> {
     const outcome = await this.commands.execute<RequestMount, MountOutcome>(
-      new RequestMount(body.backup_id.toLowerCase(), body.disk_index, body.partition ?? null, context),
+      new RequestMount(body.backup_id.toLowerCase(), body.disk_index, body.partition ?? null, body.allow_damaged ?? false, context),
     );
     answerPosition(response, outcome.position);
     response.set('Location', `/api/v1/restore/${outcome.request.mount_id}/files`);

@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
+import { IsBoolean, IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
 
 export class RequestMountDto {
   @ApiProperty({ format: 'uuid', description: 'A completed backup', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
@@ -23,4 +23,14 @@ export class RequestMountDto {
   @Min(0)
   @Max(65_535)
   readonly partition?: number;
+
+  @ApiPropertyOptional({
+    type: Boolean,
+    default: false,
+    description: 'Mount the disk of a restore point that is known to be damaged, as far as it can be read',
+    example: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  readonly allow_damaged?: boolean;
 }

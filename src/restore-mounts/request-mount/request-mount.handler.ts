@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
-import { ChainReadModel } from '../../../projections/chains/chains.read-model.js';
+import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../projections/restore-mounts/restore-mounts.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
@@ -26,7 +26,7 @@ const decider: Decider<RestoreMountState, RequestMountAt, RestoreMountEvent> = {
 };
 
 const READ_MODEL_PATIENCE_MS = 10_000;
-const READ_MODELS = ['backups', 'chains', 'repositories', 'restore_mounts'];
+const READ_MODELS = ['backups', 'repositories', 'restore_mounts'];
 /** Slots and disks are given out one request at a time. */
 const SLOTS_LOCK = 'restore-mounts';
 
@@ -72,7 +72,7 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
         disks,
       });
     }
-    await this.refuseDamaged(backup);
+    refuseDamaged(backup, command.allowDamaged);
     const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
     if (repository === null) throw new Error(`repository ${backup.repository_id} of backup ${backupId} is not known`);
     await this.files.checkPresent(repository.repository_id, repository.path);
@@ -91,26 +91,13 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
           file: join(repository.path, backup.folder, file.file),
           partition: command.partition,
           idle_limit_seconds: this.config.mountIdleSeconds,
+          ...(command.allowDamaged ? { allow_damaged: true } : {}),
           requested_at: this.clock.iso(),
         },
         slots: this.config.mountSlots,
         active,
       },
       command.context,
-    );
-  }
-
-  /** A point stands on all points before it in its chain, so damage of any of those is its own. */
-  private async refuseDamaged(backup: BackupReadModel): Promise<void> {
-    const chain = backup.chain_id === null ? null : await this.dataSource.getRepository(ChainReadModel).findOneBy({ chain_id: backup.chain_id });
-    const at = chain?.points.findIndex(({ backup_id }) => backup_id === backup.backup_id) ?? -1;
-    const damaged = chain?.points.slice(0, at + 1).find(({ damage }) => damage !== null);
-    if (damaged === undefined || damaged.damage === null) return;
-    throw new DomainError(
-      'conflict',
-      'restore_point_damaged',
-      `Restore point ${backup.backup_id} cannot be trusted: ${damaged.backup_id} in its chain is damaged (${damaged.damage.detail}). Choose an earlier point or a copy.`,
-      { backup_id: backup.backup_id, damaged_backup_id: damaged.backup_id, damage: damaged.damage.code },
     );
   }
 

@@ -108,10 +108,9 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     try {
       const { findings, files, bytes } = await this.read(request);
       // The marks first: who sees the verdict sees what follows from it.
-      for (const { backup_id, code, detail } of findings) {
-        await this.commands.execute(
-          new MarkRestorePointDamaged(request.chain_id, backup_id, damageOf(code), detail, { ...context, commandId: this.ids.next() }),
-        );
+      for (const { backup_id, code, detail, file } of findings) {
+        const damage = { code: damageOf(code), detail, file, verification_id: verificationId };
+        await this.commands.execute(new MarkRestorePointDamaged(request.chain_id, backup_id, damage, { ...context, commandId: this.ids.next() }));
       }
       const conclusion = { kind: 'conclude', findings, files_checked: files, bytes_checked: bytes, finished_at: this.clock.iso() } as const;
       await this.runner.run(verificationStream(verificationId), decider, conclusion, { ...context, commandId: this.ids.next() });
