@@ -51,6 +51,10 @@ export class BenchHub {
     await this.post('/vms', { name, source: 'image', source_ref: folder });
   }
 
+  async registerDomain(name: string, uuid: string): Promise<void> {
+    await this.post('/vms', { name, source: 'libvirt', source_ref: uuid });
+  }
+
   async request(vmName: string, type: 'full' | 'incremental'): Promise<BackupResponse> {
     return this.post<BackupResponse>('/backups', { vm_name: vmName, repository_id: this.repositoryId, backup_type: type });
   }

@@ -6,6 +6,7 @@ import { execa } from 'execa';
 import { benchEmptyIncremental } from './empty-incremental.bench.js';
 import { benchFullBackup } from './full-backup.bench.js';
 import { benchIncrementalBackup } from './incremental-backup.bench.js';
+import { benchLibvirt } from './libvirt.bench.js';
 import { benchManyDisks } from './many-disks.bench.js';
 import { type BenchOptions, describeMachine, loadAverage, markdownOf } from './measure.js';
 import { benchProjectionLag } from './projection-lag.bench.js';
@@ -30,6 +31,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'restore-disks': async (options) => outcomeOf(benchRestoreDisks(options)),
   'projection-lag': async (options) => outcomeOf(benchProjectionLag(options)),
   'restore-mounts': async (options) => outcomeOf(benchRestoreMounts(options)),
+  libvirt: async (options) => outcomeOf(benchLibvirt(options)),
   'event-store': benchEventStore,
 };
 

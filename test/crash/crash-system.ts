@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { allProjections } from '../../projections/all-projections.js';
@@ -12,12 +12,11 @@ import { createPool, openDataSource } from '../../src/platform/postgres/postgres
 import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
 import { ProjectionTables } from '../../src/platform/postgres/projection-tables.js';
 import { type ApiAnswer, HubSystem, until } from '../support/hub-system.js';
+import { SlowCopies } from '../support/slow-copies.js';
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
 const VM = 'crash vm';
-/** Bits a second, as nbdkit's rate filter reads them. */
-const UNLIMITED = '1T';
 /** What a hub needs at most to tidy up after a crash. */
 const QUIET_PATIENCE_MS = 45_000;
 const BACKUP_PATIENCE_MS = 90_000;
@@ -69,6 +68,7 @@ export class CrashSystem {
   private constructor(
     readonly hub: HubSystem,
     private readonly options: Required<Omit<CrashSystemOptions, 'env'>>,
+    private readonly copies: SlowCopies,
   ) {}
 
   static async create(options: CrashSystemOptions): Promise<CrashSystem> {
@@ -80,8 +80,7 @@ export class CrashSystem {
         ...full.env,
       },
     });
-    const system = new CrashSystem(hub, full);
-    await system.makeCopiesSlowable();
+    const system = new CrashSystem(hub, full, await SlowCopies.create(join(hub.directory, 'tools')));
     await mkdir(system.vmFolder);
     await Promise.all(Array.from({ length: full.disks }, (_, index) => system.makeDisk(index)));
     return system;
@@ -93,7 +92,7 @@ export class CrashSystem {
 
   /** The variables that every start of this system's hub needs. */
   async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    await this.hub.start({ PATH: `${this.toolFolder}:${process.env['PATH'] ?? ''}`, ...env });
+    await this.hub.start({ PATH: this.copies.path, ...env });
   }
 
   /** Registers VM and repository. */
@@ -280,7 +279,7 @@ export class CrashSystem {
 
   /** From now on each copy moves about so many bytes a second, also those under way; null: as fast as it can. */
   async slowCopies(bytesPerSecond: number | null): Promise<void> {
-    await writeFile(this.rateFile, bytesPerSecond === null ? UNLIMITED : String(bytesPerSecond * 8));
+    await this.copies.limit(bytesPerSecond);
   }
 
   /** Pids of this system's processes of that name. */
@@ -318,12 +317,6 @@ export class CrashSystem {
     await this.hub.destroy();
   }
 
-  private get toolFolder(): string {
-    return join(this.hub.directory, 'tools');
-  }
-  private get rateFile(): string {
-    return join(this.hub.directory, 'tools', 'rate');
-  }
   private get nodeData(): string {
     return join(this.hub.dataDirectory, 'local-node');
   }
@@ -340,38 +333,6 @@ export class CrashSystem {
     await truncate(raw, this.options.diskMib * MIB);
     await run('qemu-img', ['convert', '-O', 'qcow2', raw, join(this.vmFolder, `disk${index}.qcow2`)]);
     await rm(raw);
-  }
-
-  /** Puts an nbdcopy before the real one in PATH that reads at the rate in the rate file. Its pid is that of the real one. */
-  private async makeCopiesSlowable(): Promise<void> {
-    await mkdir(this.toolFolder);
-    const real = (await run('which', ['nbdcopy'])).stdout.trim();
-    const script = `#!/bin/sh
-read -r rate <'${this.rateFile}' || true
-[ "$rate" != ${UNLIMITED} ] || exec '${real}' "$@"
-left=$#
-inside=0
-while [ "$left" -gt 0 ]; do
-  argument=$1
-  shift
-  left=$((left - 1))
-  case $argument in
-    '[') inside=1; set -- "$@" '[' ;;
-    ']') set -- "$@" "rate=$rate" "rate-file=${this.rateFile}" ']' ;;
-    nbdkit) set -- "$@" nbdkit --filter=rate ;;
-    *)
-      if [ "$left" = 1 ] && [ "$inside" = 0 ]; then
-        set -- "$@" '[' nbdkit --exit-with-parent -r --filter=rate nbd "uri=$argument" "rate=$rate" "rate-file=${this.rateFile}" ']'
-      else
-        set -- "$@" "$argument"
-      fi
-      ;;
-  esac
-done
-exec '${real}' "$@"
-`;
-    await writeFile(join(this.toolFolder, 'nbdcopy'), script, { mode: 0o755 });
-    await this.slowCopies(null);
   }
 
   private async unsettled(backups: readonly BackupView[]): Promise<string[]> {

@@ -3,8 +3,9 @@ import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import { until } from '../support/hub-system.js';
-import { LibvirtHost, requireLibvirt } from '../support/libvirt-host.js';
+import { LibvirtHost } from '../support/libvirt-host.js';
 import { checksummedLoad, contentOf, type GuestDisk, LiveGuest, readSequence, sequenceWriter } from '../support/live-guest.js';
+import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
 const run = promisify(execFile);

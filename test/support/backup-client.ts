@@ -43,6 +43,12 @@ export class BackupClient {
     return body.vm_id;
   }
 
+  async registerDomain(name: string, uuid: string): Promise<string> {
+    const { status, body } = await this.system.api<{ vm_id: string }>('POST', '/vms', { name, source: 'libvirt', source_ref: uuid });
+    requireStatus(201, status, body);
+    return body.vm_id;
+  }
+
   start(vmName: string, repositoryId: string, type: BackupType, headers: Readonly<Record<string, string>> = {}): Promise<ApiAnswer<BackupResponse>> {
     return this.system.api('POST', '/backups', { vm_name: vmName, repository_id: repositoryId, backup_type: type }, headers);
   }

@@ -4,7 +4,6 @@ import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type GatedTests, requireCondition, requireTools } from './require-tools.js';
 import { until } from './hub-system.js';
 
 const run = promisify(execFile);
@@ -31,12 +30,6 @@ cgroup_controllers = []
 stdio_handler = "file"
 `;
 
-/** Tests on a real hypervisor: all that they need, with the reason printed where it is missing, and an error with CI=true. */
-export function requireLibvirt(...tools: readonly string[]): GatedTests {
-  const root = requireCondition(process.getuid?.() === 0, 'a libvirtd of its own needs a mount namespace of its own, which only root may make');
-  return root.skipped === null ? requireTools('libvirtd', 'virsh', 'qemu-system-x86_64', 'qemu-img', 'qemu-io', 'unshare', ...tools) : root;
-}
-
 /**
  * A libvirtd of the test's own, of the `system` kind as hypervisors have it: as root, in a mount namespace where its configuration, state and logs lie below a
  * temporary directory. (Root's `session` would be the machine's one as well: libvirtd looks at the user, not at the address.) Guests outlive it, as they do in life.
@@ -53,10 +46,7 @@ export class LibvirtHost {
     const host = new LibvirtHost(await mkdtemp(join(tmpdir(), 'sendense-libvirt-')));
     for (const folder of [...Object.keys(SYSTEM_FOLDERS), 'disks']) await mkdir(join(host.directory, folder));
     await writeFile(join(host.directory, 'etc/qemu.conf'), QEMU_CONF);
-    await writeFile(
-      join(host.directory, 'libvirtd.conf'),
-      `unix_sock_dir = "${host.directory}"\nauth_unix_rw = "none"\nlog_outputs = "3:file:${host.directory}/libvirtd.log"\n`,
-    );
+    await writeFile(join(host.directory, 'libvirtd.conf'), `auth_unix_rw = "none"\nlog_outputs = "3:file:${host.directory}/libvirtd.log"\n`);
     const binds = Object.entries(SYSTEM_FOLDERS).map(([name, path]) => `mkdir -p ${path} && mount --bind ${host.directory}/${name} ${path}`);
     await writeFile(
       join(host.directory, 'start.sh'),
@@ -73,7 +63,12 @@ export class LibvirtHost {
 
   /** For clients anywhere on the machine. */
   get uri(): string {
-    return `qemu+unix:///system?socket=${this.directory}/libvirt-sock`;
+    return `qemu+unix:///system?socket=${this.directory}/run/libvirt-sock`;
+  }
+
+  /** A command that sees this host's libvirt where the machine's own is expected, at `qemu:///system`. */
+  inside(...argv: readonly string[]): readonly [string, ...string[]] {
+    return ['nsenter', `--mount=/proc/${this.daemon?.pid ?? 0}/ns/mnt`, '--', ...argv];
   }
 
   /** A folder for disk images. */
@@ -134,6 +129,28 @@ export class LibvirtHost {
     return this.virsh('qemu-monitor-command', domain, '--hmp', command);
   }
 
+  /** Many commands of the human interface, in order, by one client: thousands take seconds. @throws Error with the first complaint */
+  async monitorAll(domain: string, commands: readonly string[]): Promise<void> {
+    const running = run('virsh', ['-q', '-c', this.uri], { timeout: CALL_PATIENCE_MS, maxBuffer: BIG });
+    running.child.stdin?.end(commands.map((command) => `qemu-monitor-command ${domain} --hmp '${command}'\n`).join(''));
+    const { stdout, stderr } = await running;
+    const complaint = `${stderr}\n${stdout}`.split('\n').find((line) => /error|failed|conflicts/i.test(line));
+    if (complaint !== undefined) throw new Error(`${domain}: ${complaint}`);
+  }
+
+  /** How qemu calls the device of each disk, by target: what `qemu-io -d` writes through, as its guest would. */
+  async diskDevices(domain: string): Promise<ReadonlyMap<string, string>> {
+    const xml = await this.virsh('dumpxml', domain);
+    const devices = new Map<string, string>();
+    for (const [disk] of xml.matchAll(/<disk [\s\S]*?<\/disk>/g)) {
+      const target = /<target dev='([^']+)' bus='([^']+)'/.exec(disk);
+      const alias = /<alias name='([^']+)'/.exec(disk)?.[1];
+      if (target?.[1] === undefined || alias === undefined) continue;
+      devices.set(target[1], target[2] === 'virtio' ? `/machine/peripheral/${alias}/virtio-backend` : alias);
+    }
+    return devices;
+  }
+
   /** The answer of qemu's machine protocol. The caller names the shape it expects. */
   async qmp<Answer>(domain: string, execute: string, args: object = {}): Promise<Answer> {
     const text = await this.virsh('qemu-monitor-command', domain, JSON.stringify({ execute, arguments: args }));
@@ -142,6 +159,10 @@ export class LibvirtHost {
 
   async domains(): Promise<readonly string[]> {
     return lines(await this.virsh('list', '--all', '--name'));
+  }
+
+  async isActive(domain: string): Promise<boolean> {
+    return !/shut off|crashed/.test(await this.virsh('domstate', domain));
   }
 
   async checkpoints(domain: string): Promise<readonly string[]> {
@@ -160,7 +181,7 @@ export class LibvirtHost {
   /** Ends a guest's qemu as a crash of the host would: nothing is written back, bitmaps stay marked as in use. */
   async crash(domain: string): Promise<void> {
     process.kill(await this.qemuPid(domain), 'SIGKILL');
-    await until(`${domain} to be seen as shut off`, async () => /shut off|crashed/.test(await this.virsh('domstate', domain)));
+    await until(`${domain} to be seen as shut off`, async () => !(await this.isActive(domain)));
   }
 
   async log(): Promise<string> {

@@ -35,6 +35,12 @@ export function requireCondition(holds: boolean, reason: string): GatedTests {
   return gate(holds ? null : reason);
 }
 
+/** Tests on a real hypervisor with a libvirtd of their own (`LibvirtHost`). */
+export function requireLibvirt(...tools: readonly string[]): GatedTests {
+  const root = requireCondition(process.getuid?.() === 0, 'a libvirtd of its own needs a mount namespace of its own, which only root may make');
+  return root.skipped === null ? requireTools('libvirtd', 'virsh', 'qemu-system-x86_64', 'qemu-img', 'qemu-io', 'unshare', ...tools) : root;
+}
+
 function gate(reason: string | null): GatedTests {
   if (reason === null) return { describe, it, skipped: null };
   if (process.env['CI'] === 'true') throw new Error(`CI must run every test, but this machine cannot: ${reason}`);
