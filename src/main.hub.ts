@@ -93,6 +93,8 @@ function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string, app: 
       SENDENSE_TOKEN_FILE: config.nodeTokenFile,
       SENDENSE_IMAGE_ROOTS: config.localNodeImageRoots.join(':'),
       SENDENSE_LIBVIRT_URI: config.localNodeLibvirtUri,
+      SENDENSE_LIBVIRT_SCRATCH_DIRECTORY: config.localNodeLibvirtScratchDirectory,
+      SENDENSE_LIBVIRT_SCRATCH_MAX_BYTES: String(config.localNodeLibvirtScratchMaxBytes),
       SENDENSE_LOG_LEVEL: config.logLevel,
       SENDENSE_LOG_FORMAT: config.logFormat,
     },

@@ -14,6 +14,7 @@ import { JobJournal } from './backup-jobs/job-journal.js';
 import { TelemetryPush } from './backup-jobs/telemetry-push.js';
 import { NodeHealthController } from './backup-jobs/node-health.controller.js';
 import { ListVmsController } from './list-vms/list-vms.controller.js';
+import { ImageServers } from './sources/image-servers.js';
 import { ImageSource } from './sources/image/image.source.js';
 import { LibvirtSource } from './sources/libvirt/libvirt.source.js';
 import { Sources } from './sources/sources.js';
@@ -35,6 +36,7 @@ class NodeTokenModule {
     QemuImg,
     NbdInfo,
     { provide: ProcessSupervisor, useClass: ShellProcessSupervisor },
+    ImageServers,
     ImageSource,
     LibvirtSource,
     Sources,

@@ -160,9 +160,21 @@ export class BackupJob {
     } catch (error) {
       if (this.detached) return null;
       if (this.record.cancel_requested) return { outcome: 'cancelled' };
-      const { failure, diskKey } = failureOf(error);
+      const { failure, diskKey } = failureOf(await this.causeOf(error));
       if (failure.code === 'internal_error') this.logger.error('a backup job failed unexpectedly', { job_id: this.id, error });
       return { outcome: 'failed', error: failure, disk_key: diskKey };
+    }
+  }
+
+  /** A copy ends when what it reads from goes away: then that is the cause. */
+  private async causeOf(error: unknown): Promise<unknown> {
+    const snapshot = this.copying();
+    if (snapshot === null || !(error instanceof DomainError) || error.code !== 'transfer_failed') return error;
+    try {
+      await this.around.source.confirmSnapshot(this.around.journal.snapshotDirectory(this.id), snapshot);
+      return error;
+    } catch (cause) {
+      return cause instanceof DomainError ? cause : error;
     }
   }
 
@@ -174,6 +186,7 @@ export class BackupJob {
       disks: this.request.disks.map((disk) => ({ diskKey: disk.disk_key, sizeBytes: disk.size_bytes, parentChangeId: disk.parent_change_id })),
       changeId: changeIdOf(this.request.hub_id, this.id),
       directory,
+      quiesce: this.request.quiesce ?? 'none',
     });
     await Promise.all(
       standing.disks.map(async (disk, index) => {

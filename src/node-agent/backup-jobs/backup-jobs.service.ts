@@ -114,7 +114,8 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     await this.vmLocks.runExclusive(vmKey, async () => {
       const other = this.activeJobOf(vmKey);
       if (other !== undefined) throw vmBusy(request.vm.source_ref, other.id);
-      await source.removeChangeIds(request.vm.source_ref, changeIdPrefix(request.hub_id), request.keep_change_ids);
+      const own = changeIdPrefix(request.hub_id);
+      await source.removeChangeIds(request.vm.source_ref, (changeId) => changeId.startsWith(own) && !request.keep_change_ids.includes(changeId));
       await this.removeProcesses(jobId);
       await this.journal.remove(jobId);
       this.jobs.delete(jobId);

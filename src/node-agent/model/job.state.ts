@@ -1,5 +1,5 @@
 import { unknownVariant } from '../../kernel/decider.js';
-import type { NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeStartBackup } from '../../platform/node-api/node-api.js';
+import type { NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome, NodeStartBackup } from '../../platform/node-api/node-api.js';
 
 /** Code is stable and snake_case; the detail names disk and cause. */
 export interface Failure {
@@ -12,6 +12,8 @@ export interface StandingSnapshot {
   /** ISO 8601, UTC: the one instant of all disks. */
   readonly instant: string;
   readonly disks: readonly SnapshotDisk[];
+  /** Left out where nobody asked, or nothing was in flight. */
+  readonly quiesce?: NodeQuiesceOutcome;
 }
 
 export interface SnapshotDisk {
@@ -155,6 +157,7 @@ export function reportOf(record: JobRecord, speed: number): NodeJobReport {
     progress_percent: percent(record, transferred, total),
     disks: record.disks.map((disk) => ({ ...disk, change_id: snapshot?.disks.find((one) => one.disk_key === disk.disk_key)?.change_id ?? null })),
     error: record.at.phase === 'done' && record.at.ending.outcome === 'failed' ? record.at.ending.error : null,
+    ...(snapshot?.quiesce === undefined ? {} : { quiesce: snapshot.quiesce }),
     sequence: record.sequence,
     timestamp: record.changed_at,
   };

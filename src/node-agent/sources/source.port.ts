@@ -1,4 +1,4 @@
-import type { NodeVm } from '../../platform/node-api/node-api.js';
+import type { NodeQuiesce, NodeVm } from '../../platform/node-api/node-api.js';
 import type { Extent } from '../model/extents.plan.js';
 import type { StandingSnapshot } from '../model/job.state.js';
 
@@ -13,6 +13,8 @@ export interface SnapshotRequest {
   readonly changeId: string;
   /** Where the source keeps what belongs to this snapshot (run directories, sockets); it alone is enough to release it. */
   readonly directory: string;
+  /** Of a guest that runs; one that is powered off has nothing in flight. */
+  readonly quiesce: NodeQuiesce;
 }
 
 export interface TakenSnapshot {
@@ -37,15 +39,15 @@ export abstract class Source {
    * @throws DomainError vm_not_found, disk_added, disk_removed, disk_resized, change_id_lost, disk_in_use, disk_unreadable, snapshot_failed, tool_missing, ...
    */
   abstract takeSnapshot(request: SnapshotRequest): Promise<TakenSnapshot>;
-  /** Is the snapshot of an earlier life of this process still served? @throws DomainError snapshot_lost */
+  /** Is the snapshot still served? Asked about one of an earlier life of this process, and when a copy has failed. @throws DomainError snapshot_lost, scratch_full */
   abstract confirmSnapshot(directory: string, snapshot: StandingSnapshot): Promise<void>;
   /** Proves after the last read that what was read is the instant. @throws DomainError source_changed, disk_in_use */
   abstract verifySnapshot(sourceRef: string, snapshot: StandingSnapshot): Promise<void>;
   /** Frees the source's disks and removes everything in the directory. Harmless when done twice or when nothing was ever taken. */
   abstract releaseSnapshot(directory: string): Promise<void>;
   /**
-   * Removes the change ids that start with the prefix and are not to be kept. A VM or disk that is gone has none.
-   * @throws DomainError disk_in_use
+   * Removes the change ids that the caller calls unneeded; it is asked about all there are, also about other programs'. A VM or disk that is gone has none.
+   * @returns those removed @throws DomainError disk_in_use, change_id_not_removed
    */
-  abstract removeChangeIds(sourceRef: string, prefix: string, keep: readonly string[]): Promise<void>;
+  abstract removeChangeIds(sourceRef: string, isUnneeded: (changeId: string) => boolean): Promise<readonly string[]>;
 }

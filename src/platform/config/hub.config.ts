@@ -68,6 +68,10 @@ export class HubConfig implements LoadableConfig {
   @AbsolutePaths() readonly localNodeImageRoots: readonly string[] = ['/var/lib/sendense/images'];
   /** Connection URI of the libvirt whose domains the local node backs up, for example `qemu:///system`; empty: none. */
   @LibvirtUri() readonly localNodeLibvirtUri: string = '';
+  /** Where the local node keeps what running guests overwrite during their backup. Default `<data>/local-node/libvirt-scratch`. */
+  @AbsolutePath() readonly localNodeLibvirtScratchDirectory: string = '';
+  /** Of one backup. */
+  @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly localNodeLibvirtScratchMaxBytes: number = 10_737_418_240;
 
   /** How restore points are opened for browsing. `auto`: what the machine has, in the order nbd, fuse, guestfs. */
   @OneOf('auto', 'fuse', 'nbd', 'guestfs') readonly mountDriver: 'auto' | 'fuse' | 'nbd' | 'guestfs' = 'auto';
@@ -90,7 +94,7 @@ export class HubConfig implements LoadableConfig {
   @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
 
   pathsInDataDirectory(): Readonly<Record<string, string>> {
-    return { apiTokenFile: 'api.token', nodeTokenFile: 'node.token', runDirectory: 'run' };
+    return { apiTokenFile: 'api.token', nodeTokenFile: 'node.token', runDirectory: 'run', localNodeLibvirtScratchDirectory: 'local-node/libvirt-scratch' };
   }
 
   secretFields(): readonly string[] {

@@ -23,6 +23,13 @@ export class NodeConfig implements LoadableConfig {
 
   /** Connection URI of the libvirt whose domains the node backs up, for example `qemu:///system`; empty: none. */
   @LibvirtUri() readonly libvirtUri: string = '';
+  /**
+   * Where what running guests overwrite during their backup is kept until its end; on a file system with room, and writable for the user that qemu runs as. Default
+   * `<data>/libvirt-scratch`.
+   */
+  @AbsolutePath() readonly libvirtScratchDirectory: string = '';
+  /** Of one backup. One that needs more fails; its guest goes on. */
+  @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly libvirtScratchMaxBytes: number = 10_737_418_240;
 
   /** Disks of all jobs that are copied at once. */
   @IntegerBetween(1, 1000) readonly maxParallelTransfers: number = 8;
@@ -39,7 +46,7 @@ export class NodeConfig implements LoadableConfig {
   @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
 
   pathsInDataDirectory(): Readonly<Record<string, string>> {
-    return { tokenFile: 'node.token', runDirectory: 'run' };
+    return { tokenFile: 'node.token', runDirectory: 'run', libvirtScratchDirectory: 'libvirt-scratch' };
   }
 
   secretFields(): readonly string[] {

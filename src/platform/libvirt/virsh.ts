@@ -81,6 +81,11 @@ export class Virsh {
     return lines(await this.call(['checkpoint-list', uuid, '--name']));
   }
 
+  /** The newest ones, that no other stands on; a new one becomes the child of one of them. */
+  async leafCheckpoints(uuid: string): Promise<readonly string[]> {
+    return lines(await this.call(['checkpoint-list', uuid, '--leaves', '--name']));
+  }
+
   /** With the domain as it was then. */
   async checkpoint(uuid: string, name: string): Promise<CheckpointDescription> {
     return parseCheckpoint(await this.call(['checkpoint-dumpxml', uuid, name]));

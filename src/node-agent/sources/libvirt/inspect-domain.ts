@@ -40,6 +40,8 @@ export interface InspectedDomain {
   readonly active: boolean;
   readonly disks: readonly InspectedDisk[];
   readonly leftOut: readonly NodeLeftOutDisk[];
+  /** Of all its devices, also of those left out. */
+  readonly targets: readonly string[];
   /** Our checkpoints that libvirt knows. */
   readonly checkpoints: readonly string[];
 }
@@ -73,6 +75,7 @@ export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg
       state,
       active: domain.active,
       disks,
+      targets: domain.disks.map(({ target }) => target),
       leftOut: domain.disks.flatMap((disk) => leftOut(disk) ?? []),
       checkpoints,
     };

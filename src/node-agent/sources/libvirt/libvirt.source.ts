@@ -1,12 +1,21 @@
+import { mkdir } from 'node:fs/promises';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../kernel/domain-error.js';
+import { Clock } from '../../../platform/clock/clock.js';
 import { NodeConfig } from '../../../platform/config/node.config.js';
 import { Virsh } from '../../../platform/libvirt/virsh.js';
+import { NbdInfo } from '../../../platform/nbd/nbd-info.js';
 import type { NodeDisk, NodeVm } from '../../../platform/node-api/node-api.js';
 import { QemuImg } from '../../../platform/qemu/qemu-img.js';
+import type { StandingSnapshot } from '../../model/job.state.js';
 import { Slots } from '../../transfers/slots.js';
-import { Source, type TakenSnapshot } from '../source.port.js';
+import { asFailure, failure, ImageServers } from '../image-servers.js';
+import { type SnapshotRequest, Source, type TakenSnapshot } from '../source.port.js';
+import { redefinitionXml } from './backup-documents.js';
 import { asDomainError, type InspectedDisk, type InspectedDomain, inspectDomain } from './inspect-domain.js';
+import { LiveSnapshots } from './live-snapshots.js';
+import { OfflineSnapshots } from './offline-snapshots.js';
+import { readRecord } from './snapshot-record.js';
 
 const VMS_AT_ONCE = 4;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -16,13 +25,23 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export class LibvirtSource extends Source {
   override readonly kind = 'libvirt';
   private readonly virsh: Virsh;
+  private readonly live: LiveSnapshots;
+  private readonly offline: OfflineSnapshots;
 
   constructor(
     config: NodeConfig,
     private readonly qemuImg: QemuImg,
+    private readonly servers: ImageServers,
+    nbdInfo: NbdInfo,
+    clock: Clock,
   ) {
     super();
     this.virsh = new Virsh(config.libvirtUri);
+    this.live = new LiveSnapshots(this.virsh, nbdInfo, clock, {
+      scratchDirectory: config.libvirtScratchDirectory,
+      scratchMaxBytes: config.libvirtScratchMaxBytes,
+    });
+    this.offline = new OfflineSnapshots(this.virsh, qemuImg, servers, clock);
   }
 
   override async discover(): Promise<readonly NodeVm[]> {
@@ -51,17 +70,76 @@ export class LibvirtSource extends Source {
     return uuid;
   }
 
-  override takeSnapshot(): Promise<TakenSnapshot> {
-    return Promise.reject(new DomainError('unavailable', 'snapshot_failed', 'This node discovers libvirt domains, and does not back them up yet.'));
+  override async takeSnapshot(request: SnapshotRequest): Promise<TakenSnapshot> {
+    const uuid = uuidOf(request.sourceRef);
+    try {
+      const domain = await inspectDomain(uuid, this.virsh, this.qemuImg);
+      checkDisks(domain, request);
+      await mkdir(request.directory, { recursive: true, mode: 0o700 });
+      if (!domain.active) return await this.offline.take(request, domain);
+      return await this.live.take(request, domain);
+    } catch (error) {
+      throw asDomainError(error, uuid);
+    }
   }
 
-  override async confirmSnapshot(): Promise<void> {}
+  override async confirmSnapshot(directory: string, snapshot: StandingSnapshot): Promise<void> {
+    const record = await readRecord(directory);
+    if (record === null) throw new DomainError('conflict', 'snapshot_lost', 'What the node has noted of the snapshot is gone.');
+    if (record.mode === 'live') await this.live.confirm(directory, record);
+    else await this.servers.confirm(directory, snapshot);
+  }
 
-  override async verifySnapshot(): Promise<void> {}
+  override async verifySnapshot(sourceRef: string, snapshot: StandingSnapshot): Promise<void> {
+    // What a running guest writes goes to the scratch files; there is nothing to compare.
+    if (snapshot.disks.every((disk) => disk.witness === '')) return;
+    await this.offline.verify(await inspectDomain(uuidOf(sourceRef), this.virsh, this.qemuImg), snapshot);
+  }
 
-  override async releaseSnapshot(): Promise<void> {}
+  override async releaseSnapshot(directory: string): Promise<void> {
+    const record = await readRecord(directory);
+    if (record === null) return;
+    if (record.mode === 'live') await this.live.release(directory, record);
+    await this.servers.release(directory);
+  }
 
-  override async removeChangeIds(): Promise<void> {}
+  override async removeChangeIds(sourceRef: string, isUnneeded: (changeId: string) => boolean): Promise<readonly string[]> {
+    const uuid = uuidOf(sourceRef);
+    try {
+      const domain = await inspectDomain(uuid, this.virsh, this.qemuImg);
+      const names = new Set([...domain.checkpoints, ...domain.disks.flatMap((disk) => disk.storedBitmaps)].filter(isUnneeded));
+      for (const name of names) await (domain.active ? this.removeLive(domain, name) : this.removeOffline(domain, name));
+      return [...names];
+    } catch (error) {
+      const failure = asDomainError(error, uuid);
+      if (failure instanceof DomainError && failure.code === 'vm_not_found') return [];
+      throw failure;
+    }
+  }
+
+  /** qemu removes a bitmap from all files of a disk. One that libvirt has forgotten is told to it first. */
+  private async removeLive(domain: InspectedDomain, name: string): Promise<void> {
+    if (!domain.checkpoints.includes(name)) {
+      const tracked = domain.disks.filter((disk) => disk.storedBitmaps.includes(name)).map((disk) => disk.target);
+      const [parent = null] = await this.virsh.leafCheckpoints(domain.uuid);
+      const xml = await this.virsh.domainXml(domain.uuid, { inactive: true });
+      await this.virsh.redefineCheckpoint(domain.uuid, redefinitionXml({ name, targets: tracked, tracked }, parent, 0, xml));
+    }
+    await this.virsh.deleteCheckpoint(domain.uuid, name, { metadataOnly: false });
+  }
+
+  private async removeOffline(domain: InspectedDomain, name: string): Promise<void> {
+    for (const disk of domain.disks) {
+      if (!disk.storedBitmaps.includes(name)) continue;
+      if (disk.problem?.code === 'disk_in_use') throw failure('conflict', 'disk_in_use', disk.target, disk.problem.detail);
+      try {
+        await this.qemuImg.removeBitmap(disk.path, name);
+      } catch (error) {
+        throw asFailure(error, disk.target, 'change_id_not_removed');
+      }
+    }
+    if (domain.checkpoints.includes(name)) await this.virsh.deleteCheckpoint(domain.uuid, name, { metadataOnly: true });
+  }
 
   /** A domain that goes away while we look is no reason to hide the others. */
   private async inspectOrNull(uuid: string): Promise<InspectedDomain | null> {
@@ -71,6 +149,28 @@ export class LibvirtSource extends Source {
       if (error instanceof DomainError && error.code !== 'vm_not_found') throw error;
       return null;
     }
+  }
+}
+
+/** @throws DomainError for the first disk that is not as the hub expects it */
+function checkDisks(domain: InspectedDomain, request: SnapshotRequest): void {
+  const added = domain.disks.find((disk) => !request.disks.some((one) => one.diskKey === disk.target));
+  if (added !== undefined) throw failure('conflict', 'disk_added', added.target, `The VM has a new disk "${added.target}" that the backup does not know.`);
+  for (const { diskKey, sizeBytes, parentChangeId } of request.disks) {
+    const disk = domain.disks.find(({ target }) => target === diskKey);
+    if (disk === undefined) throw failure('conflict', 'disk_removed', diskKey, `The VM has no disk "${diskKey}" any more.`);
+    if (disk.problem !== null) throw failure('conflict', disk.problem.code, diskKey, disk.problem.detail);
+    if (disk.sizeBytes !== sizeBytes) {
+      throw failure('conflict', 'disk_resized', diskKey, `Disk "${diskKey}" has ${disk.sizeBytes} bytes, and the backup was prepared for ${sizeBytes}.`);
+    }
+    if (parentChangeId === null || disk.changeIds.includes(parentChangeId)) continue;
+    const known = disk.changeIdProblems.find((problem) => problem.change_id === parentChangeId);
+    throw failure(
+      'conflict',
+      known?.code ?? 'change_id_lost',
+      diskKey,
+      known?.detail ?? `Disk "${diskKey}" has no usable record of changes since the last backup (${parentChangeId}).`,
+    );
   }
 }
 

@@ -1,0 +1,262 @@
+import { createHash } from 'node:crypto';
+import { connect } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+import { DomainError } from '../../../kernel/domain-error.js';
+import type { Clock } from '../../../platform/clock/clock.js';
+import { LibvirtError } from '../../../platform/libvirt/libvirt-error.js';
+import type { Virsh } from '../../../platform/libvirt/virsh.js';
+import { loggerFor } from '../../../platform/logging/logger.js';
+import type { NbdInfo } from '../../../platform/nbd/nbd-info.js';
+import { nbdUri } from '../../../platform/nbd/nbd-uri.js';
+import type { NodeQuiesceOutcome } from '../../../platform/node-api/node-api.js';
+import { mergeExtents } from '../../model/extents.plan.js';
+import type { SnapshotDisk } from '../../model/job.state.js';
+import { allOrFirstError, asFailure, failure } from '../image-servers.js';
+import type { SnapshotRequest, TakenSnapshot } from '../source.port.js';
+import { backupXml, checkpointXml } from './backup-documents.js';
+import type { InspectedDomain } from './inspect-domain.js';
+import { makeScratch, removeScratch, reserveIsTouched, scratchBound, scratchUse } from './scratch-space.js';
+import { mayBeFrozen, noteFreeze, noteScratchFull, noteThaw, scratchFullDetail, type SnapshotRecord, socketOf, writeRecord } from './snapshot-record.js';
+
+const WATCH_MS = 250;
+const ABORT_POLL_MS = 50;
+const ABORT_PATIENCE_MS = 30_000;
+/** A Unix socket's path has 108 bytes with its closing NUL. */
+const MAX_SOCKET_PATH = 107;
+
+export interface LiveSettings {
+  readonly scratchDirectory: string;
+  readonly scratchMaxBytes: number;
+}
+
+/** Domains that run: libvirt's pull backup fixes all disks at one instant and serves them, while the guest goes on. */
+export class LiveSnapshots {
+  private readonly logger = loggerFor('LiveSnapshots');
+  /** By snapshot directory: ends the watch over its scratch space. */
+  private readonly watches = new Map<string, { readonly ended: AbortController; readonly record: SnapshotRecord }>();
+
+  constructor(
+    private readonly virsh: Virsh,
+    private readonly nbdInfo: NbdInfo,
+    private readonly clock: Clock,
+    private readonly settings: LiveSettings,
+  ) {}
+
+  /** The domain and its disks are checked. @throws DomainError snapshot_failed, scratch_full, quiesce_failed, change_id_lost, vm_busy_elsewhere */
+  async take(request: SnapshotRequest, domain: InspectedDomain): Promise<TakenSnapshot> {
+    const { uuid, targets } = domain;
+    await this.refuseForeignJob(uuid);
+    const scratch = await makeScratch(this.settings.scratchDirectory, nameOf(request.directory));
+    const socket = socketOf(scratch);
+    if (Buffer.byteLength(socket) > MAX_SOCKET_PATH) {
+      throw new DomainError('invalid', 'snapshot_failed', `${socket} is too long a name for a socket. Choose a shorter libvirt_scratch_directory.`);
+    }
+    const bound = await scratchBound(scratch, this.settings.scratchMaxBytes, await this.promised());
+    const record: SnapshotRecord = { mode: 'live', uuid, scratch, scratchBoundBytes: bound };
+    await writeRecord(request.directory, record);
+    // One of an earlier try of the same job; a new instant gets a new one.
+    if (domain.checkpoints.includes(request.changeId)) await this.virsh.deleteCheckpoint(uuid, request.changeId, { metadataOnly: false });
+
+    const tracked = domain.disks.filter((disk) => disk.tracking).map((disk) => disk.target);
+    const backup = backupXml({
+      socket,
+      scratchDirectory: scratch,
+      targets,
+      disks: request.disks.map((disk) => ({ target: disk.diskKey, incrementalFrom: disk.parentChangeId })),
+    });
+    const checkpoint = tracked.length === 0 ? null : checkpointXml({ name: request.changeId, targets, tracked });
+    const { instant, quiesce } = await this.beginQuiesced(request, uuid, () => this.begin(uuid, backup, checkpoint));
+    this.watch(request.directory, record);
+
+    const opened = await allOrFirstError(
+      request.disks.map(async (disk) => {
+        const uri = nbdUri({ socket }, disk.diskKey);
+        try {
+          const extents =
+            disk.parentChangeId === null ? await this.nbdInfo.allocatedExtents(uri) : await this.nbdInfo.dirtyExtents(uri, `backup-${disk.diskKey}`);
+          return { uri, disk, extents: mergeExtents(extents) };
+        } catch (error) {
+          throw asFailure(error, disk.diskKey, 'snapshot_failed');
+        }
+      }),
+    );
+    const disks = opened.map(({ uri, disk }): SnapshotDisk => {
+      return { disk_key: disk.diskKey, uri, size_bytes: disk.sizeBytes, change_id: tracked.includes(disk.diskKey) ? request.changeId : null, witness: '' };
+    });
+    return {
+      standing: { instant, disks, ...(quiesce === null ? {} : { quiesce }) },
+      extents: new Map(opened.map(({ disk, extents }) => [disk.diskKey, extents])),
+    };
+  }
+
+  /** @throws DomainError snapshot_lost, scratch_full */
+  async confirm(directory: string, record: SnapshotRecord): Promise<void> {
+    const { scratch, uuid } = record;
+    const full = await scratchFullDetail(directory);
+    if (full !== null) throw new DomainError('storage_full', 'scratch_full', full);
+    // libvirtd may be away while its guests and their servers go on.
+    if (scratch === null || !(await accepts(socketOf(scratch)))) {
+      const state = await this.virsh.state(uuid).catch(() => 'other' as const);
+      const why =
+        state === 'running' || state === 'paused' ? 'its backup job was ended by somebody else, or qemu was started anew' : 'it was shut off or crashed';
+      throw new DomainError('conflict', 'snapshot_lost', `The VM no longer serves its disks as they were at the instant: ${why}.`);
+    }
+    this.watch(directory, record);
+  }
+
+  /** Thaws, ends the backup job if it is ours, removes scratch files. @throws LibvirtError when libvirt is away: then it is not known what is to be done */
+  async release(directory: string, record: SnapshotRecord): Promise<void> {
+    this.watches.get(directory)?.ended.abort();
+    this.watches.delete(directory);
+    await this.thawIfFrozen(directory, record.uuid);
+    if (record.scratch === null) return;
+    await this.endJob(record.uuid, socketOf(record.scratch));
+    await removeScratch(record.scratch);
+  }
+
+  private async refuseForeignJob(uuid: string): Promise<void> {
+    const socket = await this.virsh.backupSocket(uuid);
+    if (socket === null) return;
+    throw new DomainError('conflict', 'vm_busy_elsewhere', `Another program is backing up this VM (its server is at ${socket}). Wait for its end.`, {
+      source_ref: uuid,
+    });
+  }
+
+  private async begin(uuid: string, backup: string, checkpoint: string | null): Promise<void> {
+    try {
+      await this.virsh.beginBackup(uuid, backup, checkpoint);
+    } catch (error) {
+      if (!(error instanceof LibvirtError)) throw error;
+      if (error.code === 'checkpoint_inconsistent') {
+        const key = /for disk '([^']+)'/.exec(error.message)?.[1] ?? '';
+        throw failure('conflict', 'change_id_lost', key, `libvirt cannot tell what has changed since the last backup: ${error.message}`);
+      }
+      if (error.code === 'domain_not_running') throw new DomainError('conflict', 'snapshot_failed', 'The VM was shut off just when its backup was to begin.');
+      throw new DomainError('unavailable', 'snapshot_failed', `libvirt could not begin the backup: ${error.message}`);
+    }
+  }
+
+  /** The guest's file systems are frozen for as long as libvirt takes to fix the instant. */
+  private async beginQuiesced(
+    request: SnapshotRequest,
+    uuid: string,
+    begin: () => Promise<void>,
+  ): Promise<{ readonly instant: string; readonly quiesce: NodeQuiesceOutcome | null }> {
+    if (request.quiesce === 'none') {
+      const instant = this.clock.iso();
+      await begin();
+      return { instant, quiesce: null };
+    }
+    await noteFreeze(request.directory);
+    const frozenAt = performance.now();
+    let frozen: number | null = null;
+    let refusal = '';
+    try {
+      frozen = await this.virsh.freeze(uuid);
+    } catch (error) {
+      if (!(error instanceof LibvirtError)) throw error;
+      refusal = error.message;
+    }
+    try {
+      if (frozen === null && request.quiesce === 'require') {
+        throw new DomainError('conflict', 'quiesce_failed', `The file systems of the guest could not be frozen, as was required: ${refusal}`, {
+          source_ref: uuid,
+        });
+      }
+      const instant = this.clock.iso();
+      await begin();
+      await this.thawIfFrozen(request.directory, uuid, frozen === null);
+      const ms = Math.round(performance.now() - frozenAt);
+      if (frozen === null) return { instant, quiesce: { outcome: 'not_quiesced', detail: `The guest's file systems were not frozen: ${refusal}` } };
+      return { instant, quiesce: { outcome: 'quiesced', detail: `${frozen} file systems of the guest were frozen for ${ms} ms.` } };
+    } catch (error) {
+      await this.thawIfFrozen(request.directory, uuid, frozen === null);
+      throw error;
+    }
+  }
+
+  /** refused: the freeze did not come about by what libvirt says; one that timed out may have all the same, so a thaw is tried even then. */
+  private async thawIfFrozen(directory: string, uuid: string, refused = false): Promise<void> {
+    if (!(await mayBeFrozen(directory))) return;
+    try {
+      await this.virsh.thaw(uuid);
+    } catch (error) {
+      if (!(error instanceof LibvirtError)) throw error;
+      // A guest that is off or gone is not frozen; one whose agent has never answered was never frozen by it.
+      const harmless = error.code === 'domain_not_running' || error.code === 'domain_not_found' || (refused && error.code !== 'libvirt_unreachable');
+      if (!harmless) throw error;
+    }
+    await noteThaw(directory);
+  }
+
+  private async endJob(uuid: string, socket: string): Promise<void> {
+    const deadline = performance.now() + ABORT_PATIENCE_MS;
+    try {
+      if ((await this.virsh.backupSocket(uuid)) !== socket) return;
+      await this.virsh.abortJob(uuid);
+      while ((await this.virsh.backupSocket(uuid)) === socket) {
+        if (performance.now() > deadline) throw new Error(`the backup job of domain ${uuid} did not end within ${ABORT_PATIENCE_MS} ms`);
+        await pause(ABORT_POLL_MS);
+      }
+    } catch (error) {
+      if (error instanceof LibvirtError && error.code === 'domain_not_found') return;
+      // It may have ended by itself between the question and the request.
+      if (error instanceof LibvirtError && error.code === 'libvirt_refused' && (await this.virsh.backupSocket(uuid)) !== socket) return;
+      throw error;
+    }
+  }
+
+  /** What other backups may still take of the same file system. */
+  private async promised(): Promise<number> {
+    let bytes = 0;
+    for (const { record } of this.watches.values()) {
+      if (record.scratch !== null) bytes += Math.max(0, record.scratchBoundBytes - (await scratchUse(record.scratch)));
+    }
+    return bytes;
+  }
+
+  private watch(directory: string, record: SnapshotRecord): void {
+    if (this.watches.has(directory)) return;
+    const ended = new AbortController();
+    this.watches.set(directory, { ended, record });
+    void this.watchScratch(directory, record, ended.signal);
+  }
+
+  /** A guest that overwrites a lot during its backup fills the scratch space; where that is full its writes would fail. So the backup is given up before. */
+  private async watchScratch(directory: string, record: SnapshotRecord, ended: AbortSignal): Promise<void> {
+    const { scratch, scratchBoundBytes: bound, uuid } = record;
+    while (scratch !== null && !ended.aborted) {
+      try {
+        const used = await scratchUse(scratch);
+        const scarce = await reserveIsTouched(scratch);
+        if (used > bound || scarce) {
+          const why = used > bound ? `more than the ${bound} bytes that it may take` : 'and the file system is nearly full';
+          const detail = `What the guest has overwritten since the backup began takes ${used} bytes of scratch space in ${scratch}, ${why}. The backup was given up; the guest was not held up.`;
+          if ((await scratchFullDetail(directory)) === null) await noteScratchFull(directory, detail);
+          this.logger.warn('a backup has used up its scratch space and is given up', { uuid, used_bytes: used, bound_bytes: bound });
+          await this.endJob(uuid, socketOf(scratch));
+          return;
+        }
+      } catch (error) {
+        if (!ended.aborted) this.logger.warn('the scratch space of a backup cannot be watched; trying again', { uuid, error });
+      }
+      await pause(WATCH_MS, undefined, { ref: false });
+    }
+  }
+}
+
+/** Short, because the socket's path is limited; the same for the same snapshot. */
+function nameOf(directory: string): string {
+  return createHash('sha256').update(directory).digest('hex').slice(0, 16);
+}
+
+function accepts(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(socket);
+    connection.once('connect', () => {
+      connection.destroy();
+      resolve(true);
+    });
+    connection.once('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,58 @@
+import { chmod, chown, lstat, mkdir, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DomainError } from '../../../kernel/domain-error.js';
+
+/** Left free on the scratch file system whatever happens: where it is full, qemu fails the guest's writes. */
+const RESERVE_BYTES = 64 * 1024 * 1024;
+/** With less there is no point in beginning. */
+const LEAST_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Makes the place for one backup's scratch files and socket, with the owner and the group of the directory that it is in, so that the administrator gives qemu's user
+ * access by giving it that one.
+ */
+export async function makeScratch(root: string, name: string): Promise<string> {
+  await mkdir(root, { recursive: true, mode: 0o711 });
+  const place = join(root, name);
+  await mkdir(place, { recursive: true });
+  const owner = await stat(root);
+  const own = await stat(place);
+  if (own.uid !== owner.uid || own.gid !== owner.gid) await chown(place, owner.uid, owner.gid);
+  await chmod(place, 0o770);
+  return place;
+}
+
+/**
+ * How much one backup may take there: what is allowed, and no more than there is beside the reserve and what other backups may still take.
+ * @throws DomainError scratch_full
+ */
+export async function scratchBound(place: string, maxBytes: number, promisedBytes: number): Promise<number> {
+  const { bavail, bsize } = await statfs(place);
+  const free = bavail * bsize - RESERVE_BYTES - promisedBytes;
+  const bound = Math.min(maxBytes, free);
+  if (bound >= LEAST_BYTES) return bound;
+  throw new DomainError(
+    'storage_full',
+    'scratch_full',
+    `The scratch directory ${place} has ${bavail * bsize} bytes free, too few for a backup beside ${RESERVE_BYTES} of reserve and ${promisedBytes} for backups that run.`,
+  );
+}
+
+/** Space that the files of a place take, in bytes; 0 when it is gone. */
+export async function scratchUse(place: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(place).catch(() => [])) {
+    const stats = await lstat(join(place, name)).catch(() => null);
+    bytes += (stats?.blocks ?? 0) * 512;
+  }
+  return bytes;
+}
+
+export async function reserveIsTouched(place: string): Promise<boolean> {
+  const { bavail, bsize } = await statfs(place);
+  return bavail * bsize < RESERVE_BYTES / 2;
+}
+
+export async function removeScratch(place: string): Promise<void> {
+  await rm(place, { recursive: true, force: true });
+}
