@@ -36,8 +36,8 @@ export class BackupClient {
     return body.repository_id;
   }
 
-  async registerVm(name: string, folder: string, nodeId?: string): Promise<string> {
-    const request = { name, source: 'image', source_ref: folder, ...(nodeId === undefined ? {} : { node_id: nodeId }) };
+  async registerVm(name: string, folder: string, nodeId?: string, source = 'image'): Promise<string> {
+    const request = { name, source, source_ref: folder, ...(nodeId === undefined ? {} : { node_id: nodeId }) };
     const { status, body } = await this.system.api<{ vm_id: string }>('POST', '/vms', request);
     requireStatus(201, status, body);
     return body.vm_id;

@@ -223,9 +223,10 @@ export class LiveSnapshots {
   }
 
   /** A guest that overwrites a lot during its backup fills the scratch space; where that is full its writes would fail. So the backup is given up before. */
-  private async watchScratch(directory: string, record: SnapshotRecord, ended: AbortSignal): Promise<void> {
+  private async watchScratch(directory: string, record: SnapshotRecord, signal: AbortSignal): Promise<void> {
     const { scratch, scratchBoundBytes: bound, uuid } = record;
-    while (scratch !== null && !ended.aborted) {
+    const ended = (): boolean => signal.aborted;
+    while (scratch !== null && !ended()) {
       try {
         const used = await scratchUse(scratch);
         const scarce = await reserveIsTouched(scratch);
@@ -238,7 +239,7 @@ export class LiveSnapshots {
           return;
         }
       } catch (error) {
-        if (!ended.aborted) this.logger.warn('the scratch space of a backup cannot be watched; trying again', { uuid, error });
+        if (!ended()) this.logger.warn('the scratch space of a backup cannot be watched; trying again', { uuid, error });
       }
       await pause(WATCH_MS, undefined, { ref: false });
     }
