@@ -134,7 +134,7 @@ describe('restoring whole disks', () => {
     expect([whole.status, whole.headers.get('content-length'), whole.headers.get('content-disposition')]).toEqual([
       200,
       String(64 * MIB),
-      'attachment; filename=pgtest1-disk0.raw',
+      `attachment; filename="pgtest1-disk0.raw"; filename*=UTF-8''pgtest1-disk0.raw`,
     ]);
     expect(Buffer.from(await whole.arrayBuffer()).equals(original)).toBe(true);
     const [from, to] = [30 * MIB + 77, 31 * MIB + 4];
@@ -146,6 +146,30 @@ describe('restoring whole disks', () => {
     const abandoned = await get();
     await abandoned.body?.cancel();
     await until('its programs to be gone', async () => (await system.toolProcesses()).length === 0);
+  });
+
+  it('streams a disk as a sound qcow2 file of a known length, and goes on where a download broke off', async () => {
+    const token = (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim();
+    const get = (headers: Readonly<Record<string, string>> = {}, method = 'GET') =>
+      fetch(`${system.url()}/api/v1/backups/${incremental.backup_id}/disks/0/download?format=qcow2`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, ...headers },
+      });
+    const length = Number((await get({}, 'HEAD')).headers.get('content-length'));
+    const answer = await get();
+    expect([answer.status, answer.headers.get('content-length'), answer.headers.get('content-disposition')]).toEqual([
+      200,
+      String(length),
+      expect.stringContaining('filename="pgtest1-disk0.qcow2"'),
+    ]);
+    const whole = Buffer.from(await answer.arrayBuffer());
+    const part = await get({ range: `bytes=${5 * MIB + 3}-` });
+    expect([part.status, part.headers.get('content-range')]).toEqual([206, `bytes ${5 * MIB + 3}-${length - 1}/${length}`]);
+    const file = join(await newFolder(), 'downloaded.qcow2');
+    await writeFile(file, Buffer.concat([whole.subarray(0, 5 * MIB + 3), Buffer.from(await part.arrayBuffer())]));
+    await run('qemu-img', ['check', '-q', '-f', 'qcow2', file]);
+    await requireSame(copies.get('incremental')?.get('disk0.qcow2'), 'qcow2', file);
+    expect(length).toBeLessThan(20 * MIB);
   });
 
   it("gives a job's history as JSON, and live until all is through", async () => {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Transform, type TransformCallback } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Controller, Get, Param, ParseIntPipe, Query, Req, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiTags } from '@nestjs/swagger';
@@ -9,12 +9,13 @@ import { BackupReadModel } from '../../../projections/backups/backups.read-model
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { attachment } from '../../platform/http/attachment.js';
+import { byteRangeOf } from '../../platform/http/byte-range.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { loggerFor } from '../../platform/logging/logger.js';
-import { rangeOf, sliceArgv } from '../../platform/nbd/disk-stream.plan.js';
-import { streamTool } from '../../platform/process/stream-tool.js';
 import { restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
+import { qcow2Download, rawDownload } from '../../platform/qemu/disk-download.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { DownloadDiskQuery } from './download-disk.dto.js';
 
@@ -32,7 +33,8 @@ export class DownloadDiskController {
   @ApiOperation({
     summary: "Download a whole disk's content",
     description:
-      'Streams without anything staged on disk. One Range is served, so a download that broke off can go on. A connection that ends early means that the rest could not be read.',
+      'Streams without anything staged on disk. One Range is served, so a download that broke off can go on. A connection that ends early means that the rest could not be read. ' +
+      'As qcow2 it is one file without a backing file, in which holes and zeroes are left out.',
   })
   @ApiParam({ name: 'disk_id', example: 0, schema: { type: 'integer' } })
   @ApiProduces('application/octet-stream')
@@ -40,7 +42,8 @@ export class DownloadDiskController {
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged')
-  @ApiProblem(503, 'repository_unavailable')
+  @ApiProblem(416, 'range_not_satisfiable')
+  @ApiProblem(503, 'repository_unavailable', 'tool_failed', 'tool_missing')
   async download(
     @Param('backup_id', UuidParam) backupId: string,
     @Param('disk_id', ParseIntPipe) diskId: number,
@@ -49,33 +52,24 @@ export class DownloadDiskController {
     @Res() response: Response,
   ): Promise<void> {
     const { file, size, vmName } = await this.locate(backupId, diskId, query.allow_damaged);
-    response.set({ 'Accept-Ranges': 'bytes', 'Content-Type': 'application/octet-stream' });
-    response.attachment(restoredFileName(vmName, diskId, query.format === 'raw' ? 'raw' : 'qcow2'));
-    const range = rangeOf(request.headers.range, size);
-    if (range === 'unsatisfiable') {
-      response.status(416).set('Content-Range', `bytes */${size}`).removeHeader('Content-Disposition');
-      response.end();
-      return;
-    }
-    const slice = range ?? { start: 0, end: size - 1 };
-    const length = slice.end - slice.start + 1;
-    response.status(range === null ? 200 : 206).set('Content-Length', String(length));
-    if (range !== null) response.set('Content-Range', `bytes ${slice.start}-${slice.end}/${size}`);
-    if (request.method === 'HEAD' || size === 0) {
-      response.end();
-      return;
-    }
-    await this.send(response, file, slice, size, length);
-  }
-
-  private async send(response: Response, file: string, slice: { start: number; end: number }, size: number, length: number): Promise<void> {
     const left = new AbortController();
     response.once('close', () => left.abort(new Error('the client has left')));
-    const { argv, skip } = sliceArgv(file, slice, size);
-    const { stdout, ended } = streamTool(argv, left.signal);
+    const disk = query.format === 'raw' ? rawDownload(file, size) : await qcow2Download(file, size, left.signal);
+    const range = byteRangeOf(request.headers.range, disk.bytes);
+    const { start, length } = range ?? { start: 0, length: disk.bytes };
+    response.status(range === null ? 200 : 206).set({
+      'Accept-Ranges': 'bytes',
+      'Content-Type': 'application/octet-stream',
+      'Content-Length': String(length),
+      'Content-Disposition': attachment(restoredFileName(vmName, diskId, query.format)),
+      ...(range === null ? {} : { 'Content-Range': `bytes ${start}-${start + length - 1}/${disk.bytes}` }),
+    });
+    if (request.method === 'HEAD' || length === 0) {
+      response.end();
+      return;
+    }
     try {
-      await pipeline(stdout, new Window(skip, length), response, { end: false });
-      await ended;
+      await pipeline(Readable.from(disk.read(start, length, left.signal), { objectMode: false }), response, { end: false });
       response.end();
     } catch (error) {
       // The length was promised: cutting the connection is the only way left to say that this is not all.
@@ -105,22 +99,5 @@ export class DownloadDiskController {
       throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
     await this.files.checkPresent(repository.repository_id, repository.path);
     return { file: join(repository.path, backup.folder ?? '', disk.file), size: disk.virtual_size_bytes, vmName: backup.vm_name };
-  }
-}
-
-/** Lets through the bytes from `skip` on, `length` of them. */
-class Window extends Transform {
-  constructor(
-    private skip: number,
-    private length: number,
-  ) {
-    super();
-  }
-
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    const wanted = chunk.subarray(Math.min(this.skip, chunk.length)).subarray(0, this.length);
-    this.skip = Math.max(0, this.skip - chunk.length);
-    this.length -= wanted.length;
-    done(null, wanted);
   }
 }

@@ -2,16 +2,13 @@ import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsOptional } from 'class-validator';
 import { QueryBoolean } from '../../platform/http/query-boolean.decorator.js';
 
+const FORMATS = ['raw', 'qcow2'] as const;
+
 export class DownloadDiskQuery {
-  @ApiPropertyOptional({
-    enum: ['raw'],
-    default: 'raw',
-    description: 'raw; a qcow2 file cannot be streamed before it is whole: restore to a folder for one',
-    example: 'raw',
-  })
+  @ApiPropertyOptional({ enum: FORMATS, default: 'raw', description: '`qcow2` leaves out holes and zeroes', example: 'qcow2' })
   @IsOptional()
-  @IsIn(['raw'])
-  format = 'raw';
+  @IsIn(FORMATS)
+  format: (typeof FORMATS)[number] = 'raw';
 
   @ApiPropertyOptional({
     type: Boolean,

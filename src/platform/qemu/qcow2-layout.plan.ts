@@ -1,0 +1,194 @@
+/**
+ * Where everything lies in a QCOW2 file (version 3, docs/interop/qcow2.txt of qemu) that is written from its first byte to its last: header, refcount table, refcount blocks, L1
+ * table, L2 tables, then the clusters that hold data in the order of the disk. What is not stored reads as zero, since there is no backing file. Any cluster before
+ * the data can be made by itself, so nothing of it has to be held, however large the disk is.
+ */
+export const CLUSTER_BYTES = 65_536;
+const CLUSTER_BITS = 16;
+/** Entries of 8 bytes in one cluster: of the refcount table, the L1 table and an L2 table. */
+const ENTRIES = CLUSTER_BYTES / 8;
+/** Refcounts have 16 bits. */
+const REFCOUNTS = CLUSTER_BYTES / 2;
+const REFCOUNT_ORDER = 4;
+const HEADER_BYTES = 104;
+const TWO_TO_32 = 2 ** 32;
+/** "The cluster is referred to once", in the upper half of an entry. */
+const COPIED = 0x8000_0000;
+
+/** Which clusters of a disk hold data: one bit each, so 2 MiB for a disk of 1 TiB. */
+export class ClusterMap {
+  readonly clusters: number;
+  private readonly bits: Uint8Array;
+
+  /** diskBytes: as the guest sees it. */
+  constructor(readonly diskBytes: number) {
+    this.clusters = Math.ceil(diskBytes / CLUSTER_BYTES);
+    this.bits = new Uint8Array(Math.ceil(this.clusters / 8));
+  }
+
+  /** Marks every cluster that the range of bytes touches. */
+  addRange(offset: number, length: number): void {
+    if (length <= 0) return;
+    const last = Math.min(this.clusters - 1, Math.floor((offset + length - 1) / CLUSTER_BYTES));
+    for (let cluster = Math.floor(offset / CLUSTER_BYTES); cluster <= last;) {
+      const byte = cluster >> 3;
+      if ((cluster & 7) === 0 && cluster + 7 <= last) {
+        this.bits[byte] = 0xff;
+        cluster += 8;
+      } else {
+        this.bits[byte] = (this.bits[byte] ?? 0) | (1 << (cluster & 7));
+        cluster += 1;
+      }
+    }
+  }
+
+  has(cluster: number): boolean {
+    return ((this.bits[cluster >> 3] ?? 0) & (1 << (cluster & 7))) !== 0;
+  }
+
+  /** The first cluster from `from` on that has data, or has none; `to` when there is no such before it. */
+  next(from: number, data: boolean, to = this.clusters): number {
+    const boring = data ? 0 : 0xff;
+    let cluster = from;
+    while (cluster < to) {
+      if ((cluster & 7) === 0 && this.bits[cluster >> 3] === boring) cluster = Math.min(to, cluster + 8);
+      else if (this.has(cluster) === data) return cluster;
+      else cluster += 1;
+    }
+    return to;
+  }
+}
+
+export interface Qcow2Layout {
+  readonly map: ClusterMap;
+  readonly refcountTableClusters: number;
+  readonly refcountBlocks: number;
+  readonly l1Entries: number;
+  readonly l1Clusters: number;
+  /** For each L1 entry, the clusters with data before those it covers; one more at the end for all of them. */
+  readonly dataBefore: readonly number[];
+  /** The L1 entries that have an L2 table, in order. */
+  readonly l2Of: readonly number[];
+  /** Clusters before the first one with data. */
+  readonly metadataClusters: number;
+  readonly totalBytes: number;
+}
+
+export function qcow2Layout(map: ClusterMap): Qcow2Layout {
+  const l1Entries = Math.max(1, Math.ceil(map.clusters / ENTRIES));
+  const l1Clusters = Math.ceil(l1Entries / ENTRIES);
+  const dataBefore: number[] = [0];
+  const l2Of: number[] = [];
+  let data = 0;
+  for (let entry = 0; entry < l1Entries; entry++) {
+    const before = data;
+    for (const { count } of runsOf(map, entry * ENTRIES, Math.min(map.clusters, (entry + 1) * ENTRIES))) data += count;
+    dataBefore.push(data);
+    if (data > before) l2Of.push(entry);
+  }
+  // Refcounts count the clusters that hold refcounts too.
+  let refcountBlocks = 0;
+  let refcountTableClusters = 0;
+  const metadataSoFar = (): number => 1 + refcountTableClusters + refcountBlocks + l1Clusters + l2Of.length;
+  while (refcountBlocks * REFCOUNTS < metadataSoFar() + data) {
+    refcountBlocks += 1;
+    refcountTableClusters = Math.ceil(refcountBlocks / ENTRIES);
+  }
+  const metadataClusters = metadataSoFar();
+  return {
+    map,
+    refcountTableClusters,
+    refcountBlocks,
+    l1Entries,
+    l1Clusters,
+    dataBefore,
+    l2Of,
+    metadataClusters,
+    totalBytes: (metadataClusters + data) * CLUSTER_BYTES,
+  };
+}
+
+/** Runs of clusters with data, in order. */
+export function* runsOf(map: ClusterMap, from: number, to: number): Generator<{ readonly first: number; readonly count: number }> {
+  for (let first = map.next(from, true, to); first < to;) {
+    const end = map.next(first, false, to);
+    yield { first, count: end - first };
+    first = map.next(end, true, to);
+  }
+}
+
+/** One of the clusters before the data. */
+export function metadataCluster(layout: Qcow2Layout, cluster: number): Uint8Array {
+  const bytes = new Uint8Array(CLUSTER_BYTES);
+  const view = new DataView(bytes.buffer);
+  const { refcountTableClusters, refcountBlocks, l1Clusters } = layout;
+  const firstBlock = 1 + refcountTableClusters;
+  const firstL1 = firstBlock + refcountBlocks;
+  const firstL2 = firstL1 + l1Clusters;
+  if (cluster === 0) writeHeader(view, layout, firstL1);
+  else if (cluster < firstBlock) writeRefcountTable(view, layout, (cluster - 1) * ENTRIES, firstBlock);
+  else if (cluster < firstL1) writeRefcounts(view, layout, (cluster - firstBlock) * REFCOUNTS);
+  else if (cluster < firstL2) writeL1(view, layout, (cluster - firstL1) * ENTRIES, firstL2);
+  else writeL2(view, layout, layout.l2Of[cluster - firstL2] ?? 0);
+  return bytes;
+}
+
+/** The `index`-th cluster with data, from 0; `clusters` of the map behind the last. */
+export function dataClusterAt({ map, dataBefore }: Qcow2Layout, index: number): number {
+  const entry = dataBefore.findIndex((before) => before > index) - 1;
+  if (entry < 0) return map.clusters;
+  let left = index - (dataBefore[entry] ?? 0);
+  for (const { first, count } of runsOf(map, entry * ENTRIES, Math.min(map.clusters, (entry + 1) * ENTRIES))) {
+    if (left < count) return first + left;
+    left -= count;
+  }
+  return map.clusters;
+}
+
+function writeHeader(view: DataView, { map, l1Entries, refcountTableClusters }: Qcow2Layout, firstL1: number): void {
+  view.setUint32(0, 0x514649fb);
+  view.setUint32(4, 3);
+  view.setUint32(20, CLUSTER_BITS);
+  writeUint64(view, 24, map.diskBytes);
+  view.setUint32(36, l1Entries);
+  writeUint64(view, 40, firstL1 * CLUSTER_BYTES);
+  writeUint64(view, 48, CLUSTER_BYTES);
+  view.setUint32(56, refcountTableClusters);
+  view.setUint32(96, REFCOUNT_ORDER);
+  view.setUint32(100, HEADER_BYTES);
+}
+
+function writeRefcountTable(view: DataView, { refcountBlocks }: Qcow2Layout, from: number, firstBlock: number): void {
+  for (let entry = from; entry < Math.min(refcountBlocks, from + ENTRIES); entry++) {
+    writeUint64(view, (entry - from) * 8, (firstBlock + entry) * CLUSTER_BYTES);
+  }
+}
+
+function writeRefcounts(view: DataView, { totalBytes }: Qcow2Layout, from: number): void {
+  const end = Math.min(totalBytes / CLUSTER_BYTES, from + REFCOUNTS);
+  for (let cluster = from; cluster < end; cluster++) view.setUint16((cluster - from) * 2, 1);
+}
+
+function writeL1(view: DataView, { l2Of }: Qcow2Layout, from: number, firstL2: number): void {
+  for (const [table, entry] of l2Of.entries()) {
+    if (entry >= from && entry < from + ENTRIES) writeReference(view, (entry - from) * 8, (firstL2 + table) * CLUSTER_BYTES);
+  }
+}
+
+function writeL2(view: DataView, { map, dataBefore, metadataClusters }: Qcow2Layout, entry: number): void {
+  let at = metadataClusters + (dataBefore[entry] ?? 0);
+  const from = entry * ENTRIES;
+  for (const { first, count } of runsOf(map, from, Math.min(map.clusters, from + ENTRIES))) {
+    for (let cluster = first; cluster < first + count; cluster++) writeReference(view, (cluster - from) * 8, at++ * CLUSTER_BYTES);
+  }
+}
+
+function writeReference(view: DataView, at: number, offset: number): void {
+  view.setUint32(at, (COPIED | Math.floor(offset / TWO_TO_32)) >>> 0);
+  view.setUint32(at + 4, offset % TWO_TO_32);
+}
+
+function writeUint64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, Math.floor(value / TWO_TO_32));
+  view.setUint32(at + 4, value % TWO_TO_32);
+}
