@@ -237,6 +237,7 @@ export class CrashSystem {
       ...(await this.unsettled(backups)),
       ...(await this.portsInUse()),
       ...(await this.strayProcesses()),
+      ...(await this.hub.mountRemains()),
       ...(await this.strayRunDirectories(backups)),
       ...(await this.strayFolders(backups)),
       ...(await this.strayBitmaps(backups)),
@@ -363,12 +364,12 @@ export class CrashSystem {
   }
 
   private async strayRunDirectories(backups: readonly BackupView[]): Promise<string[]> {
-    const places = [join(this.hub.dataDirectory, 'run', 'exports'), join(this.nodeData, 'run', 'backup-jobs'), join(this.nodeData, 'jobs')];
+    const places = [join(this.nodeData, 'run', 'backup-jobs'), join(this.nodeData, 'jobs')];
     const entries = await Promise.all(places.map(async (place) => (await namesIn(place)).map((name) => join(place, name))));
     const sockets = backups
       .map(({ backup_id }) => socketDirectory(join(this.nodeData, 'run', 'backup-jobs', backup_id, 'snapshot')))
       .filter((place) => existsSync(place));
-    return [...entries.flat(), ...sockets].map((path) => `directory ${path}`);
+    return [...(await this.hub.runRemains()), ...entries.flat(), ...sockets].map((path) => `directory ${path}`);
   }
 
   /** The repository must hold the completed backups, and nothing else. */

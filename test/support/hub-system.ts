@@ -205,6 +205,14 @@ export class HubSystem {
     return found;
   }
 
+  /** Run directories of exports, restores and mounts that are still there. */
+  async runRemains(): Promise<readonly string[]> {
+    const run = join(this.dataDirectory, 'run');
+    const places = ['exports', 'mounts', 'restore-exports', 'restore-jobs'].map((name) => join(run, name));
+    const entries = await Promise.all(places.map(async (place) => (existsSync(place) ? await readdir(place) : []).map((name) => join(place, name))));
+    return entries.flat();
+  }
+
   /** qemu-nbd, nbdcopy and nbdkit processes of this system. */
   async toolProcesses(): Promise<readonly string[]> {
     const found: string[] = [];
