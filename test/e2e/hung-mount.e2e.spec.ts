@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
 import type { FileListDto } from '../../src/restore-mounts/list-files/list-files.dto.js';
@@ -12,6 +14,7 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 
 jest.setTimeout(180_000);
+const run = promisify(execFile);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'nbdcopy', 'nbdinfo', 'qemu-storage-daemon', 'losetup', 'mkfs.ext4');
 
 /** How long the hub waits for a mounted file system here. Whoever waits for the hub has far more patience. */
@@ -75,7 +78,7 @@ async function unmountedWithoutRemains({ mount_id }: RestoreMountResponse): Prom
   await until('nothing to be left', async () => (await system.mountRemains()).length === 0);
 }
 
-async function abandonedCalls({ mount_id }: RestoreMountResponse): Promise<readonly string[]> {
+async function abandonedCalls({ mount_id }: Pick<RestoreMountResponse, 'mount_id'>): Promise<readonly string[]> {
   type Event = { type: string; data: { operation?: string } };
   const { body } = await system.api<{ events: Event[] }>('GET', `/audit/events?order=oldest_first&limit=200&stream=restoreMount-${mount_id}`);
   return body.events.flatMap(({ type, data }) => (type === 'MountCallAbandoned' ? [data.operation ?? ''] : []));
@@ -147,6 +150,27 @@ describe('a mount whose disk has stopped answering', () => {
     expect(received).toBe('cut off');
     await until('the event', async () => (await abandonedCalls(mounted)).join() === 'download');
     await unmountedWithoutRemains(mounted);
+  });
+
+  it('is given up while it is coming about, and leaves nothing', async () => {
+    await system.kill('SIGTERM');
+    await system.start({ SENDENSE_MOUNT_TIMEOUT_SECONDS: '5' });
+    const file = backup.disk_results[0]?.qcow2_path ?? '';
+    await rename(file, `${file}.away`);
+    try {
+      // Whoever opens it waits for another end that never comes.
+      await run('mkfifo', [file]);
+      const mounting = client.problem('POST', '/restore/mount', { backup_id: backup.backup_id, disk_index: 0 });
+      await requireHubAnswers();
+      const refused = await mounting;
+      expect(refused).toMatchObject({ status: 504, code: 'mount_timed_out' });
+      await until('the event', async () => (await abandonedCalls({ mount_id: String(refused['mount_id']) })).join() === 'mount');
+    } finally {
+      await rename(`${file}.away`, file);
+    }
+    expect([...(await system.mountRemains()), ...(await system.runRemains())]).toEqual([]);
+    await until('its slot to be free', async () => (await system.api<{ slots_used: number }>('GET', '/restore/resources')).body.slots_used === 0);
+    await unmountedWithoutRemains(await mount());
   });
 
   it('is taken down by the cleanup when its time is over', async () => {

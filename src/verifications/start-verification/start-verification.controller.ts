@@ -34,7 +34,7 @@ export class StartVerificationController {
   @ApiAcceptedResponse({ type: VerificationResponse, description: 'The verification' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'repository_not_found')
-  @ApiProblem(409, 'backup_not_verifiable')
+  @ApiProblem(409, 'backup_not_verifiable', 'restore_point_not_in_chain')
   @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
   async start(
     @Param('backup_id', UuidParam) backupId: string,

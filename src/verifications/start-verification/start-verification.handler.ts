@@ -77,8 +77,17 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
   }
 
   private async pointsUpTo(backup: BackupReadModel, chainId: string): Promise<readonly PointToVerify[]> {
-    const chain = await this.dataSource.getRepository(ChainReadModel).findOneByOrFail({ chain_id: chainId });
-    const ids = chain.points.map(({ backup_id }) => backup_id);
+    const chain = await this.dataSource.getRepository(ChainReadModel).findOneBy({ chain_id: chainId });
+    const ids = chain?.points.map(({ backup_id }) => backup_id) ?? [];
+    // Verifying none of its files would pass it.
+    if (!ids.includes(backup.backup_id)) {
+      throw new DomainError(
+        'conflict',
+        'restore_point_not_in_chain',
+        `Restore point ${backup.backup_id} is in no chain yet: the import of its repository was interrupted. Import the repository again.`,
+        { backup_id: backup.backup_id, repository_id: backup.repository_id },
+      );
+    }
     const rows = new Map((await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: chainId })).map((row) => [row.backup_id, row]));
     return ids.slice(0, ids.indexOf(backup.backup_id) + 1).map((backupId) => {
       const row = rows.get(backupId);
