@@ -90,6 +90,7 @@ function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string, app: 
     settings: {
       SENDENSE_LISTEN_PORT: String(config.localNodePort),
       SENDENSE_HUB_URL: hubUrl,
+      SENDENSE_BESIDE_HUB: 'true',
       SENDENSE_TOKEN_FILE: config.nodeTokenFile,
       SENDENSE_IMAGE_ROOTS: config.localNodeImageRoots.join(':'),
       SENDENSE_LIBVIRT_URI: config.localNodeLibvirtUri,

@@ -290,10 +290,18 @@ export class CrashSystem {
     return named.flat();
   }
 
+  /** Pids of the processes that copy disks, whichever tools they are. */
+  async copyPids(): Promise<readonly number[]> {
+    const converting = async (pid: number): Promise<boolean> => (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).includes('convert\0-p\0');
+    const images = await this.pidsOf('qemu-img');
+    const copies = await Promise.all(images.map(async (pid) => ((await converting(pid)) ? [pid] : [])));
+    return [...(await this.pidsOf('nbdcopy')), ...copies.flat()];
+  }
+
   /** Waits until each disk is being copied, and gives the pids of the copying processes. */
   async copying(): Promise<readonly number[]> {
     return until('every disk to be copied', async () => {
-      const pids = await this.pidsOf('nbdcopy');
+      const pids = await this.copyPids();
       return pids.length === this.options.disks ? pids : null;
     });
   }

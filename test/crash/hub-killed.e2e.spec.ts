@@ -77,7 +77,7 @@ const STORIES: readonly Story[] = [
     from: 'DiskTransferFailed',
     categories: null,
     slow: true,
-    disturb: (system) => killFirst(system.pidsOf('nbdcopy')),
+    disturb: (system) => killFirst(system.copyPids()),
     outcome: 'failed: transfer_failed while transfer',
   },
   {

@@ -66,7 +66,7 @@ describe('processes that are killed in mid-transfer', () => {
     const copies = await system.copying();
     await system.killNode();
     await system.nodeComesBack();
-    expect(await system.pidsOf('nbdcopy')).toEqual(copies);
+    expect(await system.copyPids()).toEqual(copies);
     await completes(backupId);
   });
 
@@ -75,7 +75,7 @@ describe('processes that are killed in mid-transfer', () => {
     const copies = await system.copying();
     await system.hub.kill('SIGKILL');
     await system.start();
-    expect(await system.pidsOf('nbdcopy')).toEqual(copies);
+    expect(await system.copyPids()).toEqual(copies);
     await completes(backupId);
     const types = await system.eventsOf(backupId);
     expect(types.filter((type) => type === 'DiskTransferStarted')).toHaveLength(2);
@@ -87,7 +87,7 @@ describe('processes that are killed in mid-transfer', () => {
     await Promise.all([system.killNode(), system.hub.kill('SIGKILL')]);
     await system.start();
     await system.nodeComesBack();
-    expect(await system.pidsOf('nbdcopy')).toEqual(copies);
+    expect(await system.copyPids()).toEqual(copies);
     await completes(backupId);
   });
 
@@ -96,7 +96,7 @@ describe('processes that are killed in mid-transfer', () => {
     await system.copying();
     await Promise.all([system.killNode(), system.hub.kill('SIGKILL')]);
     await system.slowCopies(null);
-    await until('the copies to end', async () => (await system.pidsOf('nbdcopy')).length === 0);
+    await until('the copies to end', async () => (await system.copyPids()).length === 0);
     await system.start();
     await completes(backupId);
   });
@@ -107,7 +107,7 @@ describe('processes that are killed in mid-transfer', () => {
     const began = performance.now();
     expect(await system.hub.kill('SIGTERM')).toBe(0);
     expect(performance.now() - began).toBeLessThan(8_000);
-    expect(await system.pidsOf('nbdcopy')).toEqual(copies);
+    expect(await system.copyPids()).toEqual(copies);
     await system.start();
     await completes(backupId);
   });
@@ -117,7 +117,7 @@ describe('processes that are killed in mid-transfer', () => {
     const copies = await system.copying();
     process.kill(await system.hub.nodePid(), 'SIGTERM');
     await system.nodeComesBack();
-    expect(await system.pidsOf('nbdcopy')).toEqual(copies);
+    expect(await system.copyPids()).toEqual(copies);
     await completes(backupId);
   });
 

@@ -49,12 +49,12 @@ describe('PostgreSQL that goes away in the middle of a backup', () => {
     const answer = await system.request('full');
     const copies = await system.copying();
     await postgres.server.stop();
-    expect(await system.pidsOf('nbdcopy')).toEqual(copies);
+    expect(await system.copyPids()).toEqual(copies);
     const live = await fetch(`${system.hub.url()}/api/v1/health/live`);
     const ready = await fetch(`${system.hub.url()}/api/v1/health/ready`);
     expect([live.status, ready.status]).toEqual([200, 503]);
     await system.slowCopies(null);
-    await until('the copies to end', async () => (await system.pidsOf('nbdcopy')).length === 0);
+    await until('the copies to end', async () => (await system.copyPids()).length === 0);
     await postgres.server.ensureStarted();
     const backup = await system.ended(answer?.body.backup_id ?? '');
     expect([backup.status, backup.error]).toEqual(['completed', null]);

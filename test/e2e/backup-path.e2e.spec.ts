@@ -69,7 +69,7 @@ describe('a VM with several disks', () => {
   });
 
   it('is backed up in full by one call, every disk with an export of its own that the answer names', async () => {
-    const gate = await gates.hold('nbdcopy', '');
+    const gate = await gates.holdCopies();
     instants.push(await copyOf(vm));
     const backup = await client.started('many', repository, 'auto');
     expect(backup).toMatchObject({
@@ -247,7 +247,7 @@ describe('raw disks', () => {
 describe('the history of a running backup', () => {
   it('is followed live, with progress, until all is done, and resumed after the last event seen', async () => {
     await newVm('followed', [{ file: 'disk.qcow2', mib: 32, dataMib: 16 }]);
-    const gate = await gates.hold('nbdcopy', '');
+    const gate = await gates.holdCopies();
     const { backup_id } = await client.started('followed', repository, 'full');
     const following = eventStream(backup_id, null);
     await gate.reached();

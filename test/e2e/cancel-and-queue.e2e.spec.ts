@@ -88,7 +88,7 @@ describe('a cancelled backup', () => {
   }
 
   it('leaves the queue when it waits there, and the one it waited for goes on', async () => {
-    const gate = await gates.hold('nbdcopy', '');
+    const gate = await gates.holdCopies();
     const running = await client.started('victim', repository, 'incremental');
     const waiting = await client.started('victim', repository, 'incremental');
     expect(waiting).toMatchObject({ status: 'pending', waiting_for: 'vm_busy', current_phase: 'queued' });
@@ -101,7 +101,7 @@ describe('a cancelled backup', () => {
   });
 
   it('ends while it is being planned', async () => {
-    const copying = await gates.hold('nbdcopy', '');
+    const copying = await gates.holdCopies();
     await newVm('blocker', 3);
     const blocker = await client.started('blocker', repository, 'full');
     // Too few ports are left, so the second one waits with its plan unmade.
@@ -157,7 +157,7 @@ describe('more backups than ports', () => {
   it('queue in their order, and all run when ports come back', async () => {
     const names = Array.from({ length: 13 }, (_, index) => `queued ${String(index).padStart(2, '0')}`);
     for (const name of names) await newVm(name);
-    const gate = await gates.hold('nbdcopy', '');
+    const gate = await gates.holdCopies();
     const answers = [];
     for (const name of names) answers.push(await client.started(name, repository, 'full'));
     expect(answers.map(({ status }) => status)).toEqual([...Array<string>(3).fill('running'), ...Array<string>(10).fill('pending')]);

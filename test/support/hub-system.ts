@@ -213,12 +213,12 @@ export class HubSystem {
     return entries.flat();
   }
 
-  /** qemu-nbd, nbdcopy and nbdkit processes of this system. */
+  /** qemu-nbd, qemu-img, nbdcopy and nbdkit processes of this system. */
   async toolProcesses(): Promise<readonly string[]> {
     const found: string[] = [];
     for (const pid of await this.leftoverPids()) {
       const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
-      if (/^(qemu-nbd|nbdcopy|nbdkit)$/.test(name)) found.push(`${name} ${pid}`);
+      if (/^(qemu-nbd|qemu-img|nbdcopy|nbdkit)$/.test(name)) found.push(`${name} ${pid}`);
     }
     return found;
   }

@@ -51,6 +51,17 @@ export class ToolGates {
     };
   }
 
+  /** Holds the copies of disks, whichever tool makes them; reached when one of them is held. */
+  async holdCopies(): Promise<Gate> {
+    const gates = await Promise.all([this.hold('nbdcopy', ''), this.hold('qemu-img', 'convert -p')]);
+    return {
+      reached: () => Promise.any(gates.map((gate) => gate.reached())),
+      open: async () => {
+        await Promise.all(gates.map((gate) => gate.open()));
+      },
+    };
+  }
+
   /** Makes calls whose command line has this text fail at once. @returns what makes the tool whole again */
   async fail(tool: GatedTool, text: string, exitCode: number, message: string): Promise<() => Promise<void>> {
     const door = await this.shut(tool, `fail ${exitCode} ${message}\n${text}\n`);

@@ -173,6 +173,7 @@ export class ExportRunner implements OnApplicationShutdown {
           // The finished file is fsynced before it counts, and a host that goes down in between fails the backup anyway.
           cache: 'unsafe',
         }),
+        { background: !request.read_only },
       );
       const end = await this.firstOf(directory, request, abandon.signal);
       if (end !== null) return await this.recordStartFailed(exportId, startFailureCode(end), end, context);

@@ -23,11 +23,12 @@ import {
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import type { Source } from '../sources/source.port.js';
 import type { Slots } from '../transfers/slots.js';
-import { changedCopyArgv, type CopyTuning, fullCopyArgv } from '../transfers/transfer.plan.js';
+import { changedCopyArgv, type Copy, type CopyTuning, fullCopy } from '../transfers/transfer.plan.js';
 import type { JobJournal } from './job-journal.js';
 
 const STOP_GRACE_MS = 3_000;
 const RELEASE_RETRY_MS = 2_000;
+const SNAPSHOT_WATCH_MS = 1_000;
 /** Speed is an average over this time. */
 const SPEED_WINDOW_MS = 5_000;
 /** Enough for the last two lines of progress. */
@@ -154,6 +155,7 @@ export class BackupJob {
       const snapshot = this.record.at.phase === 'transfer' ? await this.adopt(this.record.at.snapshot) : await this.takeSnapshot();
       this.throwIfStopping();
       await this.copyAll(snapshot);
+      await this.around.source.confirmSnapshot(this.around.journal.snapshotDirectory(this.id), snapshot);
       await this.around.source.verifySnapshot(this.request.vm.source_ref, snapshot);
       this.throwIfStopping();
       return { outcome: 'completed' };
@@ -213,7 +215,22 @@ export class BackupJob {
       signal.addEventListener('abort', () => reject(new Stopping()), { once: true });
       if (signal.aborted) reject(new Stopping());
     });
-    await Promise.race([Promise.all(snapshot.disks.map((disk, index) => this.copyDisk(disk, index))), stopped]);
+    const over = new AbortController();
+    try {
+      const copies = Promise.all(snapshot.disks.map((disk, index) => this.copyDisk(disk, index)));
+      await Promise.race([copies, stopped, this.watchSnapshot(snapshot, over.signal)]);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** A copy may not notice that what holds its source still has gone. Never resolves before it is over. @throws DomainError snapshot_lost */
+  private async watchSnapshot(snapshot: StandingSnapshot, over: AbortSignal): Promise<never> {
+    const directory = this.around.journal.snapshotDirectory(this.id);
+    for (;;) {
+      await pause(SNAPSHOT_WATCH_MS, undefined, { signal: over });
+      await this.around.source.confirmSnapshot(directory, snapshot);
+    }
   }
 
   private async copyDisk(disk: SnapshotDisk, index: number): Promise<void> {
@@ -233,18 +250,18 @@ export class BackupJob {
     const directory = this.around.journal.copyDirectory(this.id, index);
     this.changeDisk(disk.disk_key, { status: 'running' });
     // An earlier life of the node may have started it: then this does nothing, and the wait below is for that process.
-    await this.around.supervisor.start(directory, this.copyArgv(disk, index), { captureFd3: true });
+    const { argv } = this.copyOf(disk, index);
+    await this.around.supervisor.start(directory, argv, { captureFd3: true, background: true });
     const ended = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
-    if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, ended);
+    if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, argv[0], ended);
     this.changeDisk(disk.disk_key, { status: 'completed', bytes_transferred: totalBytes(this.extents.get(disk.disk_key) ?? []) });
   }
 
-  private copyArgv(disk: SnapshotDisk, index: number): readonly [string, ...string[]] {
+  private copyOf(disk: SnapshotDisk, index: number): Copy {
     const target = this.targets.get(disk.disk_key) ?? '';
     const incremental = this.request.disks.some((one) => one.disk_key === disk.disk_key && one.parent_change_id !== null);
-    return incremental
-      ? changedCopyArgv(disk.uri, this.around.journal.extentsFile(this.id, index), target, this.around.tuning)
-      : fullCopyArgv(disk.uri, target, this.around.tuning);
+    if (!incremental) return fullCopy(disk, target, this.around.tuning);
+    return { argv: changedCopyArgv(disk.uri, this.around.journal.extentsFile(this.id, index), target, this.around.tuning), progress: 'fd3' };
   }
 
   /** Copies stop first, then what they read from; only when all that is gone is the job done, because only then are the source's disks free. */
@@ -337,9 +354,9 @@ export class BackupJob {
     while (this.samples.length > 2 && atMs - (this.samples[0]?.atMs ?? atMs) > SPEED_WINDOW_MS) this.samples.shift();
   }
 
-  /** Bytes moved so far; null when that is not known. nbdcopy tells its position on the disk in percent. */
+  /** Bytes moved so far; null when that is not known. The tools tell their position on the disk in percent. */
   private async measureCopy(disk: SnapshotDisk, index: number): Promise<number | null> {
-    const tail = await readTail(join(this.around.journal.copyDirectory(this.id, index), 'fd3'));
+    const tail = await readTail(join(this.around.journal.copyDirectory(this.id, index), this.copyOf(disk, index).progress));
     const fraction = tail === null ? null : progressFraction(tail);
     return fraction === null ? null : bytesBefore(this.extents.get(disk.disk_key) ?? [], Math.floor(fraction * disk.size_bytes));
   }
@@ -357,14 +374,13 @@ class Stopping extends Error {
   override readonly name = 'Stopping';
 }
 
-function copyFailure(key: string, ended: { readonly exitCode: number | null; readonly stderr: string }): DomainError {
+function copyFailure(key: string, tool: string, ended: { readonly exitCode: number | null; readonly stderr: string }): DomainError {
   const facts = { disk_key: key, exit_code: ended.exitCode };
   if (ended.exitCode === 127) {
-    return new DomainError('unavailable', 'tool_missing', 'nbdcopy is not installed on the node, or not in its PATH. Install libnbd-bin and try again.', {
-      tool: 'nbdcopy',
-    });
+    const detail = `${tool} is not installed on the node, or not in its PATH. Install the packages qemu-utils and libnbd-bin and try again.`;
+    return new DomainError('unavailable', 'tool_missing', detail, { tool });
   }
-  if (/write\b.*: No space left on device/.test(ended.stderr)) {
+  if (/writ(e|ing)\b.*: No space left on device/.test(ended.stderr)) {
     return new DomainError('storage_full', 'target_full', `The target of disk "${key}" has no space left: ${ended.stderr.trim()}`, facts);
   }
   if (ended.exitCode === null) return new DomainError('unavailable', 'transfer_failed', `The copy of disk "${key}" was killed.`, facts);

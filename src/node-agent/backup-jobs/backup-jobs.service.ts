@@ -169,7 +169,12 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
       journal: this.journal,
       clock: this.clock,
       slots: this.slots,
-      tuning: { connections: this.config.nbdcopyConnections, requests: this.config.nbdcopyRequests, requestSize: this.config.nbdcopyRequestSizeBytes },
+      tuning: {
+        connections: this.config.nbdcopyConnections,
+        requests: this.config.nbdcopyRequests,
+        requestSize: this.config.nbdcopyRequestSizeBytes,
+        targetsAreLocal: this.config.besideHub,
+      },
       onChange: (job) => this.announce(job),
     };
   }

@@ -38,6 +38,7 @@ describe('progress of nbdcopy', () => {
   it('is its last whole line', () => {
     expect(progressFraction('18/100\n25/100\n3')).toBe(0.25);
     expect(progressFraction('100/100\n')).toBe(1);
+    expect(progressFraction('    (1.00/100%)\r    (12.50/100%)\r    (13.')).toBe(0.125);
     expect(progressFraction('')).toBeNull();
     expect(progressFraction('5/10')).toBeNull();
   });

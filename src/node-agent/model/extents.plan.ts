@@ -51,9 +51,8 @@ export function parseExtentList(text: string): readonly Extent[] {
     });
 }
 
-/** Share of the disk that is behind the copy tool, 0 to 1, from the `N/100` lines it writes; null before the first whole line. */
+/** Share of the disk that is behind the copy tool, 0 to 1, from the `N/100` lines of nbdcopy or the `(N.NN/100%)` of qemu-img; null before the first whole one. */
 export function progressFraction(text: string): number | null {
-  const matches = [...text.matchAll(/(\d+)\/100\n/g)];
-  const last = matches.at(-1);
-  return last === undefined ? null : Math.min(1, Number(last[1]) / 100);
+  const last = [...text.matchAll(/(\d+)\/100\n|\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1);
+  return last === undefined ? null : Math.min(1, Number(last[1] ?? last[2]) / 100);
 }

@@ -24,6 +24,8 @@ export interface SnapshotDisk {
   readonly size_bytes: number;
   /** What names "everything since this instant" for the disk; null where the source cannot track. */
   readonly change_id: string | null;
+  /** The disk's image itself, where it stands still until the snapshot is released and this machine can read it without the server; null where it cannot. */
+  readonly image: { readonly path: string; readonly format: 'qcow2' | 'raw' } | null;
   /** Opaque to the job: what the source compares in the end to prove that nobody changed the disk. */
   readonly witness: string;
 }

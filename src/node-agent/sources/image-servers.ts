@@ -76,11 +76,14 @@ export class ImageServers {
     try {
       // Each copy has its connections, and asking for the extents takes one more.
       const sharedLimit = this.config.nbdcopyConnections + 4;
-      await this.supervisor.start(runDirectory, sourceServerArgv({ file: disk.path, format: disk.format, socket, sharedLimit, bitmap: disk.parentChangeId }));
+      await this.supervisor.start(runDirectory, sourceServerArgv({ file: disk.path, format: disk.format, socket, sharedLimit, bitmap: disk.parentChangeId }), {
+        background: true,
+      });
       await this.awaitSocket(runDirectory, socket, disk.key);
       // The answer is also the handshake that proves that the image is open: qemu-nbd listens before it opens it.
       const extents = disk.parentChangeId === null ? await this.nbdInfo.allocatedExtents(uri) : await this.nbdInfo.dirtyExtents(uri, disk.parentChangeId);
-      return { served: { disk_key: disk.key, uri, size_bytes: disk.sizeBytes }, extents: mergeExtents(extents) };
+      const image = { path: disk.path, format: disk.format };
+      return { served: { disk_key: disk.key, uri, size_bytes: disk.sizeBytes, image }, extents: mergeExtents(extents) };
     } catch (error) {
       throw (await this.serverFailure(runDirectory, disk.key, error)) ?? asFailure(error, disk.key, 'snapshot_failed');
     }

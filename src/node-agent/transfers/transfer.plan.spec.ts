@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { changedCopyArgv, fullCopyArgv } from './transfer.plan.js';
+import { changedCopyArgv, fullCopy, fullCopyArgv } from './transfer.plan.js';
 
-const tuning = { connections: 4, requests: 64, requestSize: 262_144 };
+const tuning = { connections: 4, requests: 64, requestSize: 262_144, targetsAreLocal: true };
 
 describe('argv of a copy', () => {
   it('of a full skips holes and zeroes, because the target is a new file', () => {
@@ -16,6 +16,20 @@ describe('argv of a copy', () => {
       'nbd+unix:///?socket=%2Frun%2Fs.sock',
       'nbd://127.0.0.1:10100/e',
     ]);
+  });
+
+  it('of a full reads an image of this machine without a server, but not across a network, where one connection is too few', () => {
+    const source = { uri: 'nbd+unix:///?socket=s', image: { path: '/vms/a b/disk.raw', format: 'raw' as const } };
+    expect(fullCopy(source, 'nbd://127.0.0.1:10100/e', tuning)).toEqual({
+      argv: [
+        ...['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-m', '16', '-S', '64k', '-f', 'raw', '-O', 'raw'],
+        ...['/vms/a b/disk.raw', 'nbd://127.0.0.1:10100/e'],
+      ],
+      progress: 'stdout',
+    });
+    const overNbd = { argv: fullCopyArgv(source.uri, 'nbd://h:1/e', tuning), progress: 'fd3' };
+    expect(fullCopy(source, 'nbd://h:1/e', { ...tuning, targetsAreLocal: false })).toEqual(overNbd);
+    expect(fullCopy({ ...source, image: null }, 'nbd://h:1/e', tuning)).toEqual(overNbd);
   });
 
   it('of an incremental writes what the list names and no more, changed blocks that became zero too, and takes nbdkit with it when it dies', () => {

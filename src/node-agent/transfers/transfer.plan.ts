@@ -6,6 +6,8 @@ export interface CopyTuning {
   readonly requests: number;
   /** Bytes. */
   readonly requestSize: number;
+  /** The targets are served on this machine, not at the far end of a network. */
+  readonly targetsAreLocal: boolean;
 }
 
 type Argv = readonly [string, ...string[]];
@@ -28,7 +30,32 @@ function common(tuning: CopyTuning): readonly string[] {
   ];
 }
 
-/** All allocated data of a disk; holes and zeroes are not written. */
+/** What runs to copy a disk, and which file of its run directory tells how far it is. */
+export interface Copy {
+  readonly argv: Argv;
+  readonly progress: 'fd3' | 'stdout';
+}
+
+export interface CopySource {
+  /** NBD URI. */
+  readonly uri: string;
+  readonly image: { readonly path: string; readonly format: 'qcow2' | 'raw' } | null;
+}
+
+/**
+ * All allocated data of a disk; holes and zeroes are not written. From an image on this machine into a server on this machine qemu-img reads the file itself: without a
+ * server in between, a quarter less processor time for the same bytes. It has one connection, which collapses with latency, so everything else is nbdcopy's.
+ */
+export function fullCopy(source: CopySource, targetUri: string, tuning: CopyTuning): Copy {
+  if (source.image === null || !tuning.targetsAreLocal) return { argv: fullCopyArgv(source.uri, targetUri, tuning), progress: 'fd3' };
+  const { path, format } = source.image;
+  return {
+    argv: ['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-m', '16', '-S', '64k', '-f', format, '-O', 'raw', path, targetUri],
+    progress: 'stdout',
+  };
+}
+
+/** All allocated data of a disk over NBD on both sides. */
 export function fullCopyArgv(sourceUri: string, targetUri: string, tuning: CopyTuning): Argv {
   return ['nbdcopy', ...common(tuning), '--', sourceUri, targetUri];
 }

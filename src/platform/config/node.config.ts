@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { AbsolutePath, AbsolutePaths, Host, HttpUrl, IntegerBetween, LibvirtUri, NameOrNull, OneOf, PowerOfTwoBetween } from './config-rules.js';
+import { AbsolutePath, AbsolutePaths, Flag, Host, HttpUrl, IntegerBetween, LibvirtUri, NameOrNull, OneOf, PowerOfTwoBetween } from './config-rules.js';
 import type { LoadableConfig } from './load-config.js';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../logging/logger.js';
 
@@ -17,6 +17,9 @@ export class NodeConfig implements LoadableConfig {
   @HttpUrl() readonly hubUrl: string = 'http://127.0.0.1:9080';
   /** Holds the token that node and hub show each other. Default `<data>/node.token`; it must exist at the start. */
   @AbsolutePath() readonly tokenFile: string = '';
+
+  /** The hub's NBD exports are on this machine and not behind a network; the hub sets it for the node that it starts itself. */
+  @Flag() readonly besideHub: boolean = false;
 
   /** Folders that hold VM folders (source `image`). */
   @AbsolutePaths() readonly imageRoots: readonly string[] = ['/var/lib/sendense/images'];

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 
 /** One file to hash; `stop` becomes 1 when nobody wants the answer any more. */
@@ -11,7 +12,11 @@ export interface HashTask {
 export type HashAnswer = { readonly sha256: string } | { readonly stopped: true } | { readonly error: { readonly message: string; readonly code: string } };
 
 const READ_BYTES = 1024 * 1024;
+const BACKGROUND_NICENESS = 5;
 const buffer = Buffer.allocUnsafe(READ_BYTES);
+
+// On Linux this is the priority of the calling thread alone: hashing must not slow down the thread that answers people.
+setPriority(BACKGROUND_NICENESS);
 
 parentPort?.on('message', (task: HashTask) => {
   parentPort?.postMessage(answer(task));

@@ -58,6 +58,12 @@ describe('ShellProcessSupervisor', () => {
     expect(JSON.parse(await readFile(join(directory(), 'stdout'), 'utf8'))).toEqual(odd);
   });
 
+  it('lets a tool that works in the background yield to others', async () => {
+    await supervisor.start(directory(), ['nice'], { background: true });
+    await supervisor.waitForExit(directory());
+    expect(Number(await readFile(join(directory(), 'stdout'), 'utf8'))).toBeGreaterThan(0);
+  });
+
   it('gives a tool no secrets of our own environment', async () => {
     process.env['SENDENSE_API_TOKEN'] = 'secret';
     try {

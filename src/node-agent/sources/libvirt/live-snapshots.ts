@@ -81,7 +81,14 @@ export class LiveSnapshots {
       }),
     );
     const disks = opened.map(({ uri, disk }): SnapshotDisk => {
-      return { disk_key: disk.diskKey, uri, size_bytes: disk.sizeBytes, change_id: tracked.includes(disk.diskKey) ? request.changeId : null, witness: '' };
+      return {
+        disk_key: disk.diskKey,
+        uri,
+        size_bytes: disk.sizeBytes,
+        change_id: tracked.includes(disk.diskKey) ? request.changeId : null,
+        image: null,
+        witness: '',
+      };
     });
     return {
       standing: { instant, disks, ...(quiesce === null ? {} : { quiesce }) },
