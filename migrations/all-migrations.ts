@@ -3,6 +3,7 @@ import { CreateReadModels1795257000002 } from './0002-create-read-models.js';
 import { CreateRestoreMountsReadModel1795257000003 } from './0003-create-restore-mounts-read-model.js';
 import { CreateWholeDiskRestores1795257000004 } from './0004-create-whole-disk-restores.js';
 import { ShowDamageOfBackups1795257000005 } from './0005-show-damage-of-backups.js';
+import { ShowRestoredVms1795257000006 } from './0006-show-restored-vms.js';
 
 /** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
 export const allMigrations = [
@@ -11,4 +12,5 @@ export const allMigrations = [
   CreateRestoreMountsReadModel1795257000003,
   CreateWholeDiskRestores1795257000004,
   ShowDamageOfBackups1795257000005,
+  ShowRestoredVms1795257000006,
 ];

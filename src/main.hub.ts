@@ -93,6 +93,7 @@ function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string, app: 
       SENDENSE_BESIDE_HUB: 'true',
       SENDENSE_TOKEN_FILE: config.nodeTokenFile,
       SENDENSE_IMAGE_ROOTS: config.localNodeImageRoots.join(':'),
+      SENDENSE_VM_STORAGE_ROOTS: config.localNodeVmStorageRoots.join(':'),
       SENDENSE_LIBVIRT_URI: config.localNodeLibvirtUri,
       SENDENSE_LIBVIRT_SCRATCH_DIRECTORY: config.localNodeLibvirtScratchDirectory,
       SENDENSE_LIBVIRT_SCRATCH_MAX_BYTES: String(config.localNodeLibvirtScratchMaxBytes),

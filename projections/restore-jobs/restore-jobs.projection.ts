@@ -3,6 +3,7 @@ import { asDomainEvent } from '../../src/platform/event-store/command-runner.js'
 import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
 import type { Projection } from '../../src/platform/postgres/projection-definition.js';
 import type { DamagedSource, RestoreJobEvent, RestoreStage } from '../../src/restore-jobs/model/restore-job.events.js';
+import type { VmRestoreEvent, VmRestoreMode, VmRestoreStage } from '../../src/restore-jobs/model/vm-restore.events.js';
 
 export type RestoreJobStatus = 'running' | 'completed' | 'failed' | 'cancelled';
 
@@ -16,8 +17,28 @@ export type RestoreJobDiskRow = {
   readonly percent: number;
 };
 
+/** The VM that a job makes. */
+export type RestoredVmRow = {
+  readonly mode: VmRestoreMode;
+  readonly node_id: string;
+  readonly name: string;
+  /** null until the domain is defined. */
+  readonly uuid: string | null;
+  readonly keep_identity: boolean;
+  readonly start: boolean;
+  readonly network: string;
+  readonly libvirt_network: string | null;
+  readonly started: boolean;
+  readonly start_error: { readonly code: string; readonly detail: string } | null;
+  /** What could not stay as it was. */
+  readonly changes: readonly { readonly code: string; readonly detail: string }[];
+  /** An instant VM that was given up. */
+  readonly removed: boolean;
+};
+
 export type RestoreJobRow = {
   readonly job_id: string;
+  readonly kind: 'disks' | 'vm';
   readonly backup_id: string;
   readonly vm_id: string;
   readonly vm_name: string;
@@ -31,7 +52,9 @@ export type RestoreJobRow = {
   readonly sources_verified: boolean;
   /** Absolute paths; empty until completed. */
   readonly files: readonly string[];
-  readonly error: { readonly code: string; readonly stage: RestoreStage; readonly detail: string } | null;
+  readonly error: { readonly code: string; readonly stage: RestoreStage | VmRestoreStage; readonly detail: string } | null;
+  /** Set exactly when the kind is `vm`. */
+  readonly vm: RestoredVmRow | null;
   readonly cleaned_up: boolean;
   readonly requested_at: string;
   readonly ended_at: string | null;
@@ -43,7 +66,7 @@ export type RestoreJobRow = {
 
 export const restoreJobsProjection: Projection<RestoreJobRow> = {
   name: 'restore_jobs',
-  categories: ['restoreJob'],
+  categories: ['restoreJob', 'vmRestore'],
   key: 'job_id',
   columns: {
     job_id: 'text',
@@ -65,11 +88,14 @@ export const restoreJobsProjection: Projection<RestoreJobRow> = {
     ended_at: 'timestamptz',
     created_position: 'text',
     damaged_sources: 'jsonb',
+    kind: 'text',
+    vm: 'jsonb',
   },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
-    const event = asDomainEvent<RestoreJobEvent>(recorded);
+    const event = asDomainEvent<RestoreJobEvent | VmRestoreEvent>(recorded);
     if (event.type === 'RestoreJobRequested') return requested(event.data, recorded);
+    if (event.type === 'VmRestoreRequested') return vmRequested(event.data, recorded);
     if (row === undefined) throw new Error(`restore job stream ${recorded.stream} has ${event.type} before RestoreJobRequested`);
     switch (event.type) {
       case 'DiskRestoreStarted':
@@ -90,8 +116,34 @@ export const restoreJobsProjection: Projection<RestoreJobRow> = {
         const { code, stage, detail, failed_at } = event.data;
         return { ...row, status: 'failed', error: { code, stage, detail }, ended_at: failed_at };
       }
+      case 'VmRestoreDiskPublished':
+      case 'VmRestoreSentToNode':
+        return { ...row };
+      case 'VmRestoreSourcesVerified':
+        return { ...row, sources_verified: true };
+      case 'VmDiskRestoreProgressed': {
+        const { disk_id, phase, percent } = event.data;
+        return withDisk(row, disk_id, { status: phase, percent: phase === 'copying' ? percent : 100 });
+      }
+      case 'VmRestoreCompleted': {
+        const { uuid, files, changes, started, start_error, completed_at } = event.data;
+        const completed: RestoreJobRow = { ...row, status: 'completed', files, ended_at: completed_at };
+        return {
+          ...completed,
+          disks: row.disks.map((disk) => ({ ...disk, status: 'completed', percent: 100 })),
+          vm: row.vm === null ? null : { ...row.vm, uuid, changes, started, start_error },
+        };
+      }
+      case 'VmRestoreFailed': {
+        const { code, stage, detail, failed_at } = event.data;
+        return { ...row, status: 'failed', error: { code, stage, detail }, ended_at: failed_at };
+      }
+      case 'InstantVmGivenUp':
+        return { ...row, vm: row.vm === null ? null : { ...row.vm, removed: true } };
+      case 'VmRestoreCancelled':
       case 'RestoreJobCancelled':
         return { ...row, status: 'cancelled', ended_at: event.data.cancelled_at };
+      case 'VmRestoreCleanedUp':
       case 'RestoreJobCleanedUp':
         return { ...row, cleaned_up: true };
       default:
@@ -128,6 +180,54 @@ function requested(data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' 
     ended_at: null,
     created_position: recorded.position,
     damaged_sources: [],
+    kind: 'disks',
+    vm: null,
+  };
+}
+
+function vmRequested(data: Extract<VmRestoreEvent, { type: 'VmRestoreRequested' }>['data'], recorded: RecordedEvent): RestoreJobRow {
+  return {
+    job_id: data.job_id,
+    backup_id: data.backup_id,
+    vm_id: data.vm_id,
+    vm_name: data.vm_name,
+    repository_id: data.repository_id,
+    target_path: data.storage_path ?? '',
+    format: data.mode === 'copy' ? 'qcow2' : 'raw',
+    chain: 'flattened',
+    overwrite: false,
+    status: 'running',
+    disks: data.disks.map(({ disk_id, disk_key, virtual_size_bytes, file_name }) => ({
+      disk_id,
+      disk_key,
+      virtual_size_bytes,
+      outputs: file_name === null ? [] : [file_name],
+      status: 'pending',
+      percent: 0,
+    })),
+    sources_verified: false,
+    files: [],
+    error: null,
+    cleaned_up: false,
+    requested_at: data.requested_at,
+    ended_at: null,
+    created_position: recorded.position,
+    damaged_sources: [],
+    kind: 'vm',
+    vm: {
+      mode: data.mode,
+      node_id: data.node_id,
+      name: data.name,
+      uuid: null,
+      keep_identity: data.keep_identity,
+      start: data.start,
+      network: data.network,
+      libvirt_network: data.libvirt_network,
+      started: false,
+      start_error: null,
+      changes: [],
+      removed: false,
+    },
   };
 }
 

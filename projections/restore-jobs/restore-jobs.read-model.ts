@@ -60,6 +60,11 @@ export class RestoreJobReadModel {
 
   @Column({ type: 'jsonb' })
   readonly damaged_sources!: RestoreJobRow['damaged_sources'];
+  @Column({ type: 'text' })
+  readonly kind!: RestoreJobRow['kind'];
+
+  @Column({ type: 'jsonb', nullable: true })
+  readonly vm!: RestoreJobRow['vm'];
 
   /** Position of the event that wrote this row last. */
   @Column({ type: 'text' })

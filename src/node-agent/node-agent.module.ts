@@ -4,6 +4,7 @@ import { ConfigModule } from '../platform/config/config.module.js';
 import type { NodeConfig } from '../platform/config/node.config.js';
 import { ACCESS_TOKENS, type AccessTokens } from '../platform/http/access-tokens.js';
 import { HttpModule } from '../platform/http/http.module.js';
+import { LibvirtDomains } from '../platform/libvirt/libvirt-domains.js';
 import { NbdInfo } from '../platform/nbd/nbd-info.js';
 import { ProcessSupervisor } from '../platform/process/process-supervisor.port.js';
 import { ShellProcessSupervisor } from '../platform/process/shell-process-supervisor.js';
@@ -18,6 +19,9 @@ import { ImageServers } from './sources/image-servers.js';
 import { ImageSource } from './sources/image/image.source.js';
 import { LibvirtSource } from './sources/libvirt/libvirt.source.js';
 import { Sources } from './sources/sources.js';
+import { VmRestoreJournal } from './vm-restores/vm-restore-journal.js';
+import { VmRestoresController } from './vm-restores/vm-restores.controller.js';
+import { VmRestores } from './vm-restores/vm-restores.service.js';
 
 /** A node has one token: the hub shows it to the node on every route, and the node to the hub. */
 @Module({})
@@ -30,7 +34,7 @@ class NodeTokenModule {
 
 /** The whole program of the node. */
 @Module({
-  controllers: [NodeHealthController, ListVmsController, BackupJobsController],
+  controllers: [NodeHealthController, ListVmsController, BackupJobsController, VmRestoresController],
   providers: [
     Clock,
     QemuImg,
@@ -43,6 +47,9 @@ class NodeTokenModule {
     JobJournal,
     TelemetryPush,
     BackupJobs,
+    LibvirtDomains,
+    VmRestoreJournal,
+    VmRestores,
   ],
 })
 export class NodeAgentModule {

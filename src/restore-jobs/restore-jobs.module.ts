@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { NodeClientModule } from '../platform/node-client/node-client.module.js';
 import { RepositoryFilesModule } from '../platform/repository-files/repository-files.module.js';
 import { CancelRestoreController } from './cancel-restore/cancel-restore.controller.js';
 import { CancelRestoreHandler } from './cancel-restore/cancel-restore.handler.js';
@@ -12,11 +13,21 @@ import { PublishFiles } from './run-restore/publish-files.step.js';
 import { RestoreRecorder } from './run-restore/record-restore.recorder.js';
 import { RunRestoreReactor } from './run-restore/run-restore.reactor.js';
 import { SupervisedProgram } from './run-restore/supervised-program.runner.js';
+import { VmRestoreRecorder } from './model/record-vm-restore.recorder.js';
+import { RemoveInstantVmController } from './remove-instant-vm/remove-instant-vm.controller.js';
+import { CancelVmRestoreHandler } from './cancel-vm-restore/cancel-vm-restore.handler.js';
+import { RemoveInstantVmHandler } from './remove-instant-vm/remove-instant-vm.handler.js';
+import { FollowNode } from './run-vm-restore/follow-node.step.js';
+import { PublishDisks } from './run-vm-restore/publish-disks.step.js';
+import { RunVmRestoreReactor } from './run-vm-restore/run-vm-restore.reactor.js';
+import { VerifySources } from './run-vm-restore/verify-sources.step.js';
+import { StartVmRestoreController } from './start-vm-restore/start-vm-restore.controller.js';
+import { StartVmRestoreHandler } from './start-vm-restore/start-vm-restore.handler.js';
 import { StartRestoreController } from './start-restore/start-restore.controller.js';
 import { StartRestoreHandler } from './start-restore/start-restore.handler.js';
 
 @Module({
-  imports: [RepositoryFilesModule],
+  imports: [RepositoryFilesModule, NodeClientModule],
   controllers: [
     StartRestoreController,
     ListRestoresController,
@@ -24,7 +35,26 @@ import { StartRestoreHandler } from './start-restore/start-restore.handler.js';
     FollowRestoreEventsController,
     CancelRestoreController,
     DownloadDiskController,
+    StartVmRestoreController,
+    RemoveInstantVmController,
   ],
-  providers: [StartRestoreHandler, CancelRestoreHandler, RunRestoreReactor, RestoreRecorder, MakeDisks, PublishFiles, SupervisedProgram, RestoreProgress],
+  providers: [
+    StartRestoreHandler,
+    CancelRestoreHandler,
+    RunRestoreReactor,
+    RestoreRecorder,
+    MakeDisks,
+    PublishFiles,
+    SupervisedProgram,
+    RestoreProgress,
+    StartVmRestoreHandler,
+    CancelVmRestoreHandler,
+    RemoveInstantVmHandler,
+    RunVmRestoreReactor,
+    VmRestoreRecorder,
+    PublishDisks,
+    VerifySources,
+    FollowNode,
+  ],
 })
 export class RestoreJobsModule {}

@@ -13,6 +13,7 @@ import { foldFromZero } from '../../src/platform/postgres/projection-definition.
 import { evolveRepository, initialRepositoryState } from '../../src/repositories/model/repository.state.js';
 import { evolveRestoreExport, initialRestoreExportState } from '../../src/restore-exports/model/restore-export.state.js';
 import { evolveRestoreJob, initialRestoreJobState } from '../../src/restore-jobs/model/restore-job.state.js';
+import { evolveVmRestore, initialVmRestoreState } from '../../src/restore-jobs/model/vm-restore.state.js';
 import { evolveVerification, initialVerificationState } from '../../src/verifications/model/verification.state.js';
 import { evolveRestoreMount, initialRestoreMountState } from '../../src/restore-mounts/model/restore-mount.state.js';
 import { evolveVm, initialVmState } from '../../src/vms/model/vm.state.js';
@@ -39,6 +40,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   verification: folding(initialVerificationState, evolveVerification),
   restoreMount: folding(initialRestoreMountState, evolveRestoreMount),
   vm: folding(initialVmState, evolveVm),
+  vmRestore: folding(initialVmRestoreState, evolveVmRestore),
 };
 
 /** Types as the sources declare them: `DomainEvent<'BackupRequested', ...`. */

@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../kernel/event.js';
+import type { NodeVmDefinition } from '../../platform/node-api/node-api.js';
 
 /** What was asked for. `auto` becomes a full or an incremental when the backup is planned. */
 export type RequestedBackupType = 'full' | 'incremental' | 'auto';
@@ -81,6 +82,8 @@ export type BackupPlanned = DomainEvent<
     readonly folder: string;
     readonly disks: readonly PlannedDisk[];
     readonly started_at: string;
+    /** How the hypervisor describes the VM, for the manifest; left out where it does not. */
+    readonly definition?: NodeVmDefinition;
   }
 >;
 export type DiskTargetCreated = DomainEvent<

@@ -121,6 +121,7 @@ export class PrepareRun {
       folder: `${vmFolderOf(parent?.disks[0]?.file) ?? this.files.vmFolder(facts.vm.name, facts.vm.vm_id)}/${point}`,
       disks,
       started_at: startedAt,
+      ...(facts.definition === null ? {} : { definition: facts.definition }),
     };
   }
 

@@ -109,6 +109,7 @@ export class SealRun {
       started_at: plan.started_at,
       sealed_at: this.clock.iso(),
       disks,
+      definition: plan.definition ?? null,
       event_position: position,
     };
   }

@@ -72,6 +72,8 @@ export class HubConfig implements LoadableConfig {
   @AbsolutePath() readonly localNodeLibvirtScratchDirectory: string = '';
   /** Of one backup. */
   @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly localNodeLibvirtScratchMaxBytes: number = 10_737_418_240;
+  /** Folders that the local node may write disks of restored VMs to, with all that is below them. */
+  @AbsolutePaths() readonly localNodeVmStorageRoots: readonly string[] = ['/var/lib/libvirt/images'];
 
   /** How restore points are opened for browsing. `auto`: what the machine has, in the order nbd, fuse, guestfs. */
   @OneOf('auto', 'fuse', 'nbd', 'guestfs') readonly mountDriver: 'auto' | 'fuse' | 'nbd' | 'guestfs' = 'auto';

@@ -33,6 +33,8 @@ export class NodeConfig implements LoadableConfig {
   @AbsolutePath() readonly libvirtScratchDirectory: string = '';
   /** Of one backup. One that needs more fails; its guest goes on. */
   @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly libvirtScratchMaxBytes: number = 10_737_418_240;
+  /** Folders that disks of restored VMs may be written to, with all that is below them. */
+  @AbsolutePaths() readonly vmStorageRoots: readonly string[] = ['/var/lib/libvirt/images'];
 
   /** Disks of all jobs that are copied at once. */
   @IntegerBetween(1, 1000) readonly maxParallelTransfers: number = 8;

@@ -8,3 +8,17 @@ export function nbdUri(address: NbdAddress, exportName: string): string {
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
   return `nbd://${host}:${address.port}/${name}`;
 }
+
+/** The parts of an `nbd://` URI, as nbdUri writes it. @throws Error for another one */
+export function parseNbdUri(uri: string): { readonly host: string; readonly port: number; readonly exportName: string } {
+  const parts = URL.canParse(uri) ? new URL(uri) : null;
+  if (parts?.protocol !== 'nbd:' || parts.hostname === '') throw new Error(`${uri} is not an nbd:// URI`);
+  return {
+    host: parts.hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: parts.port === '' ? DEFAULT_PORT : Number(parts.port),
+    exportName: decodeURIComponent(parts.pathname.slice(1)),
+  };
+}
+
+/** IANA's port of NBD. */
+const DEFAULT_PORT = 10809;

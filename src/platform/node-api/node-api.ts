@@ -52,11 +52,11 @@ export const NODE_VM_STATES = ['running', 'paused', 'shut_off', 'crashed', 'othe
 export type NodeVmState = (typeof NODE_VM_STATES)[number];
 
 /** How the hypervisor itself describes the VM: what is needed to make it again, without secrets. */
-export interface NodeVmDefinition {
+export type NodeVmDefinition = {
   /** `libvirt-domain-xml`: as `virsh dumpxml --inactive` without `--security-info` prints it. */
   readonly format: 'libvirt-domain-xml';
   readonly text: string;
-}
+};
 
 /** A device of the VM that is no part of its backups. */
 export interface NodeLeftOutDisk {
@@ -189,4 +189,116 @@ export function changeIdOf(hubId: string, jobId: string): string {
 
 export function changeIdPrefix(hubId: string): string {
   return `sendense-${hubId.slice(0, 8)}-`;
+}
+
+/** A part of a definition that could not stay as it was; the code is stable. */
+export type NodeDefinitionChange = {
+  readonly code: string;
+  readonly detail: string;
+};
+
+export const NODE_VM_NETWORKS = ['keep', 'disconnected', 'none'] as const;
+/** How the network interfaces of a restored VM are: as they were, with their links down, or gone. */
+export type NodeVmNetwork = (typeof NODE_VM_NETWORKS)[number];
+
+/** POST /api/v1/vm-restores/start. Idempotent by job_id: a second call answers with the job as it stands. */
+export interface NodeStartVmRestore {
+  readonly job_id: string;
+  readonly definition: NodeVmDefinition;
+  readonly name: string;
+  /** null: the one in the definition. */
+  readonly uuid: string | null;
+  /** Whether MAC addresses stay as they were. */
+  readonly keep_identity: boolean;
+  readonly start: boolean;
+  readonly network: NodeVmNetwork;
+  /** Every interface is attached to this libvirt network; null: to what it was attached to. */
+  readonly libvirt_network: string | null;
+  /** Absolute path of an existing folder of the node that the disks are copied to; null: the VM uses the NBD exports for as long as it exists. */
+  readonly storage_path: string | null;
+  readonly disks: readonly {
+    readonly disk_key: string;
+    readonly size_bytes: number;
+    /** NBD URI of the content. */
+    readonly uri: string;
+    /** Name in storage_path; null exactly when that is. */
+    readonly file_name: string | null;
+  }[];
+}
+
+export type NodeVmRestoreStatus = 'running' | 'completed' | 'failed' | 'cancelled';
+export type NodeVmRestorePhase = 'copying' | 'defining' | 'undoing' | 'done';
+
+/**
+ * GET /api/v1/vm-restores/{job_id}. `completed`: the domain is defined and its disks are checked; `failed` and `cancelled` are told only once nothing of the job is left
+ * but its journal.
+ */
+export interface NodeVmRestoreReport {
+  readonly job_id: string;
+  readonly status: NodeVmRestoreStatus;
+  readonly phase: NodeVmRestorePhase;
+  readonly disks: readonly {
+    readonly disk_key: string;
+    readonly status: 'pending' | 'copying' | 'comparing' | 'completed';
+    /** Of the copy, 0 to 100. */
+    readonly percent: number;
+    /** Absolute path at the node; null before the file has its name, and for an NBD disk. */
+    readonly file: string | null;
+  }[];
+  readonly domain: { readonly name: string; readonly uuid: string } | null;
+  readonly changes: readonly NodeDefinitionChange[];
+  /** Why the finished VM could not be started; null: it was started, or was not to be. */
+  readonly start_error: { readonly code: string; readonly detail: string } | null;
+  readonly error: { readonly code: string; readonly detail: string } | null;
+}
+
+/**
+ * POST /api/v1/vm-restores/{job_id}/settle. `keep`: what a completed job has made stays, and the job is forgotten. `discard`: the job is stopped, its domain and files are
+ * removed, also those of a completed one, and it is forgotten. Idempotent, also for a job the node has never heard of. Answer: {"settled": true}.
+ */
+export interface NodeSettleVmRestore {
+  readonly outcome: 'keep' | 'discard';
+}
+
+/** POST /api/v1/boot-checks/start. Idempotent by check_id. */
+export interface NodeStartBootCheck {
+  readonly check_id: string;
+  readonly vm_name: string;
+  readonly definition: NodeVmDefinition;
+  /** NBD URIs that may be written to; the content is thrown away. */
+  readonly disks: readonly { readonly disk_key: string; readonly size_bytes: number; readonly uri: string }[];
+  /** Either sign is enough; at least one is asked for. */
+  readonly console_text: string | null;
+  readonly guest_agent: boolean;
+  /** From the moment when the domain runs. */
+  readonly timeout_seconds: number;
+  /** null: as much as the VM has. */
+  readonly memory_mib: number | null;
+}
+
+/** `booted`, `not_booted`: the verdict; `failed`: it could not be found out. Told only once the domain is gone. */
+export type NodeBootCheckStatus = 'running' | 'booted' | 'not_booted' | 'failed';
+
+/** GET /api/v1/boot-checks/{check_id} */
+export interface NodeBootCheckReport {
+  readonly check_id: string;
+  readonly status: NodeBootCheckStatus;
+  /** The sign of life that was seen; null: none. */
+  readonly sign: 'console_text' | 'guest_agent' | null;
+  /** What was seen, for people. */
+  readonly detail: string;
+  /** From the domain's start to the verdict. */
+  readonly seconds: number;
+  readonly changes: readonly NodeDefinitionChange[];
+  readonly error: { readonly code: string; readonly detail: string } | null;
+}
+
+/** GET /api/v1/boot-checks/{check_id}/artefacts, of one that has ended. */
+export interface NodeBootCheckArtefacts {
+  /** What the serial console has shown; of a long one beginning and end. */
+  readonly console_base64: string;
+  /** null: there is none, and why. */
+  readonly screenshot_base64: string | null;
+  readonly screenshot_type: 'image/png' | 'image/x-portable-pixmap' | null;
+  readonly screenshot_problem: string | null;
 }

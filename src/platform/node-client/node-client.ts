@@ -4,17 +4,24 @@ import { HubConfig } from '../config/hub.config.js';
 import { ACCESS_TOKENS, type AccessTokens } from '../http/access-tokens.js';
 import { WrongShapeError } from '../json-shape/json-shape.js';
 import type {
+  NodeBootCheckArtefacts,
+  NodeBootCheckReport,
   NodeChangeIds,
   NodeChangeIdsRemoved,
   NodeHealth,
   NodeJobReport,
   NodeRemoveChangeIds,
   NodeSettleBackup,
+  NodeSettleVmRestore,
   NodeSource,
   NodeStartBackup,
+  NodeStartBootCheck,
+  NodeStartVmRestore,
   NodeVmList,
+  NodeVmRestoreReport,
 } from '../node-api/node-api.js';
 import { parseChangeIds, parseChangeIdsRemoved, parseHealth, parseJobReport, parseVmList } from './node-answer.js';
+import { parseBootCheckArtefacts, parseBootCheckReport, parseSettled, parseVmRestoreReport } from './node-vm-answer.js';
 
 /** Largest answer that is read from a node. */
 export const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
@@ -65,11 +72,42 @@ export class NodeClient {
 
   /** Resolves once the node confirms that it holds nothing of the job any more. */
   async settle(url: string, jobId: string, body: NodeSettleBackup): Promise<void> {
-    await this.ask(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/settle`, body }, (answer) => {
-      if (typeof answer !== 'object' || answer === null || !('settled' in answer) || answer.settled !== true) {
-        throw new WrongShapeError('settled must be true');
-      }
-    });
+    await this.ask(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/settle`, body }, parseSettled);
+  }
+
+  /** Answers with the restore as it stands, also when it had been started before. */
+  async startVmRestore(url: string, body: NodeStartVmRestore): Promise<NodeVmRestoreReport> {
+    return this.ask(url, { method: 'POST', path: '/api/v1/vm-restores/start', body }, parseVmRestoreReport);
+  }
+
+  /** null: the node has no such restore. */
+  async getVmRestore(url: string, jobId: string): Promise<NodeVmRestoreReport | null> {
+    return this.askOrNull(url, { method: 'GET', path: `/api/v1/vm-restores/${encodeURIComponent(jobId)}` }, parseVmRestoreReport);
+  }
+
+  /** Resolves once the node holds nothing of the restore any more but, with `keep`, the finished VM. */
+  async settleVmRestore(url: string, jobId: string, body: NodeSettleVmRestore): Promise<void> {
+    await this.ask(url, { method: 'POST', path: `/api/v1/vm-restores/${encodeURIComponent(jobId)}/settle`, body }, parseSettled);
+  }
+
+  /** Answers with the check as it stands, also when it had been started before. */
+  async startBootCheck(url: string, body: NodeStartBootCheck): Promise<NodeBootCheckReport> {
+    return this.ask(url, { method: 'POST', path: '/api/v1/boot-checks/start', body }, parseBootCheckReport);
+  }
+
+  /** null: the node has no such check. */
+  async getBootCheck(url: string, checkId: string): Promise<NodeBootCheckReport | null> {
+    return this.askOrNull(url, { method: 'GET', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}` }, parseBootCheckReport);
+  }
+
+  /** null: the node has no such check. */
+  async getBootCheckArtefacts(url: string, checkId: string): Promise<NodeBootCheckArtefacts | null> {
+    return this.askOrNull(url, { method: 'GET', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}/artefacts` }, parseBootCheckArtefacts);
+  }
+
+  /** Resolves once the node holds nothing of the check any more. */
+  async settleBootCheck(url: string, checkId: string): Promise<void> {
+    await this.ask(url, { method: 'POST', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}/settle`, body: {} }, parseSettled);
   }
 
   /** Every change id of the hub that the node finds at its VMs. */

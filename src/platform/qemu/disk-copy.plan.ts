@@ -45,3 +45,13 @@ export function restoredChainNames(vmName: string, diskId: number, files: number
   const stem = `${fileNamePart(vmName)}-disk${diskId}`;
   return Array.from({ length: files }, (_, index) => (index === files - 1 ? `${stem}.qcow2` : `${stem}.base${index + 1}.qcow2`));
 }
+
+/** qemu-img convert of raw content at an NBD URI into one QCOW2 file, as convertArgv. */
+export function convertNbdArgv(uri: string, target: string): readonly [string, ...string[]] {
+  return ['qemu-img', 'convert', '-p', '-W', '-m', '16', '-f', 'raw', '-O', 'qcow2', uri, target];
+}
+
+/** As compareArgv, for raw content at an NBD URI and a QCOW2 file. */
+export function compareNbdArgv(uri: string, target: string): readonly [string, ...string[]] {
+  return ['qemu-img', 'compare', '-p', '-f', 'raw', '-F', 'qcow2', uri, target];
+}

@@ -49,6 +49,8 @@ export type Manifest = {
   readonly started_at: string;
   readonly sealed_at: string;
   readonly disks: readonly ManifestDisk[];
+  /** How the hypervisor described the VM, of use to make it again; null where it did not, and in manifests of earlier programs. */
+  readonly definition: { readonly format: 'libvirt-domain-xml'; readonly text: string } | null;
   /** Where the hub's event store stood when the restore point was sealed; opaque. */
   readonly event_position: string;
 };
@@ -93,6 +95,7 @@ export function parseManifest(json: string): Manifest {
     started_at: time(root['started_at'], 'started_at'),
     sealed_at: time(root['sealed_at'], 'sealed_at'),
     disks: listOf(parseDisk)(root['disks'], 'disks'),
+    definition: orNull(parseDefinition)(root['definition'] ?? null, 'definition'),
     event_position: text(root['event_position'], 'event_position'),
   };
   const isFull = manifest.backup_type === 'full';
@@ -111,6 +114,11 @@ export function parseManifest(json: string): Manifest {
 function parseParent(value: unknown, where: string): NonNullable<Manifest['parent']> {
   const parent = object(value, where);
   return { backup_id: text(parent['backup_id'], `${where}.backup_id`), folder: text(parent['folder'], `${where}.folder`) };
+}
+
+function parseDefinition(value: unknown, where: string): NonNullable<Manifest['definition']> {
+  const definition = object(value, where);
+  return { format: oneOf('libvirt-domain-xml')(definition['format'], `${where}.format`), text: text(definition['text'], `${where}.text`) };
 }
 
 function parseDisk(value: unknown, where: string): ManifestDisk {

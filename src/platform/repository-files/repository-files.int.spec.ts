@@ -67,6 +67,7 @@ function manifestOf(disks: readonly ManifestDisk[], backupId = BACKUP): Manifest
     started_at: STARTED,
     sealed_at: STARTED,
     disks,
+    definition: null,
     event_position: '2a',
   };
 }

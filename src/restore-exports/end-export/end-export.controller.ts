@@ -21,6 +21,7 @@ export class EndRestoreExportController {
   @ApiNoContentResponse({ description: 'Ended' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'restore_export_not_found')
+  @ApiProblem(409, 'restore_export_held')
   async end(
     @Param('export_id', UuidParam) exportId: string,
     @Context() context: CommandContext,

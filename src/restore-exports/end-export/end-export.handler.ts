@@ -17,8 +17,12 @@ export class EndRestoreExportHandler implements ICommandHandler<EndRestoreExport
     private readonly clock: Clock,
   ) {}
 
-  async execute({ exportId, context }: EndRestoreExport): Promise<Position | null> {
-    const position = await this.recorder.record(exportId, { kind: 'end', export_id: exportId, reason: 'deleted', ended_at: this.clock.iso() }, context);
+  async execute({ exportId, context, heldBy }: EndRestoreExport): Promise<Position | null> {
+    const position = await this.recorder.record(
+      exportId,
+      { kind: 'end', export_id: exportId, reason: 'deleted', held_by: heldBy, ended_at: this.clock.iso() },
+      context,
+    );
     const gone = await this.feed
       .first(restoreExportStream(exportId), (event) => event.type === 'RestoreExportCleanedUp', REMOVAL_PATIENCE_MS)
       .catch(() => null);

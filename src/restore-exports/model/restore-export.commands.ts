@@ -12,15 +12,23 @@ export class StartRestoreExport {
     readonly mode: RestoreExportMode,
     readonly allowDamaged: boolean,
     readonly context: CommandContext,
+    /** What it is for: then it has no deadline, and only its holder may end it. null: a user's own. */
+    readonly heldBy: string | null = null,
   ) {}
+}
+
+/** Name in an id derivation: the same command asks for the same export. */
+export function restoreExportIdName(commandId: string): string {
+  return `restore-export/${commandId}`;
 }
 
 export type StartedRestoreExport = { readonly export_id: string; readonly position: string | null };
 
-/** Ends an export; what was written to it is gone. Answers with the position of its newest event. @throws DomainError restore_export_not_found */
+/** Ends an export; what was written to it is gone. Answers with the position of its newest event. @throws DomainError restore_export_not_found, restore_export_held */
 export class EndRestoreExport {
   constructor(
     readonly exportId: string,
     readonly context: CommandContext,
+    readonly heldBy: string | null = null,
   ) {}
 }

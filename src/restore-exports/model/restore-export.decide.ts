@@ -8,7 +8,13 @@ export type RestoreExportStep =
   | { readonly kind: 'started'; readonly data: RestoreExportStarted['data'] }
   | { readonly kind: 'extended'; readonly expires_at: string }
   | { readonly kind: 'failed'; readonly code: string; readonly detail: string; readonly failed_at: string }
-  | { readonly kind: 'end'; readonly export_id: string; readonly reason: RestoreExportEnded['data']['reason']; readonly ended_at: string }
+  | {
+      readonly kind: 'end';
+      readonly export_id: string;
+      readonly reason: RestoreExportEnded['data']['reason'];
+      readonly held_by?: string | null;
+      readonly ended_at: string;
+    }
   | { readonly kind: 'cleaned_up'; readonly cleaned_up_at: string };
 
 export function decideRestoreExport(command: RestoreExportStep, state: RestoreExportState): readonly RestoreExportEvent[] {
@@ -29,6 +35,16 @@ export function decideRestoreExport(command: RestoreExportStep, state: RestoreEx
         throw new DomainError('not_found', 'restore_export_not_found', `There is no export ${command.export_id}.`, { export_id: command.export_id });
       }
       if (state.status !== 'starting' && state.status !== 'running') return [];
+      if (command.reason === 'deleted' && (state.request.held_by ?? null) !== (command.held_by ?? null)) {
+        throw new DomainError(
+          'conflict',
+          'restore_export_held',
+          `Export ${command.export_id} is held by ${state.request.held_by ?? 'nobody'} and ends with it.`,
+          {
+            export_id: command.export_id,
+          },
+        );
+      }
       return [{ type: 'RestoreExportEnded', data: { reason: command.reason, ended_at: command.ended_at } }];
     case 'cleaned_up':
       if ((state.status !== 'failed' && state.status !== 'ended') || state.cleaned_up) return [];

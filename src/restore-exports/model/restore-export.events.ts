@@ -19,6 +19,8 @@ export type RestoreExportRequested = DomainEvent<
     readonly allow_damaged?: boolean;
     readonly requested_at: string;
     readonly expires_at: string;
+    /** What it is for, e.g. `restore job <id>`: it has no deadline then, and ends only with that. Left out: a user's own. */
+    readonly held_by?: string;
   }
 >;
 /** Clients can connect. */

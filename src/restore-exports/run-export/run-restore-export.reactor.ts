@@ -188,7 +188,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
       }
     }
     const now = this.clock.now().getTime();
-    if (now >= Date.parse(state.expires_at)) {
+    if (state.request.held_by === undefined && now >= Date.parse(state.expires_at)) {
       const connected = (await this.connections.establishedByLocalPort()).get(state.nbd_port ?? 0) ?? 0;
       await this.recorder.record(
         exportId,

@@ -13,7 +13,7 @@ import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
-import { StartRestoreExport, type StartedRestoreExport } from '../model/restore-export.commands.js';
+import { restoreExportIdName, StartRestoreExport, type StartedRestoreExport } from '../model/restore-export.commands.js';
 import { type RestoreExportEvent, restoreExportStream } from '../model/restore-export.events.js';
 import { restoreExportName } from '../model/restore-export-name.plan.js';
 import { RestoreExportRecorder } from '../model/restore-export.recorder.js';
@@ -37,7 +37,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
   ) {}
 
   async execute(command: StartRestoreExport): Promise<StartedRestoreExport> {
-    const exportId = derivedId(`restore-export/${command.context.commandId}`);
+    const exportId = derivedId(restoreExportIdName(command.context.commandId));
     if ((await this.recorder.load(exportId)).state.status === 'none') await this.request(exportId, command);
     const reached = await this.feed.first(restoreExportStream(exportId), (event) => ANSWERABLE.has(event.type), START_PATIENCE_MS);
     const event = asDomainEvent<RestoreExportEvent>(reached);
@@ -48,7 +48,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
   }
 
   /** Serialised with the deletion of restore points of the same VM. */
-  private async request(exportId: string, { backupId, diskIndex, mode, allowDamaged, context }: StartRestoreExport): Promise<void> {
+  private async request(exportId: string, { backupId, diskIndex, mode, allowDamaged, context, heldBy }: StartRestoreExport): Promise<void> {
     const { vm_id } = await this.restorePoint(backupId);
     await this.mutex.runExclusive(vmLock(vm_id), async () => {
       const backup = await this.restorePoint(backupId);
@@ -79,6 +79,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
             file: join(repository.path, backup.folder ?? '', disk.file),
             requested_at: this.clock.iso(),
             expires_at: new Date(this.clock.now().getTime() + this.config.restoreExportIdleSeconds * 1000).toISOString(),
+            ...(heldBy === null ? {} : { held_by: heldBy }),
           },
         },
         context,

@@ -8,6 +8,7 @@ import { answerHistory, EventHistoryResponse, FOLLOWED_LIVE } from '../../platfo
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { restoreJobStream } from '../model/restore-job.events.js';
+import { vmRestoreStream } from '../model/vm-restore.events.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 
 @ApiTags('Restore')
@@ -29,11 +30,16 @@ export class FollowRestoreEventsController {
   @ApiProblem(404, 'restore_job_not_found')
   async events(@Param('job_id', UuidParam) jobId: string, @Req() request: Request, @Res() response: Response): Promise<void> {
     const history = {
-      stream: restoreJobStream(jobId),
-      isAtRest: (types: ReadonlySet<string>) => types.has('RestoreJobCleanedUp'),
+      stream: await this.streamOf(jobId),
+      isAtRest: (types: ReadonlySet<string>) => types.has('RestoreJobCleanedUp') || types.has('VmRestoreCleanedUp'),
       progress: this.progress.changes(jobId),
       unknown: new DomainError('not_found', 'restore_job_not_found', `There is no restore job ${jobId}.`, { job_id: jobId }),
     };
     await answerHistory(this.store, this.feed, history, request, response);
+  }
+
+  private async streamOf(jobId: string): Promise<string> {
+    for await (const _ of this.store.read(vmRestoreStream(jobId), { limit: 1 })) return vmRestoreStream(jobId);
+    return restoreJobStream(jobId);
   }
 }

@@ -24,9 +24,38 @@ export class DamagedSourceResponse {
 
 export class RestoreErrorResponse {
   @ApiProperty({ description: 'Stable word for the cause', example: 'source_damaged' }) readonly code!: string;
-  @ApiProperty({ enum: ['copying', 'checking', 'publishing'], example: 'checking' }) readonly stage!: string;
+  @ApiProperty({ enum: ['preparing', 'copying', 'checking', 'publishing', 'defining'], example: 'checking' }) readonly stage!: string;
   @ApiProperty({ example: 'The file "/srv/backups/pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2" is not what was sealed.' })
   readonly detail!: string;
+}
+
+export class DefinitionChangeResponse {
+  @ApiProperty({ description: 'Stable word', example: 'medium_removed' }) readonly code!: string;
+  @ApiProperty({ example: 'the cdrom sda is empty: /srv/iso/debian-12.iso' }) readonly detail!: string;
+}
+
+export class VmStartErrorResponse {
+  @ApiProperty({ example: 'domain_refused' }) readonly code!: string;
+  @ApiProperty({ example: 'libvirt refuses "start": network \'default\' is not active' }) readonly detail!: string;
+}
+
+/** The VM that a restore makes. */
+export class RestoredVmResponse {
+  @ApiProperty({ enum: ['copy', 'instant'], description: '`instant`: it lives on NBD exports of the hub until it is removed', example: 'copy' })
+  readonly mode!: string;
+  @ApiProperty({ example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' }) readonly node_id!: string;
+  @ApiProperty({ example: 'pgtest1-restored' }) readonly name!: string;
+  @ApiProperty({ type: String, nullable: true, description: 'null until the domain is defined', example: 'ad05c83f-50e3-5a52-a4f4-f1a4b76a9e10' })
+  readonly uuid!: string | null;
+  @ApiProperty({ example: false }) readonly keep_identity!: boolean;
+  @ApiProperty({ enum: ['keep', 'disconnected', 'none'], example: 'keep' }) readonly network!: string;
+  @ApiProperty({ type: String, nullable: true, example: null }) readonly libvirt_network!: string | null;
+  @ApiProperty({ description: 'Whether the restore has started it', example: true }) readonly started!: boolean;
+  @ApiProperty({ type: VmStartErrorResponse, nullable: true, description: 'Why the finished VM could not be started', example: null })
+  readonly start_error!: VmStartErrorResponse | null;
+  @ApiProperty({ type: [DefinitionChangeResponse], description: 'What of the definition could not stay as it was' })
+  readonly changes!: readonly DefinitionChangeResponse[];
+  @ApiProperty({ description: 'Whether an instant VM was given up', example: false }) readonly removed!: boolean;
 }
 
 /** A restore job as every route shows it. */
@@ -36,7 +65,10 @@ export class RestoreJobResponse {
   @ApiProperty({ example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' }) readonly vm_id!: string;
   @ApiProperty({ example: 'pgtest1' }) readonly vm_name!: string;
   @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
-  @ApiProperty({ example: '/srv/restore' }) readonly target_path!: string;
+  @ApiProperty({ enum: ['disks', 'vm'], description: 'Into files in a folder of the hub, or as a VM of a node', example: 'disks' }) readonly kind!: string;
+  @ApiProperty({ type: RestoredVmResponse, nullable: true, description: 'Of a restore as a VM', example: null }) readonly vm!: RestoredVmResponse | null;
+  @ApiProperty({ description: 'Folder of the hub; of a VM the folder of its node, empty for an instant one', example: '/srv/restore' })
+  readonly target_path!: string;
   @ApiProperty({ enum: ['raw', 'qcow2', 'vmdk'], example: 'raw' }) readonly format!: string;
   @ApiProperty({ enum: ['flattened', 'chain'], example: 'flattened' }) readonly chain!: string;
   @ApiProperty({ example: false }) readonly overwrite!: boolean;
@@ -53,7 +85,8 @@ export class RestoreJobResponse {
   @ApiProperty({ type: [String], description: 'The finished files; empty until completed', example: ['/srv/restore/pgtest1-disk0.raw'] })
   readonly files!: readonly string[];
   @ApiProperty({ type: RestoreErrorResponse, nullable: true, example: null }) readonly error!: RestoreErrorResponse | null;
-  @ApiProperty({ description: 'False while what an ended job has used is still being taken away', example: false }) readonly cleaned_up!: boolean;
+  @ApiProperty({ description: 'False while what an ended job has used is still being taken away, and as long as an instant VM exists', example: false })
+  readonly cleaned_up!: boolean;
   @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly created_at!: string;
   @ApiProperty({ type: String, nullable: true, example: null }) readonly completed_at!: string | null;
   @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
@@ -76,6 +109,23 @@ export function toRestoreJobResponse(row: RestoreJobReadModel, live: RestoreProg
     backup_id: row.backup_id,
     vm_id: row.vm_id,
     vm_name: row.vm_name,
+    kind: row.kind,
+    vm:
+      row.vm === null
+        ? null
+        : {
+            mode: row.vm.mode,
+            node_id: row.vm.node_id,
+            name: row.vm.name,
+            uuid: row.vm.uuid,
+            keep_identity: row.vm.keep_identity,
+            network: row.vm.network,
+            libvirt_network: row.vm.libvirt_network,
+            started: row.vm.started,
+            start_error: row.vm.start_error,
+            changes: row.vm.changes,
+            removed: row.vm.removed,
+          },
     repository_id: row.repository_id,
     target_path: row.target_path,
     format: row.format,

@@ -116,7 +116,7 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
       try {
         const head = await this.store.head();
         if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'restore_jobs');
-        for (const { job_id } of await this.dataSource.getRepository(RestoreJobReadModel).findBy({ cleaned_up: false })) this.drive(job_id);
+        for (const { job_id } of await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'disks', cleaned_up: false })) this.drive(job_id);
         return;
       } catch (error) {
         this.log.warn('restore jobs of an earlier run of the hub cannot be taken up yet; trying again', { error });

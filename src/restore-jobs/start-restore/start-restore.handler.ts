@@ -20,7 +20,7 @@ import { errnoOf } from '../../platform/repository-files/storage-error.js';
 import { StartRestore, type StartedRestore, type WantedRestore } from '../model/restore-job.commands.js';
 import { type RestoreDisk, type RestoreJobEvent, type RestoreJobRequested, restoreJobStream } from '../model/restore-job.events.js';
 import { evolveRestoreJob, initialRestoreJobState, type RestoreJobState } from '../model/restore-job.state.js';
-import { type ChainMember, sourceFilesOf } from './source-files.plan.js';
+import { type ChainMember, sourceFilesOf } from '../model/source-files.plan.js';
 import { decideStartRestore, type RequestRestore, type TargetFacts } from './start-restore.decide.js';
 
 const decider: Decider<RestoreJobState, RequestRestore, RestoreJobEvent> = {

@@ -1,4 +1,4 @@
-import type { SourceFile } from '../model/restore-job.events.js';
+import type { SourceFile } from './restore-job.events.js';
 
 /** A restore point of a chain, as far as its files go. */
 export type ChainMember = {

@@ -1,0 +1,128 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '../../kernel/domain-error.js';
+import { NodeConfig } from '../config/node.config.js';
+import { runTool } from '../process/run-tool.js';
+import { ToolError } from '../process/tool-error.js';
+import { jobIdInMetadata, SENDENSE_NAMESPACE } from './restored-domain.plan.js';
+
+/** A domain that starts reads its disks' headers and may wait for a network. */
+const CALL_DEADLINE_MS = 120_000;
+const AWAY = /failed to connect|cannot recv data|connection.*(refused|reset|closed)|no such file or directory.*sock/i;
+const GONE = /domain not found|no domain with matching|failed to get domain/i;
+
+export interface KnownDomain {
+  readonly uuid: string;
+  readonly name: string;
+}
+
+/**
+ * Making, running and removing domains of the node's libvirt, by virsh. Domains are named by their uuid, because a name may look like a number or a uuid.
+ * Every method throws DomainError `libvirt_unavailable` when libvirt cannot be reached, and `domain_refused` with its own words when it does not do what it is asked.
+ */
+@Injectable()
+export class LibvirtDomains {
+  constructor(private readonly config: NodeConfig) {}
+
+  /** All domains, running or not. */
+  async list(): Promise<readonly KnownDomain[]> {
+    const text = await this.virsh('list', '--all', '--uuid', '--name');
+    return text.split('\n').flatMap((line): readonly KnownDomain[] => {
+      const found = /^\s*([0-9a-f]{8}-[0-9a-f-]{27})\s+(.*\S)\s*$/.exec(line);
+      return found === null ? [] : [{ uuid: found[1] ?? '', name: found[2] ?? '' }];
+    });
+  }
+
+  /** Which restore or boot check has made the domain; null: none, or there is no such domain. */
+  async jobOf(uuid: string): Promise<string | null> {
+    try {
+      return jobIdInMetadata(await this.virsh('metadata', uuid, SENDENSE_NAMESPACE));
+    } catch (error) {
+      if (error instanceof DomainError && error.code === 'domain_refused') return null;
+      throw error;
+    }
+  }
+
+  /** In virsh's words, e.g. `running`, `paused`, `shut off`; null: there is no such domain. */
+  async state(uuid: string): Promise<string | null> {
+    return this.unlessGone(async () => (await this.virsh('domstate', uuid)).trim());
+  }
+
+  /** file: holds the XML. One of the same uuid and name is replaced. */
+  async define(file: string): Promise<void> {
+    await this.virsh('define', file);
+  }
+
+  async start(uuid: string): Promise<void> {
+    await this.virsh('start', uuid);
+  }
+
+  /** A domain that exists only while it runs, and does not run yet. */
+  async createPaused(file: string): Promise<void> {
+    await this.virsh('create', '--paused', file);
+  }
+
+  async resume(uuid: string): Promise<void> {
+    await this.virsh('resume', uuid);
+  }
+
+  /** Whether the guest's agent answers just now. */
+  async agentAnswers(uuid: string): Promise<boolean> {
+    try {
+      await this.virsh('qemu-agent-command', uuid, '{"execute":"guest-ping"}', '--timeout', '5');
+      return true;
+    } catch (error) {
+      if (error instanceof DomainError && error.code === 'domain_refused') return false;
+      throw error;
+    }
+  }
+
+  /** A picture of the first display, in the format that the hypervisor makes. */
+  async screenshot(uuid: string, file: string): Promise<void> {
+    await this.virsh('screenshot', uuid, '--file', file);
+  }
+
+  /** Pulls the plug, and forgets the domain with what libvirt keeps for it. Harmless when it is gone. */
+  async remove(uuid: string): Promise<void> {
+    await this.unlessGone(async () => {
+      const state = await this.state(uuid);
+      if (state !== null && state !== 'shut off') await this.unlessNotRunning(() => this.virsh('destroy', uuid));
+      // A transient domain is gone with that.
+      if ((await this.state(uuid)) !== null) await this.virsh('undefine', uuid, '--nvram', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata');
+    });
+  }
+
+  private async unlessNotRunning(act: () => Promise<unknown>): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      if (!(error instanceof DomainError) || !/domain is not running/i.test(error.message)) throw error;
+    }
+  }
+
+  private async unlessGone<Answer>(act: () => Promise<Answer>): Promise<Answer | null> {
+    try {
+      return await act();
+    } catch (error) {
+      if (error instanceof DomainError && GONE.test(error.message)) return null;
+      throw error;
+    }
+  }
+
+  private async virsh(...argv: readonly string[]): Promise<string> {
+    if (this.config.libvirtUri === '') throw new DomainError('unavailable', 'libvirt_unavailable', 'This node was told of no libvirt (libvirt_uri).');
+    try {
+      const { stdout } = await runTool(['virsh', '-q', '-c', this.config.libvirtUri, ...argv], { deadlineMs: CALL_DEADLINE_MS });
+      return stdout;
+    } catch (error) {
+      if (!(error instanceof ToolError)) throw error;
+      const said = error.stderrTail
+        .trim()
+        .replaceAll(/^error: /gm, '')
+        .replaceAll('\n', ' ');
+      if (error.code === 'tool_missing') throw new DomainError('unavailable', 'libvirt_unavailable', 'virsh is not installed on the node.');
+      if (error.code === 'tool_timeout' || AWAY.test(said))
+        throw new DomainError('unavailable', 'libvirt_unavailable', `libvirt cannot be reached: ${said || error.message}`);
+      throw new DomainError('conflict', 'domain_refused', `libvirt refuses "${argv[0] ?? ''}": ${said}`);
+    }
+  }
+}

@@ -1,0 +1,103 @@
+import { describe, expect, it } from '@jest/globals';
+import { checkedDomain, jobIdInMetadata, restoredDomain, SENDENSE_NAMESPACE } from './restored-domain.plan.js';
+
+const UUID = '11111111-2222-3333-4444-555555555555';
+const DEFINITION = `<?xml version='1.0'?>
+<!-- as virsh prints it -->
+<domain type='kvm' id='7'>
+  <name>old &amp; good</name>
+  <uuid>aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee</uuid>
+  <metadata><libosinfo:libosinfo xmlns:libosinfo="http://libosinfo.org/xmlns/libvirt/domain/1.0"><libosinfo:os id="http://debian.org/debian/12"/></libosinfo:libosinfo></metadata>
+  <memory unit='KiB'>1048576</memory>
+  <vcpu placement='static' cpuset='0-3'>2</vcpu>
+  <sysinfo type='smbios'><system><entry name='uuid'>aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee</entry><entry name='serial'>x</entry></system></sysinfo>
+  <os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type><loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE.fd</loader><nvram template='/usr/share/OVMF/OVMF_VARS.fd'>/var/lib/libvirt/qemu/nvram/old_VARS.fd</nvram></os>
+  <on_poweroff>destroy</on_poweroff>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <disk type='block' device='disk'><driver name='qemu' type='raw' cache='none' io='native'/><source dev='/dev/vg/old'/><backingStore/><target dev='vda' bus='virtio'/><serial>abc</serial><boot order='1'/></disk>
+    <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/mnt/shared.raw'/><target dev='vdb' bus='virtio'/><shareable/></disk>
+    <disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='/srv/iso/debian.iso'/><target dev='sda' bus='sata'/><readonly/></disk>
+    <interface type='network'><mac address='52:54:00:aa:bb:cc'/><source network='default' portid='f00' bridge='virbr0'/><target dev='vnet3'/><model type='virtio'/></interface>
+    <serial type='file'><source path='/var/log/old.log'/><target port='0'/></serial>
+    <channel type='unix'><source mode='bind' path='/var/lib/libvirt/qemu/channel/target/domain-7-old/org.qemu.guest_agent.0'/><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <graphics type='vnc' port='5901' autoport='no' passwd='never'/>
+    <hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x03' slot='0x00' function='0x0'/></source></hostdev>
+    <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>
+  </devices>
+</domain>`;
+
+const WANTED = {
+  name: 'new <one>',
+  uuid: UUID,
+  keepIdentity: false,
+  jobId: 'job-1',
+  disks: new Map([['vda', { kind: 'file', path: '/images/new-disk0.qcow2' } as const]]),
+  network: 'keep',
+  libvirtNetwork: null,
+} as const;
+
+describe('the definition of a restored VM', () => {
+  it('has a name, uuid, MAC address and disk of its own, and leaves out what only the old host had, and says so', () => {
+    const { xml, changes } = restoredDomain(DEFINITION, WANTED);
+    expect(xml).toMatchSnapshot();
+    expect(changes).toMatchSnapshot();
+    for (const old of ['aaaaaaaa-bbbb', '52:54:00:aa', '/dev/vg/old', 'shared.raw', 'debian.iso', '/var/log', 'passwd', 'old_VARS', 'hostdev', 'id="7"']) {
+      expect(xml).not.toContain(old);
+    }
+  });
+
+  it('keeps uuid and MAC address on request', () => {
+    const { xml } = restoredDomain(DEFINITION, { ...WANTED, uuid: 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee', keepIdentity: true });
+    expect(xml).toContain('52:54:00:aa:bb:cc');
+    expect(xml).toContain('<uuid>aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee</uuid>');
+  });
+
+  it.each([
+    [{ network: 'disconnected' }, '<link state="down">'],
+    [{ libvirtNetwork: 'isolated' }, '<source network="isolated">'],
+  ] as const)('has the network that was asked for: %j', (asked, expected) => {
+    const { xml } = restoredDomain(DEFINITION, { ...WANTED, ...asked });
+    expect(xml.replaceAll('/>', '>')).toContain(expected);
+  });
+
+  it('has no network interface where none was asked for', () => {
+    expect(restoredDomain(DEFINITION, { ...WANTED, network: 'none' }).xml).not.toContain('<interface');
+  });
+
+  it('reads a disk over NBD', () => {
+    const disks = new Map([['vda', { kind: 'nbd', host: 'hub', port: 10100, exportName: 'restore-x' } as const]]);
+    const { xml } = restoredDomain(DEFINITION, { ...WANTED, disks });
+    expect(xml).toMatch(
+      /<disk type="network" device="disk">\s*<driver name="qemu" type="raw".*\s*<source protocol="nbd" name="restore-x">\s*<host name="hub" port="10100"/,
+    );
+  });
+
+  it('the same twice is the same', () => {
+    const { xml } = restoredDomain(DEFINITION, WANTED);
+    expect(restoredDomain(xml, WANTED).xml).toBe(xml);
+  });
+
+  it('tells whose it is in its metadata', () => {
+    expect(restoredDomain(DEFINITION, WANTED).xml).toContain(`xmlns:sendense="${SENDENSE_NAMESPACE}" job="job-1"`);
+    expect(jobIdInMetadata(`<restore job="job-1"/>`)).toBe('job-1');
+    expect(jobIdInMetadata('')).toBeNull();
+  });
+
+  it.each([
+    ['no XML', 'domain'],
+    ['another document', '<network><name>x</name></network>'],
+    ['a definition without the disk', '<domain><devices/></domain>'],
+    ['an unfinished one', '<domain><devices>'],
+  ])('is refused for %s', (_what, text) => {
+    expect(() => restoredDomain(text, WANTED)).toThrow(expect.objectContaining({ name: 'WrongShapeError' }));
+  });
+});
+
+describe('the definition of a VM that is only to boot', () => {
+  it('has no network and no display, and a serial console, a video device and a channel for the agent', () => {
+    const { xml } = checkedDomain(DEFINITION, { ...WANTED, consoleSocket: '/run/console.sock', memoryMib: 256 });
+    expect(xml).toMatchSnapshot();
+    for (const gone of ['<interface', '<graphics', '<hostdev', 'cpuset']) expect(xml).not.toContain(gone);
+  });
+});

@@ -1,0 +1,418 @@
+import { WrongShapeError } from '../json-shape/json-shape.js';
+import { childOf, childrenOf, element, parseXml, textOf, writeXml, type XmlElement } from './xml-element.js';
+
+/** Namespace of what we write into a domain's metadata. */
+export const SENDENSE_NAMESPACE = 'https://sendense.io/xmlns/libvirt/1';
+
+/** Where a restored disk's content is. */
+export type RestoredDisk =
+  | { readonly kind: 'file'; readonly path: string }
+  /** Raw content over NBD. */
+  | { readonly kind: 'nbd'; readonly host: string; readonly port: number; readonly exportName: string };
+
+/** How the network interfaces of a restored domain are: as they were, with their links down, or gone. */
+export type RestoredNetwork = 'keep' | 'disconnected' | 'none';
+
+export interface RestoredDomain {
+  readonly name: string;
+  readonly uuid: string;
+  /** Whether MAC addresses and generation id stay as they were. */
+  readonly keepIdentity: boolean;
+  /** Written into the metadata: who finds the domain knows whose it is. */
+  readonly jobId: string;
+  /** By the target device's name, e.g. `vda`. */
+  readonly disks: ReadonlyMap<string, RestoredDisk>;
+  readonly network: RestoredNetwork;
+  /** Every interface is attached to this libvirt network instead of what it was attached to; null: as it was. */
+  readonly libvirtNetwork: string | null;
+}
+
+/** What a domain is like that only shows whether its disks boot. */
+export interface CheckedDomain {
+  readonly name: string;
+  readonly uuid: string;
+  readonly jobId: string;
+  readonly disks: ReadonlyMap<string, RestoredDisk>;
+  /** Where qemu listens for whoever reads the serial console. */
+  readonly consoleSocket: string;
+  /** null: as much as the VM has. */
+  readonly memoryMib: number | null;
+}
+
+/** A part of the definition that could not stay as it was. The code is stable. */
+export interface DefinitionChange {
+  readonly code:
+    | 'disk_left_out'
+    | 'medium_removed'
+    | 'host_device_removed'
+    | 'host_path_removed'
+    | 'nvram_new'
+    | 'tpm_state_new'
+    | 'encryption_removed'
+    | 'security_label_removed'
+    | 'interface_removed'
+    | 'port_automatic';
+  readonly detail: string;
+}
+
+export interface RewrittenDefinition {
+  readonly xml: string;
+  readonly changes: readonly DefinitionChange[];
+}
+
+const AGENT_CHANNEL = 'org.qemu.guest_agent.0';
+/** Character devices that need nothing of the host. */
+const HOSTLESS = new Set(['pty', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vdagent', 'dbus']);
+
+/**
+ * The definition of a VM as that of a new domain: its own name, uuid and MAC addresses, its disks at their new places, and nothing that points at what only the old one
+ * had on its host.
+ * @throws WrongShapeError when it is no domain, or has not all of the disks
+ */
+export function restoredDomain(definition: string, wanted: RestoredDomain): RewrittenDefinition {
+  const domain = domainOf(definition, wanted.disks);
+  const changes: DefinitionChange[] = [];
+  let interfaces = 0;
+  const devices = devicesOf(domain).flatMap((device): readonly XmlElement[] => {
+    switch (device.name) {
+      case 'disk':
+        return disk(device, wanted.disks, changes);
+      case 'interface':
+        return networkInterface(device, interfaces++, wanted, changes);
+      case 'graphics':
+        return graphics(device, changes);
+      case 'serial':
+      case 'console':
+      case 'parallel':
+      case 'channel':
+        return characterDevice(device, changes);
+      case 'tpm':
+        return tpm(device, changes);
+      default:
+        return withoutHost(device, changes);
+    }
+  });
+  return { xml: writeXml(assemble(domain, wanted, devices, changes)), changes };
+}
+
+/**
+ * The definition of a VM as that of a short-lived domain without any network and display, whose serial console is read through a socket, and which has a video device
+ * to take a picture of and a channel for the guest agent.
+ * @throws WrongShapeError as restoredDomain
+ */
+export function checkedDomain(definition: string, wanted: CheckedDomain): RewrittenDefinition {
+  const domain = domainOf(definition, wanted.disks);
+  const changes: DefinitionChange[] = [];
+  const kept = devicesOf(domain).flatMap((device): readonly XmlElement[] => {
+    switch (device.name) {
+      case 'disk':
+        return disk(device, wanted.disks, changes);
+      case 'interface':
+        changes.push({ code: 'interface_removed', detail: `the network interface ${childOf(device, 'mac')?.attributes['address'] ?? ''}`.trim() });
+        return [];
+      case 'tpm':
+        return tpm(device, changes);
+      // Nobody looks at it, listens to it or feeds it.
+      case 'graphics':
+      case 'audio':
+      case 'sound':
+      case 'redirdev':
+      case 'watchdog':
+      case 'vsock':
+      case 'serial':
+      case 'console':
+      case 'parallel':
+      case 'channel':
+        return [];
+      default:
+        return withoutHost(device, changes);
+    }
+  });
+  const devices = [
+    ...kept,
+    element('serial', { type: 'unix' }, element('source', { mode: 'bind', path: wanted.consoleSocket }), element('target', { port: '0' })),
+    element('channel', { type: 'unix' }, element('target', { type: 'virtio', name: AGENT_CHANNEL })),
+    ...(kept.some(({ name }) => name === 'video') ? [] : [element('video', {}, element('model', { type: 'vga' }))]),
+  ];
+  const assembled = assemble(domain, { ...wanted, keepIdentity: false }, devices, changes);
+  const children = assembled.children.flatMap((child): readonly (XmlElement | string)[] => {
+    if (typeof child === 'string') return [child];
+    switch (child.name) {
+      // Of the old host, or ways around the isolation.
+      case 'cputune':
+      case 'numatune':
+      case 'memtune':
+      case 'blkiotune':
+      case 'memoryBacking':
+      case 'qemu:commandline':
+      case 'qemu:override':
+      case 'maxMemory':
+        return [];
+      case 'on_poweroff':
+      case 'on_crash':
+        return [element(child.name, {}, 'destroy')];
+      case 'memory':
+        return wanted.memoryMib === null ? [child] : [element('memory', { unit: 'MiB' }, String(wanted.memoryMib))];
+      case 'currentMemory':
+        return wanted.memoryMib === null ? [child] : [];
+      case 'vcpu':
+        return [{ ...child, attributes: without(child.attributes, 'cpuset', 'placement') }];
+      default:
+        return [child];
+    }
+  });
+  return { xml: writeXml({ ...assembled, children }), changes };
+}
+
+/** The domain's own name, as its definition has it. @throws WrongShapeError */
+export function nameInDefinition(definition: string): string {
+  return textOf(childOf(parseXml(definition), 'name'));
+}
+
+/** The domain's own uuid; null: it has none. @throws WrongShapeError */
+export function uuidInDefinition(definition: string): string | null {
+  const uuid = textOf(childOf(parseXml(definition), 'uuid'))
+    .trim()
+    .toLowerCase();
+  return uuid === '' ? null : uuid;
+}
+
+/** The id of the restore or boot check that made the domain with this metadata element; null: another program's. */
+export function jobIdInMetadata(text: string): string | null {
+  try {
+    const root = parseXml(text);
+    return root.name.replace(/^.*:/, '') === 'restore' ? (root.attributes['job'] ?? null) : null;
+  } catch (error) {
+    if (error instanceof WrongShapeError) return null;
+    throw error;
+  }
+}
+
+function domainOf(definition: string, disks: ReadonlyMap<string, RestoredDisk>): XmlElement {
+  const domain = parseXml(definition);
+  if (domain.name !== 'domain') throw new WrongShapeError(`the definition is a <${domain.name}>, not a <domain>`);
+  const targets = new Set(devicesOf(domain).flatMap((device) => (device.name === 'disk' ? [targetOf(device)] : [])));
+  const missing = [...disks.keys()].filter((key) => !targets.has(key));
+  if (missing.length > 0) throw new WrongShapeError(`the definition has no disk ${missing.join(', ')}`);
+  return domain;
+}
+
+function devicesOf(domain: XmlElement): readonly XmlElement[] {
+  return childrenOf(childOf(domain, 'devices'));
+}
+
+function targetOf(device: XmlElement): string {
+  return childOf(device, 'target')?.attributes['dev'] ?? '';
+}
+
+function assemble(
+  domain: XmlElement,
+  wanted: Pick<RestoredDomain, 'name' | 'uuid' | 'keepIdentity' | 'jobId'>,
+  devices: readonly XmlElement[],
+  changes: DefinitionChange[],
+): XmlElement {
+  const ours = element('sendense:restore', { 'xmlns:sendense': SENDENSE_NAMESPACE, job: wanted.jobId });
+  const metadata = childrenOf(childOf(domain, 'metadata')).filter((child) => !Object.values(child.attributes).includes(SENDENSE_NAMESPACE));
+  const children = childrenOf(domain).flatMap((child): readonly XmlElement[] => {
+    switch (child.name) {
+      case 'name':
+      case 'uuid':
+      case 'metadata':
+      case 'resource':
+        return [];
+      case 'devices':
+        return [{ ...child, children: devices }];
+      case 'genid':
+        return wanted.keepIdentity ? [child] : [element('genid')];
+      case 'sysinfo':
+        return [sysinfo(child, wanted.uuid)];
+      case 'os':
+        return [operatingSystem(child, changes)];
+      case 'seclabel':
+        if (child.attributes['type'] === 'none') return [child];
+        if (child.attributes['type'] === 'static')
+          changes.push({ code: 'security_label_removed', detail: 'a static security label, which belongs to the old disks' });
+        return [];
+      default:
+        return [child];
+    }
+  });
+  return {
+    name: domain.name,
+    attributes: without(domain.attributes, 'id'),
+    children: [element('name', {}, wanted.name), element('uuid', {}, wanted.uuid), element('metadata', {}, ...metadata, ours), ...children],
+  };
+}
+
+/** libvirt refuses a domain whose SMBIOS tells of another uuid. */
+function sysinfo(found: XmlElement, uuid: string): XmlElement {
+  return {
+    ...found,
+    children: found.children.map((child) => {
+      if (typeof child === 'string') return child;
+      if (child.name === 'entry' && child.attributes['name'] === 'uuid') return { ...child, children: [uuid] };
+      return sysinfo(child, uuid);
+    }),
+  };
+}
+
+function operatingSystem(os: XmlElement, changes: DefinitionChange[]): XmlElement {
+  const children = os.children.flatMap((child): readonly (XmlElement | string)[] => {
+    if (typeof child === 'string' || child.name !== 'nvram') return [child];
+    changes.push({
+      code: 'nvram_new',
+      detail: `the firmware's variables (${textOf(child).trim() || 'nvram'}) are not part of a restore point; new ones are made`,
+    });
+    const template = child.attributes['template'];
+    return template === undefined ? [] : [element('nvram', { template })];
+  });
+  return { ...os, children };
+}
+
+function disk(device: XmlElement, disks: ReadonlyMap<string, RestoredDisk>, changes: DefinitionChange[]): readonly XmlElement[] {
+  const target = targetOf(device);
+  const kind = device.attributes['device'] ?? 'disk';
+  if (kind === 'cdrom' || kind === 'floppy') {
+    const source = childOf(device, 'source');
+    if (source !== undefined) changes.push({ code: 'medium_removed', detail: `the ${kind} ${target} is empty: ${Object.values(source.attributes).join(' ')}` });
+    const rest = device.children.filter((child) => typeof child === 'string' || !['source', 'backingStore', 'mirror', 'alias'].includes(child.name));
+    return [{ ...device, attributes: { ...device.attributes, type: 'file' }, children: rest }];
+  }
+  const restored = disks.get(target);
+  if (restored === undefined) {
+    changes.push({ code: 'disk_left_out', detail: `the disk ${target} is not part of the restore point` });
+    return [];
+  }
+  if ([device, childOf(device, 'source')].some((place) => childOf(place, 'encryption') !== undefined)) {
+    changes.push({ code: 'encryption_removed', detail: `the disk ${target} was encrypted by libvirt; restored, it is not` });
+  }
+  const rest = device.children.filter(
+    (child) => typeof child === 'string' || !['source', 'driver', 'backingStore', 'mirror', 'encryption', 'auth', 'transient', 'alias'].includes(child.name),
+  );
+  const driver = without(childOf(device, 'driver')?.attributes ?? {}, 'type', 'name', ...(restored.kind === 'nbd' ? ['io', 'cache'] : []));
+  return [
+    {
+      name: 'disk',
+      attributes: { ...without(device.attributes, 'model', 'rawio', 'sgio', 'snapshot'), type: restored.kind === 'file' ? 'file' : 'network', device: 'disk' },
+      children: [element('driver', { name: 'qemu', type: restored.kind === 'file' ? 'qcow2' : 'raw', ...driver }), sourceOf(restored), ...rest],
+    },
+  ];
+}
+
+function sourceOf(restored: RestoredDisk): XmlElement {
+  if (restored.kind === 'file') return element('source', { file: restored.path });
+  return element('source', { protocol: 'nbd', name: restored.exportName }, element('host', { name: restored.host, port: String(restored.port) }));
+}
+
+function networkInterface(device: XmlElement, index: number, wanted: RestoredDomain, changes: DefinitionChange[]): readonly XmlElement[] {
+  const address = childOf(device, 'mac')?.attributes['address'] ?? '';
+  if (wanted.network === 'none' || device.attributes['type'] === 'hostdev' || device.attributes['type'] === 'vdpa') {
+    changes.push({
+      code: wanted.network === 'none' ? 'interface_removed' : 'host_device_removed',
+      detail: `the network interface ${address} (${device.attributes['type'] ?? 'unknown'})`,
+    });
+    return [];
+  }
+  const elsewhere = wanted.libvirtNetwork;
+  const children = device.children.flatMap((child): readonly (XmlElement | string)[] => {
+    if (typeof child === 'string') return [child];
+    switch (child.name) {
+      case 'mac':
+        return wanted.keepIdentity ? [child] : [];
+      case 'alias':
+      case 'target':
+      case 'link':
+        return [];
+      case 'source':
+        return elsewhere === null
+          ? [{ ...child, attributes: without(child.attributes, 'portid', ...(child.attributes['network'] === undefined ? [] : ['bridge'])) }]
+          : [];
+      case 'virtualport':
+      case 'vlan':
+      case 'filterref':
+      case 'portForward':
+      case 'backend':
+        return elsewhere === null ? [child] : [];
+      default:
+        return [child];
+    }
+  });
+  return [
+    {
+      ...device,
+      attributes: elsewhere === null ? device.attributes : { ...device.attributes, type: 'network' },
+      children: [
+        ...(wanted.keepIdentity ? [] : [element('mac', { address: macAddress(wanted.uuid, index) })]),
+        ...children,
+        ...(elsewhere === null ? [] : [element('source', { network: elsewhere })]),
+        ...(wanted.network === 'disconnected' ? [element('link', { state: 'down' })] : []),
+      ],
+    },
+  ];
+}
+
+/** Of the range that libvirt takes itself; the same for the same domain and device, so that a definition made twice is one. */
+function macAddress(uuid: string, index: number): string {
+  const number = (Number.parseInt(uuid.replaceAll('-', '').slice(0, 6), 16) + index) % 0x100_0000;
+  const digits = number.toString(16).padStart(6, '0');
+  return `52:54:00:${digits.slice(0, 2)}:${digits.slice(2, 4)}:${digits.slice(4, 6)}`;
+}
+
+function graphics(device: XmlElement, changes: DefinitionChange[]): readonly XmlElement[] {
+  const kind = device.attributes['type'];
+  if (kind !== 'vnc' && kind !== 'spice' && kind !== 'rdp') return withoutHost(device, changes);
+  const { port } = device.attributes;
+  if (device.attributes['autoport'] !== 'yes' && port !== undefined && port !== '-1') {
+    changes.push({ code: 'port_automatic', detail: `the ${kind} display was on port ${port}; it gets a free one` });
+  }
+  const children = childrenOf(device).filter((child) => child.name !== 'listen' || child.attributes['type'] !== 'socket');
+  return [
+    {
+      ...device,
+      attributes: { ...without(device.attributes, 'port', 'tlsPort', 'websocket', 'socket', 'passwd', 'passwdValidTo'), autoport: 'yes' },
+      children,
+    },
+  ];
+}
+
+function characterDevice(device: XmlElement, changes: DefinitionChange[]): readonly XmlElement[] {
+  const type = device.attributes['type'] ?? 'pty';
+  const log = childOf(device, 'log')?.attributes['file'];
+  const path = childOf(device, 'source')?.attributes['path'];
+  const rest = childrenOf(device).filter(({ name }) => !['source', 'log', 'alias', 'protocol'].includes(name));
+  if (log !== undefined) changes.push({ code: 'host_path_removed', detail: `the log ${log} of a ${device.name}` });
+  if (HOSTLESS.has(type)) return [{ ...device, attributes: without(device.attributes, 'tty'), children: type === 'spiceport' ? childrenOf(device) : rest }];
+  // libvirt makes the sockets of channels itself.
+  if (device.name === 'channel' && type === 'unix') return [{ ...device, children: rest }];
+  changes.push({ code: 'host_path_removed', detail: `the ${type} ${path ?? ''} behind a ${device.name}`.replaceAll('  ', ' ') });
+  return device.name === 'channel' ? [] : [{ ...device, attributes: { type: 'pty' }, children: rest }];
+}
+
+function tpm(device: XmlElement, changes: DefinitionChange[]): readonly XmlElement[] {
+  const backend = childOf(device, 'backend');
+  if (backend?.attributes['type'] !== 'emulator') return withoutHost({ ...device, name: 'hostdev' }, changes);
+  changes.push({ code: 'tpm_state_new', detail: 'the state of the TPM is not part of a restore point; it begins anew' });
+  const children = device.children.map((child) =>
+    typeof child !== 'string' && child.name === 'backend' ? { ...child, attributes: without(child.attributes, 'persistent_state') } : child,
+  );
+  return [{ ...device, children }];
+}
+
+/** Devices that pass on something of the old host. */
+function withoutHost(device: XmlElement, changes: DefinitionChange[]): readonly XmlElement[] {
+  const gone =
+    ['hostdev', 'filesystem', 'shmem', 'smartcard', 'redirfilter'].includes(device.name) ||
+    (device.name === 'redirdev' && device.attributes['type'] !== 'spicevmc') ||
+    (device.name === 'memory' && device.attributes['model'] !== 'dimm') ||
+    (device.name === 'rng' && childOf(device, 'backend')?.attributes['model'] === 'egd') ||
+    (device.name === 'input' && ['passthrough', 'evdev'].includes(device.attributes['type'] ?? ''));
+  if (!gone) {
+    return [device.name === 'vsock' ? { ...device, children: [element('cid', { auto: 'yes' })] } : device];
+  }
+  changes.push({ code: 'host_device_removed', detail: `a ${device.name} of the old host` });
+  return [];
+}
+
+function without(attributes: Readonly<Record<string, string>>, ...names: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(attributes).filter(([name]) => !names.includes(name)));
+}

@@ -1,0 +1,93 @@
+import XMLBuilder from 'fast-xml-builder';
+import { XMLParser } from 'fast-xml-parser';
+import { SyntaxValidator } from 'fast-xml-validator';
+import { object, WrongShapeError } from '../json-shape/json-shape.js';
+
+/** An element with its children in their order; text between elements that is only white space is left out. Never changed in place. */
+export interface XmlElement {
+  readonly name: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly children: readonly (XmlElement | string)[];
+}
+
+const ATTRIBUTE = '@_';
+const ATTRIBUTES = ':@';
+const TEXT = '#text';
+const OPTIONS = {
+  preserveOrder: true,
+  ignoreAttributes: false,
+  attributeNamePrefix: ATTRIBUTE,
+  textNodeName: TEXT,
+} as const;
+
+/**
+ * The root element of a document; comments, processing instructions and a document type are left out, and entities that one would define are not replaced.
+ * @throws WrongShapeError when it is not well-formed
+ */
+export function parseXml(text: string): XmlElement {
+  try {
+    SyntaxValidator.validate(text);
+  } catch (error) {
+    throw new WrongShapeError(`it is not well-formed XML: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const parser = new XMLParser({
+    ...OPTIONS,
+    parseTagValue: false,
+    parseAttributeValue: false,
+    trimValues: true,
+    ignoreDeclaration: true,
+    ignorePiTags: true,
+    htmlEntities: false,
+  });
+  const parsed: unknown = parser.parse(text);
+  const roots = elementsOf(parsed).filter((node) => typeof node !== 'string');
+  const [root] = roots;
+  if (root === undefined || roots.length !== 1) throw new WrongShapeError('it has no single root element');
+  return root;
+}
+
+/** The document's text, indented. */
+export function writeXml(root: XmlElement): string {
+  const builder = new XMLBuilder({ ...OPTIONS, format: true, suppressEmptyNode: true, suppressBooleanAttributes: false });
+  return builder.build([plainOf(root)]);
+}
+
+export function element(name: string, attributes: Readonly<Record<string, string>> = {}, ...children: readonly (XmlElement | string)[]): XmlElement {
+  return { name, attributes, children };
+}
+
+/** The child elements, of this name where one is given. */
+export function childrenOf(parent: XmlElement | undefined, name?: string): readonly XmlElement[] {
+  return (parent?.children ?? []).filter((child): child is XmlElement => typeof child !== 'string' && (name === undefined || child.name === name));
+}
+
+export function childOf(parent: XmlElement | undefined, name: string): XmlElement | undefined {
+  return childrenOf(parent, name)[0];
+}
+
+/** The text right within the element. */
+export function textOf(found: XmlElement | undefined): string {
+  return (found?.children ?? []).filter((child) => typeof child === 'string').join('');
+}
+
+function elementsOf(nodes: unknown): readonly (XmlElement | string)[] {
+  if (!Array.isArray(nodes)) throw new WrongShapeError('the XML parser gave no list of nodes');
+  return nodes.flatMap((node: unknown): readonly (XmlElement | string)[] => {
+    if (typeof node !== 'object' || node === null) return [];
+    const members = new Map<string, unknown>(Object.entries(node));
+    if (members.has(TEXT)) return [String(members.get(TEXT))];
+    const name = [...members.keys()].find((key) => key !== ATTRIBUTES);
+    if (name === undefined || name.startsWith('?')) return [];
+    const attributes = Object.entries(object(members.get(ATTRIBUTES) ?? {}, 'attributes')).map(([key, value]): [string, string] => [
+      key.slice(ATTRIBUTE.length),
+      String(value),
+    ]);
+    return [{ name, attributes: Object.fromEntries(attributes), children: elementsOf(members.get(name)) }];
+  });
+}
+
+function plainOf(node: XmlElement | string): object {
+  if (typeof node === 'string') return { [TEXT]: node };
+  const attributes = Object.entries(node.attributes).map(([key, value]): [string, string] => [`${ATTRIBUTE}${key}`, value]);
+  return { [node.name]: node.children.map(plainOf), ...(attributes.length === 0 ? {} : { [ATTRIBUTES]: Object.fromEntries(attributes) }) };
+}

@@ -1,0 +1,41 @@
+import { join } from 'node:path';
+import { Injectable } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Clock } from '../../platform/clock/clock.js';
+import { FileHasher, HashingFailedError } from '../../platform/hashing/file-hasher.js';
+import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
+import type { VmRestoreRequested } from '../model/vm-restore.events.js';
+
+/** Holds every file that the disks are read from against the hash it was sealed with. */
+@Injectable()
+export class VerifySources {
+  constructor(
+    private readonly recorder: VmRestoreRecorder,
+    private readonly commands: CommandBus,
+    private readonly hasher: FileHasher,
+    private readonly clock: Clock,
+  ) {}
+
+  /** A damaged file also marks its restore point in the chain. @throws DomainError source_damaged; the signal's reason */
+  async verify(job: VmRestoreRequested['data'], signal: AbortSignal): Promise<void> {
+    const sources = [...new Map(job.disks.flatMap((disk) => disk.sources.map((source) => [source.file, source]))).values()];
+    await Promise.all(
+      sources.map(async (source) => {
+        const path = join(job.repository_path, source.file);
+        const sha256 = await this.hasher.sha256(path, signal).catch((error: unknown) => {
+          if (error instanceof HashingFailedError && error.code !== 'closed') return `unreadable (${error.code})`;
+          throw error;
+        });
+        if (sha256 === source.sha256) return;
+        const detail = `The file "${path}" of restore point ${source.backup_id} is not what was sealed: its SHA-256 is ${sha256}; it was sealed with ${source.sha256}.`;
+        const finding = { code: 'parent_altered', detail, file: source.file, verification_id: null } as const;
+        await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, source.backup_id, finding, await this.recorder.context(job.job_id)));
+        throw new DomainError('conflict', 'source_damaged', detail, { backup_id: source.backup_id, file: path });
+      }),
+    );
+    const bytes = sources.reduce((sum, source) => sum + source.size_bytes, 0);
+    await this.recorder.record(job.job_id, { kind: 'sources_verified', files: sources.length, bytes, at: this.clock.iso() });
+  }
+}

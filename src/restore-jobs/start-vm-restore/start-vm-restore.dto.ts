@@ -1,0 +1,68 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsBoolean, IsIn, IsOptional, IsString, IsUUID, Matches, MaxLength } from 'class-validator';
+import { NODE_VM_NETWORKS, type NodeVmNetwork } from '../../platform/node-api/node-api.js';
+
+export class StartVmRestoreRequest {
+  @ApiProperty({ description: 'The restore point: any completed backup of a libvirt VM', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @IsUUID()
+  backup_id!: string;
+
+  @ApiPropertyOptional({ description: 'The node that gets the VM; absent: the one it was backed up from', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' })
+  @IsOptional()
+  @IsString()
+  @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { message: 'node_id must be the id of a node' })
+  node_id?: string;
+
+  @ApiProperty({ description: 'Name of the new domain; there must be none of it yet', example: 'pgtest1-restored' })
+  @IsString()
+  @Matches(/^[^/\s\p{Cc}-][^/\p{Cc}]{0,199}$/u, {
+    message: 'name must have 1 to 200 characters, none of them a slash or control character, and begin with neither a space nor a dash',
+  })
+  name!: string;
+
+  @ApiPropertyOptional({
+    description: 'Absolute path of an existing folder of the node, below one of its `vm_storage_roots`. Either this or `instant`',
+    example: '/var/lib/libvirt/images',
+  })
+  @IsOptional()
+  @IsString()
+  @MaxLength(3800)
+  @Matches(/^\/[^\p{Cc}]*$/u, { message: 'storage_path must be an absolute path without control characters' })
+  storage_path?: string;
+
+  @ApiPropertyOptional({
+    type: Boolean,
+    default: false,
+    description: 'Nothing is copied: the VM uses NBD exports of the hub, and what it writes is thrown away with it by DELETE /restore/vms/{job_id}',
+    example: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  instant = false;
+
+  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether uuid and MAC addresses stay those of the VM that was backed up', example: false })
+  @IsOptional()
+  @IsBoolean()
+  keep_identity = false;
+
+  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether the VM is started at the end', example: false })
+  @IsOptional()
+  @IsBoolean()
+  start = false;
+
+  @ApiPropertyOptional({
+    enum: NODE_VM_NETWORKS,
+    default: 'keep',
+    description: 'The network interfaces: as they were, there with their links down, or gone',
+    example: 'keep',
+  })
+  @IsOptional()
+  @IsIn(NODE_VM_NETWORKS)
+  network: NodeVmNetwork = 'keep';
+
+  @ApiPropertyOptional({ description: 'A libvirt network that every interface is attached to instead of what it was attached to', example: 'isolated' })
+  @IsOptional()
+  @IsString()
+  @Matches(/^[^/\p{Cc}]{1,200}$/u, { message: 'libvirt_network must be the name of a libvirt network' })
+  libvirt_network?: string;
+}

@@ -1,0 +1,115 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { normalize } from 'node:path';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
+import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Clock, derivedId } from '../../platform/clock/clock.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
+import type { StartedRestore } from '../model/restore-job.commands.js';
+import { type ChainMember, sourceFilesOf } from '../model/source-files.plan.js';
+import { StartVmRestore, type WantedVm } from '../model/vm-restore.commands.js';
+import type { VmRestoreRequested } from '../model/vm-restore.events.js';
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+@CommandHandler(StartVmRestore)
+export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
+  constructor(
+    private readonly recorder: VmRestoreRecorder,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly files: RepositoryFiles,
+    private readonly clock: Clock,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  /** Serialised with the deletion of restore points of the same VM: none is deleted under a restore that is just beginning. */
+  async execute({ wanted, context }: StartVmRestore): Promise<StartedRestore> {
+    const jobId = derivedId(`vm-restore/${context.commandId}`);
+    const known = await this.recorder.load(jobId);
+    if (known.state.status !== 'none') return { job_id: jobId, position: known.position };
+    if ((wanted.storagePath === null) !== wanted.instant) {
+      throw new DomainError('invalid', 'storage_path_or_instant', 'Name a storage_path that the disks are copied to, or ask for an instant VM: one of both.');
+    }
+    const { vm_id } = await this.restorePoint(wanted.backupId);
+    return this.mutex.runExclusive(vmLock(vm_id), async () => {
+      const backup = await this.restorePoint(wanted.backupId);
+      const position = await this.recorder.record(jobId, { kind: 'request', job: await this.jobOf(jobId, backup, wanted) }, context);
+      return { job_id: jobId, position };
+    });
+  }
+
+  private async restorePoint(backupId: string): Promise<BackupReadModel> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    if (backup.status !== 'completed') {
+      throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be restored.`, {
+        backup_id: backupId,
+        status: backup.status,
+      });
+    }
+    return backup;
+  }
+
+  private async jobOf(jobId: string, backup: BackupReadModel, wanted: WantedVm): Promise<VmRestoreRequested['data']> {
+    const nodeId = wanted.nodeId ?? backup.node_id;
+    if (!(await this.dataSource.getRepository(NodeReadModel).existsBy({ node_id: nodeId }))) {
+      throw new DomainError('not_found', 'node_not_found', `The node ${nodeId} is not registered. Name another.`, { node_id: nodeId });
+    }
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
+    if (repository === null) {
+      throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backup.backup_id} was removed.`);
+    }
+    await this.files.checkPresent(repository.repository_id, repository.path);
+    const folder = backup.folder ?? '';
+    if ((await this.files.readManifest(repository.path, folder)).definition === null) {
+      throw new DomainError(
+        'conflict',
+        'definition_missing',
+        `Restore point ${backup.backup_id} does not know how its VM is defined; only those of the source libvirt do. Restore its disks with POST /restore/disks instead.`,
+        { backup_id: backup.backup_id },
+      );
+    }
+    const chain = (await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: backup.chain_id ?? '', status: 'completed' })).map(
+      (row): ChainMember => ({ backup_id: row.backup_id, folder: row.folder ?? '', disks: row.disks, files: row.files ?? [] }),
+    );
+    const storagePath = wanted.storagePath === null ? null : normalize(wanted.storagePath).replace(/(?<=.)\/+$/, '');
+    return {
+      job_id: jobId,
+      backup_id: backup.backup_id,
+      chain_id: backup.chain_id ?? '',
+      vm_id: backup.vm_id,
+      vm_name: backup.vm_name,
+      repository_id: repository.repository_id,
+      repository_path: repository.path,
+      folder,
+      mode: wanted.instant ? 'instant' : 'copy',
+      node_id: nodeId,
+      name: wanted.name,
+      uuid: wanted.keepIdentity ? null : derivedId(`restored-vm/${jobId}`),
+      keep_identity: wanted.keepIdentity,
+      start: wanted.start,
+      network: wanted.network,
+      libvirt_network: wanted.libvirtNetwork,
+      storage_path: storagePath,
+      disks: backup.disks.map(({ disk_id, disk_key, virtual_size_bytes }) => ({
+        disk_id,
+        disk_key,
+        virtual_size_bytes,
+        sources: sourceFilesOf(backup.backup_id, disk_id, chain),
+        file_name: storagePath === null ? null : restoredFileName(wanted.name, disk_id, 'qcow2'),
+      })),
+      requested_at: this.clock.iso(),
+    };
+  }
+}
