@@ -183,6 +183,7 @@ const NODE_RULES: readonly (readonly [string, readonly string[], readonly string
   ['listen_host', ['a b'], ['::1']],
   ['listen_port', ['x'], ['0']],
   ['hub_url', ['hub:9080', 'ftp://hub'], ['http://hub:9080', 'https://[::1]:1']],
+  ['beside_hub', ['yes', '1'], ['true', 'false']],
   ['token_file', ['token'], ['/token']],
   ['image_roots', ['vms', '/a::/b'], ['/a', '/a:/b']],
   ['libvirt_scratch_directory', ['scratch'], ['/scratch']],
