@@ -44,9 +44,7 @@ export class BackupClient {
   }
 
   async registerDomain(name: string, uuid: string): Promise<string> {
-    const { status, body } = await this.system.api<{ vm_id: string }>('POST', '/vms', { name, source: 'libvirt', source_ref: uuid });
-    requireStatus(201, status, body);
-    return body.vm_id;
+    return this.registerVm(name, uuid, undefined, 'libvirt');
   }
 
   start(vmName: string, repositoryId: string, type: BackupType, headers: Readonly<Record<string, string>> = {}): Promise<ApiAnswer<BackupResponse>> {

@@ -107,6 +107,7 @@ export class LibvirtSystem {
     const found = [
       ...held.ports.map(({ port }) => `port ${port}`),
       ...held.programs,
+      ...(await filesIn(join(this.hub.dataDirectory, 'local-node', 'libvirt-scratch'))),
       ...(await filesIn(join(this.hub.dataDirectory, 'local-node', 'run'))),
       ...(await filesIn(join(this.hub.dataDirectory, 'local-node', 'jobs'))),
       ...(await this.runningAndStray()),
