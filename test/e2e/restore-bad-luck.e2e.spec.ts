@@ -382,6 +382,29 @@ async function readAt(path: string, position: number): Promise<{ readonly buffer
   }
 }
 
+describe('a verification', () => {
+  it('calls no restore point damaged that was deleted before its turn', async () => {
+    const [first, second] = [await anotherPoint(), await anotherPoint()];
+    const gate = await gates.hold('qemu-img', 'check');
+    try {
+      expect((await system.api('POST', `/backups/${first.backup_id}/verify`)).status).toBe(202);
+      await gate.reached();
+      expect((await system.api('POST', `/backups/${second.backup_id}/verify`)).status).toBe(202);
+      expect((await system.api('DELETE', `/backups/${second.backup_id}`)).status).toBe(204);
+    } finally {
+      await gate.open();
+    }
+    type Verdict = { status: string; findings: object[]; error: { code: string } | null };
+    const verdictOf = ({ backup_id }: FoundPoint): Promise<Verdict> =>
+      until('the verdict', async () => {
+        const { body } = await system.api<{ verifications: Verdict[] }>('GET', `/backups/${backup_id}/verifications`);
+        return body.verifications.find(({ status }) => status !== 'running') ?? null;
+      });
+    expect(await verdictOf(first)).toMatchObject({ status: 'passed' });
+    expect(await verdictOf(second)).toMatchObject({ status: 'aborted', findings: [], error: { code: 'restore_point_deleted' } });
+  });
+});
+
 describe('a restore of disks', () => {
   const request = (targetPath: string, more: object = {}) => ({ backup_id: backup.backup_id, target_path: targetPath, format: 'raw', ...more });
 

@@ -2,7 +2,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import type { Subscription } from 'rxjs';
-import { DataSource } from 'typeorm';
+import { DataSource, In } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { VerificationReadModel } from '../../../projections/verifications/verifications.read-model.js';
 import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
 import type { CommandContext } from '../../kernel/command-context.js';
@@ -107,6 +108,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     const context = await this.context(verificationId);
     try {
       const { findings, files, bytes } = await this.read(request);
+      if (findings.length > 0) await this.refuseDeleted(request);
       // The marks first: who sees the verdict sees what follows from it.
       for (const { backup_id, code, detail, file } of findings) {
         const damage = { code: damageOf(code), detail, file, verification_id: verificationId };
@@ -139,6 +141,18 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
       }
     }
     return { findings: [...findings.values()], files, bytes };
+  }
+
+  /** Files that went with the deletion of their restore point are no damage. @throws DomainError restore_point_deleted */
+  private async refuseDeleted({ points }: VerificationRequested['data']): Promise<void> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'backups');
+    const ids = points.map(({ backup_id }) => backup_id);
+    const deleted = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: In(ids), status: 'deleted' });
+    if (deleted === null) return;
+    throw new DomainError('gone', 'restore_point_deleted', `Restore point ${deleted.backup_id} was deleted before it could be verified.`, {
+      backup_id: deleted.backup_id,
+    });
   }
 
   private async context(verificationId: string): Promise<CommandContext> {
