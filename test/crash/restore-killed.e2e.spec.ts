@@ -237,8 +237,8 @@ const STORIES: readonly Story[] = [
       const answer = await asked('POST', '/restore/disks', restoreRequest(target), key);
       const { job_id: jobId } = (answer?.body ?? {}) as Partial<RestoreJobResponse>;
       if (jobId !== undefined) await asked('POST', `/restore/jobs/${jobId}/cancel`);
-      // What the gate held, and the job did not end, goes on now.
-      if (system.hubPid !== null) await until('the hub to be done with it', async () => (await hubIsGone()) || (await jobOf(target)).cleaned_up, 20_000);
+      // What the gate held goes on only then, unless the job has ended it.
+      await until('the hub to be killed', hubIsGone);
       await gate.open();
     },
     truth: async (_key, target, failpoint) => {
