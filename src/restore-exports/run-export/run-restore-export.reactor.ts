@@ -12,6 +12,7 @@ import { nbdExportStream } from '../../nbd-exports/model/nbd-export.events.js';
 import { type AllocatedPorts, AllocatePorts, ReleaseJobPorts } from '../../nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
+import { DrivenWork } from '../../platform/driven-work/driven-work.js';
 import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore, EventStoreUnavailableError } from '../../platform/event-store/event-store.port.js';
 import { loggerFor } from '../../platform/logging/logger.js';
@@ -27,8 +28,6 @@ import type { KnownRestoreExport } from '../model/restore-export.state.js';
 /** nbdcopy and qemu open several connections each. */
 const SHARED_LIMIT = 16;
 const RECOVERY_PATIENCE_MS = 30_000;
-const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 30_000;
 /** How often deadlines are looked at, in milliseconds. */
 const LOOK_MS = 1_000;
 const SERVER_ENDED: ReadonlySet<string> = new Set(['NbdExportExited', 'NbdExportStopped', 'NbdExportStartFailed']);
@@ -37,12 +36,13 @@ const SERVER_ENDED: ReadonlySet<string> = new Set(['NbdExportExited', 'NbdExport
 @Injectable()
 export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunRestoreExport');
-  private readonly shutdown = new AbortController();
-  private readonly driven = new Map<string, Promise<void>>();
+  private readonly work = new DrivenWork(
+    { what: 'export of a restore point', step: (exportId) => this.step(exportId), unfinished: () => this.unfinished() },
+    this.log,
+  );
   /** By export id; wakes whoever waits for something to happen to it. */
   private readonly wake = new Map<string, () => void>();
   private events: Subscription | null = null;
-  private recovery: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly feed: EventFeed,
@@ -60,45 +60,16 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
   onApplicationBootstrap(): void {
     this.events = this.feed.ofCategories('restoreExport', 'nbdExport').subscribe((event) => {
       const id = event.stream.slice(event.stream.indexOf('-') + 1);
-      if (event.type === 'RestoreExportRequested') this.drive(id);
+      if (event.type === 'RestoreExportRequested') this.work.drive(id);
       this.wake.get(id)?.();
     });
-    this.recovery = this.recover();
+    this.work.start(this.feed.ready);
   }
 
   /** The earliest phase of a shutdown. Servers go on running, and the next hub takes them up. */
   async onModuleDestroy(): Promise<void> {
     this.events?.unsubscribe();
-    this.shutdown.abort(new Error('the hub is shutting down'));
-    await this.recovery;
-    await Promise.all(this.driven.values());
-  }
-
-  private ending(): boolean {
-    return this.shutdown.signal.aborted;
-  }
-
-  private drive(exportId: string): void {
-    if (this.driven.has(exportId) || this.ending()) return;
-    this.driven.set(
-      exportId,
-      this.run(exportId).finally(() => this.driven.delete(exportId)),
-    );
-  }
-
-  private async run(exportId: string): Promise<void> {
-    let retryMs = RETRY_FIRST_MS;
-    while (!this.ending()) {
-      try {
-        if (await this.step(exportId)) return;
-        retryMs = RETRY_FIRST_MS;
-      } catch (error) {
-        if (this.ending()) return;
-        this.log.warn('an export of a restore point could not be brought forward; trying again', { export_id: exportId, error });
-        await pause(retryMs, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
-      }
-    }
+    await this.work.end();
   }
 
   /** @returns true when the export is through with everything */
@@ -155,7 +126,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
       const uri = nbdUri({ host: this.config.nbdAdvertiseHost, port }, request.export_name);
       await this.recorder.record(exportId, { kind: 'started', data: { nbd_port: port, uri, started_at: this.clock.iso() } });
     } catch (error) {
-      if (this.ending() || error instanceof EventStoreUnavailableError) throw error;
+      if (this.work.isEnding() || error instanceof EventStoreUnavailableError) throw error;
       const code = error instanceof DomainError || error instanceof ToolError ? error.code : 'internal_error';
       const detail = error instanceof Error ? error.message : String(error);
       await this.recorder.record(exportId, { kind: 'failed', code, detail, failed_at: this.clock.iso() });
@@ -200,7 +171,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     }
     const woken = new AbortController();
     this.wake.set(exportId, () => woken.abort());
-    await pause(LOOK_MS, undefined, { signal: AbortSignal.any([woken.signal, this.shutdown.signal]) }).catch(() => undefined);
+    await pause(LOOK_MS, undefined, { signal: AbortSignal.any([woken.signal, this.work.ending]) }).catch(() => undefined);
     this.wake.delete(exportId);
   }
 
@@ -212,18 +183,9 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     await this.recorder.record(exportId, { kind: 'cleaned_up', cleaned_up_at: this.clock.iso() });
   }
 
-  private async recover(): Promise<void> {
-    await this.feed.ready;
-    while (!this.ending()) {
-      try {
-        const head = await this.store.head();
-        if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'restore_exports');
-        for (const { export_id } of await this.dataSource.getRepository(RestoreExportReadModel).findBy({ cleaned_up: false })) this.drive(export_id);
-        return;
-      } catch (error) {
-        this.log.warn('exports of restore points of an earlier run of the hub cannot be taken up yet; trying again', { error });
-        await pause(RETRY_FIRST_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-      }
-    }
+  private async unfinished(): Promise<readonly string[]> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'restore_exports');
+    return (await this.dataSource.getRepository(RestoreExportReadModel).findBy({ cleaned_up: false })).map(({ export_id }) => export_id);
   }
 }

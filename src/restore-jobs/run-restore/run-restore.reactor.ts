@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import type { Subscription } from 'rxjs';
 import { DataSource } from 'typeorm';
@@ -6,6 +5,7 @@ import { RestoreJobReadModel } from '../../../projections/restore-jobs/restore-j
 import { unknownVariant } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
+import { DrivenWork } from '../../platform/driven-work/driven-work.js';
 import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore, EventStoreUnavailableError } from '../../platform/event-store/event-store.port.js';
 import { loggerFor } from '../../platform/logging/logger.js';
@@ -17,17 +17,16 @@ import { RestoreRecorder } from './record-restore.recorder.js';
 import { planRestore } from './run-restore.plan.js';
 
 const RECOVERY_PATIENCE_MS = 30_000;
-const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 30_000;
 
 /** Runs all restore jobs, each on its own. At start it takes up those that an earlier hub left; what it remembers is only what can be read again. */
 @Injectable()
 export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunRestore');
-  private readonly driven = new Map<string, { readonly stop: AbortController; readonly done: Promise<void> }>();
-  private readonly shutdown = new AbortController();
+  private readonly work = new DrivenWork(
+    { what: 'restore job', step: (jobId, stopped) => this.step(jobId, stopped), unfinished: () => this.unfinished() },
+    this.log,
+  );
   private events: Subscription | null = null;
-  private recovery: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly feed: EventFeed,
@@ -43,48 +42,20 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
   onApplicationBootstrap(): void {
     this.events = this.feed.ofCategories('restoreJob').subscribe((event) => {
       const jobId = event.stream.slice(event.stream.indexOf('-') + 1);
-      if (event.type === 'RestoreJobRequested') this.drive(jobId);
-      if (event.type === 'RestoreJobCancelled') this.driven.get(jobId)?.stop.abort(new Error('the restore was cancelled'));
+      if (event.type === 'RestoreJobRequested') this.work.drive(jobId);
+      if (event.type === 'RestoreJobCancelled') this.work.stop(jobId, 'the restore was cancelled');
     });
-    this.recovery = this.recover();
+    this.work.start(this.feed.ready);
   }
 
   /** The earliest phase of a shutdown: what the steps use is still there, and is not mistaken for broken when it goes. */
   async onModuleDestroy(): Promise<void> {
     this.events?.unsubscribe();
-    this.shutdown.abort(new Error('the hub is shutting down'));
-    await this.recovery;
-    await Promise.all([...this.driven.values()].map(({ done }) => done));
-  }
-
-  private ending(): boolean {
-    return this.shutdown.signal.aborted;
-  }
-
-  private drive(jobId: string): void {
-    if (this.driven.has(jobId) || this.ending()) return;
-    const stop = new AbortController();
-    const done = this.run(jobId, stop.signal).finally(() => this.driven.delete(jobId));
-    this.driven.set(jobId, { stop, done });
-  }
-
-  private async run(jobId: string, cancelled: AbortSignal): Promise<void> {
-    let retryMs = RETRY_FIRST_MS;
-    while (!this.ending()) {
-      try {
-        if (await this.step(jobId, cancelled)) return;
-        retryMs = RETRY_FIRST_MS;
-      } catch (error) {
-        if (this.ending()) return;
-        this.log.warn('a restore job could not be brought forward; trying again', { job_id: jobId, error });
-        await pause(retryMs, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
-      }
-    }
+    await this.work.end();
   }
 
   /** @returns true when the job is through with everything */
-  private async step(jobId: string, cancelled: AbortSignal): Promise<boolean> {
+  private async step(jobId: string, stopped: AbortSignal): Promise<boolean> {
     const state = await this.recorder.load(jobId);
     if (state.status === 'none') return true;
     const step = planRestore(state);
@@ -98,9 +69,9 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
       case 'publish':
         try {
           if (step === 'publish') await this.publishing.publish(state);
-          else await this.making.make(state, AbortSignal.any([cancelled, this.shutdown.signal]));
+          else await this.making.make(state, stopped);
         } catch (error) {
-          if (this.ending() || error instanceof EventStoreUnavailableError) throw error;
+          if (this.work.isEnding() || error instanceof EventStoreUnavailableError) throw error;
           // A job that was cancelled meanwhile is not failed: then this records nothing.
           await this.recorder.record(jobId, { kind: 'failed', ...causeOf(error), at: this.clock.iso() });
         }
@@ -110,19 +81,10 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
     }
   }
 
-  private async recover(): Promise<void> {
-    await this.feed.ready;
-    while (!this.ending()) {
-      try {
-        const head = await this.store.head();
-        if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'restore_jobs');
-        for (const { job_id } of await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'disks', cleaned_up: false })) this.drive(job_id);
-        return;
-      } catch (error) {
-        this.log.warn('restore jobs of an earlier run of the hub cannot be taken up yet; trying again', { error });
-        await pause(RETRY_FIRST_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-      }
-    }
+  private async unfinished(): Promise<readonly string[]> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'restore_jobs');
+    return (await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'disks', cleaned_up: false })).map(({ job_id }) => job_id);
   }
 }
 

@@ -6,12 +6,10 @@ import { attachment } from '../../platform/http/attachment.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { requestState } from '../../platform/http/request-state.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
-import { loggerFor } from '../../platform/logging/logger.js';
 import { BrowserError } from '../../platform/mounts/guest-browser/browser-protocol.js';
 import { MountBrowser } from '../../platform/mounts/mount-browser.js';
 import { pathTextOf } from '../model/guest-file.response.js';
-import { AccessMount } from '../model/restore-mount.commands.js';
-import { reportIfSilent, useMount } from '../model/use-mount.access.js';
+import { sendDownload, useMount } from '../model/use-mount.access.js';
 import { DownloadDirectoryQuery } from './download-directory.dto.js';
 
 const MEDIA_TYPE = { zip: 'application/zip', 'tar.gz': 'application/gzip' } as const;
@@ -19,8 +17,6 @@ const MEDIA_TYPE = { zip: 'application/zip', 'tar.gz': 'application/gzip' } as c
 @ApiTags('File-level restore')
 @Controller('restore')
 export class DownloadDirectoryController {
-  private readonly log = loggerFor('DownloadDirectory');
-
   constructor(
     private readonly commands: CommandBus,
     private readonly browser: MountBrowser,
@@ -63,16 +59,6 @@ export class DownloadDirectoryController {
       response.status(200).set({ 'Content-Type': MEDIA_TYPE[format], 'Content-Disposition': attachment(`${name}.${format}`) });
       return bytes;
     });
-    if (stream === null) {
-      response.end();
-      return;
-    }
-    const failure = await stream.sendTo(response);
-    if (failure !== null) {
-      this.log.warn('an archive was cut off', { mount_id: mountId, path: text.path, code: failure.code, detail: failure.message });
-      await reportIfSilent(this.commands, use, failure);
-    }
-    // A long download has used the mount until now.
-    await this.commands.execute(new AccessMount(mountId, use.correlationId)).catch(() => undefined);
+    await sendDownload(this.commands, use, stream, response);
   }
 }

@@ -7,20 +7,16 @@ import { byteRangeOf } from '../../platform/http/byte-range.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { requestState } from '../../platform/http/request-state.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
-import { loggerFor } from '../../platform/logging/logger.js';
 import { BrowserError } from '../../platform/mounts/guest-browser/browser-protocol.js';
 import { MountBrowser } from '../../platform/mounts/mount-browser.js';
 import { GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
-import { AccessMount } from '../model/restore-mount.commands.js';
-import { reportIfSilent, useMount } from '../model/use-mount.access.js';
+import { sendDownload, useMount } from '../model/use-mount.access.js';
 
 const BINARY = 'application/octet-stream';
 
 @ApiTags('File-level restore')
 @Controller('restore')
 export class DownloadFileController {
-  private readonly log = loggerFor('DownloadFile');
-
   constructor(
     private readonly commands: CommandBus,
     private readonly browser: MountBrowser,
@@ -78,16 +74,6 @@ export class DownloadFileController {
       response.status(range === null ? 200 : 206).set(headers);
       return bytes;
     });
-    if (stream === null) {
-      response.end();
-      return;
-    }
-    const failure = await stream.sendTo(response);
-    if (failure !== null) {
-      this.log.warn('a download was cut off', { mount_id: mountId, path: text.path, code: failure.code, detail: failure.message });
-      await reportIfSilent(this.commands, use, failure);
-    }
-    // A long download has used the mount until now.
-    await this.commands.execute(new AccessMount(mountId, use.correlationId)).catch(() => undefined);
+    await sendDownload(this.commands, use, stream, response);
   }
 }
