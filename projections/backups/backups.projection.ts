@@ -173,6 +173,11 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
   if (event.type === 'RestorePointImported') return imported(event.data, recorded.position);
   if (row === undefined) throw new Error(`backup stream ${recorded.stream} has ${event.type} before BackupRequested`);
   switch (event.type) {
+    case 'BackupOptionsChosen':
+    case 'DisksLeftOut':
+    case 'QuiesceReported':
+      // Told by the backup's own events.
+      return row;
     case 'BackupQueued':
       return { ...row, current_phase: 'queued', waiting_for: event.data.waiting_for, waiting_detail: event.data.detail };
     case 'BackupPlanned': {

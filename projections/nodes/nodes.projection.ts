@@ -39,6 +39,8 @@ export const nodesProjection: Projection<NodeRow> = {
     if (event.type === 'NodeRemoved') return null;
     if (row === undefined) throw new Error(`node stream ${recorded.stream} has ${event.type} where no node is registered`);
     switch (event.type) {
+      case 'NodeLeftoversRemoved':
+        return row;
       case 'NodeMoved':
         return { ...row, url: event.data.url };
       case 'NodeBecameReachable':

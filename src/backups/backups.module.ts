@@ -8,6 +8,8 @@ import { CancelBackupHandler } from './cancel-backup/cancel-backup.handler.js';
 import { DeleteBackupController } from './delete-backup/delete-backup.controller.js';
 import { DeleteBackupHandler } from './delete-backup/delete-backup.handler.js';
 import { FollowBackupEventsController } from './follow-backup-events/follow-backup-events.controller.js';
+import { CleanUpNodesReactor } from './clean-up-nodes/clean-up-nodes.reactor.js';
+import { FindChangeIdsInUseHandler } from './gather-backup-facts/find-change-ids-in-use.handler.js';
 import { GatherBackupFactsHandler } from './gather-backup-facts/gather-backup-facts.handler.js';
 import { LocateBackupHandler } from './gather-backup-facts/locate-backup.handler.js';
 import { ImportRestorePointHandler } from './import-restore-point/import-restore-point.handler.js';
@@ -33,6 +35,8 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     ImportRestorePointHandler,
     GatherBackupFactsHandler,
     LocateBackupHandler,
+    FindChangeIdsInUseHandler,
+    CleanUpNodesReactor,
     RunBackupReactor,
     RunRecorder,
     PrepareRun,

@@ -11,6 +11,7 @@ import { ShellProcessSupervisor } from '../platform/process/shell-process-superv
 import { QemuImg } from '../platform/qemu/qemu-img.js';
 import { BackupJobsController } from './backup-jobs/backup-jobs.controller.js';
 import { BackupJobs } from './backup-jobs/backup-jobs.service.js';
+import { ChangeIdsController } from './backup-jobs/change-ids.controller.js';
 import { JobJournal } from './backup-jobs/job-journal.js';
 import { TelemetryPush } from './backup-jobs/telemetry-push.js';
 import { NodeHealthController } from './backup-jobs/node-health.controller.js';
@@ -34,7 +35,7 @@ class NodeTokenModule {
 
 /** The whole program of the node. */
 @Module({
-  controllers: [NodeHealthController, ListVmsController, BackupJobsController, VmRestoresController],
+  controllers: [NodeHealthController, ListVmsController, BackupJobsController, VmRestoresController, ChangeIdsController],
   providers: [
     Clock,
     QemuImg,

@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { NodeClientModule } from '../platform/node-client/node-client.module.js';
 import { RegisterLockModule } from '../platform/register-lock/register-lock.module.js';
 import { DiscoverVmsController } from './discover-vms/discover-vms.controller.js';
+import { RecordLeftoversHandler } from './record-leftovers/record-leftovers.handler.js';
 import { RegisterLocalNodeHandler } from './register-local-node/register-local-node.handler.js';
 import { RegisterNodeController } from './register-node/register-node.controller.js';
 import { RegisterNodeHandler } from './register-node/register-node.handler.js';
@@ -18,6 +19,7 @@ import { ListNodesController } from './list-nodes/list-nodes.controller.js';
     RegisterNodeHandler,
     RegisterLocalNodeHandler,
     RemoveNodeHandler,
+    RecordLeftoversHandler,
     WatchNodesReactor,
     { provide: NODE_WATCH_OPTIONS, useValue: DEFAULT_NODE_WATCH },
   ],

@@ -1,7 +1,9 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import { parseDomain } from '../../src/platform/libvirt/domain-xml.js';
+import { parseManifest } from '../../src/platform/repository-files/manifest.js';
 import { BackupClient } from '../support/backup-client.js';
 import { BareDomain, requireInstant } from '../support/bare-domain.js';
 import { HubSystem } from '../support/hub-system.js';
@@ -95,5 +97,8 @@ describe('a running domain', () => {
     const on = await client.backUp('live', repository, 'incremental');
     await requireInstant(on.disk_results, fourth);
     await requireTidy(domain, on);
+    const manifest = parseManifest(await readFile(join(system.repositoryPath, on.folder ?? '', 'manifest.json'), 'utf8'));
+    expect(parseDomain(manifest.definition?.text ?? '')).toMatchObject({ uuid: domain.uuid, disks: [{ target: 'vda' }, { target: 'vdb' }] });
+    expect((await client.events(on.backup_id)).find(({ type }) => type === 'QuiesceReported')?.data).toMatchObject({ outcome: 'not_quiesced' });
   });
 });

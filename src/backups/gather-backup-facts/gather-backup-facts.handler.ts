@@ -46,6 +46,7 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
       repository: { repository_id: repository.repository_id, path: repository.path },
       disks,
       definition: found.definition ?? null,
+      left_out_disks: found.left_out_disks ?? [],
       parent,
       decision: decideBackupType({ requested: query.requested, vm_name: vm.name, disks, parent, max_chain_length: this.config.chainMaxLength }),
     };

@@ -1,4 +1,5 @@
 import { DomainError } from '../../kernel/domain-error.js';
+import type { NodeChangeIdProblem } from '../../platform/node-api/node-api.js';
 import type { BackupType, FullReason, RequestedBackupType } from './backup.events.js';
 
 /** A disk as the source has it now. */
@@ -10,6 +11,8 @@ export type SourceDisk = {
   readonly change_tracking: boolean;
   readonly change_ids: readonly string[];
   readonly broken_change_ids: readonly string[];
+  /** What the source knows of change ids that are no longer valid. */
+  readonly change_id_problems?: readonly { readonly change_id: string; readonly code: NodeChangeIdProblem; readonly detail: string }[];
 };
 
 /** A disk as the chain's newest restore point has it. */
@@ -97,6 +100,8 @@ function obstacleToIncremental(question: BackupTypeQuestion): { reason: FullReas
       return { reason: 'no_change_tracking', detail: `Disk "${disk.disk_key}" is ${disk.format}, whose changes cannot be tracked.` };
     }
     if (before.change_id === null || !disk.change_ids.includes(before.change_id)) {
+      const known = disk.change_id_problems?.find((problem) => problem.change_id === before.change_id);
+      if (known !== undefined) return { reason: known.code, detail: known.detail };
       const broken = before.change_id !== null && disk.broken_change_ids.includes(before.change_id);
       return {
         reason: 'change_id_lost',

@@ -1,6 +1,6 @@
 import type { CommandContext } from '../../kernel/command-context.js';
 import type { NodeJobReport } from '../../platform/node-api/node-api.js';
-import type { RequestedBackupType, RestorePointImported } from './backup.events.js';
+import type { BackupOptions, RequestedBackupType, RestorePointImported } from './backup.events.js';
 
 /** Ask for a backup of one VM, all disks, into one repository. Exactly one of vm_id and vm_name is given. */
 export class StartBackup {
@@ -9,6 +9,7 @@ export class StartBackup {
     readonly repositoryId: string,
     readonly backupType: RequestedBackupType,
     readonly policyId: string | null,
+    readonly options: BackupOptions,
     readonly context: CommandContext,
   ) {}
 }

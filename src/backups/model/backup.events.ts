@@ -1,5 +1,5 @@
 import type { DomainEvent } from '../../kernel/event.js';
-import type { NodeVmDefinition } from '../../platform/node-api/node-api.js';
+import type { NodeChangeIdProblem, NodeLeftOutDisk, NodeQuiesce, NodeQuiesceOutcome, NodeVmDefinition } from '../../platform/node-api/node-api.js';
 
 /** What was asked for. `auto` becomes a full or an incremental when the backup is planned. */
 export type RequestedBackupType = 'full' | 'incremental' | 'auto';
@@ -10,7 +10,7 @@ export type FullReason =
   | 'first_backup'
   | 'requested'
   | 'no_change_tracking'
-  | 'change_id_lost'
+  | NodeChangeIdProblem
   | 'disk_added'
   | 'disk_removed'
   | 'disk_resized'
@@ -66,6 +66,18 @@ export type BackupRequested = DomainEvent<
     readonly requested_at: string;
   }
 >;
+export type BackupOptions = {
+  /** Whether the guest's file systems are frozen at the instant. `try`: where it can be. */
+  readonly quiesce: NodeQuiesce;
+  /** Most bytes per second that the disks are read with; null: no limit. */
+  readonly bandwidth_limit_bps: number | null;
+};
+/** What was asked for beside the type; recorded where it is not DEFAULT_BACKUP_OPTIONS. */
+export type BackupOptionsChosen = DomainEvent<'BackupOptionsChosen', BackupOptions>;
+/** Devices of the VM that are no part of the backup, and why; recorded where there are any. */
+export type DisksLeftOut = DomainEvent<'DisksLeftOut', { readonly disks: readonly NodeLeftOutDisk[] }>;
+/** What became of the wish to freeze the guest's file systems, where the source has guests that run. */
+export type QuiesceReported = DomainEvent<'QuiesceReported', NodeQuiesceOutcome>;
 /** The backup stays pending, for this reason. Recorded when the reason changes. */
 export type BackupQueued = DomainEvent<'BackupQueued', { readonly waiting_for: WaitingFor; readonly detail: string }>;
 export type BackupPlanned = DomainEvent<
@@ -185,11 +197,14 @@ export type RestorePointImported = DomainEvent<
 /** Stream `backup-<backup_id>`. */
 export type BackupEvent =
   | BackupRequested
+  | BackupOptionsChosen
   | BackupQueued
   | BackupPlanned
+  | DisksLeftOut
   | DiskTargetCreated
   | TransferRequested
   | SnapshotTaken
+  | QuiesceReported
   | DiskTransferStarted
   | DiskTransferProgressed
   | DiskTransferCompleted
@@ -206,6 +221,8 @@ export type BackupEvent =
   | RestorePointImported
   | BackupDeleted
   | RestorePointFilesRemoved;
+
+export const DEFAULT_BACKUP_OPTIONS: BackupOptions = { quiesce: 'try', bandwidth_limit_bps: null };
 
 export function backupStream(backupId: string): string {
   return `backup-${backupId}`;

@@ -1,4 +1,4 @@
-import type { NodeSource, NodeVmDefinition } from '../../platform/node-api/node-api.js';
+import type { NodeLeftOutDisk, NodeSource, NodeVmDefinition } from '../../platform/node-api/node-api.js';
 import type { BackupTypeDecision, ParentFacts, SourceDisk } from './backup-type.decide.js';
 import type { RequestedBackupType } from './backup.events.js';
 
@@ -10,6 +10,7 @@ export type BackupFacts = {
   readonly disks: readonly SourceDisk[];
   /** How the hypervisor describes the VM just now; null where it does not. */
   readonly definition: NodeVmDefinition | null;
+  readonly left_out_disks: readonly NodeLeftOutDisk[];
   readonly parent: ParentFacts;
   readonly decision: BackupTypeDecision;
 };
@@ -34,6 +35,11 @@ export class LocateBackup {
     readonly nodeId: string,
     readonly repositoryId: string,
   ) {}
+}
+
+/** Change ids that the next incrementals of a VM start from, of all repositories. The result is a list of them. */
+export class FindChangeIdsInUse {
+  constructor(readonly vmId: string) {}
 }
 
 /** null: that party is not registered any more. */

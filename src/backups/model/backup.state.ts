@@ -1,14 +1,16 @@
 import { unknownVariant } from '../../kernel/decider.js';
-import type {
-  BackupEvent,
-  BackupPlanned,
-  BackupRequested,
-  BackupStage,
-  DiskTargetCreated,
-  PlannedDisk,
-  RestorePointImported,
-  SealedFile,
-  WaitingFor,
+import {
+  type BackupEvent,
+  type BackupOptions,
+  type BackupPlanned,
+  type BackupRequested,
+  type BackupStage,
+  DEFAULT_BACKUP_OPTIONS,
+  type DiskTargetCreated,
+  type PlannedDisk,
+  type RestorePointImported,
+  type SealedFile,
+  type WaitingFor,
 } from './backup.events.js';
 
 export type DiskTarget = DiskTargetCreated['data'];
@@ -31,6 +33,7 @@ export type RunDisk = {
 /** Everything there is of a run, whatever became of it. */
 export type BackupRun = {
   readonly request: BackupRequested['data'];
+  readonly options: BackupOptions;
   /** null: never got beyond the queue. */
   readonly plan: BackupPlanned['data'] | null;
   readonly disks: readonly RunDisk[];
@@ -68,6 +71,7 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
       waiting_for: null,
       run: {
         request: event.data,
+        options: DEFAULT_BACKUP_OPTIONS,
         plan: null,
         disks: [],
         transfer_requested: false,
@@ -84,6 +88,8 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
   if (state.status === 'none') throw new Error(`backup stream begins with ${event.type} instead of BackupRequested`);
   const { run } = state;
   switch (event.type) {
+    case 'BackupOptionsChosen':
+      return withRun(state, { ...run, options: event.data });
     case 'BackupQueued':
       return { status: 'pending', run, waiting_for: event.data.waiting_for };
     case 'BackupPlanned':
@@ -91,6 +97,8 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
         status: 'running',
         run: { ...run, plan: event.data, disks: event.data.disks.map((planned) => ({ planned, target: null, transfer: UNTOUCHED, change_id: null })) },
       };
+    case 'DisksLeftOut':
+      return state;
     case 'DiskTargetCreated':
       return withRun(
         state,
@@ -103,6 +111,8 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
       const disks = run.disks.map((disk) => ({ ...disk, change_id: changeIds.get(disk.planned.disk_id) ?? null }));
       return withRun(state, { ...run, instant: event.data.instant, disks });
     }
+    case 'QuiesceReported':
+      return state;
     case 'DiskTransferStarted':
       return withTransfer(state, event.data.disk_id, () => ({ status: 'running', bytes_transferred: 0, total_bytes: event.data.total_bytes }));
     case 'DiskTransferProgressed':
@@ -187,6 +197,7 @@ function importedRun(data: RestorePointImported['data']): BackupRun {
     parent_change_id,
   }));
   return {
+    options: DEFAULT_BACKUP_OPTIONS,
     request: { backup_id, vm_id, vm_name, node_id, repository_id, backup_type, policy_id: null, requested_at: started_at },
     plan: {
       backup_type,

@@ -30,6 +30,7 @@ export function decideRecordTransferReport(command: RecordTransferReport, state:
   if (report.instant !== null && run.instant === null) {
     const changeIds = run.disks.map((disk) => ({ disk_id: disk.planned.disk_id, change_id: reported(report, disk)?.change_id ?? null }));
     events.push({ type: 'SnapshotTaken', data: { instant: report.instant, change_ids: changeIds } });
+    if (report.quiesce !== undefined) events.push({ type: 'QuiesceReported', data: { outcome: report.quiesce.outcome, detail: report.quiesce.detail } });
   }
   for (const disk of run.disks) events.push(...diskEvents(disk, report, command.progress_due));
   if (report.snapshot_released) events.push({ type: 'SnapshotReleased', data: { released_at: now } });

@@ -60,7 +60,11 @@ export class PrepareRun {
       await this.noteFindings(run, facts);
       const plan = this.planOf(run, facts);
       await this.allocatePorts(run, plan);
-      await this.recorder.record(run.request.backup_id, { kind: 'record-plan', plan });
+      await this.recorder.record(run.request.backup_id, {
+        kind: 'record-plan',
+        plan,
+        left_out_disks: facts.left_out_disks,
+      });
     });
   }
 

@@ -31,7 +31,7 @@ describe('recording what was done for a backup', () => {
     const planned = histories.planned[1];
     if (planned?.type !== 'BackupPlanned') throw new Error('the history has no plan');
     given(...histories.requested, cancelled)
-      .when({ kind: 'record-plan', plan: planned.data })
+      .when({ kind: 'record-plan', plan: planned.data, left_out_disks: [] })
       .then();
     given(...histories.copied, cancelled)
       .when({ kind: 'record-sealed', data: { folder: 'f', files: [], manifest_sha256: '', sealed_at: 'now' } })

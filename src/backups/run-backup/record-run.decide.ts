@@ -5,6 +5,7 @@ import type {
   BackupPlanned,
   BackupStage,
   ChangeTrackingSettled,
+  DisksLeftOut,
   DiskTargetCreated,
   RestorePointSealed,
   TransferRequested,
@@ -15,7 +16,7 @@ import { type BackupState, stageOf } from '../model/backup.state.js';
 /** Outcomes that the reactor records. Each holds only in the state it was made for; in any other it changes nothing, because the run has moved on (a cancel, say). */
 export type RecordRun =
   | { readonly kind: 'record-queued'; readonly waiting_for: WaitingFor; readonly detail: string }
-  | { readonly kind: 'record-plan'; readonly plan: BackupPlanned['data'] }
+  | { readonly kind: 'record-plan'; readonly plan: BackupPlanned['data']; readonly left_out_disks: DisksLeftOut['data']['disks'] }
   | { readonly kind: 'record-targets'; readonly targets: readonly DiskTargetCreated['data'][] }
   | { readonly kind: 'record-transfer-requested'; readonly data: TransferRequested['data'] }
   | { readonly kind: 'record-stalled'; readonly silent_since: string }
@@ -39,7 +40,11 @@ export function decideRecordRun(command: RecordRun, state: BackupState): readonl
       if (state.status !== 'pending' || state.waiting_for === command.waiting_for) return [];
       return [{ type: 'BackupQueued', data: { waiting_for: command.waiting_for, detail: command.detail } }];
     case 'record-plan':
-      return state.status === 'pending' ? [{ type: 'BackupPlanned', data: command.plan }] : [];
+      if (state.status !== 'pending') return [];
+      return [
+        { type: 'BackupPlanned', data: command.plan },
+        ...(command.left_out_disks.length === 0 ? [] : [{ type: 'DisksLeftOut' as const, data: { disks: command.left_out_disks } }]),
+      ];
     case 'record-targets':
       if (state.status !== 'running') return [];
       return command.targets

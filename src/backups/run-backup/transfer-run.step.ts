@@ -118,6 +118,8 @@ export class TransferRun {
         size_bytes: planned.size_bytes,
         parent_change_id: planned.parent_change_id,
       })),
+      quiesce: run.options.quiesce,
+      ...(run.options.bandwidth_limit_bps === null ? {} : { bandwidth_limit_bps: run.options.bandwidth_limit_bps }),
     });
     this.told.add(run.request.backup_id);
     return report;

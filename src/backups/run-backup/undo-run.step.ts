@@ -1,23 +1,18 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { CommandBus, QueryBus } from '@nestjs/cqrs';
-import { DataSource } from 'typeorm';
-import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { RemoveRestorePoint } from '../../chains/model/chain.commands.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { type ExportOutcome, StopExport } from '../../nbd-exports/model/nbd-export.commands.js';
 import { ReleaseJobPorts } from '../../nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HUB_ID } from '../../platform/event-store/command-runner.js';
-import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
-import { ReadModels } from '../../platform/postgres/read-models.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { FindChangeIdsInUse } from '../model/backup.queries.js';
 import type { BackupRun } from '../model/backup.state.js';
 import { locateRun } from './locate-run.step.js';
 import { RunRecorder } from './record-run.recorder.js';
-
-const READ_MODEL_PATIENCE_MS = 10_000;
 
 /** Gives back what a run has taken, here and at the node. Every method may be repeated until it succeeds. */
 @Injectable()
@@ -29,9 +24,6 @@ export class UndoRun {
     private readonly queries: QueryBus,
     private readonly recorder: RunRecorder,
     private readonly clock: Clock,
-    private readonly store: EventStore,
-    private readonly dataSource: DataSource,
-    private readonly readModels: ReadModels,
     private readonly nodes: NodeClient,
     private readonly files: RepositoryFiles,
     @Inject(HUB_ID) private readonly hubId: string,
@@ -86,7 +78,7 @@ export class UndoRun {
       hub_id: this.hubId,
       outcome,
       vm: { source: vm.source, source_ref: vm.source_ref },
-      keep_change_ids: await this.changeIdsInUse(request.vm_id),
+      keep_change_ids: await this.queries.execute<FindChangeIdsInUse, readonly string[]>(new FindChangeIdsInUse(request.vm_id)),
     });
   }
 
@@ -112,20 +104,5 @@ export class UndoRun {
       await this.commands.execute(new RemoveRestorePoint(run.plan.chain_id, run.request.backup_id, await this.recorder.context(run.request.backup_id)));
     }
     await this.files.removeRestorePoint(repositoryPath, folder);
-  }
-
-  /** Change ids of the newest restore point in each repository: what the VM's next incrementals start from. */
-  private async changeIdsInUse(vmId: string): Promise<readonly string[]> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
-    const rows = await this.dataSource
-      .getRepository(BackupReadModel)
-      .createQueryBuilder('backup')
-      .distinctOn(['backup.repository_id'])
-      .where("backup.vm_id = :vmId and backup.status = 'completed'", { vmId })
-      .orderBy('backup.repository_id')
-      .addOrderBy('backup.created_position', 'DESC')
-      .getMany();
-    return rows.flatMap((row) => row.disks.flatMap((disk) => (disk.change_id === null ? [] : [disk.change_id])));
   }
 }

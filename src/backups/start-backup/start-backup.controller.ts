@@ -9,6 +9,7 @@ import { Context } from '../../platform/http/command-context.interceptor.js';
 import { answerPosition } from '../../platform/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { StartBackup } from '../model/backup.commands.js';
+import { type BackupOptions, DEFAULT_BACKUP_OPTIONS } from '../model/backup.events.js';
 import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
 import { StartBackupRequest } from './start-backup.dto.js';
 
@@ -34,12 +35,19 @@ export class StartBackupController {
   @ApiProblem(507, 'repository_full')
   async start(@Body() body: StartBackupRequest, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<BackupResponse> {
     const row = await this.commands.execute<StartBackup, BackupReadModel>(
-      new StartBackup(vmOf(body), body.repository_id, body.backup_type, body.policy_id ?? null, context),
+      new StartBackup(vmOf(body), body.repository_id, body.backup_type, body.policy_id ?? null, optionsOf(body), context),
     );
     answerPosition(response, row.position);
     response.location(`/api/v1/backups/${row.backup_id}`);
     return toBackupResponse(row);
   }
+}
+
+function optionsOf(body: StartBackupRequest): BackupOptions {
+  return {
+    quiesce: body.quiesce ?? DEFAULT_BACKUP_OPTIONS.quiesce,
+    bandwidth_limit_bps: body.bandwidth_limit_bps ?? DEFAULT_BACKUP_OPTIONS.bandwidth_limit_bps,
+  };
 }
 
 function vmOf(body: StartBackupRequest): StartBackup['vm'] {

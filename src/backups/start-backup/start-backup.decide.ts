@@ -1,9 +1,12 @@
-import type { BackupEvent, BackupRequested } from '../model/backup.events.js';
+import { type BackupEvent, type BackupOptions, type BackupRequested, DEFAULT_BACKUP_OPTIONS } from '../model/backup.events.js';
 import type { BackupState } from '../model/backup.state.js';
 
-export type RequestBackup = { readonly kind: 'request-backup'; readonly request: BackupRequested['data'] };
+export type RequestBackup = { readonly kind: 'request-backup'; readonly request: BackupRequested['data']; readonly options: BackupOptions };
 
 /** A backup that was requested before stays as it is: the same command again asks for the same backup. */
 export function decideRequestBackup(command: RequestBackup, state: BackupState): readonly BackupEvent[] {
-  return state.status === 'none' ? [{ type: 'BackupRequested', data: command.request }] : [];
+  if (state.status !== 'none') return [];
+  const { quiesce, bandwidth_limit_bps } = command.options;
+  const usual = quiesce === DEFAULT_BACKUP_OPTIONS.quiesce && bandwidth_limit_bps === DEFAULT_BACKUP_OPTIONS.bandwidth_limit_bps;
+  return [{ type: 'BackupRequested', data: command.request }, ...(usual ? [] : [{ type: 'BackupOptionsChosen' as const, data: command.options }])];
 }

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, IsUUID, MaxLength, MinLength } from 'class-validator';
+import { IsIn, IsInt, IsOptional, IsString, IsUUID, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { NODE_QUIESCE, type NodeQuiesce } from '../../platform/node-api/node-api.js';
 import type { RequestedBackupType } from '../model/backup.events.js';
 
 const BACKUP_TYPES: readonly RequestedBackupType[] = ['full', 'incremental', 'auto'];
@@ -30,4 +31,27 @@ export class StartBackupRequest {
   @IsOptional()
   @IsUUID()
   policy_id?: string | null;
+
+  @ApiPropertyOptional({
+    enum: NODE_QUIESCE,
+    description:
+      "Whether the guest's file systems are frozen at the instant, for sources with guests that run. `try` (the default): where the guest agent can; `require`: the backup fails where it cannot",
+    example: 'try',
+  })
+  @IsOptional()
+  @IsIn(NODE_QUIESCE)
+  quiesce?: NodeQuiesce;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    minimum: 65536,
+    description: 'Most bytes per second that all disks together are read with; null: no limit',
+    example: null,
+  })
+  @IsOptional()
+  @IsInt()
+  @Min(65_536)
+  @Max(Number.MAX_SAFE_INTEGER)
+  bandwidth_limit_bps?: number | null;
 }

@@ -81,6 +81,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
         policy_id: command.policyId,
         requested_at: this.clock.iso(),
       },
+      options: command.options,
     };
     await this.runner.run(backupStream(backupId), decider, request, command.context);
   }

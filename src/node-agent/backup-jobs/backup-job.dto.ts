@@ -22,6 +22,7 @@ import {
   NODE_QUIESCE,
   NODE_SOURCES,
   type NodeQuiesce,
+  type NodeRemoveChangeIds,
   type NodeSettleBackup,
   type NodeSource,
   type NodeStartBackup,
@@ -30,6 +31,7 @@ import { JOB_ID } from './job-journal.js';
 
 const MAX_DISKS = 256;
 const MAX_CHANGE_IDS = 10_000;
+const MAX_VMS = 10_000;
 /** A hub's id becomes part of the names of bitmaps. */
 const HUB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{7,63}$/;
 /** The node makes every change id itself (see changeIdOf), so others are refused; this also keeps them harmless in an argv. */
@@ -156,6 +158,42 @@ export class SettleBackupDto implements NodeSettleBackup {
   @IsString({ each: true })
   @Matches(CHANGE_ID, { each: true, message: 'each of keep_change_ids must be a change id of this node' })
   readonly keep_change_ids!: readonly string[];
+}
+
+export class RemoveOfVmDto extends SourceVmDto {
+  @ApiProperty({ type: [String], example: ['sendense-6f0d2b0e-0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c'] })
+  @IsArray()
+  @ArrayMaxSize(MAX_CHANGE_IDS)
+  @IsString({ each: true })
+  @Matches(CHANGE_ID, { each: true, message: 'each of change_ids must be a change id of this node' })
+  readonly change_ids!: readonly string[];
+}
+
+export class RemoveChangeIdsDto implements NodeRemoveChangeIds {
+  @ApiProperty({ format: 'uuid', example: '6f0d2b0e-6f5e-4c52-9f0a-3f2d1c7a9e10' })
+  @IsString()
+  @Matches(HUB_ID, { message: 'hub_id must be 8 to 64 letters, digits or dashes' })
+  readonly hub_id!: string;
+
+  @ApiProperty({ type: [RemoveOfVmDto] })
+  @IsArray()
+  @ArrayMaxSize(MAX_VMS)
+  @ValidateNested({ each: true })
+  @Type(() => RemoveOfVmDto)
+  readonly vms!: readonly RemoveOfVmDto[];
+
+  @ApiProperty({ type: [String], description: 'Of what the node has told that it removed, what the hub has taken note of', example: [] })
+  @IsArray()
+  @ArrayMaxSize(MAX_CHANGE_IDS)
+  @IsString({ each: true })
+  readonly known_swept!: readonly string[];
+}
+
+export class ChangeIdsQueryDto {
+  @ApiProperty({ format: 'uuid', example: '6f0d2b0e-6f5e-4c52-9f0a-3f2d1c7a9e10' })
+  @IsString()
+  @Matches(HUB_ID, { message: 'hub_id must be 8 to 64 letters, digits or dashes' })
+  readonly hub_id!: string;
 }
 
 export class SettledDto {

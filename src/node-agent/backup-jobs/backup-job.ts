@@ -23,7 +23,7 @@ import {
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import type { Source } from '../sources/source.port.js';
 import type { Slots } from '../transfers/slots.js';
-import { changedCopyArgv, type Copy, type CopyTuning, fullCopy } from '../transfers/transfer.plan.js';
+import { changedCopyArgv, type Copy, type CopyTuning, fullCopy, type RateLimit, rateText } from '../transfers/transfer.plan.js';
 import type { JobJournal } from './job-journal.js';
 
 const STOP_GRACE_MS = 3_000;
@@ -59,6 +59,8 @@ export class BackupJob {
   /** Ends the wait for copies: on cancel, on the first failure, and when the node shuts down. */
   private readonly stopping = new AbortController();
   private readonly begunCopies = new Set<Promise<void>>();
+  /** Numbers of the disks that are being copied: they share the bandwidth. */
+  private readonly copyingNow = new Set<number>();
   private readonly end = Promise.withResolvers<undefined>();
   private readonly samples: { readonly atMs: number; readonly bytes: number }[] = [];
   private detached = false;
@@ -250,9 +252,13 @@ export class BackupJob {
     const directory = this.around.journal.copyDirectory(this.id, index);
     this.changeDisk(disk.disk_key, { status: 'running' });
     // An earlier life of the node may have started it: then this does nothing, and the wait below is for that process.
+    this.copyingNow.add(index);
+    await this.shareBandwidth();
     const { argv } = this.copyOf(disk, index);
     await this.around.supervisor.start(directory, argv, { captureFd3: true, background: true });
     const ended = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
+    this.copyingNow.delete(index);
+    await this.shareBandwidth();
     if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, argv[0], ended);
     this.changeDisk(disk.disk_key, { status: 'completed', bytes_transferred: totalBytes(this.extents.get(disk.disk_key) ?? []) });
   }
@@ -260,8 +266,24 @@ export class BackupJob {
   private copyOf(disk: SnapshotDisk, index: number): Copy {
     const target = this.targets.get(disk.disk_key) ?? '';
     const incremental = this.request.disks.some((one) => one.disk_key === disk.disk_key && one.parent_change_id !== null);
-    if (!incremental) return fullCopy(disk, target, this.around.tuning);
-    return { argv: changedCopyArgv(disk.uri, this.around.journal.extentsFile(this.id, index), target, this.around.tuning), progress: 'fd3' };
+    const limit = this.bandwidth(index);
+    if (!incremental) return fullCopy(disk, target, this.around.tuning, limit);
+    return { argv: changedCopyArgv(disk.uri, this.around.journal.extentsFile(this.id, index), target, this.around.tuning, limit), progress: 'fd3' };
+  }
+
+  private bandwidth(index: number): RateLimit | null {
+    const limit = this.request.bandwidth_limit_bps;
+    return limit === undefined ? null : { bytesPerSecond: limit / Math.max(1, this.copyingNow.size), file: this.around.journal.rateFile(this.id, index) };
+  }
+
+  /** Each copy that runs gets an equal part of what the job may take; the tools look at their files again and again. */
+  private async shareBandwidth(): Promise<void> {
+    await Promise.all(
+      [...this.copyingNow].map(async (index) => {
+        const limit = this.bandwidth(index);
+        if (limit !== null) await this.around.journal.writeRate(this.id, index, rateText(limit.bytesPerSecond));
+      }),
+    );
   }
 
   /** Copies stop first, then what they read from; only when all that is gone is the job done, because only then are the source's disks free. */

@@ -5,7 +5,16 @@ import { NodeConfig } from '../../platform/config/node.config.js';
 import { canonicalJson } from '../../platform/http/canonical-json.js';
 import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
 import { loggerFor } from '../../platform/logging/logger.js';
-import { changeIdPrefix, type NodeJobReport, type NodeSettleBackup, type NodeStartBackup } from '../../platform/node-api/node-api.js';
+import {
+  changeIdOf,
+  changeIdPrefix,
+  type NodeChangeIds,
+  type NodeChangeIdsRemoved,
+  type NodeJobReport,
+  type NodeRemoveChangeIds,
+  type NodeSettleBackup,
+  type NodeStartBackup,
+} from '../../platform/node-api/node-api.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { type JobRecord, newJob } from '../model/job.state.js';
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
@@ -27,6 +36,8 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   private readonly logger = loggerFor('BackupJobs');
   private readonly jobs = new Map<string, BackupJob>();
   private readonly settled = new Set<string>();
+  /** Without an owner, and removed; until the hub has taken note. */
+  private readonly swept = new Set<string>();
   private readonly slots: Slots;
   private readonly vmLocks = new KeyedMutex();
   private readonly timers = new Map<string, NodeJS.Timeout>();
@@ -51,19 +62,49 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     const { records, broken } = await this.journal.load();
     for (const jobId of broken) {
       this.logger.error('a job whose journal cannot be read is given up', { job_id: jobId });
-      await this.removeProcesses(jobId);
       await this.journal.remove(jobId);
     }
     for (const record of records) this.jobs.set(record.request.job_id, new BackupJob(record, this.surroundingsOf(record)));
-    for (const jobId of await this.journal.jobsWithProcesses()) {
-      const job = this.jobs.get(jobId);
-      if (job === undefined || job.finished) await this.removeProcesses(jobId);
-    }
+    await this.sweepJobs();
     for (const job of this.jobs.values()) {
       await job.resume();
       if (!job.finished) this.logger.info('taking up a backup job of an earlier life of this node', { job_id: job.id });
       this.launch(job);
     }
+  }
+
+  /** Every change id of the hub at the VMs of this node, and what was found without an owner and removed: looked for now, too. */
+  async changeIds(hubId: string): Promise<NodeChangeIds> {
+    await this.sweep();
+    const own = changeIdPrefix(hubId);
+    const found = await Promise.all(
+      this.sources.all.map(async (source) =>
+        (await source.changeIds()).map((vm) => ({ source: source.kind, ...vm, change_ids: vm.change_ids.filter((id) => id.startsWith(own)) })),
+      ),
+    );
+    return { vms: found.flat().filter((vm) => vm.change_ids.length > 0), swept: [...this.swept] };
+  }
+
+  /** Spares those of jobs that are not settled, and VMs that are being backed up. What cannot be removed now is found again next time. */
+  async removeChangeIds(request: NodeRemoveChangeIds): Promise<NodeChangeIdsRemoved> {
+    for (const known of request.known_swept) this.swept.delete(known);
+    const own = changeIdPrefix(request.hub_id);
+    const unsettled = new Set([...this.jobs.values()].map((job) => changeIdOf(job.request.hub_id, job.id)));
+    const removed: NodeChangeIdsRemoved['removed'][number][] = [];
+    for (const { source: kind, source_ref, change_ids } of request.vms) {
+      const source = this.sources.of(kind);
+      const wanted = new Set(change_ids.filter((id) => id.startsWith(own) && !unsettled.has(id)));
+      try {
+        const vmKey = await canonicalOrGiven(source_ref, (ref) => source.canonicalRef(ref));
+        await this.vmLocks.runExclusive(vmKey, async () => {
+          if (this.activeJobOf(vmKey) !== undefined) return;
+          for (const change_id of await source.removeChangeIds(source_ref, (id) => wanted.has(id))) removed.push({ source: kind, source_ref, change_id });
+        });
+      } catch (error) {
+        this.logger.warn('change ids that nothing needs cannot be removed now', { source_ref, error });
+      }
+    }
+    return { removed };
   }
 
   /** Copies go on by themselves; the next life of the node takes them up. */
@@ -192,6 +233,35 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     const job = this.jobs.get(jobId);
     if (job === undefined) throw new DomainError('not_found', 'job_not_found', `This node has no backup job ${jobId}.`, { job_id: jobId });
     return job;
+  }
+
+  /** What cannot be removed now, because a hypervisor is away say, is found again next time. */
+  private async sweep(): Promise<void> {
+    await this.sweepJobs();
+    const directories = [...this.jobs.values()].filter((job) => !job.finished).map((job) => this.journal.snapshotDirectory(job.id));
+    for (const source of this.sources.all) {
+      try {
+        for (const what of await source.sweep(directories)) {
+          this.logger.warn('something without an owner was found and removed', { what });
+          this.swept.add(what);
+        }
+      } catch (error) {
+        this.logger.warn('what is without an owner cannot be looked for now', { source: source.kind, error });
+      }
+    }
+  }
+
+  private async sweepJobs(): Promise<void> {
+    for (const jobId of await this.journal.jobsWithProcesses()) {
+      const job = this.jobs.get(jobId);
+      if (job !== undefined && !job.finished) continue;
+      try {
+        await this.removeProcesses(jobId);
+        this.swept.add(`what was left of the processes of backup job ${jobId}`);
+      } catch (error) {
+        this.logger.warn('what is left of a backup job cannot be removed now', { job_id: jobId, error });
+      }
+    }
   }
 
   private async removeProcesses(jobId: string): Promise<void> {

@@ -36,6 +36,11 @@ export class JobJournal {
     return join(this.root, jobId, `disk-${index}.extents`);
   }
 
+  /** Where the copy of a disk reads how fast it may be. */
+  rateFile(jobId: string, index: number): string {
+    return join(this.root, jobId, `disk-${index}.rate`);
+  }
+
   /** Durable when it resolves; the old record or the new one, never half of one. */
   async write(record: JobRecord): Promise<void> {
     await writeFileDurably(join(this.root, record.request.job_id, 'job.json'), JSON.stringify(record), 0o600);
@@ -51,6 +56,10 @@ export class JobJournal {
   /** Not synced to disk: after a power cut the processes that need them are gone too. */
   async writeExtents(jobId: string, index: number, extents: readonly Extent[]): Promise<void> {
     await writeFile(this.extentsFile(jobId, index), extentListText(extents), { mode: 0o600 });
+  }
+
+  async writeRate(jobId: string, index: number, text: string): Promise<void> {
+    await writeFile(this.rateFile(jobId, index), text, { mode: 0o600 });
   }
 
   async readExtents(jobId: string, index: number): Promise<readonly Extent[]> {

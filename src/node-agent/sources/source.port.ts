@@ -45,6 +45,13 @@ export abstract class Source {
   abstract verifySnapshot(sourceRef: string, snapshot: StandingSnapshot): Promise<void>;
   /** Frees the source's disks and removes everything in the directory. Harmless when done twice or when nothing was ever taken. */
   abstract releaseSnapshot(directory: string): Promise<void>;
+  /** Change ids of all VMs that this source sees, usable or not, also other programs'. */
+  abstract changeIds(): Promise<readonly { readonly source_ref: string; readonly name: string; readonly change_ids: readonly string[] }[]>;
+  /**
+   * Removes what is left of snapshots of this node whose directory is none of these: everything of theirs but the directory is gone, after a power cut say.
+   * @returns in words, what was removed
+   */
+  abstract sweep(snapshotDirectories: readonly string[]): Promise<readonly string[]>;
   /**
    * Removes the change ids that the caller calls unneeded; it is asked about all there are, also about other programs'. A VM or disk that is gone has none.
    * @returns those removed @throws DomainError disk_in_use, change_id_not_removed

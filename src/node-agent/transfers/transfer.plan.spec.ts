@@ -5,7 +5,7 @@ const tuning = { connections: 4, requests: 64, requestSize: 262_144, targetsAreL
 
 describe('argv of a copy', () => {
   it('of a full skips holes and zeroes, because the target is a new file', () => {
-    expect(fullCopyArgv('nbd+unix:///?socket=%2Frun%2Fs.sock', 'nbd://127.0.0.1:10100/e', tuning)).toEqual([
+    expect(fullCopyArgv('nbd+unix:///?socket=%2Frun%2Fs.sock', 'nbd://127.0.0.1:10100/e', tuning, null)).toEqual([
       'nbdcopy',
       '--progress=3',
       '--destination-is-zero',

@@ -10,6 +10,12 @@ export interface CopyTuning {
   readonly targetsAreLocal: boolean;
 }
 
+/** Bytes per second, and the file by which that is changed while the copy runs. */
+export interface RateLimit {
+  readonly bytesPerSecond: number;
+  readonly file: string;
+}
+
 type Argv = readonly [string, ...string[]];
 
 /**
@@ -44,10 +50,11 @@ export interface CopySource {
 
 /**
  * All allocated data of a disk; holes and zeroes are not written. From an image on this machine into a server on this machine qemu-img reads the file itself: without a
- * server in between, a quarter less processor time for the same bytes. It has one connection, which collapses with latency, so everything else is nbdcopy's.
+ * server in between, a quarter less processor time for the same bytes. It has one connection, which collapses with latency, so everything else is nbdcopy's,
+ * and so is what is limited.
  */
-export function fullCopy(source: CopySource, targetUri: string, tuning: CopyTuning): Copy {
-  if (source.image === null || !tuning.targetsAreLocal) return { argv: fullCopyArgv(source.uri, targetUri, tuning), progress: 'fd3' };
+export function fullCopy(source: CopySource, targetUri: string, tuning: CopyTuning, limit: RateLimit | null = null): Copy {
+  if (source.image === null || !tuning.targetsAreLocal || limit !== null) return { argv: fullCopyArgv(source.uri, targetUri, tuning, limit), progress: 'fd3' };
   const { path, format } = source.image;
   return {
     argv: ['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-m', '16', '-S', '64k', '-f', format, '-O', 'raw', path, targetUri],
@@ -55,17 +62,29 @@ export function fullCopy(source: CopySource, targetUri: string, tuning: CopyTuni
   };
 }
 
-/** All allocated data of a disk over NBD on both sides. */
-export function fullCopyArgv(sourceUri: string, targetUri: string, tuning: CopyTuning): Argv {
-  return ['nbdcopy', ...common(tuning), '--', sourceUri, targetUri];
+/** All allocated data of a disk over NBD on both sides. limit null: as fast as it goes. */
+export function fullCopyArgv(sourceUri: string, targetUri: string, tuning: CopyTuning, limit: RateLimit | null = null): Argv {
+  const source = limit === null ? [sourceUri] : ['[', 'nbdkit', '--exit-with-parent', '-r', '--filter=rate', 'nbd', `uri=${sourceUri}`, ...rateOf(limit), ']'];
+  return ['nbdcopy', ...common(tuning), '--', ...source, targetUri];
+}
+
+/** The content of the rate's file: bits per second. */
+export function rateText(bytesPerSecond: number): string {
+  return `${Math.max(1, Math.floor(bytesPerSecond)) * 8}\n`;
+}
+
+function rateOf(limit: RateLimit): readonly string[] {
+  return [`rate=${rateText(limit.bytesPerSecond).trim()}`, `rate-file=${limit.file}`];
 }
 
 /**
  * Only the extents of the list. Everything else looks like a hole to nbdcopy, so the target's backing file shows through there; --sparse=0 is what makes it write
  * changed blocks that became zero, which must hide the parent's data. --exit-with-parent: nbdkit must not outlive an nbdcopy that was killed.
  */
-export function changedCopyArgv(sourceUri: string, extentListFile: string, targetUri: string, tuning: CopyTuning): Argv {
-  const source = ['nbdkit', '--exit-with-parent', '-r', '--filter=extentlist', 'nbd', `uri=${sourceUri}`, `extentlist=${extentListFile}`];
+export function changedCopyArgv(sourceUri: string, extentListFile: string, targetUri: string, tuning: CopyTuning, limit: RateLimit | null = null): Argv {
+  const filters = limit === null ? [] : ['--filter=rate'];
+  const parameters = [`uri=${sourceUri}`, `extentlist=${extentListFile}`, ...(limit === null ? [] : rateOf(limit))];
+  const source = ['nbdkit', '--exit-with-parent', '-r', ...filters, '--filter=extentlist', 'nbd', ...parameters];
   const requestSize = Math.min(tuning.requestSize, CHANGED_REQUEST_BYTES);
   return ['nbdcopy', ...common({ ...tuning, requestSize }), '--sparse=0', '--', '[', ...source, ']', targetUri];
 }

@@ -1,5 +1,5 @@
 import type { CommandContext } from '../../kernel/command-context.js';
-import type { NodeRegistered } from './node.events.js';
+import type { NodeLeftoversRemoved, NodeRegistered } from './node.events.js';
 
 /**
  * Make a node known by the id that it answers with. The result is a NodeRegistration.
@@ -23,6 +23,16 @@ export class RegisterLocalNode {
 }
 
 export type NodeRegistration = { readonly node: Pick<NodeRegistered['data'], 'node_id' | 'name' | 'url'>; readonly position: string | null };
+
+/** Take note of what a node had left of earlier backups, and has removed. */
+export class RecordLeftovers {
+  constructor(
+    readonly nodeId: string,
+    readonly changeIds: NodeLeftoversRemoved['data']['change_ids'],
+    readonly swept: readonly string[],
+    readonly context: CommandContext,
+  ) {}
+}
 
 /** Forget a node that has no VMs. The result is the position of its removal. @throws DomainError node_not_found, node_in_use */
 export class RemoveNode {

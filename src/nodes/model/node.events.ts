@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../kernel/event.js';
+import type { NodeSource } from '../../platform/node-api/node-api.js';
 
 export type NodeRegistered = DomainEvent<
   'NodeRegistered',
@@ -8,10 +9,20 @@ export type NodeRegistered = DomainEvent<
 export type NodeMoved = DomainEvent<'NodeMoved', { readonly url: string; readonly moved_at: string }>;
 export type NodeBecameReachable = DomainEvent<'NodeBecameReachable', { readonly at: string; readonly version: string }>;
 export type NodeBecameUnreachable = DomainEvent<'NodeBecameUnreachable', { readonly at: string; readonly code: string; readonly detail: string }>;
+/** Of earlier backups the node had kept, or found without an owner, what nothing needs. */
+export type NodeLeftoversRemoved = DomainEvent<
+  'NodeLeftoversRemoved',
+  {
+    readonly change_ids: readonly { readonly source: NodeSource; readonly source_ref: string; readonly change_id: string }[];
+    /** In the node's words: backup jobs, scratch files. */
+    readonly swept: readonly string[];
+    readonly removed_at: string;
+  }
+>;
 export type NodeRemoved = DomainEvent<'NodeRemoved', { readonly removed_at: string }>;
 
 /** Stream `node-<node_id>`. */
-export type NodeEvent = NodeRegistered | NodeMoved | NodeBecameReachable | NodeBecameUnreachable | NodeRemoved;
+export type NodeEvent = NodeRegistered | NodeMoved | NodeBecameReachable | NodeBecameUnreachable | NodeLeftoversRemoved | NodeRemoved;
 
 export function nodeStream(nodeId: string): string {
   return `node-${nodeId}`;

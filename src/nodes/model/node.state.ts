@@ -27,6 +27,8 @@ export function evolveNode(state: NodeState, event: NodeEvent): NodeState {
       return { ...state, reachability: { kind: 'reachable', version: event.data.version } };
     case 'NodeBecameUnreachable':
       return { ...state, reachability: { kind: 'unreachable', code: event.data.code } };
+    case 'NodeLeftoversRemoved':
+      return state;
     case 'NodeRemoved':
       return { status: 'removed' };
     default:

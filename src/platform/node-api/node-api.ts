@@ -59,12 +59,12 @@ export type NodeVmDefinition = {
 };
 
 /** A device of the VM that is no part of its backups. */
-export interface NodeLeftOutDisk {
+export type NodeLeftOutDisk = {
   readonly disk_key: string;
   /** For example `cdrom`, `floppy`, `read_only`, `shared`, `passthrough`, `network_disk`. */
   readonly reason: string;
   readonly detail: string;
-}
+};
 
 export interface NodeVm {
   readonly name: string;
@@ -110,10 +110,10 @@ export const NODE_QUIESCE = ['none', 'try', 'require'] as const;
 export type NodeQuiesce = (typeof NODE_QUIESCE)[number];
 
 /** What became of the wish to freeze the guest's file systems. `not_quiesced`: the detail says why not. */
-export interface NodeQuiesceOutcome {
+export type NodeQuiesceOutcome = {
   readonly outcome: 'quiesced' | 'not_quiesced';
   readonly detail: string;
-}
+};
 
 export type NodeJobStatus = 'starting' | 'running' | 'completed' | 'failed' | 'cancelled';
 export type NodeDiskStatus = 'pending' | 'running' | 'completed' | 'failed';
@@ -169,12 +169,16 @@ export interface NodeSettleBackup {
  */
 export interface NodeChangeIds {
   readonly vms: readonly { readonly source: NodeSource; readonly source_ref: string; readonly name: string; readonly change_ids: readonly string[] }[];
+  /** In words: what the node found without an owner (backup jobs, scratch files) and removed, since it was last told that this is known. */
+  readonly swept: readonly string[];
 }
 
 /** POST /api/v1/change-ids/remove: the hub names each one that no chain and no unfinished run needs. The node spares those of jobs that it has not settled. */
 export interface NodeRemoveChangeIds {
   readonly hub_id: string;
   readonly vms: readonly { readonly source: NodeSource; readonly source_ref: string; readonly change_ids: readonly string[] }[];
+  /** Of NodeChangeIds, what the hub has taken note of. */
+  readonly known_swept: readonly string[];
 }
 
 /** What is gone now. One that could not be removed (its disk is in use, say) is not in it and is found again next time. */

@@ -54,7 +54,8 @@ export function parseChangeIds(answer: unknown): NodeChangeIds {
       change_ids: listOf(text)(members['change_ids'], `${where}.change_ids`),
     };
   };
-  return { vms: listOf(vm)(object(answer, 'the answer')['vms'], 'vms') };
+  const { vms, swept } = object(answer, 'the answer');
+  return { vms: listOf(vm)(vms, 'vms'), swept: listOf(text)(swept, 'swept') };
 }
 
 export function parseChangeIdsRemoved(answer: unknown): NodeChangeIdsRemoved {

@@ -15,6 +15,7 @@ import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import type { Position } from '../../platform/event-store/event-store.port.js';
 import { REPOSITORIES, RegisterLock } from '../../platform/register-lock/register-lock.js';
 import { type Manifest, MANIFEST_FILE } from '../../platform/repository-files/manifest.js';
+import { NODE_CHANGE_ID_PROBLEMS } from '../../platform/node-api/node-api.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { readMarker, type RepositoryMarker } from '../../platform/repository-files/repository-marker.js';
 import { probeRepositoryPath } from '../../platform/repository-files/repository-probe.js';
@@ -33,7 +34,7 @@ const FULL_REASONS: readonly FullReason[] = [
   'first_backup',
   'requested',
   'no_change_tracking',
-  'change_id_lost',
+  ...NODE_CHANGE_ID_PROBLEMS,
   'disk_added',
   'disk_removed',
   'disk_resized',

@@ -106,6 +106,17 @@ export class ImageSource extends Source {
     await this.servers.release(directory);
   }
 
+  override async changeIds(): Promise<readonly { readonly source_ref: string; readonly name: string; readonly change_ids: readonly string[] }[]> {
+    return (await this.discover()).map(({ source_ref, name, disks }) => {
+      return { source_ref, name, change_ids: [...new Set(disks.flatMap((disk) => [...disk.change_ids, ...disk.broken_change_ids]))] };
+    });
+  }
+
+  /** All that a snapshot has is in its directory, or is a process that ends with it. */
+  override sweep(): Promise<readonly string[]> {
+    return Promise.resolve([]);
+  }
+
   override async removeChangeIds(sourceRef: string, isUnneeded: (changeId: string) => boolean): Promise<readonly string[]> {
     let disks: readonly ImageDisk[];
     try {

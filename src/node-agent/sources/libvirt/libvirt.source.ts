@@ -45,12 +45,7 @@ export class LibvirtSource extends Source {
   }
 
   override async discover(): Promise<readonly NodeVm[]> {
-    const slots = new Slots(VMS_AT_ONCE);
-    const uuids = await this.virsh.domains().catch((error: unknown) => {
-      throw asDomainError(error, '');
-    });
-    const vms = await Promise.all(uuids.map((uuid) => slots.use(() => this.inspectOrNull(uuid))));
-    return vms.filter((vm) => vm !== null).map(nodeVm);
+    return (await this.inspectAll()).map(nodeVm);
   }
 
   override async describe(sourceRef: string): Promise<NodeVm> {
@@ -103,6 +98,20 @@ export class LibvirtSource extends Source {
     await this.servers.release(directory);
   }
 
+  override async changeIds(): Promise<readonly { readonly source_ref: string; readonly name: string; readonly change_ids: readonly string[] }[]> {
+    return (await this.inspectAll()).map(({ uuid, name, checkpoints, disks }) => {
+      return { source_ref: uuid, name, change_ids: [...new Set([...checkpoints, ...disks.flatMap((disk) => disk.storedBitmaps)])] };
+    });
+  }
+
+  override async sweep(snapshotDirectories: readonly string[]): Promise<readonly string[]> {
+    try {
+      return await this.live.sweep(snapshotDirectories);
+    } catch (error) {
+      throw asDomainError(error, '');
+    }
+  }
+
   override async removeChangeIds(sourceRef: string, isUnneeded: (changeId: string) => boolean): Promise<readonly string[]> {
     const uuid = uuidOf(sourceRef);
     try {
@@ -139,6 +148,15 @@ export class LibvirtSource extends Source {
       }
     }
     if (domain.checkpoints.includes(name)) await this.virsh.deleteCheckpoint(domain.uuid, name, { metadataOnly: true });
+  }
+
+  private async inspectAll(): Promise<readonly InspectedDomain[]> {
+    const slots = new Slots(VMS_AT_ONCE);
+    const uuids = await this.virsh.domains().catch((error: unknown) => {
+      throw asDomainError(error, '');
+    });
+    const vms = await Promise.all(uuids.map((uuid) => slots.use(() => this.inspectOrNull(uuid))));
+    return vms.filter((vm) => vm !== null);
   }
 
   /** A domain that goes away while we look is no reason to hide the others. */

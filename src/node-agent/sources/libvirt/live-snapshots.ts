@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DomainError } from '../../../kernel/domain-error.js';
 import type { Clock } from '../../../platform/clock/clock.js';
@@ -18,7 +20,7 @@ import type { InspectedDomain } from './inspect-domain.js';
 import { makeScratch, removeScratch, reserveIsTouched, scratchBound, scratchUse } from './scratch-space.js';
 import { mayBeFrozen, noteFreeze, noteScratchFull, noteThaw, scratchFullDetail, type SnapshotRecord, socketOf, writeRecord } from './snapshot-record.js';
 
-const WATCH_MS = 250;
+const WATCH_MS = 100;
 const ABORT_POLL_MS = 50;
 const ABORT_PATIENCE_MS = 30_000;
 /** A Unix socket's path has 108 bytes with its closing NUL. */
@@ -119,6 +121,27 @@ export class LiveSnapshots {
     if (record.scratch === null) return;
     await this.endJob(record.uuid, socketOf(record.scratch));
     await removeScratch(record.scratch);
+  }
+
+  /** A backup job of libvirt is ours when its socket is in our scratch directory. */
+  async sweep(snapshotDirectories: readonly string[]): Promise<readonly string[]> {
+    const known = new Set(snapshotDirectories.map(nameOf));
+    const orphans = (await readdir(this.settings.scratchDirectory).catch(() => [])).filter((name) => PLACE_NAME.test(name) && !known.has(name));
+    if (orphans.length === 0) return [];
+    const places = orphans.map((name) => join(this.settings.scratchDirectory, name));
+    const done: string[] = [];
+    for (const uuid of await this.virsh.domains()) {
+      const socket = await this.virsh.backupSocket(uuid);
+      const place = places.find((one) => socket === socketOf(one));
+      if (place === undefined) continue;
+      await this.endJob(uuid, socketOf(place));
+      done.push(`the backup job of domain ${uuid} with its server at ${socketOf(place)}`);
+    }
+    for (const place of places) {
+      await removeScratch(place);
+      done.push(`the scratch files in ${place}`);
+    }
+    return done;
   }
 
   private async refuseForeignJob(uuid: string): Promise<void> {
@@ -252,6 +275,8 @@ export class LiveSnapshots {
     }
   }
 }
+
+const PLACE_NAME = /^[0-9a-f]{16}$/;
 
 /** Short, because the socket's path is limited; the same for the same snapshot. */
 function nameOf(directory: string): string {

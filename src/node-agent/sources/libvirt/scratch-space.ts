@@ -2,8 +2,13 @@ import { chmod, chown, lstat, mkdir, readdir, rm, stat, statfs } from 'node:fs/p
 import { join } from 'node:path';
 import { DomainError } from '../../../kernel/domain-error.js';
 
-/** Left free on the scratch file system whatever happens: where it is full, qemu fails the guest's writes. */
-const RESERVE_BYTES = 64 * 1024 * 1024;
+/**
+ * Left free on the scratch file system: where it is full, qemu fails the guest's writes. It is what a guest may write from one look at the space to the end of the backup
+ * job that is given up after it.
+ */
+const MOST_RESERVE_BYTES = 1024 * 1024 * 1024;
+/** Of a small file system. */
+const RESERVED_SHARE = 0.25;
 /** With less there is no point in beginning. */
 const LEAST_BYTES = 16 * 1024 * 1024;
 
@@ -27,14 +32,13 @@ export async function makeScratch(root: string, name: string): Promise<string> {
  * @throws DomainError scratch_full
  */
 export async function scratchBound(place: string, maxBytes: number, promisedBytes: number): Promise<number> {
-  const { bavail, bsize } = await statfs(place);
-  const free = bavail * bsize - RESERVE_BYTES - promisedBytes;
-  const bound = Math.min(maxBytes, free);
+  const { free, reserve } = await space(place);
+  const bound = Math.min(maxBytes, free - reserve - promisedBytes);
   if (bound >= LEAST_BYTES) return bound;
   throw new DomainError(
     'storage_full',
     'scratch_full',
-    `The scratch directory ${place} has ${bavail * bsize} bytes free, too few for a backup beside ${RESERVE_BYTES} of reserve and ${promisedBytes} for backups that run.`,
+    `The scratch directory ${place} has ${free} bytes free, too few for a backup beside ${reserve} of reserve and ${promisedBytes} for backups that run.`,
   );
 }
 
@@ -49,8 +53,13 @@ export async function scratchUse(place: string): Promise<number> {
 }
 
 export async function reserveIsTouched(place: string): Promise<boolean> {
-  const { bavail, bsize } = await statfs(place);
-  return bavail * bsize < RESERVE_BYTES / 2;
+  const { free, reserve } = await space(place);
+  return free < reserve / 2;
+}
+
+async function space(place: string): Promise<{ readonly free: number; readonly reserve: number }> {
+  const { bavail, blocks, bsize } = await statfs(place);
+  return { free: bavail * bsize, reserve: Math.min(MOST_RESERVE_BYTES, Math.floor(blocks * bsize * RESERVED_SHARE)) };
 }
 
 export async function removeScratch(place: string): Promise<void> {

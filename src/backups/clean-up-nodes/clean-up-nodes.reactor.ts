@@ -1,0 +1,112 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import type { Subscription } from 'rxjs';
+import { DataSource, In } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
+import { RecordLeftovers } from '../../nodes/model/node.commands.js';
+import { Ids } from '../../platform/clock/clock.js';
+import { HUB_ID } from '../../platform/event-store/command-runner.js';
+import { EventFeed } from '../../platform/event-store/event-feed.js';
+import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { loggerFor } from '../../platform/logging/logger.js';
+import { changeIdPrefix, type NodeRemoveChangeIds } from '../../platform/node-api/node-api.js';
+import { NodeClient } from '../../platform/node-client/node-client.js';
+import { ReadModels } from '../../platform/postgres/read-models.js';
+import { FindChangeIdsInUse } from '../model/backup.queries.js';
+import { unneededChangeIds } from './unneeded-change-ids.decide.js';
+
+const DAY_MS = 24 * 60 * 60_000;
+const READ_MODEL_PATIENCE_MS = 30_000;
+const STOP_PATIENCE_MS = 1_000;
+/** Events after which a node is looked at: it has come, or come back, and may hold what nobody has told it to drop. */
+const ARRIVALS: ReadonlySet<string> = new Set(['NodeRegistered', 'NodeMoved', 'NodeBecameReachable']);
+
+/**
+ * Has every node drop the change ids that no chain needs, and takes note of what it found without an owner: when the hub starts, when a node arrives, and daily. What a node
+ * keeps too long costs space and time at the source; what it dropped too early would cost a full, so only what is known to be unneeded goes.
+ */
+@Injectable()
+export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly log = loggerFor('CleanUpNodes');
+  private events: Subscription | null = null;
+  private daily: NodeJS.Timeout | null = null;
+  private underWay: Promise<void> = Promise.resolve();
+  private stopping = false;
+
+  constructor(
+    private readonly feed: EventFeed,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly nodes: NodeClient,
+    private readonly commands: CommandBus,
+    private readonly queries: QueryBus,
+    private readonly ids: Ids,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.events = this.feed.ofCategories('node').subscribe((event) => {
+      if (ARRIVALS.has(event.type)) this.enqueue(() => this.cleanUp(event.stream.slice('node-'.length)));
+    });
+    this.enqueue(() => this.cleanUpAll());
+    this.daily = setInterval(() => this.enqueue(() => this.cleanUpAll()), DAY_MS);
+    this.daily.unref();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.stopping = true;
+    this.events?.unsubscribe();
+    if (this.daily !== null) clearInterval(this.daily);
+    // A node that does not answer must not hold the hub up; what is missed is found after the next start.
+    await Promise.race([this.underWay, pause(STOP_PATIENCE_MS, undefined, { ref: false })]);
+  }
+
+  private enqueue(work: () => Promise<void>): void {
+    this.underWay = this.underWay.then(async () => {
+      if (this.stopping) return;
+      await work().catch((error: unknown) => this.log.warn('a node could not be cleaned up now; it is tried again when it arrives, and daily', { error }));
+    });
+  }
+
+  private async cleanUpAll(): Promise<void> {
+    await this.feed.ready;
+    for (const { node_id } of await this.dataSource.getRepository(NodeReadModel).find()) this.enqueue(() => this.cleanUp(node_id));
+  }
+
+  private async cleanUp(nodeId: string): Promise<void> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
+    const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: nodeId });
+    if (node === null) return;
+    // First what there is, then what is needed: what is made in between is not in the list.
+    const { vms, swept } = await this.nodes.changeIds(node.url, this.hubId);
+    const unneeded: NodeRemoveChangeIds['vms'][number][] = [];
+    for (const { source, source_ref, change_ids } of vms) {
+      const orphans = await this.unneededOf(change_ids);
+      if (orphans.length > 0) unneeded.push({ source, source_ref, change_ids: orphans });
+    }
+    if (unneeded.length === 0 && swept.length === 0) return;
+    const { removed } = await this.nodes.removeChangeIds(node.url, { hub_id: this.hubId, vms: unneeded, known_swept: swept });
+    const id = this.ids.next();
+    await this.commands.execute(new RecordLeftovers(nodeId, removed, swept, { commandId: id, correlationId: id, actor: 'system:clean-up-nodes' }));
+    if (removed.length > 0 || swept.length > 0)
+      this.log.info('a node had something left of earlier backups', { node_id: nodeId, change_ids: removed.length, swept });
+  }
+
+  private async unneededOf(changeIds: readonly string[]): Promise<readonly string[]> {
+    const prefix = changeIdPrefix(this.hubId);
+    const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ backup_id: In(changeIds.map((changeId) => changeId.slice(prefix.length))) });
+    const makers = new Map(rows.map((row) => [row.backup_id, row]));
+    const inUse = new Set<string>();
+    for (const vmId of new Set(rows.map((row) => row.vm_id))) {
+      for (const changeId of await this.queries.execute<FindChangeIdsInUse, readonly string[]>(new FindChangeIdsInUse(vmId))) inUse.add(changeId);
+    }
+    return unneededChangeIds(changeIds, inUse, (changeId) => {
+      const maker = makers.get(changeId.slice(prefix.length));
+      return maker === undefined ? null : { status: maker.status, settled: maker.change_tracking !== null };
+    });
+  }
+}

@@ -1,0 +1,22 @@
+import { describe, expect, it } from '@jest/globals';
+import { type MakerOfChangeId, unneededChangeIds } from './unneeded-change-ids.decide.js';
+
+function judged(maker: MakerOfChangeId | null, inUse = false): boolean {
+  return unneededChangeIds(['id'], new Set(inUse ? ['id'] : []), () => maker).length === 1;
+}
+
+describe('a change id found at a node', () => {
+  it('is unneeded once its backup is through and nothing goes on from it', () => {
+    expect(judged({ status: 'completed', settled: true })).toBe(true);
+    expect(judged({ status: 'failed', settled: true })).toBe(true);
+    expect(judged({ status: 'deleted', settled: true })).toBe(true);
+  });
+
+  it('is kept while a chain goes on from it, its backup is not through, or nobody knows its backup', () => {
+    expect(judged({ status: 'completed', settled: true }, true)).toBe(false);
+    expect(judged({ status: 'running', settled: false })).toBe(false);
+    expect(judged({ status: 'completed', settled: false })).toBe(false);
+    expect(judged({ status: 'cancelled', settled: false })).toBe(false);
+    expect(judged(null)).toBe(false);
+  });
+});
