@@ -220,7 +220,8 @@ const STORIES: readonly Story[] = [
     ask: async (key, target) => {
       await asked('POST', '/restore/disks', restoreRequest(target), key);
     },
-    truth: async (_key, target) => {
+    truth: async (key, target) => {
+      await ok('POST', '/restore/disks', restoreRequest(target), key);
       expect(await jobOf(target)).toMatchObject({ status: 'completed', error: null });
       expect((await readdir(target)).sort()).toEqual(['pgtest1-disk0.raw', 'pgtest1-disk1.raw']);
       for (const disk of [0, 1]) {
