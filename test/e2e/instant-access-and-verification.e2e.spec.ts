@@ -148,6 +148,12 @@ describe('verification', () => {
     const path = full.disk_results[0]?.qcow2_path ?? '';
     await chmod(path, 0o644);
     await truncate(path, 100_000);
+    // Nobody knows yet; but qemu would read zeroes where the file ends, so nothing is read from it.
+    const refusal = { status: 409, code: 'restore_point_damaged', detail: expect.stringContaining(path) };
+    const disk = { backup_id: incremental.backup_id, disk_index: 0 };
+    expect(await client.problem('POST', '/restore/exports', { ...disk, mode: 'read_only' })).toMatchObject(refusal);
+    expect(await client.problem('POST', '/restore/mount', disk)).toMatchObject(refusal);
+    expect(await client.problem('GET', `/backups/${incremental.backup_id}/disks/0/download`)).toMatchObject(refusal);
     const verdict = await verify(incremental);
     expect(verdict).toMatchObject({
       status: 'failed',

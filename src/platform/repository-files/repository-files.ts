@@ -241,6 +241,31 @@ export class RepositoryFiles {
     });
   }
 
+  /**
+   * Each file is there in the length it was sealed with. qemu reads what is missing at a file's end as zeroes, without a word.
+   * @throws DomainError `restore_point_damaged`
+   */
+  async checkWhole(
+    repositoryPath: string,
+    sealed: readonly { readonly backup_id: string; readonly file: string; readonly size_bytes: number }[],
+  ): Promise<void> {
+    for (const { backup_id, file, size_bytes } of sealed) {
+      const path = join(repositoryPath, file);
+      const found = await lstat(path).catch((error: unknown) => {
+        if (errnoOf(error) === 'ENOENT') return null;
+        throw error;
+      });
+      if (found?.size === size_bytes) continue;
+      const what = found === null ? 'is missing' : `has ${found.size} bytes; it was sealed with ${size_bytes}`;
+      throw new DomainError(
+        'conflict',
+        'restore_point_damaged',
+        `The file "${path}" of restore point ${backup_id} ${what}. Verify the backup to see what else is damaged, choose an older restore point, or ask for this one as it is with allow_damaged.`,
+        { damaged_backup_id: backup_id, file },
+      );
+    }
+  }
+
   /** See checkParent in parent-check.ts. `path` is the absolute path of the sealed file. */
   async checkParent(sealed: SealedFacts, path: string): Promise<ParentVerdict> {
     return checkParent(sealed, path);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
+import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../platform/clock/clock.js';
@@ -63,6 +64,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
       if (repository === null)
         throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
       await this.files.checkPresent(repository.repository_id, repository.path);
+      if (!allowDamaged) await this.files.checkWhole(repository.path, (await sourcesOf(this.dataSource, backup))(diskIndex));
       await this.recorder.record(
         exportId,
         {

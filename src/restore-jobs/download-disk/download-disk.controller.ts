@@ -7,6 +7,7 @@ import type { Request, Response } from 'express';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
+import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { attachment } from '../../platform/http/attachment.js';
@@ -98,6 +99,7 @@ export class DownloadDiskController {
     if (repository === null)
       throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
     await this.files.checkPresent(repository.repository_id, repository.path);
+    if (!allowDamaged) await this.files.checkWhole(repository.path, (await sourcesOf(this.dataSource, backup))(diskId));
     return { file: join(repository.path, backup.folder ?? '', disk.file), size: disk.virtual_size_bytes, vmName: backup.vm_name };
   }
 }

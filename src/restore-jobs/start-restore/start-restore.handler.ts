@@ -5,6 +5,7 @@ import { join, normalize } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
+import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
@@ -20,7 +21,6 @@ import { errnoOf } from '../../platform/repository-files/storage-error.js';
 import { StartRestore, type StartedRestore, type WantedRestore } from '../model/restore-job.commands.js';
 import { type RestoreDisk, type RestoreJobEvent, type RestoreJobRequested, restoreJobStream } from '../model/restore-job.events.js';
 import { evolveRestoreJob, initialRestoreJobState, type RestoreJobState } from '../model/restore-job.state.js';
-import { type ChainMember, sourceFilesOf } from '../model/source-files.plan.js';
 import { decideStartRestore, type RequestRestore, type TargetFacts } from './start-restore.decide.js';
 
 const decider: Decider<RestoreJobState, RequestRestore, RestoreJobEvent> = {
@@ -79,9 +79,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
       throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backup.backup_id} was removed.`);
     }
     await this.files.checkPresent(repository.repository_id, repository.path);
-    const chain = (await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: backup.chain_id ?? '', status: 'completed' })).map(
-      ({ backup_id, folder, disks, files }): ChainMember => ({ backup_id, folder: folder ?? '', disks, files: files ?? [] }),
-    );
+    const sourcesOfDisk = await sourcesOf(this.dataSource, backup);
     const ids = wanted.disks ?? backup.disks.map(({ disk_id }) => disk_id);
     const disks = [...new Set(ids)].map((diskId): RestoreDisk => {
       const disk = backup.disks.find(({ disk_id }) => disk_id === diskId);
@@ -90,7 +88,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
           disk: diskId,
         });
       }
-      const sources = sourceFilesOf(backup.backup_id, diskId, chain);
+      const sources = sourcesOfDisk(diskId);
       return {
         disk_id: diskId,
         disk_key: disk.disk_key,

@@ -2,6 +2,7 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { normalize } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
 import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
@@ -13,7 +14,6 @@ import { restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import type { StartedRestore } from '../model/restore-job.commands.js';
-import { type ChainMember, sourceFilesOf } from '../model/source-files.plan.js';
 import { StartVmRestore, type WantedVm } from '../model/vm-restore.commands.js';
 import type { VmRestoreRequested } from '../model/vm-restore.events.js';
 
@@ -80,9 +80,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
         { backup_id: backup.backup_id },
       );
     }
-    const chain = (await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: backup.chain_id ?? '', status: 'completed' })).map(
-      (row): ChainMember => ({ backup_id: row.backup_id, folder: row.folder ?? '', disks: row.disks, files: row.files ?? [] }),
-    );
+    const sources = await sourcesOf(this.dataSource, backup);
     const storagePath = wanted.storagePath === null ? null : normalize(wanted.storagePath).replace(/(?<=.)\/+$/, '');
     return {
       job_id: jobId,
@@ -106,7 +104,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
         disk_id,
         disk_key,
         virtual_size_bytes,
-        sources: sourceFilesOf(backup.backup_id, disk_id, chain),
+        sources: sources(disk_id),
         file_name: storagePath === null ? null : restoredFileName(wanted.name, disk_id, 'qcow2'),
       })),
       requested_at: this.clock.iso(),

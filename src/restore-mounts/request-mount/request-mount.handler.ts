@@ -3,6 +3,7 @@ import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
+import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../projections/restore-mounts/restore-mounts.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
@@ -76,6 +77,7 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
     const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
     if (repository === null) throw new Error(`repository ${backup.repository_id} of backup ${backupId} is not known`);
     await this.files.checkPresent(repository.repository_id, repository.path);
+    if (!command.allowDamaged) await this.files.checkWhole(repository.path, (await sourcesOf(this.dataSource, backup))(diskIndex));
     const active = await this.dataSource.getRepository(RestoreMountReadModel).findBy({ status: In([...ACTIVE_MOUNTS]) });
     await this.runner.run(
       restoreMountStream(mountId),

@@ -1,23 +1,36 @@
-import type { SourceFile } from './restore-job.events.js';
+import type { DataSource } from 'typeorm';
+import type { SourceFile } from '../../src/restore-jobs/model/restore-job.events.js';
+import { BackupReadModel } from './backups.read-model.js';
 
 /** A restore point of a chain, as far as its files go. */
-export type ChainMember = {
+type ChainMember = {
   readonly backup_id: string;
   /** Relative to the repository. */
   readonly folder: string;
   readonly disks: readonly {
     readonly disk_id: number;
     readonly file: string;
-    /** Relative to the repository; null in a full. */ readonly parent_file: string | null;
+    /** Relative to the repository; null in a full. */
+    readonly parent_file: string | null;
   }[];
   readonly files: readonly { readonly disk_id: number; readonly file: string; readonly size_bytes: number; readonly sha256: string }[];
 };
 
 /**
- * The files that a disk of a restore point is read from, oldest first. A disk may have another number in an older restore point: what leads there is the parent's file.
- * @throws Error when the chain does not hold together, which sealing never lets happen
+ * Looks the restore point's chain up once.
+ * @returns by disk: the files that it is read from, oldest first; throws an Error when the chain does not hold together, which sealing never lets happen
  */
-export function sourceFilesOf(backupId: string, diskId: number, chain: readonly ChainMember[]): readonly SourceFile[] {
+export async function sourcesOf(
+  dataSource: DataSource,
+  { backup_id, chain_id }: Pick<BackupReadModel, 'backup_id' | 'chain_id'>,
+): Promise<(diskId: number) => readonly SourceFile[]> {
+  const rows = await dataSource.getRepository(BackupReadModel).findBy({ chain_id: chain_id ?? '', status: 'completed' });
+  const chain = rows.map((row): ChainMember => ({ backup_id: row.backup_id, folder: row.folder ?? '', disks: row.disks, files: row.files ?? [] }));
+  return (diskId) => sourceFilesOf(backup_id, diskId, chain);
+}
+
+/** A disk may have another number in an older restore point: what leads there is the parent's file. */
+function sourceFilesOf(backupId: string, diskId: number, chain: readonly ChainMember[]): readonly SourceFile[] {
   const sources: SourceFile[] = [];
   let member = chain.find((each) => each.backup_id === backupId);
   let disk = member?.disks.find((each) => each.disk_id === diskId);
