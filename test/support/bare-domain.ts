@@ -49,6 +49,10 @@ export class BareDomain {
     );
   }
 
+  get allDisks(): readonly BareDisk[] {
+    return this.disks;
+  }
+
   path(target: string): string {
     return join(this.host.disks, `${this.name}-${target}.${this.disk(target).format ?? 'qcow2'}`);
   }
@@ -102,6 +106,21 @@ export class BareDomain {
 
   forgetDisk(target: string): void {
     this.disks = this.disks.filter((disk) => disk.target !== target);
+  }
+
+  /** The disk was made larger; so is its plain copy. */
+  async resizePlain(target: string, mib: number): Promise<void> {
+    await run('qemu-img', ['resize', '-q', '-f', 'raw', this.plain(target), `${mib}M`]);
+  }
+
+  /** The disks hold again what they held then; so do their plain copies. */
+  async revertPlain(instant: ReadonlyMap<string, string>): Promise<void> {
+    for (const [target, copy] of instant) await copyFile(copy, this.plain(target));
+  }
+
+  /** What a qemu that was killed had not flushed is lost; the plain copies lose it too. */
+  async rereadPlain(): Promise<void> {
+    for (const { target, format = 'qcow2' } of this.disks) await run('qemu-img', ['convert', '-f', format, '-O', 'raw', this.path(target), this.plain(target)]);
   }
 
   /** Names of our bitmaps that are stored in the disk's file. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
 import { BackupClient } from './backup-client.js';
+import type { BareDomain } from './bare-domain.js';
 import { HubSystem, until } from './hub-system.js';
 import { LibvirtHost } from './libvirt-host.js';
 import { LiveGuest, type NewLiveGuest } from './live-guest.js';
@@ -89,8 +90,13 @@ export class LibvirtSystem {
     }
   }
 
+  /** The same for a domain without an operating system. */
+  async becomesQuietAt(domain: BareDomain): Promise<void> {
+    return this.becomesQuiet({ name: domain.name, disks: domain.allDisks, path: (target) => domain.path(target) });
+  }
+
   /** Waits until nothing of any backup is left at node, hub and hypervisor but what has to be. @throws Error that names what remains */
-  async becomesQuiet(...guests: readonly LiveGuest[]): Promise<void> {
+  async becomesQuiet(...guests: readonly BackedUp[]): Promise<void> {
     let remains: readonly string[] = [];
     try {
       await until('nothing to be left', async () => {
@@ -102,7 +108,7 @@ export class LibvirtSystem {
     }
   }
 
-  async remains(guests: readonly LiveGuest[]): Promise<readonly string[]> {
+  async remains(guests: readonly BackedUp[]): Promise<readonly string[]> {
     const held = await this.client.held();
     const found = [
       ...held.ports.map(({ port }) => `port ${port}`),
@@ -155,6 +161,12 @@ export class LibvirtSystem {
     const folders = (await Promise.all(vms.map(async (vm) => (await readdir(join(this.hub.repositoryPath, vm))).map((point) => `${vm}/${point}`)))).flat();
     return [...running, ...folders.filter((folder) => !wanted.has(folder)).map((folder) => `folder ${folder}`)];
   }
+}
+
+interface BackedUp {
+  readonly name: string;
+  readonly disks: readonly { readonly target: string; readonly format?: 'qcow2' | 'raw' }[];
+  path(target: string): string;
 }
 
 interface BlockNode {

@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../kernel/domain-error.js';
 import { Clock } from '../../../platform/clock/clock.js';
 import { NodeConfig } from '../../../platform/config/node.config.js';
+import { LibvirtError } from '../../../platform/libvirt/libvirt-error.js';
 import { Virsh } from '../../../platform/libvirt/virsh.js';
 import { NbdInfo } from '../../../platform/nbd/nbd-info.js';
 import type { NodeDisk, NodeVm } from '../../../platform/node-api/node-api.js';
@@ -128,12 +129,21 @@ export class LibvirtSource extends Source {
 
   /** qemu removes a bitmap from all files of a disk. One that libvirt has forgotten is told to it first. */
   private async removeLive(domain: InspectedDomain, name: string): Promise<void> {
-    if (!domain.checkpoints.includes(name)) {
-      const tracked = domain.disks.filter((disk) => disk.storedBitmaps.includes(name)).map((disk) => disk.target);
-      const [parent = null] = await this.virsh.leafCheckpoints(domain.uuid);
-      const xml = await this.virsh.domainXml(domain.uuid, { inactive: true });
-      await this.virsh.redefineCheckpoint(domain.uuid, redefinitionXml({ name, targets: tracked, tracked }, parent, 0, xml));
+    if (domain.checkpoints.includes(name)) {
+      try {
+        await this.virsh.deleteCheckpoint(domain.uuid, name, { metadataOnly: false });
+        return;
+      } catch (error) {
+        if (!(error instanceof LibvirtError) || error.code !== 'libvirt_refused') throw error;
+        // The bitmap of one of its disks is gone, after a crash of qemu say, or the disk is; libvirt then removes those of the others neither.
+        await this.virsh.deleteCheckpoint(domain.uuid, name, { metadataOnly: true });
+      }
     }
+    const tracked = domain.disks.filter((disk) => disk.storedBitmaps.includes(name) || disk.changeIds.includes(name)).map((disk) => disk.target);
+    if (tracked.length === 0) return;
+    const [parent = null] = await this.virsh.leafCheckpoints(domain.uuid);
+    const xml = await this.virsh.domainXml(domain.uuid, { inactive: true });
+    await this.virsh.redefineCheckpoint(domain.uuid, redefinitionXml({ name, targets: tracked, tracked }, parent, 0, xml));
     await this.virsh.deleteCheckpoint(domain.uuid, name, { metadataOnly: false });
   }
 
