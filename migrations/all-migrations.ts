@@ -4,6 +4,7 @@ import { CreateRestoreMountsReadModel1795257000003 } from './0003-create-restore
 import { CreateWholeDiskRestores1795257000004 } from './0004-create-whole-disk-restores.js';
 import { ShowDamageOfBackups1795257000005 } from './0005-show-damage-of-backups.js';
 import { ShowRestoredVms1795257000006 } from './0006-show-restored-vms.js';
+import { ShowBootChecks1795257000007 } from './0007-show-boot-checks.js';
 
 /** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
 export const allMigrations = [
@@ -13,4 +14,5 @@ export const allMigrations = [
   CreateWholeDiskRestores1795257000004,
   ShowDamageOfBackups1795257000005,
   ShowRestoredVms1795257000006,
+  ShowBootChecks1795257000007,
 ];

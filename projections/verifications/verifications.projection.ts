@@ -1,7 +1,22 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
 import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
 import type { Projection } from '../../src/platform/postgres/projection-definition.js';
-import type { VerificationEvent, VerificationFinding } from '../../src/verifications/model/verification.events.js';
+import type { BootArtefact, BootWanted, VerificationEvent, VerificationFinding } from '../../src/verifications/model/verification.events.js';
+
+export type BootRow = {
+  readonly node_id: string;
+  readonly console_text: string | null;
+  readonly guest_agent: boolean;
+  readonly timeout_seconds: number;
+  readonly status: 'pending' | 'running' | 'booted' | 'not_booted';
+  readonly attempt: number;
+  readonly sign: string | null;
+  readonly detail: string | null;
+  readonly seconds: number | null;
+  readonly changes: readonly { readonly code: string; readonly detail: string }[];
+  readonly artefacts: readonly BootArtefact[];
+  readonly screenshot_problem: string | null;
+};
 
 export type VerificationRow = {
   readonly verification_id: string;
@@ -18,6 +33,8 @@ export type VerificationRow = {
   readonly requested_at: string;
   readonly ended_at: string | null;
   readonly created_position: string;
+  /** null: not asked for. */
+  readonly boot: BootRow | null;
 };
 
 export const verificationsProjection: Projection<VerificationRow> = {
@@ -39,6 +56,7 @@ export const verificationsProjection: Projection<VerificationRow> = {
     requested_at: 'timestamptz',
     ended_at: 'timestamptz',
     created_position: 'text',
+    boot: 'jsonb',
   },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
@@ -60,10 +78,20 @@ export const verificationsProjection: Projection<VerificationRow> = {
         requested_at,
         ended_at: null,
         created_position: recorded.position,
+        boot: bootWanted(event.data.boot),
       };
     }
     if (row === undefined) throw new Error(`verification stream ${recorded.stream} has ${event.type} before VerificationRequested`);
     switch (event.type) {
+      case 'BootCheckStarted': {
+        const { attempt, files_checked, bytes_checked } = event.data;
+        return { ...row, files_checked, bytes_checked, boot: row.boot === null ? null : { ...row.boot, status: 'running', attempt } };
+      }
+      case 'BootChecked': {
+        const { verdict, sign, detail, seconds, changes, artefacts, screenshot_problem } = event.data;
+        if (row.boot === null) return { ...row };
+        return { ...row, boot: { ...row.boot, status: verdict, sign, detail, seconds, changes, artefacts, screenshot_problem } };
+      }
       case 'VerificationPassed': {
         const { files_checked, bytes_checked, finished_at } = event.data;
         return { ...row, status: 'passed', files_checked, bytes_checked, ended_at: finished_at };
@@ -79,3 +107,22 @@ export const verificationsProjection: Projection<VerificationRow> = {
     }
   },
 };
+
+function bootWanted(wanted: BootWanted | undefined): BootRow | null {
+  if (wanted === undefined) return null;
+  const { node_id, console_text, guest_agent, timeout_seconds } = wanted;
+  return {
+    node_id,
+    console_text,
+    guest_agent,
+    timeout_seconds,
+    status: 'pending',
+    attempt: 0,
+    sign: null,
+    detail: null,
+    seconds: null,
+    changes: [],
+    artefacts: [],
+    screenshot_problem: null,
+  };
+}

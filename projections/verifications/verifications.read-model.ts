@@ -46,6 +46,9 @@ export class VerificationReadModel {
   @Column({ type: 'text' })
   readonly created_position!: VerificationRow['created_position'];
 
+  @Column({ type: 'jsonb', nullable: true })
+  readonly boot!: VerificationRow['boot'];
+
   /** Position of the event that wrote this row last. */
   @Column({ type: 'text' })
   readonly position!: string;

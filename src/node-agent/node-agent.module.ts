@@ -19,7 +19,10 @@ import { ListVmsController } from './list-vms/list-vms.controller.js';
 import { ImageServers } from './sources/image-servers.js';
 import { ImageSource } from './sources/image/image.source.js';
 import { LibvirtSource } from './sources/libvirt/libvirt.source.js';
+import { ActiveJobs } from './model/active-jobs.registry.js';
 import { Sources } from './sources/sources.js';
+import { BootChecksController } from './boot-checks/boot-checks.controller.js';
+import { BootChecks } from './boot-checks/boot-checks.service.js';
 import { VmRestoreJournal } from './vm-restores/vm-restore-journal.js';
 import { VmRestoresController } from './vm-restores/vm-restores.controller.js';
 import { VmRestores } from './vm-restores/vm-restores.service.js';
@@ -35,7 +38,7 @@ class NodeTokenModule {
 
 /** The whole program of the node. */
 @Module({
-  controllers: [NodeHealthController, ListVmsController, BackupJobsController, VmRestoresController, ChangeIdsController],
+  controllers: [NodeHealthController, ListVmsController, BackupJobsController, VmRestoresController, BootChecksController, ChangeIdsController],
   providers: [
     Clock,
     QemuImg,
@@ -49,8 +52,10 @@ class NodeTokenModule {
     TelemetryPush,
     BackupJobs,
     LibvirtDomains,
+    ActiveJobs,
     VmRestoreJournal,
     VmRestores,
+    BootChecks,
   ],
 })
 export class NodeAgentModule {

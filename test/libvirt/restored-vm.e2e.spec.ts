@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
+import type { VerificationResponse } from '../../src/verifications/model/verification.response.js';
 import { BackupClient, type Problem } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
@@ -223,5 +224,73 @@ describe('a restore point as a VM', () => {
     const image = (await client.backUp('image', repository, 'full')).backup_id;
     const problem = await client.problem('POST', '/restore/vms', { backup_id: image, name: 'x', instant: true });
     expect(problem.code).toBe('definition_missing');
+  });
+});
+
+describe('a verification that boots the restore point', () => {
+  const verified = async (boot_check: object): Promise<VerificationResponse> => {
+    const { status, body } = await system.api<VerificationResponse>('POST', `/backups/${backupId}/verify`, { boot: true, boot_check });
+    expect({ status, body }).toMatchObject({ status: 202, body: { boot: { status: 'pending' } } });
+    return until(
+      'the verdict',
+      async () => {
+        const { verifications } = (await system.api<{ verifications: VerificationResponse[] }>('GET', `/backups/${backupId}/verifications`)).body;
+        return verifications.find(({ verification_id, status: now }) => verification_id === body.verification_id && now !== 'running');
+      },
+      PATIENCE_MS,
+    );
+  };
+
+  const artefact = async (verification: VerificationResponse, name: string): Promise<Buffer> => {
+    const path = verification.boot?.artefacts.find((each) => each.name === name)?.path ?? `/api/v1/${name} is missing`;
+    const token = (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim();
+    const response = await fetch(new URL(path, system.url()), { headers: { authorization: `Bearer ${token}` } });
+    expect(response.status).toBe(200);
+    return Buffer.from(await response.arrayBuffer());
+  };
+
+  it('passes with the console and a picture of a guest that gives a sign of life, and leaves nothing else', async () => {
+    if (!bootable) return;
+    const before = await host.domains();
+    const verification = await verified({ console_text: 'shown everything', timeout_seconds: 120 });
+    expect(verification).toMatchObject({ status: 'passed', error: null, findings: [], files_checked: 2, boot: { status: 'booted', sign: 'console_text' } });
+    const shown = (await artefact(verification, 'console')).toString();
+    for (const text of ['this comes from the backup', 'written in the guest', 'shown everything']) expect(shown).toContain(text);
+    expect((await artefact(verification, 'screenshot')).subarray(1, 4).toString()).toBe('PNG');
+    expect(await host.domains()).toEqual(before);
+    expect(await exportsInUse()).toBe(0);
+    for (const folder of ['boot-checks', 'run/boot-checks', 'run/s']) {
+      expect(await readdir(join(system.dataDirectory, 'local-node', folder)).catch(() => [])).toEqual([]);
+    }
+  });
+
+  it('fails, without damage, for a guest that gives none, and shows what was seen', async () => {
+    if (!bootable) return;
+    const before = await host.domains();
+    const verification = await verified({ console_text: 'this is never shown', guest_agent: true, timeout_seconds: 12 });
+    expect(verification).toMatchObject({
+      status: 'failed',
+      findings: [],
+      boot: { status: 'not_booted', sign: null, detail: expect.stringContaining('within 12 s'), artefacts: [{ name: 'console' }, { name: 'screenshot' }] },
+    });
+    const { body } = await system.api<{ restore_points: { damage: object | null }[] }>('GET', '/backups/chain?vm_name=original');
+    expect(JSON.stringify(body)).not.toContain('parent_altered');
+    expect(await host.domains()).toEqual(before);
+    expect(await exportsInUse()).toBe(0);
+  });
+
+  it('is refused where it cannot be', async () => {
+    for (const [body, status, code] of [
+      [{ boot: true, boot_check: {} }, 400, 'sign_of_life_missing'],
+      [{ boot: true, boot_check: { console_text: 'x', node_id: 'unheard-of' } }, 404, 'node_not_found'],
+      [{ boot: true, boot_check: { console_text: 'x', timeout_seconds: 0 } }, 400, 'validation_failed'],
+      [{ boot: 'yes' }, 400, 'validation_failed'],
+    ] as const) {
+      const answer = await system.api<Problem>('POST', `/backups/${backupId}/verify`, body);
+      expect({ body, status: answer.status, code: answer.body.code }).toEqual({ body, status, code });
+    }
+    const missing = `/backups/${backupId}/verifications/${randomUUID()}`;
+    expect((await client.problem('GET', `${missing}/console`)).code).toBe('verification_not_found');
+    expect((await client.problem('GET', `${missing}/screenshot`)).code).toBe('verification_not_found');
   });
 });

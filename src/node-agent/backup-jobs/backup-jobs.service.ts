@@ -16,6 +16,7 @@ import {
   type NodeStartBackup,
 } from '../../platform/node-api/node-api.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { type JobRecord, newJob } from '../model/job.state.js';
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import { Sources } from '../sources/sources.js';
@@ -49,12 +50,10 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     private readonly sources: Sources,
     private readonly supervisor: ProcessSupervisor,
     private readonly telemetry: TelemetryPush,
+    active: ActiveJobs,
   ) {
+    active.add(() => [...this.jobs.values()].filter((job) => !job.finished).length);
     this.slots = new Slots(config.maxParallelTransfers);
-  }
-
-  get activeCount(): number {
-    return [...this.jobs.values()].filter((job) => !job.finished).length;
   }
 
   /** Before the first request is answered all jobs of earlier lives are known again, and what belongs to none is gone. */

@@ -5,7 +5,7 @@ import { NodeConfig } from '../../platform/config/node.config.js';
 import { programVersion } from '../../platform/config/version.js';
 import { Public } from '../../platform/http/bearer.guard.js';
 import type { NodeHealth } from '../../platform/node-api/node-api.js';
-import { BackupJobs } from './backup-jobs.service.js';
+import { ActiveJobs } from '../model/active-jobs.registry.js';
 
 @ApiTags('health')
 @Controller('health')
@@ -13,12 +13,12 @@ export class NodeHealthController {
   constructor(
     private readonly config: NodeConfig,
     private readonly clock: Clock,
-    private readonly jobs: BackupJobs,
+    private readonly active: ActiveJobs,
   ) {}
 
   @Public()
   @Get()
   health(): NodeHealth {
-    return { status: 'ok', node_id: this.config.nodeId ?? 'unnamed', version: programVersion(), time: this.clock.iso(), active_jobs: this.jobs.activeCount };
+    return { status: 'ok', node_id: this.config.nodeId ?? 'unnamed', version: programVersion(), time: this.clock.iso(), active_jobs: this.active.count };
   }
 }

@@ -9,6 +9,7 @@ import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import type { NodeSettleVmRestore, NodeStartVmRestore, NodeVmRestoreReport } from '../../platform/node-api/node-api.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { newVmRestore } from '../model/vm-restore.state.js';
 import { Slots } from '../transfers/slots.js';
 import { VmRestore, type VmRestoreSurroundings } from './vm-restore.js';
@@ -34,12 +35,10 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
     private readonly journal: VmRestoreJournal,
     supervisor: ProcessSupervisor,
     nbdInfo: NbdInfo,
+    active: ActiveJobs,
   ) {
+    active.add(() => [...this.jobs.values()].filter((job) => !job.finished).length);
     this.around = { domains, journal, supervisor, nbdInfo, slots: new Slots(DISKS_AT_ONCE), storageRoots: config.vmStorageRoots };
-  }
-
-  get activeCount(): number {
-    return [...this.jobs.values()].filter((job) => !job.finished).length;
   }
 
   async onModuleInit(): Promise<void> {

@@ -16,12 +16,12 @@ export async function syncToDisk(path: string): Promise<void> {
  * Writes a whole file so that, whatever happens, either the old content (or nothing) or all of the new one is there under its name.
  * A name of a temporary file begins with `.tmp-`.
  */
-export async function writeFileDurably(path: string, content: string, mode: number): Promise<void> {
+export async function writeFileDurably(path: string, content: string | Uint8Array, mode: number): Promise<void> {
   const temporary = join(dirname(path), `.tmp-${randomUUID()}`);
   try {
     const handle = await open(temporary, 'wx', 0o600);
     try {
-      await handle.writeFile(content, 'utf8');
+      await handle.writeFile(content, typeof content === 'string' ? 'utf8' : undefined);
       await handle.chmod(mode);
       await handle.sync();
     } finally {

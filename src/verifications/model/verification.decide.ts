@@ -1,4 +1,4 @@
-import type { VerificationEvent, VerificationFinding, VerificationRequested } from './verification.events.js';
+import type { BootChecked, BootCheckStarted, VerificationEvent, VerificationFinding, VerificationRequested } from './verification.events.js';
 import type { VerificationState } from './verification.state.js';
 
 export type VerificationStep =
@@ -10,6 +10,8 @@ export type VerificationStep =
       readonly bytes_checked: number;
       readonly finished_at: string;
     }
+  | ({ readonly kind: 'boot_started' } & BootCheckStarted['data'])
+  | { readonly kind: 'boot_checked'; readonly data: BootChecked['data'] }
   | { readonly kind: 'abort'; readonly code: string; readonly detail: string; readonly finished_at: string };
 
 /** One request, one end. Anything found makes it fail. */
@@ -20,9 +22,18 @@ export function decideVerification(command: VerificationStep, state: Verificatio
     case 'conclude': {
       if (state.status !== 'running') return [];
       const { findings, files_checked, bytes_checked, finished_at } = command;
-      if (findings.length === 0) return [{ type: 'VerificationPassed', data: { files_checked, bytes_checked, finished_at } }];
+      // A guest that does not boot is no damage of files, so it is no finding.
+      if (findings.length === 0 && state.boot_verdict !== 'not_booted')
+        return [{ type: 'VerificationPassed', data: { files_checked, bytes_checked, finished_at } }];
       return [{ type: 'VerificationFailed', data: { findings, files_checked, bytes_checked, finished_at } }];
     }
+    case 'boot_started': {
+      const { attempt, files_checked, bytes_checked, started_at } = command;
+      if (state.status !== 'running' || state.boot_verdict !== null || (state.boot?.attempt ?? 0) >= attempt) return [];
+      return [{ type: 'BootCheckStarted', data: { attempt, files_checked, bytes_checked, started_at } }];
+    }
+    case 'boot_checked':
+      return state.status === 'running' && state.boot !== null && state.boot_verdict === null ? [{ type: 'BootChecked', data: command.data }] : [];
     case 'abort':
       return state.status === 'running'
         ? [{ type: 'VerificationAborted', data: { code: command.code, detail: command.detail, finished_at: command.finished_at } }]

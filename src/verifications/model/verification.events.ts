@@ -27,6 +27,20 @@ export type PointToVerify = {
   readonly files: readonly { readonly file: string; readonly size_bytes: number; readonly sha256: string }[];
 };
 
+/** What is asked of a boot: either sign of life is enough. */
+export type BootWanted = {
+  readonly node_id: string;
+  readonly console_text: string | null;
+  readonly guest_agent: boolean;
+  readonly timeout_seconds: number;
+  /** null: as much as the VM has. */
+  readonly memory_mib: number | null;
+  readonly disks: readonly { readonly disk_id: number; readonly disk_key: string; readonly size_bytes: number }[];
+};
+
+/** A file that the hub keeps of a boot. */
+export type BootArtefact = { readonly name: 'console' | 'screenshot'; readonly file: string; readonly media_type: string; readonly size_bytes: number };
+
 export type VerificationRequested = DomainEvent<
   'VerificationRequested',
   {
@@ -40,12 +54,37 @@ export type VerificationRequested = DomainEvent<
     /** Oldest first; the last is the restore point that was asked for. */
     readonly points: readonly PointToVerify[];
     readonly requested_at: string;
+    /** Left out: only the files are verified. */
+    readonly boot?: BootWanted;
+  }
+>;
+/** The files are sound; from here on the node may have a boot check of this attempt, and exports may exist. */
+export type BootCheckStarted = DomainEvent<
+  'BootCheckStarted',
+  { readonly attempt: number; readonly files_checked: number; readonly bytes_checked: number; readonly started_at: string }
+>;
+/** The guest gave a sign of life, or did not. Says nothing about the files. */
+export type BootChecked = DomainEvent<
+  'BootChecked',
+  {
+    readonly verdict: 'booted' | 'not_booted';
+    readonly sign: 'console_text' | 'guest_agent' | null;
+    readonly detail: string;
+    /** From the guest's start to the verdict. */
+    readonly seconds: number;
+    /** What of the definition could not stay as it was. */
+    readonly changes: readonly { readonly code: string; readonly detail: string }[];
+    readonly artefacts: readonly BootArtefact[];
+    /** Why there is no screenshot. */
+    readonly screenshot_problem: string | null;
+    readonly checked_at: string;
   }
 >;
 export type VerificationPassed = DomainEvent<
   'VerificationPassed',
   { readonly files_checked: number; readonly bytes_checked: number; readonly finished_at: string }
 >;
+/** Without findings: the files are sound, but the guest did not boot. */
 export type VerificationFailed = DomainEvent<
   'VerificationFailed',
   {
@@ -59,7 +98,7 @@ export type VerificationFailed = DomainEvent<
 export type VerificationAborted = DomainEvent<'VerificationAborted', { readonly code: string; readonly detail: string; readonly finished_at: string }>;
 
 /** Stream `verification-<verification_id>`. */
-export type VerificationEvent = VerificationRequested | VerificationPassed | VerificationFailed | VerificationAborted;
+export type VerificationEvent = VerificationRequested | BootCheckStarted | BootChecked | VerificationPassed | VerificationFailed | VerificationAborted;
 
 export function verificationStream(verificationId: string): string {
   return `verification-${verificationId}`;

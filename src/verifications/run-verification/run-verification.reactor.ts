@@ -18,9 +18,18 @@ import { ReadModels } from '../../platform/postgres/read-models.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { RestorePointVerifier } from '../../platform/repository-files/restore-point-verifier.js';
+import { BootArtefacts } from '../model/boot-artefacts.store.js';
 import { damageOf, decideVerification, type VerificationStep } from '../model/verification.decide.js';
-import { type VerificationEvent, type VerificationFinding, type VerificationRequested, verificationStream } from '../model/verification.events.js';
-import { evolveVerification, initialVerificationState, type VerificationState } from '../model/verification.state.js';
+import {
+  type BootCheckStarted,
+  type BootWanted,
+  type VerificationEvent,
+  type VerificationFinding,
+  type VerificationRequested,
+  verificationStream,
+} from '../model/verification.events.js';
+import { evolveVerification, initialVerificationState, type KnownVerification, type VerificationState } from '../model/verification.state.js';
+import { BootRestorePoint } from './boot-restore-point.step.js';
 
 const decider: Decider<VerificationState, VerificationStep, VerificationEvent> = {
   initialState: initialVerificationState,
@@ -31,6 +40,7 @@ const decider: Decider<VerificationState, VerificationStep, VerificationEvent> =
 const RECOVERY_PATIENCE_MS = 30_000;
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
+const MAX_BOOT_ATTEMPTS = 3;
 
 /** Runs verifications one after the other: two would only make the storage seek. One that a killed hub has begun is begun anew, since it changes nothing. */
 @Injectable()
@@ -51,12 +61,15 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     private readonly commands: CommandBus,
     private readonly files: RepositoryFiles,
     private readonly verifier: RestorePointVerifier,
+    private readonly booting: BootRestorePoint,
+    private readonly artefacts: BootArtefacts,
     private readonly clock: Clock,
     private readonly ids: Ids,
   ) {}
 
   onApplicationBootstrap(): void {
-    this.events = this.feed.ofCategories('verification').subscribe((event) => {
+    this.events = this.feed.ofCategories('verification', 'backup').subscribe((event) => {
+      if (event.type === 'RestorePointFilesRemoved') void this.forgetArtefacts();
       if (event.type === 'VerificationRequested') this.enqueue(event.stream.slice(event.stream.indexOf('-') + 1));
     });
     this.recovery = this.recover();
@@ -107,13 +120,15 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     const { request } = state;
     const context = await this.context(verificationId);
     try {
-      const { findings, files, bytes } = await this.read(request);
+      // One that a killed hub had begun to boot was read before, and found sound.
+      const { findings, files, bytes } = state.boot === null ? await this.read(request) : soundBefore(state.boot);
       if (findings.length > 0) await this.refuseDeleted(request);
       // The marks first: who sees the verdict sees what follows from it.
       for (const { backup_id, code, detail, file } of findings) {
         const damage = { code: damageOf(code), detail, file, verification_id: verificationId };
         await this.commands.execute(new MarkRestorePointDamaged(request.chain_id, backup_id, damage, { ...context, commandId: this.ids.next() }));
       }
+      if (findings.length === 0 && request.boot !== undefined) await this.bootSound(state, request.boot, { files, bytes }, context);
       const conclusion = { kind: 'conclude', findings, files_checked: files, bytes_checked: bytes, finished_at: this.clock.iso() } as const;
       await this.runner.run(verificationStream(verificationId), decider, conclusion, { ...context, commandId: this.ids.next() });
     } catch (error) {
@@ -121,6 +136,39 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
       const abort = { kind: 'abort', code: error.code, detail: error.message, finished_at: this.clock.iso() } as const;
       await this.runner.run(verificationStream(verificationId), decider, abort, { ...context, commandId: this.ids.next() });
     }
+  }
+
+  /** The verdict is recorded first and everything taken away then, so a hub that is killed in between does the rest. One that ends leaves the guest to the next. */
+  private async bootSound(
+    state: KnownVerification,
+    wanted: BootWanted,
+    read: { readonly files: number; readonly bytes: number },
+    context: CommandContext,
+  ): Promise<void> {
+    const { request } = state;
+    const newContext = (): CommandContext => ({ ...context, commandId: this.ids.next() });
+    const record = (step: VerificationStep): Promise<unknown> => this.runner.run(verificationStream(request.verification_id), decider, step, newContext());
+    let attempt = state.boot?.attempt ?? 1;
+    const cleanUp = (): Promise<void> => this.booting.cleanUp(request, wanted, attempt, newContext, this.shutdown.signal);
+    try {
+      for (let decided = state.boot_verdict !== null; !decided;) {
+        await record({ kind: 'boot_started', attempt, files_checked: read.files, bytes_checked: read.bytes, started_at: this.clock.iso() });
+        const checked = await this.booting.boot(request, wanted, attempt, newContext, this.shutdown.signal);
+        if (checked !== null) {
+          await record({ kind: 'boot_checked', data: checked });
+          decided = true;
+        } else if (attempt < MAX_BOOT_ATTEMPTS) {
+          await cleanUp();
+          attempt += 1;
+        } else {
+          throw new DomainError('conflict', 'check_interrupted', `The node was restarted in each of ${MAX_BOOT_ATTEMPTS} attempts to boot the restore point.`);
+        }
+      }
+    } catch (error) {
+      if (!this.ending() && (error instanceof DomainError || error instanceof ToolError)) await cleanUp();
+      throw error;
+    }
+    await cleanUp();
   }
 
   private async read(
@@ -155,6 +203,21 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     });
   }
 
+  /** What was seen of a guest goes with its restore point. What is missed is found at the next start. */
+  private async forgetArtefacts(): Promise<void> {
+    try {
+      const head = await this.store.head();
+      if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'backups');
+      for (const verificationId of await this.artefacts.all()) {
+        const verification = await this.dataSource.getRepository(VerificationReadModel).findOneBy({ verification_id: verificationId });
+        const backup = verification === null ? null : await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: verification.backup_id });
+        if (backup?.status === 'deleted') await this.artefacts.remove(verificationId);
+      }
+    } catch (error) {
+      if (!this.ending()) this.log.warn('what boot checks of deleted restore points have left cannot be removed yet', { error });
+    }
+  }
+
   private async context(verificationId: string): Promise<CommandContext> {
     let correlationId = verificationId;
     for await (const first of this.store.read(verificationStream(verificationId), { limit: 1 })) correlationId = first.metadata.$correlationId;
@@ -169,6 +232,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
         if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'verifications');
         const open = await this.dataSource.getRepository(VerificationReadModel).find({ where: { status: 'running' }, order: { created_position: 'ASC' } });
         for (const { verification_id } of open) this.enqueue(verification_id);
+        await this.forgetArtefacts();
         return;
       } catch (error) {
         this.log.warn('verifications of an earlier run of the hub cannot be taken up yet; trying again', { error });
@@ -176,4 +240,8 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
       }
     }
   }
+}
+
+function soundBefore(boot: BootCheckStarted['data']): { readonly findings: readonly VerificationFinding[]; readonly files: number; readonly bytes: number } {
+  return { findings: [], files: boot.files_checked, bytes: boot.bytes_checked };
 }

@@ -2,6 +2,7 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { ChainReadModel } from '../../../projections/chains/chains.read-model.js';
+import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
@@ -10,9 +11,9 @@ import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
-import { StartVerification, type StartedVerification } from '../model/verification.commands.js';
+import { StartVerification, type StartedVerification, type WantedBoot } from '../model/verification.commands.js';
 import { decideVerification, type VerificationStep } from '../model/verification.decide.js';
-import { type PointToVerify, type VerificationEvent, verificationStream } from '../model/verification.events.js';
+import { type BootWanted, type PointToVerify, type VerificationEvent, verificationStream } from '../model/verification.events.js';
 import { evolveVerification, initialVerificationState, type VerificationState } from '../model/verification.state.js';
 
 const decider: Decider<VerificationState, VerificationStep, VerificationEvent> = {
@@ -34,7 +35,7 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
     private readonly clock: Clock,
   ) {}
 
-  async execute({ backupId, context }: StartVerification): Promise<StartedVerification> {
+  async execute({ backupId, boot, context }: StartVerification): Promise<StartedVerification> {
     const verificationId = derivedId(`verification/${context.commandId}`);
     const known = await this.runner.load(verificationStream(verificationId), decider);
     if (known.state.status !== 'none') return { verification_id: verificationId, position: known.position };
@@ -69,11 +70,38 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
           chain_id: backup.chain_id,
           points: await this.pointsUpTo(backup, backup.chain_id),
           requested_at: this.clock.iso(),
+          ...(boot === null ? {} : { boot: await this.bootOf(boot, backup, repository.path) }),
         },
       },
       context,
     );
     return { verification_id: verificationId, position };
+  }
+
+  private async bootOf(wanted: WantedBoot, backup: BackupReadModel, repositoryPath: string): Promise<BootWanted> {
+    if (wanted.consoleText === null && !wanted.guestAgent) {
+      throw new DomainError('invalid', 'sign_of_life_missing', 'Name a console_text to wait for, or wait for the guest_agent.');
+    }
+    if ((await this.files.readManifest(repositoryPath, backup.folder ?? '')).definition === null) {
+      throw new DomainError(
+        'conflict',
+        'definition_missing',
+        `Restore point ${backup.backup_id} does not know how its VM is defined, so it cannot be booted; only those of the source libvirt do.`,
+        { backup_id: backup.backup_id },
+      );
+    }
+    const nodeId = wanted.nodeId ?? backup.node_id;
+    if (!(await this.dataSource.getRepository(NodeReadModel).existsBy({ node_id: nodeId }))) {
+      throw new DomainError('not_found', 'node_not_found', `The node ${nodeId} is not registered. Name another.`, { node_id: nodeId });
+    }
+    return {
+      node_id: nodeId,
+      console_text: wanted.consoleText,
+      guest_agent: wanted.guestAgent,
+      timeout_seconds: wanted.timeoutSeconds,
+      memory_mib: wanted.memoryMib,
+      disks: backup.disks.map(({ disk_id, disk_key, virtual_size_bytes }) => ({ disk_id, disk_key, size_bytes: virtual_size_bytes })),
+    };
   }
 
   private async pointsUpTo(backup: BackupReadModel, chainId: string): Promise<readonly PointToVerify[]> {

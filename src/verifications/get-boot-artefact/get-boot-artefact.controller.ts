@@ -1,0 +1,78 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import { Controller, Get, Param, Res } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import { DataSource } from 'typeorm';
+import { VerificationReadModel } from '../../../projections/verifications/verifications.read-model.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
+import { BootArtefacts } from '../model/boot-artefacts.store.js';
+import type { BootArtefact } from '../model/verification.events.js';
+
+@ApiTags('Backups')
+@Controller('backups/:backup_id/verifications/:verification_id')
+export class GetBootArtefactController {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly artefacts: BootArtefacts,
+  ) {}
+
+  @Get('console')
+  @ApiOperation({
+    summary: 'What the guest of a boot check has shown on its serial console',
+    description: 'As it wrote it, escape sequences included; of a long one the beginning and the end.',
+  })
+  @ApiProduces('text/plain')
+  @ApiOkResponse({ description: 'The text', schema: { type: 'string', example: 'Debian GNU/Linux 12 pgtest1 ttyS0\n\npgtest1 login:' } })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(404, 'verification_not_found', 'artefact_not_found')
+  console(
+    @Param('backup_id', UuidParam) backupId: string,
+    @Param('verification_id', UuidParam) verificationId: string,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.send(backupId, verificationId, 'console', response);
+  }
+
+  @Get('screenshot')
+  @ApiOperation({
+    summary: "A picture of the display of a boot check's guest, taken at the verdict",
+    description: 'A PNG, or a PPM where the hypervisor makes no other.',
+  })
+  @ApiProduces('image/png', 'image/x-portable-pixmap')
+  @ApiOkResponse({ description: 'The picture', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(404, 'verification_not_found', 'artefact_not_found')
+  screenshot(
+    @Param('backup_id', UuidParam) backupId: string,
+    @Param('verification_id', UuidParam) verificationId: string,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.send(backupId, verificationId, 'screenshot', response);
+  }
+
+  private async send(backupId: string, verificationId: string, name: BootArtefact['name'], response: Response): Promise<void> {
+    const row = await this.dataSource.getRepository(VerificationReadModel).findOneBy({ verification_id: verificationId, backup_id: backupId });
+    if (row === null) {
+      throw new DomainError('not_found', 'verification_not_found', `Backup ${backupId} has no verification ${verificationId}.`, {
+        verification_id: verificationId,
+      });
+    }
+    const artefact = row.boot?.artefacts.find((each) => each.name === name);
+    const path = artefact === undefined ? null : this.artefacts.path(verificationId, artefact);
+    const found = path === null ? null : await stat(path).catch(() => null);
+    if (artefact === undefined || path === null || found === null) {
+      throw new DomainError(
+        'not_found',
+        'artefact_not_found',
+        `Verification ${verificationId} has no ${name}: ${row.boot?.screenshot_problem ?? 'it has not booted'}.`,
+      );
+    }
+    // What a guest shows is never to be taken for a page of ours.
+    response.set({ 'Content-Type': artefact.media_type, 'Content-Length': String(found.size), 'X-Content-Type-Options': 'nosniff' });
+    await pipeline(createReadStream(path), response);
+  }
+}

@@ -1,0 +1,192 @@
+import { execFile } from 'node:child_process';
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
+import type { VerificationResponse } from '../../src/verifications/model/verification.response.js';
+import { BackupClient } from '../support/backup-client.js';
+import { HubSystem, until } from '../support/hub-system.js';
+import { LibvirtHost } from '../support/libvirt-host.js';
+import { LiveGuest } from '../support/live-guest.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { requireLibvirt } from '../support/require-tools.js';
+import { ToolGates } from '../support/tool-gates.js';
+
+jest.setTimeout(300_000);
+const run = promisify(execFile);
+const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit');
+const PATIENCE_MS = 120_000;
+/** Of the places where a hub may be killed CI tries some, and the longer proof all. */
+const EVERYTHING = process.env['SENDENSE_CRASH_MATRIX'] === 'full';
+
+let database: TestDatabase;
+let host: LibvirtHost;
+let system: HubSystem;
+let gates: ToolGates;
+let guest: LiveGuest | null;
+let backupId: string;
+let storage: string;
+let names = 0;
+
+beforeAll(async () => {
+  if (skipped !== null) return;
+  [database, host] = await Promise.all([createTestDatabase({ migrated: false }), LibvirtHost.create()]);
+  storage = join(host.directory, 'storage');
+  await mkdir(storage);
+  system = await HubSystem.create({
+    databaseUrl: database.databaseUrl,
+    env: { SENDENSE_LOCAL_NODE_LIBVIRT_URI: host.uri, SENDENSE_LOCAL_NODE_VM_STORAGE_ROOTS: storage },
+  });
+  gates = await ToolGates.create(join(system.directory, 'gates'));
+  await system.start({ PATH: gates.path });
+  guest = await LiveGuest.create(host, { name: 'original', disks: [{ target: 'vda', mib: 16, dataMib: 4 }], script: 'echo up and running' });
+  if (guest === null) return;
+  const client = new BackupClient(system);
+  await client.registerDomain('original', (await host.virsh('domuuid', 'original')).trim());
+  backupId = (await client.backUp('original', await client.createRepository('main', system.repositoryPath), 'full')).backup_id;
+});
+
+afterAll(async () => {
+  if (skipped !== null) return;
+  await system.destroy();
+  await host.destroy();
+  await database.drop();
+});
+
+async function restart(env: Readonly<Record<string, string>> = {}): Promise<void> {
+  await system.start({ PATH: gates.path, ...env });
+}
+
+async function killNode(): Promise<void> {
+  process.kill(await system.nodePid(), 'SIGKILL');
+}
+
+/** The answer of a hub that is killed meanwhile may never come. */
+async function ask(path: string, body: object): Promise<void> {
+  await until('the hub to take it', async () => {
+    const answer = await system.api('POST', path, body).catch(() => null);
+    return answer === null || answer.status < 500;
+  });
+}
+
+async function jobOf(name: string): Promise<RestoreJobResponse> {
+  return until(
+    `the restore of ${name} to be through`,
+    async () => {
+      const { body } = await system.api<{ jobs: RestoreJobResponse[] }>('GET', '/restore/jobs?limit=1000');
+      return body.jobs.find(({ vm, cleaned_up }) => vm?.name === name && cleaned_up);
+    },
+    PATIENCE_MS,
+  );
+}
+
+/** Nothing of any restore or check but the VMs that have come of it. */
+async function requireTidy(): Promise<void> {
+  const { body } = await system.api<{ jobs: RestoreJobResponse[] }>('GET', '/restore/jobs?limit=1000');
+  const finished = body.jobs.filter(({ status }) => status === 'completed');
+  expect([...(await host.domains())].sort()).toEqual(['original', ...finished.map(({ vm }) => vm?.name ?? '')].sort());
+  expect((await readdir(storage)).map((name) => join(storage, name)).sort()).toEqual(finished.flatMap(({ files }) => files).sort());
+  const node = join(system.dataDirectory, 'local-node');
+  for (const folder of ['vm-restores', 'run/vm-restores', 'boot-checks', 'run/boot-checks', 'run/s']) {
+    expect({ folder, left: await readdir(join(node, folder)).catch(() => []) }).toEqual({ folder, left: [] });
+  }
+  expect(await readdir(join(system.dataDirectory, 'run/restore-exports')).catch(() => [])).toEqual([]);
+  const { exports } = (await system.api<{ exports: { cleaned_up: boolean; status: string }[] }>('GET', '/restore/exports?limit=1000')).body;
+  expect(exports.filter(({ status }) => status === 'running' || status === 'starting')).toEqual([]);
+}
+
+async function requireRestored(name: string): Promise<void> {
+  expect(await jobOf(name)).toMatchObject({ status: 'completed', error: null });
+  await run('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', guest?.path('vda') ?? '', join(storage, `${name}-disk0.qcow2`)]);
+  await requireTidy();
+}
+
+describe('a VM restore', () => {
+  it.each([
+    'before:VmRestoreDiskPublished:1',
+    'after:VmRestoreSentToNode:1',
+    'after:VmRestoreCompleted:1',
+    ...(EVERYTHING ? ['after:VmRestoreRequested:1', 'before:VmRestoreCompleted:1', 'before:VmRestoreCleanedUp:1'] : []),
+  ])('whose hub is killed %s is brought to its end by the next, and leaves nothing else', async (failpoint) => {
+    if (guest === null) return;
+    const name = `restored-${names++}`;
+    await system.kill('SIGTERM');
+    await restart({ SENDENSE_FAILPOINT: failpoint });
+    await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
+    await system.ended();
+    await restart();
+    await requireRestored(name);
+  });
+
+  it('whose node is killed while it copies is brought to its end by the next', async () => {
+    if (guest === null) return;
+    const name = `restored-${names++}`;
+    const gate = await gates.hold('qemu-img', 'convert');
+    await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
+    await gate.reached();
+    await killNode();
+    await gate.open();
+    await requireRestored(name);
+  });
+
+  it('that is cancelled while the node copies leaves neither file nor domain, also when the node is killed then', async () => {
+    if (guest === null) return;
+    const name = `restored-${names++}`;
+    const gate = await gates.hold('qemu-img', 'convert');
+    const { body } = await system.api<RestoreJobResponse>('POST', '/restore/vms', { backup_id: backupId, name, storage_path: storage });
+    await gate.reached();
+    expect((await system.api('POST', `/restore/jobs/${body.job_id}/cancel`)).status).toBe(202);
+    await killNode();
+    await gate.open();
+    expect(await jobOf(name)).toMatchObject({ status: 'cancelled' });
+    await requireTidy();
+  });
+});
+
+describe('a boot check', () => {
+  const WANTED = { boot: true, boot_check: { console_text: 'up and running', timeout_seconds: 120 } };
+
+  async function verdicts(): Promise<number> {
+    return (await system.api<{ verifications: VerificationResponse[] }>('GET', `/backups/${backupId}/verifications`)).body.verifications.length;
+  }
+
+  async function verdict(known: number): Promise<VerificationResponse> {
+    const found = await until(
+      'the verdict',
+      async () => {
+        const { verifications } = (await system.api<{ verifications: VerificationResponse[] }>('GET', `/backups/${backupId}/verifications`)).body;
+        return verifications.length > known && verifications.every(({ status }) => status !== 'running') && verifications[0];
+      },
+      PATIENCE_MS,
+    );
+    await until('the exports to be gone', async () => {
+      await requireTidy();
+      return true;
+    });
+    return found;
+  }
+
+  it.each(['before:BootChecked:1', ...(EVERYTHING ? ['after:BootCheckStarted:1', 'after:BootChecked:1'] : [])])(
+    'whose hub is killed %s comes to its verdict, and leaves nothing',
+    async (failpoint) => {
+      if (guest === null) return;
+      const known = await verdicts();
+      await system.kill('SIGTERM');
+      await restart({ SENDENSE_FAILPOINT: failpoint });
+      await ask(`/backups/${backupId}/verify`, WANTED);
+      await system.ended(PATIENCE_MS);
+      await restart();
+      expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 1 } });
+    },
+  );
+
+  it('whose node is killed while the guest boots is made once more', async () => {
+    if (guest === null) return;
+    const known = await verdicts();
+    await ask(`/backups/${backupId}/verify`, WANTED);
+    await until('the guest to run', async () => (await host.domains()).some((name) => name.startsWith('sendense-boot-check-')));
+    await killNode();
+    expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 2 } });
+  });
+});
