@@ -236,7 +236,7 @@ describe('repositories', () => {
     const made = await post('repositories', { name: 'used', type: 'local', path }).expect(201);
     const marker = await readFile(join(path, '.sendense-repository.json'), 'utf8');
     await rm(path, { recursive: true });
-    await get(`repositories/${String(made.body.repository_id)}/storage`)
+    await get(`repositories/${String(made.body.repository_id)}/storage?after=${String(made.body.position)}`)
       .expect(503)
       .expect(hasCode('repository_unavailable'));
     await del(`repositories/${String(made.body.repository_id)}`).expect(204);

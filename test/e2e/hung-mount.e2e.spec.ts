@@ -160,7 +160,7 @@ describe('a mount whose disk has stopped answering', () => {
     try {
       // Whoever opens it waits for another end that never comes.
       await run('mkfifo', [file]);
-      const mounting = client.problem('POST', '/restore/mount', { backup_id: backup.backup_id, disk_index: 0 });
+      const mounting = client.problem('POST', '/restore/mount', { backup_id: backup.backup_id, disk_index: 0, allow_damaged: true });
       await requireHubAnswers();
       const refused = await mounting;
       expect(refused).toMatchObject({ status: 504, code: 'mount_timed_out' });
