@@ -2,12 +2,14 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { StreamEventResponse } from '../../src/platform/http/event-history.js';
 import { parseDomain } from '../../src/platform/libvirt/domain-xml.js';
 import { parseManifest } from '../../src/platform/repository-files/manifest.js';
 import { BackupClient } from '../support/backup-client.js';
 import { BareDomain, requireInstant } from '../support/bare-domain.js';
-import { HubSystem } from '../support/hub-system.js';
+import { HubSystem, until } from '../support/hub-system.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
+import { LiveGuest } from '../support/live-guest.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
@@ -26,7 +28,10 @@ beforeAll(async () => {
   if (skipped !== null) return;
   host = await LibvirtHost.create();
   database = await createTestDatabase({ migrated: false });
-  system = await HubSystem.create({ databaseUrl: database.databaseUrl, env: { SENDENSE_LOCAL_NODE_LIBVIRT_URI: host.uri } });
+  system = await HubSystem.create({
+    databaseUrl: database.databaseUrl,
+    env: { SENDENSE_LOCAL_NODE_LIBVIRT_URI: host.uri, SENDENSE_LOCAL_NODE_LIBVIRT_SCRATCH_MAX_BYTES: String(16 * 1024 * 1024) },
+  });
   gates = await ToolGates.create(join(system.directory, 'gates'));
   await system.start({ PATH: gates.path });
   client = new BackupClient(system);
@@ -100,5 +105,93 @@ describe('a running domain', () => {
     const manifest = parseManifest(await readFile(join(system.repositoryPath, on.folder ?? '', 'manifest.json'), 'utf8'));
     expect(parseDomain(manifest.definition?.text ?? '')).toMatchObject({ uuid: domain.uuid, disks: [{ target: 'vda' }, { target: 'vdb' }] });
     expect((await client.events(on.backup_id)).find(({ type }) => type === 'QuiesceReported')?.data).toMatchObject({ outcome: 'not_quiesced' });
+  });
+});
+
+describe('quiesce', () => {
+  async function quiesced(vmName: string, quiesce: string, limit?: number): Promise<BackupResponse> {
+    const body = { vm_name: vmName, repository_id: repository, backup_type: 'auto', quiesce, ...(limit === undefined ? {} : { bandwidth_limit_bps: limit }) };
+    return client.atRest((await system.api<BackupResponse>('POST', '/backups', body)).body.backup_id);
+  }
+
+  it('freezes the file systems of a guest with an agent for the instant, and thaws them', async () => {
+    const guest = await LiveGuest.create(host, {
+      name: 'agent',
+      agent: true,
+      disks: [{ target: 'vda', mib: 32, ext4: true }],
+      script: 'mount -t ext4 /dev/vda /mnt && echo mounted',
+    });
+    if (guest === null) return;
+    await guest.boot();
+    await until('the agent to answer', async () => (await host.virsh('domfsinfo', 'agent')).includes('vda'), 120_000);
+    await client.registerVm('agent', (await host.virsh('domuuid', 'agent')).trim(), undefined, 'libvirt');
+    const backup = await quiesced('agent', 'require', 100_000_000);
+    expect(backup).toMatchObject({ status: 'completed' });
+    const events = await client.events(backup.backup_id);
+    expect(events.find(({ type }) => type === 'QuiesceReported')?.data).toMatchObject({
+      outcome: 'quiesced',
+      detail: expect.stringContaining('1 file system of the guest was frozen'),
+    });
+    expect(events.find(({ type }) => type === 'BackupOptionsChosen')?.data).toEqual({ quiesce: 'require', bandwidth_limit_bps: 100_000_000 });
+    expect(await host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-fsfreeze-status"}')).toContain('thawed');
+    await host.virsh('destroy', 'agent');
+  });
+
+  it('fails a backup that requires it where the guest has no agent, and leaves nothing', async () => {
+    const domain = await newDomain('no-agent', 50, { target: 'vda', mib: 8 });
+    await domain.start();
+    expect(await quiesced('no-agent', 'require')).toMatchObject({ status: 'failed', error: { code: 'quiesce_failed' } });
+    await requireTidy(domain, null);
+    await domain.remove();
+  });
+});
+
+describe('a hypervisor', () => {
+  let domain: BareDomain;
+  let newest: BackupResponse | null = null;
+
+  beforeAll(async () => {
+    if (skipped !== null) return;
+    domain = await newDomain('unlucky', 200, { target: 'vda', mib: 64 });
+    await domain.start();
+    await domain.write('vda', 0, 24);
+    await client.backUp('unlucky', repository, 'auto');
+    await domain.write('vda', 1);
+    newest = await client.backUp('unlucky', repository, 'auto');
+  });
+
+  async function held(): Promise<{ readonly backup: BackupResponse; readonly open: () => Promise<void> }> {
+    const gate = await gates.hold('nbdcopy', '');
+    const backup = await client.started('unlucky', repository, 'auto');
+    await gate.reached();
+    return { backup, open: () => gate.open() };
+  }
+
+  it('whose guest overwrites more than the scratch space holds: the backup is given up, the guest is not held up', async () => {
+    await domain.write('vda', 4);
+    const { backup, open } = await held();
+    await domain.write('vda', 0, 24);
+    await until('the backup to be given up', async () => !(await host.hasJob(domain.uuid)));
+    await open();
+    expect(await client.atRest(backup.backup_id)).toMatchObject({ status: 'failed', error: { code: 'scratch_full' } });
+    await requireTidy(domain, newest);
+    const now = await domain.instant();
+    newest = await client.backUp('unlucky', repository, 'incremental');
+    await requireInstant(newest.disk_results, now);
+  });
+
+  it('on which something was left that nobody needs: it is found when the hub starts, and its removal is on record', async () => {
+    const backups = (await system.api<{ backups: BackupResponse[] }>('GET', '/backups?vm_name=unlucky&status=completed&limit=10')).body.backups;
+    const old = backups.find(({ backup_id }) => backup_id !== newest?.backup_id)?.disk_results[0]?.change_id ?? '';
+    await host.virshWith(['checkpoint-create', domain.uuid], `<domaincheckpoint><name>${old}</name></domaincheckpoint>`);
+    const nodeId = (await system.api<{ nodes: { node_id: string }[] }>('GET', '/nodes')).body.nodes[0]?.node_id ?? '';
+    await system.kill('SIGKILL');
+    await system.start({ PATH: gates.path });
+    const event = await until('the removal', async () => {
+      const { body } = await system.api<{ events: StreamEventResponse[] }>('GET', `/audit/streams/node-${nodeId}`);
+      return body.events.find(({ type }) => type === 'NodeLeftoversRemoved');
+    });
+    expect(event.data).toMatchObject({ change_ids: [{ source: 'libvirt', source_ref: domain.uuid, change_id: old }] });
+    await requireTidy(domain, newest);
   });
 });

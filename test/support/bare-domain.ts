@@ -123,6 +123,11 @@ export class BareDomain {
     for (const { target, format = 'qcow2' } of this.disks) await run('qemu-img', ['convert', '-f', format, '-O', 'raw', this.path(target), this.plain(target)]);
   }
 
+  async remove(): Promise<void> {
+    if ((await this.host.virsh('domstate', this.uuid)).trim() === 'running') await this.powerOff();
+    await this.host.virsh('undefine', this.uuid, '--checkpoints-metadata');
+  }
+
   /** Names of our bitmaps that are stored in the disk's file. */
   async storedBitmaps(target: string): Promise<readonly string[]> {
     const { stdout } = await run('qemu-img', ['info', '-U', '--output=json', this.path(target)]);

@@ -130,7 +130,8 @@ export class Virsh {
   /** Freezes all file systems of the guest. @returns how many */
   async freeze(uuid: string): Promise<number> {
     await this.call(['guest-agent-timeout', uuid, '--timeout', `${AGENT_SECONDS}`]);
-    return Number(/\d+/.exec(await this.call(['domfsfreeze', uuid], FREEZE_MS))?.[0] ?? 0);
+    // Its number is in the sentence that virsh leaves out when it is to be quiet.
+    return Number(/\d+/.exec(await this.call(['domfsfreeze', uuid], FREEZE_MS, []))?.[0] ?? 0);
   }
 
   /** Harmless when nothing is frozen. */
@@ -138,9 +139,9 @@ export class Virsh {
     await this.call(['domfsthaw', uuid], FREEZE_MS);
   }
 
-  private async call(argv: readonly string[], deadlineMs = CALL_MS): Promise<string> {
+  private async call(argv: readonly string[], deadlineMs = CALL_MS, options: readonly string[] = ['--quiet']): Promise<string> {
     try {
-      return (await runTool(['virsh', '--quiet', '--connect', this.uri, ...argv], { deadlineMs })).stdout;
+      return (await runTool(['virsh', ...options, '--connect', this.uri, ...argv], { deadlineMs })).stdout;
     } catch (error) {
       if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
       if (error.code === 'tool_timeout') {

@@ -198,7 +198,13 @@ export class LiveSnapshots {
       await this.thawIfFrozen(request.directory, uuid, frozen === null);
       const ms = Math.round(performance.now() - frozenAt);
       if (frozen === null) return { instant, quiesce: { outcome: 'not_quiesced', detail: `The guest's file systems were not frozen: ${refusal}` } };
-      return { instant, quiesce: { outcome: 'quiesced', detail: `${frozen} file systems of the guest were frozen for ${ms} ms.` } };
+      return {
+        instant,
+        quiesce: {
+          outcome: 'quiesced',
+          detail: `${frozen} file ${frozen === 1 ? 'system' : 'systems'} of the guest ${frozen === 1 ? 'was' : 'were'} frozen for ${ms} ms.`,
+        },
+      };
     } catch (error) {
       await this.thawIfFrozen(request.directory, uuid, frozen === null);
       throw error;
