@@ -218,8 +218,9 @@ export class LiveSnapshots {
       await this.virsh.thaw(uuid);
     } catch (error) {
       if (!(error instanceof LibvirtError)) throw error;
-      // A guest that is off or gone is not frozen; one whose agent has never answered was never frozen by it.
-      const harmless = error.code === 'domain_not_running' || error.code === 'domain_not_found' || (refused && error.code !== 'libvirt_unreachable');
+      // A guest that is off or gone is not frozen; one without an agent was never frozen by it. One whose agent is there and does not answer may be.
+      const noAgent = error.code === 'agent_unavailable' && /not (configured|connected)/.test(error.message);
+      const harmless = error.code === 'domain_not_running' || error.code === 'domain_not_found' || noAgent || (refused && error.code !== 'libvirt_unreachable');
       if (!harmless) throw error;
     }
     await noteThaw(directory);
