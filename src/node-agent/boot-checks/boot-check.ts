@@ -32,6 +32,8 @@ export interface BootCheckRecord {
   readonly format: 1;
   readonly request: NodeStartBootCheck;
   readonly report: NodeBootCheckReport;
+  /** Intent: from here on the domain may exist. */
+  readonly creating: boolean;
 }
 
 export interface BootCheckSurroundings {
@@ -126,6 +128,10 @@ export class BootCheck {
       const { xml, changes: made } = this.definition(join(sockets, 'console'));
       changes.push(...made);
       await writeFile(this.file('domain.xml'), xml, { mode: 0o600 });
+      // Where libvirt cannot be asked it cannot make the domain either, and nothing has to be removed.
+      await this.around.domains.state(this.uuid);
+      this.record = { ...this.record, creating: true };
+      await this.write();
       await this.around.domains.createPaused(this.file('domain.xml'));
       serial = await SerialConsole.open(join(sockets, 'console'), this.request.console_text);
       await this.around.domains.resume(this.uuid);
@@ -146,7 +152,7 @@ export class BootCheck {
   private async end(verdict: Verdict, seconds: number, changes: readonly NodeDefinitionChange[]): Promise<void> {
     for (;;) {
       try {
-        await this.around.domains.remove(this.uuid);
+        if (this.record.creating) await this.around.domains.remove(this.uuid);
         break;
       } catch (error) {
         this.logger.error('the guest of a boot check could not be removed; trying again', { check_id: this.request.check_id, error });
@@ -261,7 +267,7 @@ export class BootCheck {
 
 export function newBootCheck(request: NodeStartBootCheck): BootCheckRecord {
   const report: NodeBootCheckReport = { check_id: request.check_id, status: 'running', sign: null, detail: '', seconds: 0, changes: [], error: null };
-  return { format: 1, request, report };
+  return { format: 1, request, report, creating: false };
 }
 
 function signsOf({ console_text: text, guest_agent: agent }: NodeStartBootCheck): string {

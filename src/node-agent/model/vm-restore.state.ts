@@ -29,6 +29,8 @@ export interface VmRestoreRecord {
   /** Set exactly when the phase is not `working`. */
   readonly ending: VmRestoreEnding | null;
   readonly cancel_requested: boolean;
+  /** Intent: from here on the domain may exist. */
+  readonly defining: boolean;
   readonly disks: readonly VmRestoreDisk[];
   readonly domain: { readonly name: string; readonly uuid: string } | null;
   readonly changes: readonly NodeDefinitionChange[];
@@ -42,6 +44,7 @@ export function newVmRestore(request: NodeStartVmRestore): VmRestoreRecord {
     phase: 'working',
     ending: null,
     cancel_requested: false,
+    defining: false,
     disks: request.disks.map(({ disk_key }) => ({ disk_key, status: 'pending', percent: 0, file: null })),
     domain: null,
     changes: [],

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { NodeConfig } from '../../platform/config/node.config.js';
 import { syncToDisk, writeFileDurably } from '../../platform/repository-files/durable-write.js';
+import { errnoOf } from '../../platform/repository-files/storage-error.js';
 import type { VmRestoreRecord } from '../model/vm-restore.state.js';
 
 /** What the node must know of its VM restores after it was killed: `<data>/vm-restores/<job id>/job.json`; and where the run directories of their programs are. */
@@ -71,7 +72,7 @@ function isRecord(value: unknown): value is VmRestoreRecord {
 
 async function namesIn(folder: string): Promise<readonly string[]> {
   return readdir(folder).catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (errnoOf(error) === 'ENOENT') return [];
     throw error;
   });
 }

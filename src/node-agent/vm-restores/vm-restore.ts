@@ -46,11 +46,14 @@ export class VmRestore {
   private running: Promise<void> | null = null;
   private detached = false;
   private writing: Promise<void> = Promise.resolve();
+  /** As the journal has it: nothing else is told, so that no later life of the node tells less. */
+  private durable: VmRestoreRecord;
 
   constructor(
     private record: VmRestoreRecord,
     private readonly around: VmRestoreSurroundings,
   ) {
+    this.durable = record;
     if (record.phase === 'done') this.end.resolve(undefined);
   }
 
@@ -59,7 +62,7 @@ export class VmRestore {
   }
 
   get finished(): boolean {
-    return this.record.phase === 'done';
+    return this.durable.phase === 'done';
   }
 
   /** Nothing is done before this is durable. */
@@ -69,10 +72,11 @@ export class VmRestore {
 
   async report(): Promise<NodeVmRestoreReport> {
     const percents = new Map<string, number>();
-    for (const [index, disk] of this.record.disks.entries()) {
+    const { durable } = this;
+    for (const [index, disk] of durable.disks.entries()) {
       if (disk.status === 'copying') percents.set(disk.disk_key, percentIn(await this.tail(index)));
     }
-    return vmRestoreReport(this.record, percents);
+    return vmRestoreReport(durable, percents);
   }
 
   /** Runs the job to its end. Never rejects. */
@@ -312,6 +316,7 @@ export class VmRestore {
     const folder = journal.runDirectory(this.request.job_id);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await writeFile(join(folder, 'domain.xml'), xml, { mode: 0o600 });
+    await this.change({ defining: true });
     // One that an earlier life has started already is not touched.
     if ((await domains.jobOf(uuid)) !== this.request.job_id) await domains.define(join(folder, 'domain.xml'));
     await this.change({ domain: { name: this.request.name, uuid }, changes });
@@ -338,7 +343,7 @@ export class VmRestore {
   private async takeBack(): Promise<void> {
     const { domains, journal, supervisor } = this.around;
     for (const directory of await journal.programDirectories(this.request.job_id)) await supervisor.stop(directory, STOP_GRACE_MS);
-    const ours = (await domains.list()).filter(({ name }) => name === this.request.name);
+    const ours = this.record.defining ? (await domains.list()).filter(({ name }) => name === this.request.name) : [];
     for (const { uuid } of ours) if ((await domains.jobOf(uuid)) === this.request.job_id) await domains.remove(uuid);
     const { storage_path: storagePath } = this.request;
     if (storagePath === null) return;
@@ -376,7 +381,13 @@ export class VmRestore {
 
   private async change(change: Partial<VmRestoreRecord>): Promise<void> {
     this.record = { ...this.record, ...change };
-    this.writing = this.writing.catch(() => undefined).then(() => this.around.journal.write(this.record));
+    this.writing = this.writing
+      .catch(() => undefined)
+      .then(async () => {
+        const { record } = this;
+        await this.around.journal.write(record);
+        this.durable = record;
+      });
     await this.writing;
   }
 }

@@ -1,14 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import { NodeConfig } from '../config/node.config.js';
-import { runTool } from '../process/run-tool.js';
 import { ToolError } from '../process/tool-error.js';
+import { LibvirtError } from './libvirt-error.js';
 import { jobIdInMetadata, SENDENSE_NAMESPACE } from './restored-domain.plan.js';
+import { Virsh } from './virsh.js';
 
 /** A domain that starts reads its disks' headers and may wait for a network. */
 const CALL_DEADLINE_MS = 120_000;
-const AWAY = /failed to connect|cannot recv data|connection.*(refused|reset|closed)|no such file or directory.*sock/i;
-const GONE = /domain not found|no domain with matching|failed to get domain/i;
 
 export interface KnownDomain {
   readonly uuid: string;
@@ -95,7 +94,7 @@ export class LibvirtDomains {
     try {
       await act();
     } catch (error) {
-      if (!(error instanceof DomainError) || !/domain is not running/i.test(error.message)) throw error;
+      if (!(error instanceof DomainError) || error.facts['reason'] !== 'domain_not_running') throw error;
     }
   }
 
@@ -103,7 +102,7 @@ export class LibvirtDomains {
     try {
       return await act();
     } catch (error) {
-      if (error instanceof DomainError && GONE.test(error.message)) return null;
+      if (error instanceof DomainError && error.facts['reason'] === 'domain_not_found') return null;
       throw error;
     }
   }
@@ -111,18 +110,15 @@ export class LibvirtDomains {
   private async virsh(...argv: readonly string[]): Promise<string> {
     if (this.config.libvirtUri === '') throw new DomainError('unavailable', 'libvirt_unavailable', 'This node was told of no libvirt (libvirt_uri).');
     try {
-      const { stdout } = await runTool(['virsh', '-q', '-c', this.config.libvirtUri, ...argv], { deadlineMs: CALL_DEADLINE_MS });
-      return stdout;
+      return await new Virsh(this.config.libvirtUri).call(argv, CALL_DEADLINE_MS);
     } catch (error) {
-      if (!(error instanceof ToolError)) throw error;
-      const said = error.stderrTail
-        .trim()
-        .replaceAll(/^error: /gm, '')
-        .replaceAll('\n', ' ');
-      if (error.code === 'tool_missing') throw new DomainError('unavailable', 'libvirt_unavailable', 'virsh is not installed on the node.');
-      if (error.code === 'tool_timeout' || AWAY.test(said))
-        throw new DomainError('unavailable', 'libvirt_unavailable', `libvirt cannot be reached: ${said || error.message}`);
-      throw new DomainError('conflict', 'domain_refused', `libvirt refuses "${argv[0] ?? ''}": ${said}`);
+      if (error instanceof ToolError) throw new DomainError('unavailable', 'libvirt_unavailable', 'virsh is not installed on the node.');
+      if (!(error instanceof LibvirtError)) throw error;
+      const said = error.message.replaceAll('\n', ' ');
+      if (error.code === 'libvirt_unreachable' || error.code === 'libvirt_silent') {
+        throw new DomainError('unavailable', 'libvirt_unavailable', `libvirt cannot be reached: ${said}`);
+      }
+      throw new DomainError('conflict', 'domain_refused', `libvirt refuses "${argv[0] ?? ''}": ${said}`, { reason: error.code });
     }
   }
 }

@@ -139,7 +139,8 @@ export class Virsh {
     await this.call(['domfsthaw', uuid], FREEZE_MS);
   }
 
-  private async call(argv: readonly string[], deadlineMs = CALL_MS, options: readonly string[] = ['--quiet']): Promise<string> {
+  /** Any other command. @returns what virsh prints */
+  async call(argv: readonly string[], deadlineMs = CALL_MS, options: readonly string[] = ['--quiet']): Promise<string> {
     try {
       return (await runTool(['virsh', ...options, '--connect', this.uri, ...argv], { deadlineMs })).stdout;
     } catch (error) {

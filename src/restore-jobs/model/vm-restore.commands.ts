@@ -17,7 +17,7 @@ export interface WantedVm {
 
 /**
  * Makes a VM of a restore point at a node. Answers with StartedRestore once it is recorded.
- * @throws DomainError backup_not_found, backup_not_restorable, definition_missing, node_not_found, storage_path_or_instant, repository_unavailable
+ * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, definition_missing, node_not_found, storage_path_or_instant, repository_unavailable
  */
 export class StartVmRestore {
   constructor(

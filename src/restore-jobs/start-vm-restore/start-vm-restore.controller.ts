@@ -37,7 +37,7 @@ export class StartVmRestoreController {
   @ApiAcceptedResponse({ type: RestoreJobResponse, description: 'The job' })
   @ApiProblem(400, 'validation_failed', 'storage_path_or_instant')
   @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'node_not_found')
-  @ApiProblem(409, 'backup_not_restorable', 'definition_missing')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'definition_missing')
   @ApiProblem(410, 'restore_point_missing')
   @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
   async start(

@@ -3,6 +3,7 @@ import { normalize } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
+import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
@@ -42,6 +43,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
     const { vm_id } = await this.restorePoint(wanted.backupId);
     return this.mutex.runExclusive(vmLock(vm_id), async () => {
       const backup = await this.restorePoint(wanted.backupId);
+      refuseDamaged(backup, false);
       const position = await this.recorder.record(jobId, { kind: 'request', job: await this.jobOf(jobId, backup, wanted) }, context);
       return { job_id: jobId, position };
     });
