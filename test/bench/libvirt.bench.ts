@@ -10,6 +10,7 @@ import { atMost, type BenchOptions, type BenchResult, inSeconds, median, ratio }
 
 const SHARE = 0.05;
 const GRAIN = 64 * KIB;
+const ATTEMPTS = 4;
 const TARGETS = ['vda', 'vdb'] as const;
 const OURS = 'ours';
 const THEIRS = 'theirs';
@@ -127,8 +128,12 @@ async function alternately(round: number, sides: { readonly ours: () => Promise<
 }
 
 async function timeTheirs(times: Times, written: string, [tool, ...argv]: readonly [string, ...string[]]): Promise<void> {
-  const begun = performance.now();
-  await execa(tool, argv);
+  let begun = performance.now();
+  // virtnbdrestore gives the server that it starts a second and no more, too little on a busy machine; only the attempt that succeeds counts.
+  for (let attempt = 1; (await execa(tool, argv, { reject: attempt === ATTEMPTS })).failed; attempt++) {
+    await rm(join(written, '..', 'restored'), { recursive: true, force: true });
+    begun = performance.now();
+  }
   const ended = performance.now();
   const files = await readdir(written, { withFileTypes: true });
   // It also copies the kernel that our guests are booted with from outside, as hardly any VM is.

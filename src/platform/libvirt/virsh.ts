@@ -45,6 +45,15 @@ export class Virsh {
     return STATES[(await this.call(['domstate', uuid])).trim()] ?? 'other';
   }
 
+  /** Whether qemu has stopped the guest at a request to a disk that could not be done, and holds the request. */
+  async isStoppedByIoError(uuid: string): Promise<boolean> {
+    return (await this.call(['domstate', uuid, '--reason'])).trim() === 'paused (I/O error)';
+  }
+
+  async resume(uuid: string): Promise<void> {
+    await this.call(['resume', uuid]);
+  }
+
   /** inactive: as it will be at its next start, and as a running one is not always. Never with secrets. */
   async domainXml(uuid: string, options: { readonly inactive: boolean }): Promise<string> {
     return this.call(['dumpxml', ...(options.inactive ? ['--inactive'] : []), uuid]);

@@ -252,6 +252,16 @@ export class LiveSnapshots {
     return bytes;
   }
 
+  /**
+   * A guest that fills the scratch space faster than anybody can look is stopped by qemu at the write that found no space, which is held back, not failed. Without the
+   * backup job it needs no scratch space any more.
+   */
+  private async resumeIfStopped(uuid: string): Promise<void> {
+    if (!(await this.virsh.isStoppedByIoError(uuid))) return;
+    await this.virsh.resume(uuid);
+    this.logger.warn('the guest had been stopped by full scratch space and goes on', { uuid });
+  }
+
   private watch(directory: string, record: SnapshotRecord): void {
     if (this.watches.has(directory)) return;
     const ended = new AbortController();
@@ -269,10 +279,11 @@ export class LiveSnapshots {
         const scarce = await reserveIsTouched(scratch);
         if (used > bound || scarce) {
           const why = used > bound ? `more than the ${bound} bytes that it may take` : 'and the file system is nearly full';
-          const detail = `What the guest has overwritten since the backup began takes ${used} bytes of scratch space in ${scratch}, ${why}. The backup was given up; the guest was not held up.`;
+          const detail = `What the guest has overwritten since the backup began takes ${used} bytes of scratch space in ${scratch}, ${why}. The backup was given up; the guest goes on.`;
           if ((await scratchFullDetail(directory)) === null) await noteScratchFull(directory, detail);
           this.logger.warn('a backup has used up its scratch space and is given up', { uuid, used_bytes: used, bound_bytes: bound });
           await this.endJob(uuid, socketOf(scratch));
+          await this.resumeIfStopped(uuid);
           return;
         }
       } catch (error) {
