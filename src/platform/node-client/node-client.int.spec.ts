@@ -7,7 +7,12 @@ import { MAX_ANSWER_BYTES, NodeClient } from './node-client.js';
 
 const TOKEN = 'node-token-of-the-test';
 const TIMEOUT_MS = 300;
-const client = new NodeClient(Object.assign(new HubConfig(), { nodeRequestTimeoutMs: TIMEOUT_MS }), { apiToken: 'api', nodeToken: TOKEN });
+const client = clientWaiting(30_000);
+const impatient = clientWaiting(TIMEOUT_MS);
+
+function clientWaiting(nodeRequestTimeoutMs: number): NodeClient {
+  return new NodeClient(Object.assign(new HubConfig(), { nodeRequestTimeoutMs }), { apiToken: 'api', nodeToken: TOKEN });
+}
 
 const HEALTH = { status: 'ok', node_id: 'node-1', version: '0.1.0', time: '2026-11-21T10:15:00.000Z', active_jobs: 0 };
 const VMS: NodeVmList = {
@@ -257,9 +262,9 @@ describe('a peer that is no HTTP server', () => {
 
   it('is silent when it says nothing, or nothing after the headers', async () => {
     greet = () => undefined;
-    await expect(client.health(tcpUrl)).rejects.toMatchObject({ kind: 'upstream_silent', code: 'node_silent', facts: { timeout_ms: TIMEOUT_MS } });
+    await expect(impatient.health(tcpUrl)).rejects.toMatchObject({ kind: 'upstream_silent', code: 'node_silent', facts: { timeout_ms: TIMEOUT_MS } });
     answer = (_, response) => response.writeHead(200, { 'content-length': '10' }).flushHeaders();
-    await expect(client.health(url)).rejects.toMatchObject({ kind: 'upstream_silent', code: 'node_silent' });
+    await expect(impatient.health(url)).rejects.toMatchObject({ kind: 'upstream_silent', code: 'node_silent' });
   });
 
   it('is unreachable when it hangs up, and when nobody listens', async () => {

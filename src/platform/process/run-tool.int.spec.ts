@@ -35,7 +35,7 @@ describe('runTool', () => {
       code: 'tool_timeout',
       retryable: true,
     });
-    expect(performance.now() - begun).toBeLessThan(2_000);
+    expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
   it('ends with the reason of the signal that stopped it', async () => {

@@ -123,7 +123,7 @@ describe('ShellProcessSupervisor', () => {
     process.kill(identity.pid, 'SIGKILL');
     expect((await waits).map((exited) => exited.exitCode)).toEqual([137, 137]);
     // 250 ms are promised, but not on a machine whose cores are all taken by other tests.
-    expect(performance.now() - killed).toBeLessThan(1_000);
+    expect(performance.now() - killed).toBeLessThan(5_000);
   });
 
   it('still knows the process when the shell that watched it was killed, but then not its exit code', async () => {
