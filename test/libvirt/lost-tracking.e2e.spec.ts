@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
 import { BareDomain, type BareDisk, requireInstant } from '../support/bare-domain.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
+import { casesOf } from '../support/long-proof.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
@@ -47,6 +48,7 @@ function changeIdOf(backup: BackupResponse, target = 'vda'): string {
 
 interface Loss {
   readonly name: string;
+  readonly onlyInLongProof?: boolean;
   readonly reason: string;
   /** Of the words that the user reads. */
   readonly detail: RegExp;
@@ -64,6 +66,7 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'libvirt was made to forget the checkpoint',
+    onlyInLongProof: true,
     reason: 'checkpoint_lost',
     detail: /libvirt has forgotten the checkpoint/,
     lose: async (domain, newest) => {
@@ -74,6 +77,7 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'the bitmap of a disk is gone',
+    onlyInLongProof: true,
     reason: 'change_id_lost',
     detail: /disk "vdb" is gone/,
     lose: async (domain, newest) => {
@@ -98,6 +102,7 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'qemu was killed before it had ever stored the bitmaps',
+    onlyInLongProof: true,
     reason: 'change_id_lost',
     detail: /the VM did not end cleanly/,
     lose: async (domain) => {
@@ -139,6 +144,7 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'a disk was removed',
+    onlyInLongProof: true,
     reason: 'disk_removed',
     detail: /"vdb" was removed/,
     lose: async (domain) => {
@@ -164,7 +170,7 @@ const LOSSES: readonly Loss[] = [
 ];
 
 describe('when the record of what has changed is lost', () => {
-  it.each(LOSSES)('because $name: incremental is refused, and auto is a full, with the reason', async ({ name, reason, detail, lose }) => {
+  it.each(casesOf(LOSSES))('because $name: incremental is refused, and auto is a full, with the reason', async ({ name, reason, detail, lose }) => {
     const { domain, newest } = await chained(`vm${domains}`);
     await lose(domain, newest);
     const copies = await domain.instant();

@@ -61,6 +61,8 @@ export class HubSystem {
     await mkdir(join(directory, 'repository'));
     const first = await freePortRange(options.portCount ?? 16);
     return new HubSystem(directory, {
+      // Hubs and nodes are started hundreds of times in the tests; what V8 has compiled once need not be compiled again.
+      NODE_COMPILE_CACHE: join(ROOT, 'dist/.compile-cache'),
       SENDENSE_DATA_DIRECTORY: join(directory, 'data'),
       SENDENSE_LISTEN_PORT: '0',
       SENDENSE_LOCAL_NODE_PORT: '0',

@@ -30,7 +30,17 @@ export class StartBackupController {
   @ApiProblem(404, 'vm_not_found', 'repository_not_found', 'node_not_found')
   @ApiProblem(409, 'incremental_impossible', 'disk_in_use', 'vm_not_found_at_node', 'repository_not_found', 'disk_resized', 'change_id_lost')
   @ApiProblem(502, 'node_broken_answer', 'node_refused_token')
-  @ApiProblem(503, 'node_unreachable', 'repository_unavailable', 'tool_missing', 'libvirt_unavailable', 'libvirt_not_configured', 'export_tool_missing', 'export_exited_early', 'export_port_in_use')
+  @ApiProblem(
+    503,
+    'node_unreachable',
+    'repository_unavailable',
+    'tool_missing',
+    'libvirt_unavailable',
+    'libvirt_not_configured',
+    'export_tool_missing',
+    'export_exited_early',
+    'export_port_in_use',
+  )
   @ApiProblem(504, 'node_silent')
   @ApiProblem(507, 'repository_full')
   async start(@Body() body: StartBackupRequest, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<BackupResponse> {

@@ -27,6 +27,8 @@ export interface DomainDescription {
   readonly uuid: string;
   /** It has a qemu just now; always false in what `--inactive` prints. */
   readonly active: boolean;
+  /** A guest agent could be asked, if the guest runs one. */
+  readonly hasAgentChannel: boolean;
   /** In the order of the document. */
   readonly disks: readonly DomainDisk[];
 }
@@ -46,6 +48,9 @@ export interface CheckpointDescription {
   readonly domain: DomainDescription | null;
 }
 
+/** By which libvirt knows the channel to the guest agent (https://libvirt.org/formatdomain.html#channel). */
+export const AGENT_CHANNEL = 'org.qemu.guest_agent.0';
+
 const parser = new XMLParser({
   ignoreAttributes: false,
   attributeNamePrefix: '',
@@ -54,7 +59,7 @@ const parser = new XMLParser({
   parseAttributeValue: false,
   // The text of elements such as <name> may begin or end with a space.
   trimValues: false,
-  isArray: (name) => name === 'disk',
+  isArray: (name) => name === 'disk' || name === 'channel',
 });
 
 type Element = Readonly<Record<string, unknown>>;
@@ -101,6 +106,10 @@ function domainOf(domain: Element): DomainDescription {
     name: textOf(domain, 'name') ?? '',
     uuid: (textOf(domain, 'uuid') ?? '').toLowerCase(),
     active: attribute(domain, 'id') !== null,
+    hasAgentChannel: listOf(optionalElement(domain, 'devices'), 'channel').some((channel) => {
+      const target = optionalElement(channel, 'target');
+      return target !== null && attribute(target, 'name') === AGENT_CHANNEL;
+    }),
     disks: listOf(optionalElement(domain, 'devices'), 'disk').flatMap(diskOf),
   };
 }

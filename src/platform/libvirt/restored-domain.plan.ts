@@ -1,4 +1,5 @@
 import { WrongShapeError } from '../json-shape/json-shape.js';
+import { AGENT_CHANNEL } from './domain-xml.js';
 import { childOf, childrenOf, element, parseXml, textOf, writeXml, type XmlElement } from './xml-element.js';
 
 /** Namespace of what we write into a domain's metadata. */
@@ -60,7 +61,6 @@ export interface RewrittenDefinition {
   readonly changes: readonly DefinitionChange[];
 }
 
-const AGENT_CHANNEL = 'org.qemu.guest_agent.0';
 /** Character devices that need nothing of the host. */
 const HOSTLESS = new Set(['pty', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vdagent', 'dbus']);
 

@@ -38,6 +38,7 @@ export interface InspectedDomain {
   readonly state: DomainState;
   /** It has a qemu, so its files are qemu's. */
   readonly active: boolean;
+  readonly hasAgentChannel: boolean;
   readonly disks: readonly InspectedDisk[];
   readonly leftOut: readonly NodeLeftOutDisk[];
   /** Of all its devices, also of those left out. */
@@ -74,6 +75,7 @@ export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg
       name: domain.name,
       state,
       active: domain.active,
+      hasAgentChannel: domain.hasAgentChannel,
       disks,
       targets: domain.disks.map(({ target }) => target),
       leftOut: domain.disks.flatMap((disk) => leftOut(disk) ?? []),

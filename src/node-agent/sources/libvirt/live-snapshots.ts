@@ -67,7 +67,7 @@ export class LiveSnapshots {
       disks: request.disks.map((disk) => ({ target: disk.diskKey, incrementalFrom: disk.parentChangeId })),
     });
     const checkpoint = tracked.length === 0 ? null : checkpointXml({ name: request.changeId, targets, tracked });
-    const { instant, quiesce } = await this.beginQuiesced(request, uuid, () => this.begin(uuid, backup, checkpoint));
+    const { instant, quiesce } = await this.beginQuiesced(request, domain, () => this.begin(uuid, backup, checkpoint));
     this.watch(request.directory, record);
 
     const opened = await allOrFirstError(
@@ -169,13 +169,20 @@ export class LiveSnapshots {
   /** The guest's file systems are frozen for as long as libvirt takes to fix the instant. */
   private async beginQuiesced(
     request: SnapshotRequest,
-    uuid: string,
+    { uuid, hasAgentChannel }: InspectedDomain,
     begin: () => Promise<void>,
   ): Promise<{ readonly instant: string; readonly quiesce: NodeQuiesceOutcome | null }> {
     if (request.quiesce === 'none') {
       const instant = this.clock.iso();
       await begin();
       return { instant, quiesce: null };
+    }
+    if (!hasAgentChannel) {
+      const refusal = 'the VM has no channel to a guest agent';
+      if (request.quiesce === 'require') throw quiesceFailed(uuid, refusal);
+      const instant = this.clock.iso();
+      await begin();
+      return { instant, quiesce: { outcome: 'not_quiesced', detail: `The guest's file systems were not frozen: ${refusal}.` } };
     }
     await noteFreeze(request.directory);
     const frozenAt = performance.now();
@@ -188,11 +195,7 @@ export class LiveSnapshots {
       refusal = error.message;
     }
     try {
-      if (frozen === null && request.quiesce === 'require') {
-        throw new DomainError('conflict', 'quiesce_failed', `The file systems of the guest could not be frozen, as was required: ${refusal}`, {
-          source_ref: uuid,
-        });
-      }
+      if (frozen === null && request.quiesce === 'require') throw quiesceFailed(uuid, refusal);
       const instant = this.clock.iso();
       await begin();
       await this.thawIfFrozen(request.directory, uuid, frozen === null);
@@ -292,6 +295,10 @@ export class LiveSnapshots {
       await pause(WATCH_MS, undefined, { ref: false });
     }
   }
+}
+
+function quiesceFailed(uuid: string, refusal: string): DomainError {
+  return new DomainError('conflict', 'quiesce_failed', `The file systems of the guest could not be frozen, as was required: ${refusal}`, { source_ref: uuid });
 }
 
 const PLACE_NAME = /^[0-9a-f]{16}$/;
