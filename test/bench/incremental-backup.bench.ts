@@ -18,7 +18,7 @@ export async function benchIncrementalBackup({ smoke }: BenchOptions): Promise<B
         { sizeBytes: 2 * GIB, dataBytes: 2 * GIB },
         { sizeBytes: 16 * GIB, dataBytes: GIB },
       ];
-  const rounds = smoke ? 1 : 5;
+  const rounds = smoke ? 1 : 3;
   const rows: string[][] = [];
   const targets: Target[] = [];
   for (const one of cases) {

@@ -29,7 +29,7 @@ interface Times {
 /** Backups and restores of a running VM against virtnbdbackup, on twins: it refuses a VM that has checkpoints of others. */
 export async function benchLibvirt({ smoke }: BenchOptions): Promise<BenchResult> {
   const sizeBytes = smoke ? 64 * MIB : 2 * GIB;
-  const rounds = smoke ? 1 : 5;
+  const rounds = smoke ? 1 : 3;
   const host = await LibvirtHost.create();
   const times = Object.fromEntries(MEASURED.map((name) => [name, { ours: [], theirs: [], theirsUnsynced: [] }])) as unknown as Record<Measured, Times>;
   let hub: BenchHub | null = null;

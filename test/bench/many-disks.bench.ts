@@ -155,21 +155,27 @@ class ListingProbe {
   }
 }
 
-/** A PATH whose nbdcopy waits for a file before it becomes the real one. */
+/** A PATH in which the tools that copy disks wait for a file before they become the real ones. */
 class CopyGate {
   private constructor(private readonly directory: string) {}
 
   static async create(): Promise<CopyGate> {
     const directory = await mkdtemp(join(tmpdir(), 'sendense-gate-'));
     await mkdir(join(directory, 'bin'));
-    const real = (process.env['PATH'] ?? '')
-      .split(delimiter)
-      .map((folder) => join(folder, 'nbdcopy'))
-      .find(isExecutable);
-    if (real === undefined) throw new Error('nbdcopy is not on PATH');
-    const script = join(directory, 'bin/nbdcopy');
-    await writeFile(script, `#!/bin/sh\nwhile [ ! -e '${directory}/open' ]; do sleep 0.1; done\nexec '${real}' "$@"\n`);
-    await chmod(script, 0o755);
+    for (const [tool, copies] of [
+      ['nbdcopy', '*'],
+      ['qemu-img', "'convert -p '*"],
+    ] as const) {
+      const real = (process.env['PATH'] ?? '')
+        .split(delimiter)
+        .map((folder) => join(folder, tool))
+        .find(isExecutable);
+      if (real === undefined) throw new Error(`${tool} is not on PATH`);
+      const script = join(directory, 'bin', tool);
+      const wait = `case "$*" in ${copies}) while [ ! -e '${directory}/open' ]; do sleep 0.1; done ;; esac`;
+      await writeFile(script, `#!/bin/sh\n${wait}\nexec '${real}' "$@"\n`);
+      await chmod(script, 0o755);
+    }
     return new CopyGate(directory);
   }
 

@@ -25,6 +25,7 @@ import { appendGoldenHistory, type QueryApp, startQueryApp } from '../support/qu
 const FULL = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11';
 const FAILED = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a12';
 const CANCELLED = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a13';
+const LIVE = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a41';
 const IMPORTED = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a77';
 const VM = '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b';
 
@@ -85,8 +86,8 @@ describe('queries over the golden streams', () => {
   );
 
   it('lists backups, the newest first, in pages, by every filter', async () => {
-    const first = await get('backups?limit=2');
-    expect(first.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([CANCELLED, FAILED]);
+    const first = await get('backups?limit=3');
+    expect(first.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([LIVE, CANCELLED, FAILED]);
     const second = await get(`backups?limit=2&cursor=${first.body.next_cursor}`);
     expect(second.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([FULL, IMPORTED]);
     expect(second.body.next_cursor).toBeNull();
@@ -94,11 +95,11 @@ describe('queries over the golden streams', () => {
       ['vm_name=pgtest1', 3],
       ['vm_name=nobody', 0],
       [`vm_id=${VM}`, 3],
-      ['status=failed', 1],
+      ['status=failed', 2],
       ['backup_type=incremental', 1],
-      ['since=2026-11-21T10:32:00Z', 2],
+      ['since=2026-11-21T10:32:00Z', 3],
       ['until=2026-11-21T10:32:00Z', 2],
-      ['repository_id=0199a3c0-2b40-7d10-b1de-64f0a52c9e02', 3],
+      ['repository_id=0199a3c0-2b40-7d10-b1de-64f0a52c9e02', 4],
     ] as const) {
       expect([filter, (await get(`backups?${filter}`)).body.backups.length]).toEqual([filter, count]);
     }
@@ -177,9 +178,17 @@ describe('queries over the golden streams', () => {
     expect(page.body.events.map(({ type }: { type: string }) => type)).toEqual(['BackupRequested', 'BackupQueued']);
     const next = await get(`audit/events?stream=${stream}&order=oldest_first&limit=1&cursor=${page.body.next_cursor}`);
     expect(next.body.events[0].type).toBe('BackupPlanned');
-    expect((await get('audit/events?type=BackupFailed')).body.events).toHaveLength(1);
-    expect((await get('audit/events?category=nbdPorts&actor=api:golden')).body.events).toHaveLength(4);
-    expect((await get('audit/events?since=2026-11-21T10:40:00Z&until=2026-11-22T00:00:00Z')).body.events).toHaveLength(2);
+    const history = goldenHistory();
+    const late = history.filter(({ recordedAt }) => recordedAt >= '2026-11-21T10:40:00' && recordedAt < '2026-11-22T00:00:00');
+    for (const [filter, expected] of [
+      ['type=BackupFailed', history.filter(({ type }) => type === 'BackupFailed')],
+      ['category=nbdPorts&actor=api:golden', history.filter(({ stream: name }) => name.startsWith('nbdPorts-'))],
+      ['since=2026-11-21T10:40:00Z&until=2026-11-22T00:00:00Z', late],
+    ] as const) {
+      const found = await get(`audit/events?${filter}&limit=1000`);
+      expect(expected).not.toEqual([]);
+      expect([filter, found.body.events.length]).toEqual([filter, expected.length]);
+    }
     expect((await get(`audit/events?correlation_id=${page.body.events[0].correlation_id}&limit=1000`)).body.events).toHaveLength(20);
     const exported = await request(running.app.getHttpServer())
       .get('/api/v1/audit/events?order=oldest_first')
