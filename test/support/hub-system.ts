@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { freePortRange } from './free-ports.js';
 import { guestMountsBelow, removeGuestMounts } from './guest-mounts.js';
 
 export interface HubSystemOptions {
@@ -224,24 +224,6 @@ export class HubSystem {
     }
     return found;
   }
-}
-
-/** The first of `count` ports in a row of which none is taken now. */
-async function freePortRange(count: number): Promise<number> {
-  for (let attempt = 0; attempt < 50; attempt++) {
-    const first = 20_000 + Math.floor(Math.random() * 30_000);
-    const checks = await Promise.all(Array.from({ length: count }, (_, offset) => isFree(first + offset)));
-    if (checks.every(Boolean)) return first;
-  }
-  throw new Error(`no ${count} free ports in a row were found`);
-}
-
-async function isFree(port: number): Promise<boolean> {
-  return new Promise((done) => {
-    const server = createServer();
-    server.once('error', () => done(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => done(true)));
-  });
 }
 
 function cleanEnvironment(): Record<string, string> {
