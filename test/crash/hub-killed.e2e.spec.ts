@@ -46,6 +46,21 @@ interface Story {
 
 const sides = (inEveryRun: When): readonly When[] => (EVERYTHING ? ['after', 'before'] : [inEveryRun]);
 
+/** Every run has it in node-killed, with the hub alive; here it is left to bin/proof. */
+const EXPORT_KILLED: Story = {
+  title: 'a backup whose export is killed',
+  type: 'full',
+  when: sides('after'),
+  from: 'NbdExportExited',
+  categories: null,
+  slow: true,
+  disturb: async (system, backupId) => {
+    const { disk_results: disks } = await system.backup(backupId);
+    await killFirst(Promise.resolve(disks.flatMap(({ qemu_nbd_pid: pid }) => (pid === null ? [] : [pid]))));
+  },
+  outcome: 'failed: export_exited while transfer',
+};
+
 const STORIES: readonly Story[] = [
   { title: 'a full', type: 'full', when: sides('after'), from: null, categories: null, slow: false, disturb: null, outcome: 'completed' },
   {
@@ -80,19 +95,7 @@ const STORIES: readonly Story[] = [
     disturb: (system) => killFirst(system.copyPids()),
     outcome: 'failed: transfer_failed while transfer',
   },
-  {
-    title: 'a backup whose export is killed',
-    type: 'full',
-    when: sides('after'),
-    from: 'NbdExportExited',
-    categories: null,
-    slow: true,
-    disturb: async (system, backupId) => {
-      const { disk_results: disks } = await system.backup(backupId);
-      await killFirst(Promise.resolve(disks.flatMap(({ qemu_nbd_pid: pid }) => (pid === null ? [] : [pid]))));
-    },
-    outcome: 'failed: export_exited while transfer',
-  },
+  ...(EVERYTHING ? [EXPORT_KILLED] : []),
 ];
 
 describe('a hub that is killed at an event of a backup', () => {
@@ -130,7 +133,7 @@ describe('a hub that is killed at an event of a backup', () => {
         ...['BackupRequested', 'BackupPlanned', 'DiskTargetCreated', 'TransferRequested', 'SnapshotTaken', 'DiskTransferStarted', 'DiskTransferCompleted'],
         ...['SnapshotReleased', 'RestorePointSealed', 'BackupCompleted', 'ChangeTrackingSettled', 'ChainStarted', 'ChainExtended'],
         ...['DiskTransferFailed', 'BackupFailed', 'BackupCancelled', 'BackupUndone'],
-        ...['NbdPortsAllocated', 'NbdPortReleased', 'NbdExportRequested', 'NbdExportStarted', 'NbdExportStopped', 'NbdExportExited'],
+        ...['NbdPortsAllocated', 'NbdPortReleased', 'NbdExportRequested', 'NbdExportStarted', 'NbdExportStopped', ...(EVERYTHING ? ['NbdExportExited'] : [])],
       ]),
     );
   });

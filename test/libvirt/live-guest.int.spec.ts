@@ -57,7 +57,12 @@ describe('guests that the proofs stand on', () => {
     expect(content.written).toBeGreaterThanOrEqual(seen);
 
     const { stdout } = await run('debugfs', ['-R', 'ls -p /files', raw]);
-    const name = /\/([0-9a-f]{64})\//.exec(stdout)?.[1] ?? '';
+    // The last by name: the guest deletes the first, and may just have been about to.
+    const name =
+      [...stdout.matchAll(/\/([0-9a-f]{64})\//g)]
+        .map(([, found]) => found ?? '')
+        .sort()
+        .at(-1) ?? '';
     await run('debugfs', ['-w', '-R', `rm /files/${name}`, raw]);
     expect((await contentOf(raw)).faults).toContain(`file ${name} is missing`);
   });

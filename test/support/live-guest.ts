@@ -111,7 +111,8 @@ while :; do
   sync
   echo "+ $sum" >>journal
   sync
-  if [ $((n % 3)) = 0 ]; then
+  # Fewer at first, then as many as it writes, so that the disk never becomes full however long it goes on.
+  if [ $((n % 3)) = 0 ] || [ $n -gt 100 ]; then
     old=$(ls files | head -n 1)
     echo "- $old" >>journal
     sync
