@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, mkdtemp, open, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -36,8 +36,11 @@ stdio_handler = "file"
  */
 export class LibvirtHost {
   private daemon: ChildProcess | null = null;
-  /** Mount namespaces of all starts: what runs in one of them has been started by this host. */
-  private readonly namespaces = new Set<string>();
+  /**
+   * Mount namespaces of all starts: what runs in one of them has been started by this host. Each is held open, because the kernel gives the number of
+   * one that has ended to the next that is made, which may be another test's.
+   */
+  private readonly namespaces = new Map<string, FileHandle>();
   private starts = 0;
 
   private constructor(readonly directory: string) {}
@@ -87,8 +90,7 @@ export class LibvirtHost {
     this.daemon = daemon;
     await until(`libvirtd to answer (see ${this.directory})`, async () => {
       if (daemon.exitCode !== null) throw new Error(`libvirtd ended with ${daemon.exitCode}: ${await this.log()}`);
-      const namespace = await namespaceOf(daemon.pid ?? 0);
-      if (namespace !== null && namespace !== (await namespaceOf(process.pid))) this.namespaces.add(namespace);
+      await this.holdNamespace(daemon.pid ?? 0);
       return (await this.virsh('uri')) !== '';
     });
   }
@@ -200,6 +202,8 @@ export class LibvirtHost {
       }
     }
     await until('the guests to end', async () => (await this.processes()).length === 0);
+    for (const held of this.namespaces.values()) await held.close();
+    this.namespaces.clear();
     await rm(this.directory, { recursive: true, force: true, maxRetries: 10 });
   }
 
@@ -213,6 +217,16 @@ export class LibvirtHost {
       if (namespace !== null && this.namespaces.has(namespace)) pids.push(pid);
     }
     return pids;
+  }
+
+  /** Does nothing while the process is still in the test's own namespace. */
+  private async holdNamespace(pid: number): Promise<void> {
+    const held = await open(`/proc/${pid}/ns/mnt`).catch(() => null);
+    if (held === null) return;
+    // Read from the handle, not from the process: it may have changed its namespace since.
+    const namespace = await readlink(`/proc/self/fd/${held.fd}`);
+    if (namespace === (await namespaceOf(process.pid)) || this.namespaces.has(namespace)) await held.close();
+    else this.namespaces.set(namespace, held);
   }
 
   private async withFile<Result>(content: string, use: (file: string) => Promise<Result>): Promise<Result> {
