@@ -152,18 +152,36 @@ export const restoreJobsProjection: Projection<RestoreJobRow> = {
   },
 };
 
-function requested(data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' }>['data'], recorded: RecordedEvent): RestoreJobRow {
+/** What a restore is at its start, whatever it makes. */
+function begun(
+  data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' }>['data'] | Extract<VmRestoreEvent, { type: 'VmRestoreRequested' }>['data'],
+  recorded: RecordedEvent,
+) {
   return {
     job_id: data.job_id,
     backup_id: data.backup_id,
     vm_id: data.vm_id,
     vm_name: data.vm_name,
     repository_id: data.repository_id,
+    status: 'running',
+    sources_verified: false,
+    files: [],
+    error: null,
+    cleaned_up: false,
+    requested_at: data.requested_at,
+    ended_at: null,
+    created_position: recorded.position,
+    damaged_sources: [],
+  } as const satisfies Partial<RestoreJobRow>;
+}
+
+function requested(data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' }>['data'], recorded: RecordedEvent): RestoreJobRow {
+  return {
+    ...begun(data, recorded),
     target_path: data.target_path,
     format: data.format,
     chain: data.chain,
     overwrite: data.overwrite,
-    status: 'running',
     disks: data.disks.map(({ disk_id, disk_key, virtual_size_bytes, outputs }) => ({
       disk_id,
       disk_key,
@@ -172,14 +190,6 @@ function requested(data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' 
       status: 'pending',
       percent: 0,
     })),
-    sources_verified: false,
-    files: [],
-    error: null,
-    cleaned_up: false,
-    requested_at: data.requested_at,
-    ended_at: null,
-    created_position: recorded.position,
-    damaged_sources: [],
     kind: 'disks',
     vm: null,
   };
@@ -187,16 +197,11 @@ function requested(data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' 
 
 function vmRequested(data: Extract<VmRestoreEvent, { type: 'VmRestoreRequested' }>['data'], recorded: RecordedEvent): RestoreJobRow {
   return {
-    job_id: data.job_id,
-    backup_id: data.backup_id,
-    vm_id: data.vm_id,
-    vm_name: data.vm_name,
-    repository_id: data.repository_id,
+    ...begun(data, recorded),
     target_path: data.storage_path ?? '',
     format: data.mode === 'copy' ? 'qcow2' : 'raw',
     chain: 'flattened',
     overwrite: false,
-    status: 'running',
     disks: data.disks.map(({ disk_id, disk_key, virtual_size_bytes, file_name }) => ({
       disk_id,
       disk_key,
@@ -205,14 +210,6 @@ function vmRequested(data: Extract<VmRestoreEvent, { type: 'VmRestoreRequested' 
       status: 'pending',
       percent: 0,
     })),
-    sources_verified: false,
-    files: [],
-    error: null,
-    cleaned_up: false,
-    requested_at: data.requested_at,
-    ended_at: null,
-    created_position: recorded.position,
-    damaged_sources: [],
     kind: 'vm',
     vm: {
       mode: data.mode,

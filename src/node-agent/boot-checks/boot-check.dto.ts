@@ -18,25 +18,7 @@ import {
   ValidateNested,
 } from 'class-validator';
 import type { NodeStartBootCheck } from '../../platform/node-api/node-api.js';
-import { DefinitionDto, JOB_ID, NBD_URI, orNull, TARGET } from '../model/vm-definition.dto.js';
-
-export class CheckedDiskDto {
-  @ApiProperty({ example: 'vda' })
-  @IsString()
-  @Matches(TARGET, { message: 'disk_key must be the name of a target device' })
-  readonly disk_key!: string;
-
-  @ApiProperty({ type: 'integer', minimum: 1, example: 2_147_483_648 })
-  @IsInt()
-  @Min(1)
-  @Max(Number.MAX_SAFE_INTEGER)
-  readonly size_bytes!: number;
-
-  @ApiProperty({ example: 'nbd://192.0.2.10:10100/restore-pgtest1-disk0-0e5b7a41' })
-  @IsString()
-  @Matches(NBD_URI, { message: 'uri must be an nbd:// URI' })
-  readonly uri!: string;
-}
+import { DefinitionDto, JOB_ID, orNull, ServedDiskDto } from '../model/vm-definition.dto.js';
 
 export class StartBootCheckDto implements NodeStartBootCheck {
   @ApiProperty({ format: 'uuid', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
@@ -56,14 +38,14 @@ export class StartBootCheckDto implements NodeStartBootCheck {
   @Type(() => DefinitionDto)
   readonly definition!: DefinitionDto;
 
-  @ApiProperty({ type: [CheckedDiskDto] })
+  @ApiProperty({ type: [ServedDiskDto] })
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(256)
-  @ArrayUnique((disk: CheckedDiskDto) => disk.disk_key, { message: 'disks must not name a disk_key twice' })
+  @ArrayUnique((disk: ServedDiskDto) => disk.disk_key, { message: 'disks must not name a disk_key twice' })
   @ValidateNested({ each: true })
-  @Type(() => CheckedDiskDto)
-  readonly disks!: readonly CheckedDiskDto[];
+  @Type(() => ServedDiskDto)
+  readonly disks!: readonly ServedDiskDto[];
 
   @ApiProperty({ type: 'string', nullable: true, example: 'login:' })
   @orNull('console_text')

@@ -1,14 +1,14 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsIn, IsString, MaxLength, MinLength, ValidateIf } from 'class-validator';
+import { IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength, ValidateIf } from 'class-validator';
 import type { NodeVmDefinition } from '../../platform/node-api/node-api.js';
 
 /** Safe as the name of a directory. */
 export const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
 export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** Name of a disk's target device in a domain. */
-export const TARGET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+const TARGET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 /** Begins so that it cannot be taken for an option or another protocol in an argv. */
-export const NBD_URI = /^nbd:\/\/[^/\s]+:\d{1,5}\/[^\s]{0,1000}$/;
+const NBD_URI = /^nbd:\/\/[^/\s]+:\d{1,5}\/[^\s]{0,1000}$/;
 const MAX_DEFINITION = 512 * 1024;
 
 /** `null` is a value of its own here; a member that is left out is refused. */
@@ -26,4 +26,23 @@ export class DefinitionDto implements NodeVmDefinition {
   @MinLength(1)
   @MaxLength(MAX_DEFINITION)
   readonly text!: string;
+}
+
+/** A disk of a restore point as the hub serves it. */
+export class ServedDiskDto {
+  @ApiProperty({ example: 'vda' })
+  @IsString()
+  @Matches(TARGET, { message: 'disk_key must be the name of a target device' })
+  readonly disk_key!: string;
+
+  @ApiProperty({ type: 'integer', minimum: 1, example: 2_147_483_648 })
+  @IsInt()
+  @Min(1)
+  @Max(Number.MAX_SAFE_INTEGER)
+  readonly size_bytes!: number;
+
+  @ApiProperty({ example: 'nbd://192.0.2.10:10100/restore-pgtest1-disk0-0e5b7a41' })
+  @IsString()
+  @Matches(NBD_URI, { message: 'uri must be an nbd:// URI' })
+  readonly uri!: string;
 }

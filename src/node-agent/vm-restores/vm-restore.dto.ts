@@ -8,35 +8,16 @@ import {
   IsBoolean,
   IsDefined,
   IsIn,
-  IsInt,
   IsObject,
   IsString,
   Matches,
-  Max,
   MaxLength,
-  Min,
   ValidateNested,
 } from 'class-validator';
 import { NODE_VM_NETWORKS, type NodeSettleVmRestore, type NodeStartVmRestore, type NodeVmNetwork } from '../../platform/node-api/node-api.js';
-import { DefinitionDto, JOB_ID, NBD_URI, orNull, TARGET, UUID } from '../model/vm-definition.dto.js';
+import { DefinitionDto, JOB_ID, orNull, ServedDiskDto, UUID } from '../model/vm-definition.dto.js';
 
-export class RestoredVmDiskDto {
-  @ApiProperty({ example: 'vda' })
-  @IsString()
-  @Matches(TARGET, { message: 'disk_key must be the name of a target device' })
-  readonly disk_key!: string;
-
-  @ApiProperty({ type: 'integer', minimum: 1, example: 2_147_483_648 })
-  @IsInt()
-  @Min(1)
-  @Max(Number.MAX_SAFE_INTEGER)
-  readonly size_bytes!: number;
-
-  @ApiProperty({ example: 'nbd://192.0.2.10:10100/restore-pgtest1-disk0-0e5b7a41' })
-  @IsString()
-  @Matches(NBD_URI, { message: 'uri must be an nbd:// URI' })
-  readonly uri!: string;
-
+export class RestoredVmDiskDto extends ServedDiskDto {
   @ApiProperty({ type: 'string', nullable: true, example: 'pgtest1-restored-disk0.qcow2' })
   @orNull('file_name')
   @IsString()

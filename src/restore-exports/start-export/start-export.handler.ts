@@ -2,9 +2,9 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { join } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { repositoryOf, restorableBackup } from '../../../projections/backups/restorable-backup.read-model.js';
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
-import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
@@ -19,7 +19,6 @@ import { type RestoreExportEvent, restoreExportStream } from '../model/restore-e
 import { restoreExportName } from '../model/restore-export-name.plan.js';
 import { RestoreExportRecorder } from '../model/restore-export.recorder.js';
 
-const READ_MODEL_PATIENCE_MS = 10_000;
 const START_PATIENCE_MS = 30_000;
 const ANSWERABLE: ReadonlySet<string> = new Set(['RestoreExportStarted', 'RestoreExportFailed', 'RestoreExportEnded']);
 
@@ -60,9 +59,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
           disk_index: diskIndex,
         });
       }
-      const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
-      if (repository === null)
-        throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
+      const repository = await repositoryOf(this.dataSource, backup);
       await this.files.checkPresent(repository.repository_id, repository.path);
       if (!allowDamaged) await this.files.checkWhole(repository.path, (await sourcesOf(this.dataSource, backup))(diskIndex));
       await this.recorder.record(
@@ -89,17 +86,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
     });
   }
 
-  private async restorePoint(backupId: string): Promise<BackupReadModel> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
-    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
-    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
-    if (backup.status !== 'completed') {
-      throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be restored.`, {
-        backup_id: backupId,
-        status: backup.status,
-      });
-    }
-    return backup;
+  private restorePoint(backupId: string): Promise<BackupReadModel> {
+    return restorableBackup(this.store, this.readModels, this.dataSource, backupId);
   }
 }

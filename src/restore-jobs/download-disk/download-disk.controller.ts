@@ -6,9 +6,9 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiTags } from '@ne
 import type { Request, Response } from 'express';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { repositoryOf } from '../../../projections/backups/restorable-backup.read-model.js';
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
-import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { attachment } from '../../platform/http/attachment.js';
 import { byteRangeOf } from '../../platform/http/byte-range.js';
@@ -95,9 +95,7 @@ export class DownloadDiskController {
     const disk = backup.disks.find(({ disk_id }) => disk_id === diskId);
     if (disk === undefined)
       throw new DomainError('not_found', 'restore_disk_not_found', `Backup ${backupId} has no disk ${diskId}; it has ${backup.disks.length}, from 0.`);
-    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
-    if (repository === null)
-      throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
+    const repository = await repositoryOf(this.dataSource, backup);
     await this.files.checkPresent(repository.repository_id, repository.path);
     if (!allowDamaged) await this.files.checkWhole(repository.path, (await sourcesOf(this.dataSource, backup))(diskId));
     return { file: join(repository.path, backup.folder ?? '', disk.file), size: disk.virtual_size_bytes, vmName: backup.vm_name };

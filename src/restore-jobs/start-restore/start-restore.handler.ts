@@ -4,6 +4,7 @@ import { access, lstat, realpath, stat } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { repositoryOf, restorableBackup } from '../../../projections/backups/restorable-backup.read-model.js';
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
@@ -28,8 +29,6 @@ const decider: Decider<RestoreJobState, RequestRestore, RestoreJobEvent> = {
   evolve: evolveRestoreJob,
   decide: decideStartRestore,
 };
-
-const READ_MODEL_PATIENCE_MS = 10_000;
 
 @CommandHandler(StartRestore)
 export class StartRestoreHandler implements ICommandHandler<StartRestore> {
@@ -59,25 +58,12 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     });
   }
 
-  private async restorePoint(backupId: string): Promise<BackupReadModel> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
-    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
-    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
-    if (backup.status !== 'completed') {
-      throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be restored.`, {
-        backup_id: backupId,
-        status: backup.status,
-      });
-    }
-    return backup;
+  private restorePoint(backupId: string): Promise<BackupReadModel> {
+    return restorableBackup(this.store, this.readModels, this.dataSource, backupId);
   }
 
   private async jobOf(jobId: string, backup: BackupReadModel, wanted: WantedRestore): Promise<RestoreJobRequested['data']> {
-    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
-    if (repository === null) {
-      throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backup.backup_id} was removed.`);
-    }
+    const repository = await repositoryOf(this.dataSource, backup);
     await this.files.checkPresent(repository.repository_id, repository.path);
     const sourcesOfDisk = await sourcesOf(this.dataSource, backup);
     const ids = wanted.disks ?? backup.disks.map(({ disk_id }) => disk_id);

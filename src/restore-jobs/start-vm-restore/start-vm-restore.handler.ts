@@ -3,9 +3,9 @@ import { normalize } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
+import { repositoryOf, restorableBackup } from '../../../projections/backups/restorable-backup.read-model.js';
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
-import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../platform/clock/clock.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
@@ -17,8 +17,6 @@ import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import type { StartedRestore } from '../model/restore-job.commands.js';
 import { StartVmRestore, type WantedVm } from '../model/vm-restore.commands.js';
 import type { VmRestoreRequested } from '../model/vm-restore.events.js';
-
-const READ_MODEL_PATIENCE_MS = 10_000;
 
 @CommandHandler(StartVmRestore)
 export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
@@ -49,18 +47,8 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
     });
   }
 
-  private async restorePoint(backupId: string): Promise<BackupReadModel> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
-    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
-    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
-    if (backup.status !== 'completed') {
-      throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be restored.`, {
-        backup_id: backupId,
-        status: backup.status,
-      });
-    }
-    return backup;
+  private restorePoint(backupId: string): Promise<BackupReadModel> {
+    return restorableBackup(this.store, this.readModels, this.dataSource, backupId);
   }
 
   private async jobOf(jobId: string, backup: BackupReadModel, wanted: WantedVm): Promise<VmRestoreRequested['data']> {
@@ -68,10 +56,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
     if (!(await this.dataSource.getRepository(NodeReadModel).existsBy({ node_id: nodeId }))) {
       throw new DomainError('not_found', 'node_not_found', `The node ${nodeId} is not registered. Name another.`, { node_id: nodeId });
     }
-    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
-    if (repository === null) {
-      throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backup.backup_id} was removed.`);
-    }
+    const repository = await repositoryOf(this.dataSource, backup);
     await this.files.checkPresent(repository.repository_id, repository.path);
     const folder = backup.folder ?? '';
     if ((await this.files.readManifest(repository.path, folder)).definition === null) {

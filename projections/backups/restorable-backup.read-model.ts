@@ -1,0 +1,33 @@
+import type { DataSource } from 'typeorm';
+import { DomainError } from '../../src/kernel/domain-error.js';
+import type { EventStore } from '../../src/platform/event-store/event-store.port.js';
+import type { ReadModels } from '../../src/platform/postgres/read-models.js';
+import { RepositoryReadModel } from '../repositories/repositories.read-model.js';
+import { BackupReadModel } from './backups.read-model.js';
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+/**
+ * The backup as it stands now, not as it stood when the read models last caught up: its deletion may just have been recorded.
+ * @throws DomainError backup_not_found, backup_not_restorable
+ */
+export async function restorableBackup(store: EventStore, readModels: ReadModels, dataSource: DataSource, backupId: string): Promise<BackupReadModel> {
+  const head = await store.head();
+  if (head !== null) await readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+  const backup = await dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+  if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+  if (backup.status !== 'completed') {
+    throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be restored.`, {
+      backup_id: backupId,
+      status: backup.status,
+    });
+  }
+  return backup;
+}
+
+/** Where the backup's files lie. @throws DomainError repository_not_found */
+export async function repositoryOf(dataSource: DataSource, backup: Pick<BackupReadModel, 'backup_id' | 'repository_id'>): Promise<RepositoryReadModel> {
+  const repository = await dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
+  if (repository !== null) return repository;
+  throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backup.backup_id} was removed.`);
+}
