@@ -15,7 +15,7 @@ import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
 const run = promisify(execFile);
-const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit', 'mkfs.ext4');
+const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit', 'mkfs.ext4', 'qemu-ga');
 const PATIENCE_MS = 120_000;
 
 /** Shows what is on both disks, writes to the first, and shows that too. */
@@ -228,13 +228,13 @@ describe('a restore point as a VM', () => {
 });
 
 describe('a verification that boots the restore point', () => {
-  const verified = async (boot_check: object): Promise<VerificationResponse> => {
-    const { status, body } = await system.api<VerificationResponse>('POST', `/backups/${backupId}/verify`, { boot: true, boot_check });
+  const verified = async (boot_check: object, point = backupId): Promise<VerificationResponse> => {
+    const { status, body } = await system.api<VerificationResponse>('POST', `/backups/${point}/verify`, { boot: true, boot_check });
     expect({ status, body }).toMatchObject({ status: 202, body: { boot: { status: 'pending' } } });
     return until(
       'the verdict',
       async () => {
-        const { verifications } = (await system.api<{ verifications: VerificationResponse[] }>('GET', `/backups/${backupId}/verifications`)).body;
+        const { verifications } = (await system.api<{ verifications: VerificationResponse[] }>('GET', `/backups/${point}/verifications`)).body;
         return verifications.find(({ verification_id, status: now }) => verification_id === body.verification_id && now !== 'running');
       },
       PATIENCE_MS,
@@ -262,6 +262,22 @@ describe('a verification that boots the restore point', () => {
     for (const folder of ['boot-checks', 'run/boot-checks', 'run/s']) {
       expect(await readdir(join(system.dataDirectory, 'local-node', folder)).catch(() => [])).toEqual([]);
     }
+  });
+
+  it('passes when the guest agent answers, with nothing on the console to go by', async () => {
+    const guest = await LiveGuest.create(host, { name: 'agent', disks: [{ target: 'vda', mib: 8 }], agent: true });
+    if (guest === null) return;
+    const before = await host.domains();
+    await client.registerDomain('agent', (await host.virsh('domuuid', 'agent')).trim());
+    const { backup_id } = await client.backUp('agent', repository, 'full');
+    const verification = await verified({ guest_agent: true, timeout_seconds: 120 }, backup_id);
+    expect(verification).toMatchObject({
+      status: 'passed',
+      error: null,
+      boot: { status: 'booted', sign: 'guest_agent', detail: 'The guest agent has answered.', artefacts: [{ name: 'console' }, { name: 'screenshot' }] },
+    });
+    expect(await host.domains()).toEqual(before);
+    expect(await exportsInUse()).toBe(0);
   });
 
   it('fails, without damage, for a guest that gives none, and shows what was seen', async () => {
