@@ -46,6 +46,9 @@ export class HubConfig implements LoadableConfig {
   /** What a node is told to connect to. */
   @Host() readonly nbdAdvertiseHost: string = '127.0.0.1';
 
+  /** What hub and tunnel server share: who may connect, the host key, where the tunnel server listens. Default `<data>/tunnel`. */
+  @AbsolutePath() readonly tunnelDirectory: string = '';
+
   /** Backups that run at once; further ones are pending. */
   @IntegerBetween(1, 1000) readonly maxConcurrentBackups: number = 8;
   /** A job of which nothing is heard for so long is stalled. */
@@ -96,7 +99,13 @@ export class HubConfig implements LoadableConfig {
   @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
 
   pathsInDataDirectory(): Readonly<Record<string, string>> {
-    return { apiTokenFile: 'api.token', nodeTokenFile: 'node.token', runDirectory: 'run', localNodeLibvirtScratchDirectory: 'local-node/libvirt-scratch' };
+    return {
+      apiTokenFile: 'api.token',
+      nodeTokenFile: 'node.token',
+      runDirectory: 'run',
+      localNodeLibvirtScratchDirectory: 'local-node/libvirt-scratch',
+      tunnelDirectory: 'tunnel',
+    };
   }
 
   secretFields(): readonly string[] {

@@ -21,6 +21,13 @@ export class NodeConfig implements LoadableConfig {
   /** The hub's NBD exports are on this machine and not behind a network; the hub sets it for the node that it starts itself. */
   @Flag() readonly besideHub: boolean = false;
 
+  /** Of `sendense tunnel`: key, the hub's host key, what to connect to, and what became of it. Default `<data>/tunnel`. */
+  @AbsolutePath() readonly tunnelDirectory: string = '';
+  /** SSH connections that share the hub's ports out among them: one alone is limited by one core and by one TCP window. */
+  @IntegerBetween(1, 16) readonly tunnelConnections: number = 2;
+  /** How long a copy whose network is cut waits for it before it fails. */
+  @IntegerBetween(1, 86_400) readonly networkPatienceSeconds: number = 240;
+
   /** Folders that hold VM folders (source `image`). */
   @AbsolutePaths() readonly imageRoots: readonly string[] = ['/var/lib/sendense/images'];
 
@@ -51,7 +58,7 @@ export class NodeConfig implements LoadableConfig {
   @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
 
   pathsInDataDirectory(): Readonly<Record<string, string>> {
-    return { tokenFile: 'node.token', runDirectory: 'run', libvirtScratchDirectory: 'libvirt-scratch' };
+    return { tokenFile: 'node.token', runDirectory: 'run', libvirtScratchDirectory: 'libvirt-scratch', tunnelDirectory: 'tunnel' };
   }
 
   secretFields(): readonly string[] {

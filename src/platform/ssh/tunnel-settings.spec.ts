@@ -1,0 +1,45 @@
+import { describe, expect, it } from '@jest/globals';
+import { knownHostsText, parseTunnelSettings, type TunnelSettings, tunnelSettingsText } from './tunnel-settings.js';
+
+const settings: TunnelSettings = {
+  hub_host: 'backup.example.org',
+  hub_port: 9022,
+  user: 'sendense-tunnel',
+  node_id: '0193a5c2-7d1e-7000-8000-000000000002',
+  reverse_port: 9081,
+  nbd_port_first: 10100,
+  nbd_port_count: 101,
+  hub_api_port: 9080,
+  local_host: '127.0.0.1',
+};
+
+describe('tunnel settings', () => {
+  it('are read as they were written', () => {
+    expect(parseTunnelSettings(tunnelSettingsText(settings))).toEqual(settings);
+  });
+
+  it('use 127.0.0.1 where nothing else is said', () => {
+    expect(parseTunnelSettings(JSON.stringify({ ...settings, local_host: undefined }))).toEqual(settings);
+  });
+
+  it.each([
+    ['hub_host', '-oProxyCommand=x'],
+    ['hub_host', 'a b'],
+    ['hub_port', 0],
+    ['hub_port', '9022'],
+    ['user', '-l'],
+    ['node_id', '../x'],
+    ['reverse_port', 65_536],
+    ['nbd_port_first', 1.5],
+    ['nbd_port_count', 0],
+    ['nbd_port_count', 60_000],
+    ['local_host', '0.0.0.0'],
+    ['local_host', '192.168.1.1'],
+  ])('name a wrong %s: %j', (member, value) => {
+    expect(() => parseTunnelSettings(JSON.stringify({ ...settings, [member]: value }))).toThrow(member);
+  });
+
+  it('pin the host key under a name of its own', () => {
+    expect(knownHostsText('ssh-ed25519 AAAA')).toBe('sendense-hub ssh-ed25519 AAAA\n');
+  });
+});
