@@ -9,8 +9,10 @@ import { HubModule } from './hub.module.js';
 import { RegisterLocalNode } from './nodes/model/node.commands.js';
 import { Ids } from './platform/clock/clock.js';
 import { HubConfig } from './platform/config/hub.config.js';
+import { LiveConfig } from './platform/config/live-config.js';
 import { makeDataDirectory, readOrMakeId, readOrMakeToken, writeWhole } from './platform/config/kept-files.js';
-import { loadConfigOrExit } from './platform/config/load-config.js';
+import { type ConfigSources, loadConfigOrExit } from './platform/config/load-config.js';
+import { reloadAndTell } from './platform/config/reload-on-hangup.js';
 import { programVersion } from './platform/config/version.js';
 import { configureHttp } from './platform/http/configure-http.js';
 import { serveOpenApi } from './platform/http/open-api.js';
@@ -26,13 +28,15 @@ const PORT_PATIENCE_MS = 15_000;
 
 /** Starts the hub and returns; it then runs until a signal ends it. @param configFile of `--config` */
 export function runHub(configFile?: string): void {
-  const config = loadConfigOrExit(HubConfig, { file: configFile, environment: process.env });
-  configureLogging({ level: config.logLevel, format: config.logFormat, program: 'hub' });
-  runUntilSignalled(loggerFor('Hub'), (fail) => start(config, fail));
+  const sources = { file: configFile, environment: process.env };
+  const live = new LiveConfig(HubConfig, loadConfigOrExit(HubConfig, sources));
+  configureLogging({ level: live.settings.logLevel, format: live.settings.logFormat, program: 'hub' });
+  runUntilSignalled(loggerFor('Hub'), (fail) => start(live, sources, fail));
 }
 
-async function start(config: HubConfig, fail: (reason: string) => void): Promise<RunningService> {
+async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, fail: (reason: string) => void): Promise<RunningService> {
   const log = loggerFor('Hub');
+  const config = live.settings;
   makeDataDirectory(config.dataDirectory);
   const lock = await ProgramLock.acquire(config.dataDirectory, 'hub');
   const hubId = readOrMakeId(join(config.dataDirectory, 'hub.id'));
@@ -78,6 +82,9 @@ async function start(config: HubConfig, fail: (reason: string) => void): Promise
       }
       lock.release();
     },
+    reload() {
+      reloadAndTell(live, sources, 'hub', log);
+    },
   };
 }
 
@@ -87,7 +94,7 @@ function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string, app: 
   return new LocalNode({
     dataDirectory: join(config.dataDirectory, 'local-node'),
     entryPoint: join(import.meta.dirname, 'main.node.js'),
-    settings: {
+    settings: () => ({
       SENDENSE_LISTEN_PORT: String(config.localNodePort),
       SENDENSE_HUB_URL: hubUrl,
       SENDENSE_BESIDE_HUB: 'true',
@@ -99,7 +106,7 @@ function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string, app: 
       SENDENSE_LIBVIRT_SCRATCH_MAX_BYTES: String(config.localNodeLibvirtScratchMaxBytes),
       SENDENSE_LOG_LEVEL: config.logLevel,
       SENDENSE_LOG_FORMAT: config.logFormat,
-    },
+    }),
     version: programVersion(),
     nodeToken,
     log: loggerFor('LocalNode'),

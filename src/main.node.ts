@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { NodeAgentModule } from './node-agent/node-agent.module.js';
+import { LiveConfig } from './platform/config/live-config.js';
 import { makeDataDirectory, readOrMakeId, readToken, writeWhole } from './platform/config/kept-files.js';
-import { exitWithProblems, loadConfigOrExit } from './platform/config/load-config.js';
+import { type ConfigSources, exitWithProblems, loadConfigOrExit } from './platform/config/load-config.js';
 import { NodeConfig } from './platform/config/node.config.js';
+import { reloadAndTell } from './platform/config/reload-on-hangup.js';
 import { programVersion } from './platform/config/version.js';
 import { configureHttp } from './platform/http/configure-http.js';
 import { configureLogging, loggerFor } from './platform/logging/logger.js';
@@ -19,19 +21,21 @@ const PORT_PATIENCE_MS = 15_000;
 
 /** Starts the node and returns; it then runs until a signal ends it. @param configFile of `--config` */
 export function runNode(configFile?: string): void {
-  const config = loadConfigOrExit(NodeConfig, { file: configFile, environment: process.env });
+  const sources = { file: configFile, environment: process.env };
+  const config = loadConfigOrExit(NodeConfig, sources);
   const token = readToken(config.tokenFile);
   if (token === null) exitWithProblems([`token_file: ${config.tokenFile} does not exist; copy the hub's node.token there, or name its place`]);
   configureLogging({ level: config.logLevel, format: config.logFormat, program: 'node' });
-  runUntilSignalled(loggerFor('Node'), () => start(config, token));
+  runUntilSignalled(loggerFor('Node'), () => start(config, sources, token));
 }
 
-async function start(configured: NodeConfig, nodeToken: string): Promise<RunningService> {
+async function start(configured: NodeConfig, sources: ConfigSources, nodeToken: string): Promise<RunningService> {
   const { dataDirectory } = configured;
   makeDataDirectory(dataDirectory);
   const lock = await ProgramLock.acquire(dataDirectory, 'node');
   const nodeId = configured.nodeId ?? readOrMakeId(join(dataDirectory, 'node.id'));
-  const config = Object.freeze(Object.assign(new NodeConfig(), configured, { nodeId }));
+  const live = new LiveConfig(NodeConfig, configured, { nodeId });
+  const config = live.settings;
   const port = await portToListenOn(config.listenHost, config.listenPort, null, PORT_PATIENCE_MS);
 
   const app = await NestFactory.create<NestExpressApplication>(NodeAgentModule.forRoot({ config, nodeToken }), {
@@ -52,6 +56,9 @@ async function start(configured: NodeConfig, nodeToken: string): Promise<Running
     async stop() {
       await app.close();
       lock.release();
+    },
+    reload() {
+      reloadAndTell(live, sources, 'node', loggerFor('Node'));
     },
   };
 }

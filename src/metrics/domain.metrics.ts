@@ -1,5 +1,5 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { DataSource } from 'typeorm';
+import { Between, DataSource } from 'typeorm';
 import { BackupReadModel } from '../../projections/backups/backups.read-model.js';
 import { NbdExportReadModel } from '../../projections/nbd-exports/nbd-exports.read-model.js';
 import { NbdPortReadModel } from '../../projections/nbd-ports/nbd-ports.read-model.js';
@@ -55,7 +55,10 @@ export class DomainMetrics implements OnModuleInit {
         const occupied = counted.get('occupied') ?? 0;
         gauge.set({ state: 'allocated' }, allocated);
         gauge.set({ state: 'occupied' }, occupied);
-        gauge.set({ state: 'free' }, this.config.nbdPortCount - allocated - occupied);
+        // A pool that was made smaller may leave ports of running jobs outside it.
+        const { nbdPortFirst: first, nbdPortCount: count } = this.config;
+        const taken = await this.dataSource.getRepository(NbdPortReadModel).countBy({ port: Between(first, first + count - 1) });
+        gauge.set({ state: 'free' }, count - taken);
       },
     });
     this.metrics.gauge({

@@ -23,6 +23,19 @@ describe('docs/operations.md', () => {
     expect(rowsOf(`### ${title}`).map((cells) => cells.slice(0, 3))).toEqual(expected);
   });
 
+  it.each([
+    ['Hub', new HubConfig()],
+    ['Node', new NodeConfig()],
+  ] as const)('names the settings of the %s that a reload takes over', (title, config) => {
+    const line = page.slice(page.indexOf(`\n### ${title}\n`)).match(/^Reloaded: (.*)\.$/m)?.[1];
+    expect(line).toBe(
+      config
+        .reloadableFields()
+        .map((field) => `\`${fileKey(field)}\``)
+        .join(', '),
+    );
+  });
+
   it('names every metric, and none that there is not', () => {
     const names = [...sources.matchAll(/name: '(sendense_[a-z_]+)'/g)].map(([, name]) => name).sort();
     const told = rowsOf('## Metrics').map(([name]) => name?.replaceAll('`', ''));

@@ -60,6 +60,8 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   private shortage: PortShortage | null = null;
   /** performance.now() of the last refusal for want of ports. */
   private shortSinceMs = 0;
+  /** The settings by which backups were last let in. */
+  private limits = '';
   private events: Subscription | null = null;
   private ticker: NodeJS.Timeout | null = null;
   private recovery: Promise<void> = Promise.resolve();
@@ -328,6 +330,14 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     }
     if (this.shortage !== null && this.shortage.missing > 0 && now - this.shortSinceMs > PORT_RETRY_MS) {
       this.shortage = { ...this.shortage, missing: 0 };
+      this.admit();
+    }
+    const { maxConcurrentBackups, nbdPortFirst, nbdPortCount } = this.config;
+    const limits = JSON.stringify([maxConcurrentBackups, nbdPortFirst, nbdPortCount]);
+    if (limits !== this.limits) {
+      // They have been reloaded: those who wait may have found a place.
+      this.limits = limits;
+      if (this.shortage !== null) this.shortage = { ...this.shortage, missing: 0 };
       this.admit();
     }
   }

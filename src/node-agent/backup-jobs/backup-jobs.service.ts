@@ -16,6 +16,7 @@ import {
   type NodeStartBackup,
 } from '../../platform/node-api/node-api.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { repeat, type Repetition } from '../../platform/process/repeat.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { type JobRecord, newJob } from '../model/job.state.js';
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
@@ -41,7 +42,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   private readonly swept = new Set<string>();
   private readonly slots: Slots;
   private readonly vmLocks = new KeyedMutex();
-  private readonly timers = new Map<string, NodeJS.Timeout>();
+  private readonly announcements = new Map<string, Repetition>();
 
   constructor(
     private readonly config: NodeConfig,
@@ -53,7 +54,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     active: ActiveJobs,
   ) {
     active.add(() => [...this.jobs.values()].filter((job) => !job.finished).length);
-    this.slots = new Slots(config.maxParallelTransfers);
+    this.slots = new Slots(() => config.maxParallelTransfers);
   }
 
   /** Before the first request is answered all jobs of earlier lives are known again, and what belongs to none is gone. */
@@ -109,8 +110,8 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   /** Copies go on by themselves; the next life of the node takes them up. */
   onApplicationShutdown(): void {
     for (const job of this.jobs.values()) job.detach();
-    for (const timer of this.timers.values()) clearInterval(timer);
-    this.timers.clear();
+    for (const announcement of this.announcements.values()) announcement.stop();
+    this.announcements.clear();
   }
 
   /**
@@ -190,11 +191,18 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
 
   private launch(job: BackupJob): void {
     if (job.finished) return;
-    const timer = setInterval(() => this.announce(job), this.config.telemetryIntervalMs);
-    this.timers.set(job.id, timer);
+    const announcement = repeat(
+      () => this.config.telemetryIntervalMs,
+      () => {
+        this.announce(job);
+        // The limit may have been raised meanwhile.
+        this.slots.admit();
+      },
+    );
+    this.announcements.set(job.id, announcement);
     void job.run().finally(() => {
-      clearInterval(timer);
-      this.timers.delete(job.id);
+      announcement.stop();
+      this.announcements.delete(job.id);
     });
   }
 

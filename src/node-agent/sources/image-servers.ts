@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { DomainError, type ErrorKind } from '../../kernel/domain-error.js';
-import { NodeConfig } from '../../platform/config/node.config.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import { nbdUri } from '../../platform/nbd/nbd-uri.js';
 import { sourceServerArgv } from '../../platform/nbd/qemu-nbd.plan.js';
@@ -25,6 +24,8 @@ const SOCKET_POLL_MS = 3;
 /** A server that could not open its image is given so long to be gone, so that its own words can be told. */
 const SERVER_END_MS = 2_000;
 const STOP_GRACE_MS = 5_000;
+/** The most connections that a copy may be told to use, and a few to ask for extents: who comes when all are taken waits for ever. */
+const SHARED_LIMIT = 12;
 
 /** A disk of a VM that is powered off, as it is to be served. */
 export interface ServedDisk {
@@ -43,7 +44,6 @@ export interface ServedDisk {
 @Injectable()
 export class ImageServers {
   constructor(
-    private readonly config: NodeConfig,
     private readonly qemuImg: QemuImg,
     private readonly nbdInfo: NbdInfo,
     private readonly supervisor: ProcessSupervisor,
@@ -74,11 +74,13 @@ export class ImageServers {
     const runDirectory = serverDirectory(directory, index);
     const uri = nbdUri({ socket }, '');
     try {
-      // Each copy has its connections, and asking for the extents takes one more.
-      const sharedLimit = this.config.nbdcopyConnections + 4;
-      await this.supervisor.start(runDirectory, sourceServerArgv({ file: disk.path, format: disk.format, socket, sharedLimit, bitmap: disk.parentChangeId }), {
-        background: true,
-      });
+      await this.supervisor.start(
+        runDirectory,
+        sourceServerArgv({ file: disk.path, format: disk.format, socket, sharedLimit: SHARED_LIMIT, bitmap: disk.parentChangeId }),
+        {
+          background: true,
+        },
+      );
       await this.awaitSocket(runDirectory, socket, disk.key);
       // The answer is also the handshake that proves that the image is open: qemu-nbd listens before it opens it.
       const extents = disk.parentChangeId === null ? await this.nbdInfo.allocatedExtents(uri) : await this.nbdInfo.dirtyExtents(uri, disk.parentChangeId);

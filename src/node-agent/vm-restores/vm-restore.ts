@@ -32,7 +32,7 @@ export interface VmRestoreSurroundings {
   readonly nbdInfo: NbdInfo;
   /** Copies of all restores at once. */
   readonly slots: Slots;
-  readonly storageRoots: readonly string[];
+  readonly storageRoots: () => readonly string[];
 }
 
 /**
@@ -218,7 +218,7 @@ export class VmRestore {
     });
     if (found?.isDirectory() !== true) return refuse('storage_path_missing', `There is no folder "${path}" on the node. Make it first, or name another.`);
     const real = `${await realpath(path)}/`;
-    const roots = await Promise.all(this.around.storageRoots.map((root) => realpath(root).catch(() => root)));
+    const roots = await Promise.all(this.around.storageRoots().map((root) => realpath(root).catch(() => root)));
     if (!roots.some((root) => real.startsWith(`${root.replace(/\/$/, '')}/`))) {
       refuse('storage_path_refused', `"${path}" is in none of the folders that the node may restore VMs to (vm_storage_roots: ${roots.join(', ') || 'none'}).`);
     }

@@ -16,6 +16,33 @@ import {
 import type { LoadableConfig } from './load-config.js';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../logging/logger.js';
 
+const RELOADABLE: readonly (keyof HubConfig)[] = [
+  'nbdPortFirst',
+  'nbdPortCount',
+  'nbdAdvertiseHost',
+  'maxConcurrentBackups',
+  'stallAfterSeconds',
+  'failAfterSilentSeconds',
+  'chainMaxLength',
+  'nodeRequestTimeoutMs',
+  'restoreExportIdleSeconds',
+  'localNodePort',
+  'localNodeImageRoots',
+  'localNodeLibvirtUri',
+  'localNodeLibvirtScratchDirectory',
+  'localNodeLibvirtScratchMaxBytes',
+  'localNodeVmStorageRoots',
+  'mountDriver',
+  'mountSlots',
+  'mountIdleSeconds',
+  'mountCleanupIntervalSeconds',
+  'mountTimeoutSeconds',
+  'mountAnswerSeconds',
+  'guestfsForceEmulation',
+  'logLevel',
+  'logFormat',
+];
+
 /**
  * The hub's configuration, validated. In the file a field is snake_case (`listen_port`), in the environment `SENDENSE_LISTEN_PORT`; the database is also
  * taken from `DATABASE_URL`. An empty path means the place in the data directory that its comment names; after loading no path is empty.
@@ -110,6 +137,11 @@ export class HubConfig implements LoadableConfig {
 
   secretFields(): readonly string[] {
     return ['apiToken', 'databaseUrl'];
+  }
+
+  /** Those of the local node are among them, because it is replaced by one with the new settings as soon as it is idle. */
+  reloadableFields(): readonly string[] {
+    return RELOADABLE;
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -44,6 +44,29 @@ describe('sources', () => {
   it('lets the file override defaults and the environment override the file', () => {
     const file = fileWith('listen_port: 7001\nchain_max_length: 5\n');
     expect(hub({ SENDENSE_LISTEN_PORT: '7002' }, file)).toMatchObject({ listenPort: 7002, chainMaxLength: 5 });
+  });
+
+  it('lets the drop-ins beside the file override it in the order of their names, and names the one that is wrong', () => {
+    const place = mkdtempSync(join(folder, 'drop-ins-'));
+    const file = join(place, 'hub.yaml');
+    const dropIn = (name: string, text: string): void => writeFileSync(join(place, 'conf.d', name), text);
+    writeFileSync(file, 'chain_max_length: 5\nlog_level: debug\nmount_slots: 2\n');
+    mkdirSync(join(place, 'conf.d'));
+    dropIn('10-site.yaml', 'chain_max_length: 6\nmount_slots: 3\n');
+    dropIn('20-host.yaml', 'chain_max_length: 7\n');
+    dropIn('.20-host.yaml.swp', 'half written');
+    expect(hub({ SENDENSE_MOUNT_SLOTS: '4' }, file)).toMatchObject({ chainMaxLength: 7, logLevel: 'debug', mountSlots: 4 });
+
+    dropIn('10-site.yaml', 'chain_max_lenth: 6\n');
+    dropIn('20-host.yaml', 'chain_max_length: no\n');
+    dropIn('30-other.yml', 'chain_max_length: 8\n');
+    dropIn('40-broken.yaml', 'chain_max_length: [\n');
+    expect(problemsOf(() => hub({}, file))).toEqual([
+      expect.stringMatching(/^the file .*30-other\.yml is not read: its name must end in \.yaml$/),
+      `chain_max_lenth: is not a known setting (in ${join(place, 'conf.d', '10-site.yaml')}); did you mean chain_max_length?`,
+      expect.stringMatching(/^the file .*40-broken\.yaml is not valid YAML/),
+      `chain_max_length: must be an integer from 1 to 1000, but is "no" (in ${join(place, 'conf.d', '20-host.yaml')})`,
+    ]);
   });
 
   it('finds the file through SENDENSE_CONFIG', () => {
@@ -195,7 +218,7 @@ const NODE_RULES: readonly (readonly [string, readonly string[], readonly string
   ['libvirt_uri', ['-c', 'qemu+ssh://elsewhere/system'], ['qemu+unix:///system?socket=/run/x']],
   ['vm_storage_roots', ['vms', '/a::/b'], ['/a', '/a:/b']],
   ['max_parallel_transfers', ['0', '1001'], ['1']],
-  ['nbdcopy_connections', ['0', '17'], ['1', '16']],
+  ['nbdcopy_connections', ['0', '9'], ['1', '8']],
   ['nbdcopy_requests', ['0', '1025'], ['1', '1024']],
   ['nbdcopy_request_size_bytes', ['4095', '5000', '67108864'], ['4096', '33554432']],
   ['telemetry_interval_ms', ['49', '60001'], ['50', '60000']],

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { validateSync } from 'class-validator';
 import { parseDocument } from 'yaml';
 
@@ -9,6 +9,8 @@ export interface LoadableConfig {
   pathsInDataDirectory(): Readonly<Record<string, string>>;
   /** Fields whose value must not appear in a message. */
   secretFields(): readonly string[];
+  /** Fields whose value may change while the program runs: they are read at each use. */
+  reloadableFields(): readonly string[];
 }
 
 /** The configuration is refused. Every problem has a line of its own; values of secret fields are not in it. */
@@ -26,7 +28,8 @@ export interface ConfigSources {
 }
 
 /**
- * Reads a configuration: defaults, overridden by the YAML file, overridden by the environment. Touches nothing but the file it reads.
+ * Reads a configuration: defaults, overridden by the YAML file, by the drop-ins in `conf.d` beside it in the order of their names, and by the environment. Touches nothing but
+ * the files it reads.
  * @throws ConfigError naming every problem
  */
 export function loadConfig<Config extends LoadableConfig & object>(configClass: new () => Config, sources: ConfigSources): Config {
@@ -38,13 +41,15 @@ export function loadConfig<Config extends LoadableConfig & object>(configClass: 
   const file = sources.file ?? sources.environment['SENDENSE_CONFIG'];
   if (file !== undefined && file !== '') {
     const byKey = new Map(fields.map((field) => [fileKey(field), field]));
-    for (const [key, value] of readFile(file, problems)) {
-      const field = byKey.get(key);
-      if (field === undefined) {
-        problems.push(`${key}: is not a known setting (in ${file})${suggestion(key, [...byKey.keys()])}`);
-      } else {
-        Reflect.set(config, field, value);
-        origins.set(field, `in ${file}`);
+    for (const source of [file, ...dropIns(file, problems)]) {
+      for (const [key, value] of readFile(source, problems)) {
+        const field = byKey.get(key);
+        if (field === undefined) {
+          problems.push(`${key}: is not a known setting (in ${source})${suggestion(key, [...byKey.keys()])}`);
+        } else {
+          Reflect.set(config, field, value);
+          origins.set(field, `in ${source}`);
+        }
       }
     }
   }
@@ -104,6 +109,22 @@ export function environmentVariable(field: string): string {
 /** Variables that set a field, the strongest last. */
 function variablesOf(field: string): readonly string[] {
   return field === 'databaseUrl' ? ['DATABASE_URL', environmentVariable(field)] : [environmentVariable(field)];
+}
+
+/** The files of `conf.d` beside the file, in the order of their names. Hidden files are nobody's; any other name than `*.yaml` is a mistake that would go unseen. */
+function dropIns(file: string, problems: string[]): readonly string[] {
+  const folder = join(dirname(resolve(file)), 'conf.d');
+  if (!existsSync(folder)) return [];
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    problems.push(`the folder ${folder} cannot be read: ${String(error)}`);
+    return [];
+  }
+  const visible = names.filter((name) => !name.startsWith('.')).sort();
+  for (const name of visible) if (!name.endsWith('.yaml')) problems.push(`the file ${join(folder, name)} is not read: its name must end in .yaml`);
+  return visible.filter((name) => name.endsWith('.yaml')).map((name) => join(folder, name));
 }
 
 function readFile(file: string, problems: string[]): readonly (readonly [string, unknown])[] {

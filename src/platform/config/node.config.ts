@@ -4,6 +4,20 @@ import { AbsolutePath, AbsolutePaths, Flag, Host, HttpUrl, IntegerBetween, Libvi
 import type { LoadableConfig } from './load-config.js';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../logging/logger.js';
 
+const RELOADABLE: readonly (keyof NodeConfig)[] = [
+  'hubUrl',
+  'imageRoots',
+  'libvirtScratchMaxBytes',
+  'vmStorageRoots',
+  'maxParallelTransfers',
+  'nbdcopyConnections',
+  'nbdcopyRequests',
+  'nbdcopyRequestSizeBytes',
+  'telemetryIntervalMs',
+  'logLevel',
+  'logFormat',
+];
+
 /** The node's configuration, validated; named in file and environment as HubConfig is. After loading no path is empty. */
 export class NodeConfig implements LoadableConfig {
   /** null until the start has read or made the one in `<data>/node.id`; what the application is given always has one. */
@@ -45,7 +59,8 @@ export class NodeConfig implements LoadableConfig {
 
   /** Disks of all jobs that are copied at once. */
   @IntegerBetween(1, 1000) readonly maxParallelTransfers: number = 8;
-  @IntegerBetween(1, 16) readonly nbdcopyConnections: number = 4;
+  /** For each disk. The hub's exports take ten clients, and nbdcopy waits for ever for a connection that it does not get. */
+  @IntegerBetween(1, 8) readonly nbdcopyConnections: number = 4;
   /** In flight on each connection. */
   @IntegerBetween(1, 1024) readonly nbdcopyRequests: number = 64;
   @PowerOfTwoBetween(4096, 33_554_432) readonly nbdcopyRequestSizeBytes: number = 262_144;
@@ -63,6 +78,10 @@ export class NodeConfig implements LoadableConfig {
 
   secretFields(): readonly string[] {
     return [];
+  }
+
+  reloadableFields(): readonly string[] {
+    return RELOADABLE;
   }
 }
 

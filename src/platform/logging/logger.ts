@@ -31,7 +31,7 @@ export interface LoggingOptions {
 
 let root: PinoLogger = makeRoot({ level: 'warn', format: 'json', program: 'sendense' });
 
-/** Once, at the start of a program; loggers made before follow. Until then only warnings and worse are written. */
+/** At the start of a program, and whenever its settings change; loggers made before follow. Until then only warnings and worse are written. */
 export function configureLogging(options: LoggingOptions): void {
   root = makeRoot(options);
 }

@@ -33,7 +33,7 @@ const LAYOUT = [
 const LOGICAL_VOLUME = 1001;
 
 const supervisor = new ShellProcessSupervisor();
-const driver = new GuestfsMountDriver(supervisor, { forceEmulation: true });
+const driver = new GuestfsMountDriver(supervisor, { forceEmulation: () => true });
 const release = new MountRelease(supervisor);
 const availability = await driver.availability();
 if (!availability.available) process.stderr.write(`skipped: mount driver guestfs: ${availability.reason}\n`);

@@ -25,20 +25,22 @@ const WITHOUT_FILES: ReadonlySet<string> = new Set(['swap', 'LVM2_member', 'linu
 
 export interface GuestfsOptions {
   /** Emulates the sandbox's machine even where the host could virtualise it: slower, and the same everywhere. */
-  readonly forceEmulation: boolean;
+  readonly forceEmulation: () => boolean;
 }
 
 /** libguestfs: the guest's file system is mounted by the kernel of a throwaway virtual machine, and never meets the host's. Knows LVM and NTFS; slow to start. */
 export class GuestfsMountDriver extends MountDriver {
   override readonly name: MountDriverName = 'guestfs';
-  private readonly env: Readonly<Record<string, string>>;
 
   constructor(
     private readonly supervisor: ProcessSupervisor,
-    options: GuestfsOptions,
+    private readonly options: GuestfsOptions,
   ) {
     super();
-    this.env = { LIBGUESTFS_BACKEND: 'direct', ...(options.forceEmulation ? { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg' } : {}) };
+  }
+
+  private env(): Readonly<Record<string, string>> {
+    return { LIBGUESTFS_BACKEND: 'direct', ...(this.options.forceEmulation() ? { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg' } : {}) };
   }
 
   override async availability(): Promise<DriverAvailability> {
@@ -98,7 +100,7 @@ export class GuestfsMountDriver extends MountDriver {
         root,
         signal,
         MOUNT_DEADLINE_MS,
-        this.env,
+        this.env(),
       );
     } catch (error) {
       if (error instanceof MountError && error.code === 'mount_failed') {
@@ -111,7 +113,7 @@ export class GuestfsMountDriver extends MountDriver {
   /** Starts the sandbox once to see what is on the disk. */
   private async look(order: MountOrder, signal: AbortSignal): Promise<readonly FoundFilesystem[]> {
     try {
-      const { stdout } = await runBounded(guestfishArgv(order.file), LOOK_DEADLINE_MS, { signal, env: this.env, input: GUESTFISH_SCRIPT });
+      const { stdout } = await runBounded(guestfishArgv(order.file), LOOK_DEADLINE_MS, { signal, env: this.env(), input: GUESTFISH_SCRIPT });
       return parseFilesystems(stdout);
     } catch (error) {
       if (error instanceof ToolError && error.code === 'tool_failed')

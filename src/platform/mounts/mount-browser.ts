@@ -52,12 +52,9 @@ export class MountBrowser implements OnApplicationShutdown {
   private readonly stuck = new Map<string, ChildProcess>();
   /** Mounts that are taken down: where one was is an empty folder then. Their names never come again. */
   private readonly closed = new Set<string>();
-  private readonly answerMs: number;
   private lastId = 0;
 
-  constructor(config: HubConfig) {
-    this.answerMs = config.mountAnswerSeconds * 1000;
-  }
+  constructor(private readonly config: HubConfig) {}
 
   /** @throws BrowserError */
   async list(root: string, request: ListRequest): Promise<GuestPage> {
@@ -87,7 +84,7 @@ export class MountBrowser implements OnApplicationShutdown {
     };
     child.once('exit', forget);
     child.once('error', forget);
-    const stream = new GuestStream(child, STALLED_ANSWERS * this.answerMs);
+    const stream = new GuestStream(child, STALLED_ANSWERS * this.answerMs());
     try {
       await stream.begun();
       return stream;
@@ -135,7 +132,7 @@ export class MountBrowser implements OnApplicationShutdown {
           browser.child.once('exit', () => {
             if (this.stuck.get(root) === browser.child) this.stuck.delete(root);
           });
-        }, this.answerMs);
+        }, this.answerMs());
         browser.waiting.set(id, { resolve, reject, timer });
         // kind and request belong together in what was passed.
         browser.child.send({ id, ...request }, (error) => {
@@ -170,6 +167,10 @@ export class MountBrowser implements OnApplicationShutdown {
     child.once('error', gone);
     child.once('exit', gone);
     return browser;
+  }
+
+  private answerMs(): number {
+    return this.config.mountAnswerSeconds * 1000;
   }
 
   private abandon(root: string, browser: Browser, error: BrowserError): void {

@@ -22,7 +22,7 @@ const CASES: readonly MountDriverCase[] = [
   { make: (supervisor) => new FuseMountDriver(supervisor), filesystems: KERNEL_FILESYSTEMS, inUse: ['ext4', 'xfs', 'btrfs'], twins: TWINS, patienceMs: 30_000 },
   { make: (supervisor) => new NbdMountDriver(supervisor), filesystems: KERNEL_FILESYSTEMS, inUse: ['ext4', 'xfs', 'btrfs'], twins: TWINS, patienceMs: 30_000 },
   {
-    make: (supervisor) => new GuestfsMountDriver(supervisor, { forceEmulation: true }),
+    make: (supervisor) => new GuestfsMountDriver(supervisor, { forceEmulation: () => true }),
     // Each takes the sandbox two starts, which are emulated.
     filesystems: [['ext4', 'gpt']],
     inUse: [],

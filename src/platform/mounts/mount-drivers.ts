@@ -26,7 +26,7 @@ export class MountDrivers {
     this.drivers = [
       new NbdMountDriver(supervisor),
       new FuseMountDriver(supervisor),
-      new GuestfsMountDriver(supervisor, { forceEmulation: config.guestfsForceEmulation }),
+      new GuestfsMountDriver(supervisor, { forceEmulation: () => this.config.guestfsForceEmulation }),
     ];
     this.takeDown = new MountRelease(supervisor);
   }

@@ -45,7 +45,7 @@ function startNode(settings: Readonly<Record<string, string>> = {}): LocalNode {
   const node = new LocalNode({
     dataDirectory: folder,
     entryPoint: join(folder, 'node.mjs'),
-    settings,
+    settings: () => settings,
     version: '1.0.0',
     nodeToken: 'not-in-any-process-list',
     log: loggerFor('test'),

@@ -13,9 +13,9 @@ export interface LocalNodeOptions {
   readonly dataDirectory: string;
   /** Path of the node's entry point. */
   readonly entryPoint: string;
-  /** The node's configuration, as SENDENSE_* variables. Tokens are named by file, so that no process list shows one. */
-  readonly settings: Readonly<Record<string, string>>;
-  /** Of this program: a node that runs an older one is replaced once it is idle. */
+  /** The node's configuration as it is now, as SENDENSE_* variables. Tokens are named by file, so that no process list shows one. */
+  readonly settings: () => Readonly<Record<string, string>>;
+  /** Of this program: a node that runs an older one, or with other settings, is replaced once it is idle. */
   readonly version: string;
   readonly nodeToken: string;
   readonly log: Logger;
@@ -119,7 +119,7 @@ export class LocalNode {
         detached: true,
         stdio: ['ignore', output, output],
         cwd: '/',
-        env: { ...withoutOurSettings(process.env), ...this.options.settings, SENDENSE_DATA_DIRECTORY: this.options.dataDirectory },
+        env: { ...withoutOurSettings(process.env), ...this.options.settings(), SENDENSE_DATA_DIRECTORY: this.options.dataDirectory },
       });
       child.on('error', (error) => {
         this.options.log.error('the local node cannot be started', { error });
@@ -170,7 +170,7 @@ export class LocalNode {
   /** Of what a node was started with. */
   private fingerprint(): string {
     return createHash('sha256')
-      .update(JSON.stringify([this.options.version, this.options.settings]))
+      .update(JSON.stringify([this.options.version, this.options.settings()]))
       .digest('hex');
   }
 

@@ -4,13 +4,15 @@ import type { Logger } from '../logging/logger.js';
 export interface RunningService {
   /** Ends the service in an orderly way. */
   stop(): Promise<void>;
+  /** Reads the configuration anew, on SIGHUP. Does not throw. */
+  reload?(): void;
 }
 
 const STOP_PATIENCE_MS = 30_000;
 
 /**
  * Runs a service until SIGTERM or SIGINT, then ends it and exits 0. What nobody caught is logged and ends the program with 1: a service in an unknown state must not go
- * on. A signal during the start waits for the start to end.
+ * on. SIGHUP reloads the configuration. A signal during the start waits for the start to end.
  */
 export function runUntilSignalled(log: Logger, start: (fail: (reason: string) => void) => Promise<RunningService>): void {
   const die = (message: string, error: unknown): void => {
@@ -53,4 +55,11 @@ export function runUntilSignalled(log: Logger, start: (fail: (reason: string) =>
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  process.on('SIGHUP', () => {
+    // A start that failed has been told of.
+    started.then(
+      (service) => service.reload?.(),
+      () => undefined,
+    );
+  });
 }

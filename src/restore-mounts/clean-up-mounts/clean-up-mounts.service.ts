@@ -3,6 +3,7 @@ import { CommandBus } from '@nestjs/cqrs';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { loggerFor } from '../../platform/logging/logger.js';
+import { repeat, type Repetition } from '../../platform/process/repeat.js';
 import { SweepMounts, type SweepReport } from '../model/restore-mount.commands.js';
 import type { CleanupRunDto, CleanupStatusDto } from './cleanup-status.dto.js';
 
@@ -10,7 +11,7 @@ import type { CleanupRunDto, CleanupStatusDto } from './cleanup-status.dto.js';
 @Injectable()
 export class CleanUpMountsService implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly log = loggerFor('CleanUpMounts');
-  private timer: NodeJS.Timeout | null = null;
+  private repetition: Repetition | null = null;
   private running = false;
   private totalRuns = 0;
   private lastRun: CleanupRunDto | null = null;
@@ -26,11 +27,14 @@ export class CleanUpMountsService implements OnApplicationBootstrap, OnApplicati
 
   onApplicationBootstrap(): void {
     this.nextRunAt = this.afterInterval();
-    this.timer = setInterval(() => void this.run(), this.config.mountCleanupIntervalSeconds * 1000);
+    this.repetition = repeat(
+      () => this.config.mountCleanupIntervalSeconds * 1000,
+      () => void this.run(),
+    );
   }
 
   onApplicationShutdown(): void {
-    if (this.timer !== null) clearInterval(this.timer);
+    this.repetition?.stop();
   }
 
   status(): CleanupStatusDto {

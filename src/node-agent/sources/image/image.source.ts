@@ -40,7 +40,7 @@ export class ImageSource extends Source {
   }
 
   override async discover(): Promise<readonly NodeVm[]> {
-    const slots = new Slots(VMS_AT_ONCE);
+    const slots = new Slots(() => VMS_AT_ONCE);
     const folders = (await Promise.all((await realPaths(this.config.imageRoots)).map(foldersIn))).flat();
     const vms = await Promise.all(folders.map((folder) => slots.use(() => this.describeOrNull(folder))));
     return vms.filter((vm) => vm !== null && vm.disks.length > 0).filter((vm) => vm !== null);

@@ -40,7 +40,7 @@ export class LibvirtSource extends Source {
     this.virsh = new Virsh(config.libvirtUri);
     this.live = new LiveSnapshots(this.virsh, nbdInfo, clock, {
       scratchDirectory: config.libvirtScratchDirectory,
-      scratchMaxBytes: config.libvirtScratchMaxBytes,
+      scratchMaxBytes: () => config.libvirtScratchMaxBytes,
     });
     this.offline = new OfflineSnapshots(this.virsh, qemuImg, servers, clock);
   }
@@ -161,7 +161,7 @@ export class LibvirtSource extends Source {
   }
 
   private async inspectAll(): Promise<readonly InspectedDomain[]> {
-    const slots = new Slots(VMS_AT_ONCE);
+    const slots = new Slots(() => VMS_AT_ONCE);
     const uuids = await this.virsh.domains().catch((error: unknown) => {
       throw asDomainError(error, '');
     });

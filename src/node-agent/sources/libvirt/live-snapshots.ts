@@ -28,7 +28,7 @@ const MAX_SOCKET_PATH = 107;
 
 export interface LiveSettings {
   readonly scratchDirectory: string;
-  readonly scratchMaxBytes: number;
+  readonly scratchMaxBytes: () => number;
 }
 
 /** Domains that run: libvirt's pull backup fixes all disks at one instant and serves them, while the guest goes on. */
@@ -53,7 +53,7 @@ export class LiveSnapshots {
     if (Buffer.byteLength(socket) > MAX_SOCKET_PATH) {
       throw new DomainError('invalid', 'snapshot_failed', `${socket} is too long a name for a socket. Choose a shorter libvirt_scratch_directory.`);
     }
-    const bound = await scratchBound(scratch, this.settings.scratchMaxBytes, await this.promised());
+    const bound = await scratchBound(scratch, this.settings.scratchMaxBytes(), await this.promised());
     const record: SnapshotRecord = { mode: 'live', uuid, scratch, scratchBoundBytes: bound };
     await writeRecord(request.directory, record);
     // One of an earlier try of the same job; a new instant gets a new one.
