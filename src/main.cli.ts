@@ -6,6 +6,9 @@ const USAGE = `Usage: sendense <command> [--config FILE]
 Commands:
   hub       run the hub in the foreground; unless told otherwise it starts a node beside itself
   node      run a node in the foreground
+  tunnel-server
+            run the hub's end of the tunnels in the foreground; under an account of its own
+  tunnel    run a node's end of its tunnel in the foreground, with the node's settings
   restore   restore from a repository alone, also when no hub is left: sendense restore --help
   repository import PATH
             bring the restore points of a found repository into the running hub
@@ -46,6 +49,12 @@ async function main(argv: readonly string[]): Promise<void> {
       break;
     case 'node':
       (await import('./main.node.js')).runNode(values.config);
+      break;
+    case 'tunnel-server':
+      (await import('./main.tunnel-server.js')).runTunnelServer(values.config);
+      break;
+    case 'tunnel':
+      (await import('./main.tunnel.js')).runTunnel(values.config);
       break;
     case 'help':
       process.stdout.write(USAGE);

@@ -6,6 +6,7 @@ import { validateSync } from 'class-validator';
 import { HubConfig } from '../../src/platform/config/hub.config.js';
 import { fileKey, type LoadableConfig } from '../../src/platform/config/load-config.js';
 import { NodeConfig } from '../../src/platform/config/node.config.js';
+import { TunnelServerConfig } from '../../src/platform/config/tunnel-server.config.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const page = readFileSync(resolve(ROOT, 'docs/operations.md'), 'utf8');
@@ -17,6 +18,7 @@ describe('docs/operations.md', () => {
   it.each([
     ['Hub', new HubConfig()],
     ['Node', new NodeConfig()],
+    ['Tunnel server', new TunnelServerConfig()],
   ] as const)('names every setting of the %s, in its order, with its default and its rule', (title, config) => {
     const rules = rulesOf(config);
     const expected = Object.entries(config).map(([field, value]) => [`\`${fileKey(field)}\``, defaultOf(config, field, value), rules.get(field) ?? '']);

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { HubConfig } from './hub.config.js';
 import { ConfigError, environmentVariable, fileKey, loadConfig } from './load-config.js';
 import { NodeConfig } from './node.config.js';
+import { TunnelServerConfig } from './tunnel-server.config.js';
 
 let folder: string;
 
@@ -34,6 +35,7 @@ function problemsOf(load: () => unknown): readonly string[] {
 
 const hub = (environment: Record<string, string>, file?: string): HubConfig => loadConfig(HubConfig, { environment, file });
 const node = (environment: Record<string, string>, file?: string): NodeConfig => loadConfig(NodeConfig, { environment, file });
+const tunnelServer = (environment: Record<string, string>): TunnelServerConfig => loadConfig(TunnelServerConfig, { environment });
 
 describe('sources', () => {
   it('has a valid default for everything', () => {
@@ -227,9 +229,18 @@ const NODE_RULES: readonly (readonly [string, readonly string[], readonly string
   ['log_format', ['xml'], ['text']],
 ];
 
+const TUNNEL_SERVER_RULES: readonly (readonly [string, readonly string[], readonly string[]])[] = [
+  ['tunnel_directory', ['tunnel'], ['/srv/tunnel']],
+  ['tunnel_listen_host', ['a b'], ['::', '0.0.0.0']],
+  ['tunnel_listen_port', ['-1', '65536'], ['0', '9022']],
+  ['log_level', ['all'], ['trace']],
+  ['log_format', ['xml'], ['text']],
+];
+
 describe.each([
   ['hub', hub, HubConfig, HUB_RULES],
   ['node', node, NodeConfig, NODE_RULES],
+  ['tunnel server', tunnelServer, TunnelServerConfig, TUNNEL_SERVER_RULES],
 ] as const)('%s: every field has its rule', (_program, load, configClass, rules) => {
   it('is tried here for every field there is', () => {
     expect(rules.map(([key]) => key).sort()).toEqual(Object.keys(new configClass()).map(fileKey).sort());

@@ -1,0 +1,73 @@
+/** Ciphers that are fast with the processor's AES instructions first; OpenSSH takes the first of the client's that the server knows. */
+export const TUNNEL_CIPHERS = ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com'] as const;
+export const TUNNEL_KEX = ['sntrup761x25519-sha512@openssh.com', 'curve25519-sha256', 'curve25519-sha256@libssh.org'] as const;
+
+export interface SshdPlaces {
+  readonly hostKey: string;
+  readonly authorizedKeys: string;
+  /** The only account that may log in: the one sshd runs as. */
+  readonly user: string;
+}
+
+/** Seconds until a silent peer counts as gone: sshd asks after 5 s of silence, three times. */
+const ALIVE_INTERVAL_S = 5;
+const ALIVE_COUNT = 3;
+const LOGIN_GRACE_S = 20;
+
+/**
+ * The configuration of an sshd that forwards ports and does nothing else. What each key may forward stands in its line of authorized_keys; this says what nobody may,
+ * whatever such a line says.
+ */
+export function sshdConfigText(places: SshdPlaces): string {
+  const settings: readonly (readonly [string, string])[] = [
+    ['HostKey', quoted(places.hostKey)],
+    ['AuthorizedKeysFile', quoted(places.authorizedKeys)],
+    ['PidFile', 'none'],
+    ['LogLevel', 'VERBOSE'],
+    // The files' owner is another account than ours; their rights are set where they are made.
+    ['StrictModes', 'no'],
+    ['UsePAM', 'no'],
+    ['AllowUsers', places.user],
+    ['PermitRootLogin', 'prohibit-password'],
+    ['AuthenticationMethods', 'publickey'],
+    ['PubkeyAuthentication', 'yes'],
+    ['PasswordAuthentication', 'no'],
+    ['KbdInteractiveAuthentication', 'no'],
+    ['HostbasedAuthentication', 'no'],
+    ['MaxAuthTries', '3'],
+    ['LoginGraceTime', String(LOGIN_GRACE_S)],
+    ['PubkeyAcceptedAlgorithms', 'ssh-ed25519'],
+    ['HostKeyAlgorithms', 'ssh-ed25519'],
+    ['KexAlgorithms', TUNNEL_KEX.join(',')],
+    ['Ciphers', TUNNEL_CIPHERS.join(',')],
+    ['MACs', 'hmac-sha2-256-etm@openssh.com'],
+    ['Compression', 'no'],
+    ['AllowTcpForwarding', 'yes'],
+    ['GatewayPorts', 'no'],
+    ['AllowStreamLocalForwarding', 'no'],
+    ['AllowAgentForwarding', 'no'],
+    ['X11Forwarding', 'no'],
+    ['PermitTunnel', 'no'],
+    ['PermitTTY', 'no'],
+    ['PermitUserRC', 'no'],
+    ['PermitUserEnvironment', 'no'],
+    // No session of any kind: neither shell nor command nor subsystem. The forced command stands behind that.
+    ['MaxSessions', '0'],
+    ['ForceCommand', '/bin/false'],
+    ['PrintMotd', 'no'],
+    ['PrintLastLog', 'no'],
+    ['TCPKeepAlive', 'yes'],
+    ['ClientAliveInterval', String(ALIVE_INTERVAL_S)],
+    ['ClientAliveCountMax', String(ALIVE_COUNT)],
+    ['UseDNS', 'no'],
+    ['IPQoS', 'none'],
+  ];
+  return `${settings.map(([name, value]) => `${name} ${value}`).join('\n')}\n`;
+}
+
+/** @throws Error for a path that sshd would read as something else */
+function quoted(path: string): string {
+  if (/["\\\r\n]/.test(path)) throw new Error(`${path} cannot stand in a configuration of sshd`);
+  // sshd replaces %u and the like.
+  return `"${path.replaceAll('%', '%%')}"`;
+}
