@@ -151,7 +151,8 @@ export class Virsh {
   /** Any other command. @returns what virsh prints */
   async call(argv: readonly string[], deadlineMs = CALL_MS, options: readonly string[] = ['--quiet']): Promise<string> {
     try {
-      return (await runTool(['virsh', ...options, '--connect', this.uri, ...argv], { deadlineMs })).stdout;
+      // A call that waits for libvirt must not begin a backup after the node that made it has died, and the next one has cleaned up.
+      return (await runTool(['virsh', ...options, '--connect', this.uri, ...argv], { deadlineMs, endsWithUs: true })).stdout;
     } catch (error) {
       if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
       if (error.code === 'tool_timeout') {

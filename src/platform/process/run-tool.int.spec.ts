@@ -1,5 +1,24 @@
-import { describe, expect, it } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { describe, expect, it, jest } from '@jest/globals';
+import { until } from '../../../test/support/hub-system.js';
 import { runTool } from './run-tool.js';
+
+jest.setTimeout(120_000);
+
+/** Lets a program of its own import the sources. */
+const LOADER = new URL('../../../test/bench/typescript.mjs', import.meta.url).href;
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 describe('runTool', () => {
   it('gives back what a tool writes, and hands it its input', async () => {
@@ -14,6 +33,34 @@ describe('runTool', () => {
       exitCode: null,
       retryable: false,
     });
+  });
+
+  it('says so too of one that must end with us, and otherwise lets it answer as any other', async () => {
+    await expect(runTool(['no-such-tool-anywhere'], { endsWithUs: true })).rejects.toMatchObject({ code: 'tool_missing', tool: 'no-such-tool-anywhere' });
+    await expect(runTool(['sh', '-c', 'exit 127'], { endsWithUs: true })).rejects.toMatchObject({
+      code: 'tool_failed',
+      exitCode: 127,
+      argv: ['sh', '-c', 'exit 127'],
+    });
+    expect(await runTool(['cat', '--', '-'], { endsWithUs: true, input: 'text' })).toMatchObject({ stdout: 'text' });
+  });
+
+  it('ends a tool that must end with us when we are killed, and no other', async () => {
+    const module = JSON.stringify(new URL('./run-tool.ts', import.meta.url).href);
+    const file = join(await mkdtemp(join(tmpdir(), 'sendense-run-tool-')), 'pid');
+    const program = (endsWithUs: boolean): string =>
+      `import { runTool } from ${module}; await runTool(['sh', '-c', 'echo $$ > ${file}; exec sleep 60'], { endsWithUs: ${endsWithUs} });`;
+    for (const endsWithUs of [true, false]) {
+      const us = spawn(process.execPath, ['--import', LOADER, '--input-type=module', '-e', program(endsWithUs)], { stdio: 'inherit' });
+      const tool = await until('the tool to run', async () => Number(await readFile(file, 'utf8').catch(() => '')) || null);
+      us.kill('SIGKILL');
+      await until('us to be gone', () => Promise.resolve(us.signalCode !== null));
+      if (endsWithUs) await until('the tool to be gone', () => Promise.resolve(!isRunning(tool)));
+      else expect(isRunning(tool)).toBe(true);
+      if (!endsWithUs) process.kill(tool, 'SIGKILL');
+      await rm(file);
+    }
+    await rm(dirname(file), { recursive: true });
   });
 
   it('fails with exit code, argv and the end of standard error', async () => {

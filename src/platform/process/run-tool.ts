@@ -11,6 +11,8 @@ export interface RunToolOptions {
   readonly signal?: AbortSignal;
   /** On top of PATH, HOME, locale and the like. */
   readonly env?: Readonly<Record<string, string>>;
+  /** The tool must not do anything once this program is gone: it is killed when this program ends in whatever way. Needs setpriv (util-linux). */
+  readonly endsWithUs?: boolean;
   /** Exit codes that are an answer and no failure. Default: only 0. */
   readonly expectedExitCodes?: readonly number[];
 }
@@ -24,13 +26,17 @@ export interface ToolOutput {
 const DEFAULT_DEADLINE_MS = 30_000;
 /** Output beyond this fails the call, so that a tool gone mad does not take our memory. In characters. */
 const MAX_OUTPUT = 256 * 1024 * 1024;
+/** The kernel sends the signal when the parent ends (prctl(2), PR_SET_PDEATHSIG); setpriv then becomes the tool. */
+const ENDS_WITH_US = ['setpriv', '--pdeathsig', 'KILL', '--'] as const;
+/** What setpriv says instead of ENOENT and EACCES. */
+const COULD_NOT_BECOME = /^setpriv: failed to execute /;
 
 /**
  * Runs one short-lived tool to its end.
  * @throws ToolError; or the reason of options.signal when that was aborted
  */
 export async function runTool(argv: readonly [string, ...string[]], options: RunToolOptions = {}): Promise<ToolOutput> {
-  const [file, ...rest] = argv;
+  const [file, ...rest] = options.endsWithUs === true ? ([...ENDS_WITH_US, ...argv] as const) : argv;
   const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
   options.signal?.throwIfAborted();
   const result = await execa(file, rest, {
@@ -48,7 +54,7 @@ export async function runTool(argv: readonly [string, ...string[]], options: Run
   const exitCode = result.exitCode ?? null;
   const stderrTail = textTail(result.stderr);
   if (result.timedOut) throw new ToolError('tool_timeout', argv, exitCode, stderrTail, `did not end within ${deadlineMs} ms and was killed`);
-  if (result.code === 'ENOENT' || result.code === 'EACCES') {
+  if (result.code === 'ENOENT' || result.code === 'EACCES' || (options.endsWithUs === true && COULD_NOT_BECOME.test(result.stderr))) {
     throw new ToolError('tool_missing', argv, null, stderrTail, 'is not installed, not in PATH or not executable');
   }
   if (exitCode === null || !(options.expectedExitCodes ?? [0]).includes(exitCode)) {
