@@ -10,7 +10,7 @@ type ChainMember = {
   readonly disks: readonly {
     readonly disk_id: number;
     readonly file: string;
-    /** Relative to the repository; null in a full. */
+    /** Relative to the repository; null where the disk is whole. */
     readonly parent_file: string | null;
   }[];
   readonly files: readonly { readonly disk_id: number; readonly file: string; readonly size_bytes: number; readonly sha256: string }[];

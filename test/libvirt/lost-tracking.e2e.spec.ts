@@ -1,10 +1,16 @@
 import { execFile } from 'node:child_process';
+import { cp, mkdtemp } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
+import { BackupClient } from '../support/backup-client.js';
 import { BareDomain, type BareDisk, requireInstant } from '../support/bare-domain.js';
+import { HubSystem, until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
-import { casesOf } from '../support/long-proof.js';
+import { casesOf, inLongProof, IS_LONG } from '../support/long-proof.js';
+import { createTestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
@@ -28,13 +34,12 @@ afterAll(async () => {
 });
 
 /** A domain that runs and has a chain of a full and an incremental. */
-async function chained(name: string): Promise<{ readonly domain: BareDomain; readonly newest: BackupResponse }> {
+async function chained(name: string, disks: readonly BareDisk[] = DISKS): Promise<{ readonly domain: BareDomain; readonly newest: BackupResponse }> {
   domains += 1;
-  const domain = await BareDomain.create(system.host, name, `00000000-0000-4000-8000-${String(domains).padStart(12, '0')}`, DISKS);
+  const domain = await BareDomain.create(system.host, name, `00000000-0000-4000-8000-${String(domains).padStart(12, '0')}`, disks);
   await system.client.registerVm(name, domain.uuid, undefined, 'libvirt');
   await domain.start();
-  await domain.write('vda', 1);
-  await domain.write('vdb', 2);
+  for (const { target } of disks) await domain.write(target, 1);
   await system.backUp(name, 'auto');
   await domain.write('vda', 3);
   const newest = await system.backUp(name, 'auto');
@@ -124,6 +129,7 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'a disk was replaced by another file',
+    onlyInLongProof: true,
     reason: 'change_id_lost',
     detail: /"vdb".*replaced by another file/,
     lose: async (domain) => {
@@ -230,18 +236,155 @@ describe('when the record of what has changed is lost', () => {
     await system.becomesQuietAt(domain);
   });
 
-  it('of nothing: a disk that was hot-added gets a full of itself, and the chain of the others goes on or starts anew with the reason', async () => {
-    const { domain } = await chained('grown');
-    await domain.addDisk({ target: 'vdc', mib: 8 });
-    await domain.attach('vdc');
-    await domain.write('vdc', 1);
-    await domain.write('vda', 7);
-    const copies = await domain.instant();
-    const backup = await system.backUp('grown', 'auto');
-    expect([backup.backup_type, backup.full_reason]).toEqual(['full', 'disk_added']);
-    await requireInstant(backup.disk_results, copies);
-    await domain.write('vdc', 2);
-    const after = await domain.instant();
-    await requireInstant((await system.backUp('grown', 'incremental')).disk_results, after);
+  it('because two disks have changed places: each has a sound record, of the other', async () => {
+    const { domain } = await chained('swapped', [
+      { target: 'vda', mib: 8 },
+      { target: 'vdb', mib: 8 },
+    ]);
+    await domain.powerOff();
+    const xml = await system.host.virsh('dumpxml', '--inactive', 'swapped');
+    const places: Readonly<Record<string, string>> = { [domain.path('vda')]: domain.path('vdb'), [domain.path('vdb')]: domain.path('vda') };
+    await system.host.define(xml.replace(/(?<=<source file=')[^']+/g, (path) => places[path] ?? path));
+    const refusal = {
+      status: 409,
+      reason: 'disk_replaced',
+      detail: expect.stringMatching(/Disk "vda" was .*vda.qcow2 at the last backup and is .*vdb.qcow2 now/),
+    };
+    expect(await system.client.refused('swapped', system.repositoryId, 'incremental')).toMatchObject(refusal);
+    await domain.start();
+    expect(await system.client.refused('swapped', system.repositoryId, 'incremental')).toMatchObject(refusal);
+    const full = await system.backUp('swapped', 'auto');
+    expect([full.backup_type, full.full_reason]).toEqual(['full', 'disk_replaced']);
+    await domain.powerOff();
+    for (const [target, place] of [
+      ['vda', 'vdb'],
+      ['vdb', 'vda'],
+    ] as const) {
+      await run('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', domain.path(place), system.fileOf(full, target)]);
+    }
+    await system.becomesQuietAt(domain);
   });
 });
+
+describe('a disk that was hot-added', () => {
+  it('is a full of itself inside the incremental; every restore point restores as it was, by hub and by repository alone', async () => {
+    // Targets are numbered in their order, so the new one moves vdc on.
+    const { domain, newest } = await chained('grown', [
+      { target: 'vda', mib: 16 },
+      { target: 'vdc', mib: 8 },
+    ]);
+    const points = [{ backup: newest, instant: await domain.instant() }];
+    await domain.addDisk({ target: 'vdb', mib: 8 });
+    await domain.attach('vdb');
+    await domain.write('vdb', 1);
+    await domain.write('vda', 7);
+    const next = async (): Promise<void> => {
+      const instant = await domain.instant();
+      const backup = await system.backUp('grown', 'incremental');
+      await requireInstant(backup.disk_results, instant);
+      points.push({ backup, instant });
+    };
+    await next();
+    await domain.write('vdb', 2);
+    await domain.write('vdc', 5);
+    await next();
+    // Also while it is off.
+    await domain.powerOff();
+    await domain.write('vdb', 3);
+    await next();
+
+    expect(points.map(({ backup }) => [backup.backup_type, backup.disk_results.map(({ disk_key, full_reason }) => [disk_key, full_reason])])).toEqual([
+      ['incremental', ['vda', 'vdc'].map((key) => [key, null])],
+      [
+        'incremental',
+        [
+          ['vda', null],
+          ['vdb', 'disk_added'],
+          ['vdc', null],
+        ],
+      ],
+      ...[1, 2].map(() => ['incremental', ['vda', 'vdb', 'vdc'].map((key) => [key, null])]),
+    ]);
+    expect(new Set(points.map(({ backup }) => backup.chain_id)).size).toBe(1);
+    await system.becomesQuietAt(domain);
+    const [, withNewDisk, ...later] = points;
+    // A verification reads all that a restore point stands on.
+    for (const { backup } of later.slice(-1)) await requireVerified(backup);
+    for (const { backup, instant } of IS_LONG ? points : points.filter((point) => point === withNewDisk || point === later.at(-1))) {
+      await requireRestorable(backup, instant);
+    }
+    if (IS_LONG) await requireImportable(points.map(({ backup }) => backup));
+  });
+
+  inLongProof(() => {
+    it('makes the whole run a full where its changes cannot be tracked', async () => {
+      const { domain } = await chained('grown raw');
+      await domain.addDisk({ target: 'vdc', mib: 8, format: 'raw' });
+      await domain.attach('vdc');
+      await domain.write('vdc', 1);
+      const instant = await domain.instant();
+      expect(await system.client.refused('grown raw', system.repositoryId, 'incremental')).toMatchObject({ status: 409, reason: 'disk_added' });
+      const full = await system.backUp('grown raw', 'auto');
+      expect([full.backup_type, full.full_reason, full.disk_results.map(({ full_reason }) => full_reason)]).toEqual([
+        'full',
+        'disk_added',
+        ['disk_added', 'disk_added', 'disk_added'],
+      ]);
+      await requireInstant(full.disk_results, instant);
+      await system.becomesQuietAt(domain);
+    });
+  });
+});
+
+async function requireVerified({ backup_id }: BackupResponse): Promise<void> {
+  await system.hub.api('POST', `/backups/${backup_id}/verify`);
+  const verification = await until('the verdict', async () => {
+    const { body } = await system.hub.api<{ verifications: { status: string; findings: object[] }[] }>('GET', `/backups/${backup_id}/verifications`);
+    return body.verifications.find(({ status }) => status !== 'running');
+  });
+  expect(verification).toMatchObject({ status: 'passed', findings: [] });
+}
+
+/** Every disk, by the hub's own restore and by the program that needs no hub. */
+async function requireRestorable(backup: BackupResponse, instant: ReadonlyMap<string, string>): Promise<void> {
+  const byHub = await mkdtemp(join(system.hub.directory, 'by-hub-'));
+  const alone = await mkdtemp(join(system.hub.directory, 'alone-'));
+  const { body } = await system.hub.api<RestoreJobResponse>('POST', '/restore/disks', { backup_id: backup.backup_id, target_path: byHub, format: 'raw' });
+  const cli = await run(process.execPath, [
+    join(import.meta.dirname, '../../dist/src/main.cli.js'),
+    ...['restore', '--repository', system.hub.repositoryPath, 'disks', '--point', backup.backup_id, '--target', alone],
+  ]);
+  expect(cli.stderr).toBe('');
+  await until('the restore', async () => (await system.hub.api<RestoreJobResponse>('GET', `/restore/jobs/${body.job_id}`)).body.cleaned_up);
+  for (const { disk_id, disk_key } of backup.disk_results) {
+    for (const folder of [byHub, alone]) {
+      await run('cmp', [instant.get(disk_key) ?? '', join(folder, `${backup.vm_name}-disk${disk_id}.raw`)]);
+    }
+  }
+}
+
+/** By a hub that knows nothing of it. */
+async function requireImportable(points: readonly BackupResponse[]): Promise<void> {
+  const database = await createTestDatabase({ migrated: false });
+  const hub = await HubSystem.create({ databaseUrl: database.databaseUrl });
+  try {
+    await hub.start();
+    const copy = join(hub.directory, 'imported');
+    await cp(system.hub.repositoryPath, copy, { recursive: true, preserveTimestamps: true });
+    const { body } = await hub.api<{ imported: string[]; skipped: object[] }>('POST', '/repositories/import', { path: copy, name: 'imported' });
+    expect(body).toMatchObject({ imported: expect.arrayContaining(points.map(({ backup_id }) => backup_id)), skipped: [] });
+    const client = new BackupClient(hub);
+    for (const { backup_id, disk_results } of points) {
+      const known = await until('the restore point to be listed', async () => {
+        const found = await client.get(backup_id);
+        return found.status === 'completed' && found;
+      });
+      expect(known.disk_results.map(({ disk_key, full_reason }) => [disk_key, full_reason])).toEqual(
+        disk_results.map(({ disk_key, full_reason }) => [disk_key, full_reason]),
+      );
+    }
+  } finally {
+    await hub.destroy();
+    await database.drop();
+  }
+}

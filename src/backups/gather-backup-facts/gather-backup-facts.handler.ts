@@ -48,7 +48,15 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
       definition: found.definition ?? null,
       left_out_disks: found.left_out_disks ?? [],
       parent,
-      decision: decideBackupType({ requested: query.requested, vm_name: vm.name, disks, parent, max_chain_length: this.config.chainMaxLength }),
+      decision: decideBackupType({
+        requested: query.requested,
+        vm_name: vm.name,
+        disks,
+        parent,
+        // A domain's disks are named by its definition. In a folder of images a new name may as well be an old disk that somebody has copied or renamed.
+        new_disks_join: vm.source === 'libvirt',
+        max_chain_length: this.config.chainMaxLength,
+      }),
     };
   }
 

@@ -14,7 +14,15 @@ const point: ParentPoint = {
 };
 
 function ask(changes: Partial<BackupTypeQuestion> = {}): ReturnType<typeof decideBackupType> {
-  return decideBackupType({ requested: 'auto', vm_name: 'v', disks: [sourceDisk()], parent: { kind: 'sound', point }, max_chain_length: 30, ...changes });
+  return decideBackupType({
+    requested: 'auto',
+    vm_name: 'v',
+    disks: [sourceDisk()],
+    parent: { kind: 'sound', point },
+    new_disks_join: false,
+    max_chain_length: 30,
+    ...changes,
+  });
 }
 
 const obstacles: readonly [string, Partial<BackupTypeQuestion>][] = [
@@ -23,6 +31,8 @@ const obstacles: readonly [string, Partial<BackupTypeQuestion>][] = [
   ['parent_truncated', { parent: { kind: 'damaged', backup_id: 'p', chain_id: 'c', code: 'parent_truncated', detail: 'short', file: null } }],
   ['parent_altered', { parent: { kind: 'damaged', backup_id: 'p', chain_id: 'c', code: 'parent_altered', detail: 'other', file: null } }],
   ['disk_added', { disks: [sourceDisk(), sourceDisk({ disk_id: 1, disk_key: 'b' })] }],
+  ['disk_added', { new_disks_join: true, disks: [sourceDisk(), sourceDisk({ disk_id: 1, disk_key: 'b', change_tracking: false, format: 'raw' })] }],
+  ['disk_removed', { new_disks_join: true, disks: [sourceDisk({ disk_key: 'b' })] }],
   ['disk_removed', { disks: [], parent: { kind: 'sound', point } }],
   ['disk_resized', { disks: [sourceDisk({ size_bytes: 11 })] }],
   ['disk_resized', { disks: [sourceDisk({ size_bytes: 9 })] }],
@@ -36,6 +46,13 @@ describe('full or incremental', () => {
   it('makes an incremental on a sound parent whose change ids are valid for every disk', () => {
     expect(ask()).toEqual({ backup_type: 'incremental', parent: point });
     expect(ask({ requested: 'incremental' })).toEqual({ backup_type: 'incremental', parent: point });
+  });
+
+  it('takes a new disk into an incremental where the source can tell that it is one', () => {
+    expect(ask({ new_disks_join: true, disks: [sourceDisk({ disk_key: 'b', change_ids: [] }), sourceDisk({ disk_id: 1 })] })).toEqual({
+      backup_type: 'incremental',
+      parent: point,
+    });
   });
 
   it('makes a full when one is asked for, whatever else would be possible', () => {

@@ -54,6 +54,8 @@ export type BackupTypeQuestion = {
   readonly vm_name: string;
   readonly disks: readonly SourceDisk[];
   readonly parent: ParentFacts;
+  /** Whether a disk that the parent does not have may be copied whole inside an incremental; otherwise it makes the whole run a full. */
+  readonly new_disks_join: boolean;
   readonly max_chain_length: number;
 };
 
@@ -81,7 +83,8 @@ function obstacleToIncremental(question: BackupTypeQuestion): { reason: FullReas
   const point = parent.point;
   const parents = new Map(point.disks.map((disk) => [disk.disk_key, disk]));
   for (const disk of disks) {
-    if (!parents.has(disk.disk_key)) return { reason: 'disk_added', detail: `Disk "${disk.disk_key}" was added since the last backup.` };
+    if (parents.has(disk.disk_key) || (question.new_disks_join && disk.change_tracking)) continue;
+    return { reason: 'disk_added', detail: `Disk "${disk.disk_key}" was added since the last backup.` };
   }
   const now = new Set(disks.map((disk) => disk.disk_key));
   for (const disk of point.disks) {

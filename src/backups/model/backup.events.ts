@@ -35,9 +35,9 @@ export type PlannedDisk = {
   readonly source_format: string;
   /** File name within the restore point's folder. */
   readonly file: string;
-  /** Parent's QCOW2 file relative to the repository; null for a full. */
+  /** Parent's QCOW2 file relative to the repository; null for a full, and for a disk that an incremental has whole because it was added after its parent. */
   readonly parent_file: string | null;
-  /** The change id at the source that the incremental starts from; null for a full. */
+  /** The change id at the source that the incremental starts from; null exactly where parent_file is. */
   readonly parent_change_id: string | null;
 };
 

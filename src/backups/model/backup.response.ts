@@ -24,6 +24,13 @@ export class DiskResultResponse {
   readonly qcow2_path!: string | null;
   @ApiProperty({ type: Number, nullable: true, description: 'The qemu-nbd that serves the disk just now', example: 48211 })
   readonly qemu_nbd_pid!: number | null;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'Why the disk is copied whole: what makes the backup a full, or `disk_added` for a new disk in an incremental; null: only its changes are',
+    example: 'first_backup',
+  })
+  readonly full_reason!: string | null;
   @ApiProperty({ enum: ['pending', 'running', 'completed', 'failed'], example: 'completed' }) readonly status!: string;
   @ApiProperty({ example: 1073741824 }) readonly bytes_transferred!: number;
   @ApiProperty({ description: 'Bytes this backup moves for the disk; 0 until its transfer starts', example: 1073741824 }) readonly total_bytes!: number;
@@ -150,7 +157,7 @@ export function toBackupResponse(record: BackupRecord): BackupResponse {
     total_bytes: Number(record.total_bytes),
     transfer_speed_bps: record.transfer_speed_bps === null ? null : Number(record.transfer_speed_bps),
     eta_seconds: record.eta_seconds === null ? null : Number(record.eta_seconds),
-    disk_results: record.disks.map((disk) => toDiskResult(disk, record.exports)),
+    disk_results: record.disks.map((disk) => toDiskResult(disk, record.exports, record.full_reason)),
     nbd_targets_string: record.nbd_targets_string,
     error: record.error,
     damage: record.damage,
@@ -163,7 +170,7 @@ export function toBackupResponse(record: BackupRecord): BackupResponse {
   };
 }
 
-function toDiskResult(disk: BackupDiskRow, exports: BackupRow['exports']): DiskResultResponse {
+function toDiskResult(disk: BackupDiskRow, exports: BackupRow['exports'], fullReason: string | null): DiskResultResponse {
   return {
     disk_id: disk.disk_id,
     disk_key: disk.disk_key,
@@ -171,6 +178,7 @@ function toDiskResult(disk: BackupDiskRow, exports: BackupRow['exports']): DiskR
     nbd_export_name: disk.nbd_export_name,
     qcow2_path: disk.qcow2_path,
     qemu_nbd_pid: disk.export_id === null ? null : (exports[disk.export_id] ?? null),
+    full_reason: fullReason ?? (disk.parent_file === null ? 'disk_added' : null),
     status: disk.status,
     bytes_transferred: disk.bytes_transferred,
     total_bytes: disk.total_bytes ?? 0,

@@ -103,7 +103,7 @@ export class SealRun {
       backup_type: plan.backup_type,
       full_reason: plan.full_reason,
       chain_id: plan.chain_id,
-      parent: plan.parent_backup_id === null ? null : { backup_id: plan.parent_backup_id, folder: folderOf(plan.disks[0]?.parent_file ?? '') },
+      parent: plan.parent_backup_id === null ? null : { backup_id: plan.parent_backup_id, folder: parentFolderOf(plan.disks) },
       vm: { vm_id: request.vm_id, name: request.vm_name, source: vm.source, source_ref: vm.source_ref, node_id: request.node_id },
       instant,
       started_at: plan.started_at,
@@ -142,6 +142,8 @@ export class SealRun {
   }
 }
 
-function folderOf(parentFile: string): string {
+/** A disk that was added since has no parent; at least one has. */
+function parentFolderOf(disks: BackupPlanned['data']['disks']): string {
+  const parentFile = disks.find((disk) => disk.parent_file !== null)?.parent_file ?? '';
   return parentFile.slice(0, parentFile.lastIndexOf('/'));
 }

@@ -13,7 +13,7 @@ export type ManifestDisk = {
   readonly source_format: string;
   /** Names "everything since this restore point's instant" at the source; null where the source cannot track. */
   readonly change_id: string | null;
-  /** The change id that this incremental was copied from; null for a full. */
+  /** The change id that the disk's changes were copied from; null where the disk is whole: in a full, and when it was added after the parent. */
   readonly parent_change_id: string | null;
   /** Length of the QCOW2 file in bytes. */
   readonly file_size_bytes: number;
@@ -21,7 +21,7 @@ export type ManifestDisk = {
   readonly sha256: string;
   /** Modification time of the QCOW2 file when it was sealed, nanoseconds since 1970, decimal. */
   readonly mtime_ns: string;
-  /** Parent's QCOW2 file relative to the restore point's folder, as the QCOW2 header has it; null for a full. */
+  /** Parent's QCOW2 file relative to the restore point's folder, as the QCOW2 header has it; null exactly where parent_change_id is. */
   readonly backing_file: string | null;
 };
 
@@ -103,10 +103,14 @@ export function parseManifest(json: string): Manifest {
   if (isFull !== (manifest.full_reason !== null)) throw wrong('full_reason', `set exactly for fulls (this is: ${manifest.backup_type})`, manifest.full_reason);
   if (manifest.disks.length === 0) throw wrong('disks', 'at least one disk', manifest.disks);
   manifest.disks.forEach((disk, index) => {
-    if (isFull !== (disk.backing_file === null)) {
-      throw wrong(`disks[${index}].backing_file`, `set exactly for incrementals (this is: ${manifest.backup_type})`, disk.backing_file);
+    if (isFull && disk.backing_file !== null) throw wrong(`disks[${index}].backing_file`, 'null in a full', disk.backing_file);
+    if ((disk.backing_file === null) !== (disk.parent_change_id === null)) {
+      throw wrong(`disks[${index}].backing_file`, `set exactly with parent_change_id (that is: ${disk.parent_change_id ?? 'null'})`, disk.backing_file);
     }
   });
+  if (!isFull && manifest.disks.every((disk) => disk.backing_file === null)) {
+    throw wrong('disks', 'at least one disk with a backing_file in an incremental', []);
+  }
   if (new Set(manifest.disks.map((disk) => disk.file)).size !== manifest.disks.length) throw new WrongShapeError('disks[].file names one file twice');
   return manifest;
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { requireCondition, requireTools } from '../../../test/support/require-tools.js';
-import type { Manifest, ManifestDisk } from './manifest.js';
+import { type Manifest, type ManifestDisk, parseManifest } from './manifest.js';
 import type { SealedFacts } from './parent-check.js';
 import { RepositoryFiles } from './repository-files.js';
 import { writeMarker } from './repository-marker.js';
@@ -223,6 +223,32 @@ describe('a broken manifest', () => {
     await expect(files.readManifest(repository, folder)).rejects.toMatchObject({
       message: expect.stringContaining('disks[0].sha256 must be 64 lower-case hex digits'),
     });
+  });
+
+  it.each([
+    ['a full whose disk stands on another', 'full', [['../x/disk-0.qcow2', 'before']], 'disks[0].backing_file must be null in a full'],
+    ['a disk that stands on another and has changes since nothing', 'incremental', [['../x/disk-0.qcow2', null]], 'must be set exactly with parent_change_id'],
+    ['changes since something of a disk that stands on nothing', 'incremental', [[null, 'before']], 'must be set exactly with parent_change_id'],
+    ['an incremental in which every disk is whole', 'incremental', [[null, null]], 'at least one disk with a backing_file'],
+    [
+      'an incremental with a new disk',
+      'incremental',
+      [
+        ['../x/disk-0.qcow2', 'before'],
+        [null, null],
+      ],
+      null,
+    ],
+  ] as const)('%s', async (_what, type, parents, message) => {
+    const { disks, ...rest } = await sealOne();
+    const parent = type === 'full' ? null : { backup_id: 'x', folder: 'x' };
+    const document = {
+      ...rest,
+      ...{ backup_type: type, full_reason: type === 'full' ? 'requested' : null, parent },
+      disks: parents.map(([backing_file, parent_change_id], index) => ({ ...disks[0], file: `disk-${index}.qcow2`, backing_file, parent_change_id })),
+    };
+    if (message === null) expect(parseManifest(JSON.stringify(document)).disks.map((disk) => disk.backing_file)).toEqual(['../x/disk-0.qcow2', null]);
+    else expect(() => parseManifest(JSON.stringify(document))).toThrow(message);
   });
 
   it('is a missing restore point where there is none, and an unavailable repository where the marker is gone too', async () => {

@@ -130,9 +130,10 @@ async function inspectLiveDisk(
   const format = formatOf(disk);
   if (format === null) return unusableFormat(disk, path);
   if (sizeBytes === null || sizeBytes === 0) return unusable(disk, path, `libvirt does not know the size of disk "${disk.target}".`);
-  const usable = measured.flatMap((checkpoint) =>
-    checkpoint?.disks.some(({ target, changedBytes }) => target === disk.target && changedBytes !== null) === true ? [checkpoint.name] : [],
-  );
+  const usable = known.flatMap((checkpoint) => {
+    const inUse = measured.find((one) => one?.name === checkpoint.name)?.disks.find(({ target }) => target === disk.target);
+    return inUse !== undefined && inUse.changedBytes !== null && !wasAnotherDisk(checkpoint, disk, path, disk.backingPaths) ? [checkpoint.name] : [];
+  });
   // What the running qemu has in memory is newer than the file; the names in it are only a sign of what an earlier run has left.
   const stored = format === 'qcow2' ? ownBitmaps(await infoOrNull(path, qemuImg)) : [];
   const problems: ChangeIdProblem[] = [];
@@ -173,25 +174,17 @@ async function inspectOfflineDisk(disk: DomainDisk, path: string, known: readonl
   const backing = await backingChain(info, qemuImg);
   const inBacking = new Set(backing.flatMap((parent) => ownBitmaps(parent.info).map(({ name }) => name)));
   const stored = ownBitmaps(info);
+  const backingPaths = backing.map((parent) => parent.path);
   const changeIds: string[] = [];
   const problems: ChangeIdProblem[] = [];
   for (const checkpoint of known) {
     const bitmap = stored.find(({ name }) => name === checkpoint.disks.find(({ target }) => target === disk.target)?.bitmap);
-    if (bitmap !== undefined && isSound(bitmap) && !inBacking.has(bitmap.name)) changeIds.push(checkpoint.name);
-    else if (bitmap !== undefined && isSound(bitmap)) {
+    const tells = bitmap !== undefined && isSound(bitmap) && !wasAnotherDisk(checkpoint, disk, path, backingPaths);
+    if (tells && !inBacking.has(bitmap.name)) changeIds.push(checkpoint.name);
+    else if (tells) {
       const detail = `The changes of disk "${disk.target}" since the last backup are spread over the files of a snapshot, which can be read together only while the VM runs.`;
       problems.push({ change_id: checkpoint.name, code: 'snapshot_changed', detail });
-    } else
-      problems.push(
-        ...(await problemOf(
-          checkpoint,
-          disk,
-          path,
-          backing.map((parent) => parent.path),
-          stored,
-          qemuImg,
-        )),
-      );
+    } else problems.push(...(await problemOf(checkpoint, disk, path, backingPaths, stored, qemuImg)));
   }
   problems.push(...forgotten(disk, stored, known));
   return {
@@ -209,6 +202,19 @@ async function inspectOfflineDisk(disk: DomainDisk, path: string, known: readonl
         ? { code: 'disk_corrupt', detail: `Disk "${disk.target}" is marked corrupt. Repair it with qemu-img check -r.` }
         : null,
   };
+}
+
+/**
+ * Whether what is under this target now was under another one when the checkpoint was made. All disks of a checkpoint have bitmaps of the same name, so the bitmap is there
+ * and sound, and tells the changes of the other disk.
+ */
+function wasAnotherDisk(checkpoint: CheckpointDescription, disk: DomainDisk, path: string, backingPaths: readonly string[]): boolean {
+  const now = [path, ...backingPaths];
+  return (checkpoint.domain?.disks ?? []).some(({ target, path: then, volume: volumeThen }) => {
+    if (target === disk.target) return false;
+    const sameVolume = volumeThen !== null && disk.volume !== null && volumeThen.pool === disk.volume.pool && volumeThen.name === disk.volume.name;
+    return sameVolume || (then !== null && now.includes(then));
+  });
 }
 
 /** Why a checkpoint says nothing of a disk any more. Of one that never covered the disk there is nothing to say. */
