@@ -114,18 +114,16 @@ const MAX_SAID = 1_000;
 
 /** Why an ssh that was to hold a connection has ended, by its last words. The patterns are OpenSSH's own messages in the locale C. */
 export function causeOfEnd(stderr: string, settings: Pick<TunnelSettings, 'hub_host' | 'hub_port' | 'reverse_port'>): TunnelCause {
-  const said = stderr
-    .replaceAll(/@{5,}\s*|@ {2,}/g, '')
-    .trim()
-    .slice(-MAX_SAID);
+  const said = stderr.trim().slice(-MAX_SAID);
   const hub = `${settings.hub_host}:${settings.hub_port}`;
   const because = (code: TunnelCauseCode, sentence: string): TunnelCause => ({ code, detail: said === '' ? sentence : `${sentence} ssh says: ${said}` });
   if (/Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|No ED25519 host key is known/.test(stderr)) {
-    return because(
-      'host_key_changed',
-      `What answers at ${hub} does not have the host key of the hub that this node was paired with, so nothing was sent to it. If the hub was set up anew, pair the node again; ` +
-        'if not, somebody stands between.',
-    );
+    // Not ssh's own words: they advise to forget the pinned key.
+    const [found] = /SHA256:[A-Za-z0-9+/]+/.exec(stderr) ?? [];
+    const sentence =
+      `What answers at ${hub} does not have the host key of the hub that this node was paired with${found === undefined ? '' : `, but ${found}`}; nothing was sent to it. ` +
+      'If the hub was set up anew, pair the node again; if not, somebody stands between.';
+    return { code: 'host_key_changed', detail: sentence };
   }
   if (/Permission denied|Too many authentication failures/.test(stderr)) {
     return because('key_refused', `The hub at ${hub} does not take this node's key: it is not approved there, or not any more.`);
