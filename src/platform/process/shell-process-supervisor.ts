@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { setPriority } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +21,7 @@ const CLAIM_SETTLES_MS = 2_000;
 /** A qemu-nbd that gets its SIGTERM while it starts loses it, so it is said again. */
 const REPEAT_SIGTERM_MS = 250;
 /** A third of the processor time of an ordinary process where both want all of it, and all of it where nobody else does. */
-const BACKGROUND_NICENESS = 5;
+const IN_BACKGROUND = ['nice', '-n', '5'] as const;
 /** How long a process is waited for: to appear after its start, to vanish after SIGKILL. */
 const PATIENCE_MS = 10_000;
 
@@ -218,14 +217,20 @@ async function claimForStop(runDirectory: string): Promise<void> {
 /** In a session of its own, so that nothing that ends us reaches it. */
 function spawnDetached(runDirectory: string, argv: readonly [string, ...string[]], options: StartOptions): Promise<ChildProcess> {
   return new Promise((resolve, reject) => {
-    const shell = spawn('sh', [SCRIPT, runDirectory, options.captureFd3 === true ? '1' : '0', ...argv], {
+    const [file, ...rest] = [
+      ...(options.background === true ? IN_BACKGROUND : []),
+      'sh',
+      SCRIPT,
+      runDirectory,
+      options.captureFd3 === true ? '1' : '0',
+      ...argv,
+    ];
+    const shell = spawn(file, rest, {
       detached: true,
       stdio: 'ignore',
       cwd: '/',
       env: toolEnvironment(options.env),
     });
-    // The shell still has its script to read, so the tool inherits it; should it ever be faster, it only runs with ordinary priority.
-    if (options.background === true && shell.pid !== undefined) setPriority(shell.pid, BACKGROUND_NICENESS);
     shell.unref();
     shell.once('spawn', () => resolve(shell));
     shell.once('error', (error) => {
