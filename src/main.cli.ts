@@ -9,6 +9,8 @@ Commands:
   tunnel-server
             run the hub's end of the tunnels in the foreground; under an account of its own
   tunnel    run a node's end of its tunnel in the foreground, with the node's settings
+  node deploy HOST, node remove HOST
+            put a node on another machine through SSH, and take it away: sendense node deploy --help
   restore   restore from a repository alone, also when no hub is left: sendense restore --help
   repository import PATH
             bring the restore points of a found repository into the running hub
@@ -26,6 +28,10 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   if (argv[0] === 'repository') {
     process.exitCode = await (await import('./repository-cli/repository.program.js')).runRepositoryProgram(argv.slice(1), process.env);
+    return;
+  }
+  if (argv[0] === 'node' && (argv[1] === 'deploy' || argv[1] === 'remove')) {
+    process.exitCode = await (await import('./deploy-cli/deploy.program.js')).runDeployProgram(argv.slice(1), process.env);
     return;
   }
   let parsed;

@@ -35,6 +35,16 @@ export function requireCondition(holds: boolean, reason: string): GatedTests {
   return gate(holds ? null : reason);
 }
 
+/**
+ * For what only another kernel could do: no installation mends that, so it is skipped also with CI=true, and always says so.
+ * @param reason why not; null: it can
+ */
+export function requireKernel(reason: string | null): GatedTests {
+  if (reason === null) return { describe, it, skipped: null };
+  process.stderr.write(`skipped: ${reason}\n`);
+  return { describe: describe.skip, it: it.skip, skipped: reason };
+}
+
 /** Tests on a real hypervisor with a libvirtd of their own (`LibvirtHost`). */
 export function requireLibvirt(...tools: readonly string[]): GatedTests {
   const root = requireCondition(process.getuid?.() === 0, 'a libvirtd of its own needs a mount namespace of its own, which only root may make');

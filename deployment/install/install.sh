@@ -1,0 +1,418 @@
+#!/usr/bin/env bash
+# Installs, upgrades and removes a Sendense hub or node on this machine, from the release that this file lies in. As root.
+#
+#   install.sh hub [--advertise HOST]   everything that a hub needs, started; HOST is what nodes reach this machine by
+#   install.sh node                     everything that a node needs; it is started once `sendense node enrol` was run
+#   install.sh rollback hub|node        back to the release before the last upgrade, and restarted
+#   install.sh remove hub|node [--data] stops it and takes everything away; of a hub, what it keeps (events, tokens, repositories) only with --data
+#   install.sh step NAME hub|node       one step alone, as `sendense node deploy` does from afar: check packages accounts release config units switch start
+#
+# Each step does only what is missing, so everything here can be run again. What it changes it says on standard error; facts for programs are on standard output.
+set -euo pipefail
+
+readonly base=/opt/sendense
+readonly etc=/etc/sendense
+readonly hub_data=/var/lib/sendense
+readonly tunnel_data=/var/lib/sendense-tunnel
+readonly node_data=/var/lib/sendense-node
+readonly node_images=/var/lib/sendense-images
+readonly node_scratch=/var/lib/sendense-scratch
+readonly least_free_kb=$((2 * 1024 * 1024))
+
+# What is looked for, and the Debian package that brings it.
+readonly common_tools=(qemu-img:qemu-utils qemu-nbd:qemu-utils nbdkit:nbdkit nbdcopy:libnbd-bin nbdinfo:libnbd-bin ssh:openssh-client ssh-keygen:openssh-client)
+readonly hub_tools=(
+  "${common_tools[@]}" sshd:openssh-server qemu-storage-daemon:qemu-system-common losetup:mount blkid:util-linux sfdisk:fdisk logrotate:logrotate curl:curl
+)
+readonly node_tools=("${common_tools[@]}" qemu-storage-daemon:qemu-system-common)
+
+say() { printf 'install: %s\n' "$*" >&2; }
+stop() {
+  say "$*"
+  exit 1
+}
+usage() {
+  sed -n '4,8s/^# \{0,3\}//p' "${BASH_SOURCE[0]}" >&2
+  exit 2
+}
+
+# Sent through a pipe the script has no file, and only `check` is asked for.
+script="${BASH_SOURCE[0]:-}"
+root=''
+if [[ -n "$script" && -f "$script" ]]; then root="$(cd "$(dirname "$(readlink -f "$script")")/../.." && pwd)"; fi
+
+units_of() {
+  case "$1" in
+    hub) echo sendense-tunnel-server.service sendense-hub.service ;;
+    node) echo sendense-tunnel.service sendense-node.service ;;
+  esac
+}
+account_of() { if [[ "$1" == hub ]]; then echo sendense; else echo sendense-node; fi; }
+other_of() { if [[ "$1" == hub ]]; then echo node; else echo hub; fi; }
+is_installed() { [[ -e "/etc/systemd/system/sendense-$1.service" ]]; }
+
+missing_packages() {
+  local tool tools=()
+  if [[ "$1" == hub ]]; then tools=("${hub_tools[@]}"); else tools=("${node_tools[@]}"); fi
+  for tool in "${tools[@]}"; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${tool%%:*}" >/dev/null || printf '%s\n' "${tool##*:}"
+  done | sort -u
+}
+
+# name=value lines about this machine, then problem=... for each reason why nothing should be installed here.
+check() {
+  local role="$1" free os='' id_like='' where
+  # shellcheck disable=SC1091
+  if [[ -r /etc/os-release ]]; then
+    os="$(. /etc/os-release && printf '%s %s' "${ID:-unknown}" "${VERSION_ID:-}")"
+    id_like="$(. /etc/os-release && printf '%s %s' "${ID:-}" "${ID_LIKE:-}")"
+  fi
+  where=/opt
+  [[ -d "$where" ]] || where=/
+  free="$(df -Pk "$where" | awk 'NR == 2 { print $4 }')"
+  printf 'os=%s\nmachine=%s\nfree_kb=%s\nepoch=%s\n' "$os" "$(uname -m)" "$free" "$(date +%s)"
+  printf 'release=%s\n' "$(if is_installed "$role"; then cat "$base/current/RELEASE" 2>/dev/null || true; fi)"
+  printf 'releases=%s\n' "$(for where in "$base"/*/RELEASE; do [[ ! -e "$where" ]] || cat "$where"; done | sort -u | tr '\n' ' ')"
+  # A node's data directory is open to its account only, so a user who is not root is told nothing here.
+  printf 'node_id=%s\n' "$(if [[ -e "$node_data/tunnel/tunnel.json" ]]; then cat "$node_data/node.id" 2>/dev/null || true; fi)"
+  printf 'packages=%s\n' "$(missing_packages "$role" | tr '\n' ' ')"
+  [[ "$(uname -m)" == x86_64 ]] || printf 'problem=%s\n' "the machine is $(uname -m), and the release is for x86_64"
+  [[ -d /run/systemd/system ]] || printf 'problem=%s\n' "systemd does not run this machine"
+  ((free >= least_free_kb)) || printf 'problem=%s\n' "$where has $((free / 1024)) MiB free, and $((least_free_kb / 1024)) MiB are needed"
+  if [[ " $id_like " != *' debian '* && -n "$(missing_packages "$role")" ]]; then
+    printf 'problem=%s\n' "this is no Debian (${os:-unknown system}), so install what is missing by hand first: qemu-img, qemu-nbd, nbdkit, nbdcopy, nbdinfo, ssh"
+  fi
+}
+
+packages() {
+  local missing
+  mapfile -t missing < <(missing_packages "$1")
+  if ((${#missing[@]} == 0)); then
+    say "all programs it needs are there"
+    return
+  fi
+  say "installing the Debian packages ${missing[*]}"
+  apt-get update -qq >&2 || say "apt-get update failed; trying with the package lists there are"
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 || stop "apt-get could not install ${missing[*]}; see above"
+  # For those who want to take them away again after a removal; the removal itself does not, since others may use them by then.
+  mkdir -p "$base"
+  printf '%s\n' "${missing[@]}" >>"$base/packages-installed-for-$1"
+}
+
+make_account() { # name home
+  getent passwd "$1" >/dev/null && return
+  say "making the account $1"
+  useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
+}
+
+join_group() { # account group
+  getent group "$2" >/dev/null || return 0
+  id -nG "$1" | tr ' ' '\n' | grep -qx "$2" || usermod --append --groups "$2" "$1"
+}
+
+accounts() {
+  if [[ "$1" == hub ]]; then
+    make_account sendense "$hub_data"
+    make_account sendense-tunnel "$tunnel_data"
+    # sshd takes an account whose password is locked for a locked account. '*' fits no password, and is not that.
+    usermod --password '*' sendense-tunnel
+    join_group sendense sendense-tunnel
+    join_group sendense kvm
+    install -d -o sendense -g sendense -m 0750 "$hub_data" "$hub_data/repositories" "$hub_data/images"
+    # The hub writes who may connect, and the tunnel server its host key, each for the other to read.
+    install -d -o sendense-tunnel -g sendense-tunnel -m 2770 "$tunnel_data"
+  else
+    make_account sendense-node "$node_data"
+    join_group sendense-node kvm
+    # Access to qemu:///system.
+    join_group sendense-node libvirt
+    install -d -o sendense-node -g sendense-node -m 0711 "$node_data"
+    install -d -o sendense-node -g sendense-node -m 0750 "$node_images"
+    if getent passwd libvirt-qemu >/dev/null; then
+      install -d -o libvirt-qemu -g "$(id -gn libvirt-qemu)" -m 0770 "$node_scratch"
+    else
+      install -d -o sendense-node -g sendense-node -m 0770 "$node_scratch"
+    fi
+  fi
+}
+
+# Puts the tree that this file lies in to its place under /opt/sendense, whole or not at all.
+release() {
+  local name target
+  [[ -n "$root" && -f "$root/RELEASE" ]] || stop "this is no release: unpack an archive made by deployment/make-archive.sh and run the install.sh in it"
+  name="$(cat "$root/RELEASE")"
+  target="$base/$name"
+  if [[ "$root" == "$target" ]]; then return; fi
+  if [[ -e "$target/RELEASE" ]]; then
+    say "release $name is there"
+    return
+  fi
+  say "putting release $name to $target"
+  mkdir -p "$base"
+  rm -rf "$target.new"
+  cp -a "$root" "$target.new"
+  chown -R root:root "$target.new"
+  sync -f "$target.new"
+  mv -T "$target.new" "$target"
+}
+
+write_unless_there() { # file mode group
+  if [[ -e "$1" ]]; then
+    cat >/dev/null
+    return
+  fi
+  say "writing $1"
+  cat >"$1.new"
+  chown "root:$3" "$1.new"
+  chmod "$2" "$1.new"
+  mv -T "$1.new" "$1"
+}
+
+config() { # role, advertised host of a hub
+  local name
+  if [[ "$1" == hub ]]; then
+    install -d -m 0755 "$etc" "$etc/hub" "$etc/hub/conf.d" "$etc/tunnel-server"
+    write_unless_there "$etc/hub/hub.yaml" 0640 sendense <<YAML
+# Settings of the hub: docs/operations.md names them all. Files in conf.d/ are read after this one and win. What is secret goes to hub.env instead.
+data_directory: $hub_data
+tunnel_directory: $tunnel_data
+local_node_image_roots: [$hub_data/images]
+$(if [[ -n "${2:-}" ]]; then printf '# What nodes reach this machine by.\ntunnel_advertise_host: %s\n' "$2"; fi)
+YAML
+    write_unless_there "$etc/hub/hub.env" 0600 root <<'ENV'
+# Read by systemd, so that secrets are in no file that the hub's account may read. For example a PostgreSQL of your own:
+# DATABASE_URL=postgres://sendense:password@127.0.0.1:5432/sendense
+ENV
+    write_unless_there "$etc/tunnel-server/tunnel-server.yaml" 0644 root <<YAML
+# Settings of the tunnel server, which has an account of its own and does not read the hub's.
+tunnel_directory: $tunnel_data
+tunnel_listen_host: 0.0.0.0
+tunnel_listen_port: 9022
+YAML
+  else
+    local libvirt_uri=''
+    [[ ! -S /run/libvirt/libvirt-sock ]] || libvirt_uri=qemu:///system
+    install -d -m 0755 "$etc" "$etc/node" "$etc/node/conf.d"
+    write_unless_there "$etc/node/node.yaml" 0644 root <<YAML
+# Settings of the node: docs/operations.md names them all. Files in conf.d/ are read after this one and win.
+data_directory: $node_data
+# Through the tunnel.
+hub_url: http://127.0.0.1:9080
+image_roots: [$node_images]
+libvirt_uri: '$libvirt_uri'
+libvirt_scratch_directory: $node_scratch
+YAML
+  fi
+  local source="$base/$(cat "$root/RELEASE")/deployment"
+  [[ -d "$source" ]] || source="$root/deployment"
+  install -m 0644 "$source/sysctl/60-sendense.conf" /etc/sysctl.d/60-sendense.conf
+  sysctl -q -p /etc/sysctl.d/60-sendense.conf 2>/dev/null || say "not every line of /etc/sysctl.d/60-sendense.conf could be set; in a container the host's values count"
+  if [[ "$1" == hub && -d /etc/logrotate.d ]]; then install -m 0644 "$source/logrotate/sendense-hub" /etc/logrotate.d/sendense-hub; fi
+  mkdir -p /usr/local/bin
+  ln -sfn "$base/current/bin/sendense" /usr/local/bin/sendense
+}
+
+# The units of the release that `current` names.
+units() {
+  local unit
+  for unit in $(units_of "$1"); do
+    install -m 0644 "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit"
+  done
+  systemctl daemon-reload
+}
+
+point_current_to() { # release name
+  ln -sfn "$base/$1" "$base/current.new"
+  mv -T "$base/current.new" "$base/current"
+}
+
+current_release() { basename "$(readlink "$base/current" 2>/dev/null || true)"; }
+
+switch() {
+  local name now
+  name="$(cat "$root/RELEASE")"
+  [[ -e "$base/$name/RELEASE" ]] || stop "release $name is not at $base/$name"
+  now="$(current_release)"
+  if [[ "$now" == "$name" ]]; then
+    say "release $name is the current one"
+  else
+    [[ -z "$now" ]] || printf '%s\n' "$now" >"$base/previous"
+    point_current_to "$name"
+    say "release $name is current now${now:+, instead of $now}"
+  fi
+  units "$1"
+  # The current one and the one before are kept; processes that outlive their program have read what they need.
+  local each
+  for each in "$base"/*/; do
+    each="$(basename "$each")"
+    [[ "$each" == "$name" || "$each" == current || "$each" == "$(cat "$base/previous" 2>/dev/null)" ]] || rm -rf "${base:?}/$each"
+  done
+}
+
+start() {
+  local unit
+  for unit in $(units_of "$1"); do
+    systemctl enable -q "$unit"
+    # Also one that runs: of an older release, or with older settings. Transfers outlive it.
+    systemctl restart "$unit" || stop "$unit does not start: $(journalctl -q -u "$unit" -n 5 -o cat --no-pager | tr '\n' ' ')"
+  done
+  if [[ "$1" == hub ]]; then wait_for_hub; fi
+}
+
+wait_for_hub() {
+  local tries
+  for ((tries = 0; tries < 240; tries++)); do
+    if curl -fsS -o /dev/null --max-time 5 http://127.0.0.1:9080/api/v1/health/live 2>/dev/null; then
+      say "the hub answers at http://127.0.0.1:9080"
+      return
+    fi
+    systemctl is-active -q sendense-hub || [[ "$(systemctl is-active sendense-hub)" == activating ]] || break
+    sleep 0.5
+  done
+  stop "the hub does not answer: journalctl -u sendense-hub tells why"
+}
+
+rollback() {
+  local previous
+  previous="$(cat "$base/previous" 2>/dev/null || true)"
+  [[ -n "$previous" && -e "$base/$previous/RELEASE" ]] || stop "there is no release before this one in $base"
+  point_current_to "$previous"
+  rm -f "$base/previous"
+  units "$1"
+  say "release $previous is current again"
+  start "$1"
+}
+
+# Ends every process of a unit, also those that outlive it by design.
+end_unit() {
+  local procs pid tries
+  systemctl disable -q --now "$1" 2>/dev/null || true
+  for procs in "/sys/fs/cgroup/system.slice/$1/cgroup.procs" "/sys/fs/cgroup/systemd/system.slice/$1/cgroup.procs"; do
+    [[ -e "$procs" ]] || continue
+    for ((tries = 0; tries < 100; tries++)); do
+      # Again and again, because a process may make another before it ends.
+      [[ -s "$procs" || -n "$(cat "$procs" 2>/dev/null)" ]] || break
+      while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done < <(cat "$procs" 2>/dev/null)
+      sleep 0.1
+    done
+    [[ -z "$(cat "$procs" 2>/dev/null)" ]] || stop "processes of $1 do not end: $(tr '\n' ' ' <"$procs")"
+  done
+}
+
+remove_account() {
+  if getent passwd "$1" >/dev/null; then userdel "$1"; fi
+  if getent group "$1" >/dev/null; then groupdel "$1"; fi
+}
+
+# The marks from which a next incremental would have started, of libvirt's domains.
+remove_checkpoints() {
+  command -v virsh >/dev/null && [[ -S /run/libvirt/libvirt-sock ]] || return 0
+  local domain checkpoint
+  while read -r domain; do
+    [[ -n "$domain" ]] || continue
+    while read -r checkpoint; do
+      [[ "$checkpoint" == sendense-* ]] || continue
+      virsh -q -c qemu:///system checkpoint-delete "$domain" "$checkpoint" >/dev/null || say "checkpoint $checkpoint of the domain $domain stays: see above"
+    done < <(virsh -q -c qemu:///system checkpoint-list "$domain" --name 2>/dev/null)
+  done < <(virsh -q -c qemu:///system list --all --name)
+}
+
+remove() { # role [--data]
+  local unit each
+  [[ "$1" == node ]] && remove_checkpoints
+  for unit in $(units_of "$1"); do
+    end_unit "$unit"
+    rm -rf "/etc/systemd/system/$unit" "/etc/systemd/system/$unit.d"
+  done
+  systemctl daemon-reload
+  systemctl reset-failed 'sendense-*' 2>/dev/null || true
+  if [[ "$1" == hub ]]; then
+    rm -f /etc/logrotate.d/sendense-hub
+    if [[ "${2:-}" == --data ]]; then
+      rm -rf "$hub_data" "$tunnel_data" "$etc/hub" "$etc/tunnel-server"
+      remove_account sendense
+      remove_account sendense-tunnel
+    else
+      say "what the hub keeps stays: $hub_data, $tunnel_data, $etc"
+    fi
+  else
+    rm -rf "$node_data" "$node_scratch" "$etc/node"
+    # Images are the user's; the folder goes when none is in it.
+    rmdir "$node_images" 2>/dev/null || { [[ ! -e "$node_images" ]] || say "$node_images stays, because there are images in it"; }
+    remove_account sendense-node
+  fi
+  if ! is_installed "$(other_of "$1")"; then
+    for each in "$base"/packages-installed-for-*; do
+      [[ ! -e "$each" ]] || say "Debian packages that were installed for it and stay: $(tr '\n' ' ' <"$each")"
+    done
+    rm -rf "$base" /etc/sysctl.d/60-sendense.conf /usr/local/bin/sendense
+    rmdir "$etc" 2>/dev/null || true
+  fi
+  say "removed"
+}
+
+all() { # role [advertised host]
+  local problems
+  problems="$(check "$1" | sed -n 's/^problem=//p')"
+  [[ -z "$problems" ]] || stop "$problems"
+  packages "$1"
+  accounts "$1"
+  release
+  config "$1" "${2:-}"
+  switch "$1"
+  if [[ "$1" == hub || -e "$node_data/tunnel/tunnel.json" ]]; then
+    start "$1"
+  else
+    say "installed; next: pair it with its hub by 'runuser -u sendense-node -- sendense node enrol --config $etc/node/node.yaml', then: install.sh step start node"
+  fi
+}
+
+role_or_usage() { [[ "${1:-}" == hub || "${1:-}" == node ]] || usage; }
+
+main() {
+  local command="${1:-}"
+  case "$command" in
+    hub)
+      [[ $# -eq 1 || ($# -eq 3 && "$2" == --advertise) ]] || usage
+      as_root
+      all hub "${3:-}"
+      ;;
+    node)
+      [[ $# -eq 1 ]] || usage
+      as_root
+      all node
+      ;;
+    rollback)
+      role_or_usage "${2:-}"
+      as_root
+      rollback "$2"
+      ;;
+    remove)
+      role_or_usage "${2:-}"
+      [[ -z "${3:-}" || ("$2" == hub && "$3" == --data) ]] || usage
+      as_root
+      remove "$2" "${3:-}"
+      ;;
+    step)
+      role_or_usage "${3:-}"
+      case "${2:-}" in
+        check) check "$3" ;;
+        packages | accounts | config | switch | start)
+          as_root
+          "$2" "$3"
+          ;;
+        release)
+          as_root
+          release
+          ;;
+        *) usage ;;
+      esac
+      ;;
+    *) usage ;;
+  esac
+}
+
+as_root() { [[ $EUID -eq 0 ]] || stop "this needs root: sudo $script ..."; }
+
+main "$@"
+exit

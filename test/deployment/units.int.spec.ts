@@ -1,0 +1,102 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect } from '@jest/globals';
+import { parse } from 'yaml';
+import { runTool } from '../../src/platform/process/run-tool.js';
+import { requireTools } from '../support/require-tools.js';
+
+const DEPLOYMENT = resolve(import.meta.dirname, '../../deployment');
+const UNITS = readdirSync(join(DEPLOYMENT, 'systemd')).filter((name) => name.endsWith('.service'));
+/** `systemd-analyze security`: 0 is nothing exposed, 10 everything. */
+const MOST_EXPOSURE = 2.6;
+
+const { describe, it } = requireTools('systemd-analyze', 'bash', 'nft', 'logrotate', 'systemctl');
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sendense-units-'));
+  // systemd-analyze looks for what a unit starts, which is nowhere on this machine.
+  await mkdir(join(folder, 'opt'), { recursive: true });
+  for (const unit of UNITS) {
+    const text = readFileSync(join(DEPLOYMENT, 'systemd', unit), 'utf8');
+    await writeFile(join(folder, unit), text.replaceAll('/opt/sendense/current/bin/sendense', '/bin/true'));
+  }
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+describe('the units', () => {
+  it('are one for each program', () => {
+    expect(UNITS.sort()).toEqual(['sendense-hub.service', 'sendense-node.service', 'sendense-tunnel-server.service', 'sendense-tunnel.service']);
+  });
+
+  it.each(UNITS)('%s has nothing that systemd would complain of', async (unit) => {
+    const { stdout, stderr } = await runTool(['systemd-analyze', 'verify', '--man=no', join(folder, unit)]);
+    expect(stdout + stderr).toBe('');
+  });
+
+  it.each(UNITS)('%s exposes no more than docs/deployment.md says', async (unit) => {
+    const { stdout } = await runTool(['systemd-analyze', 'security', '--offline=true', '--no-pager', join(folder, unit)]);
+    const exposure = Number(/Overall exposure level for \S+: ([0-9.]+)/.exec(stdout)?.[1]);
+    expect(exposure).toBeLessThanOrEqual(MOST_EXPOSURE);
+    const page = readFileSync(resolve(DEPLOYMENT, '../docs/deployment.md'), 'utf8');
+    expect(page).toContain(`| \`${unit}\` | ${exposure.toFixed(1)} |`);
+  });
+
+  it.each(UNITS)('%s runs as an account of its own, without any right of root that its comment does not explain', (unit) => {
+    const text = readFileSync(join(DEPLOYMENT, 'systemd', unit), 'utf8');
+    expect(text).toMatch(/^User=sendense/m);
+    expect(text).toMatch(/^ProtectSystem=strict$/m);
+    expect(text).toMatch(/^NoNewPrivileges=yes$/m);
+    expect(/^CapabilityBoundingSet=(.*)$/m.exec(text)?.[1]).toBe(unit === 'sendense-node.service' ? 'CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER' : '');
+  });
+
+  it.each(['sendense-hub.service', 'sendense-node.service'])('%s leaves what transfers need when it is stopped', (unit) => {
+    expect(readFileSync(join(DEPLOYMENT, 'systemd', unit), 'utf8')).toMatch(/^KillMode=process$/m);
+  });
+});
+
+describe('the other files', () => {
+  it.each(['make-archive.sh', 'install/install.sh', 'install/sendense'])('%s is a script without mistakes of writing', async (script) => {
+    await runTool(['bash', '-n', join(DEPLOYMENT, script)]);
+  });
+
+  it.each(['hub.nft', 'node.nft'])('firewall/%s is taken by nft', async (rules) => {
+    // Where even looking at rules needs rights that are not there, their syntax is still read before.
+    const { stderr } = await runTool(['nft', '-c', '-f', join(DEPLOYMENT, 'firewall', rules)], { expectedExitCodes: [0, 1] });
+    expect(stderr.replace(/.*Operation not permitted.*\n?/g, '')).toBe('');
+  });
+
+  it('logrotate understands its part', async () => {
+    const file = join(folder, 'logrotate');
+    await copyFile(join(DEPLOYMENT, 'logrotate/sendense-hub'), file);
+    await writeFile(file, readFileSync(file, 'utf8').replace('su sendense sendense', 'su root root'), { mode: 0o644 });
+    const { stderr } = await runTool(['logrotate', '--debug', '--state', join(folder, 'state'), file], { expectedExitCodes: [0, 1] });
+    expect(stderr).not.toContain('error:');
+  });
+
+  it('sysctl knows every name', () => {
+    const names = readFileSync(join(DEPLOYMENT, 'sysctl/60-sendense.conf'), 'utf8')
+      .split('\n')
+      .filter((line) => /^[a-z]/.test(line))
+      .map((line) => line.split(' ')[0] ?? '');
+    expect(names).toHaveLength(6);
+    for (const name of names.filter((each) => each.startsWith('net.ipv4.')))
+      expect(readFileSync(`/proc/sys/${name.replaceAll('.', '/')}`, 'utf8')).not.toBe('');
+  });
+
+  it('the compose file is YAML with the services it promises, each with a check of its health', () => {
+    const compose = parse(readFileSync(join(DEPLOYMENT, 'compose/compose.yaml'), 'utf8')) as {
+      services: Record<string, { healthcheck?: object; profiles?: string[] }>;
+    };
+    expect(Object.keys(compose.services).sort()).toEqual(['eventstoredb', 'hub', 'postgres', 'tunnel-server']);
+    for (const service of Object.values(compose.services)) expect(service.healthcheck).toBeDefined();
+    // Declared for the event store to come; the hub has no adapter for it.
+    expect(compose.services['eventstoredb']?.profiles).toEqual(['eventstoredb']);
+  });
+});
