@@ -17,7 +17,7 @@ case "$(uname -m)" in
     ;;
 esac
 
-staging="$(mktemp -d "$output/.staging-XXXXXXXX")"
+staging="$(mktemp -d)"
 trap 'rm -rf "$staging"' EXIT
 tree="$staging/sendense"
 mkdir -p "$tree/bin" "$tree/node_modules"
@@ -25,7 +25,8 @@ mkdir -p "$tree/bin" "$tree/node_modules"
 cp -a "$root/dist" "$tree/dist"
 rm -rf "$tree/dist/.compile-cache" "$tree/dist/.built-from" "$tree/dist/demo"
 find "$tree/dist" -name '*.tsbuildinfo' -delete
-cp -a "$root/deployment" "$tree/deployment"
+# Archives may lie there: the image of a container is made from one.
+tar -C "$root" --exclude='sendense-*.tar.gz*' -cf - deployment | tar -C "$tree" -xf -
 install -m 0755 "$root/deployment/install/sendense" "$tree/bin/sendense"
 
 # The packages that package-lock.json does not mark as for development, where they are installed: optional ones of other systems are not.

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect } from '@jest/globals';
 import { parse } from 'yaml';
+import { HubConfig } from '../../src/platform/config/hub.config.js';
+import { loadConfig, type LoadableConfig } from '../../src/platform/config/load-config.js';
+import { NodeConfig } from '../../src/platform/config/node.config.js';
 import { runTool } from '../../src/platform/process/run-tool.js';
 import { requireTools } from '../support/require-tools.js';
 
@@ -88,6 +91,14 @@ describe('the other files', () => {
     expect(names).toHaveLength(6);
     for (const name of names.filter((each) => each.startsWith('net.ipv4.')))
       expect(readFileSync(`/proc/sys/${name.replaceAll('.', '/')}`, 'utf8')).not.toBe('');
+  });
+
+  it.each([
+    ['hub', HubConfig],
+    ['node', NodeConfig],
+  ])('the examples for conf.d of a %s are settings that it has', (role, config: new () => LoadableConfig) => {
+    const examples = join(DEPLOYMENT, 'examples', role, 'conf.d');
+    for (const file of readdirSync(examples)) expect(loadConfig(config, { file: join(examples, file), environment: {} })).toBeInstanceOf(config);
   });
 
   it('the compose file is YAML with the services it promises, each with a check of its health', () => {
