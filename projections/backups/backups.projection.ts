@@ -2,7 +2,9 @@ import { unknownVariant } from '../../src/kernel/decider.js';
 import type {
   BackupEvent,
   BackupStage,
+  DisksLeftOut,
   FullReason,
+  QuiesceReported,
   RequestedBackupType,
   RestorePointImported,
   SealedFile,
@@ -97,6 +99,9 @@ export type BackupRow = {
   readonly completed_at: string | null;
   readonly deleted_at: string | null;
   readonly damage: BackupDamageRow | null;
+  /** What became of the wish to freeze the guest's file systems; null: nothing was told of it. */
+  readonly quiesce: QuiesceReported['data'] | null;
+  readonly left_out_disks: DisksLeftOut['data']['disks'];
   /** Position of BackupRequested: the order in which backups were asked for. */
   readonly created_position: string;
 };
@@ -146,6 +151,8 @@ export const backupsProjection: Projection<BackupRow> = {
     completed_at: 'timestamptz',
     deleted_at: 'timestamptz',
     damage: 'jsonb',
+    quiesce: 'jsonb',
+    left_out_disks: 'jsonb',
     created_position: 'text',
   },
   keys(event): readonly (string | RowReference)[] {
@@ -174,10 +181,12 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
   if (row === undefined) throw new Error(`backup stream ${recorded.stream} has ${event.type} before BackupRequested`);
   switch (event.type) {
     case 'BackupOptionsChosen':
-    case 'DisksLeftOut':
-    case 'QuiesceReported':
       // Told by the backup's own events.
       return row;
+    case 'DisksLeftOut':
+      return { ...row, left_out_disks: event.data.disks };
+    case 'QuiesceReported':
+      return { ...row, quiesce: event.data };
     case 'BackupQueued':
       return { ...row, current_phase: 'queued', waiting_for: event.data.waiting_for, waiting_detail: event.data.detail };
     case 'BackupPlanned': {
@@ -383,6 +392,8 @@ function requested(data: Extract<BackupEvent, { type: 'BackupRequested' }>['data
     completed_at: null,
     deleted_at: null,
     damage: null,
+    quiesce: null,
+    left_out_disks: [],
     created_position: position,
   };
 }

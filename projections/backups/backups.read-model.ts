@@ -128,6 +128,12 @@ export class BackupReadModel {
   @Column({ type: 'jsonb', nullable: true })
   readonly damage!: BackupRow['damage'];
 
+  @Column({ type: 'jsonb', nullable: true })
+  readonly quiesce!: BackupRow['quiesce'];
+
+  @Column({ type: 'jsonb' })
+  readonly left_out_disks!: BackupRow['left_out_disks'];
+
   @Column({ type: 'text' })
   readonly created_position!: BackupRow['created_position'];
 

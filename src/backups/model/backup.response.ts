@@ -78,6 +78,17 @@ export class BackupDamageResponse {
   readonly caused_by_backup_id!: string | null;
 }
 
+export class QuiesceResponse {
+  @ApiProperty({ enum: ['quiesced', 'not_quiesced'], example: 'quiesced' }) readonly outcome!: NonNullable<BackupRow['quiesce']>['outcome'];
+  @ApiProperty({ description: 'For people; says why not', example: '1 file system of the guest was frozen for 212 ms.' }) readonly detail!: string;
+}
+
+export class LeftOutDiskResponse {
+  @ApiProperty({ example: 'sda' }) readonly disk_key!: string;
+  @ApiProperty({ description: 'Stable word, as at the discovery: `cdrom`, `read_only`, `shared`, ...', example: 'cdrom' }) readonly reason!: string;
+  @ApiProperty({ example: 'It is a CD-ROM drive.' }) readonly detail!: string;
+}
+
 /** A backup as every route of the API shows it. Times are ISO 8601 in UTC, sizes bytes. */
 export class BackupResponse {
   @ApiProperty({ example: BACKUP_ID }) readonly backup_id!: string;
@@ -120,6 +131,15 @@ export class BackupResponse {
   })
   readonly damage!: BackupDamageResponse | null;
   @ApiProperty({
+    type: QuiesceResponse,
+    nullable: true,
+    description: "Whether the guest's file systems were frozen at the instant; null: nobody asked, or the guest did not run, or it is not known yet",
+    example: null,
+  })
+  readonly quiesce!: QuiesceResponse | null;
+  @ApiProperty({ type: [LeftOutDiskResponse], description: 'Devices of the VM that are no part of the backup; known once it is planned' })
+  readonly left_out_disks!: LeftOutDiskResponse[];
+  @ApiProperty({
     type: String,
     nullable: true,
     description: 'Folder of the restore point in the repository',
@@ -161,6 +181,8 @@ export function toBackupResponse(record: BackupRecord): BackupResponse {
     nbd_targets_string: record.nbd_targets_string,
     error: record.error,
     damage: record.damage,
+    quiesce: record.quiesce,
+    left_out_disks: [...record.left_out_disks],
     folder: record.folder,
     snapshot_instant: isoOrNull(record.instant),
     created_at: iso(record.created_at),
