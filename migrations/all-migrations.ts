@@ -5,6 +5,7 @@ import { CreateWholeDiskRestores1795257000004 } from './0004-create-whole-disk-r
 import { ShowDamageOfBackups1795257000005 } from './0005-show-damage-of-backups.js';
 import { ShowRestoredVms1795257000006 } from './0006-show-restored-vms.js';
 import { ShowBootChecks1795257000007 } from './0007-show-boot-checks.js';
+import { ShowEnrolmentOfNodes1795257000008 } from './0008-show-enrolment-of-nodes.js';
 import { ShowQuiescingOfBackups1795257000009 } from './0009-show-quiescing-of-backups.js';
 
 /** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
@@ -16,5 +17,6 @@ export const allMigrations = [
   ShowDamageOfBackups1795257000005,
   ShowRestoredVms1795257000006,
   ShowBootChecks1795257000007,
+  ShowEnrolmentOfNodes1795257000008,
   ShowQuiescingOfBackups1795257000009,
 ];

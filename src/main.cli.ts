@@ -6,6 +6,8 @@ const USAGE = `Usage: sendense <command> [--config FILE]
 Commands:
   hub       run the hub in the foreground; unless told otherwise it starts a node beside itself
   node      run a node in the foreground
+  node enrol
+            make this machine a node of a hub, with a pairing code: sendense node enrol --help
   tunnel-server
             run the hub's end of the tunnels in the foreground; under an account of its own
   tunnel    run a node's end of its tunnel in the foreground, with the node's settings
@@ -32,6 +34,10 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   if (argv[0] === 'node' && (argv[1] === 'deploy' || argv[1] === 'remove')) {
     process.exitCode = await (await import('./deploy-cli/deploy.program.js')).runDeployProgram(argv.slice(1), process.env);
+    return;
+  }
+  if (argv[0] === 'node' && argv[1] === 'enrol') {
+    process.exitCode = await (await import('./enrol-cli/enrol.program.js')).runEnrolProgram(argv.slice(2), process.env);
     return;
   }
   let parsed;

@@ -15,6 +15,7 @@ import { configureLogging, loggerFor } from './platform/logging/logger.js';
 import { NestLogger } from './platform/logging/nest-logger.js';
 import { baseUrl, portToListenOn } from './platform/process/listen-port.js';
 import { ProgramLock } from './platform/process/program-lock.js';
+import { readTunnelSettings } from './platform/ssh/tunnel-settings.js';
 import { type RunningService, runUntilSignalled } from './platform/process/program-run.js';
 
 const PORT_PATIENCE_MS = 15_000;
@@ -24,7 +25,10 @@ export function runNode(configFile?: string): void {
   const sources = { file: configFile, environment: process.env };
   const config = loadConfigOrExit(NodeConfig, sources);
   const token = readToken(config.tokenFile);
-  if (token === null) exitWithProblems([`token_file: ${config.tokenFile} does not exist; copy the hub's node.token there, or name its place`]);
+  if (token === null)
+    exitWithProblems([
+      `token_file: ${config.tokenFile} does not exist; enrol this machine (sendense node enrol), or copy the hub's node.token there, or name its place`,
+    ]);
   configureLogging({ level: config.logLevel, format: config.logFormat, program: 'node' });
   runUntilSignalled(loggerFor('Node'), () => start(config, sources, token));
 }
@@ -34,7 +38,11 @@ async function start(configured: NodeConfig, sources: ConfigSources, nodeToken: 
   makeDataDirectory(dataDirectory);
   const lock = await ProgramLock.acquire(dataDirectory, 'node');
   const nodeId = configured.nodeId ?? readOrMakeId(join(dataDirectory, 'node.id'));
-  const live = new LiveConfig(NodeConfig, configured, { nodeId });
+  // An enrolled node reaches its hub through its tunnel, unless its settings say something else.
+  const tunnel = await readTunnelSettings(configured.tunnelDirectory);
+  const throughTunnel = tunnel !== null && configured.hubUrl === new NodeConfig().hubUrl;
+  const hubUrl = throughTunnel ? { hubUrl: baseUrl(tunnel.local_host, tunnel.hub_api_port) } : {};
+  const live = new LiveConfig(NodeConfig, configured, { nodeId, ...hubUrl });
   const config = live.settings;
   const port = await portToListenOn(config.listenHost, config.listenPort, null, PORT_PATIENCE_MS);
 

@@ -28,6 +28,9 @@ export class NodeReadModel {
   @Column({ type: 'timestamptz' })
   readonly registered_at!: Date;
 
+  @Column({ type: 'jsonb', nullable: true })
+  readonly enrolment!: NodeRow['enrolment'];
+
   /** Position of the event that wrote this row last. */
   @Column({ type: 'text' })
   readonly position!: string;

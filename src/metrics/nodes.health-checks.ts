@@ -1,5 +1,5 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { DataSource, Not } from 'typeorm';
+import { DataSource, In } from 'typeorm';
 import { NodeReadModel } from '../../projections/nodes/nodes.read-model.js';
 import { DomainError } from '../kernel/domain-error.js';
 import { HealthChecks } from '../platform/http/health-checks.js';
@@ -17,7 +17,7 @@ export class NodesHealth implements OnModuleInit {
       name: 'nodes',
       required: false,
       check: async () => {
-        const silent = await this.dataSource.getRepository(NodeReadModel).findBy({ state: Not('reachable') });
+        const silent = await this.dataSource.getRepository(NodeReadModel).findBy({ state: In(['unknown', 'unreachable']) });
         if (silent.length === 0) return;
         throw new DomainError('unavailable', 'node_unreachable', `${silent.length} node(s) do not answer; see GET /nodes.`);
       },

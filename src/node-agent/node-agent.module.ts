@@ -15,6 +15,8 @@ import { ChangeIdsController } from './backup-jobs/change-ids.controller.js';
 import { JobJournal } from './backup-jobs/job-journal.js';
 import { TelemetryPush } from './backup-jobs/telemetry-push.js';
 import { NodeHealthController } from './backup-jobs/node-health.controller.js';
+import { NodeKeysController } from './keys/node-keys.controller.js';
+import { NodeKeys } from './keys/node-keys.service.js';
 import { ListVmsController } from './list-vms/list-vms.controller.js';
 import { ImageServers } from './sources/image-servers.js';
 import { ImageSource } from './sources/image/image.source.js';
@@ -38,7 +40,15 @@ class NodeTokenModule {
 
 /** The whole program of the node. */
 @Module({
-  controllers: [NodeHealthController, ListVmsController, BackupJobsController, VmRestoresController, BootChecksController, ChangeIdsController],
+  controllers: [
+    NodeKeysController,
+    NodeHealthController,
+    ListVmsController,
+    BackupJobsController,
+    VmRestoresController,
+    BootChecksController,
+    ChangeIdsController,
+  ],
   providers: [
     Clock,
     QemuImg,
@@ -56,6 +66,7 @@ class NodeTokenModule {
     VmRestoreJournal,
     VmRestores,
     BootChecks,
+    NodeKeys,
   ],
 })
 export class NodeAgentModule {

@@ -1,6 +1,19 @@
 import { Module } from '@nestjs/common';
+import { LocksModule } from '../platform/locks/locks.module.js';
 import { NodeClientModule } from '../platform/node-client/node-client.module.js';
 import { RegisterLockModule } from '../platform/register-lock/register-lock.module.js';
+import { NodeTokenFiles } from '../platform/signed-calls/node-token-files.js';
+import { ApproveNodeController } from './approve-node/approve-node.controller.js';
+import { ApproveNodeHandler } from './approve-node/approve-node.handler.js';
+import { PairNodeController } from './pair-node/pair-node.controller.js';
+import { PairNodeHandler } from './pair-node/pair-node.handler.js';
+import { PublishNodeAccessHandler } from './publish-node-access/publish-node-access.handler.js';
+import { PublishNodeAccessReactor } from './publish-node-access/publish-node-access.reactor.js';
+import { KeyRotationService } from './rotate-keys/key-rotation.service.js';
+import { RotateKeysController } from './rotate-keys/rotate-keys.controller.js';
+import { RecordKeysInUseHandler, RotateNodeKeysHandler } from './rotate-keys/rotate-keys.handler.js';
+import { RotateKeysReactor } from './rotate-keys/rotate-keys.reactor.js';
+import { StartEnrolmentHandler } from './start-enrolment/start-enrolment.handler.js';
 import { DiscoverVmsController } from './discover-vms/discover-vms.controller.js';
 import { RecordLeftoversHandler } from './record-leftovers/record-leftovers.handler.js';
 import { RegisterLocalNodeHandler } from './register-local-node/register-local-node.handler.js';
@@ -13,13 +26,33 @@ import { GetNodeController } from './get-node/get-node.controller.js';
 import { ListNodesController } from './list-nodes/list-nodes.controller.js';
 
 @Module({
-  imports: [NodeClientModule, RegisterLockModule],
-  controllers: [ListNodesController, GetNodeController, RegisterNodeController, RemoveNodeController, DiscoverVmsController],
+  imports: [NodeClientModule, RegisterLockModule, LocksModule],
+  controllers: [
+    ListNodesController,
+    // Before those with an id in this place.
+    PairNodeController,
+    GetNodeController,
+    RegisterNodeController,
+    ApproveNodeController,
+    RotateKeysController,
+    RemoveNodeController,
+    DiscoverVmsController,
+  ],
   providers: [
     RegisterNodeHandler,
     RegisterLocalNodeHandler,
     RemoveNodeHandler,
     RecordLeftoversHandler,
+    StartEnrolmentHandler,
+    PairNodeHandler,
+    ApproveNodeHandler,
+    RotateNodeKeysHandler,
+    RecordKeysInUseHandler,
+    RotateKeysReactor,
+    KeyRotationService,
+    PublishNodeAccessHandler,
+    PublishNodeAccessReactor,
+    NodeTokenFiles,
     WatchNodesReactor,
     { provide: NODE_WATCH_OPTIONS, useValue: DEFAULT_NODE_WATCH },
   ],

@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import request from 'supertest';
 import { allProjections, allReadModels } from '../../projections/all-projections.js';
+import { proofOf } from '../../test/support/proven-answers.js';
 import { createTestDatabase, type TestDatabase } from '../../test/support/postgres.js';
 import { nodeStream } from '../nodes/model/node.events.js';
 import { NodesModule } from '../nodes/nodes.module.js';
@@ -75,7 +76,8 @@ beforeAll(async () => {
       url.pathname === '/api/v1/health'
         ? { status: 'ok', node_id: 'node-1', version: '0.1.0', time: new Date(0).toISOString(), active_jobs: 0 }
         : { vms: vms.filter((vm) => ref === null || vm.source_ref === ref) };
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
+    const body = JSON.stringify(answer);
+    response.writeHead(200, { 'content-type': 'application/json', ...proofOf(incoming, 'node', 200, body) }).end(body);
   });
   await new Promise<void>((resolve) => node.listen(0, '127.0.0.1', resolve));
   nodeUrl = `http://127.0.0.1:${(node.address() as AddressInfo).port}`; // a TCP server's address is never a pipe's name

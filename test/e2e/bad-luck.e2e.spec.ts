@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { appendFile, chmod, open, readFile, rename, truncate, utimes } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -9,6 +10,7 @@ import { BackupClient, filesBelow, type Problem } from '../support/backup-client
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
 import { LoopMount, requireLoopMounts } from '../support/loop-mount.js';
+import { proofOf } from '../support/proven-answers.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
@@ -299,7 +301,8 @@ describe('a node', () => {
     server = createServer((request, response) => {
       const given = answer(request.url ?? '');
       if (given === null) return;
-      response.writeHead(given.status, { 'content-type': 'application/json' }).end(given.body);
+      const token = readFileSync(join(system.dataDirectory, 'node.token'), 'utf8').trim();
+      response.writeHead(given.status, { 'content-type': 'application/json', ...proofOf(request, token, given.status, given.body) }).end(given.body);
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

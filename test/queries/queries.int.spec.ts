@@ -165,7 +165,11 @@ describe('queries over the golden streams', () => {
     ]);
     expect((await get(`repositories/${repositories[0].repository_id}`)).body).toEqual(repositories[0]);
     const { nodes } = (await get('nodes')).body;
-    expect(nodes).toMatchObject([{ name: 'local', url: 'http://127.0.0.1:9082', state: 'unreachable', error: { code: 'connection_refused' } }]);
+    expect(nodes).toMatchObject([
+      { name: 'local', url: 'http://127.0.0.1:9082', state: 'unreachable', error: { code: 'connection_refused' }, enrolment: null },
+      { name: 'rack-3', url: 'http://127.0.0.1:9082', state: 'reachable', enrolment: { state: 'enrolled', rotating: false } },
+      { name: 'rack-4', state: 'revoked', enrolment: { state: 'revoked' } },
+    ]);
     expect((await get(`nodes/${nodes[0].node_id}`)).body).toEqual(nodes[0]);
     expect((await get('nbd/ports/metrics')).body).toMatchObject({ total: 101, free: 99, allocated: 1, occupied: 1, jobs: 1, utilization_percent: 2 });
     expect((await get('nbd/ports?limit=3')).body.ports.map(({ state }: { state: string }) => state)).toEqual(['free', 'allocated', 'occupied']);

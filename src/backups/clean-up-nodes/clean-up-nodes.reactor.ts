@@ -80,7 +80,8 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
     const head = await this.store.head();
     if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: nodeId });
-    if (node === null) return;
+    // One that is not let in is not called.
+    if (node === null || !['unknown', 'reachable', 'unreachable'].includes(node.state)) return;
     // First what there is, then what is needed: what is made in between is not in the list.
     const { vms, swept } = await this.nodes.changeIds(node.url, this.hubId);
     const unneeded: NodeRemoveChangeIds['vms'][number][] = [];

@@ -35,6 +35,8 @@ export class RecordTransferReport {
   constructor(
     readonly report: NodeJobReport,
     readonly context: CommandContext,
+    /** Whose word it is: an enrolled node's that has shown who it is, or that of one of those which share a token (null). Left out where the hub has asked itself. */
+    readonly told?: { readonly by: string | null },
   ) {}
 }
 

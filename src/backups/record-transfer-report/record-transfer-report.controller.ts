@@ -3,7 +3,7 @@ import { CommandBus } from '@nestjs/cqrs';
 import { ApiNoContentResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { CommandContext } from '../../kernel/command-context.js';
 import { DomainError } from '../../kernel/domain-error.js';
-import { NodeOnly } from '../../platform/http/bearer.guard.js';
+import { CallingNode, NodeOnly } from '../../platform/http/bearer.guard.js';
 import { Context } from '../../platform/http/command-context.interceptor.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
@@ -24,10 +24,16 @@ export class RecordTransferReportController {
   })
   @ApiNoContentResponse({ description: 'Taken note of' })
   @ApiProblem(400, 'job_id_mismatch')
-  async report(@Param('job_id', UuidParam) jobId: string, @Body() body: NodeJobReportDto, @Context() context: CommandContext): Promise<void> {
+  @ApiProblem(403, 'not_your_job')
+  async report(
+    @Param('job_id', UuidParam) jobId: string,
+    @Body() body: NodeJobReportDto,
+    @CallingNode() caller: string | null,
+    @Context() context: CommandContext,
+  ): Promise<void> {
     if (body.job_id !== jobId) {
       throw new DomainError('invalid', 'job_id_mismatch', `The report is about job ${body.job_id}, but was sent for job ${jobId}.`, { job_id: jobId });
     }
-    await this.commands.execute(new RecordTransferReport(body, context));
+    await this.commands.execute(new RecordTransferReport(body, context, { by: caller }));
   }
 }

@@ -1,9 +1,11 @@
 import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import type { Decider } from '../../kernel/decider.js';
 import { ExamineExport, type ExportOutcome } from '../../nbd-exports/model/nbd-export.commands.js';
+import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import { LiveProgress } from '../../platform/live-progress/live-progress.js';
+import { NodeCredentials } from '../../platform/signed-calls/node-credentials.js';
 import { RecordTransferReport } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
 import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
@@ -27,10 +29,12 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
     private readonly runner: CommandRunner,
     private readonly clock: Clock,
     private readonly live: LiveProgress,
+    private readonly credentials: NodeCredentials,
   ) {}
 
   async execute(command: RecordTransferReport): Promise<void> {
-    const { report, context } = command;
+    const { report, context, told } = command;
+    if (told !== undefined) await this.requireOwnJob(report.job_id, told.by);
     if (!this.live.offer(report)) return;
     const stream = backupStream(report.job_id);
     const nowMs = performance.now();
@@ -47,6 +51,15 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
     if (outcome.events.length > 0) this.recordedAtMs.set(report.job_id, nowMs);
     if (outcome.state.status !== 'running' || outcome.state.run.snapshot_released) {
       this.recordedAtMs.delete(report.job_id);
+    }
+  }
+
+  /** A node speaks of its own jobs only; those that share a token cannot be told apart, but none of them speaks of the job of an enrolled one. */
+  private async requireOwnJob(jobId: string, caller: string | null): Promise<void> {
+    const { state } = await this.runner.load(backupStream(jobId), decider);
+    const owner = state.status === 'none' ? null : (this.credentials.ofNode(state.run.request.node_id)?.nodeId ?? null);
+    if (owner !== caller) {
+      throw new DomainError('forbidden', 'not_your_job', `Job ${jobId} is not one of this node.`, { job_id: jobId });
     }
   }
 

@@ -74,12 +74,19 @@ export class UndoRun {
     const { request } = run;
     const { node_url: url, vm } = await locateRun(this.queries, run);
     if (url === null || vm === null) return;
-    await this.nodes.settle(url, request.backup_id, {
-      hub_id: this.hubId,
-      outcome,
-      vm: { source: vm.source, source_ref: vm.source_ref },
-      keep_change_ids: await this.queries.execute<FindChangeIdsInUse, readonly string[]>(new FindChangeIdsInUse(request.vm_id)),
-    });
+    const keep = await this.queries.execute<FindChangeIdsInUse, readonly string[]>(new FindChangeIdsInUse(request.vm_id));
+    try {
+      await this.nodes.settle(url, request.backup_id, {
+        hub_id: this.hubId,
+        outcome,
+        vm: { source: vm.source, source_ref: vm.source_ref },
+        keep_change_ids: keep,
+      });
+    } catch (error) {
+      // A revoked node is told nothing any more. Should it be enrolled anew, what it still holds is found when it arrives.
+      if (!(error instanceof DomainError) || error.code !== 'node_revoked') throw error;
+      this.log.info('the node was revoked, so the run cannot be settled there', { backup_id: request.backup_id });
+    }
   }
 
   /** Nothing goes on from a deleted restore point. A node that is away now drops its change ids when the VM's next backup is settled. */

@@ -21,7 +21,9 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { transformFileSync } from '@swc/core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/globals';
+import { proofOf } from '../../../test/support/proven-answers.js';
 import { requireTools } from '../../../test/support/require-tools.js';
+import { isSignedWith, parseSignature } from '../../platform/signed-calls/call-signature.js';
 import { changeIdOf, type NodeJobReport, type NodeSettleBackup, type NodeStartBackup, type NodeVmList } from '../../platform/node-api/node-api.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit');
@@ -612,12 +614,14 @@ class FakeHub {
     let text = '';
     request.on('data', (chunk: Buffer) => (text += chunk.toString('utf8')));
     request.on('end', () => {
-      if (request.headers.authorization === `Bearer ${TOKEN}` && request.method === 'POST') {
+      const signature = parseSignature(request.headers.authorization);
+      const call = { direction: 'to_hub' as const, method: request.method ?? '', path: request.url ?? '', body: text };
+      if (signature !== null && signature !== 'malformed' && isSignedWith(TOKEN, call, signature)) {
         const report = JSON.parse(text) as NodeJobReport;
         if (request.url === `/api/v1/telemetry/backup/${report.job_id}`) this.heard.push(report);
-        this.nodeIds.add(request.headers['x-sendense-node']);
+        this.nodeIds.add(signature.nodeId);
       }
-      response.end('{}');
+      response.writeHead(200, proofOf(request, TOKEN, 200, '{}')).end('{}');
     });
   });
 

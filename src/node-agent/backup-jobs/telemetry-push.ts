@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { Injectable } from '@nestjs/common';
+import { Clock } from '../../platform/clock/clock.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
+import { HubClient } from '../../platform/hub-client/hub-client.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import type { NodeJobReport } from '../../platform/node-api/node-api.js';
-
-const PUSH_DEADLINE_MS = 5_000;
 
 interface Line {
   /** Something has changed since the push under way was made. */
@@ -19,10 +18,15 @@ interface Line {
 export class TelemetryPush {
   private readonly logger = loggerFor('TelemetryPush');
   private readonly lines = new Map<string, Line>();
-  private token: string | null = null;
+  private readonly hub: HubClient;
   private hubAway = false;
 
-  constructor(private readonly config: NodeConfig) {}
+  constructor(
+    private readonly config: NodeConfig,
+    clock: Clock,
+  ) {
+    this.hub = new HubClient(config, clock);
+  }
 
   /** Returns at once. */
   announce(jobId: string, report: () => Promise<NodeJobReport>): void {
@@ -46,20 +50,8 @@ export class TelemetryPush {
 
   private async push(jobId: string, report: () => Promise<NodeJobReport>): Promise<void> {
     try {
-      const body = JSON.stringify(await report());
-      this.token ??= (await readFile(this.config.tokenFile, 'utf8')).trim();
-      const response = await fetch(new URL(`/api/v1/telemetry/backup/${encodeURIComponent(jobId)}`, this.config.hubUrl), {
-        method: 'POST',
-        body,
-        signal: AbortSignal.timeout(PUSH_DEADLINE_MS),
-        // A redirect would carry the token to where it says.
-        redirect: 'manual',
-        headers: { 'content-type': 'application/json', authorization: `Bearer ${this.token}`, 'x-sendense-node': this.config.nodeId ?? 'unnamed' },
-      });
-      await response.body?.cancel();
-      // The file may have been replaced; it is read again next time.
-      if (response.status === 401 || response.status === 403) this.token = null;
-      this.note(response.ok ? null : `it answered ${response.status}`);
+      const { status } = await this.hub.post(`/api/v1/telemetry/backup/${encodeURIComponent(jobId)}`, await report());
+      this.note(status < 300 ? null : `it answered ${status}`);
     } catch (error) {
       this.note(error instanceof Error ? error.message : String(error));
     }

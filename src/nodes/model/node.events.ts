@@ -21,8 +21,72 @@ export type NodeLeftoversRemoved = DomainEvent<
 >;
 export type NodeRemoved = DomainEvent<'NodeRemoved', { readonly removed_at: string }>;
 
+/** A node is to be enrolled under this name: a pairing code for it was given out. Of the code only what cannot be turned back into it is kept. */
+export type NodeEnrolmentStarted = DomainEvent<
+  'NodeEnrolmentStarted',
+  {
+    readonly node_id: string;
+    readonly name: string;
+    /** On the hub's loopback; the node's tunnel makes it lead to the node's API. */
+    readonly reverse_port: number;
+    /** `ssh-ed25519 <base64>`, of the key pair that is derived from the code's secret. */
+    readonly pairing_public_key: string;
+    /** Hex, of the proof that is derived from the code's secret. */
+    readonly proof_sha256: string;
+    readonly expires_at: string;
+    readonly started_at: string;
+  }
+>;
+/** The code was shown, and with it the node's key. Nobody has approved it yet. */
+export type NodePaired = DomainEvent<
+  'NodePaired',
+  {
+    /** `ssh-ed25519 <base64>` */
+    readonly public_key: string;
+    /** As `ssh-keygen -l` shows it. */
+    readonly public_key_fingerprint: string;
+    /** Hex. */
+    readonly token_sha256: string;
+    /** What the node says of its machine. */
+    readonly host: { readonly hostname: string; readonly version: string };
+    readonly paired_at: string;
+  }
+>;
+/** `wrong_proof`: somebody tried, and the code still holds; after `too_many_attempts` and `expired` it is worth nothing any more. */
+export type NodePairingFailed = DomainEvent<
+  'NodePairingFailed',
+  { readonly code: 'wrong_proof' | 'too_many_attempts' | 'expired'; readonly detail: string; readonly failed_at: string }
+>;
+/** An operator has compared the fingerprints: the node's key and token count from now on. */
+export type NodeEnrolled = DomainEvent<'NodeEnrolled', { readonly url: string; readonly public_key_fingerprint: string; readonly enrolled_at: string }>;
+/** The node has made a new key and a new token. Old and new both count until the new ones were seen in use. */
+export type NodeKeyRotationStarted = DomainEvent<
+  'NodeKeyRotationStarted',
+  {
+    readonly rotation_id: string;
+    readonly public_key: string;
+    readonly public_key_fingerprint: string;
+    readonly token_sha256: string;
+    readonly started_at: string;
+  }
+>;
+/** The new key and the new token were seen in use; the old ones count no more. */
+export type NodeKeyRotated = DomainEvent<
+  'NodeKeyRotated',
+  { readonly rotation_id: string; readonly public_key_fingerprint: string; readonly rotated_at: string }
+>;
+/** Nothing of the node's counts any more. Its VMs stay registered; it may be enrolled anew. */
+export type NodeRevoked = DomainEvent<'NodeRevoked', { readonly revoked_at: string }>;
+
+export type NodeEnrolmentEvent = NodeEnrolmentStarted | NodePaired | NodePairingFailed | NodeEnrolled | NodeKeyRotationStarted | NodeKeyRotated | NodeRevoked;
+
 /** Stream `node-<node_id>`. */
-export type NodeEvent = NodeRegistered | NodeMoved | NodeBecameReachable | NodeBecameUnreachable | NodeLeftoversRemoved | NodeRemoved;
+export type NodeEvent = NodeRegistered | NodeMoved | NodeBecameReachable | NodeBecameUnreachable | NodeLeftoversRemoved | NodeRemoved | NodeEnrolmentEvent;
+
+/** Where the hub calls an enrolled node: its tunnel listens there. */
+export function enrolledNodeUrl(reversePort: number): string {
+  return `http://127.0.0.1:${reversePort}`;
+}
 
 export function nodeStream(nodeId: string): string {
   return `node-${nodeId}`;

@@ -10,12 +10,9 @@ export type RegisterNodeData = {
 
 export function decideRegisterNode(command: RegisterNodeData, state: NodeState): readonly NodeEvent[] {
   const { node, name_holder } = command;
-  if (state.status === 'registered') {
-    throw new DomainError('conflict', 'node_already_registered', `The node at ${node.url} is registered already as "${state.name}" at ${state.url}.`, {
-      node_id: node.node_id,
-      name: state.name,
-      url: state.url,
-    });
+  if (state.status !== 'none' && state.status !== 'removed') {
+    const how = state.status === 'registered' ? `registered already as "${state.name}" at ${state.url}` : `known already as "${state.name}" (${state.status})`;
+    throw new DomainError('conflict', 'node_already_registered', `The node at ${node.url} is ${how}.`, { node_id: node.node_id, name: state.name });
   }
   if (name_holder !== null) {
     throw new DomainError('conflict', 'node_name_taken', `There is a node named "${node.name}" already. Choose another name.`, {

@@ -1,5 +1,5 @@
-import { ApiProperty } from '@nestjs/swagger';
-import { IsString, Matches, MaxLength, registerDecorator } from 'class-validator';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsOptional, IsString, Matches, MaxLength, registerDecorator } from 'class-validator';
 
 /** http or https, a host, perhaps a port, and nothing else: credentials in it would end up in an event. */
 function isNodeUrl(value: unknown): boolean {
@@ -25,20 +25,33 @@ export class RegisterNodeDto {
   @Matches(/^(?!\s)[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+(?<!\s)$/u, { message: 'name must have no control characters and neither begin nor end with a space' })
   readonly name!: string;
 
-  @ApiProperty({ description: 'Where the node listens', example: 'http://127.0.0.1:9081' })
+  @ApiPropertyOptional({
+    description: 'Where the node listens. Left out: the node is to be enrolled, and the answer has a pairing code for it',
+    example: 'http://127.0.0.1:9081',
+  })
+  @IsOptional()
   @IsString()
   @MaxLength(300)
   @IsNodeUrl
-  readonly url!: string;
+  readonly url?: string;
 }
 
 export class RegisteredNodeDto {
-  @ApiProperty({ description: "The node's own id", example: '0193a5c2-7d1e-7000-8000-000000000002' })
+  @ApiProperty({ description: "The node's own id; of one that is to be enrolled, the id that it will have", example: '0193a5c2-7d1e-7000-8000-000000000002' })
   readonly node_id!: string;
   @ApiProperty({ example: 'rack-1' })
   readonly name!: string;
   @ApiProperty({ example: 'http://127.0.0.1:9081' })
   readonly url!: string;
+  @ApiPropertyOptional({ enum: ['pairing'], description: 'Only of a node that is to be enrolled', example: 'pairing' })
+  readonly state?: string;
+  @ApiPropertyOptional({
+    description: 'Only of a node that is to be enrolled: a secret for `sendense node enrol` on the node. It is shown once, and can be used once',
+    example: 'sendense-tunnel@hub.example.org:9022/AbC.../9080/0193a5c2-7d1e-7000-8000-000000000002/xYz...',
+  })
+  readonly pairing_code?: string;
+  @ApiPropertyOptional({ description: 'Of the pairing code', example: '2026-11-21T10:45:00.000Z' })
+  readonly expires_at?: string;
   @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '000000000000002a' })
   readonly position!: string | null;
 }

@@ -12,15 +12,18 @@ export type RemoveNodeData = {
 const NAMED_AT_MOST = 5;
 
 export function decideRemoveNode(command: RemoveNodeData, state: NodeState): readonly NodeEvent[] {
-  const { node_id, vm_names } = command;
-  if (state.status !== 'registered') throw new DomainError('not_found', 'node_not_found', `There is no node ${node_id}.`, { node_id });
-  if (vm_names.length > 0) {
-    const named = vm_names.slice(0, NAMED_AT_MOST).join('", "');
-    const more = vm_names.length > NAMED_AT_MOST ? ` and ${vm_names.length - NAMED_AT_MOST} more` : '';
-    throw new DomainError('conflict', 'node_in_use', `Node "${state.name}" has the VMs "${named}"${more}. Remove them first.`, {
-      node_id,
-      vms: vm_names.length,
-    });
-  }
-  return [{ type: 'NodeRemoved', data: { removed_at: command.removed_at } }];
+  const { node_id, vm_names, removed_at } = command;
+  if (state.status === 'none' || state.status === 'removed') throw new DomainError('not_found', 'node_not_found', `There is no node ${node_id}.`, { node_id });
+  const removed: NodeEvent = { type: 'NodeRemoved', data: { removed_at } };
+  const revoked: NodeEvent = { type: 'NodeRevoked', data: { revoked_at: removed_at } };
+  // An operator who takes access away must not be held up by what hangs on the node; its VMs and their restore points stay.
+  if (state.status === 'registered' && state.enrolment !== null) return vm_names.length > 0 ? [revoked] : [revoked, removed];
+  if (vm_names.length === 0) return [removed];
+  if (state.status === 'pairing' || state.status === 'awaiting_approval') return [revoked];
+  const named = vm_names.slice(0, NAMED_AT_MOST).join('", "');
+  const more = vm_names.length > NAMED_AT_MOST ? ` and ${vm_names.length - NAMED_AT_MOST} more` : '';
+  throw new DomainError('conflict', 'node_in_use', `Node "${state.name}" has the VMs "${named}"${more}. Remove them first.`, {
+    node_id,
+    vms: vm_names.length,
+  });
 }

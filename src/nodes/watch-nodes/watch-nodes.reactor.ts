@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
-import { DataSource } from 'typeorm';
+import { DataSource, In, Not } from 'typeorm';
 import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
@@ -9,6 +9,7 @@ import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
 import { type NodeEvent, nodeStream } from '../model/node.events.js';
+import { CLOSED_NODE_STATES } from '../model/node.response.js';
 import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
 import { decideObserveNode, type NodeObservation, type ObserveNode } from './observe-node.decide.js';
 
@@ -60,7 +61,7 @@ export class WatchNodesReactor implements OnApplicationBootstrap, OnModuleDestro
   /** One look at every node; resolves when all outcomes are recorded. Never rejects. */
   async look(): Promise<void> {
     try {
-      const nodes = await this.dataSource.getRepository(NodeReadModel).find();
+      const nodes = await this.dataSource.getRepository(NodeReadModel).findBy({ state: Not(In([...CLOSED_NODE_STATES])) });
       const ids = new Set(nodes.map((node) => node.node_id));
       for (const id of this.failures.keys()) if (!ids.has(id)) this.failures.delete(id);
       await Promise.all(

@@ -82,6 +82,10 @@ export function Host(): PropertyDecorator {
   return rule('host', 'must be a host name or an IP address, without a port', isHost);
 }
 
+export function HostOrEmpty(): PropertyDecorator {
+  return rule('hostOrEmpty', 'must be a host name or an IP address, without a port, or be empty', (value) => value === '' || isHost(value));
+}
+
 export function Flag(): PropertyDecorator {
   return rule('flag', 'must be true or false', (value) => typeof value === 'boolean');
 }

@@ -6,6 +6,7 @@ import {
   Flag,
   GreaterThanField,
   Host,
+  HostOrEmpty,
   IntegerBetween,
   LibvirtUri,
   OneOf,
@@ -20,6 +21,11 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'nbdPortFirst',
   'nbdPortCount',
   'nbdAdvertiseHost',
+  'tunnelAdvertiseHost',
+  'tunnelAdvertisePort',
+  'pairingMinutes',
+  'nodePortFirst',
+  'nodePortCount',
   'maxConcurrentBackups',
   'stallAfterSeconds',
   'failAfterSilentSeconds',
@@ -75,6 +81,15 @@ export class HubConfig implements LoadableConfig {
 
   /** What hub and tunnel server share: who may connect, the host key, where the tunnel server listens. Default `<data>/tunnel`. */
   @AbsolutePath() readonly tunnelDirectory: string = '';
+  /** Name or address under which nodes reach the tunnel server; empty: no node can be enrolled. */
+  @HostOrEmpty() readonly tunnelAdvertiseHost: string = '';
+  /** 0: the port that the tunnel server listens on. */
+  @IntegerBetween(0, 65535) readonly tunnelAdvertisePort: number = 0;
+  /** How long a pairing code can be used. */
+  @IntegerBetween(1, 10_080) readonly pairingMinutes: number = 15;
+  /** On the hub's loopback, for the tunnels of enrolled nodes: one each, from this one on; ports of the hub and of its local node are passed over. */
+  @IntegerBetween(1024, 65535) readonly nodePortFirst: number = 9081;
+  @IntegerBetween(1, 1000) @PortsFitAfter('nodePortFirst', 'node_port_first') readonly nodePortCount: number = 100;
 
   /** Backups that run at once; further ones are pending. */
   @IntegerBetween(1, 1000) readonly maxConcurrentBackups: number = 8;

@@ -1,8 +1,12 @@
-import { applyDecorators, type CanActivate, type ExecutionContext, Inject, Injectable, SetMetadata } from '@nestjs/common';
+import { applyDecorators, type CanActivate, createParamDecorator, type ExecutionContext, Inject, Injectable, SetMetadata } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { ApiExtension } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { DomainError } from '../../kernel/domain-error.js';
+import { Clock } from '../clock/clock.js';
+import { type CallDirection, type CallSignature, isSignedWith, MAX_CLOCK_DIFFERENCE_MS, parseSignature } from '../signed-calls/call-signature.js';
+import { type NodeCredential, NodeCredentials } from '../signed-calls/node-credentials.js';
+import { SeenNonces } from '../signed-calls/seen-nonces.js';
 import { ACCESS_TOKENS, type AccessTokens, bearerTokenOf, sameToken } from './access-tokens.js';
 import { validationProblem } from './problem.js';
 import { requestState } from './request-state.js';
@@ -13,11 +17,18 @@ export type RouteAccess = 'public' | 'api' | 'node';
 const ACCESS = 'sendense:route-access';
 /** OpenAPI extension that carries the access of an operation into the document. */
 export const ACCESS_EXTENSION = 'x-sendense-access';
+/** Injection token of the direction that calls to this program have. */
+export const CALLS_HERE = Symbol('CALLS_HERE');
 
-/** Opens a route to anyone. Only for health. */
+/** Opens a route to anyone. Only for health, and for pairing, which has a secret of its own. */
 export const Public = (): MethodDecorator & ClassDecorator => routeAccess('public');
-/** Only the node's token opens the route. */
+/** Only a node's token opens the route. */
 export const NodeOnly = (): MethodDecorator & ClassDecorator => routeAccess('node');
+
+/** Handler parameter `string | null`: the enrolled node that has proven to be the caller; null for a node that shares the token of those without one of their own. */
+export const CallingNode = createParamDecorator((_: unknown, context: ExecutionContext): string | null => {
+  return requestState(context.switchToHttp().getRequest<Request>()).nodeId;
+});
 
 function routeAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
   return applyDecorators(SetMetadata(ACCESS, access), ApiExtension(ACCESS_EXTENSION, access));
@@ -26,40 +37,134 @@ function routeAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
 const NODE_HEADER = 'x-sendense-node';
 const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-/** Global guard: a route that says nothing about its access needs the API token. Sets the actor of the request. */
+/** Whose call it is. `peer`: at a node, its hub; both kinds of routes are open to it. */
+type Caller =
+  | { readonly kind: 'api' }
+  | { readonly kind: 'peer' }
+  | { readonly kind: 'enrolled_node'; readonly nodeId: string }
+  /** One of the nodes that share a token; the id is what it says of itself. */
+  | { readonly kind: 'sharing_node'; readonly nodeId: string | null };
+
+/**
+ * Global guard: a route that says nothing about its access needs the API token. A caller shows the token itself (`Bearer`) or, between hub and nodes, signs its call
+ * with it, and is then given a proof in the answer. Sets actor and node of the request.
+ */
 @Injectable()
 export class BearerGuard implements CanActivate {
+  private readonly nonces = new SeenNonces(2 * MAX_CLOCK_DIFFERENCE_MS);
+
   constructor(
     private readonly reflector: Reflector,
     @Inject(ACCESS_TOKENS) private readonly tokens: AccessTokens,
+    private readonly credentials: NodeCredentials,
+    private readonly clock: Clock,
+    @Inject(CALLS_HERE) private readonly direction: CallDirection,
   ) {}
 
   canActivate(context: ExecutionContext): boolean {
     const access = this.reflector.getAllAndOverride<RouteAccess | undefined>(ACCESS, [context.getHandler(), context.getClass()]) ?? 'api';
-    if (access === 'public') return true;
-
     const request = context.switchToHttp().getRequest<Request>();
+    const signature = parseSignature(request.headers.authorization);
+    // A signature is looked at on public routes too: whoever signs wants to know who answers.
+    if (access === 'public' && signature === null) return true;
+    const caller = signature === null ? this.bearer(request) : this.signer(request, signature);
+    if (access !== 'public') admit(access, caller);
+    const state = requestState(request);
+    state.actor = actorOf(access, caller);
+    state.nodeId = caller.kind === 'enrolled_node' ? caller.nodeId : null;
+    return true;
+  }
+
+  private bearer(request: Request): Caller {
     const presented = bearerTokenOf(request.headers.authorization);
     if (presented === null) {
       throw new DomainError('unauthenticated', 'token_missing', 'This route needs a token: send the header "Authorization: Bearer <token>".');
     }
-    const isApi = sameToken(presented, this.tokens.apiToken);
+    const own = this.credentials.ownTokens;
+    if (own !== null) {
+      if (own.some((token) => sameToken(presented, token))) return { kind: 'peer' };
+      throw invalidToken();
+    }
     const isNode = sameToken(presented, this.tokens.nodeToken);
-    if (!isApi && !isNode) throw new DomainError('unauthenticated', 'token_invalid', 'The token is not one of this service.');
-    if (access === 'node' && !isNode) throw new DomainError('forbidden', 'node_token_needed', 'Only a node may call this route, with its own token.');
-    if (access === 'api' && !isApi) throw new DomainError('forbidden', 'api_token_needed', "This route needs the API token; a node's token does not open it.");
-    requestState(request).actor = access === 'node' ? nodeActor(request) : 'api:token';
-    return true;
+    if (sameToken(presented, this.tokens.apiToken)) return isNode ? { kind: 'peer' } : { kind: 'api' };
+    if (isNode) return { kind: 'sharing_node', nodeId: this.namedNode(request) };
+    const node = this.credentials.all.find(({ accept }) => accept.some((token) => sameToken(presented, token)));
+    if (node === undefined) throw invalidToken();
+    return admittedNode(node);
+  }
+
+  private signer(request: Request, signature: CallSignature | 'malformed'): Caller {
+    if (signature === 'malformed')
+      throw new DomainError('unauthenticated', 'signature_malformed', 'The signature of the call is not in the form that it must have.');
+    const node = signature.nodeId === null ? null : this.credentials.ofNode(signature.nodeId);
+    const tokens = this.credentials.ownTokens ?? node?.accept ?? [this.tokens.nodeToken];
+    const state = requestState(request);
+    const call = { direction: this.direction, method: request.method, path: request.originalUrl, body: state.rawBody ?? '' };
+    const token = tokens.find((one) => isSignedWith(one, call, signature));
+    if (node !== null && this.credentials.ownTokens === null) admittedNode(node);
+    if (token === undefined) throw new DomainError('unauthenticated', 'signature_invalid', 'The call is not signed with a token of this service.');
+    this.checkFresh(signature);
+    state.answerTo = { token, nonce: signature.nonce };
+    if (node !== null) return { kind: 'enrolled_node', nodeId: node.nodeId };
+    if (this.credentials.ownTokens !== null || sameToken(this.tokens.apiToken, this.tokens.nodeToken)) return { kind: 'peer' };
+    return { kind: 'sharing_node', nodeId: signature.nodeId };
+  }
+
+  private checkFresh({ timeMs, nonce }: CallSignature): void {
+    const nowMs = this.clock.now().getTime();
+    const apartMs = Math.abs(nowMs - timeMs);
+    if (apartMs > MAX_CLOCK_DIFFERENCE_MS) {
+      const seconds = Math.round(apartMs / 1000);
+      throw new DomainError(
+        'unauthenticated',
+        'clocks_differ',
+        `The clocks of hub and node are ${seconds} s apart; at most ${MAX_CLOCK_DIFFERENCE_MS / 1000} s are allowed.`,
+        {
+          seconds_apart: seconds,
+        },
+      );
+    }
+    if (!this.nonces.isNew(nonce, nowMs)) throw new DomainError('unauthenticated', 'call_repeated', 'This very call was made before.');
+  }
+
+  private namedNode(request: Request): string | null {
+    const id = request.headers[NODE_HEADER];
+    if (id === undefined) return null;
+    if (typeof id !== 'string' || !NODE_ID.test(id)) {
+      throw validationProblem([
+        { field: 'X-Sendense-Node', rule: 'node_id', message: 'X-Sendense-Node must be a node id: 1 to 64 letters, digits, dots, dashes or underscores' },
+      ]);
+    }
+    // Who has only the shared token is none of those that have their own.
+    return this.credentials.ofNode(id) === null ? id : null;
   }
 }
 
-function nodeActor(request: Request): string {
-  const id = request.headers[NODE_HEADER];
-  if (id === undefined) return 'node:unnamed';
-  if (typeof id !== 'string' || !NODE_ID.test(id)) {
-    throw validationProblem([
-      { field: 'X-Sendense-Node', rule: 'node_id', message: 'X-Sendense-Node must be a node id: 1 to 64 letters, digits, dots, dashes or underscores' },
-    ]);
+function admittedNode(node: NodeCredential): Caller {
+  if (node.status === 'revoked')
+    throw new DomainError('unauthenticated', 'node_revoked', `Node ${node.nodeId} was revoked. Enrol it anew to use it again.`, { node_id: node.nodeId });
+  if (node.status === 'not_enrolled_yet') {
+    throw new DomainError('unauthenticated', 'node_not_enrolled', `Node ${node.nodeId} is not enrolled yet: an operator has to approve it.`, {
+      node_id: node.nodeId,
+    });
   }
-  return `node:${id}`;
+  return { kind: 'enrolled_node', nodeId: node.nodeId };
+}
+
+function admit(access: 'api' | 'node', caller: Caller): void {
+  if (caller.kind === 'peer') return;
+  if (access === 'node' && caller.kind === 'api')
+    throw new DomainError('forbidden', 'node_token_needed', 'Only a node may call this route, with its own token.');
+  if (access === 'api' && caller.kind !== 'api') {
+    throw new DomainError('forbidden', 'api_token_needed', "This route needs the API token; a node's token does not open it.");
+  }
+}
+
+function actorOf(access: RouteAccess, caller: Caller): string {
+  if (caller.kind === 'enrolled_node' || caller.kind === 'sharing_node') return `node:${caller.nodeId ?? 'unnamed'}`;
+  return access === 'node' ? 'node:unnamed' : 'api:token';
+}
+
+function invalidToken(): DomainError {
+  return new DomainError('unauthenticated', 'token_invalid', 'The token is not one of this service.');
 }

@@ -1,12 +1,14 @@
 import { ValidationPipe, type ValidationError } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Ids } from '../clock/clock.js';
 import { runWithCorrelation } from '../logging/correlation.js';
 import { HttpMetrics } from './http-metrics.js';
 import { type FieldError, type HttpProblem, validationProblem } from './problem.js';
 import { bodyProblem, checkBody, checkMediaType, checkUrl, MAX_BODY_BYTES, setSafeHeaders } from './request-hygiene.js';
-import { beginRequest } from './request-state.js';
+import { proveAnswers } from './answer-proof.js';
+import { beginRequest, requestState } from './request-state.js';
 
 export const API_PREFIX = 'api/v1';
 
@@ -14,6 +16,17 @@ export interface HttpOptions {
   /** Prefix of all controllers, without a leading slash. Default `api/v1`. */
   readonly prefix?: string;
 }
+
+/** Signatures are of the body as it came. */
+const JSON_BODIES = {
+  limit: MAX_BODY_BYTES,
+  strict: true,
+  inflate: false,
+  type: 'application/json',
+  verify: (request: IncomingMessage, _response: ServerResponse, body: Buffer): void => {
+    requestState(request).rawBody = body;
+  },
+};
 
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
@@ -38,9 +51,10 @@ export function configureHttp(app: NestExpressApplication, options: HttpOptions 
   });
   app.use(metrics.middleware);
   app.use(setSafeHeaders);
+  app.use(proveAnswers);
   app.use(checkUrl);
   app.use(checkMediaType);
-  app.useBodyParser('json', { limit: MAX_BODY_BYTES, strict: true, inflate: false, type: 'application/json' });
+  app.useBodyParser('json', JSON_BODIES);
   app.use(bodyProblem);
   app.use(checkBody);
 

@@ -1,11 +1,14 @@
 import { type DynamicModule, Module, type ModuleMetadata, type Provider, type Type } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { Clock, Ids } from '../clock/clock.js';
-import { BearerGuard } from './bearer.guard.js';
+import type { CallDirection } from '../signed-calls/call-signature.js';
+import { NodeCredentials } from '../signed-calls/node-credentials.js';
+import { BearerGuard, CALLS_HERE } from './bearer.guard.js';
 import { CommandContextInterceptor } from './command-context.interceptor.js';
 import { HealthChecks } from './health-checks.js';
 import { HttpMetrics } from './http-metrics.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
+import { ListenAddress } from './listen-address.js';
 import { MetricsRegistry } from './metrics-registry.js';
 import { OwnWritesInterceptor } from './own-writes.interceptor.js';
 import { ProblemFilter } from './problem.filter.js';
@@ -19,16 +22,25 @@ import { UnroutedRequests } from './unrouted-requests.js';
 @Module({})
 export class HttpModule {
   static forHub(options: { readonly imports?: ModuleMetadata['imports'] } = {}): DynamicModule {
-    return httpModule(options.imports, [IdempotencyInterceptor, OwnWritesInterceptor]);
+    return httpModule(options.imports, 'to_hub', [IdempotencyInterceptor, OwnWritesInterceptor]);
   }
 
   static forNode(options: { readonly imports?: ModuleMetadata['imports'] } = {}): DynamicModule {
-    return httpModule(options.imports, []);
+    return httpModule(options.imports, 'to_node', []);
   }
 }
 
-function httpModule(imports: ModuleMetadata['imports'], interceptors: readonly Type[]): DynamicModule {
-  const shared: Provider[] = [Clock, Ids, MetricsRegistry, HttpMetrics, HealthChecks];
+function httpModule(imports: ModuleMetadata['imports'], callsHere: CallDirection, interceptors: readonly Type[]): DynamicModule {
+  const shared: Provider[] = [
+    Clock,
+    Ids,
+    MetricsRegistry,
+    HttpMetrics,
+    HealthChecks,
+    NodeCredentials,
+    ListenAddress,
+    { provide: CALLS_HERE, useValue: callsHere },
+  ];
   return {
     module: HttpModule,
     global: true,
@@ -41,6 +53,6 @@ function httpModule(imports: ModuleMetadata['imports'], interceptors: readonly T
       { provide: APP_INTERCEPTOR, useClass: CommandContextInterceptor },
       ...interceptors.map((interceptor) => ({ provide: APP_INTERCEPTOR, useClass: interceptor })),
     ],
-    exports: [MetricsRegistry, HealthChecks],
+    exports: [MetricsRegistry, HealthChecks, NodeCredentials, ListenAddress],
   };
 }

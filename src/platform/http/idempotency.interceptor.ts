@@ -11,7 +11,7 @@ import { canonicalSha256 } from './canonical-json.js';
 import { commandContextOf, idempotencyKeyOf } from './command-context.interceptor.js';
 import { type CommandAccepted, type CommandAnswered, type CommandRecordEvent, commandStream } from './command-record.events.js';
 import { PROBLEM_MEDIA_TYPE, problemAnswerOf } from './problem.js';
-import { pathOf } from './request-state.js';
+import { pathOf, requestState } from './request-state.js';
 
 /** How long a repeated command waits for the first one, in milliseconds, before it is told to come back. */
 export const IN_PROGRESS_PATIENCE_MS = 5_000;
@@ -90,7 +90,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
   private async run(request: Request, response: Response, next: CallHandler, context: CommandContext): Promise<unknown> {
     try {
       const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
-      if (!response.headersSent && !(result instanceof StreamableFile)) {
+      if (!response.headersSent && !(result instanceof StreamableFile) && !requestState(request).answerIsSecret) {
         await this.keepAnswer(context, { status: response.statusCode, body: jsonOf(result), headers: keptHeaders(response) });
       }
       return result;

@@ -7,6 +7,14 @@ export interface RequestState {
   readonly correlationId: string;
   /** `api:token` or `node:<id>`, set by the guard; `public` before it and on public routes. */
   actor: string;
+  /** The enrolled node that has proven to be the caller. */
+  nodeId: string | null;
+  /** The body as it came; null: there was none. */
+  rawBody: Uint8Array | null;
+  /** The token that the call was signed with, and the nonce that the answer has to prove itself to; null: not signed. */
+  answerTo: { readonly token: string; readonly nonce: string } | null;
+  /** The answer shows a secret once: it is not kept for a repeated Idempotency-Key. */
+  answerIsSecret: boolean;
   /** The position that a reader of its own writes waits for (`?after=`). */
   after: Position | null;
   /** Set for every request that reached a route. */
@@ -17,7 +25,16 @@ export interface RequestState {
 const states = new WeakMap<IncomingMessage, RequestState>();
 
 export function beginRequest(request: IncomingMessage, correlationId: string): RequestState {
-  const state: RequestState = { correlationId, actor: 'public', after: null, commandContext: null };
+  const state: RequestState = {
+    correlationId,
+    actor: 'public',
+    nodeId: null,
+    rawBody: null,
+    answerTo: null,
+    answerIsSecret: false,
+    after: null,
+    commandContext: null,
+  };
   states.set(request, state);
   return state;
 }

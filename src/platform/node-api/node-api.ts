@@ -306,3 +306,23 @@ export interface NodeBootCheckArtefacts {
   readonly screenshot_type: 'image/png' | 'image/x-portable-pixmap' | null;
   readonly screenshot_problem: string | null;
 }
+
+/** POST /api/v1/keys/prepare: the node makes a new key and a new token, and uses neither yet. The same rotation again gives the same ones. */
+export interface NodePrepareKeys {
+  readonly rotation_id: string;
+}
+
+export interface NodePreparedKeys {
+  readonly rotation_id: string;
+  /** `ssh-ed25519 <base64>` */
+  readonly public_key: string;
+  readonly token: string;
+}
+
+/**
+ * POST /api/v1/keys/activate, once both count at the hub. The node puts them to use and shows so by a call to the hub that is signed with the new token and comes through
+ * the new key. Answers at once, {"activating": true}; may be repeated.
+ */
+export interface NodeActivateKeys {
+  readonly rotation_id: string;
+}

@@ -11,6 +11,7 @@ import {
   type NodeHealth,
   type NodeJobReport,
   type NodeLeftOutDisk,
+  type NodePreparedKeys,
   type NodeVm,
   type NodeVmDefinition,
   type NodeVmList,
@@ -68,6 +69,33 @@ export function parseChangeIdsRemoved(answer: unknown): NodeChangeIdsRemoved {
     };
   };
   return { removed: listOf(one)(object(answer, 'the answer')['removed'], 'removed') };
+}
+
+const publicKey = matching(/^ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}$/, 'an Ed25519 public key');
+const nodeToken = matching(/^[A-Za-z0-9_-]{43,128}$/, 'a token');
+
+export function parsePreparedKeys(answer: unknown): NodePreparedKeys {
+  const keys = object(answer, 'the answer');
+  return {
+    rotation_id: text(keys['rotation_id'], 'rotation_id'),
+    public_key: publicKey(keys['public_key'], 'public_key'),
+    token: secret(nodeToken)(keys['token'], 'token'),
+  };
+}
+
+export function parseActivating(answer: unknown): void {
+  if (object(answer, 'the answer')['activating'] !== true) throw new WrongShapeError('activating must be true');
+}
+
+/** What is wrong with a secret is told without it. */
+function secret(reader: (value: unknown, where: string) => string): (value: unknown, where: string) => string {
+  return (value, where) => {
+    try {
+      return reader(value, where);
+    } catch {
+      throw new WrongShapeError(`${where} is not in the form that it must have`);
+    }
+  };
 }
 
 function parseVm(value: unknown, where: string): NodeVm {

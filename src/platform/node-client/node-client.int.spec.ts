@@ -1,17 +1,22 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
+import { proofOf } from '../../../test/support/proven-answers.js';
+import { Clock } from '../clock/clock.js';
 import { HubConfig } from '../config/hub.config.js';
 import type { NodeJobReport, NodeStartBackup, NodeVmList } from '../node-api/node-api.js';
+import { NodeCredentials } from '../signed-calls/node-credentials.js';
+import { isSignedWith, parseSignature } from '../signed-calls/call-signature.js';
 import { MAX_ANSWER_BYTES, NodeClient } from './node-client.js';
 
 const TOKEN = 'node-token-of-the-test';
 const TIMEOUT_MS = 300;
+const credentials = new NodeCredentials();
 const client = clientWaiting(30_000);
 const impatient = clientWaiting(TIMEOUT_MS);
 
 function clientWaiting(nodeRequestTimeoutMs: number): NodeClient {
-  return new NodeClient(Object.assign(new HubConfig(), { nodeRequestTimeoutMs }), { apiToken: 'api', nodeToken: TOKEN });
+  return new NodeClient(Object.assign(new HubConfig(), { nodeRequestTimeoutMs }), { apiToken: 'api', nodeToken: TOKEN }, credentials, new Clock());
 }
 
 const HEALTH = { status: 'ok', node_id: 'node-1', version: '0.1.0', time: '2026-11-21T10:15:00.000Z', active_jobs: 0 };
@@ -89,14 +94,15 @@ async function listen(target: Server | TcpServer): Promise<string> {
 }
 
 function answering(status: number, body: unknown, type = 'application/json'): void {
-  answer = (_, response) => {
-    response.writeHead(status, { 'content-type': type });
-    response.end(typeof body === 'string' ? body : JSON.stringify(body));
+  answer = (request, response) => {
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    response.writeHead(status, { 'content-type': type, ...proofOf(request, TOKEN, status, text) });
+    response.end(text);
   };
 }
 
 describe('a node that answers as it should', () => {
-  it('is called at the right routes with the token', async () => {
+  it('is called at the right routes, signed with the token, which is not sent', async () => {
     answering(200, HEALTH);
     expect(await client.health(url)).toEqual(HEALTH);
     answering(200, VMS);
@@ -116,7 +122,13 @@ describe('a node that answers as it should', () => {
       'POST /api/v1/backup/job-1/cancel',
       'POST /api/v1/backup/job-1/settle',
     ]);
-    expect(new Set(seen.map((call) => call.authorization))).toEqual(new Set([`Bearer ${TOKEN}`]));
+    for (const call of seen) {
+      const signature = parseSignature(call.authorization);
+      if (signature === null || signature === 'malformed') throw new Error(`not signed: ${call.authorization}`);
+      expect(isSignedWith(TOKEN, { direction: 'to_node', method: call.method, path: call.url, body: call.body }, signature)).toBe(true);
+      expect(isSignedWith(TOKEN, { direction: 'to_node', method: call.method, path: call.url, body: `${call.body} ` }, signature)).toBe(false);
+    }
+    expect(JSON.stringify(seen)).not.toContain(TOKEN);
     expect(JSON.parse(seen[2]?.body ?? '')).toEqual(START);
   });
 
@@ -150,6 +162,45 @@ describe('a node that answers as it should', () => {
     const error: unknown = await client.health(url).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ kind: 'upstream_broken', code: 'node_refused_token' });
     expect(JSON.stringify([error, String(error)])).not.toContain(TOKEN);
+  });
+});
+
+describe('a program that listens where a node should, and has not its token,', () => {
+  it.each([
+    ['with an answer as a node would give it', HEALTH, 200],
+    ['with a refusal', { code: 'job_not_found', detail: 'There is none.' }, 404],
+  ])('is not believed %s', async (_, body, status) => {
+    const text = JSON.stringify(body);
+    for (const token of [null, 'another-token']) {
+      answer = (request, response) => {
+        response.writeHead(status, { 'content-type': 'application/json', ...(token === null ? {} : proofOf(request, token, status, text)) }).end(text);
+      };
+      await expect(client.health(url)).rejects.toMatchObject({ kind: 'upstream_broken', code: 'node_not_proven' });
+    }
+  });
+
+  it('is not believed with an answer that a node gave to another call', async () => {
+    let given: Record<string, string> = {};
+    answer = (request, response) => {
+      given = proofOf(request, TOKEN, 200, JSON.stringify(HEALTH));
+      response.writeHead(200, { 'content-type': 'application/json', ...given }).end(JSON.stringify(HEALTH));
+    };
+    await client.health(url);
+    answer = (_, response) => response.writeHead(200, { 'content-type': 'application/json', ...given }).end(JSON.stringify(HEALTH));
+    await expect(client.health(url)).rejects.toMatchObject({ code: 'node_not_proven' });
+  });
+
+  it('gets no call where the node is not enrolled, or was revoked', async () => {
+    answering(200, HEALTH);
+    for (const [status, code] of [
+      ['revoked', 'node_revoked'],
+      ['not_enrolled_yet', 'node_not_enrolled'],
+    ] as const) {
+      credentials.replace([{ nodeId: 'node-1', url, status, send: null, accept: [] }]);
+      await expect(client.health(url)).rejects.toMatchObject({ kind: 'conflict', code });
+    }
+    credentials.replace([]);
+    expect(seen).toEqual([]);
   });
 });
 

@@ -1,15 +1,21 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DomainError, type ErrorKind } from '../../kernel/domain-error.js';
+import { Clock } from '../clock/clock.js';
 import { HubConfig } from '../config/hub.config.js';
 import { ACCESS_TOKENS, type AccessTokens } from '../http/access-tokens.js';
 import { WrongShapeError } from '../json-shape/json-shape.js';
+import { isProof, newNonce, PROOF_HEADER, signatureHeader } from '../signed-calls/call-signature.js';
+import { NodeCredentials } from '../signed-calls/node-credentials.js';
 import type {
+  NodeActivateKeys,
   NodeBootCheckArtefacts,
   NodeBootCheckReport,
   NodeChangeIds,
   NodeChangeIdsRemoved,
   NodeHealth,
   NodeJobReport,
+  NodePreparedKeys,
+  NodePrepareKeys,
   NodeRemoveChangeIds,
   NodeSettleBackup,
   NodeSettleVmRestore,
@@ -20,7 +26,7 @@ import type {
   NodeVmList,
   NodeVmRestoreReport,
 } from '../node-api/node-api.js';
-import { parseChangeIds, parseChangeIdsRemoved, parseHealth, parseJobReport, parseVmList } from './node-answer.js';
+import { parseActivating, parseChangeIds, parseChangeIdsRemoved, parseHealth, parseJobReport, parsePreparedKeys, parseVmList } from './node-answer.js';
 import { parseBootCheckArtefacts, parseBootCheckReport, parseSettled, parseVmRestoreReport } from './node-vm-answer.js';
 
 /** Largest answer that is read from a node. */
@@ -31,18 +37,25 @@ const NOT_HTTP = 'HPE_';
 
 type Call = { readonly method: 'GET' | 'POST'; readonly path: string; readonly body?: object };
 
+/** The token never travels; whoever answers must show that it has it too. */
+type Key = { readonly nodeId: string | null; readonly token: string };
+type Answered = { readonly status: number; readonly contentType: string | null; readonly text: string; readonly proven: boolean };
+
 /**
- * The hub's client of the node API. `url` is the node's base, for example `http://127.0.0.1:9081`. Every call is idempotent at the node and may be repeated.
+ * The hub's client of the node API. `url` is the node's base, for example `http://127.0.0.1:9081`. Every call is idempotent at the node and may be repeated. Calls are
+ * signed, with the node's own token where an enrolled node is at that address, and otherwise with the one that all nodes share.
  *
  * All throw DomainError: `node_unreachable` (nobody listens there, or it went away before it answered), `node_silent` (no complete answer within nodeRequestTimeoutMs),
- * `node_broken_answer` (not what the node API says: not HTTP, not JSON, wrong members, cut short, over 8 MiB, a defect of the node), `node_refused_token`; or the node's own
- * refusal with its code and the kind of its status.
+ * `node_broken_answer` (not what the node API says: not HTTP, not JSON, wrong members, cut short, over 8 MiB, a defect of the node), `node_refused_token`,
+ * `node_not_proven` (somebody else listens there), `node_revoked`, `node_not_enrolled`; or the node's own refusal with its code and the kind of its status.
  */
 @Injectable()
 export class NodeClient {
   constructor(
     private readonly config: HubConfig,
     @Inject(ACCESS_TOKENS) private readonly tokens: AccessTokens,
+    private readonly credentials: NodeCredentials,
+    private readonly clock: Clock,
   ) {}
 
   async health(url: string): Promise<NodeHealth> {
@@ -119,6 +132,16 @@ export class NodeClient {
     return this.ask(url, { method: 'POST', path: '/api/v1/change-ids/remove', body }, parseChangeIdsRemoved);
   }
 
+  /** The node's new key and token, which it does not use yet. */
+  async prepareKeys(url: string, body: NodePrepareKeys): Promise<NodePreparedKeys> {
+    return this.ask(url, { method: 'POST', path: '/api/v1/keys/prepare', body }, parsePreparedKeys);
+  }
+
+  /** Resolves once the node has begun to put them to use. */
+  async activateKeys(url: string, body: NodeActivateKeys): Promise<void> {
+    await this.ask(url, { method: 'POST', path: '/api/v1/keys/activate', body }, parseActivating);
+  }
+
   private async askOrNull<Answer>(url: string, call: Call, parse: (answer: unknown) => Answer): Promise<Answer | null> {
     try {
       return await this.ask(url, call, parse);
@@ -130,7 +153,7 @@ export class NodeClient {
   }
 
   private async ask<Answer>(url: string, call: Call, parse: (answer: unknown) => Answer): Promise<Answer> {
-    const response = await this.exchange(url, call);
+    const response = await this.exchange(url, call, this.keyOf(url));
     let answer: unknown;
     try {
       answer = JSON.parse(response.text);
@@ -138,6 +161,8 @@ export class NodeClient {
       if (response.status === 401 || response.status === 403) throw refusedToken(url, call, response.status);
       throw broken(url, call, `it answered ${response.status} with something that is not JSON (${response.contentType ?? 'no content type'})`);
     }
+    if (response.status === 401 || response.status === 403) throw refusedToken(url, call, response.status, problemOf(answer)?.detail);
+    if (!response.proven) throw notProven(url, call);
     if (response.status < 200 || response.status > 299) throw refusal(url, call, response.status, answer);
     try {
       return parse(answer);
@@ -147,42 +172,60 @@ export class NodeClient {
     }
   }
 
-  private async exchange(url: string, call: Call): Promise<{ status: number; contentType: string | null; text: string }> {
+  private keyOf(url: string): Key {
+    const node = this.credentials.ofUrl(url);
+    if (node === null) return { nodeId: null, token: this.tokens.nodeToken };
+    const facts = { node_id: node.nodeId, node_url: url };
+    if (node.status === 'revoked') {
+      throw new DomainError('conflict', 'node_revoked', `Node ${node.nodeId} was revoked. Enrol it anew to use it again.`, facts);
+    }
+    if (node.status === 'not_enrolled_yet' || node.send === null) {
+      throw new DomainError('conflict', 'node_not_enrolled', `Node ${node.nodeId} is not enrolled: it cannot be called.`, facts);
+    }
+    return { nodeId: node.nodeId, token: node.send };
+  }
+
+  private async exchange(url: string, call: Call, key: Key): Promise<Answered> {
     const signal = AbortSignal.timeout(this.config.nodeRequestTimeoutMs);
     let response: Response;
+    let nonce = newNonce();
     try {
-      response = await this.send(url, call, signal);
+      response = await this.send(url, call, key, nonce, signal);
     } catch (error) {
-      throw this.failure(url, call, signal, error, false);
+      // A kept-alive connection of a node that was restarted fails at its next use; the calls are idempotent, so a fresh one is tried once.
+      if (!['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'].includes(causeCodeOf(error) ?? '')) throw this.failure(url, call, signal, error, false);
+      nonce = newNonce();
+      try {
+        response = await this.send(url, call, key, nonce, signal);
+      } catch (second) {
+        throw this.failure(url, call, signal, second, false);
+      }
     }
     try {
-      return { status: response.status, contentType: response.headers.get('content-type'), text: await readLimited(response) };
+      const body = await readLimited(response);
+      const { status, headers } = response;
+      const proven = isProof(headers.get(PROOF_HEADER), key.token, nonce, status, body);
+      return { status, contentType: headers.get('content-type'), text: body.toString('utf8'), proven };
     } catch (error) {
       throw this.failure(url, call, signal, error, true);
     }
   }
 
-  private async send(url: string, call: Call, signal: AbortSignal): Promise<Response> {
+  private async send(url: string, call: Call, key: Key, nonce: string, signal: AbortSignal): Promise<Response> {
     const target = new URL(call.path, url);
-    const init: RequestInit = {
+    const body = call.body === undefined ? '' : JSON.stringify(call.body);
+    const signed = { direction: 'to_node' as const, method: call.method, path: target.pathname + target.search, body };
+    return fetch(target, {
       method: call.method,
       signal,
-      // A redirect would carry the token to where the redirect says.
       redirect: 'manual',
       headers: {
-        authorization: `Bearer ${this.tokens.nodeToken}`,
+        authorization: signatureHeader(key.token, signed, { nodeId: key.nodeId, timeMs: this.clock.now().getTime(), nonce }),
         accept: 'application/json, application/problem+json',
         ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
       },
-      ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
-    };
-    try {
-      return await fetch(target, init);
-    } catch (error) {
-      // A kept-alive connection of a node that was restarted fails at its next use; the calls are idempotent, so a fresh one is tried once.
-      if (!['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'].includes(causeCodeOf(error) ?? '')) throw error;
-      return await fetch(target, init);
-    }
+      ...(call.body === undefined ? {} : { body }),
+    });
   }
 
   private failure(url: string, call: Call, signal: AbortSignal, error: unknown, answerBegun: boolean): DomainError {
@@ -207,7 +250,7 @@ export class NodeClient {
   }
 }
 
-async function readLimited(response: Response): Promise<string> {
+async function readLimited(response: Response): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   // Leaving the loop by a throw cancels the stream and so closes the connection.
@@ -217,7 +260,7 @@ async function readLimited(response: Response): Promise<string> {
     if (bytes > MAX_ANSWER_BYTES) throw new WrongShapeError(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 function jobReportOf(jobId: string): (answer: unknown) => NodeJobReport {
@@ -229,7 +272,6 @@ function jobReportOf(jobId: string): (answer: unknown) => NodeJobReport {
 }
 
 function refusal(url: string, call: Call, status: number, answer: unknown): DomainError {
-  if (status === 401 || status === 403) return refusedToken(url, call, status);
   const problem = problemOf(answer);
   if (problem === null) return broken(url, call, `it answered ${status} without a problem's code and detail`);
   const kind = kindOf(status);
@@ -237,12 +279,21 @@ function refusal(url: string, call: Call, status: number, answer: unknown): Doma
   return new DomainError(kind, problem.code, problem.detail, factsOf(url, call));
 }
 
-function refusedToken(url: string, call: Call, status: number): DomainError {
+function refusedToken(url: string, call: Call, status: number, detail?: string): DomainError {
   return new DomainError(
     'upstream_broken',
     'node_refused_token',
-    `The node at ${url} does not accept this hub's node token (${status}). Give hub and node the same node token file.`,
+    `The node at ${url} does not accept this hub's node token (${status}${detail === undefined ? '' : `: ${detail}`}). Give hub and node the same node token file, or enrol the node anew.`,
     { ...factsOf(url, call), node_status: status },
+  );
+}
+
+function notProven(url: string, call: Call): DomainError {
+  return new DomainError(
+    'upstream_broken',
+    'node_not_proven',
+    `What answers at ${url} has not shown that it has the node's token: it is another program, or a node of an older version. Look what listens there.`,
+    factsOf(url, call),
   );
 }
 

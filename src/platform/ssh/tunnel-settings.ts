@@ -76,6 +76,13 @@ export function knownHostsText(hostKey: string): string {
   return `${HUB_HOST_KEY_ALIAS} ${hostKey}\n`;
 }
 
+/** The host key that a known_hosts file of this form pins, `ssh-ed25519 <base64>`. @throws Error when it pins none */
+export function hostKeyIn(knownHosts: string): string {
+  const [, key] = new RegExp(`^${HUB_HOST_KEY_ALIAS} (ssh-ed25519 [A-Za-z0-9+/]{68})$`, 'm').exec(knownHosts) ?? [];
+  if (key === undefined) throw new Error(`the known_hosts file pins no host key of ${HUB_HOST_KEY_ALIAS}`);
+  return key;
+}
+
 function port(value: unknown, where: string): number {
   const number = wholeNumber(value, where);
   if (number < 1 || number > 65_535) throw wrong(where, 'a port from 1 to 65535', value);

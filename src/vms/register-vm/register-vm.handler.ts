@@ -1,5 +1,5 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import { DataSource, Not } from 'typeorm';
+import { DataSource, In, Not } from 'typeorm';
 import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import { VmReadModel } from '../../../projections/vms/vms.read-model.js';
 import type { Decider } from '../../kernel/decider.js';
@@ -79,7 +79,7 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
       if (node === null) throw new DomainError('not_found', 'node_not_found', `There is no node ${nodeId}.`, { node_id: nodeId });
       return node;
     }
-    const [only, ...others] = await nodes.find({ order: { node_id: 'ASC' } });
+    const [only, ...others] = await nodes.find({ where: { state: In(['unknown', 'reachable', 'unreachable']) }, order: { node_id: 'ASC' } });
     if (only === undefined) throw new DomainError('conflict', 'no_node_registered', 'No node is registered yet, so no VM can be found. Register a node first.');
     if (others.length > 0) {
       throw new DomainError('invalid', 'node_ambiguous', `There are ${others.length + 1} nodes. Say in node_id which one has the VM.`, {

@@ -1,0 +1,226 @@
+import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import type { Decider } from '../../kernel/decider.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { Clock, Ids } from '../../platform/clock/clock.js';
+import { HubConfig } from '../../platform/config/hub.config.js';
+import { asDomainEvent, CommandRunner } from '../../platform/event-store/command-runner.js';
+import { EventStore, type Position, type RecordedEvent, type Subscription } from '../../platform/event-store/event-store.port.js';
+import { ListenAddress } from '../../platform/http/listen-address.js';
+import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
+import { loggerFor } from '../../platform/logging/logger.js';
+import { NodeCredentials } from '../../platform/signed-calls/node-credentials.js';
+import { NodeTokenFiles, nodeTokenLock } from '../../platform/signed-calls/node-token-files.js';
+import { authorizedKeysLine, pairingKeyLine, writeAuthorizedKeys } from '../../platform/ssh/authorized-keys.js';
+import { type NodeEvent, nodeStream } from '../model/node.events.js';
+import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
+import { decideExpirePairing, type ExpirePairing } from './expire-pairing.decide.js';
+import { type NodeAccess, planNodeAccess } from './node-access.plan.js';
+
+const decider: Decider<NodeState, ExpirePairing, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideExpirePairing };
+
+/** A file that cannot be written is tried again so often. */
+const RETRY_MS = 1_000;
+/** Longest sleep until the next deadline is looked at; timers do not take much more than three weeks. */
+const LONGEST_SLEEP_MS = 3_600_000;
+const PATIENCE_MS = 10_000;
+
+type Waiter = { readonly position: Position; readonly resolve: () => void };
+
+/**
+ * Makes what the events say of nodes' keys and tokens count: tokens in memory, for the guard and for calls to nodes, and the tunnel server's authorized_keys. Both are
+ * made anew from all events of all nodes at every start; no file and no read model is believed.
+ */
+@Injectable()
+export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly logger = loggerFor('NodeAccess');
+  private readonly states = new Map<string, NodeState>();
+  private readonly waiters = new Set<Waiter>();
+  private subscription: Subscription | null = null;
+  private caughtUp = false;
+  /** Up to where events are folded, and up to where they count. */
+  private foldedTo: Position = '';
+  private publishedTo: Position = '';
+  private listening = false;
+  private publishing: Promise<void> = Promise.resolve();
+  private timer: NodeJS.Timeout | null = null;
+  private stopped = false;
+
+  constructor(
+    private readonly store: EventStore,
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly ids: Ids,
+    private readonly config: HubConfig,
+    private readonly listenAddress: ListenAddress,
+    private readonly credentials: NodeCredentials,
+    private readonly tokens: NodeTokenFiles,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  /** Before anything of this hub calls a node, or a node calls it, their tokens are known. */
+  async onModuleInit(): Promise<void> {
+    const head = await this.store.head();
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.subscription = this.store.subscribeToAll({
+      after: null,
+      categories: ['node'],
+      handle: ({ events, upTo, caughtUp }) => {
+        for (const event of events) this.fold(event);
+        this.foldedTo = upTo;
+        this.caughtUp ||= caughtUp;
+        if (this.caughtUp) void this.publish().then(() => resolve(undefined));
+        return Promise.resolve();
+      },
+    });
+    this.subscription.ended.catch((error: unknown) =>
+      this.logger.error('the events of nodes cannot be followed any more; access of nodes stays as it is', { error }),
+    );
+    if (head !== null) await Promise.race([promise, this.subscription.ended.catch(() => undefined)]);
+  }
+
+  onApplicationBootstrap(): void {
+    // The lines name the API's port, which may be known only now.
+    this.listenAddress.whenListening(() => {
+      this.listening = true;
+      void this.publish();
+    });
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.stopped = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+    await this.subscription?.close();
+    await this.publishing;
+  }
+
+  /** Resolves once everything up to the position counts. @throws DomainError node_access_not_published */
+  async published(position: Position): Promise<void> {
+    if (this.publishedTo >= position) return;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const waiter = { position, resolve: () => resolve(true) };
+    const timer = setTimeout(() => resolve(false), PATIENCE_MS);
+    this.waiters.add(waiter);
+    try {
+      if (await promise) return;
+    } finally {
+      clearTimeout(timer);
+      this.waiters.delete(waiter);
+    }
+    throw new DomainError(
+      'unavailable',
+      'node_access_not_published',
+      `The change is recorded, but ${this.config.tunnelDirectory} could not be written within ${PATIENCE_MS / 1000} s; it is tried again until it can. See the hub's log.`,
+    );
+  }
+
+  private fold(recorded: RecordedEvent): void {
+    const nodeId = recorded.stream.slice('node-'.length);
+    const state = evolveNode(this.states.get(nodeId) ?? initialNodeState, asDomainEvent<NodeEvent>(recorded));
+    this.states.set(nodeId, state);
+    const { type } = recorded;
+    if (this.caughtUp && ['NodePaired', 'NodeKeyRotated', 'NodeRevoked', 'NodeRemoved', 'NodeEnrolmentStarted'].includes(type)) this.sweepTokens(nodeId);
+  }
+
+  /** One after the other; never rejects. */
+  private async publish(): Promise<void> {
+    const next = this.publishing.then(async () => {
+      if (this.stopped) return;
+      const upTo = this.foldedTo;
+      try {
+        await this.publishNow();
+        this.publishedTo = upTo;
+        for (const waiter of this.waiters) if (waiter.position <= upTo) waiter.resolve();
+        this.wakeAt(this.nextDeadline());
+      } catch (error) {
+        this.logger.error('who may connect to the tunnel server cannot be written; trying again', { directory: this.config.tunnelDirectory, error });
+        this.wakeAt(this.clock.now().getTime() + RETRY_MS);
+      }
+    });
+    this.publishing = next;
+    return next;
+  }
+
+  private async publishNow(): Promise<void> {
+    const access = this.access();
+    this.credentials.replace(
+      access.map(({ node_id: nodeId, url, status, accepted }) => {
+        const accept = accepted.map((sha256) => this.token(nodeId, sha256)).filter((token) => token !== null);
+        const [first] = accepted;
+        return { nodeId, url, status, accept, send: first === undefined ? null : this.token(nodeId, first) };
+      }),
+    );
+    const apiPort = this.listening ? this.listenAddress.loopbackPort() : null;
+    // Until the hub listens the file of its last run stands.
+    if (apiPort === null) return;
+    if (await writeAuthorizedKeys(this.config.tunnelDirectory, this.lines(access, apiPort))) {
+      this.logger.info('who may connect to the tunnel server has changed', {
+        nodes: access.filter(({ tunnel_keys: keys }) => keys.length > 0).map(({ node_id: id }) => id),
+      });
+    }
+  }
+
+  private lines(access: readonly NodeAccess[], apiPort: number): readonly string[] {
+    const { nbdPortFirst, nbdPortCount } = this.config;
+    const openPorts = [...Array.from({ length: nbdPortCount }, (_, index) => nbdPortFirst + index), apiPort];
+    return access.flatMap(({ node_id: nodeId, reverse_port: reversePort, tunnel_keys: keys, pairing }) => [
+      ...keys.map((publicKey) => authorizedKeysLine({ publicKey, nodeId, openPorts, reversePort })),
+      ...(pairing === null ? [] : [pairingKeyLine({ publicKey: pairing.public_key, nodeId, apiPort, expiresAt: new Date(pairing.until) })]),
+    ]);
+  }
+
+  private access(): readonly NodeAccess[] {
+    const now = this.clock.iso();
+    return [...this.states.values()].map((state) => planNodeAccess(state, now)).filter((access) => access !== null);
+  }
+
+  private token(nodeId: string, sha256: string): string | null {
+    try {
+      const token = this.tokens.read(nodeId, sha256);
+      if (token === null) this.logger.error('the token of an enrolled node is gone; enrol it anew', { node_id: nodeId });
+      return token;
+    } catch (error) {
+      this.logger.error('the token of an enrolled node cannot be read; enrol it anew', { node_id: nodeId, error });
+      return null;
+    }
+  }
+
+  /** When something ends by itself next, in Unix milliseconds. */
+  private nextDeadline(): number {
+    const deadlines = this.access().map(({ pairing }) => (pairing === null ? Infinity : Date.parse(pairing.until)));
+    return Math.min(...deadlines, Infinity);
+  }
+
+  private wakeAt(timeMs: number): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    if (this.stopped || timeMs === Infinity) return;
+    const sleepMs = Math.min(Math.max(timeMs - this.clock.now().getTime(), 10), LONGEST_SLEEP_MS);
+    this.timer = setTimeout(() => void this.wake(), sleepMs);
+    this.timer.unref();
+  }
+
+  private async wake(): Promise<void> {
+    const now = this.clock.iso();
+    for (const [nodeId, state] of this.states) {
+      if (state.status !== 'pairing' || state.failed !== null || now < state.offer.expires_at) continue;
+      const id = this.ids.next();
+      const context = { commandId: id, correlationId: id, actor: 'system:node-access' };
+      await this.runner
+        .run(nodeStream(nodeId), decider, { now }, context)
+        .catch((error: unknown) =>
+          this.logger.warn('that a pairing code has expired could not be recorded; it is refused all the same', { node_id: nodeId, error }),
+        );
+    }
+    await this.publish();
+  }
+
+  /** Tokens that no event names: of rotations that are over, of pairings that somebody else was faster with. */
+  private sweepTokens(nodeId: string): void {
+    void this.mutex
+      .runExclusive(nodeTokenLock(nodeId), async () => {
+        const { state } = await this.runner.load(nodeStream(nodeId), decider);
+        await this.tokens.keepOnly(nodeId, planNodeAccess(state, this.clock.iso())?.kept ?? []);
+      })
+      .catch((error: unknown) => this.logger.warn('tokens that do not count any more could not be removed', { node_id: nodeId, error }));
+  }
+}

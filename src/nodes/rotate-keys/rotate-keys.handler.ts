@@ -1,0 +1,33 @@
+import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { type KeyRotation, PublishNodeAccess, RecordKeysInUse, RotateNodeKeys } from '../model/node.commands.js';
+import { KeyRotationService } from './key-rotation.service.js';
+
+/** How long the answer waits for the new keys to be seen in use. */
+const IN_USE_PATIENCE_MS = 20_000;
+
+@CommandHandler(RotateNodeKeys)
+export class RotateNodeKeysHandler implements ICommandHandler<RotateNodeKeys> {
+  constructor(
+    private readonly rotation: KeyRotationService,
+    private readonly commands: CommandBus,
+  ) {}
+
+  async execute({ nodeId, context }: RotateNodeKeys): Promise<KeyRotation> {
+    const started = await this.rotation.begin(nodeId, context);
+    // Before the node uses them the new key must open the tunnel, and the new token the API.
+    if (started !== null) await this.commands.execute(new PublishNodeAccess(started));
+    await this.rotation.activate(nodeId);
+    const outcome = await this.rotation.outcome(nodeId, IN_USE_PATIENCE_MS);
+    if (outcome.completed && outcome.position !== null) await this.commands.execute(new PublishNodeAccess(outcome.position));
+    return outcome;
+  }
+}
+
+@CommandHandler(RecordKeysInUse)
+export class RecordKeysInUseHandler implements ICommandHandler<RecordKeysInUse> {
+  constructor(private readonly rotation: KeyRotationService) {}
+
+  execute({ nodeId, rotationId, token, context }: RecordKeysInUse): Promise<string | null> {
+    return this.rotation.recordInUse(nodeId, rotationId, token, context);
+  }
+}
