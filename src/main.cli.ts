@@ -16,6 +16,7 @@ Commands:
   restore   restore from a repository alone, also when no hub is left: sendense restore --help
   repository import PATH
             bring the restore points of a found repository into the running hub
+  validate  check this installation, and say how to mend what is wrong: sendense validate --help
   help      show this text
   version   show the version
 
@@ -38,6 +39,14 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   if (argv[0] === 'node' && argv[1] === 'enrol') {
     process.exitCode = await (await import('./enrol-cli/enrol.program.js')).runEnrolProgram(argv.slice(2), process.env);
+    return;
+  }
+  if (argv[0] === 'validate') {
+    const interrupted = new AbortController();
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort());
+    const print = (text: string): void => void process.stdout.write(text);
+    const { runValidateProgram } = await import('./validate-cli/validate.program.js');
+    process.exitCode = await runValidateProgram(argv.slice(1), { environment: process.env, print, signal: interrupted.signal });
     return;
   }
   let parsed;

@@ -75,6 +75,10 @@ export class HubSystem {
     });
   }
 
+  /** The hub's settings, as variables. */
+  get settings(): Readonly<Record<string, string>> {
+    return this.env;
+  }
   get dataDirectory(): string {
     return join(this.directory, 'data');
   }

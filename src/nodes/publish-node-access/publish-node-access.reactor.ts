@@ -8,6 +8,7 @@ import { EventStore, type Position, type RecordedEvent, type Subscription } from
 import { ListenAddress } from '../../platform/http/listen-address.js';
 import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
 import { loggerFor } from '../../platform/logging/logger.js';
+import { repeat, type Repetition } from '../../platform/process/repeat.js';
 import { NodeCredentials } from '../../platform/signed-calls/node-credentials.js';
 import { NodeTokenFiles, nodeTokenLock } from '../../platform/signed-calls/node-token-files.js';
 import { authorizedKeysLine, pairingKeyLine, writeAuthorizedKeys } from '../../platform/ssh/authorized-keys.js';
@@ -23,6 +24,8 @@ const RETRY_MS = 1_000;
 /** Longest sleep until the next deadline is looked at; timers do not take much more than three weeks. */
 const LONGEST_SLEEP_MS = 3_600_000;
 const PATIENCE_MS = 10_000;
+/** How often the pool of NBD ports is compared with the one that keys are let use: settings may be reloaded. */
+const POOL_LOOK_MS = 2_000;
 
 type Waiter = { readonly position: Position; readonly resolve: () => void };
 
@@ -44,6 +47,9 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
   private publishing: Promise<void> = Promise.resolve();
   private timer: NodeJS.Timeout | null = null;
   private stopped = false;
+  private poolWatch: Repetition | null = null;
+  /** The pool that the lines were last made for: it may be reloaded. */
+  private openedPool: { readonly first: number; readonly count: number } | null = null;
 
   constructor(
     private readonly store: EventStore,
@@ -84,10 +90,19 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
       this.listening = true;
       void this.publish();
     });
+    this.poolWatch = repeat(
+      () => POOL_LOOK_MS,
+      () => {
+        const { nbdPortFirst, nbdPortCount } = this.config;
+        if (this.openedPool?.first === nbdPortFirst && this.openedPool.count === nbdPortCount) return;
+        void this.publish();
+      },
+    );
   }
 
   async onApplicationShutdown(): Promise<void> {
     this.stopped = true;
+    this.poolWatch?.stop();
     if (this.timer !== null) clearTimeout(this.timer);
     await this.subscription?.close();
     await this.publishing;
@@ -161,6 +176,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
 
   private lines(access: readonly NodeAccess[], apiPort: number): readonly string[] {
     const { nbdPortFirst, nbdPortCount } = this.config;
+    this.openedPool = { first: nbdPortFirst, count: nbdPortCount };
     const openPorts = [...Array.from({ length: nbdPortCount }, (_, index) => nbdPortFirst + index), apiPort];
     return access.flatMap(({ node_id: nodeId, reverse_port: reversePort, tunnel_keys: keys, pairing }) => [
       ...keys.map((publicKey) => authorizedKeysLine({ publicKey, nodeId, openPorts, reversePort })),

@@ -290,11 +290,7 @@ export class LocalPostgres {
   }
 
   private async readConnection(): Promise<Connection | undefined> {
-    const text = await readOptional(this.connectionFile);
-    if (text === undefined) return undefined;
-    const parsed: unknown = JSON.parse(text);
-    if (typeof parsed !== 'object' || parsed === null || !('port' in parsed) || !('password' in parsed)) return undefined;
-    return typeof parsed.port === 'number' && typeof parsed.password === 'string' ? { port: parsed.port, password: parsed.password } : undefined;
+    return readConnection(this.connectionFile);
   }
 
   private async writeConnection(connection: Connection): Promise<void> {
@@ -308,6 +304,20 @@ interface Connection {
   /** 0 until the server was started once. */
   readonly port: number;
   readonly password: string;
+}
+
+/** The address of the database in this directory, whether it runs or not; null: none was made there. Holds a password. */
+export async function localDatabaseUrl(dataDirectory: string): Promise<string | null> {
+  const connection = await readConnection(join(dataDirectory, 'connection.json'));
+  return connection === undefined ? null : urlOf(connection, DATABASE);
+}
+
+async function readConnection(file: string): Promise<Connection | undefined> {
+  const text = await readOptional(file);
+  if (text === undefined) return undefined;
+  const parsed: unknown = JSON.parse(text);
+  if (typeof parsed !== 'object' || parsed === null || !('port' in parsed) || !('password' in parsed)) return undefined;
+  return typeof parsed.port === 'number' && typeof parsed.password === 'string' ? { port: parsed.port, password: parsed.password } : undefined;
 }
 
 function urlOf({ port, password }: Connection, database: string): string {

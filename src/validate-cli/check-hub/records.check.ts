@@ -1,0 +1,52 @@
+import type { HubApi } from '../model/hub-api.client.js';
+import { type Check, fail, pass, warn } from '../model/check.plan.js';
+
+interface Events {
+  readonly events: readonly { readonly position: string; readonly stream: string; readonly type: string }[];
+}
+interface Projections {
+  readonly projections: readonly {
+    readonly name: string;
+    readonly state: string;
+    readonly head_position: string | null;
+    readonly lag_seconds: number;
+    readonly halted: { readonly position: string; readonly error: string } | null;
+  }[];
+}
+
+const LAG_SECONDS = 10;
+
+/** The event store and what is made of it. That it takes new events is shown by the trial. */
+export function recordsChecks(hub: HubApi): readonly Check[] {
+  return [
+    {
+      id: 'event_store',
+      role: 'hub',
+      title: 'event store',
+      run: async () => {
+        const [newest] = (await hub.call<Events>('GET', '/audit/events?limit=1')).body.events;
+        if (newest === undefined) return pass('it is empty');
+        const { events } = (await hub.call<Events>('GET', `/audit/streams/${encodeURIComponent(newest.stream)}?limit=1000`)).body;
+        if (events.length > 0) return pass(`its newest event is ${newest.type} at ${Number(newest.position)}, and its stream can be read`);
+        return fail(`the stream ${newest.stream} of its newest event is empty`, 'Restore the database from its last dump; something has removed events.');
+      },
+    },
+    {
+      id: 'projections',
+      role: 'hub',
+      title: 'read models follow the events',
+      run: async () => {
+        const { projections } = (await hub.call<Projections>('GET', '/projections')).body;
+        const halted = projections.filter((projection) => projection.halted !== null);
+        if (halted.length > 0) {
+          const text = halted.map(({ name, halted: at }) => `${name} has halted at ${at?.position ?? ''}: ${at?.error ?? ''}`).join('; ');
+          return fail(text, 'Update the hub to the version that wrote these events, or rebuild the read model: POST /projections/{name}/rebuild.');
+        }
+        const late = projections.filter(({ state, lag_seconds }) => state !== 'live' || lag_seconds > LAG_SECONDS);
+        if (late.length === 0) return pass(`${projections.length} of them stand at the newest event`);
+        const text = late.map(({ name, state, lag_seconds }) => `${name} is ${state}, ${Math.round(lag_seconds)} s behind`).join('; ');
+        return warn(text, 'Look again in a minute; if it stays so, look at the log of the hub and at the load of the database.');
+      },
+    },
+  ];
+}

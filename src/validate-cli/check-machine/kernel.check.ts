@@ -1,0 +1,82 @@
+import { constants } from 'node:fs';
+import { access, readFile } from 'node:fs/promises';
+import type { HubConfig } from '../../platform/config/hub.config.js';
+import { type Check, fail, pass, skip, warn } from '../model/check.plan.js';
+
+/** Where the kernel shows its features. */
+export interface KernelPlaces {
+  readonly fuse: string;
+  readonly loopControl: string;
+  readonly nbdModule: string;
+  readonly limits: string;
+}
+
+export const KERNEL_PLACES: KernelPlaces = { fuse: '/dev/fuse', loopControl: '/dev/loop-control', nbdModule: '/sys/module/nbd', limits: '/proc/self/limits' };
+const FEWEST_OPEN_FILES = 4096;
+
+/** What the hub needs of the kernel to show the files of a restore point, and for many exports at once. */
+export function kernelChecks(config: HubConfig, places: KernelPlaces = KERNEL_PLACES): readonly Check[] {
+  const wanted = config.mountDriver;
+  return [
+    {
+      id: 'kernel_fuse',
+      role: 'hub',
+      title: 'FUSE, for browsing restore points',
+      run: async () => {
+        if (wanted === 'nbd') return skip('mount_driver is nbd');
+        if (await usable(places.fuse)) return pass(`${places.fuse} can be used`);
+        return fail(`${places.fuse} cannot be opened for reading and writing`, 'Load the module (modprobe fuse), and let the hub use the device.');
+      },
+    },
+    {
+      id: 'kernel_loop',
+      role: 'hub',
+      title: 'loop devices, for browsing restore points',
+      run: async () => {
+        if (wanted === 'nbd' || wanted === 'guestfs') return skip(`mount_driver is ${wanted}`);
+        if (await usable(places.loopControl)) return pass(`${places.loopControl} can be used`);
+        const text = `${places.loopControl} cannot be opened for reading and writing`;
+        const remedy = 'Load the module (modprobe loop) and run the hub with the right to mount, or install libguestfs-tools and set mount_driver to guestfs.';
+        return wanted === 'fuse' ? fail(text, remedy) : warn(text, remedy);
+      },
+    },
+    {
+      id: 'kernel_nbd',
+      role: 'hub',
+      title: 'the nbd module, for browsing restore points',
+      run: async () => {
+        if (wanted !== 'nbd' && wanted !== 'auto') return skip(`mount_driver is ${wanted}`);
+        if (await isThere(places.nbdModule)) return pass('the module nbd is loaded');
+        if (wanted === 'auto') return skip('the module nbd is not loaded, and mount_driver auto does without it');
+        return fail('the module nbd is not loaded', 'modprobe nbd max_part=16, and for the next start put nbd into /etc/modules-load.d/sendense.conf.');
+      },
+    },
+    {
+      id: 'open_files',
+      role: 'hub',
+      title: 'how many files may be open at once',
+      run: async () => {
+        const limit = /^Max open files\s+(\d+|unlimited)/m.exec(await readFile(places.limits, 'utf8'))?.[1] ?? '';
+        if (limit === 'unlimited' || Number(limit) >= FEWEST_OPEN_FILES) return pass(`${limit} here`);
+        return warn(
+          `${limit === '' ? 'unknown' : limit}, which many exports and followers may reach`,
+          `Set LimitNOFILE=${FEWEST_OPEN_FILES} or more for the service.`,
+        );
+      },
+    },
+  ];
+}
+
+async function usable(path: string): Promise<boolean> {
+  return access(path, constants.R_OK | constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

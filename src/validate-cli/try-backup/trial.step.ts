@@ -1,0 +1,222 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { chmod, chown, lstat, mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as pause } from 'node:timers/promises';
+import { nbdUri, parseNbdUri } from '../../platform/nbd/nbd-uri.js';
+import { runTool } from '../../platform/process/run-tool.js';
+import { type HubAnswer, type HubApi, HubRefusalError } from '../model/hub-api.client.js';
+
+export interface TrialOptions {
+  readonly hub: HubApi;
+  /** Node whose image roots are on this machine. */
+  readonly nodeId: string;
+  readonly imageRoots: readonly string[];
+  /** Whoever owns this directory must be able to use what the trial makes at the node. */
+  readonly nodeDirectory: string;
+  /** A folder of the hub on this machine, for a repository of the trial's own; null: the hub is elsewhere. */
+  readonly hubDirectory: string | null;
+  /** Name of a repository to use instead. */
+  readonly repository: string | null;
+  /** Names what the trial makes. */
+  readonly name: string;
+  /** Loopback address at which this machine has the hub's NBD ports, when a tunnel brings them; null: as the hub says. */
+  readonly tunnelHost: string | null;
+  readonly signal: AbortSignal;
+}
+
+interface Backup {
+  readonly backup_id: string;
+  readonly status: string;
+  readonly waiting_for: string | null;
+  readonly error: { readonly code: string; readonly detail: string } | null;
+}
+
+export interface TrialEvents {
+  readonly appended: number;
+  readonly newest: string;
+}
+
+/** Of random content, so that nothing is left out of the copy. */
+export const TRIAL_DISK_BYTES = 64 * 1024 ** 2;
+const POLL_MS = 100;
+/** Other backups may be running, which is no fault. */
+const QUEUE_PATIENCE_MS = 30_000;
+const BACKUP_PATIENCE_MS = 300_000;
+const REMOVAL_PATIENCE_MS = 60_000;
+const TOOL_MS = 300_000;
+/** For the answer to a backup, which comes when its exports are ready, and to an export. */
+const COMMAND_MS = 120_000;
+
+/** Why the trial cannot be made here; no fault of the installation. */
+export class TrialImpossibleError extends Error {
+  override readonly name = 'TrialImpossibleError';
+}
+
+/** The hub is busy with other backups, or has nothing left for one more. */
+export class TrialWaitsError extends Error {
+  override readonly name = 'TrialWaitsError';
+}
+
+/** A tiny VM, its backup, and its restore, through the running hub and node; and the removal of all of it. */
+export class Trial {
+  private original: string | null = null;
+  private backupId: string | null = null;
+  private uri: string | null = null;
+  /** What is to be undone, the newest last. */
+  private readonly undo: { readonly what: string; readonly by: () => Promise<void> }[] = [];
+
+  constructor(private readonly options: TrialOptions) {}
+
+  /** @returns milliseconds from the request to the completed restore point @throws TrialImpossibleError; HubRefusalError; Error saying what went wrong */
+  async backUp(): Promise<number> {
+    const { hub, name, nodeId } = this.options;
+    const repositoryId = await this.repository();
+    const folder = await this.virtualMachine();
+    const vm = await hub.call<{ vm_id: string }>('POST', '/vms', { name, source: 'image', source_ref: folder, node_id: nodeId }, COMMAND_MS);
+    this.undo.push({ what: `VM "${name}"`, by: () => this.remove(`/vms/${vm.body.vm_id}`) });
+    const began = performance.now();
+    const request = { vm_name: name, repository_id: repositoryId, backup_type: 'full' };
+    const { backup_id } = (await hub.call<Backup>('POST', '/backups', request, COMMAND_MS)).body;
+    this.undo.push({ what: `backup ${backup_id}`, by: () => this.removeBackup(backup_id) });
+    for (const ends = performance.now() + BACKUP_PATIENCE_MS; ;) {
+      const { status, error, waiting_for } = (await hub.call<Backup>('GET', `/backups/${backup_id}`)).body;
+      if (status === 'completed') break;
+      if (status === 'failed' || status === 'cancelled') throw new Error(error === null ? `the backup is ${status}` : `${error.code}: ${error.detail}`);
+      if (status === 'pending' && performance.now() - began > QUEUE_PATIENCE_MS) {
+        throw new TrialWaitsError(`it has waited for ${waiting_for ?? 'its turn'} for ${QUEUE_PATIENCE_MS / 1000} s`);
+      }
+      if (performance.now() > ends) throw new Error(`the backup is still ${status} after ${BACKUP_PATIENCE_MS / 1000} s`);
+      await pause(POLL_MS, undefined, { signal: this.options.signal });
+    }
+    this.backupId = backup_id;
+    return performance.now() - began;
+  }
+
+  /** What the event store has of the backup. null: there is no backup. */
+  async events(): Promise<TrialEvents | null> {
+    if (this.backupId === null) return null;
+    const { events } = (await this.options.hub.call<{ events: { type: string }[] }>('GET', `/audit/streams/backup-${this.backupId}?limit=1000`)).body;
+    const types = events.map(({ type }) => type);
+    const missing = ['BackupRequested', 'BackupPlanned', 'BackupCompleted'].filter((type) => !types.includes(type));
+    if (missing.length > 0) throw new Error(`events are missing in the stream of the backup: ${missing.join(', ')}`);
+    return { appended: types.length, newest: types.at(-1) ?? '' };
+  }
+
+  /** Publishes the disk of the restore point, and compares it with the original. @returns false: there is no restore point. @throws Error where they differ */
+  async restore(): Promise<boolean> {
+    if (this.backupId === null || this.original === null) return false;
+    const { hub, tunnelHost } = this.options;
+    const body = { backup_id: this.backupId, disk_index: 0, mode: 'read_only' };
+    const { export_id, uri } = (await hub.call<{ export_id: string; uri: string | null }>('POST', '/restore/exports', body, COMMAND_MS)).body;
+    this.undo.push({ what: `export ${export_id}`, by: () => this.remove(`/restore/exports/${export_id}`) });
+    if (uri === null) throw new Error(`export ${export_id} has no address`);
+    const { host, port, exportName } = parseNbdUri(uri);
+    this.uri = nbdUri({ host: tunnelHost ?? host, port }, exportName);
+    await runTool(['qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'raw', this.original, this.uri], { deadlineMs: TOOL_MS, signal: this.options.signal });
+    return true;
+  }
+
+  /** Reads the published disk once. @returns bytes a second; null: nothing is published */
+  async throughput(): Promise<number | null> {
+    if (this.uri === null) return null;
+    const began = performance.now();
+    await runTool(['nbdcopy', this.uri, 'null:'], { deadlineMs: TOOL_MS, signal: this.options.signal });
+    return (TRIAL_DISK_BYTES / (performance.now() - began)) * 1000;
+  }
+
+  /** @returns how much was removed, and what could not be, and why */
+  async cleanUp(): Promise<{ readonly removed: number; readonly left: readonly string[] }> {
+    const left: string[] = [];
+    let removed = 0;
+    for (const { what, by } of this.undo.reverse()) {
+      try {
+        await by();
+        removed += 1;
+      } catch (error) {
+        left.push(`${what} (${error instanceof Error ? error.message : String(error)})`);
+      }
+    }
+    return { removed, left };
+  }
+
+  private async repository(): Promise<string> {
+    const { hub, hubDirectory, name, repository } = this.options;
+    if (repository !== null) {
+      const { repositories } = (await hub.call<{ repositories: { repository_id: string }[] }>('GET', `/repositories?name=${encodeURIComponent(repository)}`))
+        .body;
+      const [found] = repositories;
+      if (found === undefined) throw new Error(`the hub has no repository "${repository}"`);
+      return found.repository_id;
+    }
+    if (hubDirectory === null) throw new TrialImpossibleError('the hub is on another machine: name one of its repositories by --repository');
+    const path = await this.folder(hubDirectory, 'validate-repository-', hubDirectory);
+    const made = await hub.call<{ repository_id: string }>('POST', '/repositories', { name, type: 'local', path });
+    this.undo.push({ what: `repository "${name}"`, by: () => this.remove(`/repositories/${made.body.repository_id}`) });
+    return made.body.repository_id;
+  }
+
+  /** A folder with one disk, as the source `image` has it. */
+  private async virtualMachine(): Promise<string> {
+    const root = await this.imageRoot();
+    const here = await mkdtemp(join(tmpdir(), 'sendense-validate-'));
+    this.undo.push({ what: here, by: () => rm(here, { recursive: true, force: true }) });
+    const original = join(here, 'original.raw');
+    await pipeline(createReadStream('/dev/urandom', { end: TRIAL_DISK_BYTES - 1 }), createWriteStream(original));
+    const folder = await this.folder(root, `${this.options.name}-`, this.options.nodeDirectory);
+    const disk = join(folder, 'disk0.qcow2');
+    await runTool(['qemu-img', 'convert', '-q', '-f', 'raw', '-O', 'qcow2', original, disk], { deadlineMs: TOOL_MS });
+    await giveTo(disk, this.options.nodeDirectory);
+    this.original = original;
+    return folder;
+  }
+
+  private async imageRoot(): Promise<string> {
+    for (const root of this.options.imageRoots) {
+      const found = await stat(root).catch(() => null);
+      if (found?.isDirectory() === true) return root;
+    }
+    throw new TrialImpossibleError(`none of the node's image_roots is here (${this.options.imageRoots.join(', ')}); make one of them to have a backup tried`);
+  }
+
+  /** A new folder that the owner of `like` owns. */
+  private async folder(parent: string, prefix: string, like: string): Promise<string> {
+    const path = await mkdtemp(join(parent, prefix));
+    this.undo.push({ what: path, by: () => rm(path, { recursive: true, force: true }) });
+    await chmod(path, 0o755);
+    await giveTo(path, like);
+    return path;
+  }
+
+  private async removeBackup(backupId: string): Promise<void> {
+    const { hub } = this.options;
+    const { status } = (await hub.call<Backup>('GET', `/backups/${backupId}`)).body;
+    if (status === 'pending' || status === 'running') await hub.call('POST', `/backups/${backupId}/cancel`);
+    await this.remove(`/backups/${backupId}`);
+  }
+
+  /** What is in use goes as soon as it is not any more. */
+  private async remove(path: string): Promise<void> {
+    for (const ends = performance.now() + REMOVAL_PATIENCE_MS; ;) {
+      try {
+        await this.deleted(path);
+        return;
+      } catch (error) {
+        if (error instanceof HubRefusalError && error.status === 404) return;
+        if (!(error instanceof HubRefusalError) || error.status !== 409 || performance.now() > ends) throw error;
+      }
+      await pause(POLL_MS);
+    }
+  }
+
+  private deleted(path: string): Promise<HubAnswer<unknown>> {
+    return this.options.hub.call('DELETE', path);
+  }
+}
+
+async function giveTo(path: string, like: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await lstat(like);
+  await chown(path, uid, gid);
+}

@@ -1,0 +1,336 @@
+import { readFileSync } from 'node:fs';
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
+import { programVersion } from '../../src/platform/config/version.js';
+import { tunnelSettingsText } from '../../src/platform/ssh/tunnel-settings.js';
+import { KERNEL_PLACES, type KernelPlaces } from '../../src/validate-cli/check-machine/kernel.check.js';
+import type { CheckResult } from '../../src/validate-cli/model/check.plan.js';
+import { runValidateProgram } from '../../src/validate-cli/validate.program.js';
+import { BackupClient } from '../support/backup-client.js';
+import { freePortRange } from '../support/free-ports.js';
+import { HubSystem, until } from '../support/hub-system.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { requireTools } from '../support/require-tools.js';
+import { ToolGates } from '../support/tool-gates.js';
+
+jest.setTimeout(180_000);
+const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
+const PORTS = 4;
+const PAGE = resolve(import.meta.dirname, '../../docs/validate.md');
+/** Whatever the machine of the test has. */
+const SOUND_KERNEL = { ...KERNEL_PLACES, fuse: '/dev/null', loopControl: '/dev/null' };
+
+let database: TestDatabase;
+let system: HubSystem;
+let client: BackupClient;
+let gates: ToolGates;
+const undo: (() => Promise<unknown>)[] = [];
+
+interface Outcome {
+  readonly code: number;
+  readonly status: string;
+  readonly checks: ReadonlyMap<string, CheckResult>;
+}
+
+beforeAll(async () => {
+  database = await createTestDatabase({ migrated: false });
+  system = await HubSystem.create({ databaseUrl: database.databaseUrl, portCount: PORTS });
+  gates = await ToolGates.create(join(system.directory, 'gates'));
+  await system.start({ PATH: gates.path });
+  client = new BackupClient(system);
+  await client.createRepository('main', system.repositoryPath);
+  await until('the hub to have called its node', async () => {
+    const { nodes } = (await system.api<{ nodes: { state: string }[] }>('GET', '/nodes')).body;
+    return nodes.every(({ state }) => state === 'reachable');
+  });
+});
+
+afterAll(async () => {
+  await system.destroy();
+  await database.drop();
+});
+
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+  await gates.openAll();
+});
+
+async function validate(
+  argv: readonly string[] = [],
+  options: { readonly environment?: Readonly<Record<string, string>>; readonly kernel?: KernelPlaces } = {},
+): Promise<Outcome> {
+  let text = '';
+  const code = await runValidateProgram([...argv, '--json'], {
+    environment: { ...system.settings, ...options.environment },
+    print: (more) => {
+      text += more;
+    },
+    ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
+    signal: new AbortController().signal,
+  });
+  const { status, checks } = JSON.parse(text) as { status: string; checks: CheckResult[] };
+  return { code, status, checks: new Map(checks.map((check) => [check.id, check])) };
+}
+
+/** What is broken must be seen, named, and come with what to do about it. */
+function requireFailed({ code, status, checks }: Outcome, id: string, detail: RegExp, remedy: RegExp): void {
+  expect({ id, ...checks.get(id) }).toMatchObject({ id, status: 'fail', detail: expect.stringMatching(detail), remedy: expect.stringMatching(remedy) });
+  expect({ code, status }).toEqual({ code: 1, status: 'fail' });
+}
+
+function failed({ checks }: Outcome): readonly string[] {
+  return [...checks.values()].filter(({ status }) => status === 'fail').map(({ id, detail }) => `${id}: ${detail}`);
+}
+
+/** Takes a tool away from this process, not from the hub. */
+async function withoutTool(tool: 'nbdcopy'): Promise<void> {
+  const path = process.env['PATH'];
+  process.env['PATH'] = gates.path;
+  const putBack = await gates.remove(tool);
+  undo.push(async () => {
+    process.env['PATH'] = path;
+    await putBack();
+  });
+}
+
+async function listening(server: Server | HttpServer, port: number): Promise<number> {
+  await new Promise<void>((resolve) => server.listen({ host: '127.0.0.1', port }, resolve));
+  undo.push(() => new Promise((resolve) => server.close(resolve)));
+  // Of a server that listens on TCP.
+  return (server.address() as AddressInfo).port;
+}
+
+function anHourAgo(): Date {
+  return new Date(Date.now() - 3_600_000);
+}
+
+/** Answers these paths below /api/v1, an hour late. */
+async function somebody(answers: Readonly<Record<string, object>>): Promise<string> {
+  const server = createHttpServer((request, response) => {
+    const body: unknown = Object.entries(answers).find(([path]) => request.url?.startsWith(`/api/v1${path}`))?.[1];
+    response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json', date: anHourAgo().toUTCString(), connection: 'close' });
+    response.end(JSON.stringify(body ?? {}));
+  });
+  return `http://127.0.0.1:${await listening(server, 0)}`;
+}
+
+describe('sendense validate', () => {
+  it('finds nothing wrong with a sound installation, tries a backup and its restore, and leaves nothing of it', async () => {
+    const outcome = await validate([], { kernel: SOUND_KERNEL });
+    expect(failed(outcome)).toEqual([]);
+    expect(outcome.code).toBe(0);
+    const told = [...readFileSync(PAGE, 'utf8').matchAll(/^\| (`[a-z_`, ]+`) \|/gm)].flatMap(([, ids]) =>
+      [...(ids ?? '').matchAll(/`([a-z_]+)`/g)].map(([, id]) => id),
+    );
+    // The local node has no settings of its own.
+    expect([...outcome.checks.keys(), 'node_config'].sort()).toEqual(told.sort());
+    const passed = [...outcome.checks.values()].filter(({ status }) => status === 'pass').map(({ id }) => id);
+    expect(passed).toEqual(
+      expect.arrayContaining([
+        ...['hub_config', 'hub_data_directory', 'hub_secrets', 'hub_programs', 'kernel_fuse', 'hub_service', 'hub_access', 'hub_exposure'],
+        ...['event_store', 'projections', 'nodes', 'node_clocks', 'node_data_directory', 'node_secrets', 'node_programs', 'node_service', 'hub_link'],
+        ...['node_access', 'hub_clock', 'image_roots', 'trial_backup', 'event_store_append', 'trial_restore', 'trial_removal'],
+      ]),
+    );
+    for (const { status, remedy } of outcome.checks.values()) expect(remedy === null).toBe(status === 'pass' || status === 'skip');
+    await client.requireNothingHeld();
+    expect((await system.api<{ vms: unknown[] }>('GET', '/vms')).body.vms).toEqual([]);
+    expect((await system.api<{ repositories: { name: string }[] }>('GET', '/repositories')).body.repositories.map(({ name }) => name)).toEqual(['main']);
+    expect(await readdir(system.imageRoot)).toEqual([]);
+    expect((await readdir(system.dataDirectory)).filter((name) => name.startsWith('validate-'))).toEqual([]);
+  });
+
+  it('tells people in lines what programs get as JSON', async () => {
+    let text = '';
+    const surroundings = { environment: system.settings, print: (more: string) => void (text += more), signal: new AbortController().signal };
+    expect(await runValidateProgram(['--role', 'hub', '--no-trial'], surroundings)).toBe(0);
+    expect(text).toMatch(/^PASS {2}hub {3}hub_service {11}the hub answers and is ready: http:/m);
+    expect(text).toMatch(/^\d+ checks: \d+ passed, \d+ warned, 0 failed, \d+ skipped$/m);
+    expect(await runValidateProgram(['--role', 'spectator'], surroundings)).toBe(2);
+  });
+
+  it('sees settings, rights of secrets, programs and kernel features that are wrong', async () => {
+    await chmod(join(system.dataDirectory, 'api.token'), 0o644);
+    undo.push(() => chmod(join(system.dataDirectory, 'api.token'), 0o600));
+    await withoutTool('nbdcopy');
+    const nowhere = join(system.directory, 'nothing');
+    const kernel = { ...KERNEL_PLACES, fuse: nowhere, nbdModule: nowhere, loopControl: nowhere };
+    const outcome = await validate(['--no-trial'], { kernel, environment: { SENDENSE_MOUNT_DRIVER: 'fuse' } });
+    requireFailed(outcome, 'hub_secrets', /api\.token has mode 0644/, /chmod 600/);
+    requireFailed(outcome, 'hub_programs', /nbdcopy is not on the PATH/, /apt-get install libnbd-bin/);
+    requireFailed(outcome, 'node_programs', /nbdcopy is not on the PATH/, /apt-get install libnbd-bin/);
+    requireFailed(outcome, 'kernel_fuse', /cannot be opened/, /modprobe fuse/);
+    requireFailed(outcome, 'kernel_loop', /cannot be opened/, /modprobe loop/);
+    requireFailed(await validate(['--no-trial'], { kernel, environment: { SENDENSE_MOUNT_DRIVER: 'nbd' } }), 'kernel_nbd', /not loaded/, /modprobe nbd/);
+    const wrong = await validate([], { environment: { SENDENSE_MOUNT_SLOTS: 'many' } });
+    requireFailed(wrong, 'hub_config', /^mount_slots: must be an integer from 1 to 64, but is "many" \(in SENDENSE_MOUNT_SLOTS\)$/, /Correct/);
+    expect([...wrong.checks.keys()]).toEqual(['hub_config']);
+  });
+
+  it('sees a data directory, folders, scratch space and a hypervisor that cannot be used', async () => {
+    const outcome = await validate(['--role', 'node'], {
+      environment: {
+        SENDENSE_DATA_DIRECTORY: join(system.directory, 'nowhere'),
+        SENDENSE_IMAGE_ROOTS: join(system.directory, 'images', 'none'),
+        SENDENSE_LIBVIRT_URI: `qemu:///system?socket=${join(system.directory, 'no-libvirt')}`,
+        SENDENSE_LIBVIRT_SCRATCH_DIRECTORY: join('/tmp', 'x'.repeat(80)),
+      },
+    });
+    requireFailed(outcome, 'node_data_directory', /nowhere does not exist/, /data_directory/);
+    requireFailed(outcome, 'node_service', /no node has run with/, /Start the node/);
+    requireFailed(outcome, 'scratch_space', /too long a name/, /libvirt_scratch_directory/);
+    expect(outcome.checks.get('image_roots')).toMatchObject({
+      status: 'warn',
+      detail: expect.stringContaining('is no folder'),
+      remedy: expect.stringContaining('image_roots'),
+    });
+    requireFailed(outcome, 'hypervisor', /cannot be connected to|not on the PATH/, /libvirtd|libvirt-clients/);
+  });
+
+  it('sees a database that is away, and one whose settings are dangerous', async () => {
+    const [port] = [await freePortRange(1)];
+    const away = await validate(['--role', 'hub', '--no-trial'], { environment: { DATABASE_URL: `postgres://nobody:secret-word@127.0.0.1:${port}/x` } });
+    requireFailed(away, 'database', /cannot be used: .*ECONNREFUSED/, /Start PostgreSQL/);
+    expect(JSON.stringify([...away.checks])).not.toContain('secret-word');
+    const url = new URL(database.databaseUrl);
+    url.searchParams.set('options', '-c synchronous_commit=off -c default_transaction_read_only=on');
+    const dangerous = await validate(['--role', 'hub', '--no-trial'], { environment: { DATABASE_URL: url.toString() } });
+    requireFailed(dangerous, 'database', /read only/, /default_transaction_read_only/);
+  });
+
+  it('sees ports, repositories and tokens that cannot be used', async () => {
+    const first = Number(system.settings['SENDENSE_NBD_PORT_FIRST']);
+    for (let port = first; port < first + PORTS; port++)
+      await listening(
+        createServer((socket) => socket.destroy()),
+        port,
+      );
+    await rename(system.repositoryPath, `${system.repositoryPath}.away`);
+    undo.push(() => rename(`${system.repositoryPath}.away`, system.repositoryPath));
+    const outcome = await validate(['--no-trial']);
+    requireFailed(outcome, 'nbd_ports', /4 of 4 are taken by other programs/, /ss -ltnp/);
+    requireFailed(outcome, 'repositories', /"main" in .* cannot be used/, /mounted/);
+
+    const token = join(system.directory, 'other.token');
+    await writeFile(token, 'not-the-token-of-this-hub');
+    const stranger = await validate(['--token-file', token, '--role', 'hub']);
+    requireFailed(stranger, 'hub_access', /refuses the token/, /--token-file/);
+    expect(stranger.checks.get('nbd_ports')).toMatchObject({ status: 'skip', detail: 'the hub refuses the token' });
+  });
+
+  it('sees a backup that cannot be made, and removes what was made of it', async () => {
+    const whole = await gates.fail('qemu-img', 'create', 1, 'qemu-img: broken for a test');
+    undo.push(whole);
+    const outcome = await validate();
+    requireFailed(outcome, 'trial_backup', /broken for a test/, /docs\/operations\.md/);
+    expect(outcome.checks.get('trial_restore')).toMatchObject({ status: 'skip' });
+    expect(outcome.checks.get('trial_removal')).toMatchObject({ status: 'pass' });
+    expect(await readdir(system.imageRoot)).toEqual([]);
+    expect((await system.api<{ vms: unknown[] }>('GET', '/vms')).body.vms).toEqual([]);
+  });
+
+  it('sees a node that is away or another program, a hub that is none, and clocks that differ', async () => {
+    const data = join(system.directory, 'node-of-old');
+    await mkdir(data);
+    await writeFile(join(data, 'node.id'), 'n1');
+    const nodeAt = async (url: string): Promise<Outcome> => {
+      await writeFile(join(data, 'node.url'), url);
+      return validate(['--role', 'node'], { environment: { SENDENSE_DATA_DIRECTORY: data, SENDENSE_HUB_URL: url } });
+    };
+    const nobody = await nodeAt(`http://127.0.0.1:${await freePortRange(1)}`);
+    requireFailed(nobody, 'node_service', /nobody answers at .*ECONNREFUSED/, /Start the node/);
+    requireFailed(nobody, 'hub_link', /nobody answers at .*ECONNREFUSED/, /hub_url/);
+    const stranger = await nodeAt(await somebody({ '/health': { greeting: 'hello' } }));
+    requireFailed(stranger, 'node_service', /is not node n1/, /listen_port/);
+    requireFailed(stranger, 'hub_link', /is no hub/, /hub_url/);
+    const late = await nodeAt(await somebody({ '/health/live': { status: 'live' }, '/health': { node_id: 'n1', version: '0.0.1' } }));
+    expect(late.checks.get('node_service')).toMatchObject({ status: 'warn', detail: expect.stringContaining('0.0.1'), remedy: 'Start the node again.' });
+    expect(late.checks.get('hub_link')).toMatchObject({ status: 'pass' });
+    await writeFile(join(data, 'node.token'), 'not-the-token-of-this-node');
+    requireFailed(await nodeAt(system.url()), 'node_access', /the hub refuses the node/, /sendense node enrol/);
+    requireFailed(await nodeAt(await somebody({ '/health/live': { status: 'live' } })), 'node_access', /has not shown that it is the hub/, /Another program/);
+    requireFailed(late, 'hub_clock', /the clock of the hub is 3\d{3}\.\d s behind/, /NTP/);
+  });
+
+  it('sees what the hub itself says is wrong, with nodes and records', async () => {
+    const node = { node_id: 'n1', version: programVersion(), error: null, state: 'reachable' };
+    const live = await somebody({ '/health': { node_id: 'n1', time: anHourAgo().toISOString() } });
+    const dead = `http://127.0.0.1:${await freePortRange(1)}`;
+    const hub = await somebody({
+      '/nodes': {
+        nodes: [
+          { ...node, name: 'late', url: live },
+          {
+            ...node,
+            name: 'away',
+            url: dead,
+            state: 'unreachable',
+            error: { code: 'node_unreachable', detail: 'connect ECONNREFUSED' },
+            enrolment: { state: 'enrolled' },
+          },
+          { ...node, name: 'gone', url: dead, state: 'revoked' },
+        ],
+      },
+      '/projections': { projections: [{ name: 'backups', state: 'halted', lag_seconds: 7, halted: { position: '42', error: 'cannot fold Surprise' } }] },
+      '/audit/events': { events: [{ position: '42', stream: 'backup-1', type: 'Surprise' }] },
+      '/audit/streams/backup-1': { events: [] },
+    });
+    const outcome = await validate(['--role', 'hub', '--hub', hub]);
+    requireFailed(outcome, 'nodes', /^"away" is unreachable: connect ECONNREFUSED$/, /Start the node/);
+    requireFailed(outcome, 'tunnels', /"away" does not answer through its tunnel/, /sendense tunnel/);
+    requireFailed(outcome, 'node_clocks', /the clock of node "late" is 3\d{3}\.\d s behind/, /NTP/);
+    requireFailed(outcome, 'projections', /backups has halted at 42: cannot fold Surprise/, /rebuild/);
+    requireFailed(outcome, 'event_store', /stream backup-1 of its newest event is empty/, /dump/);
+    requireFailed(outcome, 'hub_service', /is not ready/, /log/);
+    requireFailed(outcome, 'hub_access', /without a token it answers 200/, /in front of it/);
+  });
+
+  it("sees a node's tunnel that does not stand", async () => {
+    const data = join(system.directory, 'tunnelled');
+    const port = await freePortRange(3);
+    await mkdir(join(data, 'tunnel'), { recursive: true });
+    const settings = { hub_host: 'hub.example', hub_port: 9022, user: 'sendense-tunnel', node_id: 'n1', reverse_port: 9082, nbd_port_first: port };
+    const text = tunnelSettingsText({ ...settings, nbd_port_count: 3, hub_api_port: 9080, local_host: '127.0.0.1' });
+    await writeFile(join(data, 'tunnel', 'tunnel.json'), text);
+    await writeFile(join(data, 'tunnel', 'id_ed25519'), '-----BEGIN OPENSSH PRIVATE KEY-----\n', { mode: 0o640 });
+    const environment = { SENDENSE_DATA_DIRECTORY: data, SENDENSE_HUB_URL: `http://127.0.0.1:${port}` };
+    const outcome = await validate(['--role', 'node'], { environment });
+    requireFailed(outcome, 'node_secrets', /id_ed25519 has mode 0640/, /chmod 600/);
+    requireFailed(outcome, 'tunnel_keys', /pins no key of the hub/, /sendense node enrol/);
+    requireFailed(outcome, 'tunnel_state', /does not run/, /Start sendense tunnel/);
+    requireFailed(outcome, 'tunnel_ports', /3 of .* are not forwarded/, /sendense tunnel/);
+    requireFailed(outcome, 'hub_link', /nobody answers/, /sendense tunnel-server/);
+    for (let index = 0; index < 3; index++)
+      await listening(
+        createServer((socket) => socket.destroy()),
+        port + index,
+      );
+    expect((await validate(['--role', 'node'], { environment })).checks.get('tunnel_ports')).toMatchObject({ status: 'pass' });
+  });
+
+  it('sees a tunnel server that is gone, and a program in its place', async () => {
+    const directory = join(system.dataDirectory, 'tunnel');
+    await mkdir(directory, { recursive: true });
+    const port = await freePortRange(1);
+    await writeFile(join(directory, 'server.json'), JSON.stringify({ user: 'x', listen_host: '0.0.0.0', listen_port: port }));
+    requireFailed(await validate(['--role', 'hub', '--no-trial']), 'tunnel_server', /nobody answers on 127\.0\.0\.1/, /sendense tunnel-server/);
+    await listening(
+      createServer((socket) => socket.end('220 mail.example ESMTP\r\n')),
+      port,
+    );
+    requireFailed(await validate(['--role', 'hub', '--no-trial']), 'tunnel_server', /is no SSH server/, /tunnel_listen_port/);
+  });
+
+  it('sees that the hub does not run, and asks it nothing then', async () => {
+    await system.kill('SIGKILL');
+    undo.push(() => system.start({ PATH: gates.path }));
+    const outcome = await validate();
+    requireFailed(outcome, 'hub_service', /nobody answers at/, /Start the hub/);
+    for (const id of ['hub_access', 'event_store', 'projections', 'nbd_ports', 'repositories', 'nodes', 'trial_backup']) {
+      expect({ id, ...outcome.checks.get(id) }).toMatchObject({ id, status: 'skip', detail: 'the hub does not answer' });
+    }
+  });
+});
