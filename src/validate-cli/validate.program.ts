@@ -7,7 +7,8 @@ import { HubConfig } from '../platform/config/hub.config.js';
 import { ConfigError, loadConfig } from '../platform/config/load-config.js';
 import { NodeConfig } from '../platform/config/node.config.js';
 import { programVersion } from '../platform/config/version.js';
-import { readTunnelSettings, TUNNEL_FILES } from '../platform/ssh/tunnel-settings.js';
+import { baseUrl } from '../platform/process/listen-port.js';
+import { readTunnelSettings, TUNNEL_FILES, type TunnelSettings } from '../platform/ssh/tunnel-settings.js';
 import { databaseCheck } from './check-hub/database.check.js';
 import { asking, hubServiceChecks } from './check-hub/hub-service.check.js';
 import { nbdPortsCheck } from './check-hub/nbd-ports.check.js';
@@ -208,11 +209,11 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
   const clock = new Clock();
   const hub = machine.hub instanceof HubConfig ? machine.hub : null;
   const found = machine.node instanceof NodeConfig ? machine.node : null;
-  const hubUrl = options.hub ?? (hub === null ? found?.hubUrl : await hubUrlOf(hub)) ?? 'http://127.0.0.1:9080';
-  const node = found === null || !machine.isLocalNode ? found : Object.assign(new NodeConfig(), found, { hubUrl });
+  const tunnel = found === null ? null : await readTunnelSettings(found.tunnelDirectory).catch(() => null);
+  const hubUrl = options.hub ?? (hub === null ? nodesHubUrl(found, tunnel) : await hubUrlOf(hub));
+  const node = found === null ? null : Object.assign(new NodeConfig(), found, { hubUrl: machine.isLocalNode ? hubUrl : nodesHubUrl(found, tunnel) });
   const { token, problem } = await apiToken(hub, options);
   const api = new HubApi(hubUrl, token);
-  const tunnel = node === null ? null : await readTunnelSettings(node.tunnelDirectory).catch(() => null);
 
   const checks: Check[] = [];
   if (hub !== null) {
@@ -275,6 +276,13 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
     );
   }
   return checks;
+}
+
+/** As the node itself does it: an enrolled one reaches the hub through its tunnel, unless its settings say something else. */
+function nodesHubUrl(node: NodeConfig | null, tunnel: TunnelSettings | null): string {
+  const { hubUrl: unlessSet } = new NodeConfig();
+  if (node === null || node.hubUrl !== unlessSet) return node?.hubUrl ?? unlessSet;
+  return tunnel === null ? unlessSet : baseUrl(tunnel.local_host, tunnel.hub_api_port);
 }
 
 /** Where the hub listens: it says so in a file, unless it has never run. */

@@ -54,9 +54,10 @@ describe('LiveConfig', () => {
 
   it('keeps what the program found for itself', () => {
     write('image_roots: [/a]\n');
-    const node = new LiveConfig(NodeConfig, loadConfig(NodeConfig, sources), { nodeId: 'found' });
-    write('image_roots: [/b]\n');
-    expect(node.reload(sources)).toEqual({ changed: [{ setting: 'image_roots', from: ['/a'], to: ['/b'] }], needsRestart: [] });
+    const node = new LiveConfig(NodeConfig, loadConfig(NodeConfig, sources), { nodeId: 'found', hubUrl: 'http://tunnel' });
+    write('image_roots: [/b]\nhub_url: http://elsewhere\n');
+    expect(node.reload(sources)).toEqual({ changed: [{ setting: 'image_roots', from: ['/a'], to: ['/b'] }], needsRestart: ['hub_url'] });
+    expect(node.settings.hubUrl).toBe('http://tunnel');
     expect(node.settings).toMatchObject({ nodeId: 'found', imageRoots: ['/b'] });
     expect(Object.fromEntries(Object.entries(node.settings))).toMatchObject({ nodeId: 'found', imageRoots: ['/b'] });
   });

@@ -28,7 +28,7 @@ export class LiveConfig<Config extends LoadableConfig & object> {
   constructor(
     private readonly configClass: new () => Config,
     loaded: Config,
-    overrides: Partial<Config> = {},
+    private readonly overrides: Partial<Config> = {},
   ) {
     this.current = loaded;
     // It has the class's prototype, and below a getter for each of the class's fields.
@@ -51,7 +51,7 @@ export class LiveConfig<Config extends LoadableConfig & object> {
    */
   reload(sources: ConfigSources): ReloadReport {
     const found = loadConfig(this.configClass, sources);
-    const reloadable = new Set(found.reloadableFields());
+    const reloadable = new Set(found.reloadableFields().filter((field) => !(field in this.overrides)));
     const secret = found.secretFields();
     const different = Object.keys(found).filter((field) => JSON.stringify(Reflect.get(found, field)) !== JSON.stringify(Reflect.get(this.current, field)));
     const kept = Object.fromEntries(

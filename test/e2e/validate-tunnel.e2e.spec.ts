@@ -1,0 +1,112 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import type { NodeResponse } from '../../src/nodes/model/node.response.js';
+import type { RegisteredNodeDto } from '../../src/nodes/register-node/register-node.dto.js';
+import type { CheckResult } from '../../src/validate-cli/model/check.plan.js';
+import { runValidateProgram } from '../../src/validate-cli/validate.program.js';
+import { BackupClient } from '../support/backup-client.js';
+import { EnrolledNode, enrolmentSettings, type EnrolOutcome, startTunnelServer } from '../support/enrolled-node.js';
+import { freePortRange } from '../support/free-ports.js';
+import { HubSystem, until } from '../support/hub-system.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { requireTools } from '../support/require-tools.js';
+
+jest.setTimeout(240_000);
+const { describe, it } = requireTools('ssh', 'sshd', 'ssh-keygen', 'qemu-img', 'qemu-nbd', 'nbdcopy', 'nbdinfo');
+const PORTS = 8;
+const LOCAL_HOST = '127.0.0.4';
+
+let database: TestDatabase;
+let system: HubSystem;
+let client: BackupClient;
+let node: EnrolledNode;
+let firstPort: number;
+
+beforeAll(async () => {
+  database = await createTestDatabase({ migrated: false });
+  firstPort = await freePortRange(PORTS + 1);
+  const env = { ...(await enrolmentSettings()), SENDENSE_START_LOCAL_NODE: 'false', SENDENSE_NBD_PORT_FIRST: String(firstPort), SENDENSE_NBD_PORT_COUNT: '' };
+  system = await HubSystem.create({ databaseUrl: database.databaseUrl, env });
+  await writeFile(hubFile(), `nbd_port_count: ${PORTS}\n`);
+  await system.launch({ SENDENSE_CONFIG: hubFile() });
+  client = new BackupClient(system);
+  await client.createRepository('main', system.repositoryPath);
+  await startTunnelServer(system);
+  node = await EnrolledNode.create(system, 'far', LOCAL_HOST);
+  const { node_id: nodeId, pairing_code: code } = (await system.api<RegisteredNodeDto>('POST', '/nodes', { name: 'far' })).body;
+  const { stdout } = await node.enrol(code ?? '');
+  const { public_key_fingerprint } = JSON.parse(stdout) as EnrolOutcome;
+  expect((await system.api('POST', `/nodes/${nodeId}/approve`, { public_key_fingerprint })).status).toBe(200);
+  node.start();
+  await until('the node to be reachable', async () => (await system.api<NodeResponse>('GET', `/nodes/${nodeId}`)).body.state === 'reachable');
+  await until('the tunnel to be up', async () => (await atNode()).get('tunnel_state')?.status === 'pass');
+});
+
+afterAll(async () => {
+  await system.destroy();
+  await database.drop();
+});
+
+function hubFile(): string {
+  return join(system.directory, 'hub.yaml');
+}
+
+async function checks(argv: readonly string[], environment: Readonly<Record<string, string>>): Promise<ReadonlyMap<string, CheckResult>> {
+  let text = '';
+  const print = (more: string): void => void (text += more);
+  await runValidateProgram([...argv, '--json'], { environment, print, signal: new AbortController().signal });
+  return new Map((JSON.parse(text) as { checks: CheckResult[] }).checks.map((check) => [check.id, check]));
+}
+
+function atNode(...argv: readonly string[]): Promise<ReadonlyMap<string, CheckResult>> {
+  return checks(['--role', 'node', ...argv], node.env);
+}
+
+function atHub(): Promise<ReadonlyMap<string, CheckResult>> {
+  return checks(['--role', 'hub', '--config', hubFile()], system.settings);
+}
+
+function wrong(found: ReadonlyMap<string, CheckResult>): readonly string[] {
+  return [...found.values()].filter(({ status }) => status === 'fail').map(({ id, detail }) => `${id}: ${detail}`);
+}
+
+const withToken = (): readonly string[] => ['--token-file', join(system.dataDirectory, 'api.token')];
+
+describe('sendense validate, with a tunnel between hub and node', () => {
+  it('tries it from both ends, down to a backup and its restore through it', async () => {
+    const found = await atNode(...withToken(), '--repository', 'main');
+    expect(wrong(found)).toEqual([]);
+    for (const id of ['hub_link', 'node_access', 'tunnel_keys', 'tunnel_state', 'tunnel_ports', 'trial_backup', 'trial_restore', 'trial_removal']) {
+      expect({ id, ...found.get(id) }).toMatchObject({ id, status: 'pass' });
+    }
+    expect(found.get('throughput')).toMatchObject({ title: 'throughput of NBD through the tunnel', detail: expect.stringMatching(/ a second$/) });
+    const hub = await atHub();
+    expect(wrong(hub)).toEqual([]);
+    for (const id of ['nodes', 'tunnels', 'tunnel_server', 'node_clocks']) expect({ id, ...hub.get(id) }).toMatchObject({ id, status: 'pass' });
+    await client.requireNothingHeld();
+  });
+
+  it('sees that the pool has grown beyond the tunnel, which the key of the node is let use at once', async () => {
+    const keys = (): Promise<string> => readFile(join(system.dataDirectory, 'tunnel', 'authorized_keys'), 'utf8');
+    expect(await keys()).not.toContain(`:${firstPort + PORTS}"`);
+    await writeFile(hubFile(), `nbd_port_count: ${PORTS + 1}\n`);
+    process.kill(system.hubPid ?? 0, 'SIGHUP');
+    await until('the key to be let use the new port', async () => (await keys()).includes(`:${firstPort + PORTS}"`));
+    const range = `${firstPort} to ${firstPort + PORTS}`;
+    await until('validate to see it', async () => {
+      const found = (await atNode(...withToken(), '--no-trial')).get('tunnel_ports');
+      return found?.status === 'fail' && found.detail.includes(range) && found.remedy?.includes('nbd_port_count');
+    });
+    const file = join(node.dataDirectory, 'tunnel', 'tunnel.json');
+    await writeFile(file, (await readFile(file, 'utf8')).replace(`"nbd_port_count": ${PORTS}`, `"nbd_port_count": ${PORTS + 1}`));
+    await until('the tunnel to bring the new port', async () => (await atNode(...withToken(), '--no-trial')).get('tunnel_ports')?.status === 'pass');
+  });
+
+  it('sees from both ends that the tunnel is gone', async () => {
+    await node.stop();
+    const found = await atNode();
+    for (const id of ['hub_link', 'tunnel_state', 'tunnel_ports', 'node_service']) expect({ id, ...found.get(id) }).toMatchObject({ id, status: 'fail' });
+    expect((await atHub()).get('tunnels')).toMatchObject({ status: 'fail', detail: expect.stringContaining('"far" does not answer through its tunnel') });
+  });
+});
