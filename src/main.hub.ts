@@ -60,7 +60,7 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, fail: 
   writeWhole(urlFile, `${url}\n`);
   log.info('the hub listens', { url, hub_id: hubId, data_directory: config.dataDirectory, version: programVersion() });
 
-  const localNode = config.startLocalNode ? localNodeOf(config, url, nodeToken, app) : null;
+  const localNode = config.startLocalNode ? localNodeOf(config, url, app) : null;
   localNode?.start();
 
   const leaving = new AbortController();
@@ -88,7 +88,7 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, fail: 
   };
 }
 
-function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string, app: NestExpressApplication): LocalNode {
+function localNodeOf(config: HubConfig, hubUrl: string, app: NestExpressApplication): LocalNode {
   const commands = app.get(CommandBus);
   const ids = app.get(Ids);
   return new LocalNode({
@@ -108,7 +108,6 @@ function localNodeOf(config: HubConfig, hubUrl: string, nodeToken: string, app: 
       SENDENSE_LOG_FORMAT: config.logFormat,
     }),
     version: programVersion(),
-    nodeToken,
     log: loggerFor('LocalNode'),
     async onReady({ url }) {
       await commands.execute(new RegisterLocalNode(url, { commandId: ids.next(), correlationId: ids.next(), actor: 'system:local-node' }));

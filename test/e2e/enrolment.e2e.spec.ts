@@ -197,6 +197,9 @@ describe('a node', () => {
     const copy = (await vm.copyTo(join(system.directory, 'copies'))).get('disk0.qcow2') ?? '';
     const incremental = await client.backUp('web1', repository, 'incremental');
     expect(incremental.parent_backup_id).toBe(full.backup_id);
+    // The node's own word came through the tunnel, and is known to be its own.
+    const { events } = (await system.api<{ events: unknown[] }>('GET', `/audit/events?actor=node:${nodeId}&limit=1`)).body;
+    expect(events).toHaveLength(1);
     await requireSameContent(copy, incremental.disk_results[0]?.qcow2_path ?? '');
   });
 
@@ -234,7 +237,7 @@ describe('a node', () => {
     await system.kill('SIGKILL');
     await rm(keysFile());
     await system.start();
-    expect(await keys()).toContain(`node:${nodeId}`);
+    await until('its key to be let in', async () => (await keys()).includes(`node:${nodeId}`));
     await until('the node to be called', async () => (await system.api('POST', `/nodes/${nodeId}/discover`, {})).status === 200);
   });
 

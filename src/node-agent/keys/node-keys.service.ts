@@ -106,9 +106,10 @@ export class NodeKeys implements OnModuleInit, OnModuleDestroy {
       this.accept();
     }
     if (existsSync(this.next(this.keyFile))) {
-      if (existsSync(this.next(`${this.keyFile}.pub`))) renameSync(this.next(`${this.keyFile}.pub`), `${this.keyFile}.pub`);
       renameSync(this.next(this.keyFile), this.keyFile);
     }
+    // Last: at this the tunnel sees that it has another key.
+    if (existsSync(this.next(`${this.keyFile}.pub`))) renameSync(this.next(`${this.keyFile}.pub`), `${this.keyFile}.pub`);
   }
 
   /** `ssh-keygen` writes the public half beside the private one, under the name that ssh expects. */

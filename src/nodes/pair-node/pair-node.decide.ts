@@ -12,7 +12,7 @@ export type PairNodeData = {
 /** Wrong proofs that a code survives. Its secret cannot be guessed; whoever tries is to be seen. */
 const MAX_WRONG_ATTEMPTS = 5;
 /** How long an answer that got lost may be fetched once more, with the same key and token. */
-export const REPEAT_WITHIN_MS = 30_000;
+const REPEAT_WITHIN_MS = 120_000;
 
 export function decidePairNode({ node_id, proof_holds, paired }: PairNodeData, state: NodeState): readonly NodeEvent[] {
   const now = Date.parse(paired.paired_at);

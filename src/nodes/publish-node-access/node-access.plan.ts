@@ -18,7 +18,7 @@ export type NodeAccess = {
 };
 
 /** How long a used code's key may still fetch an answer that got lost. */
-const GRACE_MS = 30_000;
+const GRACE_MS = 120_000;
 
 /** null: the node has no keys of its own. */
 export function planNodeAccess(state: NodeState, now: string): NodeAccess | null {

@@ -26,6 +26,8 @@ const LONGEST_SLEEP_MS = 3_600_000;
 const PATIENCE_MS = 10_000;
 /** How often the pool of NBD ports is compared with the one that keys are let use: settings may be reloaded. */
 const POOL_LOOK_MS = 2_000;
+/** That a code has expired could not be recorded: nothing hangs on it, but it is to be seen. */
+const EXPIRY_RETRY_MS = 10_000;
 
 type Waiter = { readonly position: Position; readonly resolve: () => void };
 
@@ -73,8 +75,12 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
       handle: ({ events, upTo, caughtUp }) => {
         for (const event of events) this.fold(event);
         this.foldedTo = upTo;
+        const isFirst = caughtUp && !this.caughtUp;
         this.caughtUp ||= caughtUp;
-        if (this.caughtUp) void this.publish().then(() => resolve(undefined));
+        // What a crash has left.
+        if (isFirst) for (const nodeId of this.states.keys()) this.sweepTokens(nodeId);
+        // What other streams add changes nothing here.
+        if (this.caughtUp && (isFirst || events.length > 0)) void this.publish().then(() => resolve(undefined));
         return Promise.resolve();
       },
     });
@@ -203,7 +209,9 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
   /** When something ends by itself next, in Unix milliseconds. */
   private nextDeadline(): number {
     const deadlines = this.access().map(({ pairing }) => (pairing === null ? Infinity : Date.parse(pairing.until)));
-    return Math.min(...deadlines, Infinity);
+    const now = this.clock.now().getTime();
+    const unrecorded = [...this.states.values()].some((state) => hasExpired(state, this.clock.iso())) ? now + EXPIRY_RETRY_MS : Infinity;
+    return Math.min(...deadlines, unrecorded);
   }
 
   private wakeAt(timeMs: number): void {
@@ -218,7 +226,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
   private async wake(): Promise<void> {
     const now = this.clock.iso();
     for (const [nodeId, state] of this.states) {
-      if (state.status !== 'pairing' || state.failed !== null || now < state.offer.expires_at) continue;
+      if (!hasExpired(state, now)) continue;
       const id = this.ids.next();
       const context = { commandId: id, correlationId: id, actor: 'system:node-access' };
       await this.runner
@@ -239,4 +247,8 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
       })
       .catch((error: unknown) => this.logger.warn('tokens that do not count any more could not be removed', { node_id: nodeId, error }));
   }
+}
+
+function hasExpired(state: NodeState, now: string): boolean {
+  return state.status === 'pairing' && state.failed === null && now >= state.offer.expires_at;
 }

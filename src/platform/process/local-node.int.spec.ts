@@ -47,7 +47,6 @@ function startNode(settings: Readonly<Record<string, string>> = {}): LocalNode {
     entryPoint: join(folder, 'node.mjs'),
     settings: () => settings,
     version: '1.0.0',
-    nodeToken: 'not-in-any-process-list',
     log: loggerFor('test'),
     onReady: ({ url }) => {
       ready.push(url);

@@ -17,7 +17,6 @@ export interface LocalNodeOptions {
   readonly settings: () => Readonly<Record<string, string>>;
   /** Of this program: a node that runs an older one, or with other settings, is replaced once it is idle. */
   readonly version: string;
-  readonly nodeToken: string;
   readonly log: Logger;
   /** Called each time a node answers at an address: after its start, its adoption, and its restart. */
   readonly onReady: (node: { readonly nodeId: string; readonly url: string }) => Promise<void>;
@@ -144,7 +143,6 @@ export class LocalNode {
     if (url === null) return null;
     try {
       const response = await fetch(`${url}/api/v1/health`, {
-        headers: { authorization: `Bearer ${this.options.nodeToken}` },
         signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
       });
       const body: unknown = await response.json();

@@ -126,7 +126,7 @@ function putInPlace({ dataDirectory, tunnelDirectory, tokenFile }: NodePlace, ma
   writeWhole(tokenFile, `${made.token}\n`);
   // Of rotations before: they belong to another enrolment.
   for (const left of [`${tokenFile}.next`, `${tokenFile}.previous`, join(tunnelDirectory, 'rotation')]) rmSync(left, { force: true });
-  for (const name of [TUNNEL_FILES.publicKey, TUNNEL_FILES.privateKey]) {
+  for (const name of [TUNNEL_FILES.privateKey, TUNNEL_FILES.publicKey]) {
     rmSync(join(tunnelDirectory, `${name}.next`), { force: true });
     renameSync(join(made.folder, name), join(tunnelDirectory, name));
   }
