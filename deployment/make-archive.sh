@@ -53,7 +53,7 @@ node -e '
 printf '%s\n' "$release" >"$tree/RELEASE"
 
 archive="$output/sendense-$release-linux-$machine.tar.gz"
-tar -C "$staging" --owner=0 --group=0 --numeric-owner --sort=name -cf - sendense | gzip -3 >"$archive.new"
+tar -C "$staging" --owner=0 --group=0 --numeric-owner --sort=name -cf - sendense | gzip -1 >"$archive.new"
 (cd "$output" && sha256sum <"$archive.new" | sed "s|-\$|$(basename "$archive")|" >"$archive.sha256")
 mv "$archive.new" "$archive"
 printf '%s\n' "$archive"

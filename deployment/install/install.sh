@@ -216,7 +216,7 @@ YAML
 units() {
   local unit
   for unit in $(units_of "$1"); do
-    install -m 0644 "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit"
+    cmp -s "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit" || install -m 0644 "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit"
   done
   systemctl daemon-reload
 }
@@ -249,11 +249,23 @@ switch() {
   done
 }
 
+# Of the current release, and started after its unit and its settings were last changed.
+runs_as_it_should() { # role unit
+  local pid since newer
+  systemctl is-active -q "$2" || return 1
+  pid="$(systemctl show -p MainPID --value "$2")"
+  [[ "$(readlink "/proc/$pid/exe")" == "$(readlink -f "$base/current/node_modules/node/bin/node")" ]] || return 1
+  since="$(LC_ALL=C date -d "$(LC_ALL=C systemctl show -p ActiveEnterTimestamp --value "$2")" +%s)" || return 1
+  newer="$(find "/etc/systemd/system/$2" "$etc/$1" "$etc/tunnel-server" "$node_data/tunnel/tunnel.json" -newermt "@$since" -print -quit 2>/dev/null || true)"
+  [[ -z "$newer" ]]
+}
+
 start() {
   local unit
   for unit in $(units_of "$1"); do
     systemctl enable -q "$unit"
-    # Also one that runs: of an older release, or with older settings. Transfers outlive it.
+    runs_as_it_should "$1" "$unit" && continue
+    # Also one that runs: transfers outlive it.
     systemctl restart "$unit" || stop "$unit does not start: $(journalctl -q -u "$unit" -n 5 -o cat --no-pager | tr '\n' ' ')"
   done
   if [[ "$1" == hub ]]; then wait_for_hub; fi
@@ -262,14 +274,15 @@ start() {
 wait_for_hub() {
   local tries
   for ((tries = 0; tries < 240; tries++)); do
-    if curl -fsS -o /dev/null --max-time 5 http://127.0.0.1:9080/api/v1/health/live 2>/dev/null; then
+    # The second is what the tunnel server writes once it listens.
+    if curl -fsS -o /dev/null --max-time 5 http://127.0.0.1:9080/api/v1/health/live 2>/dev/null && systemctl is-active -q sendense-tunnel-server && [[ -e "$tunnel_data/server.json" ]]; then
       say "the hub answers at http://127.0.0.1:9080"
       return
     fi
-    systemctl is-active -q sendense-hub || [[ "$(systemctl is-active sendense-hub)" == activating ]] || break
+    [[ "$(systemctl is-active sendense-hub)" != failed && "$(systemctl is-active sendense-tunnel-server)" != failed ]] || break
     sleep 0.5
   done
-  stop "the hub does not answer: journalctl -u sendense-hub tells why"
+  stop "hub or tunnel server do not come up: $(journalctl -q -u sendense-hub -u sendense-tunnel-server -n 5 -o cat --no-pager)"
 }
 
 rollback() {
@@ -363,7 +376,7 @@ all() { # role [advertised host]
   if [[ "$1" == hub || -e "$node_data/tunnel/tunnel.json" ]]; then
     start "$1"
   else
-    say "installed; next: pair it with its hub by 'runuser -u sendense-node -- sendense node enrol --config $etc/node/node.yaml', then: install.sh step start node"
+    say "installed; next: pair it with its hub by 'cd / && runuser -u sendense-node -- sendense node enrol --config $etc/node/node.yaml', then: install.sh step start node"
   fi
 }
 

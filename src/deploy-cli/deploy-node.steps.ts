@@ -147,7 +147,21 @@ async function pairWithHub(
     await assertNameIsFree(hub, name, facts.nodeId);
     const pairing = await hub.startPairing(name);
     const again = facts.nodeId === null ? [] : ['--again'];
-    const enrol = ['runuser', '-u', 'sendense-node', '--', `${BASE}/current/bin/sendense`, 'node', 'enrol', '--config', CONFIG, ...again] as const;
+    // Where the login begins may be shut to the node's account, and no program starts in a folder that it may not enter.
+    const enrol = [
+      'runuser',
+      '-u',
+      'sendense-node',
+      '--',
+      'env',
+      '--chdir=/',
+      `${BASE}/current/bin/sendense`,
+      'node',
+      'enrol',
+      '--config',
+      CONFIG,
+      ...again,
+    ] as const;
     // The code goes through standard input: a command line can be read by everybody on the host.
     await host.runAsRoot(enrol, `${pairing.pairing_code}\n`);
     note(name);
@@ -180,21 +194,21 @@ async function assertNameIsFree(hub: HubApi, name: string, ownId: string | null)
 }
 
 async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: string): Promise<void> {
-  await steps.run('wait for the tunnel', async (note) => {
+  await steps.run('hub -> node through the tunnel', async (note) => {
     const ends = performance.now() + VERIFY_PATIENCE_MS;
     for (;;) {
       const node = await hub.node(nodeId);
-      const tunnel = node?.tunnel ?? null;
-      if (node?.state === 'reachable' && tunnel?.state === 'up') break;
+      // What the hub has of it may be older than the start, so the node is really asked for something.
+      const found = node !== null && (node.tunnel === undefined || node.tunnel?.state === 'up') ? await hub.discover(nodeId) : null;
+      if (found !== null) {
+        note(`up; the node finds ${found} VM(s)`);
+        return;
+      }
       if (performance.now() > ends) throw await notUp(host, node);
       await pause(LOOK_EVERY_MS);
     }
-    note('up');
   });
-  await steps.run('hub -> node: ask for its VMs', async (note) => {
-    note(`${await hub.discover(nodeId)} found`);
-  });
-  await steps.run('node -> hub: ask for its health', async () => {
+  await steps.run('node -> hub through the tunnel', async () => {
     const program = "const { ok } = await fetch('http://127.0.0.1:9080/api/v1/health/live'); if (!ok) process.exitCode = 1;";
     await host.run([`${BASE}/current/node_modules/node/bin/node`, '--input-type=module', '-e', program]);
   });
@@ -205,6 +219,6 @@ async function notUp(host: RemoteHost, node: NodeView | null): Promise<DeployErr
   const seen = `the hub has the node as ${node?.state ?? 'unknown'}, and its tunnel as ${node?.tunnel?.state ?? 'never heard of'}${cause === null ? '' : ` (${cause})`}`;
   const { stdout } = await host.tryAsRoot(['journalctl', '-q', '-u', 'sendense-tunnel', '-u', 'sendense-node', '-n', '10', '-o', 'cat', '--no-pager']);
   return new DeployError(
-    `the tunnel has not come up within ${VERIFY_PATIENCE_MS / 1000} s: ${seen}. Last words of node and tunnel on ${host.name}:\n${stdout.trimEnd()}`,
+    `the node does not answer the hub within ${VERIFY_PATIENCE_MS / 1000} s: ${seen}. Last words of node and tunnel on ${host.name}:\n${stdout.trimEnd()}`,
   );
 }

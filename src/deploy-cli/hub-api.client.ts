@@ -41,10 +41,10 @@ export class HubApi {
     await this.call('POST', `/nodes/${nodeId}/approve`, { public_key_fingerprint: fingerprint }, [200, 201, 202, 204]);
   }
 
-  /** Has the hub ask the node for its VMs. @returns how many it found */
-  async discover(nodeId: string): Promise<number> {
-    const { body } = await this.call('POST', `/nodes/${nodeId}/discover`, undefined, [200, 201]);
-    return (body as { readonly vms: readonly unknown[] }).vms.length;
+  /** Has the hub ask the node for its VMs. @returns how many it found; null when the hub does not get an answer of the node */
+  async discover(nodeId: string): Promise<number | null> {
+    const { status, body } = await this.call('POST', `/nodes/${nodeId}/discover`, undefined, [200, 201, 502, 503, 504]);
+    return status >= 500 ? null : (body as { readonly vms: readonly unknown[] }).vms.length;
   }
 
   /** @returns false when the hub knows no such node */

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, execFile, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -48,7 +48,8 @@ export class BootedHost {
 
   static async boot(name: string): Promise<BootedHost> {
     const share = await mkdtemp(join(tmpdir(), `${name}-share-`));
-    const child = spawn(SCRIPT, ['boot', name, share], { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+    // Should this process be killed, the machine goes with it.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', SCRIPT, 'boot', name, share], { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
     try {
       const systemd = await until(
         `systemd of ${name}`,
@@ -91,9 +92,17 @@ export class BootedHost {
   }
 
   async try(argv: readonly [string, ...string[]], input = ''): Promise<HostAnswer> {
+    return execute('nsenter', [...this.entrance(), ...argv], input);
+  }
+
+  /** Starts a program there, whose input stays open. */
+  spawn(argv: readonly [string, ...string[]]): ChildProcessWithoutNullStreams {
+    return spawn('nsenter', [...this.entrance(), ...argv]);
+  }
+
+  private entrance(): readonly string[] {
     const there = ['-t', String(this.systemd), '--mount', '--pid', '--net', '--uts', '--ipc', '--cgroup', '--root', '--wd', '--'];
-    const environment = ['env', '-i', 'HOME=/root', 'LC_ALL=C.UTF-8', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
-    return execute('nsenter', [...there, ...environment, ...argv], input);
+    return [...there, 'env', '-i', 'HOME=/root', 'LC_ALL=C.UTF-8', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
   }
 
   /** Takes its power away. Everything that ran in it is gone, and all it has written. */

@@ -10,9 +10,10 @@ const BACKSPACES = ['\u0008', '\u007f'];
  */
 export async function askHidden(question: string): Promise<string | null> {
   if (!stdin.isTTY) return null;
-  stderr.write(question);
   const wasRaw = stdin.isRaw;
   stdin.setRawMode(true);
+  // Not before: what is typed at once would be shown.
+  stderr.write(question);
   stdin.resume();
   stdin.setEncoding('utf8');
   return new Promise((resolve) => {

@@ -1,0 +1,185 @@
+import { readFileSync } from 'node:fs';
+import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect } from '@jest/globals';
+import { runTool } from '../../src/platform/process/run-tool.js';
+import { BootedHost, requireBootedHosts } from '../support/booted-host.js';
+import { blocksBelow, HostShell } from '../support/host-shell.js';
+import { until } from '../support/hub-system.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const PAGE = readFileSync(join(ROOT, 'docs/deployment.md'), 'utf8');
+const HUB_ADDRESS = '10.231.77.1';
+const NODE_ADDRESS = '10.231.77.2';
+const PASSWORD = 'sesame-7-sesame';
+
+const { describe, it } = requireBootedHosts('tar', 'gzip', 'qemu-img', 'qemu-io', 'nbdcopy', 'nbdkit', 'curl', 'sudo', 'script', 'setpriv');
+
+interface BackupView {
+  readonly backup_id: string;
+  readonly status: string;
+  readonly error: unknown;
+}
+
+describe('two bare hosts, by the commands of docs/deployment.md', () => {
+  const booted: BootedHost[] = [];
+  const shells: Record<string, HostShell> = {};
+  let hub: BootedHost;
+  let node: BootedHost;
+  let fingerprint: string;
+  let folder: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'sendense-deployment-'));
+    // As bin/test has built it.
+    await runTool([join(ROOT, 'deployment/make-archive.sh'), folder], { deadlineMs: 300_000, env: { SENDENSE_ARCHIVE_AS_BUILT: 'true' } });
+    hub = await BootedHost.boot(`sendense-hub-${process.pid}`);
+    booted.push(hub);
+    node = await BootedHost.boot(`sendense-node-${process.pid}`);
+    booted.push(node);
+    await BootedHost.link(hub, HUB_ADDRESS, node, NODE_ADDRESS);
+    for (const host of [hub, node]) await host.run(['tee', '-a', '/etc/hosts'], `${HUB_ADDRESS} hub.example.org\n${NODE_ADDRESS} node1.example.org\n`);
+    // What stands before the page: an archive that was copied to the hub, and a node that lets somebody in.
+    const archive = (await readdir(folder)).find((name) => name.endsWith('.tar.gz')) ?? '';
+    await copyFile(join(folder, archive), join(hub.share, archive));
+    await hub.run(['cp', `/mnt/share/${archive}`, '/root']);
+    await hub.run(['install', '-d', '-m', '0700', '/root/.ssh']);
+    await hub.run(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', '/root/.ssh/id_ed25519']);
+    await node.run(['ssh-keygen', '-A']);
+    await node.run(['install', '-d', '-m', '0700', '/root/.ssh']);
+    await node.run(['tee', '/root/.ssh/authorized_keys'], await hub.run(['cat', '/root/.ssh/id_ed25519.pub']));
+    await node.run(['systemctl', 'start', 'ssh']);
+    fingerprint = (await node.run(['ssh-keygen', '-lf', '/etc/ssh/ssh_host_ed25519_key.pub'])).split(' ')[1] ?? '';
+    shells['hub'] = new HostShell(hub);
+    shells['node'] = new HostShell(node);
+  }, 600_000);
+
+  afterAll(async () => {
+    for (const shell of Object.values(shells)) shell.end();
+    await Promise.all(booted.map((host) => host.destroy()));
+    await rm(folder, { recursive: true, force: true });
+  }, 120_000);
+
+  /** @returns what each block printed */
+  async function follow(heading: string): Promise<readonly string[]> {
+    const printed: string[] = [];
+    for (const { where, text } of blocksBelow(PAGE, heading)) {
+      const shell = shells[where];
+      if (shell === undefined) throw new Error(`nobody knows where "${where}" is`);
+      printed.push(await shell.run(text.replaceAll('SHA256:...', fingerprint)));
+    }
+    return printed;
+  }
+
+  async function api<Body>(method: string, path: string, body?: object): Promise<Body> {
+    const token = (await hub.run(['cat', '/var/lib/sendense/api.token'])).trim();
+    const request = [
+      '-sS',
+      '-X',
+      method,
+      '-H',
+      `Authorization: Bearer ${token}`,
+      '-H',
+      'Content-Type: application/json',
+      `http://127.0.0.1:9080/api/v1${path}`,
+    ] as const;
+    // The caller names the shape it expects; nothing checks it but the expectations that follow.
+    return JSON.parse(await hub.run(['curl', ...request, ...(body === undefined ? [] : ['-d', JSON.stringify(body)])])) as Body;
+  }
+
+  async function filesOf(host: BootedHost): Promise<readonly string[]> {
+    const places = ['/opt', '/etc', '/usr/local', '/var/lib', '/root', '/home', '/run', '/tmp', '/var/tmp'];
+    return (await host.run(['find', ...places, '-xdev', '-name', '*sendense*', '-prune', '-print'])).split('\n').filter(Boolean);
+  }
+
+  it('become hub and node', async () => {
+    const [, services] = await follow('2. The hub');
+    expect(services).toContain('active\nactive\n');
+    // Somebody else's machine in the node's place would show another key.
+    const stranger = await hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--name', 'node1']);
+    expect(stranger).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('the key of node1.example.org is not known') });
+    const wrong = await hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--host-key-fingerprint', `SHA256:${'A'.repeat(43)}`]);
+    expect(wrong).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`shows the key ${fingerprint}, and not`) });
+    expect(await filesOf(node)).toEqual([]);
+
+    const [shown, deployed] = await follow('3. The node');
+    expect(shown).toContain(fingerprint);
+    expect(deployed).toMatch(/Node node1 \(\S+\) on node1\.example\.org runs release \S+, and its tunnel is up/);
+    expect((await node.run(['systemctl', 'is-active', 'sendense-node', 'sendense-tunnel'])).trim()).toBe('active\nactive');
+  }, 600_000);
+
+  it('make a first backup over the tunnel', async () => {
+    const printed = await follow('4. The first backup');
+    expect(printed.at(-1)).toContain('"status":"completed"');
+    const [seen = ''] = (await hub.run(['find', '/var/lib/sendense/repositories/first', '-name', '*.qcow2'])).trim().split('\n');
+    // What was written on the node's disk is what lies in the hub's repository.
+    expect(await hub.run(['qemu-io', '-r', '-c', 'read -P 7 0 64M', seen])).toContain('read 67108864/67108864');
+  }, 300_000);
+
+  it('go on with a running transfer when hub and node are restarted', async () => {
+    const [repository] = (await api<{ repositories: { repository_id: string }[] }>('GET', '/repositories')).repositories;
+    const started = await api<BackupView>('POST', '/backups', {
+      vm_name: 'web1',
+      repository_id: repository?.repository_id,
+      backup_type: 'full',
+      bandwidth_limit_bps: 6 * 1024 * 1024,
+    });
+    const copying = (): Promise<readonly string[]> => node.run(['pgrep', '-x', 'nbdcopy']).then((text) => text.trim().split('\n'));
+    const before = await until('the copy', copying);
+    await hub.run(['systemctl', 'restart', 'sendense-hub']);
+    await node.run(['systemctl', 'restart', 'sendense-node']);
+    expect(await copying()).toEqual(before);
+    const ended = await until(
+      'the backup to end',
+      async () => {
+        const backup = await api<BackupView>('GET', `/backups/${started.backup_id}`);
+        return ['completed', 'failed', 'cancelled'].includes(backup.status) ? backup : null;
+      },
+      240_000,
+    );
+    expect(ended).toMatchObject({ status: 'completed', error: null });
+  }, 400_000);
+
+  it('are left as they were before, by a user who types passwords', async () => {
+    await node.run(['useradd', '--create-home', '--shell', '/bin/bash', 'ops']);
+    await node.run(['chpasswd'], `ops:${PASSWORD}\n`);
+    await node.run(['tee', '/etc/sudoers.d/ops'], 'ops ALL=(ALL) ALL\n');
+    await node.run(['chmod', '0440', '/etc/sudoers.d/ops']);
+    await hub.run(['rm', '/root/.ssh/id_ed25519']);
+    const [removal] = blocksBelow(PAGE, 'Take it away');
+    const command = (removal?.text ?? '').trim().replace('root@', 'ops@').replace('SHA256:...', fingerprint);
+    const seen = await typedAt(hub, command, /assword[^:]*: $/, PASSWORD);
+    expect(seen).toContain('Nothing of Sendense is left on node1.example.org');
+    expect(seen).toContain('Password for sudo');
+    expect(seen).not.toContain(PASSWORD);
+    await node.run(['userdel', '--remove', 'ops']);
+    await node.run(['rm', '/etc/sudoers.d/ops']);
+    // The image is the user's, and was named as what stays.
+    expect(await filesOf(node)).toEqual(['/var/lib/sendense-images']);
+    expect((await node.try(['pgrep', '-fa', 'sendense'])).stdout).toBe('');
+    expect((await node.try(['getent', 'passwd', 'sendense-node'])).exitCode).not.toBe(0);
+
+    const [, last] = blocksBelow(PAGE, 'Take it away');
+    await shells['hub']?.run(last?.text ?? 'false');
+    expect((await hub.try(['pgrep', '-fa', '/opt/sendense'])).stdout).toBe('');
+    expect((await filesOf(hub)).filter((path) => !path.startsWith('/root/sendense-'))).toEqual([]);
+  }, 300_000);
+});
+
+/** Runs a command on a terminal of its own, and types the answer whenever it asks. @returns all that the terminal has shown */
+async function typedAt(host: BootedHost, command: string, question: RegExp, answer: string): Promise<string> {
+  const terminal = host.spawn(['script', '-qec', command, '/dev/null']);
+  let seen = '';
+  let answered = 0;
+  for (const stream of [terminal.stdout, terminal.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      seen += text;
+      if (!question.test(seen.slice(answered))) return;
+      answered = seen.length;
+      terminal.stdin.write(`${answer}\n`);
+    });
+  }
+  await until('the command to end', () => Promise.resolve(terminal.exitCode !== null), 200_000);
+  return seen;
+}
