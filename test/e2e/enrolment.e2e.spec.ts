@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { NodeResponse } from '../../src/nodes/model/node.response.js';
 import type { RegisteredNodeDto } from '../../src/nodes/register-node/register-node.dto.js';
@@ -9,7 +9,7 @@ import type { RotatedKeysDto } from '../../src/nodes/rotate-keys/rotate-keys.dto
 import { newNonce, signatureHeader } from '../../src/platform/signed-calls/call-signature.js';
 import { parsePairingCode, pairingProof } from '../../src/platform/ssh/pairing-code.js';
 import { BackupClient, type Problem } from '../support/backup-client.js';
-import { EnrolledNode, enrolmentSettings, type EnrolOutcome, type RunningProgram, startTunnelServer } from '../support/enrolled-node.js';
+import { EnrolledNode, enrolmentSettings, type EnrolOutcome, type RunningProgram, runScript, startTunnelServer } from '../support/enrolled-node.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -293,6 +293,36 @@ describe('a node', () => {
     await untilState('reachable');
     await client.backUp('web1', repository, 'incremental');
     await node.stop();
+  });
+});
+
+describe('docs/enrolment.md', () => {
+  it('has commands that work, in their order', async () => {
+    const ninth = await EnrolledNode.create(system, 'ninth', '127.0.0.9');
+    const page = await readFile(resolve(import.meta.dirname, '../../docs/enrolment.md'), 'utf8');
+    const blocks = [...page.matchAll(/^```sh (hub|node)\n([\s\S]*?)^```$/gm)].map(([, where, commands]) => ({ where, commands: commands ?? '' }));
+    expect(blocks.map(({ where }) => where)).toEqual(['hub', 'node', 'hub', 'hub', 'hub']);
+    const [offer, enrol, approve, rotate, remove] = blocks.map(({ commands }) => commands);
+    const env = { HUB: system.url(), TOKEN: readFileSync(join(system.dataDirectory, 'api.token'), 'utf8').trim() };
+    const inFolder = (...commands: readonly (string | undefined)[]): Promise<string> =>
+      runScript(commands.join('\n'), ninth.directory, { ...ninth.env, ...env });
+
+    await inFolder(offer, 'echo "$NODE_ID" > id.txt');
+    const id = (await readFile(join(ninth.directory, 'id.txt'), 'utf8')).trim();
+    expect(await inFolder(enrol)).toContain((await untilState('awaiting_approval', id)).enrolment?.public_key_fingerprint ?? 'none');
+    const definitions = (offer ?? '').split('\n').slice(0, 4).join('\n');
+    const fingerprint = (await nodeNow(id)).enrolment?.public_key_fingerprint ?? '';
+    const known = `${definitions}\nNODE_ID=${id}\nFINGERPRINT=${fingerprint}`;
+    expect(await inFolder(known, approve)).toContain(fingerprint);
+    // On this one machine the node cannot have its end of the ports where the hub has its own.
+    const settings = join(ninth.dataDirectory, 'tunnel', 'tunnel.json');
+    await writeFile(settings, (await readFile(settings, 'utf8')).replace('"local_host": "127.0.0.1"', '"local_host": "127.0.0.9"'));
+    ninth.start();
+    await untilState('reachable', id);
+    expect(await inFolder(known, rotate)).toContain('"completed":true');
+    await inFolder(known, remove);
+    expect((await system.api('GET', `/nodes/${id}`)).status).toBe(404);
+    await ninth.stop();
     await server.stop();
   });
 });

@@ -56,6 +56,18 @@ export async function runProgram(argv: readonly string[], env: Readonly<Record<s
   return { code, stdout, stderr };
 }
 
+/** Runs commands of a page, in which `sendense` is the program of dist. @returns what they print @throws Error with it when one of them fails */
+export async function runScript(script: string, folder: string, env: Readonly<Record<string, string>>): Promise<string> {
+  const sendense = `sendense() { '${process.execPath}' '${CLI}' "$@"; }`;
+  const child = spawn('bash', ['-s'], { cwd: folder, env: { ...pathOnly(), ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString('utf8')));
+  child.stdin.end(`set -eu -o pipefail\n${sendense}\n${script}\n`);
+  const code = await new Promise<number | null>((done) => child.once('close', done));
+  if (code !== 0) throw new Error(`the commands ended with ${code ?? 'a signal'}: ${text}`);
+  return text;
+}
+
 /** The settings that a hub needs for nodes of the same machine to be enrolled. */
 export async function enrolmentSettings(): Promise<Record<string, string>> {
   return { SENDENSE_TUNNEL_ADVERTISE_HOST: '127.0.0.1', SENDENSE_NODE_PORT_FIRST: String(await freePortRange(4)), SENDENSE_NODE_PORT_COUNT: '4' };
