@@ -90,7 +90,7 @@ describe('a VM with several disks', () => {
       expect((disk.nbd_export_name ?? '').length).toBeLessThan(64);
       expect(ports).toContainEqual(expect.objectContaining({ port: disk.nbd_port, job_id: backup.backup_id, export_name: disk.nbd_export_name }));
       expect((await readFile(`/proc/${disk.qemu_nbd_pid ?? 0}/cmdline`, 'utf8')).split('\0')).toEqual(
-        expect.arrayContaining(['--persistent', '--shared=10', disk.qcow2_path]),
+        expect.arrayContaining(['--persistent', '--shared=20', disk.qcow2_path]),
       );
     }
     expect(backup.nbd_targets_string).toBe(
@@ -107,7 +107,7 @@ describe('a VM with several disks', () => {
           export_name: disk.nbd_export_name,
           file: disk.qcow2_path,
           job_id: backup.backup_id,
-          shared_limit: 10,
+          shared_limit: 20,
           state: 'running',
           uptime_seconds: expect.any(Number),
           connections: expect.any(Number),

@@ -223,6 +223,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
         requestSize: this.config.nbdcopyRequestSizeBytes,
         targetsAreLocal: this.config.besideHub,
       },
+      networkPatienceSeconds: this.config.networkPatienceSeconds,
       onChange: (job) => this.announce(job),
     };
   }

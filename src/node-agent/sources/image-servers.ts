@@ -25,7 +25,7 @@ const SOCKET_POLL_MS = 3;
 const SERVER_END_MS = 2_000;
 const STOP_GRACE_MS = 5_000;
 /** The most connections that a copy may be told to use, and a few to ask for extents: who comes when all are taken waits for ever. */
-const SHARED_LIMIT = 12;
+const SHARED_LIMIT = 20;
 
 /** A disk of a VM that is powered off, as it is to be served. */
 export interface ServedDisk {

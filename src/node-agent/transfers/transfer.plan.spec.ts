@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { changedCopyArgv, fullCopy, fullCopyArgv } from './transfer.plan.js';
+import { changedCopyArgv, fullCopy, fullCopyArgv, networkCopy } from './transfer.plan.js';
 
 const tuning = { connections: 4, requests: 64, requestSize: 262_144, targetsAreLocal: true };
 
@@ -53,5 +53,43 @@ describe('argv of a copy', () => {
       ']',
       'nbd://h:1/e',
     ]);
+  });
+
+  describe('across a network', () => {
+    const ride = { script: '/with-server.sh', sockets: '/run/s', patienceSeconds: 240 };
+    const target = [
+      ...['bash', '/with-server.sh', '/run/s/target.pid', '16', 'nbdkit', '--foreground', '--exit-with-parent', '--unix', '/run/s/target.sock'],
+      ...['--pidfile', '/run/s/target.pid', '--filter=retry', '--filter=log', 'nbd', 'uri=nbd://h:1/e', 'retry=30', 'retries=8', 'retry-delay=1'],
+      ...['retry-exponential=no', 'logfile=/dev/fd/9'],
+    ];
+
+    it('tries each request again for as long as it may, over many connections', () => {
+      const { argv, progress } = networkCopy('nbd+unix:///?socket=s', null, 'nbd://h:1/e', tuning, ride, null);
+      expect(progress).toBe('fd3');
+      expect(argv).toEqual([
+        ...target,
+        ...['nbdcopy', '--progress=3', '--destination-is-zero', '--connections=16', '--requests=64', '--request-size=1048576'],
+        ...['--threads=16', '--queue-size=4194304', '--', 'nbd+unix:///?socket=s', 'nbd+unix:///?socket=%2Frun%2Fs%2Ftarget.sock'],
+      ]);
+      // The number of the server's words is right.
+      expect(argv[4 + Number(argv[3])]).toBe('nbdcopy');
+    });
+
+    it('of an incremental has a server for its source too, since nbdcopy makes one connection only to a server of its own', () => {
+      const { argv } = networkCopy('nbd+unix:///?socket=s', '/list', 'nbd://h:1/e', tuning, ride, null);
+      const rest = argv.slice(target.length);
+      expect(argv.slice(0, target.length)).toEqual(target);
+      expect(rest.slice(0, 4 + Number(rest[3])).slice(-5)).toEqual(['-r', '--filter=extentlist', 'nbd', 'uri=nbd+unix:///?socket=s', 'extentlist=/list']);
+      expect(rest.slice(4 + Number(rest[3]))).toEqual([
+        ...['nbdcopy', '--progress=3', '--destination-is-zero', '--connections=16', '--requests=64', '--request-size=65536'],
+        ...['--threads=16', '--queue-size=4194304', '--sparse=0', '--'],
+        ...['nbd+unix:///?socket=%2Frun%2Fs%2Fsource.sock', 'nbd+unix:///?socket=%2Frun%2Fs%2Ftarget.sock'],
+      ]);
+    });
+
+    it('is held to its rate at the target, for all connections together', () => {
+      const { argv } = networkCopy('nbd+unix:///?socket=s', null, 'nbd://h:1/e', tuning, ride, { bytesPerSecond: 1_000, file: '/rate' });
+      expect(argv).toEqual(expect.arrayContaining(['--filter=rate', 'rate=8000', 'rate-file=/rate']));
+    });
   });
 });

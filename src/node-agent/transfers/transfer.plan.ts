@@ -48,6 +48,74 @@ export interface CopySource {
   readonly image: { readonly path: string; readonly format: 'qcow2' | 'raw' } | null;
 }
 
+/** What a copy across a network needs to outlast losses of it. */
+export interface NetworkRide {
+  /** Path of with-server.sh. */
+  readonly script: string;
+  /** Folder for sockets of this copy alone. */
+  readonly sockets: string;
+  /** How long one request is tried again. */
+  readonly patienceSeconds: number;
+}
+
+/**
+ * Connections per disk across a network. Each carries one request at a time, because what tries it again has to know which one that was; so it takes several to fill a long line.
+ */
+const NETWORK_CONNECTIONS = 16;
+const NETWORK_REQUEST_BYTES = 1_048_576;
+/** Bytes that nbdcopy holds for each of its threads, one for each connection. */
+const NETWORK_QUEUE_BYTES = 4_194_304;
+/** Seconds for which one attempt to connect is repeated: the first connection has no other patience. */
+const CONNECT_PATIENCE_S = 30;
+
+/**
+ * A copy whose every request is tried again, over a new connection, until it has arrived or the patience is at an end: nothing that has arrived is sent twice. nbdkit's retry filter does
+ * that between nbdcopy and the target.
+ * @param extentListFile what to copy; null: all allocated data
+ */
+export function networkCopy(
+  sourceUri: string,
+  extentListFile: string | null,
+  targetUri: string,
+  tuning: CopyTuning,
+  ride: NetworkRide,
+  limit: RateLimit | null,
+): Copy {
+  const connectPatience = Math.min(CONNECT_PATIENCE_S, ride.patienceSeconds);
+  const target = [
+    ...['--filter=retry', ...(limit === null ? [] : ['--filter=rate']), '--filter=log', 'nbd', `uri=${targetUri}`, `retry=${connectPatience}`],
+    ...[`retries=${Math.ceil(ride.patienceSeconds / (connectPatience + 1))}`, 'retry-delay=1', 'retry-exponential=no', 'logfile=/dev/fd/9'],
+    ...(limit === null ? [] : rateOf(limit)),
+  ];
+  const source = extentListFile === null ? null : ['-r', '--filter=extentlist', 'nbd', `uri=${sourceUri}`, `extentlist=${extentListFile}`];
+  const requestSize = extentListFile === null ? Math.max(tuning.requestSize, NETWORK_REQUEST_BYTES) : Math.min(tuning.requestSize, CHANGED_REQUEST_BYTES);
+  const argv: Argv = [
+    ...served('target', target, ride),
+    ...(source === null ? [] : served('source', source, ride)),
+    'nbdcopy',
+    ...common({ ...tuning, connections: NETWORK_CONNECTIONS, requestSize }),
+    // Otherwise there are no more than processors, and no more connections than threads.
+    `--threads=${NETWORK_CONNECTIONS}`,
+    `--queue-size=${NETWORK_QUEUE_BYTES}`,
+    ...(extentListFile === null ? [] : ['--sparse=0']),
+    '--',
+    source === null ? sourceUri : socketUri('source', ride),
+    socketUri('target', ride),
+  ];
+  return { argv, progress: 'fd3' };
+}
+
+/** The beginning of a command line whose rest has a server. */
+function served(name: string, server: readonly string[], { script, sockets }: NetworkRide): Argv {
+  const pidFile = `${sockets}/${name}.pid`;
+  const nbdkit = ['nbdkit', '--foreground', '--exit-with-parent', '--unix', `${sockets}/${name}.sock`, '--pidfile', pidFile, ...server];
+  return ['bash', script, pidFile, String(nbdkit.length), ...nbdkit];
+}
+
+function socketUri(name: string, { sockets }: NetworkRide): string {
+  return `nbd+unix:///?socket=${encodeURIComponent(`${sockets}/${name}.sock`)}`;
+}
+
 /**
  * All allocated data of a disk; holes and zeroes are not written. From an image on this machine into a server on this machine qemu-img reads the file itself: without a
  * server in between, a quarter less processor time for the same bytes. It has one connection, which collapses with latency, so everything else is nbdcopy's,
