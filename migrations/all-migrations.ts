@@ -7,6 +7,7 @@ import { ShowRestoredVms1795257000006 } from './0006-show-restored-vms.js';
 import { ShowBootChecks1795257000007 } from './0007-show-boot-checks.js';
 import { ShowEnrolmentOfNodes1795257000008 } from './0008-show-enrolment-of-nodes.js';
 import { ShowQuiescingOfBackups1795257000009 } from './0009-show-quiescing-of-backups.js';
+import { ShowTunnelsOfNodes1795257000010 } from './0010-show-tunnels-of-nodes.js';
 
 /** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
 export const allMigrations = [
@@ -19,4 +20,5 @@ export const allMigrations = [
   ShowBootChecks1795257000007,
   ShowEnrolmentOfNodes1795257000008,
   ShowQuiescingOfBackups1795257000009,
+  ShowTunnelsOfNodes1795257000010,
 ];

@@ -21,6 +21,14 @@ export type NodeEnrolmentRow = {
   readonly revoked_at: string | null;
 };
 
+export type NodeTunnelRow = {
+  readonly state: 'connecting' | 'up' | 'degraded' | 'down';
+  /** By the node's clock. */
+  readonly since: string;
+  readonly cause: { readonly code: string; readonly detail: string } | null;
+  readonly connections: { readonly wanted: number; readonly up: number };
+};
+
 export type NodeRow = {
   readonly node_id: string;
   readonly name: string;
@@ -33,6 +41,8 @@ export type NodeRow = {
   readonly registered_at: string;
   /** null: registered by its address. */
   readonly enrolment: NodeEnrolmentRow | null;
+  /** What the node has told of it last; null: nothing, as of nodes without one. */
+  readonly tunnel: NodeTunnelRow | null;
 };
 
 export const nodesProjection: Projection<NodeRow> = {
@@ -49,13 +59,14 @@ export const nodesProjection: Projection<NodeRow> = {
     state_since: 'timestamptz',
     registered_at: 'timestamptz',
     enrolment: 'jsonb',
+    tunnel: 'jsonb',
   },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<NodeEvent>(recorded);
     if (event.type === 'NodeRegistered') {
       const { node_id, name, url, registered_at } = event.data;
-      return { node_id, name, url, state: 'unknown', version: null, error: null, state_since: null, registered_at, enrolment: null };
+      return { node_id, name, url, state: 'unknown', version: null, error: null, state_since: null, registered_at, enrolment: null, tunnel: null };
     }
     if (event.type === 'NodeEnrolmentStarted') return offered(event.data, row?.registered_at ?? event.data.started_at);
     if (event.type === 'NodeRemoved') return null;
@@ -63,6 +74,10 @@ export const nodesProjection: Projection<NodeRow> = {
     switch (event.type) {
       case 'NodeLeftoversRemoved':
         return row;
+      case 'NodeTunnelChanged': {
+        const { state, changed_at, cause, connections } = event.data;
+        return { ...row, tunnel: { state, since: changed_at, cause, connections } };
+      }
       case 'NodeMoved':
         return { ...row, url: event.data.url };
       case 'NodeBecameReachable':
@@ -98,7 +113,7 @@ function offered({ node_id, name, reverse_port, expires_at, started_at }: NodeEn
     revoked_at: null,
   };
   const url = enrolledNodeUrl(reverse_port);
-  return { node_id, name, url, state: 'pairing', version: null, error: null, state_since: started_at, registered_at: registeredAt, enrolment };
+  return { node_id, name, url, state: 'pairing', version: null, error: null, state_since: started_at, registered_at: registeredAt, enrolment, tunnel: null };
 }
 
 function withKeys(row: NodeRow, enrolment: NodeEnrolmentRow, event: Exclude<NodeEnrolmentEvent, NodeEnrolmentStarted>): NodeRow {
@@ -127,7 +142,7 @@ function withKeys(row: NodeRow, enrolment: NodeEnrolmentRow, event: Exclude<Node
     case 'NodeRevoked': {
       const { revoked_at } = event.data;
       const revoked: NodeEnrolmentRow = { ...enrolment, state: 'revoked', rotating: false, revoked_at };
-      return { ...row, state: 'revoked', state_since: revoked_at, version: null, error: null, enrolment: revoked };
+      return { ...row, state: 'revoked', state_since: revoked_at, version: null, error: null, enrolment: revoked, tunnel: null };
     }
     default:
       return unknownVariant('node enrolment', event);

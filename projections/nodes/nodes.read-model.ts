@@ -31,6 +31,9 @@ export class NodeReadModel {
   @Column({ type: 'jsonb', nullable: true })
   readonly enrolment!: NodeRow['enrolment'];
 
+  @Column({ type: 'jsonb', nullable: true })
+  readonly tunnel!: NodeRow['tunnel'];
+
   /** Position of the event that wrote this row last. */
   @Column({ type: 'text' })
   readonly position!: string;

@@ -25,6 +25,7 @@ import { ActiveJobs } from './model/active-jobs.registry.js';
 import { Sources } from './sources/sources.js';
 import { BootChecksController } from './boot-checks/boot-checks.controller.js';
 import { BootChecks } from './boot-checks/boot-checks.service.js';
+import { TunnelReport } from './tunnel-report/tunnel-report.service.js';
 import { VmRestoreJournal } from './vm-restores/vm-restore-journal.js';
 import { VmRestoresController } from './vm-restores/vm-restores.controller.js';
 import { VmRestores } from './vm-restores/vm-restores.service.js';
@@ -67,6 +68,7 @@ class NodeTokenModule {
     VmRestores,
     BootChecks,
     NodeKeys,
+    TunnelReport,
   ],
 })
 export class NodeAgentModule {

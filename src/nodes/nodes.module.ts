@@ -15,6 +15,8 @@ import { RecordKeysInUseHandler, RotateNodeKeysHandler } from './rotate-keys/rot
 import { RotateKeysReactor } from './rotate-keys/rotate-keys.reactor.js';
 import { StartEnrolmentHandler } from './start-enrolment/start-enrolment.handler.js';
 import { DiscoverVmsController } from './discover-vms/discover-vms.controller.js';
+import { RecordTunnelController } from './record-tunnel/record-tunnel.controller.js';
+import { RecordTunnelHandler } from './record-tunnel/record-tunnel.handler.js';
 import { RecordLeftoversHandler } from './record-leftovers/record-leftovers.handler.js';
 import { RegisterLocalNodeHandler } from './register-local-node/register-local-node.handler.js';
 import { RegisterNodeController } from './register-node/register-node.controller.js';
@@ -37,12 +39,14 @@ import { ListNodesController } from './list-nodes/list-nodes.controller.js';
     RotateKeysController,
     RemoveNodeController,
     DiscoverVmsController,
+    RecordTunnelController,
   ],
   providers: [
     RegisterNodeHandler,
     RegisterLocalNodeHandler,
     RemoveNodeHandler,
     RecordLeftoversHandler,
+    RecordTunnelHandler,
     StartEnrolmentHandler,
     PairNodeHandler,
     ApproveNodeHandler,

@@ -1,5 +1,5 @@
 import type { CommandContext } from '../../kernel/command-context.js';
-import type { NodeEnrolmentStarted, NodeLeftoversRemoved, NodePaired, NodeRegistered } from './node.events.js';
+import type { NodeEnrolmentStarted, NodeLeftoversRemoved, NodePaired, NodeRegistered, NodeTunnelChanged } from './node.events.js';
 
 /**
  * Make a node known by the id that it answers with. The result is a NodeRegistration.
@@ -118,4 +118,14 @@ export class RecordKeysInUse {
 /** Resolves once what was recorded up to this position counts: tokens in memory, keys in the tunnel server's file. @throws DomainError node_access_not_published */
 export class PublishNodeAccess {
   constructor(readonly position: string) {}
+}
+
+/** Take note of what a node has told of its tunnel. */
+export class RecordTunnel {
+  constructor(
+    readonly nodeId: string,
+    readonly journalId: string,
+    readonly changes: readonly Omit<NodeTunnelChanged['data'], 'journal_id' | 'recorded_at'>[],
+    readonly context: CommandContext,
+  ) {}
 }

@@ -78,10 +78,31 @@ export type NodeKeyRotated = DomainEvent<
 /** Nothing of the node's counts any more. Its VMs stay registered; it may be enrolled anew. */
 export type NodeRevoked = DomainEvent<'NodeRevoked', { readonly revoked_at: string }>;
 
+export const TUNNEL_STATES = ['connecting', 'up', 'degraded', 'down'] as const;
+export type TunnelStateName = (typeof TUNNEL_STATES)[number];
+
+/** What the node saw of its tunnel. It is told when the hub can be reached again, so long after the change perhaps. */
+export type NodeTunnelChanged = DomainEvent<
+  'NodeTunnelChanged',
+  {
+    /** Together with the number, which change it is. */
+    readonly journal_id: string;
+    readonly number: number;
+    /** By the node's clock. */
+    readonly changed_at: string;
+    readonly state: TunnelStateName;
+    /** Why it is not `up`; null while it is, or comes up for the first time. */
+    readonly cause: { readonly code: string; readonly detail: string } | null;
+    readonly connections: { readonly wanted: number; readonly up: number };
+    readonly recorded_at: string;
+  }
+>;
+
 export type NodeEnrolmentEvent = NodeEnrolmentStarted | NodePaired | NodePairingFailed | NodeEnrolled | NodeKeyRotationStarted | NodeKeyRotated | NodeRevoked;
 
 /** Stream `node-<node_id>`. */
-export type NodeEvent = NodeRegistered | NodeMoved | NodeBecameReachable | NodeBecameUnreachable | NodeLeftoversRemoved | NodeRemoved | NodeEnrolmentEvent;
+export type NodeEvent =
+  NodeRegistered | NodeMoved | NodeBecameReachable | NodeBecameUnreachable | NodeLeftoversRemoved | NodeTunnelChanged | NodeRemoved | NodeEnrolmentEvent;
 
 /** Where the hub calls an enrolled node: its tunnel listens there. */
 export function enrolledNodeUrl(reversePort: number): string {

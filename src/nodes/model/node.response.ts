@@ -39,6 +39,27 @@ export class NodeEnrolmentResponse {
   @ApiProperty({ type: String, nullable: true, example: null }) readonly revoked_at!: string | null;
 }
 
+const SHOWN_TUNNEL_STATES = ['connecting', 'up', 'degraded', 'down', 'unknown'];
+
+export class NodeTunnelConnectionsResponse {
+  @ApiProperty({ example: 2 }) readonly wanted!: number;
+  @ApiProperty({ example: 2 }) readonly up!: number;
+}
+
+/** What a node has told of its tunnel. */
+export class NodeTunnelResponse {
+  @ApiProperty({
+    enum: SHOWN_TUNNEL_STATES,
+    description:
+      '`degraded`: some of its connections are down, or the hub did not answer through them. `unknown` while the node cannot be reached, since nobody can tell of it then',
+    example: 'up',
+  })
+  readonly state!: string;
+  @ApiProperty({ type: String, nullable: true, description: "By the node's clock", example: '2026-11-21T10:33:00.000Z' }) readonly since!: string | null;
+  @ApiProperty({ type: NodeErrorResponse, nullable: true, description: 'Why it is not up', example: null }) readonly cause!: NodeErrorResponse | null;
+  @ApiProperty({ type: NodeTunnelConnectionsResponse }) readonly connections!: NodeTunnelConnectionsResponse;
+}
+
 /** A node as every route of the API shows it. */
 export class NodeResponse {
   @ApiProperty({ example: '0199a3c0-0001-7000-8000-00000000000a' }) readonly node_id!: string;
@@ -56,6 +77,8 @@ export class NodeResponse {
   @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly registered_at!: string;
   @ApiProperty({ type: NodeEnrolmentResponse, nullable: true, description: 'null: it was registered by its address, and shares the token of all such nodes' })
   readonly enrolment!: NodeEnrolmentResponse | null;
+  @ApiProperty({ type: NodeTunnelResponse, nullable: true, description: 'null: it has none, or has not told of it yet' })
+  readonly tunnel!: NodeTunnelResponse | null;
   @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
 }
 
@@ -70,6 +93,13 @@ export function toNodeResponse(node: NodeReadModel): NodeResponse {
     error: node.error,
     registered_at: node.registered_at.toISOString(),
     enrolment: node.enrolment,
+    tunnel: tunnelOf(node),
     position: node.position,
   };
+}
+
+/** What was told last says nothing any more once the node cannot be reached: the tunnel may be what is down. */
+function tunnelOf({ tunnel, state, state_since, error }: NodeReadModel): NodeTunnelResponse | null {
+  if (tunnel === null || state === 'reachable') return tunnel;
+  return { state: 'unknown', since: state_since?.toISOString() ?? null, cause: error, connections: { wanted: tunnel.connections.wanted, up: 0 } };
 }

@@ -47,6 +47,8 @@ export type NodeState =
       readonly reachability: Reachability;
       /** null: registered by its address; it shares the token of all such nodes. */
       readonly enrolment: Enrolment | null;
+      /** The last change of its tunnel that was recorded; null: none was. */
+      readonly tunnel: { readonly journal_id: string; readonly number: number } | null;
     })
   /** Was enrolled. What was registered on it is kept. */
   | (Named & { readonly status: 'revoked'; readonly reverse_port: number })
@@ -59,7 +61,7 @@ export function evolveNode(state: NodeState, event: NodeEvent): NodeState {
   switch (event.type) {
     case 'NodeRegistered': {
       const { node_id, name, url } = event.data;
-      return { status: 'registered', node_id, name, url, reachability: { kind: 'unknown' }, enrolment: null };
+      return { status: 'registered', node_id, name, url, reachability: { kind: 'unknown' }, enrolment: null, tunnel: null };
     }
     case 'NodeEnrolmentStarted': {
       const { node_id, name } = event.data;
@@ -80,7 +82,7 @@ export function evolveNode(state: NodeState, event: NodeEvent): NodeState {
       if (state.status !== 'awaiting_approval') throw misplaced(event, state);
       const { node_id, name, keys, offer } = state;
       const enrolment = { reverse_port: offer.reverse_port, keys, next: null };
-      return { status: 'registered', node_id, name, url: event.data.url, reachability: { kind: 'unknown' }, enrolment };
+      return { status: 'registered', node_id, name, url: event.data.url, reachability: { kind: 'unknown' }, enrolment, tunnel: null };
     }
     case 'NodeRevoked': {
       if (state.status !== 'registered' && state.status !== 'pairing' && state.status !== 'awaiting_approval') throw misplaced(event, state);
@@ -95,6 +97,7 @@ export function evolveNode(state: NodeState, event: NodeEvent): NodeState {
     case 'NodeBecameReachable':
     case 'NodeBecameUnreachable':
     case 'NodeLeftoversRemoved':
+    case 'NodeTunnelChanged':
     case 'NodeKeyRotationStarted':
     case 'NodeKeyRotated':
       if (state.status !== 'registered') throw misplaced(event, state);
@@ -107,7 +110,16 @@ export function evolveNode(state: NodeState, event: NodeEvent): NodeState {
 type Registered = Extract<NodeState, { readonly status: 'registered' }>;
 type EventOfRegistered = Extract<
   NodeEvent,
-  { readonly type: 'NodeMoved' | 'NodeBecameReachable' | 'NodeBecameUnreachable' | 'NodeLeftoversRemoved' | 'NodeKeyRotationStarted' | 'NodeKeyRotated' }
+  {
+    readonly type:
+      | 'NodeMoved'
+      | 'NodeBecameReachable'
+      | 'NodeBecameUnreachable'
+      | 'NodeLeftoversRemoved'
+      | 'NodeTunnelChanged'
+      | 'NodeKeyRotationStarted'
+      | 'NodeKeyRotated';
+  }
 >;
 
 function evolveRegistered(state: Registered, event: EventOfRegistered): Registered {
@@ -120,6 +132,8 @@ function evolveRegistered(state: Registered, event: EventOfRegistered): Register
       return { ...state, reachability: { kind: 'unreachable', code: event.data.code } };
     case 'NodeLeftoversRemoved':
       return state;
+    case 'NodeTunnelChanged':
+      return { ...state, tunnel: { journal_id: event.data.journal_id, number: event.data.number } };
     case 'NodeKeyRotationStarted': {
       if (state.enrolment === null) throw misplaced(event, state);
       const { rotation_id, public_key, public_key_fingerprint, token_sha256 } = event.data;
