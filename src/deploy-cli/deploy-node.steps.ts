@@ -204,7 +204,9 @@ async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: st
         note(`up; the node finds ${found} VM(s)`);
         return;
       }
-      if (performance.now() > ends) throw await notUp(host, node);
+      // A refused configuration, say: no patience will mend that.
+      const { stdout } = await host.tryAsRoot(['systemctl', 'is-failed', 'sendense-node', 'sendense-tunnel']);
+      if (stdout.split('\n').includes('failed') || performance.now() > ends) throw await notUp(host, node);
       await pause(LOOK_EVERY_MS);
     }
   });
@@ -217,8 +219,9 @@ async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: st
 async function notUp(host: RemoteHost, node: NodeView | null): Promise<DeployError> {
   const cause = node?.tunnel?.cause ?? null;
   const seen = `the hub has the node as ${node?.state ?? 'unknown'}, and its tunnel as ${node?.tunnel?.state ?? 'never heard of'}${cause === null ? '' : ` (${cause})`}`;
+  const { stdout: active } = await host.tryAsRoot(['systemctl', 'is-active', 'sendense-node', 'sendense-tunnel']);
   const { stdout } = await host.tryAsRoot(['journalctl', '-q', '-u', 'sendense-tunnel', '-u', 'sendense-node', '-n', '10', '-o', 'cat', '--no-pager']);
   return new DeployError(
-    `the node does not answer the hub within ${VERIFY_PATIENCE_MS / 1000} s: ${seen}. Last words of node and tunnel on ${host.name}:\n${stdout.trimEnd()}`,
+    `the node does not answer the hub: its services are ${active.trim().replace('\n', ' (node) and ')} (tunnel), ${seen}. Last words of node and tunnel on ${host.name}:\n${stdout.trimEnd()}`,
   );
 }

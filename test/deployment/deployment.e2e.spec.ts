@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect } from '@jest/globals';
 import { runTool } from '../../src/platform/process/run-tool.js';
-import { BootedHost, requireBootedHosts } from '../support/booted-host.js';
+import { BootedHost, type HostAnswer, requireBootedHosts } from '../support/booted-host.js';
 import { blocksBelow, HostShell } from '../support/host-shell.js';
 import { until } from '../support/hub-system.js';
+import { inLongProof } from '../support/long-proof.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const PAGE = readFileSync(join(ROOT, 'docs/deployment.md'), 'utf8');
@@ -140,6 +141,43 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     );
     expect(ended).toMatchObject({ status: 'completed', error: null });
   }, 400_000);
+
+  it('are deployed again without anything being done twice', async () => {
+    const pids = (): Promise<string> => node.run(['systemctl', 'show', '-P', 'MainPID', 'sendense-node', 'sendense-tunnel']);
+    await node.run(['touch', '-d', '1 minute ago', '/etc/sendense/node/node.yaml']);
+    const before = await pids();
+    const [, again] = blocksBelow(PAGE, '3. The node');
+    const { exitCode, stderr, stdout } = await hub.try(['bash', '-c', (again?.text ?? 'false').replace('SHA256:...', fingerprint)]);
+    expect({ exitCode, stdout }).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('its tunnel is up') });
+    expect(stderr).toMatch(/copy the release .* is there\n/);
+    expect(stderr).toMatch(/pair it with the hub .* is paired as node1\n/);
+    expect(await pids()).toBe(before);
+  }, 200_000);
+
+  inLongProof(() => {
+    it('are upgraded, and run again what ran before where the new release does not come up', async () => {
+      const deploy = (archive: string): Promise<HostAnswer> =>
+        hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--host-key-fingerprint', fingerprint, '--archive', archive]);
+      const running = async (): Promise<string> => (await node.run(['cat', '/opt/sendense/current/RELEASE'])).trim();
+      const first = await running();
+      await hub.run(['cp', '-a', `/opt/sendense/${first}`, '/root/sendense']);
+      const pack = async (name: string): Promise<string> => {
+        await hub.run(['tee', '/root/sendense/RELEASE'], `${name}\n`);
+        await hub.run(['tar', '-C', '/root', '--use-compress-program=gzip -1', '-cf', `/root/${name}.tar.gz`, 'sendense']);
+        return `/root/${name}.tar.gz`;
+      };
+      const better = await deploy(await pack('0.2.0'));
+      expect(better).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(`runs release 0.2.0 instead of ${first}, and its tunnel is up`) });
+      await hub.run(['tee', '/root/sendense/dist/src/main.node.js'], 'process.exit(2);\n');
+      const broken = await deploy(await pack('0.3.0'));
+      expect(broken).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('The release before it, 0.2.0, runs on node1.example.org again.') });
+      expect(broken.stderr).toContain('its services are failed (node)');
+      expect(await running()).toBe('0.2.0');
+      const [own] = (await api<{ nodes: { node_id: string; name: string }[] }>('GET', '/nodes')).nodes.filter(({ name }) => name === 'node1');
+      await until('the old release to answer', async () => (await api<{ vms?: object[] }>('POST', `/nodes/${own?.node_id ?? ''}/discover`)).vms !== undefined);
+      for (const path of ['/root/sendense', '/root/0.2.0.tar.gz', '/root/0.3.0.tar.gz']) await hub.run(['rm', '-r', path]);
+    }, 900_000);
+  });
 
   it('are left as they were before, by a user who types passwords', async () => {
     await node.run(['useradd', '--create-home', '--shell', '/bin/bash', 'ops']);
