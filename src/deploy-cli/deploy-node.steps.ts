@@ -165,7 +165,7 @@ async function pairWithHub(
     // The code goes through standard input: a command line can be read by everybody on the host.
     await host.runAsRoot(enrol, `${pairing.pairing_code}\n`);
     note(name);
-    return { node_id: pairing.node_id, name, state: 'awaiting_approval' } satisfies NodeView;
+    return { node_id: pairing.node_id, name, state: 'awaiting_approval' };
   });
   await steps.run('approve its key', async (note) => {
     if (known.state !== 'awaiting_approval') {
@@ -199,7 +199,7 @@ async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: st
     for (;;) {
       const node = await hub.node(nodeId);
       // What the hub has of it may be older than the start, so the node is really asked for something.
-      const found = node !== null && (node.tunnel === undefined || node.tunnel?.state === 'up') ? await hub.discover(nodeId) : null;
+      const found = node?.tunnel?.state === 'up' ? await hub.discover(nodeId) : null;
       if (found !== null) {
         note(`up; the node finds ${found} VM(s)`);
         return;

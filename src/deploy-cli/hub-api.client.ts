@@ -5,7 +5,8 @@ export interface NodeView {
   readonly node_id: string;
   readonly name: string;
   readonly state: string;
-  readonly tunnel?: { readonly state: string; readonly cause: string | null } | null;
+  /** As the node tells it; null: never heard of. */
+  readonly tunnel: { readonly state: string; readonly cause: string | null } | null;
 }
 
 export interface Pairing {

@@ -118,7 +118,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     expect(await hub.run(['qemu-io', '-r', '-c', 'read -P 7 0 64M', seen])).toContain('read 67108864/67108864');
   }, 300_000);
 
-  it('go on with a running transfer when hub and node are restarted', async () => {
+  it('go on with a running transfer when hub, node and both ends of the tunnel are restarted', async () => {
     const [repository] = (await api<{ repositories: { repository_id: string }[] }>('GET', '/repositories')).repositories;
     const started = await api<BackupView>('POST', '/backups', {
       vm_name: 'web1',
@@ -131,6 +131,9 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     await hub.run(['systemctl', 'restart', 'sendense-hub']);
     await node.run(['systemctl', 'restart', 'sendense-node']);
     expect(await copying()).toEqual(before);
+    // All connections are cut, and come back.
+    await hub.run(['systemctl', 'restart', 'sendense-tunnel-server']);
+    await node.run(['systemctl', 'restart', 'sendense-tunnel']);
     const ended = await until(
       'the backup to end',
       async () => {
