@@ -6,6 +6,7 @@ import { type BareDisk, BareDomain, requireInstant } from '../support/bare-domai
 import { until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
 import { checksummedLoad, type GuestDisk, type LiveGuest } from '../support/live-guest.js';
+import { inLongProof } from '../support/long-proof.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { mountSmallFileSystem, type SmallFileSystem } from '../support/small-file-system.js';
 
@@ -131,6 +132,33 @@ done
 }
 
 describe('a backup', () => {
+  inLongProof(() => {
+    it('does not kill the guest by what others ask about its disks at the moment when it begins', async () => {
+      const domain = await newDomain('asked', { target: 'vda', mib: 8 }, { target: 'vdb', mib: 8 });
+      await system.backUp('asked', 'full');
+      await system.host.virshWith(['checkpoint-create', 'asked'], '<domaincheckpoint><name>watched</name></domaincheckpoint>');
+      const pid = await system.host.qemuPid('asked');
+      let over = false;
+      const ask = async (): Promise<void> => {
+        while (!over) {
+          const questions = Array.from({ length: 50 }, () => 'checkpoint-dumpxml asked watched --size --no-domain; domstats --raw --block asked');
+          await system.host.virsh(questions.join('; '));
+        }
+      };
+      const asking = [ask(), ask()];
+      try {
+        for (let count = 0; count < 20; count++) await system.backUp('asked', 'incremental');
+      } finally {
+        over = true;
+        await Promise.all(asking);
+      }
+      expect(await system.host.qemuPid('asked')).toBe(pid);
+      await system.host.virsh('checkpoint-delete', 'asked', 'watched');
+      await system.becomesQuietAt(domain);
+      await domain.powerOff();
+    });
+  });
+
   it('reads no faster than its bandwidth limit allows', async () => {
     const domain = await newDomain('limited', { target: 'vda', mib: 16 }, { target: 'vdb', mib: 16 });
     await domain.write('vda', 0, 6);

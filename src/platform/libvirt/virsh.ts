@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { KeyedMutex } from '../locks/keyed-mutex.js';
 import { runTool } from '../process/run-tool.js';
 import { ToolError } from '../process/tool-error.js';
 import { type CheckpointDescription, type DomainDescription, parseBackupSocket, parseCheckpoint, parseDomain } from './domain-xml.js';
@@ -34,6 +35,9 @@ const STATES: Readonly<Record<string, DomainState>> = {
  * Every method throws LibvirtError where libvirt refuses, is away or does not answer in time, and ToolError `tool_missing` without virsh.
  */
 export class Virsh {
+  /** A libvirtd (9.0) that measures a checkpoint of a domain dies when one of that domain's is deleted meanwhile, so we do not ask for both at once. */
+  private readonly checkpointCalls = new KeyedMutex();
+
   constructor(private readonly uri: string) {}
 
   /** uuids of all domains, running or not. */
@@ -102,22 +106,30 @@ export class Virsh {
 
   /** With the changed bytes of each disk whose bitmap qemu has and trusts; without the domain. Only while the domain runs. */
   async measuredCheckpoint(uuid: string, name: string): Promise<CheckpointDescription> {
-    return parseCheckpoint(await this.call(['checkpoint-dumpxml', uuid, name, '--size', '--no-domain']));
+    const xml = await this.checkpointCalls.runExclusive(uuid, () => this.call(['checkpoint-dumpxml', uuid, name, '--size', '--no-domain']));
+    return parseCheckpoint(xml);
   }
 
   /** metadataOnly: libvirt forgets it, its bitmaps stay. Without, the domain must run. */
   async deleteCheckpoint(uuid: string, name: string, options: { readonly metadataOnly: boolean }): Promise<void> {
-    await this.call(['checkpoint-delete', uuid, name, ...(options.metadataOnly ? ['--metadata'] : [])], DELETE_MS);
+    const argv = ['checkpoint-delete', uuid, name, ...(options.metadataOnly ? ['--metadata'] : [])];
+    await this.checkpointCalls.runExclusive(uuid, () => this.call(argv, DELETE_MS));
   }
 
   /** Tells libvirt of a checkpoint whose bitmaps exist already, or that is to be deleted as if they did. */
   async redefineCheckpoint(uuid: string, xml: string): Promise<void> {
-    await withFiles([xml], ([file = '']) => this.call(['checkpoint-create', uuid, file, '--redefine']));
+    await withFiles([xml], ([file = '']) => this.checkpointCalls.runExclusive(uuid, () => this.call(['checkpoint-create', uuid, file, '--redefine'])));
   }
 
-  /** Begins a backup, and with it a checkpoint at the same instant; all or nothing. checkpointXml null: without one. */
+  /**
+   * Begins a backup, and with it a checkpoint at the same instant; all or nothing. The scratch files must be there, empty: a qemu (7.2) that makes them itself dies of a failed
+   * assertion in `qcow2_get_specific_info` when anybody asks about its disks at that moment, and its guest with it.
+   * @param checkpointXml null: without a checkpoint
+   */
   async beginBackup(uuid: string, backupXml: string, checkpointXml: string | null): Promise<void> {
-    await withFiles(checkpointXml === null ? [backupXml] : [backupXml, checkpointXml], (files) => this.call(['backup-begin', uuid, ...files], BEGIN_MS));
+    await withFiles(checkpointXml === null ? [backupXml] : [backupXml, checkpointXml], (files) =>
+      this.call(['backup-begin', uuid, ...files, '--reuse-external'], BEGIN_MS),
+    );
   }
 
   /** Socket of the backup job that runs on the domain; null: none runs, or one that serves elsewhere. */

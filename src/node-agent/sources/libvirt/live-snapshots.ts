@@ -11,13 +11,14 @@ import { loggerFor } from '../../../platform/logging/logger.js';
 import type { NbdInfo } from '../../../platform/nbd/nbd-info.js';
 import { nbdUri } from '../../../platform/nbd/nbd-uri.js';
 import type { NodeQuiesceOutcome } from '../../../platform/node-api/node-api.js';
+import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import { mergeExtents } from '../../model/extents.plan.js';
 import type { SnapshotDisk } from '../../model/job.state.js';
 import { allOrFirstError, asFailure, failure } from '../image-servers.js';
 import type { SnapshotRequest, TakenSnapshot } from '../source.port.js';
-import { backupXml, checkpointXml } from './backup-documents.js';
+import { backupXml, checkpointXml, scratchFile } from './backup-documents.js';
 import type { InspectedDomain } from './inspect-domain.js';
-import { makeScratch, removeScratch, reserveIsTouched, scratchBound, scratchUse } from './scratch-space.js';
+import { makeScratch, makeScratchFile, removeScratch, reserveIsTouched, scratchBound, scratchUse } from './scratch-space.js';
 import { mayBeFrozen, noteFreeze, noteScratchFull, noteThaw, scratchFullDetail, type SnapshotRecord, socketOf, writeRecord } from './snapshot-record.js';
 
 const WATCH_MS = 100;
@@ -40,6 +41,7 @@ export class LiveSnapshots {
   constructor(
     private readonly virsh: Virsh,
     private readonly nbdInfo: NbdInfo,
+    private readonly qemuImg: QemuImg,
     private readonly clock: Clock,
     private readonly settings: LiveSettings,
   ) {}
@@ -47,9 +49,9 @@ export class LiveSnapshots {
   /** The domain and its disks are checked. @throws DomainError snapshot_failed, scratch_full, quiesce_failed, change_id_lost, vm_busy_elsewhere */
   async take(request: SnapshotRequest, domain: InspectedDomain): Promise<TakenSnapshot> {
     const { uuid, targets } = domain;
-    await this.refuseForeignJob(uuid);
+    const socket = socketOf(join(this.settings.scratchDirectory, nameOf(request.directory)));
+    const checkpoints = (await this.endOwnJob(uuid, socket)) ? await this.virsh.checkpoints(uuid) : domain.checkpoints;
     const scratch = await makeScratch(this.settings.scratchDirectory, nameOf(request.directory));
-    const socket = socketOf(scratch);
     if (Buffer.byteLength(socket) > MAX_SOCKET_PATH) {
       throw new DomainError('invalid', 'snapshot_failed', `${socket} is too long a name for a socket. Choose a shorter libvirt_scratch_directory.`);
     }
@@ -57,7 +59,7 @@ export class LiveSnapshots {
     const record: SnapshotRecord = { mode: 'live', uuid, scratch, scratchBoundBytes: bound };
     await writeRecord(request.directory, record);
     // One of an earlier try of the same job; a new instant gets a new one.
-    if (domain.checkpoints.includes(request.changeId)) await this.virsh.deleteCheckpoint(uuid, request.changeId, { metadataOnly: false });
+    if (checkpoints.includes(request.changeId)) await this.virsh.deleteCheckpoint(uuid, request.changeId, { metadataOnly: false });
 
     const tracked = domain.disks.filter((disk) => disk.tracking).map((disk) => disk.target);
     const backup = backupXml({
@@ -66,6 +68,15 @@ export class LiveSnapshots {
       targets,
       disks: request.disks.map((disk) => ({ target: disk.diskKey, incrementalFrom: disk.parentChangeId })),
     });
+    await allOrFirstError(
+      request.disks.map(async (disk) => {
+        try {
+          await makeScratchFile(scratch, scratchFile(disk.diskKey), disk.sizeBytes, this.qemuImg);
+        } catch (error) {
+          throw asFailure(error, disk.diskKey, 'snapshot_failed');
+        }
+      }),
+    );
     const checkpoint = tracked.length === 0 ? null : checkpointXml({ name: request.changeId, targets, tracked });
     const { instant, quiesce } = await this.beginQuiesced(request, domain, () => this.begin(uuid, backup, checkpoint));
     this.watch(request.directory, record);
@@ -144,9 +155,17 @@ export class LiveSnapshots {
     return done;
   }
 
-  private async refuseForeignJob(uuid: string): Promise<void> {
+  /**
+   * One that a killed node had just asked libvirt for may have begun after the next node looked.
+   * @returns whether there was one @throws DomainError vm_busy_elsewhere when another program's runs
+   */
+  private async endOwnJob(uuid: string, own: string): Promise<boolean> {
     const socket = await this.virsh.backupSocket(uuid);
-    if (socket === null) return;
+    if (socket === null) return false;
+    if (socket === own) {
+      await this.endJob(uuid, own);
+      return true;
+    }
     throw new DomainError('conflict', 'vm_busy_elsewhere', `Another program is backing up this VM (its server is at ${socket}). Wait for its end.`, {
       source_ref: uuid,
     });

@@ -1,6 +1,7 @@
 import { chmod, chown, lstat, mkdir, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '../../../kernel/domain-error.js';
+import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
 
 /**
  * Left free on the scratch file system: where it is full, qemu fails the guest's writes. It is what a guest may write from one look at the space to the end of the backup
@@ -20,11 +21,23 @@ export async function makeScratch(root: string, name: string): Promise<string> {
   await mkdir(root, { recursive: true, mode: 0o711 });
   const place = join(root, name);
   await mkdir(place, { recursive: true });
-  const owner = await stat(root);
-  const own = await stat(place);
-  if (own.uid !== owner.uid || own.gid !== owner.gid) await chown(place, owner.uid, owner.gid);
+  await giveToOwnerOf(root, place);
   await chmod(place, 0o770);
   return place;
+}
+
+/** Makes the empty file in which qemu keeps what a disk's guest overwrites, for the same user as the place itself. @param sizeBytes virtual size of the disk */
+export async function makeScratchFile(place: string, name: string, sizeBytes: number, qemuImg: QemuImg): Promise<void> {
+  const path = join(place, name);
+  await qemuImg.create({ path, sizeBytes });
+  await giveToOwnerOf(place, path);
+  await chmod(path, 0o660);
+}
+
+async function giveToOwnerOf(directory: string, path: string): Promise<void> {
+  const owner = await stat(directory);
+  const own = await stat(path);
+  if (own.uid !== owner.uid || own.gid !== owner.gid) await chown(path, owner.uid, owner.gid);
 }
 
 /**
