@@ -206,7 +206,11 @@ async function crashAt(system: CrashSystem, when: When, boundary: Boundary, stor
   const asked = await system.request(story.type, key);
   if (asked !== null && asked.status !== 202) throw new Error(`the backup was refused: ${JSON.stringify(asked.body)}`);
   if (story.disturb !== null) {
-    await system.copying();
+    try {
+      await system.copying();
+    } catch (error) {
+      throw await whyNotCopied(system, () => system.request(story.type, key), error);
+    }
     // The hub may die of it before it answers.
     await story.disturb(system, asked?.body.backup_id ?? '').catch(() => undefined);
   }
@@ -235,6 +239,16 @@ async function crashAt(system: CrashSystem, when: When, boundary: Boundary, stor
   await system.changeDisks();
   await system.takeBackup('incremental');
   return backup;
+}
+
+/** A backup that has failed by itself never gets to be disturbed, and a hub that is to die of that failure cannot tell it any more; the next one can. */
+async function whyNotCopied(system: CrashSystem, askAgain: () => ReturnType<CrashSystem['request']>, cause: unknown): Promise<Error> {
+  await system.hub.kill('SIGKILL');
+  await system.start();
+  const again = await askAgain();
+  if (again?.status !== 202) return new Error(`${String(cause)}: the repeated request was refused: ${JSON.stringify(again?.body ?? null)}`, { cause });
+  const { status, error } = await system.backup(again.body.backup_id);
+  return new Error(`${String(cause)}: the backup is ${status}, ${JSON.stringify(error)}`, { cause });
 }
 
 /** Appends from an event on, in their order; without bin/proof those are left out that bring no type that an earlier one has not brought. */

@@ -58,7 +58,10 @@ export function runUntilSignalled(log: Logger, start: (fail: (reason: string) =>
   process.on('SIGHUP', () => {
     // A start that failed has been told of.
     started.then(
-      (service) => service.reload?.(),
+      (service) => {
+        if (service.reload === undefined) log.info('this program takes its settings at its start only', { signal: 'SIGHUP' });
+        else service.reload();
+      },
       () => undefined,
     );
   });
