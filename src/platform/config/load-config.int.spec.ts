@@ -181,7 +181,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['tunnel_advertise_host', ['a b', 'hub:9022'], ['hub.example.org', '2001:db8::7']],
   ['tunnel_advertise_port', ['-1', '65536'], ['0', '9022']],
   ['pairing_minutes', ['0', '10081'], ['1', '10080']],
-  ['node_port_first', ['1023', '65536'], ['1024', '60000']],
+  ['node_port_first', ['1023', '9081.5'], ['1024', '60000']],
   ['node_port_count', ['0', '1001'], ['1', '1000']],
   ['max_concurrent_backups', ['0', '1001'], ['1', '101']],
   ['stall_after_seconds', ['0', '1e1'], ['1', '299']],
