@@ -39,7 +39,8 @@ case "$command" in
     mount -t sysfs sysfs "$root/sys"
     mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
     mount -t tmpfs -o mode=0755 tmpfs "$root/dev"
-    for device in null zero full random urandom tty; do
+    for device in null zero full random urandom tty fuse; do
+      [[ -e "/dev/$device" ]] || continue
       touch "$root/dev/$device"
       mount --bind "/dev/$device" "$root/dev/$device"
     done
