@@ -238,11 +238,11 @@ describe('what is let in', () => {
   });
 
   it('is the key of a code while it can be used, and a little longer', () => {
-    const pairing = { public_key: 'ssh-ed25519 PAIRING', until: at(900) };
+    const pairing = { public_key: 'ssh-ed25519 PAIRING', expires_at: at(900), until: at(900) };
     expect(access([started], at(899))).toMatchObject({ ...none, status: 'not_enrolled_yet', pairing });
     expect(access([started], at(900))).toMatchObject(none);
     expect(access([started, voided], at(10))).toMatchObject(none);
-    expect(access([started, pairedEvent], at(129))).toMatchObject({ ...none, pairing: { until: at(130) }, kept: ['token'] });
+    expect(access([started, pairedEvent], at(129))).toMatchObject({ ...none, pairing: { expires_at: at(900), until: at(130) }, kept: ['token'] });
     expect(access([started, pairedEvent], at(130))).toMatchObject({ ...none, kept: ['token'] });
   });
 

@@ -9,8 +9,11 @@ export type NodeAccess = {
   readonly reverse_port: number;
   /** Public keys that may hold the node's tunnel. */
   readonly tunnel_keys: readonly string[];
-  /** May reach the API alone, until then. */
-  readonly pairing: { readonly public_key: string; readonly until: string } | null;
+  /**
+   * May reach the API alone, until then. `expires_at` is the code's own end and never changes: a line that changes ends the connections of its key, and with them the answer
+   * to the very call that has changed it.
+   */
+  readonly pairing: { readonly public_key: string; readonly expires_at: string; readonly until: string } | null;
   /** Of the tokens that calls of the node may be signed with; the first is what calls to it are signed with. */
   readonly accepted: readonly NodeKeys['token_sha256'][];
   /** Of the tokens that are kept: those, and what waits for approval. */
@@ -29,11 +32,18 @@ export function planNodeAccess(state: NodeState, now: string): NodeAccess | null
     case 'pairing': {
       const { pairing_public_key, expires_at } = state.offer;
       const open = state.failed === null && now < expires_at;
-      return closed(state.node_id, state.offer.reverse_port, 'not_enrolled_yet', open ? { public_key: pairing_public_key, until: expires_at } : null, []);
+      return closed(
+        state.node_id,
+        state.offer.reverse_port,
+        'not_enrolled_yet',
+        open ? { public_key: pairing_public_key, expires_at, until: expires_at } : null,
+        [],
+      );
     }
     case 'awaiting_approval': {
       const until = new Date(Date.parse(state.paired_at) + GRACE_MS).toISOString();
-      const pairing = now < until ? { public_key: state.offer.pairing_public_key, until } : null;
+      const { pairing_public_key, expires_at } = state.offer;
+      const pairing = now < until ? { public_key: pairing_public_key, expires_at, until } : null;
       return closed(state.node_id, state.offer.reverse_port, 'not_enrolled_yet', pairing, [state.keys.token_sha256]);
     }
     case 'revoked':

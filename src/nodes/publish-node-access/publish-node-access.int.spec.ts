@@ -129,6 +129,15 @@ describe('access of nodes', () => {
     expect(await types()).toEqual(['NodeEnrolmentStarted', 'NodePairingFailed']);
   });
 
+  it('leaves the line of a code as it is when the code is used, because the answer comes over its connection', async () => {
+    const reactor = await started();
+    await reactor.published(await append(offer(60_000)));
+    const before = await keys();
+    expect(before).toContain(PAIRING);
+    await reactor.published(await append(paired()));
+    expect(await keys()).toBe(before);
+  });
+
   it('does not come of a token that another program has put there', async () => {
     await new NodeTokenFiles(config).keep('n1', TOKEN);
     const [name = ''] = await readdir(join(directory, 'node-tokens'));

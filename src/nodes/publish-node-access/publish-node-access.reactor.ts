@@ -186,7 +186,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
     const openPorts = [...Array.from({ length: nbdPortCount }, (_, index) => nbdPortFirst + index), apiPort];
     return access.flatMap(({ node_id: nodeId, reverse_port: reversePort, tunnel_keys: keys, pairing }) => [
       ...keys.map((publicKey) => authorizedKeysLine({ publicKey, nodeId, openPorts, reversePort })),
-      ...(pairing === null ? [] : [pairingKeyLine({ publicKey: pairing.public_key, nodeId, apiPort, expiresAt: new Date(pairing.until) })]),
+      ...(pairing === null ? [] : [pairingKeyLine({ publicKey: pairing.public_key, nodeId, apiPort, expiresAt: new Date(pairing.expires_at) })]),
     ]);
   }
 
