@@ -57,7 +57,11 @@ describe('the routes of the hub', () => {
     for (const route of servedRoutes(app)) observed[await observeAccess(app, route, tokens)]?.push(`${route.method} ${route.path}`);
     // Pairing has a secret of its own.
     expect(observed['public']?.sort()).toEqual(['GET /api/v1/health/live', 'GET /api/v1/health/ready', 'POST /api/v1/nodes/pair']);
-    expect(observed['node']?.sort()).toEqual(['POST /api/v1/nodes/:id/keys-in-use', 'POST /api/v1/telemetry/backup/:job_id']);
+    expect(observed['node']?.sort()).toEqual([
+      'POST /api/v1/nodes/:id/keys-in-use',
+      'POST /api/v1/telemetry/backup/:job_id',
+      'POST /api/v1/telemetry/tunnel/:node_id',
+    ]);
     expect(observed['api']).toEqual(expect.arrayContaining(['POST /api/v1/backups', 'GET /api/v1/metrics', 'GET /api/docs', 'GET /api/openapi.json']));
   });
 
