@@ -102,6 +102,10 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     expect(stranger).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('the key of node1.example.org is not known') });
     const wrong = await hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--host-key-fingerprint', `SHA256:${'A'.repeat(43)}`]);
     expect(wrong).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`shows the key ${fingerprint}, and not`) });
+    // known_hosts has another key for it.
+    await hub.run(['tee', '/root/.ssh/known_hosts'], `node1.example.org ${(await hub.run(['cat', '/root/.ssh/id_ed25519.pub'])).trim()}\n`);
+    const changed = await hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--name', 'node1']);
+    expect(changed).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('known_hosts has another one') });
     expect(await filesOf(node)).toEqual([]);
 
     const [shown, deployed] = await follow('3. The node');
@@ -149,8 +153,9 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     const pids = (): Promise<string> => node.run(['systemctl', 'show', '-P', 'MainPID', 'sendense-node', 'sendense-tunnel']);
     await node.run(['touch', '-d', '1 minute ago', '/etc/sendense/node/node.yaml']);
     const before = await pids();
-    const [, again] = blocksBelow(PAGE, '3. The node');
-    const { exitCode, stderr, stdout } = await hub.try(['bash', '-c', (again?.text ?? 'false').replace('SHA256:...', fingerprint)]);
+    // Without a fingerprint this time: by known_hosts, with the host's name hashed.
+    await hub.run(['tee', '/root/.ssh/known_hosts'], await hub.run(['ssh-keyscan', '-H', '-t', 'ecdsa', 'node1.example.org']));
+    const { exitCode, stderr, stdout } = await hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org']);
     expect({ exitCode, stdout }).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('its tunnel is up') });
     expect(stderr).toMatch(/copy the release .* is there\n/);
     expect(stderr).toMatch(/pair it with the hub .* is paired as node1\n/);
