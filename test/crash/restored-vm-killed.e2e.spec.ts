@@ -7,13 +7,15 @@ import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-jo
 import type { VerificationResponse } from '../../src/verifications/model/verification.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
+import { KillAtCall, type KillMoment } from '../support/kill-at-call.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { LiveGuest } from '../support/live-guest.js';
+import { inLongProof, IS_LONG } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
 
-jest.setTimeout(300_000);
+jest.setTimeout(570_000);
 const run = promisify(execFile);
 const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit');
 const PATIENCE_MS = 120_000;
@@ -24,6 +26,7 @@ let database: TestDatabase;
 let host: LibvirtHost;
 let system: HubSystem;
 let gates: ToolGates;
+let killer: KillAtCall | null = null;
 let guest: LiveGuest | null;
 let backupId: string;
 let storage: string;
@@ -39,7 +42,8 @@ beforeAll(async () => {
     env: { SENDENSE_LOCAL_NODE_LIBVIRT_URI: host.uri, SENDENSE_LOCAL_NODE_VM_STORAGE_ROOTS: storage },
   });
   gates = await ToolGates.create(join(system.directory, 'gates'));
-  await system.start({ PATH: gates.path });
+  if (IS_LONG) killer = await KillAtCall.create(join(system.directory, 'steps'), gates.path);
+  await restart();
   guest = await LiveGuest.create(host, { name: 'original', disks: [{ target: 'vda', mib: 16, dataMib: 4 }], script: 'echo up and running' });
   if (guest === null) return;
   const client = new BackupClient(system);
@@ -55,7 +59,7 @@ afterAll(async () => {
 });
 
 async function restart(env: Readonly<Record<string, string>> = {}): Promise<void> {
-  await system.start({ PATH: gates.path, ...env });
+  await system.start({ PATH: killer === null ? gates.path : `${killer.path}:${gates.path}`, ...env });
 }
 
 async function killNode(): Promise<void> {
@@ -96,6 +100,21 @@ async function requireTidy(): Promise<void> {
   expect(exports.filter(({ status }) => status === 'running' || status === 'starting')).toEqual([]);
 }
 
+/** Kills the node at a step of what it is asked for meanwhile. A new hub waits little before it starts the node anew. */
+async function withNodeKilled(step: { readonly call: number; readonly moment: KillMoment; readonly words: string }, act: () => Promise<void>): Promise<void> {
+  if (killer === null) throw new Error('this is of the long proof');
+  await system.kill('SIGTERM');
+  await restart();
+  await killer.arm(await system.nodePid(), step.call, step.moment, step.words);
+  try {
+    await act();
+    expect((await killer.disarm()).killed).toBe(true);
+  } catch (error) {
+    await killer.disarm();
+    throw new Error(`the node was killed ${step.moment} "${step.words}"`, { cause: error });
+  }
+}
+
 async function requireRestored(name: string): Promise<void> {
   expect(await jobOf(name)).toMatchObject({ status: 'completed', error: null });
   await run('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', guest?.path('vda') ?? '', join(storage, `${name}-disk0.qcow2`)]);
@@ -127,6 +146,22 @@ describe('a VM restore', () => {
     await killNode();
     await gate.open();
     await requireRestored(name);
+  });
+
+  inLongProof(() => {
+    it.each(['list --all --uuid --name', '--size', 'convert', 'compare', 'metadata', 'define'])(
+      'whose node is killed at the step of "%s" is brought to its end by the next',
+      async (words) => {
+        if (guest === null) return;
+        for (const moment of ['before', 'during', 'after'] as const) {
+          const name = `restored-${names++}`;
+          await withNodeKilled({ call: 1, moment, words }, async () => {
+            await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
+            await requireRestored(name);
+          });
+        }
+      },
+    );
   });
 
   it('that is cancelled while the node copies leaves neither file nor domain, also when the node is killed then', async () => {
@@ -179,6 +214,22 @@ describe('a boot check', () => {
       expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 1 } });
     },
   );
+
+  inLongProof(() => {
+    it.each(['--size', 'create --paused', 'resume', 'domstate', 'screenshot', 'destroy'])(
+      'whose node is killed at the step of "%s" is made once more, and leaves nothing',
+      async (words) => {
+        if (guest === null) return;
+        for (const moment of ['before', 'after'] as const) {
+          const known = await verdicts();
+          await withNodeKilled({ call: 1, moment, words }, async () => {
+            await ask(`/backups/${backupId}/verify`, WANTED);
+            expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted' } });
+          });
+        }
+      },
+    );
+  });
 
   it('whose node is killed while the guest boots is made once more', async () => {
     if (guest === null) return;
