@@ -6,6 +6,7 @@
 set -euo pipefail
 root="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)"
 [[ "${SENDENSE_ARCHIVE_AS_BUILT:-}" == true ]] || "$root/bin/setup" --quiet
+node="$root/node_modules/.bin/node"
 output="$(realpath -m "${1:-$root/dist-archives}")"
 mkdir -p "$output"
 
@@ -30,7 +31,7 @@ tar -C "$root" --exclude='sendense-*.tar.gz*' -cf - deployment | tar -C "$tree" 
 install -m 0755 "$root/deployment/install/sendense" "$tree/bin/sendense"
 
 # The packages that package-lock.json does not mark as for development, where they are installed: optional ones of other systems are not.
-(cd "$root" && node -e '
+(cd "$root" && "$node" -e '
   const { packages } = JSON.parse(require("node:fs").readFileSync("package-lock.json", "utf8"));
   for (const [path, entry] of Object.entries(packages)) if (path !== "" && !entry.dev && !entry.devOptional) console.log(path);
 ') >"$staging/packages"
@@ -42,11 +43,11 @@ while IFS= read -r path; do
 done <"$staging/packages"
 
 chmod -R u=rwX,go=rX "$tree"
-version="$(node -p 'require(process.argv[1]).version' "$root/package.json")"
+version="$("$node" -p 'require(process.argv[1]).version' "$root/package.json")"
 # Owner, times and order must not show in the digest.
 digest="$(cd "$tree" && find . \( -type f -o -type l \) -print0 | LC_ALL=C sort -z | tar --null --no-recursion -T - --owner=0 --group=0 --numeric-owner --mtime=@0 -cf - | sha256sum | cut -c1-12)"
 release="$version+$digest"
-node -e '
+"$node" -e '
   const { name, type, license } = JSON.parse(require("node:fs").readFileSync(process.argv[1], "utf8"));
   console.log(JSON.stringify({ name, version: process.argv[2], private: true, type, license }, null, 2));
 ' "$root/package.json" "$release" >"$tree/package.json"

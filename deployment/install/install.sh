@@ -117,13 +117,11 @@ accounts() {
     # sshd takes an account whose password is locked for a locked account. '*' fits no password, and is not that.
     usermod --password '*' sendense-tunnel
     join_group sendense sendense-tunnel
-    join_group sendense kvm
     install -d -o sendense -g sendense -m 0750 "$hub_data" "$hub_data/repositories" "$hub_data/images"
     # The hub writes who may connect, and the tunnel server its host key, each for the other to read.
     install -d -o sendense-tunnel -g sendense-tunnel -m 2770 "$tunnel_data"
   else
     make_account sendense-node "$node_data"
-    join_group sendense-node kvm
     # Access to qemu:///system.
     join_group sendense-node libvirt
     install -d -o sendense-node -g sendense-node -m 0711 "$node_data"
