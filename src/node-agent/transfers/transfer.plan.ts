@@ -108,7 +108,8 @@ export function networkCopy(
 /** The beginning of a command line whose rest has a server. */
 function served(name: string, server: readonly string[], { script, sockets }: NetworkRide): Argv {
   const pidFile = `${sockets}/${name}.pid`;
-  const nbdkit = ['nbdkit', '--foreground', '--exit-with-parent', '--unix', `${sockets}/${name}.sock`, '--pidfile', pidFile, ...server];
+  // Killed with its parent, and not asked to end (--exit-with-parent): while it waits for a network it would not hear of that, for as long as its patience lasts.
+  const nbdkit = ['setpriv', '--pdeathsig', 'KILL', 'nbdkit', '--foreground', '--unix', `${sockets}/${name}.sock`, '--pidfile', pidFile, ...server];
   return ['bash', script, pidFile, String(nbdkit.length), ...nbdkit];
 }
 
