@@ -12,6 +12,7 @@ import { type BenchOptions, describeMachine, loadAverage, markdownOf } from './m
 import { benchProjectionLag } from './projection-lag.bench.js';
 import { benchRestoreDisks } from './restore-disks.bench.js';
 import { benchRestoreMounts } from './restore-mounts.bench.js';
+import { benchTunnel } from './tunnel.bench.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const REPORT = join(ROOT, 'docs/benchmarks.md');
@@ -32,6 +33,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'projection-lag': async (options) => outcomeOf(benchProjectionLag(options)),
   'restore-mounts': async (options) => outcomeOf(benchRestoreMounts(options)),
   libvirt: async (options) => outcomeOf(benchLibvirt(options)),
+  tunnel: async (options) => outcomeOf(benchTunnel(options)),
   'event-store': benchEventStore,
 };
 

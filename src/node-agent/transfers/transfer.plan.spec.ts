@@ -58,7 +58,7 @@ describe('argv of a copy', () => {
   describe('across a network', () => {
     const ride = { script: '/with-server.sh', sockets: '/run/s', patienceSeconds: 240 };
     const target = [
-      ...['bash', '/with-server.sh', '/run/s/target.pid', '18', 'setpriv', '--pdeathsig', 'KILL', 'nbdkit', '--foreground', '--unix', '/run/s/target.sock'],
+      ...['bash', '/with-server.sh', '/run/s/target.pid', '16', 'nbdkit', '--foreground', '--exit-with-parent', '--unix', '/run/s/target.sock'],
       ...['--pidfile', '/run/s/target.pid', '--filter=retry', '--filter=log', 'nbd', 'uri=nbd://h:1/e', 'retry=30', 'retries=8', 'retry-delay=1'],
       ...['retry-exponential=no', 'logfile=/dev/fd/9'],
     ];

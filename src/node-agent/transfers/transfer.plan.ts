@@ -105,11 +105,17 @@ export function networkCopy(
   return { argv, progress: 'fd3' };
 }
 
+/**
+ * Files with the pids of a copy's servers. They end with their parent, but one that waits for a network does not notice that it was asked to before its attempt to connect is over.
+ */
+export function serverPidFiles(sockets: string): readonly string[] {
+  return ['target', 'source'].map((name) => `${sockets}/${name}.pid`);
+}
+
 /** The beginning of a command line whose rest has a server. */
 function served(name: string, server: readonly string[], { script, sockets }: NetworkRide): Argv {
   const pidFile = `${sockets}/${name}.pid`;
-  // Killed with its parent, and not asked to end (--exit-with-parent): while it waits for a network it would not hear of that, for as long as its patience lasts.
-  const nbdkit = ['setpriv', '--pdeathsig', 'KILL', 'nbdkit', '--foreground', '--unix', `${sockets}/${name}.sock`, '--pidfile', pidFile, ...server];
+  const nbdkit = ['nbdkit', '--foreground', '--exit-with-parent', '--unix', `${sockets}/${name}.sock`, '--pidfile', pidFile, ...server];
   return ['bash', script, pidFile, String(nbdkit.length), ...nbdkit];
 }
 
