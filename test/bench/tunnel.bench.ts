@@ -140,8 +140,8 @@ async function copySeconds(pair: TunnelPair, way: Way): Promise<number> {
   const { argv } = networkCopy(nbdUri({ socket: join(pair.directory, 'source') }, ''), null, nbdUri(way, ''), tuning, ride, null);
   const [file, ...rest] = argv;
   const began = performance.now();
-  // Its progress goes to descriptor 3.
-  await execa(file, rest, { stdio: ['ignore', 'ignore', 'pipe', 'ignore'] });
+  // Its progress goes to descriptor 3, which must be open: otherwise a connection would get that number.
+  await execa(file, rest, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
   const seconds = (performance.now() - began) / 1000;
   await rm(sockets, { recursive: true });
   return seconds;
