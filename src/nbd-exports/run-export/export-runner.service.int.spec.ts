@@ -124,7 +124,7 @@ describe('exports', () => {
     await mkdir(bin);
     const path = process.env['PATH'];
 
-    await symlink('/bin/sh', join(bin, 'sh'));
+    for (const tool of ['sh', 'nice']) await symlink(`/bin/${tool}`, join(bin, tool));
     process.env['PATH'] = bin;
     try {
       expect(await hub().request(requestOf(), context())).toMatchObject({

@@ -6,7 +6,6 @@ import { DomainError } from '../../kernel/domain-error.js';
 import type { Clock } from '../../platform/clock/clock.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { changeIdOf, type NodeJobReport } from '../../platform/node-api/node-api.js';
-import { killByPidFile } from '../../platform/process/kill-by-pid-file.js';
 import type { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { bytesBefore, type Extent, progressFraction, totalBytes } from '../model/extents.plan.js';
 import {
@@ -25,8 +24,9 @@ import {
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import type { Source } from '../sources/source.port.js';
 import type { Slots } from '../transfers/slots.js';
-import { makeSocketDirectory, removeSocketDirectory, socketDirectory } from '../sources/image/socket-place.js';
-import { changedCopyArgv, type Copy, type CopyTuning, fullCopy, networkCopy, type RateLimit, rateText, serverPidFiles } from '../transfers/transfer.plan.js';
+import { makeSocketDirectory, socketDirectory } from '../sources/image/socket-place.js';
+import { endCopyServers } from '../transfers/copy-servers.js';
+import { changedCopyArgv, type Copy, type CopyTuning, fullCopy, networkCopy, type RateLimit, rateText } from '../transfers/transfer.plan.js';
 import type { JobJournal } from './job-journal.js';
 
 const WITH_SERVER = fileURLToPath(new URL('../transfers/with-server.sh', import.meta.url));
@@ -332,10 +332,7 @@ export class BackupJob {
     // A copy that was just being started when the first round looked.
     await stopCopies();
     await source.releaseSnapshot(journal.snapshotDirectory(this.id));
-    for (const directory of await journal.copyDirectories(this.id)) {
-      for (const pidFile of serverPidFiles(socketDirectory(directory))) await killByPidFile(pidFile);
-      await removeSocketDirectory(directory);
-    }
+    for (const directory of await journal.copyDirectories(this.id)) await endCopyServers(directory);
     await journal.removeRunDirectories(this.id);
   }
 

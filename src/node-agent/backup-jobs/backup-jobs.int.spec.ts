@@ -69,7 +69,9 @@ beforeAll(() => {
     mkdirSync(dirname(compiled), { recursive: true });
     writeFileSync(compiled, code);
   }
-  writeFileSync(join(program, 'src/platform/process/supervise.sh'), readFileSync(join(ROOT, 'src/platform/process/supervise.sh')));
+  for (const script of ['src/platform/process/supervise.sh', 'src/node-agent/transfers/with-server.sh']) {
+    writeFileSync(join(program, script), readFileSync(join(ROOT, script)));
+  }
   writeFileSync(join(program, 'package.json'), readFileSync(join(ROOT, 'package.json')));
   symlinkSync(join(ROOT, 'node_modules'), join(program, 'node_modules'));
 });
@@ -242,7 +244,7 @@ describe('what stands against a backup', () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     const bin = join(home, 'bin');
     mkdirSync(bin);
-    for (const tool of ['qemu-img', 'nbdcopy', 'nbdinfo', 'nbdkit', 'sh']) symlinkSync(which(tool), join(bin, tool));
+    for (const tool of ['qemu-img', 'nbdcopy', 'nbdinfo', 'nbdkit', 'sh', 'nice']) symlinkSync(which(tool), join(bin, tool));
     await node.kill('SIGTERM');
     await node.start({ PATH: bin });
     const { report } = await backUp(vm, ['a.qcow2'], null);

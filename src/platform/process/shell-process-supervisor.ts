@@ -236,7 +236,7 @@ function spawnDetached(runDirectory: string, argv: readonly [string, ...string[]
     shell.once('error', (error) => {
       const missing = errnoOf(error) === 'ENOENT';
       reject(
-        new ToolError(missing ? 'tool_missing' : 'tool_failed', ['sh', ...argv], null, '', missing ? 'is not in PATH' : `did not start: ${error.message}`),
+        new ToolError(missing ? 'tool_missing' : 'tool_failed', [file, ...argv], null, '', missing ? 'is not in PATH' : `did not start: ${error.message}`),
       );
     });
   });

@@ -84,7 +84,11 @@ export class TunnelServer {
     if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
     await runTool([sshd, '-t', '-f', config]);
 
-    const server = createServer({ pauseOnConnect: true });
+    const server = createServer({
+      pauseOnConnect: true,
+      // sshd does it itself only for terminals and commands; without, the short answers of NBD wait for acknowledgements.
+      noDelay: true,
+    });
     const tunnelServer = new TunnelServer(options, sshd, server);
     await tunnelServer.reread();
     server.on('connection', (socket) => {
