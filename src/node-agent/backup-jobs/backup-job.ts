@@ -266,6 +266,8 @@ export class BackupJob {
     const ended = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
     this.copyingNow.delete(index);
     await this.shareBandwidth();
+    // Without space for its exit code, it looks as if it had been killed.
+    if (ended.exitCode === null && (await this.around.journal.isFull())) throw this.around.journal.storageFull();
     if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, argv.includes('nbdcopy') ? 'nbdcopy' : argv[0], ended);
     this.changeDisk(disk.disk_key, { status: 'completed', bytes_transferred: totalBytes(this.extents.get(disk.disk_key) ?? []) });
   }

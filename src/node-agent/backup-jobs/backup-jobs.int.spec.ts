@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import {
   existsSync,
@@ -23,6 +23,7 @@ import { transformFileSync } from '@swc/core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/globals';
 import { proofOf } from '../../../test/support/proven-answers.js';
 import { requireTools } from '../../../test/support/require-tools.js';
+import { mountSmallFileSystem } from '../../../test/support/small-file-system.js';
 import { isSignedWith, parseSignature } from '../../platform/signed-calls/call-signature.js';
 import { changeIdOf, type NodeJobReport, type NodeSettleBackup, type NodeStartBackup, type NodeVmList } from '../../platform/node-api/node-api.js';
 
@@ -238,6 +239,37 @@ describe('what stands against a backup', () => {
     expect(report.error?.detail).toContain('"b.qcow2"');
     expect(diskOf(report, 'a.qcow2')).toMatchObject({ status: 'failed', error: { code: 'stopped_with_job' } });
     expectNothingLeft();
+  });
+
+  it('is a node without space for its own files: said at once or when it comes in mid-copy, with nothing left', async () => {
+    await node.kill('SIGTERM');
+    const small = await mountSmallFileSystem(join(home, 'data'), 3);
+    if (small === null) return;
+    try {
+      await node.start();
+      const vm = makeVm('vm', { 'a.qcow2': 48 });
+      write(vm, 'a.qcow2', 'write -P 1 0 48M');
+      const fill = join(home, 'data/fill');
+      const fillUp = (): unknown => spawnSync('dd', ['if=/dev/zero', `of=${fill}`, 'bs=4k'], { stdio: 'ignore' });
+
+      fillUp();
+      const body = startBody(vm, ['a.qcow2'], null, ['nbd://127.0.0.1:1/x'], 48 * MIB);
+      expect(await node.post('/backup/start', body)).toMatchObject({ status: 507, body: { code: 'node_storage_full' } });
+      expectNothingLeft();
+      rmSync(fill);
+
+      const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
+      await until(async () => (await job.report()).status === 'running' && processesOf('nbdcopy').length > 0);
+      fillUp();
+      for (const pid of processesOf('nbdcopy')) process.kill(pid, 'SIGTERM');
+      expect(await job.ended()).toMatchObject({ status: 'failed', error: { code: 'node_storage_full' } });
+      expectNothingLeft();
+      rmSync(fill);
+      expect((await backUp(vm, ['a.qcow2'], null)).report).toMatchObject({ status: 'completed' });
+    } finally {
+      await node.kill('SIGKILL');
+      await small.remove();
+    }
   });
 
   it('is a tool that is missing', async () => {

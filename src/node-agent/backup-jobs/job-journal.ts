@@ -1,13 +1,18 @@
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
+import { DomainError } from '../../kernel/domain-error.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
 import { syncToDisk, writeFileDurably } from '../../platform/repository-files/durable-write.js';
+import { errnoOf } from '../../platform/process/system-error.js';
 import { type Extent, extentListText, parseExtentList } from '../model/extents.plan.js';
 import type { JobRecord } from '../model/job.state.js';
 
 /** Every job id is one of these, so it is safe as the name of a directory and inside the name of a bitmap. */
 export const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
+
+const OUT_OF_SPACE = new Set(['ENOSPC', 'EDQUOT']);
+const LEAST_BYTES = 65_536;
 
 /**
  * What the node must know of its jobs after it was killed: `<data>/jobs/<job id>/job.json`, and the extents of each disk beside it. Run directories of a job's
@@ -46,11 +51,29 @@ export class JobJournal {
     await writeFileDurably(join(this.root, record.request.job_id, 'job.json'), JSON.stringify(record), 0o600);
   }
 
-  /** Makes the job's directory, and writes its first record. */
+  /** Makes the job's directory, and writes its first record. @throws DomainError node_storage_full; then nothing is left of it */
   async create(record: JobRecord): Promise<void> {
-    await mkdir(join(this.root, record.request.job_id), { recursive: true, mode: 0o700 });
-    await this.write(record);
-    await syncToDisk(this.root);
+    const directory = join(this.root, record.request.job_id);
+    try {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await this.write(record);
+      await syncToDisk(this.root);
+    } catch (error) {
+      await rm(directory, { recursive: true, force: true });
+      throw OUT_OF_SPACE.has(errnoOf(error) ?? '') ? this.storageFull() : error;
+    }
+  }
+
+  /** Whether so little space is left that a process which fails has no room to say why. */
+  async isFull(): Promise<boolean> {
+    const { bavail, bsize } = await statfs(this.runRoot);
+    return bavail * bsize < LEAST_BYTES;
+  }
+
+  storageFull(): DomainError {
+    return new DomainError('storage_full', 'node_storage_full', `The node has no space left for its own files in ${this.root}. Free some on its machine.`, {
+      path: this.root,
+    });
   }
 
   /** Not synced to disk: after a power cut the processes that need them are gone too. */
