@@ -86,6 +86,7 @@ describe('a VM whose disks are not those of its last backup', () => {
     ['has grown a disk', 'disk_resized', 'disk1.qcow2', (vm: ImageVm) => vm.resize('disk1.qcow2', 16)],
     ['has shrunk a disk', 'disk_resized', 'disk1.qcow2', (vm: ImageVm) => vm.resize('disk1.qcow2', 4)],
     ['has lost a bitmap', 'change_id_lost', 'disk1.qcow2', async (vm: ImageVm) => vm.removeBitmap('disk1.qcow2', (await vm.bitmaps('disk1.qcow2'))[0] ?? '')],
+    ['has disks that have changed their names', 'change_id_lost', 'disk0.qcow2', (vm: ImageVm) => vm.exchange('disk0.qcow2', 'disk1.qcow2')],
     ['has a bitmap that was not closed cleanly', 'change_id_lost', 'disk1.qcow2', (vm: ImageVm) => leaveInUse(vm.path('disk1.qcow2'))],
   ])('and %s gets no incremental, but a full that says why', async (what, reason, disk, change) => {
     const vm = await protectedVm(what);

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -37,6 +37,13 @@ export class ImageVm {
     this.formats.set(file, format);
     await run('qemu-img', ['create', '-q', '-f', format, this.path(file), `${mib}M`]);
     await this.write(file, 0, dataMib * MIB);
+  }
+
+  /** Each file gets the other's name. */
+  async exchange(one: string, other: string): Promise<void> {
+    await rename(this.path(one), this.path('aside'));
+    await rename(this.path(other), this.path(one));
+    await rename(this.path('aside'), this.path(other));
   }
 
   async removeDisk(file: string): Promise<void> {

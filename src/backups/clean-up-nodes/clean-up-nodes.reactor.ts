@@ -11,7 +11,7 @@ import { HUB_ID } from '../../platform/event-store/command-runner.js';
 import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { loggerFor } from '../../platform/logging/logger.js';
-import { changeIdPrefix, type NodeRemoveChangeIds } from '../../platform/node-api/node-api.js';
+import { jobOfChangeId, type NodeRemoveChangeIds } from '../../platform/node-api/node-api.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { FindChangeIdsInUse } from '../model/backup.queries.js';
@@ -98,15 +98,15 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
   }
 
   private async unneededOf(changeIds: readonly string[]): Promise<readonly string[]> {
-    const prefix = changeIdPrefix(this.hubId);
-    const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ backup_id: In(changeIds.map((changeId) => changeId.slice(prefix.length))) });
+    const makerOf = (changeId: string): string => jobOfChangeId(this.hubId, changeId);
+    const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ backup_id: In(changeIds.map(makerOf)) });
     const makers = new Map(rows.map((row) => [row.backup_id, row]));
     const inUse = new Set<string>();
     for (const vmId of new Set(rows.map((row) => row.vm_id))) {
       for (const changeId of await this.queries.execute<FindChangeIdsInUse, readonly string[]>(new FindChangeIdsInUse(vmId))) inUse.add(changeId);
     }
     return unneededChangeIds(changeIds, inUse, (changeId) => {
-      const maker = makers.get(changeId.slice(prefix.length));
+      const maker = makers.get(makerOf(changeId));
       return maker === undefined ? null : { status: maker.status, settled: maker.change_tracking !== null };
     });
   }

@@ -24,6 +24,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/
 import { proofOf } from '../../../test/support/proven-answers.js';
 import { requireTools } from '../../../test/support/require-tools.js';
 import { mountSmallFileSystem } from '../../../test/support/small-file-system.js';
+import { diskChangeId } from '../sources/image/disk-change-id.js';
 import { isSignedWith, parseSignature } from '../../platform/signed-calls/call-signature.js';
 import { changeIdOf, type NodeJobReport, type NodeSettleBackup, type NodeStartBackup, type NodeVmList } from '../../platform/node-api/node-api.js';
 
@@ -120,7 +121,14 @@ describe('a backup of a powered-off VM', () => {
     expect(full.report).toMatchObject({ status: 'completed', snapshot_released: true, current_phase: 'done', progress_percent: 100, error: null });
     expect(full.report.bytes_transferred).toBe(8 * MIB + 128 * 1024 + 5 * MIB);
     expectIdentical(vm, keys, full.files);
-    expect(await settle(vm, full, 'committed', [full.changeId])).toMatchObject({ status: 200, body: { settled: true } });
+    expect(
+      await settle(
+        vm,
+        full,
+        'committed',
+        keys.map((key) => diskChangeId(full.changeId, key)),
+      ),
+    ).toMatchObject({ status: 200, body: { settled: true } });
 
     write(vm, 'disk0.qcow2', 'write -z 1M 2M', 'write -P 7 30M 64k');
     randomWrites(vm, 'data, 2: ä%.qcow2', 96, 40);
@@ -128,8 +136,13 @@ describe('a backup of a powered-off VM', () => {
     expect(incremental.report.status).toBe('completed');
     expect(diskOf(incremental.report, 'disk0.qcow2')).toMatchObject({ bytes_transferred: 2 * MIB + 64 * 1024, total_bytes: 2 * MIB + 64 * 1024 });
     expectIdentical(vm, keys, incremental.files);
-    await settle(vm, incremental, 'committed', [incremental.changeId]);
-    expect(bitmaps(vm, 'disk0.qcow2')).toEqual([incremental.changeId]);
+    await settle(
+      vm,
+      incremental,
+      'committed',
+      keys.map((key) => diskChangeId(incremental.changeId, key)),
+    );
+    expect(bitmaps(vm, 'disk0.qcow2')).toEqual([diskChangeId(incremental.changeId, 'disk0.qcow2')]);
 
     // Nothing has changed since.
     const empty = await backUp(vm, keys, incremental.changeId, incremental.files);
@@ -212,7 +225,7 @@ describe('what stands against a backup', () => {
     await writer.start();
     execFileSync('qemu-io', ['-f', 'raw', '-c', 'write -P 1 0 64k', writer.uri]);
     await writer.stop('SIGKILL');
-    expect((await node.get<NodeVmList>('/vms')).body.vms[0]?.disks[0]?.broken_change_ids).toContain(full.changeId);
+    expect((await node.get<NodeVmList>('/vms')).body.vms[0]?.disks[0]?.broken_change_ids).toContain(diskChangeId(full.changeId, 'a.qcow2'));
     expect(await codeOf(['a.qcow2'], full.changeId)).toBe('change_id_lost');
 
     image(join(vm, 'b.qcow2'), 16);
@@ -487,7 +500,7 @@ function startBody(vm: string, keys: readonly string[], parent: string | null, u
     hub_id: HUB_ID,
     vm: { vm_id: randomUUID(), name: 'vm', source: 'image', source_ref: vm },
     nbd_targets_string: keys.map((key, index) => `${encodeURIComponent(key)}:${uris[index] ?? ''}`).join(','),
-    disks: keys.map((key, index) => ({ disk_key: key, size_bytes: sizes[index] ?? 0, parent_change_id: parent })),
+    disks: keys.map((key, index) => ({ disk_key: key, size_bytes: sizes[index] ?? 0, parent_change_id: parent === null ? null : diskChangeId(parent, key) })),
   };
 }
 

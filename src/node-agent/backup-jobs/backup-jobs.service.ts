@@ -6,7 +6,7 @@ import { canonicalJson } from '../../platform/http/canonical-json.js';
 import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import {
-  changeIdOf,
+  jobOfChangeId,
   changeIdPrefix,
   type NodeChangeIds,
   type NodeChangeIdsRemoved,
@@ -90,11 +90,10 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   async removeChangeIds(request: NodeRemoveChangeIds): Promise<NodeChangeIdsRemoved> {
     for (const known of request.known_swept) this.swept.delete(known);
     const own = changeIdPrefix(request.hub_id);
-    const unsettled = new Set([...this.jobs.values()].map((job) => changeIdOf(job.request.hub_id, job.id)));
     const removed: NodeChangeIdsRemoved['removed'][number][] = [];
     for (const { source: kind, source_ref, change_ids } of request.vms) {
       const source = this.sources.of(kind);
-      const wanted = new Set(change_ids.filter((id) => id.startsWith(own) && !unsettled.has(id)));
+      const wanted = new Set(change_ids.filter((id) => id.startsWith(own) && !this.jobs.has(jobOfChangeId(request.hub_id, id))));
       try {
         const vmKey = await canonicalOrGiven(source_ref, (ref) => source.canonicalRef(ref));
         await this.vmLocks.runExclusive(vmKey, async () => {

@@ -186,9 +186,14 @@ export interface NodeChangeIdsRemoved {
   readonly removed: readonly { readonly source: NodeSource; readonly source_ref: string; readonly change_id: string }[];
 }
 
-/** Name of the change id (QCOW2 bitmap, libvirt checkpoint) that a backup job sets at its instant. */
+/** Name of the change id (QCOW2 bitmap, libvirt checkpoint) that a backup job sets at its instant. A source may append a dot and what tells its disks apart. */
 export function changeIdOf(hubId: string, jobId: string): string {
   return `${changeIdPrefix(hubId)}${jobId}`;
+}
+
+/** The backup job that has set a change id of this hub. */
+export function jobOfChangeId(hubId: string, changeId: string): string {
+  return changeId.slice(changeIdPrefix(hubId).length).split('.', 1)[0] ?? '';
 }
 
 export function changeIdPrefix(hubId: string): string {

@@ -10,6 +10,7 @@ import type { SnapshotDisk, StandingSnapshot } from '../../model/job.state.js';
 import { Slots } from '../../transfers/slots.js';
 import { allOrFirstError, asFailure, failure, ImageServers, isSound, witnessOf } from '../image-servers.js';
 import { type SnapshotRequest, Source, type TakenSnapshot } from '../source.port.js';
+import { diskChangeId } from './disk-change-id.js';
 import { type ImageDisk, inspectDisks, inUse, realPaths, resolveVmFolder } from './image-files.js';
 import { findWriters } from './open-writers.js';
 import { makeSocketDirectory } from './socket-place.js';
@@ -61,7 +62,11 @@ export class ImageSource extends Source {
     const planned = checkedDisks(await inspectDisks(folder, this.config.imageRoots, this.qemuImg), request);
     await mkdir(request.directory, { recursive: true, mode: 0o700 });
     const sockets = await makeSocketDirectory(request.directory);
-    await allOrFirstError(planned.map(({ disk }) => this.servers.record(disk.key, disk.realPath ?? disk.path, disk.bitmaps, request.changeId, disk.tracking)));
+    await allOrFirstError(
+      planned.map(({ disk }) =>
+        this.servers.record(disk.key, disk.realPath ?? disk.path, disk.bitmaps, diskChangeId(request.changeId, disk.key), disk.tracking),
+      ),
+    );
     // Before the disks are opened: a write that slips in between is then seen as one.
     const witnesses = await Promise.all(planned.map((one) => witnessOf(one.realPath)));
     const opened = await allOrFirstError(
@@ -78,7 +83,7 @@ export class ImageSource extends Source {
     await this.refuseWriters(planned.map((one) => one.disk));
     const disks = opened.map((one, index): SnapshotDisk => {
       const tracking = planned[index]?.disk.tracking === true;
-      return { ...one.served, change_id: tracking ? request.changeId : null, witness: witnesses[index] ?? '' };
+      return { ...one.served, change_id: tracking ? diskChangeId(request.changeId, one.served.disk_key) : null, witness: witnesses[index] ?? '' };
     });
     return { standing: { instant, disks }, extents: new Map(opened.map((one) => [one.served.disk_key, one.extents])) };
   }
