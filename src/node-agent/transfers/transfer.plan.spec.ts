@@ -68,7 +68,7 @@ describe('argv of a copy', () => {
       expect(progress).toBe('fd3');
       expect(argv).toEqual([
         ...target,
-        ...['nbdcopy', '--progress=3', '--destination-is-zero', '--connections=16', '--requests=64', '--request-size=1048576'],
+        ...['nbdcopy', '--progress=3', '--destination-is-zero', '--connections=16', '--requests=64', '--request-size=4194304'],
         ...['--threads=16', '--queue-size=4194304', '--', 'nbd+unix:///?socket=s', 'nbd+unix:///?socket=%2Frun%2Fs%2Ftarget.sock'],
       ]);
       // The number of the server's words is right.

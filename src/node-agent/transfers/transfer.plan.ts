@@ -62,7 +62,7 @@ export interface NetworkRide {
  * Connections per disk across a network. Each carries one request at a time, because what tries it again has to know which one that was; so it takes several to fill a long line.
  */
 const NETWORK_CONNECTIONS = 16;
-const NETWORK_REQUEST_BYTES = 1_048_576;
+const NETWORK_REQUEST_BYTES = 4_194_304;
 /** Bytes that nbdcopy holds for each of its threads, one for each connection. */
 const NETWORK_QUEUE_BYTES = 4_194_304;
 /** Seconds for which one attempt to connect is repeated: the first connection has no other patience. */
