@@ -4,14 +4,13 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
 import { syncToDisk, writeFileDurably } from '../../platform/repository-files/durable-write.js';
-import { errnoOf } from '../../platform/process/system-error.js';
+import { isOutOfSpace } from '../../platform/process/system-error.js';
 import { type Extent, extentListText, parseExtentList } from '../model/extents.plan.js';
 import type { JobRecord } from '../model/job.state.js';
 
 /** Every job id is one of these, so it is safe as the name of a directory and inside the name of a bitmap. */
 export const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
 
-const OUT_OF_SPACE = new Set(['ENOSPC', 'EDQUOT']);
 const LEAST_BYTES = 65_536;
 
 /**
@@ -60,7 +59,7 @@ export class JobJournal {
       await syncToDisk(this.root);
     } catch (error) {
       await rm(directory, { recursive: true, force: true });
-      throw OUT_OF_SPACE.has(errnoOf(error) ?? '') ? this.storageFull() : error;
+      throw isOutOfSpace(error) ? this.storageFull() : error;
     }
   }
 

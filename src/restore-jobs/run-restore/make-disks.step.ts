@@ -10,6 +10,7 @@ import { FileHasher, HashingFailedError } from '../../platform/hashing/file-hash
 import { compareArgv, convertArgv, copyFileArgv } from '../../platform/qemu/disk-copy.plan.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import { syncToDisk } from '../../platform/repository-files/durable-write.js';
+import { isOutOfSpace } from '../../platform/process/system-error.js';
 import { errnoOf } from '../../platform/repository-files/storage-error.js';
 import type { DamagedSource, RestoreDisk, RestoreJobRequested, SourceFile } from '../model/restore-job.events.js';
 import type { KnownRestoreJob } from '../model/restore-job.state.js';
@@ -212,7 +213,7 @@ async function makeWorkingFolder(path: string): Promise<void> {
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'EEXIST') return;
-    if (errno === 'ENOSPC' || errno === 'EDQUOT') throw new DomainError('storage_full', 'target_full', `There is no space for "${path}" (${errno}).`);
+    if (isOutOfSpace(error)) throw new DomainError('storage_full', 'target_full', `There is no space for "${path}" (${errno}).`);
     if (errno !== null) throw new DomainError('conflict', 'target_not_writable', `The folder "${path}" could not be made (${errno}).`);
     throw error;
   }
