@@ -9,7 +9,7 @@ import { socketDirectory } from '../../src/node-agent/sources/image/socket-place
 import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
 import { PostgresEventStore } from '../../src/platform/event-store/postgres-event-store.js';
 import { createPool, openDataSource } from '../../src/platform/postgres/postgres.module.js';
-import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
+import { foldFromZero, type Projection } from '../../src/platform/postgres/projection-definition.js';
 import { ProjectionTables } from '../../src/platform/postgres/projection-tables.js';
 import { type ApiAnswer, HubSystem, until } from '../support/hub-system.js';
 import { SlowCopies } from '../support/slow-copies.js';
@@ -244,32 +244,33 @@ export class CrashSystem {
     ];
   }
 
-  /** Folds the whole history in memory and compares it with every read model. @throws Error that names those that differ */
+  /** Waits until every read model has caught up, and compares it with a fold of the whole history. @throws Error that names those that differ */
   async requireProjectionsOfFold(databaseUrl: string): Promise<void> {
     const pool = createPool(databaseUrl, 3);
     const dataSource = await openDataSource(databaseUrl);
     const store = new PostgresEventStore(pool, { log: () => undefined, warn: () => undefined });
     try {
+      const head = (await store.head()) ?? '';
+      await until('the projections to catch up', async () => {
+        const { projections } = (await this.hub.api<{ projections: { name: string; position: string | null; state: string }[] }>('GET', '/projections')).body;
+        const behind = projections.filter(({ position }) => (position ?? '') < head);
+        if (behind.length > 0) throw new Error(`at ${head} these are behind: ${JSON.stringify(behind)}`);
+        return true;
+      });
       const tables = new ProjectionTables(dataSource);
-      const differing = await until(
-        'the projections to stand still',
-        async () => {
-          const head = await store.head();
-          const { projections } = (await this.hub.api<{ projections: { position: string | null; state: string }[] }>('GET', '/projections')).body;
-          if (projections.some(({ position }) => position !== head)) return null;
-          const events = await history(store, head ?? '');
-          const names: string[] = [];
-          for (const projection of allProjections) {
-            const folded = foldFromZero(
-              projection,
-              events.filter(({ stream }) => projection.categories?.some((category) => stream.startsWith(`${category}-`)) ?? true),
-            );
-            if ((await tables.checksum(projection)) !== (await tables.checksumOf(projection, folded))) names.push(projection.name);
-          }
-          return (await store.head()) === head ? names : null;
-        },
-        30_000,
+      const stands = await Promise.all(allProjections.map(async (projection) => ({ projection, ...(await standOf(tables, projection)) })));
+      const events = await history(
+        store,
+        stands.map(({ position }) => position).reduce((one, other) => (one > other ? one : other)),
       );
+      const differing: string[] = [];
+      for (const { projection, position, checksum } of stands) {
+        const folded = foldFromZero(
+          projection,
+          events.filter((event) => event.position <= position && (projection.categories?.some((category) => event.stream.startsWith(`${category}-`)) ?? true)),
+        );
+        if (checksum !== (await tables.checksumOf(projection, folded))) differing.push(projection.name);
+      }
       if (differing.length > 0) throw new Error(`read models differ from a fold from zero: ${differing.join(', ')}`);
     } finally {
       await store.close();
@@ -409,6 +410,15 @@ export class CrashSystem {
 function expectStatus<Body>(answer: ApiAnswer<Body>, status: number): Body {
   if (answer.status !== status) throw new Error(`the hub answered ${answer.status} instead of ${status}: ${JSON.stringify(answer.body)}`);
   return answer.body;
+}
+
+/** The rows of a read model and the position they stand at: rows and checkpoint are committed together, so they belong together where the checkpoint has not moved. */
+async function standOf(tables: ProjectionTables, projection: Projection): Promise<{ readonly position: string; readonly checksum: string }> {
+  return until(`a checksum of ${projection.name} between two of its batches`, async () => {
+    const { position } = await tables.liveCheckpoint(projection);
+    const checksum = await tables.checksum(projection);
+    return (await tables.liveCheckpoint(projection)).position === position && { position: position ?? '', checksum };
+  });
 }
 
 async function history(store: PostgresEventStore, head: string): Promise<readonly RecordedEvent[]> {

@@ -37,7 +37,10 @@ export async function until<Found>(what: string, look: () => Promise<Found | nul
     } catch (error) {
       failure = error;
     }
-    if (performance.now() > ends) throw new Error(`waited ${patienceMs} ms in vain for ${what}`, { cause: failure });
+    if (performance.now() > ends) {
+      const last = failure instanceof Error ? `; the last look failed: ${failure.message}` : '';
+      throw new Error(`waited ${patienceMs} ms in vain for ${what}${last}`, { cause: failure });
+    }
     await pause(25);
   }
 }
