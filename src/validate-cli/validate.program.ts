@@ -25,6 +25,7 @@ import { scratchCheck } from './check-node/scratch.check.js';
 import { tunnelChecks } from './check-node/tunnel.check.js';
 import { programsCheck } from './check-programs/programs.check.js';
 import { type Check, type CheckResult, fail, pass, type Role, runCheck } from './model/check.plan.js';
+import { ServiceView } from './model/service-view.access.js';
 import { HubApi } from './model/hub-api.client.js';
 import { checkLines, overallStatus, summaryLine } from './model/report.plan.js';
 import { Trial } from './try-backup/trial.step.js';
@@ -47,6 +48,9 @@ Checks an installation and says how to mend what is wrong. A small backup is mad
 
 Exit codes: 0 all passed or warned, 1 something failed, 2 wrong usage.
 `;
+
+/** The first of the trial; the later ones stand on what these have made. */
+const ASKING: ReadonlySet<string> = new Set(['event_store_append', 'trial_backup']);
 
 /** Where the program's words go, and what the kernel is asked: both are others in tests. */
 export interface ValidateSurroundings {
@@ -217,11 +221,12 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
 
   const checks: Check[] = [];
   if (hub !== null) {
+    const service = await ServiceView.of(hub.dataDirectory, 'hub');
     const nodeTokens = join(hub.dataDirectory, 'node-tokens');
     const nodeTokenFiles = (await readdir(nodeTokens).catch(() => [])).map((name) => join(nodeTokens, name));
     const asked = (...some: readonly Check[]): readonly Check[] => some.map((check) => asking(api, check));
     checks.push(
-      dataSpaceCheck('hub', hub.dataDirectory),
+      dataSpaceCheck('hub', hub.dataDirectory, service),
       secretsCheck('hub', [
         hub.apiTokenFile,
         hub.nodeTokenFile,
@@ -230,24 +235,33 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
         ...nodeTokenFiles,
       ]),
       programsCheck('hub', { libvirt: false, tunnel: false }),
-      ...kernelChecks(hub, surroundings.kernel ?? KERNEL_PLACES),
+      ...kernelChecks(hub, service.pid, surroundings.kernel ?? KERNEL_PLACES),
       ...hubServiceChecks(hub, api, problem),
       databaseCheck(hub),
-      ...asked(...recordsChecks(api), nbdPortsCheck(hub, api), repositoriesCheck(api), ...nodesChecks(api, clock)),
+      ...asked(...recordsChecks(api), nbdPortsCheck(hub, api), repositoriesCheck(api, service), ...nodesChecks(api, clock)),
       tunnelServerCheck(hub),
     );
   }
   if (node !== null) {
+    const service = await ServiceView.of(node.dataDirectory, 'node');
     checks.push(
-      dataSpaceCheck('node', node.dataDirectory),
+      dataSpaceCheck('node', node.dataDirectory, service),
       secretsCheck('node', [node.tokenFile, join(node.tunnelDirectory, TUNNEL_FILES.privateKey)]),
       programsCheck('node', { libvirt: node.libvirtUri !== '', tunnel: tunnel !== null }),
       nodeServiceCheck(node),
       ...hubLinkChecks(node, tunnel !== null, clock),
       ...tunnelChecks(node, tunnel, api),
-      foldersCheck({ id: 'image_roots', title: 'folders of VM images', setting: 'image_roots', folders: node.imageRoots, needed: 'read', missingIs: 'warn' }),
-      hypervisorCheck(node),
-      scratchCheck(node),
+      foldersCheck({
+        id: 'image_roots',
+        title: 'folders of VM images',
+        setting: 'image_roots',
+        folders: node.imageRoots,
+        needed: 'read',
+        missingIs: 'warn',
+        service,
+      }),
+      hypervisorCheck(node, service),
+      scratchCheck(node, service),
       foldersCheck({
         id: 'vm_storage_roots',
         title: 'folders for restored VMs',
@@ -255,6 +269,7 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
         folders: node.libvirtUri === '' ? [] : node.vmStorageRoots,
         needed: 'write',
         missingIs: 'warn',
+        service,
       }),
     );
   }
@@ -271,9 +286,7 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
       tunnelHost: tunnel?.local_host ?? null,
       signal: surroundings.signal,
     });
-    checks.push(
-      ...trialChecks(hub === null ? 'node' : 'hub', trial, tunnel !== null).map((check) => (check.id === 'trial_backup' ? asking(api, check) : check)),
-    );
+    checks.push(...trialChecks(hub === null ? 'node' : 'hub', trial, tunnel !== null).map((check) => (ASKING.has(check.id) ? asking(api, check) : check)));
   }
   return checks;
 }

@@ -1,13 +1,19 @@
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
-import { type AddressInfo, createServer, type Server } from 'node:net';
-import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
+import pg from 'pg';
 import { programVersion } from '../../src/platform/config/version.js';
 import { tunnelSettingsText } from '../../src/platform/ssh/tunnel-settings.js';
 import { KERNEL_PLACES, type KernelPlaces } from '../../src/validate-cli/check-machine/kernel.check.js';
-import type { CheckResult } from '../../src/validate-cli/model/check.plan.js';
+import { type CheckResult, runCheck } from '../../src/validate-cli/model/check.plan.js';
+import { HubApi } from '../../src/validate-cli/model/hub-api.client.js';
+import { trialChecks } from '../../src/validate-cli/try-backup/trial.check.js';
+import { Trial } from '../../src/validate-cli/try-backup/trial.step.js';
 import { runValidateProgram } from '../../src/validate-cli/validate.program.js';
 import { BackupClient } from '../support/backup-client.js';
 import { freePortRange } from '../support/free-ports.js';
@@ -19,6 +25,9 @@ import { ToolGates } from '../support/tool-gates.js';
 jest.setTimeout(180_000);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
 const PORTS = 4;
+const SLOW_HOST = '127.0.0.7';
+/** Of each connection; nbdcopy opens four. */
+const SLOW_BYTES_A_SECOND = 4 * 1024 ** 2;
 const PAGE = resolve(import.meta.dirname, '../../docs/validate.md');
 /** Whatever the machine of the test has. */
 const SOUND_KERNEL = { ...KERNEL_PLACES, fuse: '/dev/null', loopControl: '/dev/null' };
@@ -115,6 +124,41 @@ async function somebody(answers: Readonly<Record<string, object>>): Promise<stri
     response.end(JSON.stringify(body ?? {}));
   });
   return `http://127.0.0.1:${await listening(server, 0)}`;
+}
+
+async function withDatabase<Result>(use: (client: pg.Client) => Promise<Result>): Promise<Result> {
+  const connection = new pg.Client({ connectionString: database.databaseUrl });
+  await connection.connect();
+  try {
+    return await use(connection);
+  } finally {
+    await connection.end();
+  }
+}
+
+/** Brings the hub's NBD ports to another address, and lets little through in a second while it is to be slow. */
+async function slowWay(first: number, isSlow: () => boolean): Promise<void> {
+  for (let port = first; port < first + PORTS; port++) {
+    const server = createServer((near) => {
+      const far = connect({ host: '127.0.0.1', port });
+      far.on('data', (bytes) => {
+        near.write(bytes);
+        if (!isSlow()) return;
+        far.pause();
+        setTimeout(() => far.resume(), (bytes.length / SLOW_BYTES_A_SECOND) * 1000);
+      });
+      near.pipe(far);
+      far.on('end', () => near.end());
+      const give = (): void => {
+        near.destroy();
+        far.destroy();
+      };
+      near.on('error', give);
+      far.on('error', give);
+    });
+    await new Promise<void>((resolve) => server.listen({ host: SLOW_HOST, port }, resolve));
+    undo.push(() => new Promise((resolve) => server.close(resolve)));
+  }
 }
 
 describe('sendense validate', () => {
@@ -226,10 +270,63 @@ describe('sendense validate', () => {
     undo.push(whole);
     const outcome = await validate();
     requireFailed(outcome, 'trial_backup', /broken for a test/, /docs\/operations\.md/);
+    expect(outcome.checks.get('event_store_append')).toMatchObject({ status: 'pass' });
     expect(outcome.checks.get('trial_restore')).toMatchObject({ status: 'skip' });
     expect(outcome.checks.get('trial_removal')).toMatchObject({ status: 'pass' });
     expect(await readdir(system.imageRoot)).toEqual([]);
     expect((await system.api<{ vms: unknown[] }>('GET', '/vms')).body.vms).toEqual([]);
+  });
+
+  it('sees an event store that takes nothing, and does not blame the backup', async () => {
+    await withDatabase((client) => client.query('alter table event_store.events add constraint nothing_more check (false) not valid'));
+    const putBack = (): Promise<unknown> => withDatabase((client) => client.query('alter table event_store.events drop constraint nothing_more'));
+    undo.push(putBack);
+    const outcome = await validate(['--role', 'both']);
+    requireFailed(outcome, 'event_store_append', /internal_error|unexpected error|cannot be reached/i, /GRANT ALL ON ALL TABLES IN SCHEMA event_store/);
+    expect(outcome.checks.get('trial_backup')).toMatchObject({ status: 'skip' });
+    expect(await readdir(system.imageRoot)).toEqual([]);
+    expect((await readdir(system.dataDirectory)).filter((name) => name.startsWith('validate-'))).toEqual([]);
+  });
+
+  it('sees a restore that is not what was backed up, and a slow way to it', async () => {
+    let slow = false;
+    const place = await mkdtemp(join(system.dataDirectory, 'damaged-'));
+    undo.push(() => rm(place, { recursive: true, force: true }));
+    const repositoryId = await client.createRepository('damaged', place);
+    await until('the repository to be listed', async () => (await system.api('GET', `/repositories/${repositoryId}`)).status === 200);
+    const hub = new HubApi(system.url(), (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim());
+    const { nodes } = (await hub.call<{ nodes: { node_id: string }[] }>('GET', '/nodes')).body;
+    const trial = new Trial({
+      ...{ hub, nodeId: nodes[0]?.node_id ?? '', imageRoots: [system.imageRoot], nodeDirectory: system.dataDirectory, hubDirectory: null },
+      ...{ repository: 'damaged', name: 'trial-of-damage', tunnelHost: SLOW_HOST, signal: new AbortController().signal },
+    });
+    await slowWay(Number(system.settings['SENDENSE_NBD_PORT_FIRST']), () => slow);
+    const checks = new Map(trialChecks('hub', trial, false).map((check) => [check.id, check]));
+    const look = async (id: string): Promise<CheckResult> => {
+      const check = checks.get(id);
+      if (check === undefined) throw new Error(`there is no check ${id}`);
+      return runCheck(check);
+    };
+    expect(await look('event_store_append')).toMatchObject({ status: 'pass', detail: expect.stringMatching(/^VmRegistered of vm-/) });
+    expect(await look('trial_backup')).toMatchObject({ status: 'pass' });
+    const [disk] = (await readdir(place, { recursive: true })).filter((name) => name.endsWith('.qcow2'));
+    const file = join(place, disk ?? '');
+    await chmod(file, 0o600);
+    await promisify(execFile)('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 7 32M 4k', file]);
+    expect(await look('trial_restore')).toMatchObject({
+      status: 'fail',
+      detail: expect.stringMatching(/Content mismatch at offset 33554432/),
+      remedy: expect.stringContaining('Do not rely on these backups'),
+    });
+    slow = true;
+    expect(await look('throughput')).toMatchObject({
+      status: 'warn',
+      detail: expect.stringMatching(/ MiB a second$/),
+      remedy: expect.stringContaining('iostat'),
+    });
+    expect(await look('trial_removal')).toMatchObject({ status: 'pass' });
+    await hub.call('DELETE', `/repositories/${repositoryId}`);
+    await client.requireNothingHeld();
   });
 
   it('sees a node that is away or another program, a hub that is none, and clocks that differ', async () => {

@@ -2,6 +2,10 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import { NodeConfig } from '../../src/platform/config/node.config.js';
+import { hypervisorCheck } from '../../src/validate-cli/check-node/hypervisor.check.js';
+import { type CheckResult, runCheck } from '../../src/validate-cli/model/check.plan.js';
+import { ServiceView } from '../../src/validate-cli/model/service-view.access.js';
 import { until } from '../support/hub-system.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { checksummedLoad, contentOf, type GuestDisk, LiveGuest, readSequence, sequenceWriter } from '../support/live-guest.js';
@@ -82,5 +86,19 @@ describe('guests that the proofs stand on', () => {
     await guest.tells('written', 2);
     await host.virsh('shutdown', 'agent', '--mode', 'agent');
     await until('the guest to power off', async () => (await host.virsh('domstate', 'agent')).includes('shut off'));
+  });
+});
+
+describe('the check of rights at the hypervisor', () => {
+  it('tells a connection that may only look from one that may change things', async () => {
+    const view = await ServiceView.of(host.directory, 'node');
+    const at = (libvirtUri: string): Promise<CheckResult> => runCheck(hypervisorCheck(Object.assign(new NodeConfig(), { libvirtUri }), view));
+    expect(await at(host.uri)).toMatchObject({ status: 'pass', detail: expect.stringContaining('with the right to change them (libvirt') });
+    // As who is not in the group of libvirt has it: this socket takes any connection, and refuses every change.
+    expect(await at(`${host.uri}-ro`)).toMatchObject({
+      status: 'fail',
+      detail: `${host.uri}-ro may be read by the node but not changed`,
+      remedy: expect.stringContaining('usermod -aG libvirt'),
+    });
   });
 });

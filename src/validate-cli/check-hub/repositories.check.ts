@@ -1,8 +1,7 @@
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
 import { bytesText } from '../model/amounts.plan.js';
 import { type HubApi, HubRefusalError } from '../model/hub-api.client.js';
 import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';
+import type { ServiceView } from '../model/service-view.access.js';
 
 interface Repositories {
   readonly repositories: readonly { readonly repository_id: string; readonly name: string; readonly path: string }[];
@@ -17,7 +16,7 @@ const SCARCE_SHARE = 0.1;
 const TOO_SCARCE_BYTES = 1024 ** 3;
 
 /** As the hub finds them, since they lie with the hub. */
-export function repositoriesCheck(hub: HubApi): Check {
+export function repositoriesCheck(hub: HubApi, service: ServiceView): Check {
   return {
     id: 'repositories',
     role: 'hub',
@@ -33,24 +32,31 @@ export function repositoriesCheck(hub: HubApi): Check {
           const { free_bytes, total_bytes, restore_points } = (await hub.call<Storage>('GET', `/repositories/${repository_id}/storage`)).body;
           const text = `${place} has ${bytesText(free_bytes)} of ${bytesText(total_bytes)} free and ${restore_points} restore points`;
           texts.push(text);
-          if (free_bytes < TOO_SCARCE_BYTES) findings.push(fail(text, 'Free space or delete restore points: backups into it will fail with repository_full.'));
-          else if (free_bytes < total_bytes * SCARCE_SHARE) findings.push(warn(text, 'Give it more space soon, or delete restore points.'));
+          findings.push(...spaceFindings(text, free_bytes, total_bytes));
         } catch (error) {
           if (!(error instanceof HubRefusalError)) throw error;
-          findings.push(fail(`${place} cannot be used: ${error.message}`, 'Is it mounted? May the hub read and write there?'));
+          findings.push(
+            fail(`${place} cannot be used: ${error.message}`, `Is it mounted (findmnt -T ${path})? May the hub read and write there (ls -ld ${path})?`),
+          );
           continue;
         }
-        if (!(await mayWrite(path)))
-          findings.push(fail(`${place} cannot be written to by this user`, 'Give it to the user that the hub runs as; is it mounted read-only?'));
+        if (!(await service.mayUse(path, 'write'))) {
+          const remedy =
+            `Is it mounted read-only (findmnt -T ${path})? Otherwise give it to the user that the hub runs as (chown USER ${path}), ` +
+            `and to its unit: ReadWritePaths=${path} in a drop-in (systemctl edit sendense-hub).`;
+          findings.push(fail(`${place} cannot be written to by the hub`, remedy));
+        }
       }
       return worst(findings, texts.join('; '));
     },
   };
 }
 
-async function mayWrite(path: string): Promise<boolean> {
-  return access(path, constants.R_OK | constants.W_OK | constants.X_OK).then(
-    () => true,
-    () => false,
-  );
+/** @param text what was measured */
+export function spaceFindings(text: string, freeBytes: number, totalBytes: number): readonly Verdict[] {
+  if (freeBytes < TOO_SCARCE_BYTES) {
+    return [fail(text, 'Free space, or delete restore points (DELETE /backups/{id}): backups into it will fail with repository_full.')];
+  }
+  if (freeBytes < totalBytes * SCARCE_SHARE) return [warn(text, 'Give it more space soon, or delete restore points (DELETE /backups/{id}).')];
+  return [];
 }

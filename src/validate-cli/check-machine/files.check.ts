@@ -1,10 +1,12 @@
-import { constants } from 'node:fs';
-import { access, stat, statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { bytesText } from '../model/amounts.plan.js';
 import { type Check, fail, pass, type Role, skip, type Verdict, warn, worst } from '../model/check.plan.js';
+import type { ServiceView } from '../model/service-view.access.js';
 
 const SCARCE_BYTES = 1024 ** 3;
 const TOO_SCARCE_BYTES = 128 * 1024 ** 2;
+/** A backup makes some twenty for each disk. */
+const FEWEST_INODES = 1000;
 
 /** @param files that only their owner may read; those that are not there are left to other checks */
 export function secretsCheck(role: Role, files: readonly string[]): Check {
@@ -32,7 +34,7 @@ export function secretsCheck(role: Role, files: readonly string[]): Check {
 }
 
 /** Room for journals, logs and the hub's own database. */
-export function dataSpaceCheck(role: Role, dataDirectory: string): Check {
+export function dataSpaceCheck(role: Role, dataDirectory: string, service: ServiceView): Check {
   return {
     id: `${role}_data_directory`,
     role,
@@ -41,13 +43,23 @@ export function dataSpaceCheck(role: Role, dataDirectory: string): Check {
       const found = await stat(dataDirectory).catch(() => null);
       if (found === null) return fail(`${dataDirectory} does not exist`, `Start the ${role} once, or set data_directory to the place that it uses.`);
       if (!found.isDirectory()) return fail(`${dataDirectory} is no directory`, 'Set data_directory to a directory.');
-      if (!(await mayUse(dataDirectory)))
-        return fail(`${dataDirectory} cannot be written to`, `Give it to the user that the ${role} runs as, and run this check as that user.`);
-      const { bavail, bsize } = await statfs(dataDirectory);
+      if (!(await service.mayUse(dataDirectory, 'write'))) {
+        const remedy = `Is it mounted read-only (findmnt -T ${dataDirectory})? Otherwise give it to the user that the ${role} runs as: chown -R USER ${dataDirectory}.`;
+        return fail(`${dataDirectory} cannot be written to`, remedy);
+      }
+      const { bavail, bsize, files, ffree } = await statfs(dataDirectory);
       const free = bavail * bsize;
+      const remedy = `Free space: with a full data directory nothing can be recorded. du -xh --max-depth=2 ${dataDirectory} | sort -h shows what takes it.`;
+      // A file system that makes inodes as it needs them counts none.
+      if (files > 0 && ffree < FEWEST_INODES) {
+        return fail(
+          `${dataDirectory} can take only ${ffree} more files, however small`,
+          `Remove files, or make its file system with more inodes (df -i ${dataDirectory}).`,
+        );
+      }
       const text = `${dataDirectory} has ${bytesText(free)} free`;
-      if (free < TOO_SCARCE_BYTES) return fail(text, 'Free space now: with a full data directory nothing can be recorded.');
-      if (free < SCARCE_BYTES) return warn(text, 'Free space: with a full data directory nothing can be recorded.');
+      if (free < TOO_SCARCE_BYTES) return fail(text, remedy);
+      if (free < SCARCE_BYTES) return warn(text, remedy);
       return pass(text);
     },
   };
@@ -62,8 +74,9 @@ export function foldersCheck(check: {
   readonly needed: 'read' | 'write';
   /** Others than those of the node's own VMs are optional. */
   readonly missingIs: 'fail' | 'warn';
+  readonly service: ServiceView;
 }): Check {
-  const { id, title, setting, folders, needed, missingIs } = check;
+  const { id, title, setting, folders, needed, missingIs, service } = check;
   return {
     id,
     role: 'node',
@@ -73,11 +86,11 @@ export function foldersCheck(check: {
       const findings: Verdict[] = [];
       for (const folder of folders) {
         const found = await stat(folder).catch(() => null);
-        const remedy = `Make it, or name the right folders in ${setting}.`;
+        const remedy = `Make it (install -d ${folder}), or name the right folders in ${setting}.`;
         if (found?.isDirectory() !== true) {
           findings.push({ status: missingIs, detail: `${folder} is no folder of this machine`, remedy });
-        } else if (!(await mayUse(folder, needed === 'write'))) {
-          findings.push(fail(`${folder} cannot be ${needed === 'write' ? 'written to' : 'read'}`, 'Give the user that the node runs as the right to it.'));
+        } else if (!(await service.mayUse(folder, needed))) {
+          findings.push(fail(`${folder} cannot be ${needed === 'write' ? 'written to' : 'read'} by the node`, rightsRemedy(folder, needed)));
         }
       }
       return worst(findings, folders.join(', '));
@@ -85,9 +98,10 @@ export function foldersCheck(check: {
   };
 }
 
-async function mayUse(folder: string, write = true): Promise<boolean> {
-  return access(folder, constants.R_OK | constants.X_OK | (write ? constants.W_OK : 0)).then(
-    () => true,
-    () => false,
+function rightsRemedy(folder: string, needed: 'read' | 'write'): string {
+  const rights = needed === 'write' ? 'rwX' : 'rX';
+  return (
+    `Is it mounted read-only (findmnt -T ${folder})? Give the user that the node runs as the right to it (setfacl -m u:USER:${rights} ${folder}), ` +
+    `and its unit: ReadWritePaths=${folder} in a drop-in (systemctl edit sendense-node).`
   );
 }

@@ -15,7 +15,8 @@ export const KERNEL_PLACES: KernelPlaces = { fuse: '/dev/fuse', loopControl: '/d
 const FEWEST_OPEN_FILES = 4096;
 
 /** What the hub needs of the kernel to show the files of a restore point, and for many exports at once. */
-export function kernelChecks(config: HubConfig, places: KernelPlaces = KERNEL_PLACES): readonly Check[] {
+/** @param hubPid the hub that runs; null: none does, and what it would get is looked at here */
+export function kernelChecks(config: HubConfig, hubPid: number | null, places: KernelPlaces): readonly Check[] {
   const wanted = config.mountDriver;
   return [
     {
@@ -56,11 +57,13 @@ export function kernelChecks(config: HubConfig, places: KernelPlaces = KERNEL_PL
       role: 'hub',
       title: 'how many files may be open at once',
       run: async () => {
-        const limit = /^Max open files\s+(\d+|unlimited)/m.exec(await readFile(places.limits, 'utf8'))?.[1] ?? '';
-        if (limit === 'unlimited' || Number(limit) >= FEWEST_OPEN_FILES) return pass(`${limit} here`);
+        const ofHub = hubPid === null ? null : await readFile(`/proc/${hubPid}/limits`, 'utf8').catch(() => null);
+        const limit = /^Max open files\s+(\d+|unlimited)/m.exec(ofHub ?? (await readFile(places.limits, 'utf8')))?.[1] ?? '';
+        const whose = ofHub === null ? 'here, as the hub does not run' : `of the hub (pid ${hubPid})`;
+        if (limit === 'unlimited' || Number(limit) >= FEWEST_OPEN_FILES) return pass(`${limit} ${whose}`);
         return warn(
-          `${limit === '' ? 'unknown' : limit}, which many exports and followers may reach`,
-          `Set LimitNOFILE=${FEWEST_OPEN_FILES} or more for the service.`,
+          `${limit === '' ? 'unknown' : limit} ${whose}, which many exports and followers may reach`,
+          `Set LimitNOFILE=65536 for the service (systemctl edit sendense-hub), or ulimit -n 65536 before it is started by hand; then start it again.`,
         );
       },
     },

@@ -1,15 +1,15 @@
-import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { NodeConfig } from '../../platform/config/node.config.js';
 import { bytesText } from '../model/amounts.plan.js';
 import { type Check, fail, pass, skip, warn } from '../model/check.plan.js';
+import type { ServiceView } from '../model/service-view.access.js';
 
 /** The name of a socket that qemu makes there must fit into what a socket's name may have. */
 const LONGEST_PATH_BYTES = 80;
 
 /** Where what running guests overwrite during their backup is kept. */
-export function scratchCheck(config: NodeConfig): Check {
+export function scratchCheck(config: NodeConfig, service: ServiceView): Check {
   const { libvirtScratchDirectory: directory, libvirtScratchMaxBytes: bound } = config;
   return {
     id: 'scratch_space',
@@ -21,10 +21,10 @@ export function scratchCheck(config: NodeConfig): Check {
         return fail(`${directory} is too long a name for the sockets in it`, `Set libvirt_scratch_directory to a path of at most ${LONGEST_PATH_BYTES} bytes.`);
       }
       const place = await existingPart(directory);
-      if (!(await mayWrite(place))) {
+      if (!(await service.mayUse(place, 'write'))) {
         return fail(
-          `${place} cannot be written to`,
-          'install -d -o libvirt-qemu -g libvirt-qemu -m 0770 the libvirt_scratch_directory, and let the node write there.',
+          `${place} cannot be written to by the node`,
+          `install -d -o libvirt-qemu -g libvirt-qemu -m 0770 ${directory}, and let the node write there: ReadWritePaths=${directory} in a drop-in (systemctl edit sendense-node).`,
         );
       }
       const { bavail, bsize } = await statfs(place);
@@ -46,11 +46,4 @@ async function existingPart(directory: string): Promise<string> {
     );
     if (isThere || part === dirname(part)) return part;
   }
-}
-
-async function mayWrite(directory: string): Promise<boolean> {
-  return access(directory, constants.W_OK | constants.X_OK).then(
-    () => true,
-    () => false,
-  );
 }

@@ -9,12 +9,30 @@ const SLOW = 20 * 1024 ** 2;
 export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): readonly Check[] {
   return [
     {
+      id: 'event_store_append',
+      role,
+      title: 'the event store takes an event and gives it back',
+      run: async () => {
+        try {
+          const recorded = await trial.record();
+          return recorded === null ? skip('the VM of the trial cannot be made, for other reasons') : pass(`${recorded} was recorded and read again`);
+        } catch (error) {
+          if (error instanceof TrialImpossibleError) return skip(error.message);
+          return fail(
+            messageOf(error),
+            'Look at what the hub says (GET /health/ready, and its log). Where rights are missing, GRANT ALL ON ALL TABLES IN SCHEMA event_store to the user of DATABASE_URL; where space is missing, free some for PostgreSQL.',
+          );
+        }
+      },
+    },
+    {
       id: 'trial_backup',
       role,
       title: 'a small backup',
       run: async () => {
         try {
           const ms = await trial.backUp();
+          if (ms === null) return skip('the event store does not take what is to be tried');
           return pass(`${bytesText(TRIAL_DISK_BYTES)} backed up and sealed in ${(ms / 1000).toFixed(1)} s`);
         } catch (error) {
           if (error instanceof TrialImpossibleError) return skip(error.message);
@@ -22,16 +40,6 @@ export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): r
             return warn(error.message, 'Look again when fewer backups run, or raise max_concurrent_backups and nbd_port_count.');
           return fail(messageOf(error), "The other checks, this text and the hub's log say what is wrong; docs/operations.md explains the codes.");
         }
-      },
-    },
-    {
-      id: 'event_store_append',
-      role,
-      title: 'the event store takes events and gives them back',
-      run: async () => {
-        const events = await trial.events();
-        if (events === null) return skip('there is no trial backup');
-        return pass(`${events.appended} events of the trial, the newest ${events.newest}`);
       },
     },
     {
@@ -43,7 +51,10 @@ export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): r
           if (!(await trial.restore())) return skip('there is no trial backup');
           return pass('the restored disk is the original, byte for byte');
         } catch (error) {
-          return fail(messageOf(error), "Look at the repository's disk and at the hub's log; do not rely on these backups before this passes.");
+          return fail(
+            messageOf(error),
+            "Do not rely on these backups before this passes. Look for faults of the repository's disk (dmesg, smartctl -a), at the hub's log, and have restore points verified: POST /backups/{id}/verify.",
+          );
         }
       },
     },
@@ -59,8 +70,8 @@ export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): r
         return warn(
           text,
           throughTunnel
-            ? 'Look at the network, and raise tunnel_connections where one connection is the limit.'
-            : 'Look at the load of this machine and at its disks.',
+            ? 'Look at the network (ping, ip -s link), and raise tunnel_connections where one connection is the limit.'
+            : 'Look at the load of this machine and at its disks (top, iostat -x 1).',
         );
       },
     },

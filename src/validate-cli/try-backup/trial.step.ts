@@ -33,11 +33,6 @@ interface Backup {
   readonly error: { readonly code: string; readonly detail: string } | null;
 }
 
-export interface TrialEvents {
-  readonly appended: number;
-  readonly newest: string;
-}
-
 /** Of random content, so that nothing is left out of the copy. */
 export const TRIAL_DISK_BYTES = 64 * 1024 ** 2;
 const POLL_MS = 100;
@@ -48,6 +43,14 @@ const REMOVAL_PATIENCE_MS = 60_000;
 const TOOL_MS = 300_000;
 /** For the answer to a backup, which comes when its exports are ready, and to an export. */
 const COMMAND_MS = 120_000;
+
+/** Answers of a hub whose database does not take what it is given; what it cannot tell is an internal error. */
+const STORE_CODES: ReadonlySet<string> = new Set(['storage_unavailable', 'internal_error']);
+
+/** What the hub says to have recorded is not there. */
+class MissingEventError extends Error {
+  override readonly name = 'MissingEventError';
+}
 
 /** Why the trial cannot be made here; no fault of the installation. */
 export class TrialImpossibleError extends Error {
@@ -62,6 +65,9 @@ export class TrialWaitsError extends Error {
 /** A tiny VM, its backup, and its restore, through the running hub and node; and the removal of all of it. */
 export class Trial {
   private original: string | null = null;
+  private repositoryId: string | null = null;
+  private vmId: string | null = null;
+  private obstacle: Error | null = null;
   private backupId: string | null = null;
   private uri: string | null = null;
   /** What is to be undone, the newest last. */
@@ -69,15 +75,44 @@ export class Trial {
 
   constructor(private readonly options: TrialOptions) {}
 
-  /** @returns milliseconds from the request to the completed restore point @throws TrialImpossibleError; HubRefusalError; Error saying what went wrong */
-  async backUp(): Promise<number> {
+  /**
+   * Makes the VM, and the repository unless there is one to use.
+   * @returns the event that says so, as the store has it; null: something else than the store stood in the way, which backUp() tells
+   * @throws TrialImpossibleError; HubRefusalError where the store takes nothing; Error
+   */
+  async record(): Promise<string | null> {
+    try {
+      return await this.made();
+    } catch (error) {
+      if (error instanceof TrialImpossibleError || error instanceof MissingEventError) throw error;
+      if (error instanceof HubRefusalError && STORE_CODES.has(error.code)) throw error;
+      this.obstacle = error instanceof Error ? error : new Error(String(error));
+      return null;
+    }
+  }
+
+  private async made(): Promise<string> {
     const { hub, name, nodeId } = this.options;
-    const repositoryId = await this.repository();
+    this.repositoryId = await this.repository();
     const folder = await this.virtualMachine();
     const vm = await hub.call<{ vm_id: string }>('POST', '/vms', { name, source: 'image', source_ref: folder, node_id: nodeId }, COMMAND_MS);
-    this.undo.push({ what: `VM "${name}"`, by: () => this.remove(`/vms/${vm.body.vm_id}`) });
+    const { vm_id: vmId } = vm.body;
+    this.undo.push({ what: `VM "${name}"`, by: () => this.remove(`/vms/${vmId}`) });
+    const stream = `vm-${vmId}`;
+    const { events } = (await hub.call<{ events: { type: string }[] }>('GET', `/audit/streams/${stream}?limit=1`)).body;
+    const [first] = events;
+    if (first === undefined) throw new MissingEventError(`the hub has registered a VM, and its stream ${stream} is empty`);
+    this.vmId = vmId;
+    return `${first.type} of ${stream}`;
+  }
+
+  /** @returns milliseconds from the request to the completed restore point; null: what it needs could not be recorded. @throws HubRefusalError; Error saying what went wrong */
+  async backUp(): Promise<number | null> {
+    const { hub, name } = this.options;
+    if (this.obstacle !== null) throw this.obstacle;
+    if (this.repositoryId === null || this.vmId === null) return null;
     const began = performance.now();
-    const request = { vm_name: name, repository_id: repositoryId, backup_type: 'full' };
+    const request = { vm_name: name, repository_id: this.repositoryId, backup_type: 'full' };
     const { backup_id } = (await hub.call<Backup>('POST', '/backups', request, COMMAND_MS)).body;
     this.undo.push({ what: `backup ${backup_id}`, by: () => this.removeBackup(backup_id) });
     for (const ends = performance.now() + BACKUP_PATIENCE_MS; ;) {
@@ -94,16 +129,6 @@ export class Trial {
     return performance.now() - began;
   }
 
-  /** What the event store has of the backup. null: there is no backup. */
-  async events(): Promise<TrialEvents | null> {
-    if (this.backupId === null) return null;
-    const { events } = (await this.options.hub.call<{ events: { type: string }[] }>('GET', `/audit/streams/backup-${this.backupId}?limit=1000`)).body;
-    const types = events.map(({ type }) => type);
-    const missing = ['BackupRequested', 'BackupPlanned', 'BackupCompleted'].filter((type) => !types.includes(type));
-    if (missing.length > 0) throw new Error(`events are missing in the stream of the backup: ${missing.join(', ')}`);
-    return { appended: types.length, newest: types.at(-1) ?? '' };
-  }
-
   /** Publishes the disk of the restore point, and compares it with the original. @returns false: there is no restore point. @throws Error where they differ */
   async restore(): Promise<boolean> {
     if (this.backupId === null || this.original === null) return false;
@@ -114,7 +139,10 @@ export class Trial {
     if (uri === null) throw new Error(`export ${export_id} has no address`);
     const { host, port, exportName } = parseNbdUri(uri);
     this.uri = nbdUri({ host: tunnelHost ?? host, port }, exportName);
-    await runTool(['qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'raw', this.original, this.uri], { deadlineMs: TOOL_MS, signal: this.options.signal });
+    // 1: they differ, and standard output says where.
+    const options = { deadlineMs: TOOL_MS, signal: this.options.signal, expectedExitCodes: [0, 1] };
+    const { exitCode, stdout } = await runTool(['qemu-img', 'compare', '-f', 'raw', '-F', 'raw', this.original, this.uri], options);
+    if (exitCode !== 0) throw new Error(`the restored disk is not the original: ${stdout.trim()}`);
     return true;
   }
 
