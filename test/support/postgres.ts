@@ -19,6 +19,9 @@ export interface OwnPostgres {
   remove(): Promise<void>;
 }
 
+/** Several specs at a time, with several hubs each, and a hub has up to 24. */
+const SHARED_CONNECTIONS = 400;
+
 const silent = { log: () => undefined, warn: () => undefined };
 
 /** The server that all specs of a run share: DATABASE_URL, or else one that the first who asks for it starts and the end of the run stops. */
@@ -27,7 +30,7 @@ export async function startTestPostgres(): Promise<{ readonly databaseUrl: strin
   if (given !== undefined && given !== '') return { databaseUrl: given };
   const directory = process.env['SENDENSE_TEST_POSTGRES_DIRECTORY'];
   if (directory === undefined) throw new Error('SENDENSE_TEST_POSTGRES_DIRECTORY is not set: the global setup of jest.config.js did not run');
-  return new LocalPostgres(join(directory, 'postgres'), silent, { fsync: false }).ensureStarted();
+  return new LocalPostgres(join(directory, 'postgres'), silent, { fsync: false, maxConnections: SHARED_CONNECTIONS }).ensureStarted();
 }
 
 /** A server of the caller's own, for specs that stop or kill it. */

@@ -14,6 +14,8 @@ export interface LocalPostgresLog {
 export interface LocalPostgresOptions {
   /** For tests only: without fsync a power failure may lose or spoil data. Default true. */
   readonly fsync?: boolean;
+  /** Default 100: one hub and the tools beside it. */
+  readonly maxConnections?: number;
   /** Where the program's files are copied when the system user that runs the server may not read them. */
   readonly programCache?: string;
 }
@@ -279,7 +281,7 @@ export class LocalPostgres {
       `listen_addresses = '127.0.0.1'`,
       `port = ${port}`,
       `unix_socket_directories = ''`,
-      `max_connections = 100`,
+      `max_connections = ${this.options.maxConnections ?? 100}`,
       `shared_buffers = '64MB'`,
       `fsync = ${(this.options.fsync ?? true) ? 'on' : 'off'}`,
       `timezone = 'UTC'`,
