@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:net';
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import { BackupClient, filesBelow } from '../support/backup-client.js';
@@ -244,5 +244,72 @@ describe('ports taken by hand', () => {
     ]) {
       expect(await client.problem('POST', '/nbd/ports/allocate', broken)).toMatchObject({ status: 400 });
     }
+  });
+});
+
+interface SeenVerification {
+  readonly verification_id: string;
+  readonly status: string;
+  readonly error: { readonly code: string } | null;
+}
+
+describe('what is removed while its use begins', () => {
+  async function remove(path: string): Promise<number> {
+    return (await system.api('DELETE', path)).status;
+  }
+
+  it.each(['VM', 'repository'])('is found to be gone when it is the %s of a backup, of which nothing is recorded', async (which) => {
+    const folder = join(system.directory, `repository-of-${which}`);
+    await mkdir(folder);
+    const name = `without-${which}`;
+    const vm = await ImageVm.create(join(system.imageRoot, name), [{ file: 'disk0.qcow2', mib: 8, dataMib: 1 }]);
+    const vmId = await client.registerVm(name, vm.folder);
+    const repositoryId = await client.createRepository(name, folder);
+    const looking = await gates.hold('qemu-img', `${vm.folder}/disk0.qcow2`);
+    const asked = client.start(name, repositoryId, 'full');
+    await looking.reached();
+    expect(await remove(which === 'VM' ? `/vms/${vmId}` : `/repositories/${repositoryId}`)).toBe(204);
+    await looking.open();
+    expect(await asked).toMatchObject({ status: 404, body: { code: which === 'VM' ? 'vm_not_found' : 'repository_not_found' } });
+    expect((await system.api<{ backups: unknown[] }>('GET', `/backups?vm_id=${vmId}`)).body.backups).toEqual([]);
+    expect(await remove(which === 'VM' ? `/repositories/${repositoryId}` : `/vms/${vmId}`)).toBe(204);
+  });
+
+  it('stays while a restore stands on it, and a verification whose restore point has gone says so', async () => {
+    const folder = join(system.directory, 'repository-in-use');
+    await mkdir(folder);
+    const vm = await ImageVm.create(join(system.imageRoot, 'in-use'), [{ file: 'disk0.qcow2', mib: 8, dataMib: 1 }]);
+    await client.registerVm('in-use', vm.folder);
+    const repositoryId = await client.createRepository('in-use', folder);
+    const { backup_id, disk_results } = await client.backUp('in-use', repositoryId, 'full');
+    const file = disk_results[0]?.qcow2_path ?? '';
+    const target = join(system.directory, 'restored-in-use');
+    await mkdir(target);
+
+    const measuring = await gates.hold('qemu-img', 'measure');
+    const copying = await gates.hold('qemu-img', 'convert');
+    const asked = system.api<{ job_id: string }>('POST', '/restore/disks', { backup_id, target_path: target, format: 'raw' });
+    await measuring.reached();
+    const deletion = client.problem('DELETE', `/backups/${backup_id}`);
+    expect(await client.problem('DELETE', `/repositories/${repositoryId}`)).toMatchObject({ status: 409, code: 'repository_has_backups' });
+    await measuring.open();
+    const { status, body } = await asked;
+    expect(status).toBe(202);
+    expect(await deletion).toMatchObject({ status: 409 });
+    await copying.open();
+    await until('the restore', async () => (await system.api<{ status: string }>('GET', `/restore/jobs/${body.job_id}`)).body.status === 'completed');
+
+    const checking = await gates.hold('qemu-img', file);
+    const verification = await system.api<{ verification_id: string }>('POST', `/backups/${backup_id}/verify`, {});
+    expect(verification.status).toBe(202);
+    await checking.reached();
+    expect(await remove(`/backups/${backup_id}`)).toBe(204);
+    expect(await remove(`/repositories/${repositoryId}`)).toBe(204);
+    await checking.open();
+    const ended = await until('the verification to end', async () => {
+      const { verifications } = (await system.api<{ verifications: SeenVerification[] }>('GET', `/backups/${backup_id}/verifications`)).body;
+      return verifications.find(({ verification_id, status: now }) => verification_id === verification.body.verification_id && now !== 'running');
+    });
+    expect(ended).toMatchObject({ error: { code: 'restore_point_deleted' } });
   });
 });

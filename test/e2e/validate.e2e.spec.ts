@@ -26,8 +26,7 @@ jest.setTimeout(180_000);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
 const PORTS = 4;
 const SLOW_HOST = '127.0.0.7';
-/** Of each connection; nbdcopy opens four. */
-const SLOW_BYTES_A_SECOND = 4 * 1024 ** 2;
+const SLOW_BYTES_A_SECOND = 16 * 1024 ** 2;
 const PAGE = resolve(import.meta.dirname, '../../docs/validate.md');
 /** Whatever the machine of the test has. */
 const SOUND_KERNEL = { ...KERNEL_PLACES, fuse: '/dev/null', loopControl: '/dev/null' };
@@ -138,6 +137,7 @@ async function withDatabase<Result>(use: (client: pg.Client) => Promise<Result>)
 
 /** Brings the hub's NBD ports to another address, and lets little through in a second while it is to be slow. */
 async function slowWay(first: number, isSlow: () => boolean): Promise<void> {
+  let freeAt = 0;
   for (let port = first; port < first + PORTS; port++) {
     const server = createServer((near) => {
       const far = connect({ host: '127.0.0.1', port });
@@ -145,7 +145,8 @@ async function slowWay(first: number, isSlow: () => boolean): Promise<void> {
         near.write(bytes);
         if (!isSlow()) return;
         far.pause();
-        setTimeout(() => far.resume(), (bytes.length / SLOW_BYTES_A_SECOND) * 1000);
+        freeAt = Math.max(freeAt, performance.now()) + (bytes.length / SLOW_BYTES_A_SECOND) * 1000;
+        setTimeout(() => far.resume(), freeAt - performance.now());
       });
       near.pipe(far);
       far.on('end', () => near.end());

@@ -10,6 +10,7 @@ import { Clock, derivedId } from '../../platform/clock/clock.js';
 import { asDomainEvent, CommandRunner } from '../../platform/event-store/command-runner.js';
 import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
+import { KeyedMutex, repositoryUseLock, vmUseLock } from '../../platform/locks/keyed-mutex.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { StartBackup } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
@@ -36,6 +37,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     private readonly readModels: ReadModels,
     private readonly queries: QueryBus,
     private readonly dataSource: DataSource,
+    private readonly mutex: KeyedMutex,
   ) {}
 
   /**
@@ -69,6 +71,17 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     // The source of a VM that is being backed up is held by that backup, so it cannot be looked at; this backup waits, and finds out when its turn comes.
     if (await this.isBusy(vm.vm_id)) await this.requireRepository(command.repositoryId);
     else await this.queries.execute<GatherBackupFacts, BackupFacts>(new GatherBackupFacts(vm.vm_id, command.repositoryId, command.backupType));
+    // Looking at the source takes its time, in which VM or repository may have been removed. From here on they are not: who removes one waits for this lock, and finds the backup.
+    await this.mutex.runExclusive(vmUseLock(vm.vm_id), () =>
+      this.mutex.runExclusive(repositoryUseLock(command.repositoryId), () => this.record(command, backupId, vm.vm_id)),
+    );
+  }
+
+  private async record(command: StartBackup, backupId: string, vmId: string): Promise<void> {
+    const head = await this.store.head();
+    if (head !== null) await Promise.all(['vms', 'repositories'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+    const vm = await this.findVm({ vm_id: vmId });
+    await this.requireRepository(command.repositoryId);
     const request: RequestBackup = {
       kind: 'request-backup',
       request: {

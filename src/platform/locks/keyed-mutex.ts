@@ -28,3 +28,12 @@ export class KeyedMutex {
 export function vmLock(vmId: string): string {
   return `vm/${vmId}`;
 }
+
+/** Keys under which the beginning of a use that outlives a request (a backup) is serialised with the removal of what is used. Where both are taken, the VM's is the first. */
+export function vmUseLock(vmId: string): string {
+  return `vm-use/${vmId}`;
+}
+
+export function repositoryUseLock(repositoryId: string): string {
+  return `repository-use/${repositoryId}`;
+}

@@ -1,9 +1,11 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import type { CommandContext } from '../../kernel/command-context.js';
 import type { Decider } from '../../kernel/decider.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import { KeyedMutex, repositoryUseLock } from '../../platform/locks/keyed-mutex.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { REPOSITORIES, RegisterLock } from '../../platform/register-lock/register-lock.js';
 import { readMarker, removeMarker } from '../../platform/repository-files/repository-marker.js';
@@ -27,9 +29,18 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
     private readonly clock: Clock,
     private readonly dataSource: DataSource,
     private readonly lock: RegisterLock,
+    private readonly mutex: KeyedMutex,
   ) {}
 
+  /**
+   * Serialised with the beginning of backups into this repository. Restores, mounts, exports and verifications stand on a completed backup, and while there is one the
+   * repository stays; that one is not deleted under them is seen to by the lock of its VM.
+   */
   async execute({ repositoryId, context }: DeleteRepository): Promise<string | null> {
+    return this.mutex.runExclusive(repositoryUseLock(repositoryId), () => this.delete(repositoryId, context));
+  }
+
+  private async delete(repositoryId: string, context: CommandContext): Promise<string | null> {
     return this.lock.run(REPOSITORIES, ['repositories', 'backups'], async () => {
       const backups = this.dataSource.getRepository(BackupReadModel);
       const restorePoints = await backups.countBy({ repository_id: repositoryId, status: 'completed' });

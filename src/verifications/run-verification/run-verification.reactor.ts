@@ -121,8 +121,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     const context = await this.context(verificationId);
     try {
       // One that a killed hub had begun to boot was read before, and found sound.
-      const { findings, files, bytes } = state.boot === null ? await this.read(request) : soundBefore(state.boot);
-      if (findings.length > 0) await this.refuseDeleted(request);
+      const { findings, files, bytes } = state.boot === null ? await this.readUnlessDeleted(request) : soundBefore(state.boot);
       // The marks first: who sees the verdict sees what follows from it.
       for (const { backup_id, code, detail, file } of findings) {
         const damage = { code: damageOf(code), detail, file, verification_id: verificationId };
@@ -169,6 +168,19 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
       throw error;
     }
     await cleanUp();
+  }
+
+  /** @throws DomainError restore_point_deleted, rather than saying of what went with the restore point that it is missing */
+  private async readUnlessDeleted(request: VerificationRequested['data']): ReturnType<RunVerificationReactor['read']> {
+    try {
+      const found = await this.read(request);
+      if (found.findings.length > 0) await this.refuseDeleted(request);
+      return found;
+    } catch (error) {
+      // With its last restore point gone, the repository may have gone too.
+      if (error instanceof DomainError) await this.refuseDeleted(request);
+      throw error;
+    }
   }
 
   private async read(

@@ -1,9 +1,11 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import type { CommandContext } from '../../kernel/command-context.js';
 import type { Decider } from '../../kernel/decider.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import { KeyedMutex, vmUseLock } from '../../platform/locks/keyed-mutex.js';
 import { RegisterLock, VMS_AND_NODES } from '../../platform/register-lock/register-lock.js';
 import { RemoveVm } from '../model/vm.commands.js';
 import { type VmEvent, vmStream } from '../model/vm.events.js';
@@ -19,9 +21,15 @@ export class RemoveVmHandler implements ICommandHandler<RemoveVm> {
     private readonly clock: Clock,
     private readonly dataSource: DataSource,
     private readonly lock: RegisterLock,
+    private readonly mutex: KeyedMutex,
   ) {}
 
+  /** Serialised with the beginning of backups of this VM: one that was requested is counted, and none is requested after. */
   async execute({ vmId, context }: RemoveVm): Promise<string | null> {
+    return this.mutex.runExclusive(vmUseLock(vmId), () => this.remove(vmId, context));
+  }
+
+  private async remove(vmId: string, context: CommandContext): Promise<string | null> {
     return this.lock.run(VMS_AND_NODES, ['vms', 'backups'], async () => {
       const backups = this.dataSource.getRepository(BackupReadModel);
       const restorePoints = await backups.countBy({ vm_id: vmId, status: 'completed' });
