@@ -27,8 +27,10 @@ export interface LoadedStream<State> {
 
 /** How often a command is decided anew after another writer was faster. */
 const MAX_CONFLICTS = 20;
-/** How long a store that is away is waited for, in milliseconds, before a command is given up. */
+/** How long a store that is away is waited for, in milliseconds, before a command is given up: by the hub itself, and by somebody who waits for an answer. */
 const UNAVAILABLE_PATIENCE_MS = 60_000;
+const ASKED_PATIENCE_MS = 10_000;
+const OF_THE_HUB = 'system:';
 const UNAVAILABLE_PAUSE_MS = 250;
 
 /**
@@ -65,7 +67,7 @@ export class CommandRunner {
     command: Command,
     context: CommandContext,
   ): Promise<CommandOutcome<State, Event>> {
-    const patienceEnds = performance.now() + UNAVAILABLE_PATIENCE_MS;
+    const patienceEnds = performance.now() + (context.actor.startsWith(OF_THE_HUB) ? UNAVAILABLE_PATIENCE_MS : ASKED_PATIENCE_MS);
     for (let conflicts = 0; ;) {
       try {
         // A hundred jobs write to the one stream of the ports: in turn they never conflict, side by side some would lose every round.

@@ -1,6 +1,6 @@
 const SOCKET_ERRORS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN']);
-/** SQLSTATE classes that say the server is away, going away, out of resources or asks to try again: 08, 53, 57P, 58, 40. */
-const RETRYABLE_SQLSTATE = /^(08...|53...|57P..|57014|58...|40...|25006)$/;
+/** SQLSTATE classes that say the server is away, going away, out of resources or asks to try again: 08, 53, 57P, 58, 40; and that a lock or a statement took too long: 55P03, 57014. */
+const RETRYABLE_SQLSTATE = /^(08...|53...|57P..|55P03|57014|58...|40...|25006)$/;
 /** What node-postgres throws without a code. */
 const DRIVER_MESSAGES =
   /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Cannot use a pool after calling end|Client was closed|Query read timeout|not queryable|timeout expired/i;

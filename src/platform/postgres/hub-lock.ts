@@ -55,6 +55,7 @@ export class HubLock {
       application_name: this.applicationName,
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: CONNECT_TIMEOUT_MS,
     });
     let locked = false;
     let gone = false;

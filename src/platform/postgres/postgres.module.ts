@@ -2,6 +2,7 @@ import { type DynamicModule, Global, Inject, Logger, Module, type OnApplicationS
 import pg from 'pg';
 import { DataSource, type EntitySchema, type MixedList } from 'typeorm';
 import { allMigrations } from '../../../migrations/all-migrations.js';
+import { BoundedClient, QUERY_BOUNDS } from './bounded.client.js';
 import { HubLock } from './hub-lock.js';
 
 /** Injection token of the `pg.Pool` that the event store and set-based SQL use. */
@@ -19,9 +20,17 @@ export interface PostgresOptions {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** A pool whose idle connections may break without ending the process. The caller ends it. */
+/** A pool whose idle connections may break without ending the process, and whose queries end in time. The caller ends it. */
 export function createPool(databaseUrl: string, max = 12): pg.Pool {
-  const pool = new pg.Pool({ connectionString: databaseUrl, max, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, keepAlive: true, application_name: 'sendense' });
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    max,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    application_name: 'sendense',
+    ...QUERY_BOUNDS,
+    Client: BoundedClient,
+  });
   const log = new Logger('PostgresPool');
   pool.on('error', (error) => {
     log.warn(`an idle connection broke: ${error.message}`);
@@ -29,31 +38,42 @@ export function createPool(databaseUrl: string, max = 12): pg.Pool {
   return pool;
 }
 
-/** A TypeORM data source, connected, its migrations run. @throws what `pg` or a migration throws */
+/** A TypeORM data source, connected, its migrations run; its queries end in time. @throws what `pg` or a migration throws */
 export async function openDataSource(databaseUrl: string, entities: Entities = []): Promise<DataSource> {
+  await migrate(databaseUrl);
+  const dataSource = newDataSource(databaseUrl, entities, 12, { ...QUERY_BOUNDS, Client: BoundedClient });
+  await dataSource.initialize();
+  return dataSource;
+}
+
+/** On a connection of its own: a migration of many rows may take as long as it takes. */
+async function migrate(databaseUrl: string): Promise<void> {
+  const dataSource = newDataSource(databaseUrl, [], 1, {});
+  await dataSource.initialize();
+  try {
+    await dataSource.runMigrations({ transaction: 'each' });
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+function newDataSource(databaseUrl: string, entities: Entities, poolSize: number, extra: object): DataSource {
   const log = new Logger('TypeORM');
-  const dataSource = new DataSource({
+  return new DataSource({
     type: 'postgres',
     url: databaseUrl,
     applicationName: 'sendense',
     entities,
     migrations: allMigrations,
     migrationsTableName: 'sendense_migrations',
-    poolSize: 12,
+    poolSize,
+    extra,
     connectTimeoutMS: CONNECT_TIMEOUT_MS,
     logging: false,
     poolErrorHandler: (error: unknown) => {
       log.warn(`an idle connection broke: ${error instanceof Error ? error.message : String(error)}`);
     },
   });
-  await dataSource.initialize();
-  try {
-    await dataSource.runMigrations({ transaction: 'each' });
-  } catch (error) {
-    await dataSource.destroy();
-    throw error;
-  }
-  return dataSource;
 }
 
 /**
