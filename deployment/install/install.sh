@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs, upgrades and removes a Sendense hub or node on this machine, from the release that this file lies in. As root.
 #
-#   install.sh hub [--advertise HOST]   everything that a hub needs, started; HOST is what nodes reach this machine by
+#   install.sh hub [--advertise HOST] [--with-file-restore]
+#                                       everything that a hub needs, started; HOST is what nodes reach this machine by. With the option it may also mount restore
+#                                       points, so that single files can be restored; once given, it stays
 #   install.sh node                     everything that a node needs; it is started once `sendense node enrol` was run
 #   install.sh rollback hub|node        back to the release before the last upgrade, and restarted
 #   install.sh remove hub|node [--data] stops it and takes everything away; of a hub, what it keeps (events, tokens, repositories) only with --data
@@ -15,6 +17,8 @@ readonly etc=/etc/sendense
 readonly hub_data=/var/lib/sendense
 readonly tunnel_data=/var/lib/sendense-tunnel
 readonly node_data=/var/lib/sendense-node
+readonly hub_cache=/var/cache/sendense
+readonly file_restore=/etc/systemd/system/sendense-hub.service.d/file-restore.conf
 readonly node_images=/var/lib/sendense-images
 readonly node_scratch=/var/lib/sendense-scratch
 readonly least_free_kb=$((2 * 1024 * 1024))
@@ -24,6 +28,7 @@ readonly common_tools=(qemu-img:qemu-utils qemu-nbd:qemu-utils nbdkit:nbdkit nbd
 readonly hub_tools=(
   "${common_tools[@]}" sshd:openssh-server qemu-storage-daemon:qemu-system-common losetup:mount blkid:util-linux sfdisk:fdisk logrotate:logrotate curl:curl
 )
+readonly file_restore_tools=(guestmount:libguestfs-tools guestfish:libguestfs-tools fusermount3:fuse3)
 readonly node_tools=("${common_tools[@]}" qemu-storage-daemon:qemu-system-common)
 
 say() { printf 'install: %s\n' "$*" >&2; }
@@ -32,7 +37,7 @@ stop() {
   exit 1
 }
 usage() {
-  sed -n '4,8s/^# \{0,3\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '4,10s/^# \{0,3\}//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 }
 
@@ -54,9 +59,12 @@ is_installed() { [[ -e "/etc/systemd/system/sendense-$1.service" ]]; }
 missing_packages() {
   local tool tools=()
   if [[ "$1" == hub ]]; then tools=("${hub_tools[@]}"); else tools=("${node_tools[@]}"); fi
+  if [[ "$1" == hub && -e "$file_restore" ]]; then tools+=("${file_restore_tools[@]}"); fi
   for tool in "${tools[@]}"; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${tool%%:*}" >/dev/null || printf '%s\n' "${tool##*:}"
   done | sort -u
+  # libguestfs runs a kernel of this machine's own.
+  if [[ "$1" == hub && -e "$file_restore" ]] && ! compgen -G '/boot/vmlinuz-*' >/dev/null; then echo linux-image-cloud-amd64; fi
 }
 
 # name=value lines about this machine, then problem=... for each reason why nothing should be installed here.
@@ -117,6 +125,8 @@ accounts() {
     # sshd takes an account whose password is locked for a locked account. '*' fits no password, and is not that.
     usermod --password '*' sendense-tunnel
     join_group sendense sendense-tunnel
+    # For a sandbox that is virtualised where it can be.
+    [[ ! -e "$file_restore" ]] || join_group sendense kvm
     install -d -o sendense -g sendense -m 0750 "$hub_data" "$hub_data/repositories" "$hub_data/images"
     # The hub writes who may connect, and the tunnel server its host key, each for the other to read.
     install -d -o sendense-tunnel -g sendense-tunnel -m 2770 "$tunnel_data"
@@ -212,10 +222,15 @@ YAML
 
 # The units of the release that `current` names.
 units() {
-  local unit
+  local unit drop_in
   for unit in $(units_of "$1"); do
     cmp -s "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit" || install -m 0644 "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit"
   done
+  # A release from before there was one leaves it as it is.
+  drop_in="$base/current/deployment/systemd/sendense-hub.service.d/file-restore.conf"
+  if [[ "$1" == hub && -e "$file_restore" && -e "$drop_in" ]]; then
+    cmp -s "$drop_in" "$file_restore" || install -m 0644 "$drop_in" "$file_restore"
+  fi
   systemctl daemon-reload
 }
 
@@ -254,7 +269,7 @@ runs_as_it_should() { # role unit
   pid="$(systemctl show -p MainPID --value "$2")"
   [[ "$(readlink "/proc/$pid/exe")" == "$(readlink -f "$base/current/node_modules/node/bin/node")" ]] || return 1
   since="$(LC_ALL=C date -d "$(LC_ALL=C systemctl show -p ActiveEnterTimestamp --value "$2")" +%s)" || return 1
-  newer="$(find "/etc/systemd/system/$2" "$etc/$1" "$etc/tunnel-server" "$node_data/tunnel/tunnel.json" -newermt "@$since" -print -quit 2>/dev/null || true)"
+  newer="$(find "/etc/systemd/system/$2" "/etc/systemd/system/$2.d" "$etc/$1" "$etc/tunnel-server" "$node_data/tunnel/tunnel.json" -newermt "@$since" -print -quit 2>/dev/null || true)"
   [[ -z "$newer" ]]
 }
 
@@ -339,6 +354,7 @@ remove() { # role [--data]
   systemctl reset-failed 'sendense-*' 2>/dev/null || true
   if [[ "$1" == hub ]]; then
     rm -f /etc/logrotate.d/sendense-hub
+    rm -rf "$hub_cache"
     if [[ "${2:-}" == --data ]]; then
       rm -rf "$hub_data" "$tunnel_data" "$etc/hub" "$etc/tunnel-server"
       remove_account sendense
@@ -360,6 +376,14 @@ remove() { # role [--data]
     rmdir "$etc" 2>/dev/null || true
   fi
   say "removed"
+}
+
+# From here on every step sees that it is wanted.
+allow_mounts() {
+  [[ ! -e "$file_restore" ]] || return 0
+  [[ -n "$root" && -f "$root/RELEASE" ]] || stop "this is no release: unpack an archive made by deployment/make-archive.sh and run the install.sh in it"
+  say "letting the hub mount restore points: $file_restore"
+  install -D -m 0644 "$root/deployment/systemd/sendense-hub.service.d/file-restore.conf" "$file_restore"
 }
 
 all() { # role [advertised host]
@@ -384,9 +408,23 @@ main() {
   local command="${1:-}"
   case "$command" in
     hub)
-      [[ $# -eq 1 || ($# -eq 3 && "$2" == --advertise) ]] || usage
+      local advertised='' mounts=no
+      shift
+      while (($# > 0)); do
+        case "$1" in
+          --advertise)
+            [[ $# -ge 2 ]] || usage
+            advertised="$2"
+            shift
+            ;;
+          --with-file-restore) mounts=yes ;;
+          *) usage ;;
+        esac
+        shift
+      done
       as_root
-      all hub "${3:-}"
+      [[ "$mounts" == no ]] || allow_mounts
+      all hub "$advertised"
       ;;
     node)
       [[ $# -eq 1 ]] || usage

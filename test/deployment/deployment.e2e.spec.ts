@@ -94,6 +94,13 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     return (await host.run(['find', ...places, '-xdev', '-name', '*sendense*', '-prune', '-print'])).split('\n').filter(Boolean);
   }
 
+  /** Processes and folders of mounts on the hub. */
+  async function leftOfMounts(): Promise<readonly string[]> {
+    const processes = await hub.try(['pgrep', '-a', '-x', 'guestmount|qemu-system-.*|fusermount3']);
+    const folders = await hub.try(['find', '/var/lib/sendense/run/mounts', '-mindepth', '1']);
+    return [...processes.stdout.split('\n'), ...folders.stdout.split('\n')].filter(Boolean);
+  }
+
   it('become hub and node', async () => {
     const [, services] = await follow('2. The hub');
     expect(services).toContain('active\nactive\n');
@@ -163,6 +170,42 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
   }, 200_000);
 
   inLongProof(() => {
+    it('restore a single file, with its owner, through a hub that was given the right to mount', async () => {
+      const [refused] = await Promise.all([hub.try(['systemctl', 'cat', 'sendense-hub'])]);
+      expect(refused.stdout).not.toContain('CAP_SYS_ADMIN');
+      await follow('5. Single files of a backup');
+      const image = '/var/lib/sendense-images/files1';
+      await node.run(['mkdir', '-p', image, '/root/tree/home/bob']);
+      await node.run(['tee', '/root/tree/home/bob/letter'], 'dear all\n');
+      await node.run(['chmod', '0600', '/root/tree/home/bob/letter']);
+      await node.run(['chown', '-R', '1234:1234', '/root/tree/home/bob']);
+      await node.run(['truncate', '-s', '64M', '/root/files1.raw']);
+      await node.run(['mkfs.ext4', '-q', '-d', '/root/tree', '/root/files1.raw']);
+      await node.run(['qemu-img', 'convert', '-O', 'qcow2', '/root/files1.raw', `${image}/disk0.qcow2`]);
+      const [repository] = (await api<{ repositories: { repository_id: string }[] }>('GET', '/repositories')).repositories;
+      const own = (await api<{ nodes: { node_id: string; name: string }[] }>('GET', '/nodes')).nodes.find(({ name }) => name === 'node1');
+      await api('POST', '/vms', { name: 'files1', source: 'image', source_ref: image, node_id: own?.node_id });
+      const { backup_id } = await api<BackupView>('POST', '/backups', { vm_name: 'files1', repository_id: repository?.repository_id, backup_type: 'full' });
+      await until('the backup', async () => (await api<BackupView>('GET', `/backups/${backup_id}`)).status === 'completed', 240_000);
+
+      const mount = (): Promise<{ mount_id: string; driver: string; status: string }> => api('POST', '/restore/mount', { backup_id, disk_index: 0 });
+      const mounted = await mount();
+      expect(mounted).toMatchObject({ status: 'mounted', driver: 'guestfs' });
+      const listed = await api('GET', `/restore/${mounted.mount_id}/files?path=/home/bob`);
+      expect(listed).toMatchObject({ files: [{ name: 'letter', mode: '0600', uid: 1234, gid: 1234, size: 9 }] });
+      const token = (await hub.run(['cat', '/var/lib/sendense/api.token'])).trim();
+      const download = `http://127.0.0.1:9080/api/v1/restore/${mounted.mount_id}/download?path=/home/bob/letter`;
+      expect(await hub.run(['curl', '-sSf', '-H', `Authorization: Bearer ${token}`, download])).toBe('dear all\n');
+      await hub.run(['curl', '-sSf', '-X', 'DELETE', '-H', `Authorization: Bearer ${token}`, `http://127.0.0.1:9080/api/v1/restore/${mounted.mount_id}`]);
+      expect(await leftOfMounts()).toEqual([]);
+
+      // The mount was the old process's; the next one takes away what is left of it.
+      await mount();
+      await hub.run(['systemctl', 'restart', 'sendense-hub']);
+      await until('nothing to be left of the mount', async () => (await leftOfMounts()).length === 0, 120_000);
+      await node.run(['rm', '-r', image, '/root/tree', '/root/files1.raw']);
+    }, 900_000);
+
     it('are upgraded, and run again what ran before where the new release does not come up', async () => {
       const deploy = (archive: string): Promise<HostAnswer> =>
         hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--host-key-fingerprint', fingerprint, '--archive', archive]);

@@ -33,6 +33,10 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+function exposureIn(report: string): number {
+  return Number(/Overall exposure level for \S+: ([0-9.]+)/.exec(report)?.[1]);
+}
+
 describe('the units', () => {
   it('are one for each program', () => {
     expect(UNITS.sort()).toEqual(['sendense-hub.service', 'sendense-node.service', 'sendense-tunnel-server.service', 'sendense-tunnel.service']);
@@ -45,10 +49,29 @@ describe('the units', () => {
 
   it.each(UNITS)('%s exposes no more than docs/deployment.md says', async (unit) => {
     const { stdout } = await runTool(['systemd-analyze', 'security', '--offline=true', '--no-pager', join(folder, unit)]);
-    const exposure = Number(/Overall exposure level for \S+: ([0-9.]+)/.exec(stdout)?.[1]);
+    const exposure = exposureIn(stdout);
     expect(exposure).toBeLessThanOrEqual(MOST_EXPOSURE);
     const page = readFileSync(resolve(DEPLOYMENT, '../docs/deployment.md'), 'utf8');
     expect(page).toContain(`| \`${unit}\` | ${exposure.toFixed(1)} |`);
+  });
+
+  it('the hub exposes no more than docs/deployment.md says when it may mount, and gets no device of a disk for it', async () => {
+    const unit = 'sendense-hub.service';
+    const dropIn = readFileSync(join(DEPLOYMENT, 'systemd', `${unit}.d`, 'file-restore.conf'), 'utf8');
+    expect(dropIn.match(/^(?:CapabilityBoundingSet|AmbientCapabilities|DeviceAllow)=.*$/gm)).toEqual([
+      'CapabilityBoundingSet=CAP_SYS_ADMIN',
+      'AmbientCapabilities=CAP_SYS_ADMIN',
+      'DeviceAllow=/dev/fuse rw',
+      'DeviceAllow=/dev/kvm rw',
+    ]);
+    const withDropIn = join(folder, 'mounting');
+    await mkdir(join(withDropIn, `${unit}.d`), { recursive: true });
+    await copyFile(join(folder, unit), join(withDropIn, unit));
+    await writeFile(join(withDropIn, `${unit}.d`, 'file-restore.conf'), dropIn);
+    const { stdout, stderr } = await runTool(['systemd-analyze', 'verify', '--man=no', join(withDropIn, unit)]);
+    expect(stdout + stderr).toBe('');
+    const exposure = exposureIn((await runTool(['systemd-analyze', 'security', '--offline=true', '--no-pager', join(withDropIn, unit)])).stdout);
+    expect(readFileSync(resolve(DEPLOYMENT, '../docs/deployment.md'), 'utf8')).toContain(`| \`${unit}\` with \`file-restore.conf\` | ${exposure.toFixed(1)} |`);
   });
 
   it.each(UNITS)('%s runs as an account of its own, without any right of root that its comment does not explain', (unit) => {

@@ -1,4 +1,4 @@
-import { access, mkdir } from 'node:fs/promises';
+import { access, mkdir, readFile } from 'node:fs/promises';
 import { ProcessSupervisor } from '../process/process-supervisor.port.js';
 import { ToolError } from '../process/tool-error.js';
 import { runBounded } from './bounded-tool.js';
@@ -51,11 +51,15 @@ export class GuestfsMountDriver extends MountDriver {
       ))
     )
       return { available: false, reason: 'there is no /dev/fuse; load the kernel module fuse' };
-    for (const tool of ['guestmount', 'guestfish'] as const) {
+    if (process.getuid?.() !== 0 && !mayMountFuse(await readFile('/proc/self/status', 'utf8'))) {
+      return { available: false, reason: 'this process may not mount anything; `install.sh hub --with-file-restore` gives a deployed hub the right to' };
+    }
+    for (const tool of ['guestmount', 'guestfish', 'fusermount3'] as const) {
       try {
         await runBounded([tool, '--version'], 15_000);
       } catch {
-        return { available: false, reason: `${tool} is not installed (Debian: libguestfs-tools and a kernel, linux-image-cloud-amd64)` };
+        const brought = tool === 'fusermount3' ? 'fuse3' : 'libguestfs-tools and a kernel, linux-image-cloud-amd64';
+        return { available: false, reason: `${tool} is not installed (Debian: ${brought})` };
       }
     }
     return { available: true };
@@ -73,7 +77,8 @@ export class GuestfsMountDriver extends MountDriver {
       );
       const device = found.find((each) => each.partition === partition)?.device ?? '';
       const server = await this.serve(order, device, partition, signal);
-      await restrict(root, signal);
+      // mount(8) refuses to work for others than root, whatever rights they have. For them it stays with what guestmount was told.
+      if (process.getuid?.() === 0) await restrict(root, signal);
       return {
         driver: this.name,
         device,
@@ -146,8 +151,22 @@ export const GUESTFISH_SCRIPT = [
   '',
 ].join('\n');
 
+/** From here, in `CapEff` of proc(5): capabilities(7), CAP_SYS_ADMIN is number 21. */
+const CAP_SYS_ADMIN = 1n << 21n;
+
+/**
+ * Whether a process other than root's may mount by FUSE: with the capability for it, or through the set-user-ID program fusermount3, which works for whoever may
+ * gain rights by starting programs.
+ * @param status text of `/proc/<pid>/status`
+ */
+export function mayMountFuse(status: string): boolean {
+  const effective = /^CapEff:\t([0-9a-f]+)$/m.exec(status)?.[1];
+  return (effective !== undefined && (BigInt(`0x${effective}`) & CAP_SYS_ADMIN) !== 0n) || /^NoNewPrivs:\t0$/m.test(status);
+}
+
 export function guestmountArgv(file: string, device: string, { filesystem_type: type }: DiskPartition, root: string): readonly [string, ...string[]] {
-  return ['guestmount', '--ro', '--no-fork', '--format=qcow2', '-a', file, '-m', `${device}:/:${sandboxOptions(type ?? '')}`, root];
+  const options = ['-o', 'ro', '-o', 'nosuid', '-o', 'nodev', '-o', 'noexec'];
+  return ['guestmount', '--ro', '--no-fork', '--format=qcow2', '-a', file, ...options, '-m', `${device}:/:${sandboxOptions(type ?? '')}`, root];
 }
 
 /** Within the sandbox too no journal is replayed: what is shown is what was backed up. */

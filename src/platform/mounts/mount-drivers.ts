@@ -11,7 +11,8 @@ import { NbdMountDriver } from './nbd-mount.driver.js';
 const KNOWN_FOR_MS = 60_000;
 
 /**
- * The drivers of this machine. `auto` takes the kernel's nbd device where its module is there, otherwise FUSE, and the sandbox for what the host cannot mount.
+ * The drivers of this machine. `auto` takes the kernel's nbd device where its module is there, otherwise FUSE, and the sandbox for what the host cannot mount, or for
+ * everything where this process is not root's.
  */
 @Injectable()
 export class MountDrivers {

@@ -49,7 +49,7 @@ export class MountRelease {
       forced = true;
       // A file system whose disk has stopped answering lets go once its disk is gone.
       await this.stopTools(directory);
-      if (!(await ran(['umount', '--lazy', root]))) {
+      if (!(await ran(unmountArgv(root, 'lazy')))) {
         leftovers.push(`${root} is still mounted`);
         break;
       }
@@ -64,7 +64,7 @@ export class MountRelease {
     if (nbd !== null && (await this.holdsNbd(directory, nbd))) await ran(['qemu-nbd', '--disconnect', `/dev/${nbd}`]);
     leftovers.push(...(await this.stopTools(directory)));
     while ((await mountsBelow(disk)).length > 0) {
-      if (!(await ran(['umount', '--lazy', disk]))) {
+      if (!(await ran(unmountArgv(disk, 'lazy')))) {
         leftovers.push(`${disk} is still mounted`);
         break;
       }
@@ -87,7 +87,7 @@ export class MountRelease {
     const ends = performance.now() + BUSY_PATIENCE_MS;
     for (;;) {
       const begun = performance.now();
-      if (await ran(['umount', root])) return true;
+      if (await ran(unmountArgv(root, 'now'))) return true;
       if ((await mountsBelow(root)).length === 0) return true;
       if (performance.now() > ends || performance.now() - begun > UMOUNT_DEADLINE_MS) return false;
       await pause(BUSY_PAUSE_MS);
@@ -114,6 +114,12 @@ export class MountRelease {
     const owner = await nbdOwner(device);
     return status.state === 'running' && status.identity !== null && status.identity.pid === owner;
   }
+}
+
+/** umount(8) refuses to work for others than root, and FUSE's own program is there for them. */
+function unmountArgv(mountPoint: string, when: 'now' | 'lazy'): readonly [string, ...string[]] {
+  if (process.getuid?.() === 0) return ['umount', ...(when === 'lazy' ? ['--lazy'] : []), mountPoint];
+  return ['fusermount3', '-u', ...(when === 'lazy' ? ['-z'] : []), mountPoint];
 }
 
 async function loops(backed: readonly string[]): Promise<readonly string[]> {

@@ -1,4 +1,5 @@
-const INHERITED = ['PATH', 'HOME', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH', 'XDG_RUNTIME_DIR'];
+/** LIBGUESTFS_CACHEDIR: where libguestfs keeps the machine of its sandbox, which takes it a while to make. */
+const INHERITED = ['PATH', 'HOME', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH', 'XDG_RUNTIME_DIR', 'LIBGUESTFS_CACHEDIR'];
 
 /**
  * What a tool needs to run, and not the database address and tokens that our own environment may hold. Tools speak English whatever the locale of the service, because

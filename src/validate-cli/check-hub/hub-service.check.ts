@@ -6,6 +6,10 @@ interface Readiness {
   readonly checks: readonly { readonly name: string; readonly required: boolean; readonly status: string; readonly code: string | null }[];
 }
 
+interface MountDrivers {
+  readonly drivers: readonly { readonly name: string; readonly available: boolean; readonly reason: string | null }[];
+}
+
 /** Whether the hub answers, is ready, and lets in those who have its token and nobody else. */
 export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: string | null): readonly Check[] {
   return [
@@ -41,6 +45,22 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
         await stranger.body?.cancel();
         if (stranger.status === 401) return pass('with the token it answers, without it refuses');
         return fail(`without a token it answers ${stranger.status}`, 'What answers there is not the hub alone: look at what stands in front of it.');
+      },
+    },
+    {
+      id: 'file_restore',
+      role: 'hub',
+      title: 'single files can be restored',
+      run: async () => {
+        try {
+          const { drivers } = (await hub.call<MountDrivers>('GET', '/restore/resources')).body;
+          const usable = drivers.filter(({ available }) => available).map(({ name }) => name);
+          if (usable.length > 0) return pass(`restore points can be mounted by ${usable.join(', ')}`);
+          const reasons = drivers.map(({ name, reason }) => `${name}: ${reason ?? ''}`).join('; ');
+          return warn(`the hub cannot mount restore points (${reasons})`, 'docs/deployment.md, "Single files of a backup"; restores of whole disks do without.');
+        } catch {
+          return skip('the hub does not tell');
+        }
       },
     },
     {

@@ -1,0 +1,18 @@
+import { describe, expect, it } from '@jest/globals';
+import { mayMountFuse } from './guestfs-mount.driver.js';
+
+function status(effective: string, noNewPrivileges: '0' | '1'): string {
+  return `Name:\tnode\nCapInh:\t0000000000200000\nCapPrm:\t${effective}\nCapEff:\t${effective}\nNoNewPrivs:\t${noNewPrivileges}\nSeccomp:\t2\n`;
+}
+
+describe('whether a process that is not root may mount by FUSE', () => {
+  it.each([
+    ['with the capability for it', status('0000000000200000', '1'), true],
+    ['with every capability', status('000001ffffffffff', '1'), true],
+    ['through fusermount3', status('0000000000000000', '0'), true],
+    ['with other capabilities only, where fusermount3 gains nothing', status('00000000000000cb', '1'), false],
+    ['where nothing is known', '', false],
+  ])('%s', (_, text, may) => {
+    expect(mayMountFuse(text)).toBe(may);
+  });
+});
