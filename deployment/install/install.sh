@@ -6,6 +6,7 @@
 #                                       points, so that single files can be restored; once given, it stays
 #   install.sh node                     everything that a node needs; it is started once `sendense node enrol` was run
 #   install.sh rollback hub|node        back to the release before the last upgrade, and restarted
+#   install.sh allow hub|node PATH      lets its service write to a folder, or use a block device, besides its own places
 #   install.sh remove hub|node [--data] stops it and takes everything away; of a hub, what it keeps (events, tokens, repositories) only with --data
 #   install.sh step NAME hub|node       one step alone, as `sendense node deploy` does from afar: check packages accounts release config units switch start
 #
@@ -37,7 +38,7 @@ stop() {
   exit 1
 }
 usage() {
-  sed -n '4,10s/^# \{0,3\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '4,11s/^# \{0,3\}//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 }
 
@@ -402,6 +403,41 @@ all() { # role [advertised host]
   fi
 }
 
+# By drop-ins of their own, one for each path, so that one can be taken back by removing its file.
+allow() { # role path
+  local path unit="sendense-$1.service" drop_in mounted account
+  is_installed "$1" || stop "there is no $1 here"
+  [[ "$2" == /* ]] || stop "$2 must be an absolute path"
+  path="$(readlink -m "$2")"
+  [[ "$path" =~ ^[A-Za-z0-9._/-]+$ ]] || stop "$path has characters that would need quoting for systemd; choose another, or write a drop-in for $unit by hand"
+  case "$path/" in
+    /home/* | /root/* | /run/user/* | /tmp/* | /var/tmp/*) stop "$path is out of reach: ProtectHome= and PrivateTmp= of $unit give it places of its own there" ;;
+    / | /boot/* | /dev/ | /etc/* | /opt/* | /proc/* | /sys/* | /usr/*) stop "$path is the system's" ;;
+  esac
+  account="$(account_of "$1")"
+  drop_in="/etc/systemd/system/$unit.d/allow-$(systemd-escape --path "$path").conf"
+  if [[ -b "$path" ]]; then
+    install -d "$(dirname "$drop_in")"
+    printf '# Made by install.sh allow %s %s\n[Service]\nDeviceAllow=%s rw\n' "$1" "$path" "$path" >"$drop_in"
+  else
+    [[ ! -e "$path" || -d "$path" ]] || stop "$path is neither a folder nor a block device"
+    [[ -d "$path" ]] || install -d -o "$account" -g "$account" -m 0750 "$path"
+    mounted="$(findmnt --noheadings --output TARGET --target "$path" || echo /)"
+    install -d "$(dirname "$drop_in")"
+    {
+      printf '# Made by install.sh allow %s %s\n' "$1" "$path"
+      # Not RequiresMountsFor=: a disk that is missing fails what is on it, and not the whole service.
+      [[ "$mounted" == / ]] || printf '[Unit]\nAfter=%s\n' "$(systemd-escape --path --suffix=mount "$mounted")"
+      printf '[Service]\nReadWritePaths=-%s\n' "$path"
+    } >"$drop_in"
+  fi
+  systemctl daemon-reload
+  # Transfers outlive it.
+  if systemctl is-active -q "$unit"; then start "$1"; fi
+  [[ "$1" == node || -b "$path" ]] || runuser -u "$account" -- test -w "$path" || say "$path belongs to $(stat -c %U "$path"), and $account may not write to it: chown or chgrp it"
+  say "$unit may use $path ($drop_in)"
+}
+
 role_or_usage() { [[ "${1:-}" == hub || "${1:-}" == node ]] || usage; }
 
 main() {
@@ -435,6 +471,12 @@ main() {
       role_or_usage "${2:-}"
       as_root
       rollback "$2"
+      ;;
+    allow)
+      role_or_usage "${2:-}"
+      [[ $# -eq 3 ]] || usage
+      as_root
+      allow "$2" "$3"
       ;;
     remove)
       role_or_usage "${2:-}"

@@ -86,7 +86,8 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       `http://127.0.0.1:9080/api/v1${path}`,
     ] as const;
     // The caller names the shape it expects; nothing checks it but the expectations that follow.
-    return JSON.parse(await hub.run(['curl', ...request, ...(body === undefined ? [] : ['-d', JSON.stringify(body)])])) as Body;
+    const answer = await hub.run(['curl', ...request, ...(body === undefined ? [] : ['-d', JSON.stringify(body)])]);
+    return JSON.parse(answer === '' ? 'null' : answer) as Body;
   }
 
   async function filesOf(host: BootedHost): Promise<readonly string[]> {
@@ -127,6 +128,28 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     const [seen = ''] = (await hub.run(['find', '/var/lib/sendense/repositories/first', '-name', '*.qcow2'])).trim().split('\n');
     // What was written on the node's disk is what lies in the hub's repository.
     expect(await hub.run(['qemu-io', '-r', '-c', 'read -P 7 0 64M', seen])).toContain('read 67108864/67108864');
+  }, 300_000);
+
+  it('use other places once they are allowed, and publish a disk to write to', async () => {
+    const refused = await api<{ code: string; detail: string }>('POST', '/repositories', { name: 'second', type: 'local', path: '/opt' });
+    expect(refused).toMatchObject({ code: 'repository_not_writable', detail: expect.stringContaining('install.sh allow hub') });
+    await follow('Other places for repositories, restores and disks');
+    const [backup] = (await api<{ backups: BackupView[] }>('GET', '/backups?vm_name=web1&status=completed&limit=1')).backups;
+    await hub.run(['install', '-d', '-o', 'sendense', '/srv/backups-restored']);
+    const restore = { backup_id: backup?.backup_id, target_path: '/srv/backups-restored', format: 'raw' };
+    expect(await api('POST', '/restore/disks', restore)).toMatchObject({ code: 'target_not_writable' });
+    await hub.run(['/opt/sendense/current/deployment/install/install.sh', 'allow', 'hub', '/srv/backups-restored']);
+    const { job_id } = await api<{ job_id: string }>('POST', '/restore/disks', restore);
+    await until('the restore', async () => (await api<{ status: string }>('GET', `/restore/jobs/${job_id}`)).status === 'completed', 120_000);
+    expect(await hub.run(['qemu-io', '-r', '-f', 'raw', '-c', 'read -P 7 0 64M', '/srv/backups-restored/web1-disk0.raw'])).toContain('read 67108864/67108864');
+    const published = await api<{ export_id: string; uri: string }>('POST', '/restore/exports', {
+      backup_id: backup?.backup_id,
+      disk_index: 0,
+      mode: 'read_write',
+    });
+    await hub.run(['qemu-io', '-f', 'raw', '-c', 'write -P 9 0 64k', '-c', 'read -P 7 64k 64k', published.uri]);
+    await api('DELETE', `/restore/exports/${published.export_id}`);
+    await hub.run(['rm', '-r', '/srv/backups-restored']);
   }, 300_000);
 
   it('go on with a running transfer when hub, node and both ends of the tunnel are restarted', async () => {
@@ -196,7 +219,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       const token = (await hub.run(['cat', '/var/lib/sendense/api.token'])).trim();
       const download = `http://127.0.0.1:9080/api/v1/restore/${mounted.mount_id}/download?path=/home/bob/letter`;
       expect(await hub.run(['curl', '-sSf', '-H', `Authorization: Bearer ${token}`, download])).toBe('dear all\n');
-      await hub.run(['curl', '-sSf', '-X', 'DELETE', '-H', `Authorization: Bearer ${token}`, `http://127.0.0.1:9080/api/v1/restore/${mounted.mount_id}`]);
+      await api('DELETE', `/restore/${mounted.mount_id}`);
       expect(await leftOfMounts()).toEqual([]);
 
       // The mount was the old process's; the next one takes away what is left of it.

@@ -44,6 +44,9 @@ export class GuestfsMountDriver extends MountDriver {
   }
 
   override async availability(): Promise<DriverAvailability> {
+    if (process.getuid?.() !== 0 && !mayMountFuse(await readFile('/proc/self/status', 'utf8'))) {
+      return { available: false, reason: 'this process may not mount anything; `install.sh hub --with-file-restore` gives a deployed hub the right to' };
+    }
     if (
       !(await access('/dev/fuse').then(
         () => true,
@@ -51,9 +54,6 @@ export class GuestfsMountDriver extends MountDriver {
       ))
     )
       return { available: false, reason: 'there is no /dev/fuse; load the kernel module fuse' };
-    if (process.getuid?.() !== 0 && !mayMountFuse(await readFile('/proc/self/status', 'utf8'))) {
-      return { available: false, reason: 'this process may not mount anything; `install.sh hub --with-file-restore` gives a deployed hub the right to' };
-    }
     for (const tool of ['guestmount', 'guestfish', 'fusermount3'] as const) {
       try {
         await runBounded([tool, '--version'], 15_000);

@@ -20,6 +20,8 @@ const BUSY_PATIENCE_MS = 2_000;
 const BUSY_PAUSE_MS = 50;
 const STOP_GRACE_MS = 3_000;
 const LOOP_DEADLINE_MS = 5_000;
+/** How long the sandbox gets to shut its machine down. */
+const SANDBOX_ENDS_MS = 15_000;
 /** A kernel that is done with a device says so a moment later. */
 const SETTLE_MS = 3_000;
 
@@ -61,6 +63,8 @@ export class MountRelease {
     const loopsLeft = await settled(async () => (await loops(backed)).length === 0);
     if (!loopsLeft) forced = true;
 
+    // The machine of the sandbox is a child of guestmount, which ends it once the mount is gone; killed instead, it would leave that to others for some seconds.
+    if (!forced) await this.endOfItself(toolDirectory(directory, 'guestmount'));
     if (nbd !== null && (await this.holdsNbd(directory, nbd))) await ran(['qemu-nbd', '--disconnect', `/dev/${nbd}`]);
     leftovers.push(...(await this.stopTools(directory)));
     while ((await mountsBelow(disk)).length > 0) {
@@ -92,6 +96,12 @@ export class MountRelease {
       if (performance.now() > ends || performance.now() - begun > UMOUNT_DEADLINE_MS) return false;
       await pause(BUSY_PAUSE_MS);
     }
+  }
+
+  /** Waits a while for a process that has nothing left to do. */
+  private async endOfItself(runDirectory: string): Promise<void> {
+    if ((await this.supervisor.status(runDirectory)).state !== 'running') return;
+    await this.supervisor.waitForExit(runDirectory, AbortSignal.timeout(SANDBOX_ENDS_MS)).catch(() => undefined);
   }
 
   /** @returns what could not be stopped */

@@ -109,7 +109,11 @@ async function tryWriting(real: string): Promise<string | null> {
     written = false;
     return null;
   } catch (error) {
-    return `A test file could not be written (${errnoOf(error) ?? 'unknown error'}). Give the hub's user write access, or free space.`;
+    const remedy =
+      errnoOf(error) === 'EROFS'
+        ? 'To a hub run by systemd it is read-only until `install.sh allow hub` has named it.'
+        : "Give the hub's user write access, or free space.";
+    return `A test file could not be written (${errnoOf(error) ?? 'unknown error'}). ${remedy}`;
   } finally {
     if (written) await rm(file, { force: true }).catch(() => undefined);
   }

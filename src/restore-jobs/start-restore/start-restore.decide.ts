@@ -34,7 +34,12 @@ export function decideStartRestore({ job, target }: RequestRestore, state: Resto
   if (target.inside_repository !== null) {
     refuse('invalid', 'target_in_repository', `"${path}" lies in the repository "${target.inside_repository}". Restore to a folder outside of it.`);
   }
-  if (!target.writable) refuse('invalid', 'target_not_writable', `The hub may not write to "${path}". Give it the right to, or name another folder.`);
+  if (!target.writable)
+    refuse(
+      'invalid',
+      'target_not_writable',
+      `The hub may not write to "${path}". Give it the right to (in a deployment by install.sh allow hub), or name another folder.`,
+    );
   if (target.taken.length > 0 && !job.overwrite) {
     refuse('conflict', 'target_exists', `In "${path}" there is already: ${target.taken.join(', ')}. Move it away, name another folder, or ask for overwrite.`, {
       files: target.taken,
