@@ -57,7 +57,10 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
           const usable = drivers.filter(({ available }) => available).map(({ name }) => name);
           if (usable.length > 0) return pass(`restore points can be mounted by ${usable.join(', ')}`);
           const reasons = drivers.map(({ name, reason }) => `${name}: ${reason ?? ''}`).join('; ');
-          return warn(`the hub cannot mount restore points (${reasons})`, 'docs/deployment.md, "Single files of a backup"; restores of whole disks do without.');
+          return warn(
+            `the hub cannot mount restore points (${reasons})`,
+            'docs/deployment.md, "Single files of a backup"; restores of whole disks do without.',
+          );
         } catch {
           return skip('the hub does not tell');
         }
