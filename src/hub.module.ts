@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { CqrsModule } from '@nestjs/cqrs';
 import { allProjections, allReadModels } from '../projections/all-projections.js';
@@ -20,6 +21,7 @@ import { LocksModule } from './platform/locks/locks.module.js';
 import { PostgresModule } from './platform/postgres/postgres.module.js';
 import { HostToolsModule } from './platform/process/host-tools.module.js';
 import { ProjectionsModule } from './platform/postgres/projections.module.js';
+import { SEEN_CALLS_FILE } from './platform/signed-calls/seen-nonces.js';
 import { ProjectionsAdminModule } from './projections-admin/projections-admin.module.js';
 import { RepositoriesModule } from './repositories/repositories.module.js';
 import { RestoreExportsModule } from './restore-exports/restore-exports.module.js';
@@ -66,7 +68,7 @@ export class HubModule {
         LocksModule,
         ProjectionsModule.forRoot(allProjections),
         CqrsModule.forRoot(),
-        HttpModule.forHub(),
+        HttpModule.forHub({ seenCallsFile: join(options.config.dataDirectory, SEEN_CALLS_FILE) }),
         HealthModule,
         MetricsModule,
         DomainMetricsModule,

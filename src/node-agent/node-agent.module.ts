@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { Clock } from '../platform/clock/clock.js';
 import { ConfigModule } from '../platform/config/config.module.js';
@@ -9,6 +10,7 @@ import { NbdInfo } from '../platform/nbd/nbd-info.js';
 import { ProcessSupervisor } from '../platform/process/process-supervisor.port.js';
 import { ShellProcessSupervisor } from '../platform/process/shell-process-supervisor.js';
 import { QemuImg } from '../platform/qemu/qemu-img.js';
+import { SEEN_CALLS_FILE } from '../platform/signed-calls/seen-nonces.js';
 import { BackupJobsController } from './backup-jobs/backup-jobs.controller.js';
 import { BackupJobs } from './backup-jobs/backup-jobs.service.js';
 import { ChangeIdsController } from './backup-jobs/change-ids.controller.js';
@@ -75,7 +77,10 @@ export class NodeAgentModule {
   static forRoot(options: { readonly config: NodeConfig; readonly nodeToken: string }): DynamicModule {
     return {
       module: NodeAgentModule,
-      imports: [ConfigModule.forNode(options.config), HttpModule.forNode({ imports: [NodeTokenModule.of(options.nodeToken)] })],
+      imports: [
+        ConfigModule.forNode(options.config),
+        HttpModule.forNode({ imports: [NodeTokenModule.of(options.nodeToken)], seenCallsFile: join(options.config.dataDirectory, SEEN_CALLS_FILE) }),
+      ],
     };
   }
 }

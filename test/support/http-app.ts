@@ -24,7 +24,12 @@ export interface HttpApp {
 /** The hub's HTTP platform around some controllers; `store` as it was left by an earlier application stands for a restart. */
 export async function startHttpApp(
   controllers: readonly Type[],
-  options: { readonly store?: InMemoryEventStore; readonly imports?: ModuleMetadata['imports']; readonly providers?: ModuleMetadata['providers'] } = {},
+  options: {
+    readonly store?: InMemoryEventStore;
+    readonly imports?: ModuleMetadata['imports'];
+    readonly providers?: ModuleMetadata['providers'];
+    readonly seenCallsFile?: string;
+  } = {},
 ): Promise<HttpApp> {
   const store = options.store ?? new InMemoryEventStore();
   const readModels = new ReadModels();
@@ -42,7 +47,11 @@ export async function startHttpApp(
   class PlatformOfTest {}
 
   const testing = await Test.createTestingModule({
-    imports: [PlatformOfTest, HttpModule.forHub(), ...(options.imports ?? [])],
+    imports: [
+      PlatformOfTest,
+      HttpModule.forHub(options.seenCallsFile === undefined ? {} : { seenCallsFile: options.seenCallsFile }),
+      ...(options.imports ?? []),
+    ],
     controllers: [...controllers],
     providers: [...(options.providers ?? [])],
   }).compile();

@@ -51,14 +51,13 @@ type Caller =
  */
 @Injectable()
 export class BearerGuard implements CanActivate {
-  private readonly nonces = new SeenNonces(2 * MAX_CLOCK_DIFFERENCE_MS);
-
   constructor(
     private readonly reflector: Reflector,
     @Inject(ACCESS_TOKENS) private readonly tokens: AccessTokens,
     private readonly credentials: NodeCredentials,
     private readonly clock: Clock,
     @Inject(CALLS_HERE) private readonly direction: CallDirection,
+    private readonly nonces: SeenNonces,
   ) {}
 
   canActivate(context: ExecutionContext): boolean {

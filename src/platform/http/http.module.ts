@@ -1,8 +1,10 @@
 import { type DynamicModule, Module, type ModuleMetadata, type Provider, type Type } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { Clock, Ids } from '../clock/clock.js';
-import type { CallDirection } from '../signed-calls/call-signature.js';
+import { loggerFor } from '../logging/logger.js';
+import { type CallDirection, MAX_CLOCK_DIFFERENCE_MS } from '../signed-calls/call-signature.js';
 import { NodeCredentials } from '../signed-calls/node-credentials.js';
+import { SeenNonces } from '../signed-calls/seen-nonces.js';
 import { BearerGuard, CALLS_HERE } from './bearer.guard.js';
 import { CommandContextInterceptor } from './command-context.interceptor.js';
 import { HealthChecks } from './health-checks.js';
@@ -14,6 +16,12 @@ import { OwnWritesInterceptor } from './own-writes.interceptor.js';
 import { ProblemFilter } from './problem.filter.js';
 import { UnroutedRequests } from './unrouted-requests.js';
 
+export interface HttpOptions {
+  readonly imports?: ModuleMetadata['imports'];
+  /** Where signed calls are remembered beyond the end of the program; without it they are not. */
+  readonly seenCallsFile?: string;
+}
+
 /**
  * Guard, filter and interceptors of every HTTP program here; use `configureHttp` with it. Needs ACCESS_TOKENS from a global module or from `imports`.
  * - `forHub` also records commands (EventStore, HUB_ID) and lets clients read their own writes (ReadModels)
@@ -21,16 +29,16 @@ import { UnroutedRequests } from './unrouted-requests.js';
  */
 @Module({})
 export class HttpModule {
-  static forHub(options: { readonly imports?: ModuleMetadata['imports'] } = {}): DynamicModule {
-    return httpModule(options.imports, 'to_hub', [IdempotencyInterceptor, OwnWritesInterceptor]);
+  static forHub(options: HttpOptions = {}): DynamicModule {
+    return httpModule(options, 'to_hub', [IdempotencyInterceptor, OwnWritesInterceptor]);
   }
 
-  static forNode(options: { readonly imports?: ModuleMetadata['imports'] } = {}): DynamicModule {
-    return httpModule(options.imports, 'to_node', []);
+  static forNode(options: HttpOptions = {}): DynamicModule {
+    return httpModule(options, 'to_node', []);
   }
 }
 
-function httpModule(imports: ModuleMetadata['imports'], callsHere: CallDirection, interceptors: readonly Type[]): DynamicModule {
+function httpModule({ imports, seenCallsFile }: HttpOptions, callsHere: CallDirection, interceptors: readonly Type[]): DynamicModule {
   const shared: Provider[] = [
     Clock,
     Ids,
@@ -40,6 +48,7 @@ function httpModule(imports: ModuleMetadata['imports'], callsHere: CallDirection
     NodeCredentials,
     ListenAddress,
     { provide: CALLS_HERE, useValue: callsHere },
+    { provide: SeenNonces, inject: [Clock], useFactory: (clock: Clock) => seenCalls(clock, seenCallsFile) },
   ];
   return {
     module: HttpModule,
@@ -55,4 +64,16 @@ function httpModule(imports: ModuleMetadata['imports'], callsHere: CallDirection
     ],
     exports: [MetricsRegistry, HealthChecks, NodeCredentials, ListenAddress],
   };
+}
+
+/** A nonce counts once for as long as a call of its time may be fresh by either clock. */
+function seenCalls(clock: Clock, file: string | undefined): SeenNonces {
+  const log = loggerFor('SignedCalls');
+  let told = false;
+  const onProblem = (error: unknown): void => {
+    if (told) return;
+    told = true;
+    log.warn('calls cannot be remembered beyond the end of this program', { file, error });
+  };
+  return new SeenNonces(2 * MAX_CLOCK_DIFFERENCE_MS, file === undefined ? null : { file, nowMs: clock.now().getTime(), onProblem });
 }

@@ -1,3 +1,6 @@
+import { appendFile, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Body, Controller, Get, HttpCode, Post } from '@nestjs/common';
 import request from 'supertest';
@@ -147,6 +150,59 @@ it('parses only what it writes', () => {
   expect(parseSignature('Bearer x')).toBeNull();
   expect(parseSignature(`${signed(OWN, 'first')} `)).toBe('malformed');
   expect(parseSignature(signed(OWN, null))).toMatchObject({ nodeId: null });
+});
+
+describe('calls that were made before a restart', () => {
+  let directory: string;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'sendense-seen-calls-'));
+  });
+  afterAll(async () => {
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  const problems: unknown[] = [];
+  const kept = (nowMs: number, file = join(directory, 'kept')): SeenNonces => new SeenNonces(1000, { file, nowMs, onProblem: (error) => problems.push(error) });
+  const NONCES = ['first-nonce-of-the-test', 'second-nonce-of-the-test', 'third-nonce-of-the-test'] as const;
+
+  it('are refused after it too', async () => {
+    const options = { seenCallsFile: join(directory, 'seen-calls') };
+    const before = await startHttpApp([CallsController], options);
+    const authorization = signed(NODE_TOKEN, null);
+    const made = (app: HttpApp) =>
+      request(app.app.getHttpServer()).post(CALL.path).set('Authorization', authorization).set('Content-Type', 'application/json').send('{"a":1}');
+    await made(before).expect(200);
+    await before.close();
+    const after = await startHttpApp([CallsController], options);
+    expect((await made(after).expect(401)).body).toMatchObject({ code: 'call_repeated' });
+    await after.close();
+    expect((await stat(`${options.seenCallsFile}.old`)).mode & 0o077).toBe(0);
+  });
+
+  it('are forgotten when they are too old to be made again, however often it was started', async () => {
+    expect(kept(10_000).isNew(NONCES[0], 10_000)).toBe(true);
+    const second = kept(10_400);
+    expect(second.isNew(NONCES[0], 10_400)).toBe(false);
+    expect(second.isNew(NONCES[1], 10_500)).toBe(true);
+    const third = kept(10_900);
+    expect(NONCES.map((nonce) => third.isNew(nonce, 10_900))).toEqual([false, false, true]);
+    const fourth = kept(11_600);
+    expect(NONCES.map((nonce) => fourth.isNew(nonce, 11_600))).toEqual([true, true, false]);
+    expect((await readFile(join(directory, 'kept'), 'utf8')).trim().split('\n')).toHaveLength(2);
+  });
+
+  it('are remembered behind a line that a full disk has cut short, and without any file as long as it runs', async () => {
+    const file = join(directory, 'cut');
+    kept(10_000, file).isNew(NONCES[0], 10_000);
+    await appendFile(file, '\n100');
+    const next = kept(10_000, file);
+    expect([next.isNew(NONCES[0], 10_000), next.isNew(NONCES[1], 10_000)]).toEqual([false, true]);
+    problems.length = 0;
+    const nowhere = kept(10_000, join(directory, 'none', 'such'));
+    expect([nowhere.isNew(NONCES[0], 10_000), nowhere.isNew(NONCES[0], 10_000)]).toEqual([true, false]);
+    expect(problems[0]).toMatchObject({ code: 'ENOENT' });
+  });
 });
 
 it('remembers nonces for as long as a call may be fresh, and not for ever', () => {
