@@ -241,12 +241,15 @@ export class NodeClient {
     const code = causeCodeOf(error);
     if (answerBegun) return broken(url, call, `its answer was cut short (${code ?? 'connection closed'})`);
     if (code?.startsWith(NOT_HTTP) === true) return broken(url, call, `it does not speak HTTP`);
-    return new DomainError(
-      'upstream_unreachable',
-      'node_unreachable',
-      `The node at ${url} cannot be reached (${code ?? 'connection failed'}). Check that it runs and listens there.`,
-      { ...facts, ...(code === null ? {} : { errno: code }) },
-    );
+    // Where an enrolled node is called, its tunnel listens, not the node.
+    const remedy =
+      this.credentials.ofUrl(url) === null
+        ? 'Check that it runs and listens there.'
+        : 'Its tunnel is down: check "sendense tunnel" on the node, and the network.';
+    return new DomainError('upstream_unreachable', 'node_unreachable', `The node at ${url} cannot be reached (${code ?? 'connection failed'}). ${remedy}`, {
+      ...facts,
+      ...(code === null ? {} : { errno: code }),
+    });
   }
 }
 
