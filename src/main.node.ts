@@ -14,6 +14,7 @@ import { configureHttp } from './platform/http/configure-http.js';
 import { configureLogging, loggerFor } from './platform/logging/logger.js';
 import { NestLogger } from './platform/logging/nest-logger.js';
 import { baseUrl, portToListenOn } from './platform/process/listen-port.js';
+import { removeFoldersOfTheDead } from './platform/process/passing-folder.js';
 import { ProgramLock } from './platform/process/program-lock.js';
 import { readTunnelSettings } from './platform/ssh/tunnel-settings.js';
 import { type RunningService, runUntilSignalled } from './platform/process/program-run.js';
@@ -37,6 +38,7 @@ async function start(configured: NodeConfig, sources: ConfigSources, nodeToken: 
   const { dataDirectory } = configured;
   makeDataDirectory(dataDirectory);
   const lock = await ProgramLock.acquire(dataDirectory, 'node');
+  removeFoldersOfTheDead();
   const nodeId = configured.nodeId ?? readOrMakeId(join(dataDirectory, 'node.id'));
   // An enrolled node reaches its hub through its tunnel, unless its settings say something else.
   const tunnel = await readTunnelSettings(configured.tunnelDirectory);

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { makePassingFolder } from '../platform/process/passing-folder.js';
 import { runTool } from '../platform/process/run-tool.js';
 import { DeployError } from './deployment.error.js';
 
@@ -47,7 +47,7 @@ export async function releaseSource(archive: string | null): Promise<ReleaseSour
 }
 
 async function packed(root: string): Promise<ReleaseArchive> {
-  const folder = await mkdtemp(join(tmpdir(), 'sendense-archive-'));
+  const folder = makePassingFolder('archive');
   const discard = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {
     const file = join(folder, 'sendense.tar.gz');

@@ -1,7 +1,7 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KeyedMutex } from '../locks/keyed-mutex.js';
+import { withPassingFolder } from '../process/passing-folder.js';
 import { runTool } from '../process/run-tool.js';
 import { ToolError } from '../process/tool-error.js';
 import { type CheckpointDescription, type DomainDescription, parseBackupSocket, parseCheckpoint, parseDomain } from './domain-xml.js';
@@ -182,8 +182,7 @@ function lines(text: string): readonly string[] {
 
 /** virsh reads documents from files only. */
 async function withFiles<Result>(contents: readonly string[], use: (files: readonly string[]) => Promise<Result>): Promise<Result> {
-  const folder = await mkdtemp(join(tmpdir(), 'sendense-virsh-'));
-  try {
+  return withPassingFolder('virsh', async (folder) => {
     const files = await Promise.all(
       contents.map(async (content, index) => {
         const file = join(folder, `${index}.xml`);
@@ -191,8 +190,6 @@ async function withFiles<Result>(contents: readonly string[], use: (files: reado
         return file;
       }),
     );
-    return await use(files);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+    return use(files);
+  });
 }

@@ -20,6 +20,13 @@ export async function identityOf(pid: number): Promise<ProcessIdentity | null> {
   }
 }
 
+/** This process. */
+export function identityOfUs(): ProcessIdentity {
+  const identity = identityIn(process.pid, readFileSync('/proc/self/stat', 'utf8'));
+  if (identity === null) throw new Error('/proc/self/stat is not understood');
+  return identity;
+}
+
 /**
  * True while that very process lives; a zombie and another process with the same pid do not count. Synchronous, because reading /proc takes microseconds and
  * a way through the thread pool would take longer.

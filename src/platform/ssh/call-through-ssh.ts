@@ -1,10 +1,10 @@
 import { request } from 'node:http';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { execa } from 'execa';
 import { textTail } from '../process/tool-error.js';
+import { withPassingFolder } from '../process/passing-folder.js';
 import { toolEnvironment } from '../process/tool-environment.js';
 import { HUB_HOST_KEY_ALIAS, knownHostsText } from './tunnel-settings.js';
 
@@ -56,16 +56,13 @@ const CONNECT_SECONDS = 15;
  * @throws SshCallError; the signal's reason
  */
 export async function callThroughSsh(target: ThroughSsh, call: RawCall, signal: AbortSignal): Promise<RawAnswer> {
-  const folder = await mkdtemp(join(tmpdir(), 'sendense-ssh-'));
-  try {
+  return withPassingFolder('ssh', async (folder) => {
     const knownHosts = join(folder, 'known_hosts');
     await writeFile(knownHosts, knownHostsText(target.hostKey), { mode: 0o600 });
     const keyFile = 'file' in target.key ? target.key.file : join(folder, 'key');
     if ('text' in target.key) await writeFile(keyFile, target.key.text, { mode: 0o600 });
-    return await exchange(argvOf(target, keyFile, knownHosts), call, signal);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+    return exchange(argvOf(target, keyFile, knownHosts), call, signal);
+  });
 }
 
 function argvOf(target: ThroughSsh, keyFile: string, knownHosts: string): readonly [string, ...string[]] {

@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../logging/logger.js';
+import { makePassingFolder } from '../process/passing-folder.js';
 import { errnoOf } from '../process/system-error.js';
 import { TunnelConnection } from './tunnel-connection.js';
 import { TunnelJournal } from './tunnel-journal.js';
@@ -42,7 +42,7 @@ export class Tunnel {
   private readonly journal: TunnelJournal;
   private readonly aesInHardware = hasAes();
   /** Of sockets for probes: their paths must be short. */
-  private readonly sockets = mkdtempSync(join(process.env['RUNTIME_DIRECTORY'] ?? tmpdir(), 'sendense-tunnel-'));
+  private readonly sockets = makePassingFolder('tunnel', process.env['RUNTIME_DIRECTORY']);
   private connections: readonly TunnelConnection[] = [];
   private running: Promise<void> = Promise.resolve();
 

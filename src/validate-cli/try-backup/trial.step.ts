@@ -1,10 +1,10 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { chmod, chown, lstat, mkdtemp, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { nbdUri, parseNbdUri } from '../../platform/nbd/nbd-uri.js';
+import { makePassingFolder } from '../../platform/process/passing-folder.js';
 import { runTool } from '../../platform/process/run-tool.js';
 import { type HubAnswer, type HubApi, HubRefusalError } from '../model/hub-api.client.js';
 
@@ -188,7 +188,7 @@ export class Trial {
   /** A folder with one disk, as the source `image` has it. */
   private async virtualMachine(): Promise<string> {
     const root = await this.imageRoot();
-    const here = await mkdtemp(join(tmpdir(), 'sendense-validate-'));
+    const here = makePassingFolder('validate');
     this.undo.push({ what: here, by: () => rm(here, { recursive: true, force: true }) });
     const original = join(here, 'original.raw');
     await pipeline(createReadStream('/dev/urandom', { end: TRIAL_DISK_BYTES - 1 }), createWriteStream(original));

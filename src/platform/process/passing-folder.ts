@@ -1,0 +1,71 @@
+import { lstatSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { identityOfUs, isAlive } from './process-identity.js';
+import type { ProcessIdentity } from './process-supervisor.port.js';
+
+/** What a folder is for. */
+export type PassingFolderKind = 'tunnel' | 'virsh' | 'ssh' | 'archive' | 'validate';
+
+/** `sendense-<kind>-<pid>.<start ticks>.<pid namespace>.<beginning of the boot id>-<random>`: whose it is can be told from the name alone. */
+const NAME = /^sendense-(?:tunnel|virsh|ssh|archive|validate)-(\d+)\.(\d+)\.(\d+)\.([0-9a-f]{8})-[A-Za-z0-9]{6}$/;
+
+const swept = new Set<string>();
+
+/**
+ * A private folder that this process removes, or, should it be killed, the next of our programs that makes one in the same place. Names are short, as sockets need.
+ * @param place default: the directory for temporary files
+ */
+export function makePassingFolder(kind: PassingFolderKind, place = tmpdir()): string {
+  if (!swept.has(place)) {
+    swept.add(place);
+    removeFoldersOfTheDead(place);
+  }
+  return mkdtempSync(join(place, `${passingFolderPrefix(kind, identityOfUs())}-`));
+}
+
+/** The folder is there while it is used. */
+export async function withPassingFolder<Result>(kind: PassingFolderKind, use: (folder: string) => Promise<Result>): Promise<Result> {
+  const folder = makePassingFolder(kind);
+  try {
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Removes what processes have left that were killed: of this user, this machine and this namespace of process ids alone. What anybody else has made, or a process that lives,
+ * is not touched, and what cannot be removed is left.
+ */
+export function removeFoldersOfTheDead(place = tmpdir()): void {
+  const thisBoot = identityOfUs().boot_id;
+  let names: readonly string[];
+  try {
+    names = readdirSync(place);
+  } catch {
+    return;
+  }
+  for (const name of names) {
+    const [, pid, start_ticks, namespace, boot] = NAME.exec(name) ?? [];
+    if (pid === undefined || start_ticks === undefined || boot === undefined || namespace !== pidNamespace()) continue;
+    if (thisBoot.startsWith(boot) && isAlive({ pid: Number(pid), start_ticks, boot_id: thisBoot })) continue;
+    try {
+      const found = lstatSync(join(place, name));
+      if (found.isDirectory() && found.uid === process.getuid?.()) rmSync(join(place, name), { recursive: true, force: true });
+    } catch {
+      // Somebody else was faster, or it is held.
+    }
+  }
+}
+
+/** The beginning of the name of a folder of that process. */
+export function passingFolderPrefix(kind: PassingFolderKind, { pid, start_ticks, boot_id }: ProcessIdentity): string {
+  return `sendense-${kind}-${pid}.${start_ticks}.${pidNamespace()}.${boot_id.slice(0, 8)}`;
+}
+
+/** In another one, as in a container with the same temporary files, a pid means another process. */
+function pidNamespace(): string {
+  return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+}
