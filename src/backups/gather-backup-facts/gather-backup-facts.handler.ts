@@ -14,9 +14,25 @@ import { RepositoryFiles } from '../../platform/repository-files/repository-file
 import { decideBackupType, type ParentFacts } from '../model/backup-type.decide.js';
 import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
 
+/** How long the node's answer for a request is good for its plan, in milliseconds. Whatever changes at the source after it, the node finds when it fixes the instant. */
+const LOOK_GOOD_MS = 1_000;
+
+/** What the node has told of a VM for the request of a backup. */
+interface Look {
+  readonly found: NodeVm;
+  readonly nodeUrl: string;
+  readonly sourceRef: string;
+  /** What the backup would have stood on then. */
+  readonly parentBackupId: string | null;
+  readonly atMs: number;
+}
+
 /** Looks at the real world: the node's disks, the repository, the files of the chain. Changes nothing. Expects the read models to stand at the asker's own writes. */
 @QueryHandler(GatherBackupFacts)
 export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts, BackupFacts> {
+  /** By backup. */
+  private readonly looks = new Map<string, Look>();
+
   constructor(
     private readonly dataSource: DataSource,
     private readonly nodes: NodeClient,
@@ -35,10 +51,14 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     if (node === null)
       throw new DomainError('not_found', 'node_not_found', `The node ${vm.node_id} of VM "${vm.name}" is not registered.`, { node_id: vm.node_id });
 
-    const [found, parent] = await Promise.all([
-      this.vmAtSource(node.url, vm),
-      this.files.checkAvailable(repository.repository_id, repository.path).then(() => this.parentOf(vm.vm_id, repository)),
-    ]);
+    const parentNow = this.files.checkAvailable(repository.repository_id, repository.path).then(() => this.parentOf(vm.vm_id, repository));
+    const look = this.takeLook(query.backupId);
+    const known = look !== null && look.nodeUrl === node.url && look.sourceRef === vm.source_ref && look.parentBackupId === parentIn(await parentNow);
+    const [found, parent] = await Promise.all([known ? look.found : this.vmAtSource(node.url, vm), parentNow]);
+    if (look === null) {
+      const atMs = performance.now();
+      this.looks.set(query.backupId, { found, nodeUrl: node.url, sourceRef: vm.source_ref, parentBackupId: parentIn(parent), atMs });
+    }
     const { disks } = found;
     return {
       vm: { vm_id: vm.vm_id, name: vm.name, source: vm.source, source_ref: vm.source_ref },
@@ -58,6 +78,14 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
         max_chain_length: this.config.chainMaxLength,
       }),
     };
+  }
+
+  /** Of this backup, once; those of all others are dropped when they are too old. */
+  private takeLook(backupId: string): Look | null {
+    for (const [id, { atMs }] of this.looks) if (performance.now() - atMs > LOOK_GOOD_MS) this.looks.delete(id);
+    const look = this.looks.get(backupId) ?? null;
+    this.looks.delete(backupId);
+    return look;
   }
 
   private async vmAtSource(url: string, { name, source, source_ref }: VmReadModel): Promise<NodeVm> {
@@ -127,6 +155,10 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
       },
     };
   }
+}
+
+function parentIn(parent: ParentFacts): string | null {
+  return parent.kind === 'sound' ? parent.point.backup_id : null;
 }
 
 function isParentDamage(code: string): code is 'parent_missing' | 'parent_truncated' | 'parent_altered' {

@@ -16,7 +16,7 @@ export type BackupFacts = {
 };
 
 /**
- * Gathers the facts for a backup and decides full or incremental.
+ * Gathers the facts for a backup and decides full or incremental. A backup that is planned right after its request rests on what the node was asked for the request.
  * @throws DomainError: vm_not_found, repository_not_found, repository_unavailable, node_unreachable, node_silent, node_broken_answer, vm_not_found_at_node,
  * disk_in_use and its like, incremental_impossible
  */
@@ -25,6 +25,7 @@ export class GatherBackupFacts {
     readonly vmId: string,
     readonly repositoryId: string,
     readonly requested: RequestedBackupType,
+    readonly backupId: string,
   ) {}
 }
 

@@ -55,7 +55,7 @@ export class PrepareRun {
       const head = await this.store.head();
       if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
       const facts = await this.queries.execute<GatherBackupFacts, BackupFacts>(
-        new GatherBackupFacts(run.request.vm_id, run.request.repository_id, run.request.backup_type),
+        new GatherBackupFacts(run.request.vm_id, run.request.repository_id, run.request.backup_type, run.request.backup_id),
       );
       await this.noteFindings(run, facts);
       const plan = this.planOf(run, facts);

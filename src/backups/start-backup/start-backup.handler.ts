@@ -70,7 +70,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     const vm = await this.findVm(command.vm);
     // The source of a VM that is being backed up is held by that backup, so it cannot be looked at; this backup waits, and finds out when its turn comes.
     if (await this.isBusy(vm.vm_id)) await this.requireRepository(command.repositoryId);
-    else await this.queries.execute<GatherBackupFacts, BackupFacts>(new GatherBackupFacts(vm.vm_id, command.repositoryId, command.backupType));
+    else await this.queries.execute<GatherBackupFacts, BackupFacts>(new GatherBackupFacts(vm.vm_id, command.repositoryId, command.backupType, backupId));
     // Looking at the source takes its time, in which VM or repository may have been removed. From here on they are not: who removes one waits for this lock, and finds the backup.
     await this.mutex.runExclusive(vmUseLock(vm.vm_id), () =>
       this.mutex.runExclusive(repositoryUseLock(command.repositoryId), () => this.record(command, backupId, vm.vm_id)),

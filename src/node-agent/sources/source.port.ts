@@ -32,7 +32,7 @@ export abstract class Source {
   abstract discover(): Promise<readonly NodeVm[]>;
   /** @throws DomainError vm_not_found */
   abstract describe(sourceRef: string): Promise<NodeVm>;
-  /** Canonical name of the VM, the same for every way to address it. @throws DomainError vm_not_found */
+  /** Canonical name of the VM, the same for every way to address it. @throws DomainError vm_not_found where it can be told from the reference that there is none */
   abstract canonicalRef(sourceRef: string): Promise<string>;
   /**
    * Checks all disks, then fixes all of them at one instant and serves them for reading, all or nothing is NOT promised: after a failure the caller releases the directory.

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KeyedMutex } from '../locks/keyed-mutex.js';
@@ -6,6 +7,7 @@ import { runTool } from '../process/run-tool.js';
 import { ToolError } from '../process/tool-error.js';
 import { type CheckpointDescription, type DomainDescription, parseBackupSocket, parseCheckpoint, parseDomain } from './domain-xml.js';
 import { LibvirtError, libvirtErrorCode } from './libvirt-error.js';
+import { type Answer, batchText, splitBatch } from './virsh-batch.plan.js';
 
 const CALL_MS = 30_000;
 /** Deleting a bitmap merges nothing, but waits for the guest's disk. */
@@ -28,6 +30,28 @@ const STATES: Readonly<Record<string, DomainState>> = {
   'shut off': 'shut_off',
   crashed: 'crashed',
 };
+
+/** A domain as libvirt describes it. */
+export interface DomainLook {
+  readonly domain: DomainDescription;
+  /** Its XML as it will be at its next start. */
+  readonly definition: string;
+  readonly state: DomainState;
+  /** Names of all its checkpoints. */
+  readonly checkpoints: readonly string[];
+}
+
+/** What is known of a domain's checkpoints, disks and job. */
+export interface DomainDetails {
+  /** Those asked for, in that order, with the domain as it was then. */
+  readonly checkpoints: readonly CheckpointDescription[];
+  /** With the changed bytes of each disk whose bitmap qemu has and trusts; without the domain. null: libvirt would not measure it. Of a domain that is off there are none. */
+  readonly measured: readonly (CheckpointDescription | null)[];
+  /** Virtual sizes in bytes by target, of those disks whose size libvirt knows. Of a domain that is off there are none. */
+  readonly capacities: ReadonlyMap<string, number>;
+  /** As `backupSocket` tells. */
+  readonly backupSocket: string | null;
+}
 
 /**
  * libvirt by its own client program, one process per call; all of it may be repeated. Domains are addressed by uuid.
@@ -67,22 +91,38 @@ export class Virsh {
     return parseDomain(await this.domainXml(uuid, options));
   }
 
-  /** Virtual sizes in bytes by target, of those disks whose size libvirt knows. */
-  async capacities(uuid: string): Promise<ReadonlyMap<string, number>> {
-    const names = new Map<string, string>();
-    const sizes = new Map<string, number>();
-    for (const line of lines(await this.call(['domstats', '--raw', '--block', uuid]))) {
-      const [, index, member, value] = /^\s*block\.(\d+)\.(name|capacity)=(.*)$/.exec(line) ?? [];
-      if (index === undefined || value === undefined) continue;
-      if (member === 'name') names.set(index, value);
-      else sizes.set(index, Number(value));
-    }
-    const found = new Map<string, number>();
-    for (const [index, name] of names) {
-      const size = sizes.get(index);
-      if (size !== undefined) found.set(name, size);
-    }
-    return found;
+  /** By one process: most of what a question takes is the client's start. */
+  async look(uuid: string): Promise<DomainLook> {
+    const [xml, definition, state, checkpoints] = await this.ask([
+      ['dumpxml', uuid],
+      ['dumpxml', '--inactive', uuid],
+      ['domstate', uuid],
+      ['checkpoint-list', uuid, '--name'],
+    ]);
+    return {
+      domain: parseDomain(printed(xml)),
+      definition: printed(definition),
+      state: STATES[printed(state).trim()] ?? 'other',
+      checkpoints: lines(printed(checkpoints)),
+    };
+  }
+
+  /** By one process. @param options.running measures the checkpoints, too, which only qemu can */
+  async details(uuid: string, options: { readonly checkpoints: readonly string[]; readonly running: boolean }): Promise<DomainDetails> {
+    const { running } = options;
+    const described = options.checkpoints.map((name) => ['checkpoint-dumpxml', uuid, name]);
+    const measuring = running ? options.checkpoints.map((name) => ['checkpoint-dumpxml', uuid, name, '--size', '--no-domain']) : [];
+    const sizes = running ? [['domstats', '--raw', '--block', uuid]] : [];
+    const ask = (): Promise<readonly Answer[]> => this.ask([...described, ...measuring, ...sizes, ['backup-dumpxml', uuid]]);
+    const answers = await (measuring.length > 0 ? this.checkpointCalls.runExclusive(uuid, ask) : ask());
+    const measuredFrom = described.length;
+    const sizesFrom = measuredFrom + measuring.length;
+    return {
+      checkpoints: answers.slice(0, measuredFrom).map((answer) => parseCheckpoint(printed(answer))),
+      measured: answers.slice(measuredFrom, sizesFrom).map((answer) => ('error' in answer ? nullUnlessAway(answer.error) : parseCheckpoint(answer.text))),
+      capacities: running ? capacitiesIn(printed(answers[sizesFrom])) : new Map<string, number>(),
+      backupSocket: socketIn(answers.at(-1)),
+    };
   }
 
   /** Where a volume of a storage pool lies. */
@@ -97,17 +137,6 @@ export class Virsh {
   /** The newest ones, that no other stands on; a new one becomes the child of one of them. */
   async leafCheckpoints(uuid: string): Promise<readonly string[]> {
     return lines(await this.call(['checkpoint-list', uuid, '--leaves', '--name']));
-  }
-
-  /** With the domain as it was then. */
-  async checkpoint(uuid: string, name: string): Promise<CheckpointDescription> {
-    return parseCheckpoint(await this.call(['checkpoint-dumpxml', uuid, name]));
-  }
-
-  /** With the changed bytes of each disk whose bitmap qemu has and trusts; without the domain. Only while the domain runs. */
-  async measuredCheckpoint(uuid: string, name: string): Promise<CheckpointDescription> {
-    const xml = await this.checkpointCalls.runExclusive(uuid, () => this.call(['checkpoint-dumpxml', uuid, name, '--size', '--no-domain']));
-    return parseCheckpoint(xml);
   }
 
   /** metadataOnly: libvirt forgets it, its bitmaps stay. Without, the domain must run. */
@@ -134,18 +163,18 @@ export class Virsh {
 
   /** Socket of the backup job that runs on the domain; null: none runs, or one that serves elsewhere. */
   async backupSocket(uuid: string): Promise<string | null> {
-    try {
-      return parseBackupSocket(await this.call(['backup-dumpxml', uuid]));
-    } catch (error) {
-      if (error instanceof LibvirtError && /no domain backup job|backup job id not found/i.test(error.message)) return null;
-      if (error instanceof LibvirtError && error.code === 'domain_not_running') return null;
-      throw error;
-    }
+    const [answer] = await this.ask([['backup-dumpxml', uuid]]);
+    return socketIn(answer);
   }
 
-  /** Ends whatever job runs on the domain. Returns before it has ended. */
-  async abortJob(uuid: string): Promise<void> {
-    await this.call(['domjobabort', uuid]);
+  /** Ends whatever job runs on the domain. Returns before it has ended. @returns as `backupSocket`, just after */
+  async abortJob(uuid: string): Promise<string | null> {
+    const [aborted, left] = await this.ask([
+      ['domjobabort', uuid],
+      ['backup-dumpxml', uuid],
+    ]);
+    printed(aborted);
+    return socketIn(left);
   }
 
   /** Freezes all file systems of the guest. @returns how many */
@@ -162,18 +191,80 @@ export class Virsh {
 
   /** Any other command. @returns what virsh prints */
   async call(argv: readonly string[], deadlineMs = CALL_MS, options: readonly string[] = ['--quiet']): Promise<string> {
+    return (await this.run(argv, deadlineMs, options, [0])).stdout;
+  }
+
+  /** Several commands, one after the other, by one process; each is asked whatever became of those before it. @throws LibvirtError when libvirt is away */
+  private async ask(commands: readonly (readonly string[])[]): Promise<readonly Answer[]> {
+    const separator = randomUUID();
+    // 1: a command was refused, which its own answer tells.
+    const said = await this.run([batchText(commands, separator)], CALL_MS, ['--quiet'], [0, 1]);
+    const answers = splitBatch(said, separator);
+    if (answers.length === commands.length) return answers;
+    const complaint = withoutPrefix(said.stderr);
+    throw new LibvirtError(libvirtErrorCode(complaint), complaint === '' ? 'virsh ended before it had answered.' : complaint);
+  }
+
+  private async run(
+    argv: readonly string[],
+    deadlineMs: number,
+    options: readonly string[],
+    expectedExitCodes: readonly number[],
+  ): Promise<{ readonly stdout: string; readonly stderr: string }> {
     try {
       // A call that waits for libvirt must not begin a backup after the node that made it has died, and the next one has cleaned up.
-      return (await runTool(['virsh', ...options, '--connect', this.uri, ...argv], { deadlineMs, endsWithUs: true })).stdout;
+      return await runTool(['virsh', ...options, '--connect', this.uri, ...argv], { deadlineMs, endsWithUs: true, expectedExitCodes });
     } catch (error) {
       if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
       if (error.code === 'tool_timeout') {
         throw new LibvirtError('libvirt_silent', `libvirt did not answer "${argv[0] ?? ''}" within ${deadlineMs} ms.`, { cause: error });
       }
-      const said = error.stderrTail.trim().replace(/^error: /gm, '');
+      const said = withoutPrefix(error.stderrTail);
       throw new LibvirtError(libvirtErrorCode(said), said === '' ? error.message : said, { cause: error });
     }
   }
+}
+
+/** @throws LibvirtError for what was refused */
+function printed(answer: Answer | undefined): string {
+  if (answer === undefined) throw new Error('virsh was not asked');
+  if ('error' in answer) throw answer.error;
+  return answer.text;
+}
+
+/** Of what libvirt will not say now there is nothing to be built on. @throws LibvirtError when it is away */
+function nullUnlessAway(error: LibvirtError): null {
+  if (error.code === 'libvirt_unreachable') throw error;
+  return null;
+}
+
+function socketIn(answer: Answer | undefined): string | null {
+  if (answer !== undefined && 'error' in answer) {
+    const { code, message } = answer.error;
+    if (code === 'domain_not_running' || /no domain backup job|backup job id not found/i.test(message)) return null;
+  }
+  return parseBackupSocket(printed(answer));
+}
+
+function capacitiesIn(stats: string): ReadonlyMap<string, number> {
+  const names = new Map<string, string>();
+  const sizes = new Map<string, number>();
+  for (const line of lines(stats)) {
+    const [, index, member, value] = /^\s*block\.(\d+)\.(name|capacity)=(.*)$/.exec(line) ?? [];
+    if (index === undefined || value === undefined) continue;
+    if (member === 'name') names.set(index, value);
+    else sizes.set(index, Number(value));
+  }
+  const found = new Map<string, number>();
+  for (const [index, name] of names) {
+    const size = sizes.get(index);
+    if (size !== undefined) found.set(name, size);
+  }
+  return found;
+}
+
+function withoutPrefix(stderr: string): string {
+  return stderr.trim().replace(/^error: /gm, '');
 }
 
 function lines(text: string): readonly string[] {

@@ -1,7 +1,7 @@
 import { DomainError } from '../../../kernel/domain-error.js';
 import type { CheckpointDescription, DomainDisk } from '../../../platform/libvirt/domain-xml.js';
 import { LibvirtError } from '../../../platform/libvirt/libvirt-error.js';
-import type { DomainState, Virsh } from '../../../platform/libvirt/virsh.js';
+import type { DomainDetails, DomainState, Virsh } from '../../../platform/libvirt/virsh.js';
 import type { NodeDisk, NodeLeftOutDisk } from '../../../platform/node-api/node-api.js';
 import { ToolError } from '../../../platform/process/tool-error.js';
 import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
@@ -45,6 +45,10 @@ export interface InspectedDomain {
   readonly targets: readonly string[];
   /** Our checkpoints that libvirt knows. */
   readonly checkpoints: readonly string[];
+  /** Its XML as it will be at its next start. */
+  readonly definition: string;
+  /** Of the backup job that runs on it; null: none does. */
+  readonly backupSocket: string | null;
 }
 
 /**
@@ -53,23 +57,20 @@ export interface InspectedDomain {
  */
 export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg): Promise<InspectedDomain> {
   try {
-    const [domain, state, names] = await Promise.all([virsh.describe(uuid, { inactive: false }), virsh.state(uuid), virsh.checkpoints(uuid)]);
+    const { domain, definition, state, checkpoints: names } = await virsh.look(uuid);
     const checkpoints = names.filter((name) => name.startsWith(OWN_PREFIX));
-    const [known, capacities, measured] = await Promise.all([
-      Promise.all(checkpoints.map((name) => virsh.checkpoint(uuid, name))),
-      domain.active ? virsh.capacities(uuid) : new Map<string, number>(),
-      domain.active ? Promise.all(checkpoints.map((name) => measuredOrNothing(virsh, uuid, name))) : [],
+    // libvirt and the disks' files are asked at the same time.
+    const details = virsh.details(uuid, { checkpoints, running: domain.active });
+    const [{ backupSocket }, ...disks] = await Promise.all([
+      details,
+      ...domain.disks
+        .filter((disk) => leftOut(disk) === null)
+        .map(async (disk) => {
+          const path = disk.path ?? (await volumePathOrNull(virsh, disk));
+          if (path === null) return unusable(disk, '', `The volume of disk "${disk.target}" cannot be found in its storage pool.`);
+          return domain.active ? inspectLiveDisk(disk, path, details, qemuImg) : inspectOfflineDisk(disk, path, details, qemuImg);
+        }),
     ]);
-    const backupDisks = domain.disks.filter((disk) => leftOut(disk) === null);
-    const disks = await Promise.all(
-      backupDisks.map(async (disk) => {
-        const path = disk.path ?? (await volumePathOrNull(virsh, disk));
-        if (path === null) return unusable(disk, '', `The volume of disk "${disk.target}" cannot be found in its storage pool.`);
-        return domain.active
-          ? inspectLiveDisk(disk, path, capacities.get(disk.target) ?? null, known, measured, qemuImg)
-          : inspectOfflineDisk(disk, path, known, qemuImg);
-      }),
-    );
     return {
       uuid: domain.uuid,
       name: domain.name,
@@ -80,6 +81,8 @@ export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg
       targets: domain.disks.map(({ target }) => target),
       leftOut: domain.disks.flatMap((disk) => leftOut(disk) ?? []),
       checkpoints,
+      definition,
+      backupSocket,
     };
   } catch (error) {
     throw asDomainError(error, uuid);
@@ -99,16 +102,6 @@ export function asDomainError(error: unknown, uuid: string): unknown {
   return new DomainError('unavailable', 'libvirt_refused', `libvirt: ${error.message}`, { source_ref: uuid });
 }
 
-async function measuredOrNothing(virsh: Virsh, uuid: string, name: string): Promise<CheckpointDescription | null> {
-  try {
-    return await virsh.measuredCheckpoint(uuid, name);
-  } catch (error) {
-    // Nothing to be said of it now, so nothing is built on it.
-    if (error instanceof LibvirtError && error.code !== 'libvirt_unreachable') return null;
-    throw error;
-  }
-}
-
 async function volumePathOrNull(virsh: Virsh, { volume }: DomainDisk): Promise<string | null> {
   if (volume === null) return null;
   try {
@@ -119,23 +112,18 @@ async function volumePathOrNull(virsh: Virsh, { volume }: DomainDisk): Promise<s
   }
 }
 
-async function inspectLiveDisk(
-  disk: DomainDisk,
-  path: string,
-  sizeBytes: number | null,
-  known: readonly CheckpointDescription[],
-  measured: readonly (CheckpointDescription | null)[],
-  qemuImg: QemuImg,
-): Promise<InspectedDisk> {
+async function inspectLiveDisk(disk: DomainDisk, path: string, details: Promise<DomainDetails>, qemuImg: QemuImg): Promise<InspectedDisk> {
   const format = formatOf(disk);
   if (format === null) return unusableFormat(disk, path);
-  if (sizeBytes === null || sizeBytes === 0) return unusable(disk, path, `libvirt does not know the size of disk "${disk.target}".`);
+  // What the running qemu has in memory is newer than the file; the names in it are only a sign of what an earlier run has left.
+  const [{ checkpoints: known, measured, capacities }, info] = await Promise.all([details, format === 'qcow2' ? infoOrNull(path, qemuImg) : null]);
+  const stored = ownBitmaps(info);
+  const sizeBytes = capacities.get(disk.target) ?? 0;
+  if (sizeBytes === 0) return unusable(disk, path, `libvirt does not know the size of disk "${disk.target}".`);
   const usable = known.flatMap((checkpoint) => {
     const inUse = measured.find((one) => one?.name === checkpoint.name)?.disks.find(({ target }) => target === disk.target);
     return inUse !== undefined && inUse.changedBytes !== null && !wasAnotherDisk(checkpoint, disk, path, disk.backingPaths) ? [checkpoint.name] : [];
   });
-  // What the running qemu has in memory is newer than the file; the names in it are only a sign of what an earlier run has left.
-  const stored = format === 'qcow2' ? ownBitmaps(await infoOrNull(path, qemuImg)) : [];
   const problems: ChangeIdProblem[] = [];
   for (const checkpoint of known) {
     if (!usable.includes(checkpoint.name)) problems.push(...(await problemOf(checkpoint, disk, path, disk.backingPaths, stored, qemuImg)));
@@ -154,7 +142,7 @@ async function inspectLiveDisk(
   };
 }
 
-async function inspectOfflineDisk(disk: DomainDisk, path: string, known: readonly CheckpointDescription[], qemuImg: QemuImg): Promise<InspectedDisk> {
+async function inspectOfflineDisk(disk: DomainDisk, path: string, details: Promise<DomainDetails>, qemuImg: QemuImg): Promise<InspectedDisk> {
   const format = formatOf(disk);
   if (format === null) return unusableFormat(disk, path);
   let info: ImageInfo;
@@ -171,7 +159,7 @@ async function inspectOfflineDisk(disk: DomainDisk, path: string, known: readonl
     if (error instanceof ToolError && error.code === 'tool_missing') throw error;
     return unusable(disk, path, `Disk "${disk.target}" cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
-  const backing = await backingChain(info, qemuImg);
+  const [{ checkpoints: known }, backing] = await Promise.all([details, backingChain(info, qemuImg)]);
   const inBacking = new Set(backing.flatMap((parent) => ownBitmaps(parent.info).map(({ name }) => name)));
   const stored = ownBitmaps(info);
   const backingPaths = backing.map((parent) => parent.path);

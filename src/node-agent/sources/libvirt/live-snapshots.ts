@@ -50,7 +50,7 @@ export class LiveSnapshots {
   async take(request: SnapshotRequest, domain: InspectedDomain): Promise<TakenSnapshot> {
     const { uuid, targets } = domain;
     const socket = socketOf(join(this.settings.scratchDirectory, nameOf(request.directory)));
-    const checkpoints = (await this.endOwnJob(uuid, socket)) ? await this.virsh.checkpoints(uuid) : domain.checkpoints;
+    const checkpoints = (await this.endOwnJob(domain, socket)) ? await this.virsh.checkpoints(uuid) : domain.checkpoints;
     const scratch = await makeScratch(this.settings.scratchDirectory, nameOf(request.directory));
     if (Buffer.byteLength(socket) > MAX_SOCKET_PATH) {
       throw new DomainError('invalid', 'snapshot_failed', `${socket} is too long a name for a socket. Choose a shorter libvirt_scratch_directory.`);
@@ -159,8 +159,7 @@ export class LiveSnapshots {
    * One that a killed node had just asked libvirt for may have begun after the next node looked.
    * @returns whether there was one @throws DomainError vm_busy_elsewhere when another program's runs
    */
-  private async endOwnJob(uuid: string, own: string): Promise<boolean> {
-    const socket = await this.virsh.backupSocket(uuid);
+  private async endOwnJob({ uuid, backupSocket: socket }: InspectedDomain, own: string): Promise<boolean> {
     if (socket === null) return false;
     if (socket === own) {
       await this.endJob(uuid, own);
@@ -251,9 +250,9 @@ export class LiveSnapshots {
   private async endJob(uuid: string, socket: string): Promise<void> {
     const deadline = performance.now() + ABORT_PATIENCE_MS;
     try {
-      if ((await this.virsh.backupSocket(uuid)) !== socket) return;
-      await this.virsh.abortJob(uuid);
-      while ((await this.virsh.backupSocket(uuid)) === socket) {
+      // The job that serves at our socket is ours; one that serves no more may not have ended yet.
+      if (!(await accepts(socket)) && (await this.virsh.backupSocket(uuid)) !== socket) return;
+      for (let left = await this.virsh.abortJob(uuid); left === socket; left = await this.virsh.backupSocket(uuid)) {
         if (performance.now() > deadline) throw new Error(`the backup job of domain ${uuid} did not end within ${ABORT_PATIENCE_MS} ms`);
         await pause(ABORT_POLL_MS);
       }
