@@ -25,6 +25,8 @@ describe('the next step of a backup', () => {
     expect(steps(histories.targeted, { e0: started, e1: { standing: 'requested' } })).toEqual(['start_exports']);
     expect(steps(histories.targeted, { e0: started, e1: started })).toEqual(['request_transfer']);
     expect(steps(histories.snapshotTaken, { e0: started, e1: started })).toEqual(['watch_transfer']);
+    expect(steps(histories.copied.slice(0, -1), { e0: started, e1: started })).toEqual(['stop_exports']);
+    expect(steps(histories.copied.slice(0, -1), { e0: stopped, e1: stopped })).toEqual(['examine', 'watch_transfer']);
     expect(steps(histories.copied, { e0: started, e1: started })).toEqual(['stop_exports']);
     expect(steps(histories.copied, { e0: stopped, e1: stopped })).toEqual(['seal']);
     expect(steps(histories.sealed, { e0: stopped, e1: stopped })).toEqual(['complete']);

@@ -25,6 +25,7 @@ export type RunStep =
   | { readonly step: 'watch_transfer' }
   | { readonly step: 'fail'; readonly code: string; readonly detail: string }
   | { readonly step: 'stop_exports'; readonly export_ids: readonly string[] }
+  | { readonly step: 'examine' }
   | { readonly step: 'seal' }
   | { readonly step: 'complete' }
   | { readonly step: 'settle'; readonly outcome: 'committed' | 'discarded' }
@@ -43,7 +44,7 @@ export function planRun(state: BackupState, facts: RunFacts): readonly RunStep[]
     case 'pending':
       return [{ step: 'await_admission' }];
     case 'running':
-      return [planRunning(state.run, facts)];
+      return planRunning(state.run, facts);
     case 'completed':
       return [state.run.settled ? { step: 'finished' } : { step: 'settle', outcome: 'committed' }];
     case 'failed':
@@ -60,17 +61,17 @@ export function planRun(state: BackupState, facts: RunFacts): readonly RunStep[]
   }
 }
 
-function planRunning(run: BackupRun, facts: RunFacts): RunStep {
+function planRunning(run: BackupRun, facts: RunFacts): readonly RunStep[] {
   const targets: DiskTarget[] = [];
   for (const disk of run.disks) {
-    if (disk.target === null) return { step: 'create_targets' };
+    if (disk.target === null) return [{ step: 'create_targets' }];
     targets.push(disk.target);
   }
-  if (run.sealed !== null) return { step: 'complete' };
+  if (run.sealed !== null) return [{ step: 'complete' }];
   const standing = (target: DiskTarget): ExportFact => facts.exports.get(target.export_id) ?? { standing: 'absent' };
 
-  const allCopied = run.snapshot_released && run.disks.every((disk) => disk.transfer.status === 'completed');
-  if (allCopied) {
+  // Nobody writes to the files any more, though the node may still have its source to free.
+  if (run.disks.every((disk) => disk.transfer.status === 'completed')) {
     const live = targets.filter((target) => ['requested', 'started'].includes(standing(target).standing));
     // A hub killed between its SIGTERM and the record of it finds the export ended with 0: qemu-nbd closed the file properly.
     const crashed = targets.filter((target) => {
@@ -83,20 +84,21 @@ function planRunning(run: BackupRun, facts: RunFacts): RunStep {
     });
     if (killed !== undefined) {
       const detail = `The export ${killed.export_name} of disk ${killed.disk_id} did not end in time and was killed, so its file may lack what was written last.`;
-      return { step: 'fail', code: 'export_killed', detail };
+      return [{ step: 'fail', code: 'export_killed', detail }];
     }
     const broken = brokenExport(crashed, standing);
-    if (broken !== null) return broken;
-    return live.length > 0 ? { step: 'stop_exports', export_ids: live.map((target) => target.export_id) } : { step: 'seal' };
+    if (broken !== null) return [broken];
+    if (live.length > 0) return [{ step: 'stop_exports', export_ids: live.map((target) => target.export_id) }];
+    return run.snapshot_released ? [{ step: 'seal' }] : [{ step: 'examine' }, { step: 'watch_transfer' }];
   }
 
   const broken = brokenExport(targets, standing);
-  if (broken !== null) return broken;
+  if (broken !== null) return [broken];
   if (!run.transfer_requested) {
     const missing = targets.filter((target) => standing(target).standing !== 'started');
-    return missing.length > 0 ? { step: 'start_exports', targets: missing } : { step: 'request_transfer' };
+    return [missing.length > 0 ? { step: 'start_exports', targets: missing } : { step: 'request_transfer' }];
   }
-  return { step: 'watch_transfer' };
+  return [{ step: 'watch_transfer' }];
 }
 
 function brokenExport(targets: readonly DiskTarget[], standing: (target: DiskTarget) => ExportFact): RunStep | null {

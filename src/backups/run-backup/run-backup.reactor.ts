@@ -207,6 +207,9 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
       case 'stop_exports':
         await this.undoing.stopExports(backupId, step.export_ids);
         return 'progressed';
+      case 'examine':
+        await this.sealing.examine(run);
+        return 'waiting';
       case 'seal':
         await this.sealing.seal(run);
         return 'progressed';
@@ -293,6 +296,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     this.active.delete(backupId);
     this.transferring.delete(backupId);
     this.transfer.forget(backupId);
+    this.sealing.forget(backupId);
     this.recorder.forget(backupId);
     this.actors.delete(backupId);
     this.admit();

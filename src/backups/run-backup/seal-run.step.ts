@@ -19,9 +19,18 @@ import { locateRun } from './locate-run.step.js';
 import { backingPath } from './nbd-targets.plan.js';
 import { RunRecorder } from './record-run.recorder.js';
 
+interface Examination {
+  readonly disks: Promise<readonly ManifestDisk[]>;
+  /** Aborted when nobody needs the answer any more. */
+  readonly abandoned: AbortController;
+}
+
 /** From copied disks to a restore point: checked, hashed, on stable storage, read-only, described by its manifest, at the head of its chain. */
 @Injectable()
 export class SealRun {
+  /** What is being found out of the files of each backup before it can be sealed. */
+  private readonly examinations = new Map<string, Examination>();
+
   constructor(
     private readonly commands: CommandBus,
     private readonly queries: QueryBus,
@@ -34,6 +43,20 @@ export class SealRun {
     private readonly fileSync: FileSync,
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
+
+  /** The exports are stopped, so the files are what they will be: they can be checked, hashed and synced while the node still frees its source. Returns at once. */
+  async examine(run: BackupRun): Promise<void> {
+    const { plan, request } = run;
+    if (plan === null || run.instant === null || this.examinations.has(request.backup_id)) return;
+    const { repository_path: repositoryPath } = await locateRun(this.queries, run);
+    if (repositoryPath !== null) this.examination(run, plan, repositoryPath);
+  }
+
+  /** Ends what is still being found out of a backup that needs it no more. */
+  forget(backupId: string): void {
+    this.examinations.get(backupId)?.abandoned.abort(new Error('the backup needs its files examined no more'));
+    this.examinations.delete(backupId);
+  }
 
   /** The exports are stopped, so the ports can go back first: sealing a large disk takes a while. */
   async seal(run: BackupRun): Promise<void> {
@@ -92,7 +115,7 @@ export class SealRun {
     vm: { readonly source: string; readonly source_ref: string },
   ): Promise<Manifest> {
     const { request } = run;
-    const disks = await Promise.all(run.disks.map((disk) => this.describeDisk(disk, plan, repositoryPath)));
+    const disks = await this.examination(run, plan, repositoryPath).disks;
     let position = '';
     for await (const newest of this.store.read(backupStream(request.backup_id), { direction: 'backwards', limit: 1 })) position = newest.position;
     return {
@@ -114,11 +137,24 @@ export class SealRun {
     };
   }
 
+  private examination(run: BackupRun, plan: BackupPlanned['data'], repositoryPath: string): Examination {
+    const { backup_id } = run.request;
+    const known = this.examinations.get(backup_id);
+    if (known !== undefined) return known;
+    const abandoned = new AbortController();
+    const disks = Promise.all(run.disks.map((disk) => this.describeDisk(disk, plan, repositoryPath, abandoned.signal)));
+    // Of a failure hears who seals.
+    disks.catch(() => undefined);
+    const examination = { disks, abandoned };
+    this.examinations.set(backup_id, examination);
+    return examination;
+  }
+
   /** The exports write without flushing, because the file counts for nothing before this point; so it is forced to stable storage here, while it is being hashed. */
-  private async describeDisk(disk: RunDisk, plan: BackupPlanned['data'], repositoryPath: string): Promise<ManifestDisk> {
+  private async describeDisk(disk: RunDisk, plan: BackupPlanned['data'], repositoryPath: string, abandoned: AbortSignal): Promise<ManifestDisk> {
     const { planned } = disk;
     const path = join(repositoryPath, this.files.partialFolder(plan.folder), planned.file);
-    const [check, sha256] = await Promise.all([this.qemuImg.check(path), this.hasher.sha256(path), this.fileSync.toDisk(path)]);
+    const [check, sha256] = await Promise.all([this.qemuImg.check(path, abandoned), this.hasher.sha256(path, abandoned), this.fileSync.toDisk(path)]);
     if (!check.ok) {
       throw new DomainError('conflict', 'target_damaged', `The file of disk "${planned.disk_key}" did not pass qemu-img check: ${check.detail}`, {
         disk_key: planned.disk_key,

@@ -54,9 +54,13 @@ export async function resolveVmFolder(sourceRef: string, roots: readonly string[
 export async function inspectDisks(folder: string, roots: readonly string[], qemuImg: QemuImg): Promise<readonly ImageDisk[]> {
   const realRoots = await realPaths(roots);
   const names = diskFileNames(await readdir(folder));
-  const disks = withoutParents(await Promise.all(names.map((name) => inspectDisk(join(folder, name), name, realRoots, qemuImg))));
-  const writers = await findWriters(new Set(disks.flatMap((disk) => (disk.identity === null ? [] : [disk.identity]))));
-  return disks.map((disk) => {
+  const identities = await Promise.all(names.map((name) => identityOrNull(join(folder, name))));
+  // While the tools look into the files, this process looks who else has them open.
+  const [disks, writers] = await Promise.all([
+    Promise.all(names.map((name) => inspectDisk(join(folder, name), name, realRoots, qemuImg))),
+    findWriters(new Set(identities.filter((identity) => identity !== null))),
+  ]);
+  return withoutParents(disks).map((disk) => {
     const writer = disk.identity === null ? undefined : writers.get(disk.identity);
     return writer === undefined ? disk : { ...disk, problem: inUse(disk.key, `${writer} has it open for writing`) };
   });
@@ -191,6 +195,14 @@ async function readHead(path: string): Promise<Buffer> {
     return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
+  }
+}
+
+async function identityOrNull(path: string): Promise<string | null> {
+  try {
+    return fileIdentity(await stat(path, { bigint: true }));
+  } catch {
+    return null;
   }
 }
 

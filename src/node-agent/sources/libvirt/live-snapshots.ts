@@ -22,7 +22,9 @@ import { makeScratch, makeScratchFile, removeScratch, reserveIsTouched, scratchB
 import { mayBeFrozen, noteFreeze, noteScratchFull, noteThaw, scratchFullDetail, type SnapshotRecord, socketOf, writeRecord } from './snapshot-record.js';
 
 const WATCH_MS = 100;
-const ABORT_POLL_MS = 50;
+/** A job that was asked to end mostly does so within milliseconds; the pauses between two looks grow up to the other figure. */
+const ABORT_FIRST_POLL_MS = 5;
+const ABORT_POLL_MS = 100;
 const ABORT_PATIENCE_MS = 30_000;
 /** A Unix socket's path has 108 bytes with its closing NUL. */
 const MAX_SOCKET_PATH = 107;
@@ -252,9 +254,11 @@ export class LiveSnapshots {
     try {
       // The job that serves at our socket is ours; one that serves no more may not have ended yet.
       if (!(await accepts(socket)) && (await this.virsh.backupSocket(uuid)) !== socket) return;
+      let pauseMs = ABORT_FIRST_POLL_MS;
       for (let left = await this.virsh.abortJob(uuid); left === socket; left = await this.virsh.backupSocket(uuid)) {
         if (performance.now() > deadline) throw new Error(`the backup job of domain ${uuid} did not end within ${ABORT_PATIENCE_MS} ms`);
-        await pause(ABORT_POLL_MS);
+        await pause(pauseMs);
+        pauseMs = Math.min(pauseMs * 2, ABORT_POLL_MS);
       }
     } catch (error) {
       if (error instanceof LibvirtError && error.code === 'domain_not_found') return;
