@@ -32,7 +32,7 @@ export async function bareCopy(disks: readonly BareDisk[]): Promise<number> {
     const firstPort = await freePortRange(disks.length);
     const copies: (readonly [string, ...string[]])[] = [];
     const { nbdcopyConnections, nbdcopyRequests, nbdcopyRequestSizeBytes } = new NodeConfig();
-    const tuning = { connections: nbdcopyConnections, requests: nbdcopyRequests, requestSize: nbdcopyRequestSizeBytes, targetsAreLocal: false };
+    const tuning = { connections: nbdcopyConnections, requests: nbdcopyRequests, requestSize: nbdcopyRequestSizeBytes };
     for (const [index, disk] of disks.entries()) {
       const target = join(directory, `target-${index}.qcow2`);
       const backing = disk.changes === null ? [] : ['-b', disk.changes.backingFile, '-F', 'qcow2'];

@@ -160,7 +160,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       backup_type: 'full',
       bandwidth_limit_bps: 6 * 1024 * 1024,
     });
-    const copying = (): Promise<readonly string[]> => node.run(['pgrep', '-x', 'nbdcopy']).then((text) => text.trim().split('\n'));
+    const copying = (): Promise<readonly string[]> => node.run(['pgrep', '-f', '^[^ ]*node [^ ]*/main[.]copy[.]js ']).then((text) => text.trim().split('\n'));
     const before = await until('the copy', copying);
     await hub.run(['systemctl', 'restart', 'sendense-hub']);
     await node.run(['systemctl', 'restart', 'sendense-node']);

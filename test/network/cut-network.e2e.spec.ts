@@ -6,6 +6,7 @@ import { until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireCondition, requireTools } from '../support/require-tools.js';
+import { seeded } from '../support/seeded.js';
 import { mountSmallFileSystem } from '../support/small-file-system.js';
 import { TwoHosts } from '../support/two-hosts.js';
 
@@ -13,7 +14,7 @@ jest.setTimeout(400_000);
 process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
 const MIB = 1024 * 1024;
 const root = requireCondition(process.getuid?.() === 0, 'network namespaces can be made by root only');
-const tools = requireTools('ip', 'ssh', 'sshd', 'setpriv', 'bash', 'qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo', 'nbdkit');
+const tools = requireTools('ip', 'ssh', 'sshd', 'setpriv', 'qemu-img', 'qemu-nbd', 'qemu-io', 'nbdinfo');
 const { describe, it } = root.skipped === null ? tools : root;
 
 let database: TestDatabase;
@@ -67,10 +68,20 @@ async function requireNothingHeld(): Promise<void> {
 }
 
 describe('a node behind a network', () => {
-  it('is backed up through its tunnel, and tells of it', async () => {
-    await requireRestorable(await client.backUp('web1', repository, 'full'));
+  it('is backed up through its tunnel, which breaks again and again, and tells of it', async () => {
+    const random = seeded(5);
+    const backUp = async (type: 'full' | 'incremental', mib: number): Promise<BackupResponse> => {
+      const before = hosts.way.bytesCarried;
+      const backup = client.backUp('web1', repository, type);
+      for (const part of [random() / 2, 0.5 + random() / 3]) {
+        await Promise.race([backup, until('a part to be copied', () => Promise.resolve(hosts.way.bytesCarried - before > part * mib * MIB), 120_000)]);
+        hosts.way.breakConnections();
+      }
+      return backup;
+    };
+    await requireRestorable(await backUp('full', DATA_MIB));
     await vm.write('disk0.qcow2', 100 * MIB, MIB);
-    const incremental = await client.backUp('web1', repository, 'incremental');
+    const incremental = await backUp('incremental', 1);
     await requireRestorable(incremental);
     expect(incremental.bytes_transferred).toBeLessThan(4 * MIB);
     const up = await until('the hub to be told', async () => (((await hosts.node()).tunnel?.state ?? '') === 'up' ? hosts.node() : null));

@@ -12,22 +12,23 @@ interface Parcel {
 export class BadNetwork {
   private readonly directions = new Set<Direction>();
   private readonly sockets = new Set<Socket>();
+  private readonly stranded = new Set<Direction>();
   private silentNow = false;
   private carried = 0;
 
   private constructor(
     private readonly server: Server,
-    private readonly oneWayMs: number,
+    private readonly oneWayMs: () => number,
   ) {}
 
-  /** @param roundTripMs added to what the way takes anyway */
+  /** @param roundTripMs added to what the way takes anyway; a function: anew for each piece, in which the order is kept */
   static async between(
     listen: { readonly host: string; readonly port: number },
     target: { readonly host: string; readonly port: number },
-    roundTripMs = 0,
+    roundTripMs: number | (() => number) = 0,
   ): Promise<BadNetwork> {
     const server = createServer({ pauseOnConnect: true });
-    const network = new BadNetwork(server, roundTripMs / 2);
+    const network = new BadNetwork(server, typeof roundTripMs === 'number' ? () => roundTripMs / 2 : () => roundTripMs() / 2);
     server.on('connection', (near) => {
       network.join(near, connect(target));
     });
@@ -60,6 +61,11 @@ export class BadNetwork {
     for (const direction of this.directions) direction.pump();
   }
 
+  /** On the connections of now nothing arrives any more and nobody is told, as when what stood between has forgotten them; new ones are as good as ever. */
+  strandConnections(): void {
+    for (const direction of this.directions) this.stranded.add(direction);
+  }
+
   /** Ends all connections with a reset. */
   breakConnections(): void {
     for (const socket of this.sockets) socket.resetAndDestroy();
@@ -85,7 +91,7 @@ export class BadNetwork {
     }
     const surroundings = {
       oneWayMs: this.oneWayMs,
-      isSilent: () => this.silentNow,
+      isSilent: (direction: Direction) => this.silentNow || this.stranded.has(direction),
       onArrival: (bytes: number) => {
         this.carried += bytes;
       },
@@ -94,7 +100,7 @@ export class BadNetwork {
     for (const direction of both) this.directions.add(direction);
     const over = (): void => {
       // A silent network does not tell anybody of an end either.
-      if (this.silentNow) return;
+      if (this.silentNow || both.some((direction) => this.stranded.has(direction))) return;
       for (const direction of both) this.directions.delete(direction);
       near.destroy();
       far.destroy();
@@ -106,8 +112,8 @@ export class BadNetwork {
 }
 
 interface Surroundings {
-  readonly oneWayMs: number;
-  readonly isSilent: () => boolean;
+  readonly oneWayMs: () => number;
+  readonly isSilent: (direction: Direction) => boolean;
   readonly onArrival: (bytes: number) => void;
 }
 
@@ -117,6 +123,7 @@ class Direction {
   private ended = false;
   private timer: NodeJS.Timeout | null = null;
   private full = false;
+  private lastDueAt = 0;
 
   constructor(
     private readonly from: Socket,
@@ -124,7 +131,8 @@ class Direction {
     private readonly around: Surroundings,
   ) {
     from.on('data', (bytes: Buffer) => {
-      this.underWay.push({ bytes, dueAt: performance.now() + around.oneWayMs });
+      this.lastDueAt = Math.max(this.lastDueAt, performance.now() + around.oneWayMs());
+      this.underWay.push({ bytes, dueAt: this.lastDueAt });
       this.inFlight += bytes.length;
       if (this.inFlight > IN_FLIGHT_MAX) from.pause();
       this.pump();
@@ -140,7 +148,7 @@ class Direction {
   }
 
   pump(): void {
-    if (this.around.isSilent()) return;
+    if (this.around.isSilent(this)) return;
     for (;;) {
       const [next] = this.underWay;
       if (next === undefined) {

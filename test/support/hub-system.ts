@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePortRange } from './free-ports.js';
 import { guestMountsBelow, removeGuestMounts } from './guest-mounts.js';
@@ -222,12 +222,14 @@ export class HubSystem {
     return entries.flat();
   }
 
-  /** qemu-nbd, qemu-img, nbdcopy and nbdkit processes of this system. */
+  /** qemu-nbd, qemu-img, nbdcopy and nbdkit processes of this system, and copies across a network (`main.copy.js`). */
   async toolProcesses(): Promise<readonly string[]> {
     const found: string[] = [];
     for (const pid of await this.leftoverPids()) {
       const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
+      const [, program = ''] = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
       if (/^(qemu-nbd|qemu-img|nbdcopy|nbdkit)$/.test(name)) found.push(`${name} ${pid}`);
+      else if (basename(program) === 'main.copy.js') found.push(`main.copy.js ${pid}`);
     }
     return found;
   }

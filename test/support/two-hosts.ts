@@ -8,17 +8,23 @@ import type { NodeResponse } from '../../src/nodes/model/node.response.js';
 import type { RegisteredNodeDto } from '../../src/nodes/register-node/register-node.dto.js';
 import { readTunnelJournal } from '../../src/platform/ssh/tunnel-journal.js';
 import type { TunnelTransition } from '../../src/platform/ssh/tunnel-state.plan.js';
+import { BadNetwork } from './bad-network.js';
 import type { EnrolOutcome } from './enrolled-node.js';
 import { freePortRange } from './free-ports.js';
 import { HubSystem, until } from './hub-system.js';
+import { seeded } from './seeded.js';
 
 const run = promisify(execFile);
 const CLI = join(resolve(import.meta.dirname, '../..'), 'dist/src/main.cli.js');
 /** `daemon` of every Debian: it owns nothing. (Not `nobody`: systemd's name service gives that a locked password, with which sshd logs nobody in.) */
 const UNPRIVILEGED = { uid: 1, gid: 1 };
 
+/** Of the way from the node to the tunnel server, in milliseconds: between these, anew for each piece. */
+const ROUND_TRIP_MS = { least: 20, most: 30 } as const;
+
 /**
- * A hub, and a node on a host of its own as far as the network is concerned: the node lives in a network namespace, and a cable between the two (a veth pair) can be pulled. Needs root.
+ * A hub, and a node on a host of its own as far as the network is concerned: the node lives in a network namespace, and a cable between the two (a veth pair) can be pulled. Behind the cable
+ * comes a long way to the tunnel server, which can break. Needs root.
  */
 export class TwoHosts {
   private readonly programs = new Map<string, ChildProcess>();
@@ -31,26 +37,35 @@ export class TwoHosts {
     private readonly cable: string,
     private readonly subnet: string,
     private readonly tunnelPort: number,
+    readonly way: BadNetwork,
   ) {}
 
   static async create(databaseUrl: string, env: Readonly<Record<string, string>> = {}): Promise<TwoHosts> {
     const name = `sd${randomInt(36 ** 5).toString(36)}`;
     const subnet = `10.${randomInt(128, 255)}.${randomInt(1, 255)}`;
+    const wayPort = await freePortRange(2);
+    const tunnelPort = wayPort + 1;
     const hub = await HubSystem.create({
       databaseUrl,
       env: {
         SENDENSE_START_LOCAL_NODE: 'false',
         SENDENSE_TUNNEL_ADVERTISE_HOST: `${subnet}.1`,
+        SENDENSE_TUNNEL_ADVERTISE_PORT: String(wayPort),
         SENDENSE_NODE_PORT_FIRST: String(await freePortRange(4)),
         SENDENSE_NODE_PORT_COUNT: '4',
         ...env,
       },
     });
-    const hosts = new TwoHosts(hub, name, `${name}h`, subnet, await freePortRange(1));
+    const cable = `${name}h`;
     await run('ip', ['netns', 'add', name]);
-    await run('ip', ['link', 'add', hosts.cable, 'type', 'veth', 'peer', 'name', `${name}n`, 'netns', name]);
-    await run('ip', ['addr', 'add', `${subnet}.1/24`, 'dev', hosts.cable]);
-    await run('ip', ['link', 'set', hosts.cable, 'up']);
+    await run('ip', ['link', 'add', cable, 'type', 'veth', 'peer', 'name', `${name}n`, 'netns', name]);
+    await run('ip', ['addr', 'add', `${subnet}.1/24`, 'dev', cable]);
+    await run('ip', ['link', 'set', cable, 'up']);
+    const host = `${subnet}.1`;
+    const random = seeded(wayPort);
+    const roundTripMs = (): number => ROUND_TRIP_MS.least + (ROUND_TRIP_MS.most - ROUND_TRIP_MS.least) * random();
+    const way = await BadNetwork.between({ host, port: wayPort }, { host, port: tunnelPort }, roundTripMs);
+    const hosts = new TwoHosts(hub, name, cable, subnet, tunnelPort, way);
     await hosts.onNode('ip', 'addr', 'add', `${subnet}.2/24`, 'dev', `${name}n`);
     await hosts.onNode('ip', 'link', 'set', `${name}n`, 'up');
     await hosts.onNode('ip', 'link', 'set', 'lo', 'up');
@@ -168,6 +183,7 @@ export class TwoHosts {
   async destroy(): Promise<void> {
     for (const program of ['tunnel', 'node', 'tunnel-server'] as const) await this.kill(program, 'SIGTERM');
     await this.hub.destroy();
+    await this.way.destroy();
     // The cable goes with it.
     await run('ip', ['netns', 'del', this.namespace]);
   }

@@ -24,12 +24,10 @@ import {
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import type { Source } from '../sources/source.port.js';
 import type { Slots } from '../transfers/slots.js';
-import { makeSocketDirectory, socketDirectory } from '../sources/image/socket-place.js';
-import { endCopyServers } from '../transfers/copy-servers.js';
 import { changedCopyArgv, type Copy, type CopyTuning, fullCopy, networkCopy, type RateLimit, rateText } from '../transfers/transfer.plan.js';
 import type { JobJournal } from './job-journal.js';
 
-const WITH_SERVER = fileURLToPath(new URL('../transfers/with-server.sh', import.meta.url));
+const COPY_PROGRAM = [process.execPath, fileURLToPath(new URL('../../main.copy.js', import.meta.url))] as const;
 const STOP_GRACE_MS = 3_000;
 const RELEASE_RETRY_MS = 2_000;
 const SNAPSHOT_WATCH_MS = 1_000;
@@ -48,7 +46,9 @@ export interface JobSurroundings {
   /** Copies of all jobs at once. */
   readonly slots: Slots;
   readonly tuning: CopyTuning;
-  /** How long a request of a copy across a network is tried again. */
+  /** The targets are served on this machine, not at the far end of a network. */
+  readonly targetsAreLocal: boolean;
+  /** How long a copy waits for a network that is away. */
   readonly networkPatienceSeconds: number;
   /** Called after every change of state. */
   readonly onChange: (job: BackupJob) => void;
@@ -260,7 +260,6 @@ export class BackupJob {
     // An earlier life of the node may have started it: then this does nothing, and the wait below is for that process.
     this.copyingNow.add(index);
     await this.shareBandwidth();
-    if (!this.around.tuning.targetsAreLocal) await makeSocketDirectory(directory);
     const { argv } = this.copyOf(disk, index);
     await this.around.supervisor.start(directory, argv, { captureFd3: true, background: true });
     const ended = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
@@ -268,7 +267,7 @@ export class BackupJob {
     await this.shareBandwidth();
     // Without space for its exit code, it looks as if it had been killed.
     if (ended.exitCode === null && (await this.around.journal.isFull())) throw this.around.journal.storageFull();
-    if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, argv.includes('nbdcopy') ? 'nbdcopy' : argv[0], ended);
+    if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, argv[0], ended);
     this.changeDisk(disk.disk_key, { status: 'completed', bytes_transferred: totalBytes(this.extents.get(disk.disk_key) ?? []) });
   }
 
@@ -276,14 +275,13 @@ export class BackupJob {
     const target = this.targets.get(disk.disk_key) ?? '';
     const incremental = this.request.disks.some((one) => one.disk_key === disk.disk_key && one.parent_change_id !== null);
     const limit = this.bandwidth(index);
-    if (!this.around.tuning.targetsAreLocal) {
-      const sockets = socketDirectory(this.around.journal.copyDirectory(this.id, index));
-      const ride = { script: WITH_SERVER, sockets, patienceSeconds: this.around.networkPatienceSeconds };
-      const extents = incremental ? this.around.journal.extentsFile(this.id, index) : null;
-      return networkCopy(disk.uri, extents, target, this.around.tuning, ride, limit);
+    const extents = this.around.journal.extentsFile(this.id, index);
+    if (!this.around.targetsAreLocal) {
+      const ride = { program: COPY_PROGRAM, patienceSeconds: this.around.networkPatienceSeconds };
+      return networkCopy(disk.uri, { file: extents, onto: incremental ? 'parent' : 'new' }, target, ride, limit);
     }
     if (!incremental) return fullCopy(disk, target, this.around.tuning, limit);
-    return { argv: changedCopyArgv(disk.uri, this.around.journal.extentsFile(this.id, index), target, this.around.tuning, limit), progress: 'fd3' };
+    return { argv: changedCopyArgv(disk.uri, extents, target, this.around.tuning, limit), progress: 'fd3' };
   }
 
   private bandwidth(index: number): RateLimit | null {
@@ -334,7 +332,6 @@ export class BackupJob {
     // A copy that was just being started when the first round looked.
     await stopCopies();
     await source.releaseSnapshot(journal.snapshotDirectory(this.id));
-    for (const directory of await journal.copyDirectories(this.id)) await endCopyServers(directory);
     await journal.removeRunDirectories(this.id);
   }
 

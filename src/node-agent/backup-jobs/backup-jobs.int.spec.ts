@@ -28,7 +28,7 @@ import { diskChangeId } from '../sources/image/disk-change-id.js';
 import { isSignedWith, parseSignature } from '../../platform/signed-calls/call-signature.js';
 import { changeIdOf, type NodeJobReport, type NodeSettleBackup, type NodeStartBackup, type NodeVmList } from '../../platform/node-api/node-api.js';
 
-const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit');
+const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdinfo', 'nbdkit');
 
 jest.setTimeout(120_000);
 
@@ -71,9 +71,8 @@ beforeAll(() => {
     mkdirSync(dirname(compiled), { recursive: true });
     writeFileSync(compiled, code);
   }
-  for (const script of ['src/platform/process/supervise.sh', 'src/node-agent/transfers/with-server.sh']) {
-    writeFileSync(join(program, script), readFileSync(join(ROOT, script)));
-  }
+  const script = 'src/platform/process/supervise.sh';
+  writeFileSync(join(program, script), readFileSync(join(ROOT, script)));
   writeFileSync(join(program, 'package.json'), readFileSync(join(ROOT, 'package.json')));
   symlinkSync(join(ROOT, 'node_modules'), join(program, 'node_modules'));
 });
@@ -175,7 +174,7 @@ describe('a backup of a powered-off VM', () => {
     const vm = makeVm('vm', { 'a.raw': 32 });
     write(vm, 'a.raw', 'write -P 5 0 32M');
     const job = await begin(vm, ['a.raw'], null, { rate: '40M' });
-    await until(() => processesOf('nbdcopy').length > 0);
+    await until(() => processesOf('main.copy.js').length > 0);
     write(vm, 'a.raw', 'write -P 6 0 4k');
     expect(await job.ended()).toMatchObject({ status: 'failed', error: { code: 'source_changed' }, snapshot_released: true });
     expectNothingLeft();
@@ -243,6 +242,8 @@ describe('what stands against a backup', () => {
   });
 
   it('is a target that cannot be reached: the job names the disk, and the others are stopped', async () => {
+    await node.kill('SIGTERM');
+    await node.start({ SENDENSE_NETWORK_PATIENCE_SECONDS: '1' });
     const vm = makeVm('vm', { 'a.qcow2': 64, 'b.qcow2': 16 });
     write(vm, 'a.qcow2', 'write -P 1 0 64M');
     write(vm, 'b.qcow2', 'write -P 1 0 1M');
@@ -272,9 +273,9 @@ describe('what stands against a backup', () => {
       rmSync(fill);
 
       const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
-      await until(async () => (await job.report()).status === 'running' && processesOf('nbdcopy').length > 0);
+      await until(async () => (await job.report()).status === 'running' && processesOf('main.copy.js').length > 0);
       fillUp();
-      for (const pid of processesOf('nbdcopy')) process.kill(pid, 'SIGTERM');
+      for (const pid of processesOf('main.copy.js')) process.kill(pid, 'SIGTERM');
       expect(await job.ended()).toMatchObject({ status: 'failed', error: { code: 'node_storage_full' } });
       expectNothingLeft();
       rmSync(fill);
@@ -289,7 +290,7 @@ describe('what stands against a backup', () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     const bin = join(home, 'bin');
     mkdirSync(bin);
-    for (const tool of ['qemu-img', 'nbdcopy', 'nbdinfo', 'nbdkit', 'sh', 'nice']) symlinkSync(which(tool), join(bin, tool));
+    for (const tool of ['qemu-img', 'nbdinfo', 'sh', 'nice']) symlinkSync(which(tool), join(bin, tool));
     await node.kill('SIGTERM');
     await node.start({ PATH: bin });
     const { report } = await backUp(vm, ['a.qcow2'], null);
@@ -336,9 +337,9 @@ describe('a job', () => {
     write(vm, 'a.qcow2', 'write -P 1 0 48M');
     write(vm, 'b.qcow2', 'write -P 2 0 1M');
     const job = await begin(vm, ['a.qcow2', 'b.qcow2'], null, { rate: '100M' });
-    await until(() => processesOf('nbdcopy').length > 0);
+    await until(() => processesOf('main.copy.js').length > 0);
     await node.kill('SIGKILL');
-    const before = processesOf('nbdcopy');
+    const before = processesOf('main.copy.js');
     await node.start();
     const taken = await job.report();
     expect(taken.sequence).toBeGreaterThan(2_000_000_000 - 1);
@@ -352,7 +353,7 @@ describe('a job', () => {
     const vm = makeVm('vm', { 'a.qcow2': 48 });
     write(vm, 'a.qcow2', 'write -P 1 0 48M');
     const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
-    await until(() => processesOf('nbdcopy').length > 0);
+    await until(() => processesOf('main.copy.js').length > 0);
     await node.kill('SIGKILL');
     for (const pid of processesOf('qemu-nbd')) process.kill(pid, 'SIGKILL');
     await until(() => existsSync(join(home, 'data/run/backup-jobs', job.body.job_id, 'snapshot/disk-0/exit_code')));
@@ -365,7 +366,7 @@ describe('a job', () => {
     const vm = makeVm('vm', { 'a.qcow2': 48 });
     write(vm, 'a.qcow2', 'write -P 1 0 48M');
     const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
-    await until(async () => (await job.report()).status === 'running' && processesOf('nbdcopy').length > 0);
+    await until(async () => (await job.report()).status === 'running' && processesOf('main.copy.js').length > 0);
     await node.kill('SIGKILL');
     rmSync(join(home, 'data/jobs', job.body.job_id), { recursive: true });
     await node.start();
@@ -563,7 +564,7 @@ function expectIdentical(vm: string, keys: readonly string[], files: readonly st
 /** Neither processes nor run directories of any job. */
 function expectNothingLeft(): void {
   expect(readdirSync(join(home, 'data/run/backup-jobs'))).toEqual([]);
-  expect([...processesOf('nbdcopy'), ...processesOf('nbdkit'), ...processesOf('qemu-nbd')]).toEqual([]);
+  expect([...processesOf('main.copy.js'), ...processesOf('qemu-nbd')]).toEqual([]);
 }
 
 /** Processes of the node under test: their command line names its run directory. */
@@ -573,7 +574,7 @@ function processesOf(tool: string): readonly number[] {
     .filter((pid) => {
       try {
         const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-        return argv[0]?.endsWith(tool) === true && argv.some((one) => decodeURIComponent(one).includes(join(home, 'data')));
+        return argv.slice(0, 2).some((one) => one.endsWith(tool)) && argv.some((one) => decodeURIComponent(one).includes(join(home, 'data')));
       } catch {
         return false;
       }

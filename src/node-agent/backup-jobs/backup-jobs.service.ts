@@ -21,7 +21,6 @@ import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { type JobRecord, newJob } from '../model/job.state.js';
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import { Sources } from '../sources/sources.js';
-import { endCopyServers } from '../transfers/copy-servers.js';
 import { Slots } from '../transfers/slots.js';
 import { BackupJob, type JobSurroundings } from './backup-job.js';
 import { JobJournal } from './job-journal.js';
@@ -221,8 +220,8 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
         connections: this.config.nbdcopyConnections,
         requests: this.config.nbdcopyRequests,
         requestSize: this.config.nbdcopyRequestSizeBytes,
-        targetsAreLocal: this.config.besideHub,
       },
+      targetsAreLocal: this.config.besideHub,
       networkPatienceSeconds: this.config.networkPatienceSeconds,
       onChange: (job) => this.announce(job),
     };
@@ -275,7 +274,6 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   private async removeProcesses(jobId: string): Promise<void> {
     for (const directory of await this.journal.copyDirectories(jobId)) {
       await this.supervisor.stop(directory, ORPHAN_STOP_GRACE_MS);
-      await endCopyServers(directory);
     }
     // Which source took it is not known any more, and each leaves what is not its own alone.
     for (const source of this.sources.all) await source.releaseSnapshot(this.journal.snapshotDirectory(jobId));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { changedCopyArgv, fullCopy, fullCopyArgv, networkCopy } from './transfer.plan.js';
+import { changedCopyArgv, fullCopy, fullCopyArgv, networkCopy, rateText } from './transfer.plan.js';
 
-const tuning = { connections: 4, requests: 64, requestSize: 262_144, targetsAreLocal: true };
+const tuning = { connections: 4, requests: 64, requestSize: 262_144 };
 
 describe('argv of a copy', () => {
   it('of a full skips holes and zeroes, because the target is a new file', () => {
@@ -18,7 +18,7 @@ describe('argv of a copy', () => {
     ]);
   });
 
-  it('of a full reads an image of this machine without a server, but not across a network, where one connection is too few', () => {
+  it('of a full reads an image of this machine without a server, if it is not limited', () => {
     const source = { uri: 'nbd+unix:///?socket=s', image: { path: '/vms/a b/disk.raw', format: 'raw' as const } };
     expect(fullCopy(source, 'nbd://127.0.0.1:10100/e', tuning)).toEqual({
       argv: [
@@ -28,7 +28,6 @@ describe('argv of a copy', () => {
       progress: 'stdout',
     });
     const overNbd = { argv: fullCopyArgv(source.uri, 'nbd://h:1/e', tuning), progress: 'fd3' };
-    expect(fullCopy(source, 'nbd://h:1/e', { ...tuning, targetsAreLocal: false })).toEqual(overNbd);
     expect(fullCopy({ ...source, image: null }, 'nbd://h:1/e', tuning)).toEqual(overNbd);
   });
 
@@ -56,40 +55,22 @@ describe('argv of a copy', () => {
   });
 
   describe('across a network', () => {
-    const ride = { script: '/with-server.sh', sockets: '/run/s', patienceSeconds: 240 };
-    const target = [
-      ...['bash', '/with-server.sh', '/run/s/target.pid', '16', 'nbdkit', '--foreground', '--exit-with-parent', '--unix', '/run/s/target.sock'],
-      ...['--pidfile', '/run/s/target.pid', '--filter=retry', '--filter=log', 'nbd', 'uri=nbd://h:1/e', 'retry=30', 'retries=8', 'retry-delay=1'],
-      ...['retry-exponential=no', 'logfile=/dev/fd/9'],
-    ];
+    const ride = { program: ['/node', '/main.copy.js'], patienceSeconds: 240 } as const;
 
-    it('tries each request again for as long as it may, over many connections', () => {
-      const { argv, progress } = networkCopy('nbd+unix:///?socket=s', null, 'nbd://h:1/e', tuning, ride, null);
-      expect(progress).toBe('fd3');
-      expect(argv).toEqual([
-        ...target,
-        ...['nbdcopy', '--progress=3', '--destination-is-zero', '--connections=16', '--requests=64', '--request-size=4194304'],
-        ...['--threads=16', '--queue-size=4194304', '--', 'nbd+unix:///?socket=s', 'nbd+unix:///?socket=%2Frun%2Fs%2Ftarget.sock'],
-      ]);
-      // The number of the server's words is right.
-      expect(argv[4 + Number(argv[3])]).toBe('nbdcopy');
+    it('is that of a program of our own', () => {
+      expect(networkCopy('nbd+unix:///?socket=s', { file: '/list', onto: 'parent' }, 'nbd://h:1/e', ride, null)).toEqual({
+        argv: [
+          ...['/node', '/main.copy.js', '--progress=3', '--source=nbd+unix:///?socket=s', '--target=nbd://h:1/e', '--extents=/list', '--onto=parent'],
+          ...['--connections=16', '--request-bytes=262144', '--memory-bytes=33554432', '--patience-seconds=240'],
+        ],
+        progress: 'fd3',
+      });
     });
 
-    it('of an incremental has a server for its source too, since nbdcopy makes one connection only to a server of its own', () => {
-      const { argv } = networkCopy('nbd+unix:///?socket=s', '/list', 'nbd://h:1/e', tuning, ride, null);
-      const rest = argv.slice(target.length);
-      expect(argv.slice(0, target.length)).toEqual(target);
-      expect(rest.slice(0, 4 + Number(rest[3])).slice(-5)).toEqual(['-r', '--filter=extentlist', 'nbd', 'uri=nbd+unix:///?socket=s', 'extentlist=/list']);
-      expect(rest.slice(4 + Number(rest[3]))).toEqual([
-        ...['nbdcopy', '--progress=3', '--destination-is-zero', '--connections=16', '--requests=64', '--request-size=65536'],
-        ...['--threads=16', '--queue-size=4194304', '--sparse=0', '--'],
-        ...['nbd+unix:///?socket=%2Frun%2Fs%2Fsource.sock', 'nbd+unix:///?socket=%2Frun%2Fs%2Ftarget.sock'],
-      ]);
-    });
-
-    it('is held to its rate at the target, for all connections together', () => {
-      const { argv } = networkCopy('nbd+unix:///?socket=s', null, 'nbd://h:1/e', tuning, ride, { bytesPerSecond: 1_000, file: '/rate' });
-      expect(argv).toEqual(expect.arrayContaining(['--filter=rate', 'rate=8000', 'rate-file=/rate']));
+    it('is held to its rate by a file, which holds it from the beginning', () => {
+      const { argv } = networkCopy('nbd+unix:///?socket=s', { file: '/list', onto: 'new' }, 'nbd://h:1/e', ride, { bytesPerSecond: 1_000, file: '/rate' });
+      expect(argv.slice(-1)).toEqual(['--rate-file=/rate']);
+      expect(rateText(1_000)).toBe('8000\n');
     });
   });
 });

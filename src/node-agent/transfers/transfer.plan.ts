@@ -1,13 +1,11 @@
-/** How hard one copy may pull. Memory per copy is bounded by nbdcopy's own queue (16 MiB per thread), whatever is set here. */
+/** How hard one copy beside the hub may pull. Memory per copy is bounded by nbdcopy's own queue (16 MiB per thread), whatever is set here. */
 export interface CopyTuning {
-  /** NBD connections per disk: one alone collapses with latency. */
+  /** NBD connections per disk. */
   readonly connections: number;
   /** Requests in flight per connection. */
   readonly requests: number;
   /** Bytes. */
   readonly requestSize: number;
-  /** The targets are served on this machine, not at the far end of a network. */
-  readonly targetsAreLocal: boolean;
 }
 
 /** Bytes per second, and the file by which that is changed while the copy runs. */
@@ -50,86 +48,52 @@ export interface CopySource {
 
 /** What a copy across a network needs to outlast losses of it. */
 export interface NetworkRide {
-  /** Path of with-server.sh. */
-  readonly script: string;
-  /** Folder for sockets of this copy alone. */
-  readonly sockets: string;
-  /** How long one request is tried again. */
+  /** Node, and the path of main.copy.js. */
+  readonly program: Argv;
+  /** How long a target that cannot be reached is waited for. */
   readonly patienceSeconds: number;
 }
 
-/**
- * Connections per disk across a network. Each carries one request at a time, because what tries it again has to know which one that was; so it takes several to fill a long line.
- */
+/** What is copied, and what the target shows where nothing is written: zeroes of a new file, or the disk's parent. */
+export interface NetworkExtents {
+  /** Path of a list as extentListText writes it. */
+  readonly file: string;
+  readonly onto: 'new' | 'parent';
+}
+
+/** Connections per disk across a network: each is a channel of an SSH connection, with a window of 2 MiB, so it takes several to fill a long line. */
 const NETWORK_CONNECTIONS = 16;
-const NETWORK_REQUEST_BYTES = 4_194_304;
-/** Bytes that nbdcopy holds for each of its threads, one for each connection. */
-const NETWORK_QUEUE_BYTES = 4_194_304;
-/** Seconds for which one attempt to connect is repeated: the first connection has no other patience. */
-const CONNECT_PATIENCE_S = 30;
+const NETWORK_REQUEST_BYTES = 262_144;
+/** Read, and not yet answered by the target: what fills a line of 1 GiB/s with 30 ms there and back. */
+const NETWORK_MEMORY_BYTES = 33_554_432;
 
 /**
- * A copy whose every request is tried again, over a new connection, until it has arrived or the patience is at an end: nothing that has arrived is sent twice. nbdkit's retry filter does
- * that between nbdcopy and the target.
- * @param extentListFile what to copy; null: all allocated data
+ * A copy by a program of our own (ADR 14): each request is sent again, over a new connection, until it is answered or the patience is at an end, and nothing that was answered is sent twice.
  */
-export function networkCopy(
-  sourceUri: string,
-  extentListFile: string | null,
-  targetUri: string,
-  tuning: CopyTuning,
-  ride: NetworkRide,
-  limit: RateLimit | null,
-): Copy {
-  const connectPatience = Math.min(CONNECT_PATIENCE_S, ride.patienceSeconds);
-  const target = [
-    ...['--filter=retry', ...(limit === null ? [] : ['--filter=rate']), '--filter=log', 'nbd', `uri=${targetUri}`, `retry=${connectPatience}`],
-    ...[`retries=${Math.ceil(ride.patienceSeconds / (connectPatience + 1))}`, 'retry-delay=1', 'retry-exponential=no', 'logfile=/dev/fd/9'],
-    ...(limit === null ? [] : rateOf(limit)),
-  ];
-  const source = extentListFile === null ? null : ['-r', '--filter=extentlist', 'nbd', `uri=${sourceUri}`, `extentlist=${extentListFile}`];
-  const requestSize = extentListFile === null ? Math.max(tuning.requestSize, NETWORK_REQUEST_BYTES) : Math.min(tuning.requestSize, CHANGED_REQUEST_BYTES);
+export function networkCopy(sourceUri: string, extents: NetworkExtents, targetUri: string, ride: NetworkRide, limit: RateLimit | null): Copy {
   const argv: Argv = [
-    ...served('target', target, ride),
-    ...(source === null ? [] : served('source', source, ride)),
-    'nbdcopy',
-    ...common({ ...tuning, connections: NETWORK_CONNECTIONS, requestSize }),
-    // Otherwise there are no more than processors, and no more connections than threads.
-    `--threads=${NETWORK_CONNECTIONS}`,
-    `--queue-size=${NETWORK_QUEUE_BYTES}`,
-    ...(extentListFile === null ? [] : ['--sparse=0']),
-    '--',
-    source === null ? sourceUri : socketUri('source', ride),
-    socketUri('target', ride),
+    ...ride.program,
+    '--progress=3',
+    `--source=${sourceUri}`,
+    `--target=${targetUri}`,
+    `--extents=${extents.file}`,
+    `--onto=${extents.onto}`,
+    `--connections=${NETWORK_CONNECTIONS}`,
+    `--request-bytes=${NETWORK_REQUEST_BYTES}`,
+    `--memory-bytes=${NETWORK_MEMORY_BYTES}`,
+    `--patience-seconds=${ride.patienceSeconds}`,
+    // The file alone: it holds the rate from the beginning.
+    ...(limit === null ? [] : [`--rate-file=${limit.file}`]),
   ];
   return { argv, progress: 'fd3' };
 }
 
 /**
- * Files with the pids of a copy's servers. They end with their parent, but one that waits for a network does not notice that it was asked to before its attempt to connect is over.
- */
-export function serverPidFiles(sockets: string): readonly string[] {
-  return ['target', 'source'].map((name) => `${sockets}/${name}.pid`);
-}
-
-/** The beginning of a command line whose rest has a server. */
-function served(name: string, server: readonly string[], { script, sockets }: NetworkRide): Argv {
-  const pidFile = `${sockets}/${name}.pid`;
-  const nbdkit = ['nbdkit', '--foreground', '--exit-with-parent', '--unix', `${sockets}/${name}.sock`, '--pidfile', pidFile, ...server];
-  return ['bash', script, pidFile, String(nbdkit.length), ...nbdkit];
-}
-
-function socketUri(name: string, { sockets }: NetworkRide): string {
-  return `nbd+unix:///?socket=${encodeURIComponent(`${sockets}/${name}.sock`)}`;
-}
-
-/**
  * All allocated data of a disk; holes and zeroes are not written. From an image on this machine into a server on this machine qemu-img reads the file itself: without a
- * server in between, a quarter less processor time for the same bytes. It has one connection, which collapses with latency, so everything else is nbdcopy's,
- * and so is what is limited.
+ * server in between, a quarter less processor time for the same bytes. It cannot be limited, so what is limited is nbdcopy's.
  */
 export function fullCopy(source: CopySource, targetUri: string, tuning: CopyTuning, limit: RateLimit | null = null): Copy {
-  if (source.image === null || !tuning.targetsAreLocal || limit !== null) return { argv: fullCopyArgv(source.uri, targetUri, tuning, limit), progress: 'fd3' };
+  if (source.image === null || limit !== null) return { argv: fullCopyArgv(source.uri, targetUri, tuning, limit), progress: 'fd3' };
   const { path, format } = source.image;
   return {
     argv: ['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-m', '16', '-S', '64k', '-f', format, '-O', 'raw', path, targetUri],

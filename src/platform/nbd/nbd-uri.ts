@@ -20,5 +20,14 @@ export function parseNbdUri(uri: string): { readonly host: string; readonly port
   };
 }
 
+/** The parts of any URI that nbdUri writes. @throws Error for another one */
+export function parseNbdAddress(uri: string): { readonly address: NbdAddress; readonly exportName: string } {
+  const parts = URL.canParse(uri) ? new URL(uri) : null;
+  const socket = parts?.protocol === 'nbd+unix:' ? parts.searchParams.get('socket') : null;
+  if (parts !== null && socket !== null) return { address: { socket }, exportName: decodeURIComponent(parts.pathname.slice(1)) };
+  const { host, port, exportName } = parseNbdUri(uri);
+  return { address: { host, port }, exportName };
+}
+
 /** IANA's port of NBD. */
 const DEFAULT_PORT = 10809;

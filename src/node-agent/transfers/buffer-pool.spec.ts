@@ -1,0 +1,35 @@
+import { describe, expect, it } from '@jest/globals';
+import { BufferPool } from './buffer-pool.js';
+
+const KIB = 1024;
+
+describe('BufferPool', () => {
+  it('gives what was given back, and no more than it may hold', () => {
+    const pool = new BufferPool(256 * KIB);
+    const first = pool.take(100 * KIB);
+    const second = pool.take(64 * KIB + 1);
+    expect(first?.length).toBe(128 * KIB);
+    expect(second?.length).toBe(128 * KIB);
+    expect(pool.take(1)).toBeNull();
+    if (first !== null) pool.give(first);
+    expect(pool.take(128 * KIB)).toBe(first);
+  });
+
+  it('gives one piece at least, whatever its size', () => {
+    const pool = new BufferPool(64 * KIB);
+    const large = pool.take(512 * KIB);
+    expect(large?.length).toBe(512 * KIB);
+    expect(pool.take(1)).toBeNull();
+    if (large !== null) pool.give(large);
+    expect(pool.take(1)?.length).toBe(64 * KIB);
+  });
+
+  it('forgets sizes that are not asked for any more', () => {
+    const pool = new BufferPool(128 * KIB);
+    const large = pool.take(128 * KIB);
+    if (large !== null) pool.give(large);
+    expect(pool.take(64 * KIB)?.length).toBe(64 * KIB);
+    expect(pool.take(64 * KIB)?.length).toBe(64 * KIB);
+    expect(pool.take(64 * KIB)).toBeNull();
+  });
+});

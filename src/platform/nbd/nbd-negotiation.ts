@@ -1,0 +1,99 @@
+const NBDMAGIC = 0x4e42444d41474943n;
+const IHAVEOPT = 0x49484156454f5054n;
+const REPLY_MAGIC = 0x3e889045565a9n;
+/** Handshake flags, of server and client alike: fixed newstyle, no zeroes. */
+const FIXED_NEWSTYLE = 1;
+const NO_ZEROES = 2;
+const OPTIONS = { abort: 2, info: 6, go: 7 } as const;
+const REP_ACK = 1;
+const REP_INFO = 3;
+const INFO_EXPORT = 0;
+/** The largest reply that makes sense here, in bytes. */
+const MAX_REPLY = 64 * 1024;
+
+/** Somebody answered, but is no NBD server, or has no export of that name. */
+export class NbdHandshakeRefusedError extends Error {
+  override readonly name = 'NbdHandshakeRefusedError';
+}
+
+export interface NbdExportInfo {
+  /** Bytes. */
+  readonly size: number;
+  /** Transmission flags of the protocol. */
+  readonly flags: number;
+}
+
+/**
+ * Negotiates with a server in fixed newstyle. `info` asks and leaves again without opening the export, which costs a server next to nothing; `go` opens it: what follows is transmission, with
+ * simple replies.
+ * @throws NbdHandshakeRefusedError, or what the pieces end with
+ */
+export async function negotiate(incoming: IncomingBytes, send: (bytes: Buffer) => void, exportName: string, want: 'info' | 'go'): Promise<NbdExportInfo> {
+  const greeting = await incoming.take(18);
+  if (greeting.readBigUInt64BE(0) !== NBDMAGIC || greeting.readBigUInt64BE(8) !== IHAVEOPT) throw new NbdHandshakeRefusedError('not an NBD server');
+  const serverFlags = greeting.readUInt16BE(16);
+  const clientFlags = Buffer.alloc(4);
+  clientFlags.writeUInt32BE(serverFlags & (FIXED_NEWSTYLE | NO_ZEROES));
+  const name = Buffer.from(exportName, 'utf8');
+  const question = Buffer.alloc(4 + name.length + 2);
+  question.writeUInt32BE(name.length, 0);
+  name.copy(question, 4);
+  send(Buffer.concat([clientFlags, option(want, question)]));
+
+  let info: NbdExportInfo | null = null;
+  for (;;) {
+    const header = await incoming.take(20);
+    if (header.readBigUInt64BE(0) !== REPLY_MAGIC) throw new NbdHandshakeRefusedError('not an NBD server: its reply makes no sense');
+    const type = header.readUInt32BE(12);
+    const length = header.readUInt32BE(16);
+    if (length > MAX_REPLY) throw new NbdHandshakeRefusedError(`a reply of ${length} bytes makes no sense`);
+    const data = await incoming.take(length);
+    if (type === REP_INFO && length >= 12 && data.readUInt16BE(0) === INFO_EXPORT) {
+      info = { size: Number(data.readBigUInt64BE(2)), flags: data.readUInt16BE(10) };
+    } else if (type === REP_ACK) {
+      break;
+    } else if (type !== REP_INFO) {
+      throw new NbdHandshakeRefusedError(`export "${exportName}" was refused (reply ${type.toString(16)}): ${data.toString('utf8')}`);
+    }
+  }
+  if (want === 'info') send(option('abort', Buffer.alloc(0)));
+  if (info === null) throw new NbdHandshakeRefusedError(`the server did not say how large export "${exportName}" is`);
+  return info;
+}
+
+function option(which: keyof typeof OPTIONS, data: Buffer): Buffer {
+  const header = Buffer.alloc(16);
+  header.writeBigUInt64BE(IHAVEOPT, 0);
+  header.writeUInt32BE(OPTIONS[which], 8);
+  header.writeUInt32BE(data.length, 12);
+  return Buffer.concat([header, data]);
+}
+
+/** Bytes in exact pieces, however the network cut them. */
+export class IncomingBytes {
+  private held = Buffer.alloc(0);
+  private ended: Error | null = null;
+  private wake: () => void = () => undefined;
+
+  push(bytes: Buffer): void {
+    this.held = Buffer.concat([this.held, bytes]);
+    this.wake();
+  }
+
+  /** No more will come. The first reason counts. */
+  end(error: Error): void {
+    this.ended ??= error;
+    this.wake();
+  }
+
+  /** @throws the reason of the end, when that comes first */
+  async take(length: number): Promise<Buffer> {
+    while (this.held.length < length) {
+      if (this.ended !== null) throw this.ended;
+      await new Promise<void>((resolve) => (this.wake = resolve));
+    }
+    const piece = this.held.subarray(0, length);
+    this.held = this.held.subarray(length);
+    return piece;
+  }
+}
