@@ -41,6 +41,8 @@ export interface BootCheckSurroundings {
   readonly nbdInfo: NbdInfo;
   /** Where the sockets of checks are. */
   readonly runDirectory: string;
+  /** How long a guest whose way to the hub is lost waits for its disks, instead of seeing them fail; 0: there is no network between. */
+  readonly patienceSeconds: number;
 }
 
 type Verdict = Pick<NodeBootCheckReport, 'status' | 'sign' | 'detail' | 'error'>;
@@ -233,7 +235,12 @@ export class BootCheck {
         name: `sendense-boot-check-${jobId.slice(-12)}`,
         uuid: this.uuid,
         jobId,
-        disks: new Map(disks.map(({ disk_key, uri }): [string, RestoredDisk] => [disk_key, { kind: 'nbd', ...parseNbdUri(uri) }])),
+        disks: new Map(
+          disks.map(({ disk_key, uri }): [string, RestoredDisk] => [
+            disk_key,
+            { kind: 'nbd', ...parseNbdUri(uri), patienceSeconds: this.around.patienceSeconds },
+          ]),
+        ),
         consoleSocket,
         memoryMib,
       });

@@ -23,7 +23,8 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
 
   constructor(config: NodeConfig, domains: LibvirtDomains, nbdInfo: NbdInfo, active: ActiveJobs) {
     this.root = join(config.dataDirectory, 'boot-checks');
-    this.around = { domains, nbdInfo, runDirectory: join(config.runDirectory, 'boot-checks') };
+    const patienceSeconds = config.besideHub ? 0 : config.networkPatienceSeconds;
+    this.around = { domains, nbdInfo, runDirectory: join(config.runDirectory, 'boot-checks'), patienceSeconds };
     active.add(() => [...this.checks.values()].filter((check) => !check.finished).length);
   }
 

@@ -21,6 +21,7 @@ import type { VmRestoreJournal } from './vm-restore-journal.js';
 const STOP_GRACE_MS = 3_000;
 const UNDO_RETRY_MS = 2_000;
 const NBD_DEADLINE_MS = 15_000;
+const RETRY_MS = 1_000;
 /** The newest figure stands in the last few characters that qemu-img wrote. */
 const PROGRESS_TAIL_BYTES = 64;
 const NO_SPACE = /no space left|disk quota exceeded|file too large/i;
@@ -33,6 +34,8 @@ export interface VmRestoreSurroundings {
   /** Copies of all restores at once. */
   readonly slots: Slots;
   readonly storageRoots: () => readonly string[];
+  /** How long a lost way to the hub is waited for while disks are copied and by restored VMs that live on it; 0: there is no network between. */
+  readonly patienceSeconds: number;
 }
 
 /**
@@ -177,7 +180,7 @@ export class VmRestore {
       const places = new Map(
         disks.map(({ disk_key, uri, file_name }): [string, RestoredDisk] => {
           if (storagePath !== null) return [disk_key, { kind: 'file', path: join(storagePath, file_name ?? '') }];
-          return [disk_key, { kind: 'nbd', ...parseNbdUri(uri) }];
+          return [disk_key, { kind: 'nbd', ...parseNbdUri(uri), patienceSeconds: this.around.patienceSeconds }];
         }),
       );
       const { name, network } = this.request;
@@ -200,12 +203,24 @@ export class VmRestore {
   }
 
   private async checkExport({ disk_key, uri, size_bytes }: VmRestoreRecord['request']['disks'][number]): Promise<void> {
-    const size = await this.around.nbdInfo.size(uri, NBD_DEADLINE_MS).catch((error: unknown) => {
+    const size = await this.sizeOf(uri).catch((error: unknown) => {
       if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
       throw new DomainError('unavailable', 'export_unreachable', `The node cannot read disk ${disk_key} at ${uri}: ${error.stderrTail.trim()}`, { disk_key });
     });
     if (size !== size_bytes)
       throw new DomainError('conflict', 'export_differs', `Disk ${disk_key} at ${uri} has ${size} bytes instead of ${size_bytes}.`, { disk_key });
+  }
+
+  /** @throws ToolError when the export cannot be reached for as long as a loss of the network is waited for */
+  private async sizeOf(uri: string): Promise<number> {
+    for (const ends = performance.now() + this.around.patienceSeconds * 1000; ;) {
+      try {
+        return await this.around.nbdInfo.size(uri, NBD_DEADLINE_MS);
+      } catch (error) {
+        if (!(error instanceof ToolError) || error.code === 'tool_missing' || performance.now() > ends) throw error;
+      }
+      await pause(RETRY_MS, undefined, { signal: this.stopping.signal });
+    }
   }
 
   private async checkStorage(path: string): Promise<void> {
@@ -256,10 +271,10 @@ export class VmRestore {
       const file = join(this.workingFolder(), disk.file_name ?? '');
       await this.checkExport(disk);
       await this.changeDisk(disk.disk_key, { status: 'copying' });
-      await this.program(index, 'convert', convertNbdArgv(disk.uri, file), [0]);
+      await this.program(index, 'convert', convertNbdArgv(disk.uri, file, this.around.patienceSeconds), [0]);
       await this.changeDisk(disk.disk_key, { status: 'comparing', percent: 100 });
       await syncToDisk(file);
-      if ((await this.program(index, 'compare', compareNbdArgv(disk.uri, file), [0, 1])) !== 0) {
+      if ((await this.program(index, 'compare', compareNbdArgv(disk.uri, file, this.around.patienceSeconds), [0, 1])) !== 0) {
         throw new DomainError(
           'conflict',
           'restored_content_differs',

@@ -38,7 +38,15 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
     active: ActiveJobs,
   ) {
     active.add(() => [...this.jobs.values()].filter((job) => !job.finished).length);
-    this.around = { domains, journal, supervisor, nbdInfo, slots: new Slots(() => DISKS_AT_ONCE), storageRoots: () => config.vmStorageRoots };
+    this.around = {
+      domains,
+      journal,
+      supervisor,
+      nbdInfo,
+      slots: new Slots(() => DISKS_AT_ONCE),
+      storageRoots: () => config.vmStorageRoots,
+      patienceSeconds: config.besideHub ? 0 : config.networkPatienceSeconds,
+    };
   }
 
   async onModuleInit(): Promise<void> {

@@ -9,7 +9,8 @@ export const SENDENSE_NAMESPACE = 'https://sendense.io/xmlns/libvirt/1';
 export type RestoredDisk =
   | { readonly kind: 'file'; readonly path: string }
   /** Raw content over NBD. */
-  | { readonly kind: 'nbd'; readonly host: string; readonly port: number; readonly exportName: string };
+  /** patienceSeconds: how long the guest's requests are held when the connection is lost; 0: they fail at once. */
+  | { readonly kind: 'nbd'; readonly host: string; readonly port: number; readonly exportName: string; readonly patienceSeconds: number };
 
 /** How the network interfaces of a restored domain are: as they were, with their links down, or gone. */
 export type RestoredNetwork = 'keep' | 'disconnected' | 'none';
@@ -301,7 +302,10 @@ function disk(device: XmlElement, disks: ReadonlyMap<string, RestoredDisk>, chan
 
 function sourceOf(restored: RestoredDisk): XmlElement {
   if (restored.kind === 'file') return element('source', { file: restored.path });
-  return element('source', { protocol: 'nbd', name: restored.exportName }, element('host', { name: restored.host, port: String(restored.port) }));
+  const host = element('host', { name: restored.host, port: String(restored.port) });
+  // Not every libvirt knows it: 9.0 passes over it.
+  const reconnect = restored.patienceSeconds === 0 ? [] : [element('reconnect', { delay: String(restored.patienceSeconds) })];
+  return element('source', { protocol: 'nbd', name: restored.exportName }, host, ...reconnect);
 }
 
 function networkInterface(device: XmlElement, index: number, wanted: RestoredDomain, changes: DefinitionChange[]): readonly XmlElement[] {

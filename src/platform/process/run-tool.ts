@@ -1,4 +1,5 @@
 import { execa } from 'execa';
+import { spawnTurn } from './spawn-turns.js';
 import { textTail, ToolError } from './tool-error.js';
 import { toolEnvironment } from './tool-environment.js';
 
@@ -38,6 +39,7 @@ const COULD_NOT_BECOME = /^setpriv: failed to execute /;
 export async function runTool(argv: readonly [string, ...string[]], options: RunToolOptions = {}): Promise<ToolOutput> {
   const [file, ...rest] = options.endsWithUs === true ? ([...ENDS_WITH_US, ...argv] as const) : argv;
   const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
+  await spawnTurn();
   options.signal?.throwIfAborted();
   const result = await execa(file, rest, {
     reject: false,

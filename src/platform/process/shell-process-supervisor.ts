@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Injectable } from '@nestjs/common';
 import { isAlive, signalProcess } from './process-identity.js';
 import { type ProcessIdentity, ProcessSupervisor, type StartOptions, type SupervisedStatus } from './process-supervisor.port.js';
+import { spawnTurn } from './spawn-turns.js';
 import { errnoOf } from './system-error.js';
 import { STDERR_TAIL_BYTES, storableText, ToolError } from './tool-error.js';
 import { toolEnvironment } from './tool-environment.js';
@@ -50,6 +51,7 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     if (!isAbsolute(runDirectory)) throw new Error(`run directory ${runDirectory} is not absolute`);
     await mkdir(runDirectory, { recursive: true, mode: 0o700 });
     if ((await this.status(runDirectory)).state === 'absent') {
+      await spawnTurn();
       const shell = await spawnDetached(runDirectory, argv, options);
       // Nobody has to ask about processes of ours: their shell's end is the news.
       shell.once('exit', () => {

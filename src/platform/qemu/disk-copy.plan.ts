@@ -1,3 +1,5 @@
+import { parseNbdUri } from '../nbd/nbd-uri.js';
+
 export type DiskFormat = 'raw' | 'qcow2' | 'vmdk';
 
 /**
@@ -46,12 +48,23 @@ export function restoredChainNames(vmName: string, diskId: number, files: number
   return Array.from({ length: files }, (_, index) => (index === files - 1 ? `${stem}.qcow2` : `${stem}.base${index + 1}.qcow2`));
 }
 
-/** qemu-img convert of raw content at an NBD URI into one QCOW2 file, as convertArgv. */
-export function convertNbdArgv(uri: string, target: string): readonly [string, ...string[]] {
-  return ['qemu-img', 'convert', '-p', '-W', '-m', '16', '-f', 'raw', '-O', 'qcow2', uri, target];
+/** qemu-img convert of raw content at an NBD URI into one QCOW2 file, as convertArgv. @param patienceSeconds as in nbdSource */
+export function convertNbdArgv(uri: string, target: string, patienceSeconds: number): readonly [string, ...string[]] {
+  return ['qemu-img', 'convert', '-p', '-W', '-m', '16', '-O', 'qcow2', nbdSource(uri, patienceSeconds), target];
 }
 
-/** As compareArgv, for raw content at an NBD URI and a QCOW2 file. */
-export function compareNbdArgv(uri: string, target: string): readonly [string, ...string[]] {
-  return ['qemu-img', 'compare', '-p', '-f', 'raw', '-F', 'qcow2', uri, target];
+/** As compareArgv, for raw content at an NBD URI and a QCOW2 file. @param patienceSeconds as in nbdSource */
+export function compareNbdArgv(uri: string, target: string, patienceSeconds: number): readonly [string, ...string[]] {
+  return ['qemu-img', 'compare', '-p', '-F', 'qcow2', nbdSource(uri, patienceSeconds), target];
+}
+
+/**
+ * What qemu's tools take in place of a file name, for an `nbd://` URI. (A URI itself has no place for patience.)
+ * @param patienceSeconds how long a lost connection is made anew, with all requests held meanwhile and then sent again; 0: the first loss is the end
+ */
+function nbdSource(uri: string, patienceSeconds: number): string {
+  const { host, port, exportName } = parseNbdUri(uri);
+  const server = { type: 'inet', host, port: String(port) };
+  const file = { driver: 'nbd', server, export: exportName, 'reconnect-delay': patienceSeconds, 'open-timeout': patienceSeconds };
+  return `json:${JSON.stringify({ driver: 'raw', file })}`;
 }

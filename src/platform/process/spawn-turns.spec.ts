@@ -1,0 +1,31 @@
+import { describe, expect, it } from '@jest/globals';
+import { spawnTurn } from './spawn-turns.js';
+
+function busy(ms: number): void {
+  for (const ends = performance.now() + ms; performance.now() < ends;);
+}
+
+describe('starting many processes', () => {
+  it('leaves the event loop to others between one and the next, in the order of asking', async () => {
+    const seen: string[] = [];
+    const starts = Promise.all(
+      [0, 1, 2, 3].map(async (index) => {
+        await spawnTurn();
+        seen.push(`start ${index}`);
+        busy(15);
+      }),
+    );
+    let asking = true;
+    const others = (async () => {
+      while (asking) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        seen.push('other');
+      }
+    })();
+    await starts;
+    asking = false;
+    await others;
+    const order = seen.filter((one, index) => one !== seen[index - 1]);
+    expect(order.slice(0, 7)).toEqual(['start 0', 'other', 'start 1', 'other', 'start 2', 'other', 'start 3']);
+  });
+});
