@@ -16,7 +16,7 @@ import { NestLogger } from './platform/logging/nest-logger.js';
 import { baseUrl, portToListenOn } from './platform/process/listen-port.js';
 import { removeFoldersOfTheDead } from './platform/process/passing-folder.js';
 import { ProgramLock } from './platform/process/program-lock.js';
-import { readTunnelSettings } from './platform/ssh/tunnel-settings.js';
+import { localApiPort, readTunnelSettings } from './platform/ssh/tunnel-settings.js';
 import { type RunningService, runUntilSignalled } from './platform/process/program-run.js';
 
 const PORT_PATIENCE_MS = 15_000;
@@ -43,7 +43,7 @@ async function start(configured: NodeConfig, sources: ConfigSources, nodeToken: 
   // An enrolled node reaches its hub through its tunnel, unless its settings say something else.
   const tunnel = await readTunnelSettings(configured.tunnelDirectory);
   const throughTunnel = tunnel !== null && configured.hubUrl === new NodeConfig().hubUrl;
-  const hubUrl = throughTunnel ? { hubUrl: baseUrl(tunnel.local_host, tunnel.hub_api_port) } : {};
+  const hubUrl = throughTunnel ? { hubUrl: baseUrl(tunnel.local_host, localApiPort(tunnel)) } : {};
   const live = new LiveConfig(NodeConfig, configured, { nodeId, ...hubUrl });
   const config = live.settings;
   const port = await portToListenOn(config.listenHost, config.listenPort, null, PORT_PATIENCE_MS);

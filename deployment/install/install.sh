@@ -199,8 +199,6 @@ tunnel_listen_host: 0.0.0.0
 tunnel_listen_port: 9022
 YAML
   else
-    local libvirt_uri=''
-    [[ ! -S /run/libvirt/libvirt-sock ]] || libvirt_uri=qemu:///system
     install -d -m 0755 "$etc" "$etc/node" "$etc/node/conf.d"
     write_unless_there "$etc/node/node.yaml" 0644 root <<YAML
 # Settings of the node: docs/operations.md names them all. Files in conf.d/ are read after this one and win.
@@ -208,9 +206,13 @@ data_directory: $node_data
 # Through the tunnel.
 hub_url: http://127.0.0.1:9080
 image_roots: [$node_images]
-libvirt_uri: '$libvirt_uri'
 libvirt_scratch_directory: $node_scratch
 YAML
+    # Also where libvirt came later than the node.
+    if [[ -S /run/libvirt/libvirt-sock ]] && ! grep -qs '^libvirt_uri:' "$etc/node/node.yaml" "$etc/node/conf.d"/*.yaml; then
+      write_unless_there "$etc/node/conf.d/10-libvirt.yaml" 0644 root <<<'libvirt_uri: qemu:///system'
+    fi
+    confine_qemu
   fi
   local source="$base/$(cat "$root/RELEASE")/deployment"
   [[ -d "$source" ]] || source="$root/deployment"
@@ -219,6 +221,17 @@ YAML
   if [[ "$1" == hub && -d /etc/logrotate.d ]]; then install -m 0644 "$source/logrotate/sendense-hub" /etc/logrotate.d/sendense-hub; fi
   mkdir -p /usr/local/bin
   ln -sfn "$base/current/bin/sendense" /usr/local/bin/sendense
+}
+
+# Where AppArmor confines the guests' qemu, it may make the sockets of backups and write their scratch files only in places that its profile names.
+confine_qemu() {
+  local rules=/etc/apparmor.d/local/abstractions/libvirt-qemu
+  [[ -e /etc/apparmor.d/abstractions/libvirt-qemu ]] || return 0
+  ! grep -qsF "$node_scratch/" "$rules" || return 0
+  say "letting the guests' qemu use $node_scratch: $rules"
+  mkdir -p "$(dirname "$rules")"
+  # Read whenever libvirt loads the profile of a guest anew, as it does when a backup begins.
+  printf '%s/** rwk,\n' "$node_scratch" >>"$rules"
 }
 
 # The units of the release that `current` names.
@@ -287,7 +300,7 @@ start() {
 
 wait_for_hub() {
   local tries
-  for ((tries = 0; tries < 240; tries++)); do
+  for ((tries = 0; tries < 600; tries++)); do
     # The second is what the tunnel server writes once it listens.
     if curl -fsS -o /dev/null --max-time 5 http://127.0.0.1:9080/api/v1/health/live 2>/dev/null && systemctl is-active -q sendense-tunnel-server && [[ -e "$tunnel_data/server.json" ]]; then
       say "the hub answers at http://127.0.0.1:9080"
@@ -365,6 +378,7 @@ remove() { # role [--data]
     fi
   else
     rm -rf "$node_data" "$node_scratch" "$etc/node"
+    [[ ! -e /etc/apparmor.d/local/abstractions/libvirt-qemu ]] || sed -i "\|^$node_scratch/|d" /etc/apparmor.d/local/abstractions/libvirt-qemu
     # Images are the user's; the folder goes when none is in it.
     rmdir "$node_images" 2>/dev/null || { [[ ! -e "$node_images" ]] || say "$node_images stays, because there are images in it"; }
     remove_account sendense-node

@@ -29,6 +29,8 @@ import { BootChecksController } from './boot-checks/boot-checks.controller.js';
 import { BootChecks } from './boot-checks/boot-checks.service.js';
 import { TunnelReport } from './tunnel-report/tunnel-report.service.js';
 import { VmRestoreJournal } from './vm-restores/vm-restore-journal.js';
+import { TunnelPortsController } from './tunnel-ports/tunnel-ports.controller.js';
+import { TunnelPorts } from './tunnel-ports/tunnel-ports.service.js';
 import { VmRestoresController } from './vm-restores/vm-restores.controller.js';
 import { VmRestores } from './vm-restores/vm-restores.service.js';
 
@@ -51,6 +53,7 @@ class NodeTokenModule {
     VmRestoresController,
     BootChecksController,
     ChangeIdsController,
+    TunnelPortsController,
   ],
   providers: [
     Clock,
@@ -71,6 +74,7 @@ class NodeTokenModule {
     BootChecks,
     NodeKeys,
     TunnelReport,
+    TunnelPorts,
   ],
 })
 export class NodeAgentModule {

@@ -8,7 +8,7 @@ import { ConfigError, loadConfig } from '../platform/config/load-config.js';
 import { NodeConfig } from '../platform/config/node.config.js';
 import { programVersion } from '../platform/config/version.js';
 import { baseUrl } from '../platform/process/listen-port.js';
-import { readTunnelSettings, TUNNEL_FILES, type TunnelSettings } from '../platform/ssh/tunnel-settings.js';
+import { localApiPort, readTunnelSettings, TUNNEL_FILES, type TunnelSettings } from '../platform/ssh/tunnel-settings.js';
 import { databaseCheck } from './check-hub/database.check.js';
 import { asking, hubServiceChecks } from './check-hub/hub-service.check.js';
 import { nbdPortsCheck } from './check-hub/nbd-ports.check.js';
@@ -295,7 +295,7 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
 function nodesHubUrl(node: NodeConfig | null, tunnel: TunnelSettings | null): string {
   const { hubUrl: unlessSet } = new NodeConfig();
   if (node === null || node.hubUrl !== unlessSet) return node?.hubUrl ?? unlessSet;
-  return tunnel === null ? unlessSet : baseUrl(tunnel.local_host, tunnel.hub_api_port);
+  return tunnel === null ? unlessSet : baseUrl(tunnel.local_host, localApiPort(tunnel));
 }
 
 /** Where the hub listens: it says so in a file, unless it has never run. */

@@ -17,6 +17,14 @@ const PASSWORD = 'sesame-7-sesame';
 
 const { describe, it } = requireBootedHosts('tar', 'gzip', 'qemu-img', 'qemu-io', 'nbdcopy', 'nbdkit', 'curl', 'sudo', 'script', 'setpriv');
 
+/** The first program of a guest: it says again and again that it is there. */
+const GUEST = '#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs dev /dev\nwhile :; do echo "guest login:"; /bin/busybox sleep 1; done\n';
+const GUEST_XML =
+  '<domain type="qemu"><name>guest1</name><memory unit="MiB">160</memory><vcpu>1</vcpu><os><type arch="x86_64" machine="q35">hvm</type>' +
+  '<kernel>/var/lib/libvirt/boot/kernel</kernel><initrd>/var/lib/libvirt/boot/initrd</initrd><cmdline>console=ttyS0 quiet panic=-1</cmdline></os>' +
+  '<features><acpi/></features><devices><disk type="file" device="disk"><driver name="qemu" type="qcow2"/><source file="/var/lib/libvirt/images/guest1.qcow2"/>' +
+  '<target dev="vda" bus="virtio"/></disk><serial type="pty"/><console type="pty"/></devices></domain>';
+
 interface BackupView {
   readonly backup_id: string;
   readonly status: string;
@@ -88,6 +96,20 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     // The caller names the shape it expects; nothing checks it but the expectations that follow.
     const answer = await hub.run(['curl', ...request, ...(body === undefined ? [] : ['-d', JSON.stringify(body)])]);
     return JSON.parse(answer === '' ? 'null' : answer) as Body;
+  }
+
+  /** @returns the backup once it has ended */
+  async function backUp(vmName: string, type: string): Promise<BackupView> {
+    const [repository] = (await api<{ repositories: { repository_id: string }[] }>('GET', '/repositories')).repositories;
+    const { backup_id } = await api<BackupView>('POST', '/backups', { vm_name: vmName, repository_id: repository?.repository_id, backup_type: type });
+    return until(
+      `the backup of ${vmName} to end`,
+      async () => {
+        const backup = await api<BackupView>('GET', `/backups/${backup_id}`);
+        return ['completed', 'failed', 'cancelled'].includes(backup.status) ? backup : null;
+      },
+      240_000,
+    );
   }
 
   async function filesOf(host: BootedHost): Promise<readonly string[]> {
@@ -193,6 +215,102 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
   }, 200_000);
 
   inLongProof(() => {
+    it('back up a running guest of libvirt, restore it as a VM, and see it boot', async () => {
+      await node.run(['systemctl', 'start', 'libvirtd']);
+      const again = await hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--host-key-fingerprint', fingerprint]);
+      expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('its tunnel is up') });
+      const kit = '/var/lib/libvirt/boot';
+      await node.run(['mkdir', '-p', kit, '/root/kit/bin', '/root/kit/dev']);
+      await node.run(['bash', '-c', `cp /boot/vmlinuz-* ${kit}/kernel && cp "$(command -v busybox)" /root/kit/bin/busybox`]);
+      await node.run(['tee', '/root/kit/init'], GUEST);
+      await node.run(['chmod', '755', '/root/kit/init']);
+      await node.run(['bash', '-c', `cd /root/kit && find . | cpio -o -H newc --quiet >${kit}/initrd`]);
+      await node.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '/var/lib/libvirt/images/guest1.qcow2', '64M']);
+      await node.run(['chmod', '600', '/var/lib/libvirt/images/guest1.qcow2']);
+      await node.run(['tee', '/root/guest1.xml'], GUEST_XML);
+      await node.run(['virsh', '-q', 'define', '/root/guest1.xml']);
+      await node.run(['virsh', '-q', 'start', 'guest1']);
+      const write = (pattern: number, mib: number): Promise<string> =>
+        node.run([
+          'virsh',
+          '-q',
+          'qemu-monitor-command',
+          'guest1',
+          '--hmp',
+          `qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "write -P ${pattern} ${mib}M 1M"`,
+        ]);
+
+      const [own] = (await api<{ nodes: { node_id: string; name: string }[] }>('GET', '/nodes')).nodes.filter(({ name }) => name === 'node1');
+      const uuid = (await node.run(['virsh', '-q', 'domuuid', 'guest1'])).trim();
+      await api('POST', '/vms', { name: 'guest1', source: 'libvirt', source_ref: uuid, node_id: own?.node_id });
+      await write(3, 1);
+      expect(await backUp('guest1', 'full')).toMatchObject({ status: 'completed', error: null });
+      await write(4, 2);
+      const incremental = await backUp('guest1', 'incremental');
+      expect(incremental).toMatchObject({ status: 'completed', error: null, bytes_transferred: 1024 * 1024 });
+
+      const vm = { backup_id: incremental.backup_id, name: 'guest1-restored', storage_path: '/var/lib/libvirt/images' };
+      const { job_id } = await api<{ job_id: string }>('POST', '/restore/vms', vm);
+      await until('the VM', async () => (await api<{ status: string }>('GET', `/restore/jobs/${job_id}`)).status === 'completed', 240_000);
+      const read = ['qemu-io', '-r', '-c', 'read -P 3 1M 1M', '-c', 'read -P 4 2M 1M', '/var/lib/libvirt/images/guest1-restored-disk0.qcow2'] as const;
+      expect(await node.run(read)).not.toContain('verification failed');
+
+      const boot = { boot: true, boot_check: { console_text: 'guest login:', timeout_seconds: 280 } };
+      const verification = await api<{ verification_id: string }>('POST', `/backups/${incremental.backup_id}/verify`, boot);
+      const verdict = await until(
+        'the guest to boot',
+        async () => {
+          const { verifications } = await api<{ verifications: { verification_id: string; status: string }[] }>(
+            'GET',
+            `/backups/${incremental.backup_id}/verifications`,
+          );
+          return verifications.find(({ verification_id, status }) => verification_id === verification.verification_id && status !== 'running') ?? null;
+        },
+        300_000,
+      );
+      expect(verdict).toMatchObject({ status: 'passed', boot: { status: 'booted', sign: 'console_text' } });
+      expect((await node.run(['virsh', '-q', 'list', '--all', '--name'])).trim().split('\n').sort()).toEqual(['guest1', 'guest1-restored']);
+      expect(await node.run(['find', '/var/lib/sendense-scratch', '/var/lib/sendense-node/boot-checks', '-mindepth', '1'])).toBe('');
+    }, 900_000);
+
+    it('lose their power in the middle of backups, and go on by themselves', async () => {
+      const connect = (): Promise<void> => BootedHost.link(hub, HUB_ADDRESS, node, NODE_ADDRESS);
+      const slow = { vm_name: 'web1', backup_type: 'full', bandwidth_limit_bps: 2 * 1024 * 1024 };
+      for (const host of [node, hub]) {
+        const [repository] = (await api<{ repositories: { repository_id: string }[] }>('GET', '/repositories')).repositories;
+        const { backup_id } = await api<BackupView>('POST', '/backups', { ...slow, repository_id: repository?.repository_id });
+        await until('the copy', async () => (await node.try(['pgrep', '-x', 'nbdcopy'])).exitCode === 0);
+        await host.powerCycle();
+        await connect();
+        // What was there before the page: somebody lets the operator in.
+        await node.run(['systemctl', 'start', 'ssh']);
+        shells[host === hub ? 'hub' : 'node']?.end();
+        shells[host === hub ? 'hub' : 'node'] = new HostShell(host);
+        const ended = await until(
+          'the backup to end',
+          async () => {
+            // Until the hub is there again nobody answers.
+            const backup = await api<BackupView>('GET', `/backups/${backup_id}`).catch(() => null);
+            return backup !== null && ['completed', 'failed'].includes(backup.status) ? backup : null;
+          },
+          400_000,
+        );
+        expect(ended).toMatchObject({ status: 'failed', error: { code: expect.any(String) } });
+        process.stdout.write(`${host.name} lost its power: ${JSON.stringify(ended.error)}\n`);
+        await until('the tunnel', async () => {
+          const { nodes } = await api<{ nodes: { name: string; state: string; tunnel: { state: string } | null }[] }>('GET', '/nodes');
+          return nodes.some(({ name, state, tunnel }) => name === 'node1' && state === 'reachable' && tunnel?.state === 'up');
+        });
+        expect(await backUp('web1', 'auto')).toMatchObject({ status: 'completed', error: null });
+        await until('nothing to be left of it', async () => {
+          const processes = await Promise.all([hub, node].map((each) => each.try(['pgrep', '-x', 'nbdcopy|qemu-nbd|qemu-storage-d.*'])));
+          const partial = await hub.run(['find', '/var/lib/sendense/repositories/first', '-name', '.partial-*']);
+          const { ports } = await api<{ ports: { state: string }[] }>('GET', '/nbd/ports?state=allocated');
+          return processes.every(({ exitCode }) => exitCode === 1) && partial === '' && ports.length === 0;
+        });
+      }
+    }, 900_000);
+
     it('restore a single file, with its owner, through a hub that was given the right to mount', async () => {
       const [refused] = await Promise.all([hub.try(['systemctl', 'cat', 'sendense-hub'])]);
       expect(refused.stdout).not.toContain('CAP_SYS_ADMIN');

@@ -8,8 +8,10 @@ import type { RegisteredNodeDto } from '../../src/nodes/register-node/register-n
 import type { RotatedKeysDto } from '../../src/nodes/rotate-keys/rotate-keys.dto.js';
 import { newNonce, signatureHeader } from '../../src/platform/signed-calls/call-signature.js';
 import { parsePairingCode, pairingProof } from '../../src/platform/ssh/pairing-code.js';
+import { parseTunnelSettings, type TunnelSettings } from '../../src/platform/ssh/tunnel-settings.js';
 import { BackupClient, type Problem } from '../support/backup-client.js';
 import { EnrolledNode, enrolmentSettings, type EnrolOutcome, type RunningProgram, runScript, startTunnelServer } from '../support/enrolled-node.js';
+import { freePortRange } from '../support/free-ports.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -236,10 +238,29 @@ describe('a node', () => {
     await requireSameContent((await vm.copyTo(join(system.directory, 'copies'))).get('disk0.qcow2') ?? '', after.disk_results[0]?.qcow2_path ?? '');
   });
 
-  it('is known to a hub that was killed and has lost its file of keys', async () => {
+  it('is known to a hub that was killed, has lost its file of keys and has other ports, and follows it there', async () => {
+    const settings = async (): Promise<TunnelSettings> => parseTunnelSettings(await readFile(join(node.dataDirectory, 'tunnel/tunnel.json'), 'utf8'));
+    const before = await settings();
+    const first = await freePortRange(4);
     await system.kill('SIGKILL');
     await rm(keysFile());
-    await system.start();
+    await system.start({ SENDENSE_LISTEN_PORT: String(first), SENDENSE_NBD_PORT_FIRST: String(first + 1), SENDENSE_NBD_PORT_COUNT: '3' });
+    await until('the node to know the new ports', async () => (await settings()).hub_api_port === first, 120_000);
+    // For the node's own programs the hub is where it was.
+    expect(await settings()).toEqual({ ...before, hub_api_port: first, nbd_port_first: first + 1, nbd_port_count: 3, hub_api_local_port: before.hub_api_port });
+    // Not before: until the node knew them its connections led nowhere.
+    const told = (await stat(join(node.dataDirectory, 'tunnel/tunnel.json'))).mtimeMs;
+    await until(
+      'the tunnel to be up',
+      async () => {
+        const { state, tunnel } = await nodeNow();
+        return state === 'reachable' && tunnel?.state === 'up' && Date.parse(tunnel.since ?? '') > told;
+      },
+      120_000,
+    );
+    const followed = await client.backUp('web1', repository, 'incremental');
+    expect(followed).toMatchObject({ status: 'completed', error: null });
+    expect(followed.disk_results[0]?.nbd_port).toBeGreaterThan(first);
     await until('its key to be let in', async () => (await keys()).includes(`node:${nodeId}`));
     await until('the node to be called', async () => (await system.api('POST', `/nodes/${nodeId}/discover`, {})).status === 200);
   });

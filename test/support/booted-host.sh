@@ -1,7 +1,8 @@
 #!/bin/bash
 # A machine for tests that systemd really runs: its root is an overlay over this machine's root, its process, mount, network, host name and cgroup namespaces are
 # its own, and everything it writes is in memory. As root.
-#   booted-host.sh boot NAME SHARE     runs it in the foreground; ends with it. The directory SHARE is at /mnt/share in it
+#   booted-host.sh boot NAME SHARE     runs it in the foreground; ends with it, or, where there is a file SHARE.boots-again, removes that and boots it again with all
+#                                      that it has written. The directory SHARE is at /mnt/share in it
 #   booted-host.sh probe NAME SHARE    as far as the kernel is concerned, and ends then
 #   booted-host.sh clean NAME          removes its cgroups once it has ended
 set -euo pipefail
@@ -24,17 +25,45 @@ case "$command" in
     mkdir -p "$cgroups/$name"
     echo $$ >"$cgroups/$name/cgroup.procs"
     umount "$cgroups"
-    exec unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child -- "$0" in-namespaces "$name" "$3"
-    ;;
-  in-namespaces)
-    share="$3"
-    mount --make-rprivate /
-    # Seen by nobody else: mounts are private.
+    # Seen by nobody else: mounts are private. They outlive what is booted on them.
     memory=/mnt
     mount -t tmpfs tmpfs "$memory"
     mkdir "$memory/upper" "$memory/work" "$memory/root"
     mount -t overlay overlay -o "lowerdir=/,upperdir=$memory/upper,workdir=$memory/work" "$memory/root"
     root="$memory/root"
+    # Only what a bare machine has: no service of this machine starts in it, and nothing of Sendense is there.
+    rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/*.requires "$root"/etc/systemd/system/sendense* "$root/etc/machine-id"
+    rm -rf "$root/opt/sendense" "$root/etc/sendense" "$root"/var/lib/sendense* "$root/var/cache/sendense" "$root/root/.ssh"
+    mkdir -p "$root/etc/systemd/system" "$root/mnt/share" "$root/mnt/old"
+    for unit in systemd-udevd.service systemd-udev-trigger.service systemd-logind.service getty.target console-getty.service systemd-networkd.service \
+      systemd-resolved.service systemd-timesyncd.service systemd-modules-load.service systemd-remount-fs.service systemd-sysctl.service dev-hugepages.mount \
+      dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount proc-sys-fs-binfmt_misc.automount; do
+      ln -sf /dev/null "$root/etc/systemd/system/$unit"
+    done
+    ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
+    : >"$root/etc/fstab"
+    systemd-id128 new >"$root/etc/machine-id"
+    printf '%s\n' "$name" >"$root/etc/hostname"
+    while :; do
+      status=0
+      setpriv --pdeathsig KILL unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child -- "$0" in-namespaces "$name" "$3" 2>"$memory/said" || status=$?
+      if [[ ! -e "$3.boots-again" ]]; then
+        ((status == 0)) || cat "$memory/said" >&2
+        exit "$status"
+      fi
+      rm "$3.boots-again"
+      unshare --mount -- "$0" empty-cgroups "$name"
+    done
+    ;;
+  empty-cgroups)
+    with_cgroups
+    find "$cgroups/$name" -mindepth 1 -depth -type d -exec rmdir {} + || true
+    umount "$cgroups"
+    ;;
+  in-namespaces)
+    share="$3"
+    mount --make-rprivate /
+    root=/mnt/root
     mount -t proc proc "$root/proc"
     mount -t sysfs sysfs "$root/sys"
     mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
@@ -53,25 +82,10 @@ case "$command" in
     ln -s /proc/self/fd/2 "$root/dev/stderr"
     mount -t tmpfs tmpfs "$root/dev/shm"
     mount -t tmpfs -o mode=0755 tmpfs "$root/run"
-    mkdir -p "$root/mnt/share"
     mount --bind "$share" "$root/mnt/share"
     mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-    # Only what a bare machine has: no service of this machine starts in it, and nothing of Sendense is there.
-    rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/*.requires "$root"/etc/systemd/system/sendense* "$root"/etc/machine-id
-    rm -rf "$root/opt/sendense" "$root/etc/sendense" "$root"/var/lib/sendense* "$root/root/.ssh"
-    mkdir -p "$root/etc/systemd/system"
-    for unit in systemd-udevd.service systemd-udev-trigger.service systemd-logind.service getty.target console-getty.service systemd-networkd.service \
-      systemd-resolved.service systemd-timesyncd.service systemd-modules-load.service systemd-remount-fs.service systemd-sysctl.service dev-hugepages.mount \
-      dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount proc-sys-fs-binfmt_misc.automount; do
-      ln -sf /dev/null "$root/etc/systemd/system/$unit"
-    done
-    ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
-    : >"$root/etc/fstab"
-    systemd-id128 new >"$root/etc/machine-id"
-    printf '%s\n' "$name" >"$root/etc/hostname"
     hostname "$name"
     ip link set lo up
-    mkdir -p "$root/mnt/old"
     cd "$root"
     pivot_root . mnt/old
     umount -l /mnt/old

@@ -1,6 +1,6 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, execFile, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { until } from './hub-system.js';
@@ -43,7 +43,7 @@ export class BootedHost {
     readonly name: string,
     readonly share: string,
     private readonly child: ChildProcess,
-    private readonly systemd: number,
+    private systemd: number,
   ) {}
 
   static async boot(name: string): Promise<BootedHost> {
@@ -51,17 +51,8 @@ export class BootedHost {
     // Should this process be killed, the machine goes with it.
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', SCRIPT, 'boot', name, share], { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
     try {
-      const systemd = await until(
-        `systemd of ${name}`,
-        async () => {
-          if (child.exitCode !== null) throw new Error(`booted-host.sh ended with ${child.exitCode}`);
-          const children = (await readFile(`/proc/${child.pid ?? 0}/task/${child.pid ?? 0}/children`, 'utf8')).trim();
-          return children !== '' && (await readFile(`/proc/${children}/comm`, 'utf8')).trim() === 'systemd' ? Number(children) : null;
-        },
-        BOOT_PATIENCE_MS,
-      );
-      const host = new BootedHost(name, share, child, systemd);
-      await until(`${name} to be up`, async () => (await host.try(['systemctl', 'is-system-running'])).stdout.trim() === 'running', BOOT_PATIENCE_MS);
+      const host = new BootedHost(name, share, child, await systemdOf(name, child));
+      await host.isUp();
       return host;
     } catch (error) {
       child.kill('SIGKILL');
@@ -105,6 +96,23 @@ export class BootedHost {
     return [...there, 'env', '-i', 'HOME=/root', 'LC_ALL=C.UTF-8', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
   }
 
+  /**
+   * Takes its power away, and gives it back: what it has written is there, and nothing that ran. Its cable is gone, so link it again.
+   */
+  async powerCycle(): Promise<void> {
+    await writeFile(`${this.share}.boots-again`, '');
+    process.kill(this.systemd, 'SIGKILL');
+    await until(`${this.name} to be off`, () => Promise.resolve(!existsSync(`/proc/${this.systemd}`)), BOOT_PATIENCE_MS);
+    this.systemd = await systemdOf(this.name, this.child);
+    await this.isUp();
+  }
+
+  private async isUp(): Promise<void> {
+    // `degraded`: a service that the test has broken or that has no network yet does not keep it from being up.
+    const up = async (): Promise<boolean> => /^(running|degraded)$/.test((await this.try(['systemctl', 'is-system-running'])).stdout.trim());
+    await until(`${this.name} to be up`, up, BOOT_PATIENCE_MS);
+  }
+
   /** Takes its power away. Everything that ran in it is gone, and all it has written. */
   async destroy(): Promise<void> {
     const gone = new Promise((resolve) => this.child.once('exit', resolve));
@@ -112,6 +120,24 @@ export class BootedHost {
     await gone;
     await removed(this.name, this.share);
   }
+}
+
+async function systemdOf(name: string, child: ChildProcess): Promise<number> {
+  return until(
+    `systemd of ${name}`,
+    async () => {
+      if (child.exitCode !== null) throw new Error(`booted-host.sh ended with ${child.exitCode}`);
+      const [unshare] = await childrenOf(child.pid ?? 0);
+      const [first] = unshare === undefined ? [] : await childrenOf(unshare);
+      return first !== undefined && (await readFile(`/proc/${first}/comm`, 'utf8').catch(() => '')).trim() === 'systemd' ? first : null;
+    },
+    BOOT_PATIENCE_MS,
+  );
+}
+
+async function childrenOf(pid: number): Promise<readonly number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  return text.split(' ').filter(Boolean).map(Number);
 }
 
 async function removed(name: string, share: string): Promise<void> {

@@ -312,6 +312,17 @@ export interface NodeBootCheckArtefacts {
   readonly screenshot_problem: string | null;
 }
 
+/** POST /api/v1/tunnel-ports: what an enrolled node's tunnel is to lead to at the hub. Takes effect by itself; may be repeated. */
+export interface NodeTunnelPorts {
+  readonly hub_api_port: number;
+  readonly nbd_port_first: number;
+  readonly nbd_port_count: number;
+}
+
+export interface NodeTunnelPortsTaken {
+  readonly changed: boolean;
+}
+
 /** POST /api/v1/keys/prepare: the node makes a new key and a new token, and uses neither yet. The same rotation again gives the same ones. */
 export interface NodePrepareKeys {
   readonly rotation_id: string;

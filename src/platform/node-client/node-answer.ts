@@ -12,6 +12,7 @@ import {
   type NodeJobReport,
   type NodeLeftOutDisk,
   type NodePreparedKeys,
+  type NodeTunnelPortsTaken,
   type NodeVm,
   type NodeVmDefinition,
   type NodeVmList,
@@ -81,6 +82,10 @@ export function parsePreparedKeys(answer: unknown): NodePreparedKeys {
     public_key: publicKey(keys['public_key'], 'public_key'),
     token: secret(nodeToken)(keys['token'], 'token'),
   };
+}
+
+export function parseTunnelPortsTaken(answer: unknown): NodeTunnelPortsTaken {
+  return { changed: flag(object(answer, 'the answer')['changed'], 'changed') };
 }
 
 export function parseActivating(answer: unknown): void {

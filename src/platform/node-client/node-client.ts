@@ -16,6 +16,8 @@ import type {
   NodeJobReport,
   NodePreparedKeys,
   NodePrepareKeys,
+  NodeTunnelPorts,
+  NodeTunnelPortsTaken,
   NodeRemoveChangeIds,
   NodeSettleBackup,
   NodeSettleVmRestore,
@@ -26,7 +28,16 @@ import type {
   NodeVmList,
   NodeVmRestoreReport,
 } from '../node-api/node-api.js';
-import { parseActivating, parseChangeIds, parseChangeIdsRemoved, parseHealth, parseJobReport, parsePreparedKeys, parseVmList } from './node-answer.js';
+import {
+  parseActivating,
+  parseChangeIds,
+  parseChangeIdsRemoved,
+  parseHealth,
+  parseJobReport,
+  parsePreparedKeys,
+  parseTunnelPortsTaken,
+  parseVmList,
+} from './node-answer.js';
 import { parseBootCheckArtefacts, parseBootCheckReport, parseSettled, parseVmRestoreReport } from './node-vm-answer.js';
 
 /** Largest answer that is read from a node. */
@@ -130,6 +141,11 @@ export class NodeClient {
 
   async removeChangeIds(url: string, body: NodeRemoveChangeIds): Promise<NodeChangeIdsRemoved> {
     return this.ask(url, { method: 'POST', path: '/api/v1/change-ids/remove', body }, parseChangeIdsRemoved);
+  }
+
+  /** The node's tunnel leads to these ports from now on. */
+  async tellTunnelPorts(url: string, body: NodeTunnelPorts): Promise<NodeTunnelPortsTaken> {
+    return this.ask(url, { method: 'POST', path: '/api/v1/tunnel-ports', body }, parseTunnelPortsTaken);
   }
 
   /** The node's new key and token, which it does not use yet. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { knownHostsText, parseTunnelSettings, type TunnelSettings, tunnelSettingsText } from './tunnel-settings.js';
+import { knownHostsText, localApiPort, parseTunnelSettings, type TunnelSettings, tunnelSettingsText, withPorts } from './tunnel-settings.js';
 
 const settings: TunnelSettings = {
   hub_host: 'backup.example.org',
@@ -37,6 +37,14 @@ describe('tunnel settings', () => {
     ['local_host', '192.168.1.1'],
   ])('name a wrong %s: %j', (member, value) => {
     expect(() => parseTunnelSettings(JSON.stringify({ ...settings, [member]: value }))).toThrow(member);
+  });
+
+  it('lead to other ports of the hub, with the API where it was on the node', () => {
+    const moved = withPorts(settings, { hub_api_port: 9090, nbd_port_first: 20_000, nbd_port_count: 5 });
+    expect(moved).toEqual({ ...settings, hub_api_port: 9090, nbd_port_first: 20_000, nbd_port_count: 5, hub_api_local_port: 9080 });
+    expect([localApiPort(settings), localApiPort(moved)]).toEqual([9080, 9080]);
+    expect(parseTunnelSettings(tunnelSettingsText(moved))).toEqual(moved);
+    expect(withPorts(moved, settings)).toEqual(settings);
   });
 
   it('pin the host key under a name of its own', () => {

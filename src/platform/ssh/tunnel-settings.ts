@@ -24,8 +24,10 @@ export interface TunnelSettings {
   /** The hub's ports for NBD exports; they have the same numbers on the node. */
   readonly nbd_port_first: number;
   readonly nbd_port_count: number;
-  /** The hub's API on the hub's loopback; it has the same number on the node. */
+  /** The hub's API on the hub's loopback. */
   readonly hub_api_port: number;
+  /** On the node, where it keeps the number that it was paired with, so that what is set there stays right. Absent: the same number. */
+  readonly hub_api_local_port?: number;
   /** The loopback address on which the node finds the hub's ports. */
   readonly local_host: string;
 }
@@ -47,12 +49,25 @@ export function parseTunnelSettings(json: string): TunnelSettings {
     nbd_port_first: port(members['nbd_port_first'], 'nbd_port_first'),
     nbd_port_count: wholeNumber(members['nbd_port_count'], 'nbd_port_count'),
     hub_api_port: port(members['hub_api_port'], 'hub_api_port'),
+    ...(members['hub_api_local_port'] === undefined ? {} : { hub_api_local_port: port(members['hub_api_local_port'], 'hub_api_local_port') }),
     local_host: members['local_host'] === undefined ? '127.0.0.1' : LOOPBACK(text(members['local_host'], 'local_host'), 'local_host'),
   };
   if (settings.nbd_port_count < 1 || settings.nbd_port_first + settings.nbd_port_count > 65_536) {
     throw wrong('nbd_port_count', 'from 1 up to what fits below port 65536', settings.nbd_port_count);
   }
   return settings;
+}
+
+/** Where the hub's API is found on the node. */
+export function localApiPort(settings: Pick<TunnelSettings, 'hub_api_port' | 'hub_api_local_port'>): number {
+  return settings.hub_api_local_port ?? settings.hub_api_port;
+}
+
+/** The same tunnel to other ports of the hub. */
+export function withPorts(settings: TunnelSettings, ports: Pick<TunnelSettings, 'hub_api_port' | 'nbd_port_first' | 'nbd_port_count'>): TunnelSettings {
+  const { hub_api_local_port: _, ...rest } = settings;
+  const local = localApiPort(settings);
+  return { ...rest, ...ports, ...(local === ports.hub_api_port ? {} : { hub_api_local_port: local }) };
 }
 
 export function tunnelSettingsText(settings: TunnelSettings): string {

@@ -1,5 +1,5 @@
 import { TUNNEL_CIPHERS, TUNNEL_KEX } from './sshd-config.plan.js';
-import { HUB_HOST_KEY_ALIAS, type TunnelSettings } from './tunnel-settings.js';
+import { HUB_HOST_KEY_ALIAS, localApiPort, type TunnelSettings } from './tunnel-settings.js';
 
 export interface TunnelConnectionPlan {
   /** From 0. The first one brings the hub's calls to the node, and the node's to the hub. */
@@ -71,7 +71,9 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
   ];
   const forwards = portsOf(index, plan.count, settings).flatMap((port) => ['-L', `${bracketed(localHost)}:${port}:127.0.0.1:${port}`]);
   const api =
-    index === 0 ? ['-L', `${bracketed(localHost)}:${apiPort}:127.0.0.1:${apiPort}`, '-R', `127.0.0.1:${settings.reverse_port}:${plan.nodeAddress}`] : [];
+    index === 0
+      ? ['-L', `${bracketed(localHost)}:${localApiPort(settings)}:127.0.0.1:${apiPort}`, '-R', `127.0.0.1:${settings.reverse_port}:${plan.nodeAddress}`]
+      : [];
   return [
     'ssh',
     '-N',
