@@ -345,7 +345,8 @@ describe('docs/enrolment.md', () => {
     await untilState('reachable', id);
     expect(await inFolder(known, rotate)).toContain('"completed":true');
     await inFolder(known, remove);
-    expect((await system.api('GET', `/nodes/${id}`)).status).toBe(404);
+    // The read model follows the command, for which a caller of its own does not wait.
+    await until('the node to be gone', async () => (await system.api('GET', `/nodes/${id}`)).status === 404);
     await ninth.stop();
     await server.stop();
   });

@@ -68,7 +68,7 @@ const NETWORK_REQUEST_BYTES = 262_144;
 const NETWORK_MEMORY_BYTES = 33_554_432;
 
 /**
- * A copy by a program of our own (ADR 14): each request is sent again, over a new connection, until it is answered or the patience is at an end, and nothing that was answered is sent twice.
+ * A copy by a program of our own (ADR 15): each request is sent again, over a new connection, until it is answered or the patience is at an end, and nothing that was answered is sent twice.
  */
 export function networkCopy(sourceUri: string, extents: NetworkExtents, targetUri: string, ride: NetworkRide, limit: RateLimit | null): Copy {
   const argv: Argv = [
