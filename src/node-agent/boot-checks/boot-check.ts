@@ -7,6 +7,7 @@ import { WrongShapeError } from '../../platform/json-shape/json-shape.js';
 import type { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { checkedDomain, type RestoredDisk } from '../../platform/libvirt/restored-domain.plan.js';
 import { loggerFor } from '../../platform/logging/logger.js';
+import { NbdConnection } from '../../platform/nbd/nbd-connection.js';
 import type { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import { parseNbdUri } from '../../platform/nbd/nbd-uri.js';
 import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeDefinitionChange, NodeStartBootCheck } from '../../platform/node-api/node-api.js';
@@ -121,11 +122,18 @@ export class BootCheck {
 
   private async run(): Promise<void> {
     const changes: NodeDefinitionChange[] = [];
+    const ways: NbdConnection[] = [];
+    const losses: Error[] = [];
     let serial: SerialConsole | null = null;
     let verdict: Verdict;
     let startedAt = performance.now();
     try {
-      for (const disk of this.request.disks) await this.checkExport(disk);
+      for (const disk of this.request.disks) {
+        await this.checkExport(disk);
+        const way = await this.holdOpen(disk.uri);
+        ways.push(way);
+        void way.ended.then((cause) => losses.push(cause));
+      }
       const sockets = await makeSocketDirectory(this.socketPlace);
       const { xml, changes: made } = this.definition(join(sockets, 'console'));
       changes.push(...made);
@@ -145,6 +153,11 @@ export class BootCheck {
       if (verdict.error?.code === 'internal_error') this.logger.error('a boot check failed unexpectedly', { check_id: this.request.check_id, error });
     }
     const seconds = (performance.now() - startedAt) / 1000;
+    // A guest whose disks were away says nothing of the restore point. The hub makes another attempt of a check that was interrupted.
+    if (verdict.status === 'not_booted' && losses.length > 0) {
+      verdict = failed('check_interrupted', `The way to the disks at the hub was lost while the guest was booting. ${verdict.detail}`);
+    }
+    for (const way of ways) way.close();
     serial?.close();
     await writeFile(this.file('console'), serial?.content() ?? '', { mode: 0o600 });
     await this.end(verdict, seconds, changes);
@@ -248,6 +261,12 @@ export class BootCheck {
       if (error instanceof WrongShapeError) throw new DomainError('invalid', 'definition_broken', `The definition of the VM cannot be used: ${error.message}.`);
       throw error;
     }
+  }
+
+  /** A connection beside the guest's own, over the same way, which nothing is asked through: it is lost when that way is. */
+  private async holdOpen(uri: string): Promise<NbdConnection> {
+    const { exportName, ...address } = parseNbdUri(uri);
+    return NbdConnection.open(address, exportName, AbortSignal.any([this.stopping.signal, AbortSignal.timeout(NBD_DEADLINE_MS)]));
   }
 
   private async checkExport({ disk_key, uri, size_bytes }: NodeStartBootCheck['disks'][number]): Promise<void> {

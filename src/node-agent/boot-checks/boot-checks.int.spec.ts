@@ -1,9 +1,13 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { freePortRange } from '../../../test/support/free-ports.js';
 import { until } from '../../../test/support/hub-system.js';
+import { requireTools } from '../../../test/support/require-tools.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
 import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
@@ -23,6 +27,7 @@ const REQUEST: NodeStartBootCheck = {
   memory_mib: null,
 };
 
+jest.setTimeout(120_000);
 let directory: string;
 
 beforeEach(async () => {
@@ -54,6 +59,70 @@ describe('boot checks at a node that knows of no libvirt', () => {
     await checks.settle(REQUEST.check_id);
     expect(() => checks.report(REQUEST.check_id)).toThrow(expect.objectContaining({ code: 'check_not_found' }));
     expect(await readdir(join(directory, 'boot-checks'))).toEqual([]);
+  });
+});
+
+const nbd = requireTools('qemu-nbd', 'qemu-img', 'nbdinfo');
+nbd.describe('a boot check whose way to the disks is lost', () => {
+  /** A hypervisor whose guest has a console and says nothing. */
+  class SilentGuest extends LibvirtDomains {
+    private console: Server | null = null;
+    private defined = false;
+    override createPaused(file: string): Promise<void> {
+      const path = /path="([^"]+console)"/.exec(readFileSync(file, 'utf8'))?.[1];
+      if (path === undefined) throw new Error('the domain has no console');
+      this.defined = true;
+      this.console = createServer();
+      return new Promise((resolve) => this.console?.listen(path, resolve));
+    }
+    override resume(): Promise<void> {
+      return Promise.resolve();
+    }
+    override state(): Promise<string | null> {
+      return Promise.resolve(this.defined ? 'running' : null);
+    }
+    override screenshot(): Promise<void> {
+      return Promise.reject(new Error('there is none'));
+    }
+    override remove(): Promise<void> {
+      this.console?.close();
+      return Promise.resolve();
+    }
+  }
+
+  it.each([true, false])('was interrupted, and is no verdict on the restore point (lost: %s)', async (lost) => {
+    const image = join(directory, 'disk.raw');
+    await writeFile(image, Buffer.alloc(1024 * 1024));
+    const port = await freePortRange(1);
+    const server = spawn('qemu-nbd', ['-r', '--persistent', '--shared=20', '-f', 'raw', '-b', '127.0.0.1', '-p', String(port), image]);
+    try {
+      const uri = `nbd://127.0.0.1:${port}/`;
+      await until('the export', async () => (await new NbdInfo().size(uri, 5_000)) > 0);
+      const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run'), networkPatienceSeconds: 1 });
+      const domains = new SilentGuest(config);
+      const checks = new BootChecks(config, domains, new NbdInfo(), new ActiveJobs());
+      await checks.onModuleInit();
+      const text = `<domain type="qemu"><name>pgtest1</name><memory unit="MiB">64</memory><os><type arch="x86_64">hvm</type></os><devices>
+        <disk type="file" device="disk"><driver name="qemu" type="qcow2"/><source file="/x.qcow2"/><target dev="vda" bus="virtio"/></disk></devices></domain>`;
+      const disks = [{ disk_key: 'vda', uri, size_bytes: 1024 * 1024 }];
+      await checks.start({ ...REQUEST, disks, timeout_seconds: 2, definition: { format: 'libvirt-domain-xml', text } });
+      if (lost) {
+        await until('the guest to run', async () => (await domains.state()) === 'running');
+        server.kill('SIGKILL');
+      }
+      const report = await until('the check to end', () => {
+        const now = checks.report(REQUEST.check_id);
+        return Promise.resolve(now.status !== 'running' && now);
+      });
+      expect(report).toMatchObject(
+        lost
+          ? { status: 'failed', error: { code: 'check_interrupted', detail: expect.stringContaining('was lost while the guest was booting') } }
+          : { status: 'not_booted', error: null },
+      );
+      await checks.settle(REQUEST.check_id);
+    } finally {
+      server.kill('SIGKILL');
+    }
   });
 });
 

@@ -44,7 +44,7 @@ export class BootRestorePoint {
 
   /**
    * Starts the guest, or takes up the one that an earlier hub has started, and waits for the verdict, with what was seen kept.
-   * @returns null when the node's end cut it short: another attempt may be made
+   * @returns null when the node's end, or a loss of its way to the disks, cut it short: another attempt may be made
    * @throws DomainError when it cannot be found out; the signal's reason
    */
   async boot(

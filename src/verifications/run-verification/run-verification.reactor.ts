@@ -160,7 +160,11 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
           await cleanUp();
           attempt += 1;
         } else {
-          throw new DomainError('conflict', 'check_interrupted', `The node was restarted in each of ${MAX_BOOT_ATTEMPTS} attempts to boot the restore point.`);
+          throw new DomainError(
+            'conflict',
+            'check_interrupted',
+            `The node was restarted, or lost its way to the disks, in each of ${MAX_BOOT_ATTEMPTS} attempts to boot the restore point.`,
+          );
         }
       }
     } catch (error) {
