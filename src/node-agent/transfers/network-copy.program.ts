@@ -137,17 +137,17 @@ class Source {
   }
 }
 
-/** The file of a rate in bits a second, which may change; a number that cannot be read is as if it had not changed. */
-function rateOf(file: string): () => number | null {
-  let rate: number | null = null;
-  let readMs = Number.NEGATIVE_INFINITY;
+/** The file of a rate in bits a second, which may change; what cannot be read is as if it had not changed. @throws Error when it is not there at first */
+function rateOf(file: string): () => number {
+  const read = (): number => Number(readFileSync(file, 'utf8')) / BITS;
+  let rate = read();
+  let readMs = performance.now();
   return () => {
     const now = performance.now();
     if (now - readMs < RATE_FILE_MS) return rate;
     readMs = now;
     try {
-      const bits = Number(readFileSync(file, 'utf8'));
-      if (bits > 0) rate = bits / BITS;
+      rate = read() || rate;
     } catch {
       // It is being replaced, or the job is ending.
     }
