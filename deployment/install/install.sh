@@ -344,22 +344,53 @@ remove_account() {
   if getent group "$1" >/dev/null; then groupdel "$1"; fi
 }
 
-# The marks from which a next incremental would have started, of libvirt's domains.
-remove_checkpoints() {
+# The marks from which a next incremental would have started, in an image that no guest uses.
+remove_bitmaps() { # image
+  local bitmap
+  while read -r bitmap; do
+    qemu-img bitmap --remove "$1" "$bitmap" || say "the bitmap $bitmap of $1 stays: see above"
+  done < <(qemu-img info "$1" 2>/dev/null | sed -n 's/^ *name: \(sendense-.*\)$/\1/p')
+}
+
+# What was made at libvirt's domains: running backups, boot checks, and checkpoints. VMs that were restored are the user's.
+clear_libvirt() {
   command -v virsh >/dev/null && [[ -S /run/libvirt/libvirt-sock ]] || return 0
-  local domain checkpoint
+  local virsh=(virsh -q -c qemu:///system) domains domain checkpoint image active
+  if ! domains="$("${virsh[@]}" list --all --name)"; then
+    say "libvirt does not answer, so checkpoints named sendense-... of its domains stay"
+    return 0
+  fi
   while read -r domain; do
     [[ -n "$domain" ]] || continue
+    if [[ "$domain" == sendense-boot-check-* ]]; then
+      "${virsh[@]}" destroy "$domain" >/dev/null 2>&1 || true
+      "${virsh[@]}" undefine "$domain" >/dev/null 2>&1 || true
+      continue
+    fi
+    # Of a guest that runs: what a backup has fixed is let go of.
+    if "${virsh[@]}" backup-dumpxml "$domain" 2>/dev/null | grep -qF "$node_scratch/"; then
+      "${virsh[@]}" domjobabort "$domain" >/dev/null || say "the backup job of the domain $domain stays: see above"
+    fi
+    active=no
+    if [[ "$("${virsh[@]}" domstate "$domain")" != 'shut off' ]]; then active=yes; fi
     while read -r checkpoint; do
       [[ "$checkpoint" == sendense-* ]] || continue
-      virsh -q -c qemu:///system checkpoint-delete "$domain" "$checkpoint" >/dev/null || say "checkpoint $checkpoint of the domain $domain stays: see above"
-    done < <(virsh -q -c qemu:///system checkpoint-list "$domain" --name 2>/dev/null)
-  done < <(virsh -q -c qemu:///system list --all --name)
+      # Of a domain that is off libvirt deletes no more than its own record.
+      if [[ "$active" == yes ]]; then
+        "${virsh[@]}" checkpoint-delete "$domain" "$checkpoint" >/dev/null || say "checkpoint $checkpoint of the domain $domain stays: see above"
+      else
+        "${virsh[@]}" checkpoint-delete "$domain" "$checkpoint" --metadata >/dev/null || say "checkpoint $checkpoint of the domain $domain stays: see above"
+      fi
+    done < <("${virsh[@]}" checkpoint-list "$domain" --name 2>/dev/null)
+    [[ "$active" == no ]] || continue
+    while read -r image; do
+      [[ ! -f "$image" ]] || remove_bitmaps "$image"
+    done < <("${virsh[@]}" domblklist --details "$domain" | sed -n 's/^ *file *disk *[^ ]* *\(\/.*\)$/\1/p')
+  done <<<"$domains"
 }
 
 remove() { # role [--data]
   local unit each
-  [[ "$1" == node ]] && remove_checkpoints
   for unit in $(units_of "$1"); do
     end_unit "$unit"
     rm -rf "/etc/systemd/system/$unit" "/etc/systemd/system/$unit.d"
@@ -377,6 +408,9 @@ remove() { # role [--data]
       say "what the hub keeps stays: $hub_data, $tunnel_data, $etc"
     fi
   else
+    # Once nobody makes new ones.
+    clear_libvirt
+    while read -r -d '' each; do remove_bitmaps "$each"; done < <(find "$node_images" -type f -name '*.qcow2' -print0 2>/dev/null)
     rm -rf "$node_data" "$node_scratch" "$etc/node"
     [[ ! -e /etc/apparmor.d/local/abstractions/libvirt-qemu ]] || sed -i "\|^$node_scratch/|d" /etc/apparmor.d/local/abstractions/libvirt-qemu
     # Images are the user's; the folder goes when none is in it.

@@ -371,6 +371,18 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     }, 900_000);
   });
 
+  inLongProof(() => {
+    it('have a guest that runs and one that is off, with checkpoints of backups', async () => {
+      await node.run(['systemctl', 'start', 'libvirtd']);
+      await node.run(['virsh', '-q', 'start', 'guest1']);
+      expect(await backUp('guest1', 'auto')).toMatchObject({ status: 'completed', error: null });
+      await node.run(['virsh', '-q', 'start', 'guest1-restored']);
+      await node.run(['virsh', '-q', 'checkpoint-create-as', 'guest1-restored', 'sendense-left']);
+      await node.run(['virsh', '-q', 'destroy', 'guest1-restored']);
+      expect(await node.run(['virsh', '-q', 'checkpoint-list', 'guest1', '--name'])).toContain('sendense-');
+    }, 400_000);
+  });
+
   it('are left as they were before, by a user who types passwords', async () => {
     await node.run(['useradd', '--create-home', '--shell', '/bin/bash', 'ops']);
     await node.run(['chpasswd'], `ops:${PASSWORD}\n`);
@@ -387,6 +399,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     await node.run(['rm', '/etc/sudoers.d/ops']);
     // The image is the user's, and was named as what stays.
     expect(await filesOf(node)).toEqual(['/var/lib/sendense-images']);
+    expect(await node.run(['qemu-img', 'info', '/var/lib/sendense-images/web1/disk0.qcow2'])).not.toContain('sendense-');
     expect((await node.try(['pgrep', '-fa', 'sendense'])).stdout).toBe('');
     expect((await node.try(['getent', 'passwd', 'sendense-node'])).exitCode).not.toBe(0);
 
@@ -395,6 +408,16 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     expect((await hub.try(['pgrep', '-fa', '/opt/sendense'])).stdout).toBe('');
     expect((await filesOf(hub)).filter((path) => !path.startsWith('/root/sendense-'))).toEqual([]);
   }, 300_000);
+
+  inLongProof(() => {
+    it('leave their guests as they were', async () => {
+      for (const guest of ['guest1', 'guest1-restored']) expect((await node.run(['virsh', '-q', 'checkpoint-list', guest, '--name'])).trim()).toBe('');
+      expect((await node.run(['virsh', '-q', 'domstate', 'guest1'])).trim()).toBe('running');
+      expect(await node.run(['qemu-img', 'info', '/var/lib/libvirt/images/guest1-restored-disk0.qcow2'])).not.toContain('sendense-');
+      await node.run(['virsh', '-q', 'destroy', 'guest1']);
+      expect(await node.run(['qemu-img', 'info', '/var/lib/libvirt/images/guest1.qcow2'])).not.toContain('sendense-');
+    }, 200_000);
+  });
 });
 
 /** Runs a command on a terminal of its own, and types the answer whenever it asks. @returns all that the terminal has shown */
