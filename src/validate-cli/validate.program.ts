@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Clock, Ids } from '../platform/clock/clock.js';
 import { HubConfig } from '../platform/config/hub.config.js';
+import { withEnvironmentFile } from '../platform/config/environment-file.js';
 import { ConfigError, loadConfig } from '../platform/config/load-config.js';
 import { NodeConfig } from '../platform/config/node.config.js';
 import { programVersion } from '../platform/config/version.js';
@@ -147,7 +148,10 @@ function readOptions(argv: readonly string[]): Options | 'help' | Error {
 }
 
 function machineOf(options: Options, environment: NodeJS.ProcessEnv): Machine {
-  const hub = options.role === 'node' ? null : loaded(() => loadConfig(HubConfig, { file: options.config, environment }));
+  const hub =
+    options.role === 'node'
+      ? null
+      : loaded(() => loadConfig(HubConfig, { file: options.config, environment: withEnvironmentFile(options.config, environment) }));
   if (options.role === 'hub') return { hub, node: null, isLocalNode: false };
   if (options.role === 'node') return { hub: null, node: loaded(() => loadConfig(NodeConfig, { file: options.config, environment })), isLocalNode: false };
   if (options.nodeConfig !== undefined) {
