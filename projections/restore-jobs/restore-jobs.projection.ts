@@ -109,6 +109,7 @@ export const restoreJobsProjection: Projection<RestoreJobRow> = {
       case 'RestoreSourcesVerified':
         return { ...row, sources_verified: true };
       case 'RestoreSourcesDamaged':
+      case 'VmRestoreSourcesDamaged':
         return { ...row, damaged_sources: event.data.files };
       case 'RestoreJobCompleted':
         return { ...row, status: 'completed', files: event.data.files, ended_at: event.data.completed_at };

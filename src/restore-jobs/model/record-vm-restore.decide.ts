@@ -1,5 +1,6 @@
 import { unknownVariant } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import type { DamagedSource } from './restore-job.events.js';
 import type { VmRestoreCompleted, VmRestoreDiskPublished, VmRestoreEvent, VmRestoreRequested } from './vm-restore.events.js';
 import { type VmDiskPhase, type VmRestoreState, vmRestoreStage } from './vm-restore.state.js';
 
@@ -9,6 +10,7 @@ export type VmRestoreStep =
   | ({ readonly kind: 'disk_published' } & VmRestoreDiskPublished['data'])
   | { readonly kind: 'sent'; readonly at: string }
   | { readonly kind: 'sources_verified'; readonly files: number; readonly bytes: number; readonly at: string }
+  | { readonly kind: 'sources_damaged'; readonly files: readonly DamagedSource[]; readonly at: string }
   | { readonly kind: 'disk_progressed'; readonly disk_id: number; readonly phase: VmDiskPhase; readonly percent: number }
   | ({ readonly kind: 'completed' } & VmRestoreCompleted['data'])
   | { readonly kind: 'failed'; readonly code: string; readonly detail: string; readonly at: string }
@@ -33,8 +35,11 @@ export function decideVmRestore(command: VmRestoreStep, state: VmRestoreState): 
     case 'sent':
       return state.sent ? [] : [{ type: 'VmRestoreSentToNode', data: { node_id: state.job.node_id, sent_at: command.at } }];
     case 'sources_verified':
-      if (state.sources_verified) return [];
+      if (state.sources_checked) return [];
       return [{ type: 'VmRestoreSourcesVerified', data: { files: command.files, bytes: command.bytes, verified_at: command.at } }];
+    case 'sources_damaged':
+      if (state.sources_checked) return [];
+      return [{ type: 'VmRestoreSourcesDamaged', data: { files: command.files, found_at: command.at } }];
     case 'disk_progressed': {
       const { disk_id, phase, percent } = command;
       const known = state.progress.get(disk_id);
@@ -42,8 +47,8 @@ export function decideVmRestore(command: VmRestoreStep, state: VmRestoreState): 
       return [{ type: 'VmDiskRestoreProgressed', data: { disk_id, phase, percent } }];
     }
     case 'completed': {
-      if (state.job.mode === 'copy' && !state.sources_verified)
-        throw new Error(`VM restore ${state.job.job_id} cannot be completed before its sources are verified`);
+      if (state.job.mode === 'copy' && !state.sources_checked)
+        throw new Error(`VM restore ${state.job.job_id} cannot be completed before its sources were checked`);
       const { uuid, files, changes, started, start_error, completed_at } = command;
       return [{ type: 'VmRestoreCompleted', data: { uuid, files, changes, started, start_error, completed_at } }];
     }

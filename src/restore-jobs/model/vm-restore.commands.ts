@@ -13,6 +13,7 @@ export interface WantedVm {
   readonly start: boolean;
   readonly network: NodeVmNetwork;
   readonly libvirtNetwork: string | null;
+  readonly allowDamaged: boolean;
 }
 
 /**

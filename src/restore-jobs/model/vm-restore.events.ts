@@ -1,6 +1,6 @@
 import type { DomainEvent } from '../../kernel/event.js';
 import type { NodeDefinitionChange, NodeVmNetwork } from '../../platform/node-api/node-api.js';
-import type { SourceFile } from './restore-job.events.js';
+import type { DamagedSource, SourceFile } from './restore-job.events.js';
 
 /** `copy`: the disks become files of the node; `instant`: the VM uses NBD exports of the hub, for as long as it exists. */
 export type VmRestoreMode = 'copy' | 'instant';
@@ -41,6 +41,8 @@ export type VmRestoreRequested = DomainEvent<
     /** Absolute path at the node; null exactly when the VM is instant. */
     readonly storage_path: string | null;
     readonly disks: readonly VmRestoreDisk[];
+    /** The VM is made of what can be read, damaged or not. Absent: damage fails the job. */
+    readonly allow_damaged?: boolean;
     readonly requested_at: string;
   }
 >;
@@ -56,6 +58,8 @@ export type VmRestoreSourcesVerified = DomainEvent<
   'VmRestoreSourcesVerified',
   { readonly files: number; readonly bytes: number; readonly verified_at: string }
 >;
+/** These source files are not what was sealed, and the job goes on all the same, as was asked. */
+export type VmRestoreSourcesDamaged = DomainEvent<'VmRestoreSourcesDamaged', { readonly files: readonly DamagedSource[]; readonly found_at: string }>;
 export type VmDiskRestoreProgressed = DomainEvent<
   'VmDiskRestoreProgressed',
   { readonly disk_id: number; readonly phase: 'copying' | 'comparing' | 'completed'; readonly percent: number }
@@ -89,6 +93,7 @@ export type VmRestoreEvent =
   | VmRestoreDiskPublished
   | VmRestoreSentToNode
   | VmRestoreSourcesVerified
+  | VmRestoreSourcesDamaged
   | VmDiskRestoreProgressed
   | VmRestoreCompleted
   | VmRestoreFailed

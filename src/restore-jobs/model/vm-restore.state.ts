@@ -12,7 +12,8 @@ export type VmRestoreState =
       readonly uris: ReadonlyMap<number, string>;
       readonly progress: ReadonlyMap<number, { readonly phase: VmDiskPhase; readonly percent: number }>;
       readonly sent: boolean;
-      readonly sources_verified: boolean;
+      /** They were hashed, and what is damaged is recorded. */
+      readonly sources_checked: boolean;
       /** An instant VM that is to be removed. */
       readonly given_up: boolean;
       readonly cleaned_up: boolean;
@@ -30,7 +31,7 @@ export function evolveVmRestore(state: VmRestoreState, event: VmRestoreEvent): V
       uris: new Map(),
       progress: new Map(),
       sent: false,
-      sources_verified: false,
+      sources_checked: false,
       given_up: false,
       cleaned_up: false,
     };
@@ -42,7 +43,8 @@ export function evolveVmRestore(state: VmRestoreState, event: VmRestoreEvent): V
     case 'VmRestoreSentToNode':
       return { ...state, sent: true };
     case 'VmRestoreSourcesVerified':
-      return { ...state, sources_verified: true };
+    case 'VmRestoreSourcesDamaged':
+      return { ...state, sources_checked: true };
     case 'VmDiskRestoreProgressed': {
       const { disk_id, phase, percent } = event.data;
       return { ...state, progress: new Map([...state.progress, [disk_id, { phase, percent }]]) };

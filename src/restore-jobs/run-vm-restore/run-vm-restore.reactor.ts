@@ -129,11 +129,11 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
     }
   }
 
-  /** The files that the disks are read from are hashed while the node copies; what is damaged is not restored. */
+  /** The files that the disks are read from are hashed while the node copies; what is damaged is not restored, unless that was asked for. */
   private async follow(state: KnownVmRestore, signal: AbortSignal): Promise<void> {
     const giveUp = new AbortController();
     const both = AbortSignal.any([signal, giveUp.signal]);
-    const verified = state.job.mode === 'instant' || state.sources_verified ? Promise.resolve() : this.sources.verify(state.job, both);
+    const verified = state.job.mode === 'instant' || state.sources_checked ? Promise.resolve() : this.sources.verify(state.job, both);
     const made = this.node.follow(state, verified, both);
     verified.catch((error: unknown) => giveUp.abort(error));
     made.catch((error: unknown) => giveUp.abort(error));

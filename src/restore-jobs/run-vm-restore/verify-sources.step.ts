@@ -6,6 +6,7 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { FileHasher, HashingFailedError } from '../../platform/hashing/file-hasher.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
+import type { DamagedSource } from '../model/restore-job.events.js';
 import type { VmRestoreRequested } from '../model/vm-restore.events.js';
 
 /** Holds every file that the disks are read from against the hash it was sealed with. */
@@ -18,9 +19,10 @@ export class VerifySources {
     private readonly clock: Clock,
   ) {}
 
-  /** A damaged file also marks its restore point in the chain. @throws DomainError source_damaged; the signal's reason */
+  /** A damaged file also marks its restore point in the chain. @throws DomainError source_damaged, unless the job allows damage; the signal's reason */
   async verify(job: VmRestoreRequested['data'], signal: AbortSignal): Promise<void> {
     const sources = [...new Map(job.disks.flatMap((disk) => disk.sources.map((source) => [source.file, source]))).values()];
+    const damaged: DamagedSource[] = [];
     await Promise.all(
       sources.map(async (source) => {
         const path = join(job.repository_path, source.file);
@@ -29,12 +31,18 @@ export class VerifySources {
           throw error;
         });
         if (sha256 === source.sha256) return;
-        const detail = `The file "${path}" of restore point ${source.backup_id} is not what was sealed: its SHA-256 is ${sha256}; it was sealed with ${source.sha256}.`;
+        const what = `its SHA-256 is ${sha256}; it was sealed with ${source.sha256}`;
+        const detail = `The file "${path}" of restore point ${source.backup_id} is not what was sealed: ${what}.`;
         const finding = { code: 'parent_altered', detail, file: source.file, verification_id: null } as const;
         await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, source.backup_id, finding, await this.recorder.context(job.job_id)));
-        throw new DomainError('conflict', 'source_damaged', detail, { backup_id: source.backup_id, file: path });
+        if (job.allow_damaged !== true) throw new DomainError('conflict', 'source_damaged', detail, { backup_id: source.backup_id, file: path });
+        damaged.push({ backup_id: source.backup_id, file: source.file, detail: what });
       }),
     );
+    if (damaged.length > 0) {
+      await this.recorder.record(job.job_id, { kind: 'sources_damaged', files: damaged, at: this.clock.iso() });
+      return;
+    }
     const bytes = sources.reduce((sum, source) => sum + source.size_bytes, 0);
     await this.recorder.record(job.job_id, { kind: 'sources_verified', files: sources.length, bytes, at: this.clock.iso() });
   }

@@ -57,6 +57,7 @@ export class StartVmRestoreController {
           start: body.start,
           network: body.network,
           libvirtNetwork: body.libvirt_network ?? null,
+          allowDamaged: body.allow_damaged,
         },
         context,
       ),

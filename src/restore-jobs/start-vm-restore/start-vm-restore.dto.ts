@@ -65,4 +65,15 @@ export class StartVmRestoreRequest {
   @IsString()
   @Matches(/^[^/\p{Cc}]{1,200}$/u, { message: 'libvirt_network must be the name of a libvirt network' })
   libvirt_network?: string;
+
+  @ApiPropertyOptional({
+    type: Boolean,
+    default: false,
+    description:
+      'Make the VM of a restore point that is known to be damaged, as far as it can be read; `damaged_sources` of the job then says what is not what was sealed. An instant VM is not checked',
+    example: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  allow_damaged = false;
 }

@@ -41,7 +41,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
     const { vm_id } = await this.restorePoint(wanted.backupId);
     return this.mutex.runExclusive(vmLock(vm_id), async () => {
       const backup = await this.restorePoint(wanted.backupId);
-      refuseDamaged(backup, false);
+      refuseDamaged(backup, wanted.allowDamaged);
       const position = await this.recorder.record(jobId, { kind: 'request', job: await this.jobOf(jobId, backup, wanted) }, context);
       return { job_id: jobId, position };
     });
@@ -94,6 +94,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
         sources: sources(disk_id),
         file_name: storagePath === null ? null : restoredFileName(wanted.name, disk_id, 'qcow2'),
       })),
+      ...(wanted.allowDamaged ? { allow_damaged: true } : {}),
       requested_at: this.clock.iso(),
     };
   }
