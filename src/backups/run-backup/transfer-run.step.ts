@@ -15,10 +15,10 @@ import { nbdTargetsString } from './nbd-targets.plan.js';
 import { RunRecorder } from './record-run.recorder.js';
 
 /**
- * qemu-nbd serves one client by default, and a second one hangs for ever. A copy across a network makes sixteen connections, and as many anew when the network was away, of whose loss this side may
- * not have heard yet.
+ * qemu-nbd serves one client by default, and a second one hangs for ever. A copy across a network makes eight connections, and as many anew when the network was away, of whose loss this side may not
+ * have heard yet.
  */
-const SHARED_LIMIT = 40;
+const SHARED_LIMIT = 20;
 /** A node that has not been heard of for so long is asked. It pushes twice a second while it copies. */
 const ASK_AFTER_SILENCE_MS = 2_500;
 

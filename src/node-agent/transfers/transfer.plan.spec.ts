@@ -61,7 +61,7 @@ describe('argv of a copy', () => {
       expect(networkCopy('nbd+unix:///?socket=s', { file: '/list', onto: 'parent' }, 'nbd://h:1/e', ride, null)).toEqual({
         argv: [
           ...['/node', '/main.copy.js', '--progress=3', '--source=nbd+unix:///?socket=s', '--target=nbd://h:1/e', '--extents=/list', '--onto=parent'],
-          ...['--connections=16', '--request-bytes=262144', '--memory-bytes=33554432', '--patience-seconds=240'],
+          ...['--connections=8', '--request-bytes=262144', '--memory-bytes=33554432', '--patience-seconds=240'],
         ],
         progress: 'fd3',
       });
