@@ -103,6 +103,9 @@ packages() {
   say "installing the Debian packages ${missing[*]}"
   apt-get update -qq >&2 || say "apt-get update failed; trying with the package lists there are"
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 || stop "apt-get could not install ${missing[*]}; see above"
+  local left
+  left="$(missing_packages "$1" | tr '\n' ' ')"
+  [[ -z "$left" ]] || stop "programs of the packages $left are still missing, though apt-get has nothing to do: reinstall them, or look for what has removed their files"
   # For those who want to take them away again after a removal; the removal itself does not, since others may use them by then.
   mkdir -p "$base"
   printf '%s\n' "${missing[@]}" >>"$base/packages-installed-for-$1"
