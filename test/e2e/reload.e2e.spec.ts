@@ -135,7 +135,7 @@ async function pool(): Promise<PoolFigures> {
 
 /** Copies that are held at the gate. */
 async function copies(): Promise<readonly string[]> {
-  return (await system.toolProcesses()).filter((name) => name.startsWith('nbdcopy'));
+  return (await system.toolProcesses()).filter((name) => name.startsWith('main.copy.js'));
 }
 
 describe('SIGHUP', () => {

@@ -3,8 +3,8 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { until } from './hub-system.js';
 
-const GATED = ['qemu-img', 'qemu-nbd', 'nbdcopy', 'nbdinfo'] as const;
-const REACH_PATIENCE_MS = 20_000;
+/** `nice` is what the node's own program for copies across a network starts through. */
+const GATED = ['qemu-img', 'qemu-nbd', 'nbdcopy', 'nbdinfo', 'nice'] as const;
 
 export type GatedTool = (typeof GATED)[number];
 
@@ -42,24 +42,13 @@ export class ToolGates {
 
   /** Holds calls of the tool whose command line has this text. */
   async hold(tool: GatedTool, text: string): Promise<Gate> {
-    const door = await this.shut(tool, `hold\n${text}\n`);
-    return {
-      reached: async () => {
-        await until(`${tool} with "${text}" to be called`, async () => (await readdir(this.doors)).includes(`${door}-reached`), REACH_PATIENCE_MS);
-      },
-      open: () => rm(join(this.doors, door), { force: true }),
-    };
+    return this.gateOf(`${tool} with "${text}"`, [await this.shut(tool, `hold\n${text}\n`)]);
   }
 
   /** Holds the copies of disks, whichever tool makes them; reached when one of them is held. */
   async holdCopies(): Promise<Gate> {
-    const gates = await Promise.all([this.hold('nbdcopy', ''), this.hold('qemu-img', 'convert -p')]);
-    return {
-      reached: () => Promise.any(gates.map((gate) => gate.reached())),
-      open: async () => {
-        await Promise.all(gates.map((gate) => gate.open()));
-      },
-    };
+    const copies = [['nbdcopy', ''] as const, ['qemu-img', 'convert -p'] as const, ['nice', 'main.copy.js'] as const];
+    return this.gateOf('what copies disks', await Promise.all(copies.map(([tool, text]) => this.shut(tool, `hold\n${text}\n`))));
   }
 
   /** Makes calls whose command line has this text fail at once. @returns what makes the tool whole again */
@@ -82,6 +71,17 @@ export class ToolGates {
 
   private get doors(): string {
     return join(this.directory, 'doors');
+  }
+
+  private gateOf(what: string, doors: readonly string[]): Gate {
+    return {
+      reached: async () => {
+        await until(`${what} to be called`, async () => (await readdir(this.doors)).some((name) => doors.some((door) => name === `${door}-reached`)));
+      },
+      open: async () => {
+        for (const door of doors) await rm(join(this.doors, door), { force: true });
+      },
+    };
   }
 
   private async shut(tool: GatedTool, rule: string): Promise<string> {
