@@ -25,6 +25,8 @@ const GUEST_XML =
   '<features><acpi/></features><devices><disk type="file" device="disk"><driver name="qemu" type="qcow2"/><source file="/var/lib/libvirt/images/guest1.qcow2"/>' +
   '<target dev="vda" bus="virtio"/></disk><serial type="pty"/><console type="pty"/></devices></domain>';
 
+/** Command line of what copies a disk across a network, for pgrep. */
+const COPY = '^[^ ]*node [^ ]*/main[.]copy[.]js ';
 /** In what qemu-img tells of an image. */
 const BITMAP = /name: sendense-/;
 
@@ -203,7 +205,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       backup_type: 'full',
       bandwidth_limit_bps: 6 * 1024 * 1024,
     });
-    const copying = (): Promise<readonly string[]> => node.run(['pgrep', '-f', '^[^ ]*node [^ ]*/main[.]copy[.]js ']).then((text) => text.trim().split('\n'));
+    const copying = (): Promise<readonly string[]> => node.run(['pgrep', '-f', COPY]).then((text) => text.trim().split('\n'));
     const before = await until('the copy', copying);
     await hub.run(['systemctl', 'restart', 'sendense-hub']);
     await node.run(['systemctl', 'restart', 'sendense-node']);
@@ -298,7 +300,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       const connect = (): Promise<void> => BootedHost.link(hub, HUB_ADDRESS, node, NODE_ADDRESS);
       for (const host of [node, hub]) {
         const backup_id = await requestBackup('web1', 'full', { bandwidth_limit_bps: 1024 * 1024 });
-        await until('the copy', async () => (await node.try(['pgrep', '-x', 'nbdcopy'])).exitCode === 0, 240_000);
+        await until('the copy', async () => (await node.try(['pgrep', '-f', COPY])).exitCode === 0, 240_000);
         await host.powerCycle();
         await connect();
         // What was there before the page: somebody lets the operator in.
@@ -322,7 +324,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
         });
         expect(await backUp('web1', 'auto')).toMatchObject({ status: 'completed', error: null });
         await until('nothing to be left of it', async () => {
-          const processes = await Promise.all([hub, node].map((each) => each.try(['pgrep', '-x', 'nbdcopy|qemu-nbd|qemu-storage-d.*'])));
+          const processes = await Promise.all([hub, node].map((each) => each.try(['pgrep', '-f', `${COPY}|^(nbdcopy|qemu-nbd|qemu-storage-daemon) `])));
           const partial = await hub.run(['find', '/var/lib/sendense/repositories/first', '-name', '.partial-*']);
           const { ports } = await api<{ ports: { state: string }[] }>('GET', '/nbd/ports?state=allocated');
           return processes.every(({ exitCode }) => exitCode === 1) && partial === '' && ports.length === 0;
