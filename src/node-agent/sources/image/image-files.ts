@@ -55,11 +55,12 @@ export async function inspectDisks(folder: string, roots: readonly string[], qem
   const realRoots = await realPaths(roots);
   const names = diskFileNames(await readdir(folder));
   const identities = await Promise.all(names.map((name) => identityOrNull(join(folder, name))));
+  const wanted = new Set(identities.filter((identity) => identity !== null));
   // While the tools look into the files, this process looks who else has them open.
-  const [disks, writers] = await Promise.all([
-    Promise.all(names.map((name) => inspectDisk(join(folder, name), name, realRoots, qemuImg))),
-    findWriters(new Set(identities.filter((identity) => identity !== null))),
-  ]);
+  const [disks, seen] = await Promise.all([Promise.all(names.map((name) => inspectDisk(join(folder, name), name, realRoots, qemuImg))), findWriters(wanted)]);
+  // A program that the tools have met and this process has not yet: who it is, is worth another look.
+  const unnamed = disks.some(({ problem, identity }) => problem?.code === 'disk_in_use' && identity !== null && !seen.has(identity));
+  const writers = unnamed ? await findWriters(wanted) : seen;
   return withoutParents(disks).map((disk) => {
     const writer = disk.identity === null ? undefined : writers.get(disk.identity);
     return writer === undefined ? disk : { ...disk, problem: inUse(disk.key, `${writer} has it open for writing`) };
