@@ -23,6 +23,7 @@ interface Examination {
   readonly disks: Promise<readonly ManifestDisk[]>;
   /** Aborted when nobody needs the answer any more. */
   readonly abandoned: AbortController;
+  failed: boolean;
 }
 
 /** From copied disks to a restore point: checked, hashed, on stable storage, read-only, described by its manifest, at the head of its chain. */
@@ -140,12 +141,15 @@ export class SealRun {
   private examination(run: BackupRun, plan: BackupPlanned['data'], repositoryPath: string): Examination {
     const { backup_id } = run.request;
     const known = this.examinations.get(backup_id);
-    if (known !== undefined) return known;
+    // What could not be found out before may be now; one that fails again tells why.
+    if (known !== undefined && !known.failed) return known;
     const abandoned = new AbortController();
     const disks = Promise.all(run.disks.map((disk) => this.describeDisk(disk, plan, repositoryPath, abandoned.signal)));
+    const examination: Examination = { disks, abandoned, failed: false };
     // Of a failure hears who seals.
-    disks.catch(() => undefined);
-    const examination = { disks, abandoned };
+    disks.catch(() => {
+      examination.failed = true;
+    });
     this.examinations.set(backup_id, examination);
     return examination;
   }
