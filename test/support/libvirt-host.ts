@@ -90,8 +90,10 @@ export class LibvirtHost {
     this.daemon = daemon;
     await until(`libvirtd to answer (see ${this.directory})`, async () => {
       if (daemon.exitCode !== null) throw new Error(`libvirtd ended with ${daemon.exitCode}: ${await this.log()}`);
+      const answers = (await this.virsh('uri')) !== '';
+      // Not before it answers: until then it may be on its way into its namespace.
       await this.holdNamespace(daemon.pid ?? 0);
-      return (await this.virsh('uri')) !== '';
+      return answers;
     });
   }
 
@@ -219,13 +221,13 @@ export class LibvirtHost {
     return pids;
   }
 
-  /** Does nothing while the process is still in the test's own namespace. */
   private async holdNamespace(pid: number): Promise<void> {
     const held = await open(`/proc/${pid}/ns/mnt`).catch(() => null);
     if (held === null) return;
     // Read from the handle, not from the process: it may have changed its namespace since.
     const namespace = await readlink(`/proc/self/fd/${held.fd}`);
-    if (namespace === (await namespaceOf(process.pid)) || this.namespaces.has(namespace)) await held.close();
+    if (namespace === (await namespaceOf(process.pid))) throw new Error('libvirtd has no namespace of its own');
+    if (this.namespaces.has(namespace)) await held.close();
     else this.namespaces.set(namespace, held);
   }
 
