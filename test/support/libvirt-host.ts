@@ -226,9 +226,10 @@ export class LibvirtHost {
     if (held === null) return;
     // Read from the handle, not from the process: it may have changed its namespace since.
     const namespace = await readlink(`/proc/self/fd/${held.fd}`);
-    if (namespace === (await namespaceOf(process.pid))) throw new Error('libvirtd has no namespace of its own');
-    if (this.namespaces.has(namespace)) await held.close();
-    else this.namespaces.set(namespace, held);
+    const isNew = namespace !== (await namespaceOf(process.pid)) && !this.namespaces.has(namespace);
+    if (isNew) this.namespaces.set(namespace, held);
+    else await held.close();
+    if (!this.namespaces.has(namespace)) throw new Error('libvirtd has no namespace of its own');
   }
 
   private async withFile<Result>(content: string, use: (file: string) => Promise<Result>): Promise<Result> {
