@@ -2,6 +2,10 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export interface MountTableEntry {
+  /** What `/proc/<pid>/fdinfo` calls this mount; no two mounts of a machine have the same, in whatever namespace. */
+  readonly mountId: string;
+  /** Number of the file system's device, as stat tells it: but some file systems (btrfs, overlayfs) tell another one for their files. */
+  readonly device: bigint;
   readonly mountPoint: string;
   readonly filesystemType: string;
   /** What is mounted. */
@@ -11,6 +15,13 @@ export interface MountTableEntry {
 /** What is mounted where, in the order of mounting. Never touches a file system, so it cannot hang on one. */
 export async function mountTable(): Promise<readonly MountTableEntry[]> {
   return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
+}
+
+/** The mount that an absolute path without symbolic links is on. */
+export function mountOf(path: string, mounts: readonly MountTableEntry[]): MountTableEntry | undefined {
+  const above = mounts.filter(({ mountPoint }) => path === mountPoint || path.startsWith(mountPoint.endsWith('/') ? mountPoint : `${mountPoint}/`));
+  const deepest = Math.max(...above.map(({ mountPoint }) => mountPoint.length));
+  return above.findLast(({ mountPoint }) => mountPoint.length === deepest);
 }
 
 /** Mounts at or below a folder, the last one first. */
@@ -39,8 +50,15 @@ export function parseMountInfo(text: string): readonly MountTableEntry[] {
     .map((line) => {
       const [left = '', right = ''] = line.split(' - ');
       const [filesystemType = '', source = ''] = right.split(' ');
-      return { mountPoint: unescape(left.split(' ')[4] ?? ''), filesystemType, source: unescape(source) };
+      const [mountId = '', , device = '', , mountPoint = ''] = left.split(' ');
+      return { mountId, device: deviceNumber(device), mountPoint: unescape(mountPoint), filesystemType, source: unescape(source) };
     });
+}
+
+/** `major:minor` as glibc's makedev() puts them into one number. */
+function deviceNumber(text: string): bigint {
+  const [major = 0n, minor = 0n] = text.split(':').map(BigInt);
+  return ((major & 0xfffn) << 8n) | (minor & 0xffn) | ((minor & ~0xffn) << 12n) | ((major & ~0xfffn) << 32n);
 }
 
 function unescape(text: string): string {
