@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { messageOf } from './kernel/error-message.js';
 import { programVersion } from './platform/config/version.js';
 
 const USAGE = `Usage: sendense <command> [--config FILE]
@@ -57,7 +58,7 @@ async function main(argv: readonly string[]): Promise<void> {
       options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } },
     });
   } catch (error) {
-    refuse(error instanceof Error ? error.message : String(error));
+    refuse(messageOf(error));
   }
   const { values, positionals } = parsed;
   const [word, ...extra] = positionals;

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../kernel/error-message.js';
 import { Clock } from '../platform/clock/clock.js';
 import { DeployError } from './deployment.error.js';
 import { hostFacts, type HostFacts } from './host-facts.reader.js';
@@ -77,7 +78,7 @@ export async function deployNode(host: RemoteHost, hub: HubApi, source: ReleaseS
     await steps.run(`go back to ${replaced}`, async () => {
       await host.runAsRoot(['bash', install, 'rollback', 'node']);
     });
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     throw new DeployError(`${message}\nThe release before it, ${replaced}, runs on ${host.name} again.`, { cause: error });
   }
 }

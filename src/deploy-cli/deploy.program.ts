@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { messageOf } from '../kernel/error-message.js';
 import { HubConfig } from '../platform/config/hub.config.js';
 import { loadConfig } from '../platform/config/load-config.js';
 import { askHidden } from '../platform/process/hidden-prompt.js';
@@ -54,7 +55,7 @@ export async function runDeployProgram(argv: readonly string[], environment: Nod
   try {
     line = parsed(argv);
   } catch (error) {
-    return refuse(error instanceof Error ? error.message : String(error));
+    return refuse(messageOf(error));
   }
   const { values, positionals } = line;
   if (values.help === true) {
@@ -96,9 +97,7 @@ async function carryOut(command: 'deploy' | 'remove', target: SshTarget, values:
     );
     return 0;
   } catch (error) {
-    process.stderr.write(
-      `sendense node ${command}: ${steps.last === '' ? '' : `"${steps.last}" failed: `}${error instanceof Error ? error.message : String(error)}\n`,
-    );
+    process.stderr.write(`sendense node ${command}: ${steps.last === '' ? '' : `"${steps.last}" failed: `}${messageOf(error)}\n`);
     if (steps.last !== '' && steps.last !== 'log in' && steps.last !== 'check the host') {
       process.stderr.write(
         `Run it again when that is mended: what is done is not done twice. To undo all of it: sendense node remove ${target.user}@${target.host}\n`,
@@ -135,7 +134,7 @@ async function hubOf(values: Values, environment: NodeJS.ProcessEnv): Promise<Hu
     return new HubApi(url.replace(/\/$/, ''), token);
   } catch (error) {
     throw new DeployError(
-      `no hub is found in ${config.dataDirectory} (${error instanceof Error ? error.message : String(error)}); as root on the hub's machine, or with --hub URL and --token-file FILE`,
+      `no hub is found in ${config.dataDirectory} (${messageOf(error)}); as root on the hub's machine, or with --hub URL and --token-file FILE`,
     );
   }
 }

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { text as textOf } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
+import { messageOf } from '../kernel/error-message.js';
 import { ConfigError, loadConfig } from '../platform/config/load-config.js';
 import { NodeConfig } from '../platform/config/node.config.js';
 import { programVersion } from '../platform/config/version.js';
@@ -74,7 +75,7 @@ export async function runEnrolProgram(argv: readonly string[], environment: Node
     if (error instanceof ConfigError) return refuse(error.message);
     if (error instanceof EnrolmentError) return fail(error.message);
     if (error instanceof Error && error.name === 'TimeoutError') return fail(`the hub did not answer within ${DEADLINE_MS / 1000} s`);
-    return fail(error instanceof Error ? error.message : String(error));
+    return fail(messageOf(error));
   }
 }
 

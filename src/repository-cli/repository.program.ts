@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { messageOf } from '../kernel/error-message.js';
 import { HubConfig } from '../platform/config/hub.config.js';
 import { loadConfig } from '../platform/config/load-config.js';
 
@@ -39,7 +40,7 @@ export async function runRepositoryProgram(argv: readonly string[], environment:
       },
     });
   } catch (error) {
-    return refuse(error instanceof Error ? error.message : String(error));
+    return refuse(messageOf(error));
   }
   const { values, positionals } = parsed;
   if (values.help === true) {
@@ -69,7 +70,7 @@ export async function runRepositoryProgram(argv: readonly string[], environment:
     if (values.json !== true) process.stdout.write(`${report(answer).join('\n')}\n`);
     return answer.skipped.length === 0 ? 0 : 1;
   } catch (error) {
-    process.stderr.write(`sendense repository: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`sendense repository: ${messageOf(error)}\n`);
     return 1;
   }
 }

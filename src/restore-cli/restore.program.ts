@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { DomainError } from '../kernel/domain-error.js';
+import { messageOf } from '../kernel/error-message.js';
 import { FileHasher } from '../platform/hashing/file-hasher.js';
 import { ToolError } from '../platform/process/tool-error.js';
 import type { DiskFormat } from '../platform/qemu/disk-copy.plan.js';
@@ -73,7 +74,7 @@ export async function runRestoreProgram(argv: readonly string[]): Promise<number
       return 2;
     }
     const code = error instanceof DomainError || error instanceof ToolError ? error.code : 'internal_error';
-    const detail = error instanceof Error ? error.message : String(error);
+    const detail = messageOf(error);
     if (json) process.stdout.write(`${JSON.stringify({ error: { code, detail } })}\n`);
     process.stderr.write(`sendense restore: ${detail}\n`);
     return 1;
@@ -281,6 +282,6 @@ function parsed(argv: readonly string[]) {
       },
     });
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    throw new UsageError(messageOf(error));
   }
 }

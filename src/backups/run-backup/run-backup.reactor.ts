@@ -5,6 +5,7 @@ import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { unknownVariant } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { type NbdExportEvent, nbdExportStream } from '../../nbd-exports/model/nbd-export.events.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
@@ -436,7 +437,7 @@ function exportFact(event: NbdExportEvent): ExportFact {
 
 function causeOf(error: unknown): { readonly code: string; readonly detail: string } {
   if (error instanceof DomainError || error instanceof ToolError) return { code: error.code, detail: error.message };
-  return { code: 'internal_error', detail: error instanceof Error ? error.message : String(error) };
+  return { code: 'internal_error', detail: messageOf(error) };
 }
 
 function idOf(stream: string): string {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import type { Clock } from '../../platform/clock/clock.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { changeIdOf, type NodeJobReport } from '../../platform/node-api/node-api.js';
@@ -428,7 +429,7 @@ function failureOf(error: unknown): { readonly failure: Failure; readonly diskKe
     const key = error.facts['disk_key'];
     return { failure: { code: error.code, detail: error.message.slice(0, MAX_DETAIL) }, diskKey: typeof key === 'string' ? key : null };
   }
-  const detail = error instanceof Error ? error.message : String(error);
+  const detail = messageOf(error);
   if (error instanceof Error && 'code' in error && error.code === 'tool_missing') return { failure: { code: 'tool_missing', detail }, diskKey: null };
   return { failure: { code: 'internal_error', detail: detail.slice(0, MAX_DETAIL) }, diskKey: null };
 }

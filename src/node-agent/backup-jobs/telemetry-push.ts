@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { messageOf } from '../../kernel/error-message.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
 import { HubClient } from '../../platform/hub-client/hub-client.js';
@@ -53,7 +54,7 @@ export class TelemetryPush {
       const { status } = await this.hub.post(`/api/v1/telemetry/backup/${encodeURIComponent(jobId)}`, await report());
       this.note(status < 300 ? null : `it answered ${status}`);
     } catch (error) {
-      this.note(error instanceof Error ? error.message : String(error));
+      this.note(messageOf(error));
     }
   }
 

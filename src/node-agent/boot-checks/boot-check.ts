@@ -2,6 +2,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { derivedId } from '../../platform/clock/clock.js';
 import { WrongShapeError } from '../../platform/json-shape/json-shape.js';
 import type { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
@@ -11,9 +12,9 @@ import { NbdConnection } from '../../platform/nbd/nbd-connection.js';
 import type { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import { parseNbdUri } from '../../platform/nbd/nbd-uri.js';
 import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeDefinitionChange, NodeStartBootCheck } from '../../platform/node-api/node-api.js';
+import { errnoOf } from '../../platform/process/system-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import { writeFileDurably } from '../../platform/repository-files/durable-write.js';
-import { errnoOf } from '../../platform/repository-files/storage-error.js';
 import { makeSocketDirectory, removeSocketDirectory } from '../sources/image/socket-place.js';
 import { SerialConsole } from './serial-console.js';
 
@@ -237,7 +238,7 @@ export class BootCheck {
       await writeFile(this.file('screenshot-problem'), `The picture has ${length} bytes, more than ${MAX_SCREENSHOT_BYTES}.`);
     } catch (error) {
       await rm(this.file('screenshot'), { force: true });
-      await writeFile(this.file('screenshot-problem'), error instanceof Error ? error.message : String(error));
+      await writeFile(this.file('screenshot-problem'), messageOf(error));
     }
   }
 
@@ -315,7 +316,7 @@ function failed(code: string, detail: string): Verdict {
 function failureOf(error: unknown): Verdict {
   if (error instanceof DomainError || error instanceof ToolError) return failed(error.code, error.message);
   if (error instanceof Error && error.name === 'AbortError') return failed('check_interrupted', 'The check was stopped.');
-  return failed('internal_error', error instanceof Error ? error.message : String(error));
+  return failed('internal_error', messageOf(error));
 }
 
 async function contentOf(path: string): Promise<Buffer | null> {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { DomainError, type ErrorKind } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import { nbdUri } from '../../platform/nbd/nbd-uri.js';
 import { sourceServerArgv } from '../../platform/nbd/qemu-nbd.plan.js';
@@ -198,7 +199,7 @@ export function asFailure(error: unknown, key: string, code: string): DomainErro
   if (error instanceof DomainError) return error;
   if (error instanceof ToolError && error.code === 'tool_missing') return toolMissing(error);
   if (isLockError(error)) return failure('conflict', 'disk_in_use', key, inUse(key, 'another program has it open').detail);
-  return failure('unavailable', code, key, `Disk "${key}": ${error instanceof Error ? error.message : String(error)}`);
+  return failure('unavailable', code, key, `Disk "${key}": ${messageOf(error)}`);
 }
 
 function isErrno(error: unknown, code: string): boolean {

@@ -1,5 +1,6 @@
 import { readFileSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { messageOf } from '../../kernel/error-message.js';
 import { NbdConnection, NbdReplyError } from '../../platform/nbd/nbd-connection.js';
 import { parseNbdAddress } from '../../platform/nbd/nbd-uri.js';
 import { type Extent, mergeExtents, parseExtentList } from '../model/extents.plan.js';
@@ -39,7 +40,7 @@ export async function runNetworkCopy(argv: readonly string[]): Promise<number> {
     await copy(argv);
     return 0;
   } catch (error) {
-    process.stderr.write(`sendense copy: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`sendense copy: ${messageOf(error)}\n`);
     return 1;
   }
 }
@@ -112,7 +113,7 @@ class Source {
       try {
         return await NbdConnection.open(address, exportName, AbortSignal.timeout(SOURCE_ATTEMPT_MS));
       } catch (error) {
-        throw new CopyFailedError(`connecting to the source: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+        throw new CopyFailedError(`connecting to the source: ${messageOf(error)}`, { cause: error });
       }
     };
     const first = await open();
@@ -128,7 +129,7 @@ class Source {
     try {
       await idlest.read(offset, into);
     } catch (error) {
-      throw new CopyFailedError(`reading from the source at offset ${offset}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      throw new CopyFailedError(`reading from the source at offset ${offset}: ${messageOf(error)}`, { cause: error });
     }
   }
 

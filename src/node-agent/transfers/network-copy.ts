@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../../kernel/error-message.js';
 import { type Extent, totalBytes } from '../model/extents.plan.js';
 import { BufferPool } from './buffer-pool.js';
 import { BytesUnderWay, giveUpSilent, piecesOf, RateBucket, type TargetWrite, writesOf } from './network-copy.plan.js';
@@ -220,7 +221,7 @@ export class NetworkCopy {
   private onNoAnswer(link: Link, connection: TargetConnection, write: Write, error: unknown): void {
     this.forget(link, write);
     if (this.ends.isAnswer(error)) {
-      this.fail(new CopyFailedError(`writing to the target at offset ${write.offset}: ${textOf(error)}`, { cause: error }));
+      this.fail(new CopyFailedError(`writing to the target at offset ${write.offset}: ${messageOf(error)}`, { cause: error }));
       return;
     }
     // It has ended, also where that is not told yet: what is sent again must not go there.
@@ -264,7 +265,7 @@ export class NetworkCopy {
     const silentMs = performance.now() - this.signOfLifeMs;
     if (error instanceof CopyFailedError) this.fail(error);
     else if (silentMs >= this.options.patienceMs) {
-      this.fail(new CopyFailedError(`the target could not be reached for ${Math.round(silentMs / 1000)} s: ${textOf(error)}`, { cause: error }));
+      this.fail(new CopyFailedError(`the target could not be reached for ${Math.round(silentMs / 1000)} s: ${messageOf(error)}`, { cause: error }));
     }
   }
 
@@ -319,9 +320,4 @@ export class NetworkCopy {
   private fail(error: unknown): void {
     this.outcome.reject(error);
   }
-}
-
-function textOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error instanceof AggregateError && error.message === '' ? error.errors.map(textOf).join('; ') : error.message;
 }

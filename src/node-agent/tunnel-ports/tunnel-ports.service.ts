@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { writeWhole } from '../../platform/config/kept-files.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
 import { loggerFor } from '../../platform/logging/logger.js';
@@ -23,7 +24,7 @@ export class TunnelPorts {
     try {
       parseTunnelSettings(text);
     } catch (error) {
-      throw new DomainError('invalid', 'tunnel_ports_invalid', `These are no ports for a tunnel: ${error instanceof Error ? error.message : String(error)}.`);
+      throw new DomainError('invalid', 'tunnel_ports_invalid', `These are no ports for a tunnel: ${messageOf(error)}.`);
     }
     writeWhole(join(this.config.tunnelDirectory, TUNNEL_FILES.settings), text);
     this.logger.info('the hub has other ports now, and the tunnel follows', { ...ports });

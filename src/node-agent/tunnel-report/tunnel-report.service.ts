@@ -1,4 +1,5 @@
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { messageOf } from '../../kernel/error-message.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
 import { HubClient } from '../../platform/hub-client/hub-client.js';
@@ -39,7 +40,7 @@ export class TunnelReport implements OnApplicationBootstrap, OnApplicationShutdo
         this.tell()
           .then(
             () => this.note(null),
-            (error: unknown) => this.note(error instanceof Error ? error.message : String(error)),
+            (error: unknown) => this.note(messageOf(error)),
           )
           .finally(() => {
             this.telling = false;

@@ -2,8 +2,8 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { NodeConfig } from '../../platform/config/node.config.js';
+import { errnoOf } from '../../platform/process/system-error.js';
 import { syncToDisk, writeFileDurably } from '../../platform/repository-files/durable-write.js';
-import { errnoOf } from '../../platform/repository-files/storage-error.js';
 import type { VmRestoreRecord } from '../model/vm-restore.state.js';
 
 /** What the node must know of its VM restores after it was killed: `<data>/vm-restores/<job id>/job.json`; and where the run directories of their programs are. */

@@ -2,6 +2,7 @@ import { link, lstat, mkdir, open, realpath, rm, stat, unlink, writeFile } from 
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { WrongShapeError } from '../../platform/json-shape/json-shape.js';
 import type { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { type RestoredDisk, restoredDomain, type RewrittenDefinition, uuidInDefinition } from '../../platform/libvirt/restored-domain.plan.js';
@@ -10,10 +11,10 @@ import type { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import { parseNbdUri } from '../../platform/nbd/nbd-uri.js';
 import type { NodeVmRestoreReport } from '../../platform/node-api/node-api.js';
 import type { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { errnoOf } from '../../platform/process/system-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import { compareNbdArgv, convertNbdArgv, percentIn } from '../../platform/qemu/disk-copy.plan.js';
 import { syncToDisk } from '../../platform/repository-files/durable-write.js';
-import { errnoOf } from '../../platform/repository-files/storage-error.js';
 import { type VmRestoreDisk, type VmRestoreEnding, type VmRestoreRecord, vmRestoreReport, withRestoredDisk } from '../model/vm-restore.state.js';
 import type { Slots } from '../transfers/slots.js';
 import type { VmRestoreJournal } from './vm-restore-journal.js';
@@ -413,7 +414,7 @@ class Stopping extends Error {
 
 function failureOf(error: unknown): { readonly code: string; readonly detail: string } {
   if (error instanceof DomainError || error instanceof ToolError) return { code: error.code, detail: error.message };
-  return { code: 'internal_error', detail: error instanceof Error ? error.message : String(error) };
+  return { code: 'internal_error', detail: messageOf(error) };
 }
 
 /** Names a file on this machine; null: there is none. */

@@ -1,4 +1,5 @@
 import type { Pool, PoolClient } from 'pg';
+import { messageOf } from '../../kernel/error-message.js';
 import { fetchHead, fetchPageAfter, type Page } from './event-rows.js';
 import { categoryOf, type Position, type RecordedEvent } from './event-store.port.js';
 import type { StoreLog } from './store-log.js';
@@ -82,7 +83,7 @@ export class LiveTail {
         away = false;
         await this.listen(client);
       } catch (error) {
-        if (!away) this.log.warn(`event store: cannot listen for new events, trying again: ${error instanceof Error ? error.message : String(error)}`);
+        if (!away) this.log.warn(`event store: cannot listen for new events, trying again: ${messageOf(error)}`);
         away = true;
         await this.pause();
       }

@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 
 export interface HealthCheck {
   /** snake_case, such as `event_store`. */
@@ -74,6 +75,6 @@ export class HealthChecks {
     this.lastStatus.set(check.name, status);
     if (before === status || (before === undefined && status === 'up')) return;
     if (status === 'up') this.logger.log(`${check.name} is up again`);
-    else this.logger.warn(`${check.name} is down: ${error instanceof Error ? error.message : String(error)}`);
+    else this.logger.warn(`${check.name} is down: ${messageOf(error)}`);
   }
 }

@@ -3,6 +3,7 @@ import type { Request, Response } from 'express';
 import { defer, lastValueFrom, type Observable } from 'rxjs';
 import type { CommandContext } from '../../kernel/command-context.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import type { JsonValue } from '../../kernel/json.js';
 import { Clock, derivedId } from '../clock/clock.js';
 import { asDomainEvent, HUB_ID } from '../event-store/command-runner.js';
@@ -119,7 +120,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       await this.append(context, 0, { type: 'CommandAnswered', data: answer });
     } catch (error) {
       if (error instanceof WrongExpectedRevisionError) return;
-      this.logger.warn(`the answer to command ${context.commandId} could not be kept: ${error instanceof Error ? error.message : String(error)}`);
+      this.logger.warn(`the answer to command ${context.commandId} could not be kept: ${messageOf(error)}`);
     }
   }
 

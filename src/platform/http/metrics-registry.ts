@@ -1,5 +1,6 @@
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { messageOf } from '../../kernel/error-message.js';
 
 export interface MetricDescription<Label extends string> {
   /** Prometheus name; ours start with `sendense_`, and end in their unit. */
@@ -78,7 +79,7 @@ export class MetricsRegistry implements OnApplicationShutdown {
       if (labels === undefined || labels.length === 0) gauge.remove();
       else gauge.reset();
       this.failures.inc({ metric: name });
-      this.logger.warn(`${name} could not be measured: ${error instanceof Error ? error.message : String(error)}`);
+      this.logger.warn(`${name} could not be measured: ${messageOf(error)}`);
     }
   }
 }

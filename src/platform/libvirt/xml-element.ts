@@ -1,6 +1,7 @@
 import XMLBuilder from 'fast-xml-builder';
 import { XMLParser } from 'fast-xml-parser';
 import { SyntaxValidator } from 'fast-xml-validator';
+import { messageOf } from '../../kernel/error-message.js';
 import { object, WrongShapeError } from '../json-shape/json-shape.js';
 
 /** An element with its children in their order; text between elements that is only white space is left out. Never changed in place. */
@@ -28,7 +29,7 @@ export function parseXml(text: string): XmlElement {
   try {
     SyntaxValidator.validate(text);
   } catch (error) {
-    throw new WrongShapeError(`it is not well-formed XML: ${error instanceof Error ? error.message : String(error)}`);
+    throw new WrongShapeError(`it is not well-formed XML: ${messageOf(error)}`);
   }
   const parser = new XMLParser({
     ...OPTIONS,

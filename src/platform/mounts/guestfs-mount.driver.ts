@@ -1,4 +1,5 @@
 import { access, mkdir, readFile } from 'node:fs/promises';
+import { CAP_SYS_ADMIN, hasCapability } from '../process/capabilities.js';
 import { ProcessSupervisor } from '../process/process-supervisor.port.js';
 import { ToolError } from '../process/tool-error.js';
 import { runBounded } from './bounded-tool.js';
@@ -151,17 +152,13 @@ export const GUESTFISH_SCRIPT = [
   '',
 ].join('\n');
 
-/** From here, in `CapEff` of proc(5): capabilities(7), CAP_SYS_ADMIN is number 21. */
-const CAP_SYS_ADMIN = 1n << 21n;
-
 /**
  * Whether a process other than root's may mount by FUSE: with the capability for it, or through the set-user-ID program fusermount3, which works for whoever may
  * gain rights by starting programs.
  * @param status text of `/proc/<pid>/status`
  */
 export function mayMountFuse(status: string): boolean {
-  const effective = /^CapEff:\t([0-9a-f]+)$/m.exec(status)?.[1];
-  return (effective !== undefined && (BigInt(`0x${effective}`) & CAP_SYS_ADMIN) !== 0n) || /^NoNewPrivs:\t0$/m.test(status);
+  return hasCapability(status, CAP_SYS_ADMIN) || /^NoNewPrivs:\t0$/m.test(status);
 }
 
 export function guestmountArgv(file: string, device: string, { filesystem_type: type }: DiskPartition, root: string): readonly [string, ...string[]] {

@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../../kernel/error-message.js';
 import { ProcessSupervisor } from '../process/process-supervisor.port.js';
 import { ToolError } from '../process/tool-error.js';
 import { runBounded } from './bounded-tool.js';
@@ -181,7 +182,7 @@ export function mountErrorOf(error: unknown): MountError {
     const code = { tool_missing: 'mount_driver_unavailable', tool_timeout: 'mount_timed_out', tool_failed: 'mount_failed' } as const;
     return new MountError(code[error.code], error.message);
   }
-  return new MountError('mount_failed', error instanceof Error ? error.message : String(error));
+  return new MountError('mount_failed', messageOf(error));
 }
 
 /** Makes the empty file that a disk is shown on. */

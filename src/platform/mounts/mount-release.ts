@@ -1,5 +1,6 @@
 import { readFile, rm, rmdir, unlink } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../../kernel/error-message.js';
 import { ProcessSupervisor } from '../process/process-supervisor.port.js';
 import { errnoOf } from '../process/system-error.js';
 import { runBounded } from './bounded-tool.js';
@@ -113,7 +114,7 @@ export class MountRelease {
         if ((await this.supervisor.status(runDirectory)).state === 'absent') continue;
         await this.supervisor.stop(runDirectory, STOP_GRACE_MS);
       } catch (error) {
-        left.push(error instanceof Error ? error.message : String(error));
+        left.push(messageOf(error));
       }
     }
     return left;

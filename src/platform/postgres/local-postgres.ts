@@ -5,6 +5,8 @@ import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import pg from 'pg';
+import { messageOf } from '../../kernel/error-message.js';
+import { errnoOf } from '../process/system-error.js';
 
 export interface LocalPostgresLog {
   log(message: string): void;
@@ -85,7 +87,7 @@ export class LocalPostgres {
       try {
         await this.ensureStarted();
       } catch (error) {
-        this.log.warn(`PostgreSQL could not be started again: ${error instanceof Error ? error.message : String(error)}`);
+        this.log.warn(`PostgreSQL could not be started again: ${messageOf(error)}`);
       }
     }
   }
@@ -138,7 +140,7 @@ export class LocalPostgres {
           await handle.close();
           return true;
         } catch (error) {
-          if (codeOf(error) !== 'EEXIST') throw error;
+          if (errnoOf(error) !== 'EEXIST') throw error;
           const owner = Number(await readOptional(lockFile));
           const age = Date.now() - ((await stat(lockFile).catch(() => undefined))?.mtimeMs ?? Date.now());
           // An empty file is one whose owner is just writing its pid, or died before it could.
@@ -350,7 +352,7 @@ async function makeSymlinks(packageDirectory: string, target: string): Promise<v
     const path = join(target, link.target);
     await mkdir(dirname(path), { recursive: true });
     await symlink(relativeTo(link.target, link.source), path).catch((error: unknown) => {
-      if (codeOf(error) !== 'EEXIST') throw error;
+      if (errnoOf(error) !== 'EEXIST') throw error;
     });
   }
 }
@@ -424,13 +426,9 @@ async function readOptional(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return undefined;
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
     throw error;
   }
-}
-
-function codeOf(error: unknown): string | undefined {
-  return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
 function isAlive(pid: number): boolean {
@@ -438,7 +436,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return codeOf(error) === 'EPERM';
+    return errnoOf(error) === 'EPERM';
   }
 }
 
@@ -446,6 +444,6 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch (error) {
-    if (codeOf(error) !== 'ESRCH') throw error;
+    if (errnoOf(error) !== 'ESRCH') throw error;
   }
 }

@@ -2,6 +2,7 @@ import { type DynamicModule, Global, Inject, Logger, Module, type OnApplicationS
 import pg from 'pg';
 import { DataSource, type EntitySchema, type MixedList } from 'typeorm';
 import { allMigrations } from '../../../migrations/all-migrations.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { BoundedClient, QUERY_BOUNDS } from './bounded.client.js';
 import { HubLock } from './hub-lock.js';
 
@@ -71,7 +72,7 @@ function newDataSource(databaseUrl: string, entities: Entities, poolSize: number
     connectTimeoutMS: CONNECT_TIMEOUT_MS,
     logging: false,
     poolErrorHandler: (error: unknown) => {
-      log.warn(`an idle connection broke: ${error instanceof Error ? error.message : String(error)}`);
+      log.warn(`an idle connection broke: ${messageOf(error)}`);
     },
   });
 }

@@ -1,4 +1,5 @@
 import { type DataSource, type QueryRunner, QueryFailedError } from 'typeorm';
+import { messageOf } from '../../kernel/error-message.js';
 import type { JsonObject } from '../../kernel/json.js';
 import type { Position, RecordedEvent } from '../event-store/event-store.port.js';
 import { type FoldedRow, FoldedRows, type Projection } from './projection-definition.js';
@@ -331,8 +332,4 @@ export function sqlState(error: unknown): string | undefined {
   const source: unknown = error instanceof QueryFailedError ? error.driverError : error;
   if (typeof source !== 'object' || source === null || !('code' in source)) return undefined;
   return typeof source.code === 'string' ? source.code : undefined;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

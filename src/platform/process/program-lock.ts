@@ -2,6 +2,7 @@ import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { identityOf, isAlive } from './process-identity.js';
 import type { ProcessIdentity } from './process-supervisor.port.js';
+import { errnoOf } from './system-error.js';
 
 /** Another program of the same kind works in the data directory. */
 export class AlreadyRunningError extends Error {
@@ -56,7 +57,7 @@ export class ProgramLock {
       linkSync(fresh, this.lockFile);
       return true;
     } catch (error) {
-      if (codeOf(error) === 'EEXIST') return false;
+      if (errnoOf(error) === 'EEXIST') return false;
       throw error;
     } finally {
       rmSync(fresh, { force: true });
@@ -69,7 +70,7 @@ export class ProgramLock {
     try {
       renameSync(this.lockFile, aside);
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return;
+      if (errnoOf(error) === 'ENOENT') return;
       throw error;
     }
     const moved = readHolder(aside);
@@ -95,8 +96,4 @@ function readHolder(file: string): ProcessIdentity | null {
   if (typeof content !== 'object' || content === null || !('pid' in content) || !('start_ticks' in content) || !('boot_id' in content)) return null;
   const { pid, start_ticks, boot_id } = content;
   return typeof pid === 'number' && typeof start_ticks === 'string' && typeof boot_id === 'string' ? { pid, start_ticks, boot_id } : null;
-}
-
-function codeOf(error: unknown): unknown {
-  return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
 }

@@ -1,3 +1,4 @@
+import { messageOf } from '../../kernel/error-message.js';
 import { listOf, matching, object, oneOf, orNull, text, time, wholeNumber, wrong, WrongShapeError } from '../json-shape/json-shape.js';
 
 export const MANIFEST_FILE = 'manifest.json';
@@ -68,7 +69,7 @@ export function parseManifest(json: string): Manifest {
   try {
     document = JSON.parse(json);
   } catch (error) {
-    throw new WrongShapeError(`it is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+    throw new WrongShapeError(`it is not JSON: ${messageOf(error)}`);
   }
   const root = object(document, 'the document');
   if (root['format_version'] !== MANIFEST_FORMAT_VERSION) {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { errnoOf } from './storage-error.js';
+import { errnoOf } from '../process/system-error.js';
 
 /** What was recorded of a file when it was sealed. */
 export type SealedFacts = {

@@ -4,13 +4,15 @@ import { constants } from 'node:fs';
 import { access, chmod, lstat, mkdir, readdir, readFile, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { WrongShapeError } from '../json-shape/json-shape.js';
+import { errnoOf } from '../process/system-error.js';
 import { syncToDisk, writeFileDurably } from './durable-write.js';
 import { type Manifest, MANIFEST_FILE, parseManifest } from './manifest.js';
 import { checkParent, type ParentVerdict, type SealedFacts } from './parent-check.js';
 import { MARKER_FILE, readMarker, type RepositoryMarker } from './repository-marker.js';
 import { parseFolder, partialFolderOf, restorePointFolderName, vmFolderName } from './restore-point-folder.js';
-import { errnoOf, storageError } from './storage-error.js';
+import { storageError } from './storage-error.js';
 
 export type SealResult = {
   /** SHA-256 of manifest.json, lower-case hex. */
@@ -60,7 +62,7 @@ export class RepositoryFiles {
     try {
       marker = await readMarker(path);
     } catch (error) {
-      throw unavailable(repositoryId, path, 'marker_unreadable', `its marker cannot be read: ${error instanceof Error ? error.message : String(error)}.`);
+      throw unavailable(repositoryId, path, 'marker_unreadable', `its marker cannot be read: ${messageOf(error)}.`);
     }
     if (marker === null) {
       throw unavailable(repositoryId, path, 'marker_missing', `"${path}" holds no ${MARKER_FILE}, so its file system is probably not mounted.`);

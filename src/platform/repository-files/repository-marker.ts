@@ -1,8 +1,9 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { messageOf } from '../../kernel/error-message.js';
+import { errnoOf } from '../process/system-error.js';
 import { syncToDisk, writeFileDurably } from './durable-write.js';
 import { object, text, time, wrong, WrongShapeError } from '../json-shape/json-shape.js';
-import { errnoOf } from './storage-error.js';
 
 export const MARKER_FILE = '.sendense-repository.json';
 
@@ -22,7 +23,7 @@ export async function readMarker(repositoryPath: string): Promise<RepositoryMark
   try {
     document = JSON.parse(json);
   } catch (error) {
-    throw new WrongShapeError(`${MARKER_FILE} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+    throw new WrongShapeError(`${MARKER_FILE} is not JSON: ${messageOf(error)}`);
   }
   const marker = object(document, MARKER_FILE);
   if (marker['format_version'] !== 1) throw wrong(`format_version in ${MARKER_FILE}`, '1, the only version this program reads', marker['format_version']);

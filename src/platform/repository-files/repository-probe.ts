@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { open, readFile, realpath, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
+import { messageOf } from '../../kernel/error-message.js';
+import { errnoOf } from '../process/system-error.js';
 import { MARKER_FILE, readMarker } from './repository-marker.js';
-import { errnoOf } from './storage-error.js';
 
 export type RepositoryCheckName = 'absolute_path' | 'exists' | 'directory' | 'separate' | 'unused' | 'writable';
 
@@ -66,7 +67,7 @@ export async function probeRepositoryPath(path: string, others: readonly string[
     const free = marker === null || marker === ownId;
     check('unused', free, free ? `There is no other repository's ${MARKER_FILE}.` : `It is the folder of repository ${marker} already (${MARKER_FILE}).`);
   } catch (error) {
-    check('unused', false, `A ${MARKER_FILE} is there but cannot be understood: ${error instanceof Error ? error.message : String(error)}.`);
+    check('unused', false, `A ${MARKER_FILE} is there but cannot be understood: ${messageOf(error)}.`);
   }
 
   const refusal = await tryWriting(real);

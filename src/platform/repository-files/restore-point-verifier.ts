@@ -4,11 +4,11 @@ import { dirname, join, normalize } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import { FileHasher, HashingFailedError } from '../hashing/file-hasher.js';
+import { errnoOf } from '../process/system-error.js';
 import { ToolError } from '../process/tool-error.js';
 import { QemuImg } from '../qemu/qemu-img.js';
 import { type Manifest, MANIFEST_FILE, type ManifestDisk } from './manifest.js';
 import { RepositoryFiles } from './repository-files.js';
-import { errnoOf } from './storage-error.js';
 
 export type FindingCode =
   | 'restore_point_missing'

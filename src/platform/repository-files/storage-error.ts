@@ -1,13 +1,8 @@
 import { DomainError } from '../../kernel/domain-error.js';
+import { errnoOf } from '../process/system-error.js';
 
 const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 const UNAVAILABLE = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS', 'EIO', 'ESTALE', 'ENODEV', 'ENXIO', 'ENOTCONN', 'EHOSTDOWN', 'ETIMEDOUT']);
-
-/** Code of an operating system error (`ENOENT`, ...); null for any other error. */
-export function errnoOf(error: unknown): string | null {
-  if (typeof error !== 'object' || error === null || !('code' in error) || typeof error.code !== 'string') return null;
-  return /^E[A-Z0-9]+$/.test(error.code) ? error.code : null;
-}
 
 /** What a failed access to a repository means to its user; an error that says nothing about the storage is given back as it is. */
 export function storageError(error: unknown, repositoryPath: string, doing: string): unknown {

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import ssh2, { type AnyAuthMethod, type Client, type ConnectConfig, type SFTPWrapper } from 'ssh2';
+import { messageOf } from '../../kernel/error-message.js';
 import { errnoOf } from '../process/system-error.js';
 import { knownHostKeys } from './known-hosts.js';
 
@@ -272,7 +273,7 @@ async function privateKey(file: string, target: SshTarget): Promise<{ readonly k
     key = await readFile(file);
   } catch (error) {
     if (!required && errnoOf(error) === 'ENOENT') return null;
-    throw new SshError('identity_unreadable', `the key ${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new SshError('identity_unreadable', `the key ${file} cannot be read: ${messageOf(error)}`, { cause: error });
   }
   const parsed = ssh2.utils.parseKey(key);
   if (!(parsed instanceof Error)) return { key };
@@ -329,7 +330,7 @@ function isNoCommonKeyType(error: unknown): boolean {
 
 function asSshError(error: unknown, { host, port, user }: SshTarget): SshError {
   if (error instanceof SshError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const level = typeof error === 'object' && error !== null && 'level' in error ? error.level : null;
   if (level === 'client-authentication') {
     return new SshError('authentication_failed', `${host} takes no key and no password of ${user}; name a key with --identity, or another user as USER@HOST`, {

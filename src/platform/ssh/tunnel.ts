@@ -2,6 +2,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../../kernel/error-message.js';
 import type { Logger } from '../logging/logger.js';
 import { makePassingFolder } from '../process/passing-folder.js';
 import { errnoOf } from '../process/system-error.js';
@@ -155,7 +156,7 @@ export class Tunnel {
           },
         };
       }
-      return { problem: { code: 'settings_unreadable', detail: error instanceof Error ? error.message : String(error) } };
+      return { problem: { code: 'settings_unreadable', detail: messageOf(error) } };
     }
   }
 

@@ -10,6 +10,7 @@ import { RecordRestorePoint } from '../../chains/model/chain.commands.js';
 import type { CommandContext } from '../../kernel/command-context.js';
 import type { Decider } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { Clock, derivedId } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import type { Position } from '../../platform/event-store/event-store.port.js';
@@ -82,12 +83,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
 
   private async markerAt(path: string): Promise<RepositoryMarker> {
     const marker = await readMarker(path).catch((error: unknown) => {
-      throw new DomainError(
-        'invalid',
-        'repository_path_invalid',
-        `The marker at "${path}" cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-        { path },
-      );
+      throw new DomainError('invalid', 'repository_path_invalid', `The marker at "${path}" cannot be read: ${messageOf(error)}`, { path });
     });
     if (marker === null)
       throw new DomainError('invalid', 'repository_marker_missing', `"${path}" is no repository: it holds no marker. Look for the folder that does.`, { path });

@@ -2,11 +2,11 @@ import { link, lstat, mkdtemp, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '../../kernel/domain-error.js';
 import { streamTool } from '../../platform/process/stream-tool.js';
+import { errnoOf } from '../../platform/process/system-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import { compareArgv, convertArgv, type DiskFormat, percentIn, restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
 import { syncToDisk } from '../../platform/repository-files/durable-write.js';
 import { RestorePointVerifier } from '../../platform/repository-files/restore-point-verifier.js';
-import { errnoOf } from '../../platform/repository-files/storage-error.js';
 import type { FoundPoint } from '../model/found-points.plan.js';
 
 export interface DisksToRestore {

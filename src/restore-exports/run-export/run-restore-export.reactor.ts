@@ -7,6 +7,7 @@ import type { Subscription } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { RestoreExportReadModel } from '../../../projections/restore-exports/restore-exports.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { type ExportOutcome, RequestExport, StopExport } from '../../nbd-exports/model/nbd-export.commands.js';
 import { nbdExportStream } from '../../nbd-exports/model/nbd-export.events.js';
 import { type AllocatedPorts, AllocatePorts, ReleaseJobPorts } from '../../nbd-ports/model/nbd-port.commands.js';
@@ -128,7 +129,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     } catch (error) {
       if (this.work.isEnding() || error instanceof EventStoreUnavailableError) throw error;
       const code = error instanceof DomainError || error instanceof ToolError ? error.code : 'internal_error';
-      const detail = error instanceof Error ? error.message : String(error);
+      const detail = messageOf(error);
       await this.recorder.record(exportId, { kind: 'failed', code, detail, failed_at: this.clock.iso() });
     }
   }

@@ -10,8 +10,7 @@ import { FileHasher, HashingFailedError } from '../../platform/hashing/file-hash
 import { compareArgv, convertArgv, copyFileArgv } from '../../platform/qemu/disk-copy.plan.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import { syncToDisk } from '../../platform/repository-files/durable-write.js';
-import { isOutOfSpace } from '../../platform/process/system-error.js';
-import { errnoOf } from '../../platform/repository-files/storage-error.js';
+import { errnoOf, isOutOfSpace } from '../../platform/process/system-error.js';
 import type { DamagedSource, RestoreDisk, RestoreJobRequested, SourceFile } from '../model/restore-job.events.js';
 import type { KnownRestoreJob } from '../model/restore-job.state.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';

@@ -4,6 +4,7 @@ import { DataSource } from 'typeorm';
 import { RestoreJobReadModel } from '../../../projections/restore-jobs/restore-jobs.read-model.js';
 import { unknownVariant } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { DrivenWork } from '../../platform/driven-work/driven-work.js';
 import { EventFeed } from '../../platform/event-store/event-feed.js';
@@ -90,5 +91,5 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
 
 function causeOf(error: unknown): { readonly code: string; readonly detail: string } {
   if (error instanceof DomainError || error instanceof ToolError) return { code: error.code, detail: error.message };
-  return { code: 'internal_error', detail: error instanceof Error ? error.message : String(error) };
+  return { code: 'internal_error', detail: messageOf(error) };
 }

@@ -5,6 +5,7 @@ import { DataSource } from 'typeorm';
 import { RestoreJobReadModel } from '../../../projections/restore-jobs/restore-jobs.read-model.js';
 import { unknownVariant } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore, EventStoreUnavailableError } from '../../platform/event-store/event-store.port.js';
@@ -160,5 +161,5 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
 
 function causeOf(error: unknown): { readonly code: string; readonly detail: string } {
   if (error instanceof DomainError || error instanceof ToolError) return { code: error.code, detail: error.message };
-  return { code: 'internal_error', detail: error instanceof Error ? error.message : String(error) };
+  return { code: 'internal_error', detail: messageOf(error) };
 }

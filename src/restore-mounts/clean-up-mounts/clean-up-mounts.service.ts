@@ -1,5 +1,6 @@
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
+import { messageOf } from '../../kernel/error-message.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { loggerFor } from '../../platform/logging/logger.js';
@@ -59,7 +60,7 @@ export class CleanUpMountsService implements OnApplicationBootstrap, OnApplicati
       this.lastRun = { started_at: startedAt, ended_at: this.clock.iso(), ...report };
       if (report.failures.length > 0) this.log.warn('mounts could not be taken down', { failures: report.failures });
     } catch (error) {
-      const failure = error instanceof Error ? error.message : String(error);
+      const failure = messageOf(error);
       this.lastRun = { started_at: startedAt, ended_at: this.clock.iso(), mounts_checked: 0, expired: 0, broken: 0, orphans: 0, failures: [failure] };
       this.log.warn('the cleanup of mounts failed', { error });
     } finally {

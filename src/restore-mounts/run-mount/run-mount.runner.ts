@@ -5,6 +5,7 @@ import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../projections/resto
 import type { CommandContext } from '../../kernel/command-context.js';
 import { unknownVariant, type Decider } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { Clock, derivedId, Ids } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { type CommandOutcome, CommandRunner } from '../../platform/event-store/command-runner.js';
@@ -145,7 +146,7 @@ export class MountRunner implements OnApplicationShutdown {
           else if (done === 'orphan_removed') orphans += 1;
           if (done !== 'stands' && done !== 'coming_about') this.log.info('a mount was taken down', { mount_id: mountId, done });
         } catch (error) {
-          failures.push(`${mountId}: ${error instanceof Error ? error.message : String(error)}`);
+          failures.push(`${mountId}: ${messageOf(error)}`);
         }
       }),
     );

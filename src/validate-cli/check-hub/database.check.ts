@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { messageOf } from '../../kernel/error-message.js';
 import type { HubConfig } from '../../platform/config/hub.config.js';
 import { type DatabaseFacts, inspectDatabase } from '../../platform/postgres/inspect-database.js';
 import { localDatabaseUrl } from '../../platform/postgres/local-postgres.js';
@@ -49,10 +50,4 @@ function findings(facts: DatabaseFacts, free: number): readonly Verdict[] {
     found.push(warn(`PostgreSQL ${facts.version}`, `Everything was tried with PostgreSQL ${TRIED_FROM}; upgrade, or try it out first.`));
   }
   return found;
-}
-
-/** A connection that nobody takes has one cause per address that was tried. */
-function messageOf(error: unknown): string {
-  if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ');
-  return error instanceof Error ? error.message : String(error);
 }

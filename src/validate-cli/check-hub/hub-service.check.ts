@@ -1,3 +1,4 @@
+import { messageOf } from '../../kernel/error-message.js';
 import type { HubConfig } from '../../platform/config/hub.config.js';
 import { type HubApi, HubRefusalError } from '../model/hub-api.client.js';
 import { type Check, fail, pass, skip, type Verdict, warn, worst } from '../model/check.plan.js';
@@ -104,10 +105,6 @@ export function asking(hub: HubApi, check: Check): Check {
       return check.run();
     },
   };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function isLoopback(host: string): boolean {

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { messageOf } from '../../kernel/error-message.js';
 import type { HubConfig } from '../../platform/config/hub.config.js';
 import { PortProbe } from '../../platform/nbd/port-probe.js';
 import type { HubApi } from '../model/hub-api.client.js';
@@ -26,7 +27,7 @@ export function nbdPortsCheck(config: HubConfig, hub: HubApi): Check {
         try {
           if (!(await probe.isFree(config.nbdListenHost, port))) taken.push(port);
         } catch (error) {
-          const text = `nothing can listen on ${config.nbdListenHost}:${port}: ${error instanceof Error ? error.message : String(error)}`;
+          const text = `nothing can listen on ${config.nbdListenHost}:${port}: ${messageOf(error)}`;
           return fail(text, 'Set nbd_listen_host to an address of this machine, and nbd_port_first to a port that the hub may use.');
         }
       }

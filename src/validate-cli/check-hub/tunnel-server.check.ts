@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { messageOf } from '../../kernel/error-message.js';
 import type { HubConfig } from '../../platform/config/hub.config.js';
 import { object, text, wholeNumber } from '../../platform/json-shape/json-shape.js';
 import { readBanner } from '../../platform/ssh/ssh-banner.js';
@@ -25,7 +26,7 @@ export function tunnelServerCheck(config: HubConfig): Check {
         if (banner.startsWith('SSH-2.0-')) return pass(`${host}:${port} answers as ${banner}`);
         return fail(`what listens on ${reached}:${port} is no SSH server`, 'End it, or give the tunnel server another tunnel_listen_port.');
       } catch (error) {
-        const cause = error instanceof Error ? error.message : String(error);
+        const cause = messageOf(error);
         return fail(
           `nobody answers on ${reached}:${port}: ${cause}`,
           'Start sendense tunnel-server; its log says why it has ended. Without it no enrolled node can be reached.',

@@ -1,3 +1,5 @@
+import { messageOf } from '../../kernel/error-message.js';
+
 /** What a check has found. Whoever must act is told how. */
 export type Verdict =
   | { readonly status: 'pass'; readonly detail: string }
@@ -60,7 +62,7 @@ export async function runCheck(check: Check): Promise<CheckResult> {
   try {
     verdict = await check.run();
   } catch (error) {
-    verdict = fail(error instanceof Error ? error.message : String(error), 'The check itself could not be carried out; what it says is the cause.');
+    verdict = fail(messageOf(error), 'The check itself could not be carried out; what it says is the cause.');
   }
   return { id, role, title, status: verdict.status, detail: verdict.detail, remedy: 'remedy' in verdict ? verdict.remedy : null };
 }

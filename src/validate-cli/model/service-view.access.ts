@@ -1,11 +1,9 @@
 import { constants } from 'node:fs';
 import { access, readFile, readlink } from 'node:fs/promises';
+import { CAP_DAC_OVERRIDE, hasCapability } from '../../platform/process/capabilities.js';
 import { runningProgram } from '../../platform/process/program-lock.js';
 import { runTool } from '../../platform/process/run-tool.js';
 import type { Role } from './check.plan.js';
-
-/** CAP_DAC_OVERRIDE in the masks of /proc/PID/status (linux/capability.h): rights of files do not bind who has it. */
-const PASSES_OVER_FILE_MODES = 1n << 1n;
 
 /**
  * How a service sees the machine. Root may do everything, so what root may do says nothing of the service: as root, things are tried as the user, with the groups and in
@@ -17,6 +15,7 @@ export class ServiceView {
     readonly pid: number | null,
     private readonly inItsPlace: readonly string[],
     private readonly asItsUser: readonly string[],
+    /** With this capability the rights of files do not bind the service. */
     private readonly passesOverFileModes: boolean,
   ) {}
 
@@ -28,14 +27,13 @@ export class ServiceView {
     const [, uid = '0'] = /^Uid:\s+\d+\s+(\d+)/m.exec(status) ?? [];
     const [, gid = '0'] = /^Gid:\s+\d+\s+(\d+)/m.exec(status) ?? [];
     const groups = (/^Groups:(.*)$/m.exec(status)?.[1] ?? '').trim().split(/\s+/).filter(Boolean);
-    const [, capabilities = '0'] = /^CapEff:\s+([0-9a-f]+)/m.exec(status) ?? [];
     const elsewhere = (await namespaceOf(pid)) !== (await namespaceOf(process.pid));
     const user = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`, '--'];
     return new ServiceView(
       pid,
       elsewhere ? ['nsenter', `--mount=/proc/${pid}/ns/mnt`, '--'] : [],
       uid === '0' ? [] : user,
-      (BigInt(`0x${capabilities}`) & PASSES_OVER_FILE_MODES) !== 0n,
+      hasCapability(status, CAP_DAC_OVERRIDE),
     );
   }
 

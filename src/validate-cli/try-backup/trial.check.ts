@@ -1,3 +1,4 @@
+import { messageOf } from '../../kernel/error-message.js';
 import { bytesText } from '../model/amounts.plan.js';
 import { type Check, fail, pass, type Role, skip, type Verdict, warn } from '../model/check.plan.js';
 import { type Trial, TRIAL_DISK_BYTES, TrialImpossibleError, TrialWaitsError } from './trial.step.js';
@@ -86,8 +87,4 @@ export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): r
       },
     },
   ];
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -3,6 +3,7 @@ import { chmod, chown, lstat, mkdtemp, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../../kernel/error-message.js';
 import { nbdUri, parseNbdUri } from '../../platform/nbd/nbd-uri.js';
 import { makePassingFolder } from '../../platform/process/passing-folder.js';
 import { runTool } from '../../platform/process/run-tool.js';
@@ -163,7 +164,7 @@ export class Trial {
         await by();
         removed += 1;
       } catch (error) {
-        left.push(`${what} (${error instanceof Error ? error.message : String(error)})`);
+        left.push(`${what} (${messageOf(error)})`);
       }
     }
     return { removed, left };

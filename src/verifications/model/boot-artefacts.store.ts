@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import type { NodeBootCheckArtefacts } from '../../platform/node-api/node-api.js';
+import { errnoOf } from '../../platform/process/system-error.js';
 import { writeFileDurably } from '../../platform/repository-files/durable-write.js';
-import { errnoOf } from '../../platform/repository-files/storage-error.js';
 import type { BootArtefact } from './verification.events.js';
 
 /** What guests have shown when they were booted: `<data>/boot-checks/<verification id>/`. */

@@ -1,6 +1,7 @@
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import { DomainError } from '../../../kernel/domain-error.js';
+import { messageOf } from '../../../kernel/error-message.js';
 import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import type { ImageInfo } from '../../../platform/qemu/qemu-img-output.js';
 import { ToolError } from '../../../platform/process/tool-error.js';
@@ -119,7 +120,7 @@ async function inspectDisk(path: string, key: string, realRoots: readonly string
     return await described(found, 'qcow2', version >= 3, realRoots, qemuImg);
   } catch (error) {
     if (error instanceof ToolError && error.code === 'tool_missing') throw toolMissing(error);
-    const detail = error instanceof Error ? error.message : String(error);
+    const detail = messageOf(error);
     return { ...unknown, problem: { code: 'disk_unreadable', detail: `Disk "${key}" cannot be read: ${detail}` } };
   }
 }

@@ -1,4 +1,5 @@
 import { DomainError } from '../../../kernel/domain-error.js';
+import { messageOf } from '../../../kernel/error-message.js';
 import type { CheckpointDescription, DomainDisk } from '../../../platform/libvirt/domain-xml.js';
 import { LibvirtError } from '../../../platform/libvirt/libvirt-error.js';
 import type { DomainDetails, DomainState, Virsh } from '../../../platform/libvirt/virsh.js';
@@ -157,7 +158,7 @@ async function inspectOfflineDisk(disk: DomainDisk, path: string, details: Promi
     }
   } catch (error) {
     if (error instanceof ToolError && error.code === 'tool_missing') throw error;
-    return unusable(disk, path, `Disk "${disk.target}" cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    return unusable(disk, path, `Disk "${disk.target}" cannot be read: ${messageOf(error)}`);
   }
   const [{ checkpoints: known }, backing] = await Promise.all([details, backingChain(info, qemuImg)]);
   const inBacking = new Set(backing.flatMap((parent) => ownBitmaps(parent.info).map(({ name }) => name)));

@@ -3,6 +3,7 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, rea
 import { Readable, type Writable } from 'node:stream';
 import { createGzip } from 'node:zlib';
 import { ZipFile } from 'yazl';
+import { messageOf } from '../../../kernel/error-message.js';
 import { percentEncode, utf8Of } from './guest-name.js';
 import { type GuestPath, type GuestTree, shown, typeOf } from './guest-tree.js';
 import { tarEnd, tarHeader, tarPadding } from './tar-blocks.js';
@@ -210,5 +211,5 @@ function zipNameOf(name: string): string {
 
 function wordOf(why: unknown): string {
   if (why instanceof Error && 'code' in why && typeof why.code === 'string') return why.code;
-  return why instanceof Error ? why.message : String(why);
+  return messageOf(why);
 }
