@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,12 +6,25 @@ import { spawn } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { requireKernel } from '../../../test/support/require-tools.js';
 import { identityOf, isAlive } from './process-identity.js';
 import type { ProcessIdentity } from './process-supervisor.port.js';
 import { ShellProcessSupervisor } from './shell-process-supervisor.js';
 
 const STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
+const { it: whereSessionsShare } = requireKernel(
+  sessionsShareProcessors() ? null : 'the kernel does not share processors out among sessions, or only root may weigh them',
+);
 const SCRIPT = fileURLToPath(new URL('./supervise.sh', import.meta.url));
+
+/** See autogroups in sched(7). Of others than root the kernel takes a weight only ten times a second. */
+function sessionsShareProcessors(): boolean {
+  try {
+    return process.getuid?.() === 0 && readFileSync('/proc/self/autogroup', 'utf8').startsWith('/autogroup-');
+  } catch {
+    return false;
+  }
+}
 
 describe('ShellProcessSupervisor', () => {
   let root: string;
@@ -62,6 +76,12 @@ describe('ShellProcessSupervisor', () => {
     await supervisor.start(directory(), ['nice'], { background: true });
     await supervisor.waitForExit(directory());
     expect(Number(await readFile(join(directory(), 'stdout'), 'utf8'))).toBeGreaterThan(0);
+  });
+
+  whereSessionsShare('lets the session of a tool that works in the background yield to other sessions', async () => {
+    await supervisor.start(directory(), ['cat', '/proc/self/autogroup'], { background: true });
+    await supervisor.waitForExit(directory());
+    expect(await readFile(join(directory(), 'stdout'), 'utf8')).toMatch(/ nice 5$/m);
   });
 
   it('gives a tool no secrets of our own environment', async () => {

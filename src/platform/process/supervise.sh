@@ -15,6 +15,18 @@ identity() {
   printf '%s %s %s\n' "$own_pid" "$1" "$boot_id"
 }
 
+# The kernel may share the processors out among sessions first (sched(7), "The autogroup feature"), as equals, whatever the niceness of those in them. The tool has a
+# session of its own, so the session gets the niceness that the tool was started with. Where the kernel does not do so, or refuses, niceness alone has to do.
+pass_niceness_on() {
+  read -r stat </proc/self/stat
+  # Field 19 of the line; see above.
+  set -- ${stat##*) }
+  shift 16
+  if [ "$1" != 0 ]; then
+    printf '%s' "$1" >/proc/self/autogroup
+  fi
+}
+
 # All in one function, so that the shell has read the whole file before it does anything: the file may be replaced while the tool runs.
 main() {
   directory=$1
@@ -25,6 +37,7 @@ main() {
   set -C
   identity 2>/dev/null >claim || exit 0
   set +C
+  { pass_niceness_on; } 2>/dev/null
   (
     # Before the tool exists, its identity stands in the file: exec changes neither pid nor start time.
     identity >process

@@ -72,6 +72,18 @@ describe('who has a file open for writing', () => {
     expect([...found]).toEqual([[await identityOf(written), expect.stringMatching(`^process ${writer.pid} `)]]);
   });
 
+  it('is told each of his own files when many ask at once, also of a program that came after the first had asked', async () => {
+    const files = await Promise.all(Array.from({ length: 20 }, (_, index) => makeFile(join(directory, `disk-${index}`))));
+    const identities = await Promise.all(files.map(identityOf));
+    const before = identities.map((identity) => findWriters(new Set([identity])));
+    const writer = await openElsewhere(files[7] ?? '', 'r+');
+    const after = await Promise.all(identities.map((identity) => findWriters(new Set([identity]))));
+    await Promise.all(before);
+    expect(after.map((found) => [...found])).toEqual(
+      identities.map((identity, index) => (index === 7 ? [[identity, expect.stringMatching(`^process ${writer.pid} `)]] : [])),
+    );
+  });
+
   it('is told of a writable loop device, and not of one that only reads', async () => {
     const [written, read] = [join(directory, 'written'), join(directory, 'read')];
     for (const path of [written, read]) {

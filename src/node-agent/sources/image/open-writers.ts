@@ -16,13 +16,41 @@ const PROCESSES_A_TURN = 50;
  */
 const ASKED_FOR_DEVICE: ReadonlySet<string> = new Set(['btrfs', 'overlay']);
 
+/** A look at all programs, for all who have asked for it. */
+interface Look {
+  readonly wanted: Set<string>;
+  readonly writers: Promise<ReadonlyMap<string, string>>;
+}
+
+/** Not begun yet: who asks now can still join. */
+let nextLook: Look | null = null;
+let lastLook: Promise<unknown> = Promise.resolve();
+
 /**
  * Which of the files (see fileIdentity) a program on this machine has open for writing, or a writable loop device stands on: identity -> who, in words.
  * Programs of other users are seen only by root. File systems that none of the files is on are not touched: one that hangs would hang this process too.
+ * A look costs as much for one file as for a hundred, so those who ask while one is under way share the next.
  */
 export async function findWriters(wanted: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
+  if (wanted.size === 0) return new Map();
+  nextLook ??= lookAfterLast();
+  for (const identity of wanted) nextLook.wanted.add(identity);
+  const writers = await nextLook.writers;
+  return new Map([...writers].filter(([identity]) => wanted.has(identity)));
+}
+
+function lookAfterLast(): Look {
+  const wanted = new Set<string>();
+  const writers = lastLook.then(() => {
+    nextLook = null;
+    return lookForWriters(wanted);
+  });
+  lastLook = writers.catch(() => undefined);
+  return { wanted, writers };
+}
+
+async function lookForWriters(wanted: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
   const writers = new Map<string, string>();
-  if (wanted.size === 0) return writers;
   const mounts = await mountTable();
   const whereabouts = new Whereabouts(wanted, mounts);
   let looked = 0;
