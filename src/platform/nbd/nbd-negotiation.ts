@@ -4,9 +4,10 @@ const REPLY_MAGIC = 0x3e889045565a9n;
 /** Handshake flags, of server and client alike: fixed newstyle, no zeroes. */
 const FIXED_NEWSTYLE = 1;
 const NO_ZEROES = 2;
-const OPTIONS = { abort: 2, info: 6, go: 7 } as const;
+const OPTIONS = { abort: 2, info: 6, go: 7, structuredReply: 8, setMetaContext: 10 } as const;
 const REP_ACK = 1;
 const REP_INFO = 3;
+const REP_META_CONTEXT = 4;
 const INFO_EXPORT = 0;
 /** The largest reply that makes sense here, in bytes. */
 const MAX_REPLY = 64 * 1024;
@@ -29,18 +30,56 @@ export interface NbdExportInfo {
  * @throws NbdHandshakeRefusedError, or what the pieces end with
  */
 export async function negotiate(incoming: IncomingBytes, send: (bytes: Buffer) => void, exportName: string, want: 'info' | 'go'): Promise<NbdExportInfo> {
+  const clientFlags = await greeted(incoming);
+  send(Buffer.concat([clientFlags, option(want, exportQuestion(exportName))]));
+  const info = await exportInfo(incoming, exportName);
+  if (want === 'info') send(option('abort', Buffer.alloc(0)));
+  return info;
+}
+
+/**
+ * Opens an export so that it can be asked for block status in one context, such as `base:allocation`: what follows is transmission, with structured replies.
+ * @throws NbdHandshakeRefusedError, also when the export has no such context; or what the pieces end with
+ */
+export async function negotiateContext(
+  incoming: IncomingBytes,
+  send: (bytes: Buffer) => void,
+  exportName: string,
+  context: string,
+): Promise<{ readonly size: number; readonly contextId: number }> {
+  const clientFlags = await greeted(incoming);
+  send(Buffer.concat([clientFlags, option('structuredReply', Buffer.alloc(0))]));
+  for await (const _reply of repliesUntilAck(incoming, exportName)) throw new NbdHandshakeRefusedError('the server answered what nobody had asked');
+  send(option('setMetaContext', Buffer.concat([lengthAndText(exportName), uint32(1), lengthAndText(context)])));
+  let contextId: number | null = null;
+  for await (const { type, data } of repliesUntilAck(incoming, exportName)) {
+    if (type === REP_META_CONTEXT && data.length >= 4 && data.toString('utf8', 4) === context) contextId = data.readUInt32BE(0);
+  }
+  if (contextId === null) throw new NbdHandshakeRefusedError(`export "${exportName}" has no "${context}"`);
+  send(option('go', exportQuestion(exportName)));
+  return { size: (await exportInfo(incoming, exportName)).size, contextId };
+}
+
+/** @returns the flags by which the client answers the server's greeting */
+async function greeted(incoming: IncomingBytes): Promise<Buffer> {
   const greeting = await incoming.take(18);
   if (greeting.readBigUInt64BE(0) !== NBDMAGIC || greeting.readBigUInt64BE(8) !== IHAVEOPT) throw new NbdHandshakeRefusedError('not an NBD server');
-  const serverFlags = greeting.readUInt16BE(16);
-  const clientFlags = Buffer.alloc(4);
-  clientFlags.writeUInt32BE(serverFlags & (FIXED_NEWSTYLE | NO_ZEROES));
-  const name = Buffer.from(exportName, 'utf8');
-  const question = Buffer.alloc(4 + name.length + 2);
-  question.writeUInt32BE(name.length, 0);
-  name.copy(question, 4);
-  send(Buffer.concat([clientFlags, option(want, question)]));
+  return uint32(greeting.readUInt16BE(16) & (FIXED_NEWSTYLE | NO_ZEROES));
+}
 
+async function exportInfo(incoming: IncomingBytes, exportName: string): Promise<NbdExportInfo> {
   let info: NbdExportInfo | null = null;
+  for await (const { type, data } of repliesUntilAck(incoming, exportName)) {
+    if (type === REP_INFO && data.length >= 12 && data.readUInt16BE(0) === INFO_EXPORT) {
+      info = { size: Number(data.readBigUInt64BE(2)), flags: data.readUInt16BE(10) };
+    }
+  }
+  if (info === null) throw new NbdHandshakeRefusedError(`the server did not say how large export "${exportName}" is`);
+  return info;
+}
+
+/** The replies to one option but for the one that ends them. */
+async function* repliesUntilAck(incoming: IncomingBytes, exportName: string): AsyncGenerator<{ readonly type: number; readonly data: Buffer }> {
   for (;;) {
     const header = await incoming.take(20);
     if (header.readBigUInt64BE(0) !== REPLY_MAGIC) throw new NbdHandshakeRefusedError('not an NBD server: its reply makes no sense');
@@ -48,17 +87,28 @@ export async function negotiate(incoming: IncomingBytes, send: (bytes: Buffer) =
     const length = header.readUInt32BE(16);
     if (length > MAX_REPLY) throw new NbdHandshakeRefusedError(`a reply of ${length} bytes makes no sense`);
     const data = await incoming.take(length);
-    if (type === REP_INFO && length >= 12 && data.readUInt16BE(0) === INFO_EXPORT) {
-      info = { size: Number(data.readBigUInt64BE(2)), flags: data.readUInt16BE(10) };
-    } else if (type === REP_ACK) {
-      break;
-    } else if (type !== REP_INFO) {
+    if (type === REP_ACK) return;
+    if (type !== REP_INFO && type !== REP_META_CONTEXT) {
       throw new NbdHandshakeRefusedError(`export "${exportName}" was refused (reply ${type.toString(16)}): ${data.toString('utf8')}`);
     }
+    yield { type, data };
   }
-  if (want === 'info') send(option('abort', Buffer.alloc(0)));
-  if (info === null) throw new NbdHandshakeRefusedError(`the server did not say how large export "${exportName}" is`);
-  return info;
+}
+
+/** Behind the name, that no further information is asked for. */
+function exportQuestion(exportName: string): Buffer {
+  return Buffer.concat([lengthAndText(exportName), Buffer.alloc(2)]);
+}
+
+function lengthAndText(text: string): Buffer {
+  const bytes = Buffer.from(text, 'utf8');
+  return Buffer.concat([uint32(bytes.length), bytes]);
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
 }
 
 function option(which: keyof typeof OPTIONS, data: Buffer): Buffer {

@@ -1,9 +1,12 @@
-/** The transmission phase of the NBD protocol with simple replies (https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md). */
+/** The transmission phase of the NBD protocol (https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md). */
 
 const REQUEST_MAGIC = 0x25609513;
 const SIMPLE_REPLY_MAGIC = 0x67446698;
+const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
+const CHUNK_DONE = 1;
+const CHUNK_TYPES = { none: 0, blockStatus: 5, errors: 0x8000 } as const;
 
-export const NBD_COMMANDS = { read: 0, write: 1, disconnect: 2, writeZeroes: 6 } as const;
+export const NBD_COMMANDS = { read: 0, write: 1, disconnect: 2, writeZeroes: 6, blockStatus: 7 } as const;
 export type NbdCommand = keyof typeof NBD_COMMANDS;
 
 /** Of the export's transmission flags. */
@@ -12,6 +15,7 @@ export const NBD_HAS_WRITE_ZEROES = 64;
 
 export const REQUEST_BYTES = 28;
 export const REPLY_BYTES = 16;
+export const CHUNK_HEADER_BYTES = 20;
 /** A cookie that tells an answer's request has 64 bits on the wire, of which this many are used. */
 export const COOKIE_BITS = 32;
 
@@ -48,6 +52,48 @@ export interface NbdReply {
 export function parseReply(header: Buffer): NbdReply | null {
   if (header.readUInt32BE(0) !== SIMPLE_REPLY_MAGIC || header.readUInt32BE(8) !== 0) return null;
   return { cookie: header.readUInt32BE(12), error: header.readUInt32BE(4) };
+}
+
+/** The header of one piece of a structured reply. */
+export interface NbdChunk {
+  /** No further one belongs to this reply. */
+  readonly last: boolean;
+  readonly type: 'none' | 'blockStatus' | 'error' | 'other';
+  readonly cookie: number;
+  /** Bytes that follow. */
+  readonly length: number;
+}
+
+/** @param header CHUNK_HEADER_BYTES bytes @returns null when they begin no structured reply to a request of ours */
+export function parseChunk(header: Buffer): NbdChunk | null {
+  if (header.readUInt32BE(0) !== STRUCTURED_REPLY_MAGIC || header.readUInt32BE(8) !== 0) return null;
+  const type = header.readUInt16BE(6);
+  return {
+    last: (header.readUInt16BE(4) & CHUNK_DONE) !== 0,
+    type: type === CHUNK_TYPES.none ? 'none' : type === CHUNK_TYPES.blockStatus ? 'blockStatus' : (type & CHUNK_TYPES.errors) !== 0 ? 'error' : 'other',
+    cookie: header.readUInt32BE(12),
+    length: header.readUInt32BE(16),
+  };
+}
+
+/** A stretch of an export from where the one before it ends, and what a context says of it. */
+export interface NbdStatus {
+  /** Bytes. */
+  readonly length: number;
+  readonly flags: number;
+}
+
+/** @param data what follows the header of a chunk of block status @returns null when it is of another context, or no block status */
+export function parseBlockStatus(data: Buffer, contextId: number): readonly NbdStatus[] | null {
+  if (data.length < 12 || data.length % 8 !== 4 || data.readUInt32BE(0) !== contextId) return null;
+  const stretches: NbdStatus[] = [];
+  for (let at = 4; at < data.length; at += 8) stretches.push({ length: data.readUInt32BE(at), flags: data.readUInt32BE(at + 4) });
+  return stretches;
+}
+
+/** @param data what follows the header of a chunk that tells of an error @returns the error's number */
+export function parseChunkError(data: Buffer): number {
+  return data.length < 4 ? 0 : data.readUInt32BE(0);
 }
 
 /** The protocol's own numbers, which are those of Linux. */

@@ -60,7 +60,32 @@ describe('a qemu-nbd of ours', () => {
       { offset: 8 * MIB, length: 65536 },
       { offset: 32 * MIB, length: 131072 },
     ]);
-    expect(await nbdInfo.allocatedBytes(uri)).toBe(MIB + 65536);
+    expect(await nbdInfo.allocatedExtents(uri)).toEqual([
+      { offset: 0, length: MIB },
+      { offset: 8 * MIB, length: 65536 },
+    ]);
+    await expect(nbdInfo.dirtyExtents(uri, 'another')).rejects.toThrow('export "" has no "qemu:dirty-bitmap:another"');
+    await supervisor.stop(run, 2_000);
+    await expect(nbdInfo.allocatedExtents(uri)).rejects.toThrow(/ECONNREFUSED|ENOENT/);
+  });
+
+  it('tells of a disk that is larger than one question can be', async () => {
+    const GIB = 1024 * MIB;
+    const large = join(folder, 'large.qcow2');
+    await new QemuImg().create({ path: large, sizeBytes: 9 * GIB + 512 });
+    await new QemuImg().addBitmap(large, 'since-then', 65536);
+    const writes = [`write -P 1 ${4 * GIB - 65536} 128k`, `write -P 1 ${8 * GIB} 64k`, `write -P 1 ${9 * GIB} 512`];
+    await runTool(['qemu-io', '-f', 'qcow2', ...writes.flatMap((write) => ['-c', write]), large]);
+    const socket = join(folder, 'socket');
+    await supervisor.start(run, sourceServerArgv({ file: large, format: 'qcow2', socket, sharedLimit: 4, bitmap: 'since-then' }));
+    expect(await answers({ socket }, '')).toBe(9 * GIB + 512);
+    const written = [
+      { offset: 4 * GIB - 65536, length: 131072 },
+      { offset: 8 * GIB, length: 65536 },
+      { offset: 9 * GIB, length: 512 },
+    ];
+    expect(await nbdInfo.dirtyExtents(nbdUri({ socket }, ''), 'since-then')).toEqual(written);
+    expect(await nbdInfo.allocatedExtents(nbdUri({ socket }, ''))).toEqual(written);
   });
 
   it('serves a target by its export name only, and outlives the clients that looked at it', async () => {

@@ -1,6 +1,8 @@
+import { stat } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { loggerFor } from '../logging/logger.js';
+import { syncToDisk } from '../repository-files/durable-write.js';
 import { runTool } from './run-tool.js';
 
 /** Terabytes on a slow disk take their time. */
@@ -8,9 +10,11 @@ const SYNC_DEADLINE_MS = 60 * 60_000;
 /** Files forced out at once; more only make one disk seek between them. */
 const MAX_AT_ONCE = 4;
 const PAUSE_MS = 300;
+/** Smaller files hold a thread no longer than this program's other durable writes do, and would be synced before a tool has started. */
+const LEAST_BYTES_FOR_A_TOOL = 4 * 1024 * 1024;
 
 /**
- * Forces files to stable storage by coreutils' `sync`: each in a process of its own, because fsync of a large file holds its thread for seconds, and this process has few threads
+ * Forces files to stable storage; large ones by coreutils' `sync`, each in a process of its own, because fsync of a large file holds its thread for seconds, and this process has few threads
  * for all its file work.
  */
 @Injectable()
@@ -20,9 +24,10 @@ export class FileSync implements OnApplicationShutdown {
   private readonly waiting: (() => void)[] = [];
   private running = 0;
 
-  /** Resolves when data and metadata of the file are on stable storage. @throws ToolError */
+  /** Resolves when data and metadata of the file are on stable storage. @throws ToolError, or the system's error for a small file */
   async toDisk(path: string): Promise<void> {
-    await this.limited(() => runTool(['sync', '--', path], { deadlineMs: SYNC_DEADLINE_MS }));
+    const { size } = await stat(path);
+    await this.limited(() => (size < LEAST_BYTES_FOR_A_TOOL ? syncToDisk(path) : runTool(['sync', '--', path], { deadlineMs: SYNC_DEADLINE_MS })));
   }
 
   /**

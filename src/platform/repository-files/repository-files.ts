@@ -159,16 +159,24 @@ export class RepositoryFiles {
         if (found.size !== disk.file_size_bytes) {
           throw new Error(`"${file}" has ${found.size} bytes, but the manifest says ${disk.file_size_bytes}`);
         }
-        await chmod(file, 0o444);
-        await syncToDisk(file);
       }
       const json = `${JSON.stringify(manifest, null, 2)}\n`;
       parseManifest(json);
-      await writeFileDurably(join(partial, MANIFEST_FILE), json, 0o444);
+      // All at once, so that the file system's journal is written for all of them together.
+      const writing = [
+        ...manifest.disks.map(async (disk) => {
+          const file = join(partial, disk.file);
+          await chmod(file, 0o444);
+          await syncToDisk(file);
+        }),
+        writeFileDurably(join(partial, MANIFEST_FILE), json, 0o444),
+      ];
+      // Nothing is still being written when an error is told: whoever hears of it removes the folder.
+      await Promise.allSettled(writing);
+      await Promise.all(writing);
       await rename(partial, final);
       await chmod(final, 0o555);
-      await syncToDisk(final);
-      await syncToDisk(vmPath);
+      await Promise.all([syncToDisk(final), syncToDisk(vmPath)]);
       return { manifest_sha256: sha256(json), already: false };
     });
   }

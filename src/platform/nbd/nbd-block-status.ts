@@ -1,0 +1,71 @@
+import { connect } from 'node:net';
+import { IncomingBytes, NbdHandshakeRefusedError, negotiateContext } from './nbd-negotiation.js';
+import { CHUNK_HEADER_BYTES, nbdError, type NbdStatus, parseBlockStatus, parseChunk, parseChunkError, requestHeader } from './nbd-protocol.plan.js';
+import type { NbdAddress } from './nbd-uri.js';
+
+/** Asked for in one request, in bytes: its length has 32 bits. A server answers as far as it likes. */
+const LONGEST_REQUEST = 2 ** 32 - 2 ** 16;
+/** qemu tells up to 131072 stretches in one answer, of 8 bytes each. */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+
+/** A stretch of a disk, in bytes, with the flags of the context. */
+export interface BlockStatus {
+  readonly offset: number;
+  readonly length: number;
+  readonly flags: number;
+}
+
+/**
+ * What a context, such as `base:allocation` or `qemu:dirty-bitmap:NAME`, says of a whole export, in order of offset; neighbours of the same flags are joined.
+ * @throws NbdHandshakeRefusedError, also when the export has no such context; Error; a system error such as ECONNREFUSED; or the signal's reason
+ */
+export async function blockStatus(address: NbdAddress, exportName: string, context: string, signal: AbortSignal): Promise<readonly BlockStatus[]> {
+  signal.throwIfAborted();
+  const socket = 'socket' in address ? connect({ path: address.socket }) : connect({ host: address.host, port: address.port });
+  socket.setNoDelay(true);
+  const abort = (): void => void socket.destroy(signal.reason as Error); // an abort reason is whatever the caller chose to throw
+  signal.addEventListener('abort', abort);
+  const incoming = new IncomingBytes();
+  socket.on('data', (bytes) => incoming.push(bytes));
+  socket.on('error', (error) => incoming.end(error));
+  socket.once('close', () => incoming.end(new NbdHandshakeRefusedError('the server closed the connection')));
+  try {
+    const { size, contextId } = await negotiateContext(incoming, (bytes) => socket.write(bytes), exportName, context);
+    const found: BlockStatus[] = [];
+    for (let offset = 0, cookie = 0; offset < size; cookie++) {
+      socket.write(requestHeader({ command: 'blockStatus', cookie, offset, length: Math.min(LONGEST_REQUEST, size - offset) }));
+      const before = offset;
+      for (const { length, flags } of await answer(incoming, cookie, contextId)) {
+        // The last stretch may reach beyond what was asked for.
+        const within = Math.min(length, size - offset);
+        const previous = found.at(-1);
+        if (previous !== undefined && previous.flags === flags) found[found.length - 1] = { ...previous, length: previous.length + within };
+        else if (within > 0) found.push({ offset, length: within, flags });
+        offset += within;
+      }
+      if (offset === before) throw new Error(`the server told nothing of "${context}" at ${offset}`);
+    }
+    socket.end(requestHeader({ command: 'disconnect', cookie: 0, offset: 0, length: 0 }));
+    return found;
+  } finally {
+    signal.removeEventListener('abort', abort);
+    socket.destroySoon();
+  }
+}
+
+/** All chunks of one answer. */
+async function answer(incoming: IncomingBytes, cookie: number, contextId: number): Promise<readonly NbdStatus[]> {
+  let stretches: readonly NbdStatus[] = [];
+  let refusal: number | null = null;
+  for (let last = false; !last;) {
+    const chunk = parseChunk(await incoming.take(CHUNK_HEADER_BYTES));
+    if (chunk === null || chunk.cookie !== cookie || chunk.length > MAX_ANSWER_BYTES)
+      throw new NbdHandshakeRefusedError('the server answered what nobody had asked');
+    const data = await incoming.take(chunk.length);
+    if (chunk.type === 'error') refusal = parseChunkError(data);
+    else if (chunk.type === 'blockStatus') stretches = parseBlockStatus(data, contextId) ?? stretches;
+    last = chunk.last;
+  }
+  if (refusal !== null) throw new Error(`the server refuses to tell: ${nbdError(refusal).text}`);
+  return stretches;
+}
