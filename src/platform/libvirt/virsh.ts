@@ -17,6 +17,9 @@ const BEGIN_MS = 60_000;
 const FREEZE_MS = 60_000;
 /** How long libvirt itself waits for the guest agent, in seconds. */
 const AGENT_SECONDS = 10;
+const ASKED_OF_CHECKPOINT = 2;
+/** Each takes about a millisecond, which is less than another start of the client. */
+const LOOKS_AFTER_ABORT = 10;
 
 export type DomainState = 'running' | 'paused' | 'shut_off' | 'crashed' | 'other';
 
@@ -31,22 +34,22 @@ const STATES: Readonly<Record<string, DomainState>> = {
   crashed: 'crashed',
 };
 
+/** What libvirt tells of one checkpoint. */
+export interface InspectedCheckpoint {
+  /** With the domain as it was then. */
+  readonly described: CheckpointDescription;
+  /** With the changed bytes of each disk whose bitmap qemu has and trusts; without the domain. null: libvirt would not measure it. Of a domain that is off: null. */
+  readonly measured: CheckpointDescription | null;
+}
+
 /** A domain as libvirt describes it. */
-export interface DomainLook {
+export interface DomainInspection {
   readonly domain: DomainDescription;
   /** Its XML as it will be at its next start. */
   readonly definition: string;
   readonly state: DomainState;
-  /** Names of all its checkpoints. */
-  readonly checkpoints: readonly string[];
-}
-
-/** What is known of a domain's checkpoints, disks and job. */
-export interface DomainDetails {
-  /** Those asked for, in that order, with the domain as it was then. */
-  readonly checkpoints: readonly CheckpointDescription[];
-  /** With the changed bytes of each disk whose bitmap qemu has and trusts; without the domain. null: libvirt would not measure it. Of a domain that is off there are none. */
-  readonly measured: readonly (CheckpointDescription | null)[];
+  /** Those asked for that it has, in libvirt's order. */
+  readonly checkpoints: readonly InspectedCheckpoint[];
   /** Virtual sizes in bytes by target, of those disks whose size libvirt knows. Of a domain that is off there are none. */
   readonly capacities: ReadonlyMap<string, number>;
   /** As `backupSocket` tells. */
@@ -61,6 +64,8 @@ export interface DomainDetails {
 export class Virsh {
   /** A libvirtd (9.0) that measures a checkpoint of a domain dies when one of that domain's is deleted meanwhile, so we do not ask for both at once. */
   private readonly checkpointCalls = new KeyedMutex();
+  /** By uuid, checkpoints that a domain had last, or has got since. They are asked about in the same call as the list of those there are: most of what a question takes is the client's start. */
+  private readonly expected = new Map<string, readonly string[]>();
 
   constructor(private readonly uri: string) {}
 
@@ -91,38 +96,44 @@ export class Virsh {
     return parseDomain(await this.domainXml(uuid, options));
   }
 
-  /** By one process: most of what a question takes is the client's start. */
-  async look(uuid: string): Promise<DomainLook> {
-    const [xml, definition, state, checkpoints] = await this.ask([
+  /** By one process, where the domain's checkpoints are those that it is known to have had, and by two otherwise. @param isWanted by name, which checkpoints are asked about */
+  async inspect(uuid: string, isWanted: (checkpoint: string) => boolean): Promise<DomainInspection> {
+    const expected = this.expected.get(uuid) ?? [];
+    const look = [
       ['dumpxml', uuid],
       ['dumpxml', '--inactive', uuid],
       ['domstate', uuid],
       ['checkpoint-list', uuid, '--name'],
-    ]);
+      ['domstats', '--raw', '--block', uuid],
+      ['backup-dumpxml', uuid],
+    ];
+    const answers = await this.askOfCheckpoints(uuid, look, expected);
+    const [xml, definition, state, list, stats, job] = answers;
+    const domain = parseDomain(printed(xml));
+    const names = lines(printed(list)).filter(isWanted);
+    const told = new Map(expected.map((name, index) => [name, answers.slice(look.length + index * ASKED_OF_CHECKPOINT)]));
+    const unexpected = names.filter((name) => !told.has(name));
+    if (unexpected.length > 0) {
+      const more = await this.askOfCheckpoints(uuid, [], unexpected);
+      for (const [index, name] of unexpected.entries()) told.set(name, more.slice(index * ASKED_OF_CHECKPOINT));
+    }
+    this.expected.set(uuid, names);
     return {
-      domain: parseDomain(printed(xml)),
+      domain,
       definition: printed(definition),
       state: STATES[printed(state).trim()] ?? 'other',
-      checkpoints: lines(printed(checkpoints)),
+      checkpoints: names.map((name) => {
+        const [described, measured] = told.get(name) ?? [];
+        return { described: parseCheckpoint(printed(described)), measured: domain.active ? measuredIn(measured) : null };
+      }),
+      capacities: domain.active ? capacitiesIn(printed(stats)) : new Map<string, number>(),
+      backupSocket: socketIn(job),
     };
   }
 
-  /** By one process. @param options.running measures the checkpoints, too, which only qemu can */
-  async details(uuid: string, options: { readonly checkpoints: readonly string[]; readonly running: boolean }): Promise<DomainDetails> {
-    const { running } = options;
-    const described = options.checkpoints.map((name) => ['checkpoint-dumpxml', uuid, name]);
-    const measuring = running ? options.checkpoints.map((name) => ['checkpoint-dumpxml', uuid, name, '--size', '--no-domain']) : [];
-    const sizes = running ? [['domstats', '--raw', '--block', uuid]] : [];
-    const ask = (): Promise<readonly Answer[]> => this.ask([...described, ...measuring, ...sizes, ['backup-dumpxml', uuid]]);
-    const answers = await (measuring.length > 0 ? this.checkpointCalls.runExclusive(uuid, ask) : ask());
-    const measuredFrom = described.length;
-    const sizesFrom = measuredFrom + measuring.length;
-    return {
-      checkpoints: answers.slice(0, measuredFrom).map((answer) => parseCheckpoint(printed(answer))),
-      measured: answers.slice(measuredFrom, sizesFrom).map((answer) => ('error' in answer ? nullUnlessAway(answer.error) : parseCheckpoint(answer.text))),
-      capacities: running ? capacitiesIn(printed(answers[sizesFrom])) : new Map<string, number>(),
-      backupSocket: socketIn(answers.at(-1)),
-    };
+  /** So that the next inspection asks about it at once. */
+  expectCheckpoint(uuid: string, name: string): void {
+    this.expected.set(uuid, [...(this.expected.get(uuid) ?? []), name]);
   }
 
   /** Where a volume of a storage pool lies. */
@@ -167,14 +178,12 @@ export class Virsh {
     return socketIn(answer);
   }
 
-  /** Ends whatever job runs on the domain. Returns before it has ended. @returns as `backupSocket`, just after */
+  /** Ends whatever job runs on the domain. May return before it has ended. @returns as `backupSocket`, after some looks at once, of which the first mostly come too early */
   async abortJob(uuid: string): Promise<string | null> {
-    const [aborted, left] = await this.ask([
-      ['domjobabort', uuid],
-      ['backup-dumpxml', uuid],
-    ]);
-    printed(aborted);
-    return socketIn(left);
+    const looks = Array.from({ length: LOOKS_AFTER_ABORT }, () => ['backup-dumpxml', uuid]);
+    const answers = await this.ask([['domjobabort', uuid], ...looks]);
+    printed(answers[0]);
+    return socketIn(answers.at(-1));
   }
 
   /** Freezes all file systems of the guest. @returns how many */
@@ -192,6 +201,12 @@ export class Virsh {
   /** Any other command. @returns what virsh prints */
   async call(argv: readonly string[], deadlineMs = CALL_MS, options: readonly string[] = ['--quiet']): Promise<string> {
     return (await this.run(argv, deadlineMs, options, [0])).stdout;
+  }
+
+  /** The answers to the commands, then as many for each checkpoint as are asked of one. */
+  private askOfCheckpoints(uuid: string, commands: readonly (readonly string[])[], checkpoints: readonly string[]): Promise<readonly Answer[]> {
+    const ask = (): Promise<readonly Answer[]> => this.ask([...commands, ...checkpoints.flatMap((name) => aboutCheckpoint(uuid, name))]);
+    return checkpoints.length > 0 ? this.checkpointCalls.runExclusive(uuid, ask) : ask();
   }
 
   /** Several commands, one after the other, by one process; each is asked whatever became of those before it. @throws LibvirtError when libvirt is away */
@@ -225,6 +240,14 @@ export class Virsh {
   }
 }
 
+/** As many commands as ASKED_OF_CHECKPOINT says. A domain that is off refuses the second. */
+function aboutCheckpoint(uuid: string, name: string): readonly (readonly string[])[] {
+  return [
+    ['checkpoint-dumpxml', uuid, name],
+    ['checkpoint-dumpxml', uuid, name, '--size', '--no-domain'],
+  ];
+}
+
 /** @throws LibvirtError for what was refused */
 function printed(answer: Answer | undefined): string {
   if (answer === undefined) throw new Error('virsh was not asked');
@@ -233,9 +256,9 @@ function printed(answer: Answer | undefined): string {
 }
 
 /** Of what libvirt will not say now there is nothing to be built on. @throws LibvirtError when it is away */
-function nullUnlessAway(error: LibvirtError): null {
-  if (error.code === 'libvirt_unreachable') throw error;
-  return null;
+function measuredIn(answer: Answer | undefined): CheckpointDescription | null {
+  if (answer !== undefined && 'error' in answer && answer.error.code !== 'libvirt_unreachable') return null;
+  return parseCheckpoint(printed(answer));
 }
 
 function socketIn(answer: Answer | undefined): string | null {

@@ -2,6 +2,7 @@ import { isAbsolute } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { object, wholeNumber } from '../json-shape/json-shape.js';
 import { runTool } from '../process/run-tool.js';
+import { readQcow2Info } from './qcow2-info.reader.js';
 import { type ImageCheck, type ImageInfo, parseCheck, parseImageInfo } from './qemu-img-output.js';
 
 export interface NewImage {
@@ -26,10 +27,14 @@ const COMPARE_DEADLINE_MS = 6 * 60 * 60_000;
 @Injectable()
 export class QemuImg {
   /**
-   * forceShare reads an image that another program has open for writing; what it says may then be stale.
+   * forceShare reads an image that another program has open for writing; what it says may then be stale. Of a QCOW2 image no tool is needed for that.
    * format: as what to open it; without it qemu guesses from the content, which whoever writes a raw disk can forge.
    */
   async info(path: string, options: { readonly forceShare?: boolean; readonly format?: string; readonly signal?: AbortSignal } = {}): Promise<ImageInfo> {
+    if (options.forceShare === true && options.format === 'qcow2') {
+      const read = await readQcow2Info(absolute(path));
+      if (read !== null) return read;
+    }
     const argv = ['qemu-img', 'info', '--output=json'] as const;
     const share = options.forceShare === true ? ['--force-share'] : [];
     const format = options.format === undefined ? [] : ['-f', options.format];

@@ -51,14 +51,20 @@ export async function resolveVmFolder(sourceRef: string, roots: readonly string[
   return real;
 }
 
+/** `try`: an image that a qemu has open for writing is found to be in use. `left`: that is left to the tools that go on to open it, which saves a start of one. */
+type LockTest = 'try' | 'left';
+
 /** All disks of a VM folder in their order, each with its problem; a folder that vanishes while it is read has none. */
-export async function inspectDisks(folder: string, roots: readonly string[], qemuImg: QemuImg): Promise<readonly ImageDisk[]> {
+export async function inspectDisks(folder: string, roots: readonly string[], qemuImg: QemuImg, lock: LockTest): Promise<readonly ImageDisk[]> {
   const realRoots = await realPaths(roots);
   const names = diskFileNames(await readdir(folder));
   const identities = await Promise.all(names.map((name) => identityOrNull(join(folder, name))));
   const wanted = new Set(identities.filter((identity) => identity !== null));
   // While the tools look into the files, this process looks who else has them open.
-  const [disks, seen] = await Promise.all([Promise.all(names.map((name) => inspectDisk(join(folder, name), name, realRoots, qemuImg))), findWriters(wanted)]);
+  const [disks, seen] = await Promise.all([
+    Promise.all(names.map((name) => inspectDisk(join(folder, name), name, realRoots, qemuImg, lock))),
+    findWriters(wanted),
+  ]);
   // A program that the tools have met and this process has not yet: who it is, is worth another look.
   const unnamed = disks.some(({ problem, identity }) => problem?.code === 'disk_in_use' && identity !== null && !seen.has(identity));
   const writers = unnamed ? await findWriters(wanted) : seen;
@@ -81,7 +87,7 @@ export function isLockMessage(stderr: string): boolean {
   return /Failed to get .*lock/i.test(stderr);
 }
 
-async function inspectDisk(path: string, key: string, realRoots: readonly string[], qemuImg: QemuImg): Promise<ImageDisk> {
+async function inspectDisk(path: string, key: string, realRoots: readonly string[], qemuImg: QemuImg, lock: LockTest): Promise<ImageDisk> {
   const unknown = {
     key,
     path,
@@ -111,13 +117,13 @@ async function inspectDisk(path: string, key: string, realRoots: readonly string
     if ('problem' in verdict) return { ...found, problem: { code: 'format_unsupported', detail: `Disk "${key}": ${verdict.problem}` } };
     if (verdict.format === 'raw') {
       return stats.size > 0n
-        ? await described(found, 'raw', false, [], qemuImg)
+        ? await described(found, 'raw', false, [], qemuImg, 'try')
         : { ...found, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is empty.` } };
     }
     const version = head.length >= HEADER_BYTES ? head.readUInt32BE(4) : 0;
     const refusal = qcow2Refusal(head, version);
     if (refusal !== null) return { ...found, format: 'qcow2', problem: { code: 'format_unsupported', detail: `Disk "${key}": ${refusal}` } };
-    return await described(found, 'qcow2', version >= 3, realRoots, qemuImg);
+    return await described(found, 'qcow2', version >= 3, realRoots, qemuImg, lock);
   } catch (error) {
     if (error instanceof ToolError && error.code === 'tool_missing') throw toolMissing(error);
     const detail = messageOf(error);
@@ -146,9 +152,10 @@ async function described(
   tracking: boolean,
   realRoots: readonly string[],
   qemuImg: QemuImg,
+  lock: LockTest,
 ): Promise<ImageDisk> {
   // Without force-share this fails while a qemu has the image open for writing: the test for its lock costs no extra process.
-  const { info, locked } = await infoAndLock(found.realPath, format, qemuImg);
+  const { info, locked } = await infoAndLock(found.realPath, format, qemuImg, lock);
   const chain = await backingChain(info, realRoots, qemuImg);
   const disk = { ...found, format, tracking, sizeBytes: info.virtual_size, bitmaps: info.bitmaps, backingFiles: chain.files };
   if (locked) return { ...disk, problem: inUse(found.key, 'a qemu program has it open for writing') };
@@ -157,7 +164,17 @@ async function described(
   return { ...disk, problem: null };
 }
 
-async function infoAndLock(path: string, format: ImageFormat, qemuImg: QemuImg): Promise<{ readonly info: ImageInfo; readonly locked: boolean }> {
+async function infoAndLock(
+  path: string,
+  format: ImageFormat,
+  qemuImg: QemuImg,
+  lock: LockTest,
+): Promise<{ readonly info: ImageInfo; readonly locked: boolean }> {
+  if (lock === 'left') {
+    const info = await qemuImg.info(path, { format, forceShare: true });
+    // Bitmaps are in use while a qemu has the image open, and after one was killed.
+    if (!info.dirty && !info.corrupt && !info.bitmaps.some(({ flags }) => flags.includes('in-use'))) return { info, locked: false };
+  }
   try {
     return { info: await qemuImg.info(path, { format }), locked: false };
   } catch (error) {

@@ -49,7 +49,7 @@ export class ImageSource extends Source {
 
   override async describe(sourceRef: string): Promise<NodeVm> {
     const folder = await resolveVmFolder(sourceRef, this.config.imageRoots);
-    const disks = await inspectDisks(folder, this.config.imageRoots, this.qemuImg);
+    const disks = await inspectDisks(folder, this.config.imageRoots, this.qemuImg, 'try');
     return { name: basename(sourceRef), source: 'image', source_ref: sourceRef, disks: disks.map((disk, index) => nodeDisk(disk, index)) };
   }
 
@@ -59,7 +59,8 @@ export class ImageSource extends Source {
 
   override async takeSnapshot(request: SnapshotRequest): Promise<TakenSnapshot> {
     const folder = await resolveVmFolder(request.sourceRef, this.config.imageRoots);
-    const planned = checkedDisks(await inspectDisks(folder, this.config.imageRoots, this.qemuImg), request);
+    // A bitmap is added to each, and a server opens it, which a qemu that has it open for writing does not allow.
+    const planned = checkedDisks(await inspectDisks(folder, this.config.imageRoots, this.qemuImg, 'left'), request);
     await mkdir(request.directory, { recursive: true, mode: 0o700 });
     const sockets = await makeSocketDirectory(request.directory);
     await allOrFirstError(
@@ -125,7 +126,7 @@ export class ImageSource extends Source {
   override async removeChangeIds(sourceRef: string, isUnneeded: (changeId: string) => boolean): Promise<readonly string[]> {
     let disks: readonly ImageDisk[];
     try {
-      disks = await inspectDisks(await resolveVmFolder(sourceRef, this.config.imageRoots), this.config.imageRoots, this.qemuImg);
+      disks = await inspectDisks(await resolveVmFolder(sourceRef, this.config.imageRoots), this.config.imageRoots, this.qemuImg, 'left');
     } catch (error) {
       if (isErrno(error, 'ENOENT') || (error instanceof DomainError && error.code === 'vm_not_found')) return [];
       throw error;

@@ -2,7 +2,7 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import { messageOf } from '../../../kernel/error-message.js';
 import type { CheckpointDescription, DomainDisk } from '../../../platform/libvirt/domain-xml.js';
 import { LibvirtError } from '../../../platform/libvirt/libvirt-error.js';
-import type { DomainDetails, DomainState, Virsh } from '../../../platform/libvirt/virsh.js';
+import type { DomainInspection, DomainState, Virsh } from '../../../platform/libvirt/virsh.js';
 import type { NodeDisk, NodeLeftOutDisk } from '../../../platform/node-api/node-api.js';
 import { ToolError } from '../../../platform/process/tool-error.js';
 import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
@@ -58,20 +58,17 @@ export interface InspectedDomain {
  */
 export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg): Promise<InspectedDomain> {
   try {
-    const { domain, definition, state, checkpoints: names } = await virsh.look(uuid);
-    const checkpoints = names.filter((name) => name.startsWith(OWN_PREFIX));
-    // libvirt and the disks' files are asked at the same time.
-    const details = virsh.details(uuid, { checkpoints, running: domain.active });
-    const [{ backupSocket }, ...disks] = await Promise.all([
-      details,
-      ...domain.disks
+    const inspection = await virsh.inspect(uuid, (checkpoint) => checkpoint.startsWith(OWN_PREFIX));
+    const { domain, definition, state, backupSocket } = inspection;
+    const disks = await Promise.all(
+      domain.disks
         .filter((disk) => leftOut(disk) === null)
         .map(async (disk) => {
           const path = disk.path ?? (await volumePathOrNull(virsh, disk));
           if (path === null) return unusable(disk, '', `The volume of disk "${disk.target}" cannot be found in its storage pool.`);
-          return domain.active ? inspectLiveDisk(disk, path, details, qemuImg) : inspectOfflineDisk(disk, path, details, qemuImg);
+          return domain.active ? inspectLiveDisk(disk, path, inspection, qemuImg) : inspectOfflineDisk(disk, path, inspection, qemuImg);
         }),
-    ]);
+    );
     return {
       uuid: domain.uuid,
       name: domain.name,
@@ -81,7 +78,7 @@ export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg
       disks,
       targets: domain.disks.map(({ target }) => target),
       leftOut: domain.disks.flatMap((disk) => leftOut(disk) ?? []),
-      checkpoints,
+      checkpoints: inspection.checkpoints.map(({ described }) => described.name),
       definition,
       backupSocket,
     };
@@ -113,17 +110,17 @@ async function volumePathOrNull(virsh: Virsh, { volume }: DomainDisk): Promise<s
   }
 }
 
-async function inspectLiveDisk(disk: DomainDisk, path: string, details: Promise<DomainDetails>, qemuImg: QemuImg): Promise<InspectedDisk> {
+async function inspectLiveDisk(disk: DomainDisk, path: string, { checkpoints, capacities }: DomainInspection, qemuImg: QemuImg): Promise<InspectedDisk> {
   const format = formatOf(disk);
   if (format === null) return unusableFormat(disk, path);
   // What the running qemu has in memory is newer than the file; the names in it are only a sign of what an earlier run has left.
-  const [{ checkpoints: known, measured, capacities }, info] = await Promise.all([details, format === 'qcow2' ? infoOrNull(path, qemuImg) : null]);
-  const stored = ownBitmaps(info);
+  const stored = ownBitmaps(format === 'qcow2' ? await infoOrNull(path, qemuImg) : null);
+  const known = checkpoints.map(({ described }) => described);
   const sizeBytes = capacities.get(disk.target) ?? 0;
   if (sizeBytes === 0) return unusable(disk, path, `libvirt does not know the size of disk "${disk.target}".`);
-  const usable = known.flatMap((checkpoint) => {
-    const inUse = measured.find((one) => one?.name === checkpoint.name)?.disks.find(({ target }) => target === disk.target);
-    return inUse !== undefined && inUse.changedBytes !== null && !wasAnotherDisk(checkpoint, disk, path, disk.backingPaths) ? [checkpoint.name] : [];
+  const usable = checkpoints.flatMap(({ described, measured }) => {
+    const inUse = measured?.disks.find(({ target }) => target === disk.target);
+    return inUse !== undefined && inUse.changedBytes !== null && !wasAnotherDisk(described, disk, path, disk.backingPaths) ? [described.name] : [];
   });
   const problems: ChangeIdProblem[] = [];
   for (const checkpoint of known) {
@@ -143,7 +140,7 @@ async function inspectLiveDisk(disk: DomainDisk, path: string, details: Promise<
   };
 }
 
-async function inspectOfflineDisk(disk: DomainDisk, path: string, details: Promise<DomainDetails>, qemuImg: QemuImg): Promise<InspectedDisk> {
+async function inspectOfflineDisk(disk: DomainDisk, path: string, { checkpoints }: DomainInspection, qemuImg: QemuImg): Promise<InspectedDisk> {
   const format = formatOf(disk);
   if (format === null) return unusableFormat(disk, path);
   let info: ImageInfo;
@@ -160,7 +157,8 @@ async function inspectOfflineDisk(disk: DomainDisk, path: string, details: Promi
     if (error instanceof ToolError && error.code === 'tool_missing') throw error;
     return unusable(disk, path, `Disk "${disk.target}" cannot be read: ${messageOf(error)}`);
   }
-  const [{ checkpoints: known }, backing] = await Promise.all([details, backingChain(info, qemuImg)]);
+  const known = checkpoints.map(({ described }) => described);
+  const backing = await backingChain(info, qemuImg);
   const inBacking = new Set(backing.flatMap((parent) => ownBitmaps(parent.info).map(({ name }) => name)));
   const stored = ownBitmaps(info);
   const backingPaths = backing.map((parent) => parent.path);

@@ -38,7 +38,7 @@ export class LibvirtSource extends Source {
   ) {
     super();
     this.virsh = new Virsh(config.libvirtUri);
-    this.live = new LiveSnapshots(this.virsh, nbdInfo, qemuImg, clock, {
+    this.live = new LiveSnapshots(this.virsh, nbdInfo, clock, {
       scratchDirectory: config.libvirtScratchDirectory,
       scratchMaxBytes: () => config.libvirtScratchMaxBytes,
     });

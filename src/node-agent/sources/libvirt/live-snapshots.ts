@@ -11,7 +11,6 @@ import { loggerFor } from '../../../platform/logging/logger.js';
 import type { NbdInfo } from '../../../platform/nbd/nbd-info.js';
 import { nbdUri } from '../../../platform/nbd/nbd-uri.js';
 import type { NodeQuiesceOutcome } from '../../../platform/node-api/node-api.js';
-import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import { mergeExtents } from '../../model/extents.plan.js';
 import type { SnapshotDisk } from '../../model/job.state.js';
 import { allOrFirstError, asFailure, failure } from '../image-servers.js';
@@ -43,7 +42,6 @@ export class LiveSnapshots {
   constructor(
     private readonly virsh: Virsh,
     private readonly nbdInfo: NbdInfo,
-    private readonly qemuImg: QemuImg,
     private readonly clock: Clock,
     private readonly settings: LiveSettings,
   ) {}
@@ -73,7 +71,7 @@ export class LiveSnapshots {
     await allOrFirstError(
       request.disks.map(async (disk) => {
         try {
-          await makeScratchFile(scratch, scratchFile(disk.diskKey), disk.sizeBytes, this.qemuImg);
+          await makeScratchFile(scratch, scratchFile(disk.diskKey), disk.sizeBytes);
         } catch (error) {
           throw asFailure(error, disk.diskKey, 'snapshot_failed');
         }
@@ -82,6 +80,7 @@ export class LiveSnapshots {
     const checkpoint = tracked.length === 0 ? null : checkpointXml({ name: request.changeId, targets, tracked });
     const { instant, quiesce } = await this.beginQuiesced(request, domain, () => this.begin(uuid, backup, checkpoint));
     this.watch(request.directory, record);
+    if (checkpoint !== null) this.virsh.expectCheckpoint(uuid, request.changeId);
 
     const opened = await allOrFirstError(
       request.disks.map(async (disk) => {

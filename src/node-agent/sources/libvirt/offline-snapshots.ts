@@ -82,6 +82,7 @@ export class OfflineSnapshots {
     const xml = await this.virsh.domainXml(uuid, { inactive: true });
     const seconds = Math.floor(this.clock.now().getTime() / 1000);
     await this.virsh.redefineCheckpoint(uuid, redefinitionXml({ name: changeId, targets: tracked, tracked }, parent, seconds, xml));
+    this.virsh.expectCheckpoint(uuid, changeId);
   }
 }
 

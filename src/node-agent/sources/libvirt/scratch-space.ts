@@ -1,7 +1,7 @@
 import { chmod, chown, lstat, mkdir, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '../../../kernel/domain-error.js';
-import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
+import { writeEmptyQcow2 } from '../../../platform/qemu/empty-qcow2.js';
 
 /**
  * Left free on the scratch file system: where it is full, qemu fails the guest's writes. It is what a guest may write from one look at the space to the end of the backup
@@ -27,9 +27,9 @@ export async function makeScratch(root: string, name: string): Promise<string> {
 }
 
 /** Makes the empty file in which qemu keeps what a disk's guest overwrites, for the same user as the place itself. @param sizeBytes virtual size of the disk */
-export async function makeScratchFile(place: string, name: string, sizeBytes: number, qemuImg: QemuImg): Promise<void> {
+export async function makeScratchFile(place: string, name: string, sizeBytes: number): Promise<void> {
   const path = join(place, name);
-  await qemuImg.create({ path, sizeBytes });
+  await writeEmptyQcow2(path, sizeBytes);
   await giveToOwnerOf(place, path);
   await chmod(path, 0o660);
 }

@@ -1,7 +1,7 @@
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { oneOf, object, text, wholeNumber } from '../../../platform/json-shape/json-shape.js';
-import { syncToDisk, writeFileDurably } from '../../../platform/repository-files/durable-write.js';
+import { writeFileDurably } from '../../../platform/repository-files/durable-write.js';
 
 const RECORD_FILE = 'libvirt.json';
 const FROZEN_FILE = 'frozen';
@@ -23,7 +23,6 @@ export function socketOf(scratch: string): string {
 
 export async function writeRecord(directory: string, record: SnapshotRecord): Promise<void> {
   await writeFileDurably(join(directory, RECORD_FILE), JSON.stringify(record), 0o600);
-  await syncToDisk(directory);
 }
 
 /** null: the directory is not of this source, or is gone. */
@@ -47,7 +46,6 @@ export async function readRecord(directory: string): Promise<SnapshotRecord | nu
 /** Before the guest is frozen: whoever finds the sign thaws it, for a guest that stays frozen is one that hangs. */
 export async function noteFreeze(directory: string): Promise<void> {
   await writeFileDurably(join(directory, FROZEN_FILE), '', 0o600);
-  await syncToDisk(directory);
 }
 
 export async function mayBeFrozen(directory: string): Promise<boolean> {
