@@ -28,10 +28,7 @@ let localNode: string;
 
 beforeAll(async () => {
   database = await createTestDatabase({ migrated: false });
-  system = await HubSystem.create({
-    databaseUrl: database.databaseUrl,
-    env: { SENDENSE_NODE_REQUEST_TIMEOUT_MS: '2000', SENDENSE_STALL_AFTER_SECONDS: '1', SENDENSE_FAIL_AFTER_SILENT_SECONDS: '3' },
-  });
+  system = await HubSystem.create({ databaseUrl: database.databaseUrl });
   gates = await ToolGates.create(join(system.directory, 'gates'));
   await system.start({ PATH: gates.path });
   client = new BackupClient(system);
@@ -298,6 +295,14 @@ describe('a node', () => {
   let url: string;
 
   beforeAll(async () => {
+    // A hub with little patience, which would be too little for a real node on a busy machine.
+    await system.kill('SIGTERM');
+    await system.start({
+      PATH: gates.path,
+      SENDENSE_NODE_REQUEST_TIMEOUT_MS: '2000',
+      SENDENSE_STALL_AFTER_SECONDS: '1',
+      SENDENSE_FAIL_AFTER_SILENT_SECONDS: '3',
+    });
     nodeId = 'fake-node';
     server = createServer((request, response) => {
       const given = answer(request.url ?? '');

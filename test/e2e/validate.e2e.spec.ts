@@ -182,7 +182,7 @@ describe('sendense validate', () => {
     );
     for (const { status, remedy } of outcome.checks.values()) expect(remedy === null).toBe(status === 'pass' || status === 'skip');
     await client.requireNothingHeld();
-    expect((await system.api<{ vms: unknown[] }>('GET', '/vms')).body.vms).toEqual([]);
+    await until('the list of VMs to be empty', async () => (await system.api<{ vms: unknown[] }>('GET', '/vms')).body.vms.length === 0);
     expect((await system.api<{ repositories: { name: string }[] }>('GET', '/repositories')).body.repositories.map(({ name }) => name)).toEqual(['main']);
     expect(await readdir(system.imageRoot)).toEqual([]);
     expect((await readdir(system.dataDirectory)).filter((name) => name.startsWith('validate-'))).toEqual([]);
@@ -275,7 +275,7 @@ describe('sendense validate', () => {
     expect(outcome.checks.get('trial_restore')).toMatchObject({ status: 'skip' });
     expect(outcome.checks.get('trial_removal')).toMatchObject({ status: 'pass' });
     expect(await readdir(system.imageRoot)).toEqual([]);
-    expect((await system.api<{ vms: unknown[] }>('GET', '/vms')).body.vms).toEqual([]);
+    await until('the list of VMs to be empty', async () => (await system.api<{ vms: unknown[] }>('GET', '/vms')).body.vms.length === 0);
   });
 
   it('sees an event store that takes nothing, and does not blame the backup', async () => {
