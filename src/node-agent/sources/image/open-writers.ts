@@ -1,7 +1,8 @@
 import { type BigIntStats, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { mountOf, mountTable, type MountTableEntry, parseMountInfo } from '../../../platform/mounts/mount-table.js';
+import { runTool } from '../../../platform/process/run-tool.js';
+import { ToolError } from '../../../platform/process/tool-error.js';
 
 /** The same for every name of one file: hard links, renames, bind mounts. */
 export function fileIdentity(stats: BigIntStats): string {
@@ -10,6 +11,7 @@ export function fileIdentity(stats: BigIntStats): string {
 
 /** Processes looked at before others get a turn; looking is synchronous because that is many times faster for thousands of tiny files in /proc. */
 const PROCESSES_A_TURN = 50;
+const LOOK_AT_FILE_MS = 5_000;
 /**
  * Their files have other device numbers than their mounts (btrfs: one for each subvolume, overlayfs: that of a layer), so the files have to be asked themselves.
  * https://www.kernel.org/doc/html/latest/filesystems/overlayfs.html#inode-properties
@@ -69,17 +71,27 @@ async function lookForWriters(wanted: ReadonlySet<string>): Promise<ReadonlyMap<
       writers.set(identity, `process ${pid} (${attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? 'unknown'})`);
     }
   }
-  for (const device of entries('/sys/block')) {
-    if (!device.startsWith('loop')) continue;
+  const loops = entries('/sys/block').flatMap((device) => {
     const backing = attempt(() => readFileSync(`/sys/block/${device}/loop/backing_file`, 'utf8').replace(/\n$/, ''));
-    if (backing === null || !whereabouts.mayHold(mountOf(backing, mounts))) continue;
-    const stats = await stat(backing, { bigint: true }).catch(() => null);
-    const identity = stats === null ? null : fileIdentity(stats);
-    if (identity !== null && wanted.has(identity) && attempt(() => readFileSync(`/sys/block/${device}/ro`, 'utf8').trim()) === '0') {
-      writers.set(identity, `the writable loop device /dev/${device}`);
-    }
+    const isWritable = attempt(() => readFileSync(`/sys/block/${device}/ro`, 'utf8').trim()) === '0';
+    return backing !== null && isWritable && whereabouts.mayHold(mountOf(backing, mounts)) ? [{ device, backing }] : [];
+  });
+  const identities = await Promise.all(loops.map(({ backing }) => identityOrNull(backing)));
+  for (const [index, { device }] of loops.entries()) {
+    const identity = identities[index] ?? null;
+    if (identity !== null && wanted.has(identity)) writers.set(identity, `the writable loop device /dev/${device}`);
   }
   return writers;
+}
+
+/** By a program that can be given up: the file is on the file system of one of the disks looked for, and that may hang while others are looked for as well. */
+async function identityOrNull(path: string): Promise<string | null> {
+  try {
+    return (await runTool(['stat', '--format=%d:%i', '--', path], { deadlineMs: LOOK_AT_FILE_MS })).stdout.trim();
+  } catch (error) {
+    if (error instanceof ToolError && error.code === 'tool_missing') throw error;
+    return null;
+  }
 }
 
 /** Tells what file a descriptor stands for from what the kernel's tables say, for they answer also while the file's own file system does not. */
