@@ -389,12 +389,17 @@ describe('the life of a mount', () => {
 
   it('ends when nobody has used it for long, and each use puts that off', async () => {
     await system.kill('SIGTERM');
-    await system.start({ SENDENSE_MOUNT_IDLE_SECONDS: '2', SENDENSE_MOUNT_CLEANUP_INTERVAL_SECONDS: '1' });
+    await system.start({ SENDENSE_MOUNT_IDLE_SECONDS: '5', SENDENSE_MOUNT_CLEANUP_INTERVAL_SECONDS: '1' });
     const mounted = await mount(full);
-    for (let use = 0; use < 4; use++) {
-      await new Promise((resolve) => setTimeout(resolve, 800));
+    const deadline = async (): Promise<number> => {
+      const { body } = await system.api<{ mounts: RestoreMountResponse[] }>('GET', '/restore/mounts');
+      return Date.parse(body.mounts.find(({ mount_id }) => mount_id === mounted.mount_id)?.expires_at ?? '');
+    };
+    const first = Date.parse(mounted.expires_at ?? '');
+    await until('its use to put its end off', async () => {
       expect(await textOf(mounted, '/etc/hostname')).toBe('guest\n');
-    }
+      return (await deadline()) > first;
+    });
     await until(
       'the mount to expire',
       async () => (await system.api('GET', `/restore/mounts?status=released`)).status === 200 && (await system.mountRemains()).length === 0,
@@ -404,7 +409,7 @@ describe('the life of a mount', () => {
       const { body } = await system.api<{ last_run: { failures: string[] } | null }>('GET', '/restore/cleanup-status');
       return body.last_run !== null ? body : null;
     });
-    expect(status).toMatchObject({ interval_seconds: 1, idle_limit_seconds: 2, last_run: { failures: [] } });
+    expect(status).toMatchObject({ interval_seconds: 1, idle_limit_seconds: 5, last_run: { failures: [] } });
     await system.kill('SIGTERM');
     await system.start();
   });
