@@ -64,6 +64,8 @@ export class CrashSystem {
   private vmId = '';
   private repositoryId = '';
   private changes = 0;
+  /** Backups that have ended and that nothing more is to happen to. */
+  private readonly settled = new Set<string>();
 
   private constructor(
     readonly hub: HubSystem,
@@ -214,33 +216,34 @@ export class CrashSystem {
 
   /** Waits until nothing of any backup is left but what has to be. @throws Error that names what remains */
   async becomesQuiet(): Promise<void> {
-    let remains: readonly string[] = [];
     try {
-      await until(
-        'the system to be quiet',
-        async () => {
-          remains = await this.remains();
-          return remains.length === 0;
-        },
-        QUIET_PATIENCE_MS,
-      );
+      await until('the system to be quiet', () => this.isQuiet(), QUIET_PATIENCE_MS);
     } catch (error) {
+      const remains: string[] = [];
+      for (const look of await this.looks()) remains.push(...(await look()));
       throw new Error(`left behind (see ${this.hub.directory}): ${remains.join('; ')}`, { cause: error });
     }
   }
 
-  /** What is there and should not be, when no backup runs. */
-  async remains(): Promise<readonly string[]> {
+  /** Looks no further once something is found: what waits for it asks again at once, and the machine has the hub to run meanwhile. */
+  private async isQuiet(): Promise<boolean> {
+    for (const look of await this.looks()) if ((await look()).length > 0) return false;
+    return true;
+  }
+
+  /** Where there may be something that should not be when no backup runs; the cheap and the likely first. */
+  private async looks(): Promise<readonly (() => Promise<readonly string[]>)[]> {
     const backups = await this.allBackups();
+    const unfinished = backups.filter(({ status }) => status === 'pending' || status === 'running');
     return [
-      ...backups.filter(({ status }) => status === 'pending' || status === 'running').map(({ backup_id, status }) => `backup ${backup_id} is ${status}`),
-      ...(await this.unsettled(backups)),
-      ...(await this.portsInUse()),
-      ...(await this.strayProcesses()),
-      ...(await this.hub.mountRemains()),
-      ...(await this.strayRunDirectories(backups)),
-      ...(await this.strayFolders(backups)),
-      ...(await this.strayBitmaps(backups)),
+      () => Promise.resolve(unfinished.map(({ backup_id, status }) => `backup ${backup_id} is ${status}`)),
+      () => this.unsettled(backups),
+      () => this.portsInUse(),
+      () => this.strayRunDirectories(backups),
+      () => this.strayFolders(backups),
+      () => this.strayProcesses(),
+      () => this.hub.mountRemains(),
+      () => this.strayBitmaps(backups),
     ];
   }
 
@@ -348,10 +351,14 @@ export class CrashSystem {
   private async unsettled(backups: readonly BackupView[]): Promise<string[]> {
     const last = await Promise.all(
       backups.map(async ({ backup_id, status }) => {
+        // What has ended and is settled stays so.
+        if (this.settled.has(backup_id)) return [];
         const types = await this.eventsOf(backup_id);
         const missing = status === 'completed' ? !types.includes('ChangeTrackingSettled') : !types.includes('BackupUndone');
         const unsettled = types.includes('TransferRequested') && !types.includes('ChangeTrackingSettled');
-        return missing || unsettled ? [`backup ${backup_id} (${status}) is not settled: ${types.at(-1) ?? ''}`] : [];
+        if (missing || unsettled) return [`backup ${backup_id} (${status}) is not settled: ${types.at(-1) ?? ''}`];
+        this.settled.add(backup_id);
+        return [];
       }),
     );
     return last.flat();

@@ -7,7 +7,7 @@ import type { BackupResponse } from '../../src/backups/model/backup.response.js'
 import type { RestoreExportResponse } from '../../src/restore-exports/model/restore-export.response.js';
 import type { VerificationResponse } from '../../src/verifications/model/verification.response.js';
 import { BackupClient } from '../support/backup-client.js';
-import { HubSystem, until } from '../support/hub-system.js';
+import { HubSystem, signalPid, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
@@ -100,7 +100,7 @@ describe('instant access', () => {
     await requireContent(uri);
     const { body } = await system.api<{ processes: { pid: number; job_id: string }[] }>('GET', '/nbd/processes');
     const server = body.processes.find(({ job_id }) => job_id === export_id);
-    process.kill(server?.pid ?? 0, 'SIGKILL');
+    signalPid(server?.pid, 'SIGKILL');
     await until('its end', async () => (await standing(export_id))?.end_reason === 'server_exited');
     await requireNothingLeft();
   });

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import { BackupClient } from '../support/backup-client.js';
 import { freePortRange } from '../support/free-ports.js';
-import { HubSystem, until } from '../support/hub-system.js';
+import { HubSystem, signalPid, until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
@@ -123,7 +123,7 @@ function records(log: string): readonly LogRecord[] {
 async function reload(program: 'hub' | 'node'): Promise<readonly LogRecord[]> {
   const log = (): readonly LogRecord[] => records(program === 'hub' ? system.log() : readFileSync(nodeLogFile(), 'utf8'));
   const before = log().length;
-  process.kill((program === 'hub' ? system.hubPid : node.pid) ?? 0, 'SIGHUP');
+  signalPid(program === 'hub' ? system.hubPid : node.pid, 'SIGHUP');
   const said = (): readonly LogRecord[] => log().slice(before);
   await until(`the ${program} to have reloaded`, () => Promise.resolve(said().some(({ message }) => message === RELOADED || message === REFUSED)));
   return said();

@@ -8,7 +8,7 @@ import { runValidateProgram } from '../../src/validate-cli/validate.program.js';
 import { BackupClient } from '../support/backup-client.js';
 import { EnrolledNode, enrolmentSettings, type EnrolOutcome, startTunnelServer } from '../support/enrolled-node.js';
 import { freePortRange } from '../support/free-ports.js';
-import { HubSystem, until } from '../support/hub-system.js';
+import { HubSystem, signalPid, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 
@@ -95,7 +95,7 @@ describe('sendense validate, with a tunnel between hub and node', () => {
     const keys = (): Promise<string> => readFile(join(system.dataDirectory, 'tunnel', 'authorized_keys'), 'utf8');
     expect([await grown(), (await keys()).includes(`:${firstPort + PORTS}"`)]).toEqual([false, false]);
     await writeFile(hubFile(), `nbd_port_count: ${PORTS + 1}\n`);
-    process.kill(system.hubPid ?? 0, 'SIGHUP');
+    signalPid(system.hubPid, 'SIGHUP');
     await until('the key to be let use the new port', async () => (await keys()).includes(`:${firstPort + PORTS}"`));
     await until('the node to follow', grown);
     await until('the tunnel to bring the new port', async () => (await check())?.status === 'pass');

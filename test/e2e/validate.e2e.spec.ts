@@ -183,7 +183,10 @@ describe('sendense validate', () => {
     for (const { status, remedy } of outcome.checks.values()) expect(remedy === null).toBe(status === 'pass' || status === 'skip');
     await client.requireNothingHeld();
     await until('the list of VMs to be empty', async () => (await system.api<{ vms: unknown[] }>('GET', '/vms')).body.vms.length === 0);
-    expect((await system.api<{ repositories: { name: string }[] }>('GET', '/repositories')).body.repositories.map(({ name }) => name)).toEqual(['main']);
+    await until('the list of repositories to be as it was', async () => {
+      const { repositories } = (await system.api<{ repositories: { name: string }[] }>('GET', '/repositories')).body;
+      return repositories.every(({ name }) => name === 'main');
+    });
     expect(await readdir(system.imageRoot)).toEqual([]);
     expect((await readdir(system.dataDirectory)).filter((name) => name.startsWith('validate-'))).toEqual([]);
   });

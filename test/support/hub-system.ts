@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, existsSync, readFileSync } from 'node:fs';
+import { createWriteStream, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
@@ -25,11 +25,14 @@ export interface ApiAnswer<Body> {
 const ROOT = resolve(import.meta.dirname, '../..');
 const ENTRY = join(ROOT, 'dist/src/main.hub.js');
 const START_PATIENCE_MS = 60_000;
+/** Between two looks. What has not come at once is looked for less often: a look takes time of the machine from the very programs that are waited for. */
+const FIRST_PAUSE_MS = 25;
+const LAST_PAUSE_MS = 60;
 
 /** Waits until `look` gives something. @throws Error that names what was waited for, and what was seen last */
 export async function until<Found>(what: string, look: () => Promise<Found | null | undefined | false>, patienceMs = 60_000): Promise<Found> {
   const ends = performance.now() + patienceMs;
-  for (;;) {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 1.1, LAST_PAUSE_MS)) {
     let failure: unknown = null;
     try {
       const found = await look();
@@ -41,8 +44,14 @@ export async function until<Found>(what: string, look: () => Promise<Found | nul
       const last = failure instanceof Error ? `; the last look failed: ${failure.message}` : '';
       throw new Error(`waited ${patienceMs} ms in vain for ${what}${last}`, { cause: failure });
     }
-    await pause(25);
+    await pause(pauseMs);
   }
+}
+
+/** Never to process 0, which is everybody who runs this test. @throws Error when there is no such process to begin with */
+export function signalPid(pid: number | null | undefined, signal: NodeJS.Signals): void {
+  if (pid === null || pid === undefined) throw new Error(`there is no process to be sent ${signal}`);
+  process.kill(pid, signal);
 }
 
 /** A hub with its local node, from the compiled program, in a temporary directory, on ports of its own. Removes what it started by pid. */
@@ -187,20 +196,22 @@ export class HubSystem {
     await rm(this.directory, { recursive: true, force: true, maxRetries: 10 });
   }
 
-  /** Processes whose environment or command line names this system's directory: all that it has started and that still runs. */
-  async leftoverPids(): Promise<readonly number[]> {
+  /**
+   * Processes whose environment or command line names this system's directory: all that it has started and that still runs. Read without a way through the thread pool, which
+   * takes many times as long as the reading, and waits ask for this again and again.
+   */
+  leftoverPids(): Promise<readonly number[]> {
     const pids: number[] = [];
-    for (const entry of await readdir('/proc')) {
+    for (const entry of readdirSync('/proc')) {
       const pid = Number(entry);
       if (!Number.isInteger(pid) || pid === process.pid) continue;
       try {
-        const text = (await readFile(`/proc/${pid}/cmdline`, 'utf8')) + (await readFile(`/proc/${pid}/environ`, 'utf8'));
-        if (text.includes(this.directory)) pids.push(pid);
+        if (readFileSync(`/proc/${pid}/environ`).includes(this.directory) || readFileSync(`/proc/${pid}/cmdline`).includes(this.directory)) pids.push(pid);
       } catch {
         // It has ended meanwhile, or is not ours to read.
       }
     }
-    return pids;
+    return Promise.resolve(pids);
   }
 
   /** What mounts of restore points leave on the machine: mounts, loop devices, and the processes behind them. */

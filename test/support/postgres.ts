@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { LocalPostgres } from '../../src/platform/postgres/local-postgres.js';
-import { openDataSource } from '../../src/platform/postgres/postgres.module.js';
 
 export interface TestDatabase {
   readonly databaseUrl: string;
@@ -63,6 +62,8 @@ export async function createTestDatabase(options: { readonly migrated?: boolean 
 
 /** Runs all migrations on a database. */
 export async function migrate(databaseUrl: string): Promise<void> {
+  // Loaded on demand: most specs leave migrations to their hub, and an ORM takes each of them half a second to load.
+  const { openDataSource } = await import('../../src/platform/postgres/postgres.module.js');
   const dataSource = await openDataSource(databaseUrl);
   await dataSource.destroy();
 }
