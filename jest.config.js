@@ -1,6 +1,8 @@
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
+  // The default of five seconds is about the machine, not about the test, wherever programs are started and files synced.
+  testTimeout: 60_000,
   globalSetup: '<rootDir>/test/support/postgres-global-setup.mjs',
   globalTeardown: '<rootDir>/test/support/postgres-global-teardown.mjs',
   roots: ['<rootDir>/src', '<rootDir>/projections', '<rootDir>/test'],

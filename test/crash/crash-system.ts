@@ -18,7 +18,7 @@ const run = promisify(execFile);
 const MIB = 1024 * 1024;
 const VM = 'crash vm';
 /** What a hub needs at most to tidy up after a crash. */
-const QUIET_PATIENCE_MS = 45_000;
+const QUIET_PATIENCE_MS = 90_000;
 const BACKUP_PATIENCE_MS = 90_000;
 
 export interface BackupView {
@@ -110,7 +110,7 @@ export class CrashSystem {
 
   /** Asks for a backup; null when the hub went away before it answered. A node that is just being started again is waited for. */
   async request(backupType: 'full' | 'incremental', key: string = randomUUID()): Promise<ApiAnswer<BackupView & { code?: string; backup_id?: string }> | null> {
-    for (const ends = performance.now() + 30_000; ;) {
+    for (const ends = performance.now() + BACKUP_PATIENCE_MS; ;) {
       try {
         const answer = await this.hub.api<BackupView>(
           'POST',

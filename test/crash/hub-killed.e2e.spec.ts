@@ -217,7 +217,7 @@ async function crashAt(system: CrashSystem, when: When, boundary: Boundary, stor
   // Whether progress is recorded depends on time, and what came in two appends may come in one this time.
   const certain = boundary.nth === 1 && boundary.type !== 'DiskTransferProgressed';
   try {
-    await system.hub.ended(certain ? 30_000 : 5_000);
+    await system.hub.ended(certain ? 60_000 : 5_000);
   } catch (error) {
     if (certain) throw error;
     await system.hub.kill('SIGKILL');

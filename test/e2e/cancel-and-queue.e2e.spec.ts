@@ -133,7 +133,7 @@ describe('a cancelled backup', () => {
     const answer = client.start('victim', repository, 'incremental');
     await gate.reached();
     const { backup_id } = await client.newest('victim');
-    await until(`phase ${phase}`, async () => (await client.get(backup_id)).current_phase === phase, 5_000).catch(async () => {
+    await until(`phase ${phase}`, async () => (await client.get(backup_id)).current_phase === phase).catch(async () => {
       expect((await client.get(backup_id)).current_phase).toBe(phase);
     });
     await cancel(backup_id);

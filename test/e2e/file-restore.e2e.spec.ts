@@ -449,7 +449,7 @@ async function requireAtRest(): Promise<void> {
     expect(await textOf(mounted, '/etc/hostname')).toBe('guest\n');
     await unmount(mounted);
   }
-  await until('nothing to be left', async () => (await system.mountRemains()).length === 0, 10_000).catch(() => undefined);
+  await until('nothing to be left', async () => (await system.mountRemains()).length === 0).catch(() => undefined);
   expect(await system.mountRemains()).toEqual([]);
 }
 

@@ -57,16 +57,12 @@ beforeAll(async () => {
 /** Whatever went wrong: nothing is left, and no slot is taken. */
 afterEach(async () => {
   let remains: readonly string[] = [];
-  await until(
-    'nothing to be left',
-    async () => {
-      const { body } = await system.api<{ mounts: RestoreMountResponse[] }>('GET', '/restore/mounts');
-      for (const { mount_id } of body.mounts) await system.api('DELETE', `/restore/${mount_id}`);
-      remains = [...(await system.mountRemains()), ...(await system.toolProcesses()), ...(await system.runRemains())];
-      return body.mounts.length === 0 && remains.length === 0;
-    },
-    30_000,
-  ).catch(() => undefined);
+  await until('nothing to be left', async () => {
+    const { body } = await system.api<{ mounts: RestoreMountResponse[] }>('GET', '/restore/mounts');
+    for (const { mount_id } of body.mounts) await system.api('DELETE', `/restore/${mount_id}`);
+    remains = [...(await system.mountRemains()), ...(await system.toolProcesses()), ...(await system.runRemains())];
+    return body.mounts.length === 0 && remains.length === 0;
+  }).catch(() => undefined);
   expect(remains).toEqual([]);
   await until('every slot to be free', async () => (await system.api<{ slots_free: number }>('GET', '/restore/resources')).body.slots_free === SLOTS);
 });

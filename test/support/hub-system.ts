@@ -183,7 +183,7 @@ export class HubSystem {
   /** Ends hub, node and exports of this system, by the pids in its own files, and removes its directory. */
   async destroy(): Promise<void> {
     this.child?.kill('SIGTERM');
-    await this.ended(30_000).catch(() => this.child?.kill('SIGKILL'));
+    await this.ended().catch(() => this.child?.kill('SIGKILL'));
     for (const pid of await this.leftoverPids()) {
       try {
         process.kill(pid, 'SIGKILL');
@@ -191,7 +191,7 @@ export class HubSystem {
         // It has ended meanwhile.
       }
     }
-    await until('the processes to end', async () => (await this.leftoverPids()).length === 0, 10_000);
+    await until('the processes to end', async () => (await this.leftoverPids()).length === 0);
     await removeGuestMounts(this.directory);
     await rm(this.directory, { recursive: true, force: true, maxRetries: 10 });
   }

@@ -87,7 +87,7 @@ describe('exports', () => {
     const runner = hub();
     const request = requestOf();
     const outcome = await runner.request(request, context());
-    expect(await new NbdInfo().size(nbdUri({ host: '127.0.0.1', port: firstPort }, request.exportName), 5_000)).toBe(8 * MIB);
+    expect(await new NbdInfo().size(nbdUri({ host: '127.0.0.1', port: firstPort }, request.exportName), 60_000)).toBe(8 * MIB);
     expect(await runner.request(request, context())).toEqual(outcome);
     expect(await runner.stop(request.exportId, context())).toMatchObject({ status: 'stopped', signal: 'SIGTERM' });
     expect(await runner.stop(request.exportId, context())).toMatchObject({ status: 'stopped', signal: 'SIGTERM' });

@@ -97,7 +97,7 @@ nbd.describe('a boot check whose way to the disks is lost', () => {
     const server = spawn('qemu-nbd', ['-r', '--persistent', '--shared=20', '-f', 'raw', '-b', '127.0.0.1', '-p', String(port), image]);
     try {
       const uri = `nbd://127.0.0.1:${port}/`;
-      await until('the export', async () => (await new NbdInfo().size(uri, 5_000)) > 0);
+      await until('the export', async () => (await new NbdInfo().size(uri, 60_000)) > 0);
       const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run'), networkPatienceSeconds: 1 });
       const domains = new SilentGuest(config);
       const checks = new BootChecks(config, domains, new NbdInfo(), new ActiveJobs());

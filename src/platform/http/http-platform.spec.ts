@@ -377,5 +377,5 @@ describe('reading own writes', () => {
     expect(answer.status).toBe(503);
     expect(answer.body).toMatchObject({ code: 'read_model_behind' });
     expect(answer.headers['retry-after']).toBe('5');
-  }, 10_000);
+  }, 60_000);
 });

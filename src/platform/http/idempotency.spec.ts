@@ -230,7 +230,7 @@ describe('a command with an Idempotency-Key', () => {
     open();
     expect((await first).status).toBe(202);
     expect((await place('k1', { name: 'a' })).body).toEqual((await first).body);
-  }, 15_000);
+  }, 60_000);
 
   it('the store away: 503, and the handler is not reached', async () => {
     http.store.unavailable = true;
