@@ -22,7 +22,7 @@ export interface Port {
   readonly export_name: string | null;
 }
 
-const HOLD_PATIENCE_MS = 30_000;
+const HOLD_PATIENCE_MS = 60_000;
 
 export type BackupType = 'full' | 'incremental' | 'auto';
 
