@@ -14,6 +14,7 @@ import { makeDataDirectory, readOrMakeId, readOrMakeToken, writeWhole } from './
 import { type ConfigSources, loadConfigOrExit } from './platform/config/load-config.js';
 import { reloadAndTell } from './platform/config/reload-on-hangup.js';
 import { programVersion } from './platform/config/version.js';
+import { FileDoors } from './platform/file-door/file-doors.js';
 import { configureHttp } from './platform/http/configure-http.js';
 import { serveOpenApi } from './platform/http/open-api.js';
 import { configureLogging, loggerFor } from './platform/logging/logger.js';
@@ -25,6 +26,8 @@ import { ProgramLock } from './platform/process/program-lock.js';
 import { type RunningService, runUntilSignalled } from './platform/process/program-run.js';
 
 const PORT_PATIENCE_MS = 15_000;
+/** What a file system gets at the end of the hub to answer calls that are under way. */
+const STORAGE_GRACE_MS = 5_000;
 
 /** Starts the hub and returns; it then runs until a signal ends it. @param configFile of `--config` */
 export function runHub(configFile?: string): void {
@@ -69,6 +72,7 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, fail: 
   return {
     async stop() {
       leaving.abort();
+      app.get(FileDoors).hurry(STORAGE_GRACE_MS);
       await postgresWatch;
       await localNode?.leave();
       // Transfers go on without the hub, and the next one adopts them: what they need is left running.

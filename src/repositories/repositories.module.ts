@@ -6,6 +6,7 @@ import { CreateRepositoryHandler } from './create-repository/create-repository.h
 import { DeleteRepositoryController } from './delete-repository/delete-repository.controller.js';
 import { DeleteRepositoryHandler } from './delete-repository/delete-repository.handler.js';
 import { MeasureStorageController } from './measure-storage/measure-storage.controller.js';
+import { RepositoriesHealth } from './measure-storage/repositories.health-checks.js';
 import { TestRepositoryController } from './test-repository/test-repository.controller.js';
 import { GetRepositoryController } from './get-repository/get-repository.controller.js';
 import { ImportRepositoryController } from './import-repository/import-repository.controller.js';
@@ -23,6 +24,6 @@ import { ListRepositoriesController } from './list-repositories/list-repositorie
     DeleteRepositoryController,
     MeasureStorageController,
   ],
-  providers: [CreateRepositoryHandler, ImportRepositoryHandler, DeleteRepositoryHandler],
+  providers: [CreateRepositoryHandler, ImportRepositoryHandler, DeleteRepositoryHandler, RepositoriesHealth],
 })
 export class RepositoriesModule {}

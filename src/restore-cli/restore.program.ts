@@ -79,7 +79,7 @@ export async function runRestoreProgram(argv: readonly string[]): Promise<number
     process.stderr.write(`sendense restore: ${detail}\n`);
     return 1;
   } finally {
-    await hasher.onApplicationShutdown();
+    hasher.onApplicationShutdown();
   }
 }
 

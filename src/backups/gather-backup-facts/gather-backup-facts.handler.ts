@@ -123,7 +123,7 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     for (const { backup_id } of chain.points) {
       const row = byId.get(backup_id);
       for (const file of row?.files ?? []) {
-        const verdict = await this.files.checkParent(file, join(repository.path, row?.folder ?? '', file.file));
+        const verdict = await this.files.checkParent(repository.path, file, join(row?.folder ?? '', file.file));
         if (verdict.kind === 'damaged')
           return {
             kind: 'damaged',

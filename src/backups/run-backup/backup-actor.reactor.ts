@@ -1,4 +1,5 @@
 import { DomainError } from '../../kernel/domain-error.js';
+import { DoorClosedError } from '../../platform/file-door/file-door.js';
 import { EventStoreUnavailableError } from '../../platform/event-store/event-store.port.js';
 import { isDatabaseAway } from '../../platform/postgres/connection-errors.js';
 import type { BackupState } from '../model/backup.state.js';
@@ -122,8 +123,8 @@ export class BackupActor {
   }
 }
 
-/** The event store or the database is away, or the read models are behind: nothing can be recorded or looked up now, so nothing is decided now. */
+/** The event store or the database is away, or the read models are behind, or the hub shuts down: nothing can be recorded or looked up now, so nothing is decided now. */
 function isStorageAway(error: unknown): boolean {
   if (error instanceof DomainError) return error.code === 'read_model_behind';
-  return error instanceof EventStoreUnavailableError || isDatabaseAway(error);
+  return error instanceof EventStoreUnavailableError || error instanceof DoorClosedError || isDatabaseAway(error);
 }

@@ -17,6 +17,10 @@ import { runWithCorrelation } from '../../platform/logging/correlation.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { FileSync } from '../../platform/process/file-sync.js';
+import { FileDoors } from '../../platform/file-door/file-doors.js';
+import { storageSilent } from '../../platform/file-door/file-door.js';
+import { repositoryOf } from '../../platform/repository-files/restore-point-folder.js';
+import { storageError } from '../../platform/repository-files/storage-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import type { BackupEvent } from '../model/backup.events.js';
 import type { BackupState, RunDisk } from '../model/backup.state.js';
@@ -54,7 +58,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   private readonly places = new Map<string, number>();
   private readonly active = new Map<string, ActiveBackup>();
   private readonly admitted = new Set<string>();
-  private readonly transferring = new Set<string>();
+  private readonly transferring = new Map<string, string>();
   /** Backups that came up while those of an earlier run were still being looked up. */
   private readonly pokedEarly = new Set<string>();
   private nextPlace = 0;
@@ -78,6 +82,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     private readonly clock: Clock,
     private readonly live: LiveProgress,
     private readonly fileSync: FileSync,
+    private readonly doors: FileDoors,
     private readonly recorder: RunRecorder,
     private readonly preparation: PrepareRun,
     private readonly transfer: TransferRun,
@@ -139,7 +144,9 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     } else {
       this.leaveQueue(backupId);
       this.active.set(backupId, { backup_id: backupId, vm_id, counts: state.status === 'running' });
-      if (state.status === 'running' && state.run.transfer_requested && !state.run.snapshot_released) this.transferring.add(backupId);
+      const written = state.run.disks[0]?.target?.qcow2_path;
+      if (state.status === 'running' && state.run.transfer_requested && !state.run.snapshot_released && written !== undefined)
+        this.transferring.set(backupId, repositoryOf(written));
       else this.transferring.delete(backupId);
       this.writeOutEarly(state.run.disks, state.status === 'running');
     }
@@ -329,7 +336,9 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
 
   private tick(): void {
     const now = performance.now();
-    for (const backupId of this.transferring) {
+    for (const [backupId, repositoryPath] of this.transferring) {
+      // What is written there waits in the kernel, and the node only sees that it goes on slowly.
+      if (this.doors.silentMs(repositoryPath) >= this.config.failAfterSilentSeconds * 1000) this.failSilent(backupId, repositoryPath);
       const heard = this.live.heard(backupId);
       if (heard === null || now - heard.heardAtMs > QUIET_MS) this.poke(backupId);
     }
@@ -347,11 +356,19 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     }
   }
 
+  private failSilent(backupId: string, repositoryPath: string): void {
+    const cause = causeOf(storageError(storageSilent(repositoryPath), repositoryPath, 'writing'));
+    this.recorder
+      .record(backupId, { kind: 'fail', stage: null, ...cause, failed_at: this.clock.iso() })
+      .catch((error: unknown) => this.warn(backupId, 'that a repository does not answer could not be recorded', error));
+  }
+
   /** Of large disks that are being copied, what has arrived goes to the disk at once, so that sealing has little to wait for. */
   private writeOutEarly(disks: readonly RunDisk[], running: boolean): void {
     for (const { target, transfer } of disks) {
       if (target === null) continue;
-      if (running && transfer.status === 'running' && transfer.total_bytes >= EARLY_WRITE_BYTES) this.fileSync.follow(target.qcow2_path);
+      if (running && transfer.status === 'running' && transfer.total_bytes >= EARLY_WRITE_BYTES)
+        this.fileSync.follow(target.qcow2_path, repositoryOf(target.qcow2_path));
       else this.fileSync.leave(target.qcow2_path);
     }
   }

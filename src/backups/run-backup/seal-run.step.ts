@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { lstat } from 'node:fs/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { CommandBus, QueryBus } from '@nestjs/cqrs';
 import { RecordRestorePoint } from '../../chains/model/chain.commands.js';
@@ -9,10 +8,11 @@ import { Clock } from '../../platform/clock/clock.js';
 import { HUB_ID } from '../../platform/event-store/command-runner.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { FileHasher } from '../../platform/hashing/file-hasher.js';
-import { FileSync } from '../../platform/process/file-sync.js';
+import { FileDoors } from '../../platform/file-door/file-doors.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import { type Manifest, MANIFEST_FORMAT_VERSION, type ManifestDisk } from '../../platform/repository-files/manifest.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { rethrowSilence } from '../../platform/repository-files/storage-error.js';
 import { type BackupPlanned, backupStream } from '../model/backup.events.js';
 import type { BackupRun, RunDisk } from '../model/backup.state.js';
 import { locateRun } from './locate-run.step.js';
@@ -41,7 +41,7 @@ export class SealRun {
     private readonly files: RepositoryFiles,
     private readonly qemuImg: QemuImg,
     private readonly hasher: FileHasher,
-    private readonly fileSync: FileSync,
+    private readonly doors: FileDoors,
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
 
@@ -144,7 +144,13 @@ export class SealRun {
     // What could not be found out before may be now; one that fails again tells why.
     if (known !== undefined && !known.failed) return known;
     const abandoned = new AbortController();
-    const disks = Promise.all(run.disks.map((disk) => this.describeDisk(disk, plan, repositoryPath, abandoned.signal)));
+    const disks = this.doors
+      .whileTheyAnswer(
+        [repositoryPath],
+        (signal) => Promise.all(run.disks.map((disk) => this.describeDisk(disk, plan, repositoryPath, signal))),
+        abandoned.signal,
+      )
+      .catch((error: unknown) => rethrowSilence(error, repositoryPath));
     const examination: Examination = { disks, abandoned, failed: false };
     // Of a failure hears who seals.
     disks.catch(() => {
@@ -157,15 +163,21 @@ export class SealRun {
   /** The exports write without flushing, because the file counts for nothing before this point; so it is forced to stable storage here, while it is being hashed. */
   private async describeDisk(disk: RunDisk, plan: BackupPlanned['data'], repositoryPath: string, abandoned: AbortSignal): Promise<ManifestDisk> {
     const { planned } = disk;
-    const path = join(repositoryPath, this.files.partialFolder(plan.folder), planned.file);
-    const [check, sha256] = await Promise.all([this.qemuImg.check(path, abandoned), this.hasher.sha256(path, abandoned), this.fileSync.toDisk(path)]);
+    const file = join(this.files.partialFolder(plan.folder), planned.file);
+    const path = join(repositoryPath, file);
+    const [check, sha256] = await Promise.all([
+      this.qemuImg.check(path, abandoned),
+      this.hasher.sha256(path, abandoned),
+      this.doors.at(repositoryPath).syncToDisk(path),
+    ]);
     if (!check.ok) {
       throw new DomainError('conflict', 'target_damaged', `The file of disk "${planned.disk_key}" did not pass qemu-img check: ${check.detail}`, {
         disk_key: planned.disk_key,
         errors: check.errors,
       });
     }
-    const { size, mtimeNs } = await lstat(path, { bigint: true });
+    const written = await this.files.look(repositoryPath, file);
+    if (written === null) throw new DomainError('conflict', 'target_missing', `The file "${path}" of disk "${planned.disk_key}" has gone.`);
     return {
       disk_id: planned.disk_id,
       disk_key: planned.disk_key,
@@ -174,9 +186,9 @@ export class SealRun {
       source_format: planned.source_format,
       change_id: disk.change_id,
       parent_change_id: planned.parent_change_id,
-      file_size_bytes: Number(size),
+      file_size_bytes: written.size_bytes,
       sha256,
-      mtime_ns: mtimeNs.toString(),
+      mtime_ns: written.mtime_ns,
       backing_file: planned.parent_file === null ? null : backingPath(plan.folder, planned.parent_file),
     };
   }

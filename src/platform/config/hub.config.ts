@@ -44,6 +44,7 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'mountCleanupIntervalSeconds',
   'mountTimeoutSeconds',
   'mountAnswerSeconds',
+  'storageAnswerSeconds',
   'guestfsForceEmulation',
   'logLevel',
   'logFormat',
@@ -131,6 +132,8 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(5, 3600) readonly mountTimeoutSeconds: number = 300;
   /** A mounted file system that has not answered after so long is not waited for any more. A download is given twice as long for its next bytes. */
   @IntegerBetween(1, 600) readonly mountAnswerSeconds: number = 30;
+  /** The file system of a repository, or of the folder that disks are restored to, that has not answered a call after so long is not waited for any more. */
+  @IntegerBetween(1, 600) readonly storageAnswerSeconds: number = 30;
   /** Emulates the sandbox's machine even where the host could virtualise it. */
   @Flag() readonly guestfsForceEmulation: boolean = false;
 

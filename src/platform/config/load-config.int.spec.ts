@@ -202,6 +202,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['mount_cleanup_interval_seconds', ['0', '3601'], ['1', '3600']],
   ['mount_timeout_seconds', ['4', '3601'], ['5', '3600']],
   ['mount_answer_seconds', ['0', '601'], ['1', '600']],
+  ['storage_answer_seconds', ['0', '601'], ['1', '600']],
   ['guestfs_force_emulation', ['yes'], ['true', 'false']],
   ['run_directory', ['run'], ['/run/sendense']],
   ['log_level', ['INFO'], ['debug', 'silent']],

@@ -13,11 +13,11 @@ describe('FileHasher', () => {
     folder = await mkdtemp(join(tmpdir(), 'sendense-hasher-'));
   });
   afterAll(async () => {
-    await hasher.onApplicationShutdown();
+    hasher.onApplicationShutdown();
     await rm(folder, { recursive: true, force: true });
   });
 
-  it('hashes files of any length, more of them than there are threads', async () => {
+  it('hashes files of any length, more of them than there are processes', async () => {
     const contents = [0, 1, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1, 5_000_000].map((length) => randomBytes(length));
     const paths = contents.map((_, index) => join(folder, `file ${index} ü`));
     await Promise.all(paths.map((path, index) => writeFile(path, contents[index] ?? '')));

@@ -1,18 +1,22 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import type { HashAnswer, HashTask } from './sha256.worker.js';
+import { storageSilent } from '../file-door/file-door.js';
+import { siblingProgram } from '../process/sibling-program.js';
+import { toolEnvironment } from '../process/tool-environment.js';
+import type { HashAnswer, HashTask } from './sha256.process.js';
 
 interface Job {
   readonly path: string;
-  readonly stop: Int32Array;
   readonly resolve: (sha256: string) => void;
   readonly reject: (error: unknown) => void;
 }
 
-interface HashingThread {
-  readonly worker: Worker;
+interface HashingProcess {
+  readonly child: ChildProcess;
   job: Job | null;
+  /** performance.now() of its last word. */
+  heardMs: number;
 }
 
 /** A file could not be read to its end. */
@@ -20,45 +24,48 @@ export class HashingFailedError extends Error {
   override readonly name = 'HashingFailedError';
   constructor(
     readonly path: string,
-    /** The system's word, such as ENOENT or EIO. */
+    /** The system's word, such as ENOENT or EIO; `closed` and `process_lost` for what has nothing to do with the file. */
     readonly code: string,
     message: string,
   ) {
     super(`${path} could not be hashed: ${message}`);
   }
+
+  get saysOfTheFile(): boolean {
+    return this.code !== 'closed' && this.code !== 'process_lost';
+  }
 }
 
-/** The worker stands beside this file, compiled or not as this file is. */
-const WORKER = new URL(import.meta.url.endsWith('.ts') ? './sha256.worker.ts' : './sha256.worker.js', import.meta.url);
+/** One that has not read a mebibyte in so long hangs with its storage. */
+const SILENT_MS = 120_000;
+/** One that nobody needs ends, to give its memory back. */
+const IDLE_MS = 60_000;
+const LOOK_MS = 1_000;
 
-/** SHA-256 of whole files on threads of their own, one per core, so that hashing never holds up anything else. Further files wait in order. */
+const PROGRAM = siblingProgram(new URL('./sha256.process.js', import.meta.url));
+
+/** SHA-256 of whole files by processes of their own, one per core, so that neither hashing nor a file system that hangs holds up anything else. Further files wait in order. */
 @Injectable()
 export class FileHasher implements OnApplicationShutdown {
   private readonly waiting: Job[] = [];
-  private readonly idle: HashingThread[] = [];
-  private readonly threads = new Set<HashingThread>();
+  private readonly idle: HashingProcess[] = [];
+  private readonly processes = new Set<HashingProcess>();
+  private look: NodeJS.Timeout | null = null;
   private closed = false;
 
   /**
    * @returns lower-case hex
-   * @throws HashingFailedError; or the signal's reason when that is aborted
+   * @throws HashingFailedError; what storageSilent makes; or the signal's reason when that is aborted
    */
   async sha256(path: string, signal?: AbortSignal): Promise<string> {
     signal?.throwIfAborted();
     if (this.closed) throw new HashingFailedError(path, 'closed', 'the service is shutting down');
-    const stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
     const settled = new AbortController();
     try {
       return await new Promise<string>((resolve, reject) => {
-        signal?.addEventListener(
-          'abort',
-          () => {
-            Atomics.store(stop, 0, 1);
-            reject(signal.reason as Error); // an abort reason is whatever the caller chose to throw
-          },
-          { signal: settled.signal },
-        );
-        this.waiting.push({ path, stop, resolve, reject });
+        const job = { path, resolve, reject };
+        signal?.addEventListener('abort', () => this.abandon(job, signal.reason), { signal: settled.signal });
+        this.waiting.push(job);
         this.next();
       });
     } finally {
@@ -66,47 +73,80 @@ export class FileHasher implements OnApplicationShutdown {
     }
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  /** The processes are not waited for: they may hang in the kernel. */
+  onApplicationShutdown(): void {
     this.closed = true;
     for (const job of this.waiting.splice(0)) job.reject(new HashingFailedError(job.path, 'closed', 'the service is shutting down'));
-    await Promise.all([...this.threads].map((thread) => thread.worker.terminate()));
+    for (const one of this.processes) this.end(one, (path) => new HashingFailedError(path, 'closed', 'the service is shutting down'));
+  }
+
+  private abandon(job: Job, reason: unknown): void {
+    job.reject(reason);
+    const place = this.waiting.indexOf(job);
+    if (place !== -1) this.waiting.splice(place, 1);
+    for (const one of this.processes) if (one.job === job) this.end(one, () => reason);
   }
 
   private next(): void {
     while (this.waiting.length > 0) {
-      const thread = this.idle.pop() ?? (this.threads.size < availableParallelism() ? this.hire() : null);
-      const job = thread === null ? undefined : this.waiting.shift();
-      if (thread === null || job === undefined) return;
-      thread.job = job;
-      thread.worker.ref();
-      const task: HashTask = { path: job.path, stop: job.stop };
-      thread.worker.postMessage(task);
+      const free = this.idle.pop() ?? (this.processes.size < availableParallelism() ? this.hire() : null);
+      const job = free === null ? undefined : this.waiting.shift();
+      if (free === null || job === undefined) break;
+      free.job = job;
+      free.heardMs = performance.now();
+      // An idle process keeps nobody from ending.
+      free.child.ref();
+      free.child.channel?.ref();
+      free.child.send({ path: job.path } satisfies HashTask, (error) => {
+        if (error !== null) this.end(free, (path) => new HashingFailedError(path, 'process_lost', error.message));
+      });
     }
+    this.look ??= setInterval(() => this.lookAtAll(), LOOK_MS).unref();
   }
 
-  private hire(): HashingThread {
-    const thread: HashingThread = { worker: new Worker(WORKER), job: null };
-    this.threads.add(thread);
-    thread.worker.on('message', (answer: HashAnswer) => {
-      const { job } = thread;
-      thread.job = null;
-      // An idle thread keeps nobody from ending.
-      thread.worker.unref();
-      this.idle.push(thread);
-      if ('sha256' in answer) job?.resolve(answer.sha256);
-      else if ('error' in answer) job?.reject(new HashingFailedError(job.path, answer.error.code, answer.error.message));
-      this.next();
-    });
-    thread.worker.on('error', (error: Error) => this.lost(thread, error.message));
-    thread.worker.on('exit', () => this.lost(thread, 'the hashing thread ended'));
-    return thread;
+  private lookAtAll(): void {
+    for (const one of this.processes) {
+      if (performance.now() - one.heardMs > (one.job === null ? IDLE_MS : SILENT_MS)) this.end(one, storageSilent);
+    }
+    if (this.processes.size > 0 || this.look === null) return;
+    clearInterval(this.look);
+    this.look = null;
   }
 
-  private lost(thread: HashingThread, reason: string): void {
-    if (!this.threads.delete(thread)) return;
-    const place = this.idle.indexOf(thread);
+  private hire(): HashingProcess {
+    const child = spawn(process.execPath, PROGRAM, { stdio: ['ignore', 'ignore', 'ignore', 'ipc'], cwd: '/', env: toolEnvironment() });
+    const one: HashingProcess = { child, job: null, heardMs: performance.now() };
+    this.processes.add(one);
+    child.on('message', (message) => this.onAnswer(one, message as HashAnswer)); // sent by our own program
+    const lost = (path: string): HashingFailedError => new HashingFailedError(path, 'process_lost', 'the hashing process ended');
+    child.once('error', () => this.end(one, lost));
+    child.once('exit', () => this.end(one, lost));
+    return one;
+  }
+
+  private onAnswer(one: HashingProcess, answer: HashAnswer): void {
+    one.heardMs = performance.now();
+    const { job } = one;
+    if ('read' in answer || job === null) return;
+    one.job = null;
+    one.child.unref();
+    one.child.channel?.unref();
+    this.idle.push(one);
+    if ('sha256' in answer) job.resolve(answer.sha256);
+    else job.reject(new HashingFailedError(job.path, answer.error.code, answer.error.message));
+    this.next();
+  }
+
+  /** Its place is free for another at once, also where it hangs in the kernel and does not end. */
+  private end(one: HashingProcess, error: (path: string) => unknown): void {
+    if (!this.processes.delete(one)) return;
+    const place = this.idle.indexOf(one);
     if (place !== -1) this.idle.splice(place, 1);
-    thread.job?.reject(new HashingFailedError(thread.job.path, 'worker_lost', reason));
+    one.child.kill('SIGKILL');
+    one.child.unref();
+    one.child.channel?.unref();
+    one.job?.reject(error(one.job.path));
+    one.job = null;
     if (!this.closed) this.next();
   }
 }

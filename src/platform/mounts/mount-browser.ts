@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { HubConfig } from '../config/hub.config.js';
+import { siblingProgram } from '../process/sibling-program.js';
 import { toolEnvironment } from '../process/tool-environment.js';
 import {
   type BrowserAnswer,
@@ -21,12 +21,7 @@ const STALLED_ANSWERS = 2;
 /** A browser that nobody asks ends, to give its memory back. */
 const IDLE_MS = 60_000;
 
-const IS_TYPESCRIPT = import.meta.url.endsWith('.ts');
-/** The program stands beside this file, compiled or not as this file is. */
-const PROGRAM = fileURLToPath(new URL(`./guest-browser/browser.process.${IS_TYPESCRIPT ? 'ts' : 'js'}`, import.meta.url));
-/** Uncompiled files name each other as they will be called once compiled. */
-const RESOLVE_TYPESCRIPT = `data:text/javascript,import{registerHooks}from'node:module';registerHooks({resolve(s,c,n){try{return n(s,c)}catch(e){return n(s.replace(/\\.js$/,'.ts'),c)}}})`;
-const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', ...(IS_TYPESCRIPT ? ['--experimental-transform-types', '--import', RESOLVE_TYPESCRIPT] : [])];
+const PROGRAM = siblingProgram(new URL('./guest-browser/browser.process.js', import.meta.url));
 
 interface Waiting {
   readonly resolve: (result: GuestPage | GuestFile) => void;
@@ -71,7 +66,7 @@ export class MountBrowser implements OnApplicationShutdown {
   /** Resolves once the first bytes are there (or all, where there are none). @throws BrowserError for what shows before */
   async stream(root: string, request: StreamRequest): Promise<GuestStream> {
     this.refuse(root);
-    const child = spawn(process.execPath, [...NODE_OPTIONS, PROGRAM, root, JSON.stringify(request)], {
+    const child = spawn(process.execPath, [...PROGRAM, root, JSON.stringify(request)], {
       stdio: ['ignore', 'pipe', 'pipe'],
       cwd: '/',
       env: toolEnvironment(),
@@ -147,7 +142,7 @@ export class MountBrowser implements OnApplicationShutdown {
   private browserOf(root: string): Browser {
     const running = this.browsers.get(root);
     if (running !== undefined) return running;
-    const child = spawn(process.execPath, [...NODE_OPTIONS, PROGRAM, root], {
+    const child = spawn(process.execPath, [...PROGRAM, root], {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       cwd: '/',
       env: toolEnvironment(),

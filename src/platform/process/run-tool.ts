@@ -25,6 +25,8 @@ export interface ToolOutput {
 }
 
 const DEFAULT_DEADLINE_MS = 30_000;
+/** A tool that was killed and has not ended after so long hangs in the kernel, as where its storage does not answer, and is not waited for. */
+const KILLED_PATIENCE_MS = 5_000;
 /** Output beyond this fails the call, so that a tool gone mad does not take our memory. In characters. */
 const MAX_OUTPUT = 256 * 1024 * 1024;
 /** The kernel sends the signal when the parent ends (prctl(2), PR_SET_PDEATHSIG); setpriv then becomes the tool. */
@@ -41,7 +43,7 @@ export async function runTool(argv: readonly [string, ...string[]], options: Run
   const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
   await spawnTurn();
   options.signal?.throwIfAborted();
-  const result = await execa(file, rest, {
+  const running = execa(file, rest, {
     reject: false,
     timeout: deadlineMs,
     killSignal: 'SIGKILL',
@@ -52,6 +54,8 @@ export async function runTool(argv: readonly [string, ...string[]], options: Run
     ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
   });
+  const givenUp = new AbortController();
+  const result = await Promise.race([running, outlasted(argv, deadlineMs, options.signal, givenUp.signal)]).finally(() => givenUp.abort());
   if (result.isCanceled) options.signal?.throwIfAborted();
   const exitCode = result.exitCode ?? null;
   const stderrTail = textTail(result.stderr);
@@ -64,4 +68,17 @@ export async function runTool(argv: readonly [string, ...string[]], options: Run
     throw new ToolError('tool_failed', argv, exitCode, stderrTail, how);
   }
   return { stdout: result.stdout, stderr: result.stderr, exitCode };
+}
+
+/** Rejects when the tool has outlasted its killing. @param over nobody waits any more */
+function outlasted(argv: readonly [string, ...string[]], deadlineMs: number, cancelled: AbortSignal | undefined, over: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const soonAfter = (ms: number, error: () => unknown): void => {
+      const timer = setTimeout(() => reject(error() as Error), ms + KILLED_PATIENCE_MS); // an abort reason is whatever the caller chose to throw
+      over.addEventListener('abort', () => clearTimeout(timer));
+    };
+    const why = `did not end within ${deadlineMs} ms, was killed, and hangs in the kernel, probably on its storage`;
+    soonAfter(deadlineMs, () => new ToolError('tool_timeout', argv, null, '', why));
+    cancelled?.addEventListener('abort', () => soonAfter(0, () => cancelled.reason), { once: true, signal: over });
+  });
 }

@@ -1,7 +1,4 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { lstat } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
+import type { FileCalls } from '../file-door/file-calls.js';
 import { errnoOf } from '../process/system-error.js';
 
 /** What was recorded of a file when it was sealed. */
@@ -22,39 +19,33 @@ export type ParentVerdict =
  * proves nothing (a copied or restored repository has new ones), so the file is then read and its hash decides.
  * @throws the operating system's error when the file is there but cannot be read
  */
-export async function checkParent(sealed: SealedFacts, path: string): Promise<ParentVerdict> {
-  const found = await lstat(path, { bigint: true }).catch((error: unknown) => {
+export async function checkParent(calls: FileCalls, sealed: SealedFacts, path: string): Promise<ParentVerdict> {
+  const found = await calls.lstat(path).catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return null;
     throw error;
   });
   if (found === null) return { kind: 'damaged', code: 'parent_missing', detail: `The parent's file "${path}" is missing.` };
-  if (!found.isFile()) return { kind: 'damaged', code: 'parent_altered', detail: `The parent's file "${path}" is not a regular file any more.` };
-  if (found.size < BigInt(sealed.size_bytes)) {
+  if (found.kind !== 'file') return { kind: 'damaged', code: 'parent_altered', detail: `The parent's file "${path}" is not a regular file any more.` };
+  if (found.size_bytes < sealed.size_bytes) {
     return {
       kind: 'damaged',
       code: 'parent_truncated',
-      detail: `The parent's file "${path}" has ${found.size} bytes; it was sealed with ${sealed.size_bytes}.`,
+      detail: `The parent's file "${path}" has ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}.`,
     };
   }
-  if (found.size > BigInt(sealed.size_bytes)) {
+  if (found.size_bytes > sealed.size_bytes) {
     return {
       kind: 'damaged',
       code: 'parent_altered',
-      detail: `The parent's file "${path}" has grown to ${found.size} bytes; it was sealed with ${sealed.size_bytes}.`,
+      detail: `The parent's file "${path}" has grown to ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}.`,
     };
   }
-  if (found.mtimeNs.toString() === sealed.mtime_ns) return { kind: 'sound' };
-  const sha256 = await sha256OfFile(path);
+  if (found.mtime_ns === sealed.mtime_ns) return { kind: 'sound' };
+  const sha256 = await calls.sha256(path);
   if (sha256 === sealed.sha256) return { kind: 'sound' };
   return {
     kind: 'damaged',
     code: 'parent_altered',
     detail: `The parent's file "${path}" was altered: its SHA-256 is ${sha256}; it was sealed with ${sealed.sha256}.`,
   };
-}
-
-async function sha256OfFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path, { highWaterMark: 1024 * 1024 }), hash);
-  return hash.digest('hex');
 }

@@ -8,8 +8,8 @@ import { promisify } from 'node:util';
 import { requireCondition, requireTools } from '../../../test/support/require-tools.js';
 import { type Manifest, type ManifestDisk, parseManifest } from './manifest.js';
 import type { SealedFacts } from './parent-check.js';
+import { DIRECT_CALLS } from '../file-door/file-calls.js';
 import { RepositoryFiles } from './repository-files.js';
-import { writeMarker } from './repository-marker.js';
 import { probeRepositoryPath } from './repository-probe.js';
 
 const run = promisify(execFile);
@@ -25,7 +25,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'sendense-repository-'));
   repository = join(root, 'repository');
   await mkdir(repository);
-  await writeMarker(repository, { format_version: 1, repository_id: REPOSITORY, created_at: STARTED });
+  await files.writeMarker(repository, { format_version: 1, repository_id: REPOSITORY, created_at: STARTED });
 });
 afterEach(async () => {
   await run('chmod', ['-R', 'u+rwX', root]);
@@ -295,9 +295,9 @@ describe('a sealed file', () => {
   });
 
   it('is sound as it was sealed, and after it was merely copied', async () => {
-    expect(await files.checkParent(sealed, path)).toEqual({ kind: 'sound' });
+    expect(await files.checkParent(root, sealed, 'disk-0.qcow2')).toEqual({ kind: 'sound' });
     await utimes(path, new Date(0), new Date(0));
-    expect(await files.checkParent(sealed, path)).toEqual({ kind: 'sound' });
+    expect(await files.checkParent(root, sealed, 'disk-0.qcow2')).toEqual({ kind: 'sound' });
   });
 
   it.each([
@@ -315,18 +315,18 @@ describe('a sealed file', () => {
     ['parent_altered', () => rm(path).then(() => mkdir(path))],
   ])('is %s', async (code, damage) => {
     await damage();
-    expect(await files.checkParent(sealed, path)).toMatchObject({ kind: 'damaged', code });
+    expect(await files.checkParent(root, sealed, 'disk-0.qcow2')).toMatchObject({ kind: 'damaged', code });
   });
 });
 
 describe('trying out a path', () => {
   const failed = async (path: string, others: readonly string[] = []): Promise<string[]> =>
-    (await probeRepositoryPath(path, others, null)).checks.filter((check) => !check.ok).map((check) => check.name);
+    (await probeRepositoryPath(() => DIRECT_CALLS, path, others, null)).checks.filter((check) => !check.ok).map((check) => check.name);
 
   it('accepts an empty folder, measures it and leaves nothing', async () => {
     const path = join(root, 'fresh');
     await mkdir(path);
-    const probe = await probeRepositoryPath(path, [], null);
+    const probe = await probeRepositoryPath(() => DIRECT_CALLS, path, [], null);
     expect(probe).toMatchObject({ ok: true, marker_repository_id: null });
     expect(probe.checks.map((check) => check.name)).toEqual(['absolute_path', 'exists', 'directory', 'separate', 'unused', 'writable']);
     expect(probe.total_bytes).toBeGreaterThanOrEqual(probe.free_bytes ?? Infinity);
@@ -367,7 +367,7 @@ loop.describe('on a small file system of its own', () => {
     await truncate(image, 8 * 1024 * 1024);
     await run('mkfs.ext4', ['-q', '-m', '0', image]);
     await run('mount', ['-o', 'loop', image, mounted]);
-    await writeMarker(mounted, { format_version: 1, repository_id: REPOSITORY, created_at: STARTED });
+    await files.writeMarker(mounted, { format_version: 1, repository_id: REPOSITORY, created_at: STARTED });
   });
   afterEach(async () => {
     await run('umount', [mounted]);
@@ -390,7 +390,7 @@ loop.describe('on a small file system of its own', () => {
   loop.it('refuses a full one as not writable when it is tried out', async () => {
     await rm(join(mounted, '.sendense-repository.json'));
     await fill(join(mounted, 'filler'));
-    const probe = await probeRepositoryPath(mounted, [], null);
+    const probe = await probeRepositoryPath(() => DIRECT_CALLS, mounted, [], null);
     expect(probe.checks.find((check) => check.name === 'writable')).toMatchObject({ ok: false, detail: expect.stringContaining('ENOSPC') });
     expect((await readdir(mounted)).sort()).toEqual(['filler', 'lost+found']);
   });

@@ -1,16 +1,15 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { constants } from 'node:fs';
-import { access, chmod, lstat, mkdir, readdir, readFile, realpath, rename, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
+import { DIRECT_CALLS, type FileCalls, type FileFacts } from '../file-door/file-calls.js';
 import { WrongShapeError } from '../json-shape/json-shape.js';
 import { errnoOf } from '../process/system-error.js';
-import { syncToDisk, writeFileDurably } from './durable-write.js';
 import { type Manifest, MANIFEST_FILE, parseManifest } from './manifest.js';
 import { checkParent, type ParentVerdict, type SealedFacts } from './parent-check.js';
-import { MARKER_FILE, readMarker, type RepositoryMarker } from './repository-marker.js';
+import { MARKER_FILE, readMarker, type RepositoryMarker, removeMarker, writeMarker } from './repository-marker.js';
+import { probeRepositoryPath, type RepositoryProbe } from './repository-probe.js';
 import { parseFolder, partialFolderOf, restorePointFolderName, vmFolderName } from './restore-point-folder.js';
 import { storageError } from './storage-error.js';
 
@@ -35,6 +34,9 @@ export type FoundRestorePoint =
  */
 @Injectable()
 export class RepositoryFiles {
+  /** @param callsAt does the work on the files of a repository, by its path */
+  constructor(private readonly callsAt: (repositoryPath: string) => FileCalls = () => DIRECT_CALLS) {}
+
   vmFolder(vmName: string, vmId: string): string {
     return vmFolderName(vmName, vmId);
   }
@@ -54,14 +56,16 @@ export class RepositoryFiles {
    * @throws DomainError `repository_unavailable`, facts.reason: `path_missing`, `marker_missing`, `marker_unreadable`, `marker_of_another_repository`
    */
   async checkPresent(repositoryId: string, path: string): Promise<void> {
-    const found = await stat(path).catch(() => null);
-    if (found === null || !found.isDirectory()) {
+    const calls = this.callsAt(path);
+    const found = await this.onStorage(path, 'looking at it', () => calls.stat(path).catch(nullIfSystemError));
+    if (found === null || found.kind !== 'folder') {
       throw unavailable(repositoryId, path, 'path_missing', `there is no folder at "${path}". Mount it again or restore the folder.`);
     }
     let marker: RepositoryMarker | null;
     try {
-      marker = await readMarker(path);
+      marker = await this.onStorage(path, 'reading its marker', () => readMarker(calls, path));
     } catch (error) {
+      if (isSilence(error)) throw error;
       throw unavailable(repositoryId, path, 'marker_unreadable', `its marker cannot be read: ${messageOf(error)}.`);
     }
     if (marker === null) {
@@ -76,8 +80,9 @@ export class RepositoryFiles {
   async checkAvailable(repositoryId: string, path: string): Promise<void> {
     await this.checkPresent(repositoryId, path);
     try {
-      await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
+      await this.callsAt(path).mayWriteIn(path);
     } catch (error) {
+      if (errnoOf(error) === null) throw storageError(error, path, 'looking at it');
       throw unavailable(repositoryId, path, 'not_writable', `"${path}" is not writable for the hub (${errnoOf(error) ?? 'unknown error'}).`);
     }
   }
@@ -88,20 +93,21 @@ export class RepositoryFiles {
     const { vm } = this.parse(repositoryPath, partial);
     const vmPath = join(repositoryPath, vm);
     const path = join(repositoryPath, partial);
+    const calls = this.callsAt(repositoryPath);
     return this.onStorage(repositoryPath, `creating ${partial}`, async () => {
       // Deletion of another restore point of the VM may take away the VM's folder, empty for a moment, right between the two.
       for (let attempt = 0; ; attempt++) {
-        await makeFolder(vmPath);
+        await makeFolder(calls, vmPath);
         try {
-          await makeFolder(path);
+          await makeFolder(calls, path);
           break;
         } catch (error) {
           if (errnoOf(error) !== 'ENOENT' || attempt === 3) throw error;
         }
       }
       await this.refuseDetour(repositoryPath, vm);
-      await syncToDisk(vmPath);
-      await syncToDisk(repositoryPath);
+      await calls.syncToDisk(vmPath);
+      await calls.syncToDisk(repositoryPath);
       return path;
     });
   }
@@ -122,7 +128,7 @@ export class RepositoryFiles {
     await this.onStorage(repositoryPath, `removing ${folder}`, async () => {
       await this.refuseDetour(repositoryPath, this.parse(repositoryPath, folder).vm);
       try {
-        await rename(join(repositoryPath, folder), join(repositoryPath, hidden));
+        await this.callsAt(repositoryPath).rename(join(repositoryPath, folder), join(repositoryPath, hidden));
       } catch (error) {
         if (errnoOf(error) !== 'ENOENT') throw error;
         await this.refuseMissingRepository(repositoryPath);
@@ -142,22 +148,23 @@ export class RepositoryFiles {
     const final = join(repositoryPath, folder);
     const partial = join(repositoryPath, partialFolderOf(folder));
     const vmPath = join(repositoryPath, vm);
+    const calls = this.callsAt(repositoryPath);
     return this.onStorage(repositoryPath, `sealing ${folder}`, async () => {
-      if (await exists(final)) {
-        const json = await readFile(join(final, MANIFEST_FILE), 'utf8');
+      if (await exists(calls, final)) {
+        const json = await calls.readText(join(final, MANIFEST_FILE));
         const there = parseManifest(json);
         if (there.backup_id !== manifest.backup_id) throw new Error(`"${final}" is the restore point of backup ${there.backup_id} already`);
-        await chmod(final, 0o555);
-        await syncToDisk(vmPath);
+        await calls.changeMode(final, 0o555);
+        await calls.syncToDisk(vmPath);
         return { manifest_sha256: sha256(json), already: true };
       }
       await this.refuseDetour(repositoryPath, vm);
       for (const disk of manifest.disks) {
         const file = join(partial, disk.file);
-        const found = await lstat(file);
-        if (!found.isFile()) throw new Error(`"${file}" is not a regular file`);
-        if (found.size !== disk.file_size_bytes) {
-          throw new Error(`"${file}" has ${found.size} bytes, but the manifest says ${disk.file_size_bytes}`);
+        const found = await calls.lstat(file);
+        if (found.kind !== 'file') throw new Error(`"${file}" is not a regular file`);
+        if (found.size_bytes !== disk.file_size_bytes) {
+          throw new Error(`"${file}" has ${found.size_bytes} bytes, but the manifest says ${disk.file_size_bytes}`);
         }
       }
       const json = `${JSON.stringify(manifest, null, 2)}\n`;
@@ -166,17 +173,17 @@ export class RepositoryFiles {
       const writing = [
         ...manifest.disks.map(async (disk) => {
           const file = join(partial, disk.file);
-          await chmod(file, 0o444);
-          await syncToDisk(file);
+          await calls.changeMode(file, 0o444);
+          await calls.syncToDisk(file);
         }),
-        writeFileDurably(join(partial, MANIFEST_FILE), json, 0o444),
+        calls.writeDurably(join(partial, MANIFEST_FILE), json, 0o444),
       ];
       // Nothing is still being written when an error is told: whoever hears of it removes the folder.
       await Promise.allSettled(writing);
       await Promise.all(writing);
-      await rename(partial, final);
-      await chmod(final, 0o555);
-      await Promise.all([syncToDisk(final), syncToDisk(vmPath)]);
+      await calls.rename(partial, final);
+      await calls.changeMode(final, 0o555);
+      await Promise.all([calls.syncToDisk(final), calls.syncToDisk(vmPath)]);
       return { manifest_sha256: sha256(json), already: false };
     });
   }
@@ -190,7 +197,7 @@ export class RepositoryFiles {
     const path = join(repositoryPath, folder, MANIFEST_FILE);
     return this.onStorage(repositoryPath, `reading ${folder}`, async () => {
       try {
-        return parseManifest(await readFile(path, 'utf8'));
+        return parseManifest(await this.callsAt(repositoryPath).readText(path));
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') {
           await this.refuseMissingRepository(repositoryPath);
@@ -231,20 +238,18 @@ export class RepositoryFiles {
   }
 
   async space(path: string): Promise<{ readonly free_bytes: number; readonly total_bytes: number }> {
-    return this.onStorage(path, 'measuring it', async () => {
-      const { bavail, blocks, bsize } = await statfs(path);
-      return { free_bytes: bavail * bsize, total_bytes: blocks * bsize };
-    });
+    return this.onStorage(path, 'measuring it', () => this.callsAt(path).space(path));
   }
 
   /** Lengths of all files of sealed restore points, in bytes, and the number of restore points. */
   async usage(repositoryPath: string): Promise<{ readonly used_by_backups_bytes: number; readonly restore_points: number }> {
+    const calls = this.callsAt(repositoryPath);
     return this.onStorage(repositoryPath, 'measuring it', async () => {
       const folders = await this.folders(repositoryPath, false);
       let bytes = 0;
       for (const folder of folders) {
-        for (const entry of await readdir(join(repositoryPath, folder)).catch(none)) {
-          bytes += (await lstat(join(repositoryPath, folder, entry)).catch(() => null))?.size ?? 0;
+        for (const { name } of await calls.list(join(repositoryPath, folder)).catch(noneIfSystemError)) {
+          bytes += (await calls.lstat(join(repositoryPath, folder, name)).catch(nullIfSystemError))?.size_bytes ?? 0;
         }
       }
       return { used_by_backups_bytes: bytes, restore_points: folders.length };
@@ -261,12 +266,9 @@ export class RepositoryFiles {
   ): Promise<void> {
     for (const { backup_id, file, size_bytes } of sealed) {
       const path = join(repositoryPath, file);
-      const found = await lstat(path).catch((error: unknown) => {
-        if (errnoOf(error) === 'ENOENT') return null;
-        throw error;
-      });
-      if (found?.size === size_bytes) continue;
-      const what = found === null ? 'is missing' : `has ${found.size} bytes; it was sealed with ${size_bytes}`;
+      const found = await this.look(repositoryPath, file);
+      if (found?.size_bytes === size_bytes) continue;
+      const what = found === null ? 'is missing' : `has ${found.size_bytes} bytes; it was sealed with ${size_bytes}`;
       throw new DomainError(
         'conflict',
         'restore_point_damaged',
@@ -276,18 +278,58 @@ export class RepositoryFiles {
     }
   }
 
-  /** See checkParent in parent-check.ts. `path` is the absolute path of the sealed file. */
-  async checkParent(sealed: SealedFacts, path: string): Promise<ParentVerdict> {
-    return checkParent(sealed, path);
+  /** See checkParent in parent-check.ts. `file` is the sealed file, relative to the repository. */
+  async checkParent(repositoryPath: string, sealed: SealedFacts, file: string): Promise<ParentVerdict> {
+    const doing = `looking at ${file}`;
+    return this.onStorage(repositoryPath, doing, () => checkParent(this.callsAt(repositoryPath), sealed, join(repositoryPath, file)));
+  }
+
+  /** `file` is relative to the repository, and not followed where it is a link. null: there is none. */
+  async look(repositoryPath: string, file: string): Promise<FileFacts | null> {
+    return this.onStorage(repositoryPath, `looking at ${file}`, () =>
+      this.callsAt(repositoryPath)
+        .lstat(join(repositoryPath, file))
+        .catch((error: unknown) => {
+          if (errnoOf(error) === 'ENOENT') return null;
+          throw error;
+        }),
+    );
+  }
+
+  /** SHA-256 of a restore point's manifest.json, lower-case hex. */
+  async manifestSha256(repositoryPath: string, folder: string): Promise<string> {
+    this.parse(repositoryPath, folder);
+    return this.onStorage(repositoryPath, `reading ${folder}`, () => this.callsAt(repositoryPath).sha256(join(repositoryPath, folder, MANIFEST_FILE)));
+  }
+
+  /** See probeRepositoryPath in repository-probe.ts. */
+  async probe(path: string, others: readonly string[], ownId: string | null): Promise<RepositoryProbe> {
+    return this.onStorage(path, 'trying it out', () => probeRepositoryPath(this.callsAt, path, others, ownId));
+  }
+
+  /** See repository-marker.ts. @throws also WrongShapeError */
+  async readMarker(path: string): Promise<RepositoryMarker | null> {
+    return this.onStorage(path, 'reading its marker', () => readMarker(this.callsAt(path), path));
+  }
+
+  /** See repository-marker.ts. */
+  async writeMarker(path: string, marker: RepositoryMarker): Promise<void> {
+    await this.onStorage(path, 'writing its marker', () => writeMarker(this.callsAt(path), path, marker));
+  }
+
+  /** See repository-marker.ts. */
+  async removeMarker(path: string): Promise<void> {
+    await this.onStorage(path, 'removing its marker', () => removeMarker(this.callsAt(path), path));
   }
 
   private async folders(repositoryPath: string, partials: boolean): Promise<readonly string[]> {
+    const calls = this.callsAt(repositoryPath);
     return this.onStorage(repositoryPath, 'listing it', async () => {
       const folders: string[] = [];
-      for (const vm of await readdir(repositoryPath, { withFileTypes: true })) {
-        if (!vm.isDirectory()) continue;
-        for (const entry of await readdir(join(repositoryPath, vm.name), { withFileTypes: true }).catch(noEntries)) {
-          const parsed = entry.isDirectory() ? parseFolder(`${vm.name}/${entry.name}`) : null;
+      for (const vm of await calls.list(repositoryPath)) {
+        if (!vm.is_folder) continue;
+        for (const entry of await calls.list(join(repositoryPath, vm.name)).catch(noneIfSystemError)) {
+          const parsed = entry.is_folder ? parseFolder(`${vm.name}/${entry.name}`) : null;
           if (parsed !== null && parsed.partial === partials) folders.push(`${parsed.vm}/${parsed.point}`);
         }
       }
@@ -299,21 +341,22 @@ export class RepositoryFiles {
     const { vm, partial } = this.parse(repositoryPath, partialFolder);
     if (!partial) throw new Error(`refusing to delete "${partialFolder}": not a partial folder`);
     const path = join(repositoryPath, partialFolder);
+    const calls = this.callsAt(repositoryPath);
     await this.onStorage(repositoryPath, `removing ${partialFolder}`, async () => {
-      const found = await lstat(path).catch(() => null);
+      const found = await calls.lstat(path).catch(nullIfSystemError);
       if (found === null) {
         await this.refuseMissingRepository(repositoryPath);
         return;
       }
-      if (!found.isDirectory()) throw new Error(`refusing to delete "${path}": not a folder`);
+      if (found.kind !== 'folder') throw new Error(`refusing to delete "${path}": not a folder`);
       await this.refuseDetour(repositoryPath, vm);
-      await chmod(path, 0o700);
-      await rm(path, { recursive: true, force: true });
+      await calls.changeMode(path, 0o700);
+      await calls.removeTree(path);
       const vmPath = join(repositoryPath, vm);
-      await syncToDisk(vmPath);
+      await calls.syncToDisk(vmPath);
       try {
-        await rmdir(vmPath);
-        await syncToDisk(repositoryPath);
+        await calls.removeFolder(vmPath);
+        await calls.syncToDisk(repositoryPath);
       } catch (error) {
         // The usual case: the VM has other restore points.
         if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
@@ -331,8 +374,9 @@ export class RepositoryFiles {
 
   /** A VM's folder that is a symbolic link would lead out of the repository. */
   private async refuseDetour(repositoryPath: string, vm: string): Promise<void> {
-    const expected = join(await realpath(repositoryPath), vm);
-    const actual = await realpath(join(repositoryPath, vm)).catch((error: unknown) => {
+    const calls = this.callsAt(repositoryPath);
+    const expected = join(await calls.realpath(repositoryPath), vm);
+    const actual = await calls.realpath(join(repositoryPath, vm)).catch((error: unknown) => {
       if (errnoOf(error) === 'ENOENT') return expected;
       throw error;
     });
@@ -341,7 +385,7 @@ export class RepositoryFiles {
 
   /** "There is nothing to delete" must not be concluded from a file system that is not mounted. */
   private async refuseMissingRepository(repositoryPath: string): Promise<void> {
-    if (!(await exists(join(repositoryPath, MARKER_FILE)))) {
+    if (!(await exists(this.callsAt(repositoryPath), join(repositoryPath, MARKER_FILE)))) {
       throw new DomainError(
         'unavailable',
         'repository_unavailable',
@@ -361,17 +405,17 @@ export class RepositoryFiles {
 }
 
 /** Unlike `mkdir -p`, never makes the repository's own folder: that would write beneath a mount point whose file system is away. */
-async function makeFolder(path: string): Promise<void> {
+async function makeFolder(calls: FileCalls, path: string): Promise<void> {
   try {
-    await mkdir(path, 0o750);
+    await calls.makeFolder(path, 0o750);
   } catch (error) {
     if (errnoOf(error) !== 'EEXIST') throw error;
   }
 }
 
-async function exists(path: string): Promise<boolean> {
+async function exists(calls: FileCalls, path: string): Promise<boolean> {
   try {
-    await lstat(path);
+    await calls.lstat(path);
     return true;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return false;
@@ -391,10 +435,17 @@ function unavailable(repositoryId: string, path: string, reason: string, problem
   });
 }
 
-function none(): string[] {
+/** A name that cannot be looked at stands for nothing; that the file system does not answer is another matter. */
+function nullIfSystemError(error: unknown): null {
+  if (errnoOf(error) === null) throw error;
+  return null;
+}
+
+function noneIfSystemError(error: unknown): [] {
+  if (errnoOf(error) === null) throw error;
   return [];
 }
 
-function noEntries(): [] {
-  return [];
+function isSilence(error: unknown): boolean {
+  return error instanceof DomainError && error.facts['reason'] === 'silent';
 }

@@ -1,8 +1,7 @@
-import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../kernel/error-message.js';
+import type { FileCalls } from '../file-door/file-calls.js';
 import { errnoOf } from '../process/system-error.js';
-import { syncToDisk, writeFileDurably } from './durable-write.js';
 import { object, text, time, wrong, WrongShapeError } from '../json-shape/json-shape.js';
 
 export const MARKER_FILE = '.sendense-repository.json';
@@ -11,10 +10,10 @@ export const MARKER_FILE = '.sendense-repository.json';
 export type RepositoryMarker = { readonly format_version: 1; readonly repository_id: string; readonly created_at: string };
 
 /** null: there is none. @throws WrongShapeError when it cannot be understood; the operating system's error when it cannot be read */
-export async function readMarker(repositoryPath: string): Promise<RepositoryMarker | null> {
+export async function readMarker(calls: FileCalls, repositoryPath: string): Promise<RepositoryMarker | null> {
   let json: string;
   try {
-    json = await readFile(join(repositoryPath, MARKER_FILE), 'utf8');
+    json = await calls.readText(join(repositoryPath, MARKER_FILE));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null;
     throw error;
@@ -35,12 +34,12 @@ export async function readMarker(repositoryPath: string): Promise<RepositoryMark
 }
 
 /** Durable; harmless when done twice. */
-export async function writeMarker(repositoryPath: string, marker: RepositoryMarker): Promise<void> {
-  await writeFileDurably(join(repositoryPath, MARKER_FILE), `${JSON.stringify(marker, null, 2)}\n`, 0o444);
+export async function writeMarker(calls: FileCalls, repositoryPath: string, marker: RepositoryMarker): Promise<void> {
+  await calls.writeDurably(join(repositoryPath, MARKER_FILE), `${JSON.stringify(marker, null, 2)}\n`, 0o444);
 }
 
 /** Durable; harmless when there is none. */
-export async function removeMarker(repositoryPath: string): Promise<void> {
-  await rm(join(repositoryPath, MARKER_FILE), { force: true });
-  await syncToDisk(repositoryPath);
+export async function removeMarker(calls: FileCalls, repositoryPath: string): Promise<void> {
+  await calls.removeTree(join(repositoryPath, MARKER_FILE));
+  await calls.syncToDisk(repositoryPath);
 }

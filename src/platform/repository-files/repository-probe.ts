@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
-import { open, readFile, realpath, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
+import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
+import type { FileCalls } from '../file-door/file-calls.js';
 import { errnoOf } from '../process/system-error.js';
 import { MARKER_FILE, readMarker } from './repository-marker.js';
 
@@ -25,14 +25,19 @@ export type RepositoryProbe = {
   readonly total_bytes: number | null;
 };
 
-const PROBE_BYTES = 4096;
-
 /**
- * Whether a path can become a repository. Leaves nothing behind. Never throws for what it finds.
+ * Whether a path can become a repository. Leaves nothing behind. Throws nothing for what it finds but that the file system does not answer.
+ * @param callsAt does the work on the files of a place
  * @param others paths of the repositories there are
  * @param ownId a marker of this repository is no obstacle (the rest of a creation that was interrupted)
  */
-export async function probeRepositoryPath(path: string, others: readonly string[], ownId: string | null): Promise<RepositoryProbe> {
+export async function probeRepositoryPath(
+  callsAt: (place: string) => FileCalls,
+  path: string,
+  others: readonly string[],
+  ownId: string | null,
+): Promise<RepositoryProbe> {
+  const calls = callsAt(path);
   const checks: RepositoryCheck[] = [];
   const check = (name: RepositoryCheckName, ok: boolean, detail: string): boolean => {
     checks.push({ name, ok, detail });
@@ -50,72 +55,69 @@ export async function probeRepositoryPath(path: string, others: readonly string[
     return done(null, null);
   let real: string;
   try {
-    real = await realpath(path);
+    real = await calls.realpath(path);
   } catch (error) {
+    if (errnoOf(error) === null) throw error;
     check('exists', false, `"${path}" cannot be found (${errnoOf(error) ?? 'unknown error'}). Create the folder or mount its file system first.`);
     return done(null, null);
   }
   check('exists', true, real === path ? `"${path}" is there.` : `"${path}" is there and leads to "${real}".`);
-  if (!check('directory', (await stat(real)).isDirectory(), `"${path}" must be a folder.`)) return done(null, null);
+  if (!check('directory', (await calls.stat(real)).kind === 'folder', `"${path}" must be a folder.`)) return done(null, null);
 
-  const neighbour = await overlapping(real, others);
+  const neighbour = await overlapping(callsAt, calls, real, others);
   check('separate', neighbour === null, neighbour ?? 'It neither lies inside another repository nor holds one.');
 
   let marker: string | null = null;
   try {
-    marker = (await readMarker(real))?.repository_id ?? null;
+    marker = (await readMarker(calls, real))?.repository_id ?? null;
     const free = marker === null || marker === ownId;
     check('unused', free, free ? `There is no other repository's ${MARKER_FILE}.` : `It is the folder of repository ${marker} already (${MARKER_FILE}).`);
   } catch (error) {
+    if (error instanceof DomainError) throw error;
     check('unused', false, `A ${MARKER_FILE} is there but cannot be understood: ${messageOf(error)}.`);
   }
 
-  const refusal = await tryWriting(real);
+  const refusal = await tryWriting(calls, real);
   check('writable', refusal === null, refusal ?? 'A file was written, synced to disk, read back and removed.');
 
-  const { bavail, blocks, bsize } = await statfs(real);
-  return done({ free_bytes: bavail * bsize, total_bytes: blocks * bsize }, marker);
+  return done(await calls.space(real), marker);
 }
 
-async function overlapping(real: string, others: readonly string[]): Promise<string | null> {
-  for (const other of others) {
-    const realOther = await realpath(other).catch(() => other);
+async function overlapping(callsAt: (place: string) => FileCalls, calls: FileCalls, real: string, others: readonly string[]): Promise<string | null> {
+  // One that cannot be asked, because its file system is away, is known by its name only.
+  const known = await Promise.all(
+    others.map(
+      async (other) =>
+        [
+          other,
+          await callsAt(other)
+            .realpath(other)
+            .catch(() => other),
+        ] as const,
+    ),
+  );
+  for (const [other, realOther] of known) {
     if (realOther === real) return `"${other}" is a repository already.`;
     if (real.startsWith(`${realOther}/`)) return `It lies inside the repository at "${other}".`;
     if (realOther.startsWith(`${real}/`)) return `The repository at "${other}" lies inside it.`;
   }
   // Repositories of other hubs are known by their markers only.
   for (let above = dirname(real); above !== '/'; above = dirname(above)) {
-    const found = await stat(join(above, MARKER_FILE)).catch(() => null);
+    const found = await calls.stat(join(above, MARKER_FILE)).catch(() => null);
     if (found !== null) return `It lies inside the repository at "${above}", whose ${MARKER_FILE} is there.`;
   }
   return null;
 }
 
-async function tryWriting(real: string): Promise<string | null> {
-  const content = randomBytes(PROBE_BYTES);
-  const file = join(real, `.sendense-probe-${content.toString('hex', 0, 8)}`);
-  let written = false;
+async function tryWriting(calls: FileCalls, real: string): Promise<string | null> {
   try {
-    const handle = await open(file, 'wx', 0o600);
-    written = true;
-    try {
-      await handle.writeFile(content);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    if (!(await readFile(file)).equals(content)) return 'What was read back from a test file is not what was written to it.';
-    await rm(file);
-    written = false;
-    return null;
+    return (await calls.tryWriting(real)) ? null : 'What was read back from a test file is not what was written to it.';
   } catch (error) {
+    if (error instanceof DomainError) throw error;
     const remedy =
       errnoOf(error) === 'EROFS'
         ? 'To a hub run by systemd it is read-only until `install.sh allow hub` has named it.'
         : "Give the hub's user write access, or free space.";
     return `A test file could not be written (${errnoOf(error) ?? 'unknown error'}). ${remedy}`;
-  } finally {
-    if (written) await rm(file, { force: true }).catch(() => undefined);
   }
 }

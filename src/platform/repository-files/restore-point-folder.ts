@@ -1,3 +1,5 @@
+import { dirname } from 'node:path';
+
 /** Longest VM part of a folder name in bytes of UTF-8; with the id it stays under the 255 bytes that file systems allow. */
 const MAX_VM_PART_BYTES = 200;
 const PARTIAL_PREFIX = '.partial-';
@@ -30,6 +32,11 @@ export function restorePointFolderName(startedAt: Date | string, type: 'full' | 
 export function partialFolderOf(folder: string): string {
   const slash = folder.lastIndexOf('/');
   return `${folder.slice(0, slash + 1)}${PARTIAL_PREFIX}${folder.slice(slash + 1)}`;
+}
+
+/** Path of the repository that holds this file of a restore point: `<repository>/<vm>/<restore point>/<file>`. */
+export function repositoryOf(file: string): string {
+  return dirname(dirname(dirname(file)));
 }
 
 /** Splits `<vm>/<restore point>` or `<vm>/.partial-<restore point>`; null when it is anything else, `..` included. */

@@ -1,10 +1,7 @@
-import { createHash } from 'node:crypto';
-import { lstat, readFile } from 'node:fs/promises';
-import { dirname, join, normalize } from 'node:path';
+import { dirname, join, normalize, relative } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import { FileHasher, HashingFailedError } from '../hashing/file-hasher.js';
-import { errnoOf } from '../process/system-error.js';
 import { ToolError } from '../process/tool-error.js';
 import { QemuImg } from '../qemu/qemu-img.js';
 import { type Manifest, MANIFEST_FILE, type ManifestDisk } from './manifest.js';
@@ -114,9 +111,7 @@ export class RestorePointVerifier {
       detail: `"${join(repositoryPath, file)}" of restore point ${expected.backup_id} is not what the hub recorded: ${what}.`,
     });
     if (manifest.backup_id !== expected.backup_id) return [differs(`it is of backup ${manifest.backup_id}`)];
-    const sha256 = createHash('sha256')
-      .update(await readFile(join(repositoryPath, file)))
-      .digest('hex');
+    const sha256 = await this.files.manifestSha256(repositoryPath, folder);
     if (expected.manifest_sha256 !== null && sha256 !== expected.manifest_sha256)
       return [differs(`its SHA-256 is ${sha256} instead of ${expected.manifest_sha256}`)];
     return expected.files.flatMap((known) => {
@@ -156,19 +151,16 @@ export class RestorePointVerifier {
     const finding = (code: FindingCode, what: string): readonly Finding[] => [
       { code, backup_id: manifest.backup_id, folder, file, detail: `The file "${path}" of restore point ${manifest.backup_id} ${what}.` },
     ];
-    const found = await lstat(path).catch((error: unknown) => {
-      if (errnoOf(error) === 'ENOENT') return null;
-      throw error;
-    });
+    const found = await this.files.look(repositoryPath, file);
     if (found === null) return finding('file_missing', 'is missing');
-    if (!found.isFile()) return finding('file_altered', 'is not a regular file any more');
-    if (found.size < sealed.size_bytes) return finding('file_truncated', `has ${found.size} bytes; it was sealed with ${sealed.size_bytes}`);
-    if (found.size > sealed.size_bytes) return finding('file_altered', `has grown to ${found.size} bytes; it was sealed with ${sealed.size_bytes}`);
+    if (found.kind !== 'file') return finding('file_altered', 'is not a regular file any more');
+    if (found.size_bytes < sealed.size_bytes) return finding('file_truncated', `has ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
+    if (found.size_bytes > sealed.size_bytes) return finding('file_altered', `has grown to ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
     try {
       const sha256 = await this.hasher.sha256(path, options.signal);
       if (sha256 !== sealed.sha256) return finding('file_altered', `was altered: its SHA-256 is ${sha256}; it was sealed with ${sealed.sha256}`);
     } catch (error) {
-      if (error instanceof HashingFailedError && error.code !== 'closed') return finding('file_unreadable', `cannot be read: ${error.message}`);
+      if (error instanceof HashingFailedError && error.saysOfTheFile) return finding('file_unreadable', `cannot be read: ${error.message}`);
       throw error;
     }
     return this.verifyImage(repositoryPath, manifest, disk, path, finding, options.signal);
@@ -193,11 +185,12 @@ export class RestorePointVerifier {
       if (info.virtual_size !== disk.virtual_size_bytes)
         return finding('image_damaged', `is a disk of ${info.virtual_size} bytes instead of ${disk.virtual_size_bytes}`);
       // A check opens what the image stands on; where that is missing it is a finding of its own already.
-      if (backing !== null && (await lstat(backing).catch(() => null)) === null) return [];
+      if (backing !== null && (await this.files.look(repositoryPath, relative(repositoryPath, backing))) === null) return [];
       const check = await this.qemuImg.check(path, signal);
       return check.ok ? [] : finding('image_damaged', `did not pass qemu-img check: ${check.detail}`);
     } catch (error) {
-      if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
+      // One that did not end says nothing of the image: its storage may hang.
+      if (!(error instanceof ToolError) || error.code !== 'tool_failed') throw error;
       return finding('image_damaged', `cannot be opened: ${error.message}`);
     }
   }

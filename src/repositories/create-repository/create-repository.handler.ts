@@ -7,9 +7,8 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import { REPOSITORIES, RegisterLock } from '../../platform/register-lock/register-lock.js';
-import { removeMarker, writeMarker } from '../../platform/repository-files/repository-marker.js';
-import { probeRepositoryPath, type RepositoryProbe } from '../../platform/repository-files/repository-probe.js';
-import { storageError } from '../../platform/repository-files/storage-error.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import type { RepositoryProbe } from '../../platform/repository-files/repository-probe.js';
 import { CreateRepository, type RepositoryCreation } from '../model/repository.commands.js';
 import { type RepositoryCreated, type RepositoryEvent, repositoryStream } from '../model/repository.events.js';
 import { evolveRepository, initialRepositoryState, type RepositoryState } from '../model/repository.state.js';
@@ -28,6 +27,7 @@ export class CreateRepositoryHandler implements ICommandHandler<CreateRepository
     private readonly clock: Clock,
     private readonly dataSource: DataSource,
     private readonly lock: RegisterLock,
+    private readonly files: RepositoryFiles,
   ) {}
 
   async execute(command: CreateRepository): Promise<RepositoryCreation> {
@@ -66,28 +66,24 @@ export class CreateRepositoryHandler implements ICommandHandler<CreateRepository
   /** The marker goes first: a repository that is known always had one, so a missing marker means a missing file system. */
   private async create(data: CreateRepositoryData, isNew: boolean, command: CreateRepository): Promise<RepositoryCreation> {
     const { path, repository_id, created_at } = data.repository;
-    try {
-      if (isNew) await writeMarker(path, { format_version: 1, repository_id, created_at });
-    } catch (error) {
-      throw storageError(error, path, 'writing its marker');
-    }
+    if (isNew) await this.files.writeMarker(path, { format_version: 1, repository_id, created_at });
     try {
       const { state, position } = await this.runner.run(repositoryStream(repository_id), decider, data, command.context);
       if (state.status === 'none') throw new Error(`repository ${repository_id} was not recorded`);
       return { repository: state.repository, position };
     } catch (error) {
-      if (isNew && error instanceof DomainError) await removeMarker(path).catch(() => undefined);
+      if (isNew && error instanceof DomainError) await this.files.removeMarker(path).catch(() => undefined);
       throw error;
     }
   }
 
   private async probe(path: string, others: readonly RepositoryReadModel[], repositoryId: string): Promise<RepositoryProbe> {
     const paths = others.map((other) => other.path);
-    const probe = await probeRepositoryPath(path, paths, repositoryId);
+    const probe = await this.files.probe(path, paths, repositoryId);
     const marker = probe.marker_repository_id;
     if (marker === null || marker === repositoryId) return probe;
     // The path of a repository of this hub that was deleted while its file system was away still holds its marker.
     const owner = (await this.runner.load(repositoryStream(marker), decider)).state;
-    return owner.status === 'deleted' ? probeRepositoryPath(path, paths, marker) : probe;
+    return owner.status === 'deleted' ? this.files.probe(path, paths, marker) : probe;
   }
 }

@@ -8,7 +8,7 @@ import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import { KeyedMutex, repositoryUseLock } from '../../platform/locks/keyed-mutex.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { REPOSITORIES, RegisterLock } from '../../platform/register-lock/register-lock.js';
-import { readMarker, removeMarker } from '../../platform/repository-files/repository-marker.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { DeleteRepository } from '../model/repository.commands.js';
 import { type RepositoryEvent, repositoryStream } from '../model/repository.events.js';
 import { evolveRepository, initialRepositoryState, type RepositoryState } from '../model/repository.state.js';
@@ -29,6 +29,7 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
     private readonly clock: Clock,
     private readonly dataSource: DataSource,
     private readonly lock: RegisterLock,
+    private readonly files: RepositoryFiles,
     private readonly mutex: KeyedMutex,
   ) {}
 
@@ -61,7 +62,7 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
   /** Its file system may be away for good, which is a reason to delete a repository and must not stand in its way. */
   private async removeMarkerOf(repositoryId: string, path: string): Promise<void> {
     try {
-      if ((await readMarker(path))?.repository_id === repositoryId) await removeMarker(path);
+      if ((await this.files.readMarker(path))?.repository_id === repositoryId) await this.files.removeMarker(path);
     } catch (error) {
       this.logger.warn('the marker of a deleted repository could not be removed', { repository_id: repositoryId, path, error });
     }

@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, Not } from 'typeorm';
@@ -15,11 +13,10 @@ import { Clock, derivedId } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import type { Position } from '../../platform/event-store/event-store.port.js';
 import { REPOSITORIES, RegisterLock } from '../../platform/register-lock/register-lock.js';
-import { type Manifest, MANIFEST_FILE } from '../../platform/repository-files/manifest.js';
+import type { Manifest } from '../../platform/repository-files/manifest.js';
 import { NODE_CHANGE_ID_PROBLEMS } from '../../platform/node-api/node-api.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
-import { readMarker, type RepositoryMarker } from '../../platform/repository-files/repository-marker.js';
-import { probeRepositoryPath } from '../../platform/repository-files/repository-probe.js';
+import type { RepositoryMarker } from '../../platform/repository-files/repository-marker.js';
 import { ImportRepository, type RepositoryImport } from '../model/repository.commands.js';
 import { type RepositoryEvent, repositoryStream } from '../model/repository.events.js';
 import { evolveRepository, initialRepositoryState, type RepositoryState } from '../model/repository.state.js';
@@ -63,7 +60,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       const marker = await this.markerAt(path);
       const repositoryId = marker.repository_id;
       const others = await this.dataSource.getRepository(RepositoryReadModel).findBy({ repository_id: Not(repositoryId) });
-      const probe = await probeRepositoryPath(
+      const probe = await this.files.probe(
         path,
         others.map((other) => other.path),
         repositoryId,
@@ -82,7 +79,8 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
   }
 
   private async markerAt(path: string): Promise<RepositoryMarker> {
-    const marker = await readMarker(path).catch((error: unknown) => {
+    const marker = await this.files.readMarker(path).catch((error: unknown) => {
+      if (error instanceof DomainError) throw error;
       throw new DomainError('invalid', 'repository_path_invalid', `The marker at "${path}" cannot be read: ${messageOf(error)}`, { path });
     });
     if (marker === null)
@@ -131,7 +129,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
     manifest: Manifest,
     context: CommandContext,
   ): Promise<{ readonly imported: boolean; readonly position: Position | null }> {
-    const json = await readFile(join(path, folder, MANIFEST_FILE));
+    const manifestSha256 = await this.files.manifestSha256(path, folder);
     const own = { ...context, commandId: derivedId(`import/${context.commandId}/${manifest.backup_id}`) };
     const data: RestorePointImported['data'] = {
       backup_id: manifest.backup_id,
@@ -149,7 +147,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       instant: manifest.instant,
       started_at: manifest.started_at,
       sealed_at: manifest.sealed_at,
-      manifest_sha256: createHash('sha256').update(json).digest('hex'),
+      manifest_sha256: manifestSha256,
       disks: manifest.disks.map((disk) => ({
         disk_id: disk.disk_id,
         disk_key: disk.disk_key,

@@ -1,4 +1,3 @@
-import { lstat, mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
@@ -9,8 +8,11 @@ import { HubConfig } from '../../platform/config/hub.config.js';
 import { FileHasher, HashingFailedError } from '../../platform/hashing/file-hasher.js';
 import { compareArgv, convertArgv, copyFileArgv } from '../../platform/qemu/disk-copy.plan.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
-import { syncToDisk } from '../../platform/repository-files/durable-write.js';
+import type { FileCalls } from '../../platform/file-door/file-calls.js';
+import { FileDoors } from '../../platform/file-door/file-doors.js';
+import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { errnoOf, isOutOfSpace } from '../../platform/process/system-error.js';
+import { rethrowSilence } from '../../platform/repository-files/storage-error.js';
 import type { DamagedSource, RestoreDisk, RestoreJobRequested, SourceFile } from '../model/restore-job.events.js';
 import type { KnownRestoreJob } from '../model/restore-job.state.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
@@ -36,16 +38,28 @@ export class MakeDisks {
     private readonly commands: CommandBus,
     private readonly hasher: FileHasher,
     private readonly qemuImg: QemuImg,
+    private readonly files: RepositoryFiles,
+    private readonly doors: FileDoors,
     private readonly config: HubConfig,
     private readonly clock: Clock,
   ) {}
 
-  /** Copies and compares the disks while the sources are hashed. @throws DomainError source_damaged, target_full, target_not_writable, copy_failed, restored_content_differs */
+  /**
+   * Copies and compares the disks while the sources are hashed.
+   * @throws DomainError source_damaged, target_full, target_not_writable, copy_failed, restored_content_differs, storage_silent, repository_unavailable
+   */
   async make(state: KnownRestoreJob, signal: AbortSignal): Promise<void> {
+    const { repository_path, target_path } = state.job;
+    await this.doors
+      .whileTheyAnswer([repository_path, target_path], (given) => this.makeAll(state, given), signal)
+      .catch((error: unknown) => rethrowSilence(error, repository_path));
+  }
+
+  private async makeAll(state: KnownRestoreJob, signal: AbortSignal): Promise<void> {
     const { job } = state;
     const sources = [...new Map(job.disks.flatMap((disk) => disk.sources.map((source) => [source.file, source]))).values()];
     for (const source of sources) await this.refuseMissing(job, source);
-    await makeWorkingFolder(workingFolder(job));
+    await makeWorkingFolder(this.doors.at(job.target_path), workingFolder(job));
 
     const giveUp = new AbortController();
     const both = AbortSignal.any([signal, giveUp.signal]);
@@ -68,12 +82,12 @@ export class MakeDisks {
       sources.map(async (source) => {
         const path = join(job.repository_path, source.file);
         const sha256 = await this.hasher.sha256(path, signal).catch((error: unknown) => {
-          if (error instanceof HashingFailedError && error.code !== 'closed') return `unreadable (${error.code})`;
+          if (error instanceof HashingFailedError && error.saysOfTheFile) return `unreadable (${error.code})`;
           throw error;
         });
         if (sha256 === source.sha256) return;
-        const { size } = await lstat(path);
-        const code = size < source.size_bytes ? 'parent_truncated' : 'parent_altered';
+        const found = await this.files.look(job.repository_path, source.file);
+        const code = found === null ? 'parent_missing' : found.size_bytes < source.size_bytes ? 'parent_truncated' : 'parent_altered';
         const what = `its SHA-256 is ${sha256}; it was sealed with ${source.sha256}`;
         if (job.allow_damaged !== true) return this.damaged(job, source, code, what);
         await this.mark(job, source, code, what);
@@ -90,14 +104,11 @@ export class MakeDisks {
 
   /** Of a job that allows damage, only what is not there at all. */
   private async refuseMissing(job: Job, source: SourceFile): Promise<void> {
-    const found = await lstat(join(job.repository_path, source.file)).catch((error: unknown) => {
-      if (errnoOf(error) === 'ENOENT') return null;
-      throw error;
-    });
+    const found = await this.files.look(job.repository_path, source.file);
     if (found === null) return this.damaged(job, source, 'parent_missing', 'it is missing');
-    if (found.size !== source.size_bytes && job.allow_damaged !== true) {
-      const code = found.size < source.size_bytes ? 'parent_truncated' : 'parent_altered';
-      await this.damaged(job, source, code, `it has ${found.size} bytes; it was sealed with ${source.size_bytes}`);
+    if (found.size_bytes !== source.size_bytes && job.allow_damaged !== true) {
+      const code = found.size_bytes < source.size_bytes ? 'parent_truncated' : 'parent_altered';
+      await this.damaged(job, source, code, `it has ${found.size_bytes} bytes; it was sealed with ${source.size_bytes}`);
     }
   }
 
@@ -160,7 +171,7 @@ export class MakeDisks {
         signal,
         onProgress: (percent) => this.progress.set(job.job_id, disk.disk_id, 'comparing', percent),
       }),
-      ...disk.outputs.map((output) => syncToDisk(join(folder, output))),
+      ...disk.outputs.map((output) => this.doors.at(job.target_path).syncToDisk(join(folder, output))),
     ]);
     if (exitCode !== 0) {
       throw new DomainError('conflict', 'restored_content_differs', `What was written of disk ${disk.disk_id} does not read the same as the restore point.`, {
@@ -206,9 +217,9 @@ function outputOf(disk: RestoreDisk): string {
   return output;
 }
 
-async function makeWorkingFolder(path: string): Promise<void> {
+async function makeWorkingFolder(calls: FileCalls, path: string): Promise<void> {
   try {
-    await mkdir(path, 0o700);
+    await calls.makeFolder(path, 0o700);
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'EEXIST') return;

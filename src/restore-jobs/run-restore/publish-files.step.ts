@@ -1,11 +1,12 @@
-import { link, lstat, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
+import type { FileCalls } from '../../platform/file-door/file-calls.js';
+import { FileDoors } from '../../platform/file-door/file-doors.js';
 import { errnoOf } from '../../platform/process/system-error.js';
-import { syncToDisk } from '../../platform/repository-files/durable-write.js';
 import type { RestoreJobRequested } from '../model/restore-job.events.js';
 import type { KnownRestoreJob } from '../model/restore-job.state.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
@@ -25,6 +26,7 @@ export class PublishFiles {
     private readonly recorder: RestoreRecorder,
     private readonly programs: SupervisedProgram,
     private readonly progress: RestoreProgress,
+    private readonly doors: FileDoors,
     private readonly config: HubConfig,
     private readonly clock: Clock,
   ) {}
@@ -33,7 +35,7 @@ export class PublishFiles {
   async publish({ job }: KnownRestoreJob): Promise<void> {
     const names = job.disks.flatMap(({ outputs }) => outputs);
     for (const name of names) await this.give(job, name);
-    await syncToDisk(job.target_path);
+    await this.doors.at(job.target_path).syncToDisk(job.target_path);
     await this.recorder.record(job.job_id, { kind: 'completed', files: names.map((name) => join(job.target_path, name)), at: this.clock.iso() });
   }
 
@@ -43,7 +45,7 @@ export class PublishFiles {
     const directory = restoreJobDirectory(this.config.runDirectory, job.job_id);
     for (const name of await entriesOf(directory)) await this.programs.end(join(directory, name));
     if (state.status !== 'completed') await this.takeBack(job);
-    await rm(workingFolder(job), { recursive: true, force: true });
+    await this.doors.at(job.target_path).removeTree(workingFolder(job));
     await rm(directory, { recursive: true, force: true });
     this.progress.forget(job.job_id);
     await this.recorder.record(job.job_id, { kind: 'cleaned_up', at: this.clock.iso() });
@@ -52,26 +54,27 @@ export class PublishFiles {
   private async give(job: Job, name: string): Promise<void> {
     const from = join(workingFolder(job), name);
     const to = join(job.target_path, name);
-    const made = await inodeOf(from);
-    const there = await inodeOf(to);
+    const calls = this.doors.at(job.target_path);
+    const made = await identityOf(calls, from);
+    const there = await identityOf(calls, to);
     // Renamed before a crash, or linked before one.
     if ((made === null && there !== null) || (made !== null && made === there)) return;
-    if (job.overwrite) return this.replace(from, to);
+    if (job.overwrite) return this.replace(calls, from, to);
     try {
-      await link(from, to);
+      await calls.link(from, to);
     } catch (error) {
       const errno = errnoOf(error);
-      if (errno === 'EEXIST' || (await inodeOf(to)) !== null) {
+      if (errno === 'EEXIST' || (await identityOf(calls, to)) !== null) {
         throw new DomainError('conflict', 'target_exists', `"${to}" came there while the restore ran. Move it away, or ask for overwrite.`, { file: to });
       }
       if (errno === null || !NO_LINKS.has(errno)) throw error;
-      await rename(from, to);
+      await calls.rename(from, to);
     }
   }
 
-  private async replace(from: string, to: string): Promise<void> {
+  private async replace(calls: FileCalls, from: string, to: string): Promise<void> {
     try {
-      await rename(from, to);
+      await calls.rename(from, to);
     } catch (error) {
       if (errnoOf(error) !== 'EISDIR') throw error;
       throw new DomainError('conflict', 'target_exists', `"${to}" is a folder, which is not overwritten.`, { file: to });
@@ -81,19 +84,19 @@ export class PublishFiles {
   /** A job that failed between two of its files has given names to some. */
   private async takeBack(job: Job): Promise<void> {
     if (job.overwrite) return;
+    const calls = this.doors.at(job.target_path);
     for (const name of job.disks.flatMap(({ outputs }) => outputs)) {
-      const made = await inodeOf(join(workingFolder(job), name));
+      const made = await identityOf(calls, join(workingFolder(job), name));
       const to = join(job.target_path, name);
-      if (made !== null && made === (await inodeOf(to))) await unlink(to);
+      if (made !== null && made === (await identityOf(calls, to))) await calls.unlink(to);
     }
   }
 }
 
 /** Names a file on this machine; null: there is none. */
-async function inodeOf(path: string): Promise<string | null> {
+async function identityOf(calls: FileCalls, path: string): Promise<string | null> {
   try {
-    const { dev, ino } = await lstat(path, { bigint: true });
-    return `${dev}:${ino}`;
+    return (await calls.lstat(path)).identity;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null;
     throw error;

@@ -27,7 +27,7 @@ export class VerifySources {
       sources.map(async (source) => {
         const path = join(job.repository_path, source.file);
         const sha256 = await this.hasher.sha256(path, signal).catch((error: unknown) => {
-          if (error instanceof HashingFailedError && error.code !== 'closed') return `unreadable (${error.code})`;
+          if (error instanceof HashingFailedError && error.saysOfTheFile) return `unreadable (${error.code})`;
           throw error;
         });
         if (sha256 === source.sha256) return;

@@ -1,6 +1,4 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import { constants } from 'node:fs';
-import { access, lstat, realpath, stat } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
@@ -19,6 +17,7 @@ import { errnoOf } from '../../platform/process/system-error.js';
 import { restoredChainNames, restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { FileDoors } from '../../platform/file-door/file-doors.js';
 import { StartRestore, type StartedRestore, type WantedRestore } from '../model/restore-job.commands.js';
 import { type RestoreDisk, type RestoreJobEvent, type RestoreJobRequested, restoreJobStream } from '../model/restore-job.events.js';
 import { evolveRestoreJob, initialRestoreJobState, type RestoreJobState } from '../model/restore-job.state.js';
@@ -38,6 +37,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly files: RepositoryFiles,
+    private readonly doors: FileDoors,
     private readonly qemuImg: QemuImg,
     private readonly clock: Clock,
     private readonly mutex: KeyedMutex,
@@ -105,24 +105,22 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
   private async lookAtTarget(job: RestoreJobRequested['data']): Promise<TargetFacts> {
     const path = job.target_path;
     const nothing = { writable: false, inside_repository: null, taken: [], free_bytes: 0, needed_bytes: 0 };
-    const found = await stat(path).catch((error: unknown) => {
+    const calls = this.doors.at(path);
+    const found = await calls.stat(path).catch((error: unknown) => {
       if (errnoOf(error) !== null) return null;
       throw error;
     });
     if (found === null) return { ...nothing, found: 'missing' };
-    if (!found.isDirectory()) return { ...nothing, found: 'not_a_folder' };
+    if (found.kind !== 'folder') return { ...nothing, found: 'not_a_folder' };
     const names = job.disks.flatMap(({ outputs }) => outputs);
     const [writable, inside, taken, free, needed] = await Promise.all([
-      access(path, constants.W_OK | constants.X_OK).then(
-        () => true,
-        () => false,
-      ),
+      holds(calls.mayWriteIn(path)),
       this.repositoryAround(path),
-      Promise.all(names.map(async (name) => ((await isThere(join(path, name))) ? [name] : []))),
-      this.files.freeBytes(path),
+      Promise.all(names.map(async (name) => ((await holds(calls.lstat(join(path, name)))) ? [name] : []))),
+      calls.space(path),
       this.neededBytes(job),
     ]);
-    return { found: 'folder', writable, inside_repository: inside, taken: taken.flat(), free_bytes: free, needed_bytes: needed };
+    return { found: 'folder', writable, inside_repository: inside, taken: taken.flat(), free_bytes: free.free_bytes, needed_bytes: needed };
   }
 
   /** A source that is damaged cannot be measured; the job then says what is wrong with it. */
@@ -137,18 +135,27 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
   }
 
   private async repositoryAround(path: string): Promise<string | null> {
-    const target = `${await realpath(path)}/`;
-    for (const repository of await this.dataSource.getRepository(RepositoryReadModel).find()) {
-      const root = await realpath(repository.path).catch(() => repository.path);
-      if (target.startsWith(`${root}/`)) return repository.path;
-    }
-    return null;
+    const target = `${await this.doors.at(path).realpath(path)}/`;
+    const repositories = await this.dataSource.getRepository(RepositoryReadModel).find();
+    const around = repositories.map(async (repository) => {
+      // One that cannot be asked, because its file system is away, is known by its name only.
+      const root = await this.doors
+        .at(repository.path)
+        .realpath(repository.path)
+        .catch(() => repository.path);
+      return target.startsWith(`${root}/`) ? [repository.path] : [];
+    });
+    return (await Promise.all(around)).flat()[0] ?? null;
   }
 }
 
-async function isThere(path: string): Promise<boolean> {
-  return lstat(path).then(
+/** @throws what says nothing of the file, such as that the file system does not answer */
+async function holds(call: Promise<unknown>): Promise<boolean> {
+  return call.then(
     () => true,
-    () => false,
+    (error: unknown) => {
+      if (errnoOf(error) === null) throw error;
+      return false;
+    },
   );
 }

@@ -16,7 +16,9 @@ import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { ToolError } from '../../platform/process/tool-error.js';
+import { FileDoors } from '../../platform/file-door/file-doors.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { rethrowSilence } from '../../platform/repository-files/storage-error.js';
 import { RestorePointVerifier } from '../../platform/repository-files/restore-point-verifier.js';
 import { BootArtefacts } from '../model/boot-artefacts.store.js';
 import { damageOf, decideVerification, type VerificationStep } from '../model/verification.decide.js';
@@ -61,6 +63,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     private readonly commands: CommandBus,
     private readonly files: RepositoryFiles,
     private readonly verifier: RestorePointVerifier,
+    private readonly doors: FileDoors,
     private readonly booting: BootRestorePoint,
     private readonly artefacts: BootArtefacts,
     private readonly clock: Clock,
@@ -195,7 +198,13 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     let files = 0;
     let bytes = 0;
     for (const point of request.points) {
-      const verdict = await this.verifier.verifyPoint(request.repository_path, point.folder, { expected: point, signal: this.shutdown.signal });
+      const verdict = await this.doors
+        .whileTheyAnswer(
+          [request.repository_path],
+          (signal) => this.verifier.verifyPoint(request.repository_path, point.folder, { expected: point, signal }),
+          this.shutdown.signal,
+        )
+        .catch((error: unknown) => rethrowSilence(error, request.repository_path));
       files += verdict.files_checked;
       bytes += verdict.bytes_checked;
       for (const { code, backup_id, file, detail } of verdict.findings) {
