@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -256,6 +256,7 @@ export class LiveSnapshots {
       let pauseMs = ABORT_FIRST_POLL_MS;
       for (let left = await this.virsh.abortJob(uuid); left === socket; left = await this.virsh.backupSocket(uuid)) {
         if (performance.now() > deadline) throw new Error(`the backup job of domain ${uuid} did not end within ${ABORT_PATIENCE_MS} ms`);
+        await goneWithin(socket, ABORT_POLL_MS);
         await pause(pauseMs);
         pauseMs = Math.min(pauseMs * 2, ABORT_POLL_MS);
       }
@@ -327,6 +328,20 @@ const PLACE_NAME = /^[0-9a-f]{16}$/;
 /** Short, because the socket's path is limited; the same for the same snapshot. */
 function nameOf(directory: string): string {
   return createHash('sha256').update(directory).digest('hex').slice(0, 16);
+}
+
+/**
+ * qemu takes its socket away when it ends its server. Nobody connects to see that: a server that ends just when somebody comes has brought whole qemus down (CVE-2024-7409).
+ */
+async function goneWithin(socket: string, limitMs: number): Promise<void> {
+  for (const ends = performance.now() + limitMs; performance.now() < ends;) {
+    const there = await stat(socket).then(
+      () => true,
+      () => false,
+    );
+    if (!there) return;
+    await pause(ABORT_FIRST_POLL_MS);
+  }
 }
 
 function accepts(socket: string): Promise<boolean> {
