@@ -1,4 +1,4 @@
-import './platform/process/young-heap.js';
+import './platform/process/lean-heap.js';
 import 'reflect-metadata';
 import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';

@@ -1,4 +1,4 @@
-import './platform/process/young-heap.js';
+import './platform/process/lean-heap.js';
 import 'reflect-metadata';
 import { mkdirSync } from 'node:fs';
 import { loadConfigOrExit } from './platform/config/load-config.js';

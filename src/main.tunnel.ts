@@ -1,4 +1,4 @@
-import './platform/process/young-heap.js';
+import './platform/process/lean-heap.js';
 import 'reflect-metadata';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -11,8 +11,8 @@ let takenMs = 0;
 let takenAt = performance.now();
 
 /**
- * To be awaited before a process is started. Starting one stops the whole program for as long as the kernel takes to copy its page tables, several milliseconds in a hub at
- * work, and a backup of a hundred disks starts hundreds: one after the other without a break, nobody else is answered meanwhile.
+ * To be awaited before a process is started. Starting one stops the whole program for as long as the kernel takes to copy its page tables, some four milliseconds in a hub at work, and the new process
+ * to get a processor and become the tool, which is more on a busy machine. A backup of a hundred disks starts hundreds: one after the other without a break, nobody else is answered meanwhile.
  * @returns at once when nobody else is starting one
  */
 export function spawnTurn(): Promise<void> {
