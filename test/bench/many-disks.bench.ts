@@ -147,6 +147,8 @@ class ListingProbe {
 
   constructor(private readonly system: HubSystem) {
     this.loop = this.ask();
+    // Of its failure hears who stops it; what failed before is the cause that should be told.
+    this.loop.catch(() => undefined);
   }
 
   async stop(): Promise<readonly number[]> {
