@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -302,11 +302,15 @@ export class CrashSystem {
     return [...(await this.pidsOf('nbdcopy')), ...copies.flat()];
   }
 
-  /** Waits until each disk is being copied, and gives the pids of the copying processes. */
+  /**
+   * Waits until each disk is being copied, slowly, and gives the pids of the copying processes. What slows them has then loaded its plugin, so it has taken its option
+   * to end with its parent: killed before, a copy would leave it behind for ever.
+   */
   async copying(): Promise<readonly number[]> {
     return until('every disk to be copied', async () => {
       const pids = await this.copyPids();
-      return pids.length === this.options.disks ? pids : null;
+      const slowing = (await this.pidsOf('nbdkit')).filter((pid) => readFileSync(`/proc/${pid}/maps`, 'utf8').includes('rate-filter'));
+      return pids.length === this.options.disks && slowing.length >= pids.length ? pids : null;
     });
   }
 
