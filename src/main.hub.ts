@@ -1,4 +1,5 @@
 import './platform/process/lean-heap.js';
+import './platform/process/file-threads.js';
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
 import './platform/process/lean-heap.js';
+import './platform/process/file-threads.js';
 import 'reflect-metadata';
 import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';

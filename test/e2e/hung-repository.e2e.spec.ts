@@ -28,6 +28,8 @@ let away: string;
 let backup: BackupResponse;
 /** A folder with a `qemu-img` that waits while `hold-<command>` is there, having made `held`; then it is the real one. */
 let tools: string;
+/** An image root. */
+let images: string;
 
 beforeAll(async () => {
   database = await createTestDatabase({ migrated: false });
@@ -36,6 +38,8 @@ beforeAll(async () => {
     env: { SENDENSE_STORAGE_ANSWER_SECONDS: '2', SENDENSE_STALL_AFTER_SECONDS: '2', SENDENSE_FAIL_AFTER_SILENT_SECONDS: '4' },
   });
   storage = await HangingFolder.make(system.directory, 'away', 512);
+  images = join(storage.path, 'images');
+  await mkdir(images);
   tools = join(system.directory, 'tools');
   await mkdir(tools);
   const real = (await run('which', ['qemu-img'])).stdout.trim();
@@ -49,13 +53,13 @@ exec '${real}' "$@"
 `;
   await writeFile(join(tools, 'qemu-img'), script);
   await chmod(join(tools, 'qemu-img'), 0o755);
-  await system.start({ PATH: `${tools}:${process.env['PATH'] ?? ''}` });
+  await system.start({ SENDENSE_LOCAL_NODE_IMAGE_ROOTS: `${system.imageRoot}:${images}`, PATH: `${tools}:${process.env['PATH'] ?? ''}` });
   client = new BackupClient(system);
   good = await client.createRepository('good', system.repositoryPath);
   await mkdir(join(storage.path, 'backups'));
   away = await client.createRepository('away', join(storage.path, 'backups'));
-  for (const name of ['kept', 'other']) {
-    const folder = join(system.imageRoot, name);
+  for (const name of ['kept', 'other', 'away']) {
+    const folder = join(name === 'away' ? images : system.imageRoot, name);
     await ImageVm.create(folder, [{ file: 'disk0.qcow2', mib: 64, dataMib: 8 }]);
     await client.registerVm(name, folder);
   }
@@ -165,6 +169,20 @@ describe('a repository whose file system hangs', () => {
     expect(await client.problem('POST', '/restore/disks', body)).toMatchObject({ status: 503, code: 'storage_silent' });
     await answersAgain();
     await until('nothing to be left', async () => (await readdir(target)).length === 0 && (await system.runRemains()).length === 0);
+  });
+
+  it('is left out where it holds image folders of a node, whose other VMs are found and backed up', async () => {
+    storage.hang();
+    const asked = Array.from({ length: 8 }, () => client.refused('away', good, 'full'));
+    expect((await Promise.all(asked)).map(({ status }) => status >= 503)).toEqual(asked.map(() => true));
+    expect(await client.refused('away', good, 'full')).toMatchObject({ status: 503, code: 'image_root_silent' });
+    const { body } = await system.api<{ nodes: { node_id: string }[] }>('GET', '/nodes');
+    const found = await system.api<{ vms: { name: string }[] }>('POST', `/nodes/${body.nodes[0]?.node_id ?? ''}/discover`);
+    expect(found.body).toMatchObject({ vms: [{ name: 'kept' }, { name: 'other' }] });
+    await client.backUp('other', good, 'full');
+    storage.answer();
+    await until('the folder to be looked into again', async () => (await client.start('away', good, 'full')).status === 202);
+    await client.atRest((await client.newest('away')).backup_id);
   });
 
   it('does not hold up the end of the hub, nor its next start', async () => {

@@ -33,6 +33,7 @@ export class StartBackupController {
   @ApiProblem(
     503,
     'node_unreachable',
+    'image_root_silent',
     'repository_unavailable',
     'tool_missing',
     'libvirt_unavailable',

@@ -137,6 +137,7 @@ function kindOf(code: string): ErrorKind {
     case 'node_broken_answer':
     case 'node_refused_token':
       return 'upstream_broken';
+    case 'image_root_silent':
     case 'repository_unavailable':
     case 'tool_missing':
     case 'tool_timeout':

@@ -21,7 +21,7 @@ export class RegisterVmController {
   @ApiProblem(404, 'vm_not_found_at_node', 'node_not_found')
   @ApiProblem(409, 'vm_name_taken', 'vm_already_registered', 'vm_removed', 'no_node_registered')
   @ApiProblem(502, 'node_broken_answer', 'node_refused_token')
-  @ApiProblem(503, 'node_unreachable', 'read_model_behind', 'libvirt_unavailable', 'libvirt_not_configured')
+  @ApiProblem(503, 'image_root_silent', 'node_unreachable', 'read_model_behind', 'libvirt_unavailable', 'libvirt_not_configured')
   @ApiProblem(504, 'node_silent')
   async register(@Body() body: RegisterVmDto, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<RegisteredVmDto> {
     const command = new RegisterVm(body.name, body.node_id ?? null, body.source, body.source_ref, context);

@@ -1,5 +1,5 @@
 import { mkdir, readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../kernel/domain-error.js';
 import { Clock } from '../../../platform/clock/clock.js';
@@ -12,6 +12,7 @@ import { allOrFirstError, asFailure, failure, ImageServers, isSound, witnessOf }
 import { type SnapshotRequest, Source, type TakenSnapshot } from '../source.port.js';
 import { diskChangeId } from './disk-change-id.js';
 import { type ImageDisk, inspectDisks, inUse, realPaths, resolveVmFolder } from './image-files.js';
+import { ImageRootGate } from './image-root.gate.js';
 import { findWriters } from './open-writers.js';
 import { makeSocketDirectory } from './socket-place.js';
 
@@ -30,6 +31,7 @@ interface PlannedDisk {
 @Injectable()
 export class ImageSource extends Source {
   override readonly kind = 'image';
+  private readonly gate = new ImageRootGate();
 
   constructor(
     private readonly config: NodeConfig,
@@ -42,25 +44,23 @@ export class ImageSource extends Source {
 
   override async discover(): Promise<readonly NodeVm[]> {
     const slots = new Slots(() => VMS_AT_ONCE);
-    const folders = (await Promise.all((await realPaths(this.config.imageRoots)).map(foldersIn))).flat();
+    const folders = (await Promise.all((await realPaths(this.config.imageRoots)).map((root) => this.foldersOrNone(root)))).flat();
     const vms = await Promise.all(folders.map((folder) => slots.use(() => this.describeOrNull(folder))));
     return vms.filter((vm) => vm !== null && vm.disks.length > 0).filter((vm) => vm !== null);
   }
 
   override async describe(sourceRef: string): Promise<NodeVm> {
-    const folder = await resolveVmFolder(sourceRef, this.config.imageRoots);
-    const disks = await inspectDisks(folder, this.config.imageRoots, this.qemuImg, 'try');
+    const disks = await this.inspect(sourceRef, 'try');
     return { name: basename(sourceRef), source: 'image', source_ref: sourceRef, disks: disks.map((disk, index) => nodeDisk(disk, index)) };
   }
 
   override canonicalRef(sourceRef: string): Promise<string> {
-    return resolveVmFolder(sourceRef, this.config.imageRoots);
+    return this.gate.use(dirname(sourceRef), () => resolveVmFolder(sourceRef, this.config.imageRoots));
   }
 
   override async takeSnapshot(request: SnapshotRequest): Promise<TakenSnapshot> {
-    const folder = await resolveVmFolder(request.sourceRef, this.config.imageRoots);
     // A bitmap is added to each, and a server opens it, which a qemu that has it open for writing does not allow.
-    const planned = checkedDisks(await inspectDisks(folder, this.config.imageRoots, this.qemuImg, 'left'), request);
+    const planned = checkedDisks(await this.inspect(request.sourceRef, 'left'), request);
     await mkdir(request.directory, { recursive: true, mode: 0o700 });
     const sockets = await makeSocketDirectory(request.directory);
     await allOrFirstError(
@@ -126,7 +126,7 @@ export class ImageSource extends Source {
   override async removeChangeIds(sourceRef: string, isUnneeded: (changeId: string) => boolean): Promise<readonly string[]> {
     let disks: readonly ImageDisk[];
     try {
-      disks = await inspectDisks(await resolveVmFolder(sourceRef, this.config.imageRoots), this.config.imageRoots, this.qemuImg, 'left');
+      disks = await this.inspect(sourceRef, 'left');
     } catch (error) {
       if (isErrno(error, 'ENOENT') || (error instanceof DomainError && error.code === 'vm_not_found')) return [];
       throw error;
@@ -146,6 +146,21 @@ export class ImageSource extends Source {
       }
     }
     return [...removed];
+  }
+
+  private inspect(sourceRef: string, lock: Parameters<typeof inspectDisks>[3]): Promise<readonly ImageDisk[]> {
+    const { imageRoots } = this.config;
+    return this.gate.use(dirname(sourceRef), async () => inspectDisks(await resolveVmFolder(sourceRef, imageRoots), imageRoots, this.qemuImg, lock));
+  }
+
+  /** VMs of other roots are found all the same. */
+  private async foldersOrNone(root: string): Promise<readonly string[]> {
+    try {
+      return await this.gate.use(root, () => foldersIn(root));
+    } catch (error) {
+      if (error instanceof DomainError && error.code === 'image_root_silent') return [];
+      throw error;
+    }
   }
 
   /** A folder that goes away while we look, or that cannot be read, is no reason to hide the others. */
