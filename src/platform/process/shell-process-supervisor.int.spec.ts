@@ -84,6 +84,14 @@ describe('ShellProcessSupervisor', () => {
     expect(await readFile(join(directory(), 'stdout'), 'utf8')).toMatch(/ nice 5$/m);
   });
 
+  it('ends what a tool has started and left behind', async () => {
+    await supervisor.start(directory(), ['sh', '-c', 'sleep 600 & echo $!']);
+    await supervisor.waitForExit(directory());
+    const pid = Number(await readFile(join(directory(), 'stdout'), 'utf8'));
+    expect(pid).toBeGreaterThan(1);
+    await until(async () => (await identityOf(pid)) === null);
+  });
+
   it('gives a tool no secrets of our own environment', async () => {
     process.env['SENDENSE_API_TOKEN'] = 'secret';
     try {

@@ -27,6 +27,17 @@ pass_niceness_on() {
   fi
 }
 
+# What the tool has started and left behind would be nobody's: a server that is to end with the tool misses its end while it starts itself. Ends this shell as well.
+end_what_is_left() {
+  read -r stat </proc/self/stat
+  own_pid=${stat%% *}
+  set -- ${stat##*) }
+  # Field 5 of the line; a group that somebody else leads is not ours to end.
+  if [ "$3" = "$own_pid" ]; then
+    kill -s KILL 0
+  fi
+}
+
 # All in one function, so that the shell has read the whole file before it does anything: the file may be replaced while the tool runs.
 main() {
   directory=$1
@@ -49,6 +60,7 @@ main() {
   ) 2>stderr &
   wait $!
   printf '%s\n' $? >exit_code
+  end_what_is_left
 }
 
 main "$@"
