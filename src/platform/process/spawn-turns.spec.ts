@@ -12,7 +12,8 @@ describe('starting many processes', () => {
       [0, 1, 2, 3].map(async (index) => {
         await spawnTurn();
         seen.push(`start ${index}`);
-        busy(15);
+        // Longer than what is granted without a pause.
+        busy(80);
       }),
     );
     let asking = true;
