@@ -13,6 +13,7 @@ import { FindChangeIdsInUseHandler } from './gather-backup-facts/find-change-ids
 import { GatherBackupFactsHandler } from './gather-backup-facts/gather-backup-facts.handler.js';
 import { LocateBackupHandler } from './gather-backup-facts/locate-backup.handler.js';
 import { ImportRestorePointHandler } from './import-restore-point/import-restore-point.handler.js';
+import { BackupCorrelations } from './model/backup-correlation.reader.js';
 import { RecordTransferReportController } from './record-transfer-report/record-transfer-report.controller.js';
 import { RecordTransferReportHandler } from './record-transfer-report/record-transfer-report.handler.js';
 import { PrepareRun } from './run-backup/prepare-run.step.js';
@@ -39,6 +40,7 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     CleanUpNodesReactor,
     RunBackupReactor,
     RunRecorder,
+    BackupCorrelations,
     PrepareRun,
     TransferRun,
     SealRun,

@@ -16,6 +16,7 @@ interface AuditEvent {
   readonly stream: string;
   readonly type: string;
   readonly correlation_id: string;
+  readonly data: unknown;
 }
 interface Projection {
   readonly name: string;
@@ -54,12 +55,22 @@ async function text(path: string, accept: string): Promise<string> {
   return response.text();
 }
 
+function named({ stream, type, position }: AuditEvent): string {
+  return `${position} ${stream} ${type}`;
+}
+
 describe('the audit log', () => {
   it('finds all that followed from one request by its correlation, in every context, and exports it line by line', async () => {
     const [first] = await client.events(backup.backup_id);
     const path = `/audit/events?correlation_id=${first?.correlation_id ?? ''}&order=oldest_first&limit=1000`;
     const { events } = (await system.api<{ events: AuditEvent[] }>('GET', path)).body;
     expect(new Set(events.map(({ stream }) => stream.slice(0, stream.indexOf('-'))))).toEqual(new Set(['backup', 'nbdPorts', 'nbdExport', 'chain']));
+    const all = (await system.api<{ events: AuditEvent[] }>('GET', '/audit/events?order=oldest_first&limit=1000')).body.events;
+    const mentions = all.filter(({ stream, data }) => `${stream} ${JSON.stringify(data)}`.includes(backup.backup_id));
+    const exports = new Set(mentions.map(({ stream }) => stream).filter((stream) => stream.startsWith('nbdExport-')));
+    const ofBackup = all.filter((event) => mentions.includes(event) || exports.has(event.stream));
+    expect(ofBackup.map(({ type }) => type)).toEqual(expect.arrayContaining(['SnapshotTaken', 'DiskTransferCompleted', 'SnapshotReleased']));
+    expect(events.map(named)).toEqual(ofBackup.map(named));
     const lines = (await text(path, 'application/x-ndjson')).trim().split('\n');
     expect(lines.map((line) => (JSON.parse(line) as AuditEvent).position)).toEqual(events.map(({ position }) => position));
   });

@@ -6,6 +6,7 @@ import { Clock } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import { LiveProgress } from '../../platform/live-progress/live-progress.js';
 import { NodeCredentials } from '../../platform/signed-calls/node-credentials.js';
+import { BackupCorrelations } from '../model/backup-correlation.reader.js';
 import { RecordTransferReport } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
 import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
@@ -30,6 +31,7 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
     private readonly clock: Clock,
     private readonly live: LiveProgress,
     private readonly credentials: NodeCredentials,
+    private readonly correlations: BackupCorrelations,
   ) {}
 
   async execute(command: RecordTransferReport): Promise<void> {
@@ -46,7 +48,8 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
       stream,
       decider,
       { kind: 'record-transfer-report', report, progress_due: progressDue, export_ended: exportEnded, now: this.clock.iso() },
-      context,
+      // What a node reports follows from the request for the backup, not from the node's own call.
+      { ...context, correlationId: await this.correlations.of(report.job_id) },
     );
     if (outcome.events.length > 0) this.recordedAtMs.set(report.job_id, nowMs);
     if (outcome.state.status !== 'running' || outcome.state.run.snapshot_released) {

@@ -3,7 +3,8 @@ import type { CommandContext } from '../../kernel/command-context.js';
 import type { Decider } from '../../kernel/decider.js';
 import { Ids } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
-import { EventStore, type Position } from '../../platform/event-store/event-store.port.js';
+import type { Position } from '../../platform/event-store/event-store.port.js';
+import { BackupCorrelations } from '../model/backup-correlation.reader.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
 import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
 import { decideRecordRun, type RecordRun } from './record-run.decide.js';
@@ -13,11 +14,9 @@ const decider: Decider<BackupState, RecordRun, BackupEvent> = { initialState: in
 /** Loads a backup's state and records what the reactor did to it, under the correlation id of the request that began it. */
 @Injectable()
 export class RunRecorder {
-  private readonly correlations = new Map<string, string>();
-
   constructor(
     private readonly runner: CommandRunner,
-    private readonly store: EventStore,
+    private readonly correlations: BackupCorrelations,
     private readonly ids: Ids,
   ) {}
 
@@ -32,20 +31,10 @@ export class RunRecorder {
 
   /** A context for a command that this backup's run causes, in whatever context it is. */
   async context(backupId: string): Promise<CommandContext> {
-    return { commandId: this.ids.next(), correlationId: await this.correlationOf(backupId), actor: 'system:run-backup' };
+    return { commandId: this.ids.next(), correlationId: await this.correlations.of(backupId), actor: 'system:run-backup' };
   }
 
   forget(backupId: string): void {
-    this.correlations.delete(backupId);
-  }
-
-  private async correlationOf(backupId: string): Promise<string> {
-    const known = this.correlations.get(backupId);
-    if (known !== undefined) return known;
-    for await (const first of this.store.read(backupStream(backupId), { limit: 1 })) {
-      this.correlations.set(backupId, first.metadata.$correlationId);
-      return first.metadata.$correlationId;
-    }
-    return backupId;
+    this.correlations.forget(backupId);
   }
 }
