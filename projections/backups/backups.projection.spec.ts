@@ -81,6 +81,13 @@ const upToSnapshot = [
   [3, snapshot],
 ] as const;
 
+describe('an instant that no column can hold', () => {
+  it('is left out, whatever a node had reported', () => {
+    const row = fold([0, requested], [1, planned], [2, { ...snapshot, data: { ...snapshot.data, instant: '2026-W48-1' } }]);
+    expect(row?.instant).toBeNull();
+  });
+});
+
 describe('backups projection', () => {
   it.each<[string, string, readonly BackupEvent[]]>([
     ['pending', 'queued', [requested]],

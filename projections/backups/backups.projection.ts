@@ -15,6 +15,7 @@ import type { NbdExportEvent } from '../../src/nbd-exports/model/nbd-export.even
 import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
 import { categoryOf, type RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
 import type { Projection, RowReference } from '../../src/platform/postgres/projection-definition.js';
+import { normalisedInstant } from '../../src/kernel/instant.js';
 
 export type BackupStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
 export type BackupPhase = BackupStage | 'stalled' | 'completed' | 'failed' | 'cancelled' | 'deleted';
@@ -236,7 +237,8 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
       return {
         ...row,
         current_phase: phaseOf(row, 'transfer'),
-        instant: event.data.instant,
+        // Hubs up to version 0.1.0 stored what a node said, week dates included, which no column can hold.
+        instant: normalisedInstant(event.data.instant),
         disks: row.disks.map((disk) => ({ ...disk, change_id: changeIds.get(disk.disk_id) ?? null })),
       };
     }

@@ -153,9 +153,14 @@ export const restoreJobsProjection: Projection<RestoreJobRow> = {
   },
 };
 
+type RestoreJobRequested = Extract<RestoreJobEvent, { type: 'RestoreJobRequested' }>['data'];
+type VmRestoreRequested = Extract<VmRestoreEvent, { type: 'VmRestoreRequested' }>['data'];
+/** Hubs up to version 0.1.0 stored null where a client had sent null for the default. */
+type Stored<Data, Defaulted extends keyof Data> = Omit<Data, Defaulted> & { readonly [Member in Defaulted]: Data[Member] | null };
+
 /** What a restore is at its start, whatever it makes. */
 function begun(
-  data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' }>['data'] | Extract<VmRestoreEvent, { type: 'VmRestoreRequested' }>['data'],
+  data: Pick<RestoreJobRequested & VmRestoreRequested, 'job_id' | 'backup_id' | 'vm_id' | 'vm_name' | 'repository_id' | 'requested_at'>,
   recorded: RecordedEvent,
 ) {
   return {
@@ -176,13 +181,13 @@ function begun(
   } as const satisfies Partial<RestoreJobRow>;
 }
 
-function requested(data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' }>['data'], recorded: RecordedEvent): RestoreJobRow {
+function requested(data: Stored<RestoreJobRequested, 'chain' | 'overwrite'>, recorded: RecordedEvent): RestoreJobRow {
   return {
     ...begun(data, recorded),
     target_path: data.target_path,
     format: data.format,
-    chain: data.chain,
-    overwrite: data.overwrite,
+    chain: data.chain ?? 'flattened',
+    overwrite: data.overwrite ?? false,
     disks: data.disks.map(({ disk_id, disk_key, virtual_size_bytes, outputs }) => ({
       disk_id,
       disk_key,
@@ -196,7 +201,7 @@ function requested(data: Extract<RestoreJobEvent, { type: 'RestoreJobRequested' 
   };
 }
 
-function vmRequested(data: Extract<VmRestoreEvent, { type: 'VmRestoreRequested' }>['data'], recorded: RecordedEvent): RestoreJobRow {
+function vmRequested(data: Stored<VmRestoreRequested, 'keep_identity' | 'start' | 'network'>, recorded: RecordedEvent): RestoreJobRow {
   return {
     ...begun(data, recorded),
     target_path: data.storage_path ?? '',
@@ -217,9 +222,9 @@ function vmRequested(data: Extract<VmRestoreEvent, { type: 'VmRestoreRequested' 
       node_id: data.node_id,
       name: data.name,
       uuid: null,
-      keep_identity: data.keep_identity,
-      start: data.start,
-      network: data.network,
+      keep_identity: data.keep_identity ?? false,
+      start: data.start ?? false,
+      network: data.network ?? 'keep',
       libvirt_network: data.libvirt_network,
       started: false,
       start_error: null,

@@ -1,51 +1,53 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsISO8601, IsOptional, IsString, IsUUID, Length } from 'class-validator';
+import { IsIn, IsString, IsUUID, Length } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
+import { IsInstant } from '../../platform/http/instant.decorator.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const ORDERS = ['newest_first', 'oldest_first'];
 
 export class ListEventsQuery extends PageQuery {
   @ApiPropertyOptional({ description: 'Only of this stream', example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @Length(1, 512)
   stream?: string;
 
   @ApiPropertyOptional({ description: 'The stream up to its first dash', example: 'backup' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @Length(1, 255)
   category?: string;
 
   @ApiPropertyOptional({ description: 'Only of this type', example: 'BackupCompleted' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @Length(1, 255)
   type?: string;
 
   @ApiPropertyOptional({ description: 'Only what this one did: `api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:default' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @Length(1, 255)
   actor?: string;
 
   @ApiPropertyOptional({ description: 'Only what followed from this one request', example: '0199a3c4-7c00-7000-8000-000000000001' })
-  @IsOptional()
+  @Optional()
   @IsUUID()
   correlation_id?: string;
 
   @ApiPropertyOptional({ description: 'Decided at this time or later', example: '2026-11-21T00:00:00Z' })
-  @IsOptional()
-  @IsISO8601({ strict: true })
+  @Optional()
+  @IsInstant()
   since?: string;
 
   @ApiPropertyOptional({ description: 'Decided before this time', example: '2026-11-22T00:00:00Z' })
-  @IsOptional()
-  @IsISO8601({ strict: true })
+  @Optional()
+  @IsInstant()
   until?: string;
 
   @ApiPropertyOptional({ enum: ORDERS, description: 'Which end of the log comes first', default: 'newest_first', example: 'oldest_first' })
-  @IsOptional()
+  @Optional()
   @IsIn(ORDERS)
   order: 'newest_first' | 'oldest_first' = 'newest_first';
 }

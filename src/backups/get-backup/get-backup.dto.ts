@@ -1,9 +1,10 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsISO8601, IsOptional } from 'class-validator';
+import { IsInstant } from '../../platform/http/instant.decorator.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 export class GetBackupQuery {
   @ApiPropertyOptional({ description: 'Show the backup as it stood at this time', example: '2026-11-21T10:30:30Z' })
-  @IsOptional()
-  @IsISO8601({ strict: true })
+  @Optional()
+  @IsInstant()
   as_of?: string;
 }

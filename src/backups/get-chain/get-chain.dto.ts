@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsOptional, IsString, IsUUID, Length } from 'class-validator';
+import { IsString, IsUUID, Length } from 'class-validator';
 import { BackupResponse } from '../model/backup.response.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 export class GetChainQuery {
   @ApiProperty({ description: 'Name of the VM', example: 'pgtest1' })
@@ -9,7 +10,7 @@ export class GetChainQuery {
   vm_name!: string;
 
   @ApiPropertyOptional({ description: 'Only chains in this repository', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
-  @IsOptional()
+  @Optional()
   @IsUUID()
   repository_id?: string;
 }

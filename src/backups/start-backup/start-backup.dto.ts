@@ -1,21 +1,22 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsInt, IsOptional, IsString, IsUUID, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { IsIn, IsInt, IsString, IsUUID, Max, MaxLength, Min, MinLength } from 'class-validator';
 import { NODE_QUIESCE, type NodeQuiesce } from '../../platform/node-api/node-api.js';
 import type { RequestedBackupType } from '../model/backup.events.js';
+import { Optional, OptionalOrNull } from '../../platform/http/presence.decorators.js';
 
 const BACKUP_TYPES: readonly RequestedBackupType[] = ['full', 'incremental', 'auto'];
 
 /** Exactly one of vm_name and vm_id. A backup is of the whole VM: there is no disk to choose. */
 export class StartBackupRequest {
   @ApiPropertyOptional({ description: 'Name of the VM; instead of vm_id', example: 'pgtest1' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MinLength(1)
   @MaxLength(255)
   vm_name?: string;
 
   @ApiPropertyOptional({ description: 'Id of the VM; instead of vm_name', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
-  @IsOptional()
+  @Optional()
   @IsUUID()
   vm_id?: string;
 
@@ -28,7 +29,7 @@ export class StartBackupRequest {
   backup_type!: RequestedBackupType;
 
   @ApiPropertyOptional({ type: String, nullable: true, description: 'The policy that asked for it', example: null })
-  @IsOptional()
+  @OptionalOrNull()
   @IsUUID()
   policy_id?: string | null;
 
@@ -38,7 +39,7 @@ export class StartBackupRequest {
       "Whether the guest's file systems are frozen at the instant, for sources with guests that run. `try` (the default): where the guest agent can; `require`: the backup fails where it cannot",
     example: 'try',
   })
-  @IsOptional()
+  @Optional()
   @IsIn(NODE_QUIESCE)
   quiesce?: NodeQuiesce;
 
@@ -49,7 +50,7 @@ export class StartBackupRequest {
     description: 'Most bytes per second that all disks together are read with; null: no limit',
     example: null,
   })
-  @IsOptional()
+  @OptionalOrNull()
   @IsInt()
   @Min(65_536)
   @Max(Number.MAX_SAFE_INTEGER)

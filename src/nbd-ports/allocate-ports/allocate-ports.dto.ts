@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { ArrayMaxSize, ArrayMinSize, IsArray, IsInt, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { ArrayMaxSize, ArrayMinSize, IsArray, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const MAX_PORTS_OF_A_JOB = 1000;
 
@@ -11,7 +12,7 @@ export class AllocatePortsDto {
   readonly job_id!: string;
 
   @ApiPropertyOptional({ description: 'Number of ports; instead of export_names', minimum: 1, maximum: MAX_PORTS_OF_A_JOB, example: 2 })
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(1)
   @Max(MAX_PORTS_OF_A_JOB)
@@ -22,7 +23,7 @@ export class AllocatePortsDto {
     type: [String],
     example: ['backup-pgtest1-disk0-full-20261121T101500Z', 'backup-pgtest1-disk1-full-20261121T101500Z'],
   })
-  @IsOptional()
+  @Optional()
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_PORTS_OF_A_JOB)

@@ -1,12 +1,13 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional } from 'class-validator';
+import { IsIn } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const STATES = ['free', 'allocated', 'occupied'];
 
 export class ListPortsQuery extends PageQuery {
   @ApiPropertyOptional({ enum: STATES, description: 'Only ports in this state', example: 'allocated' })
-  @IsOptional()
+  @Optional()
   @IsIn(STATES)
   state?: string;
 }

@@ -9,13 +9,11 @@ import {
   IsIn,
   IsInt,
   IsObject,
-  IsOptional,
   IsString,
   Matches,
   Max,
   MaxLength,
   Min,
-  ValidateIf,
   ValidateNested,
 } from 'class-validator';
 import {
@@ -28,6 +26,7 @@ import {
   type NodeStartBackup,
 } from '../../platform/node-api/node-api.js';
 import { JOB_ID } from './job-journal.js';
+import { Optional, Nullable } from '../../platform/http/presence.decorators.js';
 
 const MAX_DISKS = 256;
 const MAX_CHANGE_IDS = 10_000;
@@ -81,7 +80,7 @@ export class StartDiskDto {
   readonly size_bytes!: number;
 
   @ApiProperty({ type: 'string', nullable: true, description: 'null: full', example: null })
-  @ValidateIf((disk: StartDiskDto) => disk.parent_change_id !== null)
+  @Nullable()
   @IsString()
   @Matches(CHANGE_ID, { message: 'parent_change_id must be a change id of this node, or null for a full' })
   readonly parent_change_id!: string | null;
@@ -123,12 +122,12 @@ export class StartBackupDto implements NodeStartBackup {
   readonly disks!: readonly StartDiskDto[];
 
   @ApiPropertyOptional({ enum: NODE_QUIESCE, description: "Whether the guest's file systems are frozen at the instant", example: 'try' })
-  @IsOptional()
+  @Optional()
   @IsIn(NODE_QUIESCE)
   readonly quiesce?: NodeQuiesce;
 
   @ApiPropertyOptional({ type: 'integer', minimum: MIN_BANDWIDTH, description: 'Most bytes per second of all disks together', example: 100_000_000 })
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(MIN_BANDWIDTH)
   @Max(Number.MAX_SAFE_INTEGER)

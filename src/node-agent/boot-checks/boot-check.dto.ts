@@ -18,7 +18,8 @@ import {
   ValidateNested,
 } from 'class-validator';
 import type { NodeStartBootCheck } from '../../platform/node-api/node-api.js';
-import { DefinitionDto, JOB_ID, orNull, ServedDiskDto } from '../model/vm-definition.dto.js';
+import { DefinitionDto, JOB_ID, ServedDiskDto } from '../model/vm-definition.dto.js';
+import { Nullable } from '../../platform/http/presence.decorators.js';
 
 export class StartBootCheckDto implements NodeStartBootCheck {
   @ApiProperty({ format: 'uuid', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
@@ -48,7 +49,7 @@ export class StartBootCheckDto implements NodeStartBootCheck {
   readonly disks!: readonly ServedDiskDto[];
 
   @ApiProperty({ type: 'string', nullable: true, example: 'login:' })
-  @orNull('console_text')
+  @Nullable()
   @IsString()
   @IsNotEmpty()
   @MaxLength(200)
@@ -65,7 +66,7 @@ export class StartBootCheckDto implements NodeStartBootCheck {
   readonly timeout_seconds!: number;
 
   @ApiProperty({ type: 'integer', nullable: true, example: null })
-  @orNull('memory_mib')
+  @Nullable()
   @IsInt()
   @Min(16)
   @Max(16_777_216)

@@ -1,20 +1,21 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, Matches, MaxLength } from 'class-validator';
+import { IsIn, IsString, Matches, MaxLength } from 'class-validator';
 import { NODE_SOURCES, type NodeSource, type NodeVmList } from '../../platform/node-api/node-api.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { Sources } from '../sources/sources.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 export class ListVmsQueryDto {
   @ApiPropertyOptional({ description: 'Only this VM', example: '/var/lib/sendense/images/pgtest1' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @Matches(/^[^\0]+$/, { message: 'source_ref must not be empty or hold NUL' })
   @MaxLength(4096)
   readonly source_ref?: string;
 
   @ApiPropertyOptional({ enum: NODE_SOURCES, description: 'Of the VM that is asked for; without it the form of source_ref tells', example: 'image' })
-  @IsOptional()
+  @Optional()
   @IsIn(NODE_SOURCES)
   readonly source?: NodeSource;
 }

@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength, ValidateIf } from 'class-validator';
+import { IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
 import type { NodeVmDefinition } from '../../platform/node-api/node-api.js';
 
 /** Safe as the name of a directory. */
@@ -10,11 +10,6 @@ const TARGET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 /** Begins so that it cannot be taken for an option or another protocol in an argv. */
 const NBD_URI = /^nbd:\/\/[^/\s]+:\d{1,5}\/[^\s]{0,1000}$/;
 const MAX_DEFINITION = 512 * 1024;
-
-/** `null` is a value of its own here; a member that is left out is refused. */
-export function orNull(member: string): PropertyDecorator {
-  return ValidateIf((holder: object) => Reflect.get(holder, member) !== null);
-}
 
 export class DefinitionDto implements NodeVmDefinition {
   @ApiProperty({ enum: ['libvirt-domain-xml'], example: 'libvirt-domain-xml' })

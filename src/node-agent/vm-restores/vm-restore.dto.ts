@@ -15,11 +15,12 @@ import {
   ValidateNested,
 } from 'class-validator';
 import { NODE_VM_NETWORKS, type NodeSettleVmRestore, type NodeStartVmRestore, type NodeVmNetwork } from '../../platform/node-api/node-api.js';
-import { DefinitionDto, JOB_ID, orNull, ServedDiskDto, UUID } from '../model/vm-definition.dto.js';
+import { DefinitionDto, JOB_ID, ServedDiskDto, UUID } from '../model/vm-definition.dto.js';
+import { Nullable } from '../../platform/http/presence.decorators.js';
 
 export class RestoredVmDiskDto extends ServedDiskDto {
   @ApiProperty({ type: 'string', nullable: true, example: 'pgtest1-restored-disk0.qcow2' })
-  @orNull('file_name')
+  @Nullable()
   @IsString()
   @Matches(/^(?!\.{1,2}$)[^/\p{Cc}]{1,255}$/u, { message: 'file_name must be a name without slash and control characters, or null' })
   readonly file_name!: string | null;
@@ -44,7 +45,7 @@ export class StartVmRestoreDto implements NodeStartVmRestore {
   readonly name!: string;
 
   @ApiProperty({ type: 'string', nullable: true, example: 'ad05c83f-50e3-4a52-a4f4-f1a4b76a9e10' })
-  @orNull('uuid')
+  @Nullable()
   @IsString()
   @Matches(UUID, { message: 'uuid must be a lower-case uuid, or null' })
   readonly uuid!: string | null;
@@ -62,13 +63,13 @@ export class StartVmRestoreDto implements NodeStartVmRestore {
   readonly network!: NodeVmNetwork;
 
   @ApiProperty({ type: 'string', nullable: true, example: null })
-  @orNull('libvirt_network')
+  @Nullable()
   @IsString()
   @Matches(/^[^/\p{Cc}]{1,200}$/u, { message: 'libvirt_network must be the name of a network, or null' })
   readonly libvirt_network!: string | null;
 
   @ApiProperty({ type: 'string', nullable: true, example: '/var/lib/libvirt/images' })
-  @orNull('storage_path')
+  @Nullable()
   @IsString()
   @Matches(/^\/[^\p{Cc}]*$/u, { message: 'storage_path must be an absolute path, or null' })
   @MaxLength(3800)

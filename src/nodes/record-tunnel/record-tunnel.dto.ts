@@ -1,22 +1,9 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import {
-  ArrayMaxSize,
-  IsArray,
-  IsDefined,
-  IsIn,
-  IsInt,
-  IsISO8601,
-  IsNotEmpty,
-  IsObject,
-  IsString,
-  Max,
-  MaxLength,
-  Min,
-  ValidateIf,
-  ValidateNested,
-} from 'class-validator';
+import { ArrayMaxSize, IsArray, IsDefined, IsIn, IsInt, IsNotEmpty, IsObject, IsString, Max, MaxLength, Min, ValidateNested } from 'class-validator';
 import { TUNNEL_STATES, type TunnelStateName } from '../model/node.events.js';
+import { IsInstant } from '../../platform/http/instant.decorator.js';
+import { Nullable } from '../../platform/http/presence.decorators.js';
 
 const MAX_CHANGES = 500;
 const MAX_DETAIL = 4_096;
@@ -57,7 +44,7 @@ export class TunnelChangeDto {
   readonly number!: number;
 
   @ApiProperty({ description: "By the node's clock", example: '2026-11-21T10:30:00.000Z' })
-  @IsISO8601({ strict: true })
+  @IsInstant()
   readonly at!: string;
 
   @ApiProperty({ enum: TUNNEL_STATES, example: 'down' })
@@ -65,7 +52,7 @@ export class TunnelChangeDto {
   readonly state!: TunnelStateName;
 
   @ApiProperty({ type: TunnelCauseDto, nullable: true })
-  @ValidateIf((change: TunnelChangeDto) => change.cause !== null)
+  @Nullable()
   @IsDefined()
   @IsObject()
   @ValidateNested()

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsOptional, IsString, Matches, MaxLength, registerDecorator } from 'class-validator';
+import { IsString, Matches, MaxLength, registerDecorator } from 'class-validator';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 /** http or https, a host, perhaps a port, and nothing else: credentials in it would end up in an event. */
 function isNodeUrl(value: unknown): boolean {
@@ -29,7 +30,7 @@ export class RegisterNodeDto {
     description: 'Where the node listens. Left out: the node is to be enrolled, and the answer has a pairing code for it',
     example: 'http://127.0.0.1:9081',
   })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(300)
   @IsNodeUrl

@@ -20,6 +20,26 @@ describe('cursors', () => {
   );
 });
 
+describe('a cursor made by its client', () => {
+  const any = (key: JsonObject): key is JsonObject => Object.keys(key).length > 0;
+
+  it.each([
+    { id: '\0' },
+    { id: 'a\0b' },
+    { id: '\ud800' },
+    { revision: 2 ** 31 - 1 },
+    { revision: -1 },
+    { revision: 1.5 },
+    { revision: 1e300 },
+    { id: null },
+    { id: ['x'] },
+    { id: { x: 1 } },
+    { id: true },
+  ])('is held to the rules of query values: %j', (key) => {
+    expect(() => decodeCursor(encodeCursor(key), any)).toThrow(expect.objectContaining({ code: 'cursor_invalid' }));
+  });
+});
+
 describe('a page', () => {
   const page = (rows: readonly number[]) =>
     pageOf(

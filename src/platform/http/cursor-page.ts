@@ -1,19 +1,22 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiExtraModels, ApiOkResponse, ApiPropertyOptional, getSchemaPath } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsInt, IsOptional, IsString, Max, MaxLength, Min } from 'class-validator';
+import { IsInt, IsString, Max, MaxLength, Min } from 'class-validator';
 import { DomainError } from '../../kernel/domain-error.js';
 import type { JsonObject, JsonValue } from '../../kernel/json.js';
+import { Optional } from './presence.decorators.js';
 
 export const DEFAULT_LIMIT = 100;
 export const MAX_LIMIT = 1000;
 /** Holds the longest sort key there is, a path. */
 const MAX_CURSOR_LENGTH = 4096;
+/** Largest number that a list sorts by: one below the end of PostgreSQL's integer, so that the next one exists too. */
+const MAX_SORT_NUMBER = 2 ** 31 - 2;
 
 /** Query of a list; lists with filters extend it. */
 export class PageQuery {
   @ApiPropertyOptional({ description: 'Entries on one page at most', minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, example: 50 })
-  @IsOptional()
+  @Optional()
   @Type(() => Number)
   @IsInt()
   @Min(1)
@@ -21,7 +24,7 @@ export class PageQuery {
   limit: number = DEFAULT_LIMIT;
 
   @ApiPropertyOptional({ description: 'The `next_cursor` of the page before; absent for the first page', example: 'eyJpZCI6IjAxOTMifQ' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(MAX_CURSOR_LENGTH)
   cursor?: string;
@@ -54,10 +57,16 @@ function parsed(cursor: string): JsonObject | null {
   try {
     // JSON.parse gives JSON by definition; its declared type is the looser any.
     const value = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')) as JsonValue;
-    return isJsonObject(value) ? value : null;
+    return isJsonObject(value) && Object.values(value).every(isSortKey) ? value : null;
   } catch {
     return null;
   }
+}
+
+/** A cursor is made by its client, so what it holds obeys the same rules as a query value before any list looks at it. */
+function isSortKey(value: JsonValue | undefined): boolean {
+  if (typeof value === 'string') return value.length <= MAX_CURSOR_LENGTH && value.isWellFormed() && !value.includes('\0');
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_SORT_NUMBER;
 }
 
 function isJsonObject(value: JsonValue): value is JsonObject {

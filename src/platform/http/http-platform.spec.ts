@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Type } from 'class-transformer';
-import { IsArray, IsIn, IsInt, IsOptional, IsString, MaxLength, Min, ValidateNested } from 'class-validator';
+import { IsArray, IsIn, IsInt, IsString, MaxLength, Min, ValidateNested } from 'class-validator';
 import request from 'supertest';
 import { API_TOKEN, type HttpApp, NODE_TOKEN, startHttpApp } from '../../../test/support/http-app.js';
 import type { CommandContext } from '../../kernel/command-context.js';
@@ -12,6 +12,7 @@ import { NodeOnly, Public } from './bearer.guard.js';
 import { Context } from './command-context.interceptor.js';
 import { PageQuery } from './cursor-page.js';
 import { UuidParam } from './uuid-param.pipe.js';
+import { Optional } from './presence.decorators.js';
 
 class DiskDto {
   @IsString()
@@ -26,12 +27,12 @@ class StartDto {
   @IsIn(['full', 'auto'])
   backup_type!: string;
 
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(1)
   count?: number;
 
-  @IsOptional()
+  @Optional()
   @IsArray()
   @ValidateNested({ each: true })
   @Type(() => DiskDto)
@@ -39,7 +40,7 @@ class StartDto {
 }
 
 class FilterQuery extends PageQuery {
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(20)
   vm_name?: string;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Body, Controller, Delete, HttpCode, Injectable, Param, Post, Put, Res } from '@nestjs/common';
-import { IsOptional, IsString } from 'class-validator';
+import { IsString } from 'class-validator';
 import type { Response } from 'express';
 import request from 'supertest';
 import { API_TOKEN, type HttpApp, NODE_TOKEN, startHttpApp } from '../../../test/support/http-app.js';
@@ -10,12 +10,13 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { NodeOnly } from './bearer.guard.js';
 import { Context } from './command-context.interceptor.js';
 import { answerPosition } from './own-writes.interceptor.js';
+import { Optional } from './presence.decorators.js';
 
 class OrderDto {
   @IsString()
   name!: string;
 
-  @IsOptional()
+  @Optional()
   @IsString()
   note?: string;
 }

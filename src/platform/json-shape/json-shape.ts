@@ -1,3 +1,5 @@
+import { normalisedInstant } from '../../kernel/instant.js';
+
 /** A stored document does not have the shape it should; the message names the member. */
 export class WrongShapeError extends Error {
   override readonly name = 'WrongShapeError';
@@ -24,7 +26,7 @@ export const wholeNumber: Reader<number> = (value, where) => {
 };
 
 export const time: Reader<string> = (value, where) => {
-  if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\dT/.test(value) || Number.isNaN(Date.parse(value))) throw wrong(where, 'an ISO 8601 time', value);
+  if (typeof value !== 'string' || normalisedInstant(value) === null) throw wrong(where, 'a date and time of RFC 3339', value);
   return value;
 };
 

@@ -8,7 +8,6 @@ import {
   IsDefined,
   IsIn,
   IsInt,
-  IsISO8601,
   IsNotEmpty,
   IsNumber,
   IsObject,
@@ -16,20 +15,16 @@ import {
   Max,
   MaxLength,
   Min,
-  ValidateIf,
   ValidateNested,
 } from 'class-validator';
 import type { NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome } from './node-api.js';
+import { IsInstant } from '../http/instant.decorator.js';
+import { Nullable, Optional } from '../http/presence.decorators.js';
 
 const JOB_STATUSES = ['starting', 'running', 'completed', 'failed', 'cancelled'] as const satisfies readonly NodeJobStatus[];
 const DISK_STATUSES = ['pending', 'running', 'completed', 'failed'] as const satisfies readonly NodeDiskStatus[];
 const MAX_DISKS = 256;
 const MAX_DETAIL = 16_384;
-
-/** `null` is a value of its own here; a member that is left out is refused. */
-function unlessNull(member: string): PropertyDecorator {
-  return ValidateIf((holder: object) => Reflect.get(holder, member) !== null);
-}
 
 export class NodeProblemDto {
   @ApiProperty({ example: 'disk_in_use' })
@@ -79,14 +74,14 @@ export class NodeJobDiskDto {
   readonly total_bytes!: number;
 
   @ApiProperty({ type: 'string', nullable: true, example: 'sendense-6f0d2b0e-0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
-  @unlessNull('change_id')
+  @Nullable()
   @IsString()
   @IsNotEmpty()
   @MaxLength(1024)
   readonly change_id!: string | null;
 
   @ApiProperty({ type: NodeProblemDto, nullable: true, example: null })
-  @unlessNull('error')
+  @Nullable()
   @IsDefined()
   @IsObject()
   @ValidateNested()
@@ -113,8 +108,8 @@ export class NodeJobReportDto implements NodeJobReport {
   readonly current_phase!: string;
 
   @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'The one instant of all disks', example: '2026-11-21T10:15:00.000Z' })
-  @unlessNull('instant')
-  @IsISO8601({ strict: true })
+  @Nullable()
+  @IsInstant()
   readonly instant!: string | null;
 
   @ApiProperty({ description: "True once the source's disks are free again", example: false })
@@ -139,7 +134,7 @@ export class NodeJobReportDto implements NodeJobReport {
   readonly transfer_speed_bps!: number;
 
   @ApiProperty({ type: 'number', minimum: 0, nullable: true, example: 6 })
-  @unlessNull('eta_seconds')
+  @Nullable()
   @IsNumber()
   @Min(0)
   readonly eta_seconds!: number | null;
@@ -159,7 +154,7 @@ export class NodeJobReportDto implements NodeJobReport {
   readonly disks!: readonly NodeJobDiskDto[];
 
   @ApiProperty({ type: NodeProblemDto, nullable: true, example: null })
-  @unlessNull('error')
+  @Nullable()
   @IsDefined()
   @IsObject()
   @ValidateNested()
@@ -167,7 +162,7 @@ export class NodeJobReportDto implements NodeJobReport {
   readonly error!: NodeProblemDto | null;
 
   @ApiPropertyOptional({ type: NodeQuiesceOutcomeDto, description: "Whether the guest's file systems were frozen at the instant; left out where nobody asked" })
-  @ValidateIf((report: NodeJobReportDto) => report.quiesce !== undefined)
+  @Optional()
   @IsDefined()
   @IsObject()
   @ValidateNested()
@@ -180,6 +175,6 @@ export class NodeJobReportDto implements NodeJobReport {
   readonly sequence!: number;
 
   @ApiProperty({ format: 'date-time', example: '2026-11-21T10:15:02.000Z' })
-  @IsISO8601({ strict: true })
+  @IsInstant()
   readonly timestamp!: string;
 }

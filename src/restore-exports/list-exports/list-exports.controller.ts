@@ -1,12 +1,13 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOperation, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
-import { IsIn, IsOptional } from 'class-validator';
+import { IsIn } from 'class-validator';
 import { DataSource } from 'typeorm';
 import { RestoreExportReadModel } from '../../../projections/restore-exports/restore-exports.read-model.js';
 import type { JsonObject } from '../../kernel/json.js';
 import { ApiPage, decodeCursor, type Page, pageOf, PageQuery } from '../../platform/http/cursor-page.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { RestoreExportResponse, toRestoreExportResponse } from '../model/restore-export.response.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const STATUSES = ['starting', 'running', 'failed', 'ended'];
 
@@ -14,7 +15,7 @@ type ExportsKey = { readonly created_position: string };
 
 export class ListRestoreExportsQuery extends PageQuery {
   @ApiPropertyOptional({ enum: STATUSES, description: 'Only in this status', example: 'running' })
-  @IsOptional()
+  @Optional()
   @IsIn(STATUSES)
   status?: string;
 }

@@ -1,7 +1,7 @@
 import { Body, Controller, Post, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { ApiCreatedResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsUUID, Max, Min } from 'class-validator';
 import type { Response } from 'express';
 import { DataSource } from 'typeorm';
 import { RestoreExportReadModel } from '../../../projections/restore-exports/restore-exports.read-model.js';
@@ -13,6 +13,7 @@ import { ReadModels } from '../../platform/postgres/read-models.js';
 import { StartRestoreExport, type StartedRestoreExport } from '../model/restore-export.commands.js';
 import type { RestoreExportMode } from '../model/restore-export.events.js';
 import { RestoreExportResponse, toRestoreExportResponse } from '../model/restore-export.response.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const MODES: readonly RestoreExportMode[] = ['read_only', 'read_write'];
 const READ_MODEL_PATIENCE_MS = 10_000;
@@ -42,7 +43,7 @@ export class StartRestoreExportRequest {
     description: 'Publish the disk of a restore point that is known to be damaged, as far as it can be read',
     example: false,
   })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   allow_damaged = false;
 }

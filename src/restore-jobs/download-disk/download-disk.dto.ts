@@ -1,12 +1,13 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional } from 'class-validator';
+import { IsIn } from 'class-validator';
 import { QueryBoolean } from '../../platform/http/query-boolean.decorator.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const FORMATS = ['raw', 'qcow2'] as const;
 
 export class DownloadDiskQuery {
   @ApiPropertyOptional({ enum: FORMATS, default: 'raw', description: '`qcow2` leaves out holes and zeroes', example: 'qcow2' })
-  @IsOptional()
+  @Optional()
   @IsIn(FORMATS)
   format: (typeof FORMATS)[number] = 'raw';
 
@@ -16,7 +17,7 @@ export class DownloadDiskQuery {
     description: 'Download from a restore point that is known to be damaged, as far as it can be read',
     example: false,
   })
-  @IsOptional()
+  @Optional()
   @QueryBoolean()
   allow_damaged = false;
 }

@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { ArrayMaxSize, ArrayMinSize, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Matches, MaxLength, Min } from 'class-validator';
+import { ArrayMaxSize, ArrayMinSize, IsBoolean, IsIn, IsInt, IsString, IsUUID, Matches, MaxLength, Min } from 'class-validator';
 import type { RestoreFormat, RestoreShape } from '../model/restore-job.events.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const FORMATS: readonly RestoreFormat[] = ['raw', 'qcow2', 'vmdk'];
 const SHAPES: readonly RestoreShape[] = ['flattened', 'chain'];
@@ -11,7 +12,7 @@ export class StartRestoreRequest {
   backup_id!: string;
 
   @ApiPropertyOptional({ type: [Number], description: 'Numbers of the disks, from 0; absent: all of them', example: [0] })
-  @IsOptional()
+  @Optional()
   @ArrayMinSize(1)
   @ArrayMaxSize(1000)
   @IsInt({ each: true })
@@ -34,12 +35,12 @@ export class StartRestoreRequest {
     description: '`flattened`: one file a disk. `chain`: the full and each incremental as files that stand on each other; qcow2 only',
     example: 'flattened',
   })
-  @IsOptional()
+  @Optional()
   @IsIn(SHAPES)
   chain: RestoreShape = 'flattened';
 
   @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether files of the same names may be replaced', example: false })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   overwrite = false;
 
@@ -50,7 +51,7 @@ export class StartRestoreRequest {
       'Restore from a restore point that is known to be damaged, as far as it can be read; `damaged_sources` of the job then says what is not what was sealed',
     example: false,
   })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   allow_damaged = false;
 }

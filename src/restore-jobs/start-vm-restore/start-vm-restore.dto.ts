@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsOptional, IsString, IsUUID, Matches, MaxLength } from 'class-validator';
+import { IsBoolean, IsIn, IsString, IsUUID, Matches, MaxLength } from 'class-validator';
 import { NODE_VM_NETWORKS, type NodeVmNetwork } from '../../platform/node-api/node-api.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 export class StartVmRestoreRequest {
   @ApiProperty({ description: 'The restore point: any completed backup of a libvirt VM', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
@@ -8,7 +9,7 @@ export class StartVmRestoreRequest {
   backup_id!: string;
 
   @ApiPropertyOptional({ description: 'The node that gets the VM; absent: the one it was backed up from', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { message: 'node_id must be the id of a node' })
   node_id?: string;
@@ -24,7 +25,7 @@ export class StartVmRestoreRequest {
     description: 'Absolute path of an existing folder of the node, below one of its `vm_storage_roots`. Either this or `instant`',
     example: '/var/lib/libvirt/images',
   })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(3800)
   @Matches(/^\/[^\p{Cc}]*$/u, { message: 'storage_path must be an absolute path without control characters' })
@@ -36,17 +37,17 @@ export class StartVmRestoreRequest {
     description: 'Nothing is copied: the VM uses NBD exports of the hub, and what it writes is thrown away with it by DELETE /restore/vms/{job_id}',
     example: false,
   })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   instant = false;
 
   @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether uuid and MAC addresses stay those of the VM that was backed up', example: false })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   keep_identity = false;
 
   @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether the VM is started at the end', example: false })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   start = false;
 
@@ -56,12 +57,12 @@ export class StartVmRestoreRequest {
     description: 'The network interfaces: as they were, there with their links down, or gone',
     example: 'keep',
   })
-  @IsOptional()
+  @Optional()
   @IsIn(NODE_VM_NETWORKS)
   network: NodeVmNetwork = 'keep';
 
   @ApiPropertyOptional({ description: 'A libvirt network that every interface is attached to instead of what it was attached to', example: 'isolated' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @Matches(/^[^/\p{Cc}]{1,200}$/u, { message: 'libvirt_network must be the name of a libvirt network' })
   libvirt_network?: string;
@@ -73,7 +74,7 @@ export class StartVmRestoreRequest {
       'Make the VM of a restore point that is known to be damaged, as far as it can be read; `damaged_sources` of the job then says what is not what was sealed. An instant VM is not checked',
     example: false,
   })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   allow_damaged = false;
 }

@@ -1,19 +1,20 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsInt, IsOptional, IsString, Max, MaxLength, Min } from 'class-validator';
+import { IsInt, IsString, Max, MaxLength, Min } from 'class-validator';
 import { DEFAULT_LIMIT, MAX_LIMIT } from '../../platform/http/cursor-page.js';
 import { QueryBoolean } from '../../platform/http/query-boolean.decorator.js';
 import type { NameEncoding } from '../../platform/mounts/guest-browser/guest-name.js';
 import { GuestFileResponse, GuestPathQuery } from '../model/guest-file.response.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 export class ListFilesQuery extends GuestPathQuery {
   @ApiPropertyOptional({ description: 'Everything below the folder, each folder before what it holds; links are not followed', default: false, example: false })
-  @IsOptional()
+  @Optional()
   @QueryBoolean()
   recursive?: boolean;
 
   @ApiPropertyOptional({ description: 'Entries on one page at most', minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, example: 100 })
-  @IsOptional()
+  @Optional()
   @Type(() => Number)
   @IsInt()
   @Min(1)
@@ -21,7 +22,7 @@ export class ListFilesQuery extends GuestPathQuery {
   limit: number = DEFAULT_LIMIT;
 
   @ApiPropertyOptional({ description: 'The `next_cursor` of the page before; absent for the first page', example: 'eyJhZnRlciI6ImV0YyJ9' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(4096)
   cursor?: string;

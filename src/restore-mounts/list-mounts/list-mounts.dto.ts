@@ -1,17 +1,18 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsUUID } from 'class-validator';
+import { IsIn, IsUUID } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const STATUSES = ['active', 'mounting', 'mounted', 'unmounting', 'failed', 'released', 'all'] as const;
 
 export class ListMountsQuery extends PageQuery {
   @ApiPropertyOptional({ enum: STATUSES, description: '`active` is mounting, mounted and unmounting', default: 'active', example: 'active' })
-  @IsOptional()
+  @Optional()
   @IsIn(STATUSES)
   status?: (typeof STATUSES)[number];
 
   @ApiPropertyOptional({ format: 'uuid', description: 'Only of this restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
-  @IsOptional()
+  @Optional()
   @IsUUID()
   backup_id?: string;
 }

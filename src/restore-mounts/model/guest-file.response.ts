@@ -1,7 +1,8 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, MaxLength } from 'class-validator';
+import { IsIn, IsString, MaxLength } from 'class-validator';
 import type { GuestFileType, PathText } from '../../platform/mounts/guest-browser/browser-protocol.js';
 import type { NameEncoding } from '../../platform/mounts/guest-browser/guest-name.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const ENCODINGS = ['utf-8', 'percent'] as const satisfies readonly NameEncoding[];
 const TYPES = ['file', 'directory', 'symlink', 'block_device', 'char_device', 'fifo', 'socket', 'unreadable'] as const satisfies readonly GuestFileType[];
@@ -13,13 +14,13 @@ export const NAME_ENCODING_TEXT =
 /** Query of everything that is about one path in a mount. */
 export class GuestPathQuery {
   @ApiPropertyOptional({ description: 'From the root of the file system down, without `..`', default: '/', example: '/etc/hostname' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(4096)
   path?: string;
 
   @ApiPropertyOptional({ enum: ENCODINGS, description: `How \`path\` is written. ${NAME_ENCODING_TEXT}`, default: 'utf-8', example: 'utf-8' })
-  @IsOptional()
+  @Optional()
   @IsIn(ENCODINGS)
   name_encoding?: NameEncoding;
 }

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsBoolean, IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
+import { IsBoolean, IsInt, IsUUID, Max, Min } from 'class-validator';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 export class RequestMountDto {
   @ApiProperty({ format: 'uuid', description: 'A completed backup', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
@@ -18,7 +19,7 @@ export class RequestMountDto {
     minimum: 0,
     example: 1,
   })
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(0)
   @Max(65_535)
@@ -30,7 +31,7 @@ export class RequestMountDto {
     description: 'Mount the disk of a restore point that is known to be damaged, as far as it can be read',
     example: false,
   })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   readonly allow_damaged?: boolean;
 }

@@ -1,16 +1,17 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsOptional, IsString, IsUUID, Length } from 'class-validator';
+import { IsString, IsUUID, Length } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 export class ListVmsQuery extends PageQuery {
   @ApiPropertyOptional({ description: 'Only VMs of this name', example: 'pgtest1' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @Length(1, 255)
   name?: string;
 
   @ApiPropertyOptional({ description: 'Only VMs of this node', example: '0199a3c0-0001-7000-8000-00000000000a' })
-  @IsOptional()
+  @Optional()
   @IsUUID()
   node_id?: string;
 }

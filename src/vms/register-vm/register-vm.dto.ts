@@ -1,7 +1,8 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsNotEmpty, IsOptional, IsString, Matches, MaxLength } from 'class-validator';
+import { IsIn, IsNotEmpty, IsString, Matches, MaxLength } from 'class-validator';
 import { NODE_SOURCES } from '../../platform/node-api/node-api.js';
 import type { VmDisk, VmSource } from '../model/vm.events.js';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 const SOURCES = NODE_SOURCES;
 /** An absolute path, or a uuid. */
@@ -13,7 +14,7 @@ export class RegisterVmDto {
   readonly name!: string;
 
   @ApiPropertyOptional({ description: 'The node that has the VM; may be left out while there is only one', example: '0193a5c2-7d1e-7000-8000-000000000002' })
-  @IsOptional()
+  @Optional()
   @IsString()
   @IsNotEmpty()
   @MaxLength(64)
