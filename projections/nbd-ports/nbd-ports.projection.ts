@@ -30,6 +30,7 @@ export const nbdPortsProjection: Projection<NbdPortRow> = {
       case 'NbdPortFoundOccupied':
         return [String(event.data.port)];
       case 'NbdPortsExhausted':
+      case 'NbdPortsCarriedOver':
         return [];
       default:
         return unknownVariant(`stream ${recorded.stream}`, event);
@@ -49,6 +50,7 @@ export const nbdPortsProjection: Projection<NbdPortRow> = {
       case 'NbdPortFoundOccupied':
         return { port, state: 'occupied', job_id: null, export_name: null, since: event.data.found_at };
       case 'NbdPortsExhausted':
+      case 'NbdPortsCarriedOver':
         return row ?? null;
       default:
         return unknownVariant(`stream ${recorded.stream}`, event);

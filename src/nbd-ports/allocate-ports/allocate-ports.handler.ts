@@ -1,22 +1,17 @@
 import { Inject } from '@nestjs/common';
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { CommandRunner, HUB_ID } from '../../platform/event-store/command-runner.js';
 import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
 import { PortProbe } from '../../platform/nbd/port-probe.js';
+import { portDecider } from '../model/carry-over.decide.js';
 import { type AllocatedPorts, AllocatePorts } from '../model/nbd-port.commands.js';
-import { type NbdPortEvent, nbdPortsStream } from '../model/nbd-port.events.js';
-import { evolveNbdPorts, initialNbdPortsState, type NbdPortsState } from '../model/nbd-port.state.js';
+import { nbdPortsStream } from '../model/nbd-port.events.js';
 import { allocationOf, type AllocatePortsData, candidatePorts, decideAllocatePorts, missingNames } from './allocate-ports.decide.js';
 
-const decider: Decider<NbdPortsState, AllocatePortsData, NbdPortEvent> = {
-  initialState: initialNbdPortsState,
-  evolve: evolveNbdPorts,
-  decide: decideAllocatePorts,
-};
+const decider = portDecider(decideAllocatePorts);
 
 /** When a spent pool is worth asking again, in seconds: backups give their ports back together. */
 const RETRY_AFTER_SECONDS = 10;

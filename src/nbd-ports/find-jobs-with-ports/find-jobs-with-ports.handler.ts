@@ -1,12 +1,11 @@
 import { Inject } from '@nestjs/common';
 import { type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../kernel/decider.js';
 import { CommandRunner, HUB_ID } from '../../platform/event-store/command-runner.js';
-import { type NbdPortEvent, nbdPortsStream } from '../model/nbd-port.events.js';
+import { portDecider } from '../model/carry-over.decide.js';
+import { nbdPortsStream } from '../model/nbd-port.events.js';
 import { FindJobsWithPorts, type JobPorts } from '../model/nbd-port.queries.js';
-import { evolveNbdPorts, initialNbdPortsState, type NbdPortsState } from '../model/nbd-port.state.js';
 
-const fold: Decider<NbdPortsState, never, NbdPortEvent> = { initialState: initialNbdPortsState, evolve: evolveNbdPorts, decide: () => [] };
+const fold = portDecider(() => []);
 
 @QueryHandler(FindJobsWithPorts)
 export class FindJobsWithPortsHandler implements IQueryHandler<FindJobsWithPorts, readonly JobPorts[]> {

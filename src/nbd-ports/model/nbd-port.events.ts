@@ -12,9 +12,21 @@ export type NbdPortReleased = DomainEvent<'NbdPortReleased', { readonly job_id: 
 export type NbdPortsExhausted = DomainEvent<'NbdPortsExhausted', { readonly job_id: string; readonly wanted: number; readonly free: number }>;
 /** A free port of the pool is held by a program that is not ours; it is passed over until it is free again. */
 export type NbdPortFoundOccupied = DomainEvent<'NbdPortFoundOccupied', { readonly port: number; readonly found_at: string }>;
+/**
+ * The whole state of the pool at this place of the stream, so that nobody has to read what came before. It changes nothing. Members are in the order of NbdPortsState.
+ */
+export type NbdPortsCarriedOver = DomainEvent<
+  'NbdPortsCarriedOver',
+  {
+    readonly held: readonly { readonly port: number; readonly job_id: string; readonly export_name: string | null }[];
+    readonly released: readonly number[];
+    readonly occupied: readonly number[];
+    readonly refused: readonly { readonly job_id: string; readonly wanted: number; readonly free: number }[];
+  }
+>;
 
 /** Stream `nbdPorts-<hub_id>`. */
-export type NbdPortEvent = NbdPortsAllocated | NbdPortReleased | NbdPortsExhausted | NbdPortFoundOccupied;
+export type NbdPortEvent = NbdPortsAllocated | NbdPortReleased | NbdPortsExhausted | NbdPortFoundOccupied | NbdPortsCarriedOver;
 
 export function nbdPortsStream(hubId: string): string {
   return `nbdPorts-${hubId}`;

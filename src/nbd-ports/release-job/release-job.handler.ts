@@ -1,20 +1,16 @@
 import { Inject } from '@nestjs/common';
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../kernel/decider.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { CommandRunner, HUB_ID } from '../../platform/event-store/command-runner.js';
 import { PortProbe } from '../../platform/nbd/port-probe.js';
+import { portDecider } from '../model/carry-over.decide.js';
 import { type ReleasedPorts, ReleaseJobPorts } from '../model/nbd-port.commands.js';
-import { type NbdPortEvent, nbdPortsStream } from '../model/nbd-port.events.js';
-import { evolveNbdPorts, initialNbdPortsState, type NbdPortsState, portsOfJob } from '../model/nbd-port.state.js';
-import { decideReleaseJob, type ReleaseJobData } from './release-job.decide.js';
+import { nbdPortsStream } from '../model/nbd-port.events.js';
+import { portsOfJob } from '../model/nbd-port.state.js';
+import { decideReleaseJob } from './release-job.decide.js';
 
-const decider: Decider<NbdPortsState, ReleaseJobData, NbdPortEvent> = {
-  initialState: initialNbdPortsState,
-  evolve: evolveNbdPorts,
-  decide: decideReleaseJob,
-};
+const decider = portDecider(decideReleaseJob);
 
 @CommandHandler(ReleaseJobPorts)
 export class ReleaseJobHandler implements ICommandHandler<ReleaseJobPorts> {

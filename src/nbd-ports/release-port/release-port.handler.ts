@@ -1,20 +1,15 @@
 import { Inject } from '@nestjs/common';
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../kernel/decider.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { CommandRunner, HUB_ID } from '../../platform/event-store/command-runner.js';
 import { PortProbe } from '../../platform/nbd/port-probe.js';
+import { portDecider } from '../model/carry-over.decide.js';
 import { ReleasePort, type ReleasedPorts } from '../model/nbd-port.commands.js';
-import { type NbdPortEvent, nbdPortsStream } from '../model/nbd-port.events.js';
-import { evolveNbdPorts, initialNbdPortsState, type NbdPortsState } from '../model/nbd-port.state.js';
-import { decideReleasePort, type ReleasePortData } from './release-port.decide.js';
+import { nbdPortsStream } from '../model/nbd-port.events.js';
+import { decideReleasePort } from './release-port.decide.js';
 
-const decider: Decider<NbdPortsState, ReleasePortData, NbdPortEvent> = {
-  initialState: initialNbdPortsState,
-  evolve: evolveNbdPorts,
-  decide: decideReleasePort,
-};
+const decider = portDecider(decideReleasePort);
 
 @CommandHandler(ReleasePort)
 export class ReleasePortHandler implements ICommandHandler<ReleasePort> {

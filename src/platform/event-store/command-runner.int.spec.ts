@@ -29,6 +29,20 @@ const sum: Decider<Sum, { readonly amount: number }, Added> = {
   evolve: (state, event) => ({ total: state.total + event.data.amount, count: state.count + 1 }),
 };
 
+type Carried = DomainEvent<'Carried', Sum & { readonly [member: string]: number }>;
+const CARRIED_AFTER = 50;
+/** A stream that never ends: after every so many events the sum stands in an event of its own. */
+const endless: Decider<Sum, { readonly amount: number }, Added | Carried> = {
+  initialState: { total: 0, count: 0 },
+  decide: ({ amount }, { total, count }) => [
+    { type: 'Added', data: { amount } },
+    ...((count + 1) % CARRIED_AFTER === 0 ? [{ type: 'Carried' as const, data: { total: total + amount, count: count + 1 } }] : []),
+  ],
+  evolve: (state, event) =>
+    event.type === 'Carried' ? { total: event.data.total, count: event.data.count } : { total: state.total + event.data.amount, count: state.count + 1 },
+  carriedOverBy: 'Carried',
+};
+
 /** Counts what passes through, and lets a test make the store fail. */
 class WatchedStore extends EventStore {
   eventsRead = 0;
@@ -174,12 +188,71 @@ describe('the command runner', () => {
     expect((await runner.load(stream, sum)).state).toEqual({ total: 5, count: 1 });
   });
 
+  it('folds a stream once for all slices of a context, which each have a decider of their own', async () => {
+    for (let n = 0; n < 20; n++) await runner.run(stream, sum, { amount: 1 }, newContext());
+    const slices = ['one', 'two'].map((): typeof sum => ({ ...sum, decide: () => [{ type: 'Added', data: { amount: 1 } }] }));
+    store.eventsRead = 0;
+    for (let n = 0; n < 10; n++) for (const slice of slices) await runner.run(stream, slice, { amount: 1 }, newContext());
+    expect(store.eventsRead).toBeLessThanOrEqual(20);
+    expect((await runner.load(stream, sum)).state).toEqual({ total: 40, count: 40 });
+  });
+
+  it('begins an endless stream at an event that holds its state, and knows the commands since the one before it', async () => {
+    const contexts = Array.from({ length: 10 * CARRIED_AFTER + 20 }, () => newContext());
+    for (const context of contexts) await runner.run(stream, endless, { amount: 2 }, context);
+    const stored = await all(stream);
+    expect(stored.filter(({ type }) => type === 'Carried')).toHaveLength(10);
+    const state = { total: contexts.length * 2, count: contexts.length };
+
+    const fresh = newRunner();
+    store.eventsRead = 0;
+    expect(await fresh.load(stream, endless)).toMatchObject({ state, revision: stored.length - 1 });
+    expect(store.eventsRead).toBeLessThan(5 * CARRIED_AFTER);
+
+    const known = contexts.slice(9 * CARRIED_AFTER);
+    for (const again of [runner, fresh, newRunner()]) {
+      for (const context of known) {
+        const outcome = await again.run(stream, endless, { amount: 99 }, context);
+        expect(outcome).toMatchObject({ state, events: [{ type: 'Added', data: { amount: 2 } }] });
+      }
+    }
+    expect(await all(stream)).toHaveLength(stored.length);
+    // Longer ago than that, only the state says what a command means.
+    for (const [index, again] of [runner, fresh].entries()) {
+      store.eventsRead = 0;
+      await again.run(stream, endless, { amount: 1 }, contexts[index] ?? newContext());
+      expect(store.eventsRead).toBeLessThan(5 * CARRIED_AFTER);
+    }
+    expect(await all(stream)).toHaveLength(stored.length + 2);
+  });
+
+  it('carries over the state of a stream that was long before anything did so', async () => {
+    const long = 4_500;
+    const additions = Array.from({ length: long }, (): EventToAppend => ({
+      id: randomUUID(),
+      type: 'Added',
+      data: { amount: 1 },
+      metadata: metadataOf(newContext(), hubId),
+    }));
+    for (let from = 0; from < long; from += 500) await postgres.append(stream, from === 0 ? 'no_stream' : from - 1, additions.slice(from, from + 500));
+    for (let n = 0; n < CARRIED_AFTER; n++) await runner.run(stream, endless, { amount: 1 }, newContext());
+    const state = { total: long + CARRIED_AFTER, count: long + CARRIED_AFTER };
+    store.eventsRead = 0;
+    expect((await newRunner().load(stream, endless)).state).toEqual(state);
+    // Looked for once through what may hold two such events, and folded from the only one.
+    expect(store.eventsRead).toBeLessThan(long);
+  });
+
   async function all(name: string): Promise<RecordedEvent[]> {
     const events: RecordedEvent[] = [];
     for await (const event of postgres.read(name)) events.push(event);
     return events;
   }
 });
+
+function metadataOf({ commandId, correlationId, actor }: CommandContext, hubId: string): EventToAppend['metadata'] {
+  return { $correlationId: correlationId, $causationId: commandId, actor, hub_id: hubId, schema_version: 1, time: '2026-11-21T10:00:00.000Z' };
+}
 
 function newContext(): CommandContext {
   return { commandId: randomUUID(), correlationId: randomUUID(), actor: 'system:test' };

@@ -32,13 +32,17 @@ const UNAVAILABLE_PATIENCE_MS = 60_000;
 const ASKED_PATIENCE_MS = 10_000;
 const OF_THE_HUB = 'system:';
 const UNAVAILABLE_PAUSE_MS = 250;
+/** How many events are looked through for those that hold the whole state. A stream that carries it over does so more often. */
+const CARRIED_OVER_WITHIN = 4_000;
 
 /**
  * Load, evolve, decide, append at the exact revision. A command whose id the stream has seen already is not decided again, so any command may
- * be repeated, also after a crash. A conflict is decided anew; a store that is away is waited for.
+ * be repeated, also after a crash. A conflict is decided again; a store that is away is waited for.
  *
  * Streams used lately stay folded in memory and are only read from where they were left, before every command: what other writers added is
- * always seen, and a long stream costs no more than a short one.
+ * always seen, and a long stream costs no more than a short one. A stream that never ends is folded from an event that holds its whole state
+ * (`Decider.carriedOverBy`), also after a start; of such a stream the commands before the last event but one of that kind are not known any more,
+ * and its deciders make them harmless by the state alone.
  */
 @Injectable()
 export class CommandRunner {
@@ -97,7 +101,7 @@ export class CommandRunner {
     // Taken at one instant: another command may feed the folded stream while this one waits.
     const loaded: LoadedStream<State> = { state: folded.state, revision: folded.revision, position: folded.position };
     const remembered = folded.writtenBy(context.commandId);
-    const written = remembered === 'forgotten' ? await this.readWritten<Event>(stream, context.commandId) : remembered;
+    const written = remembered === 'forgotten' ? await this.readWritten(stream, decider, folded.knownFrom, context.commandId) : remembered;
     if (written.length > 0) return { state: loaded.state, events: [...written], position: loaded.position };
 
     const events = decider.decide(command, loaded.state);
@@ -125,17 +129,37 @@ export class CommandRunner {
 
   private async fold<State, Command, Event extends DomainEvent>(stream: string, decider: Decider<State, Command, Event>): Promise<FoldedStream<State, Event>> {
     const folded = this.cache.get(stream, decider);
-    for await (const recorded of this.store.read(stream, { from: (folded.revision ?? -1) + 1 })) {
+    if (folded.revision === null && decider.carriedOverBy !== undefined) folded.beginAt(await this.carriedOver(stream, decider.carriedOverBy));
+    for await (const recorded of this.store.read(stream, { from: folded.next })) {
       folded.apply(recorded, asDomainEvent<Event>(recorded));
     }
     return folded;
   }
 
+  /** Revision of the last event but one that holds the whole state, so that at least the commands between the two are known; 0 is from the beginning. */
+  private async carriedOver(stream: string, type: string): Promise<number> {
+    let newest: number | null = null;
+    let lookedAt = 0;
+    for await (const { type: found, revision } of this.store.read(stream, { direction: 'backwards', limit: CARRIED_OVER_WITHIN })) {
+      lookedAt += 1;
+      if (found !== type) continue;
+      if (newest !== null) return revision;
+      newest = revision;
+    }
+    // All of a short stream is read; of a long one whose state was carried over for the first time, what follows.
+    return lookedAt < CARRIED_OVER_WITHIN ? 0 : (newest ?? 0);
+  }
+
   /** For a command so old that what it wrote is not in memory any more. */
-  private async readWritten<Event extends DomainEvent>(stream: string, commandId: string): Promise<readonly Event[]> {
+  private async readWritten<State, Command, Event extends DomainEvent>(
+    stream: string,
+    { carriedOverBy }: Decider<State, Command, Event>,
+    from: number,
+    commandId: string,
+  ): Promise<readonly Event[]> {
     const written: Event[] = [];
-    for await (const recorded of this.store.read(stream)) {
-      if (recorded.metadata.$causationId === commandId) written.push(asDomainEvent<Event>(recorded));
+    for await (const recorded of this.store.read(stream, { from })) {
+      if (recorded.metadata.$causationId === commandId && recorded.type !== carriedOverBy) written.push(asDomainEvent<Event>(recorded));
     }
     return written;
   }
