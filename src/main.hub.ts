@@ -24,7 +24,7 @@ import { LocalPostgres } from './platform/postgres/local-postgres.js';
 import { baseUrl, portToListenOn } from './platform/process/listen-port.js';
 import { LocalNode } from './platform/process/local-node.js';
 import { ProgramLock } from './platform/process/program-lock.js';
-import { type RunningService, runUntilSignalled } from './platform/process/program-run.js';
+import { type RunningService, runUntilSignalled, type Starting } from './platform/process/program-run.js';
 
 const PORT_PATIENCE_MS = 15_000;
 /** What a file system gets at the end of the hub to answer calls that are under way. */
@@ -35,10 +35,10 @@ export function runHub(configFile?: string): void {
   const sources = { file: configFile, environment: process.env };
   const live = new LiveConfig(HubConfig, loadConfigOrExit(HubConfig, sources));
   configureLogging({ level: live.settings.logLevel, format: live.settings.logFormat, program: 'hub' });
-  runUntilSignalled(loggerFor('Hub'), (fail) => start(live, sources, fail));
+  runUntilSignalled(loggerFor('Hub'), (starting) => start(live, sources, starting));
 }
 
-async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, fail: (reason: string) => void): Promise<RunningService> {
+async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail, onGivenUp }: Starting): Promise<RunningService> {
   const log = loggerFor('Hub');
   const config = live.settings;
   makeDataDirectory(config.dataDirectory);
@@ -51,6 +51,7 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, fail: 
 
   const nestLogger = new NestLogger();
   const ownPostgres = config.databaseUrl === null ? new LocalPostgres(join(config.dataDirectory, 'postgres'), nestLogger) : null;
+  if (ownPostgres !== null) onGivenUp(() => ownPostgres.stop());
   const databaseUrl = config.databaseUrl ?? (await ownPostgres?.ensureStarted())?.databaseUrl ?? '';
 
   const app = await NestFactory.create<NestExpressApplication>(

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
+import { EVENTS_IN_CATEGORIES_AFTER } from '../../src/platform/event-store/event-rows.js';
 import { LocalPostgres } from '../../src/platform/postgres/local-postgres.js';
 import { EventStoreUnavailableError } from '../../src/platform/event-store/event-store.port.js';
 import { PostgresEventStore } from '../../src/platform/event-store/postgres-event-store.js';
@@ -123,6 +124,36 @@ describe('the event store in PostgreSQL, beyond the contract', () => {
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled', 'rejected']);
   });
 
+  it('reads a rare category of a large store by the index, whatever the planner knows of it', async () => {
+    const own = await createTestDatabase();
+    const client = new pg.Client({ connectionString: own.databaseUrl });
+    await client.connect();
+    try {
+      await client.query(
+        `insert into event_store.events select n, category || '-' || n, 0, gen_random_uuid(), 'N', category, '{}', '{}', now()
+           from (select n, case when n % 25000 = 0 then 'rare' else 'common' || n % 3 end as category from generate_series(1, 60000) n) made`,
+      );
+      await client.query('vacuum analyze event_store.events');
+      await client.query(`prepare page (bigint, integer, text[]) as ${EVENTS_IN_CATEGORIES_AFTER}`);
+      for (const mode of ['force_custom_plan', 'force_generic_plan']) {
+        await client.query(`set plan_cache_mode = ${mode}`);
+        for (const categories of [`{rare}`, `{rare,absent}`, `{common1,rare}`]) {
+          const { rows } = await client.query<{ 'QUERY PLAN': readonly [{ readonly Plan: PlanNode }] }>(
+            `explain (analyze, format json) execute page (0, 500, '${categories}')`,
+          );
+          const nodes = nodesOf(rows[0]?.['QUERY PLAN'][0].Plan);
+          expect(nodes.map((node) => node['Index Name'])).toContain('events_category_position');
+          expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
+          // What was read and thrown away, of the whole store.
+          expect(Math.max(...nodes.map((node) => node['Rows Removed by Filter'] ?? 0))).toBeLessThan(1_000);
+        }
+      }
+    } finally {
+      await client.end();
+      await own.drop();
+    }
+  });
+
   it('keeps events from being changed or deleted', async () => {
     await store.append('kept-1', 'any', [eventToAppend('A')]);
     await expect(pool.query(`delete from event_store.events where stream = 'kept-1'`)).rejects.toThrow(/facts/);
@@ -216,6 +247,17 @@ async function untilWaitingForLock(pool: pg.Pool): Promise<void> {
     if ((rowCount ?? 0) > 0) return;
   }
   throw new Error('no append waits for the transaction that is open');
+}
+
+interface PlanNode {
+  readonly 'Node Type': string;
+  readonly 'Index Name'?: string;
+  readonly 'Rows Removed by Filter'?: number;
+  readonly Plans?: readonly PlanNode[];
+}
+
+function nodesOf(node: PlanNode | undefined): readonly PlanNode[] {
+  return node === undefined ? [] : [node, ...(node.Plans ?? []).flatMap(nodesOf)];
 }
 
 /** A logical dump and restore of the events as text, as `pg_dump --data-only` makes it; the programs themselves are not part of the npm packages. */

@@ -28,6 +28,8 @@ const PATIENCE_MS = 10_000;
 const POOL_LOOK_MS = 2_000;
 /** That a code has expired could not be recorded: nothing hangs on it, but it is to be seen. */
 const EXPIRY_RETRY_MS = 10_000;
+/** How often a start that waits for the events of nodes is reported. */
+const REPORT_WAIT_MS = 10_000;
 
 type Waiter = { readonly position: Position; readonly resolve: () => void };
 
@@ -87,7 +89,17 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
     this.subscription.ended.catch((error: unknown) =>
       this.logger.error('the events of nodes cannot be followed any more; access of nodes stays as it is', { error }),
     );
-    if (head !== null) await Promise.race([promise, this.subscription.ended.catch(() => undefined)]);
+    if (head === null) return;
+    const begun = performance.now();
+    const report = setInterval(() => {
+      const waited_seconds = Math.round((performance.now() - begun) / 1000);
+      this.logger.warn('the hub waits for the event store: it listens once the events of its nodes have been read', { waited_seconds });
+    }, REPORT_WAIT_MS);
+    try {
+      await Promise.race([promise, this.subscription.ended.catch(() => undefined)]);
+    } finally {
+      clearInterval(report);
+    }
   }
 
   onApplicationBootstrap(): void {

@@ -1,17 +1,26 @@
+import { messageOf } from '../../kernel/error-message.js';
 import { EventStoreUnavailableError, type Subscription, type SubscriptionOptions } from './event-store.port.js';
 import type { LiveTail } from './live-tail.js';
+import type { StoreLog } from './store-log.js';
 
 const DEFAULT_BATCH = 500;
 const UNAVAILABLE_PAUSE_MS = 250;
+/** A store that is away for less is an ordinary restart, which the listening connection reports. */
+const REPORT_AWAY_AFTER_MS = 10_000;
+const REPORT_AWAY_EVERY_MS = 60_000;
 
 /** Delivers page after page, waiting for each to be handled; an unreachable store is waited for. */
 export class CatchUpSubscription implements Subscription {
   readonly ended: Promise<void>;
   private readonly closing = new AbortController();
+  /** performance.now() since when the store has been away, and when that was reported last. */
+  private awaySinceMs: number | null = null;
+  private reportedAtMs = -Infinity;
 
   constructor(
     private readonly tail: LiveTail,
     private readonly options: SubscriptionOptions,
+    private readonly log: StoreLog,
   ) {
     this.ended = this.deliver();
   }
@@ -46,12 +55,27 @@ export class CatchUpSubscription implements Subscription {
 
   private async nextPage(...[after, limit, categories]: Parameters<LiveTail['pageAfter']>) {
     try {
-      return await this.tail.pageAfter(after, limit, categories);
+      const page = await this.tail.pageAfter(after, limit, categories);
+      this.awaySinceMs = null;
+      return page;
     } catch (error) {
       if (!(error instanceof EventStoreUnavailableError)) throw error;
+      this.reportAway(error, after);
       await pause(UNAVAILABLE_PAUSE_MS, this.closing.signal);
       return 'away';
     }
+  }
+
+  private reportAway(error: EventStoreUnavailableError, after: string | null): void {
+    const now = performance.now();
+    this.awaySinceMs ??= now;
+    if (now - this.awaySinceMs < REPORT_AWAY_AFTER_MS || now - this.reportedAtMs < REPORT_AWAY_EVERY_MS) return;
+    this.reportedAtMs = now;
+    const whose = this.options.categories === undefined ? 'all categories' : this.options.categories.join(', ');
+    const seconds = Math.round((now - this.awaySinceMs) / 1000);
+    this.log.warn(
+      `event store: events of ${whose} after ${after ?? 'the beginning'} could not be read for ${seconds} s, trying again: ${messageOf(error.cause ?? error)}`,
+    );
   }
 }
 

@@ -29,15 +29,15 @@ const sum: Decider<Sum, { readonly amount: number }, Added> = {
   evolve: (state, event) => ({ total: state.total + event.data.amount, count: state.count + 1 }),
 };
 
-type Carried = DomainEvent<'Carried', Sum & { readonly [member: string]: number }>;
+type Carried = DomainEvent<'Carried', { readonly total: number; readonly count: number }>;
 const CARRIED_AFTER = 50;
 /** A stream that never ends: after every so many events the sum stands in an event of its own. */
 const endless: Decider<Sum, { readonly amount: number }, Added | Carried> = {
   initialState: { total: 0, count: 0 },
-  decide: ({ amount }, { total, count }) => [
-    { type: 'Added', data: { amount } },
-    ...((count + 1) % CARRIED_AFTER === 0 ? [{ type: 'Carried' as const, data: { total: total + amount, count: count + 1 } }] : []),
-  ],
+  decide: ({ amount }, { total, count }) => {
+    const added: Added = { type: 'Added', data: { amount } };
+    return (count + 1) % CARRIED_AFTER === 0 ? [added, { type: 'Carried', data: { total: total + amount, count: count + 1 } }] : [added];
+  },
   evolve: (state, event) =>
     event.type === 'Carried' ? { total: event.data.total, count: event.data.count } : { total: state.total + event.data.amount, count: state.count + 1 },
   carriedOverBy: 'Carried',

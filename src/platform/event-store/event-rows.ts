@@ -55,6 +55,22 @@ export async function fetchStreamPage(
   return { events: rows.map(toRecorded), complete: foundCount < limit && rows.length === foundCount };
 }
 
+/** The largest `bigint`. */
+const LAST_POSITION = '9223372036854775807';
+
+/**
+ * The whole key of the index is compared, and ordered by: with `category = ... order by position` the planner, who knows no category when it plans, walks all events by their
+ * position where a category is rare. Of each category only positions are listed, from the index alone; the events are fetched for those that make the page.
+ */
+export const EVENTS_IN_CATEGORIES_AFTER = `
+  select event.* from (
+    select listed.position from unnest($3::text[]) as wanted (name) cross join lateral (
+      select position from event_store.events
+       where (category, position) > (wanted.name, $1::bigint) and (category, position) <= (wanted.name, ${LAST_POSITION})
+       order by category, position limit $2
+    ) listed order by position limit $2
+  ) page cross join lateral (select ${COLUMNS} from event_store.events where position = page.position limit 1) event`;
+
 /** Events of all streams, or of some categories, after a position. Head and events are read in one statement: one instant. */
 export async function fetchPageAfter(pool: Pool, after: Position | null, limit: number, categories?: readonly string[]): Promise<Page> {
   const start = decodePosition(after);
@@ -66,14 +82,7 @@ export async function fetchPageAfter(pool: Pool, after: Position | null, limit: 
           withHead(`select ${COLUMNS} from event_store.events where position > $1 order by position limit $2`),
           [start, limit],
         )
-      : await query<HeadAndEventRow>(
-          pool,
-          'event_store_after_in_categories',
-          withHead(`select listed.* from unnest($3::text[]) as wanted (name) cross join lateral (
-              select ${COLUMNS} from event_store.events where category = wanted.name and position > $1 order by position limit $2
-            ) listed order by position limit $2`),
-          [start, limit, [...new Set(categories)]],
-        );
+      : await query<HeadAndEventRow>(pool, 'event_store_after_in_categories', withHead(EVENTS_IN_CATEGORIES_AFTER), [start, limit, [...new Set(categories)]]);
   const head = rows[0]?.head ?? null;
   const found = rows.filter((row) => row.position !== null);
   const foundCount = Number(found[0]?.found_count ?? 0);

@@ -29,7 +29,7 @@ export class PostgresEventStore extends EventStore {
 
   constructor(
     private readonly pool: Pool,
-    log: StoreLog,
+    private readonly log: StoreLog,
   ) {
     super();
     this.appends = new AppendQueue(pool);
@@ -56,7 +56,7 @@ export class PostgresEventStore extends EventStore {
   override subscribeToAll(options: SubscriptionOptions): Subscription {
     decodePosition(options.after);
     this.tail.start();
-    const subscription = new CatchUpSubscription(this.tail, options);
+    const subscription = new CatchUpSubscription(this.tail, options, this.log);
     this.subscriptions.add(subscription);
     const forget = (): void => void this.subscriptions.delete(subscription);
     subscription.ended.then(forget, forget);

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../logging/logger.js';
 
 /** What a started service gives its entry point. */
@@ -9,12 +10,22 @@ export interface RunningService {
 }
 
 const STOP_PATIENCE_MS = 30_000;
+/** What a start that is under way gets to end by itself when a signal comes; after that it is given up. */
+const START_GRACE_MS = 3_000;
+
+/** What a start may use while it is under way. */
+export interface Starting {
+  /** Ends the program with 1, now or later. */
+  readonly fail: (reason: string) => void;
+  /** What has to be ended when the start is given up because of a signal; the newest first. */
+  readonly onGivenUp: (end: () => Promise<unknown>) => void;
+}
 
 /**
  * Runs a service until SIGTERM or SIGINT, then ends it and exits 0. What nobody caught is logged and ends the program with 1: a service in an unknown state must not go
- * on. SIGHUP reloads the configuration. A signal during the start waits for the start to end.
+ * on. SIGHUP reloads the configuration. A signal during the start gives the start up, unless it ends within seconds: what a killed program leaves, the next start adopts.
  */
-export function runUntilSignalled(log: Logger, start: (fail: (reason: string) => void) => Promise<RunningService>): void {
+export function runUntilSignalled(log: Logger, start: (starting: Starting) => Promise<RunningService>): void {
   const die = (message: string, error: unknown): void => {
     log.fatal(message, { error });
     process.exit(1);
@@ -26,11 +37,14 @@ export function runUntilSignalled(log: Logger, start: (fail: (reason: string) =>
     die('a rejection was not handled', error);
   });
 
-  const started = start((reason) => {
-    die(reason, undefined);
+  const toEnd: (() => Promise<unknown>)[] = [];
+  const started = start({
+    fail: (reason) => die(reason, undefined),
+    onGivenUp: (end) => void toEnd.unshift(end),
   });
+  let givenUp = false;
   started.catch((error: unknown) => {
-    die('the start failed', error);
+    if (!givenUp) die('the start failed', error);
   });
 
   let stopping = false;
@@ -41,8 +55,14 @@ export function runUntilSignalled(log: Logger, start: (fail: (reason: string) =>
     setTimeout(() => {
       die(`the service did not end within ${STOP_PATIENCE_MS} ms`, undefined);
     }, STOP_PATIENCE_MS).unref();
-    started
-      .then((service) => service.stop())
+    const service = Promise.race([started, pause(START_GRACE_MS, null)]);
+    service
+      .then(async (running) => {
+        if (running !== null) return running.stop();
+        givenUp = true;
+        log.info('the start is given up', { signal });
+        for (const end of toEnd) await end();
+      })
       .then(
         () => {
           log.info('stopped');
