@@ -27,7 +27,7 @@ export function hasTool(name: string): boolean {
  */
 export function requireTools(...names: readonly string[]): GatedTests {
   const missing = names.filter((name) => !hasTool(name));
-  return gate(missing.length === 0 ? null : `not on PATH: ${missing.join(', ')} (bin/setup installs what is needed)`);
+  return gate(missing.length === 0 ? null : `not on PATH: ${missing.join(', ')} (installed by CI=true bin/setup)`);
 }
 
 /** The same for any other condition of the machine, e.g. that the tests run as root. */
