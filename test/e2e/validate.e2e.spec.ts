@@ -146,7 +146,7 @@ async function slowWay(first: number, isSlow: () => boolean): Promise<void> {
         if (!isSlow()) return;
         far.pause();
         freeAt = Math.max(freeAt, performance.now()) + (bytes.length / SLOW_BYTES_A_SECOND) * 1000;
-        setTimeout(() => far.resume(), freeAt - performance.now());
+        setTimeout(() => far.resume(), Math.max(1, freeAt - performance.now()));
       });
       near.pipe(far);
       far.on('end', () => near.end());
