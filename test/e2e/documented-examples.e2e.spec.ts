@@ -5,7 +5,6 @@ import { afterAll, beforeAll, expect } from '@jest/globals';
 import { BackupClient } from '../support/backup-client.js';
 import { makeGuestDisk } from '../support/guest-disk.js';
 import { HubSystem, until } from '../support/hub-system.js';
-import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 
@@ -20,10 +19,6 @@ describe('the commands of docs/rest.md', () => {
   beforeAll(async () => {
     database = await createTestDatabase({ migrated: false });
     system = await HubSystem.create({ databaseUrl: database.databaseUrl });
-    await ImageVm.create(join(system.imageRoot, 'web1'), [
-      { file: 'disk0.qcow2', mib: 16 },
-      { file: 'disk1.qcow2', mib: 16 },
-    ]);
     await system.start();
   }, 120_000);
   afterAll(async () => {
@@ -31,7 +26,7 @@ describe('the commands of docs/rest.md', () => {
     await database.drop();
   }, 60_000);
 
-  it('work from top to bottom', async () => {
+  it('work from top to bottom, from a hub that has just been started and nothing else', async () => {
     const page = await readFile(PAGE, 'utf8');
     const blocks = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, commands]) => commands ?? '');
     expect(blocks.length).toBeGreaterThan(5);
@@ -39,12 +34,12 @@ describe('the commands of docs/rest.md', () => {
       HUB: system.url(),
       TOKEN: (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim(),
       IMAGES: system.imageRoot,
-      REPOSITORY_PATH: system.repositoryPath,
-      RESTORE_PATH: join(system.directory, 'restored'),
+      REPOSITORY_PATH: join(system.directory, 'new', 'backups'),
+      RESTORE_PATH: join(system.directory, 'new', 'restore'),
     };
-    await mkdir(environment.RESTORE_PATH);
     const { status, text } = await shell(`set -eu -o pipefail\n${blocks.join('\necho\n')}`, environment);
     expect({ status, text }).toMatchObject({ status: 0 });
+    expect(text).not.toContain('application/problem+json');
     for (const seen of [
       'event: RestorePointSealed',
       '"full_reason":"first_backup"',
