@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import { BackupClient, filesBelow, type Problem } from '../support/backup-client.js';
-import { HubSystem } from '../support/hub-system.js';
+import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
@@ -32,9 +32,11 @@ beforeAll(async () => {
   vmId = await client.registerVm('vm', vm.folder);
   full = (await client.backUp('vm', repository, 'full')).backup_id;
   const other = await ImageVm.create(join(system.imageRoot, 'other'), [{ file: 'disk0.qcow2', mib: 8 }]);
-  await client.registerVm('never backed up', other.folder);
+  const otherId = await client.registerVm('never backed up', other.folder);
   bitmaps = await vm.bitmaps('disk0.qcow2');
   files = await filesBelow(system.directory);
+  // The audit log is a read model: it may not show yet what the commands above recorded.
+  await until('the audit log to show the last registration', async () => (await events()).includes(`VmRegistered of vm-${otherId}`));
   eventCount = (await events()).length;
 });
 
@@ -65,6 +67,12 @@ describe('a request to back up', () => {
       code: 'vm_not_found',
     });
     expect(await client.refused('vm', NOBODY, 'full')).toMatchObject({ status: 404, code: 'repository_not_found', detail: expect.stringContaining(NOBODY) });
+    const withPolicy = { vm_name: 'vm', repository_id: repository, backup_type: 'full', policy_id: NOBODY };
+    expect(await client.problem('POST', '/backups', withPolicy)).toMatchObject({
+      status: 404,
+      code: 'policy_not_found',
+      detail: expect.stringContaining(NOBODY),
+    });
   });
 
   it('is told every field that is missing, of the wrong type or unknown, all at once', async () => {

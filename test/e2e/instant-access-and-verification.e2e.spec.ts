@@ -156,16 +156,16 @@ describe('verification', () => {
     expect(verdict.findings[0]?.detail).toContain(path);
     await until('both restore points to be marked', async () => {
       const { body } = await system.api<{ damaged: { backup_id: string; code: string }[] }>('GET', '/backups/chain?vm_name=pgtest1');
-      return body.damaged.length === 2 && body.damaged.every(({ code }) => code === 'parent_truncated');
+      return body.damaged.map(({ code }) => code).join() === 'file_truncated,parent_truncated';
     });
     const damages = await until('the backups to show it', async () => {
       const { body } = await system.api<{ backups: BackupResponse[] }>('GET', '/backups?vm_name=pgtest1');
       const damaged = new Map(body.backups.flatMap(({ backup_id, damage }) => (damage === null ? [] : [[backup_id, damage]])));
       return damaged.size === 2 ? damaged : null;
     });
-    const found = { code: 'parent_truncated', file: join(full.folder ?? '', 'disk-0.qcow2'), verification_id: verdict.verification_id };
-    expect(damages.get(full.backup_id)).toMatchObject({ ...found, caused_by_backup_id: null });
-    expect(damages.get(incremental.backup_id)).toMatchObject({ ...found, caused_by_backup_id: full.backup_id });
+    const found = { file: join(full.folder ?? '', 'disk-0.qcow2'), verification_id: verdict.verification_id };
+    expect(damages.get(full.backup_id)).toMatchObject({ ...found, code: 'file_truncated', caused_by_backup_id: null });
+    expect(damages.get(incremental.backup_id)).toMatchObject({ ...found, code: 'parent_truncated', caused_by_backup_id: full.backup_id });
     const asOf = (time: string) => system.api<BackupResponse>('GET', `/backups/${incremental.backup_id}?as_of=${time}`);
     expect((await asOf(incremental.completed_at ?? '')).body.damage).toBeNull();
     expect((await asOf(new Date().toISOString())).body.damage).toEqual(damages.get(incremental.backup_id));

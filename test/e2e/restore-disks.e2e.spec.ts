@@ -235,7 +235,7 @@ describe('restoring whole disks', () => {
     expect(await readdir(target)).toEqual([]);
     await until('the chain to show it', async () => {
       const { body } = await system.api<{ damaged: { backup_id: string; code: string }[] }>('GET', '/backups/chain?vm_name=damaged');
-      return body.damaged.some(({ backup_id, code }) => backup_id === backup.backup_id && code === 'parent_altered');
+      return body.damaged.some(({ backup_id, code }) => backup_id === backup.backup_id && code === 'file_altered');
     });
     expect(await client.backUp('damaged', repository, 'auto')).toMatchObject({ backup_type: 'full', full_reason: 'parent_altered' });
 
@@ -244,7 +244,7 @@ describe('restoring whole disks', () => {
       return body.damage === null ? null : body;
     });
     expect(known.damage).toMatchObject({
-      code: 'parent_altered',
+      code: 'file_altered',
       file: join(backup.folder ?? '', 'disk-0.qcow2'),
       verification_id: null,
       caused_by_backup_id: null,

@@ -136,7 +136,7 @@ describe('queries over the golden streams', () => {
 
   it('shows what is damaged at the restore point itself, now and as of then', async () => {
     expect((await get(`backups/${FULL}`)).body).toMatchObject({
-      damage: { code: 'parent_altered', file: expect.stringContaining('disk-0.qcow2'), caused_by_backup_id: null },
+      damage: { code: 'file_altered', file: expect.stringContaining('disk-0.qcow2'), caused_by_backup_id: null },
     });
     expect((await get(`backups/${FULL}?as_of=2026-11-21T10:31:36.500Z`)).body).toMatchObject({ status: 'completed', damage: null });
   });
@@ -147,7 +147,7 @@ describe('queries over the golden streams', () => {
       head_backup_id: FULL,
       backup_count: 1,
       total_size_bytes: 3 * 1073741824 + 2 * 393216,
-      damaged: [{ backup_id: FULL, code: 'parent_altered' }],
+      damaged: [{ backup_id: FULL, code: 'file_altered' }],
     });
     expect((await get('backups/chain?vm_name=nobody', 404)).body.code).toBe('vm_not_found');
     expect((await get('backups/changeid?vm_name=pgtest1&disk_id=0', 404)).body.code).toBe('change_id_not_found');

@@ -19,7 +19,8 @@ export class DeleteBackupController {
   @HttpCode(204)
   @ApiOperation({
     summary: 'Delete a restore point and its files',
-    description: 'Only the newest restore point of a chain can go. A failed or cancelled backup, which has no files, is deleted from the lists.',
+    description:
+      'Only the newest restore point of a chain can go. A failed or cancelled backup, which has no files, is only marked. Deleted backups stay in `GET /backups` with the status `deleted`.',
   })
   @ApiNoContentResponse({ description: 'Deleted' })
   @ApiProblem(404, 'backup_not_found')

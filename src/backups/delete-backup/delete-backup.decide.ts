@@ -12,7 +12,7 @@ export type DeleteBackupAt = {
   readonly mounted_as: readonly string[];
 };
 
-/** A run that has left nothing behind (failed, cancelled) goes from the lists; a restore point goes only when nothing stands on it. */
+/** A run that left nothing behind (failed, cancelled) is only marked as deleted; a restore point can go only when nothing stands on it. */
 export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState): readonly BackupEvent[] {
   const facts = { backup_id: command.backup_id };
   switch (state.status) {

@@ -6,7 +6,7 @@ import { ChainReadModel } from '../../../projections/chains/chains.read-model.js
 import { VmReadModel } from '../../../projections/vms/vms.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
-import { toBackupResponse } from '../model/backup.response.js';
+import { damageCode, toBackupResponse } from '../model/backup.response.js';
 import { ChainResponse, GetChainQuery } from './get-chain.dto.js';
 
 @ApiTags('backups')
@@ -39,7 +39,7 @@ export class GetChainController {
       backups: ordered.map(toBackupResponse),
       backup_count: chain.points.length,
       total_size_bytes: ordered.flatMap(({ files }) => files ?? []).reduce((sum, file) => sum + file.size_bytes, 0),
-      damaged: chain.points.flatMap(({ backup_id, damage }) => (damage === null ? [] : [{ backup_id, ...damage }])),
+      damaged: ordered.flatMap(({ backup_id, damage }) => (damage === null ? [] : [{ backup_id, code: damageCode(damage), detail: damage.detail }])),
       position: [chain.position, ...ordered.map(({ position }) => position)].reduce((newest, each) => (each > newest ? each : newest)),
     };
   }

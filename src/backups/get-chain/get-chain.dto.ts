@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsString, IsUUID, Length } from 'class-validator';
-import { BackupResponse } from '../model/backup.response.js';
+import { BackupResponse, DAMAGE_CODES } from '../model/backup.response.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
 
 export class GetChainQuery {
@@ -17,7 +17,7 @@ export class GetChainQuery {
 
 export class RestorePointDamageResponse {
   @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly backup_id!: string;
-  @ApiProperty({ enum: ['parent_missing', 'parent_truncated', 'parent_altered'], example: 'parent_truncated' }) readonly code!: string;
+  @ApiProperty({ enum: DAMAGE_CODES, description: 'As in the `damage` of the backup', example: 'file_truncated' }) readonly code!: string;
   @ApiProperty({ example: 'disk-0.qcow2 has 100 bytes, 1074135040 were sealed' }) readonly detail!: string;
 }
 

@@ -12,14 +12,15 @@ export class GetChangeIdController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get('changeid')
-  @ApiOperation({ summary: "A disk's last committed change id: the one of the VM's newest completed backup" })
+  @ApiOperation({ summary: "A disk's last committed change id: that of the VM's newest completed backup, in one repository or in any" })
   @ApiOkResponse({ type: ChangeIdResponse })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'change_id_not_found')
-  async get(@Query() { vm_name, disk_id }: GetChangeIdQuery): Promise<ChangeIdResponse> {
-    const newest = await this.dataSource
-      .getRepository(BackupReadModel)
-      .findOne({ where: { vm_name, status: 'completed' }, order: { created_position: 'DESC' } });
+  async get(@Query() { vm_name, disk_id, repository_id }: GetChangeIdQuery): Promise<ChangeIdResponse> {
+    const newest = await this.dataSource.getRepository(BackupReadModel).findOne({
+      where: { vm_name, status: 'completed', ...(repository_id === undefined ? {} : { repository_id: repository_id.toLowerCase() }) },
+      order: { created_position: 'DESC' },
+    });
     const disk = newest?.disks.find((each) => each.disk_id === disk_id);
     if (newest === null || disk === undefined || disk.change_id === null) {
       throw new DomainError('not_found', 'change_id_not_found', `No change id is committed for disk ${disk_id} of the VM ${JSON.stringify(vm_name)}.`, {

@@ -1,6 +1,7 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsInt, IsString, Length, Max, Min } from 'class-validator';
+import { IsInt, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { Optional } from '../../platform/http/presence.decorators.js';
 
 export class GetChangeIdQuery {
   @ApiProperty({ description: 'Name of the VM', example: 'pgtest1' })
@@ -14,6 +15,14 @@ export class GetChangeIdQuery {
   @Min(0)
   @Max(1000)
   disk_id!: number;
+
+  @ApiPropertyOptional({
+    description: 'Only backups in this repository: each repository has a chain of its own',
+    example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02',
+  })
+  @Optional()
+  @IsUUID()
+  repository_id?: string;
 }
 
 export class ChangeIdResponse {

@@ -55,9 +55,16 @@ export class BackupErrorResponse {
   @ApiProperty({ example: 'nothing was heard of the node for 300 s' }) readonly detail!: string;
 }
 
+export const DAMAGE_CODES = ['file_missing', 'file_truncated', 'file_altered', 'parent_missing', 'parent_truncated', 'parent_altered'] as const;
+type DamageCode = (typeof DAMAGE_CODES)[number];
+
 export class BackupDamageResponse {
-  @ApiProperty({ enum: ['parent_missing', 'parent_truncated', 'parent_altered'], description: 'Stable word for what is wrong', example: 'parent_truncated' })
-  readonly code!: BackupDamageRow['code'];
+  @ApiProperty({
+    enum: DAMAGE_CODES,
+    description: "Stable word for what is wrong: `file_...` with the restore point's own files, `parent_...` with those of a restore point beneath it",
+    example: 'file_truncated',
+  })
+  readonly code!: DamageCode;
   @ApiProperty({ example: 'disk-0.qcow2 has 100 bytes, 1074135040 were sealed' }) readonly detail!: string;
   @ApiProperty({
     type: String,
@@ -180,7 +187,7 @@ export function toBackupResponse(record: BackupRecord): BackupResponse {
     disk_results: record.disks.map((disk) => toDiskResult(disk, record.exports, record.full_reason)),
     nbd_targets_string: record.nbd_targets_string,
     error: record.error,
-    damage: record.damage,
+    damage: record.damage === null ? null : { ...record.damage, code: damageCode(record.damage) },
     quiesce: record.quiesce,
     left_out_disks: [...record.left_out_disks],
     folder: record.folder,
@@ -218,4 +225,17 @@ function iso(time: Date | string): string {
 
 function isoOrNull(time: Date | string | null): string | null {
   return time === null ? null : iso(time);
+}
+
+/** Chains record damage in the words of what stands on the damaged restore point. @returns the same in the words of the restore point that shows it */
+export function damageCode({ code, caused_by_backup_id }: Pick<BackupDamageRow, 'code' | 'caused_by_backup_id'>): DamageCode {
+  if (caused_by_backup_id !== null) return code;
+  switch (code) {
+    case 'parent_missing':
+      return 'file_missing';
+    case 'parent_truncated':
+      return 'file_truncated';
+    case 'parent_altered':
+      return 'file_altered';
+  }
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import type { Subscription } from 'rxjs';
@@ -425,6 +426,12 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   }
 }
 
+/** A shell reports a program that a signal ended by an exit code of 128 and the signal's number. */
+function endOf(exitCode: number | null): string {
+  const signal = Object.entries(constants.signals).find(([, number]) => exitCode === 128 + number)?.[0];
+  return signal === undefined ? `ended by itself (exit code ${exitCode ?? 'unknown'})` : `was ended by ${signal}, which the hub did not send`;
+}
+
 function exportFact(event: NbdExportEvent): ExportFact {
   switch (event.type) {
     case 'NbdExportRequested':
@@ -443,7 +450,7 @@ function exportFact(event: NbdExportEvent): ExportFact {
         standing: 'broken',
         code: 'export_exited',
         exit_code: event.data.exit_code,
-        detail: `qemu-nbd ended by itself (exit code ${event.data.exit_code ?? 'unknown'}): ${event.data.stderr.trim()}`,
+        detail: `qemu-nbd ${endOf(event.data.exit_code)}${event.data.stderr.trim() === '' ? '' : `: ${event.data.stderr.trim()}`}`,
       };
     case 'NbdExportStopped':
       return { standing: 'stopped', killed: event.data.signal === 'SIGKILL' };

@@ -27,8 +27,17 @@ export class StartBackupController {
   })
   @ApiAcceptedResponse({ type: BackupResponse, description: 'The backup as it stands' })
   @ApiProblem(400, 'vm_ambiguous')
-  @ApiProblem(404, 'vm_not_found', 'repository_not_found', 'node_not_found')
-  @ApiProblem(409, 'incremental_impossible', 'disk_in_use', 'vm_not_found_at_node', 'repository_not_found', 'disk_resized', 'change_id_lost')
+  @ApiProblem(404, 'vm_not_found', 'repository_not_found', 'node_not_found', 'policy_not_found')
+  @ApiProblem(
+    409,
+    'incremental_impossible',
+    'disk_in_use',
+    'vm_not_found_at_node',
+    'repository_not_found',
+    'disk_resized',
+    'change_id_lost',
+    'libvirt_not_configured',
+  )
   @ApiProblem(502, 'node_broken_answer', 'node_refused_token')
   @ApiProblem(
     503,
@@ -37,7 +46,6 @@ export class StartBackupController {
     'repository_unavailable',
     'tool_missing',
     'libvirt_unavailable',
-    'libvirt_not_configured',
     'export_tool_missing',
     'export_exited_early',
     'export_port_in_use',

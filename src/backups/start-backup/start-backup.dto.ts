@@ -28,7 +28,12 @@ export class StartBackupRequest {
   @IsIn(BACKUP_TYPES)
   backup_type!: RequestedBackupType;
 
-  @ApiPropertyOptional({ type: String, nullable: true, description: 'The policy that asked for it', example: null })
+  @ApiPropertyOptional({
+    type: String,
+    nullable: true,
+    description: 'The policy that asked for it. There are no policies yet: any id is refused',
+    example: null,
+  })
   @OptionalOrNull()
   @IsUUID()
   policy_id?: string | null;

@@ -65,6 +65,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
   }
 
   private async request(command: StartBackup, backupId: string): Promise<void> {
+    requireNoPolicy(command.policyId);
     const head = await this.store.head();
     if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
     const vm = await this.findVm(command.vm);
@@ -119,6 +120,11 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     if (await this.dataSource.getRepository(RepositoryReadModel).existsBy({ repository_id: repositoryId })) return;
     throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repositoryId}.`, { repository_id: repositoryId });
   }
+}
+
+/** There are no policies yet, and an event must not name one that never existed. */
+function requireNoPolicy(policyId: string | null): void {
+  if (policyId !== null) throw new DomainError('not_found', 'policy_not_found', `There is no policy ${policyId}.`, { policy_id: policyId });
 }
 
 /** A backup that failed before its exports were ready: the asker gets the cause at once instead of having to look for it. */

@@ -24,9 +24,9 @@ export class Sources {
     const source = this.byKind.get(kind);
     if (source === undefined && kind === 'libvirt') {
       throw new DomainError(
-        'unavailable',
+        'conflict',
         'libvirt_not_configured',
-        'This node is not told of a libvirt. Set SENDENSE_LIBVIRT_URI at the node, for example to qemu:///system.',
+        'This node has no libvirt configured. Set libvirt_uri at the node, for example to qemu:///system; for the local node of a hub, set local_node_libvirt_uri at the hub.',
       );
     }
     if (source === undefined) throw new DomainError('invalid', 'source_unknown', `This node has no source "${kind}".`, { source: kind });

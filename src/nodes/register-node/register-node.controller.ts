@@ -39,12 +39,14 @@ export class RegisterNodeController {
       // What is kept for a repeated Idempotency-Key is an event, and events last for ever.
       requestState(request).answerIsSecret = true;
       answerPosition(response, offer.position);
+      response.location(`/api/v1/nodes/${offer.node.node_id}`);
       const { node_id, name, expires_at, reverse_port } = offer.node;
       return { node_id, name, url: enrolledNodeUrl(reverse_port), state: 'pairing', pairing_code: offer.pairingCode, expires_at, position: offer.position };
     }
     const command = new RegisterNode(body.name, new URL(body.url).origin, context);
     const { node, position } = await this.commands.execute<RegisterNode, NodeRegistration>(command);
     answerPosition(response, position);
+    response.location(`/api/v1/nodes/${node.node_id}`);
     return { ...node, position };
   }
 }

@@ -51,7 +51,8 @@ export async function probeRepositoryPath(
     total_bytes: space?.total_bytes ?? null,
   });
 
-  if (!check('absolute_path', isAbsolute(path) && !path.includes('\0') && path !== '/', `"${path}"; it must begin with "/" and be a folder below it.`))
+  const isAcceptable = isAbsolute(path) && !path.includes('\0') && path !== '/';
+  if (!check('absolute_path', isAcceptable, isAcceptable ? `"${path}" is absolute.` : `"${path}" must begin with "/" and be a folder below it.`))
     return done(null, null);
   let real: string;
   try {
@@ -62,7 +63,8 @@ export async function probeRepositoryPath(
     return done(null, null);
   }
   check('exists', true, real === path ? `"${path}" is there.` : `"${path}" is there and leads to "${real}".`);
-  if (!check('directory', (await calls.stat(real)).kind === 'folder', `"${path}" must be a folder.`)) return done(null, null);
+  const isFolder = (await calls.stat(real)).kind === 'folder';
+  if (!check('directory', isFolder, isFolder ? `"${path}" is a folder.` : `"${path}" is not a folder. Name a folder.`)) return done(null, null);
 
   const neighbour = await overlapping(callsAt, calls, real, others);
   check('separate', neighbour === null, neighbour ?? 'It neither lies inside another repository nor holds one.');

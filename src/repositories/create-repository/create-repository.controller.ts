@@ -29,6 +29,7 @@ export class CreateRepositoryController {
     const command = new CreateRepository(body.name, body.type, body.path, context);
     const { repository, position } = await this.commands.execute<CreateRepository, RepositoryCreation>(command);
     answerPosition(response, position);
+    response.location(`/api/v1/repositories/${repository.repository_id}`);
     return { ...repository, position };
   }
 }

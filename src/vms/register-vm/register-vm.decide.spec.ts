@@ -47,6 +47,13 @@ describe('registering a VM', () => {
       .thenRefused('vm_already_registered');
   });
 
+  it('says of a VM that is registered again under its name that it is registered, not that the name is taken', () => {
+    const holder = { vm_id: 'vm-2', name: vm.name };
+    given()
+      .when({ ...command, name_holder: holder.vm_id, source_holder: holder })
+      .thenRefused('vm_already_registered');
+  });
+
   it('refuses a name that is against the rules', () => {
     given()
       .when({ ...command, vm: { ...vm, name: '../x' } })

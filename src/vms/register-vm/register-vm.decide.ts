@@ -28,15 +28,15 @@ export function decideRegisterVm(command: RegisterVmData, state: VmState): reado
       source_ref: vm.source_ref,
     });
   }
-  if (name_holder !== null) {
-    throw new DomainError('conflict', 'vm_name_taken', `There is a VM named "${vm.name}" already. Choose another name.`, { name: vm.name, vm_id: name_holder });
-  }
   if (source_holder !== null) {
     throw new DomainError('conflict', 'vm_already_registered', `"${vm.source_ref}" is registered already as VM "${source_holder.name}".`, {
       source_ref: vm.source_ref,
       vm_id: source_holder.vm_id,
       vm_name: source_holder.name,
     });
+  }
+  if (name_holder !== null) {
+    throw new DomainError('conflict', 'vm_name_taken', `There is a VM named "${vm.name}" already. Choose another name.`, { name: vm.name, vm_id: name_holder });
   }
   return [{ type: 'VmRegistered', data: vm }];
 }
