@@ -132,8 +132,9 @@ accounts() {
     # For a sandbox that is virtualised where it can be.
     [[ ! -e "$file_restore" ]] || join_group sendense kvm
     install -d -o sendense -g sendense -m 0750 "$hub_data" "$hub_data/repositories" "$hub_data/images"
-    # The hub writes who may connect, and the tunnel server its host key, each for the other to read.
-    install -d -o sendense-tunnel -g sendense-tunnel -m 2770 "$tunnel_data"
+    # The hub writes who may connect, and the tunnel server its host key, each for the other to read. The directory is the hub's and sticky: the account that faces the
+    # network can add files, but neither replace nor remove the hub's authorized_keys.
+    install -d -o sendense -g sendense-tunnel -m 3770 "$tunnel_data"
   else
     make_account sendense-node "$node_data"
     # Access to qemu:///system.

@@ -167,6 +167,23 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     expect((await node.run(['systemctl', 'is-active', 'sendense-node', 'sendense-tunnel'])).trim()).toBe('active\nactive');
   }, 600_000);
 
+  it('keep the account that faces the network from changing who may connect', async () => {
+    const keys = '/var/lib/sendense-tunnel/authorized_keys';
+    const before = await hub.run(['cat', keys]);
+    const asTunnel = ['setpriv', '--reuid=sendense-tunnel', '--regid=sendense-tunnel', '--init-groups'] as const;
+    for (const argv of [
+      ['rm', '-f', keys],
+      ['mv', '-f', '/var/lib/sendense-tunnel/server.json', keys],
+      ['tee', '-a', keys],
+    ] as const) {
+      expect(await hub.try([...asTunnel, ...argv], 'ssh-ed25519 AAAA stranger')).toMatchObject({
+        exitCode: 1,
+        stderr: expect.stringMatching(/not permitted|denied/),
+      });
+    }
+    expect(await hub.run(['cat', keys])).toBe(before);
+  });
+
   it('make a first backup over the tunnel', async () => {
     const printed = await follow('4. The first backup');
     expect(printed.at(-1)).toContain('"status":"completed"');

@@ -100,8 +100,9 @@ export class TwoHosts {
       () => false,
     );
     if (unprivileged) {
-      await chown(this.tunnelDirectory, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
-      await chmod(this.tunnelDirectory, 0o2770);
+      // As the installation makes it: the hub's, and sticky.
+      await chown(this.tunnelDirectory, 0, UNPRIVILEGED.gid);
+      await chmod(this.tunnelDirectory, 0o3770);
     }
     const env = {
       SENDENSE_TUNNEL_DIRECTORY: this.tunnelDirectory,

@@ -38,6 +38,16 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
+describe('boot checks at a node that starts no guests for its hub', () => {
+  it('are refused, and leave nothing', async () => {
+    const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run'), allowHubGuests: false });
+    const checks = new BootChecks(config, new LibvirtDomains(config), new NbdInfo(), new ActiveJobs());
+    await checks.onModuleInit();
+    await expect(checks.start(REQUEST)).rejects.toMatchObject({ code: 'hub_guests_refused' });
+    expect(() => checks.report(REQUEST.check_id)).toThrow(expect.objectContaining({ code: 'check_not_found' }));
+  });
+});
+
 describe('boot checks at a node that knows of no libvirt', () => {
   it('fail and end, with nothing seen, and are forgotten once settled', async () => {
     const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run') });

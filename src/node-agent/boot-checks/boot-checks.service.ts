@@ -9,6 +9,7 @@ import { loggerFor } from '../../platform/logging/logger.js';
 import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeStartBootCheck } from '../../platform/node-api/node-api.js';
+import { requireHubGuests } from '../model/hub-guests.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { BootCheck, type BootCheckRecord, type BootCheckSurroundings, newBootCheck } from './boot-check.js';
 
@@ -21,7 +22,12 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
   private readonly root: string;
   private readonly around: BootCheckSurroundings;
 
-  constructor(config: NodeConfig, domains: LibvirtDomains, nbdInfo: NbdInfo, active: ActiveJobs) {
+  constructor(
+    private readonly config: NodeConfig,
+    domains: LibvirtDomains,
+    nbdInfo: NbdInfo,
+    active: ActiveJobs,
+  ) {
     this.root = join(config.dataDirectory, 'boot-checks');
     const patienceSeconds = config.besideHub ? 0 : config.networkPatienceSeconds;
     this.around = { domains, nbdInfo, runDirectory: join(config.runDirectory, 'boot-checks'), patienceSeconds };
@@ -47,7 +53,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
     for (const check of this.checks.values()) check.detach();
   }
 
-  /** Takes on a check, or tells how it stands when it has been taken on before. @throws DomainError check_exists (with another body) */
+  /** Takes on a check, or tells how it stands when it has been taken on before. @throws DomainError check_exists (with another body), hub_guests_refused */
   async start(request: NodeStartBootCheck): Promise<NodeBootCheckReport> {
     return this.lock.runExclusive(request.check_id, async () => {
       const known = this.checks.get(request.check_id);
@@ -57,6 +63,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
           check_id: request.check_id,
         });
       }
+      requireHubGuests(this.config);
       const check = new BootCheck(newBootCheck(request), join(this.root, request.check_id), this.around);
       await check.create();
       this.checks.set(request.check_id, check);

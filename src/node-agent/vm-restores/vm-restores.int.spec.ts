@@ -31,8 +31,8 @@ const REQUEST: NodeStartVmRestore = {
 let directory: string;
 let active: ActiveJobs;
 
-function restores(): VmRestores {
-  const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run') });
+function restores(settings: Partial<NodeConfig> = {}): VmRestores {
+  const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run'), ...settings });
   active = new ActiveJobs();
   return new VmRestores(config, new LibvirtDomains(config), new VmRestoreJournal(config), new ShellProcessSupervisor(), new NbdInfo(), active);
 }
@@ -43,6 +43,15 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await rm(directory, { recursive: true });
+});
+
+describe('VM restores at a node that starts no guests for its hub', () => {
+  it('are refused, and leave nothing', async () => {
+    const refusing = restores({ allowHubGuests: false });
+    await refusing.onModuleInit();
+    await expect(refusing.start(REQUEST)).rejects.toMatchObject({ code: 'hub_guests_refused' });
+    await expect(refusing.report(REQUEST.job_id)).rejects.toMatchObject({ code: 'job_not_found' });
+  });
 });
 
 describe('VM restores at a node that knows of no libvirt', () => {

@@ -9,6 +9,7 @@ import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import type { NodeSettleVmRestore, NodeStartVmRestore, NodeVmRestoreReport } from '../../platform/node-api/node-api.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { requireHubGuests } from '../model/hub-guests.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { newVmRestore } from '../model/vm-restore.state.js';
 import { Slots } from '../transfers/slots.js';
@@ -30,7 +31,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
   private readonly around: VmRestoreSurroundings;
 
   constructor(
-    config: NodeConfig,
+    private readonly config: NodeConfig,
     domains: LibvirtDomains,
     private readonly journal: VmRestoreJournal,
     supervisor: ProcessSupervisor,
@@ -71,7 +72,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
 
   /**
    * Takes on a job, or tells how it stands when it has been taken on before. What stands in its way is told by its report.
-   * @throws DomainError job_exists (with another body), job_settled, storage_path_malformed
+   * @throws DomainError job_exists (with another body), job_settled, storage_path_malformed, hub_guests_refused
    */
   async start(request: NodeStartVmRestore): Promise<NodeVmRestoreReport> {
     const path = request.storage_path;
@@ -89,6 +90,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
       if (this.settled.has(request.job_id)) {
         throw new DomainError('conflict', 'job_settled', `Job ${request.job_id} has been settled and cannot be started again.`, { job_id: request.job_id });
       }
+      requireHubGuests(this.config);
       const made = new VmRestore(newVmRestore(request), this.around);
       await made.create();
       this.jobs.set(request.job_id, made);

@@ -225,6 +225,7 @@ const NODE_RULES: readonly (readonly [string, readonly string[], readonly string
   ['libvirt_scratch_max_bytes', ['1', 'much'], ['16777216']],
   ['libvirt_uri', ['-c', 'qemu+ssh://elsewhere/system'], ['qemu+unix:///system?socket=/run/x']],
   ['vm_storage_roots', ['vms', '/a::/b'], ['/a', '/a:/b']],
+  ['allow_hub_guests', ['yes', '1'], ['true', 'false']],
   ['max_parallel_transfers', ['0', '1001'], ['1']],
   ['nbdcopy_connections', ['0', '9'], ['1', '8']],
   ['nbdcopy_requests', ['0', '1025'], ['1', '1024']],

@@ -9,6 +9,7 @@ const RELOADABLE: readonly (keyof NodeConfig)[] = [
   'imageRoots',
   'libvirtScratchMaxBytes',
   'vmStorageRoots',
+  'allowHubGuests',
   'maxParallelTransfers',
   'nbdcopyConnections',
   'nbdcopyRequests',
@@ -56,6 +57,8 @@ export class NodeConfig implements LoadableConfig {
   @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly libvirtScratchMaxBytes: number = 10_737_418_240;
   /** Folders that disks of restored VMs may be written to, with all that is below them. */
   @AbsolutePaths() readonly vmStorageRoots: readonly string[] = ['/var/lib/libvirt/images'];
+  /** Whether the hub may have this node define or start domains, which is what VM restores and boot checks are. */
+  @Flag() readonly allowHubGuests: boolean = true;
 
   /** Disks of all jobs that are copied at once. */
   @IntegerBetween(1, 1000) readonly maxParallelTransfers: number = 8;

@@ -43,6 +43,9 @@ export function sshdConfigText(places: SshdPlaces): string {
     ['MACs', 'hmac-sha2-256-etm@openssh.com'],
     ['Compression', 'no'],
     ['AllowTcpForwarding', 'yes'],
+    // Both have to allow a forward, this and the key's line: a line that was tampered with still reaches no other machine.
+    ['PermitOpen', '127.0.0.1:*'],
+    ['PermitListen', '127.0.0.1:*'],
     ['GatewayPorts', 'no'],
     ['AllowStreamLocalForwarding', 'no'],
     ['AllowAgentForwarding', 'no'],

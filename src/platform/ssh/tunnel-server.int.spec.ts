@@ -104,6 +104,18 @@ describe('the key of a node', () => {
     expect(existsSync(join(pair.directory, 'taken.sock'))).toBe(false);
   });
 
+  it('reaches nothing beyond the loopback address, also when its line was tampered with', async () => {
+    const own = pair.line(await pair.nodeKey());
+    const elsewhere = `127.0.0.2:${pair.settings.hub_api_port}`;
+    try {
+      await pair.permit(own.replace(/permitopen="[^"]*"/, `permitopen="${elsewhere}"`));
+      const { exitCode, stderr } = await ssh(['-W', elsewhere, '127.0.0.1']);
+      expect({ exitCode, stderr }).toEqual({ exitCode: 255, stderr: expect.stringMatching(/administratively prohibited/) });
+    } finally {
+      await pair.permit(own);
+    }
+  });
+
   it('does not reach sockets of the hub', async () => {
     const [local, remote] = [join(pair.directory, 'local.sock'), join(pair.directory, 'remote.sock')];
     const server = createServer((_request, response) => response.end('secret')).listen(remote);
