@@ -29,6 +29,7 @@ import { RestoreJobsModule } from './restore-jobs/restore-jobs.module.js';
 import { VerificationsModule } from './verifications/verifications.module.js';
 import { RestoreMountsModule } from './restore-mounts/restore-mounts.module.js';
 import { VmsModule } from './vms/vms.module.js';
+import { eventCheckOf } from './platform/postgres/event-check.js';
 
 export interface HubOptions {
   readonly config: HubConfig;
@@ -62,7 +63,7 @@ export class HubModule {
       imports: [
         ConfigModule.forHub(options.config, options.hubId),
         PostgresModule.forRoot({ databaseUrl: options.databaseUrl, entities: allReadModels, onLockLost: options.onLockLost }),
-        EventStoreModule.forRoot({ hubId: options.hubId }),
+        EventStoreModule.forRoot({ hubId: options.hubId, check: eventCheckOf(allProjections) }),
         SharedModule.forRoot({ apiToken: options.apiToken, nodeToken: options.nodeToken }),
         HostToolsModule,
         LocksModule,

@@ -40,6 +40,7 @@ export const auditEventsProjection: Projection<AuditEventRow> = {
     recorded_at: 'timestamptz',
     data: 'jsonb',
   },
+  nullable: {},
   keys: ({ position }) => [position],
   fold: (_row, event) => ({
     log_position: event.position,

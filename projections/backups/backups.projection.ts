@@ -156,6 +156,31 @@ export const backupsProjection: Projection<BackupRow> = {
     left_out_disks: 'jsonb',
     created_position: 'text',
   },
+  nullable: {
+    policy_id: true,
+    waiting_for: true,
+    waiting_detail: true,
+    full_reason: true,
+    full_reason_detail: true,
+    chain_id: true,
+    parent_backup_id: true,
+    folder: true,
+    files: true,
+    manifest_sha256: true,
+    instant: true,
+    transfer_speed_bps: true,
+    eta_seconds: true,
+    nbd_targets_string: true,
+    error: true,
+    change_tracking: true,
+    started_at: true,
+    transfer_started_at: true,
+    silent_since: true,
+    completed_at: true,
+    deleted_at: true,
+    damage: true,
+    quiesce: true,
+  },
   keys(event): readonly (string | RowReference)[] {
     const category = categoryOf(event.stream);
     if (category === 'backup') return [idOf(event.stream)];
@@ -166,6 +191,11 @@ export const backupsProjection: Projection<BackupRow> = {
     const exported = asDomainEvent<NbdExportEvent>(event);
     return exported.type === 'NbdExportRequested' ? [exported.data.job_id] : [{ reference: idOf(event.stream) }];
   },
+  specimen(event) {
+    const { disk_id, files } = event.data;
+    const named = [disk_id, ...(Array.isArray(files) ? files.map((file: { readonly disk_id?: unknown } | null) => file?.disk_id) : [])];
+    return { status: 'running', disks: named.filter((id) => typeof id === 'number').map((id) => specimenDisk(id)) };
+  },
   fold(row, event) {
     const category = categoryOf(event.stream);
     if (category === 'nbdExport') return row === undefined ? null : foldExport(row, event);
@@ -173,6 +203,25 @@ export const backupsProjection: Projection<BackupRow> = {
     return foldBackup(row, event);
   },
 };
+
+const DISK_TO_COME = {
+  export_id: null,
+  nbd_port: null,
+  nbd_export_name: null,
+  qcow2_path: null,
+  status: 'pending',
+  bytes_transferred: 0,
+  total_bytes: null,
+  size_bytes: null,
+  sha256: null,
+  change_id: null,
+  error: null,
+} as const satisfies Partial<BackupDiskRow>;
+
+function specimenDisk(disk_id: number): BackupDiskRow {
+  const planned = { disk_id, disk_key: '', virtual_size_bytes: 0, file: '', parent_file: null, parent_change_id: null };
+  return { ...DISK_TO_COME, ...planned, qcow2_path: '/repository/vm/.partial/disk.qcow2', total_bytes: 0 };
+}
 
 /** Folds one event of a backup's own stream. */
 function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): BackupRow {
@@ -206,23 +255,13 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
         folder: data.folder,
         started_at: data.started_at,
         disks: data.disks.map((disk) => ({
+          ...DISK_TO_COME,
           disk_id: disk.disk_id,
           disk_key: disk.disk_key,
           virtual_size_bytes: disk.size_bytes,
           file: disk.file,
           parent_file: disk.parent_file,
           parent_change_id: disk.parent_change_id,
-          export_id: null,
-          nbd_port: null,
-          nbd_export_name: null,
-          qcow2_path: null,
-          status: 'pending',
-          bytes_transferred: 0,
-          total_bytes: null,
-          size_bytes: null,
-          sha256: null,
-          change_id: null,
-          error: null,
         })),
       };
     }

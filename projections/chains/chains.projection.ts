@@ -37,6 +37,7 @@ export const chainsProjection: Projection<ChainRow> = {
     damaged: 'boolean',
     started_position: 'text',
   },
+  nullable: { head_backup_id: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<ChainEvent>(recorded);

@@ -49,6 +49,7 @@ export const nbdExportsProjection: Projection<NbdExportRow> = {
     started_at: 'timestamptz',
     ended_at: 'timestamptz',
   },
+  nullable: { pid: true, process_start_ticks: true, boot_id: true, error_code: true, exit_code: true, stderr: true, started_at: true, ended_at: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<NbdExportEvent>(recorded);

@@ -21,6 +21,7 @@ export const nbdPortsProjection: Projection<NbdPortRow> = {
   categories: ['nbdPorts'],
   key: 'port',
   columns: { port: 'integer', state: 'text', job_id: 'text', export_name: 'text', since: 'timestamptz' },
+  nullable: { job_id: true, export_name: true },
   keys(recorded) {
     const event = asDomainEvent<NbdPortEvent>(recorded);
     switch (event.type) {

@@ -61,6 +61,7 @@ export const nodesProjection: Projection<NodeRow> = {
     enrolment: 'jsonb',
     tunnel: 'jsonb',
   },
+  nullable: { version: true, error: true, state_since: true, enrolment: true, tunnel: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<NodeEvent>(recorded);

@@ -16,6 +16,7 @@ export const repositoriesProjection: Projection<RepositoryRow> = {
   categories: ['repository'],
   key: 'repository_id',
   columns: { repository_id: 'text', name: 'text', type: 'text', path: 'text', created_at: 'timestamptz' },
+  nullable: {},
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(_row, recorded) {
     const event = asDomainEvent<RepositoryEvent>(recorded);

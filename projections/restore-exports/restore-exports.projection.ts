@@ -46,6 +46,7 @@ export const restoreExportsProjection: Projection<RestoreExportRow> = {
     ended_at: 'timestamptz',
     created_position: 'text',
   },
+  nullable: { uri: true, nbd_port: true, error: true, end_reason: true, ended_at: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<RestoreExportEvent>(recorded);

@@ -91,6 +91,7 @@ export const restoreJobsProjection: Projection<RestoreJobRow> = {
     kind: 'text',
     vm: 'jsonb',
   },
+  nullable: { error: true, vm: true, ended_at: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<RestoreJobEvent | VmRestoreEvent>(recorded);

@@ -61,6 +61,19 @@ export const restoreMountsProjection: Projection<RestoreMountRow> = {
     released_at: 'timestamptz',
     created_position: 'text',
   },
+  nullable: {
+    partition: true,
+    driver: true,
+    device: true,
+    mount_path: true,
+    filesystem_type: true,
+    error: true,
+    unmount_reason: true,
+    ready_at: true,
+    accessed_at: true,
+    expires_at: true,
+    released_at: true,
+  },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<RestoreMountEvent>(recorded);

@@ -58,6 +58,7 @@ export const verificationsProjection: Projection<VerificationRow> = {
     created_position: 'text',
     boot: 'jsonb',
   },
+  nullable: { files_checked: true, bytes_checked: true, error: true, ended_at: true, boot: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<VerificationEvent>(recorded);

@@ -30,6 +30,7 @@ export const vmsProjection: Projection<VmRow> = {
     registered_at: 'timestamptz',
     disks_observed_at: 'timestamptz',
   },
+  nullable: {},
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<VmEvent>(recorded);

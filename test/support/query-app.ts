@@ -13,6 +13,7 @@ import { ProjectionsModule } from '../../src/platform/postgres/projections.modul
 import { goldenHistory } from './golden-streams.js';
 import { API_TOKEN, NODE_TOKEN, OPEN_API } from './http-app.js';
 import { createTestDatabase } from './postgres.js';
+import { eventCheckOf } from '../../src/platform/postgres/event-check.js';
 
 export interface QueryApp {
   readonly app: NestExpressApplication;
@@ -36,7 +37,7 @@ export async function startQueryApp(parts: {
     imports: [
       TokensOfTest,
       PostgresModule.forRoot({ databaseUrl: database.databaseUrl, entities: allReadModels }),
-      EventStoreModule.forRoot({ hubId: '6b7e4f0a-0000-4000-8000-000000000001' }),
+      EventStoreModule.forRoot({ hubId: '6b7e4f0a-0000-4000-8000-000000000001', check: eventCheckOf(allProjections) }),
       ProjectionsModule.forRoot(allProjections),
       HttpModule.forHub(),
       ...(parts.imports ?? []),

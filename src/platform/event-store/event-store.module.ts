@@ -2,6 +2,7 @@ import { type BeforeApplicationShutdown, type DynamicModule, Global, Logger, Mod
 import type pg from 'pg';
 import { Clock, Ids } from '../clock/clock.js';
 import { POSTGRES_POOL } from '../postgres/postgres.module.js';
+import { CheckedEventStore, type EventCheck } from './checked-event-store.js';
 import { CommandRunner, HUB_ID } from './command-runner.js';
 import { EventStore } from './event-store.port.js';
 import { FAILPOINT_VARIABLE, FailpointEventStore, parseFailpoint } from './failpoint-event-store.js';
@@ -10,6 +11,8 @@ import { PostgresEventStore } from './postgres-event-store.js';
 export interface EventStoreOptions {
   /** The hub's id, a UUID. */
   readonly hubId: string;
+  /** What every event must pass before it is stored. Default: nothing. */
+  readonly check?: EventCheck;
 }
 
 /** Provides `EventStore`, `CommandRunner`, `Clock`, `Ids` and `HUB_ID` to all modules. Needs the `POSTGRES_POOL` of PostgresModule. */
@@ -37,7 +40,10 @@ export class EventStoreModule implements BeforeApplicationShutdown {
         {
           provide: EventStore,
           inject: [PostgresEventStore],
-          useFactory: (store: PostgresEventStore) => (failpoint === undefined ? store : new FailpointEventStore(store, failpoint)),
+          useFactory: (store: PostgresEventStore) => {
+            const failing = failpoint === undefined ? store : new FailpointEventStore(store, failpoint);
+            return options.check === undefined ? failing : new CheckedEventStore(failing, options.check);
+          },
         },
       ],
       exports: [EventStore, CommandRunner, Clock, Ids, HUB_ID],

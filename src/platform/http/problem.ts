@@ -4,6 +4,7 @@ import { STATUS_CODES } from 'node:http';
 import { DomainError, type ErrorKind } from '../../kernel/domain-error.js';
 import { unknownVariant } from '../../kernel/decider.js';
 import type { JsonObject } from '../../kernel/json.js';
+import { EventRejectedError } from '../event-store/checked-event-store.js';
 import { AppendTooLargeError, EventStoreUnavailableError, WrongExpectedRevisionError } from '../event-store/event-store.port.js';
 import { isDatabaseAway } from '../postgres/connection-errors.js';
 
@@ -107,14 +108,14 @@ function describe(error: unknown): Description {
     const status = error.getStatus();
     return { status, code: frameworkCode(status), detail: error.message, facts: {}, headers: headersOf(status, {}), unexpected: false };
   }
-  return {
-    status: 500,
-    code: 'internal_error',
-    detail: 'An unexpected error happened. The log of the service has it under the correlation id.',
-    facts: {},
-    headers: {},
-    unexpected: true,
-  };
+  if (error instanceof EventRejectedError) {
+    return defect('event_rejected', 'What this request would record cannot be shown by the read models, so nothing was recorded. This is a defect.');
+  }
+  return defect('internal_error', 'An unexpected error happened.');
+}
+
+function defect(code: string, what: string): Description {
+  return { status: 500, code, detail: `${what} The log of the service has it under the correlation id.`, facts: {}, headers: {}, unexpected: true };
 }
 
 /** The one place where the domain's kinds of refusal become HTTP statuses. */

@@ -9,6 +9,9 @@ export interface RowReference {
   readonly reference: string;
 }
 
+/** Every column whose member of the row may be null, and no other. */
+type NullableColumns<Row> = { readonly [Column in keyof Row & string as null extends Row[Column] ? Column : never]: true };
+
 /**
  * How events become the rows of one read model; pure data and pure functions, so that a rebuild gives the same rows. The runner adds a column
  * `position` to every row: the position of the event that wrote it last.
@@ -21,10 +24,14 @@ export interface Projection<Row extends JsonObject = JsonObject> {
   /** The column that identifies a row. */
   readonly key: keyof Row & string;
   readonly columns: { readonly [Column in keyof Row & string]: ColumnType };
+  /** The columns that may be null, as the row type says; a row with null in another is refused by its table. */
+  readonly nullable: NullableColumns<Row>;
   /** A `text[]` column by which rows are found where an event does not name their key. */
   readonly references?: keyof Row & string;
   /** The rows an event touches. A key makes a row that is not there yet; a reference finds existing ones only. */
   keys(event: RecordedEvent): readonly (string | RowReference)[];
+  /** Members of a row that the event may find, for the check before events are stored, where empty lists would not show what is wrong. */
+  specimen?(event: RecordedEvent): Partial<Row>;
   /** The row after the event; null: there is none (any more). A throw halts the projection at this event. */
   fold(row: Row | undefined, event: RecordedEvent, key: string): Row | null;
 }

@@ -322,9 +322,9 @@ function quoted(identifier: string): string {
   return `"${identifier.replaceAll('"', '""')}"`;
 }
 
-/** SQLSTATE classes 22 (data exception) and 23 (integrity constraint): the same rows will be refused again. */
+/** SQLSTATE classes 22 (data exception), 23 (integrity constraint) and 54 (over a limit of PostgreSQL): the same rows will be refused again. */
 function isRefusedData(error: unknown): boolean {
-  return /^2[23]/.test(sqlState(error) ?? '');
+  return /^(?:22|23|54)/.test(sqlState(error) ?? '');
 }
 
 /** Five characters of PostgreSQL's error code, where the error came from the server. */

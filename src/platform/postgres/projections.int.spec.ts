@@ -30,6 +30,7 @@ function counters(name: string, poisoned: () => boolean = () => true): Projectio
     key: 'name',
     references: 'tags',
     columns: { name: 'text', total: 'bigint', tags: 'text[]', changed_at: 'timestamptz', facts: 'jsonb' },
+    nullable: { facts: true },
     keys: ({ type, data }) => [type === 'AddedByTag' ? { reference: text(data['tag']) } : text(data['name'])],
     fold(row, event) {
       const before = row ?? { name: text(event.data['name']), total: 0, tags: [], changed_at: event.metadata.time, facts: null };

@@ -1,0 +1,63 @@
+import { Logger } from '@nestjs/common';
+import {
+  type AppendResult,
+  EventStore,
+  type EventToAppend,
+  type ExpectedRevision,
+  type Position,
+  type ReadOptions,
+  type RecordedEvent,
+  type Subscription,
+  type SubscriptionOptions,
+} from './event-store.port.js';
+
+/** Why an event must not be stored; null: it may be. */
+export type EventCheck = (stream: string, event: EventToAppend) => string | null;
+
+/** An event that the read models could not hold. It is a defect of whoever made it; nothing was written. */
+export class EventRejectedError extends Error {
+  override readonly name = 'EventRejectedError';
+  constructor(
+    readonly stream: string,
+    readonly type: string,
+    readonly reason: string,
+  ) {
+    super(`stream ${stream}: ${type} was rejected: ${reason}`);
+  }
+}
+
+/** A store that checks every event before it is appended: an event lasts for ever, and one that no read model can hold would halt them. */
+export class CheckedEventStore extends EventStore {
+  private readonly logger = new Logger('EventStore');
+
+  constructor(
+    private readonly store: EventStore,
+    private readonly check: EventCheck,
+  ) {
+    super();
+  }
+
+  /** @throws EventRejectedError before anything is written, and whatever the store throws */
+  override async append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[]): Promise<AppendResult> {
+    for (const event of events) {
+      const reason = this.check(stream, event);
+      if (reason === null) continue;
+      const rejected = new EventRejectedError(stream, event.type, reason);
+      this.logger.error(`${rejected.message} (correlation id ${event.metadata.$correlationId}, actor ${event.metadata.actor})`);
+      throw rejected;
+    }
+    return this.store.append(stream, expected, events);
+  }
+
+  override read(stream: string, options?: ReadOptions): AsyncIterable<RecordedEvent> {
+    return this.store.read(stream, options);
+  }
+
+  override subscribeToAll(options: SubscriptionOptions): Subscription {
+    return this.store.subscribeToAll(options);
+  }
+
+  override head(): Promise<Position | null> {
+    return this.store.head();
+  }
+}
