@@ -1,8 +1,13 @@
-import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, Post, Res } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import type { CommandContext } from '../kernel/command-context.js';
+import { Context } from '../platform/http/command-context.interceptor.js';
+import { answerPosition } from '../platform/http/own-writes.interceptor.js';
 import { ApiProblem } from '../platform/http/problem-responses.decorator.js';
 import { Projections } from '../platform/postgres/projections.js';
-import { ProjectionsResponse, RebuildAcceptedResponse, toProjectionStatusResponse } from './projection-status.response.js';
+import { ProjectionsResponse, RebuildAcceptedResponse, SkipAcceptedResponse, toProjectionStatusResponse } from './projection-status.response.js';
+import { SkipEventRequest } from './skip-event.dto.js';
 
 @ApiTags('operations')
 @Controller('projections')
@@ -26,5 +31,27 @@ export class ProjectionsAdminController {
   async rebuild(@Param('name') name: string): Promise<RebuildAcceptedResponse> {
     const { generation } = await this.projections.rebuild(name);
     return { name, generation, state: 'rebuilding' };
+  }
+
+  @Post(':name/skip')
+  @HttpCode(202)
+  @ApiOperation({
+    summary: 'Let a halted read model leave out the event at which it has halted',
+    description:
+      'Recorded as `ProjectionEventSkipped` in the stream `projection-<name>`, and honoured by every rebuild. Later events of the same stream that cannot be folded ' +
+      'without it are left out too. What the event says is then missing from the read model for as long as the hub lives, so this is the last resort.',
+  })
+  @ApiParam({ name: 'name', example: 'backups' })
+  @ApiAcceptedResponse({ type: SkipAcceptedResponse })
+  @ApiProblem(404, 'projection_not_found')
+  @ApiProblem(409, 'projection_not_halted_there', 'rebuild_in_progress')
+  async skip(
+    @Param('name') name: string,
+    @Body() { position, reason }: SkipEventRequest,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<SkipAcceptedResponse> {
+    answerPosition(response, await this.projections.skip(name, position, reason, context));
+    return { name, position };
   }
 }

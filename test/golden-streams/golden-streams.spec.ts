@@ -32,6 +32,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   backup: folding(initialBackupState, evolveBackup),
   chain: folding(initialChainState, evolveChain),
   nbdExport: folding(initialNbdExportState, evolveNbdExport),
+  projection: (events) => events.map(({ data }) => data),
   nbdPorts: folding(initialNbdPortsState, evolveNbdPorts),
   node: folding(initialNodeState, evolveNode),
   repository: folding(initialRepositoryState, evolveRepository),

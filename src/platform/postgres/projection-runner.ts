@@ -3,6 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { Clock } from '../clock/clock.js';
 import type { EventStore, Position, RecordedEvent, Subscription } from '../event-store/event-store.port.js';
 import type { Projection } from './projection-definition.js';
+import { ProjectionSkips } from './projection-skips.js';
 import { type HaltedAt, LostCheckpointRaceError, type ProjectionTables, UnprojectableError } from './projection-tables.js';
 
 const FIRST_BACKOFF_MS = 100;
@@ -20,10 +21,16 @@ export interface ProjectedBatch {
   readonly lagMs: number;
 }
 
+/** The event at which a projection has halted. */
+export interface Halt extends HaltedAt {
+  readonly event_type: string;
+  readonly stream: string;
+}
+
 export interface RunnerHooks {
   /** The rows stand at this position now; called after each commit. */
   onProgress(position: Position, batch: ProjectedBatch | null): void;
-  onHalt(halt: HaltedAt): void;
+  onHalt(halt: Halt): void;
 }
 
 class RunnerStoppedError extends Error {}
@@ -45,7 +52,8 @@ export class ProjectionRunner {
   private at: Position | null = null;
   private caughtUp = false;
   private currentState: RunnerState = 'stopped';
-  private haltedAt: HaltedAt | null = null;
+  private haltedAt: Halt | null = null;
+  private leftOut = ProjectionSkips.none;
   private behindSince = performance.now();
 
   constructor(
@@ -67,8 +75,13 @@ export class ProjectionRunner {
     return this.currentState;
   }
 
-  get halted(): HaltedAt | null {
+  get halted(): Halt | null {
     return this.haltedAt;
+  }
+
+  /** As they were when it subscribed last. */
+  get skips(): ProjectionSkips {
+    return this.leftOut;
   }
 
   /** Seconds since its rows last stood at the head of the store; 0 while they do. */
@@ -133,6 +146,7 @@ export class ProjectionRunner {
   private async subscribe(onBatch: () => void): Promise<void> {
     const checkpoint = (await this.tables.checkpoints(this.projection)).find(({ generation }) => generation === this.generation);
     if (checkpoint === undefined) throw new Error(`there is no checkpoint of generation ${this.generation}`);
+    this.leftOut = await ProjectionSkips.load(this.store, this.projection.name);
     this.stored = checkpoint.position;
     this.at = checkpoint.position;
     this.caughtUp = false;
@@ -161,13 +175,18 @@ export class ProjectionRunner {
     this.wake();
   }
 
-  private async foldOrHalt(events: readonly RecordedEvent[], upTo: Position): Promise<void> {
+  private async foldOrHalt(given: readonly RecordedEvent[], upTo: Position): Promise<void> {
+    const events = given.filter((event) => !this.leftOut.has(event));
     const only = events[0];
     if (only === undefined && performance.now() - this.storedAt < IDLE_CHECKPOINT_INTERVAL_MS) return;
     try {
       await this.commit(events, upTo);
     } catch (error) {
       if (!(error instanceof UnprojectableError) || only === undefined) throw error;
+      if (events.length === 1 && this.leftOut.explains(only)) {
+        this.log.warn(`left out event ${only.id} (${only.type}, stream ${only.stream}), which needs one that was skipped: ${error.message}`);
+        return this.commit([], upTo);
+      }
       if (events.length === 1) return this.halt(only, error);
       // One by one, so that all before the poison event is kept and the event itself is known.
       for (const event of events) await this.foldOrHalt([event], event.position);
@@ -199,7 +218,7 @@ export class ProjectionRunner {
   }
 
   private async halt(event: RecordedEvent, error: UnprojectableError): Promise<never> {
-    const halt: HaltedAt = { position: event.position, event_id: event.id, error: error.message };
+    const halt: Halt = { position: event.position, event_id: event.id, error: error.message, event_type: event.type, stream: event.stream };
     this.haltedAt = halt;
     this.currentState = 'halted';
     this.log.error(`halted at event ${event.id} (${event.type}, stream ${event.stream}, position ${event.position}): ${error.message}`);

@@ -76,6 +76,7 @@ function event(type: string, data: JsonObject): EventToAppend {
 
 const silent = { log: () => undefined, warn: () => undefined, error: () => undefined, debug: () => undefined };
 const TIMEOUT_MS = 15_000;
+const HUB = randomUUID();
 
 Logger.overrideLogger(false);
 
@@ -116,7 +117,7 @@ describe('projections on PostgreSQL', () => {
 
   async function start(...projections: readonly Projection[]): Promise<{ projections: Projections; readModels: ReadModels }> {
     const readModels = new ReadModels();
-    const running = new Projections(store, dataSource, readModels, new Clock(), projections);
+    const running = new Projections(store, dataSource, readModels, new Clock(), projections, HUB);
     started.push(running);
     await running.start();
     return { projections: running, readModels };
@@ -231,6 +232,74 @@ describe('projections on PostgreSQL', () => {
     expect((await tables.checkpoints(counters('counters')))[0]?.halted).toBeNull();
   });
 
+  describe('an event that an operator skips', () => {
+    const operator = { commandId: randomUUID(), correlationId: randomUUID(), actor: 'api:operator' };
+    const haltedAt = async (projections: Projections): Promise<string> => (await projections.statuses())[0]?.halted?.position ?? '';
+
+    it('lets the projection go on after it, also after a restart and in a rebuild', async () => {
+      const first = await start(counters('counters'));
+      const poison = event('Poison', { name: 'a' });
+      const last = await append(event('Added', { name: 'a', by: 1 }), poison, event('Added', { name: 'a', by: 2 }));
+      await expect(first.readModels.waitFor(last, TIMEOUT_MS, 'counters')).rejects.toMatchObject({ code: 'projection_halted' });
+      const position = await haltedAt(first.projections);
+
+      await first.projections.skip('counters', position, 'nobody misses it', operator);
+      await first.readModels.waitFor(last, TIMEOUT_MS, 'counters');
+      expect((await rows())[0]?.total).toBe('3');
+      expect(first.projections.halted()).toEqual([]);
+      expect((await first.projections.statuses())[0]).toMatchObject({
+        state: 'live',
+        halted: null,
+        skipped: [{ position, event_id: poison.id, event_type: 'Poison', reason: 'nobody misses it', skipped_by: 'api:operator' }],
+      });
+      expect((await tables.checkpoints(counters('counters')))[0]?.halted).toBeNull();
+
+      await (
+        await first.projections.rebuild('counters')
+      ).done;
+      expect((await rows())[0]?.total).toBe('3');
+      await first.projections.stop();
+      const second = await start(counters('counters'));
+      await second.readModels.waitFor(await append(event('Added', { name: 'a', by: 4 })), TIMEOUT_MS, 'counters');
+      expect((await rows())[0]?.total).toBe('7');
+      expect((await second.projections.statuses())[0]?.skipped).toHaveLength(1);
+    });
+
+    it('takes with it what later events of its stream need of it, and nothing of other streams', async () => {
+      const strict: Projection<CounterRow> = {
+        ...counters('counters'),
+        fold(row, recorded, key) {
+          if (row === undefined && recorded.type !== 'Tagged') throw new Error(`${key} is not there`);
+          return counters('counters').fold(row, recorded, key);
+        },
+      };
+      const { projections, readModels } = await start(strict);
+      const last = await append(event('Added', { name: 'a', by: 1 }), event('Added', { name: 'a', by: 2 }), event('Tagged', { name: 'b', tag: 'x' }));
+      await expect(readModels.waitFor(last, TIMEOUT_MS, 'counters')).rejects.toMatchObject({ code: 'projection_halted' });
+      await projections.skip('counters', await haltedAt(projections), 'lost', operator);
+      await readModels.waitFor(last, TIMEOUT_MS, 'counters');
+      expect(await rows()).toMatchObject([{ name: 'b' }]);
+      const other = await append(event('Added', { name: 'c', by: 1 }));
+      await expect(readModels.waitFor(other, TIMEOUT_MS, 'counters')).rejects.toMatchObject({ code: 'projection_halted' });
+    });
+
+    it('is recorded once, and only where the projection has halted', async () => {
+      const { projections, readModels } = await start(counters('counters'));
+      const fine = await append(event('Added', { name: 'a', by: 1 }));
+      await readModels.waitFor(fine, TIMEOUT_MS, 'counters');
+      await expect(projections.skip('counters', fine, 'why not', operator)).rejects.toMatchObject({ kind: 'conflict', code: 'projection_not_halted_there' });
+      const last = await append(event('Poison', { name: 'a' }));
+      await expect(readModels.waitFor(last, TIMEOUT_MS, 'counters')).rejects.toMatchObject({ code: 'projection_halted' });
+      await expect(projections.skip('counters', fine, 'why not', operator)).rejects.toMatchObject({ facts: { halted_position: last } });
+      expect(await projections.skip('counters', last, 'lost', operator)).not.toBeNull();
+      expect(await projections.skip('counters', last, 'lost', operator)).toBeNull();
+      const recorded: RecordedEvent[] = [];
+      for await (const one of store.read('projection-counters')) recorded.push(one);
+      expect(recorded.map(({ type, metadata }) => [type, metadata.actor])).toEqual([['ProjectionEventSkipped', 'api:operator']]);
+      await expect(projections.skip('nothing', last, 'lost', operator)).rejects.toMatchObject({ code: 'projection_not_found' });
+    });
+  });
+
   it('loses and repeats nothing when its connection dies between rows and checkpoint', async () => {
     // The backend of the first write is ended in the middle of its transaction, once.
     await dataSource.query('create sequence spec_writes');
@@ -335,7 +404,7 @@ describe('projections on a server that goes away', () => {
     const pool = createPool(own.databaseUrl, 4);
     const store = new PostgresEventStore(pool, silent);
     const readModels = new ReadModels();
-    const projections = new Projections(store, dataSource, readModels, new Clock(), [counters('counters')]);
+    const projections = new Projections(store, dataSource, readModels, new Clock(), [counters('counters')], HUB);
     try {
       await projections.start();
       const before = await store.append('counter-1', 'no_stream', [event('Added', { name: 'a', by: 1 })]);

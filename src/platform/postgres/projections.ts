@@ -2,11 +2,15 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { DomainError } from '../../kernel/domain-error.js';
-import { Clock } from '../clock/clock.js';
+import type { CommandContext } from '../../kernel/command-context.js';
+import { Clock, derivedId } from '../clock/clock.js';
+import { HUB_ID } from '../event-store/command-runner.js';
 import { EventStore, type Position } from '../event-store/event-store.port.js';
 import type { Projection } from './projection-definition.js';
-import { type ProjectedBatch, ProjectionRunner, type RunnerHooks, type RunnerState } from './projection-runner.js';
-import { type HaltedAt, ProjectionTables, sqlState } from './projection-tables.js';
+import { type Halt, type ProjectedBatch, ProjectionRunner, type RunnerHooks, type RunnerState } from './projection-runner.js';
+import { type ProjectionEventSkipped, projectionStream } from './projection-skips.events.js';
+import { ProjectionSkips, type SkippedEvent } from './projection-skips.js';
+import { ProjectionTables, sqlState } from './projection-tables.js';
 import { ReadModels } from './read-models.js';
 
 /** Injection token of the list of all projections. */
@@ -32,7 +36,9 @@ export interface ProjectionStatus {
   readonly head: Position | null;
   /** Seconds since the rows last stood at the head; 0 while they do. */
   readonly lagSeconds: number;
-  readonly halted: HaltedAt | null;
+  readonly halted: Halt | null;
+  /** What operators let it leave out. */
+  readonly skipped: readonly SkippedEvent[];
   readonly rebuild: RebuildStatus | null;
   /** Why the last rebuild was given up; null where none was. */
   readonly lastRebuildError: string | null;
@@ -44,6 +50,8 @@ interface Managed {
   building: ProjectionRunner | null;
   rebuilding: boolean;
   lastRebuildError: string | null;
+  /** Where the last rebuild halted. */
+  lastRebuildHalt: Halt | null;
 }
 
 /** Runs all projections of the program, and rebuilds one beside its live rows on request. */
@@ -62,10 +70,14 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly readModels: ReadModels,
     private readonly clock: Clock,
     @Inject(PROJECTIONS) projections: readonly Projection[],
+    @Inject(HUB_ID) private readonly hubId: string,
   ) {
     this.tables = new ProjectionTables(dataSource);
     this.managed = new Map(
-      projections.map((projection) => [projection.name, { projection, live: null, building: null, rebuilding: false, lastRebuildError: null }]),
+      projections.map((projection) => [
+        projection.name,
+        { projection, live: null, building: null, rebuilding: false, lastRebuildError: null, lastRebuildHalt: null },
+      ]),
     );
     for (const { name } of projections) readModels.advanced(name, null);
   }
@@ -125,13 +137,14 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
       head,
       lagSeconds: live?.lagSeconds(head) ?? 0,
       halted: live?.halted ?? null,
+      skipped: live?.skips.events ?? [],
       rebuild: building === null ? null : { generation: building.generation, position: building.position },
       lastRebuildError,
     }));
   }
 
   /** The projections that are halted; for the readiness of the program. Needs neither store nor database. */
-  halted(): readonly { readonly name: string; readonly halted: HaltedAt }[] {
+  halted(): readonly { readonly name: string; readonly halted: Halt }[] {
     return [...this.managed.values()].flatMap(({ projection, live }) => {
       const halted = live?.state === 'halted' ? live.halted : null;
       return halted === null ? [] : [{ name: projection.name, halted }];
@@ -153,6 +166,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     if (managed.rebuilding) throw new DomainError('conflict', 'rebuild_in_progress', `the projection ${name} is being rebuilt already`, { name });
     managed.rebuilding = true;
     managed.lastRebuildError = null;
+    managed.lastRebuildHalt = null;
     let generation: number;
     try {
       await this.tables.dropLeftovers(managed.projection);
@@ -168,6 +182,58 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     const settled = done.catch(() => undefined).finally(() => this.rebuilds.delete(settled));
     this.rebuilds.add(settled);
     return { generation, done };
+  }
+
+  /**
+   * Records that a projection leaves out the event at which it, or its last rebuild, has halted, and lets it go on. The same skip again changes nothing.
+   * @throws DomainError `projection_not_found`, `rebuild_in_progress`, `projection_not_halted_there`; EventStoreUnavailableError
+   */
+  async skip(name: string, position: Position, reason: string, context: CommandContext): Promise<Position | null> {
+    const managed = this.find(name);
+    if (managed.rebuilding) throw new DomainError('conflict', 'rebuild_in_progress', `the projection ${name} is being rebuilt`, { name });
+    const { events } = await ProjectionSkips.load(this.store, name);
+    if (events.some((skipped) => skipped.position === position)) return null;
+    const halt = [managed.live?.halted, managed.lastRebuildHalt].find((one) => one?.position === position);
+    if (halt === undefined || halt === null) {
+      const standing = managed.live?.halted ?? managed.lastRebuildHalt;
+      throw new DomainError(
+        'conflict',
+        'projection_not_halted_there',
+        standing === null
+          ? `The projection ${name} is not halted, so there is nothing to skip.`
+          : `The projection ${name} is halted at ${standing.position}, not at ${position}; see GET /projections.`,
+        { name, position, halted_position: standing?.position ?? null },
+      );
+    }
+    const { event_id, event_type, stream, error } = halt;
+    const skipped: ProjectionEventSkipped = {
+      type: 'ProjectionEventSkipped',
+      data: { projection: name, position, event_id, event_type, stream, error, reason, skipped_at: this.clock.iso() },
+    };
+    const id = derivedId(`${projectionStream(name)}/${position}`);
+    const metadata = {
+      $correlationId: context.correlationId,
+      $causationId: context.commandId,
+      actor: context.actor,
+      hub_id: this.hubId,
+      schema_version: 1,
+      time: this.clock.iso(),
+    };
+    const appended = await this.store.append(projectionStream(name), events.length === 0 ? 'no_stream' : events.length - 1, [{ ...skipped, id, metadata }]);
+    this.log.warn(`projection ${name} leaves out event ${event_id} (${event_type}, stream ${stream}), as ${context.actor} asked: ${reason}`);
+    await this.resume(managed);
+    return appended.position;
+  }
+
+  /** Runs a halted projection again from where it stands. */
+  private async resume(managed: Managed): Promise<void> {
+    const halted = managed.live;
+    if (halted?.state !== 'halted' || this.stopping) return;
+    await halted.stop();
+    managed.live = this.runner(managed.projection, halted.generation);
+    // From here on it may be waited for again.
+    this.readModels.advanced(managed.projection.name, halted.position);
+    managed.live.start();
   }
 
   private async build(managed: Managed, generation: number): Promise<void> {
@@ -189,6 +255,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     } catch (error) {
       managed.building = null;
       managed.lastRebuildError = String(error);
+      managed.lastRebuildHalt = building.halted;
       this.log.error(`the rebuild of ${projection.name} was given up, its rows are as they were: ${String(error)}`);
       await building.stop();
       if (!this.stopping) {

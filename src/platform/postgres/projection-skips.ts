@@ -1,0 +1,35 @@
+import { asDomainEvent } from '../event-store/command-runner.js';
+import type { EventStore, Position, RecordedEvent } from '../event-store/event-store.port.js';
+import { type ProjectionEventSkipped, projectionStream } from './projection-skips.events.js';
+
+export type SkippedEvent = ProjectionEventSkipped['data'] & { readonly skipped_by: string };
+
+/** The events that operators let one projection leave out. */
+export class ProjectionSkips {
+  static readonly none = new ProjectionSkips([]);
+
+  private readonly positions: ReadonlySet<Position>;
+
+  constructor(readonly events: readonly SkippedEvent[]) {
+    this.positions = new Set(events.map(({ position }) => position));
+  }
+
+  /** @throws EventStoreUnavailableError */
+  static async load(store: EventStore, projection: string): Promise<ProjectionSkips> {
+    const events: SkippedEvent[] = [];
+    for await (const recorded of store.read(projectionStream(projection))) {
+      events.push({ ...asDomainEvent<ProjectionEventSkipped>(recorded).data, skipped_by: recorded.metadata.actor });
+    }
+    return new ProjectionSkips(events);
+  }
+
+  /** Whether the event itself was skipped. It stays out even where a newer version could fold it, so that every rebuild gives the same rows. */
+  has(event: RecordedEvent): boolean {
+    return this.positions.has(event.position);
+  }
+
+  /** Whether an earlier event of the same stream was skipped: what cannot be folded for want of it is no reason to halt again. */
+  explains(event: RecordedEvent): boolean {
+    return this.events.some(({ stream, position }) => stream === event.stream && position < event.position);
+  }
+}
