@@ -294,6 +294,38 @@ describe('two restore points of one disk', () => {
     expect(all.files).toHaveLength(stdout.length + 1);
   });
 
+  it('leave an event of every look and every download, with who, what and how much', async () => {
+    const since = new Date().toISOString();
+    await list(old, '/etc');
+    await list(old, '/etc', '&limit=1');
+    await system.api('GET', `/restore/${old.mount_id}/file-info?path=/data/link`);
+    await textOf(old, '/hostile/inside');
+    await (await download(old, '/data/large', { range: 'bytes=10-19' })).arrayBuffer();
+    await (await fetchFrom(`/restore/${old.mount_id}/download-directory?path=/etc&format=zip`)).arrayBuffer();
+    const disk = await (await fetchFrom(`/backups/${full.backup_id}/disks/0/download`)).arrayBuffer();
+    await download(old, '/nowhere');
+    const accesses = await until('five accesses and the ends of four', async () => {
+      const query = `category=access&stream=access-${full.backup_id}&actor=api:token&since=${since}&order=oldest_first`;
+      const { body } = await system.api<{ events: { type: string; data: Record<string, unknown> }[] }>('GET', `/audit/events?${query}`);
+      return body.events.filter(({ type }) => type === 'RestorePointAccessEnded').length === 4 ? body.events : undefined;
+    });
+    const begun = accesses.filter(({ type }) => type === 'RestorePointAccessed').map(({ data }) => data);
+    const [looked] = begun;
+    expect(begun.map(({ operation, path, resolved_path, options }) => [operation, path, resolved_path, options])).toEqual([
+      ['list_files', '/etc', '/etc', {}],
+      ['file_info', '/data/link', '/data/link', {}],
+      ['download', '/hostile/inside', '/etc/hostname', {}],
+      ['download', '/data/large', '/data/large', { range: '10-19' }],
+      ['download_directory', '/etc', '/etc', { format: 'zip' }],
+      ['download_disk', null, null, { format: 'raw' }],
+    ]);
+    expect(looked).toMatchObject({ mount_id: old.mount_id, vm_name: 'guest', source_address: '127.0.0.1' });
+    const ended = accesses.filter(({ type }) => type === 'RestorePointAccessEnded').map(({ data }) => data);
+    const sent = begun.slice(2).map(({ access_id }) => ended.find((end) => end['access_id'] === access_id));
+    expect(sent.map((end) => end?.['outcome'])).toEqual(['completed', 'completed', 'completed', 'completed']);
+    expect([sent[0], sent[1], sent[3]].map((end) => end?.['bytes_sent'])).toEqual([6, 10, disk.byteLength]);
+  });
+
   it('lose nothing when clients go away', async () => {
     const aborts = Array.from({ length: 5 }, async () => {
       const abort = new AbortController();
@@ -310,6 +342,12 @@ describe('two restore points of one disk', () => {
       const { body } = await system.api<{ mounts: { active_downloads: number }[] }>('GET', '/restore/resources');
       return body.mounts.every(({ active_downloads }) => active_downloads === 0);
     });
+    const cut = await until('the ends of the downloads to be recorded', async () => {
+      const query = `stream=access-${full.backup_id}&type=RestorePointAccessEnded&limit=5`;
+      const { body } = await system.api<{ events: { data: { outcome: string } }[] }>('GET', `/audit/events?${query}`);
+      return body.events.every(({ data }) => data.outcome === 'cut') ? body.events : undefined;
+    });
+    expect(cut).toHaveLength(5);
   });
 });
 

@@ -28,7 +28,11 @@ function folding<State>(initial: State, evolve: (state: State, event: never) => 
   return (events) => (events as readonly never[]).reduce((state, event) => evolve(state, event), initial);
 }
 
+/** Streams that nothing is decided on, so that no state folds them. */
+const unfolded: Fold = (events) => ({ events: events.length });
+
 const EVOLVE: Readonly<Record<string, Fold>> = {
+  access: unfolded,
   backup: folding(initialBackupState, evolveBackup),
   chain: folding(initialChainState, evolveChain),
   nbdExport: folding(initialNbdExportState, evolveNbdExport),

@@ -14,6 +14,7 @@ export class GuestStream {
   private stalled = false;
   /** Whether somebody takes the bytes; until then they are only waited for. */
   private sending = false;
+  private sent = 0;
   /** null: it ended well, so that what came is all of it. */
   private readonly ended: Promise<BrowserError | null>;
   private readonly timer: NodeJS.Timeout;
@@ -49,6 +50,11 @@ export class GuestStream {
     }, LOOK_MS).unref();
   }
 
+  /** Bytes that were handed to the sink. */
+  get sentBytes(): number {
+    return this.sent;
+  }
+
   /** Resolves when the first bytes are there, or it has ended well without any. @throws BrowserError */
   async begun(): Promise<void> {
     const { stdout } = this.child;
@@ -75,6 +81,7 @@ export class GuestStream {
       stdout.once('close', () => resolve('read'));
     });
     this.sending = true;
+    stdout.on('data', (chunk: Buffer) => (this.sent += chunk.length));
     stdout.pipe(sink, { end: false });
     if ((await Promise.race([read, gone])) === 'gone') {
       this.destroy();

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Controller, Get, Param, ParseIntPipe, Query, Req, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { DataSource } from 'typeorm';
@@ -9,10 +10,13 @@ import { BackupReadModel } from '../../../projections/backups/backups.read-model
 import { repositoryOf } from '../../../projections/backups/restorable-backup.read-model.js';
 import { refuseDamaged } from '../../../projections/backups/restore-point-damage.read-model.js';
 import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
+import { RecordAccess, RecordAccessEnd } from '../../audit/model/access.commands.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { attachment } from '../../platform/http/attachment.js';
 import { byteRangeOf } from '../../platform/http/byte-range.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
@@ -28,6 +32,7 @@ export class DownloadDiskController {
   constructor(
     private readonly dataSource: DataSource,
     private readonly files: RepositoryFiles,
+    private readonly commands: CommandBus,
   ) {}
 
   @Get(':backup_id/disks/:disk_id/download')
@@ -58,6 +63,21 @@ export class DownloadDiskController {
     const disk = query.format === 'raw' ? rawDownload(file, size) : await qcow2Download(file, size, left.signal);
     const range = byteRangeOf(request.headers.range, disk.bytes);
     const { start, length } = range ?? { start: 0, length: disk.bytes };
+    const reader = readerOf(request);
+    const access = {
+      operation: 'download_disk',
+      backup_id: backupId,
+      vm_name: vmName,
+      mount_id: null,
+      disk_index: diskId,
+      path: null,
+      resolved_path: null,
+      options: { format: query.format, ...(range === null ? {} : { range: `${start}-${start + length - 1}` }) },
+    } as const;
+    const accessId = await this.commands.execute<RecordAccess, string>(new RecordAccess(access, reader));
+    let sent = 0;
+    const ended = (outcome: 'completed' | 'cut', detail: string | null): Promise<void> =>
+      this.commands.execute(new RecordAccessEnd(backupId, { access_id: accessId, bytes_sent: sent, outcome, detail }, reader));
     response.status(range === null ? 200 : 206).set({
       'Accept-Ranges': 'bytes',
       'Content-Type': 'application/octet-stream',
@@ -67,15 +87,21 @@ export class DownloadDiskController {
     });
     if (request.method === 'HEAD' || length === 0) {
       response.end();
+      await ended('completed', null);
       return;
     }
+    const content = Readable.from(disk.read(start, length, left.signal), { objectMode: false });
+    content.on('data', (chunk: Uint8Array) => (sent += chunk.length));
     try {
-      await pipeline(Readable.from(disk.read(start, length, left.signal), { objectMode: false }), response, { end: false });
+      await pipeline(content, response, { end: false });
       response.end();
+      await ended('completed', null);
     } catch (error) {
       // The length was promised: cutting the connection is the only way left to say that this is not all.
       if (!left.signal.aborted) this.log.warn('a disk could not be read to its end for a download', { file, error });
+      sent -= response.writableLength;
       response.destroy();
+      await ended('cut', left.signal.aborted ? 'the client left' : messageOf(error));
     }
   }
 

@@ -4,12 +4,12 @@ import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagg
 import type { Request, Response } from 'express';
 import { attachment } from '../../platform/http/attachment.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
-import { requestState } from '../../platform/http/request-state.js';
+import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { BrowserError } from '../../platform/mounts/guest-browser/browser-protocol.js';
 import { MountBrowser } from '../../platform/mounts/mount-browser.js';
 import { pathTextOf } from '../model/guest-file.response.js';
-import { sendDownload, useMount } from '../model/use-mount.access.js';
+import { recordDownload, sendDownload, useMount } from '../model/use-mount.access.js';
 import { DownloadDirectoryQuery } from './download-directory.dto.js';
 
 const MEDIA_TYPE = { zip: 'application/zip', 'tar.gz': 'application/gzip' } as const;
@@ -50,15 +50,17 @@ export class DownloadDirectoryController {
   ): Promise<void> {
     const text = pathTextOf(query);
     const { format } = query;
-    const use = { mountId, correlationId: requestState(request).correlationId, operation: 'download_directory', path: text.path };
-    const stream = await useMount(this.commands, use, async ({ mount_path, vm_name, disk_index }) => {
+    const use = { mountId, reader: readerOf(request), operation: 'download_directory', path: text.path } as const;
+    const download = await useMount(this.commands, use, async (mount) => {
+      const { mount_path, vm_name, disk_index } = mount;
       const folder = await this.browser.info(mount_path, { ...text, followed: true });
       if (folder.type !== 'directory') throw new BrowserError('not_a_directory', `${JSON.stringify(text.path)} is not a folder but a ${folder.type}`);
       const name = folder.path === '/' ? `${vm_name}-disk${disk_index}` : folder.name;
       const bytes = request.method === 'HEAD' ? null : await this.browser.stream(mount_path, { ...text, kind: 'archive', format });
+      const recorded = await recordDownload(this.commands, use, mount, bytes, folder.path, { format });
       response.status(200).set({ 'Content-Type': MEDIA_TYPE[format], 'Content-Disposition': attachment(`${name}.${format}`) });
-      return bytes;
+      return recorded;
     });
-    await sendDownload(this.commands, use, stream, response);
+    await sendDownload(this.commands, use, download, response);
   }
 }

@@ -5,12 +5,12 @@ import type { Request, Response } from 'express';
 import { attachment } from '../../platform/http/attachment.js';
 import { byteRangeOf } from '../../platform/http/byte-range.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
-import { requestState } from '../../platform/http/request-state.js';
+import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { BrowserError } from '../../platform/mounts/guest-browser/browser-protocol.js';
 import { MountBrowser } from '../../platform/mounts/mount-browser.js';
 import { GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
-import { sendDownload, useMount } from '../model/use-mount.access.js';
+import { recordDownload, sendDownload, useMount } from '../model/use-mount.access.js';
 
 const BINARY = 'application/octet-stream';
 
@@ -52,8 +52,9 @@ export class DownloadFileController {
     @Res() response: Response,
   ): Promise<void> {
     const text = pathTextOf(query);
-    const use = { mountId, correlationId: requestState(request).correlationId, operation: 'download', path: text.path };
-    const stream = await useMount(this.commands, use, async ({ mount_path }) => {
+    const use = { mountId, reader: readerOf(request), operation: 'download', path: text.path } as const;
+    const download = await useMount(this.commands, use, async (mount) => {
+      const { mount_path } = mount;
       const file = await this.browser.info(mount_path, { ...text, followed: true });
       if (file.type !== 'file') throw new BrowserError('not_a_regular_file', `${JSON.stringify(text.path)} is not a regular file but a ${file.type}`);
       const modified = file.modified_time === null ? null : new Date(file.modified_time).toUTCString();
@@ -71,9 +72,11 @@ export class DownloadFileController {
         ...(range === null ? {} : { 'Content-Range': `bytes ${start}-${start + length - 1}/${file.size}` }),
       };
       const bytes = request.method === 'HEAD' || length === 0 ? null : await this.browser.stream(mount_path, { ...text, kind: 'file', start, length });
+      const options: Readonly<Record<string, string>> = range === null ? {} : { range: `${start}-${start + length - 1}` };
+      const recorded = await recordDownload(this.commands, use, mount, bytes, file.path, options);
       response.status(range === null ? 200 : 206).set(headers);
-      return bytes;
+      return recorded;
     });
-    await sendDownload(this.commands, use, stream, response);
+    await sendDownload(this.commands, use, download, response);
   }
 }

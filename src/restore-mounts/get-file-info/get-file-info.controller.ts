@@ -3,11 +3,11 @@ import { CommandBus } from '@nestjs/cqrs';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
-import { requestState } from '../../platform/http/request-state.js';
+import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { MountBrowser } from '../../platform/mounts/mount-browser.js';
 import { GuestFileResponse, GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
-import { useMount } from '../model/use-mount.access.js';
+import { recordAccess, useMount } from '../model/use-mount.access.js';
 
 @ApiTags('File-level restore')
 @Controller('restore')
@@ -30,7 +30,11 @@ export class GetFileInfoController {
   @ApiProblem(504, 'mount_silent')
   info(@Param('mount_id', UuidParam) mountId: string, @Query() query: GuestPathQuery, @Req() request: Request): Promise<GuestFileResponse> {
     const text = pathTextOf(query);
-    const use = { mountId, correlationId: requestState(request).correlationId, operation: 'file_info', path: text.path };
-    return useMount(this.commands, use, ({ mount_path }) => this.browser.info(mount_path, { ...text, followed: false }));
+    const use = { mountId, reader: readerOf(request), operation: 'file_info', path: text.path } as const;
+    return useMount(this.commands, use, async (mount) => {
+      const file = await this.browser.info(mount.mount_path, { ...text, followed: false });
+      await recordAccess(this.commands, use, mount, file.path);
+      return file;
+    });
   }
 }

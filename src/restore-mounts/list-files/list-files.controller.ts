@@ -5,11 +5,11 @@ import type { Request } from 'express';
 import type { JsonObject } from '../../kernel/json.js';
 import { decodeCursor, encodeCursor } from '../../platform/http/cursor-page.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
-import { requestState } from '../../platform/http/request-state.js';
+import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { MountBrowser } from '../../platform/mounts/mount-browser.js';
 import { pathTextOf } from '../model/guest-file.response.js';
-import { useMount } from '../model/use-mount.access.js';
+import { recordAccess, useMount } from '../model/use-mount.access.js';
 import { FileListDto, ListFilesQuery } from './list-files.dto.js';
 
 type FilesKey = { readonly after: string };
@@ -36,10 +36,13 @@ export class ListFilesController {
   async list(@Param('mount_id', UuidParam) mountId: string, @Query() query: ListFilesQuery, @Req() request: Request): Promise<FileListDto> {
     const text = pathTextOf(query);
     const after = decodeCursor(query.cursor, isFilesKey)?.after ?? null;
-    const use = { mountId, correlationId: requestState(request).correlationId, operation: 'list_files', path: text.path };
-    const { next_after, ...page } = await useMount(this.commands, use, ({ mount_path }) =>
-      this.browser.list(mount_path, { ...text, recursive: query.recursive ?? false, limit: query.limit, after }),
-    );
+    const use = { mountId, reader: readerOf(request), operation: 'list_files', path: text.path } as const;
+    const recursive = query.recursive ?? false;
+    const { next_after, ...page } = await useMount(this.commands, use, async (mount) => {
+      const found = await this.browser.list(mount.mount_path, { ...text, recursive, limit: query.limit, after });
+      await recordAccess(this.commands, use, mount, found.path, recursive ? { recursive: 'true' } : {});
+      return found;
+    });
     return { ...page, next_cursor: next_after === null ? null : encodeCursor({ after: next_after }) };
   }
 }

@@ -58,6 +58,7 @@ export class AccessMount {
 
 export interface MountAccess {
   readonly mount_path: string;
+  readonly backup_id: string;
   readonly vm_name: string;
   readonly disk_index: number;
 }

@@ -117,7 +117,8 @@ export class MountRunner implements OnApplicationShutdown {
       const data = { accessed_at: now.toISOString(), expires_at: new Date(now.getTime() + idleMs).toISOString() };
       await this.record(mountId, { kind: 'accessed', data }, { commandId: this.ids.next(), correlationId, actor: 'system:restore-mounts' });
     }
-    return { mount_path: state.mount.mount_path, vm_name: state.request.vm_name, disk_index: state.request.disk_index };
+    const { backup_id, vm_name, disk_index } = state.request;
+    return { mount_path: state.mount.mount_path, backup_id, vm_name, disk_index };
   }
 
   async reportAbandoned(mountId: string, operation: string, detail: string, correlationId: string): Promise<void> {

@@ -1,13 +1,17 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { Controller, Get, Param, Res } from '@nestjs/common';
+import { Controller, Get, Param, Req, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
-import type { Response } from 'express';
+import type { Request, Response } from 'express';
 import { DataSource } from 'typeorm';
 import { VerificationReadModel } from '../../../projections/verifications/verifications.read-model.js';
+import { RecordAccess, RecordAccessEnd } from '../../audit/model/access.commands.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { BootArtefacts } from '../model/boot-artefacts.store.js';
 import type { BootArtefact } from '../model/verification.events.js';
@@ -18,6 +22,7 @@ export class GetBootArtefactController {
   constructor(
     private readonly dataSource: DataSource,
     private readonly artefacts: BootArtefacts,
+    private readonly commands: CommandBus,
   ) {}
 
   @Get('console')
@@ -32,9 +37,10 @@ export class GetBootArtefactController {
   console(
     @Param('backup_id', UuidParam) backupId: string,
     @Param('verification_id', UuidParam) verificationId: string,
+    @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
-    return this.send(backupId, verificationId, 'console', response);
+    return this.send(backupId, verificationId, 'console', request, response);
   }
 
   @Get('screenshot')
@@ -49,12 +55,13 @@ export class GetBootArtefactController {
   screenshot(
     @Param('backup_id', UuidParam) backupId: string,
     @Param('verification_id', UuidParam) verificationId: string,
+    @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
-    return this.send(backupId, verificationId, 'screenshot', response);
+    return this.send(backupId, verificationId, 'screenshot', request, response);
   }
 
-  private async send(backupId: string, verificationId: string, name: BootArtefact['name'], response: Response): Promise<void> {
+  private async send(backupId: string, verificationId: string, name: BootArtefact['name'], request: Request, response: Response): Promise<void> {
     const row = await this.dataSource.getRepository(VerificationReadModel).findOneBy({ verification_id: verificationId, backup_id: backupId });
     if (row === null) {
       throw new DomainError('not_found', 'verification_not_found', `Backup ${backupId} has no verification ${verificationId}.`, {
@@ -73,6 +80,27 @@ export class GetBootArtefactController {
     }
     // What a guest shows is never to be taken for a page of ours.
     response.set({ 'Content-Type': artefact.media_type, 'Content-Length': String(found.size), 'X-Content-Type-Options': 'nosniff' });
-    await pipeline(createReadStream(path), response);
+    const reader = readerOf(request);
+    const access = {
+      operation: name === 'console' ? 'read_console' : 'read_screenshot',
+      backup_id: backupId,
+      vm_name: row.vm_name,
+      mount_id: null,
+      disk_index: null,
+      path: null,
+      resolved_path: null,
+      options: { verification_id: verificationId },
+    } as const;
+    const accessId = await this.commands.execute<RecordAccess, string>(new RecordAccess(access, reader));
+    const content = createReadStream(path);
+    const ended = (outcome: 'completed' | 'cut', detail: string | null): Promise<void> =>
+      this.commands.execute(new RecordAccessEnd(backupId, { access_id: accessId, bytes_sent: content.bytesRead, outcome, detail }, reader));
+    try {
+      await pipeline(content, response);
+      await ended('completed', null);
+    } catch (error) {
+      await ended('cut', messageOf(error));
+      throw error;
+    }
   }
 }
