@@ -35,6 +35,8 @@ export interface HubOptions {
   readonly config: HubConfig;
   readonly hubId: string;
   readonly databaseUrl: string;
+  /** Of the role that runs migrations; undefined: the same. */
+  readonly databaseOwnerUrl?: string | undefined;
   readonly apiToken: string;
   readonly nodeToken: string;
   /** Called when another hub has taken over the database: this one must stop. */
@@ -62,7 +64,12 @@ export class HubModule {
       module: HubModule,
       imports: [
         ConfigModule.forHub(options.config, options.hubId),
-        PostgresModule.forRoot({ databaseUrl: options.databaseUrl, entities: allReadModels, onLockLost: options.onLockLost }),
+        PostgresModule.forRoot({
+          databaseUrl: options.databaseUrl,
+          ownerUrl: options.databaseOwnerUrl,
+          entities: allReadModels,
+          onLockLost: options.onLockLost,
+        }),
         EventStoreModule.forRoot({ hubId: options.hubId, check: eventCheckOf(allProjections) }),
         SharedModule.forRoot({ apiToken: options.apiToken, nodeToken: options.nodeToken }),
         HostToolsModule,

@@ -52,10 +52,12 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   const nestLogger = new NestLogger();
   const ownPostgres = config.databaseUrl === null ? new LocalPostgres(join(config.dataDirectory, 'postgres'), nestLogger) : null;
   if (ownPostgres !== null) onGivenUp(() => ownPostgres.stop());
-  const databaseUrl = config.databaseUrl ?? (await ownPostgres?.ensureStarted())?.databaseUrl ?? '';
+  const ownDatabase = await ownPostgres?.ensureStarted();
+  const databaseUrl = config.databaseUrl ?? ownDatabase?.hubUrl ?? '';
+  const databaseOwnerUrl = config.databaseUrl === null ? ownDatabase?.ownerUrl : (config.databaseOwnerUrl ?? undefined);
 
   const app = await NestFactory.create<NestExpressApplication>(
-    HubModule.forRoot({ config, hubId, databaseUrl, apiToken, nodeToken, onLockLost: () => fail('another hub has taken over the database') }),
+    HubModule.forRoot({ config, hubId, databaseUrl, databaseOwnerUrl, apiToken, nodeToken, onLockLost: () => fail('another hub has taken over the database') }),
     { logger: nestLogger, bodyParser: false, abortOnError: false, forceCloseConnections: true },
   );
   configureHttp(app);

@@ -25,7 +25,7 @@ const silent = { log: () => undefined, warn: () => undefined };
 const directory = await mkdtemp(join(tmpdir(), 'sendense-bench-'));
 const server = new LocalPostgres(join(directory, 'postgres'), silent);
 try {
-  const { databaseUrl } = await server.ensureStarted();
+  const { ownerUrl: databaseUrl } = await server.ensureStarted();
   await migrate(databaseUrl);
   await makeLikeTable(databaseUrl);
   const pgbench = findPgbench();

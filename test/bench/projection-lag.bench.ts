@@ -31,7 +31,7 @@ export async function benchProjectionLag({ smoke }: BenchOptions): Promise<Bench
   await chmod(directory, 0o711);
   const server = new LocalPostgres(join(directory, 'postgres'), silent);
   try {
-    const { databaseUrl } = await server.ensureStarted();
+    const { ownerUrl: databaseUrl } = await server.ensureStarted();
 
     @Module({
       imports: [

@@ -191,7 +191,7 @@ describe('the event store in PostgreSQL when the server goes away', () => {
     await expect(readAll(store, 'away-1')).rejects.toBeInstanceOf(EventStoreUnavailableError);
     await expect(store.head()).rejects.toBeInstanceOf(EventStoreUnavailableError);
 
-    expect(await own.server.ensureStarted()).toEqual({ databaseUrl: own.databaseUrl });
+    expect(await own.server.ensureStarted()).toMatchObject({ ownerUrl: own.databaseUrl });
     const other = createPool(own.databaseUrl);
     await new PostgresEventStore(other, silent).append('away-1', 0, [again]);
     await other.end();
@@ -214,12 +214,12 @@ describe('the event store in PostgreSQL when the server goes away', () => {
     const directory = await mkdtemp(join(tmpdir(), 'sendense-young-postgres-'));
     const young = new LocalPostgres(join(directory, 'postgres'), silent, { fsync: false });
     try {
-      const { databaseUrl } = await young.ensureStarted();
+      const { ownerUrl: databaseUrl } = await young.ensureStarted();
       await migrate(databaseUrl);
       await copyEvents(own.databaseUrl, databaseUrl);
       await young.stop();
       const restarted = await young.ensureStarted();
-      const youngPool = createPool(restarted.databaseUrl);
+      const youngPool = createPool(restarted.ownerUrl);
       const youngStore = new PostgresEventStore(youngPool, silent);
       try {
         const after = new Collector();

@@ -29,14 +29,15 @@ export async function startTestPostgres(): Promise<{ readonly databaseUrl: strin
   if (given !== undefined && given !== '') return { databaseUrl: given };
   const directory = process.env['SENDENSE_TEST_POSTGRES_DIRECTORY'];
   if (directory === undefined) throw new Error('SENDENSE_TEST_POSTGRES_DIRECTORY is not set: the global setup of jest.config.js did not run');
-  return new LocalPostgres(join(directory, 'postgres'), silent, { fsync: false, maxConnections: SHARED_CONNECTIONS }).ensureStarted();
+  const server = new LocalPostgres(join(directory, 'postgres'), silent, { fsync: false, maxConnections: SHARED_CONNECTIONS });
+  return { databaseUrl: (await server.ensureStarted()).ownerUrl };
 }
 
 /** A server of the caller's own, for specs that stop or kill it. */
 export async function startOwnPostgres(): Promise<OwnPostgres> {
   const directory = await mkdtemp(join(tmpdir(), 'sendense-own-postgres-'));
   const server = new LocalPostgres(join(directory, 'postgres'), silent, { fsync: false });
-  const { databaseUrl } = await server.ensureStarted();
+  const { ownerUrl: databaseUrl } = await server.ensureStarted();
   return {
     server,
     directory,

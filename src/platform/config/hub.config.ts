@@ -64,6 +64,8 @@ export class HubConfig implements LoadableConfig {
 
   /** null: a PostgreSQL of the hub's own, in its data directory. May hold a password: never logged. */
   @PostgresUrlOrNull() readonly databaseUrl: string | null = null;
+  /** With databaseUrl: of a role that owns the event store, so that the role of databaseUrl cannot change events. null: that one owns it. Never logged. */
+  @PostgresUrlOrNull() readonly databaseOwnerUrl: string | null = null;
 
   /** A configured token; null: the one in apiTokenFile, made at first start. Never logged. */
   @TokenOrNull() readonly apiToken: string | null = null;
@@ -154,7 +156,7 @@ export class HubConfig implements LoadableConfig {
   }
 
   secretFields(): readonly string[] {
-    return ['apiToken', 'databaseUrl'];
+    return ['apiToken', 'databaseUrl', 'databaseOwnerUrl'];
   }
 
   /** Those of the local node are among them, because it is replaced by one with the new settings as soon as it is idle. */

@@ -170,6 +170,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['listen_host', ['a b', '1.2.3.4:80', '-x', '::zz'], ['0.0.0.0', '::1', 'hub.example.org']],
   ['listen_port', ['-1', '65536', '1.5', 'x'], ['0', '65535']],
   ['database_url', ['localhost', 'http://x/y'], ['postgres://u:p@h:5432/d', 'postgresql://h/d']],
+  ['database_owner_url', ['localhost', 'http://x/y'], ['postgres://u:p@h:5432/d', 'postgresql://h/d']],
   ['api_token', ['short', 'with a space in the token', 'fifteen_letters'], ['0123456789abcdef']],
   ['api_token_file', ['api.token'], ['/etc/api.token']],
   ['node_token_file', ['node.token'], ['/etc/node.token']],

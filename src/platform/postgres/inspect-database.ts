@@ -9,7 +9,10 @@ export interface DatabaseFacts {
   readonly connections: number;
   readonly isStandby: boolean;
   readonly sizeBytes: number;
+  /** Whether the hub's tables are there or may be made. */
   readonly mayCreate: boolean;
+  /** Whether this role can change or delete events, or lift the protection against that. */
+  readonly mayChangeEvents: boolean;
 }
 
 export const INSPECTED_SETTINGS = [
@@ -21,6 +24,8 @@ export const INSPECTED_SETTINGS = [
   'default_transaction_read_only',
 ] as const;
 const DEADLINE_MS = 10_000;
+/** Every event is counted. */
+const GAPS_DEADLINE_MS = 120_000;
 
 /** What can be told of a database without changing it. @throws Error of the connection or a query; its message holds no password */
 export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
@@ -32,10 +37,21 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
     const { rows: settings } = await client.query<{ name: string; setting: string }>('select name, setting from pg_settings where name = any($1)', [
       INSPECTED_SETTINGS,
     ]);
-    const { rows } = await client.query<{ version: string; number: string; connections: string; standby: boolean; size: string; may_create: boolean }>(
+    const { rows } = await client.query<{
+      version: string;
+      number: string;
+      connections: string;
+      standby: boolean;
+      size: string;
+      may_create: boolean;
+      may_change_events: boolean;
+    }>(
       `select current_setting('server_version') as version, current_setting('server_version_num') as number, (select count(*) from pg_stat_activity) as connections,
          pg_is_in_recovery() as standby, pg_database_size(current_database()) as size,
-         has_database_privilege(current_database(), 'create') as may_create`,
+         has_database_privilege(current_database(), 'create') or to_regclass('event_store.events') is not null as may_create,
+         (select rolsuper from pg_roles where rolname = current_user)
+           or coalesce((select pg_has_role(relowner, 'member') or has_table_privilege(oid, 'insert, update, delete, truncate, trigger')
+                          from pg_class where oid = to_regclass('event_store.events')), false) as may_change_events`,
     );
     const [found] = rows;
     if (found === undefined) throw new Error('PostgreSQL gave no answer');
@@ -47,7 +63,30 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
       isStandby: found.standby,
       sizeBytes: Number(found.size),
       mayCreate: found.may_create,
+      mayChangeEvents: found.may_change_events,
     };
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Positions and revisions count without gaps, so an event that was deleted among others shows. In words; null: none is missing. @throws what `pg` throws */
+export async function missingEvents(url: string): Promise<string | null> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: DEADLINE_MS, query_timeout: GAPS_DEADLINE_MS });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    const { rows: stores } = await client.query<{ there: boolean }>(`select to_regclass('event_store.events') is not null as there`);
+    if (stores[0]?.there !== true) return null;
+    const { rows: counts } = await client.query<{ missing: string }>('select coalesce(max(position), 0) - count(*) as missing from event_store.events');
+    const { rows: streams } = await client.query<{ stream: string }>(
+      'select stream from event_store.events group by stream having max(revision) + 1 <> count(*) order by min(position) limit 3',
+    );
+    const missing = Number(counts[0]?.missing ?? 0);
+    if (missing === 0 && streams.length === 0) return null;
+    const named =
+      streams.length === 0 ? '' : `, from the streams ${streams.map(({ stream }) => stream).join(', ')}${streams.length === 3 ? ' and perhaps others' : ''}`;
+    return `${missing} events are missing${named}`;
   } finally {
     await client.end().catch(() => undefined);
   }

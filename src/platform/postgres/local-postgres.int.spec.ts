@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
@@ -25,18 +25,18 @@ describe('the local PostgreSQL', () => {
   });
 
   it('is made, started, adopted, stopped and started again with its data and its address', async () => {
-    const { databaseUrl } = await server.ensureStarted();
+    const { ownerUrl: databaseUrl } = await server.ensureStarted();
     await query(databaseUrl, 'create table kept (word text)');
     await query(databaseUrl, `insert into kept values ('Grüße 日本')`);
     const pid = await postmaster(directory);
 
     const another = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
-    expect(await another.ensureStarted()).toEqual({ databaseUrl });
+    expect(await another.ensureStarted()).toMatchObject({ ownerUrl: databaseUrl });
     expect(await postmaster(directory)).toBe(pid);
 
     await server.stop();
     await expect(query(databaseUrl, 'select 1')).rejects.toThrow();
-    expect(await server.ensureStarted()).toEqual({ databaseUrl });
+    expect(await server.ensureStarted()).toMatchObject({ ownerUrl: databaseUrl });
     expect(await query(databaseUrl, 'select word from kept')).toEqual([{ word: 'Grüße 日本' }]);
     expect(await query(databaseUrl, 'show fsync')).toEqual([{ fsync: 'on' }]);
     expect(await query(databaseUrl, 'show server_encoding')).toEqual([{ server_encoding: 'UTF8' }]);
@@ -44,16 +44,16 @@ describe('the local PostgreSQL', () => {
   });
 
   it('recovers by itself after it was killed', async () => {
-    const { databaseUrl } = await server.ensureStarted();
+    const { ownerUrl: databaseUrl } = await server.ensureStarted();
     await query(databaseUrl, 'create table kept (n integer)');
     await query(databaseUrl, 'insert into kept values (1)');
     process.kill(await postmaster(directory), 'SIGKILL');
     const again = await server.ensureStarted();
-    expect(await query(again.databaseUrl, 'select n from kept')).toEqual([{ n: 1 }]);
+    expect(await query(again.ownerUrl, 'select n from kept')).toEqual([{ n: 1 }]);
   });
 
   it('is started again by whoever keeps it running, until it is let go', async () => {
-    const { databaseUrl } = await server.ensureStarted();
+    const { ownerUrl: databaseUrl } = await server.ensureStarted();
     const letGo = new AbortController();
     const watch = server.keepRunning(letGo.signal);
     const first = await postmaster(directory);
@@ -81,8 +81,29 @@ describe('the local PostgreSQL', () => {
     expect(one).toEqual(two);
   });
 
+  it('gives the hub a role that is neither superuser nor may become one, also on a server of an earlier version', async () => {
+    const { hubUrl, ownerUrl } = await server.ensureStarted();
+    const connectionFile = join(directory, 'hub', 'postgres', 'connection.json');
+    const { port, password } = JSON.parse(await readFile(connectionFile, 'utf8')) as { port: number; password: string };
+    const facts = `select rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls from pg_roles where rolname = current_user`;
+    const none = { rolsuper: false, rolcreaterole: false, rolcreatedb: false, rolreplication: false, rolbypassrls: false };
+    expect(await query(hubUrl, facts)).toEqual([{ rolname: 'sendense_hub', ...none }]);
+    await expect(query(hubUrl, 'set session_replication_role = replica')).rejects.toThrow(/permission denied/);
+
+    // As an earlier version left it: no role, and no password of one.
+    await query(ownerUrl, 'drop role sendense_hub');
+    await writeFile(connectionFile, JSON.stringify({ port, password }), { mode: 0o600 });
+    const again = await server.ensureStarted();
+    expect(await query(again.hubUrl, facts)).toEqual([{ rolname: 'sendense_hub', ...none }]);
+
+    // As one left it that ended between the file and the role.
+    await query(ownerUrl, 'drop role sendense_hub');
+    expect(await server.ensureStarted()).toEqual(again);
+    expect(await query(again.hubUrl, facts)).toEqual([{ rolname: 'sendense_hub', ...none }]);
+  });
+
   it('keeps its password from everybody else and asks for it', async () => {
-    const { databaseUrl } = await server.ensureStarted();
+    const { ownerUrl: databaseUrl } = await server.ensureStarted();
     const connectionFile = await stat(join(directory, 'hub', 'postgres', 'connection.json'));
     expect(connectionFile.mode & 0o777).toBe(0o600);
     const { password } = new URL(databaseUrl);

@@ -22,6 +22,14 @@ export interface LocalPostgresOptions {
   readonly programCache?: string;
 }
 
+/** Addresses of one database, each with its password. */
+export interface LocalDatabase {
+  /** For the hub at work. */
+  readonly hubUrl: string;
+  /** Of the server's superuser: for migrations, dumps and restores. */
+  readonly ownerUrl: string;
+}
+
 interface SystemUser {
   readonly name: string;
   readonly uid: number;
@@ -29,6 +37,8 @@ interface SystemUser {
 }
 
 const SUPERUSER = 'sendense';
+/** Of the hub at work: it may append events and read them, and owns the read models. */
+const HUB_ROLE = 'sendense_hub';
 const DATABASE = 'sendense';
 const START_PATIENCE_MS = 60_000;
 const RETRY_MS = 100;
@@ -62,19 +72,36 @@ export class LocalPostgres {
    * Two programs may call it at once. An unclean end of the server is recovered from.
    * @throws Error saying what to do when it cannot be started
    */
-  async ensureStarted(): Promise<{ readonly databaseUrl: string }> {
+  async ensureStarted(): Promise<LocalDatabase> {
     await mkdir(this.dataDirectory, { recursive: true, mode: 0o700 });
     const running = await this.adopt(0);
-    if (running !== undefined) return { databaseUrl: running };
-    return this.alone(async () => {
-      const adopted = await this.adopt(START_PATIENCE_MS);
-      if (adopted !== undefined) return { databaseUrl: adopted };
-      const user = process.getuid?.() === 0 ? await this.systemUser() : undefined;
-      await this.own(user);
-      const programs = await this.programs(user);
-      await this.initialise(programs, user);
-      return { databaseUrl: await this.start(programs, user) };
-    });
+    if (running !== undefined && (await this.hubRoleWorks(running))) return urlsOf(running);
+    return this.alone(async () => urlsOf(await this.ensureHubRole((await this.adopt(START_PATIENCE_MS)) ?? (await this.prepareAndStart()))));
+  }
+
+  private async prepareAndStart(): Promise<Connection> {
+    const user = process.getuid?.() === 0 ? await this.systemUser() : undefined;
+    await this.own(user);
+    const programs = await this.programs(user);
+    await this.initialise(programs, user);
+    return this.start(programs, user);
+  }
+
+  private async hubRoleWorks(connection: Connection): Promise<boolean> {
+    return connection.hubPassword !== undefined && (await connects(urlsOf(connection).hubUrl));
+  }
+
+  /**
+   * Makes the role that the hub works as, also on a server of an earlier version, which had the superuser alone. Its password is kept before the role gets it, so
+   * that an end at any point is mended by the next start.
+   */
+  private async ensureHubRole(connection: Connection): Promise<Connection> {
+    if (await this.hubRoleWorks(connection)) return connection;
+    const hubPassword = connection.hubPassword ?? randomBytes(24).toString('base64url');
+    const complete = { ...connection, hubPassword };
+    await this.writeConnection(complete);
+    await makeHubRole(urlsOf(complete).ownerUrl, hubPassword);
+    return complete;
   }
 
   /** Starts the server again whenever it has ended by itself, until the signal is aborted. Resolves then. */
@@ -106,14 +133,11 @@ export class LocalPostgres {
   }
 
   /** The connection of a running server that answers; waits for one that is just starting or recovering. */
-  private async adopt(patienceMs: number): Promise<string | undefined> {
+  private async adopt(patienceMs: number): Promise<Connection | undefined> {
     const ends = performance.now() + patienceMs;
     while ((await this.runningPid()) !== undefined) {
       const connection = await this.readConnection();
-      if (connection !== undefined) {
-        const url = urlOf(connection, DATABASE);
-        if (await answers(url, this.cluster)) return url;
-      }
+      if (connection !== undefined && (await answers(urlsOf(connection).ownerUrl, this.cluster))) return connection;
       if (performance.now() >= ends) return undefined;
       await pause(RETRY_MS);
     }
@@ -252,7 +276,7 @@ export class LocalPostgres {
     await rename(building, this.cluster);
   }
 
-  private async start(programs: string, user: SystemUser | undefined): Promise<string> {
+  private async start(programs: string, user: SystemUser | undefined): Promise<Connection> {
     const recorded = await this.readConnection();
     if (recorded === undefined) throw new Error(`${this.connectionFile} is missing or damaged, and with it the password of the cluster beside it`);
     // Not our server's, as nobody has the cluster open: a recycled pid in it would keep PostgreSQL from starting.
@@ -269,9 +293,9 @@ export class LocalPostgres {
           { ...identity(user), cwd: this.cluster, reject: false, stdio: 'ignore' },
         );
         if (started.exitCode !== 0) return undefined;
-        await makeDatabase(urlOf(connection, 'postgres'));
+        await makeDatabase(urlOf(connection.port, SUPERUSER, connection.password, 'postgres'));
         this.log.log(`PostgreSQL runs on 127.0.0.1:${connection.port}, its data in ${this.cluster}`);
-        return urlOf(connection, DATABASE);
+        return connection;
       },
       START_PATIENCE_MS,
       () => `PostgreSQL does not start; its log is ${this.logFile}`,
@@ -307,13 +331,18 @@ export class LocalPostgres {
 interface Connection {
   /** 0 until the server was started once. */
   readonly port: number;
+  /** Of the superuser. */
   readonly password: string;
+  /** Absent until the hub's role was asked for. */
+  readonly hubPassword?: string | undefined;
 }
 
-/** The address of the database in this directory, whether it runs or not; null: none was made there. Holds a password. */
+/** The address that the hub uses of the database in this directory, whether it runs or not; null: none was made there. Holds a password. */
 export async function localDatabaseUrl(dataDirectory: string): Promise<string | null> {
   const connection = await readConnection(join(dataDirectory, 'connection.json'));
-  return connection === undefined ? null : urlOf(connection, DATABASE);
+  if (connection === undefined) return null;
+  const { hubUrl, ownerUrl } = urlsOf(connection);
+  return connection.hubPassword === undefined ? ownerUrl : hubUrl;
 }
 
 async function readConnection(file: string): Promise<Connection | undefined> {
@@ -321,11 +350,17 @@ async function readConnection(file: string): Promise<Connection | undefined> {
   if (text === undefined) return undefined;
   const parsed: unknown = JSON.parse(text);
   if (typeof parsed !== 'object' || parsed === null || !('port' in parsed) || !('password' in parsed)) return undefined;
-  return typeof parsed.port === 'number' && typeof parsed.password === 'string' ? { port: parsed.port, password: parsed.password } : undefined;
+  if (typeof parsed.port !== 'number' || typeof parsed.password !== 'string') return undefined;
+  const hubPassword = 'hubPassword' in parsed && typeof parsed.hubPassword === 'string' ? { hubPassword: parsed.hubPassword } : {};
+  return { port: parsed.port, password: parsed.password, ...hubPassword };
 }
 
-function urlOf({ port, password }: Connection, database: string): string {
-  return `postgresql://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`;
+function urlsOf({ port, password, hubPassword = '' }: Connection): LocalDatabase {
+  return { hubUrl: urlOf(port, HUB_ROLE, hubPassword, DATABASE), ownerUrl: urlOf(port, SUPERUSER, password, DATABASE) };
+}
+
+function urlOf(port: number, role: string, password: string, database: string): string {
+  return `postgresql://${role}:${password}@127.0.0.1:${port}/${database}`;
 }
 
 function identity(user: SystemUser | undefined) {
@@ -372,6 +407,32 @@ async function makeDatabase(adminUrl: string): Promise<void> {
     if (rowCount === 0) await client.query(`create database ${DATABASE}`);
   } finally {
     await client.end();
+  }
+}
+
+/** @param password of letters, digits, `-` and `_` */
+async function makeHubRole(ownerUrl: string, password: string): Promise<void> {
+  const client = new pg.Client({ connectionString: ownerUrl });
+  await client.connect();
+  try {
+    const { rowCount } = await client.query('select from pg_roles where rolname = $1', [HUB_ROLE]);
+    // DDL takes no parameters.
+    await client.query(`${rowCount === 0 ? 'create' : 'alter'} role ${HUB_ROLE} with login nosuperuser nocreatedb nocreaterole password '${password}'`);
+  } finally {
+    await client.end();
+  }
+}
+
+async function connects(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => undefined);
   }
 }
 

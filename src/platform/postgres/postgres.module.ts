@@ -5,6 +5,7 @@ import { allMigrations } from '../../../migrations/all-migrations.js';
 import { messageOf } from '../../kernel/error-message.js';
 import { BoundedClient, QUERY_BOUNDS } from './bounded.client.js';
 import { HubLock } from './hub-lock.js';
+import { grantToHub } from './hub-role.js';
 
 /** Injection token of the `pg.Pool` that the event store and set-based SQL use. */
 export const POSTGRES_POOL = Symbol('POSTGRES_POOL');
@@ -14,6 +15,8 @@ export type Entities = MixedList<(abstract new () => object) | EntitySchema>;
 
 export interface PostgresOptions {
   readonly databaseUrl: string;
+  /** Of the role that owns the event store and runs migrations; without it, that of databaseUrl. */
+  readonly ownerUrl?: string | undefined;
   readonly entities?: Entities;
   /** Called when this process has lost the hub lock to another hub: it must stop. */
   readonly onLockLost?: () => void;
@@ -40,19 +43,20 @@ export function createPool(databaseUrl: string, max = 12): pg.Pool {
 }
 
 /** A TypeORM data source, connected, its migrations run; its queries end in time. @throws what `pg` or a migration throws */
-export async function openDataSource(databaseUrl: string, entities: Entities = []): Promise<DataSource> {
-  await migrate(databaseUrl);
+export async function openDataSource(databaseUrl: string, entities: Entities = [], ownerUrl = databaseUrl): Promise<DataSource> {
   const dataSource = newDataSource(databaseUrl, entities, 12, { ...QUERY_BOUNDS, Client: BoundedClient });
+  await migrate(ownerUrl, ownerUrl === databaseUrl ? null : decodeURIComponent(new URL(databaseUrl).username));
   await dataSource.initialize();
   return dataSource;
 }
 
 /** On a connection of its own: a migration of many rows may take as long as it takes. */
-async function migrate(databaseUrl: string): Promise<void> {
-  const dataSource = newDataSource(databaseUrl, [], 1, {});
+async function migrate(ownerUrl: string, hubRole: string | null): Promise<void> {
+  const dataSource = newDataSource(ownerUrl, [], 1, {});
   await dataSource.initialize();
   try {
     await dataSource.runMigrations({ transaction: 'each' });
+    if (hubRole !== null) await grantToHub(dataSource, hubRole);
   } finally {
     await dataSource.destroy();
   }
@@ -101,7 +105,7 @@ export class PostgresModule implements OnApplicationShutdown {
         {
           provide: DataSource,
           inject: [HubLock],
-          useFactory: () => openDataSource(options.databaseUrl, options.entities),
+          useFactory: () => openDataSource(options.databaseUrl, options.entities, options.ownerUrl),
         },
         {
           provide: POSTGRES_POOL,

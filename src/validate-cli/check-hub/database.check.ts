@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { messageOf } from '../../kernel/error-message.js';
 import type { HubConfig } from '../../platform/config/hub.config.js';
-import { type DatabaseFacts, inspectDatabase } from '../../platform/postgres/inspect-database.js';
+import { type DatabaseFacts, inspectDatabase, missingEvents } from '../../platform/postgres/inspect-database.js';
 import { localDatabaseUrl } from '../../platform/postgres/local-postgres.js';
 import { bytesText } from '../model/amounts.plan.js';
 import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';
@@ -20,8 +20,10 @@ export function databaseCheck(config: HubConfig): Check {
       const url = config.databaseUrl ?? (await localDatabaseUrl(join(config.dataDirectory, 'postgres')));
       if (url === null) return fail(`the hub has not made its database in ${config.dataDirectory} yet`, 'Start the hub once, or set database_url.');
       let facts: DatabaseFacts;
+      let missing: string | null;
       try {
         facts = await inspectDatabase(url);
+        missing = await missingEvents(url);
       } catch (error) {
         const remedy =
           config.databaseUrl === null
@@ -30,7 +32,15 @@ export function databaseCheck(config: HubConfig): Check {
         return fail(`it cannot be used: ${messageOf(error)}`, remedy);
       }
       const free = Number(facts.settings.get('max_connections') ?? 0) - facts.connections;
-      return worst(findings(facts, free), `PostgreSQL ${facts.version}, ${bytesText(facts.sizeBytes)}, ${free} connections free`);
+      const found = [...findings(facts, free)];
+      if (missing !== null)
+        found.push(fail(missing, 'Somebody has deleted events. Restore the database from a dump from before, and look into who could write to it.'));
+      if (facts.mayChangeEvents) {
+        const remedy =
+          config.databaseUrl === null ? 'Restart the hub, which makes a role of its own.' : 'Use two roles: docs/operations.md, "The database\'s roles".';
+        found.push(warn("the hub's role can change and delete events", remedy));
+      }
+      return worst(found, `PostgreSQL ${facts.version}, ${bytesText(facts.sizeBytes)}, ${free} connections free`);
     },
   };
 }

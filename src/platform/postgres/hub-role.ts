@@ -1,0 +1,36 @@
+import pg from 'pg';
+import type { DataSource } from 'typeorm';
+
+/** Kinds of relations as pg_class names them; an index belongs to its table's owner. */
+const RELATION_KINDS: Readonly<Record<string, string>> = { r: 'table', p: 'table', v: 'view', m: 'materialized view', S: 'sequence' };
+
+/**
+ * Gives the role that the hub works as what it needs and no more: it reads events and appends them by the store's function, which runs as the owner, and owns the
+ * read models, which it rebuilds. Repeated after every migration, since those make objects of the owner's. Nothing happens where both are one role.
+ * @param owner connected as the owner of the event store, who must be a superuser or a member of the hub's role
+ * @throws what `pg` throws when the owner may not do so
+ */
+export async function grantToHub(owner: DataSource, hubRole: string): Promise<void> {
+  await owner.transaction(async (manager) => {
+    const select = <Row>(sql: string, parameters: unknown[]): Promise<Row[]> => manager.query<Row[]>(sql, parameters);
+    const [found] = await select<{ owner: string }>('select current_user as owner', []);
+    if (found === undefined || found.owner === hubRole) return;
+    const hub = pg.escapeIdentifier(hubRole);
+    await manager.query('alter function event_store.append(jsonb) security definer set search_path = pg_catalog, pg_temp');
+    await manager.query('revoke all on function event_store.append(jsonb) from public');
+    await manager.query(`grant usage on schema event_store to ${hub}`);
+    await manager.query(`revoke all on event_store.events from ${hub}`);
+    await manager.query(`grant select on event_store.events to ${hub}`);
+    await manager.query(`grant execute on function event_store.append(jsonb) to ${hub}`);
+    await manager.query(`grant select on sendense_migrations to ${hub}`);
+    await manager.query(`alter schema read_models owner to ${hub}`);
+    const foreign = await select<{ name: string; kind: string }>(
+      `select c.relname as name, c.relkind as kind from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'read_models' and c.relkind = any ($2::"char"[]) and pg_get_userbyid(c.relowner) <> $1`,
+      [hubRole, Object.keys(RELATION_KINDS)],
+    );
+    for (const { name, kind } of foreign) {
+      await manager.query(`alter ${RELATION_KINDS[kind] ?? 'table'} read_models.${pg.escapeIdentifier(name)} owner to ${hub}`);
+    }
+  });
+}
