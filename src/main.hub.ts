@@ -20,6 +20,7 @@ import { configureHttp } from './platform/http/configure-http.js';
 import { serveOpenApi } from './platform/http/open-api.js';
 import { configureLogging, loggerFor } from './platform/logging/logger.js';
 import { NestLogger } from './platform/logging/nest-logger.js';
+import { awaitDatabase } from './platform/postgres/await-database.js';
 import { LocalPostgres } from './platform/postgres/local-postgres.js';
 import { baseUrl, portToListenOn } from './platform/process/listen-port.js';
 import { LocalNode } from './platform/process/local-node.js';
@@ -52,9 +53,16 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   const nestLogger = new NestLogger();
   const ownPostgres = config.databaseUrl === null ? new LocalPostgres(join(config.dataDirectory, 'postgres'), nestLogger) : null;
   if (ownPostgres !== null) onGivenUp(() => ownPostgres.stop());
-  const ownDatabase = await ownPostgres?.ensureStarted();
+  const ownDatabase = ownPostgres === null ? null : await awaitDatabase(() => ownPostgres.ensureStarted(), nestLogger);
   const databaseUrl = config.databaseUrl ?? ownDatabase?.hubUrl ?? '';
   const databaseOwnerUrl = config.databaseUrl === null ? ownDatabase?.ownerUrl : (config.databaseOwnerUrl ?? undefined);
+  // From now on: a server that ends while the hub starts is waited for, so somebody has to start it again.
+  const leaving = new AbortController();
+  const postgresWatch = ownPostgres?.keepRunning(leaving.signal);
+  onGivenUp(() => {
+    leaving.abort();
+    return postgresWatch ?? Promise.resolve();
+  });
 
   const app = await NestFactory.create<NestExpressApplication>(
     HubModule.forRoot({ config, hubId, databaseUrl, databaseOwnerUrl, apiToken, nodeToken, onLockLost: () => fail('another hub has taken over the database') }),
@@ -69,9 +77,6 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
 
   const localNode = config.startLocalNode ? localNodeOf(config, url, app) : null;
   localNode?.start();
-
-  const leaving = new AbortController();
-  const postgresWatch = ownPostgres?.keepRunning(leaving.signal);
 
   return {
     async stop() {

@@ -13,6 +13,8 @@ export type VmRow = {
   readonly total_size_bytes: number;
   readonly registered_at: string;
   readonly disks_observed_at: string;
+  /** Why it cannot be backed up; null: it can, as far as its node has seen. */
+  readonly problem: { readonly code: string; readonly detail: string; readonly found_at: string } | null;
 };
 
 export const vmsProjection: Projection<VmRow> = {
@@ -29,19 +31,35 @@ export const vmsProjection: Projection<VmRow> = {
     total_size_bytes: 'bigint',
     registered_at: 'timestamptz',
     disks_observed_at: 'timestamptz',
+    problem: 'jsonb',
   },
-  nullable: {},
+  nullable: { problem: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<VmEvent>(recorded);
     switch (event.type) {
       case 'VmRegistered': {
         const { vm_id, name, node_id, source, source_ref, disks, registered_at } = event.data;
-        return { vm_id, name, node_id, source, source_ref, disks, total_size_bytes: totalOf(disks), registered_at, disks_observed_at: registered_at };
+        return {
+          vm_id,
+          name,
+          node_id,
+          source,
+          source_ref,
+          disks,
+          total_size_bytes: totalOf(disks),
+          registered_at,
+          disks_observed_at: registered_at,
+          problem: null,
+        };
       }
       case 'VmDisksChanged':
         if (row === undefined) throw new Error(`VM stream ${recorded.stream} has VmDisksChanged where no VM is registered`);
         return { ...row, disks: event.data.disks, total_size_bytes: totalOf(event.data.disks), disks_observed_at: event.data.observed_at };
+      case 'VmProblemFound':
+      case 'VmProblemSolved':
+        if (row === undefined) throw new Error(`VM stream ${recorded.stream} has ${event.type} where no VM is registered`);
+        return { ...row, problem: event.type === 'VmProblemFound' ? event.data : null };
       case 'VmRemoved':
         return null;
       default:

@@ -31,6 +31,9 @@ export class VmReadModel {
   @Column({ type: 'timestamptz' })
   readonly disks_observed_at!: Date;
 
+  @Column({ type: 'jsonb', nullable: true })
+  readonly problem!: VmRow['problem'];
+
   /** Position of the event that wrote this row last. */
   @Column({ type: 'text' })
   readonly position!: string;

@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { NodeClientModule } from '../platform/node-client/node-client.module.js';
 import { RegisterLockModule } from '../platform/register-lock/register-lock.module.js';
 import { ObserveVmDisksHandler } from './observe-disks/observe-disks.handler.js';
+import { ObserveVmProblemHandler } from './observe-problem/observe-problem.handler.js';
 import { RegisterVmController } from './register-vm/register-vm.controller.js';
 import { RegisterVmHandler } from './register-vm/register-vm.handler.js';
 import { RemoveVmController } from './remove-vm/remove-vm.controller.js';
@@ -12,6 +13,6 @@ import { ListVmsController } from './list-vms/list-vms.controller.js';
 @Module({
   imports: [NodeClientModule, RegisterLockModule],
   controllers: [ListVmsController, GetVmController, RegisterVmController, RemoveVmController],
-  providers: [RegisterVmHandler, RemoveVmHandler, ObserveVmDisksHandler],
+  providers: [RegisterVmHandler, RemoveVmHandler, ObserveVmDisksHandler, ObserveVmProblemHandler],
 })
 export class VmsModule {}

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
@@ -14,6 +15,7 @@ import {
   type NodeRemoveChangeIds,
   type NodeSettleBackup,
   type NodeStartBackup,
+  type NodeVmProblem,
 } from '../../platform/node-api/node-api.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { repeat, type Repetition } from '../../platform/process/repeat.js';
@@ -26,6 +28,10 @@ import { BackupJob, type JobSurroundings } from './backup-job.js';
 import { JobJournal } from './job-journal.js';
 import { TelemetryPush } from './telemetry-push.js';
 
+/** Between two looks for what no living backup owns. */
+const RECONCILE_MS = 20_000;
+/** When a hypervisor was away: it comes back with what it had not written down. */
+const RECONCILE_AGAIN_MS = 5_000;
 const ORPHAN_STOP_GRACE_MS = 3_000;
 /** How long a settle waits for the job that it stops; the hub asks again. Under the time that a hub waits for an answer. */
 const SETTLE_PATIENCE_MS = 8_000;
@@ -40,6 +46,12 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   private readonly settled = new Set<string>();
   /** Without an owner, and removed; until the hub has taken note. */
   private readonly swept = new Set<string>();
+  /** By source, as it found them last. */
+  private readonly problems = new Map<string, readonly NodeVmProblem[]>();
+  private reconciling: Promise<void> = Promise.resolve();
+  /** A source could not be asked last time. */
+  private unlooked = false;
+  private reconciliation: Repetition | null = null;
   private readonly slots: Slots;
   private readonly vmLocks = new KeyedMutex();
   private readonly announcements = new Map<string, Repetition>();
@@ -71,6 +83,18 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
       if (!job.finished) this.logger.info('taking up a backup job of an earlier life of this node', { job_id: job.id });
       this.launch(job);
     }
+    // A hypervisor that is away must not hold up the start; it is looked at when it is back.
+    this.reconciliation = repeat(
+      () => (this.unlooked ? RECONCILE_AGAIN_MS : RECONCILE_MS),
+      () => void this.sweep(),
+    );
+    void this.sweep();
+  }
+
+  /** Changes with what `changeIds` has to say beyond change ids; `none` while that is nothing. */
+  get findings(): string {
+    const all = [...this.swept, ...[...this.problems.values()].flat().map(({ source, source_ref, code }) => `${source} ${source_ref} ${code}`)].sort();
+    return all.length === 0 ? 'none' : createHash('sha256').update(all.join('\n')).digest('hex').slice(0, 16);
   }
 
   /** Every change id of the hub at the VMs of this node, and what was found without an owner and removed: looked for now, too. */
@@ -82,7 +106,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
         (await source.changeIds()).map((vm) => ({ source: source.kind, ...vm, change_ids: vm.change_ids.filter((id) => id.startsWith(own)) })),
       ),
     );
-    return { vms: found.flat().filter((vm) => vm.change_ids.length > 0), swept: [...this.swept] };
+    return { vms: found.flat().filter((vm) => vm.change_ids.length > 0), swept: [...this.swept], vm_problems: [...this.problems.values()].flat() };
   }
 
   /** Spares those of jobs that are not settled, and VMs that are being backed up. What cannot be removed now is found again next time. */
@@ -111,6 +135,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     for (const job of this.jobs.values()) job.detach();
     for (const announcement of this.announcements.values()) announcement.stop();
     this.announcements.clear();
+    this.reconciliation?.stop();
   }
 
   /**
@@ -242,20 +267,40 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     return job;
   }
 
-  /** What cannot be removed now, because a hypervisor is away say, is found again next time. */
-  private async sweep(): Promise<void> {
+  /** One at a time. What cannot be removed now, because a hypervisor is away say, is found again next time. Never rejects. */
+  private sweep(): Promise<void> {
+    this.reconciling = this.reconciling
+      .then(() => this.sweepAll())
+      .catch((error: unknown) => this.logger.error('what is without an owner cannot be looked for', { error }));
+    return this.reconciling;
+  }
+
+  private async sweepAll(): Promise<void> {
     await this.sweepJobs();
-    const directories = [...this.jobs.values()].filter((job) => !job.finished).map((job) => this.journal.snapshotDirectory(job.id));
+    const living = (): readonly string[] => [...this.jobs.values()].filter((job) => !job.finished).map((job) => this.journal.snapshotDirectory(job.id));
+    const lookedBefore = !this.unlooked;
+    this.unlooked = false;
     for (const source of this.sources.all) {
       try {
-        for (const what of await source.sweep(directories)) {
+        const { removed, problems } = await source.sweep(living);
+        for (const what of removed) {
           this.logger.warn('something without an owner was found and removed', { what });
           this.swept.add(what);
         }
+        this.noteProblems(source.kind, problems);
       } catch (error) {
-        this.logger.warn('what is without an owner cannot be looked for now', { source: source.kind, error });
+        this.unlooked = true;
+        if (lookedBefore) this.logger.warn('what is without an owner cannot be looked for now; trying again', { source: source.kind, error });
       }
     }
+  }
+
+  private noteProblems(kind: string, problems: readonly NodeVmProblem[]): void {
+    const known = new Set(this.problems.get(kind)?.map(({ source_ref }) => source_ref));
+    for (const { source_ref, code, detail } of problems) {
+      if (!known.has(source_ref)) this.logger.error('a VM cannot be backed up until somebody has helped', { source_ref, code, detail });
+    }
+    this.problems.set(kind, problems);
   }
 
   private async sweepJobs(): Promise<void> {

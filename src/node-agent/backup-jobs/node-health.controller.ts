@@ -6,6 +6,7 @@ import { programVersion } from '../../platform/config/version.js';
 import { Public } from '../../platform/http/bearer.guard.js';
 import type { NodeHealth } from '../../platform/node-api/node-api.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
+import { BackupJobs } from './backup-jobs.service.js';
 
 @ApiTags('health')
 @Controller('health')
@@ -14,11 +15,19 @@ export class NodeHealthController {
     private readonly config: NodeConfig,
     private readonly clock: Clock,
     private readonly active: ActiveJobs,
+    private readonly jobs: BackupJobs,
   ) {}
 
   @Public()
   @Get()
   health(): NodeHealth {
-    return { status: 'ok', node_id: this.config.nodeId ?? 'unnamed', version: programVersion(), time: this.clock.iso(), active_jobs: this.active.count };
+    return {
+      status: 'ok',
+      node_id: this.config.nodeId ?? 'unnamed',
+      version: programVersion(),
+      time: this.clock.iso(),
+      active_jobs: this.active.count,
+      findings: this.jobs.findings,
+    };
   }
 }

@@ -1,4 +1,4 @@
-import type { NodeQuiesce, NodeVm } from '../../platform/node-api/node-api.js';
+import type { NodeQuiesce, NodeVm, NodeVmProblem } from '../../platform/node-api/node-api.js';
 import type { Extent } from '../model/extents.plan.js';
 import type { StandingSnapshot } from '../model/job.state.js';
 
@@ -21,6 +21,13 @@ export interface TakenSnapshot {
   readonly standing: StandingSnapshot;
   /** By disk key: allocated (full) or changed (incremental) extents, merged. */
   readonly extents: ReadonlyMap<string, readonly Extent[]>;
+}
+
+export interface SweepReport {
+  /** In words, what was removed since the last report. */
+  readonly removed: readonly string[];
+  /** VMs that cannot be backed up until somebody has done what the detail says. */
+  readonly problems: readonly NodeVmProblem[];
 }
 
 /**
@@ -48,10 +55,11 @@ export abstract class Source {
   /** Change ids of all VMs that this source sees, usable or not, also other programs'. */
   abstract changeIds(): Promise<readonly { readonly source_ref: string; readonly name: string; readonly change_ids: readonly string[] }[]>;
   /**
-   * Removes what is left of snapshots of this node whose directory is none of these: everything of theirs but the directory is gone, after a power cut say.
-   * @returns in words, what was removed
+   * Removes what is left of snapshots of this node whose directory is not among the living: everything of theirs but the directory is gone, after a power cut say, or their release
+   * was undone by a hypervisor that was killed. Asked again and again.
+   * @param living asked just before something is removed
    */
-  abstract sweep(snapshotDirectories: readonly string[]): Promise<readonly string[]>;
+  abstract sweep(living: () => readonly string[]): Promise<SweepReport>;
   /**
    * Removes the change ids that the caller calls unneeded; it is asked about all there are, also about other programs'. A VM or disk that is gone has none.
    * @returns those removed @throws DomainError disk_in_use, change_id_not_removed

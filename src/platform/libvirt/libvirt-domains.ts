@@ -115,7 +115,7 @@ export class LibvirtDomains {
       if (error instanceof ToolError) throw new DomainError('unavailable', 'libvirt_unavailable', 'virsh is not installed on the node.');
       if (!(error instanceof LibvirtError)) throw error;
       const said = error.message.replaceAll('\n', ' ');
-      if (error.code === 'libvirt_unreachable' || error.code === 'libvirt_silent') {
+      if (error.code === 'libvirt_unreachable' || error.code === 'libvirt_silent' || error.code === 'client_killed') {
         throw new DomainError('unavailable', 'libvirt_unavailable', `libvirt cannot be reached: ${said}`);
       }
       throw new DomainError('conflict', 'domain_refused', `libvirt refuses "${argv[0] ?? ''}": ${said}`, { reason: error.code });

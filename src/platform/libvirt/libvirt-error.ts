@@ -1,6 +1,7 @@
 /**
  * - `libvirt_unreachable`: the daemon does not answer; it may be starting just now
  * - `libvirt_silent`: a call did not end in time, so what became of it is not known
+ * - `client_killed`: something on this machine ended virsh with SIGKILL, twice in a row; nothing was refused
  * - `domain_not_found`, `checkpoint_not_found`
  * - `domain_not_running`: the call needs a running guest
  * - `checkpoint_inconsistent`: a bitmap that an incremental should start from is missing or broken
@@ -10,6 +11,7 @@
 export type LibvirtErrorCode =
   | 'libvirt_unreachable'
   | 'libvirt_silent'
+  | 'client_killed'
   | 'domain_not_found'
   | 'checkpoint_not_found'
   | 'domain_not_running'

@@ -18,6 +18,9 @@ const FREEZE_MS = 60_000;
 /** How long libvirt itself waits for the guest agent, in seconds. */
 const AGENT_SECONDS = 10;
 const ASKED_OF_CHECKPOINT = 2;
+const ASKED_OF_JOB = 2;
+/** An argument list has its limit. */
+const DOMAINS_PER_CALL = 50;
 /** Each takes about a millisecond, which is less than another start of the client. */
 const LOOKS_AFTER_ABORT = 10;
 
@@ -52,8 +55,17 @@ export interface DomainInspection {
   readonly checkpoints: readonly InspectedCheckpoint[];
   /** Virtual sizes in bytes by target, of those disks whose size libvirt knows. Of a domain that is off there are none. */
   readonly capacities: ReadonlyMap<string, number>;
-  /** As `backupSocket` tells. */
-  readonly backupSocket: string | null;
+  readonly backupJob: BackupJobState;
+}
+
+/**
+ * The backup job of a domain. `lost`: libvirt holds the domain for a backup job that it knows nothing of any more, because it was killed while the job began: it neither ends
+ * that job nor begins another one until the domain's qemu has ended.
+ */
+export interface BackupJobState {
+  /** Where it serves; null: none runs, or one that serves elsewhere. */
+  readonly socket: string | null;
+  readonly lost: boolean;
 }
 
 /**
@@ -105,10 +117,10 @@ export class Virsh {
       ['domstate', uuid],
       ['checkpoint-list', uuid, '--name'],
       ['domstats', '--raw', '--block', uuid],
-      ['backup-dumpxml', uuid],
+      ...aboutBackupJob(uuid),
     ];
     const answers = await this.askOfCheckpoints(uuid, look, expected);
-    const [xml, definition, state, list, stats, job] = answers;
+    const [xml, definition, state, list, stats, job, jobInfo] = answers;
     const domain = parseDomain(printed(xml));
     const names = lines(printed(list)).filter(isWanted);
     const told = new Map(expected.map((name, index) => [name, answers.slice(look.length + index * ASKED_OF_CHECKPOINT)]));
@@ -127,7 +139,7 @@ export class Virsh {
         return { described: parseCheckpoint(printed(described)), measured: domain.active ? measuredIn(measured) : null };
       }),
       capacities: domain.active ? capacitiesIn(printed(stats)) : new Map<string, number>(),
-      backupSocket: socketIn(job),
+      backupJob: { socket: socketIn(job), lost: isLost(jobInfo) },
     };
   }
 
@@ -168,17 +180,33 @@ export class Virsh {
    */
   async beginBackup(uuid: string, backupXml: string, checkpointXml: string | null): Promise<void> {
     await withFiles(checkpointXml === null ? [backupXml] : [backupXml, checkpointXml], (files) =>
-      this.call(['backup-begin', uuid, ...files, '--reuse-external'], BEGIN_MS),
+      this.callOnce(['backup-begin', uuid, ...files, '--reuse-external'], BEGIN_MS),
     );
   }
 
-  /** Socket of the backup job that runs on the domain; null: none runs, or one that serves elsewhere. */
-  async backupSocket(uuid: string): Promise<string | null> {
-    const [answer] = await this.ask([['backup-dumpxml', uuid]]);
-    return socketIn(answer);
+  async backupJob(uuid: string): Promise<BackupJobState> {
+    const [job, jobInfo] = await this.ask(aboutBackupJob(uuid));
+    return { socket: socketIn(job), lost: isLost(jobInfo) };
   }
 
-  /** Ends whatever job runs on the domain. May return before it has ended. @returns as `backupSocket`, after some looks at once, of which the first mostly come too early */
+  /** Of all domains that run, by uuid; two processes, however many they are. */
+  async backupJobs(): Promise<ReadonlyMap<string, BackupJobState>> {
+    const uuids = lines(await this.call(['list', '--uuid']));
+    const found = new Map<string, BackupJobState>();
+    for (let first = 0; first < uuids.length; first += DOMAINS_PER_CALL) {
+      const some = uuids.slice(first, first + DOMAINS_PER_CALL);
+      const answers = await this.ask(some.flatMap(aboutBackupJob));
+      for (const [index, uuid] of some.entries()) {
+        const [job, jobInfo] = answers.slice(index * ASKED_OF_JOB);
+        // One that has gone away since has none.
+        if (job !== undefined && 'error' in job && job.error.code === 'domain_not_found') continue;
+        found.set(uuid, { socket: socketIn(job), lost: isLost(jobInfo) });
+      }
+    }
+    return found;
+  }
+
+  /** Ends whatever job runs on the domain. May return before it has ended. @returns the socket as `backupJob`, after some looks at once, of which the first mostly come too early */
   async abortJob(uuid: string): Promise<string | null> {
     const looks = Array.from({ length: LOOKS_AFTER_ABORT }, () => ['backup-dumpxml', uuid]);
     const answers = await this.ask([['domjobabort', uuid], ...looks]);
@@ -190,7 +218,7 @@ export class Virsh {
   async freeze(uuid: string): Promise<number> {
     await this.call(['guest-agent-timeout', uuid, '--timeout', `${AGENT_SECONDS}`]);
     // Its number is in the sentence that virsh leaves out when it is to be quiet.
-    return Number(/\d+/.exec(await this.call(['domfsfreeze', uuid], FREEZE_MS, []))?.[0] ?? 0);
+    return Number(/\d+/.exec(await this.callOnce(['domfsfreeze', uuid], FREEZE_MS, []))?.[0] ?? 0);
   }
 
   /** Harmless when nothing is frozen. */
@@ -201,6 +229,11 @@ export class Virsh {
   /** Any other command. @returns what virsh prints */
   async call(argv: readonly string[], deadlineMs = CALL_MS, options: readonly string[] = ['--quiet']): Promise<string> {
     return (await this.run(argv, deadlineMs, options, [0])).stdout;
+  }
+
+  /** A command that must not be made again unasked. */
+  private async callOnce(argv: readonly string[], deadlineMs: number, options: readonly string[] = ['--quiet']): Promise<string> {
+    return (await this.run(argv, deadlineMs, options, [0], false)).stdout;
   }
 
   /** The answers to the commands, then as many for each checkpoint as are asked of one. */
@@ -225,15 +258,18 @@ export class Virsh {
     deadlineMs: number,
     options: readonly string[],
     expectedExitCodes: readonly number[],
+    repeatable = true,
   ): Promise<{ readonly stdout: string; readonly stderr: string }> {
     try {
       // A call that waits for libvirt must not begin a backup after the node that made it has died, and the next one has cleaned up.
-      return await runTool(['virsh', ...options, '--connect', this.uri, ...argv], { deadlineMs, endsWithUs: true, expectedExitCodes });
+      return await runTool(['virsh', ...options, '--connect', this.uri, ...argv], { deadlineMs, endsWithUs: true, expectedExitCodes, repeatable });
     } catch (error) {
       if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
       if (error.code === 'tool_timeout') {
         throw new LibvirtError('libvirt_silent', `libvirt did not answer "${argv[0] ?? ''}" within ${deadlineMs} ms.`, { cause: error });
       }
+      if (error.endedBy === 'SIGKILL')
+        throw new LibvirtError('client_killed', `virsh was ended by SIGKILL while it asked libvirt for "${argv[0] ?? ''}".`, { cause: error });
       const said = withoutPrefix(error.stderrTail);
       throw new LibvirtError(libvirtErrorCode(said), said === '' ? error.message : said, { cause: error });
     }
@@ -246,6 +282,18 @@ function aboutCheckpoint(uuid: string, name: string): readonly (readonly string[
     ['checkpoint-dumpxml', uuid, name],
     ['checkpoint-dumpxml', uuid, name, '--size', '--no-domain'],
   ];
+}
+
+/** As many commands as ASKED_OF_JOB says. */
+function aboutBackupJob(uuid: string): readonly (readonly string[])[] {
+  return [
+    ['backup-dumpxml', uuid],
+    ['domjobinfo', uuid],
+  ];
+}
+
+function isLost(jobInfo: Answer | undefined): boolean {
+  return jobInfo !== undefined && 'error' in jobInfo && /backup job data missing/i.test(jobInfo.error.message);
 }
 
 /** @throws LibvirtError for what was refused */

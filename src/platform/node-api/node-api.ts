@@ -11,6 +11,8 @@ export interface NodeHealth {
   /** ISO 8601, UTC, by the node's clock. */
   readonly time: string;
   readonly active_jobs: number;
+  /** `none`, or opaque; another value than before: `GET /change-ids` has something new in `swept` or `vm_problems`. Left out by older nodes. */
+  readonly findings?: string;
 }
 
 export interface NodeDisk {
@@ -171,7 +173,17 @@ export interface NodeChangeIds {
   readonly vms: readonly { readonly source: NodeSource; readonly source_ref: string; readonly name: string; readonly change_ids: readonly string[] }[];
   /** In words: what the node found without an owner (backup jobs, scratch files) and removed, since it was last told that this is known. */
   readonly swept: readonly string[];
+  /** All there are now. Left out by older nodes. */
+  readonly vm_problems?: readonly NodeVmProblem[];
 }
+
+/** Why a VM cannot be backed up until somebody has done what the detail says. */
+export type NodeVmProblem = {
+  readonly source: NodeSource;
+  readonly source_ref: string;
+  readonly code: string;
+  readonly detail: string;
+};
 
 /** POST /api/v1/change-ids/remove: the hub names each one that no chain and no unfinished run needs. The node spares those of jobs that it has not settled. */
 export interface NodeRemoveChangeIds {

@@ -9,6 +9,7 @@ import {
   type NodeChangeIdsRemoved,
   type NodeDisk,
   type NodeHealth,
+  type NodeVmProblem,
   type NodeJobReport,
   type NodeLeftOutDisk,
   type NodePreparedKeys,
@@ -32,6 +33,7 @@ export function parseHealth(answer: unknown): NodeHealth {
     version: text(health['version'], 'version'),
     time: time(health['time'], 'time'),
     active_jobs: wholeNumber(health['active_jobs'], 'active_jobs'),
+    ...(health['findings'] === undefined ? {} : { findings: text(health['findings'], 'findings') }),
   };
 }
 
@@ -56,8 +58,21 @@ export function parseChangeIds(answer: unknown): NodeChangeIds {
       change_ids: listOf(text)(members['change_ids'], `${where}.change_ids`),
     };
   };
-  const { vms, swept } = object(answer, 'the answer');
-  return { vms: listOf(vm)(vms, 'vms'), swept: listOf(text)(swept, 'swept') };
+  const problem = (value: unknown, where: string): NodeVmProblem => {
+    const members = object(value, where);
+    return {
+      source: oneOf(...NODE_SOURCES)(members['source'], `${where}.source`),
+      source_ref: text(members['source_ref'], `${where}.source_ref`),
+      code: text(members['code'], `${where}.code`),
+      detail: text(members['detail'], `${where}.detail`),
+    };
+  };
+  const { vms, swept, vm_problems: problems } = object(answer, 'the answer');
+  return {
+    vms: listOf(vm)(vms, 'vms'),
+    swept: listOf(text)(swept, 'swept'),
+    ...(problems === undefined ? {} : { vm_problems: listOf(problem)(problems, 'vm_problems') }),
+  };
 }
 
 export function parseChangeIdsRemoved(answer: unknown): NodeChangeIdsRemoved {

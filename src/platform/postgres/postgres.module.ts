@@ -3,6 +3,7 @@ import pg from 'pg';
 import { DataSource, type EntitySchema, type MixedList } from 'typeorm';
 import { allMigrations } from '../../../migrations/all-migrations.js';
 import { messageOf } from '../../kernel/error-message.js';
+import { awaitDatabase } from './await-database.js';
 import { BoundedClient, QUERY_BOUNDS } from './bounded.client.js';
 import { HubLock } from './hub-lock.js';
 import { grantToHub } from './hub-role.js';
@@ -100,12 +101,15 @@ export class PostgresModule implements OnApplicationShutdown {
       providers: [
         {
           provide: HubLock,
-          useFactory: () => HubLock.acquire(options.databaseUrl, new Logger('HubLock'), options.onLockLost),
+          useFactory: () => {
+            const log = new Logger('HubLock');
+            return awaitDatabase(() => HubLock.acquire(options.databaseUrl, log, options.onLockLost), log);
+          },
         },
         {
           provide: DataSource,
           inject: [HubLock],
-          useFactory: () => openDataSource(options.databaseUrl, options.entities, options.ownerUrl),
+          useFactory: () => awaitDatabase(() => openDataSource(options.databaseUrl, options.entities, options.ownerUrl), new Logger('PostgresModule')),
         },
         {
           provide: POSTGRES_POOL,

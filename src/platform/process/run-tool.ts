@@ -16,6 +16,8 @@ export interface RunToolOptions {
   readonly endsWithUs?: boolean;
   /** Exit codes that are an answer and no failure. Default: only 0. */
   readonly expectedExitCodes?: readonly number[];
+  /** The call does no harm when it is made twice: one that somebody ends with SIGKILL (the kernel short of memory, say) is made once more. Default: false. */
+  readonly repeatable?: boolean;
 }
 
 export interface ToolOutput {
@@ -39,6 +41,15 @@ const COULD_NOT_BECOME = /^setpriv: failed to execute /;
  * @throws ToolError; or the reason of options.signal when that was aborted
  */
 export async function runTool(argv: readonly [string, ...string[]], options: RunToolOptions = {}): Promise<ToolOutput> {
+  try {
+    return await runOnce(argv, options);
+  } catch (error) {
+    if (options.repeatable !== true || !(error instanceof ToolError) || error.endedBy !== 'SIGKILL') throw error;
+    return runOnce(argv, options);
+  }
+}
+
+async function runOnce(argv: readonly [string, ...string[]], options: RunToolOptions): Promise<ToolOutput> {
   const [file, ...rest] = options.endsWithUs === true ? ([...ENDS_WITH_US, ...argv] as const) : argv;
   const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
   await spawnTurn();
@@ -65,7 +76,7 @@ export async function runTool(argv: readonly [string, ...string[]], options: Run
   }
   if (exitCode === null || !(options.expectedExitCodes ?? [0]).includes(exitCode)) {
     const how = exitCode === null ? `was ended by ${result.signal ?? result.shortMessage}` : `ended with exit code ${exitCode}`;
-    throw new ToolError('tool_failed', argv, exitCode, stderrTail, how);
+    throw new ToolError('tool_failed', argv, exitCode, stderrTail, how, result.signal ?? null);
   }
   return { stdout: result.stdout, stderr: result.stderr, exitCode };
 }

@@ -23,6 +23,8 @@ export class ToolError extends Error {
     /** The end of its standard error, 4 KiB at most. */
     readonly stderrTail: string,
     reason: string,
+    /** The signal that ended it, sent by somebody else; null: none did. */
+    readonly endedBy: string | null = null,
   ) {
     super(`${argv[0]} ${reason}${stderrTail.trim() === '' ? '' : `: ${stderrTail.trim()}`}`);
     this.tool = argv[0];

@@ -38,7 +38,7 @@ export class QemuImg {
     const argv = ['qemu-img', 'info', '--output=json'] as const;
     const share = options.forceShare === true ? ['--force-share'] : [];
     const format = options.format === undefined ? [] : ['-f', options.format];
-    const { stdout } = await runTool([...argv, ...share, ...format, absolute(path)], { signal: options.signal });
+    const { stdout } = await runTool([...argv, ...share, ...format, absolute(path)], { signal: options.signal, repeatable: true });
     return parseImageInfo(path, stdout);
   }
 

@@ -35,3 +35,13 @@ export class ObserveVmDisks {
     readonly context: CommandContext,
   ) {}
 }
+
+/** Take note of what its node says of whether the VM can be backed up. Changes nothing when it is as known, or the VM is not registered any more. */
+export class ObserveVmProblem {
+  constructor(
+    readonly vmId: string,
+    /** null: it can. */
+    readonly problem: { readonly code: string; readonly detail: string } | null,
+    readonly context: CommandContext,
+  ) {}
+}

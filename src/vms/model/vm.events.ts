@@ -29,10 +29,14 @@ export type VmRegistered = DomainEvent<
 >;
 /** The disks at the source are no longer those known before. */
 export type VmDisksChanged = DomainEvent<'VmDisksChanged', { readonly disks: readonly VmDisk[]; readonly observed_at: string }>;
+/** The VM cannot be backed up until somebody has done what the detail says. */
+export type VmProblemFound = DomainEvent<'VmProblemFound', { readonly code: string; readonly detail: string; readonly found_at: string }>;
+/** It can be backed up again. */
+export type VmProblemSolved = DomainEvent<'VmProblemSolved', { readonly code: string; readonly solved_at: string }>;
 export type VmRemoved = DomainEvent<'VmRemoved', { readonly removed_at: string }>;
 
 /** Stream `vm-<vm_id>`. */
-export type VmEvent = VmRegistered | VmDisksChanged | VmRemoved;
+export type VmEvent = VmRegistered | VmDisksChanged | VmProblemFound | VmProblemSolved | VmRemoved;
 
 export function vmStream(vmId: string): string {
   return `vm-${vmId}`;

@@ -10,6 +10,16 @@ export class VmDiskResponse {
   @ApiProperty({ description: 'Whether the source can name changed blocks of this disk', example: true }) readonly change_tracking!: boolean;
 }
 
+export class VmProblemResponse {
+  @ApiProperty({ example: 'backup_job_lost' }) readonly code!: string;
+  @ApiProperty({
+    description: 'What has happened, and what somebody has to do',
+    example: 'libvirt holds the VM for a backup job ... Shut the VM down, restart libvirtd while it is off, and start it again.',
+  })
+  readonly detail!: string;
+  @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly found_at!: string;
+}
+
 /** A protected VM as every route of the API shows it. */
 export class VmResponse {
   @ApiProperty({ example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' }) readonly vm_id!: string;
@@ -21,6 +31,12 @@ export class VmResponse {
   @ApiProperty({ example: 3221225472 }) readonly total_size_bytes!: number;
   @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly registered_at!: string;
   @ApiProperty({ description: 'When its disks were last found to be others', example: '2026-11-21T10:30:00.000Z' }) readonly disks_observed_at!: string;
+  @ApiProperty({
+    type: VmProblemResponse,
+    nullable: true,
+    description: 'Why the VM cannot be backed up until somebody helps; null while nothing is known against it',
+  })
+  readonly problem!: VmProblemResponse | null;
   @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
 }
 
@@ -35,6 +51,7 @@ export function toVmResponse(vm: VmReadModel): VmResponse {
     total_size_bytes: Number(vm.total_size_bytes),
     registered_at: vm.registered_at.toISOString(),
     disks_observed_at: vm.disks_observed_at.toISOString(),
+    problem: vm.problem,
     position: vm.position,
   };
 }

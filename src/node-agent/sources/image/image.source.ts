@@ -9,7 +9,7 @@ import { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import type { SnapshotDisk, StandingSnapshot } from '../../model/job.state.js';
 import { Slots } from '../../transfers/slots.js';
 import { allOrFirstError, asFailure, failure, ImageServers, isSound, witnessOf } from '../image-servers.js';
-import { type SnapshotRequest, Source, type TakenSnapshot } from '../source.port.js';
+import { type SnapshotRequest, Source, type SweepReport, type TakenSnapshot } from '../source.port.js';
 import { diskChangeId } from './disk-change-id.js';
 import { type ImageDisk, inspectDisks, inUse, realPaths, resolveVmFolder } from './image-files.js';
 import { ImageRootGate } from './image-root.gate.js';
@@ -119,8 +119,8 @@ export class ImageSource extends Source {
   }
 
   /** All that a snapshot has is in its directory, or is a process that ends with it. */
-  override sweep(): Promise<readonly string[]> {
-    return Promise.resolve([]);
+  override sweep(): Promise<SweepReport> {
+    return Promise.resolve({ removed: [], problems: [] });
   }
 
   override async removeChangeIds(sourceRef: string, isUnneeded: (changeId: string) => boolean): Promise<readonly string[]> {

@@ -2,7 +2,7 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import { messageOf } from '../../../kernel/error-message.js';
 import type { CheckpointDescription, DomainDisk } from '../../../platform/libvirt/domain-xml.js';
 import { LibvirtError } from '../../../platform/libvirt/libvirt-error.js';
-import type { DomainInspection, DomainState, Virsh } from '../../../platform/libvirt/virsh.js';
+import type { BackupJobState, DomainInspection, DomainState, Virsh } from '../../../platform/libvirt/virsh.js';
 import type { NodeDisk, NodeLeftOutDisk } from '../../../platform/node-api/node-api.js';
 import { ToolError } from '../../../platform/process/tool-error.js';
 import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
@@ -48,8 +48,7 @@ export interface InspectedDomain {
   readonly checkpoints: readonly string[];
   /** Its XML as it will be at its next start. */
   readonly definition: string;
-  /** Of the backup job that runs on it; null: none does. */
-  readonly backupSocket: string | null;
+  readonly backupJob: BackupJobState;
 }
 
 /**
@@ -59,7 +58,7 @@ export interface InspectedDomain {
 export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg): Promise<InspectedDomain> {
   try {
     const inspection = await virsh.inspect(uuid, (checkpoint) => checkpoint.startsWith(OWN_PREFIX));
-    const { domain, definition, state, backupSocket } = inspection;
+    const { domain, definition, state, backupJob } = inspection;
     const disks = await Promise.all(
       domain.disks
         .filter((disk) => leftOut(disk) === null)
@@ -80,7 +79,7 @@ export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg
       leftOut: domain.disks.flatMap((disk) => leftOut(disk) ?? []),
       checkpoints: inspection.checkpoints.map(({ described }) => described.name),
       definition,
-      backupSocket,
+      backupJob,
     };
   } catch (error) {
     throw asDomainError(error, uuid);
@@ -96,6 +95,11 @@ export function asDomainError(error: unknown, uuid: string): unknown {
   }
   if (error.code === 'libvirt_unreachable' || error.code === 'libvirt_silent') {
     return new DomainError('unavailable', 'libvirt_unavailable', `libvirt does not answer: ${error.message}`, { source_ref: uuid });
+  }
+  if (error.code === 'client_killed') {
+    const hint =
+      'Nothing was refused: something on the node ended the tool, and a second one too. Look for the out-of-memory killer in the log of the kernel, and try again.';
+    return new DomainError('unavailable', 'tool_killed', `${error.message} ${hint}`, { source_ref: uuid, tool: 'virsh' });
   }
   return new DomainError('unavailable', 'libvirt_refused', `libvirt: ${error.message}`, { source_ref: uuid });
 }

@@ -11,7 +11,7 @@ import { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import type { StandingSnapshot } from '../../model/job.state.js';
 import { Slots } from '../../transfers/slots.js';
 import { asFailure, failure, ImageServers } from '../image-servers.js';
-import { type SnapshotRequest, Source, type TakenSnapshot } from '../source.port.js';
+import { type SnapshotRequest, Source, type SweepReport, type TakenSnapshot } from '../source.port.js';
 import { redefinitionXml } from './backup-documents.js';
 import { asDomainError, type InspectedDisk, type InspectedDomain, inspectDomain } from './inspect-domain.js';
 import { LiveSnapshots } from './live-snapshots.js';
@@ -98,9 +98,9 @@ export class LibvirtSource extends Source {
     });
   }
 
-  override async sweep(snapshotDirectories: readonly string[]): Promise<readonly string[]> {
+  override async sweep(living: () => readonly string[]): Promise<SweepReport> {
     try {
-      return await this.live.sweep(snapshotDirectories);
+      return await this.live.sweep(living);
     } catch (error) {
       throw asDomainError(error, '');
     }

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DomainError } from '../../../kernel/domain-error.js';
 import type { Clock } from '../../../platform/clock/clock.js';
 import { LibvirtError } from '../../../platform/libvirt/libvirt-error.js';
 import type { Virsh } from '../../../platform/libvirt/virsh.js';
+import { KeyedMutex } from '../../../platform/locks/keyed-mutex.js';
 import { loggerFor } from '../../../platform/logging/logger.js';
 import type { NbdInfo } from '../../../platform/nbd/nbd-info.js';
 import { nbdUri } from '../../../platform/nbd/nbd-uri.js';
@@ -14,7 +15,7 @@ import type { NodeQuiesceOutcome } from '../../../platform/node-api/node-api.js'
 import { mergeExtents } from '../../model/extents.plan.js';
 import type { SnapshotDisk } from '../../model/job.state.js';
 import { allOrFirstError, asFailure, failure } from '../image-servers.js';
-import type { SnapshotRequest, TakenSnapshot } from '../source.port.js';
+import type { SnapshotRequest, SweepReport, TakenSnapshot } from '../source.port.js';
 import { backupXml, checkpointXml, scratchFile } from './backup-documents.js';
 import type { InspectedDomain } from './inspect-domain.js';
 import { makeScratch, makeScratchFile, removeScratch, reserveIsTouched, scratchBound, scratchUse } from './scratch-space.js';
@@ -36,6 +37,10 @@ export interface LiveSettings {
 /** Domains that run: libvirt's pull backup fixes all disks at one instant and serves them, while the guest goes on. */
 export class LiveSnapshots {
   private readonly logger = loggerFor('LiveSnapshots');
+  /** By uuid: the beginning of a backup, and the end of one without an owner. */
+  private readonly domains = new KeyedMutex();
+  /** In words, what was without an owner; until it is reported. */
+  private readonly removed: string[] = [];
   /** By snapshot directory: ends the watch over its scratch space. */
   private readonly watches = new Map<string, { readonly ended: AbortController; readonly record: SnapshotRecord }>();
 
@@ -48,6 +53,10 @@ export class LiveSnapshots {
 
   /** The domain and its disks are checked. @throws DomainError snapshot_failed, scratch_full, quiesce_failed, change_id_lost, vm_busy_elsewhere */
   async take(request: SnapshotRequest, domain: InspectedDomain): Promise<TakenSnapshot> {
+    return this.domains.runExclusive(domain.uuid, () => this.takeAlone(request, domain));
+  }
+
+  private async takeAlone(request: SnapshotRequest, domain: InspectedDomain): Promise<TakenSnapshot> {
     const { uuid, targets } = domain;
     const socket = socketOf(join(this.settings.scratchDirectory, nameOf(request.directory)));
     const checkpoints = (await this.endOwnJob(domain, socket)) ? await this.virsh.checkpoints(uuid) : domain.checkpoints;
@@ -135,35 +144,60 @@ export class LiveSnapshots {
     await removeScratch(record.scratch);
   }
 
-  /** A backup job of libvirt is ours when its socket is in our scratch directory. */
-  async sweep(snapshotDirectories: readonly string[]): Promise<readonly string[]> {
-    const known = new Set(snapshotDirectories.map(nameOf));
-    const orphans = (await readdir(this.settings.scratchDirectory).catch(() => [])).filter((name) => PLACE_NAME.test(name) && !known.has(name));
-    if (orphans.length === 0) return [];
-    const places = orphans.map((name) => join(this.settings.scratchDirectory, name));
-    const done: string[] = [];
-    for (const uuid of await this.virsh.domains()) {
-      const socket = await this.virsh.backupSocket(uuid);
-      const place = places.find((one) => socket === socketOf(one));
-      if (place === undefined) continue;
-      await this.endJob(uuid, socketOf(place));
-      done.push(`the backup job of domain ${uuid} with its server at ${socketOf(place)}`);
+  /**
+   * A backup job of libvirt is ours when its server is in our scratch directory. One that no living snapshot owns is ended: its node was killed, or libvirtd was, before it had written
+   * down that the job had ended.
+   */
+  async sweep(living: () => readonly string[]): Promise<SweepReport> {
+    const jobs = await this.virsh.backupJobs();
+    for (const [uuid, { socket }] of jobs) {
+      const place = socket === null ? null : this.placeOf(socket);
+      if (socket === null || place === null || living().map(nameOf).includes(place)) continue;
+      await this.domains.runExclusive(uuid, () => this.endOrphan(uuid, socket, place, living));
     }
-    for (const place of places) {
-      await removeScratch(place);
-      done.push(`the scratch files in ${place}`);
+    for (const place of (await readdir(this.settings.scratchDirectory).catch(() => [])).filter((name) => PLACE_NAME.test(name))) {
+      const path = join(this.settings.scratchDirectory, place);
+      // qemu may still write to those of a job that could not be ended.
+      if (living().map(nameOf).includes(place) || (await accepts(socketOf(path)))) continue;
+      await removeScratch(path);
+      this.removed.push(`the scratch files in ${path}`);
     }
-    return done;
+    const problems = [...jobs]
+      .filter(([, { lost }]) => lost)
+      .map(([uuid]) => ({ source: 'libvirt' as const, source_ref: uuid, code: LOST_JOB, detail: lostJob(uuid) }));
+    return { removed: this.removed.splice(0), problems };
+  }
+
+  /** Looked at again, now that no snapshot of the domain can begin. */
+  private async endOrphan(uuid: string, socket: string, place: string, living: () => readonly string[]): Promise<void> {
+    if ((await this.virsh.backupJob(uuid)).socket !== socket || living().map(nameOf).includes(place)) return;
+    await this.endJob(uuid, socket);
+    this.noteOrphan(uuid, socket);
+  }
+
+  private noteOrphan(uuid: string, socket: string): void {
+    this.logger.warn('a backup job of this node that no backup owns was ended', { uuid, socket });
+    this.removed.push(`the backup job of domain ${uuid} with its server at ${socket}`);
+  }
+
+  /** Name of the scratch place that a socket is in; null: it is not one of this node's. */
+  private placeOf(socket: string): string | null {
+    const place = basename(dirname(socket));
+    return PLACE_NAME.test(place) && socket === socketOf(join(this.settings.scratchDirectory, place)) ? place : null;
   }
 
   /**
-   * One that a killed node had just asked libvirt for may have begun after the next node looked.
-   * @returns whether there was one @throws DomainError vm_busy_elsewhere when another program's runs
+   * One that a killed node had just asked libvirt for may have begun after the next node looked, and a libvirtd that was killed may show one that had ended before. A domain has one
+   * backup of this node at a time, so none that lives owns it.
+   * @returns whether there was one @throws DomainError vm_busy_elsewhere when another program's runs; backup_job_lost
    */
-  private async endOwnJob({ uuid, backupSocket: socket }: InspectedDomain, own: string): Promise<boolean> {
+  private async endOwnJob({ uuid, backupJob }: InspectedDomain, own: string): Promise<boolean> {
+    const { socket, lost } = backupJob;
+    if (lost) throw new DomainError('conflict', LOST_JOB, lostJob(uuid), { source_ref: uuid });
     if (socket === null) return false;
-    if (socket === own) {
-      await this.endJob(uuid, own);
+    if (this.placeOf(socket) !== null) {
+      await this.endJob(uuid, socket);
+      if (socket !== own) this.noteOrphan(uuid, socket);
       return true;
     }
     throw new DomainError('conflict', 'vm_busy_elsewhere', `Another program is backing up this VM (its server is at ${socket}). Wait for its end.`, {
@@ -248,22 +282,24 @@ export class LiveSnapshots {
     await noteThaw(directory);
   }
 
+  /** Ends the job that serves at our socket; done when libvirt has none of ours there any more. */
   private async endJob(uuid: string, socket: string): Promise<void> {
     const deadline = performance.now() + ABORT_PATIENCE_MS;
     try {
       // The job that serves at our socket is ours; one that serves no more may not have ended yet.
-      if (!(await accepts(socket)) && (await this.virsh.backupSocket(uuid)) !== socket) return;
+      if (!(await accepts(socket)) && (await this.virsh.backupJob(uuid)).socket !== socket) return;
       let pauseMs = ABORT_FIRST_POLL_MS;
-      for (let left = await this.virsh.abortJob(uuid); left === socket; left = await this.virsh.backupSocket(uuid)) {
+      for (let left = await this.virsh.abortJob(uuid); left === socket; left = (await this.virsh.backupJob(uuid)).socket) {
         if (performance.now() > deadline) throw new Error(`the backup job of domain ${uuid} did not end within ${ABORT_PATIENCE_MS} ms`);
         await goneWithin(socket, ABORT_POLL_MS);
         await pause(pauseMs);
         pauseMs = Math.min(pauseMs * 2, ABORT_POLL_MS);
       }
     } catch (error) {
-      if (error instanceof LibvirtError && error.code === 'domain_not_found') return;
+      // Where its qemu has ended, so has the job. A libvirt that has lost a qemu that still runs cannot end it.
+      if (error instanceof LibvirtError && (error.code === 'domain_not_found' || error.code === 'domain_not_running')) return;
       // It may have ended by itself between the question and the request.
-      if (error instanceof LibvirtError && error.code === 'libvirt_refused' && (await this.virsh.backupSocket(uuid)) !== socket) return;
+      if (error instanceof LibvirtError && error.code === 'libvirt_refused' && (await this.virsh.backupJob(uuid)).socket !== socket) return;
       throw error;
     }
   }
@@ -321,6 +357,13 @@ export class LiveSnapshots {
 
 function quiesceFailed(uuid: string, refusal: string): DomainError {
   return new DomainError('conflict', 'quiesce_failed', `The file systems of the guest could not be frozen, as was required: ${refusal}`, { source_ref: uuid });
+}
+
+/** libvirt holds the domain for a backup job that it has forgotten. */
+const LOST_JOB = 'backup_job_lost';
+
+function lostJob(uuid: string): string {
+  return `libvirt was killed while a backup of this VM (domain ${uuid}) began, and holds the VM for a backup job that it can neither end nor replace. Shut the VM down, restart libvirtd while it is off, and start it again; other VMs run on meanwhile. No backup is possible until then.`;
 }
 
 const PLACE_NAME = /^[0-9a-f]{16}$/;
