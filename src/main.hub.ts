@@ -23,6 +23,7 @@ import { NestLogger } from './platform/logging/nest-logger.js';
 import { awaitDatabase } from './platform/postgres/await-database.js';
 import { LocalPostgres } from './platform/postgres/local-postgres.js';
 import { baseUrl, portToListenOn } from './platform/process/listen-port.js';
+import { localNodeDirectory } from './platform/process/local-node-id.js';
 import { LocalNode } from './platform/process/local-node.js';
 import { ProgramLock } from './platform/process/program-lock.js';
 import { type RunningService, runUntilSignalled, type Starting } from './platform/process/program-run.js';
@@ -105,7 +106,7 @@ function localNodeOf(config: HubConfig, hubUrl: string, app: NestExpressApplicat
   const commands = app.get(CommandBus);
   const ids = app.get(Ids);
   return new LocalNode({
-    dataDirectory: join(config.dataDirectory, 'local-node'),
+    dataDirectory: localNodeDirectory(config.dataDirectory),
     entryPoint: join(import.meta.dirname, 'main.node.js'),
     settings: () => ({
       SENDENSE_LISTEN_PORT: String(config.localNodePort),

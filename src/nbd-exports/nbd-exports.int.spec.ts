@@ -64,7 +64,16 @@ describe('exports in a hub', () => {
     const file = join(folder, `disk ${index}.qcow2`);
     await new QemuImg().create({ path: file, sizeBytes: 1024 * 1024 });
     const exportId = randomUUID();
-    const command = { exportId, jobId: `job-${index}`, exportName: `disk-${index}`, port: first + index, file, readOnly: false, sharedLimit: 10 };
+    const command = {
+      exportId,
+      jobId: `job-${index}`,
+      exportName: `disk-${index}`,
+      port: first + index,
+      file,
+      readOnly: false,
+      sharedLimit: 10,
+      transport: 'tls' as const,
+    };
     const outcome = await app.app.get(CommandBus, { strict: false }).execute<RequestExport, ExportOutcome>(new RequestExport(command, context()));
     if (outcome.status !== 'started' || outcome.position === null) throw new Error(JSON.stringify(outcome));
     return { exportId, pid: outcome.pid, position: outcome.position };

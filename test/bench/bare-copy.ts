@@ -42,7 +42,16 @@ export async function bareCopy(disks: readonly BareDisk[]): Promise<number> {
       const exportName = `disk${index}`;
       servers.push(
         serve(sourceServerArgv({ file: disk.image, format: 'qcow2', socket, sharedLimit: SHARED_LIMIT, bitmap: null })),
-        serve(targetServerArgv({ file: target, readOnly: false, host: '127.0.0.1', port, exportName, sharedLimit: SHARED_LIMIT, cache: 'writeback' })),
+        serve(
+          targetServerArgv({
+            file: target,
+            readOnly: false,
+            listen: { host: '127.0.0.1', port, keyDirectory: null },
+            exportName,
+            sharedLimit: SHARED_LIMIT,
+            cache: 'writeback',
+          }),
+        ),
       );
       await Promise.all([awaitServer({ path: socket }), awaitServer({ host: '127.0.0.1', port })]);
       const targetUri = `nbd://127.0.0.1:${port}/${exportName}`;

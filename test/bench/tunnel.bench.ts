@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { NodeConfig } from '../../src/platform/config/node.config.js';
-import { nbdUri } from '../../src/platform/nbd/nbd-uri.js';
+import { type NbdPlace, nbdUri } from '../../src/platform/nbd/nbd-uri.js';
 import { PortProbe } from '../../src/platform/nbd/port-probe.js';
 import { TUNNEL_CIPHERS } from '../../src/platform/ssh/sshd-config.plan.js';
+import { tunnelSocket } from '../../src/platform/ssh/tunnel-sockets.js';
 import { TUNNEL_FILES } from '../../src/platform/ssh/tunnel-settings.js';
 import { extentListText } from '../../src/node-agent/model/extents.plan.js';
 import { networkCopy } from '../../src/node-agent/transfers/transfer.plan.js';
@@ -26,11 +27,8 @@ const BLOCK = 65_536;
 const SCATTERED_EVERY = 4;
 const COPY_PROGRAM = fileURLToPath(new URL('../../dist/src/main.copy.js', import.meta.url));
 
-/** Both ends of a way by SSH from a node's port to the same NBD server. */
-interface Way {
-  readonly host: string;
-  readonly port: number;
-}
+/** The node's end of a way by SSH to the same NBD server. */
+type Way = NbdPlace;
 
 /** A node's port that leads through a tunnel to a server, and one that leads there through bare SSH. */
 interface Link {
@@ -146,7 +144,7 @@ async function openLink(mib: number, roundTripMs: number): Promise<Link> {
     pair.startTunnel(new NodeConfig().tunnelConnections);
     await pair.becomes('up');
     await listens(barePort);
-    return { pair, tunnel: { host: pair.settings.local_host, port: target }, bare: { host: '127.0.0.1', port: barePort }, destroy };
+    return { pair, tunnel: { socket: tunnelSocket(pair.nodeDirectory, target) }, bare: { host: '127.0.0.1', port: barePort }, destroy };
   } catch (error) {
     await destroy();
     throw error;

@@ -5,7 +5,7 @@ import { mkdir, open, readdir, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { allProjections } from '../../projections/all-projections.js';
-import { socketDirectory } from '../../src/node-agent/sources/image/socket-place.js';
+import { socketDirectory } from '../../src/platform/process/socket-place.js';
 import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
 import { PostgresEventStore } from '../../src/platform/event-store/postgres-event-store.js';
 import { createPool, openDataSource } from '../../src/platform/postgres/postgres.module.js';

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import type { StreamEventResponse } from '../../src/platform/http/event-history.js';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import { nbdUri } from '../../src/platform/nbd/nbd-uri.js';
 import { BackupClient, filesBelow } from '../support/backup-client.js';
 import { HubSystem } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
@@ -93,12 +94,13 @@ describe('a VM with several disks', () => {
         expect.arrayContaining(['--persistent', '--shared=20', disk.qcow2_path]),
       );
     }
-    expect(backup.nbd_targets_string).toBe(
-      backup.disk_results.map((disk) => `${disk.disk_key}:nbd://127.0.0.1:${disk.nbd_port ?? 0}/${disk.nbd_export_name ?? ''}`).join(','),
-    );
-
     await gate.reached();
     const { processes } = (await system.api<{ processes: Record<string, unknown>[] }>('GET', '/nbd/processes')).body;
+    expect(backup.nbd_targets_string).toBe(
+      processes
+        .map((one, index) => `${backup.disk_results[index]?.disk_key ?? ''}:${nbdUri({ socket: String(one['listens_on']) }, String(one['export_name']))}`)
+        .join(','),
+    );
     expect(processes).toEqual(
       backup.disk_results.map((disk) =>
         expect.objectContaining({
@@ -108,6 +110,7 @@ describe('a VM with several disks', () => {
           file: disk.qcow2_path,
           job_id: backup.backup_id,
           shared_limit: 20,
+          transport: 'unix',
           state: 'running',
           uptime_seconds: expect.any(Number),
           connections: expect.any(Number),

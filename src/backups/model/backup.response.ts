@@ -125,8 +125,9 @@ export class BackupResponse {
   @ApiProperty({
     type: String,
     nullable: true,
-    description: '<disk_key>:nbd://<host>:<port>/<export_name>, one a disk, with commas between',
-    example: 'disk0.qcow2:nbd://127.0.0.1:10100/backup-pgtest1-disk0-full-20261121T103000Z',
+    description:
+      '<disk_key>:<URI>, one a disk, with commas between. URI: nbds://<host>:<port>/<export_name>, a port that takes TLS with the key of that export alone; or nbd+unix:///<export_name>?socket=<path>, where hub and node are one machine',
+    example: 'disk0.qcow2:nbds://127.0.0.1:10100/backup-pgtest1-disk0-full-20261121T103000Z',
   })
   readonly nbd_targets_string!: string | null;
   @ApiProperty({ type: BackupErrorResponse, nullable: true, example: null }) readonly error!: BackupErrorResponse | null;

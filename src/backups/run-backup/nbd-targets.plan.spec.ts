@@ -26,8 +26,9 @@ describe('targets for the node', () => {
       planned: { disk_id: 0, disk_key, size_bytes: 1, source_format: 'qcow2', file: 'f', parent_file: null, parent_change_id: null },
       target: { disk_id: 0, export_id: 'e', export_name: 'n', nbd_port, qcow2_path: '/p' },
     });
-    expect(nbdTargetsString('10.0.0.1', [disk('a,b:c.qcow2', 10100), disk('d.qcow2', 10101)])).toBe(
-      'a%2Cb%3Ac.qcow2:nbd://10.0.0.1:10100/n,d.qcow2:nbd://10.0.0.1:10101/n',
+    const reach = ({ nbd_port }: { readonly nbd_port: number }): string => `nbds://10.0.0.1:${nbd_port}/n`;
+    expect(nbdTargetsString([disk('a,b:c.qcow2', 10100), disk('d.qcow2', 10101)], reach)).toBe(
+      'a%2Cb%3Ac.qcow2:nbds://10.0.0.1:10100/n,d.qcow2:nbds://10.0.0.1:10101/n',
     );
   });
 });

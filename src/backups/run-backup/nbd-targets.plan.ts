@@ -22,9 +22,15 @@ export function diskFile(diskId: number): string {
   return `disk-${diskId}.qcow2`;
 }
 
-/** `<disk_key>:nbd://<host>:<port>/<export_name>,...` with percent-encoded disk keys, so that `:` and `,` in them do no harm. */
-export function nbdTargetsString(host: string, disks: readonly { readonly planned: PlannedDisk; readonly target: DiskTarget }[]): string {
-  return disks.map(({ planned, target }) => `${encodeURIComponent(planned.disk_key)}:nbd://${host}:${target.nbd_port}/${target.export_name}`).join(',');
+/**
+ * `<disk_key>:<URI>,...` with percent-encoded disk keys, so that `:` and `,` in them do no harm.
+ * @param reach where each export listens: its socket, or `nbds://<host>:<port>/<export_name>`, for which the node has its key
+ */
+export function nbdTargetsString(
+  disks: readonly { readonly planned: PlannedDisk; readonly target: DiskTarget }[],
+  reach: (target: DiskTarget) => string,
+): string {
+  return disks.map(({ planned, target }) => `${encodeURIComponent(planned.disk_key)}:${reach(target)}`).join(',');
 }
 
 /**

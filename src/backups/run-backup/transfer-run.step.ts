@@ -6,19 +6,21 @@ import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { HUB_ID } from '../../platform/event-store/command-runner.js';
 import { LiveProgress } from '../../platform/live-progress/live-progress.js';
+import { exportSocket, type ExportTransport, readExportKey } from '../../platform/nbd/export-access.js';
+import { exportUri } from '../../platform/nbd/nbd-uri.js';
 import type { NodeJobReport } from '../../platform/node-api/node-api.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
+import { localNodeId } from '../../platform/process/local-node-id.js';
 import { RecordTransferReport } from '../model/backup.commands.js';
 import type { BackupRun, DiskTarget, RunDisk } from '../model/backup.state.js';
 import { locateRun } from './locate-run.step.js';
 import { nbdTargetsString } from './nbd-targets.plan.js';
 import { RunRecorder } from './record-run.recorder.js';
 
-/**
- * qemu-nbd serves one client by default, and a second one hangs for ever. A copy across a network makes eight connections, and as many anew when the network was away, of whose loss this side may not
- * have heard yet.
- */
+/** Of an export on a socket: qemu-nbd serves one client by default, and a second one hangs for ever. A copy makes several connections. */
 const SHARED_LIMIT = 20;
+/** Of one that strangers can connect to: they take no place from those who have the key. */
+const NO_LIMIT = 0;
 /** A node that has not been heard of for so long is asked. It pushes twice a second while it copies. */
 const ASK_AFTER_SILENCE_MS = 2_500;
 
@@ -43,6 +45,7 @@ export class TransferRun {
 
   /** Starts what does not run yet. A start that fails is an outcome, recorded in the export's own stream. */
   async startExports(run: BackupRun, targets: readonly DiskTarget[]): Promise<void> {
+    const transport = await this.transportTo(run.request.node_id);
     await Promise.all(
       targets.map(async (target) =>
         this.commands.execute<RequestExport, ExportOutcome>(
@@ -54,7 +57,8 @@ export class TransferRun {
               port: target.nbd_port,
               file: target.qcow2_path,
               readOnly: false,
-              sharedLimit: SHARED_LIMIT,
+              sharedLimit: transport === 'unix' ? SHARED_LIMIT : NO_LIMIT,
+              transport,
             },
             await this.recorder.context(run.request.backup_id),
           ),
@@ -64,11 +68,17 @@ export class TransferRun {
   }
 
   async requestTransfer(run: BackupRun): Promise<void> {
+    const transport = await this.transportTo(run.request.node_id);
     await this.recorder.record(run.request.backup_id, {
       kind: 'record-transfer-requested',
       data: {
         node_id: run.request.node_id,
-        nbd_targets_string: nbdTargetsString(this.config.nbdAdvertiseHost, run.disks.filter(hasTarget)),
+        nbd_targets_string: nbdTargetsString(run.disks.filter(hasTarget), ({ export_id, export_name, nbd_port }) =>
+          exportUri(
+            transport === 'unix' ? { socket: exportSocket(this.config.runDirectory, export_id) } : { host: this.config.nbdAdvertiseHost, port: nbd_port },
+            export_name,
+          ),
+        ),
         requested_at: this.clock.iso(),
       },
     });
@@ -108,6 +118,11 @@ export class TransferRun {
     this.live.forget(backupId);
   }
 
+  /** A node on this machine and under this account needs no port. */
+  private async transportTo(nodeId: string): Promise<ExportTransport> {
+    return nodeId === (await localNodeId(this.config.dataDirectory)) ? 'unix' : 'tls';
+  }
+
   private async startJob(url: string, run: BackupRun): Promise<NodeJobReport> {
     const { vm } = await locateRun(this.queries, run);
     if (vm === null) throw new DomainError('conflict', 'vm_not_found', `VM "${run.request.vm_name}" was removed while the backup ran.`);
@@ -116,11 +131,17 @@ export class TransferRun {
       hub_id: this.hubId,
       vm,
       nbd_targets_string: run.nbd_targets_string ?? '',
-      disks: run.disks.map(({ planned }) => ({
-        disk_key: planned.disk_key,
-        size_bytes: planned.size_bytes,
-        parent_change_id: planned.parent_change_id,
-      })),
+      disks: await Promise.all(
+        run.disks.map(async ({ planned, target }) => {
+          const key = target === null ? null : await readExportKey(this.config.runDirectory, target.export_id);
+          return {
+            disk_key: planned.disk_key,
+            size_bytes: planned.size_bytes,
+            parent_change_id: planned.parent_change_id,
+            ...(key === null ? {} : { export_key: key }),
+          };
+        }),
+      ),
       quiesce: run.options.quiesce,
       ...(run.options.bandwidth_limit_bps === null ? {} : { bandwidth_limit_bps: run.options.bandwidth_limit_bps }),
     });

@@ -1,5 +1,8 @@
 import { ApiProperty } from '@nestjs/swagger';
 
+const TRANSPORTS = ['unix', 'tls'] as const;
+export type NbdProcessTransport = (typeof TRANSPORTS)[number];
+
 const STATES = ['starting', 'running', 'ended'] as const;
 export type NbdProcessState = (typeof STATES)[number];
 
@@ -10,8 +13,18 @@ export class NbdProcessDto {
   readonly job_id!: string;
   @ApiProperty({ type: 'integer', nullable: true, description: 'null while it starts', example: 4711 })
   readonly pid!: number | null;
-  @ApiProperty({ example: 10100 })
+  @ApiProperty({ description: 'The port of the pool that it holds', example: 10100 })
   readonly port!: number;
+  @ApiProperty({
+    enum: TRANSPORTS,
+    nullable: true,
+    description:
+      '`unix`: it listens on a socket in a private directory, and not on its port; `tls`: it listens on its port, for clients that have its key; null: on its port, for all (started by an older hub)',
+    example: 'tls',
+  })
+  readonly transport!: NbdProcessTransport | null;
+  @ApiProperty({ description: 'Where it listens: `<host>:<port>`, or the path of the socket', example: '127.0.0.1:10100' })
+  readonly listens_on!: string;
   @ApiProperty({ example: 'backup-pgtest1-disk0-full-20261121T101500Z' })
   readonly export_name!: string;
   @ApiProperty({ description: 'The file it serves', example: '/srv/backups/pgtest1/0193a5c2/disk-0.qcow2' })
@@ -20,9 +33,9 @@ export class NbdProcessDto {
   readonly read_only!: boolean;
   @ApiProperty({ description: 'Seconds since clients could connect', example: 12.4 })
   readonly uptime_seconds!: number;
-  @ApiProperty({ description: 'Established TCP connections on its port', example: 4 })
+  @ApiProperty({ description: 'Established connections, also those that have shown no key yet', example: 4 })
   readonly connections!: number;
-  @ApiProperty({ description: 'Clients it serves at once at most', example: 10 })
+  @ApiProperty({ description: 'Clients it serves at once at most; 0: any number', example: 10 })
   readonly shared_limit!: number;
   @ApiProperty({ enum: STATES, description: '`ended`: the process is gone, and its end is about to be recorded', example: 'running' })
   readonly state!: NbdProcessState;

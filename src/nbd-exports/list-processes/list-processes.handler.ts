@@ -2,6 +2,8 @@ import { type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { NbdExportReadModel } from '../../../projections/nbd-exports/nbd-exports.read-model.js';
 import { Clock } from '../../platform/clock/clock.js';
+import { HubConfig } from '../../platform/config/hub.config.js';
+import { exportSocket, preparedTransport } from '../../platform/nbd/export-access.js';
 import { TcpConnections } from '../../platform/nbd/tcp-connections.js';
 import { isAlive } from '../../platform/process/process-identity.js';
 import type { NbdProcessDto, NbdProcessListDto, NbdProcessState } from './list-processes.dto.js';
@@ -14,30 +16,40 @@ export class ListProcessesHandler implements IQueryHandler<ListNbdProcesses, Nbd
     private readonly dataSource: DataSource,
     private readonly connections: TcpConnections,
     private readonly clock: Clock,
+    private readonly config: HubConfig,
   ) {}
 
   async execute(): Promise<NbdProcessListDto> {
-    const [rows, connections] = await Promise.all([
+    const { runDirectory, nbdListenHost: host } = this.config;
+    const [rows, connections, bySocket] = await Promise.all([
       this.dataSource.getRepository(NbdExportReadModel).find({ where: { state: In(['starting', 'running']) }, order: { port: 'ASC' } }),
       this.connections.establishedByLocalPort(),
+      this.connections.establishedBySocket(),
     ]);
     const now = this.clock.now().getTime();
-    const processes = rows.map((row): NbdProcessDto => ({
+    const transports = await Promise.all(rows.map(({ export_id }) => preparedTransport(runDirectory, export_id)));
+    const processes = rows.map((row, index): NbdProcessDto => ({
       export_id: row.export_id,
       job_id: row.job_id,
       pid: row.pid,
       port: row.port,
+      transport: transports[index] ?? null,
+      listens_on: transports[index] === 'unix' ? exportSocket(runDirectory, row.export_id) : hostAndPort(host, row.port),
       export_name: row.export_name,
       file: row.file,
       read_only: row.read_only,
       uptime_seconds: row.started_at === null ? 0 : Math.max(0, Math.round((now - row.started_at.getTime()) / 100) / 10),
-      connections: connections.get(row.port) ?? 0,
+      connections: (transports[index] === 'unix' ? bySocket.get(exportSocket(runDirectory, row.export_id)) : connections.get(row.port)) ?? 0,
       shared_limit: row.shared_limit,
       state: stateOf(row),
       started_at: row.started_at?.toISOString() ?? null,
     }));
     return { processes, total_count: processes.length };
   }
+}
+
+function hostAndPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function stateOf(row: NbdExportReadModel): NbdProcessState {

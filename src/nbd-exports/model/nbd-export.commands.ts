@@ -12,8 +12,10 @@ export interface RequestedExport {
   /** Absolute path of a QCOW2 file. */
   readonly file: string;
   readonly readOnly: boolean;
-  /** Client connections at most. */
+  /** Client connections at most; 0: any number, so that connections that never show the key keep nobody out. */
   readonly sharedLimit: number;
+  /** `unix`: for programs of the hub's own account; `tls`: for whoever has the export's key; null: for everybody who reaches the port. */
+  readonly transport: 'unix' | 'tls' | null;
 }
 
 /**

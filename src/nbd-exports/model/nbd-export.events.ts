@@ -12,8 +12,10 @@ export type NbdExportRequested = DomainEvent<
     /** Absolute path. */
     readonly file: string;
     readonly read_only: boolean;
-    /** Client connections at most (qemu-nbd --shared). */
+    /** Client connections at most (qemu-nbd --shared); 0: any number. */
     readonly shared_limit: number;
+    /** `unix`: a socket in a private directory, and nothing listens on the port; `tls`: the port, for clients that have the export's key. Absent: the port, without TLS (older hubs). */
+    readonly transport?: 'unix' | 'tls';
     readonly requested_at: string;
   }
 >;

@@ -13,6 +13,7 @@ import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import type { RecordedEvent } from '../../platform/event-store/event-store.port.js';
+import { exportKeyFile } from '../../platform/nbd/export-access.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import { nbdUri } from '../../platform/nbd/nbd-uri.js';
 import { isAlive } from '../../platform/process/process-identity.js';
@@ -62,7 +63,17 @@ describe('exports', () => {
     return { commandId: randomUUID(), correlationId: '0193a5c2-8a00-7000-8000-000000000001', actor: 'api:test' };
   }
   function requestOf(overrides: Partial<RequestedExport> = {}): RequestedExport {
-    const base = { exportId: randomUUID(), jobId: 'job', exportName: 'backup-vm ü-disk0', port: firstPort, file: image, readOnly: false, sharedLimit: 10 };
+    const exportId = randomUUID();
+    const base = {
+      exportId,
+      jobId: 'job',
+      exportName: 'backup-vm ü-disk0',
+      port: firstPort,
+      file: image,
+      readOnly: false,
+      sharedLimit: 0,
+      transport: 'tls' as const,
+    };
     return { ...base, ...overrides };
   }
   async function history(exportId: string): Promise<readonly RecordedEvent[]> {
@@ -87,7 +98,12 @@ describe('exports', () => {
     const runner = hub();
     const request = requestOf();
     const outcome = await runner.request(request, context());
-    expect(await new NbdInfo().size(nbdUri({ host: '127.0.0.1', port: firstPort }, request.exportName), 60_000)).toBe(8 * MIB);
+    expect(
+      await new NbdInfo().size(
+        nbdUri({ host: '127.0.0.1', port: firstPort, keyFile: exportKeyFile(join(folder, 'run'), request.exportId) }, request.exportName),
+        60_000,
+      ),
+    ).toBe(8 * MIB);
     expect(await runner.request(request, context())).toEqual(outcome);
     expect(await runner.stop(request.exportId, context())).toMatchObject({ status: 'stopped', signal: 'SIGTERM' });
     expect(await runner.stop(request.exportId, context())).toMatchObject({ status: 'stopped', signal: 'SIGTERM' });

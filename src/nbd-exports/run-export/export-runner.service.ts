@@ -7,8 +7,10 @@ import { HubConfig } from '../../platform/config/hub.config.js';
 import { type CommandOutcome, CommandRunner } from '../../platform/event-store/command-runner.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
+import { exportAccessDirectory, exportKeyFile, exportSocket, prepareExportAccess, removeExportAccess } from '../../platform/nbd/export-access.js';
 import { nbdHandshake } from '../../platform/nbd/nbd-handshake.js';
-import { targetServerArgv } from '../../platform/nbd/qemu-nbd.plan.js';
+import type { NbdAddress } from '../../platform/nbd/nbd-uri.js';
+import { type TargetListen, targetServerArgv } from '../../platform/nbd/qemu-nbd.plan.js';
 import { signalProcess } from '../../platform/process/process-identity.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { ToolError } from '../../platform/process/tool-error.js';
@@ -80,6 +82,7 @@ export class ExportRunner implements OnApplicationShutdown {
             file: request.file,
             read_only: request.readOnly,
             shared_limit: request.sharedLimit,
+            ...(request.transport === null ? {} : { transport: request.transport }),
             requested_at: this.clock.iso(),
           },
         },
@@ -161,13 +164,13 @@ export class ExportRunner implements OnApplicationShutdown {
     const abandon = new AbortController();
     this.starting.set(exportId, abandon);
     try {
+      if (request.transport !== undefined) await prepareExportAccess(this.config.runDirectory, exportId, request.transport, request.port);
       await this.supervisor.start(
         directory,
         targetServerArgv({
           file: request.file,
           readOnly: request.read_only,
-          host: this.config.nbdListenHost,
-          port: request.port,
+          listen: this.listenOf(request),
           exportName: request.export_name,
           sharedLimit: request.shared_limit,
           // The finished file is fsynced before it counts, and a host that goes down in between fails the backup anyway.
@@ -224,7 +227,7 @@ export class ExportRunner implements OnApplicationShutdown {
   }
 
   private async answered(request: NbdExportRequested['data'], signal: AbortSignal): Promise<null> {
-    const address = { host: reachableHost(this.config.nbdListenHost), port: request.port };
+    const address = this.addressOf(request);
     for (;;) {
       try {
         await nbdHandshake(address, request.export_name, AbortSignal.any([signal, AbortSignal.timeout(HANDSHAKE_PATIENCE_MS)]));
@@ -305,6 +308,7 @@ export class ExportRunner implements OnApplicationShutdown {
     this.watched.get(exportId)?.abort(new Error('forgotten'));
     this.watched.delete(exportId);
     await this.supervisor.forget(this.directory(exportId));
+    await removeExportAccess(this.config.runDirectory, exportId);
   }
 
   /** What we find out by ourselves belongs to the story of the request. */
@@ -313,6 +317,19 @@ export class ExportRunner implements OnApplicationShutdown {
     let correlationId = commandId;
     for await (const first of this.store.read(nbdExportStream(exportId), { limit: 1 })) correlationId = first.metadata.$correlationId;
     return { commandId, correlationId, actor: 'system:nbd-exports' };
+  }
+
+  private listenOf(request: NbdExportRequested['data']): TargetListen {
+    const { runDirectory, nbdListenHost: host } = this.config;
+    if (request.transport === 'unix') return { socket: exportSocket(runDirectory, request.export_id) };
+    return { host, port: request.port, keyDirectory: request.transport === undefined ? null : exportAccessDirectory(runDirectory, request.export_id) };
+  }
+
+  private addressOf(request: NbdExportRequested['data']): NbdAddress {
+    const { runDirectory, nbdListenHost } = this.config;
+    if (request.transport === 'unix') return { socket: exportSocket(runDirectory, request.export_id) };
+    const place = { host: reachableHost(nbdListenHost), port: request.port };
+    return request.transport === undefined ? place : { ...place, keyFile: exportKeyFile(runDirectory, request.export_id) };
   }
 
   private directory(exportId: string): string {

@@ -41,7 +41,7 @@ describe('an export', () => {
       .thenRefused('nbd_export_differs');
   });
 
-  it.each([{ export_id: '../x' }, { file: 'relative.qcow2' }, { export_name: '' }, { export_name: 'ü'.repeat(33) }, { shared_limit: 0 }])(
+  it.each([{ export_id: '../x' }, { file: 'relative.qcow2' }, { export_name: '' }, { export_name: 'ü'.repeat(33) }, { shared_limit: -1 }])(
     'is refused with %j',
     (wrong) => {
       given()

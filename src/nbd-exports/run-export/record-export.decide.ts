@@ -47,12 +47,14 @@ function decideRequested(data: NbdExportRequested['data'], state: NbdExportState
     if (data.export_name === '' || new TextEncoder().encode(data.export_name).length > MAX_EXPORT_NAME_BYTES) {
       throw invalid(data, `its name "${data.export_name}" must be 1 to ${MAX_EXPORT_NAME_BYTES} bytes long`);
     }
-    if (!Number.isInteger(data.shared_limit) || data.shared_limit < 1) throw invalid(data, 'it must admit at least one client');
+    if (!Number.isInteger(data.shared_limit) || data.shared_limit < 0) throw invalid(data, 'its limit of clients must be a whole number, 0 for none');
     return [{ type: 'NbdExportRequested', data }];
   }
   const before = state.request;
   const same = before.port === data.port && before.file === data.file && before.export_name === data.export_name && before.read_only === data.read_only;
-  if (same) return [];
+  // What an older hub has requested for all who reach the port goes on as it is.
+  const sameTransport = before.transport === undefined || before.transport === data.transport;
+  if (same && sameTransport) return [];
   throw new DomainError('conflict', 'nbd_export_differs', `Export ${data.export_id} was requested before for ${before.file} on port ${before.port}.`, {
     export_id: data.export_id,
     file: before.file,

@@ -6,6 +6,7 @@ import { NbdExportReadModel } from '../../../projections/nbd-exports/nbd-exports
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { loggerFor } from '../../platform/logging/logger.js';
+import { exportsWithAccess } from '../../platform/nbd/export-access.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { errnoOf } from '../../platform/process/system-error.js';
 import { exportsDirectory } from '../model/export-directories.plan.js';
@@ -62,11 +63,12 @@ export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicatio
     }
   }
 
-  /** What may run by the events, and what has a run directory: either may be all that is left of an export. */
+  /** What may run by the events, and what has a run directory, a key or a socket: any of it may be all that is left of an export. */
   private async leftBehind(): Promise<readonly string[]> {
     const head = await this.store.head();
     const recorded = head === null ? [] : await this.recorded(head);
-    return [...new Set([...recorded, ...(await foldersIn(exportsDirectory(this.config.runDirectory)))])];
+    const { runDirectory } = this.config;
+    return [...new Set([...recorded, ...(await foldersIn(exportsDirectory(runDirectory))), ...(await exportsWithAccess(runDirectory))])];
   }
 
   private async recorded(head: string): Promise<readonly string[]> {

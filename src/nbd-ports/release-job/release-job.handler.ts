@@ -3,6 +3,7 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { CommandRunner, HUB_ID } from '../../platform/event-store/command-runner.js';
+import { portsOfSockets } from '../../platform/nbd/export-access.js';
 import { PortProbe } from '../../platform/nbd/port-probe.js';
 import { portDecider } from '../model/carry-over.decide.js';
 import { type ReleasedPorts, ReleaseJobPorts } from '../model/nbd-port.commands.js';
@@ -33,8 +34,10 @@ export class ReleaseJobHandler implements ICommandHandler<ReleaseJobPorts> {
   private async portsInUse(stream: string, jobId: string): Promise<readonly number[]> {
     const { state } = await this.runner.load(stream, decider);
     const inUse: number[] = [];
+    const { nbdListenHost, runDirectory } = this.config;
+    const ofSockets = await portsOfSockets(runDirectory);
     for (const { port } of portsOfJob(state, jobId)) {
-      if (!(await this.probe.isFree(this.config.nbdListenHost, port))) inUse.push(port);
+      if (ofSockets.has(port) || !(await this.probe.isFree(nbdListenHost, port))) inUse.push(port);
     }
     return inUse;
   }

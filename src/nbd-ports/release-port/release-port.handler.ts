@@ -3,6 +3,7 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { CommandRunner, HUB_ID } from '../../platform/event-store/command-runner.js';
+import { portsOfSockets } from '../../platform/nbd/export-access.js';
 import { PortProbe } from '../../platform/nbd/port-probe.js';
 import { portDecider } from '../model/carry-over.decide.js';
 import { ReleasePort, type ReleasedPorts } from '../model/nbd-port.commands.js';
@@ -24,8 +25,9 @@ export class ReleasePortHandler implements ICommandHandler<ReleasePort> {
   async execute({ port, context }: ReleasePort): Promise<ReleasedPorts> {
     const stream = nbdPortsStream(this.hubId);
     const { state } = await this.runner.load(stream, decider);
-    // Only a port that somebody holds is worth a look, and only the socket itself tells the truth about it.
-    const inUse = state.held.has(port) && !(await this.probe.isFree(this.config.nbdListenHost, port));
+    // Only a port that somebody holds is worth a look, and only the sockets themselves tell the truth about it.
+    const { nbdListenHost, runDirectory } = this.config;
+    const inUse = state.held.has(port) && ((await portsOfSockets(runDirectory)).has(port) || !(await this.probe.isFree(nbdListenHost, port)));
     const outcome = await this.runner.run(stream, decider, { port, in_use: inUse, at: this.clock.iso() }, context);
     return { released: [port], position: outcome.position };
   }

@@ -25,6 +25,7 @@ import {
   type NodeSource,
   type NodeStartBackup,
 } from '../../platform/node-api/node-api.js';
+import { EXPORT_KEY } from '../../platform/nbd/nbd-uri.js';
 import { JOB_ID } from './job-journal.js';
 import { Optional, Nullable } from '../../platform/http/presence.decorators.js';
 
@@ -84,6 +85,12 @@ export class StartDiskDto {
   @IsString()
   @Matches(CHANGE_ID, { message: 'parent_change_id must be a change id of this node, or null for a full' })
   readonly parent_change_id!: string | null;
+
+  @ApiPropertyOptional({ description: 'Pre-shared key of the target, where its URI is nbds: 64 hexadecimal digits', writeOnly: true })
+  @Optional()
+  @IsString()
+  @Matches(EXPORT_KEY, { message: 'export_key must be 64 hexadecimal digits' })
+  readonly export_key?: string;
 }
 
 export class StartBackupDto implements NodeStartBackup {
@@ -105,8 +112,9 @@ export class StartBackupDto implements NodeStartBackup {
   readonly vm!: StartVmDto;
 
   @ApiProperty({
-    description: '`<disk_key>:nbd://<host>:<port>/<export_name>,...` with percent-encoded disk keys',
-    example: 'disk0.qcow2:nbd://127.0.0.1:10100/backup-pgtest1-disk0-full-20261121T101500Z',
+    description:
+      '`<disk_key>:<URI>,...` with percent-encoded disk keys. URI: `nbds://<host>:<port>/<export_name>` (TLS with the export_key of the disk), or `nbd+unix:///<export_name>?socket=<path>`',
+    example: 'disk0.qcow2:nbds://127.0.0.1:10100/backup-pgtest1-disk0-full-20261121T101500Z',
   })
   @IsString()
   @MaxLength(512 * 1024)

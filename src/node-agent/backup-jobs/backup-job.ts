@@ -7,7 +7,9 @@ import { messageOf } from '../../kernel/error-message.js';
 import type { Clock } from '../../platform/clock/clock.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { changeIdOf, type NodeJobReport } from '../../platform/node-api/node-api.js';
+import { nbdUri, parseExportUri } from '../../platform/nbd/nbd-uri.js';
 import type { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { wayToExport } from '../../platform/ssh/tunnel-sockets.js';
 import { bytesBefore, type Extent, progressFraction, totalBytes } from '../model/extents.plan.js';
 import {
   changed,
@@ -49,6 +51,8 @@ export interface JobSurroundings {
   readonly tuning: CopyTuning;
   /** The targets are served on this machine, not at the far end of a network. */
   readonly targetsAreLocal: boolean;
+  /** Of the tunnel that leads to the hub, where there is one. */
+  readonly tunnelDirectory: string;
   /** How long a copy waits for a network that is away. */
   readonly networkPatienceSeconds: number;
   /** Called after every change of state. */
@@ -61,7 +65,8 @@ export interface JobSurroundings {
  */
 export class BackupJob {
   private readonly logger = loggerFor('BackupJob');
-  private readonly targets: ReadonlyMap<string, string>;
+  /** URIs by disk key: as the hub names them, until it is known how this node reaches them. */
+  private targets: ReadonlyMap<string, string>;
   private readonly extents = new Map<string, readonly Extent[]>();
   /** Ends the wait for copies: on cancel, on the first failure, and when the node shuts down. */
   private readonly stopping = new AbortController();
@@ -117,9 +122,9 @@ export class BackupJob {
     return reportOf(this.record, this.finished ? 0 : this.speed());
   }
 
-  /** Writes the first record: nothing is done before that is durable. */
-  async create(): Promise<void> {
-    await this.around.journal.create(this.record);
+  /** Writes keys and first record: nothing is done before that is durable. */
+  async create(keys: readonly (string | null)[]): Promise<void> {
+    await this.around.journal.create(this.record, keys);
   }
 
   /** Takes up a job of an earlier life of the node. */
@@ -225,12 +230,19 @@ export class BackupJob {
       if (signal.aborted) reject(new Stopping());
     });
     const over = new AbortController();
+    this.targets = new Map(await Promise.all(this.request.disks.map((disk, index) => this.reachedTarget(disk.disk_key, index))));
     try {
       const copies = Promise.all(snapshot.disks.map((disk, index) => this.copyDisk(disk, index)));
       await Promise.race([copies, stopped, this.watchSnapshot(snapshot, over.signal)]);
     } finally {
       over.abort();
     }
+  }
+
+  private async reachedTarget(diskKey: string, index: number): Promise<readonly [diskKey: string, uri: string]> {
+    const { place, needsKey, exportName } = parseExportUri(this.targets.get(diskKey) ?? '');
+    const way = await wayToExport(place, this.around.tunnelDirectory);
+    return [diskKey, nbdUri(needsKey ? { ...way, keyFile: this.around.journal.keyFile(this.id, index) } : way, exportName)];
   }
 
   /** A copy may not notice that what holds its source still has gone. Never resolves before it is over. @throws DomainError snapshot_lost */

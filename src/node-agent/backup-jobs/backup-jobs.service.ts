@@ -17,10 +17,11 @@ import {
   type NodeStartBackup,
   type NodeVmProblem,
 } from '../../platform/node-api/node-api.js';
+import { parseExportUri } from '../../platform/nbd/nbd-uri.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { repeat, type Repetition } from '../../platform/process/repeat.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
-import { type JobRecord, newJob } from '../model/job.state.js';
+import { type JobRecord, newJob, withoutKeys } from '../model/job.state.js';
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import { Sources } from '../sources/sources.js';
 import { Slots } from '../transfers/slots.js';
@@ -140,15 +141,26 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
 
   /**
    * Takes on a job, or tells how it stands when it has been taken on before.
-   * @throws DomainError nbd_targets_malformed, nbd_targets_mismatch, vm_not_found, job_exists (with another body), job_settled, vm_busy
+   * @throws DomainError nbd_targets_malformed, nbd_targets_mismatch, export_key_missing, vm_not_found, job_exists (with another body), job_settled, vm_busy
    */
   async start(request: NodeStartBackup): Promise<NodeJobReport> {
     const known = this.jobs.get(request.job_id);
     if (known !== undefined) return this.sameOrRefused(known, request);
-    parseNbdTargets(
+    const targets = parseNbdTargets(
       request.nbd_targets_string,
       request.disks.map((disk) => disk.disk_key),
     );
+    const keyless = request.disks.find(({ disk_key, export_key }) => export_key === undefined && parseExportUri(targets.get(disk_key) ?? '').needsKey);
+    if (keyless !== undefined) {
+      throw new DomainError(
+        'invalid',
+        'export_key_missing',
+        `The target of disk "${keyless.disk_key}" needs a key (nbds), and disks[].export_key gives none.`,
+        {
+          disk_key: keyless.disk_key,
+        },
+      );
+    }
     const vmKey = await this.sources.of(request.vm.source).canonicalRef(request.vm.source_ref);
     const job = await this.vmLocks.runExclusive(vmKey, () => this.takeOn(request, vmKey));
     return job.report();
@@ -200,11 +212,11 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     }
     const other = this.activeJobOf(vmKey);
     if (other !== undefined) throw vmBusy(request.vm.source_ref, other.id);
-    const record = newJob(request, vmKey, this.clock.iso());
+    const record = newJob(withoutKeys(request), vmKey, this.clock.iso());
     const job = new BackupJob(record, this.surroundingsOf(record));
     this.jobs.set(job.id, job);
     try {
-      await job.create();
+      await job.create(request.disks.map(({ export_key }) => export_key ?? null));
     } catch (error) {
       this.jobs.delete(job.id);
       throw error;
@@ -247,6 +259,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
         requestSize: this.config.nbdcopyRequestSizeBytes,
       },
       targetsAreLocal: this.config.besideHub,
+      tunnelDirectory: this.config.tunnelDirectory,
       networkPatienceSeconds: this.config.networkPatienceSeconds,
       onChange: (job) => this.announce(job),
     };
@@ -333,7 +346,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
 }
 
 function refuseOtherBody(known: BackupJob, request: NodeStartBackup): void {
-  if (canonicalJson(known.request) === canonicalJson(request)) return;
+  if (canonicalJson(known.request) === canonicalJson(withoutKeys(request))) return;
   throw new DomainError('conflict', 'job_exists', `Job ${request.job_id} was started before with another body.`, { job_id: request.job_id });
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
+import { pskFileText } from '../../platform/nbd/nbd-uri.js';
 import { syncToDisk, writeFileDurably } from '../../platform/repository-files/durable-write.js';
 import { isOutOfSpace } from '../../platform/process/system-error.js';
 import { type Extent, extentListText, parseExtentList } from '../model/extents.plan.js';
@@ -45,16 +46,24 @@ export class JobJournal {
     return join(this.root, jobId, `disk-${index}.rate`);
   }
 
+  /** The key of the target of the disk with this number. */
+  keyFile(jobId: string, index: number): string {
+    return join(this.root, jobId, `disk-${index}.psk`);
+  }
+
   /** Durable when it resolves; the old record or the new one, never half of one. */
   async write(record: JobRecord): Promise<void> {
     await writeFileDurably(join(this.root, record.request.job_id, 'job.json'), JSON.stringify(record), 0o600);
   }
 
-  /** Makes the job's directory, and writes its first record. @throws DomainError node_storage_full; then nothing is left of it */
-  async create(record: JobRecord): Promise<void> {
+  /** Makes the job's directory, and writes the keys of its targets and its first record. @param keys by the disks' numbers; null: the target needs none @throws DomainError node_storage_full; then nothing is left of it */
+  async create(record: JobRecord, keys: readonly (string | null)[]): Promise<void> {
     const directory = join(this.root, record.request.job_id);
     try {
       await mkdir(directory, { recursive: true, mode: 0o700 });
+      for (const [index, key] of keys.entries()) {
+        if (key !== null) await writeFileDurably(this.keyFile(record.request.job_id, index), pskFileText(key), 0o600);
+      }
       await this.write(record);
       await syncToDisk(this.root);
     } catch (error) {

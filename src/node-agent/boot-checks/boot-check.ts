@@ -15,7 +15,7 @@ import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeDefinitionChange,
 import { errnoOf } from '../../platform/process/system-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import { writeFileDurably } from '../../platform/repository-files/durable-write.js';
-import { makeSocketDirectory, removeSocketDirectory } from '../sources/image/socket-place.js';
+import { makeSocketDirectory, removeSocketDirectory } from '../../platform/process/socket-place.js';
 import { SerialConsole } from './serial-console.js';
 
 const LOOK_MS = 250;

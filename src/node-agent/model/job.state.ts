@@ -71,6 +71,12 @@ export interface JobRecord {
 
 const GENERATION_STEP = 1_000_000_000;
 
+/** What may be kept of a request: its keys are in files of their own. */
+export function withoutKeys(request: NodeStartBackup): NodeStartBackup {
+  return { ...request, disks: request.disks.map(({ export_key: _, ...disk }) => disk) };
+}
+
+/** @param request without keys */
 export function newJob(request: NodeStartBackup, vmKey: string, now: string): JobRecord {
   return {
     format: 1,

@@ -14,20 +14,35 @@ function codeOf(text: string, keys: readonly string[]): string | null {
 describe('nbd_targets_string', () => {
   it('gives one URI per disk, whatever the disk is called', () => {
     const keys = ['disk 1, a:b.qcow2', 'ä%.raw'];
-    const text = keys.map((key, index) => `${encodeURIComponent(key)}:nbd://127.0.0.1:1010${index}/e-${index}`).join(',');
+    const text = keys.map((key, index) => `${encodeURIComponent(key)}:nbds://127.0.0.1:1010${index}/e-${index}`).join(',');
     expect([...parseNbdTargets(text, keys)]).toEqual([
-      ['disk 1, a:b.qcow2', 'nbd://127.0.0.1:10100/e-0'],
-      ['ä%.raw', 'nbd://127.0.0.1:10101/e-1'],
+      ['disk 1, a:b.qcow2', 'nbds://127.0.0.1:10100/e-0'],
+      ['ä%.raw', 'nbds://127.0.0.1:10101/e-1'],
     ]);
     expect(parseNbdTargets('a:nbd://[::1]:10100/e', ['a']).get('a')).toBe('nbd://[::1]:10100/e');
+    const socket = 'nbd+unix:///e?socket=%2Frun%2Fa%2Cb%2Fnbd.sock';
+    expect(parseNbdTargets(`a:${socket}`, ['a']).get('a')).toBe(socket);
   });
 
-  it.each(['', 'a', 'a:nbd://h/e', 'a:nbd://h:1', 'a:nbd+unix:///e?socket=/x', 'a:nbd://u:p@h:1/e', 'a:nbd://h:1/e?x=1', '%:nbd://h:1/e', 'a:nbd://h:1/e ,'])(
-    'refuses %j',
-    (text) => {
-      expect(codeOf(text, ['a'])).toBe('nbd_targets_malformed');
-    },
-  );
+  it.each([
+    '',
+    'a',
+    'a:nbd://h/e',
+    'a:nbd://h:1',
+    'a:nbd+unix:///e?socket=x',
+    'a:nbd+unix:///e?socket=%2Fx&tls-psk-file=%2Fy',
+    'a:nbd+unix:///e',
+    'a:nbds+unix:///e?socket=%2Fx',
+    'a:nbds://u@h:1/e',
+    'a:nbds://h:1/e?tls-psk-file=%2Fy',
+    'a:nbd://u:p@h:1/e',
+    'a:nbd://h:1/e?x=1',
+    'a:http://h:1/e',
+    '%:nbd://h:1/e',
+    'a:nbd://h:1/e ,',
+  ])('refuses %j', (text) => {
+    expect(codeOf(text, ['a'])).toBe('nbd_targets_malformed');
+  });
 
   it('refuses a disk without a target, a target without a disk, and two targets of one disk', () => {
     expect(codeOf('a:nbd://h:1/e', ['a', 'b'])).toBe('nbd_targets_mismatch');

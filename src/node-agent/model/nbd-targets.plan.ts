@@ -1,19 +1,24 @@
 import { DomainError } from '../../kernel/domain-error.js';
 
 /**
- * `<disk_key>:nbd://<host>:<port>/<export_name>,...` with percent-encoded disk keys -> disk key to NBD URI.
+ * `<disk_key>:<URI>,...` with percent-encoded disk keys -> disk key to NBD URI; see NodeStartBackup.
  * @throws DomainError nbd_targets_malformed, nbd_targets_mismatch (not exactly one target for each of the disk keys)
  */
 export function parseNbdTargets(text: string, diskKeys: readonly string[]): ReadonlyMap<string, string> {
   const targets = new Map<string, string>();
   for (const part of text.split(',')) {
-    const match = /^([^:,\s]+):(nbd:\/\/[^\s,]+)$/.exec(part);
+    const match = /^([^:,\s]+):(nbd[^\s,]+)$/.exec(part);
     const key = match?.[1] === undefined ? null : decodedKey(match[1]);
     const uri = match?.[2];
-    if (key === null || uri === undefined || !isTcpTarget(uri)) {
-      throw new DomainError('invalid', 'nbd_targets_malformed', `"${part}" is not <disk key>:nbd://<host>:<port>/<export name>. Percent-encode the disk key.`, {
-        part,
-      });
+    if (key === null || uri === undefined || !isTarget(uri)) {
+      throw new DomainError(
+        'invalid',
+        'nbd_targets_malformed',
+        `"${part}" is not <disk key>:nbds://<host>:<port>/<export name> or <disk key>:nbd+unix:///<export name>?socket=<path>. Percent-encode the disk key.`,
+        {
+          part,
+        },
+      );
     }
     if (targets.has(key)) {
       throw new DomainError('invalid', 'nbd_targets_mismatch', `The disk "${key}" has two NBD targets; give exactly one per disk.`, { disk_key: key });
@@ -44,10 +49,10 @@ function decodedKey(encoded: string): string | null {
   }
 }
 
-function isTcpTarget(uri: string): boolean {
+function isTarget(uri: string): boolean {
   if (!URL.canParse(uri)) return false;
   const url = new URL(uri);
-  return (
-    url.protocol === 'nbd:' && url.hostname !== '' && url.port !== '' && url.pathname.length > 1 && url.username === '' && url.search === '' && url.hash === ''
-  );
+  if (url.pathname.length <= 1 || url.username !== '' || url.hash !== '') return false;
+  if (url.protocol === 'nbd+unix:') return url.host === '' && /^\?socket=%2F[^&]+$/.test(url.search);
+  return (url.protocol === 'nbd:' || url.protocol === 'nbds:') && url.hostname !== '' && url.port !== '' && url.search === '';
 }

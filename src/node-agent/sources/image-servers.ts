@@ -16,7 +16,7 @@ import { type Extent, mergeExtents } from '../model/extents.plan.js';
 import type { Failure, SnapshotDisk, StandingSnapshot } from '../model/job.state.js';
 import { inUse, isLockError, isLockMessage, toolMissing } from './image/image-files.js';
 import { fileIdentity } from './image/open-writers.js';
-import { removeSocketDirectory } from './image/socket-place.js';
+import { removeSocketDirectory } from '../../platform/process/socket-place.js';
 
 const BITMAP_GRANULARITY_BYTES = 65_536;
 /** An image with many or large bitmaps takes its time to open. */

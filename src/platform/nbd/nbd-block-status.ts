@@ -1,6 +1,6 @@
-import { connect } from 'node:net';
 import { IncomingBytes, NbdHandshakeRefusedError, negotiateContext } from './nbd-negotiation.js';
 import { CHUNK_HEADER_BYTES, nbdError, type NbdStatus, parseBlockStatus, parseChunk, parseChunkError, requestHeader } from './nbd-protocol.plan.js';
+import { openNbdSocket } from './nbd-socket.js';
 import type { NbdAddress } from './nbd-uri.js';
 
 /** Asked for in one request, in bytes: its length has 32 bits. A server answers as far as it likes. */
@@ -21,8 +21,7 @@ export interface BlockStatus {
  */
 export async function blockStatus(address: NbdAddress, exportName: string, context: string, signal: AbortSignal): Promise<readonly BlockStatus[]> {
   signal.throwIfAborted();
-  const socket = 'socket' in address ? connect({ path: address.socket }) : connect({ host: address.host, port: address.port });
-  socket.setNoDelay(true);
+  const { socket, greeted } = await openNbdSocket(address, signal);
   const abort = (): void => void socket.destroy(signal.reason as Error); // an abort reason is whatever the caller chose to throw
   signal.addEventListener('abort', abort);
   const incoming = new IncomingBytes();
@@ -30,7 +29,7 @@ export async function blockStatus(address: NbdAddress, exportName: string, conte
   socket.on('error', (error) => incoming.end(error));
   socket.once('close', () => incoming.end(new NbdHandshakeRefusedError('the server closed the connection')));
   try {
-    const { size, contextId } = await negotiateContext(incoming, (bytes) => socket.write(bytes), exportName, context);
+    const { size, contextId } = await negotiateContext(incoming, (bytes) => socket.write(bytes), exportName, context, greeted);
     const found: BlockStatus[] = [];
     for (let offset = 0, cookie = 0; offset < size; cookie++) {
       socket.write(requestHeader({ command: 'blockStatus', cookie, offset, length: Math.min(LONGEST_REQUEST, size - offset) }));

@@ -1,6 +1,7 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { IncomingBytes, NbdHandshakeRefusedError, type NbdExportInfo, negotiate } from './nbd-negotiation.js';
 import { COOKIE_BITS, NBD_HAS_WRITE_ZEROES, NBD_READ_ONLY, type NbdCommand, nbdError, parseReply, REPLY_BYTES, requestHeader } from './nbd-protocol.plan.js';
+import { openNbdSocket } from './nbd-socket.js';
 import type { NbdAddress } from './nbd-uri.js';
 
 const KEEPALIVE_AFTER_MS = 15_000;
@@ -46,26 +47,16 @@ export class NbdConnection {
   private place: Buffer = this.header;
   private filled = 0;
   private reading: Pending | null = null;
-  private readonly scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   /** What the socket was told to fill. */
-  private offered: Buffer = this.scratch;
+  private offered: Buffer;
   private heard = performance.now();
-  private readonly socket: Socket;
   private readonly end = Promise.withResolvers<Error>();
 
-  private constructor(address: NbdAddress) {
-    const onread = {
-      buffer: (): Buffer => {
-        this.offered = this.info === null ? this.scratch : this.place.subarray(this.filled);
-        return this.offered;
-      },
-      callback: (bytes: number): boolean => {
-        this.arrived(bytes);
-        return true;
-      },
-    };
-    this.socket = 'socket' in address ? connect({ path: address.socket, onread }) : connect({ host: address.host, port: address.port, onread });
-    this.socket.setNoDelay(true);
+  private constructor(
+    private readonly socket: Socket,
+    private readonly scratch: Buffer,
+  ) {
+    this.offered = scratch;
     this.socket.setKeepAlive(true, KEEPALIVE_AFTER_MS);
     this.socket.on('error', (error) => this.lost(error));
     this.socket.once('close', () => this.lost(new Error('the server closed the connection')));
@@ -77,11 +68,22 @@ export class NbdConnection {
    */
   static async open(address: NbdAddress, exportName: string, signal: AbortSignal): Promise<NbdConnection> {
     signal.throwIfAborted();
-    const connection = new NbdConnection(address);
+    const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+    let opened: NbdConnection | null = null;
+    const { socket, greeted } = await openNbdSocket(address, signal, {
+      buffer: () => opened?.room() ?? scratch,
+      callback: (bytes) => {
+        opened?.arrived(bytes);
+        return true;
+      },
+    });
+    const connection = new NbdConnection(socket, scratch);
+    opened = connection;
+    if (address.keyFile !== undefined) socket.on('data', (bytes: Buffer) => connection.decrypted(bytes));
     const abort = (): void => connection.lost(signal.reason as Error); // an abort reason is whatever the caller chose to throw
     signal.addEventListener('abort', abort);
     try {
-      connection.info = await negotiate(connection.incoming, (bytes) => connection.socket.write(bytes), exportName, 'go');
+      connection.info = await negotiate(connection.incoming, (bytes) => connection.socket.write(bytes), exportName, 'go', greeted);
       return connection;
     } catch (error) {
       connection.socket.destroy();
@@ -177,6 +179,12 @@ export class NbdConnection {
     });
   }
 
+  /** Where the next bytes are to be put. */
+  private room(): Buffer {
+    this.offered = this.info === null ? this.scratch : this.place.subarray(this.filled);
+    return this.offered;
+  }
+
   private arrived(bytes: number): void {
     this.heard = performance.now();
     const { offered } = this;
@@ -189,13 +197,20 @@ export class NbdConnection {
     }
   }
 
-  /** The first bytes after the negotiation have come where those of the negotiation were expected. */
+  /** Bytes that have not come where they belong, such as the first after the negotiation. */
   private consume(bytes: Buffer): void {
     for (let at = 0; at < bytes.length && !this.socket.destroyed;) {
       const copied = bytes.copy(this.place, this.filled, at);
       at += copied;
       this.advance(copied);
     }
+  }
+
+  /** What comes by TLS lies in memory of its own. */
+  private decrypted(bytes: Buffer): void {
+    this.heard = performance.now();
+    if (this.info === null) this.incoming.push(bytes);
+    else this.consume(bytes);
   }
 
   private advance(bytes: number): void {

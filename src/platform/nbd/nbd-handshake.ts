@@ -1,5 +1,5 @@
-import { connect } from 'node:net';
 import { IncomingBytes, NbdHandshakeRefusedError, negotiate } from './nbd-negotiation.js';
+import { openNbdSocket } from './nbd-socket.js';
 import type { NbdAddress } from './nbd-uri.js';
 
 /**
@@ -9,7 +9,7 @@ import type { NbdAddress } from './nbd-uri.js';
  */
 export async function nbdHandshake(address: NbdAddress, exportName: string, signal: AbortSignal): Promise<number> {
   signal.throwIfAborted();
-  const socket = 'socket' in address ? connect({ path: address.socket }) : connect({ host: address.host, port: address.port });
+  const { socket, greeted } = await openNbdSocket(address, signal);
   const abort = (): void => void socket.destroy(signal.reason as Error); // an abort reason is whatever the caller chose to throw
   signal.addEventListener('abort', abort);
   const incoming = new IncomingBytes();
@@ -17,7 +17,7 @@ export async function nbdHandshake(address: NbdAddress, exportName: string, sign
   socket.once('error', (error) => incoming.end(error));
   socket.once('close', () => incoming.end(new NbdHandshakeRefusedError('the server closed the connection')));
   try {
-    return (await negotiate(incoming, (bytes) => socket.write(bytes), exportName, 'info')).size;
+    return (await negotiate(incoming, (bytes) => socket.write(bytes), exportName, 'info', greeted)).size;
   } finally {
     signal.removeEventListener('abort', abort);
     socket.on('error', () => undefined);

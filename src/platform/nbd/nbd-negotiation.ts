@@ -4,7 +4,7 @@ const REPLY_MAGIC = 0x3e889045565a9n;
 /** Handshake flags, of server and client alike: fixed newstyle, no zeroes. */
 const FIXED_NEWSTYLE = 1;
 const NO_ZEROES = 2;
-const OPTIONS = { abort: 2, info: 6, go: 7, structuredReply: 8, setMetaContext: 10 } as const;
+const OPTIONS = { abort: 2, startTls: 5, info: 6, go: 7, structuredReply: 8, setMetaContext: 10 } as const;
 const REP_ACK = 1;
 const REP_INFO = 3;
 const REP_META_CONTEXT = 4;
@@ -27,10 +27,17 @@ export interface NbdExportInfo {
 /**
  * Negotiates with a server in fixed newstyle. `info` asks and leaves again without opening the export, which costs a server next to nothing; `go` opens it: what follows is transmission, with
  * simple replies.
+ * @param greeted greet() was called before
  * @throws NbdHandshakeRefusedError, or what the pieces end with
  */
-export async function negotiate(incoming: IncomingBytes, send: (bytes: Buffer) => void, exportName: string, want: 'info' | 'go'): Promise<NbdExportInfo> {
-  const clientFlags = await greeted(incoming);
+export async function negotiate(
+  incoming: IncomingBytes,
+  send: (bytes: Buffer) => void,
+  exportName: string,
+  want: 'info' | 'go',
+  greeted = false,
+): Promise<NbdExportInfo> {
+  const clientFlags = greeted ? Buffer.alloc(0) : await greet(incoming);
   send(Buffer.concat([clientFlags, option(want, exportQuestion(exportName))]));
   const info = await exportInfo(incoming, exportName);
   if (want === 'info') send(option('abort', Buffer.alloc(0)));
@@ -46,8 +53,9 @@ export async function negotiateContext(
   send: (bytes: Buffer) => void,
   exportName: string,
   context: string,
+  greeted = false,
 ): Promise<{ readonly size: number; readonly contextId: number }> {
-  const clientFlags = await greeted(incoming);
+  const clientFlags = greeted ? Buffer.alloc(0) : await greet(incoming);
   send(Buffer.concat([clientFlags, option('structuredReply', Buffer.alloc(0))]));
   for await (const _reply of repliesUntilAck(incoming, exportName)) throw new NbdHandshakeRefusedError('the server answered what nobody had asked');
   send(option('setMetaContext', Buffer.concat([lengthAndText(exportName), uint32(1), lengthAndText(context)])));
@@ -60,8 +68,16 @@ export async function negotiateContext(
   return { size: (await exportInfo(incoming, exportName)).size, contextId };
 }
 
+/** Asks for TLS, behind the client's flags. When it resolves, the next byte is of TLS. @throws NbdHandshakeRefusedError when the server has none, or says more */
+export async function startTls(incoming: IncomingBytes, send: (bytes: Buffer) => void): Promise<void> {
+  send(option('startTls', Buffer.alloc(0)));
+  for await (const _reply of repliesUntilAck(incoming, '')) throw new NbdHandshakeRefusedError('the server answered what nobody had asked');
+  // What was sent in the clear before TLS must not be taken for a part of what it protects.
+  if (incoming.length > 0) throw new NbdHandshakeRefusedError('the server sent more than its consent to TLS');
+}
+
 /** @returns the flags by which the client answers the server's greeting */
-async function greeted(incoming: IncomingBytes): Promise<Buffer> {
+export async function greet(incoming: IncomingBytes): Promise<Buffer> {
   const greeting = await incoming.take(18);
   if (greeting.readBigUInt64BE(0) !== NBDMAGIC || greeting.readBigUInt64BE(8) !== IHAVEOPT) throw new NbdHandshakeRefusedError('not an NBD server');
   return uint32(greeting.readUInt16BE(16) & (FIXED_NEWSTYLE | NO_ZEROES));
@@ -128,6 +144,11 @@ export class IncomingBytes {
   push(bytes: Buffer): void {
     this.held = Buffer.concat([this.held, bytes]);
     this.wake();
+  }
+
+  /** Bytes that nobody has taken yet. */
+  get length(): number {
+    return this.held.length;
   }
 
   /** No more will come. The first reason counts. */

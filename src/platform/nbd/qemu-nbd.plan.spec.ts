@@ -5,8 +5,7 @@ describe('argv of qemu-nbd', () => {
   const target = {
     file: '/repo/a b: c,d/disk-0.qcow2',
     readOnly: false,
-    host: '127.0.0.1',
-    port: 10100,
+    listen: { host: '127.0.0.1', port: 10100, keyDirectory: '/run/a,b' },
     exportName: 'backup-vm-disk0-full-20261121T100000Z',
     sharedLimit: 10,
     cache: 'unsafe',
@@ -22,6 +21,8 @@ describe('argv of qemu-nbd', () => {
       '--discard=unmap',
       '--bind=127.0.0.1',
       '--port=10100',
+      '--object=tls-creds-psk,id=key,endpoint=server,dir=/run/a,,b',
+      '--tls-creds=key',
       '--export-name=backup-vm-disk0-full-20261121T100000Z',
       '--',
       '/repo/a b: c,d/disk-0.qcow2',
@@ -37,6 +38,23 @@ describe('argv of qemu-nbd', () => {
       '--read-only',
       '--bind=127.0.0.1',
       '--port=10100',
+      '--object=tls-creds-psk,id=key,endpoint=server,dir=/run/a,,b',
+      '--tls-creds=key',
+      '--export-name=backup-vm-disk0-full-20261121T100000Z',
+      '--',
+      '/repo/a b: c,d/disk-0.qcow2',
+    ]);
+  });
+
+  it('serves a program of the same account on a socket', () => {
+    expect(targetServerArgv({ ...target, listen: { socket: '/run/x/nbd.sock' } })).toEqual([
+      'qemu-nbd',
+      '--persistent',
+      '--shared=10',
+      '--format=qcow2',
+      '--cache=unsafe',
+      '--discard=unmap',
+      '--socket=/run/x/nbd.sock',
       '--export-name=backup-vm-disk0-full-20261121T100000Z',
       '--',
       '/repo/a b: c,d/disk-0.qcow2',

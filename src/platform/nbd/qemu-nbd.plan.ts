@@ -1,15 +1,16 @@
 /** How qemu keeps written data: `unsafe` never waits for the disk, `writeback` does when the client asks for a flush. */
 export type CacheMode = 'unsafe' | 'writeback';
 
+/** A Unix socket, or a TCP port; with the directory of a `keys.psk`, the port takes only clients that have the key in it. */
+export type TargetListen = { readonly socket: string } | { readonly host: string; readonly port: number; readonly keyDirectory: string | null };
+
 export interface TargetServer {
   /** Absolute path of a QCOW2 file. */
   readonly file: string;
   readonly readOnly: boolean;
-  /** Address to listen on. */
-  readonly host: string;
-  readonly port: number;
+  readonly listen: TargetListen;
   readonly exportName: string;
-  /** Clients at once at most. */
+  /** Clients at once at most; 0: any number. */
   readonly sharedLimit: number;
   /** `unsafe` is right only where the finished file is fsynced before anybody counts on it. */
   readonly cache: CacheMode;
@@ -27,7 +28,7 @@ export interface SourceServer {
 }
 
 /**
- * qemu-nbd with a QCOW2 file on a TCP port. Without --persistent it would end when its first client leaves, and without --shared a second client would hang for ever.
+ * qemu-nbd with a QCOW2 file. Without --persistent it would end when its first client leaves, and without --shared a second client would hang for ever.
  * An absolute file name is taken as it is, whatever characters it holds.
  */
 export function targetServerArgv(target: TargetServer): readonly [string, ...string[]] {
@@ -37,12 +38,19 @@ export function targetServerArgv(target: TargetServer): readonly [string, ...str
     `--shared=${target.sharedLimit}`,
     '--format=qcow2',
     ...(target.readOnly ? ['--read-only'] : [`--cache=${target.cache}`, '--discard=unmap']),
-    `--bind=${target.host}`,
-    `--port=${target.port}`,
+    ...listenArguments(target.listen),
     `--export-name=${target.exportName}`,
     '--',
     target.file,
   ];
+}
+
+function listenArguments(listen: TargetListen): readonly string[] {
+  if ('socket' in listen) return [`--socket=${listen.socket}`];
+  const { host, port, keyDirectory } = listen;
+  // A comma inside a value is written twice.
+  const tls = keyDirectory === null ? [] : [`--object=tls-creds-psk,id=key,endpoint=server,dir=${keyDirectory.replaceAll(',', ',,')}`, '--tls-creds=key'];
+  return [`--bind=${host}`, `--port=${port}`, ...tls];
 }
 
 /** qemu-nbd with an image, read-only, as the default export on a Unix socket. */

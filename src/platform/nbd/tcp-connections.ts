@@ -3,8 +3,10 @@ import { Injectable } from '@nestjs/common';
 import { errnoOf } from '../process/system-error.js';
 
 const ESTABLISHED = '01';
+/** Of a Unix socket, SS_CONNECTED. */
+const CONNECTED = '03';
 
-/** Counts TCP connections of this machine by their local port, from the kernel's own table. */
+/** Counts connections of this machine by the port or the socket that they were made to, from the kernel's own tables. */
 @Injectable()
 export class TcpConnections {
   /** Established connections by local port; a port that is not in it has none. */
@@ -18,6 +20,17 @@ export class TcpConnections {
         const port = Number.parseInt(local.slice(local.lastIndexOf(':') + 1), 16);
         counts.set(port, (counts.get(port) ?? 0) + 1);
       }
+    }
+    return counts;
+  }
+
+  /** Established connections by the path of the server's Unix socket; a path that is not in it has none. */
+  async establishedBySocket(): Promise<ReadonlyMap<string, number>> {
+    const counts = new Map<string, number>();
+    // `Num RefCount Protocol Flags Type St Inode Path`; what a server has accepted has the path of the socket that it listens on.
+    for (const line of (await readTable('/proc/net/unix')).split('\n').slice(1)) {
+      const [, state, path] = /^\S+ \S+ \S+ \S+ \S+ (\S+) +\d+ (\/.*)$/.exec(line) ?? [];
+      if (state === CONNECTED && path !== undefined) counts.set(path, (counts.get(path) ?? 0) + 1);
     }
     return counts;
   }

@@ -93,7 +93,10 @@ export interface NodeStartBackup {
   readonly job_id: string;
   readonly hub_id: string;
   readonly vm: { readonly vm_id: string; readonly name: string; readonly source: NodeSource; readonly source_ref: string };
-  /** `<disk_key>:nbd://<host>:<port>/<export_name>,...`; disk keys are percent-encoded as by encodeURIComponent, so that `:` and `,` in them do no harm. */
+  /**
+   * `<disk_key>:<URI>,...`; disk keys are percent-encoded as by encodeURIComponent, so that `:` and `,` in them do no harm. The URI is `nbds://<host>:<port>/<export_name>` for a port
+   * that takes TLS with the disk's export_key, or `nbd+unix:///<export_name>?socket=<path>` where hub and node are one machine and one account.
+   */
   readonly nbd_targets_string: string;
   readonly disks: readonly {
     readonly disk_key: string;
@@ -101,6 +104,8 @@ export interface NodeStartBackup {
     readonly size_bytes: number;
     /** null: full. */
     readonly parent_change_id: string | null;
+    /** The pre-shared key of the target, 64 hexadecimal digits: exactly where its URI is nbds. A secret, kept out of journals and logs. */
+    readonly export_key?: string;
   }[];
   /** Whether the guest's file systems are frozen at the instant. Left out: `none`. `try`: without it where it cannot be; `require`: the backup fails instead. */
   readonly quiesce?: NodeQuiesce;

@@ -11,6 +11,8 @@ export interface TunnelConnectionPlan {
   readonly knownHosts: string;
   /** The node's API, `host:port`. */
   readonly nodeAddress: string;
+  /** The node's end of one of the hub's ports for exports. */
+  readonly exportSocket: (port: number) => string;
   /** Socket that leads through this connection to the hub's API, for probes. */
   readonly probeSocket: string;
   /** The processor has instructions for AES; without them ChaCha20 is the fastest cipher. */
@@ -69,7 +71,10 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
     ['IPQoS', 'none'],
     ['LogLevel', 'INFO'],
   ];
-  const forwards = portsOf(index, plan.count, settings).flatMap((port) => ['-L', `${bracketed(localHost)}:${port}:127.0.0.1:${port}`]);
+  const forwards = portsOf(index, plan.count, settings).flatMap((port) => [
+    ...['-L', `${plan.exportSocket(port)}:127.0.0.1:${port}`],
+    ...['-L', `${bracketed(localHost)}:${port}:127.0.0.1:${port}`],
+  ]);
   const api =
     index === 0
       ? ['-L', `${bracketed(localHost)}:${localApiPort(settings)}:127.0.0.1:${apiPort}`, '-R', `127.0.0.1:${settings.reverse_port}:${plan.nodeAddress}`]

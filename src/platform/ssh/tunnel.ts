@@ -9,6 +9,7 @@ import { errnoOf } from '../process/system-error.js';
 import { TunnelConnection } from './tunnel-connection.js';
 import { TunnelJournal } from './tunnel-journal.js';
 import { parseTunnelSettings, TUNNEL_FILES, type TunnelSettings } from './tunnel-settings.js';
+import { makeTunnelSocketDirectory, tunnelSocket } from './tunnel-sockets.js';
 import type { TunnelCause, TunnelConnectionPlan } from './tunnel-ssh.plan.js';
 import { type TunnelState, tunnelStateOf } from './tunnel-state.plan.js';
 
@@ -35,7 +36,7 @@ interface Files {
 }
 
 /**
- * A node's end of the tunnel: several SSH connections that together bring the hub's NBD ports and its API to this machine's loopback, and the node's API to the hub's. Each is
+ * A node's end of the tunnel: several SSH connections that together bring the hub's NBD ports to sockets and its API to this machine's loopback, and the node's API to the hub's. Each is
  * probed from end to end and held up by itself.
  */
 export class Tunnel {
@@ -120,6 +121,7 @@ export class Tunnel {
       privateKey: join(this.options.tunnelDirectory, TUNNEL_FILES.privateKey),
       knownHosts: join(this.options.tunnelDirectory, TUNNEL_FILES.knownHosts),
       nodeAddress,
+      exportSocket: (port) => tunnelSocket(this.options.tunnelDirectory, port),
       probeSocket: join(this.sockets, `${index}.sock`),
       aesInHardware: this.aesInHardware,
     };
@@ -139,6 +141,7 @@ export class Tunnel {
     const { tunnelDirectory } = this.options;
     await mkdir(tunnelDirectory, { recursive: true, mode: 0o700 });
     try {
+      await makeTunnelSocketDirectory(tunnelDirectory);
       const [json, key, hosts] = await Promise.all(
         [TUNNEL_FILES.settings, TUNNEL_FILES.publicKey, TUNNEL_FILES.knownHosts].map((name) => readFile(join(tunnelDirectory, name), 'utf8')),
       );

@@ -112,6 +112,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
             file: request.mode === 'read_only' ? request.file : await this.overlayOf(request),
             readOnly: request.mode === 'read_only',
             sharedLimit: SHARED_LIMIT,
+            transport: null,
           },
           await this.recorder.context(exportId),
         ),

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { NodeConfig } from '../../platform/config/node.config.js';
+import { tunnelSocket, tunnelSocketDirectory } from '../../platform/ssh/tunnel-sockets.js';
 import { readTunnelJournal } from '../../platform/ssh/tunnel-journal.js';
 import { HUB_HOST_KEY_ALIAS, TUNNEL_FILES, type TunnelSettings } from '../../platform/ssh/tunnel-settings.js';
 import type { HubApi } from '../model/hub-api.client.js';
@@ -50,9 +51,9 @@ export function tunnelChecks(config: NodeConfig, settings: TunnelSettings | null
       run: async () => {
         if (settings === null) return skip(NO_TUNNEL);
         const ports = Array.from({ length: settings.nbd_port_count }, (_, index) => settings.nbd_port_first + index);
-        const open = await Promise.all(ports.map((port) => accepts(settings.local_host, port)));
+        const open = await Promise.all(ports.map((port) => accepts(tunnelSocket(config.tunnelDirectory, port))));
         const closed = ports.filter((_, index) => open[index] !== true);
-        const range = `${settings.local_host}:${settings.nbd_port_first}-${settings.nbd_port_first + settings.nbd_port_count - 1}`;
+        const range = `${settings.nbd_port_first}-${settings.nbd_port_first + settings.nbd_port_count - 1}`;
         const missing = hub.hasToken ? await missingPorts(hub, settings) : null;
         if (missing !== null)
           return fail(
@@ -63,7 +64,7 @@ export function tunnelChecks(config: NodeConfig, settings: TunnelSettings | null
         const some = `${closed.slice(0, 10).join(', ')}${closed.length > 10 ? ', ...' : ''}`;
         return fail(
           `${closed.length} of ${range} are not forwarded: ${some}`,
-          'Is sendense tunnel running, and does another program hold these ports (ss -ltnp)?',
+          `Is sendense tunnel running, and may it write to ${tunnelSocketDirectory(config.tunnelDirectory)}?`,
         );
       },
     },
@@ -82,8 +83,8 @@ async function missingPorts(hub: HubApi, { nbd_port_first: first, nbd_port_count
 }
 
 /** Whether somebody listens; what lies behind it answers only while a disk is served. */
-async function accepts(host: string, port: number): Promise<boolean> {
-  const socket = connect({ host, port, timeout: CONNECT_MS });
+async function accepts(path: string): Promise<boolean> {
+  const socket = connect({ path, timeout: CONNECT_MS });
   try {
     return await new Promise<boolean>((resolve) => {
       socket.on('connect', () => resolve(true));

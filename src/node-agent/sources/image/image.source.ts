@@ -14,7 +14,7 @@ import { diskChangeId } from './disk-change-id.js';
 import { type ImageDisk, inspectDisks, inUse, realPaths, resolveVmFolder } from './image-files.js';
 import { ImageRootGate } from './image-root.gate.js';
 import { findWriters } from './open-writers.js';
-import { makeSocketDirectory } from './socket-place.js';
+import { makeSocketDirectory } from '../../../platform/process/socket-place.js';
 
 const VMS_AT_ONCE = 4;
 

@@ -3,7 +3,7 @@ import type { Clock } from '../../../platform/clock/clock.js';
 import type { Virsh } from '../../../platform/libvirt/virsh.js';
 import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import type { SnapshotDisk, StandingSnapshot } from '../../model/job.state.js';
-import { makeSocketDirectory } from '../image/socket-place.js';
+import { makeSocketDirectory } from '../../../platform/process/socket-place.js';
 import { allOrFirstError, failure, type ImageServers, witnessOf } from '../image-servers.js';
 import type { SnapshotRequest, TakenSnapshot } from '../source.port.js';
 import { redefinitionXml } from './backup-documents.js';

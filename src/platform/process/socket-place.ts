@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** A Unix socket's path has 108 bytes with its closing NUL. */
-const MAX_SOCKET_PATH = 107;
+export const SOCKET_PATH_BYTES = 107;
 const LONGEST_NAME = '/disk-9999.sock';
 
 /**
@@ -15,19 +15,25 @@ export function socketDirectory(directory: string): string {
   const digest = createHash('sha256').update(directory).digest('hex');
   const beside = join(directory, '../../../s', digest.slice(0, 8));
   return (
-    [directory, beside].find((place) => Buffer.byteLength(place) + LONGEST_NAME.length <= MAX_SOCKET_PATH) ?? join(tmpdir(), `sendense-${digest.slice(0, 20)}`)
+    [directory, beside].find((place) => Buffer.byteLength(place) + LONGEST_NAME.length <= SOCKET_PATH_BYTES) ??
+    join(tmpdir(), `sendense-${digest.slice(0, 20)}`)
   );
 }
 
 /** @throws Error when somebody else has made it */
 export async function makeSocketDirectory(directory: string): Promise<string> {
   const place = socketDirectory(directory);
+  await makePrivateDirectory(place);
+  return place;
+}
+
+/** @throws Error when somebody else has made it, or may enter it */
+export async function makePrivateDirectory(place: string): Promise<void> {
   await mkdir(place, { recursive: true, mode: 0o700 });
   const stats = await lstat(place);
-  if (!stats.isDirectory() || (process.getuid !== undefined && stats.uid !== process.getuid()) || (stats.mode & 0o022) !== 0) {
+  if (!stats.isDirectory() || (process.getuid !== undefined && stats.uid !== process.getuid()) || (stats.mode & 0o077) !== 0) {
     throw new Error(`${place} is not a private directory of this user; remove it`);
   }
-  return place;
 }
 
 export async function removeSocketDirectory(directory: string): Promise<void> {

@@ -1,0 +1,84 @@
+import { readFile } from 'node:fs/promises';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
+import { greet, IncomingBytes, NbdHandshakeRefusedError, startTls } from './nbd-negotiation.js';
+import { keyInPskFile, type NbdAddress, PSK_USER } from './nbd-uri.js';
+
+/** A connection to a server. */
+export interface NbdSocket {
+  readonly socket: Socket;
+  /** The greeting is exchanged already, inside of which TLS was asked for. */
+  readonly greeted: boolean;
+}
+
+/**
+ * Connects; where the address has a key, TLS stands when this resolves, and the server has proved that it has the key.
+ * @param onread as of `net.connect`; what comes by TLS is in events `data` instead
+ * @throws NbdHandshakeRefusedError, a system error such as ECONNREFUSED, or the signal's reason
+ */
+export async function openNbdSocket(address: NbdAddress, signal: AbortSignal, onread?: OnReadOpts): Promise<NbdSocket> {
+  const { keyFile } = address;
+  if (keyFile === undefined) return { socket: connectTo(address, onread), greeted: false };
+  const key = Buffer.from(keyInPskFile(await readFile(keyFile, 'utf8')), 'hex');
+  signal.throwIfAborted();
+  const plain = connectTo(address);
+  const abort = (): void => void plain.destroy(signal.reason as Error); // an abort reason is whatever the caller chose to throw
+  signal.addEventListener('abort', abort);
+  try {
+    await askForTls(plain);
+    return { socket: await secured(plain, key), greeted: true };
+  } catch (error) {
+    plain.destroy();
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+function connectTo(address: NbdAddress, onread?: OnReadOpts): Socket {
+  const reading = onread === undefined ? {} : { onread };
+  const socket = 'socket' in address ? connect({ path: address.socket, ...reading }) : connect({ host: address.host, port: address.port, ...reading });
+  return socket.setNoDelay(true);
+}
+
+async function askForTls(plain: Socket): Promise<void> {
+  const incoming = new IncomingBytes();
+  const onData = (bytes: Buffer): void => incoming.push(bytes);
+  const onClose = (): void => incoming.end(new NbdHandshakeRefusedError('the server closed the connection'));
+  plain.on('data', onData);
+  plain.on('error', (error) => incoming.end(error));
+  plain.once('close', onClose);
+  plain.write(await greet(incoming));
+  await startTls(incoming, (bytes) => plain.write(bytes));
+  plain.off('data', onData);
+  plain.off('close', onClose);
+}
+
+/** TLS 1.3 without certificates: only who has the key can be at the other end. */
+function secured(plain: Socket, key: Buffer): Promise<TLSSocket> {
+  const options: ConnectionOptions = {
+    socket: plain,
+    minVersion: 'TLSv1.3',
+    maxVersion: 'TLSv1.3',
+    ciphers: 'TLS_AES_128_GCM_SHA256',
+    ca: [],
+    pskCallback: () => ({ identity: PSK_USER, psk: key }),
+    // Whoever shows a certificate, be it of a known authority, has not shown the key.
+    checkServerIdentity: (_host, certificate) => (hasContent(certificate) ? new Error('the server has a certificate instead of the key') : undefined),
+  };
+  return new Promise((resolve, reject) => {
+    const socket = connectTls(options);
+    socket.once('error', (error: Error) =>
+      reject(new NbdHandshakeRefusedError(`TLS was refused, so the key is another one: ${error.message}`, { cause: error })),
+    );
+    socket.once('close', () => reject(new NbdHandshakeRefusedError('the server closed the connection before TLS stood')));
+    socket.once('secureConnect', () => {
+      if (hasContent(socket.getPeerCertificate())) socket.destroy(new Error('the server has a certificate instead of the key'));
+      else resolve(socket);
+    });
+  });
+}
+
+function hasContent(certificate: object | null): boolean {
+  return Object.keys(certificate ?? {}).length > 0;
+}
