@@ -98,13 +98,14 @@ class Demo {
     say('To try, in this order:');
     say(`   HUB=${url}/api/v1`);
     say(`   TOKEN=$(cat ${hub.tokenFile})`);
+    say(`   api() { curl -s -H @<(printf 'Authorization: Bearer %s\\n' "$TOKEN") -H "Content-Type: application/json" "$@"; }`);
     for (const line of [
-      'curl -s -H "Authorization: Bearer $TOKEN" "$HUB/vms"',
-      `curl -s -H "Authorization: Bearer $TOKEN" "$HUB/backups/chain?vm_name=${VM}"`,
-      'curl -s -H "Authorization: Bearer $TOKEN" "$HUB/nbd/ports/metrics"',
-      'curl -s -H "Authorization: Bearer $TOKEN" "$HUB/audit/events?type=RestorePointSealed"',
+      'api "$HUB/vms"',
+      `api "$HUB/backups/chain?vm_name=${VM}"`,
+      'api "$HUB/nbd/ports/metrics"',
+      'api "$HUB/audit/events?type=RestorePointSealed"',
       ...this.mountExamples,
-      `curl -s -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -X POST "$HUB/backups" \\\n     -d '${JSON.stringify({ vm_name: VM, repository_id: this.repositoryId, backup_type: 'incremental' })}'`,
+      `api -X POST "$HUB/backups" \\\n     -d '${JSON.stringify({ vm_name: VM, repository_id: this.repositoryId, backup_type: 'incremental' })}'`,
     ]) {
       say(`   ${line}`);
     }
@@ -236,10 +237,10 @@ class Demo {
 /** Mount, browse, download, release: what the last chapter has done. */
 function examplesOfMount(backupId: string, diskId: number, path: string): readonly string[] {
   return [
-    `MOUNT=$(curl -s -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -X POST "$HUB/restore/mount" \\\n     -d '${JSON.stringify({ backup_id: backupId, disk_index: diskId })}' | grep -o '"mount_id":"[^"]*"' | cut -d '"' -f 4)`,
-    `curl -s -H "Authorization: Bearer $TOKEN" "$HUB/restore/$MOUNT/files?path=${dirname(path)}"`,
-    `curl -s -H "Authorization: Bearer $TOKEN" "$HUB/restore/$MOUNT/download?path=${path}" | tail -n 3`,
-    'curl -s -H "Authorization: Bearer $TOKEN" -X DELETE "$HUB/restore/$MOUNT"',
+    `MOUNT=$(api -X POST "$HUB/restore/mount" \\\n     -d '${JSON.stringify({ backup_id: backupId, disk_index: diskId })}' | grep -o '"mount_id":"[^"]*"' | cut -d '"' -f 4)`,
+    `api "$HUB/restore/$MOUNT/files?path=${dirname(path)}"`,
+    `api "$HUB/restore/$MOUNT/download?path=${path}" | tail -n 3`,
+    'api -X DELETE "$HUB/restore/$MOUNT"',
   ];
 }
 

@@ -22,7 +22,7 @@ import { configureLogging, loggerFor } from './platform/logging/logger.js';
 import { NestLogger } from './platform/logging/nest-logger.js';
 import { awaitDatabase } from './platform/postgres/await-database.js';
 import { LocalPostgres } from './platform/postgres/local-postgres.js';
-import { baseUrl, portToListenOn } from './platform/process/listen-port.js';
+import { baseUrl, isLoopback, portToListenOn } from './platform/process/listen-port.js';
 import { localNodeDirectory } from './platform/process/local-node-id.js';
 import { LocalNode } from './platform/process/local-node.js';
 import { ProgramLock } from './platform/process/program-lock.js';
@@ -74,6 +74,11 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   await app.listen(port, config.listenHost);
   const url = baseUrl(config.listenHost, portOf(app));
   writeWhole(urlFile, `${url}\n`);
+  if (!isLoopback(config.listenHost)) {
+    log.warn('the API listens beyond loopback without TLS: tokens and the content of disks can be read on the way; put a TLS proxy in front of it', {
+      listen_host: config.listenHost,
+    });
+  }
   log.info('the hub listens', { url, hub_id: hubId, data_directory: config.dataDirectory, version: programVersion() });
 
   const localNode = config.startLocalNode ? localNodeOf(config, url, app) : null;

@@ -25,7 +25,7 @@ let app: NestExpressApplication;
 beforeAll(async () => {
   database = await createTestDatabase();
   dataDirectory = await mkdtemp(join(tmpdir(), 'sendense-hub-routes-'));
-  const config = loadConfig(HubConfig, { environment: { SENDENSE_DATA_DIRECTORY: dataDirectory } });
+  const config = loadConfig(HubConfig, { environment: { SENDENSE_DATA_DIRECTORY: dataDirectory, SENDENSE_REFUSED_TOKEN_DELAY_MS: '0' } });
   const testing = await Test.createTestingModule({
     imports: [
       HubModule.forRoot({

@@ -33,6 +33,7 @@ const unfolded: Fold = (events) => ({ events: events.length });
 
 const EVOLVE: Readonly<Record<string, Fold>> = {
   access: unfolded,
+  refusal: unfolded,
   backup: folding(initialBackupState, evolveBackup),
   chain: folding(initialChainState, evolveChain),
   nbdExport: folding(initialNbdExportState, evolveNbdExport),

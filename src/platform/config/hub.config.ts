@@ -31,6 +31,7 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'failAfterSilentSeconds',
   'chainMaxLength',
   'nodeRequestTimeoutMs',
+  'refusedTokenDelayMs',
   'restoreExportIdleSeconds',
   'localNodePort',
   'localNodeImageRoots',
@@ -104,6 +105,9 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(1, 1000) readonly chainMaxLength: number = 30;
   /** How long the hub waits for one answer of a node. */
   @IntegerBetween(100, 600_000) readonly nodeRequestTimeoutMs: number = 10_000;
+
+  /** A refused token waits for its answer for so long at most, after ten of one address; 0: never. */
+  @IntegerBetween(0, 60_000) readonly refusedTokenDelayMs: number = 2_000;
 
   /** How long an NBD export of a restore point stays without a client. */
   @IntegerBetween(1, 604_800) readonly restoreExportIdleSeconds: number = 3600;

@@ -187,6 +187,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['max_concurrent_backups', ['0', '1001'], ['1', '101']],
   ['stall_after_seconds', ['0', '1e1'], ['1', '299']],
   ['fail_after_silent_seconds', ['60', '604801'], ['61', '604800']],
+  ['refused_token_delay_ms', ['-1', '60001'], ['0', '60000']],
   ['restore_export_idle_seconds', ['0', '604801'], ['1', '604800']],
   ['chain_max_length', ['0', '1001'], ['1', '1000']],
   ['node_request_timeout_ms', ['99', '600001'], ['100', '600000']],

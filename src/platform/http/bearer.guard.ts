@@ -9,7 +9,8 @@ import { type NodeCredential, NodeCredentials } from '../signed-calls/node-crede
 import { SeenNonces } from '../signed-calls/seen-nonces.js';
 import { ACCESS_TOKENS, type AccessTokens, bearerTokenOf, sameToken } from './access-tokens.js';
 import { validationProblem } from './problem.js';
-import { requestState } from './request-state.js';
+import { Refusals } from './refusals.js';
+import { pathOf, requestState } from './request-state.js';
 
 /** Who may call a route: anyone, the holder of the API token, or a node. */
 export type RouteAccess = 'public' | 'api' | 'node';
@@ -58,9 +59,22 @@ export class BearerGuard implements CanActivate {
     private readonly clock: Clock,
     @Inject(CALLS_HERE) private readonly direction: CallDirection,
     private readonly nonces: SeenNonces,
+    private readonly refusals: Refusals,
   ) {}
 
-  canActivate(context: ExecutionContext): boolean {
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    try {
+      return this.admits(context);
+    } catch (error) {
+      if (error instanceof DomainError && (error.kind === 'unauthenticated' || error.kind === 'forbidden')) {
+        const { method, originalUrl, socket } = context.switchToHttp().getRequest<Request>();
+        await this.refusals.refused({ sourceAddress: socket.remoteAddress ?? null, code: error.code, method, path: pathOf(originalUrl) });
+      }
+      throw error;
+    }
+  }
+
+  private admits(context: ExecutionContext): boolean {
     const access = this.reflector.getAllAndOverride<RouteAccess | undefined>(ACCESS, [context.getHandler(), context.getClass()]) ?? 'api';
     const request = context.switchToHttp().getRequest<Request>();
     const signature = parseSignature(request.headers.authorization);

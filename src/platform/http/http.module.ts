@@ -1,6 +1,7 @@
 import { type DynamicModule, Module, type ModuleMetadata, type Provider, type Type } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { Clock, Ids } from '../clock/clock.js';
+import { HubConfig } from '../config/hub.config.js';
 import { loggerFor } from '../logging/logger.js';
 import { type CallDirection, MAX_CLOCK_DIFFERENCE_MS } from '../signed-calls/call-signature.js';
 import { NodeCredentials } from '../signed-calls/node-credentials.js';
@@ -14,6 +15,7 @@ import { ListenAddress } from './listen-address.js';
 import { MetricsRegistry } from './metrics-registry.js';
 import { OwnWritesInterceptor } from './own-writes.interceptor.js';
 import { ProblemFilter } from './problem.filter.js';
+import { Refusals } from './refusals.js';
 import { UnroutedRequests } from './unrouted-requests.js';
 
 export interface HttpOptions {
@@ -47,6 +49,12 @@ function httpModule({ imports, seenCallsFile }: HttpOptions, callsHere: CallDire
     HealthChecks,
     NodeCredentials,
     ListenAddress,
+    {
+      provide: Refusals,
+      // A node has no such setting: what calls it are its hub and programs of its own machine.
+      inject: [MetricsRegistry, Clock, { token: HubConfig, optional: true }],
+      useFactory: (registry: MetricsRegistry, clock: Clock, config?: HubConfig) => new Refusals(registry, clock, () => config?.refusedTokenDelayMs ?? 0),
+    },
     { provide: CALLS_HERE, useValue: callsHere },
     { provide: SeenNonces, inject: [Clock], useFactory: (clock: Clock) => seenCalls(clock, seenCallsFile) },
   ];
@@ -62,7 +70,7 @@ function httpModule({ imports, seenCallsFile }: HttpOptions, callsHere: CallDire
       { provide: APP_INTERCEPTOR, useClass: CommandContextInterceptor },
       ...interceptors.map((interceptor) => ({ provide: APP_INTERCEPTOR, useClass: interceptor })),
     ],
-    exports: [MetricsRegistry, HealthChecks, NodeCredentials, ListenAddress],
+    exports: [Refusals, MetricsRegistry, HealthChecks, NodeCredentials, ListenAddress],
   };
 }
 

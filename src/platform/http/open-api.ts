@@ -6,6 +6,7 @@ import { ACCESS_EXTENSION } from './bearer.guard.js';
 import { problemAnswerOf, sendProblem } from './problem.js';
 import { FieldErrorSchema, Problem, problemResponse } from './problem-responses.decorator.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { Refusals } from './refusals.js';
 import { pathOf, requestState } from './request-state.js';
 
 export interface OpenApiOptions {
@@ -13,6 +14,10 @@ export interface OpenApiOptions {
   readonly description: string;
   readonly version: string;
 }
+
+/** The page is of its own files: scripts and styles of ours, pictures also inline; no other place to send anything to, and no page around it. */
+const PAGE_POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 export const DOCS_PATH = '/api/docs';
 export const DOCUMENT_PATH = '/api/openapi.json';
@@ -66,23 +71,29 @@ export function openApiDocument(app: NestExpressApplication, options: OpenApiOpt
  */
 export function serveOpenApi(app: NestExpressApplication, options: OpenApiOptions): void {
   const tokens = app.get<AccessTokens>(ACCESS_TOKENS, { strict: false });
+  const refusals = app.get(Refusals, { strict: false });
   const guard = (request: Request, response: Response, next: NextFunction): void => {
     const { authorization } = request.headers;
     const presented = bearerTokenOf(authorization) ?? basicPasswordOf(authorization);
     if (presented !== null && sameToken(presented, tokens.apiToken)) {
+      response.set('Content-Security-Policy', PAGE_POLICY);
       next();
       return;
     }
     const error = new DomainError('unauthenticated', presented === null ? 'token_missing' : 'token_invalid', 'The API token opens this page, as a password.');
-    const answer = problemAnswerOf(error, { path: pathOf(request.originalUrl), correlationId: requestState(request).correlationId });
-    sendProblem(response, { ...answer, headers: { 'WWW-Authenticate': 'Basic realm="sendense: any name, the API token as password", charset="UTF-8"' } });
+    const path = pathOf(request.originalUrl);
+    const answer = problemAnswerOf(error, { path, correlationId: requestState(request).correlationId });
+    const headers = { 'WWW-Authenticate': 'Basic realm="sendense: any name, the API token as password", charset="UTF-8"' };
+    void refusals
+      .refused({ sourceAddress: request.socket.remoteAddress ?? null, code: error.code, method: request.method, path })
+      .then(() => sendProblem(response, { ...answer, headers }));
   };
   app.use([DOCS_PATH, DOCUMENT_PATH], guard);
   SwaggerModule.setup(DOCS_PATH, app, () => openApiDocument(app, options), {
     jsonDocumentUrl: DOCUMENT_PATH,
     raw: ['json'],
     customSiteTitle: options.title,
-    swaggerOptions: { persistAuthorization: true, displayRequestDuration: true },
+    swaggerOptions: { displayRequestDuration: true },
   });
 }
 

@@ -39,3 +39,8 @@ async function isFree(host: string, port: number): Promise<boolean> {
   });
   return promise;
 }
+
+/** Whether only programs of this machine can reach what listens there. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}

@@ -1,5 +1,6 @@
 import { messageOf } from '../../kernel/error-message.js';
 import type { HubConfig } from '../../platform/config/hub.config.js';
+import { isLoopback } from '../../platform/process/listen-port.js';
 import { type HubApi, HubRefusalError } from '../model/hub-api.client.js';
 import { type Check, fail, pass, skip, type Verdict, warn, worst } from '../model/check.plan.js';
 
@@ -105,8 +106,4 @@ export function asking(hub: HubApi, check: Check): Check {
       return check.run();
     },
   };
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
