@@ -5,6 +5,7 @@ import type { Request } from 'express';
 import type { JsonObject } from '../../kernel/json.js';
 import { ApiPage, decodeCursor, type Page, pageOf } from '../../platform/http/cursor-page.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { Streams } from '../../platform/http/stream-limits.js';
 import { AuditEventResponse, toAuditEventResponse } from '../audit-event.response.js';
 import { type AuditFilter, AuditLog } from '../audit-log.reader.js';
 import { ListEventsQuery } from './list-events.dto.js';
@@ -19,6 +20,7 @@ export class ListEventsController {
   constructor(private readonly log: AuditLog) {}
 
   @Get('events')
+  @Streams('download', asksForLines)
   @ApiOperation({
     summary: 'Events of the whole store',
     description: `With \`Accept: ${NDJSON}\` every matching event is streamed, one JSON object a line, regardless of limit and cursor.`,
@@ -27,7 +29,7 @@ export class ListEventsController {
   @ApiPage('events', AuditEventResponse, 'A page of events')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListEventsQuery, @Req() request: Request): Promise<Page<'events', AuditEventResponse> | StreamableFile> {
-    if (request.accepts(['application/json', NDJSON]) === NDJSON) {
+    if (asksForLines(request)) {
       return new StreamableFile(Readable.from(this.lines(query)), { type: NDJSON, disposition: 'attachment; filename="audit-events.ndjson"' });
     }
     const beyond = decodeCursor(query.cursor, isEventsKey);
@@ -38,6 +40,11 @@ export class ListEventsController {
   private async *lines(filter: AuditFilter): AsyncGenerator<string, void, undefined> {
     for await (const event of this.log.export(filter)) yield `${JSON.stringify(toAuditEventResponse(event))}\n`;
   }
+}
+
+/** Whether every matching event is wanted, instead of a page. */
+function asksForLines(request: Request): boolean {
+  return request.accepts(['application/json', NDJSON]) === NDJSON;
 }
 
 function isEventsKey(key: JsonObject): key is EventsKey {

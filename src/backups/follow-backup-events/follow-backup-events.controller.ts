@@ -8,6 +8,8 @@ import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { answerHistory, EventHistoryResponse, FOLLOWED_LIVE } from '../../platform/http/event-history.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { wantsEventStream } from '../../platform/http/server-sent-events.js';
+import { Streams } from '../../platform/http/stream-limits.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { LiveProgress } from '../../platform/live-progress/live-progress.js';
 import type { NodeJobReport } from '../../platform/node-api/node-api.js';
@@ -24,6 +26,7 @@ export class FollowBackupEventsController {
   ) {}
 
   @Get(':backup_id/events')
+  @Streams('event_stream', wantsEventStream)
   @ApiOperation({
     summary: "A backup's history, oldest first",
     description: `${FOLLOWED_LIVE} The stream ends when the backup is through with everything.`,

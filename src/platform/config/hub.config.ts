@@ -32,6 +32,12 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'chainMaxLength',
   'nodeRequestTimeoutMs',
   'refusedTokenDelayMs',
+  'maxDownloads',
+  'maxDownloadsPerActor',
+  'maxEventStreams',
+  'maxEventStreamsPerActor',
+  'slowReaderSeconds',
+  'slowReaderMinBytesPerSecond',
   'restoreExportIdleSeconds',
   'localNodePort',
   'localNodeImageRoots',
@@ -108,6 +114,15 @@ export class HubConfig implements LoadableConfig {
 
   /** A refused token waits for its answer for so long at most, after ten of one address; 0: never. */
   @IntegerBetween(0, 60_000) readonly refusedTokenDelayMs: number = 2_000;
+  /** Downloads of disks, files, folders and of the audit log at once; each is one or two processes. */
+  @IntegerBetween(1, 1000) readonly maxDownloads: number = 32;
+  @IntegerBetween(1, 1000) readonly maxDownloadsPerActor: number = 24;
+  /** Server-sent event streams at once. */
+  @IntegerBetween(1, 10_000) readonly maxEventStreams: number = 256;
+  @IntegerBetween(1, 10_000) readonly maxEventStreamsPerActor: number = 128;
+  /** A reader for whom bytes have waited for so long is cut off where it was slower than the rate. */
+  @IntegerBetween(1, 3600) readonly slowReaderSeconds: number = 60;
+  @IntegerBetween(1, 1_000_000_000) readonly slowReaderMinBytesPerSecond: number = 4096;
 
   /** How long an NBD export of a restore point stays without a client. */
   @IntegerBetween(1, 604_800) readonly restoreExportIdleSeconds: number = 3600;

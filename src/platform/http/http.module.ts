@@ -16,6 +16,7 @@ import { MetricsRegistry } from './metrics-registry.js';
 import { OwnWritesInterceptor } from './own-writes.interceptor.js';
 import { ProblemFilter } from './problem.filter.js';
 import { Refusals } from './refusals.js';
+import { StreamLimitsInterceptor } from './stream-limits.js';
 import { UnroutedRequests } from './unrouted-requests.js';
 
 export interface HttpOptions {
@@ -32,7 +33,7 @@ export interface HttpOptions {
 @Module({})
 export class HttpModule {
   static forHub(options: HttpOptions = {}): DynamicModule {
-    return httpModule(options, 'to_hub', [IdempotencyInterceptor, OwnWritesInterceptor]);
+    return httpModule(options, 'to_hub', [StreamLimitsInterceptor, IdempotencyInterceptor, OwnWritesInterceptor]);
   }
 
   static forNode(options: HttpOptions = {}): DynamicModule {

@@ -16,6 +16,7 @@ import { messageOf } from '../../kernel/error-message.js';
 import { attachment } from '../../platform/http/attachment.js';
 import { byteRangeOf } from '../../platform/http/byte-range.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { Streams } from '../../platform/http/stream-limits.js';
 import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { loggerFor } from '../../platform/logging/logger.js';
@@ -36,6 +37,7 @@ export class DownloadDiskController {
   ) {}
 
   @Get(':backup_id/disks/:disk_id/download')
+  @Streams('download')
   @ApiOperation({
     summary: "Download a whole disk's content",
     description:

@@ -6,6 +6,8 @@ import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { answerHistory, EventHistoryResponse, FOLLOWED_LIVE } from '../../platform/http/event-history.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { wantsEventStream } from '../../platform/http/server-sent-events.js';
+import { Streams } from '../../platform/http/stream-limits.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { restoreJobStream } from '../model/restore-job.events.js';
 import { vmRestoreStream } from '../model/vm-restore.events.js';
@@ -21,6 +23,7 @@ export class FollowRestoreEventsController {
   ) {}
 
   @Get(':job_id/events')
+  @Streams('event_stream', wantsEventStream)
   @ApiOperation({
     summary: "A restore job's history, oldest first",
     description: `${FOLLOWED_LIVE} They are of each disk: copying or comparing, and how far. The stream ends when what the job has used is taken away.`,

@@ -4,6 +4,7 @@ import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagg
 import type { Request, Response } from 'express';
 import { attachment } from '../../platform/http/attachment.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { Streams } from '../../platform/http/stream-limits.js';
 import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { BrowserError } from '../../platform/mounts/guest-browser/browser-protocol.js';
@@ -23,6 +24,7 @@ export class DownloadDirectoryController {
   ) {}
 
   @Get(':mount_id/download-directory')
+  @Streams('download')
   @ApiOperation({
     summary: 'A folder in a mount as an archive',
     description:

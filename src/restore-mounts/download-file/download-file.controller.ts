@@ -5,6 +5,7 @@ import type { Request, Response } from 'express';
 import { attachment } from '../../platform/http/attachment.js';
 import { byteRangeOf } from '../../platform/http/byte-range.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { Streams } from '../../platform/http/stream-limits.js';
 import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { BrowserError } from '../../platform/mounts/guest-browser/browser-protocol.js';
@@ -23,6 +24,7 @@ export class DownloadFileController {
   ) {}
 
   @Get(':mount_id/download')
+  @Streams('download')
   @ApiOperation({
     summary: 'The content of a file in a mount',
     description:

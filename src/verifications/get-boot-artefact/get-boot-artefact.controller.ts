@@ -11,6 +11,7 @@ import { RecordAccess, RecordAccessEnd } from '../../audit/model/access.commands
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { Streams } from '../../platform/http/stream-limits.js';
 import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { BootArtefacts } from '../model/boot-artefacts.store.js';
@@ -26,6 +27,7 @@ export class GetBootArtefactController {
   ) {}
 
   @Get('console')
+  @Streams('download')
   @ApiOperation({
     summary: 'What the guest of a boot check has shown on its serial console',
     description: 'As it wrote it, escape sequences included; of a long one the beginning and the end.',
@@ -44,6 +46,7 @@ export class GetBootArtefactController {
   }
 
   @Get('screenshot')
+  @Streams('download')
   @ApiOperation({
     summary: "A picture of the display of a boot check's guest, taken at the verdict",
     description: 'A PNG, or a PPM where the hypervisor makes no other.',
