@@ -60,6 +60,8 @@ export class DemoHub {
         ...withoutSettings(process.env),
         SENDENSE_DATA_DIRECTORY: join(directory, 'data'),
         SENDENSE_LISTEN_PORT: '0',
+        // Its guest is its own; the sandbox, which is the default, takes a minute for a mount without KVM.
+        SENDENSE_MOUNT_DRIVER: 'fuse',
         SENDENSE_LOCAL_NODE_PORT: '0',
         SENDENSE_LOCAL_NODE_IMAGE_ROOTS: imageRoot,
         SENDENSE_NBD_PORT_FIRST: String(await freePorts(PORTS)),

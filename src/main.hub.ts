@@ -20,6 +20,7 @@ import { configureHttp } from './platform/http/configure-http.js';
 import { serveOpenApi } from './platform/http/open-api.js';
 import { configureLogging, loggerFor } from './platform/logging/logger.js';
 import { NestLogger } from './platform/logging/nest-logger.js';
+import { exposesKernel } from './platform/mounts/choose-drivers.plan.js';
 import { awaitDatabase } from './platform/postgres/await-database.js';
 import { LocalPostgres } from './platform/postgres/local-postgres.js';
 import { baseUrl, isLoopback, portToListenOn } from './platform/process/listen-port.js';
@@ -77,6 +78,12 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   if (!isLoopback(config.listenHost)) {
     log.warn('the API listens beyond loopback without TLS: tokens and the content of disks can be read on the way; put a TLS proxy in front of it', {
       listen_host: config.listenHost,
+    });
+  }
+  if (process.getuid?.() === 0) log.warn('the hub runs as root, and so do the tools that read disks and images; docs/deployment.md has a service without');
+  if (exposesKernel(config.mountDriver)) {
+    log.warn('the kernel of this machine reads what guests have written when restore points are mounted; mount_driver auto uses a sandbox', {
+      mount_driver: config.mountDriver,
     });
   }
   log.info('the hub listens', { url, hub_id: hubId, data_directory: config.dataDirectory, version: programVersion() });

@@ -82,6 +82,8 @@ export class HubSystem {
       SENDENSE_NBD_PORT_FIRST: String(first),
       SENDENSE_NBD_PORT_COUNT: String(options.portCount ?? 16),
       SENDENSE_LOG_LEVEL: 'info',
+      // The sandbox takes tens of seconds for a mount where it is emulated.
+      SENDENSE_MOUNT_DRIVER: 'fuse',
       ...(options.databaseUrl === null ? {} : { DATABASE_URL: options.databaseUrl }),
       ...options.env,
     });

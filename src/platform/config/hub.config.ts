@@ -142,7 +142,7 @@ export class HubConfig implements LoadableConfig {
   /** Folders that the local node may write disks of restored VMs to, with all that is below them. */
   @AbsolutePaths() readonly localNodeVmStorageRoots: readonly string[] = ['/var/lib/libvirt/images'];
 
-  /** How restore points are opened for browsing. `auto`: what the machine has, in the order nbd, fuse, guestfs. */
+  /** How restore points are opened for browsing. `auto`: in the sandbox; `fuse` and `nbd` have the host's kernel read the guests' file systems. */
   @OneOf('auto', 'fuse', 'nbd', 'guestfs') readonly mountDriver: 'auto' | 'fuse' | 'nbd' | 'guestfs' = 'auto';
   /** Mounts at once; further ones are refused. */
   @IntegerBetween(1, 64) readonly mountSlots: number = 8;

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { HubConfig } from '../config/hub.config.js';
 import { ProcessSupervisor } from '../process/process-supervisor.port.js';
+import { allowedDrivers } from './choose-drivers.plan.js';
 import { FuseMountDriver } from './fuse-mount.driver.js';
 import { GuestfsMountDriver } from './guestfs-mount.driver.js';
 import { type DriverAvailability, type MountDriver, type MountDriverName, type MountedDisk, MountError, type MountOrder } from './mount-driver.port.js';
@@ -10,10 +11,7 @@ import { NbdMountDriver } from './nbd-mount.driver.js';
 /** How long an answer about what the machine has is good. */
 const KNOWN_FOR_MS = 60_000;
 
-/**
- * The drivers of this machine. `auto` takes the kernel's nbd device where its module is there, otherwise FUSE, and the sandbox for what the host cannot mount, or for
- * everything where this process is not root's.
- */
+/** The drivers of this machine. `auto` takes the sandbox; drivers that have the host's kernel read a guest's file system must be named. */
 @Injectable()
 export class MountDrivers {
   private readonly drivers: readonly MountDriver[];
@@ -43,17 +41,7 @@ export class MountDrivers {
 
   /** @throws MountError, with nothing left behind but what MountRelease removes; or the reason of the signal */
   async mount(order: MountOrder, signal: AbortSignal): Promise<MountedDisk> {
-    const candidates = await this.candidates();
-    for (const [index, driver] of candidates.entries()) {
-      try {
-        return await driver.mount(order, signal);
-      } catch (error) {
-        const next = candidates[index + 1];
-        if (!(error instanceof MountError) || error.code !== 'filesystem_unsupported' || next === undefined) throw error;
-        await this.takeDown.release(order.directory);
-      }
-    }
-    throw new MountError('mount_driver_unavailable', 'no mount driver is left to try');
+    return (await this.usableDriver()).mount(order, signal);
   }
 
   release(directory: string): Promise<Released> {
@@ -64,20 +52,19 @@ export class MountDrivers {
     return this.takeDown.stands(directory);
   }
 
-  /** In the order in which to try them. @throws MountError `mount_driver_unavailable` */
-  private async candidates(): Promise<readonly MountDriver[]> {
+  /** @throws MountError `mount_driver_unavailable` */
+  private async usableDriver(): Promise<MountDriver> {
     const wanted = this.config.mountDriver;
+    const allowed = allowedDrivers(wanted);
     const availability = await this.availability();
-    const usable = this.drivers.filter(
-      ({ name }) => (wanted === 'auto' || name === wanted) && availability.find((each) => each.name === name)?.availability.available === true,
-    );
-    const kernel = usable.find(({ name }) => name !== 'guestfs');
-    const sandbox = usable.find(({ name }) => name === 'guestfs');
-    const candidates = [kernel, sandbox].filter((driver) => driver !== undefined);
-    if (candidates.length > 0) return candidates;
+    const isAvailable = (driver: string): boolean => availability.find(({ name }) => name === driver)?.availability.available === true;
+    const usable = this.drivers.find(({ name }) => allowed.includes(name) && isAvailable(name));
+    if (usable !== undefined) return usable;
     const reasons = availability
-      .filter(({ name }) => wanted === 'auto' || name === wanted)
+      .filter(({ name }) => allowed.includes(name))
       .map(({ name, availability: found }) => `${name}: ${found.available ? 'available' : found.reason}`);
-    throw new MountError('mount_driver_unavailable', `this machine cannot mount disks (${reasons.join('; ')})`);
+    const others = this.drivers.filter(({ name }) => wanted === 'auto' && isAvailable(name)).map(({ name }) => name);
+    const choice = others.length === 0 ? '' : `; ${others.join(' and ')} could, in the host's kernel, if mount_driver named it`;
+    throw new MountError('mount_driver_unavailable', `this machine cannot mount disks (${reasons.join('; ')}${choice})`);
   }
 }

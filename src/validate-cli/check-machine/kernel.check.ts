@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
-import { access, readFile } from 'node:fs/promises';
+import { access, readFile, stat } from 'node:fs/promises';
 import type { HubConfig } from '../../platform/config/hub.config.js';
-import { type Check, fail, pass, skip, warn } from '../model/check.plan.js';
+import { exposesKernel } from '../../platform/mounts/choose-drivers.plan.js';
+import { type Check, fail, pass, skip, type Verdict, warn, worst } from '../model/check.plan.js';
 
 /** Where the kernel shows its features. */
 export interface KernelPlaces {
@@ -34,11 +35,12 @@ export function kernelChecks(config: HubConfig, hubPid: number | null, places: K
       role: 'hub',
       title: 'loop devices, for browsing restore points',
       run: async () => {
-        if (wanted === 'nbd' || wanted === 'guestfs') return skip(`mount_driver is ${wanted}`);
+        if (wanted !== 'fuse') return skip(`mount_driver is ${wanted}`);
         if (await usable(places.loopControl)) return pass(`${places.loopControl} can be used`);
-        const text = `${places.loopControl} cannot be opened for reading and writing`;
-        const remedy = 'Load the module (modprobe loop) and run the hub with the right to mount, or install libguestfs-tools and set mount_driver to guestfs.';
-        return wanted === 'fuse' ? fail(text, remedy) : warn(text, remedy);
+        return fail(
+          `${places.loopControl} cannot be opened for reading and writing`,
+          'Load the module (modprobe loop) and run the hub with the right to mount, or install libguestfs-tools and set mount_driver to guestfs.',
+        );
       },
     },
     {
@@ -46,10 +48,27 @@ export function kernelChecks(config: HubConfig, hubPid: number | null, places: K
       role: 'hub',
       title: 'the nbd module, for browsing restore points',
       run: async () => {
-        if (wanted !== 'nbd' && wanted !== 'auto') return skip(`mount_driver is ${wanted}`);
+        if (wanted !== 'nbd') return skip(`mount_driver is ${wanted}`);
         if (await isThere(places.nbdModule)) return pass('the module nbd is loaded');
-        if (wanted === 'auto') return skip('the module nbd is not loaded, and mount_driver auto does without it');
         return fail('the module nbd is not loaded', 'modprobe nbd max_part=16, and for the next start put nbd into /etc/modules-load.d/sendense.conf.');
+      },
+    },
+    {
+      id: 'guest_data',
+      role: 'hub',
+      title: "guests' file systems are kept from the host",
+      run: async () => {
+        const uid = hubPid === null ? process.getuid?.() : await ownerOf(hubPid);
+        const found: Verdict[] = [];
+        if (exposesKernel(wanted)) {
+          const remedy = 'Leave mount_driver at auto, which uses the sandbox (libguestfs-tools).';
+          found.push(warn(`mount_driver ${wanted} has the kernel of this machine read what guests have written`, remedy));
+        }
+        if (uid === 0) {
+          const remedy = 'Install it as a service (docs/deployment.md), which runs under an account of its own.';
+          found.push(warn('the hub runs as root, and so do the tools that read disks and images', remedy));
+        }
+        return worst(found, 'they are mounted in a sandbox, and the hub does not run as root');
       },
     },
     {
@@ -68,6 +87,14 @@ export function kernelChecks(config: HubConfig, hubPid: number | null, places: K
       },
     },
   ];
+}
+
+/** null: it has ended. */
+async function ownerOf(pid: number): Promise<number | null> {
+  return stat(`/proc/${pid}`).then(
+    ({ uid }) => uid,
+    () => null,
+  );
 }
 
 async function usable(path: string): Promise<boolean> {
