@@ -7,6 +7,7 @@ import { ToolError } from '../platform/process/tool-error.js';
 import type { DiskFormat } from '../platform/qemu/disk-copy.plan.js';
 import { QemuImg } from '../platform/qemu/qemu-img.js';
 import type { Manifest } from '../platform/repository-files/manifest.js';
+import { ProvenFiles } from '../platform/repository-files/proven-files.js';
 import { type FoundRestorePoint, RepositoryFiles } from '../platform/repository-files/repository-files.js';
 import { RestorePointVerifier } from '../platform/repository-files/restore-point-verifier.js';
 import { chainOf, choosePoint, type FoundPoint, readableBytes } from './model/found-points.plan.js';
@@ -59,7 +60,7 @@ export async function runRestoreProgram(argv: readonly string[]): Promise<number
       return 0;
     }
     const files = new RepositoryFiles();
-    const program = new RestoreProgram(options, files, new RestorePointVerifier(files, new QemuImg(), hasher));
+    const program = new RestoreProgram(options, files, new RestorePointVerifier(files, new QemuImg(), hasher, new ProvenFiles(null)));
     switch (command) {
       case 'list':
         return await program.list();
@@ -161,7 +162,7 @@ class RestoreProgram {
     const interrupt = (): void => stop.abort(new Error('interrupted; nothing was left behind'));
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
     try {
-      const restored = await restoreDisks(this.verifier, {
+      const restored = await restoreDisks(this.files, this.verifier, {
         repositoryPath,
         point,
         files,

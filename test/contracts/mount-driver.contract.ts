@@ -51,7 +51,7 @@ export function mountDriverContract({ make, filesystems, inUse, twins, patienceM
   });
 
   async function mount(file: string, partition: number | null = null): Promise<MountedDisk> {
-    return driver.mount({ directory: run1, file, partition }, AbortSignal.timeout(patienceMs));
+    return driver.mount({ directory: run1, chain: [file], partition }, AbortSignal.timeout(patienceMs));
   }
 
   async function refusal(file: string, partition: number | null = null): Promise<MountError> {
@@ -109,7 +109,7 @@ export function mountDriverContract({ make, filesystems, inUse, twins, patienceM
         await changeGuestDisk(incremental, 'none', (root) => writeFile(join(root, 'hello'), 'second\n'));
         const run2 = join(work, 'mounts', 'two');
         try {
-          const second = await driver.mount({ directory: run2, file: incremental, partition: null }, AbortSignal.timeout(patienceMs));
+          const second = await driver.mount({ directory: run2, chain: [full, incremental], partition: null }, AbortSignal.timeout(patienceMs));
           const first = await mount(full);
           expect(await readFile(join(first.mountPath, 'hello'), 'utf8')).toBe('first\n');
           expect(await readFile(join(second.mountPath, 'hello'), 'utf8')).toBe('second\n');
@@ -199,7 +199,7 @@ export function mountDriverContract({ make, filesystems, inUse, twins, patienceM
       const image = await qcow2(file);
       for (const delayMs of [0, 5, 20]) {
         const abort = new AbortController();
-        const mounting = driver.mount({ directory: run1, file: image, partition: null }, abort.signal).catch(() => null);
+        const mounting = driver.mount({ directory: run1, chain: [image], partition: null }, abort.signal).catch(() => null);
         setTimeout(() => abort.abort(new Error('abandoned')), delayMs);
         await mounting;
         expect(await release.release(run1)).toMatchObject({ leftovers: [] });

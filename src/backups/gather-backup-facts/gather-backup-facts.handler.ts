@@ -10,6 +10,7 @@ import { DomainError } from '../../kernel/domain-error.js';
 import type { NodeVm } from '../../platform/node-api/node-api.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
+import { ProvenFiles } from '../../platform/repository-files/proven-files.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { decideBackupType, type ParentFacts } from '../model/backup-type.decide.js';
 import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
@@ -37,6 +38,7 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     private readonly dataSource: DataSource,
     private readonly nodes: NodeClient,
     private readonly files: RepositoryFiles,
+    private readonly proven: ProvenFiles,
     private readonly config: HubConfig,
   ) {}
 
@@ -123,7 +125,10 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     for (const { backup_id } of chain.points) {
       const row = byId.get(backup_id);
       for (const file of row?.files ?? []) {
-        const verdict = await this.files.checkParent(repository.path, file, join(row?.folder ?? '', file.file));
+        const path = join(row?.folder ?? '', file.file);
+        const below = row?.disks.find(({ disk_id }) => disk_id === file.disk_id)?.parent_file ?? null;
+        const proven = await this.proven.find(repository.path, path);
+        const verdict = await this.files.checkParent(repository.path, file, { file: path, below, proven });
         if (verdict.kind === 'damaged')
           return {
             kind: 'damaged',

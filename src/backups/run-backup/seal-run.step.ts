@@ -11,6 +11,7 @@ import { FileHasher } from '../../platform/hashing/file-hasher.js';
 import { FileDoors } from '../../platform/file-door/file-doors.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import { type Manifest, MANIFEST_FORMAT_VERSION, type ManifestDisk } from '../../platform/repository-files/manifest.js';
+import { ProvenFiles } from '../../platform/repository-files/proven-files.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { rethrowSilence } from '../../platform/repository-files/storage-error.js';
 import { type BackupPlanned, backupStream } from '../model/backup.events.js';
@@ -19,8 +20,14 @@ import { locateRun } from './locate-run.step.js';
 import { backingPath } from './nbd-targets.plan.js';
 import { RunRecorder } from './record-run.recorder.js';
 
+interface ExaminedDisk {
+  readonly disk: ManifestDisk;
+  /** See ImageFacts; null: the file was changed while it was hashed. */
+  readonly state: string | null;
+}
+
 interface Examination {
-  readonly disks: Promise<readonly ManifestDisk[]>;
+  readonly disks: Promise<readonly ExaminedDisk[]>;
   /** Aborted when nobody needs the answer any more. */
   readonly abandoned: AbortController;
   failed: boolean;
@@ -42,6 +49,7 @@ export class SealRun {
     private readonly qemuImg: QemuImg,
     private readonly hasher: FileHasher,
     private readonly doors: FileDoors,
+    private readonly proven: ProvenFiles,
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
 
@@ -71,6 +79,7 @@ export class SealRun {
       (await this.sealedBefore(repositoryPath, run)) ??
       (await this.describe(run, plan, run.instant, repositoryPath, vm ?? { source: 'image', source_ref: '' }));
     const { manifest_sha256 } = await this.files.seal({ repositoryPath, folder: plan.folder, manifest });
+    await this.rememberProofs(request.backup_id, plan.folder, repositoryPath);
     await this.recorder.record(request.backup_id, {
       kind: 'record-sealed',
       data: {
@@ -86,6 +95,13 @@ export class SealRun {
         sealed_at: manifest.sealed_at,
       },
     });
+  }
+
+  /** So that the first restore need not read the files again. */
+  private async rememberProofs(backupId: string, folder: string, repositoryPath: string): Promise<void> {
+    const examined = (await this.examinations.get(backupId)?.disks.catch(() => [])) ?? [];
+    const proofs = examined.flatMap(({ disk, state }) => (state === null ? [] : [[`${folder}/${disk.file}`, { state, sha256: disk.sha256 }] as const]));
+    await this.proven.remember(repositoryPath, new Map(proofs));
   }
 
   /** First the chain, then the backup: what is called completed is what the next one can stand on. */
@@ -116,7 +132,7 @@ export class SealRun {
     vm: { readonly source: string; readonly source_ref: string },
   ): Promise<Manifest> {
     const { request } = run;
-    const disks = await this.examination(run, plan, repositoryPath).disks;
+    const disks = (await this.examination(run, plan, repositoryPath).disks).map(({ disk }) => disk);
     let position = '';
     for await (const newest of this.store.read(backupStream(request.backup_id), { direction: 'backwards', limit: 1 })) position = newest.position;
     return {
@@ -161,10 +177,12 @@ export class SealRun {
   }
 
   /** The exports write without flushing, because the file counts for nothing before this point; so it is forced to stable storage here, while it is being hashed. */
-  private async describeDisk(disk: RunDisk, plan: BackupPlanned['data'], repositoryPath: string, abandoned: AbortSignal): Promise<ManifestDisk> {
+  private async describeDisk(disk: RunDisk, plan: BackupPlanned['data'], repositoryPath: string, abandoned: AbortSignal): Promise<ExaminedDisk> {
     const { planned } = disk;
     const file = join(this.files.partialFolder(plan.folder), planned.file);
     const path = join(repositoryPath, file);
+    await this.files.makeReadOnly(repositoryPath, file);
+    const before = await this.files.imageFacts(repositoryPath, file);
     const [check, sha256] = await Promise.all([
       this.qemuImg.check(path, abandoned),
       this.hasher.sha256(path, abandoned),
@@ -176,9 +194,9 @@ export class SealRun {
         errors: check.errors,
       });
     }
-    const written = await this.files.look(repositoryPath, file);
+    const written = await this.files.imageFacts(repositoryPath, file);
     if (written === null) throw new DomainError('conflict', 'target_missing', `The file "${path}" of disk "${planned.disk_key}" has gone.`);
-    return {
+    const described: ManifestDisk = {
       disk_id: planned.disk_id,
       disk_key: planned.disk_key,
       file: planned.file,
@@ -191,6 +209,7 @@ export class SealRun {
       mtime_ns: written.mtime_ns,
       backing_file: planned.parent_file === null ? null : backingPath(plan.folder, planned.parent_file),
     };
+    return { disk: described, state: before?.state === written.state ? written.state : null };
   }
 }
 

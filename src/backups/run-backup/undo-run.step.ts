@@ -8,6 +8,7 @@ import { Clock } from '../../platform/clock/clock.js';
 import { HUB_ID } from '../../platform/event-store/command-runner.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
+import { ProvenFiles } from '../../platform/repository-files/proven-files.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { FindChangeIdsInUse } from '../model/backup.queries.js';
 import type { BackupRun } from '../model/backup.state.js';
@@ -26,6 +27,7 @@ export class UndoRun {
     private readonly clock: Clock,
     private readonly nodes: NodeClient,
     private readonly files: RepositoryFiles,
+    private readonly proven: ProvenFiles,
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
 
@@ -64,7 +66,7 @@ export class UndoRun {
     if (plan !== null && run.sealed !== null) {
       await this.commands.execute(new RemoveRestorePoint(plan.chain_id, request.backup_id, await this.recorder.context(request.backup_id)));
       const { repository_path: repositoryPath } = await locateRun(this.queries, run);
-      if (repositoryPath !== null) await this.files.removeRestorePoint(repositoryPath, plan.folder);
+      if (repositoryPath !== null) await this.removeSealed(repositoryPath, plan.folder);
       await this.dropChangeIds(run);
     }
     await this.recorder.record(request.backup_id, { kind: 'record-files-removed', folder: plan?.folder ?? '' });
@@ -89,6 +91,11 @@ export class UndoRun {
     }
   }
 
+  private async removeSealed(repositoryPath: string, folder: string): Promise<void> {
+    await this.files.removeRestorePoint(repositoryPath, folder);
+    await this.proven.forget(repositoryPath, folder);
+  }
+
   /** Nothing goes on from a deleted restore point. A node that is away now drops its change ids when the VM's next backup is settled. */
   private async dropChangeIds(run: BackupRun): Promise<void> {
     try {
@@ -110,6 +117,6 @@ export class UndoRun {
     if (run.plan !== null) {
       await this.commands.execute(new RemoveRestorePoint(run.plan.chain_id, run.request.backup_id, await this.recorder.context(run.request.backup_id)));
     }
-    await this.files.removeRestorePoint(repositoryPath, folder);
+    await this.removeSealed(repositoryPath, folder);
   }
 }

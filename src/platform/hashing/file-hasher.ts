@@ -8,6 +8,7 @@ import type { HashAnswer, HashTask } from './sha256.process.js';
 
 interface Job {
   readonly path: string;
+  readonly onRead: (bytes: number) => void;
   readonly resolve: (sha256: string) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -54,16 +55,17 @@ export class FileHasher implements OnApplicationShutdown {
   private closed = false;
 
   /**
+   * @param onRead called about once a second with the number of bytes read so far
    * @returns lower-case hex
    * @throws HashingFailedError; what storageSilent makes; or the signal's reason when that is aborted
    */
-  async sha256(path: string, signal?: AbortSignal): Promise<string> {
+  async sha256(path: string, signal?: AbortSignal, onRead: (bytes: number) => void = () => undefined): Promise<string> {
     signal?.throwIfAborted();
     if (this.closed) throw new HashingFailedError(path, 'closed', 'the service is shutting down');
     const settled = new AbortController();
     try {
       return await new Promise<string>((resolve, reject) => {
-        const job = { path, resolve, reject };
+        const job = { path, onRead, resolve, reject };
         signal?.addEventListener('abort', () => this.abandon(job, signal.reason), { signal: settled.signal });
         this.waiting.push(job);
         this.next();
@@ -127,7 +129,11 @@ export class FileHasher implements OnApplicationShutdown {
   private onAnswer(one: HashingProcess, answer: HashAnswer): void {
     one.heardMs = performance.now();
     const { job } = one;
-    if ('read' in answer || job === null) return;
+    if (job === null) return;
+    if ('read' in answer) {
+      job.onRead(answer.read);
+      return;
+    }
     one.job = null;
     one.child.unref();
     one.child.channel?.unref();

@@ -1,6 +1,6 @@
 /** Hashes one file after the other for its parent, and ends with it. */
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { messageOf } from '../../kernel/error-message.js';
 import { errnoOf } from '../process/system-error.js';
@@ -41,7 +41,8 @@ function answer(path: string): HashAnswer {
 }
 
 function hash(path: string): string {
-  const file = openSync(path, 'r');
+  // A link or a pipe in the place of a file is not followed and not waited for.
+  const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const hash = createHash('sha256');
     let toldMs = performance.now();

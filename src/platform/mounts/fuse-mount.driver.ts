@@ -2,6 +2,7 @@ import { access } from 'node:fs/promises';
 import { MountError, type MountDriverName, type MountOrder } from './mount-driver.port.js';
 import { runBounded } from './bounded-tool.js';
 import { KernelMountDriver, makeMountFile, type RawView } from './kernel-mount.driver.js';
+import { imageNode, type ImageChain } from '../qemu/image-chain.plan.js';
 import { mountLayout } from './mount-layout.js';
 
 const START_DEADLINE_MS = 15_000;
@@ -30,22 +31,22 @@ export class FuseMountDriver extends KernelMountDriver {
     const { disk } = mountLayout(order.directory);
     await makeMountFile(disk);
     try {
-      const server = await this.serve(order, 'qemu-storage-daemon', storageDaemonArgv(order.file, disk), disk, signal, START_DEADLINE_MS);
+      const server = await this.serve(order, 'qemu-storage-daemon', storageDaemonArgv(order.chain, disk), disk, signal, START_DEADLINE_MS);
       return { path: disk, sizeBytes: await sizeOf(disk, signal), resources: [server] };
     } catch (error) {
       if (error instanceof MountError && error.code === 'mount_failed')
-        throw new MountError('restore_point_unreadable', `${order.file} cannot be opened: ${error.message}`);
+        throw new MountError('restore_point_unreadable', `${order.chain.at(-1) ?? ''} cannot be opened: ${error.message}`);
       throw error;
     }
   }
 }
 
-/** As JSON, in which no character of a path means anything. The backing files follow from the file's own header. */
-export function storageDaemonArgv(file: string, mountPoint: string): readonly [string, ...string[]] {
+/** As JSON, in which no character of a path means anything. */
+export function storageDaemonArgv(chain: ImageChain, mountPoint: string): readonly [string, ...string[]] {
   return [
     'qemu-storage-daemon',
     '--blockdev',
-    JSON.stringify({ driver: 'qcow2', 'node-name': 'disk', 'read-only': true, file: { driver: 'file', filename: file } }),
+    JSON.stringify({ ...imageNode(chain), 'node-name': 'disk', 'read-only': true }),
     '--export',
     JSON.stringify({ type: 'fuse', id: 'disk', 'node-name': 'disk', mountpoint: mountPoint, writable: false }),
   ];

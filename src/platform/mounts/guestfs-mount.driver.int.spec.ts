@@ -111,7 +111,7 @@ if (availability.available && lacking.length > 0) process.stderr.write(`skipped:
   }
 
   function mount(partition: number): Promise<MountedDisk> {
-    return driver.mount({ directory, file, partition }, AbortSignal.timeout(PATIENCE_MS));
+    return driver.mount({ directory, chain: [file], partition }, AbortSignal.timeout(PATIENCE_MS));
   }
 
   it('mounts a logical volume that lies on two partitions, without a write to the restore point', async () => {

@@ -102,7 +102,7 @@ export class GuestfsMountDriver extends MountDriver {
         this.supervisor,
         order.directory,
         'guestmount',
-        guestmountArgv(order.file, device, partition, root),
+        guestmountArgv(topOf(order), device, partition, root),
         root,
         signal,
         MOUNT_DEADLINE_MS,
@@ -119,14 +119,19 @@ export class GuestfsMountDriver extends MountDriver {
   /** Starts the sandbox once to see what is on the disk. */
   private async look(order: MountOrder, signal: AbortSignal): Promise<readonly FoundFilesystem[]> {
     try {
-      const { stdout } = await runBounded(guestfishArgv(order.file), LOOK_DEADLINE_MS, { signal, env: this.env(), input: GUESTFISH_SCRIPT });
+      const { stdout } = await runBounded(guestfishArgv(topOf(order)), LOOK_DEADLINE_MS, { signal, env: this.env(), input: GUESTFISH_SCRIPT });
       return parseFilesystems(stdout);
     } catch (error) {
       if (error instanceof ToolError && error.code === 'tool_failed')
-        throw new MountError('restore_point_unreadable', `${order.file} cannot be opened: ${error.stderrTail.trim()}`);
+        throw new MountError('restore_point_unreadable', `${topOf(order)} cannot be opened: ${error.stderrTail.trim()}`);
       throw error;
     }
   }
+}
+
+/** libguestfs takes no graph, so what the file stands on follows from its header, which was checked before the mount. */
+function topOf({ chain }: MountOrder): string {
+  return chain.at(-1) ?? chain[0];
 }
 
 export interface FoundFilesystem {

@@ -1,3 +1,4 @@
+import type { ImageChain } from '../qemu/image-chain.plan.js';
 import type { ProcessIdentity } from '../process/process-supervisor.port.js';
 
 export type MountDriverName = 'fuse' | 'nbd' | 'guestfs';
@@ -5,8 +6,8 @@ export type MountDriverName = 'fuse' | 'nbd' | 'guestfs';
 export interface MountOrder {
   /** Absolute path of a folder that belongs to this mount alone; made where it is missing. All that the mount needs is kept in it. */
   readonly directory: string;
-  /** Absolute path of a QCOW2 file; its backing files are opened with it. */
-  readonly file: string;
+  /** The files of the disk. */
+  readonly chain: ImageChain;
   /** Number of a partition as `partitions` of a mounted disk names it; null: the largest file system that can be mounted. */
   readonly partition: number | null;
 }

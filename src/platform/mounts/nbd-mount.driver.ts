@@ -1,5 +1,6 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { imageFileName } from '../qemu/image-chain.plan.js';
 import { runBounded } from './bounded-tool.js';
 import { KernelMountDriver, type RawView } from './kernel-mount.driver.js';
 import { MountError, type MountDriverName, type MountOrder, namedResource, processResource } from './mount-driver.port.js';
@@ -30,7 +31,7 @@ export class NbdMountDriver extends KernelMountDriver {
       await this.supervisor.forget(runDirectory);
       // Written first: whatever happens next, the device is known to be the one that may be ours.
       await writeFile(mountLayout(order.directory).nbdDevice, device);
-      await this.supervisor.start(runDirectory, ['qemu-nbd', '--read-only', '--format=qcow2', `--connect=/dev/${device}`, order.file]);
+      await this.supervisor.start(runDirectory, ['qemu-nbd', '--read-only', `--connect=/dev/${device}`, imageFileName(order.chain)]);
       const ends = performance.now() + START_DEADLINE_MS;
       for (;;) {
         signal.throwIfAborted();
@@ -38,7 +39,7 @@ export class NbdMountDriver extends KernelMountDriver {
         if (status.state !== 'running') {
           refusal = status.state === 'exited' ? status.stderr.trim() : '';
           if (/busy|Failed to set NBD socket/i.test(refusal)) break;
-          throw new MountError('restore_point_unreadable', `${order.file} cannot be opened: ${refusal}`);
+          throw new MountError('restore_point_unreadable', `${order.chain.at(-1) ?? ''} cannot be opened: ${refusal}`);
         }
         const sectors = Number(await readFile(`/sys/block/${device}/size`, 'utf8'));
         if (status.identity !== null && sectors > 0 && (await nbdOwner(device)) === status.identity.pid) {

@@ -3,8 +3,11 @@ import { compareArgv, convertArgv, percentIn, restoredChainNames, restoredFileNa
 
 describe('copying disks', () => {
   it('names every format, so that qemu never guesses one from the content', () => {
-    expect(convertArgv('/r/d.qcow2', '/t/d.raw', 'raw')).toEqual(['qemu-img', 'convert', '-p', '-f', 'qcow2', '-O', 'raw', '/r/d.qcow2', '/t/d.raw']);
-    expect(compareArgv('/r/d.qcow2', '/t/d.raw', 'raw')).toEqual(['qemu-img', 'compare', '-p', '-f', 'qcow2', '-F', 'raw', '/r/d.qcow2', '/t/d.raw']);
+    const graph =
+      'json:{"driver":"qcow2","file":{"driver":"file","filename":"/r/i \\"x.qcow2"},"backing":{"driver":"qcow2","file":{"driver":"file","filename":"/r/f.qcow2"},"backing":null}}';
+    const chain = ['/r/f.qcow2', '/r/i "x.qcow2'] as const;
+    expect(convertArgv(chain, '/t/d.raw', 'raw')).toEqual(['qemu-img', 'convert', '-p', '-O', 'raw', graph, '/t/d.raw']);
+    expect(compareArgv(chain, '/t/d.raw', 'raw')).toEqual(['qemu-img', 'compare', '-p', '-F', 'raw', graph, '/t/d.raw']);
   });
 
   it('reads the newest progress', () => {

@@ -1,13 +1,14 @@
 import { parseNbdUri } from '../nbd/nbd-uri.js';
+import { imageFileName, type ImageChain } from './image-chain.plan.js';
 
 export type DiskFormat = 'raw' | 'qcow2' | 'vmdk';
 
 /**
- * qemu-img convert of a QCOW2 file with all it stands on into one file, which is overwritten. Its standard output tells the progress. It does not wait for the
- * storage: whoever counts on the file syncs it first. Both paths are absolute.
+ * qemu-img convert of a chain into one file, which is overwritten. Its standard output tells the progress. It does not wait for the storage: whoever counts on the file
+ * syncs it first. The target's path is absolute.
  */
-export function convertArgv(source: string, target: string, format: DiskFormat): readonly [string, ...string[]] {
-  return ['qemu-img', 'convert', '-p', '-f', 'qcow2', '-O', format, source, target];
+export function convertArgv(source: ImageChain, target: string, format: DiskFormat): readonly [string, ...string[]] {
+  return ['qemu-img', 'convert', '-p', '-O', format, imageFileName(source), target];
 }
 
 /** A QCOW2 file as it is, holes kept, without its read-only mode: the copy's header is to be changed. */
@@ -15,9 +16,9 @@ export function copyFileArgv(source: string, target: string): readonly [string, 
   return ['cp', '--sparse=always', '--reflink=auto', '--no-preserve=mode', '--', source, target];
 }
 
-/** Whether a disk reads the same, byte for byte, as a QCOW2 file with all it stands on. Ends with 0: it does; 1: it does not. Tells the progress too. */
-export function compareArgv(source: string, target: string, format: DiskFormat): readonly [string, ...string[]] {
-  return ['qemu-img', 'compare', '-p', '-f', 'qcow2', '-F', format, source, target];
+/** Whether a disk reads the same, byte for byte, as a chain. Ends with 0: it does; 1: it does not. Tells the progress too. */
+export function compareArgv(source: ImageChain, target: string, format: DiskFormat): readonly [string, ...string[]] {
+  return ['qemu-img', 'compare', '-p', '-F', format, imageFileName(source), target];
 }
 
 /** The share that qemu-img last told of, 0 to 100; 0 before it has told anything. */

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect } from '@jest/globals';
 import { requireTools } from '../../../test/support/require-tools.js';
 import { type DownloadableDisk, qcow2Download, rawDownload } from './disk-download.js';
+import type { ImageChain } from './image-chain.plan.js';
 import { QemuImg } from './qemu-img.js';
 import { CLUSTER_BYTES, ClusterMap, metadataCluster, qcow2Layout } from './qcow2-layout.plan.js';
 
@@ -34,8 +35,8 @@ describe('a disk as a download', () => {
     return Buffer.concat(chunks);
   }
 
-  async function requireSound(sizeBytes: number): Promise<{ readonly download: DownloadableDisk; readonly whole: Buffer }> {
-    const download = await qcow2Download(disk, sizeBytes, forever);
+  async function requireSound(sizeBytes: number, chain: ImageChain = [disk]): Promise<{ readonly download: DownloadableDisk; readonly whole: Buffer }> {
+    const download = await qcow2Download(chain, sizeBytes, forever);
     const whole = await bytesOf(download);
     expect(whole.length).toBe(download.bytes);
     const copy = join(folder, 'copy.qcow2');
@@ -64,7 +65,7 @@ describe('a disk as a download', () => {
     await io(base, 'write -P 1 0 6M');
     await qemuImg.create({ path: disk, sizeBytes: 12 * MIB, backing: { file: base, format: 'qcow2' } });
     await io(disk, 'write -z 1M 1M', 'write -P 2 3M 100k', 'write -P 3 11M 1M');
-    const { download, whole } = await requireSound(12 * MIB);
+    const { download, whole } = await requireSound(12 * MIB, [base, disk]);
     expect(download.bytes).toBeLessThan(8 * MIB);
     for (const [start, length] of [
       [0, 10],
@@ -75,7 +76,7 @@ describe('a disk as a download', () => {
       expect((await bytesOf(download, start, length)).equals(whole.subarray(start, start + length))).toBe(true);
     }
     const raw = join(folder, 'copy.raw');
-    await writeFile(raw, await bytesOf(rawDownload(disk, 12 * MIB)));
+    await writeFile(raw, await bytesOf(rawDownload([base, disk], 12 * MIB)));
     await run('qemu-img', ['compare', '-f', 'qcow2', '-F', 'raw', join(folder, 'copy.qcow2'), raw]);
   });
 
@@ -101,9 +102,9 @@ describe('a disk as a download', () => {
   it('fails instead of ending early when the disk cannot be read', async () => {
     await qemuImg.create({ path: disk, sizeBytes: 8 * MIB });
     await io(disk, 'write -P 1 0 8M');
-    const download = await qcow2Download(disk, 8 * MIB, forever);
+    const download = await qcow2Download([disk], 8 * MIB, forever);
     await rm(disk);
     await expect(bytesOf(download)).rejects.toThrow();
-    await expect(qcow2Download(join(folder, 'missing.qcow2'), MIB, forever)).rejects.toMatchObject({ code: 'tool_failed' });
+    await expect(qcow2Download([join(folder, 'missing.qcow2')], MIB, forever)).rejects.toMatchObject({ code: 'tool_failed' });
   });
 });

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline';
 import { type DiskSlice, sliceArgv } from '../nbd/disk-stream.plan.js';
 import { streamTool } from '../process/stream-tool.js';
+import { imageFileName, type ImageChain } from './image-chain.plan.js';
 import { CLUSTER_BYTES, ClusterMap, dataClusterAt, metadataCluster, type Qcow2Layout, qcow2Layout, runsOf } from './qcow2-layout.plan.js';
 
 /** A disk as one file of a known length, any part of which can be made without anything staged. */
@@ -16,11 +17,11 @@ export interface DownloadableDisk {
 /** Holes up to this size are read and thrown away, because that is faster than starting a reader anew behind them. */
 const READ_THROUGH_CLUSTERS = 1024;
 
-/** file: a QCOW2 file, read with all it stands on. diskBytes: as the guest sees it. */
-export function rawDownload(file: string, diskBytes: number): DownloadableDisk {
+/** diskBytes: as the guest sees it. */
+export function rawDownload(chain: ImageChain, diskBytes: number): DownloadableDisk {
   return {
     bytes: diskBytes,
-    read: (start, length, signal) => readSlice(file, { start, end: start + length - 1 }, diskBytes, signal),
+    read: (start, length, signal) => readSlice(chain, { start, end: start + length - 1 }, diskBytes, signal),
   };
 }
 
@@ -28,12 +29,12 @@ export function rawDownload(file: string, diskBytes: number): DownloadableDisk {
  * One QCOW2 file without a backing file. What is nowhere allocated, or zero, is not stored.
  * @throws ToolError when the chain cannot be read
  */
-export async function qcow2Download(file: string, diskBytes: number, signal: AbortSignal): Promise<DownloadableDisk> {
-  const layout = qcow2Layout(await dataClusters(file, diskBytes, signal));
-  return { bytes: layout.totalBytes, read: (start, length, whileReading) => readQcow2(file, layout, start, length, whileReading) };
+export async function qcow2Download(chain: ImageChain, diskBytes: number, signal: AbortSignal): Promise<DownloadableDisk> {
+  const layout = qcow2Layout(await dataClusters(chain, diskBytes, signal));
+  return { bytes: layout.totalBytes, read: (start, length, whileReading) => readQcow2(chain, layout, start, length, whileReading) };
 }
 
-async function* readQcow2(file: string, layout: Qcow2Layout, start: number, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* readQcow2(chain: ImageChain, layout: Qcow2Layout, start: number, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const end = start + length;
   const dataAt = layout.metadataClusters * CLUSTER_BYTES;
   let at = start;
@@ -45,7 +46,7 @@ async function* readQcow2(file: string, layout: Qcow2Layout, start: number, leng
   }
   if (at >= end) return;
   let skip = (at - dataAt) % CLUSTER_BYTES;
-  for await (const chunk of readData(file, layout, Math.floor((at - dataAt) / CLUSTER_BYTES), signal)) {
+  for await (const chunk of readData(chain, layout, Math.floor((at - dataAt) / CLUSTER_BYTES), signal)) {
     const piece = chunk.subarray(Math.min(skip, chunk.length)).subarray(0, end - at);
     skip -= Math.min(skip, chunk.length);
     if (piece.length > 0) yield piece;
@@ -55,14 +56,14 @@ async function* readQcow2(file: string, layout: Qcow2Layout, start: number, leng
 }
 
 /** Clusters with data from the `index`-th on, the last one filled up with zeroes. */
-async function* readData(file: string, layout: Qcow2Layout, index: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* readData(chain: ImageChain, layout: Qcow2Layout, index: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const { map } = layout;
   for (let first = dataClusterAt(layout, index); first < map.clusters;) {
     const behind = endOfStretch(map, first);
     const start = first * CLUSTER_BYTES;
     const end = Math.min(map.diskBytes, behind * CLUSTER_BYTES);
     let at = start;
-    for await (const chunk of readSlice(file, { start, end: end - 1 }, map.diskBytes, signal)) {
+    for await (const chunk of readSlice(chain, { start, end: end - 1 }, map.diskBytes, signal)) {
       yield* withData(map, chunk, at);
       at += chunk.length;
     }
@@ -87,8 +88,8 @@ function* withData(map: ClusterMap, chunk: Uint8Array, at: number): Generator<Ui
   }
 }
 
-async function* readSlice(file: string, slice: DiskSlice, diskBytes: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  const { argv, skip } = sliceArgv(file, slice, diskBytes);
+async function* readSlice(chain: ImageChain, slice: DiskSlice, diskBytes: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const { argv, skip } = sliceArgv(chain, slice, diskBytes);
   const enough = new AbortController();
   const { stdout, ended } = streamTool(argv, AbortSignal.any([signal, enough.signal]));
   let before = skip;
@@ -106,12 +107,12 @@ async function* readSlice(file: string, slice: DiskSlice, diskBytes: number, sig
   } finally {
     enough.abort(new Error('enough was read'));
   }
-  if (left > 0) throw new Error(`${file} ended ${left} bytes before its end`);
+  if (left > 0) throw new Error(`${chain.at(-1) ?? ''} ended ${left} bytes before its end`);
 }
 
-async function dataClusters(file: string, diskBytes: number, signal: AbortSignal): Promise<ClusterMap> {
+async function dataClusters(chain: ImageChain, diskBytes: number, signal: AbortSignal): Promise<ClusterMap> {
   const map = new ClusterMap(diskBytes);
-  const { stdout, ended } = streamTool(['qemu-img', 'map', '--output=json', '-f', 'qcow2', file], signal);
+  const { stdout, ended } = streamTool(['qemu-img', 'map', '--output=json', imageFileName(chain)], signal);
   for await (const line of createInterface({ input: stdout })) {
     // One extent a line, so that millions of them need not be held.
     const [, start, length, zero, data] = /"start": (\d+), "length": (\d+), .*"zero": (true|false), "data": (true|false)/.exec(line) ?? [];

@@ -36,7 +36,7 @@ export async function readQcow2Info(path: string): Promise<ImageInfo | null> {
   try {
     const file = await open(path, 'r');
     try {
-      return await infoOf(file, path);
+      return await qcow2InfoOf(file, path);
     } finally {
       await file.close();
     }
@@ -45,7 +45,8 @@ export async function readQcow2Info(path: string): Promise<ImageInfo | null> {
   }
 }
 
-async function infoOf(file: FileHandle, path: string): Promise<ImageInfo | null> {
+/** The same of an open file. @throws the system's error; Error where the file ends before its header does */
+export async function qcow2InfoOf(file: FileHandle, path: string): Promise<ImageInfo | null> {
   const header = await read(file, 0, HEADER_BYTES);
   if (header.readUInt32BE(0) !== MAGIC || header.readUInt32BE(4) !== 3 || header.readUInt32BE(32) !== 0) return null;
   const clusterBits = header.readUInt32BE(20);

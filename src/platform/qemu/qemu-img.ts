@@ -2,6 +2,7 @@ import { isAbsolute } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { object, wholeNumber } from '../json-shape/json-shape.js';
 import { runTool } from '../process/run-tool.js';
+import { imageFileName, type ImageChain } from './image-chain.plan.js';
 import { readQcow2Info } from './qcow2-info.reader.js';
 import { type ImageCheck, type ImageInfo, parseCheck, parseImageInfo } from './qemu-img-output.js';
 
@@ -59,12 +60,12 @@ export class QemuImg {
     return parseCheck(path, stdout, stderr);
   }
 
-  /** Space that a QCOW2 file with all it stands on takes as one sparse file, in bytes; that of another format without holes is about the same. */
-  async measure(path: string): Promise<number> {
-    const { stdout } = await runTool(['qemu-img', 'measure', '--output=json', '-f', 'qcow2', '-O', 'qcow2', absolute(path)], {
+  /** Space that a chain takes as one sparse file, in bytes; that of another format without holes is about the same. */
+  async measure(chain: ImageChain): Promise<number> {
+    const { stdout } = await runTool(['qemu-img', 'measure', '--output=json', '-O', 'qcow2', imageFileName(chain)], {
       deadlineMs: MEASURE_DEADLINE_MS,
     });
-    return wholeNumber(object(JSON.parse(stdout), `qemu-img measure of ${path}`)['required'], 'required');
+    return wholeNumber(object(JSON.parse(stdout), `qemu-img measure of ${chain.at(-1) ?? ''}`)['required'], 'required');
   }
 
   /** Writes another backing file's name into a QCOW2 header and changes nothing else. */

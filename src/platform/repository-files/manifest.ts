@@ -1,8 +1,9 @@
-import { messageOf } from '../../kernel/error-message.js';
 import { listOf, matching, object, oneOf, orNull, text, time, wholeNumber, wrong, WrongShapeError } from '../json-shape/json-shape.js';
 
 export const MANIFEST_FILE = 'manifest.json';
 export const MANIFEST_FORMAT_VERSION = 1;
+/** Far more than the definition of a VM and a thousand disks take. */
+export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 
 export type ManifestDisk = {
   /** From 0, in the order of the source. */
@@ -68,8 +69,9 @@ export function parseManifest(json: string): Manifest {
   let document: unknown;
   try {
     document = JSON.parse(json);
-  } catch (error) {
-    throw new WrongShapeError(`it is not JSON: ${messageOf(error)}`);
+  } catch {
+    // A parser's message quotes what it read, which may be anything.
+    throw new WrongShapeError('it is not JSON');
   }
   const root = object(document, 'the document');
   if (root['format_version'] !== MANIFEST_FORMAT_VERSION) {

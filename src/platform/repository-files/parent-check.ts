@@ -1,5 +1,7 @@
 import type { FileCalls } from '../file-door/file-calls.js';
 import { errnoOf } from '../process/system-error.js';
+import { headerProblem } from './chain-check.plan.js';
+import type { ProvenFile } from './proven-files.js';
 
 /** What was recorded of a file when it was sealed. */
 export type SealedFacts = {
@@ -14,18 +16,28 @@ export type SealedFacts = {
 export type ParentVerdict =
   { readonly kind: 'sound' } | { readonly kind: 'damaged'; readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered'; readonly detail: string };
 
+/** Where a sealed file belongs. */
+export interface ParentPlace {
+  /** Relative to the repository, as below. */
+  readonly file: string;
+  /** What it stands on; null: nothing. */
+  readonly below: string | null;
+  /** How it looked when its content was last proven; null: not known. */
+  readonly proven: ProvenFile | null;
+}
+
 /**
- * Whether a sealed file is still what was sealed. Cheap as long as length and modification time are as recorded; a differing modification time alone
- * proves nothing (a copied or restored repository has new ones), so the file is then read and its hash decides.
+ * Whether a sealed file is still what was sealed. Cheap as long as it looks as it did when its content was last proven, or else has the modification time it was sealed
+ * with; a differing time alone proves nothing (a copied or restored repository has new ones), so the file is then read and its hash decides.
  * @throws the operating system's error when the file is there but cannot be read
  */
-export async function checkParent(calls: FileCalls, sealed: SealedFacts, path: string): Promise<ParentVerdict> {
-  const found = await calls.lstat(path).catch((error: unknown) => {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return null;
+export async function checkParent(calls: FileCalls, sealed: SealedFacts, path: string, place: ParentPlace): Promise<ParentVerdict> {
+  const found = await calls.imageFacts(path).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return 'missing' as const;
     throw error;
   });
-  if (found === null) return { kind: 'damaged', code: 'parent_missing', detail: `The parent's file "${path}" is missing.` };
-  if (found.kind !== 'file') return { kind: 'damaged', code: 'parent_altered', detail: `The parent's file "${path}" is not a regular file any more.` };
+  if (found === 'missing') return { kind: 'damaged', code: 'parent_missing', detail: `The parent's file "${path}" is missing.` };
+  if (found === null) return { kind: 'damaged', code: 'parent_altered', detail: `The parent's file "${path}" is not a regular file any more.` };
   if (found.size_bytes < sealed.size_bytes) {
     return {
       kind: 'damaged',
@@ -40,7 +52,10 @@ export async function checkParent(calls: FileCalls, sealed: SealedFacts, path: s
       detail: `The parent's file "${path}" has grown to ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}.`,
     };
   }
-  if (found.mtime_ns === sealed.mtime_ns) return { kind: 'sound' };
+  const header = headerProblem(found.image, place.file, place.below);
+  if (header !== null) return { kind: 'damaged', code: 'parent_altered', detail: `The parent's file "${path}" ${header.detail}.` };
+  const { proven } = place;
+  if (proven === null ? found.mtime_ns === sealed.mtime_ns : proven.state === found.state && proven.sha256 === sealed.sha256) return { kind: 'sound' };
   const sha256 = await calls.sha256(path);
   if (sha256 === sealed.sha256) return { kind: 'sound' };
   return {

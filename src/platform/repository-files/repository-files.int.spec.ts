@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -9,6 +9,7 @@ import { requireCondition, requireTools } from '../../../test/support/require-to
 import { type Manifest, type ManifestDisk, parseManifest } from './manifest.js';
 import type { SealedFacts } from './parent-check.js';
 import { DIRECT_CALLS } from '../file-door/file-calls.js';
+import { writeEmptyQcow2 } from '../qemu/empty-qcow2.js';
 import { RepositoryFiles } from './repository-files.js';
 import { probeRepositoryPath } from './repository-probe.js';
 
@@ -34,7 +35,7 @@ afterEach(async () => {
 
 const folder = `${files.vmFolder('pg test ü', VM)}/${files.restorePointFolder(STARTED, 'full', BACKUP)}`;
 
-async function writeDisk(partial: string, file: string, content: string): Promise<ManifestDisk> {
+async function writeDisk(partial: string, file: string, content: string | Buffer): Promise<ManifestDisk> {
   await writeFile(join(partial, file), content);
   const { mtimeNs, size } = await stat(join(partial, file), { bigint: true });
   return {
@@ -104,7 +105,7 @@ describe('sealing', () => {
   it('turns a partial folder into a read-only restore point that describes itself', async () => {
     const manifest = await sealOne();
     expect(await files.readManifest(repository, folder)).toEqual(manifest);
-    expect(await files.listRestorePoints(repository)).toEqual([{ folder, manifest, problem: null }]);
+    expect(await files.listRestorePoints(repository)).toEqual([{ folder, manifest, manifest_sha256: expect.stringMatching(/^[0-9a-f]{64}$/), problem: null }]);
     expect(await files.listPartials(repository)).toEqual([]);
     expect((await readdir(join(repository, folder))).sort()).toEqual(['disk-0.qcow2', 'manifest.json']);
     expect((await stat(join(repository, folder, 'disk-0.qcow2'))).mode & 0o222).toBe(0);
@@ -210,7 +211,7 @@ describe('a broken manifest', () => {
       code: 'manifest_broken',
       message: expect.stringContaining(message),
     });
-    expect(await files.listRestorePoints(repository)).toEqual([{ folder, manifest: null, problem: expect.stringContaining(message) }]);
+    expect(await files.listRestorePoints(repository)).toEqual([{ folder, manifest: null, manifest_sha256: null, problem: expect.stringContaining(message) }]);
   });
 
   it('names the member of a disk', async () => {
@@ -288,16 +289,20 @@ describe('availability', () => {
 describe('a sealed file', () => {
   let path: string;
   let sealed: SealedFacts;
+  let content: Buffer;
+  const place = { file: 'disk-0.qcow2', below: null, proven: null };
   beforeEach(async () => {
     path = join(root, 'disk-0.qcow2');
-    const disk = await writeDisk(root, 'disk-0.qcow2', 'content');
+    await writeEmptyQcow2(path, 1_048_576);
+    content = await readFile(path);
+    const disk = await writeDisk(root, 'disk-0.qcow2', content);
     sealed = { size_bytes: disk.file_size_bytes, sha256: disk.sha256, mtime_ns: disk.mtime_ns };
   });
 
   it('is sound as it was sealed, and after it was merely copied', async () => {
-    expect(await files.checkParent(root, sealed, 'disk-0.qcow2')).toEqual({ kind: 'sound' });
+    expect(await files.checkParent(root, sealed, place)).toEqual({ kind: 'sound' });
     await utimes(path, new Date(0), new Date(0));
-    expect(await files.checkParent(root, sealed, 'disk-0.qcow2')).toEqual({ kind: 'sound' });
+    expect(await files.checkParent(root, sealed, place)).toEqual({ kind: 'sound' });
   });
 
   it.each([
@@ -309,13 +314,13 @@ describe('a sealed file', () => {
           .then(() => rm(root, { recursive: true }))
           .then(() => writeFile(root, '')),
     ],
-    ['parent_truncated', () => truncate(path, 3)],
-    ['parent_altered', () => writeFile(path, 'CONTENT')],
-    ['parent_altered', () => writeFile(path, 'content and more')],
+    ['parent_truncated', () => truncate(path, 300)],
+    ['parent_altered', () => writeFile(path, Buffer.concat([content.subarray(0, -1), Buffer.of(7)]))],
+    ['parent_altered', () => appendFile(path, 'more')],
     ['parent_altered', () => rm(path).then(() => mkdir(path))],
   ])('is %s', async (code, damage) => {
     await damage();
-    expect(await files.checkParent(root, sealed, 'disk-0.qcow2')).toMatchObject({ kind: 'damaged', code });
+    expect(await files.checkParent(root, sealed, place)).toMatchObject({ kind: 'damaged', code });
   });
 });
 

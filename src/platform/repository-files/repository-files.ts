@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { join } from 'node:path';
+import { join, normalize } from 'node:path';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
-import { DIRECT_CALLS, type FileCalls, type FileFacts } from '../file-door/file-calls.js';
+import { DIRECT_CALLS, type FileCalls, type FileFacts, type ImageFacts, NOT_READABLE_AS_FILE } from '../file-door/file-calls.js';
 import { WrongShapeError } from '../json-shape/json-shape.js';
 import { errnoOf } from '../process/system-error.js';
-import { type Manifest, MANIFEST_FILE, parseManifest } from './manifest.js';
-import { checkParent, type ParentVerdict, type SealedFacts } from './parent-check.js';
+import type { ImageChain } from '../qemu/image-chain.plan.js';
+import { chainProblem, type ChainProblem, type FoundFile, type SealedFile } from './chain-check.plan.js';
+import { type Manifest, type ManifestDisk, MANIFEST_FILE, MAX_MANIFEST_BYTES, parseManifest } from './manifest.js';
+import { checkParent, type ParentPlace, type ParentVerdict, type SealedFacts } from './parent-check.js';
 import { MARKER_FILE, readMarker, type RepositoryMarker, removeMarker, writeMarker } from './repository-marker.js';
 import { probeRepositoryPath, type RepositoryProbe } from './repository-probe.js';
 import { parseFolder, partialFolderOf, restorePointFolderName, vmFolderName } from './restore-point-folder.js';
@@ -21,9 +23,19 @@ export type SealResult = {
 };
 
 export type FoundRestorePoint =
-  | { readonly folder: string; readonly manifest: Manifest; readonly problem: null }
+  | { readonly folder: string; readonly manifest: Manifest; readonly manifest_sha256: string; readonly problem: null }
   /** A folder with a restore point's name whose manifest cannot be read or understood. */
-  | { readonly folder: string; readonly manifest: null; readonly problem: string };
+  | { readonly folder: string; readonly manifest: null; readonly manifest_sha256: null; readonly problem: string };
+
+const SEALED_MODE = 0o444;
+
+/** Files that may be opened as one disk. */
+export interface CheckedChain {
+  /** Absolute paths. */
+  readonly images: ImageChain;
+  /** In the same order. facts: null for one that is missing, where damage is allowed. */
+  readonly files: readonly { readonly sealed: SealedFile; readonly path: string; readonly facts: ImageFacts | null }[];
+}
 
 /**
  * A repository's folders and files, in the format of docs/repository-format.md. `folder` is always a restore point's folder relative to the repository,
@@ -151,7 +163,7 @@ export class RepositoryFiles {
     const calls = this.callsAt(repositoryPath);
     return this.onStorage(repositoryPath, `sealing ${folder}`, async () => {
       if (await exists(calls, final)) {
-        const json = await calls.readText(join(final, MANIFEST_FILE));
+        const json = await calls.readText(join(final, MANIFEST_FILE), MAX_MANIFEST_BYTES);
         const there = parseManifest(json);
         if (there.backup_id !== manifest.backup_id) throw new Error(`"${final}" is the restore point of backup ${there.backup_id} already`);
         await calls.changeMode(final, 0o555);
@@ -159,13 +171,15 @@ export class RepositoryFiles {
         return { manifest_sha256: sha256(json), already: true };
       }
       await this.refuseDetour(repositoryPath, vm);
+      const modes = new Map<string, number>();
       for (const disk of manifest.disks) {
         const file = join(partial, disk.file);
-        const found = await calls.lstat(file);
-        if (found.kind !== 'file') throw new Error(`"${file}" is not a regular file`);
+        const found = await calls.imageFacts(file);
+        if (found === null) throw new Error(`"${file}" is not a regular file`);
         if (found.size_bytes !== disk.file_size_bytes) {
           throw new Error(`"${file}" has ${found.size_bytes} bytes, but the manifest says ${disk.file_size_bytes}`);
         }
+        modes.set(disk.file, found.mode);
       }
       const json = `${JSON.stringify(manifest, null, 2)}\n`;
       parseManifest(json);
@@ -173,7 +187,8 @@ export class RepositoryFiles {
       const writing = [
         ...manifest.disks.map(async (disk) => {
           const file = join(partial, disk.file);
-          await calls.changeMode(file, 0o444);
+          // Setting it again would change the file's time stamps, by which it is known as the file that was hashed.
+          if (modes.get(disk.file) !== SEALED_MODE) await calls.changeMode(file, SEALED_MODE);
           await calls.syncToDisk(file);
         }),
         calls.writeDurably(join(partial, MANIFEST_FILE), json, 0o444),
@@ -193,11 +208,18 @@ export class RepositoryFiles {
    * @throws DomainError `restore_point_missing` (gone) when its folder or manifest is not there, `manifest_broken` (gone) naming the member that is wrong
    */
   async readManifest(repositoryPath: string, folder: string): Promise<Manifest> {
+    return (await this.readManifestAndHash(repositoryPath, folder)).manifest;
+  }
+
+  /** The same, with the SHA-256 of the very bytes that were read, lower-case hex. */
+  async readManifestAndHash(repositoryPath: string, folder: string): Promise<{ readonly manifest: Manifest; readonly sha256: string }> {
     this.parse(repositoryPath, folder);
     const path = join(repositoryPath, folder, MANIFEST_FILE);
+    const broken = (what: string): DomainError => new DomainError('gone', 'manifest_broken', `"${path}" is not a valid manifest: ${what}.`, { folder });
     return this.onStorage(repositoryPath, `reading ${folder}`, async () => {
       try {
-        return parseManifest(await this.callsAt(repositoryPath).readText(path));
+        const json = await this.callsAt(repositoryPath).readText(path, MAX_MANIFEST_BYTES);
+        return { manifest: parseManifest(json), sha256: sha256(json) };
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') {
           await this.refuseMissingRepository(repositoryPath);
@@ -205,12 +227,28 @@ export class RepositoryFiles {
             folder,
           });
         }
-        if (error instanceof WrongShapeError) {
-          throw new DomainError('gone', 'manifest_broken', `"${path}" is not a valid manifest: ${error.message}.`, { folder });
-        }
+        if (error instanceof WrongShapeError) throw broken(error.message);
+        if (errnoOf(error) === NOT_READABLE_AS_FILE) throw broken(messageOf(error));
         throw error;
       }
     });
+  }
+
+  /**
+   * The manifest as it was recorded: what it says may be acted upon.
+   * @param recordedSha256 null: none was recorded
+   * @throws as readManifest; DomainError `manifest_differs` (conflict)
+   */
+  async readRecordedManifest(repositoryPath: string, folder: string, recordedSha256: string | null): Promise<Manifest> {
+    const { manifest, sha256: found } = await this.readManifestAndHash(repositoryPath, folder);
+    if (recordedSha256 === null || found === recordedSha256) return manifest;
+    const path = join(repositoryPath, folder, MANIFEST_FILE);
+    throw new DomainError(
+      'conflict',
+      'manifest_differs',
+      `"${path}" was changed: its SHA-256 is ${found}; ${recordedSha256} was recorded. Its definition of the VM is not used. Restore the disks, or choose another restore point.`,
+      { folder },
+    );
   }
 
   /** All sealed restore points by what the repository itself says, in the order of VM folder and time. */
@@ -218,10 +256,11 @@ export class RepositoryFiles {
     const found: FoundRestorePoint[] = [];
     for (const folder of await this.folders(repositoryPath, false)) {
       try {
-        found.push({ folder, manifest: await this.readManifest(repositoryPath, folder), problem: null });
+        const { manifest, sha256: manifestSha256 } = await this.readManifestAndHash(repositoryPath, folder);
+        found.push({ folder, manifest, manifest_sha256: manifestSha256, problem: null });
       } catch (error) {
         if (!(error instanceof DomainError) || error.kind !== 'gone') throw error;
-        found.push({ folder, manifest: null, problem: error.message });
+        found.push({ folder, manifest: null, manifest_sha256: null, problem: error.message });
       }
     }
     return found;
@@ -257,31 +296,65 @@ export class RepositoryFiles {
   }
 
   /**
-   * Each file is there in the length it was sealed with. qemu reads what is missing at a file's end as zeroes, without a word.
-   * @throws DomainError `restore_point_damaged`
+   * Looks at every file that a disk is read from, through a descriptor that follows no link: it must be the repository's own regular file under one name, of the recorded
+   * length, and its header must say that it stands on the recorded parent and on nothing else. Must precede every opening by another program.
+   * @param sealed oldest first
+   * @param allowDamaged files that are missing or of another length pass
+   * @returns the files and what was found of them
+   * @throws DomainError `restore_point_damaged`, `restore_point_unsafe` (conflict)
    */
-  async checkWhole(
-    repositoryPath: string,
-    sealed: readonly { readonly backup_id: string; readonly file: string; readonly size_bytes: number }[],
-  ): Promise<void> {
-    for (const { backup_id, file, size_bytes } of sealed) {
-      const path = join(repositoryPath, file);
-      const found = await this.look(repositoryPath, file);
-      if (found?.size_bytes === size_bytes) continue;
-      const what = found === null ? 'is missing' : `has ${found.size_bytes} bytes; it was sealed with ${size_bytes}`;
-      throw new DomainError(
-        'conflict',
-        'restore_point_damaged',
-        `The file "${path}" of restore point ${backup_id} ${what}. Verify the backup to see what else is damaged, choose an older restore point, or ask for this one as it is with allow_damaged.`,
-        { damaged_backup_id: backup_id, file },
-      );
-    }
+  async checkChain(repositoryPath: string, sealed: readonly SealedFile[], allowDamaged: boolean): Promise<CheckedChain> {
+    const found = await this.find(repositoryPath, sealed);
+    const problem = chainProblem(found, allowDamaged);
+    if (problem !== null) throw chainRefusal(problem);
+    const files = found.map(({ sealed: each, path, facts }) => ({ sealed: each, path, facts: typeof facts === 'string' ? null : facts }));
+    const [oldest, ...others] = files.map(({ path }) => path);
+    if (oldest === undefined) throw new Error('a chain of no files was asked for');
+    return { images: [oldest, ...others], files };
   }
 
-  /** See checkParent in parent-check.ts. `file` is the sealed file, relative to the repository. */
-  async checkParent(repositoryPath: string, sealed: SealedFacts, file: string): Promise<ParentVerdict> {
-    const doing = `looking at ${file}`;
-    return this.onStorage(repositoryPath, doing, () => checkParent(this.callsAt(repositoryPath), sealed, join(repositoryPath, file)));
+  /**
+   * The same for one file by its manifest alone, as far as no other file is looked at.
+   * @param folder of the restore point
+   * @returns null: nothing is wrong
+   */
+  async fileProblem(repositoryPath: string, folder: string, backupId: string, disk: ManifestDisk, allowDamaged: boolean): Promise<ChainProblem | null> {
+    const sealed = { backup_id: backupId, file: join(folder, disk.file), size_bytes: disk.file_size_bytes, sha256: disk.sha256 };
+    const below = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
+    return chainProblem(await this.find(repositoryPath, [sealed]), allowDamaged, below);
+  }
+
+  private async find(repositoryPath: string, sealed: readonly SealedFile[]): Promise<readonly FoundFile[]> {
+    const calls = this.callsAt(repositoryPath);
+    return this.onStorage(repositoryPath, 'looking at the files of a restore point', async () => {
+      const root = await calls.realpath(repositoryPath);
+      return Promise.all(
+        sealed.map(async (each): Promise<FoundFile> => {
+          const path = join(repositoryPath, each.file);
+          const facts = await calls.imageFacts(path).catch((error: unknown) => {
+            if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return 'missing' as const;
+            throw error;
+          });
+          return { sealed: each, path, expected_path: join(root, each.file), facts };
+        }),
+      );
+    });
+  }
+
+  /** What a sealed file is, for whoever proves its content. `file` is relative to the repository. null: it is no regular file. */
+  async imageFacts(repositoryPath: string, file: string): Promise<ImageFacts | null> {
+    return this.onStorage(repositoryPath, `looking at ${file}`, () => this.callsAt(repositoryPath).imageFacts(join(repositoryPath, file)));
+  }
+
+  /** Makes a written file read-only, ahead of sealing. `file` is relative to the repository. */
+  async makeReadOnly(repositoryPath: string, file: string): Promise<void> {
+    await this.onStorage(repositoryPath, `changing ${file}`, () => this.callsAt(repositoryPath).changeMode(join(repositoryPath, file), SEALED_MODE));
+  }
+
+  /** See checkParent in parent-check.ts. */
+  async checkParent(repositoryPath: string, sealed: SealedFacts, place: ParentPlace): Promise<ParentVerdict> {
+    const doing = `looking at ${place.file}`;
+    return this.onStorage(repositoryPath, doing, () => checkParent(this.callsAt(repositoryPath), sealed, join(repositoryPath, place.file), place));
   }
 
   /** `file` is relative to the repository, and not followed where it is a link. null: there is none. */
@@ -294,12 +367,6 @@ export class RepositoryFiles {
           throw error;
         }),
     );
-  }
-
-  /** SHA-256 of a restore point's manifest.json, lower-case hex. */
-  async manifestSha256(repositoryPath: string, folder: string): Promise<string> {
-    this.parse(repositoryPath, folder);
-    return this.onStorage(repositoryPath, `reading ${folder}`, () => this.callsAt(repositoryPath).sha256(join(repositoryPath, folder, MANIFEST_FILE)));
   }
 
   /** See probeRepositoryPath in repository-probe.ts. */
@@ -402,6 +469,19 @@ export class RepositoryFiles {
       throw storageError(error, repositoryPath, doing);
     }
   }
+}
+
+function chainRefusal({ kind, backup_id, path, file, reason, detail }: ChainProblem): DomainError {
+  const advice =
+    kind === 'damaged'
+      ? 'Verify the backup to see what else is damaged, choose an older restore point, or ask for this one as it is with allow_damaged.'
+      : 'It is not opened. Find out who has changed the repository, and choose another restore point.';
+  return new DomainError(
+    'conflict',
+    kind === 'damaged' ? 'restore_point_damaged' : 'restore_point_unsafe',
+    `The file "${path}" of restore point ${backup_id} ${detail}. ${advice}`,
+    { damaged_backup_id: backup_id, file, reason },
+  );
 }
 
 /** Unlike `mkdir -p`, never makes the repository's own folder: that would write beneath a mount point whose file system is away. */

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { messageOf } from '../../kernel/error-message.js';
 import type { FileCalls } from '../file-door/file-calls.js';
 import { errnoOf } from '../process/system-error.js';
 import { object, text, time, wrong, WrongShapeError } from '../json-shape/json-shape.js';
 
 export const MARKER_FILE = '.sendense-repository.json';
+const MAX_MARKER_BYTES = 64 * 1024;
 
 /** Lies at the root of a repository, so that a missing mount or another disk at its path is noticed. */
 export type RepositoryMarker = { readonly format_version: 1; readonly repository_id: string; readonly created_at: string };
@@ -13,7 +13,7 @@ export type RepositoryMarker = { readonly format_version: 1; readonly repository
 export async function readMarker(calls: FileCalls, repositoryPath: string): Promise<RepositoryMarker | null> {
   let json: string;
   try {
-    json = await calls.readText(join(repositoryPath, MARKER_FILE));
+    json = await calls.readText(join(repositoryPath, MARKER_FILE), MAX_MARKER_BYTES);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null;
     throw error;
@@ -21,8 +21,9 @@ export async function readMarker(calls: FileCalls, repositoryPath: string): Prom
   let document: unknown;
   try {
     document = JSON.parse(json);
-  } catch (error) {
-    throw new WrongShapeError(`${MARKER_FILE} is not JSON: ${messageOf(error)}`);
+  } catch {
+    // A parser's message quotes what it read.
+    throw new WrongShapeError(`${MARKER_FILE} is not JSON`);
   }
   const marker = object(document, MARKER_FILE);
   if (marker['format_version'] !== 1) throw wrong(`format_version in ${MARKER_FILE}`, '1, the only version this program reads', marker['format_version']);

@@ -1,10 +1,13 @@
-import { dirname, join, normalize, relative } from 'node:path';
+import { dirname, join, normalize } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
+import type { ImageFacts } from '../file-door/file-calls.js';
 import { FileHasher, HashingFailedError } from '../hashing/file-hasher.js';
 import { ToolError } from '../process/tool-error.js';
 import { QemuImg } from '../qemu/qemu-img.js';
+import type { SealedFile } from './chain-check.plan.js';
 import { type Manifest, MANIFEST_FILE, type ManifestDisk } from './manifest.js';
+import { ProvenFiles } from './proven-files.js';
 import { RepositoryFiles } from './repository-files.js';
 
 export type FindingCode =
@@ -55,6 +58,7 @@ export class RestorePointVerifier {
     private readonly files: RepositoryFiles,
     private readonly qemuImg: QemuImg,
     private readonly hasher: FileHasher,
+    private readonly proven: ProvenFiles,
   ) {}
 
   /**
@@ -67,8 +71,9 @@ export class RestorePointVerifier {
     options: { readonly expected?: ExpectedPoint; readonly signal?: AbortSignal } = {},
   ): Promise<PointVerdict> {
     let manifest: Manifest;
+    let manifestSha256: string;
     try {
-      manifest = await this.files.readManifest(repositoryPath, folder);
+      ({ manifest, sha256: manifestSha256 } = await this.files.readManifestAndHash(repositoryPath, folder));
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'gone') throw error;
       const code = error.code === 'manifest_broken' ? 'manifest_broken' : 'restore_point_missing';
@@ -76,7 +81,7 @@ export class RestorePointVerifier {
       return { folder, manifest: null, findings: [finding], files_checked: 0, bytes_checked: 0 };
     }
     const findings = [
-      ...(await this.againstRecord(repositoryPath, folder, manifest, options.expected)),
+      ...againstRecord(repositoryPath, folder, manifest, manifestSha256, options.expected),
       ...(await this.againstParent(repositoryPath, folder, manifest)),
       ...(await Promise.all(manifest.disks.map((disk) => this.verifyDisk(repositoryPath, folder, manifest, disk, options)))).flat(),
     ];
@@ -98,26 +103,6 @@ export class RestorePointVerifier {
       next = verdict.manifest?.parent?.folder ?? null;
     }
     return verdicts;
-  }
-
-  private async againstRecord(repositoryPath: string, folder: string, manifest: Manifest, expected: ExpectedPoint | undefined): Promise<readonly Finding[]> {
-    if (expected === undefined) return [];
-    const file = join(folder, MANIFEST_FILE);
-    const differs = (what: string): Finding => ({
-      code: 'manifest_differs',
-      backup_id: expected.backup_id,
-      folder,
-      file,
-      detail: `"${join(repositoryPath, file)}" of restore point ${expected.backup_id} is not what the hub recorded: ${what}.`,
-    });
-    if (manifest.backup_id !== expected.backup_id) return [differs(`it is of backup ${manifest.backup_id}`)];
-    const sha256 = await this.files.manifestSha256(repositoryPath, folder);
-    if (expected.manifest_sha256 !== null && sha256 !== expected.manifest_sha256)
-      return [differs(`its SHA-256 is ${sha256} instead of ${expected.manifest_sha256}`)];
-    return expected.files.flatMap((known) => {
-      const disk = manifest.disks.find((each) => each.file === known.file);
-      return disk?.sha256 === known.sha256 && disk.file_size_bytes === known.size_bytes ? [] : [differs(`it describes ${known.file} otherwise`)];
-    });
   }
 
   private async againstParent(repositoryPath: string, folder: string, manifest: Manifest): Promise<readonly Finding[]> {
@@ -151,9 +136,9 @@ export class RestorePointVerifier {
     const finding = (code: FindingCode, what: string): readonly Finding[] => [
       { code, backup_id: manifest.backup_id, folder, file, detail: `The file "${path}" of restore point ${manifest.backup_id} ${what}.` },
     ];
-    const found = await this.files.look(repositoryPath, file);
-    if (found === null) return finding('file_missing', 'is missing');
-    if (found.kind !== 'file') return finding('file_altered', 'is not a regular file any more');
+    if ((await this.files.look(repositoryPath, file)) === null) return finding('file_missing', 'is missing');
+    const found = await this.files.imageFacts(repositoryPath, file);
+    if (found === null) return finding('file_altered', 'is not a regular file any more');
     if (found.size_bytes < sealed.size_bytes) return finding('file_truncated', `has ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
     if (found.size_bytes > sealed.size_bytes) return finding('file_altered', `has grown to ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
     try {
@@ -163,29 +148,62 @@ export class RestorePointVerifier {
       if (error instanceof HashingFailedError && error.saysOfTheFile) return finding('file_unreadable', `cannot be read: ${error.message}`);
       throw error;
     }
-    return this.verifyImage(repositoryPath, manifest, disk, path, finding, options.signal);
+    const after = await this.files.imageFacts(repositoryPath, file);
+    if (after?.state !== found.state) return finding('file_altered', 'was changed while it was read');
+    const findings = await this.verifyImage(repositoryPath, folder, manifest, disk, found, finding, options.signal);
+    if (findings.length === 0) await this.proven.remember(repositoryPath, new Map([[file, { state: found.state, sha256: sealed.sha256 }]]));
+    return findings;
   }
 
+  private async parentMayBeOpened(repositoryPath: string, file: string): Promise<boolean> {
+    try {
+      await this.files.checkChain(repositoryPath, await this.chainOf(repositoryPath, file), false);
+      return true;
+    } catch (error) {
+      if (error instanceof DomainError && ['conflict', 'gone'].includes(error.kind)) return false;
+      throw error;
+    }
+  }
+
+  /** What a disk's file is read from by the manifests, oldest first. @param file relative to the repository */
+  async chainOf(repositoryPath: string, file: string): Promise<readonly SealedFile[]> {
+    const sealed: SealedFile[] = [];
+    for (let next: string | null = file; next !== null;) {
+      const at: string = next;
+      const folder = dirname(at);
+      const manifest = await this.files.readManifest(repositoryPath, folder);
+      const disk = manifest.disks.find((each) => join(folder, each.file) === at);
+      if (disk === undefined || sealed.some((each) => each.file === at)) {
+        throw new DomainError('conflict', 'chain_broken', `"${at}" is not described by the manifest beside it, or stands on itself.`, { file: at });
+      }
+      sealed.unshift({ backup_id: manifest.backup_id, file: at, size_bytes: disk.file_size_bytes, sha256: disk.sha256 });
+      next = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
+    }
+    return sealed;
+  }
+
+  /** By its header alone first: qemu's tools open all that a header names. */
   private async verifyImage(
     repositoryPath: string,
+    folder: string,
     manifest: Manifest,
     disk: ManifestDisk,
-    path: string,
+    facts: ImageFacts,
     finding: (code: FindingCode, what: string) => readonly Finding[],
     signal: AbortSignal | undefined,
   ): Promise<readonly Finding[]> {
-    const backing = disk.backing_file === null ? null : normalize(join(dirname(path), disk.backing_file));
-    const parentFolder = manifest.parent === null ? null : join(repositoryPath, manifest.parent.folder);
-    if (backing !== null && dirname(backing) !== parentFolder) return finding('parent_differs', `stands on "${backing}", which is not of its parent`);
+    const file = join(folder, disk.file);
+    const path = join(repositoryPath, file);
+    const backing = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
+    if (backing !== null && dirname(backing) !== manifest.parent?.folder)
+      return finding('parent_differs', `stands on "${backing}", which is not of its parent`);
+    const problem = await this.files.fileProblem(repositoryPath, folder, manifest.backup_id, disk, false);
+    if (problem !== null) return finding(problem.reason === 'backing_file_differs' ? 'parent_differs' : 'image_damaged', problem.detail);
+    if (facts.image !== null && facts.image.virtual_size !== disk.virtual_size_bytes)
+      return finding('image_damaged', `is a disk of ${facts.image.virtual_size} bytes instead of ${disk.virtual_size_bytes}`);
+    // A check opens what the image stands on, and what that stands on; whatever is wrong there is a finding of its own.
+    if (backing !== null && !(await this.parentMayBeOpened(repositoryPath, backing))) return [];
     try {
-      const info = await this.qemuImg.info(path, { format: 'qcow2', signal });
-      if (info.backing_filename !== disk.backing_file) {
-        return finding('parent_differs', `stands on ${info.backing_filename ?? 'nothing'} instead of ${disk.backing_file ?? 'nothing'}`);
-      }
-      if (info.virtual_size !== disk.virtual_size_bytes)
-        return finding('image_damaged', `is a disk of ${info.virtual_size} bytes instead of ${disk.virtual_size_bytes}`);
-      // A check opens what the image stands on; where that is missing it is a finding of its own already.
-      if (backing !== null && (await this.files.look(repositoryPath, relative(repositoryPath, backing))) === null) return [];
       const check = await this.qemuImg.check(path, signal);
       return check.ok ? [] : finding('image_damaged', `did not pass qemu-img check: ${check.detail}`);
     } catch (error) {
@@ -194,4 +212,23 @@ export class RestorePointVerifier {
       return finding('image_damaged', `cannot be opened: ${error.message}`);
     }
   }
+}
+
+function againstRecord(repositoryPath: string, folder: string, manifest: Manifest, sha256: string, expected: ExpectedPoint | undefined): readonly Finding[] {
+  if (expected === undefined) return [];
+  const file = join(folder, MANIFEST_FILE);
+  const differs = (what: string): Finding => ({
+    code: 'manifest_differs',
+    backup_id: expected.backup_id,
+    folder,
+    file,
+    detail: `"${join(repositoryPath, file)}" of restore point ${expected.backup_id} is not what the hub recorded: ${what}.`,
+  });
+  if (manifest.backup_id !== expected.backup_id) return [differs(`it is of backup ${manifest.backup_id}`)];
+  if (expected.manifest_sha256 !== null && sha256 !== expected.manifest_sha256)
+    return [differs(`its SHA-256 is ${sha256} instead of ${expected.manifest_sha256}`)];
+  return expected.files.flatMap((known) => {
+    const disk = manifest.disks.find((each) => each.file === known.file);
+    return disk?.sha256 === known.sha256 && disk.file_size_bytes === known.size_bytes ? [] : [differs(`it describes ${known.file} otherwise`)];
+  });
 }

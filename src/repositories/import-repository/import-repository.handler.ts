@@ -42,6 +42,9 @@ const FULL_REASONS: readonly FullReason[] = [
   'chain_too_long',
 ];
 
+/** What is wrong with one restore point and keeps no other from being imported. */
+const SKIPPED: ReadonlySet<string> = new Set(['backup_already_known', 'restore_point_unsafe', 'manifest_broken', 'restore_point_missing']);
+
 /** Every step may be repeated: a hub that is killed meanwhile takes over the rest when the command is given again. */
 @CommandHandler(ImportRepository)
 export class ImportRepositoryHandler implements ICommandHandler<ImportRepository> {
@@ -100,20 +103,21 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
     let alreadyKnown = 0;
     let position: Position | null = null;
     const found = [...(await this.files.listRestorePoints(path))].sort((a, b) => (a.manifest?.started_at ?? '').localeCompare(b.manifest?.started_at ?? ''));
-    for (const { folder, manifest, problem } of found) {
+    for (const { folder, manifest, manifest_sha256, problem } of found) {
       const parent = manifest?.parent ?? null;
       if (manifest === null) skipped.push({ folder, reason: problem });
       else if (parent !== null && !present.has(parent.backup_id)) {
         skipped.push({ folder, reason: `It stands on restore point ${parent.backup_id}, which is not there.` });
       } else {
         try {
-          const outcome = await this.importPoint(repositoryId, path, folder, manifest, context);
+          await this.refuseUnsafe(path, folder, manifest);
+          const outcome = await this.importPoint(repositoryId, path, folder, { manifest, sha256: manifest_sha256 }, context);
           present.add(manifest.backup_id);
           if (outcome.imported) imported.push(manifest.backup_id);
           else alreadyKnown += 1;
           position = outcome.position ?? position;
         } catch (error) {
-          if (!(error instanceof DomainError) || error.code !== 'backup_already_known') throw error;
+          if (!(error instanceof DomainError) || !SKIPPED.has(error.code)) throw error;
           skipped.push({ folder, reason: error.message });
         }
       }
@@ -121,15 +125,23 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
     return { imported, already_known: alreadyKnown, skipped, position };
   }
 
+  /** Damage is imported, and found when the restore point is verified or used; files that could lead to others are not. */
+  private async refuseUnsafe(path: string, folder: string, manifest: Manifest): Promise<void> {
+    for (const disk of manifest.disks) {
+      const problem = await this.files.fileProblem(path, folder, manifest.backup_id, disk, true);
+      if (problem !== null)
+        throw new DomainError('conflict', 'restore_point_unsafe', `Its file ${disk.file} ${problem.detail}.`, { folder, reason: problem.reason });
+    }
+  }
+
   /** First the backup, then the chain: the other way round a chain could show what nobody knows. */
   private async importPoint(
     repositoryId: string,
     path: string,
     folder: string,
-    manifest: Manifest,
+    { manifest, sha256 }: { readonly manifest: Manifest; readonly sha256: string },
     context: CommandContext,
   ): Promise<{ readonly imported: boolean; readonly position: Position | null }> {
-    const manifestSha256 = await this.files.manifestSha256(path, folder);
     const own = { ...context, commandId: derivedId(`import/${context.commandId}/${manifest.backup_id}`) };
     const data: RestorePointImported['data'] = {
       backup_id: manifest.backup_id,
@@ -147,7 +159,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       instant: manifest.instant,
       started_at: manifest.started_at,
       sealed_at: manifest.sealed_at,
-      manifest_sha256: manifestSha256,
+      manifest_sha256: sha256,
       disks: manifest.disks.map((disk) => ({
         disk_id: disk.disk_id,
         disk_key: disk.disk_key,

@@ -1,11 +1,13 @@
-import { link, lstat, mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { chmod, link, lstat, mkdtemp, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '../../kernel/domain-error.js';
 import { streamTool } from '../../platform/process/stream-tool.js';
 import { errnoOf } from '../../platform/process/system-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
+import type { ImageChain } from '../../platform/qemu/image-chain.plan.js';
 import { compareArgv, convertArgv, type DiskFormat, percentIn, restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
 import { syncToDisk } from '../../platform/repository-files/durable-write.js';
+import type { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { RestorePointVerifier } from '../../platform/repository-files/restore-point-verifier.js';
 import type { FoundPoint } from '../model/found-points.plan.js';
 
@@ -24,24 +26,32 @@ export interface DisksToRestore {
  * Writes disks of a restore point into a folder: hashes of the whole chain are checked while they are written, and what was written is compared, before any file gets its
  * name. Leaves nothing behind when it fails.
  * @returns absolute paths of the files
- * @throws DomainError target_missing, target_exists, source_damaged, restored_content_differs; ToolError; the signal's reason
+ * @throws DomainError target_missing, target_exists, source_damaged, restore_point_unsafe, restored_content_differs; ToolError; the signal's reason
  */
-export async function restoreDisks(verifier: RestorePointVerifier, wanted: DisksToRestore): Promise<readonly string[]> {
+export async function restoreDisks(files: RepositoryFiles, verifier: RestorePointVerifier, wanted: DisksToRestore): Promise<readonly string[]> {
   const { target, format, signal, tell, point } = wanted;
   const found = await stat(target).catch(() => null);
   if (found === null || !found.isDirectory()) throw new DomainError('invalid', 'target_missing', `There is no folder "${target}". Make it first.`);
   const outputs = [...wanted.files].map(([diskId, source]) => {
     const name = restoredFileName(point.vm_name, diskId, format);
-    return { diskId, source: join(wanted.repositoryPath, source), name, final: join(target, name) };
+    return { diskId, source, name, final: join(target, name) };
   });
   if (!wanted.overwrite) for (const { final } of outputs) await refuseExisting(final);
+  const chains = new Map<number, ImageChain>();
+  for (const { diskId, source } of outputs) {
+    // What it lets pass is found by the hashes.
+    const { images } = await files.checkChain(wanted.repositoryPath, await verifier.chainOf(wanted.repositoryPath, source), true);
+    chains.set(diskId, images);
+  }
   const folder = await mkdtemp(join(target, '.sendense-restore-'));
   const giveUp = new AbortController();
   const both = AbortSignal.any([signal, giveUp.signal]);
   const verified = verify(verifier, wanted, both);
   verified.catch((error: unknown) => giveUp.abort(error));
   try {
-    for (const { diskId, source, name } of outputs) {
+    for (const { diskId, name } of outputs) {
+      const source = chains.get(diskId);
+      if (source === undefined) throw new Error(`disk ${diskId} has no files`);
       const made = join(folder, name);
       await follow(convertArgv(source, made, format), both, (percent) => tell(`writing disk ${diskId}`, percent));
       await syncToDisk(made);
@@ -79,6 +89,8 @@ async function follow(argv: readonly [string, ...string[]], signal: AbortSignal,
 }
 
 async function give(from: string, to: string, overwrite: boolean): Promise<void> {
+  // A disk holds whatever its guest keeps from others.
+  await chmod(from, 0o600);
   if (overwrite) return rename(from, to);
   try {
     // Unlike a renaming, a link never replaces anything.

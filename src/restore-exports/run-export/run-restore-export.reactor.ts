@@ -5,6 +5,9 @@ import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@
 import { CommandBus } from '@nestjs/cqrs';
 import type { Subscription } from 'rxjs';
 import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { repositoryOf } from '../../../projections/backups/restorable-backup.read-model.js';
+import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
 import { RestoreExportReadModel } from '../../../projections/restore-exports/restore-exports.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
@@ -21,7 +24,9 @@ import { nbdUri } from '../../platform/nbd/nbd-uri.js';
 import { TcpConnections } from '../../platform/nbd/tcp-connections.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { ToolError } from '../../platform/process/tool-error.js';
+import type { ImageChain } from '../../platform/qemu/image-chain.plan.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
+import { ChainGuard, REQUEST_PATIENCE_MS } from '../../platform/repository-files/chain-guard.js';
 import { overlayDirectory } from '../model/restore-export-name.plan.js';
 import { RestoreExportRecorder } from '../model/restore-export.recorder.js';
 import type { KnownRestoreExport } from '../model/restore-export.state.js';
@@ -53,6 +58,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     private readonly recorder: RestoreExportRecorder,
     private readonly commands: CommandBus,
     private readonly qemuImg: QemuImg,
+    private readonly guard: ChainGuard,
     private readonly connections: TcpConnections,
     private readonly config: HubConfig,
     private readonly clock: Clock,
@@ -97,6 +103,8 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
   private async start({ request }: KnownRestoreExport): Promise<void> {
     const exportId = request.export_id;
     try {
+      // Looked at right before they are opened.
+      const chain = await this.chainOf(request);
       const { ports } = await this.commands.execute<AllocatePorts, AllocatedPorts>(
         new AllocatePorts(exportId, [request.export_name], await this.recorder.context(exportId)),
       );
@@ -109,7 +117,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
             jobId: exportId,
             exportName: request.export_name,
             port,
-            file: request.mode === 'read_only' ? request.file : await this.overlayOf(request),
+            file: request.mode === 'read_only' ? request.file : await this.overlayOf(request, chain),
             readOnly: request.mode === 'read_only',
             sharedLimit: SHARED_LIMIT,
             transport: null,
@@ -135,13 +143,21 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     }
   }
 
-  private async overlayOf(request: KnownRestoreExport['request']): Promise<string> {
+  private async chainOf(request: KnownRestoreExport['request']): Promise<ImageChain> {
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: request.backup_id });
+    const { path } = await repositoryOf(this.dataSource, backup);
+    const sources = (await sourcesOf(this.dataSource, backup))(request.disk_index);
+    return this.guard.open(path, sources, { allowDamaged: request.allow_damaged === true, patienceMs: REQUEST_PATIENCE_MS, signal: this.work.ending });
+  }
+
+  private async overlayOf(request: KnownRestoreExport['request'], chain: ImageChain): Promise<string> {
     const directory = overlayDirectory(this.config.runDirectory, request.export_id);
     const overlay = join(directory, 'overlay.qcow2');
     await mkdir(directory, { recursive: true, mode: 0o700 });
     if (!(await this.isServed(request.export_id))) {
-      const { virtual_size } = await this.qemuImg.info(request.file, { format: 'qcow2' });
-      await this.qemuImg.create({ path: overlay, sizeBytes: virtual_size, backing: { file: request.file, format: 'qcow2' } });
+      const file = chain.at(-1) ?? chain[0];
+      const { virtual_size } = await this.qemuImg.info(file, { format: 'qcow2' });
+      await this.qemuImg.create({ path: overlay, sizeBytes: virtual_size, backing: { file, format: 'qcow2' } });
     }
     return overlay;
   }

@@ -62,8 +62,17 @@ export class StartRestoreExportController {
   @ApiCreatedResponse({ type: RestoreExportResponse, description: 'The export' })
   @ApiProblem(400, 'validation_failed', 'restore_disk_not_found')
   @ApiProblem(404, 'backup_not_found', 'repository_not_found')
-  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged')
-  @ApiProblem(503, 'nbd_ports_exhausted', 'export_not_started', 'repository_unavailable', 'read_model_behind', 'tool_failed', 'tool_missing')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
+  @ApiProblem(
+    503,
+    'nbd_ports_exhausted',
+    'export_not_started',
+    'repository_unavailable',
+    'restore_point_being_checked',
+    'read_model_behind',
+    'tool_failed',
+    'tool_missing',
+  )
   async start(
     @Body() body: StartRestoreExportRequest,
     @Context() context: CommandContext,

@@ -13,6 +13,7 @@ import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
+import { ChainGuard, REQUEST_PATIENCE_MS } from '../../platform/repository-files/chain-guard.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { restoreExportIdName, StartRestoreExport, type StartedRestoreExport } from '../model/restore-export.commands.js';
 import { type RestoreExportEvent, restoreExportStream } from '../model/restore-export.events.js';
@@ -31,6 +32,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly files: RepositoryFiles,
+    private readonly guard: ChainGuard,
     private readonly config: HubConfig,
     private readonly clock: Clock,
     private readonly mutex: KeyedMutex,
@@ -49,7 +51,8 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
 
   /** Serialised with the deletion of restore points of the same VM. */
   private async request(exportId: string, { backupId, diskIndex, mode, allowDamaged, context, heldBy }: StartRestoreExport): Promise<void> {
-    const { vm_id } = await this.restorePoint(backupId);
+    // Reading files may take long, so it happens before anything is locked.
+    const { vm_id } = await this.readable(backupId, diskIndex, allowDamaged);
     await this.mutex.runExclusive(vmLock(vm_id), async () => {
       const backup = await this.restorePoint(backupId);
       refuseDamaged(backup, allowDamaged);
@@ -61,7 +64,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
       }
       const repository = await repositoryOf(this.dataSource, backup);
       await this.files.checkPresent(repository.repository_id, repository.path);
-      if (!allowDamaged) await this.files.checkWhole(repository.path, (await sourcesOf(this.dataSource, backup))(diskIndex));
+      await this.files.checkChain(repository.path, (await sourcesOf(this.dataSource, backup))(diskIndex), allowDamaged);
       await this.recorder.record(
         exportId,
         {
@@ -84,6 +87,18 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
         context,
       );
     });
+  }
+
+  private async readable(backupId: string, diskIndex: number, allowDamaged: boolean): Promise<BackupReadModel> {
+    const backup = await this.restorePoint(backupId);
+    refuseDamaged(backup, allowDamaged);
+    // A disk that is not there is refused by the request.
+    if (!backup.disks.some(({ disk_id }) => disk_id === diskIndex)) return backup;
+    const repository = await repositoryOf(this.dataSource, backup);
+    await this.files.checkPresent(repository.repository_id, repository.path);
+    const sources = (await sourcesOf(this.dataSource, backup))(diskIndex);
+    await this.guard.open(repository.path, sources, { allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
+    return backup;
   }
 
   private restorePoint(backupId: string): Promise<BackupReadModel> {

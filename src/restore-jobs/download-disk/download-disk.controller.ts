@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Controller, Get, Param, ParseIntPipe, Query, Req, Res } from '@nestjs/common';
@@ -21,7 +20,9 @@ import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
+import type { ImageChain } from '../../platform/qemu/image-chain.plan.js';
 import { qcow2Download, rawDownload } from '../../platform/qemu/disk-download.js';
+import { ChainGuard, REQUEST_PATIENCE_MS } from '../../platform/repository-files/chain-guard.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { DownloadDiskQuery } from './download-disk.dto.js';
 
@@ -34,6 +35,7 @@ export class DownloadDiskController {
     private readonly dataSource: DataSource,
     private readonly files: RepositoryFiles,
     private readonly commands: CommandBus,
+    private readonly guard: ChainGuard,
   ) {}
 
   @Get(':backup_id/disks/:disk_id/download')
@@ -49,9 +51,9 @@ export class DownloadDiskController {
   @ApiOkResponse({ description: 'The content', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
-  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
   @ApiProblem(416, 'range_not_satisfiable')
-  @ApiProblem(503, 'repository_unavailable', 'tool_failed', 'tool_missing')
+  @ApiProblem(503, 'repository_unavailable', 'restore_point_being_checked', 'tool_failed', 'tool_missing')
   async download(
     @Param('backup_id', UuidParam) backupId: string,
     @Param('disk_id', ParseIntPipe) diskId: number,
@@ -59,10 +61,10 @@ export class DownloadDiskController {
     @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
-    const { file, size, vmName } = await this.locate(backupId, diskId, query.allow_damaged);
+    const { chain, size, vmName } = await this.locate(backupId, diskId, query.allow_damaged);
     const left = new AbortController();
     response.once('close', () => left.abort(new Error('the client has left')));
-    const disk = query.format === 'raw' ? rawDownload(file, size) : await qcow2Download(file, size, left.signal);
+    const disk = query.format === 'raw' ? rawDownload(chain, size) : await qcow2Download(chain, size, left.signal);
     const range = byteRangeOf(request.headers.range, disk.bytes);
     const { start, length } = range ?? { start: 0, length: disk.bytes };
     const reader = readerOf(request);
@@ -100,7 +102,7 @@ export class DownloadDiskController {
       await ended('completed', null);
     } catch (error) {
       // The length was promised: cutting the connection is the only way left to say that this is not all.
-      if (!left.signal.aborted) this.log.warn('a disk could not be read to its end for a download', { file, error });
+      if (!left.signal.aborted) this.log.warn('a disk could not be read to its end for a download', { file: chain.at(-1), error });
       sent -= response.writableLength;
       response.destroy();
       await ended('cut', left.signal.aborted ? 'the client left' : messageOf(error));
@@ -111,7 +113,7 @@ export class DownloadDiskController {
     backupId: string,
     diskId: number,
     allowDamaged: boolean,
-  ): Promise<{ readonly file: string; readonly size: number; readonly vmName: string }> {
+  ): Promise<{ readonly chain: ImageChain; readonly size: number; readonly vmName: string }> {
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
     if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
     if (backup.status !== 'completed') {
@@ -125,7 +127,8 @@ export class DownloadDiskController {
       throw new DomainError('not_found', 'restore_disk_not_found', `Backup ${backupId} has no disk ${diskId}; it has ${backup.disks.length}, from 0.`);
     const repository = await repositoryOf(this.dataSource, backup);
     await this.files.checkPresent(repository.repository_id, repository.path);
-    if (!allowDamaged) await this.files.checkWhole(repository.path, (await sourcesOf(this.dataSource, backup))(diskId));
-    return { file: join(repository.path, backup.folder ?? '', disk.file), size: disk.virtual_size_bytes, vmName: backup.vm_name };
+    const sources = (await sourcesOf(this.dataSource, backup))(diskId);
+    const chain = await this.guard.open(repository.path, sources, { allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
+    return { chain, size: disk.virtual_size_bytes, vmName: backup.vm_name };
   }
 }

@@ -7,6 +7,7 @@ import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { FileHasher, HashingFailedError } from '../../platform/hashing/file-hasher.js';
 import { compareArgv, convertArgv, copyFileArgv } from '../../platform/qemu/disk-copy.plan.js';
+import type { ImageChain } from '../../platform/qemu/image-chain.plan.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import type { FileCalls } from '../../platform/file-door/file-calls.js';
 import { FileDoors } from '../../platform/file-door/file-doors.js';
@@ -46,7 +47,7 @@ export class MakeDisks {
 
   /**
    * Copies and compares the disks while the sources are hashed.
-   * @throws DomainError source_damaged, target_full, target_not_writable, copy_failed, restored_content_differs, storage_silent, repository_unavailable
+   * @throws DomainError source_damaged, restore_point_unsafe, target_full, target_not_writable, copy_failed, restored_content_differs, storage_silent, repository_unavailable
    */
   async make(state: KnownRestoreJob, signal: AbortSignal): Promise<void> {
     const { repository_path, target_path } = state.job;
@@ -59,6 +60,8 @@ export class MakeDisks {
     const { job } = state;
     const sources = [...new Map(job.disks.flatMap((disk) => disk.sources.map((source) => [source.file, source]))).values()];
     for (const source of sources) await this.refuseMissing(job, source);
+    // What it lets pass is found by the hashes.
+    for (const disk of job.disks) await this.files.checkChain(job.repository_path, disk.sources, true);
     await makeWorkingFolder(this.doors.at(job.target_path), workingFolder(job));
 
     const giveUp = new AbortController();
@@ -202,8 +205,10 @@ export class MakeDisks {
     await Promise.all(Array.from({ length: DISKS_AT_ONCE }, lane));
   }
 
-  private sourceOf(job: Job, disk: RestoreDisk): string {
-    return join(job.repository_path, disk.sources.at(-1)?.file ?? '');
+  private sourceOf(job: Job, disk: RestoreDisk): ImageChain {
+    const [oldest, ...others] = disk.sources.map(({ file }) => join(job.repository_path, file));
+    if (oldest === undefined) throw new Error(`disk ${disk.disk_id} has no files`);
+    return [oldest, ...others];
   }
 
   private runDirectory(job: Job, disk: RestoreDisk, what: string): string {

@@ -117,7 +117,7 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
       case 'publish_disks':
       case 'follow':
         try {
-          if (work === 'publish_disks') await this.publishing.publish(state);
+          if (work === 'publish_disks') await this.publish(state, AbortSignal.any([cancelled, this.shutdown.signal]));
           else await this.follow(state, AbortSignal.any([cancelled, this.shutdown.signal]));
         } catch (error) {
           if (this.ending() || error instanceof EventStoreUnavailableError) throw error;
@@ -128,6 +128,11 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
       default:
         return unknownVariant('work of a VM restore', work);
     }
+  }
+
+  private async publish(state: KnownVmRestore, signal: AbortSignal): Promise<void> {
+    await this.sources.prove(state.job, signal);
+    await this.publishing.publish(state);
   }
 
   /** The files that the disks are read from are hashed while the node copies; what is damaged is not restored, unless that was asked for. */

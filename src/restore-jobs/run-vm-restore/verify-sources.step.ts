@@ -5,6 +5,7 @@ import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { FileHasher, HashingFailedError } from '../../platform/hashing/file-hasher.js';
+import { ChainGuard } from '../../platform/repository-files/chain-guard.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import type { DamagedSource } from '../model/restore-job.events.js';
 import type { VmRestoreRequested } from '../model/vm-restore.events.js';
@@ -16,8 +17,25 @@ export class VerifySources {
     private readonly recorder: VmRestoreRecorder,
     private readonly commands: CommandBus,
     private readonly hasher: FileHasher,
+    private readonly guard: ChainGuard,
     private readonly clock: Clock,
   ) {}
+
+  /**
+   * Before they are opened. Files that nobody has touched since they were proven are not read again.
+   * @throws DomainError restore_point_unsafe, restore_point_damaged, and as verify; the signal's reason
+   */
+  async prove(job: VmRestoreRequested['data'], signal: AbortSignal): Promise<void> {
+    try {
+      for (const { sources } of job.disks) {
+        await this.guard.open(job.repository_path, sources, { allowDamaged: job.allow_damaged === true, patienceMs: Infinity, signal });
+      }
+    } catch (error) {
+      // It marks what is damaged.
+      if (error instanceof DomainError && error.code === 'restore_point_damaged') await this.verify(job, signal);
+      throw error;
+    }
+  }
 
   /** A damaged file also marks its restore point in the chain. @throws DomainError source_damaged, unless the job allows damage; the signal's reason */
   async verify(job: VmRestoreRequested['data'], signal: AbortSignal): Promise<void> {

@@ -26,10 +26,26 @@ export class RequestMountController {
   @ApiCreatedResponse({ type: RestoreMountResponse })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'disk_not_found', 'partition_not_found')
-  @ApiProblem(409, 'disk_already_mounted', 'restore_point_not_ready', 'restore_point_damaged', 'restore_point_unreadable', 'command_in_progress')
+  @ApiProblem(
+    409,
+    'disk_already_mounted',
+    'restore_point_not_ready',
+    'restore_point_damaged',
+    'restore_point_unsafe',
+    'restore_point_unreadable',
+    'command_in_progress',
+  )
   @ApiProblem(410, 'restore_point_deleted', 'mount_released')
   @ApiProblem(422, 'filesystem_not_found', 'filesystem_encrypted', 'filesystem_unsupported', 'filesystem_damaged', 'idempotency_key_reused')
-  @ApiProblem(503, 'mount_slots_exhausted', 'mount_driver_unavailable', 'mount_failed', 'mount_interrupted', 'repository_unavailable')
+  @ApiProblem(
+    503,
+    'mount_slots_exhausted',
+    'mount_driver_unavailable',
+    'mount_failed',
+    'mount_interrupted',
+    'repository_unavailable',
+    'restore_point_being_checked',
+  )
   @ApiProblem(504, 'mount_timed_out')
   async mount(
     @Body() body: RequestMountDto,

@@ -14,6 +14,7 @@ import { CommandRunner } from '../../platform/event-store/command-runner.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
+import { ChainGuard, REQUEST_PATIENCE_MS } from '../../platform/repository-files/chain-guard.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { BringUpMount, type MountOutcome, RequestMount } from '../model/restore-mount.commands.js';
 import { type RestoreMountEvent, restoreMountStream } from '../model/restore-mount.events.js';
@@ -42,6 +43,7 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
     private readonly dataSource: DataSource,
     private readonly mutex: KeyedMutex,
     private readonly files: RepositoryFiles,
+    private readonly guard: ChainGuard,
     private readonly config: HubConfig,
   ) {}
 
@@ -49,15 +51,22 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
     const mountId = derivedId(`restore-mount/${command.context.commandId}`);
     const { state } = await this.runner.load(restoreMountStream(mountId), decider);
     if (state.status === 'none') {
-      const { vm_id } = await this.backup(command.backupId);
+      const { vm_id } = await this.readable(command);
       // Serialised with deletion of the VM's restore points: what is being deleted is not mounted.
       await this.mutex.runExclusive(vmLock(vm_id), () => this.mutex.runExclusive(SLOTS_LOCK, () => this.request(mountId, command)));
     }
     return this.commands.execute<BringUpMount, MountOutcome>(new BringUpMount(mountId, command.context));
   }
 
-  private async request(mountId: string, command: RequestMount): Promise<void> {
-    const { backupId, diskIndex } = command;
+  /** Reading files may take long, so it happens before anything is locked. */
+  private async readable(command: RequestMount): Promise<BackupReadModel> {
+    const { backup, repository } = await this.mountable(command);
+    const sources = (await sourcesOf(this.dataSource, backup))(command.diskIndex);
+    await this.guard.open(repository.path, sources, { allowDamaged: command.allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
+    return backup;
+  }
+
+  private async mountable({ backupId, diskIndex, allowDamaged }: RequestMount) {
     const backup = await this.backup(backupId);
     const facts = { backup_id: backupId, status: backup.status };
     if (backup.status === 'deleted') throw new DomainError('gone', 'restore_point_deleted', `Restore point ${backupId} has been deleted.`, facts);
@@ -73,11 +82,17 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
         disks,
       });
     }
-    refuseDamaged(backup, command.allowDamaged);
+    refuseDamaged(backup, allowDamaged);
     const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
     if (repository === null) throw new Error(`repository ${backup.repository_id} of backup ${backupId} is not known`);
     await this.files.checkPresent(repository.repository_id, repository.path);
-    if (!command.allowDamaged) await this.files.checkWhole(repository.path, (await sourcesOf(this.dataSource, backup))(diskIndex));
+    return { backup, repository, file: join(repository.path, backup.folder, file.file) };
+  }
+
+  private async request(mountId: string, command: RequestMount): Promise<void> {
+    const { backupId, diskIndex } = command;
+    const { backup, repository, file } = await this.mountable(command);
+    await this.files.checkChain(repository.path, (await sourcesOf(this.dataSource, backup))(diskIndex), command.allowDamaged);
     const active = await this.dataSource.getRepository(RestoreMountReadModel).findBy({ status: In([...ACTIVE_MOUNTS]) });
     await this.runner.run(
       restoreMountStream(mountId),
@@ -90,7 +105,7 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
           vm_name: backup.vm_name,
           repository_id: backup.repository_id,
           disk_index: diskIndex,
-          file: join(repository.path, backup.folder, file.file),
+          file,
           partition: command.partition,
           idle_limit_seconds: this.config.mountIdleSeconds,
           ...(command.allowDamaged ? { allow_damaged: true } : {}),

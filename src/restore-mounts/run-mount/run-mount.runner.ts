@@ -1,6 +1,9 @@
 import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { DataSource, In } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { repositoryOf } from '../../../projections/backups/restorable-backup.read-model.js';
+import { sourcesOf } from '../../../projections/backups/source-files.read-model.js';
 import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../projections/restore-mounts/restore-mounts.read-model.js';
 import type { CommandContext } from '../../kernel/command-context.js';
 import { unknownVariant, type Decider } from '../../kernel/decider.js';
@@ -16,10 +19,12 @@ import { MountBrowser } from '../../platform/mounts/mount-browser.js';
 import { MountError } from '../../platform/mounts/mount-driver.port.js';
 import { MountDrivers } from '../../platform/mounts/mount-drivers.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
+import type { ImageChain } from '../../platform/qemu/image-chain.plan.js';
+import { ChainGuard, REQUEST_PATIENCE_MS } from '../../platform/repository-files/chain-guard.js';
 import { errnoOf } from '../../platform/process/system-error.js';
 import { mountDirectory, mountsDirectory } from '../model/mount-directories.plan.js';
 import type { MountAccess, MountOutcome, SweepReport } from '../model/restore-mount.commands.js';
-import { type RestoreMountEvent, restoreMountStream, type UnmountReason } from '../model/restore-mount.events.js';
+import { type RestoreMountEvent, type MountRequested, restoreMountStream, type UnmountReason } from '../model/restore-mount.events.js';
 import { evolveRestoreMount, initialRestoreMountState, mayHold, type RestoreMountState } from '../model/restore-mount.state.js';
 import { accessRefusal, expired, mountFailure } from './mount-refusal.plan.js';
 import { decideRecordMount, type RecordMount } from './record-mount.decide.js';
@@ -69,6 +74,7 @@ export class MountRunner implements OnApplicationShutdown {
     private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
+    private readonly guard: ChainGuard,
     private readonly config: HubConfig,
     private readonly clock: Clock,
     private readonly ids: Ids,
@@ -218,20 +224,14 @@ export class MountRunner implements OnApplicationShutdown {
     }
   }
 
-  private async mount(
-    mountId: string,
-    request: { readonly file: string; readonly partition: number | null; readonly idle_limit_seconds: number },
-    context: CommandContext,
-  ) {
+  private async mount(mountId: string, request: MountRequested['data'], context: CommandContext) {
     const abandon = new AbortController();
     this.starting.set(mountId, abandon);
     const deadline = AbortSignal.timeout(this.config.mountTimeoutSeconds * 1000);
     try {
       const directory = await this.directory(mountId);
-      const mounted = await this.drivers.mount(
-        { directory, file: request.file, partition: request.partition },
-        AbortSignal.any([abandon.signal, this.shutdown.signal, deadline]),
-      );
+      const signal = AbortSignal.any([abandon.signal, this.shutdown.signal, deadline]);
+      const mounted = await this.drivers.mount({ directory, chain: await this.chainOf(request, signal), partition: request.partition }, signal);
       const now = this.clock.now();
       const { driver, device, mountPath, filesystemType, partition, partitions, resources } = mounted;
       return await this.record(
@@ -265,6 +265,18 @@ export class MountRunner implements OnApplicationShutdown {
       return await this.fail(mountId, reason, context);
     } finally {
       this.starting.delete(mountId);
+    }
+  }
+
+  /** Looked at right before they are opened. @throws MountError restore_point_unreadable; the signal's reason */
+  private async chainOf(request: MountRequested['data'], signal: AbortSignal): Promise<ImageChain> {
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: request.backup_id });
+    const { path } = await repositoryOf(this.dataSource, backup);
+    const sources = (await sourcesOf(this.dataSource, backup))(request.disk_index);
+    try {
+      return await this.guard.open(path, sources, { allowDamaged: request.allow_damaged === true, patienceMs: REQUEST_PATIENCE_MS, signal });
+    } catch (error) {
+      throw error instanceof DomainError ? new MountError('restore_point_unreadable', error.message) : error;
     }
   }
 

@@ -1,0 +1,157 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { DomainError } from '../../kernel/domain-error.js';
+import type { ImageFacts } from '../file-door/file-calls.js';
+import { FileHasher, HashingFailedError } from '../hashing/file-hasher.js';
+import type { ImageChain } from '../qemu/image-chain.plan.js';
+import type { SealedFile } from './chain-check.plan.js';
+import type { ProvenFiles } from './proven-files.js';
+import type { CheckedChain, RepositoryFiles } from './repository-files.js';
+import { rethrowSilence } from './storage-error.js';
+
+export interface ChainOptions {
+  /** What is missing or not what was sealed passes; what could lead to other files does not. */
+  readonly allowDamaged: boolean;
+  /** How long files are read before the answer is `restore_point_being_checked`; reading goes on. Infinity: until they are read. */
+  readonly patienceMs: number;
+  /** Ends the waiting, not the reading. */
+  readonly signal?: AbortSignal;
+}
+
+/** Patience of a request that a person or program waits for, in milliseconds. */
+export const REQUEST_PATIENCE_MS = 20_000;
+
+/** Kernels give one time stamp for up to this long. */
+const TICK_NS = 20_000_000n;
+/** File systems that keep whole seconds, or two of them, have no fraction. */
+const COARSE_TICK_NS = 3_000_000_000n;
+const NS_PER_MS = 1_000_000n;
+
+interface Reading {
+  readonly done: Promise<string>;
+  read: number;
+}
+
+/**
+ * Stands before every opening of a restore point's files. A file is opened only when it has the SHA-256 it was sealed with, and nothing has touched it since that was
+ * last found: then its inode, length and time stamps are those that were remembered. One that looks different is read again first.
+ */
+export class ChainGuard {
+  /** Files that are being read, by path and state. */
+  private readonly readings = new Map<string, Reading>();
+
+  constructor(
+    private readonly files: RepositoryFiles,
+    private readonly hasher: FileHasher,
+    private readonly proven: ProvenFiles,
+  ) {}
+
+  /**
+   * @param sealed oldest first
+   * @returns the files, to be opened with an explicit graph
+   * @throws DomainError restore_point_damaged, restore_point_unsafe (conflict), restore_point_being_checked, repository_unavailable (unavailable); the signal's reason
+   */
+  async open(repositoryPath: string, sealed: readonly SealedFile[], options: ChainOptions): Promise<ImageChain> {
+    const chain = await this.files.checkChain(repositoryPath, sealed, options.allowDamaged);
+    if (!options.allowDamaged) await this.prove(repositoryPath, chain, options);
+    return chain.images;
+  }
+
+  /** What of a file's content is known without reading it. */
+  async isProven(repositoryPath: string, { file, sha256 }: Pick<SealedFile, 'file' | 'sha256'>, facts: ImageFacts): Promise<boolean> {
+    const known = await this.proven.find(repositoryPath, file);
+    return known !== null && known.state === facts.state && known.sha256 === sha256;
+  }
+
+  private async prove(repositoryPath: string, chain: CheckedChain, { patienceMs, signal }: ChainOptions): Promise<void> {
+    const unproven: { readonly sealed: SealedFile; readonly path: string; readonly facts: ImageFacts }[] = [];
+    for (const { sealed, path, facts } of chain.files) {
+      if (facts !== null && !(await this.isProven(repositoryPath, sealed, facts))) unproven.push({ sealed, path, facts });
+    }
+    if (unproven.length === 0) return;
+    const readings = unproven.map((each) => this.reading(repositoryPath, each.path, each.sealed.file, each.facts));
+    const all = Promise.all(
+      unproven.map(async ({ sealed, path }, index) => {
+        const sha256 = await readings[index]?.done;
+        if (sha256 === sealed.sha256) return;
+        throw new DomainError(
+          'conflict',
+          'restore_point_damaged',
+          `The file "${path}" of restore point ${sealed.backup_id} was altered: its SHA-256 is ${sha256 ?? ''}; it was sealed with ${sealed.sha256}. Verify the backup, choose an older restore point, or ask for this one as it is with allow_damaged.`,
+          { damaged_backup_id: sealed.backup_id, file: sealed.file, reason: 'file_altered' },
+        );
+      }),
+    );
+    // It may have been left for a timeout.
+    all.catch(() => undefined);
+    const total = unproven.reduce((sum, { facts }) => sum + facts.size_bytes, 0);
+    await Promise.race([all, this.givenUp(patienceMs, signal, () => ({ read: readings.reduce((sum, { read }) => sum + read, 0), total }))]);
+  }
+
+  private async givenUp(
+    patienceMs: number,
+    signal: AbortSignal | undefined,
+    progress: () => { readonly read: number; readonly total: number },
+  ): Promise<never> {
+    if (patienceMs === Infinity) {
+      return new Promise((_, reject) => {
+        if (signal?.aborted === true) reject(signal.reason as Error); // given by whoever aborts
+        signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      });
+    }
+    await pause(patienceMs, undefined, { ref: false, ...(signal === undefined ? {} : { signal }) });
+    const { read, total } = progress();
+    throw new DomainError(
+      'unavailable',
+      'restore_point_being_checked',
+      `The files of the restore point have not been read since they were put there or changed, and are being compared with their hashes first: ${read} of ${total} bytes so far. Repeat the request later; the check goes on.`,
+      { bytes_checked: read, bytes_total: total },
+    );
+  }
+
+  private reading(repositoryPath: string, path: string, file: string, facts: ImageFacts): Reading {
+    const key = `${path}\n${facts.state}`;
+    const known = this.readings.get(key);
+    if (known !== undefined) return known;
+    const reading: Reading = {
+      read: 0,
+      done: this.read(repositoryPath, path, file, facts, (read) => {
+        reading.read = read;
+      }).finally(() => this.readings.delete(key)),
+    };
+    reading.done.catch(() => undefined);
+    this.readings.set(key, reading);
+    return reading;
+  }
+
+  private async read(repositoryPath: string, path: string, file: string, before: ImageFacts, onRead: (bytes: number) => void): Promise<string> {
+    // Somebody else may just have read it.
+    const known = await this.proven.find(repositoryPath, file);
+    if (known?.state === before.state) return known.sha256;
+    await settled(before);
+    const sha256 = await this.hasher.sha256(path, undefined, onRead).catch((error: unknown) => {
+      if (error instanceof HashingFailedError && error.saysOfTheFile) return `unreadable (${error.code})`;
+      return rethrowSilence(error, repositoryPath);
+    });
+    const after = await this.files.imageFacts(repositoryPath, file);
+    if (after?.state !== before.state) return 'unknown, because it was changed while it was read';
+    if (isSettled(before)) await this.proven.remember(repositoryPath, new Map([[file, { state: before.state, sha256 }]]));
+    return sha256;
+  }
+}
+
+/** Whether a change from now on would show in the time of the last change. */
+function isSettled({ ctime_ns }: ImageFacts): boolean {
+  return leftUntilSettled(BigInt(ctime_ns)) === 0n;
+}
+
+async function settled({ ctime_ns }: ImageFacts): Promise<void> {
+  const left = leftUntilSettled(BigInt(ctime_ns));
+  if (left > 0n && left <= COARSE_TICK_NS) await pause(Number(left / NS_PER_MS) + 1);
+}
+
+/** A clock of a file server that runs ahead leaves a file unsettled for as long, which costs readings and no safety. */
+function leftUntilSettled(ctimeNs: bigint): bigint {
+  const tick = ctimeNs % 1_000_000_000n === 0n ? COARSE_TICK_NS : TICK_NS;
+  const left = ctimeNs + tick - BigInt(Date.now()) * NS_PER_MS;
+  return left > 0n ? left : 0n;
+}
