@@ -21,6 +21,7 @@ import { FollowNode } from './run-vm-restore/follow-node.step.js';
 import { PublishDisks } from './run-vm-restore/publish-disks.step.js';
 import { RunVmRestoreReactor } from './run-vm-restore/run-vm-restore.reactor.js';
 import { VerifySources } from './run-vm-restore/verify-sources.step.js';
+import { PreviewVmRestore } from './start-vm-restore/preview-vm-restore.service.js';
 import { StartVmRestoreController } from './start-vm-restore/start-vm-restore.controller.js';
 import { StartVmRestoreHandler } from './start-vm-restore/start-vm-restore.handler.js';
 import { StartRestoreController } from './start-restore/start-restore.controller.js';
@@ -48,6 +49,7 @@ import { StartRestoreHandler } from './start-restore/start-restore.handler.js';
     SupervisedProgram,
     RestoreProgress,
     StartVmRestoreHandler,
+    PreviewVmRestore,
     CancelVmRestoreHandler,
     RemoveInstantVmHandler,
     RunVmRestoreReactor,

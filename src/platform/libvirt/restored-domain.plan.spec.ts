@@ -101,3 +101,105 @@ describe('the definition of a VM that is only to boot', () => {
     for (const gone of ['<interface', '<graphics', '<hostdev', 'cpuset']) expect(xml).not.toContain(gone);
   });
 });
+
+describe("a definition that names what is the host's", () => {
+  const HOSTILE = DEFINITION.replace("<domain type='kvm' id='7'>", "<domain type='kvm' id='7' xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>")
+    .replace(
+      /<loader.*?<\/nvram>/,
+      "<loader type='pflash'>/etc/shadow</loader><nvram template='/etc/gshadow'>/etc/passwd</nvram><kernel>/boot/evil</kernel><initrd>/etc/shadow</initrd><cmdline>init=/bin/sh</cmdline><dtb>/etc/hosts</dtb><acpi><table type='slic'>/etc/crontab</table></acpi>",
+    )
+    .replace('/usr/bin/qemu-system-x86_64', '/tmp/evil-emulator')
+    .replace(
+      '</devices>',
+      `<interface type='ethernet'><script path='/tmp/evil-script'/><downscript path='/tmp/evil-down'/><rom file='/tmp/evil-rom' bar='on'/></interface>
+       <interface type='vhostuser'><source type='unix' path='/tmp/evil-socket' mode='client'/></interface>
+       <rng model='virtio'><backend model='random'>/tmp/evil-rng</backend></rng>
+       <rng model='virtio'><backend model='egd' type='udp'><source mode='connect' host='evil-host' service='1'/></backend></rng>
+       <filesystem type='mount' accessmode='passthrough'><source dir='/evil-tree'/><target dir='x'/></filesystem>
+       <input type='evdev'><source dev='/dev/input/evil'/></input>
+       <video><driver name='vhostuser' vgaconf='/tmp/evil-vga'/><model type='virtio'><acceleration accel3d='yes' rendernode='/dev/dri/evil'/></model></video>
+       <graphics type='egl-headless'><gl rendernode='/dev/dri/evil'/></graphics>
+       <audio id='1' type='file' path='/tmp/evil-audio'/>
+       <watchdog model='i6300esb' action='dump'/>
+       <memory model='nvdimm'><source><path>/tmp/evil-memory</path></source><target><size unit='KiB'>1</size></target></memory>
+       <shmem name='evil-shm'/><hostdev mode='capabilities' type='misc'><source><char>/dev/evil</char></source></hostdev>
+       <channel type='spiceport'><source channel='org.x'/><log file='/tmp/evil-log'/><target type='virtio' name='org.x'/></channel>
+       <crypto model='virtio'><backend model='lkcf' queues='1'/></crypto><pstore backend='acpi-erst'><path>/tmp/evil-pstore</path></pstore>
+     </devices>
+     <seclabel type='none'/>
+     <sysinfo type='fwcfg'><entry name='opt/x' file='/tmp/evil-fwcfg'/></sysinfo>
+     <launchSecurity type='sev'><dhCert>evil-cert</dhCert></launchSecurity>
+     <keywrap/><perf><event name='cmt' enabled='yes'/></perf>
+     <memoryBacking><source type='file'/><hugepages/></memoryBacking>
+     <blkiotune><weight>500</weight><device><path>/dev/evil</path></device></blkiotune>
+     <q:commandline><q:arg value='-evil-argument'/><q:env name='LD_PRELOAD' value='/tmp/evil.so'/></q:commandline>
+     <commandline xmlns='http://libvirt.org/schemas/domain/qemu/1.0'><arg value='-evil-argument'/></commandline>
+     <override xmlns='http://libvirt.org/schemas/domain/qemu/1.0'><device alias='evil'/></override>
+     <something-new path='/tmp/evil'/>`,
+    );
+  const CHECKED = { ...WANTED, consoleSocket: '/run/console.sock', memoryMib: null };
+
+  it.each([
+    ['restored', () => restoredDomain(HOSTILE, WANTED)],
+    ['checked', () => checkedDomain(HOSTILE, CHECKED)],
+  ])('is %s without any of it, and all of it is reported', (_, rewrite) => {
+    const { xml, changes } = rewrite();
+    for (const gone of [
+      'evil',
+      '/etc/',
+      '/boot/',
+      'init=',
+      'egl-headless',
+      'script',
+      'seclabel',
+      'commandline',
+      'xmlns:q',
+      'fwcfg',
+      'dump',
+      'passthrough',
+      'keywrap',
+    ]) {
+      expect(xml).not.toContain(gone);
+    }
+    const told = changes.map(({ code, detail }) => `${code}: ${detail}`).join('\n');
+    for (const reported of [
+      'emulator_removed: the emulator /tmp/evil-emulator',
+      'firmware_replaced: the firmware /etc/shadow',
+      'firmware_replaced: the template /etc/gshadow',
+      '<domain/os/kernel> /boot/evil',
+      '<domain/os/initrd> /etc/shadow',
+      '<domain/os/cmdline>',
+      '<domain/os/dtb>',
+      '<domain/os/acpi>',
+      '<domain/devices/interface/script>',
+      '<domain/devices/interface/downscript>',
+      'file="/tmp/evil-rom"',
+      'vhostuser interface of the old host',
+      '/tmp/evil-rng',
+      'filesystem of the old host',
+      'hostdev of the old host',
+      'shmem of the old host',
+      'evdev input of the old host',
+      'rendernode="/dev/dri/evil"',
+      '<domain/q:commandline>',
+      '<domain/commandline>',
+      '<domain/override>',
+      '<domain/something-new>',
+      '<domain/launchSecurity>',
+      '<domain/sysinfo>',
+      'security_label_removed: security_label none',
+    ]) {
+      expect(told).toContain(reported);
+    }
+  });
+
+  it('gets firmware that the node selects itself', () => {
+    expect(restoredDomain(HOSTILE, WANTED).xml).toMatch(
+      /<os firmware="efi">\s*<type arch="x86_64" machine="pc-q35-7.2">hvm<\/type>\s*<nvram\/>|<os firmware="efi">\s*<type arch="x86_64" machine="pc-q35-7.2">hvm<\/type>\s*<\/os>/,
+    );
+  });
+
+  it('is refused where it is of another kind of domain', () => {
+    expect(() => restoredDomain(DEFINITION.replace("type='kvm'", "type='lxc'"), WANTED)).toThrow(expect.objectContaining({ name: 'WrongShapeError' }));
+  });
+});

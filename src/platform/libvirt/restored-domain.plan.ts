@@ -1,4 +1,5 @@
 import { WrongShapeError } from '../json-shape/json-shape.js';
+import { allowedDomain, type Dropped } from './domain-allow-list.plan.js';
 import { AGENT_CHANNEL } from './domain-xml.js';
 import { childOf, childrenOf, element, parseXml, textOf, writeXml, type XmlElement } from './xml-element.js';
 
@@ -51,9 +52,9 @@ export interface DefinitionChange {
     | 'nvram_new'
     | 'tpm_state_new'
     | 'encryption_removed'
-    | 'security_label_removed'
     | 'interface_removed'
-    | 'port_automatic';
+    | 'port_automatic'
+    | Dropped['code'];
   readonly detail: string;
 }
 
@@ -71,8 +72,8 @@ const HOSTLESS = new Set(['pty', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vd
  * @throws WrongShapeError when it is no domain, or has not all of the disks
  */
 export function restoredDomain(definition: string, wanted: RestoredDomain): RewrittenDefinition {
-  const domain = domainOf(definition, wanted.disks);
-  const changes: DefinitionChange[] = [];
+  const { domain, dropped } = domainOf(definition, wanted.disks);
+  const changes: DefinitionChange[] = [...dropped];
   let interfaces = 0;
   const devices = devicesOf(domain).flatMap((device): readonly XmlElement[] => {
     switch (device.name) {
@@ -90,7 +91,7 @@ export function restoredDomain(definition: string, wanted: RestoredDomain): Rewr
       case 'tpm':
         return tpm(device, changes);
       default:
-        return withoutHost(device, changes);
+        return [asItIs(device)];
     }
   });
   return { xml: writeXml(assemble(domain, wanted, devices, changes)), changes };
@@ -102,8 +103,8 @@ export function restoredDomain(definition: string, wanted: RestoredDomain): Rewr
  * @throws WrongShapeError as restoredDomain
  */
 export function checkedDomain(definition: string, wanted: CheckedDomain): RewrittenDefinition {
-  const domain = domainOf(definition, wanted.disks);
-  const changes: DefinitionChange[] = [];
+  const { domain, dropped } = domainOf(definition, wanted.disks);
+  const changes: DefinitionChange[] = [...dropped];
   const kept = devicesOf(domain).flatMap((device): readonly XmlElement[] => {
     switch (device.name) {
       case 'disk':
@@ -126,7 +127,7 @@ export function checkedDomain(definition: string, wanted: CheckedDomain): Rewrit
       case 'channel':
         return [];
       default:
-        return withoutHost(device, changes);
+        return [asItIs(device)];
     }
   });
   const devices = [
@@ -145,8 +146,6 @@ export function checkedDomain(definition: string, wanted: CheckedDomain): Rewrit
       case 'memtune':
       case 'blkiotune':
       case 'memoryBacking':
-      case 'qemu:commandline':
-      case 'qemu:override':
       case 'maxMemory':
         return [];
       case 'on_poweroff':
@@ -189,13 +188,17 @@ export function jobIdInMetadata(text: string): string | null {
   }
 }
 
-function domainOf(definition: string, disks: ReadonlyMap<string, RestoredDisk>): XmlElement {
+function domainOf(definition: string, disks: ReadonlyMap<string, RestoredDisk>): ReturnType<typeof allowedDomain> {
   const domain = parseXml(definition);
   if (domain.name !== 'domain') throw new WrongShapeError(`the definition is a <${domain.name}>, not a <domain>`);
   const targets = new Set(devicesOf(domain).flatMap((device) => (device.name === 'disk' ? [targetOf(device)] : [])));
   const missing = [...disks.keys()].filter((key) => !targets.has(key));
   if (missing.length > 0) throw new WrongShapeError(`the definition has no disk ${missing.join(', ')}`);
-  return domain;
+  const allowed = allowedDomain(domain);
+  const { type } = allowed.domain.attributes;
+  if (type === undefined)
+    throw new WrongShapeError(`the definition is of a domain of type "${domain.attributes['type'] ?? ''}"; only kvm and qemu can be restored`);
+  return allowed;
 }
 
 function devicesOf(domain: XmlElement): readonly XmlElement[] {
@@ -219,7 +222,6 @@ function assemble(
       case 'name':
       case 'uuid':
       case 'metadata':
-      case 'resource':
         return [];
       case 'devices':
         return [{ ...child, children: devices }];
@@ -229,18 +231,13 @@ function assemble(
         return [sysinfo(child, wanted.uuid)];
       case 'os':
         return [operatingSystem(child, changes)];
-      case 'seclabel':
-        if (child.attributes['type'] === 'none') return [child];
-        if (child.attributes['type'] === 'static')
-          changes.push({ code: 'security_label_removed', detail: 'a static security label, which belongs to the old disks' });
-        return [];
       default:
         return [child];
     }
   });
   return {
     name: domain.name,
-    attributes: without(domain.attributes, 'id'),
+    attributes: domain.attributes,
     children: [element('name', {}, wanted.name), element('uuid', {}, wanted.uuid), element('metadata', {}, ...metadata, ours), ...children],
   };
 }
@@ -364,10 +361,9 @@ function macAddress(uuid: string, index: number): string {
 
 function graphics(device: XmlElement, changes: DefinitionChange[]): readonly XmlElement[] {
   const kind = device.attributes['type'];
-  if (kind !== 'vnc' && kind !== 'spice' && kind !== 'rdp') return withoutHost(device, changes);
   const { port } = device.attributes;
   if (device.attributes['autoport'] !== 'yes' && port !== undefined && port !== '-1') {
-    changes.push({ code: 'port_automatic', detail: `the ${kind} display was on port ${port}; it gets a free one` });
+    changes.push({ code: 'port_automatic', detail: `the ${kind ?? ''} display was on port ${port}; it gets a free one` });
   }
   const children = childrenOf(device).filter((child) => child.name !== 'listen' || child.attributes['type'] !== 'socket');
   return [
@@ -385,16 +381,26 @@ function characterDevice(device: XmlElement, changes: DefinitionChange[]): reado
   const path = childOf(device, 'source')?.attributes['path'];
   const rest = childrenOf(device).filter(({ name }) => !['source', 'log', 'alias', 'protocol'].includes(name));
   if (log !== undefined) changes.push({ code: 'host_path_removed', detail: `the log ${log} of a ${device.name}` });
-  if (HOSTLESS.has(type)) return [{ ...device, attributes: without(device.attributes, 'tty'), children: type === 'spiceport' ? childrenOf(device) : rest }];
+  if (HOSTLESS.has(type))
+    return [{ ...device, attributes: without(device.attributes, 'tty'), children: type === 'spiceport' ? [...channelOf(device), ...rest] : rest }];
   // libvirt makes the sockets of channels itself.
   if (device.name === 'channel' && type === 'unix') return [{ ...device, children: rest }];
   changes.push({ code: 'host_path_removed', detail: `the ${type} ${path ?? ''} behind a ${device.name}`.replaceAll('  ', ' ') });
   return device.name === 'channel' ? [] : [{ ...device, attributes: { type: 'pty' }, children: rest }];
 }
 
+/** Name of a port of a display. */
+function channelOf(device: XmlElement): readonly XmlElement[] {
+  const channel = childOf(device, 'source')?.attributes['channel'];
+  return channel === undefined ? [] : [element('source', { channel })];
+}
+
 function tpm(device: XmlElement, changes: DefinitionChange[]): readonly XmlElement[] {
   const backend = childOf(device, 'backend');
-  if (backend?.attributes['type'] !== 'emulator') return withoutHost({ ...device, name: 'hostdev' }, changes);
+  if (backend?.attributes['type'] !== 'emulator') {
+    changes.push({ code: 'host_device_removed', detail: 'a TPM of the old host' });
+    return [];
+  }
   changes.push({ code: 'tpm_state_new', detail: 'the state of the TPM is not part of a restore point; it begins anew' });
   const children = device.children.map((child) =>
     typeof child !== 'string' && child.name === 'backend' ? { ...child, attributes: without(child.attributes, 'persistent_state') } : child,
@@ -402,19 +408,9 @@ function tpm(device: XmlElement, changes: DefinitionChange[]): readonly XmlEleme
   return [{ ...device, children }];
 }
 
-/** Devices that pass on something of the old host. */
-function withoutHost(device: XmlElement, changes: DefinitionChange[]): readonly XmlElement[] {
-  const gone =
-    ['hostdev', 'filesystem', 'shmem', 'smartcard', 'redirfilter'].includes(device.name) ||
-    (device.name === 'redirdev' && device.attributes['type'] !== 'spicevmc') ||
-    (device.name === 'memory' && device.attributes['model'] !== 'dimm') ||
-    (device.name === 'rng' && childOf(device, 'backend')?.attributes['model'] === 'egd') ||
-    (device.name === 'input' && ['passthrough', 'evdev'].includes(device.attributes['type'] ?? ''));
-  if (!gone) {
-    return [device.name === 'vsock' ? { ...device, children: [element('cid', { auto: 'yes' })] } : device];
-  }
-  changes.push({ code: 'host_device_removed', detail: `a ${device.name} of the old host` });
-  return [];
+/** One that is the same on every host, but for a number that must not be another VM's. */
+function asItIs(device: XmlElement): XmlElement {
+  return device.name === 'vsock' ? { ...device, children: [element('cid', { auto: 'yes' })] } : device;
 }
 
 function without(attributes: Readonly<Record<string, string>>, ...names: readonly string[]): Readonly<Record<string, string>> {

@@ -11,6 +11,8 @@ export interface WantedVm {
   readonly instant: boolean;
   readonly keepIdentity: boolean;
   readonly start: boolean;
+  /** What of a definition from elsewhere cannot stay as it was has been seen. */
+  readonly acceptChanges: boolean;
   readonly network: NodeVmNetwork;
   readonly libvirtNetwork: string | null;
   readonly allowDamaged: boolean;
@@ -18,7 +20,7 @@ export interface WantedVm {
 
 /**
  * Makes a VM of a restore point at a node. Answers with StartedRestore once it is recorded.
- * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, definition_missing, node_not_found, storage_path_or_instant, repository_unavailable
+ * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, definition_missing, definition_broken, manifest_differs, changes_not_accepted, node_not_found, storage_path_or_instant, repository_unavailable
  */
 export class StartVmRestore {
   constructor(

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
 import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
@@ -103,7 +104,8 @@ export class FollowNode {
   }
 
   private async bodyOf({ job, uris }: KnownVmRestore): Promise<NodeStartVmRestore> {
-    const { definition } = await this.files.readManifest(job.repository_path, job.folder);
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: job.backup_id });
+    const { definition } = await this.files.readRecordedManifest(job.repository_path, job.folder, backup.manifest_sha256);
     if (definition === null)
       throw new DomainError('conflict', 'definition_missing', `The manifest of restore point ${job.backup_id} has no definition of the VM.`);
     return {

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsString, IsUUID, Matches, MaxLength } from 'class-validator';
+import { DefinitionChangeResponse } from '../model/restore-job.response.js';
 import { NODE_VM_NETWORKS, type NodeVmNetwork } from '../../platform/node-api/node-api.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
 
@@ -52,6 +53,17 @@ export class StartVmRestoreRequest {
   start = false;
 
   @ApiPropertyOptional({
+    type: Boolean,
+    default: false,
+    description:
+      'That what of the definition cannot stay as it was has been seen (POST /restore/vms/preview shows it). A start wants it at another node than the one the VM came from, and of an imported restore point',
+    example: false,
+  })
+  @Optional()
+  @IsBoolean()
+  accept_changes = false;
+
+  @ApiPropertyOptional({
     enum: NODE_VM_NETWORKS,
     default: 'keep',
     description: 'The network interfaces: as they were, there with their links down, or gone',
@@ -77,4 +89,20 @@ export class StartVmRestoreRequest {
   @Optional()
   @IsBoolean()
   allow_damaged = false;
+}
+
+/** What would become of the definition of a VM. */
+export class VmRestorePreviewResponse {
+  @ApiProperty({ description: 'The node that would get the VM', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' }) readonly node_id!: string;
+  @ApiProperty({ description: 'The node that the VM was backed up from, as the restore point says', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' })
+  readonly origin_node_id!: string;
+  @ApiProperty({ description: 'Whether the restore point was imported with its repository', example: false }) readonly imported!: boolean;
+  @ApiProperty({ description: 'Whether a start there wants `accept_changes`', example: true }) readonly acceptance_needed!: boolean;
+  @ApiProperty({ type: [DefinitionChangeResponse], description: 'What of the definition cannot stay as it was' })
+  readonly changes!: readonly DefinitionChangeResponse[];
+  @ApiProperty({
+    description: 'The definition as the node would get it; uuid, MAC addresses and the place of disks over NBD are examples',
+    example: '<domain type="kvm">...</domain>',
+  })
+  readonly definition!: string;
 }

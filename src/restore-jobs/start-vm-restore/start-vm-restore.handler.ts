@@ -12,11 +12,11 @@ import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
-import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import type { StartedRestore } from '../model/restore-job.commands.js';
 import { StartVmRestore, type WantedVm } from '../model/vm-restore.commands.js';
 import type { VmRestoreRequested } from '../model/vm-restore.events.js';
+import { PreviewVmRestore, refuseUnaccepted } from './preview-vm-restore.service.js';
 
 @CommandHandler(StartVmRestore)
 export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
@@ -25,7 +25,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
     private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
-    private readonly files: RepositoryFiles,
+    private readonly previews: PreviewVmRestore,
     private readonly clock: Clock,
     private readonly mutex: KeyedMutex,
   ) {}
@@ -57,16 +57,8 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
       throw new DomainError('not_found', 'node_not_found', `The node ${nodeId} is not registered. Name another.`, { node_id: nodeId });
     }
     const repository = await repositoryOf(this.dataSource, backup);
-    await this.files.checkPresent(repository.repository_id, repository.path);
+    refuseUnaccepted(await this.previews.preview(backup, wanted), wanted);
     const folder = backup.folder ?? '';
-    if ((await this.files.readManifest(repository.path, folder)).definition === null) {
-      throw new DomainError(
-        'conflict',
-        'definition_missing',
-        `Restore point ${backup.backup_id} does not know how its VM is defined; only those of the source libvirt do. Restore its disks with POST /restore/disks instead.`,
-        { backup_id: backup.backup_id },
-      );
-    }
     const sources = await sourcesOf(this.dataSource, backup);
     const storagePath = wanted.storagePath === null ? null : normalize(wanted.storagePath).replace(/(?<=.)\/+$/, '');
     return {

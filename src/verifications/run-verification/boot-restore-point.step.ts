@@ -103,8 +103,8 @@ export class BootRestorePoint {
   }
 
   private async bodyOf(request: Request, wanted: BootWanted, attempt: number, newContext: () => CommandContext): Promise<NodeStartBootCheck> {
-    const folder = request.points.at(-1)?.folder ?? '';
-    const { definition } = await this.files.readManifest(request.repository_path, folder);
+    const point = request.points.at(-1);
+    const { definition } = await this.files.readRecordedManifest(request.repository_path, point?.folder ?? '', point?.manifest_sha256 ?? null);
     if (definition === null) throw new DomainError('conflict', 'definition_missing', `The manifest of restore point ${request.backup_id} has no definition.`);
     const disks: NodeStartBootCheck['disks'][number][] = [];
     for (const { disk_id, disk_key, size_bytes } of wanted.disks) {

@@ -35,7 +35,7 @@ export class StartVerificationController {
   @ApiAcceptedResponse({ type: VerificationResponse, description: 'The verification' })
   @ApiProblem(400, 'validation_failed', 'sign_of_life_missing')
   @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'node_not_found')
-  @ApiProblem(409, 'backup_not_verifiable', 'restore_point_not_in_chain', 'definition_missing')
+  @ApiProblem(409, 'backup_not_verifiable', 'restore_point_not_in_chain', 'definition_missing', 'manifest_differs')
   @ApiProblem(410, 'restore_point_missing')
   @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
   async start(

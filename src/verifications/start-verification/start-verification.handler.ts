@@ -82,7 +82,7 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
     if (wanted.consoleText === null && !wanted.guestAgent) {
       throw new DomainError('invalid', 'sign_of_life_missing', 'Name a console_text to wait for, or wait for the guest_agent.');
     }
-    if ((await this.files.readManifest(repositoryPath, backup.folder ?? '')).definition === null) {
+    if ((await this.files.readRecordedManifest(repositoryPath, backup.folder ?? '', backup.manifest_sha256)).definition === null) {
       throw new DomainError(
         'conflict',
         'definition_missing',
