@@ -45,6 +45,7 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'localNodeLibvirtScratchDirectory',
   'localNodeLibvirtScratchMaxBytes',
   'localNodeVmStorageRoots',
+  'restoreRoots',
   'mountDriver',
   'mountSlots',
   'mountIdleSeconds',
@@ -126,6 +127,9 @@ export class HubConfig implements LoadableConfig {
 
   /** How long an NBD export of a restore point stays without a client. */
   @IntegerBetween(1, 604_800) readonly restoreExportIdleSeconds: number = 3600;
+
+  /** Folders that disks may be restored to, with all that is below them; empty: any that is not the hub's own. */
+  @AbsolutePaths() readonly restoreRoots: readonly string[] = [];
 
   /** Whether the hub starts a node of its own beside itself, as a process of its own. */
   @Flag() readonly startLocalNode: boolean = true;

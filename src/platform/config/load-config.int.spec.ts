@@ -197,6 +197,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['restore_export_idle_seconds', ['0', '604801'], ['1', '604800']],
   ['chain_max_length', ['0', '1001'], ['1', '1000']],
   ['node_request_timeout_ms', ['99', '600001'], ['100', '600000']],
+  ['restore_roots', ['restore', '/a:b'], ['/a:/b']],
   ['start_local_node', ['yes', '1'], ['true', 'false']],
   ['local_node_port', ['-1', '65536'], ['0', '9999']],
   ['local_node_image_roots', ['images', '/a:b'], ['/a:/b']],

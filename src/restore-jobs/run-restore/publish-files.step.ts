@@ -19,6 +19,9 @@ type Job = RestoreJobRequested['data'];
 /** File systems that have no hard links say so in these ways. */
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EACCES']);
 
+/** Whoever else is to read a restored disk is given the right to. */
+const PRIVATE = 0o600;
+
 /** Gives checked files their names, and takes away what a job leaves behind. */
 @Injectable()
 export class PublishFiles {
@@ -59,6 +62,8 @@ export class PublishFiles {
     const there = await identityOf(calls, to);
     // Renamed before a crash, or linked before one.
     if ((made === null && there !== null) || (made !== null && made === there)) return;
+    // A disk holds whatever its guest keeps from others.
+    await calls.changeMode(from, PRIVATE);
     if (job.overwrite) return this.replace(calls, from, to);
     try {
       await calls.link(from, to);

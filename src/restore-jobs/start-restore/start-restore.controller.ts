@@ -43,9 +43,10 @@ export class StartRestoreController {
     'target_not_a_folder',
     'target_not_writable',
     'target_in_repository',
+    'target_refused',
   )
   @ApiProblem(404, 'backup_not_found', 'repository_not_found')
-  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'target_exists')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe', 'target_exists')
   @ApiProblem(503, 'repository_unavailable', 'storage_silent', 'read_model_behind')
   @ApiProblem(507, 'target_full')
   async start(

@@ -19,7 +19,17 @@ const job: RestoreJobRequested['data'] = {
   disks: [{ disk_id: 0, disk_key: 'disk0', virtual_size_bytes: 1000, sources: [], outputs: ['pgtest1-disk0.raw'] }],
   requested_at: '2026-11-21T11:00:00.000Z',
 };
-const target: TargetFacts = { found: 'folder', writable: true, inside_repository: null, taken: [], free_bytes: 2000, needed_bytes: 1000 };
+const target: TargetFacts = {
+  found: 'folder',
+  writable: true,
+  inside_repository: null,
+  inside_own: null,
+  roots: [],
+  inside_roots: false,
+  taken: [],
+  free_bytes: 2000,
+  needed_bytes: 1000,
+};
 const requested: RestoreJobEvent = { type: 'RestoreJobRequested', data: job };
 const { given } = specificationOf({ initialState: initialRestoreJobState, evolve: evolveRestoreJob, decide: decideStartRestore });
 
@@ -42,6 +52,18 @@ describe('starting a restore', () => {
     given()
       .when({ job, target: { ...target, inside_repository: '/srv' } })
       .thenRefused('target_in_repository'));
+  it("never writes into the hub's own folders", () =>
+    given()
+      .when({ job, target: { ...target, inside_own: '/var/lib/sendense' } })
+      .thenRefused('target_refused'));
+  it('writes only into the folders that are allowed, where any are', () => {
+    given()
+      .when({ job, target: { ...target, roots: ['/srv/restore'] } })
+      .thenRefused('target_refused');
+    given()
+      .when({ job, target: { ...target, roots: ['/srv/restore'], inside_roots: true } })
+      .then(requested);
+  });
   it('replaces nothing', () =>
     given()
       .when({ job, target: { ...target, taken: ['pgtest1-disk0.raw'] } })

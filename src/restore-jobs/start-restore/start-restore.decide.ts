@@ -8,6 +8,11 @@ export type TargetFacts = {
   readonly writable: boolean;
   /** Path of the repository that the target lies in; null: in none. */
   readonly inside_repository: string | null;
+  /** Folder that is not for restored disks and that the target lies in; null: none. */
+  readonly inside_own: string | null;
+  /** Folders that disks may be restored to; empty: any. */
+  readonly roots: readonly string[];
+  readonly inside_roots: boolean;
   /** Names among the outputs that are taken. */
   readonly taken: readonly string[];
   readonly free_bytes: number;
@@ -33,6 +38,12 @@ export function decideStartRestore({ job, target }: RequestRestore, state: Resto
   if (target.found === 'not_a_folder') refuse('invalid', 'target_not_a_folder', `"${path}" is not a folder. Name a folder of the hub.`);
   if (target.inside_repository !== null) {
     refuse('invalid', 'target_in_repository', `"${path}" lies in the repository "${target.inside_repository}". Restore to a folder outside of it.`);
+  }
+  if (target.inside_own !== null) {
+    refuse('invalid', 'target_refused', `"${path}" lies in "${target.inside_own}", which the hub uses itself. Name another folder.`);
+  }
+  if (target.roots.length > 0 && !target.inside_roots) {
+    refuse('invalid', 'target_refused', `"${path}" is in none of the folders that disks may be restored to (restore_roots: ${target.roots.join(', ')}).`);
   }
   if (!target.writable)
     refuse(

@@ -10,6 +10,7 @@ import type { Decider } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../platform/clock/clock.js';
 import { CommandRunner } from '../../platform/event-store/command-runner.js';
+import { HubConfig } from '../../platform/config/hub.config.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../platform/locks/keyed-mutex.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
@@ -17,6 +18,7 @@ import { errnoOf } from '../../platform/process/system-error.js';
 import { restoredChainNames, restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
+import { DIRECT_CALLS, type FileCalls } from '../../platform/file-door/file-calls.js';
 import { FileDoors } from '../../platform/file-door/file-doors.js';
 import { StartRestore, type StartedRestore, type WantedRestore } from '../model/restore-job.commands.js';
 import { type RestoreDisk, type RestoreJobEvent, type RestoreJobRequested, restoreJobStream } from '../model/restore-job.events.js';
@@ -41,6 +43,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     private readonly qemuImg: QemuImg,
     private readonly clock: Clock,
     private readonly mutex: KeyedMutex,
+    private readonly config: HubConfig,
   ) {}
 
   /** Serialised with the deletion of restore points of the same VM: none is deleted under a restore that is just beginning. */
@@ -104,7 +107,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
 
   private async lookAtTarget(job: RestoreJobRequested['data']): Promise<TargetFacts> {
     const path = job.target_path;
-    const nothing = { writable: false, inside_repository: null, taken: [], free_bytes: 0, needed_bytes: 0 };
+    const nothing = { writable: false, inside_repository: null, inside_own: null, roots: [], inside_roots: true, taken: [], free_bytes: 0, needed_bytes: 0 };
     const calls = this.doors.at(path);
     const found = await calls.stat(path).catch((error: unknown) => {
       if (errnoOf(error) !== null) return null;
@@ -113,14 +116,28 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     if (found === null) return { ...nothing, found: 'missing' };
     if (found.kind !== 'folder') return { ...nothing, found: 'not_a_folder' };
     const names = job.disks.flatMap(({ outputs }) => outputs);
-    const [writable, inside, taken, free, needed] = await Promise.all([
+    const real = `${await calls.realpath(path)}/`;
+    const { dataDirectory, runDirectory, tunnelDirectory, localNodeImageRoots, restoreRoots } = this.config;
+    const [writable, inside, own, root, taken, free, needed] = await Promise.all([
       holds(calls.mayWriteIn(path)),
       this.repositoryAround(path),
+      this.folderAround(real, [runDirectory, tunnelDirectory, dataDirectory], DIRECT_CALLS).then((own) => own ?? this.folderAround(real, localNodeImageRoots)),
+      this.folderAround(real, restoreRoots),
       Promise.all(names.map(async (name) => ((await holds(calls.lstat(join(path, name)))) ? [name] : []))),
       calls.space(path),
       this.neededBytes(job),
     ]);
-    return { found: 'folder', writable, inside_repository: inside, taken: taken.flat(), free_bytes: free.free_bytes, needed_bytes: needed };
+    return {
+      found: 'folder',
+      writable,
+      inside_repository: inside,
+      inside_own: own,
+      roots: restoreRoots,
+      inside_roots: root !== null,
+      taken: taken.flat(),
+      free_bytes: free.free_bytes,
+      needed_bytes: needed,
+    };
   }
 
   /** A source that is damaged cannot be measured; the job then says what is wrong with it. */
@@ -128,10 +145,26 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     const sizes = await Promise.all(
       job.disks.map(async ({ sources }) => {
         if (job.chain === 'chain') return sources.reduce((sum, source) => sum + source.size_bytes, 0);
-        return this.qemuImg.measure(join(job.repository_path, sources.at(-1)?.file ?? '')).catch(() => 0);
+        const chain = await this.files.checkChain(job.repository_path, sources, job.allow_damaged === true).catch((error: unknown) => {
+          if (error instanceof DomainError && error.code === 'restore_point_damaged') return null;
+          throw error;
+        });
+        return chain === null ? 0 : this.qemuImg.measure(chain.images).catch(() => 0);
       }),
     );
     return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  /**
+   * @param target with a slash at its end
+   * @param calls by which the folders are looked at; absent: each by its own, because it may hang
+   */
+  private async folderAround(target: string, folders: readonly string[], calls?: FileCalls): Promise<string | null> {
+    for (const folder of folders) {
+      const real = await (calls ?? this.doors.at(folder)).realpath(folder).catch(() => folder);
+      if (target.startsWith(`${real.replace(/\/$/, '')}/`)) return folder;
+    }
+    return null;
   }
 
   private async repositoryAround(path: string): Promise<string | null> {

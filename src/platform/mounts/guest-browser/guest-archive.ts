@@ -17,6 +17,8 @@ const MAX_NOTES = 10_000;
 /** Name of the note that lies at the top of an archive in which something is missing. */
 export const NOTE_NAME = 'NOT-IN-THIS-ARCHIVE.txt';
 
+const SET_ID = 0o6000;
+
 interface Member {
   readonly path: GuestPath;
   /** Name in the archive, one character per byte. */
@@ -25,7 +27,7 @@ interface Member {
 }
 
 /**
- * A folder as an archive, streamed, with names, modes, times and symbolic links. Links are kept as links and never followed. Devices, FIFOs and sockets, and what
+ * A folder as an archive, streamed, with names, modes, times and symbolic links. Modes have no set-user-ID and set-group-ID: who unpacks the archive may be root elsewhere. Links are kept as links and never followed. Devices, FIFOs and sockets, and what
  * cannot be read, are left out and listed in a note at the end. A process of its own does this, so it may read synchronously, which is several times faster for small files.
  */
 export class GuestArchive {
@@ -52,7 +54,7 @@ export class GuestArchive {
       if (bytes.length > 0 && !gzip.write(bytes)) await once(gzip, 'drain');
     };
     for await (const { path, name, stats } of this.members()) {
-      const common = { mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtime: stats.mtimeMs / 1000 };
+      const common = { mode: stats.mode & 0o7777 & ~SET_ID, uid: stats.uid, gid: stats.gid, mtime: stats.mtimeMs / 1000 };
       switch (typeOf(stats)) {
         case 'directory':
           await push(tarHeader({ ...common, name: `${name}/`, type: 'directory', size: 0, linkTarget: '' }));
@@ -85,9 +87,19 @@ export class GuestArchive {
   async writeZip(output: Writable): Promise<void> {
     const zip = new ZipFile();
     zip.outputStream.pipe(output);
+    const taken = new Set([NOTE_NAME]);
+    let refused: string | null = null;
     for await (const { path, name, stats } of this.members()) {
-      const options = { mtime: stats.mtime, mode: stats.mode };
+      if (refused !== null && name.startsWith(refused)) continue;
+      const options = { mtime: stats.mtime, mode: stats.mode & ~SET_ID };
       const zipName = zipNameOf(name);
+      if (taken.has(zipName)) {
+        // Two entries of one name, a link and a folder, would lead who unpacks them through the link.
+        this.leaveOut(path, 'another file has the same name in the archive; download it by itself, or as tar.gz');
+        refused = `${name}/`;
+        continue;
+      }
+      taken.add(zipName);
       switch (typeOf(stats)) {
         case 'directory':
           zip.addEmptyDirectory(zipName, options);
