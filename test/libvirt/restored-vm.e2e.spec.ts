@@ -4,7 +4,9 @@ import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import type { BackupResponse } from '../../src/backups/model/backup.response.js';
 import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
+import type { VmRestorePreviewResponse } from '../../src/restore-jobs/start-vm-restore/start-vm-restore.dto.js';
 import type { VerificationResponse } from '../../src/verifications/model/verification.response.js';
 import { BackupClient, type Problem } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
@@ -214,6 +216,38 @@ describe('a restore point as a VM', () => {
       expect({ body, status: answer.status, code: answer.body.code }).toEqual({ body, status, code });
     }
     expect((await client.problem('DELETE', `/restore/vms/${randomUUID()}`)).code).toBe('restore_job_not_found');
+  });
+
+  it('shows what would become of the definition, and makes nothing', async () => {
+    const { status, body } = await system.api<VmRestorePreviewResponse>('POST', '/restore/vms/preview', { backup_id: backupId, name: 'seen', instant: true });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      node_id: body.origin_node_id,
+      imported: false,
+      acceptance_needed: false,
+      definition: expect.stringContaining('<name>seen</name>'),
+    });
+    expect(body.changes).toContainEqual(expect.objectContaining({ code: 'emulator_removed' }));
+  });
+
+  it('uses no definition that is not the one that was recorded', async () => {
+    const { body: backup } = await system.api<BackupResponse>('GET', `/backups/${backupId}`);
+    const folder = join(system.repositoryPath, backup.folder ?? '');
+    const manifest = join(folder, 'manifest.json');
+    const recorded = await readFile(manifest);
+    await chmod(manifest, 0o644);
+    try {
+      await writeFile(manifest, recorded.toString('utf8').replace('</os>', '<kernel>/tmp/evil</kernel></os>'));
+      for (const route of ['/restore/vms', '/restore/vms/preview']) {
+        const request = { backup_id: backupId, name: 'changed', instant: true, start: true };
+        expect(await client.problem('POST', route, request)).toMatchObject({ status: 409, code: 'manifest_differs' });
+      }
+      const boot = { boot: true, boot_check: { console_text: 'x' } };
+      expect(await client.problem('POST', `/backups/${backupId}/verify`, boot)).toMatchObject({ status: 409, code: 'manifest_differs' });
+    } finally {
+      await writeFile(manifest, recorded);
+      await chmod(manifest, 0o444);
+    }
   });
 
   it('is refused for one that does not know how its VM is defined', async () => {
