@@ -82,6 +82,12 @@ export class BareDomain {
     await run('qemu-io', ['-f', 'raw', '-c', command, this.plain(target)]);
   }
 
+  /** What was written lies in the files afterwards, whatever becomes of qemu. */
+  async flush(): Promise<void> {
+    const blocks = await this.host.qmp<readonly { readonly qdev?: string }[]>(this.uuid, 'query-block');
+    for (const { qdev } of blocks) if (qdev !== undefined) await this.host.monitor(this.uuid, `qemu-io -d ${qdev} "flush"`);
+  }
+
   /** Copies of what every disk holds now. */
   async instant(): Promise<ReadonlyMap<string, string>> {
     this.pattern = (this.pattern % 254) + 1;

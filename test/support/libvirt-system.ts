@@ -20,15 +20,16 @@ export class LibvirtSystem {
     readonly hub: HubSystem,
     readonly client: BackupClient,
     readonly copies: SlowCopies,
-    private readonly database: TestDatabase,
+    private readonly database: TestDatabase | null,
     readonly repositoryId: string,
   ) {}
 
-  static async create(env: Readonly<Record<string, string>> = {}): Promise<LibvirtSystem> {
-    const database = await createTestDatabase({ migrated: false });
+  /** @param how ownPostgres: the hub's own server, for tests that kill it */
+  static async create(env: Readonly<Record<string, string>> = {}, how: { readonly ownPostgres?: boolean } = {}): Promise<LibvirtSystem> {
+    const database = how.ownPostgres === true ? null : await createTestDatabase({ migrated: false });
     const host = await LibvirtHost.create();
     const hub = await HubSystem.create({
-      databaseUrl: database.databaseUrl,
+      databaseUrl: database?.databaseUrl ?? null,
       env: { SENDENSE_LOCAL_NODE_LIBVIRT_URI: host.uri, SENDENSE_CHAIN_MAX_LENGTH: '1000', ...env },
     });
     try {
@@ -39,7 +40,7 @@ export class LibvirtSystem {
     } catch (error) {
       await hub.destroy();
       await host.destroy();
-      await database.drop();
+      await database?.drop();
       throw error;
     }
   }
@@ -148,7 +149,7 @@ export class LibvirtSystem {
   async destroy(): Promise<void> {
     await this.hub.destroy();
     await this.host.destroy();
-    await this.database.drop();
+    await this.database?.drop();
   }
 
   /** What tells the changes since the newest restore point. */

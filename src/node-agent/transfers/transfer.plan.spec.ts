@@ -54,6 +54,13 @@ describe('argv of a copy', () => {
     ]);
   });
 
+  it('at a low rate reports each request, and at a high one does not give up its threads', () => {
+    const at = (bytesPerSecond: number): readonly string[] => fullCopyArgv('nbd+unix:///?socket=s', 'nbd://h:1/e', tuning, { bytesPerSecond, file: '/rate' });
+    expect(at(8_000_000)).toContain('--synchronous');
+    expect(changedCopyArgv('nbd+unix:///?socket=s', '/list', 'nbd://h:1/e', tuning, { bytesPerSecond: 8_000_000, file: '/rate' })).toContain('--synchronous');
+    expect(at(500_000_000)).not.toContain('--synchronous');
+  });
+
   describe('across a network', () => {
     const ride = { program: ['/node', '/main.copy.js'], patienceSeconds: 240 } as const;
 

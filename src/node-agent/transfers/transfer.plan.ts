@@ -34,6 +34,16 @@ function common(tuning: CopyTuning): readonly string[] {
   ];
 }
 
+/**
+ * nbdcopy's threads report their progress once for 64 MiB and more, which a slow copy takes many seconds for; one that copies request by request reports each, and is fast enough for
+ * a rate of less than this, in bytes per second.
+ */
+const SLOW_BPS = 32 * 1024 * 1024;
+
+function pace(limit: RateLimit | null): readonly string[] {
+  return limit !== null && limit.bytesPerSecond < SLOW_BPS ? ['--synchronous'] : [];
+}
+
 /** What runs to copy a disk, and which file of its run directory tells how far it is. */
 export interface Copy {
   readonly argv: Argv;
@@ -104,7 +114,7 @@ export function fullCopy(source: CopySource, targetUri: string, tuning: CopyTuni
 /** All allocated data of a disk over NBD on both sides. limit null: as fast as it goes. */
 export function fullCopyArgv(sourceUri: string, targetUri: string, tuning: CopyTuning, limit: RateLimit | null = null): Argv {
   const source = limit === null ? [sourceUri] : ['[', 'nbdkit', '--exit-with-parent', '-r', '--filter=rate', 'nbd', `uri=${sourceUri}`, ...rateOf(limit), ']'];
-  return ['nbdcopy', ...common(tuning), '--', ...source, targetUri];
+  return ['nbdcopy', ...common(tuning), ...pace(limit), '--', ...source, targetUri];
 }
 
 /** The content of the rate's file: bits per second. */
@@ -125,5 +135,5 @@ export function changedCopyArgv(sourceUri: string, extentListFile: string, targe
   const parameters = [`uri=${sourceUri}`, `extentlist=${extentListFile}`, ...(limit === null ? [] : rateOf(limit))];
   const source = ['nbdkit', '--exit-with-parent', '-r', ...filters, '--filter=extentlist', 'nbd', ...parameters];
   const requestSize = Math.min(tuning.requestSize, CHANGED_REQUEST_BYTES);
-  return ['nbdcopy', ...common({ ...tuning, requestSize }), '--sparse=0', '--', '[', ...source, ']', targetUri];
+  return ['nbdcopy', ...common({ ...tuning, requestSize }), ...pace(limit), '--sparse=0', '--', '[', ...source, ']', targetUri];
 }

@@ -47,6 +47,7 @@ export class DiscoverVmsController {
         state: vm.state ?? null,
         registered_vm_id: holders.get(`${vm.source}:${vm.source_ref}`) ?? null,
       })),
+      silent_sources: found.silent_sources ?? [],
     };
   }
 }

@@ -51,7 +51,22 @@ export class DiscoveredVmDto {
   readonly registered_vm_id!: string | null;
 }
 
+export class SilentSourceDto {
+  @ApiProperty({ enum: NODE_SOURCES, example: 'libvirt' })
+  readonly source!: string;
+  @ApiProperty({ example: 'source_silent' })
+  readonly code!: string;
+  @ApiProperty({ example: 'The source "libvirt" has not named its VMs within 5000 ms.' })
+  readonly detail!: string;
+}
+
 export class DiscoveryDto {
   @ApiProperty({ type: [DiscoveredVmDto] })
   readonly vms!: readonly DiscoveredVmDto[];
+  @ApiProperty({
+    type: [SilentSourceDto],
+    description: 'Sources of the node that could not be asked or were too slow; their VMs are missing above',
+    example: [],
+  })
+  readonly silent_sources!: readonly SilentSourceDto[];
 }

@@ -86,6 +86,8 @@ export interface NodeVm {
 /** GET /api/v1/vms, optionally ?source_ref=<one VM>&source=<its source; without it the form of source_ref tells> */
 export interface NodeVmList {
   readonly vms: readonly NodeVm[];
+  /** Sources that could not be asked, or had not answered in time: their VMs are missing. Left out where all have answered, and by older nodes. */
+  readonly silent_sources?: readonly { readonly source: NodeSource; readonly code: string; readonly detail: string }[];
 }
 
 /** POST /api/v1/backup/start. Idempotent by job_id: a second call answers with the job as it stands. */

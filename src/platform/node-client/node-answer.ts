@@ -38,7 +38,16 @@ export function parseHealth(answer: unknown): NodeHealth {
 }
 
 export function parseVmList(answer: unknown): NodeVmList {
-  return { vms: listOf(parseVm)(object(answer, 'the answer')['vms'], 'vms') };
+  const silent = (value: unknown, where: string): NonNullable<NodeVmList['silent_sources']>[number] => {
+    const members = object(value, where);
+    return {
+      source: oneOf(...NODE_SOURCES)(members['source'], `${where}.source`),
+      code: text(members['code'], `${where}.code`),
+      detail: text(members['detail'], `${where}.detail`),
+    };
+  };
+  const { vms, silent_sources: silentSources } = object(answer, 'the answer');
+  return { vms: listOf(parseVm)(vms, 'vms'), ...(silentSources === undefined ? {} : { silent_sources: listOf(silent)(silentSources, 'silent_sources') }) };
 }
 
 export function parseJobReport(answer: unknown): NodeJobReport {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -15,6 +15,7 @@ import { createServer } from 'node:http';
 const data = process.env.SENDENSE_DATA_DIRECTORY;
 const stat = readFileSync('/proc/self/stat', 'utf8');
 const boot_id = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+process.on('SIGHUP', () => writeFileSync(data + '/reloaded', readFileSync(process.env.SENDENSE_CONFIG)));
 writeFileSync(data + '/environment', JSON.stringify(process.env));
 const server = createServer((request, response) => response.end(JSON.stringify({ node_id: 'n-1', active_jobs: Number(readFileSync(data + '/jobs', 'utf8')) })));
 server.listen(0, '127.0.0.1', () => {
@@ -41,11 +42,12 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-function startNode(settings: Readonly<Record<string, string>> = {}): LocalNode {
+function startNode(settings: Readonly<Record<string, string>> = {}, reloadable: Record<string, string> = {}): LocalNode {
   const node = new LocalNode({
     dataDirectory: folder,
     entryPoint: join(folder, 'node.mjs'),
     settings: () => settings,
+    reloadable: () => reloadable,
     version: '1.0.0',
     log: loggerFor('test'),
     onReady: ({ url }) => {
@@ -119,6 +121,18 @@ it('replaces a node with other settings, but only once it is idle', async () => 
   await until(() => ready.length === 3);
   expect(running()?.pid).not.toBe(old?.pid);
   expect(readFileSync(join(folder, 'environment'), 'utf8')).toContain('http://new');
+});
+
+it('has a running node read again what it can take on, and goes on using it', async () => {
+  const reloadable: Record<string, string> = { log_level: 'info' };
+  startNode({}, reloadable);
+  await until(() => ready.length === 1);
+  const before = running();
+  reloadable['log_level'] = 'debug';
+  const reloaded = (): string => (existsSync(join(folder, 'reloaded')) ? readFileSync(join(folder, 'reloaded'), 'utf8') : '');
+  await until(() => reloaded().includes('debug'));
+  expect(running()).toEqual(before);
+  expect(ready).toHaveLength(1);
 });
 
 it('stops the node', async () => {

@@ -15,6 +15,8 @@ export interface LocalNodeOptions {
   readonly entryPoint: string;
   /** The node's configuration as it is now, as SENDENSE_* variables. Tokens are named by file, so that no process list shows one. */
   readonly settings: () => Readonly<Record<string, string>>;
+  /** Of its configuration as it is now, by their names in a file, what a running node takes on without being replaced. */
+  readonly reloadable: () => Readonly<Record<string, string | number | readonly string[]>>;
   /** Of this program: a node that runs an older one, or with other settings, is replaced once it is idle. */
   readonly version: string;
   readonly log: Logger;
@@ -99,6 +101,11 @@ export class LocalNode {
     });
     await this.options.onReady({ nodeId: answer.nodeId, url: this.url() ?? '' });
     while (isAlive(identity) && !this.left()) {
+      if (readIfThere(this.configFile()) !== this.configText()) {
+        this.writeConfig();
+        this.options.log.info('the local node reads its settings again', { pid: identity.pid });
+        process.kill(identity.pid, 'SIGHUP');
+      }
       if (this.isOutdated() && (await this.ask())?.activeJobs === 0) {
         this.options.log.info('the local node runs with other settings or of another version; replacing it', { pid: identity.pid });
         await end(identity);
@@ -112,13 +119,19 @@ export class LocalNode {
     rmSync(this.urlFile(), { force: true });
     if (existsSync(this.logFile()) && statSync(this.logFile()).size > LARGEST_LOG_BYTES) renameSync(this.logFile(), `${this.logFile()}.1`);
     writeFileSync(this.settingsFile(), this.fingerprint(), { mode: 0o600 });
+    this.writeConfig();
     const output = openSync(this.logFile(), 'a', 0o600);
     try {
       const child = spawn(process.execPath, ['--enable-source-maps', this.options.entryPoint], {
         detached: true,
         stdio: ['ignore', output, output],
         cwd: '/',
-        env: { ...withoutOurSettings(process.env), ...this.options.settings(), SENDENSE_DATA_DIRECTORY: this.options.dataDirectory },
+        env: {
+          ...withoutOurSettings(process.env),
+          ...this.options.settings(),
+          SENDENSE_DATA_DIRECTORY: this.options.dataDirectory,
+          SENDENSE_CONFIG: this.configFile(),
+        },
       });
       child.on('error', (error) => {
         this.options.log.error('the local node cannot be started', { error });
@@ -182,6 +195,21 @@ export class LocalNode {
 
   private settingsFile(): string {
     return join(this.options.dataDirectory, 'started-with');
+  }
+
+  private configFile(): string {
+    return join(this.options.dataDirectory, 'node.yaml');
+  }
+
+  /** Whole or not at all: the node may be reading it. */
+  private writeConfig(): void {
+    writeFileSync(`${this.configFile()}.new`, this.configText(), { mode: 0o600 });
+    renameSync(`${this.configFile()}.new`, this.configFile());
+  }
+
+  /** JSON is YAML. */
+  private configText(): string {
+    return `${JSON.stringify(this.options.reloadable(), null, 2)}\n`;
   }
 
   private logFile(): string {
