@@ -8,6 +8,7 @@ import { ShowBootChecks1795257000007 } from './0007-show-boot-checks.js';
 import { ShowEnrolmentOfNodes1795257000008 } from './0008-show-enrolment-of-nodes.js';
 import { ShowQuiescingOfBackups1795257000009 } from './0009-show-quiescing-of-backups.js';
 import { ShowTunnelsOfNodes1795257000010 } from './0010-show-tunnels-of-nodes.js';
+import { IndexReadModelsForLongHistories1795257000024 } from './0024-index-read-models-for-long-histories.js';
 import { ShowProblemsOfVms1795257000025 } from './0025-show-problems-of-vms.js';
 
 /** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
@@ -22,5 +23,6 @@ export const allMigrations = [
   ShowEnrolmentOfNodes1795257000008,
   ShowQuiescingOfBackups1795257000009,
   ShowTunnelsOfNodes1795257000010,
+  IndexReadModelsForLongHistories1795257000024,
   ShowProblemsOfVms1795257000025,
 ];

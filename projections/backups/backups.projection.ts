@@ -112,6 +112,7 @@ export const backupsProjection: Projection<BackupRow> = {
   categories: ['backup', 'nbdExport', 'chain'],
   key: 'backup_id',
   references: 'export_ids',
+  tallied: 'status',
   columns: {
     backup_id: 'text',
     vm_id: 'text',

@@ -1,13 +1,26 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { Between, DataSource } from 'typeorm';
-import { BackupReadModel } from '../../projections/backups/backups.read-model.js';
+import { DataSource } from 'typeorm';
 import { NbdExportReadModel } from '../../projections/nbd-exports/nbd-exports.read-model.js';
-import { NbdPortReadModel } from '../../projections/nbd-ports/nbd-ports.read-model.js';
+import { poolPorts } from '../../projections/nbd-ports/pool-ports.read-model.js';
 import { NodeReadModel } from '../../projections/nodes/nodes.read-model.js';
 import { HubConfig } from '../platform/config/hub.config.js';
 import { MetricsRegistry } from '../platform/http/metrics-registry.js';
+import { Projections } from '../platform/postgres/projections.js';
 
 const BACKUP_STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled'] as const;
+const PORT_STATES = ['allocated', 'occupied', 'free'] as const;
+
+/** From name to name, and of each the newest: as many looks into the index as there are VMs, however many backups they have. */
+const NEWEST_COMPLETED = `
+  with recursive vms (name) as (
+    (select vm_name from read_models.backups where status = 'completed' order by vm_name limit 1)
+    union all
+    select (select vm_name from read_models.backups where status = 'completed' and vm_name > vms.name order by vm_name limit 1) from vms where vms.name is not null
+  )
+  select vms.name as vm, extract(epoch from (
+    select completed_at from read_models.backups where status = 'completed' and vm_name = vms.name and completed_at is not null
+     order by completed_at desc limit 1)) as at
+    from vms where vms.name is not null`;
 
 /** What an operator sets alarms on, counted from the read models at each scrape. */
 @Injectable()
@@ -15,6 +28,7 @@ export class DomainMetrics implements OnModuleInit {
   constructor(
     private readonly metrics: MetricsRegistry,
     private readonly dataSource: DataSource,
+    private readonly projections: Projections,
     private readonly config: HubConfig,
   ) {}
 
@@ -24,7 +38,7 @@ export class DomainMetrics implements OnModuleInit {
       help: 'Backups by status, deleted ones left out',
       labels: ['status'],
       collect: async (gauge) => {
-        const counted = await this.countBy(BackupReadModel, 'status');
+        const counted = await this.projections.tally('backups');
         for (const status of BACKUP_STATUSES) gauge.set({ status }, counted.get(status) ?? 0);
       },
     });
@@ -34,14 +48,7 @@ export class DomainMetrics implements OnModuleInit {
       labels: ['vm'],
       collect: async (gauge) => {
         gauge.reset();
-        const rows = await this.dataSource
-          .getRepository(BackupReadModel)
-          .createQueryBuilder('backup')
-          .select('backup.vm_name', 'vm')
-          .addSelect('extract(epoch from max(backup.completed_at))', 'at')
-          .where("backup.status = 'completed'")
-          .groupBy('backup.vm_name')
-          .getRawMany<{ vm: string; at: string }>();
+        const rows: { vm: string; at: string }[] = await this.dataSource.query(NEWEST_COMPLETED);
         for (const { vm, at } of rows) gauge.set({ vm }, Number(at));
       },
     });
@@ -50,15 +57,8 @@ export class DomainMetrics implements OnModuleInit {
       help: 'Ports of the NBD pool by state',
       labels: ['state'],
       collect: async (gauge) => {
-        const counted = await this.countBy(NbdPortReadModel, 'state');
-        const allocated = counted.get('allocated') ?? 0;
-        const occupied = counted.get('occupied') ?? 0;
-        gauge.set({ state: 'allocated' }, allocated);
-        gauge.set({ state: 'occupied' }, occupied);
-        // A pool that was made smaller may leave ports of running jobs outside it.
-        const { nbdPortFirst: first, nbdPortCount: count } = this.config;
-        const taken = await this.dataSource.getRepository(NbdPortReadModel).countBy({ port: Between(first, first + count - 1) });
-        gauge.set({ state: 'free' }, count - taken);
+        const ports = await poolPorts(this.dataSource, { first: this.config.nbdPortFirst, count: this.config.nbdPortCount });
+        for (const state of PORT_STATES) gauge.set({ state }, ports.filter((port) => port.state === state).length);
       },
     });
     this.metrics.gauge({
@@ -75,15 +75,5 @@ export class DomainMetrics implements OnModuleInit {
         for (const { name, state } of await this.dataSource.getRepository(NodeReadModel).find()) gauge.set({ node: name }, state === 'reachable' ? 1 : 0);
       },
     });
-  }
-
-  private async countBy(entity: typeof BackupReadModel | typeof NbdPortReadModel, column: 'status' | 'state'): Promise<ReadonlyMap<string, number>> {
-    const rows = await this.dataSource
-      .createQueryBuilder(entity, 'row')
-      .select(`row.${column}`, 'value')
-      .addSelect('count(*)', 'count')
-      .groupBy(`row.${column}`)
-      .getRawMany<{ value: string; count: string }>();
-    return new Map(rows.map(({ value, count }) => [value, Number(count)]));
   }
 }

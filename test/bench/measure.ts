@@ -23,6 +23,8 @@ export interface BenchResult {
 export interface BenchOptions {
   /** Sizes and rounds small enough to see in a minute that the program works; the figures mean nothing. */
   readonly smoke: boolean;
+  /** How long a history is made, where one is. */
+  readonly events?: number;
 }
 
 export function median(values: readonly number[]): number {

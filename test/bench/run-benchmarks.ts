@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { execa } from 'execa';
 import { benchEmptyIncremental } from './empty-incremental.bench.js';
 import { benchFullBackup } from './full-backup.bench.js';
+import { benchHistory } from './history.bench.js';
 import { benchIncrementalBackup } from './incremental-backup.bench.js';
 import { benchLibvirt } from './libvirt.bench.js';
 import { benchManyDisks } from './many-disks.bench.js';
@@ -35,15 +36,21 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   libvirt: async (options) => outcomeOf(benchLibvirt(options)),
   tunnel: async (options) => outcomeOf(benchTunnel(options)),
   'event-store': benchEventStore,
+  history: async (options) => outcomeOf(benchHistory(options)),
 };
+/** Takes most of an hour and 15 GiB: only when it is asked for. */
+const ON_REQUEST: ReadonlySet<string> = new Set(['history']);
 
 const USAGE = `Usage: bin/bench [--smoke] [--write] [name...]
 
 Measures Sendense side by side with the bare tools below it, and prints tables with ratios and targets.
-Without a name everything is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
+Without a name everything but history is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
+history writes four million events, or as many as --events says, and takes most of an hour and 15 GiB.
 Nothing else should run on the machine meanwhile.
 
   --smoke   tiny sizes, to see that the programs work; the figures mean nothing
+  --events N
+            length of the history
   --write   also write the result to docs/benchmarks.md
 
 Names: ${Object.keys(benchmarks).join(', ')}
@@ -71,10 +78,11 @@ async function main(): Promise<number> {
   let smoke: boolean;
   let write: boolean;
   let names: string[];
+  let events: number | undefined;
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { smoke: { type: 'boolean' }, write: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      options: { smoke: { type: 'boolean' }, write: { type: 'boolean' }, events: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
     });
     if (values.help === true) {
       process.stdout.write(USAGE);
@@ -82,7 +90,9 @@ async function main(): Promise<number> {
     }
     smoke = values.smoke === true;
     write = values.write === true;
-    names = positionals.length > 0 ? positionals : Object.keys(benchmarks);
+    if (values.events !== undefined && !/^[1-9]\d{0,8}$/.test(values.events)) throw new Error('--events is a number of events, such as 4000000');
+    events = values.events === undefined ? undefined : Number(values.events);
+    names = positionals.length > 0 ? positionals : Object.keys(benchmarks).filter((name) => !ON_REQUEST.has(name));
     const unknown = names.filter((name) => !(name in benchmarks));
     if (unknown.length > 0) throw new Error(`there is no benchmark ${unknown.join(', ')}`);
     if (smoke && write) throw new Error('figures of --smoke mean nothing and are not written down');
@@ -104,7 +114,7 @@ async function main(): Promise<number> {
   let missed = 0;
   for (const name of names) {
     process.stderr.write(`measuring ${name} ...\n`);
-    const outcome = await benchmarks[name]?.({ smoke });
+    const outcome = await benchmarks[name]?.({ smoke, ...(events === undefined ? {} : { events }) });
     if (outcome === undefined) continue;
     process.stdout.write(`${outcome.markdown}\n`);
     parts.push(outcome.markdown);

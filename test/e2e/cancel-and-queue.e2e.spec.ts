@@ -6,6 +6,7 @@ import { BackupClient, filesBelow } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { requireTrueMetrics } from '../support/metrics-truth.js';
 import { requireTools } from '../support/require-tools.js';
 import { type Gate, ToolGates } from '../support/tool-gates.js';
 
@@ -163,6 +164,7 @@ describe('more backups than ports', () => {
     expect(answers.map(({ status }) => status)).toEqual([...Array<string>(3).fill('running'), ...Array<string>(10).fill('pending')]);
     expect(new Set(answers.slice(3).map(({ waiting_for }) => waiting_for))).toEqual(new Set(['nbd_ports']));
     expect((await system.api('GET', '/nbd/ports/metrics')).body).toMatchObject({ total: PORTS, free: 0, allocated: PORTS, jobs: 3, utilization_percent: 100 });
+    await requireTrueMetrics(system);
     const refusal = await system.api('POST', '/nbd/ports/allocate', { job_id: 'by-hand', count: 1 });
     expect({ status: refusal.status, retry: Number(refusal.headers.get('retry-after')), body: refusal.body }).toMatchObject({
       status: 503,
@@ -180,6 +182,22 @@ describe('more backups than ports', () => {
     const planned = ended.map(({ started_at }) => started_at ?? '');
     expect(planned).toEqual([...planned].sort());
     expect((await system.api('GET', '/nbd/ports/metrics')).body).toMatchObject({ free: PORTS, allocated: 0, jobs: 0 });
+    await requireTrueMetrics(system);
+  });
+});
+
+describe('a VM with more disks than the pool has ports', () => {
+  it('is refused at once with the numbers, and holds nobody up', async () => {
+    await newVm('too large', PORTS + 1);
+    await newVm('small', 1);
+    const before = (await system.api<{ backups: unknown[] }>('GET', '/backups?vm_name=too%20large')).body.backups;
+    const refusal = await system.api('POST', '/backups', { vm_name: 'too large', repository_id: repository, backup_type: 'full' });
+    expect(refusal).toMatchObject({ status: 409, body: { code: 'nbd_ports_demand_too_large', wanted: PORTS + 1, pool: PORTS } });
+    expect(refusal.headers.get('retry-after')).toBeNull();
+    expect((await system.api<{ backups: unknown[] }>('GET', '/backups?vm_name=too%20large')).body.backups).toEqual(before);
+    expect(await client.backUp('small', repository, 'full')).toMatchObject({ status: 'completed' });
+    const byHand = await system.api('POST', '/nbd/ports/allocate', { job_id: 'by-hand', count: PORTS + 1 });
+    expect(byHand).toMatchObject({ status: 409, body: { code: 'nbd_ports_demand_too_large', wanted: PORTS + 1, pool: PORTS } });
   });
 });
 
@@ -212,6 +230,20 @@ describe('ports that other programs hold', () => {
     const last = strangers.pop();
     await new Promise((done) => last?.close(done));
     expect(await client.atRest(waiting.backup_id)).toMatchObject({ status: 'completed', backup_type: 'incremental' });
+  });
+
+  it('hold up the backup that needs them, and nobody behind it who does with less', async () => {
+    strangers = [];
+    const { first_port: first } = (await system.api<{ first_port: number }>('GET', '/nbd/ports/metrics')).body;
+    await newVm('needs many', 3);
+    await newVm('needs one', 1);
+    for (let port = first; port < first + PORTS - 2; port++) strangers.push(await listening(port));
+    const waiting = await client.started('needs many', repository, 'full');
+    expect(waiting).toMatchObject({ status: 'pending', waiting_for: 'nbd_ports' });
+    expect(await client.backUp('needs one', repository, 'full')).toMatchObject({ status: 'completed' });
+    expect((await client.get(waiting.backup_id)).status).toBe('pending');
+    await Promise.all(strangers.splice(0).map((server) => new Promise((done) => server.close(done))));
+    expect(await client.atRest(waiting.backup_id)).toMatchObject({ status: 'completed' });
   });
 
   async function listening(port: number): Promise<Server> {

@@ -7,12 +7,10 @@ import { ApiPage, decodeCursor, type Page, pageOf } from '../../platform/http/cu
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { Streams } from '../../platform/http/stream-limits.js';
 import { AuditEventResponse, toAuditEventResponse } from '../audit-event.response.js';
-import { type AuditFilter, AuditLog } from '../audit-log.reader.js';
+import { type AuditFilter, AuditLog, logOrder, type LogOrder, type LogPlace, placeOf } from '../audit-log.reader.js';
 import { ListEventsQuery } from './list-events.dto.js';
 
 const NDJSON = 'application/x-ndjson';
-
-type EventsKey = { readonly position: string };
 
 @ApiTags('audit')
 @Controller('audit')
@@ -32,9 +30,9 @@ export class ListEventsController {
     if (asksForLines(request)) {
       return new StreamableFile(Readable.from(this.lines(query)), { type: NDJSON, disposition: 'attachment; filename="audit-events.ndjson"' });
     }
-    const beyond = decodeCursor(query.cursor, isEventsKey);
-    const events = await this.log.find(query, beyond?.position ?? null, query.limit + 1);
-    return pageOf('events', events, query.limit, ({ position }) => ({ position }), toAuditEventResponse);
+    const beyond = decodeCursor(query.cursor, (key): key is LogPlace => isPlace(key, logOrder(query)));
+    const events = await this.log.find(query, beyond, query.limit + 1);
+    return pageOf('events', events, query.limit, (event) => placeOf(query, event), toAuditEventResponse);
   }
 
   private async *lines(filter: AuditFilter): AsyncGenerator<string, void, undefined> {
@@ -47,6 +45,20 @@ function asksForLines(request: Request): boolean {
   return request.accepts(['application/json', NDJSON]) === NDJSON;
 }
 
-function isEventsKey(key: JsonObject): key is EventsKey {
-  return typeof key['position'] === 'string';
+/** A cursor belongs to the order that it was given for. */
+function isPlace(key: JsonObject, order: LogOrder): key is LogPlace {
+  const { position, time, revision } = key;
+  switch (order) {
+    case 'time':
+      return typeof position === 'string' && typeof time === 'string' && isStoredInstant(time);
+    case 'revision':
+      return typeof revision === 'number';
+    case 'position':
+      return typeof position === 'string';
+  }
+}
+
+function isStoredInstant(text: string): boolean {
+  const milliseconds = Date.parse(text);
+  return !Number.isNaN(milliseconds) && new Date(milliseconds).toISOString() === text;
 }

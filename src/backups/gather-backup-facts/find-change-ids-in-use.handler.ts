@@ -1,6 +1,7 @@
 import { type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { FindChangeIdsInUse } from '../model/backup.queries.js';
@@ -18,15 +19,16 @@ export class FindChangeIdsInUseHandler implements IQueryHandler<FindChangeIdsInU
   /** Change ids of the newest restore point in each repository: what the VM's next incrementals start from. */
   async execute({ vmId }: FindChangeIdsInUse): Promise<readonly string[]> {
     const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
-    const rows = await this.dataSource
-      .getRepository(BackupReadModel)
-      .createQueryBuilder('backup')
-      .distinctOn(['backup.repository_id'])
-      .where("backup.vm_id = :vmId and backup.status = 'completed'", { vmId })
-      .orderBy('backup.repository_id')
-      .addOrderBy('backup.created_position', 'DESC')
-      .getMany();
-    return rows.flatMap((row) => row.disks.flatMap((disk) => (disk.change_id === null ? [] : [disk.change_id])));
+    if (head !== null) await Promise.all(['backups', 'repositories'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+    // One look into the index for each repository: a VM may have thousands of restore points.
+    const repositories = await this.dataSource.getRepository(RepositoryReadModel).find();
+    const newest = await Promise.all(
+      repositories.map(({ repository_id }) =>
+        this.dataSource
+          .getRepository(BackupReadModel)
+          .findOne({ where: { vm_id: vmId, repository_id, status: 'completed' }, order: { created_position: 'DESC' } }),
+      ),
+    );
+    return newest.flatMap((row) => row?.disks.flatMap((disk) => (disk.change_id === null ? [] : [disk.change_id])) ?? []);
   }
 }

@@ -7,6 +7,7 @@ import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import { RepositoryReadModel } from '../../../projections/repositories/repositories.read-model.js';
 import { VmReadModel } from '../../../projections/vms/vms.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
+import { requirePoolFor } from '../../nbd-ports/model/nbd-port.commands.js';
 import type { NodeVm } from '../../platform/node-api/node-api.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
@@ -62,6 +63,7 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
       this.looks.set(query.backupId, { found, nodeUrl: node.url, sourceRef: vm.source_ref, parentBackupId: parentIn(parent), atMs });
     }
     const { disks } = found;
+    requirePoolFor(disks.length, `VM "${vm.name}" with ${disks.length} disks`, { first: this.config.nbdPortFirst, count: this.config.nbdPortCount });
     return {
       vm: { vm_id: vm.vm_id, name: vm.name, source: vm.source, source_ref: vm.source_ref },
       node: { node_id: node.node_id, url: node.url },

@@ -28,11 +28,27 @@ describe('who may start', () => {
     ]);
   });
 
+  const short = (backup_id: string, missing: number, missing_without_backups = 0) => new Map([[backup_id, { missing, missing_without_backups }]]);
+
   it('lets nobody pass a backup that waits for ports, and then lets them in one after the other', () => {
     const queue = [queued('a', '1'), queued('b', '2')];
-    expect(outcome(queue, [], 8, { backup_id: 'a', missing: 2 }, false)).toEqual(['a waits for nbd_ports', 'b waits for nbd_ports']);
-    expect(outcome(queue, [], 8, { backup_id: 'a', missing: 0 }, false)).toEqual(['a starts', 'b waits for nbd_ports']);
-    expect(outcome(queue, [], 8, { backup_id: 'gone', missing: 0 }, true)).toEqual(['a waits for nbd_ports', 'b waits for nbd_ports']);
+    expect(outcome(queue, [], 8, short('a', 2), false)).toEqual(['a waits for nbd_ports', 'b waits for nbd_ports']);
+    expect(outcome(queue, [], 8, short('a', 0), false)).toEqual(['a starts', 'b waits for nbd_ports']);
+    expect(outcome(queue, [], 8, short('gone', 0), true)).toEqual(['a waits for nbd_ports', 'b waits for nbd_ports']);
     expect(outcome(queue, [], 8, null, true)).toEqual(['a starts', 'b starts']);
+  });
+
+  it('lets others pass a backup that no running backup can give enough ports, one after the other, and keeps its place', () => {
+    const queue = [queued('large', '1'), queued('b', '2'), queued('c', '3')];
+    expect(outcome(queue, [], 8, short('large', 3, 1), false)).toEqual(['large waits for nbd_ports', 'b starts', 'c waits for nbd_ports']);
+    expect(outcome(queue, [], 8, short('large', 3, 1), true)).toEqual(['large waits for nbd_ports', 'b waits for nbd_ports', 'c waits for nbd_ports']);
+    // Once the ports of others are back, it is only running backups that it waits for.
+    expect(outcome(queue, [], 8, short('large', 3, 0), false)).toEqual(['large waits for nbd_ports', 'b waits for nbd_ports', 'c waits for nbd_ports']);
+    expect(outcome(queue, [], 8, short('large', 0, 1), false)).toEqual(['large starts', 'b waits for nbd_ports', 'c waits for nbd_ports']);
+  });
+
+  it('remembers of each backup what it lacks, so that two that lack ports do not try in turn for ever', () => {
+    const both = new Map([...short('large', 3, 1), ...short('b', 1, 1)]);
+    expect(outcome([queued('large', '1'), queued('b', '2')], [], 8, both, false)).toEqual(['large waits for nbd_ports', 'b waits for nbd_ports']);
   });
 });

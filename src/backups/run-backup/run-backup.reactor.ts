@@ -4,6 +4,7 @@ import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } f
 import type { Subscription } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
+import { poolPorts } from '../../../projections/nbd-ports/pool-ports.read-model.js';
 import { unknownVariant } from '../../kernel/decider.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
@@ -63,9 +64,8 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   /** Backups that came up while those of an earlier run were still being looked up. */
   private readonly pokedEarly = new Set<string>();
   private nextPlace = 0;
-  private shortage: PortShortage | null = null;
-  /** performance.now() of the last refusal for want of ports. */
-  private shortSinceMs = 0;
+  /** By backup, with the performance.now() of its refusal for want of ports; null while ports are not short. */
+  private shortages: Map<string, PortShortage & { readonly sinceMs: number }> | null = null;
   /** The settings by which backups were last let in. */
   private limits = '';
   private events: Subscription | null = null;
@@ -144,6 +144,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
       if (!this.admitted.has(backupId) && !this.queue.has(backupId)) this.enqueue({ backup_id: backupId, vm_id });
     } else {
       this.leaveQueue(backupId);
+      this.shortages?.delete(backupId);
       this.active.set(backupId, { backup_id: backupId, vm_id, counts: state.status === 'running' });
       const written = state.run.disks[0]?.target?.qcow2_path;
       if (state.status === 'running' && state.run.transfer_requested && !state.run.snapshot_released && written !== undefined)
@@ -246,8 +247,10 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
       return 'progressed';
     } catch (error) {
       if (!(error instanceof PortsShortError)) throw error;
-      this.shortage = { backup_id: backupId, missing: error.wanted - error.free };
-      this.shortSinceMs = performance.now();
+      const missing = error.wanted - error.free;
+      const missing_without_backups = missing - (await this.portsOfOtherBackups(backupId));
+      this.shortages ??= new Map();
+      this.shortages.set(backupId, { missing, missing_without_backups, sinceMs: performance.now() });
       this.admitted.delete(backupId);
       this.active.delete(backupId);
       this.enqueue({ backup_id: backupId, vm_id: state.run.request.vm_id });
@@ -256,13 +259,20 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     }
   }
 
+  private async portsOfOtherBackups(backupId: string): Promise<number> {
+    const { nbdPortFirst: first, nbdPortCount: count } = this.config;
+    const ports = await poolPorts(this.dataSource, { first, count });
+    return ports.filter(({ port, job_id }) => port >= first && port < first + count && job_id !== null && job_id !== backupId && this.active.has(job_id))
+      .length;
+  }
+
   /** Starts whoever may start, and records of the others what they wait for. */
   private admit(): void {
     if (!this.recovered || this.stopping) return;
-    if (this.queue.size === 0 && this.admitted.size === 0) this.shortage = null;
+    if (this.queue.size === 0 && this.admitted.size === 0) this.shortages = null;
     const queue = [...this.queue.values()];
     const limit = this.config.maxConcurrentBackups;
-    for (const admission of decideAdmissions(queue, [...this.active.values()], limit, this.shortage, this.admitted.size > 0)) {
+    for (const admission of decideAdmissions(queue, [...this.active.values()], limit, this.shortages, this.admitted.size > 0)) {
       const { backup_id } = admission;
       if (admission.start) {
         const queued = this.queue.get(backup_id);
@@ -280,9 +290,20 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   }
 
   private onPortReleased(): void {
-    if (this.shortage === null) return;
-    this.shortage = { ...this.shortage, missing: this.shortage.missing - 1 };
-    if (this.shortage.missing <= 0) this.admit();
+    this.lessenShortages((shortage) => shortage.missing - 1);
+  }
+
+  /** Tries those again of whom enough has become free. */
+  private lessenShortages(missingNow: (shortage: PortShortage & { readonly sinceMs: number }) => number): void {
+    if (this.shortages === null) return;
+    let enough = false;
+    for (const [backupId, shortage] of this.shortages) {
+      if (shortage.missing <= 0) continue;
+      const missing = missingNow(shortage);
+      this.shortages.set(backupId, { ...shortage, missing });
+      enough ||= missing <= 0;
+    }
+    if (enough) this.admit();
   }
 
   /** At the place of its request: one that was let in and found no ports comes back before those that asked later. */
@@ -301,6 +322,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
 
   private release(backupId: string): void {
     this.leaveQueue(backupId);
+    this.shortages?.delete(backupId);
     this.places.delete(backupId);
     this.active.delete(backupId);
     this.transferring.delete(backupId);
@@ -343,16 +365,13 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
       const heard = this.live.heard(backupId);
       if (heard === null || now - heard.heardAtMs > QUIET_MS) this.poke(backupId);
     }
-    if (this.shortage !== null && this.shortage.missing > 0 && now - this.shortSinceMs > PORT_RETRY_MS) {
-      this.shortage = { ...this.shortage, missing: 0 };
-      this.admit();
-    }
+    this.lessenShortages(({ missing, sinceMs }) => (now - sinceMs > PORT_RETRY_MS ? 0 : missing));
     const { maxConcurrentBackups, nbdPortFirst, nbdPortCount } = this.config;
     const limits = JSON.stringify([maxConcurrentBackups, nbdPortFirst, nbdPortCount]);
     if (limits !== this.limits) {
       // They have been reloaded: those who wait may have found a place.
       this.limits = limits;
-      if (this.shortage !== null) this.shortage = { ...this.shortage, missing: 0 };
+      this.lessenShortages(() => 0);
       this.admit();
     }
   }

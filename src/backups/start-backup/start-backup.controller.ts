@@ -30,6 +30,7 @@ export class StartBackupController {
   @ApiProblem(404, 'vm_not_found', 'repository_not_found', 'node_not_found', 'policy_not_found')
   @ApiProblem(
     409,
+    'nbd_ports_demand_too_large',
     'incremental_impossible',
     'disk_in_use',
     'vm_not_found_at_node',

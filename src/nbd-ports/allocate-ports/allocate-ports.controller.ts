@@ -19,6 +19,7 @@ export class AllocatePortsController {
   @ApiOperation({ summary: 'Allocate NBD ports to a job, all or none', description: 'Ports held by other programs are passed over.' })
   @ApiCreatedResponse({ type: AllocatedPortsDto })
   @ApiProblem(400, 'validation_failed', 'nbd_port_request_ambiguous', 'nbd_export_names_not_unique')
+  @ApiProblem(409, 'nbd_ports_demand_too_large')
   @ApiProblem(503, 'nbd_ports_exhausted')
   async allocate(
     @Body() body: AllocatePortsDto,

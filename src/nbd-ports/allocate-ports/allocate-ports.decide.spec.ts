@@ -39,6 +39,19 @@ describe('allocating ports', () => {
       .then(exhausted('b', 3, 2));
   });
 
+  it('refuses at once what no wait can serve: more ports than the pool has, those that the job holds included', () => {
+    given()
+      .when(ask('a', ['v', 'w', 'x', 'y', 'z']))
+      .thenRefused('nbd_ports_demand_too_large');
+    given(allocated('a', { 100: 'v' }))
+      .when(ask('a', ['w', 'x', 'y', 'z'], { found_free: [101, 102, 103] }))
+      .thenRefused('nbd_ports_demand_too_large');
+    // Of a pool that was configured anew, older ports count no more.
+    given(allocated('a', { 90: 'v' }))
+      .when(ask('a', ['v', 'w', 'x', 'y', 'z']))
+      .then(allocated('a', { 100: 'w', 101: 'x', 102: 'y', 103: 'z' }));
+  });
+
   it('records a shortage once for a job, and again when it has changed', () => {
     const history = [allocated('a', { 100: 'x', 101: 'y' }), exhausted('b', 3, 2)];
     given(...history)

@@ -1,4 +1,5 @@
 import { DomainError } from '../../kernel/domain-error.js';
+import { requirePoolFor } from '../model/nbd-port.commands.js';
 import type { NbdPortEvent, PortAllocation } from '../model/nbd-port.events.js';
 import { type NbdPortsState, portsOfJob } from '../model/nbd-port.state.js';
 
@@ -43,7 +44,7 @@ export function missingNames(state: NbdPortsState, jobId: string, exportNames: r
 
 /**
  * All ports a job asks for, or none and the shortage on record, once for each job and figure.
- * @throws DomainError `nbd_port_count_invalid`, `nbd_export_names_not_unique`
+ * @throws DomainError `nbd_ports_demand_too_large`, `nbd_port_count_invalid`, `nbd_export_names_not_unique`
  */
 export function decideAllocatePorts(command: AllocatePortsData, state: NbdPortsState): readonly NbdPortEvent[] {
   const { job_id, export_names, pool } = command;
@@ -61,7 +62,9 @@ export function decideAllocatePorts(command: AllocatePortsData, state: NbdPortsS
     .map((port) => ({ type: 'NbdPortFoundOccupied', data: { port, found_at: command.at } }));
   if (missing.length === 0) return occupied;
 
-  const free = command.found_free.filter((port) => port >= pool.first && port < pool.first + pool.count && !state.held.has(port));
+  const inPool = (port: number): boolean => port >= pool.first && port < pool.first + pool.count;
+  requirePoolFor(missing.length + portsOfJob(state, job_id).filter(({ port }) => inPool(port)).length, `Job ${job_id}`, pool);
+  const free = command.found_free.filter((port) => inPool(port) && !state.held.has(port));
   const ports: PortAllocation[] = [];
   for (const [index, export_name] of missing.entries()) {
     const port = free[index];

@@ -1,7 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
-import { NbdPortReadModel } from '../../../projections/nbd-ports/nbd-ports.read-model.js';
+import { type PoolPort, poolPorts } from '../../../projections/nbd-ports/pool-ports.read-model.js';
 import type { JsonObject } from '../../kernel/json.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { ApiPage, decodeCursor, type Page, pageOf } from '../../platform/http/cursor-page.js';
@@ -25,13 +25,7 @@ export class ListPortsController {
   async list(@Query() query: ListPortsQuery): Promise<Page<'ports', NbdPortResponse>> {
     const after = decodeCursor(query.cursor, isPortsKey);
     const ports = (await this.pool()).filter(({ port, state }) => port > (after?.port ?? 0) && (query.state === undefined || state === query.state));
-    return pageOf(
-      'ports',
-      ports,
-      query.limit,
-      ({ port }) => ({ port }),
-      (port) => port,
-    );
+    return pageOf('ports', ports, query.limit, ({ port }) => ({ port }), toPortResponse);
   }
 
   @Get('metrics')
@@ -53,19 +47,13 @@ export class ListPortsController {
     };
   }
 
-  /** The configured pool, and ports outside it that are still held from before it was configured so. */
-  private async pool(): Promise<readonly NbdPortResponse[]> {
-    const rows = await this.dataSource.getRepository(NbdPortReadModel).find();
-    const ports = new Map<number, NbdPortResponse>();
-    for (let offset = 0; offset < this.config.nbdPortCount; offset += 1) {
-      const port = this.config.nbdPortFirst + offset;
-      ports.set(port, { port, state: 'free', job_id: null, export_name: null, since: null });
-    }
-    for (const { port, state, job_id, export_name, since } of rows) {
-      if (ports.has(port) || state === 'allocated') ports.set(port, { port, state, job_id, export_name, since: since.toISOString() });
-    }
-    return [...ports.values()].sort((a, b) => a.port - b.port);
+  private pool(): Promise<readonly PoolPort[]> {
+    return poolPorts(this.dataSource, { first: this.config.nbdPortFirst, count: this.config.nbdPortCount });
   }
+}
+
+function toPortResponse({ port, state, job_id, export_name, since }: PoolPort): NbdPortResponse {
+  return { port, state, job_id, export_name, since: since?.toISOString() ?? null };
 }
 
 function isPortsKey(key: JsonObject): key is PortsKey {

@@ -1,10 +1,11 @@
 import type { CommandContext } from '../../kernel/command-context.js';
+import { DomainError } from '../../kernel/domain-error.js';
 import type { PortAllocation } from './nbd-port.events.js';
 
 /**
  * Ports for a job, one per name, all or none; null names a port without an export name. A job that has ports already gets those whose names it asks for again.
  * Answers with AllocatedPorts, in the order of the names.
- * @throws DomainError `nbd_ports_exhausted` (unavailable), `nbd_port_count_invalid` or `nbd_export_names_not_unique` (invalid)
+ * @throws DomainError `nbd_ports_exhausted` (unavailable), `nbd_ports_demand_too_large` (conflict), `nbd_port_count_invalid` or `nbd_export_names_not_unique` (invalid)
  */
 export class AllocatePorts {
   constructor(
@@ -47,4 +48,15 @@ export class ReleaseJobPorts {
 export interface ReleasedPorts {
   readonly released: readonly number[];
   readonly position: string | null;
+}
+
+/** Waiting does not help who needs more ports at once than the pool has. @throws DomainError `nbd_ports_demand_too_large` */
+export function requirePoolFor(wanted: number, whose: string, pool: { readonly first: number; readonly count: number }): void {
+  if (wanted <= pool.count) return;
+  throw new DomainError(
+    'conflict',
+    'nbd_ports_demand_too_large',
+    `${whose} needs ${wanted} NBD ports at once, but the pool ${pool.first}-${pool.first + pool.count - 1} has ${pool.count}: no wait can serve it. Make nbd_port_count larger, or ask for fewer.`,
+    { wanted, pool: pool.count },
+  );
 }

@@ -39,14 +39,21 @@ export class CatchUpSubscription implements Subscription {
     const { signal } = this.closing;
     const { categories, batchSize = DEFAULT_BATCH } = this.options;
     let after = this.options.after;
+    let ahead: ReturnType<CatchUpSubscription['nextPage']> | null = null;
     while (!signal.aborted) {
-      const page = await this.nextPage(after, batchSize, categories);
+      const page = await (ahead ?? this.nextPage(after, batchSize, categories));
+      ahead = null;
       if (page === 'away') continue;
       if (this.closed()) return;
       const upTo = page.complete ? page.head : (page.events.at(-1)?.position ?? null);
       if (upTo === null || upTo <= (after ?? '')) {
         await this.tail.advancedBeyond(after, signal);
         continue;
+      }
+      if (!page.complete) {
+        // Of a long history the next page is read while this one is handled.
+        ahead = this.nextPage(upTo, batchSize, categories);
+        ahead.catch(() => undefined);
       }
       await this.options.handle({ events: page.events, upTo, caughtUp: page.complete });
       after = upTo;

@@ -28,6 +28,8 @@ export interface Projection<Row extends JsonObject = JsonObject> {
   readonly nullable: NullableColumns<Row>;
   /** A `text[]` column by which rows are found where an event does not name their key. */
   readonly references?: keyof Row & string;
+  /** A `text` column of which it is counted how many rows have each value, for readers that would count the whole table. */
+  readonly tallied?: keyof Row & string;
   /** The rows an event touches. A key makes a row that is not there yet; a reference finds existing ones only. */
   keys(event: RecordedEvent): readonly (string | RowReference)[];
   /** Members of a row that the event may find, for the check before events are stored, where empty lists would not show what is wrong. */
@@ -46,6 +48,7 @@ export interface FoldedRow {
 export class FoldedRows {
   private readonly rows = new Map<string, FoldedRow>();
   private readonly touched = new Set<string>();
+  private readonly tally = new Map<string, number>();
 
   constructor(
     private readonly projection: Projection,
@@ -54,11 +57,19 @@ export class FoldedRows {
     for (const folded of loaded) this.rows.set(keyOf(projection, folded.row), folded);
   }
 
+  /** By how much the number of rows of each value of the tallied column has changed with the events applied so far. */
+  tallyChanges(): readonly { readonly value: string; readonly rows: number }[] {
+    return [...this.tally].filter(([, rows]) => rows !== 0).map(([value, rows]) => ({ value, rows }));
+  }
+
   /** @throws whatever the projection's `fold` throws; the rows must then be thrown away */
   apply(event: RecordedEvent): void {
     for (const key of this.resolve(event)) {
-      const row = this.projection.fold(this.rows.get(key)?.row, event, key);
+      const before = this.rows.get(key)?.row;
+      const row = this.projection.fold(before, event, key);
       this.touched.add(key);
+      this.count(before, -1);
+      this.count(row ?? undefined, 1);
       if (row === null) this.rows.delete(key);
       else this.rows.set(key, { row, position: event.position });
     }
@@ -78,6 +89,12 @@ export class FoldedRows {
       else written.push(folded);
     }
     return { written, deleted };
+  }
+
+  private count(row: JsonObject | undefined, change: number): void {
+    const { tallied } = this.projection;
+    const value = tallied === undefined ? undefined : row?.[tallied];
+    if (typeof value === 'string') this.tally.set(value, (this.tally.get(value) ?? 0) + change);
   }
 
   private resolve(event: RecordedEvent): Set<string> {

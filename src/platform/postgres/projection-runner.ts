@@ -8,6 +8,8 @@ import { type HaltedAt, LostCheckpointRaceError, type ProjectionTables, Unprojec
 
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5_000;
+/** Events folded in one transaction at most: what a batch costs besides its events is spread over them. */
+const BATCH_EVENTS = 2_000;
 /** A checkpoint that only passes over foreign events is written this often at most, in milliseconds; on restart they are passed over again. */
 const IDLE_CHECKPOINT_INTERVAL_MS = 1_000;
 
@@ -154,6 +156,7 @@ export class ProjectionRunner {
     if (this.isStopping()) return;
     this.subscription = this.store.subscribeToAll({
       after: checkpoint.position,
+      batchSize: BATCH_EVENTS,
       ...(this.projection.categories === null ? {} : { categories: this.projection.categories }),
       handle: async ({ events, upTo, caughtUp }) => {
         await this.exclusive.run(async () => this.advance(events, upTo, caughtUp));
@@ -164,7 +167,7 @@ export class ProjectionRunner {
   }
 
   private async advance(events: readonly RecordedEvent[], upTo: Position, caughtUp: boolean): Promise<void> {
-    await this.foldOrHalt(events, upTo);
+    await this.foldOrHalt(events, upTo, !caughtUp);
     this.at = upTo;
     this.caughtUp = caughtUp;
     this.currentState = caughtUp ? 'live' : 'catching_up';
@@ -175,30 +178,30 @@ export class ProjectionRunner {
     this.wake();
   }
 
-  private async foldOrHalt(given: readonly RecordedEvent[], upTo: Position): Promise<void> {
+  private async foldOrHalt(given: readonly RecordedEvent[], upTo: Position, catchingUp: boolean): Promise<void> {
     const events = given.filter((event) => !this.leftOut.has(event));
     const only = events[0];
     if (only === undefined && performance.now() - this.storedAt < IDLE_CHECKPOINT_INTERVAL_MS) return;
     try {
-      await this.commit(events, upTo);
+      await this.commit(events, upTo, catchingUp);
     } catch (error) {
       if (!(error instanceof UnprojectableError) || only === undefined) throw error;
       if (events.length === 1 && this.leftOut.explains(only)) {
         this.log.warn(`left out event ${only.id} (${only.type}, stream ${only.stream}), which needs one that was skipped: ${error.message}`);
-        return this.commit([], upTo);
+        return this.commit([], upTo, catchingUp);
       }
       if (events.length === 1) return this.halt(only, error);
       // One by one, so that all before the poison event is kept and the event itself is known.
-      for (const event of events) await this.foldOrHalt([event], event.position);
-      await this.commit([], upTo);
+      for (const event of events) await this.foldOrHalt([event], event.position, catchingUp);
+      await this.commit([], upTo, catchingUp);
     }
   }
 
   /** Commits a batch, however often the database goes away meanwhile. */
-  private async commit(events: readonly RecordedEvent[], upTo: Position): Promise<void> {
+  private async commit(events: readonly RecordedEvent[], upTo: Position, catchingUp: boolean): Promise<void> {
     for (let failures = 0; ; failures += 1) {
       try {
-        await this.tables.apply(this.projection, this.generation, events, this.stored, upTo);
+        await this.tables.apply(this.projection, this.generation, events, this.stored, upTo, { catchingUp });
         break;
       } catch (error) {
         if (error instanceof UnprojectableError) throw error;

@@ -2,7 +2,7 @@ import { type DataSource, type QueryRunner, QueryFailedError } from 'typeorm';
 import { messageOf } from '../../kernel/error-message.js';
 import type { JsonObject } from '../../kernel/json.js';
 import type { Position, RecordedEvent } from '../event-store/event-store.port.js';
-import { type FoldedRow, FoldedRows, type Projection } from './projection-definition.js';
+import { type FoldedRow, FoldedRows, keyOf, type Projection } from './projection-definition.js';
 
 const SCHEMA = 'read_models';
 /** How long a switch waits for readers that are in mid-query; it is tried again after that. New readers queue behind it meanwhile. */
@@ -77,11 +77,20 @@ export class ProjectionTables {
   }
 
   /**
-   * Folds a batch into the rows of one generation and moves its checkpoint from `from` to `to`, in one transaction.
+   * Folds a batch into the rows of one generation and moves its checkpoint from `from` to `to`, in one transaction. One that is `catchingUp` does not wait for the disk.
    * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error where the database is away
    */
-  async apply(projection: Projection, generation: number, events: readonly RecordedEvent[], from: Position | null, to: Position): Promise<void> {
+  async apply(
+    projection: Projection,
+    generation: number,
+    events: readonly RecordedEvent[],
+    from: Position | null,
+    to: Position,
+    { catchingUp = false }: { readonly catchingUp?: boolean } = {},
+  ): Promise<void> {
     await this.inTransaction(async (runner) => {
+      // Rows and checkpoint are lost together, so that nothing is missed; nobody relies on rows that are still behind.
+      if (catchingUp) await runner.query('set local synchronous_commit = off');
       await this.moveCheckpoint(runner, projection, generation, from, to);
       if (events.length === 0) return;
       const rows = new FoldedRows(projection, await this.loadTouched(runner, projection, generation, events));
@@ -96,6 +105,7 @@ export class ProjectionTables {
       try {
         if (written.length > 0) await this.upsert(runner, projection, generation, written);
         if (deleted.length > 0) await this.delete(runner, projection, generation, deleted);
+        await this.moveTallies(runner, projection, generation, rows.tallyChanges());
       } catch (error) {
         if (!isRefusedData(error)) throw error;
         throw new UnprojectableError(`projection ${projection.name} cannot store its rows: ${messageOf(error)}`, { cause: error });
@@ -151,6 +161,7 @@ export class ProjectionTables {
       if (live.position !== null && (to === null || to < live.position)) throw new LostCheckpointRaceError(projection.name, live.generation, to);
       await runner.query(`create or replace view ${view(projection)} as select * from ${table(projection, generation)}`);
       await runner.query(`delete from ${SCHEMA}.projection_checkpoints where projection = $1 and generation = $2`, [projection.name, live.generation]);
+      await runner.query(`delete from ${SCHEMA}.projection_tallies where projection = $1 and generation = $2`, [projection.name, live.generation]);
       await runner.query(
         `update ${SCHEMA}.projection_checkpoints set role = 'live', position = $3, updated_at = now() where projection = $1 and generation = $2`,
         [projection.name, generation, to],
@@ -176,8 +187,27 @@ export class ProjectionTables {
         .filter((generation) => live.every((row) => row.generation !== generation) && live.length > 0);
       for (const generation of leftovers) await runner.query(`drop table ${table(projection, generation)}`);
       await runner.query(`delete from ${SCHEMA}.projection_checkpoints where projection = $1 and role = 'building'`, [projection.name]);
+      await runner.query(`delete from ${SCHEMA}.projection_tallies where projection = $1 and not generation = any($2::integer[])`, [
+        projection.name,
+        live.map(({ generation }) => generation),
+      ]);
       return leftovers;
     });
+  }
+
+  /** Gives the planner the statistics of a generation that was just filled; readers would wait for autovacuum with plans for an empty table. */
+  async analyze(projection: Projection, generation: number): Promise<void> {
+    await this.dataSource.query(`analyze ${table(projection, generation)}`);
+  }
+
+  /** How many rows of the live generation have each value of the tallied column. */
+  async tally(projection: Projection): Promise<ReadonlyMap<string, number>> {
+    const rows: { value: string; rows: string }[] = await this.dataSource.query(
+      `select value, rows from ${SCHEMA}.projection_tallies join ${SCHEMA}.projection_checkpoints using (projection, generation)
+        where projection = $1 and role = 'live'`,
+      [projection.name],
+    );
+    return new Map(rows.map(({ value, rows: count }) => [value, Number(count)]));
   }
 
   /** Number of rows and a digest over all of them, positions included; equal digests are equal read models. */
@@ -230,18 +260,43 @@ export class ProjectionTables {
         else references.add(key.reference);
       }
     }
-    const byKey = `${quoted(projection.key)} = any($1::${projection.columns[projection.key] ?? 'text'}[])`;
-    const byReference = projection.references === undefined ? 'cardinality($2::text[]) < 0' : `${quoted(projection.references)} && $2::text[]`;
-    let rows: readonly { row: Record<string, JsonObject[string]> & { position: string } }[];
     try {
-      rows = await select(runner, `select to_jsonb(t) as row from ${table(projection, generation)} t where ${byKey} or ${byReference}`, [
-        [...keys],
-        [...references],
-      ]);
+      const byKey = await this.loadRows(runner, projection, generation, keys);
+      const known = new Set(byKey.flatMap(({ row }) => referencesOf(projection, row)));
+      const byReference = await this.loadReferring(
+        runner,
+        projection,
+        generation,
+        [...references].filter((reference) => !known.has(reference)),
+      );
+      const rows = new Map([...byKey, ...byReference].map((folded) => [keyOf(projection, folded.row), folded]));
+      return [...rows.values()];
     } catch (error) {
       if (!isRefusedData(error)) throw error;
       throw new UnprojectableError(`projection ${projection.name} cannot find its rows: ${messageOf(error)}`, { cause: error });
     }
+  }
+
+  private async loadRows(runner: QueryRunner, projection: Projection, generation: number, keys: ReadonlySet<string>): Promise<readonly FoldedRow[]> {
+    if (keys.size === 0) return [];
+    const rows = await select<StoredRow>(
+      runner,
+      `select to_jsonb(t) as row from ${table(projection, generation)} t where ${quoted(projection.key)} = any($1::${projection.columns[projection.key] ?? 'text'}[])`,
+      [[...keys]],
+    );
+    return rows.map(({ row }) => fromRecord(projection, row));
+  }
+
+  /** One look into the index for each: of an overlap with many the planner expects a seventh of the table. */
+  private async loadReferring(runner: QueryRunner, projection: Projection, generation: number, references: readonly string[]): Promise<readonly FoldedRow[]> {
+    if (projection.references === undefined || references.length === 0) return [];
+    const rows = await select<StoredRow>(
+      runner,
+      `select to_jsonb(found) as row from unnest($1::text[]) as reference cross join lateral (
+         select * from ${table(projection, generation)} where ${quoted(projection.references)} @> array[reference] offset 0
+       ) found`,
+      [references],
+    );
     return rows.map(({ row }) => fromRecord(projection, row));
   }
 
@@ -253,6 +308,21 @@ export class ProjectionTables {
       `insert into ${table(projection, generation)} (${columnList(projection)}) ${recordset(projection)}
        on conflict (${quoted(projection.key)}) do update set ${updates.join(', ')}`,
       [JSON.stringify(rows.map(toRecord))],
+    );
+  }
+
+  private async moveTallies(
+    runner: QueryRunner,
+    projection: Projection,
+    generation: number,
+    changes: readonly { readonly value: string; readonly rows: number }[],
+  ): Promise<void> {
+    if (changes.length === 0) return;
+    await runner.query(
+      `insert into ${SCHEMA}.projection_tallies (projection, generation, value, rows)
+       select $1, $2, changed.value, changed.rows from jsonb_to_recordset($3::jsonb) as changed(value text, rows bigint)
+       on conflict (projection, generation, value) do update set rows = projection_tallies.rows + excluded.rows`,
+      [projection.name, generation, JSON.stringify(changes)],
     );
   }
 
@@ -284,6 +354,15 @@ export class ProjectionTables {
 /** The rows of a query within a transaction; their type is what its SQL selects. */
 async function select<Row extends object>(runner: QueryRunner, sql: string, parameters: unknown[]): Promise<Row[]> {
   return (await runner.query(sql, parameters)) as Row[];
+}
+
+interface StoredRow {
+  readonly row: Record<string, JsonObject[string]> & { readonly position: string };
+}
+
+function referencesOf(projection: Projection, row: JsonObject): readonly string[] {
+  const references = projection.references === undefined ? [] : row[projection.references];
+  return Array.isArray(references) ? references.filter((reference) => typeof reference === 'string') : [];
 }
 
 function toRecord({ row, position }: FoldedRow): JsonObject {

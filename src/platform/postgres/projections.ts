@@ -151,6 +151,11 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     });
   }
 
+  /** How many rows of a read model have each value of its tallied column. @throws DomainError `projection_not_found` */
+  async tally(name: string): Promise<ReadonlyMap<string, number>> {
+    return this.tables.tally(this.find(name).projection);
+  }
+
   /** Number of rows and digest of a read model as it is read now. @throws DomainError `projection_not_found` */
   async checksum(name: string): Promise<string> {
     return this.tables.checksum(this.find(name).projection);
@@ -244,6 +249,9 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     try {
       building.start();
       await building.until(({ caughtUp }) => caughtUp);
+      await this.tables.analyze(projection, generation).catch((error: unknown) => {
+        this.log.warn(`generation ${generation} of ${projection.name} has no statistics yet, and may be slow to read: ${String(error)}`);
+      });
       await old?.stop();
       const standing = old?.position ?? null;
       await building.until(({ position }) => standing === null || (position !== null && position >= standing));
