@@ -182,7 +182,7 @@ async function bareSsh(pair: TunnelPair, sshdPort: number, relayPort: number, lo
 
 async function copySeconds(folder: string, what: What, way: Way): Promise<number> {
   const ride = { program: [process.execPath, COPY_PROGRAM], patienceSeconds: 60 } as const;
-  const extents = { file: join(folder, what), onto: what === 'full' ? 'new' : 'parent' } as const;
+  const extents = { file: join(folder, what), digestFile: join(folder, 'digest'), onto: what === 'full' ? 'new' : 'parent' } as const;
   const { argv } = networkCopy(nbdUri({ socket: join(folder, 'source') }, ''), extents, nbdUri(way, ''), ride, null);
   const [file, ...rest] = argv;
   const began = performance.now();

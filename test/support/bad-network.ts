@@ -15,6 +15,7 @@ export class BadNetwork {
   private readonly stranded = new Set<Direction>();
   private silentNow = false;
   private carried = 0;
+  private alter: ((bytes: Buffer) => boolean) | null = null;
 
   private constructor(
     private readonly server: Server,
@@ -66,6 +67,15 @@ export class BadNetwork {
     for (const direction of this.directions) this.stranded.add(direction);
   }
 
+  /** Hands everything that arrives to a man in the middle, until he returns true: he has altered what he wanted to. */
+  tamper(alter: (bytes: Buffer) => boolean): void {
+    this.alter = alter;
+  }
+
+  get tampered(): boolean {
+    return this.alter === null;
+  }
+
   /** Ends all connections with a reset. */
   breakConnections(): void {
     for (const socket of this.sockets) socket.resetAndDestroy();
@@ -92,8 +102,9 @@ export class BadNetwork {
     const surroundings = {
       oneWayMs: this.oneWayMs,
       isSilent: (direction: Direction) => this.silentNow || this.stranded.has(direction),
-      onArrival: (bytes: number) => {
-        this.carried += bytes;
+      onArrival: (bytes: Buffer) => {
+        this.carried += bytes.length;
+        if (this.alter?.(bytes) === true) this.alter = null;
       },
     };
     const both = [new Direction(near, far, surroundings), new Direction(far, near, surroundings)];
@@ -114,7 +125,7 @@ export class BadNetwork {
 interface Surroundings {
   readonly oneWayMs: () => number;
   readonly isSilent: (direction: Direction) => boolean;
-  readonly onArrival: (bytes: number) => void;
+  readonly onArrival: (bytes: Buffer) => void;
 }
 
 class Direction {
@@ -166,7 +177,7 @@ class Direction {
       }
       this.underWay.shift();
       this.inFlight -= next.bytes.length;
-      this.around.onArrival(next.bytes.length);
+      this.around.onArrival(next.bytes);
       this.full = !this.to.write(next.bytes);
       if (this.from.isPaused() && this.inFlight < IN_FLIGHT_MAX) this.from.resume();
     }

@@ -127,7 +127,15 @@ export type DiskTransferProgressed = DomainEvent<
   'DiskTransferProgressed',
   { readonly disk_id: number; readonly bytes_transferred: number; readonly total_bytes: number }
 >;
-export type DiskTransferCompleted = DomainEvent<'DiskTransferCompleted', { readonly disk_id: number; readonly bytes_transferred: number }>;
+export type DiskTransferCompleted = DomainEvent<
+  'DiskTransferCompleted',
+  {
+    readonly disk_id: number;
+    readonly bytes_transferred: number;
+    /** Lower-case hex: the keyed digest of what the node sent, which the stored file must match to be sealed. Left out where the node reported none. The key is not recorded. */
+    readonly content_digest?: string;
+  }
+>;
 export type DiskTransferFailed = DomainEvent<'DiskTransferFailed', { readonly disk_id: number; readonly code: string; readonly detail: string }>;
 /** The node has not been heard of for longer than the limit; the backup goes on waiting. */
 export type TransferStalled = DomainEvent<'TransferStalled', { readonly silent_since: string }>;

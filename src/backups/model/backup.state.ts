@@ -20,6 +20,8 @@ export type DiskTransfer = {
   readonly bytes_transferred: number;
   /** Bytes this backup moves for the disk; 0 until its transfer has started. */
   readonly total_bytes: number;
+  /** Of what the node sent; null until the transfer is completed, and where the node reported none. */
+  readonly content_digest: string | null;
 };
 
 export type RunDisk = {
@@ -59,10 +61,10 @@ export type BackupState =
 
 export const initialBackupState: BackupState = { status: 'none' };
 
-const UNTOUCHED: DiskTransfer = { status: 'pending', bytes_transferred: 0, total_bytes: 0 };
+const UNTOUCHED: DiskTransfer = { status: 'pending', bytes_transferred: 0, total_bytes: 0, content_digest: null };
 
 /** Of an imported restore point: what its backup once moved is not known here. */
-const COPIED_ELSEWHERE: DiskTransfer = { status: 'completed', bytes_transferred: 0, total_bytes: 0 };
+const COPIED_ELSEWHERE: DiskTransfer = { ...UNTOUCHED, status: 'completed' };
 
 export function evolveBackup(state: BackupState, event: BackupEvent): BackupState {
   if (event.type === 'BackupRequested') {
@@ -114,9 +116,10 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
     case 'QuiesceReported':
       return state;
     case 'DiskTransferStarted':
-      return withTransfer(state, event.data.disk_id, () => ({ status: 'running', bytes_transferred: 0, total_bytes: event.data.total_bytes }));
+      return withTransfer(state, event.data.disk_id, () => ({ ...UNTOUCHED, status: 'running', total_bytes: event.data.total_bytes }));
     case 'DiskTransferProgressed':
       return withTransfer(state, event.data.disk_id, () => ({
+        ...UNTOUCHED,
         status: 'running',
         bytes_transferred: event.data.bytes_transferred,
         total_bytes: event.data.total_bytes,
@@ -126,6 +129,7 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
         status: 'completed',
         bytes_transferred: event.data.bytes_transferred,
         total_bytes: transfer.total_bytes,
+        content_digest: event.data.content_digest ?? null,
       }));
     case 'DiskTransferFailed':
       return withTransfer(state, event.data.disk_id, (transfer) => ({ ...transfer, status: 'failed' }));

@@ -71,6 +71,14 @@ describe('what a report of the node adds to a backup', () => {
       .then();
   });
 
+  it('records the digest of what was sent, and never its key', () => {
+    const content = { key: 'a'.repeat(64), digest: 'b'.repeat(64) };
+    const reported = [disk('disk0.qcow2', { status: 'completed', bytes_transferred: 500, content }), disk('disk1.qcow2')];
+    const events = decideRecordTransferReport(saying({ disks: reported }), histories.snapshotTaken.reduce(evolveBackup, initialBackupState));
+    expect(events).toContainEqual({ type: 'DiskTransferCompleted', data: { disk_id: 0, bytes_transferred: 500, content_digest: content.digest } });
+    expect(JSON.stringify(events)).not.toContain(content.key);
+  });
+
   it('records progress in steps of 10 %, and less than that only when it is due', () => {
     const moved = (bytes: number): Disk[] => [disk('disk0.qcow2', { status: 'running', bytes_transferred: bytes }), disk('disk1.qcow2')];
     const started = { type: 'DiskTransferStarted', data: { disk_id: 0, total_bytes: 500 } } as const;

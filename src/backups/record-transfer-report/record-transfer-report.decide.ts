@@ -54,7 +54,8 @@ function diskEvents(disk: RunDisk, report: NodeJobReport, progressDue: boolean):
   const events: BackupEvent[] = [];
   if (known.status === 'pending') events.push({ type: 'DiskTransferStarted', data: { disk_id, total_bytes: account.total_bytes } });
   if (account.status === 'completed') {
-    events.push({ type: 'DiskTransferCompleted', data: { disk_id, bytes_transferred: account.bytes_transferred } });
+    const content = account.content === undefined ? {} : { content_digest: account.content.digest };
+    events.push({ type: 'DiskTransferCompleted', data: { disk_id, bytes_transferred: account.bytes_transferred, ...content } });
   } else if (account.status === 'failed') {
     const cause = account.error ?? { code: 'transfer_failed', detail: 'The node reported a failure without a cause.' };
     events.push({ type: 'DiskTransferFailed', data: { disk_id, code: cause.code, detail: cause.detail } });

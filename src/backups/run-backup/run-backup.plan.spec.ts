@@ -8,9 +8,9 @@ const started: ExportFact = { standing: 'started' };
 const stopped: ExportFact = { standing: 'stopped', killed: false };
 const exited = (exit_code: number | null): ExportFact => ({ standing: 'broken', code: 'export_exited', exit_code, detail: 'exited' });
 
-function steps(history: readonly BackupEvent[], exports: Record<string, ExportFact> = {}): string[] {
+function steps(history: readonly BackupEvent[], exports: Record<string, ExportFact> = {}, copies_reported = true): string[] {
   const state = history.reduce(evolveBackup, initialBackupState);
-  return planRun(state, { exports: new Map(Object.entries(exports)) }).map((step) => step.step);
+  return planRun(state, { exports: new Map(Object.entries(exports)), copies_reported }).map((step) => step.step);
 }
 
 const failed: BackupEvent = { type: 'BackupFailed', data: { stage: 'transfer', code: 'x', detail: 'x', failed_at: 'now' } };
@@ -32,6 +32,19 @@ describe('the next step of a backup', () => {
     expect(steps(histories.sealed, { e0: stopped, e1: stopped })).toEqual(['complete']);
     expect(steps(histories.completed)).toEqual(['settle']);
     expect(steps([...histories.completed, settled('committed')])).toEqual(['finished']);
+  });
+
+  it('asks the node again, after a restart of the hub, for the keys of what it has sent, and only where it has reported digests', () => {
+    const digested = histories.copied.map((event): BackupEvent =>
+      event.type === 'DiskTransferCompleted' ? { ...event, data: { ...event.data, content_digest: 'c'.repeat(64) } } : event,
+    );
+    for (const history of [digested, digested.slice(0, -1)]) {
+      expect(steps(history, { e0: started, e1: started }, false)).toEqual(['stop_exports']);
+      expect(steps(history, { e0: stopped, e1: stopped }, false)).toEqual(['ask_node']);
+    }
+    expect(steps(digested.slice(0, -1), { e0: stopped, e1: stopped })).toEqual(['examine', 'watch_transfer']);
+    expect(steps(digested, { e0: stopped, e1: stopped })).toEqual(['seal']);
+    expect(steps(histories.copied, { e0: stopped, e1: stopped }, false)).toEqual(['seal']);
   });
 
   it('fails a run whose export could not start or ended by itself while it was needed', () => {

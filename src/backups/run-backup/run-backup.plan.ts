@@ -14,6 +14,8 @@ export type ExportFact =
 export type RunFacts = {
   /** By export id; an export that is not in it is absent. */
   readonly exports: ReadonlyMap<string, ExportFact>;
+  /** The node has reported every disk as completed since this hub was started. What is secret in its report is kept in memory only. */
+  readonly copies_reported: boolean;
 };
 
 /** What has to be done next for a backup. Every step may be done twice and looks for what exists before it creates. */
@@ -24,6 +26,7 @@ export type RunStep =
   | { readonly step: 'request_transfer' }
   | { readonly step: 'watch_transfer' }
   | { readonly step: 'fail'; readonly code: string; readonly detail: string }
+  | { readonly step: 'ask_node' }
   | { readonly step: 'stop_exports'; readonly export_ids: readonly string[] }
   | { readonly step: 'examine' }
   | { readonly step: 'seal' }
@@ -89,6 +92,7 @@ function planRunning(run: BackupRun, facts: RunFacts): readonly RunStep[] {
     const broken = brokenExport(crashed, standing);
     if (broken !== null) return [broken];
     if (live.length > 0) return [{ step: 'stop_exports', export_ids: live.map((target) => target.export_id) }];
+    if (!facts.copies_reported && run.disks.some((disk) => disk.transfer.content_digest !== null)) return [{ step: 'ask_node' }];
     return run.snapshot_released ? [{ step: 'seal' }] : [{ step: 'examine' }, { step: 'watch_transfer' }];
   }
 

@@ -25,7 +25,7 @@ import { repositoryOf } from '../../platform/repository-files/restore-point-fold
 import { storageError } from '../../platform/repository-files/storage-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import type { BackupEvent } from '../model/backup.events.js';
-import type { BackupState, RunDisk } from '../model/backup.state.js';
+import type { BackupRun, BackupState, RunDisk } from '../model/backup.state.js';
 import { type ActorHost, BackupActor, type StepOutcome } from './backup-actor.reactor.js';
 import { type ActiveBackup, decideAdmissions, type PortShortage, type QueuedBackup } from './admit-backups.decide.js';
 import { PortsShortError, PrepareRun } from './prepare-run.step.js';
@@ -116,7 +116,8 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   }
 
   async plan(state: BackupState): Promise<readonly RunStep[]> {
-    return planRun(state, { exports: state.status === 'running' ? await this.exportFacts(state) : new Map<string, ExportFact>() });
+    if (state.status !== 'running') return planRun(state, { exports: new Map(), copies_reported: false });
+    return planRun(state, { exports: await this.exportFacts(state), copies_reported: this.copiesReported(state.run) });
   }
 
   async execute(backupId: string, step: RunStep, state: BackupState): Promise<StepOutcome> {
@@ -214,6 +215,9 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
       case 'fail':
         await this.recorder.record(backupId, { kind: 'fail', stage: null, code: step.code, detail: step.detail, failed_at: this.clock.iso() });
         return 'progressed';
+      case 'ask_node':
+        await this.transfer.watch(run);
+        return this.copiesReported(run) ? 'progressed' : 'retry';
       case 'stop_exports':
         await this.undoing.stopExports(backupId, step.export_ids);
         return 'progressed';
@@ -391,6 +395,10 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
         this.fileSync.follow(target.qcow2_path, repositoryOf(target.qcow2_path));
       else this.fileSync.leave(target.qcow2_path);
     }
+  }
+
+  private copiesReported(run: BackupRun): boolean {
+    return this.live.heard(run.request.backup_id)?.report.disks.every((disk) => disk.status === 'completed') ?? false;
   }
 
   private async exportFacts(state: Extract<BackupState, { status: 'running' }>): Promise<Map<string, ExportFact>> {

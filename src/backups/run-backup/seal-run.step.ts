@@ -7,8 +7,12 @@ import { ReleaseJobPorts } from '../../nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HUB_ID } from '../../platform/event-store/command-runner.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
-import { FileHasher } from '../../platform/hashing/file-hasher.js';
+import { FileHasher, HashingFailedError } from '../../platform/hashing/file-hasher.js';
+import type { ContentTask } from '../../platform/hashing/stored-content.js';
+import { LiveProgress } from '../../platform/live-progress/live-progress.js';
 import { FileDoors } from '../../platform/file-door/file-doors.js';
+import { loggerFor } from '../../platform/logging/logger.js';
+import { NodeCredentials } from '../../platform/signed-calls/node-credentials.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import { type Manifest, MANIFEST_FORMAT_VERSION, type ManifestDisk } from '../../platform/repository-files/manifest.js';
 import { ProvenFiles } from '../../platform/repository-files/proven-files.js';
@@ -36,6 +40,7 @@ interface Examination {
 /** From copied disks to a restore point: checked, hashed, on stable storage, read-only, described by its manifest, at the head of its chain. */
 @Injectable()
 export class SealRun {
+  private readonly logger = loggerFor('SealRun');
   /** What is being found out of the files of each backup before it can be sealed. */
   private readonly examinations = new Map<string, Examination>();
 
@@ -50,6 +55,8 @@ export class SealRun {
     private readonly hasher: FileHasher,
     private readonly doors: FileDoors,
     private readonly proven: ProvenFiles,
+    private readonly live: LiveProgress,
+    private readonly credentials: NodeCredentials,
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
 
@@ -75,6 +82,12 @@ export class SealRun {
     const { repository_path: repositoryPath, vm } = await locateRun(this.queries, run);
     if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
 
+    if (this.credentials.ofNode(request.node_id) !== null && run.disks.some(({ transfer }) => transfer.content_digest === null)) {
+      this.logger.warn('a node reports no digest of what it sent, so the backup is sealed without a comparison; update the node', {
+        backup_id: request.backup_id,
+        node_id: request.node_id,
+      });
+    }
     const manifest =
       (await this.sealedBefore(repositoryPath, run)) ??
       (await this.describe(run, plan, run.instant, repositoryPath, vm ?? { source: 'image', source_ref: '' }));
@@ -163,7 +176,7 @@ export class SealRun {
     const disks = this.doors
       .whileTheyAnswer(
         [repositoryPath],
-        (signal) => Promise.all(run.disks.map((disk) => this.describeDisk(disk, plan, repositoryPath, signal))),
+        (signal) => Promise.all(run.disks.map((disk) => this.describeDisk(backup_id, disk, plan, repositoryPath, signal))),
         abandoned.signal,
       )
       .catch((error: unknown) => rethrowSilence(error, repositoryPath));
@@ -177,15 +190,22 @@ export class SealRun {
   }
 
   /** The exports write without flushing, because the file counts for nothing before this point; so it is forced to stable storage here, while it is being hashed. */
-  private async describeDisk(disk: RunDisk, plan: BackupPlanned['data'], repositoryPath: string, abandoned: AbortSignal): Promise<ExaminedDisk> {
+  private async describeDisk(
+    backupId: string,
+    disk: RunDisk,
+    plan: BackupPlanned['data'],
+    repositoryPath: string,
+    abandoned: AbortSignal,
+  ): Promise<ExaminedDisk> {
     const { planned } = disk;
     const file = join(this.files.partialFolder(plan.folder), planned.file);
     const path = join(repositoryPath, file);
     await this.files.makeReadOnly(repositoryPath, file);
     const before = await this.files.imageFacts(repositoryPath, file);
-    const [check, sha256] = await Promise.all([
+    const content = this.contentTask(backupId, disk);
+    const [check, hashes] = await Promise.all([
       this.qemuImg.check(path, abandoned),
-      this.hasher.sha256(path, abandoned),
+      this.hasher.hashes(path, content, abandoned).catch((error: unknown) => rethrowUnreadable(error, planned.disk_key)),
       this.doors.at(repositoryPath).syncToDisk(path),
     ]);
     if (!check.ok) {
@@ -194,6 +214,7 @@ export class SealRun {
         errors: check.errors,
       });
     }
+    if (hashes.content_digest !== disk.transfer.content_digest) throw contentDiffers(planned.disk_key);
     const written = await this.files.imageFacts(repositoryPath, file);
     if (written === null) throw new DomainError('conflict', 'target_missing', `The file "${path}" of disk "${planned.disk_key}" has gone.`);
     const described: ManifestDisk = {
@@ -205,12 +226,40 @@ export class SealRun {
       change_id: disk.change_id,
       parent_change_id: planned.parent_change_id,
       file_size_bytes: written.size_bytes,
-      sha256,
+      sha256: hashes.sha256,
       mtime_ns: written.mtime_ns,
       backing_file: planned.parent_file === null ? null : backingPath(plan.folder, planned.parent_file),
     };
     return { disk: described, state: before?.state === written.state ? written.state : null };
   }
+
+  /** null: the node has made no digest of this disk. */
+  private contentTask(backupId: string, { planned, transfer }: RunDisk): ContentTask | null {
+    if (transfer.content_digest === null) return null;
+    const key = this.live.heard(backupId)?.report.disks.find(({ disk_key }) => disk_key === planned.disk_key)?.content?.key;
+    if (key === undefined) {
+      const detail = `The node reported a digest of disk "${planned.disk_key}" before, and reports none now.`;
+      throw new DomainError('conflict', 'node_inconsistent_report', detail, { disk_key: planned.disk_key });
+    }
+    return { key, onto: planned.parent_file === null ? 'new' : 'parent' };
+  }
+}
+
+/** A file that no qemu-nbd of a hub leaves behind. */
+function rethrowUnreadable(error: unknown, diskKey: string): never {
+  if (error instanceof HashingFailedError && error.code === 'qcow2_unreadable') {
+    throw new DomainError('conflict', 'target_damaged', `The file of disk "${diskKey}" could not be compared with what the node sent: ${error.message}`, {
+      disk_key: diskKey,
+    });
+  }
+  throw error;
+}
+
+function contentDiffers(diskKey: string): DomainError {
+  const detail =
+    `The file of disk "${diskKey}" does not hold what the node sent: it was altered on its way or in the repository while the backup ran. ` +
+    'Nothing was sealed. Find out who can write there before you start the backup again.';
+  return new DomainError('conflict', 'content_differs', detail, { disk_key: diskKey });
 }
 
 /** A disk that was added since has no parent; at least one has. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
 import type { Clock } from '../../platform/clock/clock.js';
+import { ContentDigest, type KeyedDigest } from '../../platform/content-digest/content-digest.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { changeIdOf, type NodeJobReport } from '../../platform/node-api/node-api.js';
 import { nbdUri, parseExportUri } from '../../platform/nbd/nbd-uri.js';
@@ -256,7 +257,7 @@ export class BackupJob {
 
   private async copyDisk(disk: SnapshotDisk, index: number): Promise<void> {
     if ((this.extents.get(disk.disk_key) ?? []).length === 0) {
-      this.changeDisk(disk.disk_key, { status: 'completed' });
+      this.changeDisk(disk.disk_key, { status: 'completed', ...this.contentOf(new ContentDigest().result) });
       return;
     }
     await this.around.slots.use(async () => {
@@ -281,7 +282,13 @@ export class BackupJob {
     // Without space for its exit code, it looks as if it had been killed.
     if (ended.exitCode === null && (await this.around.journal.isFull())) throw this.around.journal.storageFull();
     if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, argv[0], ended);
-    this.changeDisk(disk.disk_key, { status: 'completed', bytes_transferred: totalBytes(this.extents.get(disk.disk_key) ?? []) });
+    const content = this.contentOf(this.around.targetsAreLocal ? null : await this.around.journal.readDigest(this.id, index));
+    this.changeDisk(disk.disk_key, { status: 'completed', bytes_transferred: totalBytes(this.extents.get(disk.disk_key) ?? []), ...content });
+  }
+
+  /** The tools that copy next to the hub make no digests (ADR 18). */
+  private contentOf(digest: KeyedDigest | null): { readonly content?: KeyedDigest } {
+    return this.around.targetsAreLocal || digest === null ? {} : { content: digest };
   }
 
   private copyOf(disk: SnapshotDisk, index: number): Copy {
@@ -291,7 +298,13 @@ export class BackupJob {
     const extents = this.around.journal.extentsFile(this.id, index);
     if (!this.around.targetsAreLocal) {
       const ride = { program: COPY_PROGRAM, patienceSeconds: this.around.networkPatienceSeconds };
-      return networkCopy(disk.uri, { file: extents, onto: incremental ? 'parent' : 'new' }, target, ride, limit);
+      return networkCopy(
+        disk.uri,
+        { file: extents, digestFile: this.around.journal.digestFile(this.id, index), onto: incremental ? 'parent' : 'new' },
+        target,
+        ride,
+        limit,
+      );
     }
     if (!incremental) return fullCopy(disk, target, this.around.tuning, limit);
     return { argv: changedCopyArgv(disk.uri, extents, target, this.around.tuning, limit), progress: 'fd3' };

@@ -4,8 +4,9 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
 import { pskFileText } from '../../platform/nbd/nbd-uri.js';
+import type { KeyedDigest } from '../../platform/content-digest/content-digest.js';
 import { syncToDisk, writeFileDurably } from '../../platform/repository-files/durable-write.js';
-import { isOutOfSpace } from '../../platform/process/system-error.js';
+import { errnoOf, isOutOfSpace } from '../../platform/process/system-error.js';
 import { type Extent, extentListText, parseExtentList } from '../model/extents.plan.js';
 import type { JobRecord } from '../model/job.state.js';
 
@@ -49,6 +50,21 @@ export class JobJournal {
   /** The key of the target of the disk with this number. */
   keyFile(jobId: string, index: number): string {
     return join(this.root, jobId, `disk-${index}.psk`);
+  }
+
+  /** Where the copy of a disk leaves the digest of what it has sent. */
+  digestFile(jobId: string, index: number): string {
+    return join(this.root, jobId, `disk-${index}.digest`);
+  }
+
+  /** Of a copy that has ended with 0. @returns null when it was begun by a version that made none */
+  async readDigest(jobId: string, index: number): Promise<KeyedDigest | null> {
+    try {
+      return JSON.parse(await readFile(this.digestFile(jobId, index), 'utf8')) as KeyedDigest; // written by our own program
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return null;
+      throw error;
+    }
   }
 
   /** Durable when it resolves; the old record or the new one, never half of one. */

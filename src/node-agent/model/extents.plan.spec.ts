@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { bytesBefore, extentListText, mergeExtents, parseExtentList, progressFraction, totalBytes } from './extents.plan.js';
+import { bytesBefore, extentListText, mergeExtents, parseExtentList, progressFraction, totalBytes, wholeGrains } from './extents.plan.js';
 
 describe('extents', () => {
   it('are sorted and joined where they touch or overlap', () => {
@@ -15,6 +15,21 @@ describe('extents', () => {
       { offset: 300, length: 50 },
     ]);
     expect(totalBytes(mergeExtents(given))).toBe(250);
+  });
+
+  it('are widened to whole grains, but not beyond the disk', () => {
+    const given = [
+      { offset: 150, length: 10 },
+      { offset: 205, length: 90 },
+      { offset: 500, length: 100 },
+      { offset: 799, length: 2 },
+      { offset: 920, length: 13 },
+    ];
+    expect(wholeGrains(given, 100, 933)).toEqual([
+      { offset: 100, length: 200 },
+      { offset: 500, length: 100 },
+      { offset: 700, length: 233 },
+    ]);
   });
 
   it('before a position count as moved', () => {

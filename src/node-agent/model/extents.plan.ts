@@ -20,6 +20,16 @@ export function mergeExtents(extents: readonly Extent[]): readonly Extent[] {
   return merged;
 }
 
+/** Widened to whole grains, and merged again; not beyond the end of the disk. */
+export function wholeGrains(extents: readonly Extent[], grain: number, diskBytes: number): readonly Extent[] {
+  return mergeExtents(
+    extents.map(({ offset, length }) => {
+      const from = Math.floor(offset / grain) * grain;
+      return { offset: from, length: Math.min(diskBytes, Math.ceil((offset + length) / grain) * grain) - from };
+    }),
+  );
+}
+
 export function totalBytes(extents: readonly Extent[]): number {
   return extents.reduce((sum, extent) => sum + extent.length, 0);
 }

@@ -1,5 +1,5 @@
 import { unknownVariant } from '../../kernel/decider.js';
-import type { NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome, NodeStartBackup } from '../../platform/node-api/node-api.js';
+import type { NodeContentDigest, NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome, NodeStartBackup } from '../../platform/node-api/node-api.js';
 
 /** Code is stable and snake_case; the detail names disk and cause. */
 export interface Failure {
@@ -36,6 +36,8 @@ export interface JobDisk {
   readonly bytes_transferred: number;
   readonly total_bytes: number;
   readonly error: Failure | null;
+  /** Of a copied disk, what its copy sent; left out where no copy across a network was needed. */
+  readonly content?: NodeContentDigest;
 }
 
 export type Ending =

@@ -13,6 +13,8 @@ import { seeded } from '../../../test/support/seeded.js';
 import { mountSmallFileSystem } from '../../../test/support/small-file-system.js';
 import { nbdUri } from '../../platform/nbd/nbd-uri.js';
 import { PortProbe } from '../../platform/nbd/port-probe.js';
+import type { KeyedDigest } from '../../platform/content-digest/content-digest.js';
+import { FileHasher } from '../../platform/hashing/file-hasher.js';
 import { ShellProcessSupervisor } from '../../platform/process/shell-process-supervisor.js';
 import { type Extent, extentListText, progressFraction } from '../model/extents.plan.js';
 import { networkCopy, rateText } from './transfer.plan.js';
@@ -90,7 +92,7 @@ interface HowToCopy {
 async function copy(name: string, extents: readonly Extent[], { onto = 'new', patienceSeconds = 60, bytesPerSecond }: HowToCopy = {}): Promise<string> {
   const directory = join(folder, `run-${name}`);
   started.push(directory);
-  const list = { file: join(folder, `${name}.extents`), onto };
+  const list = { file: join(folder, `${name}.extents`), digestFile: join(folder, `${name}.digest`), onto };
   await writeFile(list.file, extentListText(extents));
   const limit = bytesPerSecond === undefined ? null : { bytesPerSecond, file: join(folder, 'rate') };
   if (limit !== null) await writeFile(limit.file, rateText(limit.bytesPerSecond));
@@ -103,6 +105,17 @@ async function copy(name: string, extents: readonly Extent[], { onto = 'new', pa
 async function requireSame(target: string): Promise<void> {
   await stopServer('target');
   await run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', join(folder, 'source.raw'), target]);
+}
+
+/** Whether what the copy says that it sent is what the target's file holds. */
+async function digestsAgree(name: string, target: string, onto: 'new' | 'parent' = 'new'): Promise<boolean> {
+  const { key, digest } = JSON.parse(await readFile(join(folder, `${name}.digest`), 'utf8')) as KeyedDigest;
+  const hasher = new FileHasher();
+  try {
+    return (await hasher.hashes(target, { key, onto })).content_digest === digest;
+  } finally {
+    hasher.onApplicationShutdown();
+  }
 }
 
 async function carried(mib: number, atFirst = 0): Promise<void> {
@@ -126,6 +139,7 @@ it('takes a full and an incremental through a long way that breaks again and aga
   await breaking(first, 48);
   expect(progressFraction(await readFile(join(first, 'fd3'), 'utf8'))).toBe(1);
   await requireSame(full);
+  expect(await digestsAgree('full', full)).toBe(true);
   await stopServer('source');
 
   // A third of the blocks changes, and a third of those becomes zero.
@@ -142,6 +156,7 @@ it('takes a full and an incremental through a long way that breaks again and aga
   await serveTarget(incremental);
   await breaking(await copy('incremental', changed, { onto: 'parent' }), 8);
   await requireSame(incremental);
+  expect(await digestsAgree('incremental', incremental, 'parent')).toBe(true);
   const { stdout } = await run('qemu-img', ['map', '--output=json', incremental]);
   const map = JSON.parse(stdout) as { start: number; length: number; depth: number; zero: boolean }[];
   const own = map.filter(({ depth }) => depth === 0).reduce((sum, { length }) => sum + length, 0);
@@ -167,6 +182,56 @@ it('sends nothing twice that was answered, and nothing that is zero to a new fil
   // What was without an answer at each break is sent again; here that is less than what the memory holds.
   expect(network.bytesCarried / MIB).toBeLessThan(48 + 2 * 32);
   await requireSame(target);
+});
+
+it('sends whole clusters of what is smaller, so that its digest is that of the file', async () => {
+  await run('qemu-io', ['-f', 'raw', '-c', 'truncate 67106304', '-c', 'write -z 1M 1M', join(folder, 'source.raw')]);
+  await prepare(0);
+  const target = join(folder, 'target.qcow2');
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', target, '67106304']);
+  await serveTarget(target);
+  const extents = [
+    { offset: 512, length: 512 },
+    { offset: 70_000, length: 4096 },
+    { offset: MIB - 4096, length: 8192 },
+    { offset: 67_106_304 - 512, length: 512 },
+  ];
+  expect(await supervisor.waitForExit(await copy('copy', extents))).toMatchObject({ exitCode: 0, stderr: '' });
+  await stopServer('target');
+  expect(await digestsAgree('copy', target)).toBe(true);
+  const { stdout } = await run('qemu-img', ['map', '--output=json', target]);
+  const stored = (JSON.parse(stdout) as { length: number; data: boolean }[]).filter(({ data }) => data).reduce((sum, { length }) => sum + length, 0);
+  expect(stored).toBe(4 * BLOCK - 2560);
+});
+
+it('has another digest than the file when somebody on the way alters what is sent, or writes to the target', async () => {
+  // A request of NBD to write, without flags, and with data in the same parcel.
+  const write = Buffer.from('2560951300000001', 'hex');
+  await prepare(0);
+  for (const onto of ['new', 'parent'] as const) {
+    const target = await newTarget(`onto-${onto}.qcow2`, onto === 'new' ? null : await newTarget('parent.qcow2'));
+    await serveTarget(target);
+    network.tamper((bytes) => {
+      const at = bytes.indexOf(write) + 28 + 1_000;
+      if (!bytes.includes(write) || at >= bytes.length) return false;
+      bytes[at] = (bytes[at] ?? 0) ^ 1;
+      return true;
+    });
+    expect(await supervisor.waitForExit(await copy(onto, WHOLE, { onto }))).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(network.tampered).toBe(true);
+    await stopServer('target');
+    await expect(run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', join(folder, 'source.raw'), target])).rejects.toThrow();
+    await run('qemu-img', ['check', '-q', target]);
+    expect(await digestsAgree(onto, target, onto)).toBe(false);
+  }
+
+  const target = await newTarget('written.qcow2');
+  await serveTarget(target);
+  const half: readonly Extent[] = [{ offset: 0, length: (DISK_MIB / 2) * MIB }];
+  expect(await supervisor.waitForExit(await copy('written', half))).toMatchObject({ exitCode: 0, stderr: '' });
+  await run('qemu-io', ['-f', 'raw', '-c', 'write -P 1 48M 512', `nbd://127.0.0.1:${targetPort}/disk`]);
+  await stopServer('target');
+  expect(await digestsAgree('written', target)).toBe(false);
 });
 
 it('gives up connections on which nothing comes any more while new ones are answered', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { BytesUnderWay, giveUpSilent, piecesOf, positionOf, RateBucket, writesOf, ZERO_GRAIN } from './network-copy.plan.js';
+import { CONTENT_GRAIN } from '../../platform/node-api/node-api.js';
+import { BytesUnderWay, giveUpSilent, piecesOf, positionOf, RateBucket, writesOf } from './network-copy.plan.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -22,32 +23,32 @@ describe('pieces', () => {
 });
 
 describe('writes of a piece', () => {
-  const offset = 7 * ZERO_GRAIN + 512;
-  const bytes = Buffer.alloc(4 * ZERO_GRAIN);
+  const offset = 7 * CONTENT_GRAIN + 512;
+  const bytes = Buffer.alloc(4 * CONTENT_GRAIN);
   // Of the clusters that the piece touches, the second and the last hold something.
-  bytes[ZERO_GRAIN] = 1;
+  bytes[CONTENT_GRAIN] = 1;
   bytes[bytes.length - 1] = 1;
   const shape = (zeroes: 'skip' | 'write'): unknown => writesOf(offset, bytes, zeroes).map((write) => [write.offset - offset, write.bytes.length, write.zero]);
 
   it('onto a new file leave zeroes out', () => {
     expect(shape('skip')).toEqual([
-      [ZERO_GRAIN - 512, ZERO_GRAIN, false],
-      [4 * ZERO_GRAIN - 512, 512, false],
+      [CONTENT_GRAIN - 512, CONTENT_GRAIN, false],
+      [4 * CONTENT_GRAIN - 512, 512, false],
     ]);
-    expect(writesOf(0, Buffer.alloc(3 * ZERO_GRAIN + 1), 'skip')).toEqual([]);
+    expect(writesOf(0, Buffer.alloc(3 * CONTENT_GRAIN + 1), 'skip')).toEqual([]);
   });
 
   it('onto a parent say where it is zero', () => {
     expect(shape('write')).toEqual([
-      [0, ZERO_GRAIN - 512, true],
-      [ZERO_GRAIN - 512, ZERO_GRAIN, false],
-      [2 * ZERO_GRAIN - 512, 2 * ZERO_GRAIN, true],
-      [4 * ZERO_GRAIN - 512, 512, false],
+      [0, CONTENT_GRAIN - 512, true],
+      [CONTENT_GRAIN - 512, CONTENT_GRAIN, false],
+      [2 * CONTENT_GRAIN - 512, 2 * CONTENT_GRAIN, true],
+      [4 * CONTENT_GRAIN - 512, 512, false],
     ]);
   });
 
   it('that is full of data are one, which shares its memory', () => {
-    const full = Buffer.alloc(3 * ZERO_GRAIN, 1);
+    const full = Buffer.alloc(3 * CONTENT_GRAIN, 1);
     const [write, ...more] = writesOf(0, full, 'write');
     expect(more).toEqual([]);
     expect(write?.bytes.buffer).toBe(full.buffer);

@@ -1,8 +1,7 @@
+import { CONTENT_GRAIN } from '../../platform/node-api/node-api.js';
 import type { Extent } from '../model/extents.plan.js';
 
-/** Grain in which zeroes are looked for: that of the targets' clusters, so that smaller holes would save no space. */
-export const ZERO_GRAIN = 65_536;
-const ZEROES = Buffer.alloc(ZERO_GRAIN);
+const ZEROES = Buffer.alloc(CONTENT_GRAIN);
 
 /** Answers that take longer than that, in milliseconds, mean that more is under way than the network or the target's disk takes. */
 const SLOW_ANSWER_MS = 3_000;
@@ -36,7 +35,7 @@ export interface TargetWrite {
 }
 
 /**
- * What to write of a piece that was read: stretches of data and of zeroes.
+ * What to write of a piece that was read: runs of data and of zeroes, each as long as it can be.
  * @param zeroes `skip` where the target is a new file, which reads as zeroes already; `write` where a parent would show through
  */
 export function writesOf(offset: number, bytes: Buffer, zeroes: 'skip' | 'write'): readonly TargetWrite[] {
@@ -48,7 +47,7 @@ export function writesOf(offset: number, bytes: Buffer, zeroes: 'skip' | 'write'
     begin = end;
   };
   for (let at = 0; at < bytes.length;) {
-    const end = Math.min(bytes.length, at + ZERO_GRAIN - ((offset + at) % ZERO_GRAIN));
+    const end = Math.min(bytes.length, at + CONTENT_GRAIN - ((offset + at) % CONTENT_GRAIN));
     const blockIsZero = bytes.compare(ZEROES, 0, end - at, at, end) === 0;
     if (blockIsZero !== zero) {
       close(at);

@@ -1,11 +1,13 @@
-import { readFileSync, writeSync } from 'node:fs';
+import { readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../../kernel/error-message.js';
+import { ContentDigest } from '../../platform/content-digest/content-digest.js';
+import { CONTENT_BLOCK, CONTENT_GRAIN } from '../../platform/node-api/node-api.js';
 import { NbdConnection, NbdReplyError } from '../../platform/nbd/nbd-connection.js';
 import { parseNbdAddress } from '../../platform/nbd/nbd-uri.js';
-import { type Extent, mergeExtents, parseExtentList } from '../model/extents.plan.js';
+import { type Extent, parseExtentList, wholeGrains } from '../model/extents.plan.js';
 import { type CopyEnds, CopyFailedError, NetworkCopy, type TargetConnection } from './network-copy.js';
-import { positionOf } from './network-copy.plan.js';
+import { positionOf, type TargetWrite } from './network-copy.plan.js';
 
 /** qemu's servers work on sixteen requests of one connection at a time. */
 const SOURCE_CONNECTIONS = 4;
@@ -23,12 +25,12 @@ const OPTIONS = {
   extents: { type: 'string' },
   onto: { type: 'string' },
   connections: { type: 'string' },
-  'request-bytes': { type: 'string' },
   'memory-bytes': { type: 'string' },
   'patience-seconds': { type: 'string' },
   'silence-seconds': { type: 'string', default: SILENCE },
   'rate-file': { type: 'string' },
   progress: { type: 'string' },
+  digest: { type: 'string' },
 } as const;
 
 /**
@@ -47,9 +49,12 @@ export async function runNetworkCopy(argv: readonly string[]): Promise<number> {
 
 async function copy(argv: readonly string[]): Promise<void> {
   const { values } = parseArgs({ args: [...argv], options: OPTIONS });
-  const extents = mergeExtents(parseExtentList(readFileSync(given(values.extents, 'extents'), 'utf8')));
+  const digestFile = given(values.digest, 'digest');
+  const digest = new ContentDigest();
   const source = await Source.open(given(values.source, 'source'));
   const diskBytes = source.size;
+  // Whole clusters of the target: then its file holds nothing that this program has not sent.
+  const extents = wholeGrains(parseExtentList(readFileSync(given(values.extents, 'extents'), 'utf8')), CONTENT_GRAIN, diskBytes);
   const progress = new Progress(values.progress === undefined ? null : Number(values.progress), extents, diskBytes);
   const patienceMs = Number(given(values['patience-seconds'], 'patience-seconds')) * 1000;
   const ends: CopyEnds = {
@@ -57,13 +62,14 @@ async function copy(argv: readonly string[]): Promise<void> {
     openTarget: openerOf(given(values.target, 'target'), diskBytes),
     isAnswer: (error) => error instanceof NbdReplyError && error.errorName !== 'ESHUTDOWN',
     rate: values['rate-file'] === undefined ? () => null : rateOf(values['rate-file']),
+    onRead: (writes) => addTo(digest, writes),
     onProgress: (bytes) => progress.moved(bytes),
   };
   await new NetworkCopy(ends, {
     extents,
     zeroes: given(values.onto, 'onto') === 'parent' ? 'write' : 'skip',
     connections: Number(given(values.connections, 'connections')),
-    requestBytes: Number(given(values['request-bytes'], 'request-bytes')),
+    requestBytes: CONTENT_BLOCK,
     memoryBytes: Number(given(values['memory-bytes'], 'memory-bytes')),
     patienceMs,
     silenceMs: Number(values['silence-seconds']) * 1000,
@@ -71,6 +77,14 @@ async function copy(argv: readonly string[]): Promise<void> {
   }).run();
   progress.tell();
   source.close();
+  writeFileSync(digestFile, JSON.stringify(digest.result), { mode: 0o600 });
+}
+
+function addTo(digest: ContentDigest, writes: readonly TargetWrite[]): void {
+  for (const { offset, bytes, zero } of writes) {
+    if (zero) digest.addZeroes(offset, bytes.length);
+    else digest.addData(offset, [bytes]);
+  }
 }
 
 /** @throws Error for a command line that is not of networkCopy's making */

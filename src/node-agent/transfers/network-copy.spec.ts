@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type CopyEnds, CopyFailedError, type CopyOptions, NetworkCopy, type TargetConnection } from './network-copy.js';
+import type { TargetWrite } from './network-copy.plan.js';
 
 jest.setTimeout(60_000);
 const KIB = 1024;
@@ -27,6 +28,7 @@ class Target implements CopyEnds {
   readonly content = Buffer.alloc(DISK);
   readonly connections: FakeConnection[] = [];
   readonly answered: number[] = [];
+  readonly read: number[] = [];
   readBytes = 0;
   mostHeld = 0;
   progress = 0;
@@ -50,6 +52,9 @@ class Target implements CopyEnds {
   }
   rate(): number | null {
     return null;
+  }
+  onRead(writes: readonly TargetWrite[]): void {
+    for (const { offset } of writes) this.read.push(offset);
   }
   onProgress(bytes: number): void {
     this.progress = bytes;
@@ -134,6 +139,8 @@ describe('a copy across a network', () => {
     await copyAll();
     requireWhole();
     expect(target.connections.length).toBeGreaterThan(4);
+    // What is sent again is not read again, and is digested once.
+    expect(target.read).toHaveLength(DISK / options.requestBytes);
   });
 
   it('waits for a target that cannot be reached, at the beginning too', async () => {

@@ -30,6 +30,8 @@ export interface CopyEnds {
   isAnswer(error: unknown): boolean;
   /** Bytes a second; null: no limit. */
   rate(): number | null;
+  /** Called once for each piece that was read, before anything of it is sent. */
+  onRead(writes: readonly TargetWrite[]): void;
   /** @param bytes of the extents that are on the target */
   onProgress(bytes: number): void;
 }
@@ -146,6 +148,7 @@ export class NetworkCopy {
 
   private onRead(offset: number, bytes: Buffer, buffer: Buffer): void {
     const writes = writesOf(offset, bytes, this.options.zeroes);
+    this.ends.onRead(writes);
     const piece: Piece = { length: bytes.length, buffer, left: writes.length };
     for (const write of writes) this.waiting.push({ ...write, piece });
     if (writes.length === 0) this.onPieceDone(piece);

@@ -65,17 +65,20 @@ describe('argv of a copy', () => {
     const ride = { program: ['/node', '/main.copy.js'], patienceSeconds: 240 } as const;
 
     it('is that of a program of our own', () => {
-      expect(networkCopy('nbd+unix:///?socket=s', { file: '/list', onto: 'parent' }, 'nbd://h:1/e', ride, null)).toEqual({
+      expect(networkCopy('nbd+unix:///?socket=s', { file: '/list', digestFile: '/digest', onto: 'parent' }, 'nbd://h:1/e', ride, null)).toEqual({
         argv: [
           ...['/node', '/main.copy.js', '--progress=3', '--source=nbd+unix:///?socket=s', '--target=nbd://h:1/e', '--extents=/list', '--onto=parent'],
-          ...['--connections=8', '--request-bytes=262144', '--memory-bytes=33554432', '--patience-seconds=240'],
+          ...['--digest=/digest', '--connections=8', '--memory-bytes=33554432', '--patience-seconds=240'],
         ],
         progress: 'fd3',
       });
     });
 
     it('is held to its rate by a file, which holds it from the beginning', () => {
-      const { argv } = networkCopy('nbd+unix:///?socket=s', { file: '/list', onto: 'new' }, 'nbd://h:1/e', ride, { bytesPerSecond: 1_000, file: '/rate' });
+      const { argv } = networkCopy('nbd+unix:///?socket=s', { file: '/list', digestFile: '/digest', onto: 'new' }, 'nbd://h:1/e', ride, {
+        bytesPerSecond: 1_000,
+        file: '/rate',
+      });
       expect(argv.slice(-1)).toEqual(['--rate-file=/rate']);
       expect(rateText(1_000)).toBe('8000\n');
     });

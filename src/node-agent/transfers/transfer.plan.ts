@@ -68,12 +68,13 @@ export interface NetworkRide {
 export interface NetworkExtents {
   /** Path of a list as extentListText writes it. */
   readonly file: string;
+  /** Path that the KeyedDigest of what was sent is written to, as JSON, before the copy ends with 0. */
+  readonly digestFile: string;
   readonly onto: 'new' | 'parent';
 }
 
 /** Connections per disk across a network: each is a channel of an SSH connection, with a window of 2 MiB, so it takes several to fill a long line. Sixteen were not faster where that was measured. */
 const NETWORK_CONNECTIONS = 8;
-const NETWORK_REQUEST_BYTES = 262_144;
 /** Read, and not yet answered by the target: what fills a line of 1 GiB/s with 30 ms there and back. */
 const NETWORK_MEMORY_BYTES = 33_554_432;
 
@@ -88,8 +89,8 @@ export function networkCopy(sourceUri: string, extents: NetworkExtents, targetUr
     `--target=${targetUri}`,
     `--extents=${extents.file}`,
     `--onto=${extents.onto}`,
+    `--digest=${extents.digestFile}`,
     `--connections=${NETWORK_CONNECTIONS}`,
-    `--request-bytes=${NETWORK_REQUEST_BYTES}`,
     `--memory-bytes=${NETWORK_MEMORY_BYTES}`,
     `--patience-seconds=${ride.patienceSeconds}`,
     // The file alone: it holds the rate from the beginning.

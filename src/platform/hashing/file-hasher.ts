@@ -4,12 +4,14 @@ import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { storageSilent } from '../file-door/file-door.js';
 import { siblingProgram } from '../process/sibling-program.js';
 import { toolEnvironment } from '../process/tool-environment.js';
-import type { HashAnswer, HashTask } from './sha256.process.js';
+import type { FileHashes, HashAnswer, HashTask } from './sha256.process.js';
+import type { ContentTask } from './stored-content.js';
 
 interface Job {
   readonly path: string;
+  readonly content: ContentTask | null;
   readonly onRead: (bytes: number) => void;
-  readonly resolve: (sha256: string) => void;
+  readonly resolve: (hashes: FileHashes) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -25,7 +27,7 @@ export class HashingFailedError extends Error {
   override readonly name = 'HashingFailedError';
   constructor(
     readonly path: string,
-    /** The system's word, such as ENOENT or EIO; `closed` and `process_lost` for what has nothing to do with the file. */
+    /** The system's word, such as ENOENT or EIO; `qcow2_unreadable`; `closed` and `process_lost` for what has nothing to do with the file. */
     readonly code: string,
     message: string,
   ) {
@@ -45,7 +47,10 @@ const LOOK_MS = 1_000;
 
 const PROGRAM = siblingProgram(new URL('./sha256.process.js', import.meta.url));
 
-/** SHA-256 of whole files by processes of their own, one per core, so that neither hashing nor a file system that hangs holds up anything else. Further files wait in order. */
+/**
+ * SHA-256 of whole files, and digests of the disks that they hold, by processes of their own, one per core, so that neither hashing nor a file system that hangs holds up
+ * anything else. Further files wait in order.
+ */
 @Injectable()
 export class FileHasher implements OnApplicationShutdown {
   private readonly waiting: Job[] = [];
@@ -60,12 +65,21 @@ export class FileHasher implements OnApplicationShutdown {
    * @throws HashingFailedError; what storageSilent makes; or the signal's reason when that is aborted
    */
   async sha256(path: string, signal?: AbortSignal, onRead: (bytes: number) => void = () => undefined): Promise<string> {
+    return (await this.hashes(path, null, signal, onRead)).sha256;
+  }
+
+  /**
+   * Reads the file once for both.
+   * @param content what to digest of the disk that the QCOW2 file holds; null: nothing
+   * @throws as sha256
+   */
+  async hashes(path: string, content: ContentTask | null, signal?: AbortSignal, onRead: (bytes: number) => void = () => undefined): Promise<FileHashes> {
     signal?.throwIfAborted();
     if (this.closed) throw new HashingFailedError(path, 'closed', 'the service is shutting down');
     const settled = new AbortController();
     try {
-      return await new Promise<string>((resolve, reject) => {
-        const job = { path, onRead, resolve, reject };
+      return await new Promise<FileHashes>((resolve, reject) => {
+        const job = { path, content, onRead, resolve, reject };
         signal?.addEventListener('abort', () => this.abandon(job, signal.reason), { signal: settled.signal });
         this.waiting.push(job);
         this.next();
@@ -99,7 +113,7 @@ export class FileHasher implements OnApplicationShutdown {
       // An idle process keeps nobody from ending.
       free.child.ref();
       free.child.channel?.ref();
-      free.child.send({ path: job.path } satisfies HashTask, (error) => {
+      free.child.send({ path: job.path, content: job.content } satisfies HashTask, (error) => {
         if (error !== null) this.end(free, (path) => new HashingFailedError(path, 'process_lost', error.message));
       });
     }
@@ -138,7 +152,7 @@ export class FileHasher implements OnApplicationShutdown {
     one.child.unref();
     one.child.channel?.unref();
     this.idle.push(one);
-    if ('sha256' in answer) job.resolve(answer.sha256);
+    if ('hashes' in answer) job.resolve(answer.hashes);
     else job.reject(new HashingFailedError(job.path, answer.error.code, answer.error.message));
     this.next();
   }

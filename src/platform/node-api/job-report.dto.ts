@@ -12,12 +12,13 @@ import {
   IsNumber,
   IsObject,
   IsString,
+  Matches,
   Max,
   MaxLength,
   Min,
   ValidateNested,
 } from 'class-validator';
-import type { NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome } from './node-api.js';
+import type { NodeContentDigest, NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome } from './node-api.js';
 import { IsInstant } from '../http/instant.decorator.js';
 import { Nullable, Optional } from '../http/presence.decorators.js';
 
@@ -48,6 +49,20 @@ export class NodeQuiesceOutcomeDto implements NodeQuiesceOutcome {
   @IsString()
   @MaxLength(MAX_DETAIL)
   readonly detail!: string;
+}
+
+const DIGEST = /^[0-9a-f]{64}$/;
+
+export class NodeContentDigestDto implements NodeContentDigest {
+  @ApiProperty({ pattern: DIGEST.source, description: 'Secret while the disk is being copied' })
+  @IsString()
+  @Matches(DIGEST, { message: 'key must be 64 lower-case hexadecimal digits' })
+  readonly key!: string;
+
+  @ApiProperty({ pattern: DIGEST.source })
+  @IsString()
+  @Matches(DIGEST, { message: 'digest must be 64 lower-case hexadecimal digits' })
+  readonly digest!: string;
 }
 
 export class NodeJobDiskDto {
@@ -87,6 +102,14 @@ export class NodeJobDiskDto {
   @ValidateNested()
   @Type(() => NodeProblemDto)
   readonly error!: NodeProblemDto | null;
+
+  @ApiPropertyOptional({ type: NodeContentDigestDto, description: 'Of a completed disk, the digest of what its copy sent across a network' })
+  @Optional()
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => NodeContentDigestDto)
+  readonly content?: NodeContentDigestDto;
 }
 
 /** A node's account of a backup job: what it pushes to the hub, and what it answers when asked. */

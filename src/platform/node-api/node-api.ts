@@ -1,7 +1,18 @@
+import type { KeyedDigest } from '../content-digest/content-digest.js';
+
 /**
  * What hub and node say to each other: bodies of the node's own API and of the telemetry it pushes to the hub.
  * Both sides validate what they receive; a body that does not fit is a broken peer, not a fact.
  */
+
+/** Zeroes are told from data in this grain, in bytes: that of the clusters of a backup's files. */
+export const CONTENT_GRAIN = 65_536;
+
+/** A run of which a content digest is made ends at multiples of this, in bytes. A power of two, and the size of a request of a copy across a network. */
+export const CONTENT_BLOCK = 262_144;
+
+/** What a copy has sent for a disk. */
+export type NodeContentDigest = KeyedDigest;
 
 /** GET /api/v1/health */
 export interface NodeHealth {
@@ -151,6 +162,11 @@ export interface NodeJobReport {
     /** The change id that names "everything since this backup's instant"; null where the source cannot track. */
     readonly change_id: string | null;
     readonly error: { readonly code: string; readonly detail: string } | null;
+    /**
+     * Of a completed disk, what its copy sent to the target, and the key by which the hub finds out whether the file holds just that. Left out by a node next to the hub, and by
+     * versions that know of none.
+     */
+    readonly content?: NodeContentDigest;
   }[];
   readonly error: { readonly code: string; readonly detail: string } | null;
   /** Left out before the snapshot stands, and where it was not asked for. */

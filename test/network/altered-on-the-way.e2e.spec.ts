@@ -1,0 +1,133 @@
+import { open, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import { BackupClient, type BackupType } from '../support/backup-client.js';
+import { until } from '../support/hub-system.js';
+import { ImageVm, requireSameContent } from '../support/image-vm.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { requireCondition, requireTools } from '../support/require-tools.js';
+import { ToolGates } from '../support/tool-gates.js';
+import { TwoHosts } from '../support/two-hosts.js';
+
+jest.setTimeout(400_000);
+process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+const MIB = 1024 * 1024;
+const root = requireCondition(process.getuid?.() === 0, 'network namespaces can be made by root only');
+const tools = requireTools('ip', 'ssh', 'sshd', 'setpriv', 'qemu-img', 'qemu-nbd', 'qemu-io', 'nbdinfo');
+const { describe, it } = root.skipped === null ? tools : root;
+
+let database: TestDatabase;
+let hosts: TwoHosts;
+let gates: ToolGates;
+let client: BackupClient;
+let repository: string;
+let vm: ImageVm;
+
+beforeAll(async () => {
+  if (root.skipped !== null || tools.skipped !== null) return;
+  database = await createTestDatabase({ migrated: false });
+  hosts = await TwoHosts.create(database.databaseUrl);
+  gates = await ToolGates.create(join(hosts.hub.directory, 'gates'));
+  await hosts.hub.launch({ PATH: gates.path });
+  await hosts.startTunnelServer();
+  await hosts.enrol('far');
+  client = new BackupClient(hosts.hub);
+  repository = await client.createRepository('here', hosts.hub.repositoryPath);
+  vm = await ImageVm.create(join(hosts.nodeImages, 'web1'), [
+    { file: 'disk0.qcow2', mib: 64, dataMib: 16 },
+    { file: 'disk1.qcow2', mib: 8, dataMib: 1 },
+  ]);
+  await client.registerVm('web1', vm.folder, hosts.nodeId);
+});
+
+afterAll(async () => {
+  if (root.skipped !== null || tools.skipped !== null) return;
+  await hosts.destroy();
+  await database.drop();
+});
+
+/** Flips one bit of the first disk's file at the hub, in a cluster that has arrived already, while the rest is still copied. */
+async function altered(type: BackupType, arrivedMib: number): Promise<BackupResponse> {
+  const request = { vm_name: 'web1', repository_id: repository, backup_type: type, bandwidth_limit_bps: 2 * MIB };
+  const { status, body } = await hosts.hub.api<BackupResponse>('POST', '/backups', request);
+  expect({ status, body }).toMatchObject({ status: 202 });
+  const path = body.disk_results[0]?.qcow2_path ?? '';
+  await until('a part to be stored', async () => (await stat(path)).blocks * 512 > arrivedMib * MIB);
+  const file = await open(path, 'r+');
+  try {
+    // The disk's content is random, so that a sector of zeroes is one of the file's tables.
+    for (let at = MIB; ; at += 4096) {
+      const { buffer } = await file.read(Buffer.alloc(512), 0, 512, at);
+      if (buffer.filter((byte) => byte === 0).length > 100) continue;
+      buffer[7] = (buffer[7] ?? 0) ^ 1;
+      await file.write(buffer, 0, 512, at);
+      break;
+    }
+  } finally {
+    await file.close();
+  }
+  return client.atRest(body.backup_id);
+}
+
+async function requireRefused(backup: BackupResponse): Promise<void> {
+  expect({ status: backup.status, error: backup.error }).toMatchObject({
+    status: 'failed',
+    error: { stage: 'sealing', code: 'content_differs', detail: expect.stringContaining('"disk0.qcow2"') },
+  });
+  expect(await client.eventTypes(backup.backup_id)).toEqual(expect.arrayContaining(['BackupFailed', 'BackupUndone', 'ChangeTrackingSettled']));
+  expect(await client.eventTypes(backup.backup_id)).not.toContain('RestorePointSealed');
+  await client.requireNothingHeld();
+}
+
+async function requireRestorable(backup: BackupResponse): Promise<void> {
+  expect({ status: backup.status, error: backup.error }).toEqual({ status: 'completed', error: null });
+  const copies = await vm.copyTo(join(hosts.hub.directory, 'copies'));
+  for (const disk of backup.disk_results) await requireSameContent(copies.get(disk.disk_key) ?? '', disk.qcow2_path ?? '');
+}
+
+async function digests(backup: BackupResponse): Promise<readonly unknown[]> {
+  const events = await client.events(backup.backup_id);
+  return events.filter(({ type }) => type === 'DiskTransferCompleted').map(({ data }) => data['content_digest']);
+}
+
+describe('a backup whose file was altered while it was copied', () => {
+  let full: BackupResponse;
+
+  it('fails with its cause, and the next full is right', async () => {
+    await requireRefused(await altered('full', 4));
+    full = await client.backUp('web1', repository, 'full');
+    await requireRestorable(full);
+    expect(await digests(full)).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/), expect.stringMatching(/^[0-9a-f]{64}$/)]);
+  });
+
+  it('leaves the chain as it was when it is an incremental, and the next one goes on from the same restore point', async () => {
+    await vm.write('disk0.qcow2', 24 * MIB, 8 * MIB);
+    await requireRefused(await altered('incremental', 3));
+    const next = await client.backUp('web1', repository, 'incremental');
+    expect(next).toMatchObject({ backup_type: 'incremental', parent_backup_id: full.backup_id });
+    await requireRestorable(next);
+    const empty = await client.backUp('web1', repository, 'incremental');
+    await requireRestorable(empty);
+    expect(await digests(empty)).toEqual(['0'.repeat(64), '0'.repeat(64)]);
+  });
+
+  it('is compared by a hub that was killed before it could, which asks the node for the keys again; none of them is stored or logged', async () => {
+    await vm.write('disk0.qcow2', 40 * MIB, MIB);
+    const gate = await gates.hold('qemu-img', 'check');
+    const { backup_id } = await client.started('web1', repository, 'incremental');
+    await gate.reached();
+    await until('the node to have released its source', async () => (await client.eventTypes(backup_id)).includes('SnapshotReleased'));
+    await hosts.hub.kill('SIGKILL');
+    await gate.open();
+    await hosts.kill('node', 'SIGKILL');
+    await hosts.hub.launch({ PATH: gates.path });
+    await until('the hub to miss the node', async () => (await hosts.node()).state === 'unreachable');
+    expect((await client.get(backup_id)).status).toBe('running');
+    hosts.startNode();
+    const backup = await client.atRest(backup_id);
+    await requireRestorable(backup);
+    expect(JSON.stringify(await client.events(backup_id))).not.toContain('"key"');
+    expect(hosts.hub.log()).not.toMatch(/"key":"[0-9a-f]{64}"/);
+  });
+});
