@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { RepositoryFilesModule } from '../platform/repository-files/repository-files.module.js';
 import { EndRestoreExportController } from './end-export/end-export.controller.js';
 import { EndRestoreExportHandler } from './end-export/end-export.handler.js';
+import { GetExportKeyController } from './get-export-key/get-export-key.controller.js';
 import { ListRestoreExportsController } from './list-exports/list-exports.controller.js';
 import { RestoreExportRecorder } from './model/restore-export.recorder.js';
 import { RunRestoreExportReactor } from './run-export/run-restore-export.reactor.js';
@@ -10,7 +11,7 @@ import { StartRestoreExportHandler } from './start-export/start-export.handler.j
 
 @Module({
   imports: [RepositoryFilesModule],
-  controllers: [StartRestoreExportController, ListRestoreExportsController, EndRestoreExportController],
+  controllers: [StartRestoreExportController, ListRestoreExportsController, GetExportKeyController, EndRestoreExportController],
   providers: [StartRestoreExportHandler, EndRestoreExportHandler, RunRestoreExportReactor, RestoreExportRecorder],
 })
 export class RestoreExportsModule {}

@@ -287,7 +287,7 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
       hubDirectory: hub?.dataDirectory ?? null,
       repository: options.repository ?? null,
       name: `sendense-validate-${new Ids().next()}`,
-      tunnelHost: tunnel?.local_host ?? null,
+      tunnelDirectory: node.tunnelDirectory,
       signal: surroundings.signal,
     });
     checks.push(...trialChecks(hub === null ? 'node' : 'hub', trial, tunnel !== null).map((check) => (ASKING.has(check.id) ? asking(api, check) : check)));

@@ -1,17 +1,18 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import { BackupClient } from '../support/backup-client.js';
 import { makeBootKit } from '../support/boot-kit.js';
-import { HubSystem } from '../support/hub-system.js';
+import { HubSystem, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 
 jest.setTimeout(180_000);
 const run = promisify(execFile);
-const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'nbdcopy', 'nbdinfo', 'mkfs.ext4', 'qemu-system-x86_64');
+const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit', 'mkfs.ext4', 'qemu-system-x86_64');
 
 /** Shows a file of the disk, writes to the disk, and shows that too. */
 const GUEST = `
@@ -64,17 +65,25 @@ describe('a VM', () => {
       mode: 'read_write',
     });
 
+    const { psk_file } = (await system.api<{ psk_file: string }>('GET', `/restore/exports/${body.export_id}/key`)).body;
+    const keyFile = join(system.directory, 'export.psk');
+    await writeFile(keyFile, `${psk_file}\n`, { mode: 0o600 });
+    const socket = join(system.directory, 'export.sock');
+    // qemu's -drive knows no keys.
+    const proxy = spawn('nbdkit', ['-f', '-U', socket, 'nbd', `uri=${body.uri}`, 'tls=require', `tls-psk=${keyFile}`], { stdio: 'ignore' });
+    await until('the proxy', () => Promise.resolve(existsSync(socket)));
     const { stdout } = await run(
       'qemu-system-x86_64',
       [
         ...['-accel', 'tcg', '-m', '256', '-nographic', '-nodefaults', '-serial', 'stdio', '-no-reboot'],
         ...['-kernel', kit.kernel, '-initrd', kit.initrd, '-append', 'console=ttyS0 quiet panic=-1'],
-        ...['-drive', `if=none,id=disk,format=raw,file=${body.uri}`, '-device', 'nvme,drive=disk,serial=backup'],
+        ...['-drive', `if=none,id=disk,format=raw,file=nbd+unix:///?socket=${socket}`, '-device', 'nvme,drive=disk,serial=backup'],
       ],
       { timeout: 120_000 },
     );
     expect(stdout).toContain('this comes from the backup');
     expect(stdout).toContain('written in the guest');
+    proxy.kill();
 
     expect((await system.api('DELETE', `/restore/exports/${body.export_id}`)).status).toBe(204);
     await run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', raw, backup.disk_results[0]?.qcow2_path ?? '']);

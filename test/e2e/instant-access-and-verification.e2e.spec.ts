@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, readdir, readFile, rename, truncate } from 'node:fs/promises';
+import { chmod, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
@@ -14,7 +14,7 @@ import { requireTools } from '../support/require-tools.js';
 
 jest.setTimeout(120_000);
 const run = promisify(execFile);
-const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
+const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo', 'nbdkit');
 const MIB = 1024 * 1024;
 
 let database: TestDatabase;
@@ -45,10 +45,22 @@ afterAll(async () => {
   await database.drop();
 });
 
-async function publish(mode: string, backup = incremental): Promise<{ readonly export_id: string; readonly uri: string; readonly status: string }> {
+async function publish(
+  mode: string,
+  backup = incremental,
+): Promise<{ readonly export_id: string; readonly uri: string; readonly keyFile: string; readonly status: string }> {
   const { status, body } = await system.api<RestoreExportResponse>('POST', '/restore/exports', { backup_id: backup.backup_id, disk_index: 0, mode });
   if (status !== 201 || body.uri === null) throw new Error(`answered ${status}: ${JSON.stringify(body)}`);
-  return { export_id: body.export_id, uri: body.uri, status: body.status };
+  // nbdkit serves programs that know no TLS.
+  const { psk_file } = (await system.api<{ psk_file: string }>('GET', `/restore/exports/${body.export_id}/key`)).body;
+  const keyFile = join(system.directory, `${body.export_id}.psk`);
+  await writeFile(keyFile, `${psk_file}\n`, { mode: 0o600 });
+  return { export_id: body.export_id, uri: body.uri, keyFile, status: body.status };
+}
+
+/** Runs a command of a shell in which `$uri` is the export, without TLS. */
+async function through({ uri, keyFile }: { readonly uri: string; readonly keyFile: string }, command: string): Promise<void> {
+  await run('nbdkit', ['-U', '-', 'nbd', `uri=${uri}`, 'tls=require', `tls-psk=${keyFile}`, '--run', command]);
 }
 
 async function standing(exportId: string): Promise<RestoreExportResponse | undefined> {
@@ -56,8 +68,8 @@ async function standing(exportId: string): Promise<RestoreExportResponse | undef
   return body.exports.find(({ export_id }) => export_id === exportId);
 }
 
-async function requireContent(uri: string): Promise<void> {
-  await run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', content.get('disk0.qcow2') ?? '', uri]);
+async function requireContent(published: { readonly uri: string; readonly keyFile: string }): Promise<void> {
+  await through(published, `qemu-img compare -f raw -F raw '${content.get('disk0.qcow2') ?? ''}' "$uri"`);
 }
 
 async function requireNothingLeft(): Promise<void> {
@@ -70,10 +82,12 @@ async function requireNothingLeft(): Promise<void> {
 
 describe('instant access', () => {
   it('publishes a restore point read-only, until it is ended', async () => {
-    const { export_id, uri, status } = await publish('read_only');
+    const published = await publish('read_only');
+    const { export_id, status } = published;
     expect(status).toBe('running');
-    await requireContent(uri);
-    await expect(run('qemu-io', ['-f', 'raw', '-c', 'write 0 4k', uri])).rejects.toThrow();
+    await requireContent(published);
+    await expect(run('nbdinfo', ['--size', published.uri.replace('nbds://sendense@', 'nbd://')])).rejects.toThrow(/requires TLS/);
+    await expect(through(published, `qemu-io -f raw -c 'write 0 4k' "$uri"`)).rejects.toThrow();
     const refusal = await client.problem('DELETE', `/backups/${incremental.backup_id}`);
     expect(refusal).toMatchObject({ status: 409, code: 'restore_point_in_use', used_by: [`restore export ${export_id}`] });
     expect((await system.api('DELETE', `/restore/exports/${export_id}`)).status).toBe(204);
@@ -84,20 +98,22 @@ describe('instant access', () => {
 
   it('takes writes that never reach the backup', async () => {
     const before = await readFile(incremental.disk_results[0]?.qcow2_path ?? '');
-    const { export_id, uri } = await publish('read_write');
-    await run('qemu-io', ['-f', 'raw', '-c', 'write -P 7 0 1M', uri]);
-    await run('qemu-io', ['-f', 'raw', '-c', 'read -P 7 0 1M', uri]);
+    const published = await publish('read_write');
+    const { export_id } = published;
+    await through(published, `qemu-io -f raw -c 'write -P 7 0 1M' "$uri"`);
+    await through(published, `qemu-io -f raw -c 'read -P 7 0 1M' "$uri"`);
     await system.api('DELETE', `/restore/exports/${export_id}`);
     await requireNothingLeft();
     expect((await readFile(incremental.disk_results[0]?.qcow2_path ?? '')).equals(before)).toBe(true);
   });
 
   it('goes on over a kill of the hub, and ends when its server dies', async () => {
-    const { export_id, uri } = await publish('read_only');
+    const published = await publish('read_only');
+    const { export_id } = published;
     await system.kill('SIGKILL');
-    await requireContent(uri);
+    await requireContent(published);
     await system.start();
-    await requireContent(uri);
+    await requireContent(published);
     const { body } = await system.api<{ processes: { pid: number; job_id: string }[] }>('GET', '/nbd/processes');
     const server = body.processes.find(({ job_id }) => job_id === export_id);
     signalPid(server?.pid, 'SIGKILL');

@@ -8,7 +8,8 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import pg from 'pg';
 import { programVersion } from '../../src/platform/config/version.js';
-import { tunnelSettingsText } from '../../src/platform/ssh/tunnel-settings.js';
+import { TUNNEL_FILES, tunnelSettingsText } from '../../src/platform/ssh/tunnel-settings.js';
+import { makeTunnelSocketDirectory, tunnelSocket } from '../../src/platform/ssh/tunnel-sockets.js';
 import { KERNEL_PLACES, type KernelPlaces } from '../../src/validate-cli/check-machine/kernel.check.js';
 import { type CheckResult, runCheck } from '../../src/validate-cli/model/check.plan.js';
 import { HubApi } from '../../src/validate-cli/model/hub-api.client.js';
@@ -25,7 +26,6 @@ import { ToolGates } from '../support/tool-gates.js';
 jest.setTimeout(180_000);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
 const PORTS = 4;
-const SLOW_HOST = '127.0.0.7';
 const SLOW_BYTES_A_SECOND = 16 * 1024 ** 2;
 const PAGE = resolve(import.meta.dirname, '../../docs/validate.md');
 /** Whatever the machine of the test has. */
@@ -135,8 +135,15 @@ async function withDatabase<Result>(use: (client: pg.Client) => Promise<Result>)
   }
 }
 
-/** Brings the hub's NBD ports to another address, and lets little through in a second while it is to be slow. */
-async function slowWay(first: number, isSlow: () => boolean): Promise<void> {
+/** Brings the hub's NBD ports to where a tunnel would, and lets little through in a second while it is to be slow. */
+async function slowWay(tunnelDirectory: string, first: number, isSlow: () => boolean): Promise<void> {
+  await mkdir(tunnelDirectory, { mode: 0o700 });
+  const settings = {
+    ...{ hub_host: '127.0.0.1', hub_port: 9022, user: 'x', node_id: 'n1', reverse_port: 9082, hub_api_port: 9080, local_host: '127.0.0.1' },
+    ...{ nbd_port_first: first, nbd_port_count: PORTS },
+  };
+  await writeFile(join(tunnelDirectory, TUNNEL_FILES.settings), tunnelSettingsText(settings));
+  await makeTunnelSocketDirectory(tunnelDirectory);
   let freeAt = 0;
   for (let port = first; port < first + PORTS; port++) {
     const server = createServer((near) => {
@@ -157,7 +164,7 @@ async function slowWay(first: number, isSlow: () => boolean): Promise<void> {
       near.on('error', give);
       far.on('error', give);
     });
-    await new Promise<void>((resolve) => server.listen({ host: SLOW_HOST, port }, resolve));
+    await new Promise<void>((resolve) => server.listen({ path: tunnelSocket(tunnelDirectory, port) }, resolve));
     undo.push(() => new Promise((resolve) => server.close(resolve)));
   }
 }
@@ -302,9 +309,9 @@ describe('sendense validate', () => {
     const { nodes } = (await hub.call<{ nodes: { node_id: string }[] }>('GET', '/nodes')).body;
     const trial = new Trial({
       ...{ hub, nodeId: nodes[0]?.node_id ?? '', imageRoots: [system.imageRoot], nodeDirectory: system.dataDirectory, hubDirectory: null },
-      ...{ repository: 'damaged', name: 'trial-of-damage', tunnelHost: SLOW_HOST, signal: new AbortController().signal },
+      ...{ repository: 'damaged', name: 'trial-of-damage', tunnelDirectory: join(place, 'tunnel'), signal: new AbortController().signal },
     });
-    await slowWay(Number(system.settings['SENDENSE_NBD_PORT_FIRST']), () => slow);
+    await slowWay(join(place, 'tunnel'), Number(system.settings['SENDENSE_NBD_PORT_FIRST']), () => slow);
     const checks = new Map(trialChecks('hub', trial, false).map((check) => [check.id, check]));
     const look = async (id: string): Promise<CheckResult> => {
       const check = checks.get(id);
@@ -404,11 +411,12 @@ describe('sendense validate', () => {
     requireFailed(outcome, 'tunnel_state', /does not run/, /Start sendense tunnel/);
     requireFailed(outcome, 'tunnel_ports', /3 of .* are not forwarded/, /sendense tunnel/);
     requireFailed(outcome, 'hub_link', /nobody answers/, /sendense tunnel-server/);
-    for (let index = 0; index < 3; index++)
-      await listening(
-        createServer((socket) => socket.destroy()),
-        port + index,
-      );
+    await makeTunnelSocketDirectory(join(data, 'tunnel'));
+    for (let index = 0; index < 3; index++) {
+      const server = createServer((socket) => socket.destroy());
+      await new Promise<void>((resolve) => server.listen({ path: tunnelSocket(join(data, 'tunnel'), port + index) }, resolve));
+      undo.push(() => new Promise((resolve) => server.close(resolve)));
+    }
     expect((await validate(['--role', 'node'], { environment })).checks.get('tunnel_ports')).toMatchObject({ status: 'pass' });
   });
 

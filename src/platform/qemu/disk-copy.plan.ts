@@ -1,5 +1,9 @@
-import { parseNbdUri } from '../nbd/nbd-uri.js';
+import { dirname } from 'node:path';
+import { type NbdAddress, parseNbdAddress, PSK_USER } from '../nbd/nbd-uri.js';
 import { imageFileName, type ImageChain } from './image-chain.plan.js';
+
+/** Name of the object by which qemu's tools have the key. */
+const KEY_ID = 'key';
 
 export type DiskFormat = 'raw' | 'qcow2' | 'vmdk';
 
@@ -14,6 +18,11 @@ export function convertArgv(source: ImageChain, target: string, format: DiskForm
 /** A QCOW2 file as it is, holes kept, without its read-only mode: the copy's header is to be changed. */
 export function copyFileArgv(source: string, target: string): readonly [string, ...string[]] {
   return ['cp', '--sparse=always', '--reflink=auto', '--no-preserve=mode', '--', source, target];
+}
+
+/** Whether raw content at an NBD URI reads the same as a raw file. Ends as compareArgv. */
+export function compareRawNbdArgv(uri: string, file: string): readonly [string, ...string[]] {
+  return ['qemu-img', 'compare', ...keyArguments(uri), '-F', 'raw', nbdSource(uri, 0), file];
 }
 
 /** Whether a disk reads the same, byte for byte, as a chain. Ends with 0: it does; 1: it does not. Tells the progress too. */
@@ -51,21 +60,33 @@ export function restoredChainNames(vmName: string, diskId: number, files: number
 
 /** qemu-img convert of raw content at an NBD URI into one QCOW2 file, as convertArgv. @param patienceSeconds as in nbdSource */
 export function convertNbdArgv(uri: string, target: string, patienceSeconds: number): readonly [string, ...string[]] {
-  return ['qemu-img', 'convert', '-p', '-W', '-m', '16', '-O', 'qcow2', nbdSource(uri, patienceSeconds), target];
+  return ['qemu-img', 'convert', ...keyArguments(uri), '-p', '-W', '-m', '16', '-O', 'qcow2', nbdSource(uri, patienceSeconds), target];
 }
 
 /** As compareArgv, for raw content at an NBD URI and a QCOW2 file. @param patienceSeconds as in nbdSource */
 export function compareNbdArgv(uri: string, target: string, patienceSeconds: number): readonly [string, ...string[]] {
-  return ['qemu-img', 'compare', '-p', '-F', 'qcow2', nbdSource(uri, patienceSeconds), target];
+  return ['qemu-img', 'compare', ...keyArguments(uri), '-p', '-F', 'qcow2', nbdSource(uri, patienceSeconds), target];
 }
 
 /**
- * What qemu's tools take in place of a file name, for an `nbd://` URI. (A URI itself has no place for patience.)
+ * What qemu's tools take in place of a file name, for a URI that nbdUri writes. (A URI itself has no place for patience, and qemu's knows no keys: see keyArguments.)
  * @param patienceSeconds how long a lost connection is made anew, with all requests held meanwhile and then sent again; 0: the first loss is the end
  */
 function nbdSource(uri: string, patienceSeconds: number): string {
-  const { host, port, exportName } = parseNbdUri(uri);
-  const server = { type: 'inet', host, port: String(port) };
-  const file = { driver: 'nbd', server, export: exportName, 'reconnect-delay': patienceSeconds, 'open-timeout': patienceSeconds };
+  const { address, exportName } = parseNbdAddress(uri);
+  const key = address.keyFile === undefined ? {} : { 'tls-creds': KEY_ID };
+  const file = { driver: 'nbd', server: serverOf(address), export: exportName, 'reconnect-delay': patienceSeconds, 'open-timeout': patienceSeconds, ...key };
   return `json:${JSON.stringify({ driver: 'raw', file })}`;
+}
+
+/** The key of an export, whose file must have the name `keys.psk`. */
+function keyArguments(uri: string): readonly string[] {
+  const { keyFile } = parseNbdAddress(uri).address;
+  if (keyFile === undefined) return [];
+  // A comma inside a value is written twice.
+  return ['--object', `tls-creds-psk,id=${KEY_ID},endpoint=client,username=${PSK_USER},dir=${dirname(keyFile).replaceAll(',', ',,')}`];
+}
+
+function serverOf(address: NbdAddress): object {
+  return 'socket' in address ? { type: 'unix', path: address.socket } : { type: 'inet', host: address.host, port: String(address.port) };
 }

@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { PSK_USER } from '../../platform/nbd/nbd-uri.js';
 import type { RestoreExportReadModel } from '../../../projections/restore-exports/restore-exports.read-model.js';
 
 export class RestoreExportErrorResponse {
@@ -16,8 +17,8 @@ export class RestoreExportResponse {
   @ApiProperty({
     type: String,
     nullable: true,
-    description: 'What qemu, nbdcopy and the like take',
-    example: 'nbd://127.0.0.1:10100/restore-pgtest1-disk0-0e5b7a41',
+    description: 'What libnbd and its tools take, with `?tls-psk-file=<path>` behind it: a file with what `GET /restore/exports/{export_id}/key` answers',
+    example: 'nbds://sendense@127.0.0.1:10100/restore-pgtest1-disk0-0e5b7a41',
   })
   readonly uri!: string | null;
   @ApiProperty({ type: RestoreExportErrorResponse, nullable: true, example: null }) readonly error!: RestoreExportErrorResponse | null;
@@ -36,11 +37,16 @@ export function toRestoreExportResponse(row: RestoreExportReadModel): RestoreExp
     disk_index: row.disk_index,
     mode: row.mode,
     status: row.status,
-    uri: row.uri,
+    uri: row.uri === null ? null : uriOfUser(row.uri),
     error: row.error,
     end_reason: row.end_reason,
     created_at: row.requested_at.toISOString(),
     expires_at: row.expires_at.toISOString(),
     position: row.position,
   };
+}
+
+/** Tools take the name of their own user where the URI has none. */
+function uriOfUser(uri: string): string {
+  return uri.replace(/^nbds:\/\//, `nbds://${PSK_USER}@`);
 }

@@ -20,7 +20,7 @@ import { DrivenWork } from '../../platform/driven-work/driven-work.js';
 import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore, EventStoreUnavailableError } from '../../platform/event-store/event-store.port.js';
 import { loggerFor } from '../../platform/logging/logger.js';
-import { nbdUri } from '../../platform/nbd/nbd-uri.js';
+import { exportUri, nbdUri } from '../../platform/nbd/nbd-uri.js';
 import { TcpConnections } from '../../platform/nbd/tcp-connections.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { ToolError } from '../../platform/process/tool-error.js';
@@ -33,6 +33,8 @@ import type { KnownRestoreExport } from '../model/restore-export.state.js';
 
 /** nbdcopy and qemu open several connections each. */
 const SHARED_LIMIT = 16;
+/** Strangers who can connect take no place from those who have the key. */
+const NO_LIMIT = 0;
 const RECOVERY_PATIENCE_MS = 30_000;
 /** How often deadlines are looked at, in milliseconds. */
 const LOOK_MS = 1_000;
@@ -109,6 +111,8 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
         new AllocatePorts(exportId, [request.export_name], await this.recorder.context(exportId)),
       );
       const port = ports[0]?.port;
+      // What is held is for a node.
+      const transport = request.held_by === undefined ? 'tls' : null;
       if (port === undefined) throw new Error(`export ${exportId} got no port`);
       const outcome = await this.commands.execute<RequestExport, ExportOutcome>(
         new RequestExport(
@@ -119,8 +123,8 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
             port,
             file: request.mode === 'read_only' ? request.file : await this.overlayOf(request, chain),
             readOnly: request.mode === 'read_only',
-            sharedLimit: SHARED_LIMIT,
-            transport: null,
+            sharedLimit: transport === 'tls' ? NO_LIMIT : SHARED_LIMIT,
+            transport,
           },
           await this.recorder.context(exportId),
         ),
@@ -133,7 +137,8 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
           `its server ${outcome.status === 'start_failed' ? `could not be started (${outcome.code})` : 'ended'}: ${said}`,
         );
       }
-      const uri = nbdUri({ host: this.config.nbdAdvertiseHost, port }, request.export_name);
+      const place = { host: this.config.nbdAdvertiseHost, port };
+      const uri = transport === 'tls' ? exportUri(place, request.export_name) : nbdUri(place, request.export_name);
       await this.recorder.record(exportId, { kind: 'started', data: { nbd_port: port, uri, started_at: this.clock.iso() } });
     } catch (error) {
       if (this.work.isEnding() || error instanceof EventStoreUnavailableError) throw error;

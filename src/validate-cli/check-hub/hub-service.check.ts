@@ -75,7 +75,7 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
       run: () => {
         const open: Verdict[] = [
           ['listen_host', config.listenHost, 'the API'],
-          ['nbd_listen_host', config.nbdListenHost, 'disks over NBD, without any password'],
+          ['nbd_listen_host', config.nbdListenHost, 'disks over NBD, of which those of guests take every client'],
         ].flatMap(([setting, host, what]) =>
           isLoopback(host ?? '')
             ? []

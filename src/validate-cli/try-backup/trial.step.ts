@@ -1,11 +1,13 @@
 import { createReadStream, createWriteStream } from 'node:fs';
-import { chmod, chown, lstat, mkdtemp, rm, stat } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../kernel/error-message.js';
-import { nbdUri, parseNbdUri } from '../../platform/nbd/nbd-uri.js';
+import { nbdUri, parseExportUri, PSK_FILE, PSK_USER } from '../../platform/nbd/nbd-uri.js';
 import { makePassingFolder } from '../../platform/process/passing-folder.js';
+import { compareRawNbdArgv } from '../../platform/qemu/disk-copy.plan.js';
+import { wayToExport } from '../../platform/ssh/tunnel-sockets.js';
 import { runTool } from '../../platform/process/run-tool.js';
 import { type HubAnswer, type HubApi, HubRefusalError } from '../model/hub-api.client.js';
 
@@ -22,8 +24,8 @@ export interface TrialOptions {
   readonly repository: string | null;
   /** Names what the trial makes. */
   readonly name: string;
-  /** Loopback address at which this machine has the hub's NBD ports, when a tunnel brings them; null: as the hub says. */
-  readonly tunnelHost: string | null;
+  /** Of the tunnel that brings the hub's NBD ports, where there is one. */
+  readonly tunnelDirectory: string;
   readonly signal: AbortSignal;
 }
 
@@ -133,16 +135,15 @@ export class Trial {
   /** Publishes the disk of the restore point, and compares it with the original. @returns false: there is no restore point. @throws Error where they differ */
   async restore(): Promise<boolean> {
     if (this.backupId === null || this.original === null) return false;
-    const { hub, tunnelHost } = this.options;
+    const { hub } = this.options;
     const body = { backup_id: this.backupId, disk_index: 0, mode: 'read_only' };
     const { export_id, uri } = (await hub.call<{ export_id: string; uri: string | null }>('POST', '/restore/exports', body, COMMAND_MS)).body;
     this.undo.push({ what: `export ${export_id}`, by: () => this.remove(`/restore/exports/${export_id}`) });
     if (uri === null) throw new Error(`export ${export_id} has no address`);
-    const { host, port, exportName } = parseNbdUri(uri);
-    this.uri = nbdUri({ host: tunnelHost ?? host, port }, exportName);
+    this.uri = await this.reached(export_id, uri);
     // 1: they differ, and standard output says where.
     const options = { deadlineMs: TOOL_MS, signal: this.options.signal, expectedExitCodes: [0, 1] };
-    const { exitCode, stdout } = await runTool(['qemu-img', 'compare', '-f', 'raw', '-F', 'raw', this.original, this.uri], options);
+    const { exitCode, stdout } = await runTool(compareRawNbdArgv(this.uri, this.original), options);
     if (exitCode !== 0) throw new Error(`the restored disk is not the original: ${stdout.trim()}`);
     return true;
   }
@@ -168,6 +169,17 @@ export class Trial {
       }
     }
     return { removed, left };
+  }
+
+  /** The URI by which this machine reaches an export, with the file of its key. */
+  private async reached(exportId: string, uri: string): Promise<string> {
+    const folder = makePassingFolder('validate');
+    this.undo.push({ what: folder, by: () => rm(folder, { recursive: true, force: true }) });
+    const keyFile = join(folder, PSK_FILE);
+    const { psk_file } = (await this.options.hub.call<{ psk_file: string }>('GET', `/restore/exports/${exportId}/key`)).body;
+    await writeFile(keyFile, `${psk_file}\n`, { mode: 0o600 });
+    const { place, exportName } = parseExportUri(uri.replace(`${PSK_USER}@`, ''));
+    return nbdUri({ ...(await wayToExport(place, this.options.tunnelDirectory)), keyFile }, exportName);
   }
 
   private async repository(): Promise<string> {
