@@ -54,7 +54,7 @@ async function startApp(): Promise<void> {
     ],
     controllers: [OrdersController],
   }).compile();
-  app = testing.createNestApplication<NestExpressApplication>({ logger: false, forceCloseConnections: true });
+  app = testing.createNestApplication<NestExpressApplication>({ logger: false, bodyParser: false, forceCloseConnections: true });
   configureHttp(app);
   await app.listen(0, '127.0.0.1');
 }

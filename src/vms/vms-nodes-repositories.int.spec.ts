@@ -99,7 +99,7 @@ beforeAll(async () => {
     .overrideProvider(NODE_WATCH_OPTIONS)
     .useValue({ intervalMs: 3_600_000, failuresToUnreachable: 2 })
     .compile();
-  app = testing.createNestApplication<NestExpressApplication>({ logger: false, forceCloseConnections: true });
+  app = testing.createNestApplication<NestExpressApplication>({ logger: false, bodyParser: false, forceCloseConnections: true });
   configureHttp(app);
   await app.listen(0, '127.0.0.1');
 }, 60_000);

@@ -39,7 +39,7 @@ beforeAll(async () => {
       }),
     ],
   }).compile();
-  app = testing.createNestApplication<NestExpressApplication>({ logger: false, forceCloseConnections: true });
+  app = testing.createNestApplication<NestExpressApplication>({ logger: false, bodyParser: false, forceCloseConnections: true });
   configureHttp(app);
   serveOpenApi(app, OPEN_API);
   await app.listen(0, '127.0.0.1');

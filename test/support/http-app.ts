@@ -1,6 +1,7 @@
 import { Global, type INestApplication, Module, type ModuleMetadata, type Type } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
+import { CheckedEventStore } from '../../src/platform/event-store/checked-event-store.js';
 import { HUB_ID } from '../../src/platform/event-store/command-runner.js';
 import { EventStore } from '../../src/platform/event-store/event-store.port.js';
 import { ACCESS_TOKENS } from '../../src/platform/http/access-tokens.js';
@@ -37,7 +38,7 @@ export async function startHttpApp(
   @Global()
   @Module({
     providers: [
-      { provide: EventStore, useValue: store },
+      { provide: EventStore, useValue: new CheckedEventStore(store) },
       { provide: ReadModels, useValue: readModels },
       { provide: HUB_ID, useValue: '6b7e4f0a-0000-4000-8000-000000000001' },
       { provide: ACCESS_TOKENS, useValue: { apiToken: API_TOKEN, nodeToken: NODE_TOKEN } },
@@ -55,7 +56,7 @@ export async function startHttpApp(
     controllers: [...controllers],
     providers: [...(options.providers ?? [])],
   }).compile();
-  const app = testing.createNestApplication<NestExpressApplication>({ logger: false, forceCloseConnections: true });
+  const app = testing.createNestApplication<NestExpressApplication>({ logger: false, bodyParser: false, forceCloseConnections: true });
   configureHttp(app);
   serveOpenApi(app, OPEN_API);
   await app.listen(0, '127.0.0.1');

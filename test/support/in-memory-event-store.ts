@@ -40,7 +40,7 @@ export class InMemoryEventStore extends EventStore {
       ...asStored(event),
       stream,
       revision: current + 1 + index,
-      position: String(this.all.length + 1 + index).padStart(20, '0'),
+      position: String(this.all.length + 1 + index).padStart(19, '0'),
       recordedAt: new Date().toISOString(),
     }));
     const last = added.at(-1);

@@ -45,7 +45,7 @@ export async function startQueryApp(parts: {
     controllers: [...(parts.controllers ?? [])],
     providers: [...(parts.providers ?? [])],
   }).compile();
-  const app = testing.createNestApplication<NestExpressApplication>({ logger: false, forceCloseConnections: true });
+  const app = testing.createNestApplication<NestExpressApplication>({ logger: false, bodyParser: false, forceCloseConnections: true });
   configureHttp(app);
   serveOpenApi(app, OPEN_API);
   await app.listen(0, '127.0.0.1');

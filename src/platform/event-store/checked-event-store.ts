@@ -10,6 +10,7 @@ import {
   type Subscription,
   type SubscriptionOptions,
 } from './event-store.port.js';
+import { Recording } from './recording.js';
 
 /** Why an event must not be stored; null: it may be. */
 export type EventCheck = (stream: string, event: EventToAppend) => string | null;
@@ -26,13 +27,16 @@ export class EventRejectedError extends Error {
   }
 }
 
-/** A store that checks every event before it is appended: an event lasts for ever, and one that no read model can hold would halt them. */
+/**
+ * A store that checks every event before it is appended: an event lasts for ever, and one that no read model can hold would halt them. It also notes in
+ * the request's recording that something was appended.
+ */
 export class CheckedEventStore extends EventStore {
   private readonly logger = new Logger('EventStore');
 
   constructor(
     private readonly store: EventStore,
-    private readonly check: EventCheck,
+    private readonly check: EventCheck = () => null,
   ) {
     super();
   }
@@ -46,7 +50,11 @@ export class CheckedEventStore extends EventStore {
       this.logger.error(`${rejected.message} (correlation id ${event.metadata.$correlationId}, actor ${event.metadata.actor})`);
       throw rejected;
     }
-    return this.store.append(stream, expected, events);
+    const recording = Recording.current;
+    await recording?.begin();
+    const result = await this.store.append(stream, expected, events);
+    recording?.appended();
+    return result;
   }
 
   override read(stream: string, options?: ReadOptions): AsyncIterable<RecordedEvent> {

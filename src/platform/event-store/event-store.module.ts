@@ -42,7 +42,7 @@ export class EventStoreModule implements BeforeApplicationShutdown {
           inject: [PostgresEventStore],
           useFactory: (store: PostgresEventStore) => {
             const failing = failpoint === undefined ? store : new FailpointEventStore(store, failpoint);
-            return options.check === undefined ? failing : new CheckedEventStore(failing, options.check);
+            return new CheckedEventStore(failing, options.check);
           },
         },
       ],

@@ -11,6 +11,11 @@ export function encodePosition(bigint: string): Position {
 /** @returns a PostgreSQL bigint as text; positions start at 1, so '0' is before every event @throws RangeError when it is no position of this store */
 export function decodePosition(position: Position | null): string {
   if (position === null) return '0';
-  if (!/^\d{19}$/.test(position)) throw new RangeError(`${JSON.stringify(position)} is not a position of this event store`);
+  if (!isPosition(position)) throw new RangeError(`${JSON.stringify(position)} is not a position of this event store`);
   return BigInt(position).toString();
+}
+
+/** Whether a text has the form of a position. */
+export function isPosition(text: string): boolean {
+  return /^\d{19}$/.test(text);
 }

@@ -26,6 +26,11 @@ export const Public = (): MethodDecorator & ClassDecorator => routeAccess('publi
 /** Only a node's token opens the route. */
 export const NodeOnly = (): MethodDecorator & ClassDecorator => routeAccess('node');
 
+/** Who may call the route of a request. */
+export function accessOf(reflector: Reflector, context: ExecutionContext): RouteAccess {
+  return reflector.getAllAndOverride<RouteAccess | undefined>(ACCESS, [context.getHandler(), context.getClass()]) ?? 'api';
+}
+
 /** Handler parameter `string | null`: the enrolled node that has proven to be the caller; null for a node that shares the token of those without one of their own. */
 export const CallingNode = createParamDecorator((_: unknown, context: ExecutionContext): string | null => {
   return requestState(context.switchToHttp().getRequest<Request>()).nodeId;
@@ -75,7 +80,7 @@ export class BearerGuard implements CanActivate {
   }
 
   private admits(context: ExecutionContext): boolean {
-    const access = this.reflector.getAllAndOverride<RouteAccess | undefined>(ACCESS, [context.getHandler(), context.getClass()]) ?? 'api';
+    const access = accessOf(this.reflector, context);
     const request = context.switchToHttp().getRequest<Request>();
     const signature = parseSignature(request.headers.authorization);
     // A signature is looked at on public routes too: whoever signs wants to know who answers.

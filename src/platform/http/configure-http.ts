@@ -1,14 +1,16 @@
 import { ValidationPipe, type ValidationError } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Ids } from '../clock/clock.js';
 import { runWithCorrelation } from '../logging/correlation.js';
 import { HttpMetrics } from './http-metrics.js';
 import { type FieldError, type HttpProblem, validationProblem } from './problem.js';
-import { bodyProblem, checkBody, checkMediaType, checkUrl, MAX_BODY_BYTES, setSafeHeaders } from './request-hygiene.js';
+import { NodeCredentials } from '../signed-calls/node-credentials.js';
+import { answerParserErrors } from './parser-errors.js';
+import { dropUnreadBody, readSignedBody } from './request-body.js';
+import { checkUrl, setSafeHeaders } from './request-hygiene.js';
 import { proveAnswers } from './answer-proof.js';
-import { beginRequest, requestState } from './request-state.js';
+import { beginRequest } from './request-state.js';
 
 export const API_PREFIX = 'api/v1';
 
@@ -16,17 +18,6 @@ export interface HttpOptions {
   /** Prefix of all controllers, without a leading slash. Default `api/v1`. */
   readonly prefix?: string;
 }
-
-/** Signatures are of the body as it came. */
-const JSON_BODIES = {
-  limit: MAX_BODY_BYTES,
-  strict: true,
-  inflate: false,
-  type: 'application/json',
-  verify: (request: IncomingMessage, _response: ServerResponse, body: Buffer): void => {
-    requestState(request).rawBody = body;
-  },
-};
 
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
@@ -40,6 +31,8 @@ export function configureHttp(app: NestExpressApplication, options: HttpOptions 
   app.disable('x-powered-by');
   // Express would answer a conditional GET on a hash of the body; here an ETag is a position of the event store.
   app.disable('etag');
+  // What Express answers by itself never shows a stack.
+  app.set('env', 'production');
   app.setGlobalPrefix(options.prefix ?? API_PREFIX);
 
   app.use((request: Request, response: Response, next: NextFunction) => {
@@ -47,16 +40,18 @@ export function configureHttp(app: NestExpressApplication, options: HttpOptions 
     const correlationId = typeof given === 'string' && UUID.test(given) ? given.toLowerCase() : ids.next();
     beginRequest(request, correlationId);
     response.set('X-Correlation-Id', correlationId);
+    // An answer here is of its moment: a client that has one already gets it again, never an empty 304.
+    delete request.headers['if-none-match'];
+    delete request.headers['if-modified-since'];
     runWithCorrelation(correlationId, next);
   });
   app.use(metrics.middleware);
   app.use(setSafeHeaders);
   app.use(proveAnswers);
   app.use(checkUrl);
-  app.use(checkMediaType);
-  app.useBodyParser('json', JSON_BODIES);
-  app.use(bodyProblem);
-  app.use(checkBody);
+  app.use(dropUnreadBody);
+  app.use(readSignedBody(app.get(NodeCredentials, { strict: false })));
+  answerParserErrors(app.getHttpServer());
 
   app.useGlobalPipes(
     new ValidationPipe({
@@ -75,6 +70,10 @@ function validationProblemOf(errors: readonly ValidationError[]): HttpProblem {
 
 function fieldErrors(error: ValidationError, parent: string): FieldError[] {
   const field = parent === '' ? error.property : `${parent}.${error.property}`;
+  // Of what is not there, every rule is broken; that it is missing says it.
+  if (error.value === undefined && error.constraints !== undefined && !('whitelistValidation' in error.constraints)) {
+    return [{ field, rule: 'is_missing', message: `${field} is missing` }];
+  }
   const own = Object.entries(error.constraints ?? {}).map(([rule, message]) => ({
     field,
     rule: ruleName(rule),

@@ -10,7 +10,7 @@ import { EventStream, lastEventIdOf, wantsEventStream } from './server-sent-even
 export class StreamEventResponse {
   @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly event_id!: string;
   @ApiProperty({ description: 'From 0 within the history', example: 3 }) readonly revision!: number;
-  @ApiProperty({ description: 'Opaque', example: '00000000000000000042' }) readonly position!: string;
+  @ApiProperty({ description: 'Opaque', example: '0000000000000000042' }) readonly position!: string;
   @ApiProperty({ example: 'SnapshotTaken' }) readonly type!: string;
   @ApiProperty({ example: '2026-01-31T10:30:02.120Z' }) readonly time!: string;
   @ApiProperty({ example: 'node:0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly actor!: string;

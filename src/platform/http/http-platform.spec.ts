@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Type } from 'class-transformer';
@@ -197,8 +199,7 @@ describe('bodies', () => {
       'disks.1.disk_key is_string',
       'disks.1.more unknown_field',
       'extra unknown_field',
-      'vm_name is_string',
-      'vm_name max_length',
+      'vm_name is_missing',
     ]);
     expect(answer.body.errors).toContainEqual({ field: 'disks.1.disk_key', rule: 'is_string', message: 'disks.1.disk_key must be a string' });
   });
@@ -362,21 +363,123 @@ describe('the API page', () => {
 });
 
 describe('reading own writes', () => {
+  const recorded = async (): Promise<string> => {
+    const metadata = { $correlationId: 'c', $causationId: 'd', actor: 'system:spec', hub_id: 'h', schema_version: 1, time: new Date().toISOString() };
+    return (await http.store.append('thing-1', 'any', [{ id: randomUUID(), type: 'ThingHappened', data: {}, metadata }])).position;
+  };
+
   it('waits until the read models stand at the position', async () => {
-    http.readModels.advanced('things', '00000000000000000001');
-    const waiting = get(`${things}?after=00000000000000000002`).then((answer) => answer);
+    http.readModels.advanced('things', await recorded());
+    const position = await recorded();
+    const waiting = get(`${things}?after=${position}`).then((answer) => answer);
     const early = await Promise.race([waiting, get(things).then(() => 'still waiting')]);
     expect(early).toBe('still waiting');
-    http.readModels.advanced('things', '00000000000000000002');
+    http.readModels.advanced('things', position);
     const answer = await waiting;
     expect(answer.status).toBe(200);
     expect(answer.body).toEqual({ limit: 100 });
   });
 
   it('gives up with 503 read_model_behind', async () => {
-    const answer = await get(`${things}?after=00000000000000000009`);
+    const answer = await get(`${things}?after=${await recorded()}`);
     expect(answer.status).toBe(503);
     expect(answer.body).toMatchObject({ code: 'read_model_behind' });
     expect(answer.headers['retry-after']).toBe('5');
   }, 60_000);
+
+  it.each(['zzz', '1', '42', '9'.repeat(19), '9'.repeat(20), ''])('does not wait for %j, which the store never gave', async (position) => {
+    const answer = await get(`${things}?after=${position}`);
+    expect(answer.status).toBe(400);
+    expect(answer.body.errors).toEqual([expect.objectContaining({ field: 'after', rule: 'position' })]);
+  });
+
+  it('does not wait on a public route', async () => {
+    const answer = await server().get(`${things}/open?after=${await recorded()}`);
+    expect(answer.status).toBe(400);
+    expect(answer.body.errors).toEqual([expect.objectContaining({ field: 'after', rule: 'unknown_field' })]);
+  });
 });
+
+describe('query parameters that no route has', () => {
+  it.each([`${things}/open?as_of=x`, `${things}/fails/gone?force=true`, `${things}?constructor=1`, `${things}?__proto__=1`, `${things}?toString=1`])(
+    '%s is refused',
+    async (path) => {
+      const answer = await get(path);
+      expect(answer.status).toBe(400);
+      expect(answer.body.errors).toEqual(expect.arrayContaining([expect.objectContaining({ rule: 'unknown_field' })]));
+    },
+  );
+});
+
+describe('members that every object has', () => {
+  it.each(['constructor', 'toString', 'hasOwnProperty', 'valueOf', '__proto__'])('%s is refused as unknown', async (name) => {
+    const answer = await post(things).set('Content-Type', 'application/json').send(`{"vm_name":"a","backup_type":"full","${name}":{}}`);
+    expect(answer.status).toBe(400);
+    expect(answer.body.errors).toEqual([expect.objectContaining({ field: name, rule: 'unknown_field' })]);
+  });
+});
+
+describe('a caller that shows no token', () => {
+  const hostile = `{"a":${'{"b":'.repeat(28)}["${Array.from({ length: 5000 }, () => '\\u0000').join('","')}"]${'}'.repeat(28)}}`;
+
+  it('has no byte of its body parsed or walked', async () => {
+    for (const body of [hostile, 'no json', '[1]']) {
+      const answer = await server().post(things).set('Content-Type', 'application/json').send(body);
+      expect(answer.status).toBe(401);
+      expect(answer.text.length).toBeLessThan(1000);
+    }
+  });
+
+  it('is answered before its body has come, and its connection closed', async () => {
+    const { socket, closed, text } = rawConnection();
+    socket.write(`POST ${things} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 5000000000\r\n\r\n{`);
+    await closed;
+    expect(text()).toMatch(/^HTTP\/1\.1 401 /);
+    expect(text()).toMatch(/connection: close/i);
+  });
+});
+
+describe('a caller with a token', () => {
+  it('learns of twenty broken rules at most, in an answer of a bounded size', async () => {
+    const name = 'n'.repeat(64);
+    const deep = `{"a":${`{"${name}":`.repeat(28)}["${Array.from({ length: 5000 }, () => '\\u0000').join('","')}"]${'}'.repeat(28)}}`;
+    const answer = await post(things).set('Content-Type', 'application/json').send(deep);
+    expect(answer.status).toBe(400);
+    expect(answer.body.errors).toHaveLength(20);
+    expect(answer.text.length).toBeLessThan(40_000);
+  });
+
+  it('learns at once that its body is too large', async () => {
+    const { socket, closed, text } = rawConnection();
+    socket.write(
+      `POST ${things} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${API_TOKEN}\r\nContent-Type: application/json\r\nContent-Length: 5000000000\r\n\r\n{`,
+    );
+    await closed;
+    expect(text()).toMatch(/^HTTP\/1\.1 413 /);
+    expect(text()).toContain('body_too_large');
+  });
+});
+
+describe('what is no request at all', () => {
+  it.each([
+    ['nonsense', 'HELLO\r\n\r\n', 400],
+    ['a head that is too large', `GET / HTTP/1.1\r\nHost: h\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`, 431],
+    ['an expectation nobody meets', 'GET /api/v1/things HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\n\r\n', 417],
+  ])('%s is answered as a problem', async (_, sent, status) => {
+    const { socket, closed, text } = rawConnection();
+    socket.write(sent);
+    await closed;
+    expect(text()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(text()).toMatch(/application\/problem\+json/);
+  });
+});
+
+function rawConnection(): { readonly socket: Socket; readonly closed: Promise<void>; readonly text: () => string } {
+  const { port } = http.app.getHttpServer().address() as AddressInfo;
+  const socket = connect(port, '127.0.0.1');
+  let received = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => (received += chunk));
+  socket.on('error', () => undefined);
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  return { socket, closed, text: () => received };
+}

@@ -6,6 +6,8 @@ import { loggerFor } from '../logging/logger.js';
 import { type CallDirection, MAX_CLOCK_DIFFERENCE_MS } from '../signed-calls/call-signature.js';
 import { NodeCredentials } from '../signed-calls/node-credentials.js';
 import { SeenNonces } from '../signed-calls/seen-nonces.js';
+import { BodyGuard } from './body.guard.js';
+import { QueryGuard } from './query.guard.js';
 import { BearerGuard, CALLS_HERE } from './bearer.guard.js';
 import { CommandContextInterceptor } from './command-context.interceptor.js';
 import { HealthChecks } from './health-checks.js';
@@ -67,7 +69,10 @@ function httpModule({ imports, seenCallsFile }: HttpOptions, callsHere: CallDire
       ...shared,
       UnroutedRequests,
       { provide: APP_FILTER, useClass: ProblemFilter },
+      // In this order: nothing of a request is looked at before its caller is known.
       { provide: APP_GUARD, useClass: BearerGuard },
+      { provide: APP_GUARD, useClass: QueryGuard },
+      { provide: APP_GUARD, useClass: BodyGuard },
       { provide: APP_INTERCEPTOR, useClass: CommandContextInterceptor },
       ...interceptors.map((interceptor) => ({ provide: APP_INTERCEPTOR, useClass: interceptor })),
     ],

@@ -8,6 +8,7 @@ import type { JsonValue } from '../../kernel/json.js';
 import { Clock, derivedId } from '../clock/clock.js';
 import { asDomainEvent, HUB_ID } from '../event-store/command-runner.js';
 import { type EventMetadata, EventStore, WrongExpectedRevisionError } from '../event-store/event-store.port.js';
+import { Recording } from '../event-store/recording.js';
 import { canonicalSha256 } from './canonical-json.js';
 import { commandContextOf, idempotencyKeyOf } from './command-context.interceptor.js';
 import { type CommandAccepted, type CommandAnswered, type CommandRecordEvent, commandStream } from './command-record.events.js';
@@ -24,7 +25,8 @@ type Answer = CommandAnswered['data'];
 /**
  * Gives a command with an Idempotency-Key its original answer however often it is sent, also after a restart. Acceptance and answer are events of the
  * stream `command-<command id>`. A command that was accepted by a process that died is run again; that is harmless, because ids of its events derive
- * from the command's id. Answers of 500 and above are not kept: such a command may be repeated until it gets a real answer.
+ * from the command's id. Answers of 500 and above, and refusals that recorded nothing, are not kept: the same key may be used until a command was
+ * carried out.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
@@ -84,20 +86,26 @@ export class IdempotencyInterceptor implements NestInterceptor {
       );
     }
     if (answer !== null) return replay(response, answer);
-    if (earlier === null) await this.append(context, 'no_stream', { type: 'CommandAccepted', data: accepted });
-    return this.run(request, response, next, context);
+    // Accepted is what records something: a command that is refused before leaves no trace, and its key can be used again.
+    const recording = new Recording(async () => {
+      if (earlier === null) await this.append(context, 'no_stream', { type: 'CommandAccepted', data: accepted });
+    });
+    if (earlier !== null) recording.appended();
+    return this.run(request, response, next, context, recording);
   }
 
-  private async run(request: Request, response: Response, next: CallHandler, context: CommandContext): Promise<unknown> {
+  private async run(request: Request, response: Response, next: CallHandler, context: CommandContext, recording: Recording): Promise<unknown> {
     try {
-      const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
+      const result: unknown = await recording.during(() => lastValueFrom(next.handle(), { defaultValue: undefined }));
       if (!response.headersSent && !(result instanceof StreamableFile) && !requestState(request).answerIsSecret) {
-        await this.keepAnswer(context, { status: response.statusCode, body: jsonOf(result), headers: keptHeaders(response) });
+        await this.keepAnswer(context, recording, { status: response.statusCode, body: jsonOf(result), headers: keptHeaders(response) });
       }
       return result;
     } catch (error) {
       const problem = problemAnswerOf(error, { path: pathOf(request.originalUrl), correlationId: context.correlationId });
-      if (problem.status < 500) await this.keepAnswer(context, { status: problem.status, body: problem.body, headers: { ...problem.headers } });
+      if (recording.hasRecorded && problem.status < 500) {
+        await this.keepAnswer(context, recording, { status: problem.status, body: problem.body, headers: { ...problem.headers } });
+      }
       throw error;
     }
   }
@@ -114,9 +122,10 @@ export class IdempotencyInterceptor implements NestInterceptor {
   }
 
   /** The command is done by now and its client must learn so: an answer that cannot be kept costs a harmless second run, not a failure. */
-  private async keepAnswer(context: CommandContext, answer: Answer): Promise<void> {
+  private async keepAnswer(context: CommandContext, recording: Recording, answer: Answer): Promise<void> {
     if (answer.status >= 500) return;
     try {
+      await recording.begin();
       await this.append(context, 0, { type: 'CommandAnswered', data: answer });
     } catch (error) {
       if (error instanceof WrongExpectedRevisionError) return;

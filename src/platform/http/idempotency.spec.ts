@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Body, Controller, Delete, HttpCode, Injectable, Param, Post, Put, Res } from '@nestjs/common';
+import { Body, Controller, Delete, HttpCode, Injectable, Param, Post, Put, Query, Res } from '@nestjs/common';
 import { IsString } from 'class-validator';
 import type { Response } from 'express';
 import request from 'supertest';
@@ -11,6 +11,7 @@ import { NodeOnly } from './bearer.guard.js';
 import { Context } from './command-context.interceptor.js';
 import { answerPosition } from './own-writes.interceptor.js';
 import { Optional } from './presence.decorators.js';
+import { EventStore } from '../event-store/event-store.port.js';
 
 class OrderDto {
   @IsString()
@@ -29,8 +30,17 @@ class Orders {
   gate: Promise<void> = Promise.resolve();
   entered: () => void = () => undefined;
 
+  /** Whether the command records an event before it goes on, or fails. */
+  records = false;
+
+  constructor(private readonly store: EventStore) {}
+
   async run(context: CommandContext): Promise<void> {
     this.commands.push(context);
+    if (this.records) {
+      const metadata = { $correlationId: 'c', $causationId: context.commandId, actor: 'a', hub_id: 'h', schema_version: 1, time: new Date().toISOString() };
+      await this.store.append(`order-${context.commandId}`, 'any', [{ id: context.commandId, type: 'OrderAttempted', data: {}, metadata }]);
+    }
     this.entered();
     await this.gate;
     if (this.failure) throw this.failure;
@@ -43,7 +53,12 @@ class OrdersController {
 
   @Post()
   @HttpCode(202)
-  async place(@Body() body: OrderDto, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<unknown> {
+  async place(
+    @Body() body: OrderDto,
+    @Query('force') _force: string | undefined,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<unknown> {
     await this.orders.run(context);
     answerPosition(response, '00000000000000000007');
     response.set('Location', `/api/v1/orders/${context.commandId}`);
@@ -75,8 +90,8 @@ let http: HttpApp;
 let orders: Orders;
 
 async function restart(store?: InMemoryEventStore): Promise<void> {
-  orders = new Orders();
-  http = await startHttpApp([OrdersController], { ...(store && { store }), providers: [{ provide: Orders, useValue: orders }] });
+  http = await startHttpApp([OrdersController], { ...(store && { store }), providers: [Orders] });
+  orders = http.app.get(Orders);
 }
 
 beforeEach(async () => {
@@ -150,8 +165,9 @@ describe('a command with an Idempotency-Key', () => {
     expect(orders.commands).toHaveLength(1);
   });
 
-  it('a refusal is an answer: it is given again as problem details', async () => {
-    orders.failure = new DomainError('conflict', 'order_exists', 'There is such an order.', { order: 1 });
+  it('a refusal that has recorded something is an answer: it is given again as problem details', async () => {
+    orders.records = true;
+    orders.failure = new DomainError('conflict', 'order_failed', 'The order was tried in vain.', { order: 1 });
     const first = await place('k1', { name: 'a' });
     orders.failure = null;
     const again = await place('k1', { name: 'a' });
@@ -160,6 +176,19 @@ describe('a command with an Idempotency-Key', () => {
     expect(again.headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(again.body).toEqual(first.body);
     expect(orders.commands).toHaveLength(1);
+  });
+
+  it('a refusal that has recorded nothing leaves the key unused, for the same and for a corrected body', async () => {
+    orders.failure = new DomainError('conflict', 'order_exists', 'There is such an order.', { order: 1 });
+    expect((await place('k1', { name: 'a' })).status).toBe(409);
+    orders.failure = null;
+    expect((await place('k1', { nmae: 'b' })).status).toBe(400);
+    expect(await storedTypes()).toEqual([]);
+    const corrected = await place('k1', { name: 'b' });
+    expect(corrected.status).toBe(202);
+    expect(corrected.headers['idempotency-replayed']).toBeUndefined();
+    expect((await place('k1', { name: 'b' })).headers['idempotency-replayed']).toBe('true');
+    expect((await place('k1', { name: 'c' })).status).toBe(422);
   });
 
   it.each([
@@ -179,6 +208,7 @@ describe('a command with an Idempotency-Key', () => {
     const entered = new Promise<void>((resolve) => {
       orders.entered = resolve;
     });
+    orders.records = true;
     orders.gate = new Promise(() => undefined);
     const lost = place('k1', { name: 'a' }).then(
       () => 'answered',

@@ -38,7 +38,8 @@ const IDEMPOTENCY_PARAMETER: Parameter = {
   name: 'Idempotency-Key',
   in: 'header',
   required: false,
-  description: 'The same key gives the original answer, also after a restart and weeks later; with another body it is refused (422)',
+  description:
+    'The same key gives the original answer, also after a restart and weeks later; with another body it is refused (422). A refusal that recorded nothing leaves the key unused',
   schema: { type: 'string', minLength: 1, maxLength: 200 },
   example: 'nightly-2026-11-21',
 };
@@ -48,7 +49,7 @@ const AFTER_PARAMETER: Parameter = {
   required: false,
   description: 'Answer only once the read models stand at this position: the ETag of a command, without its quotes',
   schema: { type: 'string' },
-  example: '00000000000000000042',
+  example: '0000000000000000042',
 };
 
 /** The OpenAPI document of all controllers, with what holds for every route added. */

@@ -29,12 +29,21 @@ export interface FieldError {
   readonly message: string;
 }
 
-/** The one shape of every refused request: 400 `validation_failed` with all broken rules at once. */
-export function validationProblem(errors: readonly FieldError[]): HttpProblem {
-  const named = errors.map((error) => error.message).join('; ');
-  return new HttpProblem(400, 'validation_failed', `The request breaks ${errors.length === 1 ? 'a rule' : `${errors.length} rules`}: ${named}`, {
-    errors: errors.map((error) => ({ field: error.field, rule: error.rule, message: error.message })),
-  });
+/** Broken rules that an answer names at most: a client that breaks more mends these first. */
+export const MAX_ERRORS = 20;
+const MAX_FIELD = 200;
+const MAX_MESSAGE = 500;
+
+/** The one shape of every refused request: 400 `validation_failed` with the broken rules, all at once up to a bound. */
+export function validationProblem(broken: readonly FieldError[]): HttpProblem {
+  const errors = broken.slice(0, MAX_ERRORS).map(({ field, rule, message }) => ({ field: shortened(field), rule, message: shortened(message, MAX_MESSAGE) }));
+  const count = errors.length === 1 ? 'a rule' : broken.length > MAX_ERRORS ? `more than ${MAX_ERRORS} rules, first of all` : `${errors.length} rules`;
+  return new HttpProblem(400, 'validation_failed', `The request breaks ${count}: ${errors.map(({ message }) => message).join('; ')}`, { errors });
+}
+
+/** A client's own words, fit to be quoted back: cut where they are long. */
+export function shortened(text: string, length = MAX_FIELD): string {
+  return text.length > length ? `${text.slice(0, length).toWellFormed()}…` : text;
 }
 
 /** An answer of media type `application/problem+json` (RFC 9457). */

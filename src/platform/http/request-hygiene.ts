@@ -1,10 +1,8 @@
-import type { NextFunction, Request, RequestHandler, Response } from 'express';
-import { HttpProblem, type FieldError, validationProblem } from './problem.js';
-import { isPosition } from './own-writes.interceptor.js';
+import type { NextFunction, Request, Response } from 'express';
+import { HttpProblem, type FieldError, MAX_ERRORS, shortened, validationProblem } from './problem.js';
+import { isPosition } from '../event-store/position-encoding.js';
 import { pathOf, requestState } from './request-state.js';
 
-/** 1 MiB: also the most one append to the event store takes. */
-export const MAX_BODY_BYTES = 1024 * 1024;
 /** Characters of one query parameter: a path of the longest kind (PATH_MAX) fits. */
 const MAX_QUERY_VALUE = 4096;
 const MAX_QUERY_PARAMETERS = 50;
@@ -59,6 +57,7 @@ function readQuery(originalUrl: string, errors: FieldError[]): Map<string, strin
       break;
     }
     const field = printable(name);
+    if (name in Object.prototype) errors.push({ field, rule: 'unknown_field', message: `property ${field} should not exist` });
     if (query.has(name)) errors.push({ field, rule: 'given_once', message: `${field} must be given once` });
     errors.push(...textErrors(field, value, MAX_QUERY_VALUE));
     query.set(name, value);
@@ -66,66 +65,37 @@ function readQuery(originalUrl: string, errors: FieldError[]): Map<string, strin
   return query;
 }
 
-/** A body must be JSON: 415 otherwise. */
-export function checkMediaType(request: Request, _: Response, next: NextFunction): void {
-  // A client that sends "Content-Length: 0" sends no body, though Express takes it for one; for no length at all `is` answers null.
-  if (request.headers['content-length'] !== '0' && request.is('application/json') === false) {
-    next(
-      new HttpProblem(415, 'unsupported_media_type', 'The body must be JSON: send it with "Content-Type: application/json".', {
-        accepted: ['application/json'],
-      }),
-    );
-    return;
-  }
-  next();
+/** A body must be JSON in UTF-8, not compressed. @throws HttpProblem 415 otherwise */
+export function checkMediaType(request: Request): void {
+  const encoding = request.headers['content-encoding'] ?? 'identity';
+  const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(request.headers['content-type'] ?? '')?.[1] ?? 'utf-8';
+  if (request.is('application/json') !== false && encoding.toLowerCase() === 'identity' && /^utf-?8$/i.test(charset)) return;
+  throw new HttpProblem(415, 'unsupported_media_type', 'The body must be JSON in UTF-8, not compressed: send it with "Content-Type: application/json".', {
+    accepted: ['application/json'],
+  });
 }
 
-/** Turns the body parser's errors into problems. Its messages are not passed on, because they quote the body, which may hold a secret. */
-export function bodyProblem(error: unknown, _request: Request, _response: Response, next: NextFunction): void {
-  const type = typeof error === 'object' && error !== null && 'type' in error && typeof error.type === 'string' ? error.type : '';
-  switch (type) {
-    case 'entity.parse.failed':
-      next(new HttpProblem(400, 'malformed_json', 'The body is not valid JSON.'));
-      return;
-    case 'entity.too.large':
-      next(new HttpProblem(413, 'body_too_large', `The body has more than ${MAX_BODY_BYTES} bytes.`, { max_bytes: MAX_BODY_BYTES }));
-      return;
-    case 'encoding.unsupported':
-    case 'charset.unsupported':
-      next(new HttpProblem(415, 'unsupported_media_type', 'The body must be JSON in UTF-8, not compressed.', { accepted: ['application/json'] }));
-      return;
-    case 'request.aborted':
-    case 'request.size.invalid':
-      next(new HttpProblem(400, 'body_incomplete', 'The body ended before its announced length.'));
-      return;
-    default:
-      next(error);
-  }
-}
-
-/** Refuses bodies that are no object, nest too deeply, or hold text that cannot be stored (NUL, unpaired surrogates). */
-export const checkBody: RequestHandler = (request, _, next) => {
-  const body: unknown = request.body;
-  if (body === undefined) {
-    next();
-    return;
-  }
+/** Refuses bodies that are no object, nest too deeply, or hold text that cannot be stored (NUL, unpaired surrogates). @throws HttpProblem 400 */
+export function checkedBody(body: object): object {
   const errors = Array.isArray(body) ? [{ field: 'body', rule: 'is_object', message: 'the body must be a JSON object' }] : bodyErrors(body);
-  next(errors.length === 0 ? undefined : validationProblem(errors));
-};
+  if (errors.length > 0) throw validationProblem(errors);
+  return body;
+}
 
 /** Walks with a list of its own instead of recursion: a hostile body must not overflow the stack. */
 function bodyErrors(body: unknown): FieldError[] {
   const errors: FieldError[] = [];
   const open: { readonly value: unknown; readonly field: string; readonly depth: number }[] = [{ value: body, field: '', depth: 0 }];
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+  for (let next = open.pop(); next !== undefined && errors.length < MAX_ERRORS; next = open.pop()) {
     const { value, field, depth } = next;
-    if (typeof value === 'string') errors.push(...textErrors(field, value, MAX_BODY_BYTES));
+    if (typeof value === 'string') errors.push(...textErrors(field, value, Infinity));
     if (typeof value !== 'object' || value === null) continue;
     if (depth === MAX_BODY_DEPTH) return [{ field: 'body', rule: 'max_depth', message: `the body must nest at most ${MAX_BODY_DEPTH} levels` }];
     for (const [name, member] of Object.entries(value)) {
-      const path = field === '' ? printable(name) : `${field}.${printable(name)}`;
-      errors.push(...textErrors(path, name, MAX_BODY_BYTES));
+      const path = field === '' ? printable(name) : shortened(`${field}.${printable(name)}`);
+      // Validation looks names up on plain objects too, which have members of these names without having been given any.
+      if (name in Object.prototype) errors.push({ field: path, rule: 'unknown_field', message: `property ${path} should not exist` });
+      errors.push(...textErrors(path, name, Infinity));
       open.push({ value: member, field: path, depth: depth + 1 });
     }
   }
@@ -149,7 +119,7 @@ function decodedOrNull(segment: string): string | null {
 }
 
 /** A client's own words, fit to be quoted back: short and without control characters. */
-function printable(name: string): string {
+export function printable(name: string): string {
   const visible = name.toWellFormed().replaceAll(/\p{Cc}/gu, '\u{fffd}');
   return visible.length > 64 ? `${visible.slice(0, 64)}…` : visible;
 }

@@ -1,7 +1,7 @@
-import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
-import type { Request, Response } from 'express';
-import { HttpProblem, problemAnswerOf, sendProblem } from './problem.js';
+import type { NextFunction, Request, Response } from 'express';
+import { HttpProblem, problemAnswerOf, sendProblem, shortened } from './problem.js';
 import { pathOf, requestState } from './request-state.js';
 
 /** The parts of Express 5's router that its type declarations leave out. */
@@ -14,6 +14,8 @@ interface ExpressRouting {
 /** What answers a request that no route took: 404, or 405 where the path exists for other methods. */
 @Injectable()
 export class UnroutedRequests implements OnApplicationBootstrap {
+  private readonly logger = new Logger('Http');
+
   constructor(private readonly adapterHost: HttpAdapterHost) {}
 
   /** Nest answers only below its global prefix, so the rest is answered here; at bootstrap, after everything that anyone has mounted. */
@@ -21,6 +23,13 @@ export class UnroutedRequests implements OnApplicationBootstrap {
     this.adapterHost.httpAdapter.use((request: Request, response: Response) => {
       const { correlationId } = requestState(request);
       sendProblem(response, problemAnswerOf(this.problem(request), { path: pathOf(request.originalUrl), correlationId }));
+    });
+    // The last resort, where answering itself has failed: Express would send a page with the stack.
+    this.adapterHost.httpAdapter.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
+      const { correlationId } = requestState(request);
+      this.logger.error(`${request.method} ${pathOf(request.originalUrl)}: could not be answered (correlation id ${correlationId})`, error);
+      if (response.headersSent) response.destroy();
+      else sendProblem(response, problemAnswerOf(error, { path: shortened(pathOf(request.originalUrl)), correlationId }));
     });
   }
 

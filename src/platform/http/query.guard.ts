@@ -1,0 +1,52 @@
+import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
+import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js';
+import type { Request } from 'express';
+import type { CallDirection } from '../signed-calls/call-signature.js';
+import { accessOf, CALLS_HERE } from './bearer.guard.js';
+import { type FieldError, validationProblem } from './problem.js';
+import { printable } from './request-hygiene.js';
+import { requestState } from './request-state.js';
+
+/** Refuses query parameters of routes that take none, or not these. Routes with a class for their query leave it to the validation of that class. */
+@Injectable()
+export class QueryGuard implements CanActivate {
+  constructor(
+    private readonly reflector: Reflector,
+    @Inject(CALLS_HERE) private readonly direction: CallDirection,
+  ) {}
+
+  canActivate(context: ExecutionContext): boolean {
+    const request = context.switchToHttp().getRequest<Request>();
+    const errors: FieldError[] = [];
+    const known = declaredQuery(context);
+    if (known !== 'by_class')
+      errors.push(
+        ...Object.keys(request.query)
+          .filter((name) => !known.has(name))
+          .map(unknownParameter),
+      );
+    // There is nothing of one's own to wait for at a node, and whoever needs no token shall not make the hub wait.
+    if (requestState(request).after !== null && (this.direction === 'to_node' || accessOf(this.reflector, context) !== 'api'))
+      errors.push(unknownParameter('after'));
+    if (errors.length > 0) throw validationProblem(errors);
+    return true;
+  }
+}
+
+function declaredQuery(context: ExecutionContext): ReadonlySet<string> | 'by_class' {
+  const declared: unknown = Reflect.getMetadata(ROUTE_ARGS_METADATA, context.getClass(), context.getHandler().name);
+  const names = new Set<string>();
+  for (const [key, argument] of Object.entries(declared ?? {}) as [string, { readonly data?: unknown }][]) {
+    if (!key.startsWith(`${RouteParamtypes.QUERY}:`)) continue;
+    if (typeof argument.data !== 'string') return 'by_class';
+    names.add(argument.data);
+  }
+  return names;
+}
+
+function unknownParameter(name: string): FieldError {
+  const field = printable(name);
+  return { field, rule: 'unknown_field', message: `property ${field} should not exist` };
+}
