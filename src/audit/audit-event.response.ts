@@ -10,7 +10,7 @@ export class AuditEventResponse {
   @ApiProperty({ description: 'The stream up to its first dash', example: 'backup' }) readonly category!: string;
   @ApiProperty({ description: 'From 0 within the stream', example: 0 }) readonly revision!: number;
   @ApiProperty({ example: 'BackupRequested' }) readonly type!: string;
-  @ApiProperty({ description: '`api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:default' }) readonly actor!: string;
+  @ApiProperty({ description: '`api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:token' }) readonly actor!: string;
   @ApiProperty({ description: 'Shared by everything that follows from one request', example: '0199a3c4-7c00-7000-8000-000000000001' })
   readonly correlation_id!: string;
   @ApiProperty({ description: 'The command that caused it', example: '0199a3c4-7c00-7000-8000-000000000002' }) readonly causation_id!: string;

@@ -107,7 +107,7 @@ describe('a documented application', () => {
 
   it('the codes of a route stand beside those that hold everywhere', () => {
     const responses = document.paths['/api/v1/things/{id}']?.post?.responses ?? {};
-    expect(Object.keys(responses).sort()).toEqual(['202', '400', '401', '403', '409', '422', '500', '503']);
+    expect(Object.keys(responses).sort()).toEqual(['202', '400', '401', '403', '409', '413', '415', '422', '500', '503']);
   });
 });
 

@@ -35,6 +35,19 @@ export function missingInOpenApi(document: OpenAPIObject): string[] {
       operationIds.add(id);
     }
   }
+  const templates = new Map<string, string>();
+  const tags = new Map<string, string>();
+  for (const [path, item] of Object.entries(document.paths)) {
+    const template = path.replaceAll(/\{\w+\}/g, '{}');
+    const other = templates.get(template);
+    if (other !== undefined) missing.push(`${path}: the specification takes it for the same path as ${other}`);
+    templates.set(template, path);
+    for (const tag of METHODS.flatMap((method) => item[method]?.tags ?? [])) {
+      const spelling = tags.get(tag.toLowerCase()) ?? tag;
+      if (spelling !== tag) missing.push(`${path}: its tag ${tag} is spelt ${spelling} elsewhere`);
+      tags.set(tag.toLowerCase(), spelling);
+    }
+  }
   if (Object.keys(document.paths).length === 0) missing.push('there is no route at all');
   return missing;
 }

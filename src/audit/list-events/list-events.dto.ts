@@ -25,7 +25,7 @@ export class ListEventsQuery extends PageQuery {
   @Length(1, 255)
   type?: string;
 
-  @ApiPropertyOptional({ description: 'Only what this one did: `api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:default' })
+  @ApiPropertyOptional({ description: 'Only what this one did: `api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:token' })
   @Optional()
   @IsString()
   @Length(1, 255)

@@ -16,7 +16,7 @@ import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 
-@ApiTags('Backups')
+@ApiTags('backups')
 @Controller('backups')
 export class CancelBackupController {
   constructor(

@@ -19,7 +19,7 @@ export function decideCancelBackup(command: CancelBackupAt, state: BackupState):
     case 'deleted':
       throw new DomainError('conflict', 'backup_already_ended', `Backup ${command.backup_id} can no longer be cancelled: it is ${state.status}.`, {
         backup_id: command.backup_id,
-        status: state.status,
+        backup_status: state.status,
       });
   }
 }

@@ -10,7 +10,7 @@ import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { DeleteBackup } from '../model/backup.commands.js';
 
-@ApiTags('Backups')
+@ApiTags('backups')
 @Controller('backups')
 export class DeleteBackupController {
   constructor(private readonly commands: CommandBus) {}

@@ -22,7 +22,7 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
     case 'running':
       throw new DomainError('conflict', 'backup_not_ended', `Backup ${command.backup_id} is ${state.status}; cancel it before deleting it.`, {
         ...facts,
-        status: state.status,
+        backup_status: state.status,
       });
     case 'failed':
     case 'cancelled':

@@ -16,7 +16,7 @@ import type { NodeJobReport } from '../../platform/node-api/node-api.js';
 import { backupStream } from '../model/backup.events.js';
 import { isAtRest } from './follow-backup-events.plan.js';
 
-@ApiTags('Backups')
+@ApiTags('backups')
 @Controller('backups')
 export class FollowBackupEventsController {
   constructor(

@@ -17,13 +17,13 @@ export class GetBackupController {
     private readonly asOf: BackupAsOf,
   ) {}
 
-  @Get(':id')
+  @Get(':backup_id')
   @ApiOperation({ summary: 'One backup, as it stands or as it stood at a time' })
-  @ApiParam({ name: 'id', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @ApiParam({ name: 'backup_id', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @ApiOkResponse({ type: BackupResponse })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found')
-  async get(@Param('id', UuidParam) id: string, @Query() query: GetBackupQuery): Promise<BackupResponse> {
+  async get(@Param('backup_id', UuidParam) id: string, @Query() query: GetBackupQuery): Promise<BackupResponse> {
     const record =
       query.as_of === undefined
         ? await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: id })

@@ -10,7 +10,7 @@ import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { NodeJobReportDto } from '../../platform/node-api/job-report.dto.js';
 import { RecordTransferReport } from '../model/backup.commands.js';
 
-@ApiTags('Telemetry')
+@ApiTags('telemetry')
 @Controller('telemetry')
 export class RecordTransferReportController {
   constructor(private readonly commands: CommandBus) {}

@@ -13,7 +13,7 @@ import { type BackupOptions, DEFAULT_BACKUP_OPTIONS } from '../model/backup.even
 import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
 import { StartBackupRequest } from './start-backup.dto.js';
 
-@ApiTags('Backups')
+@ApiTags('backups')
 @Controller('backups')
 export class StartBackupController {
   constructor(private readonly commands: CommandBus) {}

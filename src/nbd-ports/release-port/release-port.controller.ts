@@ -1,4 +1,4 @@
-import { Controller, Delete, Param, ParseIntPipe, Res } from '@nestjs/common';
+import { Controller, Delete, Param, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
@@ -8,6 +8,7 @@ import { answerPosition } from '../../platform/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { ReleasePort, type ReleasedPorts } from '../model/nbd-port.commands.js';
 import { ReleasedPortDto } from './release-port.dto.js';
+import { WholeNumberParam } from '../../platform/http/whole-number-param.pipe.js';
 
 @ApiTags('nbd')
 @Controller('nbd/ports')
@@ -18,11 +19,11 @@ export class ReleasePortController {
   @ApiOperation({ summary: 'Give one port back' })
   @ApiParam({ name: 'port', type: 'integer', example: 10100 })
   @ApiOkResponse({ type: ReleasedPortDto })
-  @ApiProblem(400, 'bad_request')
+  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'nbd_port_not_allocated')
   @ApiProblem(409, 'nbd_port_in_use')
   async release(
-    @Param('port', ParseIntPipe) port: number,
+    @Param('port', WholeNumberParam) port: number,
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<ReleasedPortDto> {

@@ -10,7 +10,7 @@ import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { RecordTunnel } from '../model/node.commands.js';
 import { TunnelReportDto } from './record-tunnel.dto.js';
 
-@ApiTags('Telemetry')
+@ApiTags('telemetry')
 @Controller('telemetry')
 export class RecordTunnelController {
   constructor(private readonly commands: CommandBus) {}

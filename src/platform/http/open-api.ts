@@ -3,7 +3,7 @@ import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swag
 import type { NextFunction, Request, Response } from 'express';
 import { ACCESS_TOKENS, type AccessTokens, basicPasswordOf, bearerTokenOf, sameToken } from './access-tokens.js';
 import { ACCESS_EXTENSION } from './bearer.guard.js';
-import { problemAnswerOf, sendProblem } from './problem.js';
+import { PROBLEM_MEDIA_TYPE, problemAnswerOf, sendProblem } from './problem.js';
 import { FieldErrorSchema, Problem, problemResponse } from './problem-responses.decorator.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Refusals } from './refusals.js';
@@ -114,13 +114,35 @@ function completeOperation(operation: Operation, isCommand: boolean): void {
   else if (access === 'api') add(AFTER_PARAMETER);
 
   operation.security = access === 'public' ? [] : [{ [access === 'node' ? 'node_token' : 'api_token']: [] }];
-  operation.responses['400'] ??= problemResponse(400, ['validation_failed']);
-  operation.responses['500'] ??= problemResponse(500, ['internal_error']);
+  const also = (status: number, ...codes: readonly string[]): void => {
+    addCodes(operation, status, codes);
+  };
+  also(400, 'validation_failed');
+  also(500, 'internal_error');
+  if (isCommand) {
+    also(400, 'malformed_json', 'body_incomplete');
+    also(409, 'command_in_progress');
+    also(413, 'body_too_large');
+    also(415, 'unsupported_media_type');
+    also(422, 'idempotency_key_reused');
+    also(500, 'event_rejected');
+    also(503, 'storage_unavailable', 'stream_contended');
+  }
   if (access === 'public') return;
-  operation.responses['401'] ??= problemResponse(401, ['token_missing', 'token_invalid']);
-  operation.responses['403'] ??= problemResponse(403, [access === 'node' ? 'node_token_needed' : 'api_token_needed']);
-  operation.responses['503'] ??= problemResponse(503, isCommand ? ['storage_unavailable'] : ['storage_unavailable', 'read_model_behind']);
-  if (isCommand) operation.responses['422'] ??= problemResponse(422, ['idempotency_key_reused']);
+  also(401, 'token_missing', 'token_invalid');
+  also(401, 'signature_malformed', 'signature_invalid', 'clocks_differ', 'call_repeated', 'node_revoked', 'node_not_enrolled');
+  also(403, access === 'node' ? 'node_token_needed' : 'api_token_needed');
+  also(503, 'storage_unavailable');
+  if (!isCommand && access === 'api') also(503, 'read_model_behind');
+}
+
+/** A route's own list says what its handler answers; what stands before every handler is added to it. */
+function addCodes(operation: Operation, status: number, codes: readonly string[]): void {
+  const given = operation.responses[String(status)];
+  const content = given !== undefined && 'content' in given ? given.content?.[PROBLEM_MEDIA_TYPE] : undefined;
+  // Another kind of answer under the same status (a health report) stays as it is.
+  if (given !== undefined && content === undefined) return;
+  operation.responses[String(status)] = problemResponse(status, [...new Set([...Object.keys(content?.examples ?? {}), ...codes])]);
 }
 
 function accessOf(operation: Operation): 'public' | 'node' | 'api' {

@@ -10,7 +10,7 @@ import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { EndRestoreExport } from '../model/restore-export.commands.js';
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/exports')
 export class EndRestoreExportController {
   constructor(private readonly commands: CommandBus) {}

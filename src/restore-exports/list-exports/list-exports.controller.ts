@@ -20,7 +20,7 @@ export class ListRestoreExportsQuery extends PageQuery {
   status?: string;
 }
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/exports')
 export class ListRestoreExportsController {
   constructor(private readonly dataSource: DataSource) {}

@@ -48,7 +48,7 @@ export class StartRestoreExportRequest {
   allow_damaged = false;
 }
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/exports')
 export class StartRestoreExportController {
   constructor(

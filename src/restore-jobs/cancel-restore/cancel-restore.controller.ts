@@ -17,7 +17,7 @@ import { RestoreProgress } from '../model/restore-progress.registry.js';
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/jobs')
 export class CancelRestoreController {
   constructor(

@@ -17,7 +17,7 @@ export function decideCancelRestore(command: CancelRestoreAt, state: RestoreJobS
     case 'failed':
       throw new DomainError('conflict', 'restore_job_already_ended', `Restore job ${command.job_id} can no longer be cancelled: it is ${state.status}.`, {
         job_id: command.job_id,
-        status: state.status,
+        job_status: state.status,
       });
   }
 }

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { Controller, Get, Param, ParseIntPipe, Query, Req, Res } from '@nestjs/common';
+import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
-import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../projections/backups/backups.read-model.js';
@@ -18,6 +18,7 @@ import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { Streams } from '../../platform/http/stream-limits.js';
 import { readerOf } from '../../platform/http/request-reader.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
+import { WholeNumberParam } from '../../platform/http/whole-number-param.pipe.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { restoredFileName } from '../../platform/qemu/disk-copy.plan.js';
 import type { ImageChain } from '../../platform/qemu/image-chain.plan.js';
@@ -26,7 +27,7 @@ import { ChainGuard, REQUEST_PATIENCE_MS } from '../../platform/repository-files
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { DownloadDiskQuery } from './download-disk.dto.js';
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('backups')
 export class DownloadDiskController {
   private readonly log = loggerFor('DownloadDisk');
@@ -49,6 +50,7 @@ export class DownloadDiskController {
   @ApiParam({ name: 'disk_id', example: 0, schema: { type: 'integer' } })
   @ApiProduces('application/octet-stream')
   @ApiOkResponse({ description: 'The content', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
+  @ApiResponse({ status: 206, description: 'The range that was asked for', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
@@ -56,7 +58,7 @@ export class DownloadDiskController {
   @ApiProblem(503, 'repository_unavailable', 'restore_point_being_checked', 'tool_failed', 'tool_missing')
   async download(
     @Param('backup_id', UuidParam) backupId: string,
-    @Param('disk_id', ParseIntPipe) diskId: number,
+    @Param('disk_id', WholeNumberParam) diskId: number,
     @Query() query: DownloadDiskQuery,
     @Req() request: Request,
     @Res() response: Response,

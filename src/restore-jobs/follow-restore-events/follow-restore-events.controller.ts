@@ -13,7 +13,7 @@ import { restoreJobStream } from '../model/restore-job.events.js';
 import { vmRestoreStream } from '../model/vm-restore.events.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/jobs')
 export class FollowRestoreEventsController {
   constructor(

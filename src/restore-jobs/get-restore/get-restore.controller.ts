@@ -8,7 +8,7 @@ import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.response.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/jobs')
 export class GetRestoreController {
   constructor(

@@ -26,7 +26,7 @@ export class ListRestoresQuery extends PageQuery {
   status?: string;
 }
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/jobs')
 export class ListRestoresController {
   constructor(

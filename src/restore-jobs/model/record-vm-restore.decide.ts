@@ -72,7 +72,7 @@ function decideCancel({ job_id, at }: { readonly job_id: string; readonly at: st
     case 'failed':
       throw new DomainError('conflict', 'restore_job_already_ended', `Restore job ${job_id} can no longer be cancelled: it is ${state.status}.`, {
         job_id,
-        status: state.status,
+        job_status: state.status,
       });
   }
 }

@@ -10,7 +10,7 @@ import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { RemoveInstantVm } from '../model/vm-restore.commands.js';
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/vms')
 export class RemoveInstantVmController {
   constructor(private readonly commands: CommandBus) {}

@@ -16,7 +16,7 @@ import { StartRestoreRequest } from './start-restore.dto.js';
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/disks')
 export class StartRestoreController {
   constructor(

@@ -21,7 +21,7 @@ import { StartVmRestoreRequest, VmRestorePreviewResponse } from './start-vm-rest
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/vms')
 export class StartVmRestoreController {
   constructor(

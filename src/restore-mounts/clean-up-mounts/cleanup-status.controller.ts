@@ -3,7 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CleanUpMountsService } from './clean-up-mounts.service.js';
 import { CleanupStatusDto } from './cleanup-status.dto.js';
 
-@ApiTags('File-level restore')
+@ApiTags('file-level restore')
 @Controller('restore/cleanup-status')
 export class CleanupStatusController {
   constructor(private readonly cleanup: CleanUpMountsService) {}

@@ -15,7 +15,7 @@ import { DownloadDirectoryQuery } from './download-directory.dto.js';
 
 const MEDIA_TYPE = { zip: 'application/zip', 'tar.gz': 'application/gzip' } as const;
 
-@ApiTags('File-level restore')
+@ApiTags('file-level restore')
 @Controller('restore')
 export class DownloadDirectoryController {
   constructor(

@@ -15,7 +15,7 @@ import { recordDownload, sendDownload, useMount } from '../model/use-mount.acces
 
 const BINARY = 'application/octet-stream';
 
-@ApiTags('File-level restore')
+@ApiTags('file-level restore')
 @Controller('restore')
 export class DownloadFileController {
   constructor(

@@ -9,7 +9,7 @@ import { MountBrowser } from '../../platform/mounts/mount-browser.js';
 import { GuestFileResponse, GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
 import { recordAccess, useMount } from '../model/use-mount.access.js';
 
-@ApiTags('File-level restore')
+@ApiTags('file-level restore')
 @Controller('restore')
 export class GetFileInfoController {
   constructor(

@@ -9,7 +9,7 @@ import { isAlive } from '../../platform/process/process-identity.js';
 import type { MountResource } from '../model/restore-mount.events.js';
 import { type MountResourceDto, ResourcesDto } from './get-resources.dto.js';
 
-@ApiTags('File-level restore')
+@ApiTags('file-level restore')
 @Controller('restore/resources')
 export class GetResourcesController {
   constructor(

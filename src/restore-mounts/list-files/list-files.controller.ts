@@ -14,7 +14,7 @@ import { FileListDto, ListFilesQuery } from './list-files.dto.js';
 
 type FilesKey = { readonly after: string };
 
-@ApiTags('File-level restore')
+@ApiTags('file-level restore')
 @Controller('restore')
 export class ListFilesController {
   constructor(

@@ -10,7 +10,7 @@ import { ListMountsQuery } from './list-mounts.dto.js';
 
 type MountsKey = { readonly created_position: string };
 
-@ApiTags('File-level restore')
+@ApiTags('file-level restore')
 @Controller('restore/mounts')
 export class ListMountsController {
   constructor(private readonly dataSource: DataSource) {}

@@ -10,7 +10,7 @@ import { type MountOutcome, RequestMount } from '../model/restore-mount.commands
 import { RestoreMountResponse, toNewMountResponse } from '../model/restore-mount.response.js';
 import { RequestMountDto } from './request-mount.dto.js';
 
-@ApiTags('File-level restore')
+@ApiTags('file-level restore')
 @Controller('restore/mount')
 export class RequestMountController {
   constructor(private readonly commands: CommandBus) {}

@@ -9,7 +9,7 @@ import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { ReleaseMount } from '../model/restore-mount.commands.js';
 
-@ApiTags('File-level restore')
+@ApiTags('file-level restore')
 @Controller('restore')
 export class UnmountController {
   constructor(private readonly commands: CommandBus) {}

@@ -17,7 +17,7 @@ import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { BootArtefacts } from '../model/boot-artefacts.store.js';
 import type { BootArtefact } from '../model/verification.events.js';
 
-@ApiTags('Backups')
+@ApiTags('backups')
 @Controller('backups/:backup_id/verifications/:verification_id')
 export class GetBootArtefactController {
   constructor(

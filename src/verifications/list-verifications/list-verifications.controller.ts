@@ -12,7 +12,7 @@ import { toVerificationResponse, VerificationResponse } from '../model/verificat
 
 type VerificationsKey = { readonly created_position: string };
 
-@ApiTags('Backups')
+@ApiTags('backups')
 @Controller('backups')
 export class ListVerificationsController {
   constructor(private readonly dataSource: DataSource) {}

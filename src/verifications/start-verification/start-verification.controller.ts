@@ -16,7 +16,7 @@ import { toVerificationResponse, VerificationResponse } from '../model/verificat
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 
-@ApiTags('Backups')
+@ApiTags('backups')
 @Controller('backups')
 export class StartVerificationController {
   constructor(
