@@ -37,8 +37,7 @@ export interface HubOptions {
   readonly databaseUrl: string;
   /** Of the role that runs migrations; undefined: the same. */
   readonly databaseOwnerUrl?: string | undefined;
-  readonly apiToken: string;
-  readonly nodeToken: string;
+  readonly tokens: AccessTokens;
   /** Called when another hub has taken over the database: this one must stop. */
   readonly onLockLost: () => void;
 }
@@ -71,7 +70,7 @@ export class HubModule {
           onLockLost: options.onLockLost,
         }),
         EventStoreModule.forRoot({ hubId: options.hubId, check: eventCheckOf(allProjections) }),
-        SharedModule.forRoot({ apiToken: options.apiToken, nodeToken: options.nodeToken }),
+        SharedModule.forRoot(options.tokens),
         HostToolsModule,
         LocksModule,
         ProjectionsModule.forRoot(allProjections),

@@ -17,6 +17,7 @@ Commands:
   restore   restore from a repository alone, also when no hub is left: sendense restore --help
   repository import PATH
             bring the restore points of a found repository into the running hub
+  token     add, list, withdraw and rotate tokens of the API: sendense token --help
   validate  check this installation, and say how to mend what is wrong: sendense validate --help
   help      show this text
   version   show the version
@@ -32,6 +33,10 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   if (argv[0] === 'repository') {
     process.exitCode = await (await import('./repository-cli/repository.program.js')).runRepositoryProgram(argv.slice(1), process.env);
+    return;
+  }
+  if (argv[0] === 'token') {
+    process.exitCode = (await import('./token-cli/token.program.js')).runTokenProgram(argv.slice(1), process.env);
     return;
   }
   if (argv[0] === 'node' && (argv[1] === 'deploy' || argv[1] === 'remove')) {

@@ -16,6 +16,7 @@ import { type ConfigSources, loadConfigOrExit } from './platform/config/load-con
 import { reloadAndTell } from './platform/config/reload-on-hangup.js';
 import { programVersion } from './platform/config/version.js';
 import { FileDoors } from './platform/file-door/file-doors.js';
+import { ApiTokens } from './platform/http/api-tokens.js';
 import { configureHttp } from './platform/http/configure-http.js';
 import { serveOpenApi } from './platform/http/open-api.js';
 import { configureLogging, loggerFor } from './platform/logging/logger.js';
@@ -47,8 +48,9 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   makeDataDirectory(config.dataDirectory);
   const lock = await ProgramLock.acquire(config.dataDirectory, 'hub');
   const hubId = readOrMakeId(join(config.dataDirectory, 'hub.id'));
-  const apiToken = config.apiToken ?? readOrMakeToken(config.apiTokenFile);
-  const nodeToken = readOrMakeToken(config.nodeTokenFile);
+  if (config.apiToken === null) readOrMakeToken(config.apiTokenFile);
+  const { apiTokenFile, apiTokenListFile: tokenListFile } = config;
+  const tokens = new ApiTokens({ configured: config.apiToken, apiTokenFile, tokenListFile, nodeToken: readOrMakeToken(config.nodeTokenFile) });
   const urlFile = join(config.dataDirectory, 'hub.url');
   const port = await portToListenOn(config.listenHost, config.listenPort, lastPort(urlFile), PORT_PATIENCE_MS);
 
@@ -67,7 +69,7 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   });
 
   const app = await NestFactory.create<NestExpressApplication>(
-    HubModule.forRoot({ config, hubId, databaseUrl, databaseOwnerUrl, apiToken, nodeToken, onLockLost: () => fail('another hub has taken over the database') }),
+    HubModule.forRoot({ config, hubId, databaseUrl, databaseOwnerUrl, tokens, onLockLost: () => fail('another hub has taken over the database') }),
     { logger: nestLogger, bodyParser: false, abortOnError: false, forceCloseConnections: true },
   );
   configureHttp(app);

@@ -79,6 +79,8 @@ export class HubConfig implements LoadableConfig {
   @TokenOrNull() readonly apiToken: string | null = null;
   /** Default `<data>/api.token`. */
   @AbsolutePath() readonly apiTokenFile: string = '';
+  /** Names and digests of further tokens, which `sendense token` writes. Default `<data>/api-tokens`. */
+  @AbsolutePath() readonly apiTokenListFile: string = '';
   /** What node and hub show each other. Default `<data>/node.token`, made at first start. */
   @AbsolutePath() readonly nodeTokenFile: string = '';
 
@@ -171,6 +173,7 @@ export class HubConfig implements LoadableConfig {
   pathsInDataDirectory(): Readonly<Record<string, string>> {
     return {
       apiTokenFile: 'api.token',
+      apiTokenListFile: 'api-tokens',
       nodeTokenFile: 'node.token',
       runDirectory: 'run',
       localNodeLibvirtScratchDirectory: 'local-node/libvirt-scratch',

@@ -18,7 +18,12 @@ export function makeDataDirectory(path: string): void {
 
 /** The token in a file of mode 0600; made from 32 random bytes when there is no file. @throws Error when the file holds no token */
 export function readOrMakeToken(file: string): string {
-  return readToken(file) ?? keep(file, randomBytes(TOKEN_BYTES).toString('base64url'), () => readToken(file));
+  return readToken(file) ?? keep(file, newToken(), () => readToken(file));
+}
+
+/** 32 random bytes as text. */
+export function newToken(): string {
+  return randomBytes(TOKEN_BYTES).toString('base64url');
 }
 
 /** null when there is no such file. A file that others may read is closed. @throws Error when the file holds no token */

@@ -173,6 +173,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['database_owner_url', ['localhost', 'http://x/y'], ['postgres://u:p@h:5432/d', 'postgresql://h/d']],
   ['api_token', ['short', 'with a space in the token', 'fifteen_letters'], ['0123456789abcdef']],
   ['api_token_file', ['api.token'], ['/etc/api.token']],
+  ['api_token_list_file', ['api.token'], ['/etc/api.token']],
   ['node_token_file', ['node.token'], ['/etc/node.token']],
   ['nbd_port_first', ['80', '10100.5'], ['1024', '20000']],
   ['nbd_port_count', ['0', '1001'], ['1', '1000']],

@@ -8,6 +8,14 @@ export interface AccessTokens {
   readonly apiToken: string;
   /** Opens the node-only routes. */
   readonly nodeToken: string;
+  /** Whose token of the API this is; null: nobody's. Without it the API has one token, `apiToken`. */
+  actorOf?(presented: string): string | null;
+}
+
+/** `api:token`, or `api:<name>` of a named token; null: it is no token of the API. */
+export function apiActorOf(tokens: AccessTokens, presented: string): string | null {
+  if (tokens.actorOf !== undefined) return tokens.actorOf(presented);
+  return sameToken(presented, tokens.apiToken) ? 'api:token' : null;
 }
 
 /** Compares in constant time: the digests have one length whatever was presented, so neither content nor length leaks. */

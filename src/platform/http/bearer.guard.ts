@@ -7,7 +7,7 @@ import { Clock } from '../clock/clock.js';
 import { type CallDirection, type CallSignature, isSignedWith, MAX_CLOCK_DIFFERENCE_MS, parseSignature } from '../signed-calls/call-signature.js';
 import { type NodeCredential, NodeCredentials } from '../signed-calls/node-credentials.js';
 import { SeenNonces } from '../signed-calls/seen-nonces.js';
-import { ACCESS_TOKENS, type AccessTokens, bearerTokenOf, sameToken } from './access-tokens.js';
+import { ACCESS_TOKENS, type AccessTokens, apiActorOf, bearerTokenOf, sameToken } from './access-tokens.js';
 import { validationProblem } from './problem.js';
 import { Refusals } from './refusals.js';
 import { pathOf, requestState } from './request-state.js';
@@ -45,7 +45,7 @@ const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 /** Whose call it is. `peer`: at a node, its hub; both kinds of routes are open to it. */
 type Caller =
-  | { readonly kind: 'api' }
+  | { readonly kind: 'api'; readonly actor: string }
   | { readonly kind: 'peer' }
   | { readonly kind: 'enrolled_node'; readonly nodeId: string }
   /** One of the nodes that share a token; the id is what it says of itself. */
@@ -104,7 +104,8 @@ export class BearerGuard implements CanActivate {
       throw invalidToken();
     }
     const isNode = sameToken(presented, this.tokens.nodeToken);
-    if (sameToken(presented, this.tokens.apiToken)) return isNode ? { kind: 'peer' } : { kind: 'api' };
+    const actor = apiActorOf(this.tokens, presented);
+    if (actor !== null) return isNode ? { kind: 'peer' } : { kind: 'api', actor };
     if (isNode) return { kind: 'sharing_node', nodeId: this.namedNode(request) };
     const node = this.credentials.all.find(({ accept }) => accept.some((token) => sameToken(presented, token)));
     if (node === undefined) throw invalidToken();
@@ -180,6 +181,7 @@ function admit(access: 'api' | 'node', caller: Caller): void {
 
 function actorOf(access: RouteAccess, caller: Caller): string {
   if (caller.kind === 'enrolled_node' || caller.kind === 'sharing_node') return `node:${caller.nodeId ?? 'unnamed'}`;
+  if (caller.kind === 'api') return caller.actor;
   return access === 'node' ? 'node:unnamed' : 'api:token';
 }
 

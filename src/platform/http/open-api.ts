@@ -1,7 +1,7 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import type { NextFunction, Request, Response } from 'express';
-import { ACCESS_TOKENS, type AccessTokens, basicPasswordOf, bearerTokenOf, sameToken } from './access-tokens.js';
+import { ACCESS_TOKENS, type AccessTokens, apiActorOf, basicPasswordOf, bearerTokenOf } from './access-tokens.js';
 import { ACCESS_EXTENSION } from './bearer.guard.js';
 import { PROBLEM_MEDIA_TYPE, problemAnswerOf, sendProblem } from './problem.js';
 import { FieldErrorSchema, Problem, problemResponse } from './problem-responses.decorator.js';
@@ -76,7 +76,7 @@ export function serveOpenApi(app: NestExpressApplication, options: OpenApiOption
   const guard = (request: Request, response: Response, next: NextFunction): void => {
     const { authorization } = request.headers;
     const presented = bearerTokenOf(authorization) ?? basicPasswordOf(authorization);
-    if (presented !== null && sameToken(presented, tokens.apiToken)) {
+    if (presented !== null && apiActorOf(tokens, presented) !== null) {
       response.set('Content-Security-Policy', PAGE_POLICY);
       next();
       return;

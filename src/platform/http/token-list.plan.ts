@@ -1,0 +1,35 @@
+/** One line of the list: `<name> sha256:<digest>`, and for a token that ends, ` until <ISO 8601>`. The token itself is nowhere kept. */
+export interface NamedToken {
+  readonly name: string;
+  /** In hex. */
+  readonly sha256: string;
+  /** ISO 8601, UTC; null: until it is removed. */
+  readonly until: string | null;
+}
+
+/** `token` is the name of the token in the file of the default one, which an earlier token keeps for a while after a rotation. */
+export const TOKEN_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const LINE = /^(\S+) sha256:([0-9a-f]{64})(?: until (\S+))?$/;
+
+/** @throws Error naming the line that is wrong, without what it says */
+export function parseTokenList(text: string): readonly NamedToken[] {
+  return text
+    .split('\n')
+    .map((line, index) => [line.trim(), index + 1] as const)
+    .filter(([line]) => line !== '' && !line.startsWith('#'))
+    .map(([line, number]) => {
+      const [, name = '', sha256 = '', until] = LINE.exec(line) ?? [];
+      if (!TOKEN_NAME.test(name) || (until !== undefined && Number.isNaN(Date.parse(until)))) {
+        throw new Error(`line ${number} of the list of tokens is not "<name> sha256:<64 hexadecimal digits>", with " until <time>" or without`);
+      }
+      return { name, sha256, until: until ?? null };
+    });
+}
+
+export function tokenListText(tokens: readonly NamedToken[]): string {
+  return tokens.map(({ name, sha256, until }) => `${name} sha256:${sha256}${until === null ? '' : ` until ${until}`}\n`).join('');
+}
+
+export function isValidAt({ until }: NamedToken, now: Date): boolean {
+  return until === null || now.getTime() < Date.parse(until);
+}
