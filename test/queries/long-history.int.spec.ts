@@ -27,7 +27,7 @@ describe('with a long history', () => {
     await dataSource.initialize();
     await dataSource.query(
       `insert into read_models.audit_events_g1
-       select lpad(n::text, 19, '0'), n, 'backup-' || n / 20, 'backup', n % 20, 'T' || n % 20, 'system:run-backup', n / 20, n, 'h', 1,
+       select lpad(n::text, 19, '0'), n, 'backup-' || n / 20, 'backup', n % 20, 'T' || n % 4, 'system:run-backup', n / 20, n, 'h', 1,
               timestamptz '2025-01-01' + n * interval '1 second', now(), '{}', lpad(n::text, 19, '0') from generate_series(1, ${ROWS}) n`,
     );
     await dataSource.query(
