@@ -102,6 +102,7 @@ describe('restoring whole disks', () => {
     await requireSame(copies.get(which)?.get('disk0.qcow2'), format, join(target, `pgtest1-disk0.${format}`));
     await requireSame(copies.get(which)?.get('disk1.qcow2'), format, join(target, `pgtest1-disk1.${format}`));
     expect((await readdir(target)).sort()).toEqual([`pgtest1-disk0.${format}`, `pgtest1-disk1.${format}`]);
+    for (const file of done.files) expect((await stat(file)).mode & 0o777).toBe(0o600);
   });
 
   it('gives one disk back as a chain of files that stand on each other and can be moved', async () => {

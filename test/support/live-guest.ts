@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type BootKit, makeBootKit } from './boot-kit.js';
@@ -167,6 +167,16 @@ function outputOf(error: unknown): string {
   return error instanceof Error && 'stdout' in error ? String(error.stdout) : String(error);
 }
 
+/** Where restored VMs may have kernels from, as the host's libvirt sees it. */
+async function placed(kit: BootKit, host: LibvirtHost, name: string): Promise<BootKit> {
+  const folder = join(host.directory, 'lib/boot');
+  const prefix = name.replaceAll(/[^\w.+-]/g, '_');
+  await mkdir(folder, { recursive: true });
+  await copyFile(kit.kernel, join(folder, `${prefix}-kernel`));
+  await copyFile(kit.initrd, join(folder, `${prefix}-initrd`));
+  return { kernel: `/var/lib/libvirt/boot/${prefix}-kernel`, initrd: `/var/lib/libvirt/boot/${prefix}-initrd` };
+}
+
 /** A virtual machine with Debian's cloud kernel and busybox, which boots in seconds without KVM. */
 export class LiveGuest {
   private constructor(
@@ -186,7 +196,7 @@ export class LiveGuest {
       files: { guest: options.script ?? '', ...(agent ? { 'sbin/shutdown': '#!/bin/sh\nexec poweroff -f\n' } : {}) },
     });
     if (kit === null) return null;
-    const guest = new LiveGuest(host, options.name, options.disks, kit, options);
+    const guest = new LiveGuest(host, options.name, options.disks, await placed(kit, host, options.name), options);
     for (const disk of options.disks) await guest.makeDisk(disk);
     await host.define(guest.xml());
     return guest;

@@ -174,6 +174,7 @@ const DOMAIN = rule('type=kvm|qemu', {
     type: rule('arch machine'),
     loader: rule('readonly secure stateless type format'),
     nvram: rule('template format'),
+    ...each('kernel initrd cmdline'),
     boot: rule('dev'),
     bootmenu: rule('enable timeout'),
     smbios: rule('mode=emulate|sysinfo'),
@@ -213,6 +214,8 @@ const DOMAIN = rule('type=kvm|qemu', {
 
 /** What the packages of distributions put there; nobody but root does. */
 const FIRMWARE = /^\/usr\/share\/(?:OVMF|AAVMF|edk2|edk2-ovmf|qemu|qemu-efi-aarch64|seabios|ovmf)\/(?!.*\.\.)[\w.+/-]{1,200}$/;
+/** Where the administrator of a node puts kernels for guests; libvirt's own tools do too. */
+const GUEST_KERNEL = /^\/var\/lib\/libvirt\/boot\/(?!\.)[\w.+-]{1,200}$/;
 const RANDOM_SOURCES: ReadonlySet<string> = new Set(['/dev/random', '/dev/urandom', '/dev/hwrng']);
 /** libvirt writes them into every definition itself, and they mean nothing in another. */
 const UNMENTIONED: ReadonlySet<string> = new Set(['resource', 'backingStore', 'alias']);
@@ -271,7 +274,7 @@ function lossOf(child: XmlElement, path: string): Dropped | null {
 
 /** Elements whose text names something of the host. */
 function special(found: XmlElement, path: string, dropped: Dropped[]): XmlElement {
-  if (path === 'domain' && found.name === 'os') return withKnownFirmware(found, dropped);
+  if (path === 'domain' && found.name === 'os') return withKnownFirmware(withKnownKernel(found, dropped), dropped);
   if (path !== 'domain/devices' || found.name !== 'rng') return found;
   const backend = childOf(found, 'backend');
   const source = textOf(backend).trim();
@@ -279,6 +282,18 @@ function special(found: XmlElement, path: string, dropped: Dropped[]): XmlElemen
   dropped.push({ code: 'element_removed', detail: `the source ${shortened(source)} of a rng; it is /dev/urandom` });
   const others = found.children.filter((child) => typeof child === 'string' || child.name !== 'backend');
   return { ...found, children: [...others, element('backend', { model: 'random' }, '/dev/urandom')] };
+}
+
+/** A kernel, an initrd and their arguments go together. */
+function withKnownKernel(os: XmlElement, dropped: Dropped[]): XmlElement {
+  const files = ['kernel', 'initrd'].flatMap((name) => childOf(os, name) ?? []);
+  if (childOf(os, 'kernel') !== undefined && files.every((file) => GUEST_KERNEL.test(textOf(file).trim()))) return os;
+  const children = os.children.filter((child) => {
+    if (typeof child === 'string' || !['kernel', 'initrd', 'cmdline'].includes(child.name)) return true;
+    dropped.push({ code: 'element_removed', detail: `<domain/os/${child.name}> ${shortened(textOf(child))}`.trim() });
+    return false;
+  });
+  return { ...os, children };
 }
 
 /** Firmware from elsewhere than the packages of the node is selected by libvirt itself. */

@@ -199,6 +199,18 @@ describe("a definition that names what is the host's", () => {
     );
   });
 
+  it.each([
+    ['/var/lib/libvirt/boot/vmlinuz', '/var/lib/libvirt/boot/initrd.img', true],
+    ['/var/lib/libvirt/boot/vmlinuz', '/etc/shadow', false],
+    ['/var/lib/libvirt/boot/../../../../etc/shadow', '/var/lib/libvirt/boot/initrd.img', false],
+    ['/var/lib/libvirt/boot/..', '/var/lib/libvirt/boot/initrd.img', false],
+  ])('boots kernel %s with initrd %s: %s', (kernel, initrd, kept) => {
+    const direct = DEFINITION.replace('</os>', `<kernel>${kernel}</kernel><initrd>${initrd}</initrd><cmdline>quiet</cmdline></os>`);
+    const { xml, changes } = restoredDomain(direct, WANTED);
+    for (const part of ['<kernel>', '<initrd>', '<cmdline>']) expect(xml.includes(part)).toBe(kept);
+    expect(changes.some(({ detail }) => detail.includes('domain/os'))).toBe(!kept);
+  });
+
   it('is refused where it is of another kind of domain', () => {
     expect(() => restoredDomain(DEFINITION.replace("type='kvm'", "type='lxc'"), WANTED)).toThrow(expect.objectContaining({ name: 'WrongShapeError' }));
   });
