@@ -54,12 +54,12 @@ export class NodeQuiesceOutcomeDto implements NodeQuiesceOutcome {
 const DIGEST = /^[0-9a-f]{64}$/;
 
 export class NodeContentDigestDto implements NodeContentDigest {
-  @ApiProperty({ pattern: DIGEST.source, description: 'Secret while the disk is being copied' })
+  @ApiProperty({ pattern: DIGEST.source, description: 'Secret while the disk is being copied', example: '00'.repeat(32) })
   @IsString()
   @Matches(DIGEST, { message: 'key must be 64 lower-case hexadecimal digits' })
   readonly key!: string;
 
-  @ApiProperty({ pattern: DIGEST.source })
+  @ApiProperty({ pattern: DIGEST.source, example: '01'.repeat(32) })
   @IsString()
   @Matches(DIGEST, { message: 'digest must be 64 lower-case hexadecimal digits' })
   readonly digest!: string;
