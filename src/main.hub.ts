@@ -132,6 +132,7 @@ function localNodeOf(config: HubConfig, hubUrl: string, app: NestExpressApplicat
     }),
     reloadable: () => ({
       image_roots: config.localNodeImageRoots,
+      image_templates: config.localNodeImageTemplates,
       vm_storage_roots: config.localNodeVmStorageRoots,
       libvirt_scratch_max_bytes: config.localNodeLibvirtScratchMaxBytes,
       log_level: config.logLevel,

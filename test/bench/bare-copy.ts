@@ -41,7 +41,9 @@ export async function bareCopy(disks: readonly BareDisk[]): Promise<number> {
       const port = firstPort + index;
       const exportName = `disk${index}`;
       servers.push(
-        serve(sourceServerArgv({ file: disk.image, format: 'qcow2', socket, sharedLimit: SHARED_LIMIT, bitmap: null })),
+        serve(
+          sourceServerArgv({ image: { path: disk.image, format: 'qcow2', isDevice: false, backing: null }, socket, sharedLimit: SHARED_LIMIT, bitmap: null }),
+        ),
         serve(
           targetServerArgv({
             file: target,

@@ -16,8 +16,8 @@ const request: NodeStartBackup = {
 const snapshot: StandingSnapshot = {
   instant: NOW,
   disks: [
-    { disk_key: 'a', uri: 'nbd+unix:///?socket=a', size_bytes: 100, change_id: 'sendense-6f0d2b0e-job', image: null, witness: '' },
-    { disk_key: 'b', uri: 'nbd+unix:///?socket=b', size_bytes: 100, change_id: null, image: null, witness: '' },
+    { disk_key: 'a', uri: 'nbd+unix:///?socket=a', size_bytes: 100, change_id: 'sendense-6f0d2b0e-job', opened: null, witness: '' },
+    { disk_key: 'b', uri: 'nbd+unix:///?socket=b', size_bytes: 100, change_id: null, opened: null, witness: '' },
   ],
 };
 const copying = changed(

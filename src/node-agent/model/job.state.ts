@@ -1,5 +1,6 @@
 import { unknownVariant } from '../../kernel/decider.js';
 import type { NodeContentDigest, NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome, NodeStartBackup } from '../../platform/node-api/node-api.js';
+import type { ImageGraph } from '../../platform/qemu/image-graph.plan.js';
 
 /** Code is stable and snake_case; the detail names disk and cause. */
 export interface Failure {
@@ -24,8 +25,8 @@ export interface SnapshotDisk {
   readonly size_bytes: number;
   /** What names "everything since this instant" for the disk; null where the source cannot track. */
   readonly change_id: string | null;
-  /** The disk's image itself, where it stands still until the snapshot is released and this machine can read it without the server; null where it cannot. */
-  readonly image: { readonly path: string; readonly format: 'qcow2' | 'raw' } | null;
+  /** The disk's image itself, where it stands still until the snapshot is released and can be read without the server; null or left out where it cannot. */
+  readonly opened?: ImageGraph | null;
   /** Opaque to the job: what the source compares in the end to prove that nobody changed the disk. */
   readonly witness: string;
 }

@@ -1,4 +1,4 @@
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -9,13 +9,17 @@ import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import { nbdUri } from '../../platform/nbd/nbd-uri.js';
 import { sourceServerArgv } from '../../platform/nbd/qemu-nbd.plan.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { FIRST_INHERITED } from '../../platform/process/inherited-files.js';
+import { errnoOf } from '../../platform/process/system-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
+import type { ImageGraph } from '../../platform/qemu/image-graph.plan.js';
 import { QemuImg } from '../../platform/qemu/qemu-img.js';
 import type { ImageBitmap } from '../../platform/qemu/qemu-img-output.js';
 import { type Extent, mergeExtents } from '../model/extents.plan.js';
 import type { Failure, SnapshotDisk, StandingSnapshot } from '../model/job.state.js';
+import type { DiskChain } from './disk-chain/disk-chain.js';
+import { unexpectedFiles } from './disk-chain/opened-files.js';
 import { inUse, isLockError, isLockMessage, toolMissing } from './image/image-files.js';
-import { fileIdentity } from './image/open-writers.js';
 import { removeSocketDirectory } from '../../platform/process/socket-place.js';
 
 const BITMAP_GRANULARITY_BYTES = 65_536;
@@ -31,8 +35,8 @@ const SHARED_LIMIT = 20;
 /** A disk of a VM that is powered off, as it is to be served. */
 export interface ServedDisk {
   readonly key: string;
-  readonly path: string;
-  readonly format: 'qcow2' | 'raw';
+  /** Held open until the server has it open. */
+  readonly chain: DiskChain;
   readonly sizeBytes: number;
   /** null: full. */
   readonly parentChangeId: string | null;
@@ -50,21 +54,30 @@ export class ImageServers {
     private readonly supervisor: ProcessSupervisor,
   ) {}
 
-  /** Has a QCOW2 image record all writes from now on under this name. */
-  async record(key: string, path: string, bitmaps: readonly ImageBitmap[], changeId: string, tracking: boolean): Promise<void> {
-    if (!tracking) return;
+  /** Has a disk record all writes from now on under this name, where it can. */
+  async record(key: string, chain: DiskChain, changeId: string): Promise<void> {
+    if (!chain.top.tracking) return;
     try {
-      const existing = bitmaps.find((bitmap) => bitmap.name === changeId);
+      const existing = chain.top.info?.bitmaps.find((bitmap) => bitmap.name === changeId);
       // One from an earlier try of this job has recorded since before this instant: too much, never too little. A broken one has not.
       if (existing !== undefined && isSound(existing)) return;
-      if (existing !== undefined) await this.qemuImg.removeBitmap(path, changeId);
-      await this.qemuImg.addBitmap(path, changeId, BITMAP_GRANULARITY_BYTES);
+      if (existing !== undefined) await this.qemuImg.removeBitmap(chain.topGraph(), changeId, chain.descriptors);
+      await this.qemuImg.addBitmap(chain.topGraph(), changeId, BITMAP_GRANULARITY_BYTES, chain.descriptors);
     } catch (error) {
       throw asFailure(error, key, 'snapshot_failed');
     }
   }
 
-  /** @throws DomainError snapshot_failed, disk_in_use, tool_missing */
+  /** Removes a bitmap from the disk's file. @throws DomainError disk_in_use, change_id_not_removed */
+  async forget(key: string, chain: DiskChain, changeId: string): Promise<void> {
+    try {
+      await this.qemuImg.removeBitmap(chain.topGraph(), changeId, chain.descriptors);
+    } catch (error) {
+      throw asFailure(error, key, 'change_id_not_removed');
+    }
+  }
+
+  /** @throws DomainError snapshot_failed, disk_in_use, source_changed, tool_missing */
   async serve(
     disk: ServedDisk,
     index: number,
@@ -77,16 +90,14 @@ export class ImageServers {
     try {
       await this.supervisor.start(
         runDirectory,
-        sourceServerArgv({ file: disk.path, format: disk.format, socket, sharedLimit: SHARED_LIMIT, bitmap: disk.parentChangeId }),
-        {
-          background: true,
-        },
+        sourceServerArgv({ image: disk.chain.graph(), socket, sharedLimit: SHARED_LIMIT, bitmap: disk.parentChangeId }),
+        { background: true, inherited: disk.chain.descriptors },
       );
       await this.awaitSocket(runDirectory, socket, disk.key);
       // The answer is also the handshake that proves that the image is open: qemu-nbd listens before it opens it.
       const extents = disk.parentChangeId === null ? await this.nbdInfo.allocatedExtents(uri) : await this.nbdInfo.dirtyExtents(uri, disk.parentChangeId);
-      const image = { path: disk.path, format: disk.format };
-      return { served: { disk_key: disk.key, uri, size_bytes: disk.sizeBytes, image }, extents: mergeExtents(extents) };
+      const opened = await this.openedGraph(runDirectory, disk);
+      return { served: { disk_key: disk.key, uri, size_bytes: disk.sizeBytes, opened }, extents: mergeExtents(extents) };
     } catch (error) {
       throw (await this.serverFailure(runDirectory, disk.key, error)) ?? asFailure(error, disk.key, 'snapshot_failed');
     }
@@ -110,7 +121,7 @@ export class ImageServers {
   /** Stops all servers of the directory and removes it. */
   async release(directory: string): Promise<void> {
     const servers = await readdir(directory, { withFileTypes: true }).catch((error: unknown) => {
-      if (isErrno(error, 'ENOENT')) return [];
+      if (errnoOf(error) === 'ENOENT') return [];
       throw error;
     });
     await Promise.all(
@@ -122,6 +133,17 @@ export class ImageServers {
     );
     await removeSocketDirectory(directory);
     await rm(directory, { recursive: true, force: true });
+  }
+
+  /** The disk by names that lead to what its server has open. @throws DomainError source_changed when it has opened more than was checked: the image names other files by now */
+  private async openedGraph(runDirectory: string, { key, chain }: ServedDisk): Promise<ImageGraph> {
+    const status = await this.supervisor.status(runDirectory);
+    const pid = status.state === 'running' ? status.identity?.pid : undefined;
+    if (pid === undefined) throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" ended at once.`);
+    const [more] = await unexpectedFiles(pid, chain.identities);
+    if (more !== undefined)
+      throw failure('conflict', 'source_changed', key, `The image of disk "${key}" was changed while it was being opened: it names "${more}" by now.`);
+    return chain.graph((index) => `/proc/${pid}/fd/${FIRST_INHERITED + index}`);
   }
 
   private async awaitSocket(runDirectory: string, socket: string, key: string): Promise<void> {
@@ -163,12 +185,6 @@ export function isSound(bitmap: ImageBitmap): boolean {
   return bitmap.flags.includes('auto') && !bitmap.flags.includes('in-use');
 }
 
-/** Changes with every write to the file, and when another file takes its place. Reading leaves it alone. */
-export async function witnessOf(path: string): Promise<string> {
-  const stats = await stat(path, { bigint: true });
-  return `${fileIdentity(stats)}:${stats.size}:${stats.mtimeNs}`;
-}
-
 function serverDirectory(directory: string, index: number): string {
   return join(directory, `disk-${index}`);
 }
@@ -200,8 +216,4 @@ export function asFailure(error: unknown, key: string, code: string): DomainErro
   if (error instanceof ToolError && error.code === 'tool_missing') return toolMissing(error);
   if (isLockError(error)) return failure('conflict', 'disk_in_use', key, inUse(key, 'another program has it open').detail);
   return failure('unavailable', code, key, `Disk "${key}": ${messageOf(error)}`);
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

@@ -19,16 +19,16 @@ describe('argv of a copy', () => {
   });
 
   it('of a full reads an image of this machine without a server, if it is not limited', () => {
-    const source = { uri: 'nbd+unix:///?socket=s', image: { path: '/vms/a b/disk.raw', format: 'raw' as const } };
+    const source = { uri: 'nbd+unix:///?socket=s', opened: { path: '/vms/a b/disk.raw', format: 'raw' as const, isDevice: false, backing: null } };
     expect(fullCopy(source, 'nbd://127.0.0.1:10100/e', tuning)).toEqual({
       argv: [
-        ...['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-m', '16', '-S', '64k', '-f', 'raw', '-O', 'raw'],
-        ...['/vms/a b/disk.raw', 'nbd://127.0.0.1:10100/e'],
+        ...['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-m', '16', '-S', '64k', '-O', 'raw'],
+        ...['json:{"driver":"raw","file":{"driver":"file","filename":"/vms/a b/disk.raw"}}', 'nbd://127.0.0.1:10100/e'],
       ],
       progress: 'stdout',
     });
     const overNbd = { argv: fullCopyArgv(source.uri, 'nbd://h:1/e', tuning), progress: 'fd3' };
-    expect(fullCopy({ ...source, image: null }, 'nbd://h:1/e', tuning)).toEqual(overNbd);
+    expect(fullCopy({ ...source, opened: null }, 'nbd://h:1/e', tuning)).toEqual(overNbd);
   });
 
   it('of an incremental writes what the list names and no more, changed blocks that became zero too, and takes nbdkit with it when it dies', () => {

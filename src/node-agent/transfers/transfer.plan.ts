@@ -1,3 +1,5 @@
+import { type ImageGraph, imageName } from '../../platform/qemu/image-graph.plan.js';
+
 /** How hard one copy beside the hub may pull. Memory per copy is bounded by nbdcopy's own queue (16 MiB per thread), whatever is set here. */
 export interface CopyTuning {
   /** NBD connections per disk. */
@@ -53,7 +55,7 @@ export interface Copy {
 export interface CopySource {
   /** NBD URI. */
   readonly uri: string;
-  readonly image: { readonly path: string; readonly format: 'qcow2' | 'raw' } | null;
+  readonly opened?: ImageGraph | null;
 }
 
 /** What a copy across a network needs to outlast losses of it. */
@@ -104,10 +106,10 @@ export function networkCopy(sourceUri: string, extents: NetworkExtents, targetUr
  * server in between, a quarter less processor time for the same bytes. It cannot be limited, so what is limited is nbdcopy's.
  */
 export function fullCopy(source: CopySource, targetUri: string, tuning: CopyTuning, limit: RateLimit | null = null): Copy {
-  if (source.image === null || limit !== null) return { argv: fullCopyArgv(source.uri, targetUri, tuning, limit), progress: 'fd3' };
-  const { path, format } = source.image;
+  const { opened = null } = source;
+  if (opened === null || limit !== null) return { argv: fullCopyArgv(source.uri, targetUri, tuning, limit), progress: 'fd3' };
   return {
-    argv: ['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-m', '16', '-S', '64k', '-f', format, '-O', 'raw', path, targetUri],
+    argv: ['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-m', '16', '-S', '64k', '-O', 'raw', imageName(opened), targetUri],
     progress: 'stdout',
   };
 }

@@ -41,6 +41,7 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'restoreExportIdleSeconds',
   'localNodePort',
   'localNodeImageRoots',
+  'localNodeImageTemplates',
   'localNodeLibvirtUri',
   'localNodeLibvirtScratchDirectory',
   'localNodeLibvirtScratchMaxBytes',
@@ -139,6 +140,8 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(0, 65535) readonly localNodePort: number = 9081;
   /** Folders in which the local node looks for VM folders. */
   @AbsolutePaths() readonly localNodeImageRoots: readonly string[] = ['/var/lib/sendense/images'];
+  /** Files and folders that disks of the local node's VMs may stand on; see the node's imageTemplates. */
+  @AbsolutePaths() readonly localNodeImageTemplates: readonly string[] = [];
   /** Connection URI of the libvirt whose domains the local node backs up, for example `qemu:///system`; empty: none. */
   @LibvirtUri() readonly localNodeLibvirtUri: string = '';
   /** Where the local node keeps what running guests overwrite during their backup. Default `<data>/local-node/libvirt-scratch`. */

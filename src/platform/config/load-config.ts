@@ -154,7 +154,7 @@ function readFile(file: string, problems: string[]): readonly (readonly [string,
 function fromText(text: string, example: unknown): unknown {
   if (typeof example === 'number') return /^-?\d+$/.test(text) ? Number(text) : text;
   if (typeof example === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
-  if (Array.isArray(example)) return text.split(':');
+  if (Array.isArray(example)) return text === '' ? [] : text.split(':');
   return text;
 }
 

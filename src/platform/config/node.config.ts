@@ -7,6 +7,7 @@ import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../loggi
 const RELOADABLE: readonly (keyof NodeConfig)[] = [
   'hubUrl',
   'imageRoots',
+  'imageTemplates',
   'libvirtScratchMaxBytes',
   'vmStorageRoots',
   'allowHubGuests',
@@ -45,6 +46,9 @@ export class NodeConfig implements LoadableConfig {
 
   /** Folders that hold VM folders (source `image`). */
   @AbsolutePaths() readonly imageRoots: readonly string[] = ['/var/lib/sendense/images'];
+
+  /** Files, or folders with all that is below them, that disks of any VM may stand on. Other parents have to be files of the same VM. */
+  @AbsolutePaths() readonly imageTemplates: readonly string[] = [];
 
   /** Connection URI of the libvirt whose domains the node backs up, for example `qemu:///system`; empty: none. */
   @LibvirtUri() readonly libvirtUri: string = '';

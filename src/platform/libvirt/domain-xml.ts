@@ -16,8 +16,8 @@ export interface DomainDisk {
   readonly readOnly: boolean;
   readonly shareable: boolean;
   readonly transient: boolean;
-  /** Files under it, nearest first; only of a domain that runs. */
-  readonly backingPaths: readonly string[];
+  /** Files and devices under it, nearest first; of a domain that is off only where its definition names them. */
+  readonly backing: readonly { readonly path: string; /** null: not named. */ readonly format: string | null }[];
 }
 
 /** A domain as `virsh dumpxml` prints it. */
@@ -88,6 +88,12 @@ export function parseCheckpoint(xml: string): CheckpointDescription {
   };
 }
 
+/** The domain as it was when a snapshot of it was made; null where libvirt has not kept that. @throws Error when it is not a snapshot's XML */
+export function parseSnapshotDomain(xml: string): DomainDescription | null {
+  const domain = optionalElement(elementIn(parsed(xml), 'domainsnapshot'), 'domain');
+  return domain === null ? null : domainOf(domain);
+}
+
 /** The socket that a backup job's NBD server listens on; null for one on a port. @throws Error when it is not a backup's XML */
 export function parseBackupSocket(xml: string): string | null {
   const server = optionalElement(elementIn(parsed(xml), 'domainbackup'), 'server');
@@ -134,19 +140,20 @@ function diskOf(disk: Element): readonly DomainDisk[] {
       readOnly: 'readonly' in disk,
       shareable: 'shareable' in disk,
       transient: 'transient' in disk,
-      backingPaths: backingPathsOf(disk),
+      backing: backingOf(disk),
     },
   ];
 }
 
-function backingPathsOf(disk: Element): readonly string[] {
-  const paths: string[] = [];
+function backingOf(disk: Element): DomainDisk['backing'] {
+  const found: DomainDisk['backing'][number][] = [];
   for (let store = optionalElement(disk, 'backingStore'); store !== null; store = optionalElement(store, 'backingStore')) {
     const source = optionalElement(store, 'source');
     const path = source === null ? null : (attribute(source, 'file') ?? attribute(source, 'dev'));
-    if (path !== null) paths.push(path);
+    const format = optionalElement(store, 'format');
+    if (path !== null) found.push({ path, format: format === null ? null : attribute(format, 'type') });
   }
-  return paths;
+  return found;
 }
 
 function parsed(xml: string): Element {

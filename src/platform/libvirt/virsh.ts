@@ -5,7 +5,7 @@ import { KeyedMutex } from '../locks/keyed-mutex.js';
 import { withPassingFolder } from '../process/passing-folder.js';
 import { runTool } from '../process/run-tool.js';
 import { ToolError } from '../process/tool-error.js';
-import { type CheckpointDescription, type DomainDescription, parseBackupSocket, parseCheckpoint, parseDomain } from './domain-xml.js';
+import { type CheckpointDescription, type DomainDescription, parseBackupSocket, parseCheckpoint, parseDomain, parseSnapshotDomain } from './domain-xml.js';
 import { LibvirtError, libvirtErrorCode } from './libvirt-error.js';
 import { type Answer, batchText, splitBatch } from './virsh-batch.plan.js';
 
@@ -151,6 +151,14 @@ export class Virsh {
   /** Where a volume of a storage pool lies. */
   async volumePath(pool: string, volume: string): Promise<string> {
     return (await this.call(['vol-path', '--pool', pool, '--vol', volume])).trim();
+  }
+
+  /** The domain as it was at each of its snapshots that libvirt knows. */
+  async snapshotDomains(uuid: string): Promise<readonly DomainDescription[]> {
+    const names = lines(await this.call(['snapshot-list', uuid, '--name']));
+    if (names.length === 0) return [];
+    const answers = await this.ask(names.map((name) => ['snapshot-dumpxml', uuid, name]));
+    return answers.map((answer) => parseSnapshotDomain(printed(answer))).filter((domain) => domain !== null);
   }
 
   async checkpoints(uuid: string): Promise<readonly string[]> {

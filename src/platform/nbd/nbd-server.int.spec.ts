@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect } from '@jest/globals';
 import { requireTools } from '../../../test/support/require-tools.js';
 import { runTool } from '../process/run-tool.js';
 import { ShellProcessSupervisor } from '../process/shell-process-supervisor.js';
+import type { ImageGraph } from '../qemu/image-graph.plan.js';
 import { QemuImg } from '../qemu/qemu-img.js';
 import { nbdHandshake } from './nbd-handshake.js';
 import { NbdInfo } from './nbd-info.js';
@@ -15,6 +16,7 @@ import { sourceServerArgv, targetServerArgv } from './qemu-nbd.plan.js';
 import { TcpConnections } from './tcp-connections.js';
 
 const MIB = 1024 * 1024;
+const qcow2 = (path: string): ImageGraph => ({ path, format: 'qcow2', isDevice: false, backing: null });
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdinfo');
 
 describe('a qemu-nbd of ours', () => {
@@ -31,7 +33,7 @@ describe('a qemu-nbd of ours', () => {
     const qemuImg = new QemuImg();
     await qemuImg.create({ path: image, sizeBytes: 64 * MIB });
     await runTool(['qemu-io', '-f', 'qcow2', '-c', 'write -P 1 0 1M', image]);
-    await qemuImg.addBitmap(image, 'since-then', 65536);
+    await qemuImg.addBitmap(qcow2(image), 'since-then', 65536);
     await runTool(['qemu-io', '-f', 'qcow2', '-c', 'write -P 2 8M 64k', '-c', 'write -z 32M 128k', image]);
   });
   afterEach(async () => {
@@ -52,7 +54,7 @@ describe('a qemu-nbd of ours', () => {
 
   it('serves an image with its bitmap on a socket', async () => {
     const socket = join(folder, 'sock et');
-    await supervisor.start(run, sourceServerArgv({ file: image, format: 'qcow2', socket, sharedLimit: 4, bitmap: 'since-then' }));
+    await supervisor.start(run, sourceServerArgv({ image: qcow2(image), socket, sharedLimit: 4, bitmap: 'since-then' }));
     expect(await answers({ socket }, '')).toBe(64 * MIB);
     const uri = nbdUri({ socket }, '');
     expect(await nbdInfo.size(uri, 60_000)).toBe(64 * MIB);
@@ -73,11 +75,11 @@ describe('a qemu-nbd of ours', () => {
     const GIB = 1024 * MIB;
     const large = join(folder, 'large.qcow2');
     await new QemuImg().create({ path: large, sizeBytes: 9 * GIB + 512 });
-    await new QemuImg().addBitmap(large, 'since-then', 65536);
+    await new QemuImg().addBitmap(qcow2(large), 'since-then', 65536);
     const writes = [`write -P 1 ${4 * GIB - 65536} 128k`, `write -P 1 ${8 * GIB} 64k`, `write -P 1 ${9 * GIB} 512`];
     await runTool(['qemu-io', '-f', 'qcow2', ...writes.flatMap((write) => ['-c', write]), large]);
     const socket = join(folder, 'socket');
-    await supervisor.start(run, sourceServerArgv({ file: large, format: 'qcow2', socket, sharedLimit: 4, bitmap: 'since-then' }));
+    await supervisor.start(run, sourceServerArgv({ image: qcow2(large), socket, sharedLimit: 4, bitmap: 'since-then' }));
     expect(await answers({ socket }, '')).toBe(9 * GIB + 512);
     const written = [
       { offset: 4 * GIB - 65536, length: 131072 },

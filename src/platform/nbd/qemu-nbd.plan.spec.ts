@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { imageName } from '../qemu/image-graph.plan.js';
 import { sourceServerArgv, targetServerArgv } from './qemu-nbd.plan.js';
 
 describe('argv of qemu-nbd', () => {
@@ -62,29 +63,29 @@ describe('argv of qemu-nbd', () => {
   });
 
   it('serves a source read-only with its bitmap', () => {
-    expect(sourceServerArgv({ file: '/vms/x/disk0.qcow2', format: 'qcow2', socket: '/run/x/0.sock', sharedLimit: 8, bitmap: 'sendense-1' })).toEqual([
+    const image = { path: '/vms/x/disk0.qcow2', format: 'qcow2', isDevice: false, backing: null } as const;
+    expect(sourceServerArgv({ image, socket: '/run/x/0.sock', sharedLimit: 8, bitmap: 'sendense-1' })).toEqual([
       'qemu-nbd',
       '--persistent',
       '--shared=8',
       '--read-only',
-      '--format=qcow2',
       '--bitmap=sendense-1',
       '--socket=/run/x/0.sock',
       '--',
-      '/vms/x/disk0.qcow2',
+      imageName(image),
     ]);
   });
 
   it('serves a raw source without a bitmap', () => {
-    expect(sourceServerArgv({ file: '/vms/x/d.raw', format: 'raw', socket: '/run/x/0.sock', sharedLimit: 8, bitmap: null })).toEqual([
+    const image = { path: '/vms/x/d.raw', format: 'raw', isDevice: false, backing: null } as const;
+    expect(sourceServerArgv({ image, socket: '/run/x/0.sock', sharedLimit: 8, bitmap: null })).toEqual([
       'qemu-nbd',
       '--persistent',
       '--shared=8',
       '--read-only',
-      '--format=raw',
       '--socket=/run/x/0.sock',
       '--',
-      '/vms/x/d.raw',
+      imageName(image),
     ]);
   });
 });

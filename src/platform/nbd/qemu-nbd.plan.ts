@@ -1,3 +1,5 @@
+import { type ImageGraph, imageName } from '../qemu/image-graph.plan.js';
+
 /** How qemu keeps written data: `unsafe` never waits for the disk, `writeback` does when the client asks for a flush. */
 export type CacheMode = 'unsafe' | 'writeback';
 
@@ -17,9 +19,7 @@ export interface TargetServer {
 }
 
 export interface SourceServer {
-  /** Absolute path of an image. */
-  readonly file: string;
-  readonly format: 'qcow2' | 'raw';
+  readonly image: ImageGraph;
   /** Absolute path of the Unix socket, at most 107 bytes long. Not removed when the server is killed. */
   readonly socket: string;
   readonly sharedLimit: number;
@@ -60,10 +60,9 @@ export function sourceServerArgv(source: SourceServer): readonly [string, ...str
     '--persistent',
     `--shared=${source.sharedLimit}`,
     '--read-only',
-    `--format=${source.format}`,
     ...(source.bitmap === null ? [] : [`--bitmap=${source.bitmap}`]),
     `--socket=${source.socket}`,
     '--',
-    source.file,
+    imageName(source.image),
   ];
 }

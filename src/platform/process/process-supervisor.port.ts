@@ -22,6 +22,8 @@ export interface StartOptions {
   /** Bytes written to file descriptor 3 go to the file `fd3` of the run directory (nbdcopy --progress=3). */
   readonly captureFd3?: boolean;
   readonly env?: Readonly<Record<string, string>>;
+  /** Open files that the tool gets as well, and keeps open; see inheritedName. */
+  readonly inherited?: readonly number[];
   /** Yields the processor to whoever answers people: movers of many blocks must not slow down the control plane beside them. */
   readonly background?: boolean;
 }

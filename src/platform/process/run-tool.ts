@@ -14,6 +14,8 @@ export interface RunToolOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The tool must not do anything once this program is gone: it is killed when this program ends in whatever way. Needs setpriv (util-linux). */
   readonly endsWithUs?: boolean;
+  /** Open files that the tool gets as well; see inheritedName. Not together with an input. */
+  readonly inherited?: readonly number[];
   /** Exit codes that are an answer and no failure. Default: only 0. */
   readonly expectedExitCodes?: readonly number[];
   /** The call does no harm when it is made twice: one that somebody ends with SIGKILL (the kernel short of memory, say) is made once more. Default: false. */
@@ -52,6 +54,8 @@ export async function runTool(argv: readonly [string, ...string[]], options: Run
 async function runOnce(argv: readonly [string, ...string[]], options: RunToolOptions): Promise<ToolOutput> {
   const [file, ...rest] = options.endsWithUs === true ? ([...ENDS_WITH_US, ...argv] as const) : argv;
   const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
+  // The types of execa know single digits only.
+  const inherited = (options.inherited ?? []) as readonly 4[];
   await spawnTurn();
   options.signal?.throwIfAborted();
   const running = execa(file, rest, {
@@ -62,7 +66,7 @@ async function runOnce(argv: readonly [string, ...string[]], options: RunToolOpt
     extendEnv: false,
     env: toolEnvironment(options.env),
     stripFinalNewline: false,
-    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    ...(options.input === undefined ? { stdio: ['ignore', 'pipe', 'pipe', 'ignore', ...inherited] as const } : { input: options.input }),
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
   });
   const givenUp = new AbortController();

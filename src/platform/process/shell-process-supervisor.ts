@@ -229,7 +229,7 @@ function spawnDetached(runDirectory: string, argv: readonly [string, ...string[]
     ];
     const shell = spawn(file, rest, {
       detached: true,
-      stdio: 'ignore',
+      stdio: ['ignore', 'ignore', 'ignore', 'ignore', ...(options.inherited ?? [])],
       cwd: '/',
       env: toolEnvironment(options.env),
     });

@@ -2,9 +2,10 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import type { ImageBitmap, ImageInfo } from './qemu-img-output.js';
 
-/** QCOW2, version 3: https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt */
+/** QCOW2, versions 2 and 3: https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt */
 const MAGIC = 0x514649fb;
 const HEADER_BYTES = 104;
+const HEADER_BYTES_VERSION_2 = 72;
 /** Incompatible features: the two that are reported, and the two that change nothing of what is read here. All others are left to qemu. */
 const DIRTY = 1n;
 const CORRUPT = 2n;
@@ -48,26 +49,30 @@ export async function readQcow2Info(path: string): Promise<ImageInfo | null> {
 /** The same of an open file. @throws the system's error; Error where the file ends before its header does */
 export async function qcow2InfoOf(file: FileHandle, path: string): Promise<ImageInfo | null> {
   const header = await read(file, 0, HEADER_BYTES);
-  if (header.readUInt32BE(0) !== MAGIC || header.readUInt32BE(4) !== 3 || header.readUInt32BE(32) !== 0) return null;
+  const version = header.readUInt32BE(4);
+  if (header.readUInt32BE(0) !== MAGIC || (version !== 2 && version !== 3) || header.readUInt32BE(32) !== 0) return null;
   const clusterBits = header.readUInt32BE(20);
   if (clusterBits < LEAST_CLUSTER_BITS || clusterBits > MOST_CLUSTER_BITS) return null;
-  const incompatible = header.readBigUInt64BE(72);
+  const incompatible = version === 2 ? 0n : header.readBigUInt64BE(72);
   if ((incompatible & ~(DIRTY | CORRUPT | COMPRESSION_TYPE | EXTENDED_L2)) !== 0n) return null;
   const backingAt = Number(header.readBigUInt64BE(8));
   const backingLength = header.readUInt32BE(16);
   const clusterBytes = 2 ** clusterBits;
   if (backingAt !== 0 && (backingLength > MAX_BACKING_NAME || backingAt + backingLength > clusterBytes)) return null;
-  const extensions = await extensionsOf(file, header.readUInt32BE(100), backingAt === 0 ? clusterBytes : backingAt);
+  const extensions = await extensionsOf(file, version === 2 ? HEADER_BYTES_VERSION_2 : header.readUInt32BE(100), backingAt === 0 ? clusterBytes : backingAt);
   if (extensions === null) return null;
-  if (extensions.bitmaps !== null && (header.readBigUInt64BE(88) & BITMAPS_KEPT) === 0n) return null;
-  const bitmaps = extensions.bitmaps === null ? [] : await bitmapsOf(file, extensions.bitmaps);
+  // Bitmaps of an image that a program without bitmaps has written to since are dropped by qemu.
+  const bitmapsKept = version === 3 && (header.readBigUInt64BE(88) & BITMAPS_KEPT) !== 0n;
+  const bitmaps = extensions.bitmaps === null || !bitmapsKept ? [] : await bitmapsOf(file, extensions.bitmaps);
   if (bitmaps === null) return null;
   const backing = backingAt === 0 || backingLength === 0 ? null : (await read(file, backingAt, backingLength)).toString('utf8');
+  const virtualSize = Number(header.readBigUInt64BE(24));
+  if (!Number.isSafeInteger(virtualSize)) return null;
   // A protocol, such as json:
   if (backing !== null && /^[^/]*:/.test(backing)) return null;
   return {
     format: 'qcow2',
-    virtual_size: Number(header.readBigUInt64BE(24)),
+    virtual_size: virtualSize,
     actual_size: (await file.stat()).blocks * 512,
     backing_filename: backing,
     full_backing_filename: backing === null || isAbsolute(backing) ? backing : `${dirname(path)}/${backing}`,

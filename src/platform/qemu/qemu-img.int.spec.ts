@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect } from '@jest/globals';
 import { requireTools } from '../../../test/support/require-tools.js';
+import type { ImageGraph } from './image-graph.plan.js';
 import { QemuImg } from './qemu-img.js';
 
 const MIB = 1024 * 1024;
+const qcow2 = (path: string): ImageGraph => ({ path, format: 'qcow2', isDevice: false, backing: null });
 const { describe, it } = requireTools('qemu-img');
 
 describe('QemuImg', () => {
@@ -51,10 +53,10 @@ describe('QemuImg', () => {
   it('adds, shows and removes bitmaps', async () => {
     const path = join(folder, 'disk.qcow2');
     await qemuImg.create({ path, sizeBytes: 8 * MIB });
-    await qemuImg.addBitmap(path, 'sendense-1', 65536);
+    await qemuImg.addBitmap(qcow2(path), 'sendense-1', 65536);
     expect((await qemuImg.info(path)).bitmaps).toEqual([{ name: 'sendense-1', granularity: 65536, flags: ['auto'] }]);
-    await expect(qemuImg.addBitmap(path, 'sendense-1', 65536)).rejects.toMatchObject({ code: 'tool_failed', exitCode: 1 });
-    await qemuImg.removeBitmap(path, 'sendense-1');
+    await expect(qemuImg.addBitmap(qcow2(path), 'sendense-1', 65536)).rejects.toMatchObject({ code: 'tool_failed', exitCode: 1 });
+    await qemuImg.removeBitmap(qcow2(path), 'sendense-1');
     expect((await qemuImg.info(path)).bitmaps).toEqual([]);
   });
 

@@ -3,7 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { object, wholeNumber } from '../json-shape/json-shape.js';
 import { runTool } from '../process/run-tool.js';
 import { imageFileName, type ImageChain } from './image-chain.plan.js';
-import { readQcow2Info } from './qcow2-info.reader.js';
+import { type ImageGraph, imageName } from './image-graph.plan.js';
 import { type ImageCheck, type ImageInfo, parseCheck, parseImageInfo } from './qemu-img-output.js';
 
 export interface NewImage {
@@ -27,20 +27,17 @@ const COMPARE_DEADLINE_MS = 6 * 60 * 60_000;
  */
 @Injectable()
 export class QemuImg {
-  /**
-   * forceShare reads an image that another program has open for writing; what it says may then be stale. Of a QCOW2 image no tool is needed for that.
-   * format: as what to open it; without it qemu guesses from the content, which whoever writes a raw disk can forge.
-   */
-  async info(path: string, options: { readonly forceShare?: boolean; readonly format?: string; readonly signal?: AbortSignal } = {}): Promise<ImageInfo> {
-    if (options.forceShare === true && options.format === 'qcow2') {
-      const read = await readQcow2Info(absolute(path));
-      if (read !== null) return read;
-    }
-    const argv = ['qemu-img', 'info', '--output=json'] as const;
-    const share = options.forceShare === true ? ['--force-share'] : [];
+  /** format: as what to open it; without it qemu guesses from the content, which whoever writes a raw disk can forge. */
+  async info(path: string, options: { readonly format?: string; readonly signal?: AbortSignal } = {}): Promise<ImageInfo> {
     const format = options.format === undefined ? [] : ['-f', options.format];
-    const { stdout } = await runTool([...argv, ...share, ...format, absolute(path)], { signal: options.signal, repeatable: true });
+    const { stdout } = await runTool(['qemu-img', 'info', '--output=json', ...format, absolute(path)], { signal: options.signal, repeatable: true });
     return parseImageInfo(path, stdout);
+  }
+
+  /** The same of the image with this graph, whatever its header names; fails while a qemu has it open for writing. @param inherited files for names in the graph */
+  async infoOf(image: ImageGraph, inherited: readonly number[] = []): Promise<ImageInfo> {
+    const { stdout } = await runTool(['qemu-img', 'info', '--output=json', imageName(image)], { inherited, repeatable: true });
+    return parseImageInfo(image.path, stdout);
   }
 
   /** Makes a QCOW2 image. */
@@ -73,14 +70,14 @@ export class QemuImg {
     await runTool(['qemu-img', 'rebase', '-u', '-f', 'qcow2', '-b', withoutProtocol(backing.file), '-F', backing.format, absolute(path)]);
   }
 
-  /** Adds a persistent bitmap that records every write from now on. granularityBytes: a power of two from 512 to 2 GiB. */
-  async addBitmap(path: string, name: string, granularityBytes: number): Promise<void> {
-    await runTool(['qemu-img', 'bitmap', '--add', '-g', `${granularityBytes}`, '-f', 'qcow2', absolute(path), name]);
+  /** Adds a persistent bitmap that records every write from now on. granularityBytes: a power of two from 512 to 2 GiB. @param inherited as infoOf */
+  async addBitmap(image: ImageGraph, name: string, granularityBytes: number, inherited: readonly number[] = []): Promise<void> {
+    await runTool(['qemu-img', 'bitmap', '--add', '-g', `${granularityBytes}`, imageName(image), name], { inherited });
   }
 
-  /** Removes a bitmap, also an inconsistent one. Fails when there is none of that name. */
-  async removeBitmap(path: string, name: string): Promise<void> {
-    await runTool(['qemu-img', 'bitmap', '--remove', '-f', 'qcow2', absolute(path), name]);
+  /** Removes a bitmap, also an inconsistent one. Fails when there is none of that name. @param inherited as infoOf */
+  async removeBitmap(image: ImageGraph, name: string, inherited: readonly number[] = []): Promise<void> {
+    await runTool(['qemu-img', 'bitmap', '--remove', imageName(image), name], { inherited });
   }
 
   /** Compares the contents of two disks, byte for byte, in whatever format each is. */

@@ -1,22 +1,25 @@
-import { open, readdir, realpath, stat } from 'node:fs/promises';
-import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
+import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { DomainError } from '../../../kernel/domain-error.js';
 import { messageOf } from '../../../kernel/error-message.js';
+import type { ImageFormat } from '../../../platform/qemu/image-graph.plan.js';
 import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import type { ImageInfo } from '../../../platform/qemu/qemu-img-output.js';
 import { ToolError } from '../../../platform/process/tool-error.js';
 import type { Failure } from '../../model/job.state.js';
-import { diskFileNames, imageFormat, type ImageFormat, withoutParents } from './image-layout.plan.js';
+import { type ChainRules, type DiskChain, withChain } from '../disk-chain/disk-chain.js';
+import type { HeldFile } from '../disk-chain/held-file.js';
+import { diskFileNames, doubtOfRaw, formatOfName, HEAD_BYTES, withoutParents } from './image-layout.plan.js';
+import { ImageRules } from './image-rules.js';
 import { fileIdentity, findWriters } from './open-writers.js';
+import { isWithin, realPathOrNull, realPaths } from './real-paths.js';
 
 /** A disk file as it is just now. */
 export interface ImageDisk {
   /** File name. */
   readonly key: string;
+  /** Without symbolic links. */
   readonly path: string;
-  /** null when it cannot be resolved. */
-  readonly realPath: string | null;
   /** See fileIdentity; null when it cannot be looked at. */
   readonly identity: string | null;
   readonly format: ImageFormat;
@@ -28,13 +31,6 @@ export interface ImageDisk {
   readonly backingFiles: readonly string[];
   readonly problem: Failure | null;
 }
-
-const MAX_CHAIN = 200;
-/** QCOW2 header, version 3: https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt */
-const HEADER_BYTES = 80;
-const CRYPT_METHOD_AT = 32;
-const INCOMPATIBLE_FEATURES_LOW_AT = 76;
-const FEATURE_EXTERNAL_DATA_FILE = 1 << 2;
 
 /**
  * The folder of a VM, directly below one of the roots; no symbolic link leads out of them. @returns its real path
@@ -55,17 +51,14 @@ export async function resolveVmFolder(sourceRef: string, roots: readonly string[
 /** `try`: an image that a qemu has open for writing is found to be in use. `left`: that is left to the tools that go on to open it, which saves a start of one. */
 type LockTest = 'try' | 'left';
 
-/** All disks of a VM folder in their order, each with its problem; a folder that vanishes while it is read has none. */
-export async function inspectDisks(folder: string, roots: readonly string[], qemuImg: QemuImg, lock: LockTest): Promise<readonly ImageDisk[]> {
-  const realRoots = await realPaths(roots);
+/** All disks of a VM folder in their order, each with its problem; a folder that vanishes while it is read has none. @param folder its real path; @param templates see TemplateList */
+export async function inspectDisks(folder: string, templates: readonly string[], qemuImg: QemuImg, lock: LockTest): Promise<readonly ImageDisk[]> {
+  const rules = new ImageRules(folder, templates);
   const names = diskFileNames(await readdir(folder));
   const identities = await Promise.all(names.map((name) => identityOrNull(join(folder, name))));
   const wanted = new Set(identities.filter((identity) => identity !== null));
   // While the tools look into the files, this process looks who else has them open.
-  const [disks, seen] = await Promise.all([
-    Promise.all(names.map((name) => inspectDisk(join(folder, name), name, realRoots, qemuImg, lock))),
-    findWriters(wanted),
-  ]);
+  const [disks, seen] = await Promise.all([Promise.all(names.map((name) => inspectDisk(folder, name, rules, qemuImg, lock))), findWriters(wanted)]);
   // A program that the tools have met and this process has not yet: who it is, is worth another look.
   const unnamed = disks.some(({ problem, identity }) => problem?.code === 'disk_in_use' && identity !== null && !seen.has(identity));
   const writers = unnamed ? await findWriters(wanted) : seen;
@@ -88,184 +81,72 @@ export function isLockMessage(stderr: string): boolean {
   return /Failed to get .*lock/i.test(stderr);
 }
 
-async function inspectDisk(path: string, key: string, realRoots: readonly string[], qemuImg: QemuImg, lock: LockTest): Promise<ImageDisk> {
-  const unknown = {
-    key,
-    path,
-    realPath: null,
-    identity: null,
-    format: 'raw',
-    tracking: false,
-    sizeBytes: 0,
-    bitmaps: [],
-    backingFiles: [],
-    problem: null,
-  } as const;
-  try {
-    const realPath = await realPathOrNull(path);
-    if (realPath === null) return { ...unknown, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is a link that leads nowhere.` } };
-    if (!isWithin(realPath, realRoots)) {
-      return {
-        ...unknown,
-        problem: { code: 'disk_outside_root', detail: `Disk "${key}" is a link to a file outside the node's image roots; such a file is not read.` },
-      };
-    }
-    const stats = await stat(realPath, { bigint: true });
-    if (!stats.isFile()) return { ...unknown, realPath, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is not a regular file.` } };
-    const found = { ...unknown, realPath, identity: fileIdentity(stats), sizeBytes: Number(stats.size) };
-    const head = await readHead(realPath);
-    const verdict = imageFormat(key, head.toString('latin1', 0, 8));
-    if ('problem' in verdict) return { ...found, problem: { code: 'format_unsupported', detail: `Disk "${key}": ${verdict.problem}` } };
-    if (verdict.format === 'raw') {
-      return stats.size > 0n
-        ? await described(found, 'raw', false, [], qemuImg, 'try')
-        : { ...found, problem: { code: 'disk_unreadable', detail: `Disk "${key}" is empty.` } };
-    }
-    const version = head.length >= HEADER_BYTES ? head.readUInt32BE(4) : 0;
-    const refusal = qcow2Refusal(head, version);
-    if (refusal !== null) return { ...found, format: 'qcow2', problem: { code: 'format_unsupported', detail: `Disk "${key}": ${refusal}` } };
-    return await described(found, 'qcow2', version >= 3, realRoots, qemuImg, lock);
-  } catch (error) {
-    if (error instanceof ToolError && error.code === 'tool_missing') throw toolMissing(error);
-    const detail = messageOf(error);
-    return { ...unknown, problem: { code: 'disk_unreadable', detail: `Disk "${key}" cannot be read: ${detail}` } };
-  }
-}
-
 export function toolMissing(error: ToolError): DomainError {
   return new DomainError('unavailable', 'tool_missing', `${error.tool} is not installed on the node, or not in its PATH. Install it and try again.`, {
     tool: error.tool,
   });
 }
 
-/** What a hub could not restore from the data alone, or what would make qemu open another file than the one that was checked. */
-function qcow2Refusal(head: Buffer, version: number): string | null {
-  if (version < 2) return 'Its QCOW2 header is cut off.';
-  if (head.readUInt32BE(CRYPT_METHOD_AT) !== 0) return 'Encrypted QCOW2 images cannot be backed up.';
-  if (version >= 3 && (head.readUInt32BE(INCOMPATIBLE_FEATURES_LOW_AT) & FEATURE_EXTERNAL_DATA_FILE) !== 0)
-    return 'QCOW2 images with an external data file cannot be backed up.';
-  return null;
+async function inspectDisk(folder: string, key: string, rules: ChainRules, qemuImg: QemuImg, lock: LockTest): Promise<ImageDisk> {
+  const path = join(folder, key);
+  const format = formatOfName(key) ?? 'raw';
+  const unknown = { key, path, identity: null, format, tracking: false, sizeBytes: 0, bitmaps: [], backingFiles: [] } as const;
+  try {
+    if ((await lstat(path)).isSymbolicLink()) {
+      return {
+        ...unknown,
+        problem: { code: 'disk_outside_root', detail: `Disk "${key}" is a symbolic link; only files in the folder of the VM itself are read.` },
+      };
+    }
+    return await withChain({ path, realPath: path }, format, rules, async (chain) => {
+      const { file } = chain.top;
+      const found = { ...unknown, identity: file.identity, sizeBytes: file.sizeBytes, backingFiles: chain.parents.map((parent) => parent.file.realPath) };
+      const problem = (await ownProblem(key, file)) ?? chain.problem;
+      if (problem !== null) return { ...found, problem: { code: problem.code, detail: `Disk "${key}": ${problem.detail}` } };
+      return await described(found, chain, qemuImg, lock);
+    });
+  } catch (error) {
+    if (error instanceof ToolError && error.code === 'tool_missing') throw toolMissing(error);
+    return { ...unknown, problem: { code: 'disk_unreadable', detail: `Disk "${key}" cannot be read: ${messageOf(error)}` } };
+  }
 }
 
-async function described(
-  found: Omit<ImageDisk, 'format' | 'realPath'> & { readonly realPath: string },
-  format: ImageFormat,
-  tracking: boolean,
-  realRoots: readonly string[],
-  qemuImg: QemuImg,
-  lock: LockTest,
-): Promise<ImageDisk> {
-  // Without force-share this fails while a qemu has the image open for writing: the test for its lock costs no extra process.
-  const { info, locked } = await infoAndLock(found.realPath, format, qemuImg, lock);
-  const chain = await backingChain(info, realRoots, qemuImg);
-  const disk = { ...found, format, tracking, sizeBytes: info.virtual_size, bitmaps: info.bitmaps, backingFiles: chain.files };
+async function ownProblem(key: string, file: HeldFile): Promise<Failure | null> {
+  if (file.isDevice) return { code: 'disk_unreadable', detail: 'It is not a regular file.' };
+  if (file.sizeBytes === 0) return { code: 'disk_unreadable', detail: 'It is empty.' };
+  const doubt = doubtOfRaw(key, (await file.head(HEAD_BYTES)).toString('latin1'));
+  return doubt === null ? null : { code: 'format_unsupported', detail: doubt };
+}
+
+async function described(found: Omit<ImageDisk, 'problem'>, chain: DiskChain, qemuImg: QemuImg, lock: LockTest): Promise<ImageDisk> {
+  const { info, locked } = await lookInto(chain, lock, qemuImg);
+  const disk = { ...found, tracking: chain.top.tracking, sizeBytes: info?.virtual_size ?? found.sizeBytes, bitmaps: info?.bitmaps ?? [] };
   if (locked) return { ...disk, problem: inUse(found.key, 'a qemu program has it open for writing') };
-  if (chain.problem !== null) return { ...disk, problem: { code: 'backing_file_refused', detail: `Disk "${found.key}": ${chain.problem}` } };
-  if (info.corrupt) return { ...disk, problem: { code: 'disk_corrupt', detail: `Disk "${found.key}" is marked corrupt. Repair it with qemu-img check -r.` } };
+  if (info?.corrupt === true)
+    return { ...disk, problem: { code: 'disk_corrupt', detail: `Disk "${found.key}" is marked corrupt. Repair it with qemu-img check -r.` } };
   return { ...disk, problem: null };
 }
 
-async function infoAndLock(
-  path: string,
-  format: ImageFormat,
-  qemuImg: QemuImg,
-  lock: LockTest,
-): Promise<{ readonly info: ImageInfo; readonly locked: boolean }> {
-  if (lock === 'left') {
-    const info = await qemuImg.info(path, { format, forceShare: true });
-    // Bitmaps are in use while a qemu has the image open, and after one was killed.
-    if (!info.dirty && !info.corrupt && !info.bitmaps.some(({ flags }) => flags.includes('in-use'))) return { info, locked: false };
+/** Size and bitmaps of a disk, and whether a qemu has it open for writing. @returns info null: of a raw disk that is in use */
+export async function lookInto(chain: DiskChain, lock: LockTest, qemuImg: QemuImg): Promise<{ readonly info: ImageInfo | null; readonly locked: boolean }> {
+  const { info } = chain.top;
+  // Bitmaps are in use while a qemu has the image open, and after one was killed.
+  if (lock === 'left' && info !== null && !info.dirty && !info.corrupt && !info.bitmaps.some(({ flags }) => flags.includes('in-use'))) {
+    return { info, locked: false };
   }
   try {
-    return { info: await qemuImg.info(path, { format }), locked: false };
+    // It fails while a qemu has the image open for writing: the test for its lock costs no extra process.
+    return { info: await qemuImg.infoOf(chain.topGraph(), chain.descriptors), locked: false };
   } catch (error) {
     if (!isLockError(error)) throw error;
-    return { info: await qemuImg.info(path, { format, forceShare: true }), locked: true };
-  }
-}
-
-/** An image's header names its parent, and whoever writes the image could name any file of this machine: only files below the image roots are followed. */
-async function backingChain(
-  top: ImageInfo,
-  realRoots: readonly string[],
-  qemuImg: QemuImg,
-): Promise<{ readonly files: readonly string[]; readonly problem: string | null }> {
-  const files: string[] = [];
-  let info = top;
-  while (info.full_backing_filename !== null) {
-    const named = info.full_backing_filename;
-    const real = isAbsolute(named) ? await realPathOrNull(named) : null;
-    if (real === null) return { files, problem: `its backing file "${named}" does not exist or is not a local file.` };
-    if (!isWithin(real, realRoots)) return { files, problem: `its backing file "${named}" lies outside the node's image roots.` };
-    if (files.includes(real) || files.length >= MAX_CHAIN) return { files, problem: 'its chain of backing files has no end.' };
-    files.push(real);
-    const head = await readHead(real);
-    const isQcow2 = head.toString('latin1', 0, 4) === 'QFI\xfb';
-    const refusal = isQcow2 ? qcow2Refusal(head, head.length >= HEADER_BYTES ? head.readUInt32BE(4) : 0) : null;
-    if (refusal !== null) return { files, problem: `its backing file "${named}": ${refusal}` };
-    info = await qemuImg.info(real, { format: info.backing_format ?? (isQcow2 ? 'qcow2' : 'raw'), forceShare: true });
-  }
-  return { files, problem: null };
-}
-
-async function readHead(path: string): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
+    return { info, locked: true };
   }
 }
 
 async function identityOrNull(path: string): Promise<string | null> {
   try {
-    return fileIdentity(await stat(path, { bigint: true }));
+    return fileIdentity(await lstat(path, { bigint: true }));
   } catch {
     return null;
   }
-}
-
-/** A root that takes longer to be resolved counts as what it was when it was resolved last. */
-const ROOT_PATIENCE_MS = 1_000;
-const rootsBeingResolved = new Map<string, Promise<string | null>>();
-const rootsResolved = new Map<string, string | null>();
-
-/** Roots that do not exist (yet) hold nothing. One whose file system hangs holds up nobody who looks into another, and only one call ever hangs in it. */
-export async function realPaths(roots: readonly string[]): Promise<readonly string[]> {
-  return (await Promise.all(roots.map(realRoot))).filter((path) => path !== null);
-}
-
-async function realRoot(root: string): Promise<string | null> {
-  let resolving = rootsBeingResolved.get(root);
-  if (resolving === undefined) {
-    resolving = realPathOrNull(root).then((path) => {
-      rootsBeingResolved.delete(root);
-      rootsResolved.set(root, path);
-      return path;
-    });
-    rootsBeingResolved.set(root, resolving);
-  }
-  const patience = new AbortController();
-  const late = pause(ROOT_PATIENCE_MS, null, { signal: patience.signal }).then(
-    () => rootsResolved.get(root) ?? null,
-    () => null,
-  );
-  try {
-    return await Promise.race([resolving, late]);
-  } finally {
-    patience.abort();
-  }
-}
-
-async function realPathOrNull(path: string): Promise<string | null> {
-  try {
-    return await realpath(path);
-  } catch {
-    return null;
-  }
-}
-
-function isWithin(path: string, realRoots: readonly string[]): boolean {
-  return realRoots.some((root) => path.startsWith(root === sep ? root : `${root}${sep}`));
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { diskFileNames, imageFormat, withoutParents } from './image-layout.plan.js';
+import { diskFileNames, doubtOfRaw, formatOfName, withoutParents } from './image-layout.plan.js';
 
 describe('disks of a VM folder', () => {
   it('are its image files in natural order', () => {
@@ -17,22 +17,27 @@ describe('disks of a VM folder', () => {
   });
 
   it('leave out what is only the parent of another one', () => {
-    const base = { realPath: '/r/vm/base.qcow2', backingFiles: [] };
-    const top = { realPath: '/r/vm/top.qcow2', backingFiles: ['/r/vm/base.qcow2'] };
-    const broken = { realPath: null, backingFiles: [] };
-    expect(withoutParents([base, top, broken])).toEqual([top, broken]);
+    const base = { path: '/r/vm/base.qcow2', backingFiles: [] };
+    const top = { path: '/r/vm/top.qcow2', backingFiles: ['/r/vm/base.qcow2'] };
+    expect(withoutParents([base, top])).toEqual([top]);
   });
 });
 
 describe('format of an image', () => {
-  it('is told by its content, but a file named .raw is raw whatever its guest has written into it', () => {
-    expect(imageFormat('a.img', 'QFI\xfb\0\0\0\x03')).toEqual({ format: 'qcow2' });
-    expect(imageFormat('a.img', '\0\0\0\0\0\0\0\0')).toEqual({ format: 'raw' });
-    expect(imageFormat('a.raw', 'QFI\xfb\0\0\0\x03')).toEqual({ format: 'raw' });
+  it('is told by its name, whatever its guest has written into it', () => {
+    expect(['a.QCOW2', 'a.raw', 'a.img', 'a.vmdk', 'a'].map(formatOfName)).toEqual(['qcow2', 'raw', 'raw', null, null]);
   });
 
-  it('other than qcow2 and raw is a problem, and so is a .qcow2 that is none', () => {
-    expect(imageFormat('a.img', 'KDMV\x01\0\0\0')).toEqual({ problem: 'It is a VMDK image; only qcow2 and raw images can be backed up.' });
-    expect(imageFormat('a.qcow2', 'nonsense')).toHaveProperty('problem');
+  it.each(['QFI\xfb\0\0\0\x03', 'KDMV\x01\0\0\0', '# Disk DescriptorFile\n', 'conectix'])(
+    'is doubted of an .img that begins with %j, and never of a .raw',
+    (head) => {
+      expect(doubtOfRaw('a.img', head)).toContain('name it "a.raw"');
+      expect(doubtOfRaw('a.raw', head)).toBeNull();
+    },
+  );
+
+  it('of an .img is raw otherwise', () => {
+    expect(doubtOfRaw('a.img', '\0\0\0\0\0\0\0\0')).toBeNull();
+    expect(doubtOfRaw('a.img', '')).toBeNull();
   });
 });

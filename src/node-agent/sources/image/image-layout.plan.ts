@@ -1,3 +1,5 @@
+import type { ImageFormat } from '../../../platform/qemu/image-graph.plan.js';
+
 const DISK_FILE = /\.(qcow2|img|raw)$/i;
 
 /** Names that may be disks of a VM, in natural order (disk2 before disk10), the same at every call: the order numbers the disks. */
@@ -9,36 +11,44 @@ export function diskFileNames(names: readonly string[]): readonly string[] {
     .sort((left, right) => order.compare(left, right) || (left < right ? -1 : left > right ? 1 : 0));
 }
 
-export type ImageFormat = 'qcow2' | 'raw';
-export type FormatVerdict = { readonly format: ImageFormat } | { readonly problem: string };
-
 const OTHER_FORMATS: readonly (readonly [string, string])[] = [
+  ['QFI\xfb', 'QCOW2'],
   ['KDMV', 'VMDK'],
   ['COWD', 'VMDK'],
+  ['# Disk DescriptorFile', 'VMDK'],
   ['vhdxfile', 'VHDX'],
   ['conectix', 'VHD'],
   ['<<< ', 'VDI'],
   ['QED\0', 'QED'],
 ];
 
+/** The format that a disk file's name stands for: the guest of a raw disk writes its first bytes, so they decide nothing. null: the name does not tell. */
+export function formatOfName(name: string): ImageFormat | null {
+  if (/\.qcow2$/i.test(name)) return 'qcow2';
+  return /\.(raw|img)$/i.test(name) ? 'raw' : null;
+}
+
+export const HEAD_BYTES = 32;
+
 /**
- * What a file is by its name and its first bytes. `.raw` is believed, because in a raw disk the guest writes the first bytes and could pretend anything;
- * `.img` is looked into, because both formats use that name.
- * @param head the file's first bytes as Latin-1 text, 8 or fewer
+ * Why a raw file is not believed to be raw. `.img` is also what some call QCOW2 images, and such a file copied as raw would be no backup of the disk.
+ * @param head the file's first bytes as Latin-1 text, HEAD_BYTES or fewer
  */
-export function imageFormat(name: string, head: string): FormatVerdict {
-  const isQcow2 = head.startsWith('QFI\xfb');
-  if (/\.raw$/i.test(name)) return { format: 'raw' };
-  if (isQcow2) return { format: 'qcow2' };
-  if (/\.qcow2$/i.test(name)) return { problem: 'It is named .qcow2 but does not begin like a QCOW2 image.' };
+export function doubtOfRaw(name: string, head: string): string | null {
+  if (!/\.img$/i.test(name)) return null;
   const other = OTHER_FORMATS.find(([magic]) => head.startsWith(magic));
-  return other === undefined ? { format: 'raw' } : { problem: `It is a ${other[1]} image; only qcow2 and raw images can be backed up.` };
+  if (other === undefined) return null;
+  const [, format] = other;
+  const stem = name.slice(0, -'.img'.length);
+  return format === 'QCOW2'
+    ? `It is named .img, which stands for a raw disk, and begins like a QCOW2 image. If it is one, name it "${stem}.qcow2"; if it is a raw disk whose guest has written that, name it "${stem}.raw".`
+    : `It is named .img, which stands for a raw disk, and begins like a ${format} image; only qcow2 and raw images can be backed up. If it is a raw disk whose guest has written that, name it "${stem}.raw".`;
 }
 
 /** Of the candidates those that are not merely the parent of another one. @param backingFiles the parents of each candidate's chain, as real paths */
-export function withoutParents<Candidate extends { readonly realPath: string | null; readonly backingFiles: readonly string[] }>(
+export function withoutParents<Candidate extends { readonly path: string; readonly backingFiles: readonly string[] }>(
   candidates: readonly Candidate[],
 ): readonly Candidate[] {
   const parents = new Set(candidates.flatMap((candidate) => candidate.backingFiles));
-  return candidates.filter((candidate) => candidate.realPath === null || !parents.has(candidate.realPath));
+  return candidates.filter((candidate) => !parents.has(candidate.path));
 }

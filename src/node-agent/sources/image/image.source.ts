@@ -8,20 +8,27 @@ import type { NodeDisk, NodeVm } from '../../../platform/node-api/node-api.js';
 import { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import type { SnapshotDisk, StandingSnapshot } from '../../model/job.state.js';
 import { Slots } from '../../transfers/slots.js';
-import { allOrFirstError, asFailure, failure, ImageServers, isSound, witnessOf } from '../image-servers.js';
+import type { DiskPlace } from '../disk-chain/disk-chain.js';
+import { allOrFirstError, failure, ImageServers, isSound } from '../image-servers.js';
+import { type JobDisk, withDisks, witnessOf } from '../job-chains.js';
 import { type SnapshotRequest, Source, type SweepReport, type TakenSnapshot } from '../source.port.js';
 import { diskChangeId } from './disk-change-id.js';
-import { type ImageDisk, inspectDisks, inUse, realPaths, resolveVmFolder } from './image-files.js';
+import { type ImageDisk, inspectDisks, inUse, resolveVmFolder } from './image-files.js';
+import { formatOfName } from './image-layout.plan.js';
 import { ImageRootGate } from './image-root.gate.js';
+import { ImageRules } from './image-rules.js';
 import { findWriters } from './open-writers.js';
+import { realPaths } from './real-paths.js';
 import { makeSocketDirectory } from '../../../platform/process/socket-place.js';
 
 const VMS_AT_ONCE = 4;
 
-interface PlannedDisk {
-  readonly disk: ImageDisk;
-  readonly realPath: string;
+interface PlannedDisk extends JobDisk {
+  readonly sizeBytes: number;
+  /** null: full. */
   readonly parentChangeId: string | null;
+  /** See fileIdentity. */
+  readonly identity: string | null;
 }
 
 /**
@@ -60,33 +67,23 @@ export class ImageSource extends Source {
 
   override async takeSnapshot(request: SnapshotRequest): Promise<TakenSnapshot> {
     // A bitmap is added to each, and a server opens it, which a qemu that has it open for writing does not allow.
-    const planned = checkedDisks(await this.inspect(request.sourceRef, 'left'), request);
+    const rules = await this.rulesOf(request.sourceRef);
+    const planned = checkedDisks(await this.inspect(request.sourceRef, 'left'), request).map((disk) => ({ ...disk, rules }));
     await mkdir(request.directory, { recursive: true, mode: 0o700 });
     const sockets = await makeSocketDirectory(request.directory);
-    await allOrFirstError(
-      planned.map(({ disk }) =>
-        this.servers.record(disk.key, disk.realPath ?? disk.path, disk.bitmaps, diskChangeId(request.changeId, disk.key), disk.tracking),
-      ),
-    );
-    // Before the disks are opened: a write that slips in between is then seen as one.
-    const witnesses = await Promise.all(planned.map((one) => witnessOf(one.realPath)));
-    const opened = await allOrFirstError(
-      planned.map(({ disk, realPath, parentChangeId }, index) =>
-        this.servers.serve(
-          { key: disk.key, path: realPath, format: disk.format, sizeBytes: disk.sizeBytes, parentChangeId },
-          index,
-          request.directory,
-          sockets,
-        ),
-      ),
-    );
-    const instant = this.clock.iso();
-    await this.refuseWriters(planned.map((one) => one.disk));
-    const disks = opened.map((one, index): SnapshotDisk => {
-      const tracking = planned[index]?.disk.tracking === true;
-      return { ...one.served, change_id: tracking ? diskChangeId(request.changeId, one.served.disk_key) : null, witness: witnesses[index] ?? '' };
+    return withDisks(planned, async (held) => {
+      await allOrFirstError(held.map(({ key, chain }) => this.servers.record(key, chain, diskChangeId(request.changeId, key))));
+      // Before the servers open the disks: a write that slips in between is then seen as one.
+      const witnesses = await Promise.all(held.map(({ chain }) => chain.witness()));
+      const opened = await allOrFirstError(held.map((disk, index) => this.servers.serve(disk, index, request.directory, sockets)));
+      const instant = this.clock.iso();
+      await this.refuseWriters(planned);
+      const disks = opened.map(({ served }, index): SnapshotDisk => {
+        const tracking = held[index]?.chain.top.tracking === true;
+        return { ...served, change_id: tracking ? diskChangeId(request.changeId, served.disk_key) : null, witness: witnesses[index] ?? '' };
+      });
+      return { standing: { instant, disks }, extents: new Map(opened.map((one) => [one.served.disk_key, one.extents])) };
     });
-    return { standing: { instant, disks }, extents: new Map(opened.map((one) => [one.served.disk_key, one.extents])) };
   }
 
   override async confirmSnapshot(directory: string, snapshot: StandingSnapshot): Promise<void> {
@@ -95,15 +92,12 @@ export class ImageSource extends Source {
 
   override async verifySnapshot(sourceRef: string, snapshot: StandingSnapshot): Promise<void> {
     const folder = await resolveVmFolder(sourceRef, this.config.imageRoots);
-    for (const disk of snapshot.disks) {
-      const now = await witnessOf(join(folder, disk.disk_key)).catch(() => 'gone');
+    const rules = new ImageRules(folder, this.config.imageTemplates);
+    for (const { disk_key: key, ...disk } of snapshot.disks) {
+      const path = join(folder, key);
+      const now = await witnessOf({ key, place: { path, realPath: path }, format: formatOfName(key) ?? 'raw', rules }).catch(() => 'gone');
       if (now !== disk.witness) {
-        throw failure(
-          'conflict',
-          'source_changed',
-          disk.disk_key,
-          `Disk "${disk.disk_key}" was changed while it was copied. Keep the VM powered off during the backup.`,
-        );
+        throw failure('conflict', 'source_changed', key, `Disk "${key}" was changed while it was copied. Keep the VM powered off during the backup.`);
       }
     }
   }
@@ -132,25 +126,30 @@ export class ImageSource extends Source {
       throw error;
     }
     const removed = new Set<string>();
+    const rules = await this.rulesOf(sourceRef);
     for (const disk of disks) {
       const orphans = disk.bitmaps.map((bitmap) => bitmap.name).filter(isUnneeded);
       if (orphans.length === 0) continue;
       if (disk.problem?.code === 'disk_in_use') throw failure('conflict', 'disk_in_use', disk.key, disk.problem.detail);
-      for (const name of orphans) {
-        try {
-          await this.qemuImg.removeBitmap(disk.realPath ?? disk.path, name);
-          removed.add(name);
-        } catch (error) {
-          throw asFailure(error, disk.key, 'change_id_not_removed');
+      await withDisks([{ key: disk.key, place: placeOf(disk), format: disk.format, rules }], async (held) => {
+        for (const { chain } of held) {
+          for (const name of orphans) {
+            await this.servers.forget(disk.key, chain, name);
+            removed.add(name);
+          }
         }
-      }
+      });
     }
     return [...removed];
   }
 
   private inspect(sourceRef: string, lock: Parameters<typeof inspectDisks>[3]): Promise<readonly ImageDisk[]> {
-    const { imageRoots } = this.config;
-    return this.gate.use(dirname(sourceRef), async () => inspectDisks(await resolveVmFolder(sourceRef, imageRoots), imageRoots, this.qemuImg, lock));
+    const { imageRoots, imageTemplates } = this.config;
+    return this.gate.use(dirname(sourceRef), async () => inspectDisks(await resolveVmFolder(sourceRef, imageRoots), imageTemplates, this.qemuImg, lock));
+  }
+
+  private async rulesOf(sourceRef: string): Promise<ImageRules> {
+    return new ImageRules(await resolveVmFolder(sourceRef, this.config.imageRoots), this.config.imageTemplates);
   }
 
   /** VMs of other roots are found all the same. */
@@ -173,7 +172,7 @@ export class ImageSource extends Source {
     }
   }
 
-  private async refuseWriters(disks: readonly ImageDisk[]): Promise<void> {
+  private async refuseWriters(disks: readonly Pick<PlannedDisk, 'key' | 'identity'>[]): Promise<void> {
     const writers = await findWriters(new Set(disks.flatMap((disk) => (disk.identity === null ? [] : [disk.identity]))));
     for (const disk of disks) {
       const writer = disk.identity === null ? undefined : writers.get(disk.identity);
@@ -183,7 +182,7 @@ export class ImageSource extends Source {
 }
 
 /** @throws DomainError for the first disk that is not as the hub expects it */
-function checkedDisks(disks: readonly ImageDisk[], request: SnapshotRequest): readonly PlannedDisk[] {
+function checkedDisks(disks: readonly ImageDisk[], request: SnapshotRequest): readonly Omit<PlannedDisk, 'rules'>[] {
   const added = disks.find((disk) => !request.disks.some((one) => one.diskKey === disk.key));
   if (added !== undefined) throw failure('conflict', 'disk_added', added.key, `The VM has a new disk "${added.key}" that the backup does not know.`);
   return request.disks.map((expected) => {
@@ -202,8 +201,13 @@ function checkedDisks(disks: readonly ImageDisk[], request: SnapshotRequest): re
     if (parentChangeId !== null && !disk.bitmaps.some((bitmap) => bitmap.name === parentChangeId && isSound(bitmap))) {
       throw failure('conflict', 'change_id_lost', disk.key, `Disk "${disk.key}" has no usable record of changes since the last backup (${parentChangeId}).`);
     }
-    return { disk, realPath: disk.realPath ?? disk.path, parentChangeId };
+    const { key, format, sizeBytes, identity } = disk;
+    return { key, place: placeOf(disk), format, sizeBytes, parentChangeId, identity };
   });
+}
+
+function placeOf({ path }: ImageDisk): DiskPlace {
+  return { path, realPath: path };
 }
 
 function nodeDisk(disk: ImageDisk, index: number): NodeDisk {

@@ -1,19 +1,23 @@
+import { realpath } from 'node:fs/promises';
 import { DomainError } from '../../../kernel/domain-error.js';
 import { messageOf } from '../../../kernel/error-message.js';
 import type { CheckpointDescription, DomainDisk } from '../../../platform/libvirt/domain-xml.js';
 import { LibvirtError } from '../../../platform/libvirt/libvirt-error.js';
 import type { BackupJobState, DomainInspection, DomainState, Virsh } from '../../../platform/libvirt/virsh.js';
 import type { NodeDisk, NodeLeftOutDisk } from '../../../platform/node-api/node-api.js';
+import { errnoOf } from '../../../platform/process/system-error.js';
 import { ToolError } from '../../../platform/process/tool-error.js';
 import type { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import type { ImageBitmap, ImageInfo } from '../../../platform/qemu/qemu-img-output.js';
 import type { Failure } from '../../model/job.state.js';
-import { isLockError, toolMissing } from '../image/image-files.js';
+import { type ChainRules, type DiskChain, withChain } from '../disk-chain/disk-chain.js';
+import { NotThisFileError } from '../disk-chain/held-file.js';
+import { lookInto, toolMissing } from '../image/image-files.js';
+import { DomainRules } from './domain-rules.js';
 import { leftOut } from './left-out.js';
 
 /** Every checkpoint and bitmap that a node of ours makes begins so. */
 export const OWN_PREFIX = 'sendense-';
-const MAX_CHAIN = 200;
 
 type ChangeIdProblem = NonNullable<NodeDisk['change_id_problems']>[number];
 
@@ -49,23 +53,27 @@ export interface InspectedDomain {
   /** Its XML as it will be at its next start. */
   readonly definition: string;
   readonly backupJob: BackupJobState;
+  /** Of its files, for whoever opens them. */
+  readonly rules: ChainRules;
 }
 
 /**
  * Looks at a domain: its disks, and which of our checkpoints can be trusted for each.
  * @throws DomainError vm_not_found, libvirt_unavailable, tool_missing
  */
-export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg): Promise<InspectedDomain> {
+export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg, templates: readonly string[]): Promise<InspectedDomain> {
   try {
     const inspection = await virsh.inspect(uuid, (checkpoint) => checkpoint.startsWith(OWN_PREFIX));
     const { domain, definition, state, backupJob } = inspection;
+    const then = inspection.checkpoints.flatMap(({ described }) => described.domain ?? []);
+    const rules = new DomainRules([domain, ...then], () => virsh.snapshotDomains(uuid), templates);
     const disks = await Promise.all(
       domain.disks
         .filter((disk) => leftOut(disk) === null)
         .map(async (disk) => {
           const path = disk.path ?? (await volumePathOrNull(virsh, disk));
           if (path === null) return unusable(disk, '', `The volume of disk "${disk.target}" cannot be found in its storage pool.`);
-          return domain.active ? inspectLiveDisk(disk, path, inspection, qemuImg) : inspectOfflineDisk(disk, path, inspection, qemuImg);
+          return domain.active ? inspectLiveDisk(disk, path, inspection, rules) : inspectOfflineDisk(disk, path, inspection, rules, qemuImg);
         }),
     );
     return {
@@ -80,6 +88,7 @@ export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg
       checkpoints: inspection.checkpoints.map(({ described }) => described.name),
       definition,
       backupJob,
+      rules,
     };
   } catch (error) {
     throw asDomainError(error, uuid);
@@ -114,21 +123,22 @@ async function volumePathOrNull(virsh: Virsh, { volume }: DomainDisk): Promise<s
   }
 }
 
-async function inspectLiveDisk(disk: DomainDisk, path: string, { checkpoints, capacities }: DomainInspection, qemuImg: QemuImg): Promise<InspectedDisk> {
+async function inspectLiveDisk(disk: DomainDisk, path: string, { checkpoints, capacities }: DomainInspection, rules: ChainRules): Promise<InspectedDisk> {
   const format = formatOf(disk);
   if (format === null) return unusableFormat(disk, path);
   // What the running qemu has in memory is newer than the file; the names in it are only a sign of what an earlier run has left.
-  const stored = ownBitmaps(format === 'qcow2' ? await infoOrNull(path, qemuImg) : null);
+  const stored = ownBitmaps(format === 'qcow2' ? ((await readChain(path, rules))[0]?.info ?? null) : null);
+  const backingPaths = disk.backing.map((parent) => parent.path);
   const known = checkpoints.map(({ described }) => described);
   const sizeBytes = capacities.get(disk.target) ?? 0;
   if (sizeBytes === 0) return unusable(disk, path, `libvirt does not know the size of disk "${disk.target}".`);
   const usable = checkpoints.flatMap(({ described, measured }) => {
     const inUse = measured?.disks.find(({ target }) => target === disk.target);
-    return inUse !== undefined && inUse.changedBytes !== null && !wasAnotherDisk(described, disk, path, disk.backingPaths) ? [described.name] : [];
+    return inUse !== undefined && inUse.changedBytes !== null && !wasAnotherDisk(described, disk, path, backingPaths) ? [described.name] : [];
   });
   const problems: ChangeIdProblem[] = [];
   for (const checkpoint of known) {
-    if (!usable.includes(checkpoint.name)) problems.push(...(await problemOf(checkpoint, disk, path, disk.backingPaths, stored, qemuImg)));
+    if (!usable.includes(checkpoint.name)) problems.push(...(await problemOf(checkpoint, disk, path, backingPaths, stored, rules)));
   }
   problems.push(...forgotten(disk, stored, known));
   return {
@@ -144,28 +154,34 @@ async function inspectLiveDisk(disk: DomainDisk, path: string, { checkpoints, ca
   };
 }
 
-async function inspectOfflineDisk(disk: DomainDisk, path: string, { checkpoints }: DomainInspection, qemuImg: QemuImg): Promise<InspectedDisk> {
+async function inspectOfflineDisk(disk: DomainDisk, path: string, inspection: DomainInspection, rules: ChainRules, qemuImg: QemuImg): Promise<InspectedDisk> {
   const format = formatOf(disk);
   if (format === null) return unusableFormat(disk, path);
-  let info: ImageInfo;
-  let locked = false;
   try {
-    try {
-      info = await qemuImg.info(path, { format });
-    } catch (error) {
-      if (!isLockError(error)) throw error;
-      locked = true;
-      info = await qemuImg.info(path, { format, forceShare: true });
-    }
+    return await withChain({ path, realPath: await realpath(path) }, format, rules, async (chain) => {
+      const { problem } = chain;
+      if (problem !== null)
+        return { ...unusable(disk, path, ''), format, problem: { code: problem.code, detail: `Disk "${disk.target}" (${path}): ${problem.detail}` } };
+      return describeOffline(disk, path, inspection, rules, chain, await lookInto(chain, 'try', qemuImg));
+    });
   } catch (error) {
-    if (error instanceof ToolError && error.code === 'tool_missing') throw error;
+    if ((error instanceof ToolError && error.code === 'tool_missing') || error instanceof LibvirtError) throw error;
     return unusable(disk, path, `Disk "${disk.target}" cannot be read: ${messageOf(error)}`);
   }
+}
+
+async function describeOffline(
+  disk: DomainDisk,
+  path: string,
+  { checkpoints }: DomainInspection,
+  rules: ChainRules,
+  chain: DiskChain,
+  { info, locked }: Awaited<ReturnType<typeof lookInto>>,
+): Promise<InspectedDisk> {
   const known = checkpoints.map(({ described }) => described);
-  const backing = await backingChain(info, qemuImg);
-  const inBacking = new Set(backing.flatMap((parent) => ownBitmaps(parent.info).map(({ name }) => name)));
+  const inBacking = new Set(chain.parents.flatMap((parent) => ownBitmaps(parent.info).map(({ name }) => name)));
   const stored = ownBitmaps(info);
-  const backingPaths = backing.map((parent) => parent.path);
+  const backingPaths = chain.parents.map((parent) => parent.path);
   const changeIds: string[] = [];
   const problems: ChangeIdProblem[] = [];
   for (const checkpoint of known) {
@@ -175,21 +191,21 @@ async function inspectOfflineDisk(disk: DomainDisk, path: string, { checkpoints 
     else if (tells) {
       const detail = `The changes of disk "${disk.target}" since the last backup are spread over the files of a snapshot, which can be read together only while the VM runs.`;
       problems.push({ change_id: checkpoint.name, code: 'snapshot_changed', detail });
-    } else problems.push(...(await problemOf(checkpoint, disk, path, backingPaths, stored, qemuImg)));
+    } else problems.push(...(await problemOf(checkpoint, disk, path, backingPaths, stored, rules)));
   }
   problems.push(...forgotten(disk, stored, known));
   return {
     target: disk.target,
     path,
-    format,
-    tracking: format === 'qcow2',
-    sizeBytes: info.virtual_size,
+    format: chain.top.format,
+    tracking: chain.top.tracking,
+    sizeBytes: info?.virtual_size ?? chain.top.file.sizeBytes,
     changeIds,
     changeIdProblems: problems,
     storedBitmaps: stored.map(({ name }) => name),
     problem: locked
       ? { code: 'disk_in_use', detail: `Disk "${disk.target}" (${path}) is open in another program although the VM is off. End that program.` }
-      : info.corrupt
+      : info?.corrupt === true
         ? { code: 'disk_corrupt', detail: `Disk "${disk.target}" is marked corrupt. Repair it with qemu-img check -r.` }
         : null,
   };
@@ -215,14 +231,14 @@ async function problemOf(
   path: string,
   backingPaths: readonly string[],
   stored: readonly ImageBitmap[],
-  qemuImg: QemuImg,
+  rules: ChainRules,
 ): Promise<readonly ChangeIdProblem[]> {
   const covered = checkpoint.disks.find(({ target }) => target === disk.target);
   if (covered === undefined) return [];
   const because = (code: ChangeIdProblem['code'], detail: string): readonly ChangeIdProblem[] => [{ change_id: checkpoint.name, code, detail }];
   const pathThen = checkpoint.domain?.disks.find(({ target }) => target === disk.target)?.path ?? null;
   if (pathThen !== null && pathThen !== path) {
-    const thenStandsOn = (await backingChain(await infoOrNull(pathThen, qemuImg), qemuImg)).map((parent) => parent.path);
+    const thenStandsOn = (await readChain(pathThen, rules)).map((member) => member.path);
     return backingPaths.includes(pathThen) || thenStandsOn.includes(path)
       ? because(
           'snapshot_changed',
@@ -259,22 +275,14 @@ function ownBitmaps(info: ImageInfo | null): readonly ImageBitmap[] {
   return (info?.bitmaps ?? []).filter(({ name }) => name.startsWith(OWN_PREFIX));
 }
 
-async function backingChain(top: ImageInfo | null, qemuImg: QemuImg): Promise<readonly { readonly path: string; readonly info: ImageInfo | null }[]> {
-  const chain: { readonly path: string; readonly info: ImageInfo | null }[] = [];
-  for (let info = top; info !== null && info.full_backing_filename !== null && chain.length < MAX_CHAIN;) {
-    const path = info.full_backing_filename;
-    info = path.startsWith('/') ? await infoOrNull(path, qemuImg, info.backing_format) : null;
-    chain.push({ path, info });
-  }
-  return chain;
-}
-
-/** null: not to be read. Opened as QCOW2 unless another format is named: never as what its content pretends to be. */
-async function infoOrNull(path: string, qemuImg: QemuImg, format: string | null = null): Promise<ImageInfo | null> {
+/** Headers of a QCOW2 file and of what it stands on, as far as they may be read; without any where it cannot be. No tool is asked: a running qemu may have them open. */
+async function readChain(path: string, rules: ChainRules): Promise<readonly { readonly path: string; readonly info: ImageInfo | null }[]> {
   try {
-    return await qemuImg.info(path, { format: format ?? 'qcow2', forceShare: true });
+    return await withChain({ path, realPath: await realpath(path) }, 'qcow2', rules, ({ top, parents }) =>
+      Promise.resolve([top, ...parents].map((member) => ({ path: member.path, info: member.info }))),
+    );
   } catch (error) {
-    if (error instanceof ToolError && error.code === 'tool_failed') return null;
+    if (error instanceof NotThisFileError || errnoOf(error) !== null) return [];
     throw error;
   }
 }

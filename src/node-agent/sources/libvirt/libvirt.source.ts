@@ -10,7 +10,7 @@ import type { NodeDisk, NodeVm } from '../../../platform/node-api/node-api.js';
 import { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import type { StandingSnapshot } from '../../model/job.state.js';
 import { Slots } from '../../transfers/slots.js';
-import { asFailure, failure, ImageServers } from '../image-servers.js';
+import { failure, ImageServers } from '../image-servers.js';
 import { type SnapshotRequest, Source, type SweepReport, type TakenSnapshot } from '../source.port.js';
 import { redefinitionXml } from './backup-documents.js';
 import { asDomainError, type InspectedDisk, type InspectedDomain, inspectDomain } from './inspect-domain.js';
@@ -30,7 +30,7 @@ export class LibvirtSource extends Source {
   private readonly offline: OfflineSnapshots;
 
   constructor(
-    config: NodeConfig,
+    private readonly config: NodeConfig,
     private readonly qemuImg: QemuImg,
     private readonly servers: ImageServers,
     nbdInfo: NbdInfo,
@@ -42,7 +42,7 @@ export class LibvirtSource extends Source {
       scratchDirectory: config.libvirtScratchDirectory,
       scratchMaxBytes: () => config.libvirtScratchMaxBytes,
     });
-    this.offline = new OfflineSnapshots(this.virsh, qemuImg, servers, clock);
+    this.offline = new OfflineSnapshots(this.virsh, servers, clock);
   }
 
   override async discover(): Promise<readonly NodeVm[]> {
@@ -50,7 +50,7 @@ export class LibvirtSource extends Source {
   }
 
   override async describe(sourceRef: string): Promise<NodeVm> {
-    const domain = await inspectDomain(uuidOf(sourceRef), this.virsh, this.qemuImg);
+    const domain = await this.inspect(uuidOf(sourceRef));
     return { ...nodeVm(domain), definition: { format: 'libvirt-domain-xml', text: domain.definition } };
   }
 
@@ -62,7 +62,7 @@ export class LibvirtSource extends Source {
   override async takeSnapshot(request: SnapshotRequest): Promise<TakenSnapshot> {
     const uuid = uuidOf(request.sourceRef);
     try {
-      const domain = await inspectDomain(uuid, this.virsh, this.qemuImg);
+      const domain = await this.inspect(uuid);
       checkDisks(domain, request);
       await mkdir(request.directory, { recursive: true, mode: 0o700 });
       if (!domain.active) return await this.offline.take(request, domain);
@@ -82,7 +82,7 @@ export class LibvirtSource extends Source {
   override async verifySnapshot(sourceRef: string, snapshot: StandingSnapshot): Promise<void> {
     // What a running guest writes goes to the scratch files; there is nothing to compare.
     if (snapshot.disks.every((disk) => disk.witness === '')) return;
-    await this.offline.verify(await inspectDomain(uuidOf(sourceRef), this.virsh, this.qemuImg), snapshot);
+    await this.offline.verify(await this.inspect(uuidOf(sourceRef)), snapshot);
   }
 
   override async releaseSnapshot(directory: string): Promise<void> {
@@ -109,7 +109,7 @@ export class LibvirtSource extends Source {
   override async removeChangeIds(sourceRef: string, isUnneeded: (changeId: string) => boolean): Promise<readonly string[]> {
     const uuid = uuidOf(sourceRef);
     try {
-      const domain = await inspectDomain(uuid, this.virsh, this.qemuImg);
+      const domain = await this.inspect(uuid);
       const names = new Set([...domain.checkpoints, ...domain.disks.flatMap((disk) => disk.storedBitmaps)].filter(isUnneeded));
       for (const name of names) await (domain.active ? this.removeLive(domain, name) : this.removeOffline(domain, name));
       return [...names];
@@ -144,13 +144,13 @@ export class LibvirtSource extends Source {
     for (const disk of domain.disks) {
       if (!disk.storedBitmaps.includes(name)) continue;
       if (disk.problem?.code === 'disk_in_use') throw failure('conflict', 'disk_in_use', disk.target, disk.problem.detail);
-      try {
-        await this.qemuImg.removeBitmap(disk.path, name);
-      } catch (error) {
-        throw asFailure(error, disk.target, 'change_id_not_removed');
-      }
+      await this.offline.forget(domain, disk.target, name);
     }
     if (domain.checkpoints.includes(name)) await this.virsh.deleteCheckpoint(domain.uuid, name, { metadataOnly: true });
+  }
+
+  private inspect(uuid: string): Promise<InspectedDomain> {
+    return inspectDomain(uuid, this.virsh, this.qemuImg, this.config.imageTemplates);
   }
 
   private async inspectAll(): Promise<readonly InspectedDomain[]> {
@@ -165,7 +165,7 @@ export class LibvirtSource extends Source {
   /** A domain that goes away while we look is no reason to hide the others. */
   private async inspectOrNull(uuid: string): Promise<InspectedDomain | null> {
     try {
-      return await inspectDomain(uuid, this.virsh, this.qemuImg);
+      return await this.inspect(uuid);
     } catch (error) {
       if (error instanceof DomainError && error.code !== 'vm_not_found') throw error;
       return null;

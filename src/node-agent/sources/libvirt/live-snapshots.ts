@@ -109,7 +109,7 @@ export class LiveSnapshots {
         uri,
         size_bytes: disk.sizeBytes,
         change_id: tracked.includes(disk.diskKey) ? request.changeId : null,
-        image: null,
+        opened: null,
         witness: '',
       };
     });

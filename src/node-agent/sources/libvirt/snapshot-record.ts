@@ -1,6 +1,7 @@
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { oneOf, object, text, wholeNumber } from '../../../platform/json-shape/json-shape.js';
+import { errnoOf } from '../../../platform/process/system-error.js';
 import { writeFileDurably } from '../../../platform/repository-files/durable-write.js';
 
 const RECORD_FILE = 'libvirt.json';
@@ -31,7 +32,7 @@ export async function readRecord(directory: string): Promise<SnapshotRecord | nu
   try {
     json = await readFile(join(directory, RECORD_FILE), 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (errnoOf(error) === 'ENOENT') return null;
     throw error;
   }
   const record = object(JSON.parse(json), RECORD_FILE);

@@ -1,0 +1,70 @@
+import { type BigIntStats, constants } from 'node:fs';
+import { type FileHandle, open, readlink } from 'node:fs/promises';
+import { fileIdentity } from '../image/open-writers.js';
+
+/** open(2): a descriptor that only names a file. Devices and pipes do not notice it. Node.js has no name for it. */
+const O_PATH = 0o10000000;
+
+/** Another file is in the place of the one that was checked, or it is nothing that can be a disk. */
+export class NotThisFileError extends Error {
+  override readonly name = 'NotThisFileError';
+}
+
+/** A file of this machine that is held open, so that what was checked is what is read: tools inherit the descriptor, whatever the path leads to by then. */
+export class HeldFile {
+  private constructor(
+    readonly handle: FileHandle,
+    readonly realPath: string,
+    private readonly stats: BigIntStats,
+  ) {}
+
+  /**
+   * @param realPath absolute, without symbolic links in it
+   * @throws NotThisFileError when a symbolic link is in the path by now, or it is neither a regular file nor a block device; the system's error
+   */
+  static async open(realPath: string): Promise<HeldFile> {
+    const named = await open(realPath, O_PATH | constants.O_NOFOLLOW);
+    try {
+      const stats = await named.stat({ bigint: true });
+      const link = `/proc/self/fd/${named.fd}`;
+      if (stats.isSymbolicLink() || (await readlink(link)) !== realPath) throw new NotThisFileError(`"${realPath}" was replaced while it was being opened.`);
+      if (!stats.isFile() && !stats.isBlockDevice()) throw new NotThisFileError(`"${realPath}" is neither a regular file nor a block device.`);
+      return new HeldFile(await open(link, constants.O_RDONLY | constants.O_NONBLOCK), realPath, stats);
+    } finally {
+      await named.close();
+    }
+  }
+
+  /** See fileIdentity. */
+  get identity(): string {
+    return fileIdentity(this.stats);
+  }
+
+  get isDevice(): boolean {
+    return this.stats.isBlockDevice();
+  }
+
+  /** Of a device: 0. */
+  get sizeBytes(): number {
+    return Number(this.stats.size);
+  }
+
+  /** The file's first bytes; fewer where it is shorter. */
+  async head(length: number): Promise<Buffer> {
+    const { buffer, bytesRead } = await this.handle.read(Buffer.alloc(length), 0, length, 0);
+    return buffer.subarray(0, bytesRead);
+  }
+
+  /**
+   * Changes with every write to the file, and when another takes its place. Reading leaves it alone. The time of the last change of the inode is in it, which no program can set back;
+   * of a device node it means nothing.
+   */
+  async witness(): Promise<string> {
+    const now = await this.handle.stat({ bigint: true });
+    return [fileIdentity(now), now.size, now.mtimeNs, ...(this.isDevice ? [] : [now.ctimeNs])].join(':');
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+}
