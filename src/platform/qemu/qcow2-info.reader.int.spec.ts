@@ -7,7 +7,7 @@ import { until } from '../../../test/support/hub-system.js';
 import { ShellProcessSupervisor } from '../process/shell-process-supervisor.js';
 import { runTool } from '../process/run-tool.js';
 import { writeEmptyQcow2 } from './empty-qcow2.js';
-import { readQcow2Info } from './qcow2-info.reader.js';
+import { qcow2InfoOf } from './qcow2-info.reader.js';
 import { type ImageInfo, parseImageInfo } from './qemu-img-output.js';
 
 jest.setTimeout(60_000);
@@ -44,6 +44,16 @@ async function setBits(path: string, at: number, bits: number): Promise<void> {
     await file.write(Buffer.from([(buffer[0] ?? 0) | bits]), 0, 1, at);
   } finally {
     await file.close();
+  }
+}
+
+/** null also for what cannot be opened, or ends before its header does. */
+async function readQcow2Info(path: string): Promise<ImageInfo | null> {
+  try {
+    const file = await open(path, 'r');
+    return await qcow2InfoOf(file, path).finally(() => file.close());
+  } catch {
+    return null;
   }
 }
 

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import type { ImageBitmap, ImageInfo } from './qemu-img-output.js';
 
@@ -31,22 +31,9 @@ interface Bitmaps {
 
 /**
  * What `qemu-img info --force-share -f qcow2` says, without its start: header and bitmap directory of the file as they are now, whoever has it open.
- * @returns null when it is not an image that is understood in full, or cannot be read: then qemu-img has the word
+ * @returns null when it is not an image that is understood in full
+ * @throws the system's error; Error where the file ends before its header does
  */
-export async function readQcow2Info(path: string): Promise<ImageInfo | null> {
-  try {
-    const file = await open(path, 'r');
-    try {
-      return await qcow2InfoOf(file, path);
-    } finally {
-      await file.close();
-    }
-  } catch {
-    return null;
-  }
-}
-
-/** The same of an open file. @throws the system's error; Error where the file ends before its header does */
 export async function qcow2InfoOf(file: FileHandle, path: string): Promise<ImageInfo | null> {
   const header = await read(file, 0, HEADER_BYTES);
   const version = header.readUInt32BE(4);
