@@ -238,7 +238,10 @@ describe('a storm of kills', () => {
     it(`of ${ROUNDS} rounds (seed ${SEED}) leaves right restore points and nothing else`, async () => {
       const tally: Tally = { kills: 0, completed: 0, failed: 0, compared: 0, codes: {}, fulls: {}, victims: {}, mended: {}, complaints: [] };
       for (let number = 1; number <= ROUNDS; number += 1) {
-        await round(number, tally);
+        await round(number, tally).catch((error: unknown) => {
+          const log = system.hub.log().split('\n').slice(-40).join('\n');
+          throw new Error(`round ${number} did not come to its end; the last the hub has logged: ${log}`, { cause: error });
+        });
         process.stderr.write(`storm: round ${number} of ${ROUNDS}: ${JSON.stringify(tally)}\n`);
       }
       // What is left undone after the last kill is done now; and both VMs are protected.
