@@ -45,6 +45,8 @@ export async function requireTrueMetrics(system: HubSystem): Promise<void> {
   expect(sample('sendense_projection_events_total{projection="audit_events"}')).toBe(Number(projections[0]?.head_position));
   expect(sample('sendense_projection_delay_seconds_count{projection="audit_events"}')).toBeGreaterThan(0);
   expect(sample('sendense_http_request_duration_seconds_count{method="GET",route="/api/v1/nbd/ports/metrics",status="200"}')).toBeGreaterThan(0);
+  // Nobody follows events or downloads while this looks.
+  expect([...samples].filter(([name, value]) => /^sendense_open_streams\b/.test(name) && value !== 0)).toEqual([]);
   expect([...samples.keys()].filter((name) => name.startsWith('sendense_metric_collection_failures_total{'))).toEqual([]);
 
   const families = new Set(
@@ -60,6 +62,7 @@ const COMPARED = [
   'sendense_nbd_exports_running',
   'sendense_nbd_ports',
   'sendense_node_reachable',
+  'sendense_open_streams',
   'sendense_projection_delay_seconds',
   'sendense_projection_events_total',
   'sendense_projection_halted',
