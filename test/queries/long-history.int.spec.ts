@@ -49,7 +49,7 @@ describe('with a long history', () => {
 
   /** Rows that any part of the plan has read, those it threw away included. */
   async function rowsRead(sql: string, parameters: readonly unknown[] = []): Promise<number> {
-    const [row] = (await dataSource.query(`explain (analyze, format json) ${sql}`, [...parameters])) as [{ 'QUERY PLAN': [{ Plan: PlanNode }] }];
+    const [row] = await dataSource.query<[{ 'QUERY PLAN': [{ Plan: PlanNode }] }]>(`explain (analyze, format json) ${sql}`, [...parameters]);
     const most = (node: PlanNode): number => Math.max(node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0), ...(node.Plans ?? []).map(most));
     return most(row['QUERY PLAN'][0].Plan);
   }

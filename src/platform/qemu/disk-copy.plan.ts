@@ -1,4 +1,3 @@
-import { dirname } from 'node:path';
 import { type NbdAddress, parseNbdAddress, PSK_USER } from '../nbd/nbd-uri.js';
 import { imageFileName, type ImageChain } from './image-chain.plan.js';
 
@@ -84,7 +83,11 @@ function keyArguments(uri: string): readonly string[] {
   const { keyFile } = parseNbdAddress(uri).address;
   if (keyFile === undefined) return [];
   // A comma inside a value is written twice.
-  return ['--object', `tls-creds-psk,id=${KEY_ID},endpoint=client,username=${PSK_USER},dir=${dirname(keyFile).replaceAll(',', ',,')}`];
+  return ['--object', `tls-creds-psk,id=${KEY_ID},endpoint=client,username=${PSK_USER},dir=${folderOf(keyFile).replaceAll(',', ',,')}`];
+}
+
+function folderOf(file: string): string {
+  return file.slice(0, file.lastIndexOf('/'));
 }
 
 function serverOf(address: NbdAddress): object {
