@@ -8,7 +8,7 @@ export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 /** Name of a disk's target device in a domain. */
 const TARGET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 /** Begins so that it cannot be taken for an option or another protocol in an argv. */
-const NBD_URI = /^nbd:\/\/[^/\s]+:\d{1,5}\/[^\s]{0,1000}$/;
+const NBD_URI = /^nbds?:\/\/[^/\s]+:\d{1,5}\/[^\s]{0,1000}$/;
 const MAX_DEFINITION = 512 * 1024;
 
 export class DefinitionDto implements NodeVmDefinition {
@@ -38,6 +38,6 @@ export class ServedDiskDto {
 
   @ApiProperty({ example: 'nbd://192.0.2.10:10100/restore-pgtest1-disk0-0e5b7a41' })
   @IsString()
-  @Matches(NBD_URI, { message: 'uri must be an nbd:// URI' })
+  @Matches(NBD_URI, { message: 'uri must be an nbd:// or nbds:// URI' })
   readonly uri!: string;
 }

@@ -1,7 +1,8 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { NodeConfig } from '../../platform/config/node.config.js';
+import { PSK_FILE, pskFileText } from '../../platform/nbd/nbd-uri.js';
 import { errnoOf } from '../../platform/process/system-error.js';
 import { syncToDisk, writeFileDurably } from '../../platform/repository-files/durable-write.js';
 import type { VmRestoreRecord } from '../model/vm-restore.state.js';
@@ -20,6 +21,20 @@ export class VmRestoreJournal {
   /** Holds the run directories of a job's programs, and the definition it makes. */
   runDirectory(jobId: string): string {
     return join(this.runRoot, jobId);
+  }
+
+  /** The key of the export of the disk with this number, under the name by which qemu looks for it. */
+  keyFile(jobId: string, index: number): string {
+    return join(this.root, jobId, `disk-${index}`, PSK_FILE);
+  }
+
+  /** Durable when it resolves. @param keys by the disks' numbers; null: the export needs none */
+  async writeKeys(jobId: string, keys: readonly (string | null)[]): Promise<void> {
+    for (const [index, key] of keys.entries()) {
+      if (key === null) continue;
+      await mkdir(dirname(this.keyFile(jobId, index)), { recursive: true, mode: 0o700 });
+      await writeFileDurably(this.keyFile(jobId, index), pskFileText(key), 0o600);
+    }
   }
 
   programDirectory(jobId: string, index: number, what: 'convert' | 'compare'): string {

@@ -8,12 +8,13 @@ import type { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { type RestoredDisk, restoredDomain, type RewrittenDefinition, uuidInDefinition } from '../../platform/libvirt/restored-domain.plan.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import type { NbdInfo } from '../../platform/nbd/nbd-info.js';
-import { parseNbdUri } from '../../platform/nbd/nbd-uri.js';
+import { nbdUri, parseExportUri, parseNbdUri } from '../../platform/nbd/nbd-uri.js';
 import type { NodeVmRestoreReport } from '../../platform/node-api/node-api.js';
 import type { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { errnoOf } from '../../platform/process/system-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import { compareNbdArgv, convertNbdArgv, percentIn } from '../../platform/qemu/disk-copy.plan.js';
+import { wayToExport } from '../../platform/ssh/tunnel-sockets.js';
 import { syncToDisk } from '../../platform/repository-files/durable-write.js';
 import { type VmRestoreDisk, type VmRestoreEnding, type VmRestoreRecord, vmRestoreReport, withRestoredDisk } from '../model/vm-restore.state.js';
 import type { Slots } from '../transfers/slots.js';
@@ -35,6 +36,8 @@ export interface VmRestoreSurroundings {
   /** Copies of all restores at once. */
   readonly slots: Slots;
   readonly storageRoots: () => readonly string[];
+  /** Of the tunnel that leads to the hub, where there is one. */
+  readonly tunnelDirectory: string;
   /** How long a lost way to the hub is waited for while disks are copied and by restored VMs that live on it; 0: there is no network between. */
   readonly patienceSeconds: number;
 }
@@ -145,7 +148,7 @@ export class VmRestore {
         await this.checkStorage(this.request.storage_path);
         await this.makeDisks(this.request.storage_path);
       } else {
-        await Promise.all(this.request.disks.map((disk) => this.checkExport(disk)));
+        await Promise.all(this.request.disks.map((disk) => this.checkExport(disk, disk.uri)));
         for (const { disk_key } of this.request.disks) await this.changeDisk(disk_key, { status: 'completed', percent: 100 });
       }
       this.stopping.signal.throwIfAborted();
@@ -203,7 +206,14 @@ export class VmRestore {
     }
   }
 
-  private async checkExport({ disk_key, uri, size_bytes }: VmRestoreRecord['request']['disks'][number]): Promise<void> {
+  /** The URI by which this node reads a disk at the hub, through its tunnel where it has one, and with the key where one is needed. */
+  private async reachedExport(uri: string, index: number): Promise<string> {
+    const { place, needsKey, exportName } = parseExportUri(uri);
+    const way = await wayToExport(place, this.around.tunnelDirectory);
+    return nbdUri(needsKey ? { ...way, keyFile: this.around.journal.keyFile(this.request.job_id, index) } : way, exportName);
+  }
+
+  private async checkExport({ disk_key, size_bytes }: VmRestoreRecord['request']['disks'][number], uri: string): Promise<void> {
     const size = await this.sizeOf(uri).catch((error: unknown) => {
       if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
       throw new DomainError('unavailable', 'export_unreachable', `The node cannot read disk ${disk_key} at ${uri}: ${error.stderrTail.trim()}`, { disk_key });
@@ -270,12 +280,13 @@ export class VmRestore {
     await this.around.slots.use(async () => {
       this.stopping.signal.throwIfAborted();
       const file = join(this.workingFolder(), disk.file_name ?? '');
-      await this.checkExport(disk);
+      const uri = await this.reachedExport(disk.uri, index);
+      await this.checkExport(disk, uri);
       await this.changeDisk(disk.disk_key, { status: 'copying' });
-      await this.program(index, 'convert', convertNbdArgv(disk.uri, file, this.around.patienceSeconds), [0]);
+      await this.program(index, 'convert', convertNbdArgv(uri, file, this.around.patienceSeconds), [0]);
       await this.changeDisk(disk.disk_key, { status: 'comparing', percent: 100 });
       await syncToDisk(file);
-      if ((await this.program(index, 'compare', compareNbdArgv(disk.uri, file, this.around.patienceSeconds), [0, 1])) !== 0) {
+      if ((await this.program(index, 'compare', compareNbdArgv(uri, file, this.around.patienceSeconds), [0, 1])) !== 0) {
         throw new DomainError(
           'conflict',
           'restored_content_differs',

@@ -6,6 +6,7 @@ import { canonicalJson } from '../../platform/http/canonical-json.js';
 import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
+import { parseExportUri } from '../../platform/nbd/nbd-uri.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import type { NodeSettleVmRestore, NodeStartVmRestore, NodeVmRestoreReport } from '../../platform/node-api/node-api.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
@@ -46,6 +47,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
       nbdInfo,
       slots: new Slots(() => DISKS_AT_ONCE),
       storageRoots: () => config.vmStorageRoots,
+      tunnelDirectory: config.tunnelDirectory,
       patienceSeconds: config.besideHub ? 0 : config.networkPatienceSeconds,
     };
   }
@@ -72,7 +74,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
 
   /**
    * Takes on a job, or tells how it stands when it has been taken on before. What stands in its way is told by its report.
-   * @throws DomainError job_exists (with another body), job_settled, storage_path_malformed, hub_guests_refused
+   * @throws DomainError job_exists (with another body), job_settled, storage_path_malformed, export_key_missing, hub_guests_refused
    */
   async start(request: NodeStartVmRestore): Promise<NodeVmRestoreReport> {
     const path = request.storage_path;
@@ -81,17 +83,32 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
         storage_path: path,
       });
     }
+    const keyless = request.disks.find(({ uri, export_key }) => export_key === undefined && parseExportUri(uri).needsKey);
+    if (keyless !== undefined) {
+      throw new DomainError(
+        'invalid',
+        'export_key_missing',
+        `The export of disk "${keyless.disk_key}" needs a key (nbds), and disks[].export_key gives none.`,
+        {
+          disk_key: keyless.disk_key,
+        },
+      );
+    }
+    // Keys are kept in files of their own, and nowhere else.
+    const keys = request.disks.map(({ export_key }) => export_key ?? null);
+    const kept = { ...request, disks: request.disks.map(({ export_key: _, ...disk }) => disk) };
     const job = await this.lock.runExclusive(request.job_id, async () => {
       const known = this.jobs.get(request.job_id);
       if (known !== undefined) {
-        if (canonicalJson(known.request) === canonicalJson(request)) return known;
+        if (canonicalJson(known.request) === canonicalJson(kept)) return known;
         throw new DomainError('conflict', 'job_exists', `Job ${request.job_id} was started before with another body.`, { job_id: request.job_id });
       }
       if (this.settled.has(request.job_id)) {
         throw new DomainError('conflict', 'job_settled', `Job ${request.job_id} has been settled and cannot be started again.`, { job_id: request.job_id });
       }
       requireHubGuests(this.config);
-      const made = new VmRestore(newVmRestore(request), this.around);
+      const made = new VmRestore(newVmRestore(kept), this.around);
+      await this.journal.writeKeys(request.job_id, keys);
       await made.create();
       this.jobs.set(request.job_id, made);
       void made.run();

@@ -10,6 +10,7 @@ import { freePortRange } from '../../../test/support/free-ports.js';
 import { until } from '../../../test/support/hub-system.js';
 import { requireTools } from '../../../test/support/require-tools.js';
 import { ShellProcessSupervisor } from '../process/shell-process-supervisor.js';
+import { compareNbdArgv, convertNbdArgv } from '../qemu/disk-copy.plan.js';
 import { QemuImg } from '../qemu/qemu-img.js';
 import { exportAccessDirectory, exportKeyFile, exportSocket, prepareExportAccess, writeKeyFile } from './export-access.js';
 import { blockStatus } from './nbd-block-status.js';
@@ -58,6 +59,21 @@ describe('an export with a key', () => {
     connection.close();
     expect((await blockStatus(address, 'x', 'base:allocation', soon()))[0]).toMatchObject({ offset: 0, length: MIB });
     expect(await new NbdInfo().size(nbdUri(address, 'x'), 10_000)).toBe(8 * MIB);
+  });
+
+  it('serves the tools of qemu, also through a socket', async () => {
+    const copy = join(folder, 'copy.qcow2');
+    const socket = join(folder, 'way.sock');
+    const way = createServer((near) => {
+      const far = connect({ host: address.host, port: address.port });
+      near.pipe(far).pipe(near);
+      for (const one of [near, far]) one.on('error', () => undefined);
+    });
+    await new Promise<void>((resolve) => way.listen({ path: socket }, resolve));
+    for (const uri of [nbdUri(address, 'x'), nbdUri({ socket, keyFile: address.keyFile ?? '' }, 'x')]) {
+      for (const [file, ...rest] of [convertNbdArgv(uri, copy, 0), compareNbdArgv(uri, copy, 0)]) await run(file, rest);
+    }
+    way.close();
   });
 
   it('keeps its key from everybody else', async () => {

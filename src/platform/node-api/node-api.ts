@@ -263,8 +263,10 @@ export interface NodeStartVmRestore {
   readonly disks: readonly {
     readonly disk_key: string;
     readonly size_bytes: number;
-    /** NBD URI of the content. */
+    /** NBD URI of the content: nbds where the port takes TLS with the disk's export_key alone. */
     readonly uri: string;
+    /** As of NodeStartBackup. */
+    readonly export_key?: string;
     /** Name in storage_path; null exactly when that is. */
     readonly file_name: string | null;
   }[];

@@ -111,8 +111,8 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
         new AllocatePorts(exportId, [request.export_name], await this.recorder.context(exportId)),
       );
       const port = ports[0]?.port;
-      // What is held is for a node.
-      const transport = request.held_by === undefined ? 'tls' : null;
+      // What is held and written to is the disk of a guest at a node, and libvirt knows no keys.
+      const transport = request.held_by === undefined || request.mode === 'read_only' ? 'tls' : null;
       if (port === undefined) throw new Error(`export ${exportId} got no port`);
       const outcome = await this.commands.execute<RequestExport, ExportOutcome>(
         new RequestExport(

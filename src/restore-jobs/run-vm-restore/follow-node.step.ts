@@ -7,12 +7,14 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { loggerFor } from '../../platform/logging/logger.js';
+import { readExportKey } from '../../platform/nbd/export-access.js';
 import type { NodeStartVmRestore, NodeVmRestoreReport } from '../../platform/node-api/node-api.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 import type { KnownVmRestore } from '../model/vm-restore.state.js';
+import { publishedExportId } from './publish-disks.step.js';
 
 const POLL_MS = 500;
 /** Progress is recorded when it has grown by so many percent. */
@@ -118,12 +120,18 @@ export class FollowNode {
       network: job.network,
       libvirt_network: job.libvirt_network,
       storage_path: job.storage_path,
-      disks: job.disks.map(({ disk_id, disk_key, virtual_size_bytes, file_name }) => ({
-        disk_key,
-        size_bytes: virtual_size_bytes,
-        uri: uris.get(disk_id) ?? '',
-        file_name,
-      })),
+      disks: await Promise.all(
+        job.disks.map(async ({ disk_id, disk_key, virtual_size_bytes, file_name }) => {
+          const key = await readExportKey(this.config.runDirectory, publishedExportId(job.job_id, disk_id));
+          return {
+            disk_key,
+            size_bytes: virtual_size_bytes,
+            uri: uris.get(disk_id) ?? '',
+            file_name,
+            ...(key === null ? {} : { export_key: key }),
+          };
+        }),
+      ),
     };
   }
 

@@ -42,7 +42,7 @@ export class PublishDisks {
   /** Also those that an earlier hub has begun and not recorded. */
   async withdraw({ job }: KnownVmRestore): Promise<void> {
     for (const { disk_id } of job.disks) {
-      const exportId = derivedId(restoreExportIdName(commandId(job.job_id, disk_id)));
+      const exportId = publishedExportId(job.job_id, disk_id);
       try {
         await this.commands.execute(new EndRestoreExport(exportId, await this.recorder.context(job.job_id), holder(job.job_id)));
       } catch (error) {
@@ -50,6 +50,11 @@ export class PublishDisks {
       }
     }
   }
+}
+
+/** Of the export that serves a disk of the job. */
+export function publishedExportId(jobId: string, diskId: number): string {
+  return derivedId(restoreExportIdName(commandId(jobId, diskId)));
 }
 
 function commandId(jobId: string, diskId: number): string {
