@@ -209,7 +209,13 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       disk_index: 0,
       mode: 'read_write',
     });
-    await hub.run(['qemu-io', '-f', 'raw', '-c', 'write -P 9 0 64k', '-c', 'read -P 7 64k 64k', published.uri]);
+    const { psk_file } = await api<{ psk_file: string }>('GET', `/restore/exports/${published.export_id}/key`);
+    await hub.run(['install', '-d', '-m', '0700', '/root/export']);
+    await hub.run(['tee', '/root/export/keys.psk'], psk_file);
+    const [, server = '', port = '', name = ''] = /^nbds:\/\/sendense@([^:/]+):(\d+)\/(.+)$/.exec(published.uri) ?? [];
+    const disk = `driver=nbd,server.type=inet,server.host=${server},server.port=${port},export=${name},tls-creds=key`;
+    const key = 'tls-creds-psk,id=key,endpoint=client,username=sendense,dir=/root/export';
+    await hub.run(['qemu-io', '--object', key, '--image-opts', '-c', 'write -P 9 0 64k', '-c', 'read -P 7 64k 64k', disk]);
     await api('DELETE', `/restore/exports/${published.export_id}`);
     await hub.run(['rm', '-r', '/srv/backups-restored']);
   }, 300_000);

@@ -307,35 +307,45 @@ describe('sendense validate', () => {
     await until('the repository to be listed', async () => (await system.api('GET', `/repositories/${repositoryId}`)).status === 200);
     const hub = new HubApi(system.url(), (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim());
     const { nodes } = (await hub.call<{ nodes: { node_id: string }[] }>('GET', '/nodes')).body;
-    const trial = new Trial({
-      ...{ hub, nodeId: nodes[0]?.node_id ?? '', imageRoots: [system.imageRoot], nodeDirectory: system.dataDirectory, hubDirectory: null },
-      ...{ repository: 'damaged', name: 'trial-of-damage', tunnelDirectory: join(place, 'tunnel'), signal: new AbortController().signal },
-    });
-    await slowWay(join(place, 'tunnel'), Number(system.settings['SENDENSE_NBD_PORT_FIRST']), () => slow);
-    const checks = new Map(trialChecks('hub', trial, false).map((check) => [check.id, check]));
-    const look = async (id: string): Promise<CheckResult> => {
-      const check = checks.get(id);
-      if (check === undefined) throw new Error(`there is no check ${id}`);
-      return runCheck(check);
+    const trialOf = (name: string): ((id: string) => Promise<CheckResult>) => {
+      const trial = new Trial({
+        ...{ hub, nodeId: nodes[0]?.node_id ?? '', imageRoots: [system.imageRoot], nodeDirectory: system.dataDirectory, hubDirectory: null },
+        ...{ repository: 'damaged', name, tunnelDirectory: join(place, 'tunnel'), signal: new AbortController().signal },
+      });
+      const checks = new Map(trialChecks('hub', trial, false).map((check) => [check.id, check]));
+      return async (id) => {
+        const check = checks.get(id);
+        if (check === undefined) throw new Error(`there is no check ${id}`);
+        return runCheck(check);
+      };
     };
-    expect(await look('event_store_append')).toMatchObject({ status: 'pass', detail: expect.stringMatching(/^VmRegistered of vm-/) });
-    expect(await look('trial_backup')).toMatchObject({ status: 'pass' });
-    const [disk] = (await readdir(place, { recursive: true })).filter((name) => name.endsWith('.qcow2'));
-    const file = join(place, disk ?? '');
-    await chmod(file, 0o600);
-    await promisify(execFile)('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 7 32M 4k', file]);
-    expect(await look('trial_restore')).toMatchObject({
-      status: 'fail',
-      detail: expect.stringMatching(/Content mismatch at offset 33554432/),
-      remedy: expect.stringContaining('Do not rely on these backups'),
-    });
+    await slowWay(join(place, 'tunnel'), Number(system.settings['SENDENSE_NBD_PORT_FIRST']), () => slow);
+    const ofSpeed = trialOf('trial-of-speed');
+    expect(await ofSpeed('event_store_append')).toMatchObject({ status: 'pass', detail: expect.stringMatching(/^VmRegistered of vm-/) });
+    expect(await ofSpeed('trial_backup')).toMatchObject({ status: 'pass' });
+    expect(await ofSpeed('trial_restore')).toMatchObject({ status: 'pass' });
     slow = true;
-    expect(await look('throughput')).toMatchObject({
+    expect(await ofSpeed('throughput')).toMatchObject({
       status: 'warn',
       detail: expect.stringMatching(/ MiB a second$/),
       remedy: expect.stringContaining('iostat'),
     });
-    expect(await look('trial_removal')).toMatchObject({ status: 'pass' });
+    slow = false;
+    expect(await ofSpeed('trial_removal')).toMatchObject({ status: 'pass' });
+
+    const ofDamage = trialOf('trial-of-damage');
+    expect(await ofDamage('event_store_append')).toMatchObject({ status: 'pass' });
+    expect(await ofDamage('trial_backup')).toMatchObject({ status: 'pass' });
+    const [disk] = (await readdir(place, { recursive: true })).filter((name) => name.includes('trial-of-damage') && name.endsWith('.qcow2'));
+    const file = join(place, disk ?? '');
+    await chmod(file, 0o600);
+    await promisify(execFile)('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 7 32M 4k', file]);
+    expect(await ofDamage('trial_restore')).toMatchObject({
+      status: 'fail',
+      detail: expect.stringMatching(/disk-0\.qcow2" of restore point .* was altered/),
+      remedy: expect.stringContaining('Do not rely on these backups'),
+    });
+    expect(await ofDamage('trial_removal')).toMatchObject({ status: 'pass' });
     await hub.call('DELETE', `/repositories/${repositoryId}`);
     await client.requireNothingHeld();
   });

@@ -332,7 +332,7 @@ export class RepositoryFiles {
         sealed.map(async (each): Promise<FoundFile> => {
           const path = join(repositoryPath, each.file);
           const facts = await calls.imageFacts(path).catch((error: unknown) => {
-            if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return 'missing' as const;
+            if (isMissing(error)) return 'missing' as const;
             throw error;
           });
           return { sealed: each, path, expected_path: join(root, each.file), facts };
@@ -341,9 +341,16 @@ export class RepositoryFiles {
     });
   }
 
-  /** What a sealed file is, for whoever proves its content. `file` is relative to the repository. null: it is no regular file. */
+  /** What a sealed file is, for those who prove its content. `file` is relative to the repository. null: it is not there, or no regular file. */
   async imageFacts(repositoryPath: string, file: string): Promise<ImageFacts | null> {
-    return this.onStorage(repositoryPath, `looking at ${file}`, () => this.callsAt(repositoryPath).imageFacts(join(repositoryPath, file)));
+    return this.onStorage(repositoryPath, `looking at ${file}`, () =>
+      this.callsAt(repositoryPath)
+        .imageFacts(join(repositoryPath, file))
+        .catch((error: unknown) => {
+          if (isMissing(error)) return null;
+          throw error;
+        }),
+    );
   }
 
   /** Makes a written file read-only, ahead of sealing. `file` is relative to the repository. */
@@ -524,6 +531,10 @@ function nullIfSystemError(error: unknown): null {
 function noneIfSystemError(error: unknown): [] {
   if (errnoOf(error) === null) throw error;
   return [];
+}
+
+function isMissing(error: unknown): boolean {
+  return errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR';
 }
 
 function isSilence(error: unknown): boolean {

@@ -62,7 +62,13 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
   private async readable(command: RequestMount): Promise<BackupReadModel> {
     const { backup, repository } = await this.mountable(command);
     const sources = (await sourcesOf(this.dataSource, backup))(command.diskIndex);
-    await this.guard.open(repository.path, sources, { allowDamaged: command.allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
+    try {
+      await this.guard.open(repository.path, sources, { allowDamaged: command.allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
+    } catch (error) {
+      // Nothing is locked yet: files that are gone may belong to a restore point that was deleted meanwhile, and then that is the answer.
+      await this.mountable(command);
+      throw error;
+    }
     return backup;
   }
 
