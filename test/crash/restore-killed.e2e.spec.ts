@@ -16,6 +16,7 @@ import { BackupClient, filesBelow } from '../support/backup-client.js';
 import { changeGuestDisk, emptyFile, makeGuestDisk } from '../support/guest-disk.js';
 import { type ApiAnswer, HubSystem, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { keyFileOf, through } from '../support/published-export.js';
 import { requireTools } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
 
@@ -282,7 +283,8 @@ const STORIES: readonly Story[] = [
       });
       for (const { export_id, status, uri } of exports) {
         if (status !== 'running') continue;
-        await run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', content[0] ?? '', uri ?? '']);
+        const keyFile = await keyFileOf(system, export_id);
+        await through({ uri: uri ?? '', keyFile }, `qemu-img compare -f raw -F raw '${content[0] ?? ''}' "$uri"`);
         await ok('DELETE', `/restore/exports/${export_id}`);
       }
     },

@@ -8,6 +8,7 @@ import { BackupClient } from '../support/backup-client.js';
 import { makeBootKit } from '../support/boot-kit.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { keyFileOf } from '../support/published-export.js';
 import { requireTools } from '../support/require-tools.js';
 
 jest.setTimeout(180_000);
@@ -65,9 +66,7 @@ describe('a VM', () => {
       mode: 'read_write',
     });
 
-    const { psk_file } = (await system.api<{ psk_file: string }>('GET', `/restore/exports/${body.export_id}/key`)).body;
-    const keyFile = join(system.directory, 'export.psk');
-    await writeFile(keyFile, `${psk_file}\n`, { mode: 0o600 });
+    const keyFile = await keyFileOf(system, body.export_id);
     const socket = join(system.directory, 'export.sock');
     // qemu's -drive knows no keys.
     const proxy = spawn('nbdkit', ['-f', '-U', socket, 'nbd', `uri=${body.uri}`, 'tls=require', `tls-psk=${keyFile}`], { stdio: 'ignore' });

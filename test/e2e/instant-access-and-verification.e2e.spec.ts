@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, rename, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
@@ -10,6 +10,7 @@ import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, signalPid, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { keyFileOf, through } from '../support/published-export.js';
 import { requireTools } from '../support/require-tools.js';
 
 jest.setTimeout(120_000);
@@ -51,16 +52,7 @@ async function publish(
 ): Promise<{ readonly export_id: string; readonly uri: string; readonly keyFile: string; readonly status: string }> {
   const { status, body } = await system.api<RestoreExportResponse>('POST', '/restore/exports', { backup_id: backup.backup_id, disk_index: 0, mode });
   if (status !== 201 || body.uri === null) throw new Error(`answered ${status}: ${JSON.stringify(body)}`);
-  // nbdkit serves programs that know no TLS.
-  const { psk_file } = (await system.api<{ psk_file: string }>('GET', `/restore/exports/${body.export_id}/key`)).body;
-  const keyFile = join(system.directory, `${body.export_id}.psk`);
-  await writeFile(keyFile, `${psk_file}\n`, { mode: 0o600 });
-  return { export_id: body.export_id, uri: body.uri, keyFile, status: body.status };
-}
-
-/** Runs a command of a shell in which `$uri` is the export, without TLS. */
-async function through({ uri, keyFile }: { readonly uri: string; readonly keyFile: string }, command: string): Promise<void> {
-  await run('nbdkit', ['-U', '-', 'nbd', `uri=${uri}`, 'tls=require', `tls-psk=${keyFile}`, '--run', command]);
+  return { export_id: body.export_id, uri: body.uri, keyFile: await keyFileOf(system, body.export_id), status: body.status };
 }
 
 async function standing(exportId: string): Promise<RestoreExportResponse | undefined> {

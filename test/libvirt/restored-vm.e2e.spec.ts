@@ -193,9 +193,9 @@ describe('a restore point as a VM', () => {
   it('stands, with the reason, where it cannot be started', async () => {
     if (!bootable) return;
     const name = newName();
-    await rename(join(host.directory, 'boot-original/initrd'), join(host.directory, 'boot-original/away'));
+    await rename(join(host.directory, 'lib/boot/original-initrd'), join(host.directory, 'lib/boot/away'));
     const job = await ended((await request(name, { storage_path: storage, start: true })).job_id);
-    await rename(join(host.directory, 'boot-original/away'), join(host.directory, 'boot-original/initrd'));
+    await rename(join(host.directory, 'lib/boot/away'), join(host.directory, 'lib/boot/original-initrd'));
     expect(job).toMatchObject({ status: 'completed', vm: { started: false, start_error: { code: 'domain_refused' } } });
     expect((await host.virsh('domstate', name)).trim()).toBe('shut off');
   });
@@ -353,7 +353,7 @@ describe('a damaged restore point as a VM', () => {
     await chmod(file, 0o600);
     await run('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 7 4M 4k', file]);
     const found = await ended((await request(newName(), { backup_id, storage_path: storage })).job_id);
-    expect(found).toMatchObject({ status: 'failed', error: { code: 'restore_point_damaged' } });
+    expect(found).toMatchObject({ status: 'failed', error: { code: 'source_damaged' } });
     const name = newName();
     const job = await ended((await request(name, { backup_id, storage_path: storage, allow_damaged: true })).job_id);
     expect(job).toMatchObject({ status: 'completed', error: null, sources_verified: false, damaged_sources: [{ backup_id }] });
