@@ -25,6 +25,7 @@ import { ACCESS_TOKENS } from '../platform/http/access-tokens.js';
 import { configureHttp } from '../platform/http/configure-http.js';
 import { HttpModule } from '../platform/http/http.module.js';
 import { PostgresModule } from '../platform/postgres/postgres.module.js';
+import { HostToolsModule } from '../platform/process/host-tools.module.js';
 import { ProjectionsModule } from '../platform/postgres/projections.module.js';
 import { RepositoriesModule } from '../repositories/repositories.module.js';
 import { VmsModule } from './vms.module.js';
@@ -91,6 +92,7 @@ beforeAll(async () => {
       ProjectionsModule.forRoot(allProjections),
       CqrsModule.forRoot(),
       HttpModule.forHub(),
+      HostToolsModule,
       NodesModule,
       VmsModule,
       RepositoriesModule,

@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:net';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import { BackupClient, filesBelow } from '../support/backup-client.js';
@@ -106,15 +106,27 @@ describe('a cancelled backup', () => {
     await newVm('blocker', 3);
     const blocker = await client.started('blocker', repository, 'full');
     // Too few ports are left, so the second one waits with its plan unmade.
-    const greedy = await newVm('greedy', 4);
+    await newVm('greedy', 4);
     const waiting = await client.started('greedy', repository, 'full');
     expect(waiting).toMatchObject({ status: 'pending', waiting_for: 'nbd_ports' });
     await copying.reached();
-    const planning = await gates.hold('qemu-img', greedy.folder);
+    // The ports are given back when the first one is sealed. By then its node has nothing more to do, and can be held while the second one is planned.
+    const sealing = await gates.hold('qemu-img', 'check');
     await copying.open();
-    await planning.reached();
-    await cancel(waiting.backup_id);
-    await planning.open();
+    await sealing.reached();
+    await until('the node to have let go of the disks', async () => {
+      const { body } = await system.api<{ events: { type: string }[] }>('GET', `/backups/${blocker.backup_id}/events`);
+      return body.events.some(({ type }) => type === 'SnapshotReleased');
+    });
+    await withNodeHeld(async (reached) => {
+      await sealing.open();
+      await until('the ports to be free', async () => {
+        const { body } = await system.api<{ status: string }>('GET', `/backups/${blocker.backup_id}`);
+        return body.status === 'completed';
+      });
+      await reached();
+      await cancel(waiting.backup_id);
+    });
     expect(await client.atRest(waiting.backup_id)).toMatchObject({ status: 'cancelled', disk_results: [] });
     await client.atRest(blocker.backup_id);
     await remember();
@@ -297,12 +309,14 @@ describe('what is removed while its use begins', () => {
     const vm = await ImageVm.create(join(system.imageRoot, name), [{ file: 'disk0.qcow2', mib: 8, dataMib: 1 }]);
     const vmId = await client.registerVm(name, vm.folder);
     const repositoryId = await client.createRepository(name, folder);
-    const looking = await gates.hold('qemu-img', `${vm.folder}/disk0.qcow2`);
-    const asked = client.start(name, repositoryId, 'full');
-    await looking.reached();
-    expect(await remove(which === 'VM' ? `/vms/${vmId}` : `/repositories/${repositoryId}`)).toBe(204);
-    await looking.open();
-    expect(await asked).toMatchObject({ status: 404, body: { code: which === 'VM' ? 'vm_not_found' : 'repository_not_found' } });
+    const asked = await withNodeHeld(async (reached) => {
+      const answer = client.start(name, repositoryId, 'full');
+      await reached();
+      expect(await remove(which === 'VM' ? `/vms/${vmId}` : `/repositories/${repositoryId}`)).toBe(204);
+      // Not awaited here: it comes when the node goes on.
+      return { answer };
+    });
+    expect(await asked.answer).toMatchObject({ status: 404, body: { code: which === 'VM' ? 'vm_not_found' : 'repository_not_found' } });
     expect((await system.api<{ backups: unknown[] }>('GET', `/backups?vm_id=${vmId}`)).body.backups).toEqual([]);
     expect(await remove(which === 'VM' ? `/repositories/${repositoryId}` : `/vms/${vmId}`)).toBe(204);
   });
@@ -345,3 +359,26 @@ describe('what is removed while its use begins', () => {
     expect(ended).toMatchObject({ error: { code: 'restore_point_deleted' } });
   });
 });
+
+/** Keeps the node from answering meanwhile. `reached` waits until a request has come to it. */
+async function withNodeHeld<Result>(act: (reached: () => Promise<boolean>) => Promise<Result>): Promise<Result> {
+  const pid = await system.nodePid();
+  process.kill(pid, 'SIGSTOP');
+  try {
+    return await act(() => until('a request to come to the node', () => requestWaits(pid)));
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+}
+
+/** Whether one of the process's TCP connections has received what was not read yet (proc(5), /proc/net/tcp: queues are in the fifth column, as transmit:receive). */
+async function requestWaits(pid: number): Promise<boolean> {
+  const descriptors = await Promise.all((await readdir(`/proc/${pid}/fd`)).map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => '')));
+  const inodes = new Set(descriptors.flatMap((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? []));
+  const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n').slice(1);
+  return lines.some((line) => {
+    const columns = line.trim().split(/\s+/);
+    // A connection that the stopped process has not accepted belongs to no descriptor, but counts at the listening socket (state 0A).
+    return inodes.has(columns[9] ?? '') && Number.parseInt(columns[4]?.split(':')[1] ?? '0', 16) > 0;
+  });
+}
