@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
@@ -153,21 +153,21 @@ describe('a mount whose disk has stopped answering', () => {
   });
 
   it('is given up while it is coming about, and leaves nothing', async () => {
+    const tools = join(system.directory, 'tools');
+    const held = join(tools, 'held');
+    await mkdir(tools);
+    await writeFile(held, '');
+    // The first one that is to serve a disk stops before it has done anything.
+    const { stdout: real } = await run('which', ['qemu-storage-daemon']);
+    const doorkeeper = `#!/bin/sh\ncase "$*" in *--blockdev*) if rm '${held}' 2>/dev/null; then kill -STOP $$; fi ;; esac\nexec ${real.trim()} "$@"\n`;
+    await writeFile(join(tools, 'qemu-storage-daemon'), doorkeeper, { mode: 0o755 });
     await system.kill('SIGTERM');
-    await system.start({ SENDENSE_MOUNT_TIMEOUT_SECONDS: '5' });
-    const file = backup.disk_results[0]?.qcow2_path ?? '';
-    await rename(file, `${file}.away`);
-    try {
-      // Whoever opens it waits for another end that never comes.
-      await run('mkfifo', [file]);
-      const mounting = client.problem('POST', '/restore/mount', { backup_id: backup.backup_id, disk_index: 0, allow_damaged: true });
-      await requireHubAnswers();
-      const refused = await mounting;
-      expect(refused).toMatchObject({ status: 504, code: 'mount_timed_out' });
-      await until('the event', async () => (await abandonedCalls({ mount_id: String(refused['mount_id']) })).join() === 'mount');
-    } finally {
-      await rename(`${file}.away`, file);
-    }
+    await system.start({ SENDENSE_MOUNT_TIMEOUT_SECONDS: '5', PATH: `${tools}:${process.env['PATH'] ?? ''}` });
+    const mounting = client.problem('POST', '/restore/mount', { backup_id: backup.backup_id, disk_index: 0 });
+    await requireHubAnswers();
+    const refused = await mounting;
+    expect(refused).toMatchObject({ status: 504, code: 'mount_timed_out' });
+    await until('the event', async () => (await abandonedCalls({ mount_id: String(refused['mount_id']) })).join() === 'mount');
     expect([...(await system.mountRemains()), ...(await system.runRemains())]).toEqual([]);
     await until('its slot to be free', async () => (await system.api<{ slots_used: number }>('GET', '/restore/resources')).body.slots_used === 0);
     await unmountedWithoutRemains(await mount());
