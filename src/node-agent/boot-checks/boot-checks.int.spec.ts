@@ -19,7 +19,7 @@ import { SerialConsole } from './serial-console.js';
 const REQUEST: NodeStartBootCheck = {
   check_id: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c',
   vm_name: 'pgtest1',
-  definition: { format: 'libvirt-domain-xml', text: '<domain><devices/></domain>' },
+  definition: { format: 'libvirt-domain-xml', text: "<domain type='kvm'><name>pgtest1</name><devices/></domain>" },
   disks: [],
   console_text: 'login:',
   guest_agent: false,
