@@ -78,7 +78,8 @@ describe('the modules of PostgreSQL and the event store', () => {
   it('put the failpoint in front of the store only when it is asked for, and refuse a wrong one', async () => {
     process.env['SENDENSE_FAILPOINT'] = 'after:BackupPlanned:1';
     const hub = await open();
-    expect(hub.get(EventStore)).toBeInstanceOf(FailpointEventStore);
+    // Behind the check, which every append passes first.
+    expect(Object.values(hub.get(EventStore)).some((inner) => inner instanceof FailpointEventStore)).toBe(true);
     await hub.close();
     process.env['SENDENSE_FAILPOINT'] = 'sometimes';
     expect(() => EventStoreModule.forRoot({ hubId })).toThrow(/SENDENSE_FAILPOINT/);

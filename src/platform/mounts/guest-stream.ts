@@ -1,6 +1,6 @@
 import type { ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import type { Readable, Writable } from 'node:stream';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { BrowserError, type StreamFailure } from './guest-browser/browser-protocol.js';
 
 const LOOK_MS = 1_000;
@@ -15,6 +15,8 @@ export class GuestStream {
   /** Whether somebody takes the bytes; until then they are only waited for. */
   private sending = false;
   private sent = 0;
+  /** Where bytes wait until somebody takes them: when a child exits, Node drains what of its output nobody listens to, and it is lost. */
+  private readonly output = new PassThrough();
   /** null: it ended well, so that what came is all of it. */
   private readonly ended: Promise<BrowserError | null>;
   private readonly timer: NodeJS.Timeout;
@@ -24,6 +26,11 @@ export class GuestStream {
     private readonly child: StreamProcess,
     stallMs: number,
   ) {
+    child.stdout.once('error', () => this.output.destroy());
+    child.stdout.once('close', () => {
+      if (!this.output.writableEnded) this.output.destroy();
+    });
+    child.stdout.pipe(this.output);
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.said = (this.said + text).slice(-KEPT_STDERR)));
     this.ended = new Promise((resolve) => {
       child.once('error', (error) => resolve(new BrowserError('mount_gone', error.message)));
@@ -38,7 +45,7 @@ export class GuestStream {
     let seen = -1;
     let quietSince = performance.now();
     this.timer = setInterval(() => {
-      const { readableLength, readableFlowing } = child.stdout;
+      const { readableLength, readableFlowing } = this.output;
       const read = Number(Reflect.get(child.stdout, 'bytesRead'));
       // A reader that takes nothing holds up the stream itself.
       if (readableLength > 0 || (this.sending && readableFlowing === false) || read !== seen) quietSince = performance.now();
@@ -57,9 +64,9 @@ export class GuestStream {
 
   /** Resolves when the first bytes are there, or it has ended well without any. @throws BrowserError */
   async begun(): Promise<void> {
-    const { stdout } = this.child;
-    await Promise.race([once(stdout, 'readable'), once(stdout, 'end'), this.ended]);
-    if (stdout.readableLength > 0) return;
+    const { output } = this;
+    await Promise.race([once(output, 'readable'), once(output, 'end'), this.ended]);
+    if (output.readableLength > 0) return;
     const failure = await this.ended;
     if (failure !== null) throw failure;
   }
@@ -69,20 +76,20 @@ export class GuestStream {
    * @returns what went wrong; null: all was sent, or the reader went away
    */
   async sendTo(sink: Writable): Promise<BrowserError | null> {
-    const { stdout } = this.child;
+    const { output } = this;
     const gone = new Promise<'gone'>((resolve) => sink.once('close', () => resolve('gone')));
     if (sink.destroyed) {
       this.destroy();
       return null;
     }
     const read = new Promise<'read'>((resolve) => {
-      stdout.once('end', () => resolve('read'));
-      stdout.once('error', () => resolve('read'));
-      stdout.once('close', () => resolve('read'));
+      output.once('end', () => resolve('read'));
+      output.once('error', () => resolve('read'));
+      output.once('close', () => resolve('read'));
     });
     this.sending = true;
-    stdout.on('data', (chunk: Buffer) => (this.sent += chunk.length));
-    stdout.pipe(sink, { end: false });
+    output.on('data', (chunk: Buffer) => (this.sent += chunk.length));
+    output.pipe(sink, { end: false });
     if ((await Promise.race([read, gone])) === 'gone') {
       this.destroy();
       return null;
@@ -101,6 +108,7 @@ export class GuestStream {
     this.child.kill('SIGKILL');
     this.child.stdout.destroy();
     this.child.stderr.destroy();
+    this.output.destroy();
   }
 
   private failure(): BrowserError {

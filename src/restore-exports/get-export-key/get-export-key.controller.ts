@@ -17,7 +17,7 @@ export class ExportKeyResponse {
   readonly psk_file!: string;
 }
 
-@ApiTags('Restore')
+@ApiTags('restore')
 @Controller('restore/exports')
 export class GetExportKeyController {
   constructor(
