@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { type MountDriver, MountError, type MountedDisk } from '../../src/platform/mounts/mount-driver.port.js';
 import { MountRelease } from '../../src/platform/mounts/mount-release.js';
+import type { ImageChain } from '../../src/platform/qemu/image-chain.plan.js';
 import { ShellProcessSupervisor } from '../../src/platform/process/shell-process-supervisor.js';
 import { changeGuestDisk, emptyFile, type Filesystem, makeDirtyDisk, makeGuestDisk, partitioned, type PartitionTable } from '../support/guest-disk.js';
 import { guestMountsBelow, removeGuestMounts } from '../support/guest-mounts.js';
@@ -50,12 +51,12 @@ export function mountDriverContract({ make, filesystems, inUse, twins, patienceM
     await rm(work, { recursive: true, force: true });
   });
 
-  async function mount(file: string, partition: number | null = null): Promise<MountedDisk> {
-    return driver.mount({ directory: run1, chain: [file], partition }, AbortSignal.timeout(patienceMs));
+  async function mount(chain: string | ImageChain, partition: number | null = null): Promise<MountedDisk> {
+    return driver.mount({ directory: run1, chain: typeof chain === 'string' ? [chain] : chain, partition }, AbortSignal.timeout(patienceMs));
   }
 
-  async function refusal(file: string, partition: number | null = null): Promise<MountError> {
-    const outcome = await mount(file, partition).catch((error: unknown) => error);
+  async function refusal(chain: string | ImageChain, partition: number | null = null): Promise<MountError> {
+    const outcome = await mount(chain, partition).catch((error: unknown) => error);
     if (!(outcome instanceof MountError)) throw new Error(`mounted, or failed otherwise: ${String(outcome)}`);
     return outcome;
   }
@@ -80,7 +81,7 @@ export function mountDriverContract({ make, filesystems, inUse, twins, patienceM
       'is mounted from the end of a chain, read-only, and is gone afterwards with all that served it',
       async () => {
         const before = await readFile(incremental);
-        const mounted = await mount(incremental);
+        const mounted = await mount([full, incremental]);
         expect(mounted).toMatchObject({ driver: driver.name, filesystemType: filesystem, partition: table === 'none' ? 0 : 1 });
         expect(await readFile(join(mounted.mountPath, 'hello'), 'utf8')).toBe('hello\n');
         await expect(writeFile(join(mounted.mountPath, 'new'), '')).rejects.toThrow(/EROFS|EACCES|EPERM/);
@@ -185,7 +186,7 @@ export function mountDriverContract({ make, filesystems, inUse, twins, patienceM
       expect(await refusal(join(work, 'no.qcow2'))).toMatchObject({ code: 'restore_point_unreadable' });
       await release.release(run1);
       await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-b', join(work, 'missing.qcow2'), '-F', 'qcow2', join(work, 'orphan.qcow2'), '16M']);
-      expect(await refusal(join(work, 'orphan.qcow2'))).toMatchObject({ code: 'restore_point_unreadable' });
+      expect(await refusal([join(work, 'missing.qcow2'), join(work, 'orphan.qcow2')])).toMatchObject({ code: 'restore_point_unreadable' });
     },
     4 * patienceMs,
   );

@@ -26,7 +26,7 @@ try {
   else {
     for (const file of failed) {
       say(`\nrunning once more, alone: ${relative(process.cwd(), file)}`);
-      again.set(file, (await jest(['--runInBand', ...optionsOf(jestArguments), '--runTestsByPath', file])).report);
+      again.set(file, (await jest(['--runInBand', '--forceExit', ...optionsOf(jestArguments), '--runTestsByPath', file])).report);
     }
   }
   const { passed, failed: failures, skipped, flaky } = verdictOf(first.report, again);
