@@ -61,11 +61,11 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
   /** Reading files may take long, so it happens before anything is locked. */
   private async readable(command: RequestMount): Promise<BackupReadModel> {
     const { backup, repository } = await this.mountable(command);
-    const sources = (await sourcesOf(this.dataSource, backup))(command.diskIndex);
     try {
+      const sources = (await sourcesOf(this.dataSource, backup))(command.diskIndex);
       await this.guard.open(repository.path, sources, { allowDamaged: command.allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
     } catch (error) {
-      // Nothing is locked yet: files that are gone may belong to a restore point that was deleted meanwhile, and then that is the answer.
+      // Nothing is locked yet: rows and files that are gone may be those of a restore point that was deleted meanwhile, and then that is the answer.
       await this.mountable(command);
       throw error;
     }
