@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from 'node:util';
+
 /** What this project reads of Jest's JSON report (`--json --outputFile`). */
 export interface JestReport {
   readonly testResults: readonly JestFile[];
@@ -69,7 +71,6 @@ function failuresOf(file: JestFile): readonly { readonly test: string; readonly 
 
 /** The first line that says something: Jest begins the text of a file with its own heading (`●`). */
 function firstLine(text: string): string {
-  // eslint-disable-next-line no-control-regex -- Jest colours its messages
-  const lines = text.replaceAll(/\u001b\[[0-9;]*m/g, '').split('\n');
+  const lines = stripVTControlCharacters(text).split('\n');
   return (lines.find((line) => line.trim() !== '' && !line.trim().startsWith('●')) ?? '').trim();
 }
