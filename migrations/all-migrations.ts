@@ -10,6 +10,7 @@ import { ShowQuiescingOfBackups1795257000009 } from './0009-show-quiescing-of-ba
 import { ShowTunnelsOfNodes1795257000010 } from './0010-show-tunnels-of-nodes.js';
 import { IndexReadModelsForLongHistories1795257000024 } from './0024-index-read-models-for-long-histories.js';
 import { ShowProblemsOfVms1795257000025 } from './0025-show-problems-of-vms.js';
+import { KeepGinIndexesCurrent1795257000027 } from './0027-keep-gin-indexes-current.js';
 
 /** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
 export const allMigrations = [
@@ -25,4 +26,5 @@ export const allMigrations = [
   ShowTunnelsOfNodes1795257000010,
   IndexReadModelsForLongHistories1795257000024,
   ShowProblemsOfVms1795257000025,
+  KeepGinIndexesCurrent1795257000027,
 ];

@@ -41,6 +41,23 @@ export const auditEventsProjection: Projection<AuditEventRow> = {
     data: 'jsonb',
   },
   nullable: {},
+  copied: {
+    log_position: `lpad(position::text, 19, '0')`,
+    event_id: 'id::text',
+    stream: 'stream',
+    category: 'category',
+    revision: 'revision',
+    type: 'type',
+    actor: `metadata->>'actor'`,
+    correlation_id: `metadata->>'$correlationId'`,
+    causation_id: `metadata->>'$causationId'`,
+    hub_id: `metadata->>'hub_id'`,
+    schema_version: `(metadata->>'schema_version')::integer`,
+    time: `(metadata->>'time')::timestamptz`,
+    // In milliseconds, as a fold sees it.
+    recorded_at: `date_trunc('milliseconds', recorded_at)`,
+    data: 'data',
+  },
   keys: ({ position }) => [position],
   fold: (_row, event) => ({
     log_position: event.position,

@@ -26,8 +26,13 @@ export interface Projection<Row extends JsonObject = JsonObject> {
   readonly columns: { readonly [Column in keyof Row & string]: ColumnType };
   /** The columns that may be null, as the row type says; a row with null in another is refused by its table. */
   readonly nullable: NullableColumns<Row>;
-  /** A `text[]` column by which rows are found where an event does not name their key. */
+  /** A `text[]` column by which rows are found where an event does not name their key. One row at most holds a value. */
   readonly references?: keyof Row & string;
+  /**
+   * Where each event makes one row of its own: its columns in SQL, of a row of `event_store.events`. PostgreSQL then copies a long history by
+   * itself. The rows must be those that `fold` gives, and none is `tallied`.
+   */
+  readonly copied?: { readonly [Column in keyof Row & string]: string };
   /** A `text` column of which it is counted how many rows have each value, for readers that would count the whole table. */
   readonly tallied?: keyof Row & string;
   /** The rows an event touches. A key makes a row that is not there yet; a reference finds existing ones only. */
@@ -49,12 +54,14 @@ export class FoldedRows {
   private readonly rows = new Map<string, FoldedRow>();
   private readonly touched = new Set<string>();
   private readonly tally = new Map<string, number>();
+  /** Keys of the rows that hold a reference. */
+  private readonly holders = new Map<string, Set<string>>();
 
   constructor(
     private readonly projection: Projection,
     loaded: Iterable<FoldedRow> = [],
   ) {
-    for (const folded of loaded) this.rows.set(keyOf(projection, folded.row), folded);
+    for (const folded of loaded) this.set(keyOf(projection, folded.row), folded);
   }
 
   /** By how much the number of rows of each value of the tallied column has changed with the events applied so far. */
@@ -70,8 +77,8 @@ export class FoldedRows {
       this.touched.add(key);
       this.count(before, -1);
       this.count(row ?? undefined, 1);
-      if (row === null) this.rows.delete(key);
-      else this.rows.set(key, { row, position: event.position });
+      if (row === null) this.delete(key);
+      else this.set(key, { row, position: event.position });
     }
   }
 
@@ -107,15 +114,75 @@ export class FoldedRows {
   }
 
   private referringTo(reference: string): string[] {
-    const column = this.projection.references;
-    if (column === undefined) throw new Error(`projection ${this.projection.name} has no column of references`);
-    const keys: string[] = [];
-    for (const [key, { row }] of this.rows) {
-      const references = row[column];
-      if (Array.isArray(references) && references.includes(reference)) keys.push(key);
-    }
-    return keys;
+    if (this.projection.references === undefined) throw new Error(`projection ${this.projection.name} has no column of references`);
+    return [...(this.holders.get(reference) ?? [])];
   }
+
+  private set(key: string, folded: FoldedRow): void {
+    this.hold(key, this.rows.get(key)?.row, folded.row);
+    this.rows.set(key, folded);
+  }
+
+  private delete(key: string): void {
+    this.hold(key, this.rows.get(key)?.row, undefined);
+    this.rows.delete(key);
+  }
+
+  private hold(key: string, before: JsonObject | undefined, after: JsonObject | undefined): void {
+    const column = this.projection.references;
+    if (column === undefined || before?.[column] === after?.[column]) return;
+    for (const reference of referencesOf(this.projection, before)) this.holders.get(reference)?.delete(key);
+    for (const reference of referencesOf(this.projection, after)) {
+      const keys = this.holders.get(reference);
+      if (keys === undefined) this.holders.set(reference, new Set([key]));
+      else keys.add(key);
+    }
+  }
+}
+
+/**
+ * The rows that a generation's only writer wrote last, as they stand in its table: while it catches up, most events are about one of them. The
+ * number is bounded.
+ */
+export class RecentRows {
+  private readonly rows = new Map<string, FoldedRow>();
+
+  constructor(
+    private readonly projection: Projection,
+    private readonly limit: number,
+  ) {}
+
+  get(key: string): FoldedRow | undefined {
+    return this.rows.get(key);
+  }
+
+  all(): Iterable<FoldedRow> {
+    return this.rows.values();
+  }
+
+  /** After the commit of what a batch has changed. */
+  committed({ written, deleted }: ReturnType<FoldedRows['changes']>): void {
+    for (const key of deleted) this.rows.delete(key);
+    for (const folded of written) {
+      const key = keyOf(this.projection, folded.row);
+      this.rows.delete(key);
+      this.rows.set(key, folded);
+    }
+    for (const oldest of this.rows.keys()) {
+      if (this.rows.size <= this.limit) break;
+      this.rows.delete(oldest);
+    }
+  }
+
+  clear(): void {
+    this.rows.clear();
+  }
+}
+
+/** The values of a row's `references` column. */
+export function referencesOf(projection: Projection, row: JsonObject | undefined): readonly string[] {
+  const references = projection.references === undefined ? [] : row?.[projection.references];
+  return Array.isArray(references) ? references.filter((reference) => typeof reference === 'string') : [];
 }
 
 /** Folds a whole history in memory; the yardstick that a live and a rebuilt read model are measured by. */

@@ -2,7 +2,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Clock } from '../clock/clock.js';
 import type { EventStore, Position, RecordedEvent, Subscription } from '../event-store/event-store.port.js';
-import type { Projection } from './projection-definition.js';
+import { isDatabaseAway } from './connection-errors.js';
+import { type Projection, RecentRows } from './projection-definition.js';
 import { ProjectionSkips } from './projection-skips.js';
 import { type HaltedAt, LostCheckpointRaceError, type ProjectionTables, UnprojectableError } from './projection-tables.js';
 
@@ -10,6 +11,10 @@ const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5_000;
 /** Events folded in one transaction at most: what a batch costs besides its events is spread over them. */
 const BATCH_EVENTS = 2_000;
+/** Events that PostgreSQL copies in one transaction, where it may: some tenths of a second. */
+const COPIED_EVENTS = 10_000;
+/** Rows that a runner which is catching up keeps from one batch to the next. */
+const RECENT_ROWS = 1_000;
 /** A checkpoint that only passes over foreign events is written this often at most, in milliseconds; on restart they are passed over again. */
 const IDLE_CHECKPOINT_INTERVAL_MS = 1_000;
 
@@ -57,6 +62,7 @@ export class ProjectionRunner {
   private haltedAt: Halt | null = null;
   private leftOut = ProjectionSkips.none;
   private behindSince = performance.now();
+  private readonly recent: RecentRows;
 
   constructor(
     readonly projection: Projection,
@@ -67,6 +73,7 @@ export class ProjectionRunner {
     private readonly hooks: RunnerHooks,
   ) {
     this.log = new Logger(`projection ${projection.name} generation ${generation}`);
+    this.recent = new RecentRows(projection, RECENT_ROWS);
   }
 
   get position(): Position | null {
@@ -121,6 +128,23 @@ export class ProjectionRunner {
     }
   }
 
+  /** Builds the indexes that this generation still lacks; batches wait meanwhile. @throws when the runner is stopped, or the indexes cannot be built */
+  async buildIndexes(): Promise<void> {
+    await this.exclusive.run(async () => {
+      for (let failures = 0; ; failures += 1) {
+        try {
+          await this.tables.buildIndexes(this.projection, this.generation, this.stopping.signal);
+          return;
+        } catch (error) {
+          if (this.isStopping()) throw new RunnerStoppedError();
+          if (!isDatabaseAway(error)) throw error;
+          this.log.warn(`its indexes could not be built, trying again: ${String(error)}`);
+          await this.backOff(failures);
+        }
+      }
+    });
+  }
+
   /** Makes this generation the live one, between two batches. @throws LostCheckpointRaceError, or the driver's error */
   async becomeLive(): Promise<void> {
     await this.exclusive.run(async () => {
@@ -153,9 +177,11 @@ export class ProjectionRunner {
     this.at = checkpoint.position;
     this.caughtUp = false;
     if (this.at !== null) this.hooks.onProgress(this.at, null);
+    this.recent.clear();
+    await this.copyHistory();
     if (this.isStopping()) return;
     this.subscription = this.store.subscribeToAll({
-      after: checkpoint.position,
+      after: this.at,
       batchSize: BATCH_EVENTS,
       ...(this.projection.categories === null ? {} : { categories: this.projection.categories }),
       handle: async ({ events, upTo, caughtUp }) => {
@@ -164,6 +190,23 @@ export class ProjectionRunner {
       },
     });
     await this.subscription.ended;
+  }
+
+  /** Where rows are copies of events, PostgreSQL makes most of them; the newest, and those at which it fails, are folded. */
+  private async copyHistory(): Promise<void> {
+    if (this.projection.copied === undefined || this.leftOut.events.length > 0) return;
+    try {
+      while (!this.isStopping()) {
+        const to = await this.exclusive.run(() => this.tables.copy(this.projection, this.generation, this.stored, COPIED_EVENTS));
+        if (to === null) return;
+        this.stored = to;
+        this.at = to;
+        this.hooks.onProgress(to, null);
+        this.wake();
+      }
+    } catch (error) {
+      if (!(error instanceof UnprojectableError)) throw error;
+    }
   }
 
   private async advance(events: readonly RecordedEvent[], upTo: Position, caughtUp: boolean): Promise<void> {
@@ -182,6 +225,7 @@ export class ProjectionRunner {
     const events = given.filter((event) => !this.leftOut.has(event));
     const only = events[0];
     if (only === undefined && performance.now() - this.storedAt < IDLE_CHECKPOINT_INTERVAL_MS) return;
+    if (!catchingUp) this.recent.clear();
     try {
       await this.commit(events, upTo, catchingUp);
     } catch (error) {
@@ -201,7 +245,7 @@ export class ProjectionRunner {
   private async commit(events: readonly RecordedEvent[], upTo: Position, catchingUp: boolean): Promise<void> {
     for (let failures = 0; ; failures += 1) {
       try {
-        await this.tables.apply(this.projection, this.generation, events, this.stored, upTo, { catchingUp });
+        await this.tables.apply(this.projection, this.generation, events, this.stored, upTo, catchingUp ? { catchingUp, recent: this.recent } : {});
         break;
       } catch (error) {
         if (error instanceof UnprojectableError) throw error;

@@ -1,12 +1,15 @@
+import pg from 'pg';
 import { type DataSource, type QueryRunner, QueryFailedError } from 'typeorm';
 import { messageOf } from '../../kernel/error-message.js';
 import type { JsonObject } from '../../kernel/json.js';
 import type { Position, RecordedEvent } from '../event-store/event-store.port.js';
-import { type FoldedRow, FoldedRows, keyOf, type Projection } from './projection-definition.js';
+import { type FoldedRow, FoldedRows, keyOf, type Projection, type RecentRows, referencesOf } from './projection-definition.js';
 
 const SCHEMA = 'read_models';
 /** How long a switch waits for readers that are in mid-query; it is tried again after that. New readers queue behind it meanwhile. */
 const SWITCH_LOCK_TIMEOUT_MS = 1_000;
+/** Encoded as `position-encoding.ts` does. */
+const ENCODED_POSITION = `lpad(position::text, 19, '0')`;
 
 export interface HaltedAt {
   readonly position: Position;
@@ -78,6 +81,7 @@ export class ProjectionTables {
 
   /**
    * Folds a batch into the rows of one generation and moves its checkpoint from `from` to `to`, in one transaction. One that is `catchingUp` does not wait for the disk.
+   * @param options.recent rows that need not be read again; brought up to date when the batch is committed, and cleared when it is not
    * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error where the database is away
    */
   async apply(
@@ -86,30 +90,80 @@ export class ProjectionTables {
     events: readonly RecordedEvent[],
     from: Position | null,
     to: Position,
-    { catchingUp = false }: { readonly catchingUp?: boolean } = {},
+    { catchingUp = false, recent }: { readonly catchingUp?: boolean; readonly recent?: RecentRows } = {},
   ): Promise<void> {
-    await this.inTransaction(async (runner) => {
-      // Rows and checkpoint are lost together, so that nothing is missed; nobody relies on rows that are still behind.
-      if (catchingUp) await runner.query('set local synchronous_commit = off');
-      await this.moveCheckpoint(runner, projection, generation, from, to);
-      if (events.length === 0) return;
-      const rows = new FoldedRows(projection, await this.loadTouched(runner, projection, generation, events));
-      for (const event of events) {
-        try {
-          rows.apply(event);
-        } catch (error) {
-          throw new UnprojectableError(`projection ${projection.name} cannot fold ${event.type} of ${event.stream}: ${messageOf(error)}`, { cause: error });
-        }
-      }
-      const { written, deleted } = rows.changes();
+    let changes: ReturnType<FoldedRows['changes']> = { written: [], deleted: [] };
+    try {
+      await this.inTransaction(async (runner) => {
+        // Rows and checkpoint are lost together, so that nothing is missed; nobody relies on rows that are still behind.
+        if (catchingUp) await runner.query('set local synchronous_commit = off');
+        await this.moveCheckpoint(runner, projection, generation, from, to);
+        if (events.length > 0) changes = await this.fold(runner, projection, generation, events, recent);
+      });
+    } catch (error) {
+      recent?.clear();
+      throw error;
+    }
+    recent?.committed(changes);
+  }
+
+  private async fold(
+    runner: QueryRunner,
+    projection: Projection,
+    generation: number,
+    events: readonly RecordedEvent[],
+    recent: RecentRows | undefined,
+  ): Promise<ReturnType<FoldedRows['changes']>> {
+    const rows = new FoldedRows(projection, await this.loadTouched(runner, projection, generation, events, recent));
+    for (const event of events) {
       try {
-        if (written.length > 0) await this.upsert(runner, projection, generation, written);
-        if (deleted.length > 0) await this.delete(runner, projection, generation, deleted);
-        await this.moveTallies(runner, projection, generation, rows.tallyChanges());
+        rows.apply(event);
+      } catch (error) {
+        throw new UnprojectableError(`projection ${projection.name} cannot fold ${event.type} of ${event.stream}: ${messageOf(error)}`, { cause: error });
+      }
+    }
+    const changes = rows.changes();
+    const { written, deleted } = changes;
+    try {
+      if (written.length > 0) await this.upsert(runner, projection, generation, written);
+      if (deleted.length > 0) await this.delete(runner, projection, generation, deleted);
+      await this.moveTallies(runner, projection, generation, rows.tallyChanges());
+    } catch (error) {
+      if (!isRefusedData(error)) throw error;
+      throw new UnprojectableError(`projection ${projection.name} cannot store its rows: ${messageOf(error)}`, { cause: error });
+    }
+    return changes;
+  }
+
+  /**
+   * Copies the next `count` events after `from` into a generation of a projection that is `copied`, and moves its checkpoint.
+   * @returns where it stands then; null: there are fewer, and nothing was done
+   * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error where the database is away
+   */
+  async copy(projection: Projection, generation: number, from: Position | null, count: number): Promise<Position | null> {
+    const { copied } = projection;
+    if (copied === undefined) throw new Error(`projection ${projection.name} does not copy events`);
+    return this.inTransaction(async (runner) => {
+      await runner.query('set local synchronous_commit = off');
+      const [last] = await select<{ to: Position }>(
+        runner,
+        `select ${ENCODED_POSITION} as to from event_store.events where position > $1::bigint order by position offset $2 limit 1`,
+        [from ?? '0', count - 1],
+      );
+      if (last === undefined) return null;
+      await this.moveCheckpoint(runner, projection, generation, from, last.to);
+      const values = Object.keys(projection.columns).map((column) => copied[column] ?? 'null');
+      try {
+        await runner.query(
+          `insert into ${table(projection, generation)} (${columnList(projection)}) select ${values.join(', ')}, ${ENCODED_POSITION}
+             from event_store.events where position > $1::bigint and position <= $2::bigint order by event_store.events.position`,
+          [from ?? '0', last.to],
+        );
       } catch (error) {
         if (!isRefusedData(error)) throw error;
-        throw new UnprojectableError(`projection ${projection.name} cannot store its rows: ${messageOf(error)}`, { cause: error });
+        throw new UnprojectableError(`projection ${projection.name} cannot copy events: ${messageOf(error)}`, { cause: error });
       }
+      return last.to;
     });
   }
 
@@ -121,7 +175,7 @@ export class ProjectionTables {
     );
   }
 
-  /** An empty generation beside the live one, shaped like it. */
+  /** An empty generation next to the live one, shaped like it, with those of its indexes that are needed while it is filled; see `buildIndexes`. */
   async createGeneration(projection: Projection): Promise<number> {
     return this.inTransaction(async (runner) => {
       const rows = await select<{ generation: number; role: string }>(
@@ -132,7 +186,11 @@ export class ProjectionTables {
       const live = rows.find(({ role }) => role === 'live');
       if (live === undefined) throw new Error(`projection ${projection.name} has no live generation`);
       const generation = Math.max(...rows.map((row) => row.generation)) + 1;
-      await runner.query(`create table ${table(projection, generation)} (like ${table(projection, live.generation)} including all)`);
+      await runner.query(`create table ${table(projection, generation)} (like ${table(projection, live.generation)} including all excluding indexes)`);
+      await runner.query(`alter table ${table(projection, generation)} add primary key (${quoted(projection.key)})`);
+      for (const index of await this.indexes(runner, projection, live.generation)) {
+        if (index.needed) await runner.query(index.create(table(projection, generation)));
+      }
       await runner.query(`insert into ${SCHEMA}.projection_checkpoints (projection, generation, role) values ($1, $2, 'building')`, [
         projection.name,
         generation,
@@ -195,6 +253,61 @@ export class ProjectionTables {
     });
   }
 
+  /**
+   * Builds the indexes of the live generation that another, once filled, still lacks: at once this is many times cheaper than row by row. A connection of its own waits as
+   * long as it takes.
+   * @param signal ends it, between two indexes or within one
+   */
+  async buildIndexes(projection: Projection, generation: number, signal: AbortSignal): Promise<void> {
+    const { options } = this.dataSource;
+    const client = new pg.Client({ ...(options.type === 'postgres' ? { connectionString: options.url } : {}), application_name: 'sendense', keepAlive: true });
+    client.on('error', () => undefined);
+    await client.connect();
+    try {
+      // A hub that was killed must not leave PostgreSQL at work on what the next start removes.
+      await client.query(`set client_connection_check_interval = '1s'`);
+      const { generation: live } = await this.liveCheckpoint(projection);
+      const built = new Set((await this.indexes(this.dataSource, projection, generation)).map(({ shape }) => shape));
+      for (const index of await this.indexes(this.dataSource, projection, live)) {
+        if (built.has(index.shape)) continue;
+        signal.throwIfAborted();
+        const cancel = (): void => void this.cancel(client);
+        signal.addEventListener('abort', cancel);
+        try {
+          await client.query(index.create(table(projection, generation)));
+        } finally {
+          signal.removeEventListener('abort', cancel);
+        }
+      }
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  }
+
+  private async cancel(client: pg.Client): Promise<void> {
+    // The connection is ended as well, should the request to cancel get lost.
+    await this.dataSource.query('select pg_cancel_backend($1)', [processIdOf(client)]).catch(() => undefined);
+    await client.end().catch(() => undefined);
+  }
+
+  /** The secondary indexes of a generation. Those that are unique, or on the references, are `needed` before it has a row. */
+  private async indexes(from: Queryable, projection: Projection, generation: number): Promise<readonly Index[]> {
+    // The driver's rows have no type of their own.
+    const rows = (await from.query(
+      `select pg_get_indexdef(indexrelid) as definition, indisunique as is_unique, pg_get_indexdef(indexrelid, 1, true) as first_column
+         from pg_index where indrelid = $1::regclass and not indisprimary order by indexrelid`,
+      [table(projection, generation)],
+    )) as { readonly definition: string; readonly is_unique: boolean; readonly first_column: string }[];
+    return rows.map(({ definition, is_unique, first_column }) => {
+      const shape = definition.slice(definition.indexOf(' USING '));
+      return {
+        shape,
+        needed: is_unique || first_column === projection.references,
+        create: (on) => `create ${is_unique ? 'unique ' : ''}index on ${on}${shape}`,
+      };
+    });
+  }
+
   /** Gives the planner the statistics of a generation that was just filled; readers would wait for autovacuum with plans for an empty table. */
   async analyze(projection: Projection, generation: number): Promise<void> {
     await this.dataSource.query(`analyze ${table(projection, generation)}`);
@@ -243,7 +356,13 @@ export class ProjectionTables {
     if (moved.length === 0) throw new LostCheckpointRaceError(projection.name, generation, from);
   }
 
-  private async loadTouched(runner: QueryRunner, projection: Projection, generation: number, events: readonly RecordedEvent[]): Promise<readonly FoldedRow[]> {
+  private async loadTouched(
+    runner: QueryRunner,
+    projection: Projection,
+    generation: number,
+    events: readonly RecordedEvent[],
+    recent?: RecentRows,
+  ): Promise<readonly FoldedRow[]> {
     const keys = new Set<string>();
     const references = new Set<string>();
     for (const event of events) {
@@ -261,7 +380,8 @@ export class ProjectionTables {
       }
     }
     try {
-      const byKey = await this.loadRows(runner, projection, generation, keys);
+      const unread = [...keys].filter((key) => recent?.get(key) === undefined);
+      const byKey = [...(recent?.all() ?? []), ...(await this.loadRows(runner, projection, generation, unread))];
       const known = new Set(byKey.flatMap(({ row }) => referencesOf(projection, row)));
       const byReference = await this.loadReferring(
         runner,
@@ -277,12 +397,12 @@ export class ProjectionTables {
     }
   }
 
-  private async loadRows(runner: QueryRunner, projection: Projection, generation: number, keys: ReadonlySet<string>): Promise<readonly FoldedRow[]> {
-    if (keys.size === 0) return [];
+  private async loadRows(runner: QueryRunner, projection: Projection, generation: number, keys: readonly string[]): Promise<readonly FoldedRow[]> {
+    if (keys.length === 0) return [];
     const rows = await select<StoredRow>(
       runner,
       `select to_jsonb(t) as row from ${table(projection, generation)} t where ${quoted(projection.key)} = any($1::${projection.columns[projection.key] ?? 'text'}[])`,
-      [[...keys]],
+      [keys],
     );
     return rows.map(({ row }) => fromRecord(projection, row));
   }
@@ -356,13 +476,24 @@ async function select<Row extends object>(runner: QueryRunner, sql: string, para
   return (await runner.query(sql, parameters)) as Row[];
 }
 
-interface StoredRow {
-  readonly row: Record<string, JsonObject[string]> & { readonly position: string };
+interface Queryable {
+  query(sql: string, parameters: unknown[]): Promise<unknown>;
 }
 
-function referencesOf(projection: Projection, row: JsonObject): readonly string[] {
-  const references = projection.references === undefined ? [] : row[projection.references];
-  return Array.isArray(references) ? references.filter((reference) => typeof reference === 'string') : [];
+interface Index {
+  /** Its method, columns, options and condition, as PostgreSQL writes them. */
+  readonly shape: string;
+  readonly needed: boolean;
+  create(on: string): string;
+}
+
+/** The types of `pg` leave it out. */
+function processIdOf(client: pg.Client & { readonly processID?: number }): number | null {
+  return client.processID ?? null;
+}
+
+interface StoredRow {
+  readonly row: Record<string, JsonObject[string]> & { readonly position: string };
 }
 
 function toRecord({ row, position }: FoldedRow): JsonObject {
@@ -382,7 +513,7 @@ function fromRecord(projection: Projection, record: JsonObject & { readonly posi
 
 function recordset(projection: Projection): string {
   const types = Object.entries(projection.columns).map(([column, type]) => `${quoted(column)} ${type}`);
-  return `select ${columnList(projection)} from jsonb_to_recordset($1::jsonb) as r(${types.join(', ')}, position text)`;
+  return `select ${columnList(projection)} from json_to_recordset($1::json) as r(${types.join(', ')}, position text)`;
 }
 
 function columnList(projection: Projection): string {

@@ -4,12 +4,14 @@ import { Logger } from '@nestjs/common';
 import type pg from 'pg';
 import type { DataSource } from 'typeorm';
 import type { JsonObject } from '../../kernel/json.js';
+import { auditEventsProjection } from '../../../projections/audit-events/audit-events.projection.js';
+import { seeded } from '../../../test/support/seeded.js';
 import { type OwnPostgres, createTestDatabase, startOwnPostgres, type TestDatabase } from '../../../test/support/postgres.js';
 import { Clock } from '../clock/clock.js';
 import type { EventToAppend, Position, RecordedEvent } from '../event-store/event-store.port.js';
 import { PostgresEventStore } from '../event-store/postgres-event-store.js';
 import { createPool, openDataSource } from './postgres.module.js';
-import { foldFromZero, type Projection } from './projection-definition.js';
+import { foldFromZero, type Projection, RecentRows } from './projection-definition.js';
 import { LostCheckpointRaceError, ProjectionTables } from './projection-tables.js';
 import { Projections } from './projections.js';
 import { ReadModels } from './read-models.js';
@@ -371,6 +373,168 @@ describe('projections on PostgreSQL', () => {
     );
     expect(kept).toEqual([{ tablename: 'counters_g3' }]);
   }, 60_000);
+
+  describe('with indexes besides the key', () => {
+    const GATE = 2_700_027;
+
+    let openGate: () => Promise<void> = () => Promise.resolve();
+
+    beforeEach(async () => {
+      await dataSource.query('create index on read_models.counters_g1 using gin (tags) with (fastupdate = off)');
+      await dataSource.query(`create index on read_models.counters_g1 (total desc) where total > 1`);
+    });
+
+    afterEach(async () => openGate());
+
+    async function shapes(generation: number): Promise<readonly string[]> {
+      const indexes: { shape: string }[] = await dataSource.query(
+        `select substring(indexdef from ' USING .*') as shape from pg_indexes where tablename = $1 order by 1`,
+        [`counters_g${generation}`],
+      );
+      return indexes.map(({ shape }) => shape);
+    }
+
+    it('fills a new generation with those alone that its folds need, and builds the others before it becomes live', async () => {
+      const projection = counters('counters');
+      const { projections, readModels } = await start(projection);
+      await readModels.waitFor(await append(event('Tagged', { name: 'a', tag: 'x' }), event('AddedByTag', { tag: 'x', by: 2 })), TIMEOUT_MS);
+      const left = await tables.createGeneration(projection);
+      expect(await shapes(left)).toEqual([' USING btree (name)', ` USING gin (tags) WITH (fastupdate=off)`]);
+      const rebuild = await projections.rebuild('counters');
+      await rebuild.done;
+      expect(await shapes(rebuild.generation)).toEqual([
+        ' USING btree (name)',
+        ' USING btree (total DESC) WHERE (total > 1)',
+        ' USING gin (tags) WITH (fastupdate=off)',
+      ]);
+      expect(await projections.checksum('counters')).toBe(await tables.checksumOf(projection, foldFromZero(projection, await history())));
+    });
+
+    /** An index whose making, and nothing else, waits while the test holds the gate. */
+    async function putIndexBehindGate(): Promise<void> {
+      await dataSource.query(`create function gated(value bigint) returns bigint language plpgsql immutable parallel unsafe as $$ begin
+        if exists (select from pg_catalog.pg_stat_progress_create_index where pid = pg_backend_pid()) then perform pg_advisory_xact_lock_shared(${GATE}); end if;
+        return value; end $$`);
+      await dataSource.query('create index on read_models.counters_g1 (gated(total))');
+      const holder = await pool.connect();
+      await holder.query(`select pg_advisory_lock(${GATE})`);
+      openGate = async () => {
+        openGate = () => Promise.resolve();
+        await holder.query(`select pg_advisory_unlock(${GATE})`);
+        holder.release();
+      };
+    }
+
+    async function indexIsBeingBuilt(): Promise<void> {
+      for (const ends = Date.now() + TIMEOUT_MS; Date.now() < ends;) {
+        const waiting: unknown[] = await dataSource.query(`select from pg_locks where locktype = 'advisory' and objid = ${GATE} and not granted`);
+        if (waiting.length > 0) return;
+      }
+      throw new Error('no index is being built');
+    }
+
+    it('goes on with the live rows while an index is built, and loses nothing of what comes meanwhile', async () => {
+      const projection = counters('counters');
+      const { projections, readModels } = await start(projection);
+      await readModels.waitFor(await append(event('Added', { name: 'a', by: 1 })), TIMEOUT_MS);
+      await putIndexBehindGate();
+      const rebuild = await projections.rebuild('counters');
+      await indexIsBeingBuilt();
+      await readModels.waitFor(await append(event('Added', { name: 'a', by: 2 }), event('Added', { name: 'b', by: 3 })), TIMEOUT_MS, 'counters');
+      expect((await rows()).map(({ total }) => total)).toEqual(['3', '3']);
+      await openGate();
+      await rebuild.done;
+      expect(await shapes(rebuild.generation)).toHaveLength(4);
+      expect(await projections.checksum('counters')).toBe(await tables.checksumOf(projection, foldFromZero(projection, await history())));
+    });
+
+    it('ends within an index that it builds, and drops what it has left at the next start', async () => {
+      const { projections, readModels } = await start(counters('counters'));
+      await readModels.waitFor(await append(event('Added', { name: 'a', by: 1 })), TIMEOUT_MS);
+      await putIndexBehindGate();
+      const rebuild = await projections.rebuild('counters');
+      await indexIsBeingBuilt();
+      const given = expect(rebuild.done).rejects.toThrow();
+      await projections.stop();
+      await given;
+      const second = await start(counters('counters'));
+      await second.readModels.waitFor(await append(event('Added', { name: 'a', by: 2 })), TIMEOUT_MS, 'counters');
+      expect((await rows())[0]?.total).toBe('3');
+      expect(await shapes(rebuild.generation)).toEqual([]);
+    });
+  });
+
+  it('folds the same rows in many small batches of which it remembers the last rows', async () => {
+    const projection = counters('counters');
+    const random = seeded(27);
+    const pick = (count: number): number => Math.floor(random() * count);
+    for (let stream = 0; stream < 20; stream++) {
+      const kinds = ['Added', 'Added', 'Tagged', 'AddedByTag', 'Removed'];
+      const events = Array.from({ length: 15 }, (_, index) => {
+        const name = `n${pick(12)}`;
+        // A tag belongs to one counter.
+        return event(kinds[pick(kinds.length)] ?? '', { name, tag: `${name}-${pick(3)}`, by: index });
+      });
+      await append(...events);
+    }
+    await tables.liveCheckpoint(projection);
+    const recent = new RecentRows(projection, 5);
+    const events = await history();
+    let from: Position | null = null;
+    for (let begin = 0; begin < events.length; begin += 7) {
+      const batch = events.slice(begin, begin + 7);
+      const to = batch.at(-1)?.position ?? '';
+      await tables.apply(projection, 1, batch, from, to, { catchingUp: true, recent });
+      expect([...recent.all()].length).toBeLessThanOrEqual(5);
+      from = to;
+    }
+    expect(await tables.checksum(projection)).toBe(await tables.checksumOf(projection, foldFromZero(projection, events)));
+  });
+
+  it('remembers no row of a batch that was not committed', async () => {
+    const projection = counters('counters');
+    await tables.liveCheckpoint(projection);
+    await append(event('Added', { name: 'a', by: 1 }), event('Added', { name: 'a', by: 2 }), event('Unstorable', { name: 'a' }));
+    const [first, second, third] = (await history()).map((one) => ({ event: one, to: one.position }));
+    if (first === undefined || second === undefined || third === undefined) throw new Error('three events were appended');
+    const recent = new RecentRows(projection, 5);
+    await tables.apply(projection, 1, [first.event], null, first.to, { catchingUp: true, recent });
+    await expect(tables.apply(projection, 1, [second.event, third.event], first.to, third.to, { catchingUp: true, recent })).rejects.toThrow('cannot store');
+    await tables.apply(projection, 1, [second.event], first.to, second.to, { catchingUp: true, recent });
+    expect((await rows())[0]?.total).toBe('3');
+  });
+
+  describe('of a projection that copies events', () => {
+    it('copies what it would fold', async () => {
+      for (let index = 0; index < 20; index++) await append(event('Added', { name: `"ü'\\ ${index}`, by: index, list: [null, 1.5, { deep: true }] }));
+      const events = await history();
+      await tables.liveCheckpoint(auditEventsProjection);
+      const to = await tables.copy(auditEventsProjection, 1, null, 15);
+      expect(to).toBe(events[14]?.position);
+      expect(await tables.copy(auditEventsProjection, 1, to, 6)).toBeNull();
+      expect(await tables.copy(auditEventsProjection, 1, to, 5)).toBe(events[19]?.position);
+      expect(await tables.checksum(auditEventsProjection)).toBe(await tables.checksumOf(auditEventsProjection, foldFromZero(auditEventsProjection, events)));
+      await expect(tables.copy(auditEventsProjection, 1, null, 5)).rejects.toBeInstanceOf(LostCheckpointRaceError);
+    });
+
+    it('copies a long history and folds the rest, and halts at an event that cannot be copied', async () => {
+      const many = (count: number): readonly EventToAppend[] => Array.from({ length: count }, (_, by) => event('Added', { name: 'a', by }));
+      for (let index = 0; index < 4; index++) await append(...many(2_510));
+      const { projections, readModels } = await start(auditEventsProjection);
+      await readModels.waitFor((await store.head()) ?? '', TIMEOUT_MS, 'audit_events');
+      expect(await projections.checksum('audit_events')).toBe(
+        await tables.checksumOf(auditEventsProjection, foldFromZero(auditEventsProjection, await history())),
+      );
+      await projections.stop();
+      const { metadata, ...poison } = event('Added', {});
+      const before = await append(event('Added', { name: 'last', by: 1 }));
+      const stored = await append({ ...poison, metadata: { ...metadata, time: 'never' } });
+      for (let index = 0; index < 4; index++) await append(...many(2_510));
+      const second = await start(auditEventsProjection);
+      await expect(second.readModels.waitFor(stored, TIMEOUT_MS, 'audit_events')).rejects.toMatchObject({ code: 'projection_halted' });
+      expect((await second.projections.statuses())[0]).toMatchObject({ state: 'halted', position: before, halted: { position: stored } });
+    }, 60_000);
+  });
 
   it('gives up a rebuild that meets a poison event, with the live rows as they were', async () => {
     let poisoned = false;

@@ -249,6 +249,9 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     try {
       building.start();
       await building.until(({ caughtUp }) => caughtUp);
+      await building.buildIndexes();
+      const head = await this.store.head();
+      await building.until(({ position }) => head === null || (position !== null && position >= head));
       await this.tables.analyze(projection, generation).catch((error: unknown) => {
         this.log.warn(`generation ${generation} of ${projection.name} has no statistics yet, and may be slow to read: ${String(error)}`);
       });
