@@ -129,6 +129,7 @@ function localNodeOf(config: HubConfig, hubUrl: string, app: NestExpressApplicat
       SENDENSE_TOKEN_FILE: config.nodeTokenFile,
       SENDENSE_LIBVIRT_URI: config.localNodeLibvirtUri,
       SENDENSE_LIBVIRT_SCRATCH_DIRECTORY: config.localNodeLibvirtScratchDirectory,
+      SENDENSE_GUEST_SOCKET_DIRECTORY: config.localNodeGuestSocketDirectory,
     }),
     reloadable: () => ({
       image_roots: config.localNodeImageRoots,

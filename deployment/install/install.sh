@@ -22,6 +22,8 @@ readonly hub_cache=/var/cache/sendense
 readonly file_restore=/etc/systemd/system/sendense-hub.service.d/file-restore.conf
 readonly node_images=/var/lib/sendense-images
 readonly node_scratch=/var/lib/sendense-scratch
+# Where guests that live on exports of the hub find their disks.
+readonly node_guests=/var/lib/sendense-node/guest-disks
 readonly least_free_kb=$((2 * 1024 * 1024))
 
 # What is looked for, and the Debian package that brings it.
@@ -227,15 +229,20 @@ YAML
   ln -sfn "$base/current/bin/sendense" /usr/local/bin/sendense
 }
 
-# Where AppArmor confines the guests' qemu, it may make the sockets of backups and write their scratch files only in places that its profile names.
+# Where AppArmor confines the guests' qemu, it may make the sockets of backups, write their scratch files, and connect to disks that the hub serves, only in places that its profile names.
 confine_qemu() {
   local rules=/etc/apparmor.d/local/abstractions/libvirt-qemu
   [[ -e /etc/apparmor.d/abstractions/libvirt-qemu ]] || return 0
-  ! grep -qsF "$node_scratch/" "$rules" || return 0
-  say "letting the guests' qemu use $node_scratch: $rules"
   mkdir -p "$(dirname "$rules")"
-  # Read whenever libvirt loads the profile of a guest anew, as it does when a backup begins.
-  printf '%s/** rwk,\n' "$node_scratch" >>"$rules"
+  # Read whenever libvirt loads the profile of a guest anew, as it does when a backup begins or a guest is started.
+  if ! grep -qsF "$node_scratch/" "$rules"; then
+    say "letting the guests' qemu use $node_scratch: $rules"
+    printf '%s/** rwk,\n' "$node_scratch" >>"$rules"
+  fi
+  if ! grep -qsF "$node_guests/" "$rules"; then
+    say "letting the guests' qemu connect to sockets in $node_guests: $rules"
+    printf '%s/** rw,\n' "$node_guests" >>"$rules"
+  fi
 }
 
 # The units of the release that `current` names.
@@ -416,7 +423,7 @@ remove() { # role [--data]
     clear_libvirt
     while read -r -d '' each; do remove_bitmaps "$each"; done < <(find "$node_images" -type f -name '*.qcow2' -print0 2>/dev/null)
     rm -rf "$node_data" "$node_scratch" "$etc/node"
-    [[ ! -e /etc/apparmor.d/local/abstractions/libvirt-qemu ]] || sed -i "\|^$node_scratch/|d" /etc/apparmor.d/local/abstractions/libvirt-qemu
+    [[ ! -e /etc/apparmor.d/local/abstractions/libvirt-qemu ]] || sed -i -e "\|^$node_scratch/|d" -e "\|^$node_guests/|d" /etc/apparmor.d/local/abstractions/libvirt-qemu
     # Images are the user's; the folder goes when none is in it.
     rmdir "$node_images" 2>/dev/null || { [[ ! -e "$node_images" ]] || say "$node_images stays, because there are images in it"; }
     remove_account sendense-node

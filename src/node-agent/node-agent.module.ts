@@ -23,6 +23,7 @@ import { ListVmsController } from './list-vms/list-vms.controller.js';
 import { ImageServers } from './sources/image-servers.js';
 import { ImageSource } from './sources/image/image.source.js';
 import { LibvirtSource } from './sources/libvirt/libvirt.source.js';
+import { GuestDisks } from './guest-disks/guest-disks.service.js';
 import { ActiveJobs } from './model/active-jobs.registry.js';
 import { Sources } from './sources/sources.js';
 import { BootChecksController } from './boot-checks/boot-checks.controller.js';
@@ -68,6 +69,7 @@ class NodeTokenModule {
     TelemetryPush,
     BackupJobs,
     LibvirtDomains,
+    GuestDisks,
     ActiveJobs,
     VmRestoreJournal,
     VmRestores,

@@ -8,7 +8,6 @@ import { changedCopyArgv, fullCopyArgv } from '../../src/node-agent/transfers/tr
 import { NodeConfig } from '../../src/platform/config/node.config.js';
 import { nbdUri } from '../../src/platform/nbd/nbd-uri.js';
 import { sourceServerArgv, targetServerArgv } from '../../src/platform/nbd/qemu-nbd.plan.js';
-import { freePortRange } from '../support/free-ports.js';
 
 export interface BareDisk {
   readonly image: string;
@@ -29,7 +28,6 @@ export async function bareCopy(disks: readonly BareDisk[]): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'sendense-bare-'));
   const servers: ResultPromise[] = [];
   try {
-    const firstPort = await freePortRange(disks.length);
     const copies: (readonly [string, ...string[]])[] = [];
     const { nbdcopyConnections, nbdcopyRequests, nbdcopyRequestSizeBytes } = new NodeConfig();
     const tuning = { connections: nbdcopyConnections, requests: nbdcopyRequests, requestSize: nbdcopyRequestSizeBytes };
@@ -38,7 +36,7 @@ export async function bareCopy(disks: readonly BareDisk[]): Promise<number> {
       const backing = disk.changes === null ? [] : ['-b', disk.changes.backingFile, '-F', 'qcow2'];
       await execa('qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, target, String(disk.sizeBytes)]);
       const socket = join(directory, `source-${index}.sock`);
-      const port = firstPort + index;
+      const targetSocket = join(directory, `target-${index}.sock`);
       const exportName = `disk${index}`;
       servers.push(
         serve(
@@ -48,15 +46,15 @@ export async function bareCopy(disks: readonly BareDisk[]): Promise<number> {
           targetServerArgv({
             file: target,
             readOnly: false,
-            listen: { host: '127.0.0.1', port, keyDirectory: null },
+            listen: { socket: targetSocket },
             exportName,
             sharedLimit: SHARED_LIMIT,
             cache: 'writeback',
           }),
         ),
       );
-      await Promise.all([awaitServer({ path: socket }), awaitServer({ host: '127.0.0.1', port })]);
-      const targetUri = `nbd://127.0.0.1:${port}/${exportName}`;
+      await Promise.all([awaitServer({ path: socket }), awaitServer({ path: targetSocket })]);
+      const targetUri = nbdUri({ socket: targetSocket }, exportName);
       if (disk.changes === null) {
         copies.push(fullCopyArgv(nbdUri({ socket }, ''), targetUri, tuning));
       } else {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { type FileHandle, mkdir, mkdtemp, open, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, mkdtemp, open, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -21,13 +21,19 @@ const SYSTEM_FOLDERS: Readonly<Record<string, string>> = {
 
 /** No security labels, no cgroups, no log daemon: nothing that would reach beyond the test's own folders, or need more rights than a container has. */
 const QEMU_CONF = `security_driver = "none"
-user = "root"
-group = "root"
-dynamic_ownership = 0
 remember_owner = 0
 namespaces = []
 cgroup_controllers = []
 stdio_handler = "file"
+`;
+const AS_ROOT = `user = "root"
+group = "root"
+dynamic_ownership = 0
+`;
+/** As the packages of distributions have it: guests have an account of their own, and get the files of their disks. */
+const AS_NOBODY = `user = "nobody"
+group = "nogroup"
+dynamic_ownership = 1
 `;
 
 /**
@@ -45,10 +51,12 @@ export class LibvirtHost {
 
   private constructor(readonly directory: string) {}
 
-  static async create(): Promise<LibvirtHost> {
+  /** @param account that guests run as */
+  static async create(account: 'root' | 'nobody' = 'root'): Promise<LibvirtHost> {
     const host = new LibvirtHost(await mkdtemp(join(tmpdir(), 'sendense-libvirt-')));
     for (const folder of [...Object.keys(SYSTEM_FOLDERS), 'disks']) await mkdir(join(host.directory, folder));
-    await writeFile(join(host.directory, 'etc/qemu.conf'), QEMU_CONF);
+    await writeFile(join(host.directory, 'etc/qemu.conf'), `${QEMU_CONF}${account === 'root' ? AS_ROOT : AS_NOBODY}`);
+    if (account !== 'root') await chmod(host.directory, 0o711);
     await writeFile(join(host.directory, 'libvirtd.conf'), `auth_unix_rw = "none"\nlog_outputs = "3:file:${host.directory}/libvirtd.log"\n`);
     const binds = Object.entries(SYSTEM_FOLDERS).map(([name, path]) => `mkdir -p ${path} && mount --bind ${host.directory}/${name} ${path}`);
     await writeFile(

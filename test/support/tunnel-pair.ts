@@ -198,10 +198,10 @@ export function ask(host: string, port: number): Promise<string> {
 }
 
 /** Sends bytes to an echo and gives what comes back. */
-export function echoed(host: string, port: number, bytes: Buffer): Promise<Buffer> {
+export function echoed(socketPath: string, bytes: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = [];
-    const socket = connect({ host, port });
+    const socket = connect({ path: socketPath });
     socket.on('data', (part: Buffer) => parts.push(part));
     socket.once('end', () => {
       resolve(Buffer.concat(parts));

@@ -14,8 +14,8 @@ export interface RequestedExport {
   readonly readOnly: boolean;
   /** Client connections at most; 0: any number, so that connections that never show the key keep nobody out. */
   readonly sharedLimit: number;
-  /** `unix`: for programs of the hub's own account; `tls`: for whoever has the export's key; null: for everybody who reaches the port. */
-  readonly transport: 'unix' | 'tls' | null;
+  /** `unix`: for programs of the hub's own account; `tls`: for clients that have the export's key. */
+  readonly transport: 'unix' | 'tls';
 }
 
 /**

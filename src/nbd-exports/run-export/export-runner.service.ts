@@ -7,10 +7,17 @@ import { HubConfig } from '../../platform/config/hub.config.js';
 import { type CommandOutcome, CommandRunner } from '../../platform/event-store/command-runner.js';
 import { EventStore } from '../../platform/event-store/event-store.port.js';
 import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
-import { exportAccessDirectory, exportKeyFile, exportSocket, prepareExportAccess, removeExportAccess } from '../../platform/nbd/export-access.js';
+import {
+  exportAccessDirectory,
+  exportKeyFile,
+  type ExportTransport,
+  exportSocket,
+  prepareExportAccess,
+  removeExportAccess,
+} from '../../platform/nbd/export-access.js';
 import { nbdHandshake } from '../../platform/nbd/nbd-handshake.js';
 import type { NbdAddress } from '../../platform/nbd/nbd-uri.js';
-import { type TargetListen, targetServerArgv } from '../../platform/nbd/qemu-nbd.plan.js';
+import { targetServerArgv } from '../../platform/nbd/qemu-nbd.plan.js';
 import { signalProcess } from '../../platform/process/process-identity.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { ToolError } from '../../platform/process/tool-error.js';
@@ -82,7 +89,7 @@ export class ExportRunner implements OnApplicationShutdown {
             file: request.file,
             read_only: request.readOnly,
             shared_limit: request.sharedLimit,
-            ...(request.transport === null ? {} : { transport: request.transport }),
+            transport: request.transport,
             requested_at: this.clock.iso(),
           },
         },
@@ -164,20 +171,13 @@ export class ExportRunner implements OnApplicationShutdown {
     const abandon = new AbortController();
     this.starting.set(exportId, abandon);
     try {
-      if (request.transport !== undefined) await prepareExportAccess(this.config.runDirectory, exportId, request.transport, request.port);
-      await this.supervisor.start(
-        directory,
-        targetServerArgv({
-          file: request.file,
-          readOnly: request.read_only,
-          listen: this.listenOf(request),
-          exportName: request.export_name,
-          sharedLimit: request.shared_limit,
-          // The finished file is fsynced before it counts, and a host that goes down in between fails the backup anyway.
-          cache: 'unsafe',
-        }),
-        { background: !request.read_only },
-      );
+      const { transport } = request;
+      if (transport !== undefined) await this.startServer(request, transport);
+      // An older hub may have started it for everybody who reaches the port; nothing is started like that any more.
+      else if ((await this.supervisor.status(directory)).state === 'absent') {
+        const end = { exitCode: null, stderr: 'It was requested by an older hub, without a key, and had not been started.', stopRequested: false };
+        return await this.recordStartFailed(exportId, 'exited_early', end, context);
+      }
       const end = await this.firstOf(directory, request, abandon.signal);
       if (end !== null) return await this.recordStartFailed(exportId, startFailureCode(end), end, context);
       const status = await this.supervisor.status(directory);
@@ -208,6 +208,27 @@ export class ExportRunner implements OnApplicationShutdown {
     } finally {
       this.starting.delete(exportId);
     }
+  }
+
+  private async startServer(request: NbdExportRequested['data'], transport: ExportTransport): Promise<void> {
+    const { export_id: exportId, port } = request;
+    const { runDirectory, nbdListenHost: host } = this.config;
+    await prepareExportAccess(runDirectory, exportId, transport, port);
+    const listen =
+      transport === 'unix' ? { socket: exportSocket(runDirectory, exportId) } : { host, port, keyDirectory: exportAccessDirectory(runDirectory, exportId) };
+    await this.supervisor.start(
+      this.directory(exportId),
+      targetServerArgv({
+        file: request.file,
+        readOnly: request.read_only,
+        listen,
+        exportName: request.export_name,
+        sharedLimit: request.shared_limit,
+        // The finished file is fsynced before it counts, and a host that goes down in between fails the backup anyway.
+        cache: 'unsafe',
+      }),
+      { background: !request.read_only },
+    );
   }
 
   /** null: the server answered a handshake. Otherwise how it ended before it could. @throws HandshakeTimeout, StartAbandoned */
@@ -317,12 +338,6 @@ export class ExportRunner implements OnApplicationShutdown {
     let correlationId = commandId;
     for await (const first of this.store.read(nbdExportStream(exportId), { limit: 1 })) correlationId = first.metadata.$correlationId;
     return { commandId, correlationId, actor: 'system:nbd-exports' };
-  }
-
-  private listenOf(request: NbdExportRequested['data']): TargetListen {
-    const { runDirectory, nbdListenHost: host } = this.config;
-    if (request.transport === 'unix') return { socket: exportSocket(runDirectory, request.export_id) };
-    return { host, port: request.port, keyDirectory: request.transport === undefined ? null : exportAccessDirectory(runDirectory, request.export_id) };
   }
 
   private addressOf(request: NbdExportRequested['data']): NbdAddress {

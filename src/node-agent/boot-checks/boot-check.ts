@@ -1,5 +1,5 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
@@ -10,12 +10,14 @@ import { checkedDomain, type RestoredDisk } from '../../platform/libvirt/restore
 import { loggerFor } from '../../platform/logging/logger.js';
 import { NbdConnection } from '../../platform/nbd/nbd-connection.js';
 import type { NbdInfo } from '../../platform/nbd/nbd-info.js';
-import { parseNbdUri } from '../../platform/nbd/nbd-uri.js';
+import { parseExportUri, parseNbdAddress, PSK_FILE, pskFileText } from '../../platform/nbd/nbd-uri.js';
 import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeDefinitionChange, NodeStartBootCheck } from '../../platform/node-api/node-api.js';
 import { errnoOf } from '../../platform/process/system-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import { writeFileDurably } from '../../platform/repository-files/durable-write.js';
 import { makeSocketDirectory, removeSocketDirectory } from '../../platform/process/socket-place.js';
+import type { GuestDisks } from '../guest-disks/guest-disks.service.js';
+import { reachedExport } from '../model/served-disks.js';
 import { SerialConsole } from './serial-console.js';
 
 const LOOK_MS = 250;
@@ -41,10 +43,11 @@ export interface BootCheckRecord {
 export interface BootCheckSurroundings {
   readonly domains: LibvirtDomains;
   readonly nbdInfo: NbdInfo;
+  readonly guestDisks: GuestDisks;
+  /** Of the tunnel that leads to the hub, where there is one. */
+  readonly tunnelDirectory: string;
   /** Where the sockets of checks are. */
   readonly runDirectory: string;
-  /** How long a guest whose way to the hub is lost waits for its disks, instead of seeing them fail; 0: there is no network between. */
-  readonly patienceSeconds: number;
 }
 
 type Verdict = Pick<NodeBootCheckReport, 'status' | 'sign' | 'detail' | 'error'>;
@@ -79,9 +82,14 @@ export class BootCheck {
     return this.record.report.status !== 'running';
   }
 
-  /** Nothing is done before this is durable. */
-  async create(): Promise<void> {
+  /** Nothing is done before this is durable. @param keys of the exports, in the order of the disks; null: the export needs none */
+  async create(keys: readonly (string | null)[]): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    for (const [index, key] of keys.entries()) {
+      if (key === null) continue;
+      await mkdir(dirname(this.keyFile(index)), { recursive: true, mode: 0o700 });
+      await writeFileDurably(this.keyFile(index), pskFileText(key), 0o600);
+    }
     await this.write();
   }
 
@@ -129,12 +137,15 @@ export class BootCheck {
     let verdict: Verdict;
     let startedAt = performance.now();
     try {
-      for (const disk of this.request.disks) {
-        await this.checkExport(disk);
-        const way = await this.holdOpen(disk.uri);
+      for (const [index, disk] of this.request.disks.entries()) {
+        const uri = await reachedExport(disk.uri, this.keyFile(index), this.around.tunnelDirectory);
+        await this.checkExport(disk, uri);
+        const way = await this.holdOpen(uri);
         ways.push(way);
         void way.ended.then((cause) => losses.push(cause));
       }
+      const guestDisks = this.request.disks.map(({ uri }, index) => ({ uri, keyFile: this.keyFile(index) }));
+      await this.around.guestDisks.open(this.request.check_id, guestDisks, this.stopping.signal);
       const sockets = await makeSocketDirectory(this.socketPlace);
       const { xml, changes: made } = this.definition(join(sockets, 'console'));
       changes.push(...made);
@@ -175,6 +186,7 @@ export class BootCheck {
         await pause(REMOVE_RETRY_MS);
       }
     }
+    await this.around.guestDisks.close(this.request.check_id);
     await removeSocketDirectory(this.socketPlace);
     this.record = { ...this.record, report: { ...this.record.report, ...verdict, seconds: Math.round(seconds * 10) / 10, changes } };
     await this.write();
@@ -250,9 +262,9 @@ export class BootCheck {
         uuid: this.uuid,
         jobId,
         disks: new Map(
-          disks.map(({ disk_key, uri }): [string, RestoredDisk] => [
+          disks.map(({ disk_key, uri }, index): [string, RestoredDisk] => [
             disk_key,
-            { kind: 'nbd', ...parseNbdUri(uri), patienceSeconds: this.around.patienceSeconds },
+            { kind: 'nbd', socket: this.around.guestDisks.socket(jobId, index), exportName: parseExportUri(uri).exportName },
           ]),
         ),
         consoleSocket,
@@ -266,11 +278,11 @@ export class BootCheck {
 
   /** A connection beside the guest's own, over the same way, which nothing is asked through: it is lost when that way is. */
   private async holdOpen(uri: string): Promise<NbdConnection> {
-    const { exportName, ...address } = parseNbdUri(uri);
+    const { address, exportName } = parseNbdAddress(uri);
     return NbdConnection.open(address, exportName, AbortSignal.any([this.stopping.signal, AbortSignal.timeout(NBD_DEADLINE_MS)]));
   }
 
-  private async checkExport({ disk_key, uri, size_bytes }: NodeStartBootCheck['disks'][number]): Promise<void> {
+  private async checkExport({ disk_key, size_bytes }: NodeStartBootCheck['disks'][number], uri: string): Promise<void> {
     const size = await this.around.nbdInfo.size(uri, NBD_DEADLINE_MS).catch((error: unknown) => {
       if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
       throw new DomainError('unavailable', 'export_unreachable', `The node cannot read disk ${disk_key} at ${uri}: ${error.stderrTail.trim()}`, { disk_key });
@@ -285,6 +297,11 @@ export class BootCheck {
 
   private get socketPlace(): string {
     return join(this.around.runDirectory, this.request.check_id, 'console');
+  }
+
+  /** Under the name by which qemu looks for it. */
+  private keyFile(index: number): string {
+    return this.file(join(`disk-${index}`, PSK_FILE));
   }
 
   private file(name: string): string {

@@ -12,6 +12,8 @@ import { NodeConfig } from '../../platform/config/node.config.js';
 import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import type { NodeStartBootCheck } from '../../platform/node-api/node-api.js';
+import { ShellProcessSupervisor } from '../../platform/process/shell-process-supervisor.js';
+import { GuestDisks } from '../guest-disks/guest-disks.service.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { BootChecks } from './boot-checks.service.js';
 import { SerialConsole } from './serial-console.js';
@@ -30,6 +32,10 @@ const REQUEST: NodeStartBootCheck = {
 jest.setTimeout(120_000);
 let directory: string;
 
+function bootChecks(config: NodeConfig, domains: LibvirtDomains): BootChecks {
+  return new BootChecks(config, domains, new NbdInfo(), new GuestDisks(config, domains, new ShellProcessSupervisor()), new ActiveJobs());
+}
+
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sendense-boot-checks-'));
 });
@@ -41,7 +47,7 @@ afterEach(async () => {
 describe('boot checks at a node that starts no guests for its hub', () => {
   it('are refused, and leave nothing', async () => {
     const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run'), allowHubGuests: false });
-    const checks = new BootChecks(config, new LibvirtDomains(config), new NbdInfo(), new ActiveJobs());
+    const checks = bootChecks(config, new LibvirtDomains(config));
     await checks.onModuleInit();
     await expect(checks.start(REQUEST)).rejects.toMatchObject({ code: 'hub_guests_refused' });
     expect(() => checks.report(REQUEST.check_id)).toThrow(expect.objectContaining({ code: 'check_not_found' }));
@@ -51,7 +57,7 @@ describe('boot checks at a node that starts no guests for its hub', () => {
 describe('boot checks at a node that knows of no libvirt', () => {
   it('fail and end, with nothing seen, and are forgotten once settled', async () => {
     const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run') });
-    const checks = new BootChecks(config, new LibvirtDomains(config), new NbdInfo(), new ActiveJobs());
+    const checks = bootChecks(config, new LibvirtDomains(config));
     await checks.onModuleInit();
     await checks.start(REQUEST);
     const report = await until('the check to end', () => {
@@ -88,6 +94,9 @@ nbd.describe('a boot check whose way to the disks is lost', () => {
     override resume(): Promise<void> {
       return Promise.resolve();
     }
+    override guestAccount(): Promise<null> {
+      return Promise.resolve(null);
+    }
     override state(): Promise<string | null> {
       return Promise.resolve(this.defined ? 'running' : null);
     }
@@ -104,13 +113,18 @@ nbd.describe('a boot check whose way to the disks is lost', () => {
     const image = join(directory, 'disk.raw');
     await writeFile(image, Buffer.alloc(1024 * 1024));
     const port = await freePortRange(1);
-    const server = spawn('qemu-nbd', ['-r', '--persistent', '--shared=20', '-f', 'raw', '-b', '127.0.0.1', '-p', String(port), image]);
+    const server = spawn('qemu-nbd', ['--persistent', '--shared=20', '-f', 'raw', '-b', '127.0.0.1', '-p', String(port), image]);
     try {
       const uri = `nbd://127.0.0.1:${port}/`;
       await until('the export', async () => (await new NbdInfo().size(uri, 60_000)) > 0);
-      const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run'), networkPatienceSeconds: 1 });
+      const config = Object.assign(new NodeConfig(), {
+        dataDirectory: directory,
+        runDirectory: join(directory, 'run'),
+        guestSocketDirectory: join(directory, 'guests'),
+        networkPatienceSeconds: 1,
+      });
       const domains = new SilentGuest(config);
-      const checks = new BootChecks(config, domains, new NbdInfo(), new ActiveJobs());
+      const checks = bootChecks(config, domains);
       await checks.onModuleInit();
       const text = `<domain type="qemu"><name>pgtest1</name><memory unit="MiB">64</memory><os><type arch="x86_64">hvm</type></os><devices>
         <disk type="file" device="disk"><driver name="qemu" type="qcow2"/><source file="/x.qcow2"/><target dev="vda" bus="virtio"/></disk></devices></domain>`;

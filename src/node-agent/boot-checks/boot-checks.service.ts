@@ -9,8 +9,10 @@ import { loggerFor } from '../../platform/logging/logger.js';
 import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeStartBootCheck } from '../../platform/node-api/node-api.js';
+import { GuestDisks } from '../guest-disks/guest-disks.service.js';
 import { requireHubGuests } from '../model/hub-guests.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
+import { requireExportKeys, withoutKeys } from '../model/served-disks.js';
 import { BootCheck, type BootCheckRecord, type BootCheckSurroundings, newBootCheck } from './boot-check.js';
 
 /** All boot checks of this node. Each has a folder `<data>/boot-checks/<check id>` with its record and artefacts until it is settled. */
@@ -26,11 +28,12 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
     private readonly config: NodeConfig,
     domains: LibvirtDomains,
     nbdInfo: NbdInfo,
+    guestDisks: GuestDisks,
     active: ActiveJobs,
   ) {
     this.root = join(config.dataDirectory, 'boot-checks');
-    const patienceSeconds = config.besideHub ? 0 : config.networkPatienceSeconds;
-    this.around = { domains, nbdInfo, runDirectory: join(config.runDirectory, 'boot-checks'), patienceSeconds };
+    const { runDirectory, tunnelDirectory } = config;
+    this.around = { domains, nbdInfo, guestDisks, tunnelDirectory, runDirectory: join(runDirectory, 'boot-checks') };
     active.add(() => [...this.checks.values()].filter((check) => !check.finished).length);
   }
 
@@ -40,6 +43,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
       const record = await this.read(checkId);
       if (record === null) {
         this.logger.error('a boot check whose record cannot be read is given up', { check_id: checkId });
+        await this.around.guestDisks.close(checkId);
         await rm(join(this.root, checkId), { recursive: true, force: true });
         continue;
       }
@@ -53,8 +57,10 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
     for (const check of this.checks.values()) check.detach();
   }
 
-  /** Takes on a check, or tells how it stands when it has been taken on before. @throws DomainError check_exists (with another body), hub_guests_refused */
-  async start(request: NodeStartBootCheck): Promise<NodeBootCheckReport> {
+  /** Takes on a check, or tells how it stands when it has been taken on before. @throws DomainError check_exists (with another body), export_key_missing, hub_guests_refused */
+  async start(given: NodeStartBootCheck): Promise<NodeBootCheckReport> {
+    requireExportKeys(given.disks);
+    const request = { ...given, disks: withoutKeys(given.disks) };
     return this.lock.runExclusive(request.check_id, async () => {
       const known = this.checks.get(request.check_id);
       if (known !== undefined) {
@@ -65,7 +71,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
       }
       requireHubGuests(this.config);
       const check = new BootCheck(newBootCheck(request), join(this.root, request.check_id), this.around);
-      await check.create();
+      await check.create(given.disks.map(({ export_key }) => export_key ?? null));
       this.checks.set(request.check_id, check);
       check.start();
       return check.report;

@@ -1,5 +1,7 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { Optional } from '../../platform/http/presence.decorators.js';
+import { EXPORT_KEY } from '../../platform/nbd/nbd-uri.js';
 import type { NodeVmDefinition } from '../../platform/node-api/node-api.js';
 
 /** Safe as the name of a directory. */
@@ -36,8 +38,14 @@ export class ServedDiskDto {
   @Max(Number.MAX_SAFE_INTEGER)
   readonly size_bytes!: number;
 
-  @ApiProperty({ example: 'nbd://192.0.2.10:10100/restore-pgtest1-disk0-0e5b7a41' })
+  @ApiProperty({ example: 'nbds://192.0.2.10:10100/restore-pgtest1-disk0-0e5b7a41' })
   @IsString()
   @Matches(NBD_URI, { message: 'uri must be an nbd:// or nbds:// URI' })
   readonly uri!: string;
+
+  @ApiPropertyOptional({ description: 'Pre-shared key of the export, where its URI is nbds: 64 hexadecimal digits', writeOnly: true })
+  @Optional()
+  @IsString()
+  @Matches(EXPORT_KEY, { message: 'export_key must be 64 hexadecimal digits' })
+  readonly export_key?: string;
 }

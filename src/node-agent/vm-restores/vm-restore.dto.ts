@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -14,10 +14,9 @@ import {
   MaxLength,
   ValidateNested,
 } from 'class-validator';
-import { EXPORT_KEY } from '../../platform/nbd/nbd-uri.js';
 import { NODE_VM_NETWORKS, type NodeSettleVmRestore, type NodeStartVmRestore, type NodeVmNetwork } from '../../platform/node-api/node-api.js';
 import { DefinitionDto, JOB_ID, ServedDiskDto, UUID } from '../model/vm-definition.dto.js';
-import { Nullable, Optional } from '../../platform/http/presence.decorators.js';
+import { Nullable } from '../../platform/http/presence.decorators.js';
 
 export class RestoredVmDiskDto extends ServedDiskDto {
   @ApiProperty({ type: 'string', nullable: true, example: 'pgtest1-restored-disk0.qcow2' })
@@ -25,12 +24,6 @@ export class RestoredVmDiskDto extends ServedDiskDto {
   @IsString()
   @Matches(/^(?!\.{1,2}$)[^/\p{Cc}]{1,255}$/u, { message: 'file_name must be a name without slash and control characters, or null' })
   readonly file_name!: string | null;
-
-  @ApiPropertyOptional({ description: 'Pre-shared key of the export, where its URI is nbds: 64 hexadecimal digits', writeOnly: true })
-  @Optional()
-  @IsString()
-  @Matches(EXPORT_KEY, { message: 'export_key must be 64 hexadecimal digits' })
-  readonly export_key?: string;
 }
 
 export class StartVmRestoreDto implements NodeStartVmRestore {

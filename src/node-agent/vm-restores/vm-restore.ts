@@ -8,15 +8,16 @@ import type { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { type RestoredDisk, restoredDomain, type RewrittenDefinition, uuidInDefinition } from '../../platform/libvirt/restored-domain.plan.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import type { NbdInfo } from '../../platform/nbd/nbd-info.js';
-import { nbdUri, parseExportUri, parseNbdUri } from '../../platform/nbd/nbd-uri.js';
+import { parseExportUri } from '../../platform/nbd/nbd-uri.js';
 import type { NodeVmRestoreReport } from '../../platform/node-api/node-api.js';
 import type { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { errnoOf } from '../../platform/process/system-error.js';
 import { ToolError } from '../../platform/process/tool-error.js';
 import { compareNbdArgv, convertNbdArgv, percentIn } from '../../platform/qemu/disk-copy.plan.js';
-import { wayToExport } from '../../platform/ssh/tunnel-sockets.js';
 import { syncToDisk } from '../../platform/repository-files/durable-write.js';
+import { reachedExport } from '../model/served-disks.js';
 import { type VmRestoreDisk, type VmRestoreEnding, type VmRestoreRecord, vmRestoreReport, withRestoredDisk } from '../model/vm-restore.state.js';
+import type { GuestDisk, GuestDisks } from '../guest-disks/guest-disks.service.js';
 import type { Slots } from '../transfers/slots.js';
 import type { VmRestoreJournal } from './vm-restore-journal.js';
 
@@ -33,12 +34,13 @@ export interface VmRestoreSurroundings {
   readonly journal: VmRestoreJournal;
   readonly supervisor: ProcessSupervisor;
   readonly nbdInfo: NbdInfo;
+  readonly guestDisks: GuestDisks;
   /** Copies of all restores at once. */
   readonly slots: Slots;
   readonly storageRoots: () => readonly string[];
   /** Of the tunnel that leads to the hub, where there is one. */
   readonly tunnelDirectory: string;
-  /** How long a lost way to the hub is waited for while disks are copied and by restored VMs that live on it; 0: there is no network between. */
+  /** How long a lost way to the hub is waited for while disks are copied; 0: there is no network between. */
   readonly patienceSeconds: number;
 }
 
@@ -117,6 +119,12 @@ export class VmRestore {
     await rm(this.workingFolder(), { recursive: true, force: true });
   }
 
+  /** For one that a later life of the node finds completed: a VM that lives on exports of the hub goes on to need them. */
+  resumeGuest(): void {
+    if (this.durable.ending?.outcome !== 'completed' || this.request.storage_path !== null) return;
+    this.around.guestDisks.resume(this.request.job_id, this.guestDisks());
+  }
+
   /** Leaves everything as it runs, for the next life of the node. */
   detach(): void {
     this.detached = true;
@@ -148,7 +156,8 @@ export class VmRestore {
         await this.checkStorage(this.request.storage_path);
         await this.makeDisks(this.request.storage_path);
       } else {
-        await Promise.all(this.request.disks.map((disk) => this.checkExport(disk, disk.uri)));
+        await Promise.all(this.request.disks.map(async (disk, index) => this.checkExport(disk, await this.reachedExport(disk.uri, index))));
+        await this.around.guestDisks.open(this.request.job_id, this.guestDisks(), this.stopping.signal);
         for (const { disk_key } of this.request.disks) await this.changeDisk(disk_key, { status: 'completed', percent: 100 });
       }
       this.stopping.signal.throwIfAborted();
@@ -182,9 +191,10 @@ export class VmRestore {
       const uuid = this.request.uuid ?? uuidInDefinition(definition.text);
       if (uuid === null) throw new DomainError('invalid', 'definition_broken', 'The definition has no uuid that could be kept.');
       const places = new Map(
-        disks.map(({ disk_key, uri, file_name }): [string, RestoredDisk] => {
+        disks.map(({ disk_key, uri, file_name }, index): [string, RestoredDisk] => {
           if (storagePath !== null) return [disk_key, { kind: 'file', path: join(storagePath, file_name ?? '') }];
-          return [disk_key, { kind: 'nbd', ...parseNbdUri(uri), patienceSeconds: this.around.patienceSeconds }];
+          const socket = this.around.guestDisks.socket(this.request.job_id, index);
+          return [disk_key, { kind: 'nbd', socket, exportName: parseExportUri(uri).exportName }];
         }),
       );
       const { name, network } = this.request;
@@ -206,11 +216,12 @@ export class VmRestore {
     }
   }
 
-  /** The URI by which this node reads a disk at the hub, through its tunnel where it has one, and with the key where one is needed. */
   private async reachedExport(uri: string, index: number): Promise<string> {
-    const { place, needsKey, exportName } = parseExportUri(uri);
-    const way = await wayToExport(place, this.around.tunnelDirectory);
-    return nbdUri(needsKey ? { ...way, keyFile: this.around.journal.keyFile(this.request.job_id, index) } : way, exportName);
+    return reachedExport(uri, this.around.journal.keyFile(this.request.job_id, index), this.around.tunnelDirectory);
+  }
+
+  private guestDisks(): readonly GuestDisk[] {
+    return this.request.disks.map(({ uri }, index) => ({ uri, keyFile: this.around.journal.keyFile(this.request.job_id, index) }));
   }
 
   private async checkExport({ disk_key, size_bytes }: VmRestoreRecord['request']['disks'][number], uri: string): Promise<void> {
@@ -368,10 +379,11 @@ export class VmRestore {
 
   /** Processes first: what still writes would make its files anew. */
   private async takeBack(): Promise<void> {
-    const { domains, journal, supervisor } = this.around;
+    const { domains, journal, supervisor, guestDisks } = this.around;
     for (const directory of await journal.programDirectories(this.request.job_id)) await supervisor.stop(directory, STOP_GRACE_MS);
     const ours = this.record.defining ? (await domains.list()).filter(({ name }) => name === this.request.name) : [];
     for (const { uuid } of ours) if ((await domains.jobOf(uuid)) === this.request.job_id) await domains.remove(uuid);
+    await guestDisks.close(this.request.job_id);
     const { storage_path: storagePath } = this.request;
     if (storagePath === null) return;
     for (const { file_name } of this.request.disks) {

@@ -8,6 +8,7 @@ import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import type { NodeStartVmRestore } from '../../platform/node-api/node-api.js';
 import { ShellProcessSupervisor } from '../../platform/process/shell-process-supervisor.js';
+import { GuestDisks } from '../guest-disks/guest-disks.service.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { VmRestoreJournal } from './vm-restore-journal.js';
 import { VmRestores } from './vm-restores.service.js';
@@ -34,7 +35,9 @@ let active: ActiveJobs;
 function restores(settings: Partial<NodeConfig> = {}): VmRestores {
   const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run'), ...settings });
   active = new ActiveJobs();
-  return new VmRestores(config, new LibvirtDomains(config), new VmRestoreJournal(config), new ShellProcessSupervisor(), new NbdInfo(), active);
+  const domains = new LibvirtDomains(config);
+  const supervisor = new ShellProcessSupervisor();
+  return new VmRestores(config, domains, new VmRestoreJournal(config), supervisor, new NbdInfo(), new GuestDisks(config, domains, supervisor), active);
 }
 
 beforeEach(async () => {

@@ -6,12 +6,13 @@ import { canonicalJson } from '../../platform/http/canonical-json.js';
 import { KeyedMutex } from '../../platform/locks/keyed-mutex.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
-import { parseExportUri } from '../../platform/nbd/nbd-uri.js';
 import { NbdInfo } from '../../platform/nbd/nbd-info.js';
 import type { NodeSettleVmRestore, NodeStartVmRestore, NodeVmRestoreReport } from '../../platform/node-api/node-api.js';
 import { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
+import { GuestDisks } from '../guest-disks/guest-disks.service.js';
 import { requireHubGuests } from '../model/hub-guests.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
+import { requireExportKeys, withoutKeys } from '../model/served-disks.js';
 import { newVmRestore } from '../model/vm-restore.state.js';
 import { Slots } from '../transfers/slots.js';
 import { VmRestore, type VmRestoreSurroundings } from './vm-restore.js';
@@ -37,6 +38,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
     private readonly journal: VmRestoreJournal,
     supervisor: ProcessSupervisor,
     nbdInfo: NbdInfo,
+    guestDisks: GuestDisks,
     active: ActiveJobs,
   ) {
     active.add(() => [...this.jobs.values()].filter((job) => !job.finished).length);
@@ -45,6 +47,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
       journal,
       supervisor,
       nbdInfo,
+      guestDisks,
       slots: new Slots(() => DISKS_AT_ONCE),
       storageRoots: () => config.vmStorageRoots,
       tunnelDirectory: config.tunnelDirectory,
@@ -57,6 +60,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
     for (const jobId of broken) {
       this.logger.error('a VM restore whose journal cannot be read is given up', { job_id: jobId });
       for (const directory of await this.journal.programDirectories(jobId)) await this.around.supervisor.stop(directory, 0);
+      await this.around.guestDisks.close(jobId);
       await this.journal.remove(jobId);
     }
     for (const record of records) {
@@ -64,6 +68,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
       this.jobs.set(record.request.job_id, job);
       if (!job.finished) this.logger.info('taking up a VM restore of an earlier life of this node', { job_id: record.request.job_id });
       void job.run();
+      job.resumeGuest();
     }
   }
 
@@ -83,20 +88,9 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
         storage_path: path,
       });
     }
-    const keyless = request.disks.find(({ uri, export_key }) => export_key === undefined && parseExportUri(uri).needsKey);
-    if (keyless !== undefined) {
-      throw new DomainError(
-        'invalid',
-        'export_key_missing',
-        `The export of disk "${keyless.disk_key}" needs a key (nbds), and disks[].export_key gives none.`,
-        {
-          disk_key: keyless.disk_key,
-        },
-      );
-    }
-    // Keys are kept in files of their own, and nowhere else.
+    requireExportKeys(request.disks);
     const keys = request.disks.map(({ export_key }) => export_key ?? null);
-    const kept = { ...request, disks: request.disks.map(({ export_key: _, ...disk }) => disk) };
+    const kept = { ...request, disks: withoutKeys(request.disks) };
     const job = await this.lock.runExclusive(request.job_id, async () => {
       const known = this.jobs.get(request.job_id);
       if (known !== undefined) {

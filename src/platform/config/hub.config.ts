@@ -45,6 +45,7 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'localNodeLibvirtUri',
   'localNodeLibvirtScratchDirectory',
   'localNodeLibvirtScratchMaxBytes',
+  'localNodeGuestSocketDirectory',
   'localNodeVmStorageRoots',
   'restoreRoots',
   'mountDriver',
@@ -148,6 +149,8 @@ export class HubConfig implements LoadableConfig {
   @AbsolutePath() readonly localNodeLibvirtScratchDirectory: string = '';
   /** Of one backup. */
   @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly localNodeLibvirtScratchMaxBytes: number = 10_737_418_240;
+  /** Where guests of the local node that live on exports find their disks; see the node's guestSocketDirectory. Default `<data>/local-node/guest-disks`. */
+  @AbsolutePath() readonly localNodeGuestSocketDirectory: string = '';
   /** Folders that the local node may write disks of restored VMs to, with all that is below them. */
   @AbsolutePaths() readonly localNodeVmStorageRoots: readonly string[] = ['/var/lib/libvirt/images'];
 
@@ -180,6 +183,7 @@ export class HubConfig implements LoadableConfig {
       nodeTokenFile: 'node.token',
       runDirectory: 'run',
       localNodeLibvirtScratchDirectory: 'local-node/libvirt-scratch',
+      localNodeGuestSocketDirectory: 'local-node/guest-disks',
       tunnelDirectory: 'tunnel',
     };
   }

@@ -59,6 +59,11 @@ export class NodeConfig implements LoadableConfig {
   @AbsolutePath() readonly libvirtScratchDirectory: string = '';
   /** Of one backup. One that needs more fails; its guest goes on. */
   @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly libvirtScratchMaxBytes: number = 10_737_418_240;
+  /**
+   * Where the guests that live on exports of the hub (instant VMs, boot checks) find their disks: sockets that only the account of guests may connect to. That account must be able to pass
+   * through the directories above it. Default `<data>/guest-disks`.
+   */
+  @AbsolutePath() readonly guestSocketDirectory: string = '';
   /** Folders that disks of restored VMs may be written to, with all that is below them. */
   @AbsolutePaths() readonly vmStorageRoots: readonly string[] = ['/var/lib/libvirt/images'];
   /** Whether the hub may have this node define or start domains, which is what VM restores and boot checks are. */
@@ -80,7 +85,13 @@ export class NodeConfig implements LoadableConfig {
   @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
 
   pathsInDataDirectory(): Readonly<Record<string, string>> {
-    return { tokenFile: 'node.token', runDirectory: 'run', libvirtScratchDirectory: 'libvirt-scratch', tunnelDirectory: 'tunnel' };
+    return {
+      tokenFile: 'node.token',
+      runDirectory: 'run',
+      libvirtScratchDirectory: 'libvirt-scratch',
+      guestSocketDirectory: 'guest-disks',
+      tunnelDirectory: 'tunnel',
+    };
   }
 
   secretFields(): readonly string[] {

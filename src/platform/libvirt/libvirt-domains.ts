@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import { NodeConfig } from '../config/node.config.js';
 import { ToolError } from '../process/tool-error.js';
+import { type GuestAccount, guestAccountIn } from './guest-account.plan.js';
 import { LibvirtError } from './libvirt-error.js';
 import { jobIdInMetadata, SENDENSE_NAMESPACE } from './restored-domain.plan.js';
 import { Virsh } from './virsh.js';
@@ -39,6 +40,11 @@ export class LibvirtDomains {
       if (error instanceof DomainError && error.code === 'domain_refused') return null;
       throw error;
     }
+  }
+
+  /** The account that libvirt runs guests as; null: its own, as where it does not run as root. */
+  async guestAccount(): Promise<GuestAccount | null> {
+    return guestAccountIn(await this.virsh('capabilities'));
   }
 
   /** In virsh's words, e.g. `running`, `paused`, `shut off`; null: there is no such domain. */

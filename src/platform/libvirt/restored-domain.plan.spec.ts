@@ -66,10 +66,10 @@ describe('the definition of a restored VM', () => {
   });
 
   it('reads a disk over NBD', () => {
-    const disks = new Map([['vda', { kind: 'nbd', host: 'hub', port: 10100, exportName: 'restore-x', patienceSeconds: 240 } as const]]);
+    const disks = new Map([['vda', { kind: 'nbd', socket: '/guests/x/nbd.sock', exportName: 'restore-x' } as const]]);
     const { xml } = restoredDomain(DEFINITION, { ...WANTED, disks });
     expect(xml).toMatch(
-      /<disk type="network" device="disk">\s*<driver name="qemu" type="raw".*\s*<source protocol="nbd" name="restore-x">\s*<host name="hub" port="10100"\/>\s*<reconnect delay="240"\/>/,
+      /<disk type="network" device="disk">\s*<driver name="qemu" type="raw".*\s*<source protocol="nbd" name="restore-x">\s*<host transport="unix" socket="\/guests\/x\/nbd.sock"\/>\s*<reconnect delay="60"\/>/,
     );
   });
 

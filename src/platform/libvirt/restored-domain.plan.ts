@@ -9,9 +9,8 @@ export const SENDENSE_NAMESPACE = 'https://sendense.io/xmlns/libvirt/1';
 /** Where a restored disk's content is. */
 export type RestoredDisk =
   | { readonly kind: 'file'; readonly path: string }
-  /** Raw content over NBD. */
-  /** patienceSeconds: how long the guest's requests are held when the connection is lost; 0: they fail at once. */
-  | { readonly kind: 'nbd'; readonly host: string; readonly port: number; readonly exportName: string; readonly patienceSeconds: number };
+  /** Raw content over NBD, on a Unix socket of the hypervisor's machine. */
+  | { readonly kind: 'nbd'; readonly socket: string; readonly exportName: string };
 
 /** How the network interfaces of a restored domain are: as they were, with their links down, or gone. */
 export type RestoredNetwork = 'keep' | 'disconnected' | 'none';
@@ -62,6 +61,9 @@ export interface RewrittenDefinition {
   readonly xml: string;
   readonly changes: readonly DefinitionChange[];
 }
+
+/** For so long qemu holds the guest's requests while the server at its socket is away, which is started again then. */
+const SERVER_AWAY_SECONDS = 60;
 
 /** Character devices that need nothing of the host. */
 const HOSTLESS = new Set(['pty', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vdagent', 'dbus']);
@@ -299,10 +301,10 @@ function disk(device: XmlElement, disks: ReadonlyMap<string, RestoredDisk>, chan
 
 function sourceOf(restored: RestoredDisk): XmlElement {
   if (restored.kind === 'file') return element('source', { file: restored.path });
-  const host = element('host', { name: restored.host, port: String(restored.port) });
-  // Not every libvirt knows it: 9.0 passes over it.
-  const reconnect = restored.patienceSeconds === 0 ? [] : [element('reconnect', { delay: String(restored.patienceSeconds) })];
-  return element('source', { protocol: 'nbd', name: restored.exportName }, host, ...reconnect);
+  const host = element('host', { transport: 'unix', socket: restored.socket });
+  // libvirt 9.0 ignores it.
+  const reconnect = element('reconnect', { delay: String(SERVER_AWAY_SECONDS) });
+  return element('source', { protocol: 'nbd', name: restored.exportName }, host, reconnect);
 }
 
 function networkInterface(device: XmlElement, index: number, wanted: RestoredDomain, changes: DefinitionChange[]): readonly XmlElement[] {

@@ -91,20 +91,19 @@ describe('a qemu-nbd of ours', () => {
   });
 
   it('serves a target by its export name only, and outlives the clients that looked at it', async () => {
-    const port = await freePort();
+    const address = { socket: join(folder, 'socket') };
     const name = 'backup-vm ü-disk0';
     await supervisor.start(
       run,
       targetServerArgv({
         file: image,
         readOnly: false,
-        listen: { host: '127.0.0.1', port, keyDirectory: null },
+        listen: address,
         exportName: name,
         sharedLimit: 2,
         cache: 'unsafe',
       }),
     );
-    const address = { host: '127.0.0.1', port };
     expect(await answers(address, name)).toBe(64 * MIB);
     await expect(nbdHandshake(address, 'another', AbortSignal.timeout(60_000))).rejects.toThrow('"another" was refused');
     expect(await nbdInfo.size(nbdUri(address, name), 60_000)).toBe(64 * MIB);

@@ -1,10 +1,11 @@
 import { type ImageGraph, imageName } from '../qemu/image-graph.plan.js';
+import { keyArguments, nbdSource } from '../qemu/nbd-source.plan.js';
 
 /** How qemu keeps written data: `unsafe` never waits for the disk, `writeback` does when the client asks for a flush. */
 export type CacheMode = 'unsafe' | 'writeback';
 
-/** A Unix socket, or a TCP port; with the directory of a `keys.psk`, the port takes only clients that have the key in it. */
-export type TargetListen = { readonly socket: string } | { readonly host: string; readonly port: number; readonly keyDirectory: string | null };
+/** A Unix socket, or a TCP port that accepts only clients with the key of the `keys.psk` in keyDirectory. */
+export type TargetListen = { readonly socket: string } | { readonly host: string; readonly port: number; readonly keyDirectory: string };
 
 export interface TargetServer {
   /** Absolute path of a QCOW2 file. */
@@ -25,6 +26,16 @@ export interface SourceServer {
   readonly sharedLimit: number;
   /** A QCOW2 bitmap that is served as `qemu:dirty-bitmap:<name>`; null for none. */
   readonly bitmap: string | null;
+}
+
+export interface ForwardingServer {
+  /** The export that is served further, as nbdUri writes it. */
+  readonly uri: string;
+  /** Absolute path, at most 107 bytes long. */
+  readonly socket: string;
+  readonly exportName: string;
+  /** For so long requests wait for a lost connection to the export; 0: they fail at once. */
+  readonly patienceSeconds: number;
 }
 
 /**
@@ -49,8 +60,8 @@ function listenArguments(listen: TargetListen): readonly string[] {
   if ('socket' in listen) return [`--socket=${listen.socket}`];
   const { host, port, keyDirectory } = listen;
   // A comma inside a value is written twice.
-  const tls = keyDirectory === null ? [] : [`--object=tls-creds-psk,id=key,endpoint=server,dir=${keyDirectory.replaceAll(',', ',,')}`, '--tls-creds=key'];
-  return [`--bind=${host}`, `--port=${port}`, ...tls];
+  const tls = `--object=tls-creds-psk,id=key,endpoint=server,dir=${keyDirectory.replaceAll(',', ',,')}`;
+  return [`--bind=${host}`, `--port=${port}`, tls, '--tls-creds=key'];
 }
 
 /** qemu-nbd with an image, read-only, as the default export on a Unix socket. */
@@ -64,5 +75,24 @@ export function sourceServerArgv(source: SourceServer): readonly [string, ...str
     `--socket=${source.socket}`,
     '--',
     imageName(source.image),
+  ];
+}
+
+/**
+ * qemu-nbd that serves another server's export on a Unix socket: what qemu itself needs to reach an export with a key, because libvirt cannot give it one. It listens before it has reached the
+ * export, and ends where that fails.
+ */
+export function forwardingServerArgv({ uri, socket, exportName, patienceSeconds }: ForwardingServer): readonly [string, ...string[]] {
+  return [
+    'qemu-nbd',
+    '--persistent',
+    '--shared=0',
+    '--cache=writeback',
+    '--discard=unmap',
+    ...keyArguments(uri),
+    `--socket=${socket}`,
+    `--export-name=${exportName}`,
+    '--',
+    nbdSource(uri, patienceSeconds),
   ];
 }

@@ -311,8 +311,8 @@ export interface NodeStartBootCheck {
   readonly check_id: string;
   readonly vm_name: string;
   readonly definition: NodeVmDefinition;
-  /** NBD URIs that may be written to; the content is thrown away. */
-  readonly disks: readonly { readonly disk_key: string; readonly size_bytes: number; readonly uri: string }[];
+  /** NBD URIs that may be written to, with keys as of NodeStartVmRestore; the content is thrown away. */
+  readonly disks: readonly { readonly disk_key: string; readonly size_bytes: number; readonly uri: string; readonly export_key?: string }[];
   /** Either sign is enough; at least one is asked for. */
   readonly console_text: string | null;
   readonly guest_agent: boolean;

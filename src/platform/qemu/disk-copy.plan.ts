@@ -1,8 +1,5 @@
-import { type NbdAddress, parseNbdAddress, PSK_USER } from '../nbd/nbd-uri.js';
 import { imageFileName, type ImageChain } from './image-chain.plan.js';
-
-/** Name of the object by which qemu's tools have the key. */
-const KEY_ID = 'key';
+import { keyArguments, nbdSource } from './nbd-source.plan.js';
 
 export type DiskFormat = 'raw' | 'qcow2' | 'vmdk';
 
@@ -65,31 +62,4 @@ export function convertNbdArgv(uri: string, target: string, patienceSeconds: num
 /** As compareArgv, for raw content at an NBD URI and a QCOW2 file. @param patienceSeconds as in nbdSource */
 export function compareNbdArgv(uri: string, target: string, patienceSeconds: number): readonly [string, ...string[]] {
   return ['qemu-img', 'compare', ...keyArguments(uri), '-p', '-F', 'qcow2', nbdSource(uri, patienceSeconds), target];
-}
-
-/**
- * What qemu's tools take in place of a file name, for a URI that nbdUri writes. (A URI itself has no place for patience, and qemu's knows no keys: see keyArguments.)
- * @param patienceSeconds how long a lost connection is made anew, with all requests held meanwhile and then sent again; 0: the first loss is the end
- */
-function nbdSource(uri: string, patienceSeconds: number): string {
-  const { address, exportName } = parseNbdAddress(uri);
-  const key = address.keyFile === undefined ? {} : { 'tls-creds': KEY_ID };
-  const file = { driver: 'nbd', server: serverOf(address), export: exportName, 'reconnect-delay': patienceSeconds, 'open-timeout': patienceSeconds, ...key };
-  return `json:${JSON.stringify({ driver: 'raw', file })}`;
-}
-
-/** The key of an export, whose file must have the name `keys.psk`. */
-function keyArguments(uri: string): readonly string[] {
-  const { keyFile } = parseNbdAddress(uri).address;
-  if (keyFile === undefined) return [];
-  // A comma inside a value is written twice.
-  return ['--object', `tls-creds-psk,id=${KEY_ID},endpoint=client,username=${PSK_USER},dir=${folderOf(keyFile).replaceAll(',', ',,')}`];
-}
-
-function folderOf(file: string): string {
-  return file.slice(0, file.lastIndexOf('/'));
-}
-
-function serverOf(address: NbdAddress): object {
-  return 'socket' in address ? { type: 'unix', path: address.socket } : { type: 'inet', host: address.host, port: String(address.port) };
 }

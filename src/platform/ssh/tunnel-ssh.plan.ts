@@ -71,10 +71,7 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
     ['IPQoS', 'none'],
     ['LogLevel', 'INFO'],
   ];
-  const forwards = portsOf(index, plan.count, settings).flatMap((port) => [
-    ...['-L', `${plan.exportSocket(port)}:127.0.0.1:${port}`],
-    ...['-L', `${bracketed(localHost)}:${port}:127.0.0.1:${port}`],
-  ]);
+  const forwards = portsOf(index, plan.count, settings).flatMap((port) => ['-L', `${plan.exportSocket(port)}:127.0.0.1:${port}`]);
   const api =
     index === 0
       ? ['-L', `${bracketed(localHost)}:${localApiPort(settings)}:127.0.0.1:${apiPort}`, '-R', `127.0.0.1:${settings.reverse_port}:${plan.nodeAddress}`]

@@ -6,9 +6,11 @@ import { until } from '../../../test/support/hub-system.js';
 import { requireTools } from '../../../test/support/require-tools.js';
 import { ask, echoed, TunnelPair } from '../../../test/support/tunnel-pair.js';
 import { configureLogging } from '../logging/logger.js';
+import { PortProbe } from '../nbd/port-probe.js';
 import { runTool } from '../process/run-tool.js';
 import { ensureKeyPair, HOST_KEY_FILE } from './host-key.js';
 import { TUNNEL_FILES } from './tunnel-settings.js';
+import { tunnelSocket } from './tunnel-sockets.js';
 
 process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
 const { it } = requireTools('ssh', 'sshd', 'ssh-keygen', 'setpriv');
@@ -61,8 +63,10 @@ describe('a tunnel', () => {
 
     const sent = randomBytes(256 * 1024);
     const ports = Array.from({ length: 101 }, (_, offset) => settings.nbd_port_first + offset);
-    const received = await Promise.all(ports.map((port) => echoed(settings.local_host, port, sent)));
+    const received = await Promise.all(ports.map((port) => echoed(tunnelSocket(pair.nodeDirectory, port), sent)));
     expect(received.filter((bytes) => bytes.equals(sent))).toHaveLength(101);
+    // On sockets alone: any account of the node could connect to a port.
+    for (const port of ports) expect(await new PortProbe().isFree(settings.local_host, port)).toBe(true);
     expect(await ask('127.0.0.1', settings.reverse_port)).toBe('node');
     expect(await ask(settings.local_host, settings.hub_api_port)).toBe('hub');
   });

@@ -20,7 +20,7 @@ import { DrivenWork } from '../../platform/driven-work/driven-work.js';
 import { EventFeed } from '../../platform/event-store/event-feed.js';
 import { EventStore, EventStoreUnavailableError } from '../../platform/event-store/event-store.port.js';
 import { loggerFor } from '../../platform/logging/logger.js';
-import { exportUri, nbdUri } from '../../platform/nbd/nbd-uri.js';
+import { exportUri } from '../../platform/nbd/nbd-uri.js';
 import { TcpConnections } from '../../platform/nbd/tcp-connections.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
 import { ToolError } from '../../platform/process/tool-error.js';
@@ -31,8 +31,6 @@ import { overlayDirectory } from '../model/restore-export-name.plan.js';
 import { RestoreExportRecorder } from '../model/restore-export.recorder.js';
 import type { KnownRestoreExport } from '../model/restore-export.state.js';
 
-/** nbdcopy and qemu open several connections each. */
-const SHARED_LIMIT = 16;
 /** Strangers who can connect take no place from those who have the key. */
 const NO_LIMIT = 0;
 const RECOVERY_PATIENCE_MS = 30_000;
@@ -111,8 +109,6 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
         new AllocatePorts(exportId, [request.export_name], await this.recorder.context(exportId)),
       );
       const port = ports[0]?.port;
-      // What is held and written to is the disk of a guest at a node, and libvirt knows no keys.
-      const transport = request.held_by === undefined || request.mode === 'read_only' ? 'tls' : null;
       if (port === undefined) throw new Error(`export ${exportId} got no port`);
       const outcome = await this.commands.execute<RequestExport, ExportOutcome>(
         new RequestExport(
@@ -123,8 +119,8 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
             port,
             file: request.mode === 'read_only' ? request.file : await this.overlayOf(request, chain),
             readOnly: request.mode === 'read_only',
-            sharedLimit: transport === 'tls' ? NO_LIMIT : SHARED_LIMIT,
-            transport,
+            sharedLimit: NO_LIMIT,
+            transport: 'tls',
           },
           await this.recorder.context(exportId),
         ),
@@ -137,8 +133,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
           `its server ${outcome.status === 'start_failed' ? `could not be started (${outcome.code})` : 'ended'}: ${said}`,
         );
       }
-      const place = { host: this.config.nbdAdvertiseHost, port };
-      const uri = transport === 'tls' ? exportUri(place, request.export_name) : nbdUri(place, request.export_name);
+      const uri = exportUri({ host: this.config.nbdAdvertiseHost, port }, request.export_name);
       await this.recorder.record(exportId, { kind: 'started', data: { nbd_port: port, uri, started_at: this.clock.iso() } });
     } catch (error) {
       if (this.work.isEnding() || error instanceof EventStoreUnavailableError) throw error;

@@ -82,7 +82,7 @@ function rewritten(backup: BackupReadModel, wanted: WantedVm, definition: string
     const places = backup.disks.map(({ disk_id, disk_key }): [string, RestoredDisk] => [
       disk_key,
       storagePath === null
-        ? { kind: 'nbd', host: 'hub', port: 0, exportName: `disk-${disk_id}`, patienceSeconds: 0 }
+        ? { kind: 'nbd', socket: `/socket-of-disk-${disk_id}`, exportName: `disk-${disk_id}` }
         : { kind: 'file', path: join(normalize(storagePath), restoredFileName(wanted.name, disk_id, 'qcow2')) },
     ]);
     const { name, keepIdentity, network, libvirtNetwork } = wanted;

@@ -9,6 +9,7 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../platform/clock/clock.js';
 import { HubConfig } from '../../platform/config/hub.config.js';
 import { loggerFor } from '../../platform/logging/logger.js';
+import { readExportKey } from '../../platform/nbd/export-access.js';
 import type { NodeBootCheckReport, NodeStartBootCheck } from '../../platform/node-api/node-api.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
 import { ReadModels } from '../../platform/postgres/read-models.js';
@@ -115,7 +116,8 @@ export class BootRestorePoint {
       if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');
       const { uri } = await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id });
       if (uri === null) throw new DomainError('unavailable', 'export_not_started', `The export ${export_id} of disk ${disk_id} has ended already.`);
-      disks.push({ disk_key, size_bytes, uri });
+      const key = await readExportKey(this.config.runDirectory, export_id);
+      disks.push({ disk_key, size_bytes, uri, ...(key === null ? {} : { export_key: key }) });
     }
     return {
       check_id: checkId(request, attempt),
