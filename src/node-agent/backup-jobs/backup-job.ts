@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import type { Clock } from '../../platform/clock/clock.js';
 import { ContentDigest, type KeyedDigest } from '../../platform/content-digest/content-digest.js';
 import { loggerFor } from '../../platform/logging/logger.js';
 import { changeIdOf, type NodeJobReport } from '../../platform/node-api/node-api.js';
-import { nbdUri, parseExportUri } from '../../platform/nbd/nbd-uri.js';
+import { nbdUri, parseExportUri, parseNbdAddress } from '../../platform/nbd/nbd-uri.js';
 import type { ProcessSupervisor } from '../../platform/process/process-supervisor.port.js';
 import { wayToExport } from '../../platform/ssh/tunnel-sockets.js';
 import { bytesBefore, type Extent, progressFraction, totalBytes } from '../model/extents.plan.js';
@@ -274,8 +274,9 @@ export class BackupJob {
     // An earlier life of the node may have started it: then this does nothing, and the wait below is for that process.
     this.copyingNow.add(index);
     await this.shareBandwidth();
-    const { argv } = this.copyOf(disk, index);
-    await this.around.supervisor.start(directory, argv, { captureFd3: true, background: true });
+    const { argv, readsImage = false } = this.copyOf(disk, index);
+    const rights = readsImage || !(await isOurSocket(disk.uri)) ? 'files' : 'none';
+    await this.around.supervisor.start(directory, argv, { captureFd3: true, background: true, rights });
     const ended = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
     this.copyingNow.delete(index);
     await this.shareBandwidth();
@@ -473,4 +474,12 @@ async function readTail(path: string): Promise<string | null> {
     // Not started yet, or gone already: progress is only for people to watch.
     return null;
   }
+}
+
+/** False for a socket that belongs to the qemu of a guest. */
+async function isOurSocket(uri: string): Promise<boolean> {
+  const { address } = parseNbdAddress(uri);
+  if (!('socket' in address)) return true;
+  const found = await lstat(address.socket).catch(() => null);
+  return found?.uid === process.getuid?.();
 }

@@ -91,7 +91,8 @@ export class ImageServers {
       await this.supervisor.start(
         runDirectory,
         sourceServerArgv({ image: disk.chain.graph(), socket, sharedLimit: SHARED_LIMIT, bitmap: disk.parentChangeId }),
-        { background: true, inherited: disk.chain.descriptors },
+        // What it has inherited it opens once more.
+        { background: true, inherited: disk.chain.descriptors, rights: 'files' },
       );
       await this.awaitSocket(runDirectory, socket, disk.key);
       // The answer is also the handshake that proves that the image is open: qemu-nbd listens before it opens it.

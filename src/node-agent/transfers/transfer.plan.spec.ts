@@ -26,6 +26,7 @@ describe('argv of a copy', () => {
         ...['json:{"driver":"raw","file":{"driver":"file","filename":"/vms/a b/disk.raw"}}', 'nbd://127.0.0.1:10100/e'],
       ],
       progress: 'stdout',
+      readsImage: true,
     });
     const overNbd = { argv: fullCopyArgv(source.uri, 'nbd://h:1/e', tuning), progress: 'fd3' };
     expect(fullCopy({ ...source, opened: null }, 'nbd://h:1/e', tuning)).toEqual(overNbd);

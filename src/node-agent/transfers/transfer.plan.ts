@@ -50,6 +50,8 @@ function pace(limit: RateLimit | null): readonly string[] {
 export interface Copy {
   readonly argv: Argv;
   readonly progress: 'fd3' | 'stdout';
+  /** It opens the image itself. */
+  readonly readsImage?: boolean;
 }
 
 export interface CopySource {
@@ -111,6 +113,7 @@ export function fullCopy(source: CopySource, targetUri: string, tuning: CopyTuni
   return {
     argv: ['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-m', '16', '-S', '64k', '-O', 'raw', imageName(opened), targetUri],
     progress: 'stdout',
+    readsImage: true,
   };
 }
 

@@ -316,7 +316,8 @@ export class VmRestore {
     const before = await this.around.supervisor.status(directory);
     // Nobody saw how it ended: it went down with its machine, and what it wrote is worth nothing.
     if (before.state === 'exited' && before.exitCode === null) await this.around.supervisor.forget(directory);
-    await this.around.supervisor.start(directory, argv);
+    // The storage path may be in folders of others.
+    await this.around.supervisor.start(directory, argv, { rights: 'files' });
     const { exitCode, stderr } = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
     if (exitCode !== null && expected.includes(exitCode)) return exitCode;
     const said = stderr.trim().split('\n').slice(-3).join('; ');

@@ -133,7 +133,7 @@ export async function serveMount(
   env: Readonly<Record<string, string>> = {},
 ): Promise<MountResource> {
   const runDirectory = toolDirectory(directory, tool);
-  await supervisor.start(runDirectory, argv, { env });
+  await supervisor.start(runDirectory, argv, { env, rights: 'all' });
   const ends = performance.now() + deadlineMs;
   for (;;) {
     signal.throwIfAborted();

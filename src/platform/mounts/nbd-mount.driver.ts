@@ -31,7 +31,8 @@ export class NbdMountDriver extends KernelMountDriver {
       await this.supervisor.forget(runDirectory);
       // Written first: whatever happens next, the device is known to be the one that may be ours.
       await writeFile(mountLayout(order.directory).nbdDevice, device);
-      await this.supervisor.start(runDirectory, ['qemu-nbd', '--read-only', `--connect=/dev/${device}`, imageFileName(order.chain)]);
+      const argv = ['qemu-nbd', '--read-only', `--connect=/dev/${device}`, imageFileName(order.chain)] as const;
+      await this.supervisor.start(runDirectory, argv, { rights: 'all' });
       const ends = performance.now() + START_DEADLINE_MS;
       for (;;) {
         signal.throwIfAborted();

@@ -1,6 +1,20 @@
+import type { ToolRights } from './process-supervisor.port.js';
+
 /** Numbers of linux/capability.h; capabilities(7) tells what they allow. */
+export const CAP_CHOWN = 0;
 export const CAP_DAC_OVERRIDE = 1;
 export const CAP_SYS_ADMIN = 21;
+
+/**
+ * Command line in front of a tool's that takes the ambient capabilities away which the tool is not to have. Empty where there are none to take.
+ * @param status text of `/proc/self/status`
+ */
+export function droppingCapabilities(status: string, rights: ToolRights): readonly string[] {
+  const ambient = maskOf(status, 'CapAmb');
+  if (ambient === 0n || rights === 'all') return [];
+  const kept = rights === 'files' && isIn(ambient, CAP_DAC_OVERRIDE) ? '-all,+dac_override' : '-all';
+  return ['setpriv', `--inh-caps=${kept}`, `--ambient-caps=${kept}`, '--'];
+}
 
 /**
  * Whether a process has the capability in its effective set, which is the one that the kernel asks. False where the text does not say.
@@ -8,6 +22,13 @@ export const CAP_SYS_ADMIN = 21;
  * @param capability its number: the bit in the hexadecimal mask `CapEff`
  */
 export function hasCapability(status: string, capability: number): boolean {
-  const mask = /^CapEff:\s+([0-9a-f]+)$/m.exec(status)?.[1];
-  return mask !== undefined && (BigInt(`0x${mask}`) & (1n << BigInt(capability))) !== 0n;
+  return isIn(maskOf(status, 'CapEff'), capability);
+}
+
+function maskOf(status: string, set: 'CapEff' | 'CapAmb'): bigint {
+  return BigInt(`0x${new RegExp(`^${set}:\\s+([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`);
+}
+
+function isIn(mask: bigint, capability: number): boolean {
+  return (mask & (1n << BigInt(capability))) !== 0n;
 }

@@ -18,12 +18,20 @@ export type SupervisedStatus =
    */
   | { readonly state: 'exited'; readonly exitCode: number | null; readonly stderr: string; readonly stopRequested: boolean };
 
+/**
+ * Which of the rights that its service gives this program (ambient capabilities) a tool gets as well. `none`: what it works with is its account's, or comes to it through open sockets;
+ * `files`: it opens files of others, so it passes over file modes; `all`: it mounts. Of root's rights nothing is taken away.
+ */
+export type ToolRights = 'none' | 'files' | 'all';
+
 export interface StartOptions {
   /** Bytes written to file descriptor 3 go to the file `fd3` of the run directory (nbdcopy --progress=3). */
   readonly captureFd3?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   /** Open files that the tool gets as well, and keeps open; see inheritedName. */
   readonly inherited?: readonly number[];
+  /** Default: none. */
+  readonly rights?: ToolRights;
   /** Yields the processor to whoever answers people: movers of many blocks must not slow down the control plane beside them. */
   readonly background?: boolean;
 }

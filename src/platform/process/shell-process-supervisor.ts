@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Injectable } from '@nestjs/common';
+import { droppingCapabilities } from './capabilities.js';
 import { isAlive, signalProcess } from './process-identity.js';
 import { type ProcessIdentity, ProcessSupervisor, type StartOptions, type SupervisedStatus } from './process-supervisor.port.js';
 import { spawnTurn } from './spawn-turns.js';
@@ -221,6 +223,7 @@ function spawnDetached(runDirectory: string, argv: readonly [string, ...string[]
   return new Promise((resolve, reject) => {
     const [file, ...rest] = [
       ...(options.background === true ? IN_BACKGROUND : []),
+      ...droppingCapabilities(readFileSync('/proc/self/status', 'utf8'), options.rights ?? 'none'),
       'sh',
       SCRIPT,
       runDirectory,
