@@ -13,11 +13,14 @@ import { LibvirtHost } from '../support/libvirt-host.js';
 import { LiveGuest } from '../support/live-guest.js';
 import { IS_LONG } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { requireLibvirt } from '../support/require-tools.js';
+import { requireKernel, requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
 const run = promisify(execFile);
-const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit', 'qemu-io', 'setpriv');
+// What its parts do is seen by guest-disks.int.spec.ts, and that guests boot so by restored-vm.e2e.spec.ts.
+const { describe, it, skipped } = IS_LONG
+  ? requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit', 'qemu-io', 'setpriv')
+  : requireKernel('left to the long proof');
 const PATIENCE_MS = 120_000;
 
 /** Has no rights anywhere, and is not the account of guests either, which is uid 65534. */
@@ -83,8 +86,7 @@ async function forwarders(): Promise<readonly string[]> {
   return Promise.all(guests.map((guest) => readFile(join(root, guest, '0', 'process'), 'utf8').catch(() => 'none')));
 }
 
-// What its parts do is seen by guest-disks.int.spec.ts, and that guests boot so by restored-vm.e2e.spec.ts.
-(IS_LONG ? describe : describe.skip)('the disk of an instant VM', () => {
+describe('the disk of an instant VM', () => {
   it('is reached by its own qemu alone, outlives the node, and is gone with the VM', async () => {
     if (!bootable) return;
     await mkdir(join(host.directory, 'stranger'));

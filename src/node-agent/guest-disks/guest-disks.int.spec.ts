@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, jest } from '@jest/globals';
 import { freePortRange } from '../../../test/support/free-ports.js';
 import { until } from '../../../test/support/hub-system.js';
-import { requireTools } from '../../../test/support/require-tools.js';
+import { requireKernel, requireTools } from '../../../test/support/require-tools.js';
 import { NodeConfig } from '../../platform/config/node.config.js';
 import type { GuestAccount } from '../../platform/libvirt/guest-account.plan.js';
 import { LibvirtDomains } from '../../platform/libvirt/libvirt-domains.js';
@@ -26,6 +26,7 @@ const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdinf
 const MIB = 1024 * 1024;
 const GUEST = 'guest-1';
 const IS_ROOT = process.getuid?.() === 0;
+const asRoot = requireKernel(IS_ROOT ? null : 'only root can give a socket to another account');
 /** Of guests; and of somebody else. */
 const ACCOUNT: GuestAccount = { uid: 65_534, gid: 65_534 };
 const STRANGER = 65_533;
@@ -154,7 +155,7 @@ describe('disks of a guest that lives at the hub', () => {
     expect(said).not.toContain('failed');
   });
 
-  (IS_ROOT ? it : it.skip)('are refused where the account of guests cannot get to them', async () => {
+  asRoot.it('are refused where the account of guests cannot get to them', async () => {
     const inaccessible = join(folder, 'inaccessible');
     await mkdir(inaccessible, { mode: 0o700 });
     disks = new GuestDisks(Object.assign(config, { guestSocketDirectory: join(inaccessible, 'guests') }), new SomeLibvirt(config), supervisor);
@@ -165,7 +166,7 @@ describe('disks of a guest that lives at the hub', () => {
     expect((await supervisor.status(forwarder())).state).toBe('exited');
   });
 
-  (IS_ROOT ? it : it.skip)('are taken away without following what the account of guests has put there', async () => {
+  asRoot.it('are taken away without following what the account of guests has put there', async () => {
     await disks.open(GUEST, [disk], soon());
     const socket = disks.socket(GUEST, 0);
     const precious = join(folder, 'precious');
