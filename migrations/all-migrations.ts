@@ -11,6 +11,7 @@ import { ShowTunnelsOfNodes1795257000010 } from './0010-show-tunnels-of-nodes.js
 import { IndexReadModelsForLongHistories1795257000024 } from './0024-index-read-models-for-long-histories.js';
 import { ShowProblemsOfVms1795257000025 } from './0025-show-problems-of-vms.js';
 import { KeepGinIndexesCurrent1795257000027 } from './0027-keep-gin-indexes-current.js';
+import { IndexDamagedBackups1795257000029 } from './0029-index-damaged-backups.js';
 
 /** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
 export const allMigrations = [
@@ -27,4 +28,5 @@ export const allMigrations = [
   IndexReadModelsForLongHistories1795257000024,
   ShowProblemsOfVms1795257000025,
   KeepGinIndexesCurrent1795257000027,
+  IndexDamagedBackups1795257000029,
 ];

@@ -1,5 +1,6 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { DataSource } from 'typeorm';
+import { DataSource, IsNull, Not } from 'typeorm';
+import { BackupReadModel } from '../../projections/backups/backups.read-model.js';
 import { NbdExportReadModel } from '../../projections/nbd-exports/nbd-exports.read-model.js';
 import { poolPorts } from '../../projections/nbd-ports/pool-ports.read-model.js';
 import { NodeReadModel } from '../../projections/nodes/nodes.read-model.js';
@@ -51,6 +52,11 @@ export class DomainMetrics implements OnModuleInit {
         const rows: { vm: string; at: string }[] = await this.dataSource.query(NEWEST_COMPLETED);
         for (const { vm, at } of rows) gauge.set({ vm }, Number(at));
       },
+    });
+    this.metrics.gauge({
+      name: 'sendense_damaged_restore_points',
+      help: 'Restore points whose files are not what was sealed, and those that stand on them',
+      collect: async (gauge) => gauge.set(await this.dataSource.getRepository(BackupReadModel).countBy({ status: 'completed', damage: Not(IsNull()) })),
     });
     this.metrics.gauge({
       name: 'sendense_nbd_ports',

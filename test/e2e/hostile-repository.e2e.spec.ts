@@ -4,11 +4,13 @@ import { chmod, cp, mkdir, readFile, rename, rm, stat, symlink, utimes, writeFil
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import type { AuditEventResponse } from '../../src/audit/audit-event.response.js';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
 import type { VerificationResponse } from '../../src/verifications/model/verification.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
+import { requireTrueMetrics } from '../support/metrics-truth.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 
@@ -22,6 +24,7 @@ const SECRET = 'TOP-SECRET-OF-THE-HOST';
 let database: TestDatabase;
 let system: HubSystem;
 let client: BackupClient;
+let repository: string;
 let backup: BackupResponse;
 let path: string;
 let secret: string;
@@ -31,7 +34,7 @@ beforeAll(async () => {
   system = await HubSystem.create({ databaseUrl: database.databaseUrl });
   await system.start();
   client = new BackupClient(system);
-  const repository = await client.createRepository('main', system.repositoryPath);
+  repository = await client.createRepository('main', system.repositoryPath);
   const vm = await ImageVm.create(join(system.imageRoot, 'vm'), [{ file: 'disk0.qcow2', mib: 16, dataMib: 2 }]);
   await client.registerVm('vm', vm.folder);
   backup = await client.backUp('vm', repository, 'full');
@@ -61,6 +64,10 @@ async function answers(): Promise<readonly { readonly status: number; readonly c
   ]);
 }
 
+async function eventsOfChain(): Promise<readonly AuditEventResponse[]> {
+  return (await system.api<{ events: AuditEventResponse[] }>('GET', `/audit/streams/chain-${backup.chain_id ?? ''}`)).body.events;
+}
+
 async function verified(): Promise<VerificationResponse> {
   const { body } = await system.api<VerificationResponse>('POST', `/backups/${backup.backup_id}/verify`);
   return until('the verdict', async () => {
@@ -83,6 +90,21 @@ describe('a repository that others write to', () => {
     for (const answer of await answers()) expect(answer).toMatchObject({ status: 409, code: 'restore_point_damaged' });
     await writeFile(`${path}.new`, sound);
     await rename(`${path}.new`, path);
+  });
+
+  it('marks it as damaged once, as a failed verification does, and nothing is built on it', async () => {
+    await answers();
+    const marks = (await eventsOfChain()).filter(({ type }) => type === 'RestorePointDamaged');
+    expect(marks).toMatchObject([{ data: { backup_id: backup.backup_id, code: 'parent_altered', file: expect.stringContaining('disk-0.qcow2') } }]);
+    expect(marks[0]?.actor).toBe('system:chain-guard');
+    const found = await until('the mark to be shown', async () => ((await client.get(backup.backup_id)).damage === null ? null : client.get(backup.backup_id)));
+    expect(found.damage).toMatchObject({ code: 'file_altered', verification_id: null });
+    await requireTrueMetrics(system);
+    expect(system.log()).toMatch(/a restore point is damaged/);
+    expect(await client.refused('vm', repository, 'incremental')).toMatchObject({ code: 'incremental_impossible', reason: 'parent_altered' });
+    backup = await client.backUp('vm', repository, 'auto');
+    expect(backup).toMatchObject({ backup_type: 'full', full_reason: 'parent_altered', damage: null });
+    path = backup.disk_results[0]?.qcow2_path ?? '';
   });
 
   it('serves nothing through a link, and calls it no sound restore point', async () => {
@@ -132,7 +154,8 @@ describe('a repository that others write to', () => {
       path: copy,
       name: `hostile ${what}`,
     });
-    expect(body).toMatchObject({ imported: [], skipped: [{ reason: expect.stringContaining('disk-0.qcow2') }] });
+    expect(body.imported).toEqual([]);
+    expect(body.skipped).toContainEqual({ folder: backup.folder, reason: expect.stringContaining('disk-0.qcow2') });
 
     const target = join(system.directory, `offline ${what}`);
     await mkdir(target);

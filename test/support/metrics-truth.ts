@@ -27,6 +27,8 @@ export async function requireTrueMetrics(system: HubSystem): Promise<void> {
   }
   expect(labelled(samples, 'sendense_last_completed_backup_timestamp_seconds', 'vm')).toEqual(newest);
 
+  expect(sample('sendense_damaged_restore_points')).toBe(backups.filter(({ status, damage }) => status === 'completed' && damage !== null).length);
+
   const { free, allocated, occupied } = await get<{ free: number; allocated: number; occupied: number }>('/nbd/ports/metrics');
   expect(labelled(samples, 'sendense_nbd_ports', 'state')).toEqual(new Map(Object.entries({ allocated, occupied, free })));
   const serving = backups.filter(({ status }) => status === 'running').flatMap(({ disk_results }) => disk_results).length;
@@ -57,6 +59,7 @@ export async function requireTrueMetrics(system: HubSystem): Promise<void> {
 
 const COMPARED = [
   'sendense_backups',
+  'sendense_damaged_restore_points',
   'sendense_http_request_duration_seconds',
   'sendense_last_completed_backup_timestamp_seconds',
   'sendense_nbd_exports_running',

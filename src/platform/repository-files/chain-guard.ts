@@ -17,6 +17,17 @@ export interface ChainOptions {
   readonly signal?: AbortSignal;
 }
 
+const SHA256 = /^[0-9a-f]{64}$/;
+
+/** By the reason of a refusal. A header is part of the content. */
+const DAMAGE: Readonly<Record<string, FoundDamage['reason']>> = {
+  file_missing: 'file_missing',
+  file_truncated: 'file_truncated',
+  file_altered: 'file_altered',
+  header_refused: 'file_altered',
+  backing_file_differs: 'file_altered',
+};
+
 /** Patience of a request that a person or program waits for, in milliseconds. */
 export const REQUEST_PATIENCE_MS = 20_000;
 
@@ -25,6 +36,17 @@ const TICK_NS = 20_000_000n;
 /** File systems that keep whole seconds, or two of them, have no fraction. */
 const COARSE_TICK_NS = 3_000_000_000n;
 const NS_PER_MS = 1_000_000n;
+
+/** A sealed file that is not what was sealed. */
+export interface FoundDamage {
+  readonly repository_path: string;
+  readonly backup_id: string;
+  /** Relative to the repository. */
+  readonly file: string;
+  readonly reason: 'file_missing' | 'file_truncated' | 'file_altered';
+  /** In words for people. */
+  readonly detail: string;
+}
 
 interface Reading {
   readonly done: Promise<string>;
@@ -38,6 +60,7 @@ interface Reading {
 export class ChainGuard {
   /** Files that are being read, by path and state. */
   private readonly readings = new Map<string, Reading>();
+  private readonly listeners: ((found: FoundDamage) => Promise<void>)[] = [];
 
   constructor(
     private readonly files: RepositoryFiles,
@@ -46,12 +69,24 @@ export class ChainGuard {
   ) {}
 
   /**
+   * Calls back for every file that is found damaged, before the opening is refused. A file that only seems to be another one for as long as a link leads to it, or that
+   * cannot be read just now, is refused without.
+   * @param listener must not reject
+   */
+  onDamage(listener: (found: FoundDamage) => Promise<void>): void {
+    this.listeners.push(listener);
+  }
+
+  /**
    * @param sealed oldest first
    * @returns the files, to be opened with an explicit graph
    * @throws DomainError restore_point_damaged, restore_point_unsafe (conflict), restore_point_being_checked, repository_unavailable (unavailable); the signal's reason
    */
   async open(repositoryPath: string, sealed: readonly SealedFile[], options: ChainOptions): Promise<ImageChain> {
-    const chain = await this.files.checkChain(repositoryPath, sealed, options.allowDamaged);
+    const chain = await this.files.checkChain(repositoryPath, sealed, options.allowDamaged).catch(async (error: unknown) => {
+      await this.report(repositoryPath, error);
+      throw error;
+    });
     if (!options.allowDamaged) await this.prove(repositoryPath, chain, options);
     return chain.images;
   }
@@ -73,18 +108,29 @@ export class ChainGuard {
       unproven.map(async ({ sealed, path }, index) => {
         const sha256 = await readings[index]?.done;
         if (sha256 === sealed.sha256) return;
-        throw new DomainError(
+        const refusal = new DomainError(
           'conflict',
           'restore_point_damaged',
           `The file "${path}" of restore point ${sealed.backup_id} was altered: its SHA-256 is ${sha256 ?? ''}; it was sealed with ${sealed.sha256}. Verify the backup, choose an older restore point, or ask for this one as it is with allow_damaged.`,
           { damaged_backup_id: sealed.backup_id, file: sealed.file, reason: 'file_altered' },
         );
+        if (sha256 !== undefined && SHA256.test(sha256)) await this.report(repositoryPath, refusal);
+        throw refusal;
       }),
     );
     // It may have been left for a timeout.
     all.catch(() => undefined);
     const total = unproven.reduce((sum, { facts }) => sum + facts.size_bytes, 0);
     await Promise.race([all, this.givenUp(patienceMs, signal, () => ({ read: readings.reduce((sum, { read }) => sum + read, 0), total }))]);
+  }
+
+  private async report(repositoryPath: string, refusal: unknown): Promise<void> {
+    if (!(refusal instanceof DomainError)) return;
+    const { damaged_backup_id: backupId, file, reason } = refusal.facts;
+    const damage = typeof reason === 'string' ? DAMAGE[reason] : undefined;
+    if (damage === undefined || typeof backupId !== 'string' || typeof file !== 'string') return;
+    const found = { repository_path: repositoryPath, backup_id: backupId, file, reason: damage, detail: refusal.message };
+    await Promise.all(this.listeners.map((listener) => listener(found)));
   }
 
   private async givenUp(

@@ -66,13 +66,13 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
       await this.guard.open(repository.path, sources, { allowDamaged: command.allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
     } catch (error) {
       // Nothing is locked yet: rows and files that are gone may be those of a restore point that was deleted meanwhile, and then that is the answer.
-      await this.mountable(command);
+      await this.mountable({ backupId: command.backupId, diskIndex: command.diskIndex, allowDamaged: true });
       throw error;
     }
     return backup;
   }
 
-  private async mountable({ backupId, diskIndex, allowDamaged }: RequestMount) {
+  private async mountable({ backupId, diskIndex, allowDamaged }: Pick<RequestMount, 'backupId' | 'diskIndex' | 'allowDamaged'>) {
     const backup = await this.backup(backupId);
     const facts = { backup_id: backupId, status: backup.status };
     if (backup.status === 'deleted') throw new DomainError('gone', 'restore_point_deleted', `Restore point ${backupId} has been deleted.`, facts);
