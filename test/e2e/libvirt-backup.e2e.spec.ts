@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
@@ -7,6 +7,7 @@ import { parseDomain } from '../../src/platform/libvirt/domain-xml.js';
 import { parseManifest } from '../../src/platform/repository-files/manifest.js';
 import { BackupClient } from '../support/backup-client.js';
 import { BareDomain, requireInstant } from '../support/bare-domain.js';
+import { qcow2Image } from '../support/hostile-images.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { LiveGuest } from '../support/live-guest.js';
@@ -138,6 +139,28 @@ describe('a running domain', () => {
     for (const { target } of domain.allDisks) {
       expect([...(await domain.storedBitmaps(target))].sort()).toEqual([...newest.values()].map(({ disk_results }) => disk_results[0]?.change_id ?? '').sort());
     }
+  });
+});
+
+describe('a disk whose format was changed in the definition', () => {
+  it.each([
+    ['raw', 'qcow2', 21],
+    ['qcow2', 'raw', 22],
+  ] as const)('from %s to %s is refused, running or off, and is backed up again when it is as it was', async (before, now, number) => {
+    const name = `reformatted-${before}`;
+    const domain = await newDomain(name, number, { target: 'vda', mib: 8, format: before });
+    const definition = await host.virsh('dumpxml', '--inactive', domain.uuid);
+    const changed = definition.replace(/<driver name='qemu' type='[^']*'/, `<driver name='qemu' type='${now}'`);
+    expect(changed).not.toBe(definition);
+    if (now === 'qcow2') await writeFile(domain.path('vda'), qcow2Image({ sizeBytes: 8 * 1024 * 1024 }));
+    await host.define(changed);
+    const refusal = { status: 409, code: 'disk_format_changed', disk_key: 'vda', registered_format: before, format: now };
+    expect(await client.refused(name, repository, 'auto')).toMatchObject(refusal);
+    await domain.start();
+    expect(await client.refused(name, repository, 'full')).toMatchObject(refusal);
+    await domain.powerOff();
+    await host.define(definition);
+    expect(await client.backUp(name, repository, 'full')).toMatchObject({ status: 'completed' });
   });
 });
 

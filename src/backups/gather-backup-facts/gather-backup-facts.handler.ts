@@ -15,6 +15,7 @@ import { ProvenFiles } from '../../platform/repository-files/proven-files.js';
 import { RepositoryFiles } from '../../platform/repository-files/repository-files.js';
 import { decideBackupType, type ParentFacts } from '../model/backup-type.decide.js';
 import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
+import { refuseOtherFormat } from './disk-formats.plan.js';
 
 /** How long the node's answer for a request is good for its plan, in milliseconds. Whatever changes at the source after it, the node finds when it fixes the instant. */
 const LOOK_GOOD_MS = 1_000;
@@ -63,6 +64,7 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
       this.looks.set(query.backupId, { found, nodeUrl: node.url, sourceRef: vm.source_ref, parentBackupId: parentIn(parent), atMs });
     }
     const { disks } = found;
+    refuseOtherFormat(vm.name, vm.disks, disks);
     requirePoolFor(disks.length, `VM "${vm.name}" with ${disks.length} disks`, { first: this.config.nbdPortFirst, count: this.config.nbdPortCount });
     return {
       vm: { vm_id: vm.vm_id, name: vm.name, source: vm.source, source_ref: vm.source_ref },
