@@ -1,7 +1,9 @@
-import { open, stat } from 'node:fs/promises';
+import { open, rename, stat } from 'node:fs/promises';
+import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import { tunnelSocket } from '../../src/platform/ssh/tunnel-sockets.js';
 import { BackupClient, type BackupType } from '../support/backup-client.js';
 import { until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
@@ -27,7 +29,7 @@ let vm: ImageVm;
 beforeAll(async () => {
   if (root.skipped !== null || tools.skipped !== null) return;
   database = await createTestDatabase({ migrated: false });
-  hosts = await TwoHosts.create(database.databaseUrl);
+  hosts = await TwoHosts.create(database.databaseUrl, {}, { SENDENSE_NETWORK_PATIENCE_SECONDS: '5' });
   gates = await ToolGates.create(join(hosts.hub.directory, 'gates'));
   await hosts.hub.launch({ PATH: gates.path });
   await hosts.startTunnelServer();
@@ -70,6 +72,48 @@ async function altered(type: BackupType, arrivedMib: number): Promise<BackupResp
   return client.atRest(body.backup_id);
 }
 
+/** Stands between the node's copies and the tunnel, as whoever runs with the tunnel's account could, and flips a bit in what the node sends, or the hub. */
+class ManInTheMiddle {
+  altered = 0;
+  private readonly servers: Server[] = [];
+
+  /** From the next connection on. @param passBytes that each connection may send before something is altered */
+  async stand(port: number, direction: 'to the hub' | 'to the node', passBytes: number): Promise<void> {
+    const path = tunnelSocket(join(hosts.nodeDirectory, 'data', 'tunnel'), port);
+    await rename(path, `${path}.real`);
+    const server = createServer((client) => {
+      const hub = connect(`${path}.real`);
+      for (const socket of [client, hub]) socket.on('error', () => undefined);
+      const [from, to] = direction === 'to the hub' ? [client, hub] : [hub, client];
+      let sent = 0;
+      client.on('data', (bytes) => (sent += bytes.length));
+      from.on('data', (bytes: Buffer) => {
+        if (sent > passBytes) {
+          const at = bytes.length - 1;
+          bytes[at] = (bytes[at] ?? 0) ^ 1;
+          this.altered += 1;
+        }
+        to.write(bytes);
+      });
+      to.pipe(from);
+      for (const [one, other] of [
+        [client, hub],
+        [hub, client],
+      ] as const)
+        one.on('close', () => other.destroy());
+    });
+    await new Promise<void>((done) => server.listen(path, done));
+    this.servers.push(server);
+  }
+
+  /** The real sockets are the tunnel's again. */
+  async leave(port: number): Promise<void> {
+    const path = tunnelSocket(join(hosts.nodeDirectory, 'data', 'tunnel'), port);
+    for (const server of this.servers.splice(0)) server.close();
+    await rename(`${path}.real`, path);
+  }
+}
+
 async function requireRefused(backup: BackupResponse): Promise<void> {
   expect({ status: backup.status, error: backup.error }).toMatchObject({
     status: 'failed',
@@ -90,6 +134,31 @@ async function digests(backup: BackupResponse): Promise<readonly unknown[]> {
   const events = await client.events(backup.backup_id);
   return events.filter(({ type }) => type === 'DiskTransferCompleted').map(({ data }) => data['content_digest']);
 }
+
+describe('a backup whose traffic is altered between the node and the tunnel', () => {
+  it.each(['to the hub', 'to the node'] as const)('on the way %s fails with its cause, and nothing of it is stored', async (direction) => {
+    const man = new ManInTheMiddle();
+    const ports = (await client.ports('free')).map(({ port }) => port);
+    // Behind the handshake, so that each connection stands at first.
+    for (const port of ports) await man.stand(port, direction, 200_000);
+    try {
+      const backup = await client.atRest((await client.started('web1', repository, 'full')).backup_id);
+      expect(man.altered).toBeGreaterThan(0);
+      expect({ status: backup.status, error: backup.error }).toMatchObject({
+        status: 'failed',
+        error: {
+          stage: 'transfer',
+          code: 'transfer_failed',
+          detail: expect.stringMatching(/each connection to it broke: .*(bad record mac|closed|reset|EPIPE)/i),
+        },
+      });
+      expect(await client.eventTypes(backup.backup_id)).not.toContain('RestorePointSealed');
+      await client.requireNothingHeld();
+    } finally {
+      for (const port of ports) await man.leave(port);
+    }
+  });
+});
 
 describe('a backup whose file was altered while it was copied', () => {
   let full: BackupResponse;

@@ -38,9 +38,11 @@ export class TwoHosts {
     private readonly subnet: string,
     private readonly tunnelPort: number,
     readonly way: BadNetwork,
+    private readonly nodeSettings: Readonly<Record<string, string>>,
   ) {}
 
-  static async create(databaseUrl: string, env: Readonly<Record<string, string>> = {}): Promise<TwoHosts> {
+  /** @param env of the hub @param nodeSettings variables of the node */
+  static async create(databaseUrl: string, env: Readonly<Record<string, string>> = {}, nodeSettings: Readonly<Record<string, string>> = {}): Promise<TwoHosts> {
     const name = `sd${randomInt(36 ** 5).toString(36)}`;
     const subnet = `10.${randomInt(128, 255)}.${randomInt(1, 255)}`;
     const wayPort = await freePortRange(2);
@@ -65,7 +67,7 @@ export class TwoHosts {
     const random = seeded(wayPort);
     const roundTripMs = (): number => ROUND_TRIP_MS.least + (ROUND_TRIP_MS.most - ROUND_TRIP_MS.least) * random();
     const way = await BadNetwork.between({ host, port: wayPort }, { host, port: tunnelPort }, roundTripMs);
-    const hosts = new TwoHosts(hub, name, cable, subnet, tunnelPort, way);
+    const hosts = new TwoHosts(hub, name, cable, subnet, tunnelPort, way, nodeSettings);
     await hosts.onNode('ip', 'addr', 'add', `${subnet}.2/24`, 'dev', `${name}n`);
     await hosts.onNode('ip', 'link', 'set', `${name}n`, 'up');
     await hosts.onNode('ip', 'link', 'set', 'lo', 'up');
@@ -87,6 +89,7 @@ export class TwoHosts {
       SENDENSE_DATA_DIRECTORY: join(this.nodeDirectory, 'data'),
       SENDENSE_IMAGE_ROOTS: this.nodeImages,
       SENDENSE_TELEMETRY_INTERVAL_MS: '200',
+      ...this.nodeSettings,
     };
   }
 

@@ -159,6 +159,13 @@ describe('a copy across a network', () => {
     await expect(copyAll({ patienceMs: 200 })).rejects.toThrow(/^the target could not be reached for \d+ s: connect ECONNREFUSED$/);
   });
 
+  it('ends when every connection stands at first and breaks, until the patience is at an end', async () => {
+    let answered = 0;
+    target.behave = () => (++answered <= 8 ? 'answer' : 'break');
+    await expect(copyAll({ patienceMs: 300 })).rejects.toThrow(/^the target answered nothing for \d+ s, and each connection to it broke: lost$/);
+    expect(target.answered).toHaveLength(8);
+  });
+
   it('ends at once with the answer of a target that refuses, and with the failure of the source', async () => {
     target.behave = (_connection, offset) => (offset === 640 * KIB ? new Answer('No space left on device') : 'answer');
     await expect(copyAll()).rejects.toThrow('writing to the target at offset 655360: No space left on device');

@@ -100,6 +100,8 @@ export class NetworkCopy {
   private answeredSentMs = 0;
   private triedAnother = false;
   private looking = false;
+  /** Connections that have ended with something unanswered, since the latest answer. */
+  private readonly broken = new Set<TargetConnection>();
   private readonly over = new AbortController();
   private readonly outcome = Promise.withResolvers<undefined>();
 
@@ -213,6 +215,7 @@ export class NetworkCopy {
     const now = performance.now();
     this.underWay.onAnswer(write.bytes.length, now - sentMs);
     this.signOfLifeMs = now;
+    this.broken.clear();
     this.answeredSentMs = Math.max(this.answeredSentMs, sentMs);
     link.doubted = false;
     if (this.triedAnother) this.trustIdleLinks();
@@ -230,6 +233,7 @@ export class NetworkCopy {
     // It has ended, also where that is not told yet: what is sent again must not go there.
     if (link.connection === connection) link.connection = null;
     this.waiting.unshift(write);
+    this.onBroken(connection, error);
     this.send();
   }
 
@@ -262,6 +266,18 @@ export class NetworkCopy {
     const connection = await this.ends.openTarget(attempt);
     if (this.over.signal.aborted) connection.destroy();
     return connection;
+  }
+
+  /** Somebody who alters what passes breaks every connection, and each of them stands at first. Those that one loss of the network ends are no sign of that. */
+  private onBroken(connection: TargetConnection, error: unknown): void {
+    this.broken.add(connection);
+    const silentMs = performance.now() - this.signOfLifeMs;
+    if (silentMs < this.options.patienceMs || this.broken.size <= this.links.length) return;
+    this.fail(
+      new CopyFailedError(`the target answered nothing for ${Math.round(silentMs / 1000)} s, and each connection to it broke: ${messageOf(error)}`, {
+        cause: error,
+      }),
+    );
   }
 
   private onNotReached(error: unknown): void {
