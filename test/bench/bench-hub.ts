@@ -3,7 +3,7 @@ import { mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import type { BackupResponse } from '../../src/backups/model/backup.response.js';
-import { HubSystem } from '../support/hub-system.js';
+import { HubSystem, type HubSystemOptions } from '../support/hub-system.js';
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
@@ -22,7 +22,7 @@ export class BenchHub {
 
   private constructor(readonly system: HubSystem) {}
 
-  static async start(options: { readonly portCount?: number; readonly env?: Readonly<Record<string, string>> } = {}): Promise<BenchHub> {
+  static async start(options: Omit<HubSystemOptions, 'databaseUrl'> = {}): Promise<BenchHub> {
     const system = await HubSystem.create({ databaseUrl: null, ...options });
     const hub = new BenchHub(system);
     try {
@@ -38,17 +38,18 @@ export class BenchHub {
   }
 
   /** @returns paths of the disk images */
-  async addVm(name: string, disks: number, disk: { readonly sizeBytes: number; readonly dataBytes: number }): Promise<readonly string[]> {
+  async addVm(name: string, disks: number, disk: { readonly sizeBytes: number; readonly dataBytes: number }, nodeId?: string): Promise<readonly string[]> {
     const folder = join(this.system.imageRoot, name);
     await mkdir(folder);
     const paths = Array.from({ length: disks }, (_, index) => join(folder, `disk${index}.qcow2`));
     for (const path of paths) await makeDisk(path, disk.sizeBytes, disk.dataBytes);
-    await this.register(name, folder);
+    await this.register(name, folder, nodeId);
     return paths;
   }
 
-  async register(name: string, folder: string): Promise<void> {
-    await this.post('/vms', { name, source: 'image', source_ref: folder });
+  /** @param nodeId default: the hub's own node */
+  async register(name: string, folder: string, nodeId?: string): Promise<void> {
+    await this.post('/vms', { name, source: 'image', source_ref: folder, ...(nodeId === undefined ? {} : { node_id: nodeId }) });
   }
 
   async registerDomain(name: string, uuid: string): Promise<void> {

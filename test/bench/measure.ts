@@ -25,6 +25,8 @@ export interface BenchOptions {
   readonly smoke: boolean;
   /** How long a history is made, where one is. */
   readonly events?: number;
+  /** Path of the built checkout of another version, to compare with. */
+  readonly before?: string;
 }
 
 export function median(values: readonly number[]): number {

@@ -10,6 +10,7 @@ import { benchIncrementalBackup } from './incremental-backup.bench.js';
 import { benchLibvirt } from './libvirt.bench.js';
 import { benchManyDisks } from './many-disks.bench.js';
 import { type BenchOptions, describeMachine, loadAverage, markdownOf } from './measure.js';
+import { benchPrice } from './price.bench.js';
 import { benchProjectionLag } from './projection-lag.bench.js';
 import { benchRestoreDisks } from './restore-disks.bench.js';
 import { benchRestoreMounts } from './restore-mounts.bench.js';
@@ -37,20 +38,24 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   tunnel: async (options) => outcomeOf(benchTunnel(options)),
   'event-store': benchEventStore,
   history: async (options) => outcomeOf(benchHistory(options)),
+  price: async (options) => outcomeOf(benchPrice(options)),
 };
-/** Takes most of an hour and 15 GiB: only when it is asked for. */
-const ON_REQUEST: ReadonlySet<string> = new Set(['history']);
+/** Takes most of an hour and 15 GiB, or needs another build: only when it is asked for. */
+const ON_REQUEST: ReadonlySet<string> = new Set(['history', 'price']);
 
 const USAGE = `Usage: bin/bench [--smoke] [--write] [name...]
 
 Measures Sendense side by side with the bare tools below it, and prints tables with ratios and targets.
-Without a name everything but history is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
+Without a name everything but history and price is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
 history writes four million events, or as many as --events says, and takes most of an hour and 15 GiB.
+price measures full backups with another version's build (--before) and with this one, in turns, as root.
 Nothing else should run on the machine meanwhile.
 
   --smoke   tiny sizes, to see that the programs work; the figures mean nothing
   --events N
             length of the history
+  --before CHECKOUT
+            of another version, which is built (bin/setup)
   --write   also write the result to docs/benchmarks.md
 
 Names: ${Object.keys(benchmarks).join(', ')}
@@ -79,10 +84,17 @@ async function main(): Promise<number> {
   let write: boolean;
   let names: string[];
   let events: number | undefined;
+  let before: string | undefined;
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { smoke: { type: 'boolean' }, write: { type: 'boolean' }, events: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        smoke: { type: 'boolean' },
+        write: { type: 'boolean' },
+        events: { type: 'string' },
+        before: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
     });
     if (values.help === true) {
       process.stdout.write(USAGE);
@@ -92,6 +104,7 @@ async function main(): Promise<number> {
     write = values.write === true;
     if (values.events !== undefined && !/^[1-9]\d{0,8}$/.test(values.events)) throw new Error('--events is a number of events, such as 4000000');
     events = values.events === undefined ? undefined : Number(values.events);
+    before = values.before === undefined ? undefined : resolve(values.before);
     names = positionals.length > 0 ? positionals : Object.keys(benchmarks).filter((name) => !ON_REQUEST.has(name));
     const unknown = names.filter((name) => !(name in benchmarks));
     if (unknown.length > 0) throw new Error(`there is no benchmark ${unknown.join(', ')}`);
@@ -114,7 +127,7 @@ async function main(): Promise<number> {
   let missed = 0;
   for (const name of names) {
     process.stderr.write(`measuring ${name} ...\n`);
-    const outcome = await benchmarks[name]?.({ smoke, ...(events === undefined ? {} : { events }) });
+    const outcome = await benchmarks[name]?.({ smoke, ...(events === undefined ? {} : { events }), ...(before === undefined ? {} : { before }) });
     if (outcome === undefined) continue;
     process.stdout.write(`${outcome.markdown}\n`);
     parts.push(outcome.markdown);

@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path';
 import { freePortRange } from './free-ports.js';
 import { type HubSystem, until } from './hub-system.js';
 
-const CLI = join(resolve(import.meta.dirname, '../..'), 'dist/src/main.cli.js');
+const DIST = join(resolve(import.meta.dirname, '../..'), 'dist');
+const CLI = join(DIST, 'src/main.cli.js');
 
 /** A program of dist that runs until it is stopped; its environment names the system's directory, so that the system's end is its end too. */
 export class RunningProgram {
@@ -14,8 +15,8 @@ export class RunningProgram {
     readonly logFile: string,
   ) {}
 
-  static start(argv: readonly string[], env: Readonly<Record<string, string>>, logFile: string): RunningProgram {
-    const child = spawn(process.execPath, [CLI, ...argv], { env: { ...pathOnly(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  static start(argv: readonly string[], env: Readonly<Record<string, string>>, logFile: string, dist = DIST): RunningProgram {
+    const child = spawn(process.execPath, [join(dist, 'src/main.cli.js'), ...argv], { env: { ...pathOnly(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const log = createWriteStream(logFile, { flags: 'a' });
     child.stdout.pipe(log, { end: false });
     child.stderr.pipe(log, { end: false });
@@ -77,7 +78,7 @@ export async function enrolmentSettings(): Promise<Record<string, string>> {
 export async function startTunnelServer(system: HubSystem): Promise<RunningProgram> {
   const directory = join(system.dataDirectory, 'tunnel');
   const env = { SENDENSE_TUNNEL_DIRECTORY: directory, SENDENSE_TUNNEL_LISTEN_HOST: '127.0.0.1', SENDENSE_TUNNEL_LISTEN_PORT: '0' };
-  const server = RunningProgram.start(['tunnel-server'], env, join(system.directory, 'tunnel-server.log'));
+  const server = RunningProgram.start(['tunnel-server'], env, join(system.directory, 'tunnel-server.log'), system.dist);
   await until('the tunnel server to listen', async () => {
     const place: unknown = JSON.parse(await readFile(join(directory, 'server.json'), 'utf8'));
     return typeof place === 'object' && place !== null && (await readFile(server.logFile, 'utf8')).includes('the tunnel server listens');
@@ -122,8 +123,8 @@ export class EnrolledNode {
   }
 
   start(): void {
-    this.node = RunningProgram.start(['node'], this.env, join(this.directory, 'node.log'));
-    this.tunnel = RunningProgram.start(['tunnel'], this.env, join(this.directory, 'tunnel.log'));
+    this.node = RunningProgram.start(['node'], this.env, join(this.directory, 'node.log'), this.system.dist);
+    this.tunnel = RunningProgram.start(['tunnel'], this.env, join(this.directory, 'tunnel.log'), this.system.dist);
   }
 
   async stop(): Promise<void> {

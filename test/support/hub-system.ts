@@ -14,6 +14,8 @@ export interface HubSystemOptions {
   readonly databaseUrl: string | null;
   /** Ports of the NBD pool. Default 16. */
   readonly portCount?: number;
+  /** The built programs, such as those of another checkout. Default: this checkout's. */
+  readonly dist?: string;
 }
 
 export interface ApiAnswer<Body> {
@@ -23,7 +25,8 @@ export interface ApiAnswer<Body> {
 }
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const ENTRY = join(ROOT, 'dist/src/main.hub.js');
+const DIST = join(ROOT, 'dist');
+const ENTRY = 'src/main.hub.js';
 const START_PATIENCE_MS = 60_000;
 /** Between two looks. What has not come at once is looked for less often: a look takes time of the machine from the very programs that are waited for. */
 const FIRST_PAUSE_MS = 25;
@@ -61,20 +64,22 @@ export class HubSystem {
 
   private constructor(
     readonly directory: string,
+    readonly dist: string,
     private readonly env: Readonly<Record<string, string>>,
   ) {}
 
   static async create(options: HubSystemOptions): Promise<HubSystem> {
-    if (!existsSync(ENTRY)) throw new Error(`${ENTRY} is missing: build first (bin/test does)`);
+    const { dist = DIST } = options;
+    if (!existsSync(join(dist, ENTRY))) throw new Error(`${join(dist, ENTRY)} is missing: build first (bin/test does)`);
     const directory = await mkdtemp(join(tmpdir(), 'sendense-system-'));
     // Root's own PostgreSQL runs as another user, who has to pass through here.
     await chmod(directory, 0o711);
     await mkdir(join(directory, 'images'));
     await mkdir(join(directory, 'repository'));
     const first = await freePortRange(options.portCount ?? 16);
-    return new HubSystem(directory, {
+    return new HubSystem(directory, dist, {
       // Hubs and nodes are started hundreds of times in the tests; what V8 has compiled once need not be compiled again.
-      NODE_COMPILE_CACHE: join(ROOT, 'dist/.compile-cache'),
+      NODE_COMPILE_CACHE: join(dist, '.compile-cache'),
       SENDENSE_DATA_DIRECTORY: join(directory, 'data'),
       SENDENSE_LISTEN_PORT: '0',
       SENDENSE_LOCAL_NODE_PORT: '0',
@@ -130,7 +135,7 @@ export class HubSystem {
   /** Starts the hub and waits until it answers, or has ended. */
   async launch(env: Readonly<Record<string, string>> = {}): Promise<void> {
     this.starts += 1;
-    const child = spawn(process.execPath, [ENTRY], { env: { ...cleanEnvironment(), ...this.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [join(this.dist, ENTRY)], { env: { ...cleanEnvironment(), ...this.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const log = createWriteStream(join(this.directory, `hub-${this.starts}.log`));
     child.stdout.pipe(log);
     child.stderr.pipe(log);
