@@ -1,10 +1,11 @@
-import { mkdtemp, open, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import { BareDomain } from '../../../../test/support/bare-domain.js';
-import { qcow2Image, vmdkDescriptor } from '../../../../test/support/hostile-images.js';
+import { hostileFiles, qcow2Image, vmdkDescriptor } from '../../../../test/support/hostile-images.js';
 import { LibvirtHost } from '../../../../test/support/libvirt-host.js';
+import { times } from '../../../../test/support/long-proof.js';
 import { OpenCanary } from '../../../../test/support/open-canary.js';
 import { requireLibvirt } from '../../../../test/support/require-tools.js';
 import { Clock } from '../../../platform/clock/clock.js';
@@ -16,7 +17,7 @@ import { QemuImg } from '../../../platform/qemu/qemu-img.js';
 import { ImageServers } from '../image-servers.js';
 import { LibvirtSource } from './libvirt.source.js';
 
-jest.setTimeout(180_000);
+jest.setTimeout(3_600_000);
 const { describe, it, skipped } = requireLibvirt('qemu-img', 'qemu-nbd', 'nbdcopy', 'perl');
 const MIB = 1024 * 1024;
 const SECRET = 'this-belongs-to-the-host ';
@@ -57,11 +58,11 @@ async function problemOf(domain: BareDomain): Promise<string | null> {
   return (await source.describe(domain.uuid)).disks[0]?.problem?.code ?? null;
 }
 
-async function contentOf(domain: BareDomain): Promise<Buffer> {
-  const directory = join(home, 'run', `snapshot-${domains}`);
-  const changeId = `sendense-6f0d2b0e-${domains}`;
+async function contentOf(domain: { readonly uuid: string }, sizeBytes = MIB, snapshot = domains): Promise<Buffer> {
+  const directory = join(home, 'run', `snapshot-${snapshot}`);
+  const changeId = `sendense-6f0d2b0e-${snapshot}`;
   try {
-    const disks = [{ diskKey: 'vda', sizeBytes: MIB, parentChangeId: null }];
+    const disks = [{ diskKey: 'vda', sizeBytes, parentChangeId: null }];
     const { standing } = await source.takeSnapshot({ sourceRef: domain.uuid, disks, changeId, directory, quiesce: 'none' });
     await runTool(['nbdcopy', standing.disks[0]?.uri ?? '', join(home, 'copy.raw')]);
     await source.verifySnapshot(domain.uuid, standing);
@@ -100,6 +101,66 @@ describe('a domain that is off and whose image names a file of the host', () => 
     expect(await problemOf(domain)).toBe('backing_file_refused');
   });
 });
+
+describe('headers made at random, of domains that are off', () => {
+  it('open no file that is not of the domain', async () => {
+    const variants = times(10, 1_000);
+    const folder = join(host.disks, 'random');
+    await mkdir(folder);
+    const neighbour = await OpenCanary.create(join(home, 'neighbour.raw'), SECRET.repeat(4096));
+    const forbidden = [canary, neighbour].map(({ path }) => ({ outside: path, relative: relative(folder, path) }));
+    const before = canary.openings;
+    const outcomes = new Map<string, number>();
+    // One that is alone, one whose definition names what it stands on, and one that is raw.
+    const kinds = [
+      await domainAt(folder, 'qcow2', ''),
+      await domainAt(folder, 'qcow2', `<backingStore type='file'><format type='qcow2'/><source file='${folder}/parent.qcow2'/><backingStore/></backingStore>`),
+      await domainAt(folder, 'raw', ''),
+    ];
+    try {
+      for (let seed = 1; seed <= variants; seed++) {
+        const { uuid } = kinds[seed % 8 === 0 ? 2 : seed % 2] ?? { uuid: '' };
+        await rm(folder, { recursive: true });
+        await mkdir(folder);
+        for (const file of hostileFiles(seed, forbidden)) {
+          const name = /^disk0\./.test(file.name) ? 'disk0' : file.name;
+          await ('link' in file ? symlink(file.link, join(folder, name)) : writeFile(join(folder, name), file.content));
+        }
+        const [disk] = (await source.describe(uuid)).disks;
+        const refused = disk === undefined || disk.problem !== null || disk.size_bytes === 0 || disk.size_bytes > 16 * MIB;
+        const outcome = refused ? 'refused' : await contentOf({ uuid }, disk.size_bytes, seed).then(isolated, codeOf);
+        expect({ seed, opened: [canary.openings - before, neighbour.openings] }).toEqual({ seed, opened: [0, 0] });
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      }
+    } finally {
+      neighbour.stop();
+    }
+    expect([...outcomes.keys()]).not.toContain('the secret is in the copy');
+    // Else nothing was proven.
+    expect(outcomes.get('copied') ?? 0).toBeGreaterThan(variants / 20);
+    expect(outcomes.get('refused') ?? 0).toBeGreaterThan(variants / 10);
+  });
+});
+
+async function domainAt(folder: string, format: 'qcow2' | 'raw', backing: string): Promise<{ readonly uuid: string }> {
+  domains += 1;
+  const uuid = `00000000-0000-4000-8000-${String(domains).padStart(12, '0')}`;
+  const disk = `<disk type="file" device="disk"><driver name="qemu" type="${format}"/><source file="${folder}/disk0"/>${backing}<target dev="vda" bus="virtio"/></disk>`;
+  await host.define(
+    `<domain type="qemu"><name>random${domains}</name><uuid>${uuid}</uuid><memory unit="MiB">32</memory><vcpu>1</vcpu>` +
+      `<os><type arch="x86_64" machine="q35">hvm</type></os><devices>${disk}</devices></domain>`,
+  );
+  return { uuid };
+}
+
+function isolated(copy: Buffer): string {
+  return copy.includes(SECRET) ? 'the secret is in the copy' : 'copied';
+}
+
+function codeOf(error: unknown): string {
+  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string') return error.code;
+  throw error;
+}
 
 describe('a domain that runs', () => {
   it('has no file opened that its header names meanwhile', async () => {
