@@ -6,6 +6,7 @@ import { execa } from 'execa';
 import { benchEmptyIncremental } from './empty-incremental.bench.js';
 import { benchFullBackup } from './full-backup.bench.js';
 import { benchHistory } from './history.bench.js';
+import { benchHotPaths } from './hot-paths.bench.js';
 import { benchIncrementalBackup } from './incremental-backup.bench.js';
 import { benchLibvirt } from './libvirt.bench.js';
 import { benchManyDisks } from './many-disks.bench.js';
@@ -37,6 +38,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   libvirt: async (options) => outcomeOf(benchLibvirt(options)),
   tunnel: async (options) => outcomeOf(benchTunnel(options)),
   'event-store': benchEventStore,
+  'hot-paths': async (options) => outcomeOf(benchHotPaths(options)),
   history: async (options) => outcomeOf(benchHistory(options)),
   price: async (options) => outcomeOf(benchPrice(options)),
 };

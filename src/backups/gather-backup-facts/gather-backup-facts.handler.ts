@@ -126,13 +126,16 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     }
     const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: chain.chain_id });
     const byId = new Map(rows.map((row) => [row.backup_id, row]));
+    const proven = await this.proven.findAll(
+      repository.path,
+      rows.flatMap((row) => (row.files ?? []).map(({ file }) => join(row.folder ?? '', file))),
+    );
     for (const { backup_id } of chain.points) {
       const row = byId.get(backup_id);
       for (const file of row?.files ?? []) {
         const path = join(row?.folder ?? '', file.file);
         const below = row?.disks.find(({ disk_id }) => disk_id === file.disk_id)?.parent_file ?? null;
-        const proven = await this.proven.find(repository.path, path);
-        const verdict = await this.files.checkParent(repository.path, file, { file: path, below, proven });
+        const verdict = await this.files.checkParent(repository.path, file, { file: path, below, proven: proven.get(path) ?? null });
         if (verdict.kind === 'damaged')
           return {
             kind: 'damaged',

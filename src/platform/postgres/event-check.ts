@@ -32,9 +32,13 @@ function problemOf(projection: Projection, neutral: JsonObject, event: RecordedE
     for (const key of projection.keys(event)) {
       const name = typeof key === 'string' ? key : key.reference;
       if (typeof name !== 'string') return 'it does not name the row that it is about';
-      const rows = [projection.fold(found, event, name), ...foldedFromNothing(projection, event, name)];
-      const problem = rows.map((row) => (row === null ? null : rowProblem(projection, row))).find((one) => one !== null);
-      if (problem !== undefined) return problem;
+      let sound = neutral;
+      for (const row of [projection.fold(found, event, name), ...foldedFromNothing(projection, event, name)]) {
+        if (row === null) continue;
+        const problem = rowProblem(projection, row, sound);
+        if (problem !== null) return problem;
+        sound = row;
+      }
     }
     return null;
   } catch (error) {
@@ -51,10 +55,14 @@ function foldedFromNothing(projection: Projection, event: RecordedEvent, key: st
   }
 }
 
-/** What keeps a row out of the projection's table; null: nothing. */
-export function rowProblem(projection: Projection, row: JsonObject): string | null {
+/**
+ * What keeps a row out of the projection's table; null: nothing.
+ * @param sound a row without a problem; what a column has in common with it is not looked at again
+ */
+export function rowProblem(projection: Projection, row: JsonObject, sound: JsonObject = {}): string | null {
   for (const [column, type] of Object.entries(projection.columns)) {
     const value = row[column] ?? null;
+    if (value === sound[column]) continue;
     if (value === null) {
       if (projection.nullable[column] !== true) return `column ${column} must not be null`;
     } else if (!fits(type, value)) {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, link, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
@@ -217,6 +217,20 @@ gated.describe('files of a restore point, before they are opened', () => {
     guard = new ChainGuard(files, hasher, new ProvenFiles(join(root, 'proven')));
     await open();
     expect(hashed).toHaveLength(2);
+  });
+
+  it('have what is remembered of them read once for the whole chain', async () => {
+    const proven = new ProvenFiles(join(root, 'proven'));
+    const find = jest.spyOn(proven, 'find');
+    const findAll = jest.spyOn(proven, 'findAll');
+    await open();
+    guard = new ChainGuard(files, hasher, proven);
+    await open();
+    expect(hashed).toHaveLength(2);
+    expect([find.mock.calls.length, findAll.mock.calls.length]).toEqual([0, 1]);
+    expect(await proven.findAll(repository, [`${FULL}/disk-0.qcow2`, 'another/point/disk-0.qcow2'])).toEqual(
+      new Map(sealed.map(({ file, sha256 }) => [file, expect.objectContaining({ sha256 })])),
+    );
   });
 
   it('are read once more where what was remembered is lost', async () => {

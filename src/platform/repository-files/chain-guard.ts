@@ -91,16 +91,15 @@ export class ChainGuard {
     return chain.images;
   }
 
-  /** What of a file's content is known without reading it. */
-  async isProven(repositoryPath: string, { file, sha256 }: Pick<SealedFile, 'file' | 'sha256'>, facts: ImageFacts): Promise<boolean> {
-    const known = await this.proven.find(repositoryPath, file);
-    return known !== null && known.state === facts.state && known.sha256 === sha256;
-  }
-
   private async prove(repositoryPath: string, chain: CheckedChain, { patienceMs, signal }: ChainOptions): Promise<void> {
     const unproven: { readonly sealed: SealedFile; readonly path: string; readonly facts: ImageFacts }[] = [];
+    const proven = await this.proven.findAll(
+      repositoryPath,
+      chain.files.map(({ sealed }) => sealed.file),
+    );
     for (const { sealed, path, facts } of chain.files) {
-      if (facts !== null && !(await this.isProven(repositoryPath, sealed, facts))) unproven.push({ sealed, path, facts });
+      const known = proven.get(sealed.file);
+      if (facts !== null && (known?.state !== facts.state || known.sha256 !== sealed.sha256)) unproven.push({ sealed, path, facts });
     }
     if (unproven.length === 0) return;
     const readings = unproven.map((each) => this.reading(repositoryPath, each.path, each.sealed.file, each.facts));

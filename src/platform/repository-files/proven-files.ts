@@ -23,7 +23,18 @@ export class ProvenFiles {
 
   /** @param file relative to the repository */
   async find(repositoryPath: string, file: string): Promise<ProvenFile | null> {
-    return (await this.load(repositoryPath, file)).get(file) ?? null;
+    return (await this.findAll(repositoryPath, [file])).get(file) ?? null;
+  }
+
+  /**
+   * What is remembered of a VM is read once for all of its files.
+   * @param files relative to the repository
+   * @returns by file; without those that nothing is known of
+   */
+  async findAll(repositoryPath: string, files: readonly string[]): Promise<ReadonlyMap<string, ProvenFile>> {
+    const oneOfEachVm = new Map(files.map((file) => [vmOf(file), file]));
+    const known = await Promise.all([...oneOfEachVm.values()].map((file) => this.load(repositoryPath, file)));
+    return new Map(known.flatMap((ofVm) => [...ofVm]));
   }
 
   async remember(repositoryPath: string, proven: ReadonlyMap<string, ProvenFile>): Promise<void> {
@@ -76,9 +87,18 @@ export class ProvenFiles {
 
   private placeOf(repositoryPath: string, within: string): string | null {
     if (this.directory === null) return null;
-    const vm = within.slice(0, within.indexOf('/'));
-    return join(this.directory, `${createHash('sha256').update(`${repositoryPath}\n${vm}`).digest('hex')}.json`);
+    return join(
+      this.directory,
+      `${createHash('sha256')
+        .update(`${repositoryPath}\n${vmOf(within)}`)
+        .digest('hex')}.json`,
+    );
   }
+}
+
+/** The folder of the VM. */
+function vmOf(within: string): string {
+  return within.slice(0, within.indexOf('/'));
 }
 
 function isProof(value: unknown): value is readonly [string, string] {
