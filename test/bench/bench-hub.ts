@@ -23,7 +23,7 @@ export class BenchHub {
   private constructor(readonly system: HubSystem) {}
 
   static async start(options: Omit<HubSystemOptions, 'databaseUrl'> = {}): Promise<BenchHub> {
-    const system = await HubSystem.create({ databaseUrl: null, ...options });
+    const system = await HubSystem.create({ databaseUrl: null, answersAreChecked: false, ...options });
     const hub = new BenchHub(system);
     try {
       await system.start();

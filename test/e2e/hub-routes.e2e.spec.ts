@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { Validator } from '@seriousme/openapi-schema-validator';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import { HubModule } from '../../src/hub.module.js';
@@ -9,6 +10,7 @@ import { HubConfig } from '../../src/platform/config/hub.config.js';
 import { loadConfig } from '../../src/platform/config/load-config.js';
 import { configureHttp } from '../../src/platform/http/configure-http.js';
 import { openApiDocument, serveOpenApi } from '../../src/platform/http/open-api.js';
+import { ApiContract, at, type JsonMap, map } from '../support/api-contract.js';
 import { API_TOKEN, NODE_TOKEN, OPEN_API } from '../support/http-app.js';
 import { missingInOpenApi } from '../support/openapi-complete.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -67,5 +69,32 @@ describe('the routes of the hub', () => {
 
   it('are documented completely', () => {
     expect(missingInOpenApi(openApiDocument(app, OPEN_API))).toEqual([]);
+  });
+
+  it('are served as a valid document of OpenAPI 3.1, whose every schema can be used and whose every example fits its schema', async () => {
+    const served = await fetch(`${await app.getUrl()}/api/openapi.json`, { headers: { authorization: `Bearer ${API_TOKEN}` } });
+    const document = (await served.json()) as JsonMap;
+    const validator = new Validator();
+    expect(await validator.validate(structuredClone(document))).toMatchObject({ valid: true });
+    expect(validator.version).toBe('3.1');
+
+    const contract = new ApiContract(document);
+    const wrong: string[] = [];
+    for (const [name, schema] of Object.entries(map(at(document, 'components', 'schemas')))) {
+      for (const [member, property] of Object.entries(map(at(schema, 'properties') ?? {}))) {
+        const example = at(property, 'example');
+        const validate = contract.validator(property);
+        if (example !== undefined && !validate(example)) wrong.push(`${name}.${member}: ${JSON.stringify(validate.errors)}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('are not served as a valid document when an answer is not described', async () => {
+    const document = JSON.parse(JSON.stringify(openApiDocument(app, OPEN_API))) as { paths: Record<string, { get: { responses: unknown } }> };
+    const list = document.paths['/api/v1/backups'];
+    if (list === undefined) throw new Error('there is no list of backups');
+    list.get.responses = { 200: { content: 'a list' } };
+    expect(await new Validator().validate(document)).toMatchObject({ valid: false });
   });
 });

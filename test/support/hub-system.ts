@@ -4,6 +4,8 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { UndocumentedAnswerError } from './api-contract.js';
+import { checkAnswersOf, requireDocumentedAnswers, servedContract } from './checked-answers.js';
 import { freePortRange } from './free-ports.js';
 import { guestMountsBelow, removeGuestMounts } from './guest-mounts.js';
 
@@ -16,6 +18,8 @@ export interface HubSystemOptions {
   readonly portCount?: number;
   /** The built programs, such as those of another checkout. Default: this checkout's. */
   readonly dist?: string;
+  /** Whether each answer is held against the OpenAPI document. Default true; not where time is measured. */
+  readonly answersAreChecked?: boolean;
 }
 
 export interface ApiAnswer<Body> {
@@ -41,6 +45,8 @@ export async function until<Found>(what: string, look: () => Promise<Found | nul
       const found = await look();
       if (found !== null && found !== undefined && found !== false) return found;
     } catch (error) {
+      // It says what is wrong with the hub, which no patience mends.
+      if (error instanceof UndocumentedAnswerError) throw error;
       failure = error;
     }
     if (performance.now() > ends) {
@@ -66,6 +72,7 @@ export class HubSystem {
     readonly directory: string,
     readonly dist: string,
     private readonly env: Readonly<Record<string, string>>,
+    private readonly answersAreChecked: boolean,
   ) {}
 
   static async create(options: HubSystemOptions): Promise<HubSystem> {
@@ -77,7 +84,7 @@ export class HubSystem {
     await mkdir(join(directory, 'images'));
     await mkdir(join(directory, 'repository'));
     const first = await freePortRange(options.portCount ?? 16);
-    return new HubSystem(directory, dist, {
+    const env = {
       // Hubs and nodes are started hundreds of times in the tests; what V8 has compiled once need not be compiled again.
       NODE_COMPILE_CACHE: join(dist, '.compile-cache'),
       SENDENSE_DATA_DIRECTORY: join(directory, 'data'),
@@ -91,7 +98,8 @@ export class HubSystem {
       SENDENSE_MOUNT_DRIVER: 'fuse',
       ...(options.databaseUrl === null ? {} : { DATABASE_URL: options.databaseUrl }),
       ...options.env,
-    });
+    };
+    return new HubSystem(directory, dist, env, options.answersAreChecked ?? true);
   }
 
   /** The hub's settings, as variables. */
@@ -148,6 +156,7 @@ export class HubSystem {
       },
       START_PATIENCE_MS,
     );
+    if (this.answersAreChecked && child.exitCode === null && child.signalCode === null) this.checkAnswers();
   }
 
   /** Ends the hub alone with this signal and waits until it is gone; node, exports and PostgreSQL go on. @returns as `ended` */
@@ -175,12 +184,20 @@ export class HubSystem {
     return readFileSync(join(this.dataDirectory, 'hub.url'), 'utf8').trim();
   }
 
-  /** The caller names the shape it expects; nothing checks it but the expectations that follow. */
+  private checkAnswers(): void {
+    const url = this.url();
+    checkAnswersOf(url, () => servedContract(url, () => this.apiToken()));
+  }
+
+  apiToken(): string {
+    return readFileSync(join(this.dataDirectory, 'api.token'), 'utf8').trim();
+  }
+
+  /** The caller names the shape it expects; what answers is held against the OpenAPI document (`checked-answers.ts`). */
   async api<Body>(method: string, path: string, body?: object, headers: Readonly<Record<string, string>> = {}): Promise<ApiAnswer<Body>> {
-    const token = readFileSync(join(this.dataDirectory, 'api.token'), 'utf8').trim();
     const response = await fetch(`${this.url()}/api/v1${path}`, {
       method,
-      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: { authorization: `Bearer ${this.apiToken()}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
@@ -201,6 +218,7 @@ export class HubSystem {
     await until('the processes to end', async () => (await this.leftoverPids()).length === 0);
     await removeGuestMounts(this.directory);
     await rm(this.directory, { recursive: true, force: true, maxRetries: 10 });
+    requireDocumentedAnswers();
   }
 
   /**

@@ -1,8 +1,9 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsString, IsUUID, Length } from 'class-validator';
+import { IsIn, IsString, Length } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
 import { IsInstant } from '../../platform/http/instant.decorator.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 const ORDERS = ['newest_first', 'oldest_first'];
 
@@ -33,7 +34,7 @@ export class ListEventsQuery extends PageQuery {
 
   @ApiPropertyOptional({ description: 'Only what followed from this one request', example: '0199a3c4-7c00-7000-8000-000000000001' })
   @Optional()
-  @IsUUID()
+  @IsUuid()
   correlation_id?: string;
 
   @ApiPropertyOptional({ description: 'Decided at this time or later', example: '2026-11-21T00:00:00Z' })

@@ -1,7 +1,8 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsString, IsUUID, Length } from 'class-validator';
+import { IsString, Length } from 'class-validator';
 import { BackupResponse, DAMAGE_CODES } from '../model/backup.response.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 export class GetChainQuery {
   @ApiProperty({ description: 'Name of the VM', example: 'pgtest1' })
@@ -11,7 +12,7 @@ export class GetChainQuery {
 
   @ApiPropertyOptional({ description: 'Only chains in this repository', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
   @Optional()
-  @IsUUID()
+  @IsUuid()
   repository_id?: string;
 }
 

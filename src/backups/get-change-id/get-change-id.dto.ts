@@ -1,7 +1,8 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsInt, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { IsInt, IsString, Length, Max, Min } from 'class-validator';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 export class GetChangeIdQuery {
   @ApiProperty({ description: 'Name of the VM', example: 'pgtest1' })
@@ -21,7 +22,7 @@ export class GetChangeIdQuery {
     example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02',
   })
   @Optional()
-  @IsUUID()
+  @IsUuid()
   repository_id?: string;
 }
 

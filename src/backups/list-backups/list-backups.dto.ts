@@ -1,8 +1,9 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsString, IsUUID, Length } from 'class-validator';
+import { IsIn, IsString, Length } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
 import { IsInstant } from '../../platform/http/instant.decorator.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 const TYPES = ['full', 'incremental', 'auto'];
 const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
@@ -16,12 +17,12 @@ export class ListBackupsQuery extends PageQuery {
 
   @ApiPropertyOptional({ description: 'Only of this VM', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
   @Optional()
-  @IsUUID()
+  @IsUuid()
   vm_id?: string;
 
   @ApiPropertyOptional({ description: 'Only in this repository', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
   @Optional()
-  @IsUUID()
+  @IsUuid()
   repository_id?: string;
 
   @ApiPropertyOptional({ enum: TYPES, description: 'Only of this type; `auto` is one that is not planned yet', example: 'incremental' })

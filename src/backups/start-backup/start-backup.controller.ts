@@ -7,7 +7,7 @@ import type { CommandContext } from '../../kernel/command-context.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Context } from '../../platform/http/command-context.interceptor.js';
 import { answerPosition } from '../../platform/http/own-writes.interceptor.js';
-import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { ApiAsksNode, ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { StartBackup } from '../model/backup.commands.js';
 import { type BackupOptions, DEFAULT_BACKUP_OPTIONS } from '../model/backup.events.js';
 import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
@@ -39,10 +39,9 @@ export class StartBackupController {
     'change_id_lost',
     'libvirt_not_configured',
   )
-  @ApiProblem(502, 'node_broken_answer', 'node_refused_token')
+  @ApiAsksNode()
   @ApiProblem(
     503,
-    'node_unreachable',
     'image_root_silent',
     'repository_unavailable',
     'tool_missing',
@@ -51,7 +50,6 @@ export class StartBackupController {
     'export_exited_early',
     'export_port_in_use',
   )
-  @ApiProblem(504, 'node_silent')
   @ApiProblem(507, 'repository_full')
   async start(@Body() body: StartBackupRequest, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<BackupResponse> {
     const row = await this.commands.execute<StartBackup, BackupReadModel>(

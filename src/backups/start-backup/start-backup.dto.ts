@@ -1,8 +1,9 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsInt, IsString, IsUUID, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { IsIn, IsInt, IsString, Max, MaxLength, Min, MinLength } from 'class-validator';
 import { NODE_QUIESCE, type NodeQuiesce } from '../../platform/node-api/node-api.js';
 import type { RequestedBackupType } from '../model/backup.events.js';
 import { Optional, OptionalOrNull } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 const BACKUP_TYPES: readonly RequestedBackupType[] = ['full', 'incremental', 'auto'];
 
@@ -17,11 +18,11 @@ export class StartBackupRequest {
 
   @ApiPropertyOptional({ description: 'Id of the VM; instead of vm_name', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
   @Optional()
-  @IsUUID()
+  @IsUuid()
   vm_id?: string;
 
   @ApiProperty({ description: 'Where the restore point goes', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
-  @IsUUID()
+  @IsUuid()
   repository_id!: string;
 
   @ApiProperty({ enum: BACKUP_TYPES, description: '`auto` makes an incremental where one is possible, and otherwise a full that says why', example: 'auto' })
@@ -35,7 +36,7 @@ export class StartBackupRequest {
     example: null,
   })
   @OptionalOrNull()
-  @IsUUID()
+  @IsUuid()
   policy_id?: string | null;
 
   @ApiPropertyOptional({

@@ -43,6 +43,6 @@ export class AllocatedPortsDto {
   readonly job_id!: string;
   @ApiProperty({ type: [AllocatedPortDto], description: 'In the order of export_names' })
   readonly ports!: readonly AllocatedPortDto[];
-  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '000000000000002a' })
+  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '0000000000000000042' })
   readonly position!: string | null;
 }

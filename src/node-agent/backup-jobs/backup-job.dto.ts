@@ -125,6 +125,7 @@ export class StartBackupDto implements NodeStartBackup {
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_DISKS)
   @ArrayUnique((disk: StartDiskDto) => disk.disk_key, { message: 'disks must not name a disk_key twice' })
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => StartDiskDto)
   readonly disks!: readonly StartDiskDto[];
@@ -185,6 +186,7 @@ export class RemoveChangeIdsDto implements NodeRemoveChangeIds {
   @ApiProperty({ type: [RemoveOfVmDto] })
   @IsArray()
   @ArrayMaxSize(MAX_VMS)
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => RemoveOfVmDto)
   readonly vms!: readonly RemoveOfVmDto[];

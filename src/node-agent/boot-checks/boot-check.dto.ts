@@ -44,6 +44,7 @@ export class StartBootCheckDto implements NodeStartBootCheck {
   @ArrayMinSize(1)
   @ArrayMaxSize(256)
   @ArrayUnique((disk: ServedDiskDto) => disk.disk_key, { message: 'disks must not name a disk_key twice' })
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => ServedDiskDto)
   readonly disks!: readonly ServedDiskDto[];

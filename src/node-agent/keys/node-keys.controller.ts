@@ -1,12 +1,12 @@
 import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { ApiProperty, ApiTags } from '@nestjs/swagger';
-import { IsUUID } from 'class-validator';
 import type { NodeActivateKeys, NodePreparedKeys, NodePrepareKeys } from '../../platform/node-api/node-api.js';
 import { NodeKeys } from './node-keys.service.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 export class NodeKeysDto implements NodePrepareKeys, NodeActivateKeys {
   @ApiProperty({ example: '0199a3c0-0001-7000-8000-00000000000b' })
-  @IsUUID()
+  @IsUuid()
   readonly rotation_id!: string;
 }
 

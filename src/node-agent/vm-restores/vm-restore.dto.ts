@@ -80,6 +80,7 @@ export class StartVmRestoreDto implements NodeStartVmRestore {
   @ArrayMinSize(1)
   @ArrayMaxSize(256)
   @ArrayUnique((disk: RestoredVmDiskDto) => disk.disk_key, { message: 'disks must not name a disk_key twice' })
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => RestoredVmDiskDto)
   readonly disks!: readonly RestoredVmDiskDto[];

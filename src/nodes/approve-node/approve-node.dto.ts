@@ -13,5 +13,5 @@ export class ApproveNodeDto {
 export class ApprovedNodeDto {
   @ApiProperty({ example: '0199a3c0-0001-7000-8000-00000000000a' }) readonly node_id!: string;
   @ApiProperty(FINGERPRINT) readonly public_key_fingerprint!: string;
-  @ApiProperty({ type: String, nullable: true, description: 'For ?after=', example: '000000000000002a' }) readonly position!: string | null;
+  @ApiProperty({ type: String, nullable: true, description: 'For ?after=', example: '0000000000000000042' }) readonly position!: string | null;
 }

@@ -4,7 +4,7 @@ import { DataSource } from 'typeorm';
 import { NodeReadModel } from '../../../projections/nodes/nodes.read-model.js';
 import { VmReadModel } from '../../../projections/vms/vms.read-model.js';
 import { DomainError } from '../../kernel/domain-error.js';
-import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { ApiAsksNode, ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { NodeClient } from '../../platform/node-client/node-client.js';
 import { DiscoveryDto } from './discover-vms.dto.js';
 
@@ -21,9 +21,8 @@ export class DiscoverVmsController {
   @ApiOperation({ summary: 'Ask a node which VMs it finds', description: 'Registers nothing; POST /vms does.' })
   @ApiOkResponse({ type: DiscoveryDto })
   @ApiProblem(404, 'node_not_found')
-  @ApiProblem(502, 'node_broken_answer', 'node_refused_token')
-  @ApiProblem(503, 'node_unreachable')
-  @ApiProblem(504, 'node_silent')
+  @ApiAsksNode()
+  @ApiProblem(503, 'source_silent', 'image_root_silent', 'libvirt_unavailable')
   async discover(@Param('id') id: string): Promise<DiscoveryDto> {
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: id });
     if (node === null) throw new DomainError('not_found', 'node_not_found', `There is no node ${id}.`, { node_id: id });

@@ -78,6 +78,7 @@ export class TunnelReportDto {
   @ApiProperty({ type: [TunnelChangeDto] })
   @IsArray()
   @ArrayMaxSize(MAX_CHANGES)
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => TunnelChangeDto)
   readonly transitions!: readonly TunnelChangeDto[];

@@ -5,7 +5,7 @@ import type { Request, Response } from 'express';
 import type { CommandContext } from '../../kernel/command-context.js';
 import { Context } from '../../platform/http/command-context.interceptor.js';
 import { answerPosition } from '../../platform/http/own-writes.interceptor.js';
-import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { ApiAsksNode, ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { requestState } from '../../platform/http/request-state.js';
 import { type EnrolmentOffer, type NodeRegistration, RegisterNode, StartEnrolment } from '../model/node.commands.js';
 import { enrolledNodeUrl } from '../model/node.events.js';
@@ -25,9 +25,8 @@ export class RegisterNodeController {
   @ApiCreatedResponse({ type: RegisteredNodeDto })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(409, 'node_already_registered', 'node_name_taken', 'enrolment_not_configured', 'pairing_code_shown_once')
-  @ApiProblem(502, 'node_broken_answer', 'node_refused_token', 'node_not_proven')
-  @ApiProblem(503, 'node_unreachable', 'read_model_behind', 'node_ports_exhausted', 'node_access_not_published')
-  @ApiProblem(504, 'node_silent')
+  @ApiAsksNode()
+  @ApiProblem(503, 'read_model_behind', 'node_ports_exhausted', 'node_access_not_published')
   async register(
     @Body() body: RegisterNodeDto,
     @Context() context: CommandContext,

@@ -53,6 +53,6 @@ export class RegisteredNodeDto {
   readonly pairing_code?: string;
   @ApiPropertyOptional({ description: 'Of the pairing code', example: '2026-11-21T10:45:00.000Z' })
   readonly expires_at?: string;
-  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '000000000000002a' })
+  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '0000000000000000042' })
   readonly position!: string | null;
 }

@@ -7,7 +7,7 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { CallingNode, NodeOnly } from '../../platform/http/bearer.guard.js';
 import { Context } from '../../platform/http/command-context.interceptor.js';
 import { answerPosition } from '../../platform/http/own-writes.interceptor.js';
-import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { ApiAsksNode, ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { requestState } from '../../platform/http/request-state.js';
 import { UuidParam } from '../../platform/http/uuid-param.pipe.js';
 import { type KeyRotation, RecordKeysInUse, RotateNodeKeys } from '../model/node.commands.js';
@@ -30,9 +30,8 @@ export class RotateKeysController {
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'node_not_found')
   @ApiProblem(409, 'node_not_enrolled', 'node_revoked')
-  @ApiProblem(502, 'node_broken_answer', 'node_not_proven', 'node_refused_token')
-  @ApiProblem(503, 'node_unreachable', 'node_access_not_published')
-  @ApiProblem(504, 'node_silent')
+  @ApiAsksNode()
+  @ApiProblem(503, 'node_access_not_published')
   async rotate(
     @Param('id', UuidParam) id: string,
     @Context() context: CommandContext,

@@ -11,6 +11,7 @@ import { dropUnreadBody, readSignedBody } from './request-body.js';
 import { checkUrl, setSafeHeaders } from './request-hygiene.js';
 import { proveAnswers } from './answer-proof.js';
 import { beginRequest } from './request-state.js';
+import { isUuid } from './uuid.decorator.js';
 
 export const API_PREFIX = 'api/v1';
 
@@ -18,8 +19,6 @@ export interface HttpOptions {
   /** Prefix of all controllers, without a leading slash. Default `api/v1`. */
   readonly prefix?: string;
 }
-
-const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
 /**
  * Everything HTTP that is not a provider: prefix, correlation, limits, checks of URL and body, validation. Call it right after the application is
@@ -37,7 +36,7 @@ export function configureHttp(app: NestExpressApplication, options: HttpOptions 
 
   app.use((request: Request, response: Response, next: NextFunction) => {
     const given = request.headers['x-correlation-id'];
-    const correlationId = typeof given === 'string' && UUID.test(given) ? given.toLowerCase() : ids.next();
+    const correlationId = isUuid(given) ? given.toLowerCase() : ids.next();
     beginRequest(request, correlationId);
     response.set('X-Correlation-Id', correlationId);
     // An answer here is of its moment: a client that has one already gets it again, never an empty 304.

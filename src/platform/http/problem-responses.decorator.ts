@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiExtraModels, ApiProperty, ApiPropertyOptional, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import { ApiExtension, ApiExtraModels, ApiProperty, ApiPropertyOptional, ApiResponse, getSchemaPath } from '@nestjs/swagger';
 import type { JsonObject } from '../../kernel/json.js';
 import { PROBLEM_MEDIA_TYPE, titleOf } from './problem.js';
 
@@ -12,6 +12,24 @@ export class FieldErrorSchema {
 
   @ApiProperty({ example: 'disks.0.disk_key must be a string' })
   message!: string;
+}
+
+/** Problem details about what never became a request: it has neither path nor correlation id. */
+export class UnreadProblem {
+  @ApiProperty({ description: 'Names the kind of problem; derived from `code`', example: 'urn:sendense:problem:malformed_request' })
+  type!: string;
+
+  @ApiProperty({ example: 'Malformed request' })
+  title!: string;
+
+  @ApiProperty({ type: 'integer', description: 'The HTTP status', example: 400 })
+  status!: number;
+
+  @ApiProperty({ description: 'Stable; programs decide by it', example: 'malformed_request' })
+  code!: string;
+
+  @ApiProperty({ example: 'This is not a request of HTTP/1.1.' })
+  detail!: string;
 }
 
 /** Problem details (RFC 9457). Facts behind an error are further members beside these. */
@@ -46,26 +64,42 @@ export function ApiProblem(status: number, ...codes: readonly [string, ...string
   return applyDecorators(ApiExtraModels(Problem, FieldErrorSchema), ApiResponse({ status, ...problemResponse(status, codes) }));
 }
 
+/** OpenAPI extension of operations that ask a node before they answer. */
+export const NODE_EXTENSION = 'x-sendense-asks-node';
+
+/** Documents that the route asks a node, and may answer why that was in vain. What the node itself refuses is documented with `ApiProblem`. */
+export function ApiAsksNode(): MethodDecorator {
+  return ApiExtension(NODE_EXTENSION, true);
+}
+
 /** The response object of the document for `status` with these codes. */
 export function problemResponse(status: number, codes: readonly string[]) {
+  return responseOf(Problem, codes, (code) => ({ ...unreadExample(status, code), ...requestOf(code) }));
+}
+
+/** The response object for what never became a request. */
+export function unreadResponse(status: number, code: string) {
+  return responseOf(UnreadProblem, [code], () => unreadExample(status, code));
+}
+
+function responseOf(schema: typeof Problem | typeof UnreadProblem, codes: readonly string[], example: (code: string) => JsonObject) {
   return {
     description: codes.map((code) => `\`${code}\``).join(', '),
     content: {
       [PROBLEM_MEDIA_TYPE]: {
-        schema: { $ref: getSchemaPath(Problem) },
-        examples: Object.fromEntries(codes.map((code) => [code, { value: example(status, code) }])),
+        schema: { $ref: getSchemaPath(schema) },
+        examples: Object.fromEntries(codes.map((code) => [code, { value: example(code) }])),
       },
     },
   };
 }
 
-function example(status: number, code: string): JsonObject {
+function unreadExample(status: number, code: string): JsonObject {
+  return { type: `urn:sendense:problem:${code}`, title: titleOf(code), status, code, detail: `${titleOf(code)}.` };
+}
+
+function requestOf(code: string): JsonObject {
   return {
-    type: `urn:sendense:problem:${code}`,
-    title: titleOf(code),
-    status,
-    code,
-    detail: `${titleOf(code)}.`,
     instance: '/api/v1/...',
     correlation_id: '0193a5c2-8a00-7000-8000-000000000001',
     ...(code === 'validation_failed' && { errors: [{ field: 'vm_name', rule: 'is_string', message: 'vm_name must be a string' }] }),

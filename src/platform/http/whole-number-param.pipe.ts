@@ -1,6 +1,9 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform } from '@nestjs/common';
 import { validationProblem } from './problem.js';
 
+/** It has nine digits. */
+export const LARGEST_WHOLE_NUMBER = 999_999_999;
+
 /** For path parameters that are numbers from 0: `@Param('disk_id', WholeNumberParam) diskId: number`. @throws HttpProblem 400 for anything else */
 @Injectable()
 export class WholeNumberParam implements PipeTransform<string, number> {

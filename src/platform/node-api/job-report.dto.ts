@@ -114,7 +114,7 @@ export class NodeJobDiskDto {
 
 /** A node's account of a backup job: what it pushes to the hub, and what it answers when asked. */
 export class NodeJobReportDto implements NodeJobReport {
-  @ApiProperty({ format: 'uuid', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
+  @ApiProperty({ description: 'As in the path', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
   @IsString()
   @IsNotEmpty()
   @MaxLength(100)
@@ -172,6 +172,7 @@ export class NodeJobReportDto implements NodeJobReport {
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_DISKS)
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => NodeJobDiskDto)
   readonly disks!: readonly NodeJobDiskDto[];

@@ -33,6 +33,6 @@ export class CreatedRepositoryDto {
   readonly path!: string;
   @ApiProperty({ format: 'date-time', example: '2026-11-21T10:15:00.000Z' })
   readonly created_at!: string;
-  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '000000000000002a' })
+  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '0000000000000000042' })
   readonly position!: string | null;
 }

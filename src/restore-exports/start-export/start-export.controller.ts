@@ -1,7 +1,7 @@
 import { Body, Controller, Post, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { ApiCreatedResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsInt, IsUUID, Max, Min } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, Max, Min } from 'class-validator';
 import type { Response } from 'express';
 import { DataSource } from 'typeorm';
 import { RestoreExportReadModel } from '../../../projections/restore-exports/restore-exports.read-model.js';
@@ -14,13 +14,14 @@ import { StartRestoreExport, type StartedRestoreExport } from '../model/restore-
 import type { RestoreExportMode } from '../model/restore-export.events.js';
 import { RestoreExportResponse, toRestoreExportResponse } from '../model/restore-export.response.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 const MODES: readonly RestoreExportMode[] = ['read_only', 'read_write'];
 const READ_MODEL_PATIENCE_MS = 10_000;
 
 export class StartRestoreExportRequest {
   @ApiProperty({ description: 'The restore point: any completed backup', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
-  @IsUUID()
+  @IsUuid()
   backup_id!: string;
 
   @ApiProperty({ description: 'Number of the disk, from 0', example: 0 })

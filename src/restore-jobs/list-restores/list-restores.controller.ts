@@ -1,6 +1,6 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOperation, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
-import { IsIn, IsUUID } from 'class-validator';
+import { IsIn } from 'class-validator';
 import { DataSource } from 'typeorm';
 import { RestoreJobReadModel } from '../../../projections/restore-jobs/restore-jobs.read-model.js';
 import type { JsonObject } from '../../kernel/json.js';
@@ -9,6 +9,7 @@ import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.response.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 const STATUSES = ['running', 'completed', 'failed', 'cancelled'];
 
@@ -17,7 +18,7 @@ type JobsKey = { readonly created_position: string };
 export class ListRestoresQuery extends PageQuery {
   @ApiPropertyOptional({ description: 'Only of this restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @Optional()
-  @IsUUID()
+  @IsUuid()
   backup_id?: string;
 
   @ApiPropertyOptional({ enum: STATUSES, description: 'Only in this status', example: 'running' })

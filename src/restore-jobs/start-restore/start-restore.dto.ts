@@ -1,14 +1,15 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { ArrayMaxSize, ArrayMinSize, IsBoolean, IsIn, IsInt, IsString, IsUUID, Matches, MaxLength, Min } from 'class-validator';
+import { ArrayMaxSize, ArrayMinSize, IsBoolean, IsIn, IsInt, IsString, Matches, MaxLength, Min } from 'class-validator';
 import type { RestoreFormat, RestoreShape } from '../model/restore-job.events.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 const FORMATS: readonly RestoreFormat[] = ['raw', 'qcow2', 'vmdk'];
 const SHAPES: readonly RestoreShape[] = ['flattened', 'chain'];
 
 export class StartRestoreRequest {
   @ApiProperty({ description: 'The restore point: any completed backup', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
-  @IsUUID()
+  @IsUuid()
   backup_id!: string;
 
   @ApiPropertyOptional({ type: [Number], description: 'Numbers of the disks, from 0; absent: all of them', example: [0] })

@@ -1,12 +1,13 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsString, IsUUID, Matches, MaxLength } from 'class-validator';
+import { IsBoolean, IsIn, IsString, Matches, MaxLength } from 'class-validator';
 import { DefinitionChangeResponse } from '../model/restore-job.response.js';
 import { NODE_VM_NETWORKS, type NodeVmNetwork } from '../../platform/node-api/node-api.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 export class StartVmRestoreRequest {
   @ApiProperty({ description: 'The restore point: any completed backup of a libvirt VM', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
-  @IsUUID()
+  @IsUuid()
   backup_id!: string;
 
   @ApiPropertyOptional({ description: 'The node that gets the VM; absent: the one it was backed up from', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' })

@@ -1,7 +1,8 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsUUID } from 'class-validator';
+import { IsIn } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 const STATUSES = ['active', 'mounting', 'mounted', 'unmounting', 'failed', 'released', 'all'] as const;
 
@@ -13,6 +14,6 @@ export class ListMountsQuery extends PageQuery {
 
   @ApiPropertyOptional({ format: 'uuid', description: 'Only of this restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @Optional()
-  @IsUUID()
+  @IsUuid()
   backup_id?: string;
 }

@@ -1,10 +1,11 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsBoolean, IsInt, IsUUID, Max, Min } from 'class-validator';
+import { IsBoolean, IsInt, Max, Min } from 'class-validator';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 export class RequestMountDto {
   @ApiProperty({ format: 'uuid', description: 'A completed backup', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
-  @IsUUID()
+  @IsUuid()
   readonly backup_id!: string;
 
   @ApiProperty({ type: 'integer', description: 'Number of the disk in the restore point, from 0', minimum: 0, example: 0 })

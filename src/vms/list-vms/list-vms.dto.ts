@@ -1,7 +1,8 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsString, IsUUID, Length } from 'class-validator';
+import { IsString, Length } from 'class-validator';
 import { PageQuery } from '../../platform/http/cursor-page.js';
 import { Optional } from '../../platform/http/presence.decorators.js';
+import { IsUuid } from '../../platform/http/uuid.decorator.js';
 
 export class ListVmsQuery extends PageQuery {
   @ApiPropertyOptional({ description: 'Only VMs of this name', example: 'pgtest1' })
@@ -12,6 +13,6 @@ export class ListVmsQuery extends PageQuery {
 
   @ApiPropertyOptional({ description: 'Only VMs of this node', example: '0199a3c0-0001-7000-8000-00000000000a' })
   @Optional()
-  @IsUUID()
+  @IsUuid()
   node_id?: string;
 }

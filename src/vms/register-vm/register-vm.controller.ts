@@ -5,7 +5,7 @@ import type { Response } from 'express';
 import type { CommandContext } from '../../kernel/command-context.js';
 import { Context } from '../../platform/http/command-context.interceptor.js';
 import { answerPosition } from '../../platform/http/own-writes.interceptor.js';
-import { ApiProblem } from '../../platform/http/problem-responses.decorator.js';
+import { ApiAsksNode, ApiProblem } from '../../platform/http/problem-responses.decorator.js';
 import { RegisterVm, type VmRegistration } from '../model/vm.commands.js';
 import { RegisteredVmDto, RegisterVmDto } from './register-vm.dto.js';
 
@@ -20,9 +20,8 @@ export class RegisterVmController {
   @ApiProblem(400, 'validation_failed', 'vm_name_invalid', 'vm_without_disks', 'node_ambiguous')
   @ApiProblem(404, 'vm_not_found_at_node', 'node_not_found')
   @ApiProblem(409, 'vm_name_taken', 'vm_already_registered', 'vm_removed', 'no_node_registered', 'libvirt_not_configured')
-  @ApiProblem(502, 'node_broken_answer', 'node_refused_token')
-  @ApiProblem(503, 'image_root_silent', 'node_unreachable', 'read_model_behind', 'libvirt_unavailable')
-  @ApiProblem(504, 'node_silent')
+  @ApiAsksNode()
+  @ApiProblem(503, 'image_root_silent', 'read_model_behind', 'libvirt_unavailable')
   async register(@Body() body: RegisterVmDto, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<RegisteredVmDto> {
     const command = new RegisterVm(body.name, body.node_id ?? null, body.source, body.source_ref, context);
     const { vm, position } = await this.commands.execute<RegisterVm, VmRegistration>(command);

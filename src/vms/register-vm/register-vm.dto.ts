@@ -9,8 +9,9 @@ const SOURCES = NODE_SOURCES;
 const SOURCE_REF = /^(\/[^\p{Cc}]*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$/u;
 
 export class RegisterVmDto {
-  @ApiProperty({ description: 'Unique. Any script and spaces; no slashes, control characters or shell metacharacters', maxLength: 128, example: 'pgtest1' })
+  @ApiProperty({ description: 'Unique. Any script and spaces; no slashes, control characters or shell metacharacters', example: 'pgtest1' })
   @IsString()
+  @MaxLength(128)
   readonly name!: string;
 
   @ApiPropertyOptional({ description: 'The node that has the VM; may be left out while there is only one', example: '0193a5c2-7d1e-7000-8000-000000000002' })
@@ -62,6 +63,6 @@ export class RegisteredVmDto {
   readonly disks!: readonly RegisteredVmDiskDto[];
   @ApiProperty({ format: 'date-time', example: '2026-11-21T10:15:00.000Z' })
   readonly registered_at!: string;
-  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '000000000000002a' })
+  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '0000000000000000042' })
   readonly position!: string | null;
 }

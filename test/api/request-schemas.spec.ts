@@ -1,0 +1,92 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import 'reflect-metadata';
+import { Controller, Get, type Type } from '@nestjs/common';
+import { ApiExtraModels } from '@nestjs/swagger';
+import { plainToInstance } from 'class-transformer';
+import { validateSync } from 'class-validator';
+import '../../src/hub.module.js';
+import { openApiDocument } from '../../src/platform/http/open-api.js';
+import { RULE_EXTENSION, validatedClasses } from '../../src/platform/http/open-api-rules.js';
+import { ApiContract, at, type Json, type JsonMap, map } from '../support/api-contract.js';
+import { type HttpApp, OPEN_API, startHttpApp } from '../support/http-app.js';
+import { edgesOf } from '../support/schema-edges.js';
+
+const SEED = 20_261_122;
+const MAX_SHOWN = 120;
+
+/** Every class that validates what comes from outside and is in the OpenAPI document. */
+const classes = [...validatedClasses().keys()].filter((dto) =>
+  Reflect.hasMetadata('swagger/apiModelPropertiesArray', dto.prototype as object),
+) as unknown as Type[];
+
+/** Puts a schema of each of them into the document, those of queries included. */
+@ApiExtraModels(...classes)
+@Controller('requests')
+class AllRequestsController {
+  @Get()
+  get(): string {
+    return '';
+  }
+}
+
+let http: HttpApp;
+let contract: ApiContract;
+let schemas: JsonMap;
+
+beforeAll(async () => {
+  http = await startHttpApp([AllRequestsController]);
+  // The document is JSON, as it is served.
+  const document = JSON.parse(JSON.stringify(openApiDocument(http.app, OPEN_API))) as JsonMap;
+  contract = new ApiContract(document);
+  schemas = map(at(document, 'components', 'schemas'));
+});
+
+afterAll(async () => {
+  await http.close();
+});
+
+function isAccepted(dto: Type, given: JsonMap, member: string): boolean {
+  const instance: unknown = plainToInstance(dto, given);
+  if (typeof instance !== 'object' || instance === null) throw new Error(`${dto.name} has no instance`);
+  return !validateSync(instance, { whitelist: true, forbidNonWhitelisted: true }).some(({ property }) => property === member);
+}
+
+/** All that a query has is text. */
+function asGiven(dto: Type, value: Json): Json | undefined {
+  if (!/Query(?:Dto)?$/.test(dto.name)) return value;
+  return typeof value === 'object' ? undefined : String(value);
+}
+
+/** What the schema thinks of a text in a query: numbers and booleans are read from it. */
+function asMeant(dto: Type, schema: JsonMap, given: Json): Json {
+  if (!/Query(?:Dto)?$/.test(dto.name) || typeof given !== 'string') return given;
+  if (schema['type'] === 'boolean') return given === 'true' ? true : given === 'false' ? false : given;
+  return schema['type'] === 'integer' ? Number(given) : given;
+}
+
+describe('the OpenAPI schema of a request', () => {
+  it('is looked for in every class that validates what comes from outside', () => {
+    expect(classes.length).toBeGreaterThan(40);
+  });
+
+  it.each(classes.map((dto) => [dto.name, dto] as const))('of %s takes exactly what validation takes', (name, dto) => {
+    const schema = map(schemas[name]);
+    const wrong: string[] = [];
+    for (const [member, property] of Object.entries(map(schema['properties']))) {
+      const validate = contract.validator(property);
+      const isLooser = RULE_EXTENSION in contract.resolved(property);
+      for (const edge of edgesOf(contract, property, SEED)) {
+        const given = asGiven(dto, edge);
+        if (given === undefined) continue;
+        const documented = validate(asMeant(dto, contract.resolved(property), given));
+        const accepted = isAccepted(dto, { [member]: given }, member);
+        if (documented !== accepted && !(isLooser && documented)) {
+          wrong.push(`${member} ${JSON.stringify(given).slice(0, MAX_SHOWN)}: ${documented ? 'documented, but refused' : 'accepted, but not documented'}`);
+        }
+      }
+      const isRequired = JSON.stringify(schema['required'] ?? []).includes(JSON.stringify(member));
+      if (isRequired === isAccepted(dto, {}, member)) wrong.push(`${member} is ${isRequired ? 'required' : 'optional'} in the document alone`);
+    }
+    expect(wrong).toEqual([]);
+  });
+});
