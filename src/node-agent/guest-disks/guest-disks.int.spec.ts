@@ -108,8 +108,8 @@ describe('disks of a guest that lives at the hub', () => {
     await mkdir(dirname(keyFile));
     await writeKeyFile(keyFile, 'ab'.repeat(32));
     const impatient = new GuestDisks(Object.assign(config, { besideHub: true }), new SomeLibvirt(config), supervisor);
-    await expect(impatient.open(GUEST, [{ ...disk, keyFile }], soon())).rejects.toMatchObject({ code: 'export_unreachable' });
-    expect((await supervisor.status(forwarder())).state).toBe('exited');
+    await expect(impatient.open(GUEST, [disk, { ...disk, keyFile }], soon())).rejects.toMatchObject({ code: 'export_unreachable' });
+    expect((await supervisor.status(join(dirname(forwarder()), '1'))).state).toBe('exited');
     await impatient.close(GUEST);
     expect(await readdir(join(folder, 'guests'))).toEqual([]);
   });

@@ -61,7 +61,18 @@ export class GuestDisks implements OnApplicationShutdown {
    * @throws DomainError export_unreachable, guest_socket_refused, libvirt_unavailable, tool_missing; the signal's reason
    */
   async open(guestId: string, disks: readonly GuestDisk[], signal: AbortSignal): Promise<void> {
-    await Promise.all(disks.map((disk, index) => this.serve(guestId, index, disk, signal)));
+    const giveUp = new AbortController();
+    const both = AbortSignal.any([signal, giveUp.signal]);
+    const serve = async (disk: GuestDisk, index: number): Promise<void> => {
+      try {
+        await this.serve(guestId, index, disk, both);
+      } catch (error) {
+        giveUp.abort(error);
+        throw error;
+      }
+    };
+    // Nothing starts any more once this has thrown, so that what there is can be closed.
+    for (const each of await Promise.allSettled(disks.map(serve))) if (each.status === 'rejected') throw both.reason;
     this.watch(guestId, disks);
   }
 
