@@ -5,7 +5,7 @@ import { POSTGRES_POOL } from '../postgres/postgres.module.js';
 import { CheckedEventStore, type EventCheck } from './checked-event-store.js';
 import { CommandRunner, HUB_ID } from './command-runner.js';
 import { EventStore } from './event-store.port.js';
-import { FAILPOINT_VARIABLE, FailpointEventStore, parseFailpoint } from './failpoint-event-store.js';
+import { FAILPOINT_VARIABLE, FailpointEventStore, failpointSource } from './failpoint-event-store.js';
 import { PostgresEventStore } from './postgres-event-store.js';
 
 export interface EventStoreOptions {
@@ -24,7 +24,7 @@ export class EventStoreModule implements BeforeApplicationShutdown {
   /** @throws RangeError when the variable of the failpoint is set and malformed, before anything is connected */
   static forRoot(options: EventStoreOptions): DynamicModule {
     const variable = process.env[FAILPOINT_VARIABLE];
-    const failpoint = variable === undefined || variable === '' ? undefined : parseFailpoint(variable);
+    const failpoint = variable === undefined || variable === '' ? undefined : failpointSource(variable);
     return {
       module: EventStoreModule,
       providers: [

@@ -1,6 +1,9 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { EventStore, type AppendResult, type EventToAppend, type Subscription } from './event-store.port.js';
-import { FailpointEventStore, parseFailpoint } from './failpoint-event-store.js';
+import { FailpointEventStore, failpointSource, parseFailpoint } from './failpoint-event-store.js';
 
 const metadata = { $correlationId: '', $causationId: '', actor: '', hub_id: '', schema_version: 1, time: '' };
 const event = (type: string): EventToAppend => ({ id: '11111111-2222-4333-8444-555555555555', type, data: {}, metadata });
@@ -23,7 +26,7 @@ describe('the failpoint', () => {
     ['after', ['A', 'B', 'kill', 'A']],
   ] as const)('kills %s the nth append that contains the type, and only then', async (when, order) => {
     const happened: string[] = [];
-    const store = new FailpointEventStore(new RecordingStore(happened), { when, eventType: 'B', nth: 2 }, () => {
+    const store = new FailpointEventStore(new RecordingStore(happened), failpointSource(`${when}:B:2`), () => {
       happened.push('kill');
     });
     await store.append('s', 'any', [event('B')]);
@@ -32,6 +35,27 @@ describe('the failpoint', () => {
     await store.append('s', 'any', [event('B')]);
     await store.append('s', 'any', [event('A')]);
     expect(happened).toEqual(order);
+  });
+});
+
+describe('a failpoint in a file', () => {
+  it('holds while the file is there, and counts from when it was written', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sendense-failpoint-'));
+    const file = join(folder, 'failpoint');
+    let kills = 0;
+    const store = new FailpointEventStore(new RecordingStore([]), failpointSource(`file:${file}`), () => (kills += 1));
+    await store.append('s', 'any', [event('B')]);
+    await writeFile(file, 'before:B:2');
+    await store.append('s', 'any', [event('B')]);
+    expect(kills).toBe(0);
+    await store.append('s', 'any', [event('B')]);
+    expect(kills).toBe(1);
+    await writeFile(file, 'after:B:1');
+    await store.append('s', 'any', [event('B')]);
+    expect(kills).toBe(2);
+    await rm(folder, { recursive: true });
+    await store.append('s', 'any', [event('B')]);
+    expect(kills).toBe(2);
   });
 });
 

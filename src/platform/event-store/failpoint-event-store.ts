@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { EventStore, type AppendResult, type EventToAppend, type ExpectedRevision, type Position, type ReadOptions } from './event-store.port.js';
 import type { RecordedEvent, Subscription, SubscriptionOptions } from './event-store.port.js';
 
@@ -21,23 +22,46 @@ export function parseFailpoint(text: string): Failpoint {
   return { when: when === 'before' ? 'before' : 'after', eventType, nth: Number(nth) };
 }
 
-/** For crash tests: ends its own process with SIGKILL right before or right after the nth append that contains an event type. */
+/** @returns what says where the process is to die: the variable's own text, or, for `file:<path>`, the text of that file at the time, while there is one @throws RangeError when the variable is malformed */
+export function failpointSource(variable: string): () => Failpoint | null {
+  if (!variable.startsWith('file:/')) {
+    const fixed = parseFailpoint(variable);
+    return () => fixed;
+  }
+  const file = variable.slice('file:'.length);
+  let text = '';
+  let current: Failpoint | null = null;
+  return () => {
+    const now = existsSync(file) ? readFileSync(file, 'utf8') : '';
+    if (now !== text) {
+      text = now;
+      current = now === '' ? null : parseFailpoint(now);
+    }
+    return current;
+  };
+}
+
+/** For crash tests: ends its own process with SIGKILL right before or right after the nth append that contains an event type, counted from when it was asked for. */
 export class FailpointEventStore extends EventStore {
+  private asked: Failpoint | null = null;
   private seen = 0;
 
   constructor(
     private readonly inner: EventStore,
-    private readonly failpoint: Failpoint,
+    private readonly failpointNow: () => Failpoint | null,
     private readonly kill: () => void = () => process.kill(process.pid, 'SIGKILL'),
   ) {
     super();
   }
 
   override async append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[]): Promise<AppendResult> {
-    const hit = events.some((event) => event.type === this.failpoint.eventType) && ++this.seen === this.failpoint.nth;
-    if (hit && this.failpoint.when === 'before') this.kill();
+    const failpoint = this.failpointNow();
+    if (failpoint !== this.asked) this.seen = 0;
+    this.asked = failpoint;
+    const hit = failpoint !== null && events.some((event) => event.type === failpoint.eventType) && ++this.seen === failpoint.nth;
+    if (hit && failpoint.when === 'before') this.kill();
     const result = await this.inner.append(stream, expected, events);
-    if (hit && this.failpoint.when === 'after') this.kill();
+    if (hit && failpoint.when === 'after') this.kill();
     return result;
   }
 
