@@ -17,10 +17,9 @@ import {
 import { createServer, type Server } from 'node:http';
 import { connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join, resolve } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { transformFileSync } from '@swc/core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/globals';
+import { afterEach, beforeEach, expect, jest } from '@jest/globals';
 import { proofOf } from '../../../test/support/proven-answers.js';
 import { requireTools } from '../../../test/support/require-tools.js';
 import { mountSmallFileSystem } from '../../../test/support/small-file-system.js';
@@ -46,40 +45,12 @@ interface Problem {
   readonly detail: string;
 }
 
-/** The program as it is shipped, so that it can be killed like a program. */
-let program: string;
+/** The program as it is shipped, so that it can be killed like a program; bin/setup builds it. */
+const PROGRAM = join(ROOT, 'dist/src/main.node.js');
 let home: string;
 let node: NodeProgram;
 let hub: FakeHub;
 let targets: Target[];
-
-beforeAll(() => {
-  program = mkdtempSync(join(tmpdir(), 'node-program-'));
-  for (const file of globSync('src/**/*.ts', { cwd: ROOT })) {
-    if (file.endsWith('.spec.ts')) continue;
-    const { code } = transformFileSync(join(ROOT, file), {
-      swcrc: false,
-      configFile: false,
-      jsc: {
-        target: 'es2024',
-        parser: { syntax: 'typescript', decorators: true },
-        transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
-      },
-      module: { type: 'es6' },
-    });
-    const compiled = join(program, file.replace(/\.ts$/, '.js'));
-    mkdirSync(dirname(compiled), { recursive: true });
-    writeFileSync(compiled, code);
-  }
-  const script = 'src/platform/process/supervise.sh';
-  writeFileSync(join(program, script), readFileSync(join(ROOT, script)));
-  writeFileSync(join(program, 'package.json'), readFileSync(join(ROOT, 'package.json')));
-  symlinkSync(join(ROOT, 'node_modules'), join(program, 'node_modules'));
-});
-
-afterAll(() => {
-  rmSync(program, { recursive: true, force: true });
-});
 
 beforeEach(async () => {
   home = realpathSync(mkdtempSync(join(tmpdir(), 'node-')));
@@ -290,7 +261,7 @@ describe('what stands against a backup', () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     const bin = join(home, 'bin');
     mkdirSync(bin);
-    for (const tool of ['qemu-img', 'nbdinfo', 'sh', 'nice']) symlinkSync(which(tool), join(bin, tool));
+    for (const tool of ['qemu-img', 'nbdinfo', 'sh', 'nice', 'stat']) symlinkSync(which(tool), join(bin, tool));
     await node.kill('SIGTERM');
     await node.start({ PATH: bin });
     const { report } = await backUp(vm, ['a.qcow2'], null);
@@ -698,10 +669,11 @@ class NodeProgram {
     const log = join(this.directory, 'node.log');
     const output = openSync(log, 'a');
     rmSync(join(this.directory, 'data/node.url'), { force: true });
-    this.child = spawn(process.execPath, [join(program, 'src/main.node.js')], {
+    this.child = spawn(process.execPath, [PROGRAM], {
       stdio: ['ignore', output, output],
       env: {
         PATH: process.env['PATH'],
+        NODE_COMPILE_CACHE: join(ROOT, 'dist/.compile-cache'),
         SENDENSE_DATA_DIRECTORY: join(this.directory, 'data'),
         SENDENSE_LISTEN_PORT: '0',
         SENDENSE_HUB_URL: this.hubUrl,
