@@ -6,6 +6,9 @@ import { FuseMountDriver } from './fuse-mount.driver.js';
 import { GuestfsMountDriver } from './guestfs-mount.driver.js';
 import { NbdMountDriver } from './nbd-mount.driver.js';
 
+/** bin/proof asks for all of it. */
+const EVERYTHING = process.env['SENDENSE_CRASH_MATRIX'] === 'full';
+
 const KERNEL_FILESYSTEMS: MountDriverCase['filesystems'] = [
   ['ext4', 'none'],
   ['ext4', 'dos'],
@@ -19,14 +22,29 @@ const KERNEL_FILESYSTEMS: MountDriverCase['filesystems'] = [
 const TWINS: MountDriverCase['twins'] = atLeastLinux(6, 7) ? ['ext4', 'xfs', 'btrfs'] : ['ext4', 'xfs'];
 
 const CASES: readonly MountDriverCase[] = [
-  { make: (supervisor) => new FuseMountDriver(supervisor), filesystems: KERNEL_FILESYSTEMS, inUse: ['ext4', 'xfs', 'btrfs'], twins: TWINS, patienceMs: 30_000 },
-  { make: (supervisor) => new NbdMountDriver(supervisor), filesystems: KERNEL_FILESYSTEMS, inUse: ['ext4', 'xfs', 'btrfs'], twins: TWINS, patienceMs: 30_000 },
+  {
+    make: (supervisor) => new FuseMountDriver(supervisor),
+    filesystems: KERNEL_FILESYSTEMS,
+    inUse: ['ext4', 'xfs', 'btrfs'],
+    twins: TWINS,
+    refusals: true,
+    patienceMs: 30_000,
+  },
+  {
+    make: (supervisor) => new NbdMountDriver(supervisor),
+    filesystems: KERNEL_FILESYSTEMS,
+    inUse: ['ext4', 'xfs', 'btrfs'],
+    twins: TWINS,
+    refusals: true,
+    patienceMs: 30_000,
+  },
   {
     make: (supervisor) => new GuestfsMountDriver(supervisor, { forceEmulation: () => true }),
-    // Each takes the sandbox two starts, which are emulated.
+    // Each mount takes the sandbox two starts, each refusal one, and they are emulated: some 20 seconds of processor time for each.
     filesystems: [['ext4', 'gpt']],
     inUse: [],
     twins: [],
+    refusals: EVERYTHING,
     patienceMs: 240_000,
   },
 ];
