@@ -55,7 +55,7 @@ module.exports = {
       severity: 'error',
       from: { path: `^src/(?!${NOT_A_CONTEXT})([^/]+)/([^/]+)/`, pathNot: PURE },
       // Folders of the node that are tools of its slices, as the platform is of the hub's.
-      to: { path: '^src/$1/[^/]+/', pathNot: ['^src/$1/(model|$2)/', '^src/node-agent/(sources|snapshots|transfers)/'] },
+      to: { path: '^src/$1/[^/]+/', pathNot: ['^src/$1/(model|$2)/', '^src/node-agent/(sources|guest-disks|transfers)/'] },
     },
     {
       name: 'contexts-meet-in-messages',
