@@ -38,6 +38,19 @@ export class StartBackupController {
     'disk_resized',
     'change_id_lost',
     'libvirt_not_configured',
+    'source_unknown',
+    'disk_unreadable',
+    'disk_corrupt',
+    'disk_outside_root',
+    'disk_format_changed',
+    'format_unsupported',
+    'backing_file_refused',
+    'parent_missing',
+    'parent_truncated',
+    'parent_altered',
+    'export_exited',
+    'export_killed',
+    'internal_error',
   )
   @ApiAsksNode()
   @ApiProblem(
@@ -45,9 +58,15 @@ export class StartBackupController {
     'image_root_silent',
     'repository_unavailable',
     'tool_missing',
+    'tool_failed',
+    'tool_timeout',
+    'tool_killed',
+    'source_silent',
     'libvirt_unavailable',
+    'libvirt_refused',
     'export_tool_missing',
     'export_exited_early',
+    'export_handshake_timeout',
     'export_port_in_use',
   )
   @ApiProblem(507, 'repository_full')
