@@ -6,6 +6,7 @@ export default {
   globalSetup: '<rootDir>/test/support/postgres-global-setup.mjs',
   globalTeardown: '<rootDir>/test/support/postgres-global-teardown.mjs',
   roots: ['<rootDir>/src', '<rootDir>/projections', '<rootDir>/test'],
+  testSequencer: '<rootDir>/test/run/longest-first.mjs',
   testRegex: '\\.spec\\.ts$',
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },

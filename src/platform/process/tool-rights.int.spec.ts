@@ -12,7 +12,9 @@ import { ShellProcessSupervisor } from './shell-process-supervisor.js';
 
 const run = promisify(execFile);
 const NOBODY = 65_534;
-const SUPERVISOR = fileURLToPath(new URL('../../../dist/src/platform/process/shell-process-supervisor.js', import.meta.url));
+const SUPERVISOR = fileURLToPath(new URL('./shell-process-supervisor.ts', import.meta.url));
+/** Lets Node.js load the sources. */
+const TYPESCRIPT = fileURLToPath(new URL('../../../test/bench/typescript.mjs', import.meta.url));
 /** As the unit of a deployed node gives it to its account. */
 const AS_SERVICE = ['--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=+dac_override,+chown', '--ambient-caps=+dac_override,+chown', '--'];
 const RIGHTS: readonly ToolRights[] = ['none', 'files', 'all'];
@@ -43,7 +45,7 @@ describe('tools of a service with ambient capabilities', () => {
     try {
       await chown(root, NOBODY, NOBODY);
       const env = { ...process.env, SENDENSE_NODE_TOKEN: 'a secret of the service' };
-      await run('setpriv', [...AS_SERVICE, process.execPath, '--input-type=module', '-e', START, SUPERVISOR, root], { env });
+      await run('setpriv', [...AS_SERVICE, process.execPath, '--import', TYPESCRIPT, '--input-type=module', '-e', START, SUPERVISOR, root], { env });
       const found = await Promise.all(
         started.map(async (directory) => {
           const status = await supervisor.status(directory);
