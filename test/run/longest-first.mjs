@@ -9,7 +9,6 @@ const LONGEST = [
   'test/network/cut-network',
   'test/crash/postgres-stopped',
   'test/libvirt/guest-unhurt',
-  'src/platform/mounts/guestfs-mount',
   'test/deployment/deployment',
   'test/libvirt/lost-tracking',
   'test/libvirt/restored-vm',
@@ -20,7 +19,7 @@ const LONGEST = [
   'test/e2e/file-restore',
   'test/e2e/demo',
 ];
-const KINDS = ['.e2e.spec.ts', '.int.spec.ts', '.spec.ts'];
+const KINDS = ['.proof.spec.ts', '.e2e.spec.ts', '.int.spec.ts', '.spec.ts'];
 
 /** A fresh checkout has no durations of an earlier run, by which Jest would order its files. */
 export default class LongestFirst extends Sequencer {
