@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
-import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -145,9 +145,11 @@ async function slowWay(tunnelDirectory: string, first: number, isSlow: () => boo
   await writeFile(join(tunnelDirectory, TUNNEL_FILES.settings), tunnelSettingsText(settings));
   await makeTunnelSocketDirectory(tunnelDirectory);
   let freeAt = 0;
+  const connections = new Set<Socket>();
   for (let port = first; port < first + PORTS; port++) {
     const server = createServer((near) => {
       const far = connect({ host: '127.0.0.1', port });
+      for (const socket of [near, far]) connections.add(socket.once('close', () => connections.delete(socket)));
       far.on('data', (bytes) => {
         near.write(bytes);
         if (!isSlow()) return;
@@ -165,7 +167,14 @@ async function slowWay(tunnelDirectory: string, first: number, isSlow: () => boo
       far.on('error', give);
     });
     await new Promise<void>((resolve) => server.listen({ path: tunnelSocket(tunnelDirectory, port) }, resolve));
-    undo.push(() => new Promise((resolve) => server.close(resolve)));
+    undo.push(
+      () =>
+        new Promise((resolve) => {
+          server.close(resolve);
+          // The far end of an export that was just ended may not hear of it any more.
+          for (const socket of connections) socket.destroy();
+        }),
+    );
   }
 }
 
