@@ -24,7 +24,7 @@ tree="$staging/sendense"
 mkdir -p "$tree/bin" "$tree/node_modules"
 
 cp -a "$root/dist" "$tree/dist"
-rm -rf "$tree/dist/.compile-cache" "$tree/dist/.built-from" "$tree/dist/demo"
+rm -rf "$tree/dist/.compile-cache" "$tree/dist/.built-from" "$tree/dist/.openapi" "$tree/dist/demo"
 find "$tree/dist" -name '*.tsbuildinfo' -delete
 # Archives may lie there: the image of a container is made from one.
 tar -C "$root" --exclude='sendense-*.tar.gz*' -cf - deployment | tar -C "$tree" -xf -
