@@ -234,7 +234,7 @@ confine_qemu() {
   local rules=/etc/apparmor.d/local/abstractions/libvirt-qemu
   [[ -e /etc/apparmor.d/abstractions/libvirt-qemu ]] || return 0
   mkdir -p "$(dirname "$rules")"
-  # Read whenever libvirt loads the profile of a guest anew, as it does when a backup begins or a guest is started.
+  # libvirt reads these rules when it reloads the profile of a guest: at the start of a guest and of a backup.
   if ! grep -qsF "$node_scratch/" "$rules"; then
     say "letting the guests' qemu use $node_scratch: $rules"
     printf '%s/** rwk,\n' "$node_scratch" >>"$rules"

@@ -72,7 +72,7 @@ async function altered(type: BackupType, arrivedMib: number): Promise<BackupResp
   return client.atRest(body.backup_id);
 }
 
-/** Stands between the node's copies and the tunnel, as whoever runs with the tunnel's account could, and flips a bit in what the node sends, or the hub. */
+/** A proxy between the node's copies and the tunnel, where the tunnel's account could put one. It flips a bit in the traffic of one direction. */
 class ManInTheMiddle {
   altered = 0;
   private readonly servers: Server[] = [];

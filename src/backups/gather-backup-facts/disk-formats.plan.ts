@@ -7,7 +7,7 @@ interface Disk {
 }
 
 /**
- * A disk keeps the format that it was registered with. Whoever could have a raw disk read as QCOW2 would have its guest, which writes the first bytes, decide what is read.
+ * A disk keeps the format that it was registered with. A guest writes the first bytes of its raw disk: read as QCOW2, they would choose which file of the host is read.
  * @param known as registered, or as of the last backup
  * @throws DomainError disk_format_changed (conflict)
  */

@@ -114,7 +114,7 @@ describe('disks of a guest that lives at the hub', () => {
     expect(await readdir(join(folder, 'guests'))).toEqual([]);
   });
 
-  it('stay as they are through a restart of the node, come back when their server is killed, and go when the guest is gone', async () => {
+  it('survive a restart of the node, come back when their server is killed, and end with the guest', async () => {
     await disks.open(GUEST, [disk], soon());
     const first = await server();
     disks.onApplicationShutdown();

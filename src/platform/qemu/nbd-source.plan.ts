@@ -5,7 +5,7 @@ const KEY_ID = 'key';
 
 /**
  * What qemu's tools take in place of a file name, for a URI that nbdUri writes. (A URI itself has no place for patience, and qemu's knows no keys: see keyArguments.)
- * @param patienceSeconds how long a lost connection is made anew, with all requests held meanwhile and then sent again; 0: the first loss is the end
+ * @param patienceSeconds how long qemu tries to reconnect after a loss, in seconds; it holds all requests and repeats them. 0: requests fail at the first loss
  */
 export function nbdSource(uri: string, patienceSeconds: number): string {
   const { address, exportName } = parseNbdAddress(uri);

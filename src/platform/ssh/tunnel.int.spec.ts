@@ -65,7 +65,7 @@ describe('a tunnel', () => {
     const ports = Array.from({ length: 101 }, (_, offset) => settings.nbd_port_first + offset);
     const received = await Promise.all(ports.map((port) => echoed(tunnelSocket(pair.nodeDirectory, port), sent)));
     expect(received.filter((bytes) => bytes.equals(sent))).toHaveLength(101);
-    // On sockets alone: any account of the node could connect to a port.
+    // Every account of the node can connect to a TCP port, so the exports have none there.
     for (const port of ports) expect(await new PortProbe().isFree(settings.local_host, port)).toBe(true);
     expect(await ask('127.0.0.1', settings.reverse_port)).toBe('node');
     expect(await ask(settings.local_host, settings.hub_api_port)).toBe('hub');
