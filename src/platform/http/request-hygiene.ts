@@ -57,7 +57,7 @@ function readQuery(originalUrl: string, errors: FieldError[]): Map<string, strin
       break;
     }
     const field = printable(name);
-    if (name in Object.prototype) errors.push({ field, rule: 'unknown_field', message: `property ${field} should not exist` });
+    if (isReservedName(name)) errors.push({ field, rule: 'unknown_field', message: `property ${field} should not exist` });
     if (query.has(name)) errors.push({ field, rule: 'given_once', message: `${field} must be given once` });
     errors.push(...textErrors(field, value, MAX_QUERY_VALUE));
     query.set(name, value);
@@ -93,13 +93,17 @@ function bodyErrors(body: unknown): FieldError[] {
     if (depth === MAX_BODY_DEPTH) return [{ field: 'body', rule: 'max_depth', message: `the body must nest at most ${MAX_BODY_DEPTH} levels` }];
     for (const [name, member] of Object.entries(value)) {
       const path = field === '' ? printable(name) : shortened(`${field}.${printable(name)}`);
-      // Validation looks names up on plain objects too, which have members of these names without having been given any.
-      if (name in Object.prototype) errors.push({ field: path, rule: 'unknown_field', message: `property ${path} should not exist` });
+      if (isReservedName(name)) errors.push({ field: path, rule: 'unknown_field', message: `property ${path} should not exist` });
       errors.push(...textErrors(path, name, Infinity));
       open.push({ value: member, field: path, depth: depth + 1 });
     }
   }
   return errors;
+}
+
+/** Names that validation would find on every object (`toString`), and one that its pipe removes without a word (`prototype`). */
+function isReservedName(name: string): boolean {
+  return name in Object.prototype || name === 'prototype';
 }
 
 function textErrors(field: string, text: string, maxLength: number): FieldError[] {
