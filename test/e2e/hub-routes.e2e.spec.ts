@@ -57,8 +57,8 @@ describe('the routes of the hub', () => {
   it('need a token, all but health; telemetry needs that of a node', async () => {
     const observed: Record<string, string[]> = { public: [], api: [], node: [] };
     for (const route of servedRoutes(app)) observed[await observeAccess(app, route, tokens)]?.push(`${route.method} ${route.path}`);
-    // Pairing has a secret of its own.
-    expect(observed['public']?.sort()).toEqual(['GET /api/v1/health/live', 'GET /api/v1/health/ready', 'POST /api/v1/nodes/pair']);
+    // The bare address leads to the API page, and pairing has a secret of its own.
+    expect(observed['public']?.sort()).toEqual(['GET /', 'GET /api/v1/health/live', 'GET /api/v1/health/ready', 'POST /api/v1/nodes/pair']);
     expect(observed['node']?.sort()).toEqual([
       'POST /api/v1/nodes/:id/keys-in-use',
       'POST /api/v1/telemetry/backup/:job_id',

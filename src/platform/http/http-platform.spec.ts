@@ -170,7 +170,7 @@ describe('errors are problem details', () => {
     expect(answer.text).not.toContain('hunter2');
   });
 
-  it.each(['/api/v1/nothing', '/nothing', '/', '/api', '/api/v1/things/by-id'])('unknown route %s is 404 route_not_found', async (path) => {
+  it.each(['/api/v1/nothing', '/nothing', '/api', '/api/v1/things/by-id'])('unknown route %s is 404 route_not_found', async (path) => {
     const answer = await get(`${path}?token=hunter2`);
     expect(answer.status).toBe(404);
     expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
@@ -356,6 +356,12 @@ describe('the API page', () => {
       expect((await get(path)).status).toBe(200);
     },
   );
+
+  it('is where the bare address leads', async () => {
+    const answer = await server().get('/');
+    expect(answer.status).toBe(302);
+    expect(answer.headers['location']).toBe('/api/docs');
+  });
 
   it('there is no YAML beside it', async () => {
     expect((await get('/api/docs-yaml')).status).toBe(404);

@@ -127,6 +127,13 @@ export function serveOpenApi(app: NestExpressApplication, options: OpenApiOption
       .then(() => sendProblem(response, { ...answer, headers }));
   };
   app.use([DOCS_PATH, DOCUMENT_PATH], guard);
+  // A browser that was given the hub's address alone.
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .get('/', (_request, response) => {
+      response.redirect(DOCS_PATH);
+    });
   SwaggerModule.setup(DOCS_PATH, app, () => openApiDocument(app, options), {
     jsonDocumentUrl: DOCUMENT_PATH,
     raw: ['json'],
