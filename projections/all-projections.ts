@@ -1,4 +1,4 @@
-import type { Projection } from '../src/platform/postgres/projection-definition.js';
+import type { Projection } from '../src/hub/store/postgres/projection-definition.js';
 import { auditEventsProjection } from './audit-events/audit-events.projection.js';
 import { AuditEventReadModel } from './audit-events/audit-events.read-model.js';
 import { backupsProjection } from './backups/backups.projection.js';

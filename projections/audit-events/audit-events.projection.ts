@@ -1,6 +1,6 @@
 import type { JsonObject } from '../../src/kernel/json.js';
-import { categoryOf } from '../../src/platform/event-store/event-store.port.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
+import { categoryOf } from '../../src/hub/store/event-store/event-store.port.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
 
 export type AuditEventRow = {
   readonly log_position: string;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import type { BackupEvent } from '../../src/backups/model/backup.events.js';
-import type { NbdExportEvent } from '../../src/nbd-exports/model/nbd-export.events.js';
-import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
-import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
+import type { BackupEvent } from '../../src/hub/backup/backups/model/backup.events.js';
+import type { NbdExportEvent } from '../../src/hub/exports/nbd-exports/model/nbd-export.events.js';
+import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
+import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
 import { type BackupRow, backupsProjection } from './backups.projection.js';
 
 const MIB = 1024 * 1024;

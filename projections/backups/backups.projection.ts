@@ -9,12 +9,12 @@ import type {
   RestorePointImported,
   SealedFile,
   WaitingFor,
-} from '../../src/backups/model/backup.events.js';
-import type { ChainEvent } from '../../src/chains/model/chain.events.js';
-import type { NbdExportEvent } from '../../src/nbd-exports/model/nbd-export.events.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import { categoryOf, type RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
-import type { Projection, RowReference } from '../../src/platform/postgres/projection-definition.js';
+} from '../../src/hub/backup/backups/model/backup.events.js';
+import type { ChainEvent } from '../../src/hub/backup/chains/model/chain.events.js';
+import type { NbdExportEvent } from '../../src/hub/exports/nbd-exports/model/nbd-export.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import { categoryOf, type RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
+import type { Projection, RowReference } from '../../src/hub/store/postgres/projection-definition.js';
 import { normalisedInstant } from '../../src/kernel/instant.js';
 
 export type BackupStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';

@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
-import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
+import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
+import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
 import { type BackupDamageRow, type BackupDiskRow, type BackupRow, backupsProjection } from './backups.projection.js';
 
 export type { BackupDamageRow, BackupDiskRow, BackupRow };

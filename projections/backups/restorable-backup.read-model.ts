@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { DomainError } from '../../src/kernel/domain-error.js';
-import type { EventStore } from '../../src/platform/event-store/event-store.port.js';
-import type { ReadModels } from '../../src/platform/postgres/read-models.js';
+import type { EventStore } from '../../src/hub/store/event-store/event-store.port.js';
+import type { ReadModels } from '../../src/hub/store/postgres/read-models.js';
 import { RepositoryReadModel } from '../repositories/repositories.read-model.js';
 import { BackupReadModel } from './backups.read-model.js';
 

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm';
-import type { SourceFile } from '../../src/restore-jobs/model/restore-job.events.js';
+import type { SourceFile } from '../../src/hub/restore/restore-jobs/model/restore-job.events.js';
 import { BackupReadModel } from './backups.read-model.js';
 
 /** A restore point of a chain, as far as its files go. */

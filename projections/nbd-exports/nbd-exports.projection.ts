@@ -1,7 +1,7 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import type { NbdExportEvent } from '../../src/nbd-exports/model/nbd-export.events.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
+import type { NbdExportEvent } from '../../src/hub/exports/nbd-exports/model/nbd-export.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
 
 export type NbdExportRowState = 'starting' | 'running' | 'stopped' | 'exited' | 'start_failed';
 

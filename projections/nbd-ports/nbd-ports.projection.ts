@@ -1,7 +1,7 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import type { NbdPortEvent } from '../../src/nbd-ports/model/nbd-port.events.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
+import type { NbdPortEvent } from '../../src/hub/exports/nbd-ports/model/nbd-port.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
 
 export type NbdPortState = 'free' | 'allocated' | 'occupied';
 

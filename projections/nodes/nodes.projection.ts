@@ -1,7 +1,7 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import { enrolledNodeUrl, type NodeEnrolmentEvent, type NodeEnrolmentStarted, type NodeEvent } from '../../src/nodes/model/node.events.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
+import { enrolledNodeUrl, type NodeEnrolmentEvent, type NodeEnrolmentStarted, type NodeEvent } from '../../src/hub/nodes/nodes/model/node.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
 
 /** How a node with keys of its own came in, and how it stands with them. */
 export type NodeEnrolmentRow = {

@@ -1,7 +1,7 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
-import type { RepositoryEvent, RepositoryType } from '../../src/repositories/model/repository.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
+import type { RepositoryEvent, RepositoryType } from '../../src/hub/repositories/repositories/model/repository.events.js';
 
 export type RepositoryRow = {
   readonly repository_id: string;

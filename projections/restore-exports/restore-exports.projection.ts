@@ -1,7 +1,7 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
-import type { RestoreExportEvent } from '../../src/restore-exports/model/restore-export.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
+import type { RestoreExportEvent } from '../../src/hub/restore/restore-exports/model/restore-export.events.js';
 
 export type RestoreExportRow = {
   readonly export_id: string;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { JsonObject } from '../../src/kernel/json.js';
-import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
-import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
+import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
+import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
 import { goldenHistory } from '../../test/support/golden-streams.js';
 import { restoreJobsProjection } from './restore-jobs.projection.js';
 

@@ -1,9 +1,9 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
-import type { DamagedSource, RestoreJobEvent, RestoreStage } from '../../src/restore-jobs/model/restore-job.events.js';
-import type { VmRestoreEvent, VmRestoreMode, VmRestoreStage } from '../../src/restore-jobs/model/vm-restore.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
+import type { DamagedSource, RestoreJobEvent, RestoreStage } from '../../src/hub/restore/restore-jobs/model/restore-job.events.js';
+import type { VmRestoreEvent, VmRestoreMode, VmRestoreStage } from '../../src/hub/restore/restore-jobs/model/vm-restore.events.js';
 
 export type RestoreJobStatus = 'running' | 'completed' | 'failed' | 'cancelled';
 

@@ -1,7 +1,13 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
-import type { MountDriverName, MountPartition, MountResource, RestoreMountEvent, UnmountReason } from '../../src/restore-mounts/model/restore-mount.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
+import type {
+  MountDriverName,
+  MountPartition,
+  MountResource,
+  RestoreMountEvent,
+  UnmountReason,
+} from '../../src/hub/restore/restore-mounts/model/restore-mount.events.js';
 
 export type RestoreMountStatus = 'mounting' | 'mounted' | 'unmounting' | 'failed' | 'released';
 

@@ -1,7 +1,7 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
-import type { BootArtefact, BootWanted, VerificationEvent, VerificationFinding } from '../../src/verifications/model/verification.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
+import type { BootArtefact, BootWanted, VerificationEvent, VerificationFinding } from '../../src/hub/backup/verifications/model/verification.events.js';
 
 export type BootRow = {
   readonly node_id: string;

@@ -1,7 +1,7 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import { asDomainEvent } from '../../src/platform/event-store/command-runner.js';
-import type { Projection } from '../../src/platform/postgres/projection-definition.js';
-import type { VmDisk, VmEvent, VmSource } from '../../src/vms/model/vm.events.js';
+import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
+import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
+import type { VmDisk, VmEvent, VmSource } from '../../src/hub/backup/vms/model/vm.events.js';
 
 export type VmRow = {
   readonly vm_id: string;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import 'reflect-metadata';
 import { getMetadataStorage, validateSync } from 'class-validator';
-import '../../src/hub.module.js';
-import '../../src/node-agent/node-agent.module.js';
+import '../../src/hub/hub.module.js';
+import '../../src/node/node-agent.module.js';
 
 type DtoClass = new () => object;
 

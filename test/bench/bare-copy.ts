@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { execa, type ResultPromise } from 'execa';
-import { changedCopyArgv, fullCopyArgv } from '../../src/node-agent/transfers/transfer.plan.js';
-import { NodeConfig } from '../../src/platform/config/node.config.js';
-import { nbdUri } from '../../src/platform/nbd/nbd-uri.js';
-import { sourceServerArgv, targetServerArgv } from '../../src/platform/nbd/qemu-nbd.plan.js';
+import { changedCopyArgv, fullCopyArgv } from '../../src/node/transfers/transfer.plan.js';
+import { NodeConfig } from '../../src/node/node.config.js';
+import { nbdUri } from '../../src/lib/nbd/nbd-uri.js';
+import { sourceServerArgv, targetServerArgv } from '../../src/lib/nbd/qemu-nbd.plan.js';
 
 export interface BareDisk {
   readonly image: string;

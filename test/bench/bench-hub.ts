@@ -2,7 +2,7 @@ import { randomFillSync } from 'node:crypto';
 import { mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { HubSystem, type HubSystemOptions } from '../support/hub-system.js';
 
 export const KIB = 1024;

@@ -5,10 +5,10 @@ import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import pg from 'pg';
-import type { EventToAppend } from '../../src/platform/event-store/event-store.port.js';
-import { PostgresEventStore } from '../../src/platform/event-store/postgres-event-store.js';
-import { LocalPostgres } from '../../src/platform/postgres/local-postgres.js';
-import { createPool } from '../../src/platform/postgres/postgres.module.js';
+import type { EventToAppend } from '../../src/hub/store/event-store/event-store.port.js';
+import { PostgresEventStore } from '../../src/hub/store/event-store/postgres-event-store.js';
+import { LocalPostgres } from '../../src/hub/store/postgres/local-postgres.js';
+import { createPool } from '../../src/hub/store/postgres/postgres.module.js';
 import { migrate } from '../support/postgres.js';
 
 /**

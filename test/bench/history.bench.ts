@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PostgresEventStore } from '../../src/platform/event-store/postgres-event-store.js';
-import { LocalPostgres } from '../../src/platform/postgres/local-postgres.js';
-import { createPool } from '../../src/platform/postgres/postgres.module.js';
+import { PostgresEventStore } from '../../src/hub/store/event-store/postgres-event-store.js';
+import { LocalPostgres } from '../../src/hub/store/postgres/local-postgres.js';
+import { createPool } from '../../src/hub/store/postgres/postgres.module.js';
 import { until } from '../support/hub-system.js';
 import { LongHistory } from '../support/long-history.js';
 import { BenchHub, MIB } from './bench-hub.js';

@@ -1,7 +1,7 @@
 import { copyFile, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
+import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/model/restore-job.response.js';
 import { until } from '../support/hub-system.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { LiveGuest } from '../support/live-guest.js';

@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { BenchHub, MIB } from './bench-hub.js';
 import { atMost, type BenchOptions, type BenchResult, inMilliseconds, inSeconds, median, percentile } from './measure.js';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import type { NodeResponse } from '../../src/nodes/model/node.response.js';
-import type { RegisteredNodeDto } from '../../src/nodes/register-node/register-node.dto.js';
+import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response.js';
+import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
 import { EnrolledNode, enrolmentSettings, type EnrolOutcome, startTunnelServer } from '../support/enrolled-node.js';
 import { until } from '../support/hub-system.js';
 import { BenchHub, MIB, settleDisks } from './bench-hub.js';

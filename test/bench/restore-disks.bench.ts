@@ -1,7 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
+import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/model/restore-job.response.js';
 import { until } from '../support/hub-system.js';
 import { BenchHub, changeDisk, GIB, MIB, settleDisks } from './bench-hub.js';
 import { atMost, type BenchOptions, type BenchResult, inSeconds, median, ratio } from './measure.js';

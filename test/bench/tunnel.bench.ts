@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { NodeConfig } from '../../src/platform/config/node.config.js';
-import { type NbdPlace, nbdUri } from '../../src/platform/nbd/nbd-uri.js';
-import { PortProbe } from '../../src/platform/nbd/port-probe.js';
-import { TUNNEL_CIPHERS } from '../../src/platform/ssh/sshd-config.plan.js';
-import { tunnelSocket } from '../../src/platform/ssh/tunnel-sockets.js';
-import { TUNNEL_FILES } from '../../src/platform/ssh/tunnel-settings.js';
-import { extentListText } from '../../src/node-agent/model/extents.plan.js';
-import { networkCopy } from '../../src/node-agent/transfers/transfer.plan.js';
+import { NodeConfig } from '../../src/node/node.config.js';
+import { type NbdPlace, nbdUri } from '../../src/lib/nbd/nbd-uri.js';
+import { PortProbe } from '../../src/lib/nbd/port-probe.js';
+import { TUNNEL_CIPHERS } from '../../src/tunnel/hub-end/sshd-config.plan.js';
+import { tunnelSocket } from '../../src/tunnel/interface/tunnel-sockets.js';
+import { TUNNEL_FILES } from '../../src/tunnel/interface/tunnel-settings.js';
+import { extentListText } from '../../src/node/model/extents.plan.js';
+import { networkCopy } from '../../src/node/transfers/transfer.plan.js';
 import { BadNetwork } from '../support/bad-network.js';
 import { freePortRange } from '../support/free-ports.js';
 import { until } from '../support/hub-system.js';
@@ -25,7 +25,7 @@ const MIB = 1024 * 1024;
 const BLOCK = 65_536;
 /** Of the blocks of a disk, this one has changed. */
 const SCATTERED_EVERY = 4;
-const COPY_PROGRAM = fileURLToPath(new URL('../../dist/src/main.copy.js', import.meta.url));
+const COPY_PROGRAM = fileURLToPath(new URL('../../dist/src/node/main.copy.js', import.meta.url));
 
 /** The node's end of a way by SSH to the same NBD server. */
 type Way = NbdPlace;

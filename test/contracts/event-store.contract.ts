@@ -9,7 +9,7 @@ import {
   type ReadOptions,
   type RecordedEvent,
   WrongExpectedRevisionError,
-} from '../../src/platform/event-store/event-store.port.js';
+} from '../../src/hub/store/event-store/event-store.port.js';
 import type { JsonObject } from '../../src/kernel/json.js';
 
 /** What a contract run needs of an adapter. */

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { type MountDriver, MountError, type MountedDisk } from '../../src/platform/mounts/mount-driver.port.js';
-import { MountRelease } from '../../src/platform/mounts/mount-release.js';
-import type { ImageChain } from '../../src/platform/qemu/image-chain.plan.js';
-import { ShellProcessSupervisor } from '../../src/platform/process/shell-process-supervisor.js';
+import { type MountDriver, MountError, type MountedDisk } from '../../src/hub/restore/mounts/mount-driver.port.js';
+import { MountRelease } from '../../src/hub/restore/mounts/mount-release.js';
+import type { ImageChain } from '../../src/lib/qemu/image-chain.plan.js';
+import { ShellProcessSupervisor } from '../../src/lib/process/shell-process-supervisor.js';
 import { changeGuestDisk, emptyFile, type Filesystem, makeDirtyDisk, makeGuestDisk, partitioned, type PartitionTable } from '../support/guest-disk.js';
 import { guestMountsBelow, removeGuestMounts } from '../support/guest-mounts.js';
 

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
-import { EVENTS_IN_CATEGORIES_AFTER } from '../../src/platform/event-store/event-rows.js';
-import { LocalPostgres } from '../../src/platform/postgres/local-postgres.js';
-import { EventStoreUnavailableError } from '../../src/platform/event-store/event-store.port.js';
-import { PostgresEventStore } from '../../src/platform/event-store/postgres-event-store.js';
-import { createPool } from '../../src/platform/postgres/postgres.module.js';
+import { EVENTS_IN_CATEGORIES_AFTER } from '../../src/hub/store/event-store/event-rows.js';
+import { LocalPostgres } from '../../src/hub/store/postgres/local-postgres.js';
+import { EventStoreUnavailableError } from '../../src/hub/store/event-store/event-store.port.js';
+import { PostgresEventStore } from '../../src/hub/store/event-store/postgres-event-store.js';
+import { createPool } from '../../src/hub/store/postgres/postgres.module.js';
 import { createTestDatabase, migrate, type OwnPostgres, startOwnPostgres, type TestDatabase } from '../support/postgres.js';
 import { Collector, eventStoreContract, eventToAppend, readAll } from './event-store.contract.js';
 

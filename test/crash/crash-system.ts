@@ -5,12 +5,12 @@ import { mkdir, open, readdir, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { allProjections } from '../../projections/all-projections.js';
-import { socketDirectory } from '../../src/platform/process/socket-place.js';
-import type { RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
-import { PostgresEventStore } from '../../src/platform/event-store/postgres-event-store.js';
-import { createPool, openDataSource } from '../../src/platform/postgres/postgres.module.js';
-import { foldFromZero, type Projection } from '../../src/platform/postgres/projection-definition.js';
-import { ProjectionTables } from '../../src/platform/postgres/projection-tables.js';
+import { socketDirectory } from '../../src/lib/process/socket-place.js';
+import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
+import { PostgresEventStore } from '../../src/hub/store/event-store/postgres-event-store.js';
+import { createPool, openDataSource } from '../../src/hub/store/postgres/postgres.module.js';
+import { foldFromZero, type Projection } from '../../src/hub/store/postgres/projection-definition.js';
+import { ProjectionTables } from '../../src/hub/store/postgres/projection-tables.js';
 import { type ApiAnswer, HubSystem, until } from '../support/hub-system.js';
 import { SlowCopies } from '../support/slow-copies.js';
 

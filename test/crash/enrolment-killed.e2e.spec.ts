@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { NodeResponse } from '../../src/nodes/model/node.response.js';
-import type { RegisteredNodeDto } from '../../src/nodes/register-node/register-node.dto.js';
+import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response.js';
+import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
 import { EnrolledNode, enrolmentSettings, startTunnelServer } from '../support/enrolled-node.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { inLongProof } from '../support/long-proof.js';

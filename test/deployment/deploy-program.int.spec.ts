@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
-const ENTRY = join(import.meta.dirname, '../../dist/src/main.cli.js');
+const ENTRY = join(import.meta.dirname, '../../dist/src/cli/main.cli.js');
 const PATIENCE_MS = 60_000;
 
 let folder: string;

@@ -3,7 +3,7 @@ import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect } from '@jest/globals';
-import { runTool } from '../../src/platform/process/run-tool.js';
+import { runTool } from '../../src/lib/process/run-tool.js';
 import { BootedHost, type HostAnswer, requireBootedHosts } from '../support/booted-host.js';
 import { blocksBelow, HostShell } from '../support/host-shell.js';
 import { until } from '../support/hub-system.js';
@@ -404,7 +404,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       };
       const better = await deploy(await pack('0.2.0'));
       expect(better).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(`runs release 0.2.0 instead of ${first}, and its tunnel is up`) });
-      await hub.run(['tee', '/root/sendense/dist/src/main.node.js'], 'process.exit(2);\n');
+      await hub.run(['tee', '/root/sendense/dist/src/node/main.node.js'], 'process.exit(2);\n');
       const broken = await deploy(await pack('0.3.0'));
       expect(broken).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('The release before it, 0.2.0, runs on node1.example.org again.') });
       expect(broken.stderr).toContain('its services are failed (node)');

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect } from '@jest/globals';
 import { parse } from 'yaml';
-import { HubConfig } from '../../src/platform/config/hub.config.js';
-import { loadConfig, type LoadableConfig } from '../../src/platform/config/load-config.js';
-import { NodeConfig } from '../../src/platform/config/node.config.js';
-import { runTool } from '../../src/platform/process/run-tool.js';
+import { HubConfig } from '../../src/hub/hub.config.js';
+import { loadConfig, type LoadableConfig } from '../../src/lib/config/load-config.js';
+import { NodeConfig } from '../../src/node/node.config.js';
+import { runTool } from '../../src/lib/process/run-tool.js';
 import { requireTools } from '../support/require-tools.js';
 
 const DEPLOYMENT = resolve(import.meta.dirname, '../../deployment');

@@ -4,9 +4,9 @@ import { chmod, copyFile, lchown, mkdir, readFile, readlink, rm, symlink, utimes
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
-import type { FileListDto } from '../../src/restore-mounts/list-files/list-files.dto.js';
-import type { RestoreMountResponse } from '../../src/restore-mounts/model/restore-mount.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { FileListDto } from '../../src/hub/restore/restore-mounts/list-files/list-files.dto.js';
+import type { RestoreMountResponse } from '../../src/hub/restore/restore-mounts/model/restore-mount.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { changeGuestDisk, makeGuestDisk } from '../support/guest-disk.js';
 import { HubSystem, until } from '../support/hub-system.js';

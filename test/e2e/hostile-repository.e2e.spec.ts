@@ -4,9 +4,9 @@ import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes,
 import { dirname, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { AuditEventResponse } from '../../src/audit/audit-event.response.js';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
-import type { VerificationResponse } from '../../src/verifications/model/verification.response.js';
+import type { AuditEventResponse } from '../../src/hub/history/audit/audit-event.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { VerificationResponse } from '../../src/hub/backup/verifications/model/verification.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { hostileFiles } from '../support/hostile-images.js';
 import { HubSystem, until } from '../support/hub-system.js';
@@ -171,7 +171,7 @@ describe('a repository that others write to', () => {
     const target = join(system.directory, `offline ${what}`);
     await mkdir(target);
     const offline = await run(process.execPath, [
-      join(ROOT, 'dist/src/main.cli.js'),
+      join(ROOT, 'dist/src/cli/main.cli.js'),
       'restore',
       '--repository',
       copy,

@@ -3,7 +3,7 @@ import { chmod, cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'no
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
@@ -60,7 +60,7 @@ interface Ended {
 
 async function sendense(...argv: readonly string[]): Promise<Ended> {
   try {
-    const { stdout, stderr } = await run(process.execPath, [join(ROOT, 'dist/src/main.cli.js'), ...argv], {
+    const { stdout, stderr } = await run(process.execPath, [join(ROOT, 'dist/src/cli/main.cli.js'), ...argv], {
       env: { PATH: process.env['PATH'] ?? '', SENDENSE_DATA_DIRECTORY: '/nonexistent', DATABASE_URL: 'postgres://127.0.0.1:1/none' },
     });
     return { code: 0, stdout, stderr };
@@ -110,7 +110,7 @@ describe('with the hub dead', () => {
     const script = commands
       .map((block) => block.replace(/^ {3}/gm, ''))
       .join('\n')
-      .replaceAll('bin/sendense', `'${process.execPath}' '${join(ROOT, 'dist/src/main.cli.js')}'`)
+      .replaceAll('bin/sendense', `'${process.execPath}' '${join(ROOT, 'dist/src/cli/main.cli.js')}'`)
       .replaceAll('/srv/backups', repository.replaceAll(' ', '\\ '))
       .replaceAll('/srv/restore', target.replaceAll(' ', '\\ '));
     const file = join(system.directory, 'by-the-page.sh');
@@ -138,7 +138,7 @@ describe('with the hub dead', () => {
       await hub.start();
       const moved = join(hub.directory, 'imported');
       await cp(repository, moved, { recursive: true, preserveTimestamps: true });
-      const cli = await run(process.execPath, [join(ROOT, 'dist/src/main.cli.js'), 'repository', 'import', moved, '--json'], {
+      const cli = await run(process.execPath, [join(ROOT, 'dist/src/cli/main.cli.js'), 'repository', 'import', moved, '--json'], {
         env: { PATH: process.env['PATH'] ?? '', SENDENSE_DATA_DIRECTORY: hub.dataDirectory },
       });
       expect(JSON.parse(cli.stdout)).toMatchObject({ created: true, name: 'imported', imported: [full.backup_id, incremental.backup_id], skipped: [] });

@@ -1,10 +1,10 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
-import type { StreamEventResponse } from '../../src/platform/http/event-history.js';
-import { parseDomain } from '../../src/platform/libvirt/domain-xml.js';
-import { parseManifest } from '../../src/platform/repository-files/manifest.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { StreamEventResponse } from '../../src/hub/operations/http/event-history.js';
+import { parseDomain } from '../../src/lib/libvirt/domain-xml.js';
+import { parseManifest } from '../../src/storage/repository-files/manifest.js';
 import { BackupClient } from '../support/backup-client.js';
 import { BareDomain, requireInstant } from '../support/bare-domain.js';
 import { qcow2Image } from '../support/hostile-images.js';

@@ -99,7 +99,7 @@ async function startNode(): Promise<void> {
   );
   const log = openSync(nodeLogFile(), 'a');
   const { NODE_OPTIONS: _options, ...environment } = process.env;
-  node = spawn(process.execPath, [resolve(import.meta.dirname, '../../dist/src/main.node.js')], {
+  node = spawn(process.execPath, [resolve(import.meta.dirname, '../../dist/src/node/main.node.js')], {
     env: { ...environment, SENDENSE_CONFIG: file('node'), PATH: gates.path },
     stdio: ['ignore', log, log],
   });

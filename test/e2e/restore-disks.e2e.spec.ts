@@ -3,9 +3,9 @@ import { chmod, mkdir, open, readdir, readFile, rename, stat, writeFile } from '
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
-import type { EventHistoryResponse } from '../../src/platform/http/event-history.js';
-import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { EventHistoryResponse } from '../../src/hub/operations/http/event-history.js';
+import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/model/restore-job.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';

@@ -1,8 +1,8 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
-import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/model/restore-job.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';

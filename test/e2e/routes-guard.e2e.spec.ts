@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Body, Controller, Delete, Get, Post } from '@nestjs/common';
-import { HealthController } from '../../src/health/health.controller.js';
-import { MetricsModule } from '../../src/metrics/metrics.module.js';
-import { NodeOnly, Public } from '../../src/platform/http/bearer.guard.js';
+import { HealthController } from '../../src/hub/operations/health/health.controller.js';
+import { MetricsModule } from '../../src/hub/operations/metrics/metrics.module.js';
+import { NodeOnly, Public } from '../../src/lib/http/bearer.guard.js';
 import { API_TOKEN, type HttpApp, NODE_TOKEN, startHttpApp } from '../support/http-app.js';
 import { observeAccess, servedRoutes } from '../support/route-guards.js';
 

@@ -1,10 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { NodeResponse } from '../../src/nodes/model/node.response.js';
-import type { RegisteredNodeDto } from '../../src/nodes/register-node/register-node.dto.js';
-import type { CheckResult } from '../../src/validate-cli/model/check.plan.js';
-import { runValidateProgram } from '../../src/validate-cli/validate.program.js';
+import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response.js';
+import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
+import type { CheckResult } from '../../src/cli/validate/model/check.plan.js';
+import { runValidateProgram } from '../../src/cli/validate/validate.program.js';
 import { BackupClient } from '../support/backup-client.js';
 import { EnrolledNode, enrolmentSettings, type EnrolOutcome, startTunnelServer } from '../support/enrolled-node.js';
 import { freePortRange } from '../support/free-ports.js';

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { allProjections } from '../../projections/all-projections.js';
 import type { JsonObject, JsonValue } from '../../src/kernel/json.js';
-import { categoryOf, type RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
-import { eventCheckOf, rowProblem } from '../../src/platform/postgres/event-check.js';
-import { foldFromZero } from '../../src/platform/postgres/projection-definition.js';
+import { categoryOf, type RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
+import { eventCheckOf, rowProblem } from '../../src/hub/store/postgres/event-check.js';
+import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
 import { goldenHistory } from '../support/golden-streams.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 

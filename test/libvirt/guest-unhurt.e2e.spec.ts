@@ -1,7 +1,7 @@
 import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { type BareDisk, BareDomain, requireInstant } from '../support/bare-domain.js';
 import { until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';

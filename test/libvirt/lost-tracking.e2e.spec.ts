@@ -3,8 +3,8 @@ import { cp, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
-import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/model/restore-job.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { BareDomain, type BareDisk, requireInstant } from '../support/bare-domain.js';
 import { HubSystem, until } from '../support/hub-system.js';
@@ -351,7 +351,7 @@ async function requireRestorable(backup: BackupResponse, instant: ReadonlyMap<st
   const alone = await mkdtemp(join(system.hub.directory, 'alone-'));
   const { body } = await system.hub.api<RestoreJobResponse>('POST', '/restore/disks', { backup_id: backup.backup_id, target_path: byHub, format: 'raw' });
   const cli = await run(process.execPath, [
-    join(import.meta.dirname, '../../dist/src/main.cli.js'),
+    join(import.meta.dirname, '../../dist/src/cli/main.cli.js'),
     ...['restore', '--repository', system.hub.repositoryPath, 'disks', '--point', backup.backup_id, '--target', alone],
   ]);
   expect(cli.stderr).toBe('');

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
 import { type GuestDisk, type LiveGuest, readSequence, sequenceWriter } from '../support/live-guest.js';
 import { times } from '../support/long-proof.js';

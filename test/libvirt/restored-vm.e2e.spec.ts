@@ -4,10 +4,10 @@ import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
-import type { RestoreJobResponse } from '../../src/restore-jobs/model/restore-job.response.js';
-import type { VmRestorePreviewResponse } from '../../src/restore-jobs/start-vm-restore/start-vm-restore.dto.js';
-import type { VerificationResponse } from '../../src/verifications/model/verification.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/model/restore-job.response.js';
+import type { VmRestorePreviewResponse } from '../../src/hub/restore/restore-jobs/start-vm-restore/start-vm-restore.dto.js';
+import type { VerificationResponse } from '../../src/hub/backup/verifications/model/verification.response.js';
 import { BackupClient, type Problem } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { LibvirtHost } from '../support/libvirt-host.js';

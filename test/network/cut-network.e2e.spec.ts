@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { BackupClient, filesBelow } from '../support/backup-client.js';
 import { until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';

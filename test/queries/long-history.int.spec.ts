@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { allReadModels } from '../../projections/all-projections.js';
 import { BackupReadModel } from '../../projections/backups/backups.read-model.js';
-import { type AuditFilter, searchLog } from '../../src/audit/audit-log.reader.js';
+import { type AuditFilter, searchLog } from '../../src/hub/history/audit/audit-log.reader.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 
 jest.setTimeout(120_000);

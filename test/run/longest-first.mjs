@@ -4,7 +4,7 @@ import Sequencer from '@jest/test-sequencer';
 const LONGEST = [
   'test/crash/hub-killed',
   'test/crash/restore-killed',
-  'src/platform/mounts/mount-drivers',
+  'src/hub/restore/mounts/mount-drivers',
   'test/crash/node-killed',
   'test/network/cut-network',
   'test/crash/postgres-stopped',

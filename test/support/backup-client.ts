@@ -1,9 +1,9 @@
 import { expect } from '@jest/globals';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StreamEventResponse } from '../../src/platform/http/event-history.js';
-import { isAtRest } from '../../src/backups/follow-backup-events/follow-backup-events.plan.js';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { StreamEventResponse } from '../../src/hub/operations/http/event-history.js';
+import { isAtRest } from '../../src/hub/backup/backups/follow-backup-events/follow-backup-events.plan.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { type ApiAnswer, type HubSystem, until } from './hub-system.js';
 
 export interface Problem {

@@ -1,4 +1,4 @@
-import type { BackupEvent } from '../../src/backups/model/backup.events.js';
+import type { BackupEvent } from '../../src/hub/backup/backups/model/backup.events.js';
 
 /** Prefixes of one backup's history with two disks, each longer than the one before. */
 const REQUESTED: BackupEvent = {

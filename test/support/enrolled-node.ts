@@ -6,7 +6,7 @@ import { freePortRange } from './free-ports.js';
 import { type HubSystem, until } from './hub-system.js';
 
 const DIST = join(resolve(import.meta.dirname, '../..'), 'dist');
-const CLI = join(DIST, 'src/main.cli.js');
+const CLI = join(DIST, 'src/cli/main.cli.js');
 
 /** A program of dist that runs until it is stopped; its environment names the system's directory, so that the system's end is its end too. */
 export class RunningProgram {
@@ -16,7 +16,7 @@ export class RunningProgram {
   ) {}
 
   static start(argv: readonly string[], env: Readonly<Record<string, string>>, logFile: string, dist = DIST): RunningProgram {
-    const child = spawn(process.execPath, [join(dist, 'src/main.cli.js'), ...argv], { env: { ...pathOnly(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [join(dist, 'src/cli/main.cli.js'), ...argv], { env: { ...pathOnly(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const log = createWriteStream(logFile, { flags: 'a' });
     child.stdout.pipe(log, { end: false });
     child.stderr.pipe(log, { end: false });

@@ -1,4 +1,4 @@
-import { PortProbe } from '../../src/platform/nbd/port-probe.js';
+import { PortProbe } from '../../src/lib/nbd/port-probe.js';
 
 /** Below the ports that the kernel gives to clients, so that none of these is taken by chance. */
 const LOWEST = 20_000;

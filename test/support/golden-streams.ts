@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JsonObject } from '../../src/kernel/json.js';
-import { derivedId } from '../../src/platform/clock/clock.js';
-import type { EventToAppend, RecordedEvent } from '../../src/platform/event-store/event-store.port.js';
+import { derivedId } from '../../src/lib/clock/clock.js';
+import type { EventToAppend, RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
 
 const FOLDER = join(import.meta.dirname, '..', 'golden-streams');
 

@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { mountsBelow } from '../../src/platform/mounts/mount-table.js';
-import { ShellProcessSupervisor } from '../../src/platform/process/shell-process-supervisor.js';
+import { mountsBelow } from '../../src/lib/files/mount-table.js';
+import { ShellProcessSupervisor } from '../../src/lib/process/shell-process-supervisor.js';
 import { until } from './hub-system.js';
 
 const run = promisify(execFile);

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { loopDevicesOn, mountsBelow } from '../../src/platform/mounts/mount-table.js';
+import { loopDevicesOn, mountsBelow } from '../../src/lib/files/mount-table.js';
 
 const run = promisify(execFile);
 

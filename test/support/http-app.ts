@@ -1,14 +1,14 @@
 import { Global, type INestApplication, Module, type ModuleMetadata, type Type } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
-import { CheckedEventStore } from '../../src/platform/event-store/checked-event-store.js';
-import { HUB_ID } from '../../src/platform/event-store/command-runner.js';
-import { EventStore } from '../../src/platform/event-store/event-store.port.js';
-import { ACCESS_TOKENS } from '../../src/platform/http/access-tokens.js';
-import { configureHttp } from '../../src/platform/http/configure-http.js';
-import { HttpModule } from '../../src/platform/http/http.module.js';
-import { type OpenApiOptions, serveOpenApi } from '../../src/platform/http/open-api.js';
-import { ReadModels } from '../../src/platform/postgres/read-models.js';
+import { CheckedEventStore } from '../../src/hub/store/event-store/checked-event-store.js';
+import { HUB_ID } from '../../src/hub/store/event-store/command-runner.js';
+import { EventStore } from '../../src/hub/store/event-store/event-store.port.js';
+import { ACCESS_TOKENS } from '../../src/lib/http/access-tokens.js';
+import { configureHttp } from '../../src/lib/http/configure-http.js';
+import { HttpModule } from '../../src/lib/http/http.module.js';
+import { type OpenApiOptions, serveOpenApi } from '../../src/hub/operations/http/open-api.js';
+import { ReadModels } from '../../src/hub/store/postgres/read-models.js';
 import { InMemoryEventStore } from './in-memory-event-store.js';
 
 export const API_TOKEN = 'api-token-of-the-tests';
@@ -22,7 +22,7 @@ export interface HttpApp {
   close(): Promise<void>;
 }
 
-/** The hub's HTTP platform around some controllers; `store` as it was left by an earlier application stands for a restart. */
+/** The hub's HTTP parts around some controllers; `store` as it was left by an earlier application stands for a restart. */
 export async function startHttpApp(
   controllers: readonly Type[],
   options: {

@@ -30,7 +30,7 @@ export interface ApiAnswer<Body> {
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const DIST = join(ROOT, 'dist');
-const ENTRY = 'src/main.hub.js';
+const ENTRY = 'src/hub/main.hub.js';
 const START_PATIENCE_MS = 60_000;
 /** Between two looks. What has not come at once is looked for less often: a look takes time of the machine from the very programs that are waited for. */
 const FIRST_PAUSE_MS = 25;

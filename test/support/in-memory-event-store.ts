@@ -11,8 +11,8 @@ import {
   type Subscription,
   type SubscriptionOptions,
   WrongExpectedRevisionError,
-} from '../../src/platform/event-store/event-store.port.js';
-import { checkStorable } from '../../src/platform/event-store/storable-event.js';
+} from '../../src/hub/store/event-store/event-store.port.js';
+import { checkStorable } from '../../src/hub/store/event-store/storable-event.js';
 
 const DEFAULT_BATCH = 500;
 

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { BackupClient } from './backup-client.js';
 import type { BareDomain } from './bare-domain.js';
 import { HubSystem, until } from './hub-system.js';

@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
-import type { BackupEvent } from '../../src/backups/model/backup.events.js';
-import { backupStream } from '../../src/backups/model/backup.events.js';
-import { type ChainEvent, chainStream } from '../../src/chains/model/chain.events.js';
+import type { BackupEvent } from '../../src/hub/backup/backups/model/backup.events.js';
+import { backupStream } from '../../src/hub/backup/backups/model/backup.events.js';
+import { type ChainEvent, chainStream } from '../../src/hub/backup/chains/model/chain.events.js';
 import type { DomainEvent } from '../../src/kernel/event.js';
-import { type NbdExportEvent, nbdExportStream } from '../../src/nbd-exports/model/nbd-export.events.js';
-import { portDecider } from '../../src/nbd-ports/model/carry-over.decide.js';
-import { type NbdPortEvent, nbdPortsStream } from '../../src/nbd-ports/model/nbd-port.events.js';
-import { evolveNbdPorts, initialNbdPortsState, type NbdPortsState } from '../../src/nbd-ports/model/nbd-port.state.js';
-import { derivedId } from '../../src/platform/clock/clock.js';
-import type { EventStore, EventToAppend } from '../../src/platform/event-store/event-store.port.js';
-import { type VmEvent, vmStream } from '../../src/vms/model/vm.events.js';
+import { type NbdExportEvent, nbdExportStream } from '../../src/hub/exports/nbd-exports/model/nbd-export.events.js';
+import { portDecider } from '../../src/hub/exports/nbd-ports/model/carry-over.decide.js';
+import { type NbdPortEvent, nbdPortsStream } from '../../src/hub/exports/nbd-ports/model/nbd-port.events.js';
+import { evolveNbdPorts, initialNbdPortsState, type NbdPortsState } from '../../src/hub/exports/nbd-ports/model/nbd-port.state.js';
+import { derivedId } from '../../src/lib/clock/clock.js';
+import type { EventStore, EventToAppend } from '../../src/hub/store/event-store/event-store.port.js';
+import { type VmEvent, vmStream } from '../../src/hub/backup/vms/model/vm.events.js';
 import { seeded } from './seeded.js';
 
 export interface HistoryOptions {

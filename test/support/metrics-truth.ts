@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BackupResponse } from '../../src/backups/model/backup.response.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import type { HubSystem } from './hub-system.js';
 
 type Samples = ReadonlyMap<string, number>;

@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags, type OpenAPIObject } from '@nestjs/swagger';
 import { IsString } from 'class-validator';
-import { MetricsModule } from '../../src/metrics/metrics.module.js';
-import { HealthController } from '../../src/health/health.controller.js';
-import { NodeOnly } from '../../src/platform/http/bearer.guard.js';
-import { ApiPage, PageQuery } from '../../src/platform/http/cursor-page.js';
-import { openApiDocument } from '../../src/platform/http/open-api.js';
-import { ApiProblem } from '../../src/platform/http/problem-responses.decorator.js';
+import { MetricsModule } from '../../src/hub/operations/metrics/metrics.module.js';
+import { HealthController } from '../../src/hub/operations/health/health.controller.js';
+import { NodeOnly } from '../../src/lib/http/bearer.guard.js';
+import { ApiPage, PageQuery } from '../../src/hub/operations/http/cursor-page.js';
+import { openApiDocument } from '../../src/hub/operations/http/open-api.js';
+import { ApiProblem } from '../../src/lib/http/problem-responses.decorator.js';
 import { type HttpApp, OPEN_API, startHttpApp } from './http-app.js';
 import { assertOpenApiComplete, missingInOpenApi } from './openapi-complete.js';
 

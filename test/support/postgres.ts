@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { LocalPostgres } from '../../src/platform/postgres/local-postgres.js';
+import { LocalPostgres } from '../../src/hub/store/postgres/local-postgres.js';
 
 export interface TestDatabase {
   readonly databaseUrl: string;
@@ -64,7 +64,7 @@ export async function createTestDatabase(options: { readonly migrated?: boolean 
 /** Runs all migrations on a database. */
 export async function migrate(databaseUrl: string): Promise<void> {
   // Loaded on demand: most specs leave migrations to their hub, and an ORM takes each of them half a second to load.
-  const { openDataSource } = await import('../../src/platform/postgres/postgres.module.js');
+  const { openDataSource } = await import('../../src/hub/store/postgres/postgres.module.js');
   const dataSource = await openDataSource(databaseUrl);
   await dataSource.destroy();
 }

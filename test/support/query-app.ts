@@ -2,18 +2,18 @@ import { Global, Module, type Provider, type Type } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import { allProjections, allReadModels } from '../../projections/all-projections.js';
-import { EventStoreModule } from '../../src/platform/event-store/event-store.module.js';
-import { EventStore, type Position } from '../../src/platform/event-store/event-store.port.js';
-import { ACCESS_TOKENS } from '../../src/platform/http/access-tokens.js';
-import { configureHttp } from '../../src/platform/http/configure-http.js';
-import { HttpModule } from '../../src/platform/http/http.module.js';
-import { serveOpenApi } from '../../src/platform/http/open-api.js';
-import { PostgresModule } from '../../src/platform/postgres/postgres.module.js';
-import { ProjectionsModule } from '../../src/platform/postgres/projections.module.js';
+import { EventStoreModule } from '../../src/hub/store/event-store/event-store.module.js';
+import { EventStore, type Position } from '../../src/hub/store/event-store/event-store.port.js';
+import { ACCESS_TOKENS } from '../../src/lib/http/access-tokens.js';
+import { configureHttp } from '../../src/lib/http/configure-http.js';
+import { HttpModule } from '../../src/lib/http/http.module.js';
+import { serveOpenApi } from '../../src/hub/operations/http/open-api.js';
+import { PostgresModule } from '../../src/hub/store/postgres/postgres.module.js';
+import { ProjectionsModule } from '../../src/hub/store/postgres/projections.module.js';
 import { goldenHistory } from './golden-streams.js';
 import { API_TOKEN, NODE_TOKEN, OPEN_API } from './http-app.js';
 import { createTestDatabase } from './postgres.js';
-import { eventCheckOf } from '../../src/platform/postgres/event-check.js';
+import { eventCheckOf } from '../../src/hub/store/postgres/event-check.js';
 
 export interface QueryApp {
   readonly app: NestExpressApplication;

@@ -1,6 +1,6 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import request from 'supertest';
-import type { AccessTokens } from '../../src/platform/http/access-tokens.js';
+import type { AccessTokens } from '../../src/lib/http/access-tokens.js';
 
 export interface ServedRoute {
   readonly method: string;

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { ensureHostKey } from '../../src/platform/ssh/host-key.js';
+import { ensureHostKey } from '../../src/lib/ssh/host-key.js';
 import { until } from './hub-system.js';
 
 /** A plain sshd on loopback that lets in the keys of a tunnel directory. Ends by its pid. */

@@ -4,10 +4,10 @@ import { createWriteStream } from 'node:fs';
 import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import type { NodeResponse } from '../../src/nodes/model/node.response.js';
-import type { RegisteredNodeDto } from '../../src/nodes/register-node/register-node.dto.js';
-import { readTunnelJournal } from '../../src/platform/ssh/tunnel-journal.js';
-import type { TunnelTransition } from '../../src/platform/ssh/tunnel-state.plan.js';
+import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response.js';
+import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
+import { readTunnelJournal } from '../../src/tunnel/interface/tunnel-journal.js';
+import type { TunnelTransition } from '../../src/tunnel/interface/tunnel-state.plan.js';
 import { BadNetwork } from './bad-network.js';
 import type { EnrolOutcome } from './enrolled-node.js';
 import { freePortRange } from './free-ports.js';
@@ -15,7 +15,7 @@ import { HubSystem, until } from './hub-system.js';
 import { seeded } from './seeded.js';
 
 const run = promisify(execFile);
-const CLI = join(resolve(import.meta.dirname, '../..'), 'dist/src/main.cli.js');
+const CLI = join(resolve(import.meta.dirname, '../..'), 'dist/src/cli/main.cli.js');
 /** `daemon` of every Debian: it owns nothing. (Not `nobody`: systemd's name service gives that a locked password, with which sshd logs nobody in.) */
 const UNPRIVILEGED = { uid: 1, gid: 1 };
 

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { LocalPostgres } from '../../src/platform/postgres/local-postgres.js';
-import { runningProgram } from '../../src/platform/process/program-lock.js';
+import { LocalPostgres } from '../../src/hub/store/postgres/local-postgres.js';
+import { runningProgram } from '../../src/lib/process/program-lock.js';
 import { PROJECT } from './planted-tree.js';
 
 const SENDENSE = join(PROJECT, 'bin', 'sendense');

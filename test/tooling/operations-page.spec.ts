@@ -3,10 +3,10 @@ import { globSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { validateSync } from 'class-validator';
-import { HubConfig } from '../../src/platform/config/hub.config.js';
-import { fileKey, type LoadableConfig } from '../../src/platform/config/load-config.js';
-import { NodeConfig } from '../../src/platform/config/node.config.js';
-import { TunnelServerConfig } from '../../src/platform/config/tunnel-server.config.js';
+import { HubConfig } from '../../src/hub/hub.config.js';
+import { fileKey, type LoadableConfig } from '../../src/lib/config/load-config.js';
+import { NodeConfig } from '../../src/node/node.config.js';
+import { TunnelServerConfig } from '../../src/tunnel/tunnel-server.config.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const page = readFileSync(resolve(ROOT, 'docs/operations.md'), 'utf8');

@@ -1,0 +1,105 @@
+import { parseArgs } from 'node:util';
+import { messageOf } from '../kernel/error-message.js';
+import { programVersion } from '../lib/config/version.js';
+
+const USAGE = `Usage: sendense <command> [--config FILE]
+
+Commands:
+  hub       run the hub in the foreground; unless told otherwise it starts a node beside itself
+  node      run a node in the foreground
+  node enrol
+            make this machine a node of a hub, with a pairing code: sendense node enrol --help
+  tunnel-server
+            run the hub's end of the tunnels in the foreground; under an account of its own
+  tunnel    run a node's end of its tunnel in the foreground, with the node's settings
+  node deploy HOST, node remove HOST
+            put a node on another machine through SSH, and take it away: sendense node deploy --help
+  restore   restore from a repository alone, also when no hub is left: sendense restore --help
+  repository import PATH
+            bring the restore points of a found repository into the running hub
+  token     add, list, withdraw and rotate tokens of the API: sendense token --help
+  validate  check this installation, and say how to mend what is wrong: sendense validate --help
+  help      show this text
+  version   show the version
+
+Settings come from the YAML file of --config (or SENDENSE_CONFIG) and from SENDENSE_* variables, which win.
+`;
+
+async function main(argv: readonly string[]): Promise<void> {
+  // Programs with arguments of their own.
+  if (argv[0] === 'restore') {
+    process.exitCode = await (await import('./restore/restore.program.js')).runRestoreProgram(argv.slice(1));
+    return;
+  }
+  if (argv[0] === 'repository') {
+    process.exitCode = await (await import('./repository/repository.program.js')).runRepositoryProgram(argv.slice(1), process.env);
+    return;
+  }
+  if (argv[0] === 'token') {
+    process.exitCode = (await import('./token/token.program.js')).runTokenProgram(argv.slice(1), process.env);
+    return;
+  }
+  if (argv[0] === 'node' && (argv[1] === 'deploy' || argv[1] === 'remove')) {
+    process.exitCode = await (await import('./node/deploy.program.js')).runDeployProgram(argv.slice(1), process.env);
+    return;
+  }
+  if (argv[0] === 'node' && argv[1] === 'enrol') {
+    process.exitCode = await (await import('./node/enrol.program.js')).runEnrolProgram(argv.slice(2), process.env);
+    return;
+  }
+  if (argv[0] === 'validate') {
+    const interrupted = new AbortController();
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.abort());
+    const print = (text: string): void => void process.stdout.write(text);
+    const { runValidateProgram } = await import('./validate/validate.program.js');
+    process.exitCode = await runValidateProgram(argv.slice(1), { environment: process.env, print, signal: interrupted.signal });
+    return;
+  }
+  let parsed;
+  try {
+    parsed = parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } },
+    });
+  } catch (error) {
+    refuse(messageOf(error));
+  }
+  const { values, positionals } = parsed;
+  const [word, ...extra] = positionals;
+  if (extra.length > 0) refuse(`one command at a time, but there is also: ${extra.join(' ')}`);
+  const command = values.help === true ? 'help' : values.version === true ? 'version' : word;
+  switch (command) {
+    case 'hub':
+      // Loaded on demand: each program brings much that the others do not need.
+      (await import('../hub/main.hub.js')).runHub(values.config);
+      break;
+    case 'node':
+      (await import('../node/main.node.js')).runNode(values.config);
+      break;
+    case 'tunnel-server':
+      (await import('../tunnel/main.tunnel-server.js')).runTunnelServer(values.config);
+      break;
+    case 'tunnel':
+      (await import('../tunnel/main.tunnel.js')).runTunnel(values.config);
+      break;
+    case 'help':
+      process.stdout.write(USAGE);
+      break;
+    case 'version':
+      process.stdout.write(`${programVersion()}\n`);
+      break;
+    case undefined:
+      refuse('a command is needed');
+      break;
+    default:
+      refuse(`there is no command ${JSON.stringify(command)}`);
+  }
+}
+
+function refuse(problem: string): never {
+  process.stderr.write(`sendense: ${problem}\n\n${USAGE}`);
+  process.exit(2);
+}
+
+await main(process.argv.slice(2));

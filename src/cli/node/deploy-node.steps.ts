@@ -1,0 +1,228 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../../kernel/error-message.js';
+import { Clock } from '../../lib/clock/clock.js';
+import { DeployError } from './deployment.error.js';
+import { hostFacts, type HostFacts } from './host-facts.reader.js';
+import type { HubApi, NodeView } from './hub-api.client.js';
+import { installScript, type ReleaseSource } from './release-archive.packer.js';
+import type { RemoteHost } from './remote-host.connection.js';
+import type { StepList } from './step-list.printer.js';
+
+export interface DeployOptions {
+  /** What the hub calls the node; null: the host's own name. */
+  readonly name: string | null;
+}
+
+export interface Deployed {
+  readonly nodeId: string;
+  readonly name: string;
+  readonly release: string;
+  /** What it replaces; null: nothing, or the same. */
+  readonly replaced: string | null;
+}
+
+const BASE = '/opt/sendense';
+const CONFIG = '/etc/sendense/node/node.yaml';
+const NODE_DATA = '/var/lib/sendense-node';
+/** Calls between hub and node carry their time, and are refused when it is five minutes off: a clock on its way there is seen before. */
+const LARGEST_SKEW_SECONDS = 60;
+const VERIFY_PATIENCE_MS = 120_000;
+const LOOK_EVERY_MS = 500;
+const BYTES_PER_MIB = 1024 * 1024;
+
+/**
+ * Puts a release on a host, pairs it with the hub, starts it, and waits until data and calls go both ways. What is there already is left as it is, so it may be run again at any time.
+ * A release that does not come up is replaced by the one before it.
+ * @throws DeployError, SshError, ToolError; steps.last names the step
+ */
+export async function deployNode(host: RemoteHost, hub: HubApi, source: ReleaseSource, steps: StepList, options: DeployOptions): Promise<Deployed> {
+  const script = await installScript();
+  const facts = await steps.run('check the host', async (note) => {
+    const found = await hostFacts(host, script);
+    assertUsable(host, found);
+    note(`${found.os}, ${Math.round(found.freeKb / 1024)} MiB free${found.release === null ? '' : `, runs ${found.release}`}`);
+    return found;
+  });
+  await steps.run('ask the hub', async (note) => {
+    note(`${hub.url} knows ${(await hub.nodes()).length} node(s)`);
+  });
+  await bringRelease(host, source, steps, facts);
+  const { release } = source;
+  const install = `${BASE}/${release}/deployment/install/install.sh`;
+  const step = async (name: string): Promise<void> => {
+    await host.runAsRoot(['bash', install, 'step', name, 'node']);
+  };
+
+  await steps.run('install missing Debian packages', async (note) => {
+    note(facts.missingPackages.length === 0 ? 'none' : facts.missingPackages.join(' '));
+    await step('packages');
+  });
+  await steps.run('make accounts, folders and settings', async () => {
+    await step('accounts');
+    await step('config');
+  });
+  const replaced = facts.release === null || facts.release === release ? null : facts.release;
+  await steps.run('switch to the release', async (note) => {
+    note(replaced === null ? release : `${replaced} -> ${release}`);
+    await step('switch');
+  });
+  try {
+    const { nodeId, name } = await pairWithHub(host, hub, steps, facts, options);
+    await steps.run('start node and tunnel', async () => {
+      await step('start');
+    });
+    await verify(host, hub, steps, nodeId);
+    return { nodeId, name, release, replaced };
+  } catch (error) {
+    if (replaced === null) throw error;
+    await steps.run(`go back to ${replaced}`, async () => {
+      await host.runAsRoot(['bash', install, 'rollback', 'node']);
+    });
+    const message = messageOf(error);
+    throw new DeployError(`${message}\nThe release before it, ${replaced}, runs on ${host.name} again.`, { cause: error });
+  }
+}
+
+function assertUsable(host: RemoteHost, facts: HostFacts): void {
+  const skew = Math.abs(facts.epochSeconds - new Clock().now().getTime() / 1000);
+  const problems = [...facts.problems];
+  if (skew > LARGEST_SKEW_SECONDS) {
+    problems.push(`its clock is off by ${Math.round(skew)} s, and at most ${LARGEST_SKEW_SECONDS} s will do: timedatectl set-ntp true`);
+  }
+  if (problems.length > 0)
+    throw new DeployError(`${host.name} cannot have a node; nothing was changed there:\n${problems.map((problem) => `    ${problem}`).join('\n')}`);
+}
+
+async function bringRelease(host: RemoteHost, source: ReleaseSource, steps: StepList, facts: HostFacts): Promise<void> {
+  if (facts.releases.includes(source.release)) {
+    await steps.run('copy the release', async (note) => {
+      note(`${source.release} is there`);
+      return Promise.resolve();
+    });
+    return;
+  }
+  const archive = await steps.run('pack the release', async (note) => {
+    const made = await source.pack();
+    note(`${source.release}, ${Math.round(made.bytes / BYTES_PER_MIB)} MiB`);
+    return made;
+  });
+  try {
+    // In the home directory, where a login begins: it belongs to the user alone, so what is checked there is what root unpacks.
+    const folder = `${(await host.run(['pwd'])).stdout.trim()}/.sendense-deploy`;
+    const file = `${folder}/sendense.tar.gz`;
+    await steps.run('copy the release', async () => {
+      await host.run(['mkdir', '-p', '-m', '0700', folder]);
+      await host.copy(archive.file, file);
+      const [sum] = (await host.run(['sha256sum', file])).stdout.split(' ');
+      if (sum !== archive.sha256)
+        throw new DeployError(`what has arrived at ${host.name} is not what was sent (SHA-256 ${String(sum)}, not ${archive.sha256}); run it again`);
+    });
+    await steps.run('unpack it', async () => {
+      const incoming = `${BASE}/.incoming`;
+      await host.runAsRoot(['rm', '-rf', incoming]);
+      await host.runAsRoot(['mkdir', '-p', incoming]);
+      await host.runAsRoot(['tar', '-C', incoming, '--no-same-owner', '-xzf', file]);
+      await host.runAsRoot(['bash', `${incoming}/sendense/deployment/install/install.sh`, 'step', 'release', 'node']);
+      await host.runAsRoot(['rm', '-rf', incoming]);
+      await host.run(['rm', '-rf', folder]);
+    });
+  } finally {
+    await archive.discard();
+  }
+}
+
+async function pairWithHub(
+  host: RemoteHost,
+  hub: HubApi,
+  steps: StepList,
+  facts: HostFacts,
+  options: DeployOptions,
+): Promise<{ readonly nodeId: string; readonly name: string }> {
+  const known = await steps.run('pair it with the hub', async (note) => {
+    const own = facts.nodeId === null ? null : await hub.node(facts.nodeId);
+    if (own !== null && own.state !== 'revoked' && own.state !== 'pairing' && own.state !== 'pairing_failed') {
+      note(`is paired as ${own.name}`);
+      return own;
+    }
+    const name = options.name ?? (await host.run(['hostname'])).stdout.trim();
+    await assertNameIsFree(hub, name, facts.nodeId);
+    const pairing = await hub.startPairing(name);
+    const again = facts.nodeId === null ? [] : ['--again'];
+    // Where the login begins may be shut to the node's account, and no program starts in a folder that it may not enter.
+    const enrol = [
+      'runuser',
+      '-u',
+      'sendense-node',
+      '--',
+      'env',
+      '--chdir=/',
+      `${BASE}/current/bin/sendense`,
+      'node',
+      'enrol',
+      '--config',
+      CONFIG,
+      ...again,
+    ] as const;
+    // The code goes through standard input: a command line can be read by everybody on the host.
+    await host.runAsRoot(enrol, `${pairing.pairing_code}\n`);
+    note(name);
+    return { node_id: pairing.node_id, name, state: 'awaiting_approval' };
+  });
+  await steps.run('approve its key', async (note) => {
+    if (known.state !== 'awaiting_approval') {
+      note('is approved');
+      return;
+    }
+    // Read through this connection, whose host key was checked, and not from what was said at the pairing: this is what an approval is for.
+    const { stdout: line } = await host.runAsRoot(['ssh-keygen', '-l', '-f', `${NODE_DATA}/tunnel/id_ed25519.pub`]);
+    const fingerprint = line.split(' ')[1] ?? '';
+    if (!fingerprint.startsWith('SHA256:')) throw new DeployError(`${host.name} has no public key at ${NODE_DATA}/tunnel/id_ed25519.pub: ${line.trim()}`);
+    await hub.approve(known.node_id, fingerprint);
+    note(fingerprint);
+  });
+  return { nodeId: known.node_id, name: known.name };
+}
+
+/** A pairing that was begun and not finished is given up; a node that works under this name is not ours to replace. */
+async function assertNameIsFree(hub: HubApi, name: string, ownId: string | null): Promise<void> {
+  const other = (await hub.nodes()).find((node) => node.name === name);
+  if (other === undefined || other.state === 'revoked' || other.state === 'pairing_failed') return;
+  if (other.state === 'pairing' || other.state === 'awaiting_approval' || other.node_id === ownId) {
+    await hub.revoke(other.node_id);
+    return;
+  }
+  throw new DeployError(`the hub has another node of the name ${name} (${other.node_id}, ${other.state}); give this one a name by --name`);
+}
+
+async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: string): Promise<void> {
+  await steps.run('hub -> node through the tunnel', async (note) => {
+    const ends = performance.now() + VERIFY_PATIENCE_MS;
+    for (;;) {
+      const node = await hub.node(nodeId);
+      // What the hub has of it may be older than the start, so the node is really asked for something.
+      const found = node?.tunnel?.state === 'up' ? await hub.discover(nodeId) : null;
+      if (found !== null) {
+        note(`up; the node finds ${found} VM(s)`);
+        return;
+      }
+      // A refused configuration, say: no patience will mend that.
+      const { stdout } = await host.tryAsRoot(['systemctl', 'is-failed', 'sendense-node', 'sendense-tunnel']);
+      if (stdout.split('\n').includes('failed') || performance.now() > ends) throw await notUp(host, node);
+      await pause(LOOK_EVERY_MS);
+    }
+  });
+  await steps.run('node -> hub through the tunnel', async () => {
+    const program = "const { ok } = await fetch('http://127.0.0.1:9080/api/v1/health/live'); if (!ok) process.exitCode = 1;";
+    await host.run([`${BASE}/current/node_modules/node/bin/node`, '--input-type=module', '-e', program]);
+  });
+}
+
+async function notUp(host: RemoteHost, node: NodeView | null): Promise<DeployError> {
+  const cause = node?.tunnel?.cause ?? null;
+  const seen = `the hub has the node as ${node?.state ?? 'unknown'}, and its tunnel as ${node?.tunnel?.state ?? 'never heard of'}${cause === null ? '' : ` (${cause})`}`;
+  const { stdout: active } = await host.tryAsRoot(['systemctl', 'is-active', 'sendense-node', 'sendense-tunnel']);
+  const { stdout } = await host.tryAsRoot(['journalctl', '-q', '-u', 'sendense-tunnel', '-u', 'sendense-node', '-n', '10', '-o', 'cat', '--no-pager']);
+  return new DeployError(
+    `the node does not answer the hub: its services are ${active.trim().replace('\n', ' (node) and ')} (tunnel), ${seen}. Last words of node and tunnel on ${host.name}:\n${stdout.trimEnd()}`,
+  );
+}

@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { makePassingFolder } from '../../lib/process/passing-folder.js';
+import { runTool } from '../../lib/process/run-tool.js';
+import { DeployError } from './deployment.error.js';
+
+const PACK_PATIENCE_MS = 600_000;
+
+/** A release that can be brought to a host. */
+export interface ReleaseSource {
+  readonly release: string;
+  /** The one file that is copied; made when it is asked for. */
+  pack(): Promise<ReleaseArchive>;
+}
+
+export interface ReleaseArchive {
+  readonly file: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  /** Removes what was made for it. */
+  discard(): Promise<void>;
+}
+
+/** The script that does on a host what is to be done there. */
+export function installScript(): Promise<string> {
+  return readFile(join(programRoot(), 'deployment/install/install.sh'), 'utf8');
+}
+
+/**
+ * The release in the given archive, or else the one that this program is of.
+ * @param archive of deployment/make-archive.sh; null: this program's release
+ * @throws DeployError when this program runs from a checkout and there is no archive, or the file is none
+ */
+export async function releaseSource(archive: string | null): Promise<ReleaseSource> {
+  if (archive !== null) {
+    const file = resolve(archive);
+    return { release: await releaseIn(file), pack: () => described(file, () => Promise.resolve()) };
+  }
+  const root = programRoot();
+  if (!existsSync(join(root, 'RELEASE'))) {
+    throw new DeployError('this program runs from a checkout: make an archive by deployment/make-archive.sh, and name it by --archive');
+  }
+  return { release: checkedName((await readFile(join(root, 'RELEASE'), 'utf8')).trim(), root), pack: () => packed(root) };
+}
+
+async function packed(root: string): Promise<ReleaseArchive> {
+  const folder = makePassingFolder('archive');
+  const discard = (): Promise<void> => rm(folder, { recursive: true, force: true });
+  try {
+    const file = join(folder, 'sendense.tar.gz');
+    // -1: packing and copying over a fast network take about as long then.
+    const compress = '--use-compress-program=gzip -1';
+    await runTool(['tar', '-C', root, '--owner=0', '--group=0', '--numeric-owner', compress, '--transform=s|^[.]|sendense|', '-cf', file, '.'], {
+      deadlineMs: PACK_PATIENCE_MS,
+    });
+    return await described(file, discard);
+  } catch (error) {
+    await discard();
+    throw error;
+  }
+}
+
+async function releaseIn(file: string): Promise<string> {
+  let text: string;
+  try {
+    // Read no further than to the file asked for, which lies at the beginning.
+    const { stdout } = await runTool(['tar', '--occurrence=1', '-xzOf', file, 'sendense/RELEASE'], { deadlineMs: PACK_PATIENCE_MS });
+    text = stdout.trim();
+  } catch (error) {
+    throw new DeployError(`${file} is no archive of deployment/make-archive.sh`, { cause: error });
+  }
+  return checkedName(text, file);
+}
+
+/** It becomes the name of a folder on the host. */
+function checkedName(release: string, where: string): string {
+  if (/^[0-9A-Za-z][0-9A-Za-z.+-]*$/.test(release)) return release;
+  throw new DeployError(`${where} has no name of a release in its RELEASE file`);
+}
+
+async function described(file: string, discard: () => Promise<void>): Promise<ReleaseArchive> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file), hash);
+  return { file, sha256: hash.digest('hex'), bytes: (await stat(file)).size, discard };
+}
+
+/** The folder with package.json above the compiled program: of a release, or of a checkout. */
+function programRoot(): string {
+  for (let folder = import.meta.dirname; folder !== dirname(folder); folder = dirname(folder)) {
+    if (existsSync(join(folder, 'package.json')) && existsSync(join(folder, 'deployment'))) return folder;
+  }
+  throw new DeployError(`there is no deployment folder above ${import.meta.dirname}`);
+}

@@ -1,0 +1,288 @@
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
+import { FileHasher } from '../../storage/hashing/file-hasher.js';
+import { ToolError } from '../../lib/process/tool-error.js';
+import type { DiskFormat } from '../../lib/qemu/disk-copy.plan.js';
+import { QemuImg } from '../../lib/qemu/qemu-img.js';
+import type { Manifest } from '../../storage/repository-files/manifest.js';
+import { ProvenFiles } from '../../storage/repository-files/proven-files.js';
+import { type FoundRestorePoint, RepositoryFiles } from '../../storage/repository-files/repository-files.js';
+import { RestorePointVerifier } from '../../storage/repository-files/restore-point-verifier.js';
+import { chainOf, choosePoint, type FoundPoint, readableBytes } from './model/found-points.plan.js';
+import { restoreDisks } from './restore-disks/restore-disks.step.js';
+
+const USAGE = `Usage: sendense restore --repository PATH [list | verify | disks] [options]
+
+Restores from a repository alone: no hub, no database, no network. Needs qemu-img.
+
+  list                       VMs and restore points that the repository holds
+  verify                     check manifests, hashes and chains of all restore points, or of --point and what it stands on
+  disks --target DIR         write the disks of a restore point into a folder, checked before they get their names
+
+  --repository PATH          the repository's folder
+  --vm NAME                  only this VM
+  --point ID                 a restore point: its id, the end of its id, or its folder; default: the newest
+  --disk N                   only this disk, from 0; may be repeated
+  --format raw|qcow2|vmdk    default raw
+  --overwrite                replace files of the same names
+  --json                     for programs
+
+Exit codes: 0 all is well, 1 something is damaged or could not be restored, 2 wrong usage.
+`;
+
+const FORMATS: readonly DiskFormat[] = ['raw', 'qcow2', 'vmdk'];
+
+class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+interface Options {
+  readonly repositoryPath: string;
+  readonly vm: string | undefined;
+  readonly point: string | undefined;
+  readonly disks: readonly number[];
+  readonly format: DiskFormat;
+  readonly target: string | undefined;
+  readonly overwrite: boolean;
+  readonly json: boolean;
+}
+
+/** @returns the exit code */
+export async function runRestoreProgram(argv: readonly string[]): Promise<number> {
+  const json = argv.includes('--json');
+  const hasher = new FileHasher();
+  try {
+    const { command, options } = parse(argv);
+    if (command === 'help') {
+      process.stdout.write(USAGE);
+      return 0;
+    }
+    const files = new RepositoryFiles();
+    const program = new RestoreProgram(options, files, new RestorePointVerifier(files, new QemuImg(), hasher, new ProvenFiles(null)));
+    switch (command) {
+      case 'list':
+        return await program.list();
+      case 'verify':
+        return await program.verify();
+      case 'disks':
+        return await program.disks();
+    }
+  } catch (error) {
+    if (error instanceof UsageError) {
+      process.stderr.write(`sendense restore: ${error.message}\n\n${USAGE}`);
+      return 2;
+    }
+    const code = error instanceof DomainError || error instanceof ToolError ? error.code : 'internal_error';
+    const detail = messageOf(error);
+    if (json) process.stdout.write(`${JSON.stringify({ error: { code, detail } })}\n`);
+    process.stderr.write(`sendense restore: ${detail}\n`);
+    return 1;
+  } finally {
+    hasher.onApplicationShutdown();
+  }
+}
+
+class RestoreProgram {
+  constructor(
+    private readonly options: Options,
+    private readonly files: RepositoryFiles,
+    private readonly verifier: RestorePointVerifier,
+  ) {}
+
+  async list(): Promise<number> {
+    const found = await this.found();
+    const points = this.ofVm(pointsOf(found));
+    const unreadable = found.flatMap(({ folder, problem }) => (problem === null ? [] : [{ folder, problem }]));
+    this.print({ repository: this.options.repositoryPath, restore_points: points, unreadable }, () => {
+      const lines: string[] = [];
+      for (const vm of new Map(points.map((point) => [point.vm_id, point.vm_name]))) {
+        lines.push(`VM ${vm[1]}  (${vm[0]})`);
+        for (const point of points.filter(({ vm_id }) => vm_id === vm[0])) {
+          const size = readableBytes(point.disks.reduce((sum, disk) => sum + disk.file_size_bytes, 0));
+          const { missing } = chainOf(point, points);
+          const broken = missing === null ? '' : `  CANNOT BE RESTORED: ${missing}, which it stands on, is missing`;
+          lines.push(`  ${point.instant}  ${point.backup_type.padEnd(11)}  ${point.backup_id}  ${point.disks.length} disk(s), ${size}${broken}`);
+        }
+      }
+      for (const { folder, problem } of unreadable) lines.push(`UNREADABLE ${folder}: ${problem}`);
+      return lines.length === 0 ? ['The repository holds no restore points.'] : lines;
+    });
+    return unreadable.length === 0 ? 0 : 1;
+  }
+
+  async verify(): Promise<number> {
+    const found = await this.found();
+    const points = pointsOf(found);
+    const folders = this.options.point === undefined ? this.foldersOf(found) : chainOf(this.chosen(points), points).chain.map(({ folder }) => folder);
+    const verdicts = [];
+    for (const folder of folders) {
+      this.tell(`checking ${folder}`, null);
+      verdicts.push(await this.verifier.verifyPoint(this.options.repositoryPath, folder));
+    }
+    this.clear();
+    const findings = [
+      ...new Map(verdicts.flatMap((verdict) => verdict.findings).map((finding) => [`${finding.code} ${finding.file ?? finding.folder}`, finding])).values(),
+    ];
+    const damaged = new Set(findings.map(({ folder }) => folder));
+    const unusable = points
+      .filter((point) => folders.includes(point.folder))
+      .filter((point) => {
+        const { chain, missing } = chainOf(point, points);
+        return missing !== null || chain.some(({ folder }) => damaged.has(folder));
+      })
+      .map(({ backup_id }) => backup_id);
+    const bytes = verdicts.reduce((sum, verdict) => sum + verdict.bytes_checked, 0);
+    const ok = findings.length === 0;
+    this.print({ ok, restore_points_checked: verdicts.length, bytes_checked: bytes, findings, unusable_restore_points: unusable }, () => [
+      ...findings.map(({ code, detail }) => `${code}: ${detail}`),
+      ...unusable.map((id) => `Restore point ${id} cannot be restored.`),
+      ok
+        ? `All is well: ${verdicts.length} restore point(s), ${readableBytes(bytes)} checked.`
+        : `DAMAGED: ${findings.length} finding(s) in ${verdicts.length} restore point(s).`,
+    ]);
+    return ok ? 0 : 1;
+  }
+
+  async disks(): Promise<number> {
+    const { target, format, overwrite, repositoryPath } = this.options;
+    if (target === undefined) throw new UsageError('disks needs --target DIR');
+    const found = await this.found();
+    const point = this.chosen(pointsOf(found));
+    const manifest = found.find(({ folder }) => folder === point.folder)?.manifest ?? null;
+    const files = new Map<number, string>();
+    for (const disk of manifest?.disks ?? []) {
+      if (this.options.disks.length === 0 || this.options.disks.includes(disk.disk_id)) files.set(disk.disk_id, `${point.folder}/${disk.file}`);
+    }
+    const unknown = this.options.disks.filter((diskId) => !files.has(diskId));
+    if (unknown.length > 0) throw new UsageError(`restore point ${point.backup_id} has no disk ${unknown.join(', ')}; it has ${point.disks.length}, from 0`);
+
+    const stop = new AbortController();
+    const interrupt = (): void => stop.abort(new Error('interrupted; nothing was left behind'));
+    process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+    try {
+      const restored = await restoreDisks(this.files, this.verifier, {
+        repositoryPath,
+        point,
+        files,
+        target: resolve(target),
+        format,
+        overwrite,
+        signal: stop.signal,
+        tell: (what, percent) => this.tell(what, percent),
+      });
+      this.clear();
+      this.print({ backup_id: point.backup_id, vm_name: point.vm_name, instant: point.instant, files: restored }, () => [
+        `VM ${point.vm_name} as of ${point.instant}, checked:`,
+        ...restored.map((file) => `  ${file}`),
+      ]);
+      return 0;
+    } finally {
+      process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    }
+  }
+
+  private async found(): Promise<readonly FoundRestorePoint[]> {
+    return this.files.listRestorePoints(this.options.repositoryPath);
+  }
+
+  private chosen(points: readonly FoundPoint[]): FoundPoint {
+    const choice = choosePoint(points, this.options);
+    if ('problem' in choice) throw new UsageError(choice.problem);
+    return choice.point;
+  }
+
+  private ofVm(points: readonly FoundPoint[]): readonly FoundPoint[] {
+    const { vm } = this.options;
+    return vm === undefined ? points : points.filter(({ vm_name, vm_id }) => vm_name === vm || vm_id === vm);
+  }
+
+  private foldersOf(found: readonly FoundRestorePoint[]): readonly string[] {
+    const { vm } = this.options;
+    return found
+      .filter(({ manifest }) => vm === undefined || manifest === null || manifest.vm.name === vm || manifest.vm.vm_id === vm)
+      .map(({ folder }) => folder);
+  }
+
+  private print(document: object, lines: () => readonly string[]): void {
+    process.stdout.write(this.options.json ? `${JSON.stringify(document, null, 2)}\n` : `${lines().join('\n')}\n`);
+  }
+
+  /** Progress is for people who watch: one line that is written over. */
+  private tell(what: string, percent: number | null): void {
+    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${what}${percent === null ? '' : ` ${percent.toFixed(0)} %`}`);
+  }
+
+  private clear(): void {
+    if (process.stderr.isTTY) process.stderr.write('\r\u001b[K');
+  }
+}
+
+function pointsOf(found: readonly FoundRestorePoint[]): readonly FoundPoint[] {
+  return found.flatMap(({ folder, manifest }) => (manifest === null ? [] : [pointOf(folder, manifest)])).sort((a, b) => a.instant.localeCompare(b.instant));
+}
+
+function pointOf(folder: string, manifest: Manifest): FoundPoint {
+  return {
+    backup_id: manifest.backup_id,
+    folder,
+    vm_id: manifest.vm.vm_id,
+    vm_name: manifest.vm.name,
+    backup_type: manifest.backup_type,
+    instant: manifest.instant,
+    parent_backup_id: manifest.parent?.backup_id ?? null,
+    chain_id: manifest.chain_id,
+    disks: manifest.disks.map(({ disk_id, disk_key, virtual_size_bytes, file_size_bytes }) => ({ disk_id, disk_key, virtual_size_bytes, file_size_bytes })),
+  };
+}
+
+function parse(argv: readonly string[]): { readonly command: 'help' | 'list' | 'verify' | 'disks'; readonly options: Options } {
+  const { values, positionals } = parsed(argv);
+  const [word = 'list', ...extra] = positionals;
+  if (extra.length > 0) throw new UsageError(`there is one word too many: ${extra.join(' ')}`);
+  const command = (['help', 'list', 'verify', 'disks'] as const).find((each) => each === (values.help === true ? 'help' : word));
+  if (command === undefined) throw new UsageError(`there is no command "${word}"`);
+  if (values.repository === undefined && command !== 'help') throw new UsageError('--repository PATH is needed');
+  const format = FORMATS.find((each) => each === (values.format ?? 'raw'));
+  if (format === undefined) throw new UsageError(`there is no format "${values.format ?? ''}"`);
+  const disks = (values.disk ?? []).map((text) => {
+    if (!/^\d{1,4}$/.test(text)) throw new UsageError(`--disk wants a number, not "${text}"`);
+    return Number(text);
+  });
+  return {
+    command,
+    options: {
+      repositoryPath: resolve(values.repository ?? '.'),
+      vm: values.vm,
+      point: values.point,
+      disks,
+      format,
+      target: values.target,
+      overwrite: values.overwrite ?? false,
+      json: values.json ?? false,
+    },
+  };
+}
+
+function parsed(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        repository: { type: 'string' },
+        vm: { type: 'string' },
+        point: { type: 'string' },
+        disk: { type: 'string', multiple: true },
+        format: { type: 'string' },
+        target: { type: 'string' },
+        overwrite: { type: 'boolean' },
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
+}

@@ -1,0 +1,63 @@
+import { join } from 'node:path';
+import { messageOf } from '../../../kernel/error-message.js';
+import type { HubConfig } from '../../../hub/hub.config.js';
+import { type DatabaseFacts, inspectDatabase, missingEvents } from '../../../hub/store/postgres/inspect-database.js';
+import { localDatabaseUrl } from '../../../hub/store/postgres/local-postgres.js';
+import { bytesText } from '../model/amounts.plan.js';
+import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';
+
+/** With this one everything was tried. */
+const TRIED_FROM = 18;
+/** Of one hub, its node's watch and this check, with room for pg_dump. */
+const CONNECTIONS_NEEDED = 30;
+
+export function databaseCheck(config: HubConfig): Check {
+  return {
+    id: 'database',
+    role: 'hub',
+    title: 'database',
+    run: async () => {
+      const url = config.databaseUrl ?? (await localDatabaseUrl(join(config.dataDirectory, 'postgres')));
+      if (url === null) return fail(`the hub has not made its database in ${config.dataDirectory} yet`, 'Start the hub once, or set database_url.');
+      let facts: DatabaseFacts;
+      let missing: string | null;
+      try {
+        facts = await inspectDatabase(url);
+        missing = await missingEvents(url);
+      } catch (error) {
+        const remedy =
+          config.databaseUrl === null
+            ? `Start the hub, which starts it; ${join(config.dataDirectory, 'postgres', 'postgres.log')} says why it does not run.`
+            : 'Start PostgreSQL, and see to it that DATABASE_URL names a database that exists and a user that may use it.';
+        return fail(`it cannot be used: ${messageOf(error)}`, remedy);
+      }
+      const free = Number(facts.settings.get('max_connections') ?? 0) - facts.connections;
+      const found = [...findings(facts, free)];
+      if (missing !== null)
+        found.push(fail(missing, 'Somebody has deleted events. Restore the database from a dump from before, and look into who could write to it.'));
+      if (facts.mayChangeEvents) {
+        const remedy =
+          config.databaseUrl === null ? 'Restart the hub, which makes a role of its own.' : 'Use two roles: docs/operations.md, "The database\'s roles".';
+        found.push(warn("the hub's role can change and delete events", remedy));
+      }
+      return worst(found, `PostgreSQL ${facts.version}, ${bytesText(facts.sizeBytes)}, ${free} connections free`);
+    },
+  };
+}
+
+function findings(facts: DatabaseFacts, free: number): readonly Verdict[] {
+  const found: Verdict[] = [];
+  const setting = (name: string): string => facts.settings.get(name) ?? '';
+  if (facts.isStandby) found.push(fail('it is a standby and takes no writes', 'Name the primary in DATABASE_URL.'));
+  if (setting('default_transaction_read_only') === 'on') found.push(fail('it is set to read only', 'Set default_transaction_read_only = off.'));
+  if (!facts.mayCreate) found.push(fail('the hub may not make its tables', 'GRANT CREATE ON DATABASE to the user of DATABASE_URL.'));
+  if (setting('server_encoding') !== 'UTF8') found.push(fail(`its encoding is ${setting('server_encoding')}`, 'Make the database with ENCODING UTF8.'));
+  for (const name of ['fsync', 'full_page_writes', 'synchronous_commit']) {
+    if (setting(name) === 'off') found.push(warn(`${name} is off, so a power failure may lose what has been recorded`, `Set ${name} = on.`));
+  }
+  if (free < CONNECTIONS_NEEDED) found.push(warn(`only ${free} of its ${setting('max_connections')} connections are free`, 'Raise max_connections.'));
+  if (facts.majorVersion < TRIED_FROM) {
+    found.push(warn(`PostgreSQL ${facts.version}`, `Everything was tried with PostgreSQL ${TRIED_FROM}; upgrade, or try it out first.`));
+  }
+  return found;
+}

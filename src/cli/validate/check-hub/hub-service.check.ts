@@ -1,0 +1,109 @@
+import { messageOf } from '../../../kernel/error-message.js';
+import type { HubConfig } from '../../../hub/hub.config.js';
+import { isLoopback } from '../../../lib/process/listen-port.js';
+import { type HubApi, HubRefusalError } from '../model/hub-api.client.js';
+import { type Check, fail, pass, skip, type Verdict, warn, worst } from '../model/check.plan.js';
+
+interface Readiness {
+  readonly checks: readonly { readonly name: string; readonly required: boolean; readonly status: string; readonly code: string | null }[];
+}
+
+interface MountDrivers {
+  readonly drivers: readonly { readonly name: string; readonly available: boolean; readonly reason: string | null }[];
+}
+
+/** Whether the hub answers, is ready, and lets in those who have its token and nobody else. */
+export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: string | null): readonly Check[] {
+  return [
+    {
+      id: 'hub_service',
+      role: 'hub',
+      title: 'the hub answers and is ready',
+      run: async () => {
+        try {
+          const { checks } = (await hub.call<Readiness>('GET', '/health/ready')).body;
+          const down = checks.filter((check) => check.status !== 'up').map(({ name, code }) => `${name} (${code ?? 'down'})`);
+          if (down.length === 0) return pass(`${hub.url} is ready`);
+          return warn(`${hub.url} is ready, but without ${down.join(', ')}`, 'The log of the hub says more.');
+        } catch (error) {
+          if (error instanceof HubRefusalError) return fail(`${hub.url} is not ready: ${error.message}`, 'The log of the hub says what is missing.');
+          return fail(messageOf(error), 'Start the hub; its log says why it has ended. --hub names another address.');
+        }
+      },
+    },
+    {
+      id: 'hub_access',
+      role: 'hub',
+      title: 'the API lets in its token, and nothing else',
+      run: async () => {
+        if (tokenProblem !== null) return fail(tokenProblem, 'Run this as the user of the hub or as root, or name a file with its token by --token-file.');
+        try {
+          await hub.call('GET', '/nodes?limit=1');
+        } catch (error) {
+          if (!(error instanceof HubRefusalError)) return skip('the hub does not answer');
+          return fail(`the hub refuses the token: ${error.message}`, 'Is it the token of this hub? --token-file names another one.');
+        }
+        const stranger = await fetch(`${hub.url}/api/v1/nodes?limit=1`);
+        await stranger.body?.cancel();
+        if (stranger.status === 401) return pass('with the token it answers, without it refuses');
+        return fail(`without a token it answers ${stranger.status}`, 'What answers there is not the hub alone: look at what stands in front of it.');
+      },
+    },
+    {
+      id: 'file_restore',
+      role: 'hub',
+      title: 'single files can be restored',
+      run: async () => {
+        try {
+          const { drivers } = (await hub.call<MountDrivers>('GET', '/restore/resources')).body;
+          const usable = drivers.filter(({ available }) => available).map(({ name }) => name);
+          if (usable.length > 0) return pass(`restore points can be mounted by ${usable.join(', ')}`);
+          const reasons = drivers.map(({ name, reason }) => `${name}: ${reason ?? ''}`).join('; ');
+          return warn(
+            `the hub cannot mount restore points (${reasons})`,
+            'docs/deployment.md, "Single files of a backup"; restores of whole disks do without.',
+          );
+        } catch {
+          return skip('the hub does not tell');
+        }
+      },
+    },
+    {
+      id: 'hub_exposure',
+      role: 'hub',
+      title: 'who can reach the hub',
+      run: () => {
+        const open: Verdict[] = [
+          ['listen_host', config.listenHost, 'the API'],
+          ['nbd_listen_host', config.nbdListenHost, 'disks over NBD, of which those of guests take every client'],
+        ].flatMap(([setting, host, what]) =>
+          isLoopback(host ?? '')
+            ? []
+            : [
+                warn(
+                  `${setting ?? ''} is ${host ?? ''}, which offers ${what ?? ''} to the network unencrypted`,
+                  `Set ${setting ?? ''} to 127.0.0.1, and use the tunnel.`,
+                ),
+              ],
+        );
+        return Promise.resolve(worst(open, 'API and NBD are on the loopback alone'));
+      },
+    },
+  ];
+}
+
+/** A check that asks the hub is skipped where it cannot be asked; that has a check of its own. */
+export function asking(hub: HubApi, check: Check): Check {
+  return {
+    ...check,
+    run: async () => {
+      if (!hub.hasToken) return skip("the hub's token cannot be read");
+      try {
+        await hub.call('GET', '/nodes?limit=1');
+      } catch (error) {
+        return skip(error instanceof HubRefusalError ? 'the hub refuses the token' : 'the hub does not answer');
+      }
+      return check.run();
+    },
+  };
+}

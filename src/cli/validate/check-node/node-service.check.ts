@@ -1,0 +1,48 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NodeConfig } from '../../../node/node.config.js';
+import { programVersion } from '../../../lib/config/version.js';
+import { reasonOf } from '../model/hub-api.client.js';
+import { type Check, fail, pass, warn } from '../model/check.plan.js';
+
+const DEADLINE_MS = 10_000;
+
+/** The node of this data directory, and not another program on its port. */
+export function nodeServiceCheck(config: NodeConfig): Check {
+  return {
+    id: 'node_service',
+    role: 'node',
+    title: 'the node answers',
+    run: async () => {
+      const url = await kept(config, 'node.url');
+      const remedy = 'Start the node; its log says why it does not run.';
+      if (url === null) return fail(`no node has run with ${config.dataDirectory}`, 'Start the node once, or set data_directory to the place that it uses.');
+      let health: unknown;
+      try {
+        health = await (await fetch(`${url}/api/v1/health`, { signal: AbortSignal.timeout(DEADLINE_MS) })).json();
+      } catch (error) {
+        return fail(`nobody answers at ${url}: ${reasonOf(error)}`, remedy);
+      }
+      const member = (name: string): unknown => (typeof health === 'object' && health !== null ? Reflect.get(health, name) : null);
+      const [id, version] = [member('node_id'), member('version')];
+      const expected = config.nodeId ?? (await kept(config, 'node.id'));
+      if (typeof id !== 'string' || id !== expected) {
+        return fail(
+          `what answers at ${url} is not node ${expected ?? 'of this directory'}`,
+          'Another program has taken the port of the node: end it, or set another listen_port.',
+        );
+      }
+      if (version !== programVersion()) {
+        return warn(`node ${id} at ${url} runs version ${String(version)}, installed is ${programVersion()}`, 'Start the node again.');
+      }
+      return pass(`node ${id} at ${url}, version ${programVersion()}`);
+    },
+  };
+}
+
+async function kept(config: NodeConfig, name: string): Promise<string | null> {
+  return readFile(join(config.dataDirectory, name), 'utf8').then(
+    (text) => text.trim(),
+    () => null,
+  );
+}

@@ -1,0 +1,263 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { chmod, chown, lstat, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../../../kernel/error-message.js';
+import { nbdUri, parseExportUri, PSK_FILE, PSK_USER } from '../../../lib/nbd/nbd-uri.js';
+import { makePassingFolder } from '../../../lib/process/passing-folder.js';
+import { compareRawNbdArgv } from '../../../lib/qemu/disk-copy.plan.js';
+import { wayToExport } from '../../../tunnel/interface/tunnel-sockets.js';
+import { runTool } from '../../../lib/process/run-tool.js';
+import { type HubAnswer, type HubApi, HubRefusalError } from '../model/hub-api.client.js';
+
+export interface TrialOptions {
+  readonly hub: HubApi;
+  /** Node whose image roots are on this machine. */
+  readonly nodeId: string;
+  readonly imageRoots: readonly string[];
+  /** Whoever owns this directory must be able to use what the trial makes at the node. */
+  readonly nodeDirectory: string;
+  /** A folder of the hub on this machine, for a repository of the trial's own; null: the hub is elsewhere. */
+  readonly hubDirectory: string | null;
+  /** Name of a repository to use instead. */
+  readonly repository: string | null;
+  /** Names what the trial makes. */
+  readonly name: string;
+  /** Of the tunnel that brings the hub's NBD ports, where there is one. */
+  readonly tunnelDirectory: string;
+  readonly signal: AbortSignal;
+}
+
+interface Backup {
+  readonly backup_id: string;
+  readonly status: string;
+  readonly waiting_for: string | null;
+  readonly error: { readonly code: string; readonly detail: string } | null;
+}
+
+/** Of random content, so that nothing is left out of the copy. */
+export const TRIAL_DISK_BYTES = 64 * 1024 ** 2;
+const POLL_MS = 100;
+/** Other backups may be running, which is no fault. */
+const QUEUE_PATIENCE_MS = 30_000;
+const BACKUP_PATIENCE_MS = 300_000;
+const REMOVAL_PATIENCE_MS = 60_000;
+const TOOL_MS = 300_000;
+/** For the answer to a backup, which comes when its exports are ready, and to an export. */
+const COMMAND_MS = 120_000;
+
+/** Answers of a hub whose database does not take what it is given; what it cannot tell is an internal error. */
+const STORE_CODES: ReadonlySet<string> = new Set(['storage_unavailable', 'internal_error']);
+
+/** What the hub says to have recorded is not there. */
+class MissingEventError extends Error {
+  override readonly name = 'MissingEventError';
+}
+
+/** Why the trial cannot be made here; no fault of the installation. */
+export class TrialImpossibleError extends Error {
+  override readonly name = 'TrialImpossibleError';
+}
+
+/** The hub is busy with other backups, or has nothing left for one more. */
+export class TrialWaitsError extends Error {
+  override readonly name = 'TrialWaitsError';
+}
+
+/** A tiny VM, its backup, and its restore, through the running hub and node; and the removal of all of it. */
+export class Trial {
+  private original: string | null = null;
+  private repositoryId: string | null = null;
+  private vmId: string | null = null;
+  private obstacle: Error | null = null;
+  private backupId: string | null = null;
+  private uri: string | null = null;
+  /** What is to be undone, the newest last. */
+  private readonly undo: { readonly what: string; readonly by: () => Promise<void> }[] = [];
+
+  constructor(private readonly options: TrialOptions) {}
+
+  /**
+   * Makes the VM, and the repository unless there is one to use.
+   * @returns the event that says so, as the store has it; null: something else than the store stood in the way, which backUp() tells
+   * @throws TrialImpossibleError; HubRefusalError where the store takes nothing; Error
+   */
+  async record(): Promise<string | null> {
+    try {
+      return await this.made();
+    } catch (error) {
+      if (error instanceof TrialImpossibleError || error instanceof MissingEventError) throw error;
+      if (error instanceof HubRefusalError && STORE_CODES.has(error.code)) throw error;
+      this.obstacle = error instanceof Error ? error : new Error(String(error));
+      return null;
+    }
+  }
+
+  private async made(): Promise<string> {
+    const { hub, name, nodeId } = this.options;
+    this.repositoryId = await this.repository();
+    const folder = await this.virtualMachine();
+    const vm = await hub.call<{ vm_id: string }>('POST', '/vms', { name, source: 'image', source_ref: folder, node_id: nodeId }, COMMAND_MS);
+    const { vm_id: vmId } = vm.body;
+    this.undo.push({ what: `VM "${name}"`, by: () => this.remove(`/vms/${vmId}`) });
+    const stream = `vm-${vmId}`;
+    const { events } = (await hub.call<{ events: { type: string }[] }>('GET', `/audit/streams/${stream}?limit=1`)).body;
+    const [first] = events;
+    if (first === undefined) throw new MissingEventError(`the hub has registered a VM, and its stream ${stream} is empty`);
+    this.vmId = vmId;
+    return `${first.type} of ${stream}`;
+  }
+
+  /** @returns milliseconds from the request to the completed restore point; null: what it needs could not be recorded. @throws HubRefusalError; Error saying what went wrong */
+  async backUp(): Promise<number | null> {
+    const { hub, name } = this.options;
+    if (this.obstacle !== null) throw this.obstacle;
+    if (this.repositoryId === null || this.vmId === null) return null;
+    const began = performance.now();
+    const request = { vm_name: name, repository_id: this.repositoryId, backup_type: 'full' };
+    const { backup_id } = (await hub.call<Backup>('POST', '/backups', request, COMMAND_MS)).body;
+    this.undo.push({ what: `backup ${backup_id}`, by: () => this.removeBackup(backup_id) });
+    for (const ends = performance.now() + BACKUP_PATIENCE_MS; ;) {
+      const { status, error, waiting_for } = (await hub.call<Backup>('GET', `/backups/${backup_id}`)).body;
+      if (status === 'completed') break;
+      if (status === 'failed' || status === 'cancelled') throw new Error(error === null ? `the backup is ${status}` : `${error.code}: ${error.detail}`);
+      if (status === 'pending' && performance.now() - began > QUEUE_PATIENCE_MS) {
+        throw new TrialWaitsError(`it has waited for ${waiting_for ?? 'its turn'} for ${QUEUE_PATIENCE_MS / 1000} s`);
+      }
+      if (performance.now() > ends) throw new Error(`the backup is still ${status} after ${BACKUP_PATIENCE_MS / 1000} s`);
+      await pause(POLL_MS, undefined, { signal: this.options.signal });
+    }
+    this.backupId = backup_id;
+    return performance.now() - began;
+  }
+
+  /** Publishes the disk of the restore point, and compares it with the original. @returns false: there is no restore point. @throws Error where they differ */
+  async restore(): Promise<boolean> {
+    if (this.backupId === null || this.original === null) return false;
+    const { hub } = this.options;
+    const body = { backup_id: this.backupId, disk_index: 0, mode: 'read_only' };
+    const { export_id, uri } = (await hub.call<{ export_id: string; uri: string | null }>('POST', '/restore/exports', body, COMMAND_MS)).body;
+    this.undo.push({ what: `export ${export_id}`, by: () => this.remove(`/restore/exports/${export_id}`) });
+    if (uri === null) throw new Error(`export ${export_id} has no address`);
+    this.uri = await this.reached(export_id, uri);
+    // 1: they differ, and standard output says where.
+    const options = { deadlineMs: TOOL_MS, signal: this.options.signal, expectedExitCodes: [0, 1] };
+    const { exitCode, stdout } = await runTool(compareRawNbdArgv(this.uri, this.original), options);
+    if (exitCode !== 0) throw new Error(`the restored disk is not the original: ${stdout.trim()}`);
+    return true;
+  }
+
+  /** Reads the published disk once. @returns bytes a second; null: nothing is published */
+  async throughput(): Promise<number | null> {
+    if (this.uri === null) return null;
+    const began = performance.now();
+    await runTool(['nbdcopy', this.uri, 'null:'], { deadlineMs: TOOL_MS, signal: this.options.signal });
+    return (TRIAL_DISK_BYTES / (performance.now() - began)) * 1000;
+  }
+
+  /** @returns how much was removed, and what could not be, and why */
+  async cleanUp(): Promise<{ readonly removed: number; readonly left: readonly string[] }> {
+    const left: string[] = [];
+    let removed = 0;
+    for (const { what, by } of this.undo.reverse()) {
+      try {
+        await by();
+        removed += 1;
+      } catch (error) {
+        left.push(`${what} (${messageOf(error)})`);
+      }
+    }
+    return { removed, left };
+  }
+
+  /** The URI by which this machine reaches an export, with the file of its key. */
+  private async reached(exportId: string, uri: string): Promise<string> {
+    const folder = makePassingFolder('validate');
+    this.undo.push({ what: folder, by: () => rm(folder, { recursive: true, force: true }) });
+    const keyFile = join(folder, PSK_FILE);
+    const { psk_file } = (await this.options.hub.call<{ psk_file: string }>('GET', `/restore/exports/${exportId}/key`)).body;
+    await writeFile(keyFile, `${psk_file}\n`, { mode: 0o600 });
+    const { place, exportName } = parseExportUri(uri.replace(`${PSK_USER}@`, ''));
+    return nbdUri({ ...(await wayToExport(place, this.options.tunnelDirectory)), keyFile }, exportName);
+  }
+
+  private async repository(): Promise<string> {
+    const { hub, hubDirectory, name, repository } = this.options;
+    if (repository !== null) {
+      const { repositories } = (await hub.call<{ repositories: { repository_id: string }[] }>('GET', `/repositories?name=${encodeURIComponent(repository)}`))
+        .body;
+      const [found] = repositories;
+      if (found === undefined) throw new Error(`the hub has no repository "${repository}"`);
+      return found.repository_id;
+    }
+    if (hubDirectory === null) throw new TrialImpossibleError('the hub is on another machine: name one of its repositories by --repository');
+    const path = await this.folder(hubDirectory, 'validate-repository-', hubDirectory);
+    const made = await hub.call<{ repository_id: string }>('POST', '/repositories', { name, type: 'local', path });
+    this.undo.push({ what: `repository "${name}"`, by: () => this.remove(`/repositories/${made.body.repository_id}`) });
+    return made.body.repository_id;
+  }
+
+  /** A folder with one disk, as the source `image` has it. */
+  private async virtualMachine(): Promise<string> {
+    const root = await this.imageRoot();
+    const here = makePassingFolder('validate');
+    this.undo.push({ what: here, by: () => rm(here, { recursive: true, force: true }) });
+    const original = join(here, 'original.raw');
+    await pipeline(createReadStream('/dev/urandom', { end: TRIAL_DISK_BYTES - 1 }), createWriteStream(original));
+    const folder = await this.folder(root, `${this.options.name}-`, this.options.nodeDirectory);
+    const disk = join(folder, 'disk0.qcow2');
+    await runTool(['qemu-img', 'convert', '-q', '-f', 'raw', '-O', 'qcow2', original, disk], { deadlineMs: TOOL_MS });
+    await giveTo(disk, this.options.nodeDirectory);
+    this.original = original;
+    return folder;
+  }
+
+  private async imageRoot(): Promise<string> {
+    for (const root of this.options.imageRoots) {
+      const found = await stat(root).catch(() => null);
+      if (found?.isDirectory() === true) return root;
+    }
+    throw new TrialImpossibleError(`none of the node's image_roots is here (${this.options.imageRoots.join(', ')}); make one of them to have a backup tried`);
+  }
+
+  /** A new folder that the owner of `like` owns. */
+  private async folder(parent: string, prefix: string, like: string): Promise<string> {
+    const path = await mkdtemp(join(parent, prefix));
+    this.undo.push({ what: path, by: () => rm(path, { recursive: true, force: true }) });
+    await chmod(path, 0o755);
+    await giveTo(path, like);
+    return path;
+  }
+
+  private async removeBackup(backupId: string): Promise<void> {
+    const { hub } = this.options;
+    const { status } = (await hub.call<Backup>('GET', `/backups/${backupId}`)).body;
+    if (status === 'pending' || status === 'running') await hub.call('POST', `/backups/${backupId}/cancel`);
+    await this.remove(`/backups/${backupId}`);
+  }
+
+  /** What is in use goes as soon as it is not any more. */
+  private async remove(path: string): Promise<void> {
+    for (const ends = performance.now() + REMOVAL_PATIENCE_MS; ;) {
+      try {
+        await this.deleted(path);
+        return;
+      } catch (error) {
+        if (error instanceof HubRefusalError && error.status === 404) return;
+        if (!(error instanceof HubRefusalError) || error.status !== 409 || performance.now() > ends) throw error;
+      }
+      await pause(POLL_MS);
+    }
+  }
+
+  private deleted(path: string): Promise<HubAnswer<unknown>> {
+    return this.options.hub.call('DELETE', path);
+  }
+}
+
+async function giveTo(path: string, like: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await lstat(like);
+  await chown(path, uid, gid);
+}

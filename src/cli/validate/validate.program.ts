@@ -1,0 +1,322 @@
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Clock, Ids } from '../../lib/clock/clock.js';
+import { HubConfig } from '../../hub/hub.config.js';
+import { withEnvironmentFile } from '../config/environment-file.js';
+import { ConfigError, loadConfig } from '../../lib/config/load-config.js';
+import { NodeConfig } from '../../node/node.config.js';
+import { programVersion } from '../../lib/config/version.js';
+import { baseUrl } from '../../lib/process/listen-port.js';
+import { localApiPort, readTunnelSettings, TUNNEL_FILES, type TunnelSettings } from '../../tunnel/interface/tunnel-settings.js';
+import { databaseCheck } from './check-hub/database.check.js';
+import { asking, hubServiceChecks } from './check-hub/hub-service.check.js';
+import { nbdPortsCheck } from './check-hub/nbd-ports.check.js';
+import { nodesChecks } from './check-hub/nodes.check.js';
+import { recordsChecks } from './check-hub/records.check.js';
+import { repositoriesCheck } from './check-hub/repositories.check.js';
+import { tunnelServerCheck } from './check-hub/tunnel-server.check.js';
+import { dataSpaceCheck, foldersCheck, secretsCheck } from './check-machine/files.check.js';
+import { KERNEL_PLACES, kernelChecks, type KernelPlaces } from './check-machine/kernel.check.js';
+import { hubLinkChecks } from './check-node/hub-link.check.js';
+import { hypervisorCheck } from './check-node/hypervisor.check.js';
+import { nodeServiceCheck } from './check-node/node-service.check.js';
+import { scratchCheck } from './check-node/scratch.check.js';
+import { tunnelChecks } from './check-node/tunnel.check.js';
+import { programsCheck } from './check-programs/programs.check.js';
+import { type Check, type CheckResult, fail, pass, type Role, runCheck } from './model/check.plan.js';
+import { ServiceView } from './model/service-view.access.js';
+import { HubApi } from './model/hub-api.client.js';
+import { checkLines, overallStatus, summaryLine } from './model/report.plan.js';
+import { Trial } from './try-backup/trial.step.js';
+import { trialChecks } from './try-backup/trial.check.js';
+
+const USAGE = `Usage: sendense validate [--role hub|node|both] [--config FILE] [--json]
+
+Checks an installation and says how to mend what is wrong. A small backup is made and restored, and removed again.
+
+  --role ROLE         what is on this machine; default: what has run here. The node of "both" is the one of
+                      --node-config, and without it the local node that the hub starts
+  --config FILE       the hub's settings, or the node's with --role node
+  --node-config FILE  with both: the settings of a node that is not the hub's local one
+  --hub URL           default: the running hub of this machine, and for a node its hub_url
+  --token-file FILE   the hub's API token; default: api.token in the hub's data directory. With --role node only
+                      with it a backup is tried
+  --repository NAME   try the backup into this repository of the hub; default: one made for it, at the hub
+  --no-trial          do not try a backup
+  --json              for programs
+
+Exit codes: 0 all passed or warned, 1 something failed, 2 wrong usage.
+`;
+
+/** The first of the trial; the later ones stand on what these have made. */
+const ASKING: ReadonlySet<string> = new Set(['event_store_append', 'trial_backup']);
+
+/** Where the program's words go, and what the kernel is asked: both are others in tests. */
+export interface ValidateSurroundings {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly print: (text: string) => void;
+  readonly kernel?: KernelPlaces;
+  readonly signal: AbortSignal;
+}
+
+interface Options {
+  readonly role: Role | 'both' | undefined;
+  readonly config: string | undefined;
+  readonly nodeConfig: string | undefined;
+  readonly hub: string | undefined;
+  readonly tokenFile: string | undefined;
+  readonly repository: string | undefined;
+  readonly trial: boolean;
+  readonly json: boolean;
+}
+
+/** Configurations of what is on this machine; null where it is not, problems where it cannot be read. */
+interface Machine {
+  readonly hub: HubConfig | readonly string[] | null;
+  readonly node: NodeConfig | readonly string[] | null;
+  /** The hub runs the node by itself. */
+  readonly isLocalNode: boolean;
+}
+
+/** @returns the exit code */
+export async function runValidateProgram(argv: readonly string[], surroundings: ValidateSurroundings): Promise<number> {
+  const options = readOptions(argv);
+  if (options === 'help') {
+    surroundings.print(USAGE);
+    return 0;
+  }
+  if (options instanceof Error) {
+    process.stderr.write(`sendense validate: ${options.message}\n\n${USAGE}`);
+    return 2;
+  }
+  const machine = machineOf(options, surroundings.environment);
+  const results: CheckResult[] = [];
+  const perform = async (checks: readonly Check[]): Promise<void> => {
+    for (const check of checks) {
+      // After a signal only what was made is removed.
+      if (surroundings.signal.aborted && check.id !== 'trial_removal') continue;
+      const result = await runCheck(check);
+      results.push(result);
+      if (!options.json) surroundings.print(checkLines(result));
+    }
+  };
+  await perform(configChecks(machine));
+  await perform(await checksOf(machine, options, surroundings));
+  const status = overallStatus(results);
+  if (options.json) surroundings.print(`${JSON.stringify({ status, version: programVersion(), checks: results }, null, 2)}\n`);
+  else surroundings.print(summaryLine(results));
+  return status === 'fail' || surroundings.signal.aborted ? 1 : 0;
+}
+
+function readOptions(argv: readonly string[]): Options | 'help' | Error {
+  let parsed;
+  try {
+    parsed = parseArgs({
+      args: [...argv],
+      options: {
+        role: { type: 'string' },
+        config: { type: 'string' },
+        'node-config': { type: 'string' },
+        hub: { type: 'string' },
+        'token-file': { type: 'string' },
+        repository: { type: 'string' },
+        'no-trial': { type: 'boolean' },
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+  const { values } = parsed;
+  if (values.help === true) return 'help';
+  const { role } = values;
+  if (role !== undefined && role !== 'hub' && role !== 'node' && role !== 'both') return new Error(`--role is hub, node or both, not ${JSON.stringify(role)}`);
+  if (values.hub !== undefined && !URL.canParse(values.hub)) return new Error('--hub must be a URL');
+  return {
+    role,
+    config: values.config,
+    nodeConfig: values['node-config'],
+    hub: values.hub?.replace(/\/+$/, ''),
+    tokenFile: values['token-file'],
+    repository: values.repository,
+    trial: values['no-trial'] !== true,
+    json: values.json === true,
+  };
+}
+
+function machineOf(options: Options, environment: NodeJS.ProcessEnv): Machine {
+  const hub =
+    options.role === 'node'
+      ? null
+      : loaded(() => loadConfig(HubConfig, { file: options.config, environment: withEnvironmentFile(options.config, environment) }));
+  if (options.role === 'hub') return { hub, node: null, isLocalNode: false };
+  if (options.role === 'node') return { hub: null, node: loaded(() => loadConfig(NodeConfig, { file: options.config, environment })), isLocalNode: false };
+  if (options.nodeConfig !== undefined) {
+    // Variables of the environment have the same names for both; here they are the hub's.
+    return { hub, node: loaded(() => loadConfig(NodeConfig, { file: options.nodeConfig, environment: {} })), isLocalNode: false };
+  }
+  const localNode = hub instanceof HubConfig && hub.startLocalNode ? localNodeConfig(hub) : null;
+  if (options.role === 'both') return { hub, node: localNode, isLocalNode: localNode !== null };
+  if (hub instanceof HubConfig && !existsSync(join(hub.dataDirectory, 'hub.id'))) {
+    const node = loaded(() => loadConfig(NodeConfig, { environment: {} }));
+    if (node instanceof NodeConfig && existsSync(join(node.dataDirectory, 'node.id'))) return { hub: null, node, isLocalNode: false };
+  }
+  return { hub, node: localNode, isLocalNode: localNode !== null };
+}
+
+/** What the hub tells the node that it starts. */
+function localNodeConfig(hub: HubConfig): NodeConfig {
+  const dataDirectory = join(hub.dataDirectory, 'local-node');
+  return Object.assign(new NodeConfig(), {
+    dataDirectory,
+    tokenFile: hub.nodeTokenFile,
+    tunnelDirectory: join(dataDirectory, 'tunnel'),
+    runDirectory: join(dataDirectory, 'run'),
+    besideHub: true,
+    imageRoots: hub.localNodeImageRoots,
+    vmStorageRoots: hub.localNodeVmStorageRoots,
+    libvirtUri: hub.localNodeLibvirtUri,
+    libvirtScratchDirectory: hub.localNodeLibvirtScratchDirectory,
+    libvirtScratchMaxBytes: hub.localNodeLibvirtScratchMaxBytes,
+  });
+}
+
+function loaded<Config>(load: () => Config): Config | readonly string[] {
+  try {
+    return load();
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+}
+
+function configChecks(machine: Machine): readonly Check[] {
+  const check = (role: Role, config: object | null): readonly Check[] =>
+    config === null
+      ? []
+      : [
+          {
+            id: `${role}_config`,
+            role,
+            title: 'settings',
+            run: () =>
+              Promise.resolve(
+                Array.isArray(config)
+                  ? fail(config.join('; '), 'Correct the named settings; docs/operations.md has the rule of each.')
+                  : pass('every setting is valid'),
+              ),
+          },
+        ];
+  return [...check('hub', machine.hub), ...check('node', machine.isLocalNode ? null : machine.node)];
+}
+
+async function checksOf(machine: Machine, options: Options, surroundings: ValidateSurroundings): Promise<readonly Check[]> {
+  const clock = new Clock();
+  const hub = machine.hub instanceof HubConfig ? machine.hub : null;
+  const found = machine.node instanceof NodeConfig ? machine.node : null;
+  const tunnel = found === null ? null : await readTunnelSettings(found.tunnelDirectory).catch(() => null);
+  const hubUrl = options.hub ?? (hub === null ? nodesHubUrl(found, tunnel) : await hubUrlOf(hub));
+  const node = found === null ? null : Object.assign(new NodeConfig(), found, { hubUrl: machine.isLocalNode ? hubUrl : nodesHubUrl(found, tunnel) });
+  const { token, problem } = await apiToken(hub, options);
+  const api = new HubApi(hubUrl, token);
+
+  const checks: Check[] = [];
+  if (hub !== null) {
+    const service = await ServiceView.of(hub.dataDirectory, 'hub');
+    const nodeTokens = join(hub.dataDirectory, 'node-tokens');
+    const nodeTokenFiles = (await readdir(nodeTokens).catch(() => [])).map((name) => join(nodeTokens, name));
+    const asked = (...some: readonly Check[]): readonly Check[] => some.map((check) => asking(api, check));
+    checks.push(
+      dataSpaceCheck('hub', hub.dataDirectory, service),
+      secretsCheck('hub', [
+        hub.apiTokenFile,
+        hub.nodeTokenFile,
+        join(hub.dataDirectory, 'postgres', 'connection.json'),
+        join(hub.tunnelDirectory, 'host_ed25519'),
+        ...nodeTokenFiles,
+      ]),
+      programsCheck('hub', { libvirt: false, tunnel: false }),
+      ...kernelChecks(hub, service.pid, surroundings.kernel ?? KERNEL_PLACES),
+      ...hubServiceChecks(hub, api, problem),
+      databaseCheck(hub),
+      ...asked(...recordsChecks(api), nbdPortsCheck(hub, api), repositoriesCheck(api, service), ...nodesChecks(api, clock)),
+      tunnelServerCheck(hub),
+    );
+  }
+  if (node !== null) {
+    const service = await ServiceView.of(node.dataDirectory, 'node');
+    checks.push(
+      dataSpaceCheck('node', node.dataDirectory, service),
+      secretsCheck('node', [node.tokenFile, join(node.tunnelDirectory, TUNNEL_FILES.privateKey)]),
+      programsCheck('node', { libvirt: node.libvirtUri !== '', tunnel: tunnel !== null }),
+      nodeServiceCheck(node),
+      ...hubLinkChecks(node, tunnel !== null, clock),
+      ...tunnelChecks(node, tunnel, api),
+      foldersCheck({
+        id: 'image_roots',
+        title: 'folders of VM images',
+        setting: 'image_roots',
+        folders: node.imageRoots,
+        needed: 'read',
+        missingIs: 'warn',
+        service,
+      }),
+      hypervisorCheck(node, service),
+      scratchCheck(node, service),
+      foldersCheck({
+        id: 'vm_storage_roots',
+        title: 'folders for restored VMs',
+        setting: 'vm_storage_roots',
+        folders: node.libvirtUri === '' ? [] : node.vmStorageRoots,
+        needed: 'write',
+        missingIs: 'warn',
+        service,
+      }),
+    );
+  }
+  const nodeId = node === null ? null : (node.nodeId ?? (await kept(join(node.dataDirectory, 'node.id'))));
+  if (options.trial && node !== null && nodeId !== null) {
+    const trial = new Trial({
+      hub: api,
+      nodeId,
+      imageRoots: node.imageRoots,
+      nodeDirectory: node.dataDirectory,
+      hubDirectory: hub?.dataDirectory ?? null,
+      repository: options.repository ?? null,
+      name: `sendense-validate-${new Ids().next()}`,
+      tunnelDirectory: node.tunnelDirectory,
+      signal: surroundings.signal,
+    });
+    checks.push(...trialChecks(hub === null ? 'node' : 'hub', trial, tunnel !== null).map((check) => (ASKING.has(check.id) ? asking(api, check) : check)));
+  }
+  return checks;
+}
+
+/** As the node itself does it: an enrolled one reaches the hub through its tunnel, unless its settings say something else. */
+function nodesHubUrl(node: NodeConfig | null, tunnel: TunnelSettings | null): string {
+  const { hubUrl: unlessSet } = new NodeConfig();
+  if (node === null || node.hubUrl !== unlessSet) return node?.hubUrl ?? unlessSet;
+  return tunnel === null ? unlessSet : baseUrl(tunnel.local_host, localApiPort(tunnel));
+}
+
+/** Where the hub listens: it says so in a file, unless it has never run. */
+async function hubUrlOf(config: HubConfig): Promise<string> {
+  return (await kept(join(config.dataDirectory, 'hub.url'))) ?? `http://127.0.0.1:${config.listenPort}`;
+}
+
+async function apiToken(hub: HubConfig | null, options: Options): Promise<{ readonly token: string | null; readonly problem: string | null }> {
+  const file = options.tokenFile ?? hub?.apiTokenFile ?? null;
+  if (options.tokenFile === undefined && hub !== null && hub.apiToken !== null) return { token: hub.apiToken, problem: null };
+  const token = file === null ? null : await kept(file);
+  return { token, problem: token === null ? `the hub's token cannot be read from ${file ?? 'anywhere'}` : null };
+}
+
+async function kept(file: string): Promise<string | null> {
+  return readFile(file, 'utf8').then(
+    (text) => (text.trim() === '' ? null : text.trim()),
+    () => null,
+  );
+}

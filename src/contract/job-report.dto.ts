@@ -1,0 +1,204 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Type } from 'class-transformer';
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  IsArray,
+  IsBoolean,
+  IsDefined,
+  IsIn,
+  IsInt,
+  IsNotEmpty,
+  IsNumber,
+  IsObject,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  ValidateNested,
+} from 'class-validator';
+import type { NodeContentDigest, NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome } from './node-api.js';
+import { IsInstant } from './validation/instant.decorator.js';
+import { Nullable, Optional } from './validation/presence.decorators.js';
+
+const JOB_STATUSES = ['starting', 'running', 'completed', 'failed', 'cancelled'] as const satisfies readonly NodeJobStatus[];
+const DISK_STATUSES = ['pending', 'running', 'completed', 'failed'] as const satisfies readonly NodeDiskStatus[];
+const MAX_DISKS = 256;
+const MAX_DETAIL = 16_384;
+
+export class NodeProblemDto {
+  @ApiProperty({ example: 'disk_in_use' })
+  @IsString()
+  @IsNotEmpty()
+  @MaxLength(100)
+  readonly code!: string;
+
+  @ApiProperty({ example: 'disk0.qcow2 is held open for writing by process 4711.' })
+  @IsString()
+  @MaxLength(MAX_DETAIL)
+  readonly detail!: string;
+}
+
+export class NodeQuiesceOutcomeDto implements NodeQuiesceOutcome {
+  @ApiProperty({ enum: ['quiesced', 'not_quiesced'], example: 'quiesced' })
+  @IsIn(['quiesced', 'not_quiesced'])
+  readonly outcome!: 'quiesced' | 'not_quiesced';
+
+  @ApiProperty({ example: '2 file systems were frozen for 85 ms.' })
+  @IsString()
+  @MaxLength(MAX_DETAIL)
+  readonly detail!: string;
+}
+
+const DIGEST = /^[0-9a-f]{64}$/;
+
+export class NodeContentDigestDto implements NodeContentDigest {
+  @ApiProperty({ pattern: DIGEST.source, description: 'Secret while the disk is being copied', example: '00'.repeat(32) })
+  @IsString()
+  @Matches(DIGEST, { message: 'key must be 64 lower-case hexadecimal digits' })
+  readonly key!: string;
+
+  @ApiProperty({ pattern: DIGEST.source, example: '01'.repeat(32) })
+  @IsString()
+  @Matches(DIGEST, { message: 'digest must be 64 lower-case hexadecimal digits' })
+  readonly digest!: string;
+}
+
+export class NodeJobDiskDto {
+  @ApiProperty({ example: 'disk0.qcow2' })
+  @IsString()
+  @IsNotEmpty()
+  @MaxLength(1024)
+  readonly disk_key!: string;
+
+  @ApiProperty({ enum: DISK_STATUSES, example: 'running' })
+  @IsIn(DISK_STATUSES)
+  readonly status!: NodeDiskStatus;
+
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1_048_576 })
+  @IsInt()
+  @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
+  readonly bytes_transferred!: number;
+
+  @ApiProperty({ type: 'integer', minimum: 0, description: 'Bytes that this backup moves for the disk', example: 4_194_304 })
+  @IsInt()
+  @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
+  readonly total_bytes!: number;
+
+  @ApiProperty({ type: 'string', nullable: true, example: 'sendense-6f0d2b0e-0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
+  @Nullable()
+  @IsString()
+  @IsNotEmpty()
+  @MaxLength(1024)
+  readonly change_id!: string | null;
+
+  @ApiProperty({ type: NodeProblemDto, nullable: true, example: null })
+  @Nullable()
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => NodeProblemDto)
+  readonly error!: NodeProblemDto | null;
+
+  @ApiPropertyOptional({ type: NodeContentDigestDto, description: 'Of a completed disk, the digest of what its copy sent across a network' })
+  @Optional()
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => NodeContentDigestDto)
+  readonly content?: NodeContentDigestDto;
+}
+
+/** A node's account of a backup job: what it pushes to the hub, and what it answers when asked. */
+export class NodeJobReportDto implements NodeJobReport {
+  @ApiProperty({ description: 'As in the path', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
+  @IsString()
+  @IsNotEmpty()
+  @MaxLength(100)
+  readonly job_id!: string;
+
+  @ApiProperty({ enum: JOB_STATUSES, example: 'running' })
+  @IsIn(JOB_STATUSES)
+  readonly status!: NodeJobStatus;
+
+  @ApiProperty({ example: 'transfer' })
+  @IsString()
+  @IsNotEmpty()
+  @MaxLength(100)
+  readonly current_phase!: string;
+
+  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'The one instant of all disks', example: '2026-11-21T10:15:00.000Z' })
+  @Nullable()
+  @IsInstant()
+  readonly instant!: string | null;
+
+  @ApiProperty({ description: "True once the source's disks are free again", example: false })
+  @IsBoolean()
+  readonly snapshot_released!: boolean;
+
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1_048_576 })
+  @IsInt()
+  @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
+  readonly bytes_transferred!: number;
+
+  @ApiProperty({ type: 'integer', minimum: 0, example: 4_194_304 })
+  @IsInt()
+  @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
+  readonly total_bytes!: number;
+
+  @ApiProperty({ type: 'number', minimum: 0, description: 'Bytes per second', example: 524_288 })
+  @IsNumber()
+  @Min(0)
+  readonly transfer_speed_bps!: number;
+
+  @ApiProperty({ type: 'number', minimum: 0, nullable: true, example: 6 })
+  @Nullable()
+  @IsNumber()
+  @Min(0)
+  readonly eta_seconds!: number | null;
+
+  @ApiProperty({ type: 'number', minimum: 0, maximum: 100, example: 25 })
+  @IsNumber()
+  @Min(0)
+  @Max(100)
+  readonly progress_percent!: number;
+
+  @ApiProperty({ type: [NodeJobDiskDto] })
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(MAX_DISKS)
+  @IsObject({ each: true })
+  @ValidateNested({ each: true })
+  @Type(() => NodeJobDiskDto)
+  readonly disks!: readonly NodeJobDiskDto[];
+
+  @ApiProperty({ type: NodeProblemDto, nullable: true, example: null })
+  @Nullable()
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => NodeProblemDto)
+  readonly error!: NodeProblemDto | null;
+
+  @ApiPropertyOptional({ type: NodeQuiesceOutcomeDto, description: "Whether the guest's file systems were frozen at the instant; left out where nobody asked" })
+  @Optional()
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => NodeQuiesceOutcomeDto)
+  readonly quiesce?: NodeQuiesceOutcomeDto;
+
+  @ApiProperty({ type: 'integer', minimum: 0, description: 'Grows with every change of the job', example: 7 })
+  @IsInt()
+  @Min(0)
+  readonly sequence!: number;
+
+  @ApiProperty({ format: 'date-time', example: '2026-11-21T10:15:02.000Z' })
+  @IsInstant()
+  readonly timestamp!: string;
+}

@@ -1,0 +1,51 @@
+import { Module } from '@nestjs/common';
+import { LiveProgress } from './model/live-progress.registry.js';
+import { NodeClientModule } from '../../nodes/node-link/node-client.module.js';
+import { RepositoryFilesModule } from '../../repositories/repository-storage/repository-files.module.js';
+import { BackupQueriesModule } from './backup-queries.module.js';
+import { CancelBackupController } from './cancel-backup/cancel-backup.controller.js';
+import { CancelBackupHandler } from './cancel-backup/cancel-backup.handler.js';
+import { DeleteBackupController } from './delete-backup/delete-backup.controller.js';
+import { DeleteBackupHandler } from './delete-backup/delete-backup.handler.js';
+import { FollowBackupEventsController } from './follow-backup-events/follow-backup-events.controller.js';
+import { CleanUpNodesReactor } from './clean-up-nodes/clean-up-nodes.reactor.js';
+import { FindChangeIdsInUseHandler } from './gather-backup-facts/find-change-ids-in-use.handler.js';
+import { GatherBackupFactsHandler } from './gather-backup-facts/gather-backup-facts.handler.js';
+import { LocateBackupHandler } from './gather-backup-facts/locate-backup.handler.js';
+import { ImportRestorePointHandler } from './import-restore-point/import-restore-point.handler.js';
+import { BackupCorrelations } from './model/backup-correlation.reader.js';
+import { RecordTransferReportController } from './record-transfer-report/record-transfer-report.controller.js';
+import { RecordTransferReportHandler } from './record-transfer-report/record-transfer-report.handler.js';
+import { PrepareRun } from './run-backup/prepare-run.step.js';
+import { RunRecorder } from './run-backup/record-run.recorder.js';
+import { RunBackupReactor } from './run-backup/run-backup.reactor.js';
+import { SealRun } from './run-backup/seal-run.step.js';
+import { TransferRun } from './run-backup/transfer-run.step.js';
+import { UndoRun } from './run-backup/undo-run.step.js';
+import { StartBackupController } from './start-backup/start-backup.controller.js';
+import { StartBackupHandler } from './start-backup/start-backup.handler.js';
+
+@Module({
+  imports: [BackupQueriesModule, NodeClientModule, RepositoryFilesModule],
+  controllers: [StartBackupController, CancelBackupController, DeleteBackupController, FollowBackupEventsController, RecordTransferReportController],
+  providers: [
+    StartBackupHandler,
+    CancelBackupHandler,
+    DeleteBackupHandler,
+    RecordTransferReportHandler,
+    ImportRestorePointHandler,
+    GatherBackupFactsHandler,
+    LocateBackupHandler,
+    FindChangeIdsInUseHandler,
+    CleanUpNodesReactor,
+    RunBackupReactor,
+    RunRecorder,
+    BackupCorrelations,
+    PrepareRun,
+    TransferRun,
+    SealRun,
+    UndoRun,
+    LiveProgress,
+  ],
+})
+export class BackupsModule {}

@@ -1,0 +1,47 @@
+import { Controller, HttpCode, Param, Post, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiAcceptedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../store/event-store/event-store.port.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { CancelBackup } from '../model/backup.commands.js';
+import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+@ApiTags('backups')
+@Controller('backups')
+export class CancelBackupController {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+  ) {}
+
+  @Post(':backup_id/cancel')
+  @HttpCode(202)
+  @ApiOperation({
+    summary: 'Stop a backup and undo it',
+    description: 'The backup is cancelled at once; stopping its transfer and removing what it has written follow, and end with the event BackupUndone.',
+  })
+  @ApiAcceptedResponse({ type: BackupResponse, description: 'The cancelled backup' })
+  @ApiProblem(404, 'backup_not_found')
+  @ApiProblem(409, 'backup_already_ended')
+  async cancel(
+    @Param('backup_id', UuidParam) backupId: string,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<BackupResponse> {
+    const { position } = await this.commands.execute<CancelBackup, { position: Position | null }>(new CancelBackup(backupId, context));
+    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'backups');
+    answerPosition(response, position);
+    return toBackupResponse(await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: backupId }));
+  }
+}

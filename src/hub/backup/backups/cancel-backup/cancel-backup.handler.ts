@@ -1,0 +1,30 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import type { Decider } from '../../../../kernel/decider.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import type { Position } from '../../../store/event-store/event-store.port.js';
+import { CancelBackup } from '../model/backup.commands.js';
+import { type BackupEvent, backupStream } from '../model/backup.events.js';
+import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
+import { type CancelBackupAt, decideCancelBackup } from './cancel-backup.decide.js';
+
+const decider: Decider<BackupState, CancelBackupAt, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideCancelBackup };
+
+@CommandHandler(CancelBackup)
+export class CancelBackupHandler implements ICommandHandler<CancelBackup> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Position of the backup's newest event. */
+  async execute(command: CancelBackup): Promise<{ position: Position | null }> {
+    const { position } = await this.runner.run(
+      backupStream(command.backupId),
+      decider,
+      { kind: 'cancel-backup', backup_id: command.backupId, cancelled_at: this.clock.iso() },
+      command.context,
+    );
+    return { position };
+  }
+}

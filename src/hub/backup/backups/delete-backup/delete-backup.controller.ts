@@ -1,0 +1,36 @@
+import { Controller, Delete, HttpCode, Param, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiNoContentResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../store/event-store/event-store.port.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { DeleteBackup } from '../model/backup.commands.js';
+
+@ApiTags('backups')
+@Controller('backups')
+export class DeleteBackupController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Delete(':backup_id')
+  @HttpCode(204)
+  @ApiOperation({
+    summary: 'Delete a restore point and its files',
+    description:
+      'Only the newest restore point of a chain can go. A failed or cancelled backup, which has no files, is only marked. Deleted backups stay in `GET /backups` with the status `deleted`.',
+  })
+  @ApiNoContentResponse({ description: 'Deleted' })
+  @ApiProblem(404, 'backup_not_found')
+  @ApiProblem(409, 'restore_point_in_use', 'restore_point_mounted', 'backup_not_ended', 'backup_not_undone')
+  async delete(
+    @Param('backup_id', UuidParam) backupId: string,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<void> {
+    const { position } = await this.commands.execute<DeleteBackup, { position: Position | null }>(new DeleteBackup(backupId, context));
+    answerPosition(response, position);
+  }
+}

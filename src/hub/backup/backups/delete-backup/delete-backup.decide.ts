@@ -1,0 +1,58 @@
+import { DomainError } from '../../../../kernel/domain-error.js';
+import type { BackupEvent } from '../model/backup.events.js';
+import type { BackupState } from '../model/backup.state.js';
+
+export type DeleteBackupAt = {
+  readonly kind: 'delete-backup';
+  readonly backup_id: string;
+  readonly deleted_at: string;
+  /** Restore points that stand on this one, running backups that are to, and restores that read from it. */
+  readonly used_by: readonly string[];
+  /** Mounts of this restore point. */
+  readonly mounted_as: readonly string[];
+};
+
+/** A run that left nothing behind (failed, cancelled) is only marked as deleted; a restore point can go only when nothing stands on it. */
+export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState): readonly BackupEvent[] {
+  const facts = { backup_id: command.backup_id };
+  switch (state.status) {
+    case 'none':
+      throw new DomainError('not_found', 'backup_not_found', `There is no backup ${command.backup_id}.`, facts);
+    case 'pending':
+    case 'running':
+      throw new DomainError('conflict', 'backup_not_ended', `Backup ${command.backup_id} is ${state.status}; cancel it before deleting it.`, {
+        ...facts,
+        backup_status: state.status,
+      });
+    case 'failed':
+    case 'cancelled':
+      if (!state.undone) {
+        throw new DomainError('conflict', 'backup_not_undone', `Backup ${command.backup_id} is still being undone; try again when that is done.`, facts);
+      }
+      return [deleted(command)];
+    case 'completed':
+      if (command.used_by.length > 0) {
+        throw new DomainError(
+          'conflict',
+          'restore_point_in_use',
+          `Restore point ${command.backup_id} cannot be deleted, because it is used by: ${command.used_by.join(', ')}. Delete later backups first, newest first, and end restores from it.`,
+          { ...facts, used_by: command.used_by },
+        );
+      }
+      if (command.mounted_as.length > 0) {
+        throw new DomainError(
+          'conflict',
+          'restore_point_mounted',
+          `Restore point ${command.backup_id} cannot be deleted: it is mounted (${command.mounted_as.join(', ')}). Unmount it first.`,
+          { ...facts, mount_ids: command.mounted_as },
+        );
+      }
+      return [deleted(command)];
+    case 'deleted':
+      return [];
+  }
+}
+
+function deleted(command: DeleteBackupAt): BackupEvent {
+  return { type: 'BackupDeleted', data: { deleted_at: command.deleted_at } };
+}

@@ -1,0 +1,79 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { DataSource, In } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
+import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
+import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
+import type { Decider } from '../../../../kernel/decider.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { EventFeed } from '../../../store/event-store/event-feed.js';
+import { EventStore, type Position } from '../../../store/event-store/event-store.port.js';
+import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { DeleteBackup } from '../model/backup.commands.js';
+import { type BackupEvent, backupStream } from '../model/backup.events.js';
+import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
+import { decideDeleteBackup, type DeleteBackupAt } from './delete-backup.decide.js';
+
+const decider: Decider<BackupState, DeleteBackupAt, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideDeleteBackup };
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+const READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs', 'restore_exports'] as const;
+/** How long the answer waits for the files to be gone. Removal goes on after it. */
+const REMOVAL_PATIENCE_MS = 20_000;
+
+@CommandHandler(DeleteBackup)
+export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly store: EventStore,
+    private readonly feed: EventFeed,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  /** Serialised with planning and mounting: nothing is planned on a restore point, and it is not mounted, while it is being deleted. */
+  async execute(command: DeleteBackup): Promise<{ position: Position | null }> {
+    const { state } = await this.runner.load(backupStream(command.backupId), decider);
+    const vmId = state.status === 'none' ? '' : state.run.request.vm_id;
+    const outcome = await this.mutex.runExclusive(vmLock(vmId), async () => {
+      const head = await this.store.head();
+      if (head !== null) {
+        await Promise.all(READ_MODELS.map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+      }
+      const standing = await this.dataSource
+        .getRepository(BackupReadModel)
+        .findBy({ parent_backup_id: command.backupId, status: In(['running', 'completed']) });
+      const mounts = await this.dataSource.getRepository(RestoreMountReadModel).findBy({ backup_id: command.backupId, status: In([...ACTIVE_MOUNTS]) });
+      const used_by = [...standing.map((row) => row.backup_id), ...(await this.restoresFrom(command.backupId))];
+      return this.runner.run(
+        backupStream(command.backupId),
+        decider,
+        {
+          kind: 'delete-backup',
+          backup_id: command.backupId,
+          deleted_at: this.clock.iso(),
+          used_by,
+          mounted_as: mounts.map((row) => row.mount_id),
+        },
+        command.context,
+      );
+    });
+    const removed = await this.feed
+      .first(backupStream(command.backupId), (event) => event.type === 'RestorePointFilesRemoved', REMOVAL_PATIENCE_MS)
+      .catch(() => null);
+    return { position: removed?.position ?? outcome.position };
+  }
+
+  /** Restores and exports that read from it just now. */
+  private async restoresFrom(backupId: string): Promise<readonly string[]> {
+    const [jobs, exports] = await Promise.all([
+      this.dataSource.getRepository(RestoreJobReadModel).findBy({ backup_id: backupId, cleaned_up: false }),
+      this.dataSource.getRepository(RestoreExportReadModel).findBy({ backup_id: backupId, cleaned_up: false }),
+    ]);
+    return [...jobs.map(({ job_id }) => `restore job ${job_id}`), ...exports.map(({ export_id }) => `restore export ${export_id}`)];
+  }
+}

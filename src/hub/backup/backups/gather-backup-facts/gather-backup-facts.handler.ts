@@ -1,0 +1,178 @@
+import { join } from 'node:path';
+import { type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { ChainReadModel } from '../../../../../projections/chains/chains.read-model.js';
+import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
+import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { requirePoolFor } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
+import type { NodeVm } from '../../../../contract/node-api.js';
+import { HubConfig } from '../../../hub.config.js';
+import { NodeClient } from '../../../nodes/node-link/node-client.js';
+import { ProvenFiles } from '../../../../storage/repository-files/proven-files.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { decideBackupType, type ParentFacts } from '../model/backup-type.decide.js';
+import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
+import { refuseOtherFormat } from './disk-formats.plan.js';
+
+/** How long the node's answer for a request is good for its plan, in milliseconds. Whatever changes at the source after it, the node finds when it fixes the instant. */
+const LOOK_GOOD_MS = 1_000;
+
+/** What the node has told of a VM for the request of a backup. */
+interface Look {
+  readonly found: NodeVm;
+  readonly nodeUrl: string;
+  readonly sourceRef: string;
+  /** What the backup would have stood on then. */
+  readonly parentBackupId: string | null;
+  readonly atMs: number;
+}
+
+/** Looks at the real world: the node's disks, the repository, the files of the chain. Changes nothing. Expects the read models to stand at the asker's own writes. */
+@QueryHandler(GatherBackupFacts)
+export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts, BackupFacts> {
+  /** By backup. */
+  private readonly looks = new Map<string, Look>();
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly nodes: NodeClient,
+    private readonly files: RepositoryFiles,
+    private readonly proven: ProvenFiles,
+    private readonly config: HubConfig,
+  ) {}
+
+  async execute(query: GatherBackupFacts): Promise<BackupFacts> {
+    const vm = await this.dataSource.getRepository(VmReadModel).findOneBy({ vm_id: query.vmId });
+    if (vm === null) throw new DomainError('not_found', 'vm_not_found', `There is no VM ${query.vmId}.`, { vm_id: query.vmId });
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: query.repositoryId });
+    if (repository === null) {
+      throw new DomainError('not_found', 'repository_not_found', `There is no repository ${query.repositoryId}.`, { repository_id: query.repositoryId });
+    }
+    const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: vm.node_id });
+    if (node === null)
+      throw new DomainError('not_found', 'node_not_found', `The node ${vm.node_id} of VM "${vm.name}" is not registered.`, { node_id: vm.node_id });
+
+    const parentNow = this.files.checkAvailable(repository.repository_id, repository.path).then(() => this.parentOf(vm.vm_id, repository));
+    const look = this.takeLook(query.backupId);
+    const known = look !== null && look.nodeUrl === node.url && look.sourceRef === vm.source_ref && look.parentBackupId === parentIn(await parentNow);
+    const [found, parent] = await Promise.all([known ? look.found : this.vmAtSource(node.url, vm), parentNow]);
+    if (look === null) {
+      const atMs = performance.now();
+      this.looks.set(query.backupId, { found, nodeUrl: node.url, sourceRef: vm.source_ref, parentBackupId: parentIn(parent), atMs });
+    }
+    const { disks } = found;
+    refuseOtherFormat(vm.name, vm.disks, disks);
+    requirePoolFor(disks.length, `VM "${vm.name}" with ${disks.length} disks`, { first: this.config.nbdPortFirst, count: this.config.nbdPortCount });
+    return {
+      vm: { vm_id: vm.vm_id, name: vm.name, source: vm.source, source_ref: vm.source_ref },
+      node: { node_id: node.node_id, url: node.url },
+      repository: { repository_id: repository.repository_id, path: repository.path },
+      disks,
+      definition: found.definition ?? null,
+      left_out_disks: found.left_out_disks ?? [],
+      parent,
+      decision: decideBackupType({
+        requested: query.requested,
+        vm_name: vm.name,
+        disks,
+        parent,
+        // A domain's disks are named by its definition. In a folder of images a new name may as well be an old disk that somebody has copied or renamed.
+        new_disks_join: vm.source === 'libvirt',
+        max_chain_length: this.config.chainMaxLength,
+      }),
+    };
+  }
+
+  /** Of this backup, once; those of all others are dropped when they are too old. */
+  private takeLook(backupId: string): Look | null {
+    for (const [id, { atMs }] of this.looks) if (performance.now() - atMs > LOOK_GOOD_MS) this.looks.delete(id);
+    const look = this.looks.get(backupId) ?? null;
+    this.looks.delete(backupId);
+    return look;
+  }
+
+  private async vmAtSource(url: string, { name, source, source_ref }: VmReadModel): Promise<NodeVm> {
+    const { vms } = await this.nodes.listVms(url, { source, source_ref });
+    const found = vms.find((vm) => vm.source_ref === source_ref);
+    if (found === undefined || found.disks.length === 0) {
+      throw new DomainError('conflict', 'vm_not_found_at_node', `The node finds no disks of VM "${name}" at ${source_ref}.`, { source_ref });
+    }
+    for (const { disk_key, problem } of found.disks) {
+      if (problem !== null) throw new DomainError('conflict', problem.code, problem.detail, { disk_key });
+    }
+    return found;
+  }
+
+  /** The restore point that an incremental would stand on, and whether every file it stands on itself is still what was sealed. */
+  private async parentOf(vmId: string, repository: RepositoryReadModel): Promise<ParentFacts> {
+    const chain = await this.dataSource
+      .getRepository(ChainReadModel)
+      .createQueryBuilder('chain')
+      .where('chain.vm_id = :vmId and chain.repository_id = :repositoryId and chain.head_backup_id is not null', {
+        vmId,
+        repositoryId: repository.repository_id,
+      })
+      .orderBy('chain.started_position', 'DESC')
+      .limit(1)
+      .getOne();
+    if (chain === null || chain.head_backup_id === null) return { kind: 'none' };
+    for (const { backup_id, damage } of chain.points) {
+      if (damage !== null && isParentDamage(damage.code)) {
+        return { kind: 'damaged', backup_id, chain_id: chain.chain_id, code: damage.code, detail: damage.detail, file: null };
+      }
+    }
+    const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: chain.chain_id });
+    const byId = new Map(rows.map((row) => [row.backup_id, row]));
+    const proven = await this.proven.findAll(
+      repository.path,
+      rows.flatMap((row) => (row.files ?? []).map(({ file }) => join(row.folder ?? '', file))),
+    );
+    for (const { backup_id } of chain.points) {
+      const row = byId.get(backup_id);
+      for (const file of row?.files ?? []) {
+        const path = join(row?.folder ?? '', file.file);
+        const below = row?.disks.find(({ disk_id }) => disk_id === file.disk_id)?.parent_file ?? null;
+        const verdict = await this.files.checkParent(repository.path, file, { file: path, below, proven: proven.get(path) ?? null });
+        if (verdict.kind === 'damaged')
+          return {
+            kind: 'damaged',
+            backup_id,
+            chain_id: chain.chain_id,
+            code: verdict.code,
+            detail: verdict.detail,
+            file: `${row?.folder ?? ''}/${file.file}`,
+          };
+      }
+    }
+    const head = byId.get(chain.head_backup_id);
+    if (head === undefined || head.folder === null) {
+      throw new Error(`chain ${chain.chain_id} has restore point ${chain.head_backup_id}, which the backups do not know`);
+    }
+    const { folder } = head;
+    return {
+      kind: 'sound',
+      point: {
+        backup_id: head.backup_id,
+        chain_id: chain.chain_id,
+        chain_length: chain.points.length,
+        disks: head.disks.map((disk) => ({
+          disk_key: disk.disk_key,
+          size_bytes: disk.virtual_size_bytes,
+          file: `${folder}/${disk.file}`,
+          change_id: disk.change_id,
+        })),
+      },
+    };
+  }
+}
+
+function parentIn(parent: ParentFacts): string | null {
+  return parent.kind === 'sound' ? parent.point.backup_id : null;
+}
+
+function isParentDamage(code: string): code is 'parent_missing' | 'parent_truncated' | 'parent_altered' {
+  return code === 'parent_missing' || code === 'parent_truncated' || code === 'parent_altered';
+}

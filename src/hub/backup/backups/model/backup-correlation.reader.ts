@@ -1,0 +1,25 @@
+import { Injectable } from '@nestjs/common';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { backupStream } from './backup.events.js';
+
+/** Correlation ids of the requests for backups: what follows from a backup, its node's reports included, is recorded under it. */
+@Injectable()
+export class BackupCorrelations {
+  private readonly known = new Map<string, string>();
+
+  constructor(private readonly store: EventStore) {}
+
+  async of(backupId: string): Promise<string> {
+    const known = this.known.get(backupId);
+    if (known !== undefined) return known;
+    for await (const first of this.store.read(backupStream(backupId), { limit: 1 })) {
+      this.known.set(backupId, first.metadata.$correlationId);
+      return first.metadata.$correlationId;
+    }
+    return backupId;
+  }
+
+  forget(backupId: string): void {
+    this.known.delete(backupId);
+  }
+}

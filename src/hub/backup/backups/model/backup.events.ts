@@ -1,0 +1,237 @@
+import type { DomainEvent } from '../../../../kernel/event.js';
+import type { NodeChangeIdProblem, NodeLeftOutDisk, NodeQuiesce, NodeQuiesceOutcome, NodeVmDefinition } from '../../../../contract/node-api.js';
+
+/** What was asked for. `auto` becomes a full or an incremental when the backup is planned. */
+export type RequestedBackupType = 'full' | 'incremental' | 'auto';
+export type BackupType = 'full' | 'incremental';
+
+/** Why a backup is a full. Stable words of the API. */
+export type FullReason =
+  | 'first_backup'
+  | 'requested'
+  | 'no_change_tracking'
+  | NodeChangeIdProblem
+  | 'disk_added'
+  | 'disk_removed'
+  | 'disk_resized'
+  | 'parent_missing'
+  | 'parent_truncated'
+  | 'parent_altered'
+  | 'chain_too_long';
+
+/** Why a pending backup has not started yet. */
+export type WaitingFor = 'vm_busy' | 'backup_limit' | 'nbd_ports';
+
+/** Where a backup was when it failed. */
+export type BackupStage = 'queued' | 'planning' | 'preparing' | 'snapshot' | 'transfer' | 'sealing';
+
+export type PlannedDisk = {
+  /** From 0, in the order of the source. */
+  readonly disk_id: number;
+  /** Stable name of the disk at its source, for example its file name. */
+  readonly disk_key: string;
+  /** Virtual size in bytes. */
+  readonly size_bytes: number;
+  readonly source_format: string;
+  /** File name within the restore point's folder. */
+  readonly file: string;
+  /** Parent's QCOW2 file relative to the repository; null for a full, and for a disk that an incremental has whole because it was added after its parent. */
+  readonly parent_file: string | null;
+  /** The change id at the source that the incremental starts from; null exactly where parent_file is. */
+  readonly parent_change_id: string | null;
+};
+
+export type SealedFile = {
+  readonly disk_id: number;
+  readonly file: string;
+  /** Length of the QCOW2 file in bytes. */
+  readonly size_bytes: number;
+  /** SHA-256 of the whole file, lower-case hex. */
+  readonly sha256: string;
+  /** Modification time after sealing, nanoseconds since 1970, as a decimal string; a cheap sign that a file was altered. */
+  readonly mtime_ns: string;
+};
+
+export type BackupRequested = DomainEvent<
+  'BackupRequested',
+  {
+    readonly backup_id: string;
+    readonly vm_id: string;
+    readonly vm_name: string;
+    readonly node_id: string;
+    readonly repository_id: string;
+    readonly backup_type: RequestedBackupType;
+    readonly policy_id: string | null;
+    /** ISO 8601, UTC. */
+    readonly requested_at: string;
+  }
+>;
+export type BackupOptions = {
+  /** Whether the guest's file systems are frozen at the instant. `try`: where it can be. */
+  readonly quiesce: NodeQuiesce;
+  /** Most bytes per second that the disks are read with; null: no limit. */
+  readonly bandwidth_limit_bps: number | null;
+};
+/** What was asked for beside the type; recorded where it is not DEFAULT_BACKUP_OPTIONS. */
+export type BackupOptionsChosen = DomainEvent<'BackupOptionsChosen', BackupOptions>;
+/** Devices of the VM that are no part of the backup, and why; recorded where there are any. */
+export type DisksLeftOut = DomainEvent<'DisksLeftOut', { readonly disks: readonly NodeLeftOutDisk[] }>;
+/** What became of the wish to freeze the guest's file systems, where the source has guests that run. */
+export type QuiesceReported = DomainEvent<'QuiesceReported', NodeQuiesceOutcome>;
+/** The backup stays pending, for this reason. Recorded when the reason changes. */
+export type BackupQueued = DomainEvent<'BackupQueued', { readonly waiting_for: WaitingFor; readonly detail: string }>;
+export type BackupPlanned = DomainEvent<
+  'BackupPlanned',
+  {
+    readonly backup_type: BackupType;
+    /** Set exactly when backup_type is full. */
+    readonly full_reason: FullReason | null;
+    /** The precise finding behind full_reason, for people; null where the reason says it all. */
+    readonly full_reason_detail: string | null;
+    readonly chain_id: string;
+    readonly parent_backup_id: string | null;
+    /** Restore point's folder relative to the repository. */
+    readonly folder: string;
+    readonly disks: readonly PlannedDisk[];
+    readonly started_at: string;
+    /** How the hypervisor describes the VM, for the manifest; left out where it does not. */
+    readonly definition?: NodeVmDefinition;
+  }
+>;
+export type DiskTargetCreated = DomainEvent<
+  'DiskTargetCreated',
+  {
+    readonly disk_id: number;
+    readonly export_id: string;
+    readonly export_name: string;
+    readonly nbd_port: number;
+    /** Absolute path of the file while it is written. */
+    readonly qcow2_path: string;
+  }
+>;
+/** Intent: the node is about to be told to copy. From here on the node may have a job of this backup's id. */
+export type TransferRequested = DomainEvent<
+  'TransferRequested',
+  { readonly node_id: string; readonly nbd_targets_string: string; readonly requested_at: string }
+>;
+export type SnapshotTaken = DomainEvent<
+  'SnapshotTaken',
+  {
+    /** The one instant of all disks. ISO 8601, UTC, by the node's clock. */
+    readonly instant: string;
+    readonly change_ids: readonly { readonly disk_id: number; readonly change_id: string | null }[];
+  }
+>;
+export type DiskTransferStarted = DomainEvent<'DiskTransferStarted', { readonly disk_id: number; readonly total_bytes: number }>;
+export type DiskTransferProgressed = DomainEvent<
+  'DiskTransferProgressed',
+  { readonly disk_id: number; readonly bytes_transferred: number; readonly total_bytes: number }
+>;
+export type DiskTransferCompleted = DomainEvent<
+  'DiskTransferCompleted',
+  {
+    readonly disk_id: number;
+    readonly bytes_transferred: number;
+    /** Lower-case hex: the keyed digest of what the node sent, which the stored file must match to be sealed. Left out where the node reported none. The key is not recorded. */
+    readonly content_digest?: string;
+  }
+>;
+export type DiskTransferFailed = DomainEvent<'DiskTransferFailed', { readonly disk_id: number; readonly code: string; readonly detail: string }>;
+/** The node has not been heard of for longer than the limit; the backup goes on waiting. */
+export type TransferStalled = DomainEvent<'TransferStalled', { readonly silent_since: string }>;
+export type TransferResumed = DomainEvent<'TransferResumed', { readonly heard_at: string }>;
+/** The source's disks are free again: the node's snapshot, and the servers that read it, are gone. */
+export type SnapshotReleased = DomainEvent<'SnapshotReleased', { readonly released_at: string }>;
+export type RestorePointSealed = DomainEvent<
+  'RestorePointSealed',
+  { readonly folder: string; readonly files: readonly SealedFile[]; readonly manifest_sha256: string; readonly sealed_at: string }
+>;
+export type BackupCompleted = DomainEvent<'BackupCompleted', { readonly completed_at: string }>;
+export type BackupFailed = DomainEvent<
+  'BackupFailed',
+  { readonly stage: BackupStage; readonly code: string; readonly detail: string; readonly failed_at: string }
+>;
+export type BackupCancelled = DomainEvent<'BackupCancelled', { readonly cancelled_at: string }>;
+/**
+ * The node has confirmed that it holds nothing of this backup any more but the change ids that chains need:
+ * `committed` keeps this backup's change ids and drops the parent's, `discarded` the other way round.
+ */
+export type ChangeTrackingSettled = DomainEvent<'ChangeTrackingSettled', { readonly outcome: 'committed' | 'discarded' }>;
+/** After a failure or a cancel: exports stopped, ports released, partial files removed. */
+export type BackupUndone = DomainEvent<'BackupUndone', { readonly undone_at: string }>;
+/** The restore point is given up; its files are about to be removed. */
+export type BackupDeleted = DomainEvent<'BackupDeleted', { readonly deleted_at: string }>;
+export type RestorePointFilesRemoved = DomainEvent<'RestorePointFilesRemoved', { readonly folder: string }>;
+
+export type ImportedDisk = {
+  readonly disk_id: number;
+  readonly disk_key: string;
+  /** Virtual size in bytes. */
+  readonly size_bytes: number;
+  readonly source_format: string;
+  readonly file: string;
+  /** Relative to the repository; null for a full. */
+  readonly parent_file: string | null;
+  readonly parent_change_id: string | null;
+  readonly change_id: string | null;
+  readonly file_size_bytes: number;
+  readonly sha256: string;
+  readonly mtime_ns: string;
+};
+/** A restore point of another hub was found in a repository and taken over, as its manifest describes it. The first event of its stream. */
+export type RestorePointImported = DomainEvent<
+  'RestorePointImported',
+  {
+    readonly backup_id: string;
+    readonly vm_id: string;
+    readonly vm_name: string;
+    readonly node_id: string;
+    readonly repository_id: string;
+    readonly repository_path: string;
+    readonly backup_type: BackupType;
+    readonly full_reason: FullReason | null;
+    readonly chain_id: string;
+    readonly parent_backup_id: string | null;
+    readonly folder: string;
+    readonly instant: string;
+    readonly started_at: string;
+    readonly sealed_at: string;
+    readonly manifest_sha256: string;
+    readonly disks: readonly ImportedDisk[];
+    readonly imported_at: string;
+  }
+>;
+
+/** Stream `backup-<backup_id>`. */
+export type BackupEvent =
+  | BackupRequested
+  | BackupOptionsChosen
+  | BackupQueued
+  | BackupPlanned
+  | DisksLeftOut
+  | DiskTargetCreated
+  | TransferRequested
+  | SnapshotTaken
+  | QuiesceReported
+  | DiskTransferStarted
+  | DiskTransferProgressed
+  | DiskTransferCompleted
+  | DiskTransferFailed
+  | TransferStalled
+  | TransferResumed
+  | SnapshotReleased
+  | RestorePointSealed
+  | BackupCompleted
+  | BackupFailed
+  | BackupCancelled
+  | ChangeTrackingSettled
+  | BackupUndone
+  | RestorePointImported
+  | BackupDeleted
+  | RestorePointFilesRemoved;
+
+export const DEFAULT_BACKUP_OPTIONS: BackupOptions = { quiesce: 'try', bandwidth_limit_bps: null };
+
+export function backupStream(backupId: string): string {
+  return `backup-${backupId}`;
+}

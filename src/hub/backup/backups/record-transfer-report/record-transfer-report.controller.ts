@@ -1,0 +1,39 @@
+import { Body, Controller, HttpCode, Param, Post } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiNoContentResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { CallingNode, NodeOnly } from '../../../../lib/http/bearer.guard.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { NodeJobReportDto } from '../../../../contract/job-report.dto.js';
+import { RecordTransferReport } from '../model/backup.commands.js';
+
+@ApiTags('telemetry')
+@Controller('telemetry')
+export class RecordTransferReportController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Post('backup/:job_id')
+  @NodeOnly()
+  @HttpCode(204)
+  @ApiOperation({
+    summary: "A node's account of a backup job",
+    description: 'Pushed by the node on each change, and regularly while it copies. Each report is the whole truth of the job, so one may get lost.',
+  })
+  @ApiNoContentResponse({ description: 'Taken note of' })
+  @ApiProblem(400, 'job_id_mismatch')
+  @ApiProblem(403, 'not_your_job')
+  async report(
+    @Param('job_id', UuidParam) jobId: string,
+    @Body() body: NodeJobReportDto,
+    @CallingNode() caller: string | null,
+    @Context() context: CommandContext,
+  ): Promise<void> {
+    if (body.job_id !== jobId) {
+      throw new DomainError('invalid', 'job_id_mismatch', `The report is about job ${body.job_id}, but was sent for job ${jobId}.`, { job_id: jobId });
+    }
+    await this.commands.execute(new RecordTransferReport(body, context, { by: caller }));
+  }
+}

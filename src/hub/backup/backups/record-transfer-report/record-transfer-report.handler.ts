@@ -1,0 +1,80 @@
+import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import type { Decider } from '../../../../kernel/decider.js';
+import { ExamineExport, type ExportOutcome } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { LiveProgress } from '../model/live-progress.registry.js';
+import { NodeCredentials } from '../../../../lib/signed-calls/node-credentials.js';
+import { BackupCorrelations } from '../model/backup-correlation.reader.js';
+import { RecordTransferReport } from '../model/backup.commands.js';
+import { type BackupEvent, backupStream } from '../model/backup.events.js';
+import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
+import { decideRecordTransferReport, type RecordTransferReport as RecordTransferReportData } from './record-transfer-report.decide.js';
+
+const decider: Decider<BackupState, RecordTransferReportData, BackupEvent> = {
+  initialState: initialBackupState,
+  evolve: evolveBackup,
+  decide: decideRecordTransferReport,
+};
+
+/** Progress that is less than a step is recorded this often, in milliseconds. */
+const PROGRESS_INTERVAL_MS = 5_000;
+
+@CommandHandler(RecordTransferReport)
+export class RecordTransferReportHandler implements ICommandHandler<RecordTransferReport> {
+  private readonly recordedAtMs = new Map<string, number>();
+
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly live: LiveProgress,
+    private readonly credentials: NodeCredentials,
+    private readonly correlations: BackupCorrelations,
+  ) {}
+
+  async execute(command: RecordTransferReport): Promise<void> {
+    const { report, context, told } = command;
+    if (told !== undefined) await this.requireOwnJob(report.job_id, told.by);
+    if (!this.live.offer(report)) return;
+    const stream = backupStream(report.job_id);
+    const nowMs = performance.now();
+    const last = this.recordedAtMs.get(report.job_id) ?? nowMs;
+    this.recordedAtMs.set(report.job_id, last);
+    const progressDue = nowMs - last >= PROGRESS_INTERVAL_MS;
+    const exportEnded = report.status === 'failed' && (await this.anyExportEnded(stream));
+    const outcome = await this.runner.run(
+      stream,
+      decider,
+      { kind: 'record-transfer-report', report, progress_due: progressDue, export_ended: exportEnded, now: this.clock.iso() },
+      // What a node reports follows from the request for the backup, not from the node's own call.
+      { ...context, correlationId: await this.correlations.of(report.job_id) },
+    );
+    if (outcome.events.length > 0) this.recordedAtMs.set(report.job_id, nowMs);
+    if (outcome.state.status !== 'running' || outcome.state.run.snapshot_released) {
+      this.recordedAtMs.delete(report.job_id);
+    }
+  }
+
+  /** A node speaks of its own jobs only; those that share a token cannot be told apart, but none of them speaks of the job of an enrolled one. */
+  private async requireOwnJob(jobId: string, caller: string | null): Promise<void> {
+    const { state } = await this.runner.load(backupStream(jobId), decider);
+    const owner = state.status === 'none' ? null : (this.credentials.ofNode(state.run.request.node_id)?.nodeId ?? null);
+    if (owner !== caller) {
+      throw new DomainError('forbidden', 'not_your_job', `Job ${jobId} is not one of this node.`, { job_id: jobId });
+    }
+  }
+
+  /** A copy that has lost its target fails before anybody here has seen the target's server end; so that the cause is told and not the consequence, look. */
+  private async anyExportEnded(stream: string): Promise<boolean> {
+    const { state } = await this.runner.load(stream, decider);
+    if (state.status !== 'running') return false;
+    const outcomes = await Promise.all(
+      state.run.disks.flatMap(({ target }) =>
+        target === null ? [] : [this.commands.execute<ExamineExport, ExportOutcome>(new ExamineExport(target.export_id))],
+      ),
+    );
+    return outcomes.some((outcome) => outcome.status === 'exited');
+  }
+}

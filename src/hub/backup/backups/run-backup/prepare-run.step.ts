@@ -1,0 +1,167 @@
+import { join } from 'node:path';
+import { Injectable } from '@nestjs/common';
+import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { type AllocatedPorts, AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
+import { Clock, derivedId } from '../../../../lib/clock/clock.js';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { ObserveVmDisks } from '../../vms/model/vm.commands.js';
+import type { BackupPlanned, PlannedDisk } from '../model/backup.events.js';
+import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
+import type { BackupRun, DiskTarget } from '../model/backup.state.js';
+import { backingPath, diskFile, exportName } from './nbd-targets.plan.js';
+import { locateRun } from './locate-run.step.js';
+import { RunRecorder } from './record-run.recorder.js';
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+/** The pool has too few free ports just now; the backup stays pending. */
+export class PortsShortError extends Error {
+  override readonly name = 'PortsShortError';
+  constructor(
+    readonly wanted: number,
+    readonly free: number,
+  ) {
+    super(`${wanted} NBD ports are needed, ${free} are free`);
+  }
+}
+
+/** From the queue to files that are ready to be served: the plan, the ports, the empty QCOW2 files. */
+@Injectable()
+export class PrepareRun {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly queries: QueryBus,
+    private readonly recorder: RunRecorder,
+    private readonly readModels: ReadModels,
+    private readonly store: EventStore,
+    private readonly clock: Clock,
+    private readonly mutex: KeyedMutex,
+    private readonly files: RepositoryFiles,
+    private readonly qemuImg: QemuImg,
+  ) {}
+
+  /**
+   * Decides what the backup is to be and takes its ports. Serialised with the deletion of restore points of the same VM, so that none is deleted under the plan.
+   * @throws PortsShortError, and what GatherBackupFacts throws
+   */
+  async plan(run: BackupRun): Promise<void> {
+    await this.mutex.runExclusive(vmLock(run.request.vm_id), async () => {
+      const head = await this.store.head();
+      if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
+      const facts = await this.queries.execute<GatherBackupFacts, BackupFacts>(
+        new GatherBackupFacts(run.request.vm_id, run.request.repository_id, run.request.backup_type, run.request.backup_id),
+      );
+      await this.noteFindings(run, facts);
+      const plan = this.planOf(run, facts);
+      await this.allocatePorts(run, plan);
+      await this.recorder.record(run.request.backup_id, {
+        kind: 'record-plan',
+        plan,
+        left_out_disks: facts.left_out_disks,
+      });
+    });
+  }
+
+  /** Makes the empty files and records where each disk goes. Files of an attempt that was cut short are made anew: nothing was served from them yet. */
+  async createTargets(run: BackupRun): Promise<void> {
+    const { plan } = run;
+    if (plan === null) throw new Error(`backup ${run.request.backup_id} has no plan to prepare`);
+    const repositoryPath = (await locateRun(this.queries, run)).repository_path;
+    if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
+    const { ports } = await this.allocatePorts(run, plan);
+    const folder = await this.files.createPartial(repositoryPath, plan.folder);
+    const targets = await Promise.all(
+      plan.disks.map(async (disk, index): Promise<DiskTarget> => {
+        const port = ports[index];
+        if (port === undefined) throw new Error(`disk ${disk.disk_id} of backup ${run.request.backup_id} got no port`);
+        const path = join(folder, disk.file);
+        await this.qemuImg.create({
+          path,
+          sizeBytes: disk.size_bytes,
+          ...(disk.parent_file === null ? {} : { backing: { file: backingPath(plan.folder, disk.parent_file), format: 'qcow2' as const } }),
+        });
+        return {
+          disk_id: disk.disk_id,
+          export_id: derivedId(`export/${run.request.backup_id}/${disk.disk_id}`),
+          export_name: port.export_name ?? '',
+          nbd_port: port.port,
+          qcow2_path: path,
+        };
+      }),
+    );
+    await this.recorder.record(run.request.backup_id, { kind: 'record-targets', targets });
+  }
+
+  private planOf(run: BackupRun, facts: BackupFacts): BackupPlanned['data'] {
+    const { request } = run;
+    const { decision } = facts;
+    const startedAt = this.clock.iso();
+    const parent = decision.backup_type === 'incremental' ? decision.parent : null;
+    const disks = facts.disks.map((disk): PlannedDisk => {
+      const before = parent?.disks.find((candidate) => candidate.disk_key === disk.disk_key) ?? null;
+      return {
+        disk_id: disk.disk_id,
+        disk_key: disk.disk_key,
+        size_bytes: disk.size_bytes,
+        source_format: disk.format,
+        file: diskFile(disk.disk_id),
+        parent_file: before?.file ?? null,
+        parent_change_id: before?.change_id ?? null,
+      };
+    });
+    const point = this.files.restorePointFolder(startedAt, decision.backup_type, request.backup_id);
+    return {
+      backup_type: decision.backup_type,
+      full_reason: decision.backup_type === 'full' ? decision.reason : null,
+      full_reason_detail: decision.backup_type === 'full' ? decision.detail : null,
+      chain_id: parent?.chain_id ?? derivedId(`chain/${request.backup_id}`),
+      parent_backup_id: parent?.backup_id ?? null,
+      folder: `${vmFolderOf(parent?.disks[0]?.file) ?? this.files.vmFolder(facts.vm.name, facts.vm.vm_id)}/${point}`,
+      disks,
+      started_at: startedAt,
+      ...(facts.definition === null ? {} : { definition: facts.definition }),
+    };
+  }
+
+  private async allocatePorts(run: BackupRun, plan: BackupPlanned['data']): Promise<AllocatedPorts> {
+    const { request } = run;
+    const names = plan.disks.map((disk) => exportName(request.vm_name, request.vm_id, disk.disk_id, plan.backup_type, plan.started_at));
+    const context = await this.recorder.context(request.backup_id);
+    if (run.plan === null) {
+      // A hub that was killed between taking ports and recording the plan left ports under the names of a plan that nobody knows any more.
+      await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, context));
+    }
+    try {
+      return await this.commands.execute<AllocatePorts, AllocatedPorts>(
+        new AllocatePorts(request.backup_id, names, await this.recorder.context(request.backup_id)),
+      );
+    } catch (error) {
+      if (error instanceof DomainError && error.code === 'nbd_ports_exhausted') {
+        const free = error.facts['free'];
+        throw new PortsShortError(names.length, typeof free === 'number' ? free : 0);
+      }
+      throw error;
+    }
+  }
+
+  /** What was seen on the way is true whatever becomes of this run. */
+  private async noteFindings(run: BackupRun, facts: BackupFacts): Promise<void> {
+    const disks = facts.disks.map(({ disk_id, disk_key, size_bytes, format, change_tracking }) => ({ disk_id, disk_key, size_bytes, format, change_tracking }));
+    await this.commands.execute(new ObserveVmDisks(run.request.vm_id, disks, await this.recorder.context(run.request.backup_id)));
+    if (facts.parent.kind !== 'damaged') return;
+    const { chain_id, backup_id, code, detail, file } = facts.parent;
+    const damage = { code, detail, file, verification_id: null };
+    await this.commands.execute(new MarkRestorePointDamaged(chain_id, backup_id, damage, await this.recorder.context(run.request.backup_id)));
+  }
+}
+
+/** An incremental goes beside its parent, also when the VM has another name by now. */
+function vmFolderOf(parentFile: string | undefined): string | null {
+  return parentFile === undefined ? null : parentFile.slice(0, parentFile.indexOf('/'));
+}

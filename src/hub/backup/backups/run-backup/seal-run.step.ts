@@ -1,0 +1,269 @@
+import { join } from 'node:path';
+import { Inject, Injectable } from '@nestjs/common';
+import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { RecordRestorePoint } from '../../chains/model/chain.commands.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { HUB_ID } from '../../../store/event-store/command-runner.js';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { FileHasher, HashingFailedError } from '../../../../storage/hashing/file-hasher.js';
+import type { ContentTask } from '../../../../storage/hashing/stored-content.js';
+import { LiveProgress } from '../model/live-progress.registry.js';
+import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import { NodeCredentials } from '../../../../lib/signed-calls/node-credentials.js';
+import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
+import { type Manifest, MANIFEST_FORMAT_VERSION, type ManifestDisk } from '../../../../storage/repository-files/manifest.js';
+import { ProvenFiles } from '../../../../storage/repository-files/proven-files.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
+import { type BackupPlanned, backupStream } from '../model/backup.events.js';
+import type { BackupRun, RunDisk } from '../model/backup.state.js';
+import { locateRun } from './locate-run.step.js';
+import { backingPath } from './nbd-targets.plan.js';
+import { RunRecorder } from './record-run.recorder.js';
+
+interface ExaminedDisk {
+  readonly disk: ManifestDisk;
+  /** See ImageFacts; null: the file was changed while it was hashed. */
+  readonly state: string | null;
+}
+
+interface Examination {
+  readonly disks: Promise<readonly ExaminedDisk[]>;
+  /** Aborted when nobody needs the answer any more. */
+  readonly abandoned: AbortController;
+  failed: boolean;
+}
+
+/** From copied disks to a restore point: checked, hashed, on stable storage, read-only, described by its manifest, at the head of its chain. */
+@Injectable()
+export class SealRun {
+  private readonly logger = loggerFor('SealRun');
+  /** What is being found out of the files of each backup before it can be sealed. */
+  private readonly examinations = new Map<string, Examination>();
+
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly queries: QueryBus,
+    private readonly recorder: RunRecorder,
+    private readonly clock: Clock,
+    private readonly store: EventStore,
+    private readonly files: RepositoryFiles,
+    private readonly qemuImg: QemuImg,
+    private readonly hasher: FileHasher,
+    private readonly doors: FileDoors,
+    private readonly proven: ProvenFiles,
+    private readonly live: LiveProgress,
+    private readonly credentials: NodeCredentials,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  /** The exports are stopped, so the files are what they will be: they can be checked, hashed and synced while the node still frees its source. Returns at once. */
+  async examine(run: BackupRun): Promise<void> {
+    const { plan, request } = run;
+    if (plan === null || run.instant === null || this.examinations.has(request.backup_id)) return;
+    const { repository_path: repositoryPath } = await locateRun(this.queries, run);
+    if (repositoryPath !== null) this.examination(run, plan, repositoryPath);
+  }
+
+  /** Ends what is still being found out of a backup that needs it no more. */
+  forget(backupId: string): void {
+    this.examinations.get(backupId)?.abandoned.abort(new Error('the backup needs its files examined no more'));
+    this.examinations.delete(backupId);
+  }
+
+  /** The exports are stopped, so the ports can go back first: sealing a large disk takes a while. */
+  async seal(run: BackupRun): Promise<void> {
+    const { plan, request } = run;
+    if (plan === null || run.instant === null) throw new Error(`backup ${request.backup_id} has nothing to seal`);
+    await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, await this.recorder.context(request.backup_id)));
+    const { repository_path: repositoryPath, vm } = await locateRun(this.queries, run);
+    if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
+
+    if (this.credentials.ofNode(request.node_id) !== null && run.disks.some(({ transfer }) => transfer.content_digest === null)) {
+      this.logger.warn('a node reports no digest of what it sent, so the backup is sealed without a comparison; update the node', {
+        backup_id: request.backup_id,
+        node_id: request.node_id,
+      });
+    }
+    const manifest =
+      (await this.sealedBefore(repositoryPath, run)) ??
+      (await this.describe(run, plan, run.instant, repositoryPath, vm ?? { source: 'image', source_ref: '' }));
+    const { manifest_sha256 } = await this.files.seal({ repositoryPath, folder: plan.folder, manifest });
+    await this.rememberProofs(request.backup_id, plan.folder, repositoryPath);
+    await this.recorder.record(request.backup_id, {
+      kind: 'record-sealed',
+      data: {
+        folder: plan.folder,
+        files: manifest.disks.map((disk) => ({
+          disk_id: disk.disk_id,
+          file: disk.file,
+          size_bytes: disk.file_size_bytes,
+          sha256: disk.sha256,
+          mtime_ns: disk.mtime_ns,
+        })),
+        manifest_sha256,
+        sealed_at: manifest.sealed_at,
+      },
+    });
+  }
+
+  /** So that the first restore need not read the files again. */
+  private async rememberProofs(backupId: string, folder: string, repositoryPath: string): Promise<void> {
+    const examined = (await this.examinations.get(backupId)?.disks.catch(() => [])) ?? [];
+    const proofs = examined.flatMap(({ disk, state }) => (state === null ? [] : [[`${folder}/${disk.file}`, { state, sha256: disk.sha256 }] as const]));
+    await this.proven.remember(repositoryPath, new Map(proofs));
+  }
+
+  /** First the chain, then the backup: what is called completed is what the next one can stand on. */
+  async complete(run: BackupRun): Promise<void> {
+    const { plan, request } = run;
+    if (plan === null) throw new Error(`backup ${request.backup_id} has no plan to complete`);
+    const context = await this.recorder.context(request.backup_id);
+    await this.commands.execute(new RecordRestorePoint(plan.chain_id, request.vm_id, request.repository_id, request.backup_id, plan.parent_backup_id, context));
+    await this.recorder.record(request.backup_id, { kind: 'complete', completed_at: this.clock.iso() });
+  }
+
+  /** A hub that was killed after the restore point got its name, and before that was recorded, finds it here. */
+  private async sealedBefore(repositoryPath: string, run: BackupRun): Promise<Manifest | null> {
+    try {
+      const manifest = await this.files.readManifest(repositoryPath, run.plan?.folder ?? '');
+      return manifest.backup_id === run.request.backup_id ? manifest : null;
+    } catch (error) {
+      if (error instanceof DomainError && error.code === 'restore_point_missing') return null;
+      throw error;
+    }
+  }
+
+  private async describe(
+    run: BackupRun,
+    plan: BackupPlanned['data'],
+    instant: string,
+    repositoryPath: string,
+    vm: { readonly source: string; readonly source_ref: string },
+  ): Promise<Manifest> {
+    const { request } = run;
+    const disks = (await this.examination(run, plan, repositoryPath).disks).map(({ disk }) => disk);
+    let position = '';
+    for await (const newest of this.store.read(backupStream(request.backup_id), { direction: 'backwards', limit: 1 })) position = newest.position;
+    return {
+      format_version: MANIFEST_FORMAT_VERSION,
+      hub_id: this.hubId,
+      repository_id: request.repository_id,
+      backup_id: request.backup_id,
+      backup_type: plan.backup_type,
+      full_reason: plan.full_reason,
+      chain_id: plan.chain_id,
+      parent: plan.parent_backup_id === null ? null : { backup_id: plan.parent_backup_id, folder: parentFolderOf(plan.disks) },
+      vm: { vm_id: request.vm_id, name: request.vm_name, source: vm.source, source_ref: vm.source_ref, node_id: request.node_id },
+      instant,
+      started_at: plan.started_at,
+      sealed_at: this.clock.iso(),
+      disks,
+      definition: plan.definition ?? null,
+      event_position: position,
+    };
+  }
+
+  private examination(run: BackupRun, plan: BackupPlanned['data'], repositoryPath: string): Examination {
+    const { backup_id } = run.request;
+    const known = this.examinations.get(backup_id);
+    // What could not be found out before may be now; one that fails again tells why.
+    if (known !== undefined && !known.failed) return known;
+    const abandoned = new AbortController();
+    const disks = this.doors
+      .whileTheyAnswer(
+        [repositoryPath],
+        (signal) => Promise.all(run.disks.map((disk) => this.describeDisk(backup_id, disk, plan, repositoryPath, signal))),
+        abandoned.signal,
+      )
+      .catch((error: unknown) => rethrowSilence(error, repositoryPath));
+    const examination: Examination = { disks, abandoned, failed: false };
+    // Of a failure hears who seals.
+    disks.catch(() => {
+      examination.failed = true;
+    });
+    this.examinations.set(backup_id, examination);
+    return examination;
+  }
+
+  /** The exports write without flushing, because the file counts for nothing before this point; so it is forced to stable storage here, while it is being hashed. */
+  private async describeDisk(
+    backupId: string,
+    disk: RunDisk,
+    plan: BackupPlanned['data'],
+    repositoryPath: string,
+    abandoned: AbortSignal,
+  ): Promise<ExaminedDisk> {
+    const { planned } = disk;
+    const file = join(this.files.partialFolder(plan.folder), planned.file);
+    const path = join(repositoryPath, file);
+    await this.files.makeReadOnly(repositoryPath, file);
+    const before = await this.files.imageFacts(repositoryPath, file);
+    const content = this.contentTask(backupId, disk);
+    const [check, hashes] = await Promise.all([
+      this.qemuImg.check(path, abandoned),
+      this.hasher.hashes(path, content, abandoned).catch((error: unknown) => rethrowUnreadable(error, planned.disk_key)),
+      this.doors.at(repositoryPath).syncToDisk(path),
+    ]);
+    if (!check.ok) {
+      throw new DomainError('conflict', 'target_damaged', `The file of disk "${planned.disk_key}" did not pass qemu-img check: ${check.detail}`, {
+        disk_key: planned.disk_key,
+        errors: check.errors,
+      });
+    }
+    if (hashes.content_digest !== disk.transfer.content_digest) throw contentDiffers(planned.disk_key);
+    const written = await this.files.imageFacts(repositoryPath, file);
+    if (written === null) throw new DomainError('conflict', 'target_missing', `The file "${path}" of disk "${planned.disk_key}" has gone.`);
+    const described: ManifestDisk = {
+      disk_id: planned.disk_id,
+      disk_key: planned.disk_key,
+      file: planned.file,
+      virtual_size_bytes: planned.size_bytes,
+      source_format: planned.source_format,
+      change_id: disk.change_id,
+      parent_change_id: planned.parent_change_id,
+      file_size_bytes: written.size_bytes,
+      sha256: hashes.sha256,
+      mtime_ns: written.mtime_ns,
+      backing_file: planned.parent_file === null ? null : backingPath(plan.folder, planned.parent_file),
+    };
+    return { disk: described, state: before?.state === written.state ? written.state : null };
+  }
+
+  /** null: the node has made no digest of this disk. */
+  private contentTask(backupId: string, { planned, transfer }: RunDisk): ContentTask | null {
+    if (transfer.content_digest === null) return null;
+    const key = this.live.heard(backupId)?.report.disks.find(({ disk_key }) => disk_key === planned.disk_key)?.content?.key;
+    if (key === undefined) {
+      const detail = `The node reported a digest of disk "${planned.disk_key}" before, and reports none now.`;
+      throw new DomainError('conflict', 'node_inconsistent_report', detail, { disk_key: planned.disk_key });
+    }
+    return { key, onto: planned.parent_file === null ? 'new' : 'parent' };
+  }
+}
+
+/** A file that no qemu-nbd of a hub leaves behind. */
+function rethrowUnreadable(error: unknown, diskKey: string): never {
+  if (error instanceof HashingFailedError && error.code === 'qcow2_unreadable') {
+    throw new DomainError('conflict', 'target_damaged', `The file of disk "${diskKey}" could not be compared with what the node sent: ${error.message}`, {
+      disk_key: diskKey,
+    });
+  }
+  throw error;
+}
+
+function contentDiffers(diskKey: string): DomainError {
+  const detail =
+    `The file of disk "${diskKey}" does not hold what the node sent: it was altered on its way or in the repository while the backup ran. ` +
+    'Nothing was sealed. Find out who can write there before you start the backup again.';
+  return new DomainError('conflict', 'content_differs', detail, { disk_key: diskKey });
+}
+
+/** A disk that was added since has no parent; at least one has. */
+function parentFolderOf(disks: BackupPlanned['data']['disks']): string {
+  const parentFile = disks.find((disk) => disk.parent_file !== null)?.parent_file ?? '';
+  return parentFile.slice(0, parentFile.lastIndexOf('/'));
+}

@@ -1,0 +1,171 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { type ExportOutcome, RequestExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { HubConfig } from '../../../hub.config.js';
+import { HUB_ID } from '../../../store/event-store/command-runner.js';
+import { LiveProgress } from '../model/live-progress.registry.js';
+import { exportSocket, type ExportTransport, readExportKey } from '../../../exports/nbd-servers/export-access.js';
+import { exportUri } from '../../../../lib/nbd/nbd-uri.js';
+import type { NodeJobReport } from '../../../../contract/node-api.js';
+import { NodeClient } from '../../../nodes/node-link/node-client.js';
+import { localNodeId } from '../../../nodes/local-node/local-node-id.js';
+import { RecordTransferReport } from '../model/backup.commands.js';
+import type { BackupRun, DiskTarget, RunDisk } from '../model/backup.state.js';
+import { locateRun } from './locate-run.step.js';
+import { nbdTargetsString } from './nbd-targets.plan.js';
+import { RunRecorder } from './record-run.recorder.js';
+
+/** Of an export on a socket: qemu-nbd serves one client by default, and a second one hangs for ever. A copy makes several connections. */
+const SHARED_LIMIT = 20;
+/** Of one that strangers can connect to: they take no place from those who have the key. */
+const NO_LIMIT = 0;
+/** A node that has not been heard of for so long is asked. It pushes twice a second while it copies. */
+const ASK_AFTER_SILENCE_MS = 2_500;
+
+/** From files that are ready to be served to a copy of every disk. */
+@Injectable()
+export class TransferRun {
+  /** performance.now() since when this process waits for a word about a job, where it has had none. */
+  private readonly waitingSinceMs = new Map<string, number>();
+  /** Jobs that this process has told the node to start. */
+  private readonly told = new Set<string>();
+
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly queries: QueryBus,
+    private readonly recorder: RunRecorder,
+    private readonly clock: Clock,
+    private readonly config: HubConfig,
+    private readonly nodes: NodeClient,
+    private readonly live: LiveProgress,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  /** Starts what does not run yet. A start that fails is an outcome, recorded in the export's own stream. */
+  async startExports(run: BackupRun, targets: readonly DiskTarget[]): Promise<void> {
+    const transport = await this.transportTo(run.request.node_id);
+    await Promise.all(
+      targets.map(async (target) =>
+        this.commands.execute<RequestExport, ExportOutcome>(
+          new RequestExport(
+            {
+              exportId: target.export_id,
+              jobId: run.request.backup_id,
+              exportName: target.export_name,
+              port: target.nbd_port,
+              file: target.qcow2_path,
+              readOnly: false,
+              sharedLimit: transport === 'unix' ? SHARED_LIMIT : NO_LIMIT,
+              transport,
+            },
+            await this.recorder.context(run.request.backup_id),
+          ),
+        ),
+      ),
+    );
+  }
+
+  async requestTransfer(run: BackupRun): Promise<void> {
+    const transport = await this.transportTo(run.request.node_id);
+    await this.recorder.record(run.request.backup_id, {
+      kind: 'record-transfer-requested',
+      data: {
+        node_id: run.request.node_id,
+        nbd_targets_string: nbdTargetsString(run.disks.filter(hasTarget), ({ export_id, export_name, nbd_port }) =>
+          exportUri(
+            transport === 'unix' ? { socket: exportSocket(this.config.runDirectory, export_id) } : { host: this.config.nbdAdvertiseHost, port: nbd_port },
+            export_name,
+          ),
+        ),
+        requested_at: this.clock.iso(),
+      },
+    });
+  }
+
+  /**
+   * Sees to it that the node works on the job and that its word gets here: starts the job where the node has none, asks where the node has gone silent, and draws
+   * the line where it stays so. Nothing is assumed about a node that does not answer but that it does not answer.
+   */
+  async watch(run: BackupRun): Promise<void> {
+    const jobId = run.request.backup_id;
+    const now = performance.now();
+    const heardAt = this.live.heard(jobId)?.heardAtMs ?? null;
+    if (heardAt === null && !this.waitingSinceMs.has(jobId)) this.waitingSinceMs.set(jobId, now);
+    const silentMs = now - (heardAt ?? this.waitingSinceMs.get(jobId) ?? now);
+    if (heardAt !== null && silentMs < ASK_AFTER_SILENCE_MS) return;
+
+    const url = (await locateRun(this.queries, run)).node_url;
+    if (url === null) throw new DomainError('conflict', 'node_not_found', `Node ${run.request.node_id} was removed while the backup ran.`);
+    let report: NodeJobReport | null;
+    try {
+      report = this.told.has(jobId) || run.instant !== null ? await this.nodes.getJob(url, jobId) : await this.startJob(url, run);
+    } catch (error) {
+      await this.onNoAnswer(run, silentMs, error);
+      return;
+    }
+    if (report === null) {
+      if (run.instant !== null) throw new DomainError('conflict', 'node_lost_job', 'The node knows nothing of this transfer any more.');
+      report = await this.startJob(url, run);
+    }
+    await this.commands.execute(new RecordTransferReport(report, await this.recorder.context(jobId)));
+  }
+
+  forget(backupId: string): void {
+    this.waitingSinceMs.delete(backupId);
+    this.told.delete(backupId);
+    this.live.forget(backupId);
+  }
+
+  /** A node on this machine and under this account needs no port. */
+  private async transportTo(nodeId: string): Promise<ExportTransport> {
+    return nodeId === (await localNodeId(this.config.dataDirectory)) ? 'unix' : 'tls';
+  }
+
+  private async startJob(url: string, run: BackupRun): Promise<NodeJobReport> {
+    const { vm } = await locateRun(this.queries, run);
+    if (vm === null) throw new DomainError('conflict', 'vm_not_found', `VM "${run.request.vm_name}" was removed while the backup ran.`);
+    const report = await this.nodes.startBackup(url, {
+      job_id: run.request.backup_id,
+      hub_id: this.hubId,
+      vm,
+      nbd_targets_string: run.nbd_targets_string ?? '',
+      disks: await Promise.all(
+        run.disks.map(async ({ planned, target }) => {
+          const key = target === null ? null : await readExportKey(this.config.runDirectory, target.export_id);
+          return {
+            disk_key: planned.disk_key,
+            size_bytes: planned.size_bytes,
+            parent_change_id: planned.parent_change_id,
+            ...(key === null ? {} : { export_key: key }),
+          };
+        }),
+      ),
+      quiesce: run.options.quiesce,
+      ...(run.options.bandwidth_limit_bps === null ? {} : { bandwidth_limit_bps: run.options.bandwidth_limit_bps }),
+    });
+    this.told.add(run.request.backup_id);
+    return report;
+  }
+
+  /** A refusal of the node is its answer and fails the run; silence and nonsense may pass and are waited out up to the limit. */
+  private async onNoAnswer(run: BackupRun, silentMs: number, error: unknown): Promise<void> {
+    const passing =
+      error instanceof DomainError &&
+      ['upstream_unreachable', 'upstream_silent', 'upstream_broken', 'unavailable'].includes(error.kind) &&
+      error.code !== 'node_refused_token';
+    if (!passing) throw error;
+    if (silentMs >= this.config.failAfterSilentSeconds * 1000) {
+      throw new DomainError(error.kind, error.code, `Nothing was heard of the transfer for ${Math.round(silentMs / 1000)} s. ${error.message}`, error.facts);
+    }
+    if (silentMs >= this.config.stallAfterSeconds * 1000) {
+      const since = new Date(this.clock.now().getTime() - silentMs).toISOString();
+      await this.recorder.record(run.request.backup_id, { kind: 'record-stalled', silent_since: since });
+    }
+  }
+}
+
+function hasTarget(disk: RunDisk): disk is RunDisk & { readonly target: DiskTarget } {
+  return disk.target !== null;
+}

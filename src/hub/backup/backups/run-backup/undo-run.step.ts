@@ -1,0 +1,122 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { RemoveRestorePoint } from '../../chains/model/chain.commands.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { type ExportOutcome, StopExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
+import { ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { HUB_ID } from '../../../store/event-store/command-runner.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import { NodeClient } from '../../../nodes/node-link/node-client.js';
+import { ProvenFiles } from '../../../../storage/repository-files/proven-files.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { FindChangeIdsInUse } from '../model/backup.queries.js';
+import type { BackupRun } from '../model/backup.state.js';
+import { locateRun } from './locate-run.step.js';
+import { RunRecorder } from './record-run.recorder.js';
+
+/** Gives back what a run has taken, here and at the node. Every method may be repeated until it succeeds. */
+@Injectable()
+export class UndoRun {
+  private readonly log = loggerFor('UndoRun');
+
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly queries: QueryBus,
+    private readonly recorder: RunRecorder,
+    private readonly clock: Clock,
+    private readonly nodes: NodeClient,
+    private readonly files: RepositoryFiles,
+    private readonly proven: ProvenFiles,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  async stopExports(backupId: string, exportIds: readonly string[]): Promise<void> {
+    await Promise.all(
+      exportIds.map(async (exportId) => this.commands.execute<StopExport, ExportOutcome>(new StopExport(exportId, await this.recorder.context(backupId)))),
+    );
+  }
+
+  /** Exports, ports and partial files of a failed or cancelled run. Exports first: a port that still listens is not free. */
+  async undo(run: BackupRun): Promise<void> {
+    const { request, plan } = run;
+    await this.stopExports(
+      request.backup_id,
+      run.disks.flatMap((disk) => (disk.target === null ? [] : [disk.target.export_id])),
+    );
+    await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, await this.recorder.context(request.backup_id)));
+    const { repository_path: repositoryPath } = await locateRun(this.queries, run);
+    if (plan !== null && repositoryPath !== null) {
+      await this.files.removePartial(repositoryPath, plan.folder);
+      await this.removeUnrecordedPoint(repositoryPath, run, plan.folder);
+    }
+    await this.recorder.record(request.backup_id, { kind: 'record-undone', undone_at: this.clock.iso() });
+  }
+
+  /** Has the node keep the change ids that chains go on from, and drop everything else of this run. */
+  async settle(run: BackupRun, outcome: 'committed' | 'discarded'): Promise<void> {
+    const { request } = run;
+    await this.settleAtNode(run, outcome);
+    await this.recorder.record(request.backup_id, { kind: 'record-settled', outcome });
+  }
+
+  /** Takes a deleted restore point off its chain and its files off the repository. */
+  async removeFiles(run: BackupRun): Promise<void> {
+    const { request, plan } = run;
+    if (plan !== null && run.sealed !== null) {
+      await this.commands.execute(new RemoveRestorePoint(plan.chain_id, request.backup_id, await this.recorder.context(request.backup_id)));
+      const { repository_path: repositoryPath } = await locateRun(this.queries, run);
+      if (repositoryPath !== null) await this.removeSealed(repositoryPath, plan.folder);
+      await this.dropChangeIds(run);
+    }
+    await this.recorder.record(request.backup_id, { kind: 'record-files-removed', folder: plan?.folder ?? '' });
+  }
+
+  private async settleAtNode(run: BackupRun, outcome: 'committed' | 'discarded'): Promise<void> {
+    const { request } = run;
+    const { node_url: url, vm } = await locateRun(this.queries, run);
+    if (url === null || vm === null) return;
+    const keep = await this.queries.execute<FindChangeIdsInUse, readonly string[]>(new FindChangeIdsInUse(request.vm_id));
+    try {
+      await this.nodes.settle(url, request.backup_id, {
+        hub_id: this.hubId,
+        outcome,
+        vm: { source: vm.source, source_ref: vm.source_ref },
+        keep_change_ids: keep,
+      });
+    } catch (error) {
+      // A revoked node is told nothing any more. Should it be enrolled anew, what it still holds is found when it arrives.
+      if (!(error instanceof DomainError) || error.code !== 'node_revoked') throw error;
+      this.log.info('the node was revoked, so the run cannot be settled there', { backup_id: request.backup_id });
+    }
+  }
+
+  private async removeSealed(repositoryPath: string, folder: string): Promise<void> {
+    await this.files.removeRestorePoint(repositoryPath, folder);
+    await this.proven.forget(repositoryPath, folder);
+  }
+
+  /** Nothing goes on from a deleted restore point. A node that is away now drops its change ids when the VM's next backup is settled. */
+  private async dropChangeIds(run: BackupRun): Promise<void> {
+    try {
+      await this.settleAtNode(run, 'committed');
+    } catch (error) {
+      this.log.info('the change ids of a deleted restore point could not be dropped at the node now', { backup_id: run.request.backup_id, error });
+    }
+  }
+
+  /** A run that was cancelled just when its restore point got its name has files under the final name too. */
+  private async removeUnrecordedPoint(repositoryPath: string, run: BackupRun, folder: string): Promise<void> {
+    try {
+      const manifest = await this.files.readManifest(repositoryPath, folder);
+      if (manifest.backup_id !== run.request.backup_id) return;
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'gone') return;
+      throw error;
+    }
+    if (run.plan !== null) {
+      await this.commands.execute(new RemoveRestorePoint(run.plan.chain_id, run.request.backup_id, await this.recorder.context(run.request.backup_id)));
+    }
+    await this.removeSealed(repositoryPath, folder);
+  }
+}

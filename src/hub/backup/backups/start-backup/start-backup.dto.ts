@@ -1,0 +1,64 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsIn, IsInt, IsString, Max, MaxLength, Min, MinLength } from 'class-validator';
+import { NODE_QUIESCE, type NodeQuiesce } from '../../../../contract/node-api.js';
+import type { RequestedBackupType } from '../model/backup.events.js';
+import { Optional, OptionalOrNull } from '../../../../contract/validation/presence.decorators.js';
+import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+
+const BACKUP_TYPES: readonly RequestedBackupType[] = ['full', 'incremental', 'auto'];
+
+/** Exactly one of vm_name and vm_id. A backup is of the whole VM: there is no disk to choose. */
+export class StartBackupRequest {
+  @ApiPropertyOptional({ description: 'Name of the VM; instead of vm_id', example: 'pgtest1' })
+  @Optional()
+  @IsString()
+  @MinLength(1)
+  @MaxLength(255)
+  vm_name?: string;
+
+  @ApiPropertyOptional({ description: 'Id of the VM; instead of vm_name', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
+  @Optional()
+  @IsUuid()
+  vm_id?: string;
+
+  @ApiProperty({ description: 'Where the restore point goes', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
+  @IsUuid()
+  repository_id!: string;
+
+  @ApiProperty({ enum: BACKUP_TYPES, description: '`auto` makes an incremental where one is possible, and otherwise a full that says why', example: 'auto' })
+  @IsIn(BACKUP_TYPES)
+  backup_type!: RequestedBackupType;
+
+  @ApiPropertyOptional({
+    type: String,
+    nullable: true,
+    description: 'The policy that asked for it. There are no policies yet: any id is refused',
+    example: null,
+  })
+  @OptionalOrNull()
+  @IsUuid()
+  policy_id?: string | null;
+
+  @ApiPropertyOptional({
+    enum: NODE_QUIESCE,
+    description:
+      "Whether the guest's file systems are frozen at the instant, for sources with guests that run. `try` (the default): where the guest agent can; `require`: the backup fails where it cannot",
+    example: 'try',
+  })
+  @Optional()
+  @IsIn(NODE_QUIESCE)
+  quiesce?: NodeQuiesce;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    minimum: 65536,
+    description: 'Most bytes per second that all disks together are read with; null: no limit',
+    example: null,
+  })
+  @OptionalOrNull()
+  @IsInt()
+  @Min(65_536)
+  @Max(Number.MAX_SAFE_INTEGER)
+  bandwidth_limit_bps?: number | null;
+}

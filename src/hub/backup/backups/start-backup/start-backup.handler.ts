@@ -1,0 +1,159 @@
+import { CommandHandler, type ICommandHandler, QueryBus } from '@nestjs/cqrs';
+import { TimeoutError } from 'rxjs';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
+import type { Decider } from '../../../../kernel/decider.js';
+import { DomainError, type ErrorKind } from '../../../../kernel/domain-error.js';
+import { Clock, derivedId } from '../../../../lib/clock/clock.js';
+import { asDomainEvent, CommandRunner } from '../../../store/event-store/command-runner.js';
+import { EventFeed } from '../../../store/event-store/event-feed.js';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { KeyedMutex, repositoryUseLock, vmUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { StartBackup } from '../model/backup.commands.js';
+import { type BackupEvent, backupStream } from '../model/backup.events.js';
+import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
+import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
+import { decideRequestBackup, type RequestBackup } from './start-backup.decide.js';
+
+const decider: Decider<BackupState, RequestBackup, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideRequestBackup };
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+/** How long the answer waits for the exports; a node or a storage slower than this answers with the backup as it then stands. */
+const READY_PATIENCE_MS = 60_000;
+
+/** With these the backup stands where its asker can be answered: all exports ready, or waiting its turn, or over. */
+const ANSWERABLE: ReadonlySet<string> = new Set(['TransferRequested', 'BackupQueued', 'BackupFailed', 'BackupCancelled', 'BackupDeleted']);
+
+@CommandHandler(StartBackup)
+export class StartBackupHandler implements ICommandHandler<StartBackup> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly store: EventStore,
+    private readonly feed: EventFeed,
+    private readonly readModels: ReadModels,
+    private readonly queries: QueryBus,
+    private readonly dataSource: DataSource,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  /**
+   * Answers with the backup's row once its exports are ready, or it waits its turn.
+   * @throws DomainError: whatever stands in the way before anything is recorded; afterwards the cause of the backup's failure, with its id among the facts
+   */
+  async execute(command: StartBackup): Promise<BackupReadModel> {
+    const backupId = derivedId(`backup/${command.context.commandId}`);
+    const stream = backupStream(backupId);
+    const known = (await this.runner.load(stream, decider)).state;
+    if (known.status === 'none') await this.request(command, backupId);
+
+    const reached = await this.feed
+      .first(stream, (event) => ANSWERABLE.has(event.type), READY_PATIENCE_MS)
+      .catch((error: unknown) => {
+        if (error instanceof TimeoutError) return null;
+        throw error;
+      });
+    if (reached !== null) {
+      const event = asDomainEvent<BackupEvent>(reached);
+      if (event.type === 'BackupFailed') throw failure(backupId, event.data.code, event.data.stage, event.data.detail);
+      await this.readModels.waitFor(reached.position, READ_MODEL_PATIENCE_MS, 'backups');
+    }
+    return this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: backupId });
+  }
+
+  private async request(command: StartBackup, backupId: string): Promise<void> {
+    requireNoPolicy(command.policyId);
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
+    const vm = await this.findVm(command.vm);
+    // The source of a VM that is being backed up is held by that backup, so it cannot be looked at; this backup waits, and finds out when its turn comes.
+    if (await this.isBusy(vm.vm_id)) await this.requireRepository(command.repositoryId);
+    else await this.queries.execute<GatherBackupFacts, BackupFacts>(new GatherBackupFacts(vm.vm_id, command.repositoryId, command.backupType, backupId));
+    // Looking at the source takes its time, in which VM or repository may have been removed. From here on they are not: who removes one waits for this lock, and finds the backup.
+    await this.mutex.runExclusive(vmUseLock(vm.vm_id), () =>
+      this.mutex.runExclusive(repositoryUseLock(command.repositoryId), () => this.record(command, backupId, vm.vm_id)),
+    );
+  }
+
+  private async record(command: StartBackup, backupId: string, vmId: string): Promise<void> {
+    const head = await this.store.head();
+    if (head !== null) await Promise.all(['vms', 'repositories'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+    const vm = await this.findVm({ vm_id: vmId });
+    await this.requireRepository(command.repositoryId);
+    const request: RequestBackup = {
+      kind: 'request-backup',
+      request: {
+        backup_id: backupId,
+        vm_id: vm.vm_id,
+        vm_name: vm.name,
+        node_id: vm.node_id,
+        repository_id: command.repositoryId,
+        backup_type: command.backupType,
+        policy_id: command.policyId,
+        requested_at: this.clock.iso(),
+      },
+      options: command.options,
+    };
+    await this.runner.run(backupStream(backupId), decider, request, command.context);
+  }
+
+  private async findVm(wanted: StartBackup['vm']): Promise<VmReadModel> {
+    const vms = this.dataSource.getRepository(VmReadModel);
+    const vm = 'vm_id' in wanted ? await vms.findOneBy({ vm_id: wanted.vm_id }) : await vms.findOneBy({ name: wanted.vm_name });
+    if (vm !== null) return vm;
+    const named = 'vm_id' in wanted ? wanted.vm_id : `named "${wanted.vm_name}"`;
+    throw new DomainError('not_found', 'vm_not_found', `There is no VM ${named}. Register it first, or look at the list of VMs.`, { ...wanted });
+  }
+
+  private async isBusy(vmId: string): Promise<boolean> {
+    return this.dataSource
+      .getRepository(BackupReadModel)
+      .createQueryBuilder('backup')
+      .where("backup.vm_id = :vmId and (backup.status in ('pending', 'running') or (backup.status = 'completed' and backup.change_tracking is null))", { vmId })
+      .getExists();
+  }
+
+  private async requireRepository(repositoryId: string): Promise<void> {
+    if (await this.dataSource.getRepository(RepositoryReadModel).existsBy({ repository_id: repositoryId })) return;
+    throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repositoryId}.`, { repository_id: repositoryId });
+  }
+}
+
+/** There are no policies yet, and an event must not name one that never existed. */
+function requireNoPolicy(policyId: string | null): void {
+  if (policyId !== null) throw new DomainError('not_found', 'policy_not_found', `There is no policy ${policyId}.`, { policy_id: policyId });
+}
+
+/** A backup that failed before its exports were ready: the asker gets the cause at once instead of having to look for it. */
+function failure(backupId: string, code: string, stage: string, detail: string): DomainError {
+  return new DomainError(kindOf(code), code, `Backup ${backupId} failed while ${stage}: ${detail}`, { backup_id: backupId, stage });
+}
+
+function kindOf(code: string): ErrorKind {
+  switch (code) {
+    case 'repository_full':
+      return 'storage_full';
+    case 'node_unreachable':
+      return 'upstream_unreachable';
+    case 'node_silent':
+      return 'upstream_silent';
+    case 'node_broken_answer':
+    case 'node_refused_token':
+      return 'upstream_broken';
+    case 'image_root_silent':
+    case 'repository_unavailable':
+    case 'tool_missing':
+    case 'tool_timeout':
+    case 'tool_failed':
+    case 'export_tool_missing':
+    case 'export_exited_early':
+    case 'export_handshake_timeout':
+    case 'export_port_in_use':
+      return 'unavailable';
+    default:
+      return 'conflict';
+  }
+}

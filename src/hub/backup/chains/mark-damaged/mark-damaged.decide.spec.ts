@@ -1,0 +1,32 @@
+import { describe, it } from '@jest/globals';
+import { specificationOf } from '../../../../../test/support/given-when-then.js';
+import type { ChainEvent } from '../model/chain.events.js';
+import { evolveChain, initialChainState } from '../model/chain.state.js';
+import { decideMarkDamaged } from './mark-damaged.decide.js';
+
+const { given } = specificationOf({ initialState: initialChainState, evolve: evolveChain, decide: decideMarkDamaged });
+const chain: readonly ChainEvent[] = [
+  { type: 'ChainStarted', data: { chain_id: 'c1', vm_id: 'v1', repository_id: 'r1', backup_id: 'b1' } },
+  { type: 'ChainExtended', data: { backup_id: 'b2', parent_backup_id: 'b1' } },
+  { type: 'ChainExtended', data: { backup_id: 'b3', parent_backup_id: 'b2' } },
+];
+const finding = { code: 'parent_truncated', file: 'f/disk-0.qcow2', verification_id: 'ver1' } as const;
+const damaged = (backup_id: string, detail: string, caused_by_backup_id: string | null = null): ChainEvent => ({
+  type: 'RestorePointDamaged',
+  data: { ...finding, backup_id, detail, caused_by_backup_id },
+});
+
+describe('marking a restore point as damaged', () => {
+  it('marks all that stand on it too, with what they stand on', () =>
+    given(...chain)
+      .when({ ...finding, backup_id: 'b2', detail: 'short' })
+      .then(damaged('b2', 'short'), damaged('b3', 'It stands on restore point b2, which is damaged: short', 'b2')));
+  it('marks each once', () =>
+    given(...chain, damaged('b2', 'short'), damaged('b3', 'short'))
+      .when({ backup_id: 'b2', code: 'parent_truncated', detail: 'short' })
+      .then());
+  it('leaves what is not of the chain', () =>
+    given(...chain)
+      .when({ backup_id: 'b9', code: 'parent_missing', detail: '' })
+      .then());
+});

@@ -1,0 +1,28 @@
+import { describe, expect, it } from '@jest/globals';
+import { specificationOf } from '../../../../../test/support/given-when-then.js';
+import type { ChainEvent } from '../model/chain.events.js';
+import { evolveChain, initialChainState } from '../model/chain.state.js';
+import { decideRecordRestorePoint } from './record-restore-point.decide.js';
+
+const { given } = specificationOf({ initialState: initialChainState, evolve: evolveChain, decide: decideRecordRestorePoint });
+const point = (backup_id: string, parent_backup_id: string | null) => ({ chain_id: 'c', vm_id: 'v', repository_id: 'r', backup_id, parent_backup_id });
+const started: ChainEvent = { type: 'ChainStarted', data: { chain_id: 'c', vm_id: 'v', repository_id: 'r', backup_id: 'full' } };
+
+describe('a new restore point of a chain', () => {
+  it('opens it when it is a full', () => {
+    given().when(point('full', null)).then(started);
+  });
+  it('extends it when it stands on the newest one', () => {
+    given(started)
+      .when(point('incr', 'full'))
+      .then({ type: 'ChainExtended', data: { backup_id: 'incr', parent_backup_id: 'full' } });
+  });
+  it('is recorded once', () => {
+    given(started).when(point('full', null)).then();
+  });
+  it('never stands beside another, or on nothing', () => {
+    const extended: ChainEvent = { type: 'ChainExtended', data: { backup_id: 'incr', parent_backup_id: 'full' } };
+    expect(() => given(started, extended).when(point('other', 'full')).then()).toThrow('does not stand on the head');
+    expect(() => given().when(point('incr', 'full')).then()).toThrow('no full');
+  });
+});

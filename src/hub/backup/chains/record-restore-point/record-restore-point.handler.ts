@@ -1,0 +1,33 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import type { Decider } from '../../../../kernel/decider.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { RecordRestorePoint } from '../model/chain.commands.js';
+import { type ChainEvent, chainStream } from '../model/chain.events.js';
+import { type ChainState, evolveChain, initialChainState } from '../model/chain.state.js';
+import { decideRecordRestorePoint, type RecordRestorePointData } from './record-restore-point.decide.js';
+
+const decider: Decider<ChainState, RecordRestorePointData, ChainEvent> = {
+  initialState: initialChainState,
+  evolve: evolveChain,
+  decide: decideRecordRestorePoint,
+};
+
+@CommandHandler(RecordRestorePoint)
+export class RecordRestorePointHandler implements ICommandHandler<RecordRestorePoint> {
+  constructor(private readonly runner: CommandRunner) {}
+
+  async execute(command: RecordRestorePoint): Promise<void> {
+    await this.runner.run(
+      chainStream(command.chainId),
+      decider,
+      {
+        chain_id: command.chainId,
+        vm_id: command.vmId,
+        repository_id: command.repositoryId,
+        backup_id: command.backupId,
+        parent_backup_id: command.parentBackupId,
+      },
+      command.context,
+    );
+  }
+}

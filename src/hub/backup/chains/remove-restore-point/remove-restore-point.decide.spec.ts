@@ -1,0 +1,28 @@
+import { describe, it } from '@jest/globals';
+import { specificationOf } from '../../../../../test/support/given-when-then.js';
+import type { ChainEvent } from '../model/chain.events.js';
+import { evolveChain, initialChainState } from '../model/chain.state.js';
+import { decideRemoveRestorePoint } from './remove-restore-point.decide.js';
+
+const { given } = specificationOf({ initialState: initialChainState, evolve: evolveChain, decide: decideRemoveRestorePoint });
+const chain: readonly ChainEvent[] = [
+  { type: 'ChainStarted', data: { chain_id: 'c', vm_id: 'v', repository_id: 'r', backup_id: 'full' } },
+  { type: 'ChainExtended', data: { backup_id: 'incr', parent_backup_id: 'full' } },
+];
+
+describe('taking a restore point off its chain', () => {
+  it('is possible for the newest one alone', () => {
+    given(...chain)
+      .when({ backup_id: 'incr' })
+      .then({ type: 'RestorePointRemoved', data: { backup_id: 'incr' } });
+    given(...chain)
+      .when({ backup_id: 'full' })
+      .thenRefused('restore_point_in_use');
+  });
+  it('changes nothing when it is gone already', () => {
+    given(...chain, { type: 'RestorePointRemoved', data: { backup_id: 'incr' } })
+      .when({ backup_id: 'incr' })
+      .then();
+    given().when({ backup_id: 'incr' }).then();
+  });
+});

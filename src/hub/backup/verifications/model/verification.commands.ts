@@ -1,0 +1,25 @@
+import type { CommandContext } from '../../../../kernel/command-context.js';
+
+export interface WantedBoot {
+  /** null: the one that the VM was backed up from. */
+  readonly nodeId: string | null;
+  readonly consoleText: string | null;
+  readonly guestAgent: boolean;
+  readonly timeoutSeconds: number;
+  readonly memoryMib: number | null;
+}
+
+/**
+ * Reads a restore point and everything it stands on, and, where that is wanted, boots it. Answers with {verification_id, position}.
+ * @throws DomainError backup_not_found, backup_not_verifiable; for a boot also definition_missing, node_not_found, sign_of_life_missing
+ */
+export class StartVerification {
+  constructor(
+    readonly backupId: string,
+    /** null: only the files. */
+    readonly boot: WantedBoot | null,
+    readonly context: CommandContext,
+  ) {}
+}
+
+export type StartedVerification = { readonly verification_id: string; readonly position: string | null };

@@ -1,0 +1,105 @@
+import type { DomainEvent } from '../../../../kernel/event.js';
+
+/** One thing that is wrong with one restore point. */
+export type VerificationFinding = {
+  readonly code:
+    | 'restore_point_missing'
+    | 'manifest_broken'
+    | 'manifest_differs'
+    | 'file_missing'
+    | 'file_truncated'
+    | 'file_altered'
+    | 'file_unreadable'
+    | 'parent_differs'
+    | 'image_damaged';
+  readonly backup_id: string;
+  /** Relative to the repository; null where it is about the restore point as a whole. */
+  readonly file: string | null;
+  readonly detail: string;
+};
+
+/** A restore point of the chain that is to be read, by what was recorded when it was sealed. */
+export type PointToVerify = {
+  readonly backup_id: string;
+  /** Relative to the repository. */
+  readonly folder: string;
+  readonly manifest_sha256: string | null;
+  readonly files: readonly { readonly file: string; readonly size_bytes: number; readonly sha256: string }[];
+};
+
+/** What is asked of a boot: either sign of life is enough. */
+export type BootWanted = {
+  readonly node_id: string;
+  readonly console_text: string | null;
+  readonly guest_agent: boolean;
+  readonly timeout_seconds: number;
+  /** null: as much as the VM has. */
+  readonly memory_mib: number | null;
+  readonly disks: readonly { readonly disk_id: number; readonly disk_key: string; readonly size_bytes: number }[];
+};
+
+/** A file that the hub keeps of a boot. */
+export type BootArtefact = { readonly name: 'console' | 'screenshot'; readonly file: string; readonly media_type: string; readonly size_bytes: number };
+
+export type VerificationRequested = DomainEvent<
+  'VerificationRequested',
+  {
+    readonly verification_id: string;
+    readonly backup_id: string;
+    readonly vm_id: string;
+    readonly vm_name: string;
+    readonly repository_id: string;
+    readonly repository_path: string;
+    readonly chain_id: string;
+    /** Oldest first; the last is the restore point that was asked for. */
+    readonly points: readonly PointToVerify[];
+    readonly requested_at: string;
+    /** Left out: only the files are verified. */
+    readonly boot?: BootWanted;
+  }
+>;
+/** The files are sound; from here on the node may have a boot check of this attempt, and exports may exist. */
+export type BootCheckStarted = DomainEvent<
+  'BootCheckStarted',
+  { readonly attempt: number; readonly files_checked: number; readonly bytes_checked: number; readonly started_at: string }
+>;
+/** The guest gave a sign of life, or did not. Says nothing about the files. */
+export type BootChecked = DomainEvent<
+  'BootChecked',
+  {
+    readonly verdict: 'booted' | 'not_booted';
+    readonly sign: 'console_text' | 'guest_agent' | null;
+    readonly detail: string;
+    /** From the guest's start to the verdict. */
+    readonly seconds: number;
+    /** What of the definition could not stay as it was. */
+    readonly changes: readonly { readonly code: string; readonly detail: string }[];
+    readonly artefacts: readonly BootArtefact[];
+    /** Why there is no screenshot. */
+    readonly screenshot_problem: string | null;
+    readonly checked_at: string;
+  }
+>;
+export type VerificationPassed = DomainEvent<
+  'VerificationPassed',
+  { readonly files_checked: number; readonly bytes_checked: number; readonly finished_at: string }
+>;
+/** Without findings: the files are sound, but the guest did not boot. */
+export type VerificationFailed = DomainEvent<
+  'VerificationFailed',
+  {
+    readonly findings: readonly VerificationFinding[];
+    readonly files_checked: number;
+    readonly bytes_checked: number;
+    readonly finished_at: string;
+  }
+>;
+/** It could not be found out, because the storage or a tool was away: no verdict. */
+export type VerificationAborted = DomainEvent<'VerificationAborted', { readonly code: string; readonly detail: string; readonly finished_at: string }>;
+
+/** Stream `verification-<verification_id>`. */
+export type VerificationEvent = VerificationRequested | BootCheckStarted | BootChecked | VerificationPassed | VerificationFailed | VerificationAborted;
+
+export function verificationStream(verificationId: string): string {
+  return `verification-${verificationId}`;
+}

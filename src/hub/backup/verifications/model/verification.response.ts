@@ -1,0 +1,125 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { VerificationReadModel } from '../../../../../projections/verifications/verifications.read-model.js';
+
+export class FindingResponse {
+  @ApiProperty({
+    enum: [
+      'restore_point_missing',
+      'manifest_broken',
+      'manifest_differs',
+      'file_missing',
+      'file_truncated',
+      'file_altered',
+      'file_unreadable',
+      'parent_differs',
+      'image_damaged',
+    ],
+    example: 'file_truncated',
+  })
+  readonly code!: string;
+  @ApiProperty({ description: 'The restore point that is damaged', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly backup_id!: string;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'Relative to the repository',
+    example: 'pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2',
+  })
+  readonly file!: string | null;
+  @ApiProperty({ example: 'The file "/srv/backups/.../disk-0.qcow2" has 1000 bytes; it was sealed with 1074135040.' }) readonly detail!: string;
+}
+
+export class BootArtefactResponse {
+  @ApiProperty({ enum: ['console', 'screenshot'], example: 'screenshot' }) readonly name!: string;
+  @ApiProperty({ example: 'image/png' }) readonly media_type!: string;
+  @ApiProperty({ example: 5120 }) readonly size_bytes!: number;
+  @ApiProperty({
+    description: 'Where to get it',
+    example: '/api/v1/backups/0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a14/verifications/0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a31/screenshot',
+  })
+  readonly path!: string;
+}
+
+export class BootChangeResponse {
+  @ApiProperty({ description: 'Stable word', example: 'interface_removed' }) readonly code!: string;
+  @ApiProperty({ example: 'the network interface 52:54:00:6b:3c:58' }) readonly detail!: string;
+}
+
+/** What came of booting the restore point. */
+export class BootResponse {
+  @ApiProperty({ example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' }) readonly node_id!: string;
+  @ApiProperty({ type: String, nullable: true, example: 'login:' }) readonly console_text!: string | null;
+  @ApiProperty({ example: true }) readonly guest_agent!: boolean;
+  @ApiProperty({ example: 300 }) readonly timeout_seconds!: number;
+  @ApiProperty({ enum: ['pending', 'running', 'booted', 'not_booted'], example: 'booted' }) readonly status!: string;
+  @ApiProperty({ description: 'From 1; another one is made when the node was restarted meanwhile', example: 1 }) readonly attempt!: number;
+  @ApiProperty({ enum: ['console_text', 'guest_agent'], nullable: true, description: 'The sign of life that was seen', example: 'console_text' })
+  readonly sign!: string | null;
+  @ApiProperty({ type: String, nullable: true, example: 'The console has shown "login:".' }) readonly detail!: string | null;
+  @ApiProperty({ type: Number, nullable: true, description: "From the guest's start to the verdict", example: 12.5 }) readonly seconds!: number | null;
+  @ApiProperty({ type: [BootChangeResponse], description: 'What of the definition could not stay as it was' })
+  readonly changes!: readonly BootChangeResponse[];
+  @ApiProperty({ type: [BootArtefactResponse] }) readonly artefacts!: readonly BootArtefactResponse[];
+  @ApiProperty({ type: String, nullable: true, description: 'Why there is no screenshot', example: null }) readonly screenshot_problem!: string | null;
+}
+
+export class VerificationErrorResponse {
+  @ApiProperty({ example: 'repository_unavailable' }) readonly code!: string;
+  @ApiProperty({ example: 'The repository at "/srv/backups" cannot be used.' }) readonly detail!: string;
+}
+
+export class VerificationResponse {
+  @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a31' }) readonly verification_id!: string;
+  @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a14' }) readonly backup_id!: string;
+  @ApiProperty({ example: 'pgtest1' }) readonly vm_name!: string;
+  @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
+  @ApiProperty({ enum: ['running', 'passed', 'failed', 'aborted'], description: '`aborted`: it could not be found out, see error', example: 'failed' })
+  readonly status!: string;
+  @ApiProperty({ type: [FindingResponse] }) readonly findings!: readonly FindingResponse[];
+  @ApiProperty({ type: Number, nullable: true, example: 4 }) readonly files_checked!: number | null;
+  @ApiProperty({ type: Number, nullable: true, example: 2148270080 }) readonly bytes_checked!: number | null;
+  @ApiProperty({ type: VerificationErrorResponse, nullable: true, example: null }) readonly error!: VerificationErrorResponse | null;
+  @ApiProperty({ type: BootResponse, nullable: true, description: 'null: not asked for', example: null }) readonly boot!: BootResponse | null;
+  @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly created_at!: string;
+  @ApiProperty({ type: String, nullable: true, example: '2026-11-21T10:30:12.000Z' }) readonly completed_at!: string | null;
+  @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
+}
+
+export function toVerificationResponse(row: VerificationReadModel): VerificationResponse {
+  return {
+    verification_id: row.verification_id,
+    backup_id: row.backup_id,
+    vm_name: row.vm_name,
+    repository_id: row.repository_id,
+    status: row.status,
+    findings: row.findings,
+    files_checked: row.files_checked,
+    bytes_checked: row.bytes_checked === null ? null : Number(row.bytes_checked),
+    error: row.error,
+    boot: row.boot === null ? null : toBootResponse(row, row.boot),
+    created_at: row.requested_at.toISOString(),
+    completed_at: row.ended_at?.toISOString() ?? null,
+    position: row.position,
+  };
+}
+
+function toBootResponse(row: VerificationReadModel, boot: NonNullable<VerificationReadModel['boot']>): BootResponse {
+  return {
+    node_id: boot.node_id,
+    console_text: boot.console_text,
+    guest_agent: boot.guest_agent,
+    timeout_seconds: boot.timeout_seconds,
+    status: boot.status,
+    attempt: boot.attempt,
+    sign: boot.sign,
+    detail: boot.detail,
+    seconds: boot.seconds,
+    changes: boot.changes,
+    artefacts: boot.artefacts.map(({ name, media_type, size_bytes }) => ({
+      name,
+      media_type,
+      size_bytes,
+      path: `/api/v1/backups/${row.backup_id}/verifications/${row.verification_id}/${name}`,
+    })),
+    screenshot_problem: boot.screenshot_problem,
+  };
+}

@@ -1,0 +1,272 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import type { Subscription } from 'rxjs';
+import { DataSource, In } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { VerificationReadModel } from '../../../../../projections/verifications/verifications.read-model.js';
+import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Decider } from '../../../../kernel/decider.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { Clock, Ids } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { EventFeed } from '../../../store/event-store/event-feed.js';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { ToolError } from '../../../../lib/process/tool-error.js';
+import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
+import { RestorePointVerifier } from '../../../../storage/repository-files/restore-point-verifier.js';
+import { BootArtefacts } from '../model/boot-artefacts.store.js';
+import { damageOf, decideVerification, type VerificationStep } from '../model/verification.decide.js';
+import {
+  type BootCheckStarted,
+  type BootWanted,
+  type VerificationEvent,
+  type VerificationFinding,
+  type VerificationRequested,
+  verificationStream,
+} from '../model/verification.events.js';
+import { evolveVerification, initialVerificationState, type KnownVerification, type VerificationState } from '../model/verification.state.js';
+import { BootRestorePoint } from './boot-restore-point.step.js';
+
+const decider: Decider<VerificationState, VerificationStep, VerificationEvent> = {
+  initialState: initialVerificationState,
+  evolve: evolveVerification,
+  decide: decideVerification,
+};
+
+const RECOVERY_PATIENCE_MS = 30_000;
+const RETRY_FIRST_MS = 500;
+const RETRY_MAX_MS = 30_000;
+const MAX_BOOT_ATTEMPTS = 3;
+
+/** Runs verifications one after the other: two would only make the storage seek. One that a killed hub has begun is begun anew, since it changes nothing. */
+@Injectable()
+export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly log = loggerFor('RunVerification');
+  private readonly shutdown = new AbortController();
+  private readonly waiting = new Set<string>();
+  private working: Promise<void> | null = null;
+  private events: Subscription | null = null;
+  private recovery: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly feed: EventFeed,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly runner: CommandRunner,
+    private readonly commands: CommandBus,
+    private readonly files: RepositoryFiles,
+    private readonly verifier: RestorePointVerifier,
+    private readonly doors: FileDoors,
+    private readonly booting: BootRestorePoint,
+    private readonly artefacts: BootArtefacts,
+    private readonly clock: Clock,
+    private readonly ids: Ids,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.events = this.feed.ofCategories('verification', 'backup').subscribe((event) => {
+      if (event.type === 'RestorePointFilesRemoved') void this.forgetArtefacts();
+      if (event.type === 'VerificationRequested') this.enqueue(event.stream.slice(event.stream.indexOf('-') + 1));
+    });
+    this.recovery = this.recover();
+  }
+
+  /** The earliest phase of a shutdown: what the work uses is still there. */
+  async onModuleDestroy(): Promise<void> {
+    this.events?.unsubscribe();
+    this.shutdown.abort(new Error('the hub is shutting down'));
+    await this.recovery;
+    await this.working;
+  }
+
+  private ending(): boolean {
+    return this.shutdown.signal.aborted;
+  }
+
+  private enqueue(verificationId: string): void {
+    this.waiting.add(verificationId);
+    this.working ??= this.work().finally(() => {
+      this.working = null;
+      const [next] = this.waiting;
+      if (next !== undefined && !this.ending()) this.enqueue(next);
+    });
+  }
+
+  private async work(): Promise<void> {
+    for (const verificationId of this.waiting) {
+      let retryMs = RETRY_FIRST_MS;
+      while (!this.ending()) {
+        try {
+          await this.verify(verificationId);
+          break;
+        } catch (error) {
+          if (this.ending()) return;
+          this.log.warn('a verification could not be brought to its end; trying again', { verification_id: verificationId, error });
+          await pause(retryMs, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
+          retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
+        }
+      }
+      this.waiting.delete(verificationId);
+    }
+  }
+
+  private async verify(verificationId: string): Promise<void> {
+    const { state } = await this.runner.load(verificationStream(verificationId), decider);
+    if (state.status !== 'running') return;
+    const { request } = state;
+    const context = await this.context(verificationId);
+    try {
+      // One that a killed hub had begun to boot was read before, and found sound.
+      const { findings, files, bytes } = state.boot === null ? await this.readUnlessDeleted(request) : soundBefore(state.boot);
+      // The marks first: who sees the verdict sees what follows from it.
+      for (const { backup_id, code, detail, file } of findings) {
+        const damage = { code: damageOf(code), detail, file, verification_id: verificationId };
+        await this.commands.execute(new MarkRestorePointDamaged(request.chain_id, backup_id, damage, { ...context, commandId: this.ids.next() }));
+      }
+      if (findings.length === 0 && request.boot !== undefined) await this.bootSound(state, request.boot, { files, bytes }, context);
+      const conclusion = { kind: 'conclude', findings, files_checked: files, bytes_checked: bytes, finished_at: this.clock.iso() } as const;
+      await this.runner.run(verificationStream(verificationId), decider, conclusion, { ...context, commandId: this.ids.next() });
+    } catch (error) {
+      if (!(error instanceof DomainError) && !(error instanceof ToolError)) throw error;
+      const abort = { kind: 'abort', code: error.code, detail: error.message, finished_at: this.clock.iso() } as const;
+      await this.runner.run(verificationStream(verificationId), decider, abort, { ...context, commandId: this.ids.next() });
+    }
+  }
+
+  /** The verdict is recorded first and everything taken away then, so a hub that is killed in between does the rest. One that ends leaves the guest to the next. */
+  private async bootSound(
+    state: KnownVerification,
+    wanted: BootWanted,
+    read: { readonly files: number; readonly bytes: number },
+    context: CommandContext,
+  ): Promise<void> {
+    const { request } = state;
+    const newContext = (): CommandContext => ({ ...context, commandId: this.ids.next() });
+    const record = (step: VerificationStep): Promise<unknown> => this.runner.run(verificationStream(request.verification_id), decider, step, newContext());
+    let attempt = state.boot?.attempt ?? 1;
+    const cleanUp = (): Promise<void> => this.booting.cleanUp(request, wanted, attempt, newContext, this.shutdown.signal);
+    try {
+      for (let decided = state.boot_verdict !== null; !decided;) {
+        await record({ kind: 'boot_started', attempt, files_checked: read.files, bytes_checked: read.bytes, started_at: this.clock.iso() });
+        const checked = await this.booting.boot(request, wanted, attempt, newContext, this.shutdown.signal);
+        if (checked !== null) {
+          await record({ kind: 'boot_checked', data: checked });
+          decided = true;
+        } else if (attempt < MAX_BOOT_ATTEMPTS) {
+          await cleanUp();
+          attempt += 1;
+        } else {
+          throw new DomainError(
+            'conflict',
+            'check_interrupted',
+            `The node was restarted, or lost its way to the disks, in each of ${MAX_BOOT_ATTEMPTS} attempts to boot the restore point.`,
+          );
+        }
+      }
+    } catch (error) {
+      if (!this.ending() && (error instanceof DomainError || error instanceof ToolError)) await cleanUp();
+      throw error;
+    }
+    await cleanUp();
+  }
+
+  /** @throws DomainError restore_point_deleted, rather than saying of what went with the restore point that it is missing */
+  private async readUnlessDeleted(request: VerificationRequested['data']): ReturnType<RunVerificationReactor['read']> {
+    try {
+      const found = await this.read(request);
+      if (found.findings.length > 0) await this.refuseDeleted(request);
+      return found;
+    } catch (error) {
+      // With its last restore point gone, the repository may have gone too.
+      if (error instanceof DomainError) await this.refuseDeleted(request);
+      throw error;
+    }
+  }
+
+  private async read(
+    request: VerificationRequested['data'],
+  ): Promise<{ readonly findings: readonly VerificationFinding[]; readonly files: number; readonly bytes: number }> {
+    await this.files.checkPresent(request.repository_id, request.repository_path);
+    const findings = new Map<string, VerificationFinding>();
+    let files = 0;
+    let bytes = 0;
+    for (const point of request.points) {
+      const verdict = await this.doors
+        .whileTheyAnswer(
+          [request.repository_path],
+          (signal) => this.verifier.verifyPoint(request.repository_path, point.folder, { expected: point, signal }),
+          this.shutdown.signal,
+        )
+        .catch((error: unknown) => rethrowSilence(error, request.repository_path));
+      files += verdict.files_checked;
+      bytes += verdict.bytes_checked;
+      for (const { code, backup_id, file, detail } of verdict.findings) {
+        const key = `${backup_id ?? point.backup_id} ${code} ${file ?? ''}`;
+        // A missing parent is found at itself and at what stands on it.
+        if (!findings.has(key)) findings.set(key, { code, backup_id: backup_id ?? point.backup_id, file, detail });
+      }
+    }
+    return { findings: [...findings.values()], files, bytes };
+  }
+
+  /** Files that went with the deletion of their restore point are no damage. @throws DomainError restore_point_deleted */
+  private async refuseDeleted({ points }: VerificationRequested['data']): Promise<void> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'backups');
+    const ids = points.map(({ backup_id }) => backup_id);
+    const deleted = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: In(ids), status: 'deleted' });
+    if (deleted === null) return;
+    throw new DomainError('gone', 'restore_point_deleted', `Restore point ${deleted.backup_id} was deleted before it could be verified.`, {
+      backup_id: deleted.backup_id,
+    });
+  }
+
+  /** What was seen of a guest goes with its restore point. What is missed is found at the next start. */
+  private async forgetArtefacts(): Promise<void> {
+    try {
+      const head = await this.store.head();
+      if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'backups');
+      for (const verificationId of await this.artefacts.all()) {
+        const verification = await this.dataSource.getRepository(VerificationReadModel).findOneBy({ verification_id: verificationId });
+        const backup = verification === null ? null : await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: verification.backup_id });
+        if (backup?.status === 'deleted') await this.artefacts.remove(verificationId);
+      }
+    } catch (error) {
+      if (!this.ending()) this.log.warn('what boot checks of deleted restore points have left cannot be removed yet', { error });
+    }
+  }
+
+  private async context(verificationId: string): Promise<CommandContext> {
+    let correlationId = verificationId;
+    for await (const first of this.store.read(verificationStream(verificationId), { limit: 1 })) correlationId = first.metadata.$correlationId;
+    return { commandId: this.ids.next(), correlationId, actor: 'system:run-verification' };
+  }
+
+  private async recover(): Promise<void> {
+    await this.feed.ready;
+    while (!this.ending()) {
+      try {
+        const head = await this.store.head();
+        if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'verifications');
+        const open = await this.dataSource.getRepository(VerificationReadModel).find({ where: { status: 'running' }, order: { created_position: 'ASC' } });
+        for (const { verification_id } of open) this.enqueue(verification_id);
+        await this.forgetArtefacts();
+        return;
+      } catch (error) {
+        this.log.warn('verifications of an earlier run of the hub cannot be taken up yet; trying again', { error });
+        await pause(RETRY_FIRST_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
+      }
+    }
+  }
+}
+
+function soundBefore(boot: BootCheckStarted['data']): { readonly findings: readonly VerificationFinding[]; readonly files: number; readonly bytes: number } {
+  return { findings: [], files: boot.files_checked, bytes: boot.bytes_checked };
+}

@@ -1,0 +1,55 @@
+import { Body, Controller, HttpCode, Param, Post, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiAcceptedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import { DataSource } from 'typeorm';
+import { VerificationReadModel } from '../../../../../projections/verifications/verifications.read-model.js';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { StartVerification, type StartedVerification } from '../model/verification.commands.js';
+import { StartVerificationRequest, wantedBoot } from './start-verification.dto.js';
+import { toVerificationResponse, VerificationResponse } from '../model/verification.response.js';
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+@ApiTags('backups')
+@Controller('backups')
+export class StartVerificationController {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+  ) {}
+
+  @Post(':backup_id/verify')
+  @HttpCode(202)
+  @ApiOperation({
+    summary: 'Verify a restore point and everything it stands on',
+    description:
+      'Answers at once; GET /backups/{backup_id}/verifications has the verdict. Every file is read and hashed, images, parents and manifests are checked. A damaged restore point, and those that stand on it, are marked in their chain, and the next backup of the VM is a full that says so. With `boot` a sound restore point is then started on a throwaway overlay at a node, without any network, until it gives a sign of life. A guest that does not boot makes the verification fail without a finding: its files are sound.',
+  })
+  @ApiAcceptedResponse({ type: VerificationResponse, description: 'The verification' })
+  @ApiProblem(400, 'validation_failed', 'sign_of_life_missing')
+  @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'node_not_found')
+  @ApiProblem(409, 'backup_not_verifiable', 'restore_point_not_in_chain', 'definition_missing', 'manifest_differs')
+  @ApiProblem(410, 'restore_point_missing')
+  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  async start(
+    @Param('backup_id', UuidParam) backupId: string,
+    @Body() body: StartVerificationRequest,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<VerificationResponse> {
+    const { verification_id, position } = await this.commands.execute<StartVerification, StartedVerification>(
+      new StartVerification(backupId, wantedBoot(body), context),
+    );
+    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'verifications');
+    answerPosition(response, position);
+    response.location(`/api/v1/backups/${backupId}/verifications`);
+    return toVerificationResponse(await this.dataSource.getRepository(VerificationReadModel).findOneByOrFail({ verification_id }));
+  }
+}

@@ -1,0 +1,131 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { ChainReadModel } from '../../../../../projections/chains/chains.read-model.js';
+import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
+import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+import type { Decider } from '../../../../kernel/decider.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { Clock, derivedId } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { StartVerification, type StartedVerification, type WantedBoot } from '../model/verification.commands.js';
+import { decideVerification, type VerificationStep } from '../model/verification.decide.js';
+import { type BootWanted, type PointToVerify, type VerificationEvent, verificationStream } from '../model/verification.events.js';
+import { evolveVerification, initialVerificationState, type VerificationState } from '../model/verification.state.js';
+
+const decider: Decider<VerificationState, VerificationStep, VerificationEvent> = {
+  initialState: initialVerificationState,
+  evolve: evolveVerification,
+  decide: decideVerification,
+};
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+@CommandHandler(StartVerification)
+export class StartVerificationHandler implements ICommandHandler<StartVerification> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly files: RepositoryFiles,
+    private readonly clock: Clock,
+  ) {}
+
+  async execute({ backupId, boot, context }: StartVerification): Promise<StartedVerification> {
+    const verificationId = derivedId(`verification/${context.commandId}`);
+    const known = await this.runner.load(verificationStream(verificationId), decider);
+    if (known.state.status !== 'none') return { verification_id: verificationId, position: known.position };
+    const head = await this.store.head();
+    if (head !== null) {
+      await Promise.all(['backups', 'chains', 'repositories'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+    }
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    if (backup.status !== 'completed' || backup.chain_id === null) {
+      throw new DomainError('conflict', 'backup_not_verifiable', `Backup ${backupId} is ${backup.status}; only a completed one has files to verify.`, {
+        backup_id: backupId,
+        status: backup.status,
+      });
+    }
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
+    if (repository === null)
+      throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
+    await this.files.checkPresent(repository.repository_id, repository.path);
+    const { position } = await this.runner.run(
+      verificationStream(verificationId),
+      decider,
+      {
+        kind: 'request',
+        data: {
+          verification_id: verificationId,
+          backup_id: backupId,
+          vm_id: backup.vm_id,
+          vm_name: backup.vm_name,
+          repository_id: repository.repository_id,
+          repository_path: repository.path,
+          chain_id: backup.chain_id,
+          points: await this.pointsUpTo(backup, backup.chain_id),
+          requested_at: this.clock.iso(),
+          ...(boot === null ? {} : { boot: await this.bootOf(boot, backup, repository.path) }),
+        },
+      },
+      context,
+    );
+    return { verification_id: verificationId, position };
+  }
+
+  private async bootOf(wanted: WantedBoot, backup: BackupReadModel, repositoryPath: string): Promise<BootWanted> {
+    if (wanted.consoleText === null && !wanted.guestAgent) {
+      throw new DomainError('invalid', 'sign_of_life_missing', 'Name a console_text to wait for, or wait for the guest_agent.');
+    }
+    if ((await this.files.readRecordedManifest(repositoryPath, backup.folder ?? '', backup.manifest_sha256)).definition === null) {
+      throw new DomainError(
+        'conflict',
+        'definition_missing',
+        `Restore point ${backup.backup_id} does not know how its VM is defined, so it cannot be booted; only those of the source libvirt do.`,
+        { backup_id: backup.backup_id },
+      );
+    }
+    const nodeId = wanted.nodeId ?? backup.node_id;
+    if (!(await this.dataSource.getRepository(NodeReadModel).existsBy({ node_id: nodeId }))) {
+      throw new DomainError('not_found', 'node_not_found', `The node ${nodeId} is not registered. Name another.`, { node_id: nodeId });
+    }
+    return {
+      node_id: nodeId,
+      console_text: wanted.consoleText,
+      guest_agent: wanted.guestAgent,
+      timeout_seconds: wanted.timeoutSeconds,
+      memory_mib: wanted.memoryMib,
+      disks: backup.disks.map(({ disk_id, disk_key, virtual_size_bytes }) => ({ disk_id, disk_key, size_bytes: virtual_size_bytes })),
+    };
+  }
+
+  private async pointsUpTo(backup: BackupReadModel, chainId: string): Promise<readonly PointToVerify[]> {
+    const chain = await this.dataSource.getRepository(ChainReadModel).findOneBy({ chain_id: chainId });
+    const ids = chain?.points.map(({ backup_id }) => backup_id) ?? [];
+    // Verifying none of its files would pass it.
+    if (!ids.includes(backup.backup_id)) {
+      throw new DomainError(
+        'conflict',
+        'restore_point_not_in_chain',
+        `Restore point ${backup.backup_id} is in no chain yet: the import of its repository was interrupted. Import the repository again.`,
+        { backup_id: backup.backup_id, repository_id: backup.repository_id },
+      );
+    }
+    const rows = new Map((await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: chainId })).map((row) => [row.backup_id, row]));
+    return ids.slice(0, ids.indexOf(backup.backup_id) + 1).map((backupId) => {
+      const row = rows.get(backupId);
+      if (row === undefined) throw new Error(`chain ${chainId} has restore point ${backupId}, which the backups do not know`);
+      return {
+        backup_id: backupId,
+        folder: row.folder ?? '',
+        manifest_sha256: row.manifest_sha256,
+        files: (row.files ?? []).map(({ file, size_bytes, sha256 }) => ({ file, size_bytes, sha256 })),
+      };
+    });
+  }
+}

@@ -1,0 +1,22 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import type { Decider } from '../../../../kernel/decider.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { ObserveVmProblem } from '../model/vm.commands.js';
+import { type VmEvent, vmStream } from '../model/vm.events.js';
+import { evolveVm, initialVmState, type VmState } from '../model/vm.state.js';
+import { decideObserveProblem, type ObserveProblemData } from './observe-problem.decide.js';
+
+const decider: Decider<VmState, ObserveProblemData, VmEvent> = { initialState: initialVmState, evolve: evolveVm, decide: decideObserveProblem };
+
+@CommandHandler(ObserveVmProblem)
+export class ObserveVmProblemHandler implements ICommandHandler<ObserveVmProblem> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+  ) {}
+
+  async execute({ vmId, problem, context }: ObserveVmProblem): Promise<void> {
+    await this.runner.run(vmStream(vmId), decider, { problem, observed_at: this.clock.iso() }, context);
+  }
+}

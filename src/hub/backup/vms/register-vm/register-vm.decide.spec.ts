@@ -1,0 +1,92 @@
+import { describe, expect, it } from '@jest/globals';
+import { specificationOf } from '../../../../../test/support/given-when-then.js';
+import { brokenVmNameRule } from '../model/vm-name.decide.js';
+import type { VmRegistered } from '../model/vm.events.js';
+import { evolveVm, initialVmState } from '../model/vm.state.js';
+import { decideRegisterVm, type RegisterVmData } from './register-vm.decide.js';
+
+const { given } = specificationOf({ initialState: initialVmState, evolve: evolveVm, decide: decideRegisterVm });
+
+const vm: VmRegistered['data'] = {
+  vm_id: 'vm-1',
+  name: 'pgtest1',
+  node_id: 'node-1',
+  source: 'image',
+  source_ref: '/images/pgtest1',
+  disks: [{ disk_id: 0, disk_key: 'disk0.qcow2', size_bytes: 1024, format: 'qcow2', change_tracking: true }],
+  registered_at: '2026-11-21T10:15:00.000Z',
+};
+const command: RegisterVmData = { vm, name_holder: null, source_holder: null };
+
+describe('registering a VM', () => {
+  it('records it as its node describes it', () => {
+    given().when(command).then({ type: 'VmRegistered', data: vm });
+  });
+
+  it('does nothing when it was registered by the same command before', () => {
+    given({ type: 'VmRegistered', data: vm })
+      .when({ ...command, name_holder: 'vm-2' })
+      .then();
+  });
+
+  it('refuses a VM without disks', () => {
+    given()
+      .when({ ...command, vm: { ...vm, disks: [] } })
+      .thenRefused('vm_without_disks');
+  });
+
+  it('refuses a name that another VM has', () => {
+    given()
+      .when({ ...command, name_holder: 'vm-2' })
+      .thenRefused('vm_name_taken');
+  });
+
+  it('refuses a source that is registered already', () => {
+    given()
+      .when({ ...command, source_holder: { vm_id: 'vm-2', name: 'other' } })
+      .thenRefused('vm_already_registered');
+  });
+
+  it('says of a VM that is registered again under its name that it is registered, not that the name is taken', () => {
+    const holder = { vm_id: 'vm-2', name: vm.name };
+    given()
+      .when({ ...command, name_holder: holder.vm_id, source_holder: holder })
+      .thenRefused('vm_already_registered');
+  });
+
+  it('refuses a name that is against the rules', () => {
+    given()
+      .when({ ...command, vm: { ...vm, name: '../x' } })
+      .thenRefused('vm_name_invalid');
+  });
+});
+
+describe('the name of a VM', () => {
+  it.each(['pgtest1', 'Büro Server 2', '数据库', 'Ελλάδα 🐘', 'web (old)', 'a.b-c_d', '...', 'x'.repeat(128)])('may be "%s"', (name) => {
+    expect(brokenVmNameRule(name)).toBeNull();
+  });
+
+  it.each([
+    ['', 'length'],
+    ['x'.repeat(129), 'length'],
+    ['x'.repeat(300), 'length'],
+    ['界'.repeat(86), 'bytes'],
+    ['\ud800', 'broken_unicode'],
+    ['a\0b', 'control_characters'],
+    ['a\nb', 'control_characters'],
+    ['a\u2028b', 'control_characters'],
+    ['invoice\u202efdp', 'control_characters'],
+    ['a/b', 'slashes'],
+    ['../etc', 'slashes'],
+    ['a\\b', 'slashes'],
+    ['.', 'dots'],
+    ['..', 'dots'],
+    [' a', 'outer_spaces'],
+    ['a ', 'outer_spaces'],
+    ['\u00a0a', 'outer_spaces'],
+    ...Array.from(';|&$`<>"\'*?!', (character) => [`a${character}b`, 'shell_metacharacters']),
+    ['$(reboot)', 'shell_metacharacters'],
+  ])('may not be %j: %s', (name, rule) => {
+    expect(brokenVmNameRule(name)?.rule).toBe(rule);
+  });
+});

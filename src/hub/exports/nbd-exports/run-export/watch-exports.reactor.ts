@@ -1,0 +1,90 @@
+import { readdir } from 'node:fs/promises';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { DataSource, In } from 'typeorm';
+import { NbdExportReadModel } from '../../../../../projections/nbd-exports/nbd-exports.read-model.js';
+import { HubConfig } from '../../../hub.config.js';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import { exportsWithAccess } from '../../nbd-servers/export-access.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { errnoOf } from '../../../../lib/process/system-error.js';
+import { exportsDirectory } from '../model/export-directories.plan.js';
+import { ExportRunner } from './export-runner.service.js';
+
+const READ_MODEL = 'nbd_exports';
+const READ_MODEL_PATIENCE_MS = 60_000;
+const RETRY_MS = 500;
+
+/** At the start of the hub: takes up every export that an earlier hub left, as it stands in the world. From then on the runner watches what it starts. */
+@Injectable()
+export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly log = loggerFor('WatchExportsReactor');
+  private readonly shutdown = new AbortController();
+  private adoption: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly exports: ExportRunner,
+    private readonly config: HubConfig,
+  ) {}
+
+  /** Does not hold up the start: the read models it waits for may start after it. */
+  onApplicationBootstrap(): void {
+    this.adoption = this.adopt();
+  }
+
+  onApplicationShutdown(): void {
+    this.shutdown.abort();
+  }
+
+  /** Resolves once everything that earlier hubs left has been dealt with, or the hub shuts down. */
+  adopted(): Promise<void> {
+    return this.adoption;
+  }
+
+  private async adopt(): Promise<void> {
+    while (!this.shutdown.signal.aborted) {
+      try {
+        const ids = await this.leftBehind();
+        await Promise.all(
+          ids.map(async (exportId) => {
+            const done = await this.exports.reconcile(exportId);
+            this.log.info('an export of an earlier run of the hub was taken up', { export_id: exportId, done });
+          }),
+        );
+        return;
+      } catch (error) {
+        this.log.warn('exports of an earlier run of the hub could not be taken up yet', { error });
+        await pause(RETRY_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  /** What may run by the events, and what has a run directory, a key or a socket: any of it may be all that is left of an export. */
+  private async leftBehind(): Promise<readonly string[]> {
+    const head = await this.store.head();
+    const recorded = head === null ? [] : await this.recorded(head);
+    const { runDirectory } = this.config;
+    return [...new Set([...recorded, ...(await foldersIn(exportsDirectory(runDirectory))), ...(await exportsWithAccess(runDirectory))])];
+  }
+
+  private async recorded(head: string): Promise<readonly string[]> {
+    while (!this.readModels.positions().has(READ_MODEL)) await pause(10, undefined, { signal: this.shutdown.signal });
+    await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, READ_MODEL);
+    const rows = await this.dataSource.getRepository(NbdExportReadModel).find({ select: { export_id: true }, where: { state: In(['starting', 'running']) } });
+    return rows.map((row) => row.export_id);
+  }
+}
+
+async function foldersIn(directory: string): Promise<readonly string[]> {
+  try {
+    const entries = await readdir(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,61 @@
+import { Controller, Get, Query } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { DataSource } from 'typeorm';
+import { type PoolPort, poolPorts } from '../../../../../projections/nbd-ports/pool-ports.read-model.js';
+import type { JsonObject } from '../../../../kernel/json.js';
+import { HubConfig } from '../../../hub.config.js';
+import { ApiPage, decodeCursor, type Page, pageOf } from '../../../operations/http/cursor-page.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { ListPortsQuery, NbdPortMetricsResponse, NbdPortResponse } from './list-ports.dto.js';
+
+type PortsKey = { readonly port: number };
+
+@ApiTags('nbd')
+@Controller('nbd/ports')
+export class ListPortsController {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly config: HubConfig,
+  ) {}
+
+  @Get()
+  @ApiOperation({ summary: 'Every port of the pool and who holds it' })
+  @ApiPage('ports', NbdPortResponse, 'A page of ports')
+  @ApiProblem(400, 'validation_failed', 'cursor_invalid')
+  async list(@Query() query: ListPortsQuery): Promise<Page<'ports', NbdPortResponse>> {
+    const after = decodeCursor(query.cursor, isPortsKey);
+    const ports = (await this.pool()).filter(({ port, state }) => port > (after?.port ?? 0) && (query.state === undefined || state === query.state));
+    return pageOf('ports', ports, query.limit, ({ port }) => ({ port }), toPortResponse);
+  }
+
+  @Get('metrics')
+  @ApiOperation({ summary: 'How much of the pool is in use' })
+  @ApiOkResponse({ type: NbdPortMetricsResponse })
+  async metrics(): Promise<NbdPortMetricsResponse> {
+    const ports = await this.pool();
+    const count = (state: string): number => ports.filter((port) => port.state === state).length;
+    const free = count('free');
+    return {
+      total: ports.length,
+      free,
+      allocated: count('allocated'),
+      occupied: count('occupied'),
+      jobs: new Set(ports.flatMap(({ job_id }) => job_id ?? [])).size,
+      utilization_percent: Math.round(((ports.length - free) / Math.max(1, ports.length)) * 1000) / 10,
+      first_port: this.config.nbdPortFirst,
+      last_port: this.config.nbdPortFirst + this.config.nbdPortCount - 1,
+    };
+  }
+
+  private pool(): Promise<readonly PoolPort[]> {
+    return poolPorts(this.dataSource, { first: this.config.nbdPortFirst, count: this.config.nbdPortCount });
+  }
+}
+
+function toPortResponse({ port, state, job_id, export_name, since }: PoolPort): NbdPortResponse {
+  return { port, state, job_id, export_name, since: since?.toISOString() ?? null };
+}
+
+function isPortsKey(key: JsonObject): key is PortsKey {
+  return typeof key['port'] === 'number';
+}

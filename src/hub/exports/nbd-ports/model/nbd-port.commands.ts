@@ -1,0 +1,62 @@
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import type { PortAllocation } from './nbd-port.events.js';
+
+/**
+ * Ports for a job, one per name, all or none; null names a port without an export name. A job that has ports already gets those whose names it asks for again.
+ * Answers with AllocatedPorts, in the order of the names.
+ * @throws DomainError `nbd_ports_exhausted` (unavailable), `nbd_ports_demand_too_large` (conflict), `nbd_port_count_invalid` or `nbd_export_names_not_unique` (invalid)
+ */
+export class AllocatePorts {
+  constructor(
+    readonly jobId: string,
+    readonly exportNames: readonly (string | null)[],
+    readonly context: CommandContext,
+  ) {}
+}
+
+export interface AllocatedPorts {
+  readonly job_id: string;
+  readonly ports: readonly PortAllocation[];
+  /** Of the newest event of the port stream. */
+  readonly position: string | null;
+}
+
+/**
+ * Gives one port back. Answers with ReleasedPorts.
+ * @throws DomainError `nbd_port_not_allocated` (not_found), `nbd_port_in_use` (conflict) while a live export listens on it
+ */
+export class ReleasePort {
+  constructor(
+    readonly port: number,
+    readonly context: CommandContext,
+  ) {}
+}
+
+/**
+ * Gives all ports of a job back; a job that has none is fine. Answers with ReleasedPorts.
+ * onlyIdle refuses with DomainError `nbd_port_in_use` (conflict) while a live export listens on one of them; a caller that has stopped its exports need not ask for it.
+ */
+export class ReleaseJobPorts {
+  constructor(
+    readonly jobId: string,
+    readonly onlyIdle: boolean,
+    readonly context: CommandContext,
+  ) {}
+}
+
+export interface ReleasedPorts {
+  readonly released: readonly number[];
+  readonly position: string | null;
+}
+
+/** Waiting does not help who needs more ports at once than the pool has. @throws DomainError `nbd_ports_demand_too_large` */
+export function requirePoolFor(wanted: number, whose: string, pool: { readonly first: number; readonly count: number }): void {
+  if (wanted <= pool.count) return;
+  throw new DomainError(
+    'conflict',
+    'nbd_ports_demand_too_large',
+    `${whose} needs ${wanted} NBD ports at once, but the pool ${pool.first}-${pool.first + pool.count - 1} has ${pool.count}: no wait can serve it. Make nbd_port_count larger, or ask for fewer.`,
+    { wanted, pool: pool.count },
+  );
+}

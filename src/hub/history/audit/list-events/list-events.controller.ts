@@ -1,0 +1,64 @@
+import { Readable } from 'node:stream';
+import { Controller, Get, Query, Req, StreamableFile } from '@nestjs/common';
+import { ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import type { Request } from 'express';
+import type { JsonObject } from '../../../../kernel/json.js';
+import { ApiPage, decodeCursor, type Page, pageOf } from '../../../operations/http/cursor-page.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { Streams } from '../../../operations/http/stream-limits.js';
+import { AuditEventResponse, toAuditEventResponse } from '../audit-event.response.js';
+import { type AuditFilter, AuditLog, logOrder, type LogOrder, type LogPlace, placeOf } from '../audit-log.reader.js';
+import { ListEventsQuery } from './list-events.dto.js';
+
+const NDJSON = 'application/x-ndjson';
+
+@ApiTags('audit')
+@Controller('audit')
+export class ListEventsController {
+  constructor(private readonly log: AuditLog) {}
+
+  @Get('events')
+  @Streams('download', asksForLines)
+  @ApiOperation({
+    summary: 'Events of the whole store',
+    description: `With \`Accept: ${NDJSON}\` every matching event is streamed, one JSON object a line, regardless of limit and cursor.`,
+  })
+  @ApiProduces('application/json', NDJSON)
+  @ApiPage('events', AuditEventResponse, 'A page of events')
+  @ApiProblem(400, 'validation_failed', 'cursor_invalid')
+  async list(@Query() query: ListEventsQuery, @Req() request: Request): Promise<Page<'events', AuditEventResponse> | StreamableFile> {
+    if (asksForLines(request)) {
+      return new StreamableFile(Readable.from(this.lines(query)), { type: NDJSON, disposition: 'attachment; filename="audit-events.ndjson"' });
+    }
+    const beyond = decodeCursor(query.cursor, (key): key is LogPlace => isPlace(key, logOrder(query)));
+    const events = await this.log.find(query, beyond, query.limit + 1);
+    return pageOf('events', events, query.limit, (event) => placeOf(query, event), toAuditEventResponse);
+  }
+
+  private async *lines(filter: AuditFilter): AsyncGenerator<string, void, undefined> {
+    for await (const event of this.log.export(filter)) yield `${JSON.stringify(toAuditEventResponse(event))}\n`;
+  }
+}
+
+/** Whether every matching event is wanted, instead of a page. */
+function asksForLines(request: Request): boolean {
+  return request.accepts(['application/json', NDJSON]) === NDJSON;
+}
+
+/** A cursor belongs to the order that it was given for. */
+function isPlace(key: JsonObject, order: LogOrder): key is LogPlace {
+  const { position, time, revision } = key;
+  switch (order) {
+    case 'time':
+      return typeof position === 'string' && typeof time === 'string' && isStoredInstant(time);
+    case 'revision':
+      return typeof revision === 'number';
+    case 'position':
+      return typeof position === 'string';
+  }
+}
+
+function isStoredInstant(text: string): boolean {
+  const milliseconds = Date.parse(text);
+  return !Number.isNaN(milliseconds) && new Date(milliseconds).toISOString() === text;
+}

@@ -1,0 +1,53 @@
+import { Controller, Get, Param, Query } from '@nestjs/common';
+import { ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import type { JsonObject } from '../../../../kernel/json.js';
+import { categoryOf, EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
+import { ApiPage, decodeCursor, type Page, PageQuery, pageOf } from '../../../operations/http/cursor-page.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { AuditEventResponse } from '../audit-event.response.js';
+
+type StreamKey = { readonly revision: number };
+
+@ApiTags('audit')
+@Controller('audit')
+export class ReadStreamController {
+  constructor(private readonly store: EventStore) {}
+
+  @Get('streams/:stream')
+  @ApiOperation({ summary: 'One stream as the store has it, oldest event first' })
+  @ApiParam({ name: 'stream', example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @ApiPage('events', AuditEventResponse, 'A page of the stream')
+  @ApiProblem(400, 'validation_failed', 'cursor_invalid')
+  @ApiProblem(404, 'stream_not_found')
+  async read(@Param('stream') stream: string, @Query() query: PageQuery): Promise<Page<'events', AuditEventResponse>> {
+    const after = decodeCursor(query.cursor, isStreamKey);
+    const events: RecordedEvent[] = [];
+    const from = after === null ? 0 : after.revision + 1;
+    for await (const event of this.store.read(stream, { from, limit: query.limit + 1 })) events.push(event);
+    if (events.length === 0 && after === null)
+      throw new DomainError('not_found', 'stream_not_found', `There is no stream ${JSON.stringify(stream)}.`, { stream });
+    return pageOf('events', events, query.limit, ({ revision }) => ({ revision }), toResponse);
+  }
+}
+
+function toResponse(event: RecordedEvent): AuditEventResponse {
+  return {
+    position: event.position,
+    event_id: event.id,
+    stream: event.stream,
+    category: categoryOf(event.stream),
+    revision: event.revision,
+    type: event.type,
+    actor: event.metadata.actor,
+    correlation_id: event.metadata.$correlationId,
+    causation_id: event.metadata.$causationId,
+    time: event.metadata.time,
+    recorded_at: event.recordedAt,
+    data: event.data,
+  };
+}
+
+function isStreamKey(key: JsonObject): key is StreamKey {
+  return typeof key['revision'] === 'number' && Number.isSafeInteger(key['revision']) && key['revision'] >= 0;
+}

@@ -1,0 +1,203 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import {
+  AbsolutePath,
+  AbsolutePaths,
+  Flag,
+  GreaterThanField,
+  Host,
+  HostOrEmpty,
+  IntegerBetween,
+  LibvirtUri,
+  OneOf,
+  PortsFitAfter,
+  PostgresUrlOrNull,
+  TokenOrNull,
+} from '../lib/config/config-rules.js';
+import type { LoadableConfig } from '../lib/config/load-config.js';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../lib/logging/logger.js';
+
+const RELOADABLE: readonly (keyof HubConfig)[] = [
+  'nbdPortFirst',
+  'nbdPortCount',
+  'nbdAdvertiseHost',
+  'tunnelAdvertiseHost',
+  'tunnelAdvertisePort',
+  'pairingMinutes',
+  'nodePortFirst',
+  'nodePortCount',
+  'maxConcurrentBackups',
+  'stallAfterSeconds',
+  'failAfterSilentSeconds',
+  'chainMaxLength',
+  'nodeRequestTimeoutMs',
+  'refusedTokenDelayMs',
+  'maxDownloads',
+  'maxDownloadsPerActor',
+  'maxEventStreams',
+  'maxEventStreamsPerActor',
+  'slowReaderSeconds',
+  'slowReaderMinBytesPerSecond',
+  'restoreExportIdleSeconds',
+  'localNodePort',
+  'localNodeImageRoots',
+  'localNodeImageTemplates',
+  'localNodeLibvirtUri',
+  'localNodeLibvirtScratchDirectory',
+  'localNodeLibvirtScratchMaxBytes',
+  'localNodeGuestSocketDirectory',
+  'localNodeVmStorageRoots',
+  'restoreRoots',
+  'mountDriver',
+  'mountSlots',
+  'mountIdleSeconds',
+  'mountCleanupIntervalSeconds',
+  'mountTimeoutSeconds',
+  'mountAnswerSeconds',
+  'storageAnswerSeconds',
+  'guestfsForceEmulation',
+  'logLevel',
+  'logFormat',
+];
+
+/**
+ * The hub's configuration, validated. In the file a field is snake_case (`listen_port`), in the environment `SENDENSE_LISTEN_PORT`; the database is also
+ * taken from `DATABASE_URL`. An empty path means the place in the data directory that its comment names; after loading no path is empty.
+ */
+export class HubConfig implements LoadableConfig {
+  /** Everything the hub keeps of its own: PostgreSQL's files, tokens, run directories of processes. */
+  @AbsolutePath() readonly dataDirectory: string = defaultDataDirectory();
+
+  @Host() readonly listenHost: string = '127.0.0.1';
+  /** 0: any free port; the one in use is written to `<data>/hub.url`. */
+  @IntegerBetween(0, 65535) readonly listenPort: number = 9080;
+
+  /** null: a PostgreSQL of the hub's own, in its data directory. May hold a password: never logged. */
+  @PostgresUrlOrNull() readonly databaseUrl: string | null = null;
+  /** With databaseUrl: of a role that owns the event store, so that the role of databaseUrl cannot change events. null: that one owns it. Never logged. */
+  @PostgresUrlOrNull() readonly databaseOwnerUrl: string | null = null;
+
+  /** A configured token; null: the one in apiTokenFile, made at first start. Never logged. */
+  @TokenOrNull() readonly apiToken: string | null = null;
+  /** Default `<data>/api.token`. */
+  @AbsolutePath() readonly apiTokenFile: string = '';
+  /** Names and digests of further tokens, which `sendense token` writes. Default `<data>/api-tokens`. */
+  @AbsolutePath() readonly apiTokenListFile: string = '';
+  /** What node and hub show each other. Default `<data>/node.token`, made at first start. */
+  @AbsolutePath() readonly nodeTokenFile: string = '';
+
+  /** The pool of ports for NBD exports: this one and those after it. */
+  @IntegerBetween(1024, 65535) readonly nbdPortFirst: number = 10100;
+  @IntegerBetween(1, 1000) @PortsFitAfter('nbdPortFirst', 'nbd_port_first') readonly nbdPortCount: number = 101;
+  /** What the exports listen on. */
+  @Host() readonly nbdListenHost: string = '127.0.0.1';
+  /** What a node is told to connect to. */
+  @Host() readonly nbdAdvertiseHost: string = '127.0.0.1';
+
+  /** What hub and tunnel server share: who may connect, the host key, where the tunnel server listens. Default `<data>/tunnel`. */
+  @AbsolutePath() readonly tunnelDirectory: string = '';
+  /** Name or address under which nodes reach the tunnel server; empty: no node can be enrolled. */
+  @HostOrEmpty() readonly tunnelAdvertiseHost: string = '';
+  /** 0: the port that the tunnel server listens on. */
+  @IntegerBetween(0, 65535) readonly tunnelAdvertisePort: number = 0;
+  /** How long a pairing code can be used. */
+  @IntegerBetween(1, 10_080) readonly pairingMinutes: number = 15;
+  /** On the hub's loopback, for the tunnels of enrolled nodes: one each, from this one on; ports of the hub and of its local node are passed over. */
+  @IntegerBetween(1024, 65535) readonly nodePortFirst: number = 9081;
+  @IntegerBetween(1, 1000) @PortsFitAfter('nodePortFirst', 'node_port_first') readonly nodePortCount: number = 100;
+
+  /** Backups that run at once; further ones are pending. */
+  @IntegerBetween(1, 1000) readonly maxConcurrentBackups: number = 8;
+  /** A job of which nothing is heard for so long is stalled. */
+  @IntegerBetween(1, 86_400) readonly stallAfterSeconds: number = 60;
+  /** A job of which nothing is heard for so long has failed. */
+  @IntegerBetween(1, 604_800) @GreaterThanField('stallAfterSeconds', 'stall_after_seconds') readonly failAfterSilentSeconds: number = 300;
+  /** Restore points of one chain, the full included; the next backup after that is a full. */
+  @IntegerBetween(1, 1000) readonly chainMaxLength: number = 30;
+  /** How long the hub waits for one answer of a node. */
+  @IntegerBetween(100, 600_000) readonly nodeRequestTimeoutMs: number = 10_000;
+
+  /** A refused token waits for its answer for so long at most, after ten of one address; 0: never. */
+  @IntegerBetween(0, 60_000) readonly refusedTokenDelayMs: number = 2_000;
+  /** Downloads of disks, files, folders and of the audit log at once; each is one or two processes. */
+  @IntegerBetween(1, 1000) readonly maxDownloads: number = 32;
+  @IntegerBetween(1, 1000) readonly maxDownloadsPerActor: number = 24;
+  /** Server-sent event streams at once. */
+  @IntegerBetween(1, 10_000) readonly maxEventStreams: number = 256;
+  @IntegerBetween(1, 10_000) readonly maxEventStreamsPerActor: number = 128;
+  /** A reader for whom bytes have waited for so long is cut off where it was slower than the rate. */
+  @IntegerBetween(1, 3600) readonly slowReaderSeconds: number = 60;
+  @IntegerBetween(1, 1_000_000_000) readonly slowReaderMinBytesPerSecond: number = 4096;
+
+  /** How long an NBD export of a restore point stays without a client. */
+  @IntegerBetween(1, 604_800) readonly restoreExportIdleSeconds: number = 3600;
+
+  /** Folders that disks may be restored to, with all that is below them; empty: any that is not the hub's own. */
+  @AbsolutePaths() readonly restoreRoots: readonly string[] = [];
+
+  /** Whether the hub starts a node of its own beside itself, as a process of its own. */
+  @Flag() readonly startLocalNode: boolean = true;
+  /** 0: any free port. */
+  @IntegerBetween(0, 65535) readonly localNodePort: number = 9081;
+  /** Folders in which the local node looks for VM folders. */
+  @AbsolutePaths() readonly localNodeImageRoots: readonly string[] = ['/var/lib/sendense/images'];
+  /** Files and folders that disks of the local node's VMs may stand on; see the node's imageTemplates. */
+  @AbsolutePaths() readonly localNodeImageTemplates: readonly string[] = [];
+  /** Connection URI of the libvirt whose domains the local node backs up, for example `qemu:///system`; empty: none. */
+  @LibvirtUri() readonly localNodeLibvirtUri: string = '';
+  /** Where the local node keeps what running guests overwrite during their backup. Default `<data>/local-node/libvirt-scratch`. */
+  @AbsolutePath() readonly localNodeLibvirtScratchDirectory: string = '';
+  /** Of one backup. */
+  @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly localNodeLibvirtScratchMaxBytes: number = 10_737_418_240;
+  /** Where guests of the local node that live on exports find their disks; see the node's guestSocketDirectory. Default `<data>/local-node/guest-disks`. */
+  @AbsolutePath() readonly localNodeGuestSocketDirectory: string = '';
+  /** Folders that the local node may write disks of restored VMs to, with all that is below them. */
+  @AbsolutePaths() readonly localNodeVmStorageRoots: readonly string[] = ['/var/lib/libvirt/images'];
+
+  /** How restore points are opened for browsing. `auto`: in the sandbox; `fuse` and `nbd` have the host's kernel read the guests' file systems. */
+  @OneOf('auto', 'fuse', 'nbd', 'guestfs') readonly mountDriver: 'auto' | 'fuse' | 'nbd' | 'guestfs' = 'auto';
+  /** Mounts at once; further ones are refused. */
+  @IntegerBetween(1, 64) readonly mountSlots: number = 8;
+  /** A mount that nobody has used for so long is taken down. */
+  @IntegerBetween(1, 604_800) readonly mountIdleSeconds: number = 3600;
+  @IntegerBetween(1, 3600) readonly mountCleanupIntervalSeconds: number = 60;
+  /** A mount that has not come about after so long is given up. The sandbox needs most of it where it is emulated. */
+  @IntegerBetween(5, 3600) readonly mountTimeoutSeconds: number = 300;
+  /** A mounted file system that has not answered after so long is not waited for any more. A download is given twice as long for its next bytes. */
+  @IntegerBetween(1, 600) readonly mountAnswerSeconds: number = 30;
+  /** The file system of a repository, or of the folder that disks are restored to, that has not answered a call after so long is not waited for any more. */
+  @IntegerBetween(1, 600) readonly storageAnswerSeconds: number = 30;
+  /** Emulates the sandbox's machine even where the host could virtualise it. */
+  @Flag() readonly guestfsForceEmulation: boolean = false;
+
+  /** Run directories of detached processes. Default `<data>/run`. */
+  @AbsolutePath() readonly runDirectory: string = '';
+
+  @OneOf(...LOG_LEVELS) readonly logLevel: LogLevel = 'info';
+  @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
+
+  pathsInDataDirectory(): Readonly<Record<string, string>> {
+    return {
+      apiTokenFile: 'api.token',
+      apiTokenListFile: 'api-tokens',
+      nodeTokenFile: 'node.token',
+      runDirectory: 'run',
+      localNodeLibvirtScratchDirectory: 'local-node/libvirt-scratch',
+      localNodeGuestSocketDirectory: 'local-node/guest-disks',
+      tunnelDirectory: 'tunnel',
+    };
+  }
+
+  secretFields(): readonly string[] {
+    return ['apiToken', 'databaseUrl', 'databaseOwnerUrl'];
+  }
+
+  /** Those of the local node are among them, because it is replaced by one with the new settings as soon as it is idle. */
+  reloadableFields(): readonly string[] {
+    return RELOADABLE;
+  }
+}
+
+function defaultDataDirectory(): string {
+  return process.getuid?.() === 0 ? '/var/lib/sendense' : join(homedir(), '.local', 'share', 'sendense');
+}

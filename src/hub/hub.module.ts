@@ -1,0 +1,98 @@
+import { join } from 'node:path';
+import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { CqrsModule } from '@nestjs/cqrs';
+import { allProjections, allReadModels } from '../../projections/all-projections.js';
+import { AuditModule } from './history/audit/audit.module.js';
+import { BackupsModule } from './backup/backups/backups.module.js';
+import { ChainsModule } from './backup/chains/chains.module.js';
+import { HealthModule } from './operations/health/health.module.js';
+import { DomainMetricsModule } from './operations/metrics/domain-metrics.module.js';
+import { MetricsModule } from './operations/metrics/metrics.module.js';
+import { NbdExportsModule } from './exports/nbd-exports/nbd-exports.module.js';
+import { NbdPortsModule } from './exports/nbd-ports/nbd-ports.module.js';
+import { NodesModule } from './nodes/nodes/nodes.module.js';
+import { ConfigModule } from '../lib/config/config.module.js';
+import type { HubConfig } from './hub.config.js';
+import { EventFeed } from './store/event-store/event-feed.js';
+import { EventStoreModule } from './store/event-store/event-store.module.js';
+import { ACCESS_TOKENS, type AccessTokens } from '../lib/http/access-tokens.js';
+import { HttpModule } from '../lib/http/http.module.js';
+import { LocksModule } from './store/locks/locks.module.js';
+import { PostgresModule } from './store/postgres/postgres.module.js';
+import { HostToolsModule } from './operations/host-tools/host-tools.module.js';
+import { ProjectionsModule } from './store/postgres/projections.module.js';
+import { SEEN_CALLS_FILE } from '../lib/signed-calls/seen-nonces.js';
+import { ProjectionsAdminModule } from './operations/projections-admin/projections-admin.module.js';
+import { RepositoriesModule } from './repositories/repositories/repositories.module.js';
+import { RestoreExportsModule } from './restore/restore-exports/restore-exports.module.js';
+import { RestoreJobsModule } from './restore/restore-jobs/restore-jobs.module.js';
+import { VerificationsModule } from './backup/verifications/verifications.module.js';
+import { RestoreMountsModule } from './restore/restore-mounts/restore-mounts.module.js';
+import { VmsModule } from './backup/vms/vms.module.js';
+import { eventCheckOf } from './store/postgres/event-check.js';
+
+export interface HubOptions {
+  readonly config: HubConfig;
+  readonly hubId: string;
+  readonly databaseUrl: string;
+  /** Of the role that runs migrations; undefined: the same. */
+  readonly databaseOwnerUrl?: string | undefined;
+  readonly tokens: AccessTokens;
+  /** Called when another hub has taken over the database: this one must stop. */
+  readonly onLockLost: () => void;
+}
+
+/** What every context needs and none owns. */
+@Global()
+@Module({})
+class SharedModule {
+  static forRoot(tokens: AccessTokens): DynamicModule {
+    return {
+      module: SharedModule,
+      providers: [EventFeed, { provide: ACCESS_TOKENS, useValue: tokens }],
+      exports: [EventFeed, ACCESS_TOKENS],
+    };
+  }
+}
+
+/** The hub as a whole. */
+@Module({})
+export class HubModule {
+  static forRoot(options: HubOptions): DynamicModule {
+    return {
+      module: HubModule,
+      imports: [
+        ConfigModule.forHub(options.config, options.hubId),
+        PostgresModule.forRoot({
+          databaseUrl: options.databaseUrl,
+          ownerUrl: options.databaseOwnerUrl,
+          entities: allReadModels,
+          onLockLost: options.onLockLost,
+        }),
+        EventStoreModule.forRoot({ hubId: options.hubId, check: eventCheckOf(allProjections) }),
+        SharedModule.forRoot(options.tokens),
+        HostToolsModule,
+        LocksModule,
+        ProjectionsModule.forRoot(allProjections),
+        CqrsModule.forRoot(),
+        HttpModule.forHub({ seenCallsFile: join(options.config.dataDirectory, SEEN_CALLS_FILE) }),
+        HealthModule,
+        MetricsModule,
+        DomainMetricsModule,
+        NodesModule,
+        VmsModule,
+        RepositoriesModule,
+        NbdPortsModule,
+        NbdExportsModule,
+        ChainsModule,
+        BackupsModule,
+        RestoreJobsModule,
+        RestoreExportsModule,
+        VerificationsModule,
+        RestoreMountsModule,
+        AuditModule,
+        ProjectionsAdminModule,
+      ],
+    };
+  }
+}

@@ -1,0 +1,166 @@
+import '../lib/process/lean-heap.js';
+import '../lib/process/file-threads.js';
+import 'reflect-metadata';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import { CommandBus } from '@nestjs/cqrs';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { HubModule } from './hub.module.js';
+import { RegisterLocalNode } from './nodes/nodes/model/node.commands.js';
+import { Ids } from '../lib/clock/clock.js';
+import { HubConfig } from './hub.config.js';
+import { LiveConfig } from '../lib/config/live-config.js';
+import { makeDataDirectory, readOrMakeId, readOrMakeToken, writeWhole } from '../lib/config/kept-files.js';
+import { type ConfigSources, loadConfigOrExit } from '../lib/config/load-config.js';
+import { reloadAndTell } from '../lib/config/reload-on-hangup.js';
+import { programVersion } from '../lib/config/version.js';
+import { FileDoors } from './repositories/repository-storage/file-doors.js';
+import { ApiTokens } from './people/tokens/api-tokens.js';
+import { configureHttp } from '../lib/http/configure-http.js';
+import { serveOpenApi } from './operations/http/open-api.js';
+import { configureLogging, loggerFor } from '../lib/logging/logger.js';
+import { NestLogger } from '../lib/logging/nest-logger.js';
+import { exposesKernel } from './restore/mounts/choose-drivers.plan.js';
+import { awaitDatabase } from './store/postgres/await-database.js';
+import { LocalPostgres } from './store/postgres/local-postgres.js';
+import { baseUrl, isLoopback, portToListenOn } from '../lib/process/listen-port.js';
+import { localNodeDirectory } from './nodes/local-node/local-node-id.js';
+import { LocalNode } from './nodes/local-node/local-node.js';
+import { ProgramLock } from '../lib/process/program-lock.js';
+import { type RunningService, runUntilSignalled, type Starting } from '../lib/process/program-run.js';
+
+const PORT_PATIENCE_MS = 15_000;
+/** What a file system gets at the end of the hub to answer calls that are under way. */
+const STORAGE_GRACE_MS = 5_000;
+
+/** Starts the hub and returns; it then runs until a signal ends it. @param configFile of `--config` */
+export function runHub(configFile?: string): void {
+  const sources = { file: configFile, environment: process.env };
+  const live = new LiveConfig(HubConfig, loadConfigOrExit(HubConfig, sources));
+  configureLogging({ level: live.settings.logLevel, format: live.settings.logFormat, program: 'hub' });
+  runUntilSignalled(loggerFor('Hub'), (starting) => start(live, sources, starting));
+}
+
+async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail, onGivenUp }: Starting): Promise<RunningService> {
+  const log = loggerFor('Hub');
+  const config = live.settings;
+  makeDataDirectory(config.dataDirectory);
+  const lock = await ProgramLock.acquire(config.dataDirectory, 'hub');
+  const hubId = readOrMakeId(join(config.dataDirectory, 'hub.id'));
+  if (config.apiToken === null) readOrMakeToken(config.apiTokenFile);
+  const { apiTokenFile, apiTokenListFile: tokenListFile } = config;
+  const tokens = new ApiTokens({ configured: config.apiToken, apiTokenFile, tokenListFile, nodeToken: readOrMakeToken(config.nodeTokenFile) });
+  const urlFile = join(config.dataDirectory, 'hub.url');
+  const port = await portToListenOn(config.listenHost, config.listenPort, lastPort(urlFile), PORT_PATIENCE_MS);
+
+  const nestLogger = new NestLogger();
+  const ownPostgres = config.databaseUrl === null ? new LocalPostgres(join(config.dataDirectory, 'postgres'), nestLogger) : null;
+  if (ownPostgres !== null) onGivenUp(() => ownPostgres.stop());
+  const ownDatabase = ownPostgres === null ? null : await awaitDatabase(() => ownPostgres.ensureStarted(), nestLogger);
+  const databaseUrl = config.databaseUrl ?? ownDatabase?.hubUrl ?? '';
+  const databaseOwnerUrl = config.databaseUrl === null ? ownDatabase?.ownerUrl : (config.databaseOwnerUrl ?? undefined);
+  // From now on: a server that ends while the hub starts is waited for, so somebody has to start it again.
+  const leaving = new AbortController();
+  const postgresWatch = ownPostgres?.keepRunning(leaving.signal);
+  onGivenUp(() => {
+    leaving.abort();
+    return postgresWatch ?? Promise.resolve();
+  });
+
+  const app = await NestFactory.create<NestExpressApplication>(
+    HubModule.forRoot({ config, hubId, databaseUrl, databaseOwnerUrl, tokens, onLockLost: () => fail('another hub has taken over the database') }),
+    { logger: nestLogger, bodyParser: false, abortOnError: false, forceCloseConnections: true },
+  );
+  configureHttp(app);
+  serveOpenApi(app, { title: 'Sendense', description: 'Backups of whole virtual machines, every decision an event.', version: programVersion() });
+  await app.listen(port, config.listenHost);
+  const url = baseUrl(config.listenHost, portOf(app));
+  writeWhole(urlFile, `${url}\n`);
+  if (!isLoopback(config.listenHost)) {
+    log.warn('the API listens beyond loopback without TLS: tokens and the content of disks can be read on the way; put a TLS proxy in front of it', {
+      listen_host: config.listenHost,
+    });
+  }
+  if (process.getuid?.() === 0) log.warn('the hub runs as root, and so do the tools that read disks and images; docs/deployment.md has a service without');
+  if (exposesKernel(config.mountDriver)) {
+    log.warn('the kernel of this machine reads what guests have written when restore points are mounted; mount_driver auto uses a sandbox', {
+      mount_driver: config.mountDriver,
+    });
+  }
+  log.info('the hub listens', { url, hub_id: hubId, data_directory: config.dataDirectory, version: programVersion() });
+
+  const localNode = config.startLocalNode ? localNodeOf(config, url, app) : null;
+  localNode?.start();
+
+  return {
+    async stop() {
+      leaving.abort();
+      app.get(FileDoors).hurry(STORAGE_GRACE_MS);
+      await postgresWatch;
+      await localNode?.leave();
+      // Transfers go on without the hub, and the next one adopts them: what they need is left running.
+      const jobs = localNode === null ? 0 : await localNode.activeJobs();
+      await app.close();
+      if (jobs === 0) {
+        await localNode?.stop();
+        await ownPostgres?.stop();
+      } else {
+        log.info('transfers are left running for the next start', { active_jobs: jobs });
+      }
+      lock.release();
+    },
+    reload() {
+      reloadAndTell(live, sources, 'hub', log);
+    },
+  };
+}
+
+function localNodeOf(config: HubConfig, hubUrl: string, app: NestExpressApplication): LocalNode {
+  const commands = app.get(CommandBus);
+  const ids = app.get(Ids);
+  return new LocalNode({
+    dataDirectory: localNodeDirectory(config.dataDirectory),
+    entryPoint: join(import.meta.dirname, '../node/main.node.js'),
+    settings: () => ({
+      SENDENSE_LISTEN_PORT: String(config.localNodePort),
+      SENDENSE_HUB_URL: hubUrl,
+      SENDENSE_BESIDE_HUB: 'true',
+      SENDENSE_TOKEN_FILE: config.nodeTokenFile,
+      SENDENSE_LIBVIRT_URI: config.localNodeLibvirtUri,
+      SENDENSE_LIBVIRT_SCRATCH_DIRECTORY: config.localNodeLibvirtScratchDirectory,
+      SENDENSE_GUEST_SOCKET_DIRECTORY: config.localNodeGuestSocketDirectory,
+    }),
+    reloadable: () => ({
+      image_roots: config.localNodeImageRoots,
+      image_templates: config.localNodeImageTemplates,
+      vm_storage_roots: config.localNodeVmStorageRoots,
+      libvirt_scratch_max_bytes: config.localNodeLibvirtScratchMaxBytes,
+      log_level: config.logLevel,
+      log_format: config.logFormat,
+    }),
+    version: programVersion(),
+    log: loggerFor('LocalNode'),
+    async onReady({ url }) {
+      await commands.execute(new RegisterLocalNode(url, { commandId: ids.next(), correlationId: ids.next(), actor: 'system:local-node' }));
+    },
+  });
+}
+
+function portOf(app: NestExpressApplication): number {
+  const address = app.getHttpServer().address();
+  if (typeof address !== 'object' || address === null) throw new Error('the HTTP server has no port');
+  return address.port;
+}
+
+/** The port of the last run, which clients and nodes still know. */
+function lastPort(urlFile: string): number | null {
+  try {
+    const port = Number(new URL(readFileSync(urlFile, 'utf8')).port);
+    return port > 0 ? port : null;
+  } catch {
+    return null;
+  }
+}
+
+if (import.meta.main) runHub();

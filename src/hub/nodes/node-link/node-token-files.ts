@@ -1,0 +1,61 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Injectable } from '@nestjs/common';
+import { HubConfig } from '../../hub.config.js';
+import { readToken, writeWhole } from '../../../lib/config/kept-files.js';
+import { errnoOf } from '../../../lib/process/system-error.js';
+
+/** Whoever adds a token and the event that makes it count, and whoever sweeps tokens that no event names, do so under this lock. */
+export function nodeTokenLock(nodeId: string): string {
+  return `node-tokens/${nodeId}`;
+}
+
+const DIGEST_IN_NAME = 16;
+
+/**
+ * The tokens of enrolled nodes, in `<data>/node-tokens`, a file of mode 0600 each: `<node id>.<beginning of the token's SHA-256>`. Two tokens of one node, while its
+ * keys are rotated, are two files, and none ever replaces another. Which of them count is told by events, which have their digests.
+ */
+@Injectable()
+export class NodeTokenFiles {
+  constructor(private readonly config: HubConfig) {}
+
+  async keep(nodeId: string, token: string): Promise<void> {
+    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+    writeWhole(join(this.directory, fileName(nodeId, createHash('sha256').update(token).digest('hex'))), `${token}\n`);
+    return Promise.resolve();
+  }
+
+  /** null: there is no such file, or another token is in it. */
+  read(nodeId: string, sha256: string): string | null {
+    const token = readToken(join(this.directory, fileName(nodeId, sha256)));
+    return token !== null && createHash('sha256').update(token).digest('hex') === sha256 ? token : null;
+  }
+
+  /** Removes all tokens of the node but these. @param sha256 digests of those that stay */
+  async keepOnly(nodeId: string, sha256: readonly string[]): Promise<void> {
+    const wanted = new Set(sha256.map((digest) => fileName(nodeId, digest)));
+    for (const name of await this.names()) {
+      if (name.startsWith(`${nodeId}.`) && !wanted.has(name)) await rm(join(this.directory, name), { force: true });
+    }
+  }
+
+  private async names(): Promise<readonly string[]> {
+    try {
+      return await readdir(this.directory);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
+  private get directory(): string {
+    return join(this.config.dataDirectory, 'node-tokens');
+  }
+}
+
+function fileName(nodeId: string, sha256: string): string {
+  return `${nodeId}.${sha256.slice(0, DIGEST_IN_NAME)}`;
+}

@@ -1,0 +1,26 @@
+import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import type { Decider } from '../../../../kernel/decider.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { ApproveNode, PublishNodeAccess } from '../model/node.commands.js';
+import { type NodeEvent, nodeStream } from '../model/node.events.js';
+import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
+import { type ApproveNodeData, decideApproveNode } from './approve-node.decide.js';
+
+const decider: Decider<NodeState, ApproveNodeData, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideApproveNode };
+
+@CommandHandler(ApproveNode)
+export class ApproveNodeHandler implements ICommandHandler<ApproveNode> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly commands: CommandBus,
+  ) {}
+
+  async execute({ nodeId, publicKeyFingerprint, context }: ApproveNode): Promise<string | null> {
+    const command = { node_id: nodeId, public_key_fingerprint: publicKeyFingerprint, now: this.clock.iso() };
+    const { position } = await this.runner.run(nodeStream(nodeId), decider, command, context);
+    if (position !== null) await this.commands.execute(new PublishNodeAccess(position));
+    return position;
+  }
+}

@@ -1,0 +1,266 @@
+import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import type { Decider } from '../../../../kernel/decider.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { Clock, Ids } from '../../../../lib/clock/clock.js';
+import { HubConfig } from '../../../hub.config.js';
+import { asDomainEvent, CommandRunner } from '../../../store/event-store/command-runner.js';
+import { EventStore, type Position, type RecordedEvent, type Subscription } from '../../../store/event-store/event-store.port.js';
+import { ListenAddress } from '../../../../lib/http/listen-address.js';
+import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import { repeat, type Repetition } from '../../../../lib/process/repeat.js';
+import { NodeCredentials } from '../../../../lib/signed-calls/node-credentials.js';
+import { NodeTokenFiles, nodeTokenLock } from '../../node-link/node-token-files.js';
+import { authorizedKeysLine, pairingKeyLine, writeAuthorizedKeys } from '../../node-link/authorized-keys.js';
+import { type NodeEvent, nodeStream } from '../model/node.events.js';
+import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
+import { decideExpirePairing, type ExpirePairing } from './expire-pairing.decide.js';
+import { type NodeAccess, planNodeAccess } from './node-access.plan.js';
+
+const decider: Decider<NodeState, ExpirePairing, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideExpirePairing };
+
+/** A file that cannot be written is tried again so often. */
+const RETRY_MS = 1_000;
+/** Longest sleep until the next deadline is looked at; timers do not take much more than three weeks. */
+const LONGEST_SLEEP_MS = 3_600_000;
+const PATIENCE_MS = 10_000;
+/** How often the pool of NBD ports is compared with the one that keys are let use: settings may be reloaded. */
+const POOL_LOOK_MS = 2_000;
+/** That a code has expired could not be recorded: nothing hangs on it, but it is to be seen. */
+const EXPIRY_RETRY_MS = 10_000;
+/** How often a start that waits for the events of nodes is reported. */
+const REPORT_WAIT_MS = 10_000;
+
+type Waiter = { readonly position: Position; readonly resolve: () => void };
+
+/**
+ * Makes what the events say of nodes' keys and tokens count: tokens in memory, for the guard and for calls to nodes, and the tunnel server's authorized_keys. Both are
+ * made anew from all events of all nodes at every start; no file and no read model is believed.
+ */
+@Injectable()
+export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly logger = loggerFor('NodeAccess');
+  private readonly states = new Map<string, NodeState>();
+  private readonly waiters = new Set<Waiter>();
+  private subscription: Subscription | null = null;
+  private caughtUp = false;
+  /** Up to where events are folded, and up to where they count. */
+  private foldedTo: Position = '';
+  private publishedTo: Position = '';
+  private listening = false;
+  private publishing: Promise<void> = Promise.resolve();
+  private timer: NodeJS.Timeout | null = null;
+  private stopped = false;
+  private poolWatch: Repetition | null = null;
+  /** The pool that the lines were last made for: it may be reloaded. */
+  private openedPool: { readonly first: number; readonly count: number } | null = null;
+
+  constructor(
+    private readonly store: EventStore,
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly ids: Ids,
+    private readonly config: HubConfig,
+    private readonly listenAddress: ListenAddress,
+    private readonly credentials: NodeCredentials,
+    private readonly tokens: NodeTokenFiles,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  /** Before anything of this hub calls a node, or a node calls it, their tokens are known. */
+  async onModuleInit(): Promise<void> {
+    const head = await this.store.head();
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.subscription = this.store.subscribeToAll({
+      after: null,
+      categories: ['node'],
+      handle: ({ events, upTo, caughtUp }) => {
+        for (const event of events) this.fold(event);
+        this.foldedTo = upTo;
+        const isFirst = caughtUp && !this.caughtUp;
+        this.caughtUp ||= caughtUp;
+        // What a crash has left.
+        if (isFirst) for (const nodeId of this.states.keys()) this.sweepTokens(nodeId);
+        // What other streams add changes nothing here.
+        if (this.caughtUp && (isFirst || events.length > 0)) void this.publish().then(() => resolve(undefined));
+        return Promise.resolve();
+      },
+    });
+    this.subscription.ended.catch((error: unknown) =>
+      this.logger.error('the events of nodes cannot be followed any more; access of nodes stays as it is', { error }),
+    );
+    if (head === null) return;
+    const begun = performance.now();
+    const report = setInterval(() => {
+      const waited_seconds = Math.round((performance.now() - begun) / 1000);
+      this.logger.warn('the hub waits for the event store: it listens once the events of its nodes have been read', { waited_seconds });
+    }, REPORT_WAIT_MS);
+    try {
+      await Promise.race([promise, this.subscription.ended.catch(() => undefined)]);
+    } finally {
+      clearInterval(report);
+    }
+  }
+
+  onApplicationBootstrap(): void {
+    // The lines name the API's port, which may be known only now.
+    this.listenAddress.whenListening(() => {
+      this.listening = true;
+      void this.publish();
+    });
+    this.poolWatch = repeat(
+      () => POOL_LOOK_MS,
+      () => {
+        const { nbdPortFirst, nbdPortCount } = this.config;
+        if (this.openedPool?.first === nbdPortFirst && this.openedPool.count === nbdPortCount) return;
+        void this.publish();
+      },
+    );
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.stopped = true;
+    this.poolWatch?.stop();
+    if (this.timer !== null) clearTimeout(this.timer);
+    await this.subscription?.close();
+    await this.publishing;
+  }
+
+  /** Resolves once everything up to the position counts. @throws DomainError node_access_not_published */
+  async published(position: Position): Promise<void> {
+    if (this.publishedTo >= position) return;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const waiter = { position, resolve: () => resolve(true) };
+    const timer = setTimeout(() => resolve(false), PATIENCE_MS);
+    this.waiters.add(waiter);
+    try {
+      if (await promise) return;
+    } finally {
+      clearTimeout(timer);
+      this.waiters.delete(waiter);
+    }
+    throw new DomainError(
+      'unavailable',
+      'node_access_not_published',
+      `The change is recorded, but ${this.config.tunnelDirectory} could not be written within ${PATIENCE_MS / 1000} s; it is tried again until it can. See the hub's log.`,
+    );
+  }
+
+  private fold(recorded: RecordedEvent): void {
+    const nodeId = recorded.stream.slice('node-'.length);
+    const state = evolveNode(this.states.get(nodeId) ?? initialNodeState, asDomainEvent<NodeEvent>(recorded));
+    this.states.set(nodeId, state);
+    const { type } = recorded;
+    if (this.caughtUp && ['NodePaired', 'NodeKeyRotated', 'NodeRevoked', 'NodeRemoved', 'NodeEnrolmentStarted'].includes(type)) this.sweepTokens(nodeId);
+  }
+
+  /** One after the other; never rejects. */
+  private async publish(): Promise<void> {
+    const next = this.publishing.then(async () => {
+      if (this.stopped) return;
+      const upTo = this.foldedTo;
+      try {
+        await this.publishNow();
+        this.publishedTo = upTo;
+        for (const waiter of this.waiters) if (waiter.position <= upTo) waiter.resolve();
+        this.wakeAt(this.nextDeadline());
+      } catch (error) {
+        this.logger.error('who may connect to the tunnel server cannot be written; trying again', { directory: this.config.tunnelDirectory, error });
+        this.wakeAt(this.clock.now().getTime() + RETRY_MS);
+      }
+    });
+    this.publishing = next;
+    return next;
+  }
+
+  private async publishNow(): Promise<void> {
+    const access = this.access();
+    this.credentials.replace(
+      access.map(({ node_id: nodeId, url, status, accepted }) => {
+        const accept = accepted.map((sha256) => this.token(nodeId, sha256)).filter((token) => token !== null);
+        const [first] = accepted;
+        return { nodeId, url, status, accept, send: first === undefined ? null : this.token(nodeId, first) };
+      }),
+    );
+    const apiPort = this.listening ? this.listenAddress.loopbackPort() : null;
+    // Until the hub listens the file of its last run stands.
+    if (apiPort === null) return;
+    if (await writeAuthorizedKeys(this.config.tunnelDirectory, this.lines(access, apiPort))) {
+      this.logger.info('who may connect to the tunnel server has changed', {
+        nodes: access.filter(({ tunnel_keys: keys }) => keys.length > 0).map(({ node_id: id }) => id),
+      });
+    }
+  }
+
+  private lines(access: readonly NodeAccess[], apiPort: number): readonly string[] {
+    const { nbdPortFirst, nbdPortCount } = this.config;
+    this.openedPool = { first: nbdPortFirst, count: nbdPortCount };
+    const openPorts = [...Array.from({ length: nbdPortCount }, (_, index) => nbdPortFirst + index), apiPort];
+    return access.flatMap(({ node_id: nodeId, reverse_port: reversePort, tunnel_keys: keys, pairing }) => [
+      ...keys.map((publicKey) => authorizedKeysLine({ publicKey, nodeId, openPorts, reversePort })),
+      ...(pairing === null ? [] : [pairingKeyLine({ publicKey: pairing.public_key, nodeId, apiPort, expiresAt: new Date(pairing.expires_at) })]),
+    ]);
+  }
+
+  private access(): readonly NodeAccess[] {
+    const now = this.clock.iso();
+    return [...this.states.values()].map((state) => planNodeAccess(state, now)).filter((access) => access !== null);
+  }
+
+  private token(nodeId: string, sha256: string): string | null {
+    try {
+      const token = this.tokens.read(nodeId, sha256);
+      if (token === null) this.logger.error('the token of an enrolled node is gone; enrol it anew', { node_id: nodeId });
+      return token;
+    } catch (error) {
+      this.logger.error('the token of an enrolled node cannot be read; enrol it anew', { node_id: nodeId, error });
+      return null;
+    }
+  }
+
+  /** When something ends by itself next, in Unix milliseconds. */
+  private nextDeadline(): number {
+    const deadlines = this.access().map(({ pairing }) => (pairing === null ? Infinity : Date.parse(pairing.until)));
+    const now = this.clock.now().getTime();
+    const unrecorded = [...this.states.values()].some((state) => hasExpired(state, this.clock.iso())) ? now + EXPIRY_RETRY_MS : Infinity;
+    return Math.min(...deadlines, unrecorded);
+  }
+
+  private wakeAt(timeMs: number): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    if (this.stopped || timeMs === Infinity) return;
+    const sleepMs = Math.min(Math.max(timeMs - this.clock.now().getTime(), 10), LONGEST_SLEEP_MS);
+    this.timer = setTimeout(() => void this.wake(), sleepMs);
+    this.timer.unref();
+  }
+
+  private async wake(): Promise<void> {
+    const now = this.clock.iso();
+    for (const [nodeId, state] of this.states) {
+      if (!hasExpired(state, now)) continue;
+      const id = this.ids.next();
+      const context = { commandId: id, correlationId: id, actor: 'system:node-access' };
+      await this.runner
+        .run(nodeStream(nodeId), decider, { now }, context)
+        .catch((error: unknown) =>
+          this.logger.warn('that a pairing code has expired could not be recorded; it is refused all the same', { node_id: nodeId, error }),
+        );
+    }
+    await this.publish();
+  }
+
+  /** Tokens that no event names: of rotations that are over, of pairings that somebody else was faster with. */
+  private sweepTokens(nodeId: string): void {
+    void this.mutex
+      .runExclusive(nodeTokenLock(nodeId), async () => {
+        const { state } = await this.runner.load(nodeStream(nodeId), decider);
+        await this.tokens.keepOnly(nodeId, planNodeAccess(state, this.clock.iso())?.kept ?? []);
+      })
+      .catch((error: unknown) => this.logger.warn('tokens that do not count any more could not be removed', { node_id: nodeId, error }));
+  }
+}
+
+function hasExpired(state: NodeState, now: string): boolean {
+  return state.status === 'pairing' && state.failed === null && now >= state.offer.expires_at;
+}

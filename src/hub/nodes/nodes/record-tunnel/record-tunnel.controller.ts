@@ -1,0 +1,47 @@
+import { Body, Controller, HttpCode, Param, Post } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiNoContentResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { CallingNode, NodeOnly } from '../../../../lib/http/bearer.guard.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { RecordTunnel } from '../model/node.commands.js';
+import { TunnelReportDto } from './record-tunnel.dto.js';
+
+@ApiTags('telemetry')
+@Controller('telemetry')
+export class RecordTunnelController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Post('tunnel/:node_id')
+  @NodeOnly()
+  @HttpCode(204)
+  @ApiOperation({
+    summary: "A node's account of its tunnel",
+    description: 'Pushed by the node once its tunnel stands again, with all that happened meanwhile. Changes that are known already are passed over.',
+  })
+  @ApiParam({ name: 'node_id', example: '0199a3c0-0001-7000-8000-00000000000a' })
+  @ApiNoContentResponse({ description: 'Taken note of' })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(403, 'not_your_tunnel')
+  async report(
+    @Param('node_id', UuidParam) nodeId: string,
+    @Body() body: TunnelReportDto,
+    @CallingNode() caller: string | null,
+    @Context() context: CommandContext,
+  ): Promise<void> {
+    if (caller !== nodeId) {
+      throw new DomainError('forbidden', 'not_your_tunnel', `Only node ${nodeId} itself tells of its tunnel.`, { node_id: nodeId });
+    }
+    const changes = body.transitions.map(({ number, at, state, cause, connections }) => ({
+      number,
+      changed_at: at,
+      state,
+      cause: cause === null ? null : { code: cause.code, detail: cause.detail },
+      connections: { wanted: connections.wanted, up: connections.up },
+    }));
+    await this.commands.execute(new RecordTunnel(nodeId, body.journal_id, changes, context));
+  }
+}

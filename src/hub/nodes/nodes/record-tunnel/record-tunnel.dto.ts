@@ -1,0 +1,85 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { Type } from 'class-transformer';
+import { ArrayMaxSize, IsArray, IsDefined, IsIn, IsInt, IsNotEmpty, IsObject, IsString, Max, MaxLength, Min, ValidateNested } from 'class-validator';
+import { TUNNEL_STATES, type TunnelStateName } from '../model/node.events.js';
+import { IsInstant } from '../../../../contract/validation/instant.decorator.js';
+import { Nullable } from '../../../../contract/validation/presence.decorators.js';
+
+const MAX_CHANGES = 500;
+const MAX_DETAIL = 4_096;
+const MAX_CONNECTIONS = 64;
+
+export class TunnelCauseDto {
+  @ApiProperty({ example: 'connection_refused' })
+  @IsString()
+  @IsNotEmpty()
+  @MaxLength(100)
+  readonly code!: string;
+
+  @ApiProperty({ example: 'Nothing listens at backup.example.org:9022.' })
+  @IsString()
+  @MaxLength(MAX_DETAIL)
+  readonly detail!: string;
+}
+
+export class TunnelConnectionsDto {
+  @ApiProperty({ type: 'integer', minimum: 0, example: 2 })
+  @IsInt()
+  @Min(0)
+  @Max(MAX_CONNECTIONS)
+  readonly wanted!: number;
+
+  @ApiProperty({ type: 'integer', minimum: 0, example: 0 })
+  @IsInt()
+  @Min(0)
+  @Max(MAX_CONNECTIONS)
+  readonly up!: number;
+}
+
+export class TunnelChangeDto {
+  @ApiProperty({ type: 'integer', minimum: 1, description: 'In the journal', example: 7 })
+  @IsInt()
+  @Min(1)
+  @Max(Number.MAX_SAFE_INTEGER)
+  readonly number!: number;
+
+  @ApiProperty({ description: "By the node's clock", example: '2026-11-21T10:30:00.000Z' })
+  @IsInstant()
+  readonly at!: string;
+
+  @ApiProperty({ enum: TUNNEL_STATES, example: 'down' })
+  @IsIn(TUNNEL_STATES)
+  readonly state!: TunnelStateName;
+
+  @ApiProperty({ type: TunnelCauseDto, nullable: true })
+  @Nullable()
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => TunnelCauseDto)
+  readonly cause!: TunnelCauseDto | null;
+
+  @ApiProperty({ type: TunnelConnectionsDto })
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => TunnelConnectionsDto)
+  readonly connections!: TunnelConnectionsDto;
+}
+
+/** What a node has seen of its tunnel and the hub may not know yet. */
+export class TunnelReportDto {
+  @ApiProperty({ description: 'Another one when the node had to begin its journal anew', example: '0199a3c0-0001-4000-8000-0000000000aa' })
+  @IsString()
+  @IsNotEmpty()
+  @MaxLength(64)
+  readonly journal_id!: string;
+
+  @ApiProperty({ type: [TunnelChangeDto] })
+  @IsArray()
+  @ArrayMaxSize(MAX_CHANGES)
+  @IsObject({ each: true })
+  @ValidateNested({ each: true })
+  @Type(() => TunnelChangeDto)
+  readonly transitions!: readonly TunnelChangeDto[];
+}

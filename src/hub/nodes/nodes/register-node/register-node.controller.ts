@@ -1,0 +1,51 @@
+import { Body, Controller, Post, Req, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiCreatedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiAsksNode, ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { requestState } from '../../../../lib/http/request-state.js';
+import { type EnrolmentOffer, type NodeRegistration, RegisterNode, StartEnrolment } from '../model/node.commands.js';
+import { enrolledNodeUrl } from '../model/node.events.js';
+import { RegisteredNodeDto, RegisterNodeDto } from './register-node.dto.js';
+
+@ApiTags('nodes')
+@Controller('nodes')
+export class RegisterNodeController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Post()
+  @ApiOperation({
+    summary: 'Register a node, or begin to enrol one',
+    description:
+      'With `url`: the node must answer there; its id is taken from its answer. Without: the answer has a pairing code for `sendense node enrol` on the node. The name of a node that was revoked or did not pair in time enrols that node anew.',
+  })
+  @ApiCreatedResponse({ type: RegisteredNodeDto })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(409, 'node_already_registered', 'node_name_taken', 'enrolment_not_configured', 'pairing_code_shown_once')
+  @ApiAsksNode()
+  @ApiProblem(503, 'read_model_behind', 'node_ports_exhausted', 'node_access_not_published')
+  async register(
+    @Body() body: RegisterNodeDto,
+    @Context() context: CommandContext,
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<RegisteredNodeDto> {
+    if (body.url === undefined) {
+      const offer = await this.commands.execute<StartEnrolment, EnrolmentOffer>(new StartEnrolment(body.name, context));
+      // What is kept for a repeated Idempotency-Key is an event, and events last for ever.
+      requestState(request).answerIsSecret = true;
+      answerPosition(response, offer.position);
+      response.location(`/api/v1/nodes/${offer.node.node_id}`);
+      const { node_id, name, expires_at, reverse_port } = offer.node;
+      return { node_id, name, url: enrolledNodeUrl(reverse_port), state: 'pairing', pairing_code: offer.pairingCode, expires_at, position: offer.position };
+    }
+    const command = new RegisterNode(body.name, new URL(body.url).origin, context);
+    const { node, position } = await this.commands.execute<RegisterNode, NodeRegistration>(command);
+    answerPosition(response, position);
+    response.location(`/api/v1/nodes/${node.node_id}`);
+    return { ...node, position };
+  }
+}

@@ -1,0 +1,66 @@
+import { Body, Controller, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { CallingNode, NodeOnly } from '../../../../lib/http/bearer.guard.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiAsksNode, ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { requestState } from '../../../../lib/http/request-state.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { type KeyRotation, RecordKeysInUse, RotateNodeKeys } from '../model/node.commands.js';
+import { KeysInUseDto, RotatedKeysDto } from './rotate-keys.dto.js';
+
+@ApiTags('nodes')
+@Controller('nodes')
+export class RotateKeysController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Post(':id/rotate-keys')
+  @HttpCode(200)
+  @ApiOperation({
+    summary: 'Give an enrolled node a new key and a new token',
+    description:
+      'The node makes them. Both old and new count until the new ones were seen in use, then the old ones are refused and the tunnel is made anew; transfers ride that out. `completed` is false where that has not happened yet: the hub goes on with it by itself.',
+  })
+  @ApiParam({ name: 'id', example: '0199a3c0-0001-7000-8000-00000000000a' })
+  @ApiOkResponse({ type: RotatedKeysDto })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(404, 'node_not_found')
+  @ApiProblem(409, 'node_not_enrolled', 'node_revoked')
+  @ApiAsksNode()
+  @ApiProblem(503, 'node_access_not_published')
+  async rotate(
+    @Param('id', UuidParam) id: string,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<RotatedKeysDto> {
+    const { publicKeyFingerprint, completed, position } = await this.commands.execute<RotateNodeKeys, KeyRotation>(new RotateNodeKeys(id, context));
+    answerPosition(response, position);
+    return { node_id: id, public_key_fingerprint: publicKeyFingerprint, completed, position };
+  }
+
+  @Post(':id/keys-in-use')
+  @NodeOnly()
+  @HttpCode(204)
+  @ApiOperation({ summary: 'Called by a node, over its new key and signed with its new token', description: 'This is how the hub sees that they are in use.' })
+  @ApiParam({ name: 'id', example: '0199a3c0-0001-7000-8000-00000000000a' })
+  @ApiNoContentResponse({ description: 'The old key and the old token are refused from now on' })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(403, 'not_your_node', 'token_not_of_rotation')
+  @ApiProblem(404, 'node_not_found')
+  @ApiProblem(409, 'rotation_not_found', 'node_not_enrolled', 'node_revoked')
+  async inUse(
+    @Param('id', UuidParam) id: string,
+    @Body() body: KeysInUseDto,
+    @CallingNode() caller: string | null,
+    @Context() context: CommandContext,
+    @Req() request: Request,
+  ): Promise<void> {
+    if (caller !== id) throw new DomainError('forbidden', 'not_your_node', 'A node speaks for itself only.', { node_id: id });
+    const token = requestState(request).answerTo?.token ?? '';
+    await this.commands.execute(new RecordKeysInUse(id, body.rotation_id, token, context));
+  }
+}

@@ -1,0 +1,106 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import type { Observable } from 'rxjs';
+import { DomainError } from '../../../kernel/domain-error.js';
+import type { JsonObject } from '../../../kernel/json.js';
+import type { EventFeed } from '../../store/event-store/event-feed.js';
+import type { EventStore, RecordedEvent } from '../../store/event-store/event-store.port.js';
+import { EventStream, lastEventIdOf, wantsEventStream } from './server-sent-events.js';
+
+export class StreamEventResponse {
+  @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly event_id!: string;
+  @ApiProperty({ description: 'From 0 within the history', example: 3 }) readonly revision!: number;
+  @ApiProperty({ description: 'Opaque', example: '0000000000000000042' }) readonly position!: string;
+  @ApiProperty({ example: 'SnapshotTaken' }) readonly type!: string;
+  @ApiProperty({ example: '2026-01-31T10:30:02.120Z' }) readonly time!: string;
+  @ApiProperty({ example: 'node:0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly actor!: string;
+  @ApiProperty({ example: '0199a3c4-0000-7000-8000-000000000001' }) readonly correlation_id!: string;
+  @ApiProperty({ type: Object, example: { instant: '2026-01-31T10:30:02.101Z', change_ids: [] } }) readonly data!: JsonObject;
+}
+
+export class EventHistoryResponse {
+  @ApiProperty({ type: [StreamEventResponse] }) readonly events!: StreamEventResponse[];
+}
+
+/** What a route's description says of the live form. */
+export const FOLLOWED_LIVE =
+  'With `Accept: text/event-stream` it is followed live: each event under its own name with its revision as id (so `Last-Event-ID` resumes), and in between ' +
+  '`progress` with the newest figures.';
+
+export interface EventHistory {
+  readonly stream: string;
+  /** Whether nothing can follow any more once events of these types were recorded: a live stream ends then. */
+  readonly isAtRest: (types: ReadonlySet<string>) => boolean;
+  /** Figures finer than the events; a client that reads slowly gets the newest only. */
+  readonly progress: Observable<JsonObject>;
+  /** What is thrown where the stream has no events. */
+  readonly unknown: DomainError;
+}
+
+/** Answers a request with the events of one stream, oldest first: as JSON, or followed live until it is at rest or the client leaves. @throws `history.unknown` */
+export async function answerHistory(store: EventStore, feed: EventFeed, history: EventHistory, request: Request, response: Response): Promise<void> {
+  const events: StreamEventResponse[] = [];
+  for await (const event of store.read(history.stream)) events.push(entryOf(event));
+  if (events.length === 0) throw history.unknown;
+  if (wantsEventStream(request)) await follow(feed, history, request, response);
+  else response.json({ events });
+}
+
+async function follow(feed: EventFeed, { stream: name, isAtRest, progress: figures }: EventHistory, request: Request, response: Response): Promise<void> {
+  const seen = lastEventIdOf(request);
+  const after = seen !== null && /^\d{1,15}$/.test(seen) ? Number(seen) : -1;
+  const stream = new EventStream(request, response);
+  const types = new Set<string>();
+  /** Only the newest figures matter to a client that reads slowly. */
+  let unsent: JsonObject | null = null;
+  await new Promise<void>((resolve, reject) => {
+    const progress = figures.subscribe((newer) => {
+      const idle = unsent === null;
+      unsent = newer;
+      if (!idle) return;
+      const send = async (): Promise<void> => {
+        const newest = unsent;
+        unsent = null;
+        if (newest !== null) await stream.send({ event: 'progress', data: newest });
+      };
+      send().catch(reject);
+    });
+    const events = feed.stream(name).subscribe({
+      next: (event) => {
+        types.add(event.type);
+        if (event.revision > after) {
+          stream.send({ id: String(event.revision), event: event.type, data: asJson(entryOf(event)) }).catch(reject);
+        }
+        if (isAtRest(types)) resolve();
+      },
+      error: reject,
+      complete: resolve,
+    });
+    stream.signal.addEventListener('abort', () => resolve(), { once: true });
+    const leave = (): void => {
+      progress.unsubscribe();
+      events.unsubscribe();
+    };
+    stream.signal.addEventListener('abort', leave, { once: true });
+  });
+  await stream.end();
+}
+
+function entryOf(event: RecordedEvent): StreamEventResponse {
+  return {
+    event_id: event.id,
+    revision: event.revision,
+    position: event.position,
+    type: event.type,
+    time: event.metadata.time,
+    actor: event.metadata.actor,
+    correlation_id: event.metadata.$correlationId,
+    data: event.data,
+  };
+}
+
+/** The answer's class has plain members only, so it is what its JSON is. */
+function asJson(entry: StreamEventResponse): JsonObject {
+  const { event_id, revision, position, type, time, actor, correlation_id, data } = entry;
+  return { event_id, revision, position, type, time, actor, correlation_id, data };
+}

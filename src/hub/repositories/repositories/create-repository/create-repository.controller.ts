@@ -1,0 +1,35 @@
+import { Body, Controller, Post, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiCreatedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { CreateRepository, type RepositoryCreation } from '../model/repository.commands.js';
+import { CreatedRepositoryDto, CreateRepositoryDto } from './create-repository.dto.js';
+
+@ApiTags('repositories')
+@Controller('repositories')
+export class CreateRepositoryController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Post()
+  @ApiOperation({ summary: 'Make a folder a repository', description: 'The path is tried out first, as POST /repositories/test does.' })
+  @ApiCreatedResponse({ type: CreatedRepositoryDto })
+  @ApiProblem(400, 'validation_failed', 'repository_path_invalid', 'repository_path_missing', 'repository_path_not_a_directory', 'repository_not_writable')
+  @ApiProblem(409, 'repository_name_taken', 'repository_overlaps', 'repository_already_used', 'repository_deleted')
+  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  @ApiProblem(507, 'repository_full')
+  async create(
+    @Body() body: CreateRepositoryDto,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<CreatedRepositoryDto> {
+    const command = new CreateRepository(body.name, body.type, body.path, context);
+    const { repository, position } = await this.commands.execute<CreateRepository, RepositoryCreation>(command);
+    answerPosition(response, position);
+    response.location(`/api/v1/repositories/${repository.repository_id}`);
+    return { ...repository, position };
+  }
+}

@@ -1,0 +1,89 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { normalize } from 'node:path';
+import { DataSource, Not } from 'typeorm';
+import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+import type { Decider } from '../../../../kernel/decider.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { Clock, derivedId } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import type { RepositoryProbe } from '../../../../storage/repository-files/repository-probe.js';
+import { CreateRepository, type RepositoryCreation } from '../model/repository.commands.js';
+import { type RepositoryCreated, type RepositoryEvent, repositoryStream } from '../model/repository.events.js';
+import { evolveRepository, initialRepositoryState, type RepositoryState } from '../model/repository.state.js';
+import { type CreateRepositoryData, decideCreateRepository } from './create-repository.decide.js';
+
+const decider: Decider<RepositoryState, CreateRepositoryData, RepositoryEvent> = {
+  initialState: initialRepositoryState,
+  evolve: evolveRepository,
+  decide: decideCreateRepository,
+};
+
+@CommandHandler(CreateRepository)
+export class CreateRepositoryHandler implements ICommandHandler<CreateRepository> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly dataSource: DataSource,
+    private readonly lock: RegisterLock,
+    private readonly files: RepositoryFiles,
+  ) {}
+
+  async execute(command: CreateRepository): Promise<RepositoryCreation> {
+    // The same command makes the same repository, however often it is repeated.
+    const repositoryId = derivedId(`repository/${command.context.commandId}`);
+    const path = normalize(command.path).replace(/(?<=.)\/+$/, '');
+
+    return this.lock.run(REPOSITORIES, ['repositories'], async () => {
+      const others = await this.dataSource.getRepository(RepositoryReadModel).findBy({ repository_id: Not(repositoryId) });
+      const probe = await this.probe(path, others, repositoryId);
+      const repository: RepositoryCreated['data'] = {
+        repository_id: repositoryId,
+        name: command.name,
+        type: command.type,
+        path,
+        created_at: this.clock.iso(),
+      };
+      const data: CreateRepositoryData = {
+        repository,
+        name_holder: others.find((other) => other.name === command.name)?.repository_id ?? null,
+        checks: probe.checks,
+        marker_repository_id: probe.marker_repository_id,
+      };
+      const before = (await this.runner.load(repositoryStream(repositoryId), decider)).state;
+      if (before.status === 'deleted') {
+        throw new DomainError('conflict', 'repository_deleted', `Repository "${command.name}" was made by this command before and has been deleted since.`, {
+          repository_id: repositoryId,
+        });
+      }
+      // Refuses before anything is written to the path.
+      decideCreateRepository(data, before);
+      return this.create(data, before.status === 'none', command);
+    });
+  }
+
+  /** The marker goes first: a repository that is known always had one, so a missing marker means a missing file system. */
+  private async create(data: CreateRepositoryData, isNew: boolean, command: CreateRepository): Promise<RepositoryCreation> {
+    const { path, repository_id, created_at } = data.repository;
+    if (isNew) await this.files.writeMarker(path, { format_version: 1, repository_id, created_at });
+    try {
+      const { state, position } = await this.runner.run(repositoryStream(repository_id), decider, data, command.context);
+      if (state.status === 'none') throw new Error(`repository ${repository_id} was not recorded`);
+      return { repository: state.repository, position };
+    } catch (error) {
+      if (isNew && error instanceof DomainError) await this.files.removeMarker(path).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  private async probe(path: string, others: readonly RepositoryReadModel[], repositoryId: string): Promise<RepositoryProbe> {
+    const paths = others.map((other) => other.path);
+    const probe = await this.files.probe(path, paths, repositoryId);
+    const marker = probe.marker_repository_id;
+    if (marker === null || marker === repositoryId) return probe;
+    // The path of a repository of this hub that was deleted while its file system was away still holds its marker.
+    const owner = (await this.runner.load(repositoryStream(marker), decider)).state;
+    return owner.status === 'deleted' ? this.files.probe(path, paths, marker) : probe;
+  }
+}

@@ -1,0 +1,33 @@
+import { describe, it } from '@jest/globals';
+import { specificationOf } from '../../../../../test/support/given-when-then.js';
+import type { RepositoryEvent } from '../model/repository.events.js';
+import { evolveRepository, initialRepositoryState } from '../model/repository.state.js';
+import { decideDeleteRepository } from './delete-repository.decide.js';
+
+const { given } = specificationOf({ initialState: initialRepositoryState, evolve: evolveRepository, decide: decideDeleteRepository });
+const created: RepositoryEvent = {
+  type: 'RepositoryCreated',
+  data: { repository_id: 'repository-1', name: 'main', type: 'local', path: '/srv/backups', created_at: '2026-11-21T10:15:00.000Z' },
+};
+const deleted: RepositoryEvent = { type: 'RepositoryDeleted', data: { deleted_at: '2026-11-21T11:00:00.000Z' } };
+const command = { repository_id: 'repository-1', restore_points: 0, unfinished_backups: 0, deleted_at: '2026-11-21T11:00:00.000Z' };
+
+describe('deleting a repository', () => {
+  it('is possible without backups', () => {
+    given(created).when(command).then(deleted);
+  });
+
+  it('is refused while restore points or unfinished backups exist', () => {
+    given(created)
+      .when({ ...command, restore_points: 3 })
+      .thenRefused('repository_has_backups');
+    given(created)
+      .when({ ...command, unfinished_backups: 1 })
+      .thenRefused('repository_has_backups');
+  });
+
+  it('is refused where there is none, or none any more', () => {
+    given().when(command).thenRefused('repository_not_found');
+    given(created, deleted).when(command).thenRefused('repository_not_found');
+  });
+});

@@ -1,0 +1,25 @@
+import { DomainError } from '../../../../kernel/domain-error.js';
+import type { RepositoryEvent } from '../model/repository.events.js';
+import type { RepositoryState } from '../model/repository.state.js';
+
+export type DeleteRepositoryData = {
+  readonly repository_id: string;
+  readonly restore_points: number;
+  /** Pending and running backups, and ended ones whose remains are still being cleared away. */
+  readonly unfinished_backups: number;
+  readonly deleted_at: string;
+};
+
+export function decideDeleteRepository(command: DeleteRepositoryData, state: RepositoryState): readonly RepositoryEvent[] {
+  const { repository_id, restore_points, unfinished_backups } = command;
+  if (state.status !== 'active') throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { repository_id });
+  if (restore_points + unfinished_backups > 0) {
+    throw new DomainError(
+      'conflict',
+      'repository_has_backups',
+      `Repository "${state.repository.name}" holds ${restore_points} restore points and ${unfinished_backups} unfinished backups. Delete or finish them first.`,
+      { repository_id, restore_points, unfinished_backups },
+    );
+  }
+  return [{ type: 'RepositoryDeleted', data: { deleted_at: command.deleted_at } }];
+}

@@ -1,0 +1,70 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Decider } from '../../../../kernel/decider.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { KeyedMutex, repositoryUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { DeleteRepository } from '../model/repository.commands.js';
+import { type RepositoryEvent, repositoryStream } from '../model/repository.events.js';
+import { evolveRepository, initialRepositoryState, type RepositoryState } from '../model/repository.state.js';
+import { decideDeleteRepository, type DeleteRepositoryData } from './delete-repository.decide.js';
+
+const decider: Decider<RepositoryState, DeleteRepositoryData, RepositoryEvent> = {
+  initialState: initialRepositoryState,
+  evolve: evolveRepository,
+  decide: decideDeleteRepository,
+};
+
+@CommandHandler(DeleteRepository)
+export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository> {
+  private readonly logger = loggerFor('DeleteRepository');
+
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly clock: Clock,
+    private readonly dataSource: DataSource,
+    private readonly lock: RegisterLock,
+    private readonly files: RepositoryFiles,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  /**
+   * Serialised with the beginning of backups into this repository. Restores, mounts, exports and verifications stand on a completed backup, and while there is one the
+   * repository stays; that one is not deleted under them is seen to by the lock of its VM.
+   */
+  async execute({ repositoryId, context }: DeleteRepository): Promise<string | null> {
+    return this.mutex.runExclusive(repositoryUseLock(repositoryId), () => this.delete(repositoryId, context));
+  }
+
+  private async delete(repositoryId: string, context: CommandContext): Promise<string | null> {
+    return this.lock.run(REPOSITORIES, ['repositories', 'backups'], async () => {
+      const backups = this.dataSource.getRepository(BackupReadModel);
+      const restorePoints = await backups.countBy({ repository_id: repositoryId, status: 'completed' });
+      const unfinished = await backups.countBy([
+        { repository_id: repositoryId, status: 'pending' },
+        { repository_id: repositoryId, status: 'running' },
+        { repository_id: repositoryId, status: 'failed', undone: false },
+        { repository_id: repositoryId, status: 'cancelled', undone: false },
+        { repository_id: repositoryId, status: 'deleted', files_removed: false },
+      ]);
+      const command = { repository_id: repositoryId, restore_points: restorePoints, unfinished_backups: unfinished, deleted_at: this.clock.iso() };
+      const { state, position } = await this.runner.run(repositoryStream(repositoryId), decider, command, context);
+      if (state.status !== 'none') await this.removeMarkerOf(repositoryId, state.repository.path);
+      return position;
+    });
+  }
+
+  /** Its file system may be away for good, which is a reason to delete a repository and must not stand in its way. */
+  private async removeMarkerOf(repositoryId: string, path: string): Promise<void> {
+    try {
+      if ((await this.files.readMarker(path))?.repository_id === repositoryId) await this.files.removeMarker(path);
+    } catch (error) {
+      this.logger.warn('the marker of a deleted repository could not be removed', { repository_id: repositoryId, path, error });
+    }
+  }
+}

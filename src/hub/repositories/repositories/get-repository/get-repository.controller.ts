@@ -1,0 +1,26 @@
+import { Controller, Get, Param } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { DataSource } from 'typeorm';
+import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { RepositoryResponse, toRepositoryResponse } from '../model/repository.response.js';
+
+@ApiTags('repositories')
+@Controller('repositories')
+export class GetRepositoryController {
+  constructor(private readonly dataSource: DataSource) {}
+
+  @Get(':id')
+  @ApiOperation({ summary: 'One repository' })
+  @ApiParam({ name: 'id', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
+  @ApiOkResponse({ type: RepositoryResponse })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(404, 'repository_not_found')
+  async get(@Param('id', UuidParam) id: string): Promise<RepositoryResponse> {
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: id });
+    if (repository === null) throw new DomainError('not_found', 'repository_not_found', `There is no repository ${id}.`, { repository_id: id });
+    return toRepositoryResponse(repository);
+  }
+}

@@ -1,0 +1,71 @@
+import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { IsString, Matches, MaxLength } from 'class-validator';
+import type { Response } from 'express';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { ImportRepository, type RepositoryImport } from '../model/repository.commands.js';
+
+export class ImportRepositoryDto {
+  @ApiProperty({ description: 'Absolute path of the folder that holds the marker .sendense-repository.json', example: '/srv/backups' })
+  @IsString()
+  @MaxLength(4096)
+  @Matches(/^\/[^\p{Cc}]*$/u, { message: 'path must be an absolute path without control characters' })
+  readonly path!: string;
+
+  @ApiProperty({ description: 'Unique; for people', maxLength: 128, example: 'found again' })
+  @IsString()
+  @MaxLength(128)
+  @Matches(/^(?!\s)[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+(?<!\s)$/u, { message: 'name must have no control characters and neither begin nor end with a space' })
+  readonly name!: string;
+}
+
+export class SkippedPointDto {
+  @ApiProperty({ example: 'pgtest1-3c1f0e5b/20261122T101500Z-incr-0d5e9f31' }) readonly folder!: string;
+  @ApiProperty({ example: 'It stands on restore point 0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11, which is not there.' }) readonly reason!: string;
+}
+
+export class RepositoryImportDto {
+  @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
+  @ApiProperty({ example: 'found again' }) readonly name!: string;
+  @ApiProperty({ example: '/srv/backups' }) readonly path!: string;
+  @ApiProperty({ description: 'False when the repository was known already', example: true }) readonly created!: boolean;
+  @ApiProperty({ type: [String], description: 'Backups that were taken over', example: ['0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11'] })
+  readonly imported!: readonly string[];
+  @ApiProperty({ example: 0 }) readonly already_known!: number;
+  @ApiProperty({ type: [SkippedPointDto], example: [] }) readonly skipped!: readonly SkippedPointDto[];
+  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '0000000000000000042' }) readonly position!: string | null;
+}
+
+@ApiTags('repositories')
+@Controller('repositories')
+export class ImportRepositoryController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Post('import')
+  @HttpCode(200)
+  @ApiOperation({
+    summary: 'Take over a repository that another hub has made, with its restore points',
+    description:
+      'The files stay as they are. Repeated, it takes over what has come since. The next backup of a VM is a full unless the VM has the same id here.',
+  })
+  @ApiOkResponse({ type: RepositoryImportDto })
+  @ApiProblem(400, 'validation_failed', 'repository_marker_missing', 'repository_path_invalid', 'repository_not_writable')
+  @ApiProblem(409, 'repository_name_taken', 'repository_already_used', 'repository_overlaps')
+  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  async import(
+    @Body() body: ImportRepositoryDto,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<RepositoryImportDto> {
+    const { repository, created, imported, already_known, skipped, position } = await this.commands.execute<ImportRepository, RepositoryImport>(
+      new ImportRepository(body.path, body.name, context),
+    );
+    answerPosition(response, position);
+    const { repository_id, name, path } = repository;
+    return { repository_id, name, path, created, imported, already_known, skipped, position };
+  }
+}

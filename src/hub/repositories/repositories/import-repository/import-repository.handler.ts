@@ -1,0 +1,182 @@
+import { join, normalize } from 'node:path';
+import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { DataSource, Not } from 'typeorm';
+import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+import { ImportRestorePoint } from '../../../backup/backups/model/backup.commands.js';
+import type { FullReason, RestorePointImported } from '../../../backup/backups/model/backup.events.js';
+import { RecordRestorePoint } from '../../../backup/chains/model/chain.commands.js';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Decider } from '../../../../kernel/decider.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { messageOf } from '../../../../kernel/error-message.js';
+import { Clock, derivedId } from '../../../../lib/clock/clock.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import type { Position } from '../../../store/event-store/event-store.port.js';
+import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
+import type { Manifest } from '../../../../storage/repository-files/manifest.js';
+import { NODE_CHANGE_ID_PROBLEMS } from '../../../../contract/node-api.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import type { RepositoryMarker } from '../../../../storage/repository-files/repository-marker.js';
+import { ImportRepository, type RepositoryImport } from '../model/repository.commands.js';
+import { type RepositoryEvent, repositoryStream } from '../model/repository.events.js';
+import { evolveRepository, initialRepositoryState, type RepositoryState } from '../model/repository.state.js';
+import { decideImportRepository, type ImportRepositoryData } from './import-repository.decide.js';
+
+const decider: Decider<RepositoryState, ImportRepositoryData, RepositoryEvent> = {
+  initialState: initialRepositoryState,
+  evolve: evolveRepository,
+  decide: decideImportRepository,
+};
+
+const FULL_REASONS: readonly FullReason[] = [
+  'first_backup',
+  'requested',
+  'no_change_tracking',
+  ...NODE_CHANGE_ID_PROBLEMS,
+  'disk_added',
+  'disk_removed',
+  'disk_resized',
+  'parent_missing',
+  'parent_truncated',
+  'parent_altered',
+  'chain_too_long',
+];
+
+/** What is wrong with one restore point and keeps no other from being imported. */
+const SKIPPED: ReadonlySet<string> = new Set(['backup_already_known', 'restore_point_unsafe', 'manifest_broken', 'restore_point_missing']);
+
+/** Every step may be repeated: a hub that is killed meanwhile takes over the rest when the command is given again. */
+@CommandHandler(ImportRepository)
+export class ImportRepositoryHandler implements ICommandHandler<ImportRepository> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly commands: CommandBus,
+    private readonly files: RepositoryFiles,
+    private readonly clock: Clock,
+    private readonly dataSource: DataSource,
+    private readonly lock: RegisterLock,
+  ) {}
+
+  async execute(command: ImportRepository): Promise<RepositoryImport> {
+    const path = normalize(command.path).replace(/(?<=.)\/+$/, '');
+    return this.lock.run(REPOSITORIES, ['repositories'], async () => {
+      const marker = await this.markerAt(path);
+      const repositoryId = marker.repository_id;
+      const others = await this.dataSource.getRepository(RepositoryReadModel).findBy({ repository_id: Not(repositoryId) });
+      const probe = await this.files.probe(
+        path,
+        others.map((other) => other.path),
+        repositoryId,
+      );
+      const failed = probe.checks.find((check) => !check.ok) ?? null;
+      const data: ImportRepositoryData = {
+        repository: { repository_id: repositoryId, name: command.name, type: 'local', path, created_at: marker.created_at, imported_at: this.clock.iso() },
+        name_holder: others.find((other) => other.name === command.name)?.repository_id ?? null,
+        failed: failed === null ? null : { name: failed.name, detail: failed.detail },
+      };
+      const { state, events, position } = await this.runner.run(repositoryStream(repositoryId), decider, data, command.context);
+      if (state.status === 'none') throw new Error(`repository ${repositoryId} was not recorded`);
+      const points = await this.importPoints(repositoryId, path, command.context);
+      return { repository: state.repository, created: events.length > 0, ...points, position: points.position ?? position };
+    });
+  }
+
+  private async markerAt(path: string): Promise<RepositoryMarker> {
+    const marker = await this.files.readMarker(path).catch((error: unknown) => {
+      if (error instanceof DomainError) throw error;
+      throw new DomainError('invalid', 'repository_path_invalid', `The marker at "${path}" cannot be read: ${messageOf(error)}`, { path });
+    });
+    if (marker === null)
+      throw new DomainError('invalid', 'repository_marker_missing', `"${path}" is no repository: it holds no marker. Look for the folder that does.`, { path });
+    return marker;
+  }
+
+  /** Parents before what stands on them. */
+  private async importPoints(
+    repositoryId: string,
+    path: string,
+    context: CommandContext,
+  ): Promise<Pick<RepositoryImport, 'imported' | 'already_known' | 'skipped' | 'position'>> {
+    const imported: string[] = [];
+    const skipped: { folder: string; reason: string }[] = [];
+    const present = new Set<string>();
+    let alreadyKnown = 0;
+    let position: Position | null = null;
+    const found = [...(await this.files.listRestorePoints(path))].sort((a, b) => (a.manifest?.started_at ?? '').localeCompare(b.manifest?.started_at ?? ''));
+    for (const { folder, manifest, manifest_sha256, problem } of found) {
+      const parent = manifest?.parent ?? null;
+      if (manifest === null) skipped.push({ folder, reason: problem });
+      else if (parent !== null && !present.has(parent.backup_id)) {
+        skipped.push({ folder, reason: `It stands on restore point ${parent.backup_id}, which is not there.` });
+      } else {
+        try {
+          await this.refuseUnsafe(path, folder, manifest);
+          const outcome = await this.importPoint(repositoryId, path, folder, { manifest, sha256: manifest_sha256 }, context);
+          present.add(manifest.backup_id);
+          if (outcome.imported) imported.push(manifest.backup_id);
+          else alreadyKnown += 1;
+          position = outcome.position ?? position;
+        } catch (error) {
+          if (!(error instanceof DomainError) || !SKIPPED.has(error.code)) throw error;
+          skipped.push({ folder, reason: error.message });
+        }
+      }
+    }
+    return { imported, already_known: alreadyKnown, skipped, position };
+  }
+
+  /** Damage is imported, and found when the restore point is verified or used; files that could lead to others are not. */
+  private async refuseUnsafe(path: string, folder: string, manifest: Manifest): Promise<void> {
+    for (const disk of manifest.disks) {
+      const problem = await this.files.fileProblem(path, folder, manifest.backup_id, disk, true);
+      if (problem !== null)
+        throw new DomainError('conflict', 'restore_point_unsafe', `Its file ${disk.file} ${problem.detail}.`, { folder, reason: problem.reason });
+    }
+  }
+
+  /** First the backup, then the chain: the other way round a chain could show what nobody knows. */
+  private async importPoint(
+    repositoryId: string,
+    path: string,
+    folder: string,
+    { manifest, sha256 }: { readonly manifest: Manifest; readonly sha256: string },
+    context: CommandContext,
+  ): Promise<{ readonly imported: boolean; readonly position: Position | null }> {
+    const own = { ...context, commandId: derivedId(`import/${context.commandId}/${manifest.backup_id}`) };
+    const data: RestorePointImported['data'] = {
+      backup_id: manifest.backup_id,
+      vm_id: manifest.vm.vm_id,
+      vm_name: manifest.vm.name,
+      node_id: manifest.vm.node_id,
+      repository_id: repositoryId,
+      repository_path: path,
+      backup_type: manifest.backup_type,
+      // A word of a later version says nothing here.
+      full_reason: manifest.full_reason === null ? null : (FULL_REASONS.find((word) => word === manifest.full_reason) ?? 'requested'),
+      chain_id: manifest.chain_id,
+      parent_backup_id: manifest.parent?.backup_id ?? null,
+      folder,
+      instant: manifest.instant,
+      started_at: manifest.started_at,
+      sealed_at: manifest.sealed_at,
+      manifest_sha256: sha256,
+      disks: manifest.disks.map((disk) => ({
+        disk_id: disk.disk_id,
+        disk_key: disk.disk_key,
+        size_bytes: disk.virtual_size_bytes,
+        source_format: disk.source_format,
+        file: disk.file,
+        parent_file: disk.backing_file === null ? null : normalize(join(folder, disk.backing_file)),
+        parent_change_id: disk.parent_change_id,
+        change_id: disk.change_id,
+        file_size_bytes: disk.file_size_bytes,
+        sha256: disk.sha256,
+        mtime_ns: disk.mtime_ns,
+      })),
+      imported_at: this.clock.iso(),
+    };
+    const outcome = await this.commands.execute<ImportRestorePoint, { imported: boolean; position: Position | null }>(new ImportRestorePoint(data, own));
+    await this.commands.execute(new RecordRestorePoint(data.chain_id, data.vm_id, repositoryId, data.backup_id, data.parent_backup_id, own));
+    return outcome;
+  }
+}

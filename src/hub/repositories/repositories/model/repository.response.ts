@@ -1,0 +1,23 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+
+/** A repository as every route of the API shows it. */
+export class RepositoryResponse {
+  @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
+  @ApiProperty({ example: 'main' }) readonly name!: string;
+  @ApiProperty({ enum: ['local'], example: 'local' }) readonly type!: string;
+  @ApiProperty({ example: '/srv/backups' }) readonly path!: string;
+  @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly created_at!: string;
+  @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
+}
+
+export function toRepositoryResponse(repository: RepositoryReadModel): RepositoryResponse {
+  return {
+    repository_id: repository.repository_id,
+    name: repository.name,
+    type: repository.type,
+    path: repository.path,
+    created_at: repository.created_at.toISOString(),
+    position: repository.position,
+  };
+}

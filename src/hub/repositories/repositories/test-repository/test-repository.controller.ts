@@ -1,0 +1,32 @@
+import { Body, Controller, HttpCode, Post } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { DataSource } from 'typeorm';
+import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { RepositoryTestDto, TestRepositoryDto } from './test-repository.dto.js';
+
+@ApiTags('repositories')
+@Controller('repositories')
+export class TestRepositoryController {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly files: RepositoryFiles,
+  ) {}
+
+  @Post('test')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Try out whether a path can become a repository', description: 'Saves nothing and leaves nothing behind.' })
+  @ApiOkResponse({ type: RepositoryTestDto })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(503, 'repository_unavailable')
+  async test(@Body() body: TestRepositoryDto): Promise<RepositoryTestDto> {
+    const others = await this.dataSource.getRepository(RepositoryReadModel).find();
+    const { ok, checks, free_bytes, total_bytes } = await this.files.probe(
+      body.path,
+      others.map((other) => other.path),
+      null,
+    );
+    return { ok, checks, free_bytes, total_bytes };
+  }
+}

@@ -1,0 +1,63 @@
+import { release } from 'node:os';
+import { describe } from '@jest/globals';
+import { mountDriverContract, type MountDriverCase } from '../../../../test/contracts/mount-driver.contract.js';
+import { ShellProcessSupervisor } from '../../../lib/process/shell-process-supervisor.js';
+import { FuseMountDriver } from './fuse-mount.driver.js';
+import { GuestfsMountDriver } from './guestfs-mount.driver.js';
+import { NbdMountDriver } from './nbd-mount.driver.js';
+
+/** bin/proof asks for all of it. */
+const EVERYTHING = process.env['SENDENSE_CRASH_MATRIX'] === 'full';
+
+const KERNEL_FILESYSTEMS: MountDriverCase['filesystems'] = [
+  ['ext4', 'none'],
+  ['ext4', 'dos'],
+  ['ext4', 'gpt'],
+  ['xfs', 'gpt'],
+  ['btrfs', 'gpt'],
+  ['ntfs', 'dos'],
+];
+
+/** Linux mounts two btrfs of one UUID from 6.7 on. */
+const TWINS: MountDriverCase['twins'] = atLeastLinux(6, 7) ? ['ext4', 'xfs', 'btrfs'] : ['ext4', 'xfs'];
+
+const CASES: readonly MountDriverCase[] = [
+  {
+    make: (supervisor) => new FuseMountDriver(supervisor),
+    filesystems: KERNEL_FILESYSTEMS,
+    inUse: ['ext4', 'xfs', 'btrfs'],
+    twins: TWINS,
+    refusals: true,
+    patienceMs: 30_000,
+  },
+  {
+    make: (supervisor) => new NbdMountDriver(supervisor),
+    filesystems: KERNEL_FILESYSTEMS,
+    inUse: ['ext4', 'xfs', 'btrfs'],
+    twins: TWINS,
+    refusals: true,
+    patienceMs: 30_000,
+  },
+  {
+    make: (supervisor) => new GuestfsMountDriver(supervisor, { forceEmulation: () => true }),
+    // Each mount takes the sandbox two starts, each refusal one, and they are emulated: some 20 seconds of processor time for each.
+    filesystems: [['ext4', 'gpt']],
+    inUse: [],
+    twins: [],
+    refusals: EVERYTHING,
+    patienceMs: 240_000,
+  },
+];
+
+for (const each of CASES) {
+  const driver = each.make(new ShellProcessSupervisor());
+  const availability = await driver.availability();
+  // Not every machine has every driver: the kernel's nbd module cannot be brought by a package.
+  if (!availability.available) process.stderr.write(`skipped: mount driver ${driver.name}: ${availability.reason}\n`);
+  (availability.available ? describe : describe.skip)(`mount driver ${driver.name}`, () => mountDriverContract(each));
+}
+
+function atLeastLinux(wantedMajor: number, wantedMinor: number): boolean {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+}

@@ -1,0 +1,47 @@
+import { Controller, Get, Header, Param } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { DataSource } from 'typeorm';
+import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { HubConfig } from '../../../hub.config.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { readExportKey } from '../../../exports/nbd-servers/export-access.js';
+import { pskFileText } from '../../../../lib/nbd/nbd-uri.js';
+
+export class ExportKeyResponse {
+  @ApiProperty({
+    description: 'The one line of a file that libnbd takes as `tls-psk-file`, and qemu as `keys.psk` in the directory of `tls-creds-psk`',
+    example: 'sendense:<64 hexadecimal digits>',
+  })
+  readonly psk_file!: string;
+}
+
+@ApiTags('restore')
+@Controller('restore/exports')
+export class GetExportKeyController {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly config: HubConfig,
+  ) {}
+
+  @Get(':export_id/key')
+  @Header('Cache-Control', 'no-store')
+  @ApiOperation({
+    summary: 'The key without which nobody can connect to an export',
+    description: 'Who has it can read the disk, and write to a `read_write` export: keep it in a file of mode 0600, and out of command lines.',
+  })
+  @ApiOkResponse({ type: ExportKeyResponse, description: 'The key' })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(404, 'restore_export_not_found')
+  @ApiProblem(409, 'restore_export_not_running')
+  async key(@Param('export_id', UuidParam) exportId: string): Promise<ExportKeyResponse> {
+    const row = await this.dataSource.getRepository(RestoreExportReadModel).findOneBy({ export_id: exportId });
+    if (row === null) throw new DomainError('not_found', 'restore_export_not_found', `There is no export ${exportId}.`, { export_id: exportId });
+    const key = row.status === 'running' ? await readExportKey(this.config.runDirectory, exportId) : null;
+    if (key === null) {
+      throw new DomainError('conflict', 'restore_export_not_running', `Export ${exportId} is ${row.status}: there is no key to it.`, { export_id: exportId });
+    }
+    return { psk_file: pskFileText(key).trimEnd() };
+  }
+}

@@ -1,0 +1,52 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { PSK_USER } from '../../../../lib/nbd/nbd-uri.js';
+import type { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
+
+export class RestoreExportErrorResponse {
+  @ApiProperty({ example: 'nbd_ports_exhausted' }) readonly code!: string;
+  @ApiProperty({ example: 'Job 0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a41 needs 1 NBD ports, but only 0 are free.' }) readonly detail!: string;
+}
+
+export class RestoreExportResponse {
+  @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a41' }) readonly export_id!: string;
+  @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly backup_id!: string;
+  @ApiProperty({ example: 'pgtest1' }) readonly vm_name!: string;
+  @ApiProperty({ example: 0 }) readonly disk_index!: number;
+  @ApiProperty({ enum: ['read_only', 'read_write'], example: 'read_write' }) readonly mode!: string;
+  @ApiProperty({ enum: ['starting', 'running', 'failed', 'ended'], example: 'running' }) readonly status!: string;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'What libnbd and its tools take, with `?tls-psk-file=<path>` behind it: a file with what `GET /restore/exports/{export_id}/key` answers',
+    example: 'nbds://sendense@127.0.0.1:10100/restore-pgtest1-disk0-0e5b7a41',
+  })
+  readonly uri!: string | null;
+  @ApiProperty({ type: RestoreExportErrorResponse, nullable: true, example: null }) readonly error!: RestoreExportErrorResponse | null;
+  @ApiProperty({ enum: ['deleted', 'expired', 'server_exited'], nullable: true, example: null }) readonly end_reason!: string | null;
+  @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly created_at!: string;
+  @ApiProperty({ description: 'It ends then unless a client is connected, which gives it the same time again', example: '2026-11-21T11:30:00.000Z' })
+  readonly expires_at!: string;
+  @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
+}
+
+export function toRestoreExportResponse(row: RestoreExportReadModel): RestoreExportResponse {
+  return {
+    export_id: row.export_id,
+    backup_id: row.backup_id,
+    vm_name: row.vm_name,
+    disk_index: row.disk_index,
+    mode: row.mode,
+    status: row.status,
+    uri: row.uri === null ? null : uriOfUser(row.uri),
+    error: row.error,
+    end_reason: row.end_reason,
+    created_at: row.requested_at.toISOString(),
+    expires_at: row.expires_at.toISOString(),
+    position: row.position,
+  };
+}
+
+/** Tools take the name of their own user where the URI has none. */
+function uriOfUser(uri: string): string {
+  return uri.replace(/^nbds:\/\//, `nbds://${PSK_USER}@`);
+}

@@ -1,0 +1,88 @@
+import { Body, Controller, Post, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiCreatedResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { IsBoolean, IsIn, IsInt, Max, Min } from 'class-validator';
+import type { Response } from 'express';
+import { DataSource } from 'typeorm';
+import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { StartRestoreExport, type StartedRestoreExport } from '../model/restore-export.commands.js';
+import type { RestoreExportMode } from '../model/restore-export.events.js';
+import { RestoreExportResponse, toRestoreExportResponse } from '../model/restore-export.response.js';
+import { Optional } from '../../../../contract/validation/presence.decorators.js';
+import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+
+const MODES: readonly RestoreExportMode[] = ['read_only', 'read_write'];
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+export class StartRestoreExportRequest {
+  @ApiProperty({ description: 'The restore point: any completed backup', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @IsUuid()
+  backup_id!: string;
+
+  @ApiProperty({ description: 'Number of the disk, from 0', example: 0 })
+  @IsInt()
+  @Min(0)
+  @Max(9999)
+  disk_index!: number;
+
+  @ApiProperty({
+    enum: MODES,
+    description: '`read_write`: what is written goes to an overlay that is thrown away with the export; the backup never changes',
+    example: 'read_write',
+  })
+  @IsIn(MODES)
+  mode!: RestoreExportMode;
+
+  @ApiPropertyOptional({
+    type: Boolean,
+    default: false,
+    description: 'Publish the disk of a restore point that is known to be damaged, as far as it can be read',
+    example: false,
+  })
+  @Optional()
+  @IsBoolean()
+  allow_damaged = false;
+}
+
+@ApiTags('restore')
+@Controller('restore/exports')
+export class StartRestoreExportController {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+  ) {}
+
+  @Post()
+  @ApiOperation({ summary: 'Publish a disk of a restore point over NBD, to boot from or to read', description: 'Answers once clients can connect.' })
+  @ApiCreatedResponse({ type: RestoreExportResponse, description: 'The export' })
+  @ApiProblem(400, 'validation_failed', 'restore_disk_not_found')
+  @ApiProblem(404, 'backup_not_found', 'repository_not_found')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
+  @ApiProblem(
+    503,
+    'nbd_ports_exhausted',
+    'export_not_started',
+    'repository_unavailable',
+    'restore_point_being_checked',
+    'read_model_behind',
+    'tool_failed',
+    'tool_missing',
+  )
+  async start(
+    @Body() body: StartRestoreExportRequest,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<RestoreExportResponse> {
+    const command = new StartRestoreExport(body.backup_id.toLowerCase(), body.disk_index, body.mode, body.allow_damaged, context);
+    const { export_id, position } = await this.commands.execute<StartRestoreExport, StartedRestoreExport>(command);
+    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');
+    answerPosition(response, position);
+    return toRestoreExportResponse(await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id }));
+  }
+}

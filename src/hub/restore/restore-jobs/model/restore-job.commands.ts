@@ -1,0 +1,34 @@
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { RestoreFormat, RestoreShape } from './restore-job.events.js';
+
+export interface WantedRestore {
+  readonly backupId: string;
+  /** null: all of them. */
+  readonly disks: readonly number[] | null;
+  readonly targetPath: string;
+  readonly format: RestoreFormat;
+  readonly chain: RestoreShape;
+  readonly overwrite: boolean;
+  readonly allowDamaged: boolean;
+}
+
+/**
+ * Restores disks of a restore point into a folder of the hub. Answers with {job_id, position} once it is recorded.
+ * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, restore_disk_not_found, restore_chain_needs_qcow2, target_*, repository_unavailable
+ */
+export class StartRestore {
+  constructor(
+    readonly wanted: WantedRestore,
+    readonly context: CommandContext,
+  ) {}
+}
+
+export type StartedRestore = { readonly job_id: string; readonly position: string | null };
+
+/** Stops a restore that runs and removes what it has written. @throws DomainError restore_job_not_found, restore_job_already_ended */
+export class CancelRestore {
+  constructor(
+    readonly jobId: string,
+    readonly context: CommandContext,
+  ) {}
+}

@@ -1,0 +1,32 @@
+import { Controller, Delete, HttpCode, Param, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiNoContentResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../store/event-store/event-store.port.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { RemoveInstantVm } from '../model/vm-restore.commands.js';
+
+@ApiTags('restore')
+@Controller('restore/vms')
+export class RemoveInstantVmController {
+  constructor(private readonly commands: CommandBus) {}
+
+  @Delete(':job_id')
+  @HttpCode(204)
+  @ApiOperation({
+    summary: 'Remove an instant VM, and throw away what was written to it',
+    description:
+      'Its plug is pulled, the domain is undefined, its exports end. Answers when that is done, or after 20 s; `cleaned_up` of the restore job tells.',
+  })
+  @ApiNoContentResponse({ description: 'Given up' })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(404, 'restore_job_not_found')
+  @ApiProblem(409, 'restore_job_running', 'vm_not_instant')
+  async remove(@Param('job_id', UuidParam) jobId: string, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<void> {
+    answerPosition(response, await this.commands.execute<RemoveInstantVm, Position | null>(new RemoveInstantVm(jobId, context)));
+  }
+}

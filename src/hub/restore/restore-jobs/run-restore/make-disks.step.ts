@@ -1,0 +1,235 @@
+import { basename, join } from 'node:path';
+import { Injectable } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { type DamageFinding, MarkRestorePointDamaged } from '../../../backup/chains/model/chain.commands.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { HubConfig } from '../../../hub.config.js';
+import { FileHasher, HashingFailedError } from '../../../../storage/hashing/file-hasher.js';
+import { compareArgv, convertArgv, copyFileArgv } from '../../../../lib/qemu/disk-copy.plan.js';
+import type { ImageChain } from '../../../../lib/qemu/image-chain.plan.js';
+import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
+import type { FileCalls } from '../../../../storage/file-door/file-calls.js';
+import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { errnoOf, isOutOfSpace } from '../../../../lib/process/system-error.js';
+import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
+import type { DamagedSource, RestoreDisk, RestoreJobRequested, SourceFile } from '../model/restore-job.events.js';
+import type { KnownRestoreJob } from '../model/restore-job.state.js';
+import { RestoreProgress } from '../model/restore-progress.registry.js';
+import { restoreJobDirectory, workingFolder } from '../model/run-directories.plan.js';
+import { RestoreRecorder } from './record-restore.recorder.js';
+import { SupervisedProgram } from './supervised-program.runner.js';
+
+type Job = RestoreJobRequested['data'];
+
+/** Disks of one job that are written at a time: more would only make the storage seek. */
+const DISKS_AT_ONCE = 2;
+/** Progress is recorded when it has grown by so many percent, or after so long. */
+const RECORD_PERCENT = 10;
+const RECORD_MS = 5_000;
+
+/** From an accepted job to files in its working folder that are proven to hold what the restore point holds. */
+@Injectable()
+export class MakeDisks {
+  constructor(
+    private readonly recorder: RestoreRecorder,
+    private readonly programs: SupervisedProgram,
+    private readonly progress: RestoreProgress,
+    private readonly commands: CommandBus,
+    private readonly hasher: FileHasher,
+    private readonly qemuImg: QemuImg,
+    private readonly files: RepositoryFiles,
+    private readonly doors: FileDoors,
+    private readonly config: HubConfig,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Copies and compares the disks while the sources are hashed.
+   * @throws DomainError source_damaged, restore_point_unsafe, target_full, target_not_writable, copy_failed, restored_content_differs, storage_silent, repository_unavailable
+   */
+  async make(state: KnownRestoreJob, signal: AbortSignal): Promise<void> {
+    const { repository_path, target_path } = state.job;
+    await this.doors
+      .whileTheyAnswer([repository_path, target_path], (given) => this.makeAll(state, given), signal)
+      .catch((error: unknown) => rethrowSilence(error, repository_path));
+  }
+
+  private async makeAll(state: KnownRestoreJob, signal: AbortSignal): Promise<void> {
+    const { job } = state;
+    const sources = [...new Map(job.disks.flatMap((disk) => disk.sources.map((source) => [source.file, source]))).values()];
+    for (const source of sources) await this.refuseMissing(job, source);
+    // What it lets pass is found by the hashes.
+    for (const disk of job.disks) await this.files.checkChain(job.repository_path, disk.sources, true);
+    await makeWorkingFolder(this.doors.at(job.target_path), workingFolder(job));
+
+    const giveUp = new AbortController();
+    const both = AbortSignal.any([signal, giveUp.signal]);
+    const verified = state.sources_checked ? Promise.resolve() : this.verify(job, sources, both);
+    const made = this.inTurn(job.disks, (disk) => this.makeDisk(state, disk, both));
+    verified.catch((error: unknown) => giveUp.abort(error));
+    made.catch(async (error: unknown) => {
+      // A copy that fails may do so because its source is damaged, and then that is what has to be said.
+      if (error instanceof DomainError && error.code === 'copy_failed') await verified.catch(() => undefined);
+      giveUp.abort(error);
+    });
+    const [ofSources, ofDisks] = await Promise.allSettled([verified, made]);
+    if (ofSources.status === 'rejected') throw ofSources.reason;
+    if (ofDisks.status === 'rejected') throw ofDisks.reason;
+  }
+
+  private async verify(job: Job, sources: readonly SourceFile[], signal: AbortSignal): Promise<void> {
+    const damaged: DamagedSource[] = [];
+    await Promise.all(
+      sources.map(async (source) => {
+        const path = join(job.repository_path, source.file);
+        const sha256 = await this.hasher.sha256(path, signal).catch((error: unknown) => {
+          if (error instanceof HashingFailedError && error.saysOfTheFile) return `unreadable (${error.code})`;
+          throw error;
+        });
+        if (sha256 === source.sha256) return;
+        const found = await this.files.look(job.repository_path, source.file);
+        const code = found === null ? 'parent_missing' : found.size_bytes < source.size_bytes ? 'parent_truncated' : 'parent_altered';
+        const what = `its SHA-256 is ${sha256}; it was sealed with ${source.sha256}`;
+        if (job.allow_damaged !== true) return this.damaged(job, source, code, what);
+        await this.mark(job, source, code, what);
+        damaged.push({ backup_id: source.backup_id, file: source.file, detail: what });
+      }),
+    );
+    if (damaged.length > 0) {
+      await this.recorder.record(job.job_id, { kind: 'sources_damaged', files: damaged, at: this.clock.iso() });
+      return;
+    }
+    const bytes = sources.reduce((sum, source) => sum + source.size_bytes, 0);
+    await this.recorder.record(job.job_id, { kind: 'sources_verified', files: sources.length, bytes, at: this.clock.iso() });
+  }
+
+  /** Of a job that allows damage, only what is not there at all. */
+  private async refuseMissing(job: Job, source: SourceFile): Promise<void> {
+    const found = await this.files.look(job.repository_path, source.file);
+    if (found === null) return this.damaged(job, source, 'parent_missing', 'it is missing');
+    if (found.size_bytes !== source.size_bytes && job.allow_damaged !== true) {
+      const code = found.size_bytes < source.size_bytes ? 'parent_truncated' : 'parent_altered';
+      await this.damaged(job, source, code, `it has ${found.size_bytes} bytes; it was sealed with ${source.size_bytes}`);
+    }
+  }
+
+  private async damaged(job: Job, source: SourceFile, code: DamageFinding['code'], what: string): Promise<never> {
+    const detail = await this.mark(job, source, code, what);
+    throw new DomainError('conflict', 'source_damaged', detail, { backup_id: source.backup_id, file: join(job.repository_path, source.file) });
+  }
+
+  /** @returns what is wrong, in a sentence */
+  private async mark(job: Job, source: SourceFile, code: DamageFinding['code'], what: string): Promise<string> {
+    const detail = `The file "${join(job.repository_path, source.file)}" of restore point ${source.backup_id} is not what was sealed: ${what}.`;
+    const finding = { code, detail, file: source.file, verification_id: null };
+    await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, source.backup_id, finding, await this.recorder.context(job.job_id)));
+    return detail;
+  }
+
+  private async makeDisk(state: KnownRestoreJob, disk: RestoreDisk, signal: AbortSignal): Promise<void> {
+    const { job } = state;
+    const { disk_id } = disk;
+    const standing = state.disks.get(disk_id) ?? 'pending';
+    if (standing === 'compared') return;
+    if (standing === 'pending' || standing === 'started') {
+      await this.recorder.record(job.job_id, { kind: 'disk_started', disk_id, at: this.clock.iso() });
+      await this.copy(job, disk, signal);
+      await this.recorder.record(job.job_id, { kind: 'disk_copied', disk_id, at: this.clock.iso() });
+    }
+    await this.compare(job, disk, signal);
+    await this.recorder.record(job.job_id, { kind: 'disk_compared', disk_id, at: this.clock.iso() });
+  }
+
+  private async copy(job: Job, disk: RestoreDisk, signal: AbortSignal): Promise<void> {
+    const folder = workingFolder(job);
+    const tell = this.teller(job.job_id, disk.disk_id);
+    this.progress.set(job.job_id, disk.disk_id, 'copying', 0);
+    if (job.chain === 'flattened') {
+      const argv = convertArgv(this.sourceOf(job, disk), join(folder, outputOf(disk)), job.format);
+      await this.programs.run(this.runDirectory(job, disk, 'convert'), argv, { expected: [0], signal, onProgress: tell });
+      return;
+    }
+    for (const [index, source] of disk.sources.entries()) {
+      const target = join(folder, disk.outputs[index] ?? basename(source.file));
+      await this.programs.run(this.runDirectory(job, disk, `copy-${index}`), copyFileArgv(join(job.repository_path, source.file), target), {
+        expected: [0],
+        signal,
+        onProgress: () => undefined,
+      });
+      const below = disk.outputs[index - 1];
+      if (below !== undefined) await this.qemuImg.renameBacking(target, { file: below, format: 'qcow2' });
+      tell(((index + 1) / disk.sources.length) * 100);
+    }
+  }
+
+  private async compare(job: Job, disk: RestoreDisk, signal: AbortSignal): Promise<void> {
+    const folder = workingFolder(job);
+    this.progress.set(job.job_id, disk.disk_id, 'comparing', 0);
+    const argv = compareArgv(this.sourceOf(job, disk), join(folder, outputOf(disk)), job.format);
+    const [exitCode] = await Promise.all([
+      this.programs.run(this.runDirectory(job, disk, 'compare'), argv, {
+        expected: [0, 1],
+        signal,
+        onProgress: (percent) => this.progress.set(job.job_id, disk.disk_id, 'comparing', percent),
+      }),
+      ...disk.outputs.map((output) => this.doors.at(job.target_path).syncToDisk(join(folder, output))),
+    ]);
+    if (exitCode !== 0) {
+      throw new DomainError('conflict', 'restored_content_differs', `What was written of disk ${disk.disk_id} does not read the same as the restore point.`, {
+        disk_id: disk.disk_id,
+      });
+    }
+  }
+
+  private teller(jobId: string, diskId: number): (percent: number) => void {
+    let recordedPercent = 0;
+    let recordedAt = performance.now();
+    return (percent) => {
+      this.progress.set(jobId, diskId, 'copying', percent);
+      const now = performance.now();
+      if (percent < recordedPercent + RECORD_PERCENT && (percent === recordedPercent || now - recordedAt < RECORD_MS)) return;
+      recordedPercent = percent;
+      recordedAt = now;
+      // Progress that could not be recorded is told again soon.
+      this.recorder.record(jobId, { kind: 'disk_progressed', disk_id: diskId, percent: Math.floor(percent) }).catch(() => undefined);
+    };
+  }
+
+  private async inTurn(disks: readonly RestoreDisk[], work: (disk: RestoreDisk) => Promise<void>): Promise<void> {
+    const waiting = [...disks];
+    const lane = async (): Promise<void> => {
+      for (let disk = waiting.shift(); disk !== undefined; disk = waiting.shift()) await work(disk);
+    };
+    await Promise.all(Array.from({ length: DISKS_AT_ONCE }, lane));
+  }
+
+  private sourceOf(job: Job, disk: RestoreDisk): ImageChain {
+    const [oldest, ...others] = disk.sources.map(({ file }) => join(job.repository_path, file));
+    if (oldest === undefined) throw new Error(`disk ${disk.disk_id} has no files`);
+    return [oldest, ...others];
+  }
+
+  private runDirectory(job: Job, disk: RestoreDisk, what: string): string {
+    return join(restoreJobDirectory(this.config.runDirectory, job.job_id), `disk-${disk.disk_id}-${what}`);
+  }
+}
+
+function outputOf(disk: RestoreDisk): string {
+  const output = disk.outputs.at(-1);
+  if (output === undefined) throw new Error(`disk ${disk.disk_id} has no output`);
+  return output;
+}
+
+async function makeWorkingFolder(calls: FileCalls, path: string): Promise<void> {
+  try {
+    await calls.makeFolder(path, 0o700);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'EEXIST') return;
+    if (isOutOfSpace(error)) throw new DomainError('storage_full', 'target_full', `There is no space for "${path}" (${errno}).`);
+    if (errno !== null) throw new DomainError('conflict', 'target_not_writable', `The folder "${path}" could not be made (${errno}).`);
+    throw error;
+  }
+}

@@ -1,0 +1,118 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { HubConfig } from '../../../hub.config.js';
+import type { FileCalls } from '../../../../storage/file-door/file-calls.js';
+import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
+import { errnoOf } from '../../../../lib/process/system-error.js';
+import type { RestoreJobRequested } from '../model/restore-job.events.js';
+import type { KnownRestoreJob } from '../model/restore-job.state.js';
+import { RestoreProgress } from '../model/restore-progress.registry.js';
+import { restoreJobDirectory, workingFolder } from '../model/run-directories.plan.js';
+import { RestoreRecorder } from './record-restore.recorder.js';
+import { SupervisedProgram } from './supervised-program.runner.js';
+
+type Job = RestoreJobRequested['data'];
+
+/** File systems that have no hard links say so in these ways. */
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EACCES']);
+
+/** Whoever else is to read a restored disk is given the right to. */
+const PRIVATE = 0o600;
+
+/** Gives checked files their names, and takes away what a job leaves behind. */
+@Injectable()
+export class PublishFiles {
+  constructor(
+    private readonly recorder: RestoreRecorder,
+    private readonly programs: SupervisedProgram,
+    private readonly progress: RestoreProgress,
+    private readonly doors: FileDoors,
+    private readonly config: HubConfig,
+    private readonly clock: Clock,
+  ) {}
+
+  /** A hard link never replaces anything, so a file that came there meanwhile is safe; and the link in the working folder tells after a crash whose the file is. */
+  async publish({ job }: KnownRestoreJob): Promise<void> {
+    const names = job.disks.flatMap(({ outputs }) => outputs);
+    for (const name of names) await this.give(job, name);
+    await this.doors.at(job.target_path).syncToDisk(job.target_path);
+    await this.recorder.record(job.job_id, { kind: 'completed', files: names.map((name) => join(job.target_path, name)), at: this.clock.iso() });
+  }
+
+  /** Processes first: what still writes would make its files anew. */
+  async cleanUp(state: KnownRestoreJob): Promise<void> {
+    const { job } = state;
+    const directory = restoreJobDirectory(this.config.runDirectory, job.job_id);
+    for (const name of await entriesOf(directory)) await this.programs.end(join(directory, name));
+    if (state.status !== 'completed') await this.takeBack(job);
+    await this.doors.at(job.target_path).removeTree(workingFolder(job));
+    await rm(directory, { recursive: true, force: true });
+    this.progress.forget(job.job_id);
+    await this.recorder.record(job.job_id, { kind: 'cleaned_up', at: this.clock.iso() });
+  }
+
+  private async give(job: Job, name: string): Promise<void> {
+    const from = join(workingFolder(job), name);
+    const to = join(job.target_path, name);
+    const calls = this.doors.at(job.target_path);
+    const made = await identityOf(calls, from);
+    const there = await identityOf(calls, to);
+    // Renamed before a crash, or linked before one.
+    if ((made === null && there !== null) || (made !== null && made === there)) return;
+    // A disk holds whatever its guest keeps from others.
+    await calls.changeMode(from, PRIVATE);
+    if (job.overwrite) return this.replace(calls, from, to);
+    try {
+      await calls.link(from, to);
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === 'EEXIST' || (await identityOf(calls, to)) !== null) {
+        throw new DomainError('conflict', 'target_exists', `"${to}" came there while the restore ran. Move it away, or ask for overwrite.`, { file: to });
+      }
+      if (errno === null || !NO_LINKS.has(errno)) throw error;
+      await calls.rename(from, to);
+    }
+  }
+
+  private async replace(calls: FileCalls, from: string, to: string): Promise<void> {
+    try {
+      await calls.rename(from, to);
+    } catch (error) {
+      if (errnoOf(error) !== 'EISDIR') throw error;
+      throw new DomainError('conflict', 'target_exists', `"${to}" is a folder, which is not overwritten.`, { file: to });
+    }
+  }
+
+  /** A job that failed between two of its files has given names to some. */
+  private async takeBack(job: Job): Promise<void> {
+    if (job.overwrite) return;
+    const calls = this.doors.at(job.target_path);
+    for (const name of job.disks.flatMap(({ outputs }) => outputs)) {
+      const made = await identityOf(calls, join(workingFolder(job), name));
+      const to = join(job.target_path, name);
+      if (made !== null && made === (await identityOf(calls, to))) await calls.unlink(to);
+    }
+  }
+}
+
+/** Names a file on this machine; null: there is none. */
+async function identityOf(calls: FileCalls, path: string): Promise<string | null> {
+  try {
+    return (await calls.lstat(path)).identity;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+async function entriesOf(directory: string): Promise<readonly string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

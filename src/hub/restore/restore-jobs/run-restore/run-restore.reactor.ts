@@ -1,0 +1,95 @@
+import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import type { Subscription } from 'rxjs';
+import { DataSource } from 'typeorm';
+import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
+import { unknownVariant } from '../../../../kernel/decider.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { messageOf } from '../../../../kernel/error-message.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { DrivenWork } from '../../../store/driven-work/driven-work.js';
+import { EventFeed } from '../../../store/event-store/event-feed.js';
+import { EventStore, EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { ToolError } from '../../../../lib/process/tool-error.js';
+import { MakeDisks } from './make-disks.step.js';
+import { PublishFiles } from './publish-files.step.js';
+import { RestoreRecorder } from './record-restore.recorder.js';
+import { planRestore } from './run-restore.plan.js';
+
+const RECOVERY_PATIENCE_MS = 30_000;
+
+/** Runs all restore jobs, each on its own. At start it takes up those that an earlier hub left; what it remembers is only what can be read again. */
+@Injectable()
+export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly log = loggerFor('RunRestore');
+  private readonly work = new DrivenWork(
+    { what: 'restore job', step: (jobId, stopped) => this.step(jobId, stopped), unfinished: () => this.unfinished() },
+    this.log,
+  );
+  private events: Subscription | null = null;
+
+  constructor(
+    private readonly feed: EventFeed,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly recorder: RestoreRecorder,
+    private readonly making: MakeDisks,
+    private readonly publishing: PublishFiles,
+    private readonly clock: Clock,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.events = this.feed.ofCategories('restoreJob').subscribe((event) => {
+      const jobId = event.stream.slice(event.stream.indexOf('-') + 1);
+      if (event.type === 'RestoreJobRequested') this.work.drive(jobId);
+      if (event.type === 'RestoreJobCancelled') this.work.stop(jobId, 'the restore was cancelled');
+    });
+    this.work.start(this.feed.ready);
+  }
+
+  /** The earliest phase of a shutdown: what the steps use is still there, and is not mistaken for broken when it goes. */
+  async onModuleDestroy(): Promise<void> {
+    this.events?.unsubscribe();
+    await this.work.end();
+  }
+
+  /** @returns true when the job is through with everything */
+  private async step(jobId: string, stopped: AbortSignal): Promise<boolean> {
+    const state = await this.recorder.load(jobId);
+    if (state.status === 'none') return true;
+    const step = planRestore(state);
+    switch (step) {
+      case 'finished':
+        return true;
+      case 'clean_up':
+        await this.publishing.cleanUp(state);
+        return false;
+      case 'make_disks':
+      case 'publish':
+        try {
+          if (step === 'publish') await this.publishing.publish(state);
+          else await this.making.make(state, stopped);
+        } catch (error) {
+          if (this.work.isEnding() || error instanceof EventStoreUnavailableError) throw error;
+          // A job that was cancelled meanwhile is not failed: then this records nothing.
+          await this.recorder.record(jobId, { kind: 'failed', ...causeOf(error), at: this.clock.iso() });
+        }
+        return false;
+      default:
+        return unknownVariant('step of a restore job', step);
+    }
+  }
+
+  private async unfinished(): Promise<readonly string[]> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'restore_jobs');
+    return (await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'disks', cleaned_up: false })).map(({ job_id }) => job_id);
+  }
+}
+
+function causeOf(error: unknown): { readonly code: string; readonly detail: string } {
+  if (error instanceof DomainError || error instanceof ToolError) return { code: error.code, detail: error.message };
+  return { code: 'internal_error', detail: messageOf(error) };
+}

@@ -1,0 +1,96 @@
+import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import { DataSource } from 'typeorm';
+import { restorableBackup } from '../../../../../projections/backups/restorable-backup.read-model.js';
+import { refuseDamaged } from '../../../../../projections/backups/restore-point-damage.read-model.js';
+import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { Context } from '../../../../lib/http/command-context.interceptor.js';
+import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import type { StartedRestore } from '../model/restore-job.commands.js';
+import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.response.js';
+import { RestoreProgress } from '../model/restore-progress.registry.js';
+import { StartVmRestore, type WantedVm } from '../model/vm-restore.commands.js';
+import { PreviewVmRestore } from './preview-vm-restore.service.js';
+import { StartVmRestoreRequest, VmRestorePreviewResponse } from './start-vm-restore.dto.js';
+
+const READ_MODEL_PATIENCE_MS = 10_000;
+
+@ApiTags('restore')
+@Controller('restore/vms')
+export class StartVmRestoreController {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly progress: RestoreProgress,
+    private readonly store: EventStore,
+    private readonly previews: PreviewVmRestore,
+  ) {}
+
+  @Post()
+  @HttpCode(202)
+  @ApiOperation({
+    summary: 'Make a VM of a restore point, as a new libvirt domain of a node',
+    description:
+      'Answers at once; GET /restore/jobs/{job_id} tells how it goes, and what of the definition could not stay as it was. The node copies the disks into the storage path, or uses them over NBD at once. The domain is defined only when every disk reads the same as the restore point. Nothing that exists is replaced. A job that fails or is cancelled leaves nothing behind.',
+  })
+  @ApiAcceptedResponse({ type: RestoreJobResponse, description: 'The job' })
+  @ApiProblem(400, 'validation_failed', 'storage_path_or_instant')
+  @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'node_not_found')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'definition_missing', 'definition_broken', 'manifest_differs', 'changes_not_accepted')
+  @ApiProblem(410, 'restore_point_missing', 'manifest_broken')
+  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  async start(
+    @Body() body: StartVmRestoreRequest,
+    @Context() context: CommandContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<RestoreJobResponse> {
+    const { job_id, position } = await this.commands.execute<StartVmRestore, StartedRestore>(new StartVmRestore(wantedIn(body), context));
+    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_jobs');
+    answerPosition(response, position);
+    response.location(`/api/v1/restore/jobs/${job_id}`);
+    return toRestoreJobResponse(await this.dataSource.getRepository(RestoreJobReadModel).findOneByOrFail({ job_id }), this.progress);
+  }
+
+  @Post('preview')
+  @HttpCode(200)
+  @ApiOperation({
+    summary: "Show what would become of a VM's definition",
+    description:
+      'Takes what POST /restore/vms takes, and makes nothing. Only what is known to describe the machine of the guest stays of a definition; everything else is left out, and listed in `changes`.',
+  })
+  @ApiOkResponse({ type: VmRestorePreviewResponse, description: 'The definition as the node would get it' })
+  @ApiProblem(400, 'validation_failed')
+  @ApiProblem(404, 'backup_not_found', 'repository_not_found')
+  @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'definition_missing', 'definition_broken', 'manifest_differs')
+  @ApiProblem(410, 'restore_point_missing', 'manifest_broken')
+  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  async preview(@Body() body: StartVmRestoreRequest): Promise<VmRestorePreviewResponse> {
+    const backup = await restorableBackup(this.store, this.readModels, this.dataSource, body.backup_id.toLowerCase());
+    refuseDamaged(backup, body.allow_damaged);
+    const { xml, ...preview } = await this.previews.preview(backup, wantedIn(body));
+    return { ...preview, definition: xml };
+  }
+}
+
+function wantedIn(body: StartVmRestoreRequest): WantedVm {
+  return {
+    backupId: body.backup_id.toLowerCase(),
+    nodeId: body.node_id ?? null,
+    name: body.name,
+    storagePath: body.storage_path ?? null,
+    instant: body.instant,
+    keepIdentity: body.keep_identity,
+    start: body.start,
+    acceptChanges: body.accept_changes,
+    network: body.network,
+    libvirtNetwork: body.libvirt_network ?? null,
+    allowDamaged: body.allow_damaged,
+  };
+}

@@ -1,0 +1,68 @@
+import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import { attachment } from '../../../operations/http/attachment.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { Streams } from '../../../operations/http/stream-limits.js';
+import { readerOf } from '../../../operations/http/request-reader.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { BrowserError } from '../../mounts/guest-browser/browser-protocol.js';
+import { MountBrowser } from '../../mounts/mount-browser.js';
+import { pathTextOf } from '../model/guest-file.response.js';
+import { recordDownload, sendDownload, useMount } from '../model/use-mount.access.js';
+import { DownloadDirectoryQuery } from './download-directory.dto.js';
+
+const MEDIA_TYPE = { zip: 'application/zip', 'tar.gz': 'application/gzip' } as const;
+
+@ApiTags('file-level restore')
+@Controller('restore')
+export class DownloadDirectoryController {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly browser: MountBrowser,
+  ) {}
+
+  @Get(':mount_id/download-directory')
+  @Streams('download')
+  @ApiOperation({
+    summary: 'A folder in a mount as an archive',
+    description:
+      'Streamed; nothing is staged on disk. Keeps names, modes, times and symbolic links, which are never followed. Devices, FIFOs and sockets, and what cannot be read, ' +
+      'are left out and listed in `NOT-IN-THIS-ARCHIVE.txt` at the end of the archive. When the archive cannot be finished, the connection is cut.',
+  })
+  @ApiProduces(...Object.values(MEDIA_TYPE))
+  @ApiOkResponse({
+    description: 'The archive',
+    content: Object.fromEntries(Object.values(MEDIA_TYPE).map((type) => [type, { schema: { type: 'string', format: 'binary', example: '(bytes)' } }])),
+  })
+  @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long')
+  @ApiProblem(403, 'link_leaves_mount')
+  @ApiProblem(404, 'mount_not_found', 'file_not_found')
+  @ApiProblem(409, 'not_a_directory', 'link_loop', 'mount_not_ready')
+  @ApiProblem(410, 'mount_expired', 'mount_released', 'mount_failed')
+  @ApiProblem(502, 'file_unreadable')
+  @ApiProblem(503, 'mount_gone')
+  @ApiProblem(504, 'mount_silent')
+  async download(
+    @Param('mount_id', UuidParam) mountId: string,
+    @Query() query: DownloadDirectoryQuery,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    const text = pathTextOf(query);
+    const { format } = query;
+    const use = { mountId, reader: readerOf(request), operation: 'download_directory', path: text.path } as const;
+    const download = await useMount(this.commands, use, async (mount) => {
+      const { mount_path, vm_name, disk_index } = mount;
+      const folder = await this.browser.info(mount_path, { ...text, followed: true });
+      if (folder.type !== 'directory') throw new BrowserError('not_a_directory', `${JSON.stringify(text.path)} is not a folder but a ${folder.type}`);
+      const name = folder.path === '/' ? `${vm_name}-disk${disk_index}` : folder.name;
+      const bytes = request.method === 'HEAD' ? null : await this.browser.stream(mount_path, { ...text, kind: 'archive', format });
+      const recorded = await recordDownload(this.commands, use, mount, bytes, folder.path, { format });
+      response.status(200).set({ 'Content-Type': MEDIA_TYPE[format], 'Content-Disposition': attachment(`${name}.${format}`) });
+      return recorded;
+    });
+    await sendDownload(this.commands, use, download, response);
+  }
+}

@@ -1,0 +1,84 @@
+import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiHeader, ApiOkResponse, ApiOperation, ApiProduces, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import { attachment } from '../../../operations/http/attachment.js';
+import { byteRangeOf } from '../../../operations/http/byte-range.js';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { Streams } from '../../../operations/http/stream-limits.js';
+import { readerOf } from '../../../operations/http/request-reader.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { BrowserError } from '../../mounts/guest-browser/browser-protocol.js';
+import { MountBrowser } from '../../mounts/mount-browser.js';
+import { GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
+import { recordDownload, sendDownload, useMount } from '../model/use-mount.access.js';
+
+const BINARY = 'application/octet-stream';
+
+@ApiTags('file-level restore')
+@Controller('restore')
+export class DownloadFileController {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly browser: MountBrowser,
+  ) {}
+
+  @Get(':mount_id/download')
+  @Streams('download')
+  @ApiOperation({
+    summary: 'The content of a file in a mount',
+    description:
+      'Links within the file system are followed, none ever leads out of it. With `Range`, one part; a download that was cut off is taken up with it. ' +
+      'When a file cannot be read to its end, the connection is cut, so that a part is never taken for the whole.',
+  })
+  @ApiProduces(BINARY)
+  @ApiHeader({ name: 'Range', required: false, description: 'One range of bytes', schema: { type: 'string' }, example: 'bytes=0-1023' })
+  @ApiOkResponse({
+    description: 'All of it',
+    content: { [BINARY]: { schema: { type: 'string', format: 'binary', example: 'root:x:0:0:root:/root:/bin/bash' } } },
+  })
+  @ApiResponse({ status: 206, description: 'The part asked for', content: { [BINARY]: { schema: { type: 'string', format: 'binary', example: 'root' } } } })
+  @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long')
+  @ApiProblem(403, 'link_leaves_mount')
+  @ApiProblem(404, 'mount_not_found', 'file_not_found')
+  @ApiProblem(409, 'not_a_regular_file', 'not_a_directory', 'link_loop', 'mount_not_ready')
+  @ApiProblem(410, 'mount_expired', 'mount_released', 'mount_failed')
+  @ApiProblem(416, 'range_not_satisfiable')
+  @ApiProblem(502, 'file_unreadable')
+  @ApiProblem(503, 'mount_gone')
+  @ApiProblem(504, 'mount_silent')
+  async download(
+    @Param('mount_id', UuidParam) mountId: string,
+    @Query() query: GuestPathQuery,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    const text = pathTextOf(query);
+    const use = { mountId, reader: readerOf(request), operation: 'download', path: text.path } as const;
+    const download = await useMount(this.commands, use, async (mount) => {
+      const { mount_path } = mount;
+      const file = await this.browser.info(mount_path, { ...text, followed: true });
+      if (file.type !== 'file') throw new BrowserError('not_a_regular_file', `${JSON.stringify(text.path)} is not a regular file but a ${file.type}`);
+      const modified = file.modified_time === null ? null : new Date(file.modified_time).toUTCString();
+      const resumes = request.headers['if-range'] === undefined || request.headers['if-range'] === modified;
+      const range = resumes ? byteRangeOf(request.headers.range, file.size) : null;
+      const { start, length } = range ?? { start: 0, length: file.size };
+      // The name the client asked for: a link's own, not that of the file it leads to.
+      const name = text.path.split('/').findLast((part) => part !== '' && part !== '.') ?? file.name;
+      const headers = {
+        'Content-Type': BINARY,
+        'Content-Length': String(length),
+        'Content-Disposition': attachment(name),
+        'Accept-Ranges': 'bytes',
+        ...(modified === null ? {} : { 'Last-Modified': modified }),
+        ...(range === null ? {} : { 'Content-Range': `bytes ${start}-${start + length - 1}/${file.size}` }),
+      };
+      const bytes = request.method === 'HEAD' || length === 0 ? null : await this.browser.stream(mount_path, { ...text, kind: 'file', start, length });
+      const options: Readonly<Record<string, string>> = range === null ? {} : { range: `${start}-${start + length - 1}` };
+      const recorded = await recordDownload(this.commands, use, mount, bytes, file.path, options);
+      response.status(range === null ? 200 : 206).set(headers);
+      return recorded;
+    });
+    await sendDownload(this.commands, use, download, response);
+  }
+}

@@ -1,0 +1,40 @@
+import { Controller, Get, Param, Query, Req } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Request } from 'express';
+import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { readerOf } from '../../../operations/http/request-reader.js';
+import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { MountBrowser } from '../../mounts/mount-browser.js';
+import { GuestFileResponse, GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
+import { recordAccess, useMount } from '../model/use-mount.access.js';
+
+@ApiTags('file-level restore')
+@Controller('restore')
+export class GetFileInfoController {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly browser: MountBrowser,
+  ) {}
+
+  @Get(':mount_id/file-info')
+  @ApiOperation({ summary: 'One file or folder in a mount', description: 'A symbolic link at the end of the path is described itself, and not followed.' })
+  @ApiOkResponse({ type: GuestFileResponse })
+  @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long')
+  @ApiProblem(403, 'link_leaves_mount')
+  @ApiProblem(404, 'mount_not_found', 'file_not_found')
+  @ApiProblem(409, 'not_a_directory', 'link_loop', 'mount_not_ready')
+  @ApiProblem(410, 'mount_expired', 'mount_released', 'mount_failed')
+  @ApiProblem(502, 'file_unreadable')
+  @ApiProblem(503, 'mount_gone')
+  @ApiProblem(504, 'mount_silent')
+  info(@Param('mount_id', UuidParam) mountId: string, @Query() query: GuestPathQuery, @Req() request: Request): Promise<GuestFileResponse> {
+    const text = pathTextOf(query);
+    const use = { mountId, reader: readerOf(request), operation: 'file_info', path: text.path } as const;
+    return useMount(this.commands, use, async (mount) => {
+      const file = await this.browser.info(mount.mount_path, { ...text, followed: false });
+      await recordAccess(this.commands, use, mount, file.path);
+      return file;
+    });
+  }
+}

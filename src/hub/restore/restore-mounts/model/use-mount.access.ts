@@ -1,0 +1,120 @@
+import type { CommandBus } from '@nestjs/cqrs';
+import type { Response } from 'express';
+import { RecordAccess, RecordAccessEnd } from '../../../history/audit/model/access.commands.js';
+import { DomainError, type ErrorKind } from '../../../../kernel/domain-error.js';
+import type { RequestReader } from '../../../operations/http/request-reader.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import type { GuestStream } from '../../mounts/guest-stream.js';
+import { BrowserError, type BrowserErrorCode } from '../../mounts/guest-browser/browser-protocol.js';
+import { AccessMount, type MountAccess, ReportAbandonedCall } from './restore-mount.commands.js';
+
+const KINDS: Readonly<Record<BrowserErrorCode, ErrorKind>> = {
+  path_invalid: 'invalid',
+  path_too_long: 'invalid',
+  file_not_found: 'not_found',
+  not_a_directory: 'conflict',
+  not_a_regular_file: 'conflict',
+  link_leaves_mount: 'forbidden',
+  link_loop: 'conflict',
+  file_unreadable: 'upstream_broken',
+  mount_gone: 'unavailable',
+  mount_silent: 'upstream_silent',
+};
+
+const log = loggerFor('UseMount');
+
+export interface MountUse {
+  readonly mountId: string;
+  readonly reader: RequestReader;
+  readonly operation: 'list_files' | 'file_info' | 'download' | 'download_directory';
+  readonly path: string;
+}
+
+/** A download that is recorded and may be sent. */
+export interface OpenDownload {
+  readonly accessId: string;
+  readonly backupId: string;
+  /** null: there is nothing to send. */
+  readonly stream: GuestStream | null;
+}
+
+/**
+ * Uses a mount: extends its deadline, and turns what the browser refuses into what the API says.
+ * @throws DomainError
+ */
+export async function useMount<Result>(commands: CommandBus, use: MountUse, work: (mount: MountAccess) => Promise<Result>): Promise<Result> {
+  const mount = await commands.execute<AccessMount, MountAccess>(new AccessMount(use.mountId, use.reader.correlationId));
+  try {
+    return await work(mount);
+  } catch (error) {
+    if (!(error instanceof BrowserError)) throw error;
+    await reportIfSilent(commands, use, error);
+    throw new DomainError(KINDS[error.code], error.code, sentence(error.message), { mount_id: use.mountId, path: use.path });
+  }
+}
+
+/** Records that a path is read, which has to happen before anything of it is sent. The result is the id of the access. @throws EventStoreUnavailableError */
+export async function recordAccess(
+  commands: CommandBus,
+  use: MountUse,
+  mount: MountAccess,
+  resolvedPath: string,
+  options: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const { mountId, operation, path, reader } = use;
+  const { backup_id, vm_name, disk_index } = mount;
+  const access = { operation, backup_id, vm_name, mount_id: mountId, disk_index, path, resolved_path: resolvedPath, options };
+  return commands.execute<RecordAccess, string>(new RecordAccess(access, reader));
+}
+
+/** Records a download before its first byte is sent; a stream whose download cannot be recorded is ended. @throws EventStoreUnavailableError */
+export async function recordDownload(
+  commands: CommandBus,
+  use: MountUse,
+  mount: MountAccess,
+  stream: GuestStream | null,
+  resolvedPath: string,
+  options: Readonly<Record<string, string>>,
+): Promise<OpenDownload> {
+  try {
+    return { accessId: await recordAccess(commands, use, mount, resolvedPath, options), backupId: mount.backup_id, stream };
+  } catch (error) {
+    stream?.destroy();
+    throw error;
+  }
+}
+
+/** Sends what a use of a mount has opened, to its end. What cannot be sent to its end is cut off, logged, and reported where it was given up. */
+export async function sendDownload(commands: CommandBus, use: MountUse, download: OpenDownload, response: Response): Promise<void> {
+  const { stream, accessId, backupId } = download;
+  const ended = (bytesSent: number, outcome: 'completed' | 'cut', detail: string | null): Promise<void> =>
+    commands.execute(new RecordAccessEnd(backupId, { access_id: accessId, bytes_sent: bytesSent, outcome, detail }, use.reader));
+  if (stream === null) {
+    response.end();
+    await ended(0, 'completed', null);
+    return;
+  }
+  const failure = await stream.sendTo(response);
+  const isWhole = failure === null && response.writableEnded;
+  await ended(
+    stream.sentBytes - (isWhole ? 0 : response.writableLength),
+    isWhole ? 'completed' : 'cut',
+    isWhole ? null : (failure?.message ?? 'the client left'),
+  );
+  if (failure !== null) {
+    const { mountId, operation, path } = use;
+    log.warn('a download was cut off', { mount_id: mountId, operation, path, code: failure.code, detail: failure.message });
+    await reportIfSilent(commands, use, failure);
+  }
+  // A long download has used the mount until now.
+  await commands.execute(new AccessMount(use.mountId, use.reader.correlationId)).catch(() => undefined);
+}
+
+/** A call that was given up at its deadline leaves an event. */
+async function reportIfSilent(commands: CommandBus, use: MountUse, error: BrowserError): Promise<void> {
+  if (error.abandoned) await commands.execute(new ReportAbandonedCall(use.mountId, use.operation, error.message, use.reader.correlationId));
+}
+
+function sentence(message: string): string {
+  return `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+}

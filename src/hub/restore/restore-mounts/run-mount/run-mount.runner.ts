@@ -1,0 +1,364 @@
+import { mkdir, readdir, realpath } from 'node:fs/promises';
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { DataSource, In } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { repositoryOf } from '../../../../../projections/backups/restorable-backup.read-model.js';
+import { sourcesOf } from '../../../../../projections/backups/source-files.read-model.js';
+import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import { unknownVariant, type Decider } from '../../../../kernel/decider.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { messageOf } from '../../../../kernel/error-message.js';
+import { Clock, derivedId, Ids } from '../../../../lib/clock/clock.js';
+import { HubConfig } from '../../../hub.config.js';
+import { type CommandOutcome, CommandRunner } from '../../../store/event-store/command-runner.js';
+import { EventStore, type Position } from '../../../store/event-store/event-store.port.js';
+import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import { MountBrowser } from '../../mounts/mount-browser.js';
+import { MountError } from '../../mounts/mount-driver.port.js';
+import { MountDrivers } from '../../mounts/mount-drivers.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import type { ImageChain } from '../../../../lib/qemu/image-chain.plan.js';
+import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repository-storage/chain-guard.js';
+import { errnoOf } from '../../../../lib/process/system-error.js';
+import { mountDirectory, mountsDirectory } from '../model/mount-directories.plan.js';
+import type { MountAccess, MountOutcome, SweepReport } from '../model/restore-mount.commands.js';
+import { type RestoreMountEvent, type MountRequested, restoreMountStream, type UnmountReason } from '../model/restore-mount.events.js';
+import { evolveRestoreMount, initialRestoreMountState, mayHold, type RestoreMountState } from '../model/restore-mount.state.js';
+import { accessRefusal, expired, mountFailure } from './mount-refusal.plan.js';
+import { decideRecordMount, type RecordMount } from './record-mount.decide.js';
+
+const decider: Decider<RestoreMountState, RecordMount, RestoreMountEvent> = {
+  initialState: initialRestoreMountState,
+  evolve: evolveRestoreMount,
+  decide: decideRecordMount,
+};
+
+/** Accesses are recorded at most so often; in between the deadline is kept in memory. */
+const ACCESS_RECORD_MS = 60_000;
+const READ_MODEL_PATIENCE_MS = 60_000;
+const MOUNT_ID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
+
+/** A mount is taken down while it is coming about. */
+class MountAbandoned extends Error {
+  override readonly name = 'MountAbandoned';
+}
+
+/** The hub stops while a mount is coming about; the next start takes down what there is of it. */
+class HubStops extends Error {
+  override readonly name = 'HubStops';
+}
+
+/**
+ * The life of mounts: what is recorded is compared with the machine and brought forward from there. Everything for one mount happens one after the other, and the
+ * end of a mount is recorded only after nothing of it is left.
+ */
+@Injectable()
+export class MountRunner implements OnApplicationShutdown {
+  private readonly log = loggerFor('MountRunner');
+  private readonly perMount = new KeyedMutex();
+  private readonly starting = new Map<string, AbortController>();
+  private readonly shutdown = new AbortController();
+  /** When each mount was used last, in milliseconds since 1970: fresher than what is recorded. */
+  private readonly lastUse = new Map<string, number>();
+  /** Requested mounts that nobody was bringing up when the cleanup looked last: the request that should do it may be about to, or has failed. */
+  private waiting: ReadonlySet<string> = new Set();
+  /** Newest event when this hub started; null within: there was none. */
+  private begun: { readonly head: Position | null } | null = null;
+
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly drivers: MountDrivers,
+    private readonly browser: MountBrowser,
+    private readonly store: EventStore,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly guard: ChainGuard,
+    private readonly config: HubConfig,
+    private readonly clock: Clock,
+    private readonly ids: Ids,
+  ) {}
+
+  onApplicationShutdown(): void {
+    this.shutdown.abort(new HubStops('the hub is shutting down'));
+  }
+
+  /** @throws DomainError */
+  async bringUp(mountId: string, context: CommandContext): Promise<MountOutcome> {
+    return this.perMount.runExclusive(mountId, async () => {
+      const loaded = await this.runner.load(restoreMountStream(mountId), decider);
+      const { state, position } = loaded.state.status === 'requested' ? await this.mount(mountId, loaded.state.request, context) : loaded;
+      if (state.status === 'failed') throw mountFailure(mountId, state.failure);
+      const refusal = accessRefusal(mountId, state);
+      if (refusal !== null || state.status !== 'ready') throw refusal ?? new Error(`mount ${mountId} is ${state.status}`);
+      return { request: state.request, mount: state.mount, expires_at: state.expires_at, position };
+    });
+  }
+
+  /** @throws DomainError mount_not_found, mount_not_removed */
+  async release(mountId: string, reason: UnmountReason, detail: string | null, context: CommandContext): Promise<string | null> {
+    this.starting.get(mountId)?.abort(new MountAbandoned('taken down while it was coming about'));
+    return this.perMount.runExclusive(mountId, async () => {
+      const { state, position } = await this.runner.load(restoreMountStream(mountId), decider);
+      if (state.status === 'none') throw accessRefusal(mountId, state) ?? new Error('unreachable');
+      if (!mayHold(state)) return position;
+      if (state.status !== 'unmounting') {
+        await this.record(mountId, { kind: 'unmount_requested', data: { reason, detail, requested_at: this.clock.iso() } }, context);
+      }
+      return this.takeDown(mountId, context);
+    });
+  }
+
+  /** @throws DomainError */
+  async access(mountId: string, correlationId: string): Promise<MountAccess> {
+    const { state } = await this.runner.load(restoreMountStream(mountId), decider);
+    const refusal = accessRefusal(mountId, state);
+    if (refusal !== null || state.status !== 'ready') throw refusal ?? new Error(`mount ${mountId} is ${state.status}`);
+    if (this.isExpired(mountId, state)) throw expired(mountId);
+    const now = this.clock.now();
+    this.lastUse.set(mountId, now.getTime());
+    const idleMs = state.request.idle_limit_seconds * 1000;
+    if (now.getTime() - Date.parse(state.accessed_at) >= Math.min(ACCESS_RECORD_MS, idleMs / 10)) {
+      const data = { accessed_at: now.toISOString(), expires_at: new Date(now.getTime() + idleMs).toISOString() };
+      await this.record(mountId, { kind: 'accessed', data }, { commandId: this.ids.next(), correlationId, actor: 'system:restore-mounts' });
+    }
+    const { backup_id, vm_name, disk_index } = state.request;
+    return { mount_path: state.mount.mount_path, backup_id, vm_name, disk_index };
+  }
+
+  async reportAbandoned(mountId: string, operation: string, detail: string, correlationId: string): Promise<void> {
+    this.log.warn('a mounted file system did not answer', { mount_id: mountId, operation, detail });
+    const context = { commandId: this.ids.next(), correlationId, actor: 'system:restore-mounts' };
+    await this.record(mountId, { kind: 'abandoned', data: { operation, detail, abandoned_at: this.clock.iso() } }, context);
+  }
+
+  /** Takes down what is expired, broken, or nobody's. */
+  async sweep(): Promise<SweepReport> {
+    const ids = await this.known();
+    let expiredCount = 0;
+    let broken = 0;
+    let orphans = 0;
+    let checked = 0;
+    const failures: string[] = [];
+    const waiting = new Set<string>();
+    await Promise.all(
+      ids.map(async (mountId) => {
+        try {
+          const done = await this.reconcile(mountId, () => this.waiting.has(mountId));
+          if (done === 'coming_about') waiting.add(mountId);
+          if (done !== 'orphan_removed') checked += 1;
+          if (done === 'expired') expiredCount += 1;
+          else if (done === 'broken' || done === 'taken_down') broken += 1;
+          else if (done === 'orphan_removed') orphans += 1;
+          if (done !== 'stands' && done !== 'coming_about') this.log.info('a mount was taken down', { mount_id: mountId, done });
+        } catch (error) {
+          failures.push(`${mountId}: ${messageOf(error)}`);
+        }
+      }),
+    );
+    this.waiting = waiting;
+    return { mounts_checked: checked, expired: expiredCount, broken, orphans, failures };
+  }
+
+  /** At the start of the hub: takes up every mount that an earlier hub left, as it stands on the machine. */
+  async adopt(): Promise<void> {
+    // What is requested from now on is for this hub to bring up, also while it still looks through what others left.
+    this.begun ??= { head: await this.store.head() };
+    const { head } = this.begun;
+    const ids = await this.known();
+    const failures: unknown[] = [];
+    for (const mountId of ids) {
+      try {
+        const done = await this.reconcile(mountId, (position) => head !== null && position !== null && position <= head);
+        this.log.info('a mount of an earlier run of the hub was taken up', { mount_id: mountId, done });
+      } catch (error) {
+        // The cleanup goes on with what cannot be taken down yet; the others do not wait for it.
+        if (error instanceof DomainError && error.code === 'mount_not_removed')
+          this.log.warn('a mount could not be taken down yet', { mount_id: mountId, error });
+        else failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** @param isCutOff whether nobody will bring up a mount that was requested and is not coming about, by the position of its newest event */
+  private async reconcile(
+    mountId: string,
+    isCutOff: (position: Position | null) => boolean,
+  ): Promise<'stands' | 'coming_about' | 'expired' | 'broken' | 'taken_down' | 'orphan_removed'> {
+    if (this.starting.has(mountId)) return 'coming_about';
+    const context = this.ownContext(mountId);
+    const { state, position } = await this.runner.load(restoreMountStream(mountId), decider);
+    switch (state.status) {
+      case 'requested':
+        if (!isCutOff(position)) return 'coming_about';
+        return this.perMount.runExclusive(mountId, async () => {
+          // Whoever brings it up holds the same lock, and may have been faster.
+          const { state: now } = await this.runner.load(restoreMountStream(mountId), decider);
+          if (now.status !== 'requested') return 'stands';
+          await this.fail(mountId, new MountError('mount_interrupted', 'it was cut off while it was coming about'), context);
+          return 'taken_down';
+        });
+      case 'ready': {
+        if (this.isExpired(mountId, state)) {
+          await this.release(mountId, 'expired', null, context);
+          return 'expired';
+        }
+        if (await this.drivers.stands(await this.directory(mountId))) return 'stands';
+        await this.release(mountId, 'hub_cleanup', 'its processes or its mount had gone', context);
+        return 'broken';
+      }
+      case 'unmounting':
+        await this.release(mountId, state.reason, null, context);
+        return 'taken_down';
+      case 'none':
+      case 'failed':
+      case 'released':
+        await this.perMount.runExclusive(mountId, async () => {
+          await this.clear(mountId);
+        });
+        return 'orphan_removed';
+      default:
+        return unknownVariant('reconcile a mount', state);
+    }
+  }
+
+  private async mount(mountId: string, request: MountRequested['data'], context: CommandContext) {
+    const abandon = new AbortController();
+    this.starting.set(mountId, abandon);
+    const deadline = AbortSignal.timeout(this.config.mountTimeoutSeconds * 1000);
+    try {
+      const directory = await this.directory(mountId);
+      const signal = AbortSignal.any([abandon.signal, this.shutdown.signal, deadline]);
+      const mounted = await this.drivers.mount({ directory, chain: await this.chainOf(request, signal), partition: request.partition }, signal);
+      const now = this.clock.now();
+      const { driver, device, mountPath, filesystemType, partition, partitions, resources } = mounted;
+      return await this.record(
+        mountId,
+        {
+          kind: 'ready',
+          data: {
+            driver,
+            device,
+            mount_path: mountPath,
+            filesystem_type: filesystemType,
+            partition,
+            partitions,
+            resources,
+            ready_at: now.toISOString(),
+            expires_at: new Date(now.getTime() + request.idle_limit_seconds * 1000).toISOString(),
+          },
+        },
+        context,
+      );
+    } catch (error) {
+      if (error instanceof HubStops) throw new DomainError('unavailable', 'mount_interrupted', 'The hub is stopping; mount the disk again when it is back.');
+      if (error instanceof MountAbandoned) return await this.fail(mountId, new MountError('mount_failed', error.message), context);
+      const reason =
+        error instanceof MountError
+          ? error
+          : deadline.aborted
+            ? new MountError('mount_timed_out', `it did not come about within ${this.config.mountTimeoutSeconds} seconds`)
+            : null;
+      if (reason === null) throw error;
+      return await this.fail(mountId, reason, context);
+    } finally {
+      this.starting.delete(mountId);
+    }
+  }
+
+  /** Looked at right before they are opened. @throws MountError restore_point_unreadable; the signal's reason */
+  private async chainOf(request: MountRequested['data'], signal: AbortSignal): Promise<ImageChain> {
+    const backup = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: request.backup_id });
+    const { path } = await repositoryOf(this.dataSource, backup);
+    const sources = (await sourcesOf(this.dataSource, backup))(request.disk_index);
+    try {
+      return await this.guard.open(path, sources, { allowDamaged: request.allow_damaged === true, patienceMs: REQUEST_PATIENCE_MS, signal });
+    } catch (error) {
+      throw error instanceof DomainError ? new MountError('restore_point_unreadable', error.message) : error;
+    }
+  }
+
+  /** Removes what there is of a mount that did not come about, and records why it did not. */
+  private async fail(
+    mountId: string,
+    { code, message, partitions }: MountError,
+    context: CommandContext,
+  ): Promise<CommandOutcome<RestoreMountState, RestoreMountEvent>> {
+    if (code === 'mount_timed_out') await this.reportAbandoned(mountId, 'mount', message, context.correlationId);
+    const { leftovers } = await this.clear(mountId);
+    return this.record(mountId, { kind: 'failed', data: { code, detail: message, partitions, leftovers, failed_at: this.clock.iso() } }, context);
+  }
+
+  private async takeDown(mountId: string, context: CommandContext): Promise<string | null> {
+    const { forced, leftovers } = await this.clear(mountId);
+    if (leftovers.length > 0) {
+      // It stays `unmounting`, and the cleanup goes on trying.
+      throw new DomainError(
+        'conflict',
+        'mount_not_removed',
+        `Mount ${mountId} could not be taken down yet: ${leftovers.join('; ')}. The cleanup goes on trying.`,
+        {
+          mount_id: mountId,
+          leftovers,
+        },
+      );
+    }
+    const released = await this.record(mountId, { kind: 'released', data: { forced, leftovers, released_at: this.clock.iso() } }, context);
+    this.lastUse.delete(mountId);
+    return released.position;
+  }
+
+  private async clear(mountId: string): Promise<{ readonly forced: boolean; readonly leftovers: readonly string[] }> {
+    const directory = await this.directory(mountId);
+    await this.browser.close(`${directory}/fs`);
+    return this.drivers.release(directory);
+  }
+
+  private isExpired(mountId: string, state: Extract<RestoreMountState, { status: 'ready' }>): boolean {
+    const idleMs = state.request.idle_limit_seconds * 1000;
+    const used = Math.max(this.lastUse.get(mountId) ?? 0, Date.parse(state.expires_at) - idleMs);
+    return this.clock.now().getTime() > used + idleMs && this.browser.streamsFrom(state.mount.mount_path) === 0;
+  }
+
+  /** Mounts that the machine may hold by the events, and what has a folder: either may be all that is left of one. */
+  private async known(): Promise<readonly string[]> {
+    const head = await this.store.head();
+    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'restore_mounts');
+    const rows = await this.dataSource.getRepository(RestoreMountReadModel).find({ select: { mount_id: true }, where: { status: In([...ACTIVE_MOUNTS]) } });
+    const folders = (await foldersIn(mountsDirectory(this.config.runDirectory))).filter((name) => MOUNT_ID.test(name));
+    return [...new Set([...rows.map((row) => row.mount_id), ...folders])];
+  }
+
+  /** With no link in it: the kernel names mounts by their real paths. */
+  private async directory(mountId: string): Promise<string> {
+    await mkdir(mountsDirectory(this.config.runDirectory), { recursive: true, mode: 0o700 });
+    return mountDirectory(await realpath(this.config.runDirectory), mountId);
+  }
+
+  private record(mountId: string, command: RecordMount, context: CommandContext): Promise<CommandOutcome<RestoreMountState, RestoreMountEvent>> {
+    // What may happen more than once has an id of its own each time; the others happen once to a mount.
+    const once = command.kind !== 'accessed' && command.kind !== 'abandoned';
+    return this.runner.run(
+      restoreMountStream(mountId),
+      decider,
+      command,
+      once ? { ...context, commandId: derivedId(`restore-mount/${mountId}/${command.kind}`) } : context,
+    );
+  }
+
+  private ownContext(mountId: string): CommandContext {
+    return { commandId: derivedId(`restore-mount/${mountId}/observed`), correlationId: this.ids.next(), actor: 'system:restore-mounts' };
+  }
+}
+
+async function foldersIn(directory: string): Promise<readonly string[]> {
+  try {
+    const entries = await readdir(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

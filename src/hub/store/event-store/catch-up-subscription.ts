@@ -1,0 +1,100 @@
+import { messageOf } from '../../../kernel/error-message.js';
+import { EventStoreUnavailableError, type Subscription, type SubscriptionOptions } from './event-store.port.js';
+import type { LiveTail } from './live-tail.js';
+import type { StoreLog } from './store-log.js';
+
+const DEFAULT_BATCH = 500;
+const UNAVAILABLE_PAUSE_MS = 250;
+/** A store that is away for less is an ordinary restart, which the listening connection reports. */
+const REPORT_AWAY_AFTER_MS = 10_000;
+const REPORT_AWAY_EVERY_MS = 60_000;
+
+/** Delivers page after page, waiting for each to be handled; an unreachable store is waited for. */
+export class CatchUpSubscription implements Subscription {
+  readonly ended: Promise<void>;
+  private readonly closing = new AbortController();
+  /** performance.now() since when the store has been away, and when that was reported last. */
+  private awaySinceMs: number | null = null;
+  private reportedAtMs = -Infinity;
+
+  constructor(
+    private readonly tail: LiveTail,
+    private readonly options: SubscriptionOptions,
+    private readonly log: StoreLog,
+  ) {
+    this.ended = this.deliver();
+  }
+
+  async close(): Promise<void> {
+    this.closing.abort();
+    await this.ended.catch(() => undefined);
+  }
+
+  /** Asked anew after every wait: the compiler takes a property for unchanged. */
+  private closed(): boolean {
+    return this.closing.signal.aborted;
+  }
+
+  private async deliver(): Promise<void> {
+    const { signal } = this.closing;
+    const { categories, batchSize = DEFAULT_BATCH } = this.options;
+    let after = this.options.after;
+    let ahead: ReturnType<CatchUpSubscription['nextPage']> | null = null;
+    while (!signal.aborted) {
+      const page = await (ahead ?? this.nextPage(after, batchSize, categories));
+      ahead = null;
+      if (page === 'away') continue;
+      if (this.closed()) return;
+      const upTo = page.complete ? page.head : (page.events.at(-1)?.position ?? null);
+      if (upTo === null || upTo <= (after ?? '')) {
+        await this.tail.advancedBeyond(after, signal);
+        continue;
+      }
+      if (!page.complete) {
+        // Of a long history the next page is read while this one is handled.
+        ahead = this.nextPage(upTo, batchSize, categories);
+        ahead.catch(() => undefined);
+      }
+      await this.options.handle({ events: page.events, upTo, caughtUp: page.complete });
+      after = upTo;
+    }
+  }
+
+  private async nextPage(...[after, limit, categories]: Parameters<LiveTail['pageAfter']>) {
+    try {
+      const page = await this.tail.pageAfter(after, limit, categories);
+      this.awaySinceMs = null;
+      return page;
+    } catch (error) {
+      if (!(error instanceof EventStoreUnavailableError)) throw error;
+      this.reportAway(error, after);
+      await pause(UNAVAILABLE_PAUSE_MS, this.closing.signal);
+      return 'away';
+    }
+  }
+
+  private reportAway(error: EventStoreUnavailableError, after: string | null): void {
+    const now = performance.now();
+    this.awaySinceMs ??= now;
+    if (now - this.awaySinceMs < REPORT_AWAY_AFTER_MS || now - this.reportedAtMs < REPORT_AWAY_EVERY_MS) return;
+    this.reportedAtMs = now;
+    const whose = this.options.categories === undefined ? 'all categories' : this.options.categories.join(', ');
+    const seconds = Math.round((now - this.awaySinceMs) / 1000);
+    this.log.warn(
+      `event store: events of ${whose} after ${after ?? 'the beginning'} could not be read for ${seconds} s, trying again: ${messageOf(error.cause ?? error)}`,
+    );
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+    if (signal.aborted) done();
+  });
+}

@@ -1,0 +1,172 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { CommandContext } from '../../../kernel/command-context.js';
+import type { Decider } from '../../../kernel/decider.js';
+import type { DomainEvent } from '../../../kernel/event.js';
+import { Clock, derivedId } from '../../../lib/clock/clock.js';
+import { KeyedMutex } from '../../../lib/concurrency/keyed-mutex.js';
+import { EventStore, EventStoreUnavailableError, type Position, type RecordedEvent, WrongExpectedRevisionError } from './event-store.port.js';
+import { type FoldedStream, StreamCache } from './stream-cache.js';
+
+/** Injection token of the hub's id (a UUID, kept in the hub's data directory). */
+export const HUB_ID = Symbol('HUB_ID');
+
+export interface CommandOutcome<State, Event extends DomainEvent> {
+  readonly state: State;
+  /** What this command wrote (or, repeated, had written); empty when there was nothing to do. */
+  readonly events: readonly Event[];
+  /** Position of the newest event of the stream; null while it has none. */
+  readonly position: Position | null;
+}
+
+export interface LoadedStream<State> {
+  readonly state: State;
+  /** null: the stream does not exist. */
+  readonly revision: number | null;
+  readonly position: Position | null;
+}
+
+/** How often a command is decided anew after another writer was faster. */
+const MAX_CONFLICTS = 20;
+/** How long a store that is away is waited for, in milliseconds, before a command is given up: by the hub itself, and by somebody who waits for an answer. */
+const UNAVAILABLE_PATIENCE_MS = 60_000;
+const ASKED_PATIENCE_MS = 10_000;
+const OF_THE_HUB = 'system:';
+const UNAVAILABLE_PAUSE_MS = 250;
+/** How many events are looked through for those that hold the whole state. A stream that carries it over does so more often. */
+const CARRIED_OVER_WITHIN = 4_000;
+
+/**
+ * Load, evolve, decide, append at the exact revision. A command whose id the stream has seen already is not decided again, so any command may
+ * be repeated, also after a crash. A conflict is decided again; a store that is away is waited for.
+ *
+ * Streams used lately stay folded in memory and are only read from where they were left, before every command: what other writers added is
+ * always seen, and a long stream costs no more than a short one. A stream that never ends is folded from an event that holds its whole state
+ * (`Decider.carriedOverBy`), also after a start; of such a stream the commands before the last event but one of that kind are not known any more,
+ * and its deciders make them harmless by the state alone.
+ */
+@Injectable()
+export class CommandRunner {
+  private readonly cache = new StreamCache();
+  private readonly perStream = new KeyedMutex();
+
+  constructor(
+    private readonly store: EventStore,
+    private readonly clock: Clock,
+    @Inject(HUB_ID) private readonly hubId: string,
+  ) {}
+
+  /** Folds a stream up to its newest event. @throws EventStoreUnavailableError */
+  async load<State, Command, Event extends DomainEvent>(stream: string, decider: Decider<State, Command, Event>): Promise<LoadedStream<State>> {
+    const { state, revision, position } = await this.fold(stream, decider);
+    return { state, revision, position };
+  }
+
+  /**
+   * Runs one command against one stream.
+   * @throws DomainError from `decide`; WrongExpectedRevisionError after too many conflicts; EventStoreUnavailableError when the store stays away
+   */
+  async run<State, Command, Event extends DomainEvent>(
+    stream: string,
+    decider: Decider<State, Command, Event>,
+    command: Command,
+    context: CommandContext,
+  ): Promise<CommandOutcome<State, Event>> {
+    const patienceEnds = performance.now() + (context.actor.startsWith(OF_THE_HUB) ? UNAVAILABLE_PATIENCE_MS : ASKED_PATIENCE_MS);
+    for (let conflicts = 0; ;) {
+      try {
+        // A hundred jobs write to the one stream of the ports: in turn they never conflict, side by side some would lose every round.
+        return await this.perStream.runExclusive(stream, () => this.attempt(stream, decider, command, context));
+      } catch (error) {
+        if (error instanceof WrongExpectedRevisionError) {
+          // A stream shorter than what was read of it is another one (a store that was replaced): what is in memory of it is not true.
+          if (typeof error.expected === 'number' && error.expected > (error.actual ?? -1)) this.cache.forget(stream);
+          if (++conflicts < MAX_CONFLICTS) continue;
+        }
+        if (error instanceof EventStoreUnavailableError && performance.now() < patienceEnds) {
+          await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
+          continue;
+        }
+        throw error;
+      }
+    }
+  }
+
+  private async attempt<State, Command, Event extends DomainEvent>(
+    stream: string,
+    decider: Decider<State, Command, Event>,
+    command: Command,
+    context: CommandContext,
+  ): Promise<CommandOutcome<State, Event>> {
+    const folded = await this.fold(stream, decider);
+    // Taken at one instant: another command may feed the folded stream while this one waits.
+    const loaded: LoadedStream<State> = { state: folded.state, revision: folded.revision, position: folded.position };
+    const remembered = folded.writtenBy(context.commandId);
+    const written = remembered === 'forgotten' ? await this.readWritten(stream, decider, folded.knownFrom, context.commandId) : remembered;
+    if (written.length > 0) return { state: loaded.state, events: [...written], position: loaded.position };
+
+    const events = decider.decide(command, loaded.state);
+    if (events.length === 0) return { state: loaded.state, events, position: loaded.position };
+    const time = this.clock.iso();
+    const result = await this.store.append(
+      stream,
+      loaded.revision ?? 'no_stream',
+      events.map((event, index) => ({
+        id: derivedId(`${context.commandId}/${stream}/${index}`),
+        type: event.type,
+        data: event.data,
+        metadata: {
+          $correlationId: context.correlationId,
+          $causationId: context.commandId,
+          actor: context.actor,
+          hub_id: this.hubId,
+          schema_version: 1,
+          time,
+        },
+      })),
+    );
+    return { state: events.reduce((state, event) => decider.evolve(state, event), loaded.state), events, position: result.position };
+  }
+
+  private async fold<State, Command, Event extends DomainEvent>(stream: string, decider: Decider<State, Command, Event>): Promise<FoldedStream<State, Event>> {
+    const folded = this.cache.get(stream, decider);
+    if (folded.revision === null && decider.carriedOverBy !== undefined) folded.beginAt(await this.carriedOver(stream, decider.carriedOverBy));
+    for await (const recorded of this.store.read(stream, { from: folded.next })) {
+      folded.apply(recorded, asDomainEvent<Event>(recorded));
+    }
+    return folded;
+  }
+
+  /** Revision of the last event but one that holds the whole state, so that at least the commands between the two are known; 0 is from the beginning. */
+  private async carriedOver(stream: string, type: string): Promise<number> {
+    let newest: number | null = null;
+    let lookedAt = 0;
+    for await (const { type: found, revision } of this.store.read(stream, { direction: 'backwards', limit: CARRIED_OVER_WITHIN })) {
+      lookedAt += 1;
+      if (found !== type) continue;
+      if (newest !== null) return revision;
+      newest = revision;
+    }
+    // All of a short stream is read; of a long one whose state was carried over for the first time, what follows.
+    return lookedAt < CARRIED_OVER_WITHIN ? 0 : (newest ?? 0);
+  }
+
+  /** For a command so old that what it wrote is not in memory any more. */
+  private async readWritten<State, Command, Event extends DomainEvent>(
+    stream: string,
+    { carriedOverBy }: Decider<State, Command, Event>,
+    from: number,
+    commandId: string,
+  ): Promise<readonly Event[]> {
+    const written: Event[] = [];
+    for await (const recorded of this.store.read(stream, { from })) {
+      if (recorded.metadata.$causationId === commandId && recorded.type !== carriedOverBy) written.push(asDomainEvent<Event>(recorded));
+    }
+    return written;
+  }
+}
+
+/** What is stored under a stream is that stream's event union, which the caller names; `evolve` throws on a type it does not know. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller chooses the union, as with any deserialiser
+export function asDomainEvent<Event extends DomainEvent>(recorded: RecordedEvent): Event {
+  return { type: recorded.type, data: recorded.data } as Event;
+}

@@ -1,0 +1,76 @@
+import { DomainError } from '../../../kernel/domain-error.js';
+import type { JsonValue } from '../../../kernel/json.js';
+import { AppendTooLargeError, type EventToAppend, MAX_APPEND_BYTES } from './event-store.port.js';
+
+const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+
+/** An append as the store's function takes it. */
+export interface SerialisedAppend {
+  /** JSON array of the events, each with `id`, `type`, `data`, `metadata`. */
+  readonly json: string;
+  /** Bytes of data and metadata as JSON. */
+  readonly bytes: number;
+}
+
+/** NUL and unpaired surrogates are always escaped in JSON, so a text without an escape (and most have none) needs no closer look. */
+const ESCAPE = '\\u';
+
+/**
+ * Refuses, before anything is written, what not every store can keep: NUL and unpaired surrogates in texts (they are no legal text for
+ * PostgreSQL), ids that are no UUIDs, and appends of nothing.
+ * @throws DomainError `text_not_storable` or `event_not_storable`; AppendTooLargeError
+ */
+export function serialiseAppend(stream: string, events: readonly EventToAppend[]): SerialisedAppend {
+  if (stream === '') throw new DomainError('invalid', 'event_not_storable', 'a stream needs a name', {});
+  checkText(stream, 'stream name', stream);
+  if (events.length === 0) throw new DomainError('invalid', 'event_not_storable', `stream ${stream}: an append needs at least one event`, { stream });
+  let bytes = 0;
+  const serialised = events.map((event) => {
+    if (!UUID.test(event.id)) {
+      throw new DomainError('invalid', 'event_not_storable', `stream ${stream}: event id ${JSON.stringify(event.id)} is not a UUID`, { stream });
+    }
+    const data = JSON.stringify(event.data);
+    const metadata = JSON.stringify(event.metadata);
+    checkText(event.type, 'event type', stream);
+    if (data.includes(ESCAPE)) checkTexts(event.data, 'data', stream);
+    if (metadata.includes(ESCAPE)) checkTexts({ ...event.metadata }, 'metadata', stream);
+    bytes += Buffer.byteLength(data) + Buffer.byteLength(metadata);
+    return `{"id":"${event.id}","type":${JSON.stringify(event.type)},"data":${data},"metadata":${metadata}}`;
+  });
+  if (bytes > MAX_APPEND_BYTES) throw new AppendTooLargeError(stream, bytes);
+  return { json: `[${serialised.join(',')}]`, bytes };
+}
+
+/** The same rules, for a store that needs no JSON. @returns bytes of data and metadata as JSON */
+export function checkStorable(stream: string, events: readonly EventToAppend[]): number {
+  return serialiseAppend(stream, events).bytes;
+}
+
+function checkTexts(value: JsonValue | undefined, where: string, stream: string): void {
+  if (typeof value === 'string') {
+    checkText(value, where, stream);
+  } else if (Array.isArray(value)) {
+    const members: readonly JsonValue[] = value;
+    members.forEach((member, index) => {
+      checkTexts(member, `${where}[${index}]`, stream);
+    });
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [key, member] of Object.entries(value)) {
+      checkText(key, `a member name in ${where}`, stream);
+      checkTexts(member, `${where}.${key}`, stream);
+    }
+  }
+}
+
+function checkText(text: string, where: string, stream: string): void {
+  if (text.includes('\0')) throw notStorable(where, stream, 'a NUL character');
+  if (!text.isWellFormed()) throw notStorable(where, stream, 'an unpaired surrogate');
+}
+
+function notStorable(where: string, stream: string, what: string): DomainError {
+  const printable = stream.toWellFormed().replaceAll('\0', '\\0');
+  return new DomainError('invalid', 'text_not_storable', `stream ${printable}: ${where} contains ${what}, which cannot be stored; remove it`, {
+    stream: printable,
+    where: where.toWellFormed().replaceAll('\0', '\\0'),
+  });
+}

@@ -1,0 +1,69 @@
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { createTestDatabase, type TestDatabase } from '../../../../test/support/postgres.js';
+import { awaitDatabase } from './await-database.js';
+import { HubLock } from './hub-lock.js';
+import { openDataSource } from './postgres.module.js';
+
+const quiet = { log: () => undefined, warn: () => undefined };
+let database: TestDatabase | null = null;
+let server: Server | null = null;
+const sockets = new Set<Socket>();
+
+afterEach(async () => {
+  for (const socket of sockets) socket.destroy();
+  server?.close();
+  await database?.drop();
+});
+
+/** The database behind a server that resets so many connections first, as one does that has just been killed. @returns its URL */
+async function resetting(connections: number): Promise<string> {
+  database = await createTestDatabase({ migrated: false });
+  const url = new URL(database.databaseUrl);
+  const { hostname, port } = url;
+  let left = connections;
+  server = createServer((near) => {
+    sockets.add(near);
+    near.on('error', () => undefined);
+    if (left-- > 0) {
+      near.once('data', () => near.resetAndDestroy());
+      return;
+    }
+    const far = connect(Number(port), hostname);
+    sockets.add(far);
+    far.on('error', () => near.destroy());
+    near.pipe(far).pipe(near);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (typeof address !== 'object' || address === null) throw new Error('the proxy has no port');
+  url.hostname = '127.0.0.1';
+  url.port = String(address.port);
+  return url.toString();
+}
+
+describe('a start that finds the database away', () => {
+  it('waits for it, and says so', async () => {
+    const url = await resetting(2);
+    const said: string[] = [];
+    const log = { warn: (message: string) => void said.push(message) };
+    const lock = await awaitDatabase(() => HubLock.acquire(url, quiet), log);
+    await lock.release();
+    expect(said).toEqual([expect.stringMatching(/the start waits for the database, which cannot be reached: .*read ECONNRESET/)]);
+  });
+
+  it('waits while it migrates, too', async () => {
+    const url = await resetting(1);
+    const dataSource = await awaitDatabase(() => openDataSource(url), quiet);
+    expect(dataSource.isInitialized).toBe(true);
+    await dataSource.destroy();
+  });
+
+  it('does not wait for what no time mends', async () => {
+    const url = new URL(await resetting(0));
+    url.pathname = '/no_such_database';
+    await expect(awaitDatabase(() => HubLock.acquire(url.toString(), quiet), quiet)).rejects.toThrow(/does not exist/);
+  });
+});

@@ -1,0 +1,122 @@
+import { normalisedInstant } from '../../../kernel/instant.js';
+import { messageOf } from '../../../kernel/error-message.js';
+import type { JsonObject, JsonValue } from '../../../kernel/json.js';
+import type { EventCheck } from '../event-store/checked-event-store.js';
+import { categoryOf, type EventToAppend, type RecordedEvent } from '../event-store/event-store.port.js';
+import type { ColumnType, Projection } from './projection-definition.js';
+
+const ANY_POSITION = '0'.repeat(19);
+const MAX_INTEGER = 2 ** 31 - 1;
+const MAX_BIGINT = 2 ** 63;
+
+/**
+ * What says whether every projection could fold an event and store the row. Each fold is tried on a row of neutral values (and on none),
+ * and what it gives is held to the columns' rules: pure functions, no database.
+ */
+export function eventCheckOf(projections: readonly Projection[]): EventCheck {
+  const neutral = new Map(projections.map((projection) => [projection, neutralRow(projection)]));
+  return (stream, event) => {
+    const category = categoryOf(stream);
+    for (const projection of projections) {
+      if (projection.categories?.includes(category) === false) continue;
+      const problem = problemOf(projection, neutral.get(projection) ?? {}, asRecorded(stream, event));
+      if (problem !== null) return `projection ${projection.name}: ${problem}`;
+    }
+    return null;
+  };
+}
+
+function problemOf(projection: Projection, neutral: JsonObject, event: RecordedEvent): string | null {
+  try {
+    const found: JsonObject = { ...neutral, ...projection.specimen?.(event) };
+    for (const key of projection.keys(event)) {
+      const name = typeof key === 'string' ? key : key.reference;
+      if (typeof name !== 'string') return 'it does not name the row that it is about';
+      let sound = neutral;
+      for (const row of [projection.fold(found, event, name), ...foldedFromNothing(projection, event, name)]) {
+        if (row === null) continue;
+        const problem = rowProblem(projection, row, sound);
+        if (problem !== null) return problem;
+        sound = row;
+      }
+    }
+    return null;
+  } catch (error) {
+    return `it cannot be folded: ${messageOf(error)}`;
+  }
+}
+
+/** The row of an event that makes one; none of an event that needs a row to be there. */
+function foldedFromNothing(projection: Projection, event: RecordedEvent, key: string): readonly (JsonObject | null)[] {
+  try {
+    return [projection.fold(undefined, event, key)];
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * What keeps a row out of the projection's table; null: nothing.
+ * @param sound a row without a problem; what a column has in common with it is not looked at again
+ */
+export function rowProblem(projection: Projection, row: JsonObject, sound: JsonObject = {}): string | null {
+  for (const [column, type] of Object.entries(projection.columns)) {
+    const value = row[column] ?? null;
+    if (value === sound[column]) continue;
+    if (value === null) {
+      if (projection.nullable[column] !== true) return `column ${column} must not be null`;
+    } else if (!fits(type, value)) {
+      const shown = JSON.stringify(value);
+      return `column ${column} takes ${type}, not ${shown.length > 100 ? `${shown.slice(0, 100)}...` : shown}`;
+    }
+  }
+  return null;
+}
+
+function fits(type: ColumnType, value: JsonValue): boolean {
+  switch (type) {
+    case 'text':
+      return typeof value === 'string';
+    case 'text[]':
+      return Array.isArray(value) && value.every((member) => typeof member === 'string');
+    case 'integer':
+      return typeof value === 'number' && Number.isInteger(value) && Math.abs(value) <= MAX_INTEGER;
+    case 'bigint':
+      return typeof value === 'number' && Number.isInteger(value) && Math.abs(value) < MAX_BIGINT;
+    case 'double precision':
+      return typeof value === 'number' && Number.isFinite(value);
+    case 'boolean':
+      return typeof value === 'boolean';
+    case 'jsonb':
+      return true;
+    case 'timestamptz':
+      return normalisedInstant(value) !== null;
+  }
+}
+
+/** A row that every fold can go on from: its lists are empty, and nothing is null. */
+function neutralRow(projection: Projection): JsonObject {
+  return Object.fromEntries(Object.entries(projection.columns).map(([column, type]) => [column, neutralValue(type)]));
+}
+
+function neutralValue(type: ColumnType): JsonValue {
+  switch (type) {
+    case 'text':
+      return '';
+    case 'integer':
+    case 'bigint':
+    case 'double precision':
+      return 0;
+    case 'boolean':
+      return false;
+    case 'text[]':
+    case 'jsonb':
+      return [];
+    case 'timestamptz':
+      return '1970-01-01T00:00:00.000Z';
+  }
+}
+
+function asRecorded(stream: string, event: EventToAppend): RecordedEvent {
+  return { ...event, stream, revision: 0, position: ANY_POSITION, recordedAt: event.metadata.time };
+}

@@ -1,0 +1,130 @@
+import { type DynamicModule, Global, Inject, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
+import pg from 'pg';
+import { DataSource, type EntitySchema, type MixedList } from 'typeorm';
+import { allMigrations } from '../../../../migrations/all-migrations.js';
+import { messageOf } from '../../../kernel/error-message.js';
+import { awaitDatabase } from './await-database.js';
+import { BoundedClient, QUERY_BOUNDS } from './bounded.client.js';
+import { HubLock } from './hub-lock.js';
+import { grantToHub } from './hub-role.js';
+
+/** Injection token of the `pg.Pool` that the event store and set-based SQL use. */
+export const POSTGRES_POOL = Symbol('POSTGRES_POOL');
+
+/** Entities of the read models, as TypeORM takes them. */
+export type Entities = MixedList<(abstract new () => object) | EntitySchema>;
+
+export interface PostgresOptions {
+  readonly databaseUrl: string;
+  /** Of the role that owns the event store and runs migrations; without it, that of databaseUrl. */
+  readonly ownerUrl?: string | undefined;
+  readonly entities?: Entities;
+  /** Called when this process has lost the hub lock to another hub: it must stop. */
+  readonly onLockLost?: () => void;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** A pool whose idle connections may break without ending the process, and whose queries end in time. The caller ends it. */
+export function createPool(databaseUrl: string, max = 12): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    max,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    application_name: 'sendense',
+    ...QUERY_BOUNDS,
+    Client: BoundedClient,
+  });
+  const log = new Logger('PostgresPool');
+  pool.on('error', (error) => {
+    log.warn(`an idle connection broke: ${error.message}`);
+  });
+  return pool;
+}
+
+/** A TypeORM data source, connected, its migrations run; its queries end in time. @throws what `pg` or a migration throws */
+export async function openDataSource(databaseUrl: string, entities: Entities = [], ownerUrl = databaseUrl): Promise<DataSource> {
+  const dataSource = newDataSource(databaseUrl, entities, 12, { ...QUERY_BOUNDS, Client: BoundedClient });
+  await migrate(ownerUrl, ownerUrl === databaseUrl ? null : decodeURIComponent(new URL(databaseUrl).username));
+  await dataSource.initialize();
+  return dataSource;
+}
+
+/** On a connection of its own: a migration of many rows may take as long as it takes. */
+async function migrate(ownerUrl: string, hubRole: string | null): Promise<void> {
+  const dataSource = newDataSource(ownerUrl, [], 1, {});
+  await dataSource.initialize();
+  try {
+    await dataSource.runMigrations({ transaction: 'each' });
+    if (hubRole !== null) await grantToHub(dataSource, hubRole);
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+function newDataSource(databaseUrl: string, entities: Entities, poolSize: number, extra: object): DataSource {
+  const log = new Logger('TypeORM');
+  return new DataSource({
+    type: 'postgres',
+    url: databaseUrl,
+    applicationName: 'sendense',
+    entities,
+    migrations: allMigrations,
+    migrationsTableName: 'sendense_migrations',
+    poolSize,
+    extra,
+    connectTimeoutMS: CONNECT_TIMEOUT_MS,
+    logging: false,
+    poolErrorHandler: (error: unknown) => {
+      log.warn(`an idle connection broke: ${messageOf(error)}`);
+    },
+  });
+}
+
+/**
+ * Provides `POSTGRES_POOL`, `DataSource` and `HubLock` to all modules. The lock is taken before migrations run, so that two hubs never
+ * work, or migrate, in one database.
+ */
+@Global()
+@Module({})
+export class PostgresModule implements OnApplicationShutdown {
+  constructor(
+    @Inject(POSTGRES_POOL) private readonly pool: pg.Pool,
+    private readonly dataSource: DataSource,
+    private readonly hubLock: HubLock,
+  ) {}
+
+  static forRoot(options: PostgresOptions): DynamicModule {
+    return {
+      module: PostgresModule,
+      providers: [
+        {
+          provide: HubLock,
+          useFactory: () => {
+            const log = new Logger('HubLock');
+            return awaitDatabase(() => HubLock.acquire(options.databaseUrl, log, options.onLockLost), log);
+          },
+        },
+        {
+          provide: DataSource,
+          inject: [HubLock],
+          useFactory: () => awaitDatabase(() => openDataSource(options.databaseUrl, options.entities, options.ownerUrl), new Logger('PostgresModule')),
+        },
+        {
+          provide: POSTGRES_POOL,
+          inject: [DataSource],
+          useFactory: () => createPool(options.databaseUrl),
+        },
+      ],
+      exports: [HubLock, DataSource, POSTGRES_POOL],
+    };
+  }
+
+  /** Runs after every other module's own shutdown hooks of the earlier phases, when nobody uses the database any more. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.pool.end();
+    if (this.dataSource.isInitialized) await this.dataSource.destroy();
+    await this.hubLock.release();
+  }
+}

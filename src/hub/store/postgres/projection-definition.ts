@@ -1,0 +1,199 @@
+import type { JsonObject } from '../../../kernel/json.js';
+import type { Position, RecordedEvent } from '../event-store/event-store.port.js';
+
+/** PostgreSQL type of a read model's column. In a fold, `bigint` is a number (exact up to 2^53) and `timestamptz` an ISO 8601 string in UTC. */
+export type ColumnType = 'text' | 'text[]' | 'integer' | 'bigint' | 'double precision' | 'boolean' | 'jsonb' | 'timestamptz';
+
+/** Every row whose `references` column holds this value, in place of a row's own key. */
+export interface RowReference {
+  readonly reference: string;
+}
+
+/** Every column whose member of the row may be null, and no other. */
+type NullableColumns<Row> = { readonly [Column in keyof Row & string as null extends Row[Column] ? Column : never]: true };
+
+/**
+ * How events become the rows of one read model; pure data and pure functions, so that a rebuild gives the same rows. The runner adds a column
+ * `position` to every row: the position of the event that wrote it last.
+ */
+export interface Projection<Row extends JsonObject = JsonObject> {
+  /** Name of the read model: the view `read_models.<name>` over the generation that is live. */
+  readonly name: string;
+  /** Categories of the streams it folds; null is all of them. */
+  readonly categories: readonly string[] | null;
+  /** The column that identifies a row. */
+  readonly key: keyof Row & string;
+  readonly columns: { readonly [Column in keyof Row & string]: ColumnType };
+  /** The columns that may be null, as the row type says; a row with null in another is refused by its table. */
+  readonly nullable: NullableColumns<Row>;
+  /** A `text[]` column by which rows are found where an event does not name their key. One row at most holds a value. */
+  readonly references?: keyof Row & string;
+  /**
+   * Where each event makes one row of its own: its columns in SQL, of a row of `event_store.events`. PostgreSQL then copies a long history by
+   * itself. The rows must be those that `fold` gives, and none is `tallied`.
+   */
+  readonly copied?: { readonly [Column in keyof Row & string]: string };
+  /** A `text` column of which it is counted how many rows have each value, for readers that would count the whole table. */
+  readonly tallied?: keyof Row & string;
+  /** The rows an event touches. A key makes a row that is not there yet; a reference finds existing ones only. */
+  keys(event: RecordedEvent): readonly (string | RowReference)[];
+  /** Members of a row that the event may find, for the check before events are stored, where empty lists would not show what is wrong. */
+  specimen?(event: RecordedEvent): Partial<Row>;
+  /** The row after the event; null: there is none (any more). A throw halts the projection at this event. */
+  fold(row: Row | undefined, event: RecordedEvent, key: string): Row | null;
+}
+
+/** A row of a fold, and the position it stands at. */
+export interface FoldedRow {
+  readonly row: JsonObject;
+  readonly position: Position;
+}
+
+/** The rows of a read model while events are folded into them. */
+export class FoldedRows {
+  private readonly rows = new Map<string, FoldedRow>();
+  private readonly touched = new Set<string>();
+  private readonly tally = new Map<string, number>();
+  /** Keys of the rows that hold a reference. */
+  private readonly holders = new Map<string, Set<string>>();
+
+  constructor(
+    private readonly projection: Projection,
+    loaded: Iterable<FoldedRow> = [],
+  ) {
+    for (const folded of loaded) this.set(keyOf(projection, folded.row), folded);
+  }
+
+  /** By how much the number of rows of each value of the tallied column has changed with the events applied so far. */
+  tallyChanges(): readonly { readonly value: string; readonly rows: number }[] {
+    return [...this.tally].filter(([, rows]) => rows !== 0).map(([value, rows]) => ({ value, rows }));
+  }
+
+  /** @throws whatever the projection's `fold` throws; the rows must then be thrown away */
+  apply(event: RecordedEvent): void {
+    for (const key of this.resolve(event)) {
+      const before = this.rows.get(key)?.row;
+      const row = this.projection.fold(before, event, key);
+      this.touched.add(key);
+      this.count(before, -1);
+      this.count(row ?? undefined, 1);
+      if (row === null) this.delete(key);
+      else this.set(key, { row, position: event.position });
+    }
+  }
+
+  all(): readonly FoldedRow[] {
+    return [...this.rows.values()];
+  }
+
+  /** Rows to write and keys to delete, for the events applied so far. */
+  changes(): { readonly written: readonly FoldedRow[]; readonly deleted: readonly string[] } {
+    const written: FoldedRow[] = [];
+    const deleted: string[] = [];
+    for (const key of this.touched) {
+      const folded = this.rows.get(key);
+      if (folded === undefined) deleted.push(key);
+      else written.push(folded);
+    }
+    return { written, deleted };
+  }
+
+  private count(row: JsonObject | undefined, change: number): void {
+    const { tallied } = this.projection;
+    const value = tallied === undefined ? undefined : row?.[tallied];
+    if (typeof value === 'string') this.tally.set(value, (this.tally.get(value) ?? 0) + change);
+  }
+
+  private resolve(event: RecordedEvent): Set<string> {
+    const keys = new Set<string>();
+    for (const key of this.projection.keys(event)) {
+      if (typeof key === 'string') keys.add(key);
+      else for (const referring of this.referringTo(key.reference)) keys.add(referring);
+    }
+    return keys;
+  }
+
+  private referringTo(reference: string): string[] {
+    if (this.projection.references === undefined) throw new Error(`projection ${this.projection.name} has no column of references`);
+    return [...(this.holders.get(reference) ?? [])];
+  }
+
+  private set(key: string, folded: FoldedRow): void {
+    this.hold(key, this.rows.get(key)?.row, folded.row);
+    this.rows.set(key, folded);
+  }
+
+  private delete(key: string): void {
+    this.hold(key, this.rows.get(key)?.row, undefined);
+    this.rows.delete(key);
+  }
+
+  private hold(key: string, before: JsonObject | undefined, after: JsonObject | undefined): void {
+    const column = this.projection.references;
+    if (column === undefined || before?.[column] === after?.[column]) return;
+    for (const reference of referencesOf(this.projection, before)) this.holders.get(reference)?.delete(key);
+    for (const reference of referencesOf(this.projection, after)) {
+      const keys = this.holders.get(reference);
+      if (keys === undefined) this.holders.set(reference, new Set([key]));
+      else keys.add(key);
+    }
+  }
+}
+
+/**
+ * The rows that a generation's only writer wrote last, as they stand in its table: while it catches up, most events are about one of them. The
+ * number is bounded.
+ */
+export class RecentRows {
+  private readonly rows = new Map<string, FoldedRow>();
+
+  constructor(
+    private readonly projection: Projection,
+    private readonly limit: number,
+  ) {}
+
+  get(key: string): FoldedRow | undefined {
+    return this.rows.get(key);
+  }
+
+  all(): Iterable<FoldedRow> {
+    return this.rows.values();
+  }
+
+  /** After the commit of what a batch has changed. */
+  committed({ written, deleted }: ReturnType<FoldedRows['changes']>): void {
+    for (const key of deleted) this.rows.delete(key);
+    for (const folded of written) {
+      const key = keyOf(this.projection, folded.row);
+      this.rows.delete(key);
+      this.rows.set(key, folded);
+    }
+    for (const oldest of this.rows.keys()) {
+      if (this.rows.size <= this.limit) break;
+      this.rows.delete(oldest);
+    }
+  }
+
+  clear(): void {
+    this.rows.clear();
+  }
+}
+
+/** The values of a row's `references` column. */
+export function referencesOf(projection: Projection, row: JsonObject | undefined): readonly string[] {
+  const references = projection.references === undefined ? [] : row?.[projection.references];
+  return Array.isArray(references) ? references.filter((reference) => typeof reference === 'string') : [];
+}
+
+/** Folds a whole history in memory; the yardstick that a live and a rebuilt read model are measured by. */
+export function foldFromZero(projection: Projection, events: Iterable<RecordedEvent>): readonly FoldedRow[] {
+  const rows = new FoldedRows(projection);
+  for (const event of events) rows.apply(event);
+  return rows.all();
+}
+
+export function keyOf(projection: Projection, row: JsonObject): string {
+  const key = row[projection.key];
+  if (typeof key !== 'string' && typeof key !== 'number') throw new Error(`projection ${projection.name} gave a row without its key ${projection.key}`);
+  return String(key);
+}

@@ -1,0 +1,545 @@
+import pg from 'pg';
+import { type DataSource, type QueryRunner, QueryFailedError } from 'typeorm';
+import { messageOf } from '../../../kernel/error-message.js';
+import type { JsonObject } from '../../../kernel/json.js';
+import type { Position, RecordedEvent } from '../event-store/event-store.port.js';
+import { type FoldedRow, FoldedRows, keyOf, type Projection, type RecentRows, referencesOf } from './projection-definition.js';
+
+const SCHEMA = 'read_models';
+/** How long a switch waits for readers that are in mid-query; it is tried again after that. New readers queue behind it meanwhile. */
+const SWITCH_LOCK_TIMEOUT_MS = 1_000;
+/** Encoded as `position-encoding.ts` does. */
+const ENCODED_POSITION = `lpad(position::text, 19, '0')`;
+
+export interface HaltedAt {
+  readonly position: Position;
+  readonly event_id: string;
+  readonly error: string;
+}
+
+export interface Checkpoint {
+  readonly generation: number;
+  readonly role: 'live' | 'building';
+  /** Null: not one event has been folded. */
+  readonly position: Position | null;
+  readonly halted: HaltedAt | null;
+}
+
+/** The checkpoint was not where this runner had left it: another one writes the same read model. Nothing was written. */
+export class LostCheckpointRaceError extends Error {
+  override readonly name = 'LostCheckpointRaceError';
+  constructor(
+    readonly projection: string,
+    readonly generation: number,
+    readonly expected: Position | null,
+  ) {
+    super(`projection ${projection} (generation ${generation}): its checkpoint is no longer at ${expected ?? 'the beginning'}; another runner has moved it`);
+  }
+}
+
+/** Events cannot be folded or their rows cannot be stored, and trying again will not help. */
+export class UnprojectableError extends Error {
+  override readonly name = 'UnprojectableError';
+}
+
+/** The SQL of read models: tables of a generation each, one view over the live one, and checkpoints. */
+export class ProjectionTables {
+  constructor(private readonly dataSource: DataSource) {}
+
+  async checkpoints(projection: Projection): Promise<readonly Checkpoint[]> {
+    const rows: {
+      generation: number;
+      role: 'live' | 'building';
+      position: string | null;
+      halted_position: string | null;
+      halted_event_id: string | null;
+      halted_error: string | null;
+    }[] = await this.dataSource.query(
+      `select generation, role, position, halted_position, halted_event_id, halted_error
+         from ${SCHEMA}.projection_checkpoints where projection = $1 order by generation`,
+      [projection.name],
+    );
+    return rows.map(({ generation, role, position, halted_position, halted_event_id, halted_error }) => ({
+      generation,
+      role,
+      position,
+      halted: halted_position === null ? null : { position: halted_position, event_id: halted_event_id ?? '', error: halted_error ?? '' },
+    }));
+  }
+
+  /** The live checkpoint; made for the first generation, whose table a migration creates. */
+  async liveCheckpoint(projection: Projection): Promise<Checkpoint> {
+    await this.dataSource.query(
+      `insert into ${SCHEMA}.projection_checkpoints (projection, generation, role) select $1, 1, 'live'
+        where not exists (select from ${SCHEMA}.projection_checkpoints where projection = $1 and role = 'live') on conflict do nothing`,
+      [projection.name],
+    );
+    const live = (await this.checkpoints(projection)).find(({ role }) => role === 'live');
+    if (live === undefined) throw new Error(`projection ${projection.name} has no live generation`);
+    return live;
+  }
+
+  /**
+   * Folds a batch into the rows of one generation and moves its checkpoint from `from` to `to`, in one transaction. One that is `catchingUp` does not wait for the disk.
+   * @param options.recent rows that need not be read again; brought up to date when the batch is committed, and cleared when it is not
+   * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error where the database is away
+   */
+  async apply(
+    projection: Projection,
+    generation: number,
+    events: readonly RecordedEvent[],
+    from: Position | null,
+    to: Position,
+    { catchingUp = false, recent }: { readonly catchingUp?: boolean; readonly recent?: RecentRows } = {},
+  ): Promise<void> {
+    let changes: ReturnType<FoldedRows['changes']> = { written: [], deleted: [] };
+    try {
+      await this.inTransaction(async (runner) => {
+        // Rows and checkpoint are lost together, so that nothing is missed; nobody relies on rows that are still behind.
+        if (catchingUp) await runner.query('set local synchronous_commit = off');
+        await this.moveCheckpoint(runner, projection, generation, from, to);
+        if (events.length > 0) changes = await this.fold(runner, projection, generation, events, recent);
+      });
+    } catch (error) {
+      recent?.clear();
+      throw error;
+    }
+    recent?.committed(changes);
+  }
+
+  private async fold(
+    runner: QueryRunner,
+    projection: Projection,
+    generation: number,
+    events: readonly RecordedEvent[],
+    recent: RecentRows | undefined,
+  ): Promise<ReturnType<FoldedRows['changes']>> {
+    const rows = new FoldedRows(projection, await this.loadTouched(runner, projection, generation, events, recent));
+    for (const event of events) {
+      try {
+        rows.apply(event);
+      } catch (error) {
+        throw new UnprojectableError(`projection ${projection.name} cannot fold ${event.type} of ${event.stream}: ${messageOf(error)}`, { cause: error });
+      }
+    }
+    const changes = rows.changes();
+    const { written, deleted } = changes;
+    try {
+      if (written.length > 0) await this.upsert(runner, projection, generation, written);
+      if (deleted.length > 0) await this.delete(runner, projection, generation, deleted);
+      await this.moveTallies(runner, projection, generation, rows.tallyChanges());
+    } catch (error) {
+      if (!isRefusedData(error)) throw error;
+      throw new UnprojectableError(`projection ${projection.name} cannot store its rows: ${messageOf(error)}`, { cause: error });
+    }
+    return changes;
+  }
+
+  /**
+   * Copies the next `count` events after `from` into a generation of a projection that is `copied`, and moves its checkpoint.
+   * @returns where it stands then; null: there are fewer, and nothing was done
+   * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error where the database is away
+   */
+  async copy(projection: Projection, generation: number, from: Position | null, count: number): Promise<Position | null> {
+    const { copied } = projection;
+    if (copied === undefined) throw new Error(`projection ${projection.name} does not copy events`);
+    return this.inTransaction(async (runner) => {
+      await runner.query('set local synchronous_commit = off');
+      const [last] = await select<{ to: Position }>(
+        runner,
+        `select ${ENCODED_POSITION} as to from event_store.events where position > $1::bigint order by position offset $2 limit 1`,
+        [from ?? '0', count - 1],
+      );
+      if (last === undefined) return null;
+      await this.moveCheckpoint(runner, projection, generation, from, last.to);
+      const values = Object.keys(projection.columns).map((column) => copied[column] ?? 'null');
+      try {
+        await runner.query(
+          `insert into ${table(projection, generation)} (${columnList(projection)}) select ${values.join(', ')}, ${ENCODED_POSITION}
+             from event_store.events where position > $1::bigint and position <= $2::bigint order by event_store.events.position`,
+          [from ?? '0', last.to],
+        );
+      } catch (error) {
+        if (!isRefusedData(error)) throw error;
+        throw new UnprojectableError(`projection ${projection.name} cannot copy events: ${messageOf(error)}`, { cause: error });
+      }
+      return last.to;
+    });
+  }
+
+  async recordHalt(projection: Projection, generation: number, halt: HaltedAt): Promise<void> {
+    await this.dataSource.query(
+      `update ${SCHEMA}.projection_checkpoints set halted_position = $3, halted_event_id = $4, halted_error = $5, updated_at = now()
+        where projection = $1 and generation = $2`,
+      [projection.name, generation, halt.position, halt.event_id, halt.error],
+    );
+  }
+
+  /** An empty generation next to the live one, shaped like it, with those of its indexes that are needed while it is filled; see `buildIndexes`. */
+  async createGeneration(projection: Projection): Promise<number> {
+    return this.inTransaction(async (runner) => {
+      const rows = await select<{ generation: number; role: string }>(
+        runner,
+        `select generation, role from ${SCHEMA}.projection_checkpoints where projection = $1 order by generation for update`,
+        [projection.name],
+      );
+      const live = rows.find(({ role }) => role === 'live');
+      if (live === undefined) throw new Error(`projection ${projection.name} has no live generation`);
+      const generation = Math.max(...rows.map((row) => row.generation)) + 1;
+      await runner.query(`create table ${table(projection, generation)} (like ${table(projection, live.generation)} including all excluding indexes)`);
+      await runner.query(`alter table ${table(projection, generation)} add primary key (${quoted(projection.key)})`);
+      for (const index of await this.indexes(runner, projection, live.generation)) {
+        if (index.needed) await runner.query(index.create(table(projection, generation)));
+      }
+      await runner.query(`insert into ${SCHEMA}.projection_checkpoints (projection, generation, role) values ($1, $2, 'building')`, [
+        projection.name,
+        generation,
+      ]);
+      return generation;
+    });
+  }
+
+  /**
+   * Makes a caught-up generation the live one and drops the old: one transaction, so that a reader sees either the one or the other.
+   * @throws LostCheckpointRaceError when either generation is not where the caller believes it to be
+   */
+  async switchTo(projection: Projection, generation: number, from: Position | null, to: Position | null): Promise<void> {
+    await this.inTransaction(async (runner) => {
+      await runner.query(`set local lock_timeout = ${SWITCH_LOCK_TIMEOUT_MS}`);
+      const rows = await select<{ generation: number; role: string; position: string | null }>(
+        runner,
+        `select generation, role, position from ${SCHEMA}.projection_checkpoints where projection = $1 order by generation for update`,
+        [projection.name],
+      );
+      const live = rows.find(({ role }) => role === 'live');
+      const building = rows.find((row) => row.generation === generation && row.role === 'building');
+      if (live === undefined || building === undefined || building.position !== from) {
+        throw new LostCheckpointRaceError(projection.name, generation, from);
+      }
+      if (live.position !== null && (to === null || to < live.position)) throw new LostCheckpointRaceError(projection.name, live.generation, to);
+      await runner.query(`create or replace view ${view(projection)} as select * from ${table(projection, generation)}`);
+      await runner.query(`delete from ${SCHEMA}.projection_checkpoints where projection = $1 and generation = $2`, [projection.name, live.generation]);
+      await runner.query(`delete from ${SCHEMA}.projection_tallies where projection = $1 and generation = $2`, [projection.name, live.generation]);
+      await runner.query(
+        `update ${SCHEMA}.projection_checkpoints set role = 'live', position = $3, updated_at = now() where projection = $1 and generation = $2`,
+        [projection.name, generation, to],
+      );
+      await runner.query(`drop table ${table(projection, live.generation)}`);
+    });
+  }
+
+  /** Removes what an interrupted rebuild has left: every generation but the live one. Returns the generations removed. */
+  async dropLeftovers(projection: Projection): Promise<readonly number[]> {
+    return this.inTransaction(async (runner) => {
+      const live = await select<{ generation: number }>(
+        runner,
+        `select generation from ${SCHEMA}.projection_checkpoints where projection = $1 and role = 'live' for update`,
+        [projection.name],
+      );
+      const tables = await select<{ tablename: string }>(runner, `select tablename from pg_tables where schemaname = $1 and tablename ~ $2`, [
+        SCHEMA,
+        `^${projection.name}_g[0-9]+$`,
+      ]);
+      const leftovers = tables
+        .map(({ tablename }) => Number(tablename.slice(projection.name.length + 2)))
+        .filter((generation) => live.every((row) => row.generation !== generation) && live.length > 0);
+      for (const generation of leftovers) await runner.query(`drop table ${table(projection, generation)}`);
+      await runner.query(`delete from ${SCHEMA}.projection_checkpoints where projection = $1 and role = 'building'`, [projection.name]);
+      await runner.query(`delete from ${SCHEMA}.projection_tallies where projection = $1 and not generation = any($2::integer[])`, [
+        projection.name,
+        live.map(({ generation }) => generation),
+      ]);
+      return leftovers;
+    });
+  }
+
+  /**
+   * Builds the indexes of the live generation that another, once filled, still lacks: at once this is many times cheaper than row by row. A connection of its own waits as
+   * long as it takes.
+   * @param signal ends it, between two indexes or within one
+   */
+  async buildIndexes(projection: Projection, generation: number, signal: AbortSignal): Promise<void> {
+    const { options } = this.dataSource;
+    const client = new pg.Client({ ...(options.type === 'postgres' ? { connectionString: options.url } : {}), application_name: 'sendense', keepAlive: true });
+    client.on('error', () => undefined);
+    await client.connect();
+    try {
+      // A hub that was killed must not leave PostgreSQL at work on what the next start removes.
+      await client.query(`set client_connection_check_interval = '1s'`);
+      const { generation: live } = await this.liveCheckpoint(projection);
+      const built = new Set((await this.indexes(this.dataSource, projection, generation)).map(({ shape }) => shape));
+      for (const index of await this.indexes(this.dataSource, projection, live)) {
+        if (built.has(index.shape)) continue;
+        signal.throwIfAborted();
+        const cancel = (): void => void this.cancel(client);
+        signal.addEventListener('abort', cancel);
+        try {
+          await client.query(index.create(table(projection, generation)));
+        } finally {
+          signal.removeEventListener('abort', cancel);
+        }
+      }
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  }
+
+  private async cancel(client: pg.Client): Promise<void> {
+    // The connection is ended as well, should the request to cancel get lost.
+    await this.dataSource.query('select pg_cancel_backend($1)', [processIdOf(client)]).catch(() => undefined);
+    await client.end().catch(() => undefined);
+  }
+
+  /** The secondary indexes of a generation. Those that are unique, or on the references, are `needed` before it has a row. */
+  private async indexes(from: Queryable, projection: Projection, generation: number): Promise<readonly Index[]> {
+    // The driver's rows have no type of their own.
+    const rows = (await from.query(
+      `select pg_get_indexdef(indexrelid) as definition, indisunique as is_unique, pg_get_indexdef(indexrelid, 1, true) as first_column
+         from pg_index where indrelid = $1::regclass and not indisprimary order by indexrelid`,
+      [table(projection, generation)],
+    )) as { readonly definition: string; readonly is_unique: boolean; readonly first_column: string }[];
+    return rows.map(({ definition, is_unique, first_column }) => {
+      const shape = definition.slice(definition.indexOf(' USING '));
+      return {
+        shape,
+        needed: is_unique || first_column === projection.references,
+        create: (on) => `create ${is_unique ? 'unique ' : ''}index on ${on}${shape}`,
+      };
+    });
+  }
+
+  /** Gives the planner the statistics of a generation that was just filled; readers would wait for autovacuum with plans for an empty table. */
+  async analyze(projection: Projection, generation: number): Promise<void> {
+    await this.dataSource.query(`analyze ${table(projection, generation)}`);
+  }
+
+  /** How many rows of the live generation have each value of the tallied column. */
+  async tally(projection: Projection): Promise<ReadonlyMap<string, number>> {
+    const rows: { value: string; rows: string }[] = await this.dataSource.query(
+      `select value, rows from ${SCHEMA}.projection_tallies join ${SCHEMA}.projection_checkpoints using (projection, generation)
+        where projection = $1 and role = 'live'`,
+      [projection.name],
+    );
+    return new Map(rows.map(({ value, rows: count }) => [value, Number(count)]));
+  }
+
+  /** Number of rows and a digest over all of them, positions included; equal digests are equal read models. */
+  async checksum(projection: Projection): Promise<string> {
+    return this.digest(`select ${columnList(projection)} from ${view(projection)}`, projection, []);
+  }
+
+  /** The same digest, of rows that were folded in memory. */
+  async checksumOf(projection: Projection, rows: readonly FoldedRow[]): Promise<string> {
+    return this.digest(recordset(projection), projection, [JSON.stringify(rows.map(toRecord))]);
+  }
+
+  private async digest(source: string, projection: Projection, parameters: readonly string[]): Promise<string> {
+    const rows: { digest: string }[] = await this.dataSource.query(
+      `select count(*) || ':' || md5(coalesce(string_agg(md5(to_jsonb(r)::text), '' order by r.${quoted(projection.key)}::text collate "C"), '')) as digest
+         from (${source}) r`,
+      [...parameters],
+    );
+    return rows[0]?.digest ?? '';
+  }
+
+  private async moveCheckpoint(runner: QueryRunner, projection: Projection, generation: number, from: Position | null, to: Position): Promise<void> {
+    const moved = await select<{ generation: number }>(
+      runner,
+      `with moved as (
+         update ${SCHEMA}.projection_checkpoints
+            set position = $4, halted_position = null, halted_event_id = null, halted_error = null, updated_at = now()
+          where projection = $1 and generation = $2 and position is not distinct from $3
+         returning generation)
+       select generation from moved`,
+      [projection.name, generation, from, to],
+    );
+    if (moved.length === 0) throw new LostCheckpointRaceError(projection.name, generation, from);
+  }
+
+  private async loadTouched(
+    runner: QueryRunner,
+    projection: Projection,
+    generation: number,
+    events: readonly RecordedEvent[],
+    recent?: RecentRows,
+  ): Promise<readonly FoldedRow[]> {
+    const keys = new Set<string>();
+    const references = new Set<string>();
+    for (const event of events) {
+      let touched: ReturnType<Projection['keys']>;
+      try {
+        touched = projection.keys(event);
+      } catch (error) {
+        throw new UnprojectableError(`projection ${projection.name} cannot tell the rows of ${event.type} of ${event.stream}: ${messageOf(error)}`, {
+          cause: error,
+        });
+      }
+      for (const key of touched) {
+        if (typeof key === 'string') keys.add(key);
+        else references.add(key.reference);
+      }
+    }
+    try {
+      const unread = [...keys].filter((key) => recent?.get(key) === undefined);
+      const byKey = [...(recent?.all() ?? []), ...(await this.loadRows(runner, projection, generation, unread))];
+      const known = new Set(byKey.flatMap(({ row }) => referencesOf(projection, row)));
+      const byReference = await this.loadReferring(
+        runner,
+        projection,
+        generation,
+        [...references].filter((reference) => !known.has(reference)),
+      );
+      const rows = new Map([...byKey, ...byReference].map((folded) => [keyOf(projection, folded.row), folded]));
+      return [...rows.values()];
+    } catch (error) {
+      if (!isRefusedData(error)) throw error;
+      throw new UnprojectableError(`projection ${projection.name} cannot find its rows: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  private async loadRows(runner: QueryRunner, projection: Projection, generation: number, keys: readonly string[]): Promise<readonly FoldedRow[]> {
+    if (keys.length === 0) return [];
+    const rows = await select<StoredRow>(
+      runner,
+      `select to_jsonb(t) as row from ${table(projection, generation)} t where ${quoted(projection.key)} = any($1::${projection.columns[projection.key] ?? 'text'}[])`,
+      [keys],
+    );
+    return rows.map(({ row }) => fromRecord(projection, row));
+  }
+
+  /** One look into the index for each: of an overlap with many the planner expects a seventh of the table. */
+  private async loadReferring(runner: QueryRunner, projection: Projection, generation: number, references: readonly string[]): Promise<readonly FoldedRow[]> {
+    if (projection.references === undefined || references.length === 0) return [];
+    const rows = await select<StoredRow>(
+      runner,
+      `select to_jsonb(found) as row from unnest($1::text[]) as reference cross join lateral (
+         select * from ${table(projection, generation)} where ${quoted(projection.references)} @> array[reference] offset 0
+       ) found`,
+      [references],
+    );
+    return rows.map(({ row }) => fromRecord(projection, row));
+  }
+
+  private async upsert(runner: QueryRunner, projection: Projection, generation: number, rows: readonly FoldedRow[]): Promise<void> {
+    const updates = [...Object.keys(projection.columns), 'position']
+      .filter((column) => column !== projection.key)
+      .map((column) => `${quoted(column)} = excluded.${quoted(column)}`);
+    await runner.query(
+      `insert into ${table(projection, generation)} (${columnList(projection)}) ${recordset(projection)}
+       on conflict (${quoted(projection.key)}) do update set ${updates.join(', ')}`,
+      [JSON.stringify(rows.map(toRecord))],
+    );
+  }
+
+  private async moveTallies(
+    runner: QueryRunner,
+    projection: Projection,
+    generation: number,
+    changes: readonly { readonly value: string; readonly rows: number }[],
+  ): Promise<void> {
+    if (changes.length === 0) return;
+    await runner.query(
+      `insert into ${SCHEMA}.projection_tallies (projection, generation, value, rows)
+       select $1, $2, changed.value, changed.rows from jsonb_to_recordset($3::jsonb) as changed(value text, rows bigint)
+       on conflict (projection, generation, value) do update set rows = projection_tallies.rows + excluded.rows`,
+      [projection.name, generation, JSON.stringify(changes)],
+    );
+  }
+
+  private async delete(runner: QueryRunner, projection: Projection, generation: number, keys: readonly string[]): Promise<void> {
+    await runner.query(
+      `delete from ${table(projection, generation)} where ${quoted(projection.key)} = any($1::${projection.columns[projection.key] ?? 'text'}[])`,
+      [[...keys]],
+    );
+  }
+
+  private async inTransaction<T>(work: (runner: QueryRunner) => Promise<T>): Promise<T> {
+    const runner = this.dataSource.createQueryRunner();
+    try {
+      await runner.connect();
+      await runner.startTransaction();
+      const result = await work(runner);
+      await runner.commitTransaction();
+      return result;
+    } catch (error) {
+      // A connection that is gone cannot be rolled back, and needs not be: the first error is the one that tells.
+      if (runner.isTransactionActive) await runner.rollbackTransaction().catch(() => undefined);
+      throw error;
+    } finally {
+      await runner.release();
+    }
+  }
+}
+
+/** The rows of a query within a transaction; their type is what its SQL selects. */
+async function select<Row extends object>(runner: QueryRunner, sql: string, parameters: unknown[]): Promise<Row[]> {
+  return (await runner.query(sql, parameters)) as Row[];
+}
+
+interface Queryable {
+  query(sql: string, parameters: unknown[]): Promise<unknown>;
+}
+
+interface Index {
+  /** Its method, columns, options and condition, as PostgreSQL writes them. */
+  readonly shape: string;
+  readonly needed: boolean;
+  create(on: string): string;
+}
+
+/** The types of `pg` leave it out. */
+function processIdOf(client: pg.Client & { readonly processID?: number }): number | null {
+  return client.processID ?? null;
+}
+
+interface StoredRow {
+  readonly row: Record<string, JsonObject[string]> & { readonly position: string };
+}
+
+function toRecord({ row, position }: FoldedRow): JsonObject {
+  return { ...row, position };
+}
+
+function fromRecord(projection: Projection, record: JsonObject & { readonly position: string }): FoldedRow {
+  const { position, ...row } = record;
+  const normalised: Record<string, JsonObject[string]> = { ...row };
+  for (const [column, type] of Object.entries(projection.columns)) {
+    const value = row[column];
+    // PostgreSQL writes +00:00 and drops trailing zeros; a fold must find what it had written.
+    if (type === 'timestamptz' && typeof value === 'string') normalised[column] = new Date(value).toISOString();
+  }
+  return { row: normalised, position };
+}
+
+function recordset(projection: Projection): string {
+  const types = Object.entries(projection.columns).map(([column, type]) => `${quoted(column)} ${type}`);
+  return `select ${columnList(projection)} from json_to_recordset($1::json) as r(${types.join(', ')}, position text)`;
+}
+
+function columnList(projection: Projection): string {
+  return [...Object.keys(projection.columns), 'position'].map(quoted).join(', ');
+}
+
+function table(projection: Projection, generation: number): string {
+  return `${SCHEMA}.${quoted(`${projection.name}_g${generation}`)}`;
+}
+
+function view(projection: Projection): string {
+  return `${SCHEMA}.${quoted(projection.name)}`;
+}
+
+function quoted(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`;
+}
+
+/** SQLSTATE classes 22 (data exception), 23 (integrity constraint) and 54 (over a limit of PostgreSQL): the same rows will be refused again. */
+function isRefusedData(error: unknown): boolean {
+  return /^(?:22|23|54)/.test(sqlState(error) ?? '');
+}
+
+/** Five characters of PostgreSQL's error code, where the error came from the server. */
+export function sqlState(error: unknown): string | undefined {
+  const source: unknown = error instanceof QueryFailedError ? error.driverError : error;
+  if (typeof source !== 'object' || source === null || !('code' in source)) return undefined;
+  return typeof source.code === 'string' ? source.code : undefined;
+}

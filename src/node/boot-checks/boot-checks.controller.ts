@@ -1,0 +1,38 @@
+import { Body, Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import { DomainError } from '../../kernel/domain-error.js';
+import type { NodeBootCheckArtefacts, NodeBootCheckReport } from '../../contract/node-api.js';
+import { JOB_ID } from '../model/vm-definition.dto.js';
+import { StartBootCheckDto } from './boot-check.dto.js';
+import { BootChecks } from './boot-checks.service.js';
+
+@ApiTags('boot-checks')
+@Controller('boot-checks')
+export class BootChecksController {
+  constructor(private readonly checks: BootChecks) {}
+
+  @Post('start')
+  @HttpCode(202)
+  start(@Body() body: StartBootCheckDto): Promise<NodeBootCheckReport> {
+    return this.checks.start(body);
+  }
+
+  @Get(':check_id')
+  report(@Param('check_id') checkId: string): NodeBootCheckReport {
+    return this.checks.report(checkId);
+  }
+
+  @Get(':check_id/artefacts')
+  artefacts(@Param('check_id') checkId: string): Promise<NodeBootCheckArtefacts> {
+    return this.checks.artefacts(checkId);
+  }
+
+  @Post(':check_id/settle')
+  @HttpCode(200)
+  async settle(@Param('check_id') checkId: string): Promise<{ readonly settled: true }> {
+    // A check that nobody knows may be settled, so the name itself must be safe.
+    if (!JOB_ID.test(checkId)) throw new DomainError('invalid', 'check_id_malformed', 'A check id has 1 to 64 letters, digits or dashes.');
+    await this.checks.settle(checkId);
+    return { settled: true };
+  }
+}

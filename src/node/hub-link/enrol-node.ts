@@ -1,0 +1,154 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeDataDirectory, readOrMakeToken, writeWhole } from '../../lib/config/kept-files.js';
+import { matching, object, text, wholeNumber } from '../../lib/json-shape/json-shape.js';
+import { ProgramLock } from '../../lib/process/program-lock.js';
+import { callThroughSsh, type RawAnswer, SshCallError } from './call-through-ssh.js';
+import { ensureKeyPair, publicKeyFingerprint } from '../../lib/ssh/host-key.js';
+import { type PairingCode, pairingPrivateKeyText, pairingProof } from '../../tunnel/interface/pairing-code.js';
+import { knownHostsText, parseTunnelSettings, TUNNEL_FILES, tunnelSettingsText } from '../../tunnel/interface/tunnel-settings.js';
+
+/** Where a node keeps what makes it one; all paths absolute. */
+export interface NodePlace {
+  readonly dataDirectory: string;
+  readonly tunnelDirectory: string;
+  readonly tokenFile: string;
+}
+
+/** Members as `--json` prints them. */
+export interface EnrolledNode {
+  readonly node_id: string;
+  readonly name: string;
+  readonly public_key_fingerprint: string;
+  readonly tunnel_directory: string;
+}
+
+/** The machine could not be enrolled; the message says why and what to do. Never holds the code. */
+export class EnrolmentError extends Error {
+  override readonly name = 'EnrolmentError';
+}
+
+const fingerprint = matching(/^SHA256:[A-Za-z0-9+/]{43}$/, 'a fingerprint');
+
+/**
+ * Pairs this machine with the hub of the code. Key and token are made before, in a place of their own, and kept there until the hub has answered: the same code may be
+ * tried again after a crash or a lost answer, and an earlier enrolment stays whole until the new one is.
+ * @throws EnrolmentError; AlreadyRunningError while a node runs on that data; the signal's reason
+ */
+export async function enrolNode(
+  code: PairingCode,
+  place: NodePlace,
+  machine: { readonly hostname: string; readonly version: string },
+  options: { readonly again: boolean; readonly localHost: string },
+  signal: AbortSignal,
+): Promise<EnrolledNode> {
+  makeDataDirectory(place.dataDirectory);
+  const lock = await ProgramLock.acquire(place.dataDirectory, 'node');
+  try {
+    const enrolledAs = enrolledNodeId(place);
+    if (enrolledAs !== null && !options.again) {
+      throw new EnrolmentError(`this machine is enrolled already, as node ${enrolledAs}; with --again its key and token are replaced`);
+    }
+    const made = await makeKeys(place, code.nodeId);
+    const answer = await pair(code, made, machine, signal);
+    const members = object(answer, "the hub's answer");
+    const taken = fingerprint(members['public_key_fingerprint'], 'public_key_fingerprint');
+    if (taken !== publicKeyFingerprint(made.publicKey)) throw new EnrolmentError('the hub has taken another key than the one of this machine');
+    const settings = parseTunnelSettings(
+      JSON.stringify({
+        hub_host: code.host,
+        hub_port: code.tunnelPort,
+        user: code.user,
+        node_id: code.nodeId,
+        reverse_port: wholeNumber(members['reverse_port'], 'reverse_port'),
+        nbd_port_first: wholeNumber(members['nbd_port_first'], 'nbd_port_first'),
+        nbd_port_count: wholeNumber(members['nbd_port_count'], 'nbd_port_count'),
+        hub_api_port: code.apiPort,
+        local_host: options.localHost,
+      }),
+    );
+    putInPlace(place, made, code, tunnelSettingsText(settings));
+    return {
+      node_id: code.nodeId,
+      name: text(members['name'], 'name'),
+      public_key_fingerprint: taken,
+      tunnel_directory: place.tunnelDirectory,
+    };
+  } finally {
+    lock.release();
+  }
+}
+
+interface MadeKeys {
+  readonly folder: string;
+  readonly publicKey: string;
+  readonly token: string;
+}
+
+async function makeKeys(place: NodePlace, nodeId: string): Promise<MadeKeys> {
+  mkdirSync(place.tunnelDirectory, { recursive: true, mode: 0o700 });
+  const folder = join(place.tunnelDirectory, `pairing-${nodeId}`);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const publicKey = await ensureKeyPair(join(folder, TUNNEL_FILES.privateKey));
+  return { folder, publicKey, token: readOrMakeToken(join(folder, 'node.token')) };
+}
+
+async function pair(
+  code: PairingCode,
+  made: MadeKeys,
+  machine: { readonly hostname: string; readonly version: string },
+  signal: AbortSignal,
+): Promise<unknown> {
+  const body = { node_id: code.nodeId, proof: pairingProof(code.secret), public_key: made.publicKey, token: made.token, ...machine };
+  const target = {
+    host: code.host,
+    tunnelPort: code.tunnelPort,
+    user: code.user,
+    hostKey: code.hostKey,
+    key: { text: pairingPrivateKeyText(code.secret) },
+    apiPort: code.apiPort,
+  };
+  const call = { method: 'POST', path: '/api/v1/nodes/pair', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) } as const;
+  const answer = await callThroughSsh(target, call, signal).catch((error: unknown) => {
+    if (!(error instanceof SshCallError)) throw error;
+    const hint = error.code === 'key_refused' ? 'the pairing code was used, has expired, or its node was removed; have a new one made' : error.message;
+    throw new EnrolmentError(hint);
+  });
+  const parsed = jsonOf(answer);
+  if (answer.status !== 200) throw new EnrolmentError(`the hub refused: ${detailOf(parsed) ?? `it answered ${answer.status}`}`);
+  return parsed;
+}
+
+/** The settings of the tunnel come last: while they are not there the machine is not enrolled. Each file is replaced whole. */
+function putInPlace({ dataDirectory, tunnelDirectory, tokenFile }: NodePlace, made: MadeKeys, code: PairingCode, settings: string): void {
+  rmSync(join(tunnelDirectory, TUNNEL_FILES.settings), { force: true });
+  writeWhole(join(dataDirectory, 'node.id'), `${code.nodeId}\n`);
+  writeWhole(tokenFile, `${made.token}\n`);
+  // Of rotations before: they belong to another enrolment.
+  for (const left of [`${tokenFile}.next`, `${tokenFile}.previous`, join(tunnelDirectory, 'rotation')]) rmSync(left, { force: true });
+  for (const name of [TUNNEL_FILES.privateKey, TUNNEL_FILES.publicKey]) {
+    rmSync(join(tunnelDirectory, `${name}.next`), { force: true });
+    renameSync(join(made.folder, name), join(tunnelDirectory, name));
+  }
+  chmodSync(join(tunnelDirectory, TUNNEL_FILES.privateKey), 0o600);
+  writeWhole(join(tunnelDirectory, TUNNEL_FILES.knownHosts), knownHostsText(code.hostKey));
+  writeWhole(join(tunnelDirectory, TUNNEL_FILES.settings), settings);
+  rmSync(made.folder, { recursive: true, force: true });
+}
+
+function enrolledNodeId({ tunnelDirectory }: NodePlace): string | null {
+  const file = join(tunnelDirectory, TUNNEL_FILES.settings);
+  return existsSync(file) ? parseTunnelSettings(readFileSync(file, 'utf8')).node_id : null;
+}
+
+function jsonOf(answer: RawAnswer): unknown {
+  try {
+    return JSON.parse(answer.body.toString('utf8'));
+  } catch {
+    throw new EnrolmentError(`what answers at the hub's API speaks no JSON (status ${answer.status})`);
+  }
+}
+
+function detailOf(problem: unknown): string | null {
+  return typeof problem === 'object' && problem !== null && 'detail' in problem && typeof problem.detail === 'string' ? problem.detail : null;
+}

@@ -1,0 +1,91 @@
+import { readFile } from 'node:fs/promises';
+import { Clock } from '../../lib/clock/clock.js';
+import type { RawAnswer, RawCall } from './call-through-ssh.js';
+import { isProof, newNonce, PROOF_HEADER, signatureHeader } from '../../lib/signed-calls/call-signature.js';
+
+/** Read at each call: settings may be reloaded, and the token in its file replaced. */
+export interface HubClientSettings {
+  /** The hub's base, for example `http://127.0.0.1:9080`. */
+  readonly hubUrl: string;
+  readonly tokenFile: string;
+  readonly nodeId: string | null;
+}
+
+/** How a call gets to the hub. */
+export type HubExchange = (call: RawCall, signal: AbortSignal) => Promise<RawAnswer>;
+
+export interface HubAnswer {
+  readonly status: number;
+  /** Parsed JSON; null when there is no body. */
+  readonly body: unknown;
+}
+
+/** The hub refuses the node's call (401 or 403): another token, revoked, or the clocks differ. */
+export class HubRefusedNodeError extends Error {
+  override readonly name = 'HubRefusedNodeError';
+  constructor(
+    readonly status: number,
+    /** The problem's code; `unknown` where the answer has none. */
+    readonly code: string,
+    detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+const DEADLINE_MS = 5_000;
+const LARGEST_ANSWER_BYTES = 1024 * 1024;
+
+/** A node's calls to its hub, signed with the node's token, which itself never leaves the node. An answer counts only when it proves that it is the hub's. */
+export class HubClient {
+  /** @param exchange default: to hubUrl by HTTP */
+  constructor(
+    private readonly settings: HubClientSettings,
+    private readonly clock: Clock,
+    private readonly exchange?: HubExchange,
+  ) {}
+
+  /** @param path below the hub's base, for example `/api/v1/telemetry/backup/...` @throws HubRefusedNodeError; Error when nobody, or somebody else, answers in time */
+  async post(path: string, body: object, signal: AbortSignal = AbortSignal.timeout(DEADLINE_MS)): Promise<HubAnswer> {
+    const { hubUrl, tokenFile, nodeId } = this.settings;
+    const token = (await readFile(tokenFile, 'utf8')).trim();
+    const target = new URL(path, hubUrl);
+    const text = JSON.stringify(body);
+    const nonce = newNonce();
+    const call = { direction: 'to_hub' as const, method: 'POST', path: target.pathname + target.search, body: text };
+    const by = { nodeId, timeMs: this.clock.now().getTime(), nonce };
+    const headers = { 'content-type': 'application/json', authorization: signatureHeader(token, call, by) };
+    const overHttp: HubExchange = (raw, deadline) => callOverHttp(hubUrl, raw, deadline);
+    const { status, headers: answered, body: answer } = await (this.exchange ?? overHttp)({ method: 'POST', path: call.path, headers, body: text }, signal);
+    const parsed = parsedOrNull(answer);
+    if (status === 401 || status === 403) {
+      throw new HubRefusedNodeError(status, member(parsed, 'code') ?? 'unknown', member(parsed, 'detail') ?? `the hub answered ${status}`);
+    }
+    if (!isProof(answered.get(PROOF_HEADER), token, nonce, status, answer)) {
+      throw new Error(`what answers at ${hubUrl} has not shown that it is the hub (status ${status})`);
+    }
+    return { status, body: parsed };
+  }
+}
+
+async function callOverHttp(hubUrl: string, call: RawCall, signal: AbortSignal): Promise<RawAnswer> {
+  const { method, path, headers, body } = call;
+  const response = await fetch(new URL(path, hubUrl), { method, headers, body, signal, redirect: 'manual' });
+  const answer = Buffer.from(await response.arrayBuffer());
+  if (answer.byteLength > LARGEST_ANSWER_BYTES) throw new Error(`the answer at ${hubUrl} has ${answer.byteLength} bytes`);
+  return { status: response.status, headers: response.headers, body: answer };
+}
+
+function parsedOrNull(answer: Buffer): unknown {
+  if (answer.byteLength === 0) return null;
+  try {
+    return JSON.parse(answer.toString('utf8'));
+  } catch {
+    return null;
+  }
+}
+
+function member(body: unknown, name: 'code' | 'detail'): string | null {
+  const value: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, name) : null;
+  return typeof value === 'string' ? value : null;
+}

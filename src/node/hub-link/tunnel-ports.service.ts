@@ -1,0 +1,33 @@
+import { join } from 'node:path';
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
+import { writeWhole } from '../../lib/config/kept-files.js';
+import { NodeConfig } from '../node.config.js';
+import { loggerFor } from '../../lib/logging/logger.js';
+import type { NodeTunnelPorts } from '../../contract/node-api.js';
+import { parseTunnelSettings, readTunnelSettings, TUNNEL_FILES, tunnelSettingsText, withPorts } from '../../tunnel/interface/tunnel-settings.js';
+
+/** What the hub says of its ports, written down where the tunnel reads it, which then connects anew. */
+@Injectable()
+export class TunnelPorts {
+  private readonly logger = loggerFor('TunnelPorts');
+
+  constructor(private readonly config: NodeConfig) {}
+
+  /** @returns whether that was news. @throws DomainError node_not_enrolled; tunnel_ports_invalid, which leaves everything as it is */
+  async take(ports: NodeTunnelPorts): Promise<boolean> {
+    const settings = await readTunnelSettings(this.config.tunnelDirectory);
+    if (settings === null) throw new DomainError('conflict', 'node_not_enrolled', 'This node was not enrolled: it has no tunnel.');
+    const text = tunnelSettingsText(withPorts(settings, ports));
+    if (text === tunnelSettingsText(settings)) return false;
+    try {
+      parseTunnelSettings(text);
+    } catch (error) {
+      throw new DomainError('invalid', 'tunnel_ports_invalid', `These are no ports for a tunnel: ${messageOf(error)}.`);
+    }
+    writeWhole(join(this.config.tunnelDirectory, TUNNEL_FILES.settings), text);
+    this.logger.info('the hub has other ports now, and the tunnel follows', { ...ports });
+    return true;
+  }
+}

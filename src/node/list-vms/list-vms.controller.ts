@@ -1,0 +1,78 @@
+import { Controller, Get, Query } from '@nestjs/common';
+import { ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { IsIn, IsString, Matches, MaxLength } from 'class-validator';
+import { NODE_SOURCES, type NodeSource, type NodeVm, type NodeVmList } from '../../contract/node-api.js';
+import { loggerFor } from '../../lib/logging/logger.js';
+import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
+import type { Source } from '../sources/source.port.js';
+import { Sources } from '../sources/sources.js';
+import { Optional } from '../../contract/validation/presence.decorators.js';
+
+/** Of one source. Under the time that a hub waits for an answer. */
+const SOURCE_PATIENCE_MS = 5_000;
+
+export class ListVmsQueryDto {
+  @ApiPropertyOptional({ description: 'Only this VM', example: '/var/lib/sendense/images/pgtest1' })
+  @Optional()
+  @IsString()
+  @Matches(/^[^\0]+$/, { message: 'source_ref must not be empty or hold NUL' })
+  @MaxLength(4096)
+  readonly source_ref?: string;
+
+  @ApiPropertyOptional({ enum: NODE_SOURCES, description: 'Of the VM that is asked for; without it the form of source_ref tells', example: 'image' })
+  @Optional()
+  @IsIn(NODE_SOURCES)
+  readonly source?: NodeSource;
+}
+
+@ApiTags('vms')
+@Controller('vms')
+export class ListVmsController {
+  private readonly logger = loggerFor('ListVms');
+
+  constructor(private readonly sources: Sources) {}
+
+  /** All VMs, or one: then an unknown one is 404 vm_not_found. */
+  @Get()
+  async list(@Query() query: ListVmsQueryDto): Promise<NodeVmList> {
+    const { source_ref: sourceRef } = query;
+    if (sourceRef !== undefined) return { vms: [await this.sources.of(query.source ?? sourceByForm(sourceRef)).describe(sourceRef)] };
+    return this.discover();
+  }
+
+  /** A hypervisor that is away just now, or takes too long, hides no VM of the others. */
+  private async discover(): Promise<NodeVmList> {
+    const found = await Promise.all(this.sources.all.map((source) => this.ask(source)));
+    const silent = found.flatMap(({ failed }) => failed ?? []);
+    if (silent.length === found.length) throw silent[0]?.error;
+    const vms = found.flatMap((one) => one.vms);
+    return silent.length === 0 ? { vms } : { vms, silent_sources: silent.map(({ source, code, detail }) => ({ source, code, detail })) };
+  }
+
+  private async ask(source: Source): Promise<{ readonly vms: readonly NodeVm[]; readonly failed: SilentSource | null }> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const detail = `The source "${source.kind}" has not named its VMs within ${SOURCE_PATIENCE_MS} ms.`;
+    const timer = setTimeout(() => reject(new DomainError('unavailable', 'source_silent', detail, { source: source.kind })), SOURCE_PATIENCE_MS);
+    try {
+      return { vms: await Promise.race([source.discover(), late]), failed: null };
+    } catch (error) {
+      this.logger.warn('a source of VMs cannot be asked', { source: source.kind, error });
+      const code = error instanceof DomainError ? error.code : 'internal_error';
+      return { vms: [], failed: { source: source.kind, code, detail: messageOf(error), error } };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+interface SilentSource {
+  readonly source: NodeSource;
+  readonly code: string;
+  readonly detail: string;
+  readonly error: unknown;
+}
+
+function sourceByForm(sourceRef: string): NodeSource {
+  return sourceRef.startsWith('/') ? 'image' : 'libvirt';
+}

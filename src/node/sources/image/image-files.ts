@@ -1,0 +1,152 @@
+import { lstat, readdir, stat } from 'node:fs/promises';
+import { dirname, isAbsolute, join, normalize } from 'node:path';
+import { DomainError } from '../../../kernel/domain-error.js';
+import { messageOf } from '../../../kernel/error-message.js';
+import type { ImageFormat } from '../../../lib/qemu/image-graph.plan.js';
+import type { QemuImg } from '../../../lib/qemu/qemu-img.js';
+import type { ImageInfo } from '../../../lib/qemu/qemu-img-output.js';
+import { ToolError } from '../../../lib/process/tool-error.js';
+import type { Failure } from '../../model/job.state.js';
+import { type ChainRules, type DiskChain, withChain } from '../disk-chain/disk-chain.js';
+import type { HeldFile } from '../disk-chain/held-file.js';
+import { diskFileNames, doubtOfRaw, formatOfName, HEAD_BYTES, withoutParents } from './image-layout.plan.js';
+import { ImageRules } from './image-rules.js';
+import { fileIdentity, findWriters } from './open-writers.js';
+import { isWithin, realPathOrNull, realPaths } from './real-paths.js';
+
+/** A disk file as it is just now. */
+export interface ImageDisk {
+  /** File name. */
+  readonly key: string;
+  /** Without symbolic links. */
+  readonly path: string;
+  /** See fileIdentity; null when it cannot be looked at. */
+  readonly identity: string | null;
+  readonly format: ImageFormat;
+  /** Whether it can hold persistent bitmaps. */
+  readonly tracking: boolean;
+  readonly sizeBytes: number;
+  readonly bitmaps: ImageInfo['bitmaps'];
+  /** Real paths of all its parents, nearest first. */
+  readonly backingFiles: readonly string[];
+  readonly problem: Failure | null;
+}
+
+/**
+ * The folder of a VM, directly below one of the roots; no symbolic link leads out of them. @returns its real path
+ * @throws DomainError vm_not_found
+ */
+export async function resolveVmFolder(sourceRef: string, roots: readonly string[]): Promise<string> {
+  const notFound = new DomainError('not_found', 'vm_not_found', `There is no VM folder "${sourceRef}" directly below one of the node's image roots.`, {
+    source_ref: sourceRef,
+  });
+  if (!isAbsolute(sourceRef) || sourceRef.includes('\0') || normalize(sourceRef) !== sourceRef || sourceRef.endsWith('/')) throw notFound;
+  const [real, parent, realRoots] = await Promise.all([realPathOrNull(sourceRef), realPathOrNull(dirname(sourceRef)), realPaths(roots)]);
+  if (real === null || parent === null || !realRoots.includes(parent) || !isWithin(real, realRoots)) throw notFound;
+  const stats = await stat(real);
+  if (!stats.isDirectory()) throw notFound;
+  return real;
+}
+
+/** `try`: an image that a qemu has open for writing is found to be in use. `left`: that is left to the tools that go on to open it, which saves a start of one. */
+type LockTest = 'try' | 'left';
+
+/** All disks of a VM folder in their order, each with its problem; a folder that vanishes while it is read has none. @param folder its real path; @param templates see TemplateList */
+export async function inspectDisks(folder: string, templates: readonly string[], qemuImg: QemuImg, lock: LockTest): Promise<readonly ImageDisk[]> {
+  const rules = new ImageRules(folder, templates);
+  const names = diskFileNames(await readdir(folder));
+  const identities = await Promise.all(names.map((name) => identityOrNull(join(folder, name))));
+  const wanted = new Set(identities.filter((identity) => identity !== null));
+  // While the tools look into the files, this process looks who else has them open.
+  const [disks, seen] = await Promise.all([Promise.all(names.map((name) => inspectDisk(folder, name, rules, qemuImg, lock))), findWriters(wanted)]);
+  // A program that the tools have met and this process has not yet: who it is, is worth another look.
+  const unnamed = disks.some(({ problem, identity }) => problem?.code === 'disk_in_use' && identity !== null && !seen.has(identity));
+  const writers = unnamed ? await findWriters(wanted) : seen;
+  return withoutParents(disks).map((disk) => {
+    const writer = disk.identity === null ? undefined : writers.get(disk.identity);
+    return writer === undefined ? disk : { ...disk, problem: inUse(disk.key, `${writer} has it open for writing`) };
+  });
+}
+
+export function inUse(key: string, how: string): Failure {
+  return { code: 'disk_in_use', detail: `Disk "${key}" is in use: ${how}. Power the VM off, or end that program.` };
+}
+
+/** qemu locks the images it has open, also against other machines where the file system can. */
+export function isLockError(error: unknown): boolean {
+  return error instanceof ToolError && isLockMessage(error.stderrTail);
+}
+
+export function isLockMessage(stderr: string): boolean {
+  return /Failed to get .*lock/i.test(stderr);
+}
+
+export function toolMissing(error: ToolError): DomainError {
+  return new DomainError('unavailable', 'tool_missing', `${error.tool} is not installed on the node, or not in its PATH. Install it and try again.`, {
+    tool: error.tool,
+  });
+}
+
+async function inspectDisk(folder: string, key: string, rules: ChainRules, qemuImg: QemuImg, lock: LockTest): Promise<ImageDisk> {
+  const path = join(folder, key);
+  const format = formatOfName(key) ?? 'raw';
+  const unknown = { key, path, identity: null, format, tracking: false, sizeBytes: 0, bitmaps: [], backingFiles: [] } as const;
+  try {
+    if ((await lstat(path)).isSymbolicLink()) {
+      return {
+        ...unknown,
+        problem: { code: 'disk_outside_root', detail: `Disk "${key}" is a symbolic link; only files in the folder of the VM itself are read.` },
+      };
+    }
+    return await withChain({ path, realPath: path }, format, rules, async (chain) => {
+      const { file } = chain.top;
+      const found = { ...unknown, identity: file.identity, sizeBytes: file.sizeBytes, backingFiles: chain.parents.map((parent) => parent.file.realPath) };
+      const problem = (await ownProblem(key, file)) ?? chain.problem;
+      if (problem !== null) return { ...found, problem: { code: problem.code, detail: `Disk "${key}": ${problem.detail}` } };
+      return await described(found, chain, qemuImg, lock);
+    });
+  } catch (error) {
+    if (error instanceof ToolError && error.code === 'tool_missing') throw toolMissing(error);
+    return { ...unknown, problem: { code: 'disk_unreadable', detail: `Disk "${key}" cannot be read: ${messageOf(error)}` } };
+  }
+}
+
+async function ownProblem(key: string, file: HeldFile): Promise<Failure | null> {
+  if (file.isDevice) return { code: 'disk_unreadable', detail: 'It is not a regular file.' };
+  if (file.sizeBytes === 0) return { code: 'disk_unreadable', detail: 'It is empty.' };
+  const doubt = doubtOfRaw(key, (await file.head(HEAD_BYTES)).toString('latin1'));
+  return doubt === null ? null : { code: 'format_unsupported', detail: doubt };
+}
+
+async function described(found: Omit<ImageDisk, 'problem'>, chain: DiskChain, qemuImg: QemuImg, lock: LockTest): Promise<ImageDisk> {
+  const { info, locked } = await lookInto(chain, lock, qemuImg);
+  const disk = { ...found, tracking: chain.top.tracking, sizeBytes: info?.virtual_size ?? found.sizeBytes, bitmaps: info?.bitmaps ?? [] };
+  if (locked) return { ...disk, problem: inUse(found.key, 'a qemu program has it open for writing') };
+  if (info?.corrupt === true)
+    return { ...disk, problem: { code: 'disk_corrupt', detail: `Disk "${found.key}" is marked corrupt. Repair it with qemu-img check -r.` } };
+  return { ...disk, problem: null };
+}
+
+/** Size and bitmaps of a disk, and whether a qemu has it open for writing. @returns info null: of a raw disk that is in use */
+export async function lookInto(chain: DiskChain, lock: LockTest, qemuImg: QemuImg): Promise<{ readonly info: ImageInfo | null; readonly locked: boolean }> {
+  const { info } = chain.top;
+  // Bitmaps are in use while a qemu has the image open, and after one was killed.
+  if (lock === 'left' && info !== null && !info.dirty && !info.corrupt && !info.bitmaps.some(({ flags }) => flags.includes('in-use'))) {
+    return { info, locked: false };
+  }
+  try {
+    // It fails while a qemu has the image open for writing: the test for its lock costs no extra process.
+    return { info: await qemuImg.infoOf(chain.topGraph(), chain.descriptors), locked: false };
+  } catch (error) {
+    if (!isLockError(error)) throw error;
+    return { info, locked: true };
+  }
+}
+
+async function identityOrNull(path: string): Promise<string | null> {
+  try {
+    return fileIdentity(await lstat(path, { bigint: true }));
+  } catch {
+    return null;
+  }
+}

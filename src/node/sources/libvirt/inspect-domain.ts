@@ -1,0 +1,311 @@
+import { realpath } from 'node:fs/promises';
+import { DomainError } from '../../../kernel/domain-error.js';
+import { messageOf } from '../../../kernel/error-message.js';
+import type { CheckpointDescription, DomainDisk } from '../../../lib/libvirt/domain-xml.js';
+import { LibvirtError } from '../../libvirt/libvirt-error.js';
+import type { BackupJobState, DomainInspection, DomainState, Virsh } from '../../libvirt/virsh.js';
+import type { NodeDisk, NodeLeftOutDisk } from '../../../contract/node-api.js';
+import { errnoOf } from '../../../lib/process/system-error.js';
+import { ToolError } from '../../../lib/process/tool-error.js';
+import type { QemuImg } from '../../../lib/qemu/qemu-img.js';
+import type { ImageBitmap, ImageInfo } from '../../../lib/qemu/qemu-img-output.js';
+import type { Failure } from '../../model/job.state.js';
+import { type ChainRules, type DiskChain, withChain } from '../disk-chain/disk-chain.js';
+import { NotThisFileError } from '../disk-chain/held-file.js';
+import { lookInto, toolMissing } from '../image/image-files.js';
+import { DomainRules } from './domain-rules.js';
+import { leftOut } from './left-out.js';
+
+/** Every checkpoint and bitmap that a node of ours makes begins so. */
+export const OWN_PREFIX = 'sendense-';
+
+type ChangeIdProblem = NonNullable<NodeDisk['change_id_problems']>[number];
+
+/** A disk of a domain as it is just now. */
+export interface InspectedDisk {
+  readonly target: string;
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  readonly tracking: boolean;
+  /** Virtual. */
+  readonly sizeBytes: number;
+  /** Names of checkpoints that tell all changes since. */
+  readonly changeIds: readonly string[];
+  readonly changeIdProblems: readonly ChangeIdProblem[];
+  /** Names of all our bitmaps that are stored in its file, usable or not. Those made since a running guest was started are not stored yet. */
+  readonly storedBitmaps: readonly string[];
+  readonly problem: Failure | null;
+}
+
+export interface InspectedDomain {
+  readonly uuid: string;
+  readonly name: string;
+  readonly state: DomainState;
+  /** It has a qemu, so its files are qemu's. */
+  readonly active: boolean;
+  readonly hasAgentChannel: boolean;
+  readonly disks: readonly InspectedDisk[];
+  readonly leftOut: readonly NodeLeftOutDisk[];
+  /** Of all its devices, also of those left out. */
+  readonly targets: readonly string[];
+  /** Our checkpoints that libvirt knows. */
+  readonly checkpoints: readonly string[];
+  /** Its XML as it will be at its next start. */
+  readonly definition: string;
+  readonly backupJob: BackupJobState;
+  /** Of its files, for whoever opens them. */
+  readonly rules: ChainRules;
+}
+
+/**
+ * Looks at a domain: its disks, and which of our checkpoints can be trusted for each.
+ * @throws DomainError vm_not_found, libvirt_unavailable, tool_missing
+ */
+export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg, templates: readonly string[]): Promise<InspectedDomain> {
+  try {
+    const inspection = await virsh.inspect(uuid, (checkpoint) => checkpoint.startsWith(OWN_PREFIX));
+    const { domain, definition, state, backupJob } = inspection;
+    const then = inspection.checkpoints.flatMap(({ described }) => described.domain ?? []);
+    const rules = new DomainRules([domain, ...then], () => virsh.snapshotDomains(uuid), templates);
+    const disks = await Promise.all(
+      domain.disks
+        .filter((disk) => leftOut(disk) === null)
+        .map(async (disk) => {
+          const path = disk.path ?? (await volumePathOrNull(virsh, disk));
+          if (path === null) return unusable(disk, '', `The volume of disk "${disk.target}" cannot be found in its storage pool.`);
+          return domain.active ? inspectLiveDisk(disk, path, inspection, rules) : inspectOfflineDisk(disk, path, inspection, rules, qemuImg);
+        }),
+    );
+    return {
+      uuid: domain.uuid,
+      name: domain.name,
+      state,
+      active: domain.active,
+      hasAgentChannel: domain.hasAgentChannel,
+      disks,
+      targets: domain.disks.map(({ target }) => target),
+      leftOut: domain.disks.flatMap((disk) => leftOut(disk) ?? []),
+      checkpoints: inspection.checkpoints.map(({ described }) => described.name),
+      definition,
+      backupJob,
+      rules,
+    };
+  } catch (error) {
+    throw asDomainError(error, uuid);
+  }
+}
+
+/** What libvirt says in words that the node's callers know. */
+export function asDomainError(error: unknown, uuid: string): unknown {
+  if (error instanceof ToolError && error.code === 'tool_missing') return toolMissing(error);
+  if (!(error instanceof LibvirtError)) return error;
+  if (error.code === 'domain_not_found') {
+    return new DomainError('not_found', 'vm_not_found', `libvirt has no domain ${uuid}.`, { source_ref: uuid });
+  }
+  if (error.code === 'libvirt_unreachable' || error.code === 'libvirt_silent') {
+    return new DomainError('unavailable', 'libvirt_unavailable', `libvirt does not answer: ${error.message}`, { source_ref: uuid });
+  }
+  if (error.code === 'client_killed') {
+    const hint =
+      'Nothing was refused: something on the node ended the tool, and a second one too. Look for the out-of-memory killer in the log of the kernel, and try again.';
+    return new DomainError('unavailable', 'tool_killed', `${error.message} ${hint}`, { source_ref: uuid, tool: 'virsh' });
+  }
+  return new DomainError('unavailable', 'libvirt_refused', `libvirt: ${error.message}`, { source_ref: uuid });
+}
+
+async function volumePathOrNull(virsh: Virsh, { volume }: DomainDisk): Promise<string | null> {
+  if (volume === null) return null;
+  try {
+    return await virsh.volumePath(volume.pool, volume.name);
+  } catch (error) {
+    if (error instanceof LibvirtError && error.code === 'libvirt_refused') return null;
+    throw error;
+  }
+}
+
+async function inspectLiveDisk(disk: DomainDisk, path: string, { checkpoints, capacities }: DomainInspection, rules: ChainRules): Promise<InspectedDisk> {
+  const format = formatOf(disk);
+  if (format === null) return unusableFormat(disk, path);
+  // What the running qemu has in memory is newer than the file; the names in it are only a sign of what an earlier run has left.
+  const stored = ownBitmaps(format === 'qcow2' ? ((await readChain(path, rules))[0]?.info ?? null) : null);
+  const backingPaths = disk.backing.map((parent) => parent.path);
+  const known = checkpoints.map(({ described }) => described);
+  const sizeBytes = capacities.get(disk.target) ?? 0;
+  if (sizeBytes === 0) return unusable(disk, path, `libvirt does not know the size of disk "${disk.target}".`);
+  const usable = checkpoints.flatMap(({ described, measured }) => {
+    const inUse = measured?.disks.find(({ target }) => target === disk.target);
+    return inUse !== undefined && inUse.changedBytes !== null && !wasAnotherDisk(described, disk, path, backingPaths) ? [described.name] : [];
+  });
+  const problems: ChangeIdProblem[] = [];
+  for (const checkpoint of known) {
+    if (!usable.includes(checkpoint.name)) problems.push(...(await problemOf(checkpoint, disk, path, backingPaths, stored, rules)));
+  }
+  problems.push(...forgotten(disk, stored, known));
+  return {
+    target: disk.target,
+    path,
+    format,
+    tracking: format === 'qcow2',
+    sizeBytes,
+    changeIds: usable,
+    changeIdProblems: problems,
+    storedBitmaps: stored.map(({ name }) => name),
+    problem: null,
+  };
+}
+
+async function inspectOfflineDisk(disk: DomainDisk, path: string, inspection: DomainInspection, rules: ChainRules, qemuImg: QemuImg): Promise<InspectedDisk> {
+  const format = formatOf(disk);
+  if (format === null) return unusableFormat(disk, path);
+  try {
+    return await withChain({ path, realPath: await realpath(path) }, format, rules, async (chain) => {
+      const { problem } = chain;
+      if (problem !== null)
+        return { ...unusable(disk, path, ''), format, problem: { code: problem.code, detail: `Disk "${disk.target}" (${path}): ${problem.detail}` } };
+      return describeOffline(disk, path, inspection, rules, chain, await lookInto(chain, 'try', qemuImg));
+    });
+  } catch (error) {
+    if ((error instanceof ToolError && error.code === 'tool_missing') || error instanceof LibvirtError) throw error;
+    return unusable(disk, path, `Disk "${disk.target}" cannot be read: ${messageOf(error)}`);
+  }
+}
+
+async function describeOffline(
+  disk: DomainDisk,
+  path: string,
+  { checkpoints }: DomainInspection,
+  rules: ChainRules,
+  chain: DiskChain,
+  { info, locked }: Awaited<ReturnType<typeof lookInto>>,
+): Promise<InspectedDisk> {
+  const known = checkpoints.map(({ described }) => described);
+  const inBacking = new Set(chain.parents.flatMap((parent) => ownBitmaps(parent.info).map(({ name }) => name)));
+  const stored = ownBitmaps(info);
+  const backingPaths = chain.parents.map((parent) => parent.path);
+  const changeIds: string[] = [];
+  const problems: ChangeIdProblem[] = [];
+  for (const checkpoint of known) {
+    const bitmap = stored.find(({ name }) => name === checkpoint.disks.find(({ target }) => target === disk.target)?.bitmap);
+    const tells = bitmap !== undefined && isSound(bitmap) && !wasAnotherDisk(checkpoint, disk, path, backingPaths);
+    if (tells && !inBacking.has(bitmap.name)) changeIds.push(checkpoint.name);
+    else if (tells) {
+      const detail = `The changes of disk "${disk.target}" since the last backup are spread over the files of a snapshot, which can be read together only while the VM runs.`;
+      problems.push({ change_id: checkpoint.name, code: 'snapshot_changed', detail });
+    } else problems.push(...(await problemOf(checkpoint, disk, path, backingPaths, stored, rules)));
+  }
+  problems.push(...forgotten(disk, stored, known));
+  return {
+    target: disk.target,
+    path,
+    format: chain.top.format,
+    tracking: chain.top.tracking,
+    sizeBytes: info?.virtual_size ?? chain.top.file.sizeBytes,
+    changeIds,
+    changeIdProblems: problems,
+    storedBitmaps: stored.map(({ name }) => name),
+    problem: locked
+      ? { code: 'disk_in_use', detail: `Disk "${disk.target}" (${path}) is open in another program although the VM is off. End that program.` }
+      : info?.corrupt === true
+        ? { code: 'disk_corrupt', detail: `Disk "${disk.target}" is marked corrupt. Repair it with qemu-img check -r.` }
+        : null,
+  };
+}
+
+/**
+ * Whether what is under this target now was under another one when the checkpoint was made. All disks of a checkpoint have bitmaps of the same name, so the bitmap is there
+ * and sound, and tells the changes of the other disk.
+ */
+function wasAnotherDisk(checkpoint: CheckpointDescription, disk: DomainDisk, path: string, backingPaths: readonly string[]): boolean {
+  const now = [path, ...backingPaths];
+  return (checkpoint.domain?.disks ?? []).some(({ target, path: then, volume: volumeThen }) => {
+    if (target === disk.target) return false;
+    const sameVolume = volumeThen !== null && disk.volume !== null && volumeThen.pool === disk.volume.pool && volumeThen.name === disk.volume.name;
+    return sameVolume || (then !== null && now.includes(then));
+  });
+}
+
+/** Why a checkpoint says nothing of a disk any more. Of one that never covered the disk there is nothing to say. */
+async function problemOf(
+  checkpoint: CheckpointDescription,
+  disk: DomainDisk,
+  path: string,
+  backingPaths: readonly string[],
+  stored: readonly ImageBitmap[],
+  rules: ChainRules,
+): Promise<readonly ChangeIdProblem[]> {
+  const covered = checkpoint.disks.find(({ target }) => target === disk.target);
+  if (covered === undefined) return [];
+  const because = (code: ChangeIdProblem['code'], detail: string): readonly ChangeIdProblem[] => [{ change_id: checkpoint.name, code, detail }];
+  const pathThen = checkpoint.domain?.disks.find(({ target }) => target === disk.target)?.path ?? null;
+  if (pathThen !== null && pathThen !== path) {
+    const thenStandsOn = (await readChain(pathThen, rules)).map((member) => member.path);
+    return backingPaths.includes(pathThen) || thenStandsOn.includes(path)
+      ? because(
+          'snapshot_changed',
+          `Disk "${disk.target}" was ${pathThen} at the last backup and is ${path} now, because of a snapshot that was made or reverted.`,
+        )
+      : because('disk_replaced', `Disk "${disk.target}" was ${pathThen} at the last backup and is ${path} now.`);
+  }
+  if (stored.some((bitmap) => bitmap.name === covered.bitmap)) {
+    return because('change_id_broken', `The record of changes of disk "${disk.target}" is inconsistent, because the VM did not end cleanly.`);
+  }
+  return because(
+    'change_id_lost',
+    `The record of changes of disk "${disk.target}" is gone: the VM did not end cleanly, or ${path} was replaced by another file or treated by another program.`,
+  );
+}
+
+/** Bitmaps whose checkpoint libvirt does not know. */
+function forgotten(disk: DomainDisk, stored: readonly ImageBitmap[], known: readonly CheckpointDescription[]): readonly ChangeIdProblem[] {
+  return stored
+    .filter(({ name }) => !known.some((checkpoint) => checkpoint.disks.some(({ target, bitmap }) => target === disk.target && bitmap === name)))
+    .map(({ name }) => ({
+      change_id: name,
+      code: 'checkpoint_lost',
+      detail: `libvirt has forgotten the checkpoint of disk "${disk.target}": the VM was defined anew, or the checkpoint was deleted by somebody else.`,
+    }));
+}
+
+/** `auto`: it records every write; `in-use`: it was not closed cleanly. */
+function isSound(bitmap: ImageBitmap): boolean {
+  return bitmap.flags.includes('auto') && !bitmap.flags.includes('in-use');
+}
+
+function ownBitmaps(info: ImageInfo | null): readonly ImageBitmap[] {
+  return (info?.bitmaps ?? []).filter(({ name }) => name.startsWith(OWN_PREFIX));
+}
+
+/** Headers of a QCOW2 file and of what it stands on, as far as they may be read; without any where it cannot be. No tool is asked: a running qemu may have them open. */
+async function readChain(path: string, rules: ChainRules): Promise<readonly { readonly path: string; readonly info: ImageInfo | null }[]> {
+  try {
+    return await withChain({ path, realPath: await realpath(path) }, 'qcow2', rules, ({ top, parents }) =>
+      Promise.resolve([top, ...parents].map((member) => ({ path: member.path, info: member.info }))),
+    );
+  } catch (error) {
+    if (error instanceof NotThisFileError || errnoOf(error) !== null) return [];
+    throw error;
+  }
+}
+
+function formatOf(disk: DomainDisk): 'qcow2' | 'raw' | null {
+  return disk.format === 'qcow2' || disk.format === 'raw' ? disk.format : null;
+}
+
+function unusableFormat(disk: DomainDisk, path: string): InspectedDisk {
+  const detail = `Disk "${disk.target}" is of format "${disk.format}"; only qcow2 and raw can be backed up.`;
+  return { ...unusable(disk, path, detail), problem: { code: 'format_unsupported', detail } };
+}
+
+function unusable(disk: DomainDisk, path: string, detail: string): InspectedDisk {
+  return {
+    target: disk.target,
+    path,
+    format: 'raw',
+    tracking: false,
+    sizeBytes: 0,
+    changeIds: [],
+    changeIdProblems: [],
+    storedBitmaps: [],
+    problem: { code: 'disk_unreadable', detail },
+  };
+}

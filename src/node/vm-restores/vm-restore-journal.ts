@@ -1,0 +1,93 @@
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Injectable } from '@nestjs/common';
+import { NodeConfig } from '../node.config.js';
+import { PSK_FILE, pskFileText } from '../../lib/nbd/nbd-uri.js';
+import { errnoOf } from '../../lib/process/system-error.js';
+import { syncToDisk, writeFileDurably } from '../../lib/files/durable-write.js';
+import type { VmRestoreRecord } from '../model/vm-restore.state.js';
+
+/** What the node must know of its VM restores after it was killed: `<data>/vm-restores/<job id>/job.json`; and where the run directories of their programs are. */
+@Injectable()
+export class VmRestoreJournal {
+  private readonly root: string;
+  private readonly runRoot: string;
+
+  constructor(config: NodeConfig) {
+    this.root = join(config.dataDirectory, 'vm-restores');
+    this.runRoot = join(config.runDirectory, 'vm-restores');
+  }
+
+  /** Holds the run directories of a job's programs, and the definition it makes. */
+  runDirectory(jobId: string): string {
+    return join(this.runRoot, jobId);
+  }
+
+  /** The key of the export of the disk with this number, under the name by which qemu looks for it. */
+  keyFile(jobId: string, index: number): string {
+    return join(this.root, jobId, `disk-${index}`, PSK_FILE);
+  }
+
+  /** Durable when it resolves. @param keys by the disks' numbers; null: the export needs none */
+  async writeKeys(jobId: string, keys: readonly (string | null)[]): Promise<void> {
+    for (const [index, key] of keys.entries()) {
+      if (key === null) continue;
+      await mkdir(dirname(this.keyFile(jobId, index)), { recursive: true, mode: 0o700 });
+      await writeFileDurably(this.keyFile(jobId, index), pskFileText(key), 0o600);
+    }
+  }
+
+  programDirectory(jobId: string, index: number, what: 'convert' | 'compare'): string {
+    return join(this.runRoot, jobId, `disk-${index}-${what}`);
+  }
+
+  async programDirectories(jobId: string): Promise<readonly string[]> {
+    return (await namesIn(this.runDirectory(jobId))).filter((name) => name.startsWith('disk-')).map((name) => join(this.runDirectory(jobId), name));
+  }
+
+  /** Durable when it resolves; the old record or the new one, never half of one. */
+  async write(record: VmRestoreRecord): Promise<void> {
+    const folder = join(this.root, record.request.job_id);
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await writeFileDurably(join(folder, 'job.json'), JSON.stringify(record), 0o600);
+    await syncToDisk(this.root);
+  }
+
+  /** All jobs, and by id those whose record cannot be read. */
+  async load(): Promise<{ readonly records: readonly VmRestoreRecord[]; readonly broken: readonly string[] }> {
+    const records: VmRestoreRecord[] = [];
+    const broken: string[] = [];
+    for (const jobId of await namesIn(this.root)) {
+      const record = await this.read(jobId);
+      if (record === null) broken.push(jobId);
+      else records.push(record);
+    }
+    return { records, broken };
+  }
+
+  async remove(jobId: string): Promise<void> {
+    await rm(this.runDirectory(jobId), { recursive: true, force: true });
+    await rm(join(this.root, jobId), { recursive: true, force: true });
+  }
+
+  private async read(jobId: string): Promise<VmRestoreRecord | null> {
+    try {
+      const record: unknown = JSON.parse(await readFile(join(this.root, jobId, 'job.json'), 'utf8'));
+      return isRecord(record) && record.request.job_id === jobId ? record : null;
+    } catch {
+      return null;
+    }
+  }
+}
+
+/** The file is written by this program alone and replaced whole, so its format number vouches for the rest. */
+function isRecord(value: unknown): value is VmRestoreRecord {
+  return typeof value === 'object' && value !== null && 'format' in value && value.format === 1 && 'request' in value && 'phase' in value;
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  return readdir(folder).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  });
+}

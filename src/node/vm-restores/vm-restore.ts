@@ -1,0 +1,453 @@
+import { link, lstat, mkdir, open, realpath, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
+import { WrongShapeError } from '../../lib/json-shape/json-shape.js';
+import type { LibvirtDomains } from '../libvirt/libvirt-domains.js';
+import { type RestoredDisk, restoredDomain, type RewrittenDefinition, uuidInDefinition } from '../../lib/libvirt/restored-domain.plan.js';
+import { loggerFor } from '../../lib/logging/logger.js';
+import type { NbdInfo } from '../../lib/nbd/nbd-info.js';
+import { parseExportUri } from '../../lib/nbd/nbd-uri.js';
+import type { NodeVmRestoreReport } from '../../contract/node-api.js';
+import type { ProcessSupervisor } from '../../lib/process/process-supervisor.port.js';
+import { errnoOf } from '../../lib/process/system-error.js';
+import { ToolError } from '../../lib/process/tool-error.js';
+import { compareNbdArgv, convertNbdArgv, percentIn } from '../../lib/qemu/disk-copy.plan.js';
+import { syncToDisk } from '../../lib/files/durable-write.js';
+import { reachedExport } from '../model/served-disks.js';
+import { type VmRestoreDisk, type VmRestoreEnding, type VmRestoreRecord, vmRestoreReport, withRestoredDisk } from '../model/vm-restore.state.js';
+import type { GuestDisk, GuestDisks } from '../guest-disks/guest-disks.service.js';
+import type { Slots } from '../transfers/slots.js';
+import type { VmRestoreJournal } from './vm-restore-journal.js';
+
+const STOP_GRACE_MS = 3_000;
+const UNDO_RETRY_MS = 2_000;
+const NBD_DEADLINE_MS = 15_000;
+const RETRY_MS = 1_000;
+/** The newest figure stands in the last few characters that qemu-img wrote. */
+const PROGRESS_TAIL_BYTES = 64;
+const NO_SPACE = /no space left|disk quota exceeded|file too large/i;
+
+export interface VmRestoreSurroundings {
+  readonly domains: LibvirtDomains;
+  readonly journal: VmRestoreJournal;
+  readonly supervisor: ProcessSupervisor;
+  readonly nbdInfo: NbdInfo;
+  readonly guestDisks: GuestDisks;
+  /** Copies of all restores at once. */
+  readonly slots: Slots;
+  readonly storageRoots: () => readonly string[];
+  /** Of the tunnel that leads to the hub, where there is one. */
+  readonly tunnelDirectory: string;
+  /** How long a lost way to the hub is waited for while disks are copied; 0: there is no network between. */
+  readonly patienceSeconds: number;
+}
+
+/**
+ * One VM made from a restore point. All steps look for what is there already, so that a later life of the node goes on from the journal. Whose a domain is tells its
+ * metadata; whose a file is, the link to it in the job's working folder, which stays until the job is settled.
+ */
+export class VmRestore {
+  private readonly logger = loggerFor('VmRestore');
+  private readonly stopping = new AbortController();
+  private readonly end = Promise.withResolvers<undefined>();
+  private running: Promise<void> | null = null;
+  private detached = false;
+  private writing: Promise<void> = Promise.resolve();
+  /** As the journal has it: nothing else is told, so that no later life of the node tells less. */
+  private durable: VmRestoreRecord;
+
+  constructor(
+    private record: VmRestoreRecord,
+    private readonly around: VmRestoreSurroundings,
+  ) {
+    this.durable = record;
+    if (record.phase === 'done') this.end.resolve(undefined);
+  }
+
+  get request(): VmRestoreRecord['request'] {
+    return this.record.request;
+  }
+
+  get finished(): boolean {
+    return this.durable.phase === 'done';
+  }
+
+  /** Nothing is done before this is durable. */
+  async create(): Promise<void> {
+    await this.around.journal.write(this.record);
+  }
+
+  async report(): Promise<NodeVmRestoreReport> {
+    const percents = new Map<string, number>();
+    const { durable } = this;
+    for (const [index, disk] of durable.disks.entries()) {
+      if (disk.status === 'copying') percents.set(disk.disk_key, percentIn(await this.tail(index)));
+    }
+    return vmRestoreReport(durable, percents);
+  }
+
+  /** Runs the job to its end. Never rejects. */
+  run(): Promise<void> {
+    this.running ??= this.runOnce();
+    return this.running;
+  }
+
+  /** Harmless for a job that has ended. Returns once it is durable. */
+  async cancel(): Promise<void> {
+    if (this.record.phase !== 'working' || this.record.cancel_requested) return;
+    await this.change({ cancel_requested: true });
+    this.stopping.abort(new Stopping());
+  }
+
+  /** Stops what runs, and takes away domain and files, also of a job that was completed. */
+  async discard(): Promise<void> {
+    if (this.record.phase === 'working') {
+      await this.cancel();
+      await this.running;
+    }
+    await this.end.promise;
+    if (this.record.ending?.outcome !== 'completed') return;
+    await this.change({ phase: 'undoing', ending: { outcome: 'cancelled' } });
+    await this.takeBack();
+    await this.change({ phase: 'done' });
+  }
+
+  /** Takes away what a completed job needs no more. */
+  async keep(): Promise<void> {
+    await rm(this.workingFolder(), { recursive: true, force: true });
+  }
+
+  /** For one that a later life of the node finds completed: a VM that lives on exports of the hub goes on to need them. */
+  resumeGuest(): void {
+    if (this.durable.ending?.outcome !== 'completed' || this.request.storage_path !== null) return;
+    this.around.guestDisks.resume(this.request.job_id, this.guestDisks());
+  }
+
+  /** Leaves everything as it runs, for the next life of the node. */
+  detach(): void {
+    this.detached = true;
+    this.stopping.abort(new Stopping());
+  }
+
+  private async runOnce(): Promise<void> {
+    const ending = this.record.ending ?? (await this.work());
+    if (ending === null || this.record.phase === 'done') return;
+    if (ending.outcome === 'completed') {
+      await this.change({ phase: 'done', ending });
+    } else {
+      await this.change({ phase: 'undoing', ending });
+      while (!(await this.undone())) {
+        if (this.detached) return;
+        await pause(UNDO_RETRY_MS);
+      }
+      await this.change({ phase: 'done', ending: this.record.ending, domain: null, disks: this.record.disks.map((disk) => ({ ...disk, file: null })) });
+    }
+    this.end.resolve(undefined);
+  }
+
+  /** null: detached. */
+  private async work(): Promise<VmRestoreEnding | null> {
+    try {
+      if (this.record.cancel_requested) throw new Stopping();
+      const uuid = await this.checkDomain();
+      if (this.request.storage_path !== null) {
+        await this.checkStorage(this.request.storage_path);
+        await this.makeDisks(this.request.storage_path);
+      } else {
+        await Promise.all(this.request.disks.map(async (disk, index) => this.checkExport(disk, await this.reachedExport(disk.uri, index))));
+        await this.around.guestDisks.open(this.request.job_id, this.guestDisks(), this.stopping.signal);
+        for (const { disk_key } of this.request.disks) await this.changeDisk(disk_key, { status: 'completed', percent: 100 });
+      }
+      this.stopping.signal.throwIfAborted();
+      await this.define(uuid);
+      return { outcome: 'completed' };
+    } catch (error) {
+      if (this.detached) return null;
+      if (this.record.cancel_requested) return { outcome: 'cancelled' };
+      const failure = failureOf(error);
+      if (failure.code === 'internal_error') this.logger.error('a VM restore failed unexpectedly', { job_id: this.request.job_id, error });
+      return { outcome: 'failed', error: failure };
+    }
+  }
+
+  /** @returns the uuid of the new domain. @throws DomainError domain_exists, definition_broken */
+  private async checkDomain(): Promise<string> {
+    const { name, job_id: jobId } = this.request;
+    const { uuid } = this.rewritten();
+    for (const known of await this.around.domains.list()) {
+      if (known.name !== name && known.uuid !== uuid) continue;
+      if (known.uuid === uuid && known.name === name && (await this.around.domains.jobOf(uuid)) === jobId) continue;
+      const what = known.name === name ? `a domain "${name}"` : `the domain "${known.name}" of uuid ${uuid}`;
+      throw new DomainError('conflict', 'domain_exists', `The node has ${what} already. Choose another name, or do not keep the identity.`, { name, uuid });
+    }
+    return uuid;
+  }
+
+  private rewritten(): RewrittenDefinition & { readonly uuid: string } {
+    const { definition, disks, storage_path: storagePath } = this.request;
+    try {
+      const uuid = this.request.uuid ?? uuidInDefinition(definition.text);
+      if (uuid === null) throw new DomainError('invalid', 'definition_broken', 'The definition has no uuid that could be kept.');
+      const places = new Map(
+        disks.map(({ disk_key, uri, file_name }, index): [string, RestoredDisk] => {
+          if (storagePath !== null) return [disk_key, { kind: 'file', path: join(storagePath, file_name ?? '') }];
+          const socket = this.around.guestDisks.socket(this.request.job_id, index);
+          return [disk_key, { kind: 'nbd', socket, exportName: parseExportUri(uri).exportName }];
+        }),
+      );
+      const { name, network } = this.request;
+      return {
+        uuid,
+        ...restoredDomain(definition.text, {
+          name,
+          uuid,
+          keepIdentity: this.request.keep_identity,
+          jobId: this.request.job_id,
+          disks: places,
+          network,
+          libvirtNetwork: this.request.libvirt_network,
+        }),
+      };
+    } catch (error) {
+      if (error instanceof WrongShapeError) throw new DomainError('invalid', 'definition_broken', `The definition of the VM cannot be used: ${error.message}.`);
+      throw error;
+    }
+  }
+
+  private async reachedExport(uri: string, index: number): Promise<string> {
+    return reachedExport(uri, this.around.journal.keyFile(this.request.job_id, index), this.around.tunnelDirectory);
+  }
+
+  private guestDisks(): readonly GuestDisk[] {
+    return this.request.disks.map(({ uri }, index) => ({ uri, keyFile: this.around.journal.keyFile(this.request.job_id, index) }));
+  }
+
+  private async checkExport({ disk_key, size_bytes }: VmRestoreRecord['request']['disks'][number], uri: string): Promise<void> {
+    const size = await this.sizeOf(uri).catch((error: unknown) => {
+      if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
+      throw new DomainError('unavailable', 'export_unreachable', `The node cannot read disk ${disk_key} at ${uri}: ${error.stderrTail.trim()}`, { disk_key });
+    });
+    if (size !== size_bytes)
+      throw new DomainError('conflict', 'export_differs', `Disk ${disk_key} at ${uri} has ${size} bytes instead of ${size_bytes}.`, { disk_key });
+  }
+
+  /** @throws ToolError when the export cannot be reached for as long as a loss of the network is waited for */
+  private async sizeOf(uri: string): Promise<number> {
+    for (const ends = performance.now() + this.around.patienceSeconds * 1000; ;) {
+      try {
+        return await this.around.nbdInfo.size(uri, NBD_DEADLINE_MS);
+      } catch (error) {
+        if (!(error instanceof ToolError) || error.code === 'tool_missing' || performance.now() > ends) throw error;
+      }
+      await pause(RETRY_MS, undefined, { signal: this.stopping.signal });
+    }
+  }
+
+  private async checkStorage(path: string): Promise<void> {
+    const refuse = (code: string, what: string): never => {
+      throw new DomainError('invalid', code, what, { storage_path: path });
+    };
+    const found = await stat(path).catch((error: unknown) => {
+      if (errnoOf(error) === null) throw error;
+      return null;
+    });
+    if (found?.isDirectory() !== true) return refuse('storage_path_missing', `There is no folder "${path}" on the node. Make it first, or name another.`);
+    const real = `${await realpath(path)}/`;
+    const roots = await Promise.all(this.around.storageRoots().map((root) => realpath(root).catch(() => root)));
+    if (!roots.some((root) => real.startsWith(`${root.replace(/\/$/, '')}/`))) {
+      refuse('storage_path_refused', `"${path}" is in none of the folders that the node may restore VMs to (vm_storage_roots: ${roots.join(', ') || 'none'}).`);
+    }
+    for (const disk of this.request.disks) await this.refuseTaken(join(path, disk.file_name ?? ''), disk.file_name ?? '');
+  }
+
+  private async refuseTaken(path: string, name: string): Promise<void> {
+    const there = await inodeOf(path);
+    if (there === null || there === (await inodeOf(join(this.workingFolder(), name)))) return;
+    throw new DomainError('conflict', 'target_exists', `The node has "${path}" already. Move it away, or choose another name or folder.`, { file: path });
+  }
+
+  private async makeDisks(storagePath: string): Promise<void> {
+    await mkdir(this.workingFolder(), { recursive: true, mode: 0o700 });
+    const done = await Promise.allSettled(
+      this.request.disks.map(async (disk, index) => {
+        try {
+          await this.makeDisk(disk, index);
+        } catch (error) {
+          // The others would be for nothing.
+          this.stopping.abort(error);
+          throw error;
+        }
+      }),
+    );
+    for (const disk of done) if (disk.status === 'rejected') throw this.stopping.signal.reason ?? disk.reason;
+    for (const disk of this.request.disks) await this.publish(storagePath, disk.file_name ?? '', disk.disk_key);
+    await syncToDisk(storagePath);
+  }
+
+  private async makeDisk(disk: VmRestoreRecord['request']['disks'][number], index: number): Promise<void> {
+    if (this.record.disks[index]?.status === 'completed') return;
+    await this.around.slots.use(async () => {
+      this.stopping.signal.throwIfAborted();
+      const file = join(this.workingFolder(), disk.file_name ?? '');
+      const uri = await this.reachedExport(disk.uri, index);
+      await this.checkExport(disk, uri);
+      await this.changeDisk(disk.disk_key, { status: 'copying' });
+      await this.program(index, 'convert', convertNbdArgv(uri, file, this.around.patienceSeconds), [0]);
+      await this.changeDisk(disk.disk_key, { status: 'comparing', percent: 100 });
+      await syncToDisk(file);
+      if ((await this.program(index, 'compare', compareNbdArgv(uri, file, this.around.patienceSeconds), [0, 1])) !== 0) {
+        throw new DomainError(
+          'conflict',
+          'restored_content_differs',
+          `What was written of disk ${disk.disk_key} does not read the same as the restore point.`,
+          {
+            disk_key: disk.disk_key,
+          },
+        );
+      }
+      await this.changeDisk(disk.disk_key, { status: 'completed' });
+    });
+  }
+
+  private async program(index: number, what: 'convert' | 'compare', argv: readonly [string, ...string[]], expected: readonly number[]): Promise<number> {
+    const directory = this.around.journal.programDirectory(this.request.job_id, index, what);
+    const before = await this.around.supervisor.status(directory);
+    // Nobody saw how it ended: it went down with its machine, and what it wrote is worth nothing.
+    if (before.state === 'exited' && before.exitCode === null) await this.around.supervisor.forget(directory);
+    // The storage path may be in folders of others.
+    await this.around.supervisor.start(directory, argv, { rights: 'files' });
+    const { exitCode, stderr } = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
+    if (exitCode !== null && expected.includes(exitCode)) return exitCode;
+    const said = stderr.trim().split('\n').slice(-3).join('; ');
+    if (NO_SPACE.test(stderr)) throw new DomainError('storage_full', 'target_full', `The storage path ran out of space: ${said}`);
+    if (exitCode === 127) throw new DomainError('unavailable', 'tool_missing', `${argv[0]} is not installed on the node.`);
+    throw new DomainError(
+      'conflict',
+      'copy_failed',
+      `${argv[0]} ${what} ended with ${exitCode === null ? 'an unknown code' : `exit code ${exitCode}`}: ${said}`,
+    );
+  }
+
+  /** A hard link never replaces anything, so a file that came there meanwhile is safe. */
+  private async publish(storagePath: string, name: string, diskKey: string): Promise<void> {
+    const path = join(storagePath, name);
+    await this.refuseTaken(path, name);
+    if ((await inodeOf(path)) === null) {
+      await link(join(this.workingFolder(), name), path).catch((error: unknown) => {
+        const errno = errnoOf(error);
+        if (errno === 'EEXIST') throw new DomainError('conflict', 'target_exists', `"${path}" came there while the restore ran.`, { file: path });
+        if (errno === null) throw error;
+        throw new DomainError(
+          'conflict',
+          'storage_path_unfit',
+          `"${path}" could not be given its name by a hard link (${errno}). Choose a file system that has them.`,
+        );
+      });
+    }
+    await this.changeDisk(diskKey, { file: path });
+  }
+
+  private async define(uuid: string): Promise<void> {
+    const { domains, journal } = this.around;
+    const { xml, changes } = this.rewritten();
+    const folder = journal.runDirectory(this.request.job_id);
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await writeFile(join(folder, 'domain.xml'), xml, { mode: 0o600 });
+    await this.change({ defining: true });
+    // One that an earlier life has started already is not touched.
+    if ((await domains.jobOf(uuid)) !== this.request.job_id) await domains.define(join(folder, 'domain.xml'));
+    await this.change({ domain: { name: this.request.name, uuid }, changes });
+    if (!this.request.start || (await domains.state(uuid)) === 'running') return;
+    try {
+      await domains.start(uuid);
+    } catch (error) {
+      // The VM is whole; what its start lacks, a network say, can be mended without another restore.
+      await this.change({ start_error: failureOf(error) });
+    }
+  }
+
+  private async undone(): Promise<boolean> {
+    try {
+      await this.takeBack();
+      return true;
+    } catch (error) {
+      this.logger.error('what a VM restore has made could not be taken back; trying again', { job_id: this.request.job_id, error });
+      return false;
+    }
+  }
+
+  /** Processes first: what still writes would make its files anew. */
+  private async takeBack(): Promise<void> {
+    const { domains, journal, supervisor, guestDisks } = this.around;
+    for (const directory of await journal.programDirectories(this.request.job_id)) await supervisor.stop(directory, STOP_GRACE_MS);
+    const ours = this.record.defining ? (await domains.list()).filter(({ name }) => name === this.request.name) : [];
+    for (const { uuid } of ours) if ((await domains.jobOf(uuid)) === this.request.job_id) await domains.remove(uuid);
+    await guestDisks.close(this.request.job_id);
+    const { storage_path: storagePath } = this.request;
+    if (storagePath === null) return;
+    for (const { file_name } of this.request.disks) {
+      const made = await inodeOf(join(this.workingFolder(), file_name ?? ''));
+      const path = join(storagePath, file_name ?? '');
+      if (made !== null && made === (await inodeOf(path))) await unlink(path);
+    }
+    await rm(this.workingFolder(), { recursive: true, force: true });
+  }
+
+  private workingFolder(): string {
+    return join(this.request.storage_path ?? '/nonexistent', `.sendense-restore-${this.request.job_id}`);
+  }
+
+  private async tail(index: number): Promise<string> {
+    try {
+      const file = await open(join(this.around.journal.programDirectory(this.request.job_id, index, 'convert'), 'stdout'), 'r');
+      try {
+        const { size } = await file.stat();
+        const { bytesRead, buffer } = await file.read(Buffer.alloc(PROGRESS_TAIL_BYTES), 0, PROGRESS_TAIL_BYTES, Math.max(0, size - PROGRESS_TAIL_BYTES));
+        return buffer.subarray(0, bytesRead).toString('utf8');
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return '';
+      throw error;
+    }
+  }
+
+  private async changeDisk(diskKey: string, change: Partial<Omit<VmRestoreDisk, 'disk_key'>>): Promise<void> {
+    await this.change(withRestoredDisk(this.record, diskKey, change));
+  }
+
+  private async change(change: Partial<VmRestoreRecord>): Promise<void> {
+    this.record = { ...this.record, ...change };
+    this.writing = this.writing
+      .catch(() => undefined)
+      .then(async () => {
+        const { record } = this;
+        await this.around.journal.write(record);
+        this.durable = record;
+      });
+    await this.writing;
+  }
+}
+
+class Stopping extends Error {
+  override readonly name = 'Stopping';
+}
+
+function failureOf(error: unknown): { readonly code: string; readonly detail: string } {
+  if (error instanceof DomainError || error instanceof ToolError) return { code: error.code, detail: error.message };
+  return { code: 'internal_error', detail: messageOf(error) };
+}
+
+/** Names a file on this machine; null: there is none. */
+async function inodeOf(path: string): Promise<string | null> {
+  try {
+    const { dev, ino } = await lstat(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+}

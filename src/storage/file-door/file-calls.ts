@@ -1,0 +1,206 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { type BigIntStats, constants } from 'node:fs';
+import {
+  access,
+  chmod,
+  type FileHandle,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  statfs,
+  unlink,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { qcow2InfoOf } from '../../lib/qemu/qcow2-info.reader.js';
+import type { ImageInfo } from '../../lib/qemu/qemu-img-output.js';
+import { errnoOf } from '../../lib/process/system-error.js';
+import { syncToDisk, writeFileDurably } from '../../lib/files/durable-write.js';
+
+/** What a name stands for. */
+export type FileFacts = {
+  readonly kind: 'file' | 'folder' | 'other';
+  readonly size_bytes: number;
+  /** Nanoseconds since 1970, decimal. */
+  readonly mtime_ns: string;
+  /** The same for every name of one file on this machine. */
+  readonly identity: string;
+};
+
+/** A file that is to be opened as a QCOW2 image, looked at through one descriptor that follows no symbolic link. */
+export type ImageFacts = FileFacts & {
+  /** Permission bits. */
+  readonly mode: number;
+  /** Number of names of the file. */
+  readonly links: number;
+  /** Where the descriptor leads, with every symbolic link of the path resolved. */
+  readonly real_path: string;
+  /** Inode, length and both time stamps. It changes with every change of content, and nobody but the file system's owner can set it back. */
+  readonly state: string;
+  /** Time of the last change of content or attributes, nanoseconds since 1970, decimal. */
+  readonly ctime_ns: string;
+  /** null: not a QCOW2 image that is understood in full; it may be encrypted, or keep its data in another file. */
+  readonly image: ImageInfo | null;
+};
+
+/** Code of an error for a name that is no regular file, or longer than was asked for. */
+export const NOT_READABLE_AS_FILE = 'EFTYPE';
+
+/**
+ * Work on files, as plain data, so that another process can be asked for it. All reject with the system's error, whose `code` is ENOENT and the like; paths are absolute.
+ */
+export interface FileCalls {
+  /** Follows symbolic links. */
+  stat(path: string): Promise<FileFacts>;
+  lstat(path: string): Promise<FileFacts>;
+  realpath(path: string): Promise<string>;
+  /** Resolves where this program may read, write and pass through the folder. */
+  mayWriteIn(folder: string): Promise<void>;
+  /** What an unprivileged program may still write, and all there is. */
+  space(path: string): Promise<{ readonly free_bytes: number; readonly total_bytes: number }>;
+  list(folder: string): Promise<readonly { readonly name: string; readonly is_folder: boolean }[]>;
+  /** UTF-8 text of a regular file of at most maxBytes. Follows no symbolic link and waits for no pipe. @throws also NOT_READABLE_AS_FILE */
+  readText(path: string, maxBytes: number): Promise<string>;
+  /** Null where the name is no regular file. */
+  imageFacts(path: string): Promise<ImageFacts | null>;
+  makeFolder(path: string, mode: number): Promise<void>;
+  changeMode(path: string, mode: number): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  link(existing: string, path: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  removeFolder(path: string): Promise<void>;
+  /** Harmless when there is nothing. */
+  removeTree(path: string): Promise<void>;
+  /** See repository-files/durable-write.ts. */
+  syncToDisk(path: string): Promise<void>;
+  /** See repository-files/durable-write.ts. */
+  writeDurably(path: string, content: string, mode: number): Promise<void>;
+  /** Writes, syncs, reads back and removes a small file. @returns whether what was read is what was written */
+  tryWriting(folder: string): Promise<boolean>;
+  /** Lower-case hex, of the whole regular file. Follows no symbolic link. @throws also NOT_READABLE_AS_FILE */
+  sha256(path: string): Promise<string>;
+}
+
+const PROBE_BYTES = 4096;
+
+/** Done by this process itself, which hangs where the file system does. */
+export const DIRECT_CALLS: FileCalls = {
+  stat: async (path) => factsOf(await stat(path, { bigint: true })),
+  lstat: async (path) => factsOf(await lstat(path, { bigint: true })),
+  realpath: async (path) => realpath(path),
+  mayWriteIn: async (folder) => access(folder, constants.R_OK | constants.W_OK | constants.X_OK),
+  async space(path) {
+    const { bavail, blocks, bsize } = await statfs(path);
+    return { free_bytes: bavail * bsize, total_bytes: blocks * bsize };
+  },
+  async list(folder) {
+    return (await readdir(folder, { withFileTypes: true })).map((entry) => ({ name: entry.name, is_folder: entry.isDirectory() }));
+  },
+  readText: async (path, maxBytes) =>
+    withRegularFile(path, async (file) => {
+      const { size } = await file.stat();
+      if (size > maxBytes) throw notReadable(`it is longer than ${maxBytes} bytes`);
+      return file.readFile('utf8');
+    }),
+  imageFacts,
+  async makeFolder(path, mode) {
+    await mkdir(path, mode);
+  },
+  changeMode: async (path, mode) => chmod(path, mode),
+  rename: async (from, to) => rename(from, to),
+  link: async (existing, path) => link(existing, path),
+  unlink: async (path) => unlink(path),
+  removeFolder: async (path) => rmdir(path),
+  removeTree: async (path) => rm(path, { recursive: true, force: true }),
+  syncToDisk,
+  writeDurably: writeFileDurably,
+  tryWriting,
+  sha256: async (path) =>
+    withRegularFile(path, async (file) => {
+      const hash = createHash('sha256');
+      await pipeline(file.createReadStream({ highWaterMark: 1024 * 1024, autoClose: false }), hash);
+      return hash.digest('hex');
+    }),
+};
+
+/** What the name stands for is looked at before it is opened, because opening a device may do something, and after it, because it may have been replaced. */
+async function withRegularFile<Result>(path: string, work: (file: FileHandle) => Promise<Result>): Promise<Result> {
+  if (!(await lstat(path)).isFile()) throw notReadable('it is not a regular file');
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    if (!(await file.stat()).isFile()) throw notReadable('it is not a regular file');
+    return await work(file);
+  } finally {
+    await file.close();
+  }
+}
+
+function notReadable(why: string): Error {
+  return Object.assign(new Error(why), { code: NOT_READABLE_AS_FILE });
+}
+
+async function imageFacts(path: string): Promise<ImageFacts | null> {
+  try {
+    return await withRegularFile(path, async (file) => {
+      const stats = await file.stat({ bigint: true });
+      const image = await qcow2InfoOf(file, path).catch((error: unknown) => {
+        // A file system that fails is not taken for a file of another kind.
+        if (errnoOf(error) !== null) throw error;
+        return null;
+      });
+      return {
+        ...factsOf(stats),
+        mode: Number(stats.mode & 0o7777n),
+        links: Number(stats.nlink),
+        real_path: await readlink(`/proc/self/fd/${file.fd}`),
+        state: `${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}`,
+        ctime_ns: stats.ctimeNs.toString(),
+        image,
+      };
+    });
+  } catch (error) {
+    if (['ELOOP', NOT_READABLE_AS_FILE].includes(errnoOf(error) ?? '')) return null;
+    throw error;
+  }
+}
+
+function factsOf(stats: BigIntStats): FileFacts {
+  return {
+    kind: stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : 'other',
+    size_bytes: Number(stats.size),
+    mtime_ns: stats.mtimeNs.toString(),
+    identity: `${stats.dev}:${stats.ino}`,
+  };
+}
+
+async function tryWriting(folder: string): Promise<boolean> {
+  const content = randomBytes(PROBE_BYTES);
+  const file = join(folder, `.sendense-probe-${content.toString('hex', 0, 8)}`);
+  let written = false;
+  try {
+    const handle = await open(file, 'wx', 0o600);
+    written = true;
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    const same = (await readFile(file)).equals(content);
+    if (!same) return false;
+    await rm(file);
+    written = false;
+    return true;
+  } finally {
+    if (written) await rm(file, { force: true }).catch(() => undefined);
+  }
+}

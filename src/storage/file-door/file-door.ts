@@ -1,0 +1,238 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { DomainError } from '../../kernel/domain-error.js';
+import type { Logger } from '../../lib/logging/logger.js';
+import { siblingProgram } from '../../lib/process/sibling-program.js';
+import { spawnTurn } from '../../lib/process/spawn-turns.js';
+import { toolEnvironment } from '../../lib/process/tool-environment.js';
+import type { CallName, DoorAnswer, DoorRequest } from './door-protocol.js';
+import { DIRECT_CALLS, type FileCalls } from './file-calls.js';
+
+/** Calls that may well take long because they move data. While they do, the file system must go on answering others. */
+const LONG_CALLS: ReadonlySet<CallName> = new Set(['removeTree', 'syncToDisk', 'writeDurably', 'tryWriting', 'sha256']);
+const LONG_CALL_MS = 60 * 60_000;
+/** A process that nobody asks for anything ends, to give its memory back. */
+const IDLE_MS = 10 * 60_000;
+/** Threads of the process: a call that takes long must not hold up those that show that the file system answers. */
+const THREADS = 16;
+/** Long calls that are under way at once; further ones wait. */
+const LONG_CALLS_AT_ONCE = 8;
+
+const PROGRAM = siblingProgram(new URL('./file-door.process.js', import.meta.url));
+
+export const STORAGE_SILENT = 'storage_silent';
+
+/** A file system does not answer. */
+export function storageSilent(path: string): DomainError {
+  return new DomainError(
+    'unavailable',
+    STORAGE_SILENT,
+    `The file system of "${path}" does not answer. See to the server or the disk that it is on; it is used again as soon as it answers.`,
+    { path, reason: 'silent' },
+  );
+}
+
+/** The hub is shutting down: whether the call has done its work is not known. */
+export class DoorClosedError extends Error {
+  override readonly name = 'DoorClosedError';
+  constructor(path: string) {
+    super(`the hub is shutting down, and the file system of "${path}" has not answered`);
+  }
+}
+
+interface Call {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/**
+ * The way to the files of one place: all work on them is done by a process of the door's own, started when it is needed. Every call has a deadline. Once one has passed it, the
+ * file system counts as silent: everybody who waits is told so, and who comes after that is told at once, until all that hung has returned.
+ */
+export class FileDoor {
+  readonly calls: FileCalls;
+  private child: ChildProcess | null = null;
+  private starting: Promise<ChildProcess> | null = null;
+  private readonly waiting = new Map<number, Call>();
+  /** Calls that were given up and hang in the process. */
+  private readonly overdue = new Set<number>();
+  private readonly turns: (() => void)[] = [];
+  private longCalls = 0;
+  private lastId = 0;
+  private pinging = false;
+  /** performance.now() when the first of the calls that hang was sent. */
+  private silentSinceMs = 0;
+  private idle: NodeJS.Timeout | null = null;
+  private closed = false;
+
+  /** @param answerMs how long a call may take that moves no data; asked for at every call */
+  constructor(
+    private readonly place: string,
+    private readonly answerMs: () => number,
+    private readonly log: Logger,
+  ) {
+    const calls = {} as Record<CallName, (...args: (string | number)[]) => Promise<unknown>>; // filled by the next line
+    for (const name of Object.keys(DIRECT_CALLS) as CallName[]) calls[name] = async (...args) => this.ask(name, args); // keys of a literal
+    // What the process answers is what the call of that name gives: both ends are compiled from FileCalls.
+    this.calls = calls as unknown as FileCalls;
+  }
+
+  /** How long the file system has not answered, in milliseconds; 0 where nothing shows that it does not. Sees to it that it is asked, and does not wait. */
+  silentMs(): number {
+    if (this.isSilent()) return Math.max(1, performance.now() - this.silentSinceMs);
+    this.ping();
+    return 0;
+  }
+
+  /** Everybody who waits, or comes later, is told DoorClosedError. The process ends without being waited for: it may hang in the kernel. */
+  close(): void {
+    this.closed = true;
+    this.silentSinceMs = performance.now();
+    for (const id of this.waiting.keys()) this.overdue.add(id);
+    this.rejectAll(() => new DoorClosedError(this.place));
+    if (this.idle !== null) clearTimeout(this.idle);
+    this.child?.kill('SIGKILL');
+  }
+
+  private isSilent(): boolean {
+    return this.overdue.size > 0;
+  }
+
+  /** @throws DoorClosedError, storageSilent */
+  private refuse(): void {
+    if (this.closed) throw new DoorClosedError(this.place);
+    if (this.isSilent()) throw storageSilent(this.place);
+  }
+
+  private async ask(call: CallName, args: readonly (string | number)[]): Promise<unknown> {
+    return LONG_CALLS.has(call) ? this.long(() => this.request(call, args, LONG_CALL_MS)) : this.request(call, args, this.answerMs());
+  }
+
+  private async long<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.longCalls >= LONG_CALLS_AT_ONCE) await new Promise<void>((resolve) => this.turns.push(resolve));
+    this.longCalls += 1;
+    // Calls of their own: when one of them passes its deadline, the long one is given up as well.
+    const pings = setInterval(() => this.ping(), this.answerMs());
+    try {
+      return await work();
+    } finally {
+      clearInterval(pings);
+      this.longCalls -= 1;
+      this.turns.shift()?.();
+    }
+  }
+
+  private ping(): void {
+    if (this.pinging || this.closed) return;
+    this.pinging = true;
+    // Whoever is interested sees whether the door is silent.
+    this.request('space', [this.place], this.answerMs())
+      .catch(() => undefined)
+      .finally(() => {
+        this.pinging = false;
+      });
+  }
+
+  private async request(call: CallName, args: readonly (string | number)[], deadlineMs: number): Promise<unknown> {
+    this.refuse();
+    if (this.idle !== null) clearTimeout(this.idle);
+    const id = ++this.lastId;
+    try {
+      return await new Promise<unknown>((resolve, reject) => {
+        const timer = setTimeout(() => this.giveUp(deadlineMs), deadlineMs);
+        this.waiting.set(id, { resolve, reject, timer });
+        this.send({ id, call, args }).catch((error: unknown) => this.settle(id)?.reject(error));
+      });
+    } finally {
+      this.restWhenIdle();
+    }
+  }
+
+  private async send(request: DoorRequest): Promise<void> {
+    const child = await this.process();
+    child.send(request, (error) => {
+      if (error !== null) this.lost(child);
+    });
+  }
+
+  private async process(): Promise<ChildProcess> {
+    if (this.child !== null) return this.child;
+    this.starting ??= this.start().finally(() => {
+      this.starting = null;
+    });
+    return this.starting;
+  }
+
+  private async start(): Promise<ChildProcess> {
+    await spawnTurn();
+    const child = spawn(process.execPath, PROGRAM, {
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      cwd: '/',
+      env: toolEnvironment({ UV_THREADPOOL_SIZE: String(THREADS) }),
+    });
+    this.child = child;
+    child.on('message', (message) => this.onAnswer(message as DoorAnswer)); // sent by our own program
+    child.once('error', () => this.lost(child));
+    child.once('exit', () => this.lost(child));
+    // What keeps this program from ending is a call under way, by its deadline.
+    child.unref();
+    child.channel?.unref();
+    if (this.closed) child.kill('SIGKILL');
+    return child;
+  }
+
+  private onAnswer(answer: DoorAnswer): void {
+    const call = this.settle(answer.id);
+    if (call === null) this.returned(answer.id);
+    else if (answer.ok) call.resolve(answer.result);
+    else call.reject(Object.assign(new Error(answer.message), answer.code === null ? {} : { code: answer.code }));
+  }
+
+  /** @returns null for a call that was given up */
+  private settle(id: number): Call | null {
+    const call = this.waiting.get(id);
+    if (call === undefined) return null;
+    this.waiting.delete(id);
+    clearTimeout(call.timer);
+    return call;
+  }
+
+  private giveUp(deadlineMs: number): void {
+    this.log.warn('a file system does not answer', { place: this.place, waited_ms: deadlineMs, calls: this.waiting.size });
+    this.silentSinceMs = performance.now() - deadlineMs;
+    for (const id of this.waiting.keys()) this.overdue.add(id);
+    this.rejectAll(() => storageSilent(this.place));
+  }
+
+  private rejectAll(error: () => Error): void {
+    for (const id of [...this.waiting.keys()]) this.settle(id)?.reject(error());
+  }
+
+  private returned(id: number): void {
+    if (!this.overdue.delete(id) || this.isSilent()) return;
+    this.log.info('a file system answers again', { place: this.place });
+    this.restWhenIdle();
+  }
+
+  private lost(child: ChildProcess): void {
+    if (this.child !== child) return;
+    this.child = null;
+    child.kill('SIGKILL');
+    this.overdue.clear();
+    this.rejectAll(
+      () => new DomainError('unavailable', STORAGE_SILENT, `The process that works on the files of "${this.place}" has ended. Repeat the request.`),
+    );
+  }
+
+  private restWhenIdle(): void {
+    if (this.idle !== null) clearTimeout(this.idle);
+    this.idle = null;
+    const { child } = this;
+    if (child === null || this.waiting.size > 0 || this.isSilent() || this.closed) return;
+    this.idle = setTimeout(() => {
+      if (this.child !== child || this.waiting.size > 0) return;
+      this.child = null;
+      child.kill('SIGKILL');
+    }, IDLE_MS).unref();
+  }
+}

@@ -1,0 +1,146 @@
+import { listOf, matching, object, oneOf, orNull, text, time, wholeNumber, wrong, WrongShapeError } from '../../lib/json-shape/json-shape.js';
+
+export const MANIFEST_FILE = 'manifest.json';
+export const MANIFEST_FORMAT_VERSION = 1;
+/** Far more than the definition of a VM and a thousand disks take. */
+export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
+
+export type ManifestDisk = {
+  /** From 0, in the order of the source. */
+  readonly disk_id: number;
+  readonly disk_key: string;
+  /** Name of the QCOW2 file in the restore point's folder. */
+  readonly file: string;
+  readonly virtual_size_bytes: number;
+  readonly source_format: string;
+  /** Names "everything since this restore point's instant" at the source; null where the source cannot track. */
+  readonly change_id: string | null;
+  /** The change id that the disk's changes were copied from; null where the disk is whole: in a full, and when it was added after the parent. */
+  readonly parent_change_id: string | null;
+  /** Length of the QCOW2 file in bytes. */
+  readonly file_size_bytes: number;
+  /** SHA-256 of the whole QCOW2 file, lower-case hex. */
+  readonly sha256: string;
+  /** Modification time of the QCOW2 file when it was sealed, nanoseconds since 1970, decimal. */
+  readonly mtime_ns: string;
+  /** Parent's QCOW2 file relative to the restore point's folder, as the QCOW2 header has it; null exactly where parent_change_id is. */
+  readonly backing_file: string | null;
+};
+
+/** `manifest.json` of a restore point, as docs/repository-format.md describes it. */
+export type Manifest = {
+  readonly format_version: typeof MANIFEST_FORMAT_VERSION;
+  readonly hub_id: string;
+  readonly repository_id: string;
+  readonly backup_id: string;
+  readonly backup_type: 'full' | 'incremental';
+  /** Set exactly when backup_type is full. */
+  readonly full_reason: string | null;
+  readonly chain_id: string;
+  /** Set exactly when backup_type is incremental; `folder` is relative to the repository. */
+  readonly parent: { readonly backup_id: string; readonly folder: string } | null;
+  readonly vm: {
+    readonly vm_id: string;
+    readonly name: string;
+    readonly source: string;
+    readonly source_ref: string;
+    readonly node_id: string;
+  };
+  /** The one instant of all disks, by the node's clock. ISO 8601, UTC, like the other times. */
+  readonly instant: string;
+  readonly started_at: string;
+  readonly sealed_at: string;
+  readonly disks: readonly ManifestDisk[];
+  /** How the hypervisor described the VM, of use to make it again; null where it did not, and in manifests of earlier programs. */
+  readonly definition: { readonly format: 'libvirt-domain-xml'; readonly text: string } | null;
+  /** Where the hub's event store stood when the restore point was sealed; opaque. */
+  readonly event_position: string;
+};
+
+const fileName = matching(/^(?!\.{1,2}$)[^/\0]+$/, 'a file name without a slash');
+const sha256 = matching(/^[0-9a-f]{64}$/, '64 lower-case hex digits');
+const nanoseconds = matching(/^\d{1,20}$/, 'decimal digits');
+
+/**
+ * Reads the text of a manifest.json; members it does not know are left out.
+ * @throws WrongShapeError that names the member and what is wrong with it
+ */
+export function parseManifest(json: string): Manifest {
+  let document: unknown;
+  try {
+    document = JSON.parse(json);
+  } catch {
+    // A parser's message quotes what it read, which may be anything.
+    throw new WrongShapeError('it is not JSON');
+  }
+  const root = object(document, 'the document');
+  if (root['format_version'] !== MANIFEST_FORMAT_VERSION) {
+    throw wrong('format_version', `${MANIFEST_FORMAT_VERSION}, the only version this program reads`, root['format_version']);
+  }
+  const vm = object(root['vm'], 'vm');
+  const manifest: Manifest = {
+    format_version: MANIFEST_FORMAT_VERSION,
+    hub_id: text(root['hub_id'], 'hub_id'),
+    repository_id: text(root['repository_id'], 'repository_id'),
+    backup_id: text(root['backup_id'], 'backup_id'),
+    backup_type: oneOf('full', 'incremental')(root['backup_type'], 'backup_type'),
+    full_reason: orNull(text)(root['full_reason'], 'full_reason'),
+    chain_id: text(root['chain_id'], 'chain_id'),
+    parent: orNull(parseParent)(root['parent'], 'parent'),
+    vm: {
+      vm_id: text(vm['vm_id'], 'vm.vm_id'),
+      name: text(vm['name'], 'vm.name'),
+      source: text(vm['source'], 'vm.source'),
+      source_ref: text(vm['source_ref'], 'vm.source_ref'),
+      node_id: text(vm['node_id'], 'vm.node_id'),
+    },
+    instant: time(root['instant'], 'instant'),
+    started_at: time(root['started_at'], 'started_at'),
+    sealed_at: time(root['sealed_at'], 'sealed_at'),
+    disks: listOf(parseDisk)(root['disks'], 'disks'),
+    definition: orNull(parseDefinition)(root['definition'] ?? null, 'definition'),
+    event_position: text(root['event_position'], 'event_position'),
+  };
+  const isFull = manifest.backup_type === 'full';
+  if (isFull !== (manifest.parent === null)) throw wrong('parent', `set exactly for incrementals (this is: ${manifest.backup_type})`, manifest.parent);
+  if (isFull !== (manifest.full_reason !== null)) throw wrong('full_reason', `set exactly for fulls (this is: ${manifest.backup_type})`, manifest.full_reason);
+  if (manifest.disks.length === 0) throw wrong('disks', 'at least one disk', manifest.disks);
+  manifest.disks.forEach((disk, index) => {
+    if (isFull && disk.backing_file !== null) throw wrong(`disks[${index}].backing_file`, 'null in a full', disk.backing_file);
+    if ((disk.backing_file === null) !== (disk.parent_change_id === null)) {
+      throw wrong(`disks[${index}].backing_file`, `set exactly with parent_change_id (that is: ${disk.parent_change_id ?? 'null'})`, disk.backing_file);
+    }
+  });
+  if (!isFull && manifest.disks.every((disk) => disk.backing_file === null)) {
+    throw wrong('disks', 'at least one disk with a backing_file in an incremental', []);
+  }
+  if (new Set(manifest.disks.map((disk) => disk.file)).size !== manifest.disks.length) throw new WrongShapeError('disks[].file names one file twice');
+  return manifest;
+}
+
+function parseParent(value: unknown, where: string): NonNullable<Manifest['parent']> {
+  const parent = object(value, where);
+  return { backup_id: text(parent['backup_id'], `${where}.backup_id`), folder: text(parent['folder'], `${where}.folder`) };
+}
+
+function parseDefinition(value: unknown, where: string): NonNullable<Manifest['definition']> {
+  const definition = object(value, where);
+  return { format: oneOf('libvirt-domain-xml')(definition['format'], `${where}.format`), text: text(definition['text'], `${where}.text`) };
+}
+
+function parseDisk(value: unknown, where: string): ManifestDisk {
+  const disk = object(value, where);
+  return {
+    disk_id: wholeNumber(disk['disk_id'], `${where}.disk_id`),
+    disk_key: text(disk['disk_key'], `${where}.disk_key`),
+    file: fileName(disk['file'], `${where}.file`),
+    virtual_size_bytes: wholeNumber(disk['virtual_size_bytes'], `${where}.virtual_size_bytes`),
+    source_format: text(disk['source_format'], `${where}.source_format`),
+    change_id: orNull(text)(disk['change_id'], `${where}.change_id`),
+    parent_change_id: orNull(text)(disk['parent_change_id'], `${where}.parent_change_id`),
+    file_size_bytes: wholeNumber(disk['file_size_bytes'], `${where}.file_size_bytes`),
+    sha256: sha256(disk['sha256'], `${where}.sha256`),
+    mtime_ns: nanoseconds(disk['mtime_ns'], `${where}.mtime_ns`),
+    backing_file: orNull(text)(disk['backing_file'], `${where}.backing_file`),
+  };
+}

@@ -1,0 +1,66 @@
+import type { FileCalls } from '../file-door/file-calls.js';
+import { errnoOf } from '../../lib/process/system-error.js';
+import { headerProblem } from './chain-check.plan.js';
+import type { ProvenFile } from './proven-files.js';
+
+/** What was recorded of a file when it was sealed. */
+export type SealedFacts = {
+  /** Length in bytes. */
+  readonly size_bytes: number;
+  /** Lower-case hex. */
+  readonly sha256: string;
+  /** Nanoseconds since 1970, decimal. */
+  readonly mtime_ns: string;
+};
+
+export type ParentVerdict =
+  { readonly kind: 'sound' } | { readonly kind: 'damaged'; readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered'; readonly detail: string };
+
+/** Where a sealed file belongs. */
+export interface ParentPlace {
+  /** Relative to the repository, as below. */
+  readonly file: string;
+  /** What it stands on; null: nothing. */
+  readonly below: string | null;
+  /** How it looked when its content was last proven; null: not known. */
+  readonly proven: ProvenFile | null;
+}
+
+/**
+ * Whether a sealed file is still what was sealed. Cheap as long as it looks as it did when its content was last proven, or else has the modification time it was sealed
+ * with; a differing time alone proves nothing (a copied or restored repository has new ones), so the file is then read and its hash decides.
+ * @throws the operating system's error when the file is there but cannot be read
+ */
+export async function checkParent(calls: FileCalls, sealed: SealedFacts, path: string, place: ParentPlace): Promise<ParentVerdict> {
+  const found = await calls.imageFacts(path).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return 'missing' as const;
+    throw error;
+  });
+  if (found === 'missing') return { kind: 'damaged', code: 'parent_missing', detail: `The parent's file "${path}" is missing.` };
+  if (found === null) return { kind: 'damaged', code: 'parent_altered', detail: `The parent's file "${path}" is not a regular file any more.` };
+  if (found.size_bytes < sealed.size_bytes) {
+    return {
+      kind: 'damaged',
+      code: 'parent_truncated',
+      detail: `The parent's file "${path}" has ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}.`,
+    };
+  }
+  if (found.size_bytes > sealed.size_bytes) {
+    return {
+      kind: 'damaged',
+      code: 'parent_altered',
+      detail: `The parent's file "${path}" has grown to ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}.`,
+    };
+  }
+  const header = headerProblem(found.image, place.file, place.below);
+  if (header !== null) return { kind: 'damaged', code: 'parent_altered', detail: `The parent's file "${path}" ${header.detail}.` };
+  const { proven } = place;
+  if (proven === null ? found.mtime_ns === sealed.mtime_ns : proven.state === found.state && proven.sha256 === sealed.sha256) return { kind: 'sound' };
+  const sha256 = await calls.sha256(path);
+  if (sha256 === sealed.sha256) return { kind: 'sound' };
+  return {
+    kind: 'damaged',
+    code: 'parent_altered',
+    detail: `The parent's file "${path}" was altered: its SHA-256 is ${sha256}; it was sealed with ${sealed.sha256}.`,
+  };
+}

@@ -1,0 +1,542 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { join, normalize } from 'node:path';
+import { DomainError } from '../../kernel/domain-error.js';
+import { messageOf } from '../../kernel/error-message.js';
+import { DIRECT_CALLS, type FileCalls, type FileFacts, type ImageFacts, NOT_READABLE_AS_FILE } from '../file-door/file-calls.js';
+import { WrongShapeError } from '../../lib/json-shape/json-shape.js';
+import { errnoOf } from '../../lib/process/system-error.js';
+import type { ImageChain } from '../../lib/qemu/image-chain.plan.js';
+import { chainProblem, type ChainProblem, type FoundFile, type SealedFile } from './chain-check.plan.js';
+import { type Manifest, type ManifestDisk, MANIFEST_FILE, MAX_MANIFEST_BYTES, parseManifest } from './manifest.js';
+import { checkParent, type ParentPlace, type ParentVerdict, type SealedFacts } from './parent-check.js';
+import { MARKER_FILE, readMarker, type RepositoryMarker, removeMarker, writeMarker } from './repository-marker.js';
+import { probeRepositoryPath, type RepositoryProbe } from './repository-probe.js';
+import { parseFolder, partialFolderOf, restorePointFolderName, vmFolderName } from './restore-point-folder.js';
+import { storageError } from './storage-error.js';
+
+export type SealResult = {
+  /** SHA-256 of manifest.json, lower-case hex. */
+  readonly manifest_sha256: string;
+  /** True when the restore point had been sealed before and nothing was written. */
+  readonly already: boolean;
+};
+
+export type FoundRestorePoint =
+  | { readonly folder: string; readonly manifest: Manifest; readonly manifest_sha256: string; readonly problem: null }
+  /** A folder with a restore point's name whose manifest cannot be read or understood. */
+  | { readonly folder: string; readonly manifest: null; readonly manifest_sha256: null; readonly problem: string };
+
+const SEALED_MODE = 0o444;
+
+/** Files that may be opened as one disk. */
+export interface CheckedChain {
+  /** Absolute paths. */
+  readonly images: ImageChain;
+  /** In the same order. facts: null for one that is missing, where damage is allowed. */
+  readonly files: readonly { readonly sealed: SealedFile; readonly path: string; readonly facts: ImageFacts | null }[];
+}
+
+/**
+ * A repository's folders and files, in the format of docs/repository-format.md. `folder` is always a restore point's folder relative to the repository,
+ * `<vm folder>/<restore point folder>`, without the `.partial-` of one that is being written.
+ *
+ * Every method may be called again after a crash at any point of an earlier call. All throw DomainError `repository_unavailable` (unavailable) or
+ * `repository_full` (storage_full) when the storage is the trouble.
+ */
+@Injectable()
+export class RepositoryFiles {
+  /** @param callsAt does the work on the files of a repository, by its path */
+  constructor(private readonly callsAt: (repositoryPath: string) => FileCalls = () => DIRECT_CALLS) {}
+
+  vmFolder(vmName: string, vmId: string): string {
+    return vmFolderName(vmName, vmId);
+  }
+
+  /** Name only, without the VM's folder. `startedAt` as a Date or ISO 8601. */
+  restorePointFolder(startedAt: Date | string, type: 'full' | 'incremental', backupId: string): string {
+    return restorePointFolderName(startedAt, type, backupId);
+  }
+
+  /** `<vm>/<point>` -> `<vm>/.partial-<point>` */
+  partialFolder(folder: string): string {
+    return partialFolderOf(folder);
+  }
+
+  /**
+   * The repository is there and is the right one (its marker says so).
+   * @throws DomainError `repository_unavailable`, facts.reason: `path_missing`, `marker_missing`, `marker_unreadable`, `marker_of_another_repository`
+   */
+  async checkPresent(repositoryId: string, path: string): Promise<void> {
+    const calls = this.callsAt(path);
+    const found = await this.onStorage(path, 'looking at it', () => calls.stat(path).catch(nullIfSystemError));
+    if (found === null || found.kind !== 'folder') {
+      throw unavailable(repositoryId, path, 'path_missing', `there is no folder at "${path}". Mount it again or restore the folder.`);
+    }
+    let marker: RepositoryMarker | null;
+    try {
+      marker = await this.onStorage(path, 'reading its marker', () => readMarker(calls, path));
+    } catch (error) {
+      if (isSilence(error)) throw error;
+      throw unavailable(repositoryId, path, 'marker_unreadable', `its marker cannot be read: ${messageOf(error)}.`);
+    }
+    if (marker === null) {
+      throw unavailable(repositoryId, path, 'marker_missing', `"${path}" holds no ${MARKER_FILE}, so its file system is probably not mounted.`);
+    }
+    if (marker.repository_id !== repositoryId) {
+      throw unavailable(repositoryId, path, 'marker_of_another_repository', `"${path}" holds repository ${marker.repository_id} instead.`);
+    }
+  }
+
+  /** The same, and it can be written to. @throws DomainError `repository_unavailable`, facts.reason also `not_writable` */
+  async checkAvailable(repositoryId: string, path: string): Promise<void> {
+    await this.checkPresent(repositoryId, path);
+    try {
+      await this.callsAt(path).mayWriteIn(path);
+    } catch (error) {
+      if (errnoOf(error) === null) throw storageError(error, path, 'looking at it');
+      throw unavailable(repositoryId, path, 'not_writable', `"${path}" is not writable for the hub (${errnoOf(error) ?? 'unknown error'}).`);
+    }
+  }
+
+  /** Makes the folder that a restore point is written in, and returns its absolute path. What an earlier call has left in it stays. */
+  async createPartial(repositoryPath: string, folder: string): Promise<string> {
+    const partial = partialFolderOf(folder);
+    const { vm } = this.parse(repositoryPath, partial);
+    const vmPath = join(repositoryPath, vm);
+    const path = join(repositoryPath, partial);
+    const calls = this.callsAt(repositoryPath);
+    return this.onStorage(repositoryPath, `creating ${partial}`, async () => {
+      // Deletion of another restore point of the VM may take away the VM's folder, empty for a moment, right between the two.
+      for (let attempt = 0; ; attempt++) {
+        await makeFolder(calls, vmPath);
+        try {
+          await makeFolder(calls, path);
+          break;
+        } catch (error) {
+          if (errnoOf(error) !== 'ENOENT' || attempt === 3) throw error;
+        }
+      }
+      await this.refuseDetour(repositoryPath, vm);
+      await calls.syncToDisk(vmPath);
+      await calls.syncToDisk(repositoryPath);
+      return path;
+    });
+  }
+
+  /** Deletes the partial folder of a restore point with all its files; harmless when there is none. Never touches a sealed one. */
+  async removePartial(repositoryPath: string, folder: string): Promise<void> {
+    await this.remove(repositoryPath, partialFolderOf(folder));
+  }
+
+  /**
+   * Deletes a sealed restore point with all its files; harmless when there is none. It is first renamed to a partial, so that a restore point is never seen with
+   * half of its files.
+   */
+  async removeRestorePoint(repositoryPath: string, folder: string): Promise<void> {
+    const { partial } = this.parse(repositoryPath, folder);
+    if (partial) throw new Error(`"${folder}" is not the folder of a sealed restore point`);
+    const hidden = partialFolderOf(folder);
+    await this.onStorage(repositoryPath, `removing ${folder}`, async () => {
+      await this.refuseDetour(repositoryPath, this.parse(repositoryPath, folder).vm);
+      try {
+        await this.callsAt(repositoryPath).rename(join(repositoryPath, folder), join(repositoryPath, hidden));
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw error;
+        await this.refuseMissingRepository(repositoryPath);
+      }
+    });
+    await this.remove(repositoryPath, hidden);
+  }
+
+  /**
+   * Makes a written partial folder a restore point: checks each file's length against the manifest, makes files read-only, writes manifest.json, syncs all of it to
+   * disk and renames the folder. Afterwards the restore point is there as a whole, whatever happens; before, it is not there at all.
+   * @throws Error when a file is missing or has another length than the manifest says, or another backup's restore point is there already
+   */
+  async seal(options: { readonly repositoryPath: string; readonly folder: string; readonly manifest: Manifest }): Promise<SealResult> {
+    const { repositoryPath, folder, manifest } = options;
+    const { vm } = this.parse(repositoryPath, folder);
+    const final = join(repositoryPath, folder);
+    const partial = join(repositoryPath, partialFolderOf(folder));
+    const vmPath = join(repositoryPath, vm);
+    const calls = this.callsAt(repositoryPath);
+    return this.onStorage(repositoryPath, `sealing ${folder}`, async () => {
+      if (await exists(calls, final)) {
+        const json = await calls.readText(join(final, MANIFEST_FILE), MAX_MANIFEST_BYTES);
+        const there = parseManifest(json);
+        if (there.backup_id !== manifest.backup_id) throw new Error(`"${final}" is the restore point of backup ${there.backup_id} already`);
+        await calls.changeMode(final, 0o555);
+        await calls.syncToDisk(vmPath);
+        return { manifest_sha256: sha256(json), already: true };
+      }
+      await this.refuseDetour(repositoryPath, vm);
+      const modes = new Map<string, number>();
+      for (const disk of manifest.disks) {
+        const file = join(partial, disk.file);
+        const found = await calls.imageFacts(file);
+        if (found === null) throw new Error(`"${file}" is not a regular file`);
+        if (found.size_bytes !== disk.file_size_bytes) {
+          throw new Error(`"${file}" has ${found.size_bytes} bytes, but the manifest says ${disk.file_size_bytes}`);
+        }
+        modes.set(disk.file, found.mode);
+      }
+      const json = `${JSON.stringify(manifest, null, 2)}\n`;
+      parseManifest(json);
+      // All at once, so that the file system's journal is written for all of them together.
+      const writing = [
+        ...manifest.disks.map(async (disk) => {
+          const file = join(partial, disk.file);
+          // Setting it again would change the file's time stamps, by which it is known as the file that was hashed.
+          if (modes.get(disk.file) !== SEALED_MODE) await calls.changeMode(file, SEALED_MODE);
+          await calls.syncToDisk(file);
+        }),
+        calls.writeDurably(join(partial, MANIFEST_FILE), json, 0o444),
+      ];
+      // Nothing is still being written when an error is told: whoever hears of it removes the folder.
+      await Promise.allSettled(writing);
+      await Promise.all(writing);
+      await calls.rename(partial, final);
+      await calls.changeMode(final, 0o555);
+      await Promise.all([calls.syncToDisk(final), calls.syncToDisk(vmPath)]);
+      return { manifest_sha256: sha256(json), already: false };
+    });
+  }
+
+  /**
+   * The manifest of a sealed restore point.
+   * @throws DomainError `restore_point_missing` (gone) when its folder or manifest is not there, `manifest_broken` (gone) naming the member that is wrong
+   */
+  async readManifest(repositoryPath: string, folder: string): Promise<Manifest> {
+    return (await this.readManifestAndHash(repositoryPath, folder)).manifest;
+  }
+
+  /** The same, with the SHA-256 of the very bytes that were read, lower-case hex. */
+  async readManifestAndHash(repositoryPath: string, folder: string): Promise<{ readonly manifest: Manifest; readonly sha256: string }> {
+    this.parse(repositoryPath, folder);
+    const path = join(repositoryPath, folder, MANIFEST_FILE);
+    const broken = (what: string): DomainError => new DomainError('gone', 'manifest_broken', `"${path}" is not a valid manifest: ${what}.`, { folder });
+    return this.onStorage(repositoryPath, `reading ${folder}`, async () => {
+      try {
+        const json = await this.callsAt(repositoryPath).readText(path, MAX_MANIFEST_BYTES);
+        return { manifest: parseManifest(json), sha256: sha256(json) };
+      } catch (error) {
+        if (errnoOf(error) === 'ENOENT') {
+          await this.refuseMissingRepository(repositoryPath);
+          throw new DomainError('gone', 'restore_point_missing', `"${path}" is missing: the restore point was removed or its file system is not mounted.`, {
+            folder,
+          });
+        }
+        if (error instanceof WrongShapeError) throw broken(error.message);
+        if (errnoOf(error) === NOT_READABLE_AS_FILE) throw broken(messageOf(error));
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * The manifest as it was recorded: what it says may be acted upon.
+   * @param recordedSha256 null: none was recorded
+   * @throws as readManifest; DomainError `manifest_differs` (conflict)
+   */
+  async readRecordedManifest(repositoryPath: string, folder: string, recordedSha256: string | null): Promise<Manifest> {
+    const { manifest, sha256: found } = await this.readManifestAndHash(repositoryPath, folder);
+    if (recordedSha256 === null || found === recordedSha256) return manifest;
+    const path = join(repositoryPath, folder, MANIFEST_FILE);
+    throw new DomainError(
+      'conflict',
+      'manifest_differs',
+      `"${path}" was changed: its SHA-256 is ${found}; ${recordedSha256} was recorded. Its definition of the VM is not used. Restore the disks, or choose another restore point.`,
+      { folder },
+    );
+  }
+
+  /** All sealed restore points by what the repository itself says, in the order of VM folder and time. */
+  async listRestorePoints(repositoryPath: string): Promise<readonly FoundRestorePoint[]> {
+    const found: FoundRestorePoint[] = [];
+    for (const folder of await this.folders(repositoryPath, false)) {
+      try {
+        const { manifest, sha256: manifestSha256 } = await this.readManifestAndHash(repositoryPath, folder);
+        found.push({ folder, manifest, manifest_sha256: manifestSha256, problem: null });
+      } catch (error) {
+        if (!(error instanceof DomainError) || error.kind !== 'gone') throw error;
+        found.push({ folder, manifest: null, manifest_sha256: null, problem: error.message });
+      }
+    }
+    return found;
+  }
+
+  /** Restore points that were begun and neither sealed nor removed, as their final folders (without `.partial-`). */
+  async listPartials(repositoryPath: string): Promise<readonly string[]> {
+    return this.folders(repositoryPath, true);
+  }
+
+  /** Bytes that an unprivileged program may still write. */
+  async freeBytes(path: string): Promise<number> {
+    return (await this.space(path)).free_bytes;
+  }
+
+  async space(path: string): Promise<{ readonly free_bytes: number; readonly total_bytes: number }> {
+    return this.onStorage(path, 'measuring it', () => this.callsAt(path).space(path));
+  }
+
+  /** Lengths of all files of sealed restore points, in bytes, and the number of restore points. */
+  async usage(repositoryPath: string): Promise<{ readonly used_by_backups_bytes: number; readonly restore_points: number }> {
+    const calls = this.callsAt(repositoryPath);
+    return this.onStorage(repositoryPath, 'measuring it', async () => {
+      const folders = await this.folders(repositoryPath, false);
+      let bytes = 0;
+      for (const folder of folders) {
+        for (const { name } of await calls.list(join(repositoryPath, folder)).catch(noneIfSystemError)) {
+          bytes += (await calls.lstat(join(repositoryPath, folder, name)).catch(nullIfSystemError))?.size_bytes ?? 0;
+        }
+      }
+      return { used_by_backups_bytes: bytes, restore_points: folders.length };
+    });
+  }
+
+  /**
+   * Looks at every file that a disk is read from, through a descriptor that follows no link: it must be the repository's own regular file under one name, of the recorded
+   * length, and its header must say that it stands on the recorded parent and on nothing else. Must precede every opening by another program.
+   * @param sealed oldest first
+   * @param allowDamaged files that are missing or of another length pass
+   * @returns the files and what was found of them
+   * @throws DomainError `restore_point_damaged`, `restore_point_unsafe` (conflict)
+   */
+  async checkChain(repositoryPath: string, sealed: readonly SealedFile[], allowDamaged: boolean): Promise<CheckedChain> {
+    const found = await this.find(repositoryPath, sealed);
+    const problem = chainProblem(found, allowDamaged);
+    if (problem !== null) throw chainRefusal(problem);
+    const files = found.map(({ sealed: each, path, facts }) => ({ sealed: each, path, facts: typeof facts === 'string' ? null : facts }));
+    const [oldest, ...others] = files.map(({ path }) => path);
+    if (oldest === undefined) throw new Error('a chain of no files was asked for');
+    return { images: [oldest, ...others], files };
+  }
+
+  /**
+   * The same for one file by its manifest alone, as far as no other file is looked at.
+   * @param folder of the restore point
+   * @returns null: nothing is wrong
+   */
+  async fileProblem(repositoryPath: string, folder: string, backupId: string, disk: ManifestDisk, allowDamaged: boolean): Promise<ChainProblem | null> {
+    const sealed = { backup_id: backupId, file: join(folder, disk.file), size_bytes: disk.file_size_bytes, sha256: disk.sha256 };
+    const below = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
+    return chainProblem(await this.find(repositoryPath, [sealed]), allowDamaged, below);
+  }
+
+  private async find(repositoryPath: string, sealed: readonly SealedFile[]): Promise<readonly FoundFile[]> {
+    const calls = this.callsAt(repositoryPath);
+    return this.onStorage(repositoryPath, 'looking at the files of a restore point', async () => {
+      const root = await calls.realpath(repositoryPath);
+      return Promise.all(
+        sealed.map(async (each): Promise<FoundFile> => {
+          const path = join(repositoryPath, each.file);
+          const facts = await calls.imageFacts(path).catch((error: unknown) => {
+            if (isMissing(error)) return 'missing' as const;
+            throw error;
+          });
+          return { sealed: each, path, expected_path: join(root, each.file), facts };
+        }),
+      );
+    });
+  }
+
+  /** What a sealed file is, for those who prove its content. `file` is relative to the repository. null: it is not there, or no regular file. */
+  async imageFacts(repositoryPath: string, file: string): Promise<ImageFacts | null> {
+    return this.onStorage(repositoryPath, `looking at ${file}`, () =>
+      this.callsAt(repositoryPath)
+        .imageFacts(join(repositoryPath, file))
+        .catch((error: unknown) => {
+          if (isMissing(error)) return null;
+          throw error;
+        }),
+    );
+  }
+
+  /** Makes a written file read-only, ahead of sealing. `file` is relative to the repository. */
+  async makeReadOnly(repositoryPath: string, file: string): Promise<void> {
+    await this.onStorage(repositoryPath, `changing ${file}`, () => this.callsAt(repositoryPath).changeMode(join(repositoryPath, file), SEALED_MODE));
+  }
+
+  /** See checkParent in parent-check.ts. */
+  async checkParent(repositoryPath: string, sealed: SealedFacts, place: ParentPlace): Promise<ParentVerdict> {
+    const doing = `looking at ${place.file}`;
+    return this.onStorage(repositoryPath, doing, () => checkParent(this.callsAt(repositoryPath), sealed, join(repositoryPath, place.file), place));
+  }
+
+  /** `file` is relative to the repository, and not followed where it is a link. null: there is none. */
+  async look(repositoryPath: string, file: string): Promise<FileFacts | null> {
+    return this.onStorage(repositoryPath, `looking at ${file}`, () =>
+      this.callsAt(repositoryPath)
+        .lstat(join(repositoryPath, file))
+        .catch((error: unknown) => {
+          if (errnoOf(error) === 'ENOENT') return null;
+          throw error;
+        }),
+    );
+  }
+
+  /** See probeRepositoryPath in repository-probe.ts. */
+  async probe(path: string, others: readonly string[], ownId: string | null): Promise<RepositoryProbe> {
+    return this.onStorage(path, 'trying it out', () => probeRepositoryPath(this.callsAt, path, others, ownId));
+  }
+
+  /** See repository-marker.ts. @throws also WrongShapeError */
+  async readMarker(path: string): Promise<RepositoryMarker | null> {
+    return this.onStorage(path, 'reading its marker', () => readMarker(this.callsAt(path), path));
+  }
+
+  /** See repository-marker.ts. */
+  async writeMarker(path: string, marker: RepositoryMarker): Promise<void> {
+    await this.onStorage(path, 'writing its marker', () => writeMarker(this.callsAt(path), path, marker));
+  }
+
+  /** See repository-marker.ts. */
+  async removeMarker(path: string): Promise<void> {
+    await this.onStorage(path, 'removing its marker', () => removeMarker(this.callsAt(path), path));
+  }
+
+  private async folders(repositoryPath: string, partials: boolean): Promise<readonly string[]> {
+    const calls = this.callsAt(repositoryPath);
+    return this.onStorage(repositoryPath, 'listing it', async () => {
+      const folders: string[] = [];
+      for (const vm of await calls.list(repositoryPath)) {
+        if (!vm.is_folder) continue;
+        for (const entry of await calls.list(join(repositoryPath, vm.name)).catch(noneIfSystemError)) {
+          const parsed = entry.is_folder ? parseFolder(`${vm.name}/${entry.name}`) : null;
+          if (parsed !== null && parsed.partial === partials) folders.push(`${parsed.vm}/${parsed.point}`);
+        }
+      }
+      return folders.sort();
+    });
+  }
+
+  private async remove(repositoryPath: string, partialFolder: string): Promise<void> {
+    const { vm, partial } = this.parse(repositoryPath, partialFolder);
+    if (!partial) throw new Error(`refusing to delete "${partialFolder}": not a partial folder`);
+    const path = join(repositoryPath, partialFolder);
+    const calls = this.callsAt(repositoryPath);
+    await this.onStorage(repositoryPath, `removing ${partialFolder}`, async () => {
+      const found = await calls.lstat(path).catch(nullIfSystemError);
+      if (found === null) {
+        await this.refuseMissingRepository(repositoryPath);
+        return;
+      }
+      if (found.kind !== 'folder') throw new Error(`refusing to delete "${path}": not a folder`);
+      await this.refuseDetour(repositoryPath, vm);
+      await calls.changeMode(path, 0o700);
+      await calls.removeTree(path);
+      const vmPath = join(repositoryPath, vm);
+      await calls.syncToDisk(vmPath);
+      try {
+        await calls.removeFolder(vmPath);
+        await calls.syncToDisk(repositoryPath);
+      } catch (error) {
+        // The usual case: the VM has other restore points.
+        if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
+      }
+    });
+  }
+
+  /** A path mistake here would delete or overwrite a stranger's files, so whatever does not look exactly like ours is refused. */
+  private parse(repositoryPath: string, folder: string): { readonly vm: string; readonly partial: boolean } {
+    if (!repositoryPath.startsWith('/') || repositoryPath === '/') throw new Error(`"${repositoryPath}" is not the path of a repository`);
+    const parsed = parseFolder(folder);
+    if (parsed === null) throw new Error(`"${folder}" is not the folder of a restore point`);
+    return parsed;
+  }
+
+  /** A VM's folder that is a symbolic link would lead out of the repository. */
+  private async refuseDetour(repositoryPath: string, vm: string): Promise<void> {
+    const calls = this.callsAt(repositoryPath);
+    const expected = join(await calls.realpath(repositoryPath), vm);
+    const actual = await calls.realpath(join(repositoryPath, vm)).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT') return expected;
+      throw error;
+    });
+    if (actual !== expected) throw new Error(`"${expected}" leads to "${actual}", outside the repository's own folder`);
+  }
+
+  /** "There is nothing to delete" must not be concluded from a file system that is not mounted. */
+  private async refuseMissingRepository(repositoryPath: string): Promise<void> {
+    if (!(await exists(this.callsAt(repositoryPath), join(repositoryPath, MARKER_FILE)))) {
+      throw new DomainError(
+        'unavailable',
+        'repository_unavailable',
+        `The repository at "${repositoryPath}" holds no ${MARKER_FILE}; its file system is probably not mounted.`,
+        { path: repositoryPath, reason: 'marker_missing' },
+      );
+    }
+  }
+
+  private async onStorage<T>(repositoryPath: string, doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw storageError(error, repositoryPath, doing);
+    }
+  }
+}
+
+function chainRefusal({ kind, backup_id, path, file, reason, detail }: ChainProblem): DomainError {
+  const advice =
+    kind === 'damaged'
+      ? 'Verify the backup to see what else is damaged, choose an older restore point, or ask for this one as it is with allow_damaged.'
+      : 'It is not opened. Find out who has changed the repository, and choose another restore point.';
+  return new DomainError(
+    'conflict',
+    kind === 'damaged' ? 'restore_point_damaged' : 'restore_point_unsafe',
+    `The file "${path}" of restore point ${backup_id} ${detail}. ${advice}`,
+    { damaged_backup_id: backup_id, file, reason },
+  );
+}
+
+/** Unlike `mkdir -p`, never makes the repository's own folder: that would write beneath a mount point whose file system is away. */
+async function makeFolder(calls: FileCalls, path: string): Promise<void> {
+  try {
+    await calls.makeFolder(path, 0o750);
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  }
+}
+
+async function exists(calls: FileCalls, path: string): Promise<boolean> {
+  try {
+    await calls.lstat(path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+function sha256(content: string): string {
+  return createHash('sha256').update(content).digest('hex');
+}
+
+function unavailable(repositoryId: string, path: string, reason: string, problem: string): DomainError {
+  return new DomainError('unavailable', 'repository_unavailable', `Repository ${repositoryId} cannot be used: ${problem}`, {
+    repository_id: repositoryId,
+    path,
+    reason,
+  });
+}
+
+/** A name that cannot be looked at stands for nothing; that the file system does not answer is another matter. */
+function nullIfSystemError(error: unknown): null {
+  if (errnoOf(error) === null) throw error;
+  return null;
+}
+
+function noneIfSystemError(error: unknown): [] {
+  if (errnoOf(error) === null) throw error;
+  return [];
+}
+
+function isMissing(error: unknown): boolean {
+  return errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR';
+}
+
+function isSilence(error: unknown): boolean {
+  return error instanceof DomainError && error.facts['reason'] === 'silent';
+}

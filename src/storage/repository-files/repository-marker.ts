@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import type { FileCalls } from '../file-door/file-calls.js';
+import { errnoOf } from '../../lib/process/system-error.js';
+import { object, text, time, wrong, WrongShapeError } from '../../lib/json-shape/json-shape.js';
+
+export const MARKER_FILE = '.sendense-repository.json';
+const MAX_MARKER_BYTES = 64 * 1024;
+
+/** Lies at the root of a repository, so that a missing mount or another disk at its path is noticed. */
+export type RepositoryMarker = { readonly format_version: 1; readonly repository_id: string; readonly created_at: string };
+
+/** null: there is none. @throws WrongShapeError when it cannot be understood; the operating system's error when it cannot be read */
+export async function readMarker(calls: FileCalls, repositoryPath: string): Promise<RepositoryMarker | null> {
+  let json: string;
+  try {
+    json = await calls.readText(join(repositoryPath, MARKER_FILE), MAX_MARKER_BYTES);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+  let document: unknown;
+  try {
+    document = JSON.parse(json);
+  } catch {
+    // A parser's message quotes what it read.
+    throw new WrongShapeError(`${MARKER_FILE} is not JSON`);
+  }
+  const marker = object(document, MARKER_FILE);
+  if (marker['format_version'] !== 1) throw wrong(`format_version in ${MARKER_FILE}`, '1, the only version this program reads', marker['format_version']);
+  return {
+    format_version: 1,
+    repository_id: text(marker['repository_id'], `repository_id in ${MARKER_FILE}`),
+    created_at: time(marker['created_at'], `created_at in ${MARKER_FILE}`),
+  };
+}
+
+/** Durable; harmless when done twice. */
+export async function writeMarker(calls: FileCalls, repositoryPath: string, marker: RepositoryMarker): Promise<void> {
+  await calls.writeDurably(join(repositoryPath, MARKER_FILE), `${JSON.stringify(marker, null, 2)}\n`, 0o444);
+}
+
+/** Durable; harmless when there is none. */
+export async function removeMarker(calls: FileCalls, repositoryPath: string): Promise<void> {
+  await calls.removeTree(join(repositoryPath, MARKER_FILE));
+  await calls.syncToDisk(repositoryPath);
+}

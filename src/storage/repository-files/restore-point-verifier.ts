@@ -1,0 +1,234 @@
+import { dirname, join, normalize } from 'node:path';
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '../../kernel/domain-error.js';
+import type { ImageFacts } from '../file-door/file-calls.js';
+import { FileHasher, HashingFailedError } from '../hashing/file-hasher.js';
+import { ToolError } from '../../lib/process/tool-error.js';
+import { QemuImg } from '../../lib/qemu/qemu-img.js';
+import type { SealedFile } from './chain-check.plan.js';
+import { type Manifest, MANIFEST_FILE, type ManifestDisk } from './manifest.js';
+import { ProvenFiles } from './proven-files.js';
+import { RepositoryFiles } from './repository-files.js';
+
+export type FindingCode =
+  | 'restore_point_missing'
+  | 'manifest_broken'
+  | 'manifest_differs'
+  | 'file_missing'
+  | 'file_truncated'
+  | 'file_altered'
+  | 'file_unreadable'
+  | 'parent_differs'
+  | 'image_damaged';
+
+/** One thing that is wrong with one restore point. */
+export type Finding = {
+  readonly code: FindingCode;
+  /** null where not even that is known. */
+  readonly backup_id: string | null;
+  /** Of the restore point, relative to the repository. */
+  readonly folder: string;
+  /** Relative to the repository; null where it is about the restore point as a whole. */
+  readonly file: string | null;
+  /** For people; names file and restore point. */
+  readonly detail: string;
+};
+
+/** What is known of a restore point from elsewhere than from the repository. */
+export interface ExpectedPoint {
+  readonly backup_id: string;
+  /** SHA-256 of manifest.json; null where it is not known. */
+  readonly manifest_sha256: string | null;
+  readonly files: readonly { readonly file: string; readonly size_bytes: number; readonly sha256: string }[];
+}
+
+export interface PointVerdict {
+  readonly folder: string;
+  /** null when it cannot be read. */
+  readonly manifest: Manifest | null;
+  readonly findings: readonly Finding[];
+  readonly files_checked: number;
+  readonly bytes_checked: number;
+}
+
+/** Holds restore points against their manifests, their parents and, where there are any, the records of a hub. Reads everything and changes nothing. */
+@Injectable()
+export class RestorePointVerifier {
+  constructor(
+    private readonly files: RepositoryFiles,
+    private readonly qemuImg: QemuImg,
+    private readonly hasher: FileHasher,
+    private readonly proven: ProvenFiles,
+  ) {}
+
+  /**
+   * One restore point's own files, and that it stands on the parent it should.
+   * @throws DomainError repository_unavailable; the signal's reason
+   */
+  async verifyPoint(
+    repositoryPath: string,
+    folder: string,
+    options: { readonly expected?: ExpectedPoint; readonly signal?: AbortSignal } = {},
+  ): Promise<PointVerdict> {
+    let manifest: Manifest;
+    let manifestSha256: string;
+    try {
+      ({ manifest, sha256: manifestSha256 } = await this.files.readManifestAndHash(repositoryPath, folder));
+    } catch (error) {
+      if (!(error instanceof DomainError) || error.kind !== 'gone') throw error;
+      const code = error.code === 'manifest_broken' ? 'manifest_broken' : 'restore_point_missing';
+      const finding = { code, backup_id: options.expected?.backup_id ?? null, folder, file: join(folder, MANIFEST_FILE), detail: error.message } as const;
+      return { folder, manifest: null, findings: [finding], files_checked: 0, bytes_checked: 0 };
+    }
+    const findings = [
+      ...againstRecord(repositoryPath, folder, manifest, manifestSha256, options.expected),
+      ...(await this.againstParent(repositoryPath, folder, manifest)),
+      ...(await Promise.all(manifest.disks.map((disk) => this.verifyDisk(repositoryPath, folder, manifest, disk, options)))).flat(),
+    ];
+    return {
+      folder,
+      manifest,
+      findings,
+      files_checked: manifest.disks.length,
+      bytes_checked: manifest.disks.reduce((sum, disk) => sum + disk.file_size_bytes, 0),
+    };
+  }
+
+  /** A restore point and everything it stands on, by the manifests; the newest first. Ends where a manifest cannot be read. */
+  async verifyChain(repositoryPath: string, folder: string, signal?: AbortSignal): Promise<readonly PointVerdict[]> {
+    const verdicts: PointVerdict[] = [];
+    for (let next: string | null = folder; next !== null && verdicts.every((verdict) => verdict.folder !== next);) {
+      const verdict: PointVerdict = await this.verifyPoint(repositoryPath, next, { signal });
+      verdicts.push(verdict);
+      next = verdict.manifest?.parent?.folder ?? null;
+    }
+    return verdicts;
+  }
+
+  private async againstParent(repositoryPath: string, folder: string, manifest: Manifest): Promise<readonly Finding[]> {
+    const { parent, backup_id } = manifest;
+    if (parent === null) return [];
+    try {
+      const found = await this.files.readManifest(repositoryPath, parent.folder);
+      if (found.backup_id === parent.backup_id && found.chain_id === manifest.chain_id) return [];
+      const detail = `Restore point ${backup_id} stands on ${parent.backup_id}, but "${join(repositoryPath, parent.folder)}" holds ${found.backup_id} of chain ${found.chain_id}.`;
+      return [{ code: 'parent_differs', backup_id, folder, file: join(folder, MANIFEST_FILE), detail }];
+    } catch (error) {
+      if (!(error instanceof DomainError) || error.kind !== 'gone') throw error;
+      // The parent is what is damaged; what stands on it is told by whoever looks at the chain.
+      const code = error.code === 'manifest_broken' ? 'manifest_broken' : 'restore_point_missing';
+      const detail = `Restore point ${backup_id} stands on ${parent.backup_id}, which cannot be read: ${error.message}`;
+      return [{ code, backup_id: parent.backup_id, folder: parent.folder, file: join(parent.folder, MANIFEST_FILE), detail }];
+    }
+  }
+
+  private async verifyDisk(
+    repositoryPath: string,
+    folder: string,
+    manifest: Manifest,
+    disk: ManifestDisk,
+    options: { readonly expected?: ExpectedPoint; readonly signal?: AbortSignal },
+  ): Promise<readonly Finding[]> {
+    const file = join(folder, disk.file);
+    const path = join(repositoryPath, file);
+    const known = options.expected?.files.find((each) => each.file === disk.file);
+    const sealed = { size_bytes: known?.size_bytes ?? disk.file_size_bytes, sha256: known?.sha256 ?? disk.sha256 };
+    const finding = (code: FindingCode, what: string): readonly Finding[] => [
+      { code, backup_id: manifest.backup_id, folder, file, detail: `The file "${path}" of restore point ${manifest.backup_id} ${what}.` },
+    ];
+    if ((await this.files.look(repositoryPath, file)) === null) return finding('file_missing', 'is missing');
+    const found = await this.files.imageFacts(repositoryPath, file);
+    if (found === null) return finding('file_altered', 'is not a regular file any more');
+    if (found.size_bytes < sealed.size_bytes) return finding('file_truncated', `has ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
+    if (found.size_bytes > sealed.size_bytes) return finding('file_altered', `has grown to ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
+    try {
+      const sha256 = await this.hasher.sha256(path, options.signal);
+      if (sha256 !== sealed.sha256) return finding('file_altered', `was altered: its SHA-256 is ${sha256}; it was sealed with ${sealed.sha256}`);
+    } catch (error) {
+      if (error instanceof HashingFailedError && error.saysOfTheFile) return finding('file_unreadable', `cannot be read: ${error.message}`);
+      throw error;
+    }
+    const after = await this.files.imageFacts(repositoryPath, file);
+    if (after?.state !== found.state) return finding('file_altered', 'was changed while it was read');
+    const findings = await this.verifyImage(repositoryPath, folder, manifest, disk, found, finding, options.signal);
+    if (findings.length === 0) await this.proven.remember(repositoryPath, new Map([[file, { state: found.state, sha256: sealed.sha256 }]]));
+    return findings;
+  }
+
+  private async parentMayBeOpened(repositoryPath: string, file: string): Promise<boolean> {
+    try {
+      await this.files.checkChain(repositoryPath, await this.chainOf(repositoryPath, file), false);
+      return true;
+    } catch (error) {
+      if (error instanceof DomainError && ['conflict', 'gone'].includes(error.kind)) return false;
+      throw error;
+    }
+  }
+
+  /** What a disk's file is read from by the manifests, oldest first. @param file relative to the repository */
+  async chainOf(repositoryPath: string, file: string): Promise<readonly SealedFile[]> {
+    const sealed: SealedFile[] = [];
+    for (let next: string | null = file; next !== null;) {
+      const at: string = next;
+      const folder = dirname(at);
+      const manifest = await this.files.readManifest(repositoryPath, folder);
+      const disk = manifest.disks.find((each) => join(folder, each.file) === at);
+      if (disk === undefined || sealed.some((each) => each.file === at)) {
+        throw new DomainError('conflict', 'chain_broken', `"${at}" is not described by the manifest beside it, or stands on itself.`, { file: at });
+      }
+      sealed.unshift({ backup_id: manifest.backup_id, file: at, size_bytes: disk.file_size_bytes, sha256: disk.sha256 });
+      next = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
+    }
+    return sealed;
+  }
+
+  /** By its header alone first: qemu's tools open all that a header names. */
+  private async verifyImage(
+    repositoryPath: string,
+    folder: string,
+    manifest: Manifest,
+    disk: ManifestDisk,
+    facts: ImageFacts,
+    finding: (code: FindingCode, what: string) => readonly Finding[],
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Finding[]> {
+    const file = join(folder, disk.file);
+    const path = join(repositoryPath, file);
+    const backing = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
+    if (backing !== null && dirname(backing) !== manifest.parent?.folder)
+      return finding('parent_differs', `stands on "${backing}", which is not of its parent`);
+    const problem = await this.files.fileProblem(repositoryPath, folder, manifest.backup_id, disk, false);
+    if (problem !== null) return finding(problem.reason === 'backing_file_differs' ? 'parent_differs' : 'image_damaged', problem.detail);
+    if (facts.image !== null && facts.image.virtual_size !== disk.virtual_size_bytes)
+      return finding('image_damaged', `is a disk of ${facts.image.virtual_size} bytes instead of ${disk.virtual_size_bytes}`);
+    // A check opens what the image stands on, and what that stands on; whatever is wrong there is a finding of its own.
+    if (backing !== null && !(await this.parentMayBeOpened(repositoryPath, backing))) return [];
+    try {
+      const check = await this.qemuImg.check(path, signal);
+      return check.ok ? [] : finding('image_damaged', `did not pass qemu-img check: ${check.detail}`);
+    } catch (error) {
+      // One that did not end says nothing of the image: its storage may hang.
+      if (!(error instanceof ToolError) || error.code !== 'tool_failed') throw error;
+      return finding('image_damaged', `cannot be opened: ${error.message}`);
+    }
+  }
+}
+
+function againstRecord(repositoryPath: string, folder: string, manifest: Manifest, sha256: string, expected: ExpectedPoint | undefined): readonly Finding[] {
+  if (expected === undefined) return [];
+  const file = join(folder, MANIFEST_FILE);
+  const differs = (what: string): Finding => ({
+    code: 'manifest_differs',
+    backup_id: expected.backup_id,
+    folder,
+    file,
+    detail: `"${join(repositoryPath, file)}" of restore point ${expected.backup_id} is not what the hub recorded: ${what}.`,
+  });
+  if (manifest.backup_id !== expected.backup_id) return [differs(`it is of backup ${manifest.backup_id}`)];
+  if (expected.manifest_sha256 !== null && sha256 !== expected.manifest_sha256)
+    return [differs(`its SHA-256 is ${sha256} instead of ${expected.manifest_sha256}`)];
+  return expected.files.flatMap((known) => {
+    const disk = manifest.disks.find((each) => each.file === known.file);
+    return disk?.sha256 === known.sha256 && disk.file_size_bytes === known.size_bytes ? [] : [differs(`it describes ${known.file} otherwise`)];
+  });
+}

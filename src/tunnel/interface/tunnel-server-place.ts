@@ -1,0 +1,22 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { object, text, wholeNumber } from '../../lib/json-shape/json-shape.js';
+import { errnoOf } from '../../lib/process/system-error.js';
+import { SERVER_FILE, type TunnelServerPlace } from '../hub-end/tunnel-server.js';
+
+/** What the tunnel server has told of itself; null: none has run with this directory. @throws WrongShapeError, SyntaxError when the file holds something else */
+export async function readTunnelServerPlace(tunnelDirectory: string): Promise<TunnelServerPlace | null> {
+  let json: string;
+  try {
+    json = await readFile(join(tunnelDirectory, SERVER_FILE), 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+  const place = object(JSON.parse(json), SERVER_FILE);
+  return {
+    user: text(place['user'], 'user'),
+    listen_host: text(place['listen_host'], 'listen_host'),
+    listen_port: wholeNumber(place['listen_port'], 'listen_port'),
+  };
+}

@@ -1,0 +1,98 @@
+import { flag, listOf, object, oneOf, orNull, text, time, wholeNumber } from '../../lib/json-shape/json-shape.js';
+import type { TunnelCause } from '../node-end/tunnel-ssh.plan.js';
+
+export const TUNNEL_STATES = ['connecting', 'up', 'degraded', 'down'] as const;
+/** `up`: all connections stand and the hub answers through each. `degraded`: some do. `down`: none does. `connecting`: none does yet, and none has failed yet. */
+export type TunnelStateName = (typeof TUNNEL_STATES)[number];
+
+/** What is known of one connection. */
+export type ConnectionState =
+  | { readonly kind: 'connecting' }
+  /** The hub has answered through it. */
+  | { readonly kind: 'up' }
+  /** It stands, and its far end answers, but not the hub behind it. */
+  | { readonly kind: 'hub_away'; readonly cause: TunnelCause }
+  | { readonly kind: 'down'; readonly cause: TunnelCause };
+
+export interface TunnelState {
+  readonly state: TunnelStateName;
+  /** null while it is up or connecting. */
+  readonly cause: TunnelCause | null;
+  readonly connections: { readonly wanted: number; readonly up: number };
+}
+
+/** One change of state, numbered in its journal. */
+export interface TunnelTransition {
+  readonly number: number;
+  /** By the node's clock. */
+  readonly at: string;
+  readonly state: TunnelStateName;
+  readonly cause: { readonly code: string; readonly detail: string } | null;
+  readonly connections: { readonly wanted: number; readonly up: number };
+}
+
+/** What a tunnel leaves for the node to tell the hub. */
+export interface TunnelJournalContent {
+  /** Changes when the journal was lost and begun anew, so that numbers are not mistaken for those of the old one. */
+  readonly journal_id: string;
+  /** False after an orderly end. */
+  readonly running: boolean;
+  /** The newest last; old ones are forgotten. */
+  readonly transitions: readonly TunnelTransition[];
+}
+
+/** What all connections together amount to. */
+export function tunnelStateOf(connections: readonly ConnectionState[]): TunnelState {
+  const standing = connections.filter(({ kind }) => kind === 'up' || kind === 'hub_away').length;
+  const answering = connections.filter(({ kind }) => kind === 'up').length;
+  const numbers = { wanted: connections.length, up: standing };
+  if (answering === connections.length) return { state: 'up', cause: null, connections: numbers };
+  const cause = connections.flatMap((connection) => ('cause' in connection ? [connection.cause] : [])).at(0) ?? null;
+  if (standing > 0) return { state: 'degraded', cause, connections: numbers };
+  return { state: cause === null ? 'connecting' : 'down', cause, connections: numbers };
+}
+
+/** Whether the change is worth telling: another state, cause or number of connections. The words of a cause may differ each time. */
+export function isNews(before: Pick<TunnelTransition, 'state' | 'cause' | 'connections'> | undefined, now: TunnelState): boolean {
+  if (before === undefined) return true;
+  return (
+    before.state !== now.state ||
+    before.cause?.code !== now.cause?.code ||
+    before.connections.up !== now.connections.up ||
+    before.connections.wanted !== now.connections.wanted
+  );
+}
+
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 30_000;
+
+/** The pause before the next attempt: twice as long each time, half of it left to chance so that the nodes of a hub that comes back do not all come at once. @param chance from 0 to 1 */
+export function pauseBeforeAttempt(failuresInARow: number, chance: number): number {
+  const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failuresInARow - 1, 16));
+  return Math.round(longest / 2 + (longest / 2) * chance);
+}
+
+/** @throws WrongShapeError naming the member; SyntaxError when it is no JSON */
+export function parseTunnelJournal(json: string): TunnelJournalContent {
+  const members = object(JSON.parse(json), 'the journal');
+  return {
+    journal_id: text(members['journal_id'], 'journal_id'),
+    running: flag(members['running'], 'running'),
+    transitions: listOf(parseTransition)(members['transitions'], 'transitions'),
+  };
+}
+
+function parseTransition(value: unknown, where: string): TunnelTransition {
+  const members = object(value, where);
+  const connections = object(members['connections'], `${where}.connections`);
+  return {
+    number: wholeNumber(members['number'], `${where}.number`),
+    at: time(members['at'], `${where}.at`),
+    state: oneOf(...TUNNEL_STATES)(members['state'], `${where}.state`),
+    cause: orNull((cause, place) => {
+      const parts = object(cause, place);
+      return { code: text(parts['code'], `${place}.code`), detail: text(parts['detail'], `${place}.detail`) };
+    })(members['cause'], `${where}.cause`),
+    connections: { wanted: wholeNumber(connections['wanted'], `${where}.connections.wanted`), up: wholeNumber(connections['up'], `${where}.connections.up`) },
+  };
+}

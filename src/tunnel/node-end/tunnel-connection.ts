@@ -1,0 +1,192 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Logger } from '../../lib/logging/logger.js';
+import { toolEnvironment } from '../../lib/process/tool-environment.js';
+import { probeHub } from './tunnel-probe.js';
+import { causeOfEnd, sshArgv, type TunnelCause, type TunnelConnectionPlan } from './tunnel-ssh.plan.js';
+import { type ConnectionState, pauseBeforeAttempt } from '../interface/tunnel-state.plan.js';
+
+/** Between two probes of a connection that stands, and of one that is coming up. */
+const PROBE_INTERVAL_MS = 3_000;
+const FIRST_PROBE_INTERVAL_MS = 100;
+const PROBE_TIMEOUT_MS = 5_000;
+/** A connection that has not come up after so long is given up. ssh gives up by itself after ten seconds, unless it hangs. */
+const COME_UP_MS = 30_000;
+/** A connection without a sign of life for so long is broken when others have had one, */
+const SILENT_MS = 12_000;
+/** and after so long in any case. Longer, because a hub that is busy or stopped must not cost a connection over which data goes well. */
+const ALL_SILENT_MS = 60_000;
+/** One that stood for so long did not fail at its start. */
+const STEADY_MS = 10_000;
+const STOP_PATIENCE_MS = 5_000;
+const MAX_STDERR = 16_384;
+
+export interface ConnectionSurroundings {
+  readonly log: Logger;
+  readonly onChange: () => void;
+  /** When another connection of the tunnel had its last sign of life, by performance.now(). */
+  readonly othersHeardAt: () => number;
+}
+
+/** One SSH connection of a tunnel, held up for as long as the tunnel runs. */
+export class TunnelConnection {
+  private current: ConnectionState = { kind: 'connecting' };
+  private readonly leaving = new AbortController();
+  private running: Promise<void> = Promise.resolve();
+  private ssh: ChildProcess | null = null;
+  private failures = 0;
+  private lastHeardAt = Number.NEGATIVE_INFINITY;
+  /** Ends the pause before the next attempt. */
+  private hurry = new AbortController();
+
+  constructor(
+    private plan: TunnelConnectionPlan,
+    private readonly around: ConnectionSurroundings,
+  ) {}
+
+  get state(): ConnectionState {
+    return this.current;
+  }
+
+  /** When it had its last sign of life from the hub's side, by performance.now(). */
+  get heardAt(): number {
+    return this.lastHeardAt;
+  }
+
+  /** Returns at once. */
+  start(): void {
+    this.running = this.run();
+  }
+
+  /** Connects anew with another key or to another place. Returns at once. */
+  replace(plan: TunnelConnectionPlan): void {
+    this.plan = plan;
+    this.failures = 0;
+    // What was true of the old one says nothing of the new one.
+    this.become({ kind: 'connecting' });
+    this.ssh?.kill('SIGTERM');
+    this.hurry.abort();
+  }
+
+  async stop(): Promise<void> {
+    this.leaving.abort();
+    this.hurry.abort();
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    while (!this.left()) {
+      const began = performance.now();
+      const plan = this.plan;
+      const cause = await this.hold(plan);
+      if (this.left()) return;
+      if (plan !== this.plan) continue;
+      this.failures = performance.now() - began > STEADY_MS && this.lastHeardAt > began ? 1 : this.failures + 1;
+      const pauseMs = pauseBeforeAttempt(this.failures, Math.random());
+      this.around.log.warn('a connection to the hub is down', { connection: plan.index, ...cause, pause_ms: pauseMs });
+      this.become({ kind: 'down', cause });
+      this.hurry = new AbortController();
+      await pause(pauseMs, undefined, { signal: AbortSignal.any([this.hurry.signal, this.leaving.signal]) }).catch(() => undefined);
+    }
+  }
+
+  /** From the start of one ssh to its end. @returns why it has ended */
+  private async hold(plan: TunnelConnectionPlan): Promise<TunnelCause> {
+    // It must not outlive us: its ports would be taken for our next life.
+    const ssh = spawn('setpriv', ['--pdeathsig', 'TERM', ...sshArgv(plan)], { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', env: toolEnvironment() });
+    this.ssh = ssh;
+    let stderr = '';
+    ssh.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr = `${stderr}${text}`.slice(-MAX_STDERR);
+    });
+    const over = new AbortController();
+    const ended = new Promise<Error | null>((resolve) => {
+      ssh.once('error', resolve);
+      // `close` comes after the last words.
+      ssh.once('close', () => {
+        resolve(null);
+      });
+    }).finally(() => {
+      over.abort();
+    });
+    const verdict = await this.watch(plan, AbortSignal.any([over.signal, this.leaving.signal]));
+    const failure = await endProcess(ssh, ended);
+    this.ssh = null;
+    if (failure !== null || ssh.exitCode === 127) {
+      return { code: 'tool_missing', detail: `ssh cannot be started: ${failure?.message ?? stderr.trim()}. It comes with the package openssh-client.` };
+    }
+    return verdict ?? causeOfEnd(stderr, plan.settings);
+  }
+
+  /** Probes until the connection ends. @returns why it has to be ended; null when it has ended, or shall */
+  private async watch(plan: TunnelConnectionPlan, over: AbortSignal): Promise<TunnelCause | null> {
+    const began = performance.now();
+    let silences = 0;
+    let heard = false;
+    const isOver = (): boolean => over.aborted;
+    while (!isOver()) {
+      const outcome = await probeHub(plan.probeSocket, PROBE_TIMEOUT_MS);
+      if (isOver()) return null;
+      const now = performance.now();
+      switch (outcome) {
+        case 'answered':
+          this.hear(now, { kind: 'up' });
+          heard = true;
+          silences = 0;
+          break;
+        case 'closed':
+          this.hear(now, {
+            kind: 'hub_away',
+            cause: { code: 'hub_not_answering', detail: 'The connection stands, but at its far end no hub listens; it may be starting.' },
+          });
+          heard = true;
+          silences = 0;
+          break;
+        case 'silent':
+          silences += 1;
+          if (heard && silences > 1) {
+            this.become({
+              kind: 'hub_away',
+              cause: { code: 'hub_not_answering', detail: `The hub does not answer through the connection within ${PROBE_TIMEOUT_MS} ms.` },
+            });
+          }
+          break;
+        case 'absent':
+          break;
+      }
+      const silentSince = heard ? this.lastHeardAt : began;
+      const othersHear = this.around.othersHeardAt() > silentSince + SILENT_MS / 2;
+      if (!heard && now - began > COME_UP_MS) {
+        return { code: 'connect_timeout', detail: `The connection to ${plan.settings.hub_host} has not come up within ${COME_UP_MS / 1000} s.` };
+      }
+      if (heard && now - silentSince > (othersHear ? SILENT_MS : ALL_SILENT_MS)) {
+        return { code: 'no_answer', detail: `Nothing has come through the connection for ${Math.round((now - silentSince) / 1000)} s.` };
+      }
+      await pause(heard ? PROBE_INTERVAL_MS : FIRST_PROBE_INTERVAL_MS, undefined, { signal: over }).catch(() => undefined);
+    }
+    return null;
+  }
+
+  private left(): boolean {
+    return this.leaving.signal.aborted;
+  }
+
+  private hear(at: number, state: ConnectionState): void {
+    this.lastHeardAt = at;
+    this.become(state);
+  }
+
+  private become(state: ConnectionState): void {
+    const before = this.current;
+    this.current = state;
+    if (before.kind !== state.kind || ('cause' in before && 'cause' in state && before.cause.code !== state.cause.code)) this.around.onChange();
+  }
+}
+
+async function endProcess<End>(child: ChildProcess, ended: Promise<End>): Promise<End> {
+  child.kill('SIGTERM');
+  const killer = setTimeout(() => child.kill('SIGKILL'), STOP_PATIENCE_MS);
+  const end = await ended;
+  clearTimeout(killer);
+  return end;
+}

@@ -1,0 +1,27 @@
+import { AbsolutePath, Host, IntegerBetween, OneOf } from '../lib/config/config-rules.js';
+import type { LoadableConfig } from '../lib/config/load-config.js';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../lib/logging/logger.js';
+
+/** The tunnel server's configuration, validated; named in file and environment as HubConfig is. It runs under an account of its own, so it has a file of its own. */
+export class TunnelServerConfig implements LoadableConfig {
+  /** The same as the hub's. */
+  @AbsolutePath() readonly tunnelDirectory: string = '/var/lib/sendense/tunnel';
+  @Host() readonly tunnelListenHost: string = '0.0.0.0';
+  /** 0: any free port. */
+  @IntegerBetween(0, 65535) readonly tunnelListenPort: number = 9022;
+
+  @OneOf(...LOG_LEVELS) readonly logLevel: LogLevel = 'info';
+  @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
+
+  pathsInDataDirectory(): Readonly<Record<string, string>> {
+    return {};
+  }
+
+  secretFields(): readonly string[] {
+    return [];
+  }
+
+  reloadableFields(): readonly string[] {
+    return [];
+  }
+}
