@@ -8,17 +8,19 @@ const CONTRACT = '^src/contract/';
 /** How qemu is to open an image and its backing files: pure, and what the node's plans are about. */
 const IMAGE_GRAPH = '^src/lib/qemu/image-graph\\.plan\\.ts$';
 /** Folders of the hub, the node and the command line that know no context: they are tools of those that do. */
-const TOOLS = [
+const TOOLS = `(?:${[
   'hub/(?:store|people/tokens|repositories/repository-storage|exports/nbd-servers|nodes/(?:node-link|local-node)|operations/(?:http|host-tools)|restore/(?:mounts|downloads))/',
   'node/libvirt/',
   'cli/(?:config|ssh|terminal)/',
-].join('|');
+].join('|')})`;
 const NOT_A_CONTEXT = `(?:kernel|contract|lib|storage|tunnel)/|${TOOLS}`;
 /** A context of the hub, the node, or a command of the command line; its path is the first group. */
 const CONTEXT = 'src/(hub/[^/]+/[^/]+|node|cli/[^/]+)/';
 const A_CONTEXT = `^(?!src/(?:${NOT_A_CONTEXT}))${CONTEXT}`;
-/** Settings of a program, which the command line reads too, and what it does for a node that is not running. */
-const OF_ALL_PROGRAMS = ['\\.config\\.ts$', '^src/node/hub-link/(hub-client|enrol-node)\\.ts$'];
+/** Settings of a program: the command line checks and changes what they name, and the tunnel runs with those of its node. */
+const SETTINGS = '^src/[^/]+/[^/]+\\.config\\.ts$';
+/** What hub, node and command line see of the tunnel: its files and sockets. */
+const TUNNEL_INTERFACE = '^src/tunnel/interface/';
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
@@ -38,11 +40,75 @@ module.exports = {
       to: { pathNot: '^src/kernel/' },
     },
     {
+      name: 'hub-and-node-stand-apart',
+      comment: 'Hub and node share what both need; of each other they know the contract only, and of the tunnel its interface.',
+      severity: 'error',
+      from: { path: '^src/(hub|node)/' },
+      to: { path: '^src/(hub|node|tunnel|cli)/', pathNot: ['^src/$1/', TUNNEL_INTERFACE] },
+    },
+    {
+      name: 'tunnel-stands-apart',
+      comment: "Both ends of the tunnel run without hub and node; the node's end has the node's settings.",
+      severity: 'error',
+      from: { path: '^src/tunnel/' },
+      to: { path: '^src/(hub|node|cli)/', pathNot: '^src/node/node\\.config\\.ts$' },
+    },
+    {
+      name: 'tunnel-interface-knows-no-end',
+      comment: 'Who uses the interface of the tunnel must not get one of its ends with it.',
+      severity: 'error',
+      from: { path: TUNNEL_INTERFACE },
+      to: { path: '^src/tunnel/', pathNot: TUNNEL_INTERFACE },
+    },
+    {
+      name: 'command-line-uses-entry-points',
+      comment: 'Of hub, node and tunnel the command line imports entry points (main.*), settings and the interface of the tunnel.',
+      severity: 'error',
+      from: { path: '^src/cli/' },
+      to: { path: '^src/(hub|node|tunnel)/', pathNot: ['^src/[^/]+/main\\.[^/]+\\.ts$', SETTINGS, TUNNEL_INTERFACE] },
+    },
+    {
+      name: 'lib-imports-kernel-only',
+      comment: 'The library knows none of our programs, so that each can use it.',
+      severity: 'error',
+      from: { path: '^src/lib/' },
+      to: { path: '^(src|projections|migrations)/', pathNot: '^src/(kernel|lib)/' },
+    },
+    {
+      name: 'contract-imports-kernel-only',
+      comment: 'Hub and node may be of different releases: what they say to each other depends on nothing that may change with one of them.',
+      severity: 'error',
+      from: { path: CONTRACT },
+      to: { path: '^(src|projections|migrations)/', pathNot: '^src/(kernel|contract)/' },
+    },
+    {
+      name: 'storage-knows-no-program',
+      comment:
+        'The hub and a command line without a hub read the same repositories. Of the contract it needs the digest with which a node describes what it sent.',
+      severity: 'error',
+      from: { path: '^src/storage/' },
+      to: { path: '^(src|projections|migrations)/', pathNot: '^src/(kernel|lib|contract|storage)/' },
+    },
+    {
+      name: 'database-belongs-to-the-hub',
+      comment: 'Read models and migrations come with a database, which no other program has.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/hub/' },
+      to: { path: '^(projections|migrations)/' },
+    },
+    {
+      name: 'settings-are-plain',
+      comment: "Who reads a program's settings must not get the program with them.",
+      severity: 'error',
+      from: { path: SETTINGS },
+      to: { path: '^(src|projections|migrations)/', pathNot: '^src/(kernel|lib)/' },
+    },
+    {
       name: 'tools-know-no-context',
       comment: 'Tools know no context, so that any context can use them. (Migrations are the exception: they belong to the database.)',
       severity: 'error',
-      from: { path: `^src/(?:${NOT_A_CONTEXT})`, pathNot: '^src/[^/]+/main\\.' },
-      to: { path: '^(src|projections|migrations|test)/', pathNot: [`^src/(?:${NOT_A_CONTEXT})`, '\\.config\\.ts$', '^migrations/'] },
+      from: { path: `^src/(?=${TOOLS})(hub|node|cli)/` },
+      to: { path: '^(src/$1|projections)/', pathNot: [`^src/(?:${TOOLS})`, SETTINGS] },
     },
     {
       name: 'events-and-commands-import-kernel-only',
@@ -73,8 +139,8 @@ module.exports = {
       comment:
         "Of another context only events, commands and queries may be imported; its rows come through a read model. Modules may import other contexts' modules.",
       severity: 'error',
-      from: { path: A_CONTEXT },
-      to: { path: A_CONTEXT, pathNot: ['^src/$1/', PUBLIC, '\\.module\\.ts$', ...OF_ALL_PROGRAMS] },
+      from: { path: `^(?=src/(hub|cli)/)${A_CONTEXT.slice(1)}` },
+      to: { path: `^(?=src/$1/)${A_CONTEXT.slice(1)}`, pathNot: ['^src/$2/', PUBLIC, '\\.module\\.ts$'] },
     },
     {
       name: 'modules-are-imported-by-modules',

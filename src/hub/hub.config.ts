@@ -201,3 +201,8 @@ export class HubConfig implements LoadableConfig {
 function defaultDataDirectory(): string {
   return process.getuid?.() === 0 ? '/var/lib/sendense' : join(homedir(), '.local', 'share', 'sendense');
 }
+
+/** Whether the host's kernel reads the guests' file systems. @param wanted `mount_driver` */
+export function exposesKernel(wanted: HubConfig['mountDriver']): boolean {
+  return wanted === 'fuse' || wanted === 'nbd';
+}

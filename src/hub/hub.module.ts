@@ -11,12 +11,12 @@ import { MetricsModule } from './operations/metrics/metrics.module.js';
 import { NbdExportsModule } from './exports/nbd-exports/nbd-exports.module.js';
 import { NbdPortsModule } from './exports/nbd-ports/nbd-ports.module.js';
 import { NodesModule } from './nodes/nodes/nodes.module.js';
-import { ConfigModule } from '../lib/config/config.module.js';
+import { HubConfigModule } from './hub-config.module.js';
 import type { HubConfig } from './hub.config.js';
 import { EventFeed } from './store/event-store/event-feed.js';
 import { EventStoreModule } from './store/event-store/event-store.module.js';
 import { ACCESS_TOKENS, type AccessTokens } from '../lib/http/access-tokens.js';
-import { HttpModule } from '../lib/http/http.module.js';
+import { hubHttpModule } from './operations/http/hub-http.module.js';
 import { LocksModule } from './store/locks/locks.module.js';
 import { PostgresModule } from './store/postgres/postgres.module.js';
 import { HostToolsModule } from './operations/host-tools/host-tools.module.js';
@@ -62,7 +62,7 @@ export class HubModule {
     return {
       module: HubModule,
       imports: [
-        ConfigModule.forHub(options.config, options.hubId),
+        HubConfigModule.of(options.config, options.hubId),
         PostgresModule.forRoot({
           databaseUrl: options.databaseUrl,
           ownerUrl: options.databaseOwnerUrl,
@@ -75,7 +75,7 @@ export class HubModule {
         LocksModule,
         ProjectionsModule.forRoot(allProjections),
         CqrsModule.forRoot(),
-        HttpModule.forHub({ seenCallsFile: join(options.config.dataDirectory, SEEN_CALLS_FILE) }),
+        hubHttpModule({ seenCallsFile: join(options.config.dataDirectory, SEEN_CALLS_FILE) }),
         HealthModule,
         MetricsModule,
         DomainMetricsModule,

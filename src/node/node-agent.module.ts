@@ -1,8 +1,7 @@
 import { join } from 'node:path';
-import { type DynamicModule, Module } from '@nestjs/common';
+import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { Clock } from '../lib/clock/clock.js';
-import { ConfigModule } from '../lib/config/config.module.js';
-import type { NodeConfig } from './node.config.js';
+import { NodeConfig } from './node.config.js';
 import { ACCESS_TOKENS, type AccessTokens } from '../lib/http/access-tokens.js';
 import { HttpModule } from '../lib/http/http.module.js';
 import { LibvirtDomains } from './libvirt/libvirt-domains.js';
@@ -34,6 +33,14 @@ import { TunnelPortsController } from './hub-link/tunnel-ports.controller.js';
 import { TunnelPorts } from './hub-link/tunnel-ports.service.js';
 import { VmRestoresController } from './vm-restores/vm-restores.controller.js';
 import { VmRestores } from './vm-restores/vm-restores.service.js';
+
+@Global()
+@Module({})
+class NodeConfigModule {
+  static of(config: NodeConfig): DynamicModule {
+    return { module: NodeConfigModule, providers: [{ provide: NodeConfig, useValue: config }], exports: [NodeConfig] };
+  }
+}
 
 /** A node has one token: the hub shows it to the node on every route, and the node to the hub. */
 @Module({})
@@ -84,8 +91,11 @@ export class NodeAgentModule {
     return {
       module: NodeAgentModule,
       imports: [
-        ConfigModule.forNode(options.config),
-        HttpModule.forNode({ imports: [NodeTokenModule.of(options.nodeToken)], seenCallsFile: join(options.config.dataDirectory, SEEN_CALLS_FILE) }),
+        NodeConfigModule.of(options.config),
+        HttpModule.of(
+          { callsHere: 'to_node' },
+          { imports: [NodeTokenModule.of(options.nodeToken)], seenCallsFile: join(options.config.dataDirectory, SEEN_CALLS_FILE) },
+        ),
       ],
     };
   }

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Position } from '../../src/kernel/position.js';
 import {
   AppendTooLargeError,
   EventStore,
   type EventToAppend,
   MAX_APPEND_BYTES,
-  type Position,
   type ReadOptions,
   type RecordedEvent,
   WrongExpectedRevisionError,

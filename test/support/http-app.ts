@@ -6,7 +6,7 @@ import { HUB_ID } from '../../src/hub/store/event-store/command-runner.js';
 import { EventStore } from '../../src/hub/store/event-store/event-store.port.js';
 import { ACCESS_TOKENS } from '../../src/lib/http/access-tokens.js';
 import { configureHttp } from '../../src/lib/http/configure-http.js';
-import { HttpModule } from '../../src/lib/http/http.module.js';
+import { hubHttpModule } from '../../src/hub/operations/http/hub-http.module.js';
 import { type OpenApiOptions, serveOpenApi } from '../../src/hub/operations/http/open-api.js';
 import { ReadModels } from '../../src/hub/store/postgres/read-models.js';
 import { InMemoryEventStore } from './in-memory-event-store.js';
@@ -48,11 +48,7 @@ export async function startHttpApp(
   class PlatformOfTest {}
 
   const testing = await Test.createTestingModule({
-    imports: [
-      PlatformOfTest,
-      HttpModule.forHub(options.seenCallsFile === undefined ? {} : { seenCallsFile: options.seenCallsFile }),
-      ...(options.imports ?? []),
-    ],
+    imports: [PlatformOfTest, hubHttpModule(options.seenCallsFile === undefined ? {} : { seenCallsFile: options.seenCallsFile }), ...(options.imports ?? [])],
     controllers: [...controllers],
     providers: [...(options.providers ?? [])],
   }).compile();

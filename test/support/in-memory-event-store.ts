@@ -1,3 +1,4 @@
+import type { Position } from '../../src/kernel/position.js';
 import {
   type AppendResult,
   categoryOf,
@@ -5,7 +6,6 @@ import {
   EventStoreUnavailableError,
   type EventToAppend,
   type ExpectedRevision,
-  type Position,
   type ReadOptions,
   type RecordedEvent,
   type Subscription,

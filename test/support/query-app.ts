@@ -3,10 +3,11 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import { allProjections, allReadModels } from '../../projections/all-projections.js';
 import { EventStoreModule } from '../../src/hub/store/event-store/event-store.module.js';
-import { EventStore, type Position } from '../../src/hub/store/event-store/event-store.port.js';
+import type { Position } from '../../src/kernel/position.js';
+import { EventStore } from '../../src/hub/store/event-store/event-store.port.js';
 import { ACCESS_TOKENS } from '../../src/lib/http/access-tokens.js';
 import { configureHttp } from '../../src/lib/http/configure-http.js';
-import { HttpModule } from '../../src/lib/http/http.module.js';
+import { hubHttpModule } from '../../src/hub/operations/http/hub-http.module.js';
 import { serveOpenApi } from '../../src/hub/operations/http/open-api.js';
 import { PostgresModule } from '../../src/hub/store/postgres/postgres.module.js';
 import { ProjectionsModule } from '../../src/hub/store/postgres/projections.module.js';
@@ -39,7 +40,7 @@ export async function startQueryApp(parts: {
       PostgresModule.forRoot({ databaseUrl: database.databaseUrl, entities: allReadModels }),
       EventStoreModule.forRoot({ hubId: '6b7e4f0a-0000-4000-8000-000000000001', check: eventCheckOf(allProjections) }),
       ProjectionsModule.forRoot(allProjections),
-      HttpModule.forHub(),
+      hubHttpModule(),
       ...(parts.imports ?? []),
     ],
     controllers: [...(parts.controllers ?? [])],

@@ -16,7 +16,10 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'src/lib/process/run-tool.ts': THING + effectOf('execa', 'pg', 'node:child_process'),
   'src/hub/store/postgres/postgres.module.ts': THING + typeFrom('../../../../migrations/all-migrations.js'),
   'src/hub/store/event-store/event-store.port.ts': THING,
-  'src/contract/node-api.ts': THING,
+  'src/contract/node-api.ts': THING + typeFrom('../kernel/event.js'),
+  'src/storage/hashing/file-hasher.ts': THING + typeFrom('../../lib/clock/clock.js', '../../contract/node-api.js'),
+  'src/tunnel/interface/tunnel-sockets.ts': THING + typeFrom('../../lib/clock/clock.js'),
+  'src/tunnel/node-end/tunnel.ts': THING + typeFrom('../interface/tunnel-sockets.js', '../../node/node.config.js'),
   'migrations/all-migrations.ts': THING,
   'src/hub/pets/cats/model/cat.events.ts': THING + typeFrom('../../../../kernel/event.js'),
   'src/hub/pets/cats/model/cat.commands.ts': THING + typeFrom('./cat.events.js', '../../../../contract/node-api.js'),
@@ -40,13 +43,30 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'src/hub/pets/dogs/model/dog.commands.ts': THING,
   'src/hub/pets/dogs/model/dog.queries.ts': THING,
   'src/hub/pets/dogs/dogs.module.ts': THING,
-  'src/node/sources/source.port.ts': THING,
+  'src/node/node.config.ts': THING + typeFrom('../lib/clock/clock.js'),
+  'src/node/main.node.ts': THING,
+  'src/node/sources/source.port.ts': THING + typeFrom('../../contract/node-api.js', '../../tunnel/interface/tunnel-sockets.js'),
   'src/node/backup-jobs/backup-jobs.handler.ts': THING + typeFrom('../sources/source.port.js'),
   'projections/dogs/dogs.projection.ts':
     THING + typeFrom('../../src/hub/pets/dogs/model/dog.events.js', '../../src/kernel/event.js', '../../src/hub/store/event-store/event-store.port.js'),
   'projections/dogs/dogs.read-model.ts': THING + typeFrom('./dogs.projection.js') + effectOf('typeorm'),
   'src/hub/hub.module.ts': THING + typeFrom('./pets/cats/cats.module.js', '../../projections/dogs/dogs.projection.js'),
-  'src/hub/main.hub.ts': typeFrom('./hub.module.js'),
+  'src/hub/main.hub.ts': THING + typeFrom('./hub.module.js'),
+  'src/hub/hub.config.ts': THING + typeFrom('../lib/clock/clock.js'),
+  'src/hub/nodes/node-link/node-client.ts': typeFrom(
+    '../../hub.config.js',
+    '../../../storage/hashing/file-hasher.js',
+    '../../../tunnel/interface/tunnel-sockets.js',
+  ),
+  'src/cli/token/token.program.ts':
+    THING +
+    typeFrom(
+      '../../hub/main.hub.js',
+      '../../hub/hub.config.js',
+      '../../node/main.node.js',
+      '../../storage/hashing/file-hasher.js',
+      '../../tunnel/interface/tunnel-sockets.js',
+    ),
   'test/support/stand-in.ts': THING,
 };
 
@@ -54,9 +74,38 @@ const ALLOWED: Readonly<Record<string, string>> = {
 const PLANTED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'no-cycles': { 'src/lib/clock/tick.ts': THING + typeFrom('./tock.js'), 'src/lib/clock/tock.ts': THING + typeFrom('./tick.js') },
   'kernel-stands-alone': { 'src/kernel/clocked.ts': typeFrom('../lib/clock/clock.js'), 'src/kernel/rooted.ts': effectOf('node:fs') },
-  'tools-know-no-context': {
+  'hub-and-node-stand-apart': {
+    'src/hub/store/node-aware.ts': typeFrom('../../node/sources/source.port.js'),
+    'src/hub/nodes/node-link/tunnel-end.ts': typeFrom('../../../tunnel/node-end/tunnel.js'),
+    'src/node/sources/recording.source.ts': typeFrom('../../hub/store/event-store/event-store.port.js'),
+    'src/node/sources/printing.source.ts': typeFrom('../../cli/token/token.program.js'),
+  },
+  'tunnel-stands-apart': {
+    'src/tunnel/hub-end/recording.ts': typeFrom('../../hub/store/event-store/event-store.port.js'),
+    'src/tunnel/node-end/sourced.ts': typeFrom('../../node/sources/source.port.js'),
+  },
+  'tunnel-interface-knows-no-end': { 'src/tunnel/interface/ended.ts': typeFrom('../node-end/tunnel.js') },
+  'command-line-uses-entry-points': {
+    'src/cli/token/recording.program.ts': typeFrom('../../hub/store/event-store/event-store.port.js'),
+    'src/cli/token/sourced.program.ts': typeFrom('../../node/sources/source.port.js'),
+    'src/cli/token/tunnelled.program.ts': typeFrom('../../tunnel/node-end/tunnel.js'),
+  },
+  'lib-imports-kernel-only': {
     'src/lib/http/cat-aware.ts': typeFrom('../../hub/pets/cats/model/cat.events.js'),
+    'src/lib/http/contract-aware.ts': typeFrom('../../contract/node-api.js'),
+    'src/lib/config/hub-aware.ts': typeFrom('../../hub/hub.config.js'),
+  },
+  'contract-imports-kernel-only': { 'src/contract/clocked.ts': typeFrom('../lib/clock/clock.js') },
+  'storage-knows-no-program': { 'src/storage/hashing/recording.ts': typeFrom('../../hub/store/event-store/event-store.port.js') },
+  'database-belongs-to-the-hub': {
+    'src/node/sources/rows.source.ts': typeFrom('../../../projections/dogs/dogs.read-model.js'),
+    'src/cli/token/migrating.program.ts': typeFrom('../../../migrations/all-migrations.js'),
+  },
+  'settings-are-plain': { 'src/hub/rich.config.ts': typeFrom('./store/event-store/event-store.port.js') },
+  'tools-know-no-context': {
+    'src/hub/store/postgres/cat-rows.ts': typeFrom('../../pets/cats/model/cat.events.js'),
     'src/hub/store/postgres/dog-rows.ts': typeFrom('../../../../projections/dogs/dogs.read-model.js'),
+    'src/node/libvirt/sourced.ts': typeFrom('../sources/source.port.js'),
   },
   'events-and-commands-import-kernel-only': {
     'src/hub/pets/cats/model/stray.events.ts': typeFrom('../../../../lib/clock/clock.js'),

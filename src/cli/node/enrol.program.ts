@@ -6,7 +6,7 @@ import { ConfigError, loadConfig } from '../../lib/config/load-config.js';
 import { NodeConfig } from '../../node/node.config.js';
 import { programVersion } from '../../lib/config/version.js';
 import { askHidden } from '../terminal/hidden-prompt.js';
-import { enrolNode, type EnrolledNode, EnrolmentError } from '../../node/hub-link/enrol-node.js';
+import { enrolNode, type EnrolledNode, EnrolmentError } from '../../node/main.hub-link.js';
 import { parsePairingCode } from '../../tunnel/interface/pairing-code.js';
 
 const USAGE = `Usage: sendense node enrol [--config FILE] [--again] [--local-host ADDRESS] [--json]

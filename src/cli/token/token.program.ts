@@ -7,8 +7,7 @@ import { Clock } from '../../lib/clock/clock.js';
 import { HubConfig } from '../../hub/hub.config.js';
 import { newToken, readToken, writeWhole } from '../../lib/config/kept-files.js';
 import { loadConfig } from '../../lib/config/load-config.js';
-import { readTokenList } from '../../hub/people/tokens/api-tokens.js';
-import { isValidAt, type NamedToken, TOKEN_NAME, tokenListText } from '../../hub/people/tokens/token-list.plan.js';
+import { isValidAt, type NamedToken, readTokenList, TOKEN_NAME, tokenListText } from '../../lib/http/token-list.js';
 
 const USAGE = `Usage: sendense token add NAME | remove NAME | list | rotate [--keep MINUTES]   [--config FILE]
 

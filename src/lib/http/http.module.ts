@@ -1,7 +1,6 @@
 import { type DynamicModule, Module, type ModuleMetadata, type Provider, type Type } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { Clock, Ids } from '../clock/clock.js';
-import { HubConfig } from '../../hub/hub.config.js';
 import { loggerFor } from '../logging/logger.js';
 import { type CallDirection, MAX_CLOCK_DIFFERENCE_MS } from '../signed-calls/call-signature.js';
 import { NodeCredentials } from '../signed-calls/node-credentials.js';
@@ -12,14 +11,15 @@ import { BearerGuard, CALLS_HERE } from './bearer.guard.js';
 import { CommandContextInterceptor } from './command-context.interceptor.js';
 import { HealthChecks } from './health-checks.js';
 import { HttpMetrics } from './http-metrics.js';
-import { IdempotencyInterceptor } from '../../hub/operations/http/idempotency.interceptor.js';
 import { ListenAddress } from './listen-address.js';
 import { MetricsRegistry } from './metrics-registry.js';
-import { OwnWritesInterceptor } from '../../hub/operations/http/own-writes.interceptor.js';
+import { ERROR_TRANSLATION, type ErrorTranslation, noTranslation } from './problem.js';
 import { ProblemFilter } from './problem.filter.js';
 import { Refusals } from './refusals.js';
-import { StreamLimitsInterceptor } from '../../hub/operations/http/stream-limits.js';
 import { UnroutedRequests } from './unrouted-requests.js';
+
+/** How long a call that shows no valid token waits for its refusal, in milliseconds. A provider of `() => number`; without it there is no delay. */
+export const REFUSAL_DELAY = Symbol('REFUSAL_DELAY');
 
 export interface HttpOptions {
   readonly imports?: ModuleMetadata['imports'];
@@ -27,23 +27,27 @@ export interface HttpOptions {
   readonly seenCallsFile?: string;
 }
 
-/**
- * Guard, filter and interceptors of every HTTP program here; use `configureHttp` with it. Needs ACCESS_TOKENS from a global module or from `imports`.
- * - `forHub` also records commands (EventStore, HUB_ID) and lets clients read their own writes (ReadModels)
- * - `forNode` has neither store nor read models
- */
+/** What the HTTP parts of a program have beyond those that all share. */
+export interface HttpProgram {
+  readonly callsHere: CallDirection;
+  /** Around each handler, in this order, after the command of the request was named. */
+  readonly interceptors?: readonly Type[];
+  readonly translate?: ErrorTranslation;
+  readonly providers?: readonly Provider[];
+}
+
+/** Guard, filter and interceptors of every HTTP program here; use `configureHttp` with it. Needs ACCESS_TOKENS from a global module or from `imports`. */
 @Module({})
 export class HttpModule {
-  static forHub(options: HttpOptions = {}): DynamicModule {
-    return httpModule(options, 'to_hub', [StreamLimitsInterceptor, IdempotencyInterceptor, OwnWritesInterceptor]);
-  }
-
-  static forNode(options: HttpOptions = {}): DynamicModule {
-    return httpModule(options, 'to_node', []);
+  static of(program: HttpProgram, options: HttpOptions = {}): DynamicModule {
+    return httpModule(program, options);
   }
 }
 
-function httpModule({ imports, seenCallsFile }: HttpOptions, callsHere: CallDirection, interceptors: readonly Type[]): DynamicModule {
+function httpModule(
+  { callsHere, interceptors = [], translate = noTranslation, providers = [] }: HttpProgram,
+  { imports, seenCallsFile }: HttpOptions,
+): DynamicModule {
   const shared: Provider[] = [
     Clock,
     Ids,
@@ -54,11 +58,11 @@ function httpModule({ imports, seenCallsFile }: HttpOptions, callsHere: CallDire
     ListenAddress,
     {
       provide: Refusals,
-      // A node has no such setting: what calls it are its hub and programs of its own machine.
-      inject: [MetricsRegistry, Clock, { token: HubConfig, optional: true }],
-      useFactory: (registry: MetricsRegistry, clock: Clock, config?: HubConfig) => new Refusals(registry, clock, () => config?.refusedTokenDelayMs ?? 0),
+      inject: [MetricsRegistry, Clock, { token: REFUSAL_DELAY, optional: true }],
+      useFactory: (registry: MetricsRegistry, clock: Clock, delayMs?: () => number) => new Refusals(registry, clock, delayMs ?? (() => 0)),
     },
     { provide: CALLS_HERE, useValue: callsHere },
+    { provide: ERROR_TRANSLATION, useValue: translate },
     { provide: SeenNonces, inject: [Clock], useFactory: (clock: Clock) => seenCalls(clock, seenCallsFile) },
   ];
   return {
@@ -67,6 +71,7 @@ function httpModule({ imports, seenCallsFile }: HttpOptions, callsHere: CallDire
     imports: imports ?? [],
     providers: [
       ...shared,
+      ...providers,
       UnroutedRequests,
       { provide: APP_FILTER, useClass: ProblemFilter },
       // In this order: nothing of a request is looked at before its caller is known.

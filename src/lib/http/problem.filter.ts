@@ -1,6 +1,6 @@
-import { type ArgumentsHost, Catch, type ExceptionFilter, Logger, NotFoundException } from '@nestjs/common';
+import { type ArgumentsHost, Catch, type ExceptionFilter, Inject, Logger, NotFoundException } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { problemAnswerOf, sendProblem } from './problem.js';
+import { ERROR_TRANSLATION, type ErrorTranslation, problemAnswerOf, sendProblem } from './problem.js';
 import { pathOf, requestState } from './request-state.js';
 import { UnroutedRequests } from './unrouted-requests.js';
 
@@ -9,7 +9,10 @@ import { UnroutedRequests } from './unrouted-requests.js';
 export class ProblemFilter implements ExceptionFilter {
   private readonly logger = new Logger('Http');
 
-  constructor(private readonly unrouted: UnroutedRequests) {}
+  constructor(
+    private readonly unrouted: UnroutedRequests,
+    @Inject(ERROR_TRANSLATION) private readonly translate: ErrorTranslation,
+  ) {}
 
   catch(thrown: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
@@ -17,7 +20,7 @@ export class ProblemFilter implements ExceptionFilter {
     const response = http.getResponse<Response>();
     const { correlationId } = requestState(request);
     const path = pathOf(request.originalUrl);
-    const answer = problemAnswerOf(isUnrouted(thrown, request) ? this.unrouted.problem(request) : thrown, { path, correlationId });
+    const answer = problemAnswerOf(isUnrouted(thrown, request) ? this.unrouted.problem(request) : thrown, { path, correlationId }, this.translate);
     if (answer.unexpected) {
       const stack = thrown instanceof Error ? thrown.stack : String(thrown);
       this.logger.error(`${request.method} ${path}: unexpected error (correlation id ${correlationId})`, stack);

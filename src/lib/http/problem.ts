@@ -4,11 +4,11 @@ import { STATUS_CODES } from 'node:http';
 import { DomainError, type ErrorKind } from '../../kernel/domain-error.js';
 import { unknownVariant } from '../../kernel/decider.js';
 import type { JsonObject } from '../../kernel/json.js';
-import { EventRejectedError } from '../../hub/store/event-store/checked-event-store.js';
-import { AppendTooLargeError, EventStoreUnavailableError, WrongExpectedRevisionError } from '../../hub/store/event-store/event-store.port.js';
-import { isDatabaseAway } from '../../hub/store/postgres/connection-errors.js';
 
-/** A refusal that is about HTTP itself (method, media type, size, headers), thrown only in lib/http and in the hub's own HTTP parts; everything else is a DomainError. */
+/**
+ * A refusal that is about HTTP itself (method, media type, size, headers), thrown only in lib/http and in the hub's own HTTP parts; everything else is a DomainError.
+ * One of status 500 is a defect.
+ */
 export class HttpProblem extends Error {
   override readonly name = 'HttpProblem';
   constructor(
@@ -59,9 +59,18 @@ export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
 const DEFAULT_RETRY_AFTER_SECONDS = 5;
 const BEARER_CHALLENGE = 'Bearer realm="sendense"';
 
+/** How a program answers errors of its own libraries, such as those of a database; null: the error is none of them. */
+export type ErrorTranslation = (error: unknown) => HttpProblem | null;
+export const ERROR_TRANSLATION = Symbol('ERROR_TRANSLATION');
+export const noTranslation: ErrorTranslation = () => null;
+
 /** Turns whatever was thrown into the answer for it; shared by the filter and by what records answers, so that both say the same. */
-export function problemAnswerOf(error: unknown, request: { readonly path: string; readonly correlationId: string }): ProblemAnswer {
-  const { status, code, detail, facts, headers, unexpected } = describe(error);
+export function problemAnswerOf(
+  error: unknown,
+  request: { readonly path: string; readonly correlationId: string },
+  translate: ErrorTranslation = noTranslation,
+): ProblemAnswer {
+  const { status, code, detail, facts, headers, unexpected } = describe(error, translate);
   return {
     status,
     headers,
@@ -88,7 +97,7 @@ interface Description {
   readonly unexpected: boolean;
 }
 
-function describe(error: unknown): Description {
+function describe(error: unknown, translate: ErrorTranslation): Description {
   if (error instanceof DomainError) {
     const status = statusOf(error.kind);
     return { status, code: error.code, detail: error.message, facts: error.facts, headers: headersOf(status, error.facts), unexpected: false };
@@ -100,31 +109,21 @@ function describe(error: unknown): Description {
       detail: error.message,
       facts: error.facts,
       headers: { ...headersOf(error.status, error.facts), ...error.headers },
-      unexpected: false,
+      unexpected: error.status === 500,
     };
   }
-  if (error instanceof EventStoreUnavailableError || isDatabaseAway(error)) {
-    return retryable('storage_unavailable', 'The storage cannot be reached just now; repeat the request.');
-  }
-  if (error instanceof WrongExpectedRevisionError) {
-    return retryable('stream_contended', 'Too many other changes were made to the same thing at the same time; repeat the request.');
-  }
-  if (error instanceof AppendTooLargeError) {
-    const detail = `What this request would record has ${error.bytes} bytes, over the limit of one event store append; ask for less at once.`;
-    return { status: 422, code: 'append_too_large', detail, facts: { bytes: error.bytes }, headers: {}, unexpected: false };
-  }
+  const translated = translate(error);
+  if (translated !== null) return describe(translated, noTranslation);
   if (error instanceof HttpException && error.getStatus() < 500) {
     const status = error.getStatus();
     return { status, code: frameworkCode(status), detail: error.message, facts: {}, headers: headersOf(status, {}), unexpected: false };
   }
-  if (error instanceof EventRejectedError) {
-    return defect('event_rejected', 'What this request would record cannot be shown by the read models, so nothing was recorded. This is a defect.');
-  }
-  return defect('internal_error', 'An unexpected error happened.');
+  return { status: 500, code: 'internal_error', detail: defectDetail('An unexpected error happened.'), facts: {}, headers: {}, unexpected: true };
 }
 
-function defect(code: string, what: string): Description {
-  return { status: 500, code, detail: `${what} The log of the service has it under the correlation id.`, facts: {}, headers: {}, unexpected: true };
+/** What the client of a defect is told: its cause is in the log only. */
+export function defectDetail(what: string): string {
+  return `${what} The log of the service has it under the correlation id.`;
 }
 
 /** The one place where the domain's kinds of refusal become HTTP statuses. */
@@ -163,10 +162,6 @@ function headersOf(status: number, facts: JsonObject): Record<string, string> {
   const asked = facts['retry_after_seconds'];
   if (typeof asked === 'number') return { 'Retry-After': String(Math.max(1, Math.ceil(asked))) };
   return status === 503 ? { 'Retry-After': String(DEFAULT_RETRY_AFTER_SECONDS) } : {};
-}
-
-function retryable(code: string, detail: string): Description {
-  return { status: 503, code, detail, facts: {}, headers: headersOf(503, {}), unexpected: false };
 }
 
 const FRAMEWORK_CODES: Readonly<Record<number, string>> = {

@@ -1,6 +1,6 @@
 import type { NextFunction, Request, Response } from 'express';
 import { HttpProblem, type FieldError, MAX_ERRORS, shortened, validationProblem } from './problem.js';
-import { isPosition } from '../../hub/store/event-store/position-encoding.js';
+import { isPosition } from '../../kernel/position.js';
 import { pathOf, requestState } from './request-state.js';
 
 /** Characters of one query parameter: a path of the longest kind (PATH_MAX) fits. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { CommandContext } from '../../kernel/command-context.js';
-import type { Position } from '../../hub/store/event-store/event-store.port.js';
+import type { Position } from '../../kernel/position.js';
 
 /** What HTTP programs know of one request beyond what its client sent. */
 export interface RequestState {

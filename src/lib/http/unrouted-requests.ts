@@ -1,7 +1,7 @@
-import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { NextFunction, Request, Response } from 'express';
-import { HttpProblem, problemAnswerOf, sendProblem, shortened } from './problem.js';
+import { ERROR_TRANSLATION, type ErrorTranslation, HttpProblem, problemAnswerOf, sendProblem, shortened } from './problem.js';
 import { pathOf, requestState } from './request-state.js';
 
 /** The parts of Express 5's router that its type declarations leave out. */
@@ -16,7 +16,10 @@ interface ExpressRouting {
 export class UnroutedRequests implements OnApplicationBootstrap {
   private readonly logger = new Logger('Http');
 
-  constructor(private readonly adapterHost: HttpAdapterHost) {}
+  constructor(
+    private readonly adapterHost: HttpAdapterHost,
+    @Inject(ERROR_TRANSLATION) private readonly translate: ErrorTranslation,
+  ) {}
 
   /** Nest answers only below its global prefix, so the rest is answered here; at bootstrap, after everything that anyone has mounted. */
   onApplicationBootstrap(): void {
@@ -29,7 +32,7 @@ export class UnroutedRequests implements OnApplicationBootstrap {
       const { correlationId } = requestState(request);
       this.logger.error(`${request.method} ${pathOf(request.originalUrl)}: could not be answered (correlation id ${correlationId})`, error);
       if (response.headersSent) response.destroy();
-      else sendProblem(response, problemAnswerOf(error, { path: shortened(pathOf(request.originalUrl)), correlationId }));
+      else sendProblem(response, problemAnswerOf(error, { path: shortened(pathOf(request.originalUrl)), correlationId }, this.translate));
     });
   }
 

@@ -12,20 +12,11 @@ import { errnoOf } from '../../lib/process/system-error.js';
 import { toolEnvironment } from '../../lib/process/tool-environment.js';
 import { ToolError } from '../../lib/process/tool-error.js';
 import { ensureHostKey, HOST_KEY_FILE } from '../../lib/ssh/host-key.js';
+import { AUTHORIZED_KEYS_FILE, SERVER_FILE, type TunnelServerPlace } from '../interface/tunnel-server-files.js';
 import { type PermittedKeys, readPermittedKeys, standsAsBefore } from './permitted-keys.js';
 import { sshdConfigText } from './sshd-config.plan.js';
 
-/** Names of files in the tunnel directory that the tunnel server and the hub share. */
-export const AUTHORIZED_KEYS_FILE = 'authorized_keys';
-export const SERVER_FILE = 'server.json';
 const CONFIG_FILE = 'sshd_config';
-
-/** Content of server.json: how nodes reach this tunnel server, as far as it knows itself. */
-export interface TunnelServerPlace {
-  readonly user: string;
-  readonly listen_host: string;
-  readonly listen_port: number;
-}
 
 export interface TunnelServerOptions {
   readonly tunnelDirectory: string;

@@ -1,5 +1,28 @@
 import { flag, listOf, object, oneOf, orNull, text, time, wholeNumber } from '../../lib/json-shape/json-shape.js';
-import type { TunnelCause } from '../node-end/tunnel-ssh.plan.js';
+
+export type TunnelCauseCode =
+  | 'not_enrolled'
+  | 'node_not_listening'
+  | 'name_not_resolved'
+  | 'connection_refused'
+  | 'host_unreachable'
+  | 'connect_timeout'
+  | 'host_key_changed'
+  | 'key_refused'
+  | 'reverse_port_taken'
+  | 'local_port_taken'
+  | 'no_answer'
+  | 'connection_lost'
+  | 'hub_not_answering'
+  | 'tool_missing'
+  | 'stopped'
+  | 'settings_unreadable';
+
+export interface TunnelCause {
+  readonly code: TunnelCauseCode;
+  /** For people: what is wrong and, where something can be done about it, what. */
+  readonly detail: string;
+}
 
 export const TUNNEL_STATES = ['connecting', 'up', 'degraded', 'down'] as const;
 /** `up`: all connections stand and the hub answers through each. `degraded`: some do. `down`: none does. `connecting`: none does yet, and none has failed yet. */

@@ -3,8 +3,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../../lib/logging/logger.js';
 import { toolEnvironment } from '../../lib/process/tool-environment.js';
 import { probeHub } from './tunnel-probe.js';
-import { causeOfEnd, sshArgv, type TunnelCause, type TunnelConnectionPlan } from './tunnel-ssh.plan.js';
-import { type ConnectionState, pauseBeforeAttempt } from '../interface/tunnel-state.plan.js';
+import { causeOfEnd, sshArgv, type TunnelConnectionPlan } from './tunnel-ssh.plan.js';
+import { type ConnectionState, pauseBeforeAttempt, type TunnelCause } from '../interface/tunnel-state.plan.js';
 
 /** Between two probes of a connection that stands, and of one that is coming up. */
 const PROBE_INTERVAL_MS = 3_000;

@@ -1,5 +1,6 @@
 import { TUNNEL_CIPHERS, TUNNEL_KEX } from '../hub-end/sshd-config.plan.js';
 import { HUB_HOST_KEY_ALIAS, localApiPort, type TunnelSettings } from '../interface/tunnel-settings.js';
+import type { TunnelCause, TunnelCauseCode } from '../interface/tunnel-state.plan.js';
 
 export interface TunnelConnectionPlan {
   /** From 0. The first one brings the hub's calls to the node, and the node's to the hub. */
@@ -88,30 +89,6 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
     ...forwards,
     ...['-p', String(settings.hub_port), '-l', settings.user, '--', settings.hub_host],
   ];
-}
-
-export type TunnelCauseCode =
-  | 'not_enrolled'
-  | 'node_not_listening'
-  | 'name_not_resolved'
-  | 'connection_refused'
-  | 'host_unreachable'
-  | 'connect_timeout'
-  | 'host_key_changed'
-  | 'key_refused'
-  | 'reverse_port_taken'
-  | 'local_port_taken'
-  | 'no_answer'
-  | 'connection_lost'
-  | 'hub_not_answering'
-  | 'tool_missing'
-  | 'stopped'
-  | 'settings_unreadable';
-
-export interface TunnelCause {
-  readonly code: TunnelCauseCode;
-  /** For people: what is wrong and, where something can be done about it, what. */
-  readonly detail: string;
 }
 
 const MAX_SAID = 1_000;

@@ -10,8 +10,8 @@ import { TunnelConnection } from './tunnel-connection.js';
 import { TunnelJournal } from '../interface/tunnel-journal.js';
 import { parseTunnelSettings, TUNNEL_FILES, type TunnelSettings } from '../interface/tunnel-settings.js';
 import { makeTunnelSocketDirectory, tunnelSocket } from '../interface/tunnel-sockets.js';
-import type { TunnelCause, TunnelConnectionPlan } from './tunnel-ssh.plan.js';
-import { type TunnelState, tunnelStateOf } from '../interface/tunnel-state.plan.js';
+import type { TunnelConnectionPlan } from './tunnel-ssh.plan.js';
+import { type TunnelState, tunnelStateOf, type TunnelCause } from '../interface/tunnel-state.plan.js';
 
 export interface TunnelOptions {
   readonly tunnelDirectory: string;

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { messageOf } from '../../../kernel/error-message.js';
 import type { HubConfig } from '../../../hub/hub.config.js';
-import { type DatabaseFacts, inspectDatabase, missingEvents } from '../../../hub/store/postgres/inspect-database.js';
-import { localDatabaseUrl } from '../../../hub/store/postgres/local-postgres.js';
+import type { DatabaseFacts } from '../../../hub/main.database.js';
 import { bytesText } from '../model/amounts.plan.js';
 import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';
 
@@ -17,6 +16,8 @@ export function databaseCheck(config: HubConfig): Check {
     role: 'hub',
     title: 'database',
     run: async () => {
+      // Loaded on demand: the release of a node has no database client.
+      const { inspectDatabase, localDatabaseUrl, missingEvents } = await import('../../../hub/main.database.js');
       const url = config.databaseUrl ?? (await localDatabaseUrl(join(config.dataDirectory, 'postgres')));
       if (url === null) return fail(`the hub has not made its database in ${config.dataDirectory} yet`, 'Start the hub once, or set database_url.');
       let facts: DatabaseFacts;

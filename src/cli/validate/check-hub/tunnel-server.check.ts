@@ -4,7 +4,7 @@ import { messageOf } from '../../../kernel/error-message.js';
 import type { HubConfig } from '../../../hub/hub.config.js';
 import { object, text, wholeNumber } from '../../../lib/json-shape/json-shape.js';
 import { readBanner } from '../../ssh/ssh-banner.js';
-import { SERVER_FILE } from '../../../tunnel/hub-end/tunnel-server.js';
+import { SERVER_FILE } from '../../../tunnel/interface/tunnel-server-files.js';
 import { type Check, fail, pass, skip } from '../model/check.plan.js';
 
 /** Whether nodes find the hub's end of their tunnels. */

@@ -1,7 +1,6 @@
 import { constants } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
-import type { HubConfig } from '../../../hub/hub.config.js';
-import { exposesKernel } from '../../../hub/restore/mounts/choose-drivers.plan.js';
+import { exposesKernel, type HubConfig } from '../../../hub/hub.config.js';
 import { type Check, fail, pass, skip, type Verdict, warn, worst } from '../model/check.plan.js';
 
 /** Where the kernel shows its features. */

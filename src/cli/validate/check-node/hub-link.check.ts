@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../../lib/clock/clock.js';
 import type { NodeConfig } from '../../../node/node.config.js';
-import { HubClient, HubRefusedNodeError } from '../../../node/hub-link/hub-client.js';
+import { HubClient, HubRefusedNodeError } from '../../../node/main.hub-link.js';
 import { clockVerdict } from '../model/clock-skew.plan.js';
 import { reasonOf } from '../model/hub-api.client.js';
 import { type Check, fail, pass, skip, type Verdict } from '../model/check.plan.js';

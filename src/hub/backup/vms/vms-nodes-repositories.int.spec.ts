@@ -17,13 +17,13 @@ import { nodeStream } from '../../nodes/nodes/model/node.events.js';
 import { NodesModule } from '../../nodes/nodes/nodes.module.js';
 import { NODE_WATCH_OPTIONS, WatchNodesReactor } from '../../nodes/nodes/watch-nodes/watch-nodes.reactor.js';
 import { RegisterLocalNode } from '../../nodes/nodes/model/node.commands.js';
-import { ConfigModule } from '../../../lib/config/config.module.js';
+import { HubConfigModule } from '../../hub-config.module.js';
 import { HubConfig } from '../../hub.config.js';
 import { EventStoreModule } from '../../store/event-store/event-store.module.js';
 import { EventStore } from '../../store/event-store/event-store.port.js';
 import { ACCESS_TOKENS } from '../../../lib/http/access-tokens.js';
 import { configureHttp } from '../../../lib/http/configure-http.js';
-import { HttpModule } from '../../../lib/http/http.module.js';
+import { hubHttpModule } from '../../operations/http/hub-http.module.js';
 import { PostgresModule } from '../../store/postgres/postgres.module.js';
 import { HostToolsModule } from '../../operations/host-tools/host-tools.module.js';
 import { ProjectionsModule } from '../../store/postgres/projections.module.js';
@@ -85,13 +85,13 @@ beforeAll(async () => {
 
   const testing = await Test.createTestingModule({
     imports: [
-      ConfigModule.forHub(Object.assign(new HubConfig(), { nodeRequestTimeoutMs: 1_000 }), HUB_ID),
+      HubConfigModule.of(Object.assign(new HubConfig(), { nodeRequestTimeoutMs: 1_000 }), HUB_ID),
       PostgresModule.forRoot({ databaseUrl: database.databaseUrl, entities: allReadModels }),
       EventStoreModule.forRoot({ hubId: HUB_ID }),
       Tokens,
       ProjectionsModule.forRoot(allProjections),
       CqrsModule.forRoot(),
-      HttpModule.forHub(),
+      hubHttpModule(),
       HostToolsModule,
       NodesModule,
       VmsModule,

@@ -1,7 +1,7 @@
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../../../lib/process/system-error.js';
-import { AUTHORIZED_KEYS_FILE } from '../../../tunnel/hub-end/tunnel-server.js';
+import { AUTHORIZED_KEYS_FILE } from '../../../tunnel/interface/tunnel-server-files.js';
 
 /** The hub's directory of this file is for the account of the tunnel server too, which may be another one in the same group. */
 const DIRECTORY_MODE = 0o750;

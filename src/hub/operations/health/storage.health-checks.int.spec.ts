@@ -11,7 +11,7 @@ import { EventStoreModule } from '../../store/event-store/event-store.module.js'
 import { ACCESS_TOKENS } from '../../../lib/http/access-tokens.js';
 import { Context } from '../../../lib/http/command-context.interceptor.js';
 import { configureHttp } from '../../../lib/http/configure-http.js';
-import { HttpModule } from '../../../lib/http/http.module.js';
+import { hubHttpModule } from '../http/hub-http.module.js';
 import { PostgresModule } from '../../store/postgres/postgres.module.js';
 import { ProjectionsModule } from '../../store/postgres/projections.module.js';
 import { HealthModule } from './health.module.js';
@@ -49,7 +49,7 @@ async function startApp(): Promise<void> {
       PostgresModule.forRoot({ databaseUrl: postgres.databaseUrl }),
       EventStoreModule.forRoot({ hubId: '6b7e4f0a-0000-4000-8000-000000000001' }),
       ProjectionsModule.forRoot([]),
-      HttpModule.forHub(),
+      hubHttpModule(),
       HealthModule,
     ],
     controllers: [OrdersController],

@@ -14,6 +14,7 @@ import { commandContextOf, idempotencyKeyOf } from '../../../lib/http/command-co
 import { type CommandAccepted, type CommandAnswered, type CommandRecordEvent, commandStream } from './command-record.events.js';
 import { PROBLEM_MEDIA_TYPE, problemAnswerOf } from '../../../lib/http/problem.js';
 import { pathOf, requestState } from '../../../lib/http/request-state.js';
+import { storeProblemOf } from './store-problems.js';
 
 /** How long a repeated command waits for the first one, in milliseconds, before it is told to come back. */
 export const IN_PROGRESS_PATIENCE_MS = 5_000;
@@ -102,7 +103,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       }
       return result;
     } catch (error) {
-      const problem = problemAnswerOf(error, { path: pathOf(request.originalUrl), correlationId: context.correlationId });
+      const problem = problemAnswerOf(error, { path: pathOf(request.originalUrl), correlationId: context.correlationId }, storeProblemOf);
       if (recording.hasRecorded && problem.status < 500) {
         await this.keepAnswer(context, recording, { status: problem.status, body: problem.body, headers: { ...problem.headers } });
       }

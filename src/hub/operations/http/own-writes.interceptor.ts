@@ -1,7 +1,8 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { from, type Observable, switchMap } from 'rxjs';
-import { EventStore, type Position } from '../../store/event-store/event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import { EventStore } from '../../store/event-store/event-store.port.js';
 import { ReadModels } from '../../store/postgres/read-models.js';
 import { validationProblem } from '../../../lib/http/problem.js';
 import { requestState } from '../../../lib/http/request-state.js';

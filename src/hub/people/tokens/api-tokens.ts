@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { readToken } from '../../../lib/config/kept-files.js';
 import { loggerFor } from '../../../lib/logging/logger.js';
 import { errnoOf } from '../../../lib/process/system-error.js';
 import { type AccessTokens, sameToken } from '../../../lib/http/access-tokens.js';
-import { isValidAt, type NamedToken, parseTokenList } from './token-list.plan.js';
+import { isValidAt, type NamedToken, readTokenList } from '../../../lib/http/token-list.js';
 
 /** How long a look at the files is good. */
 const LOOK_MS = 1_000;
@@ -67,16 +67,6 @@ export class ApiTokens implements AccessTokens {
     } catch (error) {
       this.log.error('a file of tokens cannot be read; the tokens stay as they were', { file, error });
     }
-  }
-}
-
-/** @throws Error naming the line that is wrong */
-export function readTokenList(file: string): readonly NamedToken[] {
-  try {
-    return parseTokenList(readFileSync(file, 'utf8'));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { allowedDrivers, exposesKernel } from './choose-drivers.plan.js';
+import { exposesKernel } from '../../hub.config.js';
+import { allowedDrivers } from './choose-drivers.plan.js';
 
 describe('the drivers that may mount', () => {
   it('are the sandbox unless another one is named', () => {

@@ -7,8 +7,3 @@ export type WantedDriver = 'auto' | MountDriverName;
 export function allowedDrivers(wanted: WantedDriver): readonly MountDriverName[] {
   return [wanted === 'auto' ? 'guestfs' : wanted];
 }
-
-/** Whether the host's kernel reads the guests' file systems. */
-export function exposesKernel(wanted: WantedDriver): boolean {
-  return wanted === 'fuse' || wanted === 'nbd';
-}

@@ -1,10 +1,10 @@
 import { Logger } from '@nestjs/common';
+import type { Position } from '../../../kernel/position.js';
 import {
   type AppendResult,
   EventStore,
   type EventToAppend,
   type ExpectedRevision,
-  type Position,
   type ReadOptions,
   type RecordedEvent,
   type Subscription,

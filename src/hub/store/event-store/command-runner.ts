@@ -4,7 +4,8 @@ import type { Decider } from '../../../kernel/decider.js';
 import type { DomainEvent } from '../../../kernel/event.js';
 import { Clock, derivedId } from '../../../lib/clock/clock.js';
 import { KeyedMutex } from '../../../lib/concurrency/keyed-mutex.js';
-import { EventStore, EventStoreUnavailableError, type Position, type RecordedEvent, WrongExpectedRevisionError } from './event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import { EventStore, EventStoreUnavailableError, type RecordedEvent, WrongExpectedRevisionError } from './event-store.port.js';
 import { type FoldedStream, StreamCache } from './stream-cache.js';
 
 /** Injection token of the hub's id (a UUID, kept in the hub's data directory). */

@@ -1,7 +1,8 @@
 import type { Pool } from 'pg';
 import type { JsonObject } from '../../../kernel/json.js';
 import { isConnectionError } from '../postgres/connection-errors.js';
-import { type EventMetadata, EventStoreUnavailableError, type Position, type RecordedEvent } from './event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import { type EventMetadata, EventStoreUnavailableError, type RecordedEvent } from './event-store.port.js';
 import { decodePosition, encodePosition } from './position-encoding.js';
 
 interface EventRow {

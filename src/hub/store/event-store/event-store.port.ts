@@ -1,11 +1,6 @@
+import type { Position } from '../../../kernel/position.js';
 import type { DomainEvent } from '../../../kernel/event.js';
 import type { JsonObject } from '../../../kernel/json.js';
-
-/**
- * Where an event stands among all events of the store. Opaque outside the adapters, but for this: positions of one store compare as
- * strings (`<`, `===`) in the order of the events.
- */
-export type Position = string;
 
 /** Metadata of every event. `$correlationId` and `$causationId` (the id of the causing command) are EventStoreDB's names. */
 export interface EventMetadata {

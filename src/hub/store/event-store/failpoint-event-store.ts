@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { EventStore, type AppendResult, type EventToAppend, type ExpectedRevision, type Position, type ReadOptions } from './event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import { EventStore, type AppendResult, type EventToAppend, type ExpectedRevision, type ReadOptions } from './event-store.port.js';
 import type { RecordedEvent, Subscription, SubscriptionOptions } from './event-store.port.js';
 
 /** Name of the environment variable. For crash tests only; nothing happens unless it is set. */

@@ -1,7 +1,8 @@
 import type { Pool, PoolClient } from 'pg';
 import { messageOf } from '../../../kernel/error-message.js';
 import { fetchHead, fetchPageAfter, type Page } from './event-rows.js';
-import { categoryOf, type Position, type RecordedEvent } from './event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import { categoryOf, type RecordedEvent } from './event-store.port.js';
 import type { StoreLog } from './store-log.js';
 
 /** A notification can be lost with its connection, so the head is looked at this often anyway. */

@@ -1,4 +1,4 @@
-import type { Position } from './event-store.port.js';
+import { isPosition, type Position } from '../../../kernel/position.js';
 
 /** Digits of the largest bigint: with leading zeros, positions compare as strings in their order. */
 const WIDTH = 19;
@@ -13,9 +13,4 @@ export function decodePosition(position: Position | null): string {
   if (position === null) return '0';
   if (!isPosition(position)) throw new RangeError(`${JSON.stringify(position)} is not a position of this event store`);
   return BigInt(position).toString();
-}
-
-/** Whether a text has the form of a position. */
-export function isPosition(text: string): boolean {
-  return /^\d{19}$/.test(text);
 }

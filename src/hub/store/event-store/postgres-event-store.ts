@@ -2,12 +2,12 @@ import type { Pool } from 'pg';
 import { AppendQueue } from './append-queue.js';
 import { CatchUpSubscription } from './catch-up-subscription.js';
 import { fetchHead, fetchStreamPage } from './event-rows.js';
+import type { Position } from '../../../kernel/position.js';
 import {
   type AppendResult,
   EventStore,
   type EventToAppend,
   type ExpectedRevision,
-  type Position,
   type ReadOptions,
   type RecordedEvent,
   type Subscription,

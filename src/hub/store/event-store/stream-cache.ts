@@ -1,6 +1,7 @@
 import type { Decider } from '../../../kernel/decider.js';
 import type { DomainEvent } from '../../../kernel/event.js';
-import type { Position, RecordedEvent } from './event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import type { RecordedEvent } from './event-store.port.js';
 
 /** Streams kept folded at most; the one used longest ago gives way. */
 const MAX_STREAMS = 256;

@@ -1,5 +1,6 @@
 import type { JsonObject } from '../../../kernel/json.js';
-import type { Position, RecordedEvent } from '../event-store/event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import type { RecordedEvent } from '../event-store/event-store.port.js';
 
 /** PostgreSQL type of a read model's column. In a fold, `bigint` is a number (exact up to 2^53) and `timestamptz` an ISO 8601 string in UTC. */
 export type ColumnType = 'text' | 'text[]' | 'integer' | 'bigint' | 'double precision' | 'boolean' | 'jsonb' | 'timestamptz';

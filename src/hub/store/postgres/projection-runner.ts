@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Clock } from '../../../lib/clock/clock.js';
-import type { EventStore, Position, RecordedEvent, Subscription } from '../event-store/event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import type { EventStore, RecordedEvent, Subscription } from '../event-store/event-store.port.js';
 import { isDatabaseAway } from './connection-errors.js';
 import { type Projection, RecentRows } from './projection-definition.js';
 import { ProjectionSkips } from './projection-skips.js';

@@ -1,5 +1,6 @@
 import { asDomainEvent } from '../event-store/command-runner.js';
-import type { EventStore, Position, RecordedEvent } from '../event-store/event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
 import { type ProjectionEventSkipped, projectionStream } from './projection-skips.events.js';
 
 export type SkippedEvent = ProjectionEventSkipped['data'] & { readonly skipped_by: string };

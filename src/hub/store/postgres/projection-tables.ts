@@ -2,7 +2,8 @@ import pg from 'pg';
 import { type DataSource, type QueryRunner, QueryFailedError } from 'typeorm';
 import { messageOf } from '../../../kernel/error-message.js';
 import type { JsonObject } from '../../../kernel/json.js';
-import type { Position, RecordedEvent } from '../event-store/event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import type { RecordedEvent } from '../event-store/event-store.port.js';
 import { type FoldedRow, FoldedRows, keyOf, type Projection, type RecentRows, referencesOf } from './projection-definition.js';
 
 const SCHEMA = 'read_models';

@@ -8,7 +8,8 @@ import { auditEventsProjection } from '../../../../projections/audit-events/audi
 import { seeded } from '../../../../test/support/seeded.js';
 import { type OwnPostgres, createTestDatabase, startOwnPostgres, type TestDatabase } from '../../../../test/support/postgres.js';
 import { Clock } from '../../../lib/clock/clock.js';
-import type { EventToAppend, Position, RecordedEvent } from '../event-store/event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
+import type { EventToAppend, RecordedEvent } from '../event-store/event-store.port.js';
 import { PostgresEventStore } from '../event-store/postgres-event-store.js';
 import { createPool, openDataSource } from './postgres.module.js';
 import { foldFromZero, type Projection, RecentRows } from './projection-definition.js';

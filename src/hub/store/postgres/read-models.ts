@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../kernel/domain-error.js';
-import type { Position } from '../event-store/event-store.port.js';
+import type { Position } from '../../../kernel/position.js';
 
 interface Waiter {
   readonly position: Position;

@@ -1,7 +1,7 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import type { Decider } from '../../../../kernel/decider.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
-import type { Position } from '../../../store/event-store/event-store.port.js';
+import type { Position } from '../../../../kernel/position.js';
 import { ImportRestorePoint } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream, type RestorePointImported } from '../model/backup.events.js';
 import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';

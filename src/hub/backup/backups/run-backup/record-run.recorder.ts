@@ -3,7 +3,7 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Decider } from '../../../../kernel/decider.js';
 import { Ids } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
-import type { Position } from '../../../store/event-store/event-store.port.js';
+import type { Position } from '../../../../kernel/position.js';
 import { BackupCorrelations } from '../model/backup-correlation.reader.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
 import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';

@@ -10,7 +10,7 @@ import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { ListenAddress } from '../../../../lib/http/listen-address.js';
 import { RegisterLock, VMS_AND_NODES } from '../../../store/register-lock/register-lock.js';
 import { readHostKey } from '../../../../lib/ssh/host-key.js';
-import { readTunnelServerPlace } from '../../../../tunnel/interface/tunnel-server-place.js';
+import { readTunnelServerPlace } from '../../../../tunnel/interface/tunnel-server-files.js';
 import { newPairingSecret, pairingCodeText, pairingProof, pairingPublicKey } from '../../../../tunnel/interface/pairing-code.js';
 import { type EnrolmentOffer, PublishNodeAccess, StartEnrolment } from '../model/node.commands.js';
 import { type NodeEvent, nodeStream } from '../model/node.events.js';

@@ -11,7 +11,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
-import type { Position } from '../../../store/event-store/event-store.port.js';
+import type { Position } from '../../../../kernel/position.js';
 import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
 import type { Manifest } from '../../../../storage/repository-files/manifest.js';
 import { NODE_CHANGE_ID_PROBLEMS } from '../../../../contract/node-api.js';

@@ -1,7 +1,7 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import type { Position } from '../../../store/event-store/event-store.port.js';
+import type { Position } from '../../../../kernel/position.js';
 import { EndRestoreExport } from '../model/restore-export.commands.js';
 import { restoreExportStream } from '../model/restore-export.events.js';
 import { RestoreExportRecorder } from '../model/restore-export.recorder.js';

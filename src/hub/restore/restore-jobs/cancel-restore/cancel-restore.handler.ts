@@ -2,7 +2,7 @@ import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
-import type { Position } from '../../../store/event-store/event-store.port.js';
+import type { Position } from '../../../../kernel/position.js';
 import { CancelRestore } from '../model/restore-job.commands.js';
 import { CancelVmRestore } from '../model/vm-restore.commands.js';
 import { type RestoreJobEvent, restoreJobStream } from '../model/restore-job.events.js';

@@ -1,6 +1,6 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { Clock } from '../../../../lib/clock/clock.js';
-import type { Position } from '../../../store/event-store/event-store.port.js';
+import type { Position } from '../../../../kernel/position.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import { CancelVmRestore } from '../model/vm-restore.commands.js';
 

@@ -1,7 +1,7 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import type { Position } from '../../../store/event-store/event-store.port.js';
+import type { Position } from '../../../../kernel/position.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import { RemoveInstantVm } from '../model/vm-restore.commands.js';
 import { vmRestoreStream } from '../model/vm-restore.events.js';

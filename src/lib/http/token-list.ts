@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { errnoOf } from '../process/system-error.js';
+
 /** One line of the list: `<name> sha256:<digest>`, and for a token that ends, ` until <ISO 8601>`. The token itself is nowhere kept. */
 export interface NamedToken {
   readonly name: string;
@@ -12,7 +15,7 @@ export const TOKEN_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const LINE = /^(\S+) sha256:([0-9a-f]{64})(?: until (\S+))?$/;
 
 /** @throws Error naming the line that is wrong, without what it says */
-export function parseTokenList(text: string): readonly NamedToken[] {
+function parseTokenList(text: string): readonly NamedToken[] {
   return text
     .split('\n')
     .map((line, index) => [line.trim(), index + 1] as const)
@@ -24,6 +27,16 @@ export function parseTokenList(text: string): readonly NamedToken[] {
       }
       return { name, sha256, until: until ?? null };
     });
+}
+
+/** An absent file is an empty list. @throws Error naming the line that is wrong */
+export function readTokenList(file: string): readonly NamedToken[] {
+  try {
+    return parseTokenList(readFileSync(file, 'utf8'));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 export function tokenListText(tokens: readonly NamedToken[]): string {

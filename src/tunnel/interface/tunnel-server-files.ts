@@ -2,7 +2,17 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { object, text, wholeNumber } from '../../lib/json-shape/json-shape.js';
 import { errnoOf } from '../../lib/process/system-error.js';
-import { SERVER_FILE, type TunnelServerPlace } from '../hub-end/tunnel-server.js';
+
+/** Names of files in the tunnel directory that the tunnel server and the hub share. */
+export const AUTHORIZED_KEYS_FILE = 'authorized_keys';
+export const SERVER_FILE = 'server.json';
+
+/** Content of server.json: how nodes reach this tunnel server, as far as it knows itself. */
+export interface TunnelServerPlace {
+  readonly user: string;
+  readonly listen_host: string;
+  readonly listen_port: number;
+}
 
 /** What the tunnel server has told of itself; null: none has run with this directory. @throws WrongShapeError, SyntaxError when the file holds something else */
 export async function readTunnelServerPlace(tunnelDirectory: string): Promise<TunnelServerPlace | null> {

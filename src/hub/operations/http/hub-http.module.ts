@@ -1,0 +1,27 @@
+import type { DynamicModule } from '@nestjs/common';
+import { HttpModule, type HttpOptions, REFUSAL_DELAY } from '../../../lib/http/http.module.js';
+import { HubConfig } from '../../hub.config.js';
+import { IdempotencyInterceptor } from './idempotency.interceptor.js';
+import { OwnWritesInterceptor } from './own-writes.interceptor.js';
+import { storeProblemOf } from './store-problems.js';
+import { StreamLimitsInterceptor } from './stream-limits.js';
+
+/** The hub also records commands (EventStore, HUB_ID) and lets clients read their own writes (ReadModels); both come from global modules. */
+export function hubHttpModule(options: HttpOptions = {}): DynamicModule {
+  return HttpModule.of(
+    {
+      callsHere: 'to_hub',
+      interceptors: [StreamLimitsInterceptor, IdempotencyInterceptor, OwnWritesInterceptor],
+      translate: storeProblemOf,
+      providers: [
+        {
+          provide: REFUSAL_DELAY,
+          inject: [{ token: HubConfig, optional: true }],
+          // Read at each refusal, because a reload may change it.
+          useFactory: (config?: HubConfig) => () => config?.refusedTokenDelayMs ?? 0,
+        },
+      ],
+    },
+    options,
+  );
+}
