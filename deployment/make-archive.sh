@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
-# Builds a release archive of this checkout: the compiled programs, the npm packages they need (Node.js is one of them), and deployment/.
-#   deployment/make-archive.sh [DIRECTORY]    default: dist-archives below the checkout
+# Builds a release archive of this checkout: the compiled programs, the npm packages that they load when they run (Node.js is one of them), and deployment/.
+#   deployment/make-archive.sh [--node] [DIRECTORY]    default: dist-archives below the checkout
+# The archive serves a hub and its nodes: a hub has a node next to it, and packs its own release for other machines, without what only a hub needs.
+# With --node the archive is that smaller one, for a node that the hub cannot log in to. Both are the same release.
 # Prints the archive's path as its last line. The version is the one of package.json with a digest of the content behind it, so that the same content is the
 # same release and other content never is.
 set -euo pipefail
 root="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)"
 [[ "${SENDENSE_ARCHIVE_AS_BUILT:-}" == true ]] || "$root/bin/setup" --quiet
 node="$root/node_modules/.bin/node"
+role=hub
+if [[ "${1:-}" == --node ]]; then
+  role=node
+  shift
+fi
 output="$(realpath -m "${1:-$root/dist-archives}")"
 mkdir -p "$output"
 
@@ -30,16 +37,21 @@ find "$tree/dist" -name '*.tsbuildinfo' -delete
 tar -C "$root" --exclude='sendense-*.tar.gz*' -cf - deployment | tar -C "$tree" -xf -
 install -m 0755 "$root/deployment/install/sendense" "$tree/bin/sendense"
 
-# The packages that package-lock.json does not mark as for development, where they are installed: optional ones of other systems are not.
+# bin/bundle.mjs has put the packages into the programs, and has written down which ones must be there besides. Everything runs on the package `node`.
 (cd "$root" && "$node" -e '
-  const { packages } = JSON.parse(require("node:fs").readFileSync("package-lock.json", "utf8"));
-  for (const [path, entry] of Object.entries(packages)) if (path !== "" && !entry.dev && !entry.devOptional) console.log(path);
+  const { globSync, readFileSync } = require("node:fs");
+  const wings = Object.fromEntries(globSync("dist/src/*/packages.json").map((file) => [file.split("/")[2], JSON.parse(readFileSync(file, "utf8"))]));
+  const all = Object.values(wings).flat();
+  const nodes = Object.entries(wings).flatMap(([wing, packages]) => (wing === "hub" ? [] : packages));
+  for (const name of new Set(["node", ...all])) console.log(name === "node" || nodes.includes(name) ? "all" : "hub", name);
 ') >"$staging/packages"
-# Packages lie inside of packages; what is for development there must not come along, so each is copied without its own node_modules.
-while IFS= read -r path; do
-  [[ -d "$root/$path" ]] || continue
-  mkdir -p "$tree/$path"
-  tar -C "$root/$path" --exclude=./node_modules --exclude='*.map' --exclude='*.d.ts' --exclude='*.d.mts' --exclude='*.d.cts' -cf - . | tar -C "$tree/$path" -xf -
+# What a node does without; its release is packed without these paths.
+not_for_nodes="$tree/deployment/not-for-nodes.txt"
+(cd "$tree" && printf './%s\n' dist/src/hub dist/src/tunnel/main.tunnel-server.*) >"$not_for_nodes"
+while read -r whose name; do
+  mkdir -p "$tree/node_modules/$name"
+  tar -C "$root/node_modules/$name" --exclude=./node_modules --exclude='*.map' --exclude='*.d.ts' --exclude='*.d.mts' --exclude='*.d.cts' -cf - . | tar -C "$tree/node_modules/$name" -xf -
+  [[ "$whose" == all ]] || printf './node_modules/%s\n' "$name" >>"$not_for_nodes"
 done <"$staging/packages"
 
 chmod -R u=rwX,go=rX "$tree"
@@ -54,6 +66,10 @@ release="$version+$digest"
 printf '%s\n' "$release" >"$tree/RELEASE"
 
 archive="$output/sendense-$release-linux-$machine.tar.gz"
+if [[ "$role" == node ]]; then
+  archive="$output/sendense-node-$release-linux-$machine.tar.gz"
+  (cd "$tree" && xargs -d '\n' rm -r <"$not_for_nodes" && find node_modules -type d -empty -delete)
+fi
 tar -C "$staging" --owner=0 --group=0 --numeric-owner --sort=name -cf - sendense | gzip -1 >"$archive.new"
 (cd "$output" && sha256sum <"$archive.new" | sed "s|-\$|$(basename "$archive")|" >"$archive.sha256")
 mv "$archive.new" "$archive"

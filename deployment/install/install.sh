@@ -58,6 +58,8 @@ units_of() {
 account_of() { if [[ "$1" == hub ]]; then echo sendense; else echo sendense-node; fi; }
 other_of() { if [[ "$1" == hub ]]; then echo node; else echo hub; fi; }
 is_installed() { [[ -e "/etc/systemd/system/sendense-$1.service" ]]; }
+# Whether a release is whole; one of a node alone has no hub. Earlier releases were all whole and had it in another place.
+has_hub() { [[ -e "$1/dist/src/hub/main.hub.js" || -e "$1/dist/src/main.hub.js" ]]; }
 
 missing_packages() {
   local tool tools=()
@@ -87,6 +89,9 @@ check() {
   # A node's data directory is open to its account only, so a user who is not root is told nothing here.
   printf 'node_id=%s\n' "$(if [[ -e "$node_data/tunnel/tunnel.json" ]]; then cat "$node_data/node.id" 2>/dev/null || true; fi)"
   printf 'packages=%s\n' "$(missing_packages "$role" | tr '\n' ' ')"
+  if [[ -n "$root" && -f "$root/RELEASE" ]] && ! has_hub "$root" && { [[ "$role" == hub ]] || is_installed hub; }; then
+    printf 'problem=%s\n' "this release is a node's alone, and a hub of this machine needs the whole one: take the archive that deployment/make-archive.sh makes without --node"
+  fi
   [[ "$(uname -m)" == x86_64 ]] || printf 'problem=%s\n' "the machine is $(uname -m), and the release is for x86_64"
   [[ -d /run/systemd/system ]] || printf 'problem=%s\n' "systemd does not run this machine"
   ((free >= least_free_kb)) || printf 'problem=%s\n' "$where has $((free / 1024)) MiB free, and $((least_free_kb / 1024)) MiB are needed"
@@ -158,7 +163,8 @@ release() {
   name="$(cat "$root/RELEASE")"
   target="$base/$name"
   if [[ "$root" == "$target" ]]; then return; fi
-  if [[ -e "$target/RELEASE" ]]; then
+  # The same release came from its hub without what only a hub needs, and now comes whole.
+  if [[ -e "$target/RELEASE" ]] && { has_hub "$target" || ! has_hub "$root"; }; then
     say "release $name is there"
     return
   fi
@@ -168,7 +174,9 @@ release() {
   cp -a "$root" "$target.new"
   chown -R root:root "$target.new"
   sync -f "$target.new"
+  [[ ! -e "$target" ]] || mv -T "$target" "$target.old"
   mv -T "$target.new" "$target"
+  rm -rf "$target.old"
 }
 
 write_unless_there() { # file mode group
@@ -260,6 +268,7 @@ units() {
 }
 
 point_current_to() { # release name
+  ! is_installed hub || has_hub "$base/$1" || stop "release $1 is a node's alone, and there is a hub here"
   ln -sfn "$base/$1" "$base/current.new"
   mv -T "$base/current.new" "$base/current"
 }

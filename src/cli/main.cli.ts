@@ -72,13 +72,13 @@ async function main(argv: readonly string[]): Promise<void> {
   switch (command) {
     case 'hub':
       // Loaded on demand: each program brings much that the others do not need.
-      (await import('../hub/main.hub.js')).runHub(values.config);
+      (await ofThisRelease('hub', () => import('../hub/main.hub.js'))).runHub(values.config);
       break;
     case 'node':
       (await import('../node/main.node.js')).runNode(values.config);
       break;
     case 'tunnel-server':
-      (await import('../tunnel/main.tunnel-server.js')).runTunnelServer(values.config);
+      (await ofThisRelease('tunnel-server', () => import('../tunnel/main.tunnel-server.js'))).runTunnelServer(values.config);
       break;
     case 'tunnel':
       (await import('../tunnel/main.tunnel.js')).runTunnel(values.config);
@@ -94,6 +94,17 @@ async function main(argv: readonly string[]): Promise<void> {
       break;
     default:
       refuse(`there is no command ${JSON.stringify(command)}`);
+  }
+}
+
+/** A node's release lacks the programs that only a hub needs. */
+async function ofThisRelease<Program>(name: string, load: () => Promise<Program>): Promise<Program> {
+  try {
+    return await load();
+  } catch (error) {
+    const missing = error instanceof Error && 'url' in error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND' ? String(error.url) : '';
+    if (missing.endsWith(`/main.${name}.js`)) refuse(`this release is a node's and has no ${name}; run it from the release of the hub`);
+    throw error;
   }
 }
 

@@ -164,6 +164,9 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     const [shown, deployed] = await follow('3. The node');
     expect(shown).toContain(fingerprint);
     expect(deployed).toMatch(/Node node1 \(\S+\) on node1\.example\.org runs release \S+, and its tunnel is up/);
+    // Without what only a hub needs.
+    expect((await node.run(['ls', '/opt/sendense/current/dist/src', '/opt/sendense/current/node_modules'])).split(/\s+/)).not.toContain('hub');
+    expect((await hub.run(['ls', '/opt/sendense/current/dist/src'])).split(/\s+/)).toContain('hub');
     expect((await node.run(['systemctl', 'is-active', 'sendense-node', 'sendense-tunnel'])).trim()).toBe('active\nactive');
   }, 600_000);
 

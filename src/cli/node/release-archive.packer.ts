@@ -8,6 +8,8 @@ import { runTool } from '../../lib/process/run-tool.js';
 import { DeployError } from './deployment.error.js';
 
 const PACK_PATIENCE_MS = 600_000;
+/** Paths of a release that only a hub needs, one on each line; deployment/make-archive.sh writes it. */
+const NOT_FOR_NODES = 'deployment/not-for-nodes.txt';
 
 /** A release that can be brought to a host. */
 export interface ReleaseSource {
@@ -53,7 +55,8 @@ async function packed(root: string): Promise<ReleaseArchive> {
     const file = join(folder, 'sendense.tar.gz');
     // -1: packing and copying over a fast network take about as long then.
     const compress = '--use-compress-program=gzip -1';
-    await runTool(['tar', '-C', root, '--owner=0', '--group=0', '--numeric-owner', compress, '--transform=s|^[.]|sendense|', '-cf', file, '.'], {
+    const without = ['--anchored', '--no-wildcards', `--exclude-from=${join(root, NOT_FOR_NODES)}`];
+    await runTool(['tar', '-C', root, '--owner=0', '--group=0', '--numeric-owner', compress, ...without, '--transform=s|^[.]|sendense|', '-cf', file, '.'], {
       deadlineMs: PACK_PATIENCE_MS,
     });
     return await described(file, discard);

@@ -67,6 +67,8 @@ function newDataSource(databaseUrl: string, entities: Entities, poolSize: number
   const log = new Logger('TypeORM');
   return new DataSource({
     type: 'postgres',
+    // Otherwise TypeORM looks for the package by its name, where a bundled program does not have it.
+    driver: pg,
     url: databaseUrl,
     applicationName: 'sendense',
     entities,
