@@ -31,7 +31,7 @@ readonly common_tools=(qemu-img:qemu-utils qemu-nbd:qemu-utils nbdkit:nbdkit nbd
 readonly hub_tools=(
   "${common_tools[@]}" sshd:openssh-server qemu-storage-daemon:qemu-system-common losetup:mount blkid:util-linux sfdisk:fdisk logrotate:logrotate curl:curl
 )
-readonly file_restore_tools=(guestmount:libguestfs-tools guestfish:libguestfs-tools fusermount3:fuse3)
+readonly file_restore_tools=(guestfish:libguestfs-tools fusermount3:fuse3)
 readonly node_tools=("${common_tools[@]}" qemu-storage-daemon:qemu-system-common)
 
 say() { printf 'install: %s\n' "$*" >&2; }

@@ -142,7 +142,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
 
   /** Processes and folders of mounts on the hub. */
   async function leftOfMounts(): Promise<readonly string[]> {
-    const processes = await hub.try(['pgrep', '-a', '-x', 'guestmount|qemu-system-.*|fusermount3']);
+    const processes = await hub.try(['pgrep', '-a', '-x', 'guestfish|qemu-system-.*|fusermount3']);
     const folders = await hub.try(['find', '/var/lib/sendense/run/mounts', '-mindepth', '1']);
     return [...processes.stdout.split('\n'), ...folders.stdout.split('\n')].filter(Boolean);
   }

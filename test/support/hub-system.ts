@@ -245,7 +245,7 @@ export class HubSystem {
     for (const pid of await this.leftoverPids()) {
       const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
       const argv = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-      if (/^(qemu-storage-da|guestmount|ntfs-3g|guestfish)/.test(name) || argv.includes('browser.process')) found.push(`${name} ${pid}`);
+      if (/^(qemu-storage-da|ntfs-3g|guestfish)/.test(name) || argv.includes('browser.process')) found.push(`${name} ${pid}`);
     }
     return found;
   }

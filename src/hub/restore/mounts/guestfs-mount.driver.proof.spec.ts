@@ -14,7 +14,7 @@ import { MountRelease } from './mount-release.js';
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
-/** Each mount starts the sandbox twice, emulated. */
+/** Each mount starts the sandbox, emulated. */
 const PATIENCE_MS = 240_000;
 jest.setTimeout(2 * PATIENCE_MS);
 

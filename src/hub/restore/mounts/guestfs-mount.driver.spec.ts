@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { mayMountFuse } from './guestfs-mount.driver.js';
+import { mayMountFuse, showScript } from './guestfs-mount.driver.js';
 
 function status(effective: string, noNewPrivileges: '0' | '1'): string {
   return `Name:\tnode\nCapInh:\t0000000000200000\nCapPrm:\t${effective}\nCapEff:\t${effective}\nNoNewPrivs:\t${noNewPrivileges}\nSeccomp:\t2\n`;
@@ -15,4 +15,22 @@ describe('whether a process that is not root may mount by FUSE', () => {
   ])('%s', (_, text, may) => {
     expect(mayMountFuse(text)).toBe(may);
   });
+});
+
+describe('what the sandbox is told to show', () => {
+  it('is one volume, read-only and without its journal, at a place whose name may hold anything', () => {
+    expect(showScript('/dev/vg0/root', 'ext4', '/srv/my "data"/fs').split('\n')).toEqual([
+      'mount-options ro,noload /dev/vg0/root /',
+      String.raw`mount-local "/srv/my \"data\"/fs" readonly:true options:ro,nosuid,nodev,noexec`,
+      'mount-local-run',
+      '',
+    ]);
+  });
+
+  it.each(['/dev/vg0/a | touch /tmp/owned', '/dev/sda1\n!touch /tmp/owned', '/dev/vg0/"x"', ''])(
+    'is never a volume named %j, which a disk could have',
+    (device) => {
+      expect(() => showScript(device, 'ext4', '/srv/fs')).toThrow(expect.objectContaining({ code: 'filesystem_unsupported' }));
+    },
+  );
 });

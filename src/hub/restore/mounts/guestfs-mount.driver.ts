@@ -1,10 +1,11 @@
-import { access, mkdir, readFile } from 'node:fs/promises';
+import { access, type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { CAP_SYS_ADMIN, hasCapability } from '../../../lib/process/capabilities.js';
 import { ProcessSupervisor } from '../../../lib/process/process-supervisor.port.js';
-import { ToolError } from '../../../lib/process/tool-error.js';
 import { runBounded } from './bounded-tool.js';
 import { choosePartition } from './disk-partitions.js';
-import { mountErrorOf, restrict, serveMount } from './kernel-mount.driver.js';
+import { mountErrorOf, restrict, shownMount } from './kernel-mount.driver.js';
 import {
   type DiskPartition,
   type DriverAvailability,
@@ -13,12 +14,16 @@ import {
   type MountedDisk,
   MountError,
   type MountOrder,
+  type MountResource,
   namedResource,
 } from './mount-driver.port.js';
-import { mountLayout } from './mount-layout.js';
+import { mountLayout, toolDirectory } from './mount-layout.js';
 
 const LOOK_DEADLINE_MS = 180_000;
 const MOUNT_DEADLINE_MS = 180_000;
+const PIPE_DEADLINE_MS = 5_000;
+/** How often the output of the sandbox is read. */
+const LOOK_MS = 100;
 const FIRST_LOGICAL_VOLUME = 1001;
 
 /** Cannot hold files that the sandbox could show. */
@@ -55,7 +60,7 @@ export class GuestfsMountDriver extends MountDriver {
       ))
     )
       return { available: false, reason: 'there is no /dev/fuse; load the kernel module fuse' };
-    for (const tool of ['guestmount', 'guestfish', 'fusermount3'] as const) {
+    for (const tool of ['guestfish', 'fusermount3'] as const) {
       try {
         await runBounded([tool, '--version'], 15_000);
       } catch {
@@ -68,17 +73,19 @@ export class GuestfsMountDriver extends MountDriver {
 
   override async mount(order: MountOrder, signal: AbortSignal): Promise<MountedDisk> {
     const { root } = mountLayout(order.directory);
+    const sandbox = new Sandbox(this.supervisor, order.directory);
     try {
       await mkdir(root, { recursive: true, mode: 0o700 });
-      const found = await this.look(order, signal);
+      await sandbox.start(topOf(order), this.env());
+      const found = parseFilesystems(await sandbox.look(signal));
       const partition = choosePartition(
         found.map((each) => each.partition),
         order.partition,
         (type) => !WITHOUT_FILES.has(type),
       );
       const device = found.find((each) => each.partition === partition)?.device ?? '';
-      const server = await this.serve(order, device, partition, signal);
-      // mount(8) refuses to work for others than root, whatever rights they have. For them it stays with what guestmount was told.
+      const server = await sandbox.show(device, partition, root, signal);
+      // mount(8) refuses to work for others than root, whatever rights they have. For them it stays with what the sandbox was told.
       if (process.getuid?.() === 0) await restrict(root, signal);
       return {
         driver: this.name,
@@ -92,22 +99,58 @@ export class GuestfsMountDriver extends MountDriver {
     } catch (error) {
       signal.throwIfAborted();
       throw mountErrorOf(error);
+    } finally {
+      await sandbox.endOrders();
+    }
+  }
+}
+
+/**
+ * One virtual machine that first says what is on the disk and then shows a part of it, because starting it takes most of the time. It reads its orders from a named
+ * pipe, so it ends when the hub dies before the mount stands; from then on it needs nobody.
+ */
+class Sandbox {
+  private readonly runDirectory: string;
+  private orders: FileHandle | null = null;
+
+  constructor(
+    private readonly supervisor: ProcessSupervisor,
+    private readonly directory: string,
+  ) {
+    this.runDirectory = toolDirectory(directory, 'guestfish');
+  }
+
+  async start(file: string, env: Readonly<Record<string, string>>): Promise<void> {
+    const pipe = mountLayout(this.directory).sandboxOrders;
+    await mkdir(dirname(pipe), { recursive: true, mode: 0o700 });
+    await runBounded(['mkfifo', '-m', '600', pipe], PIPE_DEADLINE_MS);
+    // For reading as well, because opening it for writing alone would wait for the reader.
+    this.orders = await open(pipe, 'r+');
+    await this.orders.write(LOOK_SCRIPT);
+    await this.supervisor.start(this.runDirectory, guestfishArgv(file, pipe), { env, rights: 'all' });
+  }
+
+  /** @returns what guestfish printed for LOOK_SCRIPT */
+  async look(signal: AbortSignal): Promise<string> {
+    const ends = performance.now() + LOOK_DEADLINE_MS;
+    for (;;) {
+      signal.throwIfAborted();
+      const status = await this.supervisor.status(this.runDirectory);
+      const printed = await readFile(join(this.runDirectory, 'stdout'), 'utf8').catch(() => '');
+      if (printed.endsWith(`${LOOKED}\n`)) return printed;
+      if (status.state === 'exited') {
+        if (status.exitCode === 127) throw new MountError('mount_driver_unavailable', `guestfish is not installed: ${status.stderr.trim()}`);
+        throw new MountError('restore_point_unreadable', `the disk cannot be opened in the sandbox: ${status.stderr.trim()}`);
+      }
+      if (performance.now() > ends) throw new MountError('mount_timed_out', `the sandbox did not read the disk within ${LOOK_DEADLINE_MS} ms`);
+      await pause(LOOK_MS);
     }
   }
 
-  private async serve(order: MountOrder, device: string, partition: DiskPartition, signal: AbortSignal) {
-    const { root } = mountLayout(order.directory);
+  async show(device: string, partition: DiskPartition, root: string, signal: AbortSignal): Promise<MountResource> {
+    await this.orders?.write(showScript(device, partition.filesystem_type ?? '', root));
     try {
-      return await serveMount(
-        this.supervisor,
-        order.directory,
-        'guestmount',
-        guestmountArgv(topOf(order), device, partition, root),
-        root,
-        signal,
-        MOUNT_DEADLINE_MS,
-        this.env(),
-      );
+      return await shownMount(this.supervisor, this.directory, 'guestfish', root, signal, MOUNT_DEADLINE_MS);
     } catch (error) {
       if (error instanceof MountError && error.code === 'mount_failed') {
         throw new MountError('filesystem_damaged', `${partition.name} (${partition.filesystem_type ?? ''}) does not mount in the sandbox: ${error.message}`);
@@ -116,16 +159,10 @@ export class GuestfsMountDriver extends MountDriver {
     }
   }
 
-  /** Starts the sandbox once to see what is on the disk. */
-  private async look(order: MountOrder, signal: AbortSignal): Promise<readonly FoundFilesystem[]> {
-    try {
-      const { stdout } = await runBounded(guestfishArgv(topOf(order)), LOOK_DEADLINE_MS, { signal, env: this.env(), input: GUESTFISH_SCRIPT });
-      return parseFilesystems(stdout);
-    } catch (error) {
-      if (error instanceof ToolError && error.code === 'tool_failed')
-        throw new MountError('restore_point_unreadable', `${topOf(order)} cannot be opened: ${error.stderrTail.trim()}`);
-      throw error;
-    }
+  /** A sandbox that shows nothing by now ends. */
+  async endOrders(): Promise<void> {
+    await this.orders?.close();
+    this.orders = null;
   }
 }
 
@@ -140,22 +177,44 @@ export interface FoundFilesystem {
   readonly partition: DiskPartition;
 }
 
-export function guestfishArgv(file: string): readonly [string, ...string[]] {
-  return ['guestfish', '--ro', '--format=qcow2', '-a', file];
+export function guestfishArgv(file: string, orders: string): readonly [string, ...string[]] {
+  return ['guestfish', '--ro', '--format=qcow2', '-a', file, '-f', orders];
 }
 
 /** What may hold something that is no file system, such as an encrypted volume, and is then in no list: the whole disk, and partitions. */
 const PROBED = ['/dev/sda', ...Array.from({ length: 32 }, (_, index) => `/dev/sda${index + 1}`)];
 
-/** Lists file systems with their types, then the sizes of partitions and logical volumes; a dash lets the script go on where there are none. */
-export const GUESTFISH_SCRIPT = [
+const LOOKED = 'looked at everything';
+
+/**
+ * Lists file systems with their types, then the sizes of partitions and logical volumes; a dash lets the script go on where there are none. guestfish writes out what it
+ * has printed before it starts another program, so the last line ends in one.
+ */
+export const LOOK_SCRIPT = [
   'run',
   'list-filesystems',
   '-part-list /dev/sda',
   '-lvs-full',
   ...PROBED.flatMap((device) => [`echo probed: ${device}`, `-vfs-type ${device}`]),
+  `echo "${LOOKED}" | cat`,
   '',
 ].join('\n');
+
+/** @throws MountError where the disk gives a volume a name that guestfish could take for more than a name */
+export function showScript(device: string, type: string, root: string): string {
+  if (!/^\/dev\/[\w.+-]+(\/[\w.+-]+)*$/.test(device)) throw new MountError('filesystem_unsupported', `the volume ${JSON.stringify(device)} has no usable name`);
+  return [
+    `mount-options ${sandboxOptions(type)} ${device} /`,
+    `mount-local ${quoted(root)} readonly:true options:ro,nosuid,nodev,noexec`,
+    'mount-local-run',
+    '',
+  ].join('\n');
+}
+
+/** For guestfish, which knows the escapes of C in double quotes. */
+function quoted(text: string): string {
+  return `"${text.replaceAll(/[\\"]/g, String.raw`\$&`)}"`;
+}
 
 /**
  * Whether a process other than root's may mount by FUSE: with the capability for it, or through the set-user-ID program fusermount3, which works for whoever may
@@ -164,11 +223,6 @@ export const GUESTFISH_SCRIPT = [
  */
 export function mayMountFuse(status: string): boolean {
   return hasCapability(status, CAP_SYS_ADMIN) || /^NoNewPrivs:\t0$/m.test(status);
-}
-
-export function guestmountArgv(file: string, device: string, { filesystem_type: type }: DiskPartition, root: string): readonly [string, ...string[]] {
-  const options = ['-o', 'ro', '-o', 'nosuid', '-o', 'nodev', '-o', 'noexec'];
-  return ['guestmount', '--ro', '--no-fork', '--format=qcow2', '-a', file, ...options, '-m', `${device}:/:${sandboxOptions(type ?? '')}`, root];
 }
 
 /** Within the sandbox too no journal is replayed: what is shown is what was backed up. */
@@ -186,7 +240,7 @@ function sandboxOptions(type: string): string {
   }
 }
 
-/** Reads what GUESTFISH_SCRIPT makes guestfish print. */
+/** Reads what LOOK_SCRIPT makes guestfish print. */
 export function parseFilesystems(stdout: string): readonly FoundFilesystem[] {
   const parts = new Map<number, { start: number; size: number }>();
   const volumes = new Map<string, number>();

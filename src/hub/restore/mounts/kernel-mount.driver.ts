@@ -117,23 +117,24 @@ export abstract class KernelMountDriver extends MountDriver {
     signal: AbortSignal,
     deadlineMs = MOUNT_DEADLINE_MS,
   ): Promise<MountResource> {
-    return serveMount(this.supervisor, order.directory, tool, argv, mountPoint, signal, deadlineMs);
+    await this.supervisor.start(toolDirectory(order.directory, tool), argv, { rights: 'all' });
+    return shownMount(this.supervisor, order.directory, tool, mountPoint, signal, deadlineMs);
   }
 }
 
-/** @throws MountError `mount_failed` with what it said when it ends early, `mount_timed_out`; or the reason of the signal */
-export async function serveMount(
+/**
+ * Waits until a started process shows something at the mount point.
+ * @throws MountError `mount_failed` with what it said when it ends early, `mount_timed_out`; or the reason of the signal
+ */
+export async function shownMount(
   supervisor: ProcessSupervisor,
   directory: string,
   tool: MountTool,
-  argv: readonly [string, ...string[]],
   mountPoint: string,
   signal: AbortSignal,
   deadlineMs: number,
-  env: Readonly<Record<string, string>> = {},
 ): Promise<MountResource> {
   const runDirectory = toolDirectory(directory, tool);
-  await supervisor.start(runDirectory, argv, { env, rights: 'all' });
   const ends = performance.now() + deadlineMs;
   for (;;) {
     signal.throwIfAborted();

@@ -40,7 +40,7 @@ const CASES: readonly MountDriverCase[] = [
   },
   {
     make: (supervisor) => new GuestfsMountDriver(supervisor, { forceEmulation: () => true }),
-    // Each mount takes the sandbox two starts, each refusal one, and they are emulated: some 20 seconds of processor time for each.
+    // Each mount and each refusal starts a sandbox, emulated: some 20 seconds of processor time.
     filesystems: [['ext4', 'gpt']],
     inUse: [],
     twins: [],

@@ -9,6 +9,8 @@ export function mountLayout(directory: string) {
     root: join(directory, 'fs'),
     /** Run directories of the processes. */
     tools: join(directory, 'tools'),
+    /** The named pipe from which the sandbox reads what to do. */
+    sandboxOrders: join(directory, 'tools', 'sandbox-orders'),
     /** Name of the nbd device that is about to be taken. */
     nbdDevice: join(directory, 'nbd-device'),
   };
@@ -19,6 +21,6 @@ export function toolDirectory(directory: string, tool: MountTool): string {
   return join(mountLayout(directory).tools, tool);
 }
 
-export const MOUNT_TOOLS = ['ntfs-3g', 'guestmount', 'qemu-nbd', 'qemu-storage-daemon'] as const;
+export const MOUNT_TOOLS = ['ntfs-3g', 'guestfish', 'qemu-nbd', 'qemu-storage-daemon'] as const;
 /** In the order in which they are ended: what stands on another goes first. */
 export type MountTool = (typeof MOUNT_TOOLS)[number];

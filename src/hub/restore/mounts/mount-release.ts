@@ -64,8 +64,8 @@ export class MountRelease {
     const loopsLeft = await settled(async () => (await loops(backed)).length === 0);
     if (!loopsLeft) forced = true;
 
-    // The machine of the sandbox is a child of guestmount, which ends it once the mount is gone; killed instead, it would leave that to others for some seconds.
-    if (!forced) await this.endOfItself(toolDirectory(directory, 'guestmount'));
+    // The machine of the sandbox is a child of guestfish, which ends it once the mount is gone; killed instead, it would leave that to others for some seconds.
+    if (!forced) await this.endOfItself(toolDirectory(directory, 'guestfish'));
     if (nbd !== null && (await this.holdsNbd(directory, nbd))) await ran(['qemu-nbd', '--disconnect', `/dev/${nbd}`]);
     leftovers.push(...(await this.stopTools(directory)));
     while ((await mountsBelow(disk)).length > 0) {
