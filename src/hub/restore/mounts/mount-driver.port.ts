@@ -51,6 +51,7 @@ export interface MountedDisk {
 
 /**
  * - `mount_driver_unavailable`: the machine lacks what the driver needs
+ * - `repository_unavailable`, `restore_point_being_checked`: the files cannot be looked at just now
  * - `restore_point_unreadable`: the QCOW2 file or one of its backing files cannot be opened
  * - `partition_not_found`: there is no partition of that number
  * - `filesystem_not_found`: nothing on the disk is known as a file system
@@ -63,6 +64,8 @@ export interface MountedDisk {
  */
 export type MountErrorCode =
   | 'mount_driver_unavailable'
+  | 'repository_unavailable'
+  | 'restore_point_being_checked'
   | 'restore_point_unreadable'
   | 'partition_not_found'
   | 'filesystem_not_found'

@@ -149,7 +149,7 @@ export class TransferRun {
     return report;
   }
 
-  /** A refusal of the node is its answer and fails the run; silence and nonsense may pass and are waited out up to the limit. */
+  /** Silence, nonsense and refusals that may pass (503) are waited out up to the limit; any other refusal fails the run. */
   private async onNoAnswer(run: BackupRun, silentMs: number, error: unknown): Promise<void> {
     const passing =
       error instanceof DomainError &&
@@ -157,7 +157,8 @@ export class TransferRun {
       error.code !== 'node_refused_token';
     if (!passing) throw error;
     if (silentMs >= this.config.failAfterSilentSeconds * 1000) {
-      throw new DomainError(error.kind, error.code, `Nothing was heard of the transfer for ${Math.round(silentMs / 1000)} s. ${error.message}`, error.facts);
+      const what = error.kind === 'unavailable' ? 'The node refused the transfer' : 'Nothing was heard of the transfer';
+      throw new DomainError(error.kind, error.code, `${what} for ${Math.round(silentMs / 1000)} s. ${error.message}`, error.facts);
     }
     if (silentMs >= this.config.stallAfterSeconds * 1000) {
       const since = new Date(this.clock.now().getTime() - silentMs).toISOString();

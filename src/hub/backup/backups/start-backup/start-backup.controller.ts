@@ -26,7 +26,7 @@ export class StartBackupController {
       'Answers once the export of every disk is ready, or at once with status `pending` where the backup has to wait for its VM, for a place or for ports. `incremental` is refused where it cannot be; `auto` then makes a full and says why.',
   })
   @ApiAcceptedResponse({ type: BackupResponse, description: 'The backup as it stands' })
-  @ApiProblem(400, 'vm_ambiguous')
+  @ApiProblem(400, 'vm_ambiguous', 'source_unknown')
   @ApiProblem(404, 'vm_not_found', 'repository_not_found', 'node_not_found', 'policy_not_found')
   @ApiProblem(
     409,
@@ -69,7 +69,7 @@ export class StartBackupController {
     'export_handshake_timeout',
     'export_port_in_use',
   )
-  @ApiProblem(507, 'repository_full')
+  @ApiProblem(507, 'repository_full', 'node_storage_full')
   async start(@Body() body: StartBackupRequest, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<BackupResponse> {
     const row = await this.commands.execute<StartBackup, BackupReadModel>(
       new StartBackup(vmOf(body), body.repository_id, body.backup_type, body.policy_id ?? null, optionsOf(body), context),

@@ -135,12 +135,14 @@ function failure(backupId: string, code: string, stage: string, detail: string):
 function kindOf(code: string): ErrorKind {
   switch (code) {
     case 'repository_full':
+    case 'node_storage_full':
       return 'storage_full';
     case 'node_unreachable':
       return 'upstream_unreachable';
     case 'node_silent':
       return 'upstream_silent';
     case 'node_broken_answer':
+    case 'node_not_proven':
     case 'node_refused_token':
       return 'upstream_broken';
     case 'image_root_silent':
@@ -148,6 +150,9 @@ function kindOf(code: string): ErrorKind {
     case 'tool_missing':
     case 'tool_timeout':
     case 'tool_failed':
+    case 'tool_killed':
+    case 'libvirt_unavailable':
+    case 'libvirt_refused':
     case 'export_tool_missing':
     case 'export_exited_early':
     case 'export_handshake_timeout':

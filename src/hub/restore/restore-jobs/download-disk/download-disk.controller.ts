@@ -12,6 +12,7 @@ import { sourcesOf } from '../../../../../projections/backups/source-files.read-
 import { RecordAccess, RecordAccessEnd } from '../../../history/audit/model/access.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';
+import { ToolError } from '../../../../lib/process/tool-error.js';
 import { attachment } from '../../../operations/http/attachment.js';
 import { byteRangeOf } from '../../../operations/http/byte-range.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
@@ -55,7 +56,7 @@ export class DownloadDiskController {
   @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
   @ApiProblem(416, 'range_not_satisfiable')
-  @ApiProblem(503, 'repository_unavailable', 'restore_point_being_checked', 'tool_failed', 'tool_missing')
+  @ApiProblem(503, 'repository_unavailable', 'restore_point_being_checked', 'tool_failed', 'tool_missing', 'tool_timeout')
   async download(
     @Param('backup_id', UuidParam) backupId: string,
     @Param('disk_id', WholeNumberParam) diskId: number,
@@ -66,7 +67,7 @@ export class DownloadDiskController {
     const { chain, size, vmName } = await this.locate(backupId, diskId, query.allow_damaged);
     const left = new AbortController();
     response.once('close', () => left.abort(new Error('the client has left')));
-    const disk = query.format === 'raw' ? rawDownload(chain, size) : await qcow2Download(chain, size, left.signal);
+    const disk = query.format === 'raw' ? rawDownload(chain, size) : await qcow2Download(chain, size, left.signal).catch(refuseUnread);
     const range = byteRangeOf(request.headers.range, disk.bytes);
     const { start, length } = range ?? { start: 0, length: disk.bytes };
     const reader = readerOf(request);
@@ -133,4 +134,9 @@ export class DownloadDiskController {
     const chain = await this.guard.open(repository.path, sources, { allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
     return { chain, size: disk.virtual_size_bytes, vmName: backup.vm_name };
   }
+}
+
+/** @throws DomainError where a tool could not read the disk; anything else as it is */
+function refuseUnread(error: unknown): never {
+  throw error instanceof ToolError ? new DomainError('unavailable', error.code, `The disk cannot be read: ${error.message}`) : error;
 }

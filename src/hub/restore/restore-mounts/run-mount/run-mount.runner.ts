@@ -269,7 +269,7 @@ export class MountRunner implements OnApplicationShutdown {
     }
   }
 
-  /** Looked at right before they are opened. @throws MountError restore_point_unreadable; the signal's reason */
+  /** Checks the files right before they are opened. @throws MountError restore_point_unreadable, or why they cannot be checked now; the signal's reason */
   private async chainOf(request: MountRequested['data'], signal: AbortSignal): Promise<ImageChain> {
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: request.backup_id });
     const { path } = await repositoryOf(this.dataSource, backup);
@@ -277,7 +277,9 @@ export class MountRunner implements OnApplicationShutdown {
     try {
       return await this.guard.open(path, sources, { allowDamaged: request.allow_damaged === true, patienceMs: REQUEST_PATIENCE_MS, signal });
     } catch (error) {
-      throw error instanceof DomainError ? new MountError('restore_point_unreadable', error.message) : error;
+      if (!(error instanceof DomainError)) throw error;
+      const passing = error.code === 'repository_unavailable' || error.code === 'restore_point_being_checked' ? error.code : null;
+      throw new MountError(passing ?? 'restore_point_unreadable', error.message);
     }
   }
 
