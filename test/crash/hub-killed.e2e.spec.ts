@@ -69,7 +69,8 @@ const STORIES: readonly Story[] = [
     title: 'an incremental',
     type: 'incremental',
     when: sides('before'),
-    from: null,
+    // Until its disks are fixed it goes the way of a full.
+    from: EVERYTHING ? null : 'SnapshotTaken',
     categories: EVERYTHING ? null : ['backup', 'chain'],
     slow: false,
     disturb: null,

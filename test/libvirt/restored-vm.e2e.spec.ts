@@ -13,6 +13,7 @@ import { HubSystem, until } from '../support/hub-system.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { LiveGuest } from '../support/live-guest.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { inLongProof } from '../support/long-proof.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
@@ -298,20 +299,22 @@ describe('a verification that boots the restore point', () => {
     }
   });
 
-  it('passes when the guest agent answers, with nothing on the console to go by', async () => {
-    const guest = await LiveGuest.create(host, { name: 'agent', disks: [{ target: 'vda', mib: 8 }], agent: true });
-    if (guest === null) return;
-    const before = await host.domains();
-    await client.registerDomain('agent', (await host.virsh('domuuid', 'agent')).trim());
-    const { backup_id } = await client.backUp('agent', repository, 'full');
-    const verification = await verified({ guest_agent: true, timeout_seconds: 120 }, backup_id);
-    expect(verification).toMatchObject({
-      status: 'passed',
-      error: null,
-      boot: { status: 'booted', sign: 'guest_agent', detail: 'The guest agent has answered.', artefacts: [{ name: 'console' }, { name: 'screenshot' }] },
+  inLongProof(() => {
+    it('passes when the guest agent answers, with nothing on the console to go by', async () => {
+      const guest = await LiveGuest.create(host, { name: 'agent', disks: [{ target: 'vda', mib: 8 }], agent: true });
+      if (guest === null) return;
+      const before = await host.domains();
+      await client.registerDomain('agent', (await host.virsh('domuuid', 'agent')).trim());
+      const { backup_id } = await client.backUp('agent', repository, 'full');
+      const verification = await verified({ guest_agent: true, timeout_seconds: 120 }, backup_id);
+      expect(verification).toMatchObject({
+        status: 'passed',
+        error: null,
+        boot: { status: 'booted', sign: 'guest_agent', detail: 'The guest agent has answered.', artefacts: [{ name: 'console' }, { name: 'screenshot' }] },
+      });
+      expect(await host.domains()).toEqual(before);
+      expect(await exportsInUse()).toBe(0);
     });
-    expect(await host.domains()).toEqual(before);
-    expect(await exportsInUse()).toBe(0);
   });
 
   it('fails, without damage, for a guest that gives none, and shows what was seen', async () => {
