@@ -19,7 +19,7 @@ export type AuditEventRow = {
   readonly data: JsonObject;
 };
 
-/** Every event of the store as one row. The position is the key, because one event id may stand in the store twice. */
+/** One row for each event in the store. The position is the key, because the same event id may occur twice. */
 export const auditEventsProjection: Projection<AuditEventRow> = {
   name: 'audit_events',
   categories: null,
@@ -54,7 +54,7 @@ export const auditEventsProjection: Projection<AuditEventRow> = {
     hub_id: `metadata->>'hub_id'`,
     schema_version: `(metadata->>'schema_version')::integer`,
     time: `(metadata->>'time')::timestamptz`,
-    // In milliseconds, as a fold sees it.
+    // Truncated to milliseconds, as a fold sees it.
     recorded_at: `date_trunc('milliseconds', recorded_at)`,
     data: 'data',
   },

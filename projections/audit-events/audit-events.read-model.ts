@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { AuditEventRow } from './audit-events.projection.js';
 
-/** A row of the view `read_models.audit_events`. `bigint` columns come as decimal strings. Written by its projection alone. */
+/** A row of the view `read_models.audit_events`. `bigint` columns arrive as decimal strings. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'audit_events', synchronize: false })
 export class AuditEventReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -46,7 +46,7 @@ export class AuditEventReadModel {
   @Column({ type: 'jsonb' })
   readonly data!: AuditEventRow['data'];
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

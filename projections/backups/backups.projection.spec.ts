@@ -11,7 +11,7 @@ function at(seconds: number): string {
   return new Date(Date.UTC(2026, 10, 21, 10, 0, seconds)).toISOString();
 }
 
-/** Events of one backup `b1`, each at its second; those of exports name their export. */
+/** Folds events of the backup `b1`, each recorded at its second. Events of exports name their export. */
 function fold(...history: readonly (readonly [seconds: number, event: BackupEvent | NbdExportEvent, exportId?: string])[]): BackupRow | undefined {
   const events = history.map(([seconds, event, exportId], index): RecordedEvent => ({
     id: `e${index}`,
@@ -23,7 +23,7 @@ function fold(...history: readonly (readonly [seconds: number, event: BackupEven
     metadata: { $correlationId: 'c', $causationId: 'd', actor: 'system:spec', hub_id: 'h', schema_version: 1, time: at(seconds) },
     recordedAt: at(seconds),
   }));
-  // Rows of this projection are of its own row type.
+  // foldFromZero does not know the row type of this projection.
   return foldFromZero(backupsProjection, events)[0]?.row as BackupRow | undefined;
 }
 
@@ -81,8 +81,8 @@ const upToSnapshot = [
   [3, snapshot],
 ] as const;
 
-describe('an instant that no column can hold', () => {
-  it('is left out, whatever a node had reported', () => {
+describe('an instant that does not fit the column', () => {
+  it('is folded to null', () => {
     const row = fold([0, requested], [1, planned], [2, { ...snapshot, data: { ...snapshot.data, instant: '2026-W48-1' } }]);
     expect(row?.instant).toBeNull();
   });
@@ -131,7 +131,7 @@ describe('backups projection', () => {
     expect(fold(...events.map((event, index) => [index, event] as const))).toMatchObject({ status, current_phase });
   });
 
-  it('shows progress, speed and what is left, over all disks', () => {
+  it('shows progress, speed and remaining time across all disks', () => {
     expect(fold(...upToSnapshot, [10, started(0, 400 * MIB)], [10, started(1, 600 * MIB)], [14, progressed(0, 200 * MIB, 400 * MIB)])).toMatchObject({
       bytes_transferred: 200 * MIB,
       total_bytes: 1000 * MIB,
@@ -141,7 +141,7 @@ describe('backups projection', () => {
     });
   });
 
-  it('knows neither speed nor end before the first bytes, nor the end before every disk has started', () => {
+  it('gives no speed before the first bytes, and no remaining time before every disk has started', () => {
     expect(fold(...upToSnapshot, [10, started(0, 400 * MIB)])).toMatchObject({ transfer_speed_bps: null, eta_seconds: null, progress_percent: 0 });
     expect(fold(...upToSnapshot, [10, started(0, 400 * MIB)], [12, progressed(0, 200 * MIB, 400 * MIB)])).toMatchObject({
       transfer_speed_bps: 100 * MIB,
@@ -150,14 +150,14 @@ describe('backups projection', () => {
     });
   });
 
-  it('is at 100 % when an incremental had nothing to move', () => {
+  it('is at 100 % when an incremental had nothing to copy', () => {
     expect(fold(...upToSnapshot, [4, started(0, 0)], [4, started(1, 0)], [4, done(0, 0)], [4, done(1, 0)])).toMatchObject({
       progress_percent: 100,
       total_bytes: 0,
     });
   });
 
-  it('names the process of a disk while its export runs', () => {
+  it('gives the process id of a disk while its export runs', () => {
     const request: NbdExportEvent = {
       type: 'NbdExportRequested',
       data: { export_id: 'x0', job_id: 'b1', export_name: 'backup-x', port: 10100, file: '/f', read_only: false, shared_limit: 10, requested_at: at(1) },
@@ -168,7 +168,7 @@ describe('backups projection', () => {
     expect(fold([0, requested], [1, planned], [1, request, 'x0'], [2, running, 'x0'], [2, target], [9, stopped, 'x0'])?.exports).toEqual({ x0: null });
   });
 
-  it('shows sealed files where they lie then', () => {
+  it('shows sealed files at their final path', () => {
     const sealed: BackupEvent = {
       type: 'RestorePointSealed',
       data: {
@@ -186,7 +186,7 @@ describe('backups projection', () => {
     });
   });
 
-  it('leaves no disk running when the backup has failed', () => {
+  it('has no running disk after the backup has failed', () => {
     const failed: BackupEvent = { type: 'BackupFailed', data: { stage: 'transfer', code: 'copy_failed', detail: 'disk 1', failed_at: at(9) } };
     const diskFailed: BackupEvent = { type: 'DiskTransferFailed', data: { disk_id: 1, code: 'copy_failed', detail: 'exit code 1' } };
     const row = fold(...upToSnapshot, [4, started(0, MIB)], [4, started(1, MIB)], [5, diskFailed], [9, failed]);
@@ -197,7 +197,7 @@ describe('backups projection', () => {
     expect(row?.error).toEqual({ code: 'copy_failed', stage: 'transfer', detail: 'disk 1' });
   });
 
-  it('refuses a stream that does not begin with its request', () => {
+  it('rejects a stream that does not begin with its request', () => {
     expect(() => fold([0, planned])).toThrow('before BackupRequested');
   });
 });

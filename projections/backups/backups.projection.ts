@@ -35,7 +35,7 @@ export type BackupDiskRow = {
   readonly qcow2_path: string | null;
   readonly status: DiskStatus;
   readonly bytes_transferred: number;
-  /** Bytes this backup moves for the disk; null before its transfer starts. */
+  /** Bytes that this backup transfers for the disk; null until the transfer starts. */
   readonly total_bytes: number | null;
   /** Length of the sealed QCOW2 file in bytes. */
   readonly size_bytes: number | null;
@@ -48,12 +48,12 @@ export type BackupDiskRow = {
 export type BackupDamageRow = {
   readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered';
   readonly detail: string;
-  /** Relative to the repository; null where it is about the restore point as a whole, or was not recorded. */
+  /** Relative to the repository; null if the damage concerns the restore point as a whole, or if no file was recorded. */
   readonly file: string | null;
   readonly detected_at: string;
-  /** null: not found by a verification. */
+  /** null: something other than a verification found it. */
   readonly verification_id: string | null;
-  /** The restore point beneath this one that is damaged; null: this one's own files are. */
+  /** The damaged restore point that this one depends on; null: this one's own files are damaged. */
   readonly caused_by_backup_id: string | null;
 };
 
@@ -64,7 +64,7 @@ export type BackupRow = {
   readonly node_id: string;
   readonly repository_id: string;
   readonly policy_id: string | null;
-  /** What was requested until the backup is planned, then what it is. */
+  /** The requested type until the backup is planned, then the actual type. */
   readonly backup_type: RequestedBackupType;
   readonly status: BackupStatus;
   readonly current_phase: BackupPhase;
@@ -96,14 +96,14 @@ export type BackupRow = {
   readonly started_at: string | null;
   readonly transfer_started_at: string | null;
   readonly silent_since: string | null;
-  /** When it ended, however it ended. */
+  /** When it ended, whatever the outcome. */
   readonly completed_at: string | null;
   readonly deleted_at: string | null;
   readonly damage: BackupDamageRow | null;
-  /** What became of the wish to freeze the guest's file systems; null: nothing was told of it. */
+  /** Whether the guest's file systems were frozen; null: nothing was reported. */
   readonly quiesce: QuiesceReported['data'] | null;
   readonly left_out_disks: DisksLeftOut['data']['disks'];
-  /** Position of BackupRequested: the order in which backups were asked for. */
+  /** Position of BackupRequested: the order in which backups were requested. */
   readonly created_position: string;
 };
 
@@ -232,7 +232,7 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
   if (row === undefined) throw new Error(`backup stream ${recorded.stream} has ${event.type} before BackupRequested`);
   switch (event.type) {
     case 'BackupOptionsChosen':
-      // Told by the backup's own events.
+      // The options are shown by the backup's events only.
       return row;
     case 'DisksLeftOut':
       return { ...row, left_out_disks: event.data.disks };
@@ -277,7 +277,7 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
       return {
         ...row,
         current_phase: phaseOf(row, 'transfer'),
-        // Hubs up to version 0.1.0 stored what a node said, week dates included, which no column can hold.
+        // Hubs up to version 0.1.0 stored instants as the node sent them, including week dates, which the column cannot hold.
         instant: normalisedInstant(event.data.instant),
         disks: row.disks.map((disk) => ({ ...disk, change_id: changeIds.get(disk.disk_id) ?? null })),
       };
@@ -357,7 +357,7 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
   }
 }
 
-/** The file was written in a folder beside the one it is sealed in. */
+/** The file was written in a folder next to the one it is sealed in. */
 function sealedPath(writtenAt: string | null, folder: string, file: string): string | null {
   if (writtenAt === null) return null;
   return [...writtenAt.split('/').slice(0, -2), ...folder.split('/').slice(-1), file].join('/');
@@ -384,7 +384,7 @@ function foldExport(row: BackupRow, recorded: RecordedEvent): BackupRow {
   }
 }
 
-/** It is marked once, with what was found first. */
+/** Only the first finding is kept. */
 function foldDamage(row: BackupRow, recorded: RecordedEvent): BackupRow {
   const event = asDomainEvent<ChainEvent>(recorded);
   if (event.type !== 'RestorePointDamaged' || row.damage !== null) return row;
@@ -440,7 +440,7 @@ function requested(data: Extract<BackupEvent, { type: 'BackupRequested' }>['data
   };
 }
 
-/** A restore point that was whole when it came: as if its backup had completed here. */
+/** An imported restore point looks like one whose backup completed on this hub. */
 function imported(data: RestorePointImported['data'], position: string): BackupRow {
   const { backup_id, vm_id, vm_name, node_id, repository_id, backup_type, started_at } = data;
   return {
@@ -480,7 +480,7 @@ function imported(data: RestorePointImported['data'], position: string): BackupR
   };
 }
 
-/** What a node reports after the end does not bring a phase back. */
+/** A report that arrives after the backup has ended does not change its phase. */
 function phaseOf(row: BackupRow, phase: BackupPhase): BackupPhase {
   return row.status === 'running' ? phase : row.current_phase;
 }
@@ -489,7 +489,7 @@ function withDisk(row: BackupRow, diskId: number, change: Partial<BackupDiskRow>
   return { ...row, disks: row.disks.map((disk) => (disk.disk_id === diskId ? { ...disk, ...change } : disk)) };
 }
 
-/** Disks whose transfer had begun did not finish it. */
+/** Marks the disks that were still being copied as failed. */
 function cutOff(row: BackupRow): BackupRow {
   return {
     ...row,
@@ -507,7 +507,7 @@ function withProgress(row: BackupRow, time: string): BackupRow {
   const total = row.disks.reduce((sum, disk) => sum + (disk.total_bytes ?? 0), 0);
   const allStarted = row.disks.every((disk) => disk.total_bytes !== null);
   const elapsedSeconds = row.transfer_started_at === null ? 0 : (Date.parse(time) - Date.parse(row.transfer_started_at)) / 1000;
-  // The mean since the transfer began: disks report in turn, so the time between two reports says nothing of the speed.
+  // The mean since the transfer began: disks report in turn, so the time between two reports says nothing about the speed.
   const speed = elapsedSeconds > 0 && moved > 0 ? Math.round(moved / elapsedSeconds) : row.transfer_speed_bps;
   const open = row.disks.some((disk) => disk.status !== 'completed');
   return {
@@ -520,7 +520,7 @@ function withProgress(row: BackupRow, time: string): BackupRow {
   };
 }
 
-/** One decimal. While not every disk's total is known, the mean of the disks' shares. */
+/** One decimal. Until the total of every disk is known, this is the mean of the disks' shares. */
 function percent(disks: readonly BackupDiskRow[], moved: number | null, total: number): number {
   const share = moved !== null && total > 0 ? moved / total : disks.reduce((sum, disk) => sum + shareOf(disk), 0) / Math.max(1, disks.length);
   return Math.min(100, Math.floor(share * 1000) / 10);

@@ -5,10 +5,10 @@ import { type BackupDamageRow, type BackupDiskRow, type BackupRow, backupsProjec
 
 export type { BackupDamageRow, BackupDiskRow, BackupRow };
 
-/** A row that was folded in memory: numbers are numbers and times ISO 8601. */
+/** A row folded in memory: numbers are numbers, and times are ISO 8601 strings. */
 export type FoldedBackup = BackupRow & { readonly position: string };
 
-/** A row of the view `read_models.backups`. `bigint` columns come as decimal strings. Written by its projection alone. */
+/** A row of the view `read_models.backups`. `bigint` columns arrive as decimal strings. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'backups', synchronize: false })
 export class BackupReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -137,14 +137,14 @@ export class BackupReadModel {
   @Column({ type: 'text' })
   readonly created_position!: BackupRow['created_position'];
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }
 
-/** The row that these events of one backup, its exports and its chain give, in the order of their positions; null for none. */
+/** Folds the events of one backup, its exports and its chain, ordered by position; null if they give no row. */
 export function foldBackup(events: readonly RecordedEvent[]): FoldedBackup | null {
   const folded = foldFromZero(backupsProjection, events)[0];
-  // Rows of this projection are of its own row type.
+  // foldFromZero does not know the row type of this projection.
   return folded === undefined ? null : { ...(folded.row as BackupRow), position: folded.position };
 }

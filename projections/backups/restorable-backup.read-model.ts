@@ -8,7 +8,7 @@ import { BackupReadModel } from './backups.read-model.js';
 const READ_MODEL_PATIENCE_MS = 10_000;
 
 /**
- * The backup as it stands now, not as it stood when the read models last caught up: its deletion may just have been recorded.
+ * Waits until the read model has caught up before it reads the backup, because its deletion may just have been recorded.
  * @throws DomainError backup_not_found, backup_not_restorable
  */
 export async function restorableBackup(store: EventStore, readModels: ReadModels, dataSource: DataSource, backupId: string): Promise<BackupReadModel> {
@@ -17,7 +17,7 @@ export async function restorableBackup(store: EventStore, readModels: ReadModels
   const backup = await dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
   if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
   if (backup.status !== 'completed') {
-    throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be restored.`, {
+    throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed backup can be restored.`, {
       backup_id: backupId,
       status: backup.status,
     });
@@ -25,7 +25,7 @@ export async function restorableBackup(store: EventStore, readModels: ReadModels
   return backup;
 }
 
-/** Where the backup's files lie. @throws DomainError repository_not_found */
+/** The repository that holds the backup's files. @throws DomainError repository_not_found */
 export async function repositoryOf(dataSource: DataSource, backup: Pick<BackupReadModel, 'backup_id' | 'repository_id'>): Promise<RepositoryReadModel> {
   const repository = await dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: backup.repository_id });
   if (repository !== null) return repository;

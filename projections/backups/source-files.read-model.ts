@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm';
 import type { SourceFile } from '../../src/hub/restore/restore-jobs/model/restore-job.events.js';
 import { BackupReadModel } from './backups.read-model.js';
 
-/** A restore point of a chain, as far as its files go. */
+/** The files of one restore point in a chain. */
 type ChainMember = {
   readonly backup_id: string;
   /** Relative to the repository. */
@@ -10,15 +10,15 @@ type ChainMember = {
   readonly disks: readonly {
     readonly disk_id: number;
     readonly file: string;
-    /** Relative to the repository; null where the disk is whole. */
+    /** Relative to the repository; null if the file holds the whole disk. */
     readonly parent_file: string | null;
   }[];
   readonly files: readonly { readonly disk_id: number; readonly file: string; readonly size_bytes: number; readonly sha256: string }[];
 };
 
 /**
- * Looks the restore point's chain up once.
- * @returns by disk: the files that it is read from, oldest first; throws an Error when the chain does not hold together, which sealing never lets happen
+ * Looks up the restore point's chain once.
+ * @returns a function that gives the files a disk is read from, oldest first. It throws an Error if the chain is broken, which sealing prevents.
  */
 export async function sourcesOf(
   dataSource: DataSource,
@@ -29,7 +29,7 @@ export async function sourcesOf(
   return (diskId) => sourceFilesOf(backup_id, diskId, chain);
 }
 
-/** A disk may have another number in an older restore point: what leads there is the parent's file. */
+/** Follows parent files, not disk numbers: a disk may have another number in an older restore point. */
 function sourceFilesOf(backupId: string, diskId: number, chain: readonly ChainMember[]): readonly SourceFile[] {
   const sources: SourceFile[] = [];
   let member = chain.find((each) => each.backup_id === backupId);
@@ -38,7 +38,7 @@ function sourceFilesOf(backupId: string, diskId: number, chain: readonly ChainMe
     const { disk_id, file, parent_file } = disk;
     const sealed = member.files.find((each) => each.disk_id === disk_id);
     if (sealed === undefined) throw new Error(`restore point ${member.backup_id} has no sealed file of disk ${disk_id}`);
-    if (sources.length > chain.length) throw new Error(`the chain of restore point ${backupId} goes round in a circle`);
+    if (sources.length > chain.length) throw new Error(`the chain of restore point ${backupId} contains a cycle`);
     sources.unshift({ backup_id: member.backup_id, file: `${member.folder}/${file}`, size_bytes: sealed.size_bytes, sha256: sealed.sha256 });
     if (parent_file === null) return sources;
     member = chain.find((each) => parent_file.startsWith(`${each.folder}/`));

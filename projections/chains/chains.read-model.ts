@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { ChainRow } from './chains.projection.js';
 
-/** A row of the view `read_models.chains`. Written by its projection alone. */
+/** A row of the view `read_models.chains`. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'chains', synchronize: false })
 export class ChainReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -28,7 +28,7 @@ export class ChainReadModel {
   @Column({ type: 'text' })
   readonly started_position!: ChainRow['started_position'];
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

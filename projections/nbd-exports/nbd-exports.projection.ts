@@ -14,7 +14,7 @@ export type NbdExportRow = {
   readonly read_only: boolean;
   readonly shared_limit: number;
   readonly state: NbdExportRowState;
-  /** The process that serves it or did so last. */
+  /** The process that serves the export, or that served it last. */
   readonly pid: number | null;
   readonly process_start_ticks: string | null;
   readonly boot_id: string | null;

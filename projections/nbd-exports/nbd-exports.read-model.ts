@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { NbdExportRow } from './nbd-exports.projection.js';
 
-/** A row of the view `read_models.nbd_exports`. Written by its projection alone. */
+/** A row of the view `read_models.nbd_exports`. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'nbd_exports', synchronize: false })
 export class NbdExportReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -55,7 +55,7 @@ export class NbdExportReadModel {
   @Column({ type: 'timestamptz', nullable: true })
   readonly ended_at!: Date | null;
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

@@ -8,11 +8,11 @@ export type NbdPortState = 'free' | 'allocated' | 'occupied';
 /** A port that no event has named yet has no row; it is free. */
 export type NbdPortRow = {
   readonly port: number;
-  /** `occupied`: held by a program that is not ours when it was last looked at. */
+  /** `occupied`: in use by a program that is not ours when the port was last checked. */
   readonly state: NbdPortState;
   readonly job_id: string | null;
   readonly export_name: string | null;
-  /** When it came into this state. */
+  /** When the port entered this state. */
   readonly since: string;
 };
 

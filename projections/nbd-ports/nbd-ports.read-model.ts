@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { NbdPortRow } from './nbd-ports.projection.js';
 
-/** A row of the view `read_models.nbd_ports`. Written by its projection alone. */
+/** A row of the view `read_models.nbd_ports`. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'nbd_ports', synchronize: false })
 export class NbdPortReadModel {
   @PrimaryColumn({ type: 'integer' })
@@ -19,7 +19,7 @@ export class NbdPortReadModel {
   @Column({ type: 'timestamptz' })
   readonly since!: Date;
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

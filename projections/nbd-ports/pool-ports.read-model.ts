@@ -7,11 +7,11 @@ export interface PoolPort {
   readonly state: NbdPortState;
   readonly job_id: string | null;
   readonly export_name: string | null;
-  /** When it came into this state; null for a port never used. */
+  /** When the port entered this state; null for a port never used. */
   readonly since: Date | null;
 }
 
-/** The configured pool in the order of its ports, and ports outside it that are still held from before it was configured so. */
+/** The configured pool ordered by port, plus ports outside it that are still allocated from an earlier configuration. */
 export async function poolPorts(dataSource: DataSource, pool: { readonly first: number; readonly count: number }): Promise<readonly PoolPort[]> {
   const ports = new Map<number, PoolPort>();
   for (let port = pool.first; port < pool.first + pool.count; port += 1) ports.set(port, { port, state: 'free', job_id: null, export_name: null, since: null });

@@ -3,17 +3,17 @@ import { enrolledNodeUrl, type NodeEnrolmentEvent, type NodeEnrolmentStarted, ty
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
 
-/** How a node with keys of its own came in, and how it stands with them. */
+/** Enrolment and keys of a node that has its own keys. */
 export type NodeEnrolmentRow = {
   readonly state: 'pairing' | 'awaiting_approval' | 'enrolled' | 'failed' | 'revoked';
   readonly reverse_port: number;
-  /** Of the pairing code. */
+  /** When the pairing code expires. */
   readonly expires_at: string;
   readonly public_key_fingerprint: string | null;
   readonly host: { readonly hostname: string; readonly version: string } | null;
   /** Why the last attempt to pair was refused. */
   readonly problem: { readonly code: string; readonly detail: string } | null;
-  /** A new key was made, and was not seen in use yet. */
+  /** A new key was made but has not been seen in use yet. */
   readonly rotating: boolean;
   readonly paired_at: string | null;
   readonly enrolled_at: string | null;
@@ -23,7 +23,7 @@ export type NodeEnrolmentRow = {
 
 export type NodeTunnelRow = {
   readonly state: 'connecting' | 'up' | 'degraded' | 'down';
-  /** By the node's clock. */
+  /** According to the node's clock. */
   readonly since: string;
   readonly cause: { readonly code: string; readonly detail: string } | null;
   readonly connections: { readonly wanted: number; readonly up: number };
@@ -33,7 +33,9 @@ export type NodeRow = {
   readonly node_id: string;
   readonly name: string;
   readonly url: string;
-  /** `unknown` until the node has been called for the first time; `pairing`, `pairing_failed`, `awaiting_approval` and `revoked` nodes are not called at all. */
+  /**
+   * `unknown` until the hub has called the node for the first time. The hub never calls `pairing`, `pairing_failed`, `awaiting_approval` and `revoked` nodes.
+   */
   readonly state: 'unknown' | 'reachable' | 'unreachable' | 'pairing' | 'pairing_failed' | 'awaiting_approval' | 'revoked';
   readonly version: string | null;
   readonly error: { readonly code: string; readonly detail: string } | null;
@@ -41,7 +43,7 @@ export type NodeRow = {
   readonly registered_at: string;
   /** null: registered by its address. */
   readonly enrolment: NodeEnrolmentRow | null;
-  /** What the node has told of it last; null: nothing, as of nodes without one. */
+  /** As the node last reported it; null: nothing reported, as for nodes without a tunnel. */
   readonly tunnel: NodeTunnelRow | null;
 };
 

@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { NodeRow } from './nodes.projection.js';
 
-/** A row of the view `read_models.nodes`. Written by its projection alone. */
+/** A row of the view `read_models.nodes`. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'nodes', synchronize: false })
 export class NodeReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -34,7 +34,7 @@ export class NodeReadModel {
   @Column({ type: 'jsonb', nullable: true })
   readonly tunnel!: NodeRow['tunnel'];
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { RepositoryRow } from './repositories.projection.js';
 
-/** A row of the view `read_models.repositories`. Written by its projection alone. */
+/** A row of the view `read_models.repositories`. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'repositories', synchronize: false })
 export class RepositoryReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -19,7 +19,7 @@ export class RepositoryReadModel {
   @Column({ type: 'timestamptz' })
   readonly created_at!: Date;
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { RestoreExportRow } from './restore-exports.projection.js';
 
-/** A row of the view `read_models.restore_exports`. Written by its projection alone. */
+/** A row of the view `read_models.restore_exports`. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'restore_exports', synchronize: false })
 export class RestoreExportReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -55,7 +55,7 @@ export class RestoreExportReadModel {
   @Column({ type: 'text' })
   readonly created_position!: RestoreExportRow['created_position'];
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

@@ -11,13 +11,13 @@ function golden(type: string, change: JsonObject): RecordedEvent {
   return { ...event, data: { ...event.data, ...change } };
 }
 
-describe('restore jobs stored with null where a default was meant', () => {
-  it('a restore of disks has the defaults', () => {
+describe('restore jobs stored with null in place of a default', () => {
+  it('fold to the defaults for a restore of disks', () => {
     const [folded] = foldFromZero(restoreJobsProjection, [golden('RestoreJobRequested', { overwrite: null, chain: null })]);
     expect(folded?.row).toMatchObject({ overwrite: false, chain: 'flattened' });
   });
 
-  it('a restored VM has the defaults', () => {
+  it('fold to the defaults for a restored VM', () => {
     const [folded] = foldFromZero(restoreJobsProjection, [golden('VmRestoreRequested', { keep_identity: null, start: null, network: null })]);
     expect(folded?.row['vm']).toMatchObject({ keep_identity: false, start: false, network: 'keep' });
   });

@@ -13,11 +13,11 @@ export type RestoreJobDiskRow = {
   readonly virtual_size_bytes: number;
   readonly outputs: readonly string[];
   readonly status: 'pending' | 'copying' | 'comparing' | 'completed';
-  /** Of the copy, 0 to 100. */
+  /** Progress of the copy, 0 to 100. */
   readonly percent: number;
 };
 
-/** The VM that a job makes. */
+/** The VM that a job creates. */
 export type RestoredVmRow = {
   readonly mode: VmRestoreMode;
   readonly node_id: string;
@@ -30,9 +30,9 @@ export type RestoredVmRow = {
   readonly libvirt_network: string | null;
   readonly started: boolean;
   readonly start_error: { readonly code: string; readonly detail: string } | null;
-  /** What could not stay as it was. */
+  /** Settings that could not be kept. */
   readonly changes: readonly { readonly code: string; readonly detail: string }[];
-  /** An instant VM that was given up. */
+  /** The instant VM was discarded. */
   readonly removed: boolean;
 };
 
@@ -53,14 +53,14 @@ export type RestoreJobRow = {
   /** Absolute paths; empty until completed. */
   readonly files: readonly string[];
   readonly error: { readonly code: string; readonly stage: RestoreStage | VmRestoreStage; readonly detail: string } | null;
-  /** Set exactly when the kind is `vm`. */
+  /** Set if and only if the kind is `vm`. */
   readonly vm: RestoredVmRow | null;
   readonly cleaned_up: boolean;
   readonly requested_at: string;
   readonly ended_at: string | null;
-  /** Position of RestoreJobRequested: the order in which jobs were asked for. */
+  /** Position of RestoreJobRequested: the order in which jobs were requested. */
   readonly created_position: string;
-  /** Source files that are not what was sealed, in a job that goes on all the same. */
+  /** Source files that differ from what was sealed, in a job that continues anyway. */
   readonly damaged_sources: readonly DamagedSource[];
 };
 
@@ -156,10 +156,10 @@ export const restoreJobsProjection: Projection<RestoreJobRow> = {
 
 type RestoreJobRequested = Extract<RestoreJobEvent, { type: 'RestoreJobRequested' }>['data'];
 type VmRestoreRequested = Extract<VmRestoreEvent, { type: 'VmRestoreRequested' }>['data'];
-/** Hubs up to version 0.1.0 stored null where a client had sent null for the default. */
+/** Hubs up to version 0.1.0 stored null when a client sent null to request the default. */
 type Stored<Data, Defaulted extends keyof Data> = Omit<Data, Defaulted> & { readonly [Member in Defaulted]: Data[Member] | null };
 
-/** What a restore is at its start, whatever it makes. */
+/** The initial values common to all kinds of restore jobs. */
 function begun(
   data: Pick<RestoreJobRequested & VmRestoreRequested, 'job_id' | 'backup_id' | 'vm_id' | 'vm_name' | 'repository_id' | 'requested_at'>,
   recorded: RecordedEvent,

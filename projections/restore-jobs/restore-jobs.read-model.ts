@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { RestoreJobRow } from './restore-jobs.projection.js';
 
-/** A row of the view `read_models.restore_jobs`. Written by its projection alone. */
+/** A row of the view `read_models.restore_jobs`. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'restore_jobs', synchronize: false })
 export class RestoreJobReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -66,7 +66,7 @@ export class RestoreJobReadModel {
   @Column({ type: 'jsonb', nullable: true })
   readonly vm!: RestoreJobRow['vm'];
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

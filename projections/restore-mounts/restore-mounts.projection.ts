@@ -18,7 +18,7 @@ export type RestoreMountRow = {
   readonly vm_name: string;
   readonly repository_id: string;
   readonly disk_index: number;
-  /** The one asked for, once mounted the one mounted. */
+  /** The requested partition; once mounted, the mounted one. */
   readonly partition: number | null;
   readonly status: RestoreMountStatus;
   readonly driver: MountDriverName | null;

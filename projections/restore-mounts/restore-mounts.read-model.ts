@@ -1,10 +1,10 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { RestoreMountRow, RestoreMountStatus } from './restore-mounts.projection.js';
 
-/** Of these the machine may hold parts, and each takes a slot. */
+/** States in which the machine may hold resources of the mount. Each such mount occupies a slot. */
 export const ACTIVE_MOUNTS = ['mounting', 'mounted', 'unmounting'] as const satisfies readonly RestoreMountStatus[];
 
-/** A row of the view `read_models.restore_mounts`. Written by its projection alone. */
+/** A row of the view `read_models.restore_mounts`. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'restore_mounts', synchronize: false })
 export class RestoreMountReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -76,7 +76,7 @@ export class RestoreMountReadModel {
   @Column({ type: 'text' })
   readonly created_position!: RestoreMountRow['created_position'];
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

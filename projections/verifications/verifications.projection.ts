@@ -33,7 +33,7 @@ export type VerificationRow = {
   readonly requested_at: string;
   readonly ended_at: string | null;
   readonly created_position: string;
-  /** null: not asked for. */
+  /** null: not requested. */
   readonly boot: BootRow | null;
 };
 

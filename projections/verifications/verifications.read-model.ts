@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { VerificationRow } from './verifications.projection.js';
 
-/** A row of the view `read_models.verifications`. Written by its projection alone. */
+/** A row of the view `read_models.verifications`. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'verifications', synchronize: false })
 export class VerificationReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -49,7 +49,7 @@ export class VerificationReadModel {
   @Column({ type: 'jsonb', nullable: true })
   readonly boot!: VerificationRow['boot'];
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }

@@ -13,7 +13,7 @@ export type VmRow = {
   readonly total_size_bytes: number;
   readonly registered_at: string;
   readonly disks_observed_at: string;
-  /** Why it cannot be backed up; null: it can, as far as its node has seen. */
+  /** Why the VM cannot be backed up; null: its node knows of no problem. */
   readonly problem: { readonly code: string; readonly detail: string; readonly found_at: string } | null;
 };
 

@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { VmRow } from './vms.projection.js';
 
-/** A row of the view `read_models.vms`. `bigint` columns come as decimal strings. Written by its projection alone. */
+/** A row of the view `read_models.vms`. `bigint` columns arrive as decimal strings. Only its projection writes it. */
 @Entity({ schema: 'read_models', name: 'vms', synchronize: false })
 export class VmReadModel {
   @PrimaryColumn({ type: 'text' })
@@ -34,7 +34,7 @@ export class VmReadModel {
   @Column({ type: 'jsonb', nullable: true })
   readonly problem!: VmRow['problem'];
 
-  /** Position of the event that wrote this row last. */
+  /** Position of the last event that wrote this row. */
   @Column({ type: 'text' })
   readonly position!: string;
 }
