@@ -5,7 +5,7 @@ import { GetChainController } from './get-chain/get-chain.controller.js';
 import { GetChangeIdController } from './get-change-id/get-change-id.controller.js';
 import { ListBackupsController } from './list-backups/list-backups.controller.js';
 
-/** What is asked of backups. The order matters: `backups/chain` and `backups/changeid` come before `backups/:id`. */
+/** The queries of the backups context. The order matters: `backups/chain` and `backups/changeid` must precede `backups/:id`. */
 @Module({
   controllers: [ListBackupsController, GetChainController, GetChangeIdController, GetBackupController],
   providers: [BackupAsOf],

@@ -29,7 +29,8 @@ export class CancelBackupController {
   @HttpCode(202)
   @ApiOperation({
     summary: 'Stop a backup and undo it',
-    description: 'The backup is cancelled at once; stopping its transfer and removing what it has written follow, and end with the event BackupUndone.',
+    description:
+      'The backup is cancelled at once. Its transfer is then stopped and its files are removed; the event BackupUndone marks the end of this clean-up.',
   })
   @ApiAcceptedResponse({ type: BackupResponse, description: 'The cancelled backup' })
   @ApiProblem(404, 'backup_not_found')

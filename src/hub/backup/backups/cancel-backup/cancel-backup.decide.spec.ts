@@ -19,12 +19,12 @@ describe('cancelling a backup', () => {
       .when(command)
       .then();
   });
-  it('is refused once the backup has ended otherwise', () => {
+  it('is refused once the backup has ended with another status', () => {
     given(...histories.completed)
       .when(command)
       .thenRefused('backup_already_ended');
   });
-  it('is refused for what does not exist', () => {
+  it('is refused for a backup that does not exist', () => {
     given().when(command).thenRefused('backup_not_found');
   });
 });

@@ -4,7 +4,7 @@ import type { BackupState } from '../model/backup.state.js';
 
 export type CancelBackupAt = { readonly kind: 'cancel-backup'; readonly backup_id: string; readonly cancelled_at: string };
 
-/** Pending and running backups can be cancelled; a cancelled one stays cancelled; any other end is final. */
+/** Pending and running backups can be cancelled. Cancelling again changes nothing. A backup that has ended with another status is refused. */
 export function decideCancelBackup(command: CancelBackupAt, state: BackupState): readonly BackupEvent[] {
   switch (state.status) {
     case 'none':

@@ -17,7 +17,7 @@ export class CancelBackupHandler implements ICommandHandler<CancelBackup> {
     private readonly clock: Clock,
   ) {}
 
-  /** Position of the backup's newest event. */
+  /** @returns the position of the backup's newest event */
   async execute(command: CancelBackup): Promise<{ position: Position | null }> {
     const { position } = await this.runner.run(
       backupStream(command.backupId),

@@ -20,16 +20,17 @@ import { FindChangeIdsInUse } from '../model/backup.queries.js';
 import { unneededChangeIds } from './unneeded-change-ids.decide.js';
 
 const DAY_MS = 24 * 60 * 60_000;
-/** Between two looks at whether nodes have found something. */
+/** Interval between checks for new findings at the nodes. */
 const FINDINGS_MS = 5_000;
 const READ_MODEL_PATIENCE_MS = 30_000;
 const STOP_PATIENCE_MS = 1_000;
-/** Events after which a node is looked at: it has come, or come back, and may hold what nobody has told it to drop. */
+/** Events after which a node is cleaned up: it is new, or has been away and may have missed requests to drop change ids. */
 const ARRIVALS: ReadonlySet<string> = new Set(['NodeRegistered', 'NodeMoved', 'NodeBecameReachable']);
 
 /**
- * Has every node drop the change ids that no chain needs, and takes note of what it found without an owner: when the hub starts, when a node arrives, and daily. What a node
- * keeps too long costs space and time at the source; what it dropped too early would cost a full, so only what is known to be unneeded goes.
+ * Makes every node drop the change ids that no chain needs, and records the orphans the node has found: when the hub starts, when a node becomes available,
+ * and daily. A change id kept too long costs space and time at the source. One dropped too early costs a full, so only change ids that are known to be
+ * unneeded are dropped.
  */
 @Injectable()
 export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicationShutdown {
@@ -37,10 +38,10 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
   private events: Subscription | null = null;
   private daily: NodeJS.Timeout | null = null;
   private frequent: NodeJS.Timeout | null = null;
-  /** By node, what `findings` of its health was when it was last asked. */
+  /** By node: `findings` of its health when it was last cleaned up. */
   private readonly findings = new Map<string, string>();
   private underWay: Promise<void> = Promise.resolve();
-  /** Work that is under way or queued. */
+  /** Number of tasks under way or queued. */
   private waiting = 0;
   private stopping = false;
 
@@ -74,7 +75,7 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
     this.events?.unsubscribe();
     if (this.daily !== null) clearInterval(this.daily);
     if (this.frequent !== null) clearInterval(this.frequent);
-    // A node that does not answer must not hold the hub up; what is missed is found after the next start.
+    // A node that does not respond must not delay the shutdown. Skipped work is done after the next start.
     await Promise.race([this.underWay, pause(STOP_PATIENCE_MS, undefined, { ref: false })]);
   }
 
@@ -82,7 +83,7 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
     this.waiting += 1;
     this.underWay = this.underWay.then(async () => {
       if (!this.stopping)
-        await work().catch((error: unknown) => this.log.warn('a node could not be cleaned up now; it is tried again when it arrives, and daily', { error }));
+        await work().catch((error: unknown) => this.log.warn('could not clean up a node; trying again when it becomes available, and daily', { error }));
       this.waiting -= 1;
     });
   }
@@ -96,9 +97,9 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
     const head = await this.store.head();
     if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: nodeId });
-    // One that is not let in is not called.
+    // Nodes that are not admitted are not called.
     if (node === null || !['unknown', 'reachable', 'unreachable'].includes(node.state)) return;
-    // First what there is, then what is needed: what is made in between is not in the list.
+    // List the change ids before finding out which are needed: ids made in between are then not in the list.
     const { vms, swept, vm_problems: problems = [] } = await this.nodes.changeIds(node.url, this.hubId);
     await this.noteProblems(nodeId, problems);
     const unneeded: NodeRemoveChangeIds['vms'][number][] = [];
@@ -111,7 +112,7 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
     const id = this.ids.next();
     await this.commands.execute(new RecordLeftovers(nodeId, removed, swept, { commandId: id, correlationId: id, actor: 'system:clean-up-nodes' }));
     if (removed.length > 0 || swept.length > 0)
-      this.log.info('a node had something left of earlier backups', { node_id: nodeId, change_ids: removed.length, swept });
+      this.log.info('cleaned up leftovers of earlier backups at a node', { node_id: nodeId, change_ids: removed.length, swept });
   }
 
   private async noteProblems(nodeId: string, problems: readonly NodeVmProblem[]): Promise<void> {
@@ -124,12 +125,12 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
     }
   }
 
-  /** A node that has found something since it was last asked is asked at once. */
+  /** Cleans up nodes whose findings have changed since the last time. */
   private async lookForFindings(): Promise<void> {
     for (const { node_id, url } of await this.dataSource.getRepository(NodeReadModel).findBy({ state: 'reachable' })) {
       const findings = await this.nodes.health(url).then(
         (health) => health.findings ?? 'none',
-        // That it does not answer is recorded by those who watch the nodes.
+        // WatchNodesReactor records that the node is unreachable.
         () => null,
       );
       if (findings === null || findings === (this.findings.get(node_id) ?? 'none')) continue;

@@ -1,13 +1,13 @@
-/** What the hub knows of the backup that a change id was made by. */
+/** The backup that made a change id, as far as the hub knows it. */
 export type MakerOfChangeId = {
   readonly status: 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
-  /** The node has confirmed that it keeps nothing of the run but what chains need. */
+  /** The node has confirmed that it keeps nothing of the run except what chains need. */
   readonly settled: boolean;
 };
 
 /**
- * Which of the change ids found at a node nothing goes on from. One whose backup is not through is not judged: its own end will see to it. Nor is one of a backup that this hub
- * does not know, for another hub may have made it.
+ * The change ids found at a node that no incremental will start from. A change id whose backup is not settled is left alone, because settling the backup
+ * takes care of it. So is one whose backup this hub does not know, because another hub may have made it.
  */
 export function unneededChangeIds(
   found: readonly string[],

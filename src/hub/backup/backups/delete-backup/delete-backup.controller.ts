@@ -20,7 +20,7 @@ export class DeleteBackupController {
   @ApiOperation({
     summary: 'Delete a restore point and its files',
     description:
-      'Only the newest restore point of a chain can go. A failed or cancelled backup, which has no files, is only marked. Deleted backups stay in `GET /backups` with the status `deleted`.',
+      'Only the newest restore point of a chain can be deleted. A failed or cancelled backup has no files and is only marked as deleted. Deleted backups stay in `GET /backups` with the status `deleted`.',
   })
   @ApiNoContentResponse({ description: 'Deleted' })
   @ApiProblem(404, 'backup_not_found')

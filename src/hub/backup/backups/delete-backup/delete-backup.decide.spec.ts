@@ -17,12 +17,12 @@ const failed: BackupEvent = { type: 'BackupFailed', data: { stage: 'transfer', c
 const deleted: BackupEvent = { type: 'BackupDeleted', data: { deleted_at: 'now' } };
 
 describe('deleting a backup', () => {
-  it('gives up a restore point that nothing stands on', () => {
+  it('deletes a restore point that nothing depends on', () => {
     given(...histories.completed)
       .when(command())
       .then(deleted);
   });
-  it('refuses a restore point that others stand on', () => {
+  it('refuses a restore point that others depend on', () => {
     given(...histories.completed)
       .when(command('b2'))
       .thenRefused('restore_point_in_use');
@@ -48,7 +48,7 @@ describe('deleting a backup', () => {
       .when(command())
       .then();
   });
-  it('refuses what does not exist', () => {
+  it('refuses a backup that does not exist', () => {
     given().when(command()).thenRefused('backup_not_found');
   });
 });

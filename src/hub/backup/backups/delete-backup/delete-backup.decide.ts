@@ -6,13 +6,13 @@ export type DeleteBackupAt = {
   readonly kind: 'delete-backup';
   readonly backup_id: string;
   readonly deleted_at: string;
-  /** Restore points that stand on this one, running backups that are to, and restores that read from it. */
+  /** Restore points and running backups that depend on this restore point, and restores that read from it. */
   readonly used_by: readonly string[];
   /** Mounts of this restore point. */
   readonly mounted_as: readonly string[];
 };
 
-/** A run that left nothing behind (failed, cancelled) is only marked as deleted; a restore point can go only when nothing stands on it. */
+/** A failed or cancelled run has left no files and is only marked as deleted. A restore point can be deleted only while nothing depends on it. */
 export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState): readonly BackupEvent[] {
   const facts = { backup_id: command.backup_id };
   switch (state.status) {
@@ -27,7 +27,7 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
     case 'failed':
     case 'cancelled':
       if (!state.undone) {
-        throw new DomainError('conflict', 'backup_not_undone', `Backup ${command.backup_id} is still being undone; try again when that is done.`, facts);
+        throw new DomainError('conflict', 'backup_not_undone', `Backup ${command.backup_id} is still being undone. Try again when this has finished.`, facts);
       }
       return [deleted(command)];
     case 'completed':
@@ -35,7 +35,7 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
         throw new DomainError(
           'conflict',
           'restore_point_in_use',
-          `Restore point ${command.backup_id} cannot be deleted, because it is used by: ${command.used_by.join(', ')}. Delete later backups first, newest first, and end restores from it.`,
+          `Restore point ${command.backup_id} cannot be deleted because it is in use by: ${command.used_by.join(', ')}. Delete later backups first, newest first, and end restores from it.`,
           { ...facts, used_by: command.used_by },
         );
       }

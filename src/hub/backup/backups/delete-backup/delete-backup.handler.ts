@@ -21,7 +21,7 @@ const decider: Decider<BackupState, DeleteBackupAt, BackupEvent> = { initialStat
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 const READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs', 'restore_exports'] as const;
-/** How long the answer waits for the files to be gone. Removal goes on after it. */
+/** How long the response waits for the files to be removed. Removal continues afterwards. */
 const REMOVAL_PATIENCE_MS = 20_000;
 
 @CommandHandler(DeleteBackup)
@@ -36,7 +36,7 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
     private readonly mutex: KeyedMutex,
   ) {}
 
-  /** Serialised with planning and mounting: nothing is planned on a restore point, and it is not mounted, while it is being deleted. */
+  /** Serialised with planning and mounting: while a restore point is being deleted, no incremental is planned on it and it is not mounted. */
   async execute(command: DeleteBackup): Promise<{ position: Position | null }> {
     const { state } = await this.runner.load(backupStream(command.backupId), decider);
     const vmId = state.status === 'none' ? '' : state.run.request.vm_id;
@@ -69,7 +69,7 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
     return { position: removed?.position ?? outcome.position };
   }
 
-  /** Restores and exports that read from it just now. */
+  /** Restore jobs and restore exports that currently read from the restore point. */
   private async restoresFrom(backupId: string): Promise<readonly string[]> {
     const [jobs, exports] = await Promise.all([
       this.dataSource.getRepository(RestoreJobReadModel).findBy({ backup_id: backupId, cleaned_up: false }),

@@ -29,7 +29,7 @@ export class FollowBackupEventsController {
   @Streams('event_stream', wantsEventStream)
   @ApiOperation({
     summary: "A backup's history, oldest first",
-    description: `${FOLLOWED_LIVE} The stream ends when the backup is through with everything.`,
+    description: `${FOLLOWED_LIVE} The stream ends when the backup and its clean-up have finished.`,
   })
   @ApiProduces('application/json', 'text/event-stream')
   @ApiOkResponse({ type: EventHistoryResponse, description: 'All events of the backup' })

@@ -1,6 +1,6 @@
 /**
- * Whether a run's history has come to rest: what ends it has been recorded, and what tidies up after it too. A failed or cancelled run that had reached the node needs both its undoing
- * and the node's confirmation.
+ * Whether a run's history is complete: both its end and its clean-up have been recorded. A failed or cancelled run that had reached the node must be undone
+ * and confirmed by the node.
  */
 export function isAtRest(types: ReadonlySet<string>): boolean {
   if (types.has('BackupDeleted')) return types.has('RestorePointFilesRemoved');

@@ -16,11 +16,11 @@ export class FindChangeIdsInUseHandler implements IQueryHandler<FindChangeIdsInU
     private readonly readModels: ReadModels,
   ) {}
 
-  /** Change ids of the newest restore point in each repository: what the VM's next incrementals start from. */
+  /** Change ids of the newest restore point in each repository. The VM's next incrementals start from these. */
   async execute({ vmId }: FindChangeIdsInUse): Promise<readonly string[]> {
     const head = await this.store.head();
     if (head !== null) await Promise.all(['backups', 'repositories'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
-    // One look into the index for each repository: a VM may have thousands of restore points.
+    // One index lookup per repository, because a VM may have thousands of restore points.
     const repositories = await this.dataSource.getRepository(RepositoryReadModel).find();
     const newest = await Promise.all(
       repositories.map(({ repository_id }) =>

@@ -17,20 +17,24 @@ import { decideBackupType, type ParentFacts } from '../model/backup-type.decide.
 import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
 import { refuseOtherFormat } from './disk-formats.plan.js';
 
-/** How long the node's answer for a request is good for its plan, in milliseconds. Whatever changes at the source after it, the node finds when it fixes the instant. */
+/**
+ * How long the node's answer to a request may be used for the plan, in milliseconds. The node detects later changes at the source when it fixes the instant.
+ */
 const LOOK_GOOD_MS = 1_000;
 
-/** What the node has told of a VM for the request of a backup. */
+/** The node's description of a VM, obtained for the request of a backup. */
 interface Look {
   readonly found: NodeVm;
   readonly nodeUrl: string;
   readonly sourceRef: string;
-  /** What the backup would have stood on then. */
+  /** The parent that the backup would have had at that time. */
   readonly parentBackupId: string | null;
   readonly atMs: number;
 }
 
-/** Looks at the real world: the node's disks, the repository, the files of the chain. Changes nothing. Expects the read models to stand at the asker's own writes. */
+/**
+ * Inspects the actual state: the node's disks, the repository, the files of the chain. Changes nothing. The read models must include the caller's own writes.
+ */
 @QueryHandler(GatherBackupFacts)
 export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts, BackupFacts> {
   /** By backup. */
@@ -79,14 +83,14 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
         vm_name: vm.name,
         disks,
         parent,
-        // A domain's disks are named by its definition. In a folder of images a new name may as well be an old disk that somebody has copied or renamed.
+        // The definition names a domain's disks. In a folder of images, a new name may just as well be an old disk that was copied or renamed.
         new_disks_join: vm.source === 'libvirt',
         max_chain_length: this.config.chainMaxLength,
       }),
     };
   }
 
-  /** Of this backup, once; those of all others are dropped when they are too old. */
+  /** Takes the look of this backup, once, and drops all looks that are too old. */
   private takeLook(backupId: string): Look | null {
     for (const [id, { atMs }] of this.looks) if (performance.now() - atMs > LOOK_GOOD_MS) this.looks.delete(id);
     const look = this.looks.get(backupId) ?? null;
@@ -98,7 +102,7 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     const { vms } = await this.nodes.listVms(url, { source, source_ref });
     const found = vms.find((vm) => vm.source_ref === source_ref);
     if (found === undefined || found.disks.length === 0) {
-      throw new DomainError('conflict', 'vm_not_found_at_node', `The node finds no disks of VM "${name}" at ${source_ref}.`, { source_ref });
+      throw new DomainError('conflict', 'vm_not_found_at_node', `The node found no disks of VM "${name}" at ${source_ref}.`, { source_ref });
     }
     for (const { disk_key, problem } of found.disks) {
       if (problem !== null) throw new DomainError('conflict', problem.code, problem.detail, { disk_key });
@@ -106,7 +110,7 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     return found;
   }
 
-  /** The restore point that an incremental would stand on, and whether every file it stands on itself is still what was sealed. */
+  /** The restore point that would be the parent of an incremental, and whether every file it depends on is still as it was sealed. */
   private async parentOf(vmId: string, repository: RepositoryReadModel): Promise<ParentFacts> {
     const chain = await this.dataSource
       .getRepository(ChainReadModel)
@@ -149,7 +153,7 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     }
     const head = byId.get(chain.head_backup_id);
     if (head === undefined || head.folder === null) {
-      throw new Error(`chain ${chain.chain_id} has restore point ${chain.head_backup_id}, which the backups do not know`);
+      throw new Error(`chain ${chain.chain_id} has restore point ${chain.head_backup_id}, which is not among the backups`);
     }
     const { folder } = head;
     return {

@@ -5,12 +5,12 @@ import { nbdExportStream } from '../../../exports/nbd-exports/model/nbd-export.e
 import { EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
 import { backupStream } from '../model/backup.events.js';
 
-/** A backup as it stood at a time, folded from its events by the projection of the read model. */
+/** A backup as it was at a given time, folded from its events by the projection of the read model. */
 @Injectable()
 export class BackupAsOf {
   constructor(private readonly store: EventStore) {}
 
-  /** @returns null where it had not been asked for at that time @throws EventStoreUnavailableError */
+  /** @returns null if the backup had not been requested at that time @throws EventStoreUnavailableError */
   async find(backupId: string, time: Date): Promise<FoldedBackup | null> {
     const events = await this.readUntil(backupStream(backupId), time);
     for (const exportId of events.flatMap(exportIdOf)) events.push(...(await this.readUntil(nbdExportStream(exportId), time)));
@@ -40,7 +40,7 @@ function chainIdOf(event: RecordedEvent): string[] {
   return typeof chainId === 'string' ? [chainId] : [];
 }
 
-/** Of its chain's events, the one that is about this backup's row. */
+/** Whether an event of the chain marks this backup as damaged. */
 function damages(event: RecordedEvent, backupId: string): boolean {
   return event.type === 'RestorePointDamaged' && event.data['backup_id'] === backupId;
 }

@@ -18,7 +18,7 @@ export class GetBackupController {
   ) {}
 
   @Get(':backup_id')
-  @ApiOperation({ summary: 'One backup, as it stands or as it stood at a time' })
+  @ApiOperation({ summary: 'One backup, as it is now or as it was at a given time' })
   @ApiParam({ name: 'backup_id', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @ApiOkResponse({ type: BackupResponse })
   @ApiProblem(400, 'validation_failed')

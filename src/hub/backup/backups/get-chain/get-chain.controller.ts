@@ -15,7 +15,7 @@ export class GetChainController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get('chain')
-  @ApiOperation({ summary: "A VM's newest chain: its full and the incrementals on it" })
+  @ApiOperation({ summary: "A VM's newest chain: the full and its incrementals" })
   @ApiOkResponse({ type: ChainResponse })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'vm_not_found', 'chain_not_found')
@@ -44,7 +44,7 @@ export class GetChainController {
     };
   }
 
-  /** By the name under which the chain's full was made, so that the chain of a VM that is registered no more is found too. */
+  /** Searches by the name under which the chain's full was made. This also finds chains of VMs that are no longer registered. */
   private async newestChain({ vm_name, repository_id }: GetChainQuery): Promise<ChainReadModel | null> {
     const select = this.dataSource
       .getRepository(ChainReadModel)
@@ -60,7 +60,7 @@ export class GetChainController {
   private async refuse({ vm_name }: GetChainQuery): Promise<never> {
     const known = (await this.dataSource.getRepository(VmReadModel).existsBy({ name: vm_name })) || (await this.hasBackups(vm_name));
     if (!known) throw new DomainError('not_found', 'vm_not_found', `There is no VM named ${JSON.stringify(vm_name)}.`, { vm_name });
-    throw new DomainError('not_found', 'chain_not_found', `The VM ${JSON.stringify(vm_name)} has no restore point there yet.`, { vm_name });
+    throw new DomainError('not_found', 'chain_not_found', `VM ${JSON.stringify(vm_name)} has no matching restore point yet.`, { vm_name });
   }
 
   private async hasBackups(vmName: string): Promise<boolean> {

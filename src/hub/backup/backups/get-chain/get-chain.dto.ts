@@ -18,7 +18,7 @@ export class GetChainQuery {
 
 export class RestorePointDamageResponse {
   @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly backup_id!: string;
-  @ApiProperty({ enum: DAMAGE_CODES, description: 'As in the `damage` of the backup', example: 'file_truncated' }) readonly code!: string;
+  @ApiProperty({ enum: DAMAGE_CODES, description: 'Stable code, as in `damage` of the backup', example: 'file_truncated' }) readonly code!: string;
   @ApiProperty({ example: 'disk-0.qcow2 has 100 bytes, 1074135040 were sealed' }) readonly detail!: string;
 }
 
@@ -29,10 +29,10 @@ export class ChainResponse {
   @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
   @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly full_backup_id!: string;
   @ApiProperty({ description: 'The newest restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a12' }) readonly head_backup_id!: string;
-  @ApiProperty({ type: [BackupResponse], description: 'The full first, then each incremental on it' }) readonly backups!: BackupResponse[];
+  @ApiProperty({ type: [BackupResponse], description: 'The full first, then its incrementals in order' }) readonly backups!: BackupResponse[];
   @ApiProperty({ example: 2 }) readonly backup_count!: number;
-  @ApiProperty({ description: 'Length of all QCOW2 files of the chain', example: 1074200576 }) readonly total_size_bytes!: number;
-  @ApiProperty({ type: [RestorePointDamageResponse], description: 'Restore points on which nothing may be built', example: [] })
+  @ApiProperty({ description: 'Total length of all QCOW2 files of the chain', example: 1074200576 }) readonly total_size_bytes!: number;
+  @ApiProperty({ type: [RestorePointDamageResponse], description: 'Damaged restore points; no incremental may be based on them', example: [] })
   readonly damaged!: RestorePointDamageResponse[];
-  @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
+  @ApiProperty({ description: 'Position of the last event reflected in this response; opaque', example: '0000000000000000042' }) readonly position!: string;
 }

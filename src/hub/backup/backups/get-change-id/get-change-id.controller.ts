@@ -12,7 +12,7 @@ export class GetChangeIdController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get('changeid')
-  @ApiOperation({ summary: "A disk's last committed change id: that of the VM's newest completed backup, in one repository or in any" })
+  @ApiOperation({ summary: "A disk's last committed change id, from the VM's newest completed backup in one repository or in any" })
   @ApiOkResponse({ type: ChangeIdResponse })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'change_id_not_found')
@@ -23,7 +23,7 @@ export class GetChangeIdController {
     });
     const disk = newest?.disks.find((each) => each.disk_id === disk_id);
     if (newest === null || disk === undefined || disk.change_id === null) {
-      throw new DomainError('not_found', 'change_id_not_found', `No change id is committed for disk ${disk_id} of the VM ${JSON.stringify(vm_name)}.`, {
+      throw new DomainError('not_found', 'change_id_not_found', `Disk ${disk_id} of VM ${JSON.stringify(vm_name)} has no committed change id.`, {
         vm_name,
         disk_id,
       });

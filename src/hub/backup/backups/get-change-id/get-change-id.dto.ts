@@ -10,7 +10,7 @@ export class GetChangeIdQuery {
   @Length(1, 255)
   vm_name!: string;
 
-  @ApiProperty({ description: 'From 0, in the order of the source', example: 0 })
+  @ApiProperty({ description: 'Index of the disk, from 0, in the order of the source', example: 0 })
   @Type(() => Number)
   @IsInt()
   @Min(0)
@@ -18,7 +18,7 @@ export class GetChangeIdQuery {
   disk_id!: number;
 
   @ApiPropertyOptional({
-    description: 'Only backups in this repository: each repository has a chain of its own',
+    description: 'Only backups in this repository; each repository has its own chain',
     example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02',
   })
   @Optional()
@@ -30,7 +30,7 @@ export class ChangeIdResponse {
   @ApiProperty({ example: 'pgtest1' }) readonly vm_name!: string;
   @ApiProperty({ example: 0 }) readonly disk_id!: number;
   @ApiProperty({ example: 'disk0.qcow2' }) readonly disk_key!: string;
-  @ApiProperty({ description: 'What names every change since that backup at the source', example: 'sendense-0e5b7a11' }) readonly change_id!: string;
+  @ApiProperty({ description: 'Identifies, at the source, all changes since that backup', example: 'sendense-0e5b7a11' }) readonly change_id!: string;
   @ApiProperty({ description: 'The backup that committed it', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly backup_id!: string;
   @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
 }

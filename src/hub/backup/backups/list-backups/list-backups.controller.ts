@@ -16,7 +16,7 @@ export class ListBackupsController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get()
-  @ApiOperation({ summary: 'Backups, the newest request first' })
+  @ApiOperation({ summary: 'Backups, newest request first' })
   @ApiPage('backups', BackupResponse, 'A page of backups')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListBackupsQuery): Promise<Page<'backups', BackupResponse>> {

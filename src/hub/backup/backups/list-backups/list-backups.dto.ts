@@ -9,38 +9,38 @@ const TYPES = ['full', 'incremental', 'auto'];
 const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
 
 export class ListBackupsQuery extends PageQuery {
-  @ApiPropertyOptional({ description: 'Only of VMs of this name', example: 'pgtest1' })
+  @ApiPropertyOptional({ description: 'Only backups of VMs with this name', example: 'pgtest1' })
   @Optional()
   @IsString()
   @Length(1, 255)
   vm_name?: string;
 
-  @ApiPropertyOptional({ description: 'Only of this VM', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
+  @ApiPropertyOptional({ description: 'Only backups of this VM', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
   @Optional()
   @IsUuid()
   vm_id?: string;
 
-  @ApiPropertyOptional({ description: 'Only in this repository', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
+  @ApiPropertyOptional({ description: 'Only backups in this repository', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
   @Optional()
   @IsUuid()
   repository_id?: string;
 
-  @ApiPropertyOptional({ enum: TYPES, description: 'Only of this type; `auto` is one that is not planned yet', example: 'incremental' })
+  @ApiPropertyOptional({ enum: TYPES, description: 'Only backups of this type; `auto` selects backups that are not planned yet', example: 'incremental' })
   @Optional()
   @IsIn(TYPES)
   backup_type?: string;
 
-  @ApiPropertyOptional({ enum: STATUSES, description: 'Only in this status', example: 'completed' })
+  @ApiPropertyOptional({ enum: STATUSES, description: 'Only backups with this status', example: 'completed' })
   @Optional()
   @IsIn(STATUSES)
   status?: string;
 
-  @ApiPropertyOptional({ description: 'Asked for at this time or later', example: '2026-11-21T00:00:00Z' })
+  @ApiPropertyOptional({ description: 'Only backups requested at this time or later', example: '2026-11-21T00:00:00Z' })
   @Optional()
   @IsInstant()
   since?: string;
 
-  @ApiPropertyOptional({ description: 'Asked for before this time', example: '2026-11-22T00:00:00Z' })
+  @ApiPropertyOptional({ description: 'Only backups requested before this time', example: '2026-11-22T00:00:00Z' })
   @Optional()
   @IsInstant()
   until?: string;

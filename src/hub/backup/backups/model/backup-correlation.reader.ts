@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { backupStream } from './backup.events.js';
 
-/** Correlation ids of the requests for backups: what follows from a backup, its node's reports included, is recorded under it. */
+/** Correlation ids of backup requests. Everything that follows from a backup, including its node's reports, is recorded under this id. */
 @Injectable()
 export class BackupCorrelations {
   private readonly known = new Map<string, string>();

@@ -48,18 +48,18 @@ describe('full or incremental', () => {
     expect(ask({ requested: 'incremental' })).toEqual({ backup_type: 'incremental', parent: point });
   });
 
-  it('takes a new disk into an incremental where the source can tell that it is one', () => {
+  it('includes a new disk in an incremental if the source can tell that the disk is new', () => {
     expect(ask({ new_disks_join: true, disks: [sourceDisk({ disk_key: 'b', change_ids: [] }), sourceDisk({ disk_id: 1 })] })).toEqual({
       backup_type: 'incremental',
       parent: point,
     });
   });
 
-  it('makes a full when one is asked for, whatever else would be possible', () => {
+  it('makes a full when one is requested, even if an incremental is possible', () => {
     expect(ask({ requested: 'full' })).toMatchObject({ backup_type: 'full', reason: 'requested' });
   });
 
-  it.each(obstacles)('makes an auto a full because of %s', (reason, changes) => {
+  it.each(obstacles)('turns auto into a full because of %s', (reason, changes) => {
     expect(ask(changes)).toMatchObject({ backup_type: 'full', reason });
   });
 

@@ -2,7 +2,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import type { NodeChangeIdProblem } from '../../../../contract/node-api.js';
 import type { BackupType, FullReason, RequestedBackupType } from './backup.events.js';
 
-/** A disk as the source has it now. */
+/** A disk as it is at the source now. */
 export type SourceDisk = {
   readonly disk_id: number;
   readonly disk_key: string;
@@ -11,11 +11,11 @@ export type SourceDisk = {
   readonly change_tracking: boolean;
   readonly change_ids: readonly string[];
   readonly broken_change_ids: readonly string[];
-  /** What the source knows of change ids that are no longer valid. */
+  /** Change ids that the source knows to be invalid, with the reasons. */
   readonly change_id_problems?: readonly { readonly change_id: string; readonly code: NodeChangeIdProblem; readonly detail: string }[];
 };
 
-/** A disk as the chain's newest restore point has it. */
+/** A disk as it is in the chain's newest restore point. */
 export type ParentDisk = {
   readonly disk_key: string;
   readonly size_bytes: number;
@@ -27,7 +27,7 @@ export type ParentDisk = {
 export type ParentPoint = {
   readonly backup_id: string;
   readonly chain_id: string;
-  /** Restore points of the chain so far. */
+  /** Number of restore points in the chain so far. */
   readonly chain_length: number;
   readonly disks: readonly ParentDisk[];
 };
@@ -40,7 +40,7 @@ export type ParentFacts =
       readonly chain_id: string;
       readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered';
       readonly detail: string;
-      /** Relative to the repository; null where it was found before. */
+      /** Relative to the repository; null if the damage was found earlier. */
       readonly file: string | null;
     }
   | { readonly kind: 'sound'; readonly point: ParentPoint };
@@ -54,14 +54,14 @@ export type BackupTypeQuestion = {
   readonly vm_name: string;
   readonly disks: readonly SourceDisk[];
   readonly parent: ParentFacts;
-  /** Whether a disk that the parent does not have may be copied whole inside an incremental; otherwise it makes the whole run a full. */
+  /** Whether an incremental may include a whole copy of a disk that the parent does not have. If not, such a disk makes the run a full. */
   readonly new_disks_join: boolean;
   readonly max_chain_length: number;
 };
 
 /**
- * Full or incremental, from facts alone. The first obstacle to an incremental makes an `auto` a full with that reason.
- * @throws DomainError `incremental_impossible` (conflict) when an incremental was asked for and cannot be
+ * Chooses between full and incremental, from facts alone. The first obstacle to an incremental turns `auto` into a full with that reason.
+ * @throws DomainError `incremental_impossible` (conflict) if an incremental was requested and is not possible
  */
 export function decideBackupType(question: BackupTypeQuestion): BackupTypeDecision {
   if (question.requested === 'full') return { backup_type: 'full', reason: 'requested', detail: null };
@@ -78,7 +78,7 @@ export function decideBackupType(question: BackupTypeQuestion): BackupTypeDecisi
 
 function obstacleToIncremental(question: BackupTypeQuestion): { reason: FullReason; detail: string } | { parent: ParentPoint } {
   const { disks, parent } = question;
-  if (parent.kind === 'none') return { reason: 'first_backup', detail: 'There is no restore point in this repository to build on.' };
+  if (parent.kind === 'none') return { reason: 'first_backup', detail: 'The VM has no restore point in this repository.' };
   if (parent.kind === 'damaged') return { reason: parent.code, detail: parent.detail };
   const point = parent.point;
   const parents = new Map(point.disks.map((disk) => [disk.disk_key, disk]));
@@ -100,7 +100,7 @@ function obstacleToIncremental(question: BackupTypeQuestion): { reason: FullReas
       };
     }
     if (!disk.change_tracking) {
-      return { reason: 'no_change_tracking', detail: `Disk "${disk.disk_key}" is ${disk.format}, whose changes cannot be tracked.` };
+      return { reason: 'no_change_tracking', detail: `Disk "${disk.disk_key}" has the format ${disk.format}, in which changes cannot be tracked.` };
     }
     if (before.change_id === null || !disk.change_ids.includes(before.change_id)) {
       const known = disk.change_id_problems?.find((problem) => problem.change_id === before.change_id);

@@ -2,7 +2,7 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { NodeJobReport } from '../../../../contract/node-api.js';
 import type { BackupOptions, RequestedBackupType, RestorePointImported } from './backup.events.js';
 
-/** Ask for a backup of one VM, all disks, into one repository. Exactly one of vm_id and vm_name is given. */
+/** Request a backup of one VM, with all its disks, to one repository. Exactly one of vm_id and vm_name is given. */
 export class StartBackup {
   constructor(
     readonly vm: { readonly vm_id: string } | { readonly vm_name: string },
@@ -22,7 +22,7 @@ export class CancelBackup {
   ) {}
 }
 
-/** Give up a restore point and remove its files. */
+/** Delete a restore point and its files. */
 export class DeleteBackup {
   constructor(
     readonly backupId: string,
@@ -30,19 +30,19 @@ export class DeleteBackup {
   ) {}
 }
 
-/** The node's account of a backup's transfer, pushed by the node or fetched from it. */
+/** The node's report on a backup's transfer, pushed by the node or fetched from it. */
 export class RecordTransferReport {
   constructor(
     readonly report: NodeJobReport,
     readonly context: CommandContext,
-    /** Whose word it is: an enrolled node's that has shown who it is, or that of one of those which share a token (null). Left out where the hub has asked itself. */
+    /** The enrolled node that sent the report; null for nodes that share the local token. Omitted if the hub fetched the report itself. */
     readonly told?: { readonly by: string | null },
   ) {}
 }
 
 /**
- * Takes over a restore point that another hub has made. Answers with {imported, position}; imported is false when it was known already.
- * @throws DomainError backup_already_known when it is known, but not as a restore point in that place
+ * Imports a restore point that another hub has made. Returns {imported, position}; imported is false if the restore point was already known.
+ * @throws DomainError backup_already_known if the backup is known, but not as a restore point in that place
  */
 export class ImportRestorePoint {
   constructor(

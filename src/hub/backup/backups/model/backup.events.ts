@@ -1,11 +1,11 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
 import type { NodeChangeIdProblem, NodeLeftOutDisk, NodeQuiesce, NodeQuiesceOutcome, NodeVmDefinition } from '../../../../contract/node-api.js';
 
-/** What was asked for. `auto` becomes a full or an incremental when the backup is planned. */
+/** The requested type. `auto` becomes full or incremental when the backup is planned. */
 export type RequestedBackupType = 'full' | 'incremental' | 'auto';
 export type BackupType = 'full' | 'incremental';
 
-/** Why a backup is a full. Stable words of the API. */
+/** Why a backup is a full. These codes are part of the API and stable. */
 export type FullReason =
   | 'first_backup'
   | 'requested'
@@ -22,7 +22,7 @@ export type FullReason =
 /** Why a pending backup has not started yet. */
 export type WaitingFor = 'vm_busy' | 'backup_limit' | 'nbd_ports';
 
-/** Where a backup was when it failed. */
+/** The stage a backup had reached when it failed. */
 export type BackupStage = 'queued' | 'planning' | 'preparing' | 'snapshot' | 'transfer' | 'sealing';
 
 export type PlannedDisk = {
@@ -35,9 +35,9 @@ export type PlannedDisk = {
   readonly source_format: string;
   /** File name within the restore point's folder. */
   readonly file: string;
-  /** Parent's QCOW2 file relative to the repository; null for a full, and for a disk that an incremental has whole because it was added after its parent. */
+  /** The parent's QCOW2 file, relative to the repository. null for a full, and for a disk that was added after the parent and is therefore copied whole. */
   readonly parent_file: string | null;
-  /** The change id at the source that the incremental starts from; null exactly where parent_file is. */
+  /** The change id at the source that the incremental starts from; null if and only if parent_file is null. */
   readonly parent_change_id: string | null;
 };
 
@@ -48,7 +48,7 @@ export type SealedFile = {
   readonly size_bytes: number;
   /** SHA-256 of the whole file, lower-case hex. */
   readonly sha256: string;
-  /** Modification time after sealing, nanoseconds since 1970, as a decimal string; a cheap sign that a file was altered. */
+  /** Modification time after sealing, in nanoseconds since 1970, as a decimal string. A cheap way to detect that a file was altered. */
   readonly mtime_ns: string;
 };
 
@@ -67,16 +67,16 @@ export type BackupRequested = DomainEvent<
   }
 >;
 export type BackupOptions = {
-  /** Whether the guest's file systems are frozen at the instant. `try`: where it can be. */
+  /** Whether the guest's file systems are frozen at the instant. `try`: if possible. */
   readonly quiesce: NodeQuiesce;
-  /** Most bytes per second that the disks are read with; null: no limit. */
+  /** Maximum rate at which the disks are read, in bytes per second; null: no limit. */
   readonly bandwidth_limit_bps: number | null;
 };
-/** What was asked for beside the type; recorded where it is not DEFAULT_BACKUP_OPTIONS. */
+/** The requested options besides the type; recorded only if they differ from DEFAULT_BACKUP_OPTIONS. */
 export type BackupOptionsChosen = DomainEvent<'BackupOptionsChosen', BackupOptions>;
-/** Devices of the VM that are no part of the backup, and why; recorded where there are any. */
+/** Devices of the VM that are not part of the backup, with the reasons; recorded only if there are any. */
 export type DisksLeftOut = DomainEvent<'DisksLeftOut', { readonly disks: readonly NodeLeftOutDisk[] }>;
-/** What became of the wish to freeze the guest's file systems, where the source has guests that run. */
+/** Whether the guest's file systems were frozen; recorded for sources with running guests. */
 export type QuiesceReported = DomainEvent<'QuiesceReported', NodeQuiesceOutcome>;
 /** The backup stays pending, for this reason. Recorded when the reason changes. */
 export type BackupQueued = DomainEvent<'BackupQueued', { readonly waiting_for: WaitingFor; readonly detail: string }>;
@@ -84,9 +84,9 @@ export type BackupPlanned = DomainEvent<
   'BackupPlanned',
   {
     readonly backup_type: BackupType;
-    /** Set exactly when backup_type is full. */
+    /** Set if and only if backup_type is full. */
     readonly full_reason: FullReason | null;
-    /** The precise finding behind full_reason, for people; null where the reason says it all. */
+    /** The precise finding behind full_reason, for people; null if there is nothing to add. */
     readonly full_reason_detail: string | null;
     readonly chain_id: string;
     readonly parent_backup_id: string | null;
@@ -94,7 +94,7 @@ export type BackupPlanned = DomainEvent<
     readonly folder: string;
     readonly disks: readonly PlannedDisk[];
     readonly started_at: string;
-    /** How the hypervisor describes the VM, for the manifest; left out where it does not. */
+    /** The hypervisor's definition of the VM, for the manifest; omitted if there is none. */
     readonly definition?: NodeVmDefinition;
   }
 >;
@@ -105,11 +105,11 @@ export type DiskTargetCreated = DomainEvent<
     readonly export_id: string;
     readonly export_name: string;
     readonly nbd_port: number;
-    /** Absolute path of the file while it is written. */
+    /** Absolute path of the file while it is being written. */
     readonly qcow2_path: string;
   }
 >;
-/** Intent: the node is about to be told to copy. From here on the node may have a job of this backup's id. */
+/** Intent: the hub is about to request the copy from the node. From here on the node may have a job with this backup's id. */
 export type TransferRequested = DomainEvent<
   'TransferRequested',
   { readonly node_id: string; readonly nbd_targets_string: string; readonly requested_at: string }
@@ -117,7 +117,7 @@ export type TransferRequested = DomainEvent<
 export type SnapshotTaken = DomainEvent<
   'SnapshotTaken',
   {
-    /** The one instant of all disks. ISO 8601, UTC, by the node's clock. */
+    /** The instant common to all disks. ISO 8601, UTC, according to the node's clock. */
     readonly instant: string;
     readonly change_ids: readonly { readonly disk_id: number; readonly change_id: string | null }[];
   }
@@ -132,15 +132,18 @@ export type DiskTransferCompleted = DomainEvent<
   {
     readonly disk_id: number;
     readonly bytes_transferred: number;
-    /** Lower-case hex: the keyed digest of what the node sent, which the stored file must match to be sealed. Left out where the node reported none. The key is not recorded. */
+    /**
+     * Keyed digest of the content that the node sent, in lower-case hex. The stored file must match it to be sealed. Omitted if the node reported none. The
+     * key is not recorded.
+     */
     readonly content_digest?: string;
   }
 >;
 export type DiskTransferFailed = DomainEvent<'DiskTransferFailed', { readonly disk_id: number; readonly code: string; readonly detail: string }>;
-/** The node has not been heard of for longer than the limit; the backup goes on waiting. */
+/** The node has been silent for longer than the limit; the backup keeps waiting. */
 export type TransferStalled = DomainEvent<'TransferStalled', { readonly silent_since: string }>;
 export type TransferResumed = DomainEvent<'TransferResumed', { readonly heard_at: string }>;
-/** The source's disks are free again: the node's snapshot, and the servers that read it, are gone. */
+/** The source's disks are free again: the node has removed its snapshot and the servers that read it. */
 export type SnapshotReleased = DomainEvent<'SnapshotReleased', { readonly released_at: string }>;
 export type RestorePointSealed = DomainEvent<
   'RestorePointSealed',
@@ -153,13 +156,13 @@ export type BackupFailed = DomainEvent<
 >;
 export type BackupCancelled = DomainEvent<'BackupCancelled', { readonly cancelled_at: string }>;
 /**
- * The node has confirmed that it holds nothing of this backup any more but the change ids that chains need:
- * `committed` keeps this backup's change ids and drops the parent's, `discarded` the other way round.
+ * The node has confirmed that it holds nothing of this backup except the change ids that chains need:
+ * `committed` keeps this backup's change ids and drops the parent's, `discarded` does the opposite.
  */
 export type ChangeTrackingSettled = DomainEvent<'ChangeTrackingSettled', { readonly outcome: 'committed' | 'discarded' }>;
-/** After a failure or a cancel: exports stopped, ports released, partial files removed. */
+/** After a failure or a cancellation: exports stopped, ports released, partial files removed. */
 export type BackupUndone = DomainEvent<'BackupUndone', { readonly undone_at: string }>;
-/** The restore point is given up; its files are about to be removed. */
+/** The restore point is deleted; its files are about to be removed. */
 export type BackupDeleted = DomainEvent<'BackupDeleted', { readonly deleted_at: string }>;
 export type RestorePointFilesRemoved = DomainEvent<'RestorePointFilesRemoved', { readonly folder: string }>;
 
@@ -178,7 +181,7 @@ export type ImportedDisk = {
   readonly sha256: string;
   readonly mtime_ns: string;
 };
-/** A restore point of another hub was found in a repository and taken over, as its manifest describes it. The first event of its stream. */
+/** A restore point of another hub was found in a repository and imported as its manifest describes it. This is the first event of its stream. */
 export type RestorePointImported = DomainEvent<
   'RestorePointImported',
   {

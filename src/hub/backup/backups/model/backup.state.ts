@@ -18,9 +18,9 @@ export type DiskTarget = DiskTargetCreated['data'];
 export type DiskTransfer = {
   readonly status: 'pending' | 'running' | 'completed' | 'failed';
   readonly bytes_transferred: number;
-  /** Bytes this backup moves for the disk; 0 until its transfer has started. */
+  /** Bytes that this backup transfers for the disk; 0 until the transfer has started. */
   readonly total_bytes: number;
-  /** Of what the node sent; null until the transfer is completed, and where the node reported none. */
+  /** Digest of the content that the node sent; null until the transfer is completed, or if the node reported none. */
   readonly content_digest: string | null;
 };
 
@@ -28,25 +28,25 @@ export type RunDisk = {
   readonly planned: PlannedDisk;
   readonly target: DiskTarget | null;
   readonly transfer: DiskTransfer;
-  /** What names "everything since this backup's instant" at the source; null before the snapshot, or where the source cannot track. */
+  /** Identifies, at the source, all changes since this backup's instant; null before the snapshot, or if the source cannot track changes. */
   readonly change_id: string | null;
 };
 
-/** Everything there is of a run, whatever became of it. */
+/** The complete state of a run, whatever its outcome. */
 export type BackupRun = {
   readonly request: BackupRequested['data'];
   readonly options: BackupOptions;
-  /** null: never got beyond the queue. */
+  /** null: the run never left the queue. */
   readonly plan: BackupPlanned['data'] | null;
   readonly disks: readonly RunDisk[];
-  /** From then on the node may have a job of this backup. */
+  /** Once true, the node may have a job for this backup. */
   readonly transfer_requested: boolean;
   readonly nbd_targets_string: string | null;
   readonly instant: string | null;
   readonly silent_since: string | null;
   readonly snapshot_released: boolean;
   readonly sealed: { readonly files: readonly SealedFile[]; readonly folder: string } | null;
-  /** The node has confirmed that it keeps nothing of the run but what chains need. */
+  /** The node has confirmed that it keeps nothing of the run except what chains need. */
   readonly settled: boolean;
 };
 
@@ -63,7 +63,7 @@ export const initialBackupState: BackupState = { status: 'none' };
 
 const UNTOUCHED: DiskTransfer = { status: 'pending', bytes_transferred: 0, total_bytes: 0, content_digest: null };
 
-/** Of an imported restore point: what its backup once moved is not known here. */
+/** For an imported restore point: this hub does not know how much its backup transferred. */
 const COPIED_ELSEWHERE: DiskTransfer = { ...UNTOUCHED, status: 'completed' };
 
 export function evolveBackup(state: BackupState, event: BackupEvent): BackupState {
@@ -160,7 +160,7 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
   }
 }
 
-/** Where a run stands, in the words of BackupFailed. */
+/** The current stage of a run, as used in BackupFailed. */
 export function stageOf(run: BackupRun): BackupStage {
   if (run.plan === null) return 'queued';
   if (!run.transfer_requested) return 'preparing';
@@ -188,7 +188,7 @@ function withTransfer<State extends Exclude<BackupState, { status: 'none' }>>(
   );
 }
 
-/** What a run of this hub would have left. Nothing of it is at any node. */
+/** The state that a run of this hub would have left. No node holds anything of an imported restore point. */
 function importedRun(data: RestorePointImported['data']): BackupRun {
   const { backup_id, vm_id, vm_name, node_id, repository_id, backup_type, started_at, folder } = data;
   const disks = data.disks.map(({ disk_id, disk_key, size_bytes, source_format, file, parent_file, parent_change_id }) => ({

@@ -4,20 +4,20 @@ import type { NodeJobReport } from '../../../../contract/node-api.js';
 
 export interface HeardReport {
   readonly report: NodeJobReport;
-  /** performance.now() when it came in. */
+  /** performance.now() when the report arrived. */
   readonly heardAtMs: number;
 }
 
 /**
- * The newest report of each running job, in memory only: fine-grained progress for whoever follows it live, and when the node was last heard of. Events hold what
- * must last.
+ * The newest report of each running job, in memory only. It gives fine-grained progress to clients that follow live, and the time of the node's last report.
+ * Durable facts are in the events.
  */
 @Injectable()
 export class LiveProgress {
   private readonly newest = new Map<string, HeardReport>();
   private readonly subject = new Subject<NodeJobReport>();
 
-  /** Takes note of a report; false when a newer one of the same job is known already. The node counts a job's reports on across its own restarts. */
+  /** Accepts a report; false if a newer one of the same job is already known. The node continues a job's sequence numbers across its restarts. */
   offer(report: NodeJobReport): boolean {
     const known = this.newest.get(report.job_id);
     if (known !== undefined && report.sequence < known.report.sequence) return false;

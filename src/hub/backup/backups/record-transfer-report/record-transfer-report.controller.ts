@@ -19,10 +19,10 @@ export class RecordTransferReportController {
   @NodeOnly()
   @HttpCode(204)
   @ApiOperation({
-    summary: "A node's account of a backup job",
-    description: 'Pushed by the node on each change, and regularly while it copies. Each report is the whole truth of the job, so one may get lost.',
+    summary: "A node's report on a backup job",
+    description: 'The node pushes a report on each change, and regularly while it copies. Each report describes the whole job, so a lost report does no harm.',
   })
-  @ApiNoContentResponse({ description: 'Taken note of' })
+  @ApiNoContentResponse({ description: 'Accepted' })
   @ApiProblem(400, 'job_id_mismatch')
   @ApiProblem(403, 'not_your_job')
   async report(
@@ -32,7 +32,7 @@ export class RecordTransferReportController {
     @Context() context: CommandContext,
   ): Promise<void> {
     if (body.job_id !== jobId) {
-      throw new DomainError('invalid', 'job_id_mismatch', `The report is about job ${body.job_id}, but was sent for job ${jobId}.`, { job_id: jobId });
+      throw new DomainError('invalid', 'job_id_mismatch', `The report is about job ${body.job_id} but was sent for job ${jobId}.`, { job_id: jobId });
     }
     await this.commands.execute(new RecordTransferReport(body, context, { by: caller }));
   }

@@ -37,8 +37,8 @@ function saying(changes: Partial<Report>, progress_due = false, export_ended = f
 
 const done = [disk('disk0.qcow2', { status: 'completed', bytes_transferred: 500 }), disk('disk1.qcow2', { status: 'completed', bytes_transferred: 500 })];
 
-describe('what a report of the node adds to a backup', () => {
-  it('names the file in the repository when a target had no space left, because the node knows only its address', () => {
+describe('a report of the node on a backup', () => {
+  it('names the file in the repository when a target has no space left, because the node knows only its address', () => {
     const error = { code: 'target_full', detail: 'The target of disk "disk1.qcow2" has no space left: nbdcopy: ...' };
     const disks = [disk('disk0.qcow2', { status: 'completed', bytes_transferred: 500 }), disk('disk1.qcow2', { status: 'failed', error })];
     const events = decideRecordTransferReport(saying({ status: 'failed', error, disks }), histories.snapshotTaken.reduce(evolveBackup, initialBackupState));
@@ -52,7 +52,7 @@ describe('what a report of the node adds to a backup', () => {
     });
   });
 
-  it('records the one instant of all disks with their change ids, once', () => {
+  it('records the instant of all disks with their change ids, once', () => {
     const instant = '2026-01-01T00:00:03.000Z';
     given(...histories.transferring)
       .when(saying({ instant }))
@@ -71,7 +71,7 @@ describe('what a report of the node adds to a backup', () => {
       .then();
   });
 
-  it('records the digest of what was sent, and never its key', () => {
+  it('records the digest of the sent content, and never its key', () => {
     const content = { key: 'a'.repeat(64), digest: 'b'.repeat(64) };
     const reported = [disk('disk0.qcow2', { status: 'completed', bytes_transferred: 500, content }), disk('disk1.qcow2')];
     const events = decideRecordTransferReport(saying({ disks: reported }), histories.snapshotTaken.reduce(evolveBackup, initialBackupState));
@@ -79,7 +79,7 @@ describe('what a report of the node adds to a backup', () => {
     expect(JSON.stringify(events)).not.toContain(content.key);
   });
 
-  it('records progress in steps of 10 %, and less than that only when it is due', () => {
+  it('records progress in steps of 10 %, and smaller steps only when progress is due', () => {
     const moved = (bytes: number): Disk[] => [disk('disk0.qcow2', { status: 'running', bytes_transferred: bytes }), disk('disk1.qcow2')];
     const started = { type: 'DiskTransferStarted', data: { disk_id: 0, total_bytes: 500 } } as const;
     given(...histories.snapshotTaken, started)
@@ -93,19 +93,19 @@ describe('what a report of the node adds to a backup', () => {
       .thenTypes('DiskTransferProgressed');
   });
 
-  it('never takes a completed disk back', () => {
+  it('never reverts a completed disk', () => {
     given(...histories.copied.slice(0, -1))
       .when(saying({ disks: [disk('disk0.qcow2', { status: 'running', bytes_transferred: 9 }), disk('disk1.qcow2', { status: 'failed' })] }))
       .then();
   });
 
-  it('takes one last report for the whole story when all others were lost', () => {
+  it('records everything from one final report when all others were lost', () => {
     given(...histories.transferring)
       .when(saying({ status: 'completed', instant: '2026-01-01T00:00:03.000Z', snapshot_released: true, disks: done }))
       .thenTypes('SnapshotTaken', 'DiskTransferStarted', 'DiskTransferCompleted', 'DiskTransferStarted', 'DiskTransferCompleted', 'SnapshotReleased');
   });
 
-  it('fails the backup with the cause the node names', () => {
+  it('fails the backup with the cause reported by the node', () => {
     const failed = disk('disk0.qcow2', { status: 'failed', error: { code: 'target_full', detail: 'No space left on device' } });
     given(...histories.snapshotTaken)
       .when(
@@ -119,7 +119,7 @@ describe('what a report of the node adds to a backup', () => {
       .thenTypes('DiskTransferStarted', 'DiskTransferFailed', 'SnapshotReleased', 'BackupFailed');
   });
 
-  it('fails the backup when a job called completed has an unfinished disk, no instant, or a snapshot that still stands', () => {
+  it('fails the backup when a job reported as completed has an unfinished disk, no instant, or an unreleased snapshot', () => {
     const instant = '2026-01-01T00:00:03.000Z';
     for (const lie of [
       { instant, snapshot_released: true, disks: [done[0] ?? disk('disk0.qcow2'), disk('disk1.qcow2')] },
@@ -132,14 +132,14 @@ describe('what a report of the node adds to a backup', () => {
     }
   });
 
-  it('leaves a failure that follows from the end of an export to be told by its cause', () => {
+  it('does not fail the backup itself when an export has ended, because the run fails by the export', () => {
     const lost = disk('disk0.qcow2', { status: 'failed', error: { code: 'transfer_failed', detail: 'connection lost' } });
     given(...histories.snapshotTaken)
       .when(saying({ status: 'failed', snapshot_released: true, error: lost.error, disks: [lost, disk('disk1.qcow2')] }, false, true))
       .thenTypes('DiskTransferStarted', 'DiskTransferFailed', 'SnapshotReleased');
   });
 
-  it('fails the backup when the report is about other disks', () => {
+  it('fails the backup when the report lists other disks', () => {
     given(...histories.transferring)
       .when(saying({ disks: [disk('disk0.qcow2'), disk('other.qcow2')] }))
       .thenTypes('BackupFailed');
@@ -154,7 +154,7 @@ describe('what a report of the node adds to a backup', () => {
       .then();
   });
 
-  it('ends a stall when the node is heard again', () => {
+  it('ends a stall when the node reports again', () => {
     given(...histories.snapshotTaken, { type: 'TransferStalled', data: { silent_since: now } })
       .when(saying({}))
       .thenTypes('TransferResumed');

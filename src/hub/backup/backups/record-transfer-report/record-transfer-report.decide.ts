@@ -5,9 +5,9 @@ import { type BackupRun, type BackupState, type RunDisk, stageOf } from '../mode
 export type RecordTransferReport = {
   readonly kind: 'record-transfer-report';
   readonly report: NodeJobReport;
-  /** Enough time has gone by for progress to be recorded though it is less than a step of 10 %. */
+  /** Enough time has passed to record progress even if it is less than a step of 10 %. */
   readonly progress_due: boolean;
-  /** An export of this backup has ended by itself: then a failure at the node is its consequence, and the run fails by the export. */
+  /** An export of this backup has ended unexpectedly. A failure at the node is then a consequence, and the run fails by the export. */
   readonly export_ended: boolean;
   readonly now: string;
 };
@@ -15,8 +15,8 @@ export type RecordTransferReport = {
 const PROGRESS_STEP = 0.1;
 
 /**
- * Turns the node's account of its job into events: what it says beyond what is known. Order and loss of reports do no harm, since each holds the
- * whole truth of the job and known facts are never taken back. A report that contradicts the plan or itself fails the backup instead of being believed.
+ * Turns the new facts in the node's report into events. Reports may be lost or arrive out of order: each describes the whole job, and known facts are
+ * never reverted. A report that contradicts the plan or itself fails the backup.
  */
 export function decideRecordTransferReport(command: RecordTransferReport, state: BackupState): readonly BackupEvent[] {
   if (state.status !== 'running' || !state.run.transfer_requested || state.run.snapshot_released) return [];
@@ -41,7 +41,7 @@ export function decideRecordTransferReport(command: RecordTransferReport, state:
     const { code, detail } = cause.code === 'target_full' ? repositoryFull(report, run) : cause;
     events.push(failed(run, code, detail, now, report.instant !== null));
   } else if (report.status === 'cancelled') {
-    events.push(failed(run, 'cancelled_at_node', 'The node reports the transfer as cancelled, which the hub did not ask for.', now, report.instant !== null));
+    events.push(failed(run, 'cancelled_at_node', 'The node reports the transfer as cancelled, but the hub did not cancel it.', now, report.instant !== null));
   }
   return events;
 }
@@ -71,12 +71,12 @@ function diskEvents(disk: RunDisk, report: NodeJobReport, progressDue: boolean):
   return events;
 }
 
-/** The node knows a target by its address only; whoever has to make room needs the path. */
+/** The node knows only the address of a target; the person who has to free space needs the path. */
 function repositoryFull(report: NodeJobReport, run: BackupRun): { readonly code: string; readonly detail: string } {
   const full = run.disks.find((disk) => reported(report, disk)?.error?.code === 'target_full');
   const what =
     full === undefined ? 'The repository' : `The repository at the file of disk "${full.planned.disk_key}" (${full.target?.qcow2_path ?? 'not created'})`;
-  return { code: 'repository_full', detail: `${what} had no space left while the disk was copied. Free or add space and start the backup again.` };
+  return { code: 'repository_full', detail: `${what} had no space left while the disk was being copied. Free or add space, then start the backup again.` };
 }
 
 function contradictionIn(report: NodeJobReport, run: BackupRun): string | null {
@@ -86,9 +86,9 @@ function contradictionIn(report: NodeJobReport, run: BackupRun): string | null {
   if (report.disks.length !== run.disks.length) return `The node reports ${report.disks.length} disks; the backup has ${run.disks.length}.`;
   if (report.status !== 'completed') return null;
   const unfinished = report.disks.find((disk) => disk.status !== 'completed');
-  if (unfinished !== undefined) return `The node reports the job as completed, but disk "${unfinished.disk_key}" as ${unfinished.status}.`;
-  if (report.instant === null) return 'The node reports the job as completed, but no instant of its snapshot.';
-  return report.snapshot_released ? null : 'The node reports the job as completed, but its snapshot as not released.';
+  if (unfinished !== undefined) return `The node reports the job as completed, but disk "${unfinished.disk_key}" is ${unfinished.status}.`;
+  if (report.instant === null) return 'The node reports the job as completed, but did not report the instant of its snapshot.';
+  return report.snapshot_released ? null : 'The node reports the job as completed, but its snapshot has not been released.';
 }
 
 function failed(run: BackupRun, code: string, detail: string, now: string, snapshotStood = false): BackupEvent {

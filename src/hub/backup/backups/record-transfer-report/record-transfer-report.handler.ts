@@ -18,7 +18,7 @@ const decider: Decider<BackupState, RecordTransferReportData, BackupEvent> = {
   decide: decideRecordTransferReport,
 };
 
-/** Progress that is less than a step is recorded this often, in milliseconds. */
+/** Interval at which progress smaller than a step is recorded, in milliseconds. */
 const PROGRESS_INTERVAL_MS = 5_000;
 
 @CommandHandler(RecordTransferReport)
@@ -48,7 +48,7 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
       stream,
       decider,
       { kind: 'record-transfer-report', report, progress_due: progressDue, export_ended: exportEnded, now: this.clock.iso() },
-      // What a node reports follows from the request for the backup, not from the node's own call.
+      // A node's report is a consequence of the backup request, not of the node's own call.
       { ...context, correlationId: await this.correlations.of(report.job_id) },
     );
     if (outcome.events.length > 0) this.recordedAtMs.set(report.job_id, nowMs);
@@ -57,16 +57,19 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
     }
   }
 
-  /** A node speaks of its own jobs only; those that share a token cannot be told apart, but none of them speaks of the job of an enrolled one. */
+  /** A node may report only on its own jobs. Nodes that share a token cannot be distinguished, but none of them may report on the job of an enrolled node. */
   private async requireOwnJob(jobId: string, caller: string | null): Promise<void> {
     const { state } = await this.runner.load(backupStream(jobId), decider);
     const owner = state.status === 'none' ? null : (this.credentials.ofNode(state.run.request.node_id)?.nodeId ?? null);
     if (owner !== caller) {
-      throw new DomainError('forbidden', 'not_your_job', `Job ${jobId} is not one of this node.`, { job_id: jobId });
+      throw new DomainError('forbidden', 'not_your_job', `Job ${jobId} does not belong to this node.`, { job_id: jobId });
     }
   }
 
-  /** A copy that has lost its target fails before anybody here has seen the target's server end; so that the cause is told and not the consequence, look. */
+  /**
+   * A copy that loses its target fails before the hub notices the end of the export. Checking the exports here lets the hub report the cause, not the
+   * consequence.
+   */
   private async anyExportEnded(stream: string): Promise<boolean> {
     const { state } = await this.runner.load(stream, decider);
     if (state.status !== 'running') return false;

@@ -1,21 +1,22 @@
 import type { WaitingFor } from '../model/backup.events.js';
 
-/** A pending backup; the queue is in the order of the requests. */
+/** A pending backup. The queue is in the order of the requests. */
 export type QueuedBackup = { readonly backup_id: string; readonly vm_id: string };
 
-/** A backup that has been started and is not through with everything, undoing included. */
+/** A backup that has been started and has not finished, including its undoing. */
 export type ActiveBackup = { readonly backup_id: string; readonly vm_id: string; /** Counts against the limit. */ readonly counts: boolean };
 
 /** A backup that found too few free ports. */
 export type PortShortage = {
-  /** Ports that have to become free before it is worth another try. */
+  /** Number of ports that must become free before another try is worthwhile. */
   readonly missing: number;
-  /** Ports that would be missing still if every running backup gave its own back: what other programs and exports hold, who say nothing of when. */
+  /** Number of ports that would still be missing if every running backup released its own. Other programs and exports hold them, for an unknown time. */
   readonly missing_without_backups: number;
 };
 
 /**
- * By backup, those that found too few free ports; null while no backup has. While ports are short, backups take them one at a time in their order, so that nobody overtakes.
+ * The backups that found too few free ports, by backup; null while there are none. While ports are short, backups take them one at a time and in order, so
+ * that none overtakes.
  */
 export type PortShortages = ReadonlyMap<string, PortShortage> | null;
 
@@ -24,15 +25,16 @@ export type Admission =
   | { readonly backup_id: string; readonly start: false; readonly waiting_for: WaitingFor; readonly detail: string };
 
 /**
- * Who may start now. First come, first served: nobody passes a backup that waits for a place, or for ports that running backups will give back. A backup whose VM is
- * busy holds nobody else up, and neither does one that needs ports of others: it is not served sooner by a hub that stands still, and keeps its place.
+ * Decides which backups may start now. First come, first served: no backup overtakes one that waits for a place, or for ports that running backups will
+ * release. A backup whose VM is busy delays no other. Neither does one that needs ports held by others: delaying other backups would not serve it sooner. It
+ * keeps its place.
  */
 export function decideAdmissions(
   queue: readonly QueuedBackup[],
   active: readonly ActiveBackup[],
   limit: number,
   shortages: PortShortages,
-  /** Whether a backup that was let in is still taking its ports. */
+  /** Whether an admitted backup is still taking its ports. */
   taking: boolean,
 ): readonly Admission[] {
   const busy = new Set(active.map((backup) => backup.vm_id));
@@ -41,11 +43,11 @@ export function decideAdmissions(
   return queue.map((backup): Admission => {
     const { backup_id } = backup;
     const wait = (waiting_for: WaitingFor, detail: string): Admission => ({ backup_id, start: false, waiting_for, detail });
-    if (busy.has(backup.vm_id)) return wait('vm_busy', 'Another backup of this VM is not through yet.');
+    if (busy.has(backup.vm_id)) return wait('vm_busy', 'Another backup of this VM has not finished yet.');
     busy.add(backup.vm_id);
     if (running >= limit) return wait('backup_limit', `${limit} backups are running, which is the limit.`);
     if (shortages !== null) {
-      if (turnIsTaken) return wait('nbd_ports', 'An earlier backup waits for free NBD ports.');
+      if (turnIsTaken) return wait('nbd_ports', 'An earlier backup is waiting for free NBD ports.');
       const shortage = shortages.get(backup_id);
       if (shortage !== undefined && shortage.missing > 0) {
         turnIsTaken = shortage.missing_without_backups <= 0;

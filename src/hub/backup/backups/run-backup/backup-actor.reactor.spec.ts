@@ -7,7 +7,7 @@ import { type ActorHost, BackupActor } from './backup-actor.reactor.js';
 
 const running = histories.targeted.reduce(evolveBackup, initialBackupState);
 
-/** How an actor takes it that its first step ends with this error: whether the run failed by it, or the step was tried again. */
+/** How an actor reacts when its first step fails with this error: the run fails, or the step is tried again. */
 async function reactionTo(error: unknown): Promise<'failed' | 'tried again'> {
   const { promise, resolve } = Promise.withResolvers<'failed' | 'tried again'>();
   let attempts = 0;
@@ -16,7 +16,7 @@ async function reactionTo(error: unknown): Promise<'failed' | 'tried again'> {
     plan: () => Promise.resolve([{ step: 'create_targets' }]),
     execute: () => {
       attempts += 1;
-      // Whatever is thrown is the point of this test.
+      // The test passes any thrown value, not only errors.
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
       if (attempts === 1) return Promise.reject(error);
       resolve('tried again');
@@ -36,14 +36,14 @@ async function reactionTo(error: unknown): Promise<'failed' | 'tried again'> {
   return reaction;
 }
 
-describe('a step of a running backup that ends with an error', () => {
+describe('a step of a running backup that fails', () => {
   it.each([
-    ['the event store is away', new EventStoreUnavailableError('away')],
-    ['the database is away', new Error('Connection terminated unexpectedly')],
+    ['the event store is unavailable', new EventStoreUnavailableError('away')],
+    ['the database is unavailable', new Error('Connection terminated unexpectedly')],
     ['the database refuses connections', Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED', syscall: 'connect' })],
     ['a query was cut off', Object.assign(new Error('query failed'), { driverError: Object.assign(new Error('terminating connection'), { code: '57P01' }) })],
     ['the read models are behind', new DomainError('unavailable', 'read_model_behind', 'behind')],
-  ])('is tried again where %s', async (_title, error) => {
+  ])('is tried again when %s', async (_title, error) => {
     expect(await reactionTo(error)).toBe('tried again');
   });
 
@@ -52,7 +52,7 @@ describe('a step of a running backup that ends with an error', () => {
     ['a file is missing', Object.assign(new Error('ENOENT: no such file'), { code: 'ENOENT', syscall: 'open', path: '/srv/backups/x' })],
     ['a statement is wrong', Object.assign(new Error('query failed'), { driverError: Object.assign(new Error('no such column'), { code: '42703' }) })],
     ['something unforeseen happened', new TypeError('x is undefined')],
-  ])('fails the run where %s', async (_title, error) => {
+  ])('fails the run when %s', async (_title, error) => {
     expect(await reactionTo(error)).toBe('failed');
   });
 });

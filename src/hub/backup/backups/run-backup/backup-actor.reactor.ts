@@ -6,21 +6,21 @@ import type { BackupState } from '../model/backup.state.js';
 import type { RunStep } from './run-backup.plan.js';
 
 export type StepOutcome =
-  /** Something was recorded; look again at once. */
+  /** Something was recorded; plan again at once. */
   | 'progressed'
-  /** Nothing to do until someone pokes. */
+  /** Nothing to do until the next poke. */
   | 'waiting'
-  /** Try the same again after a pause that grows. */
+  /** Try again after a growing pause. */
   | 'retry';
 
-/** What an actor needs from its surroundings. */
+/** The dependencies of an actor. */
 export interface ActorHost {
   load(backupId: string): Promise<BackupState>;
   plan(state: BackupState): Promise<readonly RunStep[]>;
   execute(backupId: string, step: RunStep, state: BackupState): Promise<StepOutcome>;
-  /** Records that the run failed by this error. */
+  /** Records that the run failed with this error. */
   fail(backupId: string, state: BackupState, error: unknown): Promise<void>;
-  /** Called whenever the state was looked at. */
+  /** Called whenever the state was loaded and planned. */
   observed(backupId: string, state: BackupState, finished: boolean): void;
   warn(backupId: string, message: string, error: unknown): void;
 }
@@ -29,8 +29,8 @@ const RETRY_FIRST_MS = 250;
 const RETRY_MAX_MS = 30_000;
 
 /**
- * Drives one backup: looks at its state, does what has to be done next, looks again. One thing at a time; a poke during a step makes it look once more. Holds no
- * knowledge of its own that a restart would lose.
+ * Drives one backup: loads its state, performs the next steps, and repeats. Only one round runs at a time; a poke during a round causes another one. The
+ * actor holds no knowledge that a restart would lose.
  */
 export class BackupActor {
   private running: Promise<void> | null = null;
@@ -61,14 +61,14 @@ export class BackupActor {
     });
   }
 
-  /** Resolves when the step under way is over; none is begun after it. */
+  /** Resolves when the current round has finished. No further round starts. */
   async stop(): Promise<void> {
     this.stopped = true;
     if (this.retryTimer !== null) clearTimeout(this.retryTimer);
     await this.running;
   }
 
-  /** Pokes come while steps are awaited, which the compiler does not see. */
+  /** Pokes arrive while steps are awaited, which the compiler's narrowing does not see. */
   private wasPoked(): boolean {
     return this.pokedAgain;
   }
@@ -89,7 +89,7 @@ export class BackupActor {
         );
         outcomes = await Promise.all(steps.map((step) => this.perform(step, state)));
       } catch (error) {
-        this.host.warn(this.backupId, 'the state of a backup could not be worked on; trying again', error);
+        this.host.warn(this.backupId, 'could not load or plan a backup; trying again', error);
         outcomes = ['retry'];
       }
       if (outcomes.includes('progressed')) {
@@ -106,10 +106,10 @@ export class BackupActor {
     try {
       return await this.host.execute(this.backupId, step, state);
     } catch (error) {
-      // Undoing and settling have no other way out than to try again; a run that is still to succeed fails with the cause.
+      // Undoing and settling can only be retried. A run that may still succeed fails with the cause.
       const givesUp = (state.status === 'pending' || state.status === 'running') && !isStorageAway(error);
       if (!givesUp) {
-        this.host.warn(this.backupId, `step ${step.step} did not succeed; trying again`, error);
+        this.host.warn(this.backupId, `step ${step.step} failed; trying again`, error);
         return 'retry';
       }
       await this.host.fail(this.backupId, state, error);
@@ -123,7 +123,10 @@ export class BackupActor {
   }
 }
 
-/** The event store or the database is away, or the read models are behind, or the hub shuts down: nothing can be recorded or looked up now, so nothing is decided now. */
+/**
+ * The event store or the database is unavailable, the read models are behind, or the hub is shutting down. Nothing can be recorded or looked up, so nothing
+ * is decided.
+ */
 function isStorageAway(error: unknown): boolean {
   if (error instanceof DomainError) return error.code === 'read_model_behind';
   return error instanceof EventStoreUnavailableError || error instanceof DoorClosedError || isDatabaseAway(error);

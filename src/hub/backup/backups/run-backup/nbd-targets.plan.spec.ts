@@ -5,12 +5,12 @@ const vmId = '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b';
 const at = '2026-01-02T03:04:05.678Z';
 
 describe('names of exports', () => {
-  it('say VM, disk, type and time', () => {
+  it('contain VM, disk, type and time', () => {
     expect(exportName('pgtest1', vmId, 0, 'full', at)).toBe('backup-pgtest1-disk0-full-20260102T030405678Z');
     expect(exportName('pgtest1', vmId, 12, 'incremental', at)).toBe('backup-pgtest1-disk12-incr-20260102T030405678Z');
   });
 
-  it('stay under 64 characters, need no escaping in a URI, and keep VMs of like names apart', () => {
+  it('stay under 64 characters, need no escaping in a URI, and distinguish VMs with similar names', () => {
     for (const name of ['Datenbank für Bücher', 'x'.repeat(255), 'a b', '数据库'.repeat(40)]) {
       const text = exportName(name, vmId, 100, 'incremental', at);
       expect(text.length).toBeLessThan(64);
@@ -20,8 +20,8 @@ describe('names of exports', () => {
   });
 });
 
-describe('targets for the node', () => {
-  it('join disk keys and addresses, with the keys percent-encoded', () => {
+describe('the targets string for the node', () => {
+  it('joins percent-encoded disk keys and addresses', () => {
     const disk = (disk_key: string, nbd_port: number) => ({
       planned: { disk_id: 0, disk_key, size_bytes: 1, source_format: 'qcow2', file: 'f', parent_file: null, parent_change_id: null },
       target: { disk_id: 0, export_id: 'e', export_name: 'n', nbd_port, qcow2_path: '/p' },

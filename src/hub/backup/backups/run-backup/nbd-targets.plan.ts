@@ -5,8 +5,8 @@ const MAX_EXPORT_NAME = 63;
 const PREFIX = 'backup-';
 
 /**
- * `backup-<vm>-disk<n>-<full|incr>-<UTC timestamp>`, under 64 characters. Only characters that need no escaping in an NBD URI; a VM name that has others, or is too long,
- * is shortened and marked with `~` and the start of the VM's id, so that no two VMs share a name.
+ * `backup-<vm>-disk<n>-<full|incr>-<UTC timestamp>`, under 64 characters, using only characters that need no escaping in an NBD URI. A VM name that has other
+ * characters, or is too long, is shortened and followed by `~` and the last 8 characters of the VM's id, so that no two VMs share a name.
  */
 export function exportName(vmName: string, vmId: string, diskId: number, type: BackupType, startedAt: string): string {
   const tail = `-disk${diskId}-${type === 'full' ? 'full' : 'incr'}-${startedAt.replace(/[-:.]/g, '')}`;
@@ -17,14 +17,14 @@ export function exportName(vmName: string, vmId: string, diskId: number, type: B
   return `${PREFIX}${vm}${tail}`;
 }
 
-/** File of a disk within the restore point's folder. */
+/** File name of a disk within the restore point's folder. */
 export function diskFile(diskId: number): string {
   return `disk-${diskId}.qcow2`;
 }
 
 /**
- * `<disk_key>:<URI>,...` with percent-encoded disk keys, so that `:` and `,` in them do no harm.
- * @param reach where each export listens: its socket, or `nbds://<host>:<port>/<export_name>`, for which the node has its key
+ * `<disk_key>:<URI>,...` with percent-encoded disk keys, because keys may contain `:` and `,`.
+ * @param reach the URI of an export: its socket, or `nbds://<host>:<port>/<export_name>`, for which the node has the key
  */
 export function nbdTargetsString(
   disks: readonly { readonly planned: PlannedDisk; readonly target: DiskTarget }[],
@@ -34,7 +34,7 @@ export function nbdTargetsString(
 }
 
 /**
- * Path of the parent's file as the child's QCOW2 header names it: relative to the child's folder, so that a VM's folder, or the whole repository, can be moved.
+ * Path of the parent's file for the child's QCOW2 header. It is relative to the child's folder, so that a VM's folder or the whole repository can be moved.
  * Both arguments are relative to the repository: `<vm folder>/<restore point>` and `<vm folder>/<restore point>/<file>`.
  */
 export function backingPath(folder: string, parentFile: string): string {

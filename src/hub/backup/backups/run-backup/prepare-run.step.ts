@@ -20,7 +20,7 @@ import { RunRecorder } from './record-run.recorder.js';
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 
-/** The pool has too few free ports just now; the backup stays pending. */
+/** The pool currently has too few free ports; the backup stays pending. */
 export class PortsShortError extends Error {
   override readonly name = 'PortsShortError';
   constructor(
@@ -31,7 +31,7 @@ export class PortsShortError extends Error {
   }
 }
 
-/** From the queue to files that are ready to be served: the plan, the ports, the empty QCOW2 files. */
+/** Prepares a queued backup: makes the plan, allocates the ports and creates the empty QCOW2 files. */
 @Injectable()
 export class PrepareRun {
   constructor(
@@ -47,8 +47,9 @@ export class PrepareRun {
   ) {}
 
   /**
-   * Decides what the backup is to be and takes its ports. Serialised with the deletion of restore points of the same VM, so that none is deleted under the plan.
-   * @throws PortsShortError, and what GatherBackupFacts throws
+   * Plans the backup and allocates its ports. Serialised with the deletion of restore points of the same VM, so that no restore point is deleted while it is
+   * being planned on.
+   * @throws PortsShortError, and all errors of GatherBackupFacts
    */
   async plan(run: BackupRun): Promise<void> {
     await this.mutex.runExclusive(vmLock(run.request.vm_id), async () => {
@@ -68,7 +69,7 @@ export class PrepareRun {
     });
   }
 
-  /** Makes the empty files and records where each disk goes. Files of an attempt that was cut short are made anew: nothing was served from them yet. */
+  /** Creates the empty files and records the target of each disk. Files of an interrupted attempt are created again; they have not been served yet. */
   async createTargets(run: BackupRun): Promise<void> {
     const { plan } = run;
     if (plan === null) throw new Error(`backup ${run.request.backup_id} has no plan to prepare`);
@@ -134,7 +135,7 @@ export class PrepareRun {
     const names = plan.disks.map((disk) => exportName(request.vm_name, request.vm_id, disk.disk_id, plan.backup_type, plan.started_at));
     const context = await this.recorder.context(request.backup_id);
     if (run.plan === null) {
-      // A hub that was killed between taking ports and recording the plan left ports under the names of a plan that nobody knows any more.
+      // A hub that was killed between allocating ports and recording the plan has left ports allocated under the names of a lost plan.
       await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, context));
     }
     try {
@@ -150,7 +151,7 @@ export class PrepareRun {
     }
   }
 
-  /** What was seen on the way is true whatever becomes of this run. */
+  /** Records the observed disks and damage. They are facts whatever the outcome of this run. */
   private async noteFindings(run: BackupRun, facts: BackupFacts): Promise<void> {
     const disks = facts.disks.map(({ disk_id, disk_key, size_bytes, format, change_tracking }) => ({ disk_id, disk_key, size_bytes, format, change_tracking }));
     await this.commands.execute(new ObserveVmDisks(run.request.vm_id, disks, await this.recorder.context(run.request.backup_id)));
@@ -161,7 +162,7 @@ export class PrepareRun {
   }
 }
 
-/** An incremental goes beside its parent, also when the VM has another name by now. */
+/** An incremental is stored next to its parent, even if the VM has since been renamed. */
 function vmFolderOf(parentFile: string | undefined): string | null {
   return parentFile === undefined ? null : parentFile.slice(0, parentFile.indexOf('/'));
 }

@@ -11,8 +11,8 @@ const cancelled: BackupEvent = { type: 'BackupCancelled', data: { cancelled_at: 
 const queued = (waiting_for: 'vm_busy' | 'nbd_ports'): Extract<RecordRun, { kind: 'record-queued' }> => ({ kind: 'record-queued', waiting_for, detail: 'd' });
 const fail: RecordRun = { kind: 'fail', stage: null, code: 'c', detail: 'd', failed_at: 'now' };
 
-describe('recording what was done for a backup', () => {
-  it('records why a pending backup waits only when the reason changes', () => {
+describe('recording the progress of a backup run', () => {
+  it('records the reason why a pending backup waits only when it changes', () => {
     given(...histories.requested)
       .when(queued('vm_busy'))
       .thenTypes('BackupQueued');
@@ -27,7 +27,7 @@ describe('recording what was done for a backup', () => {
       .then();
   });
 
-  it('records nothing of a run that was cancelled meanwhile', () => {
+  it('records nothing for a run that has been cancelled in the meantime', () => {
     const planned = histories.planned[1];
     if (planned?.type !== 'BackupPlanned') throw new Error('the history has no plan');
     given(...histories.requested, cancelled)
@@ -44,7 +44,7 @@ describe('recording what was done for a backup', () => {
       .then();
   });
 
-  it('completes only what is sealed', () => {
+  it('completes only a sealed backup', () => {
     given(...histories.copied)
       .when({ kind: 'complete', completed_at: 'now' })
       .then();
@@ -60,7 +60,7 @@ describe('recording what was done for a backup', () => {
     ['snapshot', histories.transferring],
     ['transfer', histories.snapshotTaken],
     ['sealing', histories.copied],
-  ] as const)('names the stage %s of a failure by how far the run had come', (stage, history) => {
+  ] as const)('derives the stage %s of a failure from the progress of the run', (stage, history) => {
     given(...history)
       .when(fail)
       .then({ type: 'BackupFailed', data: { stage, code: 'c', detail: 'd', failed_at: 'now' } });
@@ -72,7 +72,7 @@ describe('recording what was done for a backup', () => {
       .then();
   });
 
-  it('records the end of undoing and settling once, and only of runs that have ended', () => {
+  it('records the end of undoing and settling once, and only for runs that have ended', () => {
     const undone: RecordRun = { kind: 'record-undone', undone_at: 'now' };
     const settled: RecordRun = { kind: 'record-settled', outcome: 'discarded' };
     given(...histories.snapshotTaken)

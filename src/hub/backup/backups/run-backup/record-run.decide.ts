@@ -13,7 +13,10 @@ import type {
 } from '../model/backup.events.js';
 import { type BackupState, stageOf } from '../model/backup.state.js';
 
-/** Outcomes that the reactor records. Each holds only in the state it was made for; in any other it changes nothing, because the run has moved on (a cancel, say). */
+/**
+ * Outcomes that the reactor records. Each applies only in the state it was made for. In any other state the run has moved on (for example by a cancel), and
+ * it changes nothing.
+ */
 export type RecordRun =
   | { readonly kind: 'record-queued'; readonly waiting_for: WaitingFor; readonly detail: string }
   | { readonly kind: 'record-plan'; readonly plan: BackupPlanned['data']; readonly left_out_disks: DisksLeftOut['data']['disks'] }
@@ -24,7 +27,7 @@ export type RecordRun =
   | { readonly kind: 'complete'; readonly completed_at: string }
   | {
       readonly kind: 'fail';
-      /** null: where the run stands by its events. */
+      /** null: derived from the run's events. */
       readonly stage: BackupStage | null;
       readonly code: string;
       readonly detail: string;

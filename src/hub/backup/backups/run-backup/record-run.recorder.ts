@@ -11,7 +11,7 @@ import { decideRecordRun, type RecordRun } from './record-run.decide.js';
 
 const decider: Decider<BackupState, RecordRun, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideRecordRun };
 
-/** Loads a backup's state and records what the reactor did to it, under the correlation id of the request that began it. */
+/** Loads a backup's state and records the outcomes of the reactor, under the correlation id of the backup request. */
 @Injectable()
 export class RunRecorder {
   constructor(
@@ -24,12 +24,12 @@ export class RunRecorder {
     return (await this.runner.load(backupStream(backupId), decider)).state;
   }
 
-  /** Returns what was written (empty when the run had moved on), and where the stream's newest event stands. */
+  /** @returns the written events (none if the run had moved on) and the position of the stream's newest event */
   async record(backupId: string, command: RecordRun): Promise<{ readonly events: readonly BackupEvent[]; readonly position: Position | null }> {
     return this.runner.run(backupStream(backupId), decider, command, await this.context(backupId));
   }
 
-  /** A context for a command that this backup's run causes, in whatever context it is. */
+  /** The context for a command that this run issues, in this or another bounded context. */
   async context(backupId: string): Promise<CommandContext> {
     return { commandId: this.ids.next(), correlationId: await this.correlations.of(backupId), actor: 'system:run-backup' };
   }

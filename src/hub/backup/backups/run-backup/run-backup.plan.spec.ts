@@ -18,7 +18,7 @@ const undone: BackupEvent = { type: 'BackupUndone', data: { undone_at: 'now' } }
 const settled = (outcome: 'committed' | 'discarded'): BackupEvent => ({ type: 'ChangeTrackingSettled', data: { outcome } });
 
 describe('the next step of a backup', () => {
-  it('goes on from whatever is recorded', () => {
+  it('follows from the recorded events', () => {
     expect(steps(histories.requested)).toEqual(['await_admission']);
     expect(steps(histories.planned)).toEqual(['create_targets']);
     expect(steps(histories.targeted)).toEqual(['start_exports']);
@@ -34,7 +34,7 @@ describe('the next step of a backup', () => {
     expect(steps([...histories.completed, settled('committed')])).toEqual(['finished']);
   });
 
-  it('asks the node again, after a restart of the hub, for the keys of what it has sent, and only where it has reported digests', () => {
+  it('asks the node again for the digest keys after a restart of the hub, but only if the node has reported digests', () => {
     const digested = histories.copied.map((event): BackupEvent =>
       event.type === 'DiskTransferCompleted' ? { ...event, data: { ...event.data, content_digest: 'c'.repeat(64) } } : event,
     );
@@ -47,12 +47,12 @@ describe('the next step of a backup', () => {
     expect(steps(histories.copied, { e0: stopped, e1: stopped }, false)).toEqual(['seal']);
   });
 
-  it('fails a run whose export could not start or ended by itself while it was needed', () => {
+  it('fails a run whose export could not start, or ended unexpectedly while it was needed', () => {
     expect(steps(histories.targeted, { e0: exited(1), e1: started })).toEqual(['fail']);
     expect(steps(histories.snapshotTaken, { e0: started, e1: exited(0) })).toEqual(['fail']);
   });
 
-  it('takes an export that ended with 0 after all was copied for one that was stopped, and any other end for a failure', () => {
+  it('treats an export that exited with 0 after the copy as stopped, and any other exit as a failure', () => {
     expect(steps(histories.copied, { e0: exited(0), e1: stopped })).toEqual(['seal']);
     expect(steps(histories.copied, { e0: exited(139), e1: stopped })).toEqual(['fail']);
     expect(steps(histories.copied, { e0: exited(null), e1: stopped })).toEqual(['fail']);
@@ -62,7 +62,7 @@ describe('the next step of a backup', () => {
     expect(steps(histories.copied, { e0: stopped, e1: { standing: 'stopped', killed: true } })).toEqual(['fail']);
   });
 
-  it('undoes a failed run, and has the node confirm only where the node was asked for anything', () => {
+  it('undoes a failed run, and settles it at the node only if the transfer was requested', () => {
     expect(steps([...histories.targeted, failed])).toEqual(['undo']);
     expect(steps([...histories.targeted, failed, undone])).toEqual(['finished']);
     expect(steps([...histories.snapshotTaken, failed])).toEqual(['settle', 'undo']);

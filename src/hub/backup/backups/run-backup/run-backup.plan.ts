@@ -1,24 +1,24 @@
 import { unknownVariant } from '../../../../kernel/decider.js';
 import type { BackupRun, BackupState, DiskTarget } from '../model/backup.state.js';
 
-/** What is known of an export by its own stream. */
+/** The state of an export according to its own stream. */
 export type ExportFact =
   | { readonly standing: 'absent' }
   | { readonly standing: 'requested' }
   | { readonly standing: 'started' }
-  /** Could not be started, or ended by itself. exit_code is null when nobody saw one. */
+  /** The export could not be started, or ended unexpectedly. exit_code is null if it is unknown. */
   | { readonly standing: 'broken'; readonly code: string; readonly exit_code: number | null; readonly detail: string }
-  /** killed: it did not end in time, so what it had not written is lost. */
+  /** killed: the export did not end in time, so unwritten data is lost. */
   | { readonly standing: 'stopped'; readonly killed: boolean };
 
 export type RunFacts = {
-  /** By export id; an export that is not in it is absent. */
+  /** By export id; an export that is not in the map is absent. */
   readonly exports: ReadonlyMap<string, ExportFact>;
-  /** The node has reported every disk as completed since this hub was started. What is secret in its report is kept in memory only. */
+  /** Whether the node has reported every disk as completed since this hub was started. The secrets in its report are kept in memory only. */
   readonly copies_reported: boolean;
 };
 
-/** What has to be done next for a backup. Every step may be done twice and looks for what exists before it creates. */
+/** The next step for a backup. Every step can be repeated, and checks what exists before it creates anything. */
 export type RunStep =
   | { readonly step: 'await_admission' }
   | { readonly step: 'create_targets' }
@@ -37,8 +37,8 @@ export type RunStep =
   | { readonly step: 'finished' };
 
 /**
- * The next steps by what is recorded and what is known of the exports, never by what this process remembers: a hub that was killed goes on here. Steps of
- * one answer do not depend on each other.
+ * Derives the next steps from the recorded events and the state of the exports, never from the memory of this process, so that a killed hub resumes here. The
+ * steps returned together do not depend on each other.
  */
 export function planRun(state: BackupState, facts: RunFacts): readonly RunStep[] {
   switch (state.status) {
@@ -73,10 +73,10 @@ function planRunning(run: BackupRun, facts: RunFacts): readonly RunStep[] {
   if (run.sealed !== null) return [{ step: 'complete' }];
   const standing = (target: DiskTarget): ExportFact => facts.exports.get(target.export_id) ?? { standing: 'absent' };
 
-  // Nobody writes to the files any more, though the node may still have its source to free.
+  // The files are no longer written to, although the node may still have to release its source.
   if (run.disks.every((disk) => disk.transfer.status === 'completed')) {
     const live = targets.filter((target) => ['requested', 'started'].includes(standing(target).standing));
-    // A hub killed between its SIGTERM and the record of it finds the export ended with 0: qemu-nbd closed the file properly.
+    // If a hub is killed between sending SIGTERM and recording it, the export is found exited with 0: qemu-nbd closed the file properly.
     const crashed = targets.filter((target) => {
       const fact = standing(target);
       return fact.standing === 'broken' && fact.exit_code !== 0;
@@ -86,7 +86,7 @@ function planRunning(run: BackupRun, facts: RunFacts): readonly RunStep[] {
       return fact.standing === 'stopped' && fact.killed;
     });
     if (killed !== undefined) {
-      const detail = `The export ${killed.export_name} of disk ${killed.disk_id} did not end in time and was killed, so its file may lack what was written last.`;
+      const detail = `The export ${killed.export_name} of disk ${killed.disk_id} did not end in time and was killed, so its file may lack the most recent writes.`;
       return [{ step: 'fail', code: 'export_killed', detail }];
     }
     const broken = brokenExport(crashed, standing);
@@ -109,7 +109,11 @@ function brokenExport(targets: readonly DiskTarget[], standing: (target: DiskTar
   for (const target of targets) {
     const fact = standing(target);
     if (fact.standing === 'broken') {
-      return { step: 'fail', code: fact.code, detail: `The export ${target.export_name} of disk ${target.disk_id} on port ${target.nbd_port}: ${fact.detail}` };
+      return {
+        step: 'fail',
+        code: fact.code,
+        detail: `The export ${target.export_name} of disk ${target.disk_id} on port ${target.nbd_port} failed: ${fact.detail}`,
+      };
     }
   }
   return null;

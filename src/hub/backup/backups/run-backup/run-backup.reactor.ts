@@ -35,20 +35,20 @@ import { SealRun } from './seal-run.step.js';
 import { TransferRun } from './transfer-run.step.js';
 import { UndoRun } from './undo-run.step.js';
 
-/** How often transfers are looked at that nothing is heard of, in milliseconds. */
+/** Interval at which quiet transfers are checked, in milliseconds. */
 const TICK_MS = 1_000;
-/** A transfer that nothing was heard of for so long is looked at. */
+/** A transfer without a report for this long, in milliseconds, is checked. */
 const QUIET_MS = 2_000;
-/** Smaller disks are through before it would pay. */
+/** For smaller disks, early writing does not pay. */
 const EARLY_WRITE_BYTES = 256 * 1024 * 1024;
-/** Ports are given back by other programs too, and nobody tells. */
+/** Interval of retries for ports, in milliseconds: other programs release ports without notice. */
 const PORT_RETRY_MS = 5_000;
 const RECOVERY_PATIENCE_MS = 30_000;
 const RECOVERY_PAUSE_MS = 1_000;
 
 /**
- * Runs all backups: one actor for each that is not through, a queue for those that wait. At start it takes up every backup that the read model knows as unfinished; from then
- * on it follows the events. What it remembers is only what can be read again.
+ * Runs all backups: one actor for each unfinished backup, and a queue for those that wait. At start it resumes every backup that the read model shows as
+ * unfinished; from then on it follows the events. It remembers only what can be read again.
  */
 @Injectable()
 export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnApplicationShutdown {
@@ -56,17 +56,17 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   private readonly actors = new Map<string, BackupActor>();
   /** In the order of the requests. */
   private readonly queue = new Map<string, QueuedBackup>();
-  /** By backup, which place in that order it has. */
+  /** By backup, its place in that order. */
   private readonly places = new Map<string, number>();
   private readonly active = new Map<string, ActiveBackup>();
   private readonly admitted = new Set<string>();
   private readonly transferring = new Map<string, string>();
-  /** Backups that came up while those of an earlier run were still being looked up. */
+  /** Backups poked while those of an earlier run were still being looked up. */
   private readonly pokedEarly = new Set<string>();
   private nextPlace = 0;
-  /** By backup, with the performance.now() of its refusal for want of ports; null while ports are not short. */
+  /** By backup, with the performance.now() at which too few ports were free; null while ports are not short. */
   private shortages: Map<string, PortShortage & { readonly sinceMs: number }> | null = null;
-  /** The settings by which backups were last let in. */
+  /** The settings under which backups were last admitted. */
   private limits = '';
   private events: Subscription | null = null;
   private ticker: NodeJS.Timeout | null = null;
@@ -128,7 +128,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
   async fail(backupId: string, state: BackupState, error: unknown): Promise<void> {
     const { code, detail } = causeOf(error);
     const { correlationId } = await this.recorder.context(backupId);
-    // An expected cause is told with the event; of a defect the stack is needed too.
+    // The event reports expected causes. A defect also needs its stack in the log.
     if (code === 'internal_error') runWithCorrelation(correlationId, () => this.log.error('a backup failed unexpectedly', { backup_id: backupId, error }));
     const stage = state.status === 'pending' && this.admitted.has(backupId) ? 'planning' : null;
     await this.recorder.record(backupId, { kind: 'fail', stage, code, detail, failed_at: this.clock.iso() });
@@ -141,7 +141,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     }
     const { vm_id } = state.run.request;
     if (state.status === 'pending') {
-      // Known before from its event; a backup keeps its place in the queue.
+      // A backup that is already queued or admitted keeps its place.
       if (!this.admitted.has(backupId) && !this.queue.has(backupId)) this.enqueue({ backup_id: backupId, vm_id });
     } else {
       this.leaveQueue(backupId);
@@ -160,7 +160,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     this.log.warn(message, { backup_id: backupId, error });
   }
 
-  /** The outlines of every backup, for whoever reads the log; each line under the id of the request that began it. */
+  /** Logs the outline of every backup, under the correlation id of its request. */
   private tell(recorded: RecordedEvent): void {
     const event = asDomainEvent<BackupEvent>(recorded);
     const backup_id = idOf(recorded.stream);
@@ -186,7 +186,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
           break;
         }
         default:
-          // The steps in between are for those who follow the backup itself.
+          // Intermediate steps are only in the backup's own events.
           break;
       }
     });
@@ -270,7 +270,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
       .length;
   }
 
-  /** Starts whoever may start, and records of the others what they wait for. */
+  /** Starts the backups that may start, and records why the others wait. */
   private admit(): void {
     if (!this.recovered || this.stopping) return;
     if (this.queue.size === 0 && this.admitted.size === 0) this.shortages = null;
@@ -288,7 +288,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
       } else {
         this.recorder
           .record(backup_id, { kind: 'record-queued', waiting_for: admission.waiting_for, detail: admission.detail })
-          .catch((error: unknown) => this.warn(backup_id, 'what a backup waits for could not be recorded', error));
+          .catch((error: unknown) => this.warn(backup_id, 'could not record why a backup is waiting', error));
       }
     }
   }
@@ -297,7 +297,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     this.lessenShortages((shortage) => shortage.missing - 1);
   }
 
-  /** Tries those again of whom enough has become free. */
+  /** Retries backups for which enough ports have become free. */
   private lessenShortages(missingNow: (shortage: PortShortage & { readonly sinceMs: number }) => number): void {
     if (this.shortages === null) return;
     let enough = false;
@@ -310,7 +310,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     if (enough) this.admit();
   }
 
-  /** At the place of its request: one that was let in and found no ports comes back before those that asked later. */
+  /** Inserts the backup at the place of its request: one that was admitted but found no ports returns ahead of later requests. */
   private enqueue(backup: QueuedBackup): void {
     if (!this.places.has(backup.backup_id)) this.places.set(backup.backup_id, this.nextPlace++);
     const place = ({ backup_id }: QueuedBackup): number => this.places.get(backup_id) ?? Number.MAX_SAFE_INTEGER;
@@ -358,13 +358,13 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
         if (event.type === 'NbdExportRequested' && this.actors.has(event.data.job_id)) this.poke(event.data.job_id);
       }
     };
-    find().catch((error: unknown) => this.log.warn('the owner of an export could not be looked up', { stream: exportStream, error }));
+    find().catch((error: unknown) => this.log.warn('could not look up the backup that owns an export', { stream: exportStream, error }));
   }
 
   private tick(): void {
     const now = performance.now();
     for (const [backupId, repositoryPath] of this.transferring) {
-      // What is written there waits in the kernel, and the node only sees that it goes on slowly.
+      // Writes to silent storage wait in the kernel; the node only sees slow progress.
       if (this.doors.silentMs(repositoryPath) >= this.config.failAfterSilentSeconds * 1000) this.failSilent(backupId, repositoryPath);
       const heard = this.live.heard(backupId);
       if (heard === null || now - heard.heardAtMs > QUIET_MS) this.poke(backupId);
@@ -373,7 +373,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     const { maxConcurrentBackups, nbdPortFirst, nbdPortCount } = this.config;
     const limits = JSON.stringify([maxConcurrentBackups, nbdPortFirst, nbdPortCount]);
     if (limits !== this.limits) {
-      // They have been reloaded: those who wait may have found a place.
+      // The settings were reloaded: there may now be a place for waiting backups.
       this.limits = limits;
       this.lessenShortages(() => 0);
       this.admit();
@@ -384,10 +384,10 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     const cause = causeOf(storageError(storageSilent(repositoryPath), repositoryPath, 'writing'));
     this.recorder
       .record(backupId, { kind: 'fail', stage: null, ...cause, failed_at: this.clock.iso() })
-      .catch((error: unknown) => this.warn(backupId, 'that a repository does not answer could not be recorded', error));
+      .catch((error: unknown) => this.warn(backupId, 'could not record that a repository does not respond', error));
   }
 
-  /** Of large disks that are being copied, what has arrived goes to the disk at once, so that sealing has little to wait for. */
+  /** While large disks are being copied, their data is flushed early, so that sealing has less to wait for. */
   private writeOutEarly(disks: readonly RunDisk[], running: boolean): void {
     for (const { target, transfer } of disks) {
       if (target === null) continue;
@@ -414,7 +414,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     return facts;
   }
 
-  /** Takes up what an earlier hub has left, in the order of the requests. Until then nothing is started: the queue would be out of order. */
+  /** Resumes the backups of an earlier hub, in the order of their requests. Nothing is started before that, because the queue would be out of order. */
   private async recover(): Promise<void> {
     await this.feed.ready;
     while (!this.stopping) {
@@ -439,24 +439,24 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
           else if (state.status !== 'none') this.active.set(backup_id, { backup_id, vm_id: state.run.request.vm_id, counts: state.status === 'running' });
         }
         this.recovered = true;
-        if (unfinished.length > 0) this.log.info('taking up backups that an earlier run of the hub has left', { count: unfinished.length });
+        if (unfinished.length > 0) this.log.info('resuming unfinished backups of an earlier run of the hub', { count: unfinished.length });
         for (const { backup_id } of unfinished) this.poke(backup_id);
         for (const backupId of this.pokedEarly) this.poke(backupId);
         this.pokedEarly.clear();
         this.admit();
         return;
       } catch (error) {
-        this.log.warn('unfinished backups cannot be taken up yet; trying again', { error });
+        this.log.warn('could not resume unfinished backups; trying again', { error });
         await pause(RECOVERY_PAUSE_MS);
       }
     }
   }
 }
 
-/** A shell reports a program that a signal ended by an exit code of 128 and the signal's number. */
+/** A shell reports termination by a signal as exit code 128 plus the signal's number. */
 function endOf(exitCode: number | null): string {
   const signal = Object.entries(constants.signals).find(([, number]) => exitCode === 128 + number)?.[0];
-  return signal === undefined ? `ended by itself (exit code ${exitCode ?? 'unknown'})` : `was ended by ${signal}, which the hub did not send`;
+  return signal === undefined ? `exited unexpectedly (exit code ${exitCode ?? 'unknown'})` : `was terminated by ${signal}, which the hub did not send`;
 }
 
 function exportFact(event: NbdExportEvent): ExportFact {

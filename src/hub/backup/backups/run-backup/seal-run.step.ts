@@ -26,22 +26,22 @@ import { RunRecorder } from './record-run.recorder.js';
 
 interface ExaminedDisk {
   readonly disk: ManifestDisk;
-  /** See ImageFacts; null: the file was changed while it was hashed. */
+  /** See ImageFacts; null: the file changed while it was being hashed. */
   readonly state: string | null;
 }
 
 interface Examination {
   readonly disks: Promise<readonly ExaminedDisk[]>;
-  /** Aborted when nobody needs the answer any more. */
+  /** Aborted when the result is no longer needed. */
   readonly abandoned: AbortController;
   failed: boolean;
 }
 
-/** From copied disks to a restore point: checked, hashed, on stable storage, read-only, described by its manifest, at the head of its chain. */
+/** Turns copied disks into a restore point: checked, hashed, on stable storage, read-only, described by its manifest, and at the head of its chain. */
 @Injectable()
 export class SealRun {
   private readonly logger = loggerFor('SealRun');
-  /** What is being found out of the files of each backup before it can be sealed. */
+  /** By backup, the examination of its files that must finish before sealing. */
   private readonly examinations = new Map<string, Examination>();
 
   constructor(
@@ -60,7 +60,7 @@ export class SealRun {
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
 
-  /** The exports are stopped, so the files are what they will be: they can be checked, hashed and synced while the node still frees its source. Returns at once. */
+  /** Starts to check, hash and sync the files while the node still releases its source. The exports are stopped, so the files are final. Returns at once. */
   async examine(run: BackupRun): Promise<void> {
     const { plan, request } = run;
     if (plan === null || run.instant === null || this.examinations.has(request.backup_id)) return;
@@ -68,13 +68,13 @@ export class SealRun {
     if (repositoryPath !== null) this.examination(run, plan, repositoryPath);
   }
 
-  /** Ends what is still being found out of a backup that needs it no more. */
+  /** Ends an examination that is no longer needed. */
   forget(backupId: string): void {
-    this.examinations.get(backupId)?.abandoned.abort(new Error('the backup needs its files examined no more'));
+    this.examinations.get(backupId)?.abandoned.abort(new Error('the files of the backup no longer need to be examined'));
     this.examinations.delete(backupId);
   }
 
-  /** The exports are stopped, so the ports can go back first: sealing a large disk takes a while. */
+  /** Releases the ports first, because the exports are stopped and sealing a large disk takes a while. */
   async seal(run: BackupRun): Promise<void> {
     const { plan, request } = run;
     if (plan === null || run.instant === null) throw new Error(`backup ${request.backup_id} has nothing to seal`);
@@ -83,7 +83,7 @@ export class SealRun {
     if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
 
     if (this.credentials.ofNode(request.node_id) !== null && run.disks.some(({ transfer }) => transfer.content_digest === null)) {
-      this.logger.warn('a node reports no digest of what it sent, so the backup is sealed without a comparison; update the node', {
+      this.logger.warn('the node reported no content digest for at least one disk, so the backup is sealed without comparing that disk; update the node', {
         backup_id: request.backup_id,
         node_id: request.node_id,
       });
@@ -110,14 +110,14 @@ export class SealRun {
     });
   }
 
-  /** So that the first restore need not read the files again. */
+  /** Remembers the hashes, so that the first restore need not read the files again. */
   private async rememberProofs(backupId: string, folder: string, repositoryPath: string): Promise<void> {
     const examined = (await this.examinations.get(backupId)?.disks.catch(() => [])) ?? [];
     const proofs = examined.flatMap(({ disk, state }) => (state === null ? [] : [[`${folder}/${disk.file}`, { state, sha256: disk.sha256 }] as const]));
     await this.proven.remember(repositoryPath, new Map(proofs));
   }
 
-  /** First the chain, then the backup: what is called completed is what the next one can stand on. */
+  /** Records the chain first, then the backup, so that the next incremental can be based on any completed backup. */
   async complete(run: BackupRun): Promise<void> {
     const { plan, request } = run;
     if (plan === null) throw new Error(`backup ${request.backup_id} has no plan to complete`);
@@ -126,7 +126,7 @@ export class SealRun {
     await this.recorder.record(request.backup_id, { kind: 'complete', completed_at: this.clock.iso() });
   }
 
-  /** A hub that was killed after the restore point got its name, and before that was recorded, finds it here. */
+  /** Finds a restore point that a killed hub has renamed to its final name but not recorded. */
   private async sealedBefore(repositoryPath: string, run: BackupRun): Promise<Manifest | null> {
     try {
       const manifest = await this.files.readManifest(repositoryPath, run.plan?.folder ?? '');
@@ -170,7 +170,7 @@ export class SealRun {
   private examination(run: BackupRun, plan: BackupPlanned['data'], repositoryPath: string): Examination {
     const { backup_id } = run.request;
     const known = this.examinations.get(backup_id);
-    // What could not be found out before may be now; one that fails again tells why.
+    // A failed examination is repeated; if it fails again, it gives the cause.
     if (known !== undefined && !known.failed) return known;
     const abandoned = new AbortController();
     const disks = this.doors
@@ -181,7 +181,7 @@ export class SealRun {
       )
       .catch((error: unknown) => rethrowSilence(error, repositoryPath));
     const examination: Examination = { disks, abandoned, failed: false };
-    // Of a failure hears who seals.
+    // A failure surfaces when seal() awaits this promise.
     disks.catch(() => {
       examination.failed = true;
     });
@@ -189,7 +189,7 @@ export class SealRun {
     return examination;
   }
 
-  /** The exports write without flushing, because the file counts for nothing before this point; so it is forced to stable storage here, while it is being hashed. */
+  /** Forces the file to stable storage while it is being hashed. The exports write without flushing, because the file has no value before this point. */
   private async describeDisk(
     backupId: string,
     disk: RunDisk,
@@ -209,14 +209,14 @@ export class SealRun {
       this.doors.at(repositoryPath).syncToDisk(path),
     ]);
     if (!check.ok) {
-      throw new DomainError('conflict', 'target_damaged', `The file of disk "${planned.disk_key}" did not pass qemu-img check: ${check.detail}`, {
+      throw new DomainError('conflict', 'target_damaged', `The file of disk "${planned.disk_key}" failed qemu-img check: ${check.detail}`, {
         disk_key: planned.disk_key,
         errors: check.errors,
       });
     }
     if (hashes.content_digest !== disk.transfer.content_digest) throw contentDiffers(planned.disk_key);
     const written = await this.files.imageFacts(repositoryPath, file);
-    if (written === null) throw new DomainError('conflict', 'target_missing', `The file "${path}" of disk "${planned.disk_key}" has gone.`);
+    if (written === null) throw new DomainError('conflict', 'target_missing', `The file "${path}" of disk "${planned.disk_key}" no longer exists.`);
     const described: ManifestDisk = {
       disk_id: planned.disk_id,
       disk_key: planned.disk_key,
@@ -233,19 +233,19 @@ export class SealRun {
     return { disk: described, state: before?.state === written.state ? written.state : null };
   }
 
-  /** null: the node has made no digest of this disk. */
+  /** null: the node has not made a digest of this disk. */
   private contentTask(backupId: string, { planned, transfer }: RunDisk): ContentTask | null {
     if (transfer.content_digest === null) return null;
     const key = this.live.heard(backupId)?.report.disks.find(({ disk_key }) => disk_key === planned.disk_key)?.content?.key;
     if (key === undefined) {
-      const detail = `The node reported a digest of disk "${planned.disk_key}" before, and reports none now.`;
+      const detail = `The node reported a digest of disk "${planned.disk_key}" earlier but reports none now.`;
       throw new DomainError('conflict', 'node_inconsistent_report', detail, { disk_key: planned.disk_key });
     }
     return { key, onto: planned.parent_file === null ? 'new' : 'parent' };
   }
 }
 
-/** A file that no qemu-nbd of a hub leaves behind. */
+/** Reports a file that a qemu-nbd of the hub would never write as damaged. */
 function rethrowUnreadable(error: unknown, diskKey: string): never {
   if (error instanceof HashingFailedError && error.code === 'qcow2_unreadable') {
     throw new DomainError('conflict', 'target_damaged', `The file of disk "${diskKey}" could not be compared with what the node sent: ${error.message}`, {
@@ -257,12 +257,12 @@ function rethrowUnreadable(error: unknown, diskKey: string): never {
 
 function contentDiffers(diskKey: string): DomainError {
   const detail =
-    `The file of disk "${diskKey}" does not hold what the node sent: it was altered on its way or in the repository while the backup ran. ` +
-    'Nothing was sealed. Find out who can write there before you start the backup again.';
+    `The file of disk "${diskKey}" does not match what the node sent: it was altered in transit, or in the repository while the backup was running. ` +
+    'Nothing was sealed. Find out who can write to the repository before you start the backup again.';
   return new DomainError('conflict', 'content_differs', detail, { disk_key: diskKey });
 }
 
-/** A disk that was added since has no parent; at least one has. */
+/** A disk added since the parent has no parent file, but at least one disk has one. */
 function parentFolderOf(disks: BackupPlanned['data']['disks']): string {
   const parentFile = disks.find((disk) => disk.parent_file !== null)?.parent_file ?? '';
   return parentFile.slice(0, parentFile.lastIndexOf('/'));

@@ -17,19 +17,19 @@ import { locateRun } from './locate-run.step.js';
 import { nbdTargetsString } from './nbd-targets.plan.js';
 import { RunRecorder } from './record-run.recorder.js';
 
-/** Of an export on a socket: qemu-nbd serves one client by default, and a second one hangs for ever. A copy makes several connections. */
+/** For an export on a socket. By default qemu-nbd serves one client, and a second one hangs forever. A copy makes several connections. */
 const SHARED_LIMIT = 20;
-/** Of one that strangers can connect to: they take no place from those who have the key. */
+/** For an export that strangers can connect to: with a limit, they could take the places of clients that have the key. */
 const NO_LIMIT = 0;
-/** A node that has not been heard of for so long is asked. It pushes twice a second while it copies. */
+/** A node that has been silent for this long is polled. It pushes twice a second while it copies. */
 const ASK_AFTER_SILENCE_MS = 2_500;
 
-/** From files that are ready to be served to a copy of every disk. */
+/** Copies every disk to files that are ready to be served. */
 @Injectable()
 export class TransferRun {
-  /** performance.now() since when this process waits for a word about a job, where it has had none. */
+  /** By job without any report yet: performance.now() when this process began to wait for one. */
   private readonly waitingSinceMs = new Map<string, number>();
-  /** Jobs that this process has told the node to start. */
+  /** Jobs that this process has started at the node. */
   private readonly told = new Set<string>();
 
   constructor(
@@ -43,7 +43,7 @@ export class TransferRun {
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
 
-  /** Starts what does not run yet. A start that fails is an outcome, recorded in the export's own stream. */
+  /** Starts the exports that are not running yet. A failed start is an outcome, recorded in the export's own stream. */
   async startExports(run: BackupRun, targets: readonly DiskTarget[]): Promise<void> {
     const transport = await this.transportTo(run.request.node_id);
     await Promise.all(
@@ -85,8 +85,8 @@ export class TransferRun {
   }
 
   /**
-   * Sees to it that the node works on the job and that its word gets here: starts the job where the node has none, asks where the node has gone silent, and draws
-   * the line where it stays so. Nothing is assumed about a node that does not answer but that it does not answer.
+   * Makes sure that the node works on the job and that its reports arrive. Starts the job if the node does not have it, polls a silent node, and fails the
+   * run if the node stays silent too long. A silent node is treated as silent, not as failed.
    */
   async watch(run: BackupRun): Promise<void> {
     const jobId = run.request.backup_id;
@@ -106,7 +106,7 @@ export class TransferRun {
       return;
     }
     if (report === null) {
-      if (run.instant !== null) throw new DomainError('conflict', 'node_lost_job', 'The node knows nothing of this transfer any more.');
+      if (run.instant !== null) throw new DomainError('conflict', 'node_lost_job', 'The node no longer knows this transfer.');
       report = await this.startJob(url, run);
     }
     await this.commands.execute(new RecordTransferReport(report, await this.recorder.context(jobId)));
@@ -118,7 +118,7 @@ export class TransferRun {
     this.live.forget(backupId);
   }
 
-  /** A node on this machine and under this account needs no port. */
+  /** A node on this machine that runs under the same account needs no port. */
   private async transportTo(nodeId: string): Promise<ExportTransport> {
     return nodeId === (await localNodeId(this.config.dataDirectory)) ? 'unix' : 'tls';
   }
@@ -149,7 +149,7 @@ export class TransferRun {
     return report;
   }
 
-  /** Silence, nonsense and refusals that may pass (503) are waited out up to the limit; any other refusal fails the run. */
+  /** Tolerates silence, invalid answers and temporary refusals (503) up to the limit. Any other refusal fails the run. */
   private async onNoAnswer(run: BackupRun, silentMs: number, error: unknown): Promise<void> {
     const passing =
       error instanceof DomainError &&
@@ -157,7 +157,7 @@ export class TransferRun {
       error.code !== 'node_refused_token';
     if (!passing) throw error;
     if (silentMs >= this.config.failAfterSilentSeconds * 1000) {
-      const what = error.kind === 'unavailable' ? 'The node refused the transfer' : 'Nothing was heard of the transfer';
+      const what = error.kind === 'unavailable' ? 'The node refused the transfer' : 'No report on the transfer arrived';
       throw new DomainError(error.kind, error.code, `${what} for ${Math.round(silentMs / 1000)} s. ${error.message}`, error.facts);
     }
     if (silentMs >= this.config.stallAfterSeconds * 1000) {

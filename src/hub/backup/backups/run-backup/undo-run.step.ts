@@ -15,7 +15,7 @@ import type { BackupRun } from '../model/backup.state.js';
 import { locateRun } from './locate-run.step.js';
 import { RunRecorder } from './record-run.recorder.js';
 
-/** Gives back what a run has taken, here and at the node. Every method may be repeated until it succeeds. */
+/** Releases the resources of a run, on the hub and at the node. Every method may be repeated until it succeeds. */
 @Injectable()
 export class UndoRun {
   private readonly log = loggerFor('UndoRun');
@@ -37,7 +37,7 @@ export class UndoRun {
     );
   }
 
-  /** Exports, ports and partial files of a failed or cancelled run. Exports first: a port that still listens is not free. */
+  /** Removes exports, ports and partial files of a failed or cancelled run. Exports go first, because a port that still listens is not free. */
   async undo(run: BackupRun): Promise<void> {
     const { request, plan } = run;
     await this.stopExports(
@@ -53,14 +53,14 @@ export class UndoRun {
     await this.recorder.record(request.backup_id, { kind: 'record-undone', undone_at: this.clock.iso() });
   }
 
-  /** Has the node keep the change ids that chains go on from, and drop everything else of this run. */
+  /** Makes the node keep the change ids that chains need and drop everything else of this run. */
   async settle(run: BackupRun, outcome: 'committed' | 'discarded'): Promise<void> {
     const { request } = run;
     await this.settleAtNode(run, outcome);
     await this.recorder.record(request.backup_id, { kind: 'record-settled', outcome });
   }
 
-  /** Takes a deleted restore point off its chain and its files off the repository. */
+  /** Removes a deleted restore point from its chain and its files from the repository. */
   async removeFiles(run: BackupRun): Promise<void> {
     const { request, plan } = run;
     if (plan !== null && run.sealed !== null) {
@@ -85,7 +85,7 @@ export class UndoRun {
         keep_change_ids: keep,
       });
     } catch (error) {
-      // A revoked node is told nothing any more. Should it be enrolled anew, what it still holds is found when it arrives.
+      // A revoked node is no longer called. If it is enrolled again, its leftovers are found when it becomes available.
       if (!(error instanceof DomainError) || error.code !== 'node_revoked') throw error;
       this.log.info('the node was revoked, so the run cannot be settled there', { backup_id: request.backup_id });
     }
@@ -96,16 +96,19 @@ export class UndoRun {
     await this.proven.forget(repositoryPath, folder);
   }
 
-  /** Nothing goes on from a deleted restore point. A node that is away now drops its change ids when the VM's next backup is settled. */
+  /** No incremental starts from a deleted restore point. A node that is unavailable now drops the change ids when the VM's next backup is settled. */
   private async dropChangeIds(run: BackupRun): Promise<void> {
     try {
       await this.settleAtNode(run, 'committed');
     } catch (error) {
-      this.log.info('the change ids of a deleted restore point could not be dropped at the node now', { backup_id: run.request.backup_id, error });
+      this.log.info('could not drop the change ids of a deleted restore point; the node drops them when the next backup of the VM is settled', {
+        backup_id: run.request.backup_id,
+        error,
+      });
     }
   }
 
-  /** A run that was cancelled just when its restore point got its name has files under the final name too. */
+  /** A run that was cancelled just as its restore point was renamed also has files under the final name. */
   private async removeUnrecordedPoint(repositoryPath: string, run: BackupRun, folder: string): Promise<void> {
     try {
       const manifest = await this.files.readManifest(repositoryPath, folder);

@@ -23,9 +23,9 @@ export class StartBackupController {
   @ApiOperation({
     summary: 'Back up a whole VM',
     description:
-      'Answers once the export of every disk is ready, or at once with status `pending` where the backup has to wait for its VM, for a place or for ports. `incremental` is refused where it cannot be; `auto` then makes a full and says why.',
+      'Responds once the export of every disk is ready, or at once with status `pending` if the backup has to wait for its VM, for a place or for ports. `incremental` is refused if it is not possible; `auto` then makes a full and gives the reason.',
   })
-  @ApiAcceptedResponse({ type: BackupResponse, description: 'The backup as it stands' })
+  @ApiAcceptedResponse({ type: BackupResponse, description: 'The backup in its current state' })
   @ApiProblem(400, 'vm_ambiguous', 'source_unknown')
   @ApiProblem(404, 'vm_not_found', 'repository_not_found', 'node_not_found', 'policy_not_found')
   @ApiProblem(

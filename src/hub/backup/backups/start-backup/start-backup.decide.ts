@@ -3,7 +3,7 @@ import type { BackupState } from '../model/backup.state.js';
 
 export type RequestBackup = { readonly kind: 'request-backup'; readonly request: BackupRequested['data']; readonly options: BackupOptions };
 
-/** A backup that was requested before stays as it is: the same command again asks for the same backup. */
+/** Repeating a command requests the same backup, so a backup that has already been requested does not change. */
 export function decideRequestBackup(command: RequestBackup, state: BackupState): readonly BackupEvent[] {
   if (state.status !== 'none') return [];
   const { quiesce, bandwidth_limit_bps } = command.options;

@@ -7,7 +7,7 @@ import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 
 const BACKUP_TYPES: readonly RequestedBackupType[] = ['full', 'incremental', 'auto'];
 
-/** Exactly one of vm_name and vm_id. A backup is of the whole VM: there is no disk to choose. */
+/** Exactly one of vm_name and vm_id is given. A backup always covers the whole VM, so disks cannot be selected. */
 export class StartBackupRequest {
   @ApiPropertyOptional({ description: 'Name of the VM; instead of vm_id', example: 'pgtest1' })
   @Optional()
@@ -21,18 +21,18 @@ export class StartBackupRequest {
   @IsUuid()
   vm_id?: string;
 
-  @ApiProperty({ description: 'Where the restore point goes', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
+  @ApiProperty({ description: 'Repository that stores the restore point', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
   @IsUuid()
   repository_id!: string;
 
-  @ApiProperty({ enum: BACKUP_TYPES, description: '`auto` makes an incremental where one is possible, and otherwise a full that says why', example: 'auto' })
+  @ApiProperty({ enum: BACKUP_TYPES, description: '`auto` makes an incremental if possible, otherwise a full that gives the reason', example: 'auto' })
   @IsIn(BACKUP_TYPES)
   backup_type!: RequestedBackupType;
 
   @ApiPropertyOptional({
     type: String,
     nullable: true,
-    description: 'The policy that asked for it. There are no policies yet: any id is refused',
+    description: 'The policy that requested the backup. There are no policies yet, so any id is refused',
     example: null,
   })
   @OptionalOrNull()
@@ -42,7 +42,7 @@ export class StartBackupRequest {
   @ApiPropertyOptional({
     enum: NODE_QUIESCE,
     description:
-      "Whether the guest's file systems are frozen at the instant, for sources with guests that run. `try` (the default): where the guest agent can; `require`: the backup fails where it cannot",
+      "Whether the guest's file systems are frozen at the instant, for sources with running guests. `try` (the default): if the guest agent can; `require`: the backup fails if it cannot",
     example: 'try',
   })
   @Optional()
@@ -53,7 +53,7 @@ export class StartBackupRequest {
     type: 'integer',
     nullable: true,
     minimum: 65536,
-    description: 'Most bytes per second that all disks together are read with; null: no limit',
+    description: 'Maximum rate at which all disks together are read, in bytes per second; null: no limit',
     example: null,
   })
   @OptionalOrNull()

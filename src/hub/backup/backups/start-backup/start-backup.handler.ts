@@ -21,10 +21,10 @@ import { decideRequestBackup, type RequestBackup } from './start-backup.decide.j
 const decider: Decider<BackupState, RequestBackup, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideRequestBackup };
 
 const READ_MODEL_PATIENCE_MS = 10_000;
-/** How long the answer waits for the exports; a node or a storage slower than this answers with the backup as it then stands. */
+/** How long the response waits for the exports. If node or storage is slower, the response shows the backup in its state at that time. */
 const READY_PATIENCE_MS = 60_000;
 
-/** With these the backup stands where its asker can be answered: all exports ready, or waiting its turn, or over. */
+/** Events after which POST /backups can answer: all exports are ready, or the backup is queued, or it has ended. */
 const ANSWERABLE: ReadonlySet<string> = new Set(['TransferRequested', 'BackupQueued', 'BackupFailed', 'BackupCancelled', 'BackupDeleted']);
 
 @CommandHandler(StartBackup)
@@ -41,8 +41,8 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
   ) {}
 
   /**
-   * Answers with the backup's row once its exports are ready, or it waits its turn.
-   * @throws DomainError: whatever stands in the way before anything is recorded; afterwards the cause of the backup's failure, with its id among the facts
+   * Returns the backup's row once its exports are ready or it is queued.
+   * @throws DomainError: before anything is recorded, the obstacle to the backup; afterwards the cause of its failure, with the backup's id in the facts
    */
   async execute(command: StartBackup): Promise<BackupReadModel> {
     const backupId = derivedId(`backup/${command.context.commandId}`);
@@ -69,10 +69,10 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     const head = await this.store.head();
     if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
     const vm = await this.findVm(command.vm);
-    // The source of a VM that is being backed up is held by that backup, so it cannot be looked at; this backup waits, and finds out when its turn comes.
+    // A running backup of the VM holds its source, so the source cannot be inspected now. This backup waits, and its facts are gathered when it is planned.
     if (await this.isBusy(vm.vm_id)) await this.requireRepository(command.repositoryId);
     else await this.queries.execute<GatherBackupFacts, BackupFacts>(new GatherBackupFacts(vm.vm_id, command.repositoryId, command.backupType, backupId));
-    // Looking at the source takes its time, in which VM or repository may have been removed. From here on they are not: who removes one waits for this lock, and finds the backup.
+    // VM or repository may have been removed while the source was inspected. Under this lock they cannot be: a removal waits, and then finds the backup.
     await this.mutex.runExclusive(vmUseLock(vm.vm_id), () =>
       this.mutex.runExclusive(repositoryUseLock(command.repositoryId), () => this.record(command, backupId, vm.vm_id)),
     );
@@ -105,7 +105,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     const vm = 'vm_id' in wanted ? await vms.findOneBy({ vm_id: wanted.vm_id }) : await vms.findOneBy({ name: wanted.vm_name });
     if (vm !== null) return vm;
     const named = 'vm_id' in wanted ? wanted.vm_id : `named "${wanted.vm_name}"`;
-    throw new DomainError('not_found', 'vm_not_found', `There is no VM ${named}. Register it first, or look at the list of VMs.`, { ...wanted });
+    throw new DomainError('not_found', 'vm_not_found', `There is no VM ${named}. Register it first, or check the list of VMs.`, { ...wanted });
   }
 
   private async isBusy(vmId: string): Promise<boolean> {
@@ -127,9 +127,9 @@ function requireNoPolicy(policyId: string | null): void {
   if (policyId !== null) throw new DomainError('not_found', 'policy_not_found', `There is no policy ${policyId}.`, { policy_id: policyId });
 }
 
-/** A backup that failed before its exports were ready: the asker gets the cause at once instead of having to look for it. */
+/** For a backup that failed before its exports were ready: the response gives the cause. */
 function failure(backupId: string, code: string, stage: string, detail: string): DomainError {
-  return new DomainError(kindOf(code), code, `Backup ${backupId} failed while ${stage}: ${detail}`, { backup_id: backupId, stage });
+  return new DomainError(kindOf(code), code, `Backup ${backupId} failed at stage ${stage}: ${detail}`, { backup_id: backupId, stage });
 }
 
 function kindOf(code: string): ErrorKind {
