@@ -29,11 +29,11 @@ export class GetBootArtefactController {
   @Get('console')
   @Streams('download')
   @ApiOperation({
-    summary: 'What the guest of a boot check has shown on its serial console',
-    description: 'As it wrote it, escape sequences included; of a long one the beginning and the end.',
+    summary: 'Serial console output of the guest of a boot check',
+    description: 'The raw output, including escape sequences. If the output is long, only its beginning and end are kept.',
   })
   @ApiProduces('text/plain')
-  @ApiOkResponse({ description: 'The text', schema: { type: 'string', example: 'Debian GNU/Linux 12 pgtest1 ttyS0\n\npgtest1 login:' } })
+  @ApiOkResponse({ description: 'The console output', schema: { type: 'string', example: 'Debian GNU/Linux 12 pgtest1 ttyS0\n\npgtest1 login:' } })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'verification_not_found', 'artefact_not_found')
   console(
@@ -48,11 +48,11 @@ export class GetBootArtefactController {
   @Get('screenshot')
   @Streams('download')
   @ApiOperation({
-    summary: "A picture of the display of a boot check's guest, taken at the verdict",
-    description: 'A PNG, or a PPM where the hypervisor makes no other.',
+    summary: "Screenshot of a boot check's guest, taken at the verdict",
+    description: 'A PNG image, or PPM if the hypervisor produces nothing else.',
   })
   @ApiProduces('image/png', 'image/x-portable-pixmap')
-  @ApiOkResponse({ description: 'The picture', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
+  @ApiOkResponse({ description: 'The screenshot', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'verification_not_found', 'artefact_not_found')
   screenshot(
@@ -78,10 +78,10 @@ export class GetBootArtefactController {
       throw new DomainError(
         'not_found',
         'artefact_not_found',
-        `Verification ${verificationId} has no ${name}: ${row.boot?.screenshot_problem ?? 'it has not booted'}.`,
+        `Verification ${verificationId} has no ${name}: ${row.boot?.screenshot_problem ?? 'the guest has not been booted'}.`,
       );
     }
-    // What a guest shows is never to be taken for a page of ours.
+    // nosniff: a browser must never interpret guest output as a page of ours.
     response.set({ 'Content-Type': artefact.media_type, 'Content-Length': String(found.size), 'X-Content-Type-Options': 'nosniff' });
     const reader = readerOf(request);
     const access = {

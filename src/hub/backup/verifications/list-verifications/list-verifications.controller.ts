@@ -18,7 +18,7 @@ export class ListVerificationsController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get(':backup_id/verifications')
-  @ApiOperation({ summary: 'Verifications of a restore point, the newest first' })
+  @ApiOperation({ summary: 'Verifications of a restore point, newest first' })
   @ApiPage('verifications', VerificationResponse, 'A page of verifications')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   @ApiProblem(404, 'backup_not_found')

@@ -7,7 +7,7 @@ import { errnoOf } from '../../../../lib/process/system-error.js';
 import { writeFileDurably } from '../../../../lib/files/durable-write.js';
 import type { BootArtefact } from './verification.events.js';
 
-/** What guests have shown when they were booted: `<data>/boot-checks/<verification id>/`. */
+/** Console output and screenshots of booted guests, in `<data>/boot-checks/<verification id>/`. */
 @Injectable()
 export class BootArtefacts {
   private readonly root: string;
@@ -16,7 +16,7 @@ export class BootArtefacts {
     this.root = join(config.dataDirectory, 'boot-checks');
   }
 
-  /** Durable when it resolves; harmless when done twice. */
+  /** The artefacts are durable when this resolves. May be repeated. */
   async keep(verificationId: string, artefacts: NodeBootCheckArtefacts): Promise<readonly BootArtefact[]> {
     const folder = join(this.root, verificationId);
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -36,7 +36,7 @@ export class BootArtefacts {
     return join(this.root, verificationId, artefact.file);
   }
 
-  /** Ids of the verifications of which something is kept. */
+  /** Ids of the verifications that have artefacts. */
   async all(): Promise<readonly string[]> {
     try {
       return await readdir(this.root);

@@ -1,7 +1,7 @@
 import type { CommandContext } from '../../../../kernel/command-context.js';
 
 export interface WantedBoot {
-  /** null: the one that the VM was backed up from. */
+  /** null: the node that the VM was backed up from. */
   readonly nodeId: string | null;
   readonly consoleText: string | null;
   readonly guestAgent: boolean;
@@ -10,13 +10,13 @@ export interface WantedBoot {
 }
 
 /**
- * Reads a restore point and everything it stands on, and, where that is wanted, boots it. Answers with {verification_id, position}.
- * @throws DomainError backup_not_found, backup_not_verifiable; for a boot also definition_missing, node_not_found, sign_of_life_missing
+ * Verifies a restore point and everything it depends on, and optionally boots it. Returns {verification_id, position}.
+ * @throws DomainError backup_not_found, backup_not_verifiable; with a boot also definition_missing, node_not_found, sign_of_life_missing
  */
 export class StartVerification {
   constructor(
     readonly backupId: string,
-    /** null: only the files. */
+    /** null: only the files are verified. */
     readonly boot: WantedBoot | null,
     readonly context: CommandContext,
   ) {}

@@ -14,7 +14,7 @@ export type VerificationStep =
   | { readonly kind: 'boot_checked'; readonly data: BootChecked['data'] }
   | { readonly kind: 'abort'; readonly code: string; readonly detail: string; readonly finished_at: string };
 
-/** One request, one end. Anything found makes it fail. */
+/** A verification is requested once and ends once. Any finding makes it fail. */
 export function decideVerification(command: VerificationStep, state: VerificationState): readonly VerificationEvent[] {
   switch (command.kind) {
     case 'request':
@@ -22,7 +22,7 @@ export function decideVerification(command: VerificationStep, state: Verificatio
     case 'conclude': {
       if (state.status !== 'running') return [];
       const { findings, files_checked, bytes_checked, finished_at } = command;
-      // A guest that does not boot is no damage of files, so it is no finding.
+      // A guest that does not boot fails the verification but is not a finding, because no file is damaged.
       if (findings.length === 0 && state.boot_verdict !== 'not_booted')
         return [{ type: 'VerificationPassed', data: { files_checked, bytes_checked, finished_at } }];
       return [{ type: 'VerificationFailed', data: { findings, files_checked, bytes_checked, finished_at } }];
@@ -41,7 +41,7 @@ export function decideVerification(command: VerificationStep, state: Verificatio
   }
 }
 
-/** What a finding means to whatever stands on the restore point, in the words of the chain. */
+/** Maps a finding to the damage code of the chain, which describes the damage from the point of view of dependent restore points. */
 export function damageOf(code: VerificationFinding['code']): 'parent_missing' | 'parent_truncated' | 'parent_altered' {
   switch (code) {
     case 'restore_point_missing':

@@ -1,6 +1,6 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
 
-/** One thing that is wrong with one restore point. */
+/** One defect of one restore point. */
 export type VerificationFinding = {
   readonly code:
     | 'restore_point_missing'
@@ -13,12 +13,12 @@ export type VerificationFinding = {
     | 'parent_differs'
     | 'image_damaged';
   readonly backup_id: string;
-  /** Relative to the repository; null where it is about the restore point as a whole. */
+  /** Relative to the repository; null if the finding concerns the restore point as a whole. */
   readonly file: string | null;
   readonly detail: string;
 };
 
-/** A restore point of the chain that is to be read, by what was recorded when it was sealed. */
+/** A restore point of the chain to be verified, as recorded when it was sealed. */
 export type PointToVerify = {
   readonly backup_id: string;
   /** Relative to the repository. */
@@ -27,18 +27,18 @@ export type PointToVerify = {
   readonly files: readonly { readonly file: string; readonly size_bytes: number; readonly sha256: string }[];
 };
 
-/** What is asked of a boot: either sign of life is enough. */
+/** The conditions of a boot check. Either sign of life is enough. */
 export type BootWanted = {
   readonly node_id: string;
   readonly console_text: string | null;
   readonly guest_agent: boolean;
   readonly timeout_seconds: number;
-  /** null: as much as the VM has. */
+  /** null: as much memory as the VM has. */
   readonly memory_mib: number | null;
   readonly disks: readonly { readonly disk_id: number; readonly disk_key: string; readonly size_bytes: number }[];
 };
 
-/** A file that the hub keeps of a boot. */
+/** A file that the hub keeps from a boot check. */
 export type BootArtefact = { readonly name: 'console' | 'screenshot'; readonly file: string; readonly media_type: string; readonly size_bytes: number };
 
 export type VerificationRequested = DomainEvent<
@@ -51,19 +51,19 @@ export type VerificationRequested = DomainEvent<
     readonly repository_id: string;
     readonly repository_path: string;
     readonly chain_id: string;
-    /** Oldest first; the last is the restore point that was asked for. */
+    /** Oldest first; the last is the requested restore point. */
     readonly points: readonly PointToVerify[];
     readonly requested_at: string;
-    /** Left out: only the files are verified. */
+    /** Omitted: only the files are verified. */
     readonly boot?: BootWanted;
   }
 >;
-/** The files are sound; from here on the node may have a boot check of this attempt, and exports may exist. */
+/** The files are sound. From here on the node may have a boot check for this attempt, and exports may exist. */
 export type BootCheckStarted = DomainEvent<
   'BootCheckStarted',
   { readonly attempt: number; readonly files_checked: number; readonly bytes_checked: number; readonly started_at: string }
 >;
-/** The guest gave a sign of life, or did not. Says nothing about the files. */
+/** The guest gave a sign of life, or did not. This says nothing about the files. */
 export type BootChecked = DomainEvent<
   'BootChecked',
   {
@@ -72,7 +72,7 @@ export type BootChecked = DomainEvent<
     readonly detail: string;
     /** From the guest's start to the verdict. */
     readonly seconds: number;
-    /** What of the definition could not stay as it was. */
+    /** Parts of the definition that could not be kept. */
     readonly changes: readonly { readonly code: string; readonly detail: string }[];
     readonly artefacts: readonly BootArtefact[];
     /** Why there is no screenshot. */
@@ -84,7 +84,7 @@ export type VerificationPassed = DomainEvent<
   'VerificationPassed',
   { readonly files_checked: number; readonly bytes_checked: number; readonly finished_at: string }
 >;
-/** Without findings: the files are sound, but the guest did not boot. */
+/** No findings means that the files are sound, but the guest did not boot. */
 export type VerificationFailed = DomainEvent<
   'VerificationFailed',
   {
@@ -94,7 +94,7 @@ export type VerificationFailed = DomainEvent<
     readonly finished_at: string;
   }
 >;
-/** It could not be found out, because the storage or a tool was away: no verdict. */
+/** No verdict, because the storage or a tool was unavailable. */
 export type VerificationAborted = DomainEvent<'VerificationAborted', { readonly code: string; readonly detail: string; readonly finished_at: string }>;
 
 /** Stream `verification-<verification_id>`. */

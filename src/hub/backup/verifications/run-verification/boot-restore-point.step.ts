@@ -27,12 +27,12 @@ type Request = VerificationRequested['data'];
 
 const POLL_MS = 500;
 const READ_MODEL_PATIENCE_MS = 10_000;
-/** Beyond the guest's own time: its start, a picture, and its removal. */
+/** Time allowed beyond the guest's own timeout: for its start, a screenshot and its removal. */
 const NODE_PATIENCE_MS = 10 * 60_000;
-/** The node cannot be heard just now, and may be again. */
+/** Errors after which the node may respond again. */
 const SILENT: ReadonlySet<string> = new Set(['node_unreachable', 'node_silent', 'node_broken_answer']);
 
-/** Boots a restore point at a node, on overlays that are thrown away, and takes everything away again. Each attempt has exports and a check of its own, by derived ids. */
+/** Boots a restore point at a node on throwaway overlays, and cleans up afterwards. Each attempt has its own exports and check, with derived ids. */
 @Injectable()
 export class BootRestorePoint {
   private readonly log = loggerFor('BootRestorePoint');
@@ -49,9 +49,9 @@ export class BootRestorePoint {
   ) {}
 
   /**
-   * Starts the guest, or takes up the one that an earlier hub has started, and waits for the verdict, with what was seen kept.
-   * @returns null when the node's end, or a loss of its way to the disks, cut it short: another attempt may be made
-   * @throws DomainError when it cannot be found out; the signal's reason
+   * Starts the guest, or resumes a check that an earlier hub has started, waits for the verdict and stores the artefacts.
+   * @returns null if the check was interrupted because the node restarted or lost its connection to the disks; another attempt may be made
+   * @throws DomainError if no verdict can be reached; the signal's reason if aborted
    */
   async boot(
     request: Request,
@@ -63,7 +63,7 @@ export class BootRestorePoint {
     const body = await this.bodyOf(request, wanted, attempt, newContext);
     const report = await this.follow(wanted, body, signal);
     if (report.status === 'failed') {
-      const { code, detail } = report.error ?? { code: 'boot_check_failed', detail: 'The node does not say why the guest could not be started.' };
+      const { code, detail } = report.error ?? { code: 'boot_check_failed', detail: 'The node gave no reason why the guest could not be started.' };
       if (code === 'check_interrupted') return null;
       throw new DomainError('conflict', code, detail);
     }
@@ -81,7 +81,10 @@ export class BootRestorePoint {
     };
   }
 
-  /** Guest and exports of an attempt, also those that an earlier hub has begun. A node that stays away ends its guest itself, at the latest when its time is over. */
+  /**
+   * Removes the guest and the exports of an attempt, including those of an earlier hub. A node that stays unreachable ends its guest itself, at the latest
+   * when its time is up.
+   */
   async cleanUp(request: Request, wanted: BootWanted, attempt: number, newContext: () => CommandContext, signal: AbortSignal): Promise<void> {
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: wanted.node_id });
     const ends = performance.now() + this.config.failAfterSilentSeconds * 1000;
@@ -92,7 +95,11 @@ export class BootRestorePoint {
       } catch (error) {
         if (!(error instanceof DomainError) || !SILENT.has(error.code)) throw error;
         if (performance.now() > ends) {
-          this.log.warn('a node cannot be told to forget a boot check', { verification_id: request.verification_id, node_id: wanted.node_id, error });
+          this.log.warn('could not make the node discard a boot check: it stays unreachable', {
+            verification_id: request.verification_id,
+            node_id: wanted.node_id,
+            error,
+          });
           break;
         }
         await pause(POLL_MS, undefined, { signal });
@@ -120,7 +127,7 @@ export class BootRestorePoint {
       );
       if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');
       const { uri } = await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id });
-      if (uri === null) throw new DomainError('unavailable', 'export_not_started', `The export ${export_id} of disk ${disk_id} has ended already.`);
+      if (uri === null) throw new DomainError('unavailable', 'export_not_started', `The export ${export_id} of disk ${disk_id} has already ended.`);
       const key = await readExportKey(this.config.runDirectory, export_id);
       disks.push({ disk_key, size_bytes, uri, ...(key === null ? {} : { export_key: key }) });
     }
@@ -152,7 +159,7 @@ export class BootRestorePoint {
       }
       await pause(POLL_MS, undefined, { signal });
     }
-    throw new DomainError('upstream_silent', 'boot_check_stuck', `The node ${wanted.node_id} does not come to an end with the boot check ${body.check_id}.`);
+    throw new DomainError('upstream_silent', 'boot_check_stuck', `The node ${wanted.node_id} did not finish the boot check ${body.check_id} in time.`);
   }
 
   private async urlOf(nodeId: string): Promise<string> {

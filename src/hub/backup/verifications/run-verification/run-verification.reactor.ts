@@ -44,7 +44,10 @@ const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
 const MAX_BOOT_ATTEMPTS = 3;
 
-/** Runs verifications one after the other: two would only make the storage seek. One that a killed hub has begun is begun anew, since it changes nothing. */
+/**
+ * Runs verifications one at a time, because two at once would only make the storage seek. One that a killed hub had begun starts again, since it changes
+ * nothing.
+ */
 @Injectable()
 export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunVerification');
@@ -78,7 +81,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     this.recovery = this.recover();
   }
 
-  /** The earliest phase of a shutdown: what the work uses is still there. */
+  /** Stops in the earliest phase of a shutdown, while the dependencies are still available. */
   async onModuleDestroy(): Promise<void> {
     this.events?.unsubscribe();
     this.shutdown.abort(new Error('the hub is shutting down'));
@@ -108,7 +111,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
           break;
         } catch (error) {
           if (this.ending()) return;
-          this.log.warn('a verification could not be brought to its end; trying again', { verification_id: verificationId, error });
+          this.log.warn('could not finish a verification; trying again', { verification_id: verificationId, error });
           await pause(retryMs, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
           retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
         }
@@ -123,9 +126,9 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     const { request } = state;
     const context = await this.context(verificationId);
     try {
-      // One that a killed hub had begun to boot was read before, and found sound.
+      // If a killed hub had begun to boot the restore point, its files were found sound before.
       const { findings, files, bytes } = state.boot === null ? await this.readUnlessDeleted(request) : soundBefore(state.boot);
-      // The marks first: who sees the verdict sees what follows from it.
+      // Mark the damage first, so that a client that sees the verdict also sees the damage.
       for (const { backup_id, code, detail, file } of findings) {
         const damage = { code: damageOf(code), detail, file, verification_id: verificationId };
         await this.commands.execute(new MarkRestorePointDamaged(request.chain_id, backup_id, damage, { ...context, commandId: this.ids.next() }));
@@ -140,7 +143,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     }
   }
 
-  /** The verdict is recorded first and everything taken away then, so a hub that is killed in between does the rest. One that ends leaves the guest to the next. */
+  /** Records the verdict before cleaning up, so that a hub killed in between can clean up later. A hub that shuts down leaves the guest to the next one. */
   private async bootSound(
     state: KnownVerification,
     wanted: BootWanted,
@@ -166,7 +169,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
           throw new DomainError(
             'conflict',
             'check_interrupted',
-            `The node was restarted, or lost its way to the disks, in each of ${MAX_BOOT_ATTEMPTS} attempts to boot the restore point.`,
+            `The node was restarted or lost its connection to the disks in each of ${MAX_BOOT_ATTEMPTS} attempts to boot the restore point.`,
           );
         }
       }
@@ -177,14 +180,14 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     await cleanUp();
   }
 
-  /** @throws DomainError restore_point_deleted, rather than saying of what went with the restore point that it is missing */
+  /** @throws DomainError restore_point_deleted, instead of reporting the files of a deleted restore point as missing */
   private async readUnlessDeleted(request: VerificationRequested['data']): ReturnType<RunVerificationReactor['read']> {
     try {
       const found = await this.read(request);
       if (found.findings.length > 0) await this.refuseDeleted(request);
       return found;
     } catch (error) {
-      // With its last restore point gone, the repository may have gone too.
+      // The repository may have been removed together with its last restore point.
       if (error instanceof DomainError) await this.refuseDeleted(request);
       throw error;
     }
@@ -209,14 +212,14 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
       bytes += verdict.bytes_checked;
       for (const { code, backup_id, file, detail } of verdict.findings) {
         const key = `${backup_id ?? point.backup_id} ${code} ${file ?? ''}`;
-        // A missing parent is found at itself and at what stands on it.
+        // A missing parent is found both by itself and by the restore point that depends on it.
         if (!findings.has(key)) findings.set(key, { code, backup_id: backup_id ?? point.backup_id, file, detail });
       }
     }
     return { findings: [...findings.values()], files, bytes };
   }
 
-  /** Files that went with the deletion of their restore point are no damage. @throws DomainError restore_point_deleted */
+  /** Files removed by the deletion of their restore point are not damage. @throws DomainError restore_point_deleted */
   private async refuseDeleted({ points }: VerificationRequested['data']): Promise<void> {
     const head = await this.store.head();
     if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'backups');
@@ -228,7 +231,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     });
   }
 
-  /** What was seen of a guest goes with its restore point. What is missed is found at the next start. */
+  /** Removes the boot artefacts of deleted restore points. Any that are missed are removed at the next start. */
   private async forgetArtefacts(): Promise<void> {
     try {
       const head = await this.store.head();
@@ -239,7 +242,8 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
         if (backup?.status === 'deleted') await this.artefacts.remove(verificationId);
       }
     } catch (error) {
-      if (!this.ending()) this.log.warn('what boot checks of deleted restore points have left cannot be removed yet', { error });
+      if (!this.ending())
+        this.log.warn('could not remove the boot check artefacts of deleted restore points; trying again at the next deletion or start', { error });
     }
   }
 
@@ -260,7 +264,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
         await this.forgetArtefacts();
         return;
       } catch (error) {
-        this.log.warn('verifications of an earlier run of the hub cannot be taken up yet; trying again', { error });
+        this.log.warn('could not resume verifications of an earlier run of the hub; trying again', { error });
         await pause(RETRY_FIRST_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
       }
     }

@@ -28,9 +28,9 @@ export class StartVerificationController {
   @Post(':backup_id/verify')
   @HttpCode(202)
   @ApiOperation({
-    summary: 'Verify a restore point and everything it stands on',
+    summary: 'Verify a restore point and everything it depends on',
     description:
-      'Answers at once; GET /backups/{backup_id}/verifications has the verdict. Every file is read and hashed, images, parents and manifests are checked. A damaged restore point, and those that stand on it, are marked in their chain, and the next backup of the VM is a full that says so. With `boot` a sound restore point is then started on a throwaway overlay at a node, without any network, until it gives a sign of life. A guest that does not boot makes the verification fail without a finding: its files are sound.',
+      'Responds at once; GET /backups/{backup_id}/verifications has the verdict. Every file is read and hashed; images, parents and manifests are checked. A damaged restore point and those that depend on it are marked in their chain, and the next backup of the VM is a full with that reason. With `boot`, a node then starts a sound restore point on a throwaway overlay, without any network, until it gives a sign of life. If the guest does not boot, the verification fails without a finding, because the files are sound.',
   })
   @ApiAcceptedResponse({ type: VerificationResponse, description: 'The verification' })
   @ApiProblem(400, 'validation_failed', 'sign_of_life_missing')

@@ -9,32 +9,40 @@ const DEFAULT_CONSOLE_TEXT = 'login:';
 
 /** Either sign of life is enough. */
 export class BootCheckRequest {
-  @ApiPropertyOptional({ description: 'The node that boots it; absent: the one it was backed up from', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' })
+  @ApiPropertyOptional({
+    description: 'The node that boots the restore point; absent: the node it was backed up from',
+    example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99',
+  })
   @Optional()
   @IsString()
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { message: 'node_id must be the id of a node' })
   node_id?: string;
 
-  @ApiPropertyOptional({ description: 'A text on the serial console that means that the guest is up; absent: none', example: 'login:' })
+  @ApiPropertyOptional({ description: 'Text on the serial console that shows that the guest is up; absent: none', example: 'login:' })
   @Optional()
   @IsString()
   @IsNotEmpty()
   @MaxLength(200)
   console_text?: string;
 
-  @ApiPropertyOptional({ type: Boolean, default: false, description: "Whether an answer of the guest's agent means that it is up", example: true })
+  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether a response from the guest agent shows that the guest is up', example: true })
   @Optional()
   @IsBoolean()
   guest_agent = false;
 
-  @ApiPropertyOptional({ type: 'integer', default: DEFAULT_TIMEOUT_SECONDS, description: 'How long the guest has for a sign of life', example: 300 })
+  @ApiPropertyOptional({
+    type: 'integer',
+    default: DEFAULT_TIMEOUT_SECONDS,
+    description: 'How long the guest has to give a sign of life, in seconds',
+    example: 300,
+  })
   @Optional()
   @IsInt()
   @Min(1)
   @Max(86_400)
   timeout_seconds = DEFAULT_TIMEOUT_SECONDS;
 
-  @ApiPropertyOptional({ type: 'integer', description: 'Memory of the guest; absent: as much as the VM has', example: 1024 })
+  @ApiPropertyOptional({ type: 'integer', description: 'Memory of the guest in MiB; absent: as much as the VM has', example: 1024 })
   @Optional()
   @IsInt()
   @Min(16)
@@ -43,14 +51,14 @@ export class BootCheckRequest {
 }
 
 export class StartVerificationRequest {
-  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether a restore point whose files are sound is also booted', example: true })
+  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether to also boot the restore point if its files are sound', example: true })
   @Optional()
   @IsBoolean()
   boot = false;
 
   @ApiPropertyOptional({
     type: BootCheckRequest,
-    description: `What counts as booted; absent: "${DEFAULT_CONSOLE_TEXT}" on the serial console or an answer of the guest agent. Has no effect without \`boot\``,
+    description: `What counts as booted; absent: "${DEFAULT_CONSOLE_TEXT}" on the serial console or a response from the guest agent. Has no effect without \`boot\``,
   })
   @Optional()
   @IsObject()

@@ -46,7 +46,7 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
     if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
     if (backup.status !== 'completed' || backup.chain_id === null) {
-      throw new DomainError('conflict', 'backup_not_verifiable', `Backup ${backupId} is ${backup.status}; only a completed one has files to verify.`, {
+      throw new DomainError('conflict', 'backup_not_verifiable', `Backup ${backupId} is ${backup.status}; only a completed backup has files to verify.`, {
         backup_id: backupId,
         status: backup.status,
       });
@@ -80,19 +80,19 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
 
   private async bootOf(wanted: WantedBoot, backup: BackupReadModel, repositoryPath: string): Promise<BootWanted> {
     if (wanted.consoleText === null && !wanted.guestAgent) {
-      throw new DomainError('invalid', 'sign_of_life_missing', 'Name a console_text to wait for, or wait for the guest_agent.');
+      throw new DomainError('invalid', 'sign_of_life_missing', 'Set console_text, guest_agent or both: the boot check needs a sign of life to wait for.');
     }
     if ((await this.files.readRecordedManifest(repositoryPath, backup.folder ?? '', backup.manifest_sha256)).definition === null) {
       throw new DomainError(
         'conflict',
         'definition_missing',
-        `Restore point ${backup.backup_id} does not know how its VM is defined, so it cannot be booted; only those of the source libvirt do.`,
+        `Restore point ${backup.backup_id} has no definition of its VM, so it cannot be booted. Only restore points of the source libvirt have one.`,
         { backup_id: backup.backup_id },
       );
     }
     const nodeId = wanted.nodeId ?? backup.node_id;
     if (!(await this.dataSource.getRepository(NodeReadModel).existsBy({ node_id: nodeId }))) {
-      throw new DomainError('not_found', 'node_not_found', `The node ${nodeId} is not registered. Name another.`, { node_id: nodeId });
+      throw new DomainError('not_found', 'node_not_found', `The node ${nodeId} is not registered. Choose another node.`, { node_id: nodeId });
     }
     return {
       node_id: nodeId,
@@ -107,19 +107,19 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
   private async pointsUpTo(backup: BackupReadModel, chainId: string): Promise<readonly PointToVerify[]> {
     const chain = await this.dataSource.getRepository(ChainReadModel).findOneBy({ chain_id: chainId });
     const ids = chain?.points.map(({ backup_id }) => backup_id) ?? [];
-    // Verifying none of its files would pass it.
+    // Without this check, a verification of no files would pass.
     if (!ids.includes(backup.backup_id)) {
       throw new DomainError(
         'conflict',
         'restore_point_not_in_chain',
-        `Restore point ${backup.backup_id} is in no chain yet: the import of its repository was interrupted. Import the repository again.`,
+        `Restore point ${backup.backup_id} does not belong to a chain yet: the import of its repository was interrupted. Import the repository again.`,
         { backup_id: backup.backup_id, repository_id: backup.repository_id },
       );
     }
     const rows = new Map((await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: chainId })).map((row) => [row.backup_id, row]));
     return ids.slice(0, ids.indexOf(backup.backup_id) + 1).map((backupId) => {
       const row = rows.get(backupId);
-      if (row === undefined) throw new Error(`chain ${chainId} has restore point ${backupId}, which the backups do not know`);
+      if (row === undefined) throw new Error(`chain ${chainId} has restore point ${backupId}, which is not among the backups`);
       return {
         backup_id: backupId,
         folder: row.folder ?? '',
