@@ -129,7 +129,7 @@ describe('VMs and nodes', () => {
     await post('vms', { name: 'one', source: 'image', source_ref: '/images/one' }).expect(409).expect(hasCode('no_node_registered'));
   });
 
-  it('the local node is registered once, and a second node of its id is refused', async () => {
+  it('the local node is registered once, and a second node with its id is refused', async () => {
     const context = () => ({ commandId: randomUUID(), correlationId: randomUUID(), actor: 'system:test' });
     const commands = app.get(CommandBus);
     await commands.execute(new RegisterLocalNode(nodeUrl, context()));
@@ -140,7 +140,7 @@ describe('VMs and nodes', () => {
     await post('nodes', { name: 'x', url: 'http://127.0.0.1:1' }).expect(503).expect(hasCode('node_unreachable'));
   });
 
-  it('a VM is registered as the node describes it, under Unicode names with spaces, once per name and source', async () => {
+  it('a VM is registered as the node describes it, with a Unicode name with spaces, once per name and source', async () => {
     const answer = await post('vms', { name: 'Büro 数据 1', source: 'image', source_ref: '/images/one' }).expect(201);
     expect(answer.body).toMatchObject({
       name: 'Büro 数据 1',
@@ -167,14 +167,14 @@ describe('VMs and nodes', () => {
       .expect(hasCode('vm_not_found'));
   });
 
-  it('of ten at once with one name, one wins', async () => {
+  it('of ten concurrent registrations with the same name, one succeeds', async () => {
     const answers = await Promise.all(Array.from({ length: 10 }, () => post('vms', { name: 'twin', source: 'image', source_ref: '/images/two' })));
     expect(answers.map((answer) => answer.status).sort()).toEqual([201, ...Array<number>(9).fill(409)]);
     const winner = answers.find((answer) => answer.status === 201);
     await del(`vms/${String(winner?.body.vm_id)}`).expect(204);
   });
 
-  it('the health of a node is recorded when it changes, and only after it failed twice', async () => {
+  it('a change in the health of a node is recorded, a failure only after the second in a row', async () => {
     const watch = app.get(WatchNodesReactor);
     const settle = async (): Promise<void> => {
       await get('nodes')
@@ -200,7 +200,7 @@ describe('VMs and nodes', () => {
 });
 
 describe('repositories', () => {
-  it('are made, measured and deleted, and their folder stays', async () => {
+  it('are created, measured and deleted, and their folder is kept', async () => {
     const path = join(directory, 'repository');
     await mkdir(path);
     const tried = await post('repositories/test', { type: 'local', path }).expect(200);
@@ -225,7 +225,7 @@ describe('repositories', () => {
     await get(`repositories/${String(made.body.repository_id)}/storage?after=${after}`).expect(404);
   });
 
-  it('repeat their answer to a repeated Idempotency-Key', async () => {
+  it('repeat the response to a repeated Idempotency-Key', async () => {
     const path = join(directory, 'repeated');
     await mkdir(path);
     const make = () => post('repositories', { name: 'repeated', type: 'local', path }).set('Idempotency-Key', 'key-1');
@@ -234,7 +234,7 @@ describe('repositories', () => {
     expect(second.body).toEqual(first.body);
   });
 
-  it('another repository is named, and one of this hub that was deleted while it was away is taken over', async () => {
+  it('a folder used by another repository is refused, and one deleted on this hub while it was unavailable can be used again', async () => {
     const path = join(directory, 'used');
     await mkdir(path);
     const made = await post('repositories', { name: 'used', type: 'local', path }).expect(201);

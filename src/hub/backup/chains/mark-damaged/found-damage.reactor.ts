@@ -18,7 +18,10 @@ const CODES: Readonly<Record<FoundDamage['reason'], DamageFinding['code']>> = {
   file_altered: 'parent_altered',
 };
 
-/** Marks what the guard of a repository's files finds damaged while somebody asks for it, so that it is known without a verification and nothing more is built on it. */
+/**
+ * Marks restore points that the chain guard finds damaged while serving a request. Damage is then known without a verification, and no incremental is based
+ * on it.
+ */
 @Injectable()
 export class FoundDamageReactor implements OnModuleInit {
   private readonly log = loggerFor('FoundDamage');
@@ -34,22 +37,20 @@ export class FoundDamageReactor implements OnModuleInit {
   ) {}
 
   onModuleInit(): void {
-    this.guard.onDamage((found) =>
-      this.note(found).catch((error: unknown) => this.log.error('a damaged restore point could not be marked', { ...found, error })),
-    );
+    this.guard.onDamage((found) => this.note(found).catch((error: unknown) => this.log.error('could not mark a damaged restore point', { ...found, error })));
   }
 
   private async note({ repository_path, backup_id, file, reason, detail }: FoundDamage): Promise<void> {
     const head = await this.store.head();
     if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id });
-    // Files of a restore point that is being deleted are no damage, and those that are marked already need no further mark.
+    // Missing files of a restore point that is being deleted are not damage, and a marked restore point needs no second mark.
     if (backup === null || backup.chain_id === null || backup.status !== 'completed' || backup.damage !== null) return;
-    // Nor are the files of a repository that has gone away meanwhile.
+    // Neither are missing files in a repository that has become unavailable.
     if (reason === 'file_missing') await this.files.checkPresent((await repositoryOf(this.dataSource, backup)).repository_id, repository_path);
     const finding = { code: CODES[reason], detail, file, verification_id: null };
     const context = { commandId: this.ids.next(), correlationId: this.ids.next(), actor: 'system:chain-guard' };
     await this.commands.execute(new MarkRestorePointDamaged(backup.chain_id, backup_id, finding, context));
-    this.log.warn('a restore point is damaged: a file is not what was sealed', { backup_id, vm_name: backup.vm_name, file, reason, detail });
+    this.log.warn('a restore point is damaged: a file differs from what was sealed', { backup_id, vm_name: backup.vm_name, file, reason, detail });
   }
 }

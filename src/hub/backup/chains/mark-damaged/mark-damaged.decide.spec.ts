@@ -17,15 +17,15 @@ const damaged = (backup_id: string, detail: string, caused_by_backup_id: string 
 });
 
 describe('marking a restore point as damaged', () => {
-  it('marks all that stand on it too, with what they stand on', () =>
+  it('also marks the restore points that depend on it, and names it as the cause', () =>
     given(...chain)
       .when({ ...finding, backup_id: 'b2', detail: 'short' })
-      .then(damaged('b2', 'short'), damaged('b3', 'It stands on restore point b2, which is damaged: short', 'b2')));
-  it('marks each once', () =>
+      .then(damaged('b2', 'short'), damaged('b3', 'It depends on restore point b2, which is damaged: short', 'b2')));
+  it('marks each restore point once', () =>
     given(...chain, damaged('b2', 'short'), damaged('b3', 'short'))
       .when({ backup_id: 'b2', code: 'parent_truncated', detail: 'short' })
       .then());
-  it('leaves what is not of the chain', () =>
+  it('ignores a restore point that is not in the chain', () =>
     given(...chain)
       .when({ backup_id: 'b9', code: 'parent_missing', detail: '' })
       .then());

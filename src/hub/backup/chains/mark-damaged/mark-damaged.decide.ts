@@ -2,8 +2,8 @@ import type { ChainEvent, RestorePointDamaged } from '../model/chain.events.js';
 import type { ChainState } from '../model/chain.state.js';
 
 /**
- * A damaged restore point takes all that stand on it with it: each is marked, the later ones with what they stand on. A restore point is marked once; one that is not of
- * the chain is nobody's to mark.
+ * Marks a damaged restore point and every later one in the chain; the later ones name it as the cause. A restore point is marked once. A restore point that
+ * is not in the chain is ignored.
  */
 export function decideMarkDamaged(command: RestorePointDamaged['data'], state: ChainState): readonly ChainEvent[] {
   if (state.status === 'none') return [];
@@ -20,7 +20,7 @@ export function decideMarkDamaged(command: RestorePointDamaged['data'], state: C
           : {
               ...command,
               backup_id,
-              detail: `It stands on restore point ${command.backup_id}, which is damaged: ${command.detail}`,
+              detail: `It depends on restore point ${command.backup_id}, which is damaged: ${command.detail}`,
               caused_by_backup_id: command.backup_id,
             },
     }));

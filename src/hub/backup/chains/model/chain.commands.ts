@@ -1,7 +1,7 @@
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { RestorePointDamaged } from './chain.events.js';
 
-/** Puts a sealed restore point at the head of its chain; a full opens the chain. */
+/** Adds a sealed restore point at the head of its chain; a full starts the chain. */
 export class RecordRestorePoint {
   constructor(
     readonly chainId: string,
@@ -14,7 +14,7 @@ export class RecordRestorePoint {
   ) {}
 }
 
-/** Takes the newest restore point off its chain. @throws DomainError `restore_point_in_use` while later ones stand on it */
+/** Removes the newest restore point from its chain. @throws DomainError `restore_point_in_use` while later ones depend on it */
 export class RemoveRestorePoint {
   constructor(
     readonly chainId: string,
@@ -26,13 +26,13 @@ export class RemoveRestorePoint {
 export interface DamageFinding {
   readonly code: RestorePointDamaged['data']['code'];
   readonly detail: string;
-  /** Relative to the repository; null: the restore point as a whole. */
+  /** Relative to the repository; null: the damage concerns the restore point as a whole. */
   readonly file: string | null;
-  /** null: not found by a verification. */
+  /** null: something other than a verification found it. */
   readonly verification_id: string | null;
 }
 
-/** Notes that a restore point's files are no longer what was sealed. */
+/** Records that a restore point's files differ from what was sealed. */
 export class MarkRestorePointDamaged {
   constructor(
     readonly chainId: string,

@@ -7,7 +7,7 @@ export type ChainState =
       readonly status: 'open';
       readonly vm_id: string;
       readonly repository_id: string;
-      /** Oldest first; the first is the full, each further one stands on the one before. */
+      /** Oldest first: the full, then the incrementals, each based on the one before. */
       readonly points: readonly string[];
       readonly damaged: readonly string[];
     };

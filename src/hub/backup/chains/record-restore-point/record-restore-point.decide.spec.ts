@@ -8,11 +8,11 @@ const { given } = specificationOf({ initialState: initialChainState, evolve: evo
 const point = (backup_id: string, parent_backup_id: string | null) => ({ chain_id: 'c', vm_id: 'v', repository_id: 'r', backup_id, parent_backup_id });
 const started: ChainEvent = { type: 'ChainStarted', data: { chain_id: 'c', vm_id: 'v', repository_id: 'r', backup_id: 'full' } };
 
-describe('a new restore point of a chain', () => {
-  it('opens it when it is a full', () => {
+describe('a new restore point in a chain', () => {
+  it('starts the chain when it is a full', () => {
     given().when(point('full', null)).then(started);
   });
-  it('extends it when it stands on the newest one', () => {
+  it('extends the chain when it is based on the newest one', () => {
     given(started)
       .when(point('incr', 'full'))
       .then({ type: 'ChainExtended', data: { backup_id: 'incr', parent_backup_id: 'full' } });
@@ -20,9 +20,9 @@ describe('a new restore point of a chain', () => {
   it('is recorded once', () => {
     given(started).when(point('full', null)).then();
   });
-  it('never stands beside another, or on nothing', () => {
+  it('is rejected when its parent is not the head, or does not exist', () => {
     const extended: ChainEvent = { type: 'ChainExtended', data: { backup_id: 'incr', parent_backup_id: 'full' } };
-    expect(() => given(started, extended).when(point('other', 'full')).then()).toThrow('does not stand on the head');
+    expect(() => given(started, extended).when(point('other', 'full')).then()).toThrow('is not based on the head');
     expect(() => given().when(point('incr', 'full')).then()).toThrow('no full');
   });
 });

@@ -9,16 +9,16 @@ export type RecordRestorePointData = {
   readonly parent_backup_id: string | null;
 };
 
-/** A chain is a line: an incremental joins only behind the newest restore point. The same restore point again changes nothing. */
+/** A chain has no branches: the parent of an incremental must be the newest restore point. Recording the same restore point again changes nothing. */
 export function decideRecordRestorePoint(command: RecordRestorePointData, state: ChainState): readonly ChainEvent[] {
   const { chain_id, vm_id, repository_id, backup_id, parent_backup_id } = command;
   if (state.status === 'none') {
-    if (parent_backup_id !== null) throw new Error(`chain ${chain_id} has no full for incremental ${backup_id} to stand on`);
+    if (parent_backup_id !== null) throw new Error(`chain ${chain_id} has no full for incremental ${backup_id}`);
     return [{ type: 'ChainStarted', data: { chain_id, vm_id, repository_id, backup_id } }];
   }
   if (state.points.includes(backup_id)) return [];
   if (parent_backup_id === null || state.points.at(-1) !== parent_backup_id) {
-    throw new Error(`restore point ${backup_id} does not stand on the head of chain ${chain_id}`);
+    throw new Error(`restore point ${backup_id} is not based on the head of chain ${chain_id}`);
   }
   return [{ type: 'ChainExtended', data: { backup_id, parent_backup_id } }];
 }

@@ -10,8 +10,8 @@ const chain: readonly ChainEvent[] = [
   { type: 'ChainExtended', data: { backup_id: 'incr', parent_backup_id: 'full' } },
 ];
 
-describe('taking a restore point off its chain', () => {
-  it('is possible for the newest one alone', () => {
+describe('removing a restore point from its chain', () => {
+  it('is possible only for the newest one', () => {
     given(...chain)
       .when({ backup_id: 'incr' })
       .then({ type: 'RestorePointRemoved', data: { backup_id: 'incr' } });
@@ -19,7 +19,7 @@ describe('taking a restore point off its chain', () => {
       .when({ backup_id: 'full' })
       .thenRefused('restore_point_in_use');
   });
-  it('changes nothing when it is gone already', () => {
+  it('changes nothing when it has already been removed', () => {
     given(...chain, { type: 'RestorePointRemoved', data: { backup_id: 'incr' } })
       .when({ backup_id: 'incr' })
       .then();

@@ -2,7 +2,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import type { ChainEvent } from '../model/chain.events.js';
 import type { ChainState } from '../model/chain.state.js';
 
-/** Only the newest restore point of a chain can go; one that is gone already stays gone. */
+/** Only the newest restore point of a chain can be removed. Removing it again changes nothing. */
 export function decideRemoveRestorePoint(command: { readonly backup_id: string }, state: ChainState): readonly ChainEvent[] {
   if (state.status === 'none') return [];
   const at = state.points.indexOf(command.backup_id);
@@ -12,7 +12,7 @@ export function decideRemoveRestorePoint(command: { readonly backup_id: string }
     throw new DomainError(
       'conflict',
       'restore_point_in_use',
-      `Restore point ${command.backup_id} cannot be deleted: ${later.length} later restore point(s) stand on it. Delete those first, newest first.`,
+      `Restore point ${command.backup_id} cannot be deleted: ${later.length} later restore point(s) depend on it. Delete those first, newest first.`,
       { backup_id: command.backup_id, used_by: later },
     );
   }

@@ -16,7 +16,7 @@ export class ListVmsController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get()
-  @ApiOperation({ summary: 'Registered VMs by name' })
+  @ApiOperation({ summary: 'Registered VMs, ordered by name' })
   @ApiPage('vms', VmResponse, 'A page of VMs')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListVmsQuery): Promise<Page<'vms', VmResponse>> {

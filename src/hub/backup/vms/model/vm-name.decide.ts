@@ -1,36 +1,36 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
 
 export const MAX_VM_NAME_CHARACTERS = 128;
-/** What file systems allow for one name. */
+/** The limit of common file systems for one name. */
 export const MAX_VM_NAME_BYTES = 255;
 
 export type VmNameRule = 'length' | 'bytes' | 'slashes' | 'dots' | 'control_characters' | 'broken_unicode' | 'outer_spaces' | 'shell_metacharacters';
 
-/** A VM's name becomes a folder's and reaches people's terminals and scripts; any script and spaces are legal. */
+/** A VM's name becomes a folder name and reaches terminals and shell scripts. Spaces and all writing systems are allowed. */
 const RULES: readonly { readonly rule: VmNameRule; readonly sentence: string; readonly breaks: (name: string) => boolean }[] = [
   {
     rule: 'length',
     sentence: `must be 1 to ${MAX_VM_NAME_CHARACTERS} characters long`,
     breaks: (name) => name === '' || Array.from(name).length > MAX_VM_NAME_CHARACTERS,
   },
-  { rule: 'broken_unicode', sentence: 'must be valid Unicode, without half surrogate pairs', breaks: (name) => !name.isWellFormed() },
+  { rule: 'broken_unicode', sentence: 'must be valid Unicode, without unpaired surrogates', breaks: (name) => !name.isWellFormed() },
   { rule: 'bytes', sentence: `must be at most ${MAX_VM_NAME_BYTES} bytes long in UTF-8`, breaks: (name) => utf8Length(name) > MAX_VM_NAME_BYTES },
   {
     rule: 'control_characters',
-    sentence: 'must not have control characters, such as NUL and line breaks',
+    sentence: 'must not contain control characters, such as NUL and line breaks',
     breaks: (name) => /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u.test(name),
   },
-  { rule: 'slashes', sentence: 'must not have slashes or backslashes', breaks: (name) => /[/\\]/.test(name) },
+  { rule: 'slashes', sentence: 'must not contain slashes or backslashes', breaks: (name) => /[/\\]/.test(name) },
   { rule: 'dots', sentence: 'must not be "." or ".."', breaks: (name) => name === '.' || name === '..' },
   { rule: 'outer_spaces', sentence: 'must not begin or end with a space', breaks: (name) => name !== name.trim() },
   {
     rule: 'shell_metacharacters',
-    sentence: 'must not have any of the shell metacharacters ; | & $ ` < > " \' * ? !',
+    sentence: 'must not contain any of the shell metacharacters ; | & $ ` < > " \' * ? !',
     breaks: (name) => /[;|&$`<>"'*?!]/.test(name),
   },
 ];
 
-/** The first rule that a name breaks; null for a legal name. */
+/** The first rule that a name breaks; null for a valid name. */
 export function brokenVmNameRule(name: string): { readonly rule: VmNameRule; readonly sentence: string } | null {
   return RULES.find(({ breaks }) => breaks(name)) ?? null;
 }

@@ -2,14 +2,14 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { VmDisk, VmRegistered, VmSource } from './vm.events.js';
 
 /**
- * Make a VM known, as its node describes it now. The result is a VmRegistration.
- * @throws DomainError vm_name_invalid, vm_name_taken, vm_already_registered, vm_without_disks, vm_not_found_at_node, node_not_found, no_node_registered, node_ambiguous, or why the node
- * cannot be asked (node_unreachable, node_silent, node_broken_answer)
+ * Register a VM as its node currently describes it. The result is a VmRegistration.
+ * @throws DomainError vm_name_invalid, vm_name_taken, vm_already_registered, vm_without_disks, vm_not_found_at_node, node_not_found, no_node_registered,
+ * node_ambiguous; if the node cannot be queried, node_unreachable, node_silent or node_broken_answer
  */
 export class RegisterVm {
   constructor(
     readonly name: string,
-    /** null: the only node there is. */
+    /** null: the only registered node. */
     readonly nodeId: string | null,
     readonly source: VmSource,
     readonly sourceRef: string,
@@ -19,7 +19,7 @@ export class RegisterVm {
 
 export type VmRegistration = { readonly vm: VmRegistered['data']; readonly position: string | null };
 
-/** Forget a VM that has no backups. The result is the position of its removal. @throws DomainError vm_not_found, vm_has_backups */
+/** Remove a VM that has no backups. The result is the position of its removal. @throws DomainError vm_not_found, vm_has_backups */
 export class RemoveVm {
   constructor(
     readonly vmId: string,
@@ -27,7 +27,7 @@ export class RemoveVm {
   ) {}
 }
 
-/** Take note of the disks that a node finds at the VM's source now. Changes nothing when they are those known, or the VM is not registered any more. */
+/** Record the disks that a node currently finds at the VM's source. Changes nothing if they are already known or the VM is no longer registered. */
 export class ObserveVmDisks {
   constructor(
     readonly vmId: string,
@@ -36,11 +36,11 @@ export class ObserveVmDisks {
   ) {}
 }
 
-/** Take note of what its node says of whether the VM can be backed up. Changes nothing when it is as known, or the VM is not registered any more. */
+/** Record whether the VM can be backed up, as its node reports it. Changes nothing if this is already known or the VM is no longer registered. */
 export class ObserveVmProblem {
   constructor(
     readonly vmId: string,
-    /** null: it can. */
+    /** null: the VM can be backed up. */
     readonly problem: { readonly code: string; readonly detail: string } | null,
     readonly context: CommandContext,
   ) {}

@@ -10,7 +10,7 @@ export type VmDisk = {
   /** Virtual size in bytes. */
   readonly size_bytes: number;
   readonly format: string;
-  /** Whether the source can name changed blocks of this disk. */
+  /** Whether the source can list changed blocks of this disk. */
   readonly change_tracking: boolean;
 };
 
@@ -21,17 +21,17 @@ export type VmRegistered = DomainEvent<
     readonly name: string;
     readonly node_id: string;
     readonly source: VmSource;
-    /** What the node calls the VM; for `image` the absolute path of its folder, for `libvirt` the domain's uuid. */
+    /** The node's reference to the VM: for `image` the absolute path of its folder, for `libvirt` the domain's uuid. */
     readonly source_ref: string;
     readonly disks: readonly VmDisk[];
     readonly registered_at: string;
   }
 >;
-/** The disks at the source are no longer those known before. */
+/** The disks at the source have changed. */
 export type VmDisksChanged = DomainEvent<'VmDisksChanged', { readonly disks: readonly VmDisk[]; readonly observed_at: string }>;
-/** The VM cannot be backed up until somebody has done what the detail says. */
+/** The VM cannot be backed up until someone follows the instructions in the detail. */
 export type VmProblemFound = DomainEvent<'VmProblemFound', { readonly code: string; readonly detail: string; readonly found_at: string }>;
-/** It can be backed up again. */
+/** The VM can be backed up again. */
 export type VmProblemSolved = DomainEvent<'VmProblemSolved', { readonly code: string; readonly solved_at: string }>;
 export type VmRemoved = DomainEvent<'VmRemoved', { readonly removed_at: string }>;
 

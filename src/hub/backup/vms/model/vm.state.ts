@@ -3,9 +3,9 @@ import type { VmEvent, VmRegistered } from './vm.events.js';
 
 export type VmState =
   | { readonly status: 'none' }
-  /** problem: its code; null: none. */
+  /** problem: code of the current problem; null: none. */
   | { readonly status: 'registered'; readonly vm: VmRegistered['data']; readonly problem: string | null }
-  /** Its id is never used again. */
+  /** The id is never reused. */
   | { readonly status: 'removed' };
 
 export const initialVmState: VmState = { status: 'none' };

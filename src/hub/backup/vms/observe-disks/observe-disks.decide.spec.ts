@@ -12,7 +12,7 @@ const registered: VmEvent = {
 };
 
 describe('the disks of a VM', () => {
-  it('are recorded anew when one was added, removed or resized', () => {
+  it('are recorded again when one is added, removed or resized', () => {
     for (const disks of [[], [disk, { ...disk, disk_id: 1, disk_key: 'b.qcow2' }], [{ ...disk, size_bytes: 11 }]]) {
       given(registered)
         .when({ disks, observed_at: 'now' })
@@ -20,7 +20,7 @@ describe('the disks of a VM', () => {
     }
   });
 
-  it('are not recorded again while they are as known, nor of a VM that is not registered', () => {
+  it('are not recorded if they are unchanged, or if the VM is not registered', () => {
     given(registered)
       .when({ disks: [disk], observed_at: 'now' })
       .then();

@@ -12,7 +12,7 @@ const registered: VmEvent = {
 const problem = { code: 'backup_job_lost', detail: 'Shut it down.' };
 const found: VmEvent = { type: 'VmProblemFound', data: { ...problem, found_at: 'then' } };
 
-describe('a problem that keeps a VM from being backed up', () => {
+describe('a problem that prevents backups of a VM', () => {
   it('is recorded when it is found and when it is solved', () => {
     given(registered)
       .when({ problem, observed_at: 'now' })
@@ -22,7 +22,7 @@ describe('a problem that keeps a VM from being backed up', () => {
       .then({ type: 'VmProblemSolved', data: { code: 'backup_job_lost', solved_at: 'now' } });
   });
 
-  it('is recorded once, and not of a VM that is not registered', () => {
+  it('is recorded once, and not for a VM that is not registered', () => {
     given(registered, found).when({ problem, observed_at: 'now' }).then();
     given(registered).when({ problem: null, observed_at: 'now' }).then();
     given(registered, found, { type: 'VmRemoved', data: { removed_at: 'then' } })

@@ -15,7 +15,7 @@ export class RegisterVmController {
   constructor(private readonly commands: CommandBus) {}
 
   @Post()
-  @ApiOperation({ summary: 'Register a VM for backups', description: 'The node is asked to describe it.' })
+  @ApiOperation({ summary: 'Register a VM for backups', description: 'The hub queries the node for the description of the VM.' })
   @ApiCreatedResponse({ type: RegisteredVmDto })
   @ApiProblem(400, 'validation_failed', 'vm_name_invalid', 'vm_without_disks', 'node_ambiguous')
   @ApiProblem(404, 'vm_not_found_at_node', 'node_not_found')

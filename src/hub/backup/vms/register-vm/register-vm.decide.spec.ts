@@ -23,7 +23,7 @@ describe('registering a VM', () => {
     given().when(command).then({ type: 'VmRegistered', data: vm });
   });
 
-  it('does nothing when it was registered by the same command before', () => {
+  it('changes nothing when the same command is repeated', () => {
     given({ type: 'VmRegistered', data: vm })
       .when({ ...command, name_holder: 'vm-2' })
       .then();
@@ -41,20 +41,20 @@ describe('registering a VM', () => {
       .thenRefused('vm_name_taken');
   });
 
-  it('refuses a source that is registered already', () => {
+  it('refuses a source that is already registered', () => {
     given()
       .when({ ...command, source_holder: { vm_id: 'vm-2', name: 'other' } })
       .thenRefused('vm_already_registered');
   });
 
-  it('says of a VM that is registered again under its name that it is registered, not that the name is taken', () => {
+  it('reports a VM registered again under its own name as already registered, not its name as taken', () => {
     const holder = { vm_id: 'vm-2', name: vm.name };
     given()
       .when({ ...command, name_holder: holder.vm_id, source_holder: holder })
       .thenRefused('vm_already_registered');
   });
 
-  it('refuses a name that is against the rules', () => {
+  it('refuses a name that breaks a rule', () => {
     given()
       .when({ ...command, vm: { ...vm, name: '../x' } })
       .thenRefused('vm_name_invalid');

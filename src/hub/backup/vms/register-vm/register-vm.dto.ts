@@ -9,12 +9,18 @@ const SOURCES = NODE_SOURCES;
 const SOURCE_REF = /^(\/[^\p{Cc}]*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$/u;
 
 export class RegisterVmDto {
-  @ApiProperty({ description: 'Unique. Any script and spaces; no slashes, control characters or shell metacharacters', example: 'pgtest1' })
+  @ApiProperty({
+    description: 'Unique. Spaces and all writing systems are allowed; slashes, control characters and shell metacharacters are not',
+    example: 'pgtest1',
+  })
   @IsString()
   @MaxLength(128)
   readonly name!: string;
 
-  @ApiPropertyOptional({ description: 'The node that has the VM; may be left out while there is only one', example: '0193a5c2-7d1e-7000-8000-000000000002' })
+  @ApiPropertyOptional({
+    description: 'The node that has the VM; may be omitted while there is only one node',
+    example: '0193a5c2-7d1e-7000-8000-000000000002',
+  })
   @Optional()
   @IsString()
   @IsNotEmpty()
@@ -26,7 +32,7 @@ export class RegisterVmDto {
   readonly source!: VmSource;
 
   @ApiProperty({
-    description: 'For `image` the absolute path, at the node, of the folder with the disk files; for `libvirt` the uuid of the domain',
+    description: 'For `image` the absolute path on the node of the folder with the disk files; for `libvirt` the uuid of the domain',
     example: '/var/lib/sendense/images/pgtest1',
   })
   @IsString()
@@ -57,12 +63,12 @@ export class RegisteredVmDto {
   readonly node_id!: string;
   @ApiProperty({ enum: SOURCES, example: 'image' })
   readonly source!: VmSource;
-  @ApiProperty({ description: 'As the node names it', example: '/var/lib/sendense/images/pgtest1' })
+  @ApiProperty({ description: "The node's reference to the VM", example: '/var/lib/sendense/images/pgtest1' })
   readonly source_ref!: string;
   @ApiProperty({ type: [RegisteredVmDiskDto] })
   readonly disks!: readonly RegisteredVmDiskDto[];
   @ApiProperty({ format: 'date-time', example: '2026-11-21T10:15:00.000Z' })
   readonly registered_at!: string;
-  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '0000000000000000042' })
+  @ApiProperty({ type: 'string', nullable: true, description: 'Position of the registration; use it in ?after=', example: '0000000000000000042' })
   readonly position!: string | null;
 }

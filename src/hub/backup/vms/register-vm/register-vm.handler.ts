@@ -28,9 +28,9 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
   ) {}
 
   async execute(command: RegisterVm): Promise<VmRegistration> {
-    // Before the node is bothered; the decision checks it again.
+    // Checked before the node is queried; the decision checks it again.
     requireLegalVmName(command.name);
-    // The same command makes the same VM, however often it is repeated.
+    // Derived, so that a repeated command registers the same VM.
     const vmId = derivedId(`vm/${command.context.commandId}`);
 
     return this.lock.run(VMS_AND_NODES, ['vms', 'nodes'], async () => {
@@ -64,7 +64,7 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
         command.context,
       );
       if (outcome.state.status !== 'registered') {
-        throw new DomainError('conflict', 'vm_removed', `VM "${command.name}" was registered by this command before and has been removed since.`, {
+        throw new DomainError('conflict', 'vm_removed', `VM "${command.name}" was registered by the same request earlier and has been removed since.`, {
           vm_id: vmId,
         });
       }
@@ -82,7 +82,7 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
     const [only, ...others] = await nodes.find({ where: { state: In(['unknown', 'reachable', 'unreachable']) }, order: { node_id: 'ASC' } });
     if (only === undefined) throw new DomainError('conflict', 'no_node_registered', 'No node is registered yet, so no VM can be found. Register a node first.');
     if (others.length > 0) {
-      throw new DomainError('invalid', 'node_ambiguous', `There are ${others.length + 1} nodes. Say in node_id which one has the VM.`, {
+      throw new DomainError('invalid', 'node_ambiguous', `There are ${others.length + 1} nodes. Set node_id to the node that has the VM.`, {
         node_ids: [only, ...others].map((node) => node.node_id),
       });
     }
@@ -99,7 +99,7 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
       throw new DomainError(
         'not_found',
         'vm_not_found_at_node',
-        `Node "${node.name}" finds no VM at "${sourceRef}". See POST /nodes/${node.node_id}/discover.`,
+        `Node "${node.name}" found no VM at "${sourceRef}". To list its VMs, use POST /nodes/${node.node_id}/discover.`,
         {
           node_id: node.node_id,
           source_ref: sourceRef,
@@ -107,7 +107,7 @@ export class RegisterVmHandler implements ICommandHandler<RegisterVm> {
       );
     }
     if (list.vms.length > 1) {
-      throw new DomainError('upstream_broken', 'node_broken_answer', `Node "${node.name}" answers with ${list.vms.length} VMs where one was asked for.`, {
+      throw new DomainError('upstream_broken', 'node_broken_answer', `Node "${node.name}" returned ${list.vms.length} VMs where one was requested.`, {
         node_id: node.node_id,
         source_ref: sourceRef,
       });

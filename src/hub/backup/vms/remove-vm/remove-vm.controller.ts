@@ -16,7 +16,7 @@ export class RemoveVmController {
 
   @Delete(':id')
   @HttpCode(204)
-  @ApiOperation({ summary: 'Forget a VM that has no backups', description: 'Its disks are not touched.' })
+  @ApiOperation({ summary: 'Remove a VM that has no backups', description: 'Its disks are not touched.' })
   @ApiNoContentResponse({ description: 'Removed' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'vm_not_found')

@@ -26,7 +26,7 @@ describe('removing a VM', () => {
       .thenRefused('vm_has_backups');
   });
 
-  it('is refused where there is none, or none any more', () => {
+  it('is refused if the VM does not exist or has been removed', () => {
     given().when(command).thenRefused('vm_not_found');
     given(registered, removed).when(command).thenRefused('vm_not_found');
   });

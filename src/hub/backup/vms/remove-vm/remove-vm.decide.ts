@@ -5,7 +5,7 @@ import type { VmState } from '../model/vm.state.js';
 export type RemoveVmData = {
   readonly vm_id: string;
   readonly restore_points: number;
-  /** Pending and running backups, and ended ones whose remains are still being cleared away. */
+  /** Pending and running backups, and ended ones that are still being cleaned up. */
   readonly unfinished_backups: number;
   readonly removed_at: string;
 };
@@ -17,7 +17,7 @@ export function decideRemoveVm(command: RemoveVmData, state: VmState): readonly 
     throw new DomainError(
       'conflict',
       'vm_has_backups',
-      `VM "${state.vm.name}" has ${restore_points} restore points and ${unfinished_backups} unfinished backups. Delete or finish them first.`,
+      `VM "${state.vm.name}" has ${restore_points} restore points and ${unfinished_backups} unfinished backups. Delete the restore points and let the backups finish first.`,
       { vm_id: command.vm_id, restore_points, unfinished_backups },
     );
   }

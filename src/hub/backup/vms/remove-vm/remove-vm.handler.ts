@@ -24,7 +24,7 @@ export class RemoveVmHandler implements ICommandHandler<RemoveVm> {
     private readonly mutex: KeyedMutex,
   ) {}
 
-  /** Serialised with the beginning of backups of this VM: one that was requested is counted, and none is requested after. */
+  /** Serialised with requests for backups of this VM: one requested before is counted, and none can be requested during the removal. */
   async execute({ vmId, context }: RemoveVm): Promise<string | null> {
     return this.mutex.runExclusive(vmUseLock(vmId), () => this.remove(vmId, context));
   }
