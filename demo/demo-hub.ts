@@ -17,19 +17,19 @@ const STOP_PATIENCE_MS = 30_000;
 const PORTS = 8;
 const DATABASE_FILE = 'database.json';
 
-/** One entry of a backup's live stream: an event of its history, or `progress` in between. */
+/** One entry of a backup's live stream: an event from its history, or a `progress` report in between. */
 export interface StreamEntry {
   readonly event: string;
   readonly data: unknown;
 }
 
-/** What the hub answered instead of doing it. */
+/** The hub refused the request. */
 export class HubRefused extends Error {
   override readonly name = 'HubRefused';
 
   constructor(
     what: string,
-    /** Stable word for the cause; empty when the answer has none. */
+    /** Stable code of the cause; empty when the response has none. */
     readonly code: string,
     readonly detail: string,
   ) {
@@ -37,7 +37,7 @@ export class HubRefused extends Error {
   }
 }
 
-/** A hub with its local node, as processes of their own, with a data directory and ports of their own. */
+/** A hub and its local node, each a separate process, with their own data directory and ports. */
 export class DemoHub {
   private readonly dataDirectory: string;
 
@@ -48,19 +48,19 @@ export class DemoHub {
     this.dataDirectory = join(directory, 'data');
   }
 
-  /** @throws Error with the end of the hub's log when it does not come up */
+  /** @throws Error with the end of the hub's log if it does not start */
   static async start(directory: string, imageRoot: string): Promise<DemoHub> {
     const databaseUrl = await scratchDatabase(directory);
     const log = await open(join(directory, 'hub.log'), 'w');
     const child = spawn(process.execPath, ['--enable-source-maps', PROGRAM, 'hub'], {
-      // A terminal's Ctrl-C is for the demo, which then ends the hub in order.
+      // Ctrl-C must reach the demo only, which then shuts the hub down in order.
       detached: true,
       stdio: ['ignore', log.fd, log.fd],
       env: {
         ...withoutSettings(process.env),
         SENDENSE_DATA_DIRECTORY: join(directory, 'data'),
         SENDENSE_LISTEN_PORT: '0',
-        // Its guest is its own; the sandbox, which is the default, takes a minute for a mount without KVM.
+        // The demo mounts only disks that it made itself. The default driver, the sandbox, takes a minute per mount without KVM.
         SENDENSE_MOUNT_DRIVER: 'fuse',
         SENDENSE_LOCAL_NODE_PORT: '0',
         SENDENSE_LOCAL_NODE_IMAGE_ROOTS: imageRoot,
@@ -100,15 +100,15 @@ export class DemoHub {
     await this.request('DELETE', path, undefined, 'application/json');
   }
 
-  /** The bytes of a file. A download that is cut off fails the reading. */
+  /** Streams a file. An interrupted download fails the read. */
   async download(path: string): Promise<ReadableStream<Uint8Array>> {
     const { body } = await this.request('GET', path, undefined, '*/*');
     if (body === null) throw new Error(`${path} has no body`);
-    // The same class of the platform, which the types of the DOM and of Node name differently.
+    // The same platform class; the DOM types and Node's types name it differently.
     return body as ReadableStream<Uint8Array>;
   }
 
-  /** The history of a backup and its progress, live, until nothing more is to be done for it. */
+  /** Streams a backup's history and progress until the backup has finished. */
   async *follow(backupId: string): AsyncGenerator<StreamEntry> {
     const response = await this.request('GET', `/backups/${backupId}/events`, undefined, 'text/event-stream');
     if (response.body === null) throw new Error('the stream of events has no body');
@@ -129,14 +129,14 @@ export class DemoHub {
     return (await this.get<{ readonly events: readonly StreamEventResponse[] }>(`/backups/${backupId}/events`)).events;
   }
 
-  /** The demo may end and the hub goes on. */
+  /** Lets the demo exit while the hub keeps running. */
   leaveRunning(): void {
     this.child.unref();
   }
 
   async stop(): Promise<void> {
     this.child.kill('SIGTERM');
-    await until('the hub to end', () => Promise.resolve(hasEnded(this.child)), STOP_PATIENCE_MS).catch(() => this.child.kill('SIGKILL'));
+    await until('the hub to exit', () => Promise.resolve(hasEnded(this.child)), STOP_PATIENCE_MS).catch(() => this.child.kill('SIGKILL'));
     await endEverythingOf(this.directory);
   }
 
@@ -157,7 +157,7 @@ export class DemoHub {
 
   private async call<Body>(method: string, path: string, body?: object): Promise<Body> {
     const response = await this.request(method, path, body, 'application/json');
-    // The caller names the shape that the API documents for this route.
+    // The caller names the type that the API documents for this route.
     return (await response.json()) as Body;
   }
 
@@ -182,7 +182,7 @@ function refusalOf(what: string, text: string): HubRefused {
   }
 }
 
-/** Removes a directory in which a repository may lie: its restore points are read-only. */
+/** Removes a directory that may contain a repository, whose restore points are read-only. */
 export async function removeDirectory(directory: string): Promise<void> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   for (const entry of entries) {
@@ -195,9 +195,12 @@ class HubEnded extends Error {
   override readonly name = 'HubEnded';
 }
 
-/** Ends whatever still runs or is mounted for a demo's directory, and drops the database it was given. A hub that is told to end leaves running transfers, and what they need, to the next one. */
+/**
+ * Ends every process and mount in a demo's directory and drops its database. Needed even after the hub stops: it leaves running transfers and their servers to
+ * its next start.
+ */
 export async function endEverythingOf(directory: string): Promise<void> {
-  // Disks that are mounted for browsing. Before their processes end: a loop device whose file is gone cannot be told from others any more.
+  // Release mounted disks before their processes end: once its file is gone, a loop device cannot be told from others.
   const mounted = await realpath(directory);
   for (const device of await loopDevicesOn(mounted)) await execa('losetup', ['--detach', device], { reject: false });
   for (const { mountPoint } of await mountsBelow(mounted)) await execa('umount', ['--lazy', mountPoint], { reject: false });
@@ -207,10 +210,10 @@ export async function endEverythingOf(directory: string): Promise<void> {
       try {
         process.kill(pid, signal);
       } catch {
-        // It has ended by itself meanwhile.
+        // It has already exited.
       }
     }
-    const ended = await until('all processes to end', allEnded, signal === 'SIGTERM' ? 10_000 : STOP_PATIENCE_MS).then(
+    const ended = await until('all processes to exit', allEnded, signal === 'SIGTERM' ? 10_000 : STOP_PATIENCE_MS).then(
       () => true,
       () => false,
     );
@@ -222,13 +225,13 @@ export async function endEverythingOf(directory: string): Promise<void> {
   await runSql(server, `drop database if exists ${name} with (force)`);
 }
 
-/** Kept in a file of mode 0600, because whoever removes a demo that was left running has to drop it. */
+/** Kept in a file with mode 0600, so that a demo left running can be removed later together with its database. */
 interface ScratchDatabase {
   readonly server: string;
   readonly name: string;
 }
 
-/** Where DATABASE_URL names a server that is used for other things too, the demo gets a database of its own there. @returns its URL; null: the hub brings its PostgreSQL */
+/** DATABASE_URL may name a shared server, so the demo creates its own database there. @returns its URL; null: the hub starts its own PostgreSQL */
 async function scratchDatabase(directory: string): Promise<string | null> {
   const server = process.env['DATABASE_URL'];
   if (server === undefined || server === '') return null;
@@ -258,7 +261,7 @@ async function until(what: string, holds: () => Promise<boolean>, patienceMs: nu
     } catch (error) {
       if (error instanceof HubEnded || performance.now() > ends) throw error;
     }
-    if (performance.now() > ends) throw new Error(`waited ${patienceMs} ms in vain for ${what}`);
+    if (performance.now() > ends) throw new Error(`gave up waiting for ${what} after ${patienceMs} ms`);
     await pause(50);
   }
 }
@@ -277,24 +280,24 @@ async function processesOf(directory: string): Promise<readonly number[]> {
       const text = (await readFile(`/proc/${pid}/cmdline`, 'utf8')) + (await readFile(`/proc/${pid}/environ`, 'utf8'));
       if (text.includes(directory)) pids.push(pid);
     } catch {
-      // It has ended meanwhile, or is somebody else's.
+      // It has exited, or belongs to another user.
     }
   }
   return pids;
 }
 
-/** Settings of another hub on this machine are not the demo's. */
+/** Keeps the settings of another hub on this machine out of the demo. */
 function withoutSettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('SENDENSE_') && name !== 'DATABASE_URL'));
 }
 
-/** The first of `count` TCP ports in a row that nobody listens on now. */
+/** The first of `count` consecutive TCP ports that are free now. */
 async function freePorts(count: number): Promise<number> {
   for (let first = 21_100; first < 60_000; first += count) {
     const free = await Promise.all(Array.from({ length: count }, (_, index) => isFree(first + index)));
     if (free.every(Boolean)) return first;
   }
-  throw new Error(`no ${count} free ports in a row were found`);
+  throw new Error(`found no ${count} consecutive free ports`);
 }
 
 function isFree(port: number): Promise<boolean> {

@@ -19,15 +19,15 @@ const CHECKOUT = join(import.meta.dirname, '../..');
 const USAGE = `Usage: bin/demo [--keep]
        bin/demo --end DIRECTORY
 
-Backs up a VM with two disks, full and then incremental, and compares what can be restored with what the disks held: whole
-disks, and files that are browsed and downloaded through the hub. Mounting a disk for that needs root.
-Everything happens in a temporary directory, which is removed in the end.
+Backs up a VM with two disks, first full and then incremental, and compares what the backups restore with what the disks
+held: whole disks, and single files browsed and downloaded through the hub. Mounting a disk for that needs root.
+Everything happens in a temporary directory, which the demo removes when it ends.
 
-  --keep            leave the hub running, and print examples of what to try
-  --end DIRECTORY   end a demo that was left running, and remove its directory
+  --keep            leave the hub running, and print commands to try
+  --end DIRECTORY   stop a demo that was left running, and remove its directory
 `;
 
-/** One backup, and what the disks held at its instant. */
+/** One backup, and copies of the disks as they were at its instant. */
 interface Taken {
   readonly backup: BackupResponse;
   readonly copies: ReadonlyMap<string, string>;
@@ -40,10 +40,10 @@ class Demo {
 
   constructor(private readonly directory: string) {}
 
-  /** @returns whether every restored disk is what it was at the instant of its backup */
+  /** @returns whether every restored disk matches its source at the instant of the backup */
   async run(): Promise<boolean> {
-    say('Sendense demo: back up a VM with two disks, change the disks, back up what has changed,');
-    say('and compare what can be restored with what the disks held, byte for byte: whole disks, and single files.');
+    say('Sendense demo: back up a VM with two disks, change the disks, back up the changes,');
+    say('and compare the restored data with the source byte for byte: whole disks, and single files.');
 
     this.chapter('A powered-off VM: a folder with two disk images, each with a file system');
     const vm = await SampleVm.create(join(this.directory, 'images', VM), join(this.directory, 'work'), join(CHECKOUT, 'src'));
@@ -55,7 +55,7 @@ class Demo {
       ),
     );
 
-    this.chapter('The hub, which decides and remembers, and its node, which reads the disks');
+    this.chapter('The hub, which controls and records, and its node, which reads the disks');
     const hub = await this.startHub();
     const { repository_id: repositoryId } = await this.register(hub, vm);
 
@@ -68,7 +68,7 @@ class Demo {
       for (const what of change.what) say(`     - ${what}`);
     }
 
-    this.chapter('The second backup: the same request, and only what has changed is copied');
+    this.chapter('The second backup: the same request, which copies only the changes');
     const incremental = await this.backUp(hub, vm, repositoryId);
 
     this.chapter(`The chain: GET /api/v1/backups/chain?vm_name=${VM}`);
@@ -80,11 +80,11 @@ class Demo {
     this.chapter("The proof: every disk, flattened by qemu-img from the repository's files, against the copy of its source");
     if (!(await this.prove([full, incremental]))) return false;
 
-    this.chapter("Single files of the incremental: mounted, browsed and downloaded through the hub's API, against the copies of their sources");
+    this.chapter("Single files of the incremental: mounted, browsed and downloaded through the hub's API, and compared with copies of their sources");
     return this.restoreFiles(hub, vm, incremental);
   }
 
-  /** What a newcomer may try while the hub goes on. */
+  /** Prints commands for a newcomer to try while the hub keeps running. */
   async leaveRunning(): Promise<void> {
     const { hub } = this;
     if (hub === null) return;
@@ -92,10 +92,10 @@ class Demo {
     await rm(join(this.directory, 'work'), { recursive: true });
     hub.leaveRunning();
     say('');
-    say('The hub goes on. Its API page (any user name, and the token as password):');
+    say('The hub is still running. Its API page (any user name, and the token as password):');
     say(`   ${url}/api/docs`);
     say('');
-    say('To try, in this order:');
+    say('Commands to try, in this order:');
     say(`   HUB=${url}/api/v1`);
     say(`   TOKEN=$(cat ${hub.tokenFile})`);
     say(`   api() { curl -s -H @<(printf 'Authorization: Bearer %s\\n' "$TOKEN") -H "Content-Type: application/json" "$@"; }`);
@@ -110,7 +110,7 @@ class Demo {
       say(`   ${line}`);
     }
     say('');
-    say('To end it and remove everything:');
+    say('To stop it and remove everything:');
     say(`   bin/demo --end ${this.directory}`);
   }
 
@@ -120,7 +120,7 @@ class Demo {
   }
 
   private repositoryId = '';
-  /** Empty where this machine cannot mount. */
+  /** Empty if this machine cannot mount. */
   private mountExamples: readonly string[] = [];
 
   private async startHub(): Promise<DemoHub> {
@@ -154,7 +154,7 @@ class Demo {
     say(`   answered after ${Math.round(performance.now() - begun)} ms: ${whichType(started)}`);
     const view = new ProgressView(process.stdout);
     for await (const { event, data } of hub.follow(started.backup_id)) {
-      // The stream's own words: `progress` carries the figures of every disk.
+      // `progress` carries the figures of every disk.
       if (event === 'progress') view.show((data as { readonly disks: readonly DiskProgress[] }).disks);
       if (event === 'BackupCompleted') say(`   completed after ${seconds(performance.now() - begun)}`);
     }
@@ -207,11 +207,11 @@ class Demo {
       }
     }
     say('');
-    say(allSame ? 'Both restore points give back exactly what the disks held.' : 'A restored disk is NOT what the source held.');
+    say(allSame ? 'Both restore points contain exactly what the disks held.' : 'A restored disk does NOT match its source.');
     return allSame;
   }
 
-  /** @returns false also where the machine cannot mount and a skipped proof counts as a failure */
+  /** @returns false also if the machine cannot mount and a skipped check counts as a failure */
   private async restoreFiles(hub: DemoHub, vm: SampleVm, { backup, copies }: Taken): Promise<boolean> {
     let allSame = true;
     for (const { disk, path } of vm.changedFiles()) {
@@ -220,7 +220,7 @@ class Demo {
       allSame &&= restore.outcome === 'same';
     }
     say('');
-    say(allSame ? 'The downloaded files are exactly what the VM held at the instant of the incremental.' : 'A downloaded file is NOT what the source held.');
+    say(allSame ? 'The downloaded files match the VM at the instant of the incremental.' : 'A downloaded file does NOT match its source.');
     const [{ disk, path } = { disk: '', path: '' }] = vm.changedFiles();
     const diskId = backup.disk_results.find(({ disk_key }) => disk_key === disk)?.disk_id ?? 0;
     this.mountExamples = examplesOfMount(backup.backup_id, diskId, path);
@@ -234,7 +234,7 @@ class Demo {
   }
 }
 
-/** Mount, browse, download, release: what the last chapter has done. */
+/** The steps of the last chapter as commands: mount, browse, download, release. */
 function examplesOfMount(backupId: string, diskId: number, path: string): readonly string[] {
   return [
     `MOUNT=$(api -X POST "$HUB/restore/mount" \\\n     -d '${JSON.stringify({ backup_id: backupId, disk_index: diskId })}' | grep -o '"mount_id":"[^"]*"' | cut -d '"' -f 4)`,
@@ -244,12 +244,12 @@ function examplesOfMount(backupId: string, diskId: number, path: string): readon
   ];
 }
 
-/** @returns whether the demo may pass without: in CI a proof that is left out proves nothing */
+/** @returns whether the demo may pass without this check; in CI a skipped check proves nothing */
 function cannotMount(reason: string): boolean {
   const inCi = process.env['CI'] === 'true';
   say(`   NOT SHOWN${inCi ? ', which fails under CI=true' : ''}: ${reason}`);
   say('   To see it, run bin/demo as root (sudo bin/demo) on a machine with /dev/fuse and loop devices, or with the kernel module nbd (modprobe nbd).');
-  say('   In a container: start it with --privileged, or from the host. Whole disks are restored without any of this.');
+  say('   In a container: start it with --privileged, or run it on the host. Restoring whole disks needs none of this.');
   return !inCi;
 }
 
@@ -271,7 +271,7 @@ function showHistory(backup: BackupResponse, events: readonly StreamEventRespons
   );
 }
 
-/** The members of an event that a person wants to see first; `GET .../events` has all of them. */
+/** The members of an event that matter most to a reader; `GET .../events` has all of them. */
 function factsOf({ data }: StreamEventResponse): string {
   const telling = [
     'backup_type',
@@ -294,13 +294,13 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** @throws Error for a directory that no demo has made */
+/** @throws Error for a directory that no demo created */
 async function endKept(directory: string): Promise<void> {
-  if (!basename(directory).startsWith(PREFIX)) throw new Error(`${directory} is not the directory of a demo: its name begins with ${PREFIX}`);
+  if (!basename(directory).startsWith(PREFIX)) throw new Error(`${directory} is not a demo directory: the name of one begins with ${PREFIX}`);
   await access(join(directory, 'hub.log'));
   await endEverythingOf(directory);
   await removeDirectory(directory);
-  say(`${directory} is removed, and nothing of it runs any more.`);
+  say(`${directory} was removed, and all its processes have ended.`);
 }
 
 async function main(): Promise<number> {
@@ -322,11 +322,11 @@ async function main(): Promise<number> {
   }
 
   const directory = await mkdtemp(join(tmpdir(), PREFIX));
-  // A hub that root runs has its PostgreSQL run as another user, who must be able to pass through.
+  // PostgreSQL, which a hub run by root starts as another user, must be able to traverse the directory.
   await chmod(directory, 0o711);
   const demo = new Demo(directory);
   const interrupted = new Promise<never>((_resolve, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => reject(new Error(`ended by ${signal}`)));
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
   });
   let kept = false;
   try {

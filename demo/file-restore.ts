@@ -9,22 +9,23 @@ import { type DemoHub, HubRefused } from './demo-hub.js';
 import { dumpFile, firstDifference } from './sample-vm.js';
 import { seconds, size, table } from './text-layout.js';
 
-/** What the machine lacks, as opposed to what is wrong with a backup. */
+/** Codes for a machine that cannot mount, as opposed to a fault in the backup. */
 const CANNOT_MOUNT: readonly unknown[] = ['mount_driver_unavailable', 'mount_failed'];
 
-/** A file of the guest, and where the disk that holds it was copied at the instant of the backup. */
+/** A guest file, and a copy of its disk at the instant of the backup. */
 export interface WantedFile {
   readonly diskKey: string;
   readonly path: string;
-  /** A raw disk. */
+  /** Path of a raw disk. */
   readonly copy: string;
 }
 
 export type FileRestore = { readonly outcome: 'same' | 'different' } | { readonly outcome: 'cannot_mount'; readonly reason: string };
 
 /**
- * Mounts the disk of a restore point by the API, lists the folder of a file, downloads the file into `work`, releases the mount, and compares the file with the source's.
- * Says each step.
+ * Mounts a disk of a restore point through the API, lists the file's folder, downloads the file into `work`, releases the mount, and compares the file with its
+ * source.
+ * Prints each step.
  * @throws Error when the hub refuses for a reason that lies in the backup
  */
 export async function restoreFile(hub: DemoHub, backup: BackupResponse, wanted: WantedFile, work: string, say: (line: string) => void): Promise<FileRestore> {
@@ -55,7 +56,7 @@ export async function restoreFile(hub: DemoHub, backup: BackupResponse, wanted: 
   const source = join(work, 'at-the-instant');
   await dumpFile(wanted.copy, wanted.path, source);
   const difference = await firstDifference(downloaded, source);
-  const verdict = difference === null ? 'identical to what the source held at that instant' : `DIFFERENT from byte ${difference} on`;
+  const verdict = difference === null ? 'identical to the source at that instant' : `DIFFERENT from byte ${difference} on`;
   say(`   ${difference === null ? 'PASS' : 'FAIL'} ${basename(wanted.path)} downloaded: ${verdict}`);
   return { outcome: difference === null ? 'same' : 'different' };
 }

@@ -7,7 +7,7 @@ export interface DiskProgress {
   readonly total_bytes: number;
 }
 
-/** One bar for each disk. On a terminal they are drawn over each other; elsewhere a line is written whenever a disk has moved on by a tenth. */
+/** One bar per disk. A terminal redraws them in place; other outputs get a line each time a disk advances by a tenth. */
 export class ProgressView {
   private drawnLines = 0;
   private readonly told = new Map<string, string>();

@@ -12,7 +12,7 @@ const LOG = '/var/log/app.log';
 interface SampleDisk {
   readonly file: string;
   readonly sizeBytes: number;
-  /** The file system is smaller than the data disk; raw blocks lie behind it. */
+  /** Smaller than the data disk, which has raw blocks after the file system. */
   readonly fileSystemBytes: number;
 }
 
@@ -29,11 +29,11 @@ export interface DiskOverview {
 export interface ChangeOverview {
   readonly file: string;
   readonly what: readonly string[];
-  /** What really differs, in blocks of 64 KiB. */
+  /** Actual differences, in blocks of 64 KiB. */
   readonly changedBytes: number;
 }
 
-/** What to look for in a restored disk: a file, and its last line. */
+/** A file to look up in a restored disk, and its expected last line. */
 export interface KnownLine {
   readonly file: string;
   readonly path: string;
@@ -41,8 +41,9 @@ export interface KnownLine {
 }
 
 /**
- * A powered-off VM: a folder with two qcow2 disks that hold ext4 file systems with real files. Changes are made to a raw working copy of each disk with the tools
- * of the file system, and every block that differs is then written into the qcow2 image by qemu, as a running guest would do: so qemu's bitmaps see it.
+ * A powered-off VM: a folder with two qcow2 disks that hold ext4 file systems with real files. File system tools change a raw working copy of each disk; qemu
+ * then writes every
+ * block that differs into the qcow2 image, as for a running guest, so that its bitmaps record the change.
  */
 export class SampleVm {
   private log = '';
@@ -76,7 +77,7 @@ export class SampleVm {
     );
   }
 
-  /** What every disk holds now, flattened by qemu into raw files in `directory`, by the name of the disk. */
+  /** The current content of every disk, flattened by qemu into raw files in `directory`, keyed by disk name. */
   async copyTo(directory: string): Promise<ReadonlyMap<string, string>> {
     await mkdir(directory, { recursive: true });
     const copies = new Map<string, string>();
@@ -88,7 +89,7 @@ export class SampleVm {
     return copies;
   }
 
-  /** Another day in the VM's life. */
+  /** Changes both disks, as a day of use would. */
   async change(): Promise<readonly ChangeOverview[]> {
     return [await this.changeSystemDisk(), await this.changeDataDisk()];
   }
@@ -97,7 +98,7 @@ export class SampleVm {
     return { file: SYSTEM.file, path: LOG, lastLine: lastLineOf(this.log) };
   }
 
-  /** Files that both backups have, with other content in each. Pages of the database are rewritten in place, so an incremental's is made of both backups' blocks. */
+  /** Files that both backups hold with different content. The database is rewritten in place, so its pages in the incremental come from both backups. */
   changedFiles(): readonly { readonly disk: string; readonly path: string }[] {
     return [
       { disk: SYSTEM.file, path: LOG },
@@ -127,7 +128,7 @@ export class SampleVm {
     const pages = stdout.trim().split(/\s+/).map(Number);
     const raw = await open(this.rawOf(DATA), 'r+');
     try {
-      // Pages all over the database, rewritten in place; one in four becomes zero, which must not be taken for a hole.
+      // Pages throughout the database, rewritten in place. One in four becomes zero, which a backup must not treat as a hole.
       for (let page = 0; page < 200; page++) {
         const block = pages[Math.floor((page * pages.length) / 200)];
         if (block !== undefined) await raw.write(page % 4 === 0 ? Buffer.alloc(PAGE) : randomBytes(PAGE), 0, PAGE, block * PAGE);
@@ -139,7 +140,7 @@ export class SampleVm {
     const what = [
       `200 pages of ${DATABASE} are rewritten in place, 50 of them with zeroes`,
       '/reports/report-51.csv is new, report-07.csv is deleted',
-      '1 MiB of raw blocks behind the file system is rewritten',
+      '1 MiB of raw blocks after the file system is rewritten',
     ];
     return { file: DATA.file, what, changedBytes: await this.writeChangedBlocks(DATA) };
   }
@@ -169,7 +170,7 @@ export class SampleVm {
     const script = join(this.work, 'debugfs-commands');
     await writeFile(script, `${commands.join('\n')}\n`);
     const { stderr } = await execa('debugfs', ['-w', '-f', script, this.rawOf(disk)], { cwd: this.work });
-    // debugfs ends with 0 whatever became of its commands; its first line on standard error is its version.
+    // debugfs exits with 0 even when a command fails. The first line of its standard error is the version.
     const complaints = stderr.split('\n').filter((line) => line !== '' && !line.startsWith('debugfs '));
     if (complaints.length > 0) throw new Error(`debugfs: ${complaints.join('; ')}`);
   }
@@ -192,7 +193,7 @@ export class SampleVm {
     } finally {
       await raw.close();
     }
-    // Names are relative to the working folder, because qemu-io cannot quote them.
+    // qemu-io cannot quote names, so they are relative to the working directory.
     await execa('qemu-io', ['-f', 'qcow2', ...commands, image], { cwd: this.work });
     await Promise.all([before, ...runs.map((_, index) => join(this.work, `blocks-${index}`))].map((path) => rm(path)));
     return runs.reduce((sum, run) => sum + run.length, 0);
@@ -207,12 +208,12 @@ export class SampleVm {
   }
 }
 
-/** A disk image with everything it stands on, as one raw file. */
+/** Flattens a disk image and its backing files into one raw file. */
 export async function flatten(image: string, rawFile: string): Promise<void> {
   await execa('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', image, rawFile]);
 }
 
-/** Offset of the first byte that differs; null when the files are the same, lengths included. */
+/** Offset of the first byte that differs; null when the files are equal, including their lengths. */
 export async function firstDifference(left: string, right: string): Promise<number | null> {
   const lengths = await Promise.all([stat(left), stat(right)]);
   if (lengths[0].size !== lengths[1].size) return Math.min(lengths[0].size, lengths[1].size);
@@ -222,13 +223,13 @@ export async function firstDifference(left: string, right: string): Promise<numb
   return null;
 }
 
-/** Whether the file system on a raw disk is in order, without changing anything. */
+/** Checks the file system on a raw disk without changing it. */
 export async function fileSystemIsClean(rawDisk: string): Promise<boolean> {
   const { exitCode } = await execa('e2fsck', ['-f', '-n', rawDisk], { reject: false });
   return exitCode === 0;
 }
 
-/** A file in the file system on a raw disk, copied to `target` by the file system's own tool. Neither name may have white space. */
+/** Copies a file out of the file system on a raw disk with debugfs. Neither name may contain white space. */
 export async function dumpFile(rawDisk: string, path: string, target: string): Promise<void> {
   await rm(target, { force: true });
   await execa('debugfs', ['-R', `dump ${path} ${basename(target)}`, rawDisk], { cwd: dirname(target) });

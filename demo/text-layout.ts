@@ -10,7 +10,7 @@ export function size(bytes: number): string {
   return `${unit === 0 || Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit] ?? ''}`;
 }
 
-/** Columns padded to their widest cell, two spaces between, a rule under the head. */
+/** Pads columns to their widest cell, with two spaces between them and a rule under the header. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[], indent = '   '): string {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)));
   const line = (cells: readonly string[]): string =>

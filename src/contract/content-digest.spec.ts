@@ -6,7 +6,7 @@ import { CONTENT_BLOCK, CONTENT_GRAIN } from './node-api.js';
 const KEY = '0f'.repeat(32);
 const random = seeded(7);
 
-/** null: zeroes. */
+/** data: null for zeroes. */
 interface Run {
   readonly offset: number;
   readonly length: number;
@@ -36,7 +36,7 @@ function digestOf(of: readonly Run[], key = KEY): string {
   return digest.result.digest;
 }
 
-/** The runs, one of them or several replaced. */
+/** The runs with some of them changed. */
 function but(changes: Readonly<Record<number, Partial<Run>>>): readonly Run[] {
   return runs.map((run, index) => ({ ...run, ...changes[index] }));
 }
@@ -47,10 +47,10 @@ function flipped(bytes: Buffer | null | undefined, bit: number): Buffer {
   return copy;
 }
 
-describe('the digest of what a copy sent', () => {
+describe('ContentDigest', () => {
   const expected = digestOf(runs);
 
-  it('is the same in whatever order and in however many parts the runs come', () => {
+  it('does not depend on the order of the runs or on how they are split into parts', () => {
     expect(expected).toMatch(/^[0-9a-f]{64}$/);
     for (let round = 0; round < 5; round++) {
       expect(
@@ -70,7 +70,7 @@ describe('the digest of what a copy sent', () => {
     expect(inParts.result).toEqual({ key: KEY, digest: expected });
   });
 
-  it('is another one when any bit of the data is', () => {
+  it('changes with any bit of the data', () => {
     for (const index of [0, 1, 3, 5, 6]) {
       const { length = 0, data: bytes } = runs[index] ?? {};
       for (const bit of [0, Math.floor(8 * length * random()), 8 * length - 1])
@@ -78,13 +78,13 @@ describe('the digest of what a copy sent', () => {
     }
   });
 
-  it('is another one when the same bit is flipped in two runs, and when two runs are exchanged', () => {
+  it('changes when the same bit flips in two runs, and when two runs swap places', () => {
     const [first, second] = [runs[0]?.data, runs[1]?.data];
     expect(digestOf(but({ 0: { data: flipped(first, 99) }, 1: { data: flipped(second, 99) } }))).not.toBe(expected);
     expect(digestOf(but({ 0: { data: second ?? null }, 1: { data: first ?? null } }))).not.toBe(expected);
   });
 
-  it('is another one when a run is moved, missing, shorter, there twice or one more, and when zeroes stand for data or for nothing', () => {
+  it('changes when a run is moved, missing, shortened, repeated or added, and when zeroes replace data or a gap', () => {
     expect(digestOf(but({ 0: { offset: 4 * CONTENT_BLOCK } }))).not.toBe(expected);
     expect(digestOf(but({ 4: { offset: 4 * CONTENT_BLOCK } }))).not.toBe(expected);
     for (let index = 0; index < runs.length; index++) {
@@ -98,7 +98,7 @@ describe('the digest of what a copy sent', () => {
     expect(digestOf([])).not.toBe(expected);
   });
 
-  it('is another one under another key, and each copy has its own', () => {
+  it('changes with the key, and uses a new key for each copy', () => {
     for (const key of [`${'0f'.repeat(31)}0e`, `0e${'0f'.repeat(31)}`]) expect(digestOf(runs, key)).not.toBe(expected);
     expect(new ContentDigest().result.key).not.toBe(new ContentDigest().result.key);
     expect(new ContentDigest().result).toEqual({ key: expect.stringMatching(/^[0-9a-f]{64}$/), digest: '0'.repeat(64) });

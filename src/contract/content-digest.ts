@@ -8,7 +8,7 @@ const DIGEST_BYTES = 32;
 const DATA = 1;
 const ZEROES = 0;
 
-/** What a copy wrote to a disk, as its digest, and the key that the digest was made with. The key is secret for as long as the disk can be written to. */
+/** Digest of the bytes that a copy wrote to a disk, and its key. The key must stay secret while the disk can be written to. */
 export interface KeyedDigest {
   /** Lower-case hex, 64 digits. */
   readonly key: string;
@@ -17,11 +17,13 @@ export interface KeyedDigest {
 }
 
 /**
- * A keyed digest of a set of runs of bytes (data or zeroes) at their places on a disk, in whatever order they come. Both ends cut runs alike: a run is as long as it can be within a
- * CONTENT_BLOCK, in whole CONTENT_GRAINs, and no place is in two runs.
+ * A keyed digest of a set of runs of bytes (data or zeroes) at their offsets on a disk, independent of their order. Both ends split runs alike: a run is as
+ * long as possible within a
+ * CONTENT_BLOCK, in whole CONTENT_GRAINs, and runs never overlap.
  *
- * Each run's data goes through GMAC with its place as the nonce; the runs' tags, with place, length and kind, go through SHA-256 with the other half of the key, and those hashes are
- * combined by exclusive or (an XOR MAC). Without the key nobody can alter, move, add or drop a run and keep the digest.
+ * GMAC authenticates each run's data with its offset as the nonce. SHA-256 hashes each tag with offset, length and kind under the other half of the key, and
+ * the hashes are combined by
+ * exclusive or (an XOR MAC). Without the key nobody can alter, move, add or drop a run and keep the digest.
  */
 export class ContentDigest {
   private readonly macKey: KeyObject;
@@ -37,7 +39,7 @@ export class ContentDigest {
     bytes.copy(this.leaf, 0, MAC_KEY_BYTES);
   }
 
-  /** @param parts of the run, one after the other */
+  /** @param parts the run's data, in order */
   addData(offset: number, parts: readonly Buffer[]): void {
     this.nonce.writeBigUInt64BE(BigInt(offset));
     const mac = createCipheriv('aes-128-gcm', this.macKey, this.nonce);

@@ -82,7 +82,7 @@ export class NodeJobDiskDto {
   @Max(Number.MAX_SAFE_INTEGER)
   readonly bytes_transferred!: number;
 
-  @ApiProperty({ type: 'integer', minimum: 0, description: 'Bytes that this backup moves for the disk', example: 4_194_304 })
+  @ApiProperty({ type: 'integer', minimum: 0, description: 'Bytes that this backup copies for the disk', example: 4_194_304 })
   @IsInt()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
@@ -103,7 +103,7 @@ export class NodeJobDiskDto {
   @Type(() => NodeProblemDto)
   readonly error!: NodeProblemDto | null;
 
-  @ApiPropertyOptional({ type: NodeContentDigestDto, description: 'Of a completed disk, the digest of what its copy sent across a network' })
+  @ApiPropertyOptional({ type: NodeContentDigestDto, description: 'Digest of the data that the copy of a completed disk sent across a network' })
   @Optional()
   @IsDefined()
   @IsObject()
@@ -112,9 +112,9 @@ export class NodeJobDiskDto {
   readonly content?: NodeContentDigestDto;
 }
 
-/** A node's account of a backup job: what it pushes to the hub, and what it answers when asked. */
+/** The state of a backup job, as the node pushes it to the hub and as it answers requests. */
 export class NodeJobReportDto implements NodeJobReport {
-  @ApiProperty({ description: 'As in the path', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
+  @ApiProperty({ description: 'The same id as in the path', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
   @IsString()
   @IsNotEmpty()
   @MaxLength(100)
@@ -130,12 +130,18 @@ export class NodeJobReportDto implements NodeJobReport {
   @MaxLength(100)
   readonly current_phase!: string;
 
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, description: 'The one instant of all disks', example: '2026-11-21T10:15:00.000Z' })
+  @ApiProperty({
+    type: 'string',
+    format: 'date-time',
+    nullable: true,
+    description: 'The instant of the snapshot, common to all disks',
+    example: '2026-11-21T10:15:00.000Z',
+  })
   @Nullable()
   @IsInstant()
   readonly instant!: string | null;
 
-  @ApiProperty({ description: "True once the source's disks are free again", example: false })
+  @ApiProperty({ description: "True once the source's disks are no longer in use", example: false })
   @IsBoolean()
   readonly snapshot_released!: boolean;
 
@@ -185,7 +191,10 @@ export class NodeJobReportDto implements NodeJobReport {
   @Type(() => NodeProblemDto)
   readonly error!: NodeProblemDto | null;
 
-  @ApiPropertyOptional({ type: NodeQuiesceOutcomeDto, description: "Whether the guest's file systems were frozen at the instant; left out where nobody asked" })
+  @ApiPropertyOptional({
+    type: NodeQuiesceOutcomeDto,
+    description: "Whether the guest's file systems were frozen at the instant; absent if quiescing was not requested",
+  })
   @Optional()
   @IsDefined()
   @IsObject()
@@ -193,7 +202,7 @@ export class NodeJobReportDto implements NodeJobReport {
   @Type(() => NodeQuiesceOutcomeDto)
   readonly quiesce?: NodeQuiesceOutcomeDto;
 
-  @ApiProperty({ type: 'integer', minimum: 0, description: 'Grows with every change of the job', example: 7 })
+  @ApiProperty({ type: 'integer', minimum: 0, description: 'Increases with every change of the job', example: 7 })
   @IsInt()
   @Min(0)
   readonly sequence!: number;

@@ -1,8 +1,8 @@
-/** Who asked for a command and as part of what. Travels with every command into the metadata of its events. */
+/** The origin of a command. It travels with every command into the metadata of its events. */
 export interface CommandContext {
-  /** UUID of this command. A repeated command has the same id, and is then harmless. */
+  /** UUID of this command. A repeated command has the same id, so repeating it is harmless. */
   readonly commandId: string;
-  /** UUID shared by everything that follows from one outside request. */
+  /** UUID shared by everything that results from one external request. */
   readonly correlationId: string;
   /** `api:<token name>`, `node:<node id>` or `system:<reactor>`. */
   readonly actor: string;

@@ -1,11 +1,11 @@
 import type { JsonObject } from './json.js';
 
 /**
- * What sort of refusal an error is. The HTTP filter alone turns a kind into a status code.
+ * The category of a refusal. Only the HTTP filter maps a kind to a status code.
  * - `invalid`: the input breaks a rule; `unprocessable`: well-formed, but contradicts an earlier request
- * - `not_found`, `gone`, `conflict`: about the thing addressed and its state
- * - `unavailable`: a resource is spent or down and may come back; `storage_full`: a repository has no space
- * - `upstream_unreachable`, `upstream_broken`, `upstream_silent`: the node cannot be reached, talks nonsense, or does not answer in time
+ * - `not_found`, `gone`, `conflict`: the addressed resource or its state does not allow the request
+ * - `unavailable`: a resource is exhausted or down and may come back; `storage_full`: a repository has no space
+ * - `upstream_unreachable`, `upstream_broken`, `upstream_silent`: the node is unreachable, sends an invalid answer, or does not answer in time
  */
 export type ErrorKind =
   | 'invalid'
@@ -22,8 +22,8 @@ export type ErrorKind =
   | 'upstream_silent';
 
 /**
- * A refusal by a rule of the domain. `code` is stable and snake_case; the message names the thing, what was wrong and what to do;
- * `facts` are the figures behind it. Never holds a secret: it reaches logs and API answers as it is.
+ * A refusal by a domain rule. `code` is stable and snake_case; the message names the resource, the problem and the remedy;
+ * `facts` are the figures behind it. Never contains a secret, because logs and API answers show it unchanged.
  */
 export class DomainError extends Error {
   override readonly name = 'DomainError';

@@ -1,6 +1,6 @@
 /**
- * What an error says, for people. Anything may be thrown, so this takes anything. Of several errors in one that says nothing itself (a connection that no address takes
- * has a cause for each address), what each of them says.
+ * The message of an error, for people. Accepts any value, because anything may be thrown. An AggregateError without a message (a failed connection has one
+ * cause per address) yields the messages of its errors.
  */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

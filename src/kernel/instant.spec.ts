@@ -37,7 +37,7 @@ describe('normalisedInstant', () => {
     null,
     0,
     ['2026-11-21T10:30:00Z'],
-  ])('%j is none', (given) => {
+  ])('%j is not an instant', (given) => {
     expect(normalisedInstant(given)).toBeNull();
   });
 });

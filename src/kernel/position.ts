@@ -1,10 +1,10 @@
 /**
- * Where an event stands among all events of the store. Opaque outside the adapters, but for this: positions of one store compare as
+ * The position of an event among all events of the store. Opaque outside the adapters, except that positions of one store compare as
  * strings (`<`, `===`) in the order of the events.
  */
 export type Position = string;
 
-/** Whether a text has the form of a position. */
+/** Whether a text has the format of a position. */
 export function isPosition(text: string): boolean {
   return /^\d{19}$/.test(text);
 }

@@ -34,17 +34,17 @@ describe('the demo', () => {
   it('proves a full and an incremental, leaves a hub on which its examples work, and tells how to remove it all', async () => {
     begin({ DATABASE_URL: undefined }, '--keep');
     const status = await ended();
-    expect({ status, output }).toMatchObject({ status: 0, output: expect.stringContaining('Both restore points give back exactly what the disks held.') });
+    expect({ status, output }).toMatchObject({ status: 0, output: expect.stringContaining('Both restore points contain exactly what the disks held.') });
     expect(output.match(/^ {3}PASS (full|incremental) +(data|system)\.qcow2 .* identical, file system clean/gm)).toHaveLength(4);
     expect(output).toContain('a full, because: first_backup');
     expect(output).toContain('[########################] 100 %');
     expect(output.match(/BackupCompleted/g)).toHaveLength(2);
     // A machine that cannot mount says so, and fails under CI=true.
     const mounts = !output.includes('NOT SHOWN: ');
-    if (mounts) expect(output.match(/^ {3}PASS (app\.log|accounts\.db) downloaded: identical to what the source held/gm)).toHaveLength(2);
+    if (mounts) expect(output.match(/^ {3}PASS (app\.log|accounts\.db) downloaded: identical to the source/gm)).toHaveLength(2);
     expect(await guestMountsBelow(temporary)).toEqual([]);
 
-    const examples = linesAfter('To try, in this order:', 'To end it');
+    const examples = linesAfter('Commands to try, in this order:', 'To stop it');
     // And a mount that is left standing, which ending the demo has to take away.
     const mountLines = examples.match(/^ *MOUNT=[\s\S]*?cut -d .*$/m)?.[0] ?? '';
     const tried = await runShell(`set -eu\n${`${examples}\n${mountLines}`.replaceAll('curl -s', 'curl -sS --fail-with-body')}`);
@@ -55,10 +55,10 @@ describe('the demo', () => {
       expect(tried.text).toContain('request 21999 answered with 200');
       expect(await guestMountsBelow(temporary)).not.toEqual([]);
     }
-    const page = /http:\S+\/api\/docs$/m.exec(linesAfter('The hub goes on.', 'To try'))?.[0] ?? '';
+    const page = /http:\S+\/api\/docs$/m.exec(linesAfter('The hub is still running.', 'Commands to try'))?.[0] ?? '';
     expect((await fetch(page)).status).toBe(401);
 
-    const [command, ...options] = linesAfter('To end it and remove everything:', null).trim().split(' ');
+    const [command, ...options] = linesAfter('To stop it and remove everything:', null).trim().split(' ');
     expect(command).toBe('bin/demo');
     begin({}, ...options);
     expect({ status: await ended(), output }).toMatchObject({ status: 0 });
@@ -75,7 +75,7 @@ describe('the demo', () => {
     expect(directory).toMatch(/^sendense-demo-/);
     child.kill('SIGINT');
     const status = await ended();
-    expect({ status, output }).toMatchObject({ status: 1, output: expect.stringContaining('ended by SIGINT') });
+    expect({ status, output }).toMatchObject({ status: 1, output: expect.stringContaining('stopped by SIGINT') });
     expect(await processes()).toEqual([]);
     expect(await readdir(temporary)).toEqual([]);
     const client = new pg.Client({ connectionString: databaseUrl });

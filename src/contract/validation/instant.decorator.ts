@@ -4,8 +4,8 @@ import { registerDecorator } from 'class-validator';
 import { normalisedInstant } from '../../kernel/instant.js';
 
 /**
- * A member that is a date and time of RFC 3339, such as `2026-11-21T10:30:00Z`. What the handler gets is normalised: UTC with milliseconds.
- * Week dates, ordinal dates, days that no calendar has, and times without a zone are refused.
+ * A member that is an RFC 3339 date and time, such as `2026-11-21T10:30:00Z`. The handler receives it normalised: UTC with milliseconds.
+ * Week dates, ordinal dates, dates that do not exist, and times without a zone are refused.
  */
 export function IsInstant(): PropertyDecorator {
   return applyDecorators(
@@ -17,7 +17,7 @@ export function IsInstant(): PropertyDecorator {
         propertyName: String(property),
         validator: {
           validate: (value) => normalisedInstant(value) !== null,
-          defaultMessage: () => `${String(property)} must be a date and time of RFC 3339, such as 2026-11-21T10:30:00Z`,
+          defaultMessage: () => `${String(property)} must be an RFC 3339 date and time, such as 2026-11-21T10:30:00Z`,
         },
       });
     },
