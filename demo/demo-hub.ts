@@ -261,7 +261,7 @@ async function until(what: string, holds: () => Promise<boolean>, patienceMs: nu
     } catch (error) {
       if (error instanceof HubEnded || performance.now() > ends) throw error;
     }
-    if (performance.now() > ends) throw new Error(`gave up waiting for ${what} after ${patienceMs} ms`);
+    if (performance.now() > ends) throw new Error(`timed out after ${patienceMs} ms waiting for ${what}`);
     await pause(50);
   }
 }

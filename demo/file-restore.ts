@@ -56,7 +56,7 @@ export async function restoreFile(hub: DemoHub, backup: BackupResponse, wanted: 
   const source = join(work, 'at-the-instant');
   await dumpFile(wanted.copy, wanted.path, source);
   const difference = await firstDifference(downloaded, source);
-  const verdict = difference === null ? 'identical to the source at that instant' : `DIFFERENT from byte ${difference} on`;
+  const verdict = difference === null ? 'identical to what the source held at that instant' : `DIFFERENT from byte ${difference} on`;
   say(`   ${difference === null ? 'PASS' : 'FAIL'} ${basename(wanted.path)} downloaded: ${verdict}`);
   return { outcome: difference === null ? 'same' : 'different' };
 }

@@ -41,7 +41,7 @@ describe('the demo', () => {
     expect(output.match(/BackupCompleted/g)).toHaveLength(2);
     // A machine that cannot mount says so, and fails under CI=true.
     const mounts = !output.includes('NOT SHOWN: ');
-    if (mounts) expect(output.match(/^ {3}PASS (app\.log|accounts\.db) downloaded: identical to the source/gm)).toHaveLength(2);
+    if (mounts) expect(output.match(/^ {3}PASS (app\.log|accounts\.db) downloaded: identical to what the source held/gm)).toHaveLength(2);
     expect(await guestMountsBelow(temporary)).toEqual([]);
 
     const examples = linesAfter('Commands to try, in this order:', 'To stop it');

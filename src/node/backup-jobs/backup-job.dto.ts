@@ -32,13 +32,13 @@ import { Optional, Nullable } from '../../contract/validation/presence.decorator
 const MAX_DISKS = 256;
 const MAX_CHANGE_IDS = 10_000;
 const MAX_VMS = 10_000;
-/** A hub's id becomes part of the names of bitmaps. */
+/** A hub's id becomes part of bitmap names. */
 const HUB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{7,63}$/;
-/** The node makes every change id itself (see changeIdOf), so others are refused; this also keeps them harmless in an argv. */
+/** The node creates every change id itself (see changeIdOf), so it refuses any other; this also makes them safe in an argv. */
 const CHANGE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 const WITHOUT_NUL = /^[^\0]+$/;
 const MAX_PATH = 4096;
-/** Bytes per second; with less a backup would not end. */
+/** Bytes per second. A lower limit would keep a backup from ever finishing. */
 const MIN_BANDWIDTH = 65_536;
 
 export class SourceVmDto {
@@ -46,9 +46,9 @@ export class SourceVmDto {
   @IsIn(NODE_SOURCES)
   readonly source!: NodeSource;
 
-  @ApiProperty({ description: 'What the node calls the VM', example: '/var/lib/sendense/images/pgtest1' })
+  @ApiProperty({ description: "The node's name for the VM", example: '/var/lib/sendense/images/pgtest1' })
   @IsString()
-  @Matches(WITHOUT_NUL, { message: 'source_ref must not be empty or hold NUL' })
+  @Matches(WITHOUT_NUL, { message: 'source_ref must not be empty or contain NUL' })
   @MaxLength(MAX_PATH)
   readonly source_ref!: string;
 }
@@ -56,13 +56,13 @@ export class SourceVmDto {
 export class StartVmDto extends SourceVmDto {
   @ApiProperty({ format: 'uuid', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
   @IsString()
-  @Matches(WITHOUT_NUL, { message: 'vm_id must not be empty or hold NUL' })
+  @Matches(WITHOUT_NUL, { message: 'vm_id must not be empty or contain NUL' })
   @MaxLength(100)
   readonly vm_id!: string;
 
   @ApiProperty({ example: 'pgtest1' })
   @IsString()
-  @Matches(WITHOUT_NUL, { message: 'name must not be empty or hold NUL' })
+  @Matches(WITHOUT_NUL, { message: 'name must not be empty or contain NUL' })
   @MaxLength(1024)
   readonly name!: string;
 }
@@ -70,23 +70,23 @@ export class StartVmDto extends SourceVmDto {
 export class StartDiskDto {
   @ApiProperty({ example: 'disk0.qcow2' })
   @IsString()
-  @Matches(/^[^/\0]+$/, { message: 'disk_key must be a name without slash and NUL' })
+  @Matches(/^[^/\0]+$/, { message: 'disk_key must be a name without slash or NUL' })
   @MaxLength(1024)
   readonly disk_key!: string;
 
-  @ApiProperty({ type: 'integer', minimum: 1, description: 'Virtual size that the target was made for', example: 2_147_483_648 })
+  @ApiProperty({ type: 'integer', minimum: 1, description: 'Virtual size of the target', example: 2_147_483_648 })
   @IsInt()
   @Min(1)
   @Max(Number.MAX_SAFE_INTEGER)
   readonly size_bytes!: number;
 
-  @ApiProperty({ type: 'string', nullable: true, description: 'null: full', example: null })
+  @ApiProperty({ type: 'string', nullable: true, description: 'null: a full backup', example: null })
   @Nullable()
   @IsString()
-  @Matches(CHANGE_ID, { message: 'parent_change_id must be a change id of this node, or null for a full' })
+  @Matches(CHANGE_ID, { message: 'parent_change_id must be a change id of this node, or null for a full backup' })
   readonly parent_change_id!: string | null;
 
-  @ApiPropertyOptional({ description: 'Pre-shared key of the target, where its URI is nbds: 64 hexadecimal digits', writeOnly: true })
+  @ApiPropertyOptional({ description: 'Pre-shared key of the target, if its URI is nbds: 64 hexadecimal digits', writeOnly: true })
   @Optional()
   @IsString()
   @Matches(EXPORT_KEY, { message: 'export_key must be 64 hexadecimal digits' })
@@ -124,18 +124,18 @@ export class StartBackupDto implements NodeStartBackup {
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_DISKS)
-  @ArrayUnique((disk: StartDiskDto) => disk.disk_key, { message: 'disks must not name a disk_key twice' })
+  @ArrayUnique((disk: StartDiskDto) => disk.disk_key, { message: 'disks must not contain the same disk_key twice' })
   @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => StartDiskDto)
   readonly disks!: readonly StartDiskDto[];
 
-  @ApiPropertyOptional({ enum: NODE_QUIESCE, description: "Whether the guest's file systems are frozen at the instant", example: 'try' })
+  @ApiPropertyOptional({ enum: NODE_QUIESCE, description: "Whether to freeze the guest's file systems at the instant", example: 'try' })
   @Optional()
   @IsIn(NODE_QUIESCE)
   readonly quiesce?: NodeQuiesce;
 
-  @ApiPropertyOptional({ type: 'integer', minimum: MIN_BANDWIDTH, description: 'Most bytes per second of all disks together', example: 100_000_000 })
+  @ApiPropertyOptional({ type: 'integer', minimum: MIN_BANDWIDTH, description: 'Maximum bytes per second of all disks together', example: 100_000_000 })
   @Optional()
   @IsInt()
   @Min(MIN_BANDWIDTH)
@@ -160,7 +160,7 @@ export class SettleBackupDto implements NodeSettleBackup {
   @Type(() => SourceVmDto)
   readonly vm!: SourceVmDto;
 
-  @ApiProperty({ type: [String], description: 'Change ids of this hub that stay; all its others on the disks of the VM are removed', example: [] })
+  @ApiProperty({ type: [String], description: "Change ids of this hub to keep; all others of this hub on the VM's disks are removed", example: [] })
   @IsArray()
   @ArrayMaxSize(MAX_CHANGE_IDS)
   @IsString({ each: true })
@@ -191,7 +191,7 @@ export class RemoveChangeIdsDto implements NodeRemoveChangeIds {
   @Type(() => RemoveOfVmDto)
   readonly vms!: readonly RemoveOfVmDto[];
 
-  @ApiProperty({ type: [String], description: 'Of what the node has told that it removed, what the hub has taken note of', example: [] })
+  @ApiProperty({ type: [String], description: 'Reported removals that the hub has recorded', example: [] })
   @IsArray()
   @ArrayMaxSize(MAX_CHANGE_IDS)
   @IsString({ each: true })

@@ -35,11 +35,11 @@ const COPY_PROGRAM = [process.execPath, fileURLToPath(new URL('../main.copy.js',
 const STOP_GRACE_MS = 3_000;
 const RELEASE_RETRY_MS = 2_000;
 const SNAPSHOT_WATCH_MS = 1_000;
-/** Speed is an average over this time. */
+/** Window over which speed is averaged. */
 const SPEED_WINDOW_MS = 5_000;
-/** Enough for the last two lines of progress. */
+/** Holds at least the last two lines of progress. */
 const PROGRESS_TAIL_BYTES = 64;
-/** Detail of a failure, in characters: the hub refuses endless ones. */
+/** Maximum length of a failure's detail, in characters. The hub limits it too. */
 const MAX_DETAIL = 8_000;
 
 export interface JobSurroundings {
@@ -47,32 +47,33 @@ export interface JobSurroundings {
   readonly supervisor: ProcessSupervisor;
   readonly journal: JobJournal;
   readonly clock: Clock;
-  /** Copies of all jobs at once. */
+  /** Limits the copies that run at once, over all jobs. */
   readonly slots: Slots;
   readonly tuning: CopyTuning;
-  /** The targets are served on this machine, not at the far end of a network. */
+  /** The targets are on this machine, not across a network. */
   readonly targetsAreLocal: boolean;
-  /** Of the tunnel that leads to the hub, where there is one. */
+  /** Directory of the tunnel to the hub, if there is one. */
   readonly tunnelDirectory: string;
-  /** How long a copy waits for a network that is away. */
+  /** How long a copy waits for a lost network. */
   readonly networkPatienceSeconds: number;
   /** Called after every change of state. */
   readonly onChange: (job: BackupJob) => void;
 }
 
 /**
- * One backup of one VM: snapshot, copies, release. What it has done stands in the journal and in the run directories of its processes before the next step is taken, so a
- * later life of the node goes on from there.
+ * One backup of one VM: snapshot, copies, release. Each step is recorded in the journal and in the run directories of its processes before the next begins, so
+ * a
+ * restarted node can resume.
  */
 export class BackupJob {
   private readonly logger = loggerFor('BackupJob');
-  /** URIs by disk key: as the hub names them, until it is known how this node reaches them. */
+  /** URIs by disk key: as the hub gave them, until this node's own route to them is known. */
   private targets: ReadonlyMap<string, string>;
   private readonly extents = new Map<string, readonly Extent[]>();
-  /** Ends the wait for copies: on cancel, on the first failure, and when the node shuts down. */
+  /** Ends the wait for copies: on cancellation, on the first failure, and when the node shuts down. */
   private readonly stopping = new AbortController();
   private readonly begunCopies = new Set<Promise<void>>();
-  /** Numbers of the disks that are being copied: they share the bandwidth. */
+  /** Indexes of the disks being copied, which share the bandwidth. */
   private readonly copyingNow = new Set<number>();
   private readonly end = Promise.withResolvers<undefined>();
   private readonly samples: { readonly atMs: number; readonly bytes: number }[] = [];
@@ -107,12 +108,12 @@ export class BackupJob {
     return isFinished(this.record);
   }
 
-  /** Resolves when the job has finished; never, when the node is shut down before. */
+  /** Resolves when the job has finished; never, if the node shuts down first. */
   async whenFinished(): Promise<void> {
     await this.end.promise;
   }
 
-  /** Measures the copies, then tells how the job stands. */
+  /** Measures the copies, then reports the state of the job. */
   async report(): Promise<NodeJobReport> {
     if (!this.finished) {
       this.measuring ??= this.measure().finally(() => {
@@ -123,12 +124,12 @@ export class BackupJob {
     return reportOf(this.record, this.finished ? 0 : this.speed());
   }
 
-  /** Writes keys and first record: nothing is done before that is durable. */
+  /** Writes the keys and the first record. Nothing else happens before they are durable. */
   async create(keys: readonly (string | null)[]): Promise<void> {
     await this.around.journal.create(this.record, keys);
   }
 
-  /** Takes up a job of an earlier life of the node. */
+  /** Resumes a job after a restart of the node. */
   async resume(): Promise<void> {
     if (this.finished) {
       this.end.resolve(undefined);
@@ -139,7 +140,7 @@ export class BackupJob {
     await this.around.journal.write(this.record);
   }
 
-  /** Runs the job to its end. Never rejects. */
+  /** Runs the job until it ends. Never rejects. */
   async run(): Promise<void> {
     if (this.finished) return;
     try {
@@ -150,14 +151,14 @@ export class BackupJob {
     }
   }
 
-  /** The job ends as cancelled unless it has ended otherwise by then. Returns once that is durable, before the job has ended. */
+  /** Ends the job as cancelled unless it has already ended otherwise. Returns once the request is durable, before the job ends. */
   async cancel(): Promise<void> {
     if (this.record.at.phase === 'release' || this.finished || this.record.cancel_requested) return;
     await this.change({ cancel_requested: true });
     this.stopping.abort();
   }
 
-  /** Leaves everything as it runs, for the next life of the node. */
+  /** Leaves all processes running for the next start of the node. */
   detach(): void {
     this.detached = true;
     this.stopping.abort();
@@ -183,7 +184,7 @@ export class BackupJob {
     }
   }
 
-  /** A copy ends when what it reads from goes away: then that is the cause. */
+  /** A copy fails when its source goes away; the loss of the source is then the cause. */
   private async causeOf(error: unknown): Promise<unknown> {
     const snapshot = this.copying();
     if (snapshot === null || !(error instanceof DomainError) || error.code !== 'transfer_failed') return error;
@@ -246,7 +247,7 @@ export class BackupJob {
     return [diskKey, nbdUri(needsKey ? { ...way, keyFile: this.around.journal.keyFile(this.id, index) } : way, exportName)];
   }
 
-  /** A copy may not notice that what holds its source still has gone. Never resolves before it is over. @throws DomainError snapshot_lost */
+  /** A copy may not notice that the snapshot behind its source is gone. Never resolves before `over`. @throws DomainError snapshot_lost */
   private async watchSnapshot(snapshot: StandingSnapshot, over: AbortSignal): Promise<never> {
     const directory = this.around.journal.snapshotDirectory(this.id);
     for (;;) {
@@ -271,7 +272,7 @@ export class BackupJob {
   private async copy(disk: SnapshotDisk, index: number): Promise<void> {
     const directory = this.around.journal.copyDirectory(this.id, index);
     this.changeDisk(disk.disk_key, { status: 'running' });
-    // An earlier life of the node may have started it: then this does nothing, and the wait below is for that process.
+    // The copy may have been started before a restart of the node. Starting it again is then a no-op, and the wait below is for that process.
     this.copyingNow.add(index);
     await this.shareBandwidth();
     const { argv, readsImage = false } = this.copyOf(disk, index);
@@ -280,14 +281,14 @@ export class BackupJob {
     const ended = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
     this.copyingNow.delete(index);
     await this.shareBandwidth();
-    // Without space for its exit code, it looks as if it had been killed.
+    // A process without space for its exit code looks as if it was killed.
     if (ended.exitCode === null && (await this.around.journal.isFull())) throw this.around.journal.storageFull();
     if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, argv[0], ended);
     const content = this.contentOf(this.around.targetsAreLocal ? null : await this.around.journal.readDigest(this.id, index));
     this.changeDisk(disk.disk_key, { status: 'completed', bytes_transferred: totalBytes(this.extents.get(disk.disk_key) ?? []), ...content });
   }
 
-  /** The tools that copy next to the hub make no digests (ADR 18). */
+  /** The tools that copy next to the hub compute no digests (ADR 18). */
   private contentOf(digest: KeyedDigest | null): { readonly content?: KeyedDigest } {
     return this.around.targetsAreLocal || digest === null ? {} : { content: digest };
   }
@@ -316,7 +317,7 @@ export class BackupJob {
     return limit === undefined ? null : { bytesPerSecond: limit / Math.max(1, this.copyingNow.size), file: this.around.journal.rateFile(this.id, index) };
   }
 
-  /** Each copy that runs gets an equal part of what the job may take; the tools look at their files again and again. */
+  /** Divides the job's bandwidth equally among its running copies; the tools poll their rate files. */
   private async shareBandwidth(): Promise<void> {
     await Promise.all(
       [...this.copyingNow].map(async (index) => {
@@ -326,7 +327,7 @@ export class BackupJob {
     );
   }
 
-  /** Copies stop first, then what they read from; only when all that is gone is the job done, because only then are the source's disks free. */
+  /** Stops the copies first, then the servers they read from. Only then are the source's disks free and the job done. */
   private async finish(ending: Ending): Promise<void> {
     await this.changeIfPossible({ at: { phase: 'release', snapshot: this.snapshot(), ending }, disks: disksAtEnding(this.record, ending) });
     this.stopping.abort();
@@ -336,7 +337,7 @@ export class BackupJob {
         break;
       } catch (error) {
         if (this.detached) return;
-        this.logger.error('the processes of a backup job could not be stopped; trying again', { job_id: this.id, retry_ms: RELEASE_RETRY_MS, error });
+        this.logger.error('the processes of a backup job could not be stopped; retrying', { job_id: this.id, retry_ms: RELEASE_RETRY_MS, error });
         await pause(RELEASE_RETRY_MS);
       }
     }
@@ -356,13 +357,13 @@ export class BackupJob {
     };
     await stopCopies();
     await Promise.allSettled(this.begunCopies);
-    // A copy that was just being started when the first round looked.
+    // A copy may have started during the first pass.
     await stopCopies();
     await source.releaseSnapshot(journal.snapshotDirectory(this.id));
     await journal.removeRunDirectories(this.id);
   }
 
-  /** The snapshot while its disks are being copied. */
+  /** The snapshot, while its disks are being copied. */
   private copying(): StandingSnapshot | null {
     return this.record.at.phase === 'transfer' ? this.record.at.snapshot : null;
   }
@@ -381,7 +382,7 @@ export class BackupJob {
     this.around.onChange(this);
   }
 
-  /** Durable when it resolves. */
+  /** Durable once it resolves. */
   private async change(change: Parameters<typeof changed>[1]): Promise<void> {
     this.record = changed(this.record, change, this.around.clock.iso());
     const written = this.writing.then(() => this.around.journal.write(this.record));
@@ -390,7 +391,7 @@ export class BackupJob {
     this.around.onChange(this);
   }
 
-  /** A full disk must not keep us from freeing the source; a later life of the node works the rest out from the processes. */
+  /** A full disk must not keep the source locked. After a restart the node infers the rest from the processes. */
   private async changeIfPossible(change: Parameters<typeof changed>[1]): Promise<void> {
     try {
       await this.change(change);
@@ -404,7 +405,7 @@ export class BackupJob {
     const snapshot = this.copying();
     if (snapshot === null) return;
     const moved = await Promise.all(snapshot.disks.map((disk, index) => this.measureCopy(disk, index)));
-    // The copies may have ended meanwhile.
+    // The copies may have ended in the meantime.
     if (this.copying() === null) return;
     const updated = this.record.disks.map((disk, index) => {
       const bytes = moved[index] ?? null;
@@ -416,7 +417,7 @@ export class BackupJob {
     while (this.samples.length > 2 && atMs - (this.samples[0]?.atMs ?? atMs) > SPEED_WINDOW_MS) this.samples.shift();
   }
 
-  /** Bytes moved so far; null when that is not known. The tools tell their position on the disk in percent. */
+  /** Bytes copied so far; null if unknown. The tools report their position on the disk in percent. */
   private async measureCopy(disk: SnapshotDisk, index: number): Promise<number | null> {
     const tail = await readTail(join(this.around.journal.copyDirectory(this.id, index), this.copyOf(disk, index).progress));
     const fraction = tail === null ? null : progressFraction(tail);
@@ -431,7 +432,7 @@ export class BackupJob {
   }
 }
 
-/** Not a failure: the job was cancelled, has failed elsewhere, or the node shuts down. */
+/** Not a failure: the job was cancelled, has failed elsewhere, or the node is shutting down. */
 class Stopping extends Error {
   override readonly name = 'Stopping';
 }
@@ -446,7 +447,7 @@ function copyFailure(key: string, tool: string, ended: { readonly exitCode: numb
     return new DomainError('storage_full', 'target_full', `The target of disk "${key}" has no space left: ${ended.stderr.trim()}`, facts);
   }
   if (ended.exitCode === null) return new DomainError('unavailable', 'transfer_failed', `The copy of disk "${key}" was killed.`, facts);
-  const said = ended.stderr.trim() === '' ? ' without a word' : `: ${ended.stderr.trim()}`;
+  const said = ended.stderr.trim() === '' ? ' without an error message' : `: ${ended.stderr.trim()}`;
   return new DomainError('unavailable', 'transfer_failed', `The copy of disk "${key}" ended with exit code ${ended.exitCode}${said}`, facts);
 }
 
@@ -471,12 +472,12 @@ async function readTail(path: string): Promise<string | null> {
       await file.close();
     }
   } catch {
-    // Not started yet, or gone already: progress is only for people to watch.
+    // Not started yet or already gone. Progress is informational only.
     return null;
   }
 }
 
-/** False for a socket that belongs to the qemu of a guest. */
+/** False for a socket that belongs to a guest's qemu. */
 async function isOurSocket(uri: string): Promise<boolean> {
   const { address } = parseNbdAddress(uri);
   if (!('socket' in address)) return true;

@@ -36,7 +36,7 @@ export class BackupJobsController {
   @HttpCode(200)
   @ApiOkResponse({ type: SettledDto })
   async settle(@Param('job_id') jobId: string, @Body() body: SettleBackupDto): Promise<SettledDto> {
-    // A job that nobody knows may be settled, so unlike elsewhere here the name itself must be safe.
+    // Unlike elsewhere, an unknown job may be settled here, so the id itself must be validated.
     if (!JOB_ID.test(jobId)) throw new DomainError('invalid', 'job_id_malformed', 'A job id has 1 to 64 letters, digits or dashes.');
     await this.jobs.settle(jobId, body);
     return { settled: true };

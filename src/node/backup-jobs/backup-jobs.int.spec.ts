@@ -45,7 +45,7 @@ interface Problem {
   readonly detail: string;
 }
 
-/** The program as it is shipped, so that it can be killed like a program; bin/setup builds it. */
+/** The built program, so that tests can kill it like a real one; bin/setup builds it. */
 const PROGRAM = join(ROOT, 'dist/src/node/main.node.js');
 let home: string;
 let node: NodeProgram;
@@ -66,13 +66,13 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await node.kill('SIGKILL');
-  // Whatever a failed test has left running, found by the run directories that only this test has.
+  // Kill leftovers of failed tests, found by run directories that only this test uses.
   for (const file of globSync(join(home, 'data/run/backup-jobs/*/**/process'))) {
     const pid = Number(readFileSync(file, 'utf8').split(' ')[0]);
     try {
       process.kill(pid, 'SIGKILL');
     } catch {
-      // It had ended.
+      // It had already exited.
     }
   }
   await Promise.all(targets.map((target) => target.stop()));
@@ -81,7 +81,7 @@ afterEach(async () => {
 });
 
 describe('a backup of a powered-off VM', () => {
-  it('copies all disks of the VM, then only what changed, zeroes over data included', async () => {
+  it('copies all disks of the VM, then only the changes, including zeroes written over data', async () => {
     const vm = makeVm('pgtest 1: Müller, GmbH', { 'disk0.qcow2': 64, 'data, 2: ä%.qcow2': 96 });
     const keys = ['data, 2: ä%.qcow2', 'disk0.qcow2'];
     write(vm, 'disk0.qcow2', 'write -P 1 0 8M', 'write -P 2 20M 100k');
@@ -114,14 +114,14 @@ describe('a backup of a powered-off VM', () => {
     );
     expect(bitmaps(vm, 'disk0.qcow2')).toEqual([diskChangeId(incremental.changeId, 'disk0.qcow2')]);
 
-    // Nothing has changed since.
+    // Nothing has changed in the meantime.
     const empty = await backUp(vm, keys, incremental.changeId, incremental.files);
     expect(empty.report).toMatchObject({ error: null, status: 'completed', total_bytes: 0, bytes_transferred: 0, progress_percent: 100 });
     expectIdentical(vm, keys, empty.files);
     expectNothingLeft();
   });
 
-  it('tells the hub at once of every change of state', async () => {
+  it('reports every change of state to the hub at once', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     write(vm, 'a.qcow2', 'write -P 1 0 1M');
     const full = await backUp(vm, ['a.qcow2'], null);
@@ -141,7 +141,7 @@ describe('a backup of a powered-off VM', () => {
     expectIdentical(vm, ['a.raw'], full.files);
   });
 
-  it('fails with source_changed when a raw disk is written to meanwhile', async () => {
+  it('fails with source_changed if a raw disk is written to during the copy', async () => {
     const vm = makeVm('vm', { 'a.raw': 32 });
     write(vm, 'a.raw', 'write -P 5 0 32M');
     const job = await begin(vm, ['a.raw'], null, { rate: '40M' });
@@ -152,8 +152,8 @@ describe('a backup of a powered-off VM', () => {
   });
 });
 
-describe('what stands against a backup', () => {
-  it.each(['qemu-nbd', 'a program'])('is a disk that %s has open for writing', async (who) => {
+describe('a backup fails because of', () => {
+  it.each(['qemu-nbd', 'a program'])('a disk that %s has open for writing', async (who) => {
     const vm = makeVm('vm', { 'a.qcow2': 16, 'b.qcow2': 16 });
     let release: () => Promise<void>;
     if (who === 'qemu-nbd') {
@@ -177,11 +177,11 @@ describe('what stands against a backup', () => {
     } finally {
       await release();
     }
-    // A failed run never poisons the next one.
+    // A failed run must not affect the next one.
     expect((await backUp(vm, ['a.qcow2', 'b.qcow2'], null)).report).toMatchObject({ error: null, status: 'completed' });
   });
 
-  it('is a lost or a broken change id, a disk more, a disk less, another size', async () => {
+  it('a lost or broken change id, an added disk, a removed disk, or another size', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     const full = await backUp(vm, ['a.qcow2'], null);
     const codeOf = async (keys: readonly string[], parent: string | null, size?: number): Promise<string | undefined> =>
@@ -203,7 +203,7 @@ describe('what stands against a backup', () => {
     expectNothingLeft();
   });
 
-  it('is an image that names a file outside of the image roots', async () => {
+  it('an image that names a file outside the image roots', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     writeFileSync(join(home, 'secret.raw'), Buffer.alloc(MIB, 1));
     execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', join(home, 'secret.raw'), '-F', 'raw', join(vm, 'b.qcow2')]);
@@ -212,7 +212,7 @@ describe('what stands against a backup', () => {
     expect(body.vms[0]?.disks.map((disk) => disk.problem?.code ?? null)).toEqual([null, 'backing_file_refused', 'disk_outside_root']);
   });
 
-  it('is a target that cannot be reached: the job names the disk, and the others are stopped', async () => {
+  it('an unreachable target: the job names the disk, and stops the other copies', async () => {
     await node.kill('SIGTERM');
     await node.start({ SENDENSE_NETWORK_PATIENCE_SECONDS: '1' });
     const vm = makeVm('vm', { 'a.qcow2': 64, 'b.qcow2': 16 });
@@ -226,7 +226,7 @@ describe('what stands against a backup', () => {
     expectNothingLeft();
   });
 
-  it('is a node without space for its own files: said at once or when it comes in mid-copy, with nothing left', async () => {
+  it('a node without space for its own files: reported at once, or when space runs out during a copy, and nothing is left behind', async () => {
     await node.kill('SIGTERM');
     const small = await mountSmallFileSystem(join(home, 'data'), 3);
     if (small === null) return;
@@ -257,7 +257,7 @@ describe('what stands against a backup', () => {
     }
   });
 
-  it('is a tool that is missing', async () => {
+  it('a missing tool', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     const bin = join(home, 'bin');
     mkdirSync(bin);
@@ -272,7 +272,7 @@ describe('what stands against a backup', () => {
 });
 
 describe('a job', () => {
-  it('is started once, whatever is sent twice', async () => {
+  it('starts once, even if the request is sent repeatedly', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 64 });
     write(vm, 'a.qcow2', 'write -P 1 0 64M');
     const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
@@ -292,7 +292,7 @@ describe('a job', () => {
     expect(readdirSync(join(home, 'data/jobs'))).toEqual([]);
   });
 
-  it('stops when it is cancelled, and frees the disks before it says so', async () => {
+  it('stops when cancelled, and frees the disks before it reports so', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 64 });
     write(vm, 'a.qcow2', 'write -P 1 0 64M');
     const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
@@ -303,7 +303,7 @@ describe('a job', () => {
     expectNothingLeft();
   });
 
-  it('goes on while the node is dead, and is taken up to its end by the next one', async () => {
+  it('keeps running while the node is dead, and is finished by the restarted node', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 48, 'b.qcow2': 16 });
     write(vm, 'a.qcow2', 'write -P 1 0 48M');
     write(vm, 'b.qcow2', 'write -P 2 0 1M');
@@ -320,7 +320,7 @@ describe('a job', () => {
     expectNothingLeft();
   });
 
-  it('fails with the truth when its snapshot has gone while the node was dead', async () => {
+  it('fails with snapshot_lost if its snapshot disappeared while the node was dead', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 48 });
     write(vm, 'a.qcow2', 'write -P 1 0 48M');
     const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
@@ -333,7 +333,7 @@ describe('a job', () => {
     expectNothingLeft();
   });
 
-  it('whose record is lost is stopped and removed at the next start', async () => {
+  it('is stopped and removed at the next start if its record is lost', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 48 });
     write(vm, 'a.qcow2', 'write -P 1 0 48M');
     const job = await begin(vm, ['a.qcow2'], null, { rate: '8M' });
@@ -348,7 +348,7 @@ describe('a job', () => {
 });
 
 describe('settle', () => {
-  it('removes the change ids of this hub that are not kept, and leaves those of others', async () => {
+  it('removes the change ids of this hub that are not kept, and leaves those of other hubs', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     for (const name of [changeIdOf(HUB_ID, 'old'), changeIdOf(HUB_ID, 'kept'), 'sendense-ffffffff-x', 'foreign'])
       execFileSync('qemu-img', ['bitmap', '--add', join(vm, 'a.qcow2'), name]);
@@ -360,7 +360,7 @@ describe('settle', () => {
     expect(await settle(join(home, 'images/gone'), unknown, 'discarded', [])).toMatchObject({ status: 200 });
   });
 
-  it('asks the hub to come again while the image is in use', async () => {
+  it('asks the hub to retry while the image is in use', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     execFileSync('qemu-img', ['bitmap', '--add', join(vm, 'a.qcow2'), changeIdOf(HUB_ID, 'old')]);
     const writer = new Target(join(vm, 'a.qcow2'), {});
@@ -372,7 +372,7 @@ describe('settle', () => {
 });
 
 describe('bad input', () => {
-  it('is refused with what is wrong, and nothing is done', async () => {
+  it('is refused with the reason, and nothing happens', async () => {
     const vm = makeVm('vm', { 'a.qcow2': 16 });
     const body = startBody(vm, ['a.qcow2'], null, ['nbd://127.0.0.1:1/x'], 16 * MIB);
     const cases: readonly (readonly [object, number, string])[] = [
@@ -399,17 +399,17 @@ interface Backup {
   readonly jobId: string;
   readonly changeId: string;
   readonly report: NodeJobReport;
-  /** By disk, as the keys were given. */
+  /** Target files, in the order of the given keys. */
   readonly files: readonly string[];
 }
 
 interface BackupOptions {
-  /** Bits per second that each target takes. */
+  /** Maximum bits per second that each target accepts. */
   readonly rate?: string;
   readonly size?: number | undefined;
-  /** The disks cannot be asked for their size just now. */
+  /** The disks' sizes cannot be queried at the moment. */
   readonly free?: boolean;
-  /** Key of a disk whose target nobody serves. */
+  /** Key of a disk whose target has no server. */
   readonly unreachable?: string;
 }
 
@@ -506,7 +506,7 @@ function randomWrites(vm: string, key: string, mib: number, count: number): void
   write(vm, key, ...commands);
 }
 
-/** Forced, because it is asked of images in use too. */
+/** Forced, because tests also query images in use. */
 function infoOf(path: string): { 'virtual-size': number; 'format-specific'?: { data: { bitmaps?: { name: string }[] } } } {
   return JSON.parse(execFileSync('qemu-img', ['info', '-U', '--output=json', path], { encoding: 'utf8' })) as ReturnType<typeof infoOf>;
 }
@@ -525,20 +525,20 @@ function diskOf(report: NodeJobReport, key: string): NodeJobReport['disks'][numb
   return disk;
 }
 
-/** qemu-img compare ends with 1, and so this throws, on any difference. */
+/** qemu-img compare exits with 1 on any difference, which makes this throw. */
 function expectIdentical(vm: string, keys: readonly string[], files: readonly string[]): void {
   keys.forEach((key, index) =>
     execFileSync('qemu-img', ['compare', '-q', '-f', key.endsWith('.raw') ? 'raw' : 'qcow2', '-F', 'qcow2', join(vm, key), files[index] ?? '']),
   );
 }
 
-/** Neither processes nor run directories of any job. */
+/** Expects no processes and no run directories of any job. */
 function expectNothingLeft(): void {
   expect(readdirSync(join(home, 'data/run/backup-jobs'))).toEqual([]);
   expect([...processesOf('main.copy.js'), ...processesOf('qemu-nbd')]).toEqual([]);
 }
 
-/** Processes of the node under test: their command line names its run directory. */
+/** Processes of the node under test, recognised by its run directory in their command lines. */
 function processesOf(tool: string): readonly number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -589,7 +589,7 @@ function canConnect(port: number): Promise<boolean> {
   });
 }
 
-/** A QCOW2 file on a TCP port, as a hub would serve it; with a rate, behind a proxy that takes no more than that. */
+/** A QCOW2 file on a TCP port, as a hub would serve it; with a rate, behind a proxy that accepts no more than that. */
 class Target {
   private readonly processes: ChildProcess[] = [];
   uri = '';
@@ -624,7 +624,7 @@ class Target {
   }
 }
 
-/** Takes telemetry and remembers it. */
+/** Records the telemetry it receives. */
 class FakeHub {
   readonly heard: NodeJobReport[] = [];
   readonly nodeIds = new Set<unknown>();
@@ -686,7 +686,7 @@ class NodeProgram {
     closeSync(output);
     const file = join(this.directory, 'data/node.url');
     await until(() => {
-      if (this.child?.exitCode !== null) throw new Error(`the node ended: ${readFileSync(log, 'utf8')}`);
+      if (this.child?.exitCode !== null) throw new Error(`the node exited: ${readFileSync(log, 'utf8')}`);
       return existsSync(file) && readFileSync(file, 'utf8').endsWith('\n');
     });
     this.url = readFileSync(file, 'utf8').trim();
@@ -715,7 +715,7 @@ class NodeProgram {
       headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    // The test itself checks what it finds in there.
+    // The tests check the body themselves.
     return { status: response.status, body: (await response.json()) as Body };
   }
 }

@@ -29,28 +29,28 @@ import { BackupJob, type JobSurroundings } from './backup-job.js';
 import { JobJournal } from './job-journal.js';
 import { TelemetryPush } from './telemetry-push.js';
 
-/** Between two looks for what no living backup owns. */
+/** Interval between searches for resources that no running backup owns. */
 const RECONCILE_MS = 20_000;
-/** When a hypervisor was away: it comes back with what it had not written down. */
+/** Shorter interval after a hypervisor was unreachable: on return it may have lost its latest state. */
 const RECONCILE_AGAIN_MS = 5_000;
 const ORPHAN_STOP_GRACE_MS = 3_000;
-/** How long a settle waits for the job that it stops; the hub asks again. Under the time that a hub waits for an answer. */
+/** How long a settle waits for the job it stops before the hub must retry. Shorter than the hub's own timeout. */
 const SETTLE_PATIENCE_MS = 8_000;
-/** Ids of settled jobs that are remembered, so that a start which was long under way does not bring one back. */
+/** How many settled job ids are remembered, so that a delayed start request does not revive such a job. */
 const SETTLED_REMEMBERED = 10_000;
 
-/** All backup jobs of this node: taken on, kept through restarts, settled. */
+/** All backup jobs of this node: starts them, resumes them after restarts, and settles them. */
 @Injectable()
 export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   private readonly logger = loggerFor('BackupJobs');
   private readonly jobs = new Map<string, BackupJob>();
   private readonly settled = new Set<string>();
-  /** Without an owner, and removed; until the hub has taken note. */
+  /** Descriptions of removed resources without an owner, until the hub acknowledges them. */
   private readonly swept = new Set<string>();
-  /** By source, as it found them last. */
+  /** Problems by source, as of its last search. */
   private readonly problems = new Map<string, readonly NodeVmProblem[]>();
   private reconciling: Promise<void> = Promise.resolve();
-  /** A source could not be asked last time. */
+  /** A source could not be queried last time. */
   private unlooked = false;
   private reconciliation: Repetition | null = null;
   private readonly slots: Slots;
@@ -70,21 +70,21 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     this.slots = new Slots(() => config.maxParallelTransfers);
   }
 
-  /** Before the first request is answered all jobs of earlier lives are known again, and what belongs to none is gone. */
+  /** Before the first request is answered, all earlier jobs are loaded and leftovers without a job are removed. */
   async onModuleInit(): Promise<void> {
     const { records, broken } = await this.journal.load();
     for (const jobId of broken) {
-      this.logger.error('a job whose journal cannot be read is given up', { job_id: jobId });
+      this.logger.error('a job with an unreadable journal is abandoned', { job_id: jobId });
       await this.journal.remove(jobId);
     }
     for (const record of records) this.jobs.set(record.request.job_id, new BackupJob(record, this.surroundingsOf(record)));
     await this.sweepJobs();
     for (const job of this.jobs.values()) {
       await job.resume();
-      if (!job.finished) this.logger.info('taking up a backup job of an earlier life of this node', { job_id: job.id });
+      if (!job.finished) this.logger.info('resuming a backup job after a restart of this node', { job_id: job.id });
       this.launch(job);
     }
-    // A hypervisor that is away must not hold up the start; it is looked at when it is back.
+    // An unreachable hypervisor must not delay the start; it is checked once it is back.
     this.reconciliation = repeat(
       () => (this.unlooked ? RECONCILE_AGAIN_MS : RECONCILE_MS),
       () => void this.sweep(),
@@ -92,13 +92,13 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     void this.sweep();
   }
 
-  /** Changes with what `changeIds` has to say beyond change ids; `none` while that is nothing. */
+  /** Changes with the findings that `changeIds` reports besides change ids; `none` if there are none. */
   get findings(): string {
     const all = [...this.swept, ...[...this.problems.values()].flat().map(({ source, source_ref, code }) => `${source} ${source_ref} ${code}`)].sort();
     return all.length === 0 ? 'none' : createHash('sha256').update(all.join('\n')).digest('hex').slice(0, 16);
   }
 
-  /** Every change id of the hub at the VMs of this node, and what was found without an owner and removed: looked for now, too. */
+  /** Every change id of the hub on the VMs of this node, and removed resources without an owner. Also searches for such resources now. */
   async changeIds(hubId: string): Promise<NodeChangeIds> {
     await this.sweep();
     const own = changeIdPrefix(hubId);
@@ -110,7 +110,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     return { vms: found.flat().filter((vm) => vm.change_ids.length > 0), swept: [...this.swept], vm_problems: [...this.problems.values()].flat() };
   }
 
-  /** Spares those of jobs that are not settled, and VMs that are being backed up. What cannot be removed now is found again next time. */
+  /** Skips change ids of unsettled jobs, and VMs that are being backed up. Any that cannot be removed now are found again next time. */
   async removeChangeIds(request: NodeRemoveChangeIds): Promise<NodeChangeIdsRemoved> {
     for (const known of request.known_swept) this.swept.delete(known);
     const own = changeIdPrefix(request.hub_id);
@@ -125,13 +125,13 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
           for (const change_id of await source.removeChangeIds(source_ref, (id) => wanted.has(id))) removed.push({ source: kind, source_ref, change_id });
         });
       } catch (error) {
-        this.logger.warn('change ids that nothing needs cannot be removed now', { source_ref, error });
+        this.logger.warn('unneeded change ids cannot be removed now', { source_ref, error });
       }
     }
     return { removed };
   }
 
-  /** Copies go on by themselves; the next life of the node takes them up. */
+  /** Copies keep running; the next start of the node resumes them. */
   onApplicationShutdown(): void {
     for (const job of this.jobs.values()) job.detach();
     for (const announcement of this.announcements.values()) announcement.stop();
@@ -140,7 +140,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   }
 
   /**
-   * Takes on a job, or tells how it stands when it has been taken on before.
+   * Starts a job, or returns its state if it was already started.
    * @throws DomainError nbd_targets_malformed, nbd_targets_mismatch, export_key_missing, vm_not_found, job_exists (with another body), job_settled, vm_busy
    */
   async start(request: NodeStartBackup): Promise<NodeJobReport> {
@@ -155,7 +155,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
       throw new DomainError(
         'invalid',
         'export_key_missing',
-        `The target of disk "${keyless.disk_key}" needs a key (nbds), and disks[].export_key gives none.`,
+        `The target of disk "${keyless.disk_key}" needs a key (nbds), but disks[].export_key is missing.`,
         {
           disk_key: keyless.disk_key,
         },
@@ -171,7 +171,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     return this.get(jobId).report();
   }
 
-  /** Harmless for a job that has ended. @throws DomainError job_not_found */
+  /** A no-op for a job that has ended. @throws DomainError job_not_found */
   async cancel(jobId: string): Promise<NodeJobReport> {
     const job = this.get(jobId);
     await job.cancel();
@@ -184,7 +184,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     if (job !== undefined && !job.finished) {
       if (request.outcome === 'committed') throw jobRunning(jobId, 'it can only be discarded');
       await job.cancel();
-      if (!(await finishesWithin(job, SETTLE_PATIENCE_MS))) throw jobRunning(jobId, 'it is being stopped; ask again');
+      if (!(await finishesWithin(job, SETTLE_PATIENCE_MS))) throw jobRunning(jobId, 'it is being stopped; try again');
     }
     const source = this.sources.of(request.vm.source);
     const vmKey = job?.vmKey ?? (await canonicalOrGiven(request.vm.source_ref, (ref) => source.canonicalRef(ref)));
@@ -201,7 +201,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   }
 
   private async takeOn(request: NodeStartBackup, vmKey: string): Promise<BackupJob> {
-    // Asked again: another start of the same job may have had the lock before.
+    // Check again: another start of the same job may have held the lock first.
     const known = this.jobs.get(request.job_id);
     if (known !== undefined) {
       refuseOtherBody(known, request);
@@ -231,7 +231,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
       () => this.config.telemetryIntervalMs,
       () => {
         this.announce(job);
-        // The limit may have been raised meanwhile.
+        // The limit may have been raised in the meantime.
         this.slots.admit();
       },
     );
@@ -280,11 +280,11 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     return job;
   }
 
-  /** One at a time. What cannot be removed now, because a hypervisor is away say, is found again next time. Never rejects. */
+  /** Runs one at a time. Resources that cannot be removed now, for example because a hypervisor is unreachable, are found again next time. Never rejects. */
   private sweep(): Promise<void> {
     this.reconciling = this.reconciling
       .then(() => this.sweepAll())
-      .catch((error: unknown) => this.logger.error('what is without an owner cannot be looked for', { error }));
+      .catch((error: unknown) => this.logger.error('the search for resources without an owner failed', { error }));
     return this.reconciling;
   }
 
@@ -297,13 +297,13 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
       try {
         const { removed, problems } = await source.sweep(living);
         for (const what of removed) {
-          this.logger.warn('something without an owner was found and removed', { what });
+          this.logger.warn('a resource without an owner was found and removed', { what });
           this.swept.add(what);
         }
         this.noteProblems(source.kind, problems);
       } catch (error) {
         this.unlooked = true;
-        if (lookedBefore) this.logger.warn('what is without an owner cannot be looked for now; trying again', { source: source.kind, error });
+        if (lookedBefore) this.logger.warn('the search for resources without an owner is not possible now; retrying', { source: source.kind, error });
       }
     }
   }
@@ -311,7 +311,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   private noteProblems(kind: string, problems: readonly NodeVmProblem[]): void {
     const known = new Set(this.problems.get(kind)?.map(({ source_ref }) => source_ref));
     for (const { source_ref, code, detail } of problems) {
-      if (!known.has(source_ref)) this.logger.error('a VM cannot be backed up until somebody has helped', { source_ref, code, detail });
+      if (!known.has(source_ref)) this.logger.error('a VM cannot be backed up without intervention', { source_ref, code, detail });
     }
     this.problems.set(kind, problems);
   }
@@ -322,9 +322,9 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
       if (job !== undefined && !job.finished) continue;
       try {
         await this.removeProcesses(jobId);
-        this.swept.add(`what was left of the processes of backup job ${jobId}`);
+        this.swept.add(`leftover processes of backup job ${jobId}`);
       } catch (error) {
-        this.logger.warn('what is left of a backup job cannot be removed now', { job_id: jobId, error });
+        this.logger.warn('leftovers of a backup job cannot be removed now', { job_id: jobId, error });
       }
     }
   }
@@ -333,7 +333,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     for (const directory of await this.journal.copyDirectories(jobId)) {
       await this.supervisor.stop(directory, ORPHAN_STOP_GRACE_MS);
     }
-    // Which source took it is not known any more, and each leaves what is not its own alone.
+    // The source that took the snapshot is unknown, and each source ignores what is not its own.
     for (const source of this.sources.all) await source.releaseSnapshot(this.journal.snapshotDirectory(jobId));
     await this.journal.removeRunDirectories(jobId);
   }
@@ -347,25 +347,25 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
 
 function refuseOtherBody(known: BackupJob, request: NodeStartBackup): void {
   if (canonicalJson(known.request) === canonicalJson(withoutKeys(request))) return;
-  throw new DomainError('conflict', 'job_exists', `Job ${request.job_id} was started before with another body.`, { job_id: request.job_id });
+  throw new DomainError('conflict', 'job_exists', `Job ${request.job_id} was already started with a different body.`, { job_id: request.job_id });
 }
 
 function vmBusy(sourceRef: string, jobId: string): DomainError {
-  return new DomainError('conflict', 'vm_busy', `The VM "${sourceRef}" is being backed up by job ${jobId}; wait for its end.`, {
+  return new DomainError('conflict', 'vm_busy', `The VM "${sourceRef}" is being backed up by job ${jobId}; wait until it ends.`, {
     source_ref: sourceRef,
     running_job_id: jobId,
   });
 }
 
 function jobRunning(jobId: string, why: string): DomainError {
-  return new DomainError('conflict', 'job_running', `Job ${jobId} still runs: ${why}.`, { job_id: jobId });
+  return new DomainError('conflict', 'job_running', `Job ${jobId} is still running: ${why}.`, { job_id: jobId });
 }
 
 async function canonicalOrGiven(sourceRef: string, canonical: (ref: string) => Promise<string>): Promise<string> {
   try {
     return await canonical(sourceRef);
   } catch (error) {
-    // A VM that is gone has no change ids left; settling it is legal.
+    // A VM that no longer exists has no change ids left, and settling it is allowed.
     if (error instanceof DomainError && error.code === 'vm_not_found') return sourceRef;
     throw error;
   }

@@ -4,7 +4,7 @@ import type { NodeChangeIds, NodeChangeIdsRemoved } from '../../contract/node-ap
 import { ChangeIdsQueryDto, RemoveChangeIdsDto } from './backup-job.dto.js';
 import { BackupJobs } from './backup-jobs.service.js';
 
-/** The hub says what is needed; the node never removes by its own guess. */
+/** The hub decides which change ids are needed; the node never removes any on its own. */
 @ApiTags('backup')
 @Controller('change-ids')
 export class ChangeIdsController {

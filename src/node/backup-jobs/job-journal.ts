@@ -10,14 +10,15 @@ import { errnoOf, isOutOfSpace } from '../../lib/process/system-error.js';
 import { type Extent, extentListText, parseExtentList } from '../model/extents.plan.js';
 import type { JobRecord } from '../model/job.state.js';
 
-/** Every job id is one of these, so it is safe as the name of a directory and inside the name of a bitmap. */
+/** Every job id matches this, so it is safe as a directory name and inside a bitmap name. */
 export const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
 
 const LEAST_BYTES = 65_536;
 
 /**
- * What the node must know of its jobs after it was killed: `<data>/jobs/<job id>/job.json`, and the extents of each disk beside it. Run directories of a job's
- * processes are in a folder of this journal's own below the configured run directory, so that whatever is in there without a job is known to be an orphan.
+ * The state of jobs that must survive a killed node: `<data>/jobs/<job id>/job.json`, with the extents of each disk next to it. Run directories of job
+ * processes are in
+ * a folder of this journal's own below the configured run directory, so any entry there without a job is an orphan.
  */
 @Injectable()
 export class JobJournal {
@@ -33,7 +34,7 @@ export class JobJournal {
     return join(this.runRoot, jobId, 'snapshot');
   }
 
-  /** Run directory of the copy of the disk with this number in the job. */
+  /** Run directory of the copy of the disk with this index. */
   copyDirectory(jobId: string, index: number): string {
     return join(this.runRoot, jobId, `copy-${index}`);
   }
@@ -42,22 +43,22 @@ export class JobJournal {
     return join(this.root, jobId, `disk-${index}.extents`);
   }
 
-  /** Where the copy of a disk reads how fast it may be. */
+  /** File from which the copy of a disk reads its rate limit. */
   rateFile(jobId: string, index: number): string {
     return join(this.root, jobId, `disk-${index}.rate`);
   }
 
-  /** The key of the target of the disk with this number. */
+  /** The key of the target of the disk with this index. */
   keyFile(jobId: string, index: number): string {
     return join(this.root, jobId, `disk-${index}.psk`);
   }
 
-  /** Where the copy of a disk leaves the digest of what it has sent. */
+  /** File in which the copy of a disk leaves the digest of the data it sent. */
   digestFile(jobId: string, index: number): string {
     return join(this.root, jobId, `disk-${index}.digest`);
   }
 
-  /** Of a copy that has ended with 0. @returns null when it was begun by a version that made none */
+  /** For a copy that exited with 0. @returns null if it was started by a version without digests */
   async readDigest(jobId: string, index: number): Promise<KeyedDigest | null> {
     try {
       return JSON.parse(await readFile(this.digestFile(jobId, index), 'utf8')) as KeyedDigest; // written by our own program
@@ -67,12 +68,15 @@ export class JobJournal {
     }
   }
 
-  /** Durable when it resolves; the old record or the new one, never half of one. */
+  /** Durable once it resolves. A reader sees the old record or the new one, never a partial one. */
   async write(record: JobRecord): Promise<void> {
     await writeFileDurably(join(this.root, record.request.job_id, 'job.json'), JSON.stringify(record), 0o600);
   }
 
-  /** Makes the job's directory, and writes the keys of its targets and its first record. @param keys by the disks' numbers; null: the target needs none @throws DomainError node_storage_full; then nothing is left of it */
+  /**
+   * Creates the job's directory, and writes its first record and the keys of its targets. @param keys by disk index; null: the target needs none @throws
+   * DomainError node_storage_full; then nothing is left behind
+   */
   async create(record: JobRecord, keys: readonly (string | null)[]): Promise<void> {
     const directory = join(this.root, record.request.job_id);
     try {
@@ -88,7 +92,7 @@ export class JobJournal {
     }
   }
 
-  /** Whether so little space is left that a process which fails has no room to say why. */
+  /** Whether so little space is left that a failing process may not be able to record the reason. */
   async isFull(): Promise<boolean> {
     const { bavail, bsize } = await statfs(this.runRoot);
     return bavail * bsize < LEAST_BYTES;
@@ -100,7 +104,7 @@ export class JobJournal {
     });
   }
 
-  /** Not synced to disk: after a power cut the processes that need them are gone too. */
+  /** Not synced to disk, because a power cut also ends the processes that need them. */
   async writeExtents(jobId: string, index: number, extents: readonly Extent[]): Promise<void> {
     await writeFile(this.extentsFile(jobId, index), extentListText(extents), { mode: 0o600 });
   }
@@ -113,7 +117,7 @@ export class JobJournal {
     return parseExtentList(await readFile(this.extentsFile(jobId, index), 'utf8'));
   }
 
-  /** All jobs, and by id those whose record cannot be read. */
+  /** All jobs, and the ids of those with an unreadable record. */
   async load(): Promise<{ readonly records: readonly JobRecord[]; readonly broken: readonly string[] }> {
     await mkdir(this.root, { recursive: true, mode: 0o700 });
     const records: JobRecord[] = [];
@@ -141,7 +145,7 @@ export class JobJournal {
     return names.filter((name) => name.startsWith('copy-')).map((name) => join(this.runRoot, jobId, name));
   }
 
-  /** Only once none of the job's processes runs any more. */
+  /** Call only once none of the job's processes is running. */
   async removeRunDirectories(jobId: string): Promise<void> {
     await rm(join(this.runRoot, jobId), { recursive: true, force: true });
   }
@@ -161,7 +165,7 @@ export class JobJournal {
   }
 }
 
-/** The file is written by this program alone and replaced whole, so its format number vouches for the rest. */
+/** Only this program writes the file, and replaces it whole, so checking the format number is sufficient. */
 function isRecord(value: unknown): value is JobRecord {
   return typeof value === 'object' && value !== null && 'format' in value && value.format === 1 && 'request' in value && 'at' in value;
 }

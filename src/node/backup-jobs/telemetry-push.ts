@@ -7,13 +7,14 @@ import { loggerFor } from '../../lib/logging/logger.js';
 import type { NodeJobReport } from '../../contract/node-api.js';
 
 interface Line {
-  /** Something has changed since the push under way was made. */
+  /** Set if the job changed after the current push was composed. */
   stale: boolean;
 }
 
 /**
- * Tells the hub how jobs stand. At most one push per job is under way; what changes meanwhile goes into the next one, which has the whole truth again, so nothing
- * piles up while the hub is away, and what gets lost the hub asks for itself.
+ * Pushes the state of jobs to the hub. Each job has at most one push in progress; changes in the meantime go into the next one, which is complete again. So
+ * nothing accumulates
+ * while the hub is unreachable, and the hub asks for reports that got lost.
  */
 @Injectable()
 export class TelemetryPush {
@@ -29,7 +30,7 @@ export class TelemetryPush {
     this.hub = new HubClient(config, clock);
   }
 
-  /** Returns at once. */
+  /** Returns immediately. */
   announce(jobId: string, report: () => Promise<NodeJobReport>): void {
     const line = this.lines.get(jobId);
     if (line !== undefined) {
@@ -58,11 +59,11 @@ export class TelemetryPush {
     }
   }
 
-  /** Logs changes only: a hub that is away is away for many pushes. */
+  /** Logs only transitions, because an unreachable hub fails many pushes. */
   private note(problem: string | null): void {
     if (problem !== null && !this.hubAway)
-      this.logger.warn('the hub does not take telemetry; it will ask when it is back', { hub_url: this.config.hubUrl, problem });
-    if (problem === null && this.hubAway) this.logger.info('the hub takes telemetry again', { hub_url: this.config.hubUrl });
+      this.logger.warn('the hub does not accept telemetry; it will query the jobs when it is back', { hub_url: this.config.hubUrl, problem });
+    if (problem === null && this.hubAway) this.logger.info('the hub accepts telemetry again', { hub_url: this.config.hubUrl });
     this.hubAway = problem !== null;
   }
 }

@@ -43,7 +43,7 @@ export class StartBootCheckDto implements NodeStartBootCheck {
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(256)
-  @ArrayUnique((disk: ServedDiskDto) => disk.disk_key, { message: 'disks must not name a disk_key twice' })
+  @ArrayUnique((disk: ServedDiskDto) => disk.disk_key, { message: 'disks must not contain the same disk_key twice' })
   @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => ServedDiskDto)

@@ -25,18 +25,18 @@ const STATE_MS = 1_000;
 const AGENT_MS = 2_000;
 const REMOVE_RETRY_MS = 2_000;
 const NBD_DEADLINE_MS = 15_000;
-/** What qemu still has to hand over of the serial line when the guest has ended. */
+/** How long qemu may take to deliver the rest of the serial output after the guest has ended. */
 const LAST_WORDS_MS = 5_000;
-/** Larger pictures would not fit into an answer. */
+/** Larger screenshots would not fit into a response. */
 const MAX_SCREENSHOT_BYTES = 4 * 1024 * 1024;
 const PNG = Buffer.from([0x89, 0x50, 0x4e, 0x47]);
 
-/** What is kept of a check, in `check.json`. */
+/** The persistent record of a check, `check.json`. */
 export interface BootCheckRecord {
   readonly format: 1;
   readonly request: NodeStartBootCheck;
   readonly report: NodeBootCheckReport;
-  /** Intent: from here on the domain may exist. */
+  /** Intent: the domain may exist from here on. */
   readonly creating: boolean;
 }
 
@@ -44,17 +44,18 @@ export interface BootCheckSurroundings {
   readonly domains: LibvirtDomains;
   readonly nbdInfo: NbdInfo;
   readonly guestDisks: GuestDisks;
-  /** Of the tunnel that leads to the hub, where there is one. */
+  /** Directory of the tunnel to the hub, if there is one. */
   readonly tunnelDirectory: string;
-  /** Where the sockets of checks are. */
+  /** Directory of the checks' sockets. */
   readonly runDirectory: string;
 }
 
 type Verdict = Pick<NodeBootCheckReport, 'status' | 'sign' | 'detail' | 'error'>;
 
 /**
- * Starts the disks of a restore point in a domain that exists only while it runs, and watches for a sign of life. One that the node's end cut short is not gone on with:
- * nobody has read its console meanwhile.
+ * Starts the disks of a restore point in a domain that exists only while it runs, and watches for a sign of life. A check interrupted by a restart of the node
+ * is not resumed,
+ * because its console output in the meantime is lost.
  */
 export class BootCheck {
   private readonly logger = loggerFor('BootCheck');
@@ -82,7 +83,7 @@ export class BootCheck {
     return this.record.report.status !== 'running';
   }
 
-  /** Nothing is done before this is durable. @param keys of the exports, in the order of the disks; null: the export needs none */
+  /** Nothing else happens before this is durable. @param keys of the exports, in the order of the disks; null: the export needs none */
   async create(keys: readonly (string | null)[]): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
     for (const [index, key] of keys.entries()) {
@@ -93,24 +94,24 @@ export class BootCheck {
     await this.write();
   }
 
-  /** Returns at once. */
+  /** Returns immediately. */
   start(): void {
     this.running = this.run();
   }
 
-  /** Ends one that an earlier life of the node has begun. Returns at once. */
+  /** Ends a check that was started before a restart of the node. Returns immediately. */
   giveUp(): void {
     this.stopping.abort();
     this.running = this.end(failed('check_interrupted', 'The node was restarted while the guest was booting.'), 0, []);
   }
 
-  /** Pulls the guest's plug, and returns once it is gone. */
+  /** Powers the guest off, and returns once it is gone. */
   async stop(): Promise<void> {
     this.stopping.abort();
     await this.running;
   }
 
-  /** The guest goes on; the next life of the node ends it. */
+  /** Leaves the guest running; the next start of the node ends it. */
   detach(): void {
     this.stopping.abort();
   }
@@ -150,7 +151,7 @@ export class BootCheck {
       const { xml, changes: made } = this.definition(join(sockets, 'console'));
       changes.push(...made);
       await writeFile(this.file('domain.xml'), xml, { mode: 0o600 });
-      // Where libvirt cannot be asked it cannot make the domain either, and nothing has to be removed.
+      // If libvirt cannot be reached, it cannot create the domain either, and there is nothing to remove.
       await this.around.domains.state(this.uuid);
       this.record = { ...this.record, creating: true };
       await this.write();
@@ -165,9 +166,9 @@ export class BootCheck {
       if (verdict.error?.code === 'internal_error') this.logger.error('a boot check failed unexpectedly', { check_id: this.request.check_id, error });
     }
     const seconds = (performance.now() - startedAt) / 1000;
-    // A guest whose disks were away says nothing of the restore point. The hub makes another attempt of a check that was interrupted.
+    // A silent guest that lost its disks says nothing about the restore point. The hub repeats an interrupted check.
     if (verdict.status === 'not_booted' && losses.length > 0) {
-      verdict = failed('check_interrupted', `The way to the disks at the hub was lost while the guest was booting. ${verdict.detail}`);
+      verdict = failed('check_interrupted', `The connection to the disks at the hub was lost while the guest was booting. ${verdict.detail}`);
     }
     for (const way of ways) way.close();
     serial?.close();
@@ -175,14 +176,14 @@ export class BootCheck {
     await this.end(verdict, seconds, changes);
   }
 
-  /** The verdict is told only once the guest is gone. */
+  /** Reports the verdict only once the guest is gone. */
   private async end(verdict: Verdict, seconds: number, changes: readonly NodeDefinitionChange[]): Promise<void> {
     for (;;) {
       try {
         if (this.record.creating) await this.around.domains.remove(this.uuid);
         break;
       } catch (error) {
-        this.logger.error('the guest of a boot check could not be removed; trying again', { check_id: this.request.check_id, error });
+        this.logger.error('the guest of a boot check could not be removed; retrying', { check_id: this.request.check_id, error });
         await pause(REMOVE_RETRY_MS);
       }
     }
@@ -216,7 +217,7 @@ export class BootCheck {
             if (serial.hasShownIt()) return booted('console_text', `The console has shown "${wanted ?? ''}".`);
             return notBooted(`The guest has ended before it gave a sign of life: ${signsOf(this.request)}.`);
           }
-          if (state === 'paused') return notBooted('The hypervisor has paused the guest, as it does after an error of a disk.');
+          if (state === 'paused') return notBooted('The hypervisor paused the guest, as it does after a disk error.');
         }
         await pause(LOOK_MS);
       }
@@ -234,20 +235,20 @@ export class BootCheck {
           return;
         }
       } catch (error) {
-        this.logger.warn('the guest agent could not be asked', { check_id: this.request.check_id, error });
+        this.logger.warn('the guest agent could not be queried', { check_id: this.request.check_id, error });
       }
       await pause(AGENT_MS, undefined, { signal }).catch(() => undefined);
     }
   }
 
-  /** Of a guest that has ended there is none. */
+  /** A guest that has ended has no screenshot. */
   private async takePicture(): Promise<void> {
     try {
       await this.around.domains.screenshot(this.uuid, this.file('screenshot'));
       const { length } = (await contentOf(this.file('screenshot'))) ?? { length: 0 };
       if (length <= MAX_SCREENSHOT_BYTES) return;
       await rm(this.file('screenshot'));
-      await writeFile(this.file('screenshot-problem'), `The picture has ${length} bytes, more than ${MAX_SCREENSHOT_BYTES}.`);
+      await writeFile(this.file('screenshot-problem'), `The screenshot has ${length} bytes, more than ${MAX_SCREENSHOT_BYTES}.`);
     } catch (error) {
       await rm(this.file('screenshot'), { force: true });
       await writeFile(this.file('screenshot-problem'), messageOf(error));
@@ -271,12 +272,12 @@ export class BootCheck {
         memoryMib,
       });
     } catch (error) {
-      if (error instanceof WrongShapeError) throw new DomainError('invalid', 'definition_broken', `The definition of the VM cannot be used: ${error.message}.`);
+      if (error instanceof WrongShapeError) throw new DomainError('invalid', 'definition_broken', `The definition of the VM is unusable: ${error.message}.`);
       throw error;
     }
   }
 
-  /** A connection beside the guest's own, over the same way, which nothing is asked through: it is lost when that way is. */
+  /** An idle connection over the same route as the guest's own, which is lost when the route is. */
   private async holdOpen(uri: string): Promise<NbdConnection> {
     const { address, exportName } = parseNbdAddress(uri);
     return NbdConnection.open(address, exportName, AbortSignal.any([this.stopping.signal, AbortSignal.timeout(NBD_DEADLINE_MS)]));
@@ -299,7 +300,7 @@ export class BootCheck {
     return join(this.around.runDirectory, this.request.check_id, 'console');
   }
 
-  /** Under the name by which qemu looks for it. */
+  /** Uses the file name that qemu looks for. */
   private keyFile(index: number): string {
     return this.file(join(`disk-${index}`, PSK_FILE));
   }

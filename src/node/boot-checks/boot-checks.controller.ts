@@ -30,7 +30,7 @@ export class BootChecksController {
   @Post(':check_id/settle')
   @HttpCode(200)
   async settle(@Param('check_id') checkId: string): Promise<{ readonly settled: true }> {
-    // A check that nobody knows may be settled, so the name itself must be safe.
+    // An unknown check may be settled, so the id itself must be validated.
     if (!JOB_ID.test(checkId)) throw new DomainError('invalid', 'check_id_malformed', 'A check id has 1 to 64 letters, digits or dashes.');
     await this.checks.settle(checkId);
     return { settled: true };

@@ -44,8 +44,8 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-describe('boot checks at a node that starts no guests for its hub', () => {
-  it('are refused, and leave nothing', async () => {
+describe('boot checks on a node that starts no guests for its hub', () => {
+  it('are refused and leave nothing behind', async () => {
     const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run'), allowHubGuests: false });
     const checks = bootChecks(config, new LibvirtDomains(config));
     await checks.onModuleInit();
@@ -54,8 +54,8 @@ describe('boot checks at a node that starts no guests for its hub', () => {
   });
 });
 
-describe('boot checks at a node that knows of no libvirt', () => {
-  it('fail and end, with nothing seen, and are forgotten once settled', async () => {
+describe('boot checks on a node without libvirt', () => {
+  it('fail and end without artefacts, and are forgotten once settled', async () => {
     const config = Object.assign(new NodeConfig(), { dataDirectory: directory, runDirectory: join(directory, 'run') });
     const checks = bootChecks(config, new LibvirtDomains(config));
     await checks.onModuleInit();
@@ -79,8 +79,8 @@ describe('boot checks at a node that knows of no libvirt', () => {
 });
 
 const nbd = requireTools('qemu-nbd', 'qemu-img', 'nbdinfo');
-nbd.describe('a boot check whose way to the disks is lost', () => {
-  /** A hypervisor whose guest has a console and says nothing. */
+nbd.describe('a boot check that loses the connection to its disks', () => {
+  /** A hypervisor whose guest has a console but writes nothing to it. */
   class SilentGuest extends LibvirtDomains {
     private console: Server | null = null;
     private defined = false;
@@ -109,7 +109,7 @@ nbd.describe('a boot check whose way to the disks is lost', () => {
     }
   }
 
-  it.each([true, false])('was interrupted, and is no verdict on the restore point (lost: %s)', async (lost) => {
+  it.each([true, false])('is interrupted, without a verdict on the restore point (lost: %s)', async (lost) => {
     const image = join(directory, 'disk.raw');
     await writeFile(image, Buffer.alloc(1024 * 1024));
     const port = await freePortRange(1);
@@ -151,7 +151,7 @@ nbd.describe('a boot check whose way to the disks is lost', () => {
 });
 
 describe('a serial console', () => {
-  it('finds a text between colours and pieces, and keeps the beginning and the end of an endless one', async () => {
+  it('finds a text across escape sequences and chunks, and keeps the beginning and the end of endless output', async () => {
     const path = join(directory, 'console');
     const server = createServer((socket) => {
       socket.write('the beginning\n');

@@ -42,7 +42,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
     for (const checkId of await readdir(this.root)) {
       const record = await this.read(checkId);
       if (record === null) {
-        this.logger.error('a boot check whose record cannot be read is given up', { check_id: checkId });
+        this.logger.error('a boot check with an unreadable record is abandoned', { check_id: checkId });
         await this.around.guestDisks.close(checkId);
         await rm(join(this.root, checkId), { recursive: true, force: true });
         continue;
@@ -57,7 +57,10 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
     for (const check of this.checks.values()) check.detach();
   }
 
-  /** Takes on a check, or tells how it stands when it has been taken on before. @throws DomainError check_exists (with another body), export_key_missing, hub_guests_refused */
+  /**
+   * Starts a check, or returns its state if it was already started. @throws DomainError check_exists (with another body), export_key_missing,
+   * hub_guests_refused
+   */
   async start(given: NodeStartBootCheck): Promise<NodeBootCheckReport> {
     requireExportKeys(given.disks);
     const request = { ...given, disks: withoutKeys(given.disks) };
@@ -65,7 +68,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
       const known = this.checks.get(request.check_id);
       if (known !== undefined) {
         if (canonicalJson(known.request) === canonicalJson(request)) return known.report;
-        throw new DomainError('conflict', 'check_exists', `Boot check ${request.check_id} was started before with another body.`, {
+        throw new DomainError('conflict', 'check_exists', `Boot check ${request.check_id} was already started with a different body.`, {
           check_id: request.check_id,
         });
       }
@@ -86,11 +89,11 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
   /** @throws DomainError check_not_found, check_running */
   async artefacts(checkId: string): Promise<NodeBootCheckArtefacts> {
     const check = this.get(checkId);
-    if (!check.finished) throw new DomainError('conflict', 'check_running', `Boot check ${checkId} still runs.`, { check_id: checkId });
+    if (!check.finished) throw new DomainError('conflict', 'check_running', `Boot check ${checkId} is still running.`, { check_id: checkId });
     return check.artefacts();
   }
 
-  /** Stops a check that runs, and forgets it. Harmless for one that nobody knows. */
+  /** Stops a running check and forgets it. A no-op for an unknown check. */
   async settle(checkId: string): Promise<void> {
     await this.lock.runExclusive(checkId, async () => {
       await this.checks.get(checkId)?.stop();
@@ -116,7 +119,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
   }
 }
 
-/** The file is written by this program alone and replaced whole, so its format number vouches for the rest. */
+/** Only this program writes the file, and replaces it whole, so checking the format number is sufficient. */
 function isRecord(value: unknown): value is BootCheckRecord {
   return typeof value === 'object' && value !== null && 'format' in value && value.format === 1 && 'request' in value && 'report' in value;
 }

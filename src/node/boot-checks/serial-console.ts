@@ -1,14 +1,14 @@
 import { createConnection, type Socket } from 'node:net';
 
-/** Kept of what a guest shows, which may be endless: its beginning and its end. */
+/** A guest's output may be endless; only its beginning and end are kept. */
 const HEAD_BYTES = 64 * 1024;
 const TAIL_BYTES = 192 * 1024;
 const CONNECT_MS = 10_000;
-/** Colours and cursor movements, which may stand in the middle of a text. */
+/** Colours and cursor movements, which may occur within a text. */
 // eslint-disable-next-line no-control-regex -- it is about control characters
 const ESCAPES = /\u001b\[[0-?]*[ -/]*[@-~]/g;
 
-/** What a guest writes to its serial line, read from the socket that qemu listens on. */
+/** Output of a guest's serial line, read from the socket that qemu listens on. */
 export class SerialConsole {
   private head = Buffer.alloc(0);
   private tail = Buffer.alloc(0);
@@ -26,14 +26,14 @@ export class SerialConsole {
     socket.on('close', () => this.ended.resolve(undefined));
   }
 
-  /** wanted: the text that `hasShownIt` tells of. @throws Error when nobody listens there */
+  /** wanted: the text that `hasShownIt` looks for. @throws Error if nothing listens on the path */
   static async open(path: string, wanted: string | null): Promise<SerialConsole> {
     const socket = createConnection(path);
     const console = new SerialConsole(socket, wanted);
     const connected = Promise.withResolvers<undefined>();
     socket.once('connect', () => connected.resolve(undefined));
     socket.once('error', (error) => connected.reject(error));
-    socket.setTimeout(CONNECT_MS, () => connected.reject(new Error(`nobody answers at ${path}`)));
+    socket.setTimeout(CONNECT_MS, () => connected.reject(new Error(`nothing answers at ${path}`)));
     try {
       await connected.promise;
     } catch (error) {
@@ -44,12 +44,12 @@ export class SerialConsole {
     return console;
   }
 
-  /** Whether the wanted text was shown. */
+  /** Whether the wanted text has appeared. */
   hasShownIt(): boolean {
     return this.found;
   }
 
-  /** Resolves when qemu has closed the line: all that the guest has written is taken in. */
+  /** Resolves when qemu has closed the line, so that all of the guest's output has been read. */
   async closed(): Promise<void> {
     await this.ended.promise;
   }
@@ -73,7 +73,7 @@ export class SerialConsole {
     if (this.wanted === null || this.found) return;
     this.recent += bytes.toString('utf8');
     this.found = this.recent.replaceAll(ESCAPES, '').includes(this.wanted);
-    // Enough for the text with escapes between all of its characters.
+    // Long enough for the text with escape sequences between all of its characters.
     this.recent = this.recent.slice(-16 * (this.wanted.length + 16));
   }
 }

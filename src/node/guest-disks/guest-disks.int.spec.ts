@@ -27,7 +27,7 @@ const MIB = 1024 * 1024;
 const GUEST = 'guest-1';
 const IS_ROOT = process.getuid?.() === 0;
 const asRoot = requireKernel(IS_ROOT ? null : 'only root can give a socket to another account');
-/** Of guests; and of somebody else. */
+/** The guests' account, and an unrelated one. */
 const ACCOUNT: GuestAccount = { uid: 65_534, gid: 65_534 };
 const STRANGER = 65_533;
 
@@ -37,7 +37,7 @@ class SomeLibvirt extends LibvirtDomains {
   }
 }
 
-describe('disks of a guest that lives at the hub', () => {
+describe('disks of a guest that lives on the hub', () => {
   let folder: string;
   let disk: GuestDisk;
   let port: number;
@@ -88,7 +88,7 @@ describe('disks of a guest that lives at the hub', () => {
     return run(file, rest);
   }
 
-  it('are read and written by the account of guests, and by no other', async () => {
+  it("are readable and writable by the guests' account only", async () => {
     await disks.open(GUEST, [disk], soon());
     const uri = nbdUri({ socket: disks.socket(GUEST, 0) }, 'x');
     expect((await as(ACCOUNT.uid, 'nbdinfo', '--size', uri)).stdout.trim()).toBe(String(8 * MIB));
@@ -103,7 +103,7 @@ describe('disks of a guest that lives at the hub', () => {
     expect((await run('ps', ['-eo', 'args'])).stdout).not.toContain(key);
   });
 
-  it('are not reached with another key, and then nothing is left', async () => {
+  it('cannot be reached with another key, and then leave nothing behind', async () => {
     const keyFile = join(folder, 'other', 'keys.psk');
     await mkdir(dirname(keyFile));
     await writeKeyFile(keyFile, 'ab'.repeat(32));
@@ -138,7 +138,7 @@ describe('disks of a guest that lives at the hub', () => {
     expect(await readdir(join(folder, 'guests'))).toEqual([]);
   });
 
-  it('hold what a guest asks for while the way to the hub is lost', async () => {
+  it("hold the guest's requests while the connection to the hub is lost", async () => {
     await disks.open(GUEST, [disk], soon());
     const guest = spawn('qemu-io', ['-f', 'raw', nbdUri({ socket: disks.socket(GUEST, 0) }, 'x')], { stdio: ['pipe', 'pipe', 'inherit'] });
     let said = '';
@@ -155,7 +155,7 @@ describe('disks of a guest that lives at the hub', () => {
     expect(said).not.toContain('failed');
   });
 
-  asRoot.it('are refused where the account of guests cannot get to them', async () => {
+  asRoot.it("are refused if the guests' account cannot reach them", async () => {
     const inaccessible = join(folder, 'inaccessible');
     await mkdir(inaccessible, { mode: 0o700 });
     disks = new GuestDisks(Object.assign(config, { guestSocketDirectory: join(inaccessible, 'guests') }), new SomeLibvirt(config), supervisor);
@@ -166,7 +166,7 @@ describe('disks of a guest that lives at the hub', () => {
     expect((await supervisor.status(forwarder())).state).toBe('exited');
   });
 
-  asRoot.it('are taken away without following what the account of guests has put there', async () => {
+  asRoot.it("are removed without following anything the guests' account has put there", async () => {
     await disks.open(GUEST, [disk], soon());
     const socket = disks.socket(GUEST, 0);
     const precious = join(folder, 'precious');

@@ -14,32 +14,33 @@ import { errnoOf } from '../../lib/process/system-error.js';
 import { reachedExport } from '../model/served-disks.js';
 import { guestSocket, handOverGuestSocket, holderOfGuestSocket, makeGuestSocketDirectory, removeGuestSocketDirectory } from './guest-sockets.js';
 
-/** A disk of a guest, served by the hub. */
+/** A guest's disk, served by the hub. */
 export interface GuestDisk {
-  /** As exportUri writes it. */
+  /** As written by exportUri. */
   readonly uri: string;
-  /** Named as qemu wants it; read where the URI needs a key. */
+  /** Has the name that qemu expects; read if the URI needs a key. */
   readonly keyFile: string;
 }
 
-/** Beyond the patience with a lost connection. */
+/** Added to the patience for a lost connection. */
 const ANSWER_MS = 15_000;
 const LOOK_MS = 20;
 const STOP_GRACE_MS = 3_000;
-/** Less than qemu holds a guest's requests while its server is away. */
+/** Shorter than qemu holds a guest's requests while its server is gone. */
 const RESTART_MS = 1_000;
 
 /**
- * The disks of guests that live at the hub: one forwarding server for each, which has the export's key and which qemu reaches on a Unix socket that only the account of guests may connect to.
- * The servers are detached. They outlive this program, and its next life finds them by the guest's id.
+ * The disks of guests that live on the hub. Each has a forwarding server, which holds the export's key; qemu reaches it on a Unix socket that only the guests'
+ * account may connect to.
+ * The servers are detached: they outlive this program, and its next start finds them by the guest's id.
  */
 @Injectable()
 export class GuestDisks implements OnApplicationShutdown {
   private readonly logger = loggerFor('GuestDisks');
-  /** By guest, the watch over its servers. */
+  /** Watches over the servers, by guest. */
   private readonly watches = new Map<string, { readonly stop: AbortController; readonly done: Promise<unknown> }>();
   private readonly root: string;
-  /** 0: the hub is on this machine, and an export that is lost does not come back. */
+  /** 0: the hub is on this machine, and a lost export does not come back. */
   private readonly patienceSeconds: number;
 
   constructor(
@@ -51,13 +52,13 @@ export class GuestDisks implements OnApplicationShutdown {
     this.patienceSeconds = config.besideHub ? 0 : config.networkPatienceSeconds;
   }
 
-  /** Where qemu finds a disk of the guest. @throws DomainError guest_socket_refused */
+  /** Socket on which qemu finds a disk of the guest. @throws DomainError guest_socket_refused */
   socket(guestId: string, index: number): string {
     return guestSocket(this.root, guestId, index);
   }
 
   /**
-   * Makes the disks reachable for qemu; those that are so already stay as they are. A server that ends is started again until the guest's disks are closed.
+   * Makes the disks reachable for qemu; leaves those that already are. A server that ends is restarted until the guest's disks are closed.
    * @throws DomainError export_unreachable, guest_socket_refused, libvirt_unavailable, tool_missing; the signal's reason
    */
   async open(guestId: string, disks: readonly GuestDisk[], signal: AbortSignal): Promise<void> {
@@ -71,17 +72,17 @@ export class GuestDisks implements OnApplicationShutdown {
         throw error;
       }
     };
-    // Nothing starts any more once this has thrown, so that what there is can be closed.
+    // Wait for all, so that nothing more starts after this throws and the caller can close the rest.
     for (const each of await Promise.allSettled(disks.map(serve))) if (each.status === 'rejected') throw both.reason;
     this.watch(guestId, disks);
   }
 
-  /** Goes on watching over the servers of a guest that an earlier life of the node has opened, and starts those that are gone. Returns at once. */
+  /** Resumes the watch over a guest's servers after a restart of the node, and starts those that are gone. Returns immediately. */
   resume(guestId: string, disks: readonly GuestDisk[]): void {
     this.watch(guestId, disks);
   }
 
-  /** Only once the guest is gone. Harmless for one that has no disks here. */
+  /** Call only once the guest is gone. A no-op for one without disks here. */
   async close(guestId: string): Promise<void> {
     const watch = this.watches.get(guestId);
     watch?.stop.abort(new Error('closed'));
@@ -108,7 +109,7 @@ export class GuestDisks implements OnApplicationShutdown {
     this.watches.set(guestId, { stop, done });
   }
 
-  /** @throws the signal's reason, and nothing else */
+  /** @throws only the signal's reason */
   private async keepServing(guestId: string, index: number, disk: GuestDisk, signal: AbortSignal): Promise<never> {
     let reported = false;
     for (;;) {
@@ -117,10 +118,10 @@ export class GuestDisks implements OnApplicationShutdown {
         reported = false;
         const { stderr } = await this.supervisor.waitForExit(this.directory(guestId, index), signal);
         signal.throwIfAborted();
-        this.logger.warn('the server of a disk of a guest has ended; starting it again', { guest_id: guestId, disk: index, stderr });
+        this.logger.warn("the server of a guest's disk has ended; restarting it", { guest_id: guestId, disk: index, stderr });
       } catch (error) {
         signal.throwIfAborted();
-        if (!reported) this.logger.error('a disk of a guest cannot be reached at the hub; trying again', { guest_id: guestId, disk: index, error });
+        if (!reported) this.logger.error("a guest's disk cannot be reached at the hub; retrying", { guest_id: guestId, disk: index, error });
         reported = true;
       }
       await pause(RESTART_MS, undefined, { signal });
@@ -148,7 +149,7 @@ export class GuestDisks implements OnApplicationShutdown {
       await this.answered(directory, socket, exportName, signal);
       await handOverGuestSocket(this.root, socket, await this.domains.guestAccount());
     } catch (error) {
-      // Nobody has been given the disk yet.
+      // The disk is not in use by any guest yet.
       if (state !== 'running') await this.supervisor.stop(directory, STOP_GRACE_MS);
       throw error;
     }

@@ -8,26 +8,29 @@ import { errnoOf } from '../../lib/process/system-error.js';
 
 const SOCKET = 'nbd.sock';
 
-/** The socket of one disk of a guest, in a directory of its own. Deterministic. @throws DomainError guest_socket_refused for a root with too long a name */
+/** The socket of one disk of a guest, in a directory of its own. Deterministic. @throws DomainError guest_socket_refused if the root's path is too long */
 export function guestSocket(root: string, guestId: string, index: number): string {
   const path = join(root, `${createHash('sha256').update(guestId).digest('hex').slice(0, 16)}-${index}`, SOCKET);
   const tooLong = Buffer.byteLength(path) - SOCKET_PATH_BYTES;
   if (tooLong <= 0) return path;
-  throw refused(root, `its name is ${tooLong} bytes too long for a socket`);
+  throw refused(root, `its path is ${tooLong} bytes too long for a socket`);
 }
 
-/** A directory that only this program may enter yet, without what an earlier attempt has left. @throws DomainError guest_socket_refused for a root that another account could exchange things in */
+/**
+ * Creates a directory that only this program may enter yet, and removes leftovers of an earlier attempt. @throws DomainError guest_socket_refused for a root in
+ * which another account could replace entries
+ */
 export async function makeGuestSocketDirectory(root: string, socket: string): Promise<void> {
   await mkdir(root, { recursive: true });
   const { uid } = await stat(root);
   if (uid !== ourUid()) throw refused(root, `it belongs to uid ${uid} instead of the node's account`);
-  // The account of guests passes it; nobody else lists it.
+  // The guests' account may traverse it; nobody else may list it.
   await chmod(root, 0o711);
   await removeGuestSocketDirectory(socket);
   await mkdir(dirname(socket), { mode: 0o700 });
 }
 
-/** Whose the directory is. Once it is `theirs`, the account of guests decides what is in it, and nothing there is to be relied on. */
+/** The owner of the directory. Once it is `theirs`, the guests' account controls its contents, and nothing in it can be trusted. */
 export async function holderOfGuestSocket(socket: string): Promise<'ours' | 'theirs' | 'nobody'> {
   try {
     return (await lstat(dirname(socket))).uid === ourUid() ? 'ours' : 'theirs';
@@ -37,7 +40,10 @@ export async function holderOfGuestSocket(socket: string): Promise<'ours' | 'the
   }
 }
 
-/** From here on the account of guests alone may enter the directory and connect. The directory comes last: while it is ours, nobody can exchange what is in it. @throws DomainError guest_socket_refused */
+/**
+ * From here on only the guests' account may enter the directory and connect. The directory changes owner last: while it is ours, nobody can replace its
+ * contents. @throws DomainError guest_socket_refused
+ */
 export async function handOverGuestSocket(root: string, socket: string, account: GuestAccount | null): Promise<void> {
   await chmod(socket, 0o600);
   if (account === null || account.uid === ourUid()) return;
@@ -46,11 +52,11 @@ export async function handOverGuestSocket(root: string, socket: string, account:
   await lchown(dirname(socket), account.uid, ourGid());
 }
 
-/** Harmless where there is none. */
+/** A no-op if there is none. */
 export async function removeGuestSocketDirectory(socket: string): Promise<void> {
   const directory = dirname(socket);
   try {
-    // Taken back first, so that nobody else can exchange anything in it meanwhile.
+    // Take ownership back first, so that nobody else can replace anything in it in the meantime.
     await lchown(directory, ourUid(), ourGid());
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return;
@@ -62,7 +68,7 @@ export async function removeGuestSocketDirectory(socket: string): Promise<void> 
     await rmdir(directory);
   } catch (error) {
     if (errnoOf(error) !== 'ENOTEMPTY') throw error;
-    // What else the account of guests has put there is not followed.
+    // Do not follow anything else that the guests' account has put there.
     await rename(directory, await mkdtemp(`${directory}.foreign-`));
   }
 }
@@ -80,12 +86,12 @@ async function requirePassage(root: string, { uid, gid }: GuestAccount): Promise
 function whereNotAllowed(root: string, { uid }: GuestAccount): (error: unknown) => never {
   return (error) => {
     if (errnoOf(error) !== 'EPERM') throw error;
-    throw refused(root, `the node may not give files to the account that libvirt runs guests as (uid ${uid}; that takes CAP_CHOWN)`);
+    throw refused(root, `the node may not give files to the account that libvirt runs guests as (uid ${uid}; requires CAP_CHOWN)`);
   };
 }
 
 function refused(root: string, why: string): DomainError {
-  return new DomainError('conflict', 'guest_socket_refused', `Guests cannot be given their disks in ${root} (guest_socket_directory): ${why}.`, {
+  return new DomainError('conflict', 'guest_socket_refused', `Guests cannot get their disks in ${root} (guest_socket_directory): ${why}.`, {
     guest_socket_directory: root,
   });
 }
