@@ -1,6 +1,6 @@
 import { runNetworkCopy } from './transfers/network-copy.program.js';
 
-/** The program that a node starts for each disk which it copies across a network; not for people. */
+/** The program that a node starts for each disk copied across a network; not for direct use. */
 process.exitCode = await runNetworkCopy(process.argv.slice(2));
-// Attempts to connect and the like that are still under way are of no use any more.
+// Abandon connection attempts and other pending work, which serve no purpose now.
 process.exit();

@@ -22,14 +22,14 @@ import { type RunningService, runUntilSignalled } from '../lib/process/program-r
 
 const PORT_PATIENCE_MS = 15_000;
 
-/** Starts the node and returns; it then runs until a signal ends it. @param configFile of `--config` */
+/** Starts the node and returns; the node runs until a signal ends it. @param configFile of `--config` */
 export function runNode(configFile?: string): void {
   const sources = { file: configFile, environment: process.env };
   const config = loadConfigOrExit(NodeConfig, sources);
   const token = readToken(config.tokenFile);
   if (token === null)
     exitWithProblems([
-      `token_file: ${config.tokenFile} does not exist; enrol this machine (sendense node enrol), or copy the hub's node.token there, or name its place`,
+      `token_file: ${config.tokenFile} does not exist; enrol this machine (sendense node enrol), copy the hub's node.token there, or set another path`,
     ]);
   configureLogging({ level: config.logLevel, format: config.logFormat, program: 'node' });
   runUntilSignalled(loggerFor('Node'), () => start(config, sources, token));
@@ -41,7 +41,7 @@ async function start(configured: NodeConfig, sources: ConfigSources, nodeToken: 
   const lock = await ProgramLock.acquire(dataDirectory, 'node');
   removeFoldersOfTheDead();
   const nodeId = configured.nodeId ?? readOrMakeId(join(dataDirectory, 'node.id'));
-  // An enrolled node reaches its hub through its tunnel, unless its settings say something else.
+  // An enrolled node reaches its hub through its tunnel, unless its settings say otherwise.
   const tunnel = await readTunnelSettings(configured.tunnelDirectory);
   const throughTunnel = tunnel !== null && configured.hubUrl === new NodeConfig().hubUrl;
   const hubUrl = throughTunnel ? { hubUrl: baseUrl(tunnel.local_host, localApiPort(tunnel)) } : {};

@@ -42,7 +42,7 @@ class NodeConfigModule {
   }
 }
 
-/** A node has one token: the hub shows it to the node on every route, and the node to the hub. */
+/** A node has one token: the hub uses it to authenticate to the node on every route, and the node to the hub. */
 @Module({})
 class NodeTokenModule {
   static of(nodeToken: string): DynamicModule {
@@ -51,7 +51,7 @@ class NodeTokenModule {
   }
 }
 
-/** The whole program of the node. */
+/** The root module of the node. */
 @Module({
   controllers: [
     NodeKeysController,

@@ -8,22 +8,22 @@ import { withPassingFolder } from '../../lib/process/passing-folder.js';
 import { toolEnvironment } from '../../lib/process/tool-environment.js';
 import { HUB_HOST_KEY_ALIAS, knownHostsText } from '../../tunnel/interface/tunnel-settings.js';
 
-/** The hub's API as it is reached through its tunnel server. */
+/** The hub's API as reached through its tunnel server. */
 export interface ThroughSsh {
   readonly host: string;
   readonly tunnelPort: number;
   readonly user: string;
-  /** `ssh-ed25519 <base64>`. A server with another key is not spoken to. */
+  /** `ssh-ed25519 <base64>`. Connections to a server with another key are refused. */
   readonly hostKey: string;
-  /** The private key itself, in a form that ssh reads, or the file that has it. */
+  /** The private key itself, in a form that ssh reads, or the file that holds it. */
   readonly key: { readonly text: string } | { readonly file: string };
-  /** On the hub's loopback. */
+  /** On the hub's loopback interface. */
   readonly apiPort: number;
 }
 
 export interface RawCall {
   readonly method: 'GET' | 'POST';
-  /** With its query. */
+  /** Includes the query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
@@ -52,7 +52,8 @@ const LARGEST_ANSWER_BYTES = 1024 * 1024;
 const CONNECT_SECONDS = 15;
 
 /**
- * One HTTP call to the hub's API through an SSH connection of its own, which ends with it. Nothing listens anywhere meanwhile: the connection is ssh's standard input and output.
+ * Makes one HTTP call to the hub's API over an SSH connection of its own, which is closed afterwards. No port is opened for it: the connection is ssh's
+ * standard input and output.
  * @throws SshCallError; the signal's reason
  */
 export async function callThroughSsh(target: ThroughSsh, call: RawCall, signal: AbortSignal): Promise<RawAnswer> {
@@ -103,7 +104,7 @@ async function exchange([file, ...argv]: readonly [string, ...string[]], call: R
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof SshCallError) throw error;
-    // The connection broke because ssh has ended, or is about to: its last words tell why.
+    // The connection broke because ssh has exited or is about to; its error output gives the reason.
     const { stderr, code } = await child;
     throw problemOf(code === 'ENOENT' ? 'ssh is not installed' : textTail(stderr));
   } finally {
@@ -116,7 +117,7 @@ async function exchange([file, ...argv]: readonly [string, ...string[]], call: R
 async function ask(connection: Duplex, call: RawCall, signal: AbortSignal): Promise<RawAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
   const headers = { host: 'hub', connection: 'close', 'content-length': String(Buffer.byteLength(call.body)), ...call.headers };
-  // A duplex is all that a request needs of its socket (http.request, createConnection).
+  // A request needs no more of its socket than a duplex stream offers (http.request, createConnection).
   const outgoing = request({ method: call.method, path: call.path, headers, signal, createConnection: () => connection }, (incoming) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -144,9 +145,9 @@ function problemOf(stderr: string): SshCallError {
   if (/host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|no matching host key type/i.test(stderr)) {
     return new SshCallError(
       'host_key_changed',
-      'the tunnel server has another host key than the one that the hub gave: it is not that hub, or its key was made anew',
+      'the tunnel server presents a different host key than the hub announced: it is not that hub, or its key was replaced',
     );
   }
   if (/permission denied/i.test(stderr)) return new SshCallError('key_refused', `the tunnel server does not accept the key: ${stderr}`);
-  return new SshCallError('unreachable', `the hub cannot be reached through its tunnel server: ${stderr === '' ? 'the connection was closed' : stderr}`);
+  return new SshCallError('unreachable', `the hub is unreachable through its tunnel server: ${stderr === '' ? 'the connection was closed' : stderr}`);
 }

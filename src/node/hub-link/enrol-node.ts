@@ -8,14 +8,14 @@ import { ensureKeyPair, publicKeyFingerprint } from '../../lib/ssh/host-key.js';
 import { type PairingCode, pairingPrivateKeyText, pairingProof } from '../../tunnel/interface/pairing-code.js';
 import { knownHostsText, parseTunnelSettings, TUNNEL_FILES, tunnelSettingsText } from '../../tunnel/interface/tunnel-settings.js';
 
-/** Where a node keeps what makes it one; all paths absolute. */
+/** Where a node keeps its identity; all paths are absolute. */
 export interface NodePlace {
   readonly dataDirectory: string;
   readonly tunnelDirectory: string;
   readonly tokenFile: string;
 }
 
-/** Members as `--json` prints them. */
+/** Member names as printed by `--json`. */
 export interface EnrolledNode {
   readonly node_id: string;
   readonly name: string;
@@ -23,7 +23,7 @@ export interface EnrolledNode {
   readonly tunnel_directory: string;
 }
 
-/** The machine could not be enrolled; the message says why and what to do. Never holds the code. */
+/** The machine could not be enrolled. The message gives the reason and the remedy, and never contains the code. */
 export class EnrolmentError extends Error {
   override readonly name = 'EnrolmentError';
 }
@@ -31,8 +31,9 @@ export class EnrolmentError extends Error {
 const fingerprint = matching(/^SHA256:[A-Za-z0-9+/]{43}$/, 'a fingerprint');
 
 /**
- * Pairs this machine with the hub of the code. Key and token are made before, in a place of their own, and kept there until the hub has answered: the same code may be
- * tried again after a crash or a lost answer, and an earlier enrolment stays whole until the new one is.
+ * Pairs this machine with the hub of the code. The key and token are created first, in a separate directory, and kept there until the hub has answered: the
+ * same code may be
+ * retried after a crash or a lost answer, and an earlier enrolment stays intact until the new one is complete.
  * @throws EnrolmentError; AlreadyRunningError while a node runs on that data; the signal's reason
  */
 export async function enrolNode(
@@ -47,13 +48,13 @@ export async function enrolNode(
   try {
     const enrolledAs = enrolledNodeId(place);
     if (enrolledAs !== null && !options.again) {
-      throw new EnrolmentError(`this machine is enrolled already, as node ${enrolledAs}; with --again its key and token are replaced`);
+      throw new EnrolmentError(`this machine is already enrolled, as node ${enrolledAs}; use --again to replace its key and token`);
     }
     const made = await makeKeys(place, code.nodeId);
     const answer = await pair(code, made, machine, signal);
     const members = object(answer, "the hub's answer");
     const taken = fingerprint(members['public_key_fingerprint'], 'public_key_fingerprint');
-    if (taken !== publicKeyFingerprint(made.publicKey)) throw new EnrolmentError('the hub has taken another key than the one of this machine');
+    if (taken !== publicKeyFingerprint(made.publicKey)) throw new EnrolmentError("the hub registered a different key than this machine's");
     const settings = parseTunnelSettings(
       JSON.stringify({
         hub_host: code.host,
@@ -111,7 +112,7 @@ async function pair(
   const call = { method: 'POST', path: '/api/v1/nodes/pair', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) } as const;
   const answer = await callThroughSsh(target, call, signal).catch((error: unknown) => {
     if (!(error instanceof SshCallError)) throw error;
-    const hint = error.code === 'key_refused' ? 'the pairing code was used, has expired, or its node was removed; have a new one made' : error.message;
+    const hint = error.code === 'key_refused' ? 'the pairing code was used, has expired, or its node was removed; create a new one' : error.message;
     throw new EnrolmentError(hint);
   });
   const parsed = jsonOf(answer);
@@ -119,12 +120,12 @@ async function pair(
   return parsed;
 }
 
-/** The settings of the tunnel come last: while they are not there the machine is not enrolled. Each file is replaced whole. */
+/** Writes the tunnel's settings last: until they exist, the machine is not enrolled. Each file is replaced whole. */
 function putInPlace({ dataDirectory, tunnelDirectory, tokenFile }: NodePlace, made: MadeKeys, code: PairingCode, settings: string): void {
   rmSync(join(tunnelDirectory, TUNNEL_FILES.settings), { force: true });
   writeWhole(join(dataDirectory, 'node.id'), `${code.nodeId}\n`);
   writeWhole(tokenFile, `${made.token}\n`);
-  // Of rotations before: they belong to another enrolment.
+  // Leftovers of earlier rotations belong to another enrolment.
   for (const left of [`${tokenFile}.next`, `${tokenFile}.previous`, join(tunnelDirectory, 'rotation')]) rmSync(left, { force: true });
   for (const name of [TUNNEL_FILES.privateKey, TUNNEL_FILES.publicKey]) {
     rmSync(join(tunnelDirectory, `${name}.next`), { force: true });
@@ -145,7 +146,7 @@ function jsonOf(answer: RawAnswer): unknown {
   try {
     return JSON.parse(answer.body.toString('utf8'));
   } catch {
-    throw new EnrolmentError(`what answers at the hub's API speaks no JSON (status ${answer.status})`);
+    throw new EnrolmentError(`the server at the hub's API address does not answer in JSON (status ${answer.status})`);
   }
 }
 

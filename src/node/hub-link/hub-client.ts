@@ -3,29 +3,29 @@ import { Clock } from '../../lib/clock/clock.js';
 import type { RawAnswer, RawCall } from './call-through-ssh.js';
 import { isProof, newNonce, PROOF_HEADER, signatureHeader } from '../../lib/signed-calls/call-signature.js';
 
-/** Read at each call: settings may be reloaded, and the token in its file replaced. */
+/** Read at each call, because settings may be reloaded and the token file may be replaced. */
 export interface HubClientSettings {
-  /** The hub's base, for example `http://127.0.0.1:9080`. */
+  /** The hub's base URL, for example `http://127.0.0.1:9080`. */
   readonly hubUrl: string;
   readonly tokenFile: string;
   readonly nodeId: string | null;
 }
 
-/** How a call gets to the hub. */
+/** Transports a call to the hub. */
 export type HubExchange = (call: RawCall, signal: AbortSignal) => Promise<RawAnswer>;
 
 export interface HubAnswer {
   readonly status: number;
-  /** Parsed JSON; null when there is no body. */
+  /** Parsed JSON; null if there is no body. */
   readonly body: unknown;
 }
 
-/** The hub refuses the node's call (401 or 403): another token, revoked, or the clocks differ. */
+/** The hub refused the node's call (401 or 403): the token is wrong or revoked, or the clocks differ. */
 export class HubRefusedNodeError extends Error {
   override readonly name = 'HubRefusedNodeError';
   constructor(
     readonly status: number,
-    /** The problem's code; `unknown` where the answer has none. */
+    /** The problem's code; `unknown` if the answer has none. */
     readonly code: string,
     detail: string,
   ) {
@@ -36,7 +36,9 @@ export class HubRefusedNodeError extends Error {
 const DEADLINE_MS = 5_000;
 const LARGEST_ANSWER_BYTES = 1024 * 1024;
 
-/** A node's calls to its hub, signed with the node's token, which itself never leaves the node. An answer counts only when it proves that it is the hub's. */
+/**
+ * A node's calls to its hub, signed with the node's token, which itself never leaves the node. An answer counts only if it proves that it comes from the hub.
+ */
 export class HubClient {
   /** @param exchange default: to hubUrl by HTTP */
   constructor(
@@ -45,7 +47,10 @@ export class HubClient {
     private readonly exchange?: HubExchange,
   ) {}
 
-  /** @param path below the hub's base, for example `/api/v1/telemetry/backup/...` @throws HubRefusedNodeError; Error when nobody, or somebody else, answers in time */
+  /**
+   * @param path below the hub's base, for example `/api/v1/telemetry/backup/...` @throws HubRefusedNodeError; Error if there is no answer in time, or one that
+   * is not the hub's
+   */
   async post(path: string, body: object, signal: AbortSignal = AbortSignal.timeout(DEADLINE_MS)): Promise<HubAnswer> {
     const { hubUrl, tokenFile, nodeId } = this.settings;
     const token = (await readFile(tokenFile, 'utf8')).trim();
@@ -62,7 +67,7 @@ export class HubClient {
       throw new HubRefusedNodeError(status, member(parsed, 'code') ?? 'unknown', member(parsed, 'detail') ?? `the hub answered ${status}`);
     }
     if (!isProof(answered.get(PROOF_HEADER), token, nonce, status, answer)) {
-      throw new Error(`what answers at ${hubUrl} has not shown that it is the hub (status ${status})`);
+      throw new Error(`the server at ${hubUrl} has not shown that it is the hub (status ${status})`);
     }
     return { status, body: parsed };
   }
@@ -72,7 +77,7 @@ async function callOverHttp(hubUrl: string, call: RawCall, signal: AbortSignal):
   const { method, path, headers, body } = call;
   const response = await fetch(new URL(path, hubUrl), { method, headers, body, signal, redirect: 'manual' });
   const answer = Buffer.from(await response.arrayBuffer());
-  if (answer.byteLength > LARGEST_ANSWER_BYTES) throw new Error(`the answer at ${hubUrl} has ${answer.byteLength} bytes`);
+  if (answer.byteLength > LARGEST_ANSWER_BYTES) throw new Error(`the answer from ${hubUrl} has ${answer.byteLength} bytes`);
   return { status: response.status, headers: response.headers, body: answer };
 }
 

@@ -8,14 +8,14 @@ import { loggerFor } from '../../lib/logging/logger.js';
 import type { NodeTunnelPorts } from '../../contract/node-api.js';
 import { parseTunnelSettings, readTunnelSettings, TUNNEL_FILES, tunnelSettingsText, withPorts } from '../../tunnel/interface/tunnel-settings.js';
 
-/** What the hub says of its ports, written down where the tunnel reads it, which then connects anew. */
+/** Writes the hub's ports to the file that the tunnel reads; the tunnel then reconnects. */
 @Injectable()
 export class TunnelPorts {
   private readonly logger = loggerFor('TunnelPorts');
 
   constructor(private readonly config: NodeConfig) {}
 
-  /** @returns whether that was news. @throws DomainError node_not_enrolled; tunnel_ports_invalid, which leaves everything as it is */
+  /** @returns whether the ports changed. @throws DomainError node_not_enrolled; tunnel_ports_invalid, which changes nothing */
   async take(ports: NodeTunnelPorts): Promise<boolean> {
     const settings = await readTunnelSettings(this.config.tunnelDirectory);
     if (settings === null) throw new DomainError('conflict', 'node_not_enrolled', 'This node was not enrolled: it has no tunnel.');
@@ -24,10 +24,10 @@ export class TunnelPorts {
     try {
       parseTunnelSettings(text);
     } catch (error) {
-      throw new DomainError('invalid', 'tunnel_ports_invalid', `These are no ports for a tunnel: ${messageOf(error)}.`);
+      throw new DomainError('invalid', 'tunnel_ports_invalid', `These ports cannot be used for a tunnel: ${messageOf(error)}.`);
     }
     writeWhole(join(this.config.tunnelDirectory, TUNNEL_FILES.settings), text);
-    this.logger.info('the hub has other ports now, and the tunnel follows', { ...ports });
+    this.logger.info("the hub's ports have changed, and the tunnel will reconnect", { ...ports });
     return true;
   }
 }

@@ -10,8 +10,9 @@ import { readTunnelJournal } from '../../tunnel/interface/tunnel-journal.js';
 const LOOK_MS = 1_000;
 
 /**
- * Tells the hub what became of the tunnel. The tunnel program has no token; it writes a journal, and what is new in it is sent from here as soon as the hub can be reached, until the hub has
- * taken it. After a restart all is told again, and the hub passes over what it knows.
+ * Reports the state of the tunnel to the hub. The tunnel program has no token; it writes a journal, and this service sends new entries as soon as the hub is
+ * reachable, until the hub
+ * accepts them. After a restart it sends all of them again, and the hub skips those it knows.
  */
 @Injectable()
 export class TunnelReport implements OnApplicationBootstrap, OnApplicationShutdown {
@@ -30,7 +31,7 @@ export class TunnelReport implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   onApplicationBootstrap(): void {
-    // The hub's own machine has no tunnel.
+    // A node on the hub's own machine has no tunnel.
     if (this.config.besideHub) return;
     this.looking = repeat(
       () => LOOK_MS,
@@ -68,9 +69,9 @@ export class TunnelReport implements OnApplicationBootstrap, OnApplicationShutdo
     this.told = { journalId: journal.journal_id, number: newest.number };
   }
 
-  /** Changes only: a tunnel that is down is down for many looks. */
+  /** Logs only transitions, because a tunnel that is down fails many polls. */
   private note(problem: string | null): void {
-    if (problem !== null && this.problem === null) this.logger.info('the hub cannot be told of the tunnel now', { problem });
+    if (problem !== null && this.problem === null) this.logger.info('the state of the tunnel cannot be reported to the hub now', { problem });
     this.problem = problem;
   }
 }

@@ -32,9 +32,9 @@ let tokenFile: string;
 let sshd: TestSshd;
 let hub: Server;
 let apiPort: number;
-/** Of calls that the hub has believed: path, and the token they were signed with. */
+/** Accepted calls to the hub: path, and the token that signed them. */
 let believed: { readonly path: string; readonly token: string }[];
-/** Tokens that count at the hub. */
+/** Tokens that the hub accepts. */
 let counting: string[];
 let credentials: NodeCredentials;
 let running: NodeKeys[];
@@ -82,7 +82,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** The node, as it is after a start. */
+/** The node, as after a start. */
 function started(): NodeKeys {
   credentials = new NodeCredentials();
   const config = Object.assign(new NodeConfig(), { nodeId: NODE_ID, dataDirectory: directory, tunnelDirectory: tunnel, tokenFile });
@@ -100,7 +100,7 @@ async function letIn(...publicKeys: readonly string[]): Promise<void> {
 const text = (file: string): string => readFileSync(file, 'utf8').trim();
 
 describe('a rotation of the node’s keys', () => {
-  it('makes the same ones for the same rotation, also after a restart, and uses none of them before it is told to', async () => {
+  it('returns the same keys for the same rotation, even after a restart, and uses none of them before activation', async () => {
     const rotation = randomUUID();
     const made = await started().prepare(rotation);
     expect(await started().prepare(rotation)).toEqual(made);
@@ -112,14 +112,14 @@ describe('a rotation of the node’s keys', () => {
     expect(other.public_key).not.toBe(made.public_key);
   });
 
-  it('shows the hub the new key and the new token at once, and lets calls under way come to an end with the old one', async () => {
+  it('shows the hub the new key and the new token at once, and lets calls in progress finish with the old one', async () => {
     const rotation = randomUUID();
     const keys = started();
     const made = await keys.prepare(rotation);
     await letIn(made.public_key);
     counting = [made.token];
     await keys.activate(rotation);
-    await until('the hub to have seen them', () => Promise.resolve(believed.length > 0 && !existsSync(join(tunnel, 'rotation'))));
+    await until('the hub to see them', () => Promise.resolve(believed.length > 0 && !existsSync(join(tunnel, 'rotation'))));
     expect(believed).toEqual([{ path: `/api/v1/nodes/${NODE_ID}/keys-in-use`, token: made.token }]);
     expect(text(tokenFile)).toBe(made.token);
     expect(await readPublicKey(join(tunnel, 'id_ed25519.pub'))).toBe(made.public_key);
@@ -127,11 +127,11 @@ describe('a rotation of the node’s keys', () => {
     await expect(keys.activate(rotation)).rejects.toMatchObject({ code: 'rotation_not_found' });
   });
 
-  it('is gone on with when the node was killed between any two of its steps', async () => {
+  it('resumes if the node was killed between any two of its steps', async () => {
     for (const killedAfter of ['token', 'key', 'public key'] as const) {
       const rotation = randomUUID();
       const made = await started().prepare(rotation);
-      // As far as it came.
+      // The rotation, up to the step before the kill.
       writeFileSync(`${tokenFile}.previous`, readFileSync(tokenFile), { mode: 0o600 });
       renameSync(`${tokenFile}.next`, tokenFile);
       if (killedAfter !== 'token') renameSync(join(tunnel, 'id_ed25519.next'), join(tunnel, 'id_ed25519'));
@@ -140,13 +140,13 @@ describe('a rotation of the node’s keys', () => {
       await letIn(made.public_key);
       counting = [made.token];
       await keys.activate(rotation);
-      await until('the rotation to be through', () => Promise.resolve(!existsSync(join(tunnel, 'rotation'))));
+      await until('the rotation to finish', () => Promise.resolve(!existsSync(join(tunnel, 'rotation'))));
       expect(believed.at(-1)?.token).toBe(made.token);
       expect(await readPublicKey(join(tunnel, 'id_ed25519.pub'))).toBe(made.public_key);
     }
   });
 
-  it('is tried again when the hub cannot be reached with the new key, and keeps what counts meanwhile', async () => {
+  it('is retried if the hub is unreachable with the new key, and keeps the valid keys in the meantime', async () => {
     const rotation = randomUUID();
     const keys = started();
     const made = await keys.prepare(rotation);
@@ -157,7 +157,7 @@ describe('a rotation of the node’s keys', () => {
     expect(existsSync(join(tunnel, 'rotation'))).toBe(true);
     expect(credentials.ownTokens).toContain(OLD);
     await letIn(made.public_key);
-    await until('the rotation to be through', async () => {
+    await until('the rotation to finish', async () => {
       await keys.activate(rotation).catch(() => undefined);
       return !existsSync(join(tunnel, 'rotation'));
     });

@@ -13,13 +13,14 @@ import { callThroughSsh } from '../hub-link/call-through-ssh.js';
 import { ensureKeyPair, readPublicKey } from '../../lib/ssh/host-key.js';
 import { hostKeyIn, readTunnelSettings, TUNNEL_FILES } from '../../tunnel/interface/tunnel-settings.js';
 
-/** What calls under way may still be signed with once the new token is in use. */
+/** How long calls in progress may still be signed with the previous token. */
 const PREVIOUS_COUNTS_MS = 60_000;
 const CONFIRM_DEADLINE_MS = 30_000;
 
 /**
- * The node's own key and token, and their rotation. Each step leaves files from which the next start goes on: `<file>.next` was made and is not used yet, `<token>.previous`
- * is accepted a little longer. Old and new both count at the hub in between, so that nothing is locked out whichever of them is found.
+ * The node's own key and token, and their rotation. Each step leaves files from which the next start resumes: `<file>.next` was created but is not in use yet;
+ * `<token>.previous`
+ * is accepted a little longer. The hub accepts old and new in between, so no combination of files locks the node out.
  */
 @Injectable()
 export class NodeKeys implements OnModuleInit, OnModuleDestroy {
@@ -41,11 +42,11 @@ export class NodeKeys implements OnModuleInit, OnModuleDestroy {
     if (this.timer !== null) clearTimeout(this.timer);
   }
 
-  /** Makes what the rotation will put to use; the same again for the same rotation. @throws DomainError node_not_enrolled */
+  /** Creates the key and token of a rotation, or returns the existing ones of the same rotation. @throws DomainError node_not_enrolled */
   async prepare(rotationId: string): Promise<NodePreparedKeys> {
     await this.requireTunnel();
     if (readIfThere(this.rotationFile) !== rotationId) {
-      // Of a rotation that the hub knows nothing of any more.
+      // Leftovers of a rotation that the hub has forgotten.
       for (const file of [this.next(this.keyFile), this.next(`${this.keyFile}.pub`), this.next(this.config.tokenFile)]) rmSync(file, { force: true });
       writeWhole(this.rotationFile, rotationId);
     }
@@ -55,15 +56,15 @@ export class NodeKeys implements OnModuleInit, OnModuleDestroy {
     return { rotation_id: rotationId, public_key: publicKey, token };
   }
 
-  /** Returns at once; that the new keys are used the hub sees by a call that comes through them. @throws DomainError rotation_not_found */
+  /** Returns immediately; the hub sees a call that arrives with the new keys. @throws DomainError rotation_not_found */
   async activate(rotationId: string): Promise<void> {
     await this.requireTunnel();
     if (readIfThere(this.rotationFile) !== rotationId) {
-      throw new DomainError('conflict', 'rotation_not_found', `This node has made no keys for rotation ${rotationId}.`, { rotation_id: rotationId });
+      throw new DomainError('conflict', 'rotation_not_found', `This node has no keys for rotation ${rotationId}.`, { rotation_id: rotationId });
     }
     if (this.confirming) return;
     this.confirming = true;
-    // The answer goes out over a connection that ends when the hub has seen the new key.
+    // Let the answer go out first: its connection ends once the hub has seen the new key.
     setImmediate(() => {
       void this.use(rotationId)
         .catch((error: unknown) => this.logger.warn('the new keys could not be shown to the hub; it will ask again', { rotation_id: rotationId, error }))
@@ -88,15 +89,15 @@ export class NodeKeys implements OnModuleInit, OnModuleDestroy {
     const path = `/api/v1/nodes/${encodeURIComponent(settings.node_id)}/keys-in-use`;
     const { status, body } = await hub.post(path, { rotation_id: rotationId }, AbortSignal.timeout(CONFIRM_DEADLINE_MS));
     if (status >= 300) throw new Error(`the hub answered ${status}: ${JSON.stringify(body)}`);
-    // Calls of the hub that are under way count from now on, not from the replacement of the token.
+    // The grace period for the hub's calls in progress starts now, not when the token was replaced.
     const old = readToken(this.previousToken);
     if (old !== null) writeWhole(this.previousToken, `${old}\n`);
     rmSync(this.rotationFile, { force: true });
-    this.logger.info('the node uses its new keys', { rotation_id: rotationId });
+    this.logger.info('the node now uses its new keys', { rotation_id: rotationId });
     this.accept();
   }
 
-  /** Each rename may be the last thing that this process does. */
+  /** The process may die after any of these renames. */
   private putInPlace(): void {
     const { tokenFile } = this.config;
     if (existsSync(this.next(tokenFile))) {
@@ -108,11 +109,11 @@ export class NodeKeys implements OnModuleInit, OnModuleDestroy {
     if (existsSync(this.next(this.keyFile))) {
       renameSync(this.next(this.keyFile), this.keyFile);
     }
-    // Last: at this the tunnel sees that it has another key.
+    // Last, because the tunnel detects its new key by this file.
     if (existsSync(this.next(`${this.keyFile}.pub`))) renameSync(this.next(`${this.keyFile}.pub`), `${this.keyFile}.pub`);
   }
 
-  /** `ssh-keygen` writes the public half beside the private one, under the name that ssh expects. */
+  /** `ssh-keygen` writes the public key next to the private one, under the name that ssh expects. */
   private async makeKey(): Promise<string> {
     const file = this.next(this.keyFile);
     const publicKey = await ensureKeyPair(file);
@@ -120,7 +121,7 @@ export class NodeKeys implements OnModuleInit, OnModuleDestroy {
     return (await readPublicKey(this.next(`${this.keyFile}.pub`))) ?? publicKey;
   }
 
-  /** What the hub's calls may be signed with. */
+  /** Sets the tokens with which the hub's calls may be signed. */
   private accept(): void {
     const { tokenFile } = this.config;
     const agesOutMs = this.previousCountsUntil() - this.clock.now().getTime();
@@ -134,7 +135,7 @@ export class NodeKeys implements OnModuleInit, OnModuleDestroy {
     this.timer.unref();
   }
 
-  /** Unix milliseconds; Infinity while there is none, or while the rotation is not through. */
+  /** Unix milliseconds; Infinity if there is no previous token, or while the rotation is unfinished. */
   private previousCountsUntil(): number {
     if (!existsSync(this.previousToken) || existsSync(this.rotationFile)) return Infinity;
     return statSync(this.previousToken).mtimeMs + PREVIOUS_COUNTS_MS;

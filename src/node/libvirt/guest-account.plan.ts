@@ -6,10 +6,10 @@ export interface GuestAccount {
 }
 
 /**
- * The account that libvirt gives the processes and files of guests (`user` and `group` in qemu.conf).
- * @param capabilities what `virsh capabilities` prints
- * @returns null where libvirt gives them none, but runs them as itself
- * @throws WrongShapeError when it is no XML
+ * The account that libvirt gives guest processes and files (`user` and `group` in qemu.conf).
+ * @param capabilities output of `virsh capabilities`
+ * @returns null if libvirt sets none and runs guests under its own account
+ * @throws WrongShapeError for malformed XML
  */
 export function guestAccountIn(capabilities: string): GuestAccount | null {
   const models = childrenOf(childOf(parseXml(capabilities), 'host')).filter(({ name }) => name === 'secmodel');

@@ -7,7 +7,7 @@ import { LibvirtError } from './libvirt-error.js';
 import { jobIdInMetadata, SENDENSE_NAMESPACE } from '../../lib/libvirt/restored-domain.plan.js';
 import { Virsh } from './virsh.js';
 
-/** A domain that starts reads its disks' headers and may wait for a network. */
+/** A starting domain reads its disks' headers and may wait for a network. */
 const CALL_DEADLINE_MS = 120_000;
 
 export interface KnownDomain {
@@ -16,8 +16,8 @@ export interface KnownDomain {
 }
 
 /**
- * Making, running and removing domains of the node's libvirt, by virsh. Domains are named by their uuid, because a name may look like a number or a uuid.
- * Every method throws DomainError `libvirt_unavailable` when libvirt cannot be reached, and `domain_refused` with its own words when it does not do what it is asked.
+ * Creates, runs and removes domains of the node's libvirt through virsh. Domains are addressed by uuid, because a name may look like a number or a uuid.
+ * Every method throws DomainError `libvirt_unavailable` if libvirt is unreachable, and `domain_refused` with libvirt's own message if it refuses.
  */
 @Injectable()
 export class LibvirtDomains {
@@ -32,7 +32,7 @@ export class LibvirtDomains {
     });
   }
 
-  /** Which restore or boot check has made the domain; null: none, or there is no such domain. */
+  /** The restore or boot check that created the domain; null: none, or the domain does not exist. */
   async jobOf(uuid: string): Promise<string | null> {
     try {
       return jobIdInMetadata(await this.virsh('metadata', uuid, SENDENSE_NAMESPACE));
@@ -42,17 +42,17 @@ export class LibvirtDomains {
     }
   }
 
-  /** The account that libvirt runs guests as; null: its own, as where it does not run as root. */
+  /** The account that libvirt runs guests as; null: its own, for example if it does not run as root. */
   async guestAccount(): Promise<GuestAccount | null> {
     return guestAccountIn(await this.virsh('capabilities'));
   }
 
-  /** In virsh's words, e.g. `running`, `paused`, `shut off`; null: there is no such domain. */
+  /** As reported by virsh, e.g. `running`, `paused`, `shut off`; null: the domain does not exist. */
   async state(uuid: string): Promise<string | null> {
     return this.unlessGone(async () => (await this.virsh('domstate', uuid)).trim());
   }
 
-  /** file: holds the XML. One of the same uuid and name is replaced. */
+  /** file: contains the XML. A domain with the same uuid and name is replaced. */
   async define(file: string): Promise<void> {
     await this.virsh('define', file);
   }
@@ -61,7 +61,7 @@ export class LibvirtDomains {
     await this.virsh('start', uuid);
   }
 
-  /** A domain that exists only while it runs, and does not run yet. */
+  /** Creates a paused domain that exists only while it runs. */
   async createPaused(file: string): Promise<void> {
     await this.virsh('create', '--paused', file);
   }
@@ -70,7 +70,7 @@ export class LibvirtDomains {
     await this.virsh('resume', uuid);
   }
 
-  /** Whether the guest's agent answers just now. */
+  /** Whether the guest agent currently answers. */
   async agentAnswers(uuid: string): Promise<boolean> {
     try {
       await this.virsh('qemu-agent-command', uuid, '{"execute":"guest-ping"}', '--timeout', '5');
@@ -81,17 +81,17 @@ export class LibvirtDomains {
     }
   }
 
-  /** A picture of the first display, in the format that the hypervisor makes. */
+  /** A screenshot of the first display, in the hypervisor's own format. */
   async screenshot(uuid: string, file: string): Promise<void> {
     await this.virsh('screenshot', uuid, '--file', file);
   }
 
-  /** Pulls the plug, and forgets the domain with what libvirt keeps for it. Harmless when it is gone. */
+  /** Powers the domain off, and removes it together with the files that libvirt keeps for it. A no-op if it is gone. */
   async remove(uuid: string): Promise<void> {
     await this.unlessGone(async () => {
       const state = await this.state(uuid);
       if (state !== null && state !== 'shut off') await this.unlessNotRunning(() => this.virsh('destroy', uuid));
-      // A transient domain is gone with that.
+      // A transient domain no longer exists at this point.
       if ((await this.state(uuid)) !== null) await this.virsh('undefine', uuid, '--nvram', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata');
     });
   }
@@ -114,7 +114,7 @@ export class LibvirtDomains {
   }
 
   private async virsh(...argv: readonly string[]): Promise<string> {
-    if (this.config.libvirtUri === '') throw new DomainError('unavailable', 'libvirt_unavailable', 'This node was told of no libvirt (libvirt_uri).');
+    if (this.config.libvirtUri === '') throw new DomainError('unavailable', 'libvirt_unavailable', 'This node has no libvirt configured (libvirt_uri).');
     try {
       return await new Virsh(this.config.libvirtUri).call(argv, CALL_DEADLINE_MS);
     } catch (error) {
@@ -122,7 +122,7 @@ export class LibvirtDomains {
       if (!(error instanceof LibvirtError)) throw error;
       const said = error.message.replaceAll('\n', ' ');
       if (error.code === 'libvirt_unreachable' || error.code === 'libvirt_silent' || error.code === 'client_killed') {
-        throw new DomainError('unavailable', 'libvirt_unavailable', `libvirt cannot be reached: ${said}`);
+        throw new DomainError('unavailable', 'libvirt_unavailable', `libvirt is unreachable: ${said}`);
       }
       throw new DomainError('conflict', 'domain_refused', `libvirt refuses "${argv[0] ?? ''}": ${said}`, { reason: error.code });
     }

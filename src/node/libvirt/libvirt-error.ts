@@ -1,7 +1,7 @@
 /**
- * - `libvirt_unreachable`: the daemon does not answer; it may be starting just now
- * - `libvirt_silent`: a call did not end in time, so what became of it is not known
- * - `client_killed`: something on this machine ended virsh with SIGKILL, twice in a row; nothing was refused
+ * - `libvirt_unreachable`: the daemon does not answer; it may be starting
+ * - `libvirt_silent`: a call did not finish in time, so its outcome is unknown
+ * - `client_killed`: another process on this machine ended virsh with SIGKILL, twice in a row; nothing was refused
  * - `domain_not_found`, `checkpoint_not_found`
  * - `domain_not_running`: the call needs a running guest
  * - `checkpoint_inconsistent`: a bitmap that an incremental should start from is missing or broken
@@ -19,7 +19,7 @@ export type LibvirtErrorCode =
   | 'agent_unavailable'
   | 'libvirt_refused';
 
-/** libvirt did not do what was asked of it. */
+/** libvirt did not carry out a request. */
 export class LibvirtError extends Error {
   override readonly name = 'LibvirtError';
 
@@ -33,7 +33,7 @@ export class LibvirtError extends Error {
   }
 }
 
-/** What virsh writes to standard error, told apart. libvirt's clients have error numbers, but virsh prints only the words. */
+/** Classifies virsh's standard error. libvirt's clients have error numbers, but virsh prints only messages. */
 export function libvirtErrorCode(stderr: string): LibvirtErrorCode {
   if (/failed to connect to the hypervisor|Cannot recv data|End of file while reading data|client socket is closed|Connection reset by peer/i.test(stderr)) {
     return 'libvirt_unreachable';

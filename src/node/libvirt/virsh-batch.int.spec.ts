@@ -8,7 +8,7 @@ const run = promisify(execFile);
 const { describe, it } = requireTools('virsh');
 
 describe('virsh', () => {
-  it('takes every word of a batch as it was meant, and answers each command', async () => {
+  it('passes every word of a batch unchanged, and answers each command', async () => {
     const words = ["it's; list", '"; echo x', 'a\\b', 'two\nlines', '$(id)', '--', 'ü'];
     const batch = batchText(
       words.map((word) => ['echo', word]),

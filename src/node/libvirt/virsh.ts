@@ -19,21 +19,21 @@ import { type Answer, batchText, splitBatch } from './virsh-batch.plan.js';
 const CALL_MS = 30_000;
 /** Deleting a bitmap merges nothing, but waits for the guest's disk. */
 const DELETE_MS = 120_000;
-/** libvirt makes scratch files and bitmaps for every disk; the guest may be frozen meanwhile. */
+/** libvirt makes scratch files and bitmaps for every disk, and the guest may be frozen in the meantime. */
 const BEGIN_MS = 60_000;
 const FREEZE_MS = 60_000;
 /** How long libvirt itself waits for the guest agent, in seconds. */
 const AGENT_SECONDS = 10;
 const ASKED_OF_CHECKPOINT = 2;
 const ASKED_OF_JOB = 2;
-/** An argument list has its limit. */
+/** An argument list has a maximum length. */
 const DOMAINS_PER_CALL = 50;
-/** Each takes about a millisecond, which is less than another start of the client. */
+/** Each takes about a millisecond, less than starting the client again. */
 const LOOKS_AFTER_ABORT = 10;
 
 export type DomainState = 'running' | 'paused' | 'shut_off' | 'crashed' | 'other';
 
-/** State words of `virsh domstate`. A domain that is being shut down, idle or blocked runs on. */
+/** Output of `virsh domstate`. A domain that is shutting down, idle or blocked is still running. */
 const STATES: Readonly<Record<string, DomainState>> = {
   running: 'running',
   idle: 'running',
@@ -44,46 +44,49 @@ const STATES: Readonly<Record<string, DomainState>> = {
   crashed: 'crashed',
 };
 
-/** What libvirt tells of one checkpoint. */
+/** libvirt's description of one checkpoint. */
 export interface InspectedCheckpoint {
-  /** With the domain as it was then. */
+  /** Includes the domain as it was at the checkpoint. */
   readonly described: CheckpointDescription;
-  /** With the changed bytes of each disk whose bitmap qemu has and trusts; without the domain. null: libvirt would not measure it. Of a domain that is off: null. */
+  /** Includes the changed bytes of each disk whose bitmap qemu has and trusts, without the domain. null: libvirt could not measure it, or the domain is off. */
   readonly measured: CheckpointDescription | null;
 }
 
-/** A domain as libvirt describes it. */
+/** A domain as described by libvirt. */
 export interface DomainInspection {
   readonly domain: DomainDescription;
-  /** Its XML as it will be at its next start. */
+  /** The XML for its next start. */
   readonly definition: string;
   readonly state: DomainState;
-  /** Those asked for that it has, in libvirt's order. */
+  /** The requested checkpoints that exist, in libvirt's order. */
   readonly checkpoints: readonly InspectedCheckpoint[];
-  /** Virtual sizes in bytes by target, of those disks whose size libvirt knows. Of a domain that is off there are none. */
+  /** Virtual sizes in bytes by target, of the disks whose size libvirt knows. Empty if the domain is off. */
   readonly capacities: ReadonlyMap<string, number>;
   readonly backupJob: BackupJobState;
 }
 
 /**
- * The backup job of a domain. `lost`: libvirt holds the domain for a backup job that it knows nothing of any more, because it was killed while the job began: it neither ends
- * that job nor begins another one until the domain's qemu has ended.
+ * The backup job of a domain. `lost`: libvirt was killed while the job began, and holds the domain for a job it no longer knows: it can neither end
+ * that job nor begin another one until the domain's qemu has ended.
  */
 export interface BackupJobState {
-  /** Where it serves; null: none runs, or one that serves elsewhere. */
+  /** The socket the job serves on; null: no job runs, or it serves elsewhere. */
   readonly socket: string | null;
   readonly lost: boolean;
 }
 
 /**
- * libvirt by its own client program, one process per call; all of it may be repeated. Domains are addressed by uuid.
+ * libvirt through its own client program, one process per call; every call may be repeated. Domains are addressed by uuid.
  *
- * Every method throws LibvirtError where libvirt refuses, is away or does not answer in time, and ToolError `tool_missing` without virsh.
+ * Every method throws LibvirtError if libvirt refuses, is unreachable or does not answer in time, and ToolError `tool_missing` without virsh.
  */
 export class Virsh {
-  /** A libvirtd (9.0) that measures a checkpoint of a domain dies when one of that domain's is deleted meanwhile, so we do not ask for both at once. */
+  /** libvirtd (9.0) crashes if a checkpoint of a domain is deleted while it measures one of the same domain, so these calls never overlap. */
   private readonly checkpointCalls = new KeyedMutex();
-  /** By uuid, checkpoints that a domain had last, or has got since. They are asked about in the same call as the list of those there are: most of what a question takes is the client's start. */
+  /**
+   * By uuid: the checkpoints that a domain last had or has received since. They are queried together with the list of existing ones, because starting the
+   * client takes most of the time.
+   */
   private readonly expected = new Map<string, readonly string[]>();
 
   constructor(private readonly uri: string) {}
@@ -97,7 +100,7 @@ export class Virsh {
     return STATES[(await this.call(['domstate', uuid])).trim()] ?? 'other';
   }
 
-  /** Whether qemu has stopped the guest at a request to a disk that could not be done, and holds the request. */
+  /** Whether qemu paused the guest because a disk request failed, and holds the request. */
   async isStoppedByIoError(uuid: string): Promise<boolean> {
     return (await this.call(['domstate', uuid, '--reason'])).trim() === 'paused (I/O error)';
   }
@@ -106,7 +109,7 @@ export class Virsh {
     await this.call(['resume', uuid]);
   }
 
-  /** inactive: as it will be at its next start, and as a running one is not always. Never with secrets. */
+  /** inactive: the XML for its next start, which may differ from the running one. Never includes secrets. */
   async domainXml(uuid: string, options: { readonly inactive: boolean }): Promise<string> {
     return this.call(['dumpxml', ...(options.inactive ? ['--inactive'] : []), uuid]);
   }
@@ -115,7 +118,7 @@ export class Virsh {
     return parseDomain(await this.domainXml(uuid, options));
   }
 
-  /** By one process, where the domain's checkpoints are those that it is known to have had, and by two otherwise. @param isWanted by name, which checkpoints are asked about */
+  /** Takes one process if the domain's checkpoints are as expected, and two otherwise. @param isWanted selects checkpoints by name */
   async inspect(uuid: string, isWanted: (checkpoint: string) => boolean): Promise<DomainInspection> {
     const expected = this.expected.get(uuid) ?? [];
     const look = [
@@ -150,17 +153,17 @@ export class Virsh {
     };
   }
 
-  /** So that the next inspection asks about it at once. */
+  /** Makes the next inspection query the checkpoint in its first call. */
   expectCheckpoint(uuid: string, name: string): void {
     this.expected.set(uuid, [...(this.expected.get(uuid) ?? []), name]);
   }
 
-  /** Where a volume of a storage pool lies. */
+  /** Path of a volume of a storage pool. */
   async volumePath(pool: string, volume: string): Promise<string> {
     return (await this.call(['vol-path', '--pool', pool, '--vol', volume])).trim();
   }
 
-  /** The domain as it was at each of its snapshots that libvirt knows. */
+  /** The domain as it was at each of its snapshots in libvirt. */
   async snapshotDomains(uuid: string): Promise<readonly DomainDescription[]> {
     const names = lines(await this.call(['snapshot-list', uuid, '--name']));
     if (names.length === 0) return [];
@@ -172,25 +175,26 @@ export class Virsh {
     return lines(await this.call(['checkpoint-list', uuid, '--name']));
   }
 
-  /** The newest ones, that no other stands on; a new one becomes the child of one of them. */
+  /** Checkpoints without children; a new checkpoint becomes the child of one of them. */
   async leafCheckpoints(uuid: string): Promise<readonly string[]> {
     return lines(await this.call(['checkpoint-list', uuid, '--leaves', '--name']));
   }
 
-  /** metadataOnly: libvirt forgets it, its bitmaps stay. Without, the domain must run. */
+  /** metadataOnly: libvirt forgets it, and its bitmaps stay. Otherwise the domain must be running. */
   async deleteCheckpoint(uuid: string, name: string, options: { readonly metadataOnly: boolean }): Promise<void> {
     const argv = ['checkpoint-delete', uuid, name, ...(options.metadataOnly ? ['--metadata'] : [])];
     await this.checkpointCalls.runExclusive(uuid, () => this.call(argv, DELETE_MS));
   }
 
-  /** Tells libvirt of a checkpoint whose bitmaps exist already, or that is to be deleted as if they did. */
+  /** Registers a checkpoint with libvirt whose bitmaps already exist, or which is to be deleted as if they did. */
   async redefineCheckpoint(uuid: string, xml: string): Promise<void> {
     await withFiles([xml], ([file = '']) => this.checkpointCalls.runExclusive(uuid, () => this.call(['checkpoint-create', uuid, file, '--redefine'])));
   }
 
   /**
-   * Begins a backup, and with it a checkpoint at the same instant; all or nothing. The scratch files must be there, empty: a qemu (7.2) that makes them itself dies of a failed
-   * assertion in `qcow2_get_specific_info` when anybody asks about its disks at that moment, and its guest with it.
+   * Begins a backup together with a checkpoint at the same instant; all or nothing. The scratch files must exist and be empty: a qemu (7.2) that creates them
+   * itself dies of a failed
+   * assertion in `qcow2_get_specific_info` if its disks are queried at that moment, and its guest with it.
    * @param checkpointXml null: without a checkpoint
    */
   async beginBackup(uuid: string, backupXml: string, checkpointXml: string | null): Promise<void> {
@@ -204,7 +208,7 @@ export class Virsh {
     return { socket: socketIn(job), lost: isLost(jobInfo) };
   }
 
-  /** Of all domains that run, by uuid; two processes, however many they are. */
+  /** The jobs of all running domains, by uuid; takes two processes, however many domains there are. */
   async backupJobs(): Promise<ReadonlyMap<string, BackupJobState>> {
     const uuids = lines(await this.call(['list', '--uuid']));
     const found = new Map<string, BackupJobState>();
@@ -213,7 +217,7 @@ export class Virsh {
       const answers = await this.ask(some.flatMap(aboutBackupJob));
       for (const [index, uuid] of some.entries()) {
         const [job, jobInfo] = answers.slice(index * ASKED_OF_JOB);
-        // One that has gone away since has none.
+        // A domain that has disappeared since has none.
         if (job !== undefined && 'error' in job && job.error.code === 'domain_not_found') continue;
         found.set(uuid, { socket: socketIn(job), lost: isLost(jobInfo) });
       }
@@ -221,7 +225,10 @@ export class Virsh {
     return found;
   }
 
-  /** Ends whatever job runs on the domain. May return before it has ended. @returns the socket as `backupJob`, after some looks at once, of which the first mostly come too early */
+  /**
+   * Ends any job on the domain. May return before it has ended. @returns the socket as `backupJob`, after several immediate polls, the first of which mostly
+   * come too early
+   */
   async abortJob(uuid: string): Promise<string | null> {
     const looks = Array.from({ length: LOOKS_AFTER_ABORT }, () => ['backup-dumpxml', uuid]);
     const answers = await this.ask([['domjobabort', uuid], ...looks]);
@@ -232,40 +239,40 @@ export class Virsh {
   /** Freezes all file systems of the guest. @returns how many */
   async freeze(uuid: string): Promise<number> {
     await this.call(['guest-agent-timeout', uuid, '--timeout', `${AGENT_SECONDS}`]);
-    // Its number is in the sentence that virsh leaves out when it is to be quiet.
+    // virsh prints the number only in the sentence that --quiet suppresses.
     return Number(/\d+/.exec(await this.callOnce(['domfsfreeze', uuid], FREEZE_MS, []))?.[0] ?? 0);
   }
 
-  /** Harmless when nothing is frozen. */
+  /** A no-op if nothing is frozen. */
   async thaw(uuid: string): Promise<void> {
     await this.call(['domfsthaw', uuid], FREEZE_MS);
   }
 
-  /** Any other command. @returns what virsh prints */
+  /** Any other command. @returns the output of virsh */
   async call(argv: readonly string[], deadlineMs = CALL_MS, options: readonly string[] = ['--quiet']): Promise<string> {
     return (await this.run(argv, deadlineMs, options, [0])).stdout;
   }
 
-  /** A command that must not be made again unasked. */
+  /** Runs a command that must not be retried automatically. */
   private async callOnce(argv: readonly string[], deadlineMs: number, options: readonly string[] = ['--quiet']): Promise<string> {
     return (await this.run(argv, deadlineMs, options, [0], false)).stdout;
   }
 
-  /** The answers to the commands, then as many for each checkpoint as are asked of one. */
+  /** Returns the answers to the commands, followed by those for each checkpoint. */
   private askOfCheckpoints(uuid: string, commands: readonly (readonly string[])[], checkpoints: readonly string[]): Promise<readonly Answer[]> {
     const ask = (): Promise<readonly Answer[]> => this.ask([...commands, ...checkpoints.flatMap((name) => aboutCheckpoint(uuid, name))]);
     return checkpoints.length > 0 ? this.checkpointCalls.runExclusive(uuid, ask) : ask();
   }
 
-  /** Several commands, one after the other, by one process; each is asked whatever became of those before it. @throws LibvirtError when libvirt is away */
+  /** Runs several commands in one process, each regardless of the outcome of those before it. @throws LibvirtError if libvirt is unreachable */
   private async ask(commands: readonly (readonly string[])[]): Promise<readonly Answer[]> {
     const separator = randomUUID();
-    // 1: a command was refused, which its own answer tells.
+    // Exit code 1: a command was refused; its own answer has the reason.
     const said = await this.run([batchText(commands, separator)], CALL_MS, ['--quiet'], [0, 1]);
     const answers = splitBatch(said, separator);
     if (answers.length === commands.length) return answers;
     const complaint = withoutPrefix(said.stderr);
-    throw new LibvirtError(libvirtErrorCode(complaint), complaint === '' ? 'virsh ended before it had answered.' : complaint);
+    throw new LibvirtError(libvirtErrorCode(complaint), complaint === '' ? 'virsh exited before it had answered.' : complaint);
   }
 
   private async run(
@@ -276,7 +283,7 @@ export class Virsh {
     repeatable = true,
   ): Promise<{ readonly stdout: string; readonly stderr: string }> {
     try {
-      // A call that waits for libvirt must not begin a backup after the node that made it has died, and the next one has cleaned up.
+      // A call that waits for libvirt must not begin a backup after its node has died and the next one has cleaned up.
       return await runTool(['virsh', ...options, '--connect', this.uri, ...argv], { deadlineMs, endsWithUs: true, expectedExitCodes, repeatable });
     } catch (error) {
       if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
@@ -291,7 +298,7 @@ export class Virsh {
   }
 }
 
-/** As many commands as ASKED_OF_CHECKPOINT says. A domain that is off refuses the second. */
+/** Returns ASKED_OF_CHECKPOINT commands. libvirt refuses the second if the domain is off. */
 function aboutCheckpoint(uuid: string, name: string): readonly (readonly string[])[] {
   return [
     ['checkpoint-dumpxml', uuid, name],
@@ -299,7 +306,7 @@ function aboutCheckpoint(uuid: string, name: string): readonly (readonly string[
   ];
 }
 
-/** As many commands as ASKED_OF_JOB says. */
+/** Returns ASKED_OF_JOB commands. */
 function aboutBackupJob(uuid: string): readonly (readonly string[])[] {
   return [
     ['backup-dumpxml', uuid],
@@ -311,14 +318,14 @@ function isLost(jobInfo: Answer | undefined): boolean {
   return jobInfo !== undefined && 'error' in jobInfo && /backup job data missing/i.test(jobInfo.error.message);
 }
 
-/** @throws LibvirtError for what was refused */
+/** @throws LibvirtError for a refusal */
 function printed(answer: Answer | undefined): string {
-  if (answer === undefined) throw new Error('virsh was not asked');
+  if (answer === undefined) throw new Error('virsh was not queried');
   if ('error' in answer) throw answer.error;
   return answer.text;
 }
 
-/** Of what libvirt will not say now there is nothing to be built on. @throws LibvirtError when it is away */
+/** A refused measurement means that the checkpoint cannot be relied on. @throws LibvirtError if libvirt is unreachable */
 function measuredIn(answer: Answer | undefined): CheckpointDescription | null {
   if (answer !== undefined && 'error' in answer && answer.error.code !== 'libvirt_unreachable') return null;
   return parseCheckpoint(printed(answer));
@@ -357,7 +364,7 @@ function lines(text: string): readonly string[] {
   return text.split('\n').filter((line) => line.trim() !== '');
 }
 
-/** virsh reads documents from files only. */
+/** virsh reads documents only from files. */
 async function withFiles<Result>(contents: readonly string[], use: (files: readonly string[]) => Promise<Result>): Promise<Result> {
   return withPassingFolder('virsh', async (folder) => {
     const files = await Promise.all(

@@ -6,7 +6,7 @@ import { ListVmsController } from './list-vms.controller.js';
 
 const vm: NodeVm = { name: 'web1', source: 'image', source_ref: '/images/web1', disks: [] };
 
-/** The sources that the controller asks; of each, only what it asks for. */
+/** Stub sources with the only method that the controller calls. */
 function controllerOf(...sources: readonly { readonly kind: string; discover(): Promise<readonly NodeVm[]> }[]): ListVmsController {
   return new ListVmsController({ all: sources } as unknown as Sources);
 }
@@ -16,7 +16,7 @@ afterEach(() => {
 });
 
 describe('the list of all VMs', () => {
-  it('names the VMs of the sources that answer in time, and the source that does not', async () => {
+  it('contains the VMs of the sources that answer in time, and names the source that does not', async () => {
     jest.useFakeTimers();
     const controller = controllerOf(
       { kind: 'libvirt', discover: () => new Promise(() => undefined) },
@@ -27,7 +27,7 @@ describe('the list of all VMs', () => {
     expect(await list).toEqual({ vms: [vm], silent_sources: [{ source: 'libvirt', code: 'source_silent', detail: expect.stringContaining('5000 ms') }] });
   });
 
-  it('fails where no source can be asked', async () => {
+  it('fails if no source can be queried', async () => {
     const away = new DomainError('unavailable', 'libvirt_unavailable', 'libvirt does not answer');
     await expect(controllerOf({ kind: 'libvirt', discover: () => Promise.reject(away) }).list({})).rejects.toBe(away);
   });

@@ -9,18 +9,18 @@ import type { Source } from '../sources/source.port.js';
 import { Sources } from '../sources/sources.js';
 import { Optional } from '../../contract/validation/presence.decorators.js';
 
-/** Of one source. Under the time that a hub waits for an answer. */
+/** Per source. Shorter than the hub's own timeout. */
 const SOURCE_PATIENCE_MS = 5_000;
 
 export class ListVmsQueryDto {
   @ApiPropertyOptional({ description: 'Only this VM', example: '/var/lib/sendense/images/pgtest1' })
   @Optional()
   @IsString()
-  @Matches(/^[^\0]+$/, { message: 'source_ref must not be empty or hold NUL' })
+  @Matches(/^[^\0]+$/, { message: 'source_ref must not be empty or contain NUL' })
   @MaxLength(4096)
   readonly source_ref?: string;
 
-  @ApiPropertyOptional({ enum: NODE_SOURCES, description: 'Of the VM that is asked for; without it the form of source_ref tells', example: 'image' })
+  @ApiPropertyOptional({ enum: NODE_SOURCES, description: 'The source of the requested VM; if absent, derived from the form of source_ref', example: 'image' })
   @Optional()
   @IsIn(NODE_SOURCES)
   readonly source?: NodeSource;
@@ -33,7 +33,7 @@ export class ListVmsController {
 
   constructor(private readonly sources: Sources) {}
 
-  /** All VMs, or one: then an unknown one is 404 vm_not_found. */
+  /** All VMs, or one; an unknown one is 404 vm_not_found. */
   @Get()
   async list(@Query() query: ListVmsQueryDto): Promise<NodeVmList> {
     const { source_ref: sourceRef } = query;
@@ -41,7 +41,7 @@ export class ListVmsController {
     return this.discover();
   }
 
-  /** A hypervisor that is away just now, or takes too long, hides no VM of the others. */
+  /** A hypervisor that is unreachable or too slow must not hide the VMs of the others. */
   private async discover(): Promise<NodeVmList> {
     const found = await Promise.all(this.sources.all.map((source) => this.ask(source)));
     const silent = found.flatMap(({ failed }) => failed ?? []);
@@ -52,12 +52,12 @@ export class ListVmsController {
 
   private async ask(source: Source): Promise<{ readonly vms: readonly NodeVm[]; readonly failed: SilentSource | null }> {
     const { promise: late, reject } = Promise.withResolvers<never>();
-    const detail = `The source "${source.kind}" has not named its VMs within ${SOURCE_PATIENCE_MS} ms.`;
+    const detail = `The source "${source.kind}" did not list its VMs within ${SOURCE_PATIENCE_MS} ms.`;
     const timer = setTimeout(() => reject(new DomainError('unavailable', 'source_silent', detail, { source: source.kind })), SOURCE_PATIENCE_MS);
     try {
       return { vms: await Promise.race([source.discover(), late]), failed: null };
     } catch (error) {
-      this.logger.warn('a source of VMs cannot be asked', { source: source.kind, error });
+      this.logger.warn('a source of VMs cannot be queried', { source: source.kind, error });
       const code = error instanceof DomainError ? error.code : 'internal_error';
       return { vms: [], failed: { source: source.kind, code, detail: messageOf(error), error } };
     } finally {

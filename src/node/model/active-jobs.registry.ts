@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 
-/** How much work of any kind the node has under way: one that is to be replaced is waited for until there is none. */
+/** Counts the active jobs of all kinds. A node that is to be replaced is replaced only when it has none. */
 @Injectable()
 export class ActiveJobs {
   private readonly counts: (() => number)[] = [];

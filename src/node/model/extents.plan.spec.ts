@@ -32,7 +32,7 @@ describe('extents', () => {
     ]);
   });
 
-  it('before a position count as moved', () => {
+  it('before a position count as copied', () => {
     const extents = [
       { offset: 0, length: 100 },
       { offset: 500, length: 100 },
@@ -40,7 +40,7 @@ describe('extents', () => {
     expect([0, 50, 300, 550, 1000].map((position) => bytesBefore(extents, position))).toEqual([0, 50, 100, 150, 200]);
   });
 
-  it('are written in decimal and read again, beyond 4 GiB too', () => {
+  it('are written in decimal and read back, including beyond 4 GiB', () => {
     const extents = [{ offset: 3 * 2 ** 40, length: 65_536 }];
     expect(extentListText(extents)).toBe('3298534883328 65536\n');
     expect(parseExtentList(extentListText(extents))).toEqual(extents);
@@ -50,7 +50,7 @@ describe('extents', () => {
 });
 
 describe('progress of nbdcopy', () => {
-  it('is its last whole line', () => {
+  it('is its last complete line', () => {
     expect(progressFraction('18/100\n25/100\n3')).toBe(0.25);
     expect(progressFraction('100/100\n')).toBe(1);
     expect(progressFraction('    (1.00/100%)\r    (12.50/100%)\r    (13.')).toBe(0.125);

@@ -4,7 +4,7 @@ export interface Extent {
   readonly length: number;
 }
 
-/** Sorted, without empty ones, neighbours and overlaps joined: fewer lines for the copy tool and longer requests. */
+/** Sorts extents, drops empty ones, and joins neighbours and overlaps: fewer lines for the copy tool and longer requests. */
 export function mergeExtents(extents: readonly Extent[]): readonly Extent[] {
   const sorted = extents.filter((extent) => extent.length > 0).sort((left, right) => left.offset - right.offset);
   const merged: Extent[] = [];
@@ -20,7 +20,7 @@ export function mergeExtents(extents: readonly Extent[]): readonly Extent[] {
   return merged;
 }
 
-/** Widened to whole grains, and merged again; not beyond the end of the disk. */
+/** Widens extents to whole grains, but not beyond the end of the disk, and merges them again. */
 export function wholeGrains(extents: readonly Extent[], grain: number, diskBytes: number): readonly Extent[] {
   return mergeExtents(
     extents.map(({ offset, length }) => {
@@ -34,7 +34,7 @@ export function totalBytes(extents: readonly Extent[]): number {
   return extents.reduce((sum, extent) => sum + extent.length, 0);
 }
 
-/** How many bytes of the extents lie before `position`: the copy tool reports its position on the disk, holes included. */
+/** How many bytes of the extents are before `position`: the copy tool reports its position on the disk, holes included. */
 export function bytesBefore(extents: readonly Extent[], position: number): number {
   let bytes = 0;
   for (const extent of extents) {
@@ -44,12 +44,12 @@ export function bytesBefore(extents: readonly Extent[], position: number): numbe
   return bytes;
 }
 
-/** `offset length` lines in decimal, as nbdkit's extentlist filter wants them (it refuses hexadecimal). */
+/** `offset length` lines in decimal, as nbdkit's extentlist filter requires (it refuses hexadecimal). */
 export function extentListText(extents: readonly Extent[]): string {
   return extents.map((extent) => `${extent.offset} ${extent.length}\n`).join('');
 }
 
-/** @throws Error when the text is not what extentListText writes */
+/** @throws Error for a text that extentListText does not write */
 export function parseExtentList(text: string): readonly Extent[] {
   return text
     .split('\n')
@@ -61,7 +61,7 @@ export function parseExtentList(text: string): readonly Extent[] {
     });
 }
 
-/** Share of the disk that is behind the copy tool, 0 to 1, from the `N/100` lines of nbdcopy or the `(N.NN/100%)` of qemu-img; null before the first whole one. */
+/** Completed share of the disk, 0 to 1, from the `N/100` lines of nbdcopy or the `(N.NN/100%)` of qemu-img; null before the first complete one. */
 export function progressFraction(text: string): number | null {
   const last = [...text.matchAll(/(\d+)\/100\n|\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1);
   return last === undefined ? null : Math.min(1, Number(last[1] ?? last[2]) / 100);

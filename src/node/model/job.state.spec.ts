@@ -27,7 +27,7 @@ const copying = changed(
 );
 
 describe('the report of a job', () => {
-  it('has no instant and no change ids before the snapshot stands', () => {
+  it('has no instant and no change ids before the snapshot is taken', () => {
     expect(reportOf(newJob(request, '/images/vm', NOW), 0)).toMatchObject({
       status: 'starting',
       current_phase: 'snapshot',
@@ -37,7 +37,7 @@ describe('the report of a job', () => {
     });
   });
 
-  it('tells progress, speed and what is left, and never 100 % too early', () => {
+  it('contains progress, speed and remaining time, and never 100 % too early', () => {
     const half = { ...copying, disks: withDisk(copying, 'a', { bytes_transferred: 50, status: 'completed' }) };
     expect(reportOf(half, 10)).toMatchObject({
       status: 'running',
@@ -59,14 +59,14 @@ describe('the report of a job', () => {
     expect(reportOf(done, 0)).toMatchObject({ status: 'failed', current_phase: 'done', snapshot_released: true, error: ending.error });
   });
 
-  it('of a restarted node is newer than any before, although not every change was journalled', () => {
+  it('of a restarted node is newer than any earlier one, although not every change is in the journal', () => {
     const manyChanges = { ...copying, sequence: copying.sequence + 1_000_000 };
     expect(resumedJob(copying, NOW).sequence).toBeGreaterThan(manyChanges.sequence);
   });
 });
 
-describe('disks at the ending', () => {
-  it('of a failed job: the cause on its own disk, a consequence on those that were stopped, and what is complete stays so', () => {
+describe('disks at the end of a job', () => {
+  it('of a failed job: the cause on its own disk, stopped_with_job on those that were stopped, and completed ones unchanged', () => {
     const one = { ...copying, disks: withDisk(copying, 'a', { status: 'completed' }) };
     const ending: Ending = { outcome: 'failed', error: { code: 'transfer_failed', detail: 'x' }, disk_key: 'b' };
     expect(disksAtEnding(one, ending).map((disk) => [disk.status, disk.error?.code])).toEqual([

@@ -2,32 +2,32 @@ import { unknownVariant } from '../../kernel/decider.js';
 import type { NodeContentDigest, NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome, NodeStartBackup } from '../../contract/node-api.js';
 import type { ImageGraph } from '../../lib/qemu/image-graph.plan.js';
 
-/** Code is stable and snake_case; the detail names disk and cause. */
+/** The code is stable and snake_case; the detail names disk and cause. */
 export interface Failure {
   readonly code: string;
   readonly detail: string;
 }
 
-/** A snapshot that stands: enough to read from it, check it and release it after a restart of the node. */
+/** A snapshot with all that is needed to read, check and release it after a restart of the node. */
 export interface StandingSnapshot {
-  /** ISO 8601, UTC: the one instant of all disks. */
+  /** ISO 8601, UTC: the instant, common to all disks. */
   readonly instant: string;
   readonly disks: readonly SnapshotDisk[];
-  /** Left out where nobody asked, or nothing was in flight. */
+  /** Absent if quiescing was not requested, or the guest had nothing in flight. */
   readonly quiesce?: NodeQuiesceOutcome;
 }
 
 export interface SnapshotDisk {
   readonly disk_key: string;
-  /** NBD URI to read the disk from as it was at the instant. */
+  /** NBD URI for reading the disk as of the instant. */
   readonly uri: string;
   /** Virtual size in bytes. */
   readonly size_bytes: number;
-  /** What names "everything since this instant" for the disk; null where the source cannot track. */
+  /** Identifies all changes of the disk since this instant; null if the source cannot track changes. */
   readonly change_id: string | null;
-  /** The disk's image itself, where it stands still until the snapshot is released and can be read without the server; null or left out where it cannot. */
+  /** The disk's image itself, if it does not change until the snapshot is released and can be read without the server; otherwise null or absent. */
   readonly opened?: ImageGraph | null;
-  /** Opaque to the job: what the source compares in the end to prove that nobody changed the disk. */
+  /** Opaque to the job: the source compares it at the end to prove that the disk did not change. */
   readonly witness: string;
 }
 
@@ -37,7 +37,7 @@ export interface JobDisk {
   readonly bytes_transferred: number;
   readonly total_bytes: number;
   readonly error: Failure | null;
-  /** Of a copied disk, what its copy sent; left out where no copy across a network was needed. */
+  /** For a copied disk, the digest of the data its copy sent; absent if no copy across a network was needed. */
   readonly content?: NodeContentDigest;
 }
 
@@ -47,8 +47,9 @@ export type Ending =
   | { readonly outcome: 'cancelled' };
 
 /**
- * Where a job stands. `snapshot`: nothing is copied yet, so it can be done again from the start. `transfer`: the snapshot stands, what each copy does is read from
- * its process. `release`: the ending is decided, processes are being stopped. `done`: nothing of the job runs any more.
+ * The phase of a job. `snapshot`: nothing is copied yet, so it can be restarted from the beginning. `transfer`: the snapshot is taken; the state of each copy
+ * is read from
+ * its process. `release`: the outcome is decided, and processes are being stopped. `done`: nothing of the job is running.
  */
 export type JobPhase =
   | { readonly phase: 'snapshot' }
@@ -56,25 +57,25 @@ export type JobPhase =
   | { readonly phase: 'release'; readonly snapshot: StandingSnapshot | null; readonly ending: Ending }
   | { readonly phase: 'done'; readonly snapshot: StandingSnapshot | null; readonly ending: Ending };
 
-/** What the journal keeps of a job. */
+/** The persistent record of a job. */
 export interface JobRecord {
   readonly format: 1;
   readonly request: NodeStartBackup;
-  /** Canonical name of the VM at the source: at most one unfinished job each. */
+  /** Canonical name of the VM at the source, with at most one unfinished job each. */
   readonly vm_key: string;
   readonly cancel_requested: boolean;
   readonly at: JobPhase;
   readonly disks: readonly JobDisk[];
-  /** Sequence numbers are generation * GENERATION_STEP + count, so that a restarted node never reports a number again although not every change is journalled. */
+  /** Sequence numbers are generation * GENERATION_STEP + count, so that a restarted node never reuses a number although not every change is in the journal. */
   readonly generation: number;
   readonly sequence: number;
-  /** ISO 8601, UTC, of the last change. */
+  /** ISO 8601, UTC; time of the last change. */
   readonly changed_at: string;
 }
 
 const GENERATION_STEP = 1_000_000_000;
 
-/** What may be kept of a request: its keys are in files of their own. */
+/** The request as it may be stored: its keys are in separate files. */
 export function withoutKeys(request: NodeStartBackup): NodeStartBackup {
   return { ...request, disks: request.disks.map(({ export_key: _, ...disk }) => disk) };
 }
@@ -94,7 +95,7 @@ export function newJob(request: NodeStartBackup, vmKey: string, now: string): Jo
   };
 }
 
-/** The record as a restarted node takes it up: reports from now on are newer than any it sent before. */
+/** The record as resumed by a restarted node: its reports are newer than any it sent before. */
 export function resumedJob(record: JobRecord, now: string): JobRecord {
   const generation = record.generation + 1;
   return { ...record, generation, sequence: generation * GENERATION_STEP, changed_at: now };
@@ -108,7 +109,7 @@ export function withDisk(record: JobRecord, diskKey: string, change: Partial<Omi
   return record.disks.map((disk) => (disk.disk_key === diskKey ? { ...disk, ...change } : disk));
 }
 
-/** The disks once the ending is known: what has not completed by then has failed, with its own cause or as a consequence. */
+/** The disks once the outcome is known: a disk that has not completed by then has failed, by itself or as a consequence. */
 export function disksAtEnding(record: JobRecord, ending: Ending): readonly JobDisk[] {
   return record.disks.map((disk) => {
     if (disk.status === 'completed' || disk.error !== null) return disk;
@@ -148,7 +149,7 @@ function statusOf(record: JobRecord): NodeJobStatus {
   }
 }
 
-/** speed in bytes per second; 0 when nothing is known of it. */
+/** speed in bytes per second; 0 if unknown. */
 export function reportOf(record: JobRecord, speed: number): NodeJobReport {
   const status = statusOf(record);
   const transferred = record.disks.reduce((sum, disk) => sum + disk.bytes_transferred, 0);
@@ -174,7 +175,7 @@ export function reportOf(record: JobRecord, speed: number): NodeJobReport {
   };
 }
 
-/** One decimal. Never 100 before everything is copied, and 100 for an empty backup that is. */
+/** One decimal. Below 100 until everything is copied; 100 for an empty backup that has completed. */
 function percent(record: JobRecord, transferred: number, total: number): number {
   const complete = record.disks.every((disk) => disk.status === 'completed');
   if (complete) return 100;

@@ -12,7 +12,7 @@ function codeOf(text: string, keys: readonly string[]): string | null {
 }
 
 describe('nbd_targets_string', () => {
-  it('gives one URI per disk, whatever the disk is called', () => {
+  it('returns one URI per disk, for any disk key', () => {
     const keys = ['disk 1, a:b.qcow2', 'ä%.raw'];
     const text = keys.map((key, index) => `${encodeURIComponent(key)}:nbds://127.0.0.1:1010${index}/e-${index}`).join(',');
     expect([...parseNbdTargets(text, keys)]).toEqual([
@@ -44,7 +44,7 @@ describe('nbd_targets_string', () => {
     expect(codeOf(text, ['a'])).toBe('nbd_targets_malformed');
   });
 
-  it('refuses a disk without a target, a target without a disk, and two targets of one disk', () => {
+  it('refuses a disk without a target, a target without a disk, and two targets for one disk', () => {
     expect(codeOf('a:nbd://h:1/e', ['a', 'b'])).toBe('nbd_targets_mismatch');
     expect(codeOf('a:nbd://h:1/e,b:nbd://h:2/e', ['a'])).toBe('nbd_targets_mismatch');
     expect(codeOf('a:nbd://h:1/e,a:nbd://h:2/e', ['a'])).toBe('nbd_targets_mismatch');

@@ -32,7 +32,7 @@ export function parseNbdTargets(text: string, diskKeys: readonly string[]): Read
     throw new DomainError(
       'invalid',
       'nbd_targets_mismatch',
-      `The NBD targets do not fit the disks: "${wrong ?? ''}" is named only once in disks and targets, or twice.`,
+      `The NBD targets do not match the disks: "${wrong ?? ''}" must occur exactly once in the disks and once in the targets.`,
       {
         disk_key: wrong ?? null,
       },

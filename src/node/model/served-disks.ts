@@ -13,17 +13,17 @@ export function requireExportKeys(disks: readonly ServedDisk[]): void {
   const keyless = disks.find(({ uri, export_key }) => export_key === undefined && parseExportUri(uri).needsKey);
   if (keyless === undefined) return;
   const { disk_key } = keyless;
-  throw new DomainError('invalid', 'export_key_missing', `The export of disk "${disk_key}" needs a key (nbds), and disks[].export_key gives none.`, {
+  throw new DomainError('invalid', 'export_key_missing', `The export of disk "${disk_key}" needs a key (nbds), but disks[].export_key is missing.`, {
     disk_key,
   });
 }
 
-/** As they may be kept: keys are in files of their own, and nowhere else. */
+/** The disks as they may be stored: keys are in separate files only. */
 export function withoutKeys<Disk extends ServedDisk>(disks: readonly Disk[]): readonly Omit<Disk, 'export_key'>[] {
   return disks.map(({ export_key: _, ...disk }) => disk);
 }
 
-/** The URI by which this node reads a disk at the hub, through its tunnel where it has one, and with the key in the file where one is needed. */
+/** The URI by which this node reads a disk at the hub: through its tunnel if it has one, and with the key file if the export needs a key. */
 export async function reachedExport(uri: string, keyFile: string, tunnelDirectory: string): Promise<string> {
   const { place, needsKey, exportName } = parseExportUri(uri);
   const way = await wayToExport(place, tunnelDirectory);

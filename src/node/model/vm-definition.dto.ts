@@ -4,12 +4,12 @@ import { Optional } from '../../contract/validation/presence.decorators.js';
 import { EXPORT_KEY } from '../../lib/nbd/nbd-uri.js';
 import type { NodeVmDefinition } from '../../contract/node-api.js';
 
-/** Safe as the name of a directory. */
+/** Safe as a directory name. */
 export const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
 export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** Name of a disk's target device in a domain. */
 const TARGET = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
-/** Begins so that it cannot be taken for an option or another protocol in an argv. */
+/** Its beginning cannot be mistaken for an option or another protocol in an argv. */
 const NBD_URI = /^nbds?:\/\/[^/\s]+:\d{1,5}\/[^\s]{0,1000}$/;
 const MAX_DEFINITION = 512 * 1024;
 
@@ -25,7 +25,7 @@ export class DefinitionDto implements NodeVmDefinition {
   readonly text!: string;
 }
 
-/** A disk of a restore point as the hub serves it. */
+/** A disk of a restore point, served by the hub. */
 export class ServedDiskDto {
   @ApiProperty({ example: 'vda' })
   @IsString()
@@ -43,7 +43,7 @@ export class ServedDiskDto {
   @Matches(NBD_URI, { message: 'uri must be an nbd:// or nbds:// URI' })
   readonly uri!: string;
 
-  @ApiPropertyOptional({ description: 'Pre-shared key of the export, where its URI is nbds: 64 hexadecimal digits', writeOnly: true })
+  @ApiPropertyOptional({ description: 'Pre-shared key of the export, if its URI is nbds: 64 hexadecimal digits', writeOnly: true })
   @Optional()
   @IsString()
   @Matches(EXPORT_KEY, { message: 'export_key must be 64 hexadecimal digits' })

@@ -9,21 +9,21 @@ export type VmRestoreEnding =
 export interface VmRestoreDisk {
   readonly disk_key: string;
   readonly status: 'pending' | 'copying' | 'comparing' | 'completed';
-  /** Of the copy, 0 to 100; while it runs, its program tells more precisely. */
+  /** Progress of the copy, 0 to 100; while it runs, its program reports more precisely. */
   readonly percent: number;
-  /** Absolute path, once the file has its name. */
+  /** Absolute path, once the file has its final name. */
   readonly file: string | null;
 }
 
-/** What the journal keeps of a restore. `working` may be done again from its start at any time: it looks for what is there already. */
+/** The persistent record of a restore. `working` may be repeated from its start at any time, because each step checks for existing results. */
 export interface VmRestoreRecord {
   readonly format: 1;
   readonly request: NodeStartVmRestore;
   readonly phase: 'working' | 'undoing' | 'done';
-  /** Set exactly when the phase is not `working`. */
+  /** Set exactly if the phase is not `working`. */
   readonly ending: VmRestoreEnding | null;
   readonly cancel_requested: boolean;
-  /** Intent: from here on the domain may exist. */
+  /** Intent: the domain may exist from here on. */
   readonly defining: boolean;
   readonly disks: readonly VmRestoreDisk[];
   readonly domain: { readonly name: string; readonly uuid: string } | null;
@@ -50,7 +50,7 @@ export function withRestoredDisk(record: VmRestoreRecord, diskKey: string, chang
   return { ...record, disks: record.disks.map((disk) => (disk.disk_key === diskKey ? { ...disk, ...change } : disk)) };
 }
 
-/** percents: of copies that run just now, by disk key. */
+/** percents: of the running copies, by disk key. */
 export function vmRestoreReport(record: VmRestoreRecord, percents: ReadonlyMap<string, number>): NodeVmRestoreReport {
   return {
     job_id: record.request.job_id,

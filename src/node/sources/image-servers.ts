@@ -23,28 +23,29 @@ import { inUse, isLockError, isLockMessage, toolMissing } from './image/image-fi
 import { removeSocketDirectory } from '../../lib/process/socket-place.js';
 
 const BITMAP_GRANULARITY_BYTES = 65_536;
-/** An image with many or large bitmaps takes its time to open. */
+/** Opening an image with many or large bitmaps takes time. */
 const SERVER_START_MS = 60_000;
 const SOCKET_POLL_MS = 3;
-/** A server that could not open its image is given so long to be gone, so that its own words can be told. */
+/** How long to wait for a server that could not open its image to exit, so that its own message can be reported. */
 const SERVER_END_MS = 2_000;
 const STOP_GRACE_MS = 5_000;
-/** The most connections that a copy may be told to use, and a few to ask for extents: who comes when all are taken waits for ever. */
+/** The maximum number of connections per copy, plus a few for extent queries. A client beyond the limit waits forever. */
 const SHARED_LIMIT = 20;
 
-/** A disk of a VM that is powered off, as it is to be served. */
+/** A disk of a powered-off VM, ready to be served. */
 export interface ServedDisk {
   readonly key: string;
-  /** Held open until the server has it open. */
+  /** Held open until the server has opened it. */
   readonly chain: DiskChain;
   readonly sizeBytes: number;
-  /** null: full. */
+  /** null: a full backup. */
   readonly parentChangeId: string | null;
 }
 
 /**
- * Serves the disk files of powered-off VMs for reading. A qemu-nbd that has a QCOW2 image open, even read-only, keeps every qemu from opening it for writing; so from the
- * moment when all disks are open none can change, and that is the instant.
+ * Serves the disk files of powered-off VMs for reading. A qemu-nbd that has a QCOW2 image open, even read-only, keeps every qemu from opening it for writing.
+ * Once all disks
+ * are open, none can change; that moment is the instant.
  */
 @Injectable()
 export class ImageServers {
@@ -54,12 +55,12 @@ export class ImageServers {
     private readonly supervisor: ProcessSupervisor,
   ) {}
 
-  /** Has a disk record all writes from now on under this name, where it can. */
+  /** Makes a disk record all further writes under this name, if it can. */
   async record(key: string, chain: DiskChain, changeId: string): Promise<void> {
     if (!chain.top.tracking) return;
     try {
       const existing = chain.top.info?.bitmaps.find((bitmap) => bitmap.name === changeId);
-      // One from an earlier try of this job has recorded since before this instant: too much, never too little. A broken one has not.
+      // A bitmap of an earlier attempt of this job has recorded since before this instant, so it contains too much, never too little. A broken one does not.
       if (existing !== undefined && isSound(existing)) return;
       if (existing !== undefined) await this.qemuImg.removeBitmap(chain.topGraph(), changeId, chain.descriptors);
       await this.qemuImg.addBitmap(chain.topGraph(), changeId, BITMAP_GRANULARITY_BYTES, chain.descriptors);
@@ -91,11 +92,11 @@ export class ImageServers {
       await this.supervisor.start(
         runDirectory,
         sourceServerArgv({ image: disk.chain.graph(), socket, sharedLimit: SHARED_LIMIT, bitmap: disk.parentChangeId }),
-        // What it has inherited it opens once more.
+        // The server opens the inherited file once more.
         { background: true, inherited: disk.chain.descriptors, rights: 'files' },
       );
       await this.awaitSocket(runDirectory, socket, disk.key);
-      // The answer is also the handshake that proves that the image is open: qemu-nbd listens before it opens it.
+      // The answer also proves that the image is open: qemu-nbd listens before it opens it.
       const extents = disk.parentChangeId === null ? await this.nbdInfo.allocatedExtents(uri) : await this.nbdInfo.dirtyExtents(uri, disk.parentChangeId);
       const opened = await this.openedGraph(runDirectory, disk);
       return { served: { disk_key: disk.key, uri, size_bytes: disk.sizeBytes, opened }, extents: mergeExtents(extents) };
@@ -110,12 +111,7 @@ export class ImageServers {
       const status = await this.supervisor.status(serverDirectory(directory, index));
       if (status.state === 'running') continue;
       const why = status.state === 'exited' && status.stderr !== '' ? `: ${status.stderr.trim()}` : '.';
-      throw failure(
-        'conflict',
-        'snapshot_lost',
-        disk.disk_key,
-        `The server that holds disk "${disk.disk_key}" as it was at ${snapshot.instant} has ended${why}`,
-      );
+      throw failure('conflict', 'snapshot_lost', disk.disk_key, `The server that holds disk "${disk.disk_key}" as of ${snapshot.instant} has ended${why}`);
     }
   }
 
@@ -136,14 +132,17 @@ export class ImageServers {
     await rm(directory, { recursive: true, force: true });
   }
 
-  /** The disk by names that lead to what its server has open. @throws DomainError source_changed when it has opened more than was checked: the image names other files by now */
+  /**
+   * The disk, under names that refer to the files its server has open. @throws DomainError source_changed if it has opened more than was checked, because the
+   * image now names other files
+   */
   private async openedGraph(runDirectory: string, { key, chain }: ServedDisk): Promise<ImageGraph> {
     const status = await this.supervisor.status(runDirectory);
     const pid = status.state === 'running' ? status.identity?.pid : undefined;
-    if (pid === undefined) throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" ended at once.`);
+    if (pid === undefined) throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" exited immediately.`);
     const [more] = await unexpectedFiles(pid, chain.identities);
     if (more !== undefined)
-      throw failure('conflict', 'source_changed', key, `The image of disk "${key}" was changed while it was being opened: it names "${more}" by now.`);
+      throw failure('conflict', 'source_changed', key, `The image of disk "${key}" was changed while it was being opened: it now names "${more}".`);
     return chain.graph((index) => `/proc/${pid}/fd/${FIRST_INHERITED + index}`);
   }
 
@@ -151,14 +150,14 @@ export class ImageServers {
     const deadline = performance.now() + SERVER_START_MS;
     while (!(await accepts(socket))) {
       if ((await this.supervisor.status(runDirectory)).state !== 'running')
-        throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" ended at once.`);
+        throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" exited immediately.`);
       if (performance.now() > deadline)
         throw failure('unavailable', 'snapshot_failed', key, `The server of disk "${key}" did not listen within ${SERVER_START_MS} ms.`);
       await pause(SOCKET_POLL_MS);
     }
   }
 
-  /** What the server itself said before it ended; null when it still runs and so is not the cause. */
+  /** The server's own message before it ended; null if it is still running and therefore not the cause. */
   private async serverFailure(runDirectory: string, key: string, error: unknown): Promise<DomainError | null> {
     if (error instanceof ToolError && error.code === 'tool_missing') return toolMissing(error);
     try {
@@ -181,7 +180,7 @@ export class ImageServers {
   }
 }
 
-/** `auto`: it records every write; `in-use`: an image that was not closed cleanly has left it behind. */
+/** `auto`: it records every write; `in-use`: left behind by an image that was not closed cleanly. */
 export function isSound(bitmap: ImageBitmap): boolean {
   return bitmap.flags.includes('auto') && !bitmap.flags.includes('in-use');
 }
@@ -190,7 +189,7 @@ function serverDirectory(directory: string, index: number): string {
   return join(directory, `disk-${index}`);
 }
 
-/** Its name alone is not enough: between bind and listen a socket exists, and refuses. */
+/** Checking the socket's name is not enough: between bind and listen it exists, and refuses connections. */
 function accepts(socket: string): Promise<boolean> {
   return new Promise((resolve) => {
     const connection = connect(socket);
@@ -202,7 +201,7 @@ function accepts(socket: string): Promise<boolean> {
   });
 }
 
-/** Everything has ended before the error is told, so that whoever cleans up finds nothing that still begins. */
+/** Waits for all work before it throws, so that nothing starts during the caller's clean-up. */
 export async function allOrFirstError<Result>(work: readonly Promise<Result>[]): Promise<Result[]> {
   await Promise.allSettled(work);
   return Promise.all(work);

@@ -3,7 +3,7 @@ import { type ChainRules, DiskChain, type DiskPlace } from './disk-chain/disk-ch
 import { NotThisFileError } from './disk-chain/held-file.js';
 import { allOrFirstError, asFailure, failure } from './image-servers.js';
 
-/** A disk that a job is about to read. */
+/** A disk that a job will read. */
 export interface JobDisk {
   readonly key: string;
   readonly place: DiskPlace;
@@ -11,7 +11,7 @@ export interface JobDisk {
   readonly rules: ChainRules;
 }
 
-/** Checks the disks once more and holds them open while the work lasts. @throws DomainError for the first that is not as it was; see openDisk */
+/** Checks the disks once more and holds them open while the work runs. @throws DomainError for the first one that has changed; see openDisk */
 export async function withDisks<Disk extends JobDisk, Result>(
   disks: readonly Disk[],
   work: (held: readonly (Disk & { readonly chain: DiskChain })[]) => Promise<Result>,
@@ -27,7 +27,7 @@ export async function withDisks<Disk extends JobDisk, Result>(
   }
 }
 
-/** What stands for the content of the disk's files, as HeldFile.witness. @throws as openDisk */
+/** A token for the content of the disk's files, as HeldFile.witness. @throws as openDisk */
 export async function witnessOf(disk: JobDisk): Promise<string> {
   return withDisks([disk], ([held]) => required(held).chain.witness());
 }
@@ -48,6 +48,6 @@ async function openDisk({ key, place, format, rules }: JobDisk): Promise<DiskCha
 }
 
 function required<Value>(value: Value | undefined): Value {
-  if (value === undefined) throw new Error('a disk is missing from those that were opened');
+  if (value === undefined) throw new Error('a disk is missing among the opened ones');
   return value;
 }

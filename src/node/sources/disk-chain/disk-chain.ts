@@ -10,16 +10,16 @@ import type { Failure } from '../../model/job.state.js';
 import { HeldFile, NotThisFileError } from './held-file.js';
 import { beginsAsQcow2, qcow2Refusal, qcow2Version, REFUSAL_HEADER_BYTES } from './qcow2-refusal.plan.js';
 
-/** What a file may be used as; `by header`: whatever it begins like, qcow2 or raw, which is for files that no guest has written. */
+/** How a file may be used. `by header`: as qcow2 or raw, whichever its header indicates; only for files that no guest has written. */
 export type ParentVerdict = { readonly format: ImageFormat | 'by header' } | { readonly refusal: string };
 
-/** Which files may stand under a disk. An image's header only asks; whoever writes the image could name any file of this machine. */
+/** Which files a disk may be based on. A header is only a request: anyone who can write the image could name any file of this machine. */
 export interface ChainRules {
   parent(realPath: string): Promise<ParentVerdict>;
 }
 
 interface Member {
-  /** As the disk's place, or the header above it, names it; absolute. */
+  /** Absolute; as given by the disk's place, or by the header above it. */
   readonly path: string;
   readonly file: HeldFile;
   readonly format: ImageFormat;
@@ -31,19 +31,19 @@ interface Member {
 
 const MAX_CHAIN = 200;
 
-/** Where a disk's file is. */
+/** Location of a disk's file. */
 export interface DiskPlace {
-  /** A relative name in its header counts from the folder of this one. */
+  /** A relative name in its header is relative to this file's folder. */
   readonly path: string;
   /** Without symbolic links. */
   readonly realPath: string;
 }
 
-/** A disk's file with all it stands on, each checked and held open. No tool opens any of it before all of it is known to be allowed. */
+/** A disk's file and its backing files, each checked and held open. No tool opens any of them before all are known to be allowed. */
 export class DiskChain {
   private constructor(
     private readonly members: readonly Member[],
-    /** Why it must not be opened by any tool, without the disk's name; null: it may. */
+    /** Why no tool may open it, without the disk's name; null: it is allowed. */
     readonly problem: Failure | null,
   ) {}
 
@@ -74,24 +74,24 @@ export class DiskChain {
     return this.members.map(({ file }) => file.identity);
   }
 
-  /** What tools inherit that open `graph` or `topGraph`. */
+  /** Descriptors that tools must inherit to open `graph` or `topGraph`. */
   get descriptors(): readonly number[] {
     return this.members.map(({ file }) => file.handle.fd);
   }
 
-  /** For tools that read the disk. @param nameOf path by which the tool opens the file that has this place among `identities` */
+  /** For tools that read the disk. @param nameOf path by which the tool opens the file with this index in `identities` */
   graph(nameOf: (index: number) => string = inheritedName): ImageGraph {
-    if (this.problem !== null) throw new Error(`a chain that is refused (${this.problem.code}) is not given to a tool`);
+    if (this.problem !== null) throw new Error(`a refused chain (${this.problem.code}) must not be passed to a tool`);
     const below = this.parents.reduceRight<ImageGraph | null>((backing, parent, index) => nodeOf(parent, nameOf(index + 1), backing), null);
     return nodeOf(this.top, nameOf(0), below);
   }
 
-  /** For tools that look at the top file alone, or change something that is not the disk's data. */
+  /** For tools that inspect only the top file, or change something other than the disk's data. */
   topGraph(): ImageGraph {
     return nodeOf(this.top, inheritedName(0), null);
   }
 
-  /** As HeldFile, of all its files. */
+  /** As HeldFile.witness, over all its files. */
   async witness(): Promise<string> {
     return (await Promise.all(this.members.map(({ file }) => file.witness()))).join(' ');
   }
@@ -101,7 +101,7 @@ export class DiskChain {
   }
 }
 
-/** Opens the chain, closes it in the end. */
+/** Opens the chain, and closes it afterwards. */
 export async function withChain<Result>(
   place: DiskPlace,
   format: ImageFormat,
@@ -120,7 +120,7 @@ function nodeOf({ file, format }: Member, path: string, backing: ImageGraph | nu
   return { path, format, isDevice: file.isDevice, backing };
 }
 
-/** Adds to the members what it opens. @returns why the chain is refused; null: it is not */
+/** Adds each file it opens to the members. @returns why the chain is refused; null: it is allowed */
 async function walk(place: DiskPlace, topFormat: ImageFormat, rules: ChainRules, members: Member[]): Promise<Failure | null> {
   let named = place.path;
   let below = await addMember(await HeldFile.open(place.realPath), named, topFormat, members);
@@ -137,7 +137,7 @@ async function walk(place: DiskPlace, topFormat: ImageFormat, rules: ChainRules,
     if ('refusal' in verdict) return refused(verdict.refusal);
     if (verdict.format !== 'by header' && wantedFormat !== null && verdict.format !== wantedFormat)
       return refused(`is ${verdict.format}, and the header above it says ${wantedFormat}.`);
-    if (members.some(({ file: { realPath } }) => realPath === real) || members.length >= MAX_CHAIN) return refused('makes a chain that has no end.');
+    if (members.some(({ file: { realPath } }) => realPath === real) || members.length >= MAX_CHAIN) return refused('makes a chain without end.');
     const parent = await openParent(real);
     if ('why' in parent) return refused(parent.why);
     const format = verdict.format === 'by header' ? (wantedFormat ?? ((await beginsLikeQcow2(parent.file)) ? 'qcow2' : 'raw')) : verdict.format;
@@ -147,7 +147,7 @@ async function walk(place: DiskPlace, topFormat: ImageFormat, rules: ChainRules,
   return null;
 }
 
-/** The file is the member's from here on, and closed with it. */
+/** From here on the member owns the file, which is closed with it. */
 async function addMember(
   file: HeldFile,
   path: string,
@@ -163,7 +163,7 @@ async function addMember(
     if (errnoOf(error) !== null) throw error;
     return null;
   });
-  if (info === null) return { refusal: 'Its QCOW2 header is damaged, names its backing file by a protocol, or has features that are not known.' };
+  if (info === null) return { refusal: 'Its QCOW2 header is damaged, names its backing file by a protocol, or has unknown features.' };
   members[index] = { path, file, format, info, tracking: qcow2Version(head) >= 3 };
   return { info };
 }

@@ -2,15 +2,18 @@ import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open, readlink } from 'node:fs/promises';
 import { fileIdentity } from '../image/open-writers.js';
 
-/** open(2): a descriptor that only names a file. Devices and pipes do not notice it. Node.js has no name for it. */
+/** open(2): a descriptor that only refers to a file. Devices and pipes do not notice it. Node.js has no constant for it. */
 const O_PATH = 0o10000000;
 
-/** Another file is in the place of the one that was checked, or it is nothing that can be a disk. */
+/** The checked file was replaced by another one, or the file cannot be a disk. */
 export class NotThisFileError extends Error {
   override readonly name = 'NotThisFileError';
 }
 
-/** A file of this machine that is held open, so that what was checked is what is read: tools inherit the descriptor, whatever the path leads to by then. */
+/**
+ * A file of this machine that is held open, so that tools read exactly the file that was checked: they inherit the descriptor, whatever the path refers to by
+ * then.
+ */
 export class HeldFile {
   private constructor(
     readonly handle: FileHandle,
@@ -19,8 +22,8 @@ export class HeldFile {
   ) {}
 
   /**
-   * @param realPath absolute, without symbolic links in it
-   * @throws NotThisFileError when a symbolic link is in the path by now, or it is neither a regular file nor a block device; the system's error
+   * @param realPath absolute, without symbolic links
+   * @throws NotThisFileError if the path now contains a symbolic link, or refers to neither a regular file nor a block device; the system's error
    */
   static async open(realPath: string): Promise<HeldFile> {
     const named = await open(realPath, O_PATH | constants.O_NOFOLLOW);
@@ -44,20 +47,21 @@ export class HeldFile {
     return this.stats.isBlockDevice();
   }
 
-  /** Of a device: 0. */
+  /** 0 for a device. */
   get sizeBytes(): number {
     return Number(this.stats.size);
   }
 
-  /** The file's first bytes; fewer where it is shorter. */
+  /** The first bytes of the file; fewer if it is shorter. */
   async head(length: number): Promise<Buffer> {
     const { buffer, bytesRead } = await this.handle.read(Buffer.alloc(length), 0, length, 0);
     return buffer.subarray(0, bytesRead);
   }
 
   /**
-   * Changes with every write to the file, and when another takes its place. Reading leaves it alone. The time of the last change of the inode is in it, which no program can set back;
-   * of a device node it means nothing.
+   * Changes with every write to the file, and when another file takes its place, but not by reading. Includes the inode's change time, which no program can set
+   * back;
+   * that time means nothing for a device node.
    */
   async witness(): Promise<string> {
     const now = await this.handle.stat({ bigint: true });

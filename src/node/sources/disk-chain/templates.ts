@@ -2,7 +2,8 @@ import { sep } from 'node:path';
 import { realPaths } from '../image/real-paths.js';
 
 /**
- * Whether a file is one that disks of any VM may stand on: one of the node's templates, or below one that is a folder. Whoever writes there decides what those VMs' backups hold.
+ * Whether disks of any VM may use a file as a backing file: it is one of the node's templates, or below one that is a folder. Anyone who can write there
+ * controls the content of those VMs' backups.
  * @param realPath without symbolic links; @param templates absolute paths
  */
 export async function isTemplate(realPath: string, templates: readonly string[]): Promise<boolean> {

@@ -24,7 +24,7 @@ const MIB = 1024 * 1024;
 const SECRET = 'root:$6$this-line-belongs-to-the-host:1:0:99999:7:::\n';
 const TUNING = { connections: 1, requests: 8, requestSize: 65_536 };
 
-/** Does something right before a server is started: when everything has been checked. */
+/** Runs a hook right before a server starts, when all checks have passed. */
 class LateSupervisor extends ShellProcessSupervisor {
   before: () => Promise<void> = () => Promise.resolve();
 
@@ -36,7 +36,7 @@ class LateSupervisor extends ShellProcessSupervisor {
 
 let home: string;
 let canary: OpenCanary;
-/** A disk of another VM that nobody may open either, in the test that makes it one. */
+/** Another VM's disk that must not be opened either, set by the test that uses one. */
 let neighbour: OpenCanary | null = null;
 let vm: string;
 let victim: string;
@@ -76,7 +76,7 @@ async function problems(): Promise<Readonly<Record<string, string | null>>> {
   return Object.fromEntries(disks.map(({ disk_key, problem }) => [disk_key, problem?.code ?? null]));
 }
 
-/** What a hub gets of the disks: by their servers, and by the program that reads the images themselves. */
+/** The disks' content as a hub receives it: through their servers, and from the program that reads the images directly. */
 async function contents(disks: NodeVm['disks'], work: () => Promise<void> = () => Promise.resolve()): Promise<readonly Buffer[]> {
   const directory = join(home, 'run', `snapshot-${++snapshots}`);
   const request = {
@@ -93,7 +93,7 @@ async function contents(disks: NodeVm['disks'], work: () => Promise<void> = () =
       await runTool(['nbdcopy', disk.uri, join(home, 'copy.raw')]);
       copies.push(await readFile(join(home, 'copy.raw')));
       const { argv } = fullCopy(disk, join(home, 'copy.raw'), TUNING);
-      // The hub's export is a file of the test's own here.
+      // In place of the hub's export, this test writes to a file of its own.
       await runTool(argv.filter((word) => word !== '-n' && word !== '--target-is-zero') as [string, ...string[]]);
       copies.push(await readFile(join(home, 'copy.raw')));
     }
@@ -123,7 +123,7 @@ describe('an image that names a file of the host', () => {
     expect(canary.openings).toBe(before);
   });
 
-  it('through a VMDK that stands in a raw disk is refused, and the file is not opened', async () => {
+  it('through a VMDK in a raw disk is refused, and the file is not opened', async () => {
     const before = canary.openings;
     await put('disk1.raw', vmdkDescriptor(canary.path).padEnd(65_536, '\n'));
     await put('disk0.img', qcow2Image({ backingName: 'disk1.raw', backingFormat: 'vmdk', sizeBytes: 65_536 }));
@@ -145,13 +145,13 @@ describe('an image that names a file of the host', () => {
 });
 
 describe('an image that names a disk of another VM', () => {
-  it('is refused, also where it is a symbolic link itself', async () => {
+  it('is refused, even as a symbolic link', async () => {
     await put('disk0.qcow2', qcow2Image({ backingName: '../victim/disk0.raw', backingFormat: 'raw' }));
     await symlink('../victim/disk0.raw', join(vm, 'disk1.raw'));
     expect(await problems()).toEqual({ 'disk0.qcow2': 'backing_file_refused', 'disk1.raw': 'disk_outside_root' });
   });
 
-  it('is one of a raw disk, into which its guest has written a header: it is refused, with what to do', async () => {
+  it('in the header that a guest has written to its raw disk is refused, with the remedy', async () => {
     await put('disk0.img', qcow2Image({ backingName: '../victim/disk0.raw', backingFormat: 'raw' }));
     const [disk] = (await source.describe(vm)).disks;
     expect(disk).toMatchObject({ format: 'raw', problem: { code: 'format_unsupported', detail: expect.stringContaining('name it "disk0.raw"') } });
@@ -161,7 +161,7 @@ describe('an image that names a disk of another VM', () => {
 });
 
 describe('a backing file', () => {
-  it('is read where it is one of the same folder, or a template', async () => {
+  it('is read if it is in the same folder, or a template', async () => {
     await mkdir(join(home, 'templates'), { recursive: true });
     await writeFile(join(home, 'templates', 'debian.img'), Buffer.alloc(MIB, 'template '));
     await put('disk0.qcow2', qcow2Image({ backingName: 'base.qcow2', backingFormat: 'qcow2' }));
@@ -174,7 +174,7 @@ describe('a backing file', () => {
     }
   });
 
-  it('has the format that its name tells, whatever the header above it says', async () => {
+  it('has the format that its name indicates, whatever the header above it says', async () => {
     await put('disk0.qcow2', qcow2Image({ backingName: 'base.raw', backingFormat: 'qcow2' }));
     await put('base.raw', qcow2Image({ backingName: '../victim/disk0.raw', backingFormat: 'raw' }));
     await put('disk1.qcow2', qcow2Image({ backingName: 'base', backingFormat: 'raw' }));
@@ -183,8 +183,8 @@ describe('a backing file', () => {
   });
 });
 
-describe('a disk that is exchanged after it was checked', () => {
-  it('for a symbolic link: what was checked is served, and the backup fails', async () => {
+describe('a disk that is replaced after it was checked', () => {
+  it('by a symbolic link: the checked file is served, and the backup fails', async () => {
     await put('disk0.raw', Buffer.alloc(MIB, 'own '));
     supervisor.before = async () => {
       await rename(join(vm, 'disk0.raw'), join(vm, 'aside'));
@@ -194,7 +194,7 @@ describe('a disk that is exchanged after it was checked', () => {
     const seen: (readonly Buffer[])[] = [];
     const { disks } = await source.describe(vm);
     await expect(contents(disks).then((copies) => seen.push(copies))).rejects.toMatchObject({ code: 'source_changed' });
-    // And when it is put back before the end, nothing of the other VM is in the copy.
+    // Even if it is put back before the end, the copy contains nothing of the other VM.
     await rm(join(vm, 'disk0.raw'));
     await rename(join(vm, 'aside'), join(vm, 'disk0.raw'));
     supervisor.before = async () => {
@@ -209,7 +209,7 @@ describe('a disk that is exchanged after it was checked', () => {
     for (const copy of await contents(disks, putBack)) expect(copy.equals(Buffer.alloc(MIB, 'own '))).toBe(true);
   });
 
-  it('for an image that has its data elsewhere, in place: it is refused before anything is read', async () => {
+  it('in place, by an image with external data: is refused before anything is read', async () => {
     await put('disk0.qcow2', qcow2Image());
     supervisor.before = async () => {
       const file = await open(join(vm, 'disk0.qcow2'), 'r+');
@@ -220,7 +220,7 @@ describe('a disk that is exchanged after it was checked', () => {
     await expect(contents(disks)).rejects.toMatchObject({ code: 'source_changed', message: expect.stringContaining('victim/disk0.raw') });
   });
 
-  it('and whose time of change is set back: the backup fails', async () => {
+  it('and whose change time is set back: the backup fails', async () => {
     await put('disk0.raw', Buffer.alloc(MIB, 'own '));
     const { disks } = await source.describe(vm);
     const changed = async (): Promise<void> => {
@@ -235,7 +235,7 @@ describe('a disk that is exchanged after it was checked', () => {
 });
 
 describe('headers made at random', () => {
-  it('open no file outside of the VM', async () => {
+  it('open no file outside the VM', async () => {
     const variants = times(100, 1_000);
     neighbour = await OpenCanary.create(join(victim, 'disk0.raw'), SECRET.repeat(2 * 1024));
     const forbidden = [
@@ -251,19 +251,19 @@ describe('headers made at random', () => {
         await ('link' in file ? symlink(file.link, join(vm, file.name)) : put(file.name, file.content));
       }
       const disks = await withoutRefused();
-      // Raw disks alone have no headers.
+      // Raw disks have no headers.
       const outcome = disks.some(({ format }) => format === 'qcow2') ? await contents(disks).then(isolated, codeOf) : 'refused';
       expect({ seed, opened: [canary.openings - before, neighbour.openings] }).toEqual({ seed, opened: [0, 0] });
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
     }
     expect([...outcomes.keys()]).not.toContain('the secret is in the copy');
-    // Else nothing was proven.
+    // Otherwise the test proves nothing.
     expect(outcomes.get('copied') ?? 0).toBeGreaterThan(variants / 20);
     expect(outcomes.get('refused') ?? 0).toBeGreaterThan(variants / 10);
   });
 });
 
-/** A VM with a disk that is refused is not backed up, so the others get their turn without it. */
+/** The disks without refused ones, so that the others are tested although such a VM is not backed up. */
 async function withoutRefused(): Promise<NodeVm['disks']> {
   for (;;) {
     const { disks } = await source.describe(vm);

@@ -14,26 +14,26 @@ import { ImageRules } from './image-rules.js';
 import { fileIdentity, findWriters } from './open-writers.js';
 import { isWithin, realPathOrNull, realPaths } from './real-paths.js';
 
-/** A disk file as it is just now. */
+/** The current state of a disk file. */
 export interface ImageDisk {
   /** File name. */
   readonly key: string;
   /** Without symbolic links. */
   readonly path: string;
-  /** See fileIdentity; null when it cannot be looked at. */
+  /** See fileIdentity; null if it cannot be inspected. */
   readonly identity: string | null;
   readonly format: ImageFormat;
   /** Whether it can hold persistent bitmaps. */
   readonly tracking: boolean;
   readonly sizeBytes: number;
   readonly bitmaps: ImageInfo['bitmaps'];
-  /** Real paths of all its parents, nearest first. */
+  /** Real paths of all its backing files, nearest first. */
   readonly backingFiles: readonly string[];
   readonly problem: Failure | null;
 }
 
 /**
- * The folder of a VM, directly below one of the roots; no symbolic link leads out of them. @returns its real path
+ * Resolves a VM's folder, directly below one of the roots and not reached through symbolic links. @returns its real path
  * @throws DomainError vm_not_found
  */
 export async function resolveVmFolder(sourceRef: string, roots: readonly string[]): Promise<string> {
@@ -48,18 +48,21 @@ export async function resolveVmFolder(sourceRef: string, roots: readonly string[
   return real;
 }
 
-/** `try`: an image that a qemu has open for writing is found to be in use. `left`: that is left to the tools that go on to open it, which saves a start of one. */
+/** `try`: detects whether a qemu has an image open for writing. `left`: leaves that to the tools that open it later, which saves starting one. */
 type LockTest = 'try' | 'left';
 
-/** All disks of a VM folder in their order, each with its problem; a folder that vanishes while it is read has none. @param folder its real path; @param templates see TemplateList */
+/**
+ * All disks of a VM folder in order, each with its problem; empty for a folder that vanishes in the meantime. @param folder its real path; @param templates see
+ * TemplateList
+ */
 export async function inspectDisks(folder: string, templates: readonly string[], qemuImg: QemuImg, lock: LockTest): Promise<readonly ImageDisk[]> {
   const rules = new ImageRules(folder, templates);
   const names = diskFileNames(await readdir(folder));
   const identities = await Promise.all(names.map((name) => identityOrNull(join(folder, name))));
   const wanted = new Set(identities.filter((identity) => identity !== null));
-  // While the tools look into the files, this process looks who else has them open.
+  // While the tools inspect the files, this process searches for other programs that have them open.
   const [disks, seen] = await Promise.all([Promise.all(names.map((name) => inspectDisk(folder, name, rules, qemuImg, lock))), findWriters(wanted)]);
-  // A program that the tools have met and this process has not yet: who it is, is worth another look.
+  // The tools found a lock whose holder this process has not seen yet; search once more to name it.
   const unnamed = disks.some(({ problem, identity }) => problem?.code === 'disk_in_use' && identity !== null && !seen.has(identity));
   const writers = unnamed ? await findWriters(wanted) : seen;
   return withoutParents(disks).map((disk) => {
@@ -69,10 +72,10 @@ export async function inspectDisks(folder: string, templates: readonly string[],
 }
 
 export function inUse(key: string, how: string): Failure {
-  return { code: 'disk_in_use', detail: `Disk "${key}" is in use: ${how}. Power the VM off, or end that program.` };
+  return { code: 'disk_in_use', detail: `Disk "${key}" is in use: ${how}. Power off the VM, or end that program.` };
 }
 
-/** qemu locks the images it has open, also against other machines where the file system can. */
+/** qemu locks the images it has open, and across machines if the file system supports it. */
 export function isLockError(error: unknown): boolean {
   return error instanceof ToolError && isLockMessage(error.stderrTail);
 }
@@ -95,7 +98,7 @@ async function inspectDisk(folder: string, key: string, rules: ChainRules, qemuI
     if ((await lstat(path)).isSymbolicLink()) {
       return {
         ...unknown,
-        problem: { code: 'disk_outside_root', detail: `Disk "${key}" is a symbolic link; only files in the folder of the VM itself are read.` },
+        problem: { code: 'disk_outside_root', detail: `Disk "${key}" is a symbolic link; only files in the VM's own folder are read.` },
       };
     }
     return await withChain({ path, realPath: path }, format, rules, async (chain) => {
@@ -127,15 +130,15 @@ async function described(found: Omit<ImageDisk, 'problem'>, chain: DiskChain, qe
   return { ...disk, problem: null };
 }
 
-/** Size and bitmaps of a disk, and whether a qemu has it open for writing. @returns info null: of a raw disk that is in use */
+/** Size and bitmaps of a disk, and whether a qemu has it open for writing. @returns info null: a raw disk that is in use */
 export async function lookInto(chain: DiskChain, lock: LockTest, qemuImg: QemuImg): Promise<{ readonly info: ImageInfo | null; readonly locked: boolean }> {
   const { info } = chain.top;
-  // Bitmaps are in use while a qemu has the image open, and after one was killed.
+  // Bitmaps are marked in use while a qemu has the image open, and after one was killed.
   if (lock === 'left' && info !== null && !info.dirty && !info.corrupt && !info.bitmaps.some(({ flags }) => flags.includes('in-use'))) {
     return { info, locked: false };
   }
   try {
-    // It fails while a qemu has the image open for writing: the test for its lock costs no extra process.
+    // Fails while a qemu has the image open for writing, so the lock test needs no extra process.
     return { info: await qemuImg.infoOf(chain.topGraph(), chain.descriptors), locked: false };
   } catch (error) {
     if (!isLockError(error)) throw error;

@@ -11,32 +11,32 @@ describe('disks of a VM folder', () => {
     ]);
   });
 
-  it('are numbered the same in whatever order the folder lists them', () => {
+  it('are numbered the same in any order of the folder listing', () => {
     const names = ['b.raw', 'B.raw', 'a01.raw', 'a1.raw'];
     expect(diskFileNames(names)).toEqual(diskFileNames([...names].reverse()));
   });
 
-  it('leave out what is only the parent of another one', () => {
+  it('do not include backing files of others', () => {
     const base = { path: '/r/vm/base.qcow2', backingFiles: [] };
     const top = { path: '/r/vm/top.qcow2', backingFiles: ['/r/vm/base.qcow2'] };
     expect(withoutParents([base, top])).toEqual([top]);
   });
 });
 
-describe('format of an image', () => {
-  it('is told by its name, whatever its guest has written into it', () => {
+describe('the format of an image', () => {
+  it("is derived from its name, regardless of the guest's data", () => {
     expect(['a.QCOW2', 'a.raw', 'a.img', 'a.vmdk', 'a'].map(formatOfName)).toEqual(['qcow2', 'raw', 'raw', null, null]);
   });
 
   it.each(['QFI\xfb\0\0\0\x03', 'KDMV\x01\0\0\0', '# Disk DescriptorFile\n', 'conectix'])(
-    'is doubted of an .img that begins with %j, and never of a .raw',
+    'is doubted for an .img that begins with %j, but never for a .raw',
     (head) => {
       expect(doubtOfRaw('a.img', head)).toContain('name it "a.raw"');
       expect(doubtOfRaw('a.raw', head)).toBeNull();
     },
   );
 
-  it('of an .img is raw otherwise', () => {
+  it('is raw for any other .img', () => {
     expect(doubtOfRaw('a.img', '\0\0\0\0\0\0\0\0')).toBeNull();
     expect(doubtOfRaw('a.img', '')).toBeNull();
   });

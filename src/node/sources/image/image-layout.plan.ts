@@ -2,9 +2,9 @@ import type { ImageFormat } from '../../../lib/qemu/image-graph.plan.js';
 
 const DISK_FILE = /\.(qcow2|img|raw)$/i;
 
-/** Names that may be disks of a VM, in natural order (disk2 before disk10), the same at every call: the order numbers the disks. */
+/** Names that may be disks of a VM, in natural order (disk2 before disk10). The order numbers the disks, so it never varies. */
 export function diskFileNames(names: readonly string[]): readonly string[] {
-  // A fixed locale: the numbering of disks must not hang on the environment of the service.
+  // A fixed locale: the numbering of disks must not depend on the service's environment.
   const order = new Intl.Collator('en', { numeric: true });
   return names
     .filter((name) => DISK_FILE.test(name) && !name.startsWith('.'))
@@ -22,7 +22,7 @@ const OTHER_FORMATS: readonly (readonly [string, string])[] = [
   ['QED\0', 'QED'],
 ];
 
-/** The format that a disk file's name stands for: the guest of a raw disk writes its first bytes, so they decide nothing. null: the name does not tell. */
+/** The format indicated by a disk file's name. A raw disk's first bytes are written by its guest, so they decide nothing. null: the name indicates none. */
 export function formatOfName(name: string): ImageFormat | null {
   if (/\.qcow2$/i.test(name)) return 'qcow2';
   return /\.(raw|img)$/i.test(name) ? 'raw' : null;
@@ -31,7 +31,7 @@ export function formatOfName(name: string): ImageFormat | null {
 export const HEAD_BYTES = 32;
 
 /**
- * Why a raw file is not believed to be raw. `.img` is also what some call QCOW2 images, and such a file copied as raw would be no backup of the disk.
+ * Why a raw file may not be raw. Some name QCOW2 images `.img`, and such a file copied as raw would be no backup of the disk.
  * @param head the file's first bytes as Latin-1 text, HEAD_BYTES or fewer
  */
 export function doubtOfRaw(name: string, head: string): string | null {
@@ -45,7 +45,7 @@ export function doubtOfRaw(name: string, head: string): string | null {
     : `It is named .img, which stands for a raw disk, and begins like a ${format} image; only qcow2 and raw images can be backed up. If it is a raw disk whose guest has written that, name it "${stem}.raw".`;
 }
 
-/** Of the candidates those that are not merely the parent of another one. @param backingFiles the parents of each candidate's chain, as real paths */
+/** Removes candidates that are only backing files of others. @param backingFiles of each candidate's chain, as real paths */
 export function withoutParents<Candidate extends { readonly path: string; readonly backingFiles: readonly string[] }>(
   candidates: readonly Candidate[],
 ): readonly Candidate[] {

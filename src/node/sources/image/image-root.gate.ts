@@ -3,20 +3,24 @@ import { loggerFor } from '../../../lib/logging/logger.js';
 import { runTool } from '../../../lib/process/run-tool.js';
 import { ToolError } from '../../../lib/process/tool-error.js';
 
-/** A look that takes longer makes us ask whether the file system answers at all, and again after so long. With the deadline it is less than a hub waits for an answer. */
+/**
+ * After this time an access probes whether the file system answers at all, and again at this interval. Together with the deadline it is shorter than the hub's
+ * timeout.
+ */
 const ASK_AFTER_MS = 1_000;
 const ANSWER_MS = 4_000;
 
 /**
- * Looks into image folders, given up where their file system hangs. Nobody looks there again before what hangs has returned: this process has few threads for its work on files,
- * and each look that hangs holds one.
+ * Accesses image folders, and gives up if their file system hangs. No other access is made there until the hanging one has returned, because this process has
+ * few threads for file I/O
+ * and each hanging call occupies one.
  */
 export class ImageRootGate {
   private readonly log = loggerFor('ImageRootGate');
-  /** By root, how many looks were given up and have not returned. */
+  /** By root, the number of abandoned calls that have not returned. */
   private readonly hanging = new Map<string, number>();
 
-  /** @throws DomainError image_root_silent; what the look throws */
+  /** @throws DomainError image_root_silent; any error of `look` */
   async use<Result>(root: string, look: () => Promise<Result>): Promise<Result> {
     if (this.hanging.has(root)) throw silent(root);
     const doing = look();
@@ -31,7 +35,7 @@ export class ImageRootGate {
     }
   }
 
-  /** Rejects when the file system does not answer. @param over nobody wants to know any more */
+  /** Rejects if the file system does not answer. @param over aborts once the result is no longer needed */
   private silence(root: string, over: AbortSignal): Promise<never> {
     return new Promise((_, reject) => {
       const ask = (): void => {
@@ -39,7 +43,7 @@ export class ImageRootGate {
           if (over.aborted) return;
           runTool(['stat', '--file-system', '--', root], { deadlineMs: ANSWER_MS, signal: over }).then(ask, (error: unknown) => {
             if (error instanceof ToolError && error.code === 'tool_timeout') reject(silent(root));
-            // Whatever else is wrong there, it does answer.
+            // Even an error is an answer.
             else if (!over.aborted) ask();
           });
         }, ASK_AFTER_MS);
@@ -69,7 +73,7 @@ function silent(root: string): DomainError {
   return new DomainError(
     'unavailable',
     'image_root_silent',
-    `The file system of the image root "${root}" does not answer. See to the server or the disk that it is on; it is used again as soon as it answers.`,
+    `The file system of the image root "${root}" does not answer. Check its server or disk; the node uses the root again as soon as it answers.`,
     { root },
   );
 }

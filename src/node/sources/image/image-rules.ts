@@ -4,7 +4,7 @@ import { isTemplate } from '../disk-chain/templates.js';
 import { formatOfName } from './image-layout.plan.js';
 import { isWithin } from './real-paths.js';
 
-/** The disks of a VM folder stand on files of the same folder, whose names tell their formats, and on templates. */
+/** Disks of a VM folder may be based on files of the same folder, whose names indicate their formats, and on templates. */
 export class ImageRules implements ChainRules {
   /** @param folder its real path; @param templates see isTemplate */
   constructor(
@@ -18,6 +18,6 @@ export class ImageRules implements ChainRules {
       return { refusal: "is neither in the folder of the VM nor one of the node's image_templates." };
     }
     const format = formatOfName(basename(realPath));
-    return format === null ? { refusal: 'has a name that does not tell its format; it has to end in .qcow2, .raw or .img.' } : { format };
+    return format === null ? { refusal: 'has a name that does not indicate its format; it must end in .qcow2, .raw or .img.' } : { format };
   }
 }

@@ -25,15 +25,16 @@ const VMS_AT_ONCE = 4;
 
 interface PlannedDisk extends JobDisk {
   readonly sizeBytes: number;
-  /** null: full. */
+  /** null: a full backup. */
   readonly parentChangeId: string | null;
   /** See fileIdentity. */
   readonly identity: string | null;
 }
 
 /**
- * Powered-off VMs: a folder of image files each. A qemu-nbd that has a QCOW2 image open, even read-only, keeps every qemu from opening it for writing; so from the
- * moment when all disks are open none can change, and that is the instant. Raw images have no such lock: their files are compared in the end instead.
+ * Powered-off VMs, each a folder of image files. A qemu-nbd that has a QCOW2 image open, even read-only, keeps every qemu from opening it for writing. Once all
+ * disks are
+ * open, none can change; that moment is the instant. Raw images have no such lock: their files are compared at the end instead.
  */
 @Injectable()
 export class ImageSource extends Source {
@@ -66,14 +67,14 @@ export class ImageSource extends Source {
   }
 
   override async takeSnapshot(request: SnapshotRequest): Promise<TakenSnapshot> {
-    // A bitmap is added to each, and a server opens it, which a qemu that has it open for writing does not allow.
+    // Each disk gets a bitmap and is opened by a server, neither of which is possible while a qemu has it open for writing.
     const rules = await this.rulesOf(request.sourceRef);
     const planned = checkedDisks(await this.inspect(request.sourceRef, 'left'), request).map((disk) => ({ ...disk, rules }));
     await mkdir(request.directory, { recursive: true, mode: 0o700 });
     const sockets = await makeSocketDirectory(request.directory);
     return withDisks(planned, async (held) => {
       await allOrFirstError(held.map(({ key, chain }) => this.servers.record(key, chain, diskChangeId(request.changeId, key))));
-      // Before the servers open the disks: a write that slips in between is then seen as one.
+      // Taken before the servers open the disks, so that a write in between is detected.
       const witnesses = await Promise.all(held.map(({ chain }) => chain.witness()));
       const opened = await allOrFirstError(held.map((disk, index) => this.servers.serve(disk, index, request.directory, sockets)));
       const instant = this.clock.iso();
@@ -97,7 +98,7 @@ export class ImageSource extends Source {
       const path = join(folder, key);
       const now = await witnessOf({ key, place: { path, realPath: path }, format: formatOfName(key) ?? 'raw', rules }).catch(() => 'gone');
       if (now !== disk.witness) {
-        throw failure('conflict', 'source_changed', key, `Disk "${key}" was changed while it was copied. Keep the VM powered off during the backup.`);
+        throw failure('conflict', 'source_changed', key, `Disk "${key}" was changed while it was being copied. Keep the VM powered off during the backup.`);
       }
     }
   }
@@ -112,7 +113,7 @@ export class ImageSource extends Source {
     });
   }
 
-  /** All that a snapshot has is in its directory, or is a process that ends with it. */
+  /** A snapshot consists of its directory and of processes that end with it. */
   override sweep(): Promise<SweepReport> {
     return Promise.resolve({ removed: [], problems: [] });
   }
@@ -152,7 +153,7 @@ export class ImageSource extends Source {
     return new ImageRules(await resolveVmFolder(sourceRef, this.config.imageRoots), this.config.imageTemplates);
   }
 
-  /** VMs of other roots are found all the same. */
+  /** VMs of other roots must still be found. */
   private async foldersOrNone(root: string): Promise<readonly string[]> {
     try {
       return await this.gate.use(root, () => foldersIn(root));
@@ -162,7 +163,7 @@ export class ImageSource extends Source {
     }
   }
 
-  /** A folder that goes away while we look, or that cannot be read, is no reason to hide the others. */
+  /** A folder that vanishes in the meantime or cannot be read must not hide the others. */
   private async describeOrNull(folder: string): Promise<NodeVm | null> {
     try {
       return await this.describe(folder);
@@ -181,20 +182,20 @@ export class ImageSource extends Source {
   }
 }
 
-/** @throws DomainError for the first disk that is not as the hub expects it */
+/** @throws DomainError for the first disk that differs from the hub's expectation */
 function checkedDisks(disks: readonly ImageDisk[], request: SnapshotRequest): readonly Omit<PlannedDisk, 'rules'>[] {
   const added = disks.find((disk) => !request.disks.some((one) => one.diskKey === disk.key));
-  if (added !== undefined) throw failure('conflict', 'disk_added', added.key, `The VM has a new disk "${added.key}" that the backup does not know.`);
+  if (added !== undefined) throw failure('conflict', 'disk_added', added.key, `The VM has a new disk "${added.key}" that the backup does not include.`);
   return request.disks.map((expected) => {
     const disk = disks.find((one) => one.key === expected.diskKey);
-    if (disk === undefined) throw failure('conflict', 'disk_removed', expected.diskKey, `The VM has no disk "${expected.diskKey}" any more.`);
+    if (disk === undefined) throw failure('conflict', 'disk_removed', expected.diskKey, `The VM no longer has the disk "${expected.diskKey}".`);
     if (disk.problem !== null) throw failure('conflict', disk.problem.code, disk.key, disk.problem.detail);
     if (disk.sizeBytes !== expected.sizeBytes) {
       throw failure(
         'conflict',
         'disk_resized',
         disk.key,
-        `Disk "${disk.key}" has ${disk.sizeBytes} bytes, and the backup was prepared for ${expected.sizeBytes}.`,
+        `Disk "${disk.key}" has ${disk.sizeBytes} bytes, but the backup was prepared for ${expected.sizeBytes}.`,
       );
     }
     const { parentChangeId } = expected;

@@ -15,7 +15,7 @@ const { describe } = requireTools('losetup', 'mkfs.btrfs', 'qemu-storage-daemon'
 const { it } = requireCondition(process.getuid?.() === 0, 'loop devices and mounts need root');
 
 let directory: string;
-/** Undone after each test, the last one first. */
+/** Undone after each test, in reverse order. */
 let undo: (() => Promise<unknown>)[];
 
 beforeEach(async () => {
@@ -37,7 +37,7 @@ async function identityOf(path: string): Promise<string> {
   return fileIdentity(await stat(path, { bigint: true }));
 }
 
-/** A program of its own that has the file open; `flags` as those of open(). */
+/** A separate program that has the file open; `flags` as for open(). */
 async function openElsewhere(path: string, flags: 'r' | 'r+'): Promise<ChildProcess> {
   const script = `require('node:fs').openSync(process.argv[1], process.argv[2]); console.log('open'); process.stdin.resume();`;
   const program = spawn(process.execPath, ['-e', script, path, flags], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -62,8 +62,8 @@ async function mount(...args: readonly string[]): Promise<void> {
   undo.push(() => run('umount', [args.at(-1) ?? '']));
 }
 
-describe('who has a file open for writing', () => {
-  it('is told of a program, by whatever name it opened the file, and not of one that only reads', async () => {
+describe('findWriters', () => {
+  it('finds a program, under any name of the file, but not one that only reads', async () => {
     const [written, read] = [await makeFile(join(directory, 'written')), await makeFile(join(directory, 'read'))];
     await link(written, join(directory, 'other-name'));
     const writer = await openElsewhere(join(directory, 'other-name'), 'r+');
@@ -72,7 +72,7 @@ describe('who has a file open for writing', () => {
     expect([...found]).toEqual([[await identityOf(written), expect.stringMatching(`^process ${writer.pid} `)]]);
   });
 
-  it('is told each of his own files when many ask at once, also of a program that came after the first had asked', async () => {
+  it('answers concurrent callers, each for its own files, including for a program that started after the first call', async () => {
     const files = await Promise.all(Array.from({ length: 20 }, (_, index) => makeFile(join(directory, `disk-${index}`))));
     const identities = await Promise.all(files.map(identityOf));
     const before = identities.map((identity) => findWriters(new Set([identity])));
@@ -84,7 +84,7 @@ describe('who has a file open for writing', () => {
     );
   });
 
-  it('is told of a writable loop device, and not of one that only reads', async () => {
+  it('finds a writable loop device, but not a read-only one', async () => {
     const [written, read] = [join(directory, 'written'), join(directory, 'read')];
     for (const path of [written, read]) {
       await makeFile(path);
@@ -96,7 +96,7 @@ describe('who has a file open for writing', () => {
     expect([...found]).toEqual([[await identityOf(written), `the writable loop device ${device}`]]);
   });
 
-  it('is told in a subvolume of btrfs, whose files have another device than the mount', async () => {
+  it('finds writers in a subvolume of btrfs, whose files have another device than the mount', async () => {
     const image = await makeFile(join(directory, 'btrfs.img'));
     await truncate(image, 128 * 1024 * 1024);
     await run('mkfs.btrfs', ['--quiet', image]);
@@ -109,7 +109,7 @@ describe('who has a file open for writing', () => {
     expect([...(await findWriters(new Set([await identityOf(file)])))]).toEqual([[await identityOf(file), expect.stringMatching(`^process ${writer.pid} `)]]);
   });
 
-  it('is told of a program that has the file through a mount in a namespace of its own', async () => {
+  it('finds a program that has the file open through a mount in its own namespace', async () => {
     const file = await makeFile(join(directory, 'disk'));
     const elsewhere = join(directory, 'elsewhere');
     await mkdir(elsewhere);
@@ -127,7 +127,7 @@ describe('who has a file open for writing', () => {
     expect([...found]).toEqual([[await identityOf(file), `process ${program.pid} (tail)`]]);
   });
 
-  it('is told while another file system hangs, with programs and loop devices on it', async () => {
+  it('answers while another file system hangs, with programs and loop devices on it', async () => {
     const file = await makeFile(join(directory, 'disk'));
     const writer = await openElsewhere(file, 'r+');
     const [disk, hung] = [await makeFile(join(directory, 'raw')), await makeFile(join(directory, 'hung'))];
@@ -148,8 +148,8 @@ describe('who has a file open for writing', () => {
     await openElsewhere(hung, 'r+');
     server.kill('SIGSTOP');
     undo.push(() => Promise.resolve(server.kill('SIGCONT')));
-    await until('the kernel to have forgotten what it knew of the file', async () => !(await answers(hung)));
-    // A call that hangs stops this very process, so another one ends that; a file system that answers again by then tells that it was so.
+    await until('the kernel to drop its cached attributes of the file', async () => !(await answers(hung)));
+    // A hanging call stops this very process, so another process ends the hang; a file system that answers again by then reveals that the call hung.
     const waker = spawn(process.execPath, ['-e', `setTimeout(() => process.kill(${server.pid}, 'SIGCONT'), 10_000)`], { stdio: 'ignore' });
     undo.push(() => Promise.resolve(waker.kill()));
     expect([...(await findWriters(new Set([await identityOf(file)])))]).toEqual([[await identityOf(file), expect.stringMatching(`^process ${writer.pid} `)]]);

@@ -9,29 +9,29 @@ export function fileIdentity(stats: BigIntStats): string {
   return `${stats.dev}:${stats.ino}`;
 }
 
-/** Processes looked at before others get a turn; looking is synchronous because that is many times faster for thousands of tiny files in /proc. */
+/** Processes inspected before yielding. Inspection is synchronous, which is many times faster for thousands of tiny files in /proc. */
 const PROCESSES_A_TURN = 50;
 const LOOK_AT_FILE_MS = 5_000;
 /**
- * Their files have other device numbers than their mounts (btrfs: one for each subvolume, overlayfs: that of a layer), so the files have to be asked themselves.
+ * Files on these have other device numbers than their mounts (btrfs: one per subvolume, overlayfs: that of a layer), so the files themselves must be queried.
  * https://www.kernel.org/doc/html/latest/filesystems/overlayfs.html#inode-properties
  */
 const ASKED_FOR_DEVICE: ReadonlySet<string> = new Set(['btrfs', 'overlay']);
 
-/** A look at all programs, for all who have asked for it. */
+/** A scan of all programs, shared by all callers that requested it. */
 interface Look {
   readonly wanted: Set<string>;
   readonly writers: Promise<ReadonlyMap<string, string>>;
 }
 
-/** Not begun yet: who asks now can still join. */
+/** Not started yet, so new callers can still join. */
 let nextLook: Look | null = null;
 let lastLook: Promise<unknown> = Promise.resolve();
 
 /**
- * Which of the files (see fileIdentity) a program on this machine has open for writing, or a writable loop device stands on: identity -> who, in words.
- * Programs of other users are seen only by root. File systems that none of the files is on are not touched: one that hangs would hang this process too.
- * A look costs as much for one file as for a hundred, so those who ask while one is under way share the next.
+ * Which of the files (see fileIdentity) are open for writing by a program on this machine, or back a writable loop device: identity -> holder, in words.
+ * Only root sees other users' programs. File systems that hold none of the files are not accessed, because a hanging one would block this process too.
+ * A scan costs the same for one file as for a hundred, so callers that arrive during a scan share the next one.
  */
 export async function findWriters(wanted: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
   if (wanted.size === 0) return new Map();
@@ -60,7 +60,7 @@ async function lookForWriters(wanted: ReadonlySet<string>): Promise<ReadonlyMap<
     if (!/^\d+$/.test(pid)) continue;
     if (++looked % PROCESSES_A_TURN === 0) await nextTurn();
     for (const descriptor of entries(`/proc/${pid}/fd`)) {
-      // Sockets, pipes and devices are most of what is open; their names tell.
+      // Most open descriptors are sockets, pipes and devices, recognisable by their names.
       const target = attempt(() => readlinkSync(`/proc/${pid}/fd/${descriptor}`));
       if (target === null || !target.startsWith('/') || (target.startsWith('/dev/') && !target.startsWith('/dev/shm/')) || target.startsWith('/proc/'))
         continue;
@@ -84,7 +84,10 @@ async function lookForWriters(wanted: ReadonlySet<string>): Promise<ReadonlyMap<
   return writers;
 }
 
-/** By a program that can be given up: the file is on the file system of one of the disks looked for, and that may hang while others are looked for as well. */
+/**
+ * Uses a process that can be abandoned: the file shares a file system with one of the wanted disks, and that file system may hang while disks on others are
+ * wanted too.
+ */
 async function identityOrNull(path: string): Promise<string | null> {
   try {
     return (await runTool(['stat', '--format=%d:%i', '--', path], { deadlineMs: LOOK_AT_FILE_MS })).stdout.trim();
@@ -94,7 +97,7 @@ async function identityOrNull(path: string): Promise<string | null> {
   }
 }
 
-/** Tells what file a descriptor stands for from what the kernel's tables say, for they answer also while the file's own file system does not. */
+/** Identifies a descriptor's file from the kernel's tables, which answer even while the file's own file system does not. */
 class Whereabouts {
   private readonly devices: ReadonlySet<string>;
   private readonly inodes: ReadonlySet<string>;
@@ -107,25 +110,25 @@ class Whereabouts {
     this.mounts = new Map(mounts.map((mount) => [mount.mountId, mount]));
   }
 
-  /** @param info what /proc/<pid>/fdinfo says of it @returns null for a file that cannot be one of those wanted */
+  /** @param info content of its /proc/<pid>/fdinfo entry @returns null for a file that cannot be a wanted one */
   identityOf(pid: string, descriptor: string, info: string): string | null {
     const mount = this.mountNamed(pid, /^mnt_id:\s*(\d+)/m.exec(info)?.[1] ?? '');
     if (!this.mayHold(mount)) return null;
-    // Told since Linux 5.14.
+    // Present since Linux 5.14.
     const inode = /^ino:\s*(\d+)/m.exec(info)?.[1];
     if (mount !== undefined && !ASKED_FOR_DEVICE.has(mount.filesystemType) && inode !== undefined) return `${mount.device}:${inode}`;
-    // The file of a mount taken away may be on a file system that hangs; hardly one of those has the number of a file that is wanted.
+    // The file of a detached mount may be on a hanging file system; its inode number rarely matches that of a wanted file.
     if (mount === undefined && inode !== undefined && !this.inodes.has(inode)) return null;
     const stats = attempt(() => statSync(`/proc/${pid}/fd/${descriptor}`, { bigint: true, throwIfNoEntry: false }));
     return stats === null || stats === undefined ? null : fileIdentity(stats);
   }
 
-  /** A mount that no table names (taken away lazily while files are open) may be any. */
+  /** A mount that is in no table (detached lazily while files are open) may be any. */
   mayHold(mount: MountTableEntry | undefined): boolean {
     return mount === undefined || ASKED_FOR_DEVICE.has(mount.filesystemType) || this.devices.has(String(mount.device));
   }
 
-  /** The process may be in a mount namespace of its own. */
+  /** The process may be in its own mount namespace. */
   private mountNamed(pid: string, id: string): MountTableEntry | undefined {
     if (!this.mounts.has(id)) {
       const table = attempt(() => parseMountInfo(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))) ?? [];
@@ -135,7 +138,7 @@ class Whereabouts {
   }
 }
 
-/** The access mode is in the lowest two bits of the octal flags: 0 is read only. */
+/** The access mode is in the lowest two bits of the octal flags: 0 is read-only. */
 function isOpenForWriting(info: string): boolean {
   const flags = /^flags:\s*([0-7]+)/m.exec(info)?.[1];
   return flags !== undefined && (Number.parseInt(flags, 8) & 3) !== 0;
@@ -145,7 +148,7 @@ function entries(directory: string): readonly string[] {
   return attempt(() => readdirSync(directory)) ?? [];
 }
 
-/** Processes and devices come and go while they are looked at, and some are not ours to see. */
+/** Processes and devices come and go during a scan, and some may not be inspected by this account. */
 function attempt<Result>(look: () => Result): Result | null {
   try {
     return look();

@@ -2,12 +2,12 @@ import { realpath } from 'node:fs/promises';
 import { sep } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** A root that takes longer to be resolved counts as what it was when it was resolved last. */
+/** A root that takes longer to resolve keeps its last resolved path. */
 const ROOT_PATIENCE_MS = 1_000;
 const rootsBeingResolved = new Map<string, Promise<string | null>>();
 const rootsResolved = new Map<string, string | null>();
 
-/** Roots that do not exist (yet) hold nothing. One whose file system hangs holds up nobody who looks into another, and only one call ever hangs in it. */
+/** Skips roots that do not exist (yet). A root whose file system hangs delays nobody who accesses another one, and only one call at a time hangs in it. */
 export async function realPaths(roots: readonly string[]): Promise<readonly string[]> {
   return (await Promise.all(roots.map(realRoot))).filter((path) => path !== null);
 }

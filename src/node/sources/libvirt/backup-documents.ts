@@ -4,12 +4,15 @@ import { xmlText } from '../../../lib/libvirt/domain-xml.js';
 export interface BackupDocument {
   readonly socket: string;
   readonly scratchDirectory: string;
-  /** All disks of the domain: libvirt takes every one that is not named as one to be backed up. */
+  /** All disks of the domain, because libvirt backs up every disk that is not named. */
   readonly targets: readonly string[];
   readonly disks: readonly { readonly target: string; readonly incrementalFrom: string | null }[];
 }
 
-/** The request of a pull backup: an export per disk, named as its target, with a bitmap `backup-<target>` of what has changed where there is a checkpoint to start from. */
+/**
+ * The request of a pull backup: one export per disk, named as its target, with a bitmap `backup-<target>` of the changes if there is a checkpoint to start
+ * from.
+ */
 export function backupXml(backup: BackupDocument): string {
   const disks = backup.targets.map((target) => {
     const disk = backup.disks.find((one) => one.target === target);
@@ -21,7 +24,7 @@ export function backupXml(backup: BackupDocument): string {
   return `<domainbackup mode="pull"><server transport="unix" socket="${xmlText(backup.socket)}"/><disks>${disks.join('')}</disks></domainbackup>`;
 }
 
-/** Targets are made by libvirt's rules (`vda`), and are checked here all the same: one becomes a file name. */
+/** libvirt restricts targets (`vda`), but one becomes a file name, so it is checked again. */
 export function scratchFile(target: string): string {
   return `${encodeURIComponent(target)}.scratch`;
 }
@@ -30,7 +33,7 @@ export interface CheckpointDocument {
   readonly name: string;
   /** All disks of the domain. */
   readonly targets: readonly string[];
-  /** Those whose changes are recorded from now on. */
+  /** Disks whose changes are recorded from now on. */
   readonly tracked: readonly string[];
 }
 
@@ -43,7 +46,7 @@ export function checkpointXml(checkpoint: CheckpointDocument): string {
   return `<domaincheckpoint><name>${xmlText(checkpoint.name)}</name><disks>${disks.join('')}</disks></domaincheckpoint>`;
 }
 
-/** For a checkpoint that libvirt is only to be told of. @param createdAt seconds since 1970; @param domainXml of the domain without its running state */
+/** Registers a checkpoint with libvirt without creating it. @param createdAt seconds since 1970; @param domainXml of the domain without its running state */
 export function redefinitionXml(checkpoint: CheckpointDocument, parent: string | null, createdAt: number, domainXml: string): string {
   const parentXml = parent === null ? '' : `<parent><name>${xmlText(parent)}</name></parent>`;
   const head = `<domaincheckpoint><name>${xmlText(checkpoint.name)}</name>${parentXml}<creationTime>${createdAt}</creationTime>`;

@@ -9,7 +9,7 @@ interface NamedFile {
 }
 
 /**
- * The disks of a domain stand on files that libvirt itself names as the domain's (in its definition, its snapshots and its checkpoints), in the format that is named there, and on
+ * Disks of a domain may be based on files that libvirt names as the domain's (in its definition, snapshots and checkpoints), in the format named there, and on
  * templates.
  */
 export class DomainRules implements ChainRules {
@@ -17,8 +17,8 @@ export class DomainRules implements ChainRules {
   private snapshotFiles: Promise<readonly NamedFile[]> | null = null;
 
   /**
-   * @param domains as it is, and as it was at its checkpoints; what the first says counts most
-   * @param snapshots as it was at its snapshots; asked for where the others do not name a file
+   * @param domains the current domain, and the domain at its checkpoints; earlier entries take precedence
+   * @param snapshots the domain at its snapshots; queried if the others do not name a file
    * @param templates see isTemplate
    */
   constructor(
@@ -38,7 +38,7 @@ export class DomainRules implements ChainRules {
           "is neither named by libvirt as a file of this domain (in its definition, its snapshots or its checkpoints) nor one of the node's image_templates. If it is a template, add it there.",
       };
     }
-    if (found.format !== 'qcow2' && found.format !== 'raw') return { refusal: `is of format "${found.format}" for libvirt; only qcow2 and raw are read.` };
+    if (found.format !== 'qcow2' && found.format !== 'raw') return { refusal: `has format "${found.format}" in libvirt; only qcow2 and raw are read.` };
     return { format: found.format };
   }
 
@@ -52,7 +52,7 @@ function filesOf({ disks }: DomainDescription): readonly NamedFile[] {
   return disks.flatMap((disk: DomainDisk) => [...(disk.path === null ? [] : [{ path: disk.path, format: disk.format }]), ...disk.backing]);
 }
 
-/** A file whose format nobody names is not one to be read. */
+/** A file without a named format must not be read. */
 async function named(realPath: string, files: readonly NamedFile[]): Promise<{ readonly format: string } | null> {
   for (const { path, format } of files) {
     if (format !== null && (await realpath(path).catch(() => null)) === realPath) return { format };

@@ -72,7 +72,7 @@ async function contentOf(domain: { readonly uuid: string }, sizeBytes = MIB, sna
   }
 }
 
-describe('a domain that is off and whose image names a file of the host', () => {
+describe('a powered-off domain whose image names a file of the host', () => {
   it.each([
     ['as its backing file', 'backing_file_refused', () => qcow2Image({ backingName: canary.path, backingFormat: 'raw' })],
     ['as its backing file, in JSON', 'format_unsupported', () => qcow2Image({ backingName: `json:{"driver":"raw","file":"${canary.path}"}` })],
@@ -95,15 +95,15 @@ describe('a domain that is off and whose image names a file of the host', () => 
     expect(canary.openings).toBe(before);
   });
 
-  it("is refused also when it is another domain's disk", async () => {
+  it("is refused even if it is another domain's disk", async () => {
     const victim = await domainWith(null);
     const domain = await domainWith(qcow2Image({ backingName: victim.path('vda'), backingFormat: 'qcow2' }));
     expect(await problemOf(domain)).toBe('backing_file_refused');
   });
 });
 
-describe('headers made at random, of domains that are off', () => {
-  it('open no file that is not of the domain', async () => {
+describe('headers made at random, of powered-off domains', () => {
+  it('open no file outside the domain', async () => {
     const variants = times(10, 1_000);
     const folder = join(host.disks, 'random');
     await mkdir(folder);
@@ -111,7 +111,7 @@ describe('headers made at random, of domains that are off', () => {
     const forbidden = [canary, neighbour].map(({ path }) => ({ outside: path, relative: relative(folder, path) }));
     const before = canary.openings;
     const outcomes = new Map<string, number>();
-    // One that is alone, one whose definition names what it stands on, and one that is raw.
+    // A disk alone, one whose definition names its backing file, and a raw one.
     const kinds = [
       await domainAt(folder, 'qcow2', ''),
       await domainAt(folder, 'qcow2', `<backingStore type='file'><format type='qcow2'/><source file='${folder}/parent.qcow2'/><backingStore/></backingStore>`),
@@ -136,7 +136,7 @@ describe('headers made at random, of domains that are off', () => {
       neighbour.stop();
     }
     expect([...outcomes.keys()]).not.toContain('the secret is in the copy');
-    // Else nothing was proven.
+    // Otherwise the test proves nothing.
     expect(outcomes.get('copied') ?? 0).toBeGreaterThan(variants / 20);
     expect(outcomes.get('refused') ?? 0).toBeGreaterThan(variants / 10);
   });
@@ -162,8 +162,8 @@ function codeOf(error: unknown): string {
   throw error;
 }
 
-describe('a domain that runs', () => {
-  it('has no file opened that its header names meanwhile', async () => {
+describe('a running domain', () => {
+  it('has no file opened that its header names in the meantime', async () => {
     const domain = await domainWith(null);
     await domain.start();
     const before = canary.openings;
@@ -176,8 +176,8 @@ describe('a domain that runs', () => {
   });
 });
 
-describe('a domain that is off', () => {
-  it('stands on a template where the node is told of it', async () => {
+describe('a powered-off domain', () => {
+  it('may be based on a template that the node is configured for', async () => {
     await runTool(['mkdir', '-p', join(home, 'templates')]);
     const template = join(home, 'templates', 'debian.img');
     await writeFile(template, Buffer.alloc(MIB, 'template '));
@@ -188,7 +188,7 @@ describe('a domain that is off', () => {
     Object.assign(config, { imageTemplates: [join(home, 'templates')] });
   });
 
-  it('stands on the files of its snapshots, which libvirt names', async () => {
+  it('may be based on the files of its snapshots, which libvirt names', async () => {
     const domain = await domainWith(null);
     await domain.write('vda', 0);
     const plain = await readFile((await domain.instant()).get('vda') ?? '');
@@ -198,7 +198,7 @@ describe('a domain that is off', () => {
     expect((await contentOf(domain)).equals(plain)).toBe(true);
   });
 
-  it('stands on what its definition names, in the format that is named there', async () => {
+  it('may be based on the file that its definition names, in the format named there', async () => {
     const domain = await domainWith(null);
     const base = join(host.disks, `base${domains}`);
     await writeFile(base, Buffer.alloc(MIB, 'named '));

@@ -16,23 +16,23 @@ import { lookInto, toolMissing } from '../image/image-files.js';
 import { DomainRules } from './domain-rules.js';
 import { leftOut } from './left-out.js';
 
-/** Every checkpoint and bitmap that a node of ours makes begins so. */
+/** Prefix of every checkpoint and bitmap that our nodes create. */
 export const OWN_PREFIX = 'sendense-';
 
 type ChangeIdProblem = NonNullable<NodeDisk['change_id_problems']>[number];
 
-/** A disk of a domain as it is just now. */
+/** The current state of a domain's disk. */
 export interface InspectedDisk {
   readonly target: string;
   readonly path: string;
   readonly format: 'qcow2' | 'raw';
   readonly tracking: boolean;
-  /** Virtual. */
+  /** Virtual size. */
   readonly sizeBytes: number;
-  /** Names of checkpoints that tell all changes since. */
+  /** Names of checkpoints that identify all changes since. */
   readonly changeIds: readonly string[];
   readonly changeIdProblems: readonly ChangeIdProblem[];
-  /** Names of all our bitmaps that are stored in its file, usable or not. Those made since a running guest was started are not stored yet. */
+  /** Names of all our bitmaps stored in its file, usable or not. Those created since a running guest started are not stored yet. */
   readonly storedBitmaps: readonly string[];
   readonly problem: Failure | null;
 }
@@ -41,24 +41,24 @@ export interface InspectedDomain {
   readonly uuid: string;
   readonly name: string;
   readonly state: DomainState;
-  /** It has a qemu, so its files are qemu's. */
+  /** The domain has a qemu process, which owns its files. */
   readonly active: boolean;
   readonly hasAgentChannel: boolean;
   readonly disks: readonly InspectedDisk[];
   readonly leftOut: readonly NodeLeftOutDisk[];
-  /** Of all its devices, also of those left out. */
+  /** Targets of all its devices, including excluded ones. */
   readonly targets: readonly string[];
   /** Our checkpoints that libvirt knows. */
   readonly checkpoints: readonly string[];
-  /** Its XML as it will be at its next start. */
+  /** The XML for its next start. */
   readonly definition: string;
   readonly backupJob: BackupJobState;
-  /** Of its files, for whoever opens them. */
+  /** Apply to its files whenever they are opened. */
   readonly rules: ChainRules;
 }
 
 /**
- * Looks at a domain: its disks, and which of our checkpoints can be trusted for each.
+ * Inspects a domain: its disks, and which of our checkpoints are reliable for each.
  * @throws DomainError vm_not_found, libvirt_unavailable, tool_missing
  */
 export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg, templates: readonly string[]): Promise<InspectedDomain> {
@@ -95,7 +95,7 @@ export async function inspectDomain(uuid: string, virsh: Virsh, qemuImg: QemuImg
   }
 }
 
-/** What libvirt says in words that the node's callers know. */
+/** Translates libvirt's errors into those that the node's callers know. */
 export function asDomainError(error: unknown, uuid: string): unknown {
   if (error instanceof ToolError && error.code === 'tool_missing') return toolMissing(error);
   if (!(error instanceof LibvirtError)) return error;
@@ -107,7 +107,7 @@ export function asDomainError(error: unknown, uuid: string): unknown {
   }
   if (error.code === 'client_killed') {
     const hint =
-      'Nothing was refused: something on the node ended the tool, and a second one too. Look for the out-of-memory killer in the log of the kernel, and try again.';
+      "Nothing was refused: another process on the node killed the tool, twice. Look for the out-of-memory killer in the kernel's log, and try again.";
     return new DomainError('unavailable', 'tool_killed', `${error.message} ${hint}`, { source_ref: uuid, tool: 'virsh' });
   }
   return new DomainError('unavailable', 'libvirt_refused', `libvirt: ${error.message}`, { source_ref: uuid });
@@ -126,7 +126,7 @@ async function volumePathOrNull(virsh: Virsh, { volume }: DomainDisk): Promise<s
 async function inspectLiveDisk(disk: DomainDisk, path: string, { checkpoints, capacities }: DomainInspection, rules: ChainRules): Promise<InspectedDisk> {
   const format = formatOf(disk);
   if (format === null) return unusableFormat(disk, path);
-  // What the running qemu has in memory is newer than the file; the names in it are only a sign of what an earlier run has left.
+  // The running qemu's state is newer than the file; bitmap names in the file only show what an earlier run left.
   const stored = ownBitmaps(format === 'qcow2' ? ((await readChain(path, rules))[0]?.info ?? null) : null);
   const backingPaths = disk.backing.map((parent) => parent.path);
   const known = checkpoints.map(({ described }) => described);
@@ -189,7 +189,7 @@ async function describeOffline(
     const tells = bitmap !== undefined && isSound(bitmap) && !wasAnotherDisk(checkpoint, disk, path, backingPaths);
     if (tells && !inBacking.has(bitmap.name)) changeIds.push(checkpoint.name);
     else if (tells) {
-      const detail = `The changes of disk "${disk.target}" since the last backup are spread over the files of a snapshot, which can be read together only while the VM runs.`;
+      const detail = `The changes of disk "${disk.target}" since the last backup are spread over the files of a snapshot, which can be combined only while the VM is running.`;
       problems.push({ change_id: checkpoint.name, code: 'snapshot_changed', detail });
     } else problems.push(...(await problemOf(checkpoint, disk, path, backingPaths, stored, rules)));
   }
@@ -212,8 +212,9 @@ async function describeOffline(
 }
 
 /**
- * Whether what is under this target now was under another one when the checkpoint was made. All disks of a checkpoint have bitmaps of the same name, so the bitmap is there
- * and sound, and tells the changes of the other disk.
+ * Whether the disk now under this target was under another one when the checkpoint was made. All disks of a checkpoint have bitmaps of the same name, so the
+ * bitmap exists
+ * and is sound, but describes the changes of the other disk.
  */
 function wasAnotherDisk(checkpoint: CheckpointDescription, disk: DomainDisk, path: string, backingPaths: readonly string[]): boolean {
   const now = [path, ...backingPaths];
@@ -224,7 +225,7 @@ function wasAnotherDisk(checkpoint: CheckpointDescription, disk: DomainDisk, pat
   });
 }
 
-/** Why a checkpoint says nothing of a disk any more. Of one that never covered the disk there is nothing to say. */
+/** Why a checkpoint no longer describes a disk. A checkpoint that never covered the disk has no problem. */
 async function problemOf(
   checkpoint: CheckpointDescription,
   disk: DomainDisk,
@@ -242,7 +243,7 @@ async function problemOf(
     return backingPaths.includes(pathThen) || thenStandsOn.includes(path)
       ? because(
           'snapshot_changed',
-          `Disk "${disk.target}" was ${pathThen} at the last backup and is ${path} now, because of a snapshot that was made or reverted.`,
+          `Disk "${disk.target}" was ${pathThen} at the last backup and is ${path} now, because of a snapshot that was created or reverted.`,
         )
       : because('disk_replaced', `Disk "${disk.target}" was ${pathThen} at the last backup and is ${path} now.`);
   }
@@ -251,7 +252,7 @@ async function problemOf(
   }
   return because(
     'change_id_lost',
-    `The record of changes of disk "${disk.target}" is gone: the VM did not end cleanly, or ${path} was replaced by another file or treated by another program.`,
+    `The record of changes of disk "${disk.target}" is gone: the VM did not end cleanly, or ${path} was replaced by another file or modified by another program.`,
   );
 }
 
@@ -262,7 +263,7 @@ function forgotten(disk: DomainDisk, stored: readonly ImageBitmap[], known: read
     .map(({ name }) => ({
       change_id: name,
       code: 'checkpoint_lost',
-      detail: `libvirt has forgotten the checkpoint of disk "${disk.target}": the VM was defined anew, or the checkpoint was deleted by somebody else.`,
+      detail: `libvirt has forgotten the checkpoint of disk "${disk.target}": the VM was defined anew, or another program deleted the checkpoint.`,
     }));
 }
 
@@ -275,7 +276,10 @@ function ownBitmaps(info: ImageInfo | null): readonly ImageBitmap[] {
   return (info?.bitmaps ?? []).filter(({ name }) => name.startsWith(OWN_PREFIX));
 }
 
-/** Headers of a QCOW2 file and of what it stands on, as far as they may be read; without any where it cannot be. No tool is asked: a running qemu may have them open. */
+/**
+ * Headers of a QCOW2 file and its backing files, as far as they may be read; empty if they cannot be read. Uses no tool, because a running qemu may have them
+ * open.
+ */
 async function readChain(path: string, rules: ChainRules): Promise<readonly { readonly path: string; readonly info: ImageInfo | null }[]> {
   try {
     return await withChain({ path, realPath: await realpath(path) }, 'qcow2', rules, ({ top, parents }) =>
@@ -292,7 +296,7 @@ function formatOf(disk: DomainDisk): 'qcow2' | 'raw' | null {
 }
 
 function unusableFormat(disk: DomainDisk, path: string): InspectedDisk {
-  const detail = `Disk "${disk.target}" is of format "${disk.format}"; only qcow2 and raw can be backed up.`;
+  const detail = `Disk "${disk.target}" has format "${disk.format}"; only qcow2 and raw can be backed up.`;
   return { ...unusable(disk, path, detail), problem: { code: 'format_unsupported', detail } };
 }
 

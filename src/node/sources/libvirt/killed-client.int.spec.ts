@@ -18,7 +18,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** A virsh that is killed so many times before it answers. */
+/** A virsh that is killed the given number of times before it answers. */
 async function killedTimes(kills: number): Promise<Virsh> {
   const script = `#!/bin/sh\necho call >>${folder}/calls\n[ "$(wc -l <${folder}/calls)" -gt ${kills} ] || kill -KILL $$\necho running\n`;
   await writeFile(join(folder, 'virsh'), script);
@@ -31,12 +31,12 @@ async function calls(): Promise<number> {
 }
 
 describe('a virsh that is killed', () => {
-  it('is asked again, once', async () => {
+  it('is retried once', async () => {
     expect(await (await killedTimes(1)).state('some-uuid')).toBe('running');
     expect(await calls()).toBe(2);
   });
 
-  it('is named as killed, not as a refusal, when it is killed again', async () => {
+  it('is reported as killed, not as a refusal, if it is killed again', async () => {
     const virsh = await killedTimes(9);
     const error: unknown = await virsh.state('some-uuid').catch((thrown: unknown) => asDomainError(thrown, 'some-uuid'));
     expect(error).toMatchObject({
@@ -47,7 +47,7 @@ describe('a virsh that is killed', () => {
     expect(await calls()).toBe(2);
   });
 
-  it('is not asked again for what must not be done twice', async () => {
+  it('is not retried for commands that must not run twice', async () => {
     const virsh = await killedTimes(1);
     await expect(virsh.beginBackup('some-uuid', '<backup/>', null)).rejects.toMatchObject({ code: 'client_killed' });
     expect(await calls()).toBe(1);

@@ -21,7 +21,7 @@ import { readRecord } from './snapshot-record.js';
 const VMS_AT_ONCE = 4;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** libvirt domains, addressed by their uuid, so that a rename changes nothing. */
+/** libvirt domains, addressed by uuid, so that a rename changes nothing. */
 @Injectable()
 export class LibvirtSource extends Source {
   override readonly kind = 'libvirt';
@@ -54,7 +54,7 @@ export class LibvirtSource extends Source {
     return { ...nodeVm(domain), definition: { format: 'libvirt-domain-xml', text: domain.definition } };
   }
 
-  /** libvirt is not asked: whoever goes on to do something with the domain finds out whether there is one. */
+  /** Does not query libvirt: any later use of the domain finds out whether it exists. */
   override canonicalRef(sourceRef: string): Promise<string> {
     return new Promise((resolve) => resolve(uuidOf(sourceRef)));
   }
@@ -74,13 +74,13 @@ export class LibvirtSource extends Source {
 
   override async confirmSnapshot(directory: string, snapshot: StandingSnapshot): Promise<void> {
     const record = await readRecord(directory);
-    if (record === null) throw new DomainError('conflict', 'snapshot_lost', 'What the node has noted of the snapshot is gone.');
+    if (record === null) throw new DomainError('conflict', 'snapshot_lost', "The node's record of the snapshot is gone.");
     if (record.mode === 'live') await this.live.confirm(directory, record);
     else await this.servers.confirm(directory, snapshot);
   }
 
   override async verifySnapshot(sourceRef: string, snapshot: StandingSnapshot): Promise<void> {
-    // What a running guest writes goes to the scratch files; there is nothing to compare.
+    // A running guest writes to the scratch files, so there is nothing to compare.
     if (snapshot.disks.every((disk) => disk.witness === '')) return;
     await this.offline.verify(await this.inspect(uuidOf(sourceRef)), snapshot);
   }
@@ -120,7 +120,7 @@ export class LibvirtSource extends Source {
     }
   }
 
-  /** qemu removes a bitmap from all files of a disk. One that libvirt has forgotten is told to it first. */
+  /** qemu removes a bitmap from all files of a disk. A bitmap that libvirt no longer knows is registered first. */
   private async removeLive(domain: InspectedDomain, name: string): Promise<void> {
     if (domain.checkpoints.includes(name)) {
       try {
@@ -128,7 +128,7 @@ export class LibvirtSource extends Source {
         return;
       } catch (error) {
         if (!(error instanceof LibvirtError) || error.code !== 'libvirt_refused') throw error;
-        // The bitmap of one of its disks is gone, after a crash of qemu say, or the disk is; libvirt then removes those of the others neither.
+        // The bitmap of one of its disks is gone, for example after a crash of qemu, or the disk is; libvirt then does not remove the others' bitmaps either.
         await this.virsh.deleteCheckpoint(domain.uuid, name, { metadataOnly: true });
       }
     }
@@ -162,7 +162,7 @@ export class LibvirtSource extends Source {
     return vms.filter((vm) => vm !== null);
   }
 
-  /** A domain that goes away while we look is no reason to hide the others. */
+  /** A domain that disappears in the meantime must not hide the others. */
   private async inspectOrNull(uuid: string): Promise<InspectedDomain | null> {
     try {
       return await this.inspect(uuid);
@@ -173,16 +173,16 @@ export class LibvirtSource extends Source {
   }
 }
 
-/** @throws DomainError for the first disk that is not as the hub expects it */
+/** @throws DomainError for the first disk that differs from the hub's expectation */
 function checkDisks(domain: InspectedDomain, request: SnapshotRequest): void {
   const added = domain.disks.find((disk) => !request.disks.some((one) => one.diskKey === disk.target));
-  if (added !== undefined) throw failure('conflict', 'disk_added', added.target, `The VM has a new disk "${added.target}" that the backup does not know.`);
+  if (added !== undefined) throw failure('conflict', 'disk_added', added.target, `The VM has a new disk "${added.target}" that the backup does not include.`);
   for (const { diskKey, sizeBytes, parentChangeId } of request.disks) {
     const disk = domain.disks.find(({ target }) => target === diskKey);
-    if (disk === undefined) throw failure('conflict', 'disk_removed', diskKey, `The VM has no disk "${diskKey}" any more.`);
+    if (disk === undefined) throw failure('conflict', 'disk_removed', diskKey, `The VM no longer has the disk "${diskKey}".`);
     if (disk.problem !== null) throw failure('conflict', disk.problem.code, diskKey, disk.problem.detail);
     if (disk.sizeBytes !== sizeBytes) {
-      throw failure('conflict', 'disk_resized', diskKey, `Disk "${diskKey}" has ${disk.sizeBytes} bytes, and the backup was prepared for ${sizeBytes}.`);
+      throw failure('conflict', 'disk_resized', diskKey, `Disk "${diskKey}" has ${disk.sizeBytes} bytes, but the backup was prepared for ${sizeBytes}.`);
     }
     if (parentChangeId === null || disk.changeIds.includes(parentChangeId)) continue;
     const known = disk.changeIdProblems.find((problem) => problem.change_id === parentChangeId);
@@ -195,7 +195,7 @@ function checkDisks(domain: InspectedDomain, request: SnapshotRequest): void {
   }
 }
 
-/** @throws DomainError vm_not_found for what is no uuid */
+/** @throws DomainError vm_not_found for an invalid uuid */
 function uuidOf(sourceRef: string): string {
   const uuid = sourceRef.toLowerCase();
   if (UUID.test(uuid)) return uuid;

@@ -56,7 +56,7 @@ export class SilentSourceDto {
   readonly source!: string;
   @ApiProperty({ example: 'source_silent' })
   readonly code!: string;
-  @ApiProperty({ example: 'The source "libvirt" has not named its VMs within 5000 ms.' })
+  @ApiProperty({ example: 'The source "libvirt" did not list its VMs within 5000 ms.' })
   readonly detail!: string;
 }
 
