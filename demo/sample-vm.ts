@@ -42,8 +42,7 @@ export interface KnownLine {
 
 /**
  * A powered-off VM: a folder with two qcow2 disks that hold ext4 file systems with real files. File system tools change a raw working copy of each disk; qemu
- * then writes every
- * block that differs into the qcow2 image, as for a running guest, so that its bitmaps record the change.
+ * then writes every block that differs into the qcow2 image, as for a running guest, so that its bitmaps record the change.
  */
 export class SampleVm {
   private log = '';

@@ -18,12 +18,10 @@ export interface KeyedDigest {
 
 /**
  * A keyed digest of a set of runs of bytes (data or zeroes) at their offsets on a disk, independent of their order. Both ends split runs alike: a run is as
- * long as possible within a
- * CONTENT_BLOCK, in whole CONTENT_GRAINs, and runs never overlap.
+ * long as possible within a CONTENT_BLOCK, in whole CONTENT_GRAINs, and runs never overlap.
  *
  * GMAC authenticates each run's data with its offset as the nonce. SHA-256 hashes each tag with offset, length and kind under the other half of the key, and
- * the hashes are combined by
- * exclusive or (an XOR MAC). Without the key nobody can alter, move, add or drop a run and keep the digest.
+ * the hashes are combined by exclusive or (an XOR MAC). Without the key nobody can alter, move, add or drop a run and keep the digest.
  */
 export class ContentDigest {
   private readonly macKey: KeyObject;

@@ -51,8 +51,7 @@ export const NODE_CHANGE_ID_PROBLEMS = ['change_id_lost', 'change_id_broken', 'c
 
 /**
  * Why a change id no longer identifies the changes. `change_id_lost`: its bitmap is gone; `change_id_broken`: not closed cleanly while it recorded;
- * `checkpoint_lost`: the
- * hypervisor no longer has it (for example, the VM was defined again); `disk_replaced`: another file or device now has the same name;
+ * `checkpoint_lost`: the hypervisor no longer has it (for example, the VM was defined again); `disk_replaced`: another file or device now has the same name;
  * `snapshot_changed`: snapshots were created, reverted or removed, and the record is in another file.
  */
 export type NodeChangeIdProblem = (typeof NODE_CHANGE_ID_PROBLEMS)[number];
@@ -109,8 +108,8 @@ export interface NodeStartBackup {
   readonly vm: { readonly vm_id: string; readonly name: string; readonly source: NodeSource; readonly source_ref: string };
   /**
    * `<disk_key>:<URI>,...`; disk keys are percent-encoded as by encodeURIComponent, so that they may contain `:` and `,`. The URI is
-   * `nbds://<host>:<port>/<export_name>` for a port
-   * that uses TLS with the disk's export_key, or `nbd+unix:///<export_name>?socket=<path>` if hub and node share one machine and one account.
+   * `nbds://<host>:<port>/<export_name>` for a port that uses TLS with the disk's export_key, or `nbd+unix:///<export_name>?socket=<path>` if hub and node
+   * share one machine and one account.
    */
   readonly nbd_targets_string: string;
   readonly disks: readonly {
@@ -166,8 +165,7 @@ export interface NodeJobReport {
     readonly error: { readonly code: string; readonly detail: string } | null;
     /**
      * For a completed disk: the digest of the data its copy sent to the target, and its key. The hub uses them to check that the file holds exactly that data.
-     * Absent from a node next
-     * to the hub, and from versions without digests.
+     * Absent from a node next to the hub, and from versions without digests.
      */
     readonly content?: NodeContentDigest;
   }[];
@@ -181,8 +179,8 @@ export interface NodeJobReport {
 
 /**
  * POST /api/v1/backup/{job_id}/settle, after the hub has sealed or abandoned the run. Stops the job if it is still running (only with `discarded`), removes
- * every change id of this hub
- * (`sendense-<first 8 of hub_id>-...`) on the VM's disks that is not in keep_change_ids, and forgets the job. Idempotent, also for a job unknown to the node.
+ * every change id of this hub (`sendense-<first 8 of hub_id>-...`) on the VM's disks that is not in keep_change_ids, and forgets the job. Idempotent, also for
+ * a job unknown to the node.
  * Answer: {"settled": true}.
  */
 export interface NodeSettleBackup {
@@ -194,8 +192,7 @@ export interface NodeSettleBackup {
 
 /**
  * GET /api/v1/change-ids?hub_id=<hub>: every change id of this hub that the node finds on its VMs, including those of running jobs. A hub that lists first and
- * decides afterwards cannot
- * remove a change id that was made in between.
+ * decides afterwards cannot remove a change id that was made in between.
  */
 export interface NodeChangeIds {
   readonly vms: readonly { readonly source: NodeSource; readonly source_ref: string; readonly name: string; readonly change_ids: readonly string[] }[];
@@ -282,8 +279,7 @@ export type NodeVmRestorePhase = 'copying' | 'defining' | 'undoing' | 'done';
 
 /**
  * GET /api/v1/vm-restores/{job_id}. `completed`: the domain is defined and its disks are verified. `failed` and `cancelled` are reported only once nothing of
- * the job is left
- * but its journal.
+ * the job is left but its journal.
  */
 export interface NodeVmRestoreReport {
   readonly job_id: string;
@@ -306,8 +302,7 @@ export interface NodeVmRestoreReport {
 
 /**
  * POST /api/v1/vm-restores/{job_id}/settle. `keep`: the VM of a completed job stays, and the node forgets the job. `discard`: the node stops the job, removes
- * its domain and files,
- * even those of a completed job, and forgets it. Idempotent, also for a job unknown to the node. Answer: {"settled": true}.
+ * its domain and files, even those of a completed job, and forgets it. Idempotent, also for a job unknown to the node. Answer: {"settled": true}.
  */
 export interface NodeSettleVmRestore {
   readonly outcome: 'keep' | 'discard';
@@ -383,8 +378,7 @@ export interface NodePreparedKeys {
 
 /**
  * POST /api/v1/keys/activate, once the hub accepts both. The node starts to use them and proves it by a call to the hub that is signed with the new token and
- * arrives through the new
- * key. Answers immediately, {"activating": true}; may be repeated.
+ * arrives through the new key. Answers immediately, {"activating": true}; may be repeated.
  */
 export interface NodeActivateKeys {
   readonly rotation_id: string;

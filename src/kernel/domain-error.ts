@@ -22,8 +22,8 @@ export type ErrorKind =
   | 'upstream_silent';
 
 /**
- * A refusal by a domain rule. `code` is stable and snake_case; the message names the resource, the problem and the remedy;
- * `facts` are the figures behind it. Never contains a secret, because logs and API answers show it unchanged.
+ * A refusal by a domain rule. `code` is stable and snake_case; the message names the resource, the problem and the remedy; `facts` are the figures behind it.
+ * Never contains a secret, because logs and API answers show it unchanged.
  */
 export class DomainError extends Error {
   override readonly name = 'DomainError';

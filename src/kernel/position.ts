@@ -1,6 +1,6 @@
 /**
- * The position of an event among all events of the store. Opaque outside the adapters, except that positions of one store compare as
- * strings (`<`, `===`) in the order of the events.
+ * The position of an event among all events of the store. Opaque outside the adapters, except that positions of one store compare as strings (`<`, `===`) in
+ * the order of the events.
  */
 export type Position = string;
 

@@ -65,16 +65,14 @@ export class NodeConfig implements LoadableConfig {
   @LibvirtUri() readonly libvirtUri: string = '';
   /**
    * Holds the old content that running guests overwrite during their backup. It needs a file system with enough space and must be writable for the user that
-   * qemu runs as. Default
-   * `<data>/libvirt-scratch`.
+   * qemu runs as. Default `<data>/libvirt-scratch`.
    */
   @AbsolutePath() readonly libvirtScratchDirectory: string = '';
   /** Per backup. A backup that needs more fails; its guest keeps running. */
   @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly libvirtScratchMaxBytes: number = 10_737_418_240;
   /**
    * Holds the disk sockets of guests that live on exports of the hub (instant VMs, boot checks); only the guests' account may connect to them. That account
-   * must be able to traverse
-   * the directories above it. Default `<data>/guest-disks`.
+   * must be able to traverse the directories above it. Default `<data>/guest-disks`.
    */
   @AbsolutePath() readonly guestSocketDirectory: string = '';
   /** Folders to which disks of restored VMs may be written, including everything below them. */

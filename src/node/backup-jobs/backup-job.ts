@@ -62,8 +62,7 @@ export interface JobSurroundings {
 
 /**
  * One backup of one VM: snapshot, copies, release. Each step is recorded in the journal and in the run directories of its processes before the next begins, so
- * a
- * restarted node can resume.
+ * a restarted node can resume.
  */
 export class BackupJob {
   private readonly logger = loggerFor('BackupJob');

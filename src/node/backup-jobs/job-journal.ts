@@ -17,8 +17,7 @@ const LEAST_BYTES = 65_536;
 
 /**
  * The state of jobs that must survive a killed node: `<data>/jobs/<job id>/job.json`, with the extents of each disk next to it. Run directories of job
- * processes are in
- * a folder of this journal's own below the configured run directory, so any entry there without a job is an orphan.
+ * processes are in a folder of this journal's own below the configured run directory, so any entry there without a job is an orphan.
  */
 @Injectable()
 export class JobJournal {

@@ -13,8 +13,7 @@ interface Line {
 
 /**
  * Pushes the state of jobs to the hub. Each job has at most one push in progress; changes in the meantime go into the next one, which is complete again. So
- * nothing accumulates
- * while the hub is unreachable, and the hub asks for reports that got lost.
+ * nothing accumulates while the hub is unreachable, and the hub asks for reports that got lost.
  */
 @Injectable()
 export class TelemetryPush {

@@ -54,8 +54,7 @@ type Verdict = Pick<NodeBootCheckReport, 'status' | 'sign' | 'detail' | 'error'>
 
 /**
  * Starts the disks of a restore point in a domain that exists only while it runs, and watches for a sign of life. A check interrupted by a restart of the node
- * is not resumed,
- * because its console output in the meantime is lost.
+ * is not resumed, because its console output in the meantime is lost.
  */
 export class BootCheck {
   private readonly logger = loggerFor('BootCheck');

@@ -32,8 +32,7 @@ const fingerprint = matching(/^SHA256:[A-Za-z0-9+/]{43}$/, 'a fingerprint');
 
 /**
  * Pairs this machine with the hub of the code. The key and token are created first, in a separate directory, and kept there until the hub has answered: the
- * same code may be
- * retried after a crash or a lost answer, and an earlier enrolment stays intact until the new one is complete.
+ * same code may be retried after a crash or a lost answer, and an earlier enrolment stays intact until the new one is complete.
  * @throws EnrolmentError; AlreadyRunningError while a node runs on that data; the signal's reason
  */
 export async function enrolNode(

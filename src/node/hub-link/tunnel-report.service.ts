@@ -11,8 +11,7 @@ const LOOK_MS = 1_000;
 
 /**
  * Reports the state of the tunnel to the hub. The tunnel program has no token; it writes a journal, and this service sends new entries as soon as the hub is
- * reachable, until the hub
- * accepts them. After a restart it sends all of them again, and the hub skips those it knows.
+ * reachable, until the hub accepts them. After a restart it sends all of them again, and the hub skips those it knows.
  */
 @Injectable()
 export class TunnelReport implements OnApplicationBootstrap, OnApplicationShutdown {

@@ -19,8 +19,7 @@ const CONFIRM_DEADLINE_MS = 30_000;
 
 /**
  * The node's own key and token, and their rotation. Each step leaves files from which the next start resumes: `<file>.next` was created but is not in use yet;
- * `<token>.previous`
- * is accepted a little longer. The hub accepts old and new in between, so no combination of files locks the node out.
+ * `<token>.previous` is accepted a little longer. The hub accepts old and new in between, so no combination of files locks the node out.
  */
 @Injectable()
 export class NodeKeys implements OnModuleInit, OnModuleDestroy {

@@ -66,8 +66,8 @@ export interface DomainInspection {
 }
 
 /**
- * The backup job of a domain. `lost`: libvirt was killed while the job began, and holds the domain for a job it no longer knows: it can neither end
- * that job nor begin another one until the domain's qemu has ended.
+ * The backup job of a domain. `lost`: libvirt was killed while the job began, and holds the domain for a job it no longer knows: it can neither end that job
+ * nor begin another one until the domain's qemu has ended.
  */
 export interface BackupJobState {
   /** The socket the job serves on; null: no job runs, or it serves elsewhere. */
@@ -193,8 +193,7 @@ export class Virsh {
 
   /**
    * Begins a backup together with a checkpoint at the same instant; all or nothing. The scratch files must exist and be empty: a qemu (7.2) that creates them
-   * itself dies of a failed
-   * assertion in `qcow2_get_specific_info` if its disks are queried at that moment, and its guest with it.
+   * itself dies of a failed assertion in `qcow2_get_specific_info` if its disks are queried at that moment, and its guest with it.
    * @param checkpointXml null: without a checkpoint
    */
   async beginBackup(uuid: string, backupXml: string, checkpointXml: string | null): Promise<void> {

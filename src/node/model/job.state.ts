@@ -48,8 +48,7 @@ export type Ending =
 
 /**
  * The phase of a job. `snapshot`: nothing is copied yet, so it can be restarted from the beginning. `transfer`: the snapshot is taken; the state of each copy
- * is read from
- * its process. `release`: the outcome is decided, and processes are being stopped. `done`: nothing of the job is running.
+ * is read from its process. `release`: the outcome is decided, and processes are being stopped. `done`: nothing of the job is running.
  */
 export type JobPhase =
   | { readonly phase: 'snapshot' }

@@ -44,8 +44,7 @@ export interface ServedDisk {
 
 /**
  * Serves the disk files of powered-off VMs for reading. A qemu-nbd that has a QCOW2 image open, even read-only, keeps every qemu from opening it for writing.
- * Once all disks
- * are open, none can change; that moment is the instant.
+ * Once all disks are open, none can change; that moment is the instant.
  */
 @Injectable()
 export class ImageServers {

@@ -4,7 +4,7 @@ import { BufferPool } from './buffer-pool.js';
 const KIB = 1024;
 
 describe('BufferPool', () => {
-  it('gives what was given back, and no more than it may hold', () => {
+  it('reuses returned buffers, and holds no more than its limit', () => {
     const pool = new BufferPool(256 * KIB);
     const first = pool.take(100 * KIB);
     const second = pool.take(64 * KIB + 1);
@@ -15,7 +15,7 @@ describe('BufferPool', () => {
     expect(pool.take(128 * KIB)).toBe(first);
   });
 
-  it('gives one piece at least, whatever its size', () => {
+  it('always grants at least one buffer, of any size', () => {
     const pool = new BufferPool(64 * KIB);
     const large = pool.take(512 * KIB);
     expect(large?.length).toBe(512 * KIB);
@@ -24,7 +24,7 @@ describe('BufferPool', () => {
     expect(pool.take(1)?.length).toBe(64 * KIB);
   });
 
-  it('forgets sizes that are not asked for any more', () => {
+  it('drops buffers of sizes that are no longer requested', () => {
     const pool = new BufferPool(128 * KIB);
     const large = pool.take(128 * KIB);
     if (large !== null) pool.give(large);

@@ -1,20 +1,20 @@
-/** Smaller pieces than that get a buffer of that size. */
+/** Minimum size of a buffer. */
 const LEAST_BYTES = 65_536;
 
-/** Buffers that are used again and again, so that memory is bounded and the kernel does not have to clear new pages for every piece. */
+/** Reuses buffers, so that memory is bounded and the kernel does not have to clear new pages for every piece. */
 export class BufferPool {
   private readonly free = new Map<number, Buffer[]>();
-  /** Of all buffers, those in use included. */
+  /** Bytes of all buffers, including those in use. */
   private held = 0;
   private used = 0;
 
-  /** @param maxBytes of all buffers */
+  /** @param maxBytes limit for all buffers together */
   constructor(private readonly maxBytes: number) {}
 
-  /** @returns a buffer of at least that length, to be given back; null when there is no room until another one is */
+  /** @returns a buffer of at least that length, which the caller gives back; null if there is no room until another one is given back */
   take(length: number): Buffer | null {
     const size = Math.max(LEAST_BYTES, 2 ** Math.ceil(Math.log2(length)));
-    // One at least, however large it is.
+    // One buffer is always granted, whatever its size.
     if (this.used > 0 && this.used + size > this.maxBytes) return null;
     this.used += size;
     const kept = this.free.get(size)?.pop();
@@ -31,7 +31,7 @@ export class BufferPool {
     else kept.push(buffer);
   }
 
-  /** Buffers of sizes that are not asked for now make room. */
+  /** Makes room by dropping buffers of sizes that are not in demand. */
   private drop(): void {
     for (const buffers of this.free.values()) {
       while (this.held > this.maxBytes) {

@@ -40,7 +40,7 @@ describe('a connection to an NBD server', () => {
     return until('the server', () => open());
   };
 
-  it('has many requests under way, and gives each its own answer', async () => {
+  it('has many requests in progress, and matches each to its answer', async () => {
     const connection = await serve();
     expect(connection).toMatchObject({ size: 8 * MIB, readOnly: false, canWriteZeroes: true });
     const pieces = Array.from({ length: 32 }, (_, index) => ({ offset: index * 100_352, bytes: Buffer.alloc(100_352, index) }));
@@ -60,7 +60,7 @@ describe('a connection to an NBD server', () => {
     expect(connection.underWay).toBe(0);
   });
 
-  it('says so when it ends, to everybody who waits', async () => {
+  it('reports its end to all pending requests', async () => {
     const connection = await serve('--read-only');
     expect(connection.readOnly).toBe(true);
     await expect(connection.write(0, Buffer.alloc(512))).rejects.toThrow(NbdReplyError);
@@ -73,7 +73,7 @@ describe('a connection to an NBD server', () => {
     await expect(open()).rejects.toThrow(/ECONNREFUSED|ENOENT/);
   });
 
-  it('is not made with what is no NBD server, nor with one that says nothing', async () => {
+  it('is refused for a server that does not speak NBD, or sends nothing', async () => {
     const server = createServer((socket) => socket.on('error', () => undefined).write(Buffer.alloc(64, 1)));
     await new Promise<void>((resolve) => server.listen(join(folder, 'socket'), resolve));
     try {

@@ -14,10 +14,10 @@ import { openNbdSocket } from '../../lib/nbd/nbd-socket.js';
 import type { NbdAddress } from '../../lib/nbd/nbd-uri.js';
 
 const KEEPALIVE_AFTER_MS = 15_000;
-/** Negotiation only: what is transmitted goes straight to where it belongs. */
+/** For the negotiation only; transmitted data is read directly into its destination. */
 const SCRATCH_BYTES = 4096;
 
-/** The server has answered a request with an error. */
+/** The server answered a request with an error. */
 export class NbdReplyError extends Error {
   override readonly name = 'NbdReplyError';
 
@@ -30,7 +30,7 @@ export class NbdReplyError extends Error {
   }
 }
 
-/** The connection has ended, so that nobody knows whether what was asked has been done. */
+/** The connection has ended, so the outcome of the request is unknown. */
 export class NbdConnectionLostError extends Error {
   override readonly name = 'NbdConnectionLostError';
 }
@@ -42,8 +42,8 @@ interface Pending {
 }
 
 /**
- * One connection to an NBD server, with any number of requests under way. What is read arrives in the caller's buffer without being copied, and what is written must not be changed before
- * it is answered. Requests are rejected with NbdReplyError or NbdConnectionLostError.
+ * One connection to an NBD server, with any number of requests in progress. Reads fill the caller's buffer without a copy; written data must not be changed
+ * before the request is answered. Requests are rejected with NbdReplyError or NbdConnectionLostError.
  */
 export class NbdConnection {
   private readonly pending = new Map<number, Pending>();
@@ -51,12 +51,12 @@ export class NbdConnection {
   private corked = false;
   private readonly incoming = new IncomingBytes();
   private info: NbdExportInfo | null = null;
-  /** Where the next bytes belong: a reply's header, or the data of a read. */
+  /** Destination of the next bytes: a reply's header, or the data of a read. */
   private readonly header = Buffer.allocUnsafeSlow(REPLY_BYTES);
   private place: Buffer = this.header;
   private filled = 0;
   private reading: Pending | null = null;
-  /** What the socket was told to fill. */
+  /** The buffer that the socket is filling. */
   private offered: Buffer;
   private heard = performance.now();
   private readonly end = Promise.withResolvers<Error>();
@@ -72,7 +72,7 @@ export class NbdConnection {
   }
 
   /**
-   * @param signal ends the attempt, and means nothing later
+   * @param signal ends the attempt; ignored afterwards
    * @throws NbdHandshakeRefusedError, a system error such as ECONNREFUSED, or the signal's reason
    */
   static async open(address: NbdAddress, exportName: string, signal: AbortSignal): Promise<NbdConnection> {
@@ -102,7 +102,7 @@ export class NbdConnection {
     }
   }
 
-  /** Of the export, in bytes. */
+  /** Size of the export, in bytes. */
   get size(): number {
     return this.exportInfo().size;
   }
@@ -115,17 +115,17 @@ export class NbdConnection {
     return (this.exportInfo().flags & NBD_HAS_WRITE_ZEROES) !== 0;
   }
 
-  /** performance.now() when something arrived last. */
+  /** performance.now() of the last received data. */
   get heardAtMs(): number {
     return this.heard;
   }
 
-  /** Requests that are not answered. */
+  /** Number of unanswered requests. */
   get underWay(): number {
     return this.pending.size;
   }
 
-  /** Resolves with the reason when the connection has ended, whoever ended it. */
+  /** Resolves with the reason when the connection has ended, on either side. */
   get ended(): Promise<Error> {
     return this.end.promise;
   }
@@ -139,21 +139,21 @@ export class NbdConnection {
     return this.request('write', offset, bytes.length, bytes, null);
   }
 
-  /** What is there reads as zeroes afterwards, whatever a backing file holds. The server may give the space back. */
+  /** The range reads as zeroes afterwards, whatever a backing file holds. The server may free the space. */
   writeZeroes(offset: number, length: number): Promise<void> {
     return this.request('writeZeroes', offset, length, null, null);
   }
 
-  /** Takes leave of the server; for when nothing is under way. */
+  /** Disconnects from the server; only when no request is in progress. */
   close(): void {
     this.socket.end(requestHeader({ command: 'disconnect', cookie: 0, offset: 0, length: 0 }), () => this.socket.destroy());
     this.lost(new Error('closed'));
   }
 
-  /** Ends the connection at once. */
+  /** Ends the connection immediately. */
   destroy(): void {
     this.socket.destroy();
-    this.lost(new Error('given up'));
+    this.lost(new Error('the client closed the connection'));
   }
 
   private exportInfo(): NbdExportInfo {
@@ -177,7 +177,7 @@ export class NbdConnection {
     });
   }
 
-  /** All that is asked for in one go leaves in one call of the system. */
+  /** Sends all requests made in one tick with a single system call. */
   private cork(): void {
     if (this.corked) return;
     this.corked = true;
@@ -188,7 +188,7 @@ export class NbdConnection {
     });
   }
 
-  /** Where the next bytes are to be put. */
+  /** Destination of the next bytes. */
   private room(): Buffer {
     this.offered = this.info === null ? this.scratch : this.place.subarray(this.filled);
     return this.offered;
@@ -206,7 +206,7 @@ export class NbdConnection {
     }
   }
 
-  /** Bytes that have not come where they belong, such as the first after the negotiation. */
+  /** Processes bytes that did not arrive at their destination, such as the first ones after the negotiation. */
   private consume(bytes: Buffer): void {
     for (let at = 0; at < bytes.length && !this.socket.destroyed;) {
       const copied = bytes.copy(this.place, this.filled, at);
@@ -215,7 +215,7 @@ export class NbdConnection {
     }
   }
 
-  /** What comes by TLS lies in memory of its own. */
+  /** TLS delivers data in its own memory. */
   private decrypted(bytes: Buffer): void {
     this.heard = performance.now();
     if (this.info === null) this.incoming.push(bytes);
@@ -239,7 +239,7 @@ export class NbdConnection {
     const reply = parseReply(this.header);
     const pending = reply === null ? undefined : this.pending.get(reply.cookie);
     if (reply === null || pending === undefined) {
-      this.lost(new NbdHandshakeRefusedError('the server answered what nobody had asked'));
+      this.lost(new NbdHandshakeRefusedError('the server sent an answer without a request'));
       return;
     }
     this.pending.delete(reply.cookie);

@@ -58,7 +58,7 @@ async function serve(name: string, args: readonly string[]): Promise<void> {
   await supervisor.start(directory, ['qemu-nbd', '--persistent', '--shared=20', ...args]);
 }
 
-/** Source, and the way to the target. */
+/** Prepares the source and the route to the target. */
 async function prepare(roundTripMs: number | (() => number)): Promise<void> {
   await serve('source', ['-r', '-f', 'raw', '-k', join(folder, 'source'), join(folder, 'source.raw')]);
   network = await BadNetwork.between({ host: '127.0.0.1', port: networkPort }, { host: '127.0.0.1', port: targetPort }, roundTripMs);
@@ -107,7 +107,7 @@ async function requireSame(target: string): Promise<void> {
   await run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', join(folder, 'source.raw'), target]);
 }
 
-/** Whether what the copy says that it sent is what the target's file holds. */
+/** Whether the digest that the copy reports matches the target's file. */
 async function digestsAgree(name: string, target: string, onto: 'new' | 'parent' = 'new'): Promise<boolean> {
   const { key, digest } = JSON.parse(await readFile(join(folder, `${name}.digest`), 'utf8')) as KeyedDigest;
   const hasher = new FileHasher();
@@ -119,10 +119,10 @@ async function digestsAgree(name: string, target: string, onto: 'new' | 'parent'
 }
 
 async function carried(mib: number, atFirst = 0): Promise<void> {
-  await until(`${mib} MiB to have arrived`, () => Promise.resolve(network.bytesCarried - atFirst > mib * MIB), 60_000);
+  await until(`${mib} MiB to arrive`, () => Promise.resolve(network.bytesCarried - atFirst > mib * MIB), 60_000);
 }
 
-it('takes a full and an incremental through a long way that breaks again and again, with zeroes over what the parent holds', async () => {
+it('copies a full and an incremental over a long route that breaks repeatedly, with zeroes over data of the parent', async () => {
   const random = seeded(20);
   await prepare(() => 20 + 10 * random());
   const breaking = async (directory: string, untilMib: number): Promise<void> => {
@@ -161,11 +161,11 @@ it('takes a full and an incremental through a long way that breaks again and aga
   const map = JSON.parse(stdout) as { start: number; length: number; depth: number; zero: boolean }[];
   const own = map.filter(({ depth }) => depth === 0).reduce((sum, { length }) => sum + length, 0);
   expect(own).toBe(changed.length * BLOCK);
-  // Zeroes need no space.
+  // Zeroes take no space.
   expect(map.some(({ depth, zero }) => depth === 0 && zero)).toBe(true);
 });
 
-it('sends nothing twice that was answered, and nothing that is zero to a new file', async () => {
+it('sends no answered data twice, and no zeroes to a new file', async () => {
   await run('qemu-io', ['-f', 'raw', '-c', `write -z 32M 16M`, join(folder, 'source.raw')]);
   await prepare(4);
   const target = await newTarget('target.qcow2');
@@ -174,17 +174,17 @@ it('sends nothing twice that was answered, and nothing that is zero to a new fil
   await carried(20);
   network.breakConnections();
   await carried(40);
-  // Silence, and then a break: what a link does that is down for a while.
+  // First silence, then a break, like a link that is down for a while.
   network.fallSilent();
   network.breakConnections();
   network.recover();
   expect(await supervisor.waitForExit(directory)).toMatchObject({ exitCode: 0 });
-  // What was without an answer at each break is sent again; here that is less than what the memory holds.
+  // Unanswered data is sent again after each break; here that is less than the memory holds.
   expect(network.bytesCarried / MIB).toBeLessThan(48 + 2 * 32);
   await requireSame(target);
 });
 
-it('sends whole clusters of what is smaller, so that its digest is that of the file', async () => {
+it('sends whole clusters for smaller extents, so that its digest matches that of the file', async () => {
   await run('qemu-io', ['-f', 'raw', '-c', 'truncate 67106304', '-c', 'write -z 1M 1M', join(folder, 'source.raw')]);
   await prepare(0);
   const target = join(folder, 'target.qcow2');
@@ -204,8 +204,8 @@ it('sends whole clusters of what is smaller, so that its digest is that of the f
   expect(stored).toBe(4 * BLOCK - 2560);
 });
 
-it('has another digest than the file when somebody on the way alters what is sent, or writes to the target', async () => {
-  // A request of NBD to write, without flags, and with data in the same parcel.
+it('has a different digest than the file if the sent data is altered in transit, or the target is written to', async () => {
+  // An NBD write request without flags, with its data in the same packet.
   const write = Buffer.from('2560951300000001', 'hex');
   await prepare(0);
   for (const onto of ['new', 'parent'] as const) {
@@ -234,7 +234,7 @@ it('has another digest than the file when somebody on the way alters what is sen
   expect(await digestsAgree('written', target)).toBe(false);
 });
 
-it('gives up connections on which nothing comes any more while new ones are answered', async () => {
+it('gives up silent connections while new ones get answers', async () => {
   await prepare(0);
   const target = await newTarget('target.qcow2');
   await serveTarget(target);
@@ -245,7 +245,7 @@ it('gives up connections on which nothing comes any more while new ones are answ
   await requireSame(target);
 });
 
-it('waits for a target that has gone until it is back, also at the beginning', async () => {
+it('waits for a target that is gone until it is back, including at the beginning', async () => {
   await prepare(0);
   const target = await newTarget('target.qcow2');
   const directory = await copy('copy', WHOLE, { bytesPerSecond: 16 * MIB });
@@ -253,13 +253,13 @@ it('waits for a target that has gone until it is back, also at the beginning', a
   await carried(10);
   await stopServer('target');
   await serveTarget(target);
-  // Raised while it runs.
+  // Raise the rate during the copy.
   await writeFile(join(folder, 'rate'), rateText(1024 * MIB));
   expect(await supervisor.waitForExit(directory)).toMatchObject({ exitCode: 0 });
   await requireSame(target);
 });
 
-it('ends when its patience is at an end', async () => {
+it('ends when its patience is exhausted', async () => {
   await prepare(0);
   await serveTarget(await newTarget('target.qcow2'));
   const directory = await copy('copy', WHOLE, { patienceSeconds: 2, bytesPerSecond: 16 * MIB });
@@ -270,7 +270,7 @@ it('ends when its patience is at an end', async () => {
   expect(stderr).toMatch(/^sendense copy: the target could not be reached for \d+ s: connect ECONNREFUSED 127\.0\.0\.1:\d+\n$/);
 });
 
-it('ends at once when its source goes away, and when the target is full, whatever its patience', async () => {
+it('ends immediately if its source disappears or the target is full, regardless of its patience', async () => {
   await prepare(0);
   await serveTarget(await newTarget('target.qcow2'));
   const patienceSeconds = 86_400;

@@ -6,7 +6,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 describe('pieces', () => {
-  it('are as large as they may be, end where a cluster does, and hold nothing but the extents', () => {
+  it('are as large as allowed, end at cluster boundaries, and cover only the extents', () => {
     const extents = [
       { offset: 192 * KIB, length: 640 * KIB },
       { offset: 2 * MIB, length: 64 * KIB },
@@ -25,12 +25,12 @@ describe('pieces', () => {
 describe('writes of a piece', () => {
   const offset = 7 * CONTENT_GRAIN + 512;
   const bytes = Buffer.alloc(4 * CONTENT_GRAIN);
-  // Of the clusters that the piece touches, the second and the last hold something.
+  // Of the clusters in the piece, the second and the last contain data.
   bytes[CONTENT_GRAIN] = 1;
   bytes[bytes.length - 1] = 1;
   const shape = (zeroes: 'skip' | 'write'): unknown => writesOf(offset, bytes, zeroes).map((write) => [write.offset - offset, write.bytes.length, write.zero]);
 
-  it('onto a new file leave zeroes out', () => {
+  it('to a new file skip zeroes', () => {
     expect(shape('skip')).toEqual([
       [CONTENT_GRAIN - 512, CONTENT_GRAIN, false],
       [4 * CONTENT_GRAIN - 512, 512, false],
@@ -38,7 +38,7 @@ describe('writes of a piece', () => {
     expect(writesOf(0, Buffer.alloc(3 * CONTENT_GRAIN + 1), 'skip')).toEqual([]);
   });
 
-  it('onto a parent say where it is zero', () => {
+  it('onto a parent include zeroes', () => {
     expect(shape('write')).toEqual([
       [0, CONTENT_GRAIN - 512, true],
       [CONTENT_GRAIN - 512, CONTENT_GRAIN, false],
@@ -47,7 +47,7 @@ describe('writes of a piece', () => {
     ]);
   });
 
-  it('that is full of data are one, which shares its memory', () => {
+  it('of a piece full of data are a single one that shares its memory', () => {
     const full = Buffer.alloc(3 * CONTENT_GRAIN, 1);
     const [write, ...more] = writesOf(0, full, 'write');
     expect(more).toEqual([]);
@@ -57,7 +57,7 @@ describe('writes of a piece', () => {
   });
 });
 
-it('the position is where one from the beginning to the end would be', () => {
+it('the position is that of a copy from beginning to end', () => {
   const extents = [
     { offset: 100, length: 10 },
     { offset: 200, length: 10 },
@@ -67,7 +67,7 @@ it('the position is where one from the beginning to the end would be', () => {
 });
 
 describe('bytes under way', () => {
-  it('grow while answers are quick, shrink while they are slow, and stay within their bounds', () => {
+  it('grow while answers are quick, shrink while they are slow, and stay within bounds', () => {
     const bytes = new BytesUnderWay(32 * MIB);
     expect(bytes.allowed).toBe(4 * MIB);
     bytes.onAnswer(MIB, 10);
@@ -82,7 +82,7 @@ describe('bytes under way', () => {
 });
 
 describe('a rate', () => {
-  it('is kept over time, whatever the size of what is sent', () => {
+  it('is kept over time, for any size of writes', () => {
     const bucket = new RateBucket();
     let nowMs = 0;
     let sent = 0;
@@ -98,7 +98,7 @@ describe('a rate', () => {
     expect(sent).toBeLessThanOrEqual(10_000 + 2 * 700);
   });
 
-  it('that is raised ends a long wait soon, and what was not used is not kept for long', () => {
+  it('ends a long wait soon when raised, and keeps unused credit only briefly', () => {
     const bucket = new RateBucket();
     expect(bucket.waitMs(0, 1000)).toBe(0);
     bucket.spend(1_000_000);
@@ -113,7 +113,7 @@ describe('a rate', () => {
 it.each([
   ['the network is down', false, false, false, true],
   ['it is half-open', true, true, true, true],
-  ['nobody knows yet', true, false, false, true],
+  ['the cause is unknown', true, false, false, true],
   ['the disk is slow', true, false, true, false],
 ])('a silent connection where %s', (_what, serverAnswers, overtaken, triedAnother, givenUp) => {
   expect(giveUpSilent({ serverAnswers, overtaken, triedAnother })).toBe(givenUp);

@@ -3,18 +3,21 @@ import type { Extent } from '../model/extents.plan.js';
 
 const ZEROES = Buffer.alloc(CONTENT_GRAIN);
 
-/** Answers that take longer than that, in milliseconds, mean that more is under way than the network or the target's disk takes. */
+/** Answers slower than this, in milliseconds, mean that more is in flight than the network or the target's disk can handle. */
 const SLOW_ANSWER_MS = 3_000;
 const QUICK_ANSWER_MS = 1_000;
 const FIRST_BYTES_UNDER_WAY = 4 * 1024 * 1024;
 const LEAST_BYTES_UNDER_WAY = 1024 * 1024;
 
-/** Credit of a rate that was not used is kept for so long. */
+/** How long unused credit of a rate is kept. */
 const BURST_S = 0.1;
-/** So long at most until the rate is asked for again: it may have been raised. */
+/** The rate may be raised during a wait, so it is read again at this interval. */
 const LONGEST_RATE_WAIT_MS = 250;
 
-/** The extents cut into requests: at multiples of the size, so that they fit the target's clusters. @param extents sorted, neighbours joined @param maxBytes a power of two */
+/**
+ * Cuts the extents into requests, at multiples of the size so that they align with the target's clusters. @param extents sorted, neighbours joined @param
+ * maxBytes a power of two
+ */
 export function* piecesOf(extents: readonly Extent[], maxBytes: number): Generator<Extent, void> {
   for (const extent of extents) {
     const end = extent.offset + extent.length;
@@ -30,13 +33,13 @@ export function* piecesOf(extents: readonly Extent[], maxBytes: number): Generat
 export interface TargetWrite {
   readonly offset: number;
   readonly bytes: Buffer;
-  /** All of it. */
+  /** All bytes of the range are zero. */
   readonly zero: boolean;
 }
 
 /**
- * What to write of a piece that was read: runs of data and of zeroes, each as long as it can be.
- * @param zeroes `skip` where the target is a new file, which reads as zeroes already; `write` where a parent would show through
+ * Splits a piece into its writes: runs of data and of zeroes, each as long as possible.
+ * @param zeroes `skip` if the target is a new file, which already reads as zeroes; `write` if a parent would show through
  */
 export function writesOf(offset: number, bytes: Buffer, zeroes: 'skip' | 'write'): readonly TargetWrite[] {
   const writes: TargetWrite[] = [];
@@ -59,7 +62,7 @@ export function writesOf(offset: number, bytes: Buffer, zeroes: 'skip' | 'write'
   return writes;
 }
 
-/** Where on the disk a copy is that has moved so many bytes of the extents, if it went from its beginning to its end. */
+/** The position on the disk at which a copy from beginning to end would be after this many bytes of the extents. */
 export function positionOf(extents: readonly Extent[], bytes: number): number {
   let left = bytes;
   for (const { offset, length } of extents) {
@@ -71,8 +74,8 @@ export function positionOf(extents: readonly Extent[], bytes: number): number {
 }
 
 /**
- * How many bytes may be without an answer at once: what fills the way, found out by how soon answers come. More would gain nothing, would have to be sent again when the connections break,
- * and would make a slow line look like a dead one.
+ * Limits the unanswered bytes to the amount that fills the route, estimated from how quickly answers come. More would gain nothing, would have to be sent again
+ * when connections break, and would make a slow line look dead.
  */
 export class BytesUnderWay {
   private limit: number;
@@ -91,13 +94,13 @@ export class BytesUnderWay {
   }
 }
 
-/** Keeps what is sent to a rate that may change at any time. */
+/** Limits sending to a rate that may change at any time. */
 export class RateBucket {
-  /** Bytes that may be sent; below zero when more was sent already. */
+  /** Bytes that may be sent; negative if too much was sent already. */
   private credit = 0;
   private lastMs: number | null = null;
 
-  /** @returns milliseconds until the next may be sent, or until the rate is to be asked for again; 0: now */
+  /** @returns milliseconds until more may be sent, or until the rate must be read again; 0: now */
   waitMs(nowMs: number, bytesPerSecond: number): number {
     const elapsedS = this.lastMs === null ? 0 : (nowMs - this.lastMs) / 1000;
     this.lastMs = nowMs;
@@ -110,19 +113,20 @@ export class RateBucket {
   }
 }
 
-/** A connection that has something under way and has been silent for too long. */
+/** A connection with requests in progress that has been silent for too long. */
 export interface SilentConnection {
-  /** The server could be reached over a new connection just now. */
+  /** A new connection to the server was just successful. */
   readonly serverAnswers: boolean;
-  /** Something that was asked later over another connection was answered. */
+  /** A later request on another connection was answered. */
   readonly overtaken: boolean;
-  /** Since the last answer of all one connection was given up already to find out whether a new one does better. */
+  /** Since the last answer on any connection, one was already given up to test whether a new one does better. */
   readonly triedAnother: boolean;
 }
 
 /**
- * Gives up what is dead and waits for what is slow. A server that cannot be reached: the network is down. One that answers others: the connection is half-open. One that takes a connection
- * and answers nobody may have a slow disk, or all connections may be half-open: one is replaced, and if the new one gets no answer either it is the disk, for which there is no limit.
+ * Gives up dead connections and waits for slow ones. The server is unreachable: the network is down. It answers on other connections: this one is half-open. It
+ * accepts connections but answers on none: its disk may be slow, or all connections may be half-open. Then one is replaced, and if the new one gets no answer
+ * either, the disk is slow, which has no time limit.
  */
 export function giveUpSilent({ serverAnswers, overtaken, triedAnother }: SilentConnection): boolean {
   return !serverAnswers || overtaken || !triedAnother;

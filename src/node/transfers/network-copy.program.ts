@@ -9,13 +9,13 @@ import { type Extent, parseExtentList, wholeGrains } from '../model/extents.plan
 import { type CopyEnds, CopyFailedError, NetworkCopy, type TargetConnection } from './network-copy.js';
 import { piecesOf, positionOf, type TargetWrite } from './network-copy.plan.js';
 
-/** qemu's servers work on sixteen requests of one connection at a time. */
+/** qemu's servers process sixteen requests per connection at a time. */
 const SOURCE_CONNECTIONS = 4;
 const SOURCE_ATTEMPT_MS = 30_000;
 const TARGET_ATTEMPT_MS = 20_000;
-/** Seconds: longer than the tunnel takes to give a dead connection up, which then ends ours as well. */
+/** Seconds. Longer than the tunnel takes to give up a dead connection, which then ends ours as well. */
 const SILENCE = '30';
-/** Whole CONTENT_BLOCKs: each request costs processor time at four programs, and twice as many cost a tenth more for the same bytes. */
+/** Whole CONTENT_BLOCKs. Each request costs processor time in four programs, and half the size takes a tenth more time for the same bytes. */
 const REQUEST_BYTES = 2 * CONTENT_BLOCK;
 const PROGRESS_MS = 500;
 const RATE_FILE_MS = 250;
@@ -36,8 +36,8 @@ const OPTIONS = {
 } as const;
 
 /**
- * Copies one disk to a target behind a network; the command line is what `networkCopy` of transfer.plan.ts writes.
- * @returns exit code: 0 when all is on the target; otherwise the last line on stderr says why not
+ * Copies one disk to a target across a network; `networkCopy` in transfer.plan.ts builds the command line.
+ * @returns exit code: 0 when everything is on the target; otherwise the last line on stderr has the reason
  */
 export async function runNetworkCopy(argv: readonly string[]): Promise<number> {
   try {
@@ -55,7 +55,7 @@ async function copy(argv: readonly string[]): Promise<void> {
   const digest = new ContentDigest();
   const source = await Source.open(given(values.source, 'source'));
   const diskBytes = source.size;
-  // Whole clusters of the target: then its file holds nothing that this program has not sent.
+  // Whole clusters of the target, so that its file holds only data that this program has sent.
   const extents = wholeGrains(parseExtentList(readFileSync(given(values.extents, 'extents'), 'utf8')), CONTENT_GRAIN, diskBytes);
   const progress = new Progress(values.progress === undefined ? null : Number(values.progress), extents, diskBytes);
   const patienceMs = Number(given(values['patience-seconds'], 'patience-seconds')) * 1000;
@@ -91,7 +91,7 @@ function addTo(digest: ContentDigest, writes: readonly TargetWrite[]): void {
   }
 }
 
-/** @throws Error for a command line that is not of networkCopy's making */
+/** @throws Error for a command line that networkCopy does not build */
 function given(value: string | undefined, name: string): string {
   if (value === undefined) throw new Error(`--${name} is missing`);
   return value;
@@ -107,7 +107,7 @@ function openerOf(uri: string, diskBytes: number): CopyEnds['openTarget'] {
   };
 }
 
-/** For a server that knows no zeroes but those which it is sent. */
+/** For a server that supports no command to write zeroes. */
 function withoutZeroes(connection: NbdConnection): TargetConnection {
   return {
     write: (offset, bytes) => connection.write(offset, bytes),
@@ -121,7 +121,7 @@ function withoutZeroes(connection: NbdConnection): TargetConnection {
   };
 }
 
-/** What is copied: a server on this machine, so that its end is the end. */
+/** The source of the copy: a server on this machine, so that losing it is final. */
 class Source {
   private constructor(private readonly connections: readonly [NbdConnection, ...NbdConnection[]]) {}
 
@@ -156,7 +156,9 @@ class Source {
   }
 }
 
-/** The file of a rate in bits a second, which may change; what cannot be read is as if it had not changed. @throws Error when it is not there at first */
+/**
+ * Reads the rate from a file that may change, in bits per second. An unreadable file leaves the rate unchanged. @throws Error if the file is missing at first
+ */
 function rateOf(file: string): () => number {
   const read = (): number => Number(readFileSync(file, 'utf8')) / BITS;
   let rate = read();
@@ -174,12 +176,12 @@ function rateOf(file: string): () => number {
   };
 }
 
-/** Lines `(12.34/100%)` on a file descriptor: where on the disk a copy would be that goes from its beginning to its end. */
+/** Writes lines `(12.34/100%)` to a file descriptor: the position on the disk of a copy from beginning to end. */
 class Progress {
   private bytes = 0;
   private toldMs = 0;
 
-  /** @param descriptor null: nobody wants to know */
+  /** @param descriptor null: no reports */
   constructor(
     private readonly descriptor: number | null,
     private readonly extents: readonly Extent[],
@@ -196,12 +198,12 @@ class Progress {
 
   tell(): void {
     if (this.descriptor === null) return;
-    // Rounded down: what is not there must not be reported.
+    // Rounded down, so as never to report data that is not on the target.
     const percent = Math.floor((positionOf(this.extents, this.bytes) * 1e6) / this.diskBytes) / 1e4;
     try {
       writeSync(this.descriptor, `(${percent}/100%)\n`);
     } catch {
-      // A full disk must not end a copy that needs none.
+      // A full disk must not end a copy that needs no space there.
     }
   }
 }

@@ -23,7 +23,7 @@ for (let offset = 0; offset < DISK; offset += 4) disk.writeUInt32BE(offset + 1, 
 class Answer extends Error {}
 class Lost extends Error {}
 
-/** A target in memory whose connections do as they are told. */
+/** A target in memory with scripted connections. */
 class Target implements CopyEnds {
   readonly content = Buffer.alloc(DISK);
   readonly connections: FakeConnection[] = [];
@@ -98,7 +98,7 @@ class FakeConnection implements TargetConnection {
   destroy(): void {
     this.destroyed = true;
     for (const reject of this.rejects) reject();
-    // As with a real one, whose requests may fail before anybody is told of its end.
+    // As with a real connection, requests may fail before its end is reported.
     setImmediate(() => this.end.resolve(new Error('destroyed')));
   }
 }
@@ -112,7 +112,7 @@ async function copyAll(changes: Partial<CopyOptions> = {}): Promise<void> {
   await new NetworkCopy(target, { ...options, ...changes }).run();
 }
 
-/** Everything is there, and was written once. */
+/** Requires that every byte was written exactly once. */
 function requireWhole(): void {
   expect(target.content.equals(disk)).toBe(true);
   expect(target.answered).toHaveLength(DISK / options.requestBytes);
@@ -121,7 +121,7 @@ function requireWhole(): void {
 }
 
 describe('a copy across a network', () => {
-  it('goes over several connections, with no more in memory than it may have', async () => {
+  it('uses several connections, within its memory limit', async () => {
     const used = new Set<number>();
     target.behave = ({ number }) => {
       used.add(number);
@@ -133,24 +133,24 @@ describe('a copy across a network', () => {
     expect(target.mostHeld).toBeLessThanOrEqual(options.memoryBytes);
   });
 
-  it('sends again what was not answered when a connection ended, and nothing else', async () => {
+  it('sends again only the requests that were unanswered when a connection ended', async () => {
     let writes = 0;
     target.behave = () => (++writes % 10 === 0 ? 'break' : 'answer');
     await copyAll();
     requireWhole();
     expect(target.connections.length).toBeGreaterThan(4);
-    // What is sent again is not read again, and is digested once.
+    // Data that is sent again is not read again, and is digested once.
     expect(target.read).toHaveLength(DISK / options.requestBytes);
   });
 
-  it('waits for a target that cannot be reached, at the beginning too', async () => {
+  it('waits for an unreachable target, including at the beginning', async () => {
     let attempts = 0;
     target.reachable = () => ++attempts > 6;
     await copyAll();
     requireWhole();
   });
 
-  it('ends when the patience is at an end', async () => {
+  it('ends when its patience is exhausted', async () => {
     target.reachable = () => target.answered.length < 20;
     target.behave = (connection) => {
       if (!target.reachable()) connection.destroy();
@@ -159,14 +159,14 @@ describe('a copy across a network', () => {
     await expect(copyAll({ patienceMs: 200 })).rejects.toThrow(/^the target could not be reached for \d+ s: connect ECONNREFUSED$/);
   });
 
-  it('ends when every connection stands at first and breaks, until the patience is at an end', async () => {
+  it('ends when every connection is accepted and then breaks, once its patience is exhausted', async () => {
     let answered = 0;
     target.behave = () => (++answered <= 8 ? 'answer' : 'break');
     await expect(copyAll({ patienceMs: 300 })).rejects.toThrow(/^the target answered nothing for \d+ s, and each connection to it broke: lost$/);
     expect(target.answered).toHaveLength(8);
   });
 
-  it('ends at once with the answer of a target that refuses, and with the failure of the source', async () => {
+  it("ends immediately with the target's refusal, and with the source's failure", async () => {
     target.behave = (_connection, offset) => (offset === 640 * KIB ? new Answer('No space left on device') : 'answer');
     await expect(copyAll()).rejects.toThrow('writing to the target at offset 655360: No space left on device');
     target.readSource = () => Promise.reject(new CopyFailedError('reading from the source at offset 0: Input/output error'));
@@ -186,10 +186,10 @@ describe('a copy across a network', () => {
     requireWhole();
   });
 
-  it('waits for a slow disk, however long it takes, and tries one other connection only', async () => {
+  it('waits for a slow disk without limit, and tries only one other connection', async () => {
     target.behave = () => 'hold';
     const copied = copyAll({ patienceMs: 1 });
-    // Each look at a silence that goes on is one more connection.
+    // Each probe of a continuing silence is one more connection.
     while (target.connections.length < 10) await pause(10);
     expect(target.connections.filter(({ destroyed }) => destroyed)).toHaveLength(1);
     target.behave = () => 'answer';
@@ -198,7 +198,7 @@ describe('a copy across a network', () => {
     requireWhole();
   });
 
-  it('with nothing to copy asks nobody', async () => {
+  it('opens no connection if there is nothing to copy', async () => {
     await copyAll({ extents: [] });
     expect(target.connections).toEqual([]);
   });

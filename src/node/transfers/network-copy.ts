@@ -6,14 +6,14 @@ import { BytesUnderWay, giveUpSilent, piecesOf, RateBucket, type TargetWrite, wr
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 1_000;
-/** A connection for less than that would cost more than it gains. */
+/** A connection for fewer bytes would cost more than it gains. */
 const BYTES_FOR_A_CONNECTION = 1024 * 1024;
 
-/** A connection to the target. What it rejects with is the target's answer, unless it has ended. */
+/** A connection to the target. It rejects with the target's answer, unless it has ended. */
 export interface TargetConnection {
   write(offset: number, bytes: Buffer): Promise<void>;
   writeZeroes(offset: number, length: number): Promise<void>;
-  /** performance.now() when something arrived last. */
+  /** performance.now() of the last received data. */
   readonly heardAtMs: number;
   /** Resolves with the reason when it has ended. */
   readonly ended: Promise<Error>;
@@ -22,17 +22,17 @@ export interface TargetConnection {
 }
 
 export interface CopyEnds {
-  /** Fills the buffer. @throws Error in words for people */
+  /** Fills the buffer. @throws Error with a message for people */
   readSource(offset: number, into: Buffer): Promise<void>;
-  /** @throws CopyFailedError where trying again is of no use */
+  /** @throws CopyFailedError if retrying is futile */
   openTarget(signal: AbortSignal): Promise<TargetConnection>;
-  /** Whether a request was rejected by the target itself, and not because its connection has ended. */
+  /** Whether the target itself rejected a request, as opposed to its connection having ended. */
   isAnswer(error: unknown): boolean;
-  /** Bytes a second; null: no limit. */
+  /** Bytes per second; null: no limit. */
   rate(): number | null;
-  /** Called once for each piece that was read, before anything of it is sent. */
+  /** Called once for each piece, after it was read and before any of it is sent. */
   onRead(writes: readonly TargetWrite[]): void;
-  /** @param bytes of the extents that are on the target */
+  /** @param bytes of the extents that have arrived on the target */
   onProgress(bytes: number): void;
 }
 
@@ -41,21 +41,21 @@ export interface CopyOptions {
   readonly extents: readonly Extent[];
   /** See writesOf. */
   readonly zeroes: 'skip' | 'write';
-  /** To the target. */
+  /** Connections to the target. */
   readonly connections: number;
   /** A power of two. */
   readonly requestBytes: number;
-  /** Read, and not yet answered by the target. */
+  /** Limit of bytes that were read but not yet answered by the target. */
   readonly memoryBytes: number;
-  /** For a target that cannot be reached, counted from the last sign of life. */
+  /** For an unreachable target, counted from the last sign of life. */
   readonly patienceMs: number;
-  /** A connection that is silent for so long is looked into. */
+  /** A connection that is silent for this long is probed. */
   readonly silenceMs: number;
-  /** For one attempt to connect. */
+  /** Time limit for one connection attempt. */
   readonly attemptMs: number;
 }
 
-/** Why a copy ended, in words for people. */
+/** Why a copy ended, as a message for people. */
 export class CopyFailedError extends Error {
   override readonly name = 'CopyFailedError';
 }
@@ -63,7 +63,7 @@ export class CopyFailedError extends Error {
 interface Piece {
   readonly length: number;
   readonly buffer: Buffer;
-  /** Writes without an answer. */
+  /** Unanswered writes. */
   left: number;
 }
 
@@ -73,16 +73,19 @@ interface Write extends TargetWrite {
 
 interface Link {
   connection: TargetConnection | null;
-  /** With performance.now() of their sending, the oldest first. */
+  /** With the performance.now() of their sending, oldest first. */
   readonly unanswered: Map<Write, number>;
   bytes: number;
-  /** Gets nothing more to carry: it was silent for too long, or all were. Until it answers or is connected anew, or, where it has nothing to answer, another one answers. */
+  /**
+   * Gets no further requests, because it, or every connection, was silent for too long. Lasts until it answers or is reconnected or, if it has nothing to
+   * answer, until another one answers.
+   */
   doubted: boolean;
 }
 
 /**
- * Copies extents to a target behind a network: reads ahead, has requests under way on several connections, and sends whatever a connection has not answered before it ended again over
- * another. What was answered is never sent again.
+ * Copies extents to a target across a network: reads ahead, keeps requests in progress on several connections, and repeats those that were unanswered when a
+ * connection ended on another one. Answered data is never sent again.
  */
 export class NetworkCopy {
   private readonly pieces: Generator<Extent, void>;
@@ -96,11 +99,11 @@ export class NetworkCopy {
   private readonly bucket = new RateBucket();
   private rateTimer: NodeJS.Timeout | null = null;
   private signOfLifeMs = performance.now();
-  /** The sending of the latest write that was answered. */
+  /** Send time of the latest answered write. */
   private answeredSentMs = 0;
   private triedAnother = false;
   private looking = false;
-  /** Connections that have ended with something unanswered, since the latest answer. */
+  /** Connections that ended with unanswered requests since the latest answer. */
   private readonly broken = new Set<TargetConnection>();
   private readonly over = new AbortController();
   private readonly outcome = Promise.withResolvers<undefined>();
@@ -118,7 +121,7 @@ export class NetworkCopy {
     this.links = Array.from({ length: connections }, () => ({ connection: null, unanswered: new Map(), bytes: 0, doubted: false }));
   }
 
-  /** Resolves when all is on the target. @throws CopyFailedError */
+  /** Resolves when everything is on the target. @throws CopyFailedError */
   async run(): Promise<void> {
     const watch = setInterval(() => void this.lookIntoSilence(), Math.min(1_000, this.options.silenceMs / 2));
     try {
@@ -165,7 +168,7 @@ export class NetworkCopy {
     else this.readAhead();
   }
 
-  /** Hands what waits to the connections that have the least under way. */
+  /** Assigns waiting writes to the connections with the fewest bytes in progress. */
   private send(): void {
     while (this.waiting.length > 0 && !this.over.signal.aborted) {
       const link = this.freeLink();
@@ -230,7 +233,7 @@ export class NetworkCopy {
       this.fail(new CopyFailedError(`writing to the target at offset ${write.offset}: ${messageOf(error)}`, { cause: error }));
       return;
     }
-    // It has ended, also where that is not told yet: what is sent again must not go there.
+    // The connection has ended, even if that is not reported yet; repeated requests must not go there.
     if (link.connection === connection) link.connection = null;
     this.waiting.unshift(write);
     this.onBroken(connection, error);
@@ -242,7 +245,7 @@ export class NetworkCopy {
     link.bytes -= write.bytes.length;
   }
 
-  /** Has the link connected, again and again, until the copy is over. */
+  /** Connects the link, and reconnects it until the copy has ended. */
   private async keepUp(link: Link): Promise<void> {
     const { signal } = this.over;
     for (let pauseMs = FIRST_PAUSE_MS; !signal.aborted; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
@@ -268,7 +271,7 @@ export class NetworkCopy {
     return connection;
   }
 
-  /** Somebody who alters what passes breaks every connection, and each of them stands at first. Those that one loss of the network ends are no sign of that. */
+  /** Tampering in transit breaks every connection, though each is accepted at first. Connections lost in a single network failure do not indicate that. */
   private onBroken(connection: TargetConnection, error: unknown): void {
     this.broken.add(connection);
     const silentMs = performance.now() - this.signOfLifeMs;
@@ -313,7 +316,7 @@ export class NetworkCopy {
     }
   }
 
-  /** What the connection that is given up has carried is for a new one alone, and not for others that may be half-open too. */
+  /** Only a new connection gets the requests of the one given up, because the others may be half-open too. */
   private tryAnother(): void {
     this.triedAnother = true;
     for (const link of this.links) link.doubted = true;
@@ -324,7 +327,7 @@ export class NetworkCopy {
     for (const link of this.links) if (link.bytes === 0) link.doubted = false;
   }
 
-  /** The longest silence first. */
+  /** Longest silence first. */
   private silentLinks(): readonly { readonly link: Link; readonly connection: TargetConnection; readonly oldestMs: number }[] {
     const before = performance.now() - this.options.silenceMs;
     return this.links

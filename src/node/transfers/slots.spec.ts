@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Slots } from './slots.js';
 
 describe('Slots', () => {
-  it('lets only so many in at once, in the order of asking, also past failures', async () => {
+  it('runs only so many at once, in the order of the requests, even after failures', async () => {
     const slots = new Slots(() => 2);
     const begun: number[] = [];
     const doors = [0, 1, 2, 3].map(() => Promise.withResolvers<undefined>());
@@ -23,7 +23,7 @@ describe('Slots', () => {
     await expect(slots.use(() => Promise.resolve('free again'))).resolves.toBe('free again');
   });
 
-  it('lets more in when the limit has grown, and fewer when it has shrunk', async () => {
+  it('runs more once the limit has grown, and fewer once it has shrunk', async () => {
     let limit = 1;
     const slots = new Slots(() => limit);
     let atWork = 0;

@@ -1,13 +1,13 @@
-/** At most so many pieces of work at once, in the order in which they asked. */
+/** Limits how many tasks run at once, in the order of their requests. */
 export class Slots {
   private used = 0;
   private readonly waiting: (() => void)[] = [];
 
-  /** @param limit is asked for whenever work comes or goes, and by admit(); what is at work when it shrinks is let finish */
+  /** @param limit queried whenever a task arrives or ends, and by admit(); running tasks finish even if it has shrunk */
   constructor(private readonly limit: () => number) {}
 
   async use<Result>(work: () => Promise<Result>): Promise<Result> {
-    // A slot is taken by whoever gives it away, so that nobody who asks later can take it.
+    // The task that frees a slot passes it on directly, so that no later one can take it.
     const turn = new Promise<void>((resolve) => this.waiting.push(resolve));
     this.admit();
     await turn;
@@ -19,7 +19,7 @@ export class Slots {
     }
   }
 
-  /** Lets in who has a place now, after the limit has grown. */
+  /** Starts waiting tasks after the limit has grown. */
   admit(): void {
     while (this.waiting.length > 0 && this.used < this.limit()) {
       this.used += 1;

@@ -18,7 +18,7 @@ describe('argv of a copy', () => {
     ]);
   });
 
-  it('of a full reads an image of this machine without a server, if it is not limited', () => {
+  it('of a full reads an image of this machine without a server, unless it has a rate limit', () => {
     const source = { uri: 'nbd+unix:///?socket=s', opened: { path: '/vms/a b/disk.raw', format: 'raw' as const, isDevice: false, backing: null } };
     expect(fullCopy(source, 'nbd://127.0.0.1:10100/e', tuning)).toEqual({
       argv: [
@@ -32,7 +32,7 @@ describe('argv of a copy', () => {
     expect(fullCopy({ ...source, opened: null }, 'nbd://h:1/e', tuning)).toEqual(overNbd);
   });
 
-  it('of an incremental writes what the list names and no more, changed blocks that became zero too, and takes nbdkit with it when it dies', () => {
+  it('of an incremental writes exactly the listed extents, including changed blocks that became zero, and stops nbdkit when it dies', () => {
     expect(changedCopyArgv('nbd+unix:///?socket=s', '/data/jobs/a b/disk-0.extents', 'nbd://h:1/e', tuning)).toEqual([
       'nbdcopy',
       '--progress=3',
@@ -55,7 +55,7 @@ describe('argv of a copy', () => {
     ]);
   });
 
-  it('at a low rate reports each request, and at a high one does not give up its threads', () => {
+  it('at a low rate reports each request, and at a high one keeps its threads', () => {
     const at = (bytesPerSecond: number): readonly string[] => fullCopyArgv('nbd+unix:///?socket=s', 'nbd://h:1/e', tuning, { bytesPerSecond, file: '/rate' });
     expect(at(8_000_000)).toContain('--synchronous');
     expect(changedCopyArgv('nbd+unix:///?socket=s', '/list', 'nbd://h:1/e', tuning, { bytesPerSecond: 8_000_000, file: '/rate' })).toContain('--synchronous');
@@ -65,7 +65,7 @@ describe('argv of a copy', () => {
   describe('across a network', () => {
     const ride = { program: ['/node', '/main.copy.js'], patienceSeconds: 240 } as const;
 
-    it('is that of a program of our own', () => {
+    it("uses the node's own program", () => {
       expect(networkCopy('nbd+unix:///?socket=s', { file: '/list', digestFile: '/digest', onto: 'parent' }, 'nbd://h:1/e', ride, null)).toEqual({
         argv: [
           ...['/node', '/main.copy.js', '--progress=3', '--source=nbd+unix:///?socket=s', '--target=nbd://h:1/e', '--extents=/list', '--onto=parent'],
@@ -75,7 +75,7 @@ describe('argv of a copy', () => {
       });
     });
 
-    it('is held to its rate by a file, which holds it from the beginning', () => {
+    it('is limited by a file, which holds the rate from the beginning', () => {
       const { argv } = networkCopy('nbd+unix:///?socket=s', { file: '/list', digestFile: '/digest', onto: 'new' }, 'nbd://h:1/e', ride, {
         bytesPerSecond: 1_000,
         file: '/rate',

@@ -7,7 +7,7 @@ import { errnoOf } from '../../lib/process/system-error.js';
 import { syncToDisk, writeFileDurably } from '../../lib/files/durable-write.js';
 import type { VmRestoreRecord } from '../model/vm-restore.state.js';
 
-/** What the node must know of its VM restores after it was killed: `<data>/vm-restores/<job id>/job.json`; and where the run directories of their programs are. */
+/** The state of VM restores that must survive a killed node: `<data>/vm-restores/<job id>/job.json`, and the location of their programs' run directories. */
 @Injectable()
 export class VmRestoreJournal {
   private readonly root: string;
@@ -18,17 +18,17 @@ export class VmRestoreJournal {
     this.runRoot = join(config.runDirectory, 'vm-restores');
   }
 
-  /** Holds the run directories of a job's programs, and the definition it makes. */
+  /** Holds the run directories of a job's programs, and its generated definition. */
   runDirectory(jobId: string): string {
     return join(this.runRoot, jobId);
   }
 
-  /** The key of the export of the disk with this number, under the name by which qemu looks for it. */
+  /** The key of the export of the disk with this index, under the file name that qemu looks for. */
   keyFile(jobId: string, index: number): string {
     return join(this.root, jobId, `disk-${index}`, PSK_FILE);
   }
 
-  /** Durable when it resolves. @param keys by the disks' numbers; null: the export needs none */
+  /** Durable once it resolves. @param keys by disk index; null: the export needs none */
   async writeKeys(jobId: string, keys: readonly (string | null)[]): Promise<void> {
     for (const [index, key] of keys.entries()) {
       if (key === null) continue;
@@ -45,7 +45,7 @@ export class VmRestoreJournal {
     return (await namesIn(this.runDirectory(jobId))).filter((name) => name.startsWith('disk-')).map((name) => join(this.runDirectory(jobId), name));
   }
 
-  /** Durable when it resolves; the old record or the new one, never half of one. */
+  /** Durable once it resolves. A reader sees the old record or the new one, never a partial one. */
   async write(record: VmRestoreRecord): Promise<void> {
     const folder = join(this.root, record.request.job_id);
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -53,7 +53,7 @@ export class VmRestoreJournal {
     await syncToDisk(this.root);
   }
 
-  /** All jobs, and by id those whose record cannot be read. */
+  /** All jobs, and the ids of those with an unreadable record. */
   async load(): Promise<{ readonly records: readonly VmRestoreRecord[]; readonly broken: readonly string[] }> {
     const records: VmRestoreRecord[] = [];
     const broken: string[] = [];
@@ -80,7 +80,7 @@ export class VmRestoreJournal {
   }
 }
 
-/** The file is written by this program alone and replaced whole, so its format number vouches for the rest. */
+/** Only this program writes the file, and replaces it whole, so checking the format number is sufficient. */
 function isRecord(value: unknown): value is VmRestoreRecord {
   return typeof value === 'object' && value !== null && 'format' in value && value.format === 1 && 'request' in value && 'phase' in value;
 }

@@ -22,7 +22,7 @@ export class RestoredVmDiskDto extends ServedDiskDto {
   @ApiProperty({ type: 'string', nullable: true, example: 'pgtest1-restored-disk0.qcow2' })
   @Nullable()
   @IsString()
-  @Matches(/^(?!\.{1,2}$)[^/\p{Cc}]{1,255}$/u, { message: 'file_name must be a name without slash and control characters, or null' })
+  @Matches(/^(?!\.{1,2}$)[^/\p{Cc}]{1,255}$/u, { message: 'file_name must be a name without slash or control characters, or null' })
   readonly file_name!: string | null;
 }
 
@@ -79,14 +79,14 @@ export class StartVmRestoreDto implements NodeStartVmRestore {
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(256)
-  @ArrayUnique((disk: RestoredVmDiskDto) => disk.disk_key, { message: 'disks must not name a disk_key twice' })
+  @ArrayUnique((disk: RestoredVmDiskDto) => disk.disk_key, { message: 'disks must not contain the same disk_key twice' })
   @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => RestoredVmDiskDto)
   readonly disks!: readonly RestoredVmDiskDto[];
 }
 
-/** As NodeSettleVmRestore. */
+/** See NodeSettleVmRestore. */
 export class SettleVmRestoreDto implements NodeSettleVmRestore {
   @ApiProperty({ enum: ['keep', 'discard'], example: 'keep' })
   @IsIn(['keep', 'discard'])

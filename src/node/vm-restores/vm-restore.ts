@@ -25,7 +25,7 @@ const STOP_GRACE_MS = 3_000;
 const UNDO_RETRY_MS = 2_000;
 const NBD_DEADLINE_MS = 15_000;
 const RETRY_MS = 1_000;
-/** The newest figure stands in the last few characters that qemu-img wrote. */
+/** The last few characters of qemu-img's output contain the latest figure. */
 const PROGRESS_TAIL_BYTES = 64;
 const NO_SPACE = /no space left|disk quota exceeded|file too large/i;
 
@@ -35,18 +35,18 @@ export interface VmRestoreSurroundings {
   readonly supervisor: ProcessSupervisor;
   readonly nbdInfo: NbdInfo;
   readonly guestDisks: GuestDisks;
-  /** Copies of all restores at once. */
+  /** Limits the copies of all restores that run at once. */
   readonly slots: Slots;
   readonly storageRoots: () => readonly string[];
-  /** Of the tunnel that leads to the hub, where there is one. */
+  /** Directory of the tunnel to the hub, if there is one. */
   readonly tunnelDirectory: string;
-  /** How long a lost way to the hub is waited for while disks are copied; 0: there is no network between. */
+  /** How long disk copies wait for a lost connection to the hub; 0: there is no network in between. */
   readonly patienceSeconds: number;
 }
 
 /**
- * One VM made from a restore point. All steps look for what is there already, so that a later life of the node goes on from the journal. Whose a domain is tells its
- * metadata; whose a file is, the link to it in the job's working folder, which stays until the job is settled.
+ * One VM made from a restore point. Every step checks for existing results, so that a restarted node resumes from the journal. A domain's metadata names its
+ * job; a file belongs to the job that has a link to it in its working folder, which stays until the job is settled.
  */
 export class VmRestore {
   private readonly logger = loggerFor('VmRestore');
@@ -55,7 +55,7 @@ export class VmRestore {
   private running: Promise<void> | null = null;
   private detached = false;
   private writing: Promise<void> = Promise.resolve();
-  /** As the journal has it: nothing else is told, so that no later life of the node tells less. */
+  /** The record as stored in the journal. Only this is reported, so that a restarted node never reports less. */
   private durable: VmRestoreRecord;
 
   constructor(
@@ -74,7 +74,7 @@ export class VmRestore {
     return this.durable.phase === 'done';
   }
 
-  /** Nothing is done before this is durable. */
+  /** Nothing else happens before this is durable. */
   async create(): Promise<void> {
     await this.around.journal.write(this.record);
   }
@@ -88,20 +88,20 @@ export class VmRestore {
     return vmRestoreReport(durable, percents);
   }
 
-  /** Runs the job to its end. Never rejects. */
+  /** Runs the job until it ends. Never rejects. */
   run(): Promise<void> {
     this.running ??= this.runOnce();
     return this.running;
   }
 
-  /** Harmless for a job that has ended. Returns once it is durable. */
+  /** A no-op for a job that has ended. Returns once the request is durable. */
   async cancel(): Promise<void> {
     if (this.record.phase !== 'working' || this.record.cancel_requested) return;
     await this.change({ cancel_requested: true });
     this.stopping.abort(new Stopping());
   }
 
-  /** Stops what runs, and takes away domain and files, also of a job that was completed. */
+  /** Stops the job and removes its domain and files, even if it has completed. */
   async discard(): Promise<void> {
     if (this.record.phase === 'working') {
       await this.cancel();
@@ -114,18 +114,18 @@ export class VmRestore {
     await this.change({ phase: 'done' });
   }
 
-  /** Takes away what a completed job needs no more. */
+  /** Removes the working files that a completed job no longer needs. */
   async keep(): Promise<void> {
     await rm(this.workingFolder(), { recursive: true, force: true });
   }
 
-  /** For one that a later life of the node finds completed: a VM that lives on exports of the hub goes on to need them. */
+  /** For a job that was already complete at a restart of the node: a VM that lives on exports of the hub still needs them. */
   resumeGuest(): void {
     if (this.durable.ending?.outcome !== 'completed' || this.request.storage_path !== null) return;
     this.around.guestDisks.resume(this.request.job_id, this.guestDisks());
   }
 
-  /** Leaves everything as it runs, for the next life of the node. */
+  /** Leaves all processes running for the next start of the node. */
   detach(): void {
     this.detached = true;
     this.stopping.abort(new Stopping());
@@ -180,7 +180,7 @@ export class VmRestore {
       if (known.name !== name && known.uuid !== uuid) continue;
       if (known.uuid === uuid && known.name === name && (await this.around.domains.jobOf(uuid)) === jobId) continue;
       const what = known.name === name ? `a domain "${name}"` : `the domain "${known.name}" of uuid ${uuid}`;
-      throw new DomainError('conflict', 'domain_exists', `The node has ${what} already. Choose another name, or do not keep the identity.`, { name, uuid });
+      throw new DomainError('conflict', 'domain_exists', `The node already has ${what}. Choose another name, or do not keep the identity.`, { name, uuid });
     }
     return uuid;
   }
@@ -189,7 +189,7 @@ export class VmRestore {
     const { definition, disks, storage_path: storagePath } = this.request;
     try {
       const uuid = this.request.uuid ?? uuidInDefinition(definition.text);
-      if (uuid === null) throw new DomainError('invalid', 'definition_broken', 'The definition has no uuid that could be kept.');
+      if (uuid === null) throw new DomainError('invalid', 'definition_broken', 'The definition has no uuid to keep.');
       const places = new Map(
         disks.map(({ disk_key, uri, file_name }, index): [string, RestoredDisk] => {
           if (storagePath !== null) return [disk_key, { kind: 'file', path: join(storagePath, file_name ?? '') }];
@@ -233,7 +233,7 @@ export class VmRestore {
       throw new DomainError('conflict', 'export_differs', `Disk ${disk_key} at ${uri} has ${size} bytes instead of ${size_bytes}.`, { disk_key });
   }
 
-  /** @throws ToolError when the export cannot be reached for as long as a loss of the network is waited for */
+  /** @throws ToolError if the export stays unreachable beyond the patience for network losses */
   private async sizeOf(uri: string): Promise<number> {
     for (const ends = performance.now() + this.around.patienceSeconds * 1000; ;) {
       try {
@@ -253,11 +253,11 @@ export class VmRestore {
       if (errnoOf(error) === null) throw error;
       return null;
     });
-    if (found?.isDirectory() !== true) return refuse('storage_path_missing', `There is no folder "${path}" on the node. Make it first, or name another.`);
+    if (found?.isDirectory() !== true) return refuse('storage_path_missing', `There is no folder "${path}" on the node. Create it first, or choose another.`);
     const real = `${await realpath(path)}/`;
     const roots = await Promise.all(this.around.storageRoots().map((root) => realpath(root).catch(() => root)));
     if (!roots.some((root) => real.startsWith(`${root.replace(/\/$/, '')}/`))) {
-      refuse('storage_path_refused', `"${path}" is in none of the folders that the node may restore VMs to (vm_storage_roots: ${roots.join(', ') || 'none'}).`);
+      refuse('storage_path_refused', `"${path}" is not below any folder to which the node may restore VMs (vm_storage_roots: ${roots.join(', ') || 'none'}).`);
     }
     for (const disk of this.request.disks) await this.refuseTaken(join(path, disk.file_name ?? ''), disk.file_name ?? '');
   }
@@ -265,7 +265,7 @@ export class VmRestore {
   private async refuseTaken(path: string, name: string): Promise<void> {
     const there = await inodeOf(path);
     if (there === null || there === (await inodeOf(join(this.workingFolder(), name)))) return;
-    throw new DomainError('conflict', 'target_exists', `The node has "${path}" already. Move it away, or choose another name or folder.`, { file: path });
+    throw new DomainError('conflict', 'target_exists', `The node already has "${path}". Move it away, or choose another name or folder.`, { file: path });
   }
 
   private async makeDisks(storagePath: string): Promise<void> {
@@ -275,7 +275,7 @@ export class VmRestore {
         try {
           await this.makeDisk(disk, index);
         } catch (error) {
-          // The others would be for nothing.
+          // The remaining copies are pointless.
           this.stopping.abort(error);
           throw error;
         }
@@ -298,14 +298,9 @@ export class VmRestore {
       await this.changeDisk(disk.disk_key, { status: 'comparing', percent: 100 });
       await syncToDisk(file);
       if ((await this.program(index, 'compare', compareNbdArgv(uri, file, this.around.patienceSeconds), [0, 1])) !== 0) {
-        throw new DomainError(
-          'conflict',
-          'restored_content_differs',
-          `What was written of disk ${disk.disk_key} does not read the same as the restore point.`,
-          {
-            disk_key: disk.disk_key,
-          },
-        );
+        throw new DomainError('conflict', 'restored_content_differs', `The data written for disk ${disk.disk_key} differs from the restore point.`, {
+          disk_key: disk.disk_key,
+        });
       }
       await this.changeDisk(disk.disk_key, { status: 'completed' });
     });
@@ -314,9 +309,9 @@ export class VmRestore {
   private async program(index: number, what: 'convert' | 'compare', argv: readonly [string, ...string[]], expected: readonly number[]): Promise<number> {
     const directory = this.around.journal.programDirectory(this.request.job_id, index, what);
     const before = await this.around.supervisor.status(directory);
-    // Nobody saw how it ended: it went down with its machine, and what it wrote is worth nothing.
+    // Its outcome is unknown: it ended with its machine, so its output cannot be trusted.
     if (before.state === 'exited' && before.exitCode === null) await this.around.supervisor.forget(directory);
-    // The storage path may be in folders of others.
+    // The storage path may be below other accounts' folders.
     await this.around.supervisor.start(directory, argv, { rights: 'files' });
     const { exitCode, stderr } = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
     if (exitCode !== null && expected.includes(exitCode)) return exitCode;
@@ -330,19 +325,20 @@ export class VmRestore {
     );
   }
 
-  /** A hard link never replaces anything, so a file that came there meanwhile is safe. */
+  /** A hard link never replaces a file, so one that has appeared in the meantime is safe. */
   private async publish(storagePath: string, name: string, diskKey: string): Promise<void> {
     const path = join(storagePath, name);
     await this.refuseTaken(path, name);
     if ((await inodeOf(path)) === null) {
       await link(join(this.workingFolder(), name), path).catch((error: unknown) => {
         const errno = errnoOf(error);
-        if (errno === 'EEXIST') throw new DomainError('conflict', 'target_exists', `"${path}" came there while the restore ran.`, { file: path });
+        if (errno === 'EEXIST')
+          throw new DomainError('conflict', 'target_exists', `"${path}" was created by another program while the restore was running.`, { file: path });
         if (errno === null) throw error;
         throw new DomainError(
           'conflict',
           'storage_path_unfit',
-          `"${path}" could not be given its name by a hard link (${errno}). Choose a file system that has them.`,
+          `"${path}" could not be given its name by a hard link (${errno}). Choose a file system that supports hard links.`,
         );
       });
     }
@@ -356,14 +352,14 @@ export class VmRestore {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await writeFile(join(folder, 'domain.xml'), xml, { mode: 0o600 });
     await this.change({ defining: true });
-    // One that an earlier life has started already is not touched.
+    // A domain that was already defined, and possibly started, before a restart is left alone.
     if ((await domains.jobOf(uuid)) !== this.request.job_id) await domains.define(join(folder, 'domain.xml'));
     await this.change({ domain: { name: this.request.name, uuid }, changes });
     if (!this.request.start || (await domains.state(uuid)) === 'running') return;
     try {
       await domains.start(uuid);
     } catch (error) {
-      // The VM is whole; what its start lacks, a network say, can be mended without another restore.
+      // The VM is complete; the cause, for example a missing network, can be fixed without another restore.
       await this.change({ start_error: failureOf(error) });
     }
   }
@@ -373,12 +369,12 @@ export class VmRestore {
       await this.takeBack();
       return true;
     } catch (error) {
-      this.logger.error('what a VM restore has made could not be taken back; trying again', { job_id: this.request.job_id, error });
+      this.logger.error('the results of a VM restore could not be removed; retrying', { job_id: this.request.job_id, error });
       return false;
     }
   }
 
-  /** Processes first: what still writes would make its files anew. */
+  /** Processes first, because they would create their files again. */
   private async takeBack(): Promise<void> {
     const { domains, journal, supervisor, guestDisks } = this.around;
     for (const directory of await journal.programDirectories(this.request.job_id)) await supervisor.stop(directory, STOP_GRACE_MS);
@@ -441,7 +437,7 @@ function failureOf(error: unknown): { readonly code: string; readonly detail: st
   return { code: 'internal_error', detail: messageOf(error) };
 }
 
-/** Names a file on this machine; null: there is none. */
+/** Identifies a file on this machine; null: it does not exist. */
 async function inodeOf(path: string): Promise<string | null> {
   try {
     const { dev, ino } = await lstat(path, { bigint: true });

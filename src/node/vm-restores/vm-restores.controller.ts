@@ -31,7 +31,7 @@ export class VmRestoresController {
   @Post(':job_id/settle')
   @HttpCode(200)
   async settle(@Param('job_id') jobId: string, @Body() body: SettleVmRestoreDto): Promise<{ readonly settled: true }> {
-    // A job that nobody knows may be settled, so unlike elsewhere here the name itself must be safe.
+    // Unlike elsewhere, an unknown job may be settled here, so the id itself must be validated.
     if (!JOB_ID.test(jobId)) throw new DomainError('invalid', 'job_id_malformed', 'A job id has 1 to 64 letters, digits or dashes.');
     await this.jobs.settle(jobId, body);
     return { settled: true };

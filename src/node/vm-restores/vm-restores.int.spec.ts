@@ -48,8 +48,8 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-describe('VM restores at a node that starts no guests for its hub', () => {
-  it('are refused, and leave nothing', async () => {
+describe('VM restores on a node that starts no guests for its hub', () => {
+  it('are refused and leave nothing behind', async () => {
     const refusing = restores({ allowHubGuests: false });
     await refusing.onModuleInit();
     await expect(refusing.start(REQUEST)).rejects.toMatchObject({ code: 'hub_guests_refused' });
@@ -57,8 +57,8 @@ describe('VM restores at a node that starts no guests for its hub', () => {
   });
 });
 
-describe('VM restores at a node that knows of no libvirt', () => {
-  it('fail and end, are known to a later life of the node, and are forgotten once settled', async () => {
+describe('VM restores on a node without libvirt', () => {
+  it('fail and end, are known after a restart of the node, and are forgotten once settled', async () => {
     const before = restores();
     await before.start(REQUEST);
     const failed = await until('the restore to end', async () => {
@@ -80,7 +80,7 @@ describe('VM restores at a node that knows of no libvirt', () => {
     expect(await readdir(join(directory, 'vm-restores'))).toEqual([]);
   });
 
-  it('are refused for a storage path that is none', async () => {
+  it('are refused for an invalid storage path', async () => {
     await expect(restores().start({ ...REQUEST, storage_path: '/a/../b' })).rejects.toMatchObject({ code: 'storage_path_malformed' });
   });
 });

@@ -18,12 +18,12 @@ import { Slots } from '../transfers/slots.js';
 import { VmRestore, type VmRestoreSurroundings } from './vm-restore.js';
 import { VmRestoreJournal } from './vm-restore-journal.js';
 
-/** Disks of all restores that are written at a time: more would only make the storage seek. */
+/** Disks written at a time, over all restores; more would only make the storage seek. */
 const DISKS_AT_ONCE = 2;
-/** Ids of settled jobs that are remembered, so that a start which was long under way does not bring one back. */
+/** How many settled job ids are remembered, so that a delayed start request does not revive such a job. */
 const SETTLED_REMEMBERED = 10_000;
 
-/** All VM restores of this node: taken on, kept through restarts, settled. */
+/** All VM restores of this node: starts them, resumes them after restarts, and settles them. */
 @Injectable()
 export class VmRestores implements OnModuleInit, OnApplicationShutdown {
   private readonly logger = loggerFor('VmRestores');
@@ -58,7 +58,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
   async onModuleInit(): Promise<void> {
     const { records, broken } = await this.journal.load();
     for (const jobId of broken) {
-      this.logger.error('a VM restore whose journal cannot be read is given up', { job_id: jobId });
+      this.logger.error('a VM restore with an unreadable journal is abandoned', { job_id: jobId });
       for (const directory of await this.journal.programDirectories(jobId)) await this.around.supervisor.stop(directory, 0);
       await this.around.guestDisks.close(jobId);
       await this.journal.remove(jobId);
@@ -66,25 +66,25 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
     for (const record of records) {
       const job = new VmRestore(record, this.around);
       this.jobs.set(record.request.job_id, job);
-      if (!job.finished) this.logger.info('taking up a VM restore of an earlier life of this node', { job_id: record.request.job_id });
+      if (!job.finished) this.logger.info('resuming a VM restore after a restart of this node', { job_id: record.request.job_id });
       void job.run();
       job.resumeGuest();
     }
   }
 
-  /** Copies go on by themselves; the next life of the node takes them up. */
+  /** Copies keep running; the next start of the node resumes them. */
   onApplicationShutdown(): void {
     for (const job of this.jobs.values()) job.detach();
   }
 
   /**
-   * Takes on a job, or tells how it stands when it has been taken on before. What stands in its way is told by its report.
+   * Starts a job, or returns its state if it was already started. Obstacles appear in its report.
    * @throws DomainError job_exists (with another body), job_settled, storage_path_malformed, export_key_missing, hub_guests_refused
    */
   async start(request: NodeStartVmRestore): Promise<NodeVmRestoreReport> {
     const path = request.storage_path;
     if (path !== null && (!isAbsolute(path) || normalize(path) !== path)) {
-      throw new DomainError('invalid', 'storage_path_malformed', `The storage path "${path}" must be absolute, and without "." and "..".`, {
+      throw new DomainError('invalid', 'storage_path_malformed', `The storage path "${path}" must be absolute and must not contain "." or "..".`, {
         storage_path: path,
       });
     }
@@ -95,7 +95,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
       const known = this.jobs.get(request.job_id);
       if (known !== undefined) {
         if (canonicalJson(known.request) === canonicalJson(kept)) return known;
-        throw new DomainError('conflict', 'job_exists', `Job ${request.job_id} was started before with another body.`, { job_id: request.job_id });
+        throw new DomainError('conflict', 'job_exists', `Job ${request.job_id} was already started with a different body.`, { job_id: request.job_id });
       }
       if (this.settled.has(request.job_id)) {
         throw new DomainError('conflict', 'job_settled', `Job ${request.job_id} has been settled and cannot be started again.`, { job_id: request.job_id });
@@ -129,7 +129,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
       const job = this.jobs.get(jobId);
       if (job !== undefined) {
         if (outcome === 'discard') await job.discard();
-        else if (!job.finished) throw new DomainError('conflict', 'job_running', `Job ${jobId} still runs: it can only be discarded.`, { job_id: jobId });
+        else if (!job.finished) throw new DomainError('conflict', 'job_running', `Job ${jobId} is still running: it can only be discarded.`, { job_id: jobId });
         else await job.keep();
       }
       await this.journal.remove(jobId);

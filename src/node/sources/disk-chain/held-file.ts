@@ -60,8 +60,7 @@ export class HeldFile {
 
   /**
    * Changes with every write to the file, and when another file takes its place, but not by reading. Includes the inode's change time, which no program can set
-   * back;
-   * that time means nothing for a device node.
+   * back; that time means nothing for a device node.
    */
   async witness(): Promise<string> {
     const now = await this.handle.stat({ bigint: true });

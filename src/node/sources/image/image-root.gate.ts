@@ -12,8 +12,7 @@ const ANSWER_MS = 4_000;
 
 /**
  * Accesses image folders, and gives up if their file system hangs. No other access is made there until the hanging one has returned, because this process has
- * few threads for file I/O
- * and each hanging call occupies one.
+ * few threads for file I/O and each hanging call occupies one.
  */
 export class ImageRootGate {
   private readonly log = loggerFor('ImageRootGate');

@@ -33,8 +33,7 @@ interface PlannedDisk extends JobDisk {
 
 /**
  * Powered-off VMs, each a folder of image files. A qemu-nbd that has a QCOW2 image open, even read-only, keeps every qemu from opening it for writing. Once all
- * disks are
- * open, none can change; that moment is the instant. Raw images have no such lock: their files are compared at the end instead.
+ * disks are open, none can change; that moment is the instant. Raw images have no such lock: their files are compared at the end instead.
  */
 @Injectable()
 export class ImageSource extends Source {

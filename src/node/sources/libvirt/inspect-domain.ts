@@ -213,8 +213,7 @@ async function describeOffline(
 
 /**
  * Whether the disk now under this target was under another one when the checkpoint was made. All disks of a checkpoint have bitmaps of the same name, so the
- * bitmap exists
- * and is sound, but describes the changes of the other disk.
+ * bitmap exists and is sound, but describes the changes of the other disk.
  */
 function wasAnotherDisk(checkpoint: CheckpointDescription, disk: DomainDisk, path: string, backingPaths: readonly string[]): boolean {
   const now = [path, ...backingPaths];

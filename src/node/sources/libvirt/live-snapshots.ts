@@ -22,11 +22,11 @@ import { makeScratch, makeScratchFile, removeScratch, reserveIsTouched, scratchB
 import { mayBeFrozen, noteFreeze, noteScratchFull, noteThaw, scratchFullDetail, type SnapshotRecord, socketOf, writeRecord } from './snapshot-record.js';
 
 const WATCH_MS = 100;
-/** A job that was asked to end mostly does so within milliseconds; the pauses between two looks grow up to the other figure. */
+/** A job usually ends within milliseconds of the request; the pauses between polls grow up to the other figure. */
 const ABORT_FIRST_POLL_MS = 5;
 const ABORT_POLL_MS = 100;
 const ABORT_PATIENCE_MS = 30_000;
-/** A Unix socket's path has 108 bytes with its closing NUL. */
+/** The path of a Unix socket has at most 108 bytes, including its closing NUL. */
 const MAX_SOCKET_PATH = 107;
 
 export interface LiveSettings {
@@ -34,12 +34,12 @@ export interface LiveSettings {
   readonly scratchMaxBytes: () => number;
 }
 
-/** Domains that run: libvirt's pull backup fixes all disks at one instant and serves them, while the guest goes on. */
+/** Running domains: libvirt's pull backup fixes all disks at one instant and serves them while the guest keeps running. */
 export class LiveSnapshots {
   private readonly logger = loggerFor('LiveSnapshots');
-  /** By uuid: the beginning of a backup, and the end of one without an owner. */
+  /** By uuid: serialises the start of a backup and the end of one without an owner. */
   private readonly domains = new KeyedMutex();
-  /** In words, what was without an owner; until it is reported. */
+  /** Descriptions of removed resources without an owner, until they are reported. */
   private readonly removed: string[] = [];
   /** By snapshot directory: ends the watch over its scratch space. */
   private readonly watches = new Map<string, { readonly ended: AbortController; readonly record: SnapshotRecord }>();
@@ -51,7 +51,7 @@ export class LiveSnapshots {
     private readonly settings: LiveSettings,
   ) {}
 
-  /** The domain and its disks are checked. @throws DomainError snapshot_failed, scratch_full, quiesce_failed, change_id_lost, vm_busy_elsewhere */
+  /** The caller has checked the domain and its disks. @throws DomainError snapshot_failed, scratch_full, quiesce_failed, change_id_lost, vm_busy_elsewhere */
   async take(request: SnapshotRequest, domain: InspectedDomain): Promise<TakenSnapshot> {
     return this.domains.runExclusive(domain.uuid, () => this.takeAlone(request, domain));
   }
@@ -62,12 +62,12 @@ export class LiveSnapshots {
     const checkpoints = (await this.endOwnJob(domain, socket)) ? await this.virsh.checkpoints(uuid) : domain.checkpoints;
     const scratch = await makeScratch(this.settings.scratchDirectory, nameOf(request.directory));
     if (Buffer.byteLength(socket) > MAX_SOCKET_PATH) {
-      throw new DomainError('invalid', 'snapshot_failed', `${socket} is too long a name for a socket. Choose a shorter libvirt_scratch_directory.`);
+      throw new DomainError('invalid', 'snapshot_failed', `The path ${socket} is too long for a socket. Choose a shorter libvirt_scratch_directory.`);
     }
     const bound = await scratchBound(scratch, this.settings.scratchMaxBytes(), await this.promised());
     const record: SnapshotRecord = { mode: 'live', uuid, scratch, scratchBoundBytes: bound };
     await writeRecord(request.directory, record);
-    // One of an earlier try of the same job; a new instant gets a new one.
+    // Left by an earlier attempt of the same job; a new instant gets a new one.
     if (checkpoints.includes(request.changeId)) await this.virsh.deleteCheckpoint(uuid, request.changeId, { metadataOnly: false });
 
     const tracked = domain.disks.filter((disk) => disk.tracking).map((disk) => disk.target);
@@ -124,17 +124,19 @@ export class LiveSnapshots {
     const { scratch, uuid } = record;
     const full = await scratchFullDetail(directory);
     if (full !== null) throw new DomainError('storage_full', 'scratch_full', full);
-    // libvirtd may be away while its guests and their servers go on.
+    // libvirtd may be down while its guests and their servers keep running.
     if (scratch === null || !(await accepts(socketOf(scratch)))) {
       const state = await this.virsh.state(uuid).catch(() => 'other' as const);
-      const why =
-        state === 'running' || state === 'paused' ? 'its backup job was ended by somebody else, or qemu was started anew' : 'it was shut off or crashed';
-      throw new DomainError('conflict', 'snapshot_lost', `The VM no longer serves its disks as they were at the instant: ${why}.`);
+      const why = state === 'running' || state === 'paused' ? 'another program ended its backup job, or qemu was restarted' : 'it was shut off or crashed';
+      throw new DomainError('conflict', 'snapshot_lost', `The VM no longer serves its disks as of the instant: ${why}.`);
     }
     this.watch(directory, record);
   }
 
-  /** Thaws, ends the backup job if it is ours, removes scratch files. @throws LibvirtError when libvirt is away: then it is not known what is to be done */
+  /**
+   * Thaws the guest, ends the backup job if it is ours, and removes the scratch files. @throws LibvirtError if libvirt is unreachable, since its state is then
+   * unknown
+   */
   async release(directory: string, record: SnapshotRecord): Promise<void> {
     this.watches.get(directory)?.ended.abort();
     this.watches.delete(directory);
@@ -145,8 +147,8 @@ export class LiveSnapshots {
   }
 
   /**
-   * A backup job of libvirt is ours when its server is in our scratch directory. One that no living snapshot owns is ended: its node was killed, or libvirtd was, before it had written
-   * down that the job had ended.
+   * A libvirt backup job is ours if its server is in our scratch directory. A job that no living snapshot owns is ended: its node was killed, or libvirtd was,
+   * before it had recorded that the job had ended.
    */
   async sweep(living: () => readonly string[]): Promise<SweepReport> {
     const jobs = await this.virsh.backupJobs();
@@ -157,7 +159,7 @@ export class LiveSnapshots {
     }
     for (const place of (await readdir(this.settings.scratchDirectory).catch(() => [])).filter((name) => PLACE_NAME.test(name))) {
       const path = join(this.settings.scratchDirectory, place);
-      // qemu may still write to those of a job that could not be ended.
+      // qemu may still write to the files of a job that could not be ended.
       if (living().map(nameOf).includes(place) || (await accepts(socketOf(path)))) continue;
       await removeScratch(path);
       this.removed.push(`the scratch files in ${path}`);
@@ -168,7 +170,7 @@ export class LiveSnapshots {
     return { removed: this.removed.splice(0), problems };
   }
 
-  /** Looked at again, now that no snapshot of the domain can begin. */
+  /** Checks again, now that no snapshot of the domain can begin. */
   private async endOrphan(uuid: string, socket: string, place: string, living: () => readonly string[]): Promise<void> {
     if ((await this.virsh.backupJob(uuid)).socket !== socket || living().map(nameOf).includes(place)) return;
     await this.endJob(uuid, socket);
@@ -176,20 +178,20 @@ export class LiveSnapshots {
   }
 
   private noteOrphan(uuid: string, socket: string): void {
-    this.logger.warn('a backup job of this node that no backup owns was ended', { uuid, socket });
+    this.logger.warn('a backup job of this node without an owner was ended', { uuid, socket });
     this.removed.push(`the backup job of domain ${uuid} with its server at ${socket}`);
   }
 
-  /** Name of the scratch place that a socket is in; null: it is not one of this node's. */
+  /** Name of the scratch place that contains a socket; null: it is not one of this node's. */
   private placeOf(socket: string): string | null {
     const place = basename(dirname(socket));
     return PLACE_NAME.test(place) && socket === socketOf(join(this.settings.scratchDirectory, place)) ? place : null;
   }
 
   /**
-   * One that a killed node had just asked libvirt for may have begun after the next node looked, and a libvirtd that was killed may show one that had ended before. A domain has one
-   * backup of this node at a time, so none that lives owns it.
-   * @returns whether there was one @throws DomainError vm_busy_elsewhere when another program's runs; backup_job_lost
+   * Ends a leftover job: one that a killed node had just requested may have begun after the next node searched, and a libvirtd that was killed may list one
+   * that had already ended. A domain has one backup of this node at a time, so no living snapshot owns it.
+   * @returns whether there was one @throws DomainError vm_busy_elsewhere if another program's job is running; backup_job_lost
    */
   private async endOwnJob({ uuid, backupJob }: InspectedDomain, own: string): Promise<boolean> {
     const { socket, lost } = backupJob;
@@ -200,7 +202,7 @@ export class LiveSnapshots {
       if (socket !== own) this.noteOrphan(uuid, socket);
       return true;
     }
-    throw new DomainError('conflict', 'vm_busy_elsewhere', `Another program is backing up this VM (its server is at ${socket}). Wait for its end.`, {
+    throw new DomainError('conflict', 'vm_busy_elsewhere', `Another program is backing up this VM (its server is at ${socket}). Wait until it ends.`, {
       source_ref: uuid,
     });
   }
@@ -212,14 +214,14 @@ export class LiveSnapshots {
       if (!(error instanceof LibvirtError)) throw error;
       if (error.code === 'checkpoint_inconsistent') {
         const key = /for disk '([^']+)'/.exec(error.message)?.[1] ?? '';
-        throw failure('conflict', 'change_id_lost', key, `libvirt cannot tell what has changed since the last backup: ${error.message}`);
+        throw failure('conflict', 'change_id_lost', key, `libvirt cannot determine the changes since the last backup: ${error.message}`);
       }
-      if (error.code === 'domain_not_running') throw new DomainError('conflict', 'snapshot_failed', 'The VM was shut off just when its backup was to begin.');
+      if (error.code === 'domain_not_running') throw new DomainError('conflict', 'snapshot_failed', 'The VM was shut off just before its backup began.');
       throw new DomainError('unavailable', 'snapshot_failed', `libvirt could not begin the backup: ${error.message}`);
     }
   }
 
-  /** The guest's file systems are frozen for as long as libvirt takes to fix the instant. */
+  /** Keeps the guest's file systems frozen while libvirt fixes the instant. */
   private async beginQuiesced(
     request: SnapshotRequest,
     { uuid, hasAgentChannel }: InspectedDomain,
@@ -267,14 +269,14 @@ export class LiveSnapshots {
     }
   }
 
-  /** refused: the freeze did not come about by what libvirt says; one that timed out may have all the same, so a thaw is tried even then. */
+  /** refused: libvirt reported that the freeze failed. A freeze that timed out may still have happened, so a thaw is tried even then. */
   private async thawIfFrozen(directory: string, uuid: string, refused = false): Promise<void> {
     if (!(await mayBeFrozen(directory))) return;
     try {
       await this.virsh.thaw(uuid);
     } catch (error) {
       if (!(error instanceof LibvirtError)) throw error;
-      // A guest that is off or gone is not frozen; one without an agent was never frozen by it. One whose agent is there and does not answer may be.
+      // A guest that is off or gone is not frozen, and one without an agent never was. One whose agent exists but does not answer may be frozen.
       const noAgent = error.code === 'agent_unavailable' && /not (configured|connected)/.test(error.message);
       const harmless = error.code === 'domain_not_running' || error.code === 'domain_not_found' || noAgent || (refused && error.code !== 'libvirt_unreachable');
       if (!harmless) throw error;
@@ -282,11 +284,11 @@ export class LiveSnapshots {
     await noteThaw(directory);
   }
 
-  /** Ends the job that serves at our socket; done when libvirt has none of ours there any more. */
+  /** Ends the job that serves on our socket; done when libvirt has no such job left. */
   private async endJob(uuid: string, socket: string): Promise<void> {
     const deadline = performance.now() + ABORT_PATIENCE_MS;
     try {
-      // The job that serves at our socket is ours; one that serves no more may not have ended yet.
+      // The job that serves on our socket is ours. A job that no longer serves may not have ended yet.
       if (!(await accepts(socket)) && (await this.virsh.backupJob(uuid)).socket !== socket) return;
       let pauseMs = ABORT_FIRST_POLL_MS;
       for (let left = await this.virsh.abortJob(uuid); left === socket; left = (await this.virsh.backupJob(uuid)).socket) {
@@ -296,15 +298,15 @@ export class LiveSnapshots {
         pauseMs = Math.min(pauseMs * 2, ABORT_POLL_MS);
       }
     } catch (error) {
-      // Where its qemu has ended, so has the job. A libvirt that has lost a qemu that still runs cannot end it.
+      // The job ends with its qemu. A libvirt that has lost a qemu which is still running cannot end it.
       if (error instanceof LibvirtError && (error.code === 'domain_not_found' || error.code === 'domain_not_running')) return;
-      // It may have ended by itself between the question and the request.
+      // It may have ended by itself between the query and the request.
       if (error instanceof LibvirtError && error.code === 'libvirt_refused' && (await this.virsh.backupJob(uuid)).socket !== socket) return;
       throw error;
     }
   }
 
-  /** What other backups may still take of the same file system. */
+  /** Space that other backups may still take on the same file system. */
   private async promised(): Promise<number> {
     let bytes = 0;
     for (const { record } of this.watches.values()) {
@@ -314,13 +316,13 @@ export class LiveSnapshots {
   }
 
   /**
-   * A guest that fills the scratch space faster than anybody can look is stopped by qemu at the write that found no space, which is held back, not failed. Without the
-   * backup job it needs no scratch space any more.
+   * A guest can fill the scratch space faster than any poll; qemu then pauses it at the write that found no space, which is held, not failed. Without the
+   * backup job it needs no scratch space.
    */
   private async resumeIfStopped(uuid: string): Promise<void> {
     if (!(await this.virsh.isStoppedByIoError(uuid))) return;
     await this.virsh.resume(uuid);
-    this.logger.warn('the guest had been stopped by full scratch space and goes on', { uuid });
+    this.logger.warn('the guest was paused by full scratch space and is running again', { uuid });
   }
 
   private watch(directory: string, record: SnapshotRecord): void {
@@ -330,7 +332,7 @@ export class LiveSnapshots {
     void this.watchScratch(directory, record, ended.signal);
   }
 
-  /** A guest that overwrites a lot during its backup fills the scratch space; where that is full its writes would fail. So the backup is given up before. */
+  /** A guest that overwrites much during its backup fills the scratch space; once that is full, its writes would fail. So the backup is abandoned first. */
   private async watchScratch(directory: string, record: SnapshotRecord, signal: AbortSignal): Promise<void> {
     const { scratch, scratchBoundBytes: bound, uuid } = record;
     const ended = (): boolean => signal.aborted;
@@ -339,16 +341,16 @@ export class LiveSnapshots {
         const used = await scratchUse(scratch);
         const scarce = await reserveIsTouched(scratch);
         if (used > bound || scarce) {
-          const why = used > bound ? `more than the ${bound} bytes that it may take` : 'and the file system is nearly full';
-          const detail = `What the guest has overwritten since the backup began takes ${used} bytes of scratch space in ${scratch}, ${why}. The backup was given up; the guest goes on.`;
+          const why = used > bound ? `more than the limit of ${bound} bytes` : 'and the file system is nearly full';
+          const detail = `The guest's writes since the backup began take ${used} bytes of scratch space in ${scratch}, ${why}. The backup was abandoned; the guest keeps running.`;
           if ((await scratchFullDetail(directory)) === null) await noteScratchFull(directory, detail);
-          this.logger.warn('a backup has used up its scratch space and is given up', { uuid, used_bytes: used, bound_bytes: bound });
+          this.logger.warn('a backup has used up its scratch space and is abandoned', { uuid, used_bytes: used, bound_bytes: bound });
           await this.endJob(uuid, socketOf(scratch));
           await this.resumeIfStopped(uuid);
           return;
         }
       } catch (error) {
-        if (!ended()) this.logger.warn('the scratch space of a backup cannot be watched; trying again', { uuid, error });
+        if (!ended()) this.logger.warn('the scratch space of a backup cannot be watched; retrying', { uuid, error });
       }
       await pause(WATCH_MS, undefined, { ref: false });
     }
@@ -356,25 +358,26 @@ export class LiveSnapshots {
 }
 
 function quiesceFailed(uuid: string, refusal: string): DomainError {
-  return new DomainError('conflict', 'quiesce_failed', `The file systems of the guest could not be frozen, as was required: ${refusal}`, { source_ref: uuid });
+  return new DomainError('conflict', 'quiesce_failed', `The guest's file systems could not be frozen, as was required: ${refusal}`, { source_ref: uuid });
 }
 
-/** libvirt holds the domain for a backup job that it has forgotten. */
+/** libvirt holds the domain for a backup job it has forgotten. */
 const LOST_JOB = 'backup_job_lost';
 
 function lostJob(uuid: string): string {
-  return `libvirt was killed while a backup of this VM (domain ${uuid}) began, and holds the VM for a backup job that it can neither end nor replace. Shut the VM down, restart libvirtd while it is off, and start it again; other VMs run on meanwhile. No backup is possible until then.`;
+  return `libvirt was killed while a backup of this VM (domain ${uuid}) began, and holds the VM for a backup job that it can neither end nor replace. Shut the VM down, restart libvirtd while it is off, and start it again; other VMs keep running. No backup is possible until then.`;
 }
 
 const PLACE_NAME = /^[0-9a-f]{16}$/;
 
-/** Short, because the socket's path is limited; the same for the same snapshot. */
+/** Short, because socket paths are limited; deterministic for a snapshot. */
 function nameOf(directory: string): string {
   return createHash('sha256').update(directory).digest('hex').slice(0, 16);
 }
 
 /**
- * qemu takes its socket away when it ends its server. Nobody connects to see that: a server that ends just when somebody comes has brought whole qemus down (CVE-2024-7409).
+ * qemu removes its socket when it ends its server. Do not connect to find out: a server that ends during a connection attempt has crashed whole qemus
+ * (CVE-2024-7409).
  */
 async function goneWithin(socket: string, limitMs: number): Promise<void> {
   for (const ends = performance.now() + limitMs; performance.now() < ends;) {

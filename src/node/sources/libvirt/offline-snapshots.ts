@@ -11,7 +11,7 @@ import { redefinitionXml } from './backup-documents.js';
 import type { InspectedDomain } from './inspect-domain.js';
 import { writeRecord } from './snapshot-record.js';
 
-/** Domains that are powered off: their files are served by servers of our own, whose locks keep the domain from being started until the backup is through. */
+/** Powered-off domains: our own servers serve their files, and the servers' locks keep the domain from being started until the backup has finished. */
 export class OfflineSnapshots {
   constructor(
     private readonly virsh: Virsh,
@@ -36,7 +36,7 @@ export class OfflineSnapshots {
     const opened = await allOrFirstError(held.map((disk, index) => this.servers.serve(disk, index, request.directory, sockets)));
     const instant = this.clock.iso();
     if ((await this.virsh.describe(domain.uuid, { inactive: false })).active) {
-      throw new DomainError('conflict', 'disk_in_use', 'The VM was started just when its backup was to begin.', { source_ref: domain.uuid });
+      throw new DomainError('conflict', 'disk_in_use', 'The VM was started just before its backup began.', { source_ref: domain.uuid });
     }
     const disks = opened.map(({ served }, index): SnapshotDisk => {
       return { ...served, change_id: tracked.includes(served.disk_key) ? request.changeId : null, witness: witnesses[index] ?? '' };
@@ -51,7 +51,7 @@ export class OfflineSnapshots {
     });
   }
 
-  /** Raw files have no lock that would hold: they are compared. @throws DomainError source_changed */
+  /** Raw files have no effective lock, so they are compared. @throws DomainError source_changed */
   async verify(domain: InspectedDomain, snapshot: StandingSnapshot): Promise<void> {
     for (const disk of snapshot.disks) {
       const now = await jobDiskOf(domain, disk.disk_key)
@@ -62,12 +62,15 @@ export class OfflineSnapshots {
         'conflict',
         'source_changed',
         disk.disk_key,
-        `Disk "${disk.disk_key}" was changed while it was copied. Keep the VM as it is during the backup.`,
+        `Disk "${disk.disk_key}" was changed while it was being copied. Do not change the VM during the backup.`,
       );
     }
   }
 
-  /** libvirt makes checkpoints of running domains only; of one that is off it is told, so that it goes on from there once the domain runs. */
+  /**
+   * libvirt creates checkpoints of running domains only. For a powered-off one the checkpoint is registered, so that libvirt continues from it once the domain
+   * runs.
+   */
   private async tellLibvirt(changeId: string, domain: InspectedDomain, tracked: readonly string[]): Promise<void> {
     if (tracked.length === 0) return;
     const { uuid } = domain;
@@ -83,7 +86,7 @@ export class OfflineSnapshots {
 /** @throws DomainError disk_unreadable */
 async function jobDiskOf({ disks, rules }: InspectedDomain, key: string): Promise<JobDisk & { readonly sizeBytes: number }> {
   const disk = disks.find(({ target }) => target === key);
-  if (disk === undefined) throw new Error(`disk ${key} was checked and is not there`);
+  if (disk === undefined) throw new Error(`disk ${key} was checked but is missing`);
   const { path, format, sizeBytes } = disk;
   const realPath = await realpath(path).catch((error: unknown) => {
     throw asFailure(error, key, 'disk_unreadable');

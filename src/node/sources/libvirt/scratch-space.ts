@@ -4,18 +4,18 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import { writeEmptyQcow2 } from './empty-qcow2.js';
 
 /**
- * Left free on the scratch file system: where it is full, qemu fails the guest's writes. It is what a guest may write from one look at the space to the end of the backup
- * job that is given up after it.
+ * Kept free on the scratch file system, because qemu fails the guest's writes once it is full. Covers what a guest may write between two checks of the space
+ * and the end of the backup job that is then abandoned.
  */
 const MOST_RESERVE_BYTES = 1024 * 1024 * 1024;
-/** Of a small file system. */
+/** For a small file system. */
 const RESERVED_SHARE = 0.25;
-/** With less there is no point in beginning. */
+/** Minimum for starting a backup. */
 const LEAST_BYTES = 16 * 1024 * 1024;
 
 /**
- * Makes the place for one backup's scratch files and socket, with the owner and the group of the directory that it is in, so that the administrator gives qemu's user
- * access by giving it that one.
+ * Creates the place for one backup's scratch files and socket, with the owner and group of its parent directory, so that the administrator gives qemu's user
+ * access by giving it that directory.
  */
 export async function makeScratch(root: string, name: string): Promise<string> {
   await mkdir(root, { recursive: true, mode: 0o711 });
@@ -26,7 +26,10 @@ export async function makeScratch(root: string, name: string): Promise<string> {
   return place;
 }
 
-/** Makes the empty file in which qemu keeps what a disk's guest overwrites, for the same user as the place itself. @param sizeBytes virtual size of the disk */
+/**
+ * Creates the empty file in which qemu keeps the overwritten content of a disk, with the owner and group of the place. @param sizeBytes virtual size of the
+ * disk
+ */
 export async function makeScratchFile(place: string, name: string, sizeBytes: number): Promise<void> {
   const path = join(place, name);
   await writeEmptyQcow2(path, sizeBytes);
@@ -41,7 +44,7 @@ async function giveToOwnerOf(directory: string, path: string): Promise<void> {
 }
 
 /**
- * How much one backup may take there: what is allowed, and no more than there is beside the reserve and what other backups may still take.
+ * How much space one backup may take: the configured limit, but no more than is free beyond the reserve and the space promised to other backups.
  * @throws DomainError scratch_full
  */
 export async function scratchBound(place: string, maxBytes: number, promisedBytes: number): Promise<number> {
@@ -51,11 +54,11 @@ export async function scratchBound(place: string, maxBytes: number, promisedByte
   throw new DomainError(
     'storage_full',
     'scratch_full',
-    `The scratch directory ${place} has ${free} bytes free, too few for a backup beside ${reserve} of reserve and ${promisedBytes} for backups that run.`,
+    `The scratch directory ${place} has ${free} bytes free, too few for a backup with ${reserve} in reserve and ${promisedBytes} promised to running backups.`,
   );
 }
 
-/** Space that the files of a place take, in bytes; 0 when it is gone. */
+/** Space that the files of a place take, in bytes; 0 if it is gone. */
 export async function scratchUse(place: string): Promise<number> {
   let bytes = 0;
   for (const name of await readdir(place).catch(() => [])) {

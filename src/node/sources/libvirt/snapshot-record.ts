@@ -8,12 +8,12 @@ const RECORD_FILE = 'libvirt.json';
 const FROZEN_FILE = 'frozen';
 const FULL_FILE = 'scratch-full';
 
-/** What must be known to release a snapshot after the node was killed; written before anything is done that it would have to undo. */
+/** All that is needed to release a snapshot after the node was killed. Written before any step that the release would have to undo. */
 export interface SnapshotRecord {
-  /** `live`: a backup job of libvirt; `offline`: servers of our own on the files. */
+  /** `live`: a backup job of libvirt; `offline`: our own servers on the files. */
   readonly mode: 'live' | 'offline';
   readonly uuid: string;
-  /** Where scratch files and socket are; of `offline` none. */
+  /** Directory of scratch files and socket; null for `offline`. */
   readonly scratch: string | null;
   readonly scratchBoundBytes: number;
 }
@@ -26,7 +26,7 @@ export async function writeRecord(directory: string, record: SnapshotRecord): Pr
   await writeFileDurably(join(directory, RECORD_FILE), JSON.stringify(record), 0o600);
 }
 
-/** null: the directory is not of this source, or is gone. */
+/** null: the directory belongs to another source, or is gone. */
 export async function readRecord(directory: string): Promise<SnapshotRecord | null> {
   let json: string;
   try {
@@ -44,7 +44,7 @@ export async function readRecord(directory: string): Promise<SnapshotRecord | nu
   };
 }
 
-/** Before the guest is frozen: whoever finds the sign thaws it, for a guest that stays frozen is one that hangs. */
+/** Written before the guest is frozen: any later run that finds the mark thaws the guest, which would otherwise hang. */
 export async function noteFreeze(directory: string): Promise<void> {
   await writeFileDurably(join(directory, FROZEN_FILE), '', 0o600);
 }
@@ -61,7 +61,7 @@ export async function noteScratchFull(directory: string, detail: string): Promis
   await writeFile(join(directory, FULL_FILE), detail);
 }
 
-/** Why the snapshot was given up; null: it was not. */
+/** Why the snapshot was abandoned; null: it was not. */
 export async function scratchFullDetail(directory: string): Promise<string | null> {
   return readFile(join(directory, FULL_FILE), 'utf8').catch(() => null);
 }
