@@ -271,7 +271,7 @@ export class BootCheck {
         memoryMib,
       });
     } catch (error) {
-      if (error instanceof WrongShapeError) throw new DomainError('invalid', 'definition_broken', `The definition of the VM is unusable: ${error.message}.`);
+      if (error instanceof WrongShapeError) throw new DomainError('invalid', 'definition_broken', `The definition of the VM cannot be used: ${error.message}.`);
       throw error;
     }
   }

@@ -15,7 +15,7 @@ const SOURCE_ATTEMPT_MS = 30_000;
 const TARGET_ATTEMPT_MS = 20_000;
 /** Seconds. Longer than the tunnel takes to give up a dead connection, which then ends ours as well. */
 const SILENCE = '30';
-/** Whole CONTENT_BLOCKs. Each request costs processor time in four programs, and half the size takes a tenth more time for the same bytes. */
+/** Whole CONTENT_BLOCKs. Each request costs processor time in four programs, and half the size costs a tenth more for the same bytes. */
 const REQUEST_BYTES = 2 * CONTENT_BLOCK;
 const PROGRESS_MS = 500;
 const RATE_FILE_MS = 250;
