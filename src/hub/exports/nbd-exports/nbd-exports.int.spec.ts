@@ -88,7 +88,7 @@ describe('exports in a hub', () => {
     return found;
   }
 
-  it('are listed with what they serve and who is connected', async () => {
+  it('are listed with their file and their connections', async () => {
     const served = await serve(0);
     const client = await connected(first);
     try {
@@ -113,7 +113,7 @@ describe('exports in a hub', () => {
     expect((await processes(stopped.position ?? '')).total_count).toBe(0);
   });
 
-  it('are taken up by the next hub, whether they run, have ended, or are known to nobody', async () => {
+  it('are reconciled by the next hub: running, ended and orphaned', async () => {
     const [running, ended] = await Promise.all([serve(1), serve(2)]);
     app.app.get(ExportRunner, { strict: false }).onApplicationShutdown();
     process.kill(ended.pid, 'SIGKILL');

@@ -44,7 +44,7 @@ describe('the ports of the pool', () => {
     return types;
   }
 
-  it('go to a job all or none, again to the same job, and back', async () => {
+  it('are allocated all or none, returned again to the same job, and released', async () => {
     const asked = { job_id: 'job-a', export_names: ['x', 'y'] };
     const allocated = await send('post', '/allocate', asked).expect(201);
     expect(allocated.body).toMatchObject({
@@ -67,7 +67,7 @@ describe('the ports of the pool', () => {
     expect((await send('delete', `/${first}`).expect(404)).body).toMatchObject({ code: 'nbd_port_not_allocated' });
   });
 
-  it('are not taken back while somebody listens on them, and not given out while another program does', async () => {
+  it('are not released while a server listens on them, and not allocated while another program uses them', async () => {
     const [port] = ((await send('post', '/allocate', { job_id: 'job-c', count: 1 }).expect(201)).body as { ports: { port: number }[] }).ports.map(
       (one) => one.port,
     );
@@ -92,7 +92,7 @@ describe('the ports of the pool', () => {
     expect((await send('post', '/allocate', { job_id: 'job-e', count: 1 }).expect(201)).body).toMatchObject({ ports: [{ port: first + 3 }] });
   });
 
-  it('are asked for in one of two ways, and properly', async () => {
+  it('are requested either by count or by name, with valid values', async () => {
     for (const body of [{}, { job_id: 'j' }, { job_id: 'j', count: 1, export_names: ['x'] }, { job_id: 'j', count: 0 }, { job_id: 'j', count: '1' }]) {
       await send('post', '/allocate', body).expect(400);
     }
@@ -107,7 +107,7 @@ describe('the ports of the pool', () => {
     await send('delete', '/http').expect(400);
   });
 
-  it('go to many who ask at once, each to one of them', async () => {
+  it('are each allocated to one job when many jobs request at once', async () => {
     for (const job of ['job-a', 'job-d', 'job-e']) await send('delete', `/job/${job}`);
     const answers = await Promise.all(Array.from({ length: COUNT + 2 }, (_, index) => send('post', '/allocate', { job_id: `many-${index}`, count: 1 })));
     expect(answers.map((answer) => answer.status).sort()).toEqual([...Array.from({ length: COUNT }, () => 201), 503, 503]);

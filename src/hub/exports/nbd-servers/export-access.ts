@@ -6,15 +6,15 @@ import { errnoOf } from '../../../lib/process/system-error.js';
 import { keyInPskFile, PSK_FILE, pskFileText } from '../../../lib/nbd/nbd-uri.js';
 
 /**
- * How clients reach an export: `unix` is a socket in a private directory, for programs of the hub's own account; `tls` is a TCP port with TLS, for which both sides need the export's key.
+ * How clients reach an export: `unix` is a socket in a private directory, for programs of the hub's own account; `tls` is a TCP port with TLS-PSK, where both sides need the export's key.
  */
 export type ExportTransport = 'unix' | 'tls';
 
 const KEY_BYTES = 32;
 const SOCKET = 'nbd.sock';
 /**
- * The group ffdhe2048 of RFC 7919, under the name by which qemu looks for it beside the key. It is public, and TLS 1.3 does not use it; a server that finds none computes one at its start,
- * which takes seconds.
+ * The group ffdhe2048 of RFC 7919, under the file name that qemu looks for next to the key. It is public, and TLS 1.3 does not use it. Without the file, qemu-nbd
+ * generates a group at every start, which takes seconds.
  */
 const DH_FILE = 'dh-params.pem';
 const DH_PARAMETERS = `-----BEGIN DH PARAMETERS-----
@@ -27,7 +27,7 @@ ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
 -----END DH PARAMETERS-----
 `;
 
-/** Of the exports' keys and sockets, below the hub's run directory: one directory per export. */
+/** Directory of an export's key or socket, below the hub's run directory. */
 export function exportAccessDirectory(runDirectory: string, exportId: string): string {
   return join(runDirectory, 'export-access', exportId);
 }
@@ -40,7 +40,10 @@ export function exportSocket(runDirectory: string, exportId: string): string {
   return join(socketDirectory(socketsOf(runDirectory, exportId)), SOCKET);
 }
 
-/** Makes what an export needs before its server starts, also one on a socket, which holds its port without listening there. What an earlier attempt has made stays as it is. @throws Error when a directory belongs to another account */
+/**
+ * Creates the files an export needs before its server starts. An export on a socket records the port it holds, although it does not listen there.
+ * Files of an earlier attempt are kept. @throws Error when a directory belongs to another account
+ */
 export async function prepareExportAccess(runDirectory: string, exportId: string, transport: ExportTransport, port: number): Promise<void> {
   await mkdir(exportAccessDirectory(runDirectory, exportId), { recursive: true, mode: 0o700 });
   if (transport === 'unix') {
@@ -52,7 +55,7 @@ export async function prepareExportAccess(runDirectory: string, exportId: string
   }
 }
 
-/** Never replaces a file: a key that somebody may have read already stays. */
+/** Never replaces a file: a client may already have read the key. */
 export async function writeKeyFile(file: string, key: string): Promise<void> {
   const fresh = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
   await writeFile(fresh, pskFileText(key), { mode: 0o600, flag: 'wx' });
@@ -65,26 +68,26 @@ export async function writeKeyFile(file: string, key: string): Promise<void> {
   }
 }
 
-/** null: the export has none. */
+/** null: the export has no key. */
 export async function readExportKey(runDirectory: string, exportId: string): Promise<string | null> {
   const text = await readFile(exportKeyFile(runDirectory, exportId), 'utf8').catch(ifMissing(null));
   return text === null ? null : keyInPskFile(text);
 }
 
-/** What was prepared for an export; null: nothing. */
+/** The transport prepared for an export; null: none. */
 export async function preparedTransport(runDirectory: string, exportId: string): Promise<ExportTransport | null> {
   if (await exists(exportKeyFile(runDirectory, exportId))) return 'tls';
   return (await exists(exportAccessDirectory(runDirectory, exportId))) ? 'unix' : null;
 }
 
-/** Ports that are held by exports on sockets: nothing listens on them, and they are in use all the same. */
+/** Ports held by exports on sockets: nothing listens on them, but they are in use. */
 export async function portsOfSockets(runDirectory: string): Promise<ReadonlySet<number>> {
   const ids = await exportsWithAccess(runDirectory);
   const ports = await Promise.all(ids.map((id) => readFile(portFile(runDirectory, id), 'utf8').catch(ifMissing(null))));
   return new Set(ports.filter((port) => port !== null).map(Number));
 }
 
-/** Only once the export's server is gone. */
+/** Call only after the export's server has ended. */
 export async function removeExportAccess(runDirectory: string, exportId: string): Promise<void> {
   await removeSocketDirectory(socketsOf(runDirectory, exportId));
   await rm(exportAccessDirectory(runDirectory, exportId), { recursive: true, force: true });

@@ -3,13 +3,13 @@ import { Injectable } from '@nestjs/common';
 import { errnoOf } from '../../../lib/process/system-error.js';
 
 const ESTABLISHED = '01';
-/** Of a Unix socket, SS_CONNECTED. */
+/** SS_CONNECTED of a Unix socket. */
 const CONNECTED = '03';
 
-/** Counts connections of this machine by the port or the socket that they were made to, from the kernel's own tables. */
+/** Counts this machine's connections by server port or socket, from the kernel's tables. */
 @Injectable()
 export class TcpConnections {
-  /** Established connections by local port; a port that is not in it has none. */
+  /** Established connections by local port; a port not in the map has none. */
   async establishedByLocalPort(): Promise<ReadonlyMap<number, number>> {
     const counts = new Map<number, number>();
     for (const table of await Promise.all([readTable('/proc/net/tcp'), readTable('/proc/net/tcp6')])) {
@@ -24,10 +24,10 @@ export class TcpConnections {
     return counts;
   }
 
-  /** Established connections by the path of the server's Unix socket; a path that is not in it has none. */
+  /** Established connections by path of the server's Unix socket; a path not in the map has none. */
   async establishedBySocket(): Promise<ReadonlyMap<string, number>> {
     const counts = new Map<string, number>();
-    // `Num RefCount Protocol Flags Type St Inode Path`; what a server has accepted has the path of the socket that it listens on.
+    // `Num RefCount Protocol Flags Type St Inode Path`; an accepted connection has the path of the listening socket.
     for (const line of (await readTable('/proc/net/unix')).split('\n').slice(1)) {
       const [, state, path] = /^\S+ \S+ \S+ \S+ \S+ (\S+) +\d+ (\/.*)$/.exec(line) ?? [];
       if (state === CONNECTED && path !== undefined) counts.set(path, (counts.get(path) ?? 0) + 1);
@@ -36,7 +36,7 @@ export class TcpConnections {
   }
 }
 
-/** Empty where the kernel has no IPv6. */
+/** Empty if the kernel has no IPv6. */
 async function readTable(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');

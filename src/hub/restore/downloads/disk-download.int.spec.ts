@@ -53,13 +53,13 @@ describe('a disk as a download', () => {
     ['that is empty', 30 * MIB, []],
     ['that is full', 4 * MIB, ['write -P 9 0 4M']],
     ['with data far apart, under several tables', 3072 * MIB, ['write -P 4 70k 1k', 'write -P 5 1500M 200k', 'write -P 6 3071M 1M']],
-  ] as const)('%s is a sound qcow2 file that reads the same', async (_what, size, commands) => {
+  ] as const)('%s is a valid qcow2 file with the same content', async (_what, size, commands) => {
     await qemuImg.create({ path: disk, sizeBytes: size });
     if (commands.length > 0) await io(disk, ...commands);
     await requireSound(size);
   });
 
-  it('of an incremental holds what it stands on, also where it was zeroed and grown, and any part of it can be had', async () => {
+  it('of an incremental includes its backing data, even where it was zeroed or grown, and any part can be read', async () => {
     const base = join(folder, 'base.qcow2');
     await qemuImg.create({ path: base, sizeBytes: 8 * MIB });
     await io(base, 'write -P 1 0 6M');
@@ -80,7 +80,7 @@ describe('a disk as a download', () => {
     await run('qemu-img', ['compare', '-f', 'qcow2', '-F', 'raw', join(folder, 'copy.qcow2'), raw]);
   });
 
-  it('of hundreds of GiB has tables that qemu finds sound', async () => {
+  it('of hundreds of GiB has tables that qemu accepts', async () => {
     const size = 300 * 1024 * MIB + 512;
     const map = new ClusterMap(size);
     // Long runs, lone clusters, and a hole of many tables.

@@ -4,17 +4,17 @@ import { streamTool } from '../../../lib/process/stream-tool.js';
 import { imageFileName, type ImageChain } from '../../../lib/qemu/image-chain.plan.js';
 import { CLUSTER_BYTES, ClusterMap, dataClusterAt, metadataCluster, type Qcow2Layout, qcow2Layout, runsOf } from '../../../lib/qemu/qcow2-layout.plan.js';
 
-/** A disk as one file of a known length, any part of which can be made without anything staged. */
+/** A disk as one file of known length. Any part can be generated on demand, without staging. */
 export interface DownloadableDisk {
   readonly bytes: number;
   /**
-   * The bytes of this part of the file, in order. Memory stays the same, however large it is.
+   * The bytes of this part of the file, in order. Memory use does not depend on its size.
    * @throws ToolError when the disk cannot be read; or the signal's reason
    */
   read(start: number, length: number, signal: AbortSignal): AsyncGenerator<Uint8Array>;
 }
 
-/** Holes up to this size are read and thrown away, because that is faster than starting a reader anew behind them. */
+/** Holes up to this size are read and discarded, which is faster than starting another reader after them. */
 const READ_THROUGH_CLUSTERS = 1024;
 
 /** diskBytes: as the guest sees it. */
@@ -26,7 +26,7 @@ export function rawDownload(chain: ImageChain, diskBytes: number): DownloadableD
 }
 
 /**
- * One QCOW2 file without a backing file. What is nowhere allocated, or zero, is not stored.
+ * One QCOW2 file without a backing file. Unallocated and zero clusters are not stored.
  * @throws ToolError when the chain cannot be read
  */
 export async function qcow2Download(chain: ImageChain, diskBytes: number, signal: AbortSignal): Promise<DownloadableDisk> {
@@ -55,7 +55,7 @@ async function* readQcow2(chain: ImageChain, layout: Qcow2Layout, start: number,
   }
 }
 
-/** Clusters with data from the `index`-th on, the last one filled up with zeroes. */
+/** Clusters with data from the `index`-th on; the last one is padded with zeroes. */
 async function* readData(chain: ImageChain, layout: Qcow2Layout, index: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const { map } = layout;
   for (let first = dataClusterAt(layout, index); first < map.clusters;) {
@@ -73,14 +73,14 @@ async function* readData(chain: ImageChain, layout: Qcow2Layout, index: number, 
   }
 }
 
-/** The cluster behind the last one that is read in one go. */
+/** End (exclusive) of the clusters read by one reader. */
 function endOfStretch(map: ClusterMap, first: number): number {
   let end = map.next(first, false);
   for (let next = map.next(end, true); next < map.clusters && next - end <= READ_THROUGH_CLUSTERS; next = map.next(end, true)) end = map.next(next, false);
   return end;
 }
 
-/** Those parts of a chunk, which begins at the disk's byte `at`, that lie in clusters with data. */
+/** The parts of a chunk that lie in clusters with data. The chunk begins at byte `at` of the disk. */
 function* withData(map: ClusterMap, chunk: Uint8Array, at: number): Generator<Uint8Array> {
   const last = Math.ceil((at + chunk.length) / CLUSTER_BYTES);
   for (const { first, count } of runsOf(map, Math.floor(at / CLUSTER_BYTES), last)) {
@@ -96,7 +96,7 @@ async function* readSlice(chain: ImageChain, slice: DiskSlice, diskBytes: number
   let left = slice.end - slice.start + 1;
   try {
     for await (const read of stdout) {
-      // A stream of bytes without an encoding gives buffers.
+      // A stream without an encoding yields buffers.
       const chunk = read as Buffer;
       const piece = chunk.subarray(Math.min(before, chunk.length)).subarray(0, left);
       before -= Math.min(before, chunk.length);
@@ -107,16 +107,16 @@ async function* readSlice(chain: ImageChain, slice: DiskSlice, diskBytes: number
   } finally {
     enough.abort(new Error('enough was read'));
   }
-  if (left > 0) throw new Error(`${chain.at(-1) ?? ''} ended ${left} bytes before its end`);
+  if (left > 0) throw new Error(`${chain.at(-1) ?? ''} ended ${left} bytes early`);
 }
 
 async function dataClusters(chain: ImageChain, diskBytes: number, signal: AbortSignal): Promise<ClusterMap> {
   const map = new ClusterMap(diskBytes);
   const { stdout, ended } = streamTool(['qemu-img', 'map', '--output=json', imageFileName(chain)], signal);
   for await (const line of createInterface({ input: stdout })) {
-    // One extent a line, so that millions of them need not be held.
+    // One extent per line, so that millions of them need not be kept in memory.
     const [, start, length, zero, data] = /"start": (\d+), "length": (\d+), .*"zero": (true|false), "data": (true|false)/.exec(line) ?? [];
-    if (start === undefined && line.includes('{')) throw new Error(`qemu-img map said something unknown: ${line.slice(0, 200)}`);
+    if (start === undefined && line.includes('{')) throw new Error(`cannot parse the output of qemu-img map: ${line.slice(0, 200)}`);
     if (data === 'true' && zero === 'false') map.addRange(Number(start), Number(length));
   }
   await ended;

@@ -1,6 +1,6 @@
 import { imageNode, type ImageChain } from '../../../lib/qemu/image-chain.plan.js';
 
-/** Read in whole sectors: qemu's raw driver serves nothing smaller. */
+/** Reads are whole sectors, the smallest unit of qemu's raw driver. */
 const SECTOR = 512;
 
 export interface DiskSlice {
@@ -11,9 +11,9 @@ export interface DiskSlice {
 }
 
 /**
- * Writes a slice of a chain's guest-visible content to standard output. nbdcopy starts the server itself and hands it its socket, so there is
+ * Writes a slice of a chain's guest-visible content to standard output. nbdcopy starts the server itself and passes it the socket, so there is
  * nothing to find or clean up afterwards: the server ends when nbdcopy does.
- * @returns argv, and how many bytes at the start of the output are before the slice
+ * @returns argv, and the number of bytes to skip at the start of the output
  */
 export function sliceArgv(chain: ImageChain, slice: DiskSlice, diskBytes: number): { readonly argv: readonly [string, ...string[]]; readonly skip: number } {
   const offset = Math.floor(slice.start / SECTOR) * SECTOR;

@@ -2,13 +2,13 @@ import { describe, expect, it } from '@jest/globals';
 import { exposesKernel } from '../../hub.config.js';
 import { allowedDrivers } from './choose-drivers.plan.js';
 
-describe('the drivers that may mount', () => {
-  it('are the sandbox unless another one is named', () => {
+describe('the allowed mount drivers', () => {
+  it('are the sandbox unless the configuration names another', () => {
     expect(allowedDrivers('auto')).toEqual(['guestfs']);
     expect((['guestfs', 'fuse', 'nbd'] as const).map(allowedDrivers)).toEqual([['guestfs'], ['fuse'], ['nbd']]);
   });
 
-  it('never show the kernel what a guest wrote unless they were named', () => {
+  it('never expose guest data to the kernel unless the configuration names them', () => {
     expect((['auto', 'guestfs', 'fuse', 'nbd'] as const).map(exposesKernel)).toEqual([false, false, true, true]);
   });
 });

@@ -1,9 +1,9 @@
 import type { MountDriverName } from './mount-driver.port.js';
 
-/** What stands in the configuration. */
+/** Value of the setting. */
 export type WantedDriver = 'auto' | MountDriverName;
 
-/** The drivers that may be used. Without a name it is the sandbox alone: the others have the host's kernel read what a guest wrote, which is for an operator to choose. */
+/** The allowed drivers. `auto` allows the sandbox alone: the others let the host's kernel read guest data, which only an operator may choose. */
 export function allowedDrivers(wanted: WantedDriver): readonly MountDriverName[] {
   return [wanted === 'auto' ? 'guestfs' : wanted];
 }

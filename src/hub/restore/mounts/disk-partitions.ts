@@ -7,13 +7,13 @@ const NOTHING_FOUND = 2;
 /** Several signatures contradict each other. */
 const AMBIVALENT = 8;
 
-/** File systems that can be read by nobody without their key. */
+/** Volumes that cannot be read without a key. */
 const ENCRYPTED: ReadonlySet<string> = new Set(['crypto_LUKS', 'BitLocker', 'FVE-FS']);
-/** What holds no files by itself. */
+/** Types that hold no files themselves. */
 const NO_FILES: ReadonlySet<string> = new Set(['swap', 'LVM2_member', 'linux_raid_member', 'zfs_member', ...ENCRYPTED]);
 
 /**
- * Looks for file systems on a raw disk, in a file or a device.
+ * Searches a raw disk, in a file or a device, for file systems.
  * @throws MountError `mount_timed_out`, `restore_point_unreadable`; or the reason of the signal
  */
 export async function probePartitions(disk: string, sizeBytes: number, signal: AbortSignal): Promise<readonly DiskPartition[]> {
@@ -28,7 +28,7 @@ export async function probePartitions(disk: string, sizeBytes: number, signal: A
 }
 
 /**
- * Which partition to mount.
+ * Chooses the partition to mount.
  * @throws MountError `partition_not_found`, `filesystem_not_found`, `filesystem_encrypted`, `filesystem_unsupported`
  */
 export function choosePartition(partitions: readonly DiskPartition[], wanted: number | null, canMount: (filesystemType: string) => boolean): DiskPartition {
@@ -49,15 +49,15 @@ export function choosePartition(partitions: readonly DiskPartition[], wanted: nu
     const refusal = refusals.find((each) => each?.code === code);
     if (refusal) throw new MountError(code, refusal.message, partitions);
   }
-  throw new MountError('filesystem_not_found', `no file system was found on the disk, which has ${listed(partitions)}`, partitions);
+  throw new MountError('filesystem_not_found', `no file system was found on the disk; it has ${listed(partitions)}`, partitions);
 }
 
 function refusalOf(
   { name, filesystem_type: type }: DiskPartition,
   canMount: (filesystemType: string) => boolean,
 ): { readonly code: 'filesystem_not_found' | 'filesystem_encrypted' | 'filesystem_unsupported'; readonly message: string } | null {
-  if (type === null || type === 'swap') return { code: 'filesystem_not_found', message: `${name} holds no file system that is known (${type ?? 'nothing'})` };
-  if (ENCRYPTED.has(type)) return { code: 'filesystem_encrypted', message: `${name} is encrypted (${type}), and its key is not known here` };
+  if (type === null || type === 'swap') return { code: 'filesystem_not_found', message: `${name} holds no known file system (${type ?? 'nothing'})` };
+  if (ENCRYPTED.has(type)) return { code: 'filesystem_encrypted', message: `${name} is encrypted (${type}) and cannot be read without its key` };
   if (NO_FILES.has(type) || !canMount(type)) return { code: 'filesystem_unsupported', message: `${name} holds ${type}, which this driver cannot mount` };
   return null;
 }
@@ -85,7 +85,7 @@ function partitionOf(
   };
 }
 
-/** `blkid -p` reads superblocks only; the guest's data is never mounted for it. */
+/** `blkid -p` only reads superblocks and mounts nothing. */
 async function probe(target: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, string | undefined>>> {
   const { stdout, exitCode } = await runBounded(['blkid', '-p', '-o', 'export', ...target], PROBE_DEADLINE_MS, {
     signal,
@@ -95,7 +95,7 @@ async function probe(target: readonly string[], signal: AbortSignal): Promise<Re
   const found: Record<string, string> = {};
   for (const line of stdout.split('\n')) {
     const equals = line.indexOf('=');
-    // Values are escaped as for a shell.
+    // Values are shell-escaped.
     if (equals > 0) found[line.slice(0, equals)] = line.slice(equals + 1).replaceAll(/\\(.)/g, '$1');
   }
   return found;
@@ -109,7 +109,7 @@ interface TableEntry {
   readonly label: string | null;
 }
 
-/** Types of MBR partitions that only hold others. */
+/** MBR types of extended partitions. */
 const EXTENDED: ReadonlySet<string> = new Set(['5', 'f', '85']);
 
 async function partitionTable(disk: string, signal: AbortSignal): Promise<readonly TableEntry[]> {

@@ -7,7 +7,7 @@ import { mountLayout } from './mount-layout.js';
 
 const START_DEADLINE_MS = 15_000;
 
-/** The QCOW2 chain as a raw file, by qemu-storage-daemon and FUSE; a loop device on it. Needs no nbd module. */
+/** Exposes the QCOW2 chain as a raw file through qemu-storage-daemon and FUSE, with a loop device on top. Needs no nbd module. */
 export class FuseMountDriver extends KernelMountDriver {
   override readonly name: MountDriverName = 'fuse';
 
@@ -18,7 +18,7 @@ export class FuseMountDriver extends KernelMountDriver {
         () => false,
       ))
     )
-      return 'there is no /dev/fuse; load the kernel module fuse';
+      return '/dev/fuse does not exist; load the kernel module fuse';
     try {
       await runBounded(['qemu-storage-daemon', '--version'], START_DEADLINE_MS);
       return null;
@@ -41,7 +41,7 @@ export class FuseMountDriver extends KernelMountDriver {
   }
 }
 
-/** As JSON, in which no character of a path means anything. */
+/** As JSON, so that no character of a path is special. */
 export function storageDaemonArgv(chain: ImageChain, mountPoint: string): readonly [string, ...string[]] {
   return [
     'qemu-storage-daemon',
@@ -52,7 +52,7 @@ export function storageDaemonArgv(chain: ImageChain, mountPoint: string): readon
   ];
 }
 
-/** By a tool with a deadline, because the file answers only while its server does. */
+/** Uses a tool with a deadline, because stat hangs when the file's server does. */
 async function sizeOf(disk: string, signal: AbortSignal): Promise<number> {
   const { stdout } = await runBounded(['stat', '--format=%s', disk], START_DEADLINE_MS, { signal });
   return Number(stdout.trim());

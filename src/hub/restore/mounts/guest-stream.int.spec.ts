@@ -19,13 +19,13 @@ function collecting(): { readonly sink: Writable; readonly bytes: () => number }
 }
 
 describe('a stream of a guest', () => {
-  it.each([1, 1_000, 60_000])('loses none of its %i bytes when its process has ended before somebody takes them', async (length) => {
+  it.each([1, 1_000, 60_000])('loses none of its %i bytes when its process ends before they are read', async (length) => {
     const child = spawn(process.execPath, ['-e', `process.stdout.write('x'.repeat(${length}))`], { stdio: ['ignore', 'pipe', 'pipe'] });
     const exited = once(child, 'exit');
     const stream = new GuestStream(child, STALL_MS);
     await stream.begun();
     await exited;
-    // Node drains the output of a child one turn after its exit.
+    // Node drains a child's output one event loop turn after its exit.
     for (let turn = 0; turn < 5; turn++) await nextTurn();
     const { sink, bytes } = collecting();
     expect(await stream.sendTo(sink)).toBeNull();

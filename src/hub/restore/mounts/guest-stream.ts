@@ -8,20 +8,20 @@ const KEPT_STDERR = 8192;
 
 export type StreamProcess = ChildProcessByStdio<null, Readable, Readable>;
 
-/** Bytes of a guest on their way out, from a process that does nothing else and ends with them. */
+/** A stream of guest bytes from a dedicated process, which ends with the stream. */
 export class GuestStream {
   private said = '';
   private stalled = false;
-  /** Whether somebody takes the bytes; until then they are only waited for. */
+  /** Whether sendTo() has been called. */
   private sending = false;
   private sent = 0;
-  /** Where bytes wait until somebody takes them: when a child exits, Node drains what of its output nobody listens to, and it is lost. */
+  /** Buffers bytes until they are read: when a child exits, Node drains output without a listener, and it would be lost. */
   private readonly output = new PassThrough();
-  /** null: it ended well, so that what came is all of it. */
+  /** null: the process succeeded, so the output is complete. */
   private readonly ended: Promise<BrowserError | null>;
   private readonly timer: NodeJS.Timeout;
 
-  /** @param stallMs a stream from which nothing comes for so long, though somebody reads, is given up */
+  /** @param stallMs a stream that delivers nothing for this long while it is being read is abandoned */
   constructor(
     private readonly child: StreamProcess,
     stallMs: number,
@@ -34,7 +34,7 @@ export class GuestStream {
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.said = (this.said + text).slice(-KEPT_STDERR)));
     this.ended = new Promise((resolve) => {
       child.once('error', (error) => resolve(new BrowserError('mount_gone', error.message)));
-      // `close` comes when all of its output is read.
+      // `close` is emitted when all of its output is read.
       child.once('exit', (code) => {
         clearInterval(this.timer);
         if (code === 0) resolve(null);
@@ -47,7 +47,7 @@ export class GuestStream {
     this.timer = setInterval(() => {
       const { readableLength, readableFlowing } = this.output;
       const read = Number(Reflect.get(child.stdout, 'bytesRead'));
-      // A reader that takes nothing holds up the stream itself.
+      // A paused reader stalls the stream itself; that does not count.
       if (readableLength > 0 || (this.sending && readableFlowing === false) || read !== seen) quietSince = performance.now();
       seen = read;
       if (performance.now() - quietSince > stallMs) {
@@ -57,12 +57,12 @@ export class GuestStream {
     }, LOOK_MS).unref();
   }
 
-  /** Bytes that were handed to the sink. */
+  /** Bytes passed to the sink. */
   get sentBytes(): number {
     return this.sent;
   }
 
-  /** Resolves when the first bytes are there, or it has ended well without any. @throws BrowserError */
+  /** Resolves when the first bytes are available, or the process has succeeded without output. @throws BrowserError */
   async begun(): Promise<void> {
     const { output } = this;
     await Promise.race([once(output, 'readable'), once(output, 'end'), this.ended]);
@@ -72,8 +72,8 @@ export class GuestStream {
   }
 
   /**
-   * Writes all bytes and ends the sink. When they do not all come, or the sink goes away, both are destroyed, so that nobody takes a part for the whole.
-   * @returns what went wrong; null: all was sent, or the reader went away
+   * Writes all bytes and ends the sink. If the stream is incomplete or the sink closes, both are destroyed, so that a part is never mistaken for the whole.
+   * @returns the failure; null: everything was sent, or the reader went away
    */
   async sendTo(sink: Writable): Promise<BrowserError | null> {
     const { output } = this;
@@ -115,10 +115,10 @@ export class GuestStream {
     if (this.stalled) return silence();
     const line = this.said.trim().split('\n').at(-1) ?? '';
     try {
-      const failure = JSON.parse(line) as StreamFailure; // written by our own program
+      const failure = JSON.parse(line) as StreamFailure; // written by browser.process
       return new BrowserError(failure.code, failure.message);
     } catch {
-      return new BrowserError('mount_gone', `the process that reads this mount has ended: ${line.slice(0, 500)}`);
+      return new BrowserError('mount_gone', `the process that reads this mount ended unexpectedly: ${line.slice(0, 500)}`);
     }
   }
 }

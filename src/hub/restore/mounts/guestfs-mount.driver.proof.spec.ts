@@ -18,7 +18,7 @@ const MIB = 1024 * 1024;
 const PATIENCE_MS = 240_000;
 jest.setTimeout(2 * PATIENCE_MS);
 
-/** Where each begins on the disk, and how large it is, in MiB. */
+/** Start and size of each partition, in MiB. */
 const LAYOUT = [
   { start: 1, mib: 64, what: 'physical volume' },
   { start: 65, mib: 64, what: 'physical volume' },
@@ -37,7 +37,7 @@ if (!availability.available) process.stderr.write(`skipped: mount driver guestfs
 const lacking = ['cryptsetup', 'sfdisk', 'mkfs.xfs', 'mkfs.btrfs', 'mkntfs'].filter((tool) => !hasTool(tool));
 if (availability.available && lacking.length > 0) process.stderr.write(`skipped: not on PATH: ${lacking.join(', ')}\n`);
 
-(availability.available && lacking.length === 0 ? describe : describe.skip)('the sandbox, with a disk of many kinds', () => {
+(availability.available && lacking.length === 0 ? describe : describe.skip)('the sandbox, with a disk of many file systems', () => {
   let work: string;
   let directory: string;
   let file: string;
@@ -86,7 +86,7 @@ if (availability.available && lacking.length > 0) process.stderr.write(`skipped:
     await run('cryptsetup', ['luksFormat', '--batch-mode', ...cheap, path, join(work, 'key')]);
   }
 
-  /** Larger than either of its physical volumes. Made in the sandbox, so that the host's own volume manager never hears of it. */
+  /** Larger than either of its physical volumes. Created in the sandbox, so that the host's volume manager never sees it. */
   async function makeLogicalVolume(raw: string): Promise<void> {
     const script = [
       'run',
@@ -111,7 +111,7 @@ if (availability.available && lacking.length > 0) process.stderr.write(`skipped:
     return driver.mount({ directory, chain: [file], partition }, AbortSignal.timeout(PATIENCE_MS));
   }
 
-  it('mounts a logical volume that lies on two partitions, without a write to the restore point', async () => {
+  it('mounts a logical volume that spans two partitions, without a write to the restore point', async () => {
     const before = await readFile(file);
     const mounted = await mount(LOGICAL_VOLUME);
     expect(mounted).toMatchObject({ driver: 'guestfs', device: '/dev/guest/root', filesystemType: 'ext4', partition: LOGICAL_VOLUME });
@@ -131,10 +131,10 @@ if (availability.available && lacking.length > 0) process.stderr.write(`skipped:
     expect((await readFile(file)).equals(before)).toBe(true);
   });
 
-  it('says that a volume is encrypted', async () => {
+  it('reports that a volume is encrypted', async () => {
     const refused = await mount(6).catch((error: unknown) => error);
     if (!(refused instanceof MountError)) throw new Error(`mounted, or failed otherwise: ${String(refused)}`);
-    expect(refused).toMatchObject({ code: 'filesystem_encrypted', message: 'partition 6 is encrypted (crypto_LUKS), and its key is not known here' });
+    expect(refused).toMatchObject({ code: 'filesystem_encrypted', message: 'partition 6 is encrypted (crypto_LUKS) and cannot be read without its key' });
   });
 
   it.each([

@@ -22,19 +22,19 @@ import { mountLayout, toolDirectory } from './mount-layout.js';
 const LOOK_DEADLINE_MS = 180_000;
 const MOUNT_DEADLINE_MS = 180_000;
 const PIPE_DEADLINE_MS = 5_000;
-/** How often the output of the sandbox is read. */
+/** Poll interval for the output of the sandbox. */
 const LOOK_MS = 100;
 const FIRST_LOGICAL_VOLUME = 1001;
 
-/** Cannot hold files that the sandbox could show. */
+/** Types that hold no files the sandbox could mount. */
 const WITHOUT_FILES: ReadonlySet<string> = new Set(['swap', 'LVM2_member', 'linux_raid_member']);
 
 export interface GuestfsOptions {
-  /** Emulates the sandbox's machine even where the host could virtualise it: slower, and the same everywhere. */
+  /** Emulates the sandbox's machine even if the host supports virtualization: slower, but the same everywhere. */
   readonly forceEmulation: () => boolean;
 }
 
-/** libguestfs: the guest's file system is mounted by the kernel of a throwaway virtual machine, and never meets the host's. Knows LVM and NTFS; slow to start. */
+/** libguestfs: the kernel of a throwaway virtual machine mounts the guest's file system; the host's kernel never reads it. Supports LVM and NTFS; slow to start. */
 export class GuestfsMountDriver extends MountDriver {
   override readonly name: MountDriverName = 'guestfs';
 
@@ -51,7 +51,7 @@ export class GuestfsMountDriver extends MountDriver {
 
   override async availability(): Promise<DriverAvailability> {
     if (process.getuid?.() !== 0 && !mayMountFuse(await readFile('/proc/self/status', 'utf8'))) {
-      return { available: false, reason: 'this process may not mount anything; `install.sh hub --with-file-restore` gives a deployed hub the right to' };
+      return { available: false, reason: 'this process has no right to mount; on a deployed hub, run `install.sh hub --with-file-restore`' };
     }
     if (
       !(await access('/dev/fuse').then(
@@ -59,7 +59,7 @@ export class GuestfsMountDriver extends MountDriver {
         () => false,
       ))
     )
-      return { available: false, reason: 'there is no /dev/fuse; load the kernel module fuse' };
+      return { available: false, reason: '/dev/fuse does not exist; load the kernel module fuse' };
     for (const tool of ['guestfish', 'fusermount3'] as const) {
       try {
         await runBounded([tool, '--version'], 15_000);
@@ -85,7 +85,7 @@ export class GuestfsMountDriver extends MountDriver {
       );
       const device = found.find((each) => each.partition === partition)?.device ?? '';
       const server = await sandbox.show(device, partition, root, signal);
-      // mount(8) refuses to work for others than root, whatever rights they have. For them it stays with what the sandbox was told.
+      // mount(8) works only for root, whatever capabilities others have. For them, the options given to the sandbox must suffice.
       if (process.getuid?.() === 0) await restrict(root, signal);
       return {
         driver: this.name,
@@ -106,8 +106,8 @@ export class GuestfsMountDriver extends MountDriver {
 }
 
 /**
- * One virtual machine that first says what is on the disk and then shows a part of it, because starting it takes most of the time. It reads its orders from a named
- * pipe, so it ends when the hub dies before the mount stands; from then on it needs nobody.
+ * One virtual machine that first inspects the disk and then mounts one file system, because starting it takes most of the time. It reads its commands from a named
+ * pipe, so it ends if the hub dies before the mount is ready. After that it no longer depends on the hub.
  */
 class Sandbox {
   private readonly runDirectory: string;
@@ -124,7 +124,7 @@ class Sandbox {
     const pipe = mountLayout(this.directory).sandboxOrders;
     await mkdir(dirname(pipe), { recursive: true, mode: 0o700 });
     await runBounded(['mkfifo', '-m', '600', pipe], PIPE_DEADLINE_MS);
-    // For reading as well, because opening it for writing alone would wait for the reader.
+    // Read-write, because opening for writing alone would block until a reader opens it.
     this.orders = await open(pipe, 'r+');
     await this.orders.write(LOOK_SCRIPT);
     await this.supervisor.start(this.runDirectory, guestfishArgv(file, pipe), { env, rights: 'all' });
@@ -142,7 +142,7 @@ class Sandbox {
         if (status.exitCode === 127) throw new MountError('mount_driver_unavailable', `guestfish is not installed: ${status.stderr.trim()}`);
         throw new MountError('restore_point_unreadable', `the disk cannot be opened in the sandbox: ${status.stderr.trim()}`);
       }
-      if (performance.now() > ends) throw new MountError('mount_timed_out', `the sandbox did not read the disk within ${LOOK_DEADLINE_MS} ms`);
+      if (performance.now() > ends) throw new MountError('mount_timed_out', `the sandbox did not inspect the disk within ${LOOK_DEADLINE_MS} ms`);
       await pause(LOOK_MS);
     }
   }
@@ -153,26 +153,29 @@ class Sandbox {
       return await shownMount(this.supervisor, this.directory, 'guestfish', root, signal, MOUNT_DEADLINE_MS);
     } catch (error) {
       if (error instanceof MountError && error.code === 'mount_failed') {
-        throw new MountError('filesystem_damaged', `${partition.name} (${partition.filesystem_type ?? ''}) does not mount in the sandbox: ${error.message}`);
+        throw new MountError(
+          'filesystem_damaged',
+          `${partition.name} (${partition.filesystem_type ?? ''}) could not be mounted in the sandbox: ${error.message}`,
+        );
       }
       throw error;
     }
   }
 
-  /** A sandbox that shows nothing by now ends. */
+  /** Closes the pipe. A sandbox without a mount then ends. */
   async endOrders(): Promise<void> {
     await this.orders?.close();
     this.orders = null;
   }
 }
 
-/** libguestfs takes no graph, so what the file stands on follows from its header, which was checked before the mount. */
+/** libguestfs takes no block graph, so it finds backing files through the file's header, which was checked before the mount. */
 function topOf({ chain }: MountOrder): string {
   return chain.at(-1) ?? chain[0];
 }
 
 export interface FoundFilesystem {
-  /** Within the sandbox. */
+  /** Device path inside the sandbox. */
   readonly device: string;
   readonly partition: DiskPartition;
 }
@@ -181,14 +184,14 @@ export function guestfishArgv(file: string, orders: string): readonly [string, .
   return ['guestfish', '--ro', '--format=qcow2', '-a', file, '-f', orders];
 }
 
-/** What may hold something that is no file system, such as an encrypted volume, and is then in no list: the whole disk, and partitions. */
+/** Devices that may hold something other than a file system, such as an encrypted volume, and are then in no list: the whole disk and its partitions. */
 const PROBED = ['/dev/sda', ...Array.from({ length: 32 }, (_, index) => `/dev/sda${index + 1}`)];
 
 const LOOKED = 'looked at everything';
 
 /**
- * Lists file systems with their types, then the sizes of partitions and logical volumes; a dash lets the script go on where there are none. guestfish writes out what it
- * has printed before it starts another program, so the last line ends in one.
+ * Lists file systems with their types, then the sizes of partitions and logical volumes; a leading dash ignores failures where there are none. guestfish flushes
+ * its output before it starts another program, so the last line pipes into one.
  */
 export const LOOK_SCRIPT = [
   'run',
@@ -200,9 +203,10 @@ export const LOOK_SCRIPT = [
   '',
 ].join('\n');
 
-/** @throws MountError where the disk gives a volume a name that guestfish could take for more than a name */
+/** @throws MountError when the disk names a volume in a way that guestfish might interpret as a command */
 export function showScript(device: string, type: string, root: string): string {
-  if (!/^\/dev\/[\w.+-]+(\/[\w.+-]+)*$/.test(device)) throw new MountError('filesystem_unsupported', `the volume ${JSON.stringify(device)} has no usable name`);
+  if (!/^\/dev\/[\w.+-]+(\/[\w.+-]+)*$/.test(device))
+    throw new MountError('filesystem_unsupported', `the volume name ${JSON.stringify(device)} is not supported`);
   return [
     `mount-options ${sandboxOptions(type)} ${device} /`,
     `mount-local ${quoted(root)} readonly:true options:ro,nosuid,nodev,noexec`,
@@ -211,21 +215,20 @@ export function showScript(device: string, type: string, root: string): string {
   ].join('\n');
 }
 
-/** For guestfish, which knows the escapes of C in double quotes. */
+/** Quotes for guestfish, which interprets C escapes in double quotes. */
 function quoted(text: string): string {
   return `"${text.replaceAll(/[\\"]/g, String.raw`\$&`)}"`;
 }
 
 /**
- * Whether a process other than root's may mount by FUSE: with the capability for it, or through the set-user-ID program fusermount3, which works for whoever may
- * gain rights by starting programs.
+ * Whether an unprivileged process may mount with FUSE: it has CAP_SYS_ADMIN, or it may gain privileges through the set-user-ID program fusermount3.
  * @param status text of `/proc/<pid>/status`
  */
 export function mayMountFuse(status: string): boolean {
   return hasCapability(status, CAP_SYS_ADMIN) || /^NoNewPrivs:\t0$/m.test(status);
 }
 
-/** Within the sandbox too no journal is replayed: what is shown is what was backed up. */
+/** No journal is replayed in the sandbox either: the mount shows the disk as backed up. */
 function sandboxOptions(type: string): string {
   switch (type) {
     case 'ext3':
@@ -240,7 +243,7 @@ function sandboxOptions(type: string): string {
   }
 }
 
-/** Reads what LOOK_SCRIPT makes guestfish print. */
+/** Parses the output of LOOK_SCRIPT. */
 export function parseFilesystems(stdout: string): readonly FoundFilesystem[] {
   const parts = new Map<number, { start: number; size: number }>();
   const volumes = new Map<string, number>();

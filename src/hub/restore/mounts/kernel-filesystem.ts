@@ -1,15 +1,15 @@
-/** How the host mounts a file system that `blkid` names so. */
+/** How the host mounts a file system of a `blkid` type. */
 export type KernelFilesystem =
   | { readonly by: 'mount'; readonly type: string; readonly options: string }
-  /** In user space, where a hostile volume does not meet the kernel. */
+  /** In user space, so that the kernel does not parse a hostile volume. */
   | { readonly by: 'ntfs-3g'; readonly options: string };
 
-/** What holds for every mount: nothing on it can be run, become a device, lend rights or lead out of it. */
+/** Options of every mount: no execution, device nodes, set-user-ID programs or symbolic links. */
 export const SAFE = 'nosuid,nodev,noexec,nosymfollow';
 
 /**
  * Read-only without replaying a journal: a replay would write, and a restore point shows the disk as it was. `errors=continue` because a superblock may
- * otherwise ask for a panic of the machine; `nouuid` because several restore points of one disk have one UUID. null: not a kind that the host mounts.
+ * otherwise request a kernel panic; `nouuid` because several restore points of one disk share a UUID. null: a type that the host does not mount.
  */
 export function kernelFilesystem(type: string): KernelFilesystem | null {
   switch (type) {

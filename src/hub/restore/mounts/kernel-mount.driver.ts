@@ -31,20 +31,20 @@ const LOOP_DEADLINE_MS = 10_000;
 const MOUNT_DEADLINE_MS = 30_000;
 const LOOK_MS = 5;
 
-/** What the drivers share that mount with the host's kernel: they differ in how they show the QCOW2 chain as a raw disk. */
+/** Base of the drivers that mount with the host's kernel. They differ in how they expose the QCOW2 chain as a raw disk. */
 export abstract class KernelMountDriver extends MountDriver {
   constructor(protected readonly supervisor: ProcessSupervisor) {
     super();
   }
 
-  /** Opens the chain read-only and shows it as one raw disk. @throws MountError */
+  /** Opens the chain read-only and exposes it as one raw disk. @throws MountError */
   protected abstract show(order: MountOrder, signal: AbortSignal): Promise<RawView>;
 
-  /** What this driver needs beyond what all of them do. */
+  /** The missing requirement specific to this driver, as a message; null: none. */
   protected abstract missing(): Promise<string | null>;
 
   override async availability(): Promise<DriverAvailability> {
-    if (process.getuid?.() !== 0) return { available: false, reason: 'mounting needs root' };
+    if (process.getuid?.() !== 0) return { available: false, reason: 'mounting requires root' };
     for (const tool of ['losetup', 'blkid', 'sfdisk', 'mount', 'umount'] as const) {
       try {
         await runBounded([tool, '--version'], LOOP_DEADLINE_MS);
@@ -104,11 +104,11 @@ export abstract class KernelMountDriver extends MountDriver {
     } catch (error) {
       if (!(error instanceof MountError) || error.code === 'mount_timed_out') throw error;
       const code = error.code === 'mount_driver_unavailable' ? 'filesystem_unsupported' : 'filesystem_damaged';
-      throw new MountError(code, `${partition.name} (ntfs) does not mount: ${error.message}`, [partition]);
+      throw new MountError(code, `${partition.name} (ntfs) could not be mounted: ${error.message}`, [partition]);
     }
   }
 
-  /** Starts a process that shows something at a mount point and stays there for it. @throws MountError when it ends before it does */
+  /** Starts a process that mounts at a mount point and keeps serving it. @throws MountError when it ends before the mount is ready */
   protected async serve(
     order: MountOrder,
     tool: MountTool,
@@ -123,8 +123,8 @@ export abstract class KernelMountDriver extends MountDriver {
 }
 
 /**
- * Waits until a started process shows something at the mount point.
- * @throws MountError `mount_failed` with what it said when it ends early, `mount_timed_out`; or the reason of the signal
+ * Waits until a started process has mounted at the mount point.
+ * @throws MountError `mount_failed` with its standard error when it ends early, `mount_timed_out`; or the reason of the signal
  */
 export async function shownMount(
   supervisor: ProcessSupervisor,
@@ -144,17 +144,17 @@ export async function shownMount(
       throw new MountError(status.state === 'exited' && status.exitCode === 127 ? 'mount_driver_unavailable' : 'mount_failed', `${tool} ended: ${said}`);
     }
     if (status.identity !== null && (await mountsBelow(mountPoint)).length > 0) return processResource(tool, status.identity);
-    if (performance.now() > ends) throw new MountError('mount_timed_out', `${tool} did not show the disk within ${deadlineMs} ms`);
+    if (performance.now() > ends) throw new MountError('mount_timed_out', `${tool} did not mount the disk within ${deadlineMs} ms`);
     await pause(LOOK_MS);
   }
 }
 
-/** The rights of a mount that a program in user space has made, narrowed by the kernel. @throws ToolError */
+/** Restricts a mount made by a user-space program to safe options, enforced by the kernel. @throws ToolError */
 export async function restrict(root: string, signal: AbortSignal): Promise<void> {
   await runBounded(['mount', '-o', `remount,bind,ro,${SAFE}`, root], MOUNT_DEADLINE_MS, { signal });
 }
 
-/** A loop device for each partition's part of the disk: device nodes of partitions need a udev that may not be there. */
+/** Attaches a loop device to the partition's part of the disk: partition device nodes need udev, which may be absent. */
 async function attachLoop(disk: string, { start_bytes, size_bytes }: DiskPartition, signal: AbortSignal): Promise<string> {
   const part =
     start_bytes === 0 || start_bytes === null ? [] : ['--offset', String(start_bytes), ...(size_bytes === null ? [] : ['--sizelimit', String(size_bytes)])];
@@ -166,15 +166,15 @@ function refusedMount(partition: DiskPartition, error: ToolError): MountError {
   const said = error.stderrTail.trim();
   const what = `${partition.name} (${partition.filesystem_type ?? ''})`;
   if (/unknown filesystem type|no such device/i.test(said)) {
-    return new MountError('filesystem_unsupported', `the kernel of this machine does not know the file system of ${what}: ${said}`, [partition]);
+    return new MountError('filesystem_unsupported', `the kernel of this machine does not support the file system of ${what}: ${said}`, [partition]);
   }
-  // Linux before 6.7 refuses a second restore point of one btrfs, which has the UUID of the first.
+  // Linux before 6.7 refuses a second restore point of one btrfs, because both have the same UUID.
   if (partition.filesystem_type === 'btrfs' && /file exists|already mounted/i.test(said)) {
-    return new MountError('filesystem_unsupported', `the kernel of this machine does not mount ${what} beside another restore point of it: ${said}`, [
+    return new MountError('filesystem_unsupported', `the kernel of this machine cannot mount ${what} while another restore point of it is mounted: ${said}`, [
       partition,
     ]);
   }
-  return new MountError('filesystem_damaged', `${what} does not mount; its file system is probably damaged: ${said}`, [partition]);
+  return new MountError('filesystem_damaged', `${what} could not be mounted; its file system is probably damaged: ${said}`, [partition]);
 }
 
 export function mountErrorOf(error: unknown): MountError {
@@ -186,7 +186,7 @@ export function mountErrorOf(error: unknown): MountError {
   return new MountError('mount_failed', messageOf(error));
 }
 
-/** Makes the empty file that a disk is shown on. */
+/** Creates the empty file that serves as the mount point of a disk. */
 export async function makeMountFile(path: string): Promise<void> {
   await writeFile(path, '', { flag: 'a', mode: 0o600 });
 }

@@ -16,9 +16,9 @@ import {
 } from './guest-browser/browser-protocol.js';
 import { GuestStream, silence } from './guest-stream.js';
 
-/** A download waits for its next bytes as long as for so many answers. */
+/** A download stalls after this many times the answer timeout. */
 const STALLED_ANSWERS = 2;
-/** A browser that nobody asks ends, to give its memory back. */
+/** An idle browser ends, to free its memory. */
 const IDLE_MS = 60_000;
 
 const PROGRAM = siblingProgram(new URL('./guest-browser/browser.process.js', import.meta.url));
@@ -36,16 +36,16 @@ interface Browser {
 }
 
 /**
- * Reads mounted file systems through processes of their own: one per mount that answers questions, one per download. Nothing here touches a mounted file system
- * itself, so a mount that hangs costs a process and an answer, never the hub.
+ * Reads mounted file systems through separate processes: one per mount for requests, one per download. The hub itself never touches a mounted file system,
+ * so a hanging mount costs a process and an answer, never the hub.
  */
 @Injectable()
 export class MountBrowser implements OnApplicationShutdown {
   private readonly browsers = new Map<string, Browser>();
   private readonly streams = new Map<string, Set<ChildProcess>>();
-  /** Browsers that were killed and do not end, because they hang in the kernel: who asks their mount would only hang too. */
+  /** Browsers that were killed but hang in the kernel. Another request to their mount would hang as well. */
   private readonly stuck = new Map<string, ChildProcess>();
-  /** Mounts that are taken down: where one was is an empty folder then. Their names never come again. */
+  /** Mounts that are being unmounted; their root is an empty directory afterwards. Their names are never reused. */
   private readonly closed = new Set<string>();
   private lastId = 0;
 
@@ -63,7 +63,7 @@ export class MountBrowser implements OnApplicationShutdown {
     return (await this.ask(root, { kind: 'info', request })) as GuestFile;
   }
 
-  /** Resolves once the first bytes are there (or all, where there are none). @throws BrowserError for what shows before */
+  /** Resolves once the first bytes are available, or at the end of an empty stream. @throws BrowserError for failures before that */
   async stream(root: string, request: StreamRequest): Promise<GuestStream> {
     this.refuse(root);
     const child = spawn(process.execPath, [...PROGRAM, root, JSON.stringify(request)], {
@@ -89,12 +89,12 @@ export class MountBrowser implements OnApplicationShutdown {
     }
   }
 
-  /** Downloads that read from this mount now; not those that were given up and hang. */
+  /** Active downloads from this mount, not counting abandoned ones that hang. */
   streamsFrom(root: string): number {
     return [...(this.streams.get(root) ?? [])].filter(({ killed }) => !killed).length;
   }
 
-  /** Ends all that reads from this mount, for good. */
+  /** Permanently ends all processes that read from this mount. */
   async close(root: string): Promise<void> {
     this.closed.add(root);
     const browser = this.browsers.get(root);
@@ -107,9 +107,9 @@ export class MountBrowser implements OnApplicationShutdown {
     await Promise.all([...new Set([...this.browsers.keys(), ...this.streams.keys()])].map((root) => this.close(root)));
   }
 
-  /** @throws BrowserError where there is nothing to ask */
+  /** @throws BrowserError when the mount is closed or hangs */
   private refuse(root: string): void {
-    if (this.closed.has(root)) throw new BrowserError('mount_gone', 'this mount is being taken down');
+    if (this.closed.has(root)) throw new BrowserError('mount_gone', 'this mount is being unmounted');
     if (this.stuck.has(root)) throw new BrowserError('mount_silent', 'the mounted file system has not answered an earlier request yet; unmount it');
   }
 
@@ -121,7 +121,7 @@ export class MountBrowser implements OnApplicationShutdown {
     try {
       return await new Promise<GuestPage | GuestFile>((resolve, reject) => {
         const timer = setTimeout(() => {
-          // Whoever else waits for it would wait in vain too.
+          // The other pending requests would not be answered either.
           this.abandon(root, browser, silence());
           this.stuck.set(root, browser.child);
           browser.child.once('exit', () => {
@@ -129,9 +129,10 @@ export class MountBrowser implements OnApplicationShutdown {
           });
         }, this.answerMs());
         browser.waiting.set(id, { resolve, reject, timer });
-        // kind and request belong together in what was passed.
+        // The caller passed a matching kind and request.
         browser.child.send({ id, ...request }, (error) => {
-          if (error !== null) this.abandon(root, browser, new BrowserError('mount_gone', 'the process that reads this mount has ended; repeat the request'));
+          if (error !== null)
+            this.abandon(root, browser, new BrowserError('mount_gone', 'the process that reads this mount ended unexpectedly; repeat the request'));
         });
       });
     } finally {
@@ -150,7 +151,7 @@ export class MountBrowser implements OnApplicationShutdown {
     const browser: Browser = { child, waiting: new Map(), idle: null };
     this.browsers.set(root, browser);
     child.on('message', (message) => {
-      const answer = message as BrowserAnswer; // sent by our own program
+      const answer = message as BrowserAnswer; // sent by browser.process
       const waiting = browser.waiting.get(answer.id);
       browser.waiting.delete(answer.id);
       if (waiting === undefined) return;
@@ -158,7 +159,8 @@ export class MountBrowser implements OnApplicationShutdown {
       if (answer.ok) waiting.resolve(answer.result);
       else waiting.reject(new BrowserError(answer.code, answer.message));
     });
-    const gone = (): void => this.abandon(root, browser, new BrowserError('mount_gone', 'the process that reads this mount has ended; repeat the request'));
+    const gone = (): void =>
+      this.abandon(root, browser, new BrowserError('mount_gone', 'the process that reads this mount ended unexpectedly; repeat the request'));
     child.once('error', gone);
     child.once('exit', gone);
     return browser;
@@ -182,7 +184,7 @@ export class MountBrowser implements OnApplicationShutdown {
 
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
-  // One that hangs in the kernel ends only when its disk is taken away, and nobody waits for that here.
+  // A process that hangs in the kernel ends only when its disk is detached; do not wait for that.
   const gone = Promise.race([once(child, 'exit'), new Promise((resolve) => setTimeout(resolve, 1_000).unref())]);
   child.kill('SIGKILL');
   await gone;

@@ -6,7 +6,7 @@ import { FuseMountDriver } from './fuse-mount.driver.js';
 import { GuestfsMountDriver } from './guestfs-mount.driver.js';
 import { NbdMountDriver } from './nbd-mount.driver.js';
 
-/** bin/proof asks for all of it. */
+/** Set by bin/proof. */
 const EVERYTHING = process.env['SENDENSE_CRASH_MATRIX'] === 'full';
 
 const KERNEL_FILESYSTEMS: MountDriverCase['filesystems'] = [
@@ -18,7 +18,7 @@ const KERNEL_FILESYSTEMS: MountDriverCase['filesystems'] = [
   ['ntfs', 'dos'],
 ];
 
-/** Linux mounts two btrfs of one UUID from 6.7 on. */
+/** Linux 6.7 and later mount two btrfs with the same UUID. */
 const TWINS: MountDriverCase['twins'] = atLeastLinux(6, 7) ? ['ext4', 'xfs', 'btrfs'] : ['ext4', 'xfs'];
 
 const CASES: readonly MountDriverCase[] = [
@@ -40,7 +40,7 @@ const CASES: readonly MountDriverCase[] = [
   },
   {
     make: (supervisor) => new GuestfsMountDriver(supervisor, { forceEmulation: () => true }),
-    // Each mount and each refusal starts a sandbox, emulated: some 20 seconds of processor time.
+    // Each mount and each refusal starts an emulated sandbox: about 20 seconds of CPU time.
     filesystems: [['ext4', 'gpt']],
     inUse: [],
     twins: [],
@@ -52,7 +52,7 @@ const CASES: readonly MountDriverCase[] = [
 for (const each of CASES) {
   const driver = each.make(new ShellProcessSupervisor());
   const availability = await driver.availability();
-  // Not every machine has every driver: the kernel's nbd module cannot be brought by a package.
+  // Not every machine has every driver: no package provides the kernel's nbd module.
   if (!availability.available) process.stderr.write(`skipped: mount driver ${driver.name}: ${availability.reason}\n`);
   (availability.available ? describe : describe.skip)(`mount driver ${driver.name}`, () => mountDriverContract(each));
 }

@@ -8,10 +8,10 @@ import { type DriverAvailability, type MountDriver, type MountDriverName, type M
 import { MountRelease, type Released } from './mount-release.js';
 import { NbdMountDriver } from './nbd-mount.driver.js';
 
-/** How long an answer about what the machine has is good. */
+/** Lifetime of the cached availability. */
 const KNOWN_FOR_MS = 60_000;
 
-/** The drivers of this machine. `auto` takes the sandbox; drivers that have the host's kernel read a guest's file system must be named. */
+/** The drivers of this machine. `auto` uses the sandbox; drivers that let the host's kernel read a guest's file system must be named in the configuration. */
 @Injectable()
 export class MountDrivers {
   private readonly drivers: readonly MountDriver[];
@@ -36,10 +36,10 @@ export class MountDrivers {
       this.known = { at: now, availability: Promise.all(this.drivers.map((driver) => driver.availability())) };
     }
     const found = await this.known.availability;
-    return this.drivers.map(({ name }, index) => ({ name, availability: found[index] ?? { available: false, reason: 'not looked for' } }));
+    return this.drivers.map(({ name }, index) => ({ name, availability: found[index] ?? { available: false, reason: 'not checked' } }));
   }
 
-  /** @throws MountError, with nothing left behind but what MountRelease removes; or the reason of the signal */
+  /** @throws MountError; or the reason of the signal. MountRelease removes anything left behind. */
   async mount(order: MountOrder, signal: AbortSignal): Promise<MountedDisk> {
     return (await this.usableDriver()).mount(order, signal);
   }
@@ -64,7 +64,7 @@ export class MountDrivers {
       .filter(({ name }) => allowed.includes(name))
       .map(({ name, availability: found }) => `${name}: ${found.available ? 'available' : found.reason}`);
     const others = this.drivers.filter(({ name }) => wanted === 'auto' && isAvailable(name)).map(({ name }) => name);
-    const choice = others.length === 0 ? '' : `; ${others.join(' and ')} could, in the host's kernel, if mount_driver named it`;
+    const choice = others.length === 0 ? '' : `; ${others.join(' and ')} could mount them with the host's kernel if set as mount_driver`;
     throw new MountError('mount_driver_unavailable', `this machine cannot mount disks (${reasons.join('; ')}${choice})`);
   }
 }

@@ -1,17 +1,17 @@
 import { join } from 'node:path';
 
-/** What lies in the folder of a mount. */
+/** Layout of a mount's directory. */
 export function mountLayout(directory: string) {
   return {
     /** The disk as one raw file. */
     disk: join(directory, 'disk'),
-    /** Where the file system is mounted. */
+    /** Mount point of the file system. */
     root: join(directory, 'fs'),
     /** Run directories of the processes. */
     tools: join(directory, 'tools'),
-    /** The named pipe from which the sandbox reads what to do. */
+    /** Named pipe from which the sandbox reads its commands. */
     sandboxOrders: join(directory, 'tools', 'sandbox-orders'),
-    /** Name of the nbd device that is about to be taken. */
+    /** Name of the nbd device about to be used. */
     nbdDevice: join(directory, 'nbd-device'),
   };
 }
@@ -22,5 +22,5 @@ export function toolDirectory(directory: string, tool: MountTool): string {
 }
 
 export const MOUNT_TOOLS = ['ntfs-3g', 'guestfish', 'qemu-nbd', 'qemu-storage-daemon'] as const;
-/** In the order in which they are ended: what stands on another goes first. */
+/** In stop order: a process that depends on another comes first. */
 export type MountTool = (typeof MOUNT_TOOLS)[number];

@@ -9,31 +9,31 @@ import { loopDevicesOn, mountsBelow } from '../../../lib/files/mount-table.js';
 import { nbdOwner } from './nbd-mount.driver.js';
 
 export interface Released {
-  /** True when something had to be taken away from under its users. */
+  /** True when a resource had to be removed while in use. */
   readonly forced: boolean;
-  /** What could not be removed, in words; empty when nothing is left. */
+  /** Descriptions of resources that could not be removed; empty when nothing is left. */
   readonly leftovers: readonly string[];
 }
 
 const UMOUNT_DEADLINE_MS = 5_000;
-/** How long readers get to let go of a mount. */
+/** Time readers have to release a mount. */
 const BUSY_PATIENCE_MS = 2_000;
 const BUSY_PAUSE_MS = 50;
 const STOP_GRACE_MS = 3_000;
 const LOOP_DEADLINE_MS = 5_000;
-/** How long the sandbox gets to shut its machine down. */
+/** Time the sandbox has to shut its machine down. */
 const SANDBOX_ENDS_MS = 15_000;
-/** A kernel that is done with a device says so a moment later. */
+/** The kernel reports a released device with a short delay. */
 const SETTLE_MS = 3_000;
 
 /**
- * Takes down whatever there is of a mount, in whichever state its driver left it: it goes by what lies in or is backed by the mount's own folder, so it needs no
- * memory of what was made, works after any crash, and touches nothing else. May be repeated.
+ * Removes everything that remains of a mount, in whatever state its driver left it. It looks only at resources in or backed by the mount's own directory. It
+ * therefore needs no record of what was created, works after any crash, and touches nothing else. Idempotent.
  */
 export class MountRelease {
   constructor(private readonly supervisor: ProcessSupervisor) {}
 
-  /** Whether a mount that was ready still is: its file system is mounted and all of its processes run. */
+  /** Whether a mount that was ready still is: its file system is mounted and none of its processes has exited. */
   async stands(directory: string): Promise<boolean> {
     const { root } = mountLayout(directory);
     if (!(await mountsBelow(directory)).some(({ mountPoint }) => mountPoint === root)) return false;
@@ -50,7 +50,7 @@ export class MountRelease {
       const gently = await this.unmount(root);
       if (gently) continue;
       forced = true;
-      // A file system whose disk has stopped answering lets go once its disk is gone.
+      // A file system whose disk no longer answers can be unmounted once the disk is gone.
       await this.stopTools(directory);
       if (!(await ran(unmountArgv(root, 'lazy')))) {
         leftovers.push(`${root} is still mounted`);
@@ -64,7 +64,7 @@ export class MountRelease {
     const loopsLeft = await settled(async () => (await loops(backed)).length === 0);
     if (!loopsLeft) forced = true;
 
-    // The machine of the sandbox is a child of guestfish, which ends it once the mount is gone; killed instead, it would leave that to others for some seconds.
+    // guestfish ends its child, the sandbox's machine, once the mount is gone. If guestfish were killed, the machine would outlive it for some seconds.
     if (!forced) await this.endOfItself(toolDirectory(directory, 'guestfish'));
     if (nbd !== null && (await this.holdsNbd(directory, nbd))) await ran(['qemu-nbd', '--disconnect', `/dev/${nbd}`]);
     leftovers.push(...(await this.stopTools(directory)));
@@ -78,7 +78,7 @@ export class MountRelease {
       leftovers.push(...(await loops(backed)).map((device) => `${device} is still attached`));
     if (leftovers.length > 0) return { forced, leftovers };
 
-    // One by one and never recursively through what could be a mount.
+    // One by one: never delete recursively through a possible mount.
     await gone(() => unlink(disk));
     await gone(() => unlink(nbdDevice));
     await gone(() => rmdir(root));
@@ -87,7 +87,7 @@ export class MountRelease {
     return { forced, leftovers };
   }
 
-  /** Waits a moment for readers that are just going. */
+  /** Waits briefly for readers to finish. */
   private async unmount(root: string): Promise<boolean> {
     const ends = performance.now() + BUSY_PATIENCE_MS;
     for (;;) {
@@ -99,13 +99,13 @@ export class MountRelease {
     }
   }
 
-  /** Waits a while for a process that has nothing left to do. */
+  /** Waits for a process that is about to exit on its own. */
   private async endOfItself(runDirectory: string): Promise<void> {
     if ((await this.supervisor.status(runDirectory)).state !== 'running') return;
     await this.supervisor.waitForExit(runDirectory, AbortSignal.timeout(SANDBOX_ENDS_MS)).catch(() => undefined);
   }
 
-  /** @returns what could not be stopped */
+  /** @returns messages about processes that could not be stopped */
   private async stopTools(directory: string): Promise<readonly string[]> {
     const left: string[] = [];
     for (const tool of MOUNT_TOOLS) {
@@ -127,7 +127,7 @@ export class MountRelease {
   }
 }
 
-/** umount(8) refuses to work for others than root, and FUSE's own program is there for them. */
+/** umount(8) works only for root; other users need fusermount3. */
 function unmountArgv(mountPoint: string, when: 'now' | 'lazy'): readonly [string, ...string[]] {
   if (process.getuid?.() === 0) return ['umount', ...(when === 'lazy' ? ['--lazy'] : []), mountPoint];
   return ['fusermount3', '-u', ...(when === 'lazy' ? ['-z'] : []), mountPoint];

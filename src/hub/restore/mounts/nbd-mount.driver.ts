@@ -9,7 +9,7 @@ import { mountLayout, toolDirectory } from './mount-layout.js';
 const START_DEADLINE_MS = 15_000;
 const LOOK_MS = 10;
 
-/** The QCOW2 chain as a block device of the kernel's nbd module. */
+/** Exposes the QCOW2 chain as a block device of the kernel's nbd module. */
 export class NbdMountDriver extends KernelMountDriver {
   override readonly name: MountDriverName = 'nbd';
 
@@ -25,11 +25,11 @@ export class NbdMountDriver extends KernelMountDriver {
 
   protected override async show(order: MountOrder, signal: AbortSignal): Promise<RawView> {
     const runDirectory = toolDirectory(order.directory, 'qemu-nbd');
-    let refusal = 'all are taken';
+    let refusal = 'all are in use';
     for (const device of await freeNbdDevices()) {
       signal.throwIfAborted();
       await this.supervisor.forget(runDirectory);
-      // Written first: whatever happens next, the device is known to be the one that may be ours.
+      // Written first, so that after a crash the release knows which device may belong to this mount.
       await writeFile(mountLayout(order.directory).nbdDevice, device);
       const argv = ['qemu-nbd', '--read-only', `--connect=/dev/${device}`, imageFileName(order.chain)] as const;
       await this.supervisor.start(runDirectory, argv, { rights: 'all' });
@@ -54,7 +54,7 @@ export class NbdMountDriver extends KernelMountDriver {
         await pause(LOOK_MS);
       }
     }
-    throw new MountError('mount_driver_unavailable', `no nbd device could be taken: ${refusal}`);
+    throw new MountError('mount_driver_unavailable', `no nbd device is available: ${refusal}`);
   }
 }
 
@@ -68,7 +68,7 @@ async function freeNbdDevices(): Promise<readonly string[]> {
   return devices;
 }
 
-/** pid of the process that serves a device; null for one that is free. */
+/** pid of the process that serves a device; null if the device is free. */
 export async function nbdOwner(device: string): Promise<number | null> {
   const text = await readFile(`/sys/block/${device}/pid`, 'utf8').catch(() => null);
   return text === null ? null : Number(text);

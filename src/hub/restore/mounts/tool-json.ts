@@ -1,7 +1,7 @@
 export type JsonRecord = Readonly<Record<string, unknown>>;
 
-/** A JSON object as a tool printed it; an empty one for anything else, so that what is missing is simply not there. */
+/** Narrows a tool's JSON value to an object; anything else becomes an empty one, so that missing members are simply undefined. */
 export function object(value: unknown): JsonRecord {
-  // Checked just here; members stay unknown.
+  // Checked here; members remain unknown.
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonRecord) : {};
 }

@@ -10,7 +10,7 @@ export class ListProcessesController {
   constructor(private readonly queries: QueryBus) {}
 
   @Get()
-  @ApiOperation({ summary: 'NBD servers that run, by port', description: 'Liveness and connections are measured at the moment of the request.' })
+  @ApiOperation({ summary: 'List running NBD servers by port', description: 'Liveness and connections are measured when the request is made.' })
   @ApiOkResponse({ type: NbdProcessListDto })
   list(): Promise<NbdProcessListDto> {
     return this.queries.execute<ListNbdProcesses, NbdProcessListDto>(new ListNbdProcesses());

@@ -11,15 +11,15 @@ export class NbdProcessDto {
   readonly export_id!: string;
   @ApiProperty({ description: 'The job it serves, usually a backup', example: '0193a5c2-7d1e-7000-8000-000000000004' })
   readonly job_id!: string;
-  @ApiProperty({ type: 'integer', nullable: true, description: 'null while it starts', example: 4711 })
+  @ApiProperty({ type: 'integer', nullable: true, description: 'null while the server starts', example: 4711 })
   readonly pid!: number | null;
-  @ApiProperty({ description: 'The port of the pool that it holds', example: 10100 })
+  @ApiProperty({ description: 'The pool port it holds', example: 10100 })
   readonly port!: number;
   @ApiProperty({
     enum: TRANSPORTS,
     nullable: true,
     description:
-      '`unix`: it listens on a socket in a private directory, and not on its port; `tls`: it listens on its port, for clients that have its key; null: on its port, for all (started by an older hub)',
+      '`unix`: it listens on a socket in a private directory, not on its port; `tls`: it listens on its port and accepts clients that have its key; null: it listens on its port and accepts any client (started by an older hub)',
     example: 'tls',
   })
   readonly transport!: NbdProcessTransport | null;
@@ -33,11 +33,11 @@ export class NbdProcessDto {
   readonly read_only!: boolean;
   @ApiProperty({ description: 'Seconds since clients could connect', example: 12.4 })
   readonly uptime_seconds!: number;
-  @ApiProperty({ description: 'Established connections, also those that have shown no key yet', example: 4 })
+  @ApiProperty({ description: 'Established connections, including clients that have not presented a key yet', example: 4 })
   readonly connections!: number;
-  @ApiProperty({ description: 'Clients it serves at once at most; 0: any number', example: 10 })
+  @ApiProperty({ description: 'Maximum number of concurrent clients; 0: unlimited', example: 10 })
   readonly shared_limit!: number;
-  @ApiProperty({ enum: STATES, description: '`ended`: the process is gone, and its end is about to be recorded', example: 'running' })
+  @ApiProperty({ enum: STATES, description: '`ended`: the process is gone, but its end is not recorded yet', example: 'running' })
   readonly state!: NbdProcessState;
   @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: '2026-11-21T10:15:00.000Z' })
   readonly started_at!: string | null;

@@ -1,4 +1,4 @@
-/** Where the run directories of all exports are. */
+/** Parent of the run directories of all exports. */
 export function exportsDirectory(runDirectory: string): string {
   return `${runDirectory}/exports`;
 }

@@ -12,15 +12,15 @@ export interface RequestedExport {
   /** Absolute path of a QCOW2 file. */
   readonly file: string;
   readonly readOnly: boolean;
-  /** Client connections at most; 0: any number, so that connections that never show the key keep nobody out. */
+  /** Maximum number of client connections; 0: unlimited, so that connections that never present the key cannot lock out clients that have it. */
   readonly sharedLimit: number;
   /** `unix`: for programs of the hub's own account; `tls`: for clients that have the export's key. */
   readonly transport: 'unix' | 'tls';
 }
 
 /**
- * Serves a file: answers with ExportOutcome once a client could complete the NBD handshake, or the start has failed, which is an outcome and no error. Repeated, it looks
- * at what is there and goes on; an export that has ended is not started again.
+ * Serves a file. Answers with ExportOutcome once an NBD handshake has succeeded or the start has failed; a failed start is an outcome, not an error.
+ * A repeated request continues from the current state; an export that has ended is not started again.
  */
 export class RequestExport {
   constructor(
@@ -29,7 +29,7 @@ export class RequestExport {
   ) {}
 }
 
-/** Ends an export, also one that is just being started; SIGTERM, and SIGKILL where that does not help. Answers with ExportOutcome. */
+/** Ends an export, even while it is starting: SIGTERM, then SIGKILL if the server does not exit. Answers with ExportOutcome. */
 export class StopExport {
   constructor(
     readonly exportId: string,
@@ -38,13 +38,14 @@ export class StopExport {
 }
 
 /**
- * Looks at the server of an export that its client has lost, instead of waiting for the news of its end: answers with ExportOutcome, its end recorded if it has ended.
+ * Checks the server of an export after its client has lost the connection, without waiting for the watcher. If the server has ended, records that first.
+ * Answers with ExportOutcome.
  */
 export class ExamineExport {
   constructor(readonly exportId: string) {}
 }
 
-/** How an export stands after a command. `position` is that of the newest event of its stream; exit_code is null when nobody saw one. */
+/** State of an export after a command. `position` is that of the newest event of its stream; exit_code is null if it is unknown. */
 export type ExportOutcome =
   | { readonly status: 'started'; readonly pid: number; readonly position: string | null }
   | {
@@ -55,9 +56,9 @@ export type ExportOutcome =
       readonly stderr: string;
       readonly position: string | null;
     }
-  /** signal SIGKILL: it did not end by itself, so what it had not flushed is lost and its file is not to be trusted. */
+  /** signal SIGKILL: the server did not exit on SIGTERM, so unflushed data is lost and its file cannot be trusted. */
   | { readonly status: 'stopped'; readonly signal: 'SIGTERM' | 'SIGKILL' | 'none'; readonly position: string | null }
-  /** Ended by itself. */
+  /** Ended on its own. */
   | { readonly status: 'exited'; readonly exit_code: number | null; readonly stderr: string; readonly position: string | null }
-  /** Nobody ever asked for it. */
+  /** Never requested. */
   | { readonly status: 'none'; readonly position: null };

@@ -1,6 +1,6 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
 
-/** Intent: a qemu-nbd is to serve `file` on `port`. From here on such a process may exist. */
+/** Intent: a qemu-nbd is to serve `file` on `port`. From this event on, the process may exist. */
 export type NbdExportRequested = DomainEvent<
   'NbdExportRequested',
   {
@@ -12,19 +12,19 @@ export type NbdExportRequested = DomainEvent<
     /** Absolute path. */
     readonly file: string;
     readonly read_only: boolean;
-    /** Client connections at most (qemu-nbd --shared); 0: any number. */
+    /** Maximum number of client connections (qemu-nbd --shared); 0: unlimited. */
     readonly shared_limit: number;
-    /** `unix`: a socket in a private directory, and nothing listens on the port; `tls`: the port, for clients that have the export's key. Absent: the port, without TLS (older hubs). */
+    /** `unix`: a socket in a private directory, nothing listens on the port; `tls`: the port, for clients that have the export's key. Absent: the port, without TLS (older hubs). */
     readonly transport?: 'unix' | 'tls';
     readonly requested_at: string;
   }
 >;
-/** A client has completed the NBD handshake with it. */
+/** An NBD handshake with the server has succeeded. */
 export type NbdExportStarted = DomainEvent<
   'NbdExportStarted',
   {
     readonly pid: number;
-    /** Start time of the process in clock ticks since boot (field 22 of /proc/<pid>/stat): with the boot id it names the process for good. */
+    /** Start time of the process in clock ticks since boot (field 22 of /proc/<pid>/stat): together with the boot id it identifies the process permanently. */
     readonly process_start_ticks: string;
     readonly boot_id: string;
     readonly started_at: string;
@@ -41,9 +41,9 @@ export type NbdExportStartFailed = DomainEvent<
     readonly failed_at: string;
   }
 >;
-/** Stopped by us. */
+/** Stopped by the hub. */
 export type NbdExportStopped = DomainEvent<'NbdExportStopped', { readonly signal: 'SIGTERM' | 'SIGKILL' | 'none'; readonly stopped_at: string }>;
-/** Ended by itself while it was needed. */
+/** Ended on its own while it was needed. */
 export type NbdExportExited = DomainEvent<'NbdExportExited', { readonly exit_code: number | null; readonly stderr: string; readonly detected_at: string }>;
 
 /** Stream `nbdExport-<export_id>`. */

@@ -8,7 +8,7 @@ describe('the end of a server', () => {
     [1, 'qemu-nbd: Failed to find an available port: Address already in use', 'port_in_use'],
     [1, "qemu-nbd: Could not open 'x': No such file or directory", 'exited_early'],
     [null, '', 'exited_early'],
-  ])('with code %j and %j before anybody reached it is %s', (exitCode, stderr, code) => {
+  ])('with code %j and %j before the first handshake is %s', (exitCode, stderr, code) => {
     expect(startFailureCode({ exitCode, stderr, stopRequested: false })).toBe(code);
   });
 
@@ -19,7 +19,7 @@ describe('the end of a server', () => {
     [137, true, false],
     [1, true, false],
     [0, false, false],
-  ])('with code %j (told to: %j) was as told: %j', (exitCode, stopRequested, asTold) => {
+  ])('with code %j (stop requested: %j) was a clean stop: %j', (exitCode, stopRequested, asTold) => {
     expect(endedAsTold({ exitCode, stderr: '', stopRequested })).toBe(asTold);
   });
 });

@@ -52,7 +52,7 @@ describe('exports', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** A hub as it stands after a start: knows nothing but the store and the disk. */
+  /** A hub just after a start: it has only the store and the disk. */
   function hub(): ExportRunner {
     const config = Object.assign(new HubConfig(), { runDirectory: join(folder, 'run') });
     const runner = new ExportRunner(new CommandRunner(store, new Clock(), HUB), store, new ShellProcessSupervisor(), config, new Clock());
@@ -94,7 +94,7 @@ describe('exports', () => {
     return outcome.pid;
   }
 
-  it('serves a file once a client could complete the handshake, and stops', async () => {
+  it('serves a file once the handshake succeeds, and stops', async () => {
     const runner = hub();
     const request = requestOf();
     const outcome = await runner.request(request, context());
@@ -112,7 +112,7 @@ describe('exports', () => {
     expect(() => process.kill(pidOf(outcome), 0)).toThrow('ESRCH');
   });
 
-  it('records a server that ends before anybody could reach it, with its code and its words', async () => {
+  it('records a server that ends before the first handshake, with its exit code and standard error', async () => {
     const broken = join(folder, 'broken.qcow2');
     await writeFile(broken, 'this is no image');
     const request = requestOf({ file: broken });
@@ -126,7 +126,7 @@ describe('exports', () => {
     expect(await runFolders()).toEqual([]);
   });
 
-  it('says that a port is in the hands of another program', async () => {
+  it('reports a port in use by another program', async () => {
     const other = await listen(firstPort);
     try {
       expect(await hub().request(requestOf(), context())).toMatchObject({ status: 'start_failed', code: 'port_in_use', exit_code: 1 });
@@ -135,7 +135,7 @@ describe('exports', () => {
     }
   });
 
-  it('says that qemu-nbd is missing', async () => {
+  it('reports that qemu-nbd is missing', async () => {
     const bin = join(folder, 'bin');
     await mkdir(bin);
     const path = process.env['PATH'];
@@ -153,13 +153,13 @@ describe('exports', () => {
     }
   });
 
-  it('notices at once that a server was killed', async () => {
+  it('detects immediately that a server was killed', async () => {
     const request = requestOf();
     const pid = pidOf(await hub().request(request, context()));
     const killed = performance.now();
     process.kill(pid, 'SIGKILL');
     await untilTypes(request.exportId, 'NbdExportRequested', 'NbdExportStarted', 'NbdExportExited');
-    // A second is promised, but not on a machine whose cores are all taken by other tests.
+    // The contract is one second, but other tests may keep all cores busy.
     expect(performance.now() - killed).toBeLessThan(5_000);
     const [requested, , exited] = await history(request.exportId);
     expect(exited?.data).toMatchObject({ exit_code: 137 });
@@ -167,7 +167,7 @@ describe('exports', () => {
     while ((await runFolders()).length > 0) await pause(5);
   });
 
-  it('records an end that happens while the store is away once it is back', async () => {
+  it('records an end that happens while the store is unavailable once it is back', async () => {
     const request = requestOf();
     const pid = pidOf(await hub().request(request, context()));
     const parts = await identityParts(request.exportId);
@@ -178,7 +178,7 @@ describe('exports', () => {
     await untilTypes(request.exportId, 'NbdExportRequested', 'NbdExportStarted', 'NbdExportExited');
   });
 
-  it('adopts a server of an earlier hub, and then notices its end', async () => {
+  it('adopts a server of an earlier hub and records its end', async () => {
     const request = requestOf();
     const earlier = hub();
     const pid = pidOf(await earlier.request(request, context()));
@@ -202,7 +202,7 @@ describe('exports', () => {
     expect(await runFolders()).toEqual([]);
   });
 
-  it('takes a stop that was cut short by the end of a hub for a stop', async () => {
+  it('records a stop that the end of a hub interrupted as a stop', async () => {
     const request = requestOf();
     const earlier = hub();
     await earlier.request(request, context());
@@ -211,7 +211,7 @@ describe('exports', () => {
     expect(await hub().stop(request.exportId, context())).toMatchObject({ status: 'stopped', signal: 'SIGTERM' });
   });
 
-  it('does not pass a server that died by itself for one that was stopped', async () => {
+  it('does not record a server that died on its own as stopped', async () => {
     const request = requestOf();
     const earlier = hub();
     const pid = pidOf(await earlier.request(request, context()));
@@ -220,12 +220,12 @@ describe('exports', () => {
     expect(await hub().stop(request.exportId, context())).toMatchObject({ status: 'exited', exit_code: 137 });
   });
 
-  it('goes on with a start that was cut short by the end of a hub', async () => {
+  it('resumes a start that the end of a hub interrupted', async () => {
     const request = requestOf();
     const lastMoment = hub();
     const started = await lastMoment.request(request, context());
     lastMoment.onApplicationShutdown();
-    // The server runs, but the store has only the intent: as after a kill before the start was recorded.
+    // The server runs, but the store has only the request: the hub was killed before the start was recorded.
     const requested = (await history(request.exportId))[0];
     if (requested === undefined) throw new Error('nothing was recorded');
     store = new InMemoryEventStore();
@@ -238,7 +238,7 @@ describe('exports', () => {
     expect(await types(request.exportId)).toEqual(['NbdExportRequested', 'NbdExportStarted']);
   });
 
-  it('removes a server that no stream knows', async () => {
+  it('removes a server without a stream', async () => {
     const request = requestOf();
     const earlier = hub();
     const pid = pidOf(await earlier.request(request, context()));
@@ -249,7 +249,7 @@ describe('exports', () => {
     expect(await runFolders()).toEqual([]);
   });
 
-  it('ends a server whose run directory was removed from under it', async () => {
+  it('ends a server whose run directory was removed', async () => {
     const request = requestOf();
     const earlier = hub();
     const pid = pidOf(await earlier.request(request, context()));
@@ -261,7 +261,7 @@ describe('exports', () => {
     expect(await types(request.exportId)).toEqual(['NbdExportRequested', 'NbdExportStarted', 'NbdExportExited']);
   });
 
-  it('stops an export that is just being started, and nothing remains of it', async () => {
+  it('stops an export that is starting and leaves nothing behind', async () => {
     const runner = hub();
     const request = requestOf();
     const starting = runner.request(request, context());
@@ -272,7 +272,7 @@ describe('exports', () => {
     expect(await runFolders()).toEqual([]);
   });
 
-  it('starts two exports in parallel within 100 ms when the machine is idle, and a hundred at once', async () => {
+  it('starts two exports in parallel within 100 ms on an idle machine, and a hundred at once', async () => {
     const runner = hub();
     const images = await Promise.all(
       Array.from({ length: 101 }, async (_, index) => {

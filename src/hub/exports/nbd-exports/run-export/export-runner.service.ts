@@ -37,26 +37,26 @@ const decider: Decider<NbdExportState, RecordExport, NbdExportEvent> = {
   decide: decideRecordExport,
 };
 
-/** From the start of a server to the first answered handshake. */
+/** From the start of a server to its first successful handshake. */
 const START_DEADLINE_MS = 10_000;
 const HANDSHAKE_PAUSE_MS = 10;
-/** A server that accepts a connection and then says nothing is asked again after so long. */
+/** Timeout of one handshake attempt, for a server that accepts a connection and then stays silent. */
 const HANDSHAKE_PATIENCE_MS = 2_000;
-/** What a server gets to write out its caches before it is killed. */
+/** Time a server has to flush its caches before it is killed. */
 const STOP_GRACE_MS = 10_000;
-/** An end that could not be recorded is recorded later. */
+/** Delay before another attempt to record an end. */
 const RECORD_RETRY_MS = 1_000;
-/** A client sees that a server is gone before its exit code stands anywhere; so long it may take. */
+/** A client notices that a server is gone before its exit code is written; the code may take this long. */
 const LAST_WORDS_MS = 250;
 
-/** An export is stopped while it is being started. */
+/** The export was stopped while it was starting. */
 class StartAbandoned extends Error {
   override readonly name = 'StartAbandoned';
 }
 
 /**
- * The life of exports: what is recorded is compared with the process and its run directory, and brought forward from there. Everything for one export happens one after the
- * other. Run directories are deleted only after their story is recorded.
+ * Runs exports: compares the recorded state with the process and its run directory, and continues from there. Operations on one export are serialized.
+ * A run directory is deleted only after its history is recorded.
  */
 @Injectable()
 export class ExportRunner implements OnApplicationShutdown {
@@ -127,8 +127,8 @@ export class ExportRunner implements OnApplicationShutdown {
   }
 
   /**
-   * Compares what is recorded of an export with the world, after a start of the hub: adopts what runs, records what has ended, removes what nobody knows.
-   * @returns what was done, for the log
+   * After a start of the hub, compares the recorded state of an export with its process: adopts running servers, records ended ones, removes orphans.
+   * @returns the action taken, for the log
    */
   async reconcile(exportId: string): Promise<'adopted' | 'end_recorded' | 'start_resumed' | 'orphan_removed' | 'left_to_its_job' | 'remains_removed'> {
     return this.perExport.runExclusive(exportId, async () => {
@@ -137,7 +137,7 @@ export class ExportRunner implements OnApplicationShutdown {
       const status = await this.supervisor.status(directory);
       switch (state.status) {
         case 'requested':
-          // Whoever asked for it asks again, or stops it.
+          // The requester repeats the request or stops the export.
           if (status.state === 'absent') return 'left_to_its_job';
           await this.bringUp(state.request, await this.ownContext(exportId));
           return 'start_resumed';
@@ -173,9 +173,9 @@ export class ExportRunner implements OnApplicationShutdown {
     try {
       const { transport } = request;
       if (transport !== undefined) await this.startServer(request, transport);
-      // An older hub may have started it for everybody who reaches the port; nothing is started like that any more.
+      // An older hub may have started it without a key, open to every client that reaches the port. This hub never does.
       else if ((await this.supervisor.status(directory)).state === 'absent') {
-        const end = { exitCode: null, stderr: 'It was requested by an older hub, without a key, and had not been started.', stopRequested: false };
+        const end = { exitCode: null, stderr: 'It was requested by an older hub without a key and had not started yet.', stopRequested: false };
         return await this.recordStartFailed(exportId, 'exited_early', end, context);
       }
       const end = await this.firstOf(directory, request, abandon.signal);
@@ -224,21 +224,21 @@ export class ExportRunner implements OnApplicationShutdown {
         listen,
         exportName: request.export_name,
         sharedLimit: request.shared_limit,
-        // The finished file is fsynced before it counts, and a host that goes down in between fails the backup anyway.
+        // The finished file is fsynced before it counts, and a host crash before that fails the backup anyway.
         cache: 'unsafe',
       }),
       { background: !request.read_only },
     );
   }
 
-  /** null: the server answered a handshake. Otherwise how it ended before it could. @throws HandshakeTimeout, StartAbandoned */
+  /** null: the handshake succeeded. Otherwise: how the server ended before it could. @throws HandshakeTimeout, StartAbandoned */
   private async firstOf(directory: string, request: NbdExportRequested['data'], abandoned: AbortSignal): Promise<ServerEnd | null> {
     const decided = new AbortController();
     const deadline = setTimeout(() => decided.abort(new HandshakeTimeout()), START_DEADLINE_MS);
     const signal = AbortSignal.any([decided.signal, abandoned]);
     try {
       const contestants = [this.supervisor.waitForExit(directory, signal), this.answered(request, signal)];
-      // The loser ends with the reason of `decided`, and nobody waits for it.
+      // The loser rejects with the reason of `decided`; nothing awaits it.
       for (const contestant of contestants) contestant.catch(() => undefined);
       return await Promise.race(contestants);
     } finally {
@@ -268,7 +268,7 @@ export class ExportRunner implements OnApplicationShutdown {
     return failed;
   }
 
-  /** For an export whose server is gone. `signal` is what has just been needed to end it; a server that did not end as it was told to has ended by itself. */
+  /** For an export whose server is gone. `signal` is the signal just used to end it; a server that did not stop cleanly counts as exited on its own. */
   private async recordEnd(exportId: string, state: NbdExportState, signal: NbdExportStopped['data']['signal'], context: CommandContext): Promise<Recorded> {
     const status = await this.supervisor.status(this.directory(exportId));
     if (status.state === 'running') throw new Error(`export ${exportId} has not ended`);
@@ -276,7 +276,7 @@ export class ExportRunner implements OnApplicationShutdown {
     if (status.state === 'exited') {
       end = status;
     } else if (state.status === 'started') {
-      // Its run directory was removed from under it: nobody can watch it any more, so it must not go on serving.
+      // Its run directory was removed. It can no longer be watched, so it must not keep serving.
       const { pid, process_start_ticks, boot_id } = state.process;
       signalProcess({ pid, start_ticks: process_start_ticks, boot_id }, 'SIGKILL');
     }
@@ -305,7 +305,7 @@ export class ExportRunner implements OnApplicationShutdown {
         try {
           await this.perExport.runExclusive(exportId, async () => {
             const { state } = await this.runner.load(nbdExportStream(exportId), decider);
-            // A stop of ours has recorded the end already, and taken the watch away with it.
+            // Otherwise stop() has already recorded the end and removed the watch.
             if (state.status === 'started') await this.recordEnd(exportId, state, 'none', await this.ownContext(exportId));
           });
           return;
@@ -315,12 +315,12 @@ export class ExportRunner implements OnApplicationShutdown {
       }
     };
     follow().catch(() => {
-      // Unwatched, or shutting down: the end is recorded by whoever stops it, or at the next start.
+      // Unwatched, or shutting down: stop() or the next start of the hub records the end.
       this.watched.delete(exportId);
     });
   }
 
-  /** Each kind of fact is recorded at most once for an export, so its command has one id for good. */
+  /** Each kind of fact is recorded at most once per export, so its command id is derived and never changes. */
   private async record(exportId: string, command: RecordExport, context: CommandContext): Promise<Outcome> {
     return this.runner.run(nbdExportStream(exportId), decider, command, { ...context, commandId: derivedId(`nbd-export/${exportId}/${command.kind}`) });
   }
@@ -332,7 +332,7 @@ export class ExportRunner implements OnApplicationShutdown {
     await removeExportAccess(this.config.runDirectory, exportId);
   }
 
-  /** What we find out by ourselves belongs to the story of the request. */
+  /** Observations of the hub itself carry the correlation id of the request. */
   private async ownContext(exportId: string): Promise<CommandContext> {
     const commandId = derivedId(`nbd-export/${exportId}/observed`);
     let correlationId = commandId;
@@ -361,7 +361,7 @@ function outcomeOf({ state, position }: Recorded): ExportOutcome {
     case 'none':
       return { status: 'none', position: null };
     case 'requested':
-      // Its start was abandoned for a stop that is about to happen.
+      // Its start was abandoned because a stop is about to follow.
       return { status: 'stopped', signal: 'none', position };
     case 'started':
       return { status: 'started', pid: state.process.pid, position };

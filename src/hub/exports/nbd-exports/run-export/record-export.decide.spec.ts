@@ -32,7 +32,7 @@ describe('an export', () => {
     }
   });
 
-  it('is refused when the same id stands for something else', () => {
+  it('is refused when the same id was requested with other parameters', () => {
     given(requested)
       .when({ kind: 'requested', data: { ...request, file: '/other' } })
       .thenRefused('nbd_export_differs');
@@ -67,7 +67,7 @@ describe('an export', () => {
     given(requested, started, exited).when({ kind: 'stopped', data: stopped.data }).then();
   });
 
-  it('exits by itself only while it was needed', () => {
+  it('exits on its own only while it was needed', () => {
     given(requested, started).when({ kind: 'exited', data: exited.data }).then(exited);
     given(requested).when({ kind: 'exited', data: exited.data }).then();
     given(requested, started, stopped).when({ kind: 'exited', data: exited.data }).then();

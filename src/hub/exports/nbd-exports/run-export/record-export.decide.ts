@@ -10,7 +10,7 @@ import type {
 } from '../model/nbd-export.events.js';
 import { mayRun, type NbdExportState } from '../model/nbd-export.state.js';
 
-/** What has happened to an export, to be recorded. What comes too late, because the export has ended meanwhile, changes nothing. */
+/** A fact about an export, to be recorded. A fact that arrives after the export has ended changes nothing. */
 export type RecordExport =
   | { readonly kind: 'requested'; readonly data: NbdExportRequested['data'] }
   | { readonly kind: 'started'; readonly data: NbdExportStarted['data'] }
@@ -21,7 +21,7 @@ export type RecordExport =
 /** The NBD protocol allows more, but the REST contract promises less. In bytes. */
 const MAX_EXPORT_NAME_BYTES = 64;
 
-/** @throws DomainError `nbd_export_invalid`; `nbd_export_differs` when the same id was requested with other particulars */
+/** @throws DomainError `nbd_export_invalid`; `nbd_export_differs` when the same id was requested with other parameters */
 export function decideRecordExport(command: RecordExport, state: NbdExportState): readonly NbdExportEvent[] {
   switch (command.kind) {
     case 'requested':
@@ -41,21 +41,22 @@ export function decideRecordExport(command: RecordExport, state: NbdExportState)
 
 function decideRequested(data: NbdExportRequested['data'], state: NbdExportState): readonly NbdExportEvent[] {
   if (state.status === 'none') {
-    // The id names a folder.
+    // The id becomes a directory name.
     if (!/^[A-Za-z0-9-]{1,64}$/.test(data.export_id)) throw invalid(data, 'its id must be 1 to 64 letters, digits and dashes');
     if (!data.file.startsWith('/') || data.file.includes('\0')) throw invalid(data, `its file "${data.file}" must be an absolute path`);
     if (data.export_name === '' || new TextEncoder().encode(data.export_name).length > MAX_EXPORT_NAME_BYTES) {
       throw invalid(data, `its name "${data.export_name}" must be 1 to ${MAX_EXPORT_NAME_BYTES} bytes long`);
     }
-    if (!Number.isInteger(data.shared_limit) || data.shared_limit < 0) throw invalid(data, 'its limit of clients must be a whole number, 0 for none');
+    if (!Number.isInteger(data.shared_limit) || data.shared_limit < 0)
+      throw invalid(data, 'its client limit must be a non-negative whole number (0: unlimited)');
     return [{ type: 'NbdExportRequested', data }];
   }
   const before = state.request;
   const same = before.port === data.port && before.file === data.file && before.export_name === data.export_name && before.read_only === data.read_only;
-  // What an older hub has requested for all who reach the port goes on as it is.
+  // An export that an older hub requested without a transport stays as it is.
   const sameTransport = before.transport === undefined || before.transport === data.transport;
   if (same && sameTransport) return [];
-  throw new DomainError('conflict', 'nbd_export_differs', `Export ${data.export_id} was requested before for ${before.file} on port ${before.port}.`, {
+  throw new DomainError('conflict', 'nbd_export_differs', `Export ${data.export_id} was already requested for ${before.file} on port ${before.port}.`, {
     export_id: data.export_id,
     file: before.file,
     port: before.port,
@@ -63,5 +64,5 @@ function decideRequested(data: NbdExportRequested['data'], state: NbdExportState
 }
 
 function invalid(data: NbdExportRequested['data'], what: string): DomainError {
-  return new DomainError('invalid', 'nbd_export_invalid', `Export ${data.export_id} cannot be: ${what}.`, { export_id: data.export_id });
+  return new DomainError('invalid', 'nbd_export_invalid', `Export ${data.export_id} is invalid: ${what}.`, { export_id: data.export_id });
 }

@@ -16,7 +16,7 @@ const READ_MODEL = 'nbd_exports';
 const READ_MODEL_PATIENCE_MS = 60_000;
 const RETRY_MS = 500;
 
-/** At the start of the hub: takes up every export that an earlier hub left, as it stands in the world. From then on the runner watches what it starts. */
+/** Reconciles every export left by an earlier run when the hub starts. After that, the runner watches the exports it starts. */
 @Injectable()
 export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly log = loggerFor('WatchExportsReactor');
@@ -31,7 +31,7 @@ export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicatio
     private readonly config: HubConfig,
   ) {}
 
-  /** Does not hold up the start: the read models it waits for may start after it. */
+  /** Does not block the start: the read models it waits for may start later. */
   onApplicationBootstrap(): void {
     this.adoption = this.adopt();
   }
@@ -40,7 +40,7 @@ export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicatio
     this.shutdown.abort();
   }
 
-  /** Resolves once everything that earlier hubs left has been dealt with, or the hub shuts down. */
+  /** Resolves once every export of earlier runs is reconciled, or the hub shuts down. */
   adopted(): Promise<void> {
     return this.adoption;
   }
@@ -52,18 +52,18 @@ export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicatio
         await Promise.all(
           ids.map(async (exportId) => {
             const done = await this.exports.reconcile(exportId);
-            this.log.info('an export of an earlier run of the hub was taken up', { export_id: exportId, done });
+            this.log.info('export of an earlier run reconciled', { export_id: exportId, done });
           }),
         );
         return;
       } catch (error) {
-        this.log.warn('exports of an earlier run of the hub could not be taken up yet', { error });
+        this.log.warn('exports of an earlier run could not be reconciled, retrying', { error });
         await pause(RETRY_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
       }
     }
   }
 
-  /** What may run by the events, and what has a run directory, a key or a socket: any of it may be all that is left of an export. */
+  /** Exports that may run according to the events, and those with a run directory, a key or a socket: any of these may be the only trace of an export. */
   private async leftBehind(): Promise<readonly string[]> {
     const head = await this.store.head();
     const recorded = head === null ? [] : await this.recorded(head);

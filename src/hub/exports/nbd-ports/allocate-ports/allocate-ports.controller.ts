@@ -16,7 +16,7 @@ export class AllocatePortsController {
   constructor(private readonly commands: CommandBus) {}
 
   @Post()
-  @ApiOperation({ summary: 'Allocate NBD ports to a job, all or none', description: 'Ports held by other programs are passed over.' })
+  @ApiOperation({ summary: 'Allocate NBD ports to a job, all or none', description: 'Ports in use by other programs are skipped.' })
   @ApiCreatedResponse({ type: AllocatedPortsDto })
   @ApiProblem(400, 'validation_failed', 'nbd_port_request_ambiguous', 'nbd_export_names_not_unique')
   @ApiProblem(409, 'nbd_ports_demand_too_large')
@@ -35,5 +35,5 @@ export class AllocatePortsController {
 function namesOf(body: AllocatePortsDto): readonly (string | null)[] {
   if (body.export_names !== undefined && body.count === undefined) return body.export_names;
   if (body.count !== undefined && body.export_names === undefined) return Array.from({ length: body.count }, () => null);
-  throw new DomainError('invalid', 'nbd_port_request_ambiguous', 'Give either count or export_names.', {});
+  throw new DomainError('invalid', 'nbd_port_request_ambiguous', 'Specify either count or export_names, not both.', {});
 }

@@ -27,32 +27,32 @@ function exhausted(job_id: string, wanted: number, free: number): NbdPortEvent {
 }
 
 describe('allocating ports', () => {
-  it('gives a port to each name in one event', () => {
+  it('allocates a port for each name in one event', () => {
     given()
       .when(ask('a', ['x', 'y']))
       .then(allocated('a', { 100: 'x', 101: 'y' }));
   });
 
-  it('gives all or none', () => {
+  it('allocates all or none', () => {
     given(allocated('a', { 100: 'x', 101: 'y' }))
       .when(ask('b', ['p', 'q', 'r'], { found_free: [102, 103] }))
       .then(exhausted('b', 3, 2));
   });
 
-  it('refuses at once what no wait can serve: more ports than the pool has, those that the job holds included', () => {
+  it('refuses at once more ports than the pool has, including those the job already holds, because waiting cannot help', () => {
     given()
       .when(ask('a', ['v', 'w', 'x', 'y', 'z']))
       .thenRefused('nbd_ports_demand_too_large');
     given(allocated('a', { 100: 'v' }))
       .when(ask('a', ['w', 'x', 'y', 'z'], { found_free: [101, 102, 103] }))
       .thenRefused('nbd_ports_demand_too_large');
-    // Of a pool that was configured anew, older ports count no more.
+    // Ports outside a reconfigured pool no longer count.
     given(allocated('a', { 90: 'v' }))
       .when(ask('a', ['v', 'w', 'x', 'y', 'z']))
       .then(allocated('a', { 100: 'w', 101: 'x', 102: 'y', 103: 'z' }));
   });
 
-  it('records a shortage once for a job, and again when it has changed', () => {
+  it('records a shortage once per job, and again when it changes', () => {
     const history = [allocated('a', { 100: 'x', 101: 'y' }), exhausted('b', 3, 2)];
     given(...history)
       .when(ask('b', ['p', 'q', 'r'], { found_free: [102, 103] }))
@@ -62,7 +62,7 @@ describe('allocating ports', () => {
       .then(exhausted('b', 3, 1));
   });
 
-  it('changes nothing when the job has these ports already, also after others came and went', () => {
+  it('changes nothing when the job already has these ports, even after other jobs came and went', () => {
     given(allocated('a', { 100: 'x', 101: 'y' }), allocated('b', { 102: null }), released('b', 102))
       .when(ask('a', ['y', 'x']))
       .then();
@@ -71,19 +71,19 @@ describe('allocating ports', () => {
       .then();
   });
 
-  it('gives a job only what it lacks', () => {
+  it('allocates only the ports the job lacks', () => {
     given(allocated('a', { 100: 'x' }))
       .when(ask('a', ['x', 'y'], { found_free: [101] }))
       .then(allocated('a', { 101: 'y' }));
   });
 
-  it('never gives a port that another job took meanwhile, whatever the probe said', () => {
+  it('never allocates a port that another job took in the meantime, whatever the probe found', () => {
     given(allocated('a', { 100: 'x' }))
       .when(ask('b', ['p'], { found_free: [100, 101] }))
       .then(allocated('b', { 101: 'p' }));
   });
 
-  it('passes over and reports a port in the hands of another program, once', () => {
+  it('skips a port in use by another program and reports it once', () => {
     const found = { found_free: [101], found_occupied: [100] };
     given()
       .when(ask('a', ['x'], found))
@@ -93,20 +93,20 @@ describe('allocating ports', () => {
       .then(allocated('a', { 101: 'x' }));
   });
 
-  it('reports the occupied ports of a pool that is spent because of them', () => {
+  it('reports the occupied ports that exhaust the pool', () => {
     given()
       .when(ask('a', ['x'], { found_free: [], found_occupied: [100, 101] }))
       .then(occupied(100), occupied(101), exhausted('a', 1, 0));
   });
 
-  it('takes an occupied port back into use when it was found free', () => {
+  it('uses an occupied port again once it is found free', () => {
     given(occupied(100))
       .when(ask('a', ['x'], { found_free: [100] }))
       .then(allocated('a', { 100: 'x' }));
     expect(stateOf(occupied(100), allocated('a', { 100: 'x' })).occupied.size).toBe(0);
   });
 
-  it('refuses a job that asks for nothing, or for a name twice', () => {
+  it('refuses a request for no port or for the same name twice', () => {
     given().when(ask('a', [])).thenRefused('nbd_port_count_invalid');
     given()
       .when(ask('a', ['x', 'x']))
@@ -115,28 +115,28 @@ describe('allocating ports', () => {
 });
 
 describe('candidates for an allocation', () => {
-  it('are the ports nobody used yet, then those free for the longest time, and occupied ones last', () => {
+  it('are ports never used, then those free for the longest time, then occupied ones', () => {
     const state = stateOf(allocated('a', { 100: 'x', 101: 'y' }), released('a', 101), released('a', 100), occupied(102));
     expect(candidatePorts(state, pool)).toEqual([103, 101, 100, 102]);
   });
 
-  it('lie in the pool as it is configured now', () => {
+  it('are in the currently configured pool', () => {
     const state = stateOf(allocated('a', { 100: 'x', 101: 'y' }), released('a', 101), released('a', 100));
     expect(candidatePorts(state, { first: 101, count: 2 })).toEqual([102, 101]);
   });
 });
 
-describe('what a job holds', () => {
+describe('the allocation of a job', () => {
   const state = stateOf(allocated('a', { 100: 'x', 101: null }), allocated('b', { 102: 'y' }));
 
-  it('comes in the order of its names', () => {
+  it('is in the order of its names', () => {
     expect(allocationOf(state, 'a', [null, 'x'])).toEqual([
       { port: 101, export_name: null },
       { port: 100, export_name: 'x' },
     ]);
   });
 
-  it('is nothing while it lacks any of them', () => {
+  it('is null while any name lacks a port', () => {
     expect(allocationOf(state, 'a', ['x', 'y'])).toBeNull();
     expect(missingNames(state, 'a', ['x', 'y', null, null])).toEqual(['y', null]);
   });

@@ -12,17 +12,17 @@ export interface AllocatePortsData {
   readonly job_id: string;
   readonly export_names: readonly (string | null)[];
   readonly pool: PortPool;
-  /** Ports that nobody was found listening on, the most suitable first. */
+  /** Ports found free, the most suitable first. */
   readonly found_free: readonly number[];
-  /** Ports of the pool that another program was found listening on. */
+  /** Ports of the pool found in use by another program. */
   readonly found_occupied: readonly number[];
   /** ISO 8601, UTC. */
   readonly at: string;
 }
 
 /**
- * Ports of the pool that no job holds, the most suitable first: those never used by number, then those free for the longest time, so that a late client of an old
- * export finds nobody rather than somebody else's; those found occupied last, because they may be free again.
+ * Ports of the pool that no job holds, the most suitable first. Ports never used come first, by number. Then come those free for the longest time, so that a
+ * late client of an old export finds no server rather than another job's export. Ports found occupied come last; they may be free again.
  */
 export function candidatePorts(state: NbdPortsState, pool: PortPool): readonly number[] {
   const inPool = (port: number): boolean => port >= pool.first && port < pool.first + pool.count;
@@ -32,7 +32,7 @@ export function candidatePorts(state: NbdPortsState, pool: PortPool): readonly n
   return [...unheld.filter((port) => !state.occupied.has(port)), ...unheld.filter((port) => state.occupied.has(port))];
 }
 
-/** Names that the job has no port for yet; a null name counts by number. */
+/** Names for which the job has no port yet; null names are only counted. */
 export function missingNames(state: NbdPortsState, jobId: string, exportNames: readonly (string | null)[]): readonly (string | null)[] {
   const has = portsOfJob(state, jobId).map((allocation) => allocation.export_name);
   return exportNames.filter((name) => {
@@ -43,16 +43,16 @@ export function missingNames(state: NbdPortsState, jobId: string, exportNames: r
 }
 
 /**
- * All ports a job asks for, or none and the shortage on record, once for each job and figure.
+ * Allocates all ports a job requests, or none. A shortage is recorded once per job and per change of its numbers.
  * @throws DomainError `nbd_ports_demand_too_large`, `nbd_port_count_invalid`, `nbd_export_names_not_unique`
  */
 export function decideAllocatePorts(command: AllocatePortsData, state: NbdPortsState): readonly NbdPortEvent[] {
   const { job_id, export_names, pool } = command;
-  if (export_names.length === 0) throw new DomainError('invalid', 'nbd_port_count_invalid', 'A job needs at least one port; ask for 1 or more.', { wanted: 0 });
+  if (export_names.length === 0) throw new DomainError('invalid', 'nbd_port_count_invalid', 'A job needs at least one port; request 1 or more.', { wanted: 0 });
   const names = export_names.filter((name) => name !== null);
   const repeated = names.find((name, index) => names.indexOf(name) !== index);
   if (repeated !== undefined) {
-    throw new DomainError('invalid', 'nbd_export_names_not_unique', `Export name "${repeated}" is asked for more than once; each needs a name of its own.`, {
+    throw new DomainError('invalid', 'nbd_export_names_not_unique', `Export name "${repeated}" is requested more than once; export names must be unique.`, {
       export_name: repeated,
     });
   }
@@ -78,7 +78,7 @@ export function decideAllocatePorts(command: AllocatePortsData, state: NbdPortsS
   return [...occupied, { type: 'NbdPortsAllocated', data: { job_id, ports, allocated_at: command.at } }];
 }
 
-/** What a job got, in the order of its names; null while it lacks any of them. */
+/** The ports of a job, in the order of its names; null while any name lacks a port. */
 export function allocationOf(state: NbdPortsState, jobId: string, exportNames: readonly (string | null)[]): readonly PortAllocation[] | null {
   const left = [...portsOfJob(state, jobId)];
   const found: PortAllocation[] = [];

@@ -5,7 +5,11 @@ import { Optional } from '../../../../contract/validation/presence.decorators.js
 const MAX_PORTS_OF_A_JOB = 1000;
 
 export class AllocatePortsDto {
-  @ApiProperty({ description: 'Who the ports are for; asking again gives the same ports', maxLength: 128, example: '0193a5c2-7d1e-7000-8000-000000000004' })
+  @ApiProperty({
+    description: 'The job that gets the ports; a repeated request returns the same ports',
+    maxLength: 128,
+    example: '0193a5c2-7d1e-7000-8000-000000000004',
+  })
   @IsString()
   @MaxLength(128)
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, { message: 'job_id must consist of letters, digits, dots, dashes and underscores' })

@@ -13,12 +13,12 @@ import { allocationOf, type AllocatePortsData, candidatePorts, decideAllocatePor
 
 const decider = portDecider(decideAllocatePorts);
 
-/** When a spent pool is worth asking again, in seconds: backups give their ports back together. */
+/** Retry delay for an exhausted pool, in seconds: a backup releases its ports together. */
 const RETRY_AFTER_SECONDS = 10;
 
 @CommandHandler(AllocatePorts)
 export class AllocatePortsHandler implements ICommandHandler<AllocatePorts> {
-  /** Two probes of one port at the same time would each find it taken by the other. */
+  /** Two concurrent probes of one port would each find it in use by the other. */
   private readonly probing = new KeyedMutex();
 
   constructor(
@@ -48,7 +48,7 @@ export class AllocatePortsHandler implements ICommandHandler<AllocatePorts> {
     };
     const outcome = await this.runner.run(stream, decider, data, context);
     const allocated = outcome.events.find((event) => event.type === 'NbdPortsAllocated');
-    // A repeated command gets its first answer, also after the job has given its ports back.
+    // A repeated command gets its first answer, even after the job has released its ports.
     const ports = allocationOf(outcome.state, jobId, exportNames) ?? allocated?.data.ports ?? null;
     if (ports !== null) return { job_id: jobId, ports, position: outcome.position };
     const shortage = outcome.events.find((event) => event.type === 'NbdPortsExhausted')?.data ?? outcome.state.refused.get(jobId);
@@ -56,12 +56,12 @@ export class AllocatePortsHandler implements ICommandHandler<AllocatePorts> {
     throw new DomainError(
       'unavailable',
       'nbd_ports_exhausted',
-      `Job ${jobId} needs ${wanted} NBD ports, but only ${free} of the pool ${pool.first}-${pool.first + pool.count - 1} are free; try again when other jobs have ended.`,
+      `Job ${jobId} needs ${wanted} NBD ports, but only ${free} of the pool ${pool.first}-${pool.first + pool.count - 1} are free. Try again when other jobs have ended.`,
       { job_id: jobId, wanted, free, retry_after_seconds: RETRY_AFTER_SECONDS },
     );
   }
 
-  /** Looks at candidates in order until enough are free. */
+  /** Probes candidates in order until enough are free. */
   private async look(candidates: readonly number[], wanted: number): Promise<{ free: number[]; occupied: number[] }> {
     const free: number[] = [];
     const occupied: number[] = [];

@@ -19,7 +19,7 @@ export class ListPortsController {
   ) {}
 
   @Get()
-  @ApiOperation({ summary: 'Every port of the pool and who holds it' })
+  @ApiOperation({ summary: 'List the ports of the pool and the jobs that hold them' })
   @ApiPage('ports', NbdPortResponse, 'A page of ports')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListPortsQuery): Promise<Page<'ports', NbdPortResponse>> {
@@ -29,7 +29,7 @@ export class ListPortsController {
   }
 
   @Get('metrics')
-  @ApiOperation({ summary: 'How much of the pool is in use' })
+  @ApiOperation({ summary: 'Show the utilization of the pool' })
   @ApiOkResponse({ type: NbdPortMetricsResponse })
   async metrics(): Promise<NbdPortMetricsResponse> {
     const ports = await this.pool();

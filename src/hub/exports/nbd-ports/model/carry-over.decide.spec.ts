@@ -13,7 +13,7 @@ function useOf(job_id: string, port: number): readonly NbdPortEvent[] {
   ];
 }
 
-/** Everything a stream can hold, so often that its state is carried over several times. */
+/** Every kind of event, often enough that the state is carried over several times. */
 function history(commands: number): readonly NbdPortEvent[] {
   const events: NbdPortEvent[] = [];
   let state = initialNbdPortsState;
@@ -31,8 +31,8 @@ function history(commands: number): readonly NbdPortEvent[] {
   return events;
 }
 
-describe('the state of the ports that is carried over', () => {
-  it('stands in the stream after every so many events', () => {
+describe('the carried-over state of the ports', () => {
+  it('is in the stream at regular intervals', () => {
     const events = history(2_000);
     const places = events.flatMap(({ type }, index) => (type === 'NbdPortsCarriedOver' ? [index] : []));
     expect(places.length).toBeGreaterThan(5);
@@ -40,7 +40,7 @@ describe('the state of the ports that is carried over', () => {
     for (const gap of gaps) expect(gap).toBeLessThan(CARRY_OVER_AFTER + 10);
   });
 
-  it('is, alone, the state that all events before it gave', () => {
+  it('equals the state folded from all events before it', () => {
     const events = history(2_000);
     const last = events.findLastIndex(({ type }) => type === 'NbdPortsCarriedOver');
     const before = events.slice(0, last).reduce(evolveNbdPorts, initialNbdPortsState);
@@ -50,14 +50,14 @@ describe('the state of the ports that is carried over', () => {
     expect(from.eventsSince).toBe(0);
   });
 
-  it('is not written where nothing was decided', () => {
+  it('is not written when nothing was decided', () => {
     const due = Array.from({ length: CARRY_OVER_AFTER / 2 }, (_, index) => useOf(`job-${index}`, 100)).flat();
     const state = due.reduce(evolveNbdPorts, initialNbdPortsState);
     expect(decider.decide([], state)).toEqual([]);
     expect(decider.decide(useOf('one-more', 100), state).map(({ type }) => type)).toEqual(['NbdPortsAllocated', 'NbdPortReleased', 'NbdPortsCarriedOver']);
   });
 
-  it('does not grow with the jobs that were refused and never came back', () => {
+  it('does not grow with refused jobs that never came back', () => {
     const refusals = Array.from({ length: 5_000 }, (_, index): NbdPortEvent => ({
       type: 'NbdPortsExhausted',
       data: { job_id: `job-${index}`, wanted: 2, free: 1 },

@@ -2,10 +2,10 @@ import type { Decider } from '../../../../kernel/decider.js';
 import type { NbdPortEvent } from './nbd-port.events.js';
 import { evolveNbdPorts, initialNbdPortsState, type NbdPortsState } from './nbd-port.state.js';
 
-/** The stream grows with every backup, for as long as the hub exists. After so many events its whole state is written down. */
+/** Number of events after which the whole state is recorded: the stream grows with every backup as long as the hub exists. */
 export const CARRY_OVER_AFTER = 500;
 
-/** A decider of the port stream: what `decide` gives, followed by the whole state when that is due. */
+/** A decider of the port stream: the events of `decide`, followed by the whole state when that is due. */
 export function portDecider<Command>(
   decide: (command: Command, state: NbdPortsState) => readonly NbdPortEvent[],
 ): Decider<NbdPortsState, Command, NbdPortEvent> {

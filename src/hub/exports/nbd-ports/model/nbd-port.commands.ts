@@ -3,7 +3,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import type { PortAllocation } from './nbd-port.events.js';
 
 /**
- * Ports for a job, one per name, all or none; null names a port without an export name. A job that has ports already gets those whose names it asks for again.
+ * Allocates ports for a job, one per name, all or none; null stands for a port without an export name. For a name that already has a port, the job gets that port.
  * Answers with AllocatedPorts, in the order of the names.
  * @throws DomainError `nbd_ports_exhausted` (unavailable), `nbd_ports_demand_too_large` (conflict), `nbd_port_count_invalid` or `nbd_export_names_not_unique` (invalid)
  */
@@ -23,7 +23,7 @@ export interface AllocatedPorts {
 }
 
 /**
- * Gives one port back. Answers with ReleasedPorts.
+ * Releases one port. Answers with ReleasedPorts.
  * @throws DomainError `nbd_port_not_allocated` (not_found), `nbd_port_in_use` (conflict) while a live export listens on it
  */
 export class ReleasePort {
@@ -34,8 +34,8 @@ export class ReleasePort {
 }
 
 /**
- * Gives all ports of a job back; a job that has none is fine. Answers with ReleasedPorts.
- * onlyIdle refuses with DomainError `nbd_port_in_use` (conflict) while a live export listens on one of them; a caller that has stopped its exports need not ask for it.
+ * Releases all ports of a job; a job without ports is no error. Answers with ReleasedPorts.
+ * With onlyIdle, refuses with DomainError `nbd_port_in_use` (conflict) while a live export listens on one of them; a caller that has stopped its exports does not need it.
  */
 export class ReleaseJobPorts {
   constructor(
@@ -50,13 +50,13 @@ export interface ReleasedPorts {
   readonly position: string | null;
 }
 
-/** Waiting does not help who needs more ports at once than the pool has. @throws DomainError `nbd_ports_demand_too_large` */
+/** Waiting cannot satisfy a demand for more ports than the pool has. @throws DomainError `nbd_ports_demand_too_large` */
 export function requirePoolFor(wanted: number, whose: string, pool: { readonly first: number; readonly count: number }): void {
   if (wanted <= pool.count) return;
   throw new DomainError(
     'conflict',
     'nbd_ports_demand_too_large',
-    `${whose} needs ${wanted} NBD ports at once, but the pool ${pool.first}-${pool.first + pool.count - 1} has ${pool.count}: no wait can serve it. Make nbd_port_count larger, or ask for fewer.`,
+    `${whose} needs ${wanted} NBD ports at once, but the pool ${pool.first}-${pool.first + pool.count - 1} has only ${pool.count}. Increase nbd_port_count, or request fewer ports.`,
     { wanted, pool: pool.count },
   );
 }

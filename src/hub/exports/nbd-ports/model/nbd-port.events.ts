@@ -2,18 +2,18 @@ import type { DomainEvent } from '../../../../kernel/event.js';
 
 export type PortAllocation = { readonly port: number; readonly export_name: string | null };
 
-/** All ports a job asked for, in one event: all or none. */
+/** All ports a job requested, in one event: all or none. */
 export type NbdPortsAllocated = DomainEvent<
   'NbdPortsAllocated',
   { readonly job_id: string; readonly ports: readonly PortAllocation[]; readonly allocated_at: string }
 >;
 export type NbdPortReleased = DomainEvent<'NbdPortReleased', { readonly job_id: string; readonly port: number; readonly released_at: string }>;
-/** A job asked for more ports than were free and got none. */
+/** A job requested more ports than were free and got none. */
 export type NbdPortsExhausted = DomainEvent<'NbdPortsExhausted', { readonly job_id: string; readonly wanted: number; readonly free: number }>;
-/** A free port of the pool is held by a program that is not ours; it is passed over until it is free again. */
+/** Another program uses an unallocated port of the pool; the port is skipped until it is free again. */
 export type NbdPortFoundOccupied = DomainEvent<'NbdPortFoundOccupied', { readonly port: number; readonly found_at: string }>;
 /**
- * The whole state of the pool at this place of the stream, so that nobody has to read what came before. It changes nothing. Members are in the order of NbdPortsState.
+ * The whole state of the pool at this position of the stream, so that earlier events need not be read. It changes nothing. Members are in the order of NbdPortsState.
  */
 export type NbdPortsCarriedOver = DomainEvent<
   'NbdPortsCarriedOver',

@@ -1,4 +1,4 @@
-/** Which jobs hold ports, by the events themselves and so without any lag. Answers with JobPorts[]. */
+/** Jobs that hold ports, folded from the events and therefore without lag. Answers with JobPorts[]. */
 export class FindJobsWithPorts {}
 
 export interface JobPorts {

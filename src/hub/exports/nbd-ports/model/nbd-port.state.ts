@@ -9,19 +9,19 @@ export interface HeldPort {
 export interface NbdPortsState {
   /** By port, in the order of allocation. */
   readonly held: ReadonlyMap<number, HeldPort>;
-  /** Ports given back, the longest free first. */
+  /** Released ports, the longest free first. */
   readonly released: readonly number[];
-  /** Found in the hands of another program when last looked at. */
+  /** In use by another program when last probed. */
   readonly occupied: ReadonlySet<number>;
   /** Jobs whose last request was refused, and the shortage that was recorded for it. */
   readonly refused: ReadonlyMap<string, { readonly wanted: number; readonly free: number }>;
-  /** Events since the state was carried over last, or since the beginning. */
+  /** Events since the last carry-over, or since the beginning. */
   readonly eventsSince: number;
 }
 
 export const initialNbdPortsState: NbdPortsState = { held: new Map(), released: [], occupied: new Set(), refused: new Map(), eventsSince: 0 };
 
-/** Jobs that were refused and never came back are forgotten beyond this number; a forgotten shortage is recorded once more. */
+/** Maximum number of refused jobs remembered. A forgotten shortage is recorded again when the job retries. */
 const MAX_REFUSED = 100;
 
 export function evolveNbdPorts(state: NbdPortsState, event: NbdPortEvent): NbdPortsState {
@@ -69,7 +69,7 @@ function carriedOver({ held, released, occupied, refused }: NbdPortsCarriedOver[
   };
 }
 
-/** A job's ports by the order of their allocation. */
+/** A job's ports, in the order of allocation. */
 export function portsOfJob(state: NbdPortsState, jobId: string): readonly { readonly port: number; readonly export_name: string | null }[] {
   return [...state.held].filter(([, held]) => held.job_id === jobId).map(([port, { export_name }]) => ({ port, export_name }));
 }

@@ -15,7 +15,7 @@ export class ReleaseJobController {
   constructor(private readonly commands: CommandBus) {}
 
   @Delete(':jobId')
-  @ApiOperation({ summary: 'Give all ports of a job back' })
+  @ApiOperation({ summary: 'Release all ports of a job' })
   @ApiParam({ name: 'jobId', example: '0193a5c2-7d1e-7000-8000-000000000004' })
   @ApiOkResponse({ type: ReleasedJobPortsDto })
   @ApiProblem(409, 'nbd_port_in_use')

@@ -20,7 +20,7 @@ const allocated: NbdPortEvent = {
 const released = (port: number): NbdPortEvent => ({ type: 'NbdPortReleased', data: { job_id: 'a', port, released_at: at } });
 
 describe('releasing the ports of a job', () => {
-  it('gives back all it holds', () => {
+  it('releases all it holds', () => {
     given(allocated).when({ job_id: 'a', in_use: [], at }).then(released(100), released(101));
     given(allocated, released(100)).when({ job_id: 'a', in_use: [], at }).then(released(101));
   });

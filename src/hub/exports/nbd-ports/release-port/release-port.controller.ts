@@ -16,7 +16,7 @@ export class ReleasePortController {
   constructor(private readonly commands: CommandBus) {}
 
   @Delete(':port')
-  @ApiOperation({ summary: 'Give one port back' })
+  @ApiOperation({ summary: 'Release one port' })
   @ApiParam({ name: 'port', type: 'integer', example: 10100 })
   @ApiOkResponse({ type: ReleasedPortDto })
   @ApiProblem(400, 'validation_failed')

@@ -10,7 +10,7 @@ const allocated: NbdPortEvent = { type: 'NbdPortsAllocated', data: { job_id: 'a'
 const released: NbdPortEvent = { type: 'NbdPortReleased', data: { job_id: 'a', port: 100, released_at: at } };
 
 describe('releasing a port', () => {
-  it('gives it back in the name of the job that held it', () => {
+  it('releases it on behalf of the job that held it', () => {
     given(allocated).when({ port: 100, in_use: false, at }).then(released);
   });
 

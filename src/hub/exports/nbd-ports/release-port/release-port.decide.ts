@@ -4,7 +4,7 @@ import type { NbdPortsState } from '../model/nbd-port.state.js';
 
 export interface ReleasePortData {
   readonly port: number;
-  /** Whether anybody was found listening on it. */
+  /** Whether a server was found listening on it. */
   readonly in_use: boolean;
   /** ISO 8601, UTC. */
   readonly at: string;
@@ -16,7 +16,7 @@ export function decideReleasePort(command: ReleasePortData, state: NbdPortsState
   const held = state.held.get(port);
   if (held === undefined) throw new DomainError('not_found', 'nbd_port_not_allocated', `Port ${port} is not allocated to any job.`, { port });
   if (command.in_use) {
-    throw new DomainError('conflict', 'nbd_port_in_use', `Port ${port} serves a live export of job ${held.job_id}; cancel that job first.`, {
+    throw new DomainError('conflict', 'nbd_port_in_use', `Port ${port} serves a live export of job ${held.job_id}. Cancel that job first.`, {
       port,
       job_id: held.job_id,
       export_name: held.export_name,

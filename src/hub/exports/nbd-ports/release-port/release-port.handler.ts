@@ -25,7 +25,7 @@ export class ReleasePortHandler implements ICommandHandler<ReleasePort> {
   async execute({ port, context }: ReleasePort): Promise<ReleasedPorts> {
     const stream = nbdPortsStream(this.hubId);
     const { state } = await this.runner.load(stream, decider);
-    // Only a port that somebody holds is worth a look, and only the sockets themselves tell the truth about it.
+    // Only a held port needs a check, and only the sockets themselves are authoritative.
     const { nbdListenHost, runDirectory } = this.config;
     const inUse = state.held.has(port) && ((await portsOfSockets(runDirectory)).has(port) || !(await this.probe.isFree(nbdListenHost, port)));
     const outcome = await this.runner.run(stream, decider, { port, in_use: inUse, at: this.clock.iso() }, context);

@@ -2,7 +2,7 @@ import type { NameEncoding } from './guest-name.js';
 
 export type GuestFileType = 'file' | 'directory' | 'symlink' | 'block_device' | 'char_device' | 'fifo' | 'socket' | 'unreadable';
 
-/** A file, folder or anything else in the guest. Texts are as `name_encoding` says. */
+/** A file, directory or other entry of the guest. Its texts are encoded as `name_encoding` states. */
 export type GuestFile = {
   readonly name: string;
   /** From the root of the file system; begins with a slash. */
@@ -15,13 +15,13 @@ export type GuestFile = {
   readonly mode: string;
   readonly uid: number;
   readonly gid: number;
-  /** ISO 8601, UTC; null where the file system has a time that no calendar knows. */
+  /** ISO 8601, UTC; null when the stored time is out of range. */
   readonly modified_time: string | null;
   readonly is_symlink: boolean;
   readonly link_target: string | null;
 };
 
-/** A path as a client gave it. */
+/** A path from a client. */
 export interface PathText {
   readonly path: string;
   readonly encoding: NameEncoding;
@@ -30,7 +30,7 @@ export interface PathText {
 export interface ListRequest extends PathText {
   readonly recursive: boolean;
   readonly limit: number;
-  /** The last entry of the page before, one character per byte: its name, or in a recursive listing its path from the folder listed. */
+  /** The last entry of the previous page, one character per byte: its name, or in a recursive listing its path relative to the listed directory. */
   readonly after: string | null;
 }
 
@@ -58,7 +58,7 @@ export type BrowserErrorCode =
 
 export type BrowserRequest =
   | { readonly id: number; readonly kind: 'list'; readonly request: ListRequest }
-  /** `followed`: what a link stands for instead of the link. */
+  /** `followed`: describe the target of a link instead of the link. */
   | { readonly id: number; readonly kind: 'info'; readonly request: PathText & { readonly followed: boolean } };
 
 export type BrowserAnswer =
@@ -66,11 +66,11 @@ export type BrowserAnswer =
   | { readonly id: number; readonly ok: false; readonly code: BrowserErrorCode; readonly message: string };
 
 export type StreamRequest =
-  /** Bytes from `start` on, `length` of them. */
+  /** `length` bytes from `start` on. */
   | (PathText & { readonly kind: 'file'; readonly start: number; readonly length: number })
   | (PathText & { readonly kind: 'archive'; readonly format: 'zip' | 'tar.gz' });
 
-/** What the process of a stream writes to its standard error, as one line, before it ends with 1. */
+/** Written by a stream process to its standard error, as one line, before it exits with 1. */
 export interface StreamFailure {
   readonly code: BrowserErrorCode;
   readonly message: string;
@@ -79,7 +79,7 @@ export interface StreamFailure {
 export class BrowserError extends Error {
   override readonly name = 'BrowserError';
   readonly code: BrowserErrorCode;
-  /** Whether a call was given up because nothing had come of it in time. */
+  /** Whether the call was abandoned because no answer arrived in time. */
   readonly abandoned: boolean;
 
   constructor(code: BrowserErrorCode, message: string, abandoned = false) {

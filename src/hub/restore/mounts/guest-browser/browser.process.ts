@@ -1,6 +1,6 @@
 /**
- * Reads a guest's files, in a process of its own: whatever a damaged or hostile file system does to it, the hub goes on. Arguments: the folder to read below, and
- * for a stream its StreamRequest as JSON; the stream goes to standard output. Without one it answers BrowserRequests until its parent goes.
+ * Reads a guest's files in a separate process, so that a damaged or hostile file system cannot harm the hub. Arguments: the root directory, and for a stream its
+ * StreamRequest as JSON; the stream is written to standard output. Without a StreamRequest, the process answers BrowserRequests until its parent disconnects.
  */
 import { constants, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -14,7 +14,7 @@ const STANDARD_OUTPUT = 1;
 const STANDARD_ERROR = 2;
 
 const [root, stream] = process.argv.slice(2);
-if (root === undefined) throw new Error('the folder to read below is missing');
+if (root === undefined) throw new Error('the root directory argument is missing');
 const tree = new GuestTree(root);
 if (stream === undefined) serve();
 else await writeStream(JSON.parse(stream) as StreamRequest); // written by the one caller of this program
@@ -40,7 +40,7 @@ async function writeStream(request: StreamRequest): Promise<void> {
     if (request.kind === 'file') await copyFile(request);
     else await archive(request);
   } catch (error) {
-    // A reader that went away needs no answer.
+    // The reader has gone and needs no answer.
     if (error instanceof Error && 'code' in error && error.code === 'EPIPE') process.exit(1);
     const { code, message } = browserErrorOf(error, []);
     writeSync(STANDARD_ERROR, `${JSON.stringify({ code, message } satisfies StreamFailure)}\n`);
@@ -53,14 +53,14 @@ async function copyFile(request: Extract<StreamRequest, { kind: 'file' }>): Prom
   const unreadable = (error: unknown): never => {
     throw browserErrorOf(error, path);
   };
-  // Neither a link nor something that waits for another end can be opened by this.
+  // These flags open no symbolic link and do not block on a FIFO.
   const file = await open(tree.hostPath(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(unreadable);
   try {
     if (!(await file.stat().catch(unreadable)).isFile()) throw new BrowserError('not_a_regular_file', `${shown(path)} is not a regular file`);
     const buffers = [Buffer.allocUnsafe(COPY_BYTES), Buffer.allocUnsafe(COPY_BYTES)] as const;
     const read = (done: number, turn: number): Promise<{ readonly bytesRead: number; readonly buffer: Buffer }> => {
       const reading = file.read(buffers[turn % 2 === 0 ? 0 : 1], 0, Math.min(COPY_BYTES, request.length - done), request.start + done);
-      // It is waited for only after the piece before it has gone out.
+      // Awaited only after the previous piece is written.
       reading.catch(() => undefined);
       return reading;
     };
@@ -78,7 +78,7 @@ async function copyFile(request: Extract<StreamRequest, { kind: 'file' }>): Prom
   }
 }
 
-/** Synchronous: what else this process has to do, reading on, is done by another thread. */
+/** Synchronous: reading ahead, the only other work of this process, runs in another thread. */
 function writeAll(bytes: Buffer): void {
   for (let done = 0; done < bytes.length;) {
     try {
@@ -92,8 +92,8 @@ function writeAll(bytes: Buffer): void {
 
 async function archive(request: Extract<StreamRequest, { kind: 'archive' }>): Promise<void> {
   const { path, stats } = await tree.find(request, true);
-  if (!stats.isDirectory()) throw new BrowserError('not_a_directory', `${shown(path)} is not a folder`);
-  // Not a stream of node:fs: the other end may have made the pipe non-blocking, and then that one fails where it should wait.
+  if (!stats.isDirectory()) throw new BrowserError('not_a_directory', `${shown(path)} is not a directory`);
+  // Not a stream of node:fs: the reader may have made the pipe non-blocking, and node:fs then fails instead of waiting.
   const output = new Writable({
     write(chunk: Buffer, _encoding, done) {
       try {

@@ -11,18 +11,18 @@ import { GuestTree } from './guest-tree.js';
 
 const run = promisify(execFile);
 
-/** Names and modes of a zip, by its central directory. */
+/** Names and modes of a zip, from its central directory. */
 function entriesOf(zip: Buffer): ReadonlyMap<string, number> {
   const found = new Map<string, number>();
   for (let at = zip.indexOf('PK\u0001\u0002'); at !== -1; at = zip.indexOf('PK\u0001\u0002', at + 4)) {
     const name = zip.toString('utf8', at + 46, at + 46 + zip.readUInt16LE(at + 28));
-    if (found.has(name)) throw new Error(`${name} is there twice`);
+    if (found.has(name)) throw new Error(`duplicate entry ${name}`);
     found.set(name, zip.readUInt32LE(at + 38) >>> 16);
   }
   return found;
 }
 
-describe('a folder as an archive', () => {
+describe('a directory as an archive', () => {
   let work: string;
   let root: string;
   beforeEach(async () => {
@@ -40,7 +40,7 @@ describe('a folder as an archive', () => {
     return file;
   }
 
-  it('has no two entries of one name in a zip, so that nothing is unpacked through a link', async () => {
+  it('has no duplicate names in a zip, so that nothing is unpacked through a link', async () => {
     const folder = Buffer.concat([Buffer.from(`${root}/a`), Buffer.of(0xff)]);
     await mkdir(folder);
     await writeFile(Buffer.concat([folder, Buffer.from('/passwd')]), 'evil');
@@ -48,12 +48,12 @@ describe('a folder as an archive', () => {
     const entries = entriesOf(await readFile(await archive('zip')));
     const names = [...entries.keys()];
     expect(names.filter((name) => name.replace(/\/$/, '') === 'a%FF')).toHaveLength(1);
-    // The one that comes first has the name; if that is the link, nothing lies beneath it.
+    // The first one gets the name; if that is the link, no entry lies beneath it.
     if (names.includes('a%FF')) expect(names.filter((name) => name.startsWith('a%FF/'))).toEqual([]);
     expect(names).toContain(NOTE_NAME);
   });
 
-  requireTools('tar').it('keeps modes but for set-user-ID and set-group-ID', async () => {
+  requireTools('tar').it('keeps modes except set-user-ID and set-group-ID', async () => {
     await writeFile(join(root, 'su'), 'x');
     await chmod(join(root, 'su'), 0o6755);
     expect((entriesOf(await readFile(await archive('zip'))).get('su') ?? 0) & 0o7777).toBe(0o755);

@@ -9,12 +9,12 @@ import { type GuestPath, type GuestTree, shown, typeOf } from './guest-tree.js';
 import { tarEnd, tarHeader, tarPadding } from './tar-blocks.js';
 
 const READ_BYTES = 256 * 1024;
-/** Tar blocks are handed on in pieces of about so many bytes: a compressor asked for each little block would mostly wait. */
+/** Tar blocks are passed to the compressor in batches of about this size: per-block calls would spend most of the time waiting. */
 const BATCH_BYTES = 256 * 1024;
-/** Lines in the note on what is missing. */
+/** Maximum number of lines in the note about missing members. */
 const MAX_NOTES = 10_000;
 
-/** Name of the note that lies at the top of an archive in which something is missing. */
+/** Name of the note at the top level of an incomplete archive. */
 export const NOTE_NAME = 'NOT-IN-THIS-ARCHIVE.txt';
 
 const SET_ID = 0o6000;
@@ -27,8 +27,9 @@ interface Member {
 }
 
 /**
- * A folder as an archive, streamed, with names, modes, times and symbolic links. Modes have no set-user-ID and set-group-ID: who unpacks the archive may be root elsewhere. Links are kept as links and never followed. Devices, FIFOs and sockets, and what
- * cannot be read, are left out and listed in a note at the end. A process of its own does this, so it may read synchronously, which is several times faster for small files.
+ * A directory as a streamed archive, with names, modes, times and symbolic links. Set-user-ID and set-group-ID bits are dropped, because the archive may be
+ * unpacked by root elsewhere. Links are kept as links and never followed. Devices, FIFOs, sockets and unreadable entries are left out and listed in a note at
+ * the end. This runs in a separate process, so it reads synchronously, which is several times faster for small files.
  */
 export class GuestArchive {
   private readonly notes: string[] = [];
@@ -94,8 +95,8 @@ export class GuestArchive {
       const options = { mtime: stats.mtime, mode: stats.mode & ~SET_ID };
       const zipName = zipNameOf(name);
       if (taken.has(zipName)) {
-        // Two entries of one name, a link and a folder, would lead who unpacks them through the link.
-        this.leaveOut(path, 'another file has the same name in the archive; download it by itself, or as tar.gz');
+        // A link and a directory of the same name would make the unpacker write through the link.
+        this.leaveOut(path, 'another entry has the same name in the archive; download this one separately, or use tar.gz');
         refused = `${name}/`;
         continue;
       }
@@ -114,7 +115,7 @@ export class GuestArchive {
           if (file === null) break;
           const content = Readable.from(this.contents(path, file), { objectMode: false });
           zip.addReadStream(content, zipName, { ...options, size: file.size });
-          // One at a time, so that neither files nor memory pile up.
+          // One at a time, to limit open files and memory.
           await once(content, 'close');
         }
       }
@@ -161,7 +162,7 @@ export class GuestArchive {
   private open(path: GuestPath): { readonly descriptor: number; readonly size: number } | null {
     let descriptor: number | null = null;
     try {
-      // Neither a link nor something that waits for another end can be opened by this, whatever a damaged file system makes of a name.
+      // These flags open no symbolic link and do not block on a FIFO, even if a damaged file system changes the type between the calls.
       descriptor = openSync(this.tree.hostPath(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
       const stats = fstatSync(descriptor);
       if (!stats.isFile()) throw new Error('it is not a regular file');
@@ -173,7 +174,7 @@ export class GuestArchive {
     }
   }
 
-  /** Exactly as many bytes as announced: what cannot be read is zeros, and noted. Closes the file. */
+  /** Exactly the announced number of bytes: unreadable parts become zeros and are noted. Closes the file. */
   private *contents(path: GuestPath, file: { readonly descriptor: number; readonly size: number }): Generator<Buffer> {
     let position = 0;
     try {
@@ -185,7 +186,7 @@ export class GuestArchive {
         yield length === buffer.length ? buffer : buffer.subarray(0, length);
       }
     } catch (error) {
-      this.leaveOut(path, `from byte ${position} on it holds zeros instead of its content: ${wordOf(error)}`);
+      this.leaveOut(path, `zeros replace its content from byte ${position} on: ${wordOf(error)}`);
     } finally {
       closeSync(file.descriptor);
     }
@@ -211,11 +212,11 @@ export class GuestArchive {
   }
 
   private note(): Buffer | null {
-    return this.notes.length === 0 ? null : Buffer.from(`These could not be put into the archive:\n${this.notes.join('\n')}\n`);
+    return this.notes.length === 0 ? null : Buffer.from(`The following entries are missing from this archive or incomplete:\n${this.notes.join('\n')}\n`);
   }
 }
 
-/** Names in a zip are UTF-8, and readers take backslashes for slashes and a letter with a colon for a drive. */
+/** Names in a zip are UTF-8. Readers interpret a backslash as a slash, and a letter with a colon as a drive. */
 function zipNameOf(name: string): string {
   const text = utf8Of(name) ?? percentEncode(name);
   return text.replaceAll('\\', '%5C').replace(/^([A-Za-z]):/, '$1%3A');

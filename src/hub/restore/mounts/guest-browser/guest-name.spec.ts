@@ -5,7 +5,7 @@ import { parsePath, smallestAfter } from './guest-tree.js';
 const latin1 = (...bytes: readonly number[]): string => Buffer.from(bytes).toString('latin1');
 
 describe('names of a guest', () => {
-  it('are given as they are where they are UTF-8', () => {
+  it('are returned unchanged if they are UTF-8', () => {
     const name = Buffer.from('grüße 日本\n"%"').toString('latin1');
     expect(utf8Of(name)).toBe('grüße 日本\n"%"');
     expect(encodeNames([name, null])).toEqual({ encoding: 'utf-8', texts: ['grüße 日本\n"%"', null] });
@@ -18,24 +18,24 @@ describe('names of a guest', () => {
     [latin1(0xed, 0xa0, 0x80), '%ED%A0%80'],
     [latin1(0xf4, 0x90, 0x80, 0x80), '%F4%90%80%80'],
     [latin1(0x25, 0x0a, 0xfe), '%25%0A%FE'],
-  ])('come back byte for byte where they are not', (name, text) => {
+  ])('survive a round trip byte for byte if they are not', (name, text) => {
     expect(utf8Of(name)).toBeNull();
     expect(percentEncode(name)).toBe(text);
     expect(bytesOf(text, 'percent')).toBe(name);
   });
 
-  it('come back for every byte there is', () => {
+  it('survive a round trip for every byte', () => {
     const every = latin1(...Array.from({ length: 255 }, (_, index) => index + 1));
     expect(bytesOf(percentEncode(every), 'percent')).toBe(every);
   });
 
-  it('are encoded together, so that one flag tells of all', () => {
+  it('are encoded together, so that one flag applies to all', () => {
     expect(encodeNames(['a%', latin1(0xff)])).toEqual({ encoding: 'percent', texts: ['a%25', '%FF'] });
   });
 });
 
 describe('paths of a client', () => {
-  it('go from the root down', () => {
+  it('are relative to the root', () => {
     expect(parsePath({ path: '//etc/./hosts/', encoding: 'utf-8' })).toEqual(['etc', 'hosts']);
     expect(parsePath({ path: '/', encoding: 'utf-8' })).toEqual([]);
     expect(parsePath({ path: '/%FF', encoding: 'percent' })).toEqual([latin1(0xff)]);
@@ -51,7 +51,7 @@ describe('paths of a client', () => {
     ['/a%00', 'percent'],
     ['/a%', 'percent'],
     ['/a%G0', 'percent'],
-  ] as const)('are refused when they climb or cannot be: %j as %s', (path, encoding) => {
+  ] as const)('are refused when they leave the root or are malformed: %j as %s', (path, encoding) => {
     expect(() => parsePath({ path, encoding })).toThrow(expect.objectContaining({ code: 'path_invalid' }));
   });
 });
@@ -60,7 +60,7 @@ describe('a page of a large folder', () => {
   const names = Array.from({ length: 5_000 }, (_, index) => `n${(index * 7919) % 5_000}`);
   const sorted = names.toSorted((a, b) => (a < b ? -1 : 1));
 
-  it.each([null, 'n', 'n250', 'n9', 'zzz'])('is the same with and without sorting, behind %s', (after) => {
+  it.each([null, 'n', 'n250', 'n9', 'zzz'])('is the same with and without sorting, after %s', (after) => {
     const expected = sorted.filter((name) => after === null || name > after).slice(0, 101);
     expect(smallestAfter(names, false, after, 101)).toEqual(expected);
     expect(smallestAfter(sorted, true, after, 101)).toEqual(expected);

@@ -1,14 +1,14 @@
 /**
- * Names in a guest's file system are bytes. Within the browser they are texts of one character per byte (latin1), which nothing can lose; outside they are
- * UTF-8 where the bytes are, and percent-encoded where they are not.
+ * Names in a guest's file system are bytes. Inside the browser they are strings with one character per byte (latin1), which is lossless. Outside they are
+ * UTF-8 if the bytes are valid UTF-8, and percent-encoded otherwise.
  */
 export type NameEncoding = 'utf-8' | 'percent';
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The name as UTF-8 text; null when its bytes are no UTF-8. */
+/** The name as UTF-8 text; null when its bytes are not valid UTF-8. */
 export function utf8Of(name: string): string | null {
-  // Almost all names are ASCII, and those are the same in both.
+  // Almost all names are ASCII, which is the same in both.
   if (/^[\0-\x7f]*$/.test(name)) return name;
   try {
     return UTF8.decode(Buffer.from(name, 'latin1'));
@@ -46,7 +46,7 @@ export function percentEncode(name: string): string {
   return text;
 }
 
-/** The other way round. @returns null when a `%` is not followed by two hex digits */
+/** The inverse. @returns null when a `%` is not followed by two hex digits */
 export function bytesOf(text: string, encoding: NameEncoding): string | null {
   const utf8 = Buffer.from(text, 'utf8').toString('latin1');
   if (encoding === 'utf-8') return utf8;

@@ -5,14 +5,14 @@ import { bytesOf, encodeNames } from './guest-name.js';
 
 const MAX_LINKS = 40;
 const MAX_NAME_BYTES = 255;
-/** lstat calls at once. */
+/** Concurrent lstat calls. */
 const PARALLEL = 16;
 const NAMES_AT_ONCE = 2_000;
-/** A whole tree is counted for so long. */
+/** Time limit for counting a whole tree. */
 const COUNT_BUDGET_MS = 300;
-/** Folders whose names are kept; what is mounted never changes. */
+/** Directories whose names are cached; a mounted disk never changes. */
 const KEPT_FOLDERS = 4;
-/** Names of one kept folder that make it worth keeping. */
+/** Minimum number of names for a directory to be cached. */
 const KEPT_FROM = 2_000;
 
 /** Names from the root down, one character per byte; never `.`, `..` or empty. */
@@ -24,20 +24,20 @@ interface Found {
 }
 
 /**
- * Walks and reads a guest's tree below one folder of the host and nowhere else: a path is followed name by name, links are resolved as the guest would with its
- * root as the root of everything, and none is ever left to the host's kernel.
+ * Walks and reads a guest's tree below one host directory and nowhere else. A path is followed name by name. Links are resolved as the guest would resolve them,
+ * relative to its own root; the host's kernel never resolves one.
  */
 export class GuestTree {
   private readonly kept = new Map<string, { readonly names: string[]; sorted: boolean }>();
 
   constructor(private readonly root: string) {}
 
-  /** Where the host finds it. */
+  /** The path on the host. */
   hostPath(path: GuestPath): Buffer {
     return Buffer.concat([Buffer.from(this.root), Buffer.from(path.map((name) => `/${name}`).join(''), 'latin1')]);
   }
 
-  /** @param followed whether a link at the end is followed too. @throws BrowserError */
+  /** @param followed whether to follow a link in the last component too. @throws BrowserError */
   async find(text: PathText, followed: boolean): Promise<Found> {
     const wanted = parsePath(text);
     let path: string[] = [];
@@ -48,15 +48,15 @@ export class GuestTree {
       if (name === '' || name === '.') continue;
       if (name === '..') {
         if (path.pop() === undefined)
-          throw new BrowserError('link_leaves_mount', 'a symbolic link in this path leads out of the file system, and is not followed');
+          throw new BrowserError('link_leaves_mount', 'a symbolic link in this path leads out of the file system and is not followed');
         stats = await this.stat(path);
         continue;
       }
-      if (!stats.isDirectory()) throw new BrowserError('not_a_directory', `${shown(path)} is not a folder`);
+      if (!stats.isDirectory()) throw new BrowserError('not_a_directory', `${shown(path)} is not a directory`);
       const next = [...path, name];
       const nextStats = await this.stat(next);
       if (nextStats.isSymbolicLink() && (followed || ahead.length > 0)) {
-        if (++links > MAX_LINKS) throw new BrowserError('link_loop', `more than ${MAX_LINKS} symbolic links follow each other in this path`);
+        if (++links > MAX_LINKS) throw new BrowserError('link_loop', `this path has more than ${MAX_LINKS} symbolic links`);
         const target = await this.target(next);
         ahead.unshift(...target.split('/'));
         if (target.startsWith('/')) {
@@ -78,13 +78,13 @@ export class GuestTree {
 
   async list(request: ListRequest): Promise<GuestPage> {
     const { path, stats } = await this.find(request, true);
-    if (!stats.isDirectory()) throw new BrowserError('not_a_directory', `${shown(path)} is not a folder`);
+    if (!stats.isDirectory()) throw new BrowserError('not_a_directory', `${shown(path)} is not a directory`);
     const { encoding, texts } = encodeNames([`/${path.join('/')}`]);
     const page = request.recursive ? await this.listTree(path, request) : await this.listFolder(path, request);
     return { path: texts[0], name_encoding: encoding, ...page };
   }
 
-  /** Names in a folder in the order of their bytes. @throws BrowserError */
+  /** Names in a directory, in byte order. @throws BrowserError */
   async names(path: GuestPath): Promise<readonly string[]> {
     return (await this.read(path)).toSorted(byBytes);
   }
@@ -104,7 +104,7 @@ export class GuestTree {
   private async listFolder(path: GuestPath, { after, limit }: ListRequest): Promise<Pick<GuestPage, 'files' | 'total_count' | 'next_after'>> {
     const names = await this.folder(path);
     const page = smallestAfter(names.names, names.sorted, after, limit + 1);
-    // The second page of a large folder is a sign that the others are wanted too.
+    // A request for the second page suggests that the rest will follow.
     if (after !== null && !names.sorted) {
       names.names.sort(byBytes);
       names.sorted = true;
@@ -132,7 +132,7 @@ export class GuestTree {
     return { files, total_count: await this.count(path), next_after: more && last !== null ? last.slice(path.length).join('/') : null };
   }
 
-  /** The tree below a folder, each folder before what it holds, in the order of names; from behind `after` on. Links are not followed. */
+  /** The tree below a directory in byte order, each directory before its content, starting after `after`. Links are not followed. */
   private async *walk(
     path: GuestPath,
     after: GuestPath | null,
@@ -153,7 +153,7 @@ export class GuestTree {
     }
   }
 
-  /** Everything below a folder; null when that takes too long. */
+  /** Number of entries below a directory; null when counting takes too long. */
   private async count(path: GuestPath): Promise<number | null> {
     const ends = performance.now() + COUNT_BUDGET_MS;
     const open: GuestPath[] = [path];
@@ -218,8 +218,8 @@ export class GuestTree {
   }
 
   /**
-   * Synchronous, because that takes half the time of `readdir` (which also sorts) for a large folder, and this process has one mount to read. A file system that does
-   * not tell the type of its entries is read the other way: here each would be asked for by a name that has been decoded.
+   * Synchronous, because `readdir` (which also sorts) takes twice as long for a large directory, and this process reads only one mount. A file system that does not
+   * report entry types is read with `readdir`, because opendir would stat each entry by its decoded name.
    */
   private async read(path: GuestPath): Promise<string[]> {
     try {
@@ -238,22 +238,22 @@ export class GuestTree {
     }
   }
 
-  /** A folder that cannot be read is in the listing itself; what it holds cannot be. */
+  /** An unreadable directory appears in the listing, but without content. */
   private async namesOrNone(path: GuestPath): Promise<readonly string[]> {
     return this.names(path).catch(() => []);
   }
 }
 
-/** @throws BrowserError `path_invalid` for what cannot be a path from the root: `..`, NUL, a slash within a name, a broken encoding */
+/** @throws BrowserError `path_invalid` for `..`, NUL, a slash within a name, or a malformed encoding */
 export function parsePath({ path, encoding }: PathText): GuestPath {
   const names = path.split('/').filter((name) => name !== '' && name !== '.');
   return names.map((name) => {
     const bytes = bytesOf(name, encoding);
     if (bytes === null) throw new BrowserError('path_invalid', 'a % in a percent-encoded path must be followed by two hex digits');
     if (bytes === '..' || bytes === '.' || bytes.includes('/') || bytes.includes('\0')) {
-      throw new BrowserError('path_invalid', 'a path goes from the root down: it must not have "..", a NUL byte, or a slash within a name');
+      throw new BrowserError('path_invalid', 'a path must not contain "..", a NUL byte, or a slash within a name');
     }
-    if (bytes.length > MAX_NAME_BYTES) throw new BrowserError('path_too_long', `a name in a path has at most ${MAX_NAME_BYTES} bytes`);
+    if (bytes.length > MAX_NAME_BYTES) throw new BrowserError('path_too_long', `a name in a path must not exceed ${MAX_NAME_BYTES} bytes`);
     return bytes;
   });
 }
@@ -272,11 +272,11 @@ export function browserErrorOf(error: unknown, path: GuestPath): BrowserError {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   switch (code) {
     case 'ENOENT':
-      return new BrowserError('file_not_found', `there is no ${shown(path)} in this file system`);
+      return new BrowserError('file_not_found', `${shown(path)} does not exist in this file system`);
     case 'ENOTDIR':
-      return new BrowserError('not_a_directory', `${shown(path.slice(0, -1))} is not a folder`);
+      return new BrowserError('not_a_directory', `${shown(path.slice(0, -1))} is not a directory`);
     case 'ENAMETOOLONG':
-      return new BrowserError('path_too_long', 'the path is longer than this machine can open');
+      return new BrowserError('path_too_long', 'the path is too long for this machine');
     case 'ELOOP':
       return new BrowserError('not_a_regular_file', `${shown(path)} is a symbolic link`);
     default:
@@ -287,7 +287,7 @@ export function browserErrorOf(error: unknown, path: GuestPath): BrowserError {
   }
 }
 
-/** A path for messages. */
+/** Formats a path for messages. */
 export function shown(path: GuestPath): string {
   return JSON.stringify(encodeNames([`/${path.join('/')}`]).texts[0]);
 }
@@ -318,7 +318,7 @@ function byBytes(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** The first `count` names behind `after` in the order of bytes, without sorting all of them. */
+/** The first `count` names after `after` in byte order, without sorting all names. */
 export function smallestAfter(names: readonly string[], sorted: boolean, after: string | null, count: number): readonly string[] {
   if (sorted) {
     const from = after === null ? 0 : firstAbove(names, after);

@@ -18,8 +18,8 @@ const NAME_BYTES = 100;
 const FLAG = { file: '0', directory: '5', symlink: '2' } as const;
 
 /**
- * The blocks before a member's content, in the GNU format: names are bytes of any length and any kind, which pax headers (UTF-8) could not keep; GNU tar, bsdtar,
- * Python and 7-Zip read it.
+ * The header blocks of a member, in the GNU format: names are arbitrary bytes of any length, which pax headers (UTF-8) cannot represent. GNU tar, bsdtar,
+ * Python and 7-Zip read this format.
  */
 export function tarHeader(member: TarMember): Buffer {
   const blocks: Buffer[] = [];
@@ -29,12 +29,12 @@ export function tarHeader(member: TarMember): Buffer {
   return Buffer.concat(blocks);
 }
 
-/** What fills a content of so many bytes up to a whole block. */
+/** Pads content of `size` bytes to a whole block. */
 export function tarPadding(size: number): Buffer {
   return Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK);
 }
 
-/** What ends an archive. */
+/** End-of-archive marker. */
 export function tarEnd(): Buffer {
   return Buffer.alloc(2 * BLOCK);
 }
@@ -62,7 +62,7 @@ function header(name: string, flag: string, member: Omit<TarMember, 'name' | 'ty
   return block;
 }
 
-/** Octal where it fits, otherwise binary with the highest bit set, which is GNU's way for what is large or negative. */
+/** Octal if it fits; otherwise binary with the highest bit set, GNU's encoding for large and negative numbers. */
 function number(block: Buffer, value: number, offset: number, width: number): void {
   if (value >= 0 && value < 8 ** (width - 1)) {
     block.write(`${value.toString(8).padStart(width - 1, '0')}\0`, offset, 'latin1');

@@ -17,7 +17,7 @@ export class EndRestoreExportController {
 
   @Delete(':export_id')
   @HttpCode(204)
-  @ApiOperation({ summary: 'End an export, and throw away what was written to it' })
+  @ApiOperation({ summary: 'End an export and discard the data written to it' })
   @ApiNoContentResponse({ description: 'Ended' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'restore_export_not_found')

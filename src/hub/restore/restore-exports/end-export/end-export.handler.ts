@@ -6,7 +6,7 @@ import { EndRestoreExport } from '../model/restore-export.commands.js';
 import { restoreExportStream } from '../model/restore-export.events.js';
 import { RestoreExportRecorder } from '../model/restore-export.recorder.js';
 
-/** How long the answer waits for everything to be gone. The removal goes on after it. */
+/** Maximum wait of the answer for the cleanup. The cleanup continues after that. */
 const REMOVAL_PATIENCE_MS = 20_000;
 
 @CommandHandler(EndRestoreExport)

@@ -11,7 +11,7 @@ import { pskFileText } from '../../../../lib/nbd/nbd-uri.js';
 
 export class ExportKeyResponse {
   @ApiProperty({
-    description: 'The one line of a file that libnbd takes as `tls-psk-file`, and qemu as `keys.psk` in the directory of `tls-creds-psk`',
+    description: 'The only line of the key file: `tls-psk-file` for libnbd, `keys.psk` in the directory of `tls-creds-psk` for qemu',
     example: 'sendense:<64 hexadecimal digits>',
   })
   readonly psk_file!: string;
@@ -28,8 +28,8 @@ export class GetExportKeyController {
   @Get(':export_id/key')
   @Header('Cache-Control', 'no-store')
   @ApiOperation({
-    summary: 'The key without which nobody can connect to an export',
-    description: 'Who has it can read the disk, and write to a `read_write` export: keep it in a file of mode 0600, and out of command lines.',
+    summary: 'Get the key required to connect to an export',
+    description: 'Anyone with the key can read the disk and write to a `read_write` export. Keep it in a file with mode 0600 and out of command lines.',
   })
   @ApiOkResponse({ type: ExportKeyResponse, description: 'The key' })
   @ApiProblem(400, 'validation_failed')
@@ -37,10 +37,10 @@ export class GetExportKeyController {
   @ApiProblem(409, 'restore_export_not_running')
   async key(@Param('export_id', UuidParam) exportId: string): Promise<ExportKeyResponse> {
     const row = await this.dataSource.getRepository(RestoreExportReadModel).findOneBy({ export_id: exportId });
-    if (row === null) throw new DomainError('not_found', 'restore_export_not_found', `There is no export ${exportId}.`, { export_id: exportId });
+    if (row === null) throw new DomainError('not_found', 'restore_export_not_found', `Export ${exportId} does not exist.`, { export_id: exportId });
     const key = row.status === 'running' ? await readExportKey(this.config.runDirectory, exportId) : null;
     if (key === null) {
-      throw new DomainError('conflict', 'restore_export_not_running', `Export ${exportId} is ${row.status}: there is no key to it.`, { export_id: exportId });
+      throw new DomainError('conflict', 'restore_export_not_running', `Export ${exportId} is ${row.status} and has no key.`, { export_id: exportId });
     }
     return { psk_file: pskFileText(key).trimEnd() };
   }

@@ -14,7 +14,7 @@ const STATUSES = ['starting', 'running', 'failed', 'ended'];
 type ExportsKey = { readonly created_position: string };
 
 export class ListRestoreExportsQuery extends PageQuery {
-  @ApiPropertyOptional({ enum: STATUSES, description: 'Only in this status', example: 'running' })
+  @ApiPropertyOptional({ enum: STATUSES, description: 'Only exports with this status', example: 'running' })
   @Optional()
   @IsIn(STATUSES)
   status?: string;
@@ -26,7 +26,7 @@ export class ListRestoreExportsController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get()
-  @ApiOperation({ summary: 'Exports of restore points, the newest first, ended ones too' })
+  @ApiOperation({ summary: 'List exports of restore points, newest first, including ended ones' })
   @ApiPage('exports', RestoreExportResponse, 'A page of exports')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListRestoreExportsQuery): Promise<Page<'exports', RestoreExportResponse>> {

@@ -2,7 +2,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import type { RestoreExportEnded, RestoreExportEvent, RestoreExportRequested, RestoreExportStarted } from './restore-export.events.js';
 import type { RestoreExportState } from './restore-export.state.js';
 
-/** Facts to be recorded of an export. What comes too late, because it has ended meanwhile, changes nothing. */
+/** Facts about an export, to be recorded. A fact that arrives after the export has ended changes nothing. */
 export type RestoreExportStep =
   | { readonly kind: 'request'; readonly data: RestoreExportRequested['data'] }
   | { readonly kind: 'started'; readonly data: RestoreExportStarted['data'] }
@@ -32,14 +32,14 @@ export function decideRestoreExport(command: RestoreExportStep, state: RestoreEx
       return [{ type: 'RestoreExportFailed', data: { code: command.code, detail: command.detail, failed_at: command.failed_at } }];
     case 'end':
       if (state.status === 'none') {
-        throw new DomainError('not_found', 'restore_export_not_found', `There is no export ${command.export_id}.`, { export_id: command.export_id });
+        throw new DomainError('not_found', 'restore_export_not_found', `Export ${command.export_id} does not exist.`, { export_id: command.export_id });
       }
       if (state.status !== 'starting' && state.status !== 'running') return [];
       if (command.reason === 'deleted' && (state.request.held_by ?? null) !== (command.held_by ?? null)) {
         throw new DomainError(
           'conflict',
           'restore_export_held',
-          `Export ${command.export_id} is held by ${state.request.held_by ?? 'nobody'} and ends with it.`,
+          `Export ${command.export_id} is held by ${state.request.held_by ?? 'a user'} and ends only with its holder.`,
           {
             export_id: command.export_id,
           },

@@ -2,7 +2,7 @@ import type { DomainEvent } from '../../../../kernel/event.js';
 
 export type RestoreExportMode = 'read_only' | 'read_write';
 
-/** From here on its server, port and overlay may exist. */
+/** From this event on, the server, port and overlay may exist. */
 export type RestoreExportRequested = DomainEvent<
   'RestoreExportRequested',
   {
@@ -15,22 +15,22 @@ export type RestoreExportRequested = DomainEvent<
     readonly export_name: string;
     /** Absolute path of the restore point's QCOW2 file. */
     readonly file: string;
-    /** The restore point was known to be damaged, or might be, and is published all the same. Absent: it was not. */
+    /** Publish the disk even if the restore point is damaged, or might be. Absent: damage is not accepted. */
     readonly allow_damaged?: boolean;
     readonly requested_at: string;
     readonly expires_at: string;
-    /** What it is for, e.g. `restore job <id>`: it has no deadline then, and ends only with that. Left out: a user's own. */
+    /** The holder, e.g. `restore job <id>`: the export then has no deadline and ends only with its holder. Absent: requested by a user. */
     readonly held_by?: string;
   }
 >;
 /** Clients can connect. */
 export type RestoreExportStarted = DomainEvent<'RestoreExportStarted', { readonly nbd_port: number; readonly uri: string; readonly started_at: string }>;
-/** Clients were connected when the deadline came. */
+/** Clients were connected when the deadline expired. */
 export type RestoreExportExtended = DomainEvent<'RestoreExportExtended', { readonly expires_at: string }>;
 export type RestoreExportFailed = DomainEvent<'RestoreExportFailed', { readonly code: string; readonly detail: string; readonly failed_at: string }>;
-/** It is over; server, port and overlay are about to go. */
+/** The export has ended; server, port and overlay are about to be removed. */
 export type RestoreExportEnded = DomainEvent<'RestoreExportEnded', { readonly reason: 'deleted' | 'expired' | 'server_exited'; readonly ended_at: string }>;
-/** Server, port and overlay are gone. */
+/** Server, port and overlay are removed. */
 export type RestoreExportCleanedUp = DomainEvent<'RestoreExportCleanedUp', { readonly cleaned_up_at: string }>;
 
 /** Stream `restoreExport-<export_id>`. */

@@ -28,7 +28,7 @@ export class RestoreExportRecorder {
     return this.runner.load(restoreExportStream(exportId), decider);
   }
 
-  /** @returns where the stream's newest event stands. Without a context it is what we find out by ourselves, as part of the story of the request. */
+  /** Without a context, the step is an observation of the hub and carries the correlation id of the request. @returns position of the stream's newest event */
   async record(exportId: string, step: RestoreExportStep, context?: CommandContext): Promise<Position | null> {
     return (await this.runner.run(restoreExportStream(exportId), decider, step, context ?? (await this.context(exportId)))).position;
   }

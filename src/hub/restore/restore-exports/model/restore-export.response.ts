@@ -17,16 +17,19 @@ export class RestoreExportResponse {
   @ApiProperty({
     type: String,
     nullable: true,
-    description: 'What libnbd and its tools take, with `?tls-psk-file=<path>` behind it: a file with what `GET /restore/exports/{export_id}/key` answers',
+    description: 'URI for libnbd and its tools. Append `?tls-psk-file=<path>`, where the file holds the key from `GET /restore/exports/{export_id}/key`',
     example: 'nbds://sendense@127.0.0.1:10100/restore-pgtest1-disk0-0e5b7a41',
   })
   readonly uri!: string | null;
   @ApiProperty({ type: RestoreExportErrorResponse, nullable: true, example: null }) readonly error!: RestoreExportErrorResponse | null;
   @ApiProperty({ enum: ['deleted', 'expired', 'server_exited'], nullable: true, example: null }) readonly end_reason!: string | null;
   @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly created_at!: string;
-  @ApiProperty({ description: 'It ends then unless a client is connected, which gives it the same time again', example: '2026-11-21T11:30:00.000Z' })
+  @ApiProperty({
+    description: 'The export ends at this time. If a client is connected then, the deadline is extended by the same period',
+    example: '2026-11-21T11:30:00.000Z',
+  })
   readonly expires_at!: string;
-  @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
+  @ApiProperty({ description: 'Position of the last event reflected in this answer; opaque', example: '0000000000000000042' }) readonly position!: string;
 }
 
 export function toRestoreExportResponse(row: RestoreExportReadModel): RestoreExportResponse {
@@ -46,7 +49,7 @@ export function toRestoreExportResponse(row: RestoreExportReadModel): RestoreExp
   };
 }
 
-/** Tools take the name of their own user where the URI has none. */
+/** Without a user name in the URI, tools send the name of their own user. */
 function uriOfUser(uri: string): string {
   return uri.replace(/^nbds:\/\//, `nbds://${PSK_USER}@`);
 }

@@ -31,14 +31,14 @@ import { overlayDirectory } from '../model/restore-export-name.plan.js';
 import { RestoreExportRecorder } from '../model/restore-export.recorder.js';
 import type { KnownRestoreExport } from '../model/restore-export.state.js';
 
-/** Strangers who can connect take no place from those who have the key. */
+/** A limit would let clients without the key lock out those that have it. */
 const NO_LIMIT = 0;
 const RECOVERY_PATIENCE_MS = 30_000;
-/** How often deadlines are looked at, in milliseconds. */
+/** Poll interval for deadlines, in milliseconds. */
 const LOOK_MS = 1_000;
 const SERVER_ENDED: ReadonlySet<string> = new Set(['NbdExportExited', 'NbdExportStopped', 'NbdExportStartFailed']);
 
-/** Brings each export forward by what is recorded: starts its server, ends it when its time has come or its server has gone, and takes away what it used. */
+/** Reconciler of restore exports: starts the server, ends the export at its deadline or when its server has exited, and removes its resources. */
 @Injectable()
 export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunRestoreExport');
@@ -46,7 +46,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     { what: 'export of a restore point', step: (exportId) => this.step(exportId), unfinished: () => this.unfinished() },
     this.log,
   );
-  /** By export id; wakes whoever waits for something to happen to it. */
+  /** By export id; wakes the watcher of that export. */
   private readonly wake = new Map<string, () => void>();
   private events: Subscription | null = null;
 
@@ -73,13 +73,13 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     this.work.start(this.feed.ready);
   }
 
-  /** The earliest phase of a shutdown. Servers go on running, and the next hub takes them up. */
+  /** Earliest phase of a shutdown. Servers keep running, and the next hub adopts them. */
   async onModuleDestroy(): Promise<void> {
     this.events?.unsubscribe();
     await this.work.end();
   }
 
-  /** @returns true when the export is through with everything */
+  /** @returns true when the export has finished and is cleaned up */
   private async step(exportId: string): Promise<boolean> {
     const { state } = await this.recorder.load(exportId);
     switch (state.status) {
@@ -99,17 +99,17 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     }
   }
 
-  /** Every part may have been done before a crash: ports and server are asked for by the same names again, and an overlay that nobody was served from is made anew. */
+  /** Any part may already have been done before a crash: ports and server are requested again under the same names, and an overlay without a server is created again. */
   private async start({ request }: KnownRestoreExport): Promise<void> {
     const exportId = request.export_id;
     try {
-      // Looked at right before they are opened.
+      // Checked right before the files are opened.
       const chain = await this.chainOf(request);
       const { ports } = await this.commands.execute<AllocatePorts, AllocatedPorts>(
         new AllocatePorts(exportId, [request.export_name], await this.recorder.context(exportId)),
       );
       const port = ports[0]?.port;
-      if (port === undefined) throw new Error(`export ${exportId} got no port`);
+      if (port === undefined) throw new Error(`no port was allocated for export ${exportId}`);
       const outcome = await this.commands.execute<RequestExport, ExportOutcome>(
         new RequestExport(
           {
@@ -130,7 +130,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
         throw new DomainError(
           'unavailable',
           'export_not_started',
-          `its server ${outcome.status === 'start_failed' ? `could not be started (${outcome.code})` : 'ended'}: ${said}`,
+          `its server ${outcome.status === 'start_failed' ? `could not be started (${outcome.code})` : 'ended early'}: ${said}`,
         );
       }
       const uri = exportUri({ host: this.config.nbdAdvertiseHost, port }, request.export_name);
@@ -167,7 +167,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     return false;
   }
 
-  /** Until something has happened that has to be recorded. */
+  /** Records an exited server or an expired deadline; otherwise waits until the next check. */
   private async watch(state: KnownRestoreExport): Promise<void> {
     const exportId = state.request.export_id;
     for await (const newest of this.store.read(nbdExportStream(exportId), { direction: 'backwards', limit: 1 })) {
@@ -193,7 +193,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     this.wake.delete(exportId);
   }
 
-  /** The server first: a port that still listens is not free. */
+  /** Stops the server first, so that nothing listens on the released port. */
   private async cleanUp(exportId: string): Promise<void> {
     await this.commands.execute(new StopExport(exportId, await this.recorder.context(exportId)));
     await this.commands.execute(new ReleaseJobPorts(exportId, false, await this.recorder.context(exportId)));

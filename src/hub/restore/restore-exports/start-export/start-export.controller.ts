@@ -24,7 +24,7 @@ export class StartRestoreExportRequest {
   @IsUuid()
   backup_id!: string;
 
-  @ApiProperty({ description: 'Number of the disk, from 0', example: 0 })
+  @ApiProperty({ description: 'Index of the disk, from 0', example: 0 })
   @IsInt()
   @Min(0)
   @Max(9999)
@@ -32,7 +32,7 @@ export class StartRestoreExportRequest {
 
   @ApiProperty({
     enum: MODES,
-    description: '`read_write`: what is written goes to an overlay that is thrown away with the export; the backup never changes',
+    description: '`read_write`: writes go to an overlay that is discarded with the export; the backup never changes',
     example: 'read_write',
   })
   @IsIn(MODES)
@@ -41,7 +41,7 @@ export class StartRestoreExportRequest {
   @ApiPropertyOptional({
     type: Boolean,
     default: false,
-    description: 'Publish the disk of a restore point that is known to be damaged, as far as it can be read',
+    description: 'Publish the disk even if the restore point is known to be damaged, as far as it can be read',
     example: false,
   })
   @Optional()
@@ -59,7 +59,7 @@ export class StartRestoreExportController {
   ) {}
 
   @Post()
-  @ApiOperation({ summary: 'Publish a disk of a restore point over NBD, to boot from or to read', description: 'Answers once clients can connect.' })
+  @ApiOperation({ summary: 'Publish a disk of a restore point over NBD, for booting or reading', description: 'Answers once clients can connect.' })
   @ApiCreatedResponse({ type: RestoreExportResponse, description: 'The export' })
   @ApiProblem(400, 'validation_failed', 'restore_disk_not_found')
   @ApiProblem(404, 'backup_not_found', 'repository_not_found')

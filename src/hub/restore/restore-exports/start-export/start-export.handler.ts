@@ -49,18 +49,23 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
     return { export_id: exportId, position: reached.position };
   }
 
-  /** Serialised with the deletion of restore points of the same VM. */
+  /** Serialized with the deletion of restore points of the same VM. */
   private async request(exportId: string, { backupId, diskIndex, mode, allowDamaged, context, heldBy }: StartRestoreExport): Promise<void> {
-    // Reading files may take long, so it happens before anything is locked.
+    // Reading files may take long, so it precedes the lock.
     const { vm_id } = await this.readable(backupId, diskIndex, allowDamaged);
     await this.mutex.runExclusive(vmLock(vm_id), async () => {
       const backup = await this.restorePoint(backupId);
       refuseDamaged(backup, allowDamaged);
       const disk = backup.disks.find(({ disk_id }) => disk_id === diskIndex);
       if (disk === undefined) {
-        throw new DomainError('invalid', 'restore_disk_not_found', `Backup ${backupId} has no disk ${diskIndex}; it has ${backup.disks.length}, from 0.`, {
-          disk_index: diskIndex,
-        });
+        throw new DomainError(
+          'invalid',
+          'restore_disk_not_found',
+          `Backup ${backupId} has no disk ${diskIndex}. It has ${backup.disks.length} disks, numbered from 0.`,
+          {
+            disk_index: diskIndex,
+          },
+        );
       }
       const repository = await repositoryOf(this.dataSource, backup);
       await this.files.checkPresent(repository.repository_id, repository.path);
@@ -92,7 +97,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
   private async readable(backupId: string, diskIndex: number, allowDamaged: boolean): Promise<BackupReadModel> {
     const backup = await this.restorePoint(backupId);
     refuseDamaged(backup, allowDamaged);
-    // A disk that is not there is refused by the request.
+    // request() refuses an unknown disk.
     if (!backup.disks.some(({ disk_id }) => disk_id === diskIndex)) return backup;
     const repository = await repositoryOf(this.dataSource, backup);
     await this.files.checkPresent(repository.repository_id, repository.path);

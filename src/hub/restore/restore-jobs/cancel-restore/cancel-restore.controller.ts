@@ -30,8 +30,8 @@ export class CancelRestoreController {
   @Post(':job_id/cancel')
   @HttpCode(202)
   @ApiOperation({
-    summary: 'Stop a restore and remove what it has written',
-    description: 'Cancelled at once; the removal follows, and `cleaned_up` tells when it is done.',
+    summary: 'Cancel a restore and remove the files it has written',
+    description: 'The job is cancelled immediately. The files are removed afterwards; `cleaned_up` is true once that is done.',
   })
   @ApiAcceptedResponse({ type: RestoreJobResponse, description: 'The cancelled job' })
   @ApiProblem(400, 'validation_failed')

@@ -4,11 +4,11 @@ import type { RestoreJobState } from '../model/restore-job.state.js';
 
 export type CancelRestoreAt = { readonly job_id: string; readonly cancelled_at: string };
 
-/** A job that runs can be cancelled; a cancelled one stays so; any other end is final. */
+/** A running job can be cancelled. Repeating a cancel changes nothing; any other outcome is final. */
 export function decideCancelRestore(command: CancelRestoreAt, state: RestoreJobState): readonly RestoreJobEvent[] {
   switch (state.status) {
     case 'none':
-      throw new DomainError('not_found', 'restore_job_not_found', `There is no restore job ${command.job_id}.`, { job_id: command.job_id });
+      throw new DomainError('not_found', 'restore_job_not_found', `Restore job ${command.job_id} does not exist.`, { job_id: command.job_id });
     case 'running':
       return [{ type: 'RestoreJobCancelled', data: { cancelled_at: command.cancelled_at } }];
     case 'cancelled':

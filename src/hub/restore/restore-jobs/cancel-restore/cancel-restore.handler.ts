@@ -23,9 +23,9 @@ export class CancelRestoreHandler implements ICommandHandler<CancelRestore> {
     private readonly clock: Clock,
   ) {}
 
-  /** Position of the job's newest event. */
+  /** @returns position of the job's newest event */
   async execute({ jobId, context }: CancelRestore): Promise<Position | null> {
-    // One of the other kind has a stream of its own, and says itself when there is none.
+    // VM restores have a separate stream; their handler reports an unknown job.
     const { state } = await this.runner.load(restoreJobStream(jobId), decider);
     if (state.status === 'none') return this.commands.execute<CancelVmRestore, Position | null>(new CancelVmRestore(jobId, context));
     const command = { job_id: jobId, cancelled_at: this.clock.iso() };

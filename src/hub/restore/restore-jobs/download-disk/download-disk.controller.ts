@@ -43,15 +43,15 @@ export class DownloadDiskController {
   @Get(':backup_id/disks/:disk_id/download')
   @Streams('download')
   @ApiOperation({
-    summary: "Download a whole disk's content",
+    summary: 'Download the content of a disk',
     description:
-      'Streams without anything staged on disk. One Range is served, so a download that broke off can go on. A connection that ends early means that the rest could not be read. ' +
-      'As qcow2 it is one file without a backing file, in which holes and zeroes are left out.',
+      'Streams without staging anything on disk. A single Range is supported, so an interrupted download can resume. A connection that ends early means that the rest could not be read. ' +
+      'A qcow2 download is one file without a backing file; holes and zeroes are omitted.',
   })
   @ApiParam({ name: 'disk_id', example: 0, schema: { type: 'integer' } })
   @ApiProduces('application/octet-stream')
   @ApiOkResponse({ description: 'The content', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
-  @ApiResponse({ status: 206, description: 'The range that was asked for', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
+  @ApiResponse({ status: 206, description: 'The requested range', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
@@ -66,7 +66,7 @@ export class DownloadDiskController {
   ): Promise<void> {
     const { chain, size, vmName } = await this.locate(backupId, diskId, query.allow_damaged);
     const left = new AbortController();
-    response.once('close', () => left.abort(new Error('the client has left')));
+    response.once('close', () => left.abort(new Error('the client closed the connection')));
     const disk = query.format === 'raw' ? rawDownload(chain, size) : await qcow2Download(chain, size, left.signal).catch(refuseUnread);
     const range = byteRangeOf(request.headers.range, disk.bytes);
     const { start, length } = range ?? { start: 0, length: disk.bytes };
@@ -104,11 +104,11 @@ export class DownloadDiskController {
       response.end();
       await ended('completed', null);
     } catch (error) {
-      // The length was promised: cutting the connection is the only way left to say that this is not all.
-      if (!left.signal.aborted) this.log.warn('a disk could not be read to its end for a download', { file: chain.at(-1), error });
+      // Content-Length is already sent, so closing the connection is the only way to signal that the content is incomplete.
+      if (!left.signal.aborted) this.log.warn('download cut short: the disk could not be read to its end', { file: chain.at(-1), error });
       sent -= response.writableLength;
       response.destroy();
-      await ended('cut', left.signal.aborted ? 'the client left' : messageOf(error));
+      await ended('cut', left.signal.aborted ? 'the client closed the connection' : messageOf(error));
     }
   }
 
@@ -118,16 +118,20 @@ export class DownloadDiskController {
     allowDamaged: boolean,
   ): Promise<{ readonly chain: ImageChain; readonly size: number; readonly vmName: string }> {
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
-    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `Backup ${backupId} does not exist.`, { backup_id: backupId });
     if (backup.status !== 'completed') {
-      throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}; only a completed one can be downloaded.`, {
+      throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}. Only a completed backup can be downloaded.`, {
         status: backup.status,
       });
     }
     refuseDamaged(backup, allowDamaged);
     const disk = backup.disks.find(({ disk_id }) => disk_id === diskId);
     if (disk === undefined)
-      throw new DomainError('not_found', 'restore_disk_not_found', `Backup ${backupId} has no disk ${diskId}; it has ${backup.disks.length}, from 0.`);
+      throw new DomainError(
+        'not_found',
+        'restore_disk_not_found',
+        `Backup ${backupId} has no disk ${diskId}. It has ${backup.disks.length} disks, numbered from 0.`,
+      );
     const repository = await repositoryOf(this.dataSource, backup);
     await this.files.checkPresent(repository.repository_id, repository.path);
     const sources = (await sourcesOf(this.dataSource, backup))(diskId);
@@ -136,7 +140,7 @@ export class DownloadDiskController {
   }
 }
 
-/** @throws DomainError where a tool could not read the disk; anything else as it is */
+/** @throws DomainError when a tool could not read the disk; rethrows any other error */
 function refuseUnread(error: unknown): never {
   throw error instanceof ToolError ? new DomainError('unavailable', error.code, `The disk cannot be read: ${error.message}`) : error;
 }

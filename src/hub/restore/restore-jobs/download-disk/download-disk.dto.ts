@@ -6,7 +6,7 @@ import { Optional } from '../../../../contract/validation/presence.decorators.js
 const FORMATS = ['raw', 'qcow2'] as const;
 
 export class DownloadDiskQuery {
-  @ApiPropertyOptional({ enum: FORMATS, default: 'raw', description: '`qcow2` leaves out holes and zeroes', example: 'qcow2' })
+  @ApiPropertyOptional({ enum: FORMATS, default: 'raw', description: '`qcow2` omits holes and zeroes', example: 'qcow2' })
   @Optional()
   @IsIn(FORMATS)
   format: (typeof FORMATS)[number] = 'raw';
@@ -14,7 +14,7 @@ export class DownloadDiskQuery {
   @ApiPropertyOptional({
     type: Boolean,
     default: false,
-    description: 'Download from a restore point that is known to be damaged, as far as it can be read',
+    description: 'Download even if the restore point is known to be damaged, as far as it can be read',
     example: false,
   })
   @Optional()

@@ -25,8 +25,8 @@ export class FollowRestoreEventsController {
   @Get(':job_id/events')
   @Streams('event_stream', wantsEventStream)
   @ApiOperation({
-    summary: "A restore job's history, oldest first",
-    description: `${FOLLOWED_LIVE} They are of each disk: copying or comparing, and how far. The stream ends when what the job has used is taken away.`,
+    summary: 'Show the history of a restore job, oldest event first',
+    description: `${FOLLOWED_LIVE} Progress gives the phase (copying or comparing) and percentage of each disk. The stream ends when the job is cleaned up.`,
   })
   @ApiProduces('application/json', 'text/event-stream')
   @ApiOkResponse({ type: EventHistoryResponse, description: 'All events of the job' })
@@ -36,7 +36,7 @@ export class FollowRestoreEventsController {
       stream: await this.streamOf(jobId),
       isAtRest: (types: ReadonlySet<string>) => types.has('RestoreJobCleanedUp') || types.has('VmRestoreCleanedUp'),
       progress: this.progress.changes(jobId),
-      unknown: new DomainError('not_found', 'restore_job_not_found', `There is no restore job ${jobId}.`, { job_id: jobId }),
+      unknown: new DomainError('not_found', 'restore_job_not_found', `Restore job ${jobId} does not exist.`, { job_id: jobId }),
     };
     await answerHistory(this.store, this.feed, history, request, response);
   }

@@ -17,13 +17,13 @@ export class GetRestoreController {
   ) {}
 
   @Get(':job_id')
-  @ApiOperation({ summary: 'One restore job, with its progress just now' })
+  @ApiOperation({ summary: 'Show a restore job with its current progress' })
   @ApiOkResponse({ type: RestoreJobResponse })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'restore_job_not_found')
   async get(@Param('job_id', UuidParam) jobId: string): Promise<RestoreJobResponse> {
     const row = await this.dataSource.getRepository(RestoreJobReadModel).findOneBy({ job_id: jobId });
-    if (row === null) throw new DomainError('not_found', 'restore_job_not_found', `There is no restore job ${jobId}.`, { job_id: jobId });
+    if (row === null) throw new DomainError('not_found', 'restore_job_not_found', `Restore job ${jobId} does not exist.`, { job_id: jobId });
     return toRestoreJobResponse(row, this.progress);
   }
 }

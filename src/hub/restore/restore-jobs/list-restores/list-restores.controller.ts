@@ -16,12 +16,12 @@ const STATUSES = ['running', 'completed', 'failed', 'cancelled'];
 type JobsKey = { readonly created_position: string };
 
 export class ListRestoresQuery extends PageQuery {
-  @ApiPropertyOptional({ description: 'Only of this restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @ApiPropertyOptional({ description: 'Only jobs of this restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @Optional()
   @IsUuid()
   backup_id?: string;
 
-  @ApiPropertyOptional({ enum: STATUSES, description: 'Only in this status', example: 'running' })
+  @ApiPropertyOptional({ enum: STATUSES, description: 'Only jobs with this status', example: 'running' })
   @Optional()
   @IsIn(STATUSES)
   status?: string;
@@ -36,7 +36,7 @@ export class ListRestoresController {
   ) {}
 
   @Get()
-  @ApiOperation({ summary: 'Restore jobs, the newest first' })
+  @ApiOperation({ summary: 'List restore jobs, newest first' })
   @ApiPage('jobs', RestoreJobResponse, 'A page of restore jobs')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListRestoresQuery): Promise<Page<'jobs', RestoreJobResponse>> {

@@ -4,7 +4,7 @@ import type { DamagedSource } from './restore-job.events.js';
 import type { VmRestoreCompleted, VmRestoreDiskPublished, VmRestoreEvent, VmRestoreRequested } from './vm-restore.events.js';
 import { type VmDiskPhase, type VmRestoreState, vmRestoreStage } from './vm-restore.state.js';
 
-/** Facts and requests of a VM restore. A fact that comes too late, because the restore has ended meanwhile, changes nothing. */
+/** Facts and requests of a VM restore. A fact that arrives after the restore has ended changes nothing. */
 export type VmRestoreStep =
   | { readonly kind: 'request'; readonly job: VmRestoreRequested['data'] }
   | ({ readonly kind: 'disk_published' } & VmRestoreDiskPublished['data'])
@@ -48,7 +48,7 @@ export function decideVmRestore(command: VmRestoreStep, state: VmRestoreState): 
     }
     case 'completed': {
       if (state.job.mode === 'copy' && !state.sources_checked)
-        throw new Error(`VM restore ${state.job.job_id} cannot be completed before its sources were checked`);
+        throw new Error(`VM restore ${state.job.job_id} cannot be completed before its sources are checked`);
       const { uuid, files, changes, started, start_error, completed_at } = command;
       return [{ type: 'VmRestoreCompleted', data: { uuid, files, changes, started, start_error, completed_at } }];
     }
@@ -59,7 +59,7 @@ export function decideVmRestore(command: VmRestoreStep, state: VmRestoreState): 
   }
 }
 
-/** One that runs can be cancelled; a cancelled one stays so; any other end is final. */
+/** A running restore can be cancelled. Repeating a cancel changes nothing; any other outcome is final. */
 function decideCancel({ job_id, at }: { readonly job_id: string; readonly at: string }, state: VmRestoreState): readonly VmRestoreEvent[] {
   switch (state.status) {
     case 'none':
@@ -77,24 +77,24 @@ function decideCancel({ job_id, at }: { readonly job_id: string; readonly at: st
   }
 }
 
-/** Only an instant VM belongs to the hub for as long as it exists; one whose disks were copied is the user's. */
+/** Only an instant VM belongs to the hub while it exists. A VM with copied disks belongs to the user. */
 function decideGiveUp({ job_id, at }: { readonly job_id: string; readonly at: string }, state: VmRestoreState): readonly VmRestoreEvent[] {
   switch (state.status) {
     case 'none':
       throw unknownJob(job_id);
     case 'running':
-      throw new DomainError('conflict', 'restore_job_running', `Restore job ${job_id} still runs. Cancel it instead.`, { job_id });
+      throw new DomainError('conflict', 'restore_job_running', `Restore job ${job_id} is still running. Cancel it instead.`, { job_id });
     case 'failed':
     case 'cancelled':
       return [];
     case 'completed':
       if (state.job.mode === 'copy') {
-        throw new DomainError('conflict', 'vm_not_instant', `The VM of restore job ${job_id} has its own disks; remove it at its hypervisor.`, { job_id });
+        throw new DomainError('conflict', 'vm_not_instant', `The VM of restore job ${job_id} has its own disks. Remove it on its hypervisor.`, { job_id });
       }
       return state.given_up ? [] : [{ type: 'InstantVmGivenUp', data: { given_up_at: at } }];
   }
 }
 
 function unknownJob(jobId: string): DomainError {
-  return new DomainError('not_found', 'restore_job_not_found', `There is no restore job ${jobId}.`, { job_id: jobId });
+  return new DomainError('not_found', 'restore_job_not_found', `Restore job ${jobId} does not exist.`, { job_id: jobId });
 }

@@ -28,12 +28,12 @@ export class VmRestoreRecorder {
     return this.runner.load(vmRestoreStream(jobId), decider);
   }
 
-  /** @returns where the stream's newest event stands. Without a context it is what we find out by ourselves, as part of the story of the request. */
+  /** Without a context, the step is an observation of the hub and carries the correlation id of the request. @returns position of the stream's newest event */
   async record(jobId: string, step: VmRestoreStep, context?: CommandContext): Promise<Position | null> {
     return (await this.runner.run(vmRestoreStream(jobId), decider, step, context ?? (await this.context(jobId)))).position;
   }
 
-  /** commandId: of a command that is to be the same each time; a new one otherwise. */
+  /** commandId: for a command that must be idempotent; a new id by default. */
   async context(jobId: string, commandId: string = this.ids.next()): Promise<CommandContext> {
     let correlationId = jobId;
     for await (const first of this.store.read(vmRestoreStream(jobId), { limit: 1 })) correlationId = first.metadata.$correlationId;

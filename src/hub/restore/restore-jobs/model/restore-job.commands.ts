@@ -3,7 +3,7 @@ import type { RestoreFormat, RestoreShape } from './restore-job.events.js';
 
 export interface WantedRestore {
   readonly backupId: string;
-  /** null: all of them. */
+  /** null: all disks. */
   readonly disks: readonly number[] | null;
   readonly targetPath: string;
   readonly format: RestoreFormat;
@@ -13,7 +13,7 @@ export interface WantedRestore {
 }
 
 /**
- * Restores disks of a restore point into a folder of the hub. Answers with {job_id, position} once it is recorded.
+ * Restores disks of a restore point to a directory of the hub. Answers with {job_id, position} once the job is recorded.
  * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, restore_disk_not_found, restore_chain_needs_qcow2, target_*, repository_unavailable
  */
 export class StartRestore {
@@ -25,7 +25,7 @@ export class StartRestore {
 
 export type StartedRestore = { readonly job_id: string; readonly position: string | null };
 
-/** Stops a restore that runs and removes what it has written. @throws DomainError restore_job_not_found, restore_job_already_ended */
+/** Cancels a running restore and removes the files it has written. @throws DomainError restore_job_not_found, restore_job_already_ended */
 export class CancelRestore {
   constructor(
     readonly jobId: string,

@@ -3,7 +3,7 @@ import type { DomainEvent } from '../../../../kernel/event.js';
 export type RestoreFormat = 'raw' | 'qcow2' | 'vmdk';
 export type RestoreShape = 'flattened' | 'chain';
 
-/** One QCOW2 file that a restored disk is read from. */
+/** A QCOW2 file from which a restored disk is read. */
 export type SourceFile = {
   readonly backup_id: string;
   /** Relative to the repository. */
@@ -18,7 +18,7 @@ export type RestoreDisk = {
   readonly virtual_size_bytes: number;
   /** Oldest first; the last is the restore point's own. */
   readonly sources: readonly SourceFile[];
-  /** Names of the files to be made in the target folder: one, or as a chain one for each source in the same order. */
+  /** Names of the files to create in the target directory: one, or for a chain one per source, in the same order. */
   readonly outputs: readonly string[];
 };
 
@@ -31,7 +31,7 @@ export type DamagedSource = {
 
 export type RestoreStage = 'copying' | 'checking' | 'publishing';
 
-/** From here on the job's working folder and processes may exist. */
+/** From this event on, the job's temporary directory and processes may exist. */
 export type RestoreJobRequested = DomainEvent<
   'RestoreJobRequested',
   {
@@ -42,12 +42,12 @@ export type RestoreJobRequested = DomainEvent<
     readonly vm_name: string;
     readonly repository_id: string;
     readonly repository_path: string;
-    /** Absolute path of an existing folder of the hub. */
+    /** Absolute path of an existing directory of the hub. */
     readonly target_path: string;
     readonly format: RestoreFormat;
     readonly chain: RestoreShape;
     readonly overwrite: boolean;
-    /** What is found to be damaged is written as far as it can be read. Absent: damage fails the job. */
+    /** Damaged sources are restored as far as they can be read. Absent: damage fails the job. */
     readonly allow_damaged?: boolean;
     readonly disks: readonly RestoreDisk[];
     readonly requested_at: string;
@@ -55,22 +55,22 @@ export type RestoreJobRequested = DomainEvent<
 >;
 export type DiskRestoreStarted = DomainEvent<'DiskRestoreStarted', { readonly disk_id: number; readonly started_at: string }>;
 export type DiskRestoreProgressed = DomainEvent<'DiskRestoreProgressed', { readonly disk_id: number; readonly percent: number }>;
-/** All bytes are written, in the working folder. */
+/** All bytes are written to the temporary directory. */
 export type DiskRestoreCopied = DomainEvent<'DiskRestoreCopied', { readonly disk_id: number; readonly copied_at: string }>;
-/** What was written is on stable storage and reads the same as the restore point. */
+/** The written disk is on stable storage and identical to the restore point. */
 export type DiskRestoreCompared = DomainEvent<'DiskRestoreCompared', { readonly disk_id: number; readonly compared_at: string }>;
-/** Every source file has the hash that was recorded when it was sealed. */
+/** Every source file has the hash recorded when it was sealed. */
 export type RestoreSourcesVerified = DomainEvent<'RestoreSourcesVerified', { readonly files: number; readonly bytes: number; readonly verified_at: string }>;
-/** Source files are not what was sealed, and the job goes on all the same, because it was asked to. */
+/** Source files differ from the sealed ones; the job continues because it allows damage. */
 export type RestoreSourcesDamaged = DomainEvent<'RestoreSourcesDamaged', { readonly files: readonly DamagedSource[]; readonly found_at: string }>;
-/** The files are in the target folder under their names. */
+/** The files are in the target directory under their final names. */
 export type RestoreJobCompleted = DomainEvent<'RestoreJobCompleted', { readonly files: readonly string[]; readonly completed_at: string }>;
 export type RestoreJobFailed = DomainEvent<
   'RestoreJobFailed',
   { readonly stage: RestoreStage; readonly code: string; readonly detail: string; readonly failed_at: string }
 >;
 export type RestoreJobCancelled = DomainEvent<'RestoreJobCancelled', { readonly cancelled_at: string }>;
-/** Working folder, processes and run directories are gone; after a failure or a cancel so is everything the job has written. */
+/** Temporary directory, processes and run directories are removed; after a failure or cancel, so is everything the job has written. */
 export type RestoreJobCleanedUp = DomainEvent<'RestoreJobCleanedUp', { readonly cleaned_up_at: string }>;
 
 /** Stream `restoreJob-<job_id>`. */

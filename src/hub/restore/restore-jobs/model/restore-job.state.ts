@@ -10,7 +10,7 @@ export type RestoreJobState =
       readonly job: RestoreJobRequested['data'];
       /** By disk id. */
       readonly disks: ReadonlyMap<number, DiskStanding>;
-      /** Every source file was hashed; only a job that allows damage goes on with files that are not what was sealed. */
+      /** Every source file was hashed. Only a job that allows damage continues with files that differ from the sealed ones. */
       readonly sources_checked: boolean;
       readonly cleaned_up: boolean;
     };
@@ -55,7 +55,7 @@ export function evolveRestoreJob(state: RestoreJobState, event: RestoreJobEvent)
   }
 }
 
-/** Where a job stands, in the words of RestoreJobFailed. */
+/** The current stage of a job, as in RestoreJobFailed. */
 export function stageOf(state: KnownRestoreJob): RestoreStage {
   const standings = [...state.disks.values()];
   if (standings.some((standing) => standing === 'pending' || standing === 'started')) return 'copying';

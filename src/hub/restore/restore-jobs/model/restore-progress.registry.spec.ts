@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { RestoreProgress } from './restore-progress.registry.js';
 
 describe('the progress of restore jobs', () => {
-  it('is told at once to whoever comes late, then with each change, and of one job only', () => {
+  it('is sent to a late subscriber at once, then with each change, for one job only', () => {
     const progress = new RestoreProgress();
     progress.set('j1', 0, 'copying', 40);
     const seen: unknown[] = [];
@@ -15,7 +15,7 @@ describe('the progress of restore jobs', () => {
     expect(seen).toEqual([[{ disk_id: 0, phase: 'copying', progress_percent: 40 }], [{ disk_id: 0, phase: 'comparing', progress_percent: 0 }]]);
   });
 
-  it('says nothing of a job that was not begun, and counts a disk that is compared as copied', () => {
+  it('emits nothing for a job that has not begun, and counts a disk being compared as copied', () => {
     const progress = new RestoreProgress();
     const seen: unknown[] = [];
     progress.changes('j1').subscribe((figures) => seen.push(figures));

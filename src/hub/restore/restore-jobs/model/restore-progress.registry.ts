@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { defer, filter, map, type Observable, startWith, Subject } from 'rxjs';
 
-/** Comparing comes after copying, so each phase goes from 0 to 100. */
+/** Comparing follows copying; each phase goes from 0 to 100. */
 export type DiskPhase = 'copying' | 'comparing';
 
 export type DiskFigures = { readonly disk_id: number; readonly phase: DiskPhase; readonly progress_percent: number };
 
-/** How far the disks of running jobs are, in memory only: events hold what must last, and only every few seconds. */
+/** Progress of the disks of running jobs, in memory only. Events record progress durably, but only every few seconds. */
 @Injectable()
 export class RestoreProgress {
   private readonly jobs = new Map<string, Map<number, DiskFigures>>();
@@ -21,14 +21,14 @@ export class RestoreProgress {
     this.changed.next(jobId);
   }
 
-  /** How much of a disk is copied, 0 to 100; null when this process knows nothing of it. */
+  /** Copied share of a disk, 0 to 100; null when this process has no figures for it. */
   copied(jobId: string, diskId: number): number | null {
     const figures = this.jobs.get(jobId)?.get(diskId);
     if (figures === undefined) return null;
     return figures.phase === 'copying' ? figures.progress_percent : 100;
   }
 
-  /** The figures of all disks that were begun: at once where there are some, then whenever one of them changes. */
+  /** The figures of all disks that have begun: immediately if there are any, then on every change. */
   changes(jobId: string): Observable<{ readonly disks: readonly DiskFigures[] }> {
     const changes = this.changed.pipe(filter((changed) => changed === jobId));
     return defer(() => (this.jobs.has(jobId) ? changes.pipe(startWith(jobId)) : changes)).pipe(

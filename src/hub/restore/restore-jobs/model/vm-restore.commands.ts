@@ -3,15 +3,15 @@ import type { NodeVmNetwork } from '../../../../contract/node-api.js';
 
 export interface WantedVm {
   readonly backupId: string;
-  /** null: the one that the VM was backed up from. */
+  /** null: the node from which the VM was backed up. */
   readonly nodeId: string | null;
   readonly name: string;
-  /** null: none, for an instant VM. */
+  /** null for an instant VM. */
   readonly storagePath: string | null;
   readonly instant: boolean;
   readonly keepIdentity: boolean;
   readonly start: boolean;
-  /** What of a definition from elsewhere cannot stay as it was has been seen. */
+  /** The user has seen and accepts the changes to a definition from another hypervisor. */
   readonly acceptChanges: boolean;
   readonly network: NodeVmNetwork;
   readonly libvirtNetwork: string | null;
@@ -19,7 +19,7 @@ export interface WantedVm {
 }
 
 /**
- * Makes a VM of a restore point at a node. Answers with StartedRestore once it is recorded.
+ * Restores a restore point as a VM on a node. Answers with StartedRestore once the job is recorded.
  * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, definition_missing, definition_broken, manifest_differs, changes_not_accepted, node_not_found, storage_path_or_instant, repository_unavailable
  */
 export class StartVmRestore {
@@ -29,7 +29,7 @@ export class StartVmRestore {
   ) {}
 }
 
-/** Stops a VM restore that runs and removes what it has made. Answers with the position of its newest event. @throws DomainError restore_job_not_found, restore_job_already_ended */
+/** Cancels a running VM restore and removes what it has created. Answers with the position of its newest event. @throws DomainError restore_job_not_found, restore_job_already_ended */
 export class CancelVmRestore {
   constructor(
     readonly jobId: string,
@@ -37,7 +37,7 @@ export class CancelVmRestore {
   ) {}
 }
 
-/** Removes an instant VM with what was written to it. Answers with the position of its newest event. @throws DomainError restore_job_not_found, vm_not_instant, restore_job_running */
+/** Removes an instant VM and the data written to it. Answers with the position of its newest event. @throws DomainError restore_job_not_found, vm_not_instant, restore_job_running */
 export class RemoveInstantVm {
   constructor(
     readonly jobId: string,

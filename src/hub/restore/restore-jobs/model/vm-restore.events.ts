@@ -2,7 +2,7 @@ import type { DomainEvent } from '../../../../kernel/event.js';
 import type { NodeDefinitionChange, NodeVmNetwork } from '../../../../contract/node-api.js';
 import type { DamagedSource, SourceFile } from './restore-job.events.js';
 
-/** `copy`: the disks become files of the node; `instant`: the VM uses NBD exports of the hub, for as long as it exists. */
+/** `copy`: the disks become files on the node; `instant`: the VM uses NBD exports of the hub as long as it exists. */
 export type VmRestoreMode = 'copy' | 'instant';
 export type VmRestoreStage = 'preparing' | 'copying' | 'defining';
 
@@ -16,7 +16,7 @@ export type VmRestoreDisk = {
   readonly file_name: string | null;
 };
 
-/** From here on exports may exist. The definition is in the restore point's manifest. */
+/** From this event on, exports may exist. The definition is in the restore point's manifest. */
 export type VmRestoreRequested = DomainEvent<
   'VmRestoreRequested',
   {
@@ -27,7 +27,7 @@ export type VmRestoreRequested = DomainEvent<
     readonly vm_name: string;
     readonly repository_id: string;
     readonly repository_path: string;
-    /** Of the restore point, relative to the repository. */
+    /** The restore point's directory, relative to the repository. */
     readonly folder: string;
     readonly mode: VmRestoreMode;
     readonly node_id: string;
@@ -38,38 +38,38 @@ export type VmRestoreRequested = DomainEvent<
     readonly start: boolean;
     readonly network: NodeVmNetwork;
     readonly libvirt_network: string | null;
-    /** Absolute path at the node; null exactly when the VM is instant. */
+    /** Absolute path on the node; null exactly when the VM is instant. */
     readonly storage_path: string | null;
     readonly disks: readonly VmRestoreDisk[];
-    /** The VM is made of what can be read, damaged or not. Absent: damage fails the job. */
+    /** Damaged sources are restored as far as they can be read. Absent: damage fails the job. */
     readonly allow_damaged?: boolean;
     readonly requested_at: string;
   }
 >;
-/** The node can read the disk; in an instant restore it can write to an overlay of it. */
+/** The node can read the disk; for an instant VM it can also write to an overlay. */
 export type VmRestoreDiskPublished = DomainEvent<
   'VmRestoreDiskPublished',
   { readonly disk_id: number; readonly export_id: string; readonly uri: string; readonly published_at: string }
 >;
-/** Intent: from here on the node may have a job of this id. */
+/** Intent: from this event on, the node may have a job with this id. */
 export type VmRestoreSentToNode = DomainEvent<'VmRestoreSentToNode', { readonly node_id: string; readonly sent_at: string }>;
-/** Every source file has the hash that was recorded when it was sealed. */
+/** Every source file has the hash recorded when it was sealed. */
 export type VmRestoreSourcesVerified = DomainEvent<
   'VmRestoreSourcesVerified',
   { readonly files: number; readonly bytes: number; readonly verified_at: string }
 >;
-/** These source files are not what was sealed, and the job goes on all the same, as was asked. */
+/** These source files differ from the sealed ones; the job continues because it allows damage. */
 export type VmRestoreSourcesDamaged = DomainEvent<'VmRestoreSourcesDamaged', { readonly files: readonly DamagedSource[]; readonly found_at: string }>;
 export type VmDiskRestoreProgressed = DomainEvent<
   'VmDiskRestoreProgressed',
   { readonly disk_id: number; readonly phase: 'copying' | 'comparing' | 'completed'; readonly percent: number }
 >;
-/** The domain is defined at the node, and every disk reads the same as the restore point. */
+/** The domain is defined on the node, and every disk is identical to the restore point. */
 export type VmRestoreCompleted = DomainEvent<
   'VmRestoreCompleted',
   {
     readonly uuid: string;
-    /** Absolute paths at the node; none for an instant VM. */
+    /** Absolute paths on the node; none for an instant VM. */
     readonly files: readonly string[];
     readonly changes: readonly NodeDefinitionChange[];
     readonly started: boolean;
@@ -82,9 +82,9 @@ export type VmRestoreFailed = DomainEvent<
   { readonly stage: VmRestoreStage; readonly code: string; readonly detail: string; readonly failed_at: string }
 >;
 export type VmRestoreCancelled = DomainEvent<'VmRestoreCancelled', { readonly cancelled_at: string }>;
-/** An instant VM is given up: it is about to be removed with what was written to it. */
+/** The removal of an instant VM, with the data written to it, is requested. */
 export type InstantVmGivenUp = DomainEvent<'InstantVmGivenUp', { readonly given_up_at: string }>;
-/** The exports are gone, and the node holds nothing of the job but a finished VM with its files. */
+/** The exports are gone, and nothing of the job remains on the node except a finished VM with its files. */
 export type VmRestoreCleanedUp = DomainEvent<'VmRestoreCleanedUp', { readonly cleaned_up_at: string }>;
 
 /** Stream `vmRestore-<job_id>`. */

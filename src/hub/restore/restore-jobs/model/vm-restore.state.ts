@@ -12,9 +12,9 @@ export type VmRestoreState =
       readonly uris: ReadonlyMap<number, string>;
       readonly progress: ReadonlyMap<number, { readonly phase: VmDiskPhase; readonly percent: number }>;
       readonly sent: boolean;
-      /** They were hashed, and what is damaged is recorded. */
+      /** The sources were hashed, and any damage is recorded. */
       readonly sources_checked: boolean;
-      /** An instant VM that is to be removed. */
+      /** The removal of an instant VM was requested. */
       readonly given_up: boolean;
       readonly cleaned_up: boolean;
     };
@@ -64,7 +64,7 @@ export function evolveVmRestore(state: VmRestoreState, event: VmRestoreEvent): V
   }
 }
 
-/** Where a restore stands, in the words of VmRestoreFailed. */
+/** The current stage of a restore, as in VmRestoreFailed. */
 export function vmRestoreStage(state: KnownVmRestore): VmRestoreStage {
   if (!state.sent) return 'preparing';
   return state.job.disks.every(({ disk_id }) => state.progress.get(disk_id)?.phase === 'completed') ? 'defining' : 'copying';

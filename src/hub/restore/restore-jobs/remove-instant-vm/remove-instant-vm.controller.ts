@@ -18,11 +18,11 @@ export class RemoveInstantVmController {
   @Delete(':job_id')
   @HttpCode(204)
   @ApiOperation({
-    summary: 'Remove an instant VM, and throw away what was written to it',
+    summary: 'Remove an instant VM and discard the data written to it',
     description:
-      'Its plug is pulled, the domain is undefined, its exports end. Answers when that is done, or after 20 s; `cleaned_up` of the restore job tells.',
+      'Powers the VM off, undefines the domain and ends its exports. Answers when that is done, or after 20 s; `cleaned_up` of the restore job shows when it is done.',
   })
-  @ApiNoContentResponse({ description: 'Given up' })
+  @ApiNoContentResponse({ description: 'Removal requested' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'restore_job_not_found')
   @ApiProblem(409, 'restore_job_running', 'vm_not_instant')

@@ -6,7 +6,7 @@ import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import { RemoveInstantVm } from '../model/vm-restore.commands.js';
 import { vmRestoreStream } from '../model/vm-restore.events.js';
 
-/** How long the answer waits for everything to be gone. The removal goes on after it. */
+/** Maximum wait of the answer for the removal. The removal continues after that. */
 const REMOVAL_PATIENCE_MS = 20_000;
 
 @CommandHandler(RemoveInstantVm)

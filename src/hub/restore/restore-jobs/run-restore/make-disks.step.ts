@@ -23,13 +23,13 @@ import { SupervisedProgram } from './supervised-program.runner.js';
 
 type Job = RestoreJobRequested['data'];
 
-/** Disks of one job that are written at a time: more would only make the storage seek. */
+/** Disks of one job written concurrently; more would only add seeks. */
 const DISKS_AT_ONCE = 2;
-/** Progress is recorded when it has grown by so many percent, or after so long. */
+/** Progress is recorded after a growth of RECORD_PERCENT percentage points, or after RECORD_MS if it has changed. */
 const RECORD_PERCENT = 10;
 const RECORD_MS = 5_000;
 
-/** From an accepted job to files in its working folder that are proven to hold what the restore point holds. */
+/** Creates the files of a job in its temporary directory and verifies that they are identical to the restore point. */
 @Injectable()
 export class MakeDisks {
   constructor(
@@ -60,7 +60,7 @@ export class MakeDisks {
     const { job } = state;
     const sources = [...new Map(job.disks.flatMap((disk) => disk.sources.map((source) => [source.file, source]))).values()];
     for (const source of sources) await this.refuseMissing(job, source);
-    // What it lets pass is found by the hashes.
+    // The hashes catch anything this check accepts.
     for (const disk of job.disks) await this.files.checkChain(job.repository_path, disk.sources, true);
     await makeWorkingFolder(this.doors.at(job.target_path), workingFolder(job));
 
@@ -70,7 +70,7 @@ export class MakeDisks {
     const made = this.inTurn(job.disks, (disk) => this.makeDisk(state, disk, both));
     verified.catch((error: unknown) => giveUp.abort(error));
     made.catch(async (error: unknown) => {
-      // A copy that fails may do so because its source is damaged, and then that is what has to be said.
+      // A copy may fail because its source is damaged; that must be the reported cause.
       if (error instanceof DomainError && error.code === 'copy_failed') await verified.catch(() => undefined);
       giveUp.abort(error);
     });
@@ -91,7 +91,7 @@ export class MakeDisks {
         if (sha256 === source.sha256) return;
         const found = await this.files.look(job.repository_path, source.file);
         const code = found === null ? 'parent_missing' : found.size_bytes < source.size_bytes ? 'parent_truncated' : 'parent_altered';
-        const what = `its SHA-256 is ${sha256}; it was sealed with ${source.sha256}`;
+        const what = `its SHA-256 is ${sha256}, but ${source.sha256} was sealed`;
         if (job.allow_damaged !== true) return this.damaged(job, source, code, what);
         await this.mark(job, source, code, what);
         damaged.push({ backup_id: source.backup_id, file: source.file, detail: what });
@@ -105,13 +105,13 @@ export class MakeDisks {
     await this.recorder.record(job.job_id, { kind: 'sources_verified', files: sources.length, bytes, at: this.clock.iso() });
   }
 
-  /** Of a job that allows damage, only what is not there at all. */
+  /** If the job allows damage, refuses only missing files. */
   private async refuseMissing(job: Job, source: SourceFile): Promise<void> {
     const found = await this.files.look(job.repository_path, source.file);
     if (found === null) return this.damaged(job, source, 'parent_missing', 'it is missing');
     if (found.size_bytes !== source.size_bytes && job.allow_damaged !== true) {
       const code = found.size_bytes < source.size_bytes ? 'parent_truncated' : 'parent_altered';
-      await this.damaged(job, source, code, `it has ${found.size_bytes} bytes; it was sealed with ${source.size_bytes}`);
+      await this.damaged(job, source, code, `it has ${found.size_bytes} bytes, but ${source.size_bytes} were sealed`);
     }
   }
 
@@ -120,9 +120,9 @@ export class MakeDisks {
     throw new DomainError('conflict', 'source_damaged', detail, { backup_id: source.backup_id, file: join(job.repository_path, source.file) });
   }
 
-  /** @returns what is wrong, in a sentence */
+  /** @returns the finding as a sentence */
   private async mark(job: Job, source: SourceFile, code: DamageFinding['code'], what: string): Promise<string> {
-    const detail = `The file "${join(job.repository_path, source.file)}" of restore point ${source.backup_id} is not what was sealed: ${what}.`;
+    const detail = `The file "${join(job.repository_path, source.file)}" of restore point ${source.backup_id} differs from the sealed one: ${what}.`;
     const finding = { code, detail, file: source.file, verification_id: null };
     await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, source.backup_id, finding, await this.recorder.context(job.job_id)));
     return detail;
@@ -177,7 +177,7 @@ export class MakeDisks {
       ...disk.outputs.map((output) => this.doors.at(job.target_path).syncToDisk(join(folder, output))),
     ]);
     if (exitCode !== 0) {
-      throw new DomainError('conflict', 'restored_content_differs', `What was written of disk ${disk.disk_id} does not read the same as the restore point.`, {
+      throw new DomainError('conflict', 'restored_content_differs', `The restored disk ${disk.disk_id} differs from the restore point.`, {
         disk_id: disk.disk_id,
       });
     }
@@ -192,7 +192,7 @@ export class MakeDisks {
       if (percent < recordedPercent + RECORD_PERCENT && (percent === recordedPercent || now - recordedAt < RECORD_MS)) return;
       recordedPercent = percent;
       recordedAt = now;
-      // Progress that could not be recorded is told again soon.
+      // A failed record does not matter: the next progress follows soon.
       this.recorder.record(jobId, { kind: 'disk_progressed', disk_id: diskId, percent: Math.floor(percent) }).catch(() => undefined);
     };
   }
@@ -228,8 +228,8 @@ async function makeWorkingFolder(calls: FileCalls, path: string): Promise<void> 
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'EEXIST') return;
-    if (isOutOfSpace(error)) throw new DomainError('storage_full', 'target_full', `There is no space for "${path}" (${errno}).`);
-    if (errno !== null) throw new DomainError('conflict', 'target_not_writable', `The folder "${path}" could not be made (${errno}).`);
+    if (isOutOfSpace(error)) throw new DomainError('storage_full', 'target_full', `There is no space left to create "${path}" (${errno}).`);
+    if (errno !== null) throw new DomainError('conflict', 'target_not_writable', `The directory "${path}" could not be created (${errno}).`);
     throw error;
   }
 }

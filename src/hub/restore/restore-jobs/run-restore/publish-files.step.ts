@@ -16,13 +16,13 @@ import { SupervisedProgram } from './supervised-program.runner.js';
 
 type Job = RestoreJobRequested['data'];
 
-/** File systems that have no hard links say so in these ways. */
+/** Errors of link(2) on file systems without hard links. */
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EACCES']);
 
-/** Whoever else is to read a restored disk is given the right to. */
+/** Mode of restored files. Other readers must be granted access explicitly. */
 const PRIVATE = 0o600;
 
-/** Gives checked files their names, and takes away what a job leaves behind. */
+/** Gives verified files their final names, and cleans up after a job. */
 @Injectable()
 export class PublishFiles {
   constructor(
@@ -34,7 +34,7 @@ export class PublishFiles {
     private readonly clock: Clock,
   ) {}
 
-  /** A hard link never replaces anything, so a file that came there meanwhile is safe; and the link in the working folder tells after a crash whose the file is. */
+  /** A hard link never replaces anything, so a file created there in the meantime is safe. After a crash, the link in the temporary directory identifies the job's file. */
   async publish({ job }: KnownRestoreJob): Promise<void> {
     const names = job.disks.flatMap(({ outputs }) => outputs);
     for (const name of names) await this.give(job, name);
@@ -42,7 +42,7 @@ export class PublishFiles {
     await this.recorder.record(job.job_id, { kind: 'completed', files: names.map((name) => join(job.target_path, name)), at: this.clock.iso() });
   }
 
-  /** Processes first: what still writes would make its files anew. */
+  /** Ends processes first: a running one would create its files again. */
   async cleanUp(state: KnownRestoreJob): Promise<void> {
     const { job } = state;
     const directory = restoreJobDirectory(this.config.runDirectory, job.job_id);
@@ -60,9 +60,9 @@ export class PublishFiles {
     const calls = this.doors.at(job.target_path);
     const made = await identityOf(calls, from);
     const there = await identityOf(calls, to);
-    // Renamed before a crash, or linked before one.
+    // Already renamed or linked before a crash.
     if ((made === null && there !== null) || (made !== null && made === there)) return;
-    // A disk holds whatever its guest keeps from others.
+    // A disk holds data that its guest protects from others.
     await calls.changeMode(from, PRIVATE);
     if (job.overwrite) return this.replace(calls, from, to);
     try {
@@ -70,7 +70,9 @@ export class PublishFiles {
     } catch (error) {
       const errno = errnoOf(error);
       if (errno === 'EEXIST' || (await identityOf(calls, to)) !== null) {
-        throw new DomainError('conflict', 'target_exists', `"${to}" came there while the restore ran. Move it away, or ask for overwrite.`, { file: to });
+        throw new DomainError('conflict', 'target_exists', `"${to}" was created by another program while the restore ran. Move it away, or set overwrite.`, {
+          file: to,
+        });
       }
       if (errno === null || !NO_LINKS.has(errno)) throw error;
       await calls.rename(from, to);
@@ -82,11 +84,11 @@ export class PublishFiles {
       await calls.rename(from, to);
     } catch (error) {
       if (errnoOf(error) !== 'EISDIR') throw error;
-      throw new DomainError('conflict', 'target_exists', `"${to}" is a folder, which is not overwritten.`, { file: to });
+      throw new DomainError('conflict', 'target_exists', `"${to}" is a directory, which is never overwritten.`, { file: to });
     }
   }
 
-  /** A job that failed between two of its files has given names to some. */
+  /** A job that failed while publishing may have published some of its files. */
   private async takeBack(job: Job): Promise<void> {
     if (job.overwrite) return;
     const calls = this.doors.at(job.target_path);
@@ -98,7 +100,7 @@ export class PublishFiles {
   }
 }
 
-/** Names a file on this machine; null: there is none. */
+/** Identifies a file on this machine; null: it does not exist. */
 async function identityOf(calls: FileCalls, path: string): Promise<string | null> {
   try {
     return (await calls.lstat(path)).identity;

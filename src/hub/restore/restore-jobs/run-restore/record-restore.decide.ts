@@ -2,7 +2,7 @@ import { unknownVariant } from '../../../../kernel/decider.js';
 import type { DamagedSource, RestoreJobEvent } from '../model/restore-job.events.js';
 import { type RestoreJobState, stageOf } from '../model/restore-job.state.js';
 
-/** What has happened to a job, to be recorded. What comes too late, because the job has ended meanwhile, changes nothing. */
+/** A fact about a job, to be recorded. A fact that arrives after the job has ended changes nothing. */
 export type RecordRestore =
   | { readonly kind: 'disk_started'; readonly disk_id: number; readonly at: string }
   | { readonly kind: 'disk_progressed'; readonly disk_id: number; readonly percent: number }

@@ -14,7 +14,7 @@ const decider: Decider<RestoreJobState, RecordRestore, RestoreJobEvent> = {
   decide: decideRecordRestore,
 };
 
-/** Loads a job's state and records what the reactor did to it, under the correlation id of the request that began it. */
+/** Loads a job's state and records the reactor's steps under the correlation id of the request. */
 @Injectable()
 export class RestoreRecorder {
   constructor(
@@ -31,7 +31,7 @@ export class RestoreRecorder {
     await this.runner.run(restoreJobStream(jobId), decider, command, await this.context(jobId));
   }
 
-  /** A context for a command that this job causes, in whatever context it is. */
+  /** Command context for a command caused by this job, including commands of other modules. */
   async context(jobId: string): Promise<CommandContext> {
     let correlationId = jobId;
     for await (const first of this.store.read(restoreJobStream(jobId), { limit: 1 })) correlationId = first.metadata.$correlationId;

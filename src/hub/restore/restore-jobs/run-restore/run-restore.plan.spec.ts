@@ -36,28 +36,28 @@ const cleanedUp: RestoreJobEvent = { type: 'RestoreJobCleanedUp', data: { cleane
 
 const stateOf = (...history: readonly RestoreJobEvent[]) => history.reduce(evolveRestoreJob, initialRestoreJobState);
 
-describe('what a restore job does next', () => {
+describe('the next step of a restore job', () => {
   it.each([
     ['makes the disks', [requested], 'make_disks'],
-    ['goes on making them after a crash', [requested, ...copied], 'make_disks'],
-    ['gives no name to what was not compared', [requested, ...copied, verified], 'make_disks'],
-    ['gives no name to what came from unchecked sources', [requested, ...copied, compared], 'make_disks'],
-    ['gives the files their names', [requested, ...copied, compared, verified], 'publish'],
+    ['continues making them after a crash', [requested, ...copied], 'make_disks'],
+    ['does not publish before the comparison', [requested, ...copied, verified], 'make_disks'],
+    ['does not publish before the sources are checked', [requested, ...copied, compared], 'make_disks'],
+    ['publishes the files', [requested, ...copied, compared, verified], 'publish'],
     ['cleans up when completed', [requested, ...copied, compared, verified, completed], 'clean_up'],
     ['cleans up when failed', [requested, failed], 'clean_up'],
     ['cleans up when cancelled', [requested, ...copied, cancelled], 'clean_up'],
-    ['is through', [requested, failed, cleanedUp], 'finished'],
+    ['has finished', [requested, failed, cleanedUp], 'finished'],
   ] as const)('%s', (_what, history, step) => {
     expect(planRestore(stateOf(...history))).toBe(step);
   });
 
-  it('records nothing of a job that has ended meanwhile', () => {
+  it('records nothing for a job that has ended', () => {
     expect(decideRecordRestore({ kind: 'disk_copied', disk_id: 0, at }, stateOf(requested, cancelled))).toEqual([]);
     expect(decideRecordRestore({ kind: 'failed', code: 'x', detail: '', at }, stateOf(requested, cancelled))).toEqual([]);
     expect(decideRecordRestore({ kind: 'cleaned_up', at }, stateOf(requested))).toEqual([]);
   });
 
-  it('never completes what is not checked', () => {
+  it('never completes an unchecked job', () => {
     expect(() => decideRecordRestore({ kind: 'completed', files: [], at }, stateOf(requested, ...copied, compared))).toThrow('before everything is checked');
   });
 
@@ -66,7 +66,7 @@ describe('what a restore job does next', () => {
     ['qemu-img: Could not create /x: Read-only file system', 1, 'target_not_writable'],
     ['', 127, 'tool_missing'],
     ['qemu-img: Could not open backing file', 1, 'copy_failed'],
-  ])('says what a failed copy means: %s', (stderr, exitCode, code) => {
+  ])('classifies a failed copy: %s', (stderr, exitCode, code) => {
     expect(copyFailure('qemu-img', exitCode, stderr)).toMatchObject({ code });
   });
 });

@@ -19,7 +19,7 @@ import { planRestore } from './run-restore.plan.js';
 
 const RECOVERY_PATIENCE_MS = 30_000;
 
-/** Runs all restore jobs, each on its own. At start it takes up those that an earlier hub left; what it remembers is only what can be read again. */
+/** Runs all restore jobs independently of each other. At start it resumes those of an earlier run; its state in memory can always be rebuilt. */
 @Injectable()
 export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunRestore');
@@ -49,13 +49,13 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
     this.work.start(this.feed.ready);
   }
 
-  /** The earliest phase of a shutdown: what the steps use is still there, and is not mistaken for broken when it goes. */
+  /** Earliest phase of a shutdown: dependencies still work, so their shutdown is not mistaken for a failure. */
   async onModuleDestroy(): Promise<void> {
     this.events?.unsubscribe();
     await this.work.end();
   }
 
-  /** @returns true when the job is through with everything */
+  /** @returns true when the job has finished and is cleaned up */
   private async step(jobId: string, stopped: AbortSignal): Promise<boolean> {
     const state = await this.recorder.load(jobId);
     if (state.status === 'none') return true;
@@ -73,7 +73,7 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
           else await this.making.make(state, stopped);
         } catch (error) {
           if (this.work.isEnding() || error instanceof EventStoreUnavailableError) throw error;
-          // A job that was cancelled meanwhile is not failed: then this records nothing.
+          // Records nothing if the job was cancelled in the meantime.
           await this.recorder.record(jobId, { kind: 'failed', ...causeOf(error), at: this.clock.iso() });
         }
         return false;

@@ -7,18 +7,18 @@ import { percentIn } from '../../../../lib/qemu/disk-copy.plan.js';
 import { copyFailure } from './run-restore.plan.js';
 
 const PROGRESS_MS = 250;
-/** The newest figure stands in the last few characters that qemu-img wrote. */
+/** The newest figure is in the last few characters of qemu-img's output. */
 const PROGRESS_TAIL_BYTES = 64;
 
-/** Programs of restore jobs: each has a run directory, so that a hub that was killed finds it again, still running or with its exit code. */
+/** Programs of restore jobs. Each has a run directory, so that the hub finds it after a crash, still running or with its exit code. */
 @Injectable()
 export class SupervisedProgram {
   constructor(private readonly supervisor: ProcessSupervisor) {}
 
   /**
-   * Starts the program, or takes up the one that an earlier hub started, and waits for its end.
+   * Starts the program, or adopts the one that an earlier run started, and waits for its end.
    * @returns its exit code, one of `expected`
-   * @throws DomainError for any other end; the signal's reason
+   * @throws DomainError for any other exit code; the signal's reason
    */
   async run(
     runDirectory: string,
@@ -26,7 +26,7 @@ export class SupervisedProgram {
     options: { readonly expected: readonly number[]; readonly signal: AbortSignal; readonly onProgress: (percent: number) => void },
   ): Promise<number> {
     const before = await this.supervisor.status(runDirectory);
-    // Nobody saw how it ended: it went down with its machine, and what it wrote is worth nothing.
+    // The exit code is unknown: the machine went down, so its output cannot be trusted.
     if (before.state === 'exited' && before.exitCode === null) await this.supervisor.forget(runDirectory);
     await this.supervisor.start(runDirectory, argv);
     const ticker = setInterval(() => {

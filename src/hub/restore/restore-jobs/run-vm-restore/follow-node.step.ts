@@ -17,12 +17,12 @@ import type { KnownVmRestore } from '../model/vm-restore.state.js';
 import { publishedExportId } from './publish-disks.step.js';
 
 const POLL_MS = 500;
-/** Progress is recorded when it has grown by so many percent. */
+/** Progress is recorded after a growth of this many percentage points. */
 const RECORD_PERCENT = 10;
-/** The node cannot be heard just now, and may be again. */
+/** Codes for a node that does not answer at the moment. */
 const SILENT: ReadonlySet<string> = new Set(['node_unreachable', 'node_silent', 'node_broken_answer']);
 
-/** What the hub tells the node and hears from it about one restore. The node's job has the id of the hub's. */
+/** The hub's exchange with the node about one restore. The node's job has the id of the hub's job. */
 @Injectable()
 export class FollowNode {
   private readonly log = loggerFor('FollowVmRestore');
@@ -38,7 +38,7 @@ export class FollowNode {
   ) {}
 
   /**
-   * Until the node's job has ended and that is recorded. sourcesVerified: the restore is complete only after it.
+   * Follows the node's job until it has ended and its outcome is recorded. The restore completes only after sourcesVerified.
    * @throws DomainError the node's failure; node_unreachable and the like after failAfterSilentSeconds; the signal's reason
    */
   async follow(state: KnownVmRestore, sourcesVerified: Promise<void>, signal: AbortSignal): Promise<void> {
@@ -62,14 +62,14 @@ export class FollowNode {
     }
   }
 
-  /** Makes the node forget the job, with what it has made or without. A node that is registered no more is beyond our reach. */
+  /** Settles the node's job, keeping or discarding what it has created. A node that is no longer registered cannot be reached. */
   async settle(state: KnownVmRestore): Promise<void> {
     const { job } = state;
     this.progress.forget(job.job_id);
     if (!state.sent) return;
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: job.node_id });
     if (node === null) {
-      this.log.warn('the node of a VM restore was removed; what it still holds of it stays there', { job_id: job.job_id, node_id: job.node_id });
+      this.log.warn('the node of a VM restore is no longer registered; anything left of the restore stays on it', { job_id: job.job_id, node_id: job.node_id });
       return;
     }
     await this.nodes.settleVmRestore(node.url, job.job_id, { outcome: state.status === 'completed' && job.mode === 'copy' ? 'keep' : 'discard' });
@@ -77,7 +77,7 @@ export class FollowNode {
 
   private async conclude(state: KnownVmRestore, report: NodeVmRestoreReport, sourcesVerified: Promise<void>): Promise<void> {
     if (report.status !== 'completed' || report.domain === null) {
-      const { code, detail } = report.error ?? { code: 'node_job_lost', detail: 'The node has ended the restore without a result.' };
+      const { code, detail } = report.error ?? { code: 'node_job_lost', detail: 'The node ended the restore without a result.' };
       throw new DomainError('conflict', code, detail);
     }
     await sourcesVerified;
@@ -109,7 +109,7 @@ export class FollowNode {
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: job.backup_id });
     const { definition } = await this.files.readRecordedManifest(job.repository_path, job.folder, backup.manifest_sha256);
     if (definition === null)
-      throw new DomainError('conflict', 'definition_missing', `The manifest of restore point ${job.backup_id} has no definition of the VM.`);
+      throw new DomainError('conflict', 'definition_missing', `The manifest of restore point ${job.backup_id} contains no VM definition.`);
     return {
       job_id: job.job_id,
       definition,
@@ -137,7 +137,7 @@ export class FollowNode {
 
   private async urlOf(nodeId: string): Promise<string> {
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: nodeId });
-    if (node === null) throw new DomainError('not_found', 'node_not_found', `The node ${nodeId} is not registered.`, { node_id: nodeId });
+    if (node === null) throw new DomainError('not_found', 'node_not_found', `Node ${nodeId} is not registered.`, { node_id: nodeId });
     return node.url;
   }
 }

@@ -11,7 +11,7 @@ import type { KnownVmRestore } from '../model/vm-restore.state.js';
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 
-/** The NBD exports that the node reads the disks from, or the instant VM lives on. Their ids follow from the job's, so that each is one whoever asks for it. */
+/** The NBD exports from which the node reads the disks, or which an instant VM uses. Their ids derive from the job's id, so a repeated request gets the same export. */
 @Injectable()
 export class PublishDisks {
   constructor(
@@ -22,7 +22,7 @@ export class PublishDisks {
     private readonly clock: Clock,
   ) {}
 
-  /** @throws DomainError what a restore export fails with */
+  /** @throws DomainError as StartRestoreExport */
   async publish(state: KnownVmRestore): Promise<void> {
     const { job } = state;
     for (const { disk_id } of job.disks) {
@@ -34,12 +34,12 @@ export class PublishDisks {
       );
       if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');
       const { uri } = await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id });
-      if (uri === null) throw new DomainError('unavailable', 'export_not_started', `The export ${export_id} of disk ${disk_id} has ended already.`);
+      if (uri === null) throw new DomainError('unavailable', 'export_not_started', `Export ${export_id} of disk ${disk_id} has already ended.`);
       await this.recorder.record(job.job_id, { kind: 'disk_published', disk_id, export_id, uri, published_at: this.clock.iso() });
     }
   }
 
-  /** Also those that an earlier hub has begun and not recorded. */
+  /** Includes exports that an earlier run started but did not record. */
   async withdraw({ job }: KnownVmRestore): Promise<void> {
     for (const { disk_id } of job.disks) {
       const exportId = publishedExportId(job.job_id, disk_id);
@@ -52,7 +52,7 @@ export class PublishDisks {
   }
 }
 
-/** Of the export that serves a disk of the job. */
+/** Id of the export that serves a disk of the job. */
 export function publishedExportId(jobId: string, diskId: number): string {
   return derivedId(restoreExportIdName(commandId(jobId, diskId)));
 }

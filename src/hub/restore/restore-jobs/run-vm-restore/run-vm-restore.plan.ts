@@ -1,10 +1,10 @@
 import { unknownVariant } from '../../../../kernel/decider.js';
 import type { VmRestoreState } from '../model/vm-restore.state.js';
 
-/** What has to be done next. Every step may be done twice and looks for what exists before it creates. */
+/** The next step of a VM restore. Every step is idempotent and checks for existing results first. */
 export type VmRestoreWork = 'publish_disks' | 'send' | 'follow' | 'clean_up' | 'stand' | 'finished';
 
-/** By what is recorded alone: a hub that was killed goes on here. `stand`: an instant VM exists, and nothing is to be done before it is given up. */
+/** Decides from recorded events alone, so that a hub continues here after a crash. `stand`: an instant VM exists; nothing is due until its removal is requested. */
 export function planVmRestore(state: VmRestoreState): VmRestoreWork {
   switch (state.status) {
     case 'none':

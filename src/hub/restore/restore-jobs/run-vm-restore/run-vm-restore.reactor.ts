@@ -23,7 +23,7 @@ const RECOVERY_PATIENCE_MS = 30_000;
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
 
-/** Runs all VM restores, each on its own. At start it takes up those that an earlier hub left; what it remembers is only what can be read again. */
+/** Runs all VM restores independently of each other. At start it resumes those of an earlier run; its state in memory can always be rebuilt. */
 @Injectable()
 export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunVmRestore');
@@ -53,7 +53,7 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
     this.recovery = this.recover();
   }
 
-  /** The earliest phase of a shutdown: what the steps use is still there, and is not mistaken for broken when it goes. */
+  /** Earliest phase of a shutdown: dependencies still work, so their shutdown is not mistaken for a failure. */
   async onModuleDestroy(): Promise<void> {
     this.events?.unsubscribe();
     this.shutdown.abort(new Error('the hub is shutting down'));
@@ -65,7 +65,7 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
     return this.shutdown.signal.aborted;
   }
 
-  /** One that is just coming to its rest is driven once more after that. */
+  /** A job already being driven is driven once more afterwards. */
   private drive(jobId: string): void {
     if (this.ending()) return;
     const known = this.driven.get(jobId);
@@ -90,14 +90,14 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
         retryMs = RETRY_FIRST_MS;
       } catch (error) {
         if (this.ending()) return;
-        this.log.warn('a VM restore could not be brought forward; trying again', { job_id: jobId, error });
+        this.log.warn('a step of a VM restore failed, retrying', { job_id: jobId, error });
         await pause(retryMs, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
         retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
       }
     }
   }
 
-  /** @returns true when there is nothing more to do */
+  /** @returns true when nothing is left to do */
   private async step(jobId: string, cancelled: AbortSignal): Promise<boolean> {
     const { state } = await this.recorder.load(jobId);
     if (state.status === 'none') return true;
@@ -121,7 +121,7 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
           else await this.follow(state, AbortSignal.any([cancelled, this.shutdown.signal]));
         } catch (error) {
           if (this.ending() || error instanceof EventStoreUnavailableError) throw error;
-          // A restore that was cancelled meanwhile is not failed: then this records nothing.
+          // Records nothing if the restore was cancelled in the meantime.
           await this.recorder.record(jobId, { kind: 'failed', ...causeOf(error), at: this.clock.iso() });
         }
         return false;
@@ -135,7 +135,7 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
     await this.publishing.publish(state);
   }
 
-  /** The files that the disks are read from are hashed while the node copies; what is damaged is not restored, unless that was asked for. */
+  /** Hashes the source files while the node copies. Damage fails the restore unless the job allows it. */
   private async follow(state: KnownVmRestore, signal: AbortSignal): Promise<void> {
     const giveUp = new AbortController();
     const both = AbortSignal.any([signal, giveUp.signal]);
@@ -157,7 +157,7 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
         for (const { job_id } of await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'vm', cleaned_up: false })) this.drive(job_id);
         return;
       } catch (error) {
-        this.log.warn('VM restores of an earlier run of the hub cannot be taken up yet; trying again', { error });
+        this.log.warn('VM restores of an earlier run cannot be resumed yet, retrying', { error });
         await pause(RETRY_FIRST_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
       }
     }

@@ -10,7 +10,7 @@ import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import type { DamagedSource } from '../model/restore-job.events.js';
 import type { VmRestoreRequested } from '../model/vm-restore.events.js';
 
-/** Holds every file that the disks are read from against the hash it was sealed with. */
+/** Checks every source file against the hash recorded when it was sealed. */
 @Injectable()
 export class VerifySources {
   constructor(
@@ -22,7 +22,7 @@ export class VerifySources {
   ) {}
 
   /**
-   * Before they are opened. Files that nobody has touched since they were proven are not read again.
+   * Verifies the files before they are opened. Files unchanged since their last verification are not read again.
    * @throws DomainError restore_point_unsafe, restore_point_damaged, and as verify; the signal's reason
    */
   async prove(job: VmRestoreRequested['data'], signal: AbortSignal): Promise<void> {
@@ -31,7 +31,7 @@ export class VerifySources {
         await this.guard.open(job.repository_path, sources, { allowDamaged: job.allow_damaged === true, patienceMs: Infinity, signal });
       }
     } catch (error) {
-      // It marks what is damaged.
+      // verify() marks damaged restore points.
       if (error instanceof DomainError && error.code === 'restore_point_damaged') await this.verify(job, signal);
       throw error;
     }
@@ -49,8 +49,8 @@ export class VerifySources {
           throw error;
         });
         if (sha256 === source.sha256) return;
-        const what = `its SHA-256 is ${sha256}; it was sealed with ${source.sha256}`;
-        const detail = `The file "${path}" of restore point ${source.backup_id} is not what was sealed: ${what}.`;
+        const what = `its SHA-256 is ${sha256}, but ${source.sha256} was sealed`;
+        const detail = `The file "${path}" of restore point ${source.backup_id} differs from the sealed one: ${what}.`;
         const finding = { code: 'parent_altered', detail, file: source.file, verification_id: null } as const;
         await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, source.backup_id, finding, await this.recorder.context(job.job_id)));
         if (job.allow_damaged !== true) throw new DomainError('conflict', 'source_damaged', detail, { backup_id: source.backup_id, file: path });

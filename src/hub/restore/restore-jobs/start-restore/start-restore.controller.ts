@@ -29,9 +29,9 @@ export class StartRestoreController {
   @Post()
   @HttpCode(202)
   @ApiOperation({
-    summary: 'Restore whole disks of a restore point into a folder of the hub',
+    summary: 'Restore whole disks of a restore point to a directory on the hub',
     description:
-      'Answers at once; GET /restore/jobs/{job_id} tells how it goes. The files get their names only after every source file had the hash it was sealed with and what was written reads the same as the restore point. A job that fails or is cancelled leaves nothing behind.',
+      'Answers immediately; GET /restore/jobs/{job_id} shows the progress. The files get their final names only after every source file has matched its recorded hash and the restored disks have been compared with the restore point. A failed or cancelled job leaves nothing behind.',
   })
   @ApiAcceptedResponse({ type: RestoreJobResponse, description: 'The job' })
   @ApiProblem(

@@ -34,29 +34,29 @@ const requested: RestoreJobEvent = { type: 'RestoreJobRequested', data: job };
 const { given } = specificationOf({ initialState: initialRestoreJobState, evolve: evolveRestoreJob, decide: decideStartRestore });
 
 describe('starting a restore', () => {
-  it('is accepted where nothing is in the way', () => given().when({ job, target }).then(requested));
-  it('asked for again is the same job', () => given(requested).when({ job, target }).then());
-  it('wants a folder that is there', () =>
+  it('is accepted when nothing prevents it', () => given().when({ job, target }).then(requested));
+  it('returns the same job for a repeated request', () => given(requested).when({ job, target }).then());
+  it('requires an existing directory', () =>
     given()
       .when({ job, target: { ...target, found: 'missing' } })
       .thenRefused('target_missing'));
-  it('wants a folder and no file', () =>
+  it('refuses a file as the target', () =>
     given()
       .when({ job, target: { ...target, found: 'not_a_folder' } })
       .thenRefused('target_not_a_folder'));
-  it('wants to be allowed to write', () =>
+  it('requires write access', () =>
     given()
       .when({ job, target: { ...target, writable: false } })
       .thenRefused('target_not_writable'));
-  it('never writes into a repository', () =>
+  it('never writes to a repository', () =>
     given()
       .when({ job, target: { ...target, inside_repository: '/srv' } })
       .thenRefused('target_in_repository'));
-  it("never writes into the hub's own folders", () =>
+  it("never writes to the hub's own directories", () =>
     given()
       .when({ job, target: { ...target, inside_own: '/var/lib/sendense' } })
       .thenRefused('target_refused'));
-  it('writes only into the folders that are allowed, where any are', () => {
+  it('writes only to allowed directories, if any are configured', () => {
     given()
       .when({ job, target: { ...target, roots: ['/srv/restore'] } })
       .thenRefused('target_refused');
@@ -68,17 +68,17 @@ describe('starting a restore', () => {
     given()
       .when({ job, target: { ...target, taken: ['pgtest1-disk0.raw'] } })
       .thenRefused('target_exists'));
-  it('replaces what it is told to replace', () => {
+  it('replaces files with overwrite', () => {
     const overwriting = { ...job, overwrite: true };
     given()
       .when({ job: overwriting, target: { ...target, taken: ['pgtest1-disk0.raw'] } })
       .then({ type: 'RestoreJobRequested', data: overwriting });
   });
-  it('does not begin what cannot end for want of space', () =>
+  it('refuses to start without enough space', () =>
     given()
       .when({ job, target: { ...target, free_bytes: 999 } })
       .thenRefused('target_full'));
-  it('makes chains of qcow2 files only', () =>
+  it('creates chains of qcow2 files only', () =>
     given()
       .when({ job: { ...job, chain: 'chain' }, target })
       .thenRefused('restore_chain_needs_qcow2'));

@@ -12,7 +12,7 @@ export class StartRestoreRequest {
   @IsUuid()
   backup_id!: string;
 
-  @ApiPropertyOptional({ type: [Number], description: 'Numbers of the disks, from 0; absent: all of them', example: [0] })
+  @ApiPropertyOptional({ type: [Number], description: 'Indexes of the disks, from 0; absent: all disks', example: [0] })
   @Optional()
   @ArrayMinSize(1)
   @ArrayMaxSize(1000)
@@ -20,7 +20,7 @@ export class StartRestoreRequest {
   @Min(0, { each: true })
   disks?: number[];
 
-  @ApiProperty({ description: 'Absolute path of a folder of the hub that exists', example: '/srv/restore' })
+  @ApiProperty({ description: 'Absolute path of an existing directory on the hub', example: '/srv/restore' })
   @IsString()
   @MaxLength(3800)
   @Matches(/^\/[^\p{Cc}]*$/u, { message: 'target_path must be an absolute path without control characters' })
@@ -33,14 +33,14 @@ export class StartRestoreRequest {
   @ApiPropertyOptional({
     enum: SHAPES,
     default: 'flattened',
-    description: '`flattened`: one file a disk. `chain`: the full and each incremental as files that stand on each other; qcow2 only',
+    description: '`flattened`: one file per disk. `chain`: the full backup and each incremental as a chain of backing files; qcow2 only',
     example: 'flattened',
   })
   @Optional()
   @IsIn(SHAPES)
   chain: RestoreShape = 'flattened';
 
-  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether files of the same names may be replaced', example: false })
+  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether to replace existing files of the same names', example: false })
   @Optional()
   @IsBoolean()
   overwrite = false;
@@ -49,7 +49,7 @@ export class StartRestoreRequest {
     type: Boolean,
     default: false,
     description:
-      'Restore from a restore point that is known to be damaged, as far as it can be read; `damaged_sources` of the job then says what is not what was sealed',
+      'Restore even if the restore point is known to be damaged, as far as it can be read; `damaged_sources` of the job then lists the files that differ from the sealed ones',
     example: false,
   })
   @Optional()

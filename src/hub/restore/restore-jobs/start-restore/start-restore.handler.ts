@@ -46,7 +46,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     private readonly config: HubConfig,
   ) {}
 
-  /** Serialised with the deletion of restore points of the same VM: none is deleted under a restore that is just beginning. */
+  /** Serialized with the deletion of restore points of the same VM, so that none is deleted while a restore from it starts. */
   async execute({ wanted, context }: StartRestore): Promise<StartedRestore> {
     const jobId = derivedId(`restore-job/${context.commandId}`);
     const known = await this.runner.load(restoreJobStream(jobId), decider);
@@ -73,9 +73,14 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     const disks = [...new Set(ids)].map((diskId): RestoreDisk => {
       const disk = backup.disks.find(({ disk_id }) => disk_id === diskId);
       if (disk === undefined) {
-        throw new DomainError('invalid', 'restore_disk_not_found', `Backup ${backup.backup_id} has no disk ${diskId}; it has ${backup.disks.length}, from 0.`, {
-          disk: diskId,
-        });
+        throw new DomainError(
+          'invalid',
+          'restore_disk_not_found',
+          `Backup ${backup.backup_id} has no disk ${diskId}. It has ${backup.disks.length} disks, numbered from 0.`,
+          {
+            disk: diskId,
+          },
+        );
       }
       const sources = sourcesOfDisk(diskId);
       return {
@@ -140,7 +145,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     };
   }
 
-  /** A source that is damaged cannot be measured; the job then says what is wrong with it. */
+  /** A damaged source counts as 0: it cannot be measured, and the job reports the damage. */
   private async neededBytes(job: RestoreJobRequested['data']): Promise<number> {
     const sizes = await Promise.all(
       job.disks.map(async ({ sources }) => {
@@ -156,8 +161,8 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
   }
 
   /**
-   * @param target with a slash at its end
-   * @param calls by which the folders are looked at; absent: each by its own, because it may hang
+   * @param target with a trailing slash
+   * @param calls used to resolve the directories; absent: a separate storage worker for each, because each may hang
    */
   private async folderAround(target: string, folders: readonly string[], calls?: FileCalls): Promise<string | null> {
     for (const folder of folders) {
@@ -171,7 +176,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     const target = `${await this.doors.at(path).realpath(path)}/`;
     const repositories = await this.dataSource.getRepository(RepositoryReadModel).find();
     const around = repositories.map(async (repository) => {
-      // One that cannot be asked, because its file system is away, is known by its name only.
+      // If the file system of the repository is unavailable, only its configured path is known.
       const root = await this.doors
         .at(repository.path)
         .realpath(repository.path)
@@ -182,7 +187,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
   }
 }
 
-/** @throws what says nothing of the file, such as that the file system does not answer */
+/** @throws errors that are not about the file, such as a file system that does not answer */
 async function holds(call: Promise<unknown>): Promise<boolean> {
   return call.then(
     () => true,

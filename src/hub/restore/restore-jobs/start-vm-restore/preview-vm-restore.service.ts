@@ -15,14 +15,14 @@ import type { WantedVm } from '../model/vm-restore.commands.js';
 
 export interface VmRestorePreview extends RewrittenDefinition {
   readonly node_id: string;
-  /** The node that the definition came from, as the restore point says. */
+  /** The node from which the definition came, according to the restore point. */
   readonly origin_node_id: string;
   readonly imported: boolean;
-  /** Whether a start wants `accept_changes`. */
+  /** Whether a start requires `accept_changes`. */
   readonly acceptance_needed: boolean;
 }
 
-/** What would become of the definition of a VM, without anything being made. The node rewrites it again itself, by the same rules. */
+/** Shows how a VM's definition would change, without creating anything. The node rewrites it again by the same rules. */
 @Injectable()
 export class PreviewVmRestore {
   constructor(
@@ -40,7 +40,7 @@ export class PreviewVmRestore {
       throw new DomainError(
         'conflict',
         'definition_missing',
-        `Restore point ${backup.backup_id} does not know how its VM is defined; only those of the source libvirt do. Restore its disks with POST /restore/disks instead.`,
+        `Restore point ${backup.backup_id} has no VM definition; only backups from libvirt sources have one. Restore its disks with POST /restore/disks instead.`,
         { backup_id: backup.backup_id },
       );
     }
@@ -55,21 +55,21 @@ export class PreviewVmRestore {
     };
   }
 
-  /** What an imported restore point says of its node is its writer's word only. */
+  /** The node recorded in an imported restore point cannot be trusted. */
   private async isImported(backupId: string): Promise<boolean> {
     for await (const first of this.store.read(backupStream(backupId), { limit: 1 })) return first.type === 'RestorePointImported';
     return false;
   }
 }
 
-/** A definition that came from elsewhere is started only when what could not stay of it was accepted. @throws DomainError changes_not_accepted */
+/** A VM whose definition comes from another node or an import is started only after its changes were accepted. @throws DomainError changes_not_accepted */
 export function refuseUnaccepted({ acceptance_needed, imported, changes, node_id }: VmRestorePreview, wanted: WantedVm): void {
   if (!wanted.start || wanted.acceptChanges || !acceptance_needed) return;
-  const why = imported ? 'its restore point was imported' : 'it comes from another node';
+  const why = imported ? 'its restore point was imported' : 'its definition comes from another node';
   throw new DomainError(
     'conflict',
     'changes_not_accepted',
-    `The VM is not started at node ${node_id} unseen, because ${why}. Look at what of its definition changes, here or with POST /restore/vms/preview, and repeat the request with accept_changes, or without start.`,
+    `The VM is not started on node ${node_id} without a review, because ${why}. Review the changes to its definition (\`changes\`, or POST /restore/vms/preview), then repeat the request with accept_changes, or without start.`,
     { changes: changes.map(({ code, detail }) => ({ code, detail })) },
   );
 }
@@ -77,7 +77,7 @@ export function refuseUnaccepted({ acceptance_needed, imported, changes, node_id
 function rewritten(backup: BackupReadModel, wanted: WantedVm, definition: string): RewrittenDefinition {
   try {
     const uuid = wanted.keepIdentity ? uuidInDefinition(definition) : derivedId(`restored-vm-preview/${backup.backup_id}/${wanted.name}`);
-    if (uuid === null) throw new WrongShapeError('it has no uuid that could be kept');
+    if (uuid === null) throw new WrongShapeError('it has no uuid to keep');
     const { storagePath } = wanted;
     const places = backup.disks.map(({ disk_id, disk_key }): [string, RestoredDisk] => [
       disk_key,

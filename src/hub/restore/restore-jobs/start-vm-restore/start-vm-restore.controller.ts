@@ -36,9 +36,9 @@ export class StartVmRestoreController {
   @Post()
   @HttpCode(202)
   @ApiOperation({
-    summary: 'Make a VM of a restore point, as a new libvirt domain of a node',
+    summary: 'Restore a restore point as a VM: a new libvirt domain on a node',
     description:
-      'Answers at once; GET /restore/jobs/{job_id} tells how it goes, and what of the definition could not stay as it was. The node copies the disks into the storage path, or uses them over NBD at once. The domain is defined only when every disk reads the same as the restore point. Nothing that exists is replaced. A job that fails or is cancelled leaves nothing behind.',
+      'Answers immediately; GET /restore/jobs/{job_id} shows the progress and the changes to the definition. The node copies the disks to the storage path, or uses them over NBD immediately. The domain is defined only after every disk has been compared with the restore point. Nothing existing is replaced. A failed or cancelled job leaves nothing behind.',
   })
   @ApiAcceptedResponse({ type: RestoreJobResponse, description: 'The job' })
   @ApiProblem(400, 'validation_failed', 'storage_path_or_instant')
@@ -61,9 +61,9 @@ export class StartVmRestoreController {
   @Post('preview')
   @HttpCode(200)
   @ApiOperation({
-    summary: "Show what would become of a VM's definition",
+    summary: "Preview the changes to a VM's definition",
     description:
-      'Takes what POST /restore/vms takes, and makes nothing. Only what is known to describe the machine of the guest stays of a definition; everything else is left out, and listed in `changes`.',
+      "Takes the body of POST /restore/vms and creates nothing. Only elements known to describe the guest's machine are kept in the definition; everything else is removed and listed in `changes`.",
   })
   @ApiOkResponse({ type: VmRestorePreviewResponse, description: 'The definition as the node would get it' })
   @ApiProblem(400, 'validation_failed')

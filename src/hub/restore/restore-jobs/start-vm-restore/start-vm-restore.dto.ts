@@ -10,21 +10,24 @@ export class StartVmRestoreRequest {
   @IsUuid()
   backup_id!: string;
 
-  @ApiPropertyOptional({ description: 'The node that gets the VM; absent: the one it was backed up from', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' })
+  @ApiPropertyOptional({
+    description: 'The node that gets the VM; absent: the node from which it was backed up',
+    example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99',
+  })
   @Optional()
   @IsString()
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { message: 'node_id must be the id of a node' })
   node_id?: string;
 
-  @ApiProperty({ description: 'Name of the new domain; there must be none of it yet', example: 'pgtest1-restored' })
+  @ApiProperty({ description: 'Name of the new domain; it must not exist yet', example: 'pgtest1-restored' })
   @IsString()
   @Matches(/^[^/\s\p{Cc}-][^/\p{Cc}]{0,199}$/u, {
-    message: 'name must have 1 to 200 characters, none of them a slash or control character, and begin with neither a space nor a dash',
+    message: 'name must be 1 to 200 characters long, contain no slash or control character, and not begin with a space or a dash',
   })
   name!: string;
 
   @ApiPropertyOptional({
-    description: 'Absolute path of an existing folder of the node, below one of its `vm_storage_roots`. Either this or `instant`',
+    description: 'Absolute path of an existing directory on the node, below one of its `vm_storage_roots`. Specify either this or `instant`',
     example: '/var/lib/libvirt/images',
   })
   @Optional()
@@ -36,19 +39,19 @@ export class StartVmRestoreRequest {
   @ApiPropertyOptional({
     type: Boolean,
     default: false,
-    description: 'Nothing is copied: the VM uses NBD exports of the hub, and what it writes is thrown away with it by DELETE /restore/vms/{job_id}',
+    description: 'Copy nothing: the VM uses NBD exports of the hub. DELETE /restore/vms/{job_id} removes it and discards the data it has written',
     example: false,
   })
   @Optional()
   @IsBoolean()
   instant = false;
 
-  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether uuid and MAC addresses stay those of the VM that was backed up', example: false })
+  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether to keep the uuid and MAC addresses of the original VM', example: false })
   @Optional()
   @IsBoolean()
   keep_identity = false;
 
-  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether the VM is started at the end', example: false })
+  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether to start the VM at the end', example: false })
   @Optional()
   @IsBoolean()
   start = false;
@@ -57,7 +60,7 @@ export class StartVmRestoreRequest {
     type: Boolean,
     default: false,
     description:
-      'That what of the definition cannot stay as it was has been seen (POST /restore/vms/preview shows it). A start wants it at another node than the one the VM came from, and of an imported restore point',
+      'Confirms that the changes to the definition were reviewed (POST /restore/vms/preview lists them). Required for a start on a node other than the original one, or from an imported restore point',
     example: false,
   })
   @Optional()
@@ -67,14 +70,14 @@ export class StartVmRestoreRequest {
   @ApiPropertyOptional({
     enum: NODE_VM_NETWORKS,
     default: 'keep',
-    description: 'The network interfaces: as they were, there with their links down, or gone',
+    description: 'The network interfaces: unchanged, with their links down, or removed',
     example: 'keep',
   })
   @Optional()
   @IsIn(NODE_VM_NETWORKS)
   network: NodeVmNetwork = 'keep';
 
-  @ApiPropertyOptional({ description: 'A libvirt network that every interface is attached to instead of what it was attached to', example: 'isolated' })
+  @ApiPropertyOptional({ description: 'Attach every interface to this libvirt network instead of its original one', example: 'isolated' })
   @Optional()
   @IsString()
   @Matches(/^[^/\p{Cc}]{1,200}$/u, { message: 'libvirt_network must be the name of a libvirt network' })
@@ -84,7 +87,7 @@ export class StartVmRestoreRequest {
     type: Boolean,
     default: false,
     description:
-      'Make the VM of a restore point that is known to be damaged, as far as it can be read; `damaged_sources` of the job then says what is not what was sealed. An instant VM is not checked',
+      'Restore even if the restore point is known to be damaged, as far as it can be read; `damaged_sources` of the job then lists the files that differ from the sealed ones. An instant VM is not checked',
     example: false,
   })
   @Optional()
@@ -92,17 +95,17 @@ export class StartVmRestoreRequest {
   allow_damaged = false;
 }
 
-/** What would become of the definition of a VM. */
+/** Preview of the changes to a VM's definition. */
 export class VmRestorePreviewResponse {
   @ApiProperty({ description: 'The node that would get the VM', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' }) readonly node_id!: string;
-  @ApiProperty({ description: 'The node that the VM was backed up from, as the restore point says', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' })
+  @ApiProperty({ description: 'The node from which the VM was backed up, according to the restore point', example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' })
   readonly origin_node_id!: string;
   @ApiProperty({ description: 'Whether the restore point was imported with its repository', example: false }) readonly imported!: boolean;
-  @ApiProperty({ description: 'Whether a start there wants `accept_changes`', example: true }) readonly acceptance_needed!: boolean;
-  @ApiProperty({ type: [DefinitionChangeResponse], description: 'What of the definition cannot stay as it was' })
+  @ApiProperty({ description: 'Whether a start on this node requires `accept_changes`', example: true }) readonly acceptance_needed!: boolean;
+  @ApiProperty({ type: [DefinitionChangeResponse], description: 'Changes to the original definition' })
   readonly changes!: readonly DefinitionChangeResponse[];
   @ApiProperty({
-    description: 'The definition as the node would get it; uuid, MAC addresses and the place of disks over NBD are examples',
+    description: 'The definition as the node would get it; uuid, MAC addresses and NBD disk addresses are examples',
     example: '<domain type="kvm">...</domain>',
   })
   readonly definition!: string;

@@ -30,13 +30,13 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
     private readonly mutex: KeyedMutex,
   ) {}
 
-  /** Serialised with the deletion of restore points of the same VM: none is deleted under a restore that is just beginning. */
+  /** Serialized with the deletion of restore points of the same VM, so that none is deleted while a restore from it starts. */
   async execute({ wanted, context }: StartVmRestore): Promise<StartedRestore> {
     const jobId = derivedId(`vm-restore/${context.commandId}`);
     const known = await this.recorder.load(jobId);
     if (known.state.status !== 'none') return { job_id: jobId, position: known.position };
     if ((wanted.storagePath === null) !== wanted.instant) {
-      throw new DomainError('invalid', 'storage_path_or_instant', 'Name a storage_path that the disks are copied to, or ask for an instant VM: one of both.');
+      throw new DomainError('invalid', 'storage_path_or_instant', 'Specify either a storage_path for the copied disks, or instant, but not both.');
     }
     const { vm_id } = await this.restorePoint(wanted.backupId);
     return this.mutex.runExclusive(vmLock(vm_id), async () => {
@@ -54,7 +54,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
   private async jobOf(jobId: string, backup: BackupReadModel, wanted: WantedVm): Promise<VmRestoreRequested['data']> {
     const nodeId = wanted.nodeId ?? backup.node_id;
     if (!(await this.dataSource.getRepository(NodeReadModel).existsBy({ node_id: nodeId }))) {
-      throw new DomainError('not_found', 'node_not_found', `The node ${nodeId} is not registered. Name another.`, { node_id: nodeId });
+      throw new DomainError('not_found', 'node_not_found', `Node ${nodeId} is not registered. Specify another node.`, { node_id: nodeId });
     }
     const repository = await repositoryOf(this.dataSource, backup);
     refuseUnaccepted(await this.previews.preview(backup, wanted), wanted);
