@@ -6,15 +6,16 @@ import { errnoOf } from '../../../lib/process/system-error.js';
 import { keyInPskFile, PSK_FILE, pskFileText } from '../../../lib/nbd/nbd-uri.js';
 
 /**
- * How clients reach an export: `unix` is a socket in a private directory, for programs of the hub's own account; `tls` is a TCP port with TLS-PSK, where both sides need the export's key.
+ * How clients reach an export: `unix` is a socket in a private directory, for programs of the hub's own account; `tls` is a TCP port with TLS-PSK, where both
+ * sides need the export's key.
  */
 export type ExportTransport = 'unix' | 'tls';
 
 const KEY_BYTES = 32;
 const SOCKET = 'nbd.sock';
 /**
- * The group ffdhe2048 of RFC 7919, under the file name that qemu looks for next to the key. It is public, and TLS 1.3 does not use it. Without the file, qemu-nbd
- * generates a group at every start, which takes seconds.
+ * The group ffdhe2048 of RFC 7919, under the file name that qemu looks for next to the key. It is public, and TLS 1.3 does not use it. Without the file,
+ * qemu-nbd generates a group at every start, which takes seconds.
  */
 const DH_FILE = 'dh-params.pem';
 const DH_PARAMETERS = `-----BEGIN DH PARAMETERS-----

@@ -34,7 +34,9 @@ export interface GuestfsOptions {
   readonly forceEmulation: () => boolean;
 }
 
-/** libguestfs: the kernel of a throwaway virtual machine mounts the guest's file system; the host's kernel never reads it. Supports LVM and NTFS; slow to start. */
+/**
+ * libguestfs: the kernel of a throwaway virtual machine mounts the guest's file system; the host's kernel never reads it. Supports LVM and NTFS; slow to start.
+ */
 export class GuestfsMountDriver extends MountDriver {
   override readonly name: MountDriverName = 'guestfs';
 
@@ -106,8 +108,8 @@ export class GuestfsMountDriver extends MountDriver {
 }
 
 /**
- * One virtual machine that first inspects the disk and then mounts one file system, because starting it takes most of the time. It reads its commands from a named
- * pipe, so it ends if the hub dies before the mount is ready. After that it no longer depends on the hub.
+ * One virtual machine that first inspects the disk and then mounts one file system, because starting it takes most of the time. It reads its commands from a
+ * named pipe, so it ends if the hub dies before the mount is ready. After that it no longer depends on the hub.
  */
 class Sandbox {
   private readonly runDirectory: string;
@@ -190,8 +192,8 @@ const PROBED = ['/dev/sda', ...Array.from({ length: 32 }, (_, index) => `/dev/sd
 const LOOKED = 'looked at everything';
 
 /**
- * Lists file systems with their types, then the sizes of partitions and logical volumes; a leading dash ignores failures where there are none. guestfish flushes
- * its output before it starts another program, so the last line pipes into one.
+ * Lists file systems with their types, then the sizes of partitions and logical volumes; a leading dash ignores failures where there are none. guestfish
+ * flushes its output before it starts another program, so the last line pipes into one.
  */
 export const LOOK_SCRIPT = [
   'run',

@@ -14,7 +14,10 @@ export type NbdExportRequested = DomainEvent<
     readonly read_only: boolean;
     /** Maximum number of client connections (qemu-nbd --shared); 0: unlimited. */
     readonly shared_limit: number;
-    /** `unix`: a socket in a private directory, nothing listens on the port; `tls`: the port, for clients that have the export's key. Absent: the port, without TLS (older hubs). */
+    /**
+     * `unix`: a socket in a private directory, nothing listens on the port; `tls`: the port, for clients that have the export's key. Absent: the port, without
+     * TLS (older hubs).
+     */
     readonly transport?: 'unix' | 'tls';
     readonly requested_at: string;
   }

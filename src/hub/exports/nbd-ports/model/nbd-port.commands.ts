@@ -3,9 +3,10 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import type { PortAllocation } from './nbd-port.events.js';
 
 /**
- * Allocates ports for a job, one per name, all or none; null stands for a port without an export name. For a name that already has a port, the job gets that port.
- * Answers with AllocatedPorts, in the order of the names.
- * @throws DomainError `nbd_ports_exhausted` (unavailable), `nbd_ports_demand_too_large` (conflict), `nbd_port_count_invalid` or `nbd_export_names_not_unique` (invalid)
+ * Allocates ports for a job, one per name, all or none; null stands for a port without an export name. For a name that already has a port, the job gets that
+ * port. Answers with AllocatedPorts, in the order of the names.
+ * @throws DomainError `nbd_ports_exhausted` (unavailable), `nbd_ports_demand_too_large` (conflict), `nbd_port_count_invalid` or `nbd_export_names_not_unique`
+ * (invalid)
  */
 export class AllocatePorts {
   constructor(
@@ -35,7 +36,8 @@ export class ReleasePort {
 
 /**
  * Releases all ports of a job; a job without ports is no error. Answers with ReleasedPorts.
- * With onlyIdle, refuses with DomainError `nbd_port_in_use` (conflict) while a live export listens on one of them; a caller that has stopped its exports does not need it.
+ * With onlyIdle, refuses with DomainError `nbd_port_in_use` (conflict) while a live export listens on one of them; a caller that has stopped its exports does
+ * not need it.
  */
 export class ReleaseJobPorts {
   constructor(

@@ -13,7 +13,8 @@ export type NbdPortsExhausted = DomainEvent<'NbdPortsExhausted', { readonly job_
 /** Another program uses an unallocated port of the pool; the port is skipped until it is free again. */
 export type NbdPortFoundOccupied = DomainEvent<'NbdPortFoundOccupied', { readonly port: number; readonly found_at: string }>;
 /**
- * The whole state of the pool at this position of the stream, so that earlier events need not be read. It changes nothing. Members are in the order of NbdPortsState.
+ * The whole state of the pool at this position of the stream, so that earlier events need not be read. It changes nothing. Members are in the order of
+ * NbdPortsState.
  */
 export type NbdPortsCarriedOver = DomainEvent<
   'NbdPortsCarriedOver',

@@ -1,6 +1,7 @@
 /**
- * Reads a guest's files in a separate process, so that a damaged or hostile file system cannot harm the hub. Arguments: the root directory, and for a stream its
- * StreamRequest as JSON; the stream is written to standard output. Without a StreamRequest, the process answers BrowserRequests until its parent disconnects.
+ * Reads a guest's files in a separate process, so that a damaged or hostile file system cannot harm the hub. Arguments: the root directory, and for a stream
+ * its StreamRequest as JSON; the stream is written to standard output. Without a StreamRequest, the process answers BrowserRequests until its parent
+ * disconnects.
  */
 import { constants, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';

@@ -162,7 +162,7 @@ export class GuestArchive {
   private open(path: GuestPath): { readonly descriptor: number; readonly size: number } | null {
     let descriptor: number | null = null;
     try {
-      // These flags open no symbolic link and do not block on a FIFO, even if a damaged file system changes the type between the calls.
+      // These flags open no symbolic link and do not block on a FIFO, whatever a damaged file system reports for the name.
       descriptor = openSync(this.tree.hostPath(path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
       const stats = fstatSync(descriptor);
       if (!stats.isFile()) throw new Error('it is not a regular file');

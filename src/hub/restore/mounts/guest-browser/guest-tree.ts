@@ -24,8 +24,8 @@ interface Found {
 }
 
 /**
- * Walks and reads a guest's tree below one host directory and nowhere else. A path is followed name by name. Links are resolved as the guest would resolve them,
- * relative to its own root; the host's kernel never resolves one.
+ * Walks and reads a guest's tree below one host directory and nowhere else. A path is followed name by name. Links are resolved as the guest would resolve
+ * them, relative to its own root; the host's kernel never resolves one.
  */
 export class GuestTree {
   private readonly kept = new Map<string, { readonly names: string[]; sorted: boolean }>();
@@ -218,8 +218,8 @@ export class GuestTree {
   }
 
   /**
-   * Synchronous, because `readdir` (which also sorts) takes twice as long for a large directory, and this process reads only one mount. A file system that does not
-   * report entry types is read with `readdir`, because opendir would stat each entry by its decoded name.
+   * Synchronous, because `readdir` (which also sorts) takes twice as long for a large directory, and this process reads only one mount. A file system that does
+   * not report entry types is read with `readdir`, because opendir would stat each entry by its decoded name.
    */
   private async read(path: GuestPath): Promise<string[]> {
     try {

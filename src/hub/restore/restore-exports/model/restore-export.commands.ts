@@ -3,7 +3,8 @@ import type { RestoreExportMode } from './restore-export.events.js';
 
 /**
  * Publishes a disk of a restore point over NBD. Answers with {export_id, position} once clients can connect.
- * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, restore_disk_not_found, repository_unavailable; or the cause of a failed start
+ * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, restore_disk_not_found, repository_unavailable; or the cause of a failed
+ * start
  */
 export class StartRestoreExport {
   constructor(
@@ -24,7 +25,10 @@ export function restoreExportIdName(commandId: string): string {
 
 export type StartedRestoreExport = { readonly export_id: string; readonly position: string | null };
 
-/** Ends an export and discards the data written to it. Answers with the position of its newest event. @throws DomainError restore_export_not_found, restore_export_held */
+/**
+ * Ends an export and discards the data written to it. Answers with the position of its newest event.
+ * @throws DomainError restore_export_not_found, restore_export_held
+ */
 export class EndRestoreExport {
   constructor(
     readonly exportId: string,

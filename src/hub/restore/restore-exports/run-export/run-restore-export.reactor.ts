@@ -99,7 +99,10 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     }
   }
 
-  /** Any part may already have been done before a crash: ports and server are requested again under the same names, and an overlay without a server is created again. */
+  /**
+   * Any part may already have been done before a crash: ports and server are requested again under the same names, and an overlay that was never served is
+   * created again.
+   */
   private async start({ request }: KnownRestoreExport): Promise<void> {
     const exportId = request.export_id;
     try {

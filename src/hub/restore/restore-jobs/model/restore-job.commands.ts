@@ -14,7 +14,8 @@ export interface WantedRestore {
 
 /**
  * Restores disks of a restore point to a directory of the hub. Answers with {job_id, position} once the job is recorded.
- * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, restore_disk_not_found, restore_chain_needs_qcow2, target_*, repository_unavailable
+ * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, restore_disk_not_found, restore_chain_needs_qcow2, target_*,
+ * repository_unavailable
  */
 export class StartRestore {
   constructor(

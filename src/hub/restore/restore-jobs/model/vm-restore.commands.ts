@@ -11,7 +11,7 @@ export interface WantedVm {
   readonly instant: boolean;
   readonly keepIdentity: boolean;
   readonly start: boolean;
-  /** The user has seen and accepts the changes to a definition from another hypervisor. */
+  /** The user has seen and accepts the changes to a definition from another node or an import. */
   readonly acceptChanges: boolean;
   readonly network: NodeVmNetwork;
   readonly libvirtNetwork: string | null;
@@ -20,7 +20,8 @@ export interface WantedVm {
 
 /**
  * Restores a restore point as a VM on a node. Answers with StartedRestore once the job is recorded.
- * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, definition_missing, definition_broken, manifest_differs, changes_not_accepted, node_not_found, storage_path_or_instant, repository_unavailable
+ * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, definition_missing, definition_broken, manifest_differs,
+ * changes_not_accepted, node_not_found, storage_path_or_instant, repository_unavailable
  */
 export class StartVmRestore {
   constructor(
@@ -29,7 +30,10 @@ export class StartVmRestore {
   ) {}
 }
 
-/** Cancels a running VM restore and removes what it has created. Answers with the position of its newest event. @throws DomainError restore_job_not_found, restore_job_already_ended */
+/**
+ * Cancels a running VM restore and removes what it has created. Answers with the position of its newest event.
+ * @throws DomainError restore_job_not_found, restore_job_already_ended
+ */
 export class CancelVmRestore {
   constructor(
     readonly jobId: string,
@@ -37,7 +41,10 @@ export class CancelVmRestore {
   ) {}
 }
 
-/** Removes an instant VM and the data written to it. Answers with the position of its newest event. @throws DomainError restore_job_not_found, vm_not_instant, restore_job_running */
+/**
+ * Removes an instant VM and the data written to it. Answers with the position of its newest event.
+ * @throws DomainError restore_job_not_found, vm_not_instant, restore_job_running
+ */
 export class RemoveInstantVm {
   constructor(
     readonly jobId: string,

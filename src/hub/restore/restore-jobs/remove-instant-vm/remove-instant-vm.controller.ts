@@ -20,7 +20,7 @@ export class RemoveInstantVmController {
   @ApiOperation({
     summary: 'Remove an instant VM and discard the data written to it',
     description:
-      'Powers the VM off, undefines the domain and ends its exports. Answers when that is done, or after 20 s; `cleaned_up` of the restore job shows when it is done.',
+      'Forces the VM off, undefines the domain and ends its exports. Answers when that is done, or after 20 s; `cleaned_up` of the restore job shows when it is done.',
   })
   @ApiNoContentResponse({ description: 'Removal requested' })
   @ApiProblem(400, 'validation_failed')

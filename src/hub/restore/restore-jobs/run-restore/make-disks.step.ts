@@ -47,7 +47,8 @@ export class MakeDisks {
 
   /**
    * Copies and compares the disks while the sources are hashed.
-   * @throws DomainError source_damaged, restore_point_unsafe, target_full, target_not_writable, copy_failed, restored_content_differs, storage_silent, repository_unavailable
+   * @throws DomainError source_damaged, restore_point_unsafe, target_full, target_not_writable, copy_failed, restored_content_differs, storage_silent,
+   * repository_unavailable
    */
   async make(state: KnownRestoreJob, signal: AbortSignal): Promise<void> {
     const { repository_path, target_path } = state.job;

@@ -34,7 +34,10 @@ export class PublishFiles {
     private readonly clock: Clock,
   ) {}
 
-  /** A hard link never replaces anything, so a file created there in the meantime is safe. After a crash, the link in the temporary directory identifies the job's file. */
+  /**
+   * A hard link never replaces anything, so a file created there in the meantime is safe. After a crash, the link in the temporary directory identifies the
+   * job's file.
+   */
   async publish({ job }: KnownRestoreJob): Promise<void> {
     const names = job.disks.flatMap(({ outputs }) => outputs);
     for (const name of names) await this.give(job, name);

@@ -11,7 +11,10 @@ import type { KnownVmRestore } from '../model/vm-restore.state.js';
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 
-/** The NBD exports from which the node reads the disks, or which an instant VM uses. Their ids derive from the job's id, so a repeated request gets the same export. */
+/**
+ * The NBD exports from which the node reads the disks, or which an instant VM uses. Their ids derive from the job's id, so a repeated request gets the same
+ * export.
+ */
 @Injectable()
 export class PublishDisks {
   constructor(

@@ -4,7 +4,9 @@ import type { VmRestoreState } from '../model/vm-restore.state.js';
 /** The next step of a VM restore. Every step is idempotent and checks for existing results first. */
 export type VmRestoreWork = 'publish_disks' | 'send' | 'follow' | 'clean_up' | 'stand' | 'finished';
 
-/** Decides from recorded events alone, so that a hub continues here after a crash. `stand`: an instant VM exists; nothing is due until its removal is requested. */
+/**
+ * Decides from recorded events alone, so that a hub continues here after a crash. `stand`: an instant VM exists; nothing is due until its removal is requested.
+ */
 export function planVmRestore(state: VmRestoreState): VmRestoreWork {
   switch (state.status) {
     case 'none':

@@ -8,7 +8,7 @@ import { repeat, type Repetition } from '../../../../lib/process/repeat.js';
 import { SweepMounts, type SweepReport } from '../model/restore-mount.commands.js';
 import type { CleanupRunDto, CleanupStatusDto } from './cleanup-status.dto.js';
 
-/** Takes down at fixed intervals what is expired, broken or nobody's. */
+/** Removes expired, broken and orphaned mounts at fixed intervals. */
 @Injectable()
 export class CleanUpMountsService implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly log = loggerFor('CleanUpMounts');
@@ -51,18 +51,18 @@ export class CleanUpMountsService implements OnApplicationBootstrap, OnApplicati
 
   private async run(): Promise<void> {
     this.nextRunAt = this.afterInterval();
-    // A run that hangs on a mount is not overtaken by the next.
+    // Runs never overlap, even if one hangs on a mount.
     if (this.running) return;
     this.running = true;
     const startedAt = this.clock.iso();
     try {
       const report = await this.commands.execute<SweepMounts, SweepReport>(new SweepMounts());
       this.lastRun = { started_at: startedAt, ended_at: this.clock.iso(), ...report };
-      if (report.failures.length > 0) this.log.warn('mounts could not be taken down', { failures: report.failures });
+      if (report.failures.length > 0) this.log.warn('mounts could not be removed, the next cleanup retries', { failures: report.failures });
     } catch (error) {
       const failure = messageOf(error);
       this.lastRun = { started_at: startedAt, ended_at: this.clock.iso(), mounts_checked: 0, expired: 0, broken: 0, orphans: 0, failures: [failure] };
-      this.log.warn('the cleanup of mounts failed', { error });
+      this.log.warn('mount cleanup failed', { error });
     } finally {
       this.totalRuns += 1;
       this.running = false;

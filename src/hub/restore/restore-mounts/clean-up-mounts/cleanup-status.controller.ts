@@ -9,7 +9,7 @@ export class CleanupStatusController {
   constructor(private readonly cleanup: CleanUpMountsService) {}
 
   @Get()
-  @ApiOperation({ summary: 'The cleanup of mounts: interval, idle limit, last run' })
+  @ApiOperation({ summary: 'Show the status of the mount cleanup: interval, idle limit, last run' })
   @ApiOkResponse({ type: CleanupStatusDto })
   status(): CleanupStatusDto {
     return this.cleanup.status();

@@ -26,10 +26,10 @@ export class DownloadDirectoryController {
   @Get(':mount_id/download-directory')
   @Streams('download')
   @ApiOperation({
-    summary: 'A folder in a mount as an archive',
+    summary: 'Download a directory in a mount as an archive',
     description:
-      'Streamed; nothing is staged on disk. Keeps names, modes, times and symbolic links, which are never followed. Devices, FIFOs and sockets, and what cannot be read, ' +
-      'are left out and listed in `NOT-IN-THIS-ARCHIVE.txt` at the end of the archive. When the archive cannot be finished, the connection is cut.',
+      'Streams without staging anything on disk. Keeps names, modes, times and symbolic links, which are never followed. Devices, FIFOs, sockets and unreadable entries ' +
+      'are left out and listed in `NOT-IN-THIS-ARCHIVE.txt` at the end of the archive. If the archive cannot be completed, the connection is closed.',
   })
   @ApiProduces(...Object.values(MEDIA_TYPE))
   @ApiOkResponse({
@@ -56,7 +56,7 @@ export class DownloadDirectoryController {
     const download = await useMount(this.commands, use, async (mount) => {
       const { mount_path, vm_name, disk_index } = mount;
       const folder = await this.browser.info(mount_path, { ...text, followed: true });
-      if (folder.type !== 'directory') throw new BrowserError('not_a_directory', `${JSON.stringify(text.path)} is not a folder but a ${folder.type}`);
+      if (folder.type !== 'directory') throw new BrowserError('not_a_directory', `${JSON.stringify(text.path)} is not a directory but of type ${folder.type}`);
       const name = folder.path === '/' ? `${vm_name}-disk${disk_index}` : folder.name;
       const bytes = request.method === 'HEAD' ? null : await this.browser.stream(mount_path, { ...text, kind: 'archive', format });
       const recorded = await recordDownload(this.commands, use, mount, bytes, folder.path, { format });

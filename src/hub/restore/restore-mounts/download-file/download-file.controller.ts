@@ -26,18 +26,18 @@ export class DownloadFileController {
   @Get(':mount_id/download')
   @Streams('download')
   @ApiOperation({
-    summary: 'The content of a file in a mount',
+    summary: 'Download a file in a mount',
     description:
-      'Links within the file system are followed, none ever leads out of it. With `Range`, one part; a download that was cut off is taken up with it. ' +
-      'When a file cannot be read to its end, the connection is cut, so that a part is never taken for the whole.',
+      'Links are followed within the file system and never lead out of it. A single `Range` is supported, so an interrupted download can resume. ' +
+      'If a file cannot be read to its end, the connection is closed, so that a part is never mistaken for the whole.',
   })
   @ApiProduces(BINARY)
-  @ApiHeader({ name: 'Range', required: false, description: 'One range of bytes', schema: { type: 'string' }, example: 'bytes=0-1023' })
+  @ApiHeader({ name: 'Range', required: false, description: 'A single byte range', schema: { type: 'string' }, example: 'bytes=0-1023' })
   @ApiOkResponse({
-    description: 'All of it',
+    description: 'The whole file',
     content: { [BINARY]: { schema: { type: 'string', format: 'binary', example: 'root:x:0:0:root:/root:/bin/bash' } } },
   })
-  @ApiResponse({ status: 206, description: 'The part asked for', content: { [BINARY]: { schema: { type: 'string', format: 'binary', example: 'root' } } } })
+  @ApiResponse({ status: 206, description: 'The requested range', content: { [BINARY]: { schema: { type: 'string', format: 'binary', example: 'root' } } } })
   @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long')
   @ApiProblem(403, 'link_leaves_mount')
   @ApiProblem(404, 'mount_not_found', 'file_not_found')
@@ -58,12 +58,12 @@ export class DownloadFileController {
     const download = await useMount(this.commands, use, async (mount) => {
       const { mount_path } = mount;
       const file = await this.browser.info(mount_path, { ...text, followed: true });
-      if (file.type !== 'file') throw new BrowserError('not_a_regular_file', `${JSON.stringify(text.path)} is not a regular file but a ${file.type}`);
+      if (file.type !== 'file') throw new BrowserError('not_a_regular_file', `${JSON.stringify(text.path)} is not a regular file but of type ${file.type}`);
       const modified = file.modified_time === null ? null : new Date(file.modified_time).toUTCString();
       const resumes = request.headers['if-range'] === undefined || request.headers['if-range'] === modified;
       const range = resumes ? byteRangeOf(request.headers.range, file.size) : null;
       const { start, length } = range ?? { start: 0, length: file.size };
-      // The name the client asked for: a link's own, not that of the file it leads to.
+      // The requested name: for a link its own, not that of its target.
       const name = text.path.split('/').findLast((part) => part !== '' && part !== '.') ?? file.name;
       const headers = {
         'Content-Type': BINARY,

@@ -18,7 +18,10 @@ export class GetFileInfoController {
   ) {}
 
   @Get(':mount_id/file-info')
-  @ApiOperation({ summary: 'One file or folder in a mount', description: 'A symbolic link at the end of the path is described itself, and not followed.' })
+  @ApiOperation({
+    summary: 'Show a file or directory in a mount',
+    description: 'A symbolic link at the end of the path is not followed; the link itself is described.',
+  })
   @ApiOkResponse({ type: GuestFileResponse })
   @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long')
   @ApiProblem(403, 'link_leaves_mount')

@@ -20,7 +20,7 @@ export class GetResourcesController {
   ) {}
 
   @Get()
-  @ApiOperation({ summary: 'Slots for mounts, and what the mounts use', description: 'Liveness and downloads are measured at the moment of the request.' })
+  @ApiOperation({ summary: 'Show mount slots and the resources of mounts', description: 'Liveness and downloads are measured when the request is made.' })
   @ApiOkResponse({ type: ResourcesDto })
   async resources(): Promise<ResourcesDto> {
     const [rows, drivers] = await Promise.all([

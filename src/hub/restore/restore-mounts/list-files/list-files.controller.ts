@@ -23,7 +23,7 @@ export class ListFilesController {
   ) {}
 
   @Get(':mount_id/files')
-  @ApiOperation({ summary: 'Files of a folder in a mount' })
+  @ApiOperation({ summary: 'List the files of a directory in a mount' })
   @ApiOkResponse({ type: FileListDto })
   @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long', 'cursor_invalid')
   @ApiProblem(403, 'link_leaves_mount')
@@ -47,7 +47,7 @@ export class ListFilesController {
   }
 }
 
-/** One character per byte, as the browser gave it. */
+/** One character per byte, as returned by the browser. */
 function isFilesKey(key: JsonObject): key is FilesKey {
   const { after } = key;
   return typeof after === 'string' && after !== '' && Buffer.from(after, 'latin1').toString('latin1') === after;

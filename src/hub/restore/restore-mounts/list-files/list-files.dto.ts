@@ -8,12 +8,16 @@ import { GuestFileResponse, GuestPathQuery } from '../model/guest-file.response.
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 
 export class ListFilesQuery extends GuestPathQuery {
-  @ApiPropertyOptional({ description: 'Everything below the folder, each folder before what it holds; links are not followed', default: false, example: false })
+  @ApiPropertyOptional({
+    description: 'List everything below the directory, each directory before its content; links are not followed',
+    default: false,
+    example: false,
+  })
   @Optional()
   @QueryBoolean()
   recursive?: boolean;
 
-  @ApiPropertyOptional({ description: 'Entries on one page at most', minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, example: 100 })
+  @ApiPropertyOptional({ description: 'Maximum number of entries per page', minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, example: 100 })
   @Optional()
   @Type(() => Number)
   @IsInt()
@@ -21,7 +25,7 @@ export class ListFilesQuery extends GuestPathQuery {
   @Max(MAX_LIMIT)
   limit: number = DEFAULT_LIMIT;
 
-  @ApiPropertyOptional({ description: 'The `next_cursor` of the page before; absent for the first page', example: 'eyJhZnRlciI6ImV0YyJ9' })
+  @ApiPropertyOptional({ description: 'The `next_cursor` of the previous page; absent for the first page', example: 'eyJhZnRlciI6ImV0YyJ9' })
   @Optional()
   @IsString()
   @MaxLength(4096)
@@ -29,11 +33,11 @@ export class ListFilesQuery extends GuestPathQuery {
 }
 
 export class FileListDto {
-  @ApiProperty({ description: 'The folder that is listed, with links followed', example: '/etc' }) readonly path!: string;
-  @ApiProperty({ enum: ['utf-8', 'percent'], description: 'Of `path`', example: 'utf-8' }) readonly name_encoding!: NameEncoding;
-  @ApiProperty({ type: [GuestFileResponse], description: 'In the order of the bytes of their names' }) readonly files!: readonly GuestFileResponse[];
-  @ApiProperty({ type: 'integer', nullable: true, description: 'Over all pages; null: the tree is too large to be counted quickly', example: 1 })
+  @ApiProperty({ description: 'The listed directory, with links resolved', example: '/etc' }) readonly path!: string;
+  @ApiProperty({ enum: ['utf-8', 'percent'], description: 'Encoding of `path`', example: 'utf-8' }) readonly name_encoding!: NameEncoding;
+  @ApiProperty({ type: [GuestFileResponse], description: 'In byte order of their names' }) readonly files!: readonly GuestFileResponse[];
+  @ApiProperty({ type: 'integer', nullable: true, description: 'Number of entries on all pages; null: the tree is too large to count quickly', example: 1 })
   readonly total_count!: number | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'Pass as `cursor` for the next page; null on the last', example: null })
+  @ApiProperty({ type: 'string', nullable: true, description: 'Pass as `cursor` for the next page; null on the last page', example: null })
   readonly next_cursor!: string | null;
 }

@@ -16,7 +16,7 @@ export class ListMountsController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get()
-  @ApiOperation({ summary: 'Mounts, the newest first', description: 'Without `status`, those that are there or just coming or going.' })
+  @ApiOperation({ summary: 'List mounts, newest first', description: 'Without `status`, lists active mounts: mounting, mounted and unmounting.' })
   @ApiPage('mounts', RestoreMountResponse, 'A page of mounts')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListMountsQuery): Promise<Page<'mounts', RestoreMountResponse>> {

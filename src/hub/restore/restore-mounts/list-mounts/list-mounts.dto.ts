@@ -7,12 +7,12 @@ import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 const STATUSES = ['active', 'mounting', 'mounted', 'unmounting', 'failed', 'released', 'all'] as const;
 
 export class ListMountsQuery extends PageQuery {
-  @ApiPropertyOptional({ enum: STATUSES, description: '`active` is mounting, mounted and unmounting', default: 'active', example: 'active' })
+  @ApiPropertyOptional({ enum: STATUSES, description: '`active`: mounting, mounted and unmounting', default: 'active', example: 'active' })
   @Optional()
   @IsIn(STATUSES)
   status?: (typeof STATUSES)[number];
 
-  @ApiPropertyOptional({ format: 'uuid', description: 'Only of this restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @ApiPropertyOptional({ format: 'uuid', description: 'Only mounts of this restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @Optional()
   @IsUuid()
   backup_id?: string;

@@ -1,9 +1,9 @@
-/** Where the folders of all mounts are. */
+/** Parent of the directories of all mounts. */
 export function mountsDirectory(runDirectory: string): string {
   return `${runDirectory}/mounts`;
 }
 
-/** The folder of one mount, named by its id; everything that the mount has on the machine lies in it or is backed by it. */
+/** Directory of one mount, named by its id; all of its resources on the machine are in it or backed by it. */
 export function mountDirectory(runDirectory: string, mountId: string): string {
   return `${mountsDirectory(runDirectory)}/${mountId}`;
 }

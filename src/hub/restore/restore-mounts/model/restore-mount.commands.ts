@@ -2,9 +2,10 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { MountReady, MountRequested, UnmountReason } from './restore-mount.events.js';
 
 /**
- * Mount one disk of a restore point for browsing. The result is a MountOutcome; its id derives from the command's, so that repeating it mounts nothing twice.
+ * Mounts one disk of a restore point for browsing. The result is a MountOutcome. Its id derives from the command's id, so a repeated command mounts nothing
+ * twice.
  * @throws DomainError backup_not_found, disk_not_found, restore_point_not_ready, restore_point_deleted, restore_point_damaged, disk_already_mounted,
- * mount_slots_exhausted, repository_unavailable, and what BringUpMount throws
+ * mount_slots_exhausted, repository_unavailable, and those of BringUpMount
  */
 export class RequestMount {
   constructor(
@@ -24,8 +25,8 @@ export interface MountOutcome {
 }
 
 /**
- * Does what a MountRequested asks for, unless that is done. The result is a MountOutcome.
- * @throws DomainError with the code of MountFailed; mount_released when it was taken down meanwhile
+ * Performs the mount recorded by MountRequested, unless that is done. The result is a MountOutcome.
+ * @throws DomainError with the code of MountFailed; mount_released when it was unmounted in the meantime
  */
 export class BringUpMount {
   constructor(
@@ -34,19 +35,19 @@ export class BringUpMount {
   ) {}
 }
 
-/** Take a mount down, also one that is just coming about. The result is the position of its end. @throws DomainError mount_not_found, mount_not_removed */
+/** Unmounts, even while mounting is in progress. The result is the position of the last event. @throws DomainError mount_not_found, mount_not_removed */
 export class ReleaseMount {
   constructor(
     readonly mountId: string,
     readonly reason: UnmountReason,
-    /** Why, for people; null where the reason says it all. */
+    /** Explanation for humans; null if the reason suffices. */
     readonly detail: string | null,
     readonly context: CommandContext,
   ) {}
 }
 
 /**
- * Use a mount, which extends its deadline. The result is a MountAccess.
+ * Uses a mount, which extends its deadline. The result is a MountAccess.
  * @throws DomainError mount_not_found, mount_not_ready, mount_failed, mount_expired, mount_released
  */
 export class AccessMount {
@@ -63,7 +64,7 @@ export interface MountAccess {
   readonly disk_index: number;
 }
 
-/** Record that a call on a mounted file system was given up at its deadline. */
+/** Records that a call to a mounted file system was abandoned at its deadline. */
 export class ReportAbandonedCall {
   constructor(
     readonly mountId: string,
@@ -73,7 +74,7 @@ export class ReportAbandonedCall {
   ) {}
 }
 
-/** Take down what is expired, broken or nobody's. The result is a SweepReport. */
+/** Removes expired, broken and orphaned mounts. The result is a SweepReport. */
 export class SweepMounts {}
 
 export interface SweepReport {
@@ -81,8 +82,8 @@ export interface SweepReport {
   readonly expired: number;
   /** Mounts whose process or file system had gone. */
   readonly broken: number;
-  /** Remains of mounts that had ended before. */
+  /** Remains of mounts that had already ended. */
   readonly orphans: number;
-  /** What could not be taken down, in words. */
+  /** Messages about mounts that could not be removed. */
   readonly failures: readonly string[];
 }

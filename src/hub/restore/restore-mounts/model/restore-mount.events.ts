@@ -4,7 +4,7 @@ export type MountPartition = {
   /** 0: the whole disk, without a partition table. From 1: as in the partition table. From 1001: logical volumes. */
   readonly number: number;
   readonly name: string;
-  /** In bytes; null where it is not one piece of the disk. */
+  /** In bytes; null if the volume is not a contiguous part of the disk. */
   readonly start_bytes: number | null;
   readonly size_bytes: number | null;
   readonly label: string | null;
@@ -12,7 +12,7 @@ export type MountPartition = {
   readonly filesystem_label: string | null;
 };
 
-/** Something of the hub's machine that a mount uses. The last three are set for a process, and together name it for good. */
+/** A resource of the hub's machine used by a mount. The last three members are set for a process, and together identify it permanently. */
 export type MountResource = {
   readonly kind: 'process' | 'loop_device' | 'nbd_device' | 'mount_point';
   readonly name: string;
@@ -23,10 +23,10 @@ export type MountResource = {
 
 export type MountDriverName = 'fuse' | 'nbd' | 'guestfs';
 
-/** `hub_cleanup`: its processes or its mount had gone, or the hub found it half taken down. */
+/** `hub_cleanup`: its processes or its mount had gone, or the hub found it partly removed. */
 export type UnmountReason = 'requested' | 'expired' | 'hub_cleanup';
 
-/** Intent: from here on the machine may hold processes, devices and a mount of this id. */
+/** Intent: from this event on, the machine may have processes, devices and a mount of this id. */
 export type MountRequested = DomainEvent<
   'MountRequested',
   {
@@ -40,9 +40,9 @@ export type MountRequested = DomainEvent<
     readonly file: string;
     /** null: the largest file system that can be mounted. */
     readonly partition: number | null;
-    /** The mount is taken down when nobody has used it for so long. */
+    /** Idle time after which the mount is removed. */
     readonly idle_limit_seconds: number;
-    /** The restore point was known to be damaged, or might be, and is shown all the same. Absent: it was not. */
+    /** Mount the disk even if the restore point is damaged, or might be. Absent: damage is not accepted. */
     readonly allow_damaged?: boolean;
     /** ISO 8601, UTC. */
     readonly requested_at: string;
@@ -55,7 +55,7 @@ export type MountReady = DomainEvent<
     readonly device: string;
     readonly mount_path: string;
     readonly filesystem_type: string;
-    /** Number of the partition that is mounted. */
+    /** Number of the mounted partition. */
     readonly partition: number;
     readonly partitions: readonly MountPartition[];
     readonly resources: readonly MountResource[];
@@ -63,21 +63,21 @@ export type MountReady = DomainEvent<
     readonly expires_at: string;
   }
 >;
-/** Nothing of it is left on the machine but what `leftovers` names. */
+/** Nothing of the mount remains on the machine except `leftovers`. */
 export type MountFailed = DomainEvent<
   'MountFailed',
   {
     readonly code: string;
     readonly detail: string;
-    /** What was found on the disk by then. */
+    /** Partitions found before the failure. */
     readonly partitions: readonly MountPartition[];
     readonly leftovers: readonly string[];
     readonly failed_at: string;
   }
 >;
-/** Somebody has used it. Recorded at most once in a while. */
+/** The mount was used. Recorded at a limited rate. */
 export type MountAccessed = DomainEvent<'MountAccessed', { readonly accessed_at: string; readonly expires_at: string }>;
-/** The mounted file system did not answer in time, and the call was given up. */
+/** The mounted file system did not answer in time, and the call was abandoned. */
 export type MountCallAbandoned = DomainEvent<'MountCallAbandoned', { readonly operation: string; readonly detail: string; readonly abandoned_at: string }>;
 export type UnmountRequested = DomainEvent<
   'UnmountRequested',
@@ -86,9 +86,9 @@ export type UnmountRequested = DomainEvent<
 export type MountReleased = DomainEvent<
   'MountReleased',
   {
-    /** True when it had to be taken away from under its users. */
+    /** True when the mount had to be removed while in use. */
     readonly forced: boolean;
-    /** What could not be removed, in words. */
+    /** Descriptions of resources that could not be removed. */
     readonly leftovers: readonly string[];
     readonly released_at: string;
   }

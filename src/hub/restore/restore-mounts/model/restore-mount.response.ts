@@ -8,27 +8,27 @@ export class MountPartitionResponse {
   @ApiProperty({ example: 'partition 1' }) readonly name!: string;
   @ApiProperty({ type: 'integer', nullable: true, example: 1048576 }) readonly start_bytes!: number | null;
   @ApiProperty({ type: 'integer', nullable: true, example: 21473787904 }) readonly size_bytes!: number | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'Of the partition table', example: 'root' }) readonly label!: string | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'null: nothing that is known', example: 'ext4' }) readonly filesystem_type!: string | null;
+  @ApiProperty({ type: 'string', nullable: true, description: 'Name in the partition table', example: 'root' }) readonly label!: string | null;
+  @ApiProperty({ type: 'string', nullable: true, description: 'null: unknown', example: 'ext4' }) readonly filesystem_type!: string | null;
   @ApiProperty({ type: 'string', nullable: true, example: 'rootfs' }) readonly filesystem_label!: string | null;
 }
 
 export class MountErrorResponse {
   @ApiProperty({ example: 'filesystem_encrypted' }) readonly code!: string;
-  @ApiProperty({ example: 'partition 1 is encrypted (crypto_LUKS), and its key is not known here' }) readonly detail!: string;
+  @ApiProperty({ example: 'partition 1 is encrypted (crypto_LUKS) and cannot be read without its key' }) readonly detail!: string;
 }
 
 const STATUSES = ['mounting', 'mounted', 'unmounting', 'failed', 'released'] as const;
 const DRIVERS = ['fuse', 'nbd', 'guestfs'] as const satisfies readonly MountDriverName[];
 
-/** A mount as every route of the API shows it. */
+/** A mount as returned by every route. */
 export class RestoreMountResponse {
   @ApiProperty({ format: 'uuid', example: '5a2f3c1e-0b7d-5e11-9a3c-64f0a52c9e02' }) readonly mount_id!: string;
   @ApiProperty({ format: 'uuid', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly backup_id!: string;
   @ApiProperty({ format: 'uuid', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' }) readonly vm_id!: string;
   @ApiProperty({ example: 'pgtest1' }) readonly vm_name!: string;
   @ApiProperty({ type: 'integer', example: 0 }) readonly disk_index!: number;
-  @ApiProperty({ type: 'integer', nullable: true, description: 'The one that is mounted; 0 is a whole disk without partitions', example: 1 })
+  @ApiProperty({ type: 'integer', nullable: true, description: 'Number of the mounted partition; 0: a whole disk without a partition table', example: 1 })
   readonly partition!: number | null;
   @ApiProperty({ enum: STATUSES, example: 'mounted' }) readonly status!: string;
   @ApiProperty({ enum: DRIVERS, nullable: true, example: 'fuse' }) readonly driver!: string | null;
@@ -36,25 +36,25 @@ export class RestoreMountResponse {
   @ApiProperty({
     type: 'string',
     nullable: true,
-    description: 'Folder on the hub',
+    description: 'Directory on the hub',
     example: '/var/lib/sendense/run/mounts/5a2f3c1e-0b7d-5e11-9a3c-64f0a52c9e02/fs',
   })
   readonly mount_path!: string | null;
   @ApiProperty({ type: 'string', nullable: true, example: 'ext4' }) readonly filesystem_type!: string | null;
-  @ApiProperty({ type: [MountPartitionResponse], description: 'Everything found on the disk' }) readonly partitions!: readonly MountPartitionResponse[];
-  @ApiProperty({ type: MountErrorResponse, nullable: true, description: 'Why it did not come about' }) readonly error!: MountErrorResponse | null;
+  @ApiProperty({ type: [MountPartitionResponse], description: 'All partitions found on the disk' }) readonly partitions!: readonly MountPartitionResponse[];
+  @ApiProperty({ type: MountErrorResponse, nullable: true, description: 'Why mounting failed' }) readonly error!: MountErrorResponse | null;
   @ApiProperty({ enum: ['requested', 'expired', 'hub_cleanup'], nullable: true, example: null }) readonly unmount_reason!: UnmountReason | null;
   @ApiProperty({ format: 'date-time', example: '2026-11-21T10:40:00.000Z' }) readonly created_at!: string;
   @ApiProperty({
     type: 'string',
     format: 'date-time',
     nullable: true,
-    description: 'When it is taken down if nobody uses it. Uses are recorded at most once a minute, so the true deadline is this one or up to a minute later',
+    description: 'Time at which an idle mount is removed. Uses are recorded at most once a minute, so the actual deadline may be up to a minute later',
     example: '2026-11-21T11:40:00.000Z',
   })
   readonly expires_at!: string | null;
   @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: null }) readonly released_at!: string | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' })
+  @ApiProperty({ type: 'string', nullable: true, description: 'Position of the last event reflected in this answer; opaque', example: '0000000000000000042' })
   readonly position!: string | null;
 }
 

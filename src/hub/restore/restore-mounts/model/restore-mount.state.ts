@@ -5,11 +5,11 @@ type Request = MountRequested['data'];
 
 export type RestoreMountState =
   | { readonly status: 'none' }
-  /** The machine may hold parts of it. */
+  /** Parts of the mount may exist on the machine. */
   | { readonly status: 'requested'; readonly request: Request }
   | { readonly status: 'ready'; readonly request: Request; readonly mount: MountReady['data']; readonly accessed_at: string; readonly expires_at: string }
   | { readonly status: 'failed'; readonly request: Request; readonly failure: MountFailed['data'] }
-  /** mount is null when it never was ready. */
+  /** mount is null if it was never ready. */
   | { readonly status: 'unmounting'; readonly request: Request; readonly mount: MountReady['data'] | null; readonly reason: UnmountReason }
   | { readonly status: 'released'; readonly request: Request; readonly reason: UnmountReason };
 
@@ -37,7 +37,7 @@ export function evolveRestoreMount(state: RestoreMountState, event: RestoreMount
   }
 }
 
-/** True while the machine may hold parts of it. */
+/** True while parts of the mount may exist on the machine. */
 export function mayHold(state: RestoreMountState): boolean {
   return state.status === 'requested' || state.status === 'ready' || state.status === 'unmounting';
 }

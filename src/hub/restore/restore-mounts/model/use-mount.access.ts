@@ -30,16 +30,16 @@ export interface MountUse {
   readonly path: string;
 }
 
-/** A download that is recorded and may be sent. */
+/** A recorded download, ready to be sent. */
 export interface OpenDownload {
   readonly accessId: string;
   readonly backupId: string;
-  /** null: there is nothing to send. */
+  /** null: nothing to send. */
   readonly stream: GuestStream | null;
 }
 
 /**
- * Uses a mount: extends its deadline, and turns what the browser refuses into what the API says.
+ * Uses a mount: extends its deadline, and converts a BrowserError to the API's error.
  * @throws DomainError
  */
 export async function useMount<Result>(commands: CommandBus, use: MountUse, work: (mount: MountAccess) => Promise<Result>): Promise<Result> {
@@ -53,7 +53,7 @@ export async function useMount<Result>(commands: CommandBus, use: MountUse, work
   }
 }
 
-/** Records that a path is read, which has to happen before anything of it is sent. The result is the id of the access. @throws EventStoreUnavailableError */
+/** Records the access to a path, which must precede sending any of its content. The result is the id of the access. @throws EventStoreUnavailableError */
 export async function recordAccess(
   commands: CommandBus,
   use: MountUse,
@@ -67,7 +67,7 @@ export async function recordAccess(
   return commands.execute<RecordAccess, string>(new RecordAccess(access, reader));
 }
 
-/** Records a download before its first byte is sent; a stream whose download cannot be recorded is ended. @throws EventStoreUnavailableError */
+/** Records a download before its first byte is sent; ends the stream if the download cannot be recorded. @throws EventStoreUnavailableError */
 export async function recordDownload(
   commands: CommandBus,
   use: MountUse,
@@ -84,7 +84,10 @@ export async function recordDownload(
   }
 }
 
-/** Sends what a use of a mount has opened, to its end. What cannot be sent to its end is cut off, logged, and reported where it was given up. */
+/**
+ * Sends an open download to its end. An incomplete download closes the connection and is logged; a stream abandoned at its deadline is also recorded as an
+ * event.
+ */
 export async function sendDownload(commands: CommandBus, use: MountUse, download: OpenDownload, response: Response): Promise<void> {
   const { stream, accessId, backupId } = download;
   const ended = (bytesSent: number, outcome: 'completed' | 'cut', detail: string | null): Promise<void> =>
@@ -99,18 +102,18 @@ export async function sendDownload(commands: CommandBus, use: MountUse, download
   await ended(
     stream.sentBytes - (isWhole ? 0 : response.writableLength),
     isWhole ? 'completed' : 'cut',
-    isWhole ? null : (failure?.message ?? 'the client left'),
+    isWhole ? null : (failure?.message ?? 'the client closed the connection'),
   );
   if (failure !== null) {
     const { mountId, operation, path } = use;
-    log.warn('a download was cut off', { mount_id: mountId, operation, path, code: failure.code, detail: failure.message });
+    log.warn('download cut short', { mount_id: mountId, operation, path, code: failure.code, detail: failure.message });
     await reportIfSilent(commands, use, failure);
   }
-  // A long download has used the mount until now.
+  // A long download used the mount until now.
   await commands.execute(new AccessMount(use.mountId, use.reader.correlationId)).catch(() => undefined);
 }
 
-/** A call that was given up at its deadline leaves an event. */
+/** A call abandoned at its deadline is recorded as an event. */
 async function reportIfSilent(commands: CommandBus, use: MountUse, error: BrowserError): Promise<void> {
   if (error.abandoned) await commands.execute(new ReportAbandonedCall(use.mountId, use.operation, error.message, use.reader.correlationId));
 }

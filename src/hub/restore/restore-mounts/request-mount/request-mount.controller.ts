@@ -20,8 +20,8 @@ export class RequestMountController {
   @ApiOperation({
     summary: 'Mount a disk of a restore point for browsing',
     description:
-      'Read-only, without replaying a journal, for any point of a chain, also while newer backups run. Answers when the file system is there: within a second with ' +
-      'the fast drivers, within half a minute or more with the sandbox. Taken down after an idle hour; each use extends that.',
+      'Mounts read-only, without replaying a journal. Works for any restore point of a chain, even while newer backups run. Answers when the mount is ready: within a second ' +
+      'with the fast drivers, after half a minute or more with the sandbox. The mount is removed after an idle hour; each use extends that.',
   })
   @ApiCreatedResponse({ type: RestoreMountResponse })
   @ApiProblem(400, 'validation_failed')

@@ -20,7 +20,7 @@ function command(slots: number, ...active: RequestMountAt['active']): RequestMou
 }
 
 describe('a mount is requested', () => {
-  it('when a slot is free, also beside other disks and points', () => {
+  it('when a slot is free, also next to other disks and restore points', () => {
     const others = [
       { mount_id: 'm2', backup_id: 'b1', disk_index: 1 },
       { mount_id: 'm3', backup_id: 'b2', disk_index: 0 },
@@ -28,17 +28,17 @@ describe('a mount is requested', () => {
     expect(decideRequestMount(command(3, ...others), { status: 'none' })).toEqual([{ type: 'MountRequested', data: request }]);
   });
 
-  it('once for one command', () => {
+  it('once per command', () => {
     expect(decideRequestMount(command(1), { status: 'requested', request })).toEqual([]);
   });
 
-  it('not for a disk that is mounted, and says as what', () => {
+  it('not for a mounted disk, and the refusal names its mount', () => {
     expect(() => decideRequestMount(command(8, { mount_id: 'm2', backup_id: 'b1', disk_index: 0 }), { status: 'none' })).toThrow(
       expect.objectContaining({ kind: 'conflict', code: 'disk_already_mounted', facts: { backup_id: 'b1', disk_index: 0, mount_id: 'm2' } }),
     );
   });
 
-  it('not when all slots are used', () => {
+  it('not when all slots are in use', () => {
     expect(() => decideRequestMount(command(1, { mount_id: 'm2', backup_id: 'b2', disk_index: 0 }), { status: 'none' })).toThrow(
       expect.objectContaining({ kind: 'unavailable', code: 'mount_slots_exhausted' }),
     );

@@ -5,7 +5,7 @@ import type { RestoreMountState } from '../model/restore-mount.state.js';
 export type RequestMountAt = {
   readonly request: MountRequested['data'];
   readonly slots: number;
-  /** Every mount that the machine may hold. */
+  /** Every mount that may exist on the machine. */
   readonly active: readonly { readonly mount_id: string; readonly backup_id: string; readonly disk_index: number }[];
 };
 
@@ -17,21 +17,16 @@ export function decideRequestMount({ request, slots, active }: RequestMountAt, s
     throw new DomainError(
       'conflict',
       'disk_already_mounted',
-      `Disk ${request.disk_index} of restore point ${request.backup_id} is mounted already, as ${same.mount_id}. Use that mount, or unmount it first.`,
+      `Disk ${request.disk_index} of restore point ${request.backup_id} is already mounted as ${same.mount_id}. Use that mount, or unmount it first.`,
       { backup_id: request.backup_id, disk_index: request.disk_index, mount_id: same.mount_id },
     );
   }
   if (active.length >= slots) {
-    throw new DomainError(
-      'unavailable',
-      'mount_slots_exhausted',
-      `All ${slots} mounts that this hub allows are in use. Unmount one that is not needed any more.`,
-      {
-        slots_total: slots,
-        slots_used: active.length,
-        retry_after_seconds: 60,
-      },
-    );
+    throw new DomainError('unavailable', 'mount_slots_exhausted', `All ${slots} mount slots of this hub are in use. Unmount a disk that is no longer needed.`, {
+      slots_total: slots,
+      slots_used: active.length,
+      retry_after_seconds: 60,
+    });
   }
   return [{ type: 'MountRequested', data: request }];
 }

@@ -8,7 +8,7 @@ export class RequestMountDto {
   @IsUuid()
   readonly backup_id!: string;
 
-  @ApiProperty({ type: 'integer', description: 'Number of the disk in the restore point, from 0', minimum: 0, example: 0 })
+  @ApiProperty({ type: 'integer', description: 'Index of the disk in the restore point, from 0', minimum: 0, example: 0 })
   @IsInt()
   @Min(0)
   @Max(4095)
@@ -16,7 +16,7 @@ export class RequestMountDto {
 
   @ApiPropertyOptional({
     type: 'integer',
-    description: 'Number of the partition as `partitions` of a mount names it; without it the largest file system that can be mounted',
+    description: 'Number of the partition, as in `partitions` of a mount; absent: the largest file system that can be mounted',
     minimum: 0,
     example: 1,
   })
@@ -29,7 +29,7 @@ export class RequestMountDto {
   @ApiPropertyOptional({
     type: Boolean,
     default: false,
-    description: 'Mount the disk of a restore point that is known to be damaged, as far as it can be read',
+    description: 'Mount the disk even if the restore point is known to be damaged, as far as it can be read',
     example: false,
   })
   @Optional()

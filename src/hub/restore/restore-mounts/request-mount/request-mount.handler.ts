@@ -29,7 +29,7 @@ const decider: Decider<RestoreMountState, RequestMountAt, RestoreMountEvent> = {
 
 const READ_MODEL_PATIENCE_MS = 10_000;
 const READ_MODELS = ['backups', 'repositories', 'restore_mounts'];
-/** Slots and disks are given out one request at a time. */
+/** Slots and disks are allocated to one request at a time. */
 const SLOTS_LOCK = 'restore-mounts';
 
 @CommandHandler(RequestMount)
@@ -52,20 +52,20 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
     const { state } = await this.runner.load(restoreMountStream(mountId), decider);
     if (state.status === 'none') {
       const { vm_id } = await this.readable(command);
-      // Serialised with deletion of the VM's restore points: what is being deleted is not mounted.
+      // Serialized with the deletion of the VM's restore points, so that a restore point is not mounted while it is deleted.
       await this.mutex.runExclusive(vmLock(vm_id), () => this.mutex.runExclusive(SLOTS_LOCK, () => this.request(mountId, command)));
     }
     return this.commands.execute<BringUpMount, MountOutcome>(new BringUpMount(mountId, command.context));
   }
 
-  /** Reading files may take long, so it happens before anything is locked. */
+  /** Reading files may take long, so it precedes the locks. */
   private async readable(command: RequestMount): Promise<BackupReadModel> {
     const { backup, repository } = await this.mountable(command);
     try {
       const sources = (await sourcesOf(this.dataSource, backup))(command.diskIndex);
       await this.guard.open(repository.path, sources, { allowDamaged: command.allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
     } catch (error) {
-      // Nothing is locked yet: rows and files that are gone may be those of a restore point that was deleted meanwhile, and then that is the answer.
+      // No lock is held yet: if the restore point was deleted in the meantime, its rows and files are gone, and that must be the reported error.
       await this.mountable({ backupId: command.backupId, diskIndex: command.diskIndex, allowDamaged: true });
       throw error;
     }
@@ -77,12 +77,12 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
     const facts = { backup_id: backupId, status: backup.status };
     if (backup.status === 'deleted') throw new DomainError('gone', 'restore_point_deleted', `Restore point ${backupId} has been deleted.`, facts);
     if (backup.status !== 'completed' || backup.files === null || backup.folder === null) {
-      throw new DomainError('conflict', 'restore_point_not_ready', `Backup ${backupId} is ${backup.status}; only a completed one can be mounted.`, facts);
+      throw new DomainError('conflict', 'restore_point_not_ready', `Backup ${backupId} is ${backup.status}. Only a completed backup can be mounted.`, facts);
     }
     const file = backup.files.find(({ disk_id }) => disk_id === diskIndex);
     if (file === undefined) {
       const disks = backup.files.map(({ disk_id }) => disk_id);
-      throw new DomainError('not_found', 'disk_not_found', `Restore point ${backupId} has no disk ${diskIndex}; it has ${disks.join(', ')}.`, {
+      throw new DomainError('not_found', 'disk_not_found', `Restore point ${backupId} has no disk ${diskIndex}. It has these disks: ${disks.join(', ')}.`, {
         backup_id: backupId,
         disk_index: diskIndex,
         disks,
@@ -128,7 +128,7 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
     const head = await this.store.head();
     if (head !== null) await Promise.all(READ_MODELS.map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
-    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `Backup ${backupId} does not exist.`, { backup_id: backupId });
     return backup;
   }
 }

@@ -5,7 +5,7 @@ import { MountRunner } from './run-mount.runner.js';
 
 const RETRY_MS = 500;
 
-/** At the start of the hub: takes up every mount that an earlier hub left, as it stands on the machine. From then on the cleanup looks after them. */
+/** Reconciles every mount left by an earlier run when the hub starts. After that, the cleanup maintains them. */
 @Injectable()
 export class AdoptMountsReactor implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly log = loggerFor('AdoptMountsReactor');
@@ -13,7 +13,7 @@ export class AdoptMountsReactor implements OnApplicationBootstrap, OnApplication
 
   constructor(private readonly mounts: MountRunner) {}
 
-  /** Does not hold up the start: the read models it waits for may start after it. */
+  /** Does not block the start: the read models it waits for may start later. */
   onApplicationBootstrap(): void {
     void this.adopt();
   }
@@ -28,7 +28,7 @@ export class AdoptMountsReactor implements OnApplicationBootstrap, OnApplication
         await this.mounts.adopt();
         return;
       } catch (error) {
-        this.log.warn('mounts of an earlier run of the hub could not be taken up yet', { error });
+        this.log.warn('mounts of an earlier run could not be reconciled, retrying', { error });
         await pause(RETRY_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
       }
     }

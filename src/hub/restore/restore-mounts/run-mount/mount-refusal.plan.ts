@@ -12,33 +12,33 @@ const KINDS: Readonly<Record<string, ErrorKind>> = {
   mount_timed_out: 'upstream_silent',
 };
 
-/** Why a mount did not come about, as whoever asked for it is told. */
+/** The API error for a failed mount. */
 export function mountFailure(mountId: string, { code, detail, partitions }: MountFailed['data']): DomainError {
   return new DomainError(KINDS[code] ?? 'unavailable', code, `The disk could not be mounted: ${detail}.`, { mount_id: mountId, partitions });
 }
 
-/** Why a mount cannot be used in this state; null when it can. */
+/** The API error for using a mount in this state; null if it can be used. */
 export function accessRefusal(mountId: string, state: RestoreMountState): DomainError | null {
   const facts = { mount_id: mountId };
   switch (state.status) {
     case 'ready':
       return null;
     case 'none':
-      return new DomainError('not_found', 'mount_not_found', `There is no mount ${mountId}.`, facts);
+      return new DomainError('not_found', 'mount_not_found', `Mount ${mountId} does not exist.`, facts);
     case 'requested':
-      return new DomainError('conflict', 'mount_not_ready', `Mount ${mountId} is still coming about; try again in a moment.`, facts);
+      return new DomainError('conflict', 'mount_not_ready', `Mount ${mountId} is not ready yet. Try again in a moment.`, facts);
     case 'failed':
-      return new DomainError('gone', 'mount_failed', `Mount ${mountId} never came about: ${state.failure.detail}.`, { ...facts, failure: state.failure.code });
+      return new DomainError('gone', 'mount_failed', `Mount ${mountId} failed: ${state.failure.detail}.`, { ...facts, failure: state.failure.code });
     case 'unmounting':
     case 'released':
       return state.reason === 'expired'
         ? expired(mountId)
-        : new DomainError('gone', 'mount_released', `Mount ${mountId} has been taken down. Mount the disk again.`, facts);
+        : new DomainError('gone', 'mount_released', `Mount ${mountId} was unmounted. Mount the disk again.`, facts);
   }
 }
 
 export function expired(mountId: string): DomainError {
-  return new DomainError('gone', 'mount_expired', `Mount ${mountId} was idle for too long and has been taken down. Mount the disk again.`, {
+  return new DomainError('gone', 'mount_expired', `Mount ${mountId} was idle for too long and was unmounted. Mount the disk again.`, {
     mount_id: mountId,
   });
 }

@@ -10,7 +10,7 @@ import type {
 } from '../model/restore-mount.events.js';
 import { mayHold, type RestoreMountState } from '../model/restore-mount.state.js';
 
-/** What has happened to a mount, to be recorded. What comes too late, because the mount has moved on meanwhile, changes nothing. */
+/** A fact about a mount, to be recorded. A fact that no longer applies to the mount's state changes nothing. */
 export type RecordMount =
   | { readonly kind: 'ready'; readonly data: MountReady['data'] }
   | { readonly kind: 'failed'; readonly data: MountFailed['data'] }

@@ -36,24 +36,24 @@ const decider: Decider<RestoreMountState, RecordMount, RestoreMountEvent> = {
   decide: decideRecordMount,
 };
 
-/** Accesses are recorded at most so often; in between the deadline is kept in memory. */
+/** Minimum interval between recorded accesses; in between, the deadline is kept in memory. */
 const ACCESS_RECORD_MS = 60_000;
 const READ_MODEL_PATIENCE_MS = 60_000;
 const MOUNT_ID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
-/** A mount is taken down while it is coming about. */
+/** The mount is unmounted while mounting is in progress. */
 class MountAbandoned extends Error {
   override readonly name = 'MountAbandoned';
 }
 
-/** The hub stops while a mount is coming about; the next start takes down what there is of it. */
+/** The hub stops while mounting is in progress; the next start removes any partial mount. */
 class HubStops extends Error {
   override readonly name = 'HubStops';
 }
 
 /**
- * The life of mounts: what is recorded is compared with the machine and brought forward from there. Everything for one mount happens one after the other, and the
- * end of a mount is recorded only after nothing of it is left.
+ * Runs mounts: compares the recorded state with the machine and continues from there. Operations on one mount are serialized. The end of a mount is recorded
+ * only after nothing of it is left.
  */
 @Injectable()
 export class MountRunner implements OnApplicationShutdown {
@@ -61,11 +61,11 @@ export class MountRunner implements OnApplicationShutdown {
   private readonly perMount = new KeyedMutex();
   private readonly starting = new Map<string, AbortController>();
   private readonly shutdown = new AbortController();
-  /** When each mount was used last, in milliseconds since 1970: fresher than what is recorded. */
+  /** Last use of each mount, in milliseconds since 1970: fresher than the recorded one. */
   private readonly lastUse = new Map<string, number>();
-  /** Requested mounts that nobody was bringing up when the cleanup looked last: the request that should do it may be about to, or has failed. */
+  /** Requested mounts that were not being brought up during the last cleanup: their request may be about to start, or has failed. */
   private waiting: ReadonlySet<string> = new Set();
-  /** Newest event when this hub started; null within: there was none. */
+  /** Newest event when this hub started; head is null if there was none. */
   private begun: { readonly head: Position | null } | null = null;
 
   constructor(
@@ -99,7 +99,7 @@ export class MountRunner implements OnApplicationShutdown {
 
   /** @throws DomainError mount_not_found, mount_not_removed */
   async release(mountId: string, reason: UnmountReason, detail: string | null, context: CommandContext): Promise<string | null> {
-    this.starting.get(mountId)?.abort(new MountAbandoned('taken down while it was coming about'));
+    this.starting.get(mountId)?.abort(new MountAbandoned('it was unmounted before it was ready'));
     return this.perMount.runExclusive(mountId, async () => {
       const { state, position } = await this.runner.load(restoreMountStream(mountId), decider);
       if (state.status === 'none') throw accessRefusal(mountId, state) ?? new Error('unreachable');
@@ -129,12 +129,12 @@ export class MountRunner implements OnApplicationShutdown {
   }
 
   async reportAbandoned(mountId: string, operation: string, detail: string, correlationId: string): Promise<void> {
-    this.log.warn('a mounted file system did not answer', { mount_id: mountId, operation, detail });
+    this.log.warn('a mounted file system did not answer, the call was abandoned', { mount_id: mountId, operation, detail });
     const context = { commandId: this.ids.next(), correlationId, actor: 'system:restore-mounts' };
     await this.record(mountId, { kind: 'abandoned', data: { operation, detail, abandoned_at: this.clock.iso() } }, context);
   }
 
-  /** Takes down what is expired, broken, or nobody's. */
+  /** Removes expired, broken and orphaned mounts. */
   async sweep(): Promise<SweepReport> {
     const ids = await this.known();
     let expiredCount = 0;
@@ -152,7 +152,7 @@ export class MountRunner implements OnApplicationShutdown {
           if (done === 'expired') expiredCount += 1;
           else if (done === 'broken' || done === 'taken_down') broken += 1;
           else if (done === 'orphan_removed') orphans += 1;
-          if (done !== 'stands' && done !== 'coming_about') this.log.info('a mount was taken down', { mount_id: mountId, done });
+          if (done !== 'stands' && done !== 'coming_about') this.log.info('mount removed', { mount_id: mountId, done });
         } catch (error) {
           failures.push(`${mountId}: ${messageOf(error)}`);
         }
@@ -162,9 +162,9 @@ export class MountRunner implements OnApplicationShutdown {
     return { mounts_checked: checked, expired: expiredCount, broken, orphans, failures };
   }
 
-  /** At the start of the hub: takes up every mount that an earlier hub left, as it stands on the machine. */
+  /** Reconciles every mount left by an earlier run, at the start of the hub. */
   async adopt(): Promise<void> {
-    // What is requested from now on is for this hub to bring up, also while it still looks through what others left.
+    // Mounts requested from now on belong to this hub, even while it still reconciles those of earlier runs.
     this.begun ??= { head: await this.store.head() };
     const { head } = this.begun;
     const ids = await this.known();
@@ -172,18 +172,18 @@ export class MountRunner implements OnApplicationShutdown {
     for (const mountId of ids) {
       try {
         const done = await this.reconcile(mountId, (position) => head !== null && position !== null && position <= head);
-        this.log.info('a mount of an earlier run of the hub was taken up', { mount_id: mountId, done });
+        this.log.info('mount of an earlier run reconciled', { mount_id: mountId, done });
       } catch (error) {
-        // The cleanup goes on with what cannot be taken down yet; the others do not wait for it.
+        // The cleanup retries a mount that cannot be removed yet; the others do not wait for it.
         if (error instanceof DomainError && error.code === 'mount_not_removed')
-          this.log.warn('a mount could not be taken down yet', { mount_id: mountId, error });
+          this.log.warn('a mount could not be removed yet, the cleanup retries', { mount_id: mountId, error });
         else failures.push(error);
       }
     }
     if (failures.length > 0) throw failures[0];
   }
 
-  /** @param isCutOff whether nobody will bring up a mount that was requested and is not coming about, by the position of its newest event */
+  /** @param isCutOff whether a requested mount that is not being brought up will never be, given the position of its newest event */
   private async reconcile(
     mountId: string,
     isCutOff: (position: Position | null) => boolean,
@@ -195,10 +195,10 @@ export class MountRunner implements OnApplicationShutdown {
       case 'requested':
         if (!isCutOff(position)) return 'coming_about';
         return this.perMount.runExclusive(mountId, async () => {
-          // Whoever brings it up holds the same lock, and may have been faster.
+          // bringUp() holds the same lock and may have been faster.
           const { state: now } = await this.runner.load(restoreMountStream(mountId), decider);
           if (now.status !== 'requested') return 'stands';
-          await this.fail(mountId, new MountError('mount_interrupted', 'it was cut off while it was coming about'), context);
+          await this.fail(mountId, new MountError('mount_interrupted', 'mounting was interrupted'), context);
           return 'taken_down';
         });
       case 'ready': {
@@ -207,7 +207,7 @@ export class MountRunner implements OnApplicationShutdown {
           return 'expired';
         }
         if (await this.drivers.stands(await this.directory(mountId))) return 'stands';
-        await this.release(mountId, 'hub_cleanup', 'its processes or its mount had gone', context);
+        await this.release(mountId, 'hub_cleanup', 'its processes or its mount were gone', context);
         return 'broken';
       }
       case 'unmounting':
@@ -254,13 +254,14 @@ export class MountRunner implements OnApplicationShutdown {
         context,
       );
     } catch (error) {
-      if (error instanceof HubStops) throw new DomainError('unavailable', 'mount_interrupted', 'The hub is stopping; mount the disk again when it is back.');
+      if (error instanceof HubStops)
+        throw new DomainError('unavailable', 'mount_interrupted', 'The hub is shutting down. Mount the disk again after its restart.');
       if (error instanceof MountAbandoned) return await this.fail(mountId, new MountError('mount_failed', error.message), context);
       const reason =
         error instanceof MountError
           ? error
           : deadline.aborted
-            ? new MountError('mount_timed_out', `it did not come about within ${this.config.mountTimeoutSeconds} seconds`)
+            ? new MountError('mount_timed_out', `the mount was not ready after ${this.config.mountTimeoutSeconds} seconds`)
             : null;
       if (reason === null) throw error;
       return await this.fail(mountId, reason, context);
@@ -283,7 +284,7 @@ export class MountRunner implements OnApplicationShutdown {
     }
   }
 
-  /** Removes what there is of a mount that did not come about, and records why it did not. */
+  /** Removes the remains of a failed mount and records the failure. */
   private async fail(
     mountId: string,
     { code, message, partitions }: MountError,
@@ -297,11 +298,11 @@ export class MountRunner implements OnApplicationShutdown {
   private async takeDown(mountId: string, context: CommandContext): Promise<string | null> {
     const { forced, leftovers } = await this.clear(mountId);
     if (leftovers.length > 0) {
-      // It stays `unmounting`, and the cleanup goes on trying.
+      // It stays `unmounting`, and the cleanup keeps retrying.
       throw new DomainError(
         'conflict',
         'mount_not_removed',
-        `Mount ${mountId} could not be taken down yet: ${leftovers.join('; ')}. The cleanup goes on trying.`,
+        `Mount ${mountId} could not be removed yet: ${leftovers.join('; ')}. The cleanup keeps retrying.`,
         {
           mount_id: mountId,
           leftovers,
@@ -325,7 +326,7 @@ export class MountRunner implements OnApplicationShutdown {
     return this.clock.now().getTime() > used + idleMs && this.browser.streamsFrom(state.mount.mount_path) === 0;
   }
 
-  /** Mounts that the machine may hold by the events, and what has a folder: either may be all that is left of one. */
+  /** Mounts that may exist according to the events, and those with a directory: either may be the only trace of a mount. */
   private async known(): Promise<readonly string[]> {
     const head = await this.store.head();
     if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'restore_mounts');
@@ -334,14 +335,14 @@ export class MountRunner implements OnApplicationShutdown {
     return [...new Set([...rows.map((row) => row.mount_id), ...folders])];
   }
 
-  /** With no link in it: the kernel names mounts by their real paths. */
+  /** A real path, without symbolic links: the kernel lists mounts by their real paths. */
   private async directory(mountId: string): Promise<string> {
     await mkdir(mountsDirectory(this.config.runDirectory), { recursive: true, mode: 0o700 });
     return mountDirectory(await realpath(this.config.runDirectory), mountId);
   }
 
   private record(mountId: string, command: RecordMount, context: CommandContext): Promise<CommandOutcome<RestoreMountState, RestoreMountEvent>> {
-    // What may happen more than once has an id of its own each time; the others happen once to a mount.
+    // Facts that can repeat get a new command id each time; the others happen once per mount.
     const once = command.kind !== 'accessed' && command.kind !== 'abandoned';
     return this.runner.run(
       restoreMountStream(mountId),

@@ -17,10 +17,10 @@ export class UnmountController {
   @Delete(':mount_id')
   @HttpCode(204)
   @ApiOperation({
-    summary: 'Take a mount down',
-    description: 'Downloads that run from it end. One that is down already stays so. Answers when nothing of it is left.',
+    summary: 'Unmount a disk',
+    description: 'Ends running downloads from it. Repeating the request is harmless. Answers when nothing of the mount is left.',
   })
-  @ApiNoContentResponse({ description: 'Taken down' })
+  @ApiNoContentResponse({ description: 'Unmounted' })
   @ApiProblem(404, 'mount_not_found')
   @ApiProblem(409, 'mount_not_removed', 'command_in_progress')
   async unmount(
