@@ -31,7 +31,7 @@ export class NbdProcessDto {
   readonly file!: string;
   @ApiProperty({ example: false })
   readonly read_only!: boolean;
-  @ApiProperty({ description: 'Seconds since clients could connect', example: 12.4 })
+  @ApiProperty({ description: 'Seconds since the server was ready for clients', example: 12.4 })
   readonly uptime_seconds!: number;
   @ApiProperty({ description: 'Established connections, including clients that have not presented a key yet', example: 4 })
   readonly connections!: number;

@@ -56,7 +56,7 @@ describe('paths of a client', () => {
   });
 });
 
-describe('a page of a large folder', () => {
+describe('a page of a large directory', () => {
   const names = Array.from({ length: 5_000 }, (_, index) => `n${(index * 7919) % 5_000}`);
   const sorted = names.toSorted((a, b) => (a < b ? -1 : 1));
 
