@@ -280,7 +280,8 @@ export class MountRunner implements OnApplicationShutdown {
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
       const passing = error.code === 'repository_unavailable' || error.code === 'restore_point_being_checked' ? error.code : null;
-      throw new MountError(passing ?? 'restore_point_unreadable', error.message);
+      // The detail of a failed mount is part of a sentence.
+      throw new MountError(passing ?? 'restore_point_unreadable', error.message.replace(/\.$/, ''));
     }
   }
 
