@@ -125,7 +125,7 @@ it(
   'the hub starts with all it needs, keeps out a second one, is killed, adopts what runs, looks after its node, and ends cleanly',
   async () => {
     const first = startHub();
-    await logged(first, 'the local node runs');
+    await logged(first, 'the local node has started');
     const url = readFileSync(join(data, 'hub.url'), 'utf8').trim();
     expect(statSync(join(data, 'api.token')).mode & 0o777).toBe(0o600);
     expect((await fetch(`${url}/api/v1/health/ready`)).status).toBe(200);
@@ -141,13 +141,13 @@ it(
     first.process.kill('SIGKILL');
     await first.exit;
     const third = startHub();
-    await logged(third, 'the local node was running and is adopted');
+    await logged(third, 'the local node was already running and was adopted');
     expect(runningProgram(join(data, 'local-node'), 'node')).toEqual(node);
     // The node goes on telling the address it knows.
     expect(readFileSync(join(data, 'hub.url'), 'utf8').trim()).toBe(url);
 
     if (node !== null) process.kill(node.pid, 'SIGKILL');
-    await logged(third, 'the local node runs');
+    await logged(third, 'the local node has started');
     expect(runningProgram(join(data, 'local-node'), 'node')).not.toEqual(node);
 
     third.process.kill('SIGTERM');

@@ -2,12 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../../../lib/process/system-error.js';
 
-/** Of the node that the hub starts itself: its data directory, below the hub's. */
+/** Data directory of the node that the hub starts itself; it lies inside the hub's own. */
 export function localNodeDirectory(dataDirectory: string): string {
   return join(dataDirectory, 'local-node');
 }
 
-/** The id of the node that the hub starts itself, on its own machine and under its own account; null before that node has run for the first time. */
+/** Id of the node that the hub starts on its own machine and under its own account; null until that node has run for the first time. */
 export async function localNodeId(dataDirectory: string): Promise<string | null> {
   try {
     return (await readFile(join(localNodeDirectory(dataDirectory), 'node.id'), 'utf8')).trim();

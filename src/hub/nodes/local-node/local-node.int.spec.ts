@@ -8,7 +8,7 @@ import { LocalNode } from './local-node.js';
 import type { ProcessIdentity } from '../../../lib/process/process-supervisor.port.js';
 import { runningProgram } from '../../../lib/process/program-lock.js';
 
-/** Behaves as a node does towards its starter: lock, address, health; as many active jobs as the file `jobs` says. */
+/** Behaves like a node towards its parent: lock, address, health. The file `jobs` holds the number of active jobs. */
 const STAND_IN = `
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -64,12 +64,12 @@ const running = (): ProcessIdentity | null => runningProgram(folder, 'node');
 
 async function until(holds: () => boolean): Promise<void> {
   for (const ends = performance.now() + 15_000; !holds();) {
-    if (performance.now() > ends) throw new Error('it did not come about');
+    if (performance.now() > ends) throw new Error('the expected state was not reached in time');
     await pause(20);
   }
 }
 
-it('starts a node with its settings and without the token, and tells where it listens', async () => {
+it('starts a node with its settings and without the token, and reports its address', async () => {
   const before = process.env['SENDENSE_LISTEN_PORT'];
   process.env['SENDENSE_LISTEN_PORT'] = '9080';
   try {
@@ -86,7 +86,7 @@ it('starts a node with its settings and without the token, and tells where it li
   expect(readFileSync(`/proc/${String(running()?.pid)}/cmdline`, 'utf8')).not.toContain('not-in-any-process-list');
 });
 
-it('leaves the node running, and the next one adopts it', async () => {
+it('leaves the node running, and the next hub adopts it', async () => {
   const first = startNode();
   await until(() => ready.length === 1);
   const identity = running();
@@ -123,7 +123,7 @@ it('replaces a node with other settings, but only once it is idle', async () => 
   expect(readFileSync(join(folder, 'environment'), 'utf8')).toContain('http://new');
 });
 
-it('has a running node read again what it can take on, and goes on using it', async () => {
+it('makes a running node reload its reloadable settings and keeps using it', async () => {
   const reloadable: Record<string, string> = { log_level: 'info' };
   startNode({}, reloadable);
   await until(() => ready.length === 1);

@@ -9,25 +9,25 @@ import type { ProcessIdentity } from '../../../lib/process/process-supervisor.po
 import { runningProgram } from '../../../lib/process/program-lock.js';
 
 export interface LocalNodeOptions {
-  /** The node's own data directory. */
+  /** Data directory of the node. */
   readonly dataDirectory: string;
-  /** Path of the node's entry point. */
+  /** Path to the node's entry point. */
   readonly entryPoint: string;
-  /** The node's configuration as it is now, as SENDENSE_* variables. Tokens are named by file, so that no process list shows one. */
+  /** Returns the node's current configuration as SENDENSE_* variables. Tokens are passed as file names, so that no process list shows one. */
   readonly settings: () => Readonly<Record<string, string>>;
-  /** Of its configuration as it is now, by their names in a file, what a running node takes on without being replaced. */
+  /** Returns the settings that a running node can reload without being replaced, keyed by their names in the configuration file. */
   readonly reloadable: () => Readonly<Record<string, string | number | readonly string[]>>;
-  /** Of this program: a node that runs an older one, or with other settings, is replaced once it is idle. */
+  /** Version of this program. A node that runs an older version or has other settings is replaced once it is idle. */
   readonly version: string;
   readonly log: Logger;
-  /** Called each time a node answers at an address: after its start, its adoption, and its restart. */
+  /** Called whenever a node answers at an address: after its start, its adoption and each restart. */
   readonly onReady: (node: { readonly nodeId: string; readonly url: string }) => Promise<void>;
 }
 
 const WATCH_MS = 250;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
-/** A node that lived so long did not die of its start. */
+/** After running for this long, a node is assumed not to have failed during startup. */
 const STEADY_MS = 60_000;
 const START_PATIENCE_MS = 30_000;
 const STOP_PATIENCE_MS = 10_000;
@@ -40,7 +40,7 @@ interface Answer {
 }
 
 /**
- * The node beside the hub, as a process of its own that outlives the hub: a running one is adopted, a dead one started again, ever more slowly while it keeps dying.
+ * Runs a node next to the hub as a separate process that outlives the hub. Adopts a running node and restarts a dead one, backing off while it keeps dying.
  */
 export class LocalNode {
   private readonly leaving = new AbortController();
@@ -48,25 +48,25 @@ export class LocalNode {
 
   constructor(private readonly options: LocalNodeOptions) {}
 
-  /** Returns at once; the node comes up by and by, and onReady tells when. */
+  /** Returns at once. The node starts in the background; onReady reports when it answers. */
   start(): void {
     mkdirSync(this.options.dataDirectory, { recursive: true, mode: 0o700 });
     this.watching = this.watch();
   }
 
-  /** Stops looking after the node, and leaves it running. */
+  /** Stops supervising the node and leaves it running. */
   async leave(): Promise<void> {
     this.leaving.abort();
     await this.watching;
   }
 
-  /** How many jobs the node has under way; 0 when none runs; null when one runs but does not answer. */
+  /** Number of active jobs: 0 when no node runs, null when a node runs but does not answer. */
   async activeJobs(): Promise<number | null> {
     if (this.running() === null) return 0;
     return (await this.ask())?.activeJobs ?? null;
   }
 
-  /** Ends the node in an orderly way; call leave() first. */
+  /** Shuts the node down gracefully. Call leave() first. */
   async stop(): Promise<void> {
     const identity = this.running();
     if (identity !== null) await end(identity);
@@ -83,19 +83,19 @@ export class LocalNode {
       }
       if (this.left()) return;
       if (performance.now() - began > STEADY_MS) pauseMs = FIRST_PAUSE_MS;
-      this.options.log.warn('looking after the local node again, and starting it if it has ended', { pause_ms: pauseMs, log_file: this.logFile() });
+      this.options.log.warn('checking the local node again; it is restarted if it has exited', { pause_ms: pauseMs, log_file: this.logFile() });
       await pause(pauseMs, undefined, { signal: this.leaving.signal }).catch(() => undefined);
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
     }
   }
 
-  /** From the start or adoption of one node process to its end. */
+  /** Follows one node process from its start or adoption to its exit. */
   private async look(): Promise<void> {
     const adopted = this.running();
     if (adopted === null) this.spawn();
     const identity = adopted ?? (await this.until(() => this.running(), 'has not started'));
     const answer = await this.until(() => this.ask(), 'does not answer');
-    this.options.log.info(adopted === null ? 'the local node runs' : 'the local node was running and is adopted', {
+    this.options.log.info(adopted === null ? 'the local node has started' : 'the local node was already running and was adopted', {
       pid: identity.pid,
       node_id: answer.nodeId,
     });
@@ -103,11 +103,11 @@ export class LocalNode {
     while (isAlive(identity) && !this.left()) {
       if (readIfThere(this.configFile()) !== this.configText()) {
         this.writeConfig();
-        this.options.log.info('the local node reads its settings again', { pid: identity.pid });
+        this.options.log.info('the local node reloads its settings', { pid: identity.pid });
         process.kill(identity.pid, 'SIGHUP');
       }
       if (this.isOutdated() && (await this.ask())?.activeJobs === 0) {
-        this.options.log.info('the local node runs with other settings or of another version; replacing it', { pid: identity.pid });
+        this.options.log.info('the local node has other settings or another version; replacing it', { pid: identity.pid });
         await end(identity);
         return this.look();
       }
@@ -134,7 +134,7 @@ export class LocalNode {
         },
       });
       child.on('error', (error) => {
-        this.options.log.error('the local node cannot be started', { error });
+        this.options.log.error('could not start the local node', { error });
       });
       child.unref();
     } finally {
@@ -178,7 +178,7 @@ export class LocalNode {
     return readIfThere(this.settingsFile()) !== this.fingerprint();
   }
 
-  /** Of what a node was started with. */
+  /** Digest of the settings and version that a node was started with. */
   private fingerprint(): string {
     return createHash('sha256')
       .update(JSON.stringify([this.options.version, this.options.settings()]))
@@ -201,13 +201,13 @@ export class LocalNode {
     return join(this.options.dataDirectory, 'node.yaml');
   }
 
-  /** Whole or not at all: the node may be reading it. */
+  /** Writes atomically: the node may be reading the file. */
   private writeConfig(): void {
     writeFileSync(`${this.configFile()}.new`, this.configText(), { mode: 0o600 });
     renameSync(`${this.configFile()}.new`, this.configFile());
   }
 
-  /** JSON is YAML. */
+  /** The file is written as JSON, which is valid YAML. */
   private configText(): string {
     return `${JSON.stringify(this.options.reloadable(), null, 2)}\n`;
   }
@@ -224,7 +224,7 @@ async function end(identity: ProcessIdentity): Promise<void> {
   }
 }
 
-/** The hub's own settings must not become the node's. */
+/** Removes the hub's own settings, so that the node does not inherit them. */
 function withoutOurSettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('SENDENSE_') && name !== 'DATABASE_URL'));
 }

@@ -3,21 +3,21 @@ import { join } from 'node:path';
 import { errnoOf } from '../../../lib/process/system-error.js';
 import { AUTHORIZED_KEYS_FILE } from '../../../tunnel/interface/tunnel-server-files.js';
 
-/** The hub's directory of this file is for the account of the tunnel server too, which may be another one in the same group. */
+/** The tunnel server may run under another account of the same group, and that account must be able to read this directory. */
 const DIRECTORY_MODE = 0o750;
-/** Public keys are no secret. */
+/** Public keys are not secret. */
 const FILE_MODE = 0o644;
 
-/** A port that no tunnel can take: sshd wants at least one port that may be listened on, and an account without privileges cannot listen there. */
+/** A port that no tunnel can listen on: sshd requires at least one permitted port, and an unprivileged account cannot bind this one. */
 const PORT_FOR_NOBODY = 1;
 
 export interface NodeKeyLine {
   /** `ssh-ed25519 <base64>` */
   readonly publicKey: string;
   readonly nodeId: string;
-  /** Ports on the hub's loopback that the node may connect to: the NBD pool and the hub's API. */
+  /** Ports on the hub's loopback address that the node may connect to: the NBD pool and the hub's API. */
   readonly openPorts: readonly number[];
-  /** The one port on the hub's loopback that leads back to the node. */
+  /** The only port on the hub's loopback address that forwards back to the node. */
   readonly reversePort: number;
 }
 
@@ -28,21 +28,21 @@ export interface PairingKeyLine {
   readonly expiresAt: Date;
 }
 
-/** What a node's key may do: forward these ports, and nothing else (`restrict` takes away terminal, agent, X11, commands of ~/.ssh/rc, and whatever sshd learns to do later). */
+/** Allows a node's key to forward these ports and nothing else. `restrict` removes terminal, agent, X11, commands in ~/.ssh/rc, and any feature that sshd adds later. */
 export function authorizedKeysLine({ publicKey, nodeId, openPorts, reversePort }: NodeKeyLine): string {
   const opens = openPorts.map((port) => `permitopen="127.0.0.1:${port}"`);
   return `restrict,port-forwarding,${opens.join(',')},permitlisten="127.0.0.1:${reversePort}" ${publicKey} node:${nodeId}`;
 }
 
-/** What the key of a pairing code may do until it expires: reach the hub's API, which then wants the code's secret. */
+/** Allows the key of a pairing code to reach the hub's API until the code expires. The API then asks for the code's secret. */
 export function pairingKeyLine({ publicKey, nodeId, apiPort, expiresAt }: PairingKeyLine): string {
   const until = `expiry-time="${sshTime(expiresAt)}"`;
   return `restrict,port-forwarding,${until},permitopen="127.0.0.1:${apiPort}",permitlisten="127.0.0.1:${PORT_FOR_NOBODY}" ${publicKey} pairing:${nodeId}`;
 }
 
 /**
- * Replaces the file as a whole, durably; who reads it has the old or the new one. Writes nothing when it is so already.
- * @returns whether it was changed
+ * Replaces the whole file atomically and durably; readers see the old or the new content. Writes nothing if the content is unchanged.
+ * @returns whether the file changed
  */
 export async function writeAuthorizedKeys(tunnelDirectory: string, lines: readonly string[]): Promise<boolean> {
   const file = join(tunnelDirectory, AUTHORIZED_KEYS_FILE);
@@ -52,7 +52,7 @@ export async function writeAuthorizedKeys(tunnelDirectory: string, lines: readon
   const fresh = `${file}.${process.pid}.new`;
   const handle = await open(fresh, 'w', FILE_MODE);
   try {
-    // Whatever umask the program has: the account of the tunnel server has to read it.
+    // Set the mode explicitly, regardless of the umask: the tunnel server's account must be able to read the file.
     await handle.chmod(FILE_MODE);
     await handle.writeFile(text);
     await handle.sync();
@@ -63,7 +63,7 @@ export async function writeAuthorizedKeys(tunnelDirectory: string, lines: readon
   return true;
 }
 
-/** `YYYYMMDDHHMMSSZ`, UTC (sshd(8), expiry-time). */
+/** Format: `YYYYMMDDHHMMSSZ`, UTC (sshd(8), expiry-time). */
 function sshTime(time: Date): string {
   return `${time.toISOString().replaceAll(/[-:T]/g, '').slice(0, 14)}Z`;
 }

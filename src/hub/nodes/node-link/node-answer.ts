@@ -20,8 +20,8 @@ import {
 } from '../../../contract/node-api.js';
 import { flag, listOf, matching, object, oneOf, orNull, text, time, wholeNumber, WrongShapeError, wrong } from '../../../lib/json-shape/json-shape.js';
 
-// Each reads one answer of a node; members it does not know are let through by, so that a newer node can talk to an older hub.
-// All throw WrongShapeError that names the member and what is wrong with it.
+// Each function parses one answer of a node. Unknown members are ignored, so that a newer node can talk to an older hub.
+// All throw WrongShapeError, which names the member and the problem.
 
 const nodeId = matching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'a node id of 1 to 64 letters, digits, dots, dashes or underscores');
 
@@ -116,13 +116,13 @@ export function parseActivating(answer: unknown): void {
   if (object(answer, 'the answer')['activating'] !== true) throw new WrongShapeError('activating must be true');
 }
 
-/** What is wrong with a secret is told without it. */
+/** Keeps the value of a secret out of the error message. */
 function secret(reader: (value: unknown, where: string) => string): (value: unknown, where: string) => string {
   return (value, where) => {
     try {
       return reader(value, where);
     } catch {
-      throw new WrongShapeError(`${where} is not in the form that it must have`);
+      throw new WrongShapeError(`${where} has an invalid format`);
     }
   };
 }
@@ -130,7 +130,7 @@ function secret(reader: (value: unknown, where: string) => string): (value: unkn
 function parseVm(value: unknown, where: string): NodeVm {
   const vm = object(value, where);
   const disks = listOf(parseDisk)(vm['disks'], `${where}.disks`);
-  if (new Set(disks.map((disk) => disk.disk_key)).size !== disks.length) throw new WrongShapeError(`${where}.disks names one disk_key twice`);
+  if (new Set(disks.map((disk) => disk.disk_key)).size !== disks.length) throw new WrongShapeError(`${where}.disks contains the same disk_key twice`);
   disks.forEach((disk, index) => {
     if (disk.disk_id !== index) throw wrong(`${where}.disks[${index}].disk_id`, `${index}, its place in the list`, disk.disk_id);
   });

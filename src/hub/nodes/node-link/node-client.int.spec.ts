@@ -101,8 +101,8 @@ function answering(status: number, body: unknown, type = 'application/json'): vo
   };
 }
 
-describe('a node that answers as it should', () => {
-  it('is called at the right routes, signed with the token, which is not sent', async () => {
+describe('a node that answers correctly', () => {
+  it('is called at the right routes, with requests signed by a token that is never sent', async () => {
     answering(200, HEALTH);
     expect(await client.health(url)).toEqual(HEALTH);
     answering(200, VMS);
@@ -132,14 +132,14 @@ describe('a node that answers as it should', () => {
     expect(JSON.parse(seen[2]?.body ?? '')).toEqual(START);
   });
 
-  it('may say more than this hub knows', async () => {
+  it('may send members that this hub does not know', async () => {
     answering(200, { ...HEALTH, mood: 'good' });
     expect(await client.health(url)).toEqual(HEALTH);
     answering(200, { ...REPORT, mood: 'good' });
     expect(await client.getJob(url, 'job-1')).toMatchObject(REPORT);
   });
 
-  it('and does not know a job gives null', async () => {
+  it('yields null for a job that it does not know', async () => {
     answering(404, { code: 'job_not_found', detail: 'There is no job job-1.' }, 'application/problem+json');
     expect(await client.getJob(url, 'job-1')).toBeNull();
     expect(await client.cancel(url, 'job-1')).toBeNull();
@@ -152,12 +152,12 @@ describe('a node that answers as it should', () => {
     [422, 'unprocessable'],
     [503, 'unavailable'],
     [507, 'storage_full'],
-  ])('and refuses with %i is passed on with its own code', async (status, kind) => {
+  ])('has its refusal with status %i passed on with its own code', async (status, kind) => {
     answering(status, { code: 'disk_in_use', detail: 'disk0.qcow2 is open.' }, 'application/problem+json');
     await expect(client.startBackup(url, START)).rejects.toMatchObject({ kind, code: 'disk_in_use', message: 'disk0.qcow2 is open.' });
   });
 
-  it('and refuses the token is named without the token', async () => {
+  it('that refuses the token is reported without revealing the token', async () => {
     answering(401, { code: 'token_invalid', detail: 'no' });
     const error: unknown = await client.health(url).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ kind: 'upstream_broken', code: 'node_refused_token' });
@@ -165,7 +165,7 @@ describe('a node that answers as it should', () => {
   });
 });
 
-describe('a program that listens where a node should, and has not its token,', () => {
+describe("a program that listens at a node's address without the node's token", () => {
   it.each([
     ['with an answer as a node would give it', HEALTH, 200],
     ['with a refusal', { code: 'job_not_found', detail: 'There is none.' }, 404],
@@ -179,7 +179,7 @@ describe('a program that listens where a node should, and has not its token,', (
     }
   });
 
-  it('is not believed with an answer that a node gave to another call', async () => {
+  it('is not believed when it replays an answer to another call', async () => {
     let given: Record<string, string> = {};
     answer = (request, response) => {
       given = proofOf(request, TOKEN, 200, JSON.stringify(HEALTH));
@@ -190,7 +190,7 @@ describe('a program that listens where a node should, and has not its token,', (
     await expect(client.health(url)).rejects.toMatchObject({ code: 'node_not_proven' });
   });
 
-  it('gets no call where the node is not enrolled, or was revoked', async () => {
+  it('is not called while the node is not enrolled or is revoked', async () => {
     answering(200, HEALTH);
     for (const [status, code] of [
       ['revoked', 'node_revoked'],
@@ -204,7 +204,7 @@ describe('a program that listens where a node should, and has not its token,', (
   });
 });
 
-describe('a node that answers nonsense is node_broken_answer', () => {
+describe('an invalid answer is reported as node_broken_answer', () => {
   const nonsense = async (call: () => Promise<unknown>, message: string): Promise<void> => {
     await expect(call()).rejects.toMatchObject({ kind: 'upstream_broken', code: 'node_broken_answer', message: expect.stringContaining(message) });
   };
@@ -213,10 +213,10 @@ describe('a node that answers nonsense is node_broken_answer', () => {
     answering(200, '<html>Welcome to nginx</html>', 'text/html');
     await nonsense(() => client.health(url), 'not JSON (text/html)');
     answering(404, '<html>404</html>', 'text/html');
-    await nonsense(() => client.getJob(url, 'job-1'), 'it answered 404 with something that is not JSON');
+    await nonsense(() => client.getJob(url, 'job-1'), 'its 404 answer is not JSON');
   });
 
-  it('another service that knows no such route', async () => {
+  it('another service without this route', async () => {
     answering(404, { code: 'route_not_found', detail: 'There is no route.' });
     await expect(client.getJob(url, 'job-1')).rejects.toMatchObject({ code: 'route_not_found' });
   });
@@ -235,14 +235,14 @@ describe('a node that answers nonsense is node_broken_answer', () => {
   it.each([
     ['no list', { vms: {} }, 'vms must be a list'],
     ['a disk without size', { vms: [{ ...VMS.vms[0], disks: [{ disk_id: 0, disk_key: 'x' }] }] }, 'vms[0].disks[0].size_bytes must be a whole number from 0'],
-    ['one disk twice', { vms: [{ ...VMS.vms[0], disks: [...(VMS.vms[0]?.disks ?? []), ...(VMS.vms[0]?.disks ?? [])] }] }, 'names one disk_key twice'],
+    ['one disk twice', { vms: [{ ...VMS.vms[0], disks: [...(VMS.vms[0]?.disks ?? []), ...(VMS.vms[0]?.disks ?? [])] }] }, 'contains the same disk_key twice'],
   ])('VMs with %s', async (_, body, message) => {
     answering(200, body);
     await nonsense(() => client.listVms(url), message);
   });
 
   it.each([
-    ['a status nobody knows', { ...REPORT, status: 'exploded' }, 'status: status must be one of'],
+    ['an unknown status', { ...REPORT, status: 'exploded' }, 'status: status must be one of'],
     ['no sequence', { ...REPORT, sequence: undefined }, 'sequence: sequence must'],
     ['more than everything', { ...REPORT, progress_percent: 101 }, 'progress_percent'],
     ['a broken disk', { ...REPORT, disks: [{ ...REPORT.disks[0], bytes_transferred: '1' }] }, 'disks.0.bytes_transferred'],
@@ -250,13 +250,13 @@ describe('a node that answers nonsense is node_broken_answer', () => {
     ['an error that is text', { ...REPORT, error: 'boom' }, 'error'],
     ['an error left out', { ...REPORT, error: undefined }, 'error'],
     ['an instant left out', { ...REPORT, instant: undefined }, 'instant'],
-    ['another job', { ...REPORT, job_id: 'job-2' }, 'it reports on job job-2 instead of job-1'],
+    ['another job', { ...REPORT, job_id: 'job-2' }, 'it reports job job-2 instead of job-1'],
   ])('a job report with %s', async (_, body, message) => {
     answering(200, body);
     await nonsense(() => client.getJob(url, 'job-1'), message);
   });
 
-  it('a defect of its own, and a redirect, which is not followed', async () => {
+  it('an internal error, and a redirect, which is not followed', async () => {
     answering(500, { code: 'internal_error', detail: 'See the log.' });
     await nonsense(() => client.getJob(url, 'job-1'), 'it answered 500 internal_error');
     answer = (_, response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end();
@@ -264,21 +264,21 @@ describe('a node that answers nonsense is node_broken_answer', () => {
     expect(seen).toHaveLength(2);
   });
 
-  it('settled, but not so', async () => {
+  it('settled is not true', async () => {
     answering(200, { settled: 'yes' });
     const body = { hub_id: 'h', outcome: 'discarded', vm: { source: 'image', source_ref: '/x' }, keep_change_ids: [] } as const;
     await nonsense(() => client.settle(url, 'job-1', body), 'settled must be true');
   });
 
-  it('an answer without end', async () => {
+  it('an endless answer', async () => {
     answer = (_, response) => {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.end('['.repeat(MAX_ANSWER_BYTES + 1));
     };
-    await nonsense(() => client.health(url), `longer than ${MAX_ANSWER_BYTES} bytes`);
+    await nonsense(() => client.health(url), `exceeds ${MAX_ANSWER_BYTES} bytes`);
   });
 
-  it('half an answer', async () => {
+  it('a truncated answer', async () => {
     answer = (_, response) => {
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' });
       response.write('{"status":');
@@ -288,7 +288,7 @@ describe('a node that answers nonsense is node_broken_answer', () => {
   });
 });
 
-describe('a peer that is no HTTP server', () => {
+describe('a peer that is not an HTTP server', () => {
   const sockets = new Set<Socket>();
   let tcp: TcpServer;
   let greet: (socket: Socket) => void;
@@ -306,12 +306,12 @@ describe('a peer that is no HTTP server', () => {
     await new Promise((resolve) => tcp.close(resolve));
   });
 
-  it('is broken when it talks another protocol', async () => {
+  it('is broken when it speaks another protocol', async () => {
     greet = (socket) => socket.once('data', () => socket.end('SSH-2.0-OpenSSH_9.2\r\n\r\n'));
     await expect(client.health(tcpUrl)).rejects.toMatchObject({ code: 'node_broken_answer', message: expect.stringContaining('does not speak HTTP') });
   });
 
-  it('is silent when it says nothing, or nothing after the headers', async () => {
+  it('is silent when it sends nothing, or nothing after the headers', async () => {
     greet = () => undefined;
     await expect(impatient.health(tcpUrl)).rejects.toMatchObject({ kind: 'upstream_silent', code: 'node_silent', facts: { timeout_ms: TIMEOUT_MS } });
     answer = (_, response) => response.writeHead(200, { 'content-length': '10' }).flushHeaders();
@@ -328,7 +328,7 @@ describe('a peer that is no HTTP server', () => {
   });
 });
 
-it('a node that was restarted is reached at the first call, though the old connection was kept alive', async () => {
+it('a restarted node is reached at the first call even though the old connection was kept alive', async () => {
   answering(200, HEALTH);
   await client.health(url);
   const { port } = server.address() as AddressInfo; // as in listen

@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { NodeClient } from './node-client.js';
 
-/** Needs HubConfig and ACCESS_TOKENS from global modules. */
+/** Requires HubConfig and ACCESS_TOKENS from global modules. */
 @Module({ providers: [NodeClient], exports: [NodeClient] })
 export class NodeClientModule {}

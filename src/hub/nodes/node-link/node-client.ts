@@ -40,25 +40,25 @@ import {
 } from './node-answer.js';
 import { parseBootCheckArtefacts, parseBootCheckReport, parseSettled, parseVmRestoreReport } from './node-vm-answer.js';
 
-/** Largest answer that is read from a node. */
+/** Maximum size of a node's answer. */
 export const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 
-/** Beginning of the codes of fetch's HTTP parser, and what stands for its errors that have none. */
+/** Prefix of the error codes of fetch's HTTP parser; also stands in for its errors without a code. */
 const NOT_HTTP = 'HPE_';
 
 type Call = { readonly method: 'GET' | 'POST'; readonly path: string; readonly body?: object };
 
-/** The token never travels; whoever answers must show that it has it too. */
+/** The token itself is never sent. The peer must prove that it has the token too. */
 type Key = { readonly nodeId: string | null; readonly token: string };
 type Answered = { readonly status: number; readonly contentType: string | null; readonly text: string; readonly proven: boolean };
 
 /**
- * The hub's client of the node API. `url` is the node's base, for example `http://127.0.0.1:9081`. Every call is idempotent at the node and may be repeated. Calls are
- * signed, with the node's own token where an enrolled node is at that address, and otherwise with the one that all nodes share.
+ * The hub's client of the node API. `url` is the base URL of the node, for example `http://127.0.0.1:9081`. Every call is idempotent at the node and may be retried. Calls are
+ * signed with the node's own token if an enrolled node is at that address, and otherwise with the token that all other nodes share.
  *
- * All throw DomainError: `node_unreachable` (nobody listens there, or it went away before it answered), `node_silent` (no complete answer within nodeRequestTimeoutMs),
- * `node_broken_answer` (not what the node API says: not HTTP, not JSON, wrong members, cut short, over 8 MiB, a defect of the node), `node_refused_token`,
- * `node_not_proven` (somebody else listens there), `node_revoked`, `node_not_enrolled`; or the node's own refusal with its code and the kind of its status.
+ * All methods throw DomainError: `node_unreachable` (nothing listens there, or the connection closed before an answer), `node_silent` (no complete answer within
+ * nodeRequestTimeoutMs), `node_broken_answer` (the answer violates the node API: not HTTP, not JSON, wrong members, truncated, over 8 MiB, an internal error of the node),
+ * `node_refused_token`, `node_not_proven` (another program listens there), `node_revoked`, `node_not_enrolled`; or the node's own refusal with its code and the kind of its status.
  */
 @Injectable()
 export class NodeClient {
@@ -73,68 +73,68 @@ export class NodeClient {
     return this.ask(url, { method: 'GET', path: '/api/v1/health' }, parseHealth);
   }
 
-  /** All VMs the node finds, or the one with this source_ref; an empty list (or the node's `vm_not_found`) where it knows none. */
+  /** Returns all VMs that the node finds, or the one with this source_ref. Where the node knows none, the list is empty or the node refuses with `vm_not_found`. */
   async listVms(url: string, one?: { readonly source: NodeSource; readonly source_ref: string }): Promise<NodeVmList> {
     const query = one === undefined ? '' : `?source_ref=${encodeURIComponent(one.source_ref)}&source=${one.source}`;
     return this.ask(url, { method: 'GET', path: `/api/v1/vms${query}` }, parseVmList);
   }
 
-  /** Answers with the job as it stands, also when it had been started before. */
+  /** Returns the current state of the job, even if it was already started. */
   async startBackup(url: string, body: NodeStartBackup): Promise<NodeJobReport> {
     return this.ask(url, { method: 'POST', path: '/api/v1/backup/start', body }, jobReportOf(body.job_id));
   }
 
-  /** null: the node has no such job. */
+  /** Returns null if the node does not know the job. */
   async getJob(url: string, jobId: string): Promise<NodeJobReport | null> {
     return this.askOrNull(url, { method: 'GET', path: `/api/v1/backup/${encodeURIComponent(jobId)}` }, jobReportOf(jobId));
   }
 
-  /** null: the node has no such job. */
+  /** Returns null if the node does not know the job. */
   async cancel(url: string, jobId: string): Promise<NodeJobReport | null> {
     return this.askOrNull(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/cancel`, body: {} }, jobReportOf(jobId));
   }
 
-  /** Resolves once the node confirms that it holds nothing of the job any more. */
+  /** Resolves once the node confirms that it has released everything of the job. */
   async settle(url: string, jobId: string, body: NodeSettleBackup): Promise<void> {
     await this.ask(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/settle`, body }, parseSettled);
   }
 
-  /** Answers with the restore as it stands, also when it had been started before. */
+  /** Returns the current state of the restore, even if it was already started. */
   async startVmRestore(url: string, body: NodeStartVmRestore): Promise<NodeVmRestoreReport> {
     return this.ask(url, { method: 'POST', path: '/api/v1/vm-restores/start', body }, parseVmRestoreReport);
   }
 
-  /** null: the node has no such restore. */
+  /** Returns null if the node does not know the restore. */
   async getVmRestore(url: string, jobId: string): Promise<NodeVmRestoreReport | null> {
     return this.askOrNull(url, { method: 'GET', path: `/api/v1/vm-restores/${encodeURIComponent(jobId)}` }, parseVmRestoreReport);
   }
 
-  /** Resolves once the node holds nothing of the restore any more but, with `keep`, the finished VM. */
+  /** Resolves once the node has released everything of the restore; with `keep`, the finished VM stays. */
   async settleVmRestore(url: string, jobId: string, body: NodeSettleVmRestore): Promise<void> {
     await this.ask(url, { method: 'POST', path: `/api/v1/vm-restores/${encodeURIComponent(jobId)}/settle`, body }, parseSettled);
   }
 
-  /** Answers with the check as it stands, also when it had been started before. */
+  /** Returns the current state of the check, even if it was already started. */
   async startBootCheck(url: string, body: NodeStartBootCheck): Promise<NodeBootCheckReport> {
     return this.ask(url, { method: 'POST', path: '/api/v1/boot-checks/start', body }, parseBootCheckReport);
   }
 
-  /** null: the node has no such check. */
+  /** Returns null if the node does not know the check. */
   async getBootCheck(url: string, checkId: string): Promise<NodeBootCheckReport | null> {
     return this.askOrNull(url, { method: 'GET', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}` }, parseBootCheckReport);
   }
 
-  /** null: the node has no such check. */
+  /** Returns null if the node does not know the check. */
   async getBootCheckArtefacts(url: string, checkId: string): Promise<NodeBootCheckArtefacts | null> {
     return this.askOrNull(url, { method: 'GET', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}/artefacts` }, parseBootCheckArtefacts);
   }
 
-  /** Resolves once the node holds nothing of the check any more. */
+  /** Resolves once the node has released everything of the check. */
   async settleBootCheck(url: string, checkId: string): Promise<void> {
     await this.ask(url, { method: 'POST', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}/settle`, body: {} }, parseSettled);
   }
 
-  /** Every change id of the hub that the node finds at its VMs. */
+  /** Returns every change id of the hub that the node finds on its VMs. */
   async changeIds(url: string, hubId: string): Promise<NodeChangeIds> {
     return this.ask(url, { method: 'GET', path: `/api/v1/change-ids?hub_id=${encodeURIComponent(hubId)}` }, parseChangeIds);
   }
@@ -143,17 +143,17 @@ export class NodeClient {
     return this.ask(url, { method: 'POST', path: '/api/v1/change-ids/remove', body }, parseChangeIdsRemoved);
   }
 
-  /** The node's tunnel leads to these ports from now on. */
+  /** Makes the node's tunnel forward to these ports. */
   async tellTunnelPorts(url: string, body: NodeTunnelPorts): Promise<NodeTunnelPortsTaken> {
     return this.ask(url, { method: 'POST', path: '/api/v1/tunnel-ports', body }, parseTunnelPortsTaken);
   }
 
-  /** The node's new key and token, which it does not use yet. */
+  /** Makes the node create a new key and token, which it does not use yet. */
   async prepareKeys(url: string, body: NodePrepareKeys): Promise<NodePreparedKeys> {
     return this.ask(url, { method: 'POST', path: '/api/v1/keys/prepare', body }, parsePreparedKeys);
   }
 
-  /** Resolves once the node has begun to put them to use. */
+  /** Resolves once the node has begun to switch to the prepared keys. */
   async activateKeys(url: string, body: NodeActivateKeys): Promise<void> {
     await this.ask(url, { method: 'POST', path: '/api/v1/keys/activate', body }, parseActivating);
   }
@@ -162,7 +162,7 @@ export class NodeClient {
     try {
       return await this.ask(url, call, parse);
     } catch (error) {
-      // Only the node's own word on the job is a fact; the 404 of whatever else listens there is not.
+      // Only the node's own 404 is proof that there is no such job; a 404 of another program on this port is not.
       if (error instanceof DomainError && error.kind === 'not_found' && error.code !== 'route_not_found') return null;
       throw error;
     }
@@ -175,7 +175,7 @@ export class NodeClient {
       answer = JSON.parse(response.text);
     } catch {
       if (response.status === 401 || response.status === 403) throw refusedToken(url, call, response.status);
-      throw broken(url, call, `it answered ${response.status} with something that is not JSON (${response.contentType ?? 'no content type'})`);
+      throw broken(url, call, `its ${response.status} answer is not JSON (${response.contentType ?? 'no content type'})`);
     }
     if (response.status === 401 || response.status === 403) throw refusedToken(url, call, response.status, problemOf(answer)?.detail);
     if (!response.proven) throw notProven(url, call);
@@ -193,10 +193,10 @@ export class NodeClient {
     if (node === null) return { nodeId: null, token: this.tokens.nodeToken };
     const facts = { node_id: node.nodeId, node_url: url };
     if (node.status === 'revoked') {
-      throw new DomainError('conflict', 'node_revoked', `Node ${node.nodeId} was revoked. Enrol it anew to use it again.`, facts);
+      throw new DomainError('conflict', 'node_revoked', `Node ${node.nodeId} was revoked. Enrol it again to use it.`, facts);
     }
     if (node.status === 'not_enrolled_yet' || node.send === null) {
-      throw new DomainError('conflict', 'node_not_enrolled', `Node ${node.nodeId} is not enrolled: it cannot be called.`, facts);
+      throw new DomainError('conflict', 'node_not_enrolled', `Node ${node.nodeId} is not enrolled, so it cannot be called.`, facts);
     }
     return { nodeId: node.nodeId, token: node.send };
   }
@@ -208,7 +208,7 @@ export class NodeClient {
     try {
       response = await this.send(url, call, key, nonce, signal);
     } catch (error) {
-      // A kept-alive connection of a node that was restarted fails at its next use; the calls are idempotent, so a fresh one is tried once.
+      // The kept-alive connection of a restarted node fails at its next use. Calls are idempotent, so try once more on a new connection.
       if (!['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'].includes(causeCodeOf(error) ?? '')) throw this.failure(url, call, signal, error, false);
       nonce = newNonce();
       try {
@@ -257,11 +257,11 @@ export class NodeClient {
     const code = causeCodeOf(error);
     if (answerBegun) return broken(url, call, `its answer was cut short (${code ?? 'connection closed'})`);
     if (code?.startsWith(NOT_HTTP) === true) return broken(url, call, `it does not speak HTTP`);
-    // Where an enrolled node is called, its tunnel listens, not the node.
+    // An enrolled node is called through its tunnel, so the tunnel is what listens at this address.
     const remedy =
       this.credentials.ofUrl(url) === null
-        ? 'Check that it runs and listens there.'
-        : 'Its tunnel is down: check "sendense tunnel" on the node, and the network.';
+        ? 'Check that the node is running and listens there.'
+        : 'Its tunnel is down: check "sendense tunnel" on the node and the network.';
     return new DomainError('upstream_unreachable', 'node_unreachable', `The node at ${url} cannot be reached (${code ?? 'connection failed'}). ${remedy}`, {
       ...facts,
       ...(code === null ? {} : { errno: code }),
@@ -272,11 +272,11 @@ export class NodeClient {
 async function readLimited(response: Response): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  // Leaving the loop by a throw cancels the stream and so closes the connection.
+  // A throw leaves the loop, cancels the stream and so closes the connection.
   const body: AsyncIterable<Uint8Array> | readonly Uint8Array[] = response.body ?? [];
   for await (const chunk of body) {
     bytes += chunk.byteLength;
-    if (bytes > MAX_ANSWER_BYTES) throw new WrongShapeError(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
+    if (bytes > MAX_ANSWER_BYTES) throw new WrongShapeError(`its answer exceeds ${MAX_ANSWER_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -285,7 +285,7 @@ async function readLimited(response: Response): Promise<Buffer> {
 function jobReportOf(jobId: string): (answer: unknown) => NodeJobReport {
   return (answer) => {
     const report = parseJobReport(answer);
-    if (report.job_id !== jobId) throw new WrongShapeError(`it reports on job ${report.job_id} instead of ${jobId}`);
+    if (report.job_id !== jobId) throw new WrongShapeError(`it reports job ${report.job_id} instead of ${jobId}`);
     return report;
   };
 }
@@ -302,7 +302,7 @@ function refusedToken(url: string, call: Call, status: number, detail?: string):
   return new DomainError(
     'upstream_broken',
     'node_refused_token',
-    `The node at ${url} does not accept this hub's node token (${status}${detail === undefined ? '' : `: ${detail}`}). Give hub and node the same node token file, or enrol the node anew.`,
+    `The node at ${url} does not accept this hub's node token (${status}${detail === undefined ? '' : `: ${detail}`}). Give hub and node the same node token file, or enrol the node again.`,
     { ...factsOf(url, call), node_status: status },
   );
 }
@@ -311,7 +311,7 @@ function notProven(url: string, call: Call): DomainError {
   return new DomainError(
     'upstream_broken',
     'node_not_proven',
-    `What answers at ${url} has not shown that it has the node's token: it is another program, or a node of an older version. Look what listens there.`,
+    `The program at ${url} did not prove that it has the node's token: it is another program or an older node. Check what listens there.`,
     factsOf(url, call),
   );
 }
@@ -348,7 +348,7 @@ function broken(url: string, call: Call, problem: string): DomainError {
   return new DomainError(
     'upstream_broken',
     'node_broken_answer',
-    `The node at ${url} answers nonsense to ${call.method} ${call.path}: ${problem}. Check that a node of a fitting version listens there.`,
+    `The node at ${url} gave an invalid answer to ${call.method} ${call.path}: ${problem}. Check that a node of a compatible version listens there.`,
     factsOf(url, call),
   );
 }
@@ -357,7 +357,7 @@ function factsOf(url: string, call: Call): { node_url: string; call: string } {
   return { node_url: url, call: `${call.method} ${call.path}` };
 }
 
-/** fetch hides the reason in `cause`, where that may be an AggregateError over several addresses. */
+/** fetch puts the reason into `cause`, which may be an AggregateError over several addresses. */
 function causeCodeOf(error: unknown): string | null {
   for (let current: unknown = error, depth = 0; typeof current === 'object' && current !== null && depth < 5; depth++) {
     if ('code' in current && typeof current.code === 'string') return current.code;

@@ -7,7 +7,7 @@ import { HubConfig } from '../../hub.config.js';
 import { readToken, writeWhole } from '../../../lib/config/kept-files.js';
 import { errnoOf } from '../../../lib/process/system-error.js';
 
-/** Whoever adds a token and the event that makes it count, and whoever sweeps tokens that no event names, do so under this lock. */
+/** Must be held while a token and the event that makes it valid are added, and while tokens that no event names are removed. */
 export function nodeTokenLock(nodeId: string): string {
   return `node-tokens/${nodeId}`;
 }
@@ -15,8 +15,8 @@ export function nodeTokenLock(nodeId: string): string {
 const DIGEST_IN_NAME = 16;
 
 /**
- * The tokens of enrolled nodes, in `<data>/node-tokens`, a file of mode 0600 each: `<node id>.<beginning of the token's SHA-256>`. Two tokens of one node, while its
- * keys are rotated, are two files, and none ever replaces another. Which of them count is told by events, which have their digests.
+ * The tokens of enrolled nodes: one file of mode 0600 per token in `<data>/node-tokens`, named `<node id>.<beginning of the token's SHA-256>`. During a key rotation a node
+ * has two tokens in two files; a file never replaces another. Events hold the tokens' digests and decide which tokens are valid.
  */
 @Injectable()
 export class NodeTokenFiles {
@@ -28,13 +28,13 @@ export class NodeTokenFiles {
     return Promise.resolve();
   }
 
-  /** null: there is no such file, or another token is in it. */
+  /** Returns null if there is no such file or it holds another token. */
   read(nodeId: string, sha256: string): string | null {
     const token = readToken(join(this.directory, fileName(nodeId, sha256)));
     return token !== null && createHash('sha256').update(token).digest('hex') === sha256 ? token : null;
   }
 
-  /** Removes all tokens of the node but these. @param sha256 digests of those that stay */
+  /** Removes all other tokens of the node. @param sha256 digests of the tokens to keep */
   async keepOnly(nodeId: string, sha256: readonly string[]): Promise<void> {
     const wanted = new Set(sha256.map((digest) => fileName(nodeId, digest)));
     for (const name of await this.names()) {

@@ -1,7 +1,7 @@
 import { listOf, matching, object, oneOf, orNull, text, wholeNumber, WrongShapeError, wrong } from '../../../lib/json-shape/json-shape.js';
 import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeDefinitionChange, NodeVmRestoreReport } from '../../../contract/node-api.js';
 
-// As node-answer.ts, for VMs that the node makes of restore points.
+// Like node-answer.ts, for VMs that the node creates from restore points.
 
 const base64 = matching(/^[A-Za-z0-9+/]*={0,2}$/, 'base64');
 

@@ -45,11 +45,11 @@ const revoked: NodeEvent = { type: 'NodeRevoked', data: { revoked_at: at(200) } 
 const removed: NodeEvent = { type: 'NodeRemoved', data: { removed_at: at(200) } };
 const byAddress: NodeEvent = { type: 'NodeRegistered', data: { node_id: 'n1', name: 'rack-1', url, registered_at: at(0) } };
 
-describe('beginning to enrol a node', () => {
+describe('starting an enrolment', () => {
   const { given } = specificationOf({ ...stream, decide: decideStartEnrolment });
   const command = { offer, name_holder: null };
 
-  it('is possible under a free name, and again for one that was revoked, removed or has not paired', () => {
+  it('is possible with a free name, and again for a node that was revoked, was removed or did not pair', () => {
     given().when(command).then(started);
     given(started, expired).when(command).then(started);
     given(started, voided).when(command).then(started);
@@ -57,7 +57,7 @@ describe('beginning to enrol a node', () => {
     given(started, removed).when(command).then(started);
   });
 
-  it('is refused for a name that is taken, and while a code of it is out or used', () => {
+  it('is refused for a name that is taken, and while the node has a valid or used code', () => {
     given()
       .when({ ...command, name_holder: 'n2' })
       .thenRefused('node_name_taken');
@@ -73,24 +73,24 @@ describe('pairing', () => {
   const command = { node_id: 'n1', proof_holds: true, paired };
   const later = (seconds: number) => ({ ...command, paired: { ...paired, paired_at: at(seconds) } });
 
-  it('uses the code, also after wrong ones', () => {
+  it('uses the code, even after wrong ones', () => {
     given(started).when(command).then(pairedEvent);
     given(started, wrong, wrong, wrong, wrong).when(command).then(pairedEvent);
   });
 
-  it('tells of every wrong code, and makes the right one void at the fifth', () => {
+  it('records every wrong code, and voids the right one at the fifth', () => {
     const attempt = { ...command, proof_holds: false };
     given(started).when(attempt).thenTypes('NodePairingFailed');
     given(started, wrong, wrong, wrong, wrong)
       .when(attempt)
       .then({
         type: 'NodePairingFailed',
-        data: { code: 'too_many_attempts', detail: 'Somebody tried to pair with a wrong code, 5 of 5 times.', failed_at: at(10) },
+        data: { code: 'too_many_attempts', detail: 'A wrong pairing code was tried (attempt 5 of 5).', failed_at: at(10) },
       });
     given(started, wrong, wrong, wrong, wrong, voided).when(command).thenRefused('pairing_code_void');
   });
 
-  it('comes too late from the instant on at which the code expires', () => {
+  it('is too late once the code has expired', () => {
     given(started).when(later(899)).thenTypes('NodePaired');
     given(started)
       .when(later(900))
@@ -98,7 +98,7 @@ describe('pairing', () => {
     given(started, expired).when(later(901)).thenRefused('pairing_code_expired');
   });
 
-  it('is answered once more for a while to the same key and token alone', () => {
+  it('can be repeated for a while with the same key and token only', () => {
     given(started, pairedEvent).when(later(130)).then();
     given(started, pairedEvent).when(later(131)).thenRefused('pairing_code_used');
     given(started, pairedEvent)
@@ -112,7 +112,7 @@ describe('pairing', () => {
       .thenRefused('pairing_code_used');
   });
 
-  it('is refused where no code is out', () => {
+  it('is refused where no code was issued', () => {
     given().when(command).thenRefused('pairing_refused');
     given(started, removed).when(command).thenRefused('pairing_refused');
     given(started, pairedEvent, enrolled, revoked).when(command).thenRefused('pairing_refused');
@@ -121,10 +121,10 @@ describe('pairing', () => {
   });
 });
 
-describe('a code that nobody uses', () => {
+describe('an unused code', () => {
   const { given } = specificationOf({ ...stream, decide: decideExpirePairing });
 
-  it('is told of once, when it has expired', () => {
+  it('is recorded once when it has expired', () => {
     given(started)
       .when({ now: at(899) })
       .then();
@@ -144,12 +144,12 @@ describe('approving a node', () => {
   const { given } = specificationOf({ ...stream, decide: decideApproveNode });
   const command = { node_id: 'n1', public_key_fingerprint: 'SHA256:key', now: at(20) };
 
-  it('lets the key in that was shown, once', () => {
+  it('makes the submitted key valid, once', () => {
     given(started, pairedEvent).when(command).then(enrolled);
     given(started, pairedEvent, enrolled).when(command).then();
   });
 
-  it('is refused for another key, and where none was shown', () => {
+  it('is refused for another key, and where none was submitted', () => {
     given(started, pairedEvent)
       .when({ ...command, public_key_fingerprint: 'SHA256:other' })
       .thenRefused('fingerprint_mismatch');
@@ -165,14 +165,14 @@ describe('rotating keys', () => {
   const start = { node_id: 'n1', step: { kind: 'start' as const, data: next } };
   const inUse = { node_id: 'n1', step: { kind: 'in_use' as const, rotation_id: 'r1', token_sha256: 'new-token', now: at(101) } };
 
-  it('is begun once, and ended when the new token was seen', () => {
+  it('starts once, and ends when the new token is seen', () => {
     given(started, pairedEvent, enrolled).when(start).then(rotating);
     given(started, pairedEvent, enrolled, rotating).when(start).then();
     given(started, pairedEvent, enrolled, rotating).when(inUse).then(rotated);
     given(started, pairedEvent, enrolled, rotating, rotated).when(inUse).then();
   });
 
-  it('is not ended by the old token, nor by another rotation', () => {
+  it('does not end with the old token, nor with another rotation', () => {
     given(started, pairedEvent, enrolled, rotating)
       .when({ ...inUse, step: { ...inUse.step, token_sha256: 'token' } })
       .thenRefused('token_not_of_rotation');
@@ -203,7 +203,7 @@ describe('removing an enrolled node', () => {
     given(started, pairedEvent, enrolled, revoked).when(withVms).thenRefused('node_in_use');
   });
 
-  it('takes back a code and a pairing', () => {
+  it('withdraws a code and a pairing', () => {
     given(started).when(command).then(removed);
     given(started, pairedEvent).when(command).then(removed);
     given(started, pairedEvent, enrolled, revoked, started).when(withVms).then(revoked);
@@ -212,7 +212,7 @@ describe('removing an enrolled node', () => {
 });
 
 describe('an enrolled node', () => {
-  it('is not registered by an address beside that, and the local node does not take its place', () => {
+  it('is not also registered by an address, and the local node does not replace it', () => {
     const { given } = specificationOf({ ...stream, decide: decideRegisterNode });
     const node = { node_id: 'n1', name: 'x', url, registered_at: at(0) };
     for (const history of [[started], [started, pairedEvent], [started, pairedEvent, enrolled], [started, pairedEvent, enrolled, revoked]]) {
@@ -227,17 +227,17 @@ describe('an enrolled node', () => {
   });
 });
 
-describe('what is let in', () => {
+describe('the access of a node', () => {
   const access = (events: readonly NodeEvent[], now: string) => planNodeAccess(events.reduce(evolveNode, initialNodeState), now);
   const none = { tunnel_keys: [], accepted: [], pairing: null };
 
-  it('is nothing of a node that is not known, or was registered by its address', () => {
+  it('is empty for a node that is unknown or was registered by its address', () => {
     expect(access([], at(0))).toBeNull();
     expect(access([byAddress], at(0))).toBeNull();
     expect(access([started, removed], at(0))).toBeNull();
   });
 
-  it('is the key of a code while it can be used, and a little longer', () => {
+  it('includes the key of a code while it can be used, and a little longer', () => {
     const pairing = { public_key: 'ssh-ed25519 PAIRING', expires_at: at(900), until: at(900) };
     expect(access([started], at(899))).toMatchObject({ ...none, status: 'not_enrolled_yet', pairing });
     expect(access([started], at(900))).toMatchObject(none);
@@ -246,7 +246,7 @@ describe('what is let in', () => {
     expect(access([started, pairedEvent], at(130))).toMatchObject({ ...none, kept: ['token'] });
   });
 
-  it('is the key and the token of an enrolled node; of old and new both while they are rotated', () => {
+  it('includes the key and token of an enrolled node, and both old and new ones during a rotation', () => {
     expect(access([started, pairedEvent, enrolled], at(30))).toMatchObject({
       status: 'enrolled',
       url,
@@ -261,7 +261,7 @@ describe('what is let in', () => {
     expect(access([started, pairedEvent, enrolled, rotating, rotated], at(101))).toMatchObject({ tunnel_keys: ['ssh-ed25519 NEW'], accepted: ['new-token'] });
   });
 
-  it('is nothing of a revoked one', () => {
+  it('is empty for a revoked node', () => {
     expect(access([started, pairedEvent, enrolled, rotating, revoked], at(200))).toMatchObject({ ...none, status: 'revoked', kept: [] });
   });
 });

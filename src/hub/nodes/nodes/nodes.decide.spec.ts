@@ -18,12 +18,12 @@ const stream = { initialState: initialNodeState, evolve: evolveNode };
 describe('registering a node', () => {
   const { given } = specificationOf({ ...stream, decide: decideRegisterNode });
 
-  it('records it, also when it had been removed before', () => {
+  it('records it, even if it was removed before', () => {
     given().when({ node, name_holder: null }).then(registered);
     given(registered, removed).when({ node, name_holder: null }).then(registered);
   });
 
-  it('refuses a node that is registered, and a name that another one has', () => {
+  it('refuses a registered node, and a name that another node has', () => {
     given(registered).when({ node, name_holder: null }).thenRefused('node_already_registered');
     given().when({ node, name_holder: 'node-2' }).thenRefused('node_name_taken');
   });
@@ -53,7 +53,7 @@ describe('removing a node', () => {
     given(registered).when(command).then(removed);
   });
 
-  it('is refused while VMs refer to it, and where there is none', () => {
+  it('is refused while VMs refer to it, and where there is no such node', () => {
     given(registered)
       .when({ ...command, vm_names: ['pg'] })
       .thenRefused('node_in_use');
@@ -78,7 +78,7 @@ describe('observing a node', () => {
       .thenTypes('NodeBecameUnreachable');
   });
 
-  it('records nothing while it stays as it is, and nothing of a removed node', () => {
+  it('records nothing without a change, and nothing for a removed node', () => {
     given(registered, reachable).when({ observation: up, at }).then();
     given(registered, silent)
       .when({ observation: { ...down, detail: 'Still no answer.' }, at })

@@ -32,7 +32,7 @@ import { ListNodesController } from './list-nodes/list-nodes.controller.js';
   imports: [NodeClientModule, RegisterLockModule, LocksModule],
   controllers: [
     ListNodesController,
-    // Before those with an id in this place.
+    // Before the controllers with an id at this place in the path.
     PairNodeController,
     GetNodeController,
     RegisterNodeController,

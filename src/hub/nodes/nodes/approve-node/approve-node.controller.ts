@@ -18,9 +18,9 @@ export class ApproveNodeController {
   @Post(':id/approve')
   @HttpCode(200)
   @ApiOperation({
-    summary: 'Let a paired node in',
+    summary: 'Approve a paired node',
     description:
-      'The fingerprint is the one that `sendense node enrol` has shown on the node itself. From then on its tunnel may connect, and its token counts.',
+      'Use the fingerprint that `sendense node enrol` shows on the node itself. After approval the tunnel of the node may connect and its token is valid.',
   })
   @ApiParam({ name: 'id', example: '0199a3c0-0001-7000-8000-00000000000a' })
   @ApiOkResponse({ type: ApprovedNodeDto })

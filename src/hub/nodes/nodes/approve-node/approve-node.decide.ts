@@ -8,13 +8,13 @@ export function decideApproveNode({ node_id, public_key_fingerprint, now }: Appr
   if (state.status === 'none' || state.status === 'removed') throw new DomainError('not_found', 'node_not_found', `There is no node ${node_id}.`, { node_id });
   const known = state.status === 'awaiting_approval' ? state.keys : state.status === 'registered' ? (state.enrolment?.keys ?? null) : null;
   if (known === null) {
-    throw new DomainError('conflict', 'node_not_paired', `Node "${state.name}" has not shown a pairing code: there is nothing to approve.`, { node_id });
+    throw new DomainError('conflict', 'node_not_paired', `Node "${state.name}" has not used its pairing code yet: there is nothing to approve.`, { node_id });
   }
   if (known.public_key_fingerprint !== public_key_fingerprint) {
     throw new DomainError(
       'conflict',
       'fingerprint_mismatch',
-      `Node "${state.name}" has paired with another key (${known.public_key_fingerprint}). If the machine that you enrol shows the fingerprint that you gave, somebody else has used its code: remove the node and begin anew.`,
+      `Node "${state.name}" paired with another key (${known.public_key_fingerprint}). If the machine that you enrol shows the fingerprint that you gave, somebody else used its code: remove the node and start again.`,
       { node_id, public_key_fingerprint: known.public_key_fingerprint },
     );
   }

@@ -4,7 +4,7 @@ import { IsString, Matches } from 'class-validator';
 const FINGERPRINT = { example: 'SHA256:M0jZ0p4mJzL1d4x0a6wT1r0z2mZ9m3Jd7hXb1u5n3aQ' };
 
 export class ApproveNodeDto {
-  @ApiProperty({ description: 'As `sendense node enrol` and `ssh-keygen -l` show it', ...FINGERPRINT })
+  @ApiProperty({ description: 'As shown by `sendense node enrol` and `ssh-keygen -l`', ...FINGERPRINT })
   @IsString()
   @Matches(/^SHA256:[A-Za-z0-9+/]{43}$/, { message: 'public_key_fingerprint must be of the form SHA256:<43 characters>' })
   readonly public_key_fingerprint!: string;

@@ -18,7 +18,7 @@ export class DiscoverVmsController {
 
   @Post(':id/discover')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Ask a node which VMs it finds', description: 'Registers nothing; POST /vms does.' })
+  @ApiOperation({ summary: 'List the VMs that a node finds', description: 'Registers nothing; POST /vms does.' })
   @ApiOkResponse({ type: DiscoveryDto })
   @ApiProblem(404, 'node_not_found')
   @ApiAsksNode()

@@ -19,7 +19,7 @@ export class DiscoveredDiskDto {
   readonly format!: string;
   @ApiProperty({ example: true })
   readonly change_tracking!: boolean;
-  @ApiProperty({ type: DiscoveredProblemDto, nullable: true, description: 'Why the disk cannot be backed up just now', example: null })
+  @ApiProperty({ type: DiscoveredProblemDto, nullable: true, description: 'Why the disk cannot be backed up at the moment', example: null })
   readonly problem!: DiscoveredProblemDto | null;
 }
 
@@ -41,13 +41,13 @@ export class DiscoveredVmDto {
   readonly source_ref!: string;
   @ApiProperty({ type: [DiscoveredDiskDto] })
   readonly disks!: readonly DiscoveredDiskDto[];
-  @ApiProperty({ type: [DiscoveredLeftOutDto], description: 'Devices that are no part of backups, and why' })
+  @ApiProperty({ type: [DiscoveredLeftOutDto], description: 'Devices that backups leave out, and why' })
   readonly left_out_disks!: readonly DiscoveredLeftOutDto[];
-  @ApiProperty({ type: 'string', nullable: true, description: "The hypervisor's own id of the VM; null where it has none", example: null })
+  @ApiProperty({ type: 'string', nullable: true, description: "The hypervisor's own id of the VM; null if it has none", example: null })
   readonly uuid!: string | null;
-  @ApiProperty({ enum: NODE_VM_STATES, nullable: true, description: 'null where the source does not know', example: null })
+  @ApiProperty({ enum: NODE_VM_STATES, nullable: true, description: 'null if the source does not know', example: null })
   readonly state!: NodeVmState | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'The VM it is registered as', example: null })
+  @ApiProperty({ type: 'string', nullable: true, description: 'Id under which the VM is registered', example: null })
   readonly registered_vm_id!: string | null;
 }
 
@@ -65,7 +65,7 @@ export class DiscoveryDto {
   readonly vms!: readonly DiscoveredVmDto[];
   @ApiProperty({
     type: [SilentSourceDto],
-    description: 'Sources of the node that could not be asked or were too slow; their VMs are missing above',
+    description: 'Sources of the node that failed or were too slow; their VMs are missing from the list',
     example: [],
   })
   readonly silent_sources!: readonly SilentSourceDto[];

@@ -13,7 +13,7 @@ export class GetNodeController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get(':id')
-  @ApiOperation({ summary: 'One node, and whether it can be reached' })
+  @ApiOperation({ summary: 'Get a node and its reachability' })
   @ApiParam({ name: 'id', example: '0199a3c0-0001-7000-8000-00000000000a' })
   @ApiOkResponse({ type: NodeResponse })
   @ApiProblem(400, 'validation_failed')

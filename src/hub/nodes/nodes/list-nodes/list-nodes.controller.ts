@@ -16,7 +16,7 @@ export class ListNodesController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get()
-  @ApiOperation({ summary: 'Nodes, and whether they can be reached' })
+  @ApiOperation({ summary: 'List nodes and their reachability' })
   @ApiPage('nodes', NodeResponse, 'A page of nodes')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListNodesQuery): Promise<Page<'nodes', NodeResponse>> {

@@ -2,8 +2,8 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { NodeEnrolmentStarted, NodeLeftoversRemoved, NodePaired, NodeRegistered, NodeTunnelChanged } from './node.events.js';
 
 /**
- * Make a node known by the id that it answers with. The result is a NodeRegistration.
- * @throws DomainError node_name_taken, node_already_registered, or why the node cannot be asked (node_unreachable, node_silent, node_broken_answer, node_refused_token)
+ * Registers a node under the id in its answer. The result is a NodeRegistration.
+ * @throws DomainError node_name_taken, node_already_registered, or the failed call to the node (node_unreachable, node_silent, node_broken_answer, node_refused_token)
  */
 export class RegisterNode {
   constructor(
@@ -14,7 +14,7 @@ export class RegisterNode {
   ) {}
 }
 
-/** Make the node that the hub started beside itself known, or note that it listens elsewhere now. The result is a NodeRegistration. @throws as RegisterNode */
+/** Registers the node that the hub started itself, or records its new address. The result is a NodeRegistration. @throws as RegisterNode */
 export class RegisterLocalNode {
   constructor(
     readonly url: string,
@@ -24,7 +24,7 @@ export class RegisterLocalNode {
 
 export type NodeRegistration = { readonly node: Pick<NodeRegistered['data'], 'node_id' | 'name' | 'url'>; readonly position: string | null };
 
-/** Take note of what a node had left of earlier backups, and has removed. */
+/** Records the leftovers of earlier backups that a node has removed. */
 export class RecordLeftovers {
   constructor(
     readonly nodeId: string,
@@ -35,8 +35,8 @@ export class RecordLeftovers {
 }
 
 /**
- * Forget a node; of an enrolled one nothing counts any more from then on, and while VMs refer to it, it stays known as revoked. The result is the position of the
- * last event. @throws DomainError node_not_found, node_in_use
+ * Removes a node. An enrolled node loses all access at once and, while VMs refer to it, stays known as revoked. The result is the position of the last event.
+ * @throws DomainError node_not_found, node_in_use
  */
 export class RemoveNode {
   constructor(
@@ -46,7 +46,7 @@ export class RemoveNode {
 }
 
 /**
- * Give out a pairing code for a node of this name: a new one, or one that was revoked or did not pair in time. The result is an EnrolmentOffer.
+ * Issues a pairing code for a node of this name: a new node, or one that was revoked or did not pair in time. The result is an EnrolmentOffer.
  * @throws DomainError node_name_taken, enrolment_not_configured, node_ports_exhausted, pairing_code_shown_once
  */
 export class StartEnrolment {
@@ -58,12 +58,12 @@ export class StartEnrolment {
 
 export type EnrolmentOffer = {
   readonly node: Pick<NodeEnrolmentStarted['data'], 'node_id' | 'name' | 'expires_at' | 'reverse_port'>;
-  /** A secret: it is in no event and no log, and is shown once. */
+  /** A secret: no event and no log contains it, and it is shown once. */
   readonly pairingCode: string;
   readonly position: string;
 };
 
-/** A node shows its pairing code's proof, its key and its token. The result is a Pairing. @throws DomainError pairing_refused, pairing_code_expired, pairing_code_used, pairing_code_void */
+/** A node submits the proof of its pairing code, its key and its token. The result is a Pairing. @throws DomainError pairing_refused, pairing_code_expired, pairing_code_used, pairing_code_void */
 export class PairNode {
   constructor(
     readonly nodeId: string,
@@ -80,7 +80,7 @@ export class PairNode {
 
 export type Pairing = { readonly name: string; readonly reversePort: number; readonly publicKeyFingerprint: string };
 
-/** Let a paired node in. The result is the position. @throws DomainError node_not_found, node_not_paired, fingerprint_mismatch */
+/** Approves a paired node. The result is the position. @throws DomainError node_not_found, node_not_paired, fingerprint_mismatch */
 export class ApproveNode {
   constructor(
     readonly nodeId: string,
@@ -89,7 +89,7 @@ export class ApproveNode {
   ) {}
 }
 
-/** Have an enrolled node make a new key and token. The result is a KeyRotation. @throws DomainError node_not_found, node_not_enrolled, node_revoked, and why the node cannot be asked */
+/** Makes an enrolled node create a new key and token. The result is a KeyRotation. @throws DomainError node_not_found, node_not_enrolled, node_revoked, or the failed call to the node */
 export class RotateNodeKeys {
   constructor(
     readonly nodeId: string,
@@ -99,28 +99,28 @@ export class RotateNodeKeys {
 
 export type KeyRotation = {
   readonly publicKeyFingerprint: string;
-  /** False: the new key was not seen in use yet; it is gone on with until it is. */
+  /** False: the new key was not seen in use yet; the hub continues the rotation until it is. */
   readonly completed: boolean;
   readonly position: string | null;
 };
 
-/** A node was seen to use the key and the token of this rotation. @throws DomainError rotation_not_found, token_not_of_rotation */
+/** The node was seen using the key and the token of this rotation. @throws DomainError rotation_not_found, token_not_of_rotation */
 export class RecordKeysInUse {
   constructor(
     readonly nodeId: string,
     readonly rotationId: string,
-    /** With which its call was signed. */
+    /** The token that signed the call. */
     readonly token: string,
     readonly context: CommandContext,
   ) {}
 }
 
-/** Resolves once what was recorded up to this position counts: tokens in memory, keys in the tunnel server's file. @throws DomainError node_access_not_published */
+/** Resolves once the events up to this position are in effect: tokens in memory, keys in the tunnel server's file. @throws DomainError node_access_not_published */
 export class PublishNodeAccess {
   constructor(readonly position: string) {}
 }
 
-/** Take note of what a node has told of its tunnel. */
+/** Records the changes that a node reports of its tunnel. */
 export class RecordTunnel {
   constructor(
     readonly nodeId: string,

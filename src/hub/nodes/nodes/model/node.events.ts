@@ -5,39 +5,39 @@ export type NodeRegistered = DomainEvent<
   'NodeRegistered',
   { readonly node_id: string; readonly name: string; readonly url: string; readonly registered_at: string }
 >;
-/** The node listens elsewhere now. */
+/** The node listens at another address. */
 export type NodeMoved = DomainEvent<'NodeMoved', { readonly url: string; readonly moved_at: string }>;
 export type NodeBecameReachable = DomainEvent<'NodeBecameReachable', { readonly at: string; readonly version: string }>;
 export type NodeBecameUnreachable = DomainEvent<'NodeBecameUnreachable', { readonly at: string; readonly code: string; readonly detail: string }>;
-/** Of earlier backups the node had kept, or found without an owner, what nothing needs. */
+/** The node removed unneeded leftovers of earlier backups, which it had kept or found without an owner. */
 export type NodeLeftoversRemoved = DomainEvent<
   'NodeLeftoversRemoved',
   {
     readonly change_ids: readonly { readonly source: NodeSource; readonly source_ref: string; readonly change_id: string }[];
-    /** In the node's words: backup jobs, scratch files. */
+    /** As named by the node: backup jobs, scratch files. */
     readonly swept: readonly string[];
     readonly removed_at: string;
   }
 >;
 export type NodeRemoved = DomainEvent<'NodeRemoved', { readonly removed_at: string }>;
 
-/** A node is to be enrolled under this name: a pairing code for it was given out. Of the code only what cannot be turned back into it is kept. */
+/** A pairing code was issued for a node of this name. The event holds only values from which the code cannot be recovered. */
 export type NodeEnrolmentStarted = DomainEvent<
   'NodeEnrolmentStarted',
   {
     readonly node_id: string;
     readonly name: string;
-    /** On the hub's loopback; the node's tunnel makes it lead to the node's API. */
+    /** Port on the hub's loopback address that the node's tunnel forwards to the node's API. */
     readonly reverse_port: number;
-    /** `ssh-ed25519 <base64>`, of the key pair that is derived from the code's secret. */
+    /** `ssh-ed25519 <base64>`, from the key pair that is derived from the code's secret. */
     readonly pairing_public_key: string;
-    /** Hex, of the proof that is derived from the code's secret. */
+    /** Hex digest of the proof that is derived from the code's secret. */
     readonly proof_sha256: string;
     readonly expires_at: string;
     readonly started_at: string;
   }
 >;
-/** The code was shown, and with it the node's key. Nobody has approved it yet. */
+/** The node used the code and submitted its key. It is not approved yet. */
 export type NodePaired = DomainEvent<
   'NodePaired',
   {
@@ -47,19 +47,19 @@ export type NodePaired = DomainEvent<
     readonly public_key_fingerprint: string;
     /** Hex. */
     readonly token_sha256: string;
-    /** What the node says of its machine. */
+    /** Reported by the node. */
     readonly host: { readonly hostname: string; readonly version: string };
     readonly paired_at: string;
   }
 >;
-/** `wrong_proof`: somebody tried, and the code still holds; after `too_many_attempts` and `expired` it is worth nothing any more. */
+/** After `wrong_proof` the code is still valid; after `too_many_attempts` and `expired` it is not. */
 export type NodePairingFailed = DomainEvent<
   'NodePairingFailed',
   { readonly code: 'wrong_proof' | 'too_many_attempts' | 'expired'; readonly detail: string; readonly failed_at: string }
 >;
-/** An operator has compared the fingerprints: the node's key and token count from now on. */
+/** An operator compared the fingerprints: the node's key and token are valid from now on. */
 export type NodeEnrolled = DomainEvent<'NodeEnrolled', { readonly url: string; readonly public_key_fingerprint: string; readonly enrolled_at: string }>;
-/** The node has made a new key and a new token. Old and new both count until the new ones were seen in use. */
+/** The node created a new key and a new token. The old and the new ones are valid until the new ones are seen in use. */
 export type NodeKeyRotationStarted = DomainEvent<
   'NodeKeyRotationStarted',
   {
@@ -70,28 +70,28 @@ export type NodeKeyRotationStarted = DomainEvent<
     readonly started_at: string;
   }
 >;
-/** The new key and the new token were seen in use; the old ones count no more. */
+/** The new key and token were seen in use; the old ones are no longer valid. */
 export type NodeKeyRotated = DomainEvent<
   'NodeKeyRotated',
   { readonly rotation_id: string; readonly public_key_fingerprint: string; readonly rotated_at: string }
 >;
-/** Nothing of the node's counts any more. Its VMs stay registered; it may be enrolled anew. */
+/** The node's key and token are no longer valid. Its VMs stay registered, and it may be enrolled again. */
 export type NodeRevoked = DomainEvent<'NodeRevoked', { readonly revoked_at: string }>;
 
 export const TUNNEL_STATES = ['connecting', 'up', 'degraded', 'down'] as const;
 export type TunnelStateName = (typeof TUNNEL_STATES)[number];
 
-/** What the node saw of its tunnel. It is told when the hub can be reached again, so long after the change perhaps. */
+/** A change of the node's tunnel, as the node saw it. Sent when the hub is reachable again, which may be long after the change. */
 export type NodeTunnelChanged = DomainEvent<
   'NodeTunnelChanged',
   {
-    /** Together with the number, which change it is. */
+    /** Identifies the change, together with the number. */
     readonly journal_id: string;
     readonly number: number;
     /** By the node's clock. */
     readonly changed_at: string;
     readonly state: TunnelStateName;
-    /** Why it is not `up`; null while it is, or comes up for the first time. */
+    /** Why the tunnel is not `up`; null while it is up or connects for the first time. */
     readonly cause: { readonly code: string; readonly detail: string } | null;
     readonly connections: { readonly wanted: number; readonly up: number };
     readonly recorded_at: string;
@@ -104,7 +104,7 @@ export type NodeEnrolmentEvent = NodeEnrolmentStarted | NodePaired | NodePairing
 export type NodeEvent =
   NodeRegistered | NodeMoved | NodeBecameReachable | NodeBecameUnreachable | NodeLeftoversRemoved | NodeTunnelChanged | NodeRemoved | NodeEnrolmentEvent;
 
-/** Where the hub calls an enrolled node: its tunnel listens there. */
+/** Address at which the hub calls an enrolled node: its tunnel listens there. */
 export function enrolledNodeUrl(reversePort: number): string {
   return `http://127.0.0.1:${reversePort}`;
 }

@@ -1,12 +1,12 @@
 import { unknownVariant } from '../../../../kernel/decider.js';
 import type { NodeEnrolmentStarted, NodeEvent, NodePairingFailed } from './node.events.js';
 
-/** What the last observations of a node amount to. */
+/** Result of the latest observations of a node. */
 export type Reachability =
-  /** Not yet looked at since its registration. */
+  /** Not checked since its registration. */
   { readonly kind: 'unknown' } | { readonly kind: 'reachable'; readonly version: string } | { readonly kind: 'unreachable'; readonly code: string };
 
-/** By what a node shows who it is. */
+/** Key and token that authenticate a node. */
 export type NodeKeys = {
   /** `ssh-ed25519 <base64>` */
   readonly public_key: string;
@@ -14,11 +14,11 @@ export type NodeKeys = {
   readonly token_sha256: string;
 };
 
-/** Of a node with keys of its own. */
+/** Enrolment of a node with keys of its own. */
 export type Enrolment = {
   readonly reverse_port: number;
   readonly keys: NodeKeys;
-  /** Not seen in use yet; null: no rotation is under way. */
+  /** New keys that were not seen in use yet; null: no rotation is in progress. */
   readonly next: (NodeKeys & { readonly rotation_id: string }) | null;
 };
 
@@ -26,15 +26,15 @@ type Named = { readonly node_id: string; readonly name: string };
 
 export type NodeState =
   | { readonly status: 'none' }
-  /** A pairing code is out. */
+  /** A pairing code was issued. */
   | (Named & {
       readonly status: 'pairing';
       readonly offer: NodeEnrolmentStarted['data'];
       readonly wrong_attempts: number;
-      /** Why the code is worth nothing any more; null: it can be used. */
+      /** Why the code is no longer valid; null: it can be used. */
       readonly failed: NodePairingFailed['data']['code'] | null;
     })
-  /** The code was used; the key does not count yet. */
+  /** The code was used; the key is not valid yet. */
   | (Named & {
       readonly status: 'awaiting_approval';
       readonly offer: NodeEnrolmentStarted['data'];
@@ -45,14 +45,14 @@ export type NodeState =
       readonly status: 'registered';
       readonly url: string;
       readonly reachability: Reachability;
-      /** null: registered by its address; it shares the token of all such nodes. */
+      /** null: registered by its address; it shares a token with all such nodes. */
       readonly enrolment: Enrolment | null;
-      /** The last change of its tunnel that was recorded; null: none was. */
+      /** The last recorded change of its tunnel; null: none. */
       readonly tunnel: { readonly journal_id: string; readonly number: number } | null;
     })
-  /** Was enrolled. What was registered on it is kept. */
+  /** Was enrolled. The VMs registered on it are kept. */
   | (Named & { readonly status: 'revoked'; readonly reverse_port: number })
-  /** May be registered again under the same id: the id is the node's own. */
+  /** May be registered again with the same id, because the node chooses its id. */
   | { readonly status: 'removed' };
 
 export const initialNodeState: NodeState = { status: 'none' };

@@ -21,8 +21,8 @@ export class PairNodeController {
   @Public()
   @HttpCode(200)
   @ApiOperation({
-    summary: 'Called by a node, with its pairing code',
-    description: '`sendense node enrol` calls it through the tunnel server, whose host key is in the code. The code is worth nothing afterwards.',
+    summary: 'Pair a node with its pairing code (called by the node)',
+    description: '`sendense node enrol` calls this route through the tunnel server, whose host key is in the code. The code is void afterwards.',
   })
   @ApiOkResponse({ type: PairedNodeDto })
   @ApiProblem(400, 'validation_failed')

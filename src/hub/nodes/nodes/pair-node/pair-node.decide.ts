@@ -4,14 +4,14 @@ import type { NodeState } from '../model/node.state.js';
 
 export type PairNodeData = {
   readonly node_id: string;
-  /** Whether the proof is that of the code which was given out last; compared by the handler in constant time. */
+  /** Whether the proof matches the most recent code; the handler compares it in constant time. */
   readonly proof_holds: boolean;
   readonly paired: NodePaired['data'];
 };
 
-/** Wrong proofs that a code survives. Its secret cannot be guessed; whoever tries is to be seen. */
+/** Wrong proofs after which a code becomes void. The secret cannot be guessed; the limit makes attempts visible. */
 const MAX_WRONG_ATTEMPTS = 5;
-/** How long an answer that got lost may be fetched once more, with the same key and token. */
+/** How long a lost answer may be fetched again with the same key and token. */
 const REPEAT_WITHIN_MS = 120_000;
 
 export function decidePairNode({ node_id, proof_holds, paired }: PairNodeData, state: NodeState): readonly NodeEvent[] {
@@ -33,29 +33,34 @@ export function decidePairNode({ node_id, proof_holds, paired }: PairNodeData, s
       if (now >= Date.parse(state.offer.expires_at)) return [failed('expired', `The code expired at ${state.offer.expires_at}.`, paired.paired_at)];
       if (proof_holds) return [{ type: 'NodePaired', data: paired }];
       const attempt = state.wrong_attempts + 1;
-      const detail = `Somebody tried to pair with a wrong code, ${attempt} of ${MAX_WRONG_ATTEMPTS} times.`;
+      const detail = `A wrong pairing code was tried (attempt ${attempt} of ${MAX_WRONG_ATTEMPTS}).`;
       return [failed(attempt < MAX_WRONG_ATTEMPTS ? 'wrong_proof' : 'too_many_attempts', detail, paired.paired_at)];
     }
   }
 }
 
-/** The same whether there is such a node or not. */
+/** The same answer whether or not there is such a node. */
 export function pairingRefused(): DomainError {
-  return new DomainError('unauthenticated', 'pairing_refused', 'This is no valid pairing code.');
+  return new DomainError('unauthenticated', 'pairing_refused', 'This is not a valid pairing code.');
 }
 
 export function worthless(nodeId: string, code: 'wrong_proof' | 'expired' | 'too_many_attempts'): DomainError {
   if (code === 'wrong_proof') return pairingRefused();
-  if (code === 'expired') return new DomainError('gone', 'pairing_code_expired', 'The pairing code has expired. Have a new one made.', { node_id: nodeId });
-  return new DomainError('gone', 'pairing_code_void', 'The pairing code was made void, because too many wrong ones were tried. Have a new one made.', {
+  if (code === 'expired') return new DomainError('gone', 'pairing_code_expired', 'The pairing code has expired. Request a new one.', { node_id: nodeId });
+  return new DomainError('gone', 'pairing_code_void', 'The pairing code is void because too many wrong codes were tried. Request a new one.', {
     node_id: nodeId,
   });
 }
 
 function used(nodeId: string): DomainError {
-  return new DomainError('gone', 'pairing_code_used', 'The pairing code was used. If it was not you who used it, have the node removed, and a new code made.', {
-    node_id: nodeId,
-  });
+  return new DomainError(
+    'gone',
+    'pairing_code_used',
+    'The pairing code was already used. If you did not use it, have the node removed and request a new code.',
+    {
+      node_id: nodeId,
+    },
+  );
 }
 
 function failed(code: 'wrong_proof' | 'expired' | 'too_many_attempts', detail: string, at: string): NodeEvent {

@@ -13,7 +13,7 @@ export class PairNodeDto {
   readonly proof!: string;
 
   @ApiProperty({
-    description: "The node's own, of the kind Ed25519",
+    description: "The node's own Ed25519 key",
     example: 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG1vc3QgY2VydGFpbmx5IG5vdCBhIHJlYWwga2V5IQAA',
   })
   @IsString()
@@ -21,7 +21,7 @@ export class PairNodeDto {
   readonly public_key!: string;
 
   @ApiProperty({
-    description: 'What hub and node will sign their calls with; it counts once the node is approved',
+    description: 'Token with which hub and node sign their calls; valid once the node is approved',
     example: 'TkVWRVItVVNFLVRISVMtT05FLTAwMDAwMDAwMDAwMDA',
   })
   @IsString()
@@ -34,7 +34,7 @@ export class PairNodeDto {
   @Matches(/^[A-Za-z0-9._-]+$/)
   readonly hostname!: string;
 
-  @ApiProperty({ description: 'Of the program', example: '0.1.0' })
+  @ApiProperty({ description: 'Version of the node program', example: '0.1.0' })
   @IsString()
   @MaxLength(64)
   @Matches(/^[!-~]+$/)
@@ -46,7 +46,7 @@ export class PairedNodeDto {
   @ApiProperty({ example: 'rack-1' }) readonly name!: string;
   @ApiProperty({ enum: ['awaiting_approval'], example: 'awaiting_approval' }) readonly state!: string;
   @ApiProperty({ example: 'SHA256:M0jZ0p4mJzL1d4x0a6wT1r0z2mZ9m3Jd7hXb1u5n3aQ' }) readonly public_key_fingerprint!: string;
-  @ApiProperty({ description: "Port on the hub's loopback that the node's tunnel makes lead to the node", example: 9082 }) readonly reverse_port!: number;
+  @ApiProperty({ description: "Port on the hub's loopback address that the node's tunnel forwards to the node", example: 9082 }) readonly reverse_port!: number;
   @ApiProperty({ example: 10100 }) readonly nbd_port_first!: number;
   @ApiProperty({ example: 101 }) readonly nbd_port_count!: number;
 }

@@ -34,7 +34,7 @@ export class PairNodeHandler implements ICommandHandler<PairNode> {
         host: offered.host,
         paired_at: this.clock.iso(),
       };
-      // Before the event that makes it count: a token without an event is swept, an event without its token would be a node that cannot be called.
+      // Store the token before the event that makes it valid: a token without an event is removed later, but a node whose token is missing could not be called.
       if (proofHolds && before.status === 'pairing') await this.tokens.keep(nodeId, offered.token);
       const { state, events } = await this.runner.run(nodeStream(nodeId), decider, { node_id: nodeId, proof_holds: proofHolds, paired }, context);
       const refusal = events.find((event) => event.type === 'NodePairingFailed');

@@ -3,8 +3,8 @@ import type { NodeState } from '../model/node.state.js';
 
 export type ExpirePairing = { readonly now: string };
 
-/** A code that nobody has used in time is told of, once. */
+/** Records once that an unused code has expired. */
 export function decideExpirePairing({ now }: ExpirePairing, state: NodeState): readonly NodeEvent[] {
   if (state.status !== 'pairing' || state.failed !== null || now < state.offer.expires_at) return [];
-  return [{ type: 'NodePairingFailed', data: { code: 'expired', detail: `Nobody used the code until ${state.offer.expires_at}.`, failed_at: now } }];
+  return [{ type: 'NodePairingFailed', data: { code: 'expired', detail: `The code was not used by ${state.offer.expires_at}.`, failed_at: now } }];
 }

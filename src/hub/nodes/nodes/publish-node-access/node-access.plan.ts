@@ -1,29 +1,29 @@
 import { enrolledNodeUrl } from '../model/node.events.js';
 import type { NodeKeys, NodeState } from '../model/node.state.js';
 
-/** What follows from a node's state for who may connect to the tunnel server, and whose calls count. */
+/** Access that a node's state grants: connections to the tunnel server, and signed calls. */
 export type NodeAccess = {
   readonly node_id: string;
   readonly url: string;
   readonly status: 'enrolled' | 'not_enrolled_yet' | 'revoked';
   readonly reverse_port: number;
-  /** Public keys that may hold the node's tunnel. */
+  /** Public keys that may open the node's tunnel. */
   readonly tunnel_keys: readonly string[];
   /**
-   * May reach the API alone, until then. `expires_at` is the code's own end and never changes: a line that changes ends the connections of its key, and with them the answer
-   * to the very call that has changed it.
+   * May reach only the API, until `until`. `expires_at` is the expiry of the code and never changes: sshd ends the connections of a key whose line changes, and with them the
+   * answer to the call that caused the change.
    */
   readonly pairing: { readonly public_key: string; readonly expires_at: string; readonly until: string } | null;
-  /** Of the tokens that calls of the node may be signed with; the first is what calls to it are signed with. */
+  /** Tokens that may sign the node's calls; the hub signs its calls to the node with the first. */
   readonly accepted: readonly NodeKeys['token_sha256'][];
-  /** Of the tokens that are kept: those, and what waits for approval. */
+  /** Tokens to keep: the accepted ones and the one that awaits approval. */
   readonly kept: readonly NodeKeys['token_sha256'][];
 };
 
-/** How long a used code's key may still fetch an answer that got lost. */
+/** How long the key of a used code may still fetch a lost answer. */
 const GRACE_MS = 120_000;
 
-/** null: the node has no keys of its own. */
+/** Returns null if the node has no keys of its own. */
 export function planNodeAccess(state: NodeState, now: string): NodeAccess | null {
   switch (state.status) {
     case 'none':

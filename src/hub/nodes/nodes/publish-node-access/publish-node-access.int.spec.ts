@@ -40,11 +40,11 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** The hub's part that is tried here, as after a start. */
+/** The part of the hub under test, as after a start. */
 async function started(): Promise<PublishNodeAccessReactor> {
   credentials = new NodeCredentials();
   const runner = new CommandRunner(store, clock, '6b7e4f0a-0000-4000-8000-000000000001');
-  // The two members that are used.
+  // The only two members in use.
   const listening = { loopbackPort: () => 9080, whenListening: (call: () => void) => call() } as ListenAddress;
   const reactor = new PublishNodeAccessReactor(store, runner, clock, new Ids(), config, listening, credentials, new NodeTokenFiles(config), new KeyedMutex());
   reactors.push(reactor);
@@ -79,7 +79,7 @@ const enrolled = (): NodeEvent => ({
 const keys = (): Promise<string> => readFile(join(directory, 'tunnel', 'authorized_keys'), 'utf8');
 
 describe('access of nodes', () => {
-  it('is what the events say, also for a hub that has just started, whatever file it finds', async () => {
+  it('follows the events, even in a hub that has just started and whatever file it finds', async () => {
     await new NodeTokenFiles(config).keep('n1', TOKEN);
     await new NodeTokenFiles(config).keep('n1', 'token-that-no-event-names-token-that-no-event');
     await append(offer(60_000), paired(), enrolled());
@@ -92,7 +92,7 @@ describe('access of nodes', () => {
     await until('the other token to be removed', async () => (await readdir(join(directory, 'node-tokens'))).length === 1);
   });
 
-  it('ends with the event that says so: whoever waits for that is told when it counts', async () => {
+  it('ends with the revoking event, and callers are notified when that takes effect', async () => {
     await new NodeTokenFiles(config).keep('n1', TOKEN);
     await append(offer(60_000), paired(), enrolled());
     const reactor = await started();
@@ -103,7 +103,7 @@ describe('access of nodes', () => {
     await until('the token to be removed', async () => (await readdir(join(directory, 'node-tokens'))).length === 0);
   });
 
-  it('counts once the file can be written', async () => {
+  it('takes effect once the file can be written', async () => {
     const inTheWay = join(directory, 'tunnel', 'authorized_keys');
     await mkdir(inTheWay, { recursive: true });
     const reactor = await started();
@@ -115,7 +115,7 @@ describe('access of nodes', () => {
     expect(await keys()).toContain(PAIRING);
   });
 
-  it('of a pairing code ends when it expires, which is recorded', async () => {
+  it('ends for a pairing code when it expires, which is recorded', async () => {
     const reactor = await started();
     await reactor.published(await append(offer(1_500)));
     expect(await keys()).toContain(PAIRING);
@@ -129,7 +129,7 @@ describe('access of nodes', () => {
     expect(await types()).toEqual(['NodeEnrolmentStarted', 'NodePairingFailed']);
   });
 
-  it('leaves the line of a code as it is when the code is used, because the answer comes over its connection', async () => {
+  it('keeps the line of a used code unchanged, because the answer is sent over its connection', async () => {
     const reactor = await started();
     await reactor.published(await append(offer(60_000)));
     const before = await keys();
@@ -138,7 +138,7 @@ describe('access of nodes', () => {
     expect(await keys()).toBe(before);
   });
 
-  it('does not come of a token that another program has put there', async () => {
+  it('is not granted by a token that another program put there', async () => {
     await new NodeTokenFiles(config).keep('n1', TOKEN);
     const [name = ''] = await readdir(join(directory, 'node-tokens'));
     await writeFile(join(directory, 'node-tokens', name), 'another-token-another-token-another-token\n');

@@ -20,23 +20,23 @@ import { type NodeAccess, planNodeAccess } from './node-access.plan.js';
 
 const decider: Decider<NodeState, ExpirePairing, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideExpirePairing };
 
-/** A file that cannot be written is tried again so often. */
+/** Retry interval after the file could not be written. */
 const RETRY_MS = 1_000;
-/** Longest sleep until the next deadline is looked at; timers do not take much more than three weeks. */
+/** Longest sleep before the next deadline is checked: timers are limited to little more than three weeks. */
 const LONGEST_SLEEP_MS = 3_600_000;
 const PATIENCE_MS = 10_000;
-/** How often the pool of NBD ports is compared with the one that keys are let use: settings may be reloaded. */
+/** How often to compare the pool of NBD ports with the pool in the published lines: settings may be reloaded. */
 const POOL_LOOK_MS = 2_000;
-/** That a code has expired could not be recorded: nothing hangs on it, but it is to be seen. */
+/** Retry interval after an expired code could not be recorded. Nothing depends on the record, but operators should see it. */
 const EXPIRY_RETRY_MS = 10_000;
-/** How often a start that waits for the events of nodes is reported. */
+/** How often to report a start that waits for the nodes' events. */
 const REPORT_WAIT_MS = 10_000;
 
 type Waiter = { readonly position: Position; readonly resolve: () => void };
 
 /**
- * Makes what the events say of nodes' keys and tokens count: tokens in memory, for the guard and for calls to nodes, and the tunnel server's authorized_keys. Both are
- * made anew from all events of all nodes at every start; no file and no read model is believed.
+ * Applies the keys and tokens that the nodes' events grant: tokens in memory, for the guard and for calls to nodes, and the tunnel server's authorized_keys. Both are
+ * rebuilt from all events of all nodes at every start; no existing file and no read model is trusted.
  */
 @Injectable()
 export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBootstrap, OnApplicationShutdown {
@@ -45,7 +45,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
   private readonly waiters = new Set<Waiter>();
   private subscription: Subscription | null = null;
   private caughtUp = false;
-  /** Up to where events are folded, and up to where they count. */
+  /** Positions up to which events are folded, and up to which they are in effect. */
   private foldedTo: Position = '';
   private publishedTo: Position = '';
   private listening = false;
@@ -53,7 +53,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
   private timer: NodeJS.Timeout | null = null;
   private stopped = false;
   private poolWatch: Repetition | null = null;
-  /** The pool that the lines were last made for: it may be reloaded. */
+  /** The pool in the published lines; the settings may have been reloaded since. */
   private openedPool: { readonly first: number; readonly count: number } | null = null;
 
   constructor(
@@ -68,7 +68,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
     private readonly mutex: KeyedMutex,
   ) {}
 
-  /** Before anything of this hub calls a node, or a node calls it, their tokens are known. */
+  /** Loads the tokens before this hub calls a node or a node calls the hub. */
   async onModuleInit(): Promise<void> {
     const head = await this.store.head();
     const { promise, resolve } = Promise.withResolvers<undefined>();
@@ -80,21 +80,19 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
         this.foldedTo = upTo;
         const isFirst = caughtUp && !this.caughtUp;
         this.caughtUp ||= caughtUp;
-        // What a crash has left.
+        // Removes what a crash left behind.
         if (isFirst) for (const nodeId of this.states.keys()) this.sweepTokens(nodeId);
-        // What other streams add changes nothing here.
+        // Events of other streams change nothing here.
         if (this.caughtUp && (isFirst || events.length > 0)) void this.publish().then(() => resolve(undefined));
         return Promise.resolve();
       },
     });
-    this.subscription.ended.catch((error: unknown) =>
-      this.logger.error('the events of nodes cannot be followed any more; access of nodes stays as it is', { error }),
-    );
+    this.subscription.ended.catch((error: unknown) => this.logger.error('lost the subscription to node events; access of nodes stays unchanged', { error }));
     if (head === null) return;
     const begun = performance.now();
     const report = setInterval(() => {
       const waited_seconds = Math.round((performance.now() - begun) / 1000);
-      this.logger.warn('the hub waits for the event store: it listens once the events of its nodes have been read', { waited_seconds });
+      this.logger.warn('waiting for the event store: the hub listens once it has read the events of its nodes', { waited_seconds });
     }, REPORT_WAIT_MS);
     try {
       await Promise.race([promise, this.subscription.ended.catch(() => undefined)]);
@@ -104,7 +102,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
   }
 
   onApplicationBootstrap(): void {
-    // The lines name the API's port, which may be known only now.
+    // The lines contain the API's port, which may become known only now.
     this.listenAddress.whenListening(() => {
       this.listening = true;
       void this.publish();
@@ -127,7 +125,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
     await this.publishing;
   }
 
-  /** Resolves once everything up to the position counts. @throws DomainError node_access_not_published */
+  /** Resolves once all events up to the position are in effect. @throws DomainError node_access_not_published */
   async published(position: Position): Promise<void> {
     if (this.publishedTo >= position) return;
     const { promise, resolve } = Promise.withResolvers<boolean>();
@@ -143,7 +141,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
     throw new DomainError(
       'unavailable',
       'node_access_not_published',
-      `The change is recorded, but ${this.config.tunnelDirectory} could not be written within ${PATIENCE_MS / 1000} s; it is tried again until it can. See the hub's log.`,
+      `The change is recorded, but ${this.config.tunnelDirectory} could not be written within ${PATIENCE_MS / 1000} s; the hub keeps trying. See the hub's log.`,
     );
   }
 
@@ -155,7 +153,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
     if (this.caughtUp && ['NodePaired', 'NodeKeyRotated', 'NodeRevoked', 'NodeRemoved', 'NodeEnrolmentStarted'].includes(type)) this.sweepTokens(nodeId);
   }
 
-  /** One after the other; never rejects. */
+  /** Runs one at a time; never rejects. */
   private async publish(): Promise<void> {
     const next = this.publishing.then(async () => {
       if (this.stopped) return;
@@ -166,7 +164,7 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
         for (const waiter of this.waiters) if (waiter.position <= upTo) waiter.resolve();
         this.wakeAt(this.nextDeadline());
       } catch (error) {
-        this.logger.error('who may connect to the tunnel server cannot be written; trying again', { directory: this.config.tunnelDirectory, error });
+        this.logger.error('could not write authorized_keys of the tunnel server; trying again', { directory: this.config.tunnelDirectory, error });
         this.wakeAt(this.clock.now().getTime() + RETRY_MS);
       }
     });
@@ -184,10 +182,10 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
       }),
     );
     const apiPort = this.listening ? this.listenAddress.loopbackPort() : null;
-    // Until the hub listens the file of its last run stands.
+    // Until the hub listens, the file of its last run stays.
     if (apiPort === null) return;
     if (await writeAuthorizedKeys(this.config.tunnelDirectory, this.lines(access, apiPort))) {
-      this.logger.info('who may connect to the tunnel server has changed', {
+      this.logger.info('authorized_keys of the tunnel server has changed', {
         nodes: access.filter(({ tunnel_keys: keys }) => keys.length > 0).map(({ node_id: id }) => id),
       });
     }
@@ -211,15 +209,15 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
   private token(nodeId: string, sha256: string): string | null {
     try {
       const token = this.tokens.read(nodeId, sha256);
-      if (token === null) this.logger.error('the token of an enrolled node is gone; enrol it anew', { node_id: nodeId });
+      if (token === null) this.logger.error('the token of an enrolled node is missing; enrol the node again', { node_id: nodeId });
       return token;
     } catch (error) {
-      this.logger.error('the token of an enrolled node cannot be read; enrol it anew', { node_id: nodeId, error });
+      this.logger.error('the token of an enrolled node cannot be read; enrol the node again', { node_id: nodeId, error });
       return null;
     }
   }
 
-  /** When something ends by itself next, in Unix milliseconds. */
+  /** Next time at which access expires, in Unix milliseconds. */
   private nextDeadline(): number {
     const deadlines = this.access().map(({ pairing }) => (pairing === null ? Infinity : Date.parse(pairing.until)));
     const now = this.clock.now().getTime();
@@ -244,21 +242,19 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
       const context = { commandId: id, correlationId: id, actor: 'system:node-access' };
       await this.runner
         .run(nodeStream(nodeId), decider, { now }, context)
-        .catch((error: unknown) =>
-          this.logger.warn('that a pairing code has expired could not be recorded; it is refused all the same', { node_id: nodeId, error }),
-        );
+        .catch((error: unknown) => this.logger.warn('could not record that a pairing code expired; the code is refused anyway', { node_id: nodeId, error }));
     }
     await this.publish();
   }
 
-  /** Tokens that no event names: of rotations that are over, of pairings that somebody else was faster with. */
+  /** Removes tokens that no event names: those of finished rotations, and those of pairings that another caller completed first. */
   private sweepTokens(nodeId: string): void {
     void this.mutex
       .runExclusive(nodeTokenLock(nodeId), async () => {
         const { state } = await this.runner.load(nodeStream(nodeId), decider);
         await this.tokens.keepOnly(nodeId, planNodeAccess(state, this.clock.iso())?.kept ?? []);
       })
-      .catch((error: unknown) => this.logger.warn('tokens that do not count any more could not be removed', { node_id: nodeId, error }));
+      .catch((error: unknown) => this.logger.warn('could not remove tokens that are no longer valid', { node_id: nodeId, error }));
   }
 }
 

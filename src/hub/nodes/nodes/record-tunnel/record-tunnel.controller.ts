@@ -19,11 +19,11 @@ export class RecordTunnelController {
   @NodeOnly()
   @HttpCode(204)
   @ApiOperation({
-    summary: "A node's account of its tunnel",
-    description: 'Pushed by the node once its tunnel stands again, with all that happened meanwhile. Changes that are known already are passed over.',
+    summary: 'Report the state changes of a tunnel (called by the node)',
+    description: 'The node sends this once its tunnel is up again, with all changes since its last report. Changes that are already known are skipped.',
   })
   @ApiParam({ name: 'node_id', example: '0199a3c0-0001-7000-8000-00000000000a' })
-  @ApiNoContentResponse({ description: 'Taken note of' })
+  @ApiNoContentResponse({ description: 'Recorded' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(403, 'not_your_tunnel')
   async report(
@@ -33,7 +33,7 @@ export class RecordTunnelController {
     @Context() context: CommandContext,
   ): Promise<void> {
     if (caller !== nodeId) {
-      throw new DomainError('forbidden', 'not_your_tunnel', `Only node ${nodeId} itself tells of its tunnel.`, { node_id: nodeId });
+      throw new DomainError('forbidden', 'not_your_tunnel', `Only node ${nodeId} itself may report its tunnel.`, { node_id: nodeId });
     }
     const changes = body.transitions.map(({ number, at, state, cause, connections }) => ({
       number,

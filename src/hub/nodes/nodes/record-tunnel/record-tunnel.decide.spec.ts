@@ -20,25 +20,25 @@ function afterwards(state: NodeState, journal: string, changes: readonly ReturnT
 const numbers = (state: NodeState, journal: string, changes: readonly ReturnType<typeof change>[]): readonly unknown[] =>
   decideRecordTunnel({ journal_id: journal, changes, now: NOW }, state).map(({ data }) => ('number' in data ? data.number : null));
 
-describe('what a node tells of its tunnel', () => {
+describe("a node's report of its tunnel", () => {
   it('is recorded with its own times and the time of its arrival', () => {
     expect(decideRecordTunnel({ journal_id: 'a', changes: [change(1, 'down')], now: NOW }, registered)).toEqual([
       { type: 'NodeTunnelChanged', data: { journal_id: 'a', ...change(1, 'down'), recorded_at: NOW } },
     ]);
   });
 
-  it('is recorded once, however often it is told, and in its order', () => {
+  it('is recorded once and in order, however often it is sent', () => {
     const known = afterwards(registered, 'a', [change(2, 'up'), change(1, 'down')]);
     expect(numbers(registered, 'a', [change(2, 'up'), change(1, 'down')])).toEqual([1, 2]);
     expect(numbers(known, 'a', [change(1, 'down'), change(2, 'up'), change(3, 'down')])).toEqual([3]);
     expect(numbers(known, 'a', [change(1, 'down')])).toEqual([]);
   });
 
-  it('counts from the beginning in a journal that was begun anew', () => {
+  it('is numbered from the start in a new journal', () => {
     expect(numbers(afterwards(registered, 'a', [change(5, 'up')]), 'b', [change(1, 'down')])).toEqual([1]);
   });
 
-  it('is nothing of a node that is not let in', () => {
+  it('is ignored for a node without access', () => {
     expect(numbers(initialNodeState, 'a', [change(1, 'up')])).toEqual([]);
     expect(numbers(evolveNode(registered, { type: 'NodeRemoved', data: { removed_at: NOW } }), 'a', [change(1, 'up')])).toEqual([]);
   });

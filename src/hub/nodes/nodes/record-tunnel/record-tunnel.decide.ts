@@ -3,12 +3,12 @@ import type { NodeState } from '../model/node.state.js';
 
 export type RecordTunnelData = {
   readonly journal_id: string;
-  /** As the node has them, the oldest first; what was told before may be among them. */
+  /** As sent by the node, oldest first; may include changes that were already reported. */
   readonly changes: readonly Omit<NodeTunnelChanged['data'], 'journal_id' | 'recorded_at'>[];
   readonly now: string;
 };
 
-/** What is known already is told again whenever an answer of ours was lost. Of a node that is not let in nothing is recorded. */
+/** A node repeats its report if our answer was lost. Nothing is recorded for a node without access. */
 export function decideRecordTunnel({ journal_id, changes, now }: RecordTunnelData, state: NodeState): readonly NodeEvent[] {
   if (state.status !== 'registered') return [];
   const known = state.tunnel?.journal_id === journal_id ? state.tunnel.number : 0;

@@ -37,7 +37,7 @@ export class TunnelConnectionsDto {
 }
 
 export class TunnelChangeDto {
-  @ApiProperty({ type: 'integer', minimum: 1, description: 'In the journal', example: 7 })
+  @ApiProperty({ type: 'integer', minimum: 1, description: 'Number in the journal', example: 7 })
   @IsInt()
   @Min(1)
   @Max(Number.MAX_SAFE_INTEGER)
@@ -67,9 +67,9 @@ export class TunnelChangeDto {
   readonly connections!: TunnelConnectionsDto;
 }
 
-/** What a node has seen of its tunnel and the hub may not know yet. */
+/** Tunnel changes that the hub may not know yet. */
 export class TunnelReportDto {
-  @ApiProperty({ description: 'Another one when the node had to begin its journal anew', example: '0199a3c0-0001-4000-8000-0000000000aa' })
+  @ApiProperty({ description: 'Changes when the node had to start a new journal', example: '0199a3c0-0001-4000-8000-0000000000aa' })
   @IsString()
   @IsNotEmpty()
   @MaxLength(64)

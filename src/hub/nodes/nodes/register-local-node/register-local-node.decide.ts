@@ -4,14 +4,14 @@ import type { NodeState } from '../model/node.state.js';
 
 export type RegisterLocalNodeData = { readonly node_id: string; readonly name: string; readonly url: string; readonly now: string };
 
-/** Done at every start of the hub: the first time it registers, later it only follows the node's address. */
+/** Runs at every start of the hub: registers the node the first time, and follows its address later. */
 export function decideRegisterLocalNode(command: RegisterLocalNodeData, state: NodeState): readonly NodeEvent[] {
   const { node_id, name, url, now } = command;
   if (state.status !== 'none' && state.status !== 'removed' && (state.status !== 'registered' || state.enrolment !== null)) {
     throw new DomainError(
       'conflict',
       'node_enrolled_elsewhere',
-      `The local node has the id of node "${state.name}", which is enrolled: its data directory was copied from there.`,
+      `The local node has the id of the enrolled node "${state.name}": its data directory was copied from that node.`,
       {
         node_id,
       },

@@ -30,7 +30,7 @@ export class RegisterLocalNodeHandler implements ICommandHandler<RegisterLocalNo
       const taken = (await this.dataSource.getRepository(NodeReadModel).findOneBy({ name: NAME, node_id: Not(node_id) })) !== null;
       const command = { node_id, name: taken ? `${NAME}-${node_id.slice(-8)}` : NAME, url, now: this.clock.iso() };
       const { state, position } = await this.runner.run(nodeStream(node_id), decider, command, context);
-      if (state.status !== 'registered') throw new Error(`node ${node_id} was removed while it was registered`);
+      if (state.status !== 'registered') throw new Error(`node ${node_id} was removed during its registration`);
       return { node: { node_id, name: state.name, url: state.url }, position };
     });
   }

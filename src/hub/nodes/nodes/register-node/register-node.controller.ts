@@ -18,9 +18,9 @@ export class RegisterNodeController {
 
   @Post()
   @ApiOperation({
-    summary: 'Register a node, or begin to enrol one',
+    summary: 'Register a node or start an enrolment',
     description:
-      'With `url`: the node must answer there; its id is taken from its answer. Without: the answer has a pairing code for `sendense node enrol` on the node. The name of a node that was revoked or did not pair in time enrols that node anew.',
+      'With `url`: the node must answer there, and its answer contains its id. Without `url`: the response contains a pairing code for `sendense node enrol` on the node. The name of a node that was revoked or did not pair in time enrols that node again.',
   })
   @ApiCreatedResponse({ type: RegisteredNodeDto })
   @ApiProblem(400, 'validation_failed')
@@ -35,7 +35,7 @@ export class RegisterNodeController {
   ): Promise<RegisteredNodeDto> {
     if (body.url === undefined) {
       const offer = await this.commands.execute<StartEnrolment, EnrolmentOffer>(new StartEnrolment(body.name, context));
-      // What is kept for a repeated Idempotency-Key is an event, and events last for ever.
+      // The answer kept for a repeated Idempotency-Key is an event, and events are permanent.
       requestState(request).answerIsSecret = true;
       answerPosition(response, offer.position);
       response.location(`/api/v1/nodes/${offer.node.node_id}`);

@@ -4,18 +4,18 @@ import type { NodeState } from '../model/node.state.js';
 
 export type RegisterNodeData = {
   readonly node: NodeRegistered['data'];
-  /** Id of another node that has this name; null: none has. */
+  /** Id of another node with this name; null: none. */
   readonly name_holder: string | null;
 };
 
 export function decideRegisterNode(command: RegisterNodeData, state: NodeState): readonly NodeEvent[] {
   const { node, name_holder } = command;
   if (state.status !== 'none' && state.status !== 'removed') {
-    const how = state.status === 'registered' ? `registered already as "${state.name}" at ${state.url}` : `known already as "${state.name}" (${state.status})`;
+    const how = state.status === 'registered' ? `already registered as "${state.name}" at ${state.url}` : `already known as "${state.name}" (${state.status})`;
     throw new DomainError('conflict', 'node_already_registered', `The node at ${node.url} is ${how}.`, { node_id: node.node_id, name: state.name });
   }
   if (name_holder !== null) {
-    throw new DomainError('conflict', 'node_name_taken', `There is a node named "${node.name}" already. Choose another name.`, {
+    throw new DomainError('conflict', 'node_name_taken', `A node named "${node.name}" already exists. Choose another name.`, {
       name: node.name,
       node_id: name_holder,
     });

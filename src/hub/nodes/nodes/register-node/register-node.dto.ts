@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsString, Matches, MaxLength, registerDecorator } from 'class-validator';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 
-/** http or https, a host, perhaps a port, and nothing else: credentials in it would end up in an event. */
+/** Accepts http or https, a host and an optional port only: credentials in a URL would be recorded in an event. */
 function isNodeUrl(value: unknown): boolean {
   if (typeof value !== 'string' || !URL.canParse(value)) return false;
   const url = new URL(value);
@@ -20,14 +20,14 @@ const IsNodeUrl: PropertyDecorator = (target, property) => {
 };
 
 export class RegisterNodeDto {
-  @ApiProperty({ description: 'Unique; for people', maxLength: 128, example: 'rack-1' })
+  @ApiProperty({ description: 'Unique display name', maxLength: 128, example: 'rack-1' })
   @IsString()
   @MaxLength(128)
   @Matches(/^(?!\s)[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+(?<!\s)$/u, { message: 'name must have no control characters and neither begin nor end with a space' })
   readonly name!: string;
 
   @ApiPropertyOptional({
-    description: 'Where the node listens. Left out: the node is to be enrolled, and the answer has a pairing code for it',
+    description: 'Address of the node. If omitted, an enrolment starts and the response contains a pairing code',
     example: 'http://127.0.0.1:9081',
   })
   @Optional()
@@ -38,20 +38,20 @@ export class RegisterNodeDto {
 }
 
 export class RegisteredNodeDto {
-  @ApiProperty({ description: "The node's own id; of one that is to be enrolled, the id that it will have", example: '0193a5c2-7d1e-7000-8000-000000000002' })
+  @ApiProperty({ description: "The node's own id; for an enrolment, the id that the node will have", example: '0193a5c2-7d1e-7000-8000-000000000002' })
   readonly node_id!: string;
   @ApiProperty({ example: 'rack-1' })
   readonly name!: string;
   @ApiProperty({ example: 'http://127.0.0.1:9081' })
   readonly url!: string;
-  @ApiPropertyOptional({ enum: ['pairing'], description: 'Only of a node that is to be enrolled', example: 'pairing' })
+  @ApiPropertyOptional({ enum: ['pairing'], description: 'Only for an enrolment', example: 'pairing' })
   readonly state?: string;
   @ApiPropertyOptional({
-    description: 'Only of a node that is to be enrolled: a secret for `sendense node enrol` on the node. It is shown once, and can be used once',
+    description: 'Only for an enrolment: a secret for `sendense node enrol` on the node. It is shown once and can be used once',
     example: 'sendense-tunnel@hub.example.org:9022/AbC.../9080/0193a5c2-7d1e-7000-8000-000000000002/xYz...',
   })
   readonly pairing_code?: string;
-  @ApiPropertyOptional({ description: 'Of the pairing code', example: '2026-11-21T10:45:00.000Z' })
+  @ApiPropertyOptional({ description: 'When the pairing code expires', example: '2026-11-21T10:45:00.000Z' })
   readonly expires_at?: string;
   @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '0000000000000000042' })
   readonly position!: string | null;

@@ -16,11 +16,11 @@ export class RemoveNodeController {
   @Delete(':id')
   @HttpCode(204)
   @ApiOperation({
-    summary: 'Forget a node, or revoke it',
+    summary: 'Remove or revoke a node',
     description:
-      'A node that was registered by its address is forgotten, which is refused while VMs refer to it. An enrolled one is revoked at once: its tunnel is cut, its token and its pairing code are refused. While VMs refer to it, it stays as `revoked`, and may be enrolled anew under its name.',
+      'A node that was registered by its address is removed, unless VMs refer to it. An enrolled node is revoked at once: its tunnel is cut, and its token and pairing code are refused. While VMs refer to it, it stays as `revoked` and may be enrolled again under its name.',
   })
-  @ApiNoContentResponse({ description: 'Removed, or revoked' })
+  @ApiNoContentResponse({ description: 'Removed or revoked' })
   @ApiProblem(404, 'node_not_found')
   @ApiProblem(409, 'node_in_use')
   @ApiProblem(503, 'read_model_behind', 'node_access_not_published')

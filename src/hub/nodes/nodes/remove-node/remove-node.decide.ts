@@ -4,7 +4,7 @@ import type { NodeState } from '../model/node.state.js';
 
 export type RemoveNodeData = {
   readonly node_id: string;
-  /** Registered VMs of the node, by name. */
+  /** Names of the VMs registered on the node. */
   readonly vm_names: readonly string[];
   readonly removed_at: string;
 };
@@ -16,7 +16,7 @@ export function decideRemoveNode(command: RemoveNodeData, state: NodeState): rea
   if (state.status === 'none' || state.status === 'removed') throw new DomainError('not_found', 'node_not_found', `There is no node ${node_id}.`, { node_id });
   const removed: NodeEvent = { type: 'NodeRemoved', data: { removed_at } };
   const revoked: NodeEvent = { type: 'NodeRevoked', data: { revoked_at: removed_at } };
-  // An operator who takes access away must not be held up by what hangs on the node; its VMs and their restore points stay.
+  // References to a node must not prevent an operator from revoking access; its VMs and their restore points stay.
   if (state.status === 'registered' && state.enrolment !== null) return vm_names.length > 0 ? [revoked] : [revoked, removed];
   if (vm_names.length === 0) return [removed];
   if (state.status === 'pairing' || state.status === 'awaiting_approval') return [revoked];

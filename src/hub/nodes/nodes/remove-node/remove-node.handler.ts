@@ -29,7 +29,7 @@ export class RemoveNodeHandler implements ICommandHandler<RemoveNode> {
         .find({ where: { node_id: nodeId }, select: { vm_id: true, name: true }, order: { name: 'ASC' } });
       const command = { node_id: nodeId, vm_names: vms.map((vm) => vm.name), removed_at: this.clock.iso() };
       const { events, position } = await this.runner.run(nodeStream(nodeId), decider, command, context);
-      // The answer says that the node is locked out; so it has to be.
+      // The answer claims that the node is locked out, so wait until it is.
       if (position !== null && events.length > 0) await this.commands.execute(new PublishNodeAccess(position));
       return position;
     });

@@ -18,7 +18,7 @@ const decider: Decider<NodeState, RotateKeys, NodeEvent> = { initialState: initi
 
 const LOOK_MS = 50;
 
-/** The steps of a rotation, each of which may be done again: make, record, have it put to use, see it in use. */
+/** The steps of a rotation, each of which may be repeated: create, record, activate, see in use. */
 @Injectable()
 export class KeyRotationService {
   constructor(
@@ -29,7 +29,7 @@ export class KeyRotationService {
     private readonly mutex: KeyedMutex,
   ) {}
 
-  /** The position of the rotation's start; null: one is under way already. */
+  /** Returns the position of the rotation's start; null: one is already in progress. */
   async begin(nodeId: string, context: CommandContext): Promise<string | null> {
     const before = requireEnrolment(nodeId, (await this.load(nodeId)).state);
     if (before.next !== null) return null;
@@ -48,7 +48,7 @@ export class KeyRotationService {
     });
   }
 
-  /** Has the node put to use what it has made; it then shows so by a call of its own. */
+  /** Makes the node switch to its new keys; the node then confirms with a call of its own. */
   async activate(nodeId: string): Promise<void> {
     const { url, next } = requireEnrolment(nodeId, (await this.load(nodeId)).state);
     if (next !== null) await this.nodes.activateKeys(url, { rotation_id: next.rotation_id });
@@ -59,7 +59,7 @@ export class KeyRotationService {
     return (await this.runner.run(nodeStream(nodeId), decider, { node_id: nodeId, step }, context)).position;
   }
 
-  /** How it stands once no rotation is under way any more, or after the patience. */
+  /** Returns the state once no rotation is in progress, or when the patience runs out. */
   async outcome(nodeId: string, patienceMs: number): Promise<KeyRotation> {
     for (const ends = performance.now() + patienceMs; ;) {
       const { state, position } = await this.load(nodeId);

@@ -21,9 +21,9 @@ export class RotateKeysController {
   @Post(':id/rotate-keys')
   @HttpCode(200)
   @ApiOperation({
-    summary: 'Give an enrolled node a new key and a new token',
+    summary: 'Rotate the key and token of an enrolled node',
     description:
-      'The node makes them. Both old and new count until the new ones were seen in use, then the old ones are refused and the tunnel is made anew; transfers ride that out. `completed` is false where that has not happened yet: the hub goes on with it by itself.',
+      'The node creates them. The old and the new ones are valid until the new ones are seen in use. Then the old ones are refused and the tunnel reconnects; transfers survive that. `completed` is false if this has not happened yet; the hub continues on its own.',
   })
   @ApiParam({ name: 'id', example: '0199a3c0-0001-7000-8000-00000000000a' })
   @ApiOkResponse({ type: RotatedKeysDto })
@@ -45,9 +45,12 @@ export class RotateKeysController {
   @Post(':id/keys-in-use')
   @NodeOnly()
   @HttpCode(204)
-  @ApiOperation({ summary: 'Called by a node, over its new key and signed with its new token', description: 'This is how the hub sees that they are in use.' })
+  @ApiOperation({
+    summary: 'Confirm that new keys are in use (called by the node)',
+    description: 'The node calls this over its new key and signs the call with its new token, which proves to the hub that both are in use.',
+  })
   @ApiParam({ name: 'id', example: '0199a3c0-0001-7000-8000-00000000000a' })
-  @ApiNoContentResponse({ description: 'The old key and the old token are refused from now on' })
+  @ApiNoContentResponse({ description: 'The old key and the old token are now refused' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(403, 'not_your_node', 'token_not_of_rotation')
   @ApiProblem(404, 'node_not_found')
@@ -59,7 +62,7 @@ export class RotateKeysController {
     @Context() context: CommandContext,
     @Req() request: Request,
   ): Promise<void> {
-    if (caller !== id) throw new DomainError('forbidden', 'not_your_node', 'A node speaks for itself only.', { node_id: id });
+    if (caller !== id) throw new DomainError('forbidden', 'not_your_node', 'A node may confirm only its own keys.', { node_id: id });
     const token = requestState(request).answerTo?.token ?? '';
     await this.commands.execute(new RecordKeysInUse(id, body.rotation_id, token, context));
   }

@@ -11,18 +11,18 @@ export type RotateKeys = { readonly node_id: string; readonly step: RotationStep
 export function decideRotateKeys({ node_id, step }: RotateKeys, state: NodeState): readonly NodeEvent[] {
   const { next, keys } = requireEnrolment(node_id, state);
   if (step.kind === 'start') {
-    // One at a time: the one under way is gone on with.
+    // One rotation at a time: the current one continues.
     return next === null ? [{ type: 'NodeKeyRotationStarted', data: step.data }] : [];
   }
   if (next?.rotation_id !== step.rotation_id) {
-    // Told twice.
+    // Repeated call.
     if (next === null && keys.token_sha256 === step.token_sha256) return [];
-    throw new DomainError('conflict', 'rotation_not_found', `No rotation ${step.rotation_id} of the keys of node "${nameOf(state)}" is under way.`, {
+    throw new DomainError('conflict', 'rotation_not_found', `Key rotation ${step.rotation_id} of node "${nameOf(state)}" is not in progress.`, {
       node_id,
     });
   }
   if (next.token_sha256 !== step.token_sha256) {
-    throw new DomainError('forbidden', 'token_not_of_rotation', 'The call is not signed with the new token, so it does not show that the node uses it.', {
+    throw new DomainError('forbidden', 'token_not_of_rotation', 'The call is not signed with the new token, so it does not prove that the node uses it.', {
       node_id,
     });
   }

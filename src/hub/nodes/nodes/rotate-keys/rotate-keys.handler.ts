@@ -2,7 +2,7 @@ import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { type KeyRotation, PublishNodeAccess, RecordKeysInUse, RotateNodeKeys } from '../model/node.commands.js';
 import { KeyRotationService } from './key-rotation.service.js';
 
-/** How long the answer waits for the new keys to be seen in use. */
+/** How long the request waits until the new keys are seen in use. */
 const IN_USE_PATIENCE_MS = 20_000;
 
 @CommandHandler(RotateNodeKeys)
@@ -14,7 +14,7 @@ export class RotateNodeKeysHandler implements ICommandHandler<RotateNodeKeys> {
 
   async execute({ nodeId, context }: RotateNodeKeys): Promise<KeyRotation> {
     const started = await this.rotation.begin(nodeId, context);
-    // Before the node uses them the new key must open the tunnel, and the new token the API.
+    // The new key must open the tunnel and the new token the API before the node uses them.
     if (started !== null) await this.commands.execute(new PublishNodeAccess(started));
     await this.rotation.activate(nodeId);
     const outcome = await this.rotation.outcome(nodeId, IN_USE_PATIENCE_MS);

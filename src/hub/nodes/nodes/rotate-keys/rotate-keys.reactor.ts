@@ -6,7 +6,7 @@ import { KeyRotationService } from './key-rotation.service.js';
 
 const INTERVAL_MS = 5_000;
 
-/** Goes on with rotations that a crash, a restart or a network has interrupted. */
+/** Resumes rotations that were interrupted by a crash, a restart or the network. */
 @Injectable()
 export class RotateKeysReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = loggerFor('RotateKeys');
@@ -39,12 +39,10 @@ export class RotateKeysReactor implements OnApplicationBootstrap, OnModuleDestro
       for (const { node_id: nodeId } of nodes.filter(({ enrolment }) => enrolment?.rotating === true)) {
         await this.rotation
           .activate(nodeId)
-          .catch((error: unknown) =>
-            this.logger.warn('the rotation of the keys of a node cannot be gone on with now; trying again', { node_id: nodeId, error }),
-          );
+          .catch((error: unknown) => this.logger.warn('could not continue the key rotation of a node; trying again', { node_id: nodeId, error }));
       }
     } catch (error) {
-      if (!this.stopped) this.logger.warn('rotations of keys cannot be looked for; trying again', { error });
+      if (!this.stopped) this.logger.warn('could not look for unfinished key rotations; trying again', { error });
     }
   }
 }

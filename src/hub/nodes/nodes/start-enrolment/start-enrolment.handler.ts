@@ -50,14 +50,14 @@ export class StartEnrolmentHandler implements ICommandHandler<StartEnrolment> {
         expires_at: new Date(now.getTime() + this.config.pairingMinutes * MINUTE_MS).toISOString(),
         started_at: now.toISOString(),
       };
-      // A repeated command finds its own node under this name, which is no other's.
+      // A repeated command finds its own node under this name; that does not count as taken.
       const nameHolder = again === null && holder !== null && holder.node_id !== offer.node_id ? holder.node_id : null;
       const { events, position } = await this.runner.run(nodeStream(offer.node_id), decider, { offer, name_holder: nameHolder }, context);
       if (!events.some((event) => event.type === 'NodeEnrolmentStarted' && event.data.proof_sha256 === offer.proof_sha256) || position === null) {
         throw new DomainError(
           'conflict',
           'pairing_code_shown_once',
-          `This command has given out a pairing code for node ${offer.node_id} before; it is kept nowhere. Remove the node and begin anew.`,
+          `This command already issued a pairing code for node ${offer.node_id}, and the code is not stored. Remove the node and start again.`,
           {
             node_id: offer.node_id,
           },
@@ -68,10 +68,10 @@ export class StartEnrolmentHandler implements ICommandHandler<StartEnrolment> {
     });
   }
 
-  /** What a node has to know of this hub. */
+  /** Address of this hub for the pairing code. */
   private async hubAddress(): Promise<{ user: string; host: string; tunnelPort: number; hostKey: string; apiPort: number }> {
     const { tunnelAdvertiseHost: host, tunnelAdvertisePort, tunnelDirectory } = this.config;
-    if (host === '') throw notConfigured('Set tunnel_advertise_host to the name or address under which nodes reach this machine.');
+    if (host === '') throw notConfigured('Set tunnel_advertise_host to the name or address at which nodes reach this machine.');
     const apiPort = this.listening.loopbackPort();
     if (apiPort === null) {
       throw notConfigured('The tunnel leads to the API on 127.0.0.1, but the hub does not listen there: set listen_host to 127.0.0.1 or 0.0.0.0.');
@@ -79,7 +79,7 @@ export class StartEnrolmentHandler implements ICommandHandler<StartEnrolment> {
     const hostKey = await readHostKey(tunnelDirectory);
     const place = await readTunnelServerPlace(tunnelDirectory);
     if (hostKey === null || place === null) {
-      throw notConfigured(`No tunnel server has run with the directory ${tunnelDirectory} yet: start "sendense tunnel-server".`);
+      throw notConfigured(`No tunnel server has used the directory ${tunnelDirectory} yet: start "sendense tunnel-server".`);
     }
     const tunnelPort = tunnelAdvertisePort === 0 ? place.listen_port : tunnelAdvertisePort;
     return { user: place.user, host, tunnelPort, hostKey, apiPort };
@@ -93,7 +93,7 @@ export class StartEnrolmentHandler implements ICommandHandler<StartEnrolment> {
     throw new DomainError(
       'unavailable',
       'node_ports_exhausted',
-      `All ${nodePortCount} ports for nodes from ${nodePortFirst} on are given out. Remove a node, or raise node_port_count.`,
+      `All ${nodePortCount} node ports from ${nodePortFirst} on are in use. Remove a node, or raise node_port_count.`,
       {
         node_port_first: nodePortFirst,
         node_port_count: nodePortCount,

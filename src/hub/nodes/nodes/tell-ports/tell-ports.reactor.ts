@@ -12,13 +12,13 @@ import { repeat, type Repetition } from '../../../../lib/process/repeat.js';
 const LOOK_MS = 2_000;
 
 /**
- * Tells enrolled nodes which ports the API and the pool of NBD ports have, once after each start and after each change, until they have taken it. Nothing is recorded: the
- * node writes it down, and a node that knows it already does nothing. A change of the API's port cuts nodes off from the API, but not the hub from the nodes.
+ * Sends the ports of the API and of the NBD pool to enrolled nodes, after each start and each change, until each node has accepted them. The hub records nothing: the node
+ * stores the ports, and a node that already has them does nothing. A change of the API's port cuts nodes off from the API, but not the hub from the nodes.
  */
 @Injectable()
 export class TellPortsReactor implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = loggerFor('TellPorts');
-  /** By node: what it has taken, as text. */
+  /** The ports each node has accepted, as text, by node id. */
   private readonly taken = new Map<string, string>();
   private repetition: Repetition | null = null;
   private telling: Promise<void> | null = null;
@@ -53,7 +53,7 @@ export class TellPortsReactor implements OnApplicationBootstrap, OnApplicationSh
 
   private async tellAll(): Promise<void> {
     const apiPort = this.listenAddress.loopbackPort();
-    // Then no tunnel can lead to it.
+    // No tunnel can reach the API then.
     if (apiPort === null) return;
     const { nbdPortFirst, nbdPortCount } = this.config;
     const ports: NodeTunnelPorts = { hub_api_port: apiPort, nbd_port_first: nbdPortFirst, nbd_port_count: nbdPortCount };
@@ -62,7 +62,7 @@ export class TellPortsReactor implements OnApplicationBootstrap, OnApplicationSh
       const enrolled = nodes.filter(({ node_id, enrolment }) => enrolment?.state === 'enrolled' && this.taken.get(node_id) !== JSON.stringify(ports));
       await Promise.all(enrolled.map(({ node_id, url }) => this.tell(node_id, url, ports)));
     } catch (error) {
-      if (!this.stopped) this.logger.warn('nodes cannot be told of ports; trying again', { error });
+      if (!this.stopped) this.logger.warn('could not send the ports of this hub to its nodes; trying again', { error });
     }
   }
 
@@ -70,15 +70,15 @@ export class TellPortsReactor implements OnApplicationBootstrap, OnApplicationSh
     try {
       const { changed } = await this.nodes.tellTunnelPorts(url, ports);
       this.taken.set(nodeId, JSON.stringify(ports));
-      if (changed) this.logger.info('a node follows the ports of this hub', { node_id: nodeId, ...ports });
+      if (changed) this.logger.info('a node now uses the current ports of this hub', { node_id: nodeId, ...ports });
     } catch (error) {
       if (error instanceof DomainError && error.code === 'route_not_found') {
-        // An older release: it is told again by the start that follows its upgrade.
+        // An older release: the start after its upgrade sends the ports again.
         this.taken.set(nodeId, JSON.stringify(ports));
         return;
       }
-      // One that cannot be reached is tried again; that it cannot is told by its state.
-      this.logger.debug('a node could not be told of ports; trying again', { node_id: nodeId, error });
+      // Tried again. The node's state shows that it cannot be reached.
+      this.logger.debug('could not send the ports of this hub to a node; trying again', { node_id: nodeId, error });
     }
   }
 }

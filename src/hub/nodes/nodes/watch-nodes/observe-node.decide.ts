@@ -6,7 +6,7 @@ export type NodeObservation =
 
 export type ObserveNode = { readonly observation: NodeObservation; readonly at: string };
 
-/** Only changes are facts worth keeping: reachable or not, another version, another cause. */
+/** Records only changes: reachability, version, cause. */
 export function decideObserveNode({ observation, at }: ObserveNode, state: NodeState): readonly NodeEvent[] {
   if (state.status !== 'registered') return [];
   const before = state.reachability;

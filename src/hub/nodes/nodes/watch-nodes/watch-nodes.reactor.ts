@@ -17,9 +17,9 @@ import { decideObserveNode, type NodeObservation, type ObserveNode } from './obs
 export const NODE_WATCH_OPTIONS = Symbol('NODE_WATCH_OPTIONS');
 
 export interface NodeWatchOptions {
-  /** Time between two looks at the nodes, in milliseconds; each is up to a fifth longer or shorter, so that hubs of one node do not march in step. */
+  /** Time between two checks of the nodes, in milliseconds; varied by up to a fifth, so that the hubs of one node do not synchronize. */
   readonly intervalMs: number;
-  /** Looks in a row that must fail before a node counts as unreachable: one slow answer of a busy node is none. */
+  /** Consecutive failed checks after which a node counts as unreachable: a busy node may answer slowly once. */
   readonly failuresToUnreachable: number;
 }
 
@@ -29,7 +29,7 @@ const STOP_PATIENCE_MS = 1_000;
 
 const decider: Decider<NodeState, ObserveNode, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideObserveNode };
 
-/** Looks at every node's health again and again, and records when it changes. */
+/** Checks every node's health periodically and records changes. */
 @Injectable()
 export class WatchNodesReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = loggerFor('WatchNodes');
@@ -51,14 +51,14 @@ export class WatchNodesReactor implements OnApplicationBootstrap, OnModuleDestro
     this.schedule(0);
   }
 
-  /** A look under way may hang on a silent node or a store that is away; what it would record is found out again after the next start. */
+  /** Does not wait for a running check, which may hang on a silent node or an unavailable store; the next start finds the same changes. */
   async onModuleDestroy(): Promise<void> {
     this.stopped = true;
     if (this.timer !== null) clearTimeout(this.timer);
     await Promise.race([this.underWay, setTimeoutPromise(STOP_PATIENCE_MS, undefined, { ref: false })]);
   }
 
-  /** One look at every node; resolves when all outcomes are recorded. Never rejects. */
+  /** Checks every node once; resolves when all outcomes are recorded. Never rejects. */
   async look(): Promise<void> {
     try {
       const nodes = await this.dataSource.getRepository(NodeReadModel).findBy({ state: Not(In([...CLOSED_NODE_STATES])) });
@@ -66,11 +66,11 @@ export class WatchNodesReactor implements OnApplicationBootstrap, OnModuleDestro
       for (const id of this.failures.keys()) if (!ids.has(id)) this.failures.delete(id);
       await Promise.all(
         nodes.map((node) =>
-          this.lookAt(node).catch((error: unknown) => this.logger.warn('a node could not be looked at; trying again', { node_id: node.node_id, error })),
+          this.lookAt(node).catch((error: unknown) => this.logger.warn('could not check a node; trying again', { node_id: node.node_id, error })),
         ),
       );
     } catch (error) {
-      this.logger.warn('the nodes could not be looked at; trying again', { error });
+      this.logger.warn('could not check the nodes; trying again', { error });
     }
   }
 
@@ -91,7 +91,7 @@ export class WatchNodesReactor implements OnApplicationBootstrap, OnModuleDestro
     } else {
       this.failures.delete(node.node_id);
     }
-    // The read model already shows it: the stream needs not be read at every look.
+    // The read model already shows this, so the stream need not be read at every check.
     if (isKnown(node, observation)) return;
     const id = this.ids.next();
     await this.runner.run(
@@ -109,7 +109,7 @@ export class WatchNodesReactor implements OnApplicationBootstrap, OnModuleDestro
       return {
         kind: 'unreachable',
         code: 'node_identity_changed',
-        detail: `At ${node.url} answers node ${health.node_id} instead of ${node.node_id}. Register it anew, or give the node its old data directory.`,
+        detail: `The node at ${node.url} is now ${health.node_id} instead of ${node.node_id}. Register it again, or restore its old data directory.`,
       };
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
@@ -118,7 +118,7 @@ export class WatchNodesReactor implements OnApplicationBootstrap, OnModuleDestro
   }
 }
 
-/** Ids are the only source of randomness; their last digits are as good as any. */
+/** Ids are the only source of randomness; their last digits are random enough. */
 function jittered(intervalMs: number, id: string): number {
   return intervalMs * (0.8 + (0.4 * Number.parseInt(id.slice(-4), 16)) / 0xffff);
 }
