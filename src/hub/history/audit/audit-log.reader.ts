@@ -15,23 +15,23 @@ export interface AuditFilter {
   readonly order: 'newest_first' | 'oldest_first';
 }
 
-/** Where a page of the log ended, by what its events are ordered by. */
+/** End of a page of the log, as the sort key of its last event. */
 export type LogPlace = { readonly position: string } | { readonly time: string; readonly position: string } | { readonly revision: number };
 
-/** Events in one read of an export. */
+/** Number of events per read of an export. */
 const EXPORT_BATCH = 500;
 
-/** The log of all events as it can be searched. */
+/** Searches the log of all events. */
 @Injectable()
 export class AuditLog {
   constructor(private readonly dataSource: DataSource) {}
 
-  /** @param beyond the last event of the page before; null for the first page */
+  /** @param beyond the last event of the previous page; null for the first page */
   async find(filter: AuditFilter, beyond: LogPlace | null, limit: number): Promise<AuditEventReadModel[]> {
     return searchLog(this.dataSource, filter, beyond, limit).getMany();
   }
 
-  /** Every event that matches, read in batches so that neither memory nor a long transaction grows with the log. */
+  /** Yields all matching events, in batches, so that neither memory use nor a transaction grows with the log. */
   async *export(filter: AuditFilter): AsyncGenerator<AuditEventReadModel, void, undefined> {
     for (let beyond: LogPlace | null = null; ;) {
       const batch: AuditEventReadModel[] = await this.find(filter, beyond, EXPORT_BATCH);
@@ -44,8 +44,8 @@ export class AuditLog {
 }
 
 /**
- * What the events are ordered by. Asked for by time they come in that order, so that a time long ago is found by the index and not walked to. Within a stream revisions
- * have the order of positions, and it is by them that a stream is indexed.
+ * Sort key of the events. A search by time is sorted by time, so that an index finds old events without a scan. Within a stream, revisions and positions have the same order,
+ * and the index of a stream is on revisions.
  */
 export type LogOrder = 'time' | 'revision' | 'position';
 

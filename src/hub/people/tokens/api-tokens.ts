@@ -6,19 +6,19 @@ import { errnoOf } from '../../../lib/process/system-error.js';
 import { type AccessTokens, sameToken } from '../../../lib/http/access-tokens.js';
 import { isValidAt, type NamedToken, readTokenList } from '../../../lib/http/token-list.js';
 
-/** How long a look at the files is good. */
+/** How long to trust the last check of the files before checking them again. */
 const LOOK_MS = 1_000;
 
 export interface ApiTokenSources {
-  /** A configured token, which no file replaces; null: the one in `apiTokenFile`. */
+  /** A configured token, which no file replaces; null: use the one in `apiTokenFile`. */
   readonly configured: string | null;
   readonly apiTokenFile: string;
-  /** Digests of further tokens with their names; need not be there. */
+  /** Digests of further tokens with their names; the file is optional. */
   readonly tokenListFile: string;
   readonly nodeToken: string;
 }
 
-/** The tokens of the API, read again when their files change: a token is added, replaced or withdrawn without a restart. What cannot be read leaves the tokens as they were. */
+/** The API's tokens. Their files are read again when they change, so tokens can be added, replaced or withdrawn without a restart. An unreadable file leaves the tokens unchanged. */
 export class ApiTokens implements AccessTokens {
   private readonly log = loggerFor('ApiTokens');
   private current: string;
@@ -26,7 +26,7 @@ export class ApiTokens implements AccessTokens {
   private lookedMs = Number.NEGATIVE_INFINITY;
   private readonly seen = new Map<string, string>();
 
-  /** @throws Error when a file does not hold what it should */
+  /** @throws Error when a file has invalid content */
   constructor(private readonly sources: ApiTokenSources) {
     this.current = sources.configured ?? readToken(sources.apiTokenFile) ?? '';
     this.named = readTokenList(sources.tokenListFile);
@@ -41,11 +41,11 @@ export class ApiTokens implements AccessTokens {
     return this.current;
   }
 
-  /** `api:token`, or `api:<name>`; null: no token of the API. */
+  /** Returns `api:token` or `api:<name>`; null: not a token of the API. */
   actorOf(presented: string): string | null {
     if (sameToken(presented, this.apiToken)) return 'api:token';
     const digest = createHash('sha256').update(presented).digest('hex');
-    // Digests of random tokens tell nothing about them, so how long their comparison takes does not either.
+    // These are digests of random tokens, so the duration of the comparison reveals nothing about them.
     const found = this.named.find((one) => one.sha256 === digest && isValidAt(one, new Date()));
     return found === undefined ? null : `api:${found.name}`;
   }
@@ -65,12 +65,12 @@ export class ApiTokens implements AccessTokens {
       read();
       this.seen.set(file, stamp);
     } catch (error) {
-      this.log.error('a file of tokens cannot be read; the tokens stay as they were', { file, error });
+      this.log.error('could not read a token file; the tokens stay unchanged', { file, error });
     }
   }
 }
 
-/** Changes with every replacement of the file. */
+/** Changes whenever the file is replaced. */
 function stampOf(file: string): string {
   try {
     const { ino, mtimeNs, size } = statSync(file, { bigint: true });

@@ -62,9 +62,9 @@ gated.describe('files of a restore point, before they are opened', () => {
     await run('qemu-img', ['create', '-q', '-f', 'qcow2', ...options, pathOf(folder), `${MIB}`]);
   }
 
-  /** As whoever wrote the file would describe it: the hash is always right. */
+  /** Written as an attacker would describe the file: the hash is always right. */
   async function asSealed(folder: string): Promise<SealedFile> {
-    // Reading a pipe would have no end.
+    // Reading a pipe would never end.
     if (!(await stat(pathOf(folder))).isFile()) throw new Error('not a file');
     const content = await readFile(pathOf(folder));
     return {
@@ -114,16 +114,16 @@ gated.describe('files of a restore point, before they are opened', () => {
     };
   }
 
-  /** As a stranger can make them, with hash and length of the manifest fitting the file. */
+  /** Files that an attacker can create, with a manifest whose hash and length match the file. */
   const HOSTILE: readonly [string, string, (folder: string) => Promise<void>][] = [
-    ['a full that stands on a file of the host', 'backing_file_differs', (folder) => create(folder, '-b', secret, '-F', 'raw')],
+    ['a full backup backed by a file of the host', 'backing_file_differs', (folder) => create(folder, '-b', secret, '-F', 'raw')],
     [
       'a backing file of another format',
       'backing_file_differs',
       (folder) => create(folder, '-u', '-b', '../20261121T101500Z-full-00000001/disk-0.qcow2', '-F', 'raw'),
     ],
     [
-      'a backing file by way of JSON',
+      'a backing file given as JSON',
       'header_refused',
       (folder) => create(folder, '-u', '-b', `json:{"driver":"raw","file":{"driver":"file","filename":"${secret}"}}`, '-F', 'raw'),
     ],
@@ -133,7 +133,7 @@ gated.describe('files of a restore point, before they are opened', () => {
       async (folder) => {
         const data = join(root, 'data');
         await create(folder, '-o', `data_file=${data},data_file_raw=on`);
-        // Its name in the header, and the file in its place.
+        // The header contains its name, and the file is in its place.
         await rename(secret, data);
       },
     ],
@@ -183,7 +183,7 @@ gated.describe('files of a restore point, before they are opened', () => {
     ],
   ];
 
-  it.each(HOSTILE)('are refused with %s, in a full and beneath an incremental, also where damage is allowed', async (_, reason, make) => {
+  it.each(HOSTILE)('are refused with %s, in a full and below an incremental, even if damage is allowed', async (_, reason, make) => {
     await make(FULL);
     const [full, incremental] = [await asSealed(FULL).catch(() => sealed[0]), sealed[1]];
     for (const chain of [[full], [full, incremental]]) {
@@ -209,17 +209,17 @@ gated.describe('files of a restore point, before they are opened', () => {
     expect(findings.map(({ code }) => code)).toEqual([expect.stringMatching(/^(image_damaged|parent_differs|file_altered)$/)]);
   });
 
-  it('pass as they were sealed, and are read once only', async () => {
+  it('pass unchanged, and are read only once', async () => {
     expect(await open()).toEqual([pathOf(FULL), pathOf(INCREMENTAL)]);
     expect(hashed.sort()).toEqual([pathOf(FULL), pathOf(INCREMENTAL)]);
     await open();
-    // Remembered on disk, by what a later hub finds there.
+    // Stored on disk, so that a later hub finds it.
     guard = new ChainGuard(files, hasher, new ProvenFiles(join(root, 'proven')));
     await open();
     expect(hashed).toHaveLength(2);
   });
 
-  it('have what is remembered of them read once for the whole chain', async () => {
+  it('have their stored hashes read once for the whole chain', async () => {
     const proven = new ProvenFiles(join(root, 'proven'));
     const find = jest.spyOn(proven, 'find');
     const findAll = jest.spyOn(proven, 'findAll');
@@ -233,7 +233,7 @@ gated.describe('files of a restore point, before they are opened', () => {
     );
   });
 
-  it('are read once more where what was remembered is lost', async () => {
+  it('are read again if their stored hashes are lost', async () => {
     await open();
     await rm(join(root, 'proven'), { recursive: true });
     await open();
@@ -257,29 +257,29 @@ gated.describe('files of a restore point, before they are opened', () => {
         await rename(`${path}.new`, path);
       },
     ],
-  ])('are refused once they were %s, with length and modification time as before', async (_, change) => {
+  ])('are refused after they were %s with the same length and modification time', async (_, change) => {
     await open();
     const path = pathOf(FULL);
     const { atime, mtime } = await stat(path);
     const other = await readFile(path);
-    // In the last cluster, where no header is.
+    // In the last cluster, which contains no header.
     other.writeUInt8(other.readUInt8(other.length - 1) ^ 1, other.length - 1);
     await change(path, other);
     await utimes(path, atime, mtime);
     await expect(open()).rejects.toMatchObject({ code: 'restore_point_damaged', facts: { reason: 'file_altered' } });
     await expect(open()).rejects.toMatchObject({ code: 'restore_point_damaged' });
-    // Who asks for it as it is gets it.
+    // A caller that asks for the file as it is gets it.
     expect(await open(sealed, true)).toHaveLength(2);
   });
 
-  it('are refused when they were cut short', async () => {
+  it('are refused when they were truncated', async () => {
     await truncate(pathOf(FULL), 70_000);
     await expect(open()).rejects.toMatchObject({ code: 'restore_point_damaged', facts: { reason: 'file_truncated' } });
     await rm(pathOf(FULL));
     await expect(open()).rejects.toMatchObject({ code: 'restore_point_damaged', facts: { reason: 'file_missing' } });
   });
 
-  it('are not waited for longer than was asked, and go on being read', async () => {
+  it('are waited for only as long as requested, and reading continues', async () => {
     await expect(guard.open(repository, sealed, { allowDamaged: false, patienceMs: 0 })).rejects.toMatchObject({
       kind: 'unavailable',
       code: 'restore_point_being_checked',
@@ -288,7 +288,7 @@ gated.describe('files of a restore point, before they are opened', () => {
     expect(hashed).toHaveLength(2);
   });
 
-  it('serve what they hold by the graph that was checked, whatever a header says by then', async () => {
+  it('are served by the graph that was checked, whatever their headers say later', async () => {
     await run('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x41 0 4096', pathOf(FULL)]);
     sealed = [await asSealed(FULL), sealed[1]];
     const chain = await files.checkChain(repository, sealed, false);
@@ -301,7 +301,7 @@ gated.describe('files of a restore point, before they are opened', () => {
   });
 });
 
-describe('a manifest that is not what it should be', () => {
+describe('an invalid manifest', () => {
   let root: string;
   const files = new RepositoryFiles();
   beforeEach(async () => {
@@ -314,9 +314,9 @@ describe('a manifest that is not what it should be', () => {
   it.each([
     ['a symbolic link', (path: string) => symlink(join(root, 'secret'), path)],
     ['a pipe', (path: string) => run('mkfifo', [path])],
-    ['no JSON', (path: string) => writeFile(path, 'TOP-SECRET')],
+    ['not JSON', (path: string) => writeFile(path, 'TOP-SECRET')],
     ['too long', (path: string) => writeFile(path, '').then(() => truncate(path, 17 * MIB))],
-  ])('because it is %s is not waited for, and not quoted', async (_, make) => {
+  ])('that is %s is not waited for and not quoted', async (_, make) => {
     await make(join(root, FULL, 'manifest.json'));
     const [found] = await files.listRestorePoints(root);
     expect(found).toMatchObject({ folder: FULL, manifest: null, problem: expect.stringContaining('is not a valid manifest') });

@@ -9,17 +9,17 @@ import type { CheckedChain, RepositoryFiles } from '../../../storage/repository-
 import { rethrowSilence } from '../../../storage/repository-files/storage-error.js';
 
 export interface ChainOptions {
-  /** What is missing or not what was sealed passes; what could lead to other files does not. */
+  /** Accepts missing files and files that differ from their sealed content, but not files that could reference other files. */
   readonly allowDamaged: boolean;
-  /** How long files are read before the answer is `restore_point_being_checked`; reading goes on. Infinity: until they are read. */
+  /** How long to wait before the answer is `restore_point_being_checked`; reading continues. Infinity: wait until all files are read. */
   readonly patienceMs: number;
-  /** Ends the waiting, not the reading. */
+  /** Aborts the wait, not the reading. */
   readonly signal?: AbortSignal;
 }
 
 const SHA256 = /^[0-9a-f]{64}$/;
 
-/** By the reason of a refusal. A header is part of the content. */
+/** Damage by the reason of a refusal. A header is part of the content. */
 const DAMAGE: Readonly<Record<string, FoundDamage['reason']>> = {
   file_missing: 'file_missing',
   file_truncated: 'file_truncated',
@@ -28,23 +28,23 @@ const DAMAGE: Readonly<Record<string, FoundDamage['reason']>> = {
   backing_file_differs: 'file_altered',
 };
 
-/** Patience of a request that a person or program waits for, in milliseconds. */
+/** How long an interactive request waits, in milliseconds. */
 export const REQUEST_PATIENCE_MS = 20_000;
 
-/** Kernels give one time stamp for up to this long. */
+/** Kernels may assign the same timestamp for up to this long. */
 const TICK_NS = 20_000_000n;
-/** File systems that keep whole seconds, or two of them, have no fraction. */
+/** File systems with timestamps in units of one or two seconds have no fraction. */
 const COARSE_TICK_NS = 3_000_000_000n;
 const NS_PER_MS = 1_000_000n;
 
-/** A sealed file that is not what was sealed. */
+/** A file that differs from its sealed content. */
 export interface FoundDamage {
   readonly repository_path: string;
   readonly backup_id: string;
   /** Relative to the repository. */
   readonly file: string;
   readonly reason: 'file_missing' | 'file_truncated' | 'file_altered';
-  /** In words for people. */
+  /** Human-readable. */
   readonly detail: string;
 }
 
@@ -54,11 +54,11 @@ interface Reading {
 }
 
 /**
- * Stands before every opening of a restore point's files. A file is opened only when it has the SHA-256 it was sealed with, and nothing has touched it since that was
- * last found: then its inode, length and time stamps are those that were remembered. One that looks different is read again first.
+ * Guards every opening of a restore point's files. A file is opened only if it has the SHA-256 of its sealing and has not changed since that hash was last verified: its
+ * inode, length and timestamps are those recorded then. A file that looks different is read again first.
  */
 export class ChainGuard {
-  /** Files that are being read, by path and state. */
+  /** Files being read, by path and state. */
   private readonly readings = new Map<string, Reading>();
   private readonly listeners: ((found: FoundDamage) => Promise<void>)[] = [];
 
@@ -69,8 +69,8 @@ export class ChainGuard {
   ) {}
 
   /**
-   * Calls back for every file that is found damaged, before the opening is refused. A file that only seems to be another one for as long as a link leads to it, or that
-   * cannot be read just now, is refused without.
+   * Calls the listener for every file that is found damaged, before the opening is refused. It is not called if the path only leads to another file through a link, or if the
+   * file cannot be read at the moment; the opening is refused all the same.
    * @param listener must not reject
    */
   onDamage(listener: (found: FoundDamage) => Promise<void>): void {
@@ -110,14 +110,14 @@ export class ChainGuard {
         const refusal = new DomainError(
           'conflict',
           'restore_point_damaged',
-          `The file "${path}" of restore point ${sealed.backup_id} was altered: its SHA-256 is ${sha256 ?? ''}; it was sealed with ${sealed.sha256}. Verify the backup, choose an older restore point, or ask for this one as it is with allow_damaged.`,
+          `The file "${path}" of restore point ${sealed.backup_id} was altered: its SHA-256 is ${sha256 ?? ''}; it was sealed with ${sealed.sha256}. Verify the backup, choose an older restore point, or use this one as it is with allow_damaged.`,
           { damaged_backup_id: sealed.backup_id, file: sealed.file, reason: 'file_altered' },
         );
         if (sha256 !== undefined && SHA256.test(sha256)) await this.report(repositoryPath, refusal);
         throw refusal;
       }),
     );
-    // It may have been left for a timeout.
+    // A timeout may have abandoned it.
     all.catch(() => undefined);
     const total = unproven.reduce((sum, { facts }) => sum + facts.size_bytes, 0);
     await Promise.race([all, this.givenUp(patienceMs, signal, () => ({ read: readings.reduce((sum, { read }) => sum + read, 0), total }))]);
@@ -139,7 +139,7 @@ export class ChainGuard {
   ): Promise<never> {
     if (patienceMs === Infinity) {
       return new Promise((_, reject) => {
-        if (signal?.aborted === true) reject(signal.reason as Error); // given by whoever aborts
+        if (signal?.aborted === true) reject(signal.reason as Error); // set by whoever aborts
         signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
       });
     }
@@ -148,7 +148,7 @@ export class ChainGuard {
     throw new DomainError(
       'unavailable',
       'restore_point_being_checked',
-      `The files of the restore point have not been read since they were put there or changed, and are being compared with their hashes first: ${read} of ${total} bytes so far. Repeat the request later; the check goes on.`,
+      `The files of the restore point are new or were changed, and are being compared with their hashes first: ${read} of ${total} bytes so far. The check continues; repeat the request later.`,
       { bytes_checked: read, bytes_total: total },
     );
   }
@@ -169,7 +169,7 @@ export class ChainGuard {
   }
 
   private async read(repositoryPath: string, path: string, file: string, before: ImageFacts, onRead: (bytes: number) => void): Promise<string> {
-    // Somebody else may just have read it.
+    // Another caller may have just read it.
     const known = await this.proven.find(repositoryPath, file);
     if (known?.state === before.state) return known.sha256;
     await settled(before);
@@ -178,13 +178,13 @@ export class ChainGuard {
       return rethrowSilence(error, repositoryPath);
     });
     const after = await this.files.imageFacts(repositoryPath, file);
-    if (after?.state !== before.state) return 'unknown, because it was changed while it was read';
+    if (after?.state !== before.state) return 'unknown, because the file changed while it was read';
     if (isSettled(before)) await this.proven.remember(repositoryPath, new Map([[file, { state: before.state, sha256 }]]));
     return sha256;
   }
 }
 
-/** Whether a change from now on would show in the time of the last change. */
+/** Whether a change from now on would alter the time of the last change. */
 function isSettled({ ctime_ns }: ImageFacts): boolean {
   return leftUntilSettled(BigInt(ctime_ns)) === 0n;
 }
@@ -194,7 +194,7 @@ async function settled({ ctime_ns }: ImageFacts): Promise<void> {
   if (left > 0n && left <= COARSE_TICK_NS) await pause(Number(left / NS_PER_MS) + 1);
 }
 
-/** A clock of a file server that runs ahead leaves a file unsettled for as long, which costs readings and no safety. */
+/** If the clock of a file server runs ahead, a file stays unsettled for that long, which costs extra reads but no safety. */
 function leftUntilSettled(ctimeNs: bigint): bigint {
   const tick = ctimeNs % 1_000_000_000n === 0n ? COARSE_TICK_NS : TICK_NS;
   const left = ctimeNs + tick - BigInt(Date.now()) * NS_PER_MS;

@@ -4,10 +4,10 @@ import { loggerFor } from '../../../lib/logging/logger.js';
 import type { FileCalls } from '../../../storage/file-door/file-calls.js';
 import { DoorClosedError, FileDoor, storageSilent } from '../../../storage/file-door/file-door.js';
 
-/** How often somebody who works on files by other ways than the door looks whether their file system answers. */
+/** How often whileTheyAnswer checks whether the file systems answer. */
 const LOOK_MS = 2_000;
 
-/** The hub's ways to file systems that are not its own and may hang: those of repositories, and those that disks are restored to. One door for each place, made when it is first asked for. */
+/** The hub's access to file systems that may hang: those of repositories and of restore targets. One storage worker for each place, created on first use. */
 @Injectable()
 export class FileDoors implements OnApplicationShutdown {
   private readonly log = loggerFor('FileDoors');
@@ -16,25 +16,25 @@ export class FileDoors implements OnApplicationShutdown {
 
   constructor(private readonly config: HubConfig) {}
 
-  /** @param place the folder that is asked whether the file system answers */
+  /** @param place folder on which the file system is probed */
   at(place: string): FileCalls {
     return this.doorOf(place).calls;
   }
 
-  /** How long the file system has not answered, in milliseconds; 0 where nothing shows that it does not. Sees to it that it is asked, and does not wait. */
+  /** How long the file system has not answered, in milliseconds; 0 if no silence is known. Starts a probe and does not wait for it. */
   silentMs(place: string): number {
     return this.doorOf(place).silentMs();
   }
 
   /**
-   * For work that other programs do on the files of these places: gives it up when one of them has been silent for `fail_after_silent_seconds`.
-   * @param work its signal is aborted when it is given up; it is not waited for then, because it may hang in the kernel
-   * @throws what storageSilent makes; DoorClosedError; what the work throws
+   * Runs work by other programs on files at these places. Abandons the work when one of the places has been silent for `fail_after_silent_seconds`.
+   * @param work its signal is aborted when it is abandoned; it is not awaited then, because it may hang in the kernel
+   * @throws the error of storageSilent; DoorClosedError; errors of the work
    */
   async whileTheyAnswer<Result>(places: readonly string[], work: (signal: AbortSignal) => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     const giveUp = new AbortController();
     const given = new Promise<never>((_, reject) => {
-      giveUp.signal.addEventListener('abort', () => reject(giveUp.signal.reason as Error)); // given below
+      giveUp.signal.addEventListener('abort', () => reject(giveUp.signal.reason as Error)); // set below
     });
     const look = setInterval(() => {
       for (const place of places) {
@@ -44,7 +44,7 @@ export class FileDoors implements OnApplicationShutdown {
       }
     }, LOOK_MS);
     const doing = work(signal === undefined ? giveUp.signal : AbortSignal.any([signal, giveUp.signal]));
-    // Nobody hears of it any more once it was given up.
+    // After the work is abandoned, nobody awaits its promise.
     doing.catch(() => undefined);
     try {
       return await Promise.race([doing, given]);
@@ -53,7 +53,7 @@ export class FileDoors implements OnApplicationShutdown {
     }
   }
 
-  /** Nothing that hangs is waited for any more. What waits, or comes later, is told DoorClosedError by those places that do not answer within the grace. */
+  /** Stops waiting for hanging calls. Pending and later calls fail with DoorClosedError at places that do not answer within the grace period. */
   hurry(graceMs: number): void {
     setTimeout(() => this.closeAll(), graceMs).unref();
   }

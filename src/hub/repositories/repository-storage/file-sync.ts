@@ -3,9 +3,9 @@ import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { loggerFor } from '../../../lib/logging/logger.js';
 import { runTool } from '../../../lib/process/run-tool.js';
 
-/** Terabytes on a slow disk take their time. */
+/** Syncing terabytes to a slow disk takes long. */
 const SYNC_DEADLINE_MS = 60 * 60_000;
-/** Files of one place forced out at once; more only make one disk seek between them. */
+/** Files of one place synced at once; more would only make a disk seek between them. */
 const MAX_AT_ONCE = 4;
 const PAUSE_MS = 300;
 
@@ -14,7 +14,7 @@ interface Lane {
   running: number;
 }
 
-/** Has files that are being written go to the disk as they grow, by coreutils' `sync`: writing out a large file holds its thread for seconds, and this process has few threads. */
+/** Syncs growing files to disk with coreutils' `sync`: writing out a large file blocks its thread for seconds, and this process has few threads. */
 @Injectable()
 export class FileSync implements OnApplicationShutdown {
   private readonly log = loggerFor('FileSync');
@@ -23,16 +23,16 @@ export class FileSync implements OnApplicationShutdown {
   private readonly lanes = new Map<string, Lane>();
 
   /**
-   * From now on until `leave`. Otherwise the kernel gathers gigabytes before it begins, and the wait comes at the end. Only makes it faster: whoever needs the file to be on stable
-   * storage still syncs it.
-   * @param place the storage, by any one name; one that hangs holds up nobody who writes elsewhere
+   * Syncs the file repeatedly until `leave`. Otherwise the kernel collects gigabytes before it starts writing, and the wait comes at the end. This is only an optimization: a
+   * caller that needs the file on stable storage must still sync it.
+   * @param place the storage, under any name that is unique to it; a hanging place does not delay the others
    */
   follow(path: string, place: string): void {
     if (this.followed.has(path)) return;
     this.followed.add(path);
     this.pushOut(path, place).catch((error: unknown) => {
       this.followed.delete(path);
-      this.log.info('a growing file is not written out early', { path, error });
+      this.log.info('could not sync a growing file early', { path, error });
     });
   }
 

@@ -20,8 +20,8 @@ export class ListEventsController {
   @Get('events')
   @Streams('download', asksForLines)
   @ApiOperation({
-    summary: 'Events of the whole store',
-    description: `With \`Accept: ${NDJSON}\` every matching event is streamed, one JSON object a line, regardless of limit and cursor.`,
+    summary: 'Search the events of the whole store',
+    description: `With \`Accept: ${NDJSON}\` all matching events are streamed, one JSON object per line, regardless of limit and cursor.`,
   })
   @ApiProduces('application/json', NDJSON)
   @ApiPage('events', AuditEventResponse, 'A page of events')
@@ -40,12 +40,12 @@ export class ListEventsController {
   }
 }
 
-/** Whether every matching event is wanted, instead of a page. */
+/** Whether the client asks for all matching events instead of a page. */
 function asksForLines(request: Request): boolean {
   return request.accepts(['application/json', NDJSON]) === NDJSON;
 }
 
-/** A cursor belongs to the order that it was given for. */
+/** A cursor is valid only for the order it was issued for. */
 function isPlace(key: JsonObject, order: LogOrder): key is LogPlace {
   const { position, time, revision } = key;
   switch (order) {

@@ -8,31 +8,31 @@ import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 const ORDERS = ['newest_first', 'oldest_first'];
 
 export class ListEventsQuery extends PageQuery {
-  @ApiPropertyOptional({ description: 'Only of this stream', example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  @ApiPropertyOptional({ description: 'Only events of this stream', example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @Optional()
   @IsString()
   @Length(1, 512)
   stream?: string;
 
-  @ApiPropertyOptional({ description: 'The stream up to its first dash', example: 'backup' })
+  @ApiPropertyOptional({ description: 'The stream name up to its first dash', example: 'backup' })
   @Optional()
   @IsString()
   @Length(1, 255)
   category?: string;
 
-  @ApiPropertyOptional({ description: 'Only of this type', example: 'BackupCompleted' })
+  @ApiPropertyOptional({ description: 'Only events of this type', example: 'BackupCompleted' })
   @Optional()
   @IsString()
   @Length(1, 255)
   type?: string;
 
-  @ApiPropertyOptional({ description: 'Only what this one did: `api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:token' })
+  @ApiPropertyOptional({ description: 'Only events caused by this actor: `api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:token' })
   @Optional()
   @IsString()
   @Length(1, 255)
   actor?: string;
 
-  @ApiPropertyOptional({ description: 'Only what followed from this one request', example: '0199a3c4-7c00-7000-8000-000000000001' })
+  @ApiPropertyOptional({ description: 'Only events that resulted from this request', example: '0199a3c4-7c00-7000-8000-000000000001' })
   @Optional()
   @IsUuid()
   correlation_id?: string;
@@ -47,7 +47,7 @@ export class ListEventsQuery extends PageQuery {
   @IsInstant()
   until?: string;
 
-  @ApiPropertyOptional({ enum: ORDERS, description: 'Which end of the log comes first', default: 'newest_first', example: 'oldest_first' })
+  @ApiPropertyOptional({ enum: ORDERS, description: 'Sort order', default: 'newest_first', example: 'oldest_first' })
   @Optional()
   @IsIn(ORDERS)
   order: 'newest_first' | 'oldest_first' = 'newest_first';

@@ -1,6 +1,6 @@
 import type { RestorePointAccessed, RestorePointAccessEnded } from './access.events.js';
 
-/** Who reads, and from where. */
+/** The actor that reads, and its address. */
 export interface AccessReader {
   readonly actor: string;
   readonly correlationId: string;
@@ -10,8 +10,8 @@ export interface AccessReader {
 export type AccessToRecord = Omit<RestorePointAccessed['data'], 'access_id' | 'source_address' | 'accessed_at'>;
 
 /**
- * Record that content of a restore point is about to be sent. The result is the id of the access. An access must not be answered when this fails.
- * The same look at the same place by the same reader is recorded once a minute; downloads are recorded each time.
+ * Records that content of a restore point is about to be sent. The result is the id of the access. If this fails, the request must fail too.
+ * A look at the same place by the same reader is recorded at most once a minute; downloads are always recorded.
  * @throws EventStoreUnavailableError
  */
 export class RecordAccess {
@@ -21,7 +21,7 @@ export class RecordAccess {
   ) {}
 }
 
-/** Record how a download ended. Never fails: the content has been sent by then. */
+/** Records how a download ended. Never fails, because the content has already been sent. */
 export class RecordAccessEnd {
   constructor(
     readonly backupId: string,

@@ -2,7 +2,7 @@ import type { DomainEvent } from '../../../../kernel/event.js';
 
 export type AccessOperation = 'list_files' | 'file_info' | 'download' | 'download_directory' | 'download_disk' | 'read_console' | 'read_screenshot';
 
-/** Recorded before the first byte of the answer is sent. Who: the actor of the event's metadata. */
+/** Recorded before the first byte of the answer is sent. The reader is the actor in the event's metadata. */
 export type RestorePointAccessed = DomainEvent<
   'RestorePointAccessed',
   {
@@ -10,38 +10,38 @@ export type RestorePointAccessed = DomainEvent<
     readonly operation: AccessOperation;
     readonly backup_id: string;
     readonly vm_name: string;
-    /** null: the content of a disk or of a boot check, without a mount. */
+    /** null: content of a disk or of a boot check, without a mount. */
     readonly mount_id: string | null;
-    /** null: not of one disk. */
+    /** null: not specific to one disk. */
     readonly disk_index: number | null;
-    /** As the client wrote it, in the mounted file system; null: not of a path. */
+    /** Path in the mounted file system, as the client sent it; null: no path. */
     readonly path: string | null;
-    /** Where the links in `path` led, written like paths in answers; null: nothing was followed. */
+    /** Target of the symbolic links in `path`, written like paths in answers; null: no link was followed. */
     readonly resolved_path: string | null;
-    /** What was asked for besides, as texts: `recursive`, `format`, `range`. */
+    /** Further options of the request, as text: `recursive`, `format`, `range`. */
     readonly options: { readonly [name: string]: string };
-    /** Of the connection; a reverse proxy's where there is one. null: the client had left. */
+    /** Address of the connection, or of the reverse proxy if there is one. null: the client had disconnected. */
     readonly source_address: string | null;
     /** ISO 8601, UTC. */
     readonly accessed_at: string;
   }
 >;
 
-/** Follows a RestorePointAccessed of a download. A download without one was cut off by the end of the hub. */
+/** Follows the RestorePointAccessed of a download. A download without this event was cut off when the hub stopped. */
 export type RestorePointAccessEnded = DomainEvent<
   'RestorePointAccessEnded',
   {
     readonly access_id: string;
-    /** Bytes of the content that were handed to the connection. */
+    /** Bytes of content that were passed to the connection. */
     readonly bytes_sent: number;
-    /** `cut`: by the client, by a limit, or because the content could not be read to its end. */
+    /** `cut`: by the client, by a limit, or because the rest of the content could not be read. */
     readonly outcome: 'completed' | 'cut';
     readonly detail: string | null;
     readonly ended_at: string;
   }
 >;
 
-/** Stream `access-<backup_id>`: what was read of one restore point. Nothing is decided on it. */
+/** Stream `access-<backup_id>`: accesses to one restore point. No command decides on it. */
 export type AccessEvent = RestorePointAccessed | RestorePointAccessEnded;
 
 export function accessStream(backupId: string): string {

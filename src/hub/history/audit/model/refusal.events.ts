@@ -1,24 +1,24 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
 
-/** Requests of one address that showed no token, a wrong one, or one that does not open the route. At most one a minute for each address. */
+/** Requests from one address with no token, a wrong token, or one that is not valid for the route. At most one event a minute per address. */
 export type RequestsRefused = DomainEvent<
   'RequestsRefused',
   {
-    /** Of the connections; `others` when too many addresses were refused to count them one by one. */
+    /** Address of the connections; `others` when too many addresses were refused to count each. */
     readonly source_address: string;
-    /** Since the event before, or since the first of them. */
+    /** Number since the previous event, or since the first refusal. */
     readonly refused: number;
-    /** Of the last of them, as the API answered it. */
+    /** Code of the last refusal, as sent by the API. */
     readonly code: string;
     readonly method: string;
-    /** Without the query, its beginning. */
+    /** Truncated and without the query. */
     readonly path: string;
     readonly first_at: string;
     readonly last_at: string;
   }
 >;
 
-/** Stream `refusal-<address>`. Nothing is decided on it. */
+/** Stream `refusal-<address>`. No command decides on it. */
 export function refusalStream(address: string): string {
   return `refusal-${address}`;
 }

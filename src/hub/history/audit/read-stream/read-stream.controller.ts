@@ -15,7 +15,7 @@ export class ReadStreamController {
   constructor(private readonly store: EventStore) {}
 
   @Get('streams/:stream')
-  @ApiOperation({ summary: 'One stream as the store has it, oldest event first' })
+  @ApiOperation({ summary: 'Read one stream from the store, oldest event first' })
   @ApiParam({ name: 'stream', example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @ApiPage('events', AuditEventResponse, 'A page of the stream')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')

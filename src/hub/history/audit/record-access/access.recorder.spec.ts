@@ -39,7 +39,7 @@ function recorderOfTest() {
 }
 
 describe('the access log', () => {
-  it('holds who read what, from where', async () => {
+  it('records who read what, and from where', async () => {
     const { recorder, events } = recorderOfTest();
     const accessId = await recorder.begun(LOOK, ALICE);
     const [event] = await events();
@@ -50,7 +50,7 @@ describe('the access log', () => {
     });
   });
 
-  it('holds the same look of the same reader once a minute', async () => {
+  it('records the same look by the same reader once a minute', async () => {
     const { clock, recorder, events } = recorderOfTest();
     const first = await recorder.begun(LOOK, ALICE);
     clock.ms += 59_000;
@@ -68,14 +68,14 @@ describe('the access log', () => {
     ['mount', { ...LOOK, mount_id: '5a2f3c1e-0b7d-5e11-9a3c-000000000002' }, ALICE],
     ['actor', LOOK, { ...ALICE, actor: 'api:bob' }],
     ['address', LOOK, { ...ALICE, sourceAddress: '10.0.0.2' }],
-  ] as const)('holds a look that differs in its %s', async (_what, access, reader) => {
+  ] as const)('records a look that differs in its %s', async (_what, access, reader) => {
     const { recorder, events } = recorderOfTest();
     await recorder.begun(LOOK, ALICE);
     await recorder.begun(access, reader);
     expect(await events()).toHaveLength(2);
   });
 
-  it('holds every download and its end', async () => {
+  it('records every download and its end', async () => {
     const { recorder, events } = recorderOfTest();
     for (let count = 0; count < 2; count += 1) {
       const accessId = await recorder.begun({ ...LOOK, operation: 'download' }, ALICE);

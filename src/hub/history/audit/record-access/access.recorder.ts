@@ -7,16 +7,16 @@ import type { AccessReader, AccessToRecord, RecordAccessEnd } from '../model/acc
 import { type AccessEvent, accessStream } from '../model/access.events.js';
 import { isLook, lookKey } from './repeated-look.plan.js';
 
-/** The same look is recorded once in this time. */
+/** The same look is recorded at most once in this period. */
 const SAME_LOOK_MS = 60_000;
-/** Looks remembered; beyond them the oldest is forgotten, and would be recorded again. */
+/** Maximum number of remembered looks. Beyond it the oldest is forgotten and would be recorded again. */
 const MAX_LOOKS = 10_000;
 
-/** Writes the access log. Its streams are never folded, so an append costs the same however long they are. */
+/** Writes the access log. Its streams are never folded, so the cost of an append does not depend on their length. */
 @Injectable()
 export class AccessRecorder {
   private readonly log = loggerFor('AccessRecorder');
-  /** In the order of their times. */
+  /** Ordered by time. */
   private readonly looks = new Map<string, { readonly accessId: string; readonly at: number }>();
 
   constructor(
@@ -43,7 +43,7 @@ export class AccessRecorder {
     try {
       await this.append(backupId, { type: 'RestorePointAccessEnded', data: { ...end, ended_at: this.clock.iso() } }, end.access_id, reader);
     } catch (error) {
-      this.log.warn('the end of a download could not be recorded', { backup_id: backupId, ...end, error });
+      this.log.warn('could not record the end of a download', { backup_id: backupId, ...end, error });
     }
   }
 

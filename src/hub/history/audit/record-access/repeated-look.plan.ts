@@ -1,7 +1,7 @@
 import type { AccessReader, AccessToRecord } from '../model/access.commands.js';
 import type { AccessOperation } from '../model/access.events.js';
 
-/** Reading names and attributes, which a client repeats for every page; a download of content is none. */
+/** True for reading names and attributes, which a client repeats for every page; false for a download of content. */
 export function isLook(operation: AccessOperation): boolean {
   switch (operation) {
     case 'list_files':
@@ -16,7 +16,7 @@ export function isLook(operation: AccessOperation): boolean {
   }
 }
 
-/** Two looks with one key are the same look of the same reader. */
+/** Looks with the same key are the same look by the same reader. */
 export function lookKey(access: AccessToRecord, { actor, sourceAddress }: AccessReader): string {
   const { operation, backup_id, mount_id, disk_index, path, resolved_path, options } = access;
   return JSON.stringify([actor, sourceAddress, operation, backup_id, mount_id, disk_index, path, resolved_path, Object.entries(options).sort()]);

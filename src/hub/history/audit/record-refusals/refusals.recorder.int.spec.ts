@@ -29,8 +29,8 @@ const call = (token: string | null, path = '/api/v1/metrics') => {
   return token === null ? sent : sent.set('Authorization', `Bearer ${token}`);
 };
 
-describe('a hub that is called with wrong tokens', () => {
-  it('records them once, by their address, without the token, and goes on serving the right one', async () => {
+describe('a hub that receives wrong tokens', () => {
+  it('records them once per address, without the token, and keeps serving the right one', async () => {
     for (let count = 0; count < 30; count += 1) expect((await call('wrong-token-of-somebody')).status).toBe(401);
     expect((await call(API_TOKEN)).status).toBe(200);
     const events = await until('the event', async () => (await recorded()).length > 0 && (await recorded()));
@@ -43,7 +43,7 @@ describe('a hub that is called with wrong tokens', () => {
     expect(JSON.stringify(events)).not.toContain('wrong-token');
   });
 
-  it('counts what it has refused, wherever it was asked', async () => {
+  it('counts refused requests on every route', async () => {
     expect((await call(null)).status).toBe(401);
     expect((await call(NODE_TOKEN)).status).toBe(403);
     expect((await call('wrong', DOCS_PATH)).status).toBe(401);

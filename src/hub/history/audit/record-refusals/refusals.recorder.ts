@@ -6,7 +6,7 @@ import { type RefusalReport, Refusals } from '../../../../lib/http/refusals.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { type RequestsRefused, refusalStream } from '../model/refusal.events.js';
 
-/** Writes the reports of refused requests, at most one a minute for each source. */
+/** Writes the reports of refused requests, at most one a minute per source. */
 @Injectable()
 export class RefusalsRecorder implements OnModuleInit {
   private readonly log = loggerFor('RefusalsRecorder');
@@ -30,7 +30,7 @@ export class RefusalsRecorder implements OnModuleInit {
     try {
       await this.store.append(refusalStream(report.source_address), 'any', [{ id, type: event.type, data: event.data, metadata }]);
     } catch (error) {
-      this.log.warn('refused requests could not be recorded', { ...report, error });
+      this.log.warn('could not record refused requests', { ...report, error });
     }
   }
 }

@@ -15,7 +15,7 @@ export class CreateRepositoryController {
   constructor(private readonly commands: CommandBus) {}
 
   @Post()
-  @ApiOperation({ summary: 'Make a folder a repository', description: 'The path is tried out first, as POST /repositories/test does.' })
+  @ApiOperation({ summary: 'Create a repository in a folder', description: 'The path is tested first, as by POST /repositories/test.' })
   @ApiCreatedResponse({ type: CreatedRepositoryDto })
   @ApiProblem(400, 'validation_failed', 'repository_path_invalid', 'repository_path_missing', 'repository_path_not_a_directory', 'repository_not_writable')
   @ApiProblem(409, 'repository_name_taken', 'repository_overlaps', 'repository_already_used', 'repository_deleted')

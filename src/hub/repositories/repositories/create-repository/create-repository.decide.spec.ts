@@ -28,11 +28,11 @@ describe('creating a repository', () => {
     given().when(command).then({ type: 'RepositoryCreated', data: repository });
   });
 
-  it('does nothing when the same command did it before', () => {
+  it('does nothing when the same command is repeated', () => {
     given({ type: 'RepositoryCreated', data: repository }).when(failing('writable')).then();
   });
 
-  it('refuses a name that another repository has', () => {
+  it('refuses the name of another repository', () => {
     given()
       .when({ ...command, name_holder: 'repository-2' })
       .thenRefused('repository_name_taken');

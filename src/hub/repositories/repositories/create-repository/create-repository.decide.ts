@@ -3,7 +3,7 @@ import { unknownVariant } from '../../../../kernel/decider.js';
 import type { RepositoryCreated, RepositoryEvent } from '../model/repository.events.js';
 import type { RepositoryState } from '../model/repository.state.js';
 
-/** What was tried out at the path. */
+/** Result of one check of the path. */
 export type PathCheck = {
   readonly name: 'absolute_path' | 'exists' | 'directory' | 'separate' | 'unused' | 'writable';
   readonly ok: boolean;
@@ -12,19 +12,19 @@ export type PathCheck = {
 
 export type CreateRepositoryData = {
   readonly repository: RepositoryCreated['data'];
-  /** Id of another repository that has this name; null: none has. */
+  /** Id of another repository with this name; null: none. */
   readonly name_holder: string | null;
   readonly checks: readonly PathCheck[];
-  /** Id in the marker that lies at the path; null without one. */
+  /** Id in the marker at the path; null: no marker. */
   readonly marker_repository_id: string | null;
 };
 
 export function decideCreateRepository(command: CreateRepositoryData, state: RepositoryState): readonly RepositoryEvent[] {
   const { repository, name_holder } = command;
   if (state.status === 'active') return [];
-  if (state.status === 'deleted') throw new Error(`repository ${repository.repository_id} was deleted; its id is not used again`);
+  if (state.status === 'deleted') throw new Error(`repository ${repository.repository_id} was deleted; its id cannot be reused`);
   if (name_holder !== null) {
-    throw new DomainError('conflict', 'repository_name_taken', `There is a repository named "${repository.name}" already. Choose another name.`, {
+    throw new DomainError('conflict', 'repository_name_taken', `A repository named "${repository.name}" already exists. Choose another name.`, {
       name: repository.name,
       repository_id: name_holder,
     });

@@ -5,7 +5,7 @@ import type { RepositoryType } from '../model/repository.events.js';
 const TYPES = ['local'] as const satisfies readonly RepositoryType[];
 
 export class CreateRepositoryDto {
-  @ApiProperty({ description: 'Unique; for people', maxLength: 128, example: 'main' })
+  @ApiProperty({ description: 'Unique display name', maxLength: 128, example: 'main' })
   @IsString()
   @MaxLength(128)
   @Matches(/^(?!\s)[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+(?<!\s)$/u, { message: 'name must have no control characters and neither begin nor end with a space' })
@@ -15,7 +15,7 @@ export class CreateRepositoryDto {
   @IsIn(TYPES)
   readonly type!: RepositoryType;
 
-  @ApiProperty({ description: 'Absolute path of a folder that exists and that the hub can write to', example: '/srv/backups' })
+  @ApiProperty({ description: 'Absolute path of an existing folder that the hub can write to', example: '/srv/backups' })
   @IsString()
   @MaxLength(4096)
   @Matches(/^\/[^\p{Cc}]*$/u, { message: 'path must be an absolute path without control characters' })

@@ -31,7 +31,7 @@ export class CreateRepositoryHandler implements ICommandHandler<CreateRepository
   ) {}
 
   async execute(command: CreateRepository): Promise<RepositoryCreation> {
-    // The same command makes the same repository, however often it is repeated.
+    // A repeated command creates the same repository.
     const repositoryId = derivedId(`repository/${command.context.commandId}`);
     const path = normalize(command.path).replace(/(?<=.)\/+$/, '');
 
@@ -53,17 +53,22 @@ export class CreateRepositoryHandler implements ICommandHandler<CreateRepository
       };
       const before = (await this.runner.load(repositoryStream(repositoryId), decider)).state;
       if (before.status === 'deleted') {
-        throw new DomainError('conflict', 'repository_deleted', `Repository "${command.name}" was made by this command before and has been deleted since.`, {
-          repository_id: repositoryId,
-        });
+        throw new DomainError(
+          'conflict',
+          'repository_deleted',
+          `Repository "${command.name}" was already created by this command and has since been deleted.`,
+          {
+            repository_id: repositoryId,
+          },
+        );
       }
-      // Refuses before anything is written to the path.
+      // Refuse before anything is written to the path.
       decideCreateRepository(data, before);
       return this.create(data, before.status === 'none', command);
     });
   }
 
-  /** The marker goes first: a repository that is known always had one, so a missing marker means a missing file system. */
+  /** Writes the marker before the event: every known repository has had a marker, so a missing one means a missing file system. */
   private async create(data: CreateRepositoryData, isNew: boolean, command: CreateRepository): Promise<RepositoryCreation> {
     const { path, repository_id, created_at } = data.repository;
     if (isNew) await this.files.writeMarker(path, { format_version: 1, repository_id, created_at });
@@ -82,7 +87,7 @@ export class CreateRepositoryHandler implements ICommandHandler<CreateRepository
     const probe = await this.files.probe(path, paths, repositoryId);
     const marker = probe.marker_repository_id;
     if (marker === null || marker === repositoryId) return probe;
-    // The path of a repository of this hub that was deleted while its file system was away still holds its marker.
+    // If a repository of this hub was deleted while its file system was unavailable, its marker is still at the path.
     const owner = (await this.runner.load(repositoryStream(marker), decider)).state;
     return owner.status === 'deleted' ? this.files.probe(path, paths, marker) : probe;
   }

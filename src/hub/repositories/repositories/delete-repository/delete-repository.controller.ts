@@ -16,7 +16,7 @@ export class DeleteRepositoryController {
 
   @Delete(':id')
   @HttpCode(204)
-  @ApiOperation({ summary: 'Forget a repository that holds no backups', description: 'The folder stays; only the marker in it is removed.' })
+  @ApiOperation({ summary: 'Delete a repository that holds no backups', description: 'The folder stays; only its marker is removed.' })
   @ApiNoContentResponse({ description: 'Deleted' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'repository_not_found')

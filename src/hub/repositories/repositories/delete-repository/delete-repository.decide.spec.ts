@@ -26,7 +26,7 @@ describe('deleting a repository', () => {
       .thenRefused('repository_has_backups');
   });
 
-  it('is refused where there is none, or none any more', () => {
+  it('is refused for an unknown and for a deleted repository', () => {
     given().when(command).thenRefused('repository_not_found');
     given(created, deleted).when(command).thenRefused('repository_not_found');
   });

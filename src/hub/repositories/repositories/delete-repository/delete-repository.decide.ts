@@ -5,7 +5,7 @@ import type { RepositoryState } from '../model/repository.state.js';
 export type DeleteRepositoryData = {
   readonly repository_id: string;
   readonly restore_points: number;
-  /** Pending and running backups, and ended ones whose remains are still being cleared away. */
+  /** Pending and running backups, and ended ones whose cleanup has not finished. */
   readonly unfinished_backups: number;
   readonly deleted_at: string;
 };

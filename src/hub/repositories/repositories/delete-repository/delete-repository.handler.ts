@@ -34,8 +34,8 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
   ) {}
 
   /**
-   * Serialised with the beginning of backups into this repository. Restores, mounts, exports and verifications stand on a completed backup, and while there is one the
-   * repository stays; that one is not deleted under them is seen to by the lock of its VM.
+   * Serialized with the start of backups into this repository. Restores, mounts, exports and verifications need a completed backup, and the repository stays while there is one;
+   * the lock of the VM prevents the deletion of that backup while they run.
    */
   async execute({ repositoryId, context }: DeleteRepository): Promise<string | null> {
     return this.mutex.runExclusive(repositoryUseLock(repositoryId), () => this.delete(repositoryId, context));
@@ -59,12 +59,12 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
     });
   }
 
-  /** Its file system may be away for good, which is a reason to delete a repository and must not stand in its way. */
+  /** Best effort: the file system may be gone permanently, which must not prevent the deletion of the repository. */
   private async removeMarkerOf(repositoryId: string, path: string): Promise<void> {
     try {
       if ((await this.files.readMarker(path))?.repository_id === repositoryId) await this.files.removeMarker(path);
     } catch (error) {
-      this.logger.warn('the marker of a deleted repository could not be removed', { repository_id: repositoryId, path, error });
+      this.logger.warn('could not remove the marker of a deleted repository', { repository_id: repositoryId, path, error });
     }
   }
 }

@@ -13,7 +13,7 @@ export class GetRepositoryController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get(':id')
-  @ApiOperation({ summary: 'One repository' })
+  @ApiOperation({ summary: 'Get a repository' })
   @ApiParam({ name: 'id', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
   @ApiOkResponse({ type: RepositoryResponse })
   @ApiProblem(400, 'validation_failed')

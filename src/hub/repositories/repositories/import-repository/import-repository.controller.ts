@@ -16,7 +16,7 @@ export class ImportRepositoryDto {
   @Matches(/^\/[^\p{Cc}]*$/u, { message: 'path must be an absolute path without control characters' })
   readonly path!: string;
 
-  @ApiProperty({ description: 'Unique; for people', maxLength: 128, example: 'found again' })
+  @ApiProperty({ description: 'Unique display name', maxLength: 128, example: 'found again' })
   @IsString()
   @MaxLength(128)
   @Matches(/^(?!\s)[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+(?<!\s)$/u, { message: 'name must have no control characters and neither begin nor end with a space' })
@@ -25,15 +25,15 @@ export class ImportRepositoryDto {
 
 export class SkippedPointDto {
   @ApiProperty({ example: 'pgtest1-3c1f0e5b/20261122T101500Z-incr-0d5e9f31' }) readonly folder!: string;
-  @ApiProperty({ example: 'It stands on restore point 0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11, which is not there.' }) readonly reason!: string;
+  @ApiProperty({ example: 'It depends on restore point 0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11, which is missing.' }) readonly reason!: string;
 }
 
 export class RepositoryImportDto {
   @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
   @ApiProperty({ example: 'found again' }) readonly name!: string;
   @ApiProperty({ example: '/srv/backups' }) readonly path!: string;
-  @ApiProperty({ description: 'False when the repository was known already', example: true }) readonly created!: boolean;
-  @ApiProperty({ type: [String], description: 'Backups that were taken over', example: ['0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11'] })
+  @ApiProperty({ description: 'False if the repository was already known', example: true }) readonly created!: boolean;
+  @ApiProperty({ type: [String], description: 'Ids of the imported backups', example: ['0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11'] })
   readonly imported!: readonly string[];
   @ApiProperty({ example: 0 }) readonly already_known!: number;
   @ApiProperty({ type: [SkippedPointDto], example: [] }) readonly skipped!: readonly SkippedPointDto[];
@@ -48,9 +48,9 @@ export class ImportRepositoryController {
   @Post('import')
   @HttpCode(200)
   @ApiOperation({
-    summary: 'Take over a repository that another hub has made, with its restore points',
+    summary: 'Import a repository of another hub, with its restore points',
     description:
-      'The files stay as they are. Repeated, it takes over what has come since. The next backup of a VM is a full unless the VM has the same id here.',
+      'The files stay unchanged. A repeated import adds restore points that appeared since. The next backup of a VM is a full backup unless the VM has the same id here.',
   })
   @ApiOkResponse({ type: RepositoryImportDto })
   @ApiProblem(400, 'validation_failed', 'repository_marker_missing', 'repository_path_invalid', 'repository_not_writable')

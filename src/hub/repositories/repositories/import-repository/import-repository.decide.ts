@@ -4,9 +4,9 @@ import type { RepositoryState } from '../model/repository.state.js';
 
 export type ImportRepositoryData = {
   readonly repository: RepositoryImported['data'];
-  /** Id of another repository that has this name; null: none has. */
+  /** Id of another repository with this name; null: none. */
   readonly name_holder: string | null;
-  /** The first check of the path that failed; null: none did. */
+  /** The first failed check of the path; null: none failed. */
   readonly failed: { readonly name: string; readonly detail: string } | null;
 };
 
@@ -25,7 +25,7 @@ export function decideImportRepository({ repository, name_holder, failed }: Impo
     );
   }
   if (name_holder !== null) {
-    throw new DomainError('conflict', 'repository_name_taken', `There is a repository named "${name}" already. Choose another name.`, {
+    throw new DomainError('conflict', 'repository_name_taken', `A repository named "${name}" already exists. Choose another name.`, {
       name,
       repository_id: name_holder,
     });

@@ -42,10 +42,10 @@ const FULL_REASONS: readonly FullReason[] = [
   'chain_too_long',
 ];
 
-/** What is wrong with one restore point and keeps no other from being imported. */
+/** Problems of a single restore point, which do not prevent the import of others. */
 const SKIPPED: ReadonlySet<string> = new Set(['backup_already_known', 'restore_point_unsafe', 'manifest_broken', 'restore_point_missing']);
 
-/** Every step may be repeated: a hub that is killed meanwhile takes over the rest when the command is given again. */
+/** Every step can be repeated: if the hub is killed during an import, repeating the command imports the rest. */
 @CommandHandler(ImportRepository)
 export class ImportRepositoryHandler implements ICommandHandler<ImportRepository> {
   constructor(
@@ -87,11 +87,13 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       throw new DomainError('invalid', 'repository_path_invalid', `The marker at "${path}" cannot be read: ${messageOf(error)}`, { path });
     });
     if (marker === null)
-      throw new DomainError('invalid', 'repository_marker_missing', `"${path}" is no repository: it holds no marker. Look for the folder that does.`, { path });
+      throw new DomainError('invalid', 'repository_marker_missing', `"${path}" is not a repository: it has no marker. Choose the folder that has one.`, {
+        path,
+      });
     return marker;
   }
 
-  /** Parents before what stands on them. */
+  /** Imports parents before the restore points that depend on them. */
   private async importPoints(
     repositoryId: string,
     path: string,
@@ -107,7 +109,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       const parent = manifest?.parent ?? null;
       if (manifest === null) skipped.push({ folder, reason: problem });
       else if (parent !== null && !present.has(parent.backup_id)) {
-        skipped.push({ folder, reason: `It stands on restore point ${parent.backup_id}, which is not there.` });
+        skipped.push({ folder, reason: `It depends on restore point ${parent.backup_id}, which is missing.` });
       } else {
         try {
           await this.refuseUnsafe(path, folder, manifest);
@@ -125,7 +127,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
     return { imported, already_known: alreadyKnown, skipped, position };
   }
 
-  /** Damage is imported, and found when the restore point is verified or used; files that could lead to others are not. */
+  /** Damaged restore points are imported; the damage is found when they are verified or used. Files that could reference other files are refused. */
   private async refuseUnsafe(path: string, folder: string, manifest: Manifest): Promise<void> {
     for (const disk of manifest.disks) {
       const problem = await this.files.fileProblem(path, folder, manifest.backup_id, disk, true);
@@ -134,7 +136,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
     }
   }
 
-  /** First the backup, then the chain: the other way round a chain could show what nobody knows. */
+  /** Records the backup before the chain; otherwise a chain could show an unknown backup. */
   private async importPoint(
     repositoryId: string,
     path: string,
@@ -151,7 +153,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       repository_id: repositoryId,
       repository_path: path,
       backup_type: manifest.backup_type,
-      // A word of a later version says nothing here.
+      // A reason from a later version is unknown here.
       full_reason: manifest.full_reason === null ? null : (FULL_REASONS.find((word) => word === manifest.full_reason) ?? 'requested'),
       chain_id: manifest.chain_id,
       parent_backup_id: manifest.parent?.backup_id ?? null,

@@ -16,7 +16,7 @@ export class ListRepositoriesController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Get()
-  @ApiOperation({ summary: 'Repositories by name' })
+  @ApiOperation({ summary: 'List repositories by name' })
   @ApiPage('repositories', RepositoryResponse, 'A page of repositories')
   @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListRepositoriesQuery): Promise<Page<'repositories', RepositoryResponse>> {

@@ -4,7 +4,7 @@ import { PageQuery } from '../../../operations/http/cursor-page.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 
 export class ListRepositoriesQuery extends PageQuery {
-  @ApiPropertyOptional({ description: 'Only the repository of this name', example: 'main' })
+  @ApiPropertyOptional({ description: 'Only the repository with this name', example: 'main' })
   @Optional()
   @IsString()
   @Length(1, 255)

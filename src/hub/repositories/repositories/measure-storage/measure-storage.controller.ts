@@ -19,7 +19,7 @@ export class MeasureStorageController {
   ) {}
 
   @Get(':id/storage')
-  @ApiOperation({ summary: "A repository's space, measured now" })
+  @ApiOperation({ summary: 'Measure the space of a repository' })
   @ApiOkResponse({ type: RepositoryStorageDto })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'repository_not_found')

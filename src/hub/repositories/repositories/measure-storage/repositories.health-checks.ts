@@ -7,17 +7,17 @@ import { HealthChecks } from '../../../../lib/http/health-checks.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 
-/** A health check has to answer itself before it is given up. */
+/** Shorter than the time after which the health check itself is given up. */
 const PATIENCE_MS = 1_500;
 const NOT_YET = Symbol('not yet');
 
-/** Informs about repositories that cannot be written to. The hub is ready all the same: it answers for what it has, and backups into others go on. */
+/** Reports repositories that cannot be written to. The hub stays ready: everything else works, and backups into other repositories continue. */
 @Injectable()
 export class RepositoriesHealth implements OnModuleInit {
   private readonly log = loggerFor('RepositoriesHealth');
-  /** Those that the log has been told of. */
+  /** Repositories whose problem was logged. */
   private readonly told = new Set<string>();
-  /** Looks under way, by repository: one that takes long is not begun anew. */
+  /** Checks in progress, by repository; a slow one is not started again. */
   private readonly looks = new Map<string, Promise<string | null>>();
 
   constructor(
@@ -35,7 +35,7 @@ export class RepositoriesHealth implements OnModuleInit {
     const problems = await Promise.all(repositories.map(async (repository) => this.problemOf(repository)));
     const bad = problems.filter((problem) => problem !== null).length;
     if (bad === 0) return;
-    // Names are not for everyone, and this answer is.
+    // This answer is public and therefore contains no names.
     throw new DomainError(
       'unavailable',
       'repository_unavailable',

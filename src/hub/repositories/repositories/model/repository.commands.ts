@@ -2,7 +2,7 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { RepositoryCreated, RepositoryType } from './repository.events.js';
 
 /**
- * Make a folder a repository. The result is a RepositoryCreation.
+ * Creates a repository in a folder. The result is a RepositoryCreation.
  * @throws DomainError repository_name_taken, repository_already_used, repository_overlaps, repository_path_invalid, repository_path_missing,
  * repository_path_not_a_directory, repository_not_writable
  */
@@ -18,7 +18,7 @@ export class CreateRepository {
 export type RepositoryCreation = { readonly repository: RepositoryCreated['data']; readonly position: string | null };
 
 /**
- * Forget a repository that holds no backups, and take its marker away. The result is the position of the deletion.
+ * Deletes a repository that holds no backups, and removes its marker. The result is the position of the deletion.
  * @throws DomainError repository_not_found, repository_has_backups
  */
 export class DeleteRepository {
@@ -29,7 +29,7 @@ export class DeleteRepository {
 }
 
 /**
- * Takes over a repository that another hub has made, with its restore points. Repeated, it takes over what has come since. The result is a RepositoryImport.
+ * Imports a repository of another hub, with its restore points. A repeated import adds restore points that appeared since. The result is a RepositoryImport.
  * @throws DomainError repository_name_taken, repository_marker_missing, repository_already_used, repository_overlaps, repository_path_*, repository_not_writable
  */
 export class ImportRepository {
@@ -42,12 +42,12 @@ export class ImportRepository {
 
 export type RepositoryImport = {
   readonly repository: RepositoryCreated['data'];
-  /** False when the repository was known already. */
+  /** False if the repository was already known. */
   readonly created: boolean;
-  /** Ids of the restore points that were taken over now. */
+  /** Ids of the restore points that this command imported. */
   readonly imported: readonly string[];
   readonly already_known: number;
-  /** Restore points that could not be taken over, and why. */
+  /** Restore points that could not be imported, and why. */
   readonly skipped: readonly { readonly folder: string; readonly reason: string }[];
   readonly position: string | null;
 };

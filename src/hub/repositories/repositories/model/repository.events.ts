@@ -8,7 +8,7 @@ export type RepositoryCreated = DomainEvent<
 >;
 export type RepositoryDeleted = DomainEvent<'RepositoryDeleted', { readonly deleted_at: string }>;
 
-/** A repository that another hub had made was taken over, under the id that its marker has. */
+/** A repository of another hub was imported, with the id in its marker. */
 export type RepositoryImported = DomainEvent<
   'RepositoryImported',
   {
@@ -16,7 +16,7 @@ export type RepositoryImported = DomainEvent<
     readonly name: string;
     readonly type: RepositoryType;
     readonly path: string;
-    /** By its marker. */
+    /** As stated in its marker. */
     readonly created_at: string;
     readonly imported_at: string;
   }

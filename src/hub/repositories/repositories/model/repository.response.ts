@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 
-/** A repository as every route of the API shows it. */
+/** A repository, as shown by every route of the API. */
 export class RepositoryResponse {
   @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
   @ApiProperty({ example: 'main' }) readonly name!: string;

@@ -4,7 +4,7 @@ import type { RepositoryCreated, RepositoryEvent } from './repository.events.js'
 export type RepositoryState =
   | { readonly status: 'none' }
   | { readonly status: 'active'; readonly repository: RepositoryCreated['data'] }
-  /** Its id is never used again, but for the same folder imported anew. */
+  /** The id is not reused, except when the same folder is imported again. */
   | { readonly status: 'deleted'; readonly repository: RepositoryCreated['data'] };
 
 export const initialRepositoryState: RepositoryState = { status: 'none' };

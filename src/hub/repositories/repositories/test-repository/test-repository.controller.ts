@@ -16,7 +16,7 @@ export class TestRepositoryController {
 
   @Post('test')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Try out whether a path can become a repository', description: 'Saves nothing and leaves nothing behind.' })
+  @ApiOperation({ summary: 'Test whether a path can become a repository', description: 'Stores nothing and leaves no files behind.' })
   @ApiOkResponse({ type: RepositoryTestDto })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(503, 'repository_unavailable')

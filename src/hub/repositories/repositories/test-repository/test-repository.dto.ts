@@ -20,14 +20,14 @@ export class RepositoryCheckDto {
   readonly name!: string;
   @ApiProperty({ example: true })
   readonly ok!: boolean;
-  @ApiProperty({ description: 'What was found, and what to do where it failed', example: 'A file was written, synced to disk, read back and removed.' })
+  @ApiProperty({ description: 'Result of the check and, if it failed, what to do', example: 'A file was written, synced to disk, read back and removed.' })
   readonly detail!: string;
 }
 
 export class RepositoryTestDto {
   @ApiProperty({ description: 'Whether POST /repositories would accept the path', example: true })
   readonly ok!: boolean;
-  @ApiProperty({ type: [RepositoryCheckDto], description: 'In order; ends where a failed check makes the rest meaningless' })
+  @ApiProperty({ type: [RepositoryCheckDto], description: 'In order; ends at a failed check that makes the rest meaningless' })
   readonly checks!: readonly RepositoryCheckDto[];
   @ApiProperty({ type: 'number', nullable: true, example: 42_949_672_960 })
   readonly free_bytes!: number | null;
