@@ -2,8 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { loggerFor } from '../../../lib/logging/logger.js';
 import { DrivenWork } from './driven-work.js';
 
-describe('driven work', () => {
-  it('takes up what was left, brings each forward until it is through, and tries again what throws', async () => {
+describe('DrivenWork', () => {
+  it('resumes unfinished items, runs each until it is done, and retries steps that throw', async () => {
     const steps: string[] = [];
     const finished = Promise.withResolvers<undefined>();
     const step = async (id: string): Promise<boolean> => {
@@ -22,7 +22,7 @@ describe('driven work', () => {
     expect(steps).toHaveLength(3);
   });
 
-  it('drives one thing once at a time, and interrupts its step where it is stopped', async () => {
+  it('runs one step of an item at a time, and interrupts it on stop', async () => {
     let begun = 0;
     const step = (_id: string, stopped: AbortSignal): Promise<boolean> => {
       begun += 1;

@@ -5,20 +5,20 @@ const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
 
 export interface DrivenKind {
-  /** What one of them is, for the log: "restore job". */
+  /** Name of one item in the log, such as "restore job". */
   readonly what: string;
   /**
-   * Looks at what is recorded and does what comes next; it may run twice. `stopped` is aborted by `stop` and at shutdown.
+   * Reads the recorded state and does the next step; it may run twice. `stopped` is aborted by `stop` and at shutdown.
    * @returns true when nothing is left to do
    */
   readonly step: (id: string, stopped: AbortSignal) => Promise<boolean>;
-  /** Ids of what an earlier hub has left unfinished. */
+  /** Ids of the items that an earlier hub left unfinished. */
   readonly unfinished: () => Promise<readonly string[]>;
 }
 
 /**
- * Brings many things forward at once, each by one step after the other until it is through. A step that throws is tried again, ever more slowly. What it remembers is only what can
- * be read again: at start it takes up what an earlier hub has left.
+ * Runs many items concurrently, each step by step until it is done. A step that throws is retried with increasing delays. All state can be read again: at start it resumes
+ * the items that an earlier hub left unfinished.
  */
 export class DrivenWork {
   private readonly driven = new Map<string, { readonly stop: AbortController; readonly done: Promise<void> }>();
@@ -30,7 +30,7 @@ export class DrivenWork {
     private readonly log: Logger,
   ) {}
 
-  /** Aborted once the hub shuts down. */
+  /** Aborted when the hub shuts down. */
   get ending(): AbortSignal {
     return this.shutdown.signal;
   }
@@ -39,12 +39,12 @@ export class DrivenWork {
     return this.shutdown.signal.aborted;
   }
 
-  /** ready: from when on new ones are told of by `drive`. */
+  /** @param ready resolves once new items are reported through `drive` */
   start(ready: Promise<void>): void {
     this.recovery = this.recover(ready);
   }
 
-  /** Begins with one, unless that is being driven already. */
+  /** Starts an item, unless it is already running. */
   drive(id: string): void {
     if (this.driven.has(id) || this.isEnding()) return;
     const stop = new AbortController();
@@ -52,12 +52,12 @@ export class DrivenWork {
     this.driven.set(id, { stop, done });
   }
 
-  /** Interrupts the step that one is in; the next one sees what is recorded by then. */
+  /** Interrupts the current step of an item; the next step sees the state recorded by then. */
   stop(id: string, reason: string): void {
     this.driven.get(id)?.stop.abort(new Error(reason));
   }
 
-  /** Ends all of it where it is; resolves when nothing runs any more. */
+  /** Interrupts all items; resolves when nothing runs any more. */
   async end(): Promise<void> {
     this.shutdown.abort(new Error('the hub is shutting down'));
     await this.recovery;
@@ -72,7 +72,7 @@ export class DrivenWork {
         retryMs = RETRY_FIRST_MS;
       } catch (error) {
         if (this.isEnding()) return;
-        this.log.warn(`a ${this.kind.what} could not be brought forward; trying again`, { id, error });
+        this.log.warn(`a ${this.kind.what} could not be continued; trying again`, { id, error });
         await pause(retryMs, undefined, { signal: this.ending }).catch(() => undefined);
         retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
       }
@@ -86,7 +86,7 @@ export class DrivenWork {
         for (const id of await this.kind.unfinished()) this.drive(id);
         return;
       } catch (error) {
-        this.log.warn(`what an earlier run of the hub has left of each ${this.kind.what} cannot be taken up yet; trying again`, { error });
+        this.log.warn(`could not find the unfinished items of the kind "${this.kind.what}" to resume; trying again`, { error });
         await pause(RETRY_FIRST_MS, undefined, { signal: this.ending }).catch(() => undefined);
       }
     }

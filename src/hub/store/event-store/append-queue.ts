@@ -23,8 +23,8 @@ const MAX_BATCH_APPENDS = 256;
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * Commits are serialised by the store's lock, so appends that arrive while one is under way are gathered and share the next transaction (and
- * its fsync). Each keeps an outcome of its own: a conflict of one is a row of the answer, not a failure of the transaction.
+ * The store's lock serializes commits, so appends that arrive during a commit are collected and share the next transaction and its fsync.
+ * Each append has its own outcome: a conflict is a row of the answer, not a failure of the transaction.
  */
 export class AppendQueue {
   private waiting: Waiting[] = [];
@@ -44,7 +44,7 @@ export class AppendQueue {
 
   private async drain(): Promise<void> {
     while (this.waiting.length > 0) {
-      // One turn of the event loop lets callers who were just answered join this transaction with their next append.
+      // One turn of the event loop lets callers that just got their answer join this transaction with their next append.
       await new Promise((resolve) => setImmediate(resolve));
       await this.write(this.takeBatch());
     }
@@ -63,7 +63,7 @@ export class AppendQueue {
   private async write(batch: readonly Waiting[]): Promise<void> {
     try {
       const requests = batch.map(({ stream, expected, events }) => `{"stream":${JSON.stringify(stream)},"expected":"${expected}","events":${events.json}}`);
-      // The promise settles after the server reported the end of the implicit transaction, so an answer is always a committed one.
+      // The promise settles after the server has reported the end of the implicit transaction, so every answer is committed.
       const { rows } = await this.pool.query<OutcomeRow>({
         name: 'event_store_append',
         text: 'select request, outcome, at_revision, at_position from event_store.append($1::jsonb)',
@@ -75,11 +75,11 @@ export class AppendQueue {
       });
     } catch (error) {
       if (isConnectionError(error)) {
-        for (const one of batch) one.reject(new EventStoreUnavailableError('the event store cannot be reached just now', { cause: error }));
+        for (const one of batch) one.reject(new EventStoreUnavailableError('the event store cannot be reached at the moment', { cause: error }));
       } else if (batch.length === 1) {
         for (const one of batch) one.reject(error);
       } else {
-        // Something in one of them broke the statement for all: alone, each gets the answer it deserves.
+        // One of the appends broke the statement for all, so each is written alone to get its own outcome.
         for (const one of batch) await this.write([one]);
       }
     }
@@ -88,7 +88,7 @@ export class AppendQueue {
 
 function settle(one: Waiting, row: OutcomeRow | undefined): void {
   if (row === undefined) {
-    one.reject(new Error(`stream ${one.stream}: the store gave no outcome for an append`));
+    one.reject(new Error(`stream ${one.stream}: the store returned no outcome for an append`));
   } else if (row.outcome === 'conflict' || row.at_revision === null || row.at_position === null) {
     one.reject(new WrongExpectedRevisionError(one.stream, one.expected, row.at_revision));
   } else {

@@ -5,15 +5,15 @@ import type { StoreLog } from './store-log.js';
 
 const DEFAULT_BATCH = 500;
 const UNAVAILABLE_PAUSE_MS = 250;
-/** A store that is away for less is an ordinary restart, which the listening connection reports. */
+/** A shorter outage is an ordinary restart, which the listening connection reports. */
 const REPORT_AWAY_AFTER_MS = 10_000;
 const REPORT_AWAY_EVERY_MS = 60_000;
 
-/** Delivers page after page, waiting for each to be handled; an unreachable store is waited for. */
+/** Delivers pages one by one and waits until each is handled. Waits for an unreachable store. */
 export class CatchUpSubscription implements Subscription {
   readonly ended: Promise<void>;
   private readonly closing = new AbortController();
-  /** performance.now() since when the store has been away, and when that was reported last. */
+  /** performance.now() at the start of the outage, and at its last report. */
   private awaySinceMs: number | null = null;
   private reportedAtMs = -Infinity;
 
@@ -30,7 +30,7 @@ export class CatchUpSubscription implements Subscription {
     await this.ended.catch(() => undefined);
   }
 
-  /** Asked anew after every wait: the compiler takes a property for unchanged. */
+  /** A method, because the compiler assumes that a property does not change across an await. */
   private closed(): boolean {
     return this.closing.signal.aborted;
   }
@@ -51,7 +51,7 @@ export class CatchUpSubscription implements Subscription {
         continue;
       }
       if (!page.complete) {
-        // Of a long history the next page is read while this one is handled.
+        // Reads the next page of a long history while this one is handled.
         ahead = this.nextPage(upTo, batchSize, categories);
         ahead.catch(() => undefined);
       }
@@ -81,7 +81,7 @@ export class CatchUpSubscription implements Subscription {
     const whose = this.options.categories === undefined ? 'all categories' : this.options.categories.join(', ');
     const seconds = Math.round((now - this.awaySinceMs) / 1000);
     this.log.warn(
-      `event store: events of ${whose} after ${after ?? 'the beginning'} could not be read for ${seconds} s, trying again: ${messageOf(error.cause ?? error)}`,
+      `event store: events of ${whose} after ${after ?? 'the beginning'} could not be read for ${seconds} s; trying again: ${messageOf(error.cause ?? error)}`,
     );
   }
 }

@@ -12,10 +12,10 @@ import {
 } from './event-store.port.js';
 import { Recording } from './recording.js';
 
-/** Why an event must not be stored; null: it may be. */
+/** Returns why an event must not be stored; null: it may be stored. */
 export type EventCheck = (stream: string, event: EventToAppend) => string | null;
 
-/** An event that the read models could not hold. It is a defect of whoever made it; nothing was written. */
+/** The read models cannot hold this event. This is a defect in the code that created it; nothing was written. */
 export class EventRejectedError extends Error {
   override readonly name = 'EventRejectedError';
   constructor(
@@ -28,8 +28,8 @@ export class EventRejectedError extends Error {
 }
 
 /**
- * A store that checks every event before it is appended: an event lasts for ever, and one that no read model can hold would halt them. It also notes in
- * the request's recording that something was appended.
+ * Checks every event before it is appended: events are permanent, and one that no read model can hold would halt them all. Also marks the request's recording as
+ * having appended events.
  */
 export class CheckedEventStore extends EventStore {
   private readonly logger = new Logger('EventStore');
@@ -41,7 +41,7 @@ export class CheckedEventStore extends EventStore {
     super();
   }
 
-  /** @throws EventRejectedError before anything is written, and whatever the store throws */
+  /** @throws EventRejectedError before anything is written; errors of the store */
   override async append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[]): Promise<AppendResult> {
     for (const event of events) {
       const reason = this.check(stream, event);

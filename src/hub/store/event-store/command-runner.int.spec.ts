@@ -31,7 +31,7 @@ const sum: Decider<Sum, { readonly amount: number }, Added> = {
 
 type Carried = DomainEvent<'Carried', { readonly total: number; readonly count: number }>;
 const CARRIED_AFTER = 50;
-/** A stream that never ends: after every so many events the sum stands in an event of its own. */
+/** An endless stream: after a fixed number of events, an event of its own holds the sum. */
 const endless: Decider<Sum, { readonly amount: number }, Added | Carried> = {
   initialState: { total: 0, count: 0 },
   decide: ({ amount }, { total, count }) => {
@@ -43,7 +43,7 @@ const endless: Decider<Sum, { readonly amount: number }, Added | Carried> = {
   carriedOverBy: 'Carried',
 };
 
-/** Counts what passes through, and lets a test make the store fail. */
+/** Counts calls, and lets a test make the store fail. */
 class WatchedStore extends EventStore {
   eventsRead = 0;
   appends = 0;
@@ -107,7 +107,7 @@ describe('the command runner', () => {
     stream = `sum-${randomUUID()}`;
   });
 
-  it('appends what was decided, with the metadata of the command', async () => {
+  it('appends the decided events with the metadata of the command', async () => {
     const context = newContext();
     const outcome = await runner.run(stream, sum, { amount: 3 }, context);
     expect(outcome).toEqual({ state: { total: 3, count: 1 }, events: [{ type: 'Added', data: { amount: 3 } }], position: await store.head() });
@@ -122,13 +122,13 @@ describe('the command runner', () => {
     expect(await runner.load(stream, sum)).toEqual({ state: { total: 3, count: 1 }, revision: 0, position: outcome.position });
   });
 
-  it('writes nothing when nothing was decided or the decider refuses', async () => {
+  it('writes nothing when the decider returns no events or refuses', async () => {
     expect(await runner.run(stream, sum, { amount: 0 }, newContext())).toEqual({ state: sum.initialState, events: [], position: null });
     await expect(runner.run(stream, sum, { amount: -1 }, newContext())).rejects.toMatchObject({ code: 'negative' });
     expect(store.appends).toBe(0);
   });
 
-  it('answers a repeated command with what it wrote, also in another process and after others', async () => {
+  it('answers a repeated command with the events it wrote, also in another process and after other commands', async () => {
     const context = newContext();
     await runner.run(stream, sum, { amount: 3 }, context);
     await runner.run(stream, sum, { amount: 4 }, newContext());
@@ -141,7 +141,7 @@ describe('the command runner', () => {
     expect(await all(stream)).toHaveLength(2);
   });
 
-  it('knows a repeated command after very many others, and reads the stream again only for it', async () => {
+  it('recognizes a repeated command after very many others, and reads the stream again only for it', async () => {
     const contexts = Array.from({ length: 300 }, () => newContext());
     for (const [index, context] of contexts.entries()) await runner.run(stream, sum, { amount: index + 1 }, context);
     for (const again of [runner, newRunner()]) {
@@ -154,9 +154,9 @@ describe('the command runner', () => {
     expect(await all(stream)).toHaveLength(300);
   });
 
-  it('does not read a long stream again for every command, and still sees what others wrote', async () => {
+  it('does not read a long stream again for every command, and still sees the events of other writers', async () => {
     for (let n = 0; n < 50; n++) await runner.run(stream, sum, { amount: 1 }, newContext());
-    // Each event is read once: by the command after the one that wrote it.
+    // Each event is read once, by the command after the one that wrote it.
     expect(store.eventsRead).toBe(49);
     await newRunner().run(stream, sum, { amount: 100 }, newContext());
     store.eventsRead = 0;
@@ -164,31 +164,31 @@ describe('the command runner', () => {
     expect(store.eventsRead).toBe(2);
   });
 
-  it('takes a hundred commands at once to one stream in turn', async () => {
+  it('runs a hundred concurrent commands on one stream one after the other', async () => {
     await Promise.all(Array.from({ length: 100 }, async () => runner.run(stream, sum, { amount: 1 }, newContext())));
     expect((await runner.load(stream, sum)).state).toEqual({ total: 100, count: 100 });
   });
 
-  it('decides anew when another writer was faster, so that no command is lost', async () => {
+  it('decides again when another writer was faster, so that no command is lost', async () => {
     const runners = [runner, newRunner(), newRunner()];
     await Promise.all(Array.from({ length: 15 }, async (_, n) => runners[n % 3]?.run(stream, sum, { amount: 1 }, newContext())));
     expect((await runner.load(stream, sum)).state).toEqual({ total: 15, count: 15 });
   });
 
-  it.each(['before', 'after'] as const)('writes once when the store goes away %s the append was done', async (when) => {
+  it.each(['before', 'after'] as const)('writes once when the store becomes unavailable %s the append', async (when) => {
     store.failNext = when;
     expect(await runner.run(stream, sum, { amount: 5 }, newContext())).toMatchObject({ state: { total: 5, count: 1 }, events: [{ data: { amount: 5 } }] });
     expect(await all(stream)).toHaveLength(1);
   });
 
-  it('does not hand the state of one decider to another', async () => {
+  it('does not pass the state of one decider to another', async () => {
     const count: Decider<number, { readonly amount: number }, Added> = { initialState: 0, decide: () => [], evolve: (state) => state + 1 };
     await runner.run(stream, sum, { amount: 5 }, newContext());
     expect((await runner.load(stream, count)).state).toBe(1);
     expect((await runner.load(stream, sum)).state).toEqual({ total: 5, count: 1 });
   });
 
-  it('folds a stream once for all slices of a context, which each have a decider of their own', async () => {
+  it('folds a stream once for all slices of a context, although each has its own decider', async () => {
     for (let n = 0; n < 20; n++) await runner.run(stream, sum, { amount: 1 }, newContext());
     const slices = ['one', 'two'].map((): typeof sum => ({ ...sum, decide: () => [{ type: 'Added', data: { amount: 1 } }] }));
     store.eventsRead = 0;
@@ -197,7 +197,7 @@ describe('the command runner', () => {
     expect((await runner.load(stream, sum)).state).toEqual({ total: 40, count: 40 });
   });
 
-  it('begins an endless stream at an event that holds its state, and knows the commands since the one before it', async () => {
+  it('starts reading an endless stream at an event that holds its state, and knows the commands since the previous such event', async () => {
     const contexts = Array.from({ length: 10 * CARRIED_AFTER + 20 }, () => newContext());
     for (const context of contexts) await runner.run(stream, endless, { amount: 2 }, context);
     const stored = await all(stream);
@@ -217,7 +217,7 @@ describe('the command runner', () => {
       }
     }
     expect(await all(stream)).toHaveLength(stored.length);
-    // Longer ago than that, only the state says what a command means.
+    // For older commands, only the state decides their effect.
     for (const [index, again] of [runner, fresh].entries()) {
       store.eventsRead = 0;
       await again.run(stream, endless, { amount: 1 }, contexts[index] ?? newContext());
@@ -226,7 +226,7 @@ describe('the command runner', () => {
     expect(await all(stream)).toHaveLength(stored.length + 2);
   });
 
-  it('carries over the state of a stream that was long before anything did so', async () => {
+  it('carries over the state of a stream that was long before it had such events', async () => {
     const long = 4_500;
     const additions = Array.from({ length: long }, (): EventToAppend => ({
       id: randomUUID(),
@@ -239,7 +239,7 @@ describe('the command runner', () => {
     const state = { total: long + CARRIED_AFTER, count: long + CARRIED_AFTER };
     store.eventsRead = 0;
     expect((await newRunner().load(stream, endless)).state).toEqual(state);
-    // Looked for once through what may hold two such events, and folded from the only one.
+    // Searched once through the range that can hold two such events, and folded from the only one.
     expect(store.eventsRead).toBeLessThan(long);
   });
 

@@ -13,9 +13,9 @@ export const HUB_ID = Symbol('HUB_ID');
 
 export interface CommandOutcome<State, Event extends DomainEvent> {
   readonly state: State;
-  /** What this command wrote (or, repeated, had written); empty when there was nothing to do. */
+  /** Events written by this command or, if it is repeated, by its first run; empty when there was nothing to do. */
   readonly events: readonly Event[];
-  /** Position of the newest event of the stream; null while it has none. */
+  /** Position of the newest event of the stream; null: the stream is empty. */
   readonly position: Position | null;
 }
 
@@ -26,24 +26,23 @@ export interface LoadedStream<State> {
   readonly position: Position | null;
 }
 
-/** How often a command is decided anew after another writer was faster. */
+/** How often a command is decided again after another writer was faster. */
 const MAX_CONFLICTS = 20;
-/** How long a store that is away is waited for, in milliseconds, before a command is given up: by the hub itself, and by somebody who waits for an answer. */
+/** How long to wait for an unavailable store before a command is given up, in milliseconds: for commands of the hub itself, and for requests. */
 const UNAVAILABLE_PATIENCE_MS = 60_000;
 const ASKED_PATIENCE_MS = 10_000;
 const OF_THE_HUB = 'system:';
 const UNAVAILABLE_PAUSE_MS = 250;
-/** How many events are looked through for those that hold the whole state. A stream that carries it over does so more often. */
+/** Number of events searched for one that holds the whole state. Streams that carry their state over do so more often. */
 const CARRIED_OVER_WITHIN = 4_000;
 
 /**
- * Load, evolve, decide, append at the exact revision. A command whose id the stream has seen already is not decided again, so any command may
- * be repeated, also after a crash. A conflict is decided again; a store that is away is waited for.
+ * Load, evolve, decide, append at the exact revision. A command whose id is already in the stream is not decided again, so any command may be repeated, even after a crash.
+ * After a conflict the command is decided again; the runner waits for an unavailable store.
  *
- * Streams used lately stay folded in memory and are only read from where they were left, before every command: what other writers added is
- * always seen, and a long stream costs no more than a short one. A stream that never ends is folded from an event that holds its whole state
- * (`Decider.carriedOverBy`), also after a start; of such a stream the commands before the last event but one of that kind are not known any more,
- * and its deciders make them harmless by the state alone.
+ * Recently used streams stay folded in memory, and only newer events are read before every command. So events of other writers are always seen, and a long stream costs no
+ * more than a short one. An endless stream is folded from an event that holds its whole state (`Decider.carriedOverBy`), also after a start. Commands before the last but one
+ * such event are not remembered; for them the deciders must decide from the state alone and do no harm.
  */
 @Injectable()
 export class CommandRunner {
@@ -75,11 +74,11 @@ export class CommandRunner {
     const patienceEnds = performance.now() + (context.actor.startsWith(OF_THE_HUB) ? UNAVAILABLE_PATIENCE_MS : ASKED_PATIENCE_MS);
     for (let conflicts = 0; ;) {
       try {
-        // A hundred jobs write to the one stream of the ports: in turn they never conflict, side by side some would lose every round.
+        // A hundred jobs write to the single stream of the ports. One after the other they never conflict; concurrently some would lose every round.
         return await this.perStream.runExclusive(stream, () => this.attempt(stream, decider, command, context));
       } catch (error) {
         if (error instanceof WrongExpectedRevisionError) {
-          // A stream shorter than what was read of it is another one (a store that was replaced): what is in memory of it is not true.
+          // A stream that is shorter than what was read belongs to another store (it was replaced), so the folded state is invalid.
           if (typeof error.expected === 'number' && error.expected > (error.actual ?? -1)) this.cache.forget(stream);
           if (++conflicts < MAX_CONFLICTS) continue;
         }
@@ -99,7 +98,7 @@ export class CommandRunner {
     context: CommandContext,
   ): Promise<CommandOutcome<State, Event>> {
     const folded = await this.fold(stream, decider);
-    // Taken at one instant: another command may feed the folded stream while this one waits.
+    // Copied now, because another command may feed the folded stream while this one waits.
     const loaded: LoadedStream<State> = { state: folded.state, revision: folded.revision, position: folded.position };
     const remembered = folded.writtenBy(context.commandId);
     const written = remembered === 'forgotten' ? await this.readWritten(stream, decider, folded.knownFrom, context.commandId) : remembered;
@@ -137,7 +136,7 @@ export class CommandRunner {
     return folded;
   }
 
-  /** Revision of the last event but one that holds the whole state, so that at least the commands between the two are known; 0 is from the beginning. */
+  /** Revision of the last but one event that holds the whole state, so that at least the commands between the two are known; 0: read from the beginning. */
   private async carriedOver(stream: string, type: string): Promise<number> {
     let newest: number | null = null;
     let lookedAt = 0;
@@ -147,11 +146,11 @@ export class CommandRunner {
       if (newest !== null) return revision;
       newest = revision;
     }
-    // All of a short stream is read; of a long one whose state was carried over for the first time, what follows.
+    // A short stream is read completely; a long one whose state was carried over for the first time is read from there.
     return lookedAt < CARRIED_OVER_WITHIN ? 0 : (newest ?? 0);
   }
 
-  /** For a command so old that what it wrote is not in memory any more. */
+  /** For a command whose events are no longer in memory. */
   private async readWritten<State, Command, Event extends DomainEvent>(
     stream: string,
     { carriedOverBy }: Decider<State, Command, Event>,
@@ -166,7 +165,7 @@ export class CommandRunner {
   }
 }
 
-/** What is stored under a stream is that stream's event union, which the caller names; `evolve` throws on a type it does not know. */
+/** The caller names the event union of the stream; `evolve` throws on an unknown type. */
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller chooses the union, as with any deserialiser
 export function asDomainEvent<Event extends DomainEvent>(recorded: RecordedEvent): Event {
   return { type: recorded.type, data: recorded.data } as Event;

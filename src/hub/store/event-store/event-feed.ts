@@ -3,15 +3,15 @@ import { filter, firstValueFrom, Observable, Subject, timeout } from 'rxjs';
 import { EventStore, type RecordedEvent, type Subscription } from './event-store.port.js';
 
 /**
- * New events of the whole store as they are committed, for whoever waits for one in memory. One subscription serves everybody. Nothing durable hangs on it: who must
- * not miss an event after a restart reads the store itself.
+ * New events of the whole store as they are committed, for waiters in memory. All waiters share one subscription. Not durable: a consumer that must not miss an event across a
+ * restart reads the store itself.
  */
 @Injectable()
 export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly live = new Subject<RecordedEvent>();
   private subscription: Subscription | null = null;
   private markReady: () => void = () => undefined;
-  /** Resolves when events are delivered; whoever then reads the store misses none. */
+  /** Resolves when events are delivered; a reader that reads the store after that misses none. */
   readonly ready = new Promise<void>((resolve) => {
     this.markReady = resolve;
   });
@@ -34,12 +34,12 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
     await this.subscription?.close();
   }
 
-  /** Events of these categories from now on. */
+  /** New events of these categories. */
   ofCategories(...categories: readonly string[]): Observable<RecordedEvent> {
     return this.live.pipe(filter((event) => categories.some((category) => event.stream.startsWith(`${category}-`))));
   }
 
-  /** A stream's history, oldest first, then what is appended to it, without a gap and without a repeat. Never completes by itself. */
+  /** A stream's history, oldest first, then new events, without gaps or duplicates. Never completes by itself. */
   stream(name: string): Observable<RecordedEvent> {
     return new Observable<RecordedEvent>((subscriber) => {
       let delivered = -1;
@@ -63,7 +63,7 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
     });
   }
 
-  /** The first event of the stream, old or new, that the predicate accepts. @throws rxjs TimeoutError after timeoutMs */
+  /** Returns the first event of the stream, past or future, that the predicate accepts. @throws rxjs TimeoutError after timeoutMs */
   async first(stream: string, accepts: (event: RecordedEvent) => boolean, timeoutMs: number): Promise<RecordedEvent> {
     return firstValueFrom(this.stream(stream).pipe(filter(accepts), timeout({ first: timeoutMs })));
   }

@@ -17,24 +17,24 @@ interface EventRow {
   readonly stored_bytes: number;
 }
 
-/** `found_count` is how many there were before the page was cut to its bytes. */
+/** `found_count` is the number of rows before the page was cut to its byte limit. */
 type HeadAndEventRow = { readonly head: string | null } & ((EventRow & { readonly found_count: string }) | { readonly position: null });
 
-/** One answer of the store, all of one instant. */
+/** One answer of the store, from a single snapshot. */
 export interface Page {
   readonly events: readonly RecordedEvent[];
-  /** Newest position in the store at that instant; null in an empty store. */
+  /** Newest position in the store in that snapshot; null in an empty store. */
   readonly head: Position | null;
-  /** False when the page was cut off by its limits and there is more up to `head`. */
+  /** False if the page was cut by its limits and there is more up to `head`. */
   readonly complete: boolean;
 }
 
-/** Compressed bytes of events fetched at once at most, so that streams of large events do not fill the memory. At least one event is fetched. */
+/** Maximum compressed bytes of events per fetch, so that streams of large events do not fill the memory. At least one event is fetched. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 
 const COLUMNS = `position, stream, revision, id, type, data, metadata, recorded_at, pg_column_size(data) + pg_column_size(metadata) as stored_bytes`;
 
-/** Events of one stream from `from` on, in the direction asked; `complete` when there are no more in that direction. */
+/** Events of one stream starting at `from`, in the given direction; `complete` when there are no more in that direction. */
 export async function fetchStreamPage(
   pool: Pool,
   stream: string,
@@ -60,8 +60,8 @@ export async function fetchStreamPage(
 const LAST_POSITION = '9223372036854775807';
 
 /**
- * The whole key of the index is compared, and ordered by: with `category = ... order by position` the planner, who knows no category when it plans, walks all events by their
- * position where a category is rare. Of each category only positions are listed, from the index alone; the events are fetched for those that make the page.
+ * Compares and orders by the whole key of the index: with `category = ... order by position` the planner, which does not know the category at plan time, walks all events by
+ * position if a category is rare. Positions of each category come from the index alone; only the events of the page are fetched.
  */
 export const EVENTS_IN_CATEGORIES_AFTER = `
   select event.* from (
@@ -72,7 +72,7 @@ export const EVENTS_IN_CATEGORIES_AFTER = `
     ) listed order by position limit $2
   ) page cross join lateral (select ${COLUMNS} from event_store.events where position = page.position limit 1) event`;
 
-/** Events of all streams, or of some categories, after a position. Head and events are read in one statement: one instant. */
+/** Events of all streams, or of some categories, after a position. One statement reads head and events, so both are from one snapshot. */
 export async function fetchPageAfter(pool: Pool, after: Position | null, limit: number, categories?: readonly string[]): Promise<Page> {
   const start = decodePosition(after);
   const rows =
@@ -114,7 +114,7 @@ async function query<Row extends object>(pool: Pool, name: string, text: string,
   try {
     return (await pool.query<Row>({ name, text, values })).rows;
   } catch (error) {
-    if (isConnectionError(error)) throw new EventStoreUnavailableError('the event store cannot be reached just now', { cause: error });
+    if (isConnectionError(error)) throw new EventStoreUnavailableError('the event store cannot be reached at the moment', { cause: error });
     throw error;
   }
 }

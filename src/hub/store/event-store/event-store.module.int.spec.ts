@@ -30,7 +30,7 @@ describe('the modules of PostgreSQL and the event store', () => {
   const open = () =>
     Test.createTestingModule({ imports: [PostgresModule.forRoot({ databaseUrl: database.databaseUrl }), EventStoreModule.forRoot({ hubId })] }).compile();
 
-  it('migrate an empty database, provide everything, and end every connection when the hub ends', async () => {
+  it('migrate an empty database, provide everything, and close every connection when the hub stops', async () => {
     const hub = await open();
     await hub.init();
     const store = hub.get(EventStore);
@@ -75,7 +75,7 @@ describe('the modules of PostgreSQL and the event store', () => {
     await first.close();
   });
 
-  it('put the failpoint in front of the store only when it is asked for, and refuse a wrong one', async () => {
+  it('put the failpoint in front of the store only when it is configured, and refuse a malformed one', async () => {
     process.env['SENDENSE_FAILPOINT'] = 'after:BackupPlanned:1';
     const hub = await open();
     // Behind the check, which every append passes first.

@@ -11,7 +11,7 @@ import { PostgresEventStore } from './postgres-event-store.js';
 export interface EventStoreOptions {
   /** The hub's id, a UUID. */
   readonly hubId: string;
-  /** What every event must pass before it is stored. Default: nothing. */
+  /** Check that every event must pass before it is stored. Default: none. */
   readonly check?: EventCheck;
 }
 
@@ -21,7 +21,7 @@ export interface EventStoreOptions {
 export class EventStoreModule implements BeforeApplicationShutdown {
   constructor(private readonly postgresStore: PostgresEventStore) {}
 
-  /** @throws RangeError when the variable of the failpoint is set and malformed, before anything is connected */
+  /** @throws RangeError if the failpoint's variable is malformed, before anything is connected */
   static forRoot(options: EventStoreOptions): DynamicModule {
     const variable = process.env[FAILPOINT_VARIABLE];
     const failpoint = variable === undefined || variable === '' ? undefined : failpointSource(variable);
@@ -50,7 +50,7 @@ export class EventStoreModule implements BeforeApplicationShutdown {
     };
   }
 
-  /** Subscriptions end before connections are closed (which is the phase after this one). */
+  /** Ends subscriptions before the next phase closes connections. */
   async beforeApplicationShutdown(): Promise<void> {
     await this.postgresStore.close();
   }

@@ -9,12 +9,12 @@ export interface EventMetadata {
   readonly actor: string;
   readonly hub_id: string;
   readonly schema_version: number;
-  /** ISO 8601, UTC, when the event was decided. */
+  /** ISO 8601, UTC: when the event was decided. */
   readonly time: string;
 }
 
 export interface EventToAppend {
-  /** UUID. The same id twice is the same event. */
+  /** UUID. The same id means the same event. */
   readonly id: string;
   readonly type: string;
   readonly data: JsonObject;
@@ -30,18 +30,18 @@ export interface RecordedEvent<Event extends DomainEvent = DomainEvent> {
   readonly type: Event['type'];
   readonly data: Event['data'];
   readonly metadata: EventMetadata;
-  /** ISO 8601, UTC, by the clock of the store. */
+  /** ISO 8601, UTC, by the store's clock. */
   readonly recordedAt: string;
 }
 
-/** A number is the exact revision of the last event the caller has seen. */
+/** A number is the exact revision of the last event that the caller has seen. */
 export type ExpectedRevision = 'any' | 'no_stream' | 'stream_exists' | number;
 
 export interface AppendResult {
-  /** Revision of the last event appended (or found already there). */
+  /** Revision of the last event appended, or already present. */
   readonly revision: number;
   readonly position: Position;
-  /** True when the same events were there already and nothing was written. */
+  /** True if the same events were already present and nothing was written. */
   readonly idempotent: boolean;
 }
 
@@ -49,20 +49,20 @@ export interface ReadOptions {
   /** Revision to start at, inclusive. Default: 0 forwards, the end backwards. */
   readonly from?: number;
   readonly direction?: 'forwards' | 'backwards';
-  /** Number of events at most. Default: all. */
+  /** Maximum number of events. Default: all. */
   readonly limit?: number;
 }
 
 export interface SubscriptionOptions {
-  /** Deliver what comes after this position; null is from the very first event. */
+  /** Deliver events after this position; null: from the first event. */
   readonly after: Position | null;
   /** Categories (the text before the first `-` of the stream) to deliver. Default: all. */
   readonly categories?: readonly string[];
-  /** Events in one batch at most. Default 500. */
+  /** Maximum number of events per batch. Default 500. */
   readonly batchSize?: number;
   /**
    * Called with one batch at a time, in order, never concurrently. `upTo` is the position up to which all matching events have been
-   * delivered; `events` may be empty when only events of other categories went by. A throw ends the subscription with that error.
+   * delivered; `events` may be empty if there were only events of other categories. A throw ends the subscription with that error.
    */
   handle(batch: { readonly events: readonly RecordedEvent[]; readonly upTo: Position; readonly caughtUp: boolean }): Promise<void>;
 }
@@ -70,11 +70,11 @@ export interface SubscriptionOptions {
 export interface Subscription {
   /** Settles when the subscription has ended: resolves after close(), rejects with the error that `handle` threw. */
   readonly ended: Promise<void>;
-  /** Stops delivery; resolves once a batch under way has been handled. */
+  /** Stops delivery; resolves once the current batch has been handled. */
   close(): Promise<void>;
 }
 
-/** The stream was not at the expected revision, and the events are not those already there. */
+/** The stream is not at the expected revision, and the events are not the ones already there. */
 export class WrongExpectedRevisionError extends Error {
   override readonly name = 'WrongExpectedRevisionError';
   constructor(
@@ -87,18 +87,18 @@ export class WrongExpectedRevisionError extends Error {
   }
 }
 
-/** One append is over the limit of 1 MiB (data and metadata of its events as JSON, in bytes). Nothing was written. */
+/** An append exceeds the limit of 1 MiB (data and metadata of its events as JSON, in bytes). Nothing was written. */
 export class AppendTooLargeError extends Error {
   override readonly name = 'AppendTooLargeError';
   constructor(
     readonly stream: string,
     readonly bytes: number,
   ) {
-    super(`stream ${stream}: an append of ${bytes} bytes is over the limit of ${MAX_APPEND_BYTES} bytes`);
+    super(`stream ${stream}: an append of ${bytes} bytes exceeds the limit of ${MAX_APPEND_BYTES} bytes`);
   }
 }
 
-/** The store cannot be reached just now; the same call may be made again and is harmless (idempotent at exact revisions). */
+/** The store cannot be reached at the moment. The call may be repeated safely (idempotent at exact revisions). */
 export class EventStoreUnavailableError extends Error {
   override readonly name = 'EventStoreUnavailableError';
 }
@@ -108,9 +108,9 @@ export const MAX_APPEND_BYTES = 1024 * 1024;
 /**
  * The port to the event store; the abstract class is also its injection token.
  *
- * Idempotency is EventStoreDB's: at an exact revision (or `no_stream`) below the current one, the same event ids found from expected+1 on are
- * a success without a write, anything else throws WrongExpectedRevisionError; at the current revision an append always writes; at `any` and
- * `stream_exists`, events whose ids are all in the stream already, in order, are a success without a write.
+ * Idempotency follows EventStoreDB. At an exact revision (or `no_stream`) below the current one, an append whose event ids are found from expected+1 on succeeds
+ * without a write; any other throws WrongExpectedRevisionError. At the current revision an append always writes. At `any` and `stream_exists`, events whose ids are
+ * all in the stream already, in order, succeed without a write.
  */
 export abstract class EventStore {
   /**
@@ -119,10 +119,10 @@ export abstract class EventStore {
    */
   abstract append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[]): Promise<AppendResult>;
 
-  /** Events of one stream; a stream that does not exist yields none. @throws EventStoreUnavailableError */
+  /** Reads events of one stream; a stream that does not exist yields none. @throws EventStoreUnavailableError */
   abstract read(stream: string, options?: ReadOptions): AsyncIterable<RecordedEvent>;
 
-  /** Catch-up subscription over all streams: history first, then live, with no event skipped and none out of order. Survives a lost connection. */
+  /** Catch-up subscription over all streams: history first, then live, with no event skipped or out of order. Survives a lost connection. */
   abstract subscribeToAll(options: SubscriptionOptions): Subscription;
 
   /** Position of the newest event; null in an empty store. @throws EventStoreUnavailableError */

@@ -9,13 +9,13 @@ const metadata = { $correlationId: '', $causationId: '', actor: '', hub_id: '', 
 const event = (type: string): EventToAppend => ({ id: '11111111-2222-4333-8444-555555555555', type, data: {}, metadata });
 
 describe('the failpoint', () => {
-  it('is written as when, event type and number', () => {
+  it('is parsed as before or after, event type and number', () => {
     expect(parseFailpoint('after:BackupPlanned:1')).toEqual({ when: 'after', eventType: 'BackupPlanned', nth: 1 });
     expect(parseFailpoint('before:DiskTransferFailed:12')).toEqual({ when: 'before', eventType: 'DiskTransferFailed', nth: 12 });
   });
 
   it.each(['BackupPlanned', 'after:BackupPlanned', 'after:BackupPlanned:0', 'during:BackupPlanned:1', 'after:backup planned:1', 'after:BackupPlanned:1:2'])(
-    'refuses %s by name',
+    'rejects %s with the name of the variable',
     (text) => {
       expect(() => parseFailpoint(text)).toThrow(/SENDENSE_FAILPOINT is ".*", but must be before:<EventType>:<n>/);
     },
@@ -24,7 +24,7 @@ describe('the failpoint', () => {
   it.each([
     ['before', ['A', 'kill', 'B', 'A']],
     ['after', ['A', 'B', 'kill', 'A']],
-  ] as const)('kills %s the nth append that contains the type, and only then', async (when, order) => {
+  ] as const)('kills the process %s the nth append that contains the type, and only then', async (when, order) => {
     const happened: string[] = [];
     const store = new FailpointEventStore(new RecordingStore(happened), failpointSource(`${when}:B:2`), () => {
       happened.push('kill');
@@ -39,7 +39,7 @@ describe('the failpoint', () => {
 });
 
 describe('a failpoint in a file', () => {
-  it('holds while the file is there, and counts from when it was written', async () => {
+  it('is active while the file exists, and counts from when it was written', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'sendense-failpoint-'));
     const file = join(folder, 'failpoint');
     let kills = 0;

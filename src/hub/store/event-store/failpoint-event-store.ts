@@ -3,7 +3,7 @@ import type { Position } from '../../../kernel/position.js';
 import { EventStore, type AppendResult, type EventToAppend, type ExpectedRevision, type ReadOptions } from './event-store.port.js';
 import type { RecordedEvent, Subscription, SubscriptionOptions } from './event-store.port.js';
 
-/** Name of the environment variable. For crash tests only; nothing happens unless it is set. */
+/** Name of the environment variable. For crash tests only; unset, it has no effect. */
 export const FAILPOINT_VARIABLE = 'SENDENSE_FAILPOINT';
 
 export interface Failpoint {
@@ -13,7 +13,7 @@ export interface Failpoint {
   readonly nth: number;
 }
 
-/** @param text `before:<EventType>:<n>` or `after:<EventType>:<n>`, such as `after:BackupPlanned:1` @throws RangeError when it is anything else */
+/** @param text `before:<EventType>:<n>` or `after:<EventType>:<n>`, such as `after:BackupPlanned:1` @throws RangeError if malformed */
 export function parseFailpoint(text: string): Failpoint {
   const match = /^(before|after):([A-Z][A-Za-z0-9]*):([1-9]\d{0,5})$/.exec(text);
   const [, when, eventType, nth] = match ?? [];
@@ -23,7 +23,7 @@ export function parseFailpoint(text: string): Failpoint {
   return { when: when === 'before' ? 'before' : 'after', eventType, nth: Number(nth) };
 }
 
-/** @returns what says where the process is to die: the variable's own text, or, for `file:<path>`, the text of that file at the time, while there is one @throws RangeError when the variable is malformed */
+/** @returns the current failpoint: from the variable itself or, for `file:<path>`, from the current text of that file, if it exists @throws RangeError when the variable is malformed */
 export function failpointSource(variable: string): () => Failpoint | null {
   if (!variable.startsWith('file:/')) {
     const fixed = parseFailpoint(variable);
@@ -42,7 +42,7 @@ export function failpointSource(variable: string): () => Failpoint | null {
   };
 }
 
-/** For crash tests: ends its own process with SIGKILL right before or right after the nth append that contains an event type, counted from when it was asked for. */
+/** For crash tests: ends its own process with SIGKILL right before or right after the nth append that contains an event type, counted from when the failpoint was set. */
 export class FailpointEventStore extends EventStore {
   private asked: Failpoint | null = null;
   private seen = 0;

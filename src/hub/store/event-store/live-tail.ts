@@ -5,14 +5,14 @@ import type { Position } from '../../../kernel/position.js';
 import { categoryOf, type RecordedEvent } from './event-store.port.js';
 import type { StoreLog } from './store-log.js';
 
-/** A notification can be lost with its connection, so the head is looked at this often anyway. */
+/** A notification can be lost with its connection, so the head is also polled at this interval. */
 const POLL_MS = 1_000;
 const RECONNECT_MS = 250;
 const FETCH_EVENTS = 500;
-/** Newest events kept in memory, so that many subscriptions that have caught up cost one query for each new event, not one each. */
+/** Number of newest events kept in memory, so that many caught-up subscriptions share one query per new event. */
 const KEPT_EVENTS = 1_000;
 
-/** Follows the end of the store over LISTEN/NOTIFY and tells waiting subscriptions. Runs from the first `start` until `stop`. */
+/** Follows the end of the store over LISTEN/NOTIFY and wakes waiting subscriptions. Runs from the first `start` until `stop`. */
 export class LiveTail {
   private running = false;
   private stopping: (() => void) | undefined;
@@ -20,7 +20,7 @@ export class LiveTail {
   private poll: NodeJS.Timeout | undefined;
   private refreshing = false;
   private refreshAgain = false;
-  /** Everything after this position is in `kept`; undefined until the head was read once. */
+  /** `kept` holds all events after this position; undefined until the head was first read. */
   private keptAfter: Position | null | undefined;
   private kept: RecordedEvent[] = [];
   private readonly waiters = new Set<() => void>();
@@ -45,7 +45,7 @@ export class LiveTail {
     await this.following;
   }
 
-  /** Matching events after a position: from memory when they are among the newest, else from the database. */
+  /** Matching events after a position: from memory if they are among the newest, otherwise from the database. */
   async pageAfter(after: Position | null, limit: number, categories?: readonly string[]): Promise<Page> {
     if (this.keptAfter === undefined || (after ?? '') < (this.keptAfter ?? '')) return fetchPageAfter(this.pool, after, limit, categories);
     const newer = this.kept.slice(this.kept.findLastIndex((event) => event.position <= (after ?? '')) + 1);
@@ -53,7 +53,7 @@ export class LiveTail {
     return { events: matching.slice(0, limit), head: this.head, complete: matching.length <= limit };
   }
 
-  /** Resolves when there is something after the position, or when `signal` is aborted, or after a while: callers look again. */
+  /** Resolves when there is an event after the position, when `signal` is aborted, or after a while; callers check again. */
   async advancedBeyond(after: Position | null, signal: AbortSignal): Promise<void> {
     if (signal.aborted || (this.keptAfter !== undefined && (this.head ?? '') > (after ?? ''))) return;
     await new Promise<void>((resolve) => {
@@ -84,7 +84,7 @@ export class LiveTail {
         away = false;
         await this.listen(client);
       } catch (error) {
-        if (!away) this.log.warn(`event store: cannot listen for new events, trying again: ${messageOf(error)}`);
+        if (!away) this.log.warn(`event store: cannot listen for new events; trying again: ${messageOf(error)}`);
         away = true;
         await this.pause();
       }
@@ -112,7 +112,7 @@ export class LiveTail {
       if (this.running) await ended;
     } finally {
       this.stopping = undefined;
-      // A connection that listens must not serve others: it is closed, not given back.
+      // A listening connection must not serve other queries, so it is closed instead of returned to the pool.
       client.release(true);
     }
     if (fail !== undefined) throw fail;
@@ -128,7 +128,7 @@ export class LiveTail {
     });
   }
 
-  /** Reads what is new; calls that come meanwhile are folded into one more round. Never rejects: the next poll tries again. */
+  /** Reads new events; calls during a read are combined into one more read. Never rejects: the next poll tries again. */
   private async refresh(): Promise<void> {
     this.refreshAgain = true;
     if (this.refreshing) return;
@@ -145,7 +145,7 @@ export class LiveTail {
         if (!page.complete) this.refreshAgain = true;
       }
     } catch {
-      // The listening connection reports that the store is away; a failed look alone is not worth a line.
+      // The listening connection reports the outage; a failed read alone is not logged.
     } finally {
       this.refreshing = false;
     }

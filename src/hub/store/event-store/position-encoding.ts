@@ -1,6 +1,6 @@
 import { isPosition, type Position } from '../../../kernel/position.js';
 
-/** Digits of the largest bigint: with leading zeros, positions compare as strings in their order. */
+/** Digits of the largest bigint. With leading zeros, positions sort correctly as strings. */
 const WIDTH = 19;
 
 /** @param bigint a PostgreSQL bigint as text */
@@ -8,7 +8,7 @@ export function encodePosition(bigint: string): Position {
   return bigint.padStart(WIDTH, '0');
 }
 
-/** @returns a PostgreSQL bigint as text; positions start at 1, so '0' is before every event @throws RangeError when it is no position of this store */
+/** @returns a PostgreSQL bigint as text; positions start at 1, so '0' is before every event @throws RangeError if it is not a position of this store */
 export function decodePosition(position: Position | null): string {
   if (position === null) return '0';
   if (!isPosition(position)) throw new RangeError(`${JSON.stringify(position)} is not a position of this event store`);

@@ -21,7 +21,7 @@ import type { StoreLog } from './store-log.js';
 const PAGE_EVENTS = 500;
 const LAST_REVISION = 2 ** 31 - 1;
 
-/** The event store in PostgreSQL, schema `event_store`. It uses one connection of the pool for listening while there are subscriptions. */
+/** The event store in PostgreSQL, schema `event_store`. While there are subscriptions it uses one connection of the pool for listening. */
 export class PostgresEventStore extends EventStore {
   private readonly appends: AppendQueue;
   private readonly tail: LiveTail;
@@ -67,7 +67,7 @@ export class PostgresEventStore extends EventStore {
     return fetchHead(this.pool);
   }
 
-  /** Ends all subscriptions and the listening connection; the pool stays the caller's. */
+  /** Ends all subscriptions and the listening connection. The caller still owns the pool. */
   async close(): Promise<void> {
     await Promise.all([...this.subscriptions].map((subscription) => subscription.close()));
     await this.tail.stop();

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 
 const recordings = new AsyncLocalStorage<Recording>();
 
-/** Whether one request has recorded events, wherever in its handling they were appended. */
+/** Tracks whether a request has appended events anywhere in its handling. */
 export class Recording {
   private begun: Promise<void> | null = null;
   private done = false;
@@ -10,7 +10,7 @@ export class Recording {
   /** @param before runs once, before the first append */
   constructor(private readonly before: () => Promise<void>) {}
 
-  /** The recording of the request that is handled here; undefined outside of one. */
+  /** The recording of the current request; undefined outside of a request. */
   static get current(): Recording | undefined {
     return recordings.getStore();
   }
@@ -23,7 +23,7 @@ export class Recording {
     return recordings.run(this, work);
   }
 
-  /** @throws what `before` throws; it is tried again then */
+  /** @throws errors of `before`, which then runs again next time */
   async begin(): Promise<void> {
     this.begun ??= recordings.exit(this.before).catch((error: unknown) => {
       this.begun = null;

@@ -4,7 +4,7 @@ import { AppendTooLargeError, type EventToAppend, MAX_APPEND_BYTES } from './eve
 
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
-/** An append as the store's function takes it. */
+/** An append in the form that the store's function takes. */
 export interface SerialisedAppend {
   /** JSON array of the events, each with `id`, `type`, `data`, `metadata`. */
   readonly json: string;
@@ -12,12 +12,12 @@ export interface SerialisedAppend {
   readonly bytes: number;
 }
 
-/** NUL and unpaired surrogates are always escaped in JSON, so a text without an escape (and most have none) needs no closer look. */
+/** JSON always escapes NUL and unpaired surrogates, so text without an escape (most text) needs no closer check. */
 const ESCAPE = '\\u';
 
 /**
- * Refuses, before anything is written, what not every store can keep: NUL and unpaired surrogates in texts (they are no legal text for
- * PostgreSQL), ids that are no UUIDs, and appends of nothing.
+ * Rejects, before anything is written, values that not every store can keep: NUL and unpaired surrogates in texts (PostgreSQL text cannot
+ * hold them), ids that are not UUIDs, and empty appends.
  * @throws DomainError `text_not_storable` or `event_not_storable`; AppendTooLargeError
  */
 export function serialiseAppend(stream: string, events: readonly EventToAppend[]): SerialisedAppend {
@@ -41,7 +41,7 @@ export function serialiseAppend(stream: string, events: readonly EventToAppend[]
   return { json: `[${serialised.join(',')}]`, bytes };
 }
 
-/** The same rules, for a store that needs no JSON. @returns bytes of data and metadata as JSON */
+/** Applies the same rules for a store that needs no JSON. @returns bytes of data and metadata as JSON */
 export function checkStorable(stream: string, events: readonly EventToAppend[]): number {
   return serialiseAppend(stream, events).bytes;
 }

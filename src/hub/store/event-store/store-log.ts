@@ -1,4 +1,4 @@
-/** What the adapters need of a logger; Nest's `Logger` is one. */
+/** The logger that the adapters need; Nest's `Logger` satisfies it. */
 export interface StoreLog {
   log(message: string): void;
   warn(message: string): void;

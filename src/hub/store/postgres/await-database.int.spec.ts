@@ -17,7 +17,7 @@ afterEach(async () => {
   await database?.drop();
 });
 
-/** The database behind a server that resets so many connections first, as one does that has just been killed. @returns its URL */
+/** Proxies the database and resets the given number of connections first, like a server that was just killed. @returns its URL */
 async function resetting(connections: number): Promise<string> {
   database = await createTestDatabase({ migrated: false });
   const url = new URL(database.databaseUrl);
@@ -44,8 +44,8 @@ async function resetting(connections: number): Promise<string> {
   return url.toString();
 }
 
-describe('a start that finds the database away', () => {
-  it('waits for it, and says so', async () => {
+describe('a start without a reachable database', () => {
+  it('waits for it and logs that', async () => {
     const url = await resetting(2);
     const said: string[] = [];
     const log = { warn: (message: string) => void said.push(message) };
@@ -54,14 +54,14 @@ describe('a start that finds the database away', () => {
     expect(said).toEqual([expect.stringMatching(/the start waits for the database, which cannot be reached: .*read ECONNRESET/)]);
   });
 
-  it('waits while it migrates, too', async () => {
+  it('also waits during migrations', async () => {
     const url = await resetting(1);
     const dataSource = await awaitDatabase(() => openDataSource(url), quiet);
     expect(dataSource.isInitialized).toBe(true);
     await dataSource.destroy();
   });
 
-  it('does not wait for what no time mends', async () => {
+  it('does not wait after a permanent error', async () => {
     const url = new URL(await resetting(0));
     url.pathname = '/no_such_database';
     await expect(awaitDatabase(() => HubLock.acquire(url.toString(), quiet), quiet)).rejects.toThrow(/does not exist/);

@@ -10,8 +10,8 @@ const MAX_INTEGER = 2 ** 31 - 1;
 const MAX_BIGINT = 2 ** 63;
 
 /**
- * What says whether every projection could fold an event and store the row. Each fold is tried on a row of neutral values (and on none),
- * and what it gives is held to the columns' rules: pure functions, no database.
+ * Checks whether every projection can fold an event and store the row. Each fold is tried on a row of neutral values and on no row, and its result is checked
+ * against the column rules. Pure functions, no database.
  */
 export function eventCheckOf(projections: readonly Projection[]): EventCheck {
   const neutral = new Map(projections.map((projection) => [projection, neutralRow(projection)]));
@@ -31,7 +31,7 @@ function problemOf(projection: Projection, neutral: JsonObject, event: RecordedE
     const found: JsonObject = { ...neutral, ...projection.specimen?.(event) };
     for (const key of projection.keys(event)) {
       const name = typeof key === 'string' ? key : key.reference;
-      if (typeof name !== 'string') return 'it does not name the row that it is about';
+      if (typeof name !== 'string') return 'it does not name the row that it belongs to';
       let sound = neutral;
       for (const row of [projection.fold(found, event, name), ...foldedFromNothing(projection, event, name)]) {
         if (row === null) continue;
@@ -46,7 +46,7 @@ function problemOf(projection: Projection, neutral: JsonObject, event: RecordedE
   }
 }
 
-/** The row of an event that makes one; none of an event that needs a row to be there. */
+/** The row of an event that creates one; none if the event needs an existing row. */
 function foldedFromNothing(projection: Projection, event: RecordedEvent, key: string): readonly (JsonObject | null)[] {
   try {
     return [projection.fold(undefined, event, key)];
@@ -56,8 +56,8 @@ function foldedFromNothing(projection: Projection, event: RecordedEvent, key: st
 }
 
 /**
- * What keeps a row out of the projection's table; null: nothing.
- * @param sound a row without a problem; what a column has in common with it is not looked at again
+ * Returns why the projection's table cannot hold a row; null if it can.
+ * @param sound a row without a problem; columns with the same value as in it are not checked again
  */
 export function rowProblem(projection: Projection, row: JsonObject, sound: JsonObject = {}): string | null {
   for (const [column, type] of Object.entries(projection.columns)) {
@@ -94,7 +94,7 @@ function fits(type: ColumnType, value: JsonValue): boolean {
   }
 }
 
-/** A row that every fold can go on from: its lists are empty, and nothing is null. */
+/** A row that every fold can continue from: its lists are empty, and nothing is null. */
 function neutralRow(projection: Projection): JsonObject {
   return Object.fromEntries(Object.entries(projection.columns).map(([column, type]) => [column, neutralValue(type)]));
 }

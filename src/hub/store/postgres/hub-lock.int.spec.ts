@@ -34,14 +34,14 @@ describe('the hub lock', () => {
     return lock;
   };
 
-  it('is had by one hub at a time', async () => {
+  it('is held by one hub at a time', async () => {
     const first = await acquire();
     await expect(acquire()).rejects.toMatchObject({ code: 'hub_already_running' });
     await first.release();
     await acquire();
   });
 
-  it('is taken again after the server was restarted', async () => {
+  it('is taken again after a restart of the server', async () => {
     await acquire();
     await own.server.stop();
     await own.server.ensureStarted();
@@ -49,7 +49,7 @@ describe('the hub lock', () => {
     await expect(acquire()).rejects.toMatchObject({ code: 'hub_already_running' });
   });
 
-  it('tells when another was faster', async () => {
+  it('reports when another hub was faster', async () => {
     let tell: () => void = () => undefined;
     const lost = new Promise<void>((resolve) => {
       tell = resolve;
@@ -57,7 +57,7 @@ describe('the hub lock', () => {
     await acquire(tell);
     const other = new pg.Client({ connectionString: own.databaseUrl });
     await other.connect();
-    // The other waits in line and gets the lock at the moment the session of the first is ended.
+    // The other hub is queued and gets the lock as soon as the session of the first ends.
     const taken = other.query('select pg_advisory_lock(7310614, 2)');
     const admin = new pg.Client({ connectionString: own.databaseUrl });
     await admin.connect();

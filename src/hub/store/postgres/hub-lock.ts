@@ -9,15 +9,15 @@ export interface HubLockLog {
 
 const LOCK_KEYS = [7310614, 2] as const;
 const RETRY_MS = 250;
-/** How long the server may take to end a session of this hub that it had not yet noticed to be gone. */
+/** How long the server may take to end a session of this hub whose connection loss it has not noticed yet. */
 const LINGERING_MS = 3_000;
-/** Ends sessions of this very hub that still hold the lock, because the server has not noticed that their connection is lost. */
+/** Ends sessions of this hub that still hold the lock because the server has not noticed that their connection is lost. */
 const END_OWN_SESSION = `select pg_terminate_backend(session.pid) from pg_locks held join pg_stat_activity session on session.pid = held.pid
   where held.locktype = 'advisory' and held.granted and held.classid = $1 and held.objid = $2
     and session.application_name = $3 and session.pid <> pg_backend_pid()`;
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** Held by the one hub that works in a database: a session advisory lock, which ends with the process however that ends. */
+/** Held by the only hub that works in a database: a session advisory lock, which always ends with the process. */
 export class HubLock {
   private client: pg.Client | undefined;
   private released = false;
@@ -31,13 +31,13 @@ export class HubLock {
   ) {}
 
   /**
-   * @param onLost called once if, after the connection was lost, another hub was faster
-   * @throws DomainError `hub_already_running` when another hub works in this database; what `pg` throws when the database cannot be reached
+   * @param onLost called once if another hub took the lock after this connection was lost
+   * @throws DomainError `hub_already_running` when another hub works in this database; errors of `pg` when the database cannot be reached
    */
   static async acquire(databaseUrl: string, log: HubLockLog, onLost: () => void = () => undefined): Promise<HubLock> {
     const lock = new HubLock(databaseUrl, `sendense-hub-lock-${randomUUID().slice(0, 8)}`, log, onLost);
     if (!(await lock.tryOnce())) {
-      throw new DomainError('conflict', 'hub_already_running', 'another hub works in this database; stop it first, or give this hub a database of its own');
+      throw new DomainError('conflict', 'hub_already_running', 'another hub is using this database; stop it first, or give this hub its own database');
     }
     return lock;
   }
@@ -79,7 +79,7 @@ export class HubLock {
   }
 
   private reacquire(): void {
-    this.log.warn('the connection that holds the hub lock was lost; taking it again');
+    this.log.warn('lost the connection that holds the hub lock; taking the lock again');
     this.client = undefined;
     let heldSince: number | undefined;
     const attempt = async (): Promise<void> => {
@@ -96,7 +96,7 @@ export class HubLock {
           return;
         }
       } catch {
-        // The server is away: nobody holds the lock. Tried again for as long as it takes.
+        // The server is down, so nobody holds the lock. Retried without limit.
         heldSince = undefined;
       }
       if (!this.released) this.timer = setTimeout(() => void attempt(), RETRY_MS);

@@ -66,7 +66,7 @@ function event(type: string) {
   return { id: randomUUID(), type, data: { said: type }, metadata };
 }
 
-describe('the role that the hub works as', () => {
+describe("the hub's database role", () => {
   it('appends events, reads them and follows them', async () => {
     const seen: string[] = [];
     const { promise, resolve } = Promise.withResolvers<undefined>();
@@ -90,7 +90,7 @@ describe('the role that the hub works as', () => {
     ['deletes events', 'delete from event_store.events'],
     ['empties the store', 'truncate event_store.events'],
     [
-      'writes events but by the function',
+      'writes events without the function',
       'insert into event_store.events select 99, stream, 99, id, type, category, data, metadata, recorded_at from event_store.events limit 1',
     ],
     ['lifts the protection for its session', `set session_replication_role = 'replica'`],
@@ -116,26 +116,26 @@ describe('the role that the hub works as', () => {
     }
   });
 
-  it('keeps all that over another start, after which the owner has made what migrations make', async () => {
+  it('keeps these privileges after another start, when the owner has run migrations', async () => {
     await asOwner('create table read_models.made_by_a_migration (n integer)', 'create view read_models.shown as select * from read_models.made_by_a_migration');
     await (await openDataSource(hubUrl, [], database.databaseUrl)).destroy();
     await pool.query('drop view read_models.shown');
     await pool.query('drop table read_models.made_by_a_migration');
   });
 
-  it('starts without the owner where nothing is to migrate', async () => {
+  it('starts without the owner when there are no migrations to run', async () => {
     await (await openDataSource(hubUrl)).destroy();
     await expect(pool.query('delete from event_store.events')).rejects.toThrow(REFUSED);
   });
 
-  it('is told apart by validate from one that may change events', async () => {
+  it('is distinguished by validate from a role that may change events', async () => {
     expect(await inspectDatabase(hubUrl)).toMatchObject({ mayChangeEvents: false, mayCreate: true });
     expect(await inspectDatabase(database.databaseUrl)).toMatchObject({ mayChangeEvents: true });
   });
 });
 
-describe('two roles that an operator has made as documented', () => {
-  it('are enough, though neither is a superuser', async () => {
+describe('two roles created as documented', () => {
+  it('are sufficient, although neither is a superuser', async () => {
     const id = randomUUID().slice(0, 8);
     const names = { owner: `owner_${id}`, hub: `hub_of_${id}`, database: `two_roles_${id}` };
     await asOwner(
@@ -173,8 +173,8 @@ describe('two roles that an operator has made as documented', () => {
   });
 });
 
-describe('events that the owner has deleted', () => {
-  it('are missed, with the streams that they are missing from', async () => {
+describe('events deleted by the owner', () => {
+  it('are reported as missing, with their streams', async () => {
     await store.append('gap-1', 'no_stream', [event('A'), event('B'), event('C')]);
     expect(await missingEvents(hubUrl)).toBeNull();
     await asOwner(`set session_replication_role = 'replica'`, `delete from event_store.events where stream = 'gap-1' and revision = 1`);

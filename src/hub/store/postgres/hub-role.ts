@@ -1,14 +1,14 @@
 import pg from 'pg';
 import type { DataSource } from 'typeorm';
 
-/** Kinds of relations as pg_class names them; an index belongs to its table's owner. */
+/** Kinds of relations in pg_class; an index belongs to the owner of its table. */
 const RELATION_KINDS: Readonly<Record<string, string>> = { r: 'table', p: 'table', v: 'view', m: 'materialized view', S: 'sequence' };
 
 /**
- * Gives the role that the hub works as what it needs and no more: it reads events and appends them by the store's function, which runs as the owner, and owns the
- * read models, which it rebuilds. Repeated after every migration, since those make objects of the owner's. Nothing happens where both are one role.
+ * Grants the hub's role only the privileges it needs: it reads events and appends them through the store's function, which runs as the owner, and it owns the read models,
+ * which it rebuilds. Repeated after every migration, because migrations create objects that the owner owns. Does nothing if both are the same role.
  * @param owner connected as the owner of the event store, who must be a superuser or a member of the hub's role
- * @throws what `pg` throws when the owner may not do so
+ * @throws errors of `pg` when the owner lacks the privileges
  */
 export async function grantToHub(owner: DataSource, hubRole: string): Promise<void> {
   await owner.transaction(async (manager) => {

@@ -4,14 +4,14 @@ export interface DatabaseFacts {
   /** `18.1` */
   readonly version: string;
   readonly majorVersion: number;
-  /** Settings as PostgreSQL shows them, by name. */
+  /** Settings by name, as PostgreSQL shows them. */
   readonly settings: ReadonlyMap<string, string>;
   readonly connections: number;
   readonly isStandby: boolean;
   readonly sizeBytes: number;
-  /** Whether the hub's tables are there or may be made. */
+  /** Whether the hub's tables exist or may be created. */
   readonly mayCreate: boolean;
-  /** Whether this role can change or delete events, or lift the protection against that. */
+  /** Whether this role can change or delete events, or disable the protection against that. */
   readonly mayChangeEvents: boolean;
 }
 
@@ -24,13 +24,13 @@ export const INSPECTED_SETTINGS = [
   'default_transaction_read_only',
 ] as const;
 const DEADLINE_MS = 10_000;
-/** Every event is counted. */
+/** The query counts every event. */
 const GAPS_DEADLINE_MS = 120_000;
 
-/** What can be told of a database without changing it. @throws Error of the connection or a query; its message holds no password */
+/** Inspects a database without changing it. @throws Error of the connection or a query; its message contains no password */
 export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: DEADLINE_MS, query_timeout: DEADLINE_MS });
-  // What breaks the connection also fails the query under way.
+  // A broken connection also fails the current query.
   client.on('error', () => undefined);
   await client.connect();
   try {
@@ -54,7 +54,7 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
                           from pg_class where oid = to_regclass('event_store.events')), false) as may_change_events`,
     );
     const [found] = rows;
-    if (found === undefined) throw new Error('PostgreSQL gave no answer');
+    if (found === undefined) throw new Error('PostgreSQL returned no answer');
     return {
       version: found.version,
       majorVersion: Math.floor(Number(found.number) / 10_000),
@@ -70,7 +70,7 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
   }
 }
 
-/** Positions and revisions count without gaps, so an event that was deleted among others shows. In words; null: none is missing. @throws what `pg` throws */
+/** Positions and revisions have no gaps, so deleted events can be detected. Returns a description; null: none is missing. @throws errors of `pg` */
 export async function missingEvents(url: string): Promise<string | null> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: DEADLINE_MS, query_timeout: GAPS_DEADLINE_MS });
   client.on('error', () => undefined);
@@ -85,7 +85,7 @@ export async function missingEvents(url: string): Promise<string | null> {
     const missing = Number(counts[0]?.missing ?? 0);
     if (missing === 0 && streams.length === 0) return null;
     const named =
-      streams.length === 0 ? '' : `, from the streams ${streams.map(({ stream }) => stream).join(', ')}${streams.length === 3 ? ' and perhaps others' : ''}`;
+      streams.length === 0 ? '' : `, from the streams ${streams.map(({ stream }) => stream).join(', ')}${streams.length === 3 ? ' and possibly others' : ''}`;
     return `${missing} events are missing${named}`;
   } finally {
     await client.end().catch(() => undefined);

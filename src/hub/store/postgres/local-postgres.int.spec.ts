@@ -24,7 +24,7 @@ describe('the local PostgreSQL', () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  it('is made, started, adopted, stopped and started again with its data and its address', async () => {
+  it('is created, started, adopted, stopped and started again with the same data and address', async () => {
     const { ownerUrl: databaseUrl } = await server.ensureStarted();
     await query(databaseUrl, 'create table kept (word text)');
     await query(databaseUrl, `insert into kept values ('Grüße 日本')`);
@@ -43,7 +43,7 @@ describe('the local PostgreSQL', () => {
     expect(await query(databaseUrl, `select datcollate from pg_database where datname = 'sendense'`)).toEqual([{ datcollate: 'C' }]);
   });
 
-  it('recovers by itself after it was killed', async () => {
+  it('recovers by itself after a kill', async () => {
     const { ownerUrl: databaseUrl } = await server.ensureStarted();
     await query(databaseUrl, 'create table kept (n integer)');
     await query(databaseUrl, 'insert into kept values (1)');
@@ -52,7 +52,7 @@ describe('the local PostgreSQL', () => {
     expect(await query(again.ownerUrl, 'select n from kept')).toEqual([{ n: 1 }]);
   });
 
-  it('is started again by whoever keeps it running, until it is let go', async () => {
+  it('is restarted by keepRunning until the signal is aborted', async () => {
     const { ownerUrl: databaseUrl } = await server.ensureStarted();
     const letGo = new AbortController();
     const watch = server.keepRunning(letGo.signal);
@@ -68,20 +68,20 @@ describe('the local PostgreSQL', () => {
     await watch;
   });
 
-  it("leaves directories that are not its own program's as they are, and says how to go on", async () => {
+  it('leaves directories of other programs unchanged, and says what to do', async () => {
     if (process.getuid?.() !== 0) return;
     await chmod(directory, 0o700);
     await expect(server.ensureStarted()).rejects.toThrow(`chmod o+x ${directory}`);
     expect((await stat(directory)).mode & 0o777).toBe(0o700);
   });
 
-  it('is started once when two programs ask at the same time', async () => {
+  it('is started once when two programs start it at the same time', async () => {
     const another = new LocalPostgres(join(directory, 'hub', 'postgres'), silent);
     const [one, two] = await Promise.all([server.ensureStarted(), another.ensureStarted()]);
     expect(one).toEqual(two);
   });
 
-  it('gives the hub a role that is neither superuser nor may become one, also on a server of an earlier version', async () => {
+  it('gives the hub a role that is not a superuser and cannot become one, also on a server of an earlier version', async () => {
     const { hubUrl, ownerUrl } = await server.ensureStarted();
     const connectionFile = join(directory, 'hub', 'postgres', 'connection.json');
     const { port, password } = JSON.parse(await readFile(connectionFile, 'utf8')) as { port: number; password: string };
@@ -90,19 +90,19 @@ describe('the local PostgreSQL', () => {
     expect(await query(hubUrl, facts)).toEqual([{ rolname: 'sendense_hub', ...none }]);
     await expect(query(hubUrl, 'set session_replication_role = replica')).rejects.toThrow(/permission denied/);
 
-    // As an earlier version left it: no role, and no password of one.
+    // As an earlier version left it: without the role and its password.
     await query(ownerUrl, 'drop role sendense_hub');
     await writeFile(connectionFile, JSON.stringify({ port, password }), { mode: 0o600 });
     const again = await server.ensureStarted();
     expect(await query(again.hubUrl, facts)).toEqual([{ rolname: 'sendense_hub', ...none }]);
 
-    // As one left it that ended between the file and the role.
+    // As left by a program that ended after writing the file and before creating the role.
     await query(ownerUrl, 'drop role sendense_hub');
     expect(await server.ensureStarted()).toEqual(again);
     expect(await query(again.hubUrl, facts)).toEqual([{ rolname: 'sendense_hub', ...none }]);
   });
 
-  it('keeps its password from everybody else and asks for it', async () => {
+  it('keeps its password secret and requires it', async () => {
     const { ownerUrl: databaseUrl } = await server.ensureStarted();
     const connectionFile = await stat(join(directory, 'hub', 'postgres', 'connection.json'));
     expect(connectionFile.mode & 0o777).toBe(0o600);

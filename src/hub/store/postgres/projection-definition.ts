@@ -5,46 +5,46 @@ import type { RecordedEvent } from '../event-store/event-store.port.js';
 /** PostgreSQL type of a read model's column. In a fold, `bigint` is a number (exact up to 2^53) and `timestamptz` an ISO 8601 string in UTC. */
 export type ColumnType = 'text' | 'text[]' | 'integer' | 'bigint' | 'double precision' | 'boolean' | 'jsonb' | 'timestamptz';
 
-/** Every row whose `references` column holds this value, in place of a row's own key. */
+/** Refers to all rows whose `references` column contains this value, instead of a row's key. */
 export interface RowReference {
   readonly reference: string;
 }
 
-/** Every column whose member of the row may be null, and no other. */
+/** Exactly the columns whose member of the row may be null. */
 type NullableColumns<Row> = { readonly [Column in keyof Row & string as null extends Row[Column] ? Column : never]: true };
 
 /**
- * How events become the rows of one read model; pure data and pure functions, so that a rebuild gives the same rows. The runner adds a column
- * `position` to every row: the position of the event that wrote it last.
+ * Defines how events become the rows of a read model. Only pure data and pure functions, so that a rebuild produces the same rows. The runner adds a column
+ * `position` to every row: the position of the event that last wrote it.
  */
 export interface Projection<Row extends JsonObject = JsonObject> {
-  /** Name of the read model: the view `read_models.<name>` over the generation that is live. */
+  /** Name of the read model: the view `read_models.<name>` over the live generation. */
   readonly name: string;
-  /** Categories of the streams it folds; null is all of them. */
+  /** Categories of the streams it folds; null: all. */
   readonly categories: readonly string[] | null;
   /** The column that identifies a row. */
   readonly key: keyof Row & string;
   readonly columns: { readonly [Column in keyof Row & string]: ColumnType };
-  /** The columns that may be null, as the row type says; a row with null in another is refused by its table. */
+  /** The columns that may be null according to the row type; the table refuses null in any other. */
   readonly nullable: NullableColumns<Row>;
-  /** A `text[]` column by which rows are found where an event does not name their key. One row at most holds a value. */
+  /** A `text[]` column that finds rows for events that do not contain their key. At most one row contains a given value. */
   readonly references?: keyof Row & string;
   /**
-   * Where each event makes one row of its own: its columns in SQL, of a row of `event_store.events`. PostgreSQL then copies a long history by
-   * itself. The rows must be those that `fold` gives, and none is `tallied`.
+   * For a projection in which each event creates exactly one row: the columns as SQL expressions over a row of `event_store.events`. PostgreSQL then copies a long
+   * history itself. The rows must equal those of `fold`, and there must be no `tallied`.
    */
   readonly copied?: { readonly [Column in keyof Row & string]: string };
-  /** A `text` column of which it is counted how many rows have each value, for readers that would count the whole table. */
+  /** A `text` column whose rows are counted per value, for readers that would otherwise count the whole table. */
   readonly tallied?: keyof Row & string;
-  /** The rows an event touches. A key makes a row that is not there yet; a reference finds existing ones only. */
+  /** The rows that an event affects. A key creates a missing row; a reference finds only existing ones. */
   keys(event: RecordedEvent): readonly (string | RowReference)[];
-  /** Members of a row that the event may find, for the check before events are stored, where empty lists would not show what is wrong. */
+  /** Members of a row that the event may find. Used by the check before events are stored, where empty lists would hide a problem. */
   specimen?(event: RecordedEvent): Partial<Row>;
-  /** The row after the event; null: there is none (any more). A throw halts the projection at this event. */
+  /** Returns the row after the event; null: no row (any more). A throw halts the projection at this event. */
   fold(row: Row | undefined, event: RecordedEvent, key: string): Row | null;
 }
 
-/** A row of a fold, and the position it stands at. */
+/** A folded row and its position. */
 export interface FoldedRow {
   readonly row: JsonObject;
   readonly position: Position;
@@ -55,7 +55,7 @@ export class FoldedRows {
   private readonly rows = new Map<string, FoldedRow>();
   private readonly touched = new Set<string>();
   private readonly tally = new Map<string, number>();
-  /** Keys of the rows that hold a reference. */
+  /** Keys of the rows that contain each reference. */
   private readonly holders = new Map<string, Set<string>>();
 
   constructor(
@@ -65,12 +65,12 @@ export class FoldedRows {
     for (const folded of loaded) this.set(keyOf(projection, folded.row), folded);
   }
 
-  /** By how much the number of rows of each value of the tallied column has changed with the events applied so far. */
+  /** Change in the number of rows per value of the tallied column, for the events applied so far. */
   tallyChanges(): readonly { readonly value: string; readonly rows: number }[] {
     return [...this.tally].filter(([, rows]) => rows !== 0).map(([value, rows]) => ({ value, rows }));
   }
 
-  /** @throws whatever the projection's `fold` throws; the rows must then be thrown away */
+  /** @throws errors of the projection's `fold`; the rows must then be discarded */
   apply(event: RecordedEvent): void {
     for (const key of this.resolve(event)) {
       const before = this.rows.get(key)?.row;
@@ -142,7 +142,7 @@ export class FoldedRows {
 }
 
 /**
- * The rows that a generation's only writer wrote last, as they stand in its table: while it catches up, most events are about one of them. The
+ * The rows most recently written by the only writer of a generation, identical to its table: during catch-up, most events affect one of them. The
  * number is bounded.
  */
 export class RecentRows {
@@ -161,7 +161,7 @@ export class RecentRows {
     return this.rows.values();
   }
 
-  /** After the commit of what a batch has changed. */
+  /** Call after the changes of a batch are committed. */
   committed({ written, deleted }: ReturnType<FoldedRows['changes']>): void {
     for (const key of deleted) this.rows.delete(key);
     for (const folded of written) {
@@ -186,7 +186,7 @@ export function referencesOf(projection: Projection, row: JsonObject | undefined
   return Array.isArray(references) ? references.filter((reference) => typeof reference === 'string') : [];
 }
 
-/** Folds a whole history in memory; the yardstick that a live and a rebuilt read model are measured by. */
+/** Folds a whole history in memory, as the reference for live and rebuilt read models. */
 export function foldFromZero(projection: Projection, events: Iterable<RecordedEvent>): readonly FoldedRow[] {
   const rows = new FoldedRows(projection);
   for (const event of events) rows.apply(event);
@@ -195,6 +195,6 @@ export function foldFromZero(projection: Projection, events: Iterable<RecordedEv
 
 export function keyOf(projection: Projection, row: JsonObject): string {
   const key = row[projection.key];
-  if (typeof key !== 'string' && typeof key !== 'number') throw new Error(`projection ${projection.name} gave a row without its key ${projection.key}`);
+  if (typeof key !== 'string' && typeof key !== 'number') throw new Error(`projection ${projection.name} returned a row without its key ${projection.key}`);
   return String(key);
 }

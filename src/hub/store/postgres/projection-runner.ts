@@ -10,22 +10,22 @@ import { type HaltedAt, LostCheckpointRaceError, type ProjectionTables, Unprojec
 
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5_000;
-/** Events folded in one transaction at most: what a batch costs besides its events is spread over them. */
+/** Maximum number of events folded per transaction, to spread the fixed cost of a batch. */
 const BATCH_EVENTS = 2_000;
-/** Events that PostgreSQL copies in one transaction, where it may: some tenths of a second. */
+/** Number of events that PostgreSQL copies per transaction: some tenths of a second. */
 const COPIED_EVENTS = 10_000;
-/** Rows that a runner which is catching up keeps from one batch to the next. */
+/** Number of rows that a runner keeps between batches while it catches up. */
 const RECENT_ROWS = 1_000;
-/** A checkpoint that only passes over foreign events is written this often at most, in milliseconds; on restart they are passed over again. */
+/** Minimum interval between checkpoints that only skip events of other categories, in milliseconds; a restart skips them again. */
 const IDLE_CHECKPOINT_INTERVAL_MS = 1_000;
 
 export type RunnerState = 'stopped' | 'catching_up' | 'live' | 'retrying' | 'halted';
 
-/** One batch that was folded and committed. */
+/** A folded and committed batch. */
 export interface ProjectedBatch {
   readonly projection: string;
   readonly events: number;
-  /** From the recording of the batch's oldest event to the commit of its rows, in milliseconds. */
+  /** Milliseconds from the recording of the batch's oldest event to the commit of its rows. */
   readonly lagMs: number;
 }
 
@@ -36,7 +36,7 @@ export interface Halt extends HaltedAt {
 }
 
 export interface RunnerHooks {
-  /** The rows stand at this position now; called after each commit. */
+  /** Reports the current position of the rows after each commit. */
   onProgress(position: Position, batch: ProjectedBatch | null): void;
   onHalt(halt: Halt): void;
 }
@@ -45,8 +45,8 @@ class RunnerStoppedError extends Error {}
 class PoisonEventError extends Error {}
 
 /**
- * Keeps one generation of one read model up with the store. A database that is away is waited for; an event that cannot be folded halts this
- * runner at the event before it, and nothing else.
+ * Keeps one generation of a read model up to date with the store. It waits for an unavailable database. An event that cannot be folded halts only this
+ * runner, at the position before that event.
  */
 export class ProjectionRunner {
   private readonly log: Logger;
@@ -89,12 +89,12 @@ export class ProjectionRunner {
     return this.haltedAt;
   }
 
-  /** As they were when it subscribed last. */
+  /** As of the last subscription. */
   get skips(): ProjectionSkips {
     return this.leftOut;
   }
 
-  /** Seconds since its rows last stood at the head of the store; 0 while they do. */
+  /** Seconds since its rows were last at the head of the store; 0 while they are. */
   lagSeconds(head: Position | null): number {
     if (head === null || (this.at !== null && this.at >= head)) {
       this.behindSince = performance.now();
@@ -110,7 +110,7 @@ export class ProjectionRunner {
     this.supervision = this.supervise();
   }
 
-  /** Resolves once a batch under way has been committed or given up. */
+  /** Resolves once the current batch has been committed or abandoned. */
   async stop(): Promise<void> {
     this.stopping.abort();
     await this.subscription?.close().catch(() => undefined);
@@ -119,7 +119,7 @@ export class ProjectionRunner {
     this.wake();
   }
 
-  /** Resolves when `reached` holds; it is asked again after each change of position or state. @throws when the runner halts or is stopped */
+  /** Resolves when `reached` holds, checked after each change of position or state. @throws when the runner halts or is stopped */
   async until(reached: (runner: { readonly position: Position | null; readonly caughtUp: boolean }) => boolean): Promise<void> {
     while (!reached({ position: this.at, caughtUp: this.caughtUp })) {
       if (this.currentState === 'halted' || this.currentState === 'stopped') {
@@ -129,7 +129,7 @@ export class ProjectionRunner {
     }
   }
 
-  /** Builds the indexes that this generation still lacks; batches wait meanwhile. @throws when the runner is stopped, or the indexes cannot be built */
+  /** Builds the indexes that this generation still lacks; batches wait. @throws when the runner is stopped, or the indexes cannot be built */
   async buildIndexes(): Promise<void> {
     await this.exclusive.run(async () => {
       for (let failures = 0; ; failures += 1) {
@@ -139,7 +139,7 @@ export class ProjectionRunner {
         } catch (error) {
           if (this.isStopping()) throw new RunnerStoppedError();
           if (!isDatabaseAway(error)) throw error;
-          this.log.warn(`its indexes could not be built, trying again: ${String(error)}`);
+          this.log.warn(`could not build its indexes; trying again: ${String(error)}`);
           await this.backOff(failures);
         }
       }
@@ -158,12 +158,12 @@ export class ProjectionRunner {
     for (let failures = 0; !this.isStopping(); failures += 1) {
       try {
         await this.subscribe(() => (failures = 0));
-        // A subscription that ends without being asked to: the store was closed under it.
+        // The subscription ended without a request: the store was closed.
         if (!this.isStopping()) throw new Error('the subscription has ended');
       } catch (error) {
         if (this.isStopping() || error instanceof PoisonEventError) break;
         this.currentState = 'retrying';
-        this.log.error(`runs again after: ${String(error)}`);
+        this.log.error(`restarting after an error: ${String(error)}`);
         await this.backOff(failures).catch(() => undefined);
       }
     }
@@ -193,7 +193,7 @@ export class ProjectionRunner {
     await this.subscription.ended;
   }
 
-  /** Where rows are copies of events, PostgreSQL makes most of them; the newest, and those at which it fails, are folded. */
+  /** If rows are copies of events, PostgreSQL creates most of them. The newest, and those at which copying fails, are folded. */
   private async copyHistory(): Promise<void> {
     if (this.projection.copied === undefined || this.leftOut.events.length > 0) return;
     try {
@@ -232,17 +232,17 @@ export class ProjectionRunner {
     } catch (error) {
       if (!(error instanceof UnprojectableError) || only === undefined) throw error;
       if (events.length === 1 && this.leftOut.explains(only)) {
-        this.log.warn(`left out event ${only.id} (${only.type}, stream ${only.stream}), which needs one that was skipped: ${error.message}`);
+        this.log.warn(`skipped event ${only.id} (${only.type}, stream ${only.stream}), which depends on a skipped event: ${error.message}`);
         return this.commit([], upTo, catchingUp);
       }
       if (events.length === 1) return this.halt(only, error);
-      // One by one, so that all before the poison event is kept and the event itself is known.
+      // One by one, so that all events before the poison event are kept and that event is identified.
       for (const event of events) await this.foldOrHalt([event], event.position, catchingUp);
       await this.commit([], upTo, catchingUp);
     }
   }
 
-  /** Commits a batch, however often the database goes away meanwhile. */
+  /** Commits a batch; retries while the database is unavailable. */
   private async commit(events: readonly RecordedEvent[], upTo: Position, catchingUp: boolean): Promise<void> {
     for (let failures = 0; ; failures += 1) {
       try {
@@ -251,12 +251,12 @@ export class ProjectionRunner {
       } catch (error) {
         if (error instanceof UnprojectableError) throw error;
         if (error instanceof LostCheckpointRaceError) {
-          // A commit whose answer got lost with the connection did happen: the checkpoint stands where this batch puts it.
+          // If only the answer was lost with the connection, the commit did happen: the checkpoint is at the end of this batch.
           if (failures > 0 && (await this.storedPosition()) === upTo) break;
           throw error;
         }
         this.currentState = 'retrying';
-        this.log.warn(`the database did not take a batch of ${events.length} events up to ${upTo}, trying again: ${String(error)}`);
+        this.log.warn(`could not commit a batch of ${events.length} events up to ${upTo}; trying again: ${String(error)}`);
         await this.backOff(failures);
       }
     }
@@ -278,7 +278,7 @@ export class ProjectionRunner {
         await this.tables.recordHalt(this.projection, this.generation, halt);
         break;
       } catch (failure) {
-        this.log.warn(`the halt could not be recorded yet: ${String(failure)}`);
+        this.log.warn(`could not record the halt yet; trying again: ${String(failure)}`);
         await this.backOff(failures);
       }
     }

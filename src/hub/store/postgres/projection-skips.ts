@@ -5,7 +5,7 @@ import { type ProjectionEventSkipped, projectionStream } from './projection-skip
 
 export type SkippedEvent = ProjectionEventSkipped['data'] & { readonly skipped_by: string };
 
-/** The events that operators let one projection leave out. */
+/** The events that operators let one projection skip. */
 export class ProjectionSkips {
   static readonly none = new ProjectionSkips([]);
 
@@ -24,12 +24,12 @@ export class ProjectionSkips {
     return new ProjectionSkips(events);
   }
 
-  /** Whether the event itself was skipped. It stays out even where a newer version could fold it, so that every rebuild gives the same rows. */
+  /** Whether the event itself was skipped. It stays skipped even if a newer version could fold it, so that every rebuild produces the same rows. */
   has(event: RecordedEvent): boolean {
     return this.positions.has(event.position);
   }
 
-  /** Whether an earlier event of the same stream was skipped: what cannot be folded for want of it is no reason to halt again. */
+  /** Whether an earlier event of the same stream was skipped. An event that cannot be folded for lack of it must not halt the projection again. */
   explains(event: RecordedEvent): boolean {
     return this.events.some(({ stream, position }) => stream === event.stream && position < event.position);
   }

@@ -7,9 +7,9 @@ import type { RecordedEvent } from '../event-store/event-store.port.js';
 import { type FoldedRow, FoldedRows, keyOf, type Projection, type RecentRows, referencesOf } from './projection-definition.js';
 
 const SCHEMA = 'read_models';
-/** How long a switch waits for readers that are in mid-query; it is tried again after that. New readers queue behind it meanwhile. */
+/** How long a switch waits for running queries of readers before it is retried. New readers queue behind it meanwhile. */
 const SWITCH_LOCK_TIMEOUT_MS = 1_000;
-/** Encoded as `position-encoding.ts` does. */
+/** Encoded as in `position-encoding.ts`. */
 const ENCODED_POSITION = `lpad(position::text, 19, '0')`;
 
 export interface HaltedAt {
@@ -21,12 +21,12 @@ export interface HaltedAt {
 export interface Checkpoint {
   readonly generation: number;
   readonly role: 'live' | 'building';
-  /** Null: not one event has been folded. */
+  /** Null: no event has been folded. */
   readonly position: Position | null;
   readonly halted: HaltedAt | null;
 }
 
-/** The checkpoint was not where this runner had left it: another one writes the same read model. Nothing was written. */
+/** The checkpoint is not where this runner left it: another runner writes the same read model. Nothing was written. */
 export class LostCheckpointRaceError extends Error {
   override readonly name = 'LostCheckpointRaceError';
   constructor(
@@ -38,12 +38,12 @@ export class LostCheckpointRaceError extends Error {
   }
 }
 
-/** Events cannot be folded or their rows cannot be stored, and trying again will not help. */
+/** Events cannot be folded or their rows cannot be stored, and a retry will not help. */
 export class UnprojectableError extends Error {
   override readonly name = 'UnprojectableError';
 }
 
-/** The SQL of read models: tables of a generation each, one view over the live one, and checkpoints. */
+/** The SQL of read models: a table per generation, one view over the live one, and checkpoints. */
 export class ProjectionTables {
   constructor(private readonly dataSource: DataSource) {}
 
@@ -68,7 +68,7 @@ export class ProjectionTables {
     }));
   }
 
-  /** The live checkpoint; made for the first generation, whose table a migration creates. */
+  /** The live checkpoint; created for the first generation, whose table a migration creates. */
   async liveCheckpoint(projection: Projection): Promise<Checkpoint> {
     await this.dataSource.query(
       `insert into ${SCHEMA}.projection_checkpoints (projection, generation, role) select $1, 1, 'live'
@@ -81,9 +81,9 @@ export class ProjectionTables {
   }
 
   /**
-   * Folds a batch into the rows of one generation and moves its checkpoint from `from` to `to`, in one transaction. One that is `catchingUp` does not wait for the disk.
-   * @param options.recent rows that need not be read again; brought up to date when the batch is committed, and cleared when it is not
-   * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error where the database is away
+   * Folds a batch into the rows of one generation and moves its checkpoint from `from` to `to`, in one transaction. A generation that is `catchingUp` does not wait for the disk.
+   * @param options.recent rows that need not be read again; updated when the batch is committed, and cleared if it is not
+   * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error if the database is unavailable
    */
   async apply(
     projection: Projection,
@@ -96,7 +96,7 @@ export class ProjectionTables {
     let changes: ReturnType<FoldedRows['changes']> = { written: [], deleted: [] };
     try {
       await this.inTransaction(async (runner) => {
-        // Rows and checkpoint are lost together, so that nothing is missed; nobody relies on rows that are still behind.
+        // A crash loses rows and checkpoint together, so no event is missed; nobody relies on rows that are still behind.
         if (catchingUp) await runner.query('set local synchronous_commit = off');
         await this.moveCheckpoint(runner, projection, generation, from, to);
         if (events.length > 0) changes = await this.fold(runner, projection, generation, events, recent);
@@ -137,9 +137,9 @@ export class ProjectionTables {
   }
 
   /**
-   * Copies the next `count` events after `from` into a generation of a projection that is `copied`, and moves its checkpoint.
-   * @returns where it stands then; null: there are fewer, and nothing was done
-   * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error where the database is away
+   * Copies the next `count` events after `from` into a generation of a `copied` projection, and moves its checkpoint.
+   * @returns the new position; null: there are fewer events, and nothing was done
+   * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error if the database is unavailable
    */
   async copy(projection: Projection, generation: number, from: Position | null, count: number): Promise<Position | null> {
     const { copied } = projection;
@@ -176,7 +176,7 @@ export class ProjectionTables {
     );
   }
 
-  /** An empty generation next to the live one, shaped like it, with those of its indexes that are needed while it is filled; see `buildIndexes`. */
+  /** Creates an empty generation next to the live one, with the same shape and only the indexes that are needed while it is filled; see `buildIndexes`. */
   async createGeneration(projection: Projection): Promise<number> {
     return this.inTransaction(async (runner) => {
       const rows = await select<{ generation: number; role: string }>(
@@ -201,8 +201,8 @@ export class ProjectionTables {
   }
 
   /**
-   * Makes a caught-up generation the live one and drops the old: one transaction, so that a reader sees either the one or the other.
-   * @throws LostCheckpointRaceError when either generation is not where the caller believes it to be
+   * Makes a caught-up generation the live one and drops the old, in one transaction, so that a reader sees one or the other.
+   * @throws LostCheckpointRaceError if either generation is not where the caller expects it
    */
   async switchTo(projection: Projection, generation: number, from: Position | null, to: Position | null): Promise<void> {
     await this.inTransaction(async (runner) => {
@@ -229,7 +229,7 @@ export class ProjectionTables {
     });
   }
 
-  /** Removes what an interrupted rebuild has left: every generation but the live one. Returns the generations removed. */
+  /** Removes the leftovers of an interrupted rebuild: every generation except the live one. Returns the removed generations. */
   async dropLeftovers(projection: Projection): Promise<readonly number[]> {
     return this.inTransaction(async (runner) => {
       const live = await select<{ generation: number }>(
@@ -255,9 +255,9 @@ export class ProjectionTables {
   }
 
   /**
-   * Builds the indexes of the live generation that another, once filled, still lacks: at once this is many times cheaper than row by row. A connection of its own waits as
-   * long as it takes.
-   * @param signal ends it, between two indexes or within one
+   * Builds the indexes that a filled generation still lacks compared to the live one: this is many times cheaper than maintaining them row by row. Uses its own connection
+   * without a timeout.
+   * @param signal aborts it, between two indexes or within one
    */
   async buildIndexes(projection: Projection, generation: number, signal: AbortSignal): Promise<void> {
     const { options } = this.dataSource;
@@ -265,7 +265,7 @@ export class ProjectionTables {
     client.on('error', () => undefined);
     await client.connect();
     try {
-      // A hub that was killed must not leave PostgreSQL at work on what the next start removes.
+      // PostgreSQL must not keep working for a killed hub on a table that the next start removes.
       await client.query(`set client_connection_check_interval = '1s'`);
       const { generation: live } = await this.liveCheckpoint(projection);
       const built = new Set((await this.indexes(this.dataSource, projection, generation)).map(({ shape }) => shape));
@@ -286,12 +286,12 @@ export class ProjectionTables {
   }
 
   private async cancel(client: pg.Client): Promise<void> {
-    // The connection is ended as well, should the request to cancel get lost.
+    // Also end the connection, in case the cancel request gets lost.
     await this.dataSource.query('select pg_cancel_backend($1)', [processIdOf(client)]).catch(() => undefined);
     await client.end().catch(() => undefined);
   }
 
-  /** The secondary indexes of a generation. Those that are unique, or on the references, are `needed` before it has a row. */
+  /** The secondary indexes of a generation. Unique indexes and those on the references are `needed` before it has a row. */
   private async indexes(from: Queryable, projection: Projection, generation: number): Promise<readonly Index[]> {
     // The driver's rows have no type of their own.
     const rows = (await from.query(
@@ -309,12 +309,12 @@ export class ProjectionTables {
     });
   }
 
-  /** Gives the planner the statistics of a generation that was just filled; readers would wait for autovacuum with plans for an empty table. */
+  /** Gives the planner statistics of a generation that was just filled; otherwise readers would use plans for an empty table until autovacuum runs. */
   async analyze(projection: Projection, generation: number): Promise<void> {
     await this.dataSource.query(`analyze ${table(projection, generation)}`);
   }
 
-  /** How many rows of the live generation have each value of the tallied column. */
+  /** Number of rows of the live generation per value of the tallied column. */
   async tally(projection: Projection): Promise<ReadonlyMap<string, number>> {
     const rows: { value: string; rows: string }[] = await this.dataSource.query(
       `select value, rows from ${SCHEMA}.projection_tallies join ${SCHEMA}.projection_checkpoints using (projection, generation)
@@ -324,12 +324,12 @@ export class ProjectionTables {
     return new Map(rows.map(({ value, rows: count }) => [value, Number(count)]));
   }
 
-  /** Number of rows and a digest over all of them, positions included; equal digests are equal read models. */
+  /** Number of rows and a digest over all of them, positions included; equal digests mean equal read models. */
   async checksum(projection: Projection): Promise<string> {
     return this.digest(`select ${columnList(projection)} from ${view(projection)}`, projection, []);
   }
 
-  /** The same digest, of rows that were folded in memory. */
+  /** The same digest for rows that were folded in memory. */
   async checksumOf(projection: Projection, rows: readonly FoldedRow[]): Promise<string> {
     return this.digest(recordset(projection), projection, [JSON.stringify(rows.map(toRecord))]);
   }
@@ -371,7 +371,7 @@ export class ProjectionTables {
       try {
         touched = projection.keys(event);
       } catch (error) {
-        throw new UnprojectableError(`projection ${projection.name} cannot tell the rows of ${event.type} of ${event.stream}: ${messageOf(error)}`, {
+        throw new UnprojectableError(`projection ${projection.name} cannot determine the rows of ${event.type} of ${event.stream}: ${messageOf(error)}`, {
           cause: error,
         });
       }
@@ -408,7 +408,7 @@ export class ProjectionTables {
     return rows.map(({ row }) => fromRecord(projection, row));
   }
 
-  /** One look into the index for each: of an overlap with many the planner expects a seventh of the table. */
+  /** One index lookup per reference: for an overlap with many values the planner estimates a seventh of the table. */
   private async loadReferring(runner: QueryRunner, projection: Projection, generation: number, references: readonly string[]): Promise<readonly FoldedRow[]> {
     if (projection.references === undefined || references.length === 0) return [];
     const rows = await select<StoredRow>(
@@ -463,7 +463,7 @@ export class ProjectionTables {
       await runner.commitTransaction();
       return result;
     } catch (error) {
-      // A connection that is gone cannot be rolled back, and needs not be: the first error is the one that tells.
+      // A lost connection cannot be rolled back and need not be: the first error is the one to report.
       if (runner.isTransactionActive) await runner.rollbackTransaction().catch(() => undefined);
       throw error;
     } finally {
@@ -472,7 +472,7 @@ export class ProjectionTables {
   }
 }
 
-/** The rows of a query within a transaction; their type is what its SQL selects. */
+/** The rows of a query within a transaction; the SQL determines their type. */
 async function select<Row extends object>(runner: QueryRunner, sql: string, parameters: unknown[]): Promise<Row[]> {
   return (await runner.query(sql, parameters)) as Row[];
 }
@@ -482,13 +482,13 @@ interface Queryable {
 }
 
 interface Index {
-  /** Its method, columns, options and condition, as PostgreSQL writes them. */
+  /** Method, columns, options and condition, as PostgreSQL prints them. */
   readonly shape: string;
   readonly needed: boolean;
   create(on: string): string;
 }
 
-/** The types of `pg` leave it out. */
+/** The types of `pg` omit it. */
 function processIdOf(client: pg.Client & { readonly processID?: number }): number | null {
   return client.processID ?? null;
 }
@@ -506,7 +506,7 @@ function fromRecord(projection: Projection, record: JsonObject & { readonly posi
   const normalised: Record<string, JsonObject[string]> = { ...row };
   for (const [column, type] of Object.entries(projection.columns)) {
     const value = row[column];
-    // PostgreSQL writes +00:00 and drops trailing zeros; a fold must find what it had written.
+    // PostgreSQL writes +00:00 and drops trailing zeros; a fold must find the value it had written.
     if (type === 'timestamptz' && typeof value === 'string') normalised[column] = new Date(value).toISOString();
   }
   return { row: normalised, position };
@@ -533,12 +533,12 @@ function quoted(identifier: string): string {
   return `"${identifier.replaceAll('"', '""')}"`;
 }
 
-/** SQLSTATE classes 22 (data exception), 23 (integrity constraint) and 54 (over a limit of PostgreSQL): the same rows will be refused again. */
+/** SQLSTATE classes 22 (data exception), 23 (integrity constraint) and 54 (program limit exceeded): a retry with the same rows would fail again. */
 function isRefusedData(error: unknown): boolean {
   return /^(?:22|23|54)/.test(sqlState(error) ?? '');
 }
 
-/** Five characters of PostgreSQL's error code, where the error came from the server. */
+/** The five-character error code of PostgreSQL, if the error came from the server. */
 export function sqlState(error: unknown): string | undefined {
   const source: unknown = error instanceof QueryFailedError ? error.driverError : error;
   if (typeof source !== 'object' || source === null || !('code' in source)) return undefined;

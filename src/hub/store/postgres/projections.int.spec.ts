@@ -25,7 +25,7 @@ type CounterRow = {
   readonly facts: JsonObject | null;
 };
 
-/** Counts by name; `Tagged` makes a counter known by a tag, `AddedByTag` finds it by one, `Poison` cannot be folded. */
+/** Counts by name; `Tagged` adds a tag to a counter, `AddedByTag` finds it by a tag, `Poison` cannot be folded. */
 function counters(name: string, poisoned: () => boolean = () => true): Projection<CounterRow> {
   return {
     name,
@@ -56,7 +56,7 @@ function counters(name: string, poisoned: () => boolean = () => true): Projectio
   };
 }
 
-/** Every text in the events of this spec is one. */
+/** Every text in the events of this spec is a string. */
 function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
@@ -156,7 +156,7 @@ describe('projections on PostgreSQL', () => {
     return events;
   }
 
-  it('counts the rows of each value of a column along with them, through changes, deletions and a rebuild', async () => {
+  it('keeps count of the rows per value of a column, through changes, deletions and a rebuild', async () => {
     const tallied: Projection = { ...counters('counters'), tallied: 'name' };
     const { projections, readModels } = await start(tallied);
     for (const name of ['a', 'b', 'c']) await append(event('Added', { name, by: 1 }), event('Added', { name, by: 1 }));
@@ -171,11 +171,11 @@ describe('projections on PostgreSQL', () => {
     ).done;
     expect([...(await projections.tally('counters'))].filter(([, rows]) => rows !== 0).sort()).toEqual(counted);
     expect(await dataSource.query('select distinct generation from read_models.projection_tallies')).toEqual([{ generation: 2 }]);
-    // What was rebuilt is known to the planner before anybody reads it.
+    // The planner has statistics of the rebuilt generation before anyone reads it.
     expect(await dataSource.query(`select reltuples::integer as rows from pg_class where oid = 'read_models.counters_g2'::regclass`)).toEqual([{ rows: 2 }]);
   });
 
-  it('folds history and what comes live, in order, and says at which position each row stands', async () => {
+  it('folds history and live events in order, and records the position of each row', async () => {
     await append(event('Added', { name: 'a', by: 1 }), event('Added', { name: 'b', by: 10 }), event('Tagged', { name: 'b', tag: 't' }));
     const { readModels } = await start(counters('counters'));
     await append(event('Added', { name: 'c', by: 5 }), event('Removed', { name: 'c' }));
@@ -187,14 +187,14 @@ describe('projections on PostgreSQL', () => {
     expect(rest).toEqual([]);
   });
 
-  it('finds a row by a reference that the same batch has made', async () => {
+  it('finds a row by a reference that the same batch created', async () => {
     const last = await append(event('Added', { name: 'a', by: 1 }), event('Tagged', { name: 'a', tag: 'x' }), event('AddedByTag', { tag: 'x', by: 2 }));
     const { readModels } = await start(counters('counters'));
     await readModels.waitFor(last, TIMEOUT_MS);
     expect((await rows()).map(({ total }) => total)).toEqual(['3']);
   });
 
-  it('goes on from its checkpoint after a restart, counting nothing twice', async () => {
+  it('continues from its checkpoint after a restart and counts nothing twice', async () => {
     const first = await start(counters('counters'));
     await first.readModels.waitFor(await append(event('Added', { name: 'a', by: 1 })), TIMEOUT_MS);
     await first.projections.stop();
@@ -204,13 +204,13 @@ describe('projections on PostgreSQL', () => {
     expect((await rows())[0]?.total).toBe('3');
   });
 
-  it('waits by name too, and says when the wait was in vain', async () => {
+  it('also waits by name, and reports when the wait timed out', async () => {
     const { readModels } = await start(counters('counters'));
     await expect(readModels.waitFor('9999999999999999999', 20)).rejects.toMatchObject({ code: 'read_model_behind' });
     await expect(readModels.waitFor('0000000000000000001', 20, 'nothing')).rejects.toMatchObject({ code: 'projection_not_found' });
   });
 
-  it('refuses to move a checkpoint that another runner has moved', async () => {
+  it('refuses to move a checkpoint that another runner moved', async () => {
     const projection = counters('counters');
     await tables.liveCheckpoint(projection);
     await append(event('Added', { name: 'a', by: 1 }));
@@ -223,8 +223,8 @@ describe('projections on PostgreSQL', () => {
 
   it.each([
     ['cannot be folded', 'Poison', 'counters know no Poison'],
-    ['gives a row that PostgreSQL refuses', 'Unstorable', 'cannot store its rows'],
-  ])('halts one projection, and only that one, at an event that %s, and keeps all before it', async (_title, type, message) => {
+    ['produces a row that PostgreSQL refuses', 'Unstorable', 'cannot store its rows'],
+  ])('halts only one projection at an event that %s, and keeps everything before it', async (_title, type, message) => {
     const { projections, readModels } = await start(counters('counters'), {
       ...counters('others', () => false),
       keys: ({ data }) => (data['bad'] === true ? [] : [text(data['name'])]),
@@ -243,7 +243,7 @@ describe('projections on PostgreSQL', () => {
     expect((await tables.checkpoints(counters('counters')))[0]?.halted).toMatchObject({ event_id: poison.id });
   });
 
-  it('tries a poison event again after a restart, when the program may know it', async () => {
+  it('tries a poison event again after a restart, when a new program may know it', async () => {
     const first = await start(counters('counters'));
     const last = await append(event('Added', { name: 'a', by: 1 }), event('Poison', { name: 'a' }), event('Added', { name: 'a', by: 2 }));
     await expect(first.readModels.waitFor(last, TIMEOUT_MS, 'counters')).rejects.toMatchObject({ code: 'projection_halted' });
@@ -254,11 +254,11 @@ describe('projections on PostgreSQL', () => {
     expect((await tables.checkpoints(counters('counters')))[0]?.halted).toBeNull();
   });
 
-  describe('an event that an operator skips', () => {
+  describe('an event skipped by an operator', () => {
     const operator = { commandId: randomUUID(), correlationId: randomUUID(), actor: 'api:operator' };
     const haltedAt = async (projections: Projections): Promise<string> => (await projections.statuses())[0]?.halted?.position ?? '';
 
-    it('lets the projection go on after it, also after a restart and in a rebuild', async () => {
+    it('lets the projection continue after it, also after a restart and in a rebuild', async () => {
       const first = await start(counters('counters'));
       const poison = event('Poison', { name: 'a' });
       const last = await append(event('Added', { name: 'a', by: 1 }), poison, event('Added', { name: 'a', by: 2 }));
@@ -287,7 +287,7 @@ describe('projections on PostgreSQL', () => {
       expect((await second.projections.statuses())[0]?.skipped).toHaveLength(1);
     });
 
-    it('takes with it what later events of its stream need of it, and nothing of other streams', async () => {
+    it('also skips later events of its stream that depend on it, and nothing of other streams', async () => {
       const strict: Projection<CounterRow> = {
         ...counters('counters'),
         fold(row, recorded, key) {
@@ -305,7 +305,7 @@ describe('projections on PostgreSQL', () => {
       await expect(readModels.waitFor(other, TIMEOUT_MS, 'counters')).rejects.toMatchObject({ code: 'projection_halted' });
     });
 
-    it('is recorded once, and only where the projection has halted', async () => {
+    it('is recorded once, and only at the position where the projection halted', async () => {
       const { projections, readModels } = await start(counters('counters'));
       const fine = await append(event('Added', { name: 'a', by: 1 }));
       await readModels.waitFor(fine, TIMEOUT_MS, 'counters');
@@ -322,8 +322,8 @@ describe('projections on PostgreSQL', () => {
     });
   });
 
-  it('loses and repeats nothing when its connection dies between rows and checkpoint', async () => {
-    // The backend of the first write is ended in the middle of its transaction, once.
+  it('loses and repeats nothing when its connection fails between rows and checkpoint', async () => {
+    // The backend of the first write is terminated once, in the middle of its transaction.
     await dataSource.query('create sequence spec_writes');
     await dataSource.query(`create function die_once() returns trigger language plpgsql as
       $$ begin if nextval('spec_writes') = 1 then perform pg_terminate_backend(pg_backend_pid()); end if; return null; end $$`);
@@ -336,7 +336,7 @@ describe('projections on PostgreSQL', () => {
     expect(Number(writes[0]?.last_value)).toBeGreaterThanOrEqual(2);
   });
 
-  it('rebuilds beside the live rows under load, with no read error and the same rows as a fold from zero', async () => {
+  it('rebuilds next to the live rows under load, with no read error and the same rows as a fold from zero', async () => {
     const projection = counters('counters');
     const { projections, readModels } = await start(projection);
     for (let index = 0; index < 20; index += 1) {
@@ -351,7 +351,7 @@ describe('projections on PostgreSQL', () => {
     const readers = [0, 1].map(async () => {
       while (loading) {
         const [row]: { n: string }[] = await dataSource.query('select count(*) as n from read_models.counters');
-        // n3 may or may not be there; a reader that met a half-built generation would see fewer.
+        // n3 may or may not exist yet; a reader of a half-built generation would see fewer rows.
         expect(Number(row?.n)).toBeGreaterThanOrEqual(96);
         reads += 1;
       }
@@ -375,7 +375,7 @@ describe('projections on PostgreSQL', () => {
     expect(kept).toEqual([{ tablename: 'counters_g3' }]);
   }, 60_000);
 
-  describe('with indexes besides the key', () => {
+  describe('with secondary indexes', () => {
     const GATE = 2_700_027;
 
     let openGate: () => Promise<void> = () => Promise.resolve();
@@ -395,7 +395,7 @@ describe('projections on PostgreSQL', () => {
       return indexes.map(({ shape }) => shape);
     }
 
-    it('fills a new generation with those alone that its folds need, and builds the others before it becomes live', async () => {
+    it('fills a new generation with only the indexes that its folds need, and builds the others before it becomes live', async () => {
       const projection = counters('counters');
       const { projections, readModels } = await start(projection);
       await readModels.waitFor(await append(event('Tagged', { name: 'a', tag: 'x' }), event('AddedByTag', { tag: 'x', by: 2 })), TIMEOUT_MS);
@@ -411,7 +411,7 @@ describe('projections on PostgreSQL', () => {
       expect(await projections.checksum('counters')).toBe(await tables.checksumOf(projection, foldFromZero(projection, await history())));
     });
 
-    /** An index whose making, and nothing else, waits while the test holds the gate. */
+    /** An index whose creation, and nothing else, waits while the test holds the gate. */
     async function putIndexBehindGate(): Promise<void> {
       await dataSource.query(`create function gated(value bigint) returns bigint language plpgsql immutable parallel unsafe as $$ begin
         if exists (select from pg_catalog.pg_stat_progress_create_index where pid = pg_backend_pid()) then perform pg_advisory_xact_lock_shared(${GATE}); end if;
@@ -434,7 +434,7 @@ describe('projections on PostgreSQL', () => {
       throw new Error('no index is being built');
     }
 
-    it('goes on with the live rows while an index is built, and loses nothing of what comes meanwhile', async () => {
+    it('keeps updating the live rows while an index is built, and loses no event', async () => {
       const projection = counters('counters');
       const { projections, readModels } = await start(projection);
       await readModels.waitFor(await append(event('Added', { name: 'a', by: 1 })), TIMEOUT_MS);
@@ -449,7 +449,7 @@ describe('projections on PostgreSQL', () => {
       expect(await projections.checksum('counters')).toBe(await tables.checksumOf(projection, foldFromZero(projection, await history())));
     });
 
-    it('ends within an index that it builds, and drops what it has left at the next start', async () => {
+    it('stops in the middle of an index build, and drops the leftovers at the next start', async () => {
       const { projections, readModels } = await start(counters('counters'));
       await readModels.waitFor(await append(event('Added', { name: 'a', by: 1 })), TIMEOUT_MS);
       await putIndexBehindGate();
@@ -465,7 +465,7 @@ describe('projections on PostgreSQL', () => {
     });
   });
 
-  it('folds the same rows in many small batches of which it remembers the last rows', async () => {
+  it('folds the same rows in many small batches while it remembers the most recent rows', async () => {
     const projection = counters('counters');
     const random = seeded(27);
     const pick = (count: number): number => Math.floor(random() * count);
@@ -492,7 +492,7 @@ describe('projections on PostgreSQL', () => {
     expect(await tables.checksum(projection)).toBe(await tables.checksumOf(projection, foldFromZero(projection, events)));
   });
 
-  it('remembers no row of a batch that was not committed', async () => {
+  it('remembers no row of an uncommitted batch', async () => {
     const projection = counters('counters');
     await tables.liveCheckpoint(projection);
     await append(event('Added', { name: 'a', by: 1 }), event('Added', { name: 'a', by: 2 }), event('Unstorable', { name: 'a' }));
@@ -506,7 +506,7 @@ describe('projections on PostgreSQL', () => {
   });
 
   describe('of a projection that copies events', () => {
-    it('copies what it would fold', async () => {
+    it('copies the same rows that it would fold', async () => {
       for (let index = 0; index < 20; index++) await append(event('Added', { name: `"ü'\\ ${index}`, by: index, list: [null, 1.5, { deep: true }] }));
       const events = await history();
       await tables.liveCheckpoint(auditEventsProjection);
@@ -537,7 +537,7 @@ describe('projections on PostgreSQL', () => {
     }, 60_000);
   });
 
-  it('gives up a rebuild that meets a poison event, with the live rows as they were', async () => {
+  it('abandons a rebuild that meets a poison event, and keeps the live rows', async () => {
     let poisoned = false;
     const projection = counters('counters', () => poisoned);
     const { projections, readModels } = await start(projection);
@@ -551,7 +551,7 @@ describe('projections on PostgreSQL', () => {
     expect(await tables.checkpoints(projection)).toHaveLength(1);
   });
 
-  it('drops at its start what a rebuild cut short has left, and reads on from the live generation', async () => {
+  it('drops the leftovers of an interrupted rebuild at its start, and continues from the live generation', async () => {
     const projection = counters('counters');
     await tables.liveCheckpoint(projection);
     await append(event('Added', { name: 'a', by: 1 }));
@@ -567,7 +567,7 @@ describe('projections on PostgreSQL', () => {
   });
 });
 
-describe('projections on a server that goes away', () => {
+describe('projections on a server that becomes unavailable', () => {
   let own: OwnPostgres;
 
   beforeEach(async () => {

@@ -18,7 +18,7 @@ import { ReadModels } from './read-models.js';
 export const PROJECTIONS = Symbol('PROJECTIONS');
 
 const START_RETRY_MS = 500;
-/** How often a switch is tried while readers in mid-query hold it up. */
+/** How often to retry a switch that running queries of readers delay. */
 const SWITCH_ATTEMPTS = 30;
 const LOCK_NOT_AVAILABLE = '55P03';
 const DEADLOCK_DETECTED = '40P01';
@@ -35,13 +35,13 @@ export interface ProjectionStatus {
   readonly position: Position | null;
   /** Position of the newest event of the store. */
   readonly head: Position | null;
-  /** Seconds since the rows last stood at the head; 0 while they do. */
+  /** Seconds since the rows were last at the head; 0 while they are. */
   readonly lagSeconds: number;
   readonly halted: Halt | null;
-  /** What operators let it leave out. */
+  /** Events that operators let it skip. */
   readonly skipped: readonly SkippedEvent[];
   readonly rebuild: RebuildStatus | null;
-  /** Why the last rebuild was given up; null where none was. */
+  /** Why the last rebuild was abandoned; null: it was not. */
   readonly lastRebuildError: string | null;
 }
 
@@ -55,7 +55,7 @@ interface Managed {
   lastRebuildHalt: Halt | null;
 }
 
-/** Runs all projections of the program, and rebuilds one beside its live rows on request. */
+/** Runs all projections of the program, and rebuilds one next to its live rows on request. */
 @Injectable()
 export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = new Logger(Projections.name);
@@ -87,12 +87,12 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     await this.start();
   }
 
-  /** The first phase of a shutdown: the store's subscriptions and the connections are closed in later ones. */
+  /** The first phase of a shutdown; later phases close the store's subscriptions and the connections. */
   async onModuleDestroy(): Promise<void> {
     await this.stop();
   }
 
-  /** Starts every projection from its checkpoint, and removes what interrupted rebuilds have left. Waits for a database that is away. */
+  /** Starts every projection from its checkpoint and removes the leftovers of interrupted rebuilds. Waits for an unavailable database. */
   async start(): Promise<void> {
     this.stopping = false;
     for (const managed of this.managed.values()) {
@@ -100,11 +100,11 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
         try {
           const live = await this.tables.liveCheckpoint(managed.projection);
           const leftovers = await this.tables.dropLeftovers(managed.projection);
-          if (leftovers.length > 0) this.log.warn(`dropped generations ${leftovers.join(', ')} of ${managed.projection.name}, left by a rebuild cut short`);
+          if (leftovers.length > 0) this.log.warn(`dropped generations ${leftovers.join(', ')} of ${managed.projection.name}, left by an interrupted rebuild`);
           managed.live = this.runner(managed.projection, live.generation);
           managed.live.start();
         } catch (error) {
-          this.log.error(`projection ${managed.projection.name} cannot start yet: ${String(error)}`);
+          this.log.error(`projection ${managed.projection.name} cannot start yet; trying again: ${String(error)}`);
           await pause(START_RETRY_MS);
         }
       }
@@ -121,7 +121,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  /** Calls `listener` after each batch that any live projection has committed. Returns what ends it. */
+  /** Calls `listener` after each batch that a live projection commits. Returns a function that unsubscribes. */
   onBatch(listener: (batch: ProjectedBatch) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -144,7 +144,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     }));
   }
 
-  /** The projections that are halted; for the readiness of the program. Needs neither store nor database. */
+  /** The halted projections, for the readiness of the program. Needs neither store nor database. */
   halted(): readonly { readonly name: string; readonly halted: Halt }[] {
     return [...this.managed.values()].flatMap(({ projection, live }) => {
       const halted = live?.state === 'halted' ? live.halted : null;
@@ -152,24 +152,24 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     });
   }
 
-  /** How many rows of a read model have each value of its tallied column. @throws DomainError `projection_not_found` */
+  /** Number of rows of a read model per value of its tallied column. @throws DomainError `projection_not_found` */
   async tally(name: string): Promise<ReadonlyMap<string, number>> {
     return this.tables.tally(this.find(name).projection);
   }
 
-  /** Number of rows and digest of a read model as it is read now. @throws DomainError `projection_not_found` */
+  /** Number of rows and digest of the live read model. @throws DomainError `projection_not_found` */
   async checksum(name: string): Promise<string> {
     return this.tables.checksum(this.find(name).projection);
   }
 
   /**
-   * Builds a read model anew from the first event, beside the live one, and puts it in its place when it has caught up. Resolves when the build has
-   * begun; `done` settles with its end. A build that fails changes nothing.
+   * Rebuilds a read model from the first event, next to the live one, and replaces that when it has caught up. Resolves when the build has started;
+   * `done` settles with its outcome. A failed build changes nothing.
    * @throws DomainError `projection_not_found`, `rebuild_in_progress`
    */
   async rebuild(name: string): Promise<{ readonly generation: number; readonly done: Promise<void> }> {
     const managed = this.find(name);
-    if (managed.rebuilding) throw new DomainError('conflict', 'rebuild_in_progress', `the projection ${name} is being rebuilt already`, { name });
+    if (managed.rebuilding) throw new DomainError('conflict', 'rebuild_in_progress', `the projection ${name} is already being rebuilt`, { name });
     managed.rebuilding = true;
     managed.lastRebuildError = null;
     managed.lastRebuildHalt = null;
@@ -184,14 +184,14 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     const done = this.build(managed, generation).finally(() => {
       managed.rebuilding = false;
     });
-    // Nobody needs to wait for a rebuild; its failure is logged, and shown in the status.
+    // The caller need not wait for the rebuild; its failure is logged and shown in the status.
     const settled = done.catch(() => undefined).finally(() => this.rebuilds.delete(settled));
     this.rebuilds.add(settled);
     return { generation, done };
   }
 
   /**
-   * Records that a projection leaves out the event at which it, or its last rebuild, has halted, and lets it go on. The same skip again changes nothing.
+   * Records that a projection skips the event at which it, or its last rebuild, has halted, and lets it continue. Repeating a skip changes nothing.
    * @throws DomainError `projection_not_found`, `rebuild_in_progress`, `projection_not_halted_there`; EventStoreUnavailableError
    */
   async skip(name: string, position: Position, reason: string, context: CommandContext): Promise<Position | null> {
@@ -226,18 +226,18 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
       time: this.clock.iso(),
     };
     const appended = await this.store.append(projectionStream(name), events.length === 0 ? 'no_stream' : events.length - 1, [{ ...skipped, id, metadata }]);
-    this.log.warn(`projection ${name} leaves out event ${event_id} (${event_type}, stream ${stream}), as ${context.actor} asked: ${reason}`);
+    this.log.warn(`projection ${name} skips event ${event_id} (${event_type}, stream ${stream}) at the request of ${context.actor}: ${reason}`);
     await this.resume(managed);
     return appended.position;
   }
 
-  /** Runs a halted projection again from where it stands. */
+  /** Runs a halted projection again from its current position. */
   private async resume(managed: Managed): Promise<void> {
     const halted = managed.live;
     if (halted?.state !== 'halted' || this.stopping) return;
     await halted.stop();
     managed.live = this.runner(managed.projection, halted.generation);
-    // From here on it may be waited for again.
+    // From here on callers may wait for it again.
     this.readModels.advanced(managed.projection.name, halted.position);
     managed.live.start();
   }
@@ -254,7 +254,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
       const head = await this.store.head();
       await building.until(({ position }) => head === null || (position !== null && position >= head));
       await this.tables.analyze(projection, generation).catch((error: unknown) => {
-        this.log.warn(`generation ${generation} of ${projection.name} has no statistics yet, and may be slow to read: ${String(error)}`);
+        this.log.warn(`generation ${generation} of ${projection.name} has no statistics yet and may be slow to read: ${String(error)}`);
       });
       await old?.stop();
       const standing = old?.position ?? null;
@@ -263,12 +263,12 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
       managed.live = building;
       managed.building = null;
       if (building.state !== 'halted') this.readModels.advanced(projection.name, building.position);
-      this.log.log(`projection ${projection.name}: generation ${generation} has taken the place of ${old?.generation ?? 'none'}`);
+      this.log.log(`projection ${projection.name}: generation ${generation} has replaced ${old?.generation ?? 'none'}`);
     } catch (error) {
       managed.building = null;
       managed.lastRebuildError = String(error);
       managed.lastRebuildHalt = building.halted;
-      this.log.error(`the rebuild of ${projection.name} was given up, its rows are as they were: ${String(error)}`);
+      this.log.error(`the rebuild of ${projection.name} was abandoned; its live rows are unchanged: ${String(error)}`);
       await building.stop();
       if (!this.stopping) {
         old?.start();

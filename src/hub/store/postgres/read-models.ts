@@ -4,12 +4,12 @@ import type { Position } from '../../../kernel/position.js';
 
 interface Waiter {
   readonly position: Position;
-  /** Null: every read model that is not halted. */
+  /** Null: all read models that are not halted. */
   readonly name: string | null;
   readonly settle: (error: DomainError | null) => void;
 }
 
-/** Where the read models stand, and a way to wait for one's own write. */
+/** Positions of the read models, and a way to wait for one's own write. */
 @Injectable()
 export class ReadModels {
   private readonly standing = new Map<string, Position | null>();
@@ -22,8 +22,8 @@ export class ReadModels {
   }
 
   /**
-   * Resolves once every read model (or the one named) stands at `position` or after it. Halted ones are not waited for, unless one is named.
-   * @throws DomainError `read_model_behind` after `timeoutMs`, `projection_halted` where the one named is halted, `projection_not_found`
+   * Resolves once every read model, or the named one, has reached `position`. Does not wait for halted ones, unless one is named.
+   * @throws DomainError `read_model_behind` after `timeoutMs`, `projection_halted` if the named one is halted, `projection_not_found`
    */
   async waitFor(position: Position, timeoutMs: number, name: string | null = null): Promise<void> {
     if (name !== null && !this.standing.has(name)) throw new DomainError('not_found', 'projection_not_found', `there is no read model ${name}`, { name });
@@ -40,7 +40,7 @@ export class ReadModels {
       };
       const timer = setTimeout(() => {
         waiter.settle(
-          new DomainError('unavailable', 'read_model_behind', `the read models have not reached position ${position} within ${timeoutMs} ms; ask again`, {
+          new DomainError('unavailable', 'read_model_behind', `the read models did not reach position ${position} within ${timeoutMs} ms; try again`, {
             position,
             timeout_ms: timeoutMs,
           }),
@@ -51,14 +51,14 @@ export class ReadModels {
     });
   }
 
-  /** Told by the runners: a read model exists, and its rows stand here now. */
+  /** Called by the runners: a read model exists and its rows are at this position. */
   advanced(name: string, position: Position | null): void {
     this.halted.delete(name);
     this.standing.set(name, position);
     this.checkAll();
   }
 
-  /** Told by the runners: this read model stays where it is. */
+  /** Called by the runners: this read model has halted. */
   stoodStill(name: string): void {
     this.halted.add(name);
     this.checkAll();

@@ -7,13 +7,13 @@ import { ReadModels } from '../postgres/read-models.js';
 const PATIENCE_MS = 5_000;
 
 /**
- * For rules that span streams, such as "no two VMs have one name". Each VM is a stream of its own, so expected revisions cannot guard that; instead all changes of
- * a register come one after the other, and each sees the read model with everything before it.
+ * For rules that span streams, such as "no two VMs have the same name". Each VM has its own stream, so expected revisions cannot enforce them. Instead, all changes of
+ * a register run one after the other, and each sees a read model that includes everything before it.
  *
- * - One after the other: there is one hub to a database (it holds a lock there), so a mutex in this process is enough.
- * - Everything before it: the read models named are waited for up to the newest event of the store, whoever wrote it.
+ * - One after the other: a database has one hub (it holds a lock there), so a mutex in this process is enough.
+ * - Everything before it: the lock waits until the named read models reach the newest event of the store, whoever wrote it.
  *
- * A reservation stream per name would do without the mutex, but needs a second stream per change, and repair where a crash falls between the two.
+ * A reservation stream per name would need no mutex, but a second stream per change, and repair after a crash between the two.
  */
 @Injectable()
 export class RegisterLock {
@@ -24,7 +24,7 @@ export class RegisterLock {
     private readonly readModels: ReadModels,
   ) {}
 
-  /** @throws DomainError `read_model_behind`, `projection_halted`, and whatever `work` throws */
+  /** @throws DomainError `read_model_behind`, `projection_halted`, and errors of `work` */
   async run<Result>(register: string, readModels: readonly string[], work: () => Promise<Result>): Promise<Result> {
     return this.mutex.runExclusive(register, async () => {
       const head = await this.store.head();
@@ -34,6 +34,6 @@ export class RegisterLock {
   }
 }
 
-/** VMs and nodes share one register, because a VM stands on its node. */
+/** VMs and nodes share one register, because a VM refers to its node. */
 export const VMS_AND_NODES = 'vms-and-nodes';
 export const REPOSITORIES = 'repositories';
