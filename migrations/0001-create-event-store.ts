@@ -1,10 +1,10 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
- * The append-only log of events and the one function that writes to it.
+ * The append-only log of events and the only function that writes to it.
  *
- * Positions come from the table itself, under an advisory lock that is held until commit: the order of commits is the order of positions and
- * there are no gaps, so a reader that asks for "everything after" can never skip an event, also after a dump into another cluster.
+ * Positions come from the table itself, under an advisory lock that is held until commit. So positions follow the order of commits without gaps, and a reader that asks for
+ * "everything after" never skips an event, even after a dump into another cluster.
  */
 export class CreateEventStore1795257000001 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
@@ -35,8 +35,8 @@ export class CreateEventStore1795257000001 implements MigrationInterface {
       create trigger events_are_immutable before update or delete or truncate on event_store.events
       for each statement execute function event_store.refuse_change()`);
 
-    // VOLATILE (the default) matters: under READ COMMITTED every statement in here then takes a new snapshot, so what follows the lock sees all
-    // that was committed before the lock was had.
+    // Must be VOLATILE (the default): under READ COMMITTED every statement then takes a new snapshot, so the statements after the lock see everything
+    // that was committed before the lock was acquired.
     await runner.query(`
       create function event_store.append(requests jsonb)
       returns table (request integer, outcome text, at_revision integer, at_position bigint)

@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** Columns of each read model, without the position that every one has. `text collate "C"` where positions are compared. */
+/** Columns of each read model, without the position that they all have. `text collate "C"` if positions are compared. */
 const READ_MODELS: Readonly<Record<string, readonly string[]>> = {
   backups: [
     'backup_id text primary key',
@@ -136,8 +136,8 @@ const INDEXES: readonly string[] = [
 ];
 
 /**
- * The read models: a table per generation, and a view over the generation that is live. A rebuild fills a new generation beside it and replaces
- * the view, so that readers never meet a table that is half full.
+ * The read models: a table per generation, and a view over the live generation. A rebuild fills a new generation next to it and replaces
+ * the view, so that readers never see a half-filled table.
  */
 export class CreateReadModels1795257000002 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {

@@ -28,7 +28,7 @@ const COLUMNS: readonly string[] = [
 
 const INDEXES: readonly string[] = ['(created_position)', '(status, created_position)', '(backup_id)'];
 
-/** The read model of mounts: a table of its first generation, and the view over the generation that is live. */
+/** The read model of mounts: a table of its first generation, and the view over the live generation. */
 export class CreateRestoreMountsReadModel1795257000003 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`create table read_models.restore_mounts_g1 (${COLUMNS.join(', ')}, position text collate "C" not null)`);

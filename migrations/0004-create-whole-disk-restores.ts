@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** Read models of whole-disk restores, instant access and verification, in the form of those of the second migration. */
+/** Read models of whole-disk restores, instant access and verification, in the same form as in the second migration. */
 const READ_MODELS: Readonly<Record<string, readonly string[]>> = {
   restore_jobs: [
     'job_id text primary key',

@@ -1,9 +1,9 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** What makes a row of a restore into a VM. Those that are there are of disks. */
+/** Columns of restores into VMs. Existing rows are restores of disks. */
 const COLUMNS: readonly string[] = [`kind text not null default 'disks'`, 'vm jsonb'];
 
-/** Restores into VMs beside those into folders. */
+/** Restores into VMs in addition to those into folders. */
 export class ShowRestoredVms1795257000006 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     const table = await liveTable(runner);
@@ -19,9 +19,9 @@ export class ShowRestoredVms1795257000006 implements MigrationInterface {
   }
 }
 
-/** A rebuild leaves a later generation; before the first start there is no checkpoint, and the first generation is live. */
+/** A rebuild may have created a later generation. Before the first start there is no checkpoint, and the first generation is live. */
 async function liveTable(runner: QueryRunner): Promise<string> {
-  // The driver's rows have no type of their own.
+  // The driver does not type its rows.
   const rows = (await runner.query(`select generation from read_models.projection_checkpoints where projection = 'restore_jobs' and role = 'live'`)) as {
     readonly generation: number;
   }[];

@@ -2,7 +2,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 const COLUMNS: readonly string[] = ['boot jsonb'];
 
-/** What verifications have found out by booting. Those that are there have not booted. */
+/** Results of boot checks in verifications. Existing rows have none. */
 export class ShowBootChecks1795257000007 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     const table = await liveTable(runner);
@@ -18,9 +18,9 @@ export class ShowBootChecks1795257000007 implements MigrationInterface {
   }
 }
 
-/** A rebuild leaves a later generation; before the first start there is no checkpoint, and the first generation is live. */
+/** A rebuild may have created a later generation. Before the first start there is no checkpoint, and the first generation is live. */
 async function liveTable(runner: QueryRunner): Promise<string> {
-  // The driver's rows have no type of their own.
+  // The driver does not type its rows.
   const rows = (await runner.query(`select generation from read_models.projection_checkpoints where projection = 'verifications' and role = 'live'`)) as {
     readonly generation: number;
   }[];

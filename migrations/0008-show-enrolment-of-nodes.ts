@@ -2,7 +2,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 const COLUMNS: readonly string[] = ['enrolment jsonb'];
 
-/** How nodes with keys of their own came in. Those that are there were registered by their address. */
+/** Enrolment of nodes with keys of their own. Existing nodes were registered by their address. */
 export class ShowEnrolmentOfNodes1795257000008 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     const table = await liveTable(runner);
@@ -18,9 +18,9 @@ export class ShowEnrolmentOfNodes1795257000008 implements MigrationInterface {
   }
 }
 
-/** A rebuild leaves a later generation; before the first start there is no checkpoint, and the first generation is live. */
+/** A rebuild may have created a later generation. Before the first start there is no checkpoint, and the first generation is live. */
 async function liveTable(runner: QueryRunner): Promise<string> {
-  // The driver's rows have no type of their own.
+  // The driver does not type its rows.
   const rows = (await runner.query(`select generation from read_models.projection_checkpoints where projection = 'nodes' and role = 'live'`)) as {
     readonly generation: number;
   }[];

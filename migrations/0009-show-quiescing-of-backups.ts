@@ -1,15 +1,15 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** More columns, behind those that the view has. */
+/** Additional columns, after the existing columns of the view. */
 const COLUMNS: readonly string[] = ['quiesce jsonb', `left_out_disks jsonb not null default '[]'`];
 
-/** What became of quiescing the guest, and which devices are no part of the backup. */
+/** The outcome of quiescing the guest, and the devices that the backup leaves out. */
 export class ShowQuiescingOfBackups1795257000009 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     const table = await liveTable(runner);
     for (const column of COLUMNS) await runner.query(`alter table ${table} add column ${column}`);
     await runner.query(`create or replace view read_models.backups as select * from ${table}`);
-    // What is recorded already was passed over by the projection: it folds everything anew when the hub starts.
+    // The projection ignored data that was recorded earlier, so it folds all events again when the hub starts.
     await runner.query(`delete from ${table}`);
     await runner.query(
       `update read_models.projection_checkpoints set position = null, halted_position = null, halted_event_id = null, halted_error = null where projection = 'backups'`,
@@ -24,9 +24,9 @@ export class ShowQuiescingOfBackups1795257000009 implements MigrationInterface {
   }
 }
 
-/** A rebuild leaves a later generation; before the first start there is no checkpoint, and the first generation is live. */
+/** A rebuild may have created a later generation. Before the first start there is no checkpoint, and the first generation is live. */
 async function liveTable(runner: QueryRunner): Promise<string> {
-  // The driver's rows have no type of their own.
+  // The driver does not type its rows.
   const rows = (await runner.query(`select generation from read_models.projection_checkpoints where projection = 'backups' and role = 'live'`)) as {
     readonly generation: number;
   }[];

@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** What nodes have told of their tunnels. */
+/** Tunnels as reported by the nodes. */
 export class ShowTunnelsOfNodes1795257000010 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     const table = await liveTable(runner);
@@ -16,9 +16,9 @@ export class ShowTunnelsOfNodes1795257000010 implements MigrationInterface {
   }
 }
 
-/** A rebuild leaves a later generation; before the first start there is no checkpoint, and the first generation is live. */
+/** A rebuild may have created a later generation. Before the first start there is no checkpoint, and the first generation is live. */
 async function liveTable(runner: QueryRunner): Promise<string> {
-  // The driver's rows have no type of their own.
+  // The driver does not type its rows.
   const rows = (await runner.query(`select generation from read_models.projection_checkpoints where projection = 'nodes' and role = 'live'`)) as {
     readonly generation: number;
   }[];

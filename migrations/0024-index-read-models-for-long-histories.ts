@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** Indexes of each read model by which no query has to walk its whole table, however long the history is. */
+/** Indexes that spare every query a scan of the whole table, however long the history is. */
 const INDEXES: Readonly<Record<string, readonly string[]>> = {
   backups: [
     '(chain_id) where chain_id is not null',
@@ -12,11 +12,11 @@ const INDEXES: Readonly<Record<string, readonly string[]>> = {
        or (status in ('failed', 'cancelled') and (not undone or (nbd_targets_string is not null and change_tracking is null)))
        or (status = 'deleted' and not files_removed)`,
   ],
-  // The first of them does what the one on (time) alone did.
+  // The first index replaces the one on (time) alone.
   audit_events: ['(time, log_position)', '(type, actor, log_position)', '(category, actor, log_position)'],
 };
 
-/** Indexes, and how many rows there are of each value of a column, counted by the projection instead of by every reader. */
+/** Indexes, and row counts per value of a column, which the projection maintains so that readers need not count. */
 export class IndexReadModelsForLongHistories1795257000024 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     for (const [readModel, indexes] of Object.entries(INDEXES)) {
@@ -38,15 +38,15 @@ export class IndexReadModelsForLongHistories1795257000024 implements MigrationIn
     );
   }
 
-  /** The indexes stay: an older version has no use for them, and takes no harm from them. */
+  /** The indexes stay: an older version does not use them, but they do no harm. */
   async down(runner: QueryRunner): Promise<void> {
     await runner.query('drop table read_models.projection_tallies');
   }
 }
 
-/** A rebuild leaves a later generation; before the first start there is no checkpoint, and the first generation is live. */
+/** A rebuild may have created a later generation. Before the first start there is no checkpoint, and the first generation is live. */
 async function liveGeneration(runner: QueryRunner, readModel: string): Promise<number> {
-  // The driver's rows have no type of their own.
+  // The driver does not type its rows.
   const rows = (await runner.query(`select generation from read_models.projection_checkpoints where projection = $1 and role = 'live'`, [readModel])) as {
     readonly generation: number;
   }[];

@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** Why a VM cannot be backed up. No event of before says anything of it, so the rows stay as they are. */
+/** Why a VM cannot be backed up. Earlier events contain no such data, so existing rows stay unchanged. */
 export class ShowProblemsOfVms1795257000025 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     const table = await liveTable(runner);
@@ -16,9 +16,9 @@ export class ShowProblemsOfVms1795257000025 implements MigrationInterface {
   }
 }
 
-/** A rebuild leaves a later generation; before the first start there is no checkpoint, and the first generation is live. */
+/** A rebuild may have created a later generation. Before the first start there is no checkpoint, and the first generation is live. */
 async function liveTable(runner: QueryRunner): Promise<string> {
-  // The driver's rows have no type of their own.
+  // The driver does not type its rows.
   const rows = (await runner.query(`select generation from read_models.projection_checkpoints where projection = 'vms' and role = 'live'`)) as {
     readonly generation: number;
   }[];

@@ -1,8 +1,8 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
- * Every export event of a batch looks a backup up by its export. Such a look-up walks the whole list of entries that a GIN index has not merged yet, which took most of the
- * time of a rebuild; without the list it costs a descent of the tree.
+ * Every export event of a batch looks up a backup by its export. Each lookup scanned the GIN index's whole list of pending entries, which took most of the
+ * time of a rebuild. Without the list a lookup costs one descent of the tree.
  */
 export class KeepGinIndexesCurrent1795257000027 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {

@@ -13,7 +13,7 @@ import { ShowProblemsOfVms1795257000025 } from './0025-show-problems-of-vms.js';
 import { KeepGinIndexesCurrent1795257000027 } from './0027-keep-gin-indexes-current.js';
 import { IndexDamagedBackups1795257000029 } from './0029-index-damaged-backups.js';
 
-/** Every migration, named one by one: a glob would find them in the sources but not in every build of the program. */
+/** All migrations, listed explicitly: a glob would find them in the sources, but not in every build of the program. */
 export const allMigrations = [
   CreateEventStore1795257000001,
   CreateReadModels1795257000002,

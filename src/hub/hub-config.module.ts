@@ -2,7 +2,7 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { HubConfig } from './hub.config.js';
 import { HUB_ID } from './store/event-store/command-runner.js';
 
-/** Gives the validated configuration, and the hub's id, to everything that asks for them. */
+/** Provides the validated configuration and the hub's id. */
 @Global()
 @Module({})
 export class HubConfigModule {

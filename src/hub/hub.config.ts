@@ -61,113 +61,113 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
 ];
 
 /**
- * The hub's configuration, validated. In the file a field is snake_case (`listen_port`), in the environment `SENDENSE_LISTEN_PORT`; the database is also
- * taken from `DATABASE_URL`. An empty path means the place in the data directory that its comment names; after loading no path is empty.
+ * The hub's validated configuration. A field is snake_case in the file (`listen_port`) and `SENDENSE_LISTEN_PORT` in the environment; the database is also
+ * read from `DATABASE_URL`. An empty path stands for the default in the data directory that its comment names; after loading no path is empty.
  */
 export class HubConfig implements LoadableConfig {
-  /** Everything the hub keeps of its own: PostgreSQL's files, tokens, run directories of processes. */
+  /** Holds all of the hub's own data: PostgreSQL's files, tokens, run directories of processes. */
   @AbsolutePath() readonly dataDirectory: string = defaultDataDirectory();
 
   @Host() readonly listenHost: string = '127.0.0.1';
   /** 0: any free port; the one in use is written to `<data>/hub.url`. */
   @IntegerBetween(0, 65535) readonly listenPort: number = 9080;
 
-  /** null: a PostgreSQL of the hub's own, in its data directory. May hold a password: never logged. */
+  /** null: a PostgreSQL server of the hub's own, in its data directory. May contain a password: never logged. */
   @PostgresUrlOrNull() readonly databaseUrl: string | null = null;
-  /** With databaseUrl: of a role that owns the event store, so that the role of databaseUrl cannot change events. null: that one owns it. Never logged. */
+  /** Used with databaseUrl: the role that owns the event store, so that the role of databaseUrl cannot change events. null: that role is the owner. Never logged. */
   @PostgresUrlOrNull() readonly databaseOwnerUrl: string | null = null;
 
-  /** A configured token; null: the one in apiTokenFile, made at first start. Never logged. */
+  /** A configured token; null: the one in apiTokenFile, created at first start. Never logged. */
   @TokenOrNull() readonly apiToken: string | null = null;
   /** Default `<data>/api.token`. */
   @AbsolutePath() readonly apiTokenFile: string = '';
   /** Names and digests of further tokens, which `sendense token` writes. Default `<data>/api-tokens`. */
   @AbsolutePath() readonly apiTokenListFile: string = '';
-  /** What node and hub show each other. Default `<data>/node.token`, made at first start. */
+  /** Token with which nodes and the hub authenticate each other. Default `<data>/node.token`, created at first start. */
   @AbsolutePath() readonly nodeTokenFile: string = '';
 
-  /** The pool of ports for NBD exports: this one and those after it. */
+  /** First port of the pool for NBD exports; the others follow it. */
   @IntegerBetween(1024, 65535) readonly nbdPortFirst: number = 10100;
   @IntegerBetween(1, 1000) @PortsFitAfter('nbdPortFirst', 'nbd_port_first') readonly nbdPortCount: number = 101;
-  /** What the exports listen on. */
+  /** Address that the exports listen on. */
   @Host() readonly nbdListenHost: string = '127.0.0.1';
-  /** What a node is told to connect to. */
+  /** Address that nodes are told to connect to. */
   @Host() readonly nbdAdvertiseHost: string = '127.0.0.1';
 
-  /** What hub and tunnel server share: who may connect, the host key, where the tunnel server listens. Default `<data>/tunnel`. */
+  /** Files shared by hub and tunnel server: authorized keys, host key, the tunnel server's address. Default `<data>/tunnel`. */
   @AbsolutePath() readonly tunnelDirectory: string = '';
   /** Name or address under which nodes reach the tunnel server; empty: no node can be enrolled. */
   @HostOrEmpty() readonly tunnelAdvertiseHost: string = '';
   /** 0: the port that the tunnel server listens on. */
   @IntegerBetween(0, 65535) readonly tunnelAdvertisePort: number = 0;
-  /** How long a pairing code can be used. */
+  /** How long a pairing code is valid. */
   @IntegerBetween(1, 10_080) readonly pairingMinutes: number = 15;
-  /** On the hub's loopback, for the tunnels of enrolled nodes: one each, from this one on; ports of the hub and of its local node are passed over. */
+  /** First port on the hub's loopback address for the tunnels of enrolled nodes, one each; ports of the hub and of its local node are skipped. */
   @IntegerBetween(1024, 65535) readonly nodePortFirst: number = 9081;
   @IntegerBetween(1, 1000) @PortsFitAfter('nodePortFirst', 'node_port_first') readonly nodePortCount: number = 100;
 
-  /** Backups that run at once; further ones are pending. */
+  /** Maximum number of concurrent backups; further ones are pending. */
   @IntegerBetween(1, 1000) readonly maxConcurrentBackups: number = 8;
-  /** A job of which nothing is heard for so long is stalled. */
+  /** A job that reports nothing for this long is stalled. */
   @IntegerBetween(1, 86_400) readonly stallAfterSeconds: number = 60;
-  /** A job of which nothing is heard for so long has failed. */
+  /** A job that reports nothing for this long has failed. */
   @IntegerBetween(1, 604_800) @GreaterThanField('stallAfterSeconds', 'stall_after_seconds') readonly failAfterSilentSeconds: number = 300;
-  /** Restore points of one chain, the full included; the next backup after that is a full. */
+  /** Maximum number of restore points in a chain, including the full; the next backup after that is a full. */
   @IntegerBetween(1, 1000) readonly chainMaxLength: number = 30;
-  /** How long the hub waits for one answer of a node. */
+  /** How long the hub waits for an answer of a node. */
   @IntegerBetween(100, 600_000) readonly nodeRequestTimeoutMs: number = 10_000;
 
-  /** A refused token waits for its answer for so long at most, after ten of one address; 0: never. */
+  /** Maximum delay of the answer to a refused token, after ten refusals from one address; 0: no delay. */
   @IntegerBetween(0, 60_000) readonly refusedTokenDelayMs: number = 2_000;
-  /** Downloads of disks, files, folders and of the audit log at once; each is one or two processes. */
+  /** Maximum number of concurrent downloads of disks, files, folders and the audit log; each is one or two processes. */
   @IntegerBetween(1, 1000) readonly maxDownloads: number = 32;
   @IntegerBetween(1, 1000) readonly maxDownloadsPerActor: number = 24;
-  /** Server-sent event streams at once. */
+  /** Maximum number of concurrent server-sent event streams. */
   @IntegerBetween(1, 10_000) readonly maxEventStreams: number = 256;
   @IntegerBetween(1, 10_000) readonly maxEventStreamsPerActor: number = 128;
-  /** A reader for whom bytes have waited for so long is cut off where it was slower than the rate. */
+  /** A reader for whom bytes have waited this long is cut off if it was slower than the rate. */
   @IntegerBetween(1, 3600) readonly slowReaderSeconds: number = 60;
   @IntegerBetween(1, 1_000_000_000) readonly slowReaderMinBytesPerSecond: number = 4096;
 
-  /** How long an NBD export of a restore point stays without a client. */
+  /** How long an NBD export of a restore point stays open without a client. */
   @IntegerBetween(1, 604_800) readonly restoreExportIdleSeconds: number = 3600;
 
-  /** Folders that disks may be restored to, with all that is below them; empty: any that is not the hub's own. */
+  /** Folders that disks may be restored to, including subfolders; empty: any folder that is not the hub's own. */
   @AbsolutePaths() readonly restoreRoots: readonly string[] = [];
 
-  /** Whether the hub starts a node of its own beside itself, as a process of its own. */
+  /** Whether the hub starts a node next to itself, as a separate process. */
   @Flag() readonly startLocalNode: boolean = true;
   /** 0: any free port. */
   @IntegerBetween(0, 65535) readonly localNodePort: number = 9081;
   /** Folders in which the local node looks for VM folders. */
   @AbsolutePaths() readonly localNodeImageRoots: readonly string[] = ['/var/lib/sendense/images'];
-  /** Files and folders that disks of the local node's VMs may stand on; see the node's imageTemplates. */
+  /** Files and folders that disks of the local node's VMs may be based on; see the node's imageTemplates. */
   @AbsolutePaths() readonly localNodeImageTemplates: readonly string[] = [];
   /** Connection URI of the libvirt whose domains the local node backs up, for example `qemu:///system`; empty: none. */
   @LibvirtUri() readonly localNodeLibvirtUri: string = '';
-  /** Where the local node keeps what running guests overwrite during their backup. Default `<data>/local-node/libvirt-scratch`. */
+  /** Where the local node keeps the data that running guests overwrite during their backup. Default `<data>/local-node/libvirt-scratch`. */
   @AbsolutePath() readonly localNodeLibvirtScratchDirectory: string = '';
-  /** Of one backup. */
+  /** Per backup. */
   @IntegerBetween(16_777_216, Number.MAX_SAFE_INTEGER) readonly localNodeLibvirtScratchMaxBytes: number = 10_737_418_240;
-  /** Where guests of the local node that live on exports find their disks; see the node's guestSocketDirectory. Default `<data>/local-node/guest-disks`. */
+  /** Where guests of the local node that run from exports find their disks; see the node's guestSocketDirectory. Default `<data>/local-node/guest-disks`. */
   @AbsolutePath() readonly localNodeGuestSocketDirectory: string = '';
-  /** Folders that the local node may write disks of restored VMs to, with all that is below them. */
+  /** Folders that the local node may write disks of restored VMs to, including subfolders. */
   @AbsolutePaths() readonly localNodeVmStorageRoots: readonly string[] = ['/var/lib/libvirt/images'];
 
-  /** How restore points are opened for browsing. `auto`: in the sandbox; `fuse` and `nbd` have the host's kernel read the guests' file systems. */
+  /** How restore points are opened for browsing. `auto`: in the sandbox; with `fuse` and `nbd` the host's kernel reads the guests' file systems. */
   @OneOf('auto', 'fuse', 'nbd', 'guestfs') readonly mountDriver: 'auto' | 'fuse' | 'nbd' | 'guestfs' = 'auto';
-  /** Mounts at once; further ones are refused. */
+  /** Maximum number of concurrent mounts; further ones are refused. */
   @IntegerBetween(1, 64) readonly mountSlots: number = 8;
-  /** A mount that nobody has used for so long is taken down. */
+  /** A mount is taken down after being unused for this long. */
   @IntegerBetween(1, 604_800) readonly mountIdleSeconds: number = 3600;
   @IntegerBetween(1, 3600) readonly mountCleanupIntervalSeconds: number = 60;
-  /** A mount that has not come about after so long is given up. The sandbox needs most of it where it is emulated. */
+  /** A mount that is not ready after this long is given up. An emulated sandbox needs most of this time. */
   @IntegerBetween(5, 3600) readonly mountTimeoutSeconds: number = 300;
-  /** A mounted file system that has not answered after so long is not waited for any more. A download is given twice as long for its next bytes. */
+  /** How long to wait for an answer of a mounted file system. A download waits twice as long for its next bytes. */
   @IntegerBetween(1, 600) readonly mountAnswerSeconds: number = 30;
-  /** The file system of a repository, or of the folder that disks are restored to, that has not answered a call after so long is not waited for any more. */
+  /** How long to wait for a call to the file system of a repository, or of a folder that disks are restored to. */
   @IntegerBetween(1, 600) readonly storageAnswerSeconds: number = 30;
-  /** Emulates the sandbox's machine even where the host could virtualise it. */
+  /** Emulates the sandbox's machine even if the host could virtualize it. */
   @Flag() readonly guestfsForceEmulation: boolean = false;
 
   /** Run directories of detached processes. Default `<data>/run`. */
@@ -192,7 +192,7 @@ export class HubConfig implements LoadableConfig {
     return ['apiToken', 'databaseUrl', 'databaseOwnerUrl'];
   }
 
-  /** Those of the local node are among them, because it is replaced by one with the new settings as soon as it is idle. */
+  /** Includes the settings of the local node, because that node is replaced by one with the new settings as soon as it is idle. */
   reloadableFields(): readonly string[] {
     return RELOADABLE;
   }

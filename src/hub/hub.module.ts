@@ -35,14 +35,14 @@ export interface HubOptions {
   readonly config: HubConfig;
   readonly hubId: string;
   readonly databaseUrl: string;
-  /** Of the role that runs migrations; undefined: the same. */
+  /** URL of the role that runs migrations; undefined: the same role. */
   readonly databaseOwnerUrl?: string | undefined;
   readonly tokens: AccessTokens;
-  /** Called when another hub has taken over the database: this one must stop. */
+  /** Called when another hub has taken over the database: this hub must stop. */
   readonly onLockLost: () => void;
 }
 
-/** What every context needs and none owns. */
+/** Dependencies that all contexts share. */
 @Global()
 @Module({})
 class SharedModule {
@@ -55,7 +55,7 @@ class SharedModule {
   }
 }
 
-/** The hub as a whole. */
+/** The complete hub. */
 @Module({})
 export class HubModule {
   static forRoot(options: HubOptions): DynamicModule {

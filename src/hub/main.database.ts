@@ -1,3 +1,3 @@
-/** What `sendense validate` asks about the hub's database; a program of its own, because a node has none of what it needs. */
+/** Database inspection for `sendense validate`. A program of its own, because a node ships without the database client. */
 export { type DatabaseFacts, inspectDatabase, missingEvents } from './store/postgres/inspect-database.js';
 export { localDatabaseUrl } from './store/postgres/local-postgres.js';

@@ -30,10 +30,10 @@ import { ProgramLock } from '../lib/process/program-lock.js';
 import { type RunningService, runUntilSignalled, type Starting } from '../lib/process/program-run.js';
 
 const PORT_PATIENCE_MS = 15_000;
-/** What a file system gets at the end of the hub to answer calls that are under way. */
+/** How long file systems may take to answer pending calls when the hub shuts down. */
 const STORAGE_GRACE_MS = 5_000;
 
-/** Starts the hub and returns; it then runs until a signal ends it. @param configFile of `--config` */
+/** Starts the hub and returns; it then runs until a signal ends it. @param configFile value of `--config` */
 export function runHub(configFile?: string): void {
   const sources = { file: configFile, environment: process.env };
   const live = new LiveConfig(HubConfig, loadConfigOrExit(HubConfig, sources));
@@ -59,7 +59,7 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   const ownDatabase = ownPostgres === null ? null : await awaitDatabase(() => ownPostgres.ensureStarted(), nestLogger);
   const databaseUrl = config.databaseUrl ?? ownDatabase?.hubUrl ?? '';
   const databaseOwnerUrl = config.databaseUrl === null ? ownDatabase?.ownerUrl : (config.databaseOwnerUrl ?? undefined);
-  // From now on: a server that ends while the hub starts is waited for, so somebody has to start it again.
+  // Supervise the server from here on: startup waits for a server that exits meanwhile, so it must be restarted.
   const leaving = new AbortController();
   const postgresWatch = ownPostgres?.keepRunning(leaving.signal);
   onGivenUp(() => {
@@ -77,17 +77,18 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   const url = baseUrl(config.listenHost, portOf(app));
   writeWhole(urlFile, `${url}\n`);
   if (!isLoopback(config.listenHost)) {
-    log.warn('the API listens beyond loopback without TLS: tokens and the content of disks can be read on the way; put a TLS proxy in front of it', {
+    log.warn('the API listens beyond loopback without TLS, so tokens and disk contents can be intercepted; put a TLS proxy in front of it', {
       listen_host: config.listenHost,
     });
   }
-  if (process.getuid?.() === 0) log.warn('the hub runs as root, and so do the tools that read disks and images; docs/deployment.md has a service without');
+  if (process.getuid?.() === 0)
+    log.warn('the hub runs as root, and so do the tools that read disks and images; docs/deployment.md describes an unprivileged service');
   if (exposesKernel(config.mountDriver)) {
-    log.warn('the kernel of this machine reads what guests have written when restore points are mounted; mount_driver auto uses a sandbox', {
+    log.warn('mounted restore points let the kernel of this machine read file systems that guests have written; mount_driver auto uses a sandbox instead', {
       mount_driver: config.mountDriver,
     });
   }
-  log.info('the hub listens', { url, hub_id: hubId, data_directory: config.dataDirectory, version: programVersion() });
+  log.info('the hub is listening', { url, hub_id: hubId, data_directory: config.dataDirectory, version: programVersion() });
 
   const localNode = config.startLocalNode ? localNodeOf(config, url, app) : null;
   localNode?.start();
@@ -98,14 +99,14 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
       app.get(FileDoors).hurry(STORAGE_GRACE_MS);
       await postgresWatch;
       await localNode?.leave();
-      // Transfers go on without the hub, and the next one adopts them: what they need is left running.
+      // Transfers continue without the hub and are adopted by the next one, so the processes they need keep running.
       const jobs = localNode === null ? 0 : await localNode.activeJobs();
       await app.close();
       if (jobs === 0) {
         await localNode?.stop();
         await ownPostgres?.stop();
       } else {
-        log.info('transfers are left running for the next start', { active_jobs: jobs });
+        log.info('transfers keep running for the next start to adopt', { active_jobs: jobs });
       }
       lock.release();
     },
@@ -152,7 +153,7 @@ function portOf(app: NestExpressApplication): number {
   return address.port;
 }
 
-/** The port of the last run, which clients and nodes still know. */
+/** The port of the last run, which clients and nodes still use. */
 function lastPort(urlFile: string): number | null {
   try {
     const port = Number(new URL(readFileSync(urlFile, 'utf8')).port);

@@ -13,14 +13,14 @@ export class HealthController {
   constructor(private readonly checks: HealthChecks) {}
 
   @Get('live')
-  @ApiOperation({ summary: 'Whether the process is up' })
+  @ApiOperation({ summary: 'Check that the process is up' })
   @ApiOkResponse({ type: LivenessDto })
   live(): LivenessDto {
     return { status: 'live' };
   }
 
   @Get('ready')
-  @ApiOperation({ summary: 'Whether the service can do its work, and what it lacks' })
+  @ApiOperation({ summary: 'Check that the service is ready, with the result of each check' })
   @ApiOkResponse({ type: ReadinessDto })
   @ApiProblem(503, 'not_ready')
   async ready(): Promise<ReadinessDto> {

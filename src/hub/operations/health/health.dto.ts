@@ -9,13 +9,13 @@ export class HealthCheckDto {
   @ApiProperty({ example: 'database' })
   name!: string;
 
-  @ApiProperty({ description: 'False: only informs, the service is ready without it', example: true })
+  @ApiProperty({ description: 'False: informational only; the service is ready without it', example: true })
   required!: boolean;
 
   @ApiProperty({ enum: ['up', 'down'], example: 'up' })
   status!: 'up' | 'down';
 
-  @ApiProperty({ type: String, nullable: true, description: 'Why it is down', example: null })
+  @ApiProperty({ type: String, nullable: true, description: 'Why the check failed', example: null })
   code!: string | null;
 
   @ApiProperty({ type: String, nullable: true, example: null })

@@ -2,6 +2,6 @@ import { Module } from '@nestjs/common';
 import { HealthController } from './health.controller.js';
 import { StorageHealth } from './storage.health-checks.js';
 
-/** Liveness and readiness. Needs DataSource and EventStore from global modules; contexts add checks of their own to HealthChecks. */
+/** Liveness and readiness. Requires DataSource and EventStore from global modules; contexts add their own checks to HealthChecks. */
 @Module({ controllers: [HealthController], providers: [StorageHealth] })
 export class HealthModule {}

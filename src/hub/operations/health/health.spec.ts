@@ -41,7 +41,7 @@ describe('health', () => {
     });
   });
 
-  it('is 503 with the check that is down, and tells anyone no more than its name', async () => {
+  it('is 503 with the failed check, and reveals only its name', async () => {
     checks.register({ name: 'database', required: true, check: () => Promise.reject(new Error('postgres://user:hunter2@db refused')) });
     const answer = await ready();
     expect(answer.status).toBe(503);
@@ -78,7 +78,7 @@ describe('health', () => {
     expect(runs).toBe(1);
   });
 
-  it('a name is taken once', () => {
+  it('a name can be registered only once', () => {
     checks.register({ name: 'database', required: true, check: () => Promise.resolve() });
     expect(() => {
       checks.register({ name: 'database', required: true, check: () => Promise.resolve() });

@@ -81,7 +81,7 @@ function statuses(body: { checks: readonly { name: string; status: string }[] })
 async function until(condition: () => Promise<boolean>): Promise<void> {
   const deadline = performance.now() + 30_000;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('the condition did not come true within 30 s');
+    if (performance.now() > deadline) throw new Error('the condition was not met within 30 s');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -93,7 +93,7 @@ describe('a hub on a real PostgreSQL', () => {
     expect(statuses(answer.body)).toEqual({ database: 'up', event_store: 'up' });
   });
 
-  it('gives an answer again after a restart of the hub', async () => {
+  it('repeats a stored answer after a restart of the hub', async () => {
     const first = await place('k1', 'größe 💾');
     await app.close();
     await startApp();

@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import { EventStore } from '../../store/event-store/event-store.port.js';
 import { HealthChecks } from '../../../lib/http/health-checks.js';
 
-/** The checks of what every hub stands on: database and event store. */
+/** Checks of the database and the event store, which every hub needs. */
 @Injectable()
 export class StorageHealth implements OnModuleInit {
   constructor(

@@ -10,7 +10,7 @@ import { ShellProcessSupervisor } from '../../../lib/process/shell-process-super
 
 const TOOLS = [QemuImg, NbdInfo, PortProbe, TcpConnections, FileHasher, FileSync];
 
-/** The programs and kernel tables of this machine, for hub and node alike. */
+/** The programs and kernel tables of this machine, for the hub and the node. */
 @Global()
 @Module({
   providers: [...TOOLS, { provide: ProcessSupervisor, useClass: ShellProcessSupervisor }],

@@ -6,8 +6,8 @@ export interface ByteRange {
 }
 
 /**
- * The one range that a `Range` header asks for of `size` bytes; null: send everything. Several ranges and other units are answered with everything, as RFC 9110 allows.
- * @throws HttpProblem 416 when none of the bytes exist
+ * The single range that a `Range` header requests out of `size` bytes; null: send everything. Multiple ranges and other units yield everything, as RFC 9110 allows.
+ * @throws HttpProblem 416 if none of the bytes exist
  */
 export function byteRangeOf(header: string | undefined, size: number): ByteRange | null {
   const [, first, last] = /^bytes=(\d{0,16})-(\d{0,16})$/.exec(header?.replaceAll(' ', '') ?? '') ?? [];
@@ -25,5 +25,11 @@ export function byteRangeOf(header: string | undefined, size: number): ByteRange
 }
 
 function unsatisfiable(size: number): HttpProblem {
-  return new HttpProblem(416, 'range_not_satisfiable', `The range lies behind the end of the ${size} bytes.`, { size }, { 'Content-Range': `bytes */${size}` });
+  return new HttpProblem(
+    416,
+    'range_not_satisfiable',
+    `The range starts after the end of the ${size} bytes.`,
+    { size },
+    { 'Content-Range': `bytes */${size}` },
+  );
 }

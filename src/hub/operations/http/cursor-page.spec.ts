@@ -5,7 +5,7 @@ import { decodeCursor, encodeCursor, pageOf } from './cursor-page.js';
 const isKey = (key: JsonObject): key is { id: string } => typeof key['id'] === 'string' && Object.keys(key).length === 1;
 
 describe('cursors', () => {
-  it('come back as they were made, and are safe in a URL', () => {
+  it('survive encoding and decoding, and are safe in a URL', () => {
     const cursor = encodeCursor({ id: 'größe/?&=💾' });
     expect(encodeURIComponent(cursor)).toBe(cursor);
     expect(decodeCursor(cursor, isKey)).toEqual({ id: 'größe/?&=💾' });
@@ -13,14 +13,14 @@ describe('cursors', () => {
   });
 
   it.each(['', '!', 'e30', encodeCursor({ other: 1 }), encodeCursor({ id: 5 }), Buffer.from('[1]').toString('base64url'), 'x'.repeat(3000)])(
-    'what is no cursor of the list is refused: %.20s',
+    'anything but a cursor of the list is refused: %.20s',
     (cursor) => {
       expect(() => decodeCursor(cursor, isKey)).toThrow(expect.objectContaining({ kind: 'invalid', code: 'cursor_invalid' }));
     },
   );
 });
 
-describe('a cursor made by its client', () => {
+describe('a cursor forged by a client', () => {
   const any = (key: JsonObject): key is JsonObject => Object.keys(key).length > 0;
 
   it.each([
@@ -35,7 +35,7 @@ describe('a cursor made by its client', () => {
     { id: ['x'] },
     { id: { x: 1 } },
     { id: true },
-  ])('is held to the rules of query values: %j', (key) => {
+  ])('must follow the rules of query values: %j', (key) => {
     expect(() => decodeCursor(encodeCursor(key), any)).toThrow(expect.objectContaining({ code: 'cursor_invalid' }));
   });
 });
@@ -50,13 +50,13 @@ describe('a page', () => {
       (row) => ({ row }),
     );
 
-  it('has a cursor on its last entry while more follow', () => {
+  it('has a cursor at its last entry while more follow', () => {
     const { things, next_cursor } = page([1, 2, 3]);
     expect(things).toEqual([{ row: 1 }, { row: 2 }]);
     expect(decodeCursor(next_cursor ?? undefined, isKey)).toEqual({ id: '2' });
   });
 
-  it('has none at the end, also when exactly full or empty', () => {
+  it('has no cursor at the end, even if it is exactly full or empty', () => {
     expect(page([1, 2]).next_cursor).toBeNull();
     expect(page([])).toEqual({ things: [], next_cursor: null });
   });

@@ -8,14 +8,14 @@ import { Optional } from '../../../contract/validation/presence.decorators.js';
 
 export const DEFAULT_LIMIT = 100;
 export const MAX_LIMIT = 1000;
-/** Holds the longest sort key there is, a path. */
+/** Large enough for the longest sort key, a path. */
 const MAX_CURSOR_LENGTH = 4096;
-/** Largest number that a list sorts by: one below the end of PostgreSQL's integer, so that the next one exists too. */
+/** Largest number that a list sorts by: one below the maximum of PostgreSQL's integer, so that its successor exists too. */
 const MAX_SORT_NUMBER = 2 ** 31 - 2;
 
-/** Query of a list; lists with filters extend it. */
+/** Query of a list. Lists with filters extend it. */
 export class PageQuery {
-  @ApiPropertyOptional({ description: 'Entries on one page at most', minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, example: 50 })
+  @ApiPropertyOptional({ description: 'Maximum number of entries per page', minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, example: 50 })
   @Optional()
   @Type(() => Number)
   @IsInt()
@@ -23,7 +23,7 @@ export class PageQuery {
   @Max(MAX_LIMIT)
   limit: number = DEFAULT_LIMIT;
 
-  @ApiPropertyOptional({ description: 'The `next_cursor` of the page before; absent for the first page', example: 'eyJpZCI6IjAxOTMifQ' })
+  @ApiPropertyOptional({ description: 'The `next_cursor` of the previous page; omit for the first page', example: 'eyJpZCI6IjAxOTMifQ' })
   @Optional()
   @IsString()
   @MaxLength(MAX_CURSOR_LENGTH)
@@ -33,21 +33,25 @@ export class PageQuery {
 /** A page of a list under its plural name: `{"backups": [...], "next_cursor": null}`. */
 export type Page<Name extends string, Item> = { readonly [key in Name]: readonly Item[] } & { readonly next_cursor: string | null };
 
-/** An opaque text that a list continues from. Holds the sort key of the last entry given; nothing in it is secret or trusted. */
+/** Opaque text from which a list continues. Contains the sort key of the last returned entry; it is neither secret nor trusted. */
 export function encodeCursor(key: JsonObject): string {
   return Buffer.from(JSON.stringify(key), 'utf8').toString('base64url');
 }
 
 /**
- * @param accepts tells whether what was decoded is a key of this list
- * @returns null without a cursor
+ * @param accepts whether the decoded value is a key of this list
+ * @returns null if there is no cursor
  * @throws DomainError `cursor_invalid` for anything that is not a cursor of this list
  */
 export function decodeCursor<Key extends JsonObject>(cursor: string | undefined, accepts: (key: JsonObject) => key is Key): Key | null {
   if (cursor === undefined) return null;
   const key = parsed(cursor);
   if (key === null || !accepts(key)) {
-    throw new DomainError('invalid', 'cursor_invalid', 'The cursor is not one of this list: pass the next_cursor of its last page unchanged, or none.');
+    throw new DomainError(
+      'invalid',
+      'cursor_invalid',
+      'The cursor does not belong to this list: pass the unchanged next_cursor of its previous page, or omit it.',
+    );
   }
   return key;
 }
@@ -55,7 +59,7 @@ export function decodeCursor<Key extends JsonObject>(cursor: string | undefined,
 function parsed(cursor: string): JsonObject | null {
   if (cursor.length > MAX_CURSOR_LENGTH || !/^[A-Za-z0-9_-]+$/.test(cursor)) return null;
   try {
-    // JSON.parse gives JSON by definition; its declared type is the looser any.
+    // JSON.parse returns JSON by definition; its declared type is the looser any.
     const value = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')) as JsonValue;
     return isJsonObject(value) && Object.values(value).every(isSortKey) ? value : null;
   } catch {
@@ -63,7 +67,7 @@ function parsed(cursor: string): JsonObject | null {
   }
 }
 
-/** A cursor is made by its client, so what it holds obeys the same rules as a query value before any list looks at it. */
+/** The client controls the cursor, so its values must follow the rules of query values before any list uses them. */
 function isSortKey(value: JsonValue | undefined): boolean {
   if (typeof value === 'string') return value.length <= MAX_CURSOR_LENGTH && value.isWellFormed() && !value.includes('\0');
   return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_SORT_NUMBER;
@@ -74,7 +78,7 @@ function isJsonObject(value: JsonValue): value is JsonObject {
 }
 
 /**
- * Cuts a page out of `limit + 1` rows: the one more tells whether another page follows.
+ * Cuts a page out of `limit + 1` rows: the extra row shows whether another page follows.
  * @param keyOf sort key of a row, for the cursor
  */
 export function pageOf<Name extends string, Row, Item>(
@@ -91,7 +95,7 @@ export function pageOf<Name extends string, Row, Item>(
   return { [name]: given.map(itemOf), next_cursor } as Page<Name, Item>;
 }
 
-/** Documents the answer of a list: a page of `item` under `name`. */
+/** Documents the response of a list: a page of `item` under `name`. */
 export function ApiPage(name: string, item: abstract new (...args: never[]) => unknown, description: string): MethodDecorator {
   return applyDecorators(
     ApiExtraModels(item),
@@ -102,7 +106,12 @@ export function ApiPage(name: string, item: abstract new (...args: never[]) => u
         required: [name, 'next_cursor'],
         properties: {
           [name]: { type: 'array', items: { $ref: getSchemaPath(item.name) } },
-          next_cursor: { type: 'string', nullable: true, description: 'Pass as `cursor` for the next page; null on the last', example: 'eyJpZCI6IjAxOTMifQ' },
+          next_cursor: {
+            type: 'string',
+            nullable: true,
+            description: 'Pass as `cursor` for the next page; null on the last page',
+            example: 'eyJpZCI6IjAxOTMifQ',
+          },
         },
       },
     }),

@@ -17,7 +17,7 @@ describe('the range of a download', () => {
     ['bytes=a-b', null],
   ])('%s', (header, range) => expect(byteRangeOf(header, 100)).toEqual(range));
 
-  it.each(['bytes=100-', 'bytes=100-200', 'bytes=-0'])('refuses %s, which has no bytes', (header) => {
+  it.each(['bytes=100-', 'bytes=100-200', 'bytes=-0'])('refuses %s, which contains no bytes', (header) => {
     expect(() => byteRangeOf(header, 100)).toThrow(expect.objectContaining({ status: 416, headers: { 'Content-Range': 'bytes */100' } }));
   });
 

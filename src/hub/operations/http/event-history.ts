@@ -9,7 +9,7 @@ import { EventStream, lastEventIdOf, wantsEventStream } from './server-sent-even
 
 export class StreamEventResponse {
   @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly event_id!: string;
-  @ApiProperty({ description: 'From 0 within the history', example: 3 }) readonly revision!: number;
+  @ApiProperty({ description: 'Number within the history, from 0', example: 3 }) readonly revision!: number;
   @ApiProperty({ description: 'Opaque', example: '0000000000000000042' }) readonly position!: string;
   @ApiProperty({ example: 'SnapshotTaken' }) readonly type!: string;
   @ApiProperty({ example: '2026-01-31T10:30:02.120Z' }) readonly time!: string;
@@ -22,22 +22,22 @@ export class EventHistoryResponse {
   @ApiProperty({ type: [StreamEventResponse] }) readonly events!: StreamEventResponse[];
 }
 
-/** What a route's description says of the live form. */
+/** Describes the live form in a route's description. */
 export const FOLLOWED_LIVE =
-  'With `Accept: text/event-stream` it is followed live: each event under its own name with its revision as id (so `Last-Event-ID` resumes), and in between ' +
-  '`progress` with the newest figures.';
+  'With `Accept: text/event-stream` the history is streamed live: each event under its own name with its revision as id (so `Last-Event-ID` resumes), and ' +
+  '`progress` events with the latest figures in between.';
 
 export interface EventHistory {
   readonly stream: string;
-  /** Whether nothing can follow any more once events of these types were recorded: a live stream ends then. */
+  /** Whether the history is complete once events of these types were recorded; a live stream then ends. */
   readonly isAtRest: (types: ReadonlySet<string>) => boolean;
-  /** Figures finer than the events; a client that reads slowly gets the newest only. */
+  /** Figures between the events; a slow client gets only the latest. */
   readonly progress: Observable<JsonObject>;
-  /** What is thrown where the stream has no events. */
+  /** Error to throw if the stream has no events. */
   readonly unknown: DomainError;
 }
 
-/** Answers a request with the events of one stream, oldest first: as JSON, or followed live until it is at rest or the client leaves. @throws `history.unknown` */
+/** Answers a request with the events of one stream, oldest first: as JSON, or live until the history is complete or the client disconnects. @throws `history.unknown` */
 export async function answerHistory(store: EventStore, feed: EventFeed, history: EventHistory, request: Request, response: Response): Promise<void> {
   const events: StreamEventResponse[] = [];
   for await (const event of store.read(history.stream)) events.push(entryOf(event));
@@ -51,7 +51,7 @@ async function follow(feed: EventFeed, { stream: name, isAtRest, progress: figur
   const after = seen !== null && /^\d{1,15}$/.test(seen) ? Number(seen) : -1;
   const stream = new EventStream(request, response);
   const types = new Set<string>();
-  /** Only the newest figures matter to a client that reads slowly. */
+  /** The latest unsent figures; a slow client does not need older ones. */
   let unsent: JsonObject | null = null;
   await new Promise<void>((resolve, reject) => {
     const progress = figures.subscribe((newer) => {
@@ -99,7 +99,7 @@ function entryOf(event: RecordedEvent): StreamEventResponse {
   };
 }
 
-/** The answer's class has plain members only, so it is what its JSON is. */
+/** The class has only plain members, so its JSON is identical. */
 function asJson(entry: StreamEventResponse): JsonObject {
   const { event_id, revision, position, type, time, actor, correlation_id, data } = entry;
   return { event_id, revision, position, type, time, actor, correlation_id, data };

@@ -154,7 +154,7 @@ describe('errors are problem details', () => {
     expect(answer.headers['www-authenticate']).toBe(status === 401 ? 'Bearer realm="sendense"' : undefined);
   });
 
-  it('a defect is 500 internal_error and tells nothing of its cause', async () => {
+  it('a defect is 500 internal_error and does not reveal its cause', async () => {
     const answer = await get(`${things}/defect`);
     expect(answer.status).toBe(500);
     expect(answer.body).toMatchObject({ code: 'internal_error' });
@@ -187,7 +187,7 @@ describe('errors are problem details', () => {
 });
 
 describe('bodies', () => {
-  it('every broken rule of every field is named at once', async () => {
+  it('every broken rule of every field is reported at once', async () => {
     const answer = await post(things).send({ backup_type: 'half', count: '3', extra: 1, disks: [{ disk_key: 'a' }, { disk_key: 5, more: true }] });
     expect(answer.status).toBe(400);
     expect(answer.body).toMatchObject({ code: 'validation_failed' });
@@ -204,7 +204,7 @@ describe('bodies', () => {
     expect(answer.body.errors).toContainEqual({ field: 'disks.1.disk_key', rule: 'is_string', message: 'disks.1.disk_key must be a string' });
   });
 
-  it('no body at all is a body without its fields', async () => {
+  it('a missing body is treated as a body without fields', async () => {
     const answer = await post(things);
     expect(answer.status).toBe(400);
     expect(answer.body).toMatchObject({ code: 'validation_failed' });
@@ -223,7 +223,7 @@ describe('bodies', () => {
     expect(answer.body.errors).toEqual([{ field: 'body', rule: 'is_object', message: 'the body must be a JSON object' }]);
   });
 
-  it('NUL and unpaired surrogates are refused wherever they are', async () => {
+  it('NUL and unpaired surrogates are refused everywhere', async () => {
     const answer = await post(things)
       .set('Content-Type', 'application/json')
       .send('{"vm_name":"a\\u0000b","backup_type":"full","disks":[{"disk_key":"\\ud800"}]}');
@@ -262,7 +262,7 @@ describe('bodies', () => {
     expect(Reflect.get({}, 'polluted')).toBeUndefined();
   });
 
-  it('legal names with Unicode and spaces pass unchanged', async () => {
+  it('valid names with Unicode and spaces pass unchanged', async () => {
     const answer = await post(things).send({ vm_name: 'größe 日本 💾', backup_type: 'full' });
     expect(answer.status).toBe(202);
     expect(answer.body).toEqual({ body: { vm_name: 'größe 日本 💾', backup_type: 'full' } });
@@ -298,14 +298,14 @@ describe('paths and queries', () => {
 });
 
 describe('correlation', () => {
-  it('takes the UUID of the client and runs the request under it', async () => {
+  it("uses the client's UUID for the request", async () => {
     const id = '0193a5c2-8a00-7000-8000-000000000001';
     const answer = await get(`${things}/correlation`).set('X-Correlation-Id', id.toUpperCase());
     expect(answer.headers['x-correlation-id']).toBe(id);
     expect(answer.body).toMatchObject({ current: id, context: { correlationId: id, actor: 'api:token' } });
   });
 
-  it('makes its own where the client gives none or nonsense', async () => {
+  it('creates an id if the client sends none or an invalid one', async () => {
     const answer = await get(`${things}/correlation`).set('X-Correlation-Id', 'x y {}');
     expect(answer.headers['x-correlation-id']).toMatch(/^[0-9a-f-]{36}$/);
     expect(answer.body.current).toBe(answer.headers['x-correlation-id']);
@@ -319,19 +319,19 @@ describe('access', () => {
     expect((await server().get(things).auth('any', API_TOKEN)).body).toMatchObject({ status: 401, code: 'token_missing' });
   });
 
-  it("the node's token opens the node's routes and no other, and names the node", async () => {
+  it("the node's token is valid only for the node's routes, and identifies the node", async () => {
     const telemetry = server().post(`${things}/telemetry`).set('Authorization', `Bearer ${NODE_TOKEN}`).set('X-Sendense-Node', 'node-1');
     expect((await telemetry).body).toMatchObject({ actor: 'node:node-1' });
     expect((await server().get(things).set('Authorization', `Bearer ${NODE_TOKEN}`)).body).toMatchObject({ status: 403, code: 'api_token_needed' });
     expect((await post(`${things}/telemetry`)).body).toMatchObject({ status: 403, code: 'node_token_needed' });
   });
 
-  it('a node header that is no id is refused', async () => {
+  it('a node header that is not an id is refused', async () => {
     const answer = await server().post(`${things}/telemetry`).set('Authorization', `Bearer ${NODE_TOKEN}`).set('X-Sendense-Node', 'a b');
     expect(answer.body).toMatchObject({ status: 400, code: 'validation_failed' });
   });
 
-  it('public routes need none', async () => {
+  it('public routes need no token', async () => {
     expect((await server().get(`${things}/open`)).status).toBe(200);
   });
 
@@ -363,7 +363,7 @@ describe('the API page', () => {
     expect(answer.headers['location']).toBe('/api/docs');
   });
 
-  it('there is no YAML beside it', async () => {
+  it('there is no YAML document', async () => {
     expect((await get('/api/docs-yaml')).status).toBe(404);
   });
 });
@@ -374,7 +374,7 @@ describe('reading own writes', () => {
     return (await http.store.append('thing-1', 'any', [{ id: randomUUID(), type: 'ThingHappened', data: {}, metadata }])).position;
   };
 
-  it('waits until the read models stand at the position', async () => {
+  it('waits until the read models reach the position', async () => {
     http.readModels.advanced('things', await recorded());
     const position = await recorded();
     const waiting = get(`${things}?after=${position}`).then((answer) => answer);
@@ -393,7 +393,7 @@ describe('reading own writes', () => {
     expect(answer.headers['retry-after']).toBe('5');
   }, 60_000);
 
-  it.each(['zzz', '1', '42', '9'.repeat(19), '9'.repeat(20), ''])('does not wait for %j, which the store never gave', async (position) => {
+  it.each(['zzz', '1', '42', '9'.repeat(19), '9'.repeat(20), ''])('does not wait for %j, which the store never issued', async (position) => {
     const answer = await get(`${things}?after=${position}`);
     expect(answer.status).toBe(400);
     expect(answer.body.errors).toEqual([expect.objectContaining({ field: 'after', rule: 'position' })]);
@@ -429,7 +429,7 @@ describe('members that validation cannot see', () => {
   });
 });
 
-describe('a caller that shows no token', () => {
+describe('a caller without a token', () => {
   const hostile = `{"a":${'{"b":'.repeat(28)}["${Array.from({ length: 5000 }, () => '\\u0000').join('","')}"]${'}'.repeat(28)}}`;
 
   it('has no byte of its body parsed or walked', async () => {
@@ -440,7 +440,7 @@ describe('a caller that shows no token', () => {
     }
   });
 
-  it('is answered before its body has come, and its connection closed', async () => {
+  it('is answered before its body arrives, and its connection is closed', async () => {
     const { socket, closed, text } = rawConnection();
     socket.write(`POST ${things} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 5000000000\r\n\r\n{`);
     await closed;
@@ -450,7 +450,7 @@ describe('a caller that shows no token', () => {
 });
 
 describe('a caller with a token', () => {
-  it('learns of twenty broken rules at most, in an answer of a bounded size', async () => {
+  it('gets at most twenty broken rules, in an answer of bounded size', async () => {
     const name = 'n'.repeat(64);
     const deep = `{"a":${`{"${name}":`.repeat(28)}["${Array.from({ length: 5000 }, () => '\\u0000').join('","')}"]${'}'.repeat(28)}}`;
     const answer = await post(things).set('Content-Type', 'application/json').send(deep);
@@ -459,7 +459,7 @@ describe('a caller with a token', () => {
     expect(answer.text.length).toBeLessThan(40_000);
   });
 
-  it('learns at once that its body is too large', async () => {
+  it('is told at once that its body is too large', async () => {
     const { socket, closed, text } = rawConnection();
     socket.write(
       `POST ${things} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${API_TOKEN}\r\nContent-Type: application/json\r\nContent-Length: 5000000000\r\n\r\n{`,
@@ -470,11 +470,11 @@ describe('a caller with a token', () => {
   });
 });
 
-describe('what is no request at all', () => {
+describe('input that is not an HTTP request', () => {
   it.each([
     ['nonsense', 'HELLO\r\n\r\n', 400],
     ['a head that is too large', `GET / HTTP/1.1\r\nHost: h\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`, 431],
-    ['an expectation nobody meets', 'GET /api/v1/things HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\n\r\n', 417],
+    ['an unknown expectation', 'GET /api/v1/things HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\n\r\n', 417],
   ])('%s is answered as a problem', async (_, sent, status) => {
     const { socket, closed, text } = rawConnection();
     socket.write(sent);

@@ -6,7 +6,7 @@ import { OwnWritesInterceptor } from './own-writes.interceptor.js';
 import { storeProblemOf } from './store-problems.js';
 import { StreamLimitsInterceptor } from './stream-limits.js';
 
-/** The hub also records commands (EventStore, HUB_ID) and lets clients read their own writes (ReadModels); both come from global modules. */
+/** Besides serving HTTP, the hub records commands (EventStore, HUB_ID) and lets clients read their own writes (ReadModels); all come from global modules. */
 export function hubHttpModule(options: HttpOptions = {}): DynamicModule {
   return HttpModule.of(
     {

@@ -16,7 +16,7 @@ import { PROBLEM_MEDIA_TYPE, problemAnswerOf } from '../../../lib/http/problem.j
 import { pathOf, requestState } from '../../../lib/http/request-state.js';
 import { storeProblemOf } from './store-problems.js';
 
-/** How long a repeated command waits for the first one, in milliseconds, before it is told to come back. */
+/** How long a repeated command waits for the first one, in milliseconds, before it is refused with `command_in_progress`. */
 export const IN_PROGRESS_PATIENCE_MS = 5_000;
 const RETRY_AFTER_SECONDS = 2;
 const KEPT_HEADERS = ['ETag', 'Location'] as const;
@@ -24,15 +24,14 @@ const KEPT_HEADERS = ['ETag', 'Location'] as const;
 type Answer = CommandAnswered['data'];
 
 /**
- * Gives a command with an Idempotency-Key its original answer however often it is sent, also after a restart. Acceptance and answer are events of the
- * stream `command-<command id>`. A command that was accepted by a process that died is run again; that is harmless, because ids of its events derive
- * from the command's id. Answers of 500 and above, and refusals that recorded nothing, are not kept: the same key may be used until a command was
- * carried out.
+ * Returns the original answer to a command with an Idempotency-Key, however often it is sent, also after a restart. Acceptance and answer are events of the stream
+ * `command-<command id>`. A command that was accepted by a process that died runs again. That is harmless, because the ids of its events derive from the command's id.
+ * Answers of 500 and above, and refusals that recorded nothing, are not stored: the key can be used until a command has been carried out.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
   private readonly logger = new Logger('Idempotency');
-  /** Commands that this process runs just now. An accepted command that is not here was left behind by a process that died. */
+  /** Commands that this process is running. An accepted command that is missing here belonged to a process that died. */
   private readonly running = new Map<string, Promise<void>>();
 
   constructor(
@@ -53,13 +52,13 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const patienceEnds = performance.now() + IN_PROGRESS_PATIENCE_MS;
     for (let first = this.running.get(context.commandId); first !== undefined; first = this.running.get(context.commandId)) {
       if (!(await settlesWithin(first, patienceEnds - performance.now()))) {
-        throw new DomainError('conflict', 'command_in_progress', 'The same command is still being carried out; repeat the request a little later.', {
+        throw new DomainError('conflict', 'command_in_progress', 'The same command is still running; repeat the request a little later.', {
           command_id: context.commandId,
           retry_after_seconds: RETRY_AFTER_SECONDS,
         });
       }
     }
-    // From here to the entry in the map nothing is awaited, so that two requests cannot both find the command idle.
+    // No await from here to the entry in the map, so that two requests cannot both find the command idle.
     const { promise, resolve } = Promise.withResolvers<undefined>();
     this.running.set(context.commandId, promise);
     try {
@@ -82,12 +81,12 @@ export class IdempotencyInterceptor implements NestInterceptor {
       throw new DomainError(
         'unprocessable',
         'idempotency_key_reused',
-        'This Idempotency-Key was used before with another body or query; use a new key for a new command.',
+        'This Idempotency-Key was already used with another body or query; use a new key for a new command.',
         { command_id: context.commandId },
       );
     }
     if (answer !== null) return replay(response, answer);
-    // Accepted is what records something: a command that is refused before leaves no trace, and its key can be used again.
+    // A command counts as accepted once it records something: a refusal before that leaves no trace, and the key can be used again.
     const recording = new Recording(async () => {
       if (earlier === null) await this.append(context, 'no_stream', { type: 'CommandAccepted', data: accepted });
     });
@@ -122,7 +121,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     return { earlier, answer };
   }
 
-  /** The command is done by now and its client must learn so: an answer that cannot be kept costs a harmless second run, not a failure. */
+  /** The command has been carried out and its client must learn that. If the answer cannot be stored, the cost is a harmless second run, not a failure. */
   private async keepAnswer(context: CommandContext, recording: Recording, answer: Answer): Promise<void> {
     if (answer.status >= 500) return;
     try {
@@ -130,7 +129,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       await this.append(context, 0, { type: 'CommandAnswered', data: answer });
     } catch (error) {
       if (error instanceof WrongExpectedRevisionError) return;
-      this.logger.warn(`the answer to command ${context.commandId} could not be kept: ${messageOf(error)}`);
+      this.logger.warn(`could not store the answer to command ${context.commandId}: ${messageOf(error)}`);
     }
   }
 
@@ -154,10 +153,10 @@ function replay(response: Response, answer: Answer): JsonValue | undefined {
   return answer.body;
 }
 
-/** What the client gets to see of a result: class instances become plain, dates become texts. */
+/** The result as the client sees it: class instances become plain objects, dates become strings. */
 function jsonOf(result: unknown): JsonValue | undefined {
   if (result === undefined || result === null) return undefined;
-  // JSON.parse gives JSON by definition; its declared type is the looser any.
+  // JSON.parse returns JSON by definition; its declared type is the looser any.
   return JSON.parse(JSON.stringify(result)) as JsonValue;
 }
 

@@ -22,7 +22,7 @@ class OrderDto {
   note?: string;
 }
 
-/** What the tests see of the handler's runs, and how they steer it. */
+/** Lets the tests observe and control the runs of the handler. */
 @Injectable()
 class Orders {
   readonly commands: CommandContext[] = [];
@@ -30,7 +30,7 @@ class Orders {
   gate: Promise<void> = Promise.resolve();
   entered: () => void = () => undefined;
 
-  /** Whether the command records an event before it goes on, or fails. */
+  /** Whether the command records an event before it continues or fails. */
   records = false;
 
   constructor(private readonly store: EventStore) {}
@@ -126,7 +126,7 @@ describe('a command with an Idempotency-Key', () => {
     expect(await storedTypes()).toEqual(['CommandAccepted', 'CommandAnswered']);
   });
 
-  it('gets the original answer after a restart too', async () => {
+  it('also gets the original answer after a restart', async () => {
     const first = await place('k1', { name: 'a' });
     const { store } = http;
     await http.close();
@@ -155,7 +155,7 @@ describe('a command with an Idempotency-Key', () => {
     expect(new Set(orders.commands.map(({ commandId }) => commandId)).size).toBe(5);
   });
 
-  it('an answer without a body is given again without one', async () => {
+  it('an answer without a body is repeated without one', async () => {
     const remove = () => request(http.app.getHttpServer()).delete('/api/v1/orders/1').set('Authorization', `Bearer ${API_TOKEN}`).set('Idempotency-Key', 'k1');
     expect((await remove()).status).toBe(204);
     const again = await remove();
@@ -165,9 +165,9 @@ describe('a command with an Idempotency-Key', () => {
     expect(orders.commands).toHaveLength(1);
   });
 
-  it('a refusal that has recorded something is an answer: it is given again as problem details', async () => {
+  it('a refusal that recorded something is stored and repeated as problem details', async () => {
     orders.records = true;
-    orders.failure = new DomainError('conflict', 'order_failed', 'The order was tried in vain.', { order: 1 });
+    orders.failure = new DomainError('conflict', 'order_failed', 'The order failed.', { order: 1 });
     const first = await place('k1', { name: 'a' });
     orders.failure = null;
     const again = await place('k1', { name: 'a' });
@@ -178,8 +178,8 @@ describe('a command with an Idempotency-Key', () => {
     expect(orders.commands).toHaveLength(1);
   });
 
-  it('a refusal that has recorded nothing leaves the key unused, for the same and for a corrected body', async () => {
-    orders.failure = new DomainError('conflict', 'order_exists', 'There is such an order.', { order: 1 });
+  it('a refusal that recorded nothing leaves the key unused, for the same and for a corrected body', async () => {
+    orders.failure = new DomainError('conflict', 'order_exists', 'The order already exists.', { order: 1 });
     expect((await place('k1', { name: 'a' })).status).toBe(409);
     orders.failure = null;
     expect((await place('k1', { nmae: 'b' })).status).toBe(400);
@@ -193,8 +193,8 @@ describe('a command with an Idempotency-Key', () => {
 
   it.each([
     ['a defect', new Error('broken'), 500],
-    ['a spent resource', new DomainError('unavailable', 'ports_exhausted', 'All ports are taken.'), 503],
-  ])('%s is no answer: the same key runs the same command again', async (_, failure, status) => {
+    ['an exhausted resource', new DomainError('unavailable', 'ports_exhausted', 'All ports are taken.'), 503],
+  ])('%s is not stored: the same key runs the same command again', async (_, failure, status) => {
     orders.failure = failure;
     expect((await place('k1', { name: 'a' })).status).toBe(status);
     orders.failure = null;
@@ -204,7 +204,7 @@ describe('a command with an Idempotency-Key', () => {
     expect(orders.commands.map(({ commandId }) => commandId)).toEqual([orders.commands[0]?.commandId, orders.commands[0]?.commandId]);
   });
 
-  it('a command that was accepted by a process that died runs again under the same id', async () => {
+  it('a command accepted by a process that died runs again under the same id', async () => {
     const entered = new Promise<void>((resolve) => {
       orders.entered = resolve;
     });
@@ -244,7 +244,7 @@ describe('a command with an Idempotency-Key', () => {
     expect(orders.commands).toHaveLength(1);
   });
 
-  it('a second request does not wait for ever: 409 with Retry-After', async () => {
+  it('a second request does not wait forever: 409 with Retry-After', async () => {
     let open: () => void = () => undefined;
     orders.gate = new Promise((resolve) => {
       open = resolve;
@@ -263,7 +263,7 @@ describe('a command with an Idempotency-Key', () => {
     expect((await place('k1', { name: 'a' })).body).toEqual((await first).body);
   }, 60_000);
 
-  it('the store away: 503, and the handler is not reached', async () => {
+  it('with the store unavailable: 503, and the handler is not called', async () => {
     http.store.unavailable = true;
     const answer = await place('k1', { name: 'a' });
     expect(answer.status).toBe(503);
@@ -271,7 +271,7 @@ describe('a command with an Idempotency-Key', () => {
     expect(orders.commands).toHaveLength(0);
   });
 
-  it('the store goes away during the command: its answer is given all the same', async () => {
+  it('if the store becomes unavailable during the command, its answer is still sent', async () => {
     orders.entered = () => {
       http.store.unavailable = true;
     };
@@ -289,7 +289,7 @@ describe('a command with an Idempotency-Key', () => {
   });
 });
 
-it('without a key each request is a command of its own', async () => {
+it('without a key each request is a separate command', async () => {
   const send = () => request(http.app.getHttpServer()).post('/api/v1/orders').set('Authorization', `Bearer ${API_TOKEN}`).send({ name: 'a' });
   await send();
   await send();

@@ -4,7 +4,7 @@ import type { OpenAPIObject } from '@nestjs/swagger';
 const DATA = new Set(['example', 'examples', 'default', 'enum', 'const']);
 
 /**
- * @nestjs/swagger says `nullable`, which OpenAPI 3.1 does not know: there null is a type like any other (JSON Schema 2020-12).
+ * @nestjs/swagger writes `nullable`, which does not exist in OpenAPI 3.1: there, null is an ordinary type (JSON Schema 2020-12).
  * Rewrites the document in place.
  */
 export function nullAsType(document: OpenAPIObject): void {
@@ -26,7 +26,7 @@ function allowNull(schema: object): void {
     Reflect.deleteProperty(schema, 'allOf');
     Reflect.deleteProperty(schema, 'oneOf');
     Reflect.set(schema, 'anyOf', [...(parts as unknown[]), { type: 'null' }]);
-    // What a member is documented with beside its reference is the type of the reference.
+    // The type documented next to a reference is the type of the reference.
     Reflect.deleteProperty(schema, 'type');
     return;
   }

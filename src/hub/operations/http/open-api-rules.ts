@@ -4,7 +4,7 @@ import type { JsonObject, JsonValue } from '../../../kernel/json.js';
 
 type Schema = Readonly<Record<string, JsonValue>>;
 
-/** One rule as class-validator keeps it; its own declaration types the constraints any. */
+/** A rule as stored by class-validator, whose own declaration types the constraints as any. */
 interface Rule {
   readonly type: string;
   readonly name?: string;
@@ -15,17 +15,17 @@ interface Rule {
 
 type DtoClass = abstract new (...args: never[]) => object;
 
-/** Where @nestjs/swagger keeps what `@ApiProperty` says of a member. */
+/** Metadata key under which @nestjs/swagger stores `@ApiProperty` data. */
 const DESCRIBED = 'swagger/apiModelProperties';
-/** OpenAPI extension that marks rules which JSON Schema cannot say; the text names the rule. */
+/** OpenAPI extension for rules that JSON Schema cannot express; its text names the rule. */
 export const RULE_EXTENSION = 'x-sendense-rule';
 
-/** Rules that say nothing about a schema beyond the type that its member has anyway. */
+/** Rules that add nothing to a schema beyond the type of the member. */
 const SILENT = new Set(['isDefined', 'isObject', 'isArray', 'isBoolean', 'isNumber', 'isString', 'conditionalValidation', 'nestedValidation']);
 
 /**
- * Writes the rules that class-validator holds requests against into what the OpenAPI document says of their members, so that a limit stands in the code once.
- * Doing it again changes nothing. @throws Error for a rule that is not known here, and for one that the member's own description contradicts
+ * Copies the class-validator rules of requests into the OpenAPI document, so that the code states each limit once.
+ * Idempotent. @throws Error for an unknown rule, and for a rule that contradicts the documentation of the member
  */
 export function describeRules(): void {
   for (const [dto, rules] of validatedClasses()) {
@@ -33,7 +33,7 @@ export function describeRules(): void {
   }
 }
 
-/** Every class that has validated members, with the rules that it declares itself. */
+/** All classes with validated members, each with the rules that it declares itself. */
 export function validatedClasses(): ReadonlyMap<DtoClass, readonly Rule[]> {
   // The storage keys its entries by class; its declared type is the looser any.
   return (getMetadataStorage() as unknown as { readonly validationMetadatas: ReadonlyMap<DtoClass, readonly Rule[]> }).validationMetadatas;
@@ -42,7 +42,7 @@ export function validatedClasses(): ReadonlyMap<DtoClass, readonly Rule[]> {
 function describeRule(dto: DtoClass, rule: Rule): void {
   const prototype = dto.prototype as object;
   const described = Reflect.getOwnMetadata(DESCRIBED, prototype, rule.propertyName) as JsonObject | undefined;
-  // Configuration files are validated too, and are in no document.
+  // Configuration files are validated too, but belong to no document.
   if (described === undefined) return;
   const schema = schemaOf(rule);
   for (const [keyword, value] of Object.entries(schema)) {
@@ -54,7 +54,7 @@ function describeRule(dto: DtoClass, rule: Rule): void {
   Reflect.defineMetadata(DESCRIBED, { ...described, ...schema }, prototype, rule.propertyName);
 }
 
-/** What a rule is in JSON Schema. Keywords of the elements of an array are moved there by @nestjs/swagger. */
+/** The JSON Schema of a rule. @nestjs/swagger moves keywords of array elements to the elements. */
 function schemaOf(rule: Rule): Schema {
   const name = rule.name ?? rule.type;
   const [first, second] = rule.constraints ?? [];
@@ -91,11 +91,11 @@ function schemaOf(rule: Rule): Schema {
     case 'nodeUrl':
       return { format: 'uri', [RULE_EXTENSION]: 'http or https, a host and a port, and nothing else' };
     default:
-      throw new Error(`the rule ${name} of ${rule.propertyName} has no place in the OpenAPI document yet`);
+      throw new Error(`the rule ${name} of ${rule.propertyName} has no mapping to the OpenAPI document yet`);
   }
 }
 
-/** Patterns of JSON Schema are read as Unicode; one with other flags would mean something else there. */
+/** JSON Schema reads patterns as Unicode; a pattern with other flags would change its meaning there. */
 function patternOf(pattern: unknown): string {
   if (!(pattern instanceof RegExp)) throw new Error(`${String(pattern)} is not a regular expression`);
   if (pattern.flags !== '' && pattern.flags !== 'u') throw new Error(`the flags of ${String(pattern)} cannot be documented`);

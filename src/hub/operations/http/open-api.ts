@@ -22,7 +22,7 @@ export interface OpenApiOptions {
   readonly version: string;
 }
 
-/** The page is of its own files: scripts and styles of ours, pictures also inline; no other place to send anything to, and no page around it. */
+/** The page may use only its own scripts and styles and inline images, connect only to its own origin, and not be framed. */
 const PAGE_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -35,15 +35,15 @@ type Parameter = NonNullable<Operation['parameters']>[number];
 type ParameterSchema = { readonly type: string; readonly format?: string; readonly minimum?: number; readonly maximum?: number };
 
 const WHAT_HOLDS_EVERYWHERE =
-  'Whatever is refused is answered as problem details (RFC 9457) with a stable `code`. A path that does not exist is 404 `route_not_found`; one that does not take ' +
-  'the method is 405 `method_not_allowed`, with the methods that it takes in `Allow`. Each GET also answers HEAD. What is not HTTP/1.1 never reaches a route: 400 ' +
+  'Refusals are problem details (RFC 9457) with a stable `code`. An unknown path is 404 `route_not_found`; a path that does not support ' +
+  'the method is 405 `method_not_allowed`, with the supported methods in `Allow`. Every GET also supports HEAD. Invalid HTTP/1.1 never reaches a route: 400 ' +
   '`malformed_request`, 408 `request_timeout`, 413 `body_too_large`, 417 `expectation_failed`, 431 `headers_too_large`.';
 
 const CORRELATION_PARAMETER: Parameter = {
   name: 'X-Correlation-Id',
   in: 'header',
   required: false,
-  description: 'UUID that logs and events of this request carry; a new one is made without it',
+  description: 'UUID for the logs and events of this request; if omitted, the hub creates one',
   schema: { type: 'string', format: 'uuid' },
   example: '0193a5c2-8a00-7000-8000-000000000001',
 };
@@ -52,7 +52,7 @@ const IDEMPOTENCY_PARAMETER: Parameter = {
   in: 'header',
   required: false,
   description:
-    'The same key gives the original answer, also after a restart and weeks later; with another body it is refused (422). A refusal that recorded nothing leaves the key unused',
+    'The same key returns the original answer, even after a restart and weeks later; with another body it is refused (422). A refusal that recorded nothing leaves the key unused',
   schema: { type: 'string', pattern: '^[!-~]{1,200}$' },
   example: 'nightly-2026-11-21',
 };
@@ -60,12 +60,12 @@ const AFTER_PARAMETER: Parameter = {
   name: 'after',
   in: 'query',
   required: false,
-  description: 'Answer only once the read models stand at this position: the ETag of a command, without its quotes',
+  description: 'Answer only once the read models have reached this position: the ETag of a command, without its quotes',
   schema: { type: 'string', pattern: '^[0-9]{19}$' },
   example: '0000000000000000042',
 };
 
-/** No operation documents these, because none of them was reached. */
+/** Answers without an operation, because the request did not reach one. */
 const ANSWERS_OUTSIDE_ROUTES = {
   MalformedRequest: unreadResponse(400, 'malformed_request'),
   RequestTimeout: unreadResponse(408, 'request_timeout'),
@@ -75,11 +75,11 @@ const ANSWERS_OUTSIDE_ROUTES = {
   RouteNotFound: problemResponse(404, ['route_not_found']),
   MethodNotAllowed: {
     ...problemResponse(405, ['method_not_allowed']),
-    headers: { Allow: { description: 'The methods that the path takes', schema: { type: 'string' }, example: 'GET, HEAD' } },
+    headers: { Allow: { description: 'The methods that the path supports', schema: { type: 'string' }, example: 'GET, HEAD' } },
   },
 };
 
-/** The OpenAPI document of all controllers, with what holds for every route added. */
+/** The OpenAPI document of all controllers, completed with the rules that hold for every route. */
 export function openApiDocument(app: NestExpressApplication, options: OpenApiOptions): OpenAPIObject {
   const config = new DocumentBuilder()
     .setTitle(options.title)
@@ -94,7 +94,7 @@ export function openApiDocument(app: NestExpressApplication, options: OpenApiOpt
   const pathParameters = pathParametersOf(app);
   for (const item of Object.values(document.paths)) completePath(item, pathParameters);
   closeRequests(document);
-  // Facts behind an error stand beside its documented members.
+  // The facts of an error are additional members next to the documented ones.
   const problem = document.components?.schemas?.[Problem.name];
   if (problem !== undefined && !('$ref' in problem)) problem.additionalProperties = true;
   document.components ??= {};
@@ -104,8 +104,8 @@ export function openApiDocument(app: NestExpressApplication, options: OpenApiOpt
 }
 
 /**
- * Serves the document and its page. Both need the API token: as a bearer, or, so that a browser can open them, as the password of Basic
- * authentication (any user name). Basic opens nothing else: a browser repeats it unasked, so a foreign page could use it.
+ * Serves the document and its page. Both require the API token: as a bearer token or, so that a browser can open them, as the password of Basic
+ * authentication (any user name). Basic is valid for nothing else: a browser repeats it automatically, so a foreign page could exploit it.
  */
 export function serveOpenApi(app: NestExpressApplication, options: OpenApiOptions): void {
   const tokens = app.get<AccessTokens>(ACCESS_TOKENS, { strict: false });
@@ -118,7 +118,11 @@ export function serveOpenApi(app: NestExpressApplication, options: OpenApiOption
       next();
       return;
     }
-    const error = new DomainError('unauthenticated', presented === null ? 'token_missing' : 'token_invalid', 'The API token opens this page, as a password.');
+    const error = new DomainError(
+      'unauthenticated',
+      presented === null ? 'token_missing' : 'token_invalid',
+      'This page requires the API token as the password.',
+    );
     const path = pathOf(request.originalUrl);
     const answer = problemAnswerOf(error, { path, correlationId: requestState(request).correlationId });
     const headers = { 'WWW-Authenticate': 'Basic realm="sendense: any name, the API token as password", charset="UTF-8"' };
@@ -142,7 +146,7 @@ export function serveOpenApi(app: NestExpressApplication, options: OpenApiOption
   });
 }
 
-/** Schemas of path parameters by operation and name, from the pipes that check them. */
+/** Schemas of path parameters by operation and name, from the pipes that validate them. */
 function pathParametersOf(app: NestExpressApplication): ReadonlyMap<string, ParameterSchema> {
   const schemas = new Map<string, ParameterSchema>();
   for (const module of app.get(ModulesContainer).values()) {
@@ -162,7 +166,7 @@ function pathParametersOf(app: NestExpressApplication): ReadonlyMap<string, Para
   return schemas;
 }
 
-/** A body with a member that is not documented is refused, at every level. */
+/** Requests refuse members that are not documented, at every level. */
 function closeRequests(document: OpenAPIObject): void {
   const open = Object.values(document.paths).flatMap((item) => [item.post, item.put, item.patch, item.delete].map((operation) => operation?.requestBody));
   const seen = new Set<string>();
@@ -235,11 +239,11 @@ function completeOperation(operation: Operation, isCommand: boolean): void {
   if (!isCommand && access === 'api') also(503, 'read_model_behind');
 }
 
-/** A route's own list says what its handler answers; what stands before every handler is added to it. */
+/** Adds the codes of the checks before every handler to the handler's own list. */
 function addCodes(operation: Operation, status: number, codes: readonly string[]): void {
   const given = operation.responses[String(status)];
   const content = given !== undefined && 'content' in given ? given.content?.[PROBLEM_MEDIA_TYPE] : undefined;
-  // Another kind of answer under the same status (a health report) stays as it is.
+  // Another kind of answer with the same status (a health report) stays unchanged.
   if (given !== undefined && content === undefined) return;
   operation.responses[String(status)] = problemResponse(status, [...new Set([...Object.keys(content?.examples ?? {}), ...codes])]);
 }

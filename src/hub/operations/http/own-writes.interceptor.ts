@@ -10,12 +10,12 @@ import { requestState } from '../../../lib/http/request-state.js';
 /** How long a reader waits for its own write, in milliseconds, before it gets 503 `read_model_behind`. */
 export const OWN_WRITES_PATIENCE_MS = 5_000;
 
-/** Says to which position a command has brought the store: its client passes this as `?after=` to read its own write. */
+/** Reports the position a command has reached. The client passes it as `?after=` to read its own write. */
 export function answerPosition(response: Response, position: Position | null): void {
   if (position !== null) response.set('ETag', `"${position}"`);
 }
 
-/** Holds a GET with `?after=<position>` back until the read models stand there. */
+/** Delays a GET with `?after=<position>` until the read models have reached that position. */
 @Injectable()
 export class OwnWritesInterceptor implements NestInterceptor {
   constructor(
@@ -32,7 +32,7 @@ export class OwnWritesInterceptor implements NestInterceptor {
   private async reach(after: Position): Promise<void> {
     const reached = [...this.readModels.positions().values()].some((at) => at !== null && at >= after);
     if (!reached && after > ((await this.store.head()) ?? '')) {
-      throw validationProblem([{ field: 'after', rule: 'position', message: 'after must be a position that the hub has given; it has not come so far' }]);
+      throw validationProblem([{ field: 'after', rule: 'position', message: 'after must be a position issued by this hub; the hub has not reached this one' }]);
     }
     await this.readModels.waitFor(after, OWN_WRITES_PATIENCE_MS);
   }

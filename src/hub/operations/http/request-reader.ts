@@ -1,11 +1,11 @@
 import type { Request } from 'express';
 import { requestState } from '../../../lib/http/request-state.js';
 
-/** Who sent a request, for the access log. */
+/** The sender of a request, for the access log. */
 export interface RequestReader {
   readonly actor: string;
   readonly correlationId: string;
-  /** Of the connection, not of a header that a client could write; null: the client has left. */
+  /** Address of the connection, not from a header that a client could forge; null: the client has disconnected. */
   readonly sourceAddress: string | null;
 }
 

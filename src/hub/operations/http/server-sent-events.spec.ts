@@ -64,7 +64,7 @@ async function open(path: string, headers: Record<string, string> = {}): Promise
 }
 
 describe('server-sent events', () => {
-  it('are framed by the standard and end with the stream', async () => {
+  it('are framed according to the standard and end with the stream', async () => {
     const response = await open('three', { 'Last-Event-ID': '41' });
     expect(response.headers['content-type']).toMatch(/^text\/event-stream/);
     let text = '';
@@ -72,7 +72,7 @@ describe('server-sent events', () => {
     expect(text).toBe('id: 1\nevent: Started\ndata: {"text":"line one\\nline two"}\n\ndata: {"last":"41"}\n\n');
   });
 
-  it('an idle stream is kept alive by comments, and ends when the client leaves', async () => {
+  it('an idle stream is kept alive by comments, and ends when the client disconnects', async () => {
     const ended = new Promise<number>((resolve) => {
       controller.ended = resolve;
     });
@@ -83,19 +83,19 @@ describe('server-sent events', () => {
     await ended;
   });
 
-  it('a client that does not read holds its producer up and is cut off in the end', async () => {
+  it('a client that does not read slows its producer down and is finally disconnected', async () => {
     const ended = new Promise<number>((resolve) => {
       controller.ended = resolve;
     });
     const response = await open('flood');
     response.pause();
     const sent = await ended;
-    // What the sockets of both sides buffer, and no more.
+    // No more than the socket buffers of both sides hold.
     expect(sent * BIG.length).toBeLessThan(64 * 1024 * 1024);
     response.destroy();
   });
 
-  it('are given to those who ask for them', async () => {
+  it('are sent to clients that request them', async () => {
     const asked = async (accept: string): Promise<string> => {
       let text = '';
       for await (const chunk of await open('either', { Accept: accept })) text += String(chunk);

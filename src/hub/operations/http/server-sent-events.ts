@@ -2,16 +2,16 @@ import type { Request, Response } from 'express';
 import type { JsonValue } from '../../../kernel/json.js';
 
 export interface ServerSentEvent {
-  /** Comes back as Last-Event-ID when the client reconnects. */
+  /** Returned as Last-Event-ID when the client reconnects. */
   readonly id?: string;
   readonly event?: string;
   readonly data: JsonValue;
 }
 
 export interface EventStreamOptions {
-  /** How often an idle stream says that it lives, in milliseconds. Default 15 s. */
+  /** Interval of keep-alive comments on an idle stream, in milliseconds. Default 15 s. */
   readonly keepAliveMs?: number;
-  /** How long a client may leave what was sent unread before it is cut off, in milliseconds. Default 60 s. */
+  /** How long a client may leave sent data unread before it is disconnected, in milliseconds. Default 60 s. */
   readonly stalledMs?: number;
 }
 
@@ -19,14 +19,14 @@ const DEFAULT_KEEP_ALIVE_MS = 15_000;
 const DEFAULT_STALLED_MS = 60_000;
 
 /**
- * One answer of `text/event-stream`. Await each `send`: it returns once the client has taken what went before, so a slow client slows its producer
- * down instead of filling memory. `signal` is aborted once the stream is over, whoever ended it.
+ * A response of type `text/event-stream`. Await each `send`: it returns once the client has taken the previous data, so a slow client slows its producer
+ * down instead of filling memory. `signal` is aborted when the stream ends, whichever side ended it.
  */
 export class EventStream {
   private readonly over = new AbortController();
   private readonly keepAlive: NodeJS.Timeout;
   private readonly stalledMs: number;
-  /** Serialises sends, so that events leave in the order of the calls. */
+  /** Serializes sends, so that events leave in the order of the calls. */
   private tail: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -51,14 +51,14 @@ export class EventStream {
     if (response.destroyed || request.socket.destroyed) this.finish();
   }
 
-  /** Aborted once the client has left or the stream was ended. */
+  /** Aborted once the client has disconnected or the stream was ended. */
   get signal(): AbortSignal {
     return this.over.signal;
   }
 
   /**
-   * @returns false when the stream is over and the event was not sent
-   * @throws Error for an id or event name with a line break or NUL, which the format cannot carry
+   * @returns false if the stream has ended and the event was not sent
+   * @throws Error for an id or event name with a line break or NUL, which the format cannot represent
    */
   async send(event: ServerSentEvent): Promise<boolean> {
     const text = frame(event);
@@ -67,7 +67,7 @@ export class EventStream {
     return sent;
   }
 
-  /** Ends the stream after what was sent so far. */
+  /** Ends the stream after the data sent so far. */
   async end(): Promise<void> {
     await this.tail;
     if (this.signal.aborted) return;
@@ -103,7 +103,7 @@ export class EventStream {
   }
 }
 
-/** Where a client that reconnects wants to go on; null for a new one. */
+/** Id of the last event a reconnecting client received; null for a new client. */
 export function lastEventIdOf(request: Request): string | null {
   const id = request.headers['last-event-id'];
   return typeof id === 'string' && id !== '' && id.length <= 200 ? id : null;

@@ -3,20 +3,20 @@ import { EventRejectedError } from '../../store/event-store/checked-event-store.
 import { AppendTooLargeError, EventStoreUnavailableError, WrongExpectedRevisionError } from '../../store/event-store/event-store.port.js';
 import { isDatabaseAway } from '../../store/postgres/connection-errors.js';
 
-/** What the hub answers when the event store or the database refuses or fails; null: the error has another cause. */
+/** Maps errors of the event store or the database to the hub's answer; null: the error has another cause. */
 export function storeProblemOf(error: unknown): HttpProblem | null {
   if (error instanceof EventStoreUnavailableError || isDatabaseAway(error)) {
-    return new HttpProblem(503, 'storage_unavailable', 'The storage cannot be reached just now; repeat the request.');
+    return new HttpProblem(503, 'storage_unavailable', 'The storage cannot be reached at the moment; repeat the request.');
   }
   if (error instanceof WrongExpectedRevisionError) {
-    return new HttpProblem(503, 'stream_contended', 'Too many other changes were made to the same thing at the same time; repeat the request.');
+    return new HttpProblem(503, 'stream_contended', 'Too many concurrent changes to the same object; repeat the request.');
   }
   if (error instanceof AppendTooLargeError) {
-    const detail = `What this request would record has ${error.bytes} bytes, over the limit of one event store append; ask for less at once.`;
+    const detail = `The events of this request have ${error.bytes} bytes, which exceeds the limit of one event store append; split the request.`;
     return new HttpProblem(422, 'append_too_large', detail, { bytes: error.bytes });
   }
   if (error instanceof EventRejectedError) {
-    const detail = defectDetail('What this request would record cannot be shown by the read models, so nothing was recorded. This is a defect.');
+    const detail = defectDetail('The read models cannot hold the events of this request, so nothing was recorded. This is a defect.');
     return new HttpProblem(500, 'event_rejected', detail);
   }
   return null;

@@ -25,7 +25,7 @@ class LongController {
     fill();
   }
 
-  /** A source that is slower than any rate, behind a reader that takes everything. */
+  /** A source that is slower than any rate, with a reader that takes everything. */
   @Get('trickle')
   @Streams('download')
   trickle(@Res() response: Response): void {
@@ -80,7 +80,7 @@ async function codeOf(answer: IncomingMessage): Promise<unknown> {
 }
 
 describe('downloads', () => {
-  it('are limited for each actor, and one that ends makes room', async () => {
+  it('are limited per actor, and a finished download frees its place', async () => {
     const [first] = [await open('trickle'), await open('trickle')];
     const refused = await open('trickle');
     expect([refused.statusCode, refused.headers['retry-after'], await codeOf(refused)]).toEqual([429, '10', 'too_many_downloads']);
@@ -91,7 +91,7 @@ describe('downloads', () => {
     }
   });
 
-  it('are cut off when their reader takes nothing', async () => {
+  it('are cut off when their reader reads nothing', async () => {
     const answer = await open('download');
     answer.pause();
     const controller = http.app.get(LongController);
@@ -100,7 +100,7 @@ describe('downloads', () => {
     await expect(once(answer, 'end')).rejects.toThrow();
   });
 
-  it('go on when their source is slow, and when their reader is not', async () => {
+  it('continue when their source is slow, and when their reader is fast', async () => {
     const [slow, fast] = [await open('trickle'), await open('download')];
     let taken = 0;
     fast.on('data', (chunk: Buffer) => (taken += chunk.length));
@@ -113,7 +113,7 @@ describe('downloads', () => {
 });
 
 describe('event streams', () => {
-  it('have a limit of their own, which plain answers of the same route do not count for', async () => {
+  it('have their own limit, to which plain answers of the same route do not count', async () => {
     expect((await open('events', 'text/event-stream')).statusCode).toBe(200);
     const refused = await open('events', 'text/event-stream');
     expect([refused.statusCode, await codeOf(refused)]).toEqual([429, 'too_many_event_streams']);

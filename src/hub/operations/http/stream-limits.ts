@@ -9,7 +9,7 @@ import { HttpProblem } from '../../../lib/http/problem.js';
 import { ApiProblem } from '../../../lib/http/problem-responses.decorator.js';
 import { requestState } from '../../../lib/http/request-state.js';
 
-/** `download`: costs processes of its own; `event_stream`: stays open, and costs memory. */
+/** `download`: uses processes of its own; `event_stream`: stays open and uses memory. */
 export type StreamKind = 'download' | 'event_stream';
 
 interface StreamRoute {
@@ -22,17 +22,17 @@ const KINDS: readonly StreamKind[] = ['download', 'event_stream'];
 const RETRY_SECONDS = 10;
 const LOOK_MS = 1_000;
 
-/** A route whose answers are open for long: how many are is limited, and a reader that is too slow is cut off. @param isStream whether this request gets such an answer */
+/** Marks a route with long-lived responses: their number is limited, and slow readers are cut off. @param isStream whether this request gets such a response */
 export function Streams(kind: StreamKind, isStream: (request: Request) => boolean = () => true): MethodDecorator {
   const route: StreamRoute = { kind, isStream };
   return applyDecorators(SetMetadata(STREAM_ROUTE, route), ApiProblem(429, codeOf(kind)));
 }
 
-/** Counts the long answers of the hub, for each actor and in all, and watches their readers. */
+/** Counts the hub's long-lived responses, per actor and in total, and watches their readers. */
 @Injectable()
 export class StreamLimitsInterceptor implements NestInterceptor {
   private readonly log = loggerFor('StreamLimits');
-  /** Actors of the streams that are open. */
+  /** Actors of the open streams. */
   private readonly open: Readonly<Record<StreamKind, string[]>> = { download: [], event_stream: [] };
   private readonly config: HubConfig;
 
@@ -44,7 +44,7 @@ export class StreamLimitsInterceptor implements NestInterceptor {
     this.config = config ?? new HubConfig();
     registry.gauge({
       name: 'sendense_open_streams',
-      help: 'Downloads and event streams that are being sent',
+      help: 'Open downloads and event streams',
       labels: ['kind'],
       collect: (gauge) => {
         for (const kind of KINDS) gauge.set({ kind }, this.open[kind].length);
@@ -75,7 +75,7 @@ export class StreamLimitsInterceptor implements NestInterceptor {
       throw new HttpProblem(
         429,
         codeOf(kind),
-        `There are too many ${what}: ${whose}, and ${limit} may be. Try again when one has ended.`,
+        `Too many ${what}: ${whose}, and the limit is ${limit}. Try again when one has ended.`,
         { limit },
         {
           'Retry-After': String(RETRY_SECONDS),
@@ -98,7 +98,7 @@ export class StreamLimitsInterceptor implements NestInterceptor {
     }
   }
 
-  /** Only time in which bytes wait for the reader counts, so a slow source is never held against it. */
+  /** Counts only time in which bytes wait for the reader, so a slow source never causes a cut-off. */
   private watchReader(kind: StreamKind, actor: string, request: Request, response: Response): void {
     const { socket } = request;
     const taken = (): number => socket.bytesWritten - socket.writableLength;
@@ -111,7 +111,7 @@ export class StreamLimitsInterceptor implements NestInterceptor {
         const isWaitedFor = response.writableLength > 0;
         if (isWaitedFor && now - since < seconds * 1000) return;
         if (isWaitedFor && taken() - before < seconds * this.config.slowReaderMinBytesPerSecond) {
-          this.log.warn('a reader was too slow and was cut off', {
+          this.log.warn('cut off a reader that was too slow', {
             kind,
             actor,
             source_address: socket.remoteAddress ?? null,

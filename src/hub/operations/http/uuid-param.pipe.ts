@@ -2,7 +2,7 @@ import { type ArgumentMetadata, Injectable, type PipeTransform } from '@nestjs/c
 import { validationProblem } from '../../../lib/http/problem.js';
 import { isUuid } from '../../../lib/http/uuid.decorator.js';
 
-/** For path parameters that are ids: `@Param('id', UuidParam) id: string`. Gives it in lower case. @throws HttpProblem 400 for anything else */
+/** For path parameters that are ids: `@Param('id', UuidParam) id: string`. Returns the id in lower case. @throws HttpProblem 400 for anything else */
 @Injectable()
 export class UuidParam implements PipeTransform<string, string> {
   transform(value: string, metadata: ArgumentMetadata): string {

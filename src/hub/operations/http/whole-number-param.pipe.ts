@@ -1,7 +1,7 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform } from '@nestjs/common';
 import { validationProblem } from '../../../lib/http/problem.js';
 
-/** It has nine digits. */
+/** The largest number of nine digits. */
 export const LARGEST_WHOLE_NUMBER = 999_999_999;
 
 /** For path parameters that are numbers from 0: `@Param('disk_id', WholeNumberParam) diskId: number`. @throws HttpProblem 400 for anything else */

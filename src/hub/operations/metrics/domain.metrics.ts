@@ -11,7 +11,7 @@ import { Projections } from '../../store/postgres/projections.js';
 const BACKUP_STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled'] as const;
 const PORT_STATES = ['allocated', 'occupied', 'free'] as const;
 
-/** From name to name, and of each the newest: as many looks into the index as there are VMs, however many backups they have. */
+/** Steps from name to name and takes the newest of each: one index lookup per VM, however many backups it has. */
 const NEWEST_COMPLETED = `
   with recursive vms (name) as (
     (select vm_name from read_models.backups where status = 'completed' order by vm_name limit 1)
@@ -23,7 +23,7 @@ const NEWEST_COMPLETED = `
      order by completed_at desc limit 1)) as at
     from vms where vms.name is not null`;
 
-/** What an operator sets alarms on, counted from the read models at each scrape. */
+/** Metrics for operators' alarms, counted from the read models at each scrape. */
 @Injectable()
 export class DomainMetrics implements OnModuleInit {
   constructor(
@@ -36,7 +36,7 @@ export class DomainMetrics implements OnModuleInit {
   onModuleInit(): void {
     this.metrics.gauge({
       name: 'sendense_backups',
-      help: 'Backups by status, deleted ones left out',
+      help: 'Backups by status, without deleted ones',
       labels: ['status'],
       collect: async (gauge) => {
         const counted = await this.projections.tally('backups');
@@ -45,7 +45,7 @@ export class DomainMetrics implements OnModuleInit {
     });
     this.metrics.gauge({
       name: 'sendense_last_completed_backup_timestamp_seconds',
-      help: 'When the newest restore point of each VM was completed, seconds since 1970',
+      help: 'Completion time of the newest restore point of each VM, in seconds since 1970',
       labels: ['vm'],
       collect: async (gauge) => {
         gauge.reset();
@@ -55,7 +55,7 @@ export class DomainMetrics implements OnModuleInit {
     });
     this.metrics.gauge({
       name: 'sendense_damaged_restore_points',
-      help: 'Restore points whose files are not what was sealed, and those that stand on them',
+      help: 'Restore points whose files differ from their sealed content, and those that depend on them',
       collect: async (gauge) => gauge.set(await this.dataSource.getRepository(BackupReadModel).countBy({ status: 'completed', damage: Not(IsNull()) })),
     });
     this.metrics.gauge({

@@ -10,7 +10,7 @@ export class MetricsController {
 
   @Get()
   @Header('Cache-Control', 'no-store')
-  @ApiOperation({ summary: 'Metrics in the text format of Prometheus' })
+  @ApiOperation({ summary: 'Metrics in the Prometheus text format' })
   @ApiProduces('text/plain')
   @ApiOkResponse({ description: 'All metrics of this process', schema: { type: 'string', example: 'process_resident_memory_bytes 104857600\n' } })
   async scrape(@Res({ passthrough: true }) response: Response): Promise<string> {

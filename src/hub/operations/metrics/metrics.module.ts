@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { MetricsController } from './metrics.controller.js';
 
-/** Serves what everyone has registered with MetricsRegistry. */
+/** Serves all metrics registered with MetricsRegistry. */
 @Module({ controllers: [MetricsController] })
 export class MetricsModule {}

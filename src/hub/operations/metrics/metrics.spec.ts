@@ -32,7 +32,7 @@ describe('metrics', () => {
     expect((await request(http.app.getHttpServer()).get('/api/v1/metrics')).status).toBe(401);
   });
 
-  it('have the process and the HTTP requests by route template', async () => {
+  it('include the process and the HTTP requests by route template', async () => {
     await get('/api/v1/things/1');
     await get('/api/v1/things/2');
     await get('/api/v1/nothing/3');
@@ -44,7 +44,7 @@ describe('metrics', () => {
     expect(answer.text).not.toContain('nothing');
   });
 
-  it('hold what others register, measured at each scrape', async () => {
+  it('include registered metrics, measured at each scrape', async () => {
     let free = 101;
     registry.gauge({ name: 'sendense_nbd_ports', help: 'Ports by state', labels: ['state'], collect: (gauge) => gauge.set({ state: 'free' }, free) });
     registry.counter({ name: 'sendense_backups_total', help: 'Backups', labels: ['status'] }).inc({ status: 'completed' });
@@ -55,7 +55,7 @@ describe('metrics', () => {
     expect(text).toContain('sendense_backups_total{status="completed"} 1');
   });
 
-  it('a gauge that cannot be measured is left out, counted, and spoils no other', async () => {
+  it('a gauge that fails is left out and counted, and does not affect others', async () => {
     registry.gauge({ name: 'sendense_broken', help: 'Fails', labels: ['of'], collect: () => Promise.reject(new Error('away')) });
     registry.gauge({ name: 'sendense_broken_too', help: 'Fails', collect: () => Promise.reject(new Error('away')) });
     await get('/api/v1/metrics');

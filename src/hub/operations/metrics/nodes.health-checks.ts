@@ -4,7 +4,7 @@ import { NodeReadModel } from '../../../../projections/nodes/nodes.read-model.js
 import { DomainError } from '../../../kernel/domain-error.js';
 import { HealthChecks } from '../../../lib/http/health-checks.js';
 
-/** Informs about nodes that do not answer. The hub is ready all the same: it answers for what it has, and other nodes go on. */
+/** Reports nodes that do not answer. The hub stays ready: everything else works, and other nodes continue. */
 @Injectable()
 export class NodesHealth implements OnModuleInit {
   constructor(

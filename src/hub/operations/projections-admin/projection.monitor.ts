@@ -6,7 +6,7 @@ import { Projections } from '../../store/postgres/projections.js';
 
 const LAG_BUCKETS_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
 
-/** Shows projections to operators: a hub one of whose projections is halted answers queries from the past, so it is not ready; and metrics. */
+/** Health check and metrics of the projections. A hub with a halted projection answers queries with old data, so it is not ready. */
 @Injectable()
 export class ProjectionMonitor implements OnApplicationBootstrap, OnModuleDestroy {
   private unsubscribe: () => void = () => undefined;
@@ -31,7 +31,7 @@ export class ProjectionMonitor implements OnApplicationBootstrap, OnModuleDestro
     });
     this.metrics.gauge({
       name: 'sendense_projection_lag_seconds',
-      help: 'Seconds since the rows last stood at the newest event; 0 while they do',
+      help: 'Seconds since the rows were last at the newest event; 0 while they are',
       labels: ['projection'],
       collect: async (gauge) => {
         for (const { name, lagSeconds } of await this.projections.statuses()) gauge.set({ projection: name }, lagSeconds);

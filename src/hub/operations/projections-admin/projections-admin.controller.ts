@@ -15,7 +15,7 @@ export class ProjectionsAdminController {
   constructor(private readonly projections: Projections) {}
 
   @Get()
-  @ApiOperation({ summary: 'Where each read model stands' })
+  @ApiOperation({ summary: 'List the read models and their positions' })
   @ApiOkResponse({ type: ProjectionsResponse })
   async list(): Promise<ProjectionsResponse> {
     return { projections: (await this.projections.statuses()).map(toProjectionStatusResponse) };
@@ -23,7 +23,7 @@ export class ProjectionsAdminController {
 
   @Post(':name/rebuild')
   @HttpCode(202)
-  @ApiOperation({ summary: 'Build a read model anew beside the live one', description: 'Readers go on with the live rows until the new ones have caught up.' })
+  @ApiOperation({ summary: 'Rebuild a read model next to the live one', description: 'Readers use the live rows until the new ones have caught up.' })
   @ApiParam({ name: 'name', example: 'backups' })
   @ApiAcceptedResponse({ type: RebuildAcceptedResponse })
   @ApiProblem(404, 'projection_not_found')
@@ -36,10 +36,10 @@ export class ProjectionsAdminController {
   @Post(':name/skip')
   @HttpCode(202)
   @ApiOperation({
-    summary: 'Let a halted read model leave out the event at which it has halted',
+    summary: 'Let a halted read model skip the event at which it has halted',
     description:
-      'Recorded as `ProjectionEventSkipped` in the stream `projection-<name>`, and honoured by every rebuild. Later events of the same stream that cannot be folded ' +
-      'without it are left out too. What the event says is then missing from the read model for as long as the hub lives, so this is the last resort.',
+      'Recorded as `ProjectionEventSkipped` in the stream `projection-<name>`, and respected by every rebuild. Later events of the same stream that cannot be folded ' +
+      'without it are skipped too. The data of the event is then permanently missing from the read model, so this is a last resort.',
   })
   @ApiParam({ name: 'name', example: 'backups' })
   @ApiAcceptedResponse({ type: SkipAcceptedResponse })
