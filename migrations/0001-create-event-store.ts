@@ -3,8 +3,8 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 /**
  * The append-only log of events and the only function that writes to it.
  *
- * Positions come from the table itself, under an advisory lock that is held until commit. So positions follow the order of commits without gaps, and a reader that asks for
- * "everything after" never skips an event, even after a dump into another cluster.
+ * Positions come from the table itself, under an advisory lock that is held until commit. So positions follow the order of commits without gaps, and a
+ * reader that asks for "everything after" never skips an event, even after a dump into another cluster.
  */
 export class CreateEventStore1795257000001 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {

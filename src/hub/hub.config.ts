@@ -74,7 +74,10 @@ export class HubConfig implements LoadableConfig {
 
   /** null: a PostgreSQL server of the hub's own, in its data directory. May contain a password: never logged. */
   @PostgresUrlOrNull() readonly databaseUrl: string | null = null;
-  /** Used with databaseUrl: the role that owns the event store, so that the role of databaseUrl cannot change events. null: that role is the owner. Never logged. */
+  /**
+   * Used with databaseUrl: the role that owns the event store, so that the role of databaseUrl cannot change events. null: that role is the owner.
+   * Never logged.
+   */
   @PostgresUrlOrNull() readonly databaseOwnerUrl: string | null = null;
 
   /** A configured token; null: the one in apiTokenFile, created at first start. Never logged. */

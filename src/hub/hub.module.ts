@@ -42,7 +42,7 @@ export interface HubOptions {
   readonly onLockLost: () => void;
 }
 
-/** Dependencies that all contexts share. */
+/** Dependencies that every context needs and none owns. */
 @Global()
 @Module({})
 class SharedModule {

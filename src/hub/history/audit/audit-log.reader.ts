@@ -44,8 +44,8 @@ export class AuditLog {
 }
 
 /**
- * Sort key of the events. A search by time is sorted by time, so that an index finds old events without a scan. Within a stream, revisions and positions have the same order,
- * and the index of a stream is on revisions.
+ * Sort key of the events. A search by time is sorted by time, so that an index finds old events without a scan. Within a stream, revisions and
+ * positions have the same order, and the index of a stream is on revisions.
  */
 export type LogOrder = 'time' | 'revision' | 'position';
 

@@ -28,7 +28,10 @@ export interface PairingKeyLine {
   readonly expiresAt: Date;
 }
 
-/** Allows a node's key to forward these ports and nothing else. `restrict` removes terminal, agent, X11, commands in ~/.ssh/rc, and any feature that sshd adds later. */
+/**
+ * Allows a node's key to forward these ports and nothing else. `restrict` removes terminal, agent, X11, commands in ~/.ssh/rc, and any feature that
+ * sshd adds later.
+ */
 export function authorizedKeysLine({ publicKey, nodeId, openPorts, reversePort }: NodeKeyLine): string {
   const opens = openPorts.map((port) => `permitopen="127.0.0.1:${port}"`);
   return `restrict,port-forwarding,${opens.join(',')},permitlisten="127.0.0.1:${reversePort}" ${publicKey} node:${nodeId}`;

@@ -318,7 +318,7 @@ describe('a peer that is not an HTTP server', () => {
     await expect(impatient.health(url)).rejects.toMatchObject({ kind: 'upstream_silent', code: 'node_silent' });
   });
 
-  it('is unreachable when it hangs up, and when nobody listens', async () => {
+  it('is unreachable when it closes the connection, and when nothing listens', async () => {
     greet = (socket) => socket.once('data', () => socket.destroy());
     await expect(client.health(tcpUrl)).rejects.toMatchObject({ kind: 'upstream_unreachable', code: 'node_unreachable' });
     const gone = createTcpServer();

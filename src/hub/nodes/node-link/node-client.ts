@@ -53,12 +53,14 @@ type Key = { readonly nodeId: string | null; readonly token: string };
 type Answered = { readonly status: number; readonly contentType: string | null; readonly text: string; readonly proven: boolean };
 
 /**
- * The hub's client of the node API. `url` is the base URL of the node, for example `http://127.0.0.1:9081`. Every call is idempotent at the node and may be retried. Calls are
- * signed with the node's own token if an enrolled node is at that address, and otherwise with the token that all other nodes share.
+ * The hub's client of the node API. `url` is the base URL of the node, for example `http://127.0.0.1:9081`. Every call is idempotent at the node and
+ * may be retried. Calls are signed with the node's own token if an enrolled node is at that address, and otherwise with the token that all other nodes
+ * share.
  *
- * All methods throw DomainError: `node_unreachable` (nothing listens there, or the connection closed before an answer), `node_silent` (no complete answer within
- * nodeRequestTimeoutMs), `node_broken_answer` (the answer violates the node API: not HTTP, not JSON, wrong members, truncated, over 8 MiB, an internal error of the node),
- * `node_refused_token`, `node_not_proven` (another program listens there), `node_revoked`, `node_not_enrolled`; or the node's own refusal with its code and the kind of its status.
+ * All methods throw DomainError: `node_unreachable` (nothing listens there, or the connection closed before an answer), `node_silent` (no complete
+ * answer within nodeRequestTimeoutMs), `node_broken_answer` (the answer violates the node API: not HTTP, not JSON, wrong members, truncated, over 8
+ * MiB, an internal error of the node), `node_refused_token`, `node_not_proven` (another program listens there), `node_revoked`, `node_not_enrolled`; or
+ * the node's own refusal with its code and the kind of its status.
  */
 @Injectable()
 export class NodeClient {
@@ -73,7 +75,10 @@ export class NodeClient {
     return this.ask(url, { method: 'GET', path: '/api/v1/health' }, parseHealth);
   }
 
-  /** Returns all VMs that the node finds, or the one with this source_ref. Where the node knows none, the list is empty or the node refuses with `vm_not_found`. */
+  /**
+   * Returns all VMs that the node finds, or the one with this source_ref. Where the node knows none, the list is empty or the node refuses with
+   * `vm_not_found`.
+   */
   async listVms(url: string, one?: { readonly source: NodeSource; readonly source_ref: string }): Promise<NodeVmList> {
     const query = one === undefined ? '' : `?source_ref=${encodeURIComponent(one.source_ref)}&source=${one.source}`;
     return this.ask(url, { method: 'GET', path: `/api/v1/vms${query}` }, parseVmList);

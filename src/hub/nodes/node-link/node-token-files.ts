@@ -15,8 +15,8 @@ export function nodeTokenLock(nodeId: string): string {
 const DIGEST_IN_NAME = 16;
 
 /**
- * The tokens of enrolled nodes: one file of mode 0600 per token in `<data>/node-tokens`, named `<node id>.<beginning of the token's SHA-256>`. During a key rotation a node
- * has two tokens in two files; a file never replaces another. Events hold the tokens' digests and decide which tokens are valid.
+ * The tokens of enrolled nodes: one file of mode 0600 per token in `<data>/node-tokens`, named `<node id>.<beginning of the token's SHA-256>`. During a
+ * key rotation a node has two tokens in two files; a file never replaces another. Events hold the tokens' digests and decide which tokens are valid.
  */
 @Injectable()
 export class NodeTokenFiles {

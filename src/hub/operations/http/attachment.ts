@@ -1,6 +1,6 @@
 /**
- * `Content-Disposition` of a download (RFC 6266): the name in UTF-8 (RFC 8187) and, for clients that do not support that, in ASCII. No character of a name can leave the
- * header, the quotes, or the folder that a browser saves to.
+ * `Content-Disposition` of a download (RFC 6266): the name in UTF-8 (RFC 8187) and, for clients that do not support that, in ASCII. No character of a
+ * name can leave the header, the quotes, or the folder that a browser saves to.
  */
 export function attachment(name: string): string {
   const flat = name

@@ -6,7 +6,8 @@ export interface ByteRange {
 }
 
 /**
- * The single range that a `Range` header requests out of `size` bytes; null: send everything. Multiple ranges and other units yield everything, as RFC 9110 allows.
+ * The single range that a `Range` header requests out of `size` bytes; null: send everything. Multiple ranges and other units yield everything, as RFC
+ * 9110 allows.
  * @throws HttpProblem 416 if none of the bytes exist
  */
 export function byteRangeOf(header: string | undefined, size: number): ByteRange | null {

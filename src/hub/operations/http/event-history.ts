@@ -37,7 +37,10 @@ export interface EventHistory {
   readonly unknown: DomainError;
 }
 
-/** Answers a request with the events of one stream, oldest first: as JSON, or live until the history is complete or the client disconnects. @throws `history.unknown` */
+/**
+ * Answers a request with the events of one stream, oldest first: as JSON, or live until the history is complete or the client disconnects.
+ * @throws `history.unknown`
+ */
 export async function answerHistory(store: EventStore, feed: EventFeed, history: EventHistory, request: Request, response: Response): Promise<void> {
   const events: StreamEventResponse[] = [];
   for await (const event of store.read(history.stream)) events.push(entryOf(event));

@@ -24,9 +24,10 @@ const KEPT_HEADERS = ['ETag', 'Location'] as const;
 type Answer = CommandAnswered['data'];
 
 /**
- * Returns the original answer to a command with an Idempotency-Key, however often it is sent, also after a restart. Acceptance and answer are events of the stream
- * `command-<command id>`. A command that was accepted by a process that died runs again. That is harmless, because the ids of its events derive from the command's id.
- * Answers of 500 and above, and refusals that recorded nothing, are not stored: the key can be used until a command has been carried out.
+ * Returns the original answer to a command with an Idempotency-Key, however often it is sent, also after a restart. Acceptance and answer are events of
+ * the stream `command-<command id>`. A command that was accepted by a process that died runs again. That is harmless, because the ids of its events
+ * derive from the command's id. Answers of 500 and above, and refusals that recorded nothing, are not stored: the key can be used until a command has
+ * been carried out.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {

@@ -18,7 +18,10 @@ export interface ApiTokenSources {
   readonly nodeToken: string;
 }
 
-/** The API's tokens. Their files are read again when they change, so tokens can be added, replaced or withdrawn without a restart. An unreadable file leaves the tokens unchanged. */
+/**
+ * The API's tokens. Their files are read again when they change, so tokens can be added, replaced or withdrawn without a restart. An unreadable file
+ * leaves the tokens unchanged.
+ */
 export class ApiTokens implements AccessTokens {
   private readonly log = loggerFor('ApiTokens');
   private current: string;

@@ -54,8 +54,8 @@ interface Reading {
 }
 
 /**
- * Guards every opening of a restore point's files. A file is opened only if it has the SHA-256 of its sealing and has not changed since that hash was last verified: its
- * inode, length and timestamps are those recorded then. A file that looks different is read again first.
+ * Guards every opening of a restore point's files. A file is opened only if it has the SHA-256 of its sealing and has not changed since that hash was
+ * last verified: its inode, length and timestamps are those recorded then. A file that looks different is read again first.
  */
 export class ChainGuard {
   /** Files being read, by path and state. */
@@ -69,8 +69,8 @@ export class ChainGuard {
   ) {}
 
   /**
-   * Calls the listener for every file that is found damaged, before the opening is refused. It is not called if the path only leads to another file through a link, or if the
-   * file cannot be read at the moment; the opening is refused all the same.
+   * Calls the listener for every file that is found damaged, before the opening is refused. It is not called if the path only leads to another file
+   * through a link, or if the file cannot be read at the moment; the opening is refused all the same.
    * @param listener must not reject
    */
   onDamage(listener: (found: FoundDamage) => Promise<void>): void {

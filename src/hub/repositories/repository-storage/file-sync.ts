@@ -23,8 +23,8 @@ export class FileSync implements OnApplicationShutdown {
   private readonly lanes = new Map<string, Lane>();
 
   /**
-   * Syncs the file repeatedly until `leave`. Otherwise the kernel collects gigabytes before it starts writing, and the wait comes at the end. This is only an optimization: a
-   * caller that needs the file on stable storage must still sync it.
+   * Syncs the file repeatedly until `leave`. Otherwise the kernel collects gigabytes before it starts writing, and the wait comes at the end. This is
+   * only an optimization: a caller that needs the file on stable storage must still sync it.
    * @param place the storage, under any name that is unique to it; a hanging place does not delay the others
    */
   follow(path: string, place: string): void {

@@ -17,8 +17,8 @@ export interface DrivenKind {
 }
 
 /**
- * Runs many items concurrently, each step by step until it is done. A step that throws is retried with increasing delays. All state can be read again: at start it resumes
- * the items that an earlier hub left unfinished.
+ * Runs many items concurrently, each step by step until it is done. A step that throws is retried with increasing delays. All state can be read again:
+ * at start it resumes the items that an earlier hub left unfinished.
  */
 export class DrivenWork {
   private readonly driven = new Map<string, { readonly stop: AbortController; readonly done: Promise<void> }>();
@@ -86,7 +86,7 @@ export class DrivenWork {
         for (const id of await this.kind.unfinished()) this.drive(id);
         return;
       } catch (error) {
-        this.log.warn(`could not find the unfinished items of the kind "${this.kind.what}" to resume; trying again`, { error });
+        this.log.warn(`could not look up unfinished work of the kind "${this.kind.what}"; trying again`, { error });
         await pause(RETRY_FIRST_MS, undefined, { signal: this.ending }).catch(() => undefined);
       }
     }

@@ -28,8 +28,8 @@ export class EventRejectedError extends Error {
 }
 
 /**
- * Checks every event before it is appended: events are permanent, and one that no read model can hold would halt them all. Also marks the request's recording as
- * having appended events.
+ * Checks every event before it is appended: events are permanent, and one that no read model can hold would halt them all. Also marks the request's
+ * recording as having appended events.
  */
 export class CheckedEventStore extends EventStore {
   private readonly logger = new Logger('EventStore');

@@ -37,12 +37,12 @@ const UNAVAILABLE_PAUSE_MS = 250;
 const CARRIED_OVER_WITHIN = 4_000;
 
 /**
- * Load, evolve, decide, append at the exact revision. A command whose id is already in the stream is not decided again, so any command may be repeated, even after a crash.
- * After a conflict the command is decided again; the runner waits for an unavailable store.
+ * Load, evolve, decide, append at the exact revision. A command whose id is already in the stream is not decided again, so any command may be repeated,
+ * even after a crash. After a conflict the command is decided again; the runner waits for an unavailable store.
  *
- * Recently used streams stay folded in memory, and only newer events are read before every command. So events of other writers are always seen, and a long stream costs no
- * more than a short one. An endless stream is folded from an event that holds its whole state (`Decider.carriedOverBy`), also after a start. Commands before the last but one
- * such event are not remembered; for them the deciders must decide from the state alone and do no harm.
+ * Recently used streams stay folded in memory, and only newer events are read before every command. So events of other writers are always seen, and a
+ * long stream costs no more than a short one. An endless stream is folded from an event that holds its whole state (`Decider.carriedOverBy`), also
+ * after a start. Commands before the last but one such event are not remembered; for them the deciders must decide from the state alone and do no harm.
  */
 @Injectable()
 export class CommandRunner {

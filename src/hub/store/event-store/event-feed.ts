@@ -3,8 +3,8 @@ import { filter, firstValueFrom, Observable, Subject, timeout } from 'rxjs';
 import { EventStore, type RecordedEvent, type Subscription } from './event-store.port.js';
 
 /**
- * New events of the whole store as they are committed, for waiters in memory. All waiters share one subscription. Not durable: a consumer that must not miss an event across a
- * restart reads the store itself.
+ * New events of the whole store as they are committed, for waiters in memory. All waiters share one subscription. Not durable: a consumer that must not
+ * miss an event across a restart reads the store itself.
  */
 @Injectable()
 export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown {

@@ -60,8 +60,9 @@ export async function fetchStreamPage(
 const LAST_POSITION = '9223372036854775807';
 
 /**
- * Compares and orders by the whole key of the index: with `category = ... order by position` the planner, which does not know the category at plan time, walks all events by
- * position if a category is rare. Positions of each category come from the index alone; only the events of the page are fetched.
+ * Compares and orders by the whole key of the index: with `category = ... order by position` the planner, which does not know the category at plan
+ * time, walks all events by position if a category is rare. Positions of each category come from the index alone; only the events of the page are
+ * fetched.
  */
 export const EVENTS_IN_CATEGORIES_AFTER = `
   select event.* from (

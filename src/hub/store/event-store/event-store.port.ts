@@ -108,9 +108,9 @@ export const MAX_APPEND_BYTES = 1024 * 1024;
 /**
  * The port to the event store; the abstract class is also its injection token.
  *
- * Idempotency follows EventStoreDB. At an exact revision (or `no_stream`) below the current one, an append whose event ids are found from expected+1 on succeeds
- * without a write; any other throws WrongExpectedRevisionError. At the current revision an append always writes. At `any` and `stream_exists`, events whose ids are
- * all in the stream already, in order, succeed without a write.
+ * Idempotency follows EventStoreDB. At an exact revision (or `no_stream`) below the current one, an append whose event ids are found from expected+1 on
+ * succeeds without a write; any other throws WrongExpectedRevisionError. At the current revision an append always writes. At `any` and `stream_exists`,
+ * events whose ids are all in the stream already, in order, succeed without a write.
  */
 export abstract class EventStore {
   /**

@@ -23,7 +23,10 @@ export function parseFailpoint(text: string): Failpoint {
   return { when: when === 'before' ? 'before' : 'after', eventType, nth: Number(nth) };
 }
 
-/** @returns the current failpoint: from the variable itself or, for `file:<path>`, from the current text of that file, if it exists @throws RangeError when the variable is malformed */
+/**
+ * @returns the current failpoint: from the variable itself or, for `file:<path>`, from the current text of that file, if it exists
+ * @throws RangeError when the variable is malformed
+ */
 export function failpointSource(variable: string): () => Failpoint | null {
   if (!variable.startsWith('file:/')) {
     const fixed = parseFailpoint(variable);
@@ -42,7 +45,10 @@ export function failpointSource(variable: string): () => Failpoint | null {
   };
 }
 
-/** For crash tests: ends its own process with SIGKILL right before or right after the nth append that contains an event type, counted from when the failpoint was set. */
+/**
+ * For crash tests: ends its own process with SIGKILL right before or right after the nth append that contains an event type, counted from when the
+ * failpoint was set.
+ */
 export class FailpointEventStore extends EventStore {
   private asked: Failpoint | null = null;
   private seen = 0;

@@ -14,9 +14,10 @@ export type Folding<State, Event extends DomainEvent> = Pick<Decider<State, neve
 /**
  * A stream folded as far as it was read. It grows only by `apply`, one event at a time, so several readers may feed it concurrently.
  *
- * All commands since `knownFrom` are remembered: the newest with the events they wrote, older ones by a fingerprint. A matching fingerprint may be a coincidence, so the stream
- * must be read to be certain; a fingerprint that does not match proves that the command is new. A stream whose state is carried over forgets the commands before the last but
- * one event that carried it, both in memory and after a start. This bounds the reading and the memory.
+ * All commands since `knownFrom` are remembered: the newest with the events they wrote, older ones by a fingerprint. A matching fingerprint may be a
+ * coincidence, so the stream must be read to be certain; a fingerprint that does not match proves that the command is new. A stream whose state is
+ * carried over forgets the commands before the last but one event that carried it, both in memory and after a start. This bounds the reading and the
+ * memory.
  */
 export class FoldedStream<State, Event extends DomainEvent> {
   state: State;

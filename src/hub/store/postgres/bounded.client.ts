@@ -1,17 +1,17 @@
 import pg from 'pg';
 
 /**
- * How long to wait for a hanging database, in milliseconds. The server cancels a wait for a lock, and a statement. If the server is silent (it is stopped, or the network drops
- * its packets), the client gives up on its own. All three count as temporary (`isConnectionError`). Each of our statements takes a fraction of a second; long work, such as a
- * rebuild of a read model, is split into many.
+ * How long to wait for a hanging database, in milliseconds. The server cancels a wait for a lock, and a statement. If the server is silent (it is
+ * stopped, or the network drops its packets), the client gives up on its own. All three count as temporary (`isConnectionError`). Each of our
+ * statements takes a fraction of a second; long work, such as a rebuild of a read model, is split into many.
  */
 export const QUERY_BOUNDS = { lock_timeout: 5_000, statement_timeout: 10_000, query_timeout: 12_000 } as const;
 
 const SILENT = 'Query read timeout';
 
 /**
- * A connection that is closed when the server did not answer in time. node-postgres alone would reuse it although the answer may still arrive, possibly within an open
- * transaction.
+ * A connection that is closed when the server did not answer in time. node-postgres alone would reuse it although the answer may still arrive, possibly
+ * within an open transaction.
  */
 export class BoundedClient extends pg.Client {
   constructor(config?: string | pg.ClientConfig) {

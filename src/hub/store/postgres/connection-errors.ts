@@ -1,5 +1,8 @@
 const SOCKET_ERRORS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN']);
-/** SQLSTATE classes for a server that is down, shutting down, out of resources or asks for a retry: 08, 53, 57P, 58, 40; also for a lock or a statement that took too long: 55P03, 57014. */
+/**
+ * SQLSTATE classes for a server that is down, shutting down, out of resources or asks for a retry: 08, 53, 57P, 58, 40; also for a lock or a statement
+ * that took too long: 55P03, 57014.
+ */
 const RETRYABLE_SQLSTATE = /^(08...|53...|57P..|55P03|57014|58...|40...|25006)$/;
 /** Messages of node-postgres errors that have no code. */
 const DRIVER_MESSAGES =

@@ -5,8 +5,9 @@ import type { DataSource } from 'typeorm';
 const RELATION_KINDS: Readonly<Record<string, string>> = { r: 'table', p: 'table', v: 'view', m: 'materialized view', S: 'sequence' };
 
 /**
- * Grants the hub's role only the privileges it needs: it reads events and appends them through the store's function, which runs as the owner, and it owns the read models,
- * which it rebuilds. Repeated after every migration, because migrations create objects that the owner owns. Does nothing if both are the same role.
+ * Grants the hub's role only the privileges it needs: it reads events and appends them through the store's function, which runs as the owner, and it
+ * owns the read models, which it rebuilds. Repeated after every migration, because migrations create objects that the owner owns. Does nothing if both
+ * are the same role.
  * @param owner connected as the owner of the event store, who must be a superuser or a member of the hub's role
  * @throws errors of `pg` when the owner lacks the privileges
  */

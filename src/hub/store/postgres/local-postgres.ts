@@ -47,9 +47,9 @@ const DEFAULT_PROGRAM_CACHE = '/var/cache/sendense';
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
 /**
- * The PostgreSQL from the npm packages, as a separate process: it outlives this program however that ends, and the next `ensureStarted` adopts it. It listens only on
- * 127.0.0.1; port and password are stored in the data directory (`connection.json`, mode 0600). Started by root, it runs as the system user `postgres`, or as
- * `sendense-postgres`, which is created if neither exists.
+ * The PostgreSQL from the npm packages, as a separate process: it outlives this program however that ends, and the next `ensureStarted` adopts it. It
+ * listens only on 127.0.0.1; port and password are stored in the data directory (`connection.json`, mode 0600). Started by root, it runs as the system
+ * user `postgres`, or as `sendense-postgres`, which is created if neither exists.
  */
 export class LocalPostgres {
   private readonly cluster: string;
@@ -92,8 +92,8 @@ export class LocalPostgres {
   }
 
   /**
-   * Creates the hub's role, also on a server of an earlier version, which had only the superuser. The password is stored before the role gets it, so that the next start
-   * completes an interrupted run.
+   * Creates the hub's role, also on a server of an earlier version, which had only the superuser. The password is stored before the role gets it, so
+   * that the next start completes an interrupted run.
    */
   private async ensureHubRole(connection: Connection): Promise<Connection> {
     if (await this.hubRoleWorks(connection)) return connection;
@@ -204,8 +204,8 @@ export class LocalPostgres {
   }
 
   /**
-   * The program's own data directory, one level up, is closed to other users. Here its group becomes that of the server's user and may traverse it, nothing more. Directories
-   * further up belong to others and stay unchanged.
+   * The program's own data directory, one level up, is closed to other users. Here its group becomes that of the server's user and may traverse it,
+   * nothing more. Directories further up belong to others and stay unchanged.
    */
   private async openParents(user: SystemUser): Promise<void> {
     const own = dirname(this.dataDirectory);

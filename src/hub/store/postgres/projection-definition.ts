@@ -30,8 +30,8 @@ export interface Projection<Row extends JsonObject = JsonObject> {
   /** A `text[]` column that finds rows for events that do not contain their key. At most one row contains a given value. */
   readonly references?: keyof Row & string;
   /**
-   * For a projection in which each event creates exactly one row: the columns as SQL expressions over a row of `event_store.events`. PostgreSQL then copies a long
-   * history itself. The rows must equal those of `fold`, and there must be no `tallied`.
+   * For a projection in which each event creates exactly one row: the columns as SQL expressions over a row of `event_store.events`. PostgreSQL then
+   * copies a long history itself. The rows must equal those of `fold`, and there must be no `tallied`.
    */
   readonly copied?: { readonly [Column in keyof Row & string]: string };
   /** A `text` column whose rows are counted per value, for readers that would otherwise count the whole table. */

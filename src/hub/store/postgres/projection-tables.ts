@@ -81,7 +81,8 @@ export class ProjectionTables {
   }
 
   /**
-   * Folds a batch into the rows of one generation and moves its checkpoint from `from` to `to`, in one transaction. A generation that is `catchingUp` does not wait for the disk.
+   * Folds a batch into the rows of one generation and moves its checkpoint from `from` to `to`, in one transaction. A generation that is `catchingUp`
+   * does not wait for the disk.
    * @param options.recent rows that need not be read again; updated when the batch is committed, and cleared if it is not
    * @throws LostCheckpointRaceError, UnprojectableError, or the driver's error if the database is unavailable
    */
@@ -255,8 +256,8 @@ export class ProjectionTables {
   }
 
   /**
-   * Builds the indexes that a filled generation still lacks compared to the live one: this is many times cheaper than maintaining them row by row. Uses its own connection
-   * without a timeout.
+   * Builds the indexes that a filled generation still lacks compared to the live one: this is many times cheaper than maintaining them row by row. Uses
+   * its own connection without a timeout.
    * @param signal aborts it, between two indexes or within one
    */
   async buildIndexes(projection: Projection, generation: number, signal: AbortSignal): Promise<void> {

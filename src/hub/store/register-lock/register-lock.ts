@@ -7,8 +7,8 @@ import { ReadModels } from '../postgres/read-models.js';
 const PATIENCE_MS = 5_000;
 
 /**
- * For rules that span streams, such as "no two VMs have the same name". Each VM has its own stream, so expected revisions cannot enforce them. Instead, all changes of
- * a register run one after the other, and each sees a read model that includes everything before it.
+ * For rules that span streams, such as "no two VMs have the same name". Each VM has its own stream, so expected revisions cannot enforce them. Instead,
+ * all changes of a register run one after the other, and each sees a read model that includes everything before it.
  *
  * - One after the other: a database has one hub (it holds a lock there), so a mutex in this process is enough.
  * - Everything before it: the lock waits until the named read models reach the newest event of the store, whoever wrote it.

@@ -3,7 +3,8 @@ import type { NodeEnrolmentStarted, NodeLeftoversRemoved, NodePaired, NodeRegist
 
 /**
  * Registers a node under the id in its answer. The result is a NodeRegistration.
- * @throws DomainError node_name_taken, node_already_registered, or the failed call to the node (node_unreachable, node_silent, node_broken_answer, node_refused_token)
+ * @throws DomainError node_name_taken, node_already_registered, or the failed call to the node (node_unreachable, node_silent, node_broken_answer,
+ * node_refused_token)
  */
 export class RegisterNode {
   constructor(
@@ -63,7 +64,10 @@ export type EnrolmentOffer = {
   readonly position: string;
 };
 
-/** A node submits the proof of its pairing code, its key and its token. The result is a Pairing. @throws DomainError pairing_refused, pairing_code_expired, pairing_code_used, pairing_code_void */
+/**
+ * A node submits the proof of its pairing code, its key and its token. The result is a Pairing.
+ * @throws DomainError pairing_refused, pairing_code_expired, pairing_code_used, pairing_code_void
+ */
 export class PairNode {
   constructor(
     readonly nodeId: string,
@@ -89,7 +93,10 @@ export class ApproveNode {
   ) {}
 }
 
-/** Makes an enrolled node create a new key and token. The result is a KeyRotation. @throws DomainError node_not_found, node_not_enrolled, node_revoked, or the failed call to the node */
+/**
+ * Makes an enrolled node create a new key and token. The result is a KeyRotation.
+ * @throws DomainError node_not_found, node_not_enrolled, node_revoked, or the failed call to the node
+ */
 export class RotateNodeKeys {
   constructor(
     readonly nodeId: string,
@@ -115,7 +122,10 @@ export class RecordKeysInUse {
   ) {}
 }
 
-/** Resolves once the events up to this position are in effect: tokens in memory, keys in the tunnel server's file. @throws DomainError node_access_not_published */
+/**
+ * Resolves once the events up to this position are in effect: tokens in memory, keys in the tunnel server's file.
+ * @throws DomainError node_access_not_published
+ */
 export class PublishNodeAccess {
   constructor(readonly position: string) {}
 }

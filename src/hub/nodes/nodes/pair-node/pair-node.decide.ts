@@ -56,7 +56,7 @@ function used(nodeId: string): DomainError {
   return new DomainError(
     'gone',
     'pairing_code_used',
-    'The pairing code was already used. If you did not use it, have the node removed and request a new code.',
+    'The pairing code was used before. If you did not use it, have the node removed and request a new code.',
     {
       node_id: nodeId,
     },

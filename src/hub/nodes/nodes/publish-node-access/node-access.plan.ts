@@ -10,8 +10,8 @@ export type NodeAccess = {
   /** Public keys that may open the node's tunnel. */
   readonly tunnel_keys: readonly string[];
   /**
-   * May reach only the API, until `until`. `expires_at` is the expiry of the code and never changes: sshd ends the connections of a key whose line changes, and with them the
-   * answer to the call that caused the change.
+   * May reach only the API, until `until`. `expires_at` is the expiry of the code and never changes: sshd ends the connections of a key whose line
+   * changes, and with them the answer to the call that caused the change.
    */
   readonly pairing: { readonly public_key: string; readonly expires_at: string; readonly until: string } | null;
   /** Tokens that may sign the node's calls; the hub signs its calls to the node with the first. */

@@ -84,7 +84,7 @@ describe('access of nodes', () => {
     await new NodeTokenFiles(config).keep('n1', 'token-that-no-event-names-token-that-no-event');
     await append(offer(60_000), paired(), enrolled());
     await started();
-    await until('the key to be let in', async () => (await keys()).includes(KEY));
+    await until('the key to be published', async () => (await keys()).includes(KEY));
     expect(await keys()).toBe(
       `restrict,port-forwarding,permitopen="127.0.0.1:10100",permitopen="127.0.0.1:10101",permitopen="127.0.0.1:9080",permitlisten="127.0.0.1:9082" ${KEY} node:n1\n`,
     );
@@ -96,7 +96,7 @@ describe('access of nodes', () => {
     await new NodeTokenFiles(config).keep('n1', TOKEN);
     await append(offer(60_000), paired(), enrolled());
     const reactor = await started();
-    await until('the key to be let in', async () => (await keys()).includes(KEY));
+    await until('the key to be published', async () => (await keys()).includes(KEY));
     await reactor.published(await append({ type: 'NodeRevoked', data: { revoked_at: clock.iso() } }));
     expect(await keys()).toBe('');
     expect(credentials.ofNode('n1')).toMatchObject({ status: 'revoked', send: null, accept: [] });

@@ -35,8 +35,8 @@ const REPORT_WAIT_MS = 10_000;
 type Waiter = { readonly position: Position; readonly resolve: () => void };
 
 /**
- * Applies the keys and tokens that the nodes' events grant: tokens in memory, for the guard and for calls to nodes, and the tunnel server's authorized_keys. Both are
- * rebuilt from all events of all nodes at every start; no existing file and no read model is trusted.
+ * Applies the keys and tokens that the nodes' events grant: tokens in memory, for the guard and for calls to nodes, and the tunnel server's
+ * authorized_keys. Both are rebuilt from all events of all nodes at every start; no existing file and no read model is trusted.
  */
 @Injectable()
 export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBootstrap, OnApplicationShutdown {

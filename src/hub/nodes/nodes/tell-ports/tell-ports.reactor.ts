@@ -12,8 +12,9 @@ import { repeat, type Repetition } from '../../../../lib/process/repeat.js';
 const LOOK_MS = 2_000;
 
 /**
- * Sends the ports of the API and of the NBD pool to enrolled nodes, after each start and each change, until each node has accepted them. The hub records nothing: the node
- * stores the ports, and a node that already has them does nothing. A change of the API's port cuts nodes off from the API, but not the hub from the nodes.
+ * Sends the ports of the API and of the NBD pool to enrolled nodes, after each start and each change, until each node has accepted them. The hub
+ * records nothing: the node stores the ports, and a node that already has them does nothing. A change of the API's port cuts nodes off from the API,
+ * but not the hub from the nodes.
  */
 @Injectable()
 export class TellPortsReactor implements OnApplicationBootstrap, OnApplicationShutdown {

@@ -47,7 +47,7 @@ function refusal(check: PathCheck, command: CreateRepositoryData): DomainError {
     case 'separate':
       return new DomainError('conflict', 'repository_overlaps', `"${path}" cannot be a repository. ${check.detail}`, facts);
     case 'unused':
-      return new DomainError('conflict', 'repository_already_used', `"${path}" cannot be made a new repository. ${check.detail}`, {
+      return new DomainError('conflict', 'repository_already_used', `"${path}" cannot become a new repository. ${check.detail}`, {
         ...facts,
         marker_repository_id: command.marker_repository_id,
       });

@@ -34,8 +34,8 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
   ) {}
 
   /**
-   * Serialized with the start of backups into this repository. Restores, mounts, exports and verifications need a completed backup, and the repository stays while there is one;
-   * the lock of the VM prevents the deletion of that backup while they run.
+   * Serialized with the start of backups into this repository. Restores, mounts, exports and verifications need a completed backup, and the repository
+   * stays while there is one; the lock of the VM prevents the deletion of that backup while they run.
    */
   async execute({ repositoryId, context }: DeleteRepository): Promise<string | null> {
     return this.mutex.runExclusive(repositoryUseLock(repositoryId), () => this.delete(repositoryId, context));
