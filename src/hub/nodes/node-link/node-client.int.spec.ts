@@ -260,7 +260,7 @@ describe('an invalid answer is reported as node_broken_answer', () => {
     answering(500, { code: 'internal_error', detail: 'See the log.' });
     await nonsense(() => client.getJob(url, 'job-1'), 'it answered 500 internal_error');
     answer = (_, response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end();
-    await nonsense(() => client.health(url), 'it answered 302');
+    await nonsense(() => client.health(url), 'its 302 answer is not JSON');
     expect(seen).toHaveLength(2);
   });
 
