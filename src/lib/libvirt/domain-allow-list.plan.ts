@@ -233,7 +233,8 @@ function allowed(found: XmlElement, { attributes, children }: Rule, within: stri
   if (children === 'any') return found;
   const path = within === '' ? found.name : `${within}/${found.name}`;
   const kept = Object.entries(found.attributes).filter(([name, value]) => {
-    if (attributes[name]?.test(value) === true) return true;
+    // An attribute may be called constructor, which every object has.
+    if (Object.hasOwn(attributes, name) && attributes[name]?.test(value) === true) return true;
     if (!name.startsWith('xmlns') && !(path === 'domain' && name === 'id')) {
       dropped.push({ code: 'attribute_removed', detail: `${name}="${shortened(value)}" of <${path}>` });
     }

@@ -89,6 +89,7 @@ describe('the definition of a restored VM', () => {
     ['another document', '<network><name>x</name></network>'],
     ['a definition without the disk', '<domain><devices/></domain>'],
     ['an unfinished one', '<domain><devices>'],
+    ['an element that the parser refuses', '<domain><constructor/></domain>'],
   ])('is refused for %s', (_what, text) => {
     expect(() => restoredDomain(text, WANTED)).toThrow(expect.objectContaining({ name: 'WrongShapeError' }));
   });

@@ -23,7 +23,7 @@ const OPTIONS = {
 
 /**
  * The root element of a document; comments, processing instructions and a document type are left out, and entities that one would define are not replaced.
- * @throws WrongShapeError when it is not well-formed
+ * @throws WrongShapeError when it is not well-formed, or the parser refuses it
  */
 export function parseXml(text: string): XmlElement {
   try {
@@ -40,7 +40,13 @@ export function parseXml(text: string): XmlElement {
     ignorePiTags: true,
     htmlEntities: false,
   });
-  const parsed: unknown = parser.parse(text);
+  let parsed: unknown;
+  try {
+    parsed = parser.parse(text);
+  } catch (error) {
+    // It refuses names such as constructor, which every object has.
+    throw new WrongShapeError(`the XML parser refuses it: ${messageOf(error)}`);
+  }
   const roots = elementsOf(parsed).filter((node) => typeof node !== 'string');
   const [root] = roots;
   if (root === undefined || roots.length !== 1) throw new WrongShapeError('it has no single root element');

@@ -21,7 +21,7 @@ const LOGIN_GRACE_S = 20;
 export function sshdConfigText(places: SshdPlaces): string {
   const settings: readonly (readonly [string, string])[] = [
     ['HostKey', quoted(places.hostKey)],
-    ['AuthorizedKeysFile', quoted(places.authorizedKeys)],
+    ['AuthorizedKeysFile', quoted(escapedPercent(places.authorizedKeys))],
     ['PidFile', 'none'],
     ['LogLevel', 'VERBOSE'],
     // The files' owner is another account than ours; their rights are set where they are made.
@@ -71,6 +71,10 @@ export function sshdConfigText(places: SshdPlaces): string {
 /** @throws Error for a path that sshd would read as something else */
 function quoted(path: string): string {
   if (/["\\\r\n]/.test(path)) throw new Error(`${path} cannot stand in a configuration of sshd`);
-  // sshd replaces %u and the like.
-  return `"${path.replaceAll('%', '%%')}"`;
+  return `"${path}"`;
+}
+
+/** For the paths in which ssh and sshd replace %u and the like; of a host key sshd replaces nothing. */
+export function escapedPercent(path: string): string {
+  return path.replaceAll('%', '%%');
 }

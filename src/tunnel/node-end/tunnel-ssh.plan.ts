@@ -1,4 +1,4 @@
-import { TUNNEL_CIPHERS, TUNNEL_KEX } from '../hub-end/sshd-config.plan.js';
+import { escapedPercent, TUNNEL_CIPHERS, TUNNEL_KEX } from '../hub-end/sshd-config.plan.js';
 import { HUB_HOST_KEY_ALIAS, localApiPort, type TunnelSettings } from '../interface/tunnel-settings.js';
 import type { TunnelCause, TunnelCauseCode } from '../interface/tunnel-state.plan.js';
 
@@ -38,7 +38,7 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
   const options: readonly (readonly [string, string])[] = [
     ['BatchMode', 'yes'],
     ['StrictHostKeyChecking', 'yes'],
-    ['UserKnownHostsFile', `"${plan.knownHosts}"`],
+    ['UserKnownHostsFile', `"${escapedPercent(plan.knownHosts)}"`],
     ['GlobalKnownHostsFile', '/dev/null'],
     ['HostKeyAlias', HUB_HOST_KEY_ALIAS],
     ['CheckHostIP', 'no'],
@@ -53,7 +53,7 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
     ['PubkeyAcceptedAlgorithms', 'ssh-ed25519'],
     ['IdentitiesOnly', 'yes'],
     ['IdentityAgent', 'none'],
-    ['IdentityFile', `"${plan.privateKey}"`],
+    ['IdentityFile', `"${escapedPercent(plan.privateKey)}"`],
     ['ControlMaster', 'no'],
     ['ControlPath', 'none'],
     ['ForwardAgent', 'no'],
@@ -72,7 +72,7 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
     ['IPQoS', 'none'],
     ['LogLevel', 'INFO'],
   ];
-  const forwards = portsOf(index, plan.count, settings).flatMap((port) => ['-L', `${plan.exportSocket(port)}:127.0.0.1:${port}`]);
+  const forwards = portsOf(index, plan.count, settings).flatMap((port) => ['-L', `${escapedPercent(plan.exportSocket(port))}:127.0.0.1:${port}`]);
   const api =
     index === 0
       ? ['-L', `${bracketed(localHost)}:${localApiPort(settings)}:127.0.0.1:${apiPort}`, '-R', `127.0.0.1:${settings.reverse_port}:${plan.nodeAddress}`]
@@ -84,7 +84,7 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
     '-F',
     'none',
     ...options.flatMap(([name, value]) => ['-o', `${name}=${value}`]),
-    ...['-L', `${plan.probeSocket}:127.0.0.1:${apiPort}`],
+    ...['-L', `${escapedPercent(plan.probeSocket)}:127.0.0.1:${apiPort}`],
     ...api,
     ...forwards,
     ...['-p', String(settings.hub_port), '-l', settings.user, '--', settings.hub_host],

@@ -10,7 +10,7 @@ const TOO_MUCH_MS = 60_000;
 export function clockVerdict(other: string, otherMs: number, sentMs: number, heardMs: number, resolutionMs: number): Verdict {
   // What is left when all that the way and the reading may account for is taken away.
   const skew = otherMs > heardMs ? otherMs - heardMs : Math.min(0, otherMs + resolutionMs - sentMs);
-  const text = `the clock of ${other} is ${Math.abs(skew) < 1000 ? 'less than a second' : `${(Math.abs(skew) / 1000).toFixed(1)} s`} ${skew < 0 ? 'behind' : 'off'}`;
+  const text = `the clock of ${other} is ${Math.abs(skew) < 1000 ? 'less than a second' : `${(Math.abs(skew) / 1000).toFixed(1)} s`} ${skew < 0 ? 'behind' : skew > 0 ? 'ahead' : 'off'}`;
   const remedy = 'Have both machines keep their clocks by NTP (timedatectl set-ntp true).';
   if (Math.abs(skew) > TOO_MUCH_MS) return fail(text, remedy);
   if (Math.abs(skew) > NOTICEABLE_MS) return warn(text, remedy);
