@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
-import type { TunnelCause } from '../node-end/tunnel-ssh.plan.js';
 import {
   type ConnectionState,
   isNews,
   parseTunnelJournal,
   pauseBeforeAttempt,
+  type TunnelCause,
   type TunnelJournalContent,
   tunnelStateOf,
   type TunnelState,

@@ -1,28 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import { restoreRequested as requested } from '../../../../../test/support/restore-histories.js';
 import type { RestoreJobEvent } from '../model/restore-job.events.js';
 import { evolveRestoreJob, initialRestoreJobState } from '../model/restore-job.state.js';
-import { decideRecordRestore } from './record-restore.decide.js';
 import { copyFailure, planRestore } from './run-restore.plan.js';
 
 const at = '2026-11-21T11:00:00.000Z';
-const requested: RestoreJobEvent = {
-  type: 'RestoreJobRequested',
-  data: {
-    job_id: 'j1',
-    backup_id: 'b1',
-    chain_id: 'c1',
-    vm_id: 'v1',
-    vm_name: 'pgtest1',
-    repository_id: 'r1',
-    repository_path: '/srv/backups',
-    target_path: '/srv/restore',
-    format: 'raw',
-    chain: 'flattened',
-    overwrite: false,
-    disks: [{ disk_id: 0, disk_key: 'disk0', virtual_size_bytes: 1000, sources: [], outputs: ['pgtest1-disk0.raw'] }],
-    requested_at: at,
-  },
-};
 const copied: readonly RestoreJobEvent[] = [
   { type: 'DiskRestoreStarted', data: { disk_id: 0, started_at: at } },
   { type: 'DiskRestoreCopied', data: { disk_id: 0, copied_at: at } },
@@ -49,16 +31,6 @@ describe('the next step of a restore job', () => {
     ['has finished', [requested, failed, cleanedUp], 'finished'],
   ] as const)('%s', (_what, history, step) => {
     expect(planRestore(stateOf(...history))).toBe(step);
-  });
-
-  it('records nothing for a job that has ended', () => {
-    expect(decideRecordRestore({ kind: 'disk_copied', disk_id: 0, at }, stateOf(requested, cancelled))).toEqual([]);
-    expect(decideRecordRestore({ kind: 'failed', code: 'x', detail: '', at }, stateOf(requested, cancelled))).toEqual([]);
-    expect(decideRecordRestore({ kind: 'cleaned_up', at }, stateOf(requested))).toEqual([]);
-  });
-
-  it('never completes an unchecked job', () => {
-    expect(() => decideRecordRestore({ kind: 'completed', files: [], at }, stateOf(requested, ...copied, compared))).toThrow('before everything is checked');
   });
 
   it.each([
