@@ -42,8 +42,8 @@ describe('a QCOW2 image of a source', () => {
   });
 
   it('whose header is cut off is refused', () => {
-    expect(qcow2Refusal(header().subarray(0, REFUSAL_HEADER_BYTES - 1))).toBe('Its QCOW2 header is cut off.');
-    expect(qcow2Refusal(header().subarray(0, 4))).toBe('Its QCOW2 header is cut off.');
+    expect(qcow2Refusal(header().subarray(0, REFUSAL_HEADER_BYTES - 1))).toBe('Its QCOW2 header is truncated.');
+    expect(qcow2Refusal(header().subarray(0, 4))).toBe('Its QCOW2 header is truncated.');
   });
 
   it('is known by its first four bytes', () => {

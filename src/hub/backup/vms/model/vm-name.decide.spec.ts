@@ -46,7 +46,7 @@ describe('the name of a VM', () => {
       expect.objectContaining({
         kind: 'invalid',
         code: 'vm_name_invalid',
-        message: 'The name of a VM must not have slashes or backslashes.',
+        message: 'The name of a VM must not contain slashes or backslashes.',
         facts: { field: 'name', rule: 'slashes' },
       }),
     );

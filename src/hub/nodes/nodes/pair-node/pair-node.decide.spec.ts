@@ -30,7 +30,7 @@ describe('pairing', () => {
   it('records every wrong code with its number, and makes the right one void at the fifth', () => {
     const failure = (attempt: number, code: 'wrong_proof' | 'too_many_attempts') => ({
       type: 'NodePairingFailed' as const,
-      data: { code, detail: `Somebody tried to pair with a wrong code, ${attempt} of 5 times.`, failed_at: secondsLater(10) },
+      data: { code, detail: `A wrong pairing code was tried (attempt ${attempt} of 5).`, failed_at: secondsLater(10) },
     });
     given(started).when(withWrongProof).then(failure(1, 'wrong_proof'));
     given(started, wrong, wrong, wrong).when(withWrongProof).then(failure(4, 'wrong_proof'));

@@ -14,7 +14,7 @@ describe('a code that nobody uses', () => {
       .when({ now: secondsLater(900) })
       .then({
         type: 'NodePairingFailed',
-        data: { code: 'expired', detail: `Nobody used the code until ${secondsLater(900)}.`, failed_at: secondsLater(900) },
+        data: { code: 'expired', detail: `The code was not used by ${secondsLater(900)}.`, failed_at: secondsLater(900) },
       });
   });
 

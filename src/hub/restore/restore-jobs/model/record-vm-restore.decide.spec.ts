@@ -105,7 +105,7 @@ describe('a VM restore', () => {
 
   it('never ends as completed with disks that were copied from unchecked sources', () => {
     const state = [copy, sent].reduce(evolveVmRestore, initialVmRestoreState);
-    expect(() => decideVmRestore(complete, state)).toThrow('cannot be completed before its sources were checked');
+    expect(() => decideVmRestore(complete, state)).toThrow('cannot be completed before its sources are checked');
   });
 
   it('is completed at once when it is instant: nothing was copied that could be unsound', () => {
