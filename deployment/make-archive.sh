@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds a release archive of this checkout: the compiled programs, the npm packages that they load when they run (Node.js is one of them), and deployment/.
+# Builds a release archive of this checkout: the compiled programs, the npm packages that they load at run time (Node.js is one of them), and deployment/.
 #   deployment/make-archive.sh [--node] [DIRECTORY]    default: dist-archives below the checkout
-# The archive serves a hub and its nodes: a hub has a node next to it, and packs its own release for other machines, without what only a hub needs.
-# With --node the archive is that smaller one, for a node that the hub cannot log in to. Both are the same release.
-# Prints the archive's path as its last line. The version is the one of package.json with a digest of the content behind it, so that the same content is the
-# same release and other content never is.
+# The archive serves a hub and its nodes: a hub runs a local node, and packs its own release for other machines, without what only a hub needs.
+# With --node the archive is the smaller one, for a node that the hub cannot log in to. Both are the same release.
+# Prints the archive's path as its last line. The version is that of package.json followed by a digest of the content, so that equal content is the same release
+# and different content never is.
 set -euo pipefail
 root="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)"
 [[ "${SENDENSE_ARCHIVE_AS_BUILT:-}" == true ]] || "$root/bin/setup" --quiet
@@ -33,7 +33,7 @@ mkdir -p "$tree/bin" "$tree/node_modules"
 cp -a "$root/dist" "$tree/dist"
 rm -rf "$tree/dist/.compile-cache" "$tree/dist/.built-from" "$tree/dist/.openapi" "$tree/dist/demo"
 find "$tree/dist" -name '*.tsbuildinfo' -delete
-# Archives may lie there: the image of a container is made from one.
+# Archives may be there: a container image is built from one.
 tar -C "$root" --exclude='sendense-*.tar.gz*' -cf - deployment | tar -C "$tree" -xf -
 install -m 0755 "$root/deployment/install/sendense" "$tree/bin/sendense"
 
@@ -56,7 +56,7 @@ done <"$staging/packages"
 
 chmod -R u=rwX,go=rX "$tree"
 version="$("$node" -p 'require(process.argv[1]).version' "$root/package.json")"
-# Owner, times and order must not show in the digest.
+# Owner, times and order must not affect the digest.
 digest="$(cd "$tree" && find . \( -type f -o -type l \) -print0 | LC_ALL=C sort -z | tar --null --no-recursion -T - --owner=0 --group=0 --numeric-owner --mtime=@0 -cf - | sha256sum | cut -c1-12)"
 release="$version+$digest"
 "$node" -e '

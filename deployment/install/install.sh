@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Installs, upgrades and removes a Sendense hub or node on this machine, from the release that this file lies in. As root.
+# Installs, upgrades and removes a Sendense hub or node on this machine, from the release that contains this file. Run as root.
 #
 #   install.sh hub [--advertise HOST] [--with-file-restore]
-#                                       everything that a hub needs, started; HOST is what nodes reach this machine by. With the option it may also mount restore
-#                                       points, so that single files can be restored; once given, it stays
-#   install.sh node                     everything that a node needs; it is started once `sendense node enrol` was run
-#   install.sh rollback hub|node        back to the release before the last upgrade, and restarted
-#   install.sh allow hub|node PATH      lets its service write to a folder, or use a block device, besides its own places
-#   install.sh remove hub|node [--data] stops it and takes everything away; of a hub, what it keeps (events, tokens, repositories) only with --data
-#   install.sh step NAME hub|node       one step alone, as `sendense node deploy` does from afar: check packages accounts release config units switch start
+#                                       installs and starts a hub; HOST is the address by which nodes reach this machine. With the option it may also mount restore
+#                                       points, to restore single files; the option stays in effect once given
+#   install.sh node                     installs a node; it starts after `sendense node enrol`
+#   install.sh rollback hub|node        returns to the release before the last upgrade, and restarts
+#   install.sh allow hub|node PATH      lets the service write to a directory, or use a block device, beyond its own
+#   install.sh remove hub|node [--data] stops and removes it; a hub's data (events, tokens, repositories) only with --data
+#   install.sh step NAME hub|node       a single step, as `sendense node deploy` runs remotely: check packages accounts release config units switch start
 #
-# Each step does only what is missing, so everything here can be run again. What it changes it says on standard error; facts for programs are on standard output.
+# Each step does only what is missing, so every command can be repeated. It reports changes on standard error, and facts for programs on standard output.
 set -euo pipefail
 
 readonly base=/opt/sendense
@@ -22,11 +22,11 @@ readonly hub_cache=/var/cache/sendense
 readonly file_restore=/etc/systemd/system/sendense-hub.service.d/file-restore.conf
 readonly node_images=/var/lib/sendense-images
 readonly node_scratch=/var/lib/sendense-scratch
-# Where guests that live on exports of the hub find their disks.
+# Sockets through which guests that run on exports of the hub reach their disks.
 readonly node_guests=/var/lib/sendense-node/guest-disks
 readonly least_free_kb=$((2 * 1024 * 1024))
 
-# What is looked for, and the Debian package that brings it.
+# Required tools, and the Debian packages that contain them.
 readonly common_tools=(qemu-img:qemu-utils qemu-nbd:qemu-utils nbdkit:nbdkit nbdcopy:libnbd-bin nbdinfo:libnbd-bin ssh:openssh-client ssh-keygen:openssh-client)
 readonly hub_tools=(
   "${common_tools[@]}" sshd:openssh-server qemu-storage-daemon:qemu-system-common losetup:mount blkid:util-linux sfdisk:fdisk logrotate:logrotate curl:curl
@@ -44,7 +44,7 @@ usage() {
   exit 2
 }
 
-# Sent through a pipe the script has no file, and only `check` is asked for.
+# Read from standard input the script has no file, but then only `check` is used.
 script="${BASH_SOURCE[0]:-}"
 root=''
 if [[ -n "$script" && -f "$script" ]]; then root="$(cd "$(dirname "$(readlink -f "$script")")/../.." && pwd)"; fi
@@ -58,7 +58,7 @@ units_of() {
 account_of() { if [[ "$1" == hub ]]; then echo sendense; else echo sendense-node; fi; }
 other_of() { if [[ "$1" == hub ]]; then echo node; else echo hub; fi; }
 is_installed() { [[ -e "/etc/systemd/system/sendense-$1.service" ]]; }
-# Whether a release is whole; one of a node alone has no hub. Earlier releases were all whole and had it in another place.
+# Whether a release is complete; a node-only release has no hub. Earlier releases had it at another path.
 has_hub() { [[ -e "$1/dist/src/hub/main.hub.js" || -e "$1/dist/src/main.hub.js" ]]; }
 
 missing_packages() {
@@ -68,11 +68,11 @@ missing_packages() {
   for tool in "${tools[@]}"; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${tool%%:*}" >/dev/null || printf '%s\n' "${tool##*:}"
   done | sort -u
-  # libguestfs runs a kernel of this machine's own.
+  # libguestfs boots a kernel installed on this machine.
   if [[ "$1" == hub && -e "$file_restore" ]] && ! compgen -G '/boot/vmlinuz-*' >/dev/null; then echo linux-image-cloud-amd64; fi
 }
 
-# name=value lines about this machine, then problem=... for each reason why nothing should be installed here.
+# Prints name=value lines about this machine, then problem=... for each reason not to install anything here.
 check() {
   local role="$1" free os='' id_like='' where
   # shellcheck disable=SC1091
@@ -86,17 +86,17 @@ check() {
   printf 'os=%s\nmachine=%s\nfree_kb=%s\nepoch=%s\n' "$os" "$(uname -m)" "$free" "$(date +%s)"
   printf 'release=%s\n' "$(if is_installed "$role"; then cat "$base/current/RELEASE" 2>/dev/null || true; fi)"
   printf 'releases=%s\n' "$(for where in "$base"/*/RELEASE; do [[ ! -e "$where" ]] || cat "$where"; done | sort -u | tr '\n' ' ')"
-  # A node's data directory is open to its account only, so a user who is not root is told nothing here.
+  # A node's data directory is accessible to its account only, so a user other than root gets no value here.
   printf 'node_id=%s\n' "$(if [[ -e "$node_data/tunnel/tunnel.json" ]]; then cat "$node_data/node.id" 2>/dev/null || true; fi)"
   printf 'packages=%s\n' "$(missing_packages "$role" | tr '\n' ' ')"
   if [[ -n "$root" && -f "$root/RELEASE" ]] && ! has_hub "$root" && { [[ "$role" == hub ]] || is_installed hub; }; then
-    printf 'problem=%s\n' "this release is a node's alone, and a hub of this machine needs the whole one: take the archive that deployment/make-archive.sh makes without --node"
+    printf 'problem=%s\n' "this release is for a node only, but the hub on this machine needs the complete one: use an archive made by deployment/make-archive.sh without --node"
   fi
-  [[ "$(uname -m)" == x86_64 ]] || printf 'problem=%s\n' "the machine is $(uname -m), and the release is for x86_64"
-  [[ -d /run/systemd/system ]] || printf 'problem=%s\n' "systemd does not run this machine"
-  ((free >= least_free_kb)) || printf 'problem=%s\n' "$where has $((free / 1024)) MiB free, and $((least_free_kb / 1024)) MiB are needed"
+  [[ "$(uname -m)" == x86_64 ]] || printf 'problem=%s\n' "the machine is $(uname -m), but the release is for x86_64"
+  [[ -d /run/systemd/system ]] || printf 'problem=%s\n' "systemd is not running on this machine"
+  ((free >= least_free_kb)) || printf 'problem=%s\n' "$where has $((free / 1024)) MiB free, but $((least_free_kb / 1024)) MiB are needed"
   if [[ " $id_like " != *' debian '* && -n "$(missing_packages "$role")" ]]; then
-    printf 'problem=%s\n' "this is no Debian (${os:-unknown system}), so install what is missing by hand first: qemu-img, qemu-nbd, nbdkit, nbdcopy, nbdinfo, ssh"
+    printf 'problem=%s\n' "this is not Debian (${os:-unknown system}); install the missing tools by hand first: qemu-img, qemu-nbd, nbdkit, nbdcopy, nbdinfo, ssh"
   fi
 }
 
@@ -104,23 +104,23 @@ packages() {
   local missing
   mapfile -t missing < <(missing_packages "$1")
   if ((${#missing[@]} == 0)); then
-    say "all programs it needs are there"
+    say "all required programs are installed"
     return
   fi
   say "installing the Debian packages ${missing[*]}"
-  apt-get update -qq >&2 || say "apt-get update failed; trying with the package lists there are"
+  apt-get update -qq >&2 || say "apt-get update failed; trying with the existing package lists"
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 || stop "apt-get could not install ${missing[*]}; see above"
   local left
   left="$(missing_packages "$1" | tr '\n' ' ')"
-  [[ -z "$left" ]] || stop "programs of the packages $left are still missing, though apt-get has nothing to do: reinstall them, or look for what has removed their files"
-  # For those who want to take them away again after a removal; the removal itself does not, since others may use them by then.
+  [[ -z "$left" ]] || stop "programs of the packages $left are still missing although apt-get has nothing to do: reinstall them, or find out what removed their files"
+  # Recorded for removal by hand later; the removal itself keeps them, since other programs may use them by then.
   mkdir -p "$base"
   printf '%s\n' "${missing[@]}" >>"$base/packages-installed-for-$1"
 }
 
 make_account() { # name home
   getent passwd "$1" >/dev/null && return
-  say "making the account $1"
+  say "creating the account $1"
   useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
 }
 
@@ -133,14 +133,14 @@ accounts() {
   if [[ "$1" == hub ]]; then
     make_account sendense "$hub_data"
     make_account sendense-tunnel "$tunnel_data"
-    # sshd takes an account whose password is locked for a locked account. '*' fits no password, and is not that.
+    # sshd treats an account with a locked password as locked. '*' matches no password and does not count as locked.
     usermod --password '*' sendense-tunnel
     join_group sendense sendense-tunnel
-    # For a sandbox that is virtualised where it can be.
+    # For a hardware-virtualised sandbox if possible.
     [[ ! -e "$file_restore" ]] || join_group sendense kvm
     install -d -o sendense -g sendense -m 0750 "$hub_data" "$hub_data/repositories" "$hub_data/images"
-    # The hub writes who may connect, and the tunnel server its host key, each for the other to read. The directory is the hub's and sticky: the account that faces the
-    # network can add files, but neither replace nor remove the hub's authorized_keys.
+    # The hub writes the permitted keys and the tunnel server its host key, each for the other to read. The directory belongs to the hub and is sticky: the
+    # account that faces the network can add files, but neither replace nor remove the hub's authorized_keys.
     install -d -o sendense -g sendense-tunnel -m 3770 "$tunnel_data"
   else
     make_account sendense-node "$node_data"
@@ -156,19 +156,19 @@ accounts() {
   fi
 }
 
-# Puts the tree that this file lies in to its place under /opt/sendense, whole or not at all.
+# Installs the tree that contains this file under /opt/sendense, atomically.
 release() {
   local name target
-  [[ -n "$root" && -f "$root/RELEASE" ]] || stop "this is no release: unpack an archive made by deployment/make-archive.sh and run the install.sh in it"
+  [[ -n "$root" && -f "$root/RELEASE" ]] || stop "this is not a release: unpack an archive made by deployment/make-archive.sh and run the install.sh in it"
   name="$(cat "$root/RELEASE")"
   target="$base/$name"
   if [[ "$root" == "$target" ]]; then return; fi
-  # The same release came from its hub without what only a hub needs, and now comes whole.
+  # A node-only copy of this release is replaced by the complete one.
   if [[ -e "$target/RELEASE" ]] && { has_hub "$target" || ! has_hub "$root"; }; then
-    say "release $name is there"
+    say "release $name is already installed"
     return
   fi
-  say "putting release $name to $target"
+  say "installing release $name to $target"
   mkdir -p "$base"
   rm -rf "$target.new"
   cp -a "$root" "$target.new"
@@ -196,18 +196,18 @@ config() { # role, advertised host of a hub
   if [[ "$1" == hub ]]; then
     install -d -m 0755 "$etc" "$etc/hub" "$etc/hub/conf.d" "$etc/tunnel-server"
     write_unless_there "$etc/hub/hub.yaml" 0640 sendense <<YAML
-# Settings of the hub: docs/operations.md names them all. Files in conf.d/ are read after this one and win. What is secret goes to hub.env instead.
+# Settings of the hub: docs/operations.md names them all. Files in conf.d/ are read after this one and win. Secrets go to hub.env instead.
 data_directory: $hub_data
 tunnel_directory: $tunnel_data
 local_node_image_roots: [$hub_data/images]
-$(if [[ -n "${2:-}" ]]; then printf '# What nodes reach this machine by.\ntunnel_advertise_host: %s\n' "$2"; fi)
+$(if [[ -n "${2:-}" ]]; then printf '# The address by which nodes reach this machine.\ntunnel_advertise_host: %s\n' "$2"; fi)
 YAML
     write_unless_there "$etc/hub/hub.env" 0600 root <<'ENV'
-# Read by systemd, so that secrets are in no file that the hub's account may read. For example a PostgreSQL of your own:
+# Read by systemd, so that the hub's account cannot read the file with the secrets. For example, your own PostgreSQL:
 # DATABASE_URL=postgres://sendense:password@127.0.0.1:5432/sendense
 ENV
     write_unless_there "$etc/tunnel-server/tunnel-server.yaml" 0644 root <<YAML
-# Settings of the tunnel server, which has an account of its own and does not read the hub's.
+# Settings of the tunnel server, which runs under its own account and does not read the hub's settings.
 tunnel_directory: $tunnel_data
 tunnel_listen_host: 0.0.0.0
 tunnel_listen_port: 9022
@@ -222,7 +222,7 @@ hub_url: http://127.0.0.1:9080
 image_roots: [$node_images]
 libvirt_scratch_directory: $node_scratch
 YAML
-    # Also where libvirt came later than the node.
+    # Also when libvirt was installed after the node.
     if [[ -S /run/libvirt/libvirt-sock ]] && ! grep -qs '^libvirt_uri:' "$etc/node/node.yaml" "$etc/node/conf.d"/*.yaml; then
       write_unless_there "$etc/node/conf.d/10-libvirt.yaml" 0644 root <<<'libvirt_uri: qemu:///system'
     fi
@@ -231,18 +231,19 @@ YAML
   local source="$base/$(cat "$root/RELEASE")/deployment"
   [[ -d "$source" ]] || source="$root/deployment"
   install -m 0644 "$source/sysctl/60-sendense.conf" /etc/sysctl.d/60-sendense.conf
-  sysctl -q -p /etc/sysctl.d/60-sendense.conf 2>/dev/null || say "not every line of /etc/sysctl.d/60-sendense.conf could be set; in a container the host's values count"
+  sysctl -q -p /etc/sysctl.d/60-sendense.conf 2>/dev/null || say "not every line of /etc/sysctl.d/60-sendense.conf could be set; in a container the host's values apply"
   if [[ "$1" == hub && -d /etc/logrotate.d ]]; then install -m 0644 "$source/logrotate/sendense-hub" /etc/logrotate.d/sendense-hub; fi
   mkdir -p /usr/local/bin
   ln -sfn "$base/current/bin/sendense" /usr/local/bin/sendense
 }
 
-# Where AppArmor confines the guests' qemu, it may make the sockets of backups, write their scratch files, and connect to disks that the hub serves, only in places that its profile names.
+# If AppArmor confines the guests' qemu, it may create backup sockets, write scratch files and connect to disks served by the hub only at paths named in its
+# profile.
 confine_qemu() {
   local rules=/etc/apparmor.d/local/abstractions/libvirt-qemu
   [[ -e /etc/apparmor.d/abstractions/libvirt-qemu ]] || return 0
   mkdir -p "$(dirname "$rules")"
-  # libvirt reads these rules when it reloads the profile of a guest: at the start of a guest and of a backup.
+  # libvirt reads these rules when it reloads a guest's profile: at the start of a guest and of a backup.
   if ! grep -qsF "$node_scratch/" "$rules"; then
     say "letting the guests' qemu use $node_scratch: $rules"
     printf '%s/** rwk,\n' "$node_scratch" >>"$rules"
@@ -253,13 +254,13 @@ confine_qemu() {
   fi
 }
 
-# The units of the release that `current` names.
+# The units of the `current` release.
 units() {
   local unit drop_in
   for unit in $(units_of "$1"); do
     cmp -s "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit" || install -m 0644 "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit"
   done
-  # A release from before there was one leaves it as it is.
+  # A release from before this file existed leaves it unchanged.
   drop_in="$base/current/deployment/systemd/sendense-hub.service.d/file-restore.conf"
   if [[ "$1" == hub && -e "$file_restore" && -e "$drop_in" ]]; then
     cmp -s "$drop_in" "$file_restore" || install -m 0644 "$drop_in" "$file_restore"
@@ -268,7 +269,7 @@ units() {
 }
 
 point_current_to() { # release name
-  ! is_installed hub || has_hub "$base/$1" || stop "release $1 is a node's alone, and there is a hub here"
+  ! is_installed hub || has_hub "$base/$1" || stop "release $1 is for a node only, but there is a hub on this machine"
   ln -sfn "$base/$1" "$base/current.new"
   mv -T "$base/current.new" "$base/current"
 }
@@ -281,14 +282,14 @@ switch() {
   [[ -e "$base/$name/RELEASE" ]] || stop "release $name is not at $base/$name"
   now="$(current_release)"
   if [[ "$now" == "$name" ]]; then
-    say "release $name is the current one"
+    say "release $name is already current"
   else
     [[ -z "$now" ]] || printf '%s\n' "$now" >"$base/previous"
     point_current_to "$name"
-    say "release $name is current now${now:+, instead of $now}"
+    say "release $name is now current${now:+, instead of $now}"
   fi
   units "$1"
-  # The current one and the one before are kept; processes that outlive their program have read what they need.
+  # The current and the previous release are kept; processes that outlive their program have already loaded what they need.
   local each
   for each in "$base"/*/; do
     each="$(basename "$each")"
@@ -296,7 +297,7 @@ switch() {
   done
 }
 
-# Of the current release, and started after its unit and its settings were last changed.
+# Running the current release, and started after the last change of its unit and settings.
 runs_as_it_should() { # role unit
   local pid since newer
   systemctl is-active -q "$2" || return 1
@@ -312,7 +313,7 @@ start() {
   for unit in $(units_of "$1"); do
     systemctl enable -q "$unit"
     runs_as_it_should "$1" "$unit" && continue
-    # Also one that runs: transfers outlive it.
+    # Restarts a running service too: transfers survive it.
     systemctl restart "$unit" || stop "$unit does not start: $(journalctl -q -u "$unit" -n 5 -o cat --no-pager | tr '\n' ' ')"
   done
   if [[ "$1" == hub ]]; then wait_for_hub; fi
@@ -321,7 +322,7 @@ start() {
 wait_for_hub() {
   local tries
   for ((tries = 0; tries < 600; tries++)); do
-    # The second is what the tunnel server writes once it listens.
+    # The tunnel server writes the second file once it listens.
     if curl -fsS -o /dev/null --max-time 5 http://127.0.0.1:9080/api/v1/health/live 2>/dev/null && systemctl is-active -q sendense-tunnel-server && [[ -e "$tunnel_data/server.json" ]]; then
       say "the hub answers at http://127.0.0.1:9080"
       return
@@ -329,13 +330,13 @@ wait_for_hub() {
     [[ "$(systemctl is-active sendense-hub)" != failed && "$(systemctl is-active sendense-tunnel-server)" != failed ]] || break
     sleep 0.5
   done
-  stop "hub or tunnel server do not come up: $(journalctl -q -u sendense-hub -u sendense-tunnel-server -n 5 -o cat --no-pager)"
+  stop "the hub or the tunnel server did not come up: $(journalctl -q -u sendense-hub -u sendense-tunnel-server -n 5 -o cat --no-pager)"
 }
 
 rollback() {
   local previous
   previous="$(cat "$base/previous" 2>/dev/null || true)"
-  [[ -n "$previous" && -e "$base/$previous/RELEASE" ]] || stop "there is no release before this one in $base"
+  [[ -n "$previous" && -e "$base/$previous/RELEASE" ]] || stop "there is no previous release in $base"
   point_current_to "$previous"
   rm -f "$base/previous"
   units "$1"
@@ -343,19 +344,19 @@ rollback() {
   start "$1"
 }
 
-# Ends every process of a unit, also those that outlive it by design.
+# Kills every process of a unit, including those that outlive it by design.
 end_unit() {
   local procs pid tries
   systemctl disable -q --now "$1" 2>/dev/null || true
   for procs in "/sys/fs/cgroup/system.slice/$1/cgroup.procs" "/sys/fs/cgroup/systemd/system.slice/$1/cgroup.procs"; do
     [[ -e "$procs" ]] || continue
     for ((tries = 0; tries < 100; tries++)); do
-      # Again and again, because a process may make another before it ends.
+      # Repeatedly, because a process may start another before it ends.
       [[ -s "$procs" || -n "$(cat "$procs" 2>/dev/null)" ]] || break
       while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done < <(cat "$procs" 2>/dev/null)
       sleep 0.1
     done
-    [[ -z "$(cat "$procs" 2>/dev/null)" ]] || stop "processes of $1 do not end: $(tr '\n' ' ' <"$procs")"
+    [[ -z "$(cat "$procs" 2>/dev/null)" ]] || stop "processes of $1 did not end: $(tr '\n' ' ' <"$procs")"
   done
 }
 
@@ -364,7 +365,7 @@ remove_account() {
   if getent group "$1" >/dev/null; then groupdel "$1"; fi
 }
 
-# The marks from which a next incremental would have started, in an image that no guest uses.
+# The bitmaps from which the next incremental would start, in an image that no guest uses.
 remove_bitmaps() { # image
   local bitmap
   while read -r bitmap; do
@@ -372,7 +373,7 @@ remove_bitmaps() { # image
   done < <(qemu-img info "$1" 2>/dev/null | sed -n 's/^ *name: \(sendense-.*\)$/\1/p')
 }
 
-# What was made at libvirt's domains: running backups, boot checks, and checkpoints. VMs that were restored are the user's.
+# Removes our objects at libvirt's domains: running backups, boot checks and checkpoints. Restored VMs belong to the user.
 clear_libvirt() {
   command -v virsh >/dev/null && [[ -S /run/libvirt/libvirt-sock ]] || return 0
   local virsh=(virsh -q -c qemu:///system) domains domain checkpoint image active
@@ -387,7 +388,7 @@ clear_libvirt() {
       "${virsh[@]}" undefine "$domain" >/dev/null 2>&1 || true
       continue
     fi
-    # Of a guest that runs: what a backup has fixed is let go of.
+    # For a running guest: releases the disks frozen by a backup.
     if "${virsh[@]}" backup-dumpxml "$domain" 2>/dev/null | grep -qF "$node_scratch/"; then
       "${virsh[@]}" domjobabort "$domain" >/dev/null || say "the backup job of the domain $domain stays: see above"
     fi
@@ -395,7 +396,7 @@ clear_libvirt() {
     if [[ "$("${virsh[@]}" domstate "$domain")" != 'shut off' ]]; then active=yes; fi
     while read -r checkpoint; do
       [[ "$checkpoint" == sendense-* ]] || continue
-      # Of a domain that is off libvirt deletes no more than its own record.
+      # For a domain that is off, libvirt only deletes its own record.
       if [[ "$active" == yes ]]; then
         "${virsh[@]}" checkpoint-delete "$domain" "$checkpoint" >/dev/null || say "checkpoint $checkpoint of the domain $domain stays: see above"
       else
@@ -425,21 +426,21 @@ remove() { # role [--data]
       remove_account sendense
       remove_account sendense-tunnel
     else
-      say "what the hub keeps stays: $hub_data, $tunnel_data, $etc"
+      say "the hub's data stays: $hub_data, $tunnel_data, $etc"
     fi
   else
-    # Once nobody makes new ones.
+    # Now that nothing creates new ones.
     clear_libvirt
     while read -r -d '' each; do remove_bitmaps "$each"; done < <(find "$node_images" -type f -name '*.qcow2' -print0 2>/dev/null)
     rm -rf "$node_data" "$node_scratch" "$etc/node"
     [[ ! -e /etc/apparmor.d/local/abstractions/libvirt-qemu ]] || sed -i -e "\|^$node_scratch/|d" -e "\|^$node_guests/|d" /etc/apparmor.d/local/abstractions/libvirt-qemu
-    # Images are the user's; the folder goes when none is in it.
-    rmdir "$node_images" 2>/dev/null || { [[ ! -e "$node_images" ]] || say "$node_images stays, because there are images in it"; }
+    # Images belong to the user; the directory is removed only if it holds none.
+    rmdir "$node_images" 2>/dev/null || { [[ ! -e "$node_images" ]] || say "$node_images stays because it contains images"; }
     remove_account sendense-node
   fi
   if ! is_installed "$(other_of "$1")"; then
     for each in "$base"/packages-installed-for-*; do
-      [[ ! -e "$each" ]] || say "Debian packages that were installed for it and stay: $(tr '\n' ' ' <"$each")"
+      [[ ! -e "$each" ]] || say "Debian packages that were installed for Sendense stay: $(tr '\n' ' ' <"$each")"
     done
     rm -rf "$base" /etc/sysctl.d/60-sendense.conf /usr/local/bin/sendense
     rmdir "$etc" 2>/dev/null || true
@@ -447,10 +448,10 @@ remove() { # role [--data]
   say "removed"
 }
 
-# From here on every step sees that it is wanted.
+# From here on every step sees that the option is set.
 allow_mounts() {
   [[ ! -e "$file_restore" ]] || return 0
-  [[ -n "$root" && -f "$root/RELEASE" ]] || stop "this is no release: unpack an archive made by deployment/make-archive.sh and run the install.sh in it"
+  [[ -n "$root" && -f "$root/RELEASE" ]] || stop "this is not a release: unpack an archive made by deployment/make-archive.sh and run the install.sh in it"
   say "letting the hub mount restore points: $file_restore"
   install -D -m 0644 "$root/deployment/systemd/sendense-hub.service.d/file-restore.conf" "$file_restore"
 }
@@ -467,20 +468,20 @@ all() { # role [advertised host]
   if [[ "$1" == hub || -e "$node_data/tunnel/tunnel.json" ]]; then
     start "$1"
   else
-    say "installed; next: pair it with its hub by 'cd / && runuser -u sendense-node -- sendense node enrol --config $etc/node/node.yaml', then: install.sh step start node"
+    say "installed; next: pair it with its hub using 'cd / && runuser -u sendense-node -- sendense node enrol --config $etc/node/node.yaml', then: install.sh step start node"
   fi
 }
 
-# By drop-ins of their own, one for each path, so that one can be taken back by removing its file.
+# Uses one drop-in per path, so that a path can be revoked by removing its file.
 allow() { # role path
   local path unit="sendense-$1.service" drop_in mounted account
-  is_installed "$1" || stop "there is no $1 here"
+  is_installed "$1" || stop "no $1 is installed here"
   [[ "$2" == /* ]] || stop "$2 must be an absolute path"
   path="$(readlink -m "$2")"
-  [[ "$path" =~ ^[A-Za-z0-9._/-]+$ ]] || stop "$path has characters that would need quoting for systemd; choose another, or write a drop-in for $unit by hand"
+  [[ "$path" =~ ^[A-Za-z0-9._/-]+$ ]] || stop "$path contains characters that systemd requires quoting for; choose another path, or write a drop-in for $unit by hand"
   case "$path/" in
-    /home/* | /root/* | /run/user/* | /tmp/* | /var/tmp/*) stop "$path is out of reach: ProtectHome= and PrivateTmp= of $unit give it places of its own there" ;;
-    / | /boot/* | /dev/ | /etc/* | /opt/* | /proc/* | /sys/* | /usr/*) stop "$path is the system's" ;;
+    /home/* | /root/* | /run/user/* | /tmp/* | /var/tmp/*) stop "$path cannot be used: ProtectHome= and PrivateTmp= hide it from $unit" ;;
+    / | /boot/* | /dev/ | /etc/* | /opt/* | /proc/* | /sys/* | /usr/*) stop "$path is a system directory" ;;
   esac
   account="$(account_of "$1")"
   drop_in="/etc/systemd/system/$unit.d/allow-$(systemd-escape --path "$path").conf"
@@ -488,21 +489,21 @@ allow() { # role path
     install -d "$(dirname "$drop_in")"
     printf '# Made by install.sh allow %s %s\n[Service]\nDeviceAllow=%s rw\n' "$1" "$path" "$path" >"$drop_in"
   else
-    [[ ! -e "$path" || -d "$path" ]] || stop "$path is neither a folder nor a block device"
+    [[ ! -e "$path" || -d "$path" ]] || stop "$path is neither a directory nor a block device"
     [[ -d "$path" ]] || install -d -o "$account" -g "$account" -m 0750 "$path"
     mounted="$(findmnt --noheadings --output TARGET --target "$path" || echo /)"
     install -d "$(dirname "$drop_in")"
     {
       printf '# Made by install.sh allow %s %s\n' "$1" "$path"
-      # Not RequiresMountsFor=: a disk that is missing fails what is on it, and not the whole service.
+      # Not RequiresMountsFor=: a missing disk must fail only what is on it, not the whole service.
       [[ "$mounted" == / ]] || printf '[Unit]\nAfter=%s\n' "$(systemd-escape --path --suffix=mount "$mounted")"
       printf '[Service]\nReadWritePaths=-%s\n' "$path"
     } >"$drop_in"
   fi
   systemctl daemon-reload
-  # Transfers outlive it.
+  # Transfers survive the restart.
   if systemctl is-active -q "$unit"; then start "$1"; fi
-  [[ "$1" == node || -b "$path" ]] || runuser -u "$account" -- test -w "$path" || say "$path belongs to $(stat -c %U "$path"), and $account may not write to it: chown or chgrp it"
+  [[ "$1" == node || -b "$path" ]] || runuser -u "$account" -- test -w "$path" || say "$path belongs to $(stat -c %U "$path"), and $account cannot write to it: use chown or chgrp"
   say "$unit may use $path ($drop_in)"
 }
 

@@ -5,28 +5,28 @@ import { programVersion } from '../lib/config/version.js';
 const USAGE = `Usage: sendense <command> [--config FILE]
 
 Commands:
-  hub       run the hub in the foreground; unless told otherwise it starts a node beside itself
+  hub       run the hub in the foreground; it starts a local node unless start_local_node is false
   node      run a node in the foreground
   node enrol
-            make this machine a node of a hub, with a pairing code: sendense node enrol --help
+            pair this machine with a hub as a node: sendense node enrol --help
   tunnel-server
-            run the hub's end of the tunnels in the foreground; under an account of its own
-  tunnel    run a node's end of its tunnel in the foreground, with the node's settings
+            run the hub's end of the tunnels in the foreground; use a separate account
+  tunnel    run the node's end of the tunnel in the foreground, with the node's settings
   node deploy HOST, node remove HOST
-            put a node on another machine through SSH, and take it away: sendense node deploy --help
-  restore   restore from a repository alone, also when no hub is left: sendense restore --help
+            install or remove a node on another machine over SSH: sendense node deploy --help
+  restore   restore from a repository without a hub: sendense restore --help
   repository import PATH
-            bring the restore points of a found repository into the running hub
-  token     add, list, withdraw and rotate tokens of the API: sendense token --help
-  validate  check this installation, and say how to mend what is wrong: sendense validate --help
+            import the restore points of an existing repository into the running hub
+  token     add, list, revoke and rotate API tokens: sendense token --help
+  validate  check this installation and suggest fixes: sendense validate --help
   help      show this text
   version   show the version
 
-Settings come from the YAML file of --config (or SENDENSE_CONFIG) and from SENDENSE_* variables, which win.
+Settings come from the YAML file given by --config (or SENDENSE_CONFIG) and from SENDENSE_* variables, which take precedence.
 `;
 
 async function main(argv: readonly string[]): Promise<void> {
-  // Programs with arguments of their own.
+  // Programs that parse their own arguments.
   if (argv[0] === 'restore') {
     process.exitCode = await (await import('./restore/restore.program.js')).runRestoreProgram(argv.slice(1));
     return;
@@ -67,11 +67,11 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const { values, positionals } = parsed;
   const [word, ...extra] = positionals;
-  if (extra.length > 0) refuse(`one command at a time, but there is also: ${extra.join(' ')}`);
+  if (extra.length > 0) refuse(`too many arguments after the command: ${extra.join(' ')}`);
   const command = values.help === true ? 'help' : values.version === true ? 'version' : word;
   switch (command) {
     case 'hub':
-      // Loaded on demand: each program brings much that the others do not need.
+      // Loaded on demand: each program has large dependencies that the others do not need.
       (await ofThisRelease('hub', () => import('../hub/main.hub.js'))).runHub(values.config);
       break;
     case 'node':
@@ -90,10 +90,10 @@ async function main(argv: readonly string[]): Promise<void> {
       process.stdout.write(`${programVersion()}\n`);
       break;
     case undefined:
-      refuse('a command is needed');
+      refuse('missing command');
       break;
     default:
-      refuse(`there is no command ${JSON.stringify(command)}`);
+      refuse(`unknown command ${JSON.stringify(command)}`);
   }
 }
 

@@ -10,7 +10,7 @@ import { ProgramLock } from '../lib/process/program-lock.js';
 import { type RunningService, runUntilSignalled } from '../lib/process/program-run.js';
 import { Tunnel } from './node-end/tunnel.js';
 
-/** Starts the node's end of the tunnel and returns; it then runs until a signal ends it. @param configFile of `--config`: the node's */
+/** Starts the node's end of the tunnel and returns; it then runs until a signal stops it. @param configFile from `--config`: the node's */
 export function runTunnel(configFile?: string): void {
   const config = loadConfigOrExit(NodeConfig, { file: configFile, environment: process.env });
   configureLogging({ level: config.logLevel, format: config.logFormat, program: 'tunnel' });
@@ -37,7 +37,7 @@ async function start(config: NodeConfig): Promise<RunningService> {
   };
 }
 
-/** The node's own address; with any free port the node itself tells which it has. */
+/** The node's own address; if it listens on any free port, the node itself reports which one. */
 function nodeAddress(config: NodeConfig): string | null {
   if (config.listenPort !== 0) return hostAndPort(config.listenHost, config.listenPort);
   try {

@@ -2,9 +2,9 @@ import { AbsolutePath, Host, IntegerBetween, OneOf } from '../lib/config/config-
 import type { LoadableConfig } from '../lib/config/load-config.js';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../lib/logging/logger.js';
 
-/** The tunnel server's configuration, validated; named in file and environment as HubConfig is. It runs under an account of its own, so it has a file of its own. */
+/** The tunnel server's validated configuration; names in file and environment follow HubConfig. It runs under its own account, so it has its own file. */
 export class TunnelServerConfig implements LoadableConfig {
-  /** The same as the hub's. */
+  /** The same directory as the hub's. */
   @AbsolutePath() readonly tunnelDirectory: string = '/var/lib/sendense/tunnel';
   @Host() readonly tunnelListenHost: string = '0.0.0.0';
   /** 0: any free port. */

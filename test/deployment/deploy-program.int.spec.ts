@@ -33,8 +33,8 @@ async function sendense(...argv: readonly string[]): Promise<{ readonly code: nu
 
 describe('sendense node deploy', () => {
   it.each([
-    ['without a host', ['deploy'], 'one host is needed'],
-    ['with two hosts', ['deploy', 'one', 'two'], 'one host is needed'],
+    ['without a host', ['deploy'], 'exactly one host is required'],
+    ['with two hosts', ['deploy', 'one', 'two'], 'exactly one host is required'],
     ['with a port that is none', ['deploy', 'host', '--port', '70000'], '--port must be a number from 1 to 65535'],
     ['with a fingerprint that is none', ['deploy', 'host', '--host-key-fingerprint', 'MD5:aa:bb'], '--host-key-fingerprint must be SHA256:'],
     ['with an option that is none', ['remove', 'host', '--force'], "Unknown option '--force'"],
@@ -81,7 +81,7 @@ describe('sendense node deploy', () => {
       const { code, stderr } = await sendense('deploy', '127.0.0.1');
       await writeFile(join(folder, 'hub.url'), 'http://127.0.0.1:9\n');
       expect(code).toBe(1);
-      expect(stderr).toContain(`no hub is found in ${folder}`);
+      expect(stderr).toContain(`there is no hub in ${folder}`);
     },
     PATIENCE_MS,
   );

@@ -152,13 +152,13 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     expect(services).toContain('active\nactive\n');
     // Somebody else's machine in the node's place would show another key.
     const stranger = await hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--name', 'node1']);
-    expect(stranger).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('the key of node1.example.org is not known') });
+    expect(stranger).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('the key of node1.example.org is unknown') });
     const wrong = await hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--host-key-fingerprint', `SHA256:${'A'.repeat(43)}`]);
-    expect(wrong).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`shows the key ${fingerprint}, and not`) });
+    expect(wrong).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`presents the key ${fingerprint} instead of`) });
     // known_hosts has another key for it.
     await hub.run(['tee', '/root/.ssh/known_hosts'], `node1.example.org ${(await hub.run(['cat', '/root/.ssh/id_ed25519.pub'])).trim()}\n`);
     const changed = await hub.try(['sendense', 'node', 'deploy', 'root@node1.example.org', '--name', 'node1']);
-    expect(changed).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('known_hosts has another one') });
+    expect(changed).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('known_hosts has a different one') });
     expect(await filesOf(node)).toEqual([]);
 
     const [shown, deployed] = await follow('3. The node');
@@ -409,7 +409,7 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       expect(better).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(`runs release 0.2.0 instead of ${first}, and its tunnel is up`) });
       await hub.run(['tee', '/root/sendense/dist/src/node/main.node.js'], 'process.exit(2);\n');
       const broken = await deploy(await pack('0.3.0'));
-      expect(broken).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('The release before it, 0.2.0, runs on node1.example.org again.') });
+      expect(broken).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('The previous release, 0.2.0, is running on node1.example.org again.') });
       expect(broken.stderr).toContain('its services are failed (node)');
       expect(await running()).toBe('0.2.0');
       const [own] = (await api<{ nodes: { node_id: string; name: string }[] }>('GET', '/nodes')).nodes.filter(({ name }) => name === 'node1');

@@ -116,7 +116,7 @@ describe('with the hub dead', () => {
     const file = join(system.directory, 'by-the-page.sh');
     await writeFile(file, `set -euo pipefail\n${script}`);
     const { stdout } = await run('bash', [file]);
-    expect(stdout).toContain('All is well: 2 restore point(s)');
+    expect(stdout).toContain('OK: 2 restore point(s)');
     await requireSame(newest.get('disk0.qcow2'), 'raw', join(target, 'pgtest1-disk0.raw'));
     await requireSame(newest.get('disk0.qcow2'), 'raw', join(target, 'by-hand-disk0.raw'));
   });

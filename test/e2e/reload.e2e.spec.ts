@@ -14,9 +14,9 @@ import { ToolGates } from '../support/tool-gates.js';
 
 jest.setTimeout(180_000);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
-const RELOADED = 'the configuration was reloaded';
-const REFUSED = 'the configuration is refused, and the one in effect stays';
-const RESTART = 'these settings have other values now, which take effect with the next start';
+const RELOADED = 'configuration reloaded';
+const REFUSED = 'configuration refused; the current one stays in effect';
+const RESTART = 'changed settings that take effect after a restart';
 
 interface LogRecord {
   readonly message: string;

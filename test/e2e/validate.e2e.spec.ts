@@ -245,13 +245,13 @@ describe('sendense validate', () => {
     });
     requireFailed(outcome, 'node_data_directory', /nowhere does not exist/, /data_directory/);
     requireFailed(outcome, 'node_service', /no node has run with/, /Start the node/);
-    requireFailed(outcome, 'scratch_space', /too long a name/, /libvirt_scratch_directory/);
+    requireFailed(outcome, 'scratch_space', /too long a path/, /libvirt_scratch_directory/);
     expect(outcome.checks.get('image_roots')).toMatchObject({
       status: 'warn',
-      detail: expect.stringContaining('is no folder'),
+      detail: expect.stringContaining('is not a directory'),
       remedy: expect.stringContaining('image_roots'),
     });
-    requireFailed(outcome, 'hypervisor', /cannot be connected to|not on the PATH/, /libvirtd|libvirt-clients/);
+    requireFailed(outcome, 'hypervisor', /cannot connect to|not on the PATH/, /libvirtd|libvirt-clients/);
   });
 
   it('sees a database that is away, and one whose settings are dangerous', async () => {
@@ -275,7 +275,7 @@ describe('sendense validate', () => {
     await rename(system.repositoryPath, `${system.repositoryPath}.away`);
     undo.push(() => rename(`${system.repositoryPath}.away`, system.repositoryPath));
     const outcome = await validate(['--no-trial']);
-    requireFailed(outcome, 'nbd_ports', /4 of 4 are taken by other programs/, /ss -ltnp/);
+    requireFailed(outcome, 'nbd_ports', /4 of 4 are used by other programs/, /ss -ltnp/);
     requireFailed(outcome, 'repositories', /"main" in .* cannot be used/, /mounted/);
 
     const token = join(system.directory, 'other.token');
@@ -368,13 +368,13 @@ describe('sendense validate', () => {
       return validate(['--role', 'node'], { environment: { SENDENSE_DATA_DIRECTORY: data, SENDENSE_HUB_URL: url } });
     };
     const nobody = await nodeAt(`http://127.0.0.1:${await freePortRange(1)}`);
-    requireFailed(nobody, 'node_service', /nobody answers at .*ECONNREFUSED/, /Start the node/);
-    requireFailed(nobody, 'hub_link', /nobody answers at .*ECONNREFUSED/, /hub_url/);
+    requireFailed(nobody, 'node_service', /nothing answers at .*ECONNREFUSED/, /Start the node/);
+    requireFailed(nobody, 'hub_link', /nothing answers at .*ECONNREFUSED/, /hub_url/);
     const stranger = await nodeAt(await somebody({ '/health': { greeting: 'hello' } }));
     requireFailed(stranger, 'node_service', /is not node n1/, /listen_port/);
-    requireFailed(stranger, 'hub_link', /is no hub/, /hub_url/);
+    requireFailed(stranger, 'hub_link', /is not a hub/, /hub_url/);
     const late = await nodeAt(await somebody({ '/health/live': { status: 'live' }, '/health': { node_id: 'n1', version: '0.0.1' } }));
-    expect(late.checks.get('node_service')).toMatchObject({ status: 'warn', detail: expect.stringContaining('0.0.1'), remedy: 'Start the node again.' });
+    expect(late.checks.get('node_service')).toMatchObject({ status: 'warn', detail: expect.stringContaining('0.0.1'), remedy: 'Restart the node.' });
     expect(late.checks.get('hub_link')).toMatchObject({ status: 'pass' });
     await writeFile(join(data, 'node.token'), 'not-the-token-of-this-node');
     requireFailed(await nodeAt(system.url()), 'node_access', /the hub refuses the node/, /sendense node enrol/);
@@ -426,10 +426,10 @@ describe('sendense validate', () => {
     const environment = { SENDENSE_DATA_DIRECTORY: data, SENDENSE_HUB_URL: `http://127.0.0.1:${port}` };
     const outcome = await validate(['--role', 'node'], { environment });
     requireFailed(outcome, 'node_secrets', /id_ed25519 has mode 0640/, /chmod 600/);
-    requireFailed(outcome, 'tunnel_keys', /pins no key of the hub/, /sendense node enrol/);
-    requireFailed(outcome, 'tunnel_state', /does not run/, /Start sendense tunnel/);
+    requireFailed(outcome, 'tunnel_keys', /pins no host key of the hub/, /sendense node enrol/);
+    requireFailed(outcome, 'tunnel_state', /is not running/, /Start sendense tunnel/);
     requireFailed(outcome, 'tunnel_ports', /3 of .* are not forwarded/, /sendense tunnel/);
-    requireFailed(outcome, 'hub_link', /nobody answers/, /sendense tunnel-server/);
+    requireFailed(outcome, 'hub_link', /nothing answers/, /sendense tunnel-server/);
     await makeTunnelSocketDirectory(join(data, 'tunnel'));
     for (let index = 0; index < 3; index++) {
       const server = createServer((socket) => socket.destroy());
@@ -444,19 +444,19 @@ describe('sendense validate', () => {
     await mkdir(directory, { recursive: true });
     const port = await freePortRange(1);
     await writeFile(join(directory, 'server.json'), JSON.stringify({ user: 'x', listen_host: '0.0.0.0', listen_port: port }));
-    requireFailed(await validate(['--role', 'hub', '--no-trial']), 'tunnel_server', /nobody answers on 127\.0\.0\.1/, /sendense tunnel-server/);
+    requireFailed(await validate(['--role', 'hub', '--no-trial']), 'tunnel_server', /nothing answers on 127\.0\.0\.1/, /sendense tunnel-server/);
     await listening(
       createServer((socket) => socket.end('220 mail.example ESMTP\r\n')),
       port,
     );
-    requireFailed(await validate(['--role', 'hub', '--no-trial']), 'tunnel_server', /is no SSH server/, /tunnel_listen_port/);
+    requireFailed(await validate(['--role', 'hub', '--no-trial']), 'tunnel_server', /is not an SSH server/, /tunnel_listen_port/);
   });
 
   it('sees that the hub does not run, and asks it nothing then', async () => {
     await system.kill('SIGKILL');
     undo.push(() => system.start({ PATH: gates.path }));
     const outcome = await validate();
-    requireFailed(outcome, 'hub_service', /nobody answers at/, /Start the hub/);
+    requireFailed(outcome, 'hub_service', /nothing answers at/, /Start the hub/);
     for (const id of ['hub_access', 'event_store', 'projections', 'nbd_ports', 'repositories', 'nodes', 'trial_backup']) {
       expect({ id, ...outcome.checks.get(id) }).toMatchObject({ id, status: 'skip', detail: 'the hub does not answer' });
     }

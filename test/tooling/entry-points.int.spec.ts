@@ -135,7 +135,7 @@ it(
 
     const second = await outcome(['hub']);
     expect(second.code).toBe(1);
-    expect(second.stdout).toContain(`a hub runs in ${data} already (pid ${first.process.pid})`);
+    expect(second.stdout).toContain(`a hub is already running in ${data} (pid ${first.process.pid})`);
 
     const node = runningProgram(join(data, 'local-node'), 'node');
     first.process.kill('SIGKILL');

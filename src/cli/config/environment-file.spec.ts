@@ -13,13 +13,13 @@ beforeAll(() => {
 
 afterAll(() => rmSync(folder, { recursive: true }));
 
-describe('an environment file of systemd', () => {
-  it('is read by lines, with quotes and without', () => {
+describe('a systemd environment file', () => {
+  it('is parsed line by line, with and without quotes', () => {
     const text = `# DATABASE_URL=postgres://no\n; neither\n\nDATABASE_URL=postgres://u:p=1@h/d?x='y'  \n A="b c"\nB='d'\nC=\nnot a variable\n`;
     expect(parseEnvironmentFile(text)).toEqual({ DATABASE_URL: "postgres://u:p=1@h/d?x='y'", A: 'b c', B: 'd', C: '' });
   });
 
-  it('adds to the environment what that does not have', () => {
+  it('adds only variables that the environment lacks', () => {
     const file = join(folder, 'hub.yaml');
     expect(withEnvironmentFile(file, { TZ: 'Europe/Vienna' })).toEqual({ DATABASE_URL: 'postgres://from-the-file', TZ: 'Europe/Vienna' });
     expect(withEnvironmentFile(join(folder, 'nowhere/hub.yaml'), { TZ: 'UTC' })).toEqual({ TZ: 'UTC' });

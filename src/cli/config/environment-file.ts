@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /**
- * The environment that the service with this configuration file gets in a deployment: systemd reads `hub.env` beside it (EnvironmentFile= of sendense-hub.service), and a
- * program that is started by hand does not. What the environment has already counts. A file that is not there or may not be read adds nothing.
+ * The environment that a deployed service with this configuration file runs in. systemd reads `hub.env` from the same directory (EnvironmentFile= of
+ * sendense-hub.service); a program started by hand does not. Variables already in the environment win. A missing or unreadable file adds nothing.
  */
 export function withEnvironmentFile(
   configFile: string | undefined,
@@ -19,7 +19,7 @@ export function withEnvironmentFile(
   return { ...parseEnvironmentFile(text), ...environment };
 }
 
-/** Lines `NAME=value`, the value with or without quotes around it; systemd.exec(5). Continued lines and escapes are not looked for. */
+/** Parses `NAME=value` lines, with or without quotes around the value; systemd.exec(5). Continuation lines and escapes are not supported. */
 export function parseEnvironmentFile(text: string): Readonly<Record<string, string>> {
   const found: Record<string, string> = {};
   for (const line of text.split('\n')) {

@@ -9,7 +9,7 @@ import type { RemoteHost } from './remote-host.connection.js';
 import type { StepList } from './step-list.printer.js';
 
 export interface DeployOptions {
-  /** What the hub calls the node; null: the host's own name. */
+  /** The node's name at the hub; null: the host's own name. */
   readonly name: string | null;
 }
 
@@ -17,22 +17,22 @@ export interface Deployed {
   readonly nodeId: string;
   readonly name: string;
   readonly release: string;
-  /** What it replaces; null: nothing, or the same. */
+  /** The release that this one replaces; null: none, or the same one. */
   readonly replaced: string | null;
 }
 
 const BASE = '/opt/sendense';
 const CONFIG = '/etc/sendense/node/node.yaml';
 const NODE_DATA = '/var/lib/sendense-node';
-/** Calls between hub and node carry their time, and are refused when it is five minutes off: a clock on its way there is seen before. */
+/** Calls between hub and node carry a timestamp and are refused when it is five minutes off; a stricter limit catches a drifting clock early. */
 const LARGEST_SKEW_SECONDS = 60;
 const VERIFY_PATIENCE_MS = 120_000;
 const LOOK_EVERY_MS = 500;
 const BYTES_PER_MIB = 1024 * 1024;
 
 /**
- * Puts a release on a host, pairs it with the hub, starts it, and waits until data and calls go both ways. What is there already is left as it is, so it may be run again at any time.
- * A release that does not come up is replaced by the one before it.
+ * Installs a release on a host, pairs the host with the hub, starts the node, and waits until data and calls pass in both directions. Completed parts are left
+ * alone, so it may be run again at any time. A release that does not come up is rolled back to the previous one.
  * @throws DeployError, SshError, ToolError; steps.last names the step
  */
 export async function deployNode(host: RemoteHost, hub: HubApi, source: ReleaseSource, steps: StepList, options: DeployOptions): Promise<Deployed> {
@@ -57,7 +57,7 @@ export async function deployNode(host: RemoteHost, hub: HubApi, source: ReleaseS
     note(facts.missingPackages.length === 0 ? 'none' : facts.missingPackages.join(' '));
     await step('packages');
   });
-  await steps.run('make accounts, folders and settings', async () => {
+  await steps.run('create accounts, directories and settings', async () => {
     await step('accounts');
     await step('config');
   });
@@ -75,11 +75,11 @@ export async function deployNode(host: RemoteHost, hub: HubApi, source: ReleaseS
     return { nodeId, name, release, replaced };
   } catch (error) {
     if (replaced === null) throw error;
-    await steps.run(`go back to ${replaced}`, async () => {
+    await steps.run(`roll back to ${replaced}`, async () => {
       await host.runAsRoot(['bash', install, 'rollback', 'node']);
     });
     const message = messageOf(error);
-    throw new DeployError(`${message}\nThe release before it, ${replaced}, runs on ${host.name} again.`, { cause: error });
+    throw new DeployError(`${message}\nThe previous release, ${replaced}, is running on ${host.name} again.`, { cause: error });
   }
 }
 
@@ -87,10 +87,10 @@ function assertUsable(host: RemoteHost, facts: HostFacts): void {
   const skew = Math.abs(facts.epochSeconds - new Clock().now().getTime() / 1000);
   const problems = [...facts.problems];
   if (skew > LARGEST_SKEW_SECONDS) {
-    problems.push(`its clock is off by ${Math.round(skew)} s, and at most ${LARGEST_SKEW_SECONDS} s will do: timedatectl set-ntp true`);
+    problems.push(`its clock is off by ${Math.round(skew)} s, at most ${LARGEST_SKEW_SECONDS} s are allowed: timedatectl set-ntp true`);
   }
   if (problems.length > 0)
-    throw new DeployError(`${host.name} cannot have a node; nothing was changed there:\n${problems.map((problem) => `    ${problem}`).join('\n')}`);
+    throw new DeployError(`${host.name} cannot run a node; nothing was changed there:\n${problems.map((problem) => `    ${problem}`).join('\n')}`);
 }
 
 async function bringRelease(host: RemoteHost, source: ReleaseSource, steps: StepList, facts: HostFacts): Promise<void> {
@@ -107,7 +107,7 @@ async function bringRelease(host: RemoteHost, source: ReleaseSource, steps: Step
     return made;
   });
   try {
-    // In the home directory, where a login begins: it belongs to the user alone, so what is checked there is what root unpacks.
+    // The login's home directory belongs to that user alone, so root unpacks the same bytes whose checksum was compared.
     const folder = `${(await host.run(['pwd'])).stdout.trim()}/.sendense-deploy`;
     const file = `${folder}/sendense.tar.gz`;
     await steps.run('copy the release', async () => {
@@ -115,7 +115,7 @@ async function bringRelease(host: RemoteHost, source: ReleaseSource, steps: Step
       await host.copy(archive.file, file);
       const [sum] = (await host.run(['sha256sum', file])).stdout.split(' ');
       if (sum !== archive.sha256)
-        throw new DeployError(`what has arrived at ${host.name} is not what was sent (SHA-256 ${String(sum)}, not ${archive.sha256}); run it again`);
+        throw new DeployError(`the archive was damaged on its way to ${host.name} (SHA-256 ${String(sum)}, expected ${archive.sha256}); run the command again`);
     });
     await steps.run('unpack it', async () => {
       const incoming = `${BASE}/.incoming`;
@@ -148,7 +148,7 @@ async function pairWithHub(
     await assertNameIsFree(hub, name, facts.nodeId);
     const pairing = await hub.startPairing(name);
     const again = facts.nodeId === null ? [] : ['--again'];
-    // Where the login begins may be shut to the node's account, and no program starts in a folder that it may not enter.
+    // The node's account may not be able to enter the login's directory, and a program cannot start in a directory that its user may not enter.
     const enrol = [
       'runuser',
       '-u',
@@ -163,17 +163,17 @@ async function pairWithHub(
       CONFIG,
       ...again,
     ] as const;
-    // The code goes through standard input: a command line can be read by everybody on the host.
+    // The code goes through standard input: every user on the host can read a command line.
     await host.runAsRoot(enrol, `${pairing.pairing_code}\n`);
     note(name);
     return { node_id: pairing.node_id, name, state: 'awaiting_approval' };
   });
   await steps.run('approve its key', async (note) => {
     if (known.state !== 'awaiting_approval') {
-      note('is approved');
+      note('already approved');
       return;
     }
-    // Read through this connection, whose host key was checked, and not from what was said at the pairing: this is what an approval is for.
+    // Read over this connection, whose host key was checked, not taken from the pairing itself: approval must compare two independent sources.
     const { stdout: line } = await host.runAsRoot(['ssh-keygen', '-l', '-f', `${NODE_DATA}/tunnel/id_ed25519.pub`]);
     const fingerprint = line.split(' ')[1] ?? '';
     if (!fingerprint.startsWith('SHA256:')) throw new DeployError(`${host.name} has no public key at ${NODE_DATA}/tunnel/id_ed25519.pub: ${line.trim()}`);
@@ -183,7 +183,7 @@ async function pairWithHub(
   return { nodeId: known.node_id, name: known.name };
 }
 
-/** A pairing that was begun and not finished is given up; a node that works under this name is not ours to replace. */
+/** Abandons an unfinished pairing of the same name; refuses when a working node has the name. */
 async function assertNameIsFree(hub: HubApi, name: string, ownId: string | null): Promise<void> {
   const other = (await hub.nodes()).find((node) => node.name === name);
   if (other === undefined || other.state === 'revoked' || other.state === 'pairing_failed') return;
@@ -191,7 +191,7 @@ async function assertNameIsFree(hub: HubApi, name: string, ownId: string | null)
     await hub.revoke(other.node_id);
     return;
   }
-  throw new DeployError(`the hub has another node of the name ${name} (${other.node_id}, ${other.state}); give this one a name by --name`);
+  throw new DeployError(`the hub already has a node named ${name} (${other.node_id}, ${other.state}); choose another name with --name`);
 }
 
 async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: string): Promise<void> {
@@ -199,13 +199,13 @@ async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: st
     const ends = performance.now() + VERIFY_PATIENCE_MS;
     for (;;) {
       const node = await hub.node(nodeId);
-      // What the hub has of it may be older than the start, so the node is really asked for something.
+      // The hub's recorded state may predate this start, so the node is actually queried.
       const found = node?.tunnel?.state === 'up' ? await hub.discover(nodeId) : null;
       if (found !== null) {
         note(`up; the node finds ${found} VM(s)`);
         return;
       }
-      // A refused configuration, say: no patience will mend that.
+      // For example a refused configuration, which waiting does not fix.
       const { stdout } = await host.tryAsRoot(['systemctl', 'is-failed', 'sendense-node', 'sendense-tunnel']);
       if (stdout.split('\n').includes('failed') || performance.now() > ends) throw await notUp(host, node);
       await pause(LOOK_EVERY_MS);
@@ -219,10 +219,10 @@ async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: st
 
 async function notUp(host: RemoteHost, node: NodeView | null): Promise<DeployError> {
   const cause = node?.tunnel?.cause ?? null;
-  const seen = `the hub has the node as ${node?.state ?? 'unknown'}, and its tunnel as ${node?.tunnel?.state ?? 'never heard of'}${cause === null ? '' : ` (${cause})`}`;
+  const seen = `the hub reports the node as ${node?.state ?? 'unknown'} and its tunnel as ${node?.tunnel?.state ?? 'unknown'}${cause === null ? '' : ` (${cause})`}`;
   const { stdout: active } = await host.tryAsRoot(['systemctl', 'is-active', 'sendense-node', 'sendense-tunnel']);
   const { stdout } = await host.tryAsRoot(['journalctl', '-q', '-u', 'sendense-tunnel', '-u', 'sendense-node', '-n', '10', '-o', 'cat', '--no-pager']);
   return new DeployError(
-    `the node does not answer the hub: its services are ${active.trim().replace('\n', ' (node) and ')} (tunnel), ${seen}. Last words of node and tunnel on ${host.name}:\n${stdout.trimEnd()}`,
+    `the node does not answer the hub: its services are ${active.trim().replace('\n', ' (node) and ')} (tunnel), ${seen}. Last log lines of node and tunnel on ${host.name}:\n${stdout.trimEnd()}`,
   );
 }

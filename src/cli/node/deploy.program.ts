@@ -17,21 +17,21 @@ import { StepList } from './step-list.printer.js';
 const USAGE = `Usage: sendense node deploy [USER@]HOST [options]
        sendense node remove [USER@]HOST [options]
 
-deploy puts a node on another machine through SSH: checks the host, copies and installs this release, pairs it with the hub, starts it, and verifies the tunnel
-from end to end. It may be run again, and upgrades a node that is there; one that does not come up is replaced by what ran before.
-remove revokes the node at the hub and takes everything of it from the host.
+deploy installs a node on another machine over SSH: it checks the host, copies and installs this release, pairs it with the hub, starts it, and verifies the tunnel
+end to end. It may be run again, and upgrades an existing node; a release that does not come up is rolled back to the previous one.
+remove revokes the node at the hub and removes everything of Sendense from the host.
 
-  --name NAME                    what the hub calls the node; default: the host's own name
-  --archive FILE                 a release made by deployment/make-archive.sh; default: the release that this program is of
-  --port PORT                    of the host's SSH server; default: 22
-  --identity FILE                private key to log in with; default: the agent, then the keys in ~/.ssh, then a password that is asked for
+  --name NAME                    the node's name at the hub; default: the host's own name
+  --archive FILE                 a release made by deployment/make-archive.sh; default: the release of this program
+  --port PORT                    port of the host's SSH server; default: 22
+  --identity FILE                private key to log in with; default: the agent, then the keys in ~/.ssh, then a password prompt
   --known-hosts FILE             default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
-  --host-key-fingerprint SHA256:...   of the host's key, instead of known_hosts
-  --hub URL                      default: the hub of this machine, by its data directory
+  --host-key-fingerprint SHA256:...   fingerprint of the host's key, instead of known_hosts
+  --hub URL                      default: the hub of this machine, found through its data directory
   --token-file FILE              default: api.token in the hub's data directory
-  --config FILE                  of the hub of this machine
+  --config FILE                  settings of the hub of this machine
 
-Exit codes: 0 done, 1 something failed (what, and how to undo it, is said), 2 wrong usage.
+Exit codes: 0 done, 1 failed (the message says which step, and how to undo it), 2 wrong usage.
 `;
 
 const OPTIONS = {
@@ -49,7 +49,7 @@ const OPTIONS = {
 
 type Values = ReturnType<typeof parsed>['values'];
 
-/** @param argv from behind `node`: `deploy` or `remove`, and what follows @returns the exit code */
+/** @param argv the arguments after `node`: `deploy` or `remove`, then its own @returns the exit code */
 export async function runDeployProgram(argv: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
   let line;
   try {
@@ -64,12 +64,12 @@ export async function runDeployProgram(argv: readonly string[], environment: Nod
   }
   const [command, host, ...extra] = positionals;
   if ((command !== 'deploy' && command !== 'remove') || host === undefined || extra.length > 0)
-    return refuse(`one host is needed: sendense node ${command ?? 'deploy'} HOST`);
+    return refuse(`exactly one host is required: sendense node ${command ?? 'deploy'} HOST`);
   const port = Number(values.port ?? '22');
   if (!Number.isInteger(port) || port < 1 || port > 65535) return refuse(`--port must be a number from 1 to 65535, but is ${String(values.port)}`);
   const fingerprint = values['host-key-fingerprint'];
   if (fingerprint !== undefined && !/^SHA256:[A-Za-z0-9+/]{43}$/.test(fingerprint)) {
-    return refuse(`--host-key-fingerprint must be SHA256: and 43 characters, as ssh-keygen -l shows it, but is ${fingerprint}`);
+    return refuse(`--host-key-fingerprint must be SHA256: followed by 43 characters, as ssh-keygen -l prints it, but is ${fingerprint}`);
   }
   return carryOut(command, targetOf(host, port, values), values, environment);
 }
@@ -82,7 +82,7 @@ async function carryOut(command: 'deploy' | 'remove', target: SshTarget, values:
     const hub = await hubOf(values, environment);
     const host = await steps.run('log in', async (note) => {
       session = await SshSession.connect(target);
-      note(`${target.user}@${target.host}, whose key is ${session.hostKeyFingerprint}`);
+      note(`${target.user}@${target.host}, host key ${session.hostKeyFingerprint}`);
       return RemoteHost.on(session, askHidden);
     });
     const took = (): string => `${((performance.now() - began) / 1000).toFixed(1)} s`;
@@ -100,12 +100,12 @@ async function carryOut(command: 'deploy' | 'remove', target: SshTarget, values:
     process.stderr.write(`sendense node ${command}: ${steps.last === '' ? '' : `"${steps.last}" failed: `}${messageOf(error)}\n`);
     if (steps.last !== '' && steps.last !== 'log in' && steps.last !== 'check the host') {
       process.stderr.write(
-        `Run it again when that is mended: what is done is not done twice. To undo all of it: sendense node remove ${target.user}@${target.host}\n`,
+        `Fix the cause and run the command again; completed steps are not repeated. To undo everything: sendense node remove ${target.user}@${target.host}\n`,
       );
     }
     return 1;
   } finally {
-    // Assigned in a callback, which the compiler does not see.
+    // Assigned in a callback, so the compiler does not see the assignment.
     (session as SshSession | null)?.end();
   }
 }
@@ -134,7 +134,7 @@ async function hubOf(values: Values, environment: NodeJS.ProcessEnv): Promise<Hu
     return new HubApi(url.replace(/\/$/, ''), token);
   } catch (error) {
     throw new DeployError(
-      `no hub is found in ${config.dataDirectory} (${messageOf(error)}); as root on the hub's machine, or with --hub URL and --token-file FILE`,
+      `there is no hub in ${config.dataDirectory} (${messageOf(error)}); run this as root on the hub's machine, or give --hub URL and --token-file FILE`,
     );
   }
 }

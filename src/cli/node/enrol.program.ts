@@ -11,26 +11,26 @@ import { parsePairingCode } from '../../tunnel/interface/pairing-code.js';
 
 const USAGE = `Usage: sendense node enrol [--config FILE] [--again] [--local-host ADDRESS] [--json]
 
-Enrols this machine as a node of a hub. The pairing code that the hub has given out (POST /api/v1/nodes) is read from
-standard input, so that no list of processes shows it:
+Enrols this machine as a node of a hub. The hub's pairing code (from POST /api/v1/nodes) is read from
+standard input, so that it does not appear in process lists:
 
   sendense node enrol < code.txt
 
-It makes the node's key and token, shows them to the hub through the hub's tunnel server, whose host key is in the
-code, and keeps what the node and its tunnel need in the node's data directory. An operator then approves the node by
-the fingerprint that is shown here.
+It creates the node's key and token, sends them to the hub through the hub's tunnel server, whose host key is in the
+code, and saves the settings of the node and its tunnel in the node's data directory. An operator then approves the node by
+the fingerprint printed here.
 
-  --config FILE          settings of the node, as for "sendense node"
-  --again                also where this machine is enrolled: its old key and token are replaced
-  --local-host ADDRESS   loopback address on which the node will find the hub's ports; default: 127.0.0.1
-  --json                 the result as JSON
+  --config FILE          the node's settings, as for "sendense node"
+  --again                enrol a machine that is already enrolled, replacing its key and token
+  --local-host ADDRESS   loopback address on which the node reaches the hub's ports; default: 127.0.0.1
+  --json                 print the result as JSON
 
 Exit codes: 0 paired, 1 refused or the hub could not be reached, 2 wrong usage.
 `;
 
 const DEADLINE_MS = 90_000;
 
-/** @param argv what follows `node enrol` @returns the exit code */
+/** @param argv the arguments after `node enrol` @returns the exit code */
 export async function runEnrolProgram(argv: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
   let parsed;
   try {
@@ -46,7 +46,7 @@ export async function runEnrolProgram(argv: readonly string[], environment: Node
       },
     });
   } catch (error) {
-    // Somebody who gives the code as an argument must not see it again on the screen, nor in a log of it.
+    // A code given as an argument by mistake must not be repeated on the screen or in a log.
     return refuse(
       error instanceof TypeError && 'code' in error && error.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL'
         ? 'the pairing code is read from standard input'
@@ -60,10 +60,10 @@ export async function runEnrolProgram(argv: readonly string[], environment: Node
   }
   try {
     const config = loadConfig(NodeConfig, { file: values.config, environment });
-    const code = parsePairingCode(process.stdin.isTTY ? ((await askHidden('Pairing code (it is not shown): ')) ?? '') : await textOf(process.stdin));
-    if (code === null) return refuse('what came on standard input is no pairing code');
+    const code = parsePairingCode(process.stdin.isTTY ? ((await askHidden('Pairing code (not echoed): ')) ?? '') : await textOf(process.stdin));
+    if (code === null) return refuse('standard input is not a pairing code');
     if (config.nodeId !== null && config.nodeId !== code.nodeId) {
-      return fail(`the settings give this node the id ${config.nodeId}, but the hub gives it ${code.nodeId}: leave node_id out`);
+      return fail(`the settings give this node the id ${config.nodeId}, but the hub assigned ${code.nodeId}: remove node_id from the settings`);
     }
     const place = { dataDirectory: config.dataDirectory, tunnelDirectory: config.tunnelDirectory, tokenFile: config.tokenFile };
     const machine = { hostname: hostname().replaceAll(/[^A-Za-z0-9._-]/g, '-'), version: programVersion() };
@@ -85,7 +85,7 @@ function report(node: EnrolledNode): string {
 The fingerprint of its key:
   ${node.public_key_fingerprint}
 
-An operator approves it at the hub, after a look at whether the hub shows the same fingerprint:
+An operator approves it at the hub after checking that the hub shows the same fingerprint:
   POST /api/v1/nodes/${node.node_id}/approve  {"public_key_fingerprint": "${node.public_key_fingerprint}"}
 
 "sendense tunnel" and "sendense node" can be started now; the tunnel comes up once the node is approved.

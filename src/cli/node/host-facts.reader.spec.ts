@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
 import { parsedFacts } from './host-facts.reader.js';
 
-it('reads what install.sh tells of a host', () => {
+it('parses the output of install.sh step check', () => {
   const text = [
     'os=debian 12',
     'machine=x86_64',
@@ -11,7 +11,7 @@ it('reads what install.sh tells of a host', () => {
     'releases=0.1.0+abc 0.1.0+def ',
     'node_id=node-1',
     'packages=',
-    'problem=systemd does not run this machine',
+    'problem=systemd is not running on this machine',
     'problem=a=b',
     '',
   ].join('\n');
@@ -23,11 +23,11 @@ it('reads what install.sh tells of a host', () => {
     releases: ['0.1.0+abc', '0.1.0+def'],
     nodeId: 'node-1',
     missingPackages: [],
-    problems: ['systemd does not run this machine', 'a=b'],
+    problems: ['systemd is not running on this machine', 'a=b'],
   });
 });
 
-it('reads of a bare host that there is nothing', () => {
+it('reports an empty host as having no node', () => {
   expect(parsedFacts('release=\nreleases=\nnode_id=\npackages=nbdkit libnbd-bin \n')).toMatchObject({
     release: null,
     releases: [],

@@ -1,27 +1,27 @@
 import type { RemoteHost } from './remote-host.connection.js';
 
-/** What `install.sh step check` tells of a host. */
+/** The output of `install.sh step check` on a host. */
 export interface HostFacts {
   readonly os: string;
   readonly freeKb: number;
   readonly epochSeconds: number;
-  /** That the node there runs; null: there is none. */
+  /** The release that the host's node runs; null: there is no node. */
   readonly release: string | null;
-  /** All that lie there. */
+  /** All installed releases. */
   readonly releases: readonly string[];
-  /** Of a node that was paired with a hub. */
+  /** Set when a node there was paired with a hub. */
   readonly nodeId: string | null;
   readonly missingPackages: readonly string[];
-  /** Why nothing should be installed there. */
+  /** Reasons not to install anything there. */
   readonly problems: readonly string[];
 }
 
-/** @param script the text of install.sh: the host need not have it */
+/** @param script the text of install.sh, which the host need not have */
 export async function hostFacts(host: RemoteHost, script: string): Promise<HostFacts> {
   return parsedFacts((await host.runAsRoot(['bash', '-s', '--', 'step', 'check', 'node'], script)).stdout);
 }
 
-/** @param text lines `name=value` */
+/** @param text `name=value` lines */
 export function parsedFacts(text: string): HostFacts {
   const all = text
     .split('\n')

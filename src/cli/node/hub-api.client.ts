@@ -1,11 +1,11 @@
 import { DeployError } from './deployment.error.js';
 
-/** A node as `GET /nodes` shows it, as far as it matters here. */
+/** The members of `GET /nodes` that a deployment uses. */
 export interface NodeView {
   readonly node_id: string;
   readonly name: string;
   readonly state: string;
-  /** As the node tells it; null: never heard of. */
+  /** As reported by the node; null: no report yet. */
   readonly tunnel: { readonly state: string; readonly cause: string | null } | null;
 }
 
@@ -26,7 +26,7 @@ export class HubApi {
   /** @throws DeployError when the hub does not answer, or refuses the token */
   async nodes(): Promise<readonly NodeView[]> {
     const { body } = await this.call('GET', '/nodes', undefined, [200]);
-    // The hub's own answer, in the shape that its API document gives; the same below.
+    // The hub's own response, in the shape of its API document; the same applies below.
     return (body as { readonly nodes: readonly NodeView[] }).nodes;
   }
 
@@ -42,7 +42,7 @@ export class HubApi {
     await this.call('POST', `/nodes/${nodeId}/approve`, { public_key_fingerprint: fingerprint }, [200, 201, 202, 204]);
   }
 
-  /** Has the hub ask the node for its VMs. @returns how many it found; null when the hub does not get an answer of the node */
+  /** Has the hub ask the node for its VMs. @returns their number; null when the hub gets no answer from the node */
   async discover(nodeId: string): Promise<number | null> {
     const { status, body } = await this.call('POST', `/nodes/${nodeId}/discover`, undefined, [200, 201, 502, 503, 504]);
     return status >= 500 ? null : (body as { readonly vms: readonly unknown[] }).vms.length;
@@ -68,7 +68,7 @@ export class HubApi {
         signal: AbortSignal.timeout(REQUEST_PATIENCE_MS),
       });
     } catch (error) {
-      throw new DeployError(`the hub does not answer at ${this.url}: is it running? Another one is named by --hub`, { cause: error });
+      throw new DeployError(`the hub does not answer at ${this.url}: is it running? Use --hub to name another one`, { cause: error });
     }
     const text = await response.text();
     if (!expected.includes(response.status)) throw new DeployError(`the hub refused ${method} ${path} with ${response.status}: ${detailOf(text)}`);
@@ -81,7 +81,7 @@ function detailOf(text: string): string {
     const problem: unknown = JSON.parse(text);
     if (typeof problem === 'object' && problem !== null && 'detail' in problem && typeof problem.detail === 'string') return problem.detail;
   } catch {
-    // Not an answer of a hub.
+    // Not a response of a hub.
   }
   return text.slice(0, 500);
 }

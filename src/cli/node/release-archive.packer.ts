@@ -11,10 +11,10 @@ const PACK_PATIENCE_MS = 600_000;
 /** Paths of a release that only a hub needs, one on each line; deployment/make-archive.sh writes it. */
 const NOT_FOR_NODES = 'deployment/not-for-nodes.txt';
 
-/** A release that can be brought to a host. */
+/** A release that can be installed on a host. */
 export interface ReleaseSource {
   readonly release: string;
-  /** The one file that is copied; made when it is asked for. */
+  /** Makes the one file that is copied to the host. */
   pack(): Promise<ReleaseArchive>;
 }
 
@@ -22,19 +22,19 @@ export interface ReleaseArchive {
   readonly file: string;
   readonly sha256: string;
   readonly bytes: number;
-  /** Removes what was made for it. */
+  /** Removes temporary files. */
   discard(): Promise<void>;
 }
 
-/** The script that does on a host what is to be done there. */
+/** The script that does the work on the host. */
 export function installScript(): Promise<string> {
   return readFile(join(programRoot(), 'deployment/install/install.sh'), 'utf8');
 }
 
 /**
- * The release in the given archive, or else the one that this program is of.
- * @param archive of deployment/make-archive.sh; null: this program's release
- * @throws DeployError when this program runs from a checkout and there is no archive, or the file is none
+ * The release in the given archive, or else the release of this program.
+ * @param archive a file made by deployment/make-archive.sh; null: this program's release
+ * @throws DeployError when this program runs from a checkout and no archive is given, or the file is not an archive
  */
 export async function releaseSource(archive: string | null): Promise<ReleaseSource> {
   if (archive !== null) {
@@ -43,7 +43,7 @@ export async function releaseSource(archive: string | null): Promise<ReleaseSour
   }
   const root = programRoot();
   if (!existsSync(join(root, 'RELEASE'))) {
-    throw new DeployError('this program runs from a checkout: make an archive by deployment/make-archive.sh, and name it by --archive');
+    throw new DeployError('this program runs from a checkout: make an archive with deployment/make-archive.sh and name it with --archive');
   }
   return { release: checkedName((await readFile(join(root, 'RELEASE'), 'utf8')).trim(), root), pack: () => packed(root) };
 }
@@ -53,7 +53,7 @@ async function packed(root: string): Promise<ReleaseArchive> {
   const discard = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {
     const file = join(folder, 'sendense.tar.gz');
-    // -1: packing and copying over a fast network take about as long then.
+    // -1: packing then takes about as long as copying over a fast network.
     const compress = '--use-compress-program=gzip -1';
     const without = ['--anchored', '--no-wildcards', `--exclude-from=${join(root, NOT_FOR_NODES)}`];
     await runTool(['tar', '-C', root, '--owner=0', '--group=0', '--numeric-owner', compress, ...without, '--transform=s|^[.]|sendense|', '-cf', file, '.'], {
@@ -69,19 +69,19 @@ async function packed(root: string): Promise<ReleaseArchive> {
 async function releaseIn(file: string): Promise<string> {
   let text: string;
   try {
-    // Read no further than to the file asked for, which lies at the beginning.
+    // Stops reading after this file, which is at the beginning of the archive.
     const { stdout } = await runTool(['tar', '--occurrence=1', '-xzOf', file, 'sendense/RELEASE'], { deadlineMs: PACK_PATIENCE_MS });
     text = stdout.trim();
   } catch (error) {
-    throw new DeployError(`${file} is no archive of deployment/make-archive.sh`, { cause: error });
+    throw new DeployError(`${file} is not an archive made by deployment/make-archive.sh`, { cause: error });
   }
   return checkedName(text, file);
 }
 
-/** It becomes the name of a folder on the host. */
+/** The name becomes a directory name on the host. */
 function checkedName(release: string, where: string): string {
   if (/^[0-9A-Za-z][0-9A-Za-z.+-]*$/.test(release)) return release;
-  throw new DeployError(`${where} has no name of a release in its RELEASE file`);
+  throw new DeployError(`the RELEASE file of ${where} does not hold a release name`);
 }
 
 async function described(file: string, discard: () => Promise<void>): Promise<ReleaseArchive> {
@@ -90,10 +90,10 @@ async function described(file: string, discard: () => Promise<void>): Promise<Re
   return { file, sha256: hash.digest('hex'), bytes: (await stat(file)).size, discard };
 }
 
-/** The folder with package.json above the compiled program: of a release, or of a checkout. */
+/** The directory with package.json above the compiled program: of a release, or of a checkout. */
 function programRoot(): string {
   for (let folder = import.meta.dirname; folder !== dirname(folder); folder = dirname(folder)) {
     if (existsSync(join(folder, 'package.json')) && existsSync(join(folder, 'deployment'))) return folder;
   }
-  throw new DeployError(`there is no deployment folder above ${import.meta.dirname}`);
+  throw new DeployError(`there is no deployment directory above ${import.meta.dirname}`);
 }

@@ -1,19 +1,19 @@
 import type { RemoteOutput, SshSession } from '../ssh/ssh-session.js';
 import { DeployError } from './deployment.error.js';
 
-/** How programs there get root's rights. */
+/** How remote programs get root privileges. */
 type Elevation = { readonly kind: 'root' } | { readonly kind: 'sudo' } | { readonly kind: 'sudo-with-password'; readonly password: string };
 
 const LAST_WORDS = 2000;
 
-/** The machine that a node is put on, through a connection whose host key was checked. */
+/** The target machine, over a connection whose host key was checked. */
 export class RemoteHost {
   private constructor(
     private readonly session: SshSession,
     private readonly elevation: Elevation,
   ) {}
 
-  /** @param askSecret for sudo's password, where sudo wants one @throws DeployError when the user there cannot become root */
+  /** @param askSecret asks for sudo's password when sudo needs one @throws DeployError when the remote user cannot become root */
   static async on(session: SshSession, askSecret: (question: string) => Promise<string | null>): Promise<RemoteHost> {
     const { stdout } = await session.run(['id', '-u']);
     if (stdout.trim() === '0') return new RemoteHost(session, { kind: 'root' });
@@ -21,24 +21,24 @@ export class RemoteHost {
     const password = await askSecret(`Password for sudo on ${session.host}: `);
     const host = password === null ? null : new RemoteHost(session, { kind: 'sudo-with-password', password });
     if (host !== null && (await host.tryAsRoot(['true'])).exitCode === 0) return host;
-    throw new DeployError(`the user on ${session.host} is not root and cannot become root by sudo; log in as root@${session.host}, or allow the user sudo`);
+    throw new DeployError(`the user on ${session.host} is not root and cannot use sudo; log in as root@${session.host}, or allow the user sudo`);
   }
 
   get name(): string {
     return this.session.host;
   }
 
-  /** Runs a program as the user who is logged in. @throws DeployError with its last words when it fails */
+  /** Runs a program as the login user. @throws DeployError with the end of its output when it fails */
   async run(argv: readonly [string, ...string[]], input = ''): Promise<RemoteOutput> {
     return this.answerOf(argv, await this.session.run(argv, input));
   }
 
-  /** The same with root's rights. */
+  /** Like run(), as root. */
   async runAsRoot(argv: readonly [string, ...string[]], input = ''): Promise<RemoteOutput> {
     return this.answerOf(argv, await this.tryAsRoot(argv, input));
   }
 
-  /** The same, whatever its exit code. */
+  /** Like runAsRoot(), but returns any exit code. */
   async tryAsRoot(argv: readonly [string, ...string[]], input = ''): Promise<RemoteOutput> {
     switch (this.elevation.kind) {
       case 'root':
@@ -46,7 +46,7 @@ export class RemoteHost {
       case 'sudo':
         return this.session.run(['sudo', '-n', '--', ...argv], input);
       case 'sudo-with-password':
-        // -k: it asks each time, so that it is always sudo who reads the first line and never the program.
+        // -k makes sudo ask every time, so that sudo and never the program reads the first line.
         return this.session.run(['sudo', '-k', '-S', '-p', '', '--', ...argv], `${this.elevation.password}\n${input}`);
     }
   }
@@ -59,7 +59,7 @@ export class RemoteHost {
     const { exitCode, stdout, stderr } = output;
     if (exitCode === 0) return output;
     const words = `${stderr}${stdout}`.trim().slice(-LAST_WORDS);
-    throw new DeployError(`on ${this.name}, '${argv.slice(0, 6).join(' ')}' ended with exit code ${exitCode}${words === '' ? '' : `:\n${indented(words)}`}`);
+    throw new DeployError(`on ${this.name}, '${argv.slice(0, 6).join(' ')}' failed with exit code ${exitCode}${words === '' ? '' : `:\n${indented(words)}`}`);
   }
 }
 

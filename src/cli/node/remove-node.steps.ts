@@ -4,20 +4,20 @@ import { installScript } from './release-archive.packer.js';
 import type { RemoteHost } from './remote-host.connection.js';
 import type { StepList } from './step-list.printer.js';
 
-/** Takes a node from its hub and everything of Sendense from its host. May be run again. @returns what stays on the host, as the host tells it */
+/** Revokes a node at its hub and removes everything of Sendense from its host. May be run again. @returns what remains on the host, as reported by the host */
 export async function removeNode(host: RemoteHost, hub: HubApi, steps: StepList): Promise<string> {
   const script = await installScript();
-  const { nodeId } = await steps.run('look at the host', async (note) => {
+  const { nodeId } = await steps.run('inspect the host', async (note) => {
     const facts = await hostFacts(host, script);
-    note(facts.release === null ? 'no node runs there' : `runs ${facts.release}`);
+    note(facts.release === null ? 'no node is installed' : `runs ${facts.release}`);
     return facts;
   });
   await steps.run('revoke it at the hub', async (note) => {
-    // First, so that nothing of this node is believed from now on, whatever becomes of the rest.
-    if (nodeId === null) note('the host does not know of a pairing');
+    // First, so that the hub refuses this node even if the rest fails.
+    if (nodeId === null) note('the host was never paired');
     else note((await hub.revoke(nodeId)) ? nodeId : `the hub knows no node ${nodeId}`);
   });
-  return steps.run('stop it and take it away', async () => {
+  return steps.run('stop and remove it', async () => {
     const { stderr } = await host.runAsRoot(['bash', '-s', '--', 'remove', 'node'], script);
     return stderr
       .split('\n')

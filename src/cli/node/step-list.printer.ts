@@ -1,23 +1,23 @@
-/** Where text is written; the program's standard error. */
+/** Receives text; in the program, standard error. */
 export type Write = (text: string) => void;
 
 const MS_PER_SECOND = 1000;
 
-/** Shows what is being done and how long it took, a line per step. */
+/** Prints each step and its duration, one line per step. */
 export class StepList {
   private current: { readonly title: string; readonly began: number } | null = null;
   private count = 0;
 
   constructor(private readonly write: Write) {}
 
-  /** Title of the step that failed or runs; empty before the first. */
+  /** Title of the current or failed step; empty before the first. */
   get last(): string {
     return this.current?.title ?? '';
   }
 
   /**
    * Runs one step.
-   * @param work gives what came of it, in a few words, or nothing; what it throws is passed on after the step was shown as failed
+   * @param work may report its result in a few words through `note`; an error it throws is passed on after the step is printed as failed
    */
   async run<Result>(title: string, work: (note: (text: string) => void) => Promise<Result>): Promise<Result> {
     this.count += 1;

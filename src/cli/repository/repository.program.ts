@@ -7,13 +7,13 @@ import { loadConfig } from '../../lib/config/load-config.js';
 
 const USAGE = `Usage: sendense repository import PATH [--name NAME] [--hub URL] [--token-file FILE] [--config FILE] [--json]
 
-Brings the restore points of a repository that another hub has made into the running hub. The files stay as they are.
+Imports the restore points of a repository made by another hub into the running hub. The files are not changed.
 
-  --name NAME         what the repository is called here; default: the name of its folder
-  --hub URL           default: the hub of this machine, by its data directory
+  --name NAME         the repository's name at this hub; default: the name of its directory
+  --hub URL           default: the hub of this machine, found through its data directory
   --token-file FILE   default: api.token in the hub's data directory
 
-Exit codes: 0 done, 1 refused or some restore points could not be taken over, 2 wrong usage.
+Exit codes: 0 done, 1 refused, or some restore points could not be imported, 2 wrong usage.
 `;
 
 interface ImportAnswer {
@@ -48,7 +48,7 @@ export async function runRepositoryProgram(argv: readonly string[], environment:
     return 0;
   }
   const [command, path, ...extra] = positionals;
-  if (command !== 'import' || path === undefined || extra.length > 0) return refuse('there is one command: import PATH');
+  if (command !== 'import' || path === undefined || extra.length > 0) return refuse('the only command is: import PATH');
   try {
     const config = loadConfig(HubConfig, { file: values.config, environment });
     const url = values.hub ?? (await readFile(join(config.dataDirectory, 'hub.url'), 'utf8')).trim();
@@ -65,7 +65,7 @@ export async function runRepositoryProgram(argv: readonly string[], environment:
       process.stderr.write(`sendense repository: the hub refused: ${detailOf(text)}\n`);
       return 1;
     }
-    // The hub's own answer, in the shape that its API document gives.
+    // The hub's own response, in the shape of its API document.
     const answer = JSON.parse(text) as ImportAnswer;
     if (values.json !== true) process.stdout.write(`${report(answer).join('\n')}\n`);
     return answer.skipped.length === 0 ? 0 : 1;
@@ -77,7 +77,7 @@ export async function runRepositoryProgram(argv: readonly string[], environment:
 
 function report(answer: ImportAnswer): readonly string[] {
   return [
-    `Repository "${answer.name}": ${answer.imported.length} restore point(s) taken over, ${answer.already_known} known already.`,
+    `Repository "${answer.name}": ${answer.imported.length} restore point(s) imported, ${answer.already_known} already known.`,
     ...answer.skipped.map(({ folder, reason }) => `SKIPPED ${folder}: ${reason}`),
   ];
 }
@@ -87,7 +87,7 @@ function detailOf(text: string): string {
     const problem: unknown = JSON.parse(text);
     if (typeof problem === 'object' && problem !== null && 'detail' in problem && typeof problem.detail === 'string') return problem.detail;
   } catch {
-    // Not an answer of a hub.
+    // Not a response of a hub.
   }
   return text.slice(0, 500);
 }

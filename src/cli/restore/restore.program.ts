@@ -15,21 +15,21 @@ import { restoreDisks } from './restore-disks/restore-disks.step.js';
 
 const USAGE = `Usage: sendense restore --repository PATH [list | verify | disks] [options]
 
-Restores from a repository alone: no hub, no database, no network. Needs qemu-img.
+Restores from a repository without a hub, a database or a network. Needs qemu-img.
 
-  list                       VMs and restore points that the repository holds
-  verify                     check manifests, hashes and chains of all restore points, or of --point and what it stands on
-  disks --target DIR         write the disks of a restore point into a folder, checked before they get their names
+  list                       list the VMs and restore points in the repository
+  verify                     check manifests, hashes and chains of all restore points, or of --point and its ancestors
+  disks --target DIR         write the disks of a restore point into a directory; files get their names once checked
 
-  --repository PATH          the repository's folder
+  --repository PATH          the repository's directory
   --vm NAME                  only this VM
   --point ID                 a restore point: its id, the end of its id, or its folder; default: the newest
   --disk N                   only this disk, from 0; may be repeated
-  --format raw|qcow2|vmdk    default raw
-  --overwrite                replace files of the same names
-  --json                     for programs
+  --format raw|qcow2|vmdk    default: raw
+  --overwrite                replace existing files of the same names
+  --json                     print JSON, for programs
 
-Exit codes: 0 all is well, 1 something is damaged or could not be restored, 2 wrong usage.
+Exit codes: 0 success, 1 something is damaged or could not be restored, 2 wrong usage.
 `;
 
 const FORMATS: readonly DiskFormat[] = ['raw', 'qcow2', 'vmdk'];
@@ -102,7 +102,7 @@ class RestoreProgram {
         for (const point of points.filter(({ vm_id }) => vm_id === vm[0])) {
           const size = readableBytes(point.disks.reduce((sum, disk) => sum + disk.file_size_bytes, 0));
           const { missing } = chainOf(point, points);
-          const broken = missing === null ? '' : `  CANNOT BE RESTORED: ${missing}, which it stands on, is missing`;
+          const broken = missing === null ? '' : `  CANNOT BE RESTORED: its ancestor ${missing} is missing`;
           lines.push(`  ${point.instant}  ${point.backup_type.padEnd(11)}  ${point.backup_id}  ${point.disks.length} disk(s), ${size}${broken}`);
         }
       }
@@ -139,7 +139,7 @@ class RestoreProgram {
       ...findings.map(({ code, detail }) => `${code}: ${detail}`),
       ...unusable.map((id) => `Restore point ${id} cannot be restored.`),
       ok
-        ? `All is well: ${verdicts.length} restore point(s), ${readableBytes(bytes)} checked.`
+        ? `OK: ${verdicts.length} restore point(s), ${readableBytes(bytes)} checked.`
         : `DAMAGED: ${findings.length} finding(s) in ${verdicts.length} restore point(s).`,
     ]);
     return ok ? 0 : 1;
@@ -209,7 +209,7 @@ class RestoreProgram {
     process.stdout.write(this.options.json ? `${JSON.stringify(document, null, 2)}\n` : `${lines().join('\n')}\n`);
   }
 
-  /** Progress is for people who watch: one line that is written over. */
+  /** Progress is for interactive use: a single line, overwritten in place. */
   private tell(what: string, percent: number | null): void {
     if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${what}${percent === null ? '' : ` ${percent.toFixed(0)} %`}`);
   }
@@ -240,14 +240,14 @@ function pointOf(folder: string, manifest: Manifest): FoundPoint {
 function parse(argv: readonly string[]): { readonly command: 'help' | 'list' | 'verify' | 'disks'; readonly options: Options } {
   const { values, positionals } = parsed(argv);
   const [word = 'list', ...extra] = positionals;
-  if (extra.length > 0) throw new UsageError(`there is one word too many: ${extra.join(' ')}`);
+  if (extra.length > 0) throw new UsageError(`unexpected argument: ${extra.join(' ')}`);
   const command = (['help', 'list', 'verify', 'disks'] as const).find((each) => each === (values.help === true ? 'help' : word));
-  if (command === undefined) throw new UsageError(`there is no command "${word}"`);
-  if (values.repository === undefined && command !== 'help') throw new UsageError('--repository PATH is needed');
+  if (command === undefined) throw new UsageError(`unknown command "${word}"`);
+  if (values.repository === undefined && command !== 'help') throw new UsageError('--repository PATH is required');
   const format = FORMATS.find((each) => each === (values.format ?? 'raw'));
-  if (format === undefined) throw new UsageError(`there is no format "${values.format ?? ''}"`);
+  if (format === undefined) throw new UsageError(`unknown format "${values.format ?? ''}"`);
   const disks = (values.disk ?? []).map((text) => {
-    if (!/^\d{1,4}$/.test(text)) throw new UsageError(`--disk wants a number, not "${text}"`);
+    if (!/^\d{1,4}$/.test(text)) throw new UsageError(`--disk must be a number, not "${text}"`);
     return Number(text);
   });
   return {

@@ -14,7 +14,7 @@ const found = (line: string, host: string, port = 22): number => knownHostKeys(`
 it.each([
   ['a name', `node1,10.0.0.7 ssh-ed25519 ${KEY}`, 'node1', 22],
   ['one of several names', `node1,10.0.0.7 ssh-ed25519 ${KEY} comment`, '10.0.0.7', 22],
-  ['a name in other letters', `Node1 ssh-ed25519 ${KEY}`, 'nODE1', 22],
+  ['a name in another case', `Node1 ssh-ed25519 ${KEY}`, 'nODE1', 22],
   ['a name with a port', `[node1]:2222 ssh-ed25519 ${KEY}`, 'node1', 2222],
   ['a pattern', `*.example.org ssh-ed25519 ${KEY}`, 'node1.example.org', 22],
   ['a hashed name', `${hashed('node1')} ssh-ed25519 ${KEY}`, 'node1', 22],
@@ -27,15 +27,15 @@ it.each([
   ['another host', `node1 ssh-ed25519 ${KEY}`, 'node2', 22],
   ['the beginning of a name', `node1 ssh-ed25519 ${KEY}`, 'node1.example.org', 22],
   ['another port', `node1 ssh-ed25519 ${KEY}`, 'node1', 2222],
-  ['a dot that is another letter', `node1.example ssh-ed25519 ${KEY}`, 'node1xexample', 22],
-  ['a host that is excepted', `*.example.org,!node1.example.org ssh-ed25519 ${KEY}`, 'node1.example.org', 22],
+  ['a dot as a wildcard', `node1.example ssh-ed25519 ${KEY}`, 'node1xexample', 22],
+  ['an excluded host', `*.example.org,!node1.example.org ssh-ed25519 ${KEY}`, 'node1.example.org', 22],
   ['a certificate authority', `@cert-authority node1 ssh-ed25519 ${KEY}`, 'node1', 22],
-  ['a line that is cut', 'node1 ssh-ed25519', 'node1', 22],
+  ['a truncated line', 'node1 ssh-ed25519', 'node1', 22],
   ['a hash without a digest', `|1|AAAA ssh-ed25519 ${KEY}`, 'node1', 22],
-])('does not take %s', (_, line, host, port) => {
+])('does not match %s', (_, line, host, port) => {
   expect(found(line, host, port)).toBe(0);
 });
 
-it('tells which keys are revoked', () => {
+it('marks revoked keys', () => {
   expect(knownHostKeys(`@revoked node1 ssh-ed25519 ${KEY}`, 'node1', 22)).toEqual([{ type: 'ssh-ed25519', blob: Buffer.from(KEY, 'base64'), revoked: true }]);
 });

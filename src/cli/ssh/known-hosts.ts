@@ -1,18 +1,18 @@
 import { createHmac } from 'node:crypto';
 
-/** One line of a known_hosts file that names a key of the host asked for. */
+/** One known_hosts line with a key of the requested host. */
 export interface KnownHostKey {
   /** `ssh-ed25519`, `ecdsa-sha2-nistp256`, `ssh-rsa`, ... */
   readonly type: string;
-  /** The key as it goes over the wire. */
+  /** The key in its wire encoding. */
   readonly blob: Buffer;
-  /** Marked `@revoked`: a host that shows it must not be trusted. */
+  /** Marked `@revoked`: a host that presents it must not be trusted. */
   readonly revoked: boolean;
 }
 
 /**
- * The keys that known_hosts files (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT) have for a host: plain and hashed names, patterns, and `[host]:port` for ports other than 22. Lines of
- * certificate authorities are left out: certificates of hosts are not checked here.
+ * The keys of a host in known_hosts files (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): plain and hashed names, patterns, and `[host]:port` for ports other than 22.
+ * Certificate authority lines are skipped: host certificates are not checked here.
  */
 export function knownHostKeys(text: string, host: string, port: number): readonly KnownHostKey[] {
   const name = (port === 22 ? host : `[${host}]:${port}`).toLowerCase();
@@ -44,7 +44,7 @@ function matches(names: string, name: string): boolean {
   return found;
 }
 
-/** `*` and `?` are wild; everything else, brackets too, is meant as it stands. */
+/** `*` and `?` are wildcards; all other characters, brackets included, are literal. */
 function pattern(glob: string): RegExp {
   const source = glob
     .toLowerCase()

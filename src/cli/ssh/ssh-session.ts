@@ -17,7 +17,7 @@ export type SshErrorCode =
   | 'identity_unreadable'
   | 'connection_lost';
 
-/** The message tells what was wrong with which host, and what to do. */
+/** The message says what was wrong with which host, and what to do. */
 export class SshError extends Error {
   override readonly name = 'SshError';
   constructor(
@@ -33,15 +33,15 @@ export interface SshTarget {
   readonly host: string;
   readonly port: number;
   readonly user: string;
-  /** `SHA256:...` as ssh-keygen -l shows it; null: the host's key must be in a known_hosts file. */
+  /** `SHA256:...` as ssh-keygen -l prints it; null: the host's key must be in a known_hosts file. */
   readonly hostKeyFingerprint: string | null;
   readonly knownHostsFiles: readonly string[];
-  /** Private key files to try; one that is not there is passed over unless it is in requiredIdentity. */
+  /** Private key files to try; a missing file is skipped unless it is requiredIdentity. */
   readonly identityFiles: readonly string[];
   readonly requiredIdentity: string | null;
   /** Path of an agent's socket; null: none. */
   readonly agentSocket: string | null;
-  /** Asked for a password or passphrase when nothing else is left; null when nobody can be asked. */
+  /** Asks for a password or passphrase when nothing else is left; null when there is no one to ask. */
   readonly askSecret: ((question: string) => Promise<string | null>) | null;
 }
 
@@ -53,7 +53,7 @@ export interface RemoteOutput {
 
 const CONNECT_PATIENCE_MS = 20_000;
 const KEEPALIVE_MS = 5_000;
-/** With which the host's key of a type can be asked for, the strongest first. */
+/** Signature algorithms for each type of host key, strongest first. */
 const KEY_ALGORITHMS = {
   'ssh-ed25519': ['ssh-ed25519'],
   'ecdsa-sha2-nistp256': ['ecdsa-sha2-nistp256'],
@@ -64,7 +64,7 @@ const KEY_ALGORITHMS = {
 type KeyType = keyof typeof KEY_ALGORITHMS;
 const KEY_TYPES: readonly KeyType[] = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521', 'ssh-rsa'];
 
-/** What ssh itself would look at, for the user who runs this. */
+/** The files and agent that ssh itself would use for the current user. */
 export function usualSshFiles(): Pick<SshTarget, 'knownHostsFiles' | 'identityFiles' | 'user' | 'agentSocket'> {
   const folder = join(homedir(), '.ssh');
   const agent = process.env['SSH_AUTH_SOCK'];
@@ -77,21 +77,21 @@ export function usualSshFiles(): Pick<SshTarget, 'knownHostsFiles' | 'identityFi
 }
 
 /**
- * A connection to another machine's own SSH server, to install something there. The host's key is always checked, against known_hosts or a fingerprint, before anything is
- * sent to it: an unknown one ends the connection.
+ * A connection to another machine's own SSH server, for installing software there. The host's key is always checked against known_hosts or a fingerprint before
+ * anything is sent; an unknown key ends the connection.
  */
 export class SshSession {
   private constructor(
     private readonly client: Client,
     readonly host: string,
-    /** Of the key that the host has shown, as ssh-keygen -l shows it. */
+    /** Of the key that the host presented, as ssh-keygen -l prints it. */
     readonly hostKeyFingerprint: string,
   ) {}
 
   /** @throws SshError */
   static async connect(target: SshTarget): Promise<SshSession> {
     const known = await keysOf(target);
-    // Ask for a key that can be checked: a host has one of each type, and known_hosts often only one of them.
+    // Request a key type that can be checked: a host has one key of each type, and known_hosts often has only one of them.
     const types =
       target.hostKeyFingerprint === null && known.some(({ revoked }) => !revoked)
         ? KEY_TYPES.filter((type) => known.some((key) => key.type === type && !key.revoked))
@@ -107,26 +107,26 @@ export class SshSession {
           (client, fingerprint) => new SshSession(client, target.host, fingerprint),
         );
       } catch (error) {
-        // With a fingerprint alone it is not known of which of the host's keys it is. A key type that the host does not have fails in the key exchange.
+        // A fingerprint does not say which of the host's keys it belongs to. A key type that the host lacks fails in the key exchange.
         const isMismatch = error instanceof SshError && error.code === 'host_key_mismatch';
         if (!isMismatch && !isNoCommonKeyType(error)) throw asSshError(error, target);
-        // The strongest key that it has shown is the one to tell of.
+        // Report the strongest key that the host presented.
         if (failure === null || (isMismatch && !(failure instanceof SshError))) failure = error;
       }
     }
     throw asSshError(failure, target);
   }
 
-  /** Runs a program there, to its end. @param input what it reads. @throws SshError when the connection ends first */
+  /** Runs a program on the host until it exits. @param input its standard input @throws SshError when the connection ends first */
   async run(argv: readonly [string, ...string[]], input = ''): Promise<RemoteOutput> {
     return new Promise((resolve, reject) => {
       const lost = (): void => {
-        reject(new SshError('connection_lost', `the connection to ${this.host} has ended while ${argv[0]} ran there`));
+        reject(new SshError('connection_lost', `the connection to ${this.host} was lost while ${argv[0]} was running there`));
       };
       this.client.once('close', lost);
       this.client.exec(argv.map(shellQuoted).join(' '), (error, stream) => {
         if (error !== undefined) {
-          reject(new SshError('connection_lost', `${this.host} does not run ${argv[0]}: ${error.message}`, { cause: error }));
+          reject(new SshError('connection_lost', `${this.host} could not start ${argv[0]}: ${error.message}`, { cause: error }));
           return;
         }
         const stdout: Buffer[] = [];
@@ -139,7 +139,7 @@ export class SshSession {
         });
         stream.on('close', () => {
           this.client.off('close', lost);
-          // A program that a signal has ended has no exit code.
+          // A program killed by a signal has no exit code.
           resolve({ exitCode: exitCode ?? 255, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() });
         });
         stream.end(input);
@@ -147,18 +147,20 @@ export class SshSession {
     });
   }
 
-  /** Copies a file there, readable for its owner only. @throws SshError */
+  /** Copies a file to the host, readable for its owner only. @throws SshError */
   async put(file: string, remotePath: string): Promise<void> {
     const sftp = await new Promise<SFTPWrapper>((resolve, reject) => {
       this.client.sftp((error, wrapper) => {
         if (error === undefined) resolve(wrapper);
         else
-          reject(new SshError('connection_lost', `${this.host} takes no files (its SSH server needs the sftp subsystem): ${error.message}`, { cause: error }));
+          reject(
+            new SshError('connection_lost', `${this.host} does not accept files (its SSH server needs the sftp subsystem): ${error.message}`, { cause: error }),
+          );
       });
     });
     await new Promise<void>((resolve, reject) => {
       const failed = (error: Error | null): void => {
-        reject(new SshError('connection_lost', `${file} could not be copied to ${this.host}:${remotePath}: ${error?.message ?? 'the connection has ended'}`));
+        reject(new SshError('connection_lost', `${file} could not be copied to ${this.host}:${remotePath}: ${error?.message ?? 'the connection was lost'}`));
       };
       const lost = (): void => failed(null);
       this.client.once('close', lost);
@@ -176,12 +178,12 @@ export class SshSession {
   }
 }
 
-/** One word of a POSIX shell's command line: an SSH server hands what is run to the user's shell as one text. */
+/** Quotes one word for a POSIX shell: an SSH server passes the command line to the user's shell as a single string. */
 export function shellQuoted(word: string): string {
   return /^[A-Za-z0-9_/.:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** `SHA256:<base64 without padding>` of a key as it goes over the wire. */
+/** `SHA256:<base64 without padding>` of a key in its wire encoding. */
 export function fingerprintOf(blob: Buffer): string {
   return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
 }
@@ -201,7 +203,7 @@ async function connectOnce(
       host: target.host,
       port: target.port,
       username: target.user,
-      // Of ours: until the host has shown its key. After that somebody may be typing a password.
+      // Our own timeout applies until the host presents its key. After that a user may be typing a password.
       readyTimeout: 0,
       keepaliveInterval: KEEPALIVE_MS,
       keepaliveCountMax: 6,
@@ -212,9 +214,9 @@ async function connectOnce(
         refusal = verdict(key);
         return refusal === null;
       },
-      // It asks for one way after the other until the host takes one; false: there is none left.
+      // ssh2 asks for one method after another until the host accepts one; false: none is left.
       authHandler: (_methods, _partial, next) => {
-        // The types leave out `false`, with which ssh2's README has the handler end the attempts.
+        // The types leave out `false`, which ends the attempts according to ssh2's README.
         const give = next as (method: AnyAuthMethod | false) => void;
         attempts.next().then(
           ({ value, done }) => give(done === true ? false : value),
@@ -239,13 +241,13 @@ async function connectOnce(
       reject(refusal ?? error);
     });
     client.on('close', () => {
-      reject(refusal ?? new SshError('connection_lost', `${target.host} has closed the connection`));
+      reject(refusal ?? new SshError('connection_lost', `${target.host} closed the connection`));
     });
     client.connect(config);
   });
 }
 
-/** Ways to log in: agent, keys, and a password, which is asked for only when all else was refused. */
+/** Methods to log in: agent, keys, and finally a password, prompted for only when everything else was refused. */
 async function* authentication(target: SshTarget): AsyncGenerator<AnyAuthMethod> {
   const username = target.user;
   if (target.agentSocket !== null) yield { type: 'agent', username, agent: target.agentSocket };
@@ -253,10 +255,10 @@ async function* authentication(target: SshTarget): AsyncGenerator<AnyAuthMethod>
     const key = await privateKey(file, target);
     if (key !== null) yield { type: 'publickey', username, ...key };
   }
-  const password = target.askSecret === null ? null : await target.askSecret(`Password of ${username}@${target.host}: `);
+  const password = target.askSecret === null ? null : await target.askSecret(`Password for ${username}@${target.host}: `);
   if (password === null) return;
   yield { type: 'password', username, password };
-  // Hosts with PAM may take the same password only as an answer to their question.
+  // A host with PAM may accept the same password only through keyboard-interactive.
   yield {
     type: 'keyboard-interactive',
     username,
@@ -278,12 +280,12 @@ async function privateKey(file: string, target: SshTarget): Promise<{ readonly k
   const parsed = ssh2.utils.parseKey(key);
   if (!(parsed instanceof Error)) return { key };
   if (/encrypted|passphrase/i.test(parsed.message)) {
-    const passphrase = target.askSecret === null ? null : await target.askSecret(`Passphrase of ${file}: `);
+    const passphrase = target.askSecret === null ? null : await target.askSecret(`Passphrase for ${file}: `);
     if (passphrase !== null && !(ssh2.utils.parseKey(key, passphrase) instanceof Error)) return { key, passphrase };
     if (required) throw new SshError('identity_unreadable', `the passphrase does not open ${file}; an agent that holds the key works too`);
     return null;
   }
-  if (required) throw new SshError('identity_unreadable', `${file} is no private key: ${parsed.message}`);
+  if (required) throw new SshError('identity_unreadable', `${file} is not a private key: ${parsed.message}`);
   return null;
 }
 
@@ -304,22 +306,22 @@ function judge(target: SshTarget, known: Awaited<ReturnType<typeof keysOf>>, key
   const shown = fingerprintOf(key);
   const { host, hostKeyFingerprint: wanted } = target;
   const alike = known.filter(({ blob }) => blob.equals(key));
-  if (alike.some(({ revoked }) => revoked)) return new SshError('host_key_revoked', `${host} shows the key ${shown}, which known_hosts has as revoked`);
+  if (alike.some(({ revoked }) => revoked)) return new SshError('host_key_revoked', `${host} presents the key ${shown}, which known_hosts marks as revoked`);
   if (wanted !== null) {
     return wanted === shown
       ? null
-      : new SshError('host_key_mismatch', `${host} shows the key ${shown}, and not ${wanted}: this is another machine, or the fingerprint is wrong`);
+      : new SshError('host_key_mismatch', `${host} presents the key ${shown} instead of ${wanted}: this is another machine, or the fingerprint is wrong`);
   }
   if (alike.length > 0) return null;
   if (known.length > 0) {
     return new SshError(
       'host_key_changed',
-      `${host} shows the key ${shown}, and known_hosts has another one: either the machine was set up anew (then ssh-keygen -R removes the old key), or somebody is in between`,
+      `${host} presents the key ${shown}, but known_hosts has a different one: either the machine was reinstalled (ssh-keygen -R removes the old key), or someone is intercepting the connection`,
     );
   }
   return new SshError(
     'host_key_unknown',
-    `the key of ${host} is not known. It shows ${shown}: compare it with what 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' prints on the host's own console, ` +
+    `the key of ${host} is unknown. It presents ${shown}: compare it with the output of 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' on the host's own console, ` +
       `and repeat with --host-key-fingerprint ${shown}`,
   );
 }
@@ -333,7 +335,7 @@ function asSshError(error: unknown, { host, port, user }: SshTarget): SshError {
   const message = messageOf(error);
   const level = typeof error === 'object' && error !== null && 'level' in error ? error.level : null;
   if (level === 'client-authentication') {
-    return new SshError('authentication_failed', `${host} takes no key and no password of ${user}; name a key with --identity, or another user as USER@HOST`, {
+    return new SshError('authentication_failed', `${host} accepts no key or password for ${user}; name a key with --identity, or another user as USER@HOST`, {
       cause: error,
     });
   }

@@ -5,14 +5,14 @@ const CTRL_D = '\u0004';
 const BACKSPACES = ['\u0008', '\u007f'];
 
 /**
- * Asks for a secret on the terminal, without showing what is typed.
- * @returns null when there is no terminal, or the answer was broken off with Ctrl-C or Ctrl-D
+ * Asks for a secret on the terminal, without echo.
+ * @returns null when there is no terminal, or the user pressed Ctrl-C or Ctrl-D
  */
 export async function askHidden(question: string): Promise<string | null> {
   if (!stdin.isTTY) return null;
   const wasRaw = stdin.isRaw;
   stdin.setRawMode(true);
-  // Not before: what is typed at once would be shown.
+  // Only now: input typed before raw mode would be echoed.
   stderr.write(question);
   stdin.resume();
   stdin.setEncoding('utf8');
@@ -26,7 +26,7 @@ export async function askHidden(question: string): Promise<string | null> {
       resolve(result);
     };
     const typed = (text: string): void => {
-      // What is pasted comes as one text.
+      // Pasted text arrives in one piece.
       for (const letter of text) {
         const ends = letter === '\r' || letter === '\n';
         if (ends || letter === CTRL_C || letter === CTRL_D) {

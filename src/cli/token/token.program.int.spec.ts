@@ -33,13 +33,13 @@ function run(...argv: string[]): string {
   return printed.trim();
 }
 
-/** As a hub that starts now, or looks at the files again. */
+/** Like a hub that starts now or reloads its files. */
 function tokens(): ApiTokens {
   return new ApiTokens({ configured: null, apiTokenFile: join(directory, 'api.token'), tokenListFile: join(directory, 'api-tokens'), nodeToken: NODE });
 }
 
 describe('sendense token', () => {
-  it('adds named tokens, of which the digest alone is kept, and withdraws them', () => {
+  it('adds named tokens, stores only their digests, and revokes them', () => {
     const alice = run('add', 'alice');
     expect(tokens().actorOf(alice)).toBe('api:alice');
     expect(tokens().actorOf(EARLIER)).toBe('api:token');
@@ -51,7 +51,7 @@ describe('sendense token', () => {
     expect(tokens().actorOf(alice)).toBeNull();
   });
 
-  it('rotates the default token, with the earlier one good for a while under the same actor, or not at all', () => {
+  it('rotates the default token and keeps the old one valid for a while under the same actor, or not at all', () => {
     run('rotate', '--keep', '5');
     const next = readFileSync(join(directory, 'api.token'), 'utf8').trim();
     expect([tokens().actorOf(next), tokens().actorOf(EARLIER)]).toEqual(['api:token', 'api:token']);
@@ -62,7 +62,7 @@ describe('sendense token', () => {
     jest.useRealTimers();
   });
 
-  it('is seen by a hub that runs', async () => {
+  it('takes effect in a running hub', async () => {
     const running = tokens();
     expect(running.actorOf(EARLIER)).toBe('api:token');
     const alice = run('add', 'alice');

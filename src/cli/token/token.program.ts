@@ -11,13 +11,13 @@ import { isValidAt, type NamedToken, readTokenList, TOKEN_NAME, tokenListText } 
 
 const USAGE = `Usage: sendense token add NAME | remove NAME | list | rotate [--keep MINUTES]   [--config FILE]
 
-Tokens of the hub's API. The hub sees a change within a second.
-  add NAME     makes a token and prints it once; what it does is recorded as api:NAME
-  remove NAME  withdraws it
-  list         names and ends of the tokens
-  rotate       makes a new default token; the earlier one is good for MINUTES more (default 0)
+Manages the hub's API tokens. The hub applies a change within a second.
+  add NAME     create a token and print it once; its actions are recorded as api:NAME
+  remove NAME  revoke it
+  list         list the tokens' names and expiry times
+  rotate       create a new default token; the old one stays valid for MINUTES (default: 0)
 `;
-/** Of the default token, which has a file of its own. */
+/** The default token, which has a file of its own. */
 const DEFAULT_NAME = 'token';
 
 /** @returns the exit code */
@@ -63,13 +63,13 @@ function usage(code: number): number {
 
 function nameOf(name: string | undefined): string {
   if (name === undefined || !TOKEN_NAME.test(name) || name === DEFAULT_NAME) {
-    throw new Error('a name is 1 to 63 lower-case letters, digits, dots, dashes and underscores, and not "token"');
+    throw new Error('a name has 1 to 63 lower-case letters, digits, dots, dashes and underscores, and is not "token"');
   }
   return name;
 }
 
 function add(file: string, tokens: readonly NamedToken[], name: string): void {
-  if (tokens.some((one) => one.name === name)) throw new Error(`there is a token ${name} already; remove it first`);
+  if (tokens.some((one) => one.name === name)) throw new Error(`the token ${name} already exists; remove it first`);
   const token = newToken();
   writeOwned(file, tokenListText([...tokens, { name, sha256: digestOf(token), until: null }]));
   process.stdout.write(`${token}\n`);
@@ -80,20 +80,22 @@ function remove(file: string, tokens: readonly NamedToken[], name: string): void
   writeOwned(file, tokenListText(tokens.filter((one) => one.name !== name)));
 }
 
-/** The earlier token is listed before the new one takes its place, so that an end in between leaves the earlier one good. */
+/** The old token is listed before the new one replaces it, so that a crash in between leaves the old one valid. */
 function rotate(config: HubConfig, tokens: readonly NamedToken[], keep: string, now: Date): void {
-  if (config.apiToken !== null) throw new Error('the token is the setting api_token; change it there, or remove the setting to have it in a file');
-  if (!/^\d{1,6}$/.test(keep)) throw new Error('--keep takes a number of minutes');
+  if (config.apiToken !== null) throw new Error('the token is set by api_token; change it there, or remove the setting to keep the token in a file');
+  if (!/^\d{1,6}$/.test(keep)) throw new Error('--keep must be a number of minutes');
   const earlier = readToken(config.apiTokenFile);
   const until = new Date(now.getTime() + Number(keep) * 60_000);
   if (earlier !== null && Number(keep) > 0) {
     writeOwned(config.apiTokenListFile, tokenListText([...tokens, { name: DEFAULT_NAME, sha256: digestOf(earlier), until: until.toISOString() }]));
   }
   writeOwned(config.apiTokenFile, `${newToken()}\n`);
-  process.stdout.write(`${config.apiTokenFile} holds a new token; the earlier one is good ${Number(keep) > 0 ? `until ${until.toISOString()}` : 'no more'}\n`);
+  process.stdout.write(
+    `${config.apiTokenFile} holds a new token; the old one is ${Number(keep) > 0 ? `valid until ${until.toISOString()}` : 'no longer valid'}\n`,
+  );
 }
 
-/** The hub, whose account owns the data directory, must be able to read what root has written. */
+/** The hub's account owns the data directory and must be able to read files that root wrote. */
 function writeOwned(file: string, text: string): void {
   writeWhole(file, text);
   const { uid, gid } = statSync(dirname(file));

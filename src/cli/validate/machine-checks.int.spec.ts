@@ -42,7 +42,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** A service of that data directory: a process that only is there, with a lock as the real one writes. */
+/** A stand-in service of that data directory: a process that only exists, with a lock like the real one's. */
 async function service(name: string, argv: readonly [string, ...string[]]): Promise<{ readonly data: string; readonly pid: number }> {
   const data = join(directory, name);
   await mkdir(data, { recursive: true });
@@ -53,7 +53,7 @@ async function service(name: string, argv: readonly [string, ...string[]]): Prom
     child.kill('SIGKILL');
     await ended;
   });
-  // It speaks when it has become what it is to be.
+  // It prints a line once it has become the intended process.
   await new Promise((resolve) => child.stdout?.once('data', resolve));
   await writeFile(join(data, 'node.lock'), JSON.stringify(await identityOf(child.pid ?? 0)));
   return { data, pid: child.pid ?? 0 };
@@ -75,7 +75,7 @@ function storageRoots(folder: string, view: ServiceView): Check {
 const root = requireCondition(process.getuid?.() === 0, 'only root can mount, and become somebody else');
 
 describe('checks of the machine', () => {
-  it('count the files that the running hub may open, not those of whoever asks', async () => {
+  it('count the files that the running hub may open, not those of the caller', async () => {
     const few = await service('limited', ['prlimit', '--nofile=512:512', ...STAYS]);
     expect(await result(kernelChecks(new HubConfig(), few.pid, KERNEL_PLACES), 'open_files')).toMatchObject({
       status: 'warn',
@@ -88,7 +88,7 @@ describe('checks of the machine', () => {
     expect(await result(noHub, 'open_files')).toMatchObject({ status: 'warn', detail: expect.stringContaining('1024 here') });
   });
 
-  it('see what is offered to the network', async () => {
+  it('report services exposed to the network', async () => {
     const open = Object.assign(new HubConfig(), { listenHost: '0.0.0.0', nbdListenHost: '192.0.2.1' });
     expect(await result(hubServiceChecks(open, new HubApi('http://127.0.0.1:1', null), null), 'hub_exposure')).toMatchObject({
       status: 'warn',
@@ -102,11 +102,11 @@ describe('checks of the machine', () => {
     [GIB, 9 * GIB, undefined],
     [GIB, 11 * GIB, 'warn'],
     [100 * GIB, 1024 * GIB, 'warn'],
-  ])('of a repository with %i of %i bytes free give %s', (free, total, status) => {
+  ])('return for a repository with %i of %i bytes free: %s', (free, total, status) => {
     expect(spaceFindings('it', free, total)[0]?.status).toBe(status);
   });
 
-  root.it('see that there is little space, none for more files, and none that may be written to', async () => {
+  root.it('report scarce space, missing inodes and a read-only file system', async () => {
     const small = await mountSmallFileSystem(join(directory, 'small'), 100);
     if (small === null) return;
     undo.push(() => small.remove());
@@ -133,7 +133,7 @@ describe('checks of the machine', () => {
     }
   });
 
-  root.it('look with the rights of the service where root asks, and from its place', async () => {
+  root.it("run as root, check with the service's permissions and in its mount namespace", async () => {
     const roots = join(directory, 'roots');
     await mkdir(roots, { mode: 0o755 });
     const nobody = await service('nobody', ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--', ...STAYS]);

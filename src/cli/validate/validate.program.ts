@@ -34,26 +34,26 @@ import { trialChecks } from './try-backup/trial.check.js';
 
 const USAGE = `Usage: sendense validate [--role hub|node|both] [--config FILE] [--json]
 
-Checks an installation and says how to mend what is wrong. A small backup is made and restored, and removed again.
+Checks an installation and suggests fixes. Makes a small trial backup, restores it, and removes it again.
 
-  --role ROLE         what is on this machine; default: what has run here. The node of "both" is the one of
-                      --node-config, and without it the local node that the hub starts
+  --role ROLE         what to check on this machine; default: what has run here. With "both" the node is that of
+                      --node-config, or else the local node that the hub starts
   --config FILE       the hub's settings, or the node's with --role node
-  --node-config FILE  with both: the settings of a node that is not the hub's local one
-  --hub URL           default: the running hub of this machine, and for a node its hub_url
-  --token-file FILE   the hub's API token; default: api.token in the hub's data directory. With --role node only
-                      with it a backup is tried
-  --repository NAME   try the backup into this repository of the hub; default: one made for it, at the hub
-  --no-trial          do not try a backup
-  --json              for programs
+  --node-config FILE  with "both": the settings of a node other than the hub's local one
+  --hub URL           default: the running hub of this machine; for a node its hub_url
+  --token-file FILE   the hub's API token; default: api.token in the hub's data directory. With --role node,
+                      the trial backup needs it
+  --repository NAME   make the trial backup in this repository of the hub; default: a temporary one at the hub
+  --no-trial          skip the trial backup
+  --json              print JSON, for programs
 
-Exit codes: 0 all passed or warned, 1 something failed, 2 wrong usage.
+Exit codes: 0 no check failed, 1 a check failed, 2 wrong usage.
 `;
 
-/** The first of the trial; the later ones stand on what these have made. */
+/** The first checks of the trial; the later ones depend on their results. */
 const ASKING: ReadonlySet<string> = new Set(['event_store_append', 'trial_backup']);
 
-/** Where the program's words go, and what the kernel is asked: both are others in tests. */
+/** The program's dependencies, replaced in tests. */
 export interface ValidateSurroundings {
   readonly environment: NodeJS.ProcessEnv;
   readonly print: (text: string) => void;
@@ -72,11 +72,11 @@ interface Options {
   readonly json: boolean;
 }
 
-/** Configurations of what is on this machine; null where it is not, problems where it cannot be read. */
+/** The configurations on this machine; null: not present, an array of problems: not readable. */
 interface Machine {
   readonly hub: HubConfig | readonly string[] | null;
   readonly node: NodeConfig | readonly string[] | null;
-  /** The hub runs the node by itself. */
+  /** The hub starts the node itself. */
   readonly isLocalNode: boolean;
 }
 
@@ -95,7 +95,7 @@ export async function runValidateProgram(argv: readonly string[], surroundings: 
   const results: CheckResult[] = [];
   const perform = async (checks: readonly Check[]): Promise<void> => {
     for (const check of checks) {
-      // After a signal only what was made is removed.
+      // After a signal only the cleanup still runs.
       if (surroundings.signal.aborted && check.id !== 'trial_removal') continue;
       const result = await runCheck(check);
       results.push(result);
@@ -155,7 +155,7 @@ function machineOf(options: Options, environment: NodeJS.ProcessEnv): Machine {
   if (options.role === 'hub') return { hub, node: null, isLocalNode: false };
   if (options.role === 'node') return { hub: null, node: loaded(() => loadConfig(NodeConfig, { file: options.config, environment })), isLocalNode: false };
   if (options.nodeConfig !== undefined) {
-    // Variables of the environment have the same names for both; here they are the hub's.
+    // Environment variables have the same names for hub and node; here they apply to the hub.
     return { hub, node: loaded(() => loadConfig(NodeConfig, { file: options.nodeConfig, environment: {} })), isLocalNode: false };
   }
   const localNode = hub instanceof HubConfig && hub.startLocalNode ? localNodeConfig(hub) : null;
@@ -167,7 +167,7 @@ function machineOf(options: Options, environment: NodeJS.ProcessEnv): Machine {
   return { hub, node: localNode, isLocalNode: localNode !== null };
 }
 
-/** What the hub tells the node that it starts. */
+/** The settings that the hub passes to its local node. */
 function localNodeConfig(hub: HubConfig): NodeConfig {
   const dataDirectory = join(hub.dataDirectory, 'local-node');
   return Object.assign(new NodeConfig(), {
@@ -204,9 +204,7 @@ function configChecks(machine: Machine): readonly Check[] {
             title: 'settings',
             run: () =>
               Promise.resolve(
-                Array.isArray(config)
-                  ? fail(config.join('; '), 'Correct the named settings; docs/operations.md has the rule of each.')
-                  : pass('every setting is valid'),
+                Array.isArray(config) ? fail(config.join('; '), 'Correct these settings; docs/operations.md lists the rules.') : pass('every setting is valid'),
               ),
           },
         ];
@@ -295,14 +293,14 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
   return checks;
 }
 
-/** As the node itself does it: an enrolled one reaches the hub through its tunnel, unless its settings say something else. */
+/** As the node does itself: an enrolled node uses its tunnel unless its settings say otherwise. */
 function nodesHubUrl(node: NodeConfig | null, tunnel: TunnelSettings | null): string {
   const { hubUrl: unlessSet } = new NodeConfig();
   if (node === null || node.hubUrl !== unlessSet) return node?.hubUrl ?? unlessSet;
   return tunnel === null ? unlessSet : baseUrl(tunnel.local_host, localApiPort(tunnel));
 }
 
-/** Where the hub listens: it says so in a file, unless it has never run. */
+/** The address in the file that the hub writes at startup; without one, the configured port. */
 async function hubUrlOf(config: HubConfig): Promise<string> {
   return (await kept(join(config.dataDirectory, 'hub.url'))) ?? `http://127.0.0.1:${config.listenPort}`;
 }

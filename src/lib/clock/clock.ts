@@ -1,7 +1,7 @@
 import { v5, v7 } from 'uuid';
 import { Injectable } from '@nestjs/common';
 
-/** The only source of the current time; every other file gets time handed in, so that rules can be tested. */
+/** The only source of the current time. All other code receives the time as a parameter, so that rules can be tested. */
 @Injectable()
 export class Clock {
   now(): Date {
@@ -24,7 +24,7 @@ export class Ids {
 
 const NAMESPACE = '6f0d2b0e-6f5e-4c52-9f0a-3f2d1c7a9e10';
 
-/** The same name always gives the same UUID (version 5), so that work done twice names the same thing. */
+/** The same name always yields the same UUID (version 5), so that repeating work reuses the same id. */
 export function derivedId(name: string): string {
   return v5(name, NAMESPACE);
 }

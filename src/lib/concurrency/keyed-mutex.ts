@@ -1,9 +1,6 @@
 import { Injectable } from '@nestjs/common';
 
-/**
- * Lets only one piece of work per key run at a time, in the order of asking. Within this process only, which is enough where the hub's lock on the database makes
- * sure that there is one hub.
- */
+/** Runs one task per key at a time, in request order. Works within this process only; the hub's lock on the database ensures that there is only one hub. */
 @Injectable()
 export class KeyedMutex {
   private readonly tails = new Map<string, Promise<void>>();
@@ -24,12 +21,12 @@ export class KeyedMutex {
   }
 }
 
-/** Key under which whatever decides on a VM's restore points is serialised: planning on top of one, and deleting one. */
+/** Serialises everything that depends on a VM's restore points: planning a backup on top of one, and deleting one. */
 export function vmLock(vmId: string): string {
   return `vm/${vmId}`;
 }
 
-/** Keys under which the beginning of a use that outlives a request (a backup) is serialised with the removal of what is used. Where both are taken, the VM's is the first. */
+/** Serialise starting a use that outlives its request (a backup) with removing the object in use. When both locks are needed, the VM's comes first. */
 export function vmUseLock(vmId: string): string {
   return `vm-use/${vmId}`;
 }

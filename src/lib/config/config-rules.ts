@@ -2,7 +2,7 @@ import { registerDecorator, type ValidationArguments } from 'class-validator';
 
 type Check = (value: unknown, args: ValidationArguments) => boolean;
 
-/** One rule per field and one sentence per rule, so that a wrong value is named once and completely. */
+/** One rule per field and one sentence per rule, so that an invalid value is reported once and completely. */
 function rule(name: string, sentence: string, check: Check): PropertyDecorator {
   return (target, property) => {
     registerDecorator({
@@ -32,7 +32,7 @@ function hasProtocol(value: unknown, ...protocols: readonly string[]): boolean {
   return isText(value) && URL.canParse(value) && protocols.includes(new URL(value).protocol);
 }
 
-/** The value of another field of the same configuration, when it is a number. */
+/** The value of another field of the same configuration; null when it is not a number. */
 function numberOf(args: ValidationArguments, field: string): number | null {
   const value: unknown = Reflect.get(args.object, field);
   return typeof value === 'number' ? value : null;
@@ -54,7 +54,10 @@ export function PowerOfTwoBetween(least: number, most: number): PropertyDecorato
   );
 }
 
-/** @param field the other field of the class; @param key its name in the file, for the message. Says nothing when the other is no number: that has a rule of its own. */
+/**
+ * @param field the other field of the class @param key its name in the file, for the message. Passes when the other field is not a number, which its own rule
+ * reports.
+ */
 export function GreaterThanField(field: string, key: string): PropertyDecorator {
   return rule('greaterThanField', `must be greater than ${key}`, (value, args) => {
     const other = numberOf(args, field);
@@ -62,9 +65,9 @@ export function GreaterThanField(field: string, key: string): PropertyDecorator 
   });
 }
 
-/** For a count of ports that starts at another field's port. */
+/** For a port count; the first port is in another field. */
 export function PortsFitAfter(field: string, key: string): PropertyDecorator {
-  return rule('portsFitAfter', `must not reach beyond port 65535, counted from ${key}`, (value, args) => {
+  return rule('portsFitAfter', `must not extend past port 65535, counted from ${key}`, (value, args) => {
     const first = numberOf(args, field);
     return typeof value !== 'number' || first === null || first + value - 1 <= 65535;
   });

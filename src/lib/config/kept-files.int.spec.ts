@@ -17,7 +17,7 @@ afterEach(() => {
 const modeOf = (path: string): number => statSync(path).mode & 0o777;
 
 describe('a token', () => {
-  it('is made once, of 32 random bytes, for its owner only', () => {
+  it('is created once, from 32 random bytes, readable by its owner only', () => {
     const file = join(folder, 'deeper', 'api.token');
     const token = readOrMakeToken(file);
     expect(Buffer.from(token, 'base64url')).toHaveLength(32);
@@ -30,7 +30,7 @@ describe('a token', () => {
     expect(readOrMakeToken(join(folder, 'a'))).not.toBe(readOrMakeToken(join(folder, 'b')));
   });
 
-  it('is closed to others when somebody has opened it', () => {
+  it('is made private again when others could read it', () => {
     const file = join(folder, 'token');
     const token = readOrMakeToken(file);
     chmodSync(file, 0o644);
@@ -38,25 +38,25 @@ describe('a token', () => {
     expect(modeOf(file)).toBe(0o600);
   });
 
-  it.each(['', 'short', 'two words are not a token'])('is not %j: refused with the name of the file, not with its content', (content) => {
+  it.each(['', 'short', 'two words are not a token'])('is not %j: the error names the file without its content', (content) => {
     const file = join(folder, 'token');
     writeFileSync(file, content);
     expect(() => readOrMakeToken(file)).toThrow(`${file} does not hold a token`);
   });
 
-  it('is null where there is no file', () => {
+  it('is null when there is no file', () => {
     expect(readToken(join(folder, 'none'))).toBeNull();
   });
 });
 
-it('makes an id once', () => {
+it('creates an id once', () => {
   const file = join(folder, 'hub.id');
   const id = readOrMakeId(file);
   expect(id).toMatch(/^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/);
   expect(readOrMakeId(file)).toBe(id);
 });
 
-it('replaces a file whole', () => {
+it('replaces a file atomically', () => {
   const file = join(folder, 'hub.url');
   writeWhole(file, 'one\n');
   writeWhole(file, 'two\n');
@@ -64,11 +64,11 @@ it('replaces a file whole', () => {
   expect(readdirSync(folder)).toEqual(['hub.url']);
 });
 
-it('makes a data directory closed to others, and says which one it cannot make', () => {
+it('creates a private data directory, and names the one that it cannot create', () => {
   makeDataDirectory(join(folder, 'data'));
   expect(modeOf(join(folder, 'data'))).toBe(0o700);
   writeFileSync(join(folder, 'file'), '');
   expect(() => {
     makeDataDirectory(join(folder, 'file', 'data'));
-  }).toThrow(`the data directory ${join(folder, 'file', 'data')} cannot be made`);
+  }).toThrow(`the data directory ${join(folder, 'file', 'data')} cannot be created`);
 });

@@ -26,7 +26,7 @@ describe('LiveConfig', () => {
     live = new LiveConfig(HubConfig, loadConfig(HubConfig, sources));
   });
 
-  it('gives what is injected once new values, and keeps and names what only a restart can change', () => {
+  it('updates the injected settings, and keeps and reports those that need a restart', () => {
     const { settings } = live;
     expect(settings).toBeInstanceOf(HubConfig);
     const told: ReloadReport[] = [];
@@ -38,12 +38,12 @@ describe('LiveConfig', () => {
     expect(settings).toMatchObject({ mountSlots: 3, listenPort: 7001, apiToken: null });
     expect(told).toEqual([report]);
 
-    // What is not in effect is named again by each reload.
+    // Settings not in effect are reported again by each reload.
     expect(live.reload(sources)).toEqual({ changed: [], needsRestart: ['listen_port', 'api_token'] });
     expect(told).toHaveLength(1);
   });
 
-  it('takes nothing of a configuration with a mistake', () => {
+  it('applies nothing from an invalid configuration', () => {
     write('mount_slots: 3\nstall_after_seconds: 400\n');
     expect(() => live.reload(sources)).toThrow(ConfigError);
     expect(live.settings).toMatchObject({ mountSlots: 2, stallAfterSeconds: 60 });
@@ -52,7 +52,7 @@ describe('LiveConfig', () => {
     expect(live.settings.mountSlots).toBe(2);
   });
 
-  it('keeps what the program found for itself', () => {
+  it('keeps values that the program determined itself', () => {
     write('image_roots: [/a]\n');
     const node = new LiveConfig(NodeConfig, loadConfig(NodeConfig, sources), { nodeId: 'found', hubUrl: 'http://tunnel' });
     write('image_roots: [/b]\nhub_url: http://elsewhere\n');
@@ -62,7 +62,7 @@ describe('LiveConfig', () => {
     expect(Object.fromEntries(Object.entries(node.settings))).toMatchObject({ nodeId: 'found', imageRoots: ['/b'] });
   });
 
-  it.each([new HubConfig(), new NodeConfig()])('reloads together the settings whose rules speak of each other', (config) => {
+  it.each([new HubConfig(), new NodeConfig()])('reloads settings together when their rules refer to each other', (config) => {
     const reloadable = config.reloadableFields();
     for (const pair of [
       ['nbdPortFirst', 'nbdPortCount'],

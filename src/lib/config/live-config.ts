@@ -3,7 +3,7 @@ import { type ConfigSources, fileKey, loadConfig, type LoadableConfig } from './
 export interface SettingChange {
   /** As in the file: snake_case. */
   readonly setting: string;
-  /** Values of secret settings are left out. */
+  /** Omitted for secret settings. */
   readonly from?: unknown;
   readonly to?: unknown;
 }
@@ -11,27 +11,27 @@ export interface SettingChange {
 export interface ReloadReport {
   /** In effect from now on. */
   readonly changed: readonly SettingChange[];
-  /** Settings with another value than the one in effect, which only a restart can give them. */
+  /** Settings whose configured value differs from the one in effect and applies only after a restart. */
   readonly needsRestart: readonly string[];
 }
 
 /**
- * A configuration of which some settings can be replaced while the program runs. Everybody is given `settings`, once, and reads each setting from it when it is needed: all
- * reloadable settings change at the same moment, and the others never do.
+ * A configuration of which some settings can be replaced while the program runs. All users share the one `settings` object and read each setting when they need
+ * it: all reloadable settings change at the same moment, the others never change.
  */
 export class LiveConfig<Config extends LoadableConfig & object> {
   readonly settings: Config;
   private current: Config;
   private readonly listeners: ((report: ReloadReport) => void)[] = [];
 
-  /** @param overrides of values that the program itself found at its start; they stay */
+  /** @param overrides values that the program determined at startup; a reload does not change them */
   constructor(
     private readonly configClass: new () => Config,
     loaded: Config,
     private readonly overrides: Partial<Config> = {},
   ) {
     this.current = loaded;
-    // It has the class's prototype, and below a getter for each of the class's fields.
+    // Has the class as its prototype and a getter for each of the class's fields.
     const view = Object.create(configClass.prototype as object) as Config;
     for (const field of Object.keys(loaded)) {
       const get = (): unknown => (field in overrides ? Reflect.get(overrides, field) : Reflect.get(this.current, field));
@@ -46,8 +46,8 @@ export class LiveConfig<Config extends LoadableConfig & object> {
   }
 
   /**
-   * Reads the configuration anew from where it came from.
-   * @throws ConfigError naming every problem; the settings then stay as they are
+   * Reads the configuration from its sources again.
+   * @throws ConfigError naming every problem; the settings then stay unchanged
    */
   reload(sources: ConfigSources): ReloadReport {
     const found = loadConfig(this.configClass, sources);

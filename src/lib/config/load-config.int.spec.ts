@@ -48,7 +48,7 @@ describe('sources', () => {
     expect(hub({ SENDENSE_LISTEN_PORT: '7002' }, file)).toMatchObject({ listenPort: 7002, chainMaxLength: 5 });
   });
 
-  it('lets the drop-ins beside the file override it in the order of their names, and names the one that is wrong', () => {
+  it('lets the drop-ins next to the file override it in name order, and names an invalid one', () => {
     const place = mkdtempSync(join(folder, 'drop-ins-'));
     const file = join(place, 'hub.yaml');
     const dropIn = (name: string, text: string): void => writeFileSync(join(place, 'conf.d', name), text);
@@ -75,17 +75,17 @@ describe('sources', () => {
     expect(hub({ SENDENSE_CONFIG: fileWith('listen_port: 7003') }).listenPort).toBe(7003);
   });
 
-  it('takes the database from DATABASE_URL, and SENDENSE_DATABASE_URL before it', () => {
+  it('reads the database from DATABASE_URL, with SENDENSE_DATABASE_URL taking precedence', () => {
     expect(hub({ DATABASE_URL: 'postgres://one/x' }).databaseUrl).toBe('postgres://one/x');
     expect(hub({ DATABASE_URL: 'postgres://one/x', SENDENSE_DATABASE_URL: 'postgres://two/x' }).databaseUrl).toBe('postgres://two/x');
   });
 
-  it('reads lists from the environment as from PATH, and booleans as true or false', () => {
+  it('reads lists from the environment in PATH syntax, and booleans as true or false', () => {
     expect(node({ SENDENSE_IMAGE_ROOTS: '/a:/b c' }).imageRoots).toEqual(['/a', '/b c']);
     expect(hub({ SENDENSE_START_LOCAL_NODE: 'false' }).startLocalNode).toBe(false);
   });
 
-  it('puts paths that are not configured into the data directory', () => {
+  it('places unconfigured paths in the data directory', () => {
     expect(hub({ SENDENSE_DATA_DIRECTORY: '/data' })).toMatchObject({
       apiTokenFile: '/data/api.token',
       nodeTokenFile: '/data/node.token',
@@ -98,7 +98,7 @@ describe('sources', () => {
     expect(hub({ SENDENSE_LISTEN_PORT: '' }, fileWith('')).listenPort).toBe(9080);
   });
 
-  it('cannot be changed afterwards', () => {
+  it('is immutable', () => {
     expect(Object.isFrozen(hub({}))).toBe(true);
   });
 
@@ -108,7 +108,7 @@ describe('sources', () => {
 });
 
 describe('refusals', () => {
-  it('names every wrong value with its rule and its source, not only the first', () => {
+  it('reports every invalid value with its rule and its source, not only the first', () => {
     const problems = problemsOf(() => hub({ SENDENSE_LISTEN_PORT: 'http', SENDENSE_LOG_LEVEL: 'loud' }, fileWith('max_concurrent_backups: 0\n')));
     expect(problems).toEqual(
       expect.arrayContaining([
@@ -120,7 +120,7 @@ describe('refusals', () => {
     expect(problems).toHaveLength(3);
   });
 
-  it('refuses an unknown setting of the file and tells which one is like it', () => {
+  it('refuses an unknown setting in the file and suggests a similar one', () => {
     const file = fileWith('listen_prot: 1\ncolour: red\nlistenPort: 3\n');
     expect(problemsOf(() => hub({}, file))).toEqual([
       `listen_prot: is not a known setting (in ${file}); did you mean listen_port?`,
@@ -144,20 +144,20 @@ describe('refusals', () => {
     expect(problemsOf(() => hub({}, fileWith(text)))[0]).toMatch(message);
   });
 
-  it('never repeats a secret', () => {
+  it('never prints a secret', () => {
     const problems = problemsOf(() => hub({ SENDENSE_API_TOKEN: 'hunter2', DATABASE_URL: 'mysql://u:hunter2@h/x' })).join('\n');
     expect(problems).toContain('api_token: must be 16 to 1024');
     expect(problems).toContain('database_url: must be a URL');
     expect(problems).not.toContain('hunter2');
   });
 
-  it('names a wrong data directory once, not again for each path in it', () => {
+  it('reports an invalid data directory once, not again for each path in it', () => {
     expect(problemsOf(() => hub({ SENDENSE_DATA_DIRECTORY: 'here' }))).toEqual([
       'data_directory: must be an absolute path, but is "here" (in SENDENSE_DATA_DIRECTORY)',
     ]);
   });
 
-  it('makes nothing on disk', () => {
+  it('creates nothing on disk', () => {
     const before = readdirSync(folder);
     problemsOf(() => hub({ SENDENSE_DATA_DIRECTORY: join(folder, 'data'), SENDENSE_LISTEN_PORT: '-1' }));
     hub({ SENDENSE_DATA_DIRECTORY: join(folder, 'data') });
@@ -263,7 +263,7 @@ describe.each([
   ['node', node, NodeConfig, NODE_RULES],
   ['tunnel server', tunnelServer, TunnelServerConfig, TUNNEL_SERVER_RULES],
 ] as const)('%s: every field has its rule', (_program, load, configClass, rules) => {
-  it('is tried here for every field there is', () => {
+  it('is tested here for every field', () => {
     expect(rules.map(([key]) => key).sort()).toEqual(Object.keys(new configClass()).map(fileKey).sort());
   });
 
@@ -277,8 +277,8 @@ describe.each([
   });
 });
 
-it('refuses a pool of ports that reaches beyond the last port', () => {
+it('refuses a port pool that extends past the last port', () => {
   expect(problemsOf(() => hub({ SENDENSE_NBD_PORT_FIRST: '65500' }))).toEqual([
-    'nbd_port_count: must not reach beyond port 65535, counted from nbd_port_first, but is 101',
+    'nbd_port_count: must not extend past port 65535, counted from nbd_port_first, but is 101',
   ]);
 });

@@ -3,17 +3,17 @@ import { dirname, join, resolve } from 'node:path';
 import { validateSync } from 'class-validator';
 import { parseDocument } from 'yaml';
 
-/** A class of configuration: every field has its default, every field its rule. */
+/** A configuration class: every field has a default and a rule. */
 export interface LoadableConfig {
-  /** Fields whose empty value stands for a path below the data directory. */
+  /** Fields for which an empty value means a path below the data directory. */
   pathsInDataDirectory(): Readonly<Record<string, string>>;
   /** Fields whose value must not appear in a message. */
   secretFields(): readonly string[];
-  /** Fields whose value may change while the program runs: they are read at each use. */
+  /** Fields whose value may change while the program runs; they are read at each use. */
   reloadableFields(): readonly string[];
 }
 
-/** The configuration is refused. Every problem has a line of its own; values of secret fields are not in it. */
+/** The configuration is invalid. Every problem has its own line, without the values of secret fields. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   constructor(readonly problems: readonly string[]) {
@@ -22,14 +22,14 @@ export class ConfigError extends Error {
 }
 
 export interface ConfigSources {
-  /** Path of the YAML file; without it `SENDENSE_CONFIG` is looked at, and without that there is no file. */
+  /** Path of the YAML file; default: `SENDENSE_CONFIG`; without either there is no file. */
   readonly file?: string | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /**
- * Reads a configuration: defaults, overridden by the YAML file, by the drop-ins in `conf.d` beside it in the order of their names, and by the environment. Touches nothing but
- * the files it reads.
+ * Reads a configuration: defaults, overridden by the YAML file, by the drop-ins in `conf.d` next to it in name order, and by the environment. Only reads files,
+ * and only these.
  * @throws ConfigError naming every problem
  */
 export function loadConfig<Config extends LoadableConfig & object>(configClass: new () => Config, sources: ConfigSources): Config {
@@ -71,7 +71,7 @@ export function loadConfig<Config extends LoadableConfig & object>(configClass: 
   const secret = config.secretFields();
   for (const { property, constraints, value } of validateSync(config, { forbidUnknownValues: false })) {
     const origin = origins.get(property);
-    // A path that only follows from a wrong data directory is not a second mistake.
+    // A derived path that is wrong only because the data directory is wrong is not a second problem.
     if (origin === undefined && property in config.pathsInDataDirectory()) continue;
     const shown = secret.includes(property) ? '' : `, but is ${JSON.stringify(value)}`;
     const rules = Object.values(constraints ?? {}).join(' and ');
@@ -81,7 +81,7 @@ export function loadConfig<Config extends LoadableConfig & object>(configClass: 
   return Object.freeze(config);
 }
 
-/** For entry points: a refused configuration is told on standard error, and the program ends with 2 before it has touched anything. */
+/** For entry points: prints an invalid configuration to standard error and exits with 2 before anything is touched. */
 export function loadConfigOrExit<Config extends LoadableConfig & object>(configClass: new () => Config, sources: ConfigSources): Config {
   try {
     return loadConfig(configClass, sources);
@@ -106,12 +106,15 @@ export function environmentVariable(field: string): string {
   return `SENDENSE_${fileKey(field).toUpperCase()}`;
 }
 
-/** Variables that set a field, the strongest last. */
+/** Variables that set a field, in increasing precedence. */
 function variablesOf(field: string): readonly string[] {
   return field === 'databaseUrl' ? ['DATABASE_URL', environmentVariable(field)] : [environmentVariable(field)];
 }
 
-/** The files of `conf.d` beside the file, in the order of their names. Hidden files are nobody's; any other name than `*.yaml` is a mistake that would go unseen. */
+/**
+ * The files of `conf.d` next to the file, in name order. Hidden files are skipped; any other name than `*.yaml` is reported, as it would otherwise be ignored
+ * silently.
+ */
 function dropIns(file: string, problems: string[]): readonly string[] {
   const folder = join(dirname(resolve(file)), 'conf.d');
   if (!existsSync(folder)) return [];
@@ -137,7 +140,7 @@ function readFile(file: string, problems: string[]): readonly (readonly [string,
   }
   const document = parseDocument(text);
   if (document.errors.length > 0) {
-    // The first line of a YAML error tells place and cause; what follows quotes the file, which may hold a secret.
+    // The first line of a YAML error gives position and cause; the rest quotes the file, which may hold a secret.
     for (const error of document.errors) problems.push(`the file ${file} is not valid YAML: ${error.message.split('\n')[0] ?? error.code}`);
     return [];
   }
@@ -150,7 +153,7 @@ function readFile(file: string, problems: string[]): readonly (readonly [string,
   return Object.entries(content);
 }
 
-/** Environment variables are text; the default's type tells what the field wants. Text that does not fit stays text, and its rule names it. */
+/** Environment variables are text; the type of the default determines the conversion. Text that does not fit stays text and fails the field's rule. */
 function fromText(text: string, example: unknown): unknown {
   if (typeof example === 'number') return /^-?\d+$/.test(text) ? Number(text) : text;
   if (typeof example === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
@@ -165,7 +168,7 @@ function suggestion(key: string, known: readonly string[]): string {
   return like === undefined ? '' : `; did you mean ${like}?`;
 }
 
-/** Edits (insert, delete, replace) between two words. */
+/** Edit distance (insert, delete, replace) between two words. */
 function distance(left: string, right: string): number {
   let row = Array.from({ length: right.length + 1 }, (_, index) => index);
   for (const [leftIndex, leftLetter] of Array.from(left).entries()) {

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Version of this program, from its package.json (which lies above both the sources and the build). */
+/** Version of this program, from its package.json (which is above both the sources and the build). */
 export function programVersion(): string {
   for (let folder = import.meta.dirname; folder !== dirname(folder); folder = dirname(folder)) {
     const file = join(folder, 'package.json');
@@ -9,5 +9,5 @@ export function programVersion(): string {
     const content: unknown = JSON.parse(readFileSync(file, 'utf8'));
     if (typeof content === 'object' && content !== null && 'version' in content && typeof content.version === 'string') return content.version;
   }
-  throw new Error(`no package.json with a version lies above ${import.meta.dirname}`);
+  throw new Error(`there is no package.json with a version above ${import.meta.dirname}`);
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-/** Makes a file's bytes and length, or a directory's entries (creations, renames, removals), survive a power cut. */
+/** Makes a file's content and length, or a directory's entries (creations, renames, removals), durable across a power failure. */
 export async function syncToDisk(path: string): Promise<void> {
   const handle = await open(path, 'r');
   try {
@@ -13,8 +13,8 @@ export async function syncToDisk(path: string): Promise<void> {
 }
 
 /**
- * Writes a whole file so that, whatever happens, either the old content (or nothing) or all of the new one is there under its name.
- * A name of a temporary file begins with `.tmp-`.
+ * Writes a file atomically and durably: after a crash, its name refers to the old content (or nothing) or to all of the new content. Names of temporary files
+ * begin with `.tmp-`.
  */
 export async function writeFileDurably(path: string, content: string | Uint8Array, mode: number): Promise<void> {
   const temporary = join(dirname(path), `.tmp-${randomUUID()}`);

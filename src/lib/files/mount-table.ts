@@ -2,22 +2,22 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export interface MountTableEntry {
-  /** What `/proc/<pid>/fdinfo` calls this mount; no two mounts of a machine have the same, in whatever namespace. */
+  /** The mount id in `/proc/<pid>/fdinfo`, unique on the machine across namespaces. */
   readonly mountId: string;
-  /** Number of the file system's device, as stat tells it: but some file systems (btrfs, overlayfs) tell another one for their files. */
+  /** Device number of the file system as in stat(2). Some file systems (btrfs, overlayfs) report a different one for their files. */
   readonly device: bigint;
   readonly mountPoint: string;
   readonly filesystemType: string;
-  /** What is mounted. */
+  /** The mounted device or file system. */
   readonly source: string;
 }
 
-/** What is mounted where, in the order of mounting. Never touches a file system, so it cannot hang on one. */
+/** All mounts in mount order. Never touches a file system, so it cannot hang on one. */
 export async function mountTable(): Promise<readonly MountTableEntry[]> {
   return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
 }
 
-/** The mount that an absolute path without symbolic links is on. */
+/** The mount that contains an absolute path without symbolic links. */
 export function mountOf(path: string, mounts: readonly MountTableEntry[]): MountTableEntry | undefined {
   const above = mounts.filter(({ mountPoint }) => path === mountPoint || path.startsWith(mountPoint.endsWith('/') ? mountPoint : `${mountPoint}/`));
   const deepest = Math.max(...above.map(({ mountPoint }) => mountPoint.length));
@@ -29,20 +29,20 @@ export async function mountsBelow(folder: string): Promise<readonly MountTableEn
   return (await mountTable()).filter(({ mountPoint }) => mountPoint === folder || mountPoint.startsWith(`${folder}/`)).reverse();
 }
 
-/** Loop devices whose backing file is `path` or lies below it. */
+/** Loop devices whose backing file is `path` or is below it. */
 export async function loopDevicesOn(path: string): Promise<readonly string[]> {
   const devices: string[] = [];
   for (const name of await readdir('/sys/block').catch(() => [])) {
     if (!name.startsWith('loop')) continue;
     const text = await readFile(join('/sys/block', name, 'loop/backing_file'), 'utf8').catch(() => null);
-    // The kernel marks a file that is not there any more.
+    // The kernel marks a deleted backing file.
     const file = text?.replace(/\n$/, '').replace(/ \(deleted\)$/, '');
     if (file !== undefined && (file === path || file.startsWith(`${path}/`))) devices.push(`/dev/${name}`);
   }
   return devices;
 }
 
-/** `36 35 98:0 /root /mount/point options [optional fields] - type source super-options`; blanks and backslashes are octal escapes. */
+/** Parses `36 35 98:0 /root /mount/point options [optional fields] - type source super-options`; blanks and backslashes are octal escapes. */
 export function parseMountInfo(text: string): readonly MountTableEntry[] {
   return text
     .split('\n')
@@ -55,7 +55,7 @@ export function parseMountInfo(text: string): readonly MountTableEntry[] {
     });
 }
 
-/** `major:minor` as glibc's makedev() puts them into one number. */
+/** Encodes `major:minor` like glibc's makedev(). */
 function deviceNumber(text: string): bigint {
   const [major = 0n, minor = 0n] = text.split(':').map(BigInt);
   return ((major & 0xfffn) << 8n) | (minor & 0xffn) | ((minor & ~0xffn) << 12n) | ((major & ~0xfffn) << 32n);

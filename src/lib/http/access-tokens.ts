@@ -4,21 +4,21 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 export const ACCESS_TOKENS = Symbol('ACCESS_TOKENS');
 
 export interface AccessTokens {
-  /** Opens every route but the node-only ones. */
+  /** Grants access to every route except node-only ones. */
   readonly apiToken: string;
-  /** Opens the node-only routes. */
+  /** Grants access to the node-only routes. */
   readonly nodeToken: string;
-  /** Whose token of the API this is; null: nobody's. Without it the API has one token, `apiToken`. */
+  /** The actor of an API token; null: not an API token. When absent, the only API token is `apiToken`. */
   actorOf?(presented: string): string | null;
 }
 
-/** `api:token`, or `api:<name>` of a named token; null: it is no token of the API. */
+/** `api:token`, or `api:<name>` for a named token; null: not an API token. */
 export function apiActorOf(tokens: AccessTokens, presented: string): string | null {
   if (tokens.actorOf !== undefined) return tokens.actorOf(presented);
   return sameToken(presented, tokens.apiToken) ? 'api:token' : null;
 }
 
-/** Compares in constant time: the digests have one length whatever was presented, so neither content nor length leaks. */
+/** Compares in constant time: digests have the same length for any input, so neither content nor length leaks. */
 export function sameToken(presented: string, expected: string): boolean {
   return expected !== '' && timingSafeEqual(digest(presented), digest(expected));
 }

@@ -2,7 +2,7 @@ import type { NextFunction, Request, Response } from 'express';
 import { answerProof, PROOF_HEADER } from '../signed-calls/call-signature.js';
 import { requestState } from './request-state.js';
 
-/** Answers a signed call with a proof that the answer comes from who has the token. What is streamed in pieces carries none: its body is not known when its headers go out. */
+/** Adds to the answer of a signed call a proof that the sender has the token. Streamed answers carry none: their body is unknown when the headers are sent. */
 export function proveAnswers(request: Request, response: Response, next: NextFunction): void {
   const end = response.end.bind(response);
   const proving = (...given: readonly unknown[]): Response => {
@@ -12,7 +12,7 @@ export function proveAnswers(request: Request, response: Response, next: NextFun
       const known = typeof body === 'string' || body instanceof Uint8Array ? body : '';
       response.setHeader(PROOF_HEADER, answerProof(answerTo.token, answerTo.nonce, response.statusCode, known));
     }
-    // `end` has several signatures; what came in goes on as it is.
+    // `end` has several signatures; the arguments are passed on unchanged.
     return Reflect.apply(end, response, given) as Response;
   };
   response.end = proving as typeof response.end; // the same signatures, passed through

@@ -12,18 +12,18 @@ import { validationProblem } from './problem.js';
 import { Refusals } from './refusals.js';
 import { pathOf, requestState } from './request-state.js';
 
-/** Who may call a route: anyone, the holder of the API token, or a node. */
+/** Who may call a route: anyone, a holder of an API token, or a node. */
 export type RouteAccess = 'public' | 'api' | 'node';
 
 const ACCESS = 'sendense:route-access';
-/** OpenAPI extension that carries the access of an operation into the document. */
+/** OpenAPI extension that records the access of an operation in the document. */
 export const ACCESS_EXTENSION = 'x-sendense-access';
-/** Injection token of the direction that calls to this program have. */
+/** Injection token for the direction of calls to this program. */
 export const CALLS_HERE = Symbol('CALLS_HERE');
 
-/** Opens a route to anyone. Only for health, and for pairing, which has a secret of its own. */
+/** Opens a route to everyone. Only for health checks, and for pairing, which has a secret of its own. */
 export const Public = (): MethodDecorator & ClassDecorator => routeAccess('public');
-/** Only a node's token opens the route. */
+/** Only a node's token grants access to the route. */
 export const NodeOnly = (): MethodDecorator & ClassDecorator => routeAccess('node');
 
 /** Who may call the route of a request. */
@@ -31,7 +31,7 @@ export function accessOf(reflector: Reflector, context: ExecutionContext): Route
   return reflector.getAllAndOverride<RouteAccess | undefined>(ACCESS, [context.getHandler(), context.getClass()]) ?? 'api';
 }
 
-/** Handler parameter `string | null`: the enrolled node that has proven to be the caller; null for a node that shares the token of those without one of their own. */
+/** Handler parameter `string | null`: the authenticated enrolled node; null for nodes that share the local token. */
 export const CallingNode = createParamDecorator((_: unknown, context: ExecutionContext): string | null => {
   return requestState(context.switchToHttp().getRequest<Request>()).nodeId;
 });
@@ -43,17 +43,17 @@ function routeAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
 const NODE_HEADER = 'x-sendense-node';
 const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-/** Whose call it is. `peer`: at a node, its hub; both kinds of routes are open to it. */
+/** The authenticated caller. `peer`: at a node, its hub; it may call both kinds of routes. */
 type Caller =
   | { readonly kind: 'api'; readonly actor: string }
   | { readonly kind: 'peer' }
   | { readonly kind: 'enrolled_node'; readonly nodeId: string }
-  /** One of the nodes that share a token; the id is what it says of itself. */
+  /** A node that shares a token; the id is its own claim. */
   | { readonly kind: 'sharing_node'; readonly nodeId: string | null };
 
 /**
- * Global guard: a route that says nothing about its access needs the API token. A caller shows the token itself (`Bearer`) or, between hub and nodes, signs its call
- * with it, and is then given a proof in the answer. Sets actor and node of the request.
+ * Global guard: a route without declared access needs the API token. A caller presents the token itself (`Bearer`) or, between hub and nodes, signs its call
+ * with it and receives a proof in the answer. Sets actor and node of the request.
  */
 @Injectable()
 export class BearerGuard implements CanActivate {
@@ -83,7 +83,7 @@ export class BearerGuard implements CanActivate {
     const access = accessOf(this.reflector, context);
     const request = context.switchToHttp().getRequest<Request>();
     const signature = parseSignature(request.headers.authorization);
-    // A signature is looked at on public routes too: whoever signs wants to know who answers.
+    // Signatures are checked on public routes too: the caller wants a proof of who answers.
     if (access === 'public' && signature === null) return true;
     const caller = signature === null ? this.bearer(request) : this.signer(request, signature);
     if (access !== 'public') admit(access, caller);
@@ -113,8 +113,7 @@ export class BearerGuard implements CanActivate {
   }
 
   private signer(request: Request, signature: CallSignature | 'malformed'): Caller {
-    if (signature === 'malformed')
-      throw new DomainError('unauthenticated', 'signature_malformed', 'The signature of the call is not in the form that it must have.');
+    if (signature === 'malformed') throw new DomainError('unauthenticated', 'signature_malformed', 'The signature of the call is malformed.');
     const node = signature.nodeId === null ? null : this.credentials.ofNode(signature.nodeId);
     const tokens = this.credentials.ownTokens ?? node?.accept ?? [this.tokens.nodeToken];
     const state = requestState(request);
@@ -143,7 +142,7 @@ export class BearerGuard implements CanActivate {
         },
       );
     }
-    if (!this.nonces.isNew(nonce, nowMs)) throw new DomainError('unauthenticated', 'call_repeated', 'This very call was made before.');
+    if (!this.nonces.isNew(nonce, nowMs)) throw new DomainError('unauthenticated', 'call_repeated', 'This request was already used once (replayed nonce).');
   }
 
   private namedNode(request: Request): string | null {
@@ -154,16 +153,16 @@ export class BearerGuard implements CanActivate {
         { field: 'X-Sendense-Node', rule: 'node_id', message: 'X-Sendense-Node must be a node id: 1 to 64 letters, digits, dots, dashes or underscores' },
       ]);
     }
-    // Who has only the shared token is none of those that have their own.
+    // A holder of the shared token cannot be a node with its own credential.
     return this.credentials.ofNode(id) === null ? id : null;
   }
 }
 
 function admittedNode(node: NodeCredential): Caller {
   if (node.status === 'revoked')
-    throw new DomainError('unauthenticated', 'node_revoked', `Node ${node.nodeId} was revoked. Enrol it anew to use it again.`, { node_id: node.nodeId });
+    throw new DomainError('unauthenticated', 'node_revoked', `Node ${node.nodeId} was revoked. Enrol it again to use it.`, { node_id: node.nodeId });
   if (node.status === 'not_enrolled_yet') {
-    throw new DomainError('unauthenticated', 'node_not_enrolled', `Node ${node.nodeId} is not enrolled yet: an operator has to approve it.`, {
+    throw new DomainError('unauthenticated', 'node_not_enrolled', `Node ${node.nodeId} is not enrolled yet: an operator must approve it.`, {
       node_id: node.nodeId,
     });
   }
@@ -175,7 +174,7 @@ function admit(access: 'api' | 'node', caller: Caller): void {
   if (access === 'node' && caller.kind === 'api')
     throw new DomainError('forbidden', 'node_token_needed', 'Only a node may call this route, with its own token.');
   if (access === 'api' && caller.kind !== 'api') {
-    throw new DomainError('forbidden', 'api_token_needed', "This route needs the API token; a node's token does not open it.");
+    throw new DomainError('forbidden', 'api_token_needed', "This route needs an API token; a node's token does not grant access.");
   }
 }
 
@@ -186,5 +185,5 @@ function actorOf(access: RouteAccess, caller: Caller): string {
 }
 
 function invalidToken(): DomainError {
-  return new DomainError('unauthenticated', 'token_invalid', 'The token is not one of this service.');
+  return new DomainError('unauthenticated', 'token_invalid', 'The token is not valid for this service.');
 }

@@ -3,7 +3,7 @@ import type { Request } from 'express';
 import { MAX_BODY_BYTES, MAX_UNKNOWN_BODY_BYTES, takeBody } from './request-body.js';
 import { requestState } from './request-state.js';
 
-/** Comes after the guard of access, so that nothing of a body is looked at before its sender is known. */
+/** Runs after the access guard, so that no body is read before its sender is known. */
 @Injectable()
 export class BodyGuard implements CanActivate {
   async canActivate(context: ExecutionContext): Promise<boolean> {

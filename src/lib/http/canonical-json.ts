@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** JSON with sorted member names and no white space: two bodies that mean the same have the same text. */
+/** JSON with sorted member names and no white space: equivalent bodies have the same text. */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map((member) => canonicalJson(member ?? null)).join(',')}]`;
   if (typeof value === 'object' && value !== null) {

@@ -37,7 +37,7 @@ export function idempotencyKeyOf(request: Request): string | null {
   return key;
 }
 
-/** Names the command of each request: the same Idempotency-Key on the same route by the same actor always names the same command. */
+/** Assigns each request its command id: the same Idempotency-Key on the same route by the same actor always yields the same id. */
 @Injectable()
 export class CommandContextInterceptor implements NestInterceptor {
   constructor(private readonly ids: Ids) {}

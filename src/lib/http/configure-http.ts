@@ -21,16 +21,16 @@ export interface HttpOptions {
 }
 
 /**
- * Everything HTTP that is not a provider: prefix, correlation, limits, checks of URL and body, validation. Call it right after the application is
- * created and before `init` or `listen`. The application must import HttpModule.
+ * Sets up everything about HTTP that is not a provider: prefix, correlation, limits, URL and body checks, validation. Call it right after creating the
+ * application and before `init` or `listen`. The application must import HttpModule.
  */
 export function configureHttp(app: NestExpressApplication, options: HttpOptions = {}): void {
   const ids = app.get(Ids, { strict: false });
   const metrics = app.get(HttpMetrics, { strict: false });
   app.disable('x-powered-by');
-  // Express would answer a conditional GET on a hash of the body; here an ETag is a position of the event store.
+  // Express would answer conditional GETs by a hash of the body; here an ETag is a position in the event store.
   app.disable('etag');
-  // What Express answers by itself never shows a stack.
+  // In production mode Express's own error answers contain no stack.
   app.set('env', 'production');
   app.setGlobalPrefix(options.prefix ?? API_PREFIX);
 
@@ -39,7 +39,7 @@ export function configureHttp(app: NestExpressApplication, options: HttpOptions 
     const correlationId = isUuid(given) ? given.toLowerCase() : ids.next();
     beginRequest(request, correlationId);
     response.set('X-Correlation-Id', correlationId);
-    // An answer here is of its moment: a client that has one already gets it again, never an empty 304.
+    // Every answer is current: a client that already has one gets a full answer, never an empty 304.
     delete request.headers['if-none-match'];
     delete request.headers['if-modified-since'];
     runWithCorrelation(correlationId, next);
@@ -69,7 +69,7 @@ function validationProblemOf(errors: readonly ValidationError[]): HttpProblem {
 
 function fieldErrors(error: ValidationError, parent: string): FieldError[] {
   const field = parent === '' ? error.property : `${parent}.${error.property}`;
-  // Of what is not there, every rule is broken; that it is missing says it.
+  // A missing member breaks all of its rules; report only that it is missing.
   if (error.value === undefined && error.constraints !== undefined && !('whitelistValidation' in error.constraints)) {
     return [{ field, rule: 'is_missing', message: `${field} is missing` }];
   }
@@ -81,13 +81,13 @@ function fieldErrors(error: ValidationError, parent: string): FieldError[] {
   return [...own, ...(error.children ?? []).flatMap((child) => fieldErrors(child, field))];
 }
 
-/** class-validator's own names, in the spelling of the API; `whitelistValidation` says nothing to a client. */
+/** class-validator's rule names in the API's spelling; `whitelistValidation` would mean nothing to a client. */
 function ruleName(rule: string): string {
   if (rule === 'whitelistValidation') return 'unknown_field';
   return rule.replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2').toLowerCase();
 }
 
-/** Messages start with the bare name of the member; of a nested one its whole path is wanted. */
+/** Messages start with the bare member name; nested members need their whole path. */
 function withPath(message: string, property: string, field: string): string {
   return field !== property && message.startsWith(`${property} `) ? `${field}${message.slice(property.length)}` : message;
 }

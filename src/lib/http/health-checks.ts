@@ -5,9 +5,9 @@ import { messageOf } from '../../kernel/error-message.js';
 export interface HealthCheck {
   /** snake_case, such as `event_store`. */
   readonly name: string;
-  /** Whether the program is not ready while this is down; otherwise it only informs. */
+  /** Whether the program is not ready while this check is down; otherwise the check is informational. */
   readonly required: boolean;
-  /** Throws when down. The code and message of a DomainError reach the public answer; of any other error only the log learns. */
+  /** Throws when down. The public answer shows the code and message of a DomainError; any other error is only logged. */
   readonly check: () => Promise<void>;
 }
 
@@ -23,7 +23,7 @@ export interface CheckResult {
 /** How long one check may take, in milliseconds. */
 const CHECK_TIMEOUT_MS = 2_000;
 
-/** What the readiness of the program hangs on; contexts register theirs at start. */
+/** The checks that determine readiness; contexts register theirs at startup. */
 @Injectable()
 export class HealthChecks {
   private readonly logger = new Logger('Health');
@@ -33,11 +33,11 @@ export class HealthChecks {
 
   /** @throws Error when the name is taken */
   register(check: HealthCheck): void {
-    if (this.checks.has(check.name)) throw new Error(`there is a health check ${check.name} already`);
+    if (this.checks.has(check.name)) throw new Error(`the health check ${check.name} is already registered`);
     this.checks.set(check.name, check);
   }
 
-  /** Runs all checks side by side. The route is open to anyone, so callers at the same time share one run. */
+  /** Runs all checks concurrently. The route is public, so simultaneous callers share one run. */
   async run(): Promise<readonly CheckResult[]> {
     this.underWay ??= Promise.all([...this.checks.values()].map((check) => this.runOne(check))).finally(() => {
       this.underWay = null;
@@ -69,7 +69,7 @@ export class HealthChecks {
     }
   }
 
-  /** Logs changes only: probes come every few seconds. */
+  /** Logs only changes, because probes come every few seconds. */
   private remember(check: HealthCheck, status: 'up' | 'down', error: unknown): void {
     const before = this.lastStatus.get(check.name);
     this.lastStatus.set(check.name, status);

@@ -6,14 +6,14 @@ import { MetricsRegistry } from './metrics-registry.js';
 const BUCKETS_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
-/** Durations of HTTP requests by route template, so that ids in paths do not make a time series each. */
+/** Durations of HTTP requests by route template: ids in paths must not create a time series each. */
 @Injectable()
 export class HttpMetrics {
   private readonly durations: Histogram<'method' | 'route' | 'status'>;
 
   constructor(registry: MetricsRegistry) {
     this.durations = registry.histogram(
-      { name: 'sendense_http_request_duration_seconds', help: 'Duration of HTTP requests, event streams left out', labels: ['method', 'route', 'status'] },
+      { name: 'sendense_http_request_duration_seconds', help: 'Duration of HTTP requests, excluding event streams', labels: ['method', 'route', 'status'] },
       BUCKETS_SECONDS,
     );
   }
@@ -31,7 +31,7 @@ export class HttpMetrics {
   };
 }
 
-/** Express types a request's route as any; only a text path is taken from it. */
+/** Express types a request's route as any; only a string path is used. */
 function routeTemplate(route: unknown): string {
   if (typeof route === 'object' && route !== null && 'path' in route && typeof route.path === 'string' && route.path.startsWith('/')) return route.path;
   return 'unmatched';

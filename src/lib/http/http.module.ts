@@ -18,25 +18,25 @@ import { ProblemFilter } from './problem.filter.js';
 import { Refusals } from './refusals.js';
 import { UnroutedRequests } from './unrouted-requests.js';
 
-/** How long a call that shows no valid token waits for its refusal, in milliseconds. A provider of `() => number`; without it there is no delay. */
+/** Delay in milliseconds before a call without a valid token is refused. A provider of `() => number`; without it there is no delay. */
 export const REFUSAL_DELAY = Symbol('REFUSAL_DELAY');
 
 export interface HttpOptions {
   readonly imports?: ModuleMetadata['imports'];
-  /** Where signed calls are remembered beyond the end of the program; without it they are not. */
+  /** File that remembers signed calls across restarts; without it they are forgotten. */
   readonly seenCallsFile?: string;
 }
 
-/** What the HTTP parts of a program have beyond those that all share. */
+/** The HTTP parts of one program, in addition to the shared ones. */
 export interface HttpProgram {
   readonly callsHere: CallDirection;
-  /** Around each handler, in this order, after the command of the request was named. */
+  /** Around each handler, in this order, after the request has its command id. */
   readonly interceptors?: readonly Type[];
   readonly translate?: ErrorTranslation;
   readonly providers?: readonly Provider[];
 }
 
-/** Guard, filter and interceptors of every HTTP program here; use `configureHttp` with it. Needs ACCESS_TOKENS from a global module or from `imports`. */
+/** Guards, filter and interceptors of every HTTP program here; use it with `configureHttp`. Needs ACCESS_TOKENS from a global module or from `imports`. */
 @Module({})
 export class HttpModule {
   static of(program: HttpProgram, options: HttpOptions = {}): DynamicModule {
@@ -74,7 +74,7 @@ function httpModule(
       ...providers,
       UnroutedRequests,
       { provide: APP_FILTER, useClass: ProblemFilter },
-      // In this order: nothing of a request is looked at before its caller is known.
+      // In this order: no part of a request is examined before its caller is known.
       { provide: APP_GUARD, useClass: BearerGuard },
       { provide: APP_GUARD, useClass: QueryGuard },
       { provide: APP_GUARD, useClass: BodyGuard },
@@ -85,14 +85,14 @@ function httpModule(
   };
 }
 
-/** A nonce counts once for as long as a call of its time may be fresh by either clock. */
+/** A nonce is remembered for as long as its call could count as fresh by either clock. */
 function seenCalls(clock: Clock, file: string | undefined): SeenNonces {
   const log = loggerFor('SignedCalls');
   let told = false;
   const onProblem = (error: unknown): void => {
     if (told) return;
     told = true;
-    log.warn('calls cannot be remembered beyond the end of this program', { file, error });
+    log.warn('signed calls cannot be saved, so they are forgotten when this program stops', { file, error });
   };
   return new SeenNonces(2 * MAX_CLOCK_DIFFERENCE_MS, file === undefined ? null : { file, nowMs: clock.now().getTime(), onProblem });
 }

@@ -3,7 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { messageOf } from '../../kernel/error-message.js';
 
 export interface MetricDescription<Label extends string> {
-  /** Prometheus name; ours start with `sendense_`, and end in their unit. */
+  /** Prometheus name; ours start with `sendense_` and end with their unit. */
   readonly name: string;
   readonly help: string;
   readonly labels?: readonly Label[];
@@ -14,7 +14,7 @@ export interface GaugeDescription<Label extends string> extends MetricDescriptio
   readonly collect?: (gauge: Gauge<Label>) => void | Promise<void>;
 }
 
-/** The program's Prometheus metrics. Others register theirs here, each name once. */
+/** The program's Prometheus metrics. Each name is registered once. */
 @Injectable()
 export class MetricsRegistry implements OnApplicationShutdown {
   private readonly logger = new Logger('Metrics');
@@ -66,7 +66,7 @@ export class MetricsRegistry implements OnApplicationShutdown {
     this.registry.clear();
   }
 
-  /** One gauge that fails must not take the whole scrape with it, nor show what it last measured or a zero that nobody measured. */
+  /** A failing gauge must not fail the whole scrape, nor show its last value or a zero that was never measured. */
   private async measure<Label extends string>(
     { name, labels }: GaugeDescription<Label>,
     gauge: Gauge<Label>,

@@ -2,7 +2,7 @@ import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } 
 import type { Duplex } from 'node:stream';
 import { PROBLEM_MEDIA_TYPE, titleOf } from './problem.js';
 
-/** What Node's HTTP parser refuses never becomes a request; it is answered in the form of all other refusals, and the connection closed. */
+/** Input that Node's HTTP parser refuses never becomes a request; answer it like any other refusal and close the connection. */
 export function answerParserErrors(server: Server): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     if (!socket.writable || error.code === 'ECONNRESET') {
@@ -21,7 +21,7 @@ export function answerParserErrors(server: Server): void {
   });
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
     response.writeHead(417, { 'Content-Type': PROBLEM_MEDIA_TYPE, Connection: 'close' });
-    response.end(problem(417, 'expectation_failed', 'The only expectation that is met is "100-continue".'));
+    response.end(problem(417, 'expectation_failed', 'The only supported expectation is "100-continue".'));
   });
 }
 
@@ -32,9 +32,9 @@ function refusalOf(code: string | undefined): readonly [status: number, code: st
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
       return [413, 'body_too_large', 'The chunk extensions of the body are too large.'];
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return [408, 'request_timeout', 'The request did not come in time.'];
+      return [408, 'request_timeout', 'The request was not received in time.'];
     default:
-      return [400, 'malformed_request', 'This is not a request of HTTP/1.1.'];
+      return [400, 'malformed_request', 'This is not a valid HTTP/1.1 request.'];
   }
 }
 

@@ -4,19 +4,19 @@ import type { JsonObject } from '../../kernel/json.js';
 import { PROBLEM_MEDIA_TYPE, titleOf } from './problem.js';
 
 export class FieldErrorSchema {
-  @ApiProperty({ description: 'Member of the request, nested ones by path', example: 'disks.0.disk_key' })
+  @ApiProperty({ description: 'Member of the request; the path for nested members', example: 'disks.0.disk_key' })
   field!: string;
 
-  @ApiProperty({ description: 'Stable name of the rule', example: 'is_string' })
+  @ApiProperty({ description: 'Stable identifier of the rule', example: 'is_string' })
   rule!: string;
 
   @ApiProperty({ example: 'disks.0.disk_key must be a string' })
   message!: string;
 }
 
-/** Problem details about what never became a request: it has neither path nor correlation id. */
+/** Problem details for input that never became a request; has neither path nor correlation id. */
 export class UnreadProblem {
-  @ApiProperty({ description: 'Names the kind of problem; derived from `code`', example: 'urn:sendense:problem:malformed_request' })
+  @ApiProperty({ description: 'Identifies the kind of problem; derived from `code`', example: 'urn:sendense:problem:malformed_request' })
   type!: string;
 
   @ApiProperty({ example: 'Malformed request' })
@@ -25,16 +25,16 @@ export class UnreadProblem {
   @ApiProperty({ type: 'integer', description: 'The HTTP status', example: 400 })
   status!: number;
 
-  @ApiProperty({ description: 'Stable; programs decide by it', example: 'malformed_request' })
+  @ApiProperty({ description: 'Stable identifier for programs', example: 'malformed_request' })
   code!: string;
 
-  @ApiProperty({ example: 'This is not a request of HTTP/1.1.' })
+  @ApiProperty({ example: 'This is not a valid HTTP/1.1 request.' })
   detail!: string;
 }
 
-/** Problem details (RFC 9457). Facts behind an error are further members beside these. */
+/** Problem details (RFC 9457). Facts about an error are additional members. */
 export class Problem {
-  @ApiProperty({ description: 'Names the kind of problem; derived from `code`', example: 'urn:sendense:problem:backup_not_found' })
+  @ApiProperty({ description: 'Identifies the kind of problem; derived from `code`', example: 'urn:sendense:problem:backup_not_found' })
   type!: string;
 
   @ApiProperty({ example: 'Backup not found' })
@@ -43,41 +43,41 @@ export class Problem {
   @ApiProperty({ description: 'The HTTP status', example: 404 })
   status!: number;
 
-  @ApiProperty({ description: 'Stable; programs decide by it', example: 'backup_not_found' })
+  @ApiProperty({ description: 'Stable identifier for programs', example: 'backup_not_found' })
   code!: string;
 
-  @ApiProperty({ description: 'What was wrong this time, and what to do', example: 'There is no backup 0193a5c2-7d1e-7000-8000-000000000000.' })
+  @ApiProperty({ description: 'The cause of this error, and what to do', example: 'There is no backup 0193a5c2-7d1e-7000-8000-000000000000.' })
   detail!: string;
 
   @ApiProperty({ description: 'Path of the request', example: '/api/v1/backups/0193a5c2-7d1e-7000-8000-000000000000' })
   instance!: string;
 
-  @ApiProperty({ description: 'Finds the request in the logs and in the events', example: '0193a5c2-8a00-7000-8000-000000000001' })
+  @ApiProperty({ description: 'Identifies the request in logs and events', example: '0193a5c2-8a00-7000-8000-000000000001' })
   correlation_id!: string;
 
-  @ApiPropertyOptional({ description: 'Each broken rule; only with `validation_failed`', type: () => [FieldErrorSchema] })
+  @ApiPropertyOptional({ description: 'The broken rules; only with `validation_failed`', type: () => [FieldErrorSchema] })
   errors?: FieldErrorSchema[];
 }
 
-/** Documents that a route may answer `status` with one of these codes. */
+/** Documents that a route may answer `status` with any of these codes. */
 export function ApiProblem(status: number, ...codes: readonly [string, ...string[]]): MethodDecorator & ClassDecorator {
   return applyDecorators(ApiExtraModels(Problem, FieldErrorSchema), ApiResponse({ status, ...problemResponse(status, codes) }));
 }
 
-/** OpenAPI extension of operations that ask a node before they answer. */
+/** OpenAPI extension for operations that call a node before they answer. */
 export const NODE_EXTENSION = 'x-sendense-asks-node';
 
-/** Documents that the route asks a node, and may answer why that was in vain. What the node itself refuses is documented with `ApiProblem`. */
+/** Documents that the route calls a node, and may answer with the reasons why that failed. The node's own refusals are documented with `ApiProblem`. */
 export function ApiAsksNode(): MethodDecorator {
   return ApiExtension(NODE_EXTENSION, true);
 }
 
-/** The response object of the document for `status` with these codes. */
+/** The response object in the document for `status` with these codes. */
 export function problemResponse(status: number, codes: readonly string[]) {
   return responseOf(Problem, codes, (code) => ({ ...unreadExample(status, code), ...requestOf(code) }));
 }
 
-/** The response object for what never became a request. */
+/** The response object for input that never became a request. */
 export function unreadResponse(status: number, code: string) {
   return responseOf(UnreadProblem, [code], () => unreadExample(status, code));
 }

@@ -4,7 +4,7 @@ import { ERROR_TRANSLATION, type ErrorTranslation, problemAnswerOf, sendProblem 
 import { pathOf, requestState } from './request-state.js';
 import { UnroutedRequests } from './unrouted-requests.js';
 
-/** Answers everything that was thrown while a request was served as problem details (RFC 9457). */
+/** Converts everything thrown while serving a request into problem details (RFC 9457). */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   private readonly logger = new Logger('Http');
@@ -26,7 +26,7 @@ export class ProblemFilter implements ExceptionFilter {
       this.logger.error(`${request.method} ${path}: unexpected error (correlation id ${correlationId})`, stack);
     }
     if (response.headersSent) {
-      // Half an answer is out already; cutting the connection is the only way left to tell the client that it is not whole.
+      // Part of the answer is already sent; only cutting the connection can tell the client that it is incomplete.
       response.destroy();
       return;
     }
@@ -34,7 +34,7 @@ export class ProblemFilter implements ExceptionFilter {
   }
 }
 
-/** Nest says so with an exception like any handler's; only its message tells them apart. */
+/** Nest reports this with an exception like any handler's; only the message distinguishes them. */
 function isUnrouted(thrown: unknown, request: Request): boolean {
   return thrown instanceof NotFoundException && thrown.message === `Cannot ${request.method} ${request.originalUrl}`;
 }

@@ -6,8 +6,8 @@ import { unknownVariant } from '../../kernel/decider.js';
 import type { JsonObject } from '../../kernel/json.js';
 
 /**
- * A refusal that is about HTTP itself (method, media type, size, headers), thrown only in lib/http and in the hub's own HTTP parts; everything else is a DomainError.
- * One of status 500 is a defect.
+ * A refusal about HTTP itself (method, media type, size, headers), thrown only in lib/http and in the hub's own HTTP parts; everything else is a DomainError.
+ * Status 500 indicates a defect.
  */
 export class HttpProblem extends Error {
   override readonly name = 'HttpProblem';
@@ -29,19 +29,19 @@ export interface FieldError {
   readonly message: string;
 }
 
-/** Broken rules that an answer names at most: a client that breaks more mends these first. */
+/** Broken rules per answer; a client with more fixes these first. */
 export const MAX_ERRORS = 20;
 const MAX_FIELD = 200;
 const MAX_MESSAGE = 500;
 
-/** The one shape of every refused request: 400 `validation_failed` with the broken rules, all at once up to a bound. */
+/** The single form of an invalid request: 400 `validation_failed` with all broken rules, up to a limit. */
 export function validationProblem(broken: readonly FieldError[]): HttpProblem {
   const errors = broken.slice(0, MAX_ERRORS).map(({ field, rule, message }) => ({ field: shortened(field), rule, message: shortened(message, MAX_MESSAGE) }));
   const count = errors.length === 1 ? 'a rule' : broken.length > MAX_ERRORS ? `more than ${MAX_ERRORS} rules, first of all` : `${errors.length} rules`;
   return new HttpProblem(400, 'validation_failed', `The request breaks ${count}: ${errors.map(({ message }) => message).join('; ')}`, { errors });
 }
 
-/** A client's own words, fit to be quoted back: cut where they are long. */
+/** Client-supplied text, truncated for quoting in an answer. */
 export function shortened(text: string, length = MAX_FIELD): string {
   return text.length > length ? `${text.slice(0, length).toWellFormed()}…` : text;
 }
@@ -51,7 +51,7 @@ export interface ProblemAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: JsonObject;
-  /** True for a defect (500): its stack belongs in the log, and none of it in the answer. */
+  /** True for a defect (500): its stack belongs in the log and never in the answer. */
   readonly unexpected: boolean;
 }
 
@@ -59,12 +59,12 @@ export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
 const DEFAULT_RETRY_AFTER_SECONDS = 5;
 const BEARER_CHALLENGE = 'Bearer realm="sendense"';
 
-/** How a program answers errors of its own libraries, such as those of a database; null: the error is none of them. */
+/** Translates errors of a program's own libraries, such as a database client; null: not one of them. */
 export type ErrorTranslation = (error: unknown) => HttpProblem | null;
 export const ERROR_TRANSLATION = Symbol('ERROR_TRANSLATION');
 export const noTranslation: ErrorTranslation = () => null;
 
-/** Turns whatever was thrown into the answer for it; shared by the filter and by what records answers, so that both say the same. */
+/** Converts any thrown value into its answer; shared by the filter and by the recording of answers, so that both agree. */
 export function problemAnswerOf(
   error: unknown,
   request: { readonly path: string; readonly correlationId: string },
@@ -118,15 +118,15 @@ function describe(error: unknown, translate: ErrorTranslation): Description {
     const status = error.getStatus();
     return { status, code: frameworkCode(status), detail: error.message, facts: {}, headers: headersOf(status, {}), unexpected: false };
   }
-  return { status: 500, code: 'internal_error', detail: defectDetail('An unexpected error happened.'), facts: {}, headers: {}, unexpected: true };
+  return { status: 500, code: 'internal_error', detail: defectDetail('An unexpected error occurred.'), facts: {}, headers: {}, unexpected: true };
 }
 
-/** What the client of a defect is told: its cause is in the log only. */
+/** The public detail of a defect; its cause is only in the log. */
 export function defectDetail(what: string): string {
-  return `${what} The log of the service has it under the correlation id.`;
+  return `${what} See the log of the service under the correlation id.`;
 }
 
-/** The one place where the domain's kinds of refusal become HTTP statuses. */
+/** The only mapping from the domain's kinds of refusal to HTTP statuses. */
 export function statusOf(kind: ErrorKind): number {
   switch (kind) {
     case 'invalid':
@@ -180,7 +180,7 @@ function frameworkCode(status: number): string {
   return FRAMEWORK_CODES[status] ?? (STATUS_CODES[status] ?? 'request refused').toLowerCase().replaceAll(/[^a-z]+/g, '_');
 }
 
-/** `vm_not_found` -> `VM not found`: the same for each occurrence of a code, as RFC 9457 asks. */
+/** `vm_not_found` -> `VM not found`: the same for every occurrence of a code, as RFC 9457 requires. */
 export function titleOf(code: string): string {
   const words = code.replaceAll('_', ' ').replaceAll(/\b(?:vms?|nbd|json)\b/g, (abbreviation) => abbreviation.toUpperCase().replace(/S$/, 's'));
   return words.charAt(0).toUpperCase() + words.slice(1);

@@ -9,7 +9,7 @@ import { type FieldError, validationProblem } from './problem.js';
 import { printable } from './request-hygiene.js';
 import { requestState } from './request-state.js';
 
-/** Refuses query parameters of routes that take none, or not these. Routes with a class for their query leave it to the validation of that class. */
+/** Refuses query parameters that a route does not declare. Routes with a query class leave this to the validation of that class. */
 @Injectable()
 export class QueryGuard implements CanActivate {
   constructor(
@@ -27,7 +27,7 @@ export class QueryGuard implements CanActivate {
           .filter((name) => !known.has(name))
           .map(unknownParameter),
       );
-    // There is nothing of one's own to wait for at a node, and whoever needs no token shall not make the hub wait.
+    // A node has no read models to wait for, and callers without a token must not make the hub wait.
     if (requestState(request).after !== null && (this.direction === 'to_node' || accessOf(this.reflector, context) !== 'api'))
       errors.push(unknownParameter('after'));
     if (errors.length > 0) throw validationProblem(errors);

@@ -33,7 +33,7 @@ function refuse(sourceAddress = '10.0.0.7', code = 'token_invalid'): Promise<voi
   return refusals.refused({ sourceAddress, code, method: 'GET', path: '/api/v1/vms' });
 }
 
-/** How long a refusal waits, to 10 ms. */
+/** How long a refusal waits, rounded to 10 ms. */
 async function delayOf(refusal: Promise<void>): Promise<number> {
   const seen = { done: false };
   void refusal.then(() => (seen.done = true));
@@ -47,7 +47,7 @@ async function delayOf(refusal: Promise<void>): Promise<number> {
 }
 
 describe('refused requests', () => {
-  it('are reported at once, and then once a minute with their number', async () => {
+  it('are reported immediately, and then once a minute with their count', async () => {
     await refuse();
     expect(reports).toEqual([
       {
@@ -81,7 +81,7 @@ describe('refused requests', () => {
     expect(text).toContain('sendense_http_refusals_total{code="token_missing"} 1');
   });
 
-  it('come from more addresses than are kept, which count as others', async () => {
+  it('from more addresses than are tracked count as others', async () => {
     for (let n = 0; n < 200; n += 1) await refuse(`10.1.${Math.floor(n / 256)}.${n % 256}`, 'token_missing');
     expect(reports).toHaveLength(101);
     expect(reports.at(-1)?.source_address).toBe('others');
@@ -90,7 +90,7 @@ describe('refused requests', () => {
     expect(reports.at(-1)).toMatchObject({ source_address: 'others', refused: 99 });
   });
 
-  it('wait longer and longer where they guess, up to the limit', async () => {
+  it('wait longer with each guess, up to the limit', async () => {
     for (let count = 0; count < 10; count += 1) expect(await delayOf(refuse())).toBe(0);
     expect(await delayOf(refuse())).toBe(100);
     expect(await delayOf(refuse())).toBe(200);
@@ -100,7 +100,7 @@ describe('refused requests', () => {
     expect(await delayOf(refuse('10.0.0.8'))).toBe(0);
   });
 
-  it('do not all wait at once: those beyond a limit are answered without delay', async () => {
+  it('beyond a limit of concurrent waits are answered without delay', async () => {
     for (let count = 0; count < 20; count += 1) await delayOf(refuse());
     const waiting = Array.from({ length: 32 }, () => refuse());
     expect(await delayOf(refuse())).toBe(0);
@@ -108,7 +108,7 @@ describe('refused requests', () => {
     await Promise.all(waiting);
   });
 
-  it('are forgotten after ten minutes without one', async () => {
+  it('are forgotten after ten quiet minutes', async () => {
     for (let count = 0; count < 20; count += 1) await delayOf(refuse());
     clock.ms += 601_000;
     refusals.reportPending();

@@ -5,7 +5,7 @@ import { loggerFor } from '../logging/logger.js';
 import type { MetricsRegistry } from './metrics-registry.js';
 
 export interface Refusal {
-  /** null: the client has left. */
+  /** null: the client has disconnected. */
   readonly sourceAddress: string | null;
   readonly code: string;
   readonly method: string;
@@ -13,12 +13,12 @@ export interface Refusal {
   readonly path: string;
 }
 
-/** Refusals of one source since its last report. */
+/** Refusals of one source since its previous report. */
 export interface RefusalReport {
-  /** `others`: sources beyond those that are counted one by one. */
+  /** `others`: all sources beyond those counted individually. */
   readonly source_address: string;
   readonly refused: number;
-  /** Of the last one, with method and path. */
+  /** Of the last refusal, like method and path. */
   readonly code: string;
   readonly method: string;
   readonly path: string;
@@ -27,10 +27,10 @@ export interface RefusalReport {
 }
 
 interface Source {
-  /** Not reported yet; the last of them is in `report`. */
+  /** Not reported yet; `report` holds the last one. */
   pending: RefusalReport | null;
   reportedMs: number;
-  /** Wrong tokens in a row; forgotten with the source. */
+  /** Consecutive wrong tokens; forgotten with the source. */
   guesses: number;
   seenMs: number;
 }
@@ -39,18 +39,18 @@ const REPORT_EVERY_MS = 60_000;
 const FORGET_AFTER_MS = 600_000;
 const MAX_SOURCES = 100;
 const OTHERS = 'others';
-/** Refusals that guess at a secret; the others tell a caller with the right one what is wrong. */
+/** Codes that indicate guessing at a secret; the others tell an authentic caller what is wrong. */
 const GUESSES: ReadonlySet<string> = new Set(['token_invalid', 'signature_invalid']);
-/** A mistyped token, or a client that has not learnt of a new one, is not slowed down. */
+/** A mistyped token, or a client that does not have the new token yet, is not slowed down. */
 const FREE_GUESSES = 10;
 const FIRST_DELAY_MS = 100;
-/** Refusals that wait at once. Further ones are answered without delay: they would hold connections. */
+/** Concurrently delayed refusals. Further ones are answered without delay, because waiting holds connections. */
 const MAX_DELAYED = 32;
 const MAX_PATH = 200;
 
 /**
- * Refused requests: logged and reported once a minute for each source, counted, and slowed down where they guess. Only the refusal itself waits, so whoever shares the
- * address of a guesser (nodes behind one NAT, everybody on loopback) is served as ever. Memory is bounded, whatever comes.
+ * Refused requests: logged and reported once a minute per source, counted, and slowed down when they guess. Only the refusal itself waits, so other clients at
+ * the guesser's address (nodes behind one NAT, everyone on loopback) are served normally. Memory is bounded under any load.
  */
 export class Refusals implements OnApplicationShutdown {
   private readonly log = loggerFor('Refusals');
@@ -60,7 +60,7 @@ export class Refusals implements OnApplicationShutdown {
   private readonly timer: NodeJS.Timeout;
   private delayed = 0;
 
-  /** @param maxDelayMs 0: nothing is slowed down */
+  /** @param maxDelayMs 0: no delay */
   constructor(
     registry: MetricsRegistry,
     private readonly clock: Clock,
@@ -68,7 +68,7 @@ export class Refusals implements OnApplicationShutdown {
   ) {
     this.counter = registry.counter({
       name: 'sendense_http_refusals_total',
-      help: 'Requests refused for what they showed or lacked, by code',
+      help: 'Requests that failed authentication or authorization, by code',
       labels: ['code'],
     });
     this.timer = setInterval(() => this.reportPending(), REPORT_EVERY_MS).unref();
@@ -78,12 +78,11 @@ export class Refusals implements OnApplicationShutdown {
     clearInterval(this.timer);
   }
 
-  /** Calls `listener` with each report. */
   onReport(listener: (report: RefusalReport) => void): void {
     this.listeners.add(listener);
   }
 
-  /** Resolves when the refusal may be answered. */
+  /** Resolves when the refusal may be sent. */
   async refused(refusal: Refusal): Promise<void> {
     this.counter.inc({ code: refusal.code });
     const nowMs = this.clock.now().getTime();
@@ -103,7 +102,7 @@ export class Refusals implements OnApplicationShutdown {
     if (GUESSES.has(refusal.code)) await this.slowDown(++source.guesses);
   }
 
-  /** Reports what has gathered for a minute, and forgets sources that have been quiet for long. */
+  /** Reports refusals collected over the last minute, and forgets sources that have been quiet for long. */
   reportPending(): void {
     const nowMs = this.clock.now().getTime();
     for (const [address, source] of this.sources) {
@@ -127,7 +126,7 @@ export class Refusals implements OnApplicationShutdown {
     if (report === null) return;
     source.pending = null;
     source.reportedMs = nowMs;
-    this.log.warn('requests were refused', { ...report });
+    this.log.warn('requests refused', { ...report });
     for (const listener of this.listeners) listener(report);
   }
 

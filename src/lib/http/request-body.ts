@@ -6,18 +6,18 @@ import { HttpProblem } from './problem.js';
 import { checkMediaType, checkedBody } from './request-hygiene.js';
 import { requestState } from './request-state.js';
 
-/** 1 MiB: also the most one append to the event store takes. */
+/** 1 MiB: also the largest append that the event store accepts. */
 export const MAX_BODY_BYTES = 1024 * 1024;
-/** Of those who have not shown who they are: pairing, and nodes without a credential of their own, whose longest report fits. */
+/** For unauthenticated callers: pairing, and nodes without their own credential, whose longest report fits. */
 export const MAX_UNKNOWN_BODY_BYTES = 256 * 1024;
-/** What is left of a refused body is read and thrown away up to this size; a longer one costs its sender the connection. */
+/** The rest of a refused body is read and discarded up to this size; a longer body costs the sender its connection. */
 const MAX_IGNORED_BYTES = 64 * 1024;
-/** How long a client whose body is not read has to read its answer before the connection is cut, in milliseconds. */
+/** Time that a client whose body is not read has to read the answer before the connection is cut, in milliseconds. */
 const LINGER_MS = 2_000;
 
 /**
- * Reads the body of a signed call, which the guard needs to check the signature. It is only read: it is parsed once the signature was found right,
- * like the body of anybody else.
+ * Reads the body of a signed call, which the guard needs to check the signature. It is parsed only after the signature was verified, like any other caller's
+ * body.
  */
 export function readSignedBody(credentials: NodeCredentials): RequestHandler {
   return (request, _response, next) => {
@@ -31,7 +31,7 @@ export function readSignedBody(credentials: NodeCredentials): RequestHandler {
   };
 }
 
-/** Reads, parses and checks the body of a request whose caller is known. @throws HttpProblem 400, 413 or 415 */
+/** Reads, parses and checks the body of a request from an authenticated caller. @throws HttpProblem 400, 413 or 415 */
 export async function takeBody(request: Request, maxBytes: number): Promise<void> {
   if (!hasBody(request) || request.method === 'GET' || request.method === 'HEAD') return;
   checkMediaType(request);
@@ -39,7 +39,7 @@ export async function takeBody(request: Request, maxBytes: number): Promise<void
   if (raw.byteLength > 0) request.body = checkedBody(parsed(raw));
 }
 
-/** Does not let an answer wait for a body that nobody reads: the connection ends with the answer, once its client had time to read it. */
+/** An answer must not wait for a body that is never read: the connection closes after the answer, once the client had time to read it. */
 export function dropUnreadBody(request: Request, response: Response, next: NextFunction): void {
   const writeHead = response.writeHead.bind(response);
   const dropping = (...given: readonly unknown[]): Response => {
@@ -47,14 +47,14 @@ export function dropUnreadBody(request: Request, response: Response, next: NextF
       response.setHeader('Connection', 'close');
       lingerAtEnd(request);
     }
-    // `writeHead` has several signatures; what came in goes on as it is.
+    // `writeHead` has several signatures; the arguments are passed on unchanged.
     return Reflect.apply(writeHead, response, given) as Response;
   };
   response.writeHead = dropping as typeof response.writeHead; // the same signatures, passed through
   next();
 }
 
-/** A connection that is closed with unread data in it is reset, and the client may lose the answer: what comes is thrown away for a moment. */
+/** Closing a connection with unread data resets it, and the client may lose the answer: incoming data is discarded for a moment. */
 function lingerAtEnd(request: Request): void {
   const { socket } = request;
   socket.destroySoon = () => {
@@ -72,7 +72,7 @@ function hasBody(request: Request): boolean {
   return request.headers['transfer-encoding'] !== undefined || announcedBytes(request) > 0;
 }
 
-/** NaN where no length is announced. */
+/** NaN when no length is announced. */
 function announcedBytes(request: Request): number {
   return Number(request.headers['content-length'] ?? Number.NaN);
 }
@@ -106,11 +106,11 @@ async function readRaw(request: Request, maxBytes: number): Promise<Uint8Array> 
   return raw;
 }
 
-/** Messages of the parser are not passed on, because they quote the body, which may hold a secret. */
+/** Parser messages are not passed on: they quote the body, which may hold a secret. */
 function parsed(raw: Uint8Array): object {
   let value: JsonValue;
   try {
-    // JSON.parse gives JSON by definition; its declared type is the looser any.
+    // JSON.parse returns JSON by definition; its declared type is the looser any.
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(raw)) as JsonValue;
   } catch {
     throw new HttpProblem(400, 'malformed_json', 'The body is not valid JSON in UTF-8.');

@@ -3,15 +3,15 @@ import { HttpProblem, type FieldError, MAX_ERRORS, shortened, validationProblem 
 import { isPosition } from '../../kernel/position.js';
 import { pathOf, requestState } from './request-state.js';
 
-/** Characters of one query parameter: a path of the longest kind (PATH_MAX) fits. */
+/** Characters of one query parameter: the longest path (PATH_MAX) fits. */
 const MAX_QUERY_VALUE = 4096;
 const MAX_QUERY_PARAMETERS = 50;
 /** Characters of one decoded path segment. */
 const MAX_PATH_SEGMENT = 1024;
-/** Levels of nesting in a body; the deepest legal one has three. */
+/** Nesting levels of a body; the deepest valid one has three. */
 const MAX_BODY_DEPTH = 32;
 
-/** Headers that stop browsers from guessing and embedding, and caches from keeping what a token opened. */
+/** Headers that stop browsers from sniffing and embedding, and caches from storing authenticated answers. */
 export function setSafeHeaders(_: Request, response: Response, next: NextFunction): void {
   response.set({
     'X-Content-Type-Options': 'nosniff',
@@ -22,7 +22,7 @@ export function setSafeHeaders(_: Request, response: Response, next: NextFunctio
   next();
 }
 
-/** Refuses what no route may ever see in its path or query, and takes `?after=` of a GET out of the query into the request's state. */
+/** Refuses paths and queries that no route may ever see, and moves `?after=` of a GET from the query into the request's state. */
 export function checkUrl(request: Request, _: Response, next: NextFunction): void {
   const errors: FieldError[] = [];
   for (const segment of pathOf(request.originalUrl).split('/')) {
@@ -39,9 +39,9 @@ export function checkUrl(request: Request, _: Response, next: NextFunction): voi
   if (after !== undefined && (request.method === 'GET' || request.method === 'HEAD')) {
     query.delete('after');
     if (isPosition(after)) state.after = after;
-    else errors.push({ field: 'after', rule: 'position', message: 'after must be a position as the ETag of a command gives it, without its quotes' });
+    else errors.push({ field: 'after', rule: 'position', message: 'after must be a position from the ETag of a command, without the quotes' });
   }
-  // Express parses the query anew at each access; from here on everyone sees the checked one, each parameter a single text.
+  // Express parses the query at each access; from here on all code sees the checked one, with one string per parameter.
   Object.defineProperty(request, 'query', { value: Object.fromEntries(query), writable: true, enumerable: true, configurable: true });
   next(errors.length === 0 ? undefined : validationProblem(errors));
 }
@@ -75,14 +75,14 @@ export function checkMediaType(request: Request): void {
   });
 }
 
-/** Refuses bodies that are no object, nest too deeply, or hold text that cannot be stored (NUL, unpaired surrogates). @throws HttpProblem 400 */
+/** Refuses bodies that are not objects, nest too deeply, or hold text that cannot be stored (NUL, unpaired surrogates). @throws HttpProblem 400 */
 export function checkedBody(body: object): object {
   const errors = Array.isArray(body) ? [{ field: 'body', rule: 'is_object', message: 'the body must be a JSON object' }] : bodyErrors(body);
   if (errors.length > 0) throw validationProblem(errors);
   return body;
 }
 
-/** Walks with a list of its own instead of recursion: a hostile body must not overflow the stack. */
+/** Iterative instead of recursive: a hostile body must not overflow the stack. */
 function bodyErrors(body: unknown): FieldError[] {
   const errors: FieldError[] = [];
   const open: { readonly value: unknown; readonly field: string; readonly depth: number }[] = [{ value: body, field: '', depth: 0 }];
@@ -101,7 +101,7 @@ function bodyErrors(body: unknown): FieldError[] {
   return errors;
 }
 
-/** Names that validation would find on every object (`toString`), and one that its pipe removes without a word (`prototype`). */
+/** Names that validation would find on every object (`toString`), and one that its pipe removes silently (`prototype`). */
 function isReservedName(name: string): boolean {
   return name in Object.prototype || name === 'prototype';
 }
@@ -122,7 +122,7 @@ function decodedOrNull(segment: string): string | null {
   }
 }
 
-/** A client's own words, fit to be quoted back: short and without control characters. */
+/** Client-supplied text made safe for quoting: short and without control characters. */
 export function printable(name: string): string {
   const visible = name.toWellFormed().replaceAll(/\p{Cc}/gu, '\u{fffd}');
   return visible.length > 64 ? `${visible.slice(0, 64)}…` : visible;

@@ -2,18 +2,18 @@ import type { IncomingMessage } from 'node:http';
 import type { CommandContext } from '../../kernel/command-context.js';
 import type { Position } from '../../kernel/position.js';
 
-/** What HTTP programs know of one request beyond what its client sent. */
+/** State of one request beyond the client's input. */
 export interface RequestState {
   readonly correlationId: string;
   /** `api:token` or `node:<id>`, set by the guard; `public` before it and on public routes. */
   actor: string;
-  /** The enrolled node that has proven to be the caller. */
+  /** The authenticated enrolled node. */
   nodeId: string | null;
-  /** The body as it came; null: there was none. */
+  /** The raw body; null: there was none. */
   rawBody: Uint8Array | null;
-  /** The token that the call was signed with, and the nonce that the answer has to prove itself to; null: not signed. */
+  /** The token that signed the call, and the nonce that the answer's proof must cover; null: not signed. */
   answerTo: { readonly token: string; readonly nonce: string } | null;
-  /** The answer shows a secret once: it is not kept for a repeated Idempotency-Key. */
+  /** The answer reveals a secret once: it is not stored for a repeated Idempotency-Key. */
   answerIsSecret: boolean;
   /** The position that a reader of its own writes waits for (`?after=`). */
   after: Position | null;
@@ -21,7 +21,7 @@ export interface RequestState {
   commandContext: CommandContext | null;
 }
 
-/** Beside the request instead of on it: nothing a client sends can name or replace these. */
+/** Kept apart from the request object: no client input can name or replace this state. */
 const states = new WeakMap<IncomingMessage, RequestState>();
 
 export function beginRequest(request: IncomingMessage, correlationId: string): RequestState {

@@ -1,20 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf } from '../process/system-error.js';
 
-/** One line of the list: `<name> sha256:<digest>`, and for a token that ends, ` until <ISO 8601>`. The token itself is nowhere kept. */
+/** One line of the list: `<name> sha256:<digest>`, and for a token that expires, ` until <ISO 8601>`. The token itself is not stored. */
 export interface NamedToken {
   readonly name: string;
-  /** In hex. */
+  /** Hexadecimal. */
   readonly sha256: string;
-  /** ISO 8601, UTC; null: until it is removed. */
+  /** ISO 8601, UTC; null: valid until removed. */
   readonly until: string | null;
 }
 
-/** `token` is the name of the token in the file of the default one, which an earlier token keeps for a while after a rotation. */
+/** `token` is reserved for the default token, which has its own file; after a rotation the old one keeps that name here for a while. */
 export const TOKEN_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const LINE = /^(\S+) sha256:([0-9a-f]{64})(?: until (\S+))?$/;
 
-/** @throws Error naming the line that is wrong, without what it says */
+/** @throws Error naming the invalid line, without its content */
 function parseTokenList(text: string): readonly NamedToken[] {
   return text
     .split('\n')
@@ -23,13 +23,13 @@ function parseTokenList(text: string): readonly NamedToken[] {
     .map(([line, number]) => {
       const [, name = '', sha256 = '', until] = LINE.exec(line) ?? [];
       if (!TOKEN_NAME.test(name) || (until !== undefined && Number.isNaN(Date.parse(until)))) {
-        throw new Error(`line ${number} of the list of tokens is not "<name> sha256:<64 hexadecimal digits>", with " until <time>" or without`);
+        throw new Error(`line ${number} of the token list is not "<name> sha256:<64 hexadecimal digits>", optionally followed by " until <time>"`);
       }
       return { name, sha256, until: until ?? null };
     });
 }
 
-/** An absent file is an empty list. @throws Error naming the line that is wrong */
+/** A missing file is an empty list. @throws Error naming the invalid line */
 export function readTokenList(file: string): readonly NamedToken[] {
   try {
     return parseTokenList(readFileSync(file, 'utf8'));

@@ -11,7 +11,7 @@ interface ExpressRouting {
   };
 }
 
-/** What answers a request that no route took: 404, or 405 where the path exists for other methods. */
+/** Answers requests that no route accepted: 404, or 405 when the path exists for other methods. */
 @Injectable()
 export class UnroutedRequests implements OnApplicationBootstrap {
   private readonly logger = new Logger('Http');
@@ -21,13 +21,13 @@ export class UnroutedRequests implements OnApplicationBootstrap {
     @Inject(ERROR_TRANSLATION) private readonly translate: ErrorTranslation,
   ) {}
 
-  /** Nest answers only below its global prefix, so the rest is answered here; at bootstrap, after everything that anyone has mounted. */
+  /** Nest answers only below its global prefix; everything else is answered here. Installed at bootstrap, after all other middleware. */
   onApplicationBootstrap(): void {
     this.adapterHost.httpAdapter.use((request: Request, response: Response) => {
       const { correlationId } = requestState(request);
       sendProblem(response, problemAnswerOf(this.problem(request), { path: pathOf(request.originalUrl), correlationId }));
     });
-    // The last resort, where answering itself has failed: Express would send a page with the stack.
+    // Last resort when answering itself fails: Express would send a page with the stack.
     this.adapterHost.httpAdapter.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
       const { correlationId } = requestState(request);
       this.logger.error(`${request.method} ${pathOf(request.originalUrl)}: could not be answered (correlation id ${correlationId})`, error);
@@ -41,11 +41,11 @@ export class UnroutedRequests implements OnApplicationBootstrap {
     const allowed = this.methodsOf(path);
     if (allowed.length === 0) return new HttpProblem(404, 'route_not_found', `There is no route ${request.method} ${path}.`);
     const allow = allowed.join(', ');
-    return new HttpProblem(405, 'method_not_allowed', `${path} does not take ${request.method}; it takes ${allow}.`, { allowed }, { Allow: allow });
+    return new HttpProblem(405, 'method_not_allowed', `${path} does not accept ${request.method}; it accepts ${allow}.`, { allowed }, { Allow: allow });
   }
 
   private methodsOf(path: string): string[] {
-    // The adapter's instance is typed any; the programs here run on Express 5 only.
+    // The adapter's instance is typed any; all programs here run on Express 5.
     const { router } = this.adapterHost.httpAdapter.getInstance<ExpressRouting>();
     const methods = new Set<string>();
     for (const layer of router.stack) {

@@ -1,18 +1,18 @@
 import { normalisedInstant } from '../../kernel/instant.js';
 
-/** A stored document does not have the shape it should; the message names the member. */
+/** A stored document has the wrong shape; the message names the member. */
 export class WrongShapeError extends Error {
   override readonly name = 'WrongShapeError';
 }
 
 export type Members = Readonly<Record<string, unknown>>;
 
-/** One member's value, or a WrongShapeError that names `where`. */
+/** Returns one member's value, or throws a WrongShapeError that names `where`. */
 type Reader<T> = (value: unknown, where: string) => T;
 
 export const object: Reader<Members> = (value, where) => {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(where, 'an object', value);
-  return value as Members; // a non-null, non-array object has string members of unknown values
+  return value as Members; // any other object has string keys
 };
 
 export const text: Reader<string> = (value, where) => {

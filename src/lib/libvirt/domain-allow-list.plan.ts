@@ -1,9 +1,9 @@
 import { childOf, element, textOf, type XmlElement } from './xml-element.js';
 
-/** What of an element stays. Everything else is dropped. */
+/** The allowed attributes and children of an element. Everything else is dropped. */
 interface Rule {
   readonly attributes: Readonly<Record<string, RegExp>>;
-  /** any: its content means nothing to libvirt, or is looked at and replaced by whoever rewrites the definition. */
+  /** any: libvirt ignores the content, or the code that rewrites the definition checks and replaces it. */
   readonly children: Readonly<Record<string, Rule>> | 'any';
 }
 
@@ -14,7 +14,7 @@ export interface Dropped {
 
 const VALUE = /^[^\p{Cc}]{0,1000}$/u;
 
-/** @param attributes names, each alone or with the values that it may have: `id type=a|b` */
+/** @param attributes names, optionally with the allowed values: `id type=a|b` */
 function rule(attributes = '', children: Rule['children'] = {}): Rule {
   const known = attributes.split(' ').filter((each) => each !== '');
   return {
@@ -45,7 +45,7 @@ const ROM = rule('bar enabled');
 const OFFLOADS = rule('csum gso tso4 tso6 ecn ufo mrg_rxbuf');
 const BANDWIDTH = rule('average peak burst floor');
 
-/** source, log and protocol are looked at and replaced by whoever rewrites the definition. */
+/** The rewriting code checks and replaces source, log and protocol. */
 const CHARACTER_DEVICE = rule('type tty', {
   ...PLACE,
   ...each('source log protocol', ANY),
@@ -144,7 +144,7 @@ const HYPERV = rule('mode', {
 
 const DOMAIN = rule('type=kvm|qemu', {
   ...each('name uuid title description genid iothreads on_poweroff on_reboot on_crash'),
-  // Kept as it is: libvirt does nothing with it.
+  // Kept unchanged: libvirt ignores it.
   metadata: ANY,
   memory: rule('unit dumpCore'),
   currentMemory: UNIT,
@@ -212,17 +212,17 @@ const DOMAIN = rule('type=kvm|qemu', {
   devices: rule('', DEVICES),
 });
 
-/** What the packages of distributions put there; nobody but root does. */
+/** Directories of distribution packages; only root writes there. */
 const FIRMWARE = /^\/usr\/share\/(?:OVMF|AAVMF|edk2|edk2-ovmf|qemu|qemu-efi-aarch64|seabios|ovmf)\/(?!.*\.\.)[\w.+/-]{1,200}$/;
-/** Where the administrator of a node puts kernels for guests; libvirt's own tools do too. */
+/** Where a node's administrator puts kernels for guests, as libvirt's own tools do. */
 const GUEST_KERNEL = /^\/var\/lib\/libvirt\/boot\/(?!\.)[\w.+-]{1,200}$/;
 const RANDOM_SOURCES: ReadonlySet<string> = new Set(['/dev/random', '/dev/urandom', '/dev/hwrng']);
-/** libvirt writes them into every definition itself, and they mean nothing in another. */
+/** libvirt writes these into every definition itself; they mean nothing in another one. */
 const UNMENTIONED: ReadonlySet<string> = new Set(['resource', 'backingStore', 'alias']);
 
 /**
- * A domain with nothing in it but what is known to say how the guest's machine is. A definition comes from a repository or from another host, and may be anybody's: what it could
- * name of the host that gets it - programs, files, sockets, scripts, devices, arguments for qemu - is left out.
+ * A domain reduced to elements known to describe the guest's hardware. A definition comes from a repository or another host and is untrusted: anything that
+ * could refer to the new host - programs, files, sockets, scripts, devices, arguments for qemu - is dropped.
  */
 export function allowedDomain(domain: XmlElement): { readonly domain: XmlElement; readonly dropped: readonly Dropped[] } {
   const dropped: Dropped[] = [];
@@ -253,7 +253,7 @@ function allowed(found: XmlElement, { attributes, children }: Rule, within: stri
   return { name: found.name, attributes: Object.fromEntries(kept), children: inside };
 }
 
-/** One that may have certain values only, and has another, is of another kind altogether. */
+/** An element with a restricted attribute and another value is a different kind of element. */
 function hasRefusedValue({ attributes }: XmlElement, known: Rule): boolean {
   return Object.entries(known.attributes).some(([name, values]) => values !== VALUE && attributes[name] !== undefined && !values.test(attributes[name]));
 }
@@ -264,28 +264,29 @@ function lossOf(child: XmlElement, path: string): Dropped | null {
   if (path === 'domain' && child.name === 'seclabel') {
     const { type } = child.attributes;
     if (type !== 'none' && type !== 'static') return null;
-    const what = type === 'none' ? 'security_label none: the VM runs confined, as the node has it' : 'a static security label, which belongs to the old disks';
+    const what =
+      type === 'none' ? 'security_label none: the VM runs confined, as configured on the node' : 'a static security label, which belonged to the old disks';
     return { code: 'security_label_removed', detail: what };
   }
-  if (devices && child.name === 'emulator') return { code: 'emulator_removed', detail: `the emulator ${shortened(textOf(child))}; the node takes its own` };
+  if (devices && child.name === 'emulator') return { code: 'emulator_removed', detail: `the emulator ${shortened(textOf(child))}; the node uses its own` };
   if (devices)
     return { code: 'host_device_removed', detail: `${[child.attributes['type'], child.name].filter((word) => word !== undefined).join(' ')} of the old host` };
   return { code: 'element_removed', detail: `<${path}/${child.name}>${shortened(textOf(child)) === '' ? '' : ` ${shortened(textOf(child))}`}` };
 }
 
-/** Elements whose text names something of the host. */
+/** Elements whose text refers to the host. */
 function special(found: XmlElement, path: string, dropped: Dropped[]): XmlElement {
   if (path === 'domain' && found.name === 'os') return withKnownFirmware(withKnownKernel(found, dropped), dropped);
   if (path !== 'domain/devices' || found.name !== 'rng') return found;
   const backend = childOf(found, 'backend');
   const source = textOf(backend).trim();
   if (backend?.attributes['model'] === 'builtin' || RANDOM_SOURCES.has(source)) return found;
-  dropped.push({ code: 'element_removed', detail: `the source ${shortened(source)} of a rng; it is /dev/urandom` });
+  dropped.push({ code: 'element_removed', detail: `the source ${shortened(source)} of an rng; replaced by /dev/urandom` });
   const others = found.children.filter((child) => typeof child === 'string' || child.name !== 'backend');
   return { ...found, children: [...others, element('backend', { model: 'random' }, '/dev/urandom')] };
 }
 
-/** A kernel, an initrd and their arguments go together. */
+/** Kernel, initrd and arguments are kept or dropped together. */
 function withKnownKernel(os: XmlElement, dropped: Dropped[]): XmlElement {
   const files = ['kernel', 'initrd'].flatMap((name) => childOf(os, name) ?? []);
   if (childOf(os, 'kernel') !== undefined && files.every((file) => GUEST_KERNEL.test(textOf(file).trim()))) return os;
@@ -297,7 +298,7 @@ function withKnownKernel(os: XmlElement, dropped: Dropped[]): XmlElement {
   return { ...os, children };
 }
 
-/** Firmware from elsewhere than the packages of the node is selected by libvirt itself. */
+/** For firmware other than the node's packages, libvirt selects its own. */
 function withKnownFirmware(os: XmlElement, dropped: Dropped[]): XmlElement {
   const loader = childOf(os, 'loader');
   const path = textOf(loader).trim();

@@ -1,14 +1,14 @@
 import { XMLParser } from 'fast-xml-parser';
 
-/** A `<disk>` of a domain, as far as backups care. */
+/** The parts of a domain's `<disk>` that matter for backups. */
 export interface DomainDisk {
-  /** `vda`: what the guest's device is called in the domain; unique and stable. */
+  /** `vda`: the guest device's name in the domain; unique and stable. */
   readonly target: string;
   /** `disk`, `cdrom`, `floppy`, `lun`. */
   readonly device: string;
   /** `file`, `block`, `network`, `volume`, `nvme`, `vhostuser`, `vhostvdpa`, `dir`. */
   readonly type: string;
-  /** Of its driver; `raw` where none is named, as libvirt takes it. */
+  /** Of its driver; `raw` when none is named, as in libvirt. */
   readonly format: string;
   /** File or device; null for other types, and for a drive without a medium. */
   readonly path: string | null;
@@ -16,7 +16,7 @@ export interface DomainDisk {
   readonly readOnly: boolean;
   readonly shareable: boolean;
   readonly transient: boolean;
-  /** Files and devices under it, nearest first; of a domain that is off only where its definition names them. */
+  /** Backing files and devices, nearest first; for an inactive domain only those named in its definition. */
   readonly backing: readonly { readonly path: string; /** null: not named. */ readonly format: string | null }[];
 }
 
@@ -25,30 +25,30 @@ export interface DomainDescription {
   readonly name: string;
   /** Lower case. */
   readonly uuid: string;
-  /** It has a qemu just now; always false in what `--inactive` prints. */
+  /** It has a running qemu; always false with `--inactive`. */
   readonly active: boolean;
-  /** A guest agent could be asked, if the guest runs one. */
+  /** There is a channel for a guest agent, if the guest runs one. */
   readonly hasAgentChannel: boolean;
   /** In the order of the document. */
   readonly disks: readonly DomainDisk[];
 }
 
-/** What libvirt keeps of a checkpoint. */
+/** A checkpoint as libvirt describes it. */
 export interface CheckpointDescription {
   readonly name: string;
   readonly parent: string | null;
-  /** With bitmaps only. */
+  /** Only disks with bitmaps. */
   readonly disks: readonly {
     readonly target: string;
     readonly bitmap: string;
-    /** Bytes that have changed since; null: not asked for, or the bitmap is missing, broken or not of this disk. */
+    /** Bytes changed since; null: not requested, or the bitmap is missing, broken or not of this disk. */
     readonly changedBytes: number | null;
   }[];
-  /** The domain as it was when the checkpoint was made; null where it was not asked for. */
+  /** The domain at the time of the checkpoint; null: not requested. */
   readonly domain: DomainDescription | null;
 }
 
-/** By which libvirt knows the channel to the guest agent (https://libvirt.org/formatdomain.html#channel). */
+/** The name that libvirt uses for the guest agent's channel (https://libvirt.org/formatdomain.html#channel). */
 export const AGENT_CHANNEL = 'org.qemu.guest_agent.0';
 
 const parser = new XMLParser({
@@ -64,12 +64,12 @@ const parser = new XMLParser({
 
 type Element = Readonly<Record<string, unknown>>;
 
-/** @throws Error when it is not a domain's XML */
+/** @throws Error when it is not domain XML */
 export function parseDomain(xml: string): DomainDescription {
   return domainOf(elementIn(parsed(xml), 'domain'));
 }
 
-/** @throws Error when it is not a checkpoint's XML */
+/** @throws Error when it is not checkpoint XML */
 export function parseCheckpoint(xml: string): CheckpointDescription {
   const checkpoint = elementIn(parsed(xml), 'domaincheckpoint');
   const parent = optionalElement(checkpoint, 'parent');
@@ -88,19 +88,19 @@ export function parseCheckpoint(xml: string): CheckpointDescription {
   };
 }
 
-/** The domain as it was when a snapshot of it was made; null where libvirt has not kept that. @throws Error when it is not a snapshot's XML */
+/** The domain at the time of a snapshot; null when libvirt has not kept it. @throws Error when it is not snapshot XML */
 export function parseSnapshotDomain(xml: string): DomainDescription | null {
   const domain = optionalElement(elementIn(parsed(xml), 'domainsnapshot'), 'domain');
   return domain === null ? null : domainOf(domain);
 }
 
-/** The socket that a backup job's NBD server listens on; null for one on a port. @throws Error when it is not a backup's XML */
+/** The Unix socket of a backup job's NBD server; null when it listens on a port. @throws Error when it is not backup XML */
 export function parseBackupSocket(xml: string): string | null {
   const server = optionalElement(elementIn(parsed(xml), 'domainbackup'), 'server');
   return server === null ? null : attribute(server, 'socket');
 }
 
-/** For text and attribute values. @throws Error for characters that XML cannot hold */
+/** Escapes text and attribute values. @throws Error for characters that XML cannot represent */
 export function xmlText(value: string): string {
   // eslint-disable-next-line no-control-regex -- XML 1.0 has no way to write these
   if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/.test(value)) throw new Error(`${JSON.stringify(value)} cannot be written as XML`);
@@ -178,7 +178,7 @@ function listOf(parent: Element | null, name: string): readonly Element[] {
   return Array.isArray(found) ? found.filter(isElement) : [];
 }
 
-/** An element with attributes has its text beside them. */
+/** The parser puts the text of an element with attributes into a member next to them. */
 function textOf(parent: Element, name: string): string | null {
   const found = parent[name];
   const text = isElement(found) ? found['#text'] : found;

@@ -38,7 +38,7 @@ const WANTED = {
 } as const;
 
 describe('the definition of a restored VM', () => {
-  it('has a name, uuid, MAC address and disk of its own, and leaves out what only the old host had, and says so', () => {
+  it('gets its own name, uuid, MAC address and disk, and drops and reports everything tied to the old host', () => {
     const { xml, changes } = restoredDomain(DEFINITION, WANTED);
     expect(xml).toMatchSnapshot();
     expect(changes).toMatchSnapshot();
@@ -56,12 +56,12 @@ describe('the definition of a restored VM', () => {
   it.each([
     [{ network: 'disconnected' }, '<link state="down">'],
     [{ libvirtNetwork: 'isolated' }, '<source network="isolated">'],
-  ] as const)('has the network that was asked for: %j', (asked, expected) => {
+  ] as const)('has the requested network: %j', (asked, expected) => {
     const { xml } = restoredDomain(DEFINITION, { ...WANTED, ...asked });
     expect(xml.replaceAll('/>', '>')).toContain(expected);
   });
 
-  it('has no network interface where none was asked for', () => {
+  it('has no network interface when none is requested', () => {
     expect(restoredDomain(DEFINITION, { ...WANTED, network: 'none' }).xml).not.toContain('<interface');
   });
 
@@ -73,12 +73,12 @@ describe('the definition of a restored VM', () => {
     );
   });
 
-  it('the same twice is the same', () => {
+  it('is deterministic', () => {
     const { xml } = restoredDomain(DEFINITION, WANTED);
     expect(restoredDomain(xml, WANTED).xml).toBe(xml);
   });
 
-  it('tells whose it is in its metadata', () => {
+  it('names its job in the metadata', () => {
     expect(restoredDomain(DEFINITION, WANTED).xml).toContain(`xmlns:sendense="${SENDENSE_NAMESPACE}" job="job-1"`);
     expect(jobIdInMetadata(`<restore job="job-1"/>`)).toBe('job-1');
     expect(jobIdInMetadata('')).toBeNull();
@@ -95,15 +95,15 @@ describe('the definition of a restored VM', () => {
   });
 });
 
-describe('the definition of a VM that is only to boot', () => {
-  it('has no network and no display, and a serial console, a video device and a channel for the agent', () => {
+describe('the definition of a VM for a boot check', () => {
+  it('has no network or display, but a serial console, a video device and a channel for the agent', () => {
     const { xml } = checkedDomain(DEFINITION, { ...WANTED, consoleSocket: '/run/console.sock', memoryMib: 256 });
     expect(xml).toMatchSnapshot();
     for (const gone of ['<interface', '<graphics', '<hostdev', 'cpuset']) expect(xml).not.toContain(gone);
   });
 });
 
-describe("a definition that names what is the host's", () => {
+describe('a definition that refers to the host', () => {
   const HOSTILE = DEFINITION.replace("<domain type='kvm' id='7'>", "<domain type='kvm' id='7' xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>")
     .replace(
       /<loader.*?<\/nvram>/,
@@ -143,7 +143,7 @@ describe("a definition that names what is the host's", () => {
   it.each([
     ['restored', () => restoredDomain(HOSTILE, WANTED)],
     ['checked', () => checkedDomain(HOSTILE, CHECKED)],
-  ])('is %s without any of it, and all of it is reported', (_, rewrite) => {
+  ])('is %s without any host reference, and every removal is reported', (_, rewrite) => {
     const { xml, changes } = rewrite();
     for (const gone of [
       'evil',
@@ -194,7 +194,7 @@ describe("a definition that names what is the host's", () => {
     }
   });
 
-  it('gets firmware that the node selects itself', () => {
+  it('gets firmware selected by the node', () => {
     expect(restoredDomain(HOSTILE, WANTED).xml).toMatch(
       /<os firmware="efi">\s*<type arch="x86_64" machine="pc-q35-7.2">hvm<\/type>\s*<nvram\/>|<os firmware="efi">\s*<type arch="x86_64" machine="pc-q35-7.2">hvm<\/type>\s*<\/os>/,
     );
@@ -212,7 +212,7 @@ describe("a definition that names what is the host's", () => {
     expect(changes.some(({ detail }) => detail.includes('domain/os'))).toBe(!kept);
   });
 
-  it('is refused where it is of another kind of domain', () => {
+  it('is refused for another domain type', () => {
     expect(() => restoredDomain(DEFINITION.replace("type='kvm'", "type='lxc'"), WANTED)).toThrow(expect.objectContaining({ name: 'WrongShapeError' }));
   });
 });

@@ -3,45 +3,45 @@ import { allowedDomain, type Dropped } from './domain-allow-list.plan.js';
 import { AGENT_CHANNEL } from './domain-xml.js';
 import { childOf, childrenOf, element, parseXml, textOf, writeXml, type XmlElement } from './xml-element.js';
 
-/** Namespace of what we write into a domain's metadata. */
+/** Namespace of our element in a domain's metadata. */
 export const SENDENSE_NAMESPACE = 'https://sendense.io/xmlns/libvirt/1';
 
-/** Where a restored disk's content is. */
+/** Location of a restored disk's content. */
 export type RestoredDisk =
   | { readonly kind: 'file'; readonly path: string }
-  /** Raw content over NBD, on a Unix socket of the hypervisor's machine. */
+  /** Raw content over NBD, on a Unix socket of the hypervisor's host. */
   | { readonly kind: 'nbd'; readonly socket: string; readonly exportName: string };
 
-/** How the network interfaces of a restored domain are: as they were, with their links down, or gone. */
+/** Network interfaces of a restored domain: unchanged, with their links down, or removed. */
 export type RestoredNetwork = 'keep' | 'disconnected' | 'none';
 
 export interface RestoredDomain {
   readonly name: string;
   readonly uuid: string;
-  /** Whether MAC addresses and generation id stay as they were. */
+  /** Whether MAC addresses and generation id stay unchanged. */
   readonly keepIdentity: boolean;
-  /** Written into the metadata: who finds the domain knows whose it is. */
+  /** Written into the metadata, to identify the job that owns the domain. */
   readonly jobId: string;
-  /** By the target device's name, e.g. `vda`. */
+  /** By target device name, e.g. `vda`. */
   readonly disks: ReadonlyMap<string, RestoredDisk>;
   readonly network: RestoredNetwork;
-  /** Every interface is attached to this libvirt network instead of what it was attached to; null: as it was. */
+  /** Attach every interface to this libvirt network instead of its own; null: leave it unchanged. */
   readonly libvirtNetwork: string | null;
 }
 
-/** What a domain is like that only shows whether its disks boot. */
+/** A domain that exists only to check whether its disks boot. */
 export interface CheckedDomain {
   readonly name: string;
   readonly uuid: string;
   readonly jobId: string;
   readonly disks: ReadonlyMap<string, RestoredDisk>;
-  /** Where qemu listens for whoever reads the serial console. */
+  /** Unix socket on which qemu serves the serial console. */
   readonly consoleSocket: string;
-  /** null: as much as the VM has. */
+  /** null: the VM's own memory size. */
   readonly memoryMib: number | null;
 }
 
-/** A part of the definition that could not stay as it was. The code is stable. */
+/** A part of the definition that could not be kept. The code is stable. */
 export interface DefinitionChange {
   readonly code:
     | 'disk_left_out'
@@ -62,16 +62,16 @@ export interface RewrittenDefinition {
   readonly changes: readonly DefinitionChange[];
 }
 
-/** For so long qemu holds the guest's requests while the server at its socket is away, which is started again then. */
+/** How long qemu holds the guest's requests while the server at its socket restarts. */
 const SERVER_AWAY_SECONDS = 60;
 
-/** Character devices that need nothing of the host. */
+/** Character device types that need nothing on the host. */
 const HOSTLESS = new Set(['pty', 'null', 'vc', 'spicevmc', 'spiceport', 'qemu-vdagent', 'dbus']);
 
 /**
- * The definition of a VM as that of a new domain: its own name, uuid and MAC addresses, its disks at their new places, and nothing that points at what only the old one
- * had on its host.
- * @throws WrongShapeError when it is no domain, or has not all of the disks
+ * Rewrites a VM's definition for a new domain: its own name, uuid and MAC addresses, its disks at their new places, and no reference to anything that only the
+ * old host had.
+ * @throws WrongShapeError when it is not a domain, or lacks one of the disks
  */
 export function restoredDomain(definition: string, wanted: RestoredDomain): RewrittenDefinition {
   const { domain, dropped } = domainOf(definition, wanted.disks);
@@ -100,8 +100,8 @@ export function restoredDomain(definition: string, wanted: RestoredDomain): Rewr
 }
 
 /**
- * The definition of a VM as that of a short-lived domain without any network and display, whose serial console is read through a socket, and which has a video device
- * to take a picture of and a channel for the guest agent.
+ * Rewrites a VM's definition for a short-lived domain without network or display. Its serial console is read through a socket; it has a video device for
+ * screenshots and a channel for the guest agent.
  * @throws WrongShapeError as restoredDomain
  */
 export function checkedDomain(definition: string, wanted: CheckedDomain): RewrittenDefinition {
@@ -116,7 +116,7 @@ export function checkedDomain(definition: string, wanted: CheckedDomain): Rewrit
         return [];
       case 'tpm':
         return tpm(device, changes);
-      // Nobody looks at it, listens to it or feeds it.
+      // Unused during a boot check.
       case 'graphics':
       case 'audio':
       case 'sound':
@@ -142,7 +142,7 @@ export function checkedDomain(definition: string, wanted: CheckedDomain): Rewrit
   const children = assembled.children.flatMap((child): readonly (XmlElement | string)[] => {
     if (typeof child === 'string') return [child];
     switch (child.name) {
-      // Of the old host, or ways around the isolation.
+      // Specific to the old host, or ways around the isolation.
       case 'cputune':
       case 'numatune':
       case 'memtune':
@@ -166,12 +166,12 @@ export function checkedDomain(definition: string, wanted: CheckedDomain): Rewrit
   return { xml: writeXml({ ...assembled, children }), changes };
 }
 
-/** The domain's own name, as its definition has it. @throws WrongShapeError */
+/** The name in the definition. @throws WrongShapeError */
 export function nameInDefinition(definition: string): string {
   return textOf(childOf(parseXml(definition), 'name'));
 }
 
-/** The domain's own uuid; null: it has none. @throws WrongShapeError */
+/** The uuid in the definition; null: none. @throws WrongShapeError */
 export function uuidInDefinition(definition: string): string | null {
   const uuid = textOf(childOf(parseXml(definition), 'uuid'))
     .trim()
@@ -179,7 +179,7 @@ export function uuidInDefinition(definition: string): string | null {
   return uuid === '' ? null : uuid;
 }
 
-/** The id of the restore or boot check that made the domain with this metadata element; null: another program's. */
+/** The id of the restore or boot check that created the domain with this metadata element; null: another program's domain. */
 export function jobIdInMetadata(text: string): string | null {
   try {
     const root = parseXml(text);
@@ -199,7 +199,7 @@ function domainOf(definition: string, disks: ReadonlyMap<string, RestoredDisk>):
   const allowed = allowedDomain(domain);
   const { type } = allowed.domain.attributes;
   if (type === undefined)
-    throw new WrongShapeError(`the definition is of a domain of type "${domain.attributes['type'] ?? ''}"; only kvm and qemu can be restored`);
+    throw new WrongShapeError(`the definition describes a domain of type "${domain.attributes['type'] ?? ''}"; only kvm and qemu can be restored`);
   return allowed;
 }
 
@@ -244,7 +244,7 @@ function assemble(
   };
 }
 
-/** libvirt refuses a domain whose SMBIOS tells of another uuid. */
+/** libvirt refuses a domain whose SMBIOS data has a different uuid. */
 function sysinfo(found: XmlElement, uuid: string): XmlElement {
   return {
     ...found,
@@ -261,7 +261,7 @@ function operatingSystem(os: XmlElement, changes: DefinitionChange[]): XmlElemen
     if (typeof child === 'string' || child.name !== 'nvram') return [child];
     changes.push({
       code: 'nvram_new',
-      detail: `the firmware's variables (${textOf(child).trim() || 'nvram'}) are not part of a restore point; new ones are made`,
+      detail: `the firmware's variables (${textOf(child).trim() || 'nvram'}) are not part of a restore point; new ones are created`,
     });
     const template = child.attributes['template'];
     return template === undefined ? [] : [element('nvram', { template })];
@@ -284,7 +284,7 @@ function disk(device: XmlElement, disks: ReadonlyMap<string, RestoredDisk>, chan
     return [];
   }
   if ([device, childOf(device, 'source')].some((place) => childOf(place, 'encryption') !== undefined)) {
-    changes.push({ code: 'encryption_removed', detail: `the disk ${target} was encrypted by libvirt; restored, it is not` });
+    changes.push({ code: 'encryption_removed', detail: `the disk ${target} was encrypted by libvirt; the restored disk is not` });
   }
   const rest = device.children.filter(
     (child) => typeof child === 'string' || !['source', 'driver', 'backingStore', 'mirror', 'encryption', 'auth', 'transient', 'alias'].includes(child.name),
@@ -354,7 +354,7 @@ function networkInterface(device: XmlElement, index: number, wanted: RestoredDom
   ];
 }
 
-/** Of the range that libvirt takes itself; the same for the same domain and device, so that a definition made twice is one. */
+/** In libvirt's own range; derived from domain and device, so that building the definition again yields the same address. */
 function macAddress(uuid: string, index: number): string {
   const number = (Number.parseInt(uuid.replaceAll('-', '').slice(0, 6), 16) + index) % 0x100_0000;
   const digits = number.toString(16).padStart(6, '0');
@@ -365,7 +365,7 @@ function graphics(device: XmlElement, changes: DefinitionChange[]): readonly Xml
   const kind = device.attributes['type'];
   const { port } = device.attributes;
   if (device.attributes['autoport'] !== 'yes' && port !== undefined && port !== '-1') {
-    changes.push({ code: 'port_automatic', detail: `the ${kind ?? ''} display was on port ${port}; it gets a free one` });
+    changes.push({ code: 'port_automatic', detail: `the ${kind ?? ''} display was on port ${port}; libvirt assigns a free one` });
   }
   const children = childrenOf(device).filter((child) => child.name !== 'listen' || child.attributes['type'] !== 'socket');
   return [
@@ -385,13 +385,13 @@ function characterDevice(device: XmlElement, changes: DefinitionChange[]): reado
   if (log !== undefined) changes.push({ code: 'host_path_removed', detail: `the log ${log} of a ${device.name}` });
   if (HOSTLESS.has(type))
     return [{ ...device, attributes: without(device.attributes, 'tty'), children: type === 'spiceport' ? [...channelOf(device), ...rest] : rest }];
-  // libvirt makes the sockets of channels itself.
+  // libvirt creates the sockets of channels itself.
   if (device.name === 'channel' && type === 'unix') return [{ ...device, children: rest }];
   changes.push({ code: 'host_path_removed', detail: `the ${type} ${path ?? ''} behind a ${device.name}`.replaceAll('  ', ' ') });
   return device.name === 'channel' ? [] : [{ ...device, attributes: { type: 'pty' }, children: rest }];
 }
 
-/** Name of a port of a display. */
+/** The port name of a spiceport channel. */
 function channelOf(device: XmlElement): readonly XmlElement[] {
   const channel = childOf(device, 'source')?.attributes['channel'];
   return channel === undefined ? [] : [element('source', { channel })];
@@ -403,14 +403,14 @@ function tpm(device: XmlElement, changes: DefinitionChange[]): readonly XmlEleme
     changes.push({ code: 'host_device_removed', detail: 'a TPM of the old host' });
     return [];
   }
-  changes.push({ code: 'tpm_state_new', detail: 'the state of the TPM is not part of a restore point; it begins anew' });
+  changes.push({ code: 'tpm_state_new', detail: 'the state of the TPM is not part of a restore point; the TPM starts empty' });
   const children = device.children.map((child) =>
     typeof child !== 'string' && child.name === 'backend' ? { ...child, attributes: without(child.attributes, 'persistent_state') } : child,
   );
   return [{ ...device, children }];
 }
 
-/** One that is the same on every host, but for a number that must not be another VM's. */
+/** Devices need no change, except for a number that must be unique per VM. */
 function asItIs(device: XmlElement): XmlElement {
   return device.name === 'vsock' ? { ...device, children: [element('cid', { auto: 'yes' })] } : device;
 }

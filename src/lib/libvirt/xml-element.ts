@@ -4,7 +4,7 @@ import { SyntaxValidator } from 'fast-xml-validator';
 import { messageOf } from '../../kernel/error-message.js';
 import { object, WrongShapeError } from '../json-shape/json-shape.js';
 
-/** An element with its children in their order; text between elements that is only white space is left out. Never changed in place. */
+/** An immutable element with its children in order; white space between elements is left out. */
 export interface XmlElement {
   readonly name: string;
   readonly attributes: Readonly<Record<string, string>>;
@@ -22,7 +22,7 @@ const OPTIONS = {
 } as const;
 
 /**
- * The root element of a document; comments, processing instructions and a document type are left out, and entities that one would define are not replaced.
+ * The root element of a document. Comments, processing instructions and the document type are left out, and entities it defines are not expanded.
  * @throws WrongShapeError when it is not well-formed, or the parser refuses it
  */
 export function parseXml(text: string): XmlElement {
@@ -53,7 +53,7 @@ export function parseXml(text: string): XmlElement {
   return root;
 }
 
-/** The document's text, indented. */
+/** The document as indented text. */
 export function writeXml(root: XmlElement): string {
   const builder = new XMLBuilder({ ...OPTIONS, format: true, suppressEmptyNode: true, suppressBooleanAttributes: false });
   return builder.build([plainOf(root)]);
@@ -63,7 +63,7 @@ export function element(name: string, attributes: Readonly<Record<string, string
   return { name, attributes, children };
 }
 
-/** The child elements, of this name where one is given. */
+/** The child elements; with a name, only those of that name. */
 export function childrenOf(parent: XmlElement | undefined, name?: string): readonly XmlElement[] {
   return (parent?.children ?? []).filter((child): child is XmlElement => typeof child !== 'string' && (name === undefined || child.name === name));
 }
@@ -72,13 +72,13 @@ export function childOf(parent: XmlElement | undefined, name: string): XmlElemen
   return childrenOf(parent, name)[0];
 }
 
-/** The text right within the element. */
+/** The element's own text, without that of its children. */
 export function textOf(found: XmlElement | undefined): string {
   return (found?.children ?? []).filter((child) => typeof child === 'string').join('');
 }
 
 function elementsOf(nodes: unknown): readonly (XmlElement | string)[] {
-  if (!Array.isArray(nodes)) throw new WrongShapeError('the XML parser gave no list of nodes');
+  if (!Array.isArray(nodes)) throw new WrongShapeError('the XML parser did not return a list of nodes');
   return nodes.flatMap((node: unknown): readonly (XmlElement | string)[] => {
     if (typeof node !== 'object' || node === null) return [];
     const members = new Map<string, unknown>(Object.entries(node));

@@ -10,7 +10,7 @@ function logTo(format: LogFormat, level: LogLevel): void {
 }
 
 function records(): Record<string, unknown>[] {
-  // Each line is a record that pino wrote as a JSON object.
+  // Each line is a record written by pino as a JSON object.
   return written.map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
@@ -63,7 +63,7 @@ describe('a record', () => {
     expect(written).toEqual([]);
   });
 
-  it('is a line of text when text is asked for', () => {
+  it('is a line of text in text format', () => {
     logTo('text', 'info');
     runWithCorrelation('c-1', () => {
       loggerFor('Here').warn('hm', { port: 1 });
@@ -71,7 +71,7 @@ describe('a record', () => {
     expect(written[0]).toMatch(/^\d\d:\d\d:\d\d\.\d{3} WARN {2}\[Here\] hm \{"port":1\} \(c-1\)\n$/);
   });
 
-  it('follows a later configuration, also for a logger made before', () => {
+  it('follows a later configuration, even for existing loggers', () => {
     const log = loggerFor('Early');
     logTo('json', 'debug');
     log.debug('seen');
@@ -89,7 +89,7 @@ describe('secrets', () => {
     expect(written[0]).not.toContain('s3cret');
   });
 
-  it('are blanked inside of texts: bearer headers and passwords in URLs', () => {
+  it('are blanked inside text: bearer headers and passwords in URLs', () => {
     loggerFor('Here').info('calls with Bearer abc.s3cret', { url: 'postgres://u:s3cret@host/db', argv: ['-H', 'authorization: basic s3cret=='] });
     expect(written[0]).not.toContain('s3cret');
     expect(records()[0]).toMatchObject({ url: 'postgres://u:[redacted]@host/db' });
@@ -102,20 +102,20 @@ describe('secrets', () => {
     expect(records()[0]).toMatchObject({ error: { name: 'Error', message: 'with Bearer [redacted]', cause: { message: 'no: postgres://u:[redacted]@h/d' } } });
   });
 
-  it('are told from the places where they are', () => {
+  it('are distinguished from their locations', () => {
     loggerFor('Here').info('x', { api_token_file: '/data/api.token', tokens: 3 });
     expect(records()[0]).toMatchObject({ api_token_file: '/data/api.token', tokens: 3 });
   });
 });
 
-it('writes what cannot be JSON: cycles by depth, bigints as text', () => {
+it('writes values that JSON cannot represent: cycles cut by depth, bigints as text', () => {
   const cycle: Record<string, unknown> = { size: 5n };
   cycle['self'] = cycle;
   loggerFor('Here').info('x', { cycle });
   expect(records()[0]).toMatchObject({ cycle: { size: '5' } });
 });
 
-it('takes what Nest logs: its chatter as debug, its errors with their stack', () => {
+it("accepts Nest's logs: its chatter as debug, its errors with their stack", () => {
   const nest = new NestLogger();
   nest.log('Mapped {/x, GET}', 'RouterExplorer');
   nest.error('broken', 'Error: broken\n  at here', 'Handler');

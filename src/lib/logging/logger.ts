@@ -7,10 +7,10 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export const LOG_FORMATS = ['json', 'text'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
-/** Facts of a record: named values, snake_case. An error goes under `error`. */
+/** Named values of a record, in snake_case. An error is named `error`. */
 export type LogFacts = Readonly<Record<string, unknown>>;
 
-/** Writes records of one named part of the program. Secrets in facts and messages are blanked; the correlation id of the running work is added. */
+/** Writes the records of one named part of the program. Blanks secrets in facts and messages, and adds the correlation id of the current work. */
 export interface Logger {
   trace(message: string, facts?: LogFacts): void;
   debug(message: string, facts?: LogFacts): void;
@@ -23,20 +23,20 @@ export interface Logger {
 export interface LoggingOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
-  /** In every record: `hub` or `node`. */
+  /** Included in every record: `hub` or `node`. */
   readonly program: string;
-  /** Instead of standard output. */
+  /** Output instead of standard output. */
   readonly to?: DestinationStream;
 }
 
 let root: PinoLogger = makeRoot({ level: 'warn', format: 'json', program: 'sendense' });
 
-/** At the start of a program, and whenever its settings change; loggers made before follow. Until then only warnings and worse are written. */
+/** Called at the start of a program and when its settings change; existing loggers follow. Until then only warnings and worse are written. */
 export function configureLogging(options: LoggingOptions): void {
   root = makeRoot(options);
 }
 
-/** @param name of the class or part that logs, e.g. `RunBackupReactor` */
+/** @param name the class or part that logs, e.g. `RunBackupReactor` */
 export function loggerFor(name: string): Logger {
   const write = (level: Exclude<LogLevel, 'silent'>, message: string, facts: LogFacts = {}): void => {
     if (!root.isLevelEnabled(level)) return;
@@ -54,7 +54,7 @@ export function loggerFor(name: string): Logger {
 }
 
 function makeRoot(options: LoggingOptions): PinoLogger {
-  // Synchronous, so that the last words of a program that dies are written too.
+  // Synchronous, so that the last records of a crashing program are written.
   const output = options.to ?? destination({ fd: 1, sync: true });
   return pino(
     {
@@ -76,7 +76,7 @@ function makeRoot(options: LoggingOptions): PinoLogger {
 
 /** `10:31:07.123 INFO  [RunBackup] message {"fact":1} (correlation id)` */
 function asText(record: string): string {
-  // What redaction and pino have just written: these members are texts.
+  // Written by redaction and pino just before: these members are strings.
   const parsed = JSON.parse(record) as {
     level: string;
     time: string;

@@ -2,7 +2,7 @@ import type { LoggerService } from '@nestjs/common';
 import { type Logger, loggerFor } from './logger.js';
 import { isError } from './redaction.js';
 
-/** Sends what Nest itself logs the same way as everything else. Nest's start-up chatter is of interest only in debugging. */
+/** Routes Nest's own logs to the same output as all others. Nest's startup chatter is logged at debug level. */
 export class NestLogger implements LoggerService {
   private readonly loggers = new Map<string, Logger>();
 
@@ -30,7 +30,7 @@ export class NestLogger implements LoggerService {
     this.of(rest).fatal(String(message), detailsOf(message, rest));
   }
 
-  /** Nest gives the context (a class name) as the last argument. */
+  /** Nest passes the context (a class name) as the last argument. */
   private of(rest: readonly unknown[]): Logger {
     const context = rest.at(-1);
     const name = typeof context === 'string' && !context.includes('\n') ? context : 'Nest';
@@ -42,7 +42,7 @@ export class NestLogger implements LoggerService {
   }
 }
 
-/** An error handed over as the message, or the stack that Nest gives as the second argument. */
+/** An error passed as the message, or the stack that Nest passes as the second argument. */
 function detailsOf(message: unknown, rest: readonly unknown[]): Record<string, unknown> {
   if (isError(message)) return { error: message };
   const [first] = rest;

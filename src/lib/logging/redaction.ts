@@ -1,13 +1,13 @@
 const REDACTED = '[redacted]';
 
-/** Members whose value never reaches a log, at any depth. */
+/** Members whose values never reach a log, at any depth. */
 const SECRET_NAME = /^(authorization|proxy-authorization|cookie|set-cookie|.*(password|passwd|secret|token|api_?key|private_?key|credentials?))$/i;
-/** Where a secret is, not what it is. */
+/** The location of a secret is harmless. */
 const HARMLESS_NAME = /(file|path)$/i;
 
 const MAX_DEPTH = 8;
 
-/** Secrets inside of texts: `Bearer ...`, and the password of a URL. */
+/** Blanks secrets inside text: `Bearer ...`, and the password in a URL. */
 export function redactText(text: string): string {
   return text
     .replace(/\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+/gi, `$1 ${REDACTED}`)
@@ -36,7 +36,7 @@ function isSecret(name: string): boolean {
   return SECRET_NAME.test(name) && !HARMLESS_NAME.test(name);
 }
 
-/** Also an error of another realm (a worker, a sandbox), which `instanceof` does not know. */
+/** Also recognises errors of another realm (a worker, a sandbox), for which `instanceof` fails. */
 export function isError(value: unknown): value is Error {
   return value instanceof Error || Object.prototype.toString.call(value) === '[object Error]';
 }

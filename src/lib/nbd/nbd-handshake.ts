@@ -3,7 +3,7 @@ import { openNbdSocket } from './nbd-socket.js';
 import type { NbdAddress } from './nbd-uri.js';
 
 /**
- * Negotiates as far as the size of an export and leaves again without opening it, which costs a server next to nothing.
+ * Negotiates up to the size of an export and disconnects without opening it, which costs a server next to nothing.
  * @returns size in bytes
  * @throws NbdHandshakeRefusedError; a system error such as ECONNREFUSED; or the signal's reason
  */

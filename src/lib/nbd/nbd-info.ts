@@ -4,19 +4,19 @@ import { runTool } from '../process/run-tool.js';
 import { type BlockStatus, blockStatus } from './nbd-block-status.js';
 import { parseNbdAddress } from './nbd-uri.js';
 
-/** A stretch of a disk, in bytes. */
+/** An extent of a disk, in bytes. */
 export interface Extent {
   readonly offset: number;
   readonly length: number;
 }
 
-/** In base:allocation: reads as zeroes, so that a copy need not move it. */
+/** In base:allocation: reads as zeroes, so a copy may skip it. */
 const STATE_ZERO = 2;
 const STATE_DIRTY = 1;
-/** A map asks the server for every extent of the disk. */
+/** Listing the extents queries the server for every extent of the disk. */
 const MAP_DEADLINE_MS = 10 * 60_000;
 
-/** Questions to a running NBD server. */
+/** Queries running NBD servers. */
 @Injectable()
 export class NbdInfo {
   /** Size of the export in bytes. @throws ToolError when the server cannot be reached or has no such export */
@@ -25,12 +25,12 @@ export class NbdInfo {
     return wholeNumber(Number(stdout.trim()), `size of ${uri}`);
   }
 
-  /** What a QCOW2 bitmap or a libvirt checkpoint has recorded as changed. In order of offset, neighbours joined. @throws as blockStatus */
+  /** Extents that a QCOW2 bitmap or a libvirt checkpoint has recorded as changed. In order of offset, neighbours joined. @throws as blockStatus */
   async dirtyExtents(uri: string, bitmapName: string): Promise<readonly Extent[]> {
     return extentsOf(await ask(uri, `qemu:dirty-bitmap:${bitmapName}`), (flags) => (flags & STATE_DIRTY) !== 0);
   }
 
-  /** What a full copy has to move: all that is not known to read as zeroes. In order of offset. @throws as blockStatus */
+  /** Extents that a full copy must transfer: everything not known to read as zeroes. In order of offset. @throws as blockStatus */
   async allocatedExtents(uri: string): Promise<readonly Extent[]> {
     return extentsOf(await ask(uri, 'base:allocation'), (flags) => (flags & STATE_ZERO) === 0);
   }

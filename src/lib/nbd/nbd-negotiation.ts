@@ -9,10 +9,10 @@ const REP_ACK = 1;
 const REP_INFO = 3;
 const REP_META_CONTEXT = 4;
 const INFO_EXPORT = 0;
-/** The largest reply that makes sense here, in bytes. */
+/** Upper bound for a plausible reply, in bytes. */
 const MAX_REPLY = 64 * 1024;
 
-/** Somebody answered, but is no NBD server, or has no export of that name. */
+/** The peer is not an NBD server, or has no export of that name. */
 export class NbdHandshakeRefusedError extends Error {
   override readonly name = 'NbdHandshakeRefusedError';
 }
@@ -25,10 +25,10 @@ export interface NbdExportInfo {
 }
 
 /**
- * Negotiates with a server in fixed newstyle. `info` asks and leaves again without opening the export, which costs a server next to nothing; `go` opens it: what follows is transmission, with
- * simple replies.
+ * Negotiates with a server in fixed newstyle. `info` queries the export and disconnects without opening it, which costs a server next to nothing; `go` opens it
+ * and enters transmission with simple replies.
  * @param greeted greet() was called before
- * @throws NbdHandshakeRefusedError, or what the pieces end with
+ * @throws NbdHandshakeRefusedError, or the error that ended the stream
  */
 export async function negotiate(
   incoming: IncomingBytes,
@@ -45,8 +45,8 @@ export async function negotiate(
 }
 
 /**
- * Opens an export so that it can be asked for block status in one context, such as `base:allocation`: what follows is transmission, with structured replies.
- * @throws NbdHandshakeRefusedError, also when the export has no such context; or what the pieces end with
+ * Opens an export for block status requests in one context, such as `base:allocation`, and enters transmission with structured replies.
+ * @throws NbdHandshakeRefusedError, also when the export has no such context; or the error that ended the stream
  */
 export async function negotiateContext(
   incoming: IncomingBytes,
@@ -57,7 +57,7 @@ export async function negotiateContext(
 ): Promise<{ readonly size: number; readonly contextId: number }> {
   const clientFlags = greeted ? Buffer.alloc(0) : await greet(incoming);
   send(Buffer.concat([clientFlags, option('structuredReply', Buffer.alloc(0))]));
-  for await (const _reply of repliesUntilAck(incoming, exportName)) throw new NbdHandshakeRefusedError('the server answered what nobody had asked');
+  for await (const _reply of repliesUntilAck(incoming, exportName)) throw new NbdHandshakeRefusedError('the server sent an unrequested answer');
   send(option('setMetaContext', Buffer.concat([lengthAndText(exportName), uint32(1), lengthAndText(context)])));
   let contextId: number | null = null;
   for await (const { type, data } of repliesUntilAck(incoming, exportName)) {
@@ -68,15 +68,18 @@ export async function negotiateContext(
   return { size: (await exportInfo(incoming, exportName)).size, contextId };
 }
 
-/** Asks for TLS, behind the client's flags. When it resolves, the next byte is of TLS. @throws NbdHandshakeRefusedError when the server has none, or says more */
+/**
+ * Requests TLS after the client's flags. Once it resolves, the next byte belongs to TLS. @throws NbdHandshakeRefusedError when the server does not support TLS,
+ * or sends extra data
+ */
 export async function startTls(incoming: IncomingBytes, send: (bytes: Buffer) => void): Promise<void> {
   send(option('startTls', Buffer.alloc(0)));
-  for await (const _reply of repliesUntilAck(incoming, '')) throw new NbdHandshakeRefusedError('the server answered what nobody had asked');
-  // What was sent in the clear before TLS must not be taken for a part of what it protects.
-  if (incoming.length > 0) throw new NbdHandshakeRefusedError('the server sent more than its consent to TLS');
+  for await (const _reply of repliesUntilAck(incoming, '')) throw new NbdHandshakeRefusedError('the server sent an unrequested answer');
+  // Data sent in the clear before TLS must not be mistaken for protected data.
+  if (incoming.length > 0) throw new NbdHandshakeRefusedError('the server sent data before the TLS handshake');
 }
 
-/** @returns the flags by which the client answers the server's greeting */
+/** @returns the client flags that answer the server's greeting */
 export async function greet(incoming: IncomingBytes): Promise<Buffer> {
   const greeting = await incoming.take(18);
   if (greeting.readBigUInt64BE(0) !== NBDMAGIC || greeting.readBigUInt64BE(8) !== IHAVEOPT) throw new NbdHandshakeRefusedError('not an NBD server');
@@ -90,11 +93,11 @@ async function exportInfo(incoming: IncomingBytes, exportName: string): Promise<
       info = { size: Number(data.readBigUInt64BE(2)), flags: data.readUInt16BE(10) };
     }
   }
-  if (info === null) throw new NbdHandshakeRefusedError(`the server did not say how large export "${exportName}" is`);
+  if (info === null) throw new NbdHandshakeRefusedError(`the server did not report the size of export "${exportName}"`);
   return info;
 }
 
-/** The replies to one option but for the one that ends them. */
+/** The replies to one option, without the final acknowledgement. */
 async function* repliesUntilAck(incoming: IncomingBytes, exportName: string): AsyncGenerator<{ readonly type: number; readonly data: Buffer }> {
   for (;;) {
     const header = await incoming.take(20);
@@ -111,7 +114,7 @@ async function* repliesUntilAck(incoming: IncomingBytes, exportName: string): As
   }
 }
 
-/** Behind the name, that no further information is asked for. */
+/** The name, followed by zero information requests. */
 function exportQuestion(exportName: string): Buffer {
   return Buffer.concat([lengthAndText(exportName), Buffer.alloc(2)]);
 }
@@ -135,7 +138,7 @@ function option(which: keyof typeof OPTIONS, data: Buffer): Buffer {
   return Buffer.concat([header, data]);
 }
 
-/** Bytes in exact pieces, however the network cut them. */
+/** Returns bytes in pieces of exact length, independent of network packets. */
 export class IncomingBytes {
   private held = Buffer.alloc(0);
   private ended: Error | null = null;
@@ -146,18 +149,18 @@ export class IncomingBytes {
     this.wake();
   }
 
-  /** Bytes that nobody has taken yet. */
+  /** Bytes not taken yet. */
   get length(): number {
     return this.held.length;
   }
 
-  /** No more will come. The first reason counts. */
+  /** Ends the stream. The first reason counts. */
   end(error: Error): void {
     this.ended ??= error;
     this.wake();
   }
 
-  /** @throws the reason of the end, when that comes first */
+  /** @throws the reason of the end when the stream ends first */
   async take(length: number): Promise<Buffer> {
     while (this.held.length < length) {
       if (this.ended !== null) throw this.ended;

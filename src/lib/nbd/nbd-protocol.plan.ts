@@ -9,19 +9,19 @@ const CHUNK_TYPES = { none: 0, blockStatus: 5, errors: 0x8000 } as const;
 export const NBD_COMMANDS = { read: 0, write: 1, disconnect: 2, writeZeroes: 6, blockStatus: 7 } as const;
 export type NbdCommand = keyof typeof NBD_COMMANDS;
 
-/** Of the export's transmission flags. */
+/** Transmission flags of an export. */
 export const NBD_READ_ONLY = 2;
 export const NBD_HAS_WRITE_ZEROES = 64;
 
 export const REQUEST_BYTES = 28;
 export const REPLY_BYTES = 16;
 export const CHUNK_HEADER_BYTES = 20;
-/** A cookie that tells an answer's request has 64 bits on the wire, of which this many are used. */
+/** The cookie that identifies the request of an answer has 64 bits on the wire, of which this many are used. */
 export const COOKIE_BITS = 32;
 
 export interface NbdRequest {
   readonly command: NbdCommand;
-  /** Given back in the reply; less than 2 ** COOKIE_BITS. */
+  /** Returned in the reply; less than 2 ** COOKIE_BITS. */
   readonly cookie: number;
   /** Bytes. */
   readonly offset: number;
@@ -29,7 +29,7 @@ export interface NbdRequest {
   readonly length: number;
 }
 
-/** @returns the header, behind which the data of a write follow */
+/** @returns the header; the data of a write follow it */
 export function requestHeader({ command, cookie, offset, length }: NbdRequest): Buffer {
   const header = Buffer.allocUnsafe(REQUEST_BYTES);
   header.writeUInt32BE(REQUEST_MAGIC, 0);
@@ -48,15 +48,15 @@ export interface NbdReply {
   readonly error: number;
 }
 
-/** @param header REPLY_BYTES bytes @returns null when they are no simple reply to a request of ours */
+/** @param header REPLY_BYTES bytes @returns null when it is not a simple reply to one of our requests */
 export function parseReply(header: Buffer): NbdReply | null {
   if (header.readUInt32BE(0) !== SIMPLE_REPLY_MAGIC || header.readUInt32BE(8) !== 0) return null;
   return { cookie: header.readUInt32BE(12), error: header.readUInt32BE(4) };
 }
 
-/** The header of one piece of a structured reply. */
+/** The header of one chunk of a structured reply. */
 export interface NbdChunk {
-  /** No further one belongs to this reply. */
+  /** The reply has no further chunks. */
   readonly last: boolean;
   readonly type: 'none' | 'blockStatus' | 'error' | 'other';
   readonly cookie: number;
@@ -64,7 +64,7 @@ export interface NbdChunk {
   readonly length: number;
 }
 
-/** @param header CHUNK_HEADER_BYTES bytes @returns null when they begin no structured reply to a request of ours */
+/** @param header CHUNK_HEADER_BYTES bytes @returns null when it does not start a structured reply to one of our requests */
 export function parseChunk(header: Buffer): NbdChunk | null {
   if (header.readUInt32BE(0) !== STRUCTURED_REPLY_MAGIC || header.readUInt32BE(8) !== 0) return null;
   const type = header.readUInt16BE(6);
@@ -76,14 +76,14 @@ export function parseChunk(header: Buffer): NbdChunk | null {
   };
 }
 
-/** A stretch of an export from where the one before it ends, and what a context says of it. */
+/** An extent that starts where the previous one ends, and its flags in a context. */
 export interface NbdStatus {
   /** Bytes. */
   readonly length: number;
   readonly flags: number;
 }
 
-/** @param data what follows the header of a chunk of block status @returns null when it is of another context, or no block status */
+/** @param data the payload of a block status chunk @returns null when it belongs to another context, or is not a block status */
 export function parseBlockStatus(data: Buffer, contextId: number): readonly NbdStatus[] | null {
   if (data.length < 12 || data.length % 8 !== 4 || data.readUInt32BE(0) !== contextId) return null;
   const stretches: NbdStatus[] = [];
@@ -91,12 +91,12 @@ export function parseBlockStatus(data: Buffer, contextId: number): readonly NbdS
   return stretches;
 }
 
-/** @param data what follows the header of a chunk that tells of an error @returns the error's number */
+/** @param data the payload of an error chunk @returns the error number */
 export function parseChunkError(data: Buffer): number {
   return data.length < 4 ? 0 : data.readUInt32BE(0);
 }
 
-/** The protocol's own numbers, which are those of Linux. */
+/** The protocol's error numbers, which equal those of Linux. */
 const ERRORS: ReadonlyMap<number, readonly [name: string, text: string]> = new Map([
   [1, ['EPERM', 'Operation not permitted']],
   [5, ['EIO', 'Input/output error']],
@@ -108,7 +108,7 @@ const ERRORS: ReadonlyMap<number, readonly [name: string, text: string]> = new M
   [108, ['ESHUTDOWN', 'The server is shutting down']],
 ]);
 
-/** What a server has answered to a request. @returns name, and the words in which the tools of the system say it */
+/** Describes a server's error. @returns its name, and the text that system tools use for it */
 export function nbdError(error: number): { readonly name: string; readonly text: string } {
   const [name, text] = ERRORS.get(error) ?? ['EINVAL', `Error ${error}`];
   return { name, text };

@@ -19,7 +19,7 @@ const MIB = 1024 * 1024;
 const qcow2 = (path: string): ImageGraph => ({ path, format: 'qcow2', isDevice: false, backing: null });
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdinfo');
 
-describe('a qemu-nbd of ours', () => {
+describe('our qemu-nbd', () => {
   let folder: string;
   let image: string;
   let run: string;
@@ -71,7 +71,7 @@ describe('a qemu-nbd of ours', () => {
     await expect(nbdInfo.allocatedExtents(uri)).rejects.toThrow(/ECONNREFUSED|ENOENT/);
   });
 
-  it('tells of a disk that is larger than one question can be', async () => {
+  it('reports a disk that is larger than one request can cover', async () => {
     const GIB = 1024 * MIB;
     const large = join(folder, 'large.qcow2');
     await new QemuImg().create({ path: large, sizeBytes: 9 * GIB + 512 });
@@ -90,7 +90,7 @@ describe('a qemu-nbd of ours', () => {
     expect(await nbdInfo.allocatedExtents(nbdUri({ socket }, ''))).toEqual(written);
   });
 
-  it('serves a target by its export name only, and outlives the clients that looked at it', async () => {
+  it('serves a target by its export name only, and keeps running after clients disconnect', async () => {
     const address = { socket: join(folder, 'socket') };
     const name = 'backup-vm ü-disk0';
     await supervisor.start(
@@ -110,13 +110,13 @@ describe('a qemu-nbd of ours', () => {
     expect((await supervisor.status(run)).state).toBe('running');
   });
 
-  it('is seen with its connections', async () => {
+  it('is counted as in use with its connections', async () => {
     const port = await freePort();
     const server = createServer((socket) => socket.resume());
     await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
     try {
       expect(await new PortProbe().isFree('127.0.0.1', port)).toBe(false);
-      // The server sends no greeting, so the handshake stays open until it is given up.
+      // The server sends no greeting, so the handshake stays open until it is aborted.
       const controller = new AbortController();
       const handshake = nbdHandshake({ host: '127.0.0.1', port }, 'x', controller.signal);
       const connections = new TcpConnections();

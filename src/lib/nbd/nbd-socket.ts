@@ -4,16 +4,16 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import { greet, IncomingBytes, NbdHandshakeRefusedError, startTls } from './nbd-negotiation.js';
 import { keyInPskFile, type NbdAddress, PSK_USER } from './nbd-uri.js';
 
-/** A connection to a server. */
+/** A connection to an NBD server. */
 export interface NbdSocket {
   readonly socket: Socket;
-  /** The greeting is exchanged already, inside of which TLS was asked for. */
+  /** The greeting was already exchanged, because TLS is negotiated within it. */
   readonly greeted: boolean;
 }
 
 /**
- * Connects; where the address has a key, TLS stands when this resolves, and the server has proved that it has the key.
- * @param onread as of `net.connect`; what comes by TLS is in events `data` instead
+ * Connects. If the address has a key, TLS is established when this resolves, and the server has proved that it has the key.
+ * @param onread as for `net.connect`; with TLS, data arrives in `data` events instead
  * @throws NbdHandshakeRefusedError, a system error such as ECONNREFUSED, or the signal's reason
  */
 export async function openNbdSocket(address: NbdAddress, signal: AbortSignal, onread?: OnReadOpts): Promise<NbdSocket> {
@@ -54,7 +54,7 @@ async function askForTls(plain: Socket): Promise<void> {
   plain.off('close', onClose);
 }
 
-/** TLS 1.3 without certificates: only who has the key can be at the other end. */
+/** TLS 1.3 without certificates: only a holder of the key can be at the other end. */
 function secured(plain: Socket, key: Buffer): Promise<TLSSocket> {
   const options: ConnectionOptions = {
     socket: plain,
@@ -63,15 +63,13 @@ function secured(plain: Socket, key: Buffer): Promise<TLSSocket> {
     ciphers: 'TLS_AES_128_GCM_SHA256',
     ca: [],
     pskCallback: () => ({ identity: PSK_USER, psk: key }),
-    // Whoever shows a certificate, be it of a known authority, has not shown the key.
+    // A server that presents a certificate, even one of a known authority, has not proved that it has the key.
     checkServerIdentity: (_host, certificate) => (hasContent(certificate) ? new Error('the server has a certificate instead of the key') : undefined),
   };
   return new Promise((resolve, reject) => {
     const socket = connectTls(options);
-    socket.once('error', (error: Error) =>
-      reject(new NbdHandshakeRefusedError(`TLS was refused, so the key is another one: ${error.message}`, { cause: error })),
-    );
-    socket.once('close', () => reject(new NbdHandshakeRefusedError('the server closed the connection before TLS stood')));
+    socket.once('error', (error: Error) => reject(new NbdHandshakeRefusedError(`TLS was refused, so the keys differ: ${error.message}`, { cause: error })));
+    socket.once('close', () => reject(new NbdHandshakeRefusedError('the server closed the connection before TLS was established')));
     socket.once('secureConnect', () => {
       if (hasContent(socket.getPeerCertificate())) socket.destroy(new Error('the server has a certificate instead of the key'));
       else resolve(socket);

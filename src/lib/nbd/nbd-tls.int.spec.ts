@@ -49,7 +49,7 @@ describe('an export with a key', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it('serves who has it: our own clients, and those of libnbd', async () => {
+  it("serves its holders: our own client and libnbd's", async () => {
     const connection = await NbdConnection.open(address, 'x', soon());
     const written = Buffer.alloc(MIB, 7);
     await Promise.all([connection.write(0, written), connection.writeZeroes(4 * MIB, MIB), connection.write(2 * MIB, written)]);
@@ -61,7 +61,7 @@ describe('an export with a key', () => {
     expect(await new NbdInfo().size(nbdUri(address, 'x'), 10_000)).toBe(8 * MIB);
   });
 
-  it('serves the tools of qemu, also through a socket', async () => {
+  it("serves qemu's tools, also through a socket", async () => {
     const copy = join(folder, 'copy.qcow2');
     const socket = join(folder, 'way.sock');
     const way = createServer((near) => {
@@ -76,7 +76,7 @@ describe('an export with a key', () => {
     way.close();
   });
 
-  it('keeps its key from everybody else', async () => {
+  it('hides its key from everyone else', async () => {
     const { keyFile = '' } = address;
     expect(((await stat(keyFile)).mode & 0o777).toString(8)).toBe('600');
     expect(((await stat(exportAccessDirectory(folder, 'one'))).mode & 0o777).toString(8)).toBe('700');
@@ -84,12 +84,12 @@ describe('an export with a key', () => {
     const { stdout } = await run('ps', ['-eo', 'args']);
     expect(stdout).toContain(exportAccessDirectory(folder, 'one'));
     expect(stdout).not.toContain(key);
-    // A later attempt to start it finds the key that a node may have been given already.
+    // A later attempt to start it finds the key that a node may have received already.
     await prepareExportAccess(folder, 'one', 'tls', 1);
     expect(await readFile(keyFile, 'utf8')).toContain(key);
   });
 
-  it('refuses who has none, or that of another export, even the list of names', async () => {
+  it("refuses clients without the key or with another export's key, even for the list of names", async () => {
     const { host, port } = address;
     await expect(NbdConnection.open({ host, port }, 'x', soon())).rejects.toThrow(/refused/);
     await expect(run('nbdinfo', ['--list', `nbd://127.0.0.1:${port}/`])).rejects.toThrow(/TLS|not supported/i);
@@ -99,7 +99,7 @@ describe('an export with a key', () => {
     await expect(run('nbdinfo', ['--size', nbdUri({ ...address, keyFile: other }, 'x')])).rejects.toThrow();
   });
 
-  it('serves who has it while strangers hold connections open that never show a key', async () => {
+  it('serves its holders while strangers hold connections open without presenting a key', async () => {
     const strangers: Socket[] = [];
     for (let index = 0; index < STRANGERS; index++) {
       const socket = connect({ host: address.host, port: address.port });
@@ -113,7 +113,7 @@ describe('an export with a key', () => {
     for (const stranger of strangers) stranger.destroy();
   });
 
-  it('is not believed to be one that stands between and alters what passes', async () => {
+  it('detects a man in the middle that alters data', async () => {
     const bent = await relay(address.port + 1, address.port, (bytes, total) => (total > 6_000 ? bytes.map((byte) => byte ^ 1) : bytes));
     try {
       const connection = await NbdConnection.open({ ...address, port: address.port + 1 }, 'x', soon());
@@ -128,7 +128,7 @@ describe('an export with a key', () => {
     }
   });
 
-  it('is not believed to be a server that takes the request for TLS away, or answers it with a certificate', async () => {
+  it('detects a man in the middle that strips TLS or presents a certificate', async () => {
     const plain = fakeServer((socket) => socket.write(reply(0x80000001)));
     const certificate = join(folder, 'own');
     await run('openssl', [
@@ -163,7 +163,7 @@ describe('an export with a key', () => {
 });
 
 describe('an export on a socket', () => {
-  it('is in a directory that no other account may enter', async () => {
+  it('is in a directory that no other account can enter', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'sendense-tls-'));
     const supervisor = new ShellProcessSupervisor();
     try {
@@ -189,7 +189,7 @@ describe('an export on a socket', () => {
   });
 });
 
-/** @param bend is given what the client sends, and how many bytes it had sent before */
+/** @param bend receives the client's data and the number of bytes it sent before */
 async function relay(from: number, to: number, bend: (bytes: Buffer, before: number) => Uint8Array): Promise<Server> {
   const server = createServer((client) => {
     const onward = connect({ host: '127.0.0.1', port: to });
@@ -211,7 +211,7 @@ async function relay(from: number, to: number, bend: (bytes: Buffer, before: num
   return server;
 }
 
-/** Greets as an NBD server does, and reacts to the first option. */
+/** Greets like an NBD server and reacts to the first option. */
 function fakeServer(onOption: (socket: Socket) => void): Server {
   return createServer((socket) => {
     socket.on('error', () => undefined);
@@ -219,7 +219,7 @@ function fakeServer(onOption: (socket: Socket) => void): Server {
     let received = 0;
     const onData = (bytes: Buffer): void => {
       received += bytes.length;
-      // Flags, and the request for TLS.
+      // Flags, and the TLS request.
       if (received < 4 + 16) return;
       socket.off('data', onData);
       onOption(socket);

@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import { Injectable } from '@nestjs/common';
 import { errnoOf } from '../process/system-error.js';
 
-/** Finds out whether a TCP port can be listened on, by doing so for a moment. */
+/** Checks whether a TCP port is free by listening on it for a moment. */
 @Injectable()
 export class PortProbe {
   /** @throws Error when the address itself is unusable (no such interface, no permission) */

@@ -30,7 +30,7 @@ describe('argv of qemu-nbd', () => {
     ]);
   });
 
-  it('opens a file that is only read without any write options', () => {
+  it('opens a read-only file without any write options', () => {
     expect(targetServerArgv({ ...target, readOnly: true })).toEqual([
       'qemu-nbd',
       '--persistent',
@@ -47,7 +47,7 @@ describe('argv of qemu-nbd', () => {
     ]);
   });
 
-  it('serves a program of the same account on a socket', () => {
+  it('serves a program of the same account on a Unix socket', () => {
     expect(targetServerArgv({ ...target, listen: { socket: '/run/x/nbd.sock' } })).toEqual([
       'qemu-nbd',
       '--persistent',

@@ -1,7 +1,7 @@
 import { type ImageGraph, imageName } from '../qemu/image-graph.plan.js';
 import { keyArguments, nbdSource } from '../qemu/nbd-source.plan.js';
 
-/** How qemu keeps written data: `unsafe` never waits for the disk, `writeback` does when the client asks for a flush. */
+/** qemu's cache mode: `unsafe` never waits for the disk, `writeback` waits when the client requests a flush. */
 export type CacheMode = 'unsafe' | 'writeback';
 
 /** A Unix socket, or a TCP port that accepts only clients with the key of the `keys.psk` in keyDirectory. */
@@ -13,9 +13,9 @@ export interface TargetServer {
   readonly readOnly: boolean;
   readonly listen: TargetListen;
   readonly exportName: string;
-  /** Clients at once at most; 0: any number. */
+  /** Maximum number of concurrent clients; 0: unlimited. */
   readonly sharedLimit: number;
-  /** `unsafe` is right only where the finished file is fsynced before anybody counts on it. */
+  /** `unsafe` is correct only when the finished file is fsynced before anything relies on it. */
   readonly cache: CacheMode;
 }
 
@@ -24,23 +24,23 @@ export interface SourceServer {
   /** Absolute path of the Unix socket, at most 107 bytes long. Not removed when the server is killed. */
   readonly socket: string;
   readonly sharedLimit: number;
-  /** A QCOW2 bitmap that is served as `qemu:dirty-bitmap:<name>`; null for none. */
+  /** A QCOW2 bitmap to serve as `qemu:dirty-bitmap:<name>`; null for none. */
   readonly bitmap: string | null;
 }
 
 export interface ForwardingServer {
-  /** The export that is served further, as nbdUri writes it. */
+  /** The export to forward, as written by nbdUri. */
   readonly uri: string;
   /** Absolute path, at most 107 bytes long. */
   readonly socket: string;
   readonly exportName: string;
-  /** For so long requests wait for a lost connection to the export; 0: they fail at once. */
+  /** How long requests wait for a lost connection to the export; 0: they fail immediately. */
   readonly patienceSeconds: number;
 }
 
 /**
- * qemu-nbd with a QCOW2 file. Without --persistent it would end when its first client leaves, and without --shared a second client would hang for ever.
- * An absolute file name is taken as it is, whatever characters it holds.
+ * qemu-nbd for a QCOW2 file. Without --persistent it would exit after its first client, and without --shared a second client would hang forever. An absolute
+ * file name is taken literally, whatever characters it contains.
  */
 export function targetServerArgv(target: TargetServer): readonly [string, ...string[]] {
   return [
@@ -59,12 +59,12 @@ export function targetServerArgv(target: TargetServer): readonly [string, ...str
 function listenArguments(listen: TargetListen): readonly string[] {
   if ('socket' in listen) return [`--socket=${listen.socket}`];
   const { host, port, keyDirectory } = listen;
-  // A comma inside a value is written twice.
+  // A comma inside a value is doubled.
   const tls = `--object=tls-creds-psk,id=key,endpoint=server,dir=${keyDirectory.replaceAll(',', ',,')}`;
   return [`--bind=${host}`, `--port=${port}`, tls, '--tls-creds=key'];
 }
 
-/** qemu-nbd with an image, read-only, as the default export on a Unix socket. */
+/** qemu-nbd for an image, read-only, as the default export on a Unix socket. */
 export function sourceServerArgv(source: SourceServer): readonly [string, ...string[]] {
   return [
     'qemu-nbd',
@@ -79,8 +79,8 @@ export function sourceServerArgv(source: SourceServer): readonly [string, ...str
 }
 
 /**
- * qemu-nbd that serves another server's export on a Unix socket: what qemu itself needs to reach an export with a key, because libvirt cannot give it one. It listens before it has reached the
- * export, and ends where that fails.
+ * qemu-nbd that serves another server's export on a Unix socket. qemu needs it to reach an export with a key, because libvirt cannot pass the key. It listens
+ * before it has reached the export, and exits if that fails.
  */
 export function forwardingServerArgv({ uri, socket, exportName, patienceSeconds }: ForwardingServer): readonly [string, ...string[]] {
   return [

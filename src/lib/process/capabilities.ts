@@ -1,12 +1,12 @@
 import type { ToolRights } from './process-supervisor.port.js';
 
-/** Numbers of linux/capability.h; capabilities(7) tells what they allow. */
+/** Numbers from linux/capability.h; capabilities(7) describes them. */
 export const CAP_CHOWN = 0;
 export const CAP_DAC_OVERRIDE = 1;
 export const CAP_SYS_ADMIN = 21;
 
 /**
- * Command line in front of a tool's that takes the ambient capabilities away which the tool is not to have. Empty where there are none to take.
+ * The command-line prefix that drops the ambient capabilities a tool must not have. Empty when there are none to drop.
  * @param status text of `/proc/self/status`
  */
 export function droppingCapabilities(status: string, rights: ToolRights): readonly string[] {
@@ -17,7 +17,7 @@ export function droppingCapabilities(status: string, rights: ToolRights): readon
 }
 
 /**
- * Whether a process has the capability in its effective set, which is the one that the kernel asks. False where the text does not say.
+ * Whether a process has the capability in its effective set, the one that the kernel checks. False when the text does not say.
  * @param status text of `/proc/<pid>/status`
  * @param capability its number: the bit in the hexadecimal mask `CapEff`
  */

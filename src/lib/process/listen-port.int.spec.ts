@@ -26,24 +26,24 @@ function close(): Promise<void> {
 }
 
 describe('the port to listen on', () => {
-  it('is waited for while it is taken', async () => {
+  it('is awaited while another program uses it', async () => {
     const waiting = portToListenOn(HOST, port, null, 10_000);
     await close();
     await expect(waiting).resolves.toBe(port);
   });
 
-  it('is given up with the port named when it stays taken', async () => {
-    await expect(portToListenOn(HOST, port, null, 150)).rejects.toThrow(`port ${port} of ${HOST} is taken by another program`);
+  it('is reported by number when it stays in use', async () => {
+    await expect(portToListenOn(HOST, port, null, 150)).rejects.toThrow(`port ${port} of ${HOST} is in use by another program`);
   });
 
-  it('for 0 is the preferred one when that is free, and any when not', async () => {
+  it('for 0 is the preferred one if that is free, otherwise any', async () => {
     await expect(portToListenOn(HOST, 0, port, 0)).resolves.toBe(0);
     await close();
     await expect(portToListenOn(HOST, 0, port, 0)).resolves.toBe(port);
     await expect(portToListenOn(HOST, 0, null, 0)).resolves.toBe(0);
   });
 
-  it('is refused at once on an address that is not of this machine', async () => {
+  it('is refused immediately for an address of another machine', async () => {
     await expect(portToListenOn('192.0.2.1', 9080, null, 60_000)).rejects.toThrow('cannot listen on port 9080 of 192.0.2.1');
   });
 });

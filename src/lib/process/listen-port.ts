@@ -4,22 +4,22 @@ import { setTimeout as pause } from 'node:timers/promises';
 const RETRY_MS = 100;
 
 /**
- * The port to listen on: the wanted one once it is free, or, for 0, the preferred one if it is free and any other if not. Waits because the socket of a program that was
- * killed may linger for a moment.
- * @throws Error saying what to do when the port stays taken for patienceMs, or the host is not one of this machine
+ * The port to listen on: the wanted one once it is free, or, for 0, the preferred one if it is free and any other if not. Waits because the socket of a killed
+ * program may linger for a moment.
+ * @throws Error with the remedy when the port stays in use for patienceMs, or the host is not an address of this machine
  */
 export async function portToListenOn(host: string, wanted: number, preferred: number | null, patienceMs: number): Promise<number> {
   if (wanted === 0) return preferred !== null && (await isFree(host, preferred)) ? preferred : 0;
   for (const ends = performance.now() + patienceMs; ;) {
     if (await isFree(host, wanted)) return wanted;
     if (performance.now() >= ends) {
-      throw new Error(`port ${wanted} of ${host} is taken by another program; end that one, or choose another port (SENDENSE_LISTEN_PORT, 0 for any)`);
+      throw new Error(`port ${wanted} of ${host} is in use by another program; stop that program, or choose another port (SENDENSE_LISTEN_PORT, 0 for any)`);
     }
     await pause(RETRY_MS);
   }
 }
 
-/** Base URL of a server on this host and port; one that listens on all addresses is reached through loopback. */
+/** Base URL of a server on this host and port; a server that listens on all addresses is reached through loopback. */
 export function baseUrl(host: string, port: number): string {
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
@@ -40,7 +40,7 @@ async function isFree(host: string, port: number): Promise<boolean> {
   return promise;
 }
 
-/** Whether only programs of this machine can reach what listens there. */
+/** Whether only programs on this machine can reach a server on this address. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }

@@ -38,15 +38,15 @@ async function folder(name: string): Promise<string> {
   return name;
 }
 
-describe('folders of passing things', () => {
-  it('are removed when their process was killed, and nothing else is', async () => {
+describe('temporary directories', () => {
+  it('are removed when their process was killed, and nothing else is removed', async () => {
     const left = await folder(`${passingFolderPrefix('virsh', dead)}-aaaaaa`);
     const key = await folder(`${passingFolderPrefix('ssh', { ...dead, boot_id: '00000000-0000-4000-8000-000000000000' })}-aaaaaa`);
     const kept = [
       await folder(`${passingFolderPrefix('virsh', await identityIn(living))}-bbbbbb`),
       await folder('sendense-virsh-AbCdEf'),
       await folder(`${passingFolderPrefix('virsh', dead).replace('virsh', 'other')}-cccccc`),
-      // Of the same process, but seen from another namespace.
+      // Of the same process, but from another pid namespace.
       await folder(`${passingFolderPrefix('virsh', dead).replace(/\.\d+\.([0-9a-f]{8})$/, '.1.$1')}-dddddd`),
     ];
     const elsewhere = await folder('elsewhere');
@@ -63,7 +63,7 @@ describe('folders of passing things', () => {
     expect(await readdir(join(place, elsewhere))).toEqual(['document.xml']);
     removeFoldersOfTheDead(place);
     expect((await stat(ours)).isDirectory()).toBe(true);
-    // With the name of a socket in it.
+    // Including the name of a socket in it.
     expect(Buffer.byteLength(join('/run/sendense-tunnel', ours.slice(place.length), '99.sock'))).toBeLessThan(108);
   });
 });

@@ -5,16 +5,17 @@ import { join } from 'node:path';
 import { identityOfUs, isAlive } from './process-identity.js';
 import type { ProcessIdentity } from './process-supervisor.port.js';
 
-/** What a folder is for. */
+/** The purpose of a temporary directory. */
 export type PassingFolderKind = 'tunnel' | 'virsh' | 'ssh' | 'archive' | 'validate';
 
-/** `sendense-<kind>-<pid>.<start ticks>.<pid namespace>.<beginning of the boot id>-<random>`: whose it is can be told from the name alone. */
+/** `sendense-<kind>-<pid>.<start ticks>.<pid namespace>.<beginning of the boot id>-<random>`: the name alone identifies the owner. */
 const NAME = /^sendense-(?:tunnel|virsh|ssh|archive|validate)-(\d+)\.(\d+)\.(\d+)\.([0-9a-f]{8})-[A-Za-z0-9]{6}$/;
 
 const swept = new Set<string>();
 
 /**
- * A private folder that this process removes, or, should it be killed, the next of our programs that makes one in the same place. Names are short, as sockets need.
+ * Creates a private temporary directory. This process removes it, or, if killed, the next of our programs that creates one in the same place. Names are short,
+ * as socket paths require.
  * @param place default: the directory for temporary files
  */
 export function makePassingFolder(kind: PassingFolderKind, place = tmpdir()): string {
@@ -25,7 +26,7 @@ export function makePassingFolder(kind: PassingFolderKind, place = tmpdir()): st
   return mkdtempSync(join(place, `${passingFolderPrefix(kind, identityOfUs())}-`));
 }
 
-/** The folder is there while it is used. */
+/** Creates a temporary directory, and removes it after use. */
 export async function withPassingFolder<Result>(kind: PassingFolderKind, use: (folder: string) => Promise<Result>): Promise<Result> {
   const folder = makePassingFolder(kind);
   try {
@@ -36,8 +37,8 @@ export async function withPassingFolder<Result>(kind: PassingFolderKind, use: (f
 }
 
 /**
- * Removes what processes have left that were killed: of this user, this machine and this namespace of process ids alone. What anybody else has made, or a process that lives,
- * is not touched, and what cannot be removed is left.
+ * Removes the temporary directories of killed processes, but only those of this user, this machine and this pid namespace. Files of others and of live
+ * processes are not touched, and whatever cannot be removed is left.
  */
 export function removeFoldersOfTheDead(place = tmpdir()): void {
   const thisBoot = identityOfUs().boot_id;
@@ -55,17 +56,17 @@ export function removeFoldersOfTheDead(place = tmpdir()): void {
       const found = lstatSync(join(place, name));
       if (found.isDirectory() && found.uid === process.getuid?.()) rmSync(join(place, name), { recursive: true, force: true });
     } catch {
-      // Somebody else was faster, or it is held.
+      // Another process removed it first, or it is in use.
     }
   }
 }
 
-/** The beginning of the name of a folder of that process. */
+/** The beginning of the directory names of that process. */
 export function passingFolderPrefix(kind: PassingFolderKind, { pid, start_ticks, boot_id }: ProcessIdentity): string {
   return `sendense-${kind}-${pid}.${start_ticks}.${pidNamespace()}.${boot_id.slice(0, 8)}`;
 }
 
-/** In another one, as in a container with the same temporary files, a pid means another process. */
+/** In another namespace, as in a container that shares the temporary files, a pid refers to a different process. */
 function pidNamespace(): string {
   return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
 }

@@ -5,13 +5,13 @@ import { errnoOf } from './system-error.js';
 
 let knownBootId: string | null = null;
 
-/** Names this boot of the machine; it cannot change while we run. */
+/** The id of this boot of the machine; it cannot change while we run. */
 function bootId(): string {
   knownBootId ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   return knownBootId;
 }
 
-/** Who holds this pid now; null when nobody does, or only a zombie. */
+/** The process that has this pid now; null when there is none, or only a zombie. */
 export async function identityOf(pid: number): Promise<ProcessIdentity | null> {
   try {
     return identityIn(pid, await readFile(`/proc/${pid}/stat`, 'utf8'));
@@ -20,7 +20,6 @@ export async function identityOf(pid: number): Promise<ProcessIdentity | null> {
   }
 }
 
-/** This process. */
 export function identityOfUs(): ProcessIdentity {
   const identity = identityIn(process.pid, readFileSync('/proc/self/stat', 'utf8'));
   if (identity === null) throw new Error('/proc/self/stat is not understood');
@@ -28,8 +27,8 @@ export function identityOfUs(): ProcessIdentity {
 }
 
 /**
- * True while that very process lives; a zombie and another process with the same pid do not count. Synchronous, because reading /proc takes microseconds and
- * a way through the thread pool would take longer.
+ * True while that exact process is alive; a zombie and another process with the same pid do not count. Synchronous, because reading /proc takes microseconds,
+ * less than a trip through the thread pool.
  */
 export function isAlive(identity: ProcessIdentity): boolean {
   if (identity.boot_id !== bootId()) return false;
@@ -40,7 +39,7 @@ export function isAlive(identity: ProcessIdentity): boolean {
   }
 }
 
-/** Sends a signal to that very process; false when it is gone. */
+/** Sends a signal to that exact process; false when it is gone. */
 export function signalProcess(identity: ProcessIdentity, signal: 'SIGTERM' | 'SIGKILL'): boolean {
   if (!isAlive(identity)) return false;
   try {
@@ -51,7 +50,7 @@ export function signalProcess(identity: ProcessIdentity, signal: 'SIGTERM' | 'SI
   }
 }
 
-/** The line `<pid> (<name>) <state> ...`; the name may hold spaces and parentheses, so everything counts from the last one. */
+/** Parses `<pid> (<name>) <state> ...`. The name may contain spaces and parentheses, so fields are counted from the last parenthesis. */
 function identityIn(pid: number, stat: string): ProcessIdentity | null {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const state = fields[0];

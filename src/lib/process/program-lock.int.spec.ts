@@ -15,7 +15,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-it('lets one program of a kind work in a data directory, and names who does', async () => {
+it('lets one program of a kind use a data directory, and names its process', async () => {
   const lock = await ProgramLock.acquire(folder, 'hub');
   await expect(ProgramLock.acquire(folder, 'hub')).rejects.toThrow(new AlreadyRunningError('hub', folder, process.pid));
   expect(readFileSync(join(folder, 'hub.pid'), 'utf8')).toBe(`${process.pid}\n`);
@@ -38,7 +38,7 @@ it('is free after release', async () => {
 it.each([
   ['a process that is gone', { pid: 4_194_305, start_ticks: '1' }],
   ['another process with the same pid', { pid: process.pid, start_ticks: '1' }],
-  ['this process, before the machine was started anew', { boot_id: 'another' }],
+  ['this process, before the machine was rebooted', { boot_id: 'another' }],
 ])('takes over from %s', async (_whom, changes) => {
   writeFileSync(join(folder, 'hub.lock'), JSON.stringify({ ...(await identityOf(process.pid)), ...changes }));
   expect(runningProgram(folder, 'hub')).toBeNull();
@@ -52,7 +52,7 @@ it('takes over a damaged lock', async () => {
   (await ProgramLock.acquire(folder, 'hub')).release();
 });
 
-it("leaves another's lock alone on release", async () => {
+it("does not release another program's lock", async () => {
   const lock = await ProgramLock.acquire(folder, 'hub');
   writeFileSync(join(folder, 'hub.lock'), JSON.stringify({ ...(await identityOf(1)) }));
   lock.release();

@@ -4,7 +4,7 @@ import { identityOf, isAlive } from './process-identity.js';
 import type { ProcessIdentity } from './process-supervisor.port.js';
 import { errnoOf } from './system-error.js';
 
-/** Another program of the same kind works in the data directory. */
+/** Another program of the same kind uses the data directory. */
 export class AlreadyRunningError extends Error {
   override readonly name = 'AlreadyRunningError';
   constructor(
@@ -12,13 +12,13 @@ export class AlreadyRunningError extends Error {
     readonly dataDirectory: string,
     readonly pid: number,
   ) {
-    super(`a ${program} runs in ${dataDirectory} already (pid ${pid}); stop it first, or give this one a data directory of its own`);
+    super(`a ${program} is already running in ${dataDirectory} (pid ${pid}); stop it first, or use another data directory for this one`);
   }
 }
 
 /**
- * At most one program of a kind works in a data directory: `<program>.lock` names the process that does, by pid, start time and boot, so that one that died is told
- * from one that lives. `<program>.pid` holds the bare pid, for people and service managers.
+ * At most one program of a kind uses a data directory. `<program>.lock` identifies its process by pid, start time and boot, so that a dead process is
+ * distinguished from a live one. `<program>.pid` holds the bare pid for people and service managers.
  */
 export class ProgramLock {
   private constructor(
@@ -42,14 +42,14 @@ export class ProgramLock {
     return lock;
   }
 
-  /** Nothing happens if the lock has become another's. */
+  /** Does nothing if another program has taken the lock. */
   release(): void {
     if (readHolder(this.lockFile)?.start_ticks !== this.identity.start_ticks) return;
     rmSync(this.pidFile, { force: true });
     rmSync(this.lockFile, { force: true });
   }
 
-  /** A link either appears whole or fails, so nobody ever reads half a lock. */
+  /** Creating a link is atomic, so a lock is never read half-written. */
   private take(): boolean {
     const fresh = `${this.lockFile}.${process.pid}`;
     writeFileSync(fresh, `${JSON.stringify(this.identity)}\n`, { mode: 0o600 });
@@ -64,7 +64,7 @@ export class ProgramLock {
     }
   }
 
-  /** Moves a dead one's lock away; if another was faster and the lock moved is a living one's, it is put back. */
+  /** Moves a dead process's lock away. If another program was faster, the moved lock may belong to a live process and is put back. */
   private clearStale(seen: ProcessIdentity | null): void {
     const aside = `${this.lockFile}.stale.${process.pid}`;
     try {
@@ -79,7 +79,7 @@ export class ProgramLock {
   }
 }
 
-/** Who holds the lock of that program in that data directory and lives; null: nobody. */
+/** The live process that holds the lock of that program in that data directory; null: none. */
 export function runningProgram(dataDirectory: string, program: string): ProcessIdentity | null {
   const holder = readHolder(join(dataDirectory, `${program}.lock`));
   return holder !== null && isAlive(holder) ? holder : null;
@@ -90,7 +90,7 @@ function readHolder(file: string): ProcessIdentity | null {
   try {
     content = JSON.parse(readFileSync(file, 'utf8'));
   } catch {
-    // Gone, or damaged by a full disk: nobody can be named by it.
+    // Gone, or damaged by a full disk: it identifies nobody.
     return null;
   }
   if (typeof content !== 'object' || content === null || !('pid' in content) || !('start_ticks' in content) || !('boot_id' in content)) return null;

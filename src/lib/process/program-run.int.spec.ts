@@ -16,7 +16,7 @@ afterEach(() => {
   program = null;
 });
 
-/** Runs a service with this body of its `start`, until it has said that it is starting. */
+/** Runs a service with this body of its `start` until it prints that it is starting. */
 async function run(start: string): Promise<{ readonly child: ChildProcess; said(): string }> {
   const source = `
     import { runUntilSignalled } from ${JSON.stringify(PROGRAM)};
@@ -42,14 +42,14 @@ async function exitCode(child: ChildProcess): Promise<number | null> {
 }
 
 describe('a signal', () => {
-  it('ends a service that runs', async () => {
+  it('stops a running service', async () => {
     const { child, said } = await run(`return { stop: async () => console.log('service stopped') };`);
     child.kill('SIGTERM');
     expect(await exitCode(child)).toBe(0);
     expect(said()).toContain('service stopped');
   });
 
-  it('gives up a start that does not end, and ends what it has begun', async () => {
+  it('aborts a start that does not finish, and stops everything it has begun', async () => {
     const { child, said } = await run(`
       starting.onGivenUp(async () => console.log('first ended'));
       starting.onGivenUp(async () => console.log('second ended'));
@@ -59,7 +59,7 @@ describe('a signal', () => {
     expect(said()).toMatch(/second ended[^]*first ended/);
   });
 
-  it('lets a start end that is about to, and then ends the service', async () => {
+  it('lets a start finish that is about to, and then stops the service', async () => {
     const { child, said } = await run(`
       await new Promise((resolve) => process.once('SIGTERM', resolve));
       return { stop: async () => console.log('service stopped') };`);

@@ -1,29 +1,30 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../logging/logger.js';
 
-/** What a started service gives its entry point. */
+/** A started service, as its entry point sees it. */
 export interface RunningService {
-  /** Ends the service in an orderly way. */
+  /** Stops the service cleanly. */
   stop(): Promise<void>;
-  /** Reads the configuration anew, on SIGHUP. Does not throw. */
+  /** Reloads the configuration, on SIGHUP. Does not throw. */
   reload?(): void;
 }
 
 const STOP_PATIENCE_MS = 30_000;
-/** What a start that is under way gets to end by itself when a signal comes; after that it is given up. */
+/** How long a start in progress may take to finish after a signal; then it is aborted. */
 const START_GRACE_MS = 3_000;
 
-/** What a start may use while it is under way. */
+/** Facilities for a start in progress. */
 export interface Starting {
-  /** Ends the program with 1, now or later. */
+  /** Ends the program with exit code 1, now or later. */
   readonly fail: (reason: string) => void;
-  /** What has to be ended when the start is given up because of a signal; the newest first. */
+  /** Registers cleanup for a start that is aborted because of a signal; run newest first. */
   readonly onGivenUp: (end: () => Promise<unknown>) => void;
 }
 
 /**
- * Runs a service until SIGTERM or SIGINT, then ends it and exits 0. What nobody caught is logged and ends the program with 1: a service in an unknown state must not go
- * on. SIGHUP reloads the configuration. A signal during the start gives the start up, unless it ends within seconds: what a killed program leaves, the next start adopts.
+ * Runs a service until SIGTERM or SIGINT, then stops it and exits with 0. An uncaught error is logged and ends the program with 1: a service in an unknown
+ * state must not continue. SIGHUP reloads the configuration. A signal during the start aborts the start unless it finishes within seconds; the next start
+ * adopts whatever a killed program leaves behind.
  */
 export function runUntilSignalled(log: Logger, start: (starting: Starting) => Promise<RunningService>): void {
   const die = (message: string, error: unknown): void => {
@@ -31,10 +32,10 @@ export function runUntilSignalled(log: Logger, start: (starting: Starting) => Pr
     process.exit(1);
   };
   process.on('uncaughtException', (error) => {
-    die('an error was not caught', error);
+    die('uncaught error', error);
   });
   process.on('unhandledRejection', (error) => {
-    die('a rejection was not handled', error);
+    die('unhandled promise rejection', error);
   });
 
   const toEnd: (() => Promise<unknown>)[] = [];
@@ -44,7 +45,7 @@ export function runUntilSignalled(log: Logger, start: (starting: Starting) => Pr
   });
   let givenUp = false;
   started.catch((error: unknown) => {
-    if (!givenUp) die('the start failed', error);
+    if (!givenUp) die('startup failed', error);
   });
 
   let stopping = false;
@@ -53,14 +54,14 @@ export function runUntilSignalled(log: Logger, start: (starting: Starting) => Pr
     stopping = true;
     log.info('stopping', { signal });
     setTimeout(() => {
-      die(`the service did not end within ${STOP_PATIENCE_MS} ms`, undefined);
+      die(`the service did not stop within ${STOP_PATIENCE_MS} ms`, undefined);
     }, STOP_PATIENCE_MS).unref();
     const service = Promise.race([started, pause(START_GRACE_MS, null)]);
     service
       .then(async (running) => {
         if (running !== null) return running.stop();
         givenUp = true;
-        log.info('the start is given up', { signal });
+        log.info('startup aborted', { signal });
         for (const end of toEnd) await end();
       })
       .then(
@@ -69,17 +70,17 @@ export function runUntilSignalled(log: Logger, start: (starting: Starting) => Pr
           process.exit(0);
         },
         (error: unknown) => {
-          die('the service did not end in an orderly way', error);
+          die('the service did not stop cleanly', error);
         },
       );
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   process.on('SIGHUP', () => {
-    // A start that failed has been told of.
+    // A failed start was already reported.
     started.then(
       (service) => {
-        if (service.reload === undefined) log.info('this program takes its settings at its start only', { signal: 'SIGHUP' });
+        if (service.reload === undefined) log.info('this program reads its settings only at startup', { signal: 'SIGHUP' });
         else service.reload();
       },
       () => undefined,

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { expect, it } from '@jest/globals';
 import { repeat } from './repeat.js';
 
-it('keeps to an interval that has become shorter without waiting for the end of the longer one, until it is stopped', async () => {
+it('applies a shortened interval without waiting for the end of the longer one, until it is stopped', async () => {
   let intervalMs = 3_600_000;
   let times = 0;
   const repetition = repeat(

@@ -4,7 +4,7 @@ export interface Repetition {
   stop(): void;
 }
 
-/** Does something again and again, first after one interval. The interval is asked for at least once a second, so that a changed one is kept to at once. */
+/** Repeats work, first after one interval. The interval is read at least once a second, so that a change applies quickly. */
 export function repeat(intervalMs: () => number, work: () => void): Repetition {
   let last = performance.now();
   let timer: NodeJS.Timeout;

@@ -8,7 +8,7 @@ import { runTool } from './run-tool.js';
 
 jest.setTimeout(120_000);
 
-/** Lets a program of its own import the sources. */
+/** Lets a separate program import the sources. */
 const LOADER = new URL('../../../test/bench/typescript.mjs', import.meta.url).href;
 
 function isRunning(pid: number): boolean {
@@ -21,11 +21,11 @@ function isRunning(pid: number): boolean {
 }
 
 describe('runTool', () => {
-  it('gives back what a tool writes, and hands it its input', async () => {
+  it("returns a tool's output, and passes it its input", async () => {
     expect(await runTool(['sh', '-c', 'cat; echo warning >&2'], { input: 'some text' })).toEqual({ stdout: 'some text', stderr: 'warning\n', exitCode: 0 });
   });
 
-  it('says which tool is missing', async () => {
+  it('names a missing tool', async () => {
     await expect(runTool(['no-such-tool-anywhere', 'x'])).rejects.toMatchObject({
       name: 'ToolError',
       code: 'tool_missing',
@@ -35,7 +35,7 @@ describe('runTool', () => {
     });
   });
 
-  it('says so too of one that must end with us, and otherwise lets it answer as any other', async () => {
+  it('does the same for a tool that must end with us, and otherwise treats it like any other', async () => {
     await expect(runTool(['no-such-tool-anywhere'], { endsWithUs: true })).rejects.toMatchObject({ code: 'tool_missing', tool: 'no-such-tool-anywhere' });
     await expect(runTool(['sh', '-c', 'exit 127'], { endsWithUs: true })).rejects.toMatchObject({
       code: 'tool_failed',
@@ -45,7 +45,7 @@ describe('runTool', () => {
     expect(await runTool(['cat', '--', '-'], { endsWithUs: true, input: 'text' })).toMatchObject({ stdout: 'text' });
   });
 
-  it('ends a tool that must end with us when we are killed, and no other', async () => {
+  it('kills a tool that must end with us when we are killed, and no other', async () => {
     const module = JSON.stringify(new URL('./run-tool.ts', import.meta.url).href);
     const file = join(await mkdtemp(join(tmpdir(), 'sendense-run-tool-')), 'pid');
     const program = (endsWithUs: boolean): string =>
@@ -72,7 +72,7 @@ describe('runTool', () => {
     expect(Buffer.byteLength(stderrTail)).toBeLessThanOrEqual(4096);
   });
 
-  it('takes an exit code for an answer when the caller expects it', async () => {
+  it('accepts an exit code that the caller expects', async () => {
     expect(await runTool(['sh', '-c', 'exit 3'], { expectedExitCodes: [0, 3] })).toMatchObject({ exitCode: 3 });
   });
 
@@ -85,7 +85,7 @@ describe('runTool', () => {
     expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
-  it('ends with the reason of the signal that stopped it', async () => {
+  it('rejects with the reason of the signal that stopped it', async () => {
     const controller = new AbortController();
     const run = runTool(['sleep', '60'], { signal: controller.signal });
     controller.abort(new Error('cancelled'));
@@ -93,7 +93,7 @@ describe('runTool', () => {
     await expect(runTool(['sleep', '60'], { signal: controller.signal })).rejects.toThrow('cancelled');
   });
 
-  it('gives a tool no secrets of our own environment', async () => {
+  it('passes no secrets of our own environment to a tool', async () => {
     process.env['SENDENSE_API_TOKEN'] = 'secret';
     try {
       expect((await runTool(['env'], { env: { EXTRA: 'x' } })).stdout).toMatch(/EXTRA=x/);

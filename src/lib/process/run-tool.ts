@@ -4,21 +4,24 @@ import { textTail, ToolError } from './tool-error.js';
 import { toolEnvironment } from './tool-environment.js';
 
 export interface RunToolOptions {
-  /** Killed with SIGKILL after so many milliseconds. Default 30 s. */
+  /** Milliseconds after which the tool is killed with SIGKILL. Default: 30 s. */
   readonly deadlineMs?: number;
-  /** Written to its standard input, which is empty otherwise. */
+  /** Its standard input; empty by default. */
   readonly input?: string;
-  /** Kills it; the call then rejects with the signal's reason. */
+  /** Kills the tool; the call then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** On top of PATH, HOME, locale and the like. */
+  /** In addition to PATH, HOME, locale and the like. */
   readonly env?: Readonly<Record<string, string>>;
-  /** The tool must not do anything once this program is gone: it is killed when this program ends in whatever way. Needs setpriv (util-linux). */
+  /** The tool must not outlive this program: it is killed when this program ends in any way. Needs setpriv (util-linux). */
   readonly endsWithUs?: boolean;
-  /** Open files that the tool gets as well; see inheritedName. Not together with an input. */
+  /** Open files that the tool inherits; see inheritedName. Not together with an input. */
   readonly inherited?: readonly number[];
-  /** Exit codes that are an answer and no failure. Default: only 0. */
+  /** Exit codes that are answers and not failures. Default: only 0. */
   readonly expectedExitCodes?: readonly number[];
-  /** The call does no harm when it is made twice: one that somebody ends with SIGKILL (the kernel short of memory, say) is made once more. Default: false. */
+  /**
+   * The call may safely run twice: if something else kills the tool with SIGKILL (for example the kernel when memory is short), it is run once more. Default:
+   * false.
+   */
   readonly repeatable?: boolean;
 }
 
@@ -29,17 +32,17 @@ export interface ToolOutput {
 }
 
 const DEFAULT_DEADLINE_MS = 30_000;
-/** A tool that was killed and has not ended after so long hangs in the kernel, as where its storage does not answer, and is not waited for. */
+/** A killed tool that has not ended after this time hangs in the kernel, for example on storage that does not answer; it is not waited for any longer. */
 const KILLED_PATIENCE_MS = 5_000;
-/** Output beyond this fails the call, so that a tool gone mad does not take our memory. In characters. */
+/** Output beyond this fails the call, so that a runaway tool does not exhaust our memory. In characters. */
 const MAX_OUTPUT = 256 * 1024 * 1024;
-/** The kernel sends the signal when the parent ends (prctl(2), PR_SET_PDEATHSIG); setpriv then becomes the tool. */
+/** The kernel sends the signal when the parent exits (prctl(2), PR_SET_PDEATHSIG); setpriv then execs the tool. */
 const ENDS_WITH_US = ['setpriv', '--pdeathsig', 'KILL', '--'] as const;
-/** What setpriv says instead of ENOENT and EACCES. */
+/** setpriv's message in place of ENOENT and EACCES. */
 const COULD_NOT_BECOME = /^setpriv: failed to execute /;
 
 /**
- * Runs one short-lived tool to its end.
+ * Runs one short-lived tool until it exits.
  * @throws ToolError; or the reason of options.signal when that was aborted
  */
 export async function runTool(argv: readonly [string, ...string[]], options: RunToolOptions = {}): Promise<ToolOutput> {
@@ -74,25 +77,25 @@ async function runOnce(argv: readonly [string, ...string[]], options: RunToolOpt
   if (result.isCanceled) options.signal?.throwIfAborted();
   const exitCode = result.exitCode ?? null;
   const stderrTail = textTail(result.stderr);
-  if (result.timedOut) throw new ToolError('tool_timeout', argv, exitCode, stderrTail, `did not end within ${deadlineMs} ms and was killed`);
+  if (result.timedOut) throw new ToolError('tool_timeout', argv, exitCode, stderrTail, `did not exit within ${deadlineMs} ms and was killed`);
   if (result.code === 'ENOENT' || result.code === 'EACCES' || (options.endsWithUs === true && COULD_NOT_BECOME.test(result.stderr))) {
     throw new ToolError('tool_missing', argv, null, stderrTail, 'is not installed, not in PATH or not executable');
   }
   if (exitCode === null || !(options.expectedExitCodes ?? [0]).includes(exitCode)) {
-    const how = exitCode === null ? `was ended by ${result.signal ?? result.shortMessage}` : `ended with exit code ${exitCode}`;
+    const how = exitCode === null ? `was killed by ${result.signal ?? result.shortMessage}` : `ended with exit code ${exitCode}`;
     throw new ToolError('tool_failed', argv, exitCode, stderrTail, how, result.signal ?? null);
   }
   return { stdout: result.stdout, stderr: result.stderr, exitCode };
 }
 
-/** Rejects when the tool has outlasted its killing. @param over nobody waits any more */
+/** Rejects when the tool has survived being killed. @param over aborted when nothing waits any more */
 function outlasted(argv: readonly [string, ...string[]], deadlineMs: number, cancelled: AbortSignal | undefined, over: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     const soonAfter = (ms: number, error: () => unknown): void => {
       const timer = setTimeout(() => reject(error() as Error), ms + KILLED_PATIENCE_MS); // an abort reason is whatever the caller chose to throw
       over.addEventListener('abort', () => clearTimeout(timer));
     };
-    const why = `did not end within ${deadlineMs} ms, was killed, and hangs in the kernel, probably on its storage`;
+    const why = `did not exit within ${deadlineMs} ms, was killed, and hangs in the kernel, probably on its storage`;
     soonAfter(deadlineMs, () => new ToolError('tool_timeout', argv, null, '', why));
     cancelled?.addEventListener('abort', () => soonAfter(0, () => cancelled.reason), { once: true, signal: over });
   });

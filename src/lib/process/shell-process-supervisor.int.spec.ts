@@ -13,11 +13,11 @@ import { ShellProcessSupervisor } from './shell-process-supervisor.js';
 
 const STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
 const { it: whereSessionsShare } = requireKernel(
-  sessionsShareProcessors() ? null : 'the kernel does not share processors out among sessions, or only root may weigh them',
+  sessionsShareProcessors() ? null : 'the kernel does not schedule by session, or only root may set session weights',
 );
 const SCRIPT = fileURLToPath(new URL('./supervise.sh', import.meta.url));
 
-/** See autogroups in sched(7). Of others than root the kernel takes a weight only ten times a second. */
+/** See autogroups in sched(7). For users other than root the kernel accepts only ten weight changes a second. */
 function sessionsShareProcessors(): boolean {
   try {
     return process.getuid?.() === 0 && readFileSync('/proc/self/autogroup', 'utf8').startsWith('/autogroup-');
@@ -55,7 +55,7 @@ describe('ShellProcessSupervisor', () => {
     while (!(await holds())) await pause(5);
   }
 
-  it('keeps exit code, standard output, standard error and file descriptor 3 of a process', async () => {
+  it('records exit code, standard output, standard error and file descriptor 3 of a process', async () => {
     await supervisor.start(directory(), ['sh', '-c', 'echo out; echo "$GREETING" >&2; echo 50/100 >&3; exit 7'], {
       captureFd3: true,
       env: { GREETING: 'häl lo' },
@@ -65,26 +65,26 @@ describe('ShellProcessSupervisor', () => {
     expect(await readFile(join(directory(), 'fd3'), 'utf8')).toBe('50/100\n');
   });
 
-  it('hands arguments over as they are, whatever they hold', async () => {
+  it('passes arguments unchanged, whatever they contain', async () => {
     const odd = ['a b', '$(touch x)', "'", '"', '*', '', '-n', 'ünï\ncode', ';'];
     await supervisor.start(directory(), ['node', '-e', 'process.stdout.write(JSON.stringify(process.argv.slice(1)))', '--', ...odd]);
     await supervisor.waitForExit(directory());
     expect(JSON.parse(await readFile(join(directory(), 'stdout'), 'utf8'))).toEqual(odd);
   });
 
-  it('lets a tool that works in the background yield to others', async () => {
+  it('lets a background tool yield to others', async () => {
     await supervisor.start(directory(), ['nice'], { background: true });
     await supervisor.waitForExit(directory());
     expect(Number(await readFile(join(directory(), 'stdout'), 'utf8'))).toBeGreaterThan(0);
   });
 
-  whereSessionsShare('lets the session of a tool that works in the background yield to other sessions', async () => {
+  whereSessionsShare('lets the session of a background tool yield to other sessions', async () => {
     await supervisor.start(directory(), ['cat', '/proc/self/autogroup'], { background: true });
     await supervisor.waitForExit(directory());
     expect(await readFile(join(directory(), 'stdout'), 'utf8')).toMatch(/ nice 5$/m);
   });
 
-  it('ends what a tool has started and left behind', async () => {
+  it('kills processes that a tool has started and left behind', async () => {
     await supervisor.start(directory(), ['sh', '-c', 'sleep 600 & echo $!']);
     await supervisor.waitForExit(directory());
     const pid = Number(await readFile(join(directory(), 'stdout'), 'utf8'));
@@ -92,7 +92,7 @@ describe('ShellProcessSupervisor', () => {
     await until(async () => (await identityOf(pid)) === null);
   });
 
-  it('gives a tool no secrets of our own environment', async () => {
+  it('passes no secrets of our own environment to a tool', async () => {
     process.env['SENDENSE_API_TOKEN'] = 'secret';
     try {
       await supervisor.start(directory(), ['env']);
@@ -103,7 +103,7 @@ describe('ShellProcessSupervisor', () => {
     expect(await readFile(join(directory(), 'stdout'), 'utf8')).not.toContain('secret');
   });
 
-  it('starts a process once, however often it is asked, also at the same time and by several instances', async () => {
+  it('starts a process once, however often it is asked, even concurrently and by several instances', async () => {
     const log = join(root, 'log');
     const argv = ['sh', '-c', `echo started >>${log}; exec sleep 60`] as const;
     const others = Array.from({ length: 5 }, () => new ShellProcessSupervisor());
@@ -113,14 +113,14 @@ describe('ShellProcessSupervisor', () => {
     expect(await readFile(log, 'utf8')).toBe('started\n');
   });
 
-  it('reports a tool that does not exist as ended with 127', async () => {
+  it('reports a missing tool as exited with 127', async () => {
     await supervisor.start(directory(), ['no-such-tool-anywhere', 'x']);
     const exited = await supervisor.waitForExit(directory());
     expect(exited.exitCode).toBe(127);
     expect(exited.stderr).toContain('no-such-tool-anywhere: not found');
   });
 
-  it('knows nothing of a run directory that is not there', async () => {
+  it('reports a missing run directory as absent', async () => {
     expect(await supervisor.status(directory())).toEqual({ state: 'absent' });
     expect(await supervisor.stop(directory(), 100)).toBe('none');
     await supervisor.forget(directory());
@@ -142,7 +142,7 @@ describe('ShellProcessSupervisor', () => {
     expect(await supervisor.status(directory())).toMatchObject({ state: 'exited', exitCode: 137, stopRequested: true });
   });
 
-  it('notices at once that a process was killed, also as an instance that did not start it', async () => {
+  it('notices immediately that a process was killed, even in an instance that did not start it', async () => {
     await supervisor.start(directory(), ['sleep', '60']);
     const adopter = new ShellProcessSupervisor();
     const waits = Promise.all([supervisor.waitForExit(directory()), adopter.waitForExit(directory())]);
@@ -150,11 +150,11 @@ describe('ShellProcessSupervisor', () => {
     const killed = performance.now();
     process.kill(identity.pid, 'SIGKILL');
     expect((await waits).map((exited) => exited.exitCode)).toEqual([137, 137]);
-    // 250 ms are promised, but not on a machine whose cores are all taken by other tests.
+    // 250 ms are promised, but not on a machine whose cores are all busy with other tests.
     expect(performance.now() - killed).toBeLessThan(5_000);
   });
 
-  it('still knows the process when the shell that watched it was killed, but then not its exit code', async () => {
+  it('still knows the process after its shell was killed, but not its exit code', async () => {
     await supervisor.start(directory(), ['sleep', '60']);
     const identity = await running(directory());
     const shell = Number((await readFile(join(directory(), 'claim'), 'utf8')).split(' ')[0]);
@@ -166,17 +166,17 @@ describe('ShellProcessSupervisor', () => {
     expect(await exited).toMatchObject({ state: 'exited', exitCode: null });
   });
 
-  it('goes on with a process whose starter was killed before it knew of it', async () => {
+  it('adopts a process whose starter was killed before it knew of it', async () => {
     const path = directory();
     await mkdir(path);
-    // What a starter leaves that dies right after the spawn: a shell on its way, and nobody who waits for it.
+    // The state left by a starter that dies right after the spawn: a shell starting up, and nothing waiting for it.
     spawn('sh', [SCRIPT, path, '0', 'sleep', '60'], { detached: true, stdio: 'ignore' }).unref();
     await supervisor.start(path, ['sleep', '60']);
     const identity = await running(path);
     expect(await readFile(`/proc/${identity.pid}/cmdline`, 'utf8')).toContain('sleep');
   });
 
-  it('starts nothing after a stop, even if the shell was on its way already', async () => {
+  it('starts nothing after a stop, even if the shell was already starting', async () => {
     const path = directory();
     await mkdir(path);
     expect(await supervisor.stop(path, 1_000)).toBe('none');
@@ -186,7 +186,7 @@ describe('ShellProcessSupervisor', () => {
     expect(await supervisor.status(path)).toMatchObject({ state: 'exited', stopRequested: true });
   });
 
-  it('does not take another process with the same pid for its own', async () => {
+  it('does not mistake another process with the same pid for its own', async () => {
     await supervisor.start(directory(), ['sleep', '60']);
     const identity = await running(directory());
     expect(isAlive({ ...identity, start_ticks: '1' })).toBe(false);
@@ -209,7 +209,7 @@ describe('ShellProcessSupervisor', () => {
     expect(await supervisor.status(directory())).toEqual({ state: 'absent' });
   });
 
-  it('gives up waiting when told to', async () => {
+  it('stops waiting when aborted', async () => {
     await supervisor.start(directory(), ['sleep', '60']);
     const controller = new AbortController();
     const wait = supervisor.waitForExit(directory(), controller.signal);
@@ -217,13 +217,13 @@ describe('ShellProcessSupervisor', () => {
     await expect(wait).rejects.toThrow('enough');
   });
 
-  it('does not believe a half-written exit code', async () => {
+  it('ignores a half-written exit code', async () => {
     await supervisor.start(directory(), ['sleep', '60']);
     await writeFile(join(directory(), 'exit_code'), '1');
     expect((await supervisor.status(directory())).state).toBe('running');
   });
 
-  it('starts, watches and ends a hundred processes at once', async () => {
+  it('starts, watches and stops a hundred processes at once', async () => {
     const paths = Array.from({ length: 101 }, (_, index) => directory(`many-${index}`));
     const begun = performance.now();
     await Promise.all(paths.map((path) => supervisor.start(path, ['sleep', '60'])));

@@ -16,33 +16,33 @@ import { toolEnvironment } from './tool-environment.js';
 type Exited = Extract<SupervisedStatus, { state: 'exited' }>;
 
 const SCRIPT = fileURLToPath(new URL('./supervise.sh', import.meta.url));
-/** How often processes are looked at that nobody tells us about. One round looks at all of them. */
+/** Polling interval for processes whose end is not reported to us. One round checks all of them. */
 const WATCH_INTERVAL_MS = 100;
 const LAST_WORDS_MS = 10;
-/** A claim whose shell is gone and that names no tool after so long never started one. */
+/** A claim whose shell is gone and that names no tool after this time never started one. */
 const CLAIM_SETTLES_MS = 2_000;
-/** A qemu-nbd that gets its SIGTERM while it starts loses it, so it is said again. */
+/** A qemu-nbd that receives SIGTERM while it starts loses it, so it is sent again. */
 const REPEAT_SIGTERM_MS = 250;
-/** A third of the processor time of an ordinary process where both want all of it, and all of it where nobody else does. */
+/** A third of the processor time of an ordinary process when both want all of it, and all of it when nothing else does. */
 const IN_BACKGROUND = ['nice', '-n', '5'] as const;
-/** How long a process is waited for: to appear after its start, to vanish after SIGKILL. */
+/** How long to wait for a process to appear after its start, or to vanish after SIGKILL. */
 const PATIENCE_MS = 10_000;
 
 interface Watch {
   readonly runDirectory: string;
-  /** null until it is known. */
+  /** null until known. */
   identity: ProcessIdentity | null;
-  /** True while an asynchronous look at it is under way. */
+  /** True while an asynchronous check is in progress. */
   looking: boolean;
-  /** True while a look is due sooner than the next round. */
+  /** True while a check is due before the next round. */
   hurried: boolean;
   readonly resolve: (exited: Exited) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * One small shell per process (supervise.sh): it starts the tool, waits for it and writes down its exit code, whatever becomes of us. Every answer comes from the
- * run directory and /proc, so another instance gives the same answers.
+ * One small shell per process (supervise.sh) starts the tool, waits for it and records its exit code, whatever happens to us. Every answer comes from the run
+ * directory and /proc, so another instance gives the same answers.
  */
 @Injectable()
 export class ShellProcessSupervisor extends ProcessSupervisor {
@@ -55,7 +55,7 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     if ((await this.status(runDirectory)).state === 'absent') {
       await spawnTurn();
       const shell = await spawnDetached(runDirectory, argv, options);
-      // Nobody has to ask about processes of ours: their shell's end is the news.
+      // Processes of ours need no polling: the exit of their shell reports it.
       shell.once('exit', () => {
         this.lookAt(runDirectory);
       });
@@ -72,9 +72,9 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     const identity = parseIdentity(await readText(join(runDirectory, 'process')));
     if (identity !== null && isAlive(identity)) return { state: 'running', identity };
     const shell = parseIdentity(claim);
-    // The tool may not exist yet, or its exit code not be written yet: the shell will see to it.
+    // The tool may not exist yet, or its exit code may not be written yet; the shell takes care of both.
     if (shell !== null && isAlive(shell)) return { state: 'running', identity };
-    // The shell may have written the code and ended since the first look.
+    // The shell may have written the code and exited since the first check.
     const late = await readExit(runDirectory);
     if (late !== null) return late;
     if (identity === null && (await ageMs(join(runDirectory, 'claim'))) < CLAIM_SETTLES_MS) return { state: 'running', identity: null };
@@ -129,7 +129,7 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     await rm(runDirectory, { recursive: true, force: true });
   }
 
-  /** Resolves once there is a process, or the end of one. */
+  /** Resolves once there is a process, or its end is recorded. */
   private async appearance(runDirectory: string, argv: readonly [string, ...string[]]): Promise<void> {
     const deadline = performance.now() + PATIENCE_MS;
     for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 2, 50)) {
@@ -140,7 +140,7 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     }
   }
 
-  /** The process to be stopped; null when it has ended. Waits for one that is just being started. */
+  /** The process to stop; null when it has ended. Waits for one that is just starting. */
   private async identity(runDirectory: string): Promise<ProcessIdentity | null> {
     for (;;) {
       const status = await this.status(runDirectory);
@@ -189,7 +189,7 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
       switch (status.state) {
         case 'running':
           watch.identity = status.identity;
-          // Gone, but its shell has not written down its exit code yet, which is a matter of milliseconds.
+          // The process is gone, but its shell has not written the exit code yet, which takes milliseconds.
           if (status.identity !== null && !isAlive(status.identity)) this.awaitLastWords(watch);
           break;
         case 'exited':
@@ -209,7 +209,7 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
 
 const STOPPED_CLAIM = 'stopped\n';
 
-/** Takes the claim if nobody has it, so that a shell that was spawned but has not got that far will start nothing. */
+/** Takes the claim if it is free, so that a spawned shell that has not claimed it yet starts nothing. */
 async function claimForStop(runDirectory: string): Promise<void> {
   try {
     await writeFile(join(runDirectory, 'claim'), STOPPED_CLAIM, { flag: 'wx' });
@@ -218,7 +218,7 @@ async function claimForStop(runDirectory: string): Promise<void> {
   }
 }
 
-/** In a session of its own, so that nothing that ends us reaches it. */
+/** In a session of its own, so that signals that end us do not reach it. */
 function spawnDetached(runDirectory: string, argv: readonly [string, ...string[]], options: StartOptions): Promise<ChildProcess> {
   return new Promise((resolve, reject) => {
     const [file, ...rest] = [

@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** Uncompiled files name each other as they will be called once compiled. */
+/** Uncompiled files import each other by their compiled names. */
 const RESOLVE_TYPESCRIPT = `data:text/javascript,import{registerHooks}from'node:module';registerHooks({resolve(s,c,n){try{return n(s,c)}catch(e){return n(s.replace(/\\.js$/,'.ts'),c)}}})`;
 
 /**
- * Arguments for Node.js to run a program of ours in a process of its own.
- * @param program its compiled name beside the file that starts it, such as `new URL('./browser.process.js', import.meta.url)`; it is taken uncompiled where only that is there
+ * Arguments for Node.js to run one of our programs in a separate process.
+ * @param program its compiled name next to the file that starts it, such as `new URL('./browser.process.js', import.meta.url)`; the uncompiled file is used
+ * when only that exists
  */
 export function siblingProgram(program: URL): readonly string[] {
   const compiled = fileURLToPath(program);

@@ -3,13 +3,13 @@ import { lstat, mkdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A Unix socket's path has 108 bytes with its closing NUL. */
+/** The path of a Unix socket has at most 108 bytes including its closing NUL. */
 export const SOCKET_PATH_BYTES = 107;
 const LONGEST_NAME = '/disk-9999.sock';
 
 /**
- * The directory for sockets that belong to a directory `<run>/<kind>/<id>/<name>`: itself, or, where that makes too long a name, one with a short name below `<run>`, or else a private
- * one among the temporary files. Deterministic.
+ * The directory for the sockets of a directory `<run>/<kind>/<id>/<name>`: the directory itself, or, if that path is too long, one with a short name below
+ * `<run>`, or else a private one among the temporary files. Deterministic.
  */
 export function socketDirectory(directory: string): string {
   const digest = createHash('sha256').update(directory).digest('hex');
@@ -20,14 +20,14 @@ export function socketDirectory(directory: string): string {
   );
 }
 
-/** @throws Error when somebody else has made it */
+/** @throws Error when another user created it */
 export async function makeSocketDirectory(directory: string): Promise<string> {
   const place = socketDirectory(directory);
   await makePrivateDirectory(place);
   return place;
 }
 
-/** @throws Error when somebody else has made it, or may enter it */
+/** @throws Error when another user created it, or may enter it */
 export async function makePrivateDirectory(place: string): Promise<void> {
   await mkdir(place, { recursive: true, mode: 0o700 });
   const stats = await lstat(place);

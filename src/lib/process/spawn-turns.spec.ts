@@ -6,13 +6,13 @@ function busy(ms: number): void {
 }
 
 describe('starting many processes', () => {
-  it('leaves the event loop to others between one and the next, in the order of asking', async () => {
+  it('yields the event loop between starts, in request order', async () => {
     const seen: string[] = [];
     const starts = Promise.all(
       [0, 1, 2, 3].map(async (index) => {
         await spawnTurn();
         seen.push(`start ${index}`);
-        // Longer than what is granted without a pause.
+        // Longer than the burst that is allowed without a pause.
         busy(80);
       }),
     );

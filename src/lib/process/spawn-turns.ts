@@ -1,19 +1,20 @@
 import { setImmediate as turnOfTheLoop, setTimeout as pause } from 'node:timers/promises';
 
-/** After a start others have the event loop for as long as it took, and at most for so long, in milliseconds. */
+/** After a start, other work gets the event loop for as long as the start took, at most this many milliseconds. */
 const LONGEST_BREATH_MS = 20;
-/** So much time of starts, in milliseconds, is taken without a pause after a rest of at least as long: the few tools of one backup keep nobody waiting. */
+/** Milliseconds of starts that may run without a pause after an equally long rest: the few tools of one backup delay nobody. */
 const WITHOUT_PAUSE_MS = 60;
 
 let last: Promise<void> = Promise.resolve();
-/** Time that starts have taken, less what has passed since. */
+/** Time taken by starts, less the time that has passed since. */
 let takenMs = 0;
 let takenAt = performance.now();
 
 /**
- * To be awaited before a process is started. Starting one stops the whole program for as long as the kernel takes to copy its page tables, some four milliseconds in a hub at work, and the new process
- * to get a processor and become the tool, which is more on a busy machine. A backup of a hundred disks starts hundreds: one after the other without a break, nobody else is answered meanwhile.
- * @returns at once when nobody else is starting one
+ * Spawn throttle: await it before starting a process. Starting one blocks the whole program while the kernel copies its page tables, some four milliseconds in
+ * a busy hub, and until the new process gets a processor and execs the tool, which takes longer on a busy machine. A backup of a hundred disks starts hundreds
+ * of processes: without pauses in between, nothing else would be answered.
+ * @returns immediately when nothing else is starting a process
  */
 export function spawnTurn(): Promise<void> {
   const mine = last;
@@ -21,7 +22,7 @@ export function spawnTurn(): Promise<void> {
   return mine;
 }
 
-/** Begins when the turn is given, so what it measures is the start itself. */
+/** Starts when the caller gets its turn, so it measures the start itself. */
 async function breath(): Promise<void> {
   const begun = performance.now();
   await turnOfTheLoop();

@@ -4,18 +4,18 @@ import { textTail, ToolError } from './tool-error.js';
 import { toolEnvironment } from './tool-environment.js';
 
 export interface StreamingTool {
-  /** Nothing is buffered beyond the pipe: a reader that is slow slows the tool down. */
+  /** Nothing is buffered beyond the pipe: a slow reader slows the tool down. */
   readonly stdout: Readable;
-  /** Resolves when the tool has ended well. @throws ToolError; or the signal's reason */
+  /** Resolves when the tool has succeeded. @throws ToolError; or the signal's reason */
   readonly ended: Promise<void>;
 }
 
-/** Characters of standard error that are looked at; the end of them is kept. */
+/** Characters of standard error to examine; the end is kept. */
 const MAX_STDERR = 64 * 1024;
 
 /**
- * Runs a tool whose standard output is too large to hold. Aborting the signal kills it. The caller reads stdout, and must wait for `ended`: only then it is known
- * whether all of it came.
+ * Runs a tool whose standard output is too large to hold in memory. Aborting the signal kills it. The caller reads stdout and must then await `ended`: only
+ * that tells whether the output is complete.
  */
 export function streamTool(argv: readonly [string, ...string[]], signal: AbortSignal): StreamingTool {
   const [file, ...rest] = argv;
@@ -37,13 +37,13 @@ export function streamTool(argv: readonly [string, ...string[]], signal: AbortSi
     if (result.exitCode !== 0) {
       const how =
         result.exitCode === undefined
-          ? `was ended by ${result.signal ?? result.shortMessage ?? 'an unknown cause'}`
+          ? `was killed by ${result.signal ?? result.shortMessage ?? 'an unknown cause'}`
           : `ended with exit code ${result.exitCode}`;
       throw new ToolError('tool_failed', argv, result.exitCode ?? null, textTail(typeof result.stderr === 'string' ? result.stderr : ''), how);
     }
   };
   const ended = end();
-  // Whoever stops reading early may never ask.
+  // A caller that stops reading early may never await it.
   ended.catch(() => undefined);
   return { stdout: child.stdout, ended };
 }

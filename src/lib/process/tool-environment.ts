@@ -1,9 +1,9 @@
-/** LIBGUESTFS_CACHEDIR: where libguestfs keeps the machine of its sandbox, which takes it a while to make. */
+/** LIBGUESTFS_CACHEDIR: libguestfs caches its sandbox appliance there, which takes a while to build. */
 const INHERITED = ['PATH', 'HOME', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH', 'XDG_RUNTIME_DIR', 'LIBGUESTFS_CACHEDIR'];
 
 /**
- * What a tool needs to run, and not the database address and tokens that our own environment may hold. Tools speak English whatever the locale of the service, because
- * some of their messages are understood.
+ * The environment that a tool needs, without the database address and tokens that our own may hold. Tools print English regardless of the service's locale,
+ * because some of their messages are parsed.
  */
 export function toolEnvironment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
   const environment: Record<string, string> = { LC_ALL: 'C.UTF-8' };

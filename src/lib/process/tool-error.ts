@@ -1,18 +1,18 @@
 /**
- * - `tool_missing`: not installed, not in PATH, or not executable; permanent until somebody installs it
- * - `tool_failed`: it ended with a code that its caller did not expect
+ * - `tool_missing`: not installed, not in PATH, or not executable; permanent until it is installed
+ * - `tool_failed`: it exited with a code that its caller did not expect
  * - `tool_timeout`: it was killed at its deadline; trying again may help
  */
 export type ToolErrorCode = 'tool_missing' | 'tool_failed' | 'tool_timeout';
 
-/** Standard error kept of a failed tool, in bytes. */
+/** Bytes of a failed tool's standard error to keep. */
 export const STDERR_TAIL_BYTES = 4096;
 
-/** A tool did not do what was asked of it. Never holds a secret: secrets never reach an argv. */
+/** A tool failed. Never contains a secret: secrets never reach an argv. */
 export class ToolError extends Error {
   override readonly name = 'ToolError';
   readonly tool: string;
-  /** True when the same call may succeed later without anybody's help. */
+  /** True when the same call may succeed later without intervention. */
   readonly retryable: boolean;
 
   constructor(
@@ -20,10 +20,10 @@ export class ToolError extends Error {
     readonly argv: readonly [string, ...string[]],
     /** null: killed by a signal, or never started. */
     readonly exitCode: number | null,
-    /** The end of its standard error, 4 KiB at most. */
+    /** The end of its standard error, at most 4 KiB. */
     readonly stderrTail: string,
     reason: string,
-    /** The signal that ended it, sent by somebody else; null: none did. */
+    /** The signal that killed it, sent by something else; null: none. */
     readonly endedBy: string | null = null,
   ) {
     super(`${argv[0]} ${reason}${stderrTail.trim() === '' ? '' : `: ${stderrTail.trim()}`}`);
@@ -32,14 +32,14 @@ export class ToolError extends Error {
   }
 }
 
-/** The end of what a tool wrote, fit to be stored: no NUL, no half characters. */
+/** The end of a tool's output in storable form: no NUL, no partial characters. */
 export function textTail(text: string): string {
   const bytes = Buffer.from(text, 'utf8');
   const tail = bytes.length <= STDERR_TAIL_BYTES ? text : storableText(bytes.subarray(bytes.length - STDERR_TAIL_BYTES));
   return tail.replaceAll('\0', '').toWellFormed();
 }
 
-/** Bytes as text. A character cut in half at the start is dropped, bytes that are no UTF-8 become U+FFFD. */
+/** Bytes as text. A character cut in half at the start is dropped; bytes that are not UTF-8 become U+FFFD. */
 export function storableText(bytes: Buffer): string {
   let start = 0;
   while (start < 3 && start < bytes.length && ((bytes[start] ?? 0) & 0b1100_0000) === 0b1000_0000) start++;

@@ -15,7 +15,7 @@ const NOBODY = 65_534;
 const SUPERVISOR = fileURLToPath(new URL('./shell-process-supervisor.ts', import.meta.url));
 /** Lets Node.js load the sources. */
 const TYPESCRIPT = fileURLToPath(new URL('../../../test/bench/typescript.mjs', import.meta.url));
-/** As the unit of a deployed node gives it to its account. */
+/** As the unit of a deployed node grants them to its account. */
 const AS_SERVICE = ['--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=+dac_override,+chown', '--ambient-caps=+dac_override,+chown', '--'];
 const RIGHTS: readonly ToolRights[] = ['none', 'files', 'all'];
 const START = `
@@ -38,7 +38,7 @@ function whyNot(): string | null {
 }
 
 describe('tools of a service with ambient capabilities', () => {
-  it('have those of them that they need, and none of its secrets', async () => {
+  it('keep only those that they need, and get none of its secrets', async () => {
     const root = await mkdtemp(join(tmpdir(), 'sendense-rights-'));
     const supervisor = new ShellProcessSupervisor();
     const started = [...RIGHTS, 'default'].map((name) => join(root, name));
@@ -69,7 +69,7 @@ describe('tools of a service with ambient capabilities', () => {
     }
   }, 60_000);
 
-  it('are started as they are where there is nothing to take away, or nothing of files to leave', () => {
+  it('are started unchanged when there is nothing to drop, and without any when there is no file capability to keep', () => {
     const status = (mask: string): string => `CapEff:\t0000000000000000\nCapAmb:\t${mask}\n`;
     expect(droppingCapabilities(status('0000000000000000'), 'none')).toEqual([]);
     expect(droppingCapabilities('', 'none')).toEqual([]);

@@ -50,7 +50,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** The way to the export, which can be cut after so many bytes: what it carries breaks, and nobody answers any more. */
+/** A proxy to the export that can be cut after a number of bytes: its connections break, and nothing listens any more. */
 class Way {
   private readonly sockets = new Set<Socket>();
   private carried = 0;
@@ -91,12 +91,12 @@ class Way {
 const uri = (): string => `nbd://127.0.0.1:${port + 1}/disk%200`;
 
 describe('a copy from an export across a network', () => {
-  it('goes on when a connection that was lost can be made anew', async () => {
+  it('continues when a lost connection can be re-established', async () => {
     const way = await Way.open(4 * MIB);
     const target = join(directory, 'whole.qcow2');
     const copying = runTool(convertNbdArgv(uri(), target, 60), { deadlineMs: 120_000 });
     await way.cut.promise;
-    // While nobody listens it has seen that at least once.
+    // While nothing listens, the copy has seen that at least once.
     await expect(run('qemu-img', ['info', uri()])).rejects.toThrow(/refused/i);
     const mended = await Way.open();
     await copying;
@@ -105,7 +105,7 @@ describe('a copy from an export across a network', () => {
     await run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', join(directory, 'disk.raw'), target]);
   });
 
-  it('ends with the truth when the loss is longer than the patience, and at once without any', async () => {
+  it('reports the loss when it outlasts the patience, and immediately without any', async () => {
     for (const patience of [1, 0]) {
       const way = await Way.open(4 * MIB);
       await expect(runTool(convertNbdArgv(uri(), join(directory, 'part.qcow2'), patience), { deadlineMs: 120_000 })).rejects.toMatchObject({

@@ -10,7 +10,7 @@ describe('copying disks', () => {
     expect(compareArgv(chain, '/t/d.raw', 'raw')).toEqual(['qemu-img', 'compare', '-p', '-F', 'raw', graph, '/t/d.raw']);
   });
 
-  it('reads the newest progress', () => {
+  it('reads the latest progress', () => {
     expect(percentIn('    (0.00/100%)\r    (12.50/100%)\r')).toBe(12.5);
     expect(percentIn('')).toBe(0);
   });

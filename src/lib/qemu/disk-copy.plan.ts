@@ -4,40 +4,40 @@ import { keyArguments, nbdSource } from './nbd-source.plan.js';
 export type DiskFormat = 'raw' | 'qcow2' | 'vmdk';
 
 /**
- * qemu-img convert of a chain into one file, which is overwritten. Its standard output tells the progress. It does not wait for the storage: whoever counts on the file
- * syncs it first. The target's path is absolute.
+ * qemu-img convert of a chain into one file, which is overwritten. Prints progress to standard output. Does not wait for the storage: callers that rely on the
+ * file sync it first. The target's path is absolute.
  */
 export function convertArgv(source: ImageChain, target: string, format: DiskFormat): readonly [string, ...string[]] {
   return ['qemu-img', 'convert', '-p', '-O', format, imageFileName(source), target];
 }
 
-/** A QCOW2 file as it is, holes kept, without its read-only mode: the copy's header is to be changed. */
+/** Copies a QCOW2 file, keeping holes but not its read-only mode: the copy's header will be changed. */
 export function copyFileArgv(source: string, target: string): readonly [string, ...string[]] {
   return ['cp', '--sparse=always', '--reflink=auto', '--no-preserve=mode', '--', source, target];
 }
 
-/** Whether raw content at an NBD URI reads the same as a raw file. Ends as compareArgv. */
+/** Compares raw content at an NBD URI with a raw file. Exit codes as for compareArgv. */
 export function compareRawNbdArgv(uri: string, file: string): readonly [string, ...string[]] {
   return ['qemu-img', 'compare', ...keyArguments(uri), '-F', 'raw', nbdSource(uri, 0), file];
 }
 
-/** Whether a disk reads the same, byte for byte, as a chain. Ends with 0: it does; 1: it does not. Tells the progress too. */
+/** Compares a disk with a chain, byte for byte. Exit code 0: identical; 1: different. Prints progress. */
 export function compareArgv(source: ImageChain, target: string, format: DiskFormat): readonly [string, ...string[]] {
   return ['qemu-img', 'compare', '-p', '-F', format, imageFileName(source), target];
 }
 
-/** The share that qemu-img last told of, 0 to 100; 0 before it has told anything. */
+/** The last progress printed by qemu-img, 0 to 100; 0 before any. */
 export function percentIn(output: string): number {
   const told = [...output.matchAll(/\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1];
   return told === undefined ? 0 : Math.min(100, Number(told));
 }
 
-/** File name ending of a format. */
+/** File name extension of a format. */
 export function extensionOf(format: DiskFormat): string {
   return format;
 }
 
-/** A VM's name as part of a file name: for people, on any file system, and never a path. */
+/** A VM's name as part of a file name: readable, valid on any file system, and never a path. */
 export function fileNamePart(name: string): string {
   const safe = name.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_').replace(/^[.-]/, '_');
   return safe.slice(0, 60) || '_';
@@ -54,12 +54,12 @@ export function restoredChainNames(vmName: string, diskId: number, files: number
   return Array.from({ length: files }, (_, index) => (index === files - 1 ? `${stem}.qcow2` : `${stem}.base${index + 1}.qcow2`));
 }
 
-/** qemu-img convert of raw content at an NBD URI into one QCOW2 file, as convertArgv. @param patienceSeconds as in nbdSource */
+/** qemu-img convert of raw content at an NBD URI into one QCOW2 file, like convertArgv. @param patienceSeconds as in nbdSource */
 export function convertNbdArgv(uri: string, target: string, patienceSeconds: number): readonly [string, ...string[]] {
   return ['qemu-img', 'convert', ...keyArguments(uri), '-p', '-W', '-m', '16', '-O', 'qcow2', nbdSource(uri, patienceSeconds), target];
 }
 
-/** As compareArgv, for raw content at an NBD URI and a QCOW2 file. @param patienceSeconds as in nbdSource */
+/** Like compareArgv, for raw content at an NBD URI and a QCOW2 file. @param patienceSeconds as in nbdSource */
 export function compareNbdArgv(uri: string, target: string, patienceSeconds: number): readonly [string, ...string[]] {
   return ['qemu-img', 'compare', ...keyArguments(uri), '-p', '-F', 'qcow2', nbdSource(uri, patienceSeconds), target];
 }

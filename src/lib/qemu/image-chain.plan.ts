@@ -1,4 +1,4 @@
-/** QCOW2 files that make up one disk, absolute paths, oldest first: each stands on the one before it, and the first on nothing. */
+/** The QCOW2 files of one disk, absolute paths, oldest first: each is backed by the previous one, and the first by nothing. */
 export type ImageChain = readonly [string, ...string[]];
 
 interface ImageNode {
@@ -7,7 +7,7 @@ interface ImageNode {
   readonly backing: ImageNode | null;
 }
 
-/** The chain as qemu's block graph, so that what stands on what follows from here and not from the headers of the files. */
+/** The chain as qemu's block graph, so that this graph and not the headers of the files determines the backing files. */
 export function imageNode(chain: ImageChain): ImageNode {
   let below: ImageNode | null = null;
   for (const filename of chain) below = { driver: 'qcow2', file: { driver: 'file', filename }, backing: below };
@@ -15,7 +15,7 @@ export function imageNode(chain: ImageChain): ImageNode {
   return below;
 }
 
-/** What qemu's tools take in place of a file name; with it goes no format, because the driver is part of it. */
+/** A file name argument for qemu's tools; used without a format option, because it includes the driver. */
 export function imageFileName(chain: ImageChain): string {
   return `json:${JSON.stringify(imageNode(chain))}`;
 }

@@ -1,20 +1,20 @@
-/** What the disks of a source may be. */
+/** Possible formats of a source's disks. */
 export type ImageFormat = 'qcow2' | 'raw';
 
-/** An image and its backing files as qemu is to open them. The graph is complete: qemu opens these files and none that a header names. */
+/** An image and its backing files as qemu must open them. The graph is complete: qemu opens these files and none named in a header. */
 export interface ImageGraph {
   /** Absolute path. */
   readonly path: string;
   readonly format: ImageFormat;
   /** A block device, not a regular file. */
   readonly isDevice: boolean;
-  /** null: none is opened, also where the header names one. */
+  /** null: open none, even if the header names one. */
   readonly backing: ImageGraph | null;
 }
 
 /**
- * What qemu's tools take in place of a file name. An external data file is the one thing that a header can still name (qemu has no option against it), so images that have one are refused
- * before.
+ * A file name argument for qemu's tools. A header can still name an external data file, which qemu has no option to prevent, so images that have one are
+ * refused earlier.
  */
 export function imageName(image: ImageGraph): string {
   return `json:${JSON.stringify(optionsOf(image))}`;

@@ -1,10 +1,11 @@
 import { type NbdAddress, parseNbdAddress, PSK_USER } from '../nbd/nbd-uri.js';
 
-/** Name of the object by which qemu's tools have the key. */
+/** Object id under which qemu's tools get the key. */
 const KEY_ID = 'key';
 
 /**
- * What qemu's tools take in place of a file name, for a URI that nbdUri writes. (A URI itself has no place for patience, and qemu's knows no keys: see keyArguments.)
+ * A file name argument for qemu's tools, from a URI written by nbdUri. (A URI has no parameter for patience, and qemu's URIs have none for keys: see
+ * keyArguments.)
  * @param patienceSeconds how long qemu tries to reconnect after a loss, in seconds; it holds all requests and repeats them. 0: requests fail at the first loss
  */
 export function nbdSource(uri: string, patienceSeconds: number): string {
@@ -14,11 +15,11 @@ export function nbdSource(uri: string, patienceSeconds: number): string {
   return `json:${JSON.stringify({ driver: 'raw', file })}`;
 }
 
-/** The key of an export, whose file must have the name `keys.psk`. */
+/** The key of an export; its file must be named `keys.psk`. */
 export function keyArguments(uri: string): readonly string[] {
   const { keyFile } = parseNbdAddress(uri).address;
   if (keyFile === undefined) return [];
-  // A comma inside a value is written twice.
+  // A comma inside a value is doubled.
   return ['--object', `tls-creds-psk,id=${KEY_ID},endpoint=client,username=${PSK_USER},dir=${folderOf(keyFile).replaceAll(',', ',,')}`];
 }
 

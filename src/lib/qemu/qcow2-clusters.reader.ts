@@ -5,40 +5,40 @@ const MAGIC = 0x514649fb;
 const HEADER_BYTES = 104;
 const CLUSTER_BITS = 16;
 export const QCOW2_CLUSTER_BYTES = 65_536;
-/** Of an L2 table; 512 MiB of the disk. */
+/** Entries of an L2 table, which covers 512 MiB of the disk. */
 const ENTRIES = QCOW2_CLUSTER_BYTES / 8;
 const TWO_TO_32 = 2 ** 32;
 const COMPRESSED = 0x4000_0000;
-/** The bits of an entry's upper half that belong to the place in the file. */
+/** The bits of an entry's upper half that belong to the file offset. */
 const UPPER_OFFSET = 0x00ff_ffff;
 const READS_ZERO = 1;
 const MAX_L1_BYTES = 32 * 1024 * 1024;
 
-/** No cluster of the file: what is below shows through, or zeroes. */
+/** Not in this file: the backing file shows through, or zeroes. */
 export const ABSENT = 0;
 /** The cluster reads as zeroes without being stored. */
 export const ZERO = 0xffff_ffff;
 
-/** The file is no QCOW2 image of the kind that backups are written to, or is damaged. */
+/** The file is not a QCOW2 image of the kind that backups use, or is damaged. */
 export class Qcow2UnreadableError extends Error {
   override readonly name = 'Qcow2UnreadableError';
 }
 
-/** Which clusters of a disk a QCOW2 file holds itself, and where. */
+/** The clusters of a disk that a QCOW2 file itself stores, and their positions. */
 export class OwnClusters {
   constructor(
-    /** As the guest sees it. */
+    /** Virtual size. */
     readonly diskBytes: number,
-    /** By number of the table: the number of the cluster in the file for each cluster of the disk, ABSENT or ZERO. */
+    /** By table number: for each cluster of the disk the cluster number in the file, ABSENT or ZERO. */
     readonly tables: ReadonlyMap<number, Uint32Array>,
   ) {}
 
-  /** @returns the number of the cluster in the file, ABSENT or ZERO */
+  /** @returns the cluster number in the file, ABSENT or ZERO */
   at(cluster: number): number {
     return this.tables.get(Math.floor(cluster / ENTRIES))?.[cluster % ENTRIES] ?? ABSENT;
   }
 
-  /** The number of the first cluster of each table, in order. */
+  /** The first cluster number of each table, in order. */
   *firstClusters(): Generator<number> {
     for (const table of this.tables.keys()) yield table * ENTRIES;
   }
@@ -46,11 +46,11 @@ export class OwnClusters {
   static readonly perTable = ENTRIES;
 }
 
-/** Reads the tables of a file that nobody writes to: 8 bytes of memory for each 64 KiB of data come of it. @throws Qcow2UnreadableError */
+/** Reads the tables of a file that nothing writes to; takes 8 bytes of memory per 64 KiB of data. @throws Qcow2UnreadableError */
 export function readOwnClusters(file: number): OwnClusters {
   const fileBytes = fstatSync(file).size;
   const header = read(file, 0, HEADER_BYTES);
-  if (header.readUInt32BE(0) !== MAGIC || header.readUInt32BE(4) !== 3) throw new Qcow2UnreadableError('it is no QCOW2 file of version 3');
+  if (header.readUInt32BE(0) !== MAGIC || header.readUInt32BE(4) !== 3) throw new Qcow2UnreadableError('it is not a QCOW2 file of version 3');
   if (header.readUInt32BE(20) !== CLUSTER_BITS) throw new Qcow2UnreadableError('its clusters are not of 64 KiB');
   if (header.readUInt32BE(32) !== 0) throw new Qcow2UnreadableError('it is encrypted');
   if (header.readBigUInt64BE(72) !== 0n) throw new Qcow2UnreadableError('it has features that a backup does not use, or is marked as damaged');
@@ -78,7 +78,7 @@ function tableOf(l2: Buffer, fileBytes: number): Uint32Array {
   return table;
 }
 
-/** The number of the cluster that an entry of an L1 or L2 table refers to. */
+/** The cluster number that an entry of an L1 or L2 table refers to. */
 function clusterIn(table: Buffer, at: number): number {
   const offset = (table.readUInt32BE(at) & UPPER_OFFSET) * TWO_TO_32 + table.readUInt32BE(at + 4);
   return Math.floor(offset / QCOW2_CLUSTER_BYTES);

@@ -47,7 +47,7 @@ async function setBits(path: string, at: number, bits: number): Promise<void> {
   }
 }
 
-/** null also for what cannot be opened, or ends before its header does. */
+/** null also for files that cannot be opened, or end within their header. */
 async function readQcow2Info(path: string): Promise<ImageInfo | null> {
   try {
     const file = await open(path, 'r');
@@ -63,8 +63,8 @@ async function setBytes(path: string, at: number, bytes: Buffer): Promise<void> 
   await file.close();
 }
 
-describe('what is read from an image', () => {
-  it('is what qemu-img says of it', async () => {
+describe('the facts read from an image', () => {
+  it('equal those of qemu-img info', async () => {
     const plain = await made('plain ü.qcow2');
     const images = [
       plain,
@@ -90,7 +90,7 @@ describe('what is read from an image', () => {
     expect((await readQcow2Info(tracked))?.bitmaps).toHaveLength(42);
   });
 
-  it('is the same while a qemu writes to the image, and after it was killed', async () => {
+  it('are the same while a qemu writes to the image, and after it was killed', async () => {
     const path = await made('open.qcow2');
     await bitmap(path, '--add', 'kept');
     const supervisor = new ShellProcessSupervisor();
@@ -102,7 +102,7 @@ describe('what is read from an image', () => {
     expect(await readQcow2Info(path)).toEqual(await saidByTool(path));
   });
 
-  it('is nothing where only qemu-img can tell', async () => {
+  it('are null when only qemu-img can determine them', async () => {
     const cut = await made('cut.qcow2');
     await truncate(cut, 96);
     await writeFile(join(folder, 'other'), Buffer.alloc(4096));
@@ -119,7 +119,7 @@ describe('what is read from an image', () => {
 });
 
 describe('an empty image', () => {
-  it.each([512, 8 * MIB, 513 * MIB, 1024 * 1024 * MIB + 512])('of %d bytes is one for qemu', async (sizeBytes) => {
+  it.each([512, 8 * MIB, 513 * MIB, 1024 * 1024 * MIB + 512])('of %d bytes is valid for qemu', async (sizeBytes) => {
     const path = join(folder, 'empty.qcow2');
     await writeEmptyQcow2(path, sizeBytes);
     expect(await saidByTool(path)).toMatchObject({ format: 'qcow2', virtual_size: sizeBytes, backing_filename: null, dirty: false, corrupt: false });

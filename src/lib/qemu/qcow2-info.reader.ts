@@ -6,12 +6,12 @@ import type { ImageBitmap, ImageInfo } from './qemu-img-output.js';
 const MAGIC = 0x514649fb;
 const HEADER_BYTES = 104;
 const HEADER_BYTES_VERSION_2 = 72;
-/** Incompatible features: the two that are reported, and the two that change nothing of what is read here. All others are left to qemu. */
+/** Incompatible features: the two that are reported, and the two that do not affect what is read here. All others are left to qemu. */
 const DIRTY = 1n;
 const CORRUPT = 2n;
 const COMPRESSION_TYPE = 8n;
 const EXTENDED_L2 = 16n;
-/** Auto-clear feature: the bitmaps were kept by everybody who has written since. */
+/** Autoclear feature: every writer since has maintained the bitmaps. */
 const BITMAPS_KEPT = 1n;
 const EXTENSIONS = { end: 0, backingFormat: 0xe2792aca, bitmaps: 0x23852875, externalData: 0x44415441 } as const;
 const BITMAP_IN_USE = 1;
@@ -30,9 +30,10 @@ interface Bitmaps {
 }
 
 /**
- * What `qemu-img info --force-share -f qcow2` says, without its start: header and bitmap directory of the file as they are now, whoever has it open.
- * @returns null when it is not an image that is understood in full
- * @throws the system's error; Error where the file ends before its header does
+ * The information of `qemu-img info --force-share -f qcow2`, without starting it: header and bitmap directory of the file as they are now, even if other
+ * programs have it open.
+ * @returns null when the image is not fully understood
+ * @throws the system's error; Error when the file ends within its header
  */
 export async function qcow2InfoOf(file: FileHandle, path: string): Promise<ImageInfo | null> {
   const header = await read(file, 0, HEADER_BYTES);
@@ -48,7 +49,7 @@ export async function qcow2InfoOf(file: FileHandle, path: string): Promise<Image
   if (backingAt !== 0 && (backingLength > MAX_BACKING_NAME || backingAt + backingLength > clusterBytes)) return null;
   const extensions = await extensionsOf(file, version === 2 ? HEADER_BYTES_VERSION_2 : header.readUInt32BE(100), backingAt === 0 ? clusterBytes : backingAt);
   if (extensions === null) return null;
-  // Bitmaps of an image that a program without bitmaps has written to since are dropped by qemu.
+  // qemu drops the bitmaps of an image that a program without bitmap support has written to.
   const bitmapsKept = version === 3 && (header.readBigUInt64BE(88) & BITMAPS_KEPT) !== 0n;
   const bitmaps = extensions.bitmaps === null || !bitmapsKept ? [] : await bitmapsOf(file, extensions.bitmaps);
   if (bitmaps === null) return null;
@@ -94,7 +95,7 @@ async function extensionsOf(
   return { backingFormat, bitmaps };
 }
 
-/** The directory holds nothing but its entries. */
+/** The directory holds only its entries. */
 async function bitmapsOf(file: FileHandle, { count, at, bytes }: Bitmaps): Promise<readonly ImageBitmap[] | null> {
   if (bytes > MAX_DIRECTORY_BYTES) return null;
   const directory = await read(file, at, bytes);

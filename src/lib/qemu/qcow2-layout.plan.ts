@@ -1,7 +1,7 @@
 /**
- * Where everything lies in a QCOW2 file (version 3, docs/interop/qcow2.txt of qemu) that is written from its first byte to its last: header, refcount table, refcount blocks, L1
- * table, L2 tables, then the clusters that hold data in the order of the disk. What is not stored reads as zero, since there is no backing file. Any cluster before
- * the data can be made by itself, so nothing of it has to be held, however large the disk is.
+ * The layout of a QCOW2 file (version 3, docs/interop/qcow2.txt of qemu) that is written sequentially: header, refcount table, refcount blocks, L1 table, L2
+ * tables, then the data clusters in disk order. Clusters not stored read as zero, since there is no backing file. Every metadata cluster can be computed
+ * independently, so none has to be kept in memory, however large the disk is.
  */
 export const CLUSTER_BYTES = 65_536;
 const CLUSTER_BITS = 16;
@@ -12,21 +12,21 @@ const REFCOUNTS = CLUSTER_BYTES / 2;
 const REFCOUNT_ORDER = 4;
 const HEADER_BYTES = 104;
 const TWO_TO_32 = 2 ** 32;
-/** "The cluster is referred to once", in the upper half of an entry. */
+/** "The cluster has exactly one reference", in the upper half of an entry. */
 const COPIED = 0x8000_0000;
 
-/** Which clusters of a disk hold data: one bit each, so 2 MiB for a disk of 1 TiB. */
+/** The clusters of a disk that hold data: one bit each, so 2 MiB for a disk of 1 TiB. */
 export class ClusterMap {
   readonly clusters: number;
   private readonly bits: Uint8Array;
 
-  /** diskBytes: as the guest sees it. */
+  /** diskBytes: the virtual size. */
   constructor(readonly diskBytes: number) {
     this.clusters = Math.ceil(diskBytes / CLUSTER_BYTES);
     this.bits = new Uint8Array(Math.ceil(this.clusters / 8));
   }
 
-  /** Marks every cluster that the range of bytes touches. */
+  /** Marks every cluster that the byte range touches. */
   addRange(offset: number, length: number): void {
     if (length <= 0) return;
     const last = Math.min(this.clusters - 1, Math.floor((offset + length - 1) / CLUSTER_BYTES));
@@ -46,7 +46,7 @@ export class ClusterMap {
     return ((this.bits[cluster >> 3] ?? 0) & (1 << (cluster & 7))) !== 0;
   }
 
-  /** The first cluster from `from` on that has data, or has none; `to` when there is no such before it. */
+  /** The first cluster at or after `from` that has data, or has none; `to` when there is none before it. */
   next(from: number, data: boolean, to = this.clusters): number {
     const boring = data ? 0 : 0xff;
     let cluster = from;
@@ -65,11 +65,11 @@ export interface Qcow2Layout {
   readonly refcountBlocks: number;
   readonly l1Entries: number;
   readonly l1Clusters: number;
-  /** For each L1 entry, the clusters with data before those it covers; one more at the end for all of them. */
+  /** For each L1 entry, the number of data clusters before those it covers; one more at the end for the total. */
   readonly dataBefore: readonly number[];
   /** The L1 entries that have an L2 table, in order. */
   readonly l2Of: readonly number[];
-  /** Clusters before the first one with data. */
+  /** Clusters before the first data cluster. */
   readonly metadataClusters: number;
   readonly totalBytes: number;
 }
@@ -86,7 +86,7 @@ export function qcow2Layout(map: ClusterMap): Qcow2Layout {
     dataBefore.push(data);
     if (data > before) l2Of.push(entry);
   }
-  // Refcounts count the clusters that hold refcounts too.
+  // Refcounts also count the clusters that hold refcounts.
   let refcountBlocks = 0;
   let refcountTableClusters = 0;
   const metadataSoFar = (): number => 1 + refcountTableClusters + refcountBlocks + l1Clusters + l2Of.length;
@@ -108,7 +108,7 @@ export function qcow2Layout(map: ClusterMap): Qcow2Layout {
   };
 }
 
-/** Runs of clusters with data, in order. */
+/** Runs of data clusters, in order. */
 export function* runsOf(map: ClusterMap, from: number, to: number): Generator<{ readonly first: number; readonly count: number }> {
   for (let first = map.next(from, true, to); first < to;) {
     const end = map.next(first, false, to);
@@ -133,7 +133,7 @@ export function metadataCluster(layout: Qcow2Layout, cluster: number): Uint8Arra
   return bytes;
 }
 
-/** The `index`-th cluster with data, from 0; `clusters` of the map behind the last. */
+/** The `index`-th data cluster, from 0; the map's `clusters` past the last one. */
 export function dataClusterAt({ map, dataBefore }: Qcow2Layout, index: number): number {
   const entry = dataBefore.findIndex((before) => before > index) - 1;
   if (entry < 0) return map.clusters;

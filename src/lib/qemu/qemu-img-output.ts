@@ -2,19 +2,19 @@ import { flag, listOf, object, text, wholeNumber } from '../json-shape/json-shap
 
 export interface ImageBitmap {
   readonly name: string;
-  /** Bytes that one bit stands for. */
+  /** Bytes per bit. */
   readonly granularity: number;
-  /** `in-use`: the image was not closed cleanly while it recorded, so it cannot be trusted; `auto`: it records every write. */
+  /** `in-use`: the image was not closed cleanly while the bitmap was recording, so it cannot be trusted; `auto`: it records every write. */
   readonly flags: readonly string[];
 }
 
-/** What `qemu-img info` says, in its own words. Sizes in bytes. */
+/** The output of `qemu-img info`, with its member names. Sizes in bytes. */
 export interface ImageInfo {
   readonly format: string;
   readonly virtual_size: number;
-  /** Space taken in the file system. */
+  /** Space allocated in the file system. */
   readonly actual_size: number;
-  /** As the image's header has it; null without a backing file. */
+  /** As in the image's header; null without a backing file. */
   readonly backing_filename: string | null;
   /** The backing file's name as qemu resolves it. */
   readonly full_backing_filename: string | null;
@@ -22,20 +22,20 @@ export interface ImageInfo {
   readonly bitmaps: readonly ImageBitmap[];
   /** QCOW2: not closed cleanly, its reference counts may be stale. */
   readonly dirty: boolean;
-  /** QCOW2: qemu has found it corrupt and marked it so. */
+  /** QCOW2: qemu has found it corrupt and marked it as such. */
   readonly corrupt: boolean;
 }
 
 export interface ImageCheck {
-  /** True without any errors; leaked clusters waste space, but harm nothing. */
+  /** True without any errors; leaked clusters waste space but are harmless. */
   readonly ok: boolean;
   readonly errors: number;
   readonly leaks: number;
-  /** What is wrong, for people; empty when all is well. */
+  /** The problem in words; empty when there is none. */
   readonly detail: string;
 }
 
-/** @throws WrongShapeError when it is not what `qemu-img info --output=json` prints; SyntaxError when it is no JSON */
+/** @throws WrongShapeError when it is not the output of `qemu-img info --output=json`; SyntaxError when it is not JSON */
 export function parseImageInfo(path: string, stdout: string): ImageInfo {
   const info = object(JSON.parse(stdout), `qemu-img info of ${path}`);
   const specific = info['format-specific'] === undefined ? {} : object(info['format-specific'], 'format-specific');
@@ -53,7 +53,7 @@ export function parseImageInfo(path: string, stdout: string): ImageInfo {
   };
 }
 
-/** @throws WrongShapeError when it is not what `qemu-img check --output=json` prints; SyntaxError when it is no JSON */
+/** @throws WrongShapeError when it is not the output of `qemu-img check --output=json`; SyntaxError when it is not JSON */
 export function parseCheck(path: string, stdout: string, stderr: string): ImageCheck {
   const check = object(JSON.parse(stdout), `qemu-img check of ${path}`);
   const count = (member: string): number => optional(check[member], member, wholeNumber) ?? 0;
@@ -73,7 +73,7 @@ function bitmap(value: unknown, where: string): ImageBitmap {
   };
 }
 
-/** qemu-img leaves out what does not apply. */
+/** qemu-img omits members that do not apply. */
 function optional<T>(value: unknown, where: string, read: (value: unknown, where: string) => T): T | null {
   return value === undefined ? null : read(value, where);
 }

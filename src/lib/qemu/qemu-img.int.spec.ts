@@ -29,7 +29,7 @@ describe('QemuImg', () => {
     "it's $HOME; rm.qcow2",
     '-f.qcow2',
     'new\nline.qcow2',
-  ])('works on a file named %j, and on one that stands on it', async (name) => {
+  ])('works on a file named %j, and on one backed by it', async (name) => {
     const base = join(folder, name);
     await qemuImg.create({ path: base, sizeBytes: 8 * MIB });
     await mkdir(join(folder, 'next'));
@@ -64,7 +64,7 @@ describe('QemuImg', () => {
     const path = join(folder, 'disk.qcow2');
     await qemuImg.create({ path, sizeBytes: 8 * MIB });
     const file = await open(path, 'r+');
-    // The refcount block, so that every cluster in use counts as free.
+    // The refcount block, so that every used cluster counts as free.
     await file.write(Buffer.alloc(4096), 0, 4096, 2 * 65536);
     await file.close();
     const check = await qemuImg.check(path);
@@ -73,7 +73,7 @@ describe('QemuImg', () => {
     expect(check.detail).toContain('errors');
   });
 
-  it('tells different contents apart', async () => {
+  it('detects different contents', async () => {
     const a = join(folder, 'a.qcow2');
     const b = join(folder, 'b.raw');
     await qemuImg.create({ path: a, sizeBytes: MIB });
@@ -85,11 +85,11 @@ describe('QemuImg', () => {
     expect((await qemuImg.compare(a, b)).identical).toBe(false);
   });
 
-  it('says what is wrong with a file that is not there', async () => {
+  it('reports the cause for a missing file', async () => {
     await expect(qemuImg.info(join(folder, 'missing'))).rejects.toThrow(/ended with exit code 1.*No such file/s);
   });
 
-  it('refuses a relative path, which qemu could take for something else', async () => {
+  it('refuses a relative path, which qemu could misinterpret', async () => {
     await expect(qemuImg.info('disk.qcow2')).rejects.toThrow('not absolute');
   });
 });

@@ -11,53 +11,56 @@ export interface NewImage {
   readonly path: string;
   /** Virtual size. */
   readonly sizeBytes: number;
-  /** The name goes into the header as it is; a relative one counts from the image's own folder. */
+  /** Written into the header unchanged; a relative name is resolved against the image's own directory. */
   readonly backing?: { readonly file: string; readonly format: 'qcow2' | 'raw' };
 }
 
 /** Checking reads all metadata: minutes for a large image on slow storage. */
 const CHECK_DEADLINE_MS = 30 * 60_000;
-/** Measuring asks for every extent of the chain. */
+/** Measuring queries every extent of the chain. */
 const MEASURE_DEADLINE_MS = 5 * 60_000;
 const COMPARE_DEADLINE_MS = 6 * 60 * 60_000;
 
 /**
- * qemu-img on local files. Names may hold anything but NUL: as absolute paths they cannot be taken for options or for protocols (`nbd:...`).
+ * qemu-img on local files. Names may contain anything but NUL: as absolute paths they cannot be mistaken for options or for protocols (`nbd:...`).
  * Every method throws ToolError when the tool is missing, fails or hangs.
  */
 @Injectable()
 export class QemuImg {
-  /** format: as what to open it; without it qemu guesses from the content, which whoever writes a raw disk can forge. */
+  /** format: how to open it; without it qemu guesses from the content, which the writer of a raw disk can forge. */
   async info(path: string, options: { readonly format?: string; readonly signal?: AbortSignal } = {}): Promise<ImageInfo> {
     const format = options.format === undefined ? [] : ['-f', options.format];
     const { stdout } = await runTool(['qemu-img', 'info', '--output=json', ...format, absolute(path)], { signal: options.signal, repeatable: true });
     return parseImageInfo(path, stdout);
   }
 
-  /** The same of the image with this graph, whatever its header names; fails while a qemu has it open for writing. @param inherited files for names in the graph */
+  /**
+   * Like info(), for the image with this graph, whatever its header names; fails while a qemu has it open for writing. @param inherited files for names in the
+   * graph
+   */
   async infoOf(image: ImageGraph, inherited: readonly number[] = []): Promise<ImageInfo> {
     const { stdout } = await runTool(['qemu-img', 'info', '--output=json', imageName(image)], { inherited, repeatable: true });
     return parseImageInfo(image.path, stdout);
   }
 
-  /** Makes a QCOW2 image. */
+  /** Creates a QCOW2 image. */
   async create(image: NewImage): Promise<void> {
     const backing = image.backing === undefined ? [] : ['-b', withoutProtocol(image.backing.file), '-F', image.backing.format];
     await runTool(['qemu-img', 'create', '-q', '-f', 'qcow2', ...backing, absolute(image.path), `${image.sizeBytes}`]);
   }
 
-  /** Checks a QCOW2 image's own consistency; damage is an answer, no error. */
+  /** Checks a QCOW2 image's own consistency; damage is a result, not an error. */
   async check(path: string, signal?: AbortSignal): Promise<ImageCheck> {
     const { stdout, stderr } = await runTool(['qemu-img', 'check', '--output=json', '-f', 'qcow2', absolute(path)], {
       deadlineMs: CHECK_DEADLINE_MS,
       signal,
-      // 2: errors, 3: only leaks. 1 means that the check itself could not be done.
+      // 2: errors, 3: only leaks. 1 means that the check itself failed.
       expectedExitCodes: [0, 2, 3],
     });
     return parseCheck(path, stdout, stderr);
   }
 
-  /** Space that a chain takes as one sparse file, in bytes; that of another format without holes is about the same. */
+  /** Space that a chain takes as one sparse file, in bytes; other formats without holes take about the same. */
   async measure(chain: ImageChain): Promise<number> {
     const { stdout } = await runTool(['qemu-img', 'measure', '--output=json', '-O', 'qcow2', imageFileName(chain)], {
       deadlineMs: MEASURE_DEADLINE_MS,
@@ -65,7 +68,7 @@ export class QemuImg {
     return wholeNumber(object(JSON.parse(stdout), `qemu-img measure of ${chain.at(-1) ?? ''}`)['required'], 'required');
   }
 
-  /** Writes another backing file's name into a QCOW2 header and changes nothing else. */
+  /** Changes the backing file's name in a QCOW2 header and nothing else. */
   async renameBacking(path: string, backing: { readonly file: string; readonly format: 'qcow2' | 'raw' }): Promise<void> {
     await runTool(['qemu-img', 'rebase', '-u', '-f', 'qcow2', '-b', withoutProtocol(backing.file), '-F', backing.format, absolute(path)]);
   }
@@ -75,12 +78,12 @@ export class QemuImg {
     await runTool(['qemu-img', 'bitmap', '--add', '-g', `${granularityBytes}`, imageName(image), name], { inherited });
   }
 
-  /** Removes a bitmap, also an inconsistent one. Fails when there is none of that name. @param inherited as infoOf */
+  /** Removes a bitmap, even an inconsistent one. Fails when there is no bitmap of that name. @param inherited as infoOf */
   async removeBitmap(image: ImageGraph, name: string, inherited: readonly number[] = []): Promise<void> {
     await runTool(['qemu-img', 'bitmap', '--remove', imageName(image), name], { inherited });
   }
 
-  /** Compares the contents of two disks, byte for byte, in whatever format each is. */
+  /** Compares the contents of two disks byte for byte, whatever their formats. */
   async compare(a: string, b: string): Promise<{ readonly identical: boolean; readonly detail: string }> {
     const { stdout, exitCode } = await runTool(['qemu-img', 'compare', absolute(a), absolute(b)], {
       deadlineMs: COMPARE_DEADLINE_MS,
@@ -95,7 +98,7 @@ function absolute(path: string): string {
   return path;
 }
 
-/** qemu takes `a:b` for protocol `a`, unless a slash comes before the colon. */
+/** qemu parses `a:b` as protocol `a`, unless a slash precedes the colon. */
 function withoutProtocol(file: string): string {
   return /^[^/]*:/.test(file) ? `./${file}` : file;
 }

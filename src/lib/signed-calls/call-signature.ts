@@ -1,15 +1,15 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 
 /**
- * How hub and node show each other who they are: a call and its answer carry a MAC that is made with the token both know, and never the token itself. Whatever else
- * listens on a loopback port that a tunnel should hold learns nothing that it could use.
+ * Mutual authentication of hub and node: a call and its answer carry a MAC computed with the shared token, and never the token itself. Another program
+ * listening on a loopback port meant for a tunnel learns nothing usable.
  */
 
 /** Scheme of the `Authorization` header. */
 export const SIGNATURE_SCHEME = 'Sendense-Mac';
 /** Header of the answer. */
 export const PROOF_HEADER = 'x-sendense-proof';
-/** How far apart the clocks of the two may be. Within it a nonce counts once; what is older is refused. */
+/** Largest accepted difference between the two clocks. Within it a nonce is accepted once; older calls are refused. */
 export const MAX_CLOCK_DIFFERENCE_MS = 300_000;
 
 export type CallDirection = 'to_node' | 'to_hub';
@@ -17,15 +17,15 @@ export type CallDirection = 'to_node' | 'to_hub';
 export interface CallToSign {
   readonly direction: CallDirection;
   readonly method: string;
-  /** Path and query, as they are sent. */
+  /** Path and query as sent. */
   readonly path: string;
   readonly body: string | Uint8Array;
 }
 
 export interface CallSignature {
-  /** In whose name a node calls; null: in that of whoever has the token. */
+  /** The calling node; null: any holder of the token. */
   readonly nodeId: string | null;
-  /** Unix time of the caller in milliseconds. */
+  /** The caller's Unix time in milliseconds. */
   readonly timeMs: number;
   readonly nonce: string;
   readonly mac: string;
@@ -40,7 +40,6 @@ export function newNonce(): string {
   return randomBytes(NONCE_BYTES).toString('base64url');
 }
 
-/** Value of the `Authorization` header. */
 export function signatureHeader(
   token: string,
   call: CallToSign,
@@ -50,7 +49,7 @@ export function signatureHeader(
   return `${SIGNATURE_SCHEME} node=${by.nodeId ?? NOBODY},time=${by.timeMs},nonce=${by.nonce},mac=${callMac(token, call, signature)}`;
 }
 
-/** null: the header is none of this scheme; `malformed`: it is, but not in this form. */
+/** null: the header uses another scheme; `malformed`: this scheme, but an invalid format. */
 export function parseSignature(authorization: string | undefined): CallSignature | 'malformed' | null {
   if (authorization === undefined || !authorization.startsWith(`${SIGNATURE_SCHEME} `)) return null;
   const [, nodeId = '', timeMs = '', nonce = '', mac = ''] = HEADER.exec(authorization) ?? [];
@@ -62,7 +61,7 @@ export function isSignedWith(token: string, call: CallToSign, signature: CallSig
   return token !== '' && sameText(callMac(token, call, signature), signature.mac);
 }
 
-/** What an answer to the call with this nonce carries, so that the caller knows that whoever answers has the token too. */
+/** The proof in the answer to the call with this nonce; it shows the caller that the answering program has the token too. */
 export function answerProof(token: string, nonce: string, status: number, body: string | Uint8Array): string {
   return mac(token, ['sendense-answer-1', nonce, String(status), sha256(body)]);
 }
@@ -75,7 +74,7 @@ function callMac(token: string, call: CallToSign, { nodeId, timeMs, nonce }: Cal
   return mac(token, ['sendense-call-1', call.direction, call.method.toUpperCase(), call.path, nodeId ?? NOBODY, String(timeMs), nonce, sha256(call.body)]);
 }
 
-/** None of the parts can hold a line feed, so no two lists of parts give one text. */
+/** No part can contain a line feed, so different lists of parts never yield the same text. */
 function mac(token: string, parts: readonly string[]): string {
   return createHmac('sha256', token).update(parts.join('\n')).digest('base64url');
 }

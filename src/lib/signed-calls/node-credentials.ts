@@ -1,21 +1,21 @@
 import { Injectable } from '@nestjs/common';
 
-/** What a program knows of a node that has a token of its own. */
+/** The credential of a node that has its own token. */
 export interface NodeCredential {
   readonly nodeId: string;
-  /** Where the hub calls it. */
+  /** The URL at which the hub calls it. */
   readonly url: string;
-  /** `enrolled`: its calls count. Otherwise why they do not. */
+  /** `enrolled`: its calls are accepted. Otherwise the reason why they are not. */
   readonly status: 'enrolled' | 'not_enrolled_yet' | 'revoked';
-  /** What calls to it are signed with; null: there is none (yet, or any more). */
+  /** Token that signs calls to the node; null: none yet, or none any more. */
   readonly send: string | null;
-  /** What its own calls may be signed with: two while its keys are being rotated. */
+  /** Tokens that may sign its own calls: two during key rotation. */
   readonly accept: readonly string[];
 }
 
 /**
- * The tokens by which hub and enrolled nodes know each other, in memory. At the hub they are folded from events and files by the context `nodes`; at a node they are the
- * node's own. A node without an entry is one that was registered by its address, and shares the token of all such nodes.
+ * The tokens shared by hub and enrolled nodes, in memory. At the hub the context `nodes` builds them from events and files; at a node they are the node's own.
+ * A node without an entry was registered by its address, and shares one token with all such nodes.
  */
 @Injectable()
 export class NodeCredentials {
@@ -23,18 +23,18 @@ export class NodeCredentials {
   private byUrl: ReadonlyMap<string, NodeCredential> = new Map();
   private own: readonly string[] | null = null;
 
-  /** At the hub: these and no others. */
+  /** At the hub: replaces all credentials. */
   replace(credentials: readonly NodeCredential[]): void {
     this.byId = new Map(credentials.map((one) => [one.nodeId, one]));
     this.byUrl = new Map(credentials.map((one) => [one.url, one]));
   }
 
-  /** At a node: what the hub's calls may be signed with. */
+  /** At a node: replaces the tokens that may sign the hub's calls. */
   replaceOwn(tokens: readonly string[]): void {
     this.own = tokens;
   }
 
-  /** null: not known here, or registered by its address. */
+  /** null: unknown here, or registered by its address. */
   ofNode(nodeId: string): NodeCredential | null {
     return this.byId.get(nodeId) ?? null;
   }
@@ -47,7 +47,7 @@ export class NodeCredentials {
     return [...this.byId.values()];
   }
 
-  /** null: this program is the hub, or a node whose one token was given to it at its start. */
+  /** null: this program is the hub, or a node whose only token was set at startup. */
   get ownTokens(): readonly string[] | null {
     return this.own;
   }

@@ -2,15 +2,15 @@ import { appendFileSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { writeWhole } from '../config/kept-files.js';
 import { errnoOf } from '../process/system-error.js';
 
-/** In the data directory. */
+/** File name in the data directory. */
 export const SEEN_CALLS_FILE = 'seen-calls';
 
-/** `<unix time in ms of when it came> <nonce>`. Each begins with its line feed, so one that a full disk has cut short spoils no other. */
+/** `<unix time of arrival in ms> <nonce>`. Each entry starts with its line feed, so an entry cut short by a full disk damages no other. */
 const LINE = /^(\d{1,16}) ([A-Za-z0-9_-]{16,64})$/;
 
 /**
- * Nonces of late, so that a call that somebody has listened to cannot be made again, also after a restart of the program: each is written down before its call counts. Written
- * and not flushed, so that a call costs no more than it must: the death of the program loses nothing, that of the machine what it had not written yet.
+ * Recent nonces, so that an intercepted call cannot be replayed, even after a restart: each nonce is written before its call is accepted. The write is not
+ * flushed, to keep calls cheap: a crash of the program loses nothing, a crash of the machine loses unwritten entries.
  */
 export class SeenNonces {
   private current = new Set<string>();
@@ -18,8 +18,8 @@ export class SeenNonces {
   private turnedAtMs = 0;
 
   /**
-   * @param keepMs each nonce is remembered at least so long
-   * @param kept where they outlast the program; without it they do not. Nobody else may write there
+   * @param keepMs each nonce is remembered for at least this long
+   * @param kept file that preserves them across restarts; without it they are lost. No other program may write to it
    */
   constructor(
     private readonly keepMs: number,
@@ -34,7 +34,7 @@ export class SeenNonces {
     });
   }
 
-  /** False when this nonce was seen before. */
+  /** False when this nonce was already seen. */
   isNew(nonce: string, nowMs: number): boolean {
     const { kept } = this;
     if (Math.abs(nowMs - this.turnedAtMs) >= this.keepMs) {
@@ -49,7 +49,7 @@ export class SeenNonces {
     return true;
   }
 
-  /** Without space for it there is still the memory: a full disk must not keep hub and node apart. */
+  /** Without disk space the memory still protects: a full disk must not separate hub and node. */
   private attempt(write: () => void): void {
     try {
       write();

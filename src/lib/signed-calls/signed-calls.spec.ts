@@ -71,7 +71,7 @@ describe('a signed call', () => {
     expect(answer.headers[PROOF_HEADER]).toBe(answerProof(OWN, nonce, 200, answer.text));
   });
 
-  it('is proven without a body, when refused, and on a public route', async () => {
+  it('gets a proof without a body, when refused, and on a public route', async () => {
     const nonce = newNonce();
     const path = '/api/v1/calls/quiet';
     const quiet = await request(http.app.getHttpServer())
@@ -87,15 +87,15 @@ describe('a signed call', () => {
     expect((await request(http.app.getHttpServer()).get('/api/v1/calls/health')).headers[PROOF_HEADER]).toBeUndefined();
   });
 
-  it('with the token that nodes share is made in nobody’s name', async () => {
+  it('with the shared token has no node identity', async () => {
     expect((await report(signed(NODE_TOKEN, null))).body).toMatchObject({ nodeId: null });
     expect((await report(signed(NODE_TOKEN, 'registered-by-url'))).body).toMatchObject({ nodeId: null });
   });
 
   it.each([
     ['with the token of another node', () => signed(OTHER, 'first')],
-    ['with the shared token in the name of a node that has its own', () => signed(NODE_TOKEN, 'first')],
-    ['with its own token in nobody’s name', () => signed(OWN, null)],
+    ['with the shared token for a node that has its own', () => signed(NODE_TOKEN, 'first')],
+    ['with its own token without a node id', () => signed(OWN, null)],
     ['for another body', () => signed(OWN, 'first', { call: { body: '{"a":2}' } })],
     ['for another path', () => signed(OWN, 'first', { call: { path: '/api/v1/calls/quiet' } })],
     ['for another method', () => signed(OWN, 'first', { call: { method: 'PUT' } })],
@@ -107,7 +107,7 @@ describe('a signed call', () => {
     expect(answer.headers[PROOF_HEADER]).toBeUndefined();
   });
 
-  it('counts once', async () => {
+  it('is accepted once', async () => {
     const authorization = signed(OWN, 'first');
     await report(authorization).expect(200);
     expect((await report(authorization).expect(401)).body).toMatchObject({ code: 'call_repeated' });
@@ -119,7 +119,7 @@ describe('a signed call', () => {
     expect(answer.body).toMatchObject({ code: 'clocks_differ' });
   });
 
-  it('is refused in any other form, and opens no route of the API', async () => {
+  it('is refused in any other form, and grants no access to API routes', async () => {
     expect((await report('Sendense-Mac node=first,mac=x').expect(401)).body).toMatchObject({ code: 'signature_malformed' });
     const path = '/api/v1/calls/secrets';
     const answer = await request(http.app.getHttpServer())
@@ -129,7 +129,7 @@ describe('a signed call', () => {
     expect(answer.body).toMatchObject({ code: 'api_token_needed' });
   });
 
-  it('and the token itself are refused once the node was revoked, or while nobody has approved it', async () => {
+  it('and the token itself are refused once the node is revoked, or before it is approved', async () => {
     for (const [status, code] of [
       ['revoked', 'node_revoked'],
       ['not_enrolled_yet', 'node_not_enrolled'],
@@ -140,19 +140,19 @@ describe('a signed call', () => {
     }
   });
 
-  it('is proven to a caller that shows the token itself by name of the node alone', async () => {
+  it('identifies a caller by its token, not by the node name that it claims', async () => {
     expect((await report(`Bearer ${OTHER}`).set('X-Sendense-Node', 'first')).body).toMatchObject({ nodeId: 'second' });
   });
 });
 
-it('parses only what it writes', () => {
+it('parses only its own format', () => {
   expect(parseSignature(undefined)).toBeNull();
   expect(parseSignature('Bearer x')).toBeNull();
   expect(parseSignature(`${signed(OWN, 'first')} `)).toBe('malformed');
   expect(parseSignature(signed(OWN, null))).toMatchObject({ nodeId: null });
 });
 
-describe('calls that were made before a restart', () => {
+describe('calls made before a restart', () => {
   let directory: string;
 
   beforeAll(async () => {
@@ -166,7 +166,7 @@ describe('calls that were made before a restart', () => {
   const kept = (nowMs: number, file = join(directory, 'kept')): SeenNonces => new SeenNonces(1000, { file, nowMs, onProblem: (error) => problems.push(error) });
   const NONCES = ['first-nonce-of-the-test', 'second-nonce-of-the-test', 'third-nonce-of-the-test'] as const;
 
-  it('are refused after it too', async () => {
+  it('are still refused after it', async () => {
     const options = { seenCallsFile: join(directory, 'seen-calls') };
     const before = await startHttpApp([CallsController], options);
     const authorization = signed(NODE_TOKEN, null);
@@ -180,7 +180,7 @@ describe('calls that were made before a restart', () => {
     expect((await stat(`${options.seenCallsFile}.old`)).mode & 0o077).toBe(0);
   });
 
-  it('are forgotten when they are too old to be made again, however often it was started', async () => {
+  it('are forgotten once they are too old to be replayed, regardless of the number of restarts', async () => {
     expect(kept(10_000).isNew(NONCES[0], 10_000)).toBe(true);
     const second = kept(10_400);
     expect(second.isNew(NONCES[0], 10_400)).toBe(false);
@@ -192,7 +192,7 @@ describe('calls that were made before a restart', () => {
     expect((await readFile(join(directory, 'kept'), 'utf8')).trim().split('\n')).toHaveLength(2);
   });
 
-  it('are remembered behind a line that a full disk has cut short, and without any file as long as it runs', async () => {
+  it('are remembered after a line cut short by a full disk, and without a file while the program runs', async () => {
     const file = join(directory, 'cut');
     kept(10_000, file).isNew(NONCES[0], 10_000);
     await appendFile(file, '\n100');
@@ -205,7 +205,7 @@ describe('calls that were made before a restart', () => {
   });
 });
 
-it('remembers nonces for as long as a call may be fresh, and not for ever', () => {
+it('remembers nonces for as long as a call may be fresh, but not forever', () => {
   const seen = new SeenNonces(1000);
   expect(seen.isNew('a', 10_000)).toBe(true);
   expect(seen.isNew('a', 10_999)).toBe(false);

@@ -18,7 +18,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-it('is made once, the private half for its owner only, and read by others', async () => {
+it('is created once, with a private key for its owner only and a public key that others can read', async () => {
   expect(await readHostKey(folder)).toBeNull();
   const key = await ensureHostKey(folder);
   expect(isPublicKey(key)).toBe(true);
@@ -28,21 +28,21 @@ it('is made once, the private half for its owner only, and read by others', asyn
   expect(readdirSync(folder).sort()).toEqual([HOST_KEY_FILE, HOST_PUBLIC_KEY_FILE]);
 });
 
-it('is one key, however many make it at once', async () => {
+it('is a single key, even when created concurrently', async () => {
   const keys = await Promise.all(Array.from({ length: 5 }, () => ensureHostKey(folder)));
   expect(new Set(keys).size).toBe(1);
   expect(await readHostKey(folder)).toBe(keys[0]);
   expect(readdirSync(folder).sort()).toEqual([HOST_KEY_FILE, HOST_PUBLIC_KEY_FILE]);
 });
 
-it('has its public half made again when that is lost or of another key', async () => {
+it('has its public key recreated when that is lost or belongs to another key', async () => {
   const key = await ensureHostKey(folder);
   writeFileSync(join(folder, HOST_PUBLIC_KEY_FILE), `${await ensureKeyPair(join(folder, 'other'))}\n`);
   expect(await ensureHostKey(folder)).toBe(key);
   expect(readFileSync(join(folder, HOST_PUBLIC_KEY_FILE), 'utf8')).toBe(`${key}\n`);
 });
 
-it('has the fingerprint that ssh-keygen shows', async () => {
+it('has the fingerprint that ssh-keygen prints', async () => {
   const key = await ensureHostKey(folder);
   const { stdout } = await runTool(['ssh-keygen', '-l', '-f', join(folder, HOST_PUBLIC_KEY_FILE)]);
   expect(stdout.split(' ')[1]).toBe(publicKeyFingerprint(key));
@@ -50,5 +50,5 @@ it('has the fingerprint that ssh-keygen shows', async () => {
 
 it.each(['', 'ssh-ed25519 AAAA', `ssh-ed25519 ${'A'.repeat(68)}`, 'ssh-rsa AAAAB3NzaC1yc2E='])('is not %j', (line) => {
   expect(isPublicKey(line)).toBe(false);
-  expect(() => publicKeyFingerprint(line)).toThrow('no Ed25519 public key');
+  expect(() => publicKeyFingerprint(line)).toThrow('not an Ed25519 public key');
 });

@@ -26,7 +26,7 @@ import type { ImageInfo } from '../../lib/qemu/qemu-img-output.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { syncToDisk, writeFileDurably } from '../../lib/files/durable-write.js';
 
-/** What a name stands for. */
+/** The file system entry behind a path. */
 export type FileFacts = {
   readonly kind: 'file' | 'folder' | 'other';
   readonly size_bytes: number;
@@ -36,41 +36,42 @@ export type FileFacts = {
   readonly identity: string;
 };
 
-/** A file that is to be opened as a QCOW2 image, looked at through one descriptor that follows no symbolic link. */
+/** A file to be opened as a QCOW2 image, inspected through one descriptor that follows no symbolic link. */
 export type ImageFacts = FileFacts & {
   /** Permission bits. */
   readonly mode: number;
-  /** Number of names of the file. */
+  /** Number of hard links. */
   readonly links: number;
-  /** Where the descriptor leads, with every symbolic link of the path resolved. */
+  /** The descriptor's path, with all symbolic links resolved. */
   readonly real_path: string;
-  /** Inode, length and both time stamps. It changes with every change of content, and nobody but the file system's owner can set it back. */
+  /** Inode, length and both timestamps. It changes with every change of content, and only the file system's owner can restore it. */
   readonly state: string;
   /** Time of the last change of content or attributes, nanoseconds since 1970, decimal. */
   readonly ctime_ns: string;
-  /** null: not a QCOW2 image that is understood in full; it may be encrypted, or keep its data in another file. */
+  /** null: not a QCOW2 image that is fully understood; it may be encrypted, or keep its data in another file. */
   readonly image: ImageInfo | null;
 };
 
-/** Code of an error for a name that is no regular file, or longer than was asked for. */
+/** Error code for a path that is not a regular file, or a file longer than allowed. */
 export const NOT_READABLE_AS_FILE = 'EFTYPE';
 
 /**
- * Work on files, as plain data, so that another process can be asked for it. All reject with the system's error, whose `code` is ENOENT and the like; paths are absolute.
+ * File operations with plain data as arguments and results, so that another process can perform them. All reject with the system's error, whose `code` is
+ * ENOENT and the like; paths are absolute.
  */
 export interface FileCalls {
   /** Follows symbolic links. */
   stat(path: string): Promise<FileFacts>;
   lstat(path: string): Promise<FileFacts>;
   realpath(path: string): Promise<string>;
-  /** Resolves where this program may read, write and pass through the folder. */
+  /** Resolves if this program may read, write and enter the directory. */
   mayWriteIn(folder: string): Promise<void>;
-  /** What an unprivileged program may still write, and all there is. */
+  /** Bytes available to unprivileged programs, and in total. */
   space(path: string): Promise<{ readonly free_bytes: number; readonly total_bytes: number }>;
   list(folder: string): Promise<readonly { readonly name: string; readonly is_folder: boolean }[]>;
   /** UTF-8 text of a regular file of at most maxBytes. Follows no symbolic link and waits for no pipe. @throws also NOT_READABLE_AS_FILE */
   readText(path: string, maxBytes: number): Promise<string>;
-  /** Null where the name is no regular file. */
+  /** null when the path is not a regular file. */
   imageFacts(path: string): Promise<ImageFacts | null>;
   makeFolder(path: string, mode: number): Promise<void>;
   changeMode(path: string, mode: number): Promise<void>;
@@ -78,13 +79,13 @@ export interface FileCalls {
   link(existing: string, path: string): Promise<void>;
   unlink(path: string): Promise<void>;
   removeFolder(path: string): Promise<void>;
-  /** Harmless when there is nothing. */
+  /** Does nothing when the path does not exist. */
   removeTree(path: string): Promise<void>;
   /** See repository-files/durable-write.ts. */
   syncToDisk(path: string): Promise<void>;
   /** See repository-files/durable-write.ts. */
   writeDurably(path: string, content: string, mode: number): Promise<void>;
-  /** Writes, syncs, reads back and removes a small file. @returns whether what was read is what was written */
+  /** Writes, syncs, reads back and removes a small file. @returns whether the data read equals the data written */
   tryWriting(folder: string): Promise<boolean>;
   /** Lower-case hex, of the whole regular file. Follows no symbolic link. @throws also NOT_READABLE_AS_FILE */
   sha256(path: string): Promise<string>;
@@ -92,7 +93,7 @@ export interface FileCalls {
 
 const PROBE_BYTES = 4096;
 
-/** Done by this process itself, which hangs where the file system does. */
+/** Performs the operations in this process, which hangs if the file system does. */
 export const DIRECT_CALLS: FileCalls = {
   stat: async (path) => factsOf(await stat(path, { bigint: true })),
   lstat: async (path) => factsOf(await lstat(path, { bigint: true })),
@@ -108,7 +109,7 @@ export const DIRECT_CALLS: FileCalls = {
   readText: async (path, maxBytes) =>
     withRegularFile(path, async (file) => {
       const { size } = await file.stat();
-      if (size > maxBytes) throw notReadable(`it is longer than ${maxBytes} bytes`);
+      if (size > maxBytes) throw notReadable(`the file is longer than ${maxBytes} bytes`);
       return file.readFile('utf8');
     }),
   imageFacts,
@@ -132,7 +133,7 @@ export const DIRECT_CALLS: FileCalls = {
     }),
 };
 
-/** What the name stands for is looked at before it is opened, because opening a device may do something, and after it, because it may have been replaced. */
+/** Checks the type before opening, because opening a device may have side effects, and after it, because the file may have been replaced. */
 async function withRegularFile<Result>(path: string, work: (file: FileHandle) => Promise<Result>): Promise<Result> {
   if (!(await lstat(path)).isFile()) throw notReadable('it is not a regular file');
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -153,7 +154,7 @@ async function imageFacts(path: string): Promise<ImageFacts | null> {
     return await withRegularFile(path, async (file) => {
       const stats = await file.stat({ bigint: true });
       const image = await qcow2InfoOf(file, path).catch((error: unknown) => {
-        // A file system that fails is not taken for a file of another kind.
+        // A failing file system must not look like a file of another kind.
         if (errnoOf(error) !== null) throw error;
         return null;
       });

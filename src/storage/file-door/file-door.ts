@@ -7,31 +7,31 @@ import { toolEnvironment } from '../../lib/process/tool-environment.js';
 import type { CallName, DoorAnswer, DoorRequest } from './door-protocol.js';
 import { DIRECT_CALLS, type FileCalls } from './file-calls.js';
 
-/** Calls that may well take long because they move data. While they do, the file system must go on answering others. */
+/** Calls that move data and may take long. Meanwhile the file system must keep answering other calls. */
 const LONG_CALLS: ReadonlySet<CallName> = new Set(['removeTree', 'syncToDisk', 'writeDurably', 'tryWriting', 'sha256']);
 const LONG_CALL_MS = 60 * 60_000;
-/** A process that nobody asks for anything ends, to give its memory back. */
+/** An idle process exits to release its memory. */
 const IDLE_MS = 10 * 60_000;
-/** Threads of the process: a call that takes long must not hold up those that show that the file system answers. */
+/** Threads of the process: long calls must not delay the short ones that show that the file system answers. */
 const THREADS = 16;
-/** Long calls that are under way at once; further ones wait. */
+/** Concurrent long calls; further ones wait. */
 const LONG_CALLS_AT_ONCE = 8;
 
 const PROGRAM = siblingProgram(new URL('./file-door.process.js', import.meta.url));
 
 export const STORAGE_SILENT = 'storage_silent';
 
-/** A file system does not answer. */
+/** The file system does not answer. */
 export function storageSilent(path: string): DomainError {
   return new DomainError(
     'unavailable',
     STORAGE_SILENT,
-    `The file system of "${path}" does not answer. See to the server or the disk that it is on; it is used again as soon as it answers.`,
+    `The file system of "${path}" does not answer. Check the server or disk that it is on; the hub uses it again as soon as it answers.`,
     { path, reason: 'silent' },
   );
 }
 
-/** The hub is shutting down: whether the call has done its work is not known. */
+/** The hub is shutting down; it is unknown whether the call took effect. */
 export class DoorClosedError extends Error {
   override readonly name = 'DoorClosedError';
   constructor(path: string) {
@@ -46,26 +46,26 @@ interface Call {
 }
 
 /**
- * The way to the files of one place: all work on them is done by a process of the door's own, started when it is needed. Every call has a deadline. Once one has passed it, the
- * file system counts as silent: everybody who waits is told so, and who comes after that is told at once, until all that hung has returned.
+ * Storage worker: performs all file operations of one place in its own process, started on demand. Every call has a deadline. Once a call passes it, the file
+ * system counts as silent: all waiting calls fail, and new ones fail immediately, until every hanging call has returned.
  */
 export class FileDoor {
   readonly calls: FileCalls;
   private child: ChildProcess | null = null;
   private starting: Promise<ChildProcess> | null = null;
   private readonly waiting = new Map<number, Call>();
-  /** Calls that were given up and hang in the process. */
+  /** Calls that timed out and still hang in the process. */
   private readonly overdue = new Set<number>();
   private readonly turns: (() => void)[] = [];
   private longCalls = 0;
   private lastId = 0;
   private pinging = false;
-  /** performance.now() when the first of the calls that hang was sent. */
+  /** performance.now() when the first of the hanging calls was sent. */
   private silentSinceMs = 0;
   private idle: NodeJS.Timeout | null = null;
   private closed = false;
 
-  /** @param answerMs how long a call may take that moves no data; asked for at every call */
+  /** @param answerMs time limit for calls that move no data; read at every call */
   constructor(
     private readonly place: string,
     private readonly answerMs: () => number,
@@ -73,18 +73,18 @@ export class FileDoor {
   ) {
     const calls = {} as Record<CallName, (...args: (string | number)[]) => Promise<unknown>>; // filled by the next line
     for (const name of Object.keys(DIRECT_CALLS) as CallName[]) calls[name] = async (...args) => this.ask(name, args); // keys of a literal
-    // What the process answers is what the call of that name gives: both ends are compiled from FileCalls.
+    // The process returns the result type of the call of that name: both ends are compiled from FileCalls.
     this.calls = calls as unknown as FileCalls;
   }
 
-  /** How long the file system has not answered, in milliseconds; 0 where nothing shows that it does not. Sees to it that it is asked, and does not wait. */
+  /** Milliseconds since the file system stopped answering; 0 when nothing indicates that. Triggers a check without waiting for it. */
   silentMs(): number {
     if (this.isSilent()) return Math.max(1, performance.now() - this.silentSinceMs);
     this.ping();
     return 0;
   }
 
-  /** Everybody who waits, or comes later, is told DoorClosedError. The process ends without being waited for: it may hang in the kernel. */
+  /** All waiting and later calls fail with DoorClosedError. Does not wait for the process to exit, because it may hang in the kernel. */
   close(): void {
     this.closed = true;
     this.silentSinceMs = performance.now();
@@ -111,7 +111,7 @@ export class FileDoor {
   private async long<Result>(work: () => Promise<Result>): Promise<Result> {
     if (this.longCalls >= LONG_CALLS_AT_ONCE) await new Promise<void>((resolve) => this.turns.push(resolve));
     this.longCalls += 1;
-    // Calls of their own: when one of them passes its deadline, the long one is given up as well.
+    // Separate calls: when one passes its deadline, the long call is abandoned as well.
     const pings = setInterval(() => this.ping(), this.answerMs());
     try {
       return await work();
@@ -125,7 +125,7 @@ export class FileDoor {
   private ping(): void {
     if (this.pinging || this.closed) return;
     this.pinging = true;
-    // Whoever is interested sees whether the door is silent.
+    // The outcome shows in isSilent().
     this.request('space', [this.place], this.answerMs())
       .catch(() => undefined)
       .finally(() => {
@@ -174,7 +174,7 @@ export class FileDoor {
     child.on('message', (message) => this.onAnswer(message as DoorAnswer)); // sent by our own program
     child.once('error', () => this.lost(child));
     child.once('exit', () => this.lost(child));
-    // What keeps this program from ending is a call under way, by its deadline.
+    // Only a call in progress, through its deadline timer, keeps this program running.
     child.unref();
     child.channel?.unref();
     if (this.closed) child.kill('SIGKILL');
@@ -188,7 +188,7 @@ export class FileDoor {
     else call.reject(Object.assign(new Error(answer.message), answer.code === null ? {} : { code: answer.code }));
   }
 
-  /** @returns null for a call that was given up */
+  /** @returns null for an abandoned call */
   private settle(id: number): Call | null {
     const call = this.waiting.get(id);
     if (call === undefined) return null;
@@ -198,7 +198,7 @@ export class FileDoor {
   }
 
   private giveUp(deadlineMs: number): void {
-    this.log.warn('a file system does not answer', { place: this.place, waited_ms: deadlineMs, calls: this.waiting.size });
+    this.log.warn('file system does not answer', { place: this.place, waited_ms: deadlineMs, calls: this.waiting.size });
     this.silentSinceMs = performance.now() - deadlineMs;
     for (const id of this.waiting.keys()) this.overdue.add(id);
     this.rejectAll(() => storageSilent(this.place));
@@ -210,7 +210,7 @@ export class FileDoor {
 
   private returned(id: number): void {
     if (!this.overdue.delete(id) || this.isSilent()) return;
-    this.log.info('a file system answers again', { place: this.place });
+    this.log.info('file system answers again', { place: this.place });
     this.restWhenIdle();
   }
 
@@ -219,9 +219,7 @@ export class FileDoor {
     this.child = null;
     child.kill('SIGKILL');
     this.overdue.clear();
-    this.rejectAll(
-      () => new DomainError('unavailable', STORAGE_SILENT, `The process that works on the files of "${this.place}" has ended. Repeat the request.`),
-    );
+    this.rejectAll(() => new DomainError('unavailable', STORAGE_SILENT, `The storage worker for "${this.place}" has exited. Repeat the request.`));
   }
 
   private restWhenIdle(): void {

@@ -24,13 +24,13 @@ describe('FileHasher', () => {
     expect(await Promise.all(paths.map((path) => hasher.sha256(path)))).toEqual(contents.map((content) => createHash('sha256').update(content).digest('hex')));
   });
 
-  it('says which file cannot be read, and goes on with others', async () => {
+  it('names an unreadable file, and continues with others', async () => {
     await expect(hasher.sha256(join(folder, 'missing'))).rejects.toMatchObject({ name: 'HashingFailedError', code: 'ENOENT', path: join(folder, 'missing') });
     await writeFile(join(folder, 'empty'), '');
     expect(await hasher.sha256(join(folder, 'empty'))).toBe('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
   });
 
-  it('stops in the middle of a file when told to, and is free for the next', async () => {
+  it('stops in the middle of a file when aborted, and is free for the next', async () => {
     const controller = new AbortController();
     const endless = hasher.sha256('/dev/zero', controller.signal);
     const waiting = Array.from({ length: 4 }, () => hasher.sha256('/dev/zero', controller.signal));

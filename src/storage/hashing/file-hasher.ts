@@ -18,7 +18,7 @@ interface Job {
 interface HashingProcess {
   readonly child: ChildProcess;
   job: Job | null;
-  /** performance.now() of its last word. */
+  /** performance.now() of its last message. */
   heardMs: number;
 }
 
@@ -27,7 +27,7 @@ export class HashingFailedError extends Error {
   override readonly name = 'HashingFailedError';
   constructor(
     readonly path: string,
-    /** The system's word, such as ENOENT or EIO; `qcow2_unreadable`; `closed` and `process_lost` for what has nothing to do with the file. */
+    /** The system error code, such as ENOENT or EIO; `qcow2_unreadable`; `closed` and `process_lost` are not about the file. */
     readonly code: string,
     message: string,
   ) {
@@ -39,17 +39,17 @@ export class HashingFailedError extends Error {
   }
 }
 
-/** One that has not read a mebibyte in so long hangs with its storage. */
+/** A process that has not read a mebibyte for this long hangs on its storage. */
 const SILENT_MS = 120_000;
-/** One that nobody needs ends, to give its memory back. */
+/** An idle process exits after this time to release its memory. */
 const IDLE_MS = 60_000;
 const LOOK_MS = 1_000;
 
 const PROGRAM = siblingProgram(new URL('./sha256.process.js', import.meta.url));
 
 /**
- * SHA-256 of whole files, and digests of the disks that they hold, by processes of their own, one per core, so that neither hashing nor a file system that hangs holds up
- * anything else. Further files wait in order.
+ * Computes SHA-256 of whole files, and content digests of the disks they hold, in separate processes, one per core, so that neither hashing nor a hanging file
+ * system blocks anything else. Further files wait in order.
  */
 @Injectable()
 export class FileHasher implements OnApplicationShutdown {
@@ -62,15 +62,15 @@ export class FileHasher implements OnApplicationShutdown {
   /**
    * @param onRead called about once a second with the number of bytes read so far
    * @returns lower-case hex
-   * @throws HashingFailedError; what storageSilent makes; or the signal's reason when that is aborted
+   * @throws HashingFailedError; storageSilent's error; or the signal's reason when that is aborted
    */
   async sha256(path: string, signal?: AbortSignal, onRead: (bytes: number) => void = () => undefined): Promise<string> {
     return (await this.hashes(path, null, signal, onRead)).sha256;
   }
 
   /**
-   * Reads the file once for both.
-   * @param content what to digest of the disk that the QCOW2 file holds; null: nothing
+   * Computes both with a single read of the file.
+   * @param content the digest to compute of the disk in the QCOW2 file; null: none
    * @throws as sha256
    */
   async hashes(path: string, content: ContentTask | null, signal?: AbortSignal, onRead: (bytes: number) => void = () => undefined): Promise<FileHashes> {
@@ -89,7 +89,7 @@ export class FileHasher implements OnApplicationShutdown {
     }
   }
 
-  /** The processes are not waited for: they may hang in the kernel. */
+  /** Does not wait for the processes: they may hang in the kernel. */
   onApplicationShutdown(): void {
     this.closed = true;
     for (const job of this.waiting.splice(0)) job.reject(new HashingFailedError(job.path, 'closed', 'the service is shutting down'));
@@ -110,7 +110,7 @@ export class FileHasher implements OnApplicationShutdown {
       if (free === null || job === undefined) break;
       free.job = job;
       free.heardMs = performance.now();
-      // An idle process keeps nobody from ending.
+      // An idle process does not keep this program running.
       free.child.ref();
       free.child.channel?.ref();
       free.child.send({ path: job.path, content: job.content } satisfies HashTask, (error) => {
@@ -157,7 +157,7 @@ export class FileHasher implements OnApplicationShutdown {
     this.next();
   }
 
-  /** Its place is free for another at once, also where it hangs in the kernel and does not end. */
+  /** Frees its slot immediately, even if the process hangs in the kernel and does not exit. */
   private end(one: HashingProcess, error: (path: string) => unknown): void {
     if (!this.processes.delete(one)) return;
     const place = this.idle.indexOf(one);

@@ -1,4 +1,4 @@
-/** Hashes one file after the other for its parent, and ends with it. */
+/** Hashes files for its parent, one after another, and exits with it. */
 import { createHash } from 'node:crypto';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { setPriority } from 'node:os';
@@ -10,29 +10,29 @@ import { type ContentTask, StoredContent } from './stored-content.js';
 /** One file to hash. */
 export interface HashTask {
   readonly path: string;
-  /** null: no QCOW2 file, or its content does not matter. */
+  /** null: not a QCOW2 file, or its content digest is not needed. */
   readonly content: ContentTask | null;
 }
 
 /** Of one file. */
 export interface FileHashes {
-  /** Of all its bytes, lower-case hex. */
+  /** Of the whole file, lower-case hex. */
   readonly sha256: string;
-  /** The ContentDigest that was asked for; null: none was. */
+  /** The requested ContentDigest; null: none was requested. */
   readonly content_digest: string | null;
 }
 
-/** `read`: so far, so that one that hangs is told from one that takes long. */
+/** `read`: bytes so far, to distinguish a hanging process from a slow one. */
 export type HashAnswer = { readonly read: number } | { readonly hashes: FileHashes } | { readonly error: { readonly message: string; readonly code: string } };
 
-/** Large enough that few blocks of a disk are cut by its ends, whose first part is read twice. */
+/** Large enough that read boundaries rarely split a disk block, whose first part is then read twice. */
 const READ_BYTES = 4 * 1024 * 1024;
-/** How often it tells how far it is, in milliseconds. */
+/** Interval of progress reports, in milliseconds. */
 const TELL_MS = 1_000;
 const BACKGROUND_NICENESS = 5;
 const buffer = Buffer.allocUnsafe(READ_BYTES);
 
-// Hashing must not slow down the program that answers people.
+// Hashing must not slow down the program that serves users.
 setPriority(BACKGROUND_NICENESS);
 
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
@@ -54,7 +54,7 @@ function answer(task: HashTask): HashAnswer {
 }
 
 function hash({ path, content }: HashTask): FileHashes {
-  // A link or a pipe in the place of a file is not followed and not waited for.
+  // Does not follow a link, or wait for a pipe, in place of a file.
   const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const hash = createHash('sha256');
@@ -75,7 +75,7 @@ function hash({ path, content }: HashTask): FileHashes {
   }
 }
 
-/** The whole buffer, but at the end of the file. */
+/** The whole buffer, except at the end of the file. */
 function fill(file: number, position: number): Buffer {
   let filled = 0;
   for (let bytes = -1; filled < READ_BYTES && bytes !== 0; filled += bytes) bytes = readSync(file, buffer, filled, READ_BYTES - filled, position + filled);

@@ -15,7 +15,7 @@ const run = promisify(execFile);
 
 const KIB = 1024;
 const GRAIN = 64 * KIB;
-/** Its last cluster is not a whole one. */
+/** Its last cluster is a partial one. */
 const DISK = 700 * 1024 * KIB + 5 * KIB;
 const key = '5a'.repeat(32);
 
@@ -30,11 +30,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Commands of qemu-io, one after the other. */
+/** qemu-io commands, in order. */
 async function made(name: string, commands: readonly string[], parent: string | null = null): Promise<string> {
   const path = join(folder, name);
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', ...(parent === null ? [] : ['-b', parent, '-F', 'qcow2']), path, String(DISK)]);
-  // Without a command it would wait for one.
+  // Without a command qemu-io would wait for input.
   if (commands.length > 0) await run('qemu-io', ['-f', 'qcow2', '-d', 'unmap', ...commands.flatMap((command) => ['-c', command]), path]);
   return path;
 }
@@ -61,8 +61,8 @@ function expectedOf(runs: readonly (readonly [byte: number | null, offset: numbe
 
 const END = Math.floor(DISK / GRAIN) * GRAIN;
 
-describe('the digest of what a QCOW2 file holds', () => {
-  it('is that of the runs that were written, in whatever order they lie in the file', async () => {
+describe('the content digest of a QCOW2 file', () => {
+  it('covers the runs that were written, in any file order', async () => {
     const runs = [
       [1, 0, 4 * GRAIN],
       [2, 5 * GRAIN, GRAIN],
@@ -75,13 +75,13 @@ describe('the digest of what a QCOW2 file holds', () => {
     const inPieces = writes.flatMap((write, index) => (index === 0 ? [3, 1, 2, 0].map((piece) => `write -P 1 ${piece * GRAIN} ${GRAIN}`) : [write]));
     expect(await digestOf(await made('in-order', writes))).toBe(expectedOf(runs));
     expect(await digestOf(await made('backwards', inPieces.toReversed()))).toBe(expectedOf(runs));
-    // Between the clusters of a block lie others, more of them than are read at once.
+    // Other clusters lie between the clusters of a block, more than are read at once.
     const apart = [`write -P 1 0 ${GRAIN}`, `write -P 4 ${8 * GRAIN} ${4 * GRAIN}`, `write -P 9 64M 3M`, ...writes, 'write -z -u 64M 3M'];
     expect(await digestOf(await made('apart', apart))).toBe(expectedOf(runs));
     expect(await digestOf(await made('empty', []))).toBe(expectedOf([]));
   });
 
-  it('leaves zeroes of a new file out, however they are stored', async () => {
+  it('ignores zeroes of a new file, however they are stored', async () => {
     const kept = [
       [1, 0, GRAIN],
       [1, 3 * GRAIN, GRAIN],
@@ -95,7 +95,7 @@ describe('the digest of what a QCOW2 file holds', () => {
     }
   });
 
-  it('counts zeroes that hide what a parent holds, however they are stored, and nothing of the parent', async () => {
+  it('includes zeroes that hide parent data, however they are stored, and nothing of the parent', async () => {
     const parent = await made('parent', ['write -P 7 0 8M']);
     const runs = [
       [1, GRAIN, GRAIN],
@@ -113,7 +113,7 @@ describe('the digest of what a QCOW2 file holds', () => {
     expect(await digestOf(await made('untouched', [], parent), 'parent')).toBe(expectedOf([]));
   });
 
-  it('is another one after a change of any byte, of a cluster more, and of one less', async () => {
+  it('changes with any byte, with an added cluster, and with a removed one', async () => {
     const path = await made('altered', ['write -P 1 0 1M']);
     const before = await digestOf(path);
     const { stdout } = await run('qemu-img', ['map', '--output=json', path]);
@@ -134,7 +134,7 @@ describe('the digest of what a QCOW2 file holds', () => {
     expect(await digestOf(path)).not.toBe(before);
   });
 
-  it('is refused for what is no file of a backup', async () => {
+  it('is refused for files that are not backup files', async () => {
     const raw = join(folder, 'raw');
     await writeFile(raw, Buffer.alloc(1024 * KIB));
     const compressed = join(folder, 'compressed');

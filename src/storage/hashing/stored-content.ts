@@ -3,18 +3,18 @@ import { ContentDigest } from '../../contract/content-digest.js';
 import { CONTENT_BLOCK, CONTENT_GRAIN } from '../../contract/node-api.js';
 import { ABSENT, OwnClusters, QCOW2_CLUSTER_BYTES, readOwnClusters, ZERO } from '../../lib/qemu/qcow2-clusters.reader.js';
 
-/** What is to be digested of a QCOW2 file beside its SHA-256. */
+/** The content digest to compute of a QCOW2 file, in addition to its SHA-256. */
 export interface ContentTask {
-  /** Of the ContentDigest. */
+  /** The key of the ContentDigest. */
   readonly key: string;
-  /** `new`: the disk reads as zeroes where nothing was written, so that zeroes do not count; `parent`: zeroes hide what is below. */
+  /** `new`: unwritten parts of the disk read as zeroes, so zeroes are ignored; `parent`: zeroes hide parent data and count. */
   readonly onto: 'new' | 'parent';
 }
 
 const PER_BLOCK = CONTENT_BLOCK / CONTENT_GRAIN;
 const ZEROES = Buffer.alloc(CONTENT_GRAIN);
 
-/** A run that goes on with the next cluster, or ends. */
+/** A run that continues with the next cluster, or ends. */
 interface Run {
   readonly offset: number;
   length: number;
@@ -23,13 +23,13 @@ interface Run {
 }
 
 /**
- * The ContentDigest of the clusters that a QCOW2 file holds itself, made while the file goes by from its first byte to its last, so that it is read once. A block of the disk is
- * digested when the last of its clusters in the file is there; those before, which hardly ever lie elsewhere, are read again.
+ * Computes the ContentDigest of the clusters that a QCOW2 file stores itself, while the file is read sequentially for hashing, so that it is read once. A disk
+ * block is digested when the last of its clusters in the file has been read; earlier ones, which rarely lie elsewhere, are read again.
  */
 export class StoredContent {
   private readonly clusters: OwnClusters;
   private readonly digest: ContentDigest;
-  /** By number of a cluster in the file: the block of the disk of which it is the last, counted from 1. */
+  /** By cluster number in the file: the disk block whose last cluster it is, counted from 1. */
   private readonly lastOf: Uint32Array;
   private readonly elsewhere = Array.from({ length: PER_BLOCK }, () => Buffer.alloc(CONTENT_GRAIN));
 
@@ -46,7 +46,7 @@ export class StoredContent {
     }
   }
 
-  /** @param window of the file, at a multiple of its clusters; whole clusters but at the file's end */
+  /** @param window a part of the file, starting at a cluster boundary; whole clusters except at the end of the file */
   onBytes(position: number, window: Buffer): void {
     const first = position / QCOW2_CLUSTER_BYTES;
     for (let cluster = first; (cluster - first) * QCOW2_CLUSTER_BYTES < window.length; cluster++) {
@@ -103,7 +103,7 @@ export class StoredContent {
     const from = at - position;
     if (from >= 0 && from + length <= window.length) return window.subarray(from, from + length);
     const buffer = this.elsewhere[index] ?? Buffer.alloc(CONTENT_GRAIN);
-    // The file may end within its last cluster, of which the rest is zeroes.
+    // The file may end within its last cluster; the rest of that reads as zeroes.
     let done = 0;
     for (let bytes = -1; done < length && bytes !== 0; done += bytes) bytes = readSync(this.file, buffer, done, length - done, at + done);
     buffer.fill(0, done, length);

@@ -1,7 +1,7 @@
 import type { ImageFacts } from '../file-door/file-calls.js';
 import type { ImageInfo } from '../../lib/qemu/qemu-img-output.js';
 
-/** A file of a restore point, by the hub's records or, without a hub, by a manifest. */
+/** A file of a restore point according to the hub's records or, without a hub, to a manifest. */
 export interface SealedFile {
   readonly backup_id: string;
   /** Relative to the repository. */
@@ -11,33 +11,33 @@ export interface SealedFile {
   readonly sha256: string;
 }
 
-/** What was found in the place of a sealed file. */
+/** The file found in place of a sealed file. */
 export interface FoundFile {
   readonly sealed: SealedFile;
-  /** As people know it. */
+  /** As shown to users. */
   readonly path: string;
-  /** Where the file must lie, without any symbolic link. */
+  /** The path at which the file must be, without any symbolic link. */
   readonly expected_path: string;
-  /** null: no regular file. */
+  /** null: not a regular file. */
   readonly facts: ImageFacts | null | 'missing';
 }
 
 export interface ChainProblem {
-  /** damaged: who asks for damaged files gets them; unsafe: opening it could lead to files that are not the restore point's. */
+  /** damaged: available on explicit request; unsafe: opening it could lead to files that are not the restore point's. */
   readonly kind: 'damaged' | 'unsafe';
   readonly reason:
     'file_missing' | 'file_truncated' | 'file_altered' | 'not_a_regular_file' | 'several_links' | 'leads_elsewhere' | 'header_refused' | 'backing_file_differs';
   readonly backup_id: string;
   readonly path: string;
   readonly file: string;
-  /** Goes on after the name of the file. */
+  /** Completes a sentence that starts with the file name. */
   readonly detail: string;
 }
 
 /**
  * @param found oldest first
- * @param bottom what the oldest must stand on, relative to the repository; null: nothing
- * @returns the first thing that is wrong; null: they may be opened as one disk
+ * @param bottom required backing file of the oldest, relative to the repository; null: none
+ * @returns the first problem; null: the files may be opened as one disk
  */
 export function chainProblem(found: readonly FoundFile[], allowDamaged: boolean, bottom: string | null = null): ChainProblem | null {
   for (const [index, each] of found.entries()) {
@@ -53,9 +53,10 @@ function fileProblem({ sealed, expected_path, facts }: FoundFile, below: string 
   if (facts === 'missing') return allowDamaged ? null : { kind: 'damaged', reason: 'file_missing', detail: 'is missing' };
   if (facts === null) return { kind: 'unsafe', reason: 'not_a_regular_file', detail: 'is not a regular file' };
   if (facts.real_path !== expected_path) {
-    return { kind: 'unsafe', reason: 'leads_elsewhere', detail: 'is reached through a symbolic link, and lies outside the folder of its restore point' };
+    return { kind: 'unsafe', reason: 'leads_elsewhere', detail: 'is reached through a symbolic link and is outside the folder of its restore point' };
   }
-  if (facts.links !== 1) return { kind: 'unsafe', reason: 'several_links', detail: `has ${facts.links} names (hard links), so it may be another's file` };
+  if (facts.links !== 1)
+    return { kind: 'unsafe', reason: 'several_links', detail: `has ${facts.links} names (hard links), so it may belong to something else` };
   if (facts.size_bytes !== sealed.size_bytes && !allowDamaged) {
     return {
       kind: 'damaged',
@@ -68,14 +69,14 @@ function fileProblem({ sealed, expected_path, facts }: FoundFile, below: string 
 
 /**
  * @param file relative to the repository
- * @param below what it must stand on, relative to the repository; null: nothing
+ * @param below required backing file, relative to the repository; null: none
  */
 export function headerProblem(image: ImageInfo | null, file: string, below: string | null): Problem | null {
   if (image === null) {
     return {
       kind: 'unsafe',
       reason: 'header_refused',
-      detail: 'is not a QCOW2 image as backups are: its header is broken, or it is encrypted, or its data lies in another file',
+      detail: 'is not a QCOW2 image like those of backups: its header is broken, it is encrypted, or its data is in another file',
     };
   }
   const named = image.backing_filename === null ? null : resolved(file, image.backing_filename);
@@ -83,16 +84,16 @@ export function headerProblem(image: ImageInfo | null, file: string, below: stri
     return {
       kind: 'unsafe',
       reason: 'backing_file_differs',
-      detail: `stands on ${image.backing_filename === null ? 'nothing' : 'another file'} instead of ${below ?? 'nothing'}`,
+      detail: `has ${image.backing_filename === null ? 'no backing file' : 'a different backing file'} instead of ${below ?? 'none'}`,
     };
   }
   if (below !== null && image.backing_format !== 'qcow2') {
-    return { kind: 'unsafe', reason: 'backing_file_differs', detail: 'does not say that what it stands on is QCOW2' };
+    return { kind: 'unsafe', reason: 'backing_file_differs', detail: 'does not declare its backing file as QCOW2' };
   }
   return null;
 }
 
-/** A name in a header, relative to the repository; empty for one that leads out of it, or is absolute. */
+/** A file name from a header, relative to the repository; empty for a path that is absolute or leads out of the repository. */
 function resolved(file: string, name: string): string {
   if (name.startsWith('/')) return '';
   const parts = file.split('/').slice(0, -1);

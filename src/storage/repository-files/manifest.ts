@@ -2,7 +2,7 @@ import { listOf, matching, object, oneOf, orNull, text, time, wholeNumber, wrong
 
 export const MANIFEST_FILE = 'manifest.json';
 export const MANIFEST_FORMAT_VERSION = 1;
-/** Far more than the definition of a VM and a thousand disks take. */
+/** Far more than a VM's definition and a thousand disks need. */
 export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 
 export type ManifestDisk = {
@@ -13,9 +13,9 @@ export type ManifestDisk = {
   readonly file: string;
   readonly virtual_size_bytes: number;
   readonly source_format: string;
-  /** Names "everything since this restore point's instant" at the source; null where the source cannot track. */
+  /** Identifies "everything since this restore point's instant" at the source; null when the source cannot track changes. */
   readonly change_id: string | null;
-  /** The change id that the disk's changes were copied from; null where the disk is whole: in a full, and when it was added after the parent. */
+  /** The change id from which the disk's changes were copied; null when the disk is complete: in a full, and when it was added after the parent. */
   readonly parent_change_id: string | null;
   /** Length of the QCOW2 file in bytes. */
   readonly file_size_bytes: number;
@@ -23,21 +23,21 @@ export type ManifestDisk = {
   readonly sha256: string;
   /** Modification time of the QCOW2 file when it was sealed, nanoseconds since 1970, decimal. */
   readonly mtime_ns: string;
-  /** Parent's QCOW2 file relative to the restore point's folder, as the QCOW2 header has it; null exactly where parent_change_id is. */
+  /** Parent's QCOW2 file relative to the restore point's folder, as in the QCOW2 header; null if and only if parent_change_id is null. */
   readonly backing_file: string | null;
 };
 
-/** `manifest.json` of a restore point, as docs/repository-format.md describes it. */
+/** `manifest.json` of a restore point, as described in docs/repository-format.md. */
 export type Manifest = {
   readonly format_version: typeof MANIFEST_FORMAT_VERSION;
   readonly hub_id: string;
   readonly repository_id: string;
   readonly backup_id: string;
   readonly backup_type: 'full' | 'incremental';
-  /** Set exactly when backup_type is full. */
+  /** Set if and only if backup_type is full. */
   readonly full_reason: string | null;
   readonly chain_id: string;
-  /** Set exactly when backup_type is incremental; `folder` is relative to the repository. */
+  /** Set if and only if backup_type is incremental; `folder` is relative to the repository. */
   readonly parent: { readonly backup_id: string; readonly folder: string } | null;
   readonly vm: {
     readonly vm_id: string;
@@ -46,14 +46,14 @@ export type Manifest = {
     readonly source_ref: string;
     readonly node_id: string;
   };
-  /** The one instant of all disks, by the node's clock. ISO 8601, UTC, like the other times. */
+  /** The single instant of all disks, by the node's clock. ISO 8601, UTC, like the other times. */
   readonly instant: string;
   readonly started_at: string;
   readonly sealed_at: string;
   readonly disks: readonly ManifestDisk[];
-  /** How the hypervisor described the VM, of use to make it again; null where it did not, and in manifests of earlier programs. */
+  /** The hypervisor's description of the VM, for recreating it; null when there was none, and in manifests of earlier programs. */
   readonly definition: { readonly format: 'libvirt-domain-xml'; readonly text: string } | null;
-  /** Where the hub's event store stood when the restore point was sealed; opaque. */
+  /** Position of the hub's event store when the restore point was sealed; opaque. */
   readonly event_position: string;
 };
 
@@ -62,15 +62,15 @@ const sha256 = matching(/^[0-9a-f]{64}$/, '64 lower-case hex digits');
 const nanoseconds = matching(/^\d{1,20}$/, 'decimal digits');
 
 /**
- * Reads the text of a manifest.json; members it does not know are left out.
- * @throws WrongShapeError that names the member and what is wrong with it
+ * Parses the text of a manifest.json; unknown members are ignored.
+ * @throws WrongShapeError that names the member and the problem
  */
 export function parseManifest(json: string): Manifest {
   let document: unknown;
   try {
     document = JSON.parse(json);
   } catch {
-    // A parser's message quotes what it read, which may be anything.
+    // A parser's message quotes its input, which may be anything.
     throw new WrongShapeError('it is not JSON');
   }
   const root = object(document, 'the document');
@@ -114,7 +114,7 @@ export function parseManifest(json: string): Manifest {
   if (!isFull && manifest.disks.every((disk) => disk.backing_file === null)) {
     throw wrong('disks', 'at least one disk with a backing_file in an incremental', []);
   }
-  if (new Set(manifest.disks.map((disk) => disk.file)).size !== manifest.disks.length) throw new WrongShapeError('disks[].file names one file twice');
+  if (new Set(manifest.disks.map((disk) => disk.file)).size !== manifest.disks.length) throw new WrongShapeError('disks[].file names a file twice');
   return manifest;
 }
 

@@ -3,7 +3,7 @@ import { errnoOf } from '../../lib/process/system-error.js';
 import { headerProblem } from './chain-check.plan.js';
 import type { ProvenFile } from './proven-files.js';
 
-/** What was recorded of a file when it was sealed. */
+/** Recorded facts of a file at the time it was sealed. */
 export type SealedFacts = {
   /** Length in bytes. */
   readonly size_bytes: number;
@@ -16,20 +16,20 @@ export type SealedFacts = {
 export type ParentVerdict =
   { readonly kind: 'sound' } | { readonly kind: 'damaged'; readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered'; readonly detail: string };
 
-/** Where a sealed file belongs. */
+/** The position of a sealed file in its chain. */
 export interface ParentPlace {
   /** Relative to the repository, as below. */
   readonly file: string;
-  /** What it stands on; null: nothing. */
+  /** Its backing file; null: none. */
   readonly below: string | null;
-  /** How it looked when its content was last proven; null: not known. */
+  /** Its state when its content was last verified; null: unknown. */
   readonly proven: ProvenFile | null;
 }
 
 /**
- * Whether a sealed file is still what was sealed. Cheap as long as it looks as it did when its content was last proven, or else has the modification time it was sealed
- * with; a differing time alone proves nothing (a copied or restored repository has new ones), so the file is then read and its hash decides.
- * @throws the operating system's error when the file is there but cannot be read
+ * Whether a sealed file is unchanged. Cheap while it has the state of its last verification, or else the modification time of its sealing. A different time
+ * alone proves nothing (a copied or restored repository has new times), so the file is then read and its hash decides.
+ * @throws the operating system's error when the file exists but cannot be read
  */
 export async function checkParent(calls: FileCalls, sealed: SealedFacts, path: string, place: ParentPlace): Promise<ParentVerdict> {
   const found = await calls.imageFacts(path).catch((error: unknown) => {
@@ -37,7 +37,7 @@ export async function checkParent(calls: FileCalls, sealed: SealedFacts, path: s
     throw error;
   });
   if (found === 'missing') return { kind: 'damaged', code: 'parent_missing', detail: `The parent's file "${path}" is missing.` };
-  if (found === null) return { kind: 'damaged', code: 'parent_altered', detail: `The parent's file "${path}" is not a regular file any more.` };
+  if (found === null) return { kind: 'damaged', code: 'parent_altered', detail: `The parent's file "${path}" is no longer a regular file.` };
   if (found.size_bytes < sealed.size_bytes) {
     return {
       kind: 'damaged',

@@ -4,21 +4,21 @@ import { dirname, join } from 'node:path';
 import { KeyedMutex } from '../../lib/concurrency/keyed-mutex.js';
 import { loggerFor } from '../../lib/logging/logger.js';
 
-/** `state` of a file (see ImageFacts) when it was last read to its end, and its SHA-256 then. */
+/** `state` of a file (see ImageFacts) when it was last read in full, and its SHA-256 at that time. */
 export interface ProvenFile {
   readonly state: string;
   readonly sha256: string;
 }
 
 /**
- * Remembers what sealed files looked like when their content was last proven, so that a file that has not been touched since need not be read again. It is a cache:
- * whatever is lost costs one reading, and nothing in it is ever trusted over a file that looks different. One small file for each VM of a repository.
+ * Remembers the state of sealed files at their last verification, so that untouched files need not be read again. It is a cache: a lost entry costs one read,
+ * and an entry never overrides a file whose state differs. One small file per VM of a repository.
  */
 export class ProvenFiles {
   private readonly log = loggerFor('ProvenFiles');
   private readonly perVm = new KeyedMutex();
 
-  /** @param directory null: nothing is remembered */
+  /** @param directory null: remember nothing */
   constructor(private readonly directory: string | null) {}
 
   /** @param file relative to the repository */
@@ -27,9 +27,9 @@ export class ProvenFiles {
   }
 
   /**
-   * What is remembered of a VM is read once for all of its files.
+   * Reads each VM's entries once for all of its files.
    * @param files relative to the repository
-   * @returns by file; without those that nothing is known of
+   * @returns by file; files without an entry are left out
    */
   async findAll(repositoryPath: string, files: readonly string[]): Promise<ReadonlyMap<string, ProvenFile>> {
     const oneOfEachVm = new Map(files.map((file) => [vmOf(file), file]));
@@ -42,7 +42,7 @@ export class ProvenFiles {
     if (first !== undefined) await this.change(repositoryPath, first, (known) => new Map([...known, ...proven]));
   }
 
-  /** @param folder of a restore point that was deleted, relative to the repository */
+  /** @param folder the folder of a deleted restore point, relative to the repository */
   async forget(repositoryPath: string, folder: string): Promise<void> {
     await this.change(repositoryPath, folder, (known) => new Map([...known].filter(([file]) => !file.startsWith(`${folder}/`))));
   }
@@ -52,8 +52,10 @@ export class ProvenFiles {
     if (place === null) return;
     await this.perVm
       .runExclusive(place, () => this.write(place, repositoryPath, within, to))
-      // What cannot be remembered is read again; nothing else fails for it.
-      .catch((error: unknown) => this.log.warn('the proof of a file of a repository could not be kept', { repository: repositoryPath, within, error }));
+      // A lost entry only means reading the file again, so nothing else may fail because of it.
+      .catch((error: unknown) =>
+        this.log.warn("the verification state of a repository's file could not be saved", { repository: repositoryPath, within, error }),
+      );
   }
 
   private async write(
@@ -80,7 +82,7 @@ export class ProvenFiles {
       const document: unknown = JSON.parse(await readFile(place, 'utf8'));
       return new Map(Object.entries(document ?? {}).flatMap(([file, value]) => (isProof(value) ? [[file, { state: value[0], sha256: value[1] }]] : [])));
     } catch {
-      // Missing, or cut short by a crash: the files are read once more.
+      // Missing, or cut short by a crash: the files are read again.
       return new Map();
     }
   }
@@ -96,7 +98,7 @@ export class ProvenFiles {
   }
 }
 
-/** The folder of the VM. */
+/** The VM's folder. */
 function vmOf(within: string): string {
   return within.slice(0, within.indexOf('/'));
 }

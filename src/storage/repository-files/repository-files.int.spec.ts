@@ -81,12 +81,12 @@ async function sealOne(content = 'content'): Promise<Manifest> {
 }
 
 describe('names of folders', () => {
-  it("keep the VM's name readable and tell two VMs of one name apart", () => {
+  it("keep the VM's name readable and distinguish VMs of the same name", () => {
     expect(files.vmFolder('pg test ü', VM)).toBe('pg test ü-2222beef');
     expect(files.vmFolder('pg test ü', '22222222-2222-5222-8222-2222222dcafe')).not.toBe(files.vmFolder('pg test ü', VM));
   });
 
-  it('stay inside one folder and under 255 bytes, whatever the name', () => {
+  it('stay inside one folder and under 255 bytes for any name', () => {
     for (const name of ['../../etc', '..', '.partial-x', 'a/b\\c', '\0\n', '界'.repeat(128)]) {
       const made = files.vmFolder(name, VM);
       expect(made).not.toMatch(/[/\\\p{Cc}]|^\./u);
@@ -94,7 +94,7 @@ describe('names of folders', () => {
     }
   });
 
-  it('sort restore points by time and differ for backups begun in one second', () => {
+  it('sort restore points by time and differ for backups begun in the same second', () => {
     expect(files.restorePointFolder(STARTED, 'incremental', BACKUP)).toBe('20261121T101500Z-incr-8e1b4a5c');
     expect(files.restorePointFolder(new Date(STARTED), 'full', '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5d')).toBe('20261121T101500Z-full-8e1b4a5d');
     expect(files.partialFolder(folder)).toBe('pg test ü-2222beef/.partial-20261121T101500Z-full-8e1b4a5c');
@@ -113,7 +113,7 @@ describe('sealing', () => {
     expect((await stat(join(repository, folder))).mode & 0o222).toBe(0);
   });
 
-  it("answers with the manifest's hash, the same when it is done again", async () => {
+  it("returns the manifest's hash, and the same hash when repeated", async () => {
     const partial = await files.createPartial(repository, folder);
     const manifest = manifestOf([await writeDisk(partial, 'disk-0.qcow2', 'x')]);
     const first = await files.seal({ repositoryPath: repository, folder, manifest });
@@ -123,7 +123,7 @@ describe('sealing', () => {
     expect(await files.seal({ repositoryPath: repository, folder, manifest: later })).toEqual({ ...first, already: true });
   });
 
-  it('goes on where a crash left it: files read-only and manifest written, folder not renamed', async () => {
+  it('resumes after a crash: files read-only and manifest written, folder not renamed', async () => {
     const manifest = await sealOne();
     await chmod(join(repository, folder), 0o755);
     await rename(join(repository, folder), join(repository, files.partialFolder(folder)));
@@ -132,7 +132,7 @@ describe('sealing', () => {
     expect(await files.readManifest(repository, folder)).toEqual(manifest);
   });
 
-  it("refuses another backup's restore point, a missing file and another length", async () => {
+  it("refuses another backup's restore point, a missing file and a different length", async () => {
     const manifest = await sealOne();
     const other = { ...manifest, backup_id: '0193f1de-7c1c-7a2e-8f0c-000000000000' };
     await expect(files.seal({ repositoryPath: repository, folder, manifest: other })).rejects.toThrow(/is the restore point of backup/);
@@ -150,14 +150,14 @@ describe('sealing', () => {
 });
 
 describe('deleting', () => {
-  it('removes a sealed restore point, then the empty folder of its VM, and is harmless when repeated', async () => {
+  it('removes a sealed restore point, then the empty folder of its VM, and may be repeated', async () => {
     await sealOne();
     await files.removeRestorePoint(repository, folder);
     await files.removeRestorePoint(repository, folder);
     expect(await readdir(repository)).toEqual(['.sendense-repository.json']);
   });
 
-  it('removes a partial and leaves the sealed one beside it alone', async () => {
+  it('removes a partial and leaves the sealed one next to it alone', async () => {
     await sealOne();
     const second = `${dirname(folder)}/20261121T111500Z-incr-8e1b4a5c`;
     await writeFile(join(await files.createPartial(repository, second), 'disk-0.qcow2'), 'half');
@@ -190,7 +190,7 @@ describe('deleting', () => {
     expect(await readdir(outside)).toHaveLength(1);
   });
 
-  it('does not take a file system that is not mounted for "already deleted"', async () => {
+  it('does not mistake an unmounted file system for "already deleted"', async () => {
     await rm(join(repository, '.sendense-repository.json'));
     await expect(files.removeRestorePoint(repository, folder)).rejects.toMatchObject({ code: 'repository_unavailable', facts: { reason: 'marker_missing' } });
     await expect(files.removePartial(repository, folder)).rejects.toMatchObject({ code: 'repository_unavailable' });
@@ -214,7 +214,7 @@ describe('a broken manifest', () => {
     expect(await files.listRestorePoints(repository)).toEqual([{ folder, manifest: null, manifest_sha256: null, problem: expect.stringContaining(message) }]);
   });
 
-  it('names the member of a disk', async () => {
+  it("names the disk's member", async () => {
     const manifest = await sealOne();
     const path = join(repository, folder, 'manifest.json');
     const [disk] = manifest.disks;
@@ -227,10 +227,10 @@ describe('a broken manifest', () => {
   });
 
   it.each([
-    ['a full whose disk stands on another', 'full', [['../x/disk-0.qcow2', 'before']], 'disks[0].backing_file must be null in a full'],
-    ['a disk that stands on another and has changes since nothing', 'incremental', [['../x/disk-0.qcow2', null]], 'must be set exactly with parent_change_id'],
-    ['changes since something of a disk that stands on nothing', 'incremental', [[null, 'before']], 'must be set exactly with parent_change_id'],
-    ['an incremental in which every disk is whole', 'incremental', [[null, null]], 'at least one disk with a backing_file'],
+    ['a full whose disk has a backing file', 'full', [['../x/disk-0.qcow2', 'before']], 'disks[0].backing_file must be null in a full'],
+    ['a disk with a backing file but without parent_change_id', 'incremental', [['../x/disk-0.qcow2', null]], 'must be set exactly with parent_change_id'],
+    ['a disk with parent_change_id but without a backing file', 'incremental', [[null, 'before']], 'must be set exactly with parent_change_id'],
+    ['an incremental without any backing file', 'incremental', [[null, null]], 'at least one disk with a backing_file'],
     [
       'an incremental with a new disk',
       'incremental',
@@ -252,7 +252,7 @@ describe('a broken manifest', () => {
     else expect(() => parseManifest(JSON.stringify(document))).toThrow(message);
   });
 
-  it('is a missing restore point where there is none, and an unavailable repository where the marker is gone too', async () => {
+  it('is a missing restore point, but an unavailable repository when the marker is gone too', async () => {
     await expect(files.readManifest(repository, folder)).rejects.toMatchObject({ code: 'restore_point_missing' });
     await rm(join(repository, '.sendense-repository.json'));
     await expect(files.readManifest(repository, folder)).rejects.toMatchObject({ code: 'repository_unavailable' });
@@ -275,7 +275,7 @@ describe('availability', () => {
     });
   });
 
-  it('never makes the folder of a repository whose file system is away', async () => {
+  it('never creates the folder of a repository whose file system is not mounted', async () => {
     await rm(repository, { recursive: true });
     await expect(files.createPartial(repository, folder)).rejects.toMatchObject({ code: 'repository_unavailable' });
   });
@@ -299,7 +299,7 @@ describe('a sealed file', () => {
     sealed = { size_bytes: disk.file_size_bytes, sha256: disk.sha256, mtime_ns: disk.mtime_ns };
   });
 
-  it('is sound as it was sealed, and after it was merely copied', async () => {
+  it('is sound as sealed, and after being copied', async () => {
     expect(await files.checkParent(root, sealed, place)).toEqual({ kind: 'sound' });
     await utimes(path, new Date(0), new Date(0));
     expect(await files.checkParent(root, sealed, place)).toEqual({ kind: 'sound' });
@@ -324,11 +324,11 @@ describe('a sealed file', () => {
   });
 });
 
-describe('trying out a path', () => {
+describe('probing a path', () => {
   const failed = async (path: string, others: readonly string[] = []): Promise<string[]> =>
     (await probeRepositoryPath(() => DIRECT_CALLS, path, others, null)).checks.filter((check) => !check.ok).map((check) => check.name);
 
-  it('accepts an empty folder, measures it and leaves nothing', async () => {
+  it('accepts an empty folder, measures it and leaves nothing behind', async () => {
     const path = join(root, 'fresh');
     await mkdir(path);
     const probe = await probeRepositoryPath(() => DIRECT_CALLS, path, [], null);
@@ -338,7 +338,7 @@ describe('trying out a path', () => {
     expect(await readdir(path)).toEqual([]);
   });
 
-  it('refuses what cannot be a repository by the check that fails', async () => {
+  it('refuses unusable paths and names the failed check', async () => {
     await writeFile(join(root, 'file'), '');
     expect(await failed('relative')).toEqual(['absolute_path']);
     expect(await failed('/')).toEqual(['absolute_path']);
@@ -362,7 +362,7 @@ const tools = requireTools('mkfs.ext4', 'mount', 'umount', 'losetup');
 const asRoot = requireCondition(process.getuid?.() === 0, 'a loop mount needs root');
 const loop = tools.skipped === null ? asRoot : tools;
 
-loop.describe('on a small file system of its own', () => {
+loop.describe('on a small separate file system', () => {
   let mounted: string;
   beforeEach(async () => {
     const image = join(root, 'image');
@@ -378,7 +378,7 @@ loop.describe('on a small file system of its own', () => {
     await run('umount', [mounted]);
   });
 
-  loop.it('calls it repository_full when the manifest has no space left, and leaves a partial that can be removed', async () => {
+  loop.it('reports repository_full when the manifest has no space left, and leaves a partial that can be removed', async () => {
     const partial = await files.createPartial(mounted, folder);
     const disk = await writeDisk(partial, 'disk-0.qcow2', 'x');
     await fill(join(partial, 'filler'));
@@ -392,7 +392,7 @@ loop.describe('on a small file system of its own', () => {
     expect(await files.freeBytes(mounted)).toBeGreaterThan(1024 * 1024);
   });
 
-  loop.it('refuses a full one as not writable when it is tried out', async () => {
+  loop.it('reports a full one as not writable when probed', async () => {
     await rm(join(mounted, '.sendense-repository.json'));
     await fill(join(mounted, 'filler'));
     const probe = await probeRepositoryPath(() => DIRECT_CALLS, mounted, [], null);
@@ -400,7 +400,7 @@ loop.describe('on a small file system of its own', () => {
     expect((await readdir(mounted)).sort()).toEqual(['filler', 'lost+found']);
   });
 
-  loop.it('notices one that was mounted read-only, and one that is not mounted', async () => {
+  loop.it('detects one that is mounted read-only, and one that is not mounted', async () => {
     await run('mount', ['-o', 'remount,ro', mounted]);
     await expect(files.checkAvailable(REPOSITORY, mounted)).rejects.toMatchObject({ facts: { reason: 'not_writable' } });
     await expect(files.createPartial(mounted, folder)).rejects.toMatchObject({ code: 'repository_unavailable', facts: { errno: 'EROFS' } });
@@ -411,7 +411,7 @@ loop.describe('on a small file system of its own', () => {
 
   async function fill(path: string): Promise<void> {
     const block = Buffer.alloc(4096, 'x');
-    // Space that was only reserved for delayed allocation is given back by a sync, so filling goes on after it.
+    // A sync releases space that was only reserved for delayed allocation, so filling continues after it.
     for (const size of [64 * 4096, 4096, 1024, 1024]) {
       await run('sync', ['-f', mounted]);
       for (;;) {

@@ -18,13 +18,13 @@ import { storageError } from './storage-error.js';
 export type SealResult = {
   /** SHA-256 of manifest.json, lower-case hex. */
   readonly manifest_sha256: string;
-  /** True when the restore point had been sealed before and nothing was written. */
+  /** True when the restore point was already sealed and nothing was written. */
   readonly already: boolean;
 };
 
 export type FoundRestorePoint =
   | { readonly folder: string; readonly manifest: Manifest; readonly manifest_sha256: string; readonly problem: null }
-  /** A folder with a restore point's name whose manifest cannot be read or understood. */
+  /** A folder with a restore point's name whose manifest cannot be read or parsed. */
   | { readonly folder: string; readonly manifest: null; readonly manifest_sha256: null; readonly problem: string };
 
 const SEALED_MODE = 0o444;
@@ -33,20 +33,20 @@ const SEALED_MODE = 0o444;
 export interface CheckedChain {
   /** Absolute paths. */
   readonly images: ImageChain;
-  /** In the same order. facts: null for one that is missing, where damage is allowed. */
+  /** In the same order. facts: null for a missing file, when damage is allowed. */
   readonly files: readonly { readonly sealed: SealedFile; readonly path: string; readonly facts: ImageFacts | null }[];
 }
 
 /**
- * A repository's folders and files, in the format of docs/repository-format.md. `folder` is always a restore point's folder relative to the repository,
- * `<vm folder>/<restore point folder>`, without the `.partial-` of one that is being written.
+ * A repository's folders and files, in the format of docs/repository-format.md. `folder` is always a restore point's folder relative to the repository, `<vm
+ * folder>/<restore point folder>`, without the `.partial-` of an unfinished one.
  *
  * Every method may be called again after a crash at any point of an earlier call. All throw DomainError `repository_unavailable` (unavailable) or
- * `repository_full` (storage_full) when the storage is the trouble.
+ * `repository_full` (storage_full) when the storage is the cause.
  */
 @Injectable()
 export class RepositoryFiles {
-  /** @param callsAt does the work on the files of a repository, by its path */
+  /** @param callsAt returns the file operations for a repository, by its path */
   constructor(private readonly callsAt: (repositoryPath: string) => FileCalls = () => DIRECT_CALLS) {}
 
   vmFolder(vmName: string, vmId: string): string {
@@ -64,14 +64,14 @@ export class RepositoryFiles {
   }
 
   /**
-   * The repository is there and is the right one (its marker says so).
+   * Checks that the repository is present and is the right one, according to its marker.
    * @throws DomainError `repository_unavailable`, facts.reason: `path_missing`, `marker_missing`, `marker_unreadable`, `marker_of_another_repository`
    */
   async checkPresent(repositoryId: string, path: string): Promise<void> {
     const calls = this.callsAt(path);
     const found = await this.onStorage(path, 'looking at it', () => calls.stat(path).catch(nullIfSystemError));
     if (found === null || found.kind !== 'folder') {
-      throw unavailable(repositoryId, path, 'path_missing', `there is no folder at "${path}". Mount it again or restore the folder.`);
+      throw unavailable(repositoryId, path, 'path_missing', `there is no folder at "${path}". Mount its file system or restore the folder.`);
     }
     let marker: RepositoryMarker | null;
     try {
@@ -88,7 +88,7 @@ export class RepositoryFiles {
     }
   }
 
-  /** The same, and it can be written to. @throws DomainError `repository_unavailable`, facts.reason also `not_writable` */
+  /** Checks the same, and that it is writable. @throws DomainError `repository_unavailable`, facts.reason also `not_writable` */
   async checkAvailable(repositoryId: string, path: string): Promise<void> {
     await this.checkPresent(repositoryId, path);
     try {
@@ -99,7 +99,7 @@ export class RepositoryFiles {
     }
   }
 
-  /** Makes the folder that a restore point is written in, and returns its absolute path. What an earlier call has left in it stays. */
+  /** Creates the folder in which a restore point is written, and returns its absolute path. Keeps files left in it by an earlier call. */
   async createPartial(repositoryPath: string, folder: string): Promise<string> {
     const partial = partialFolderOf(folder);
     const { vm } = this.parse(repositoryPath, partial);
@@ -107,7 +107,7 @@ export class RepositoryFiles {
     const path = join(repositoryPath, partial);
     const calls = this.callsAt(repositoryPath);
     return this.onStorage(repositoryPath, `creating ${partial}`, async () => {
-      // Deletion of another restore point of the VM may take away the VM's folder, empty for a moment, right between the two.
+      // Deletion of another restore point may remove the VM's folder, empty for a moment, right between the two.
       for (let attempt = 0; ; attempt++) {
         await makeFolder(calls, vmPath);
         try {
@@ -124,14 +124,14 @@ export class RepositoryFiles {
     });
   }
 
-  /** Deletes the partial folder of a restore point with all its files; harmless when there is none. Never touches a sealed one. */
+  /** Deletes the partial folder of a restore point with all its files; does nothing when there is none. Never touches a sealed one. */
   async removePartial(repositoryPath: string, folder: string): Promise<void> {
     await this.remove(repositoryPath, partialFolderOf(folder));
   }
 
   /**
-   * Deletes a sealed restore point with all its files; harmless when there is none. It is first renamed to a partial, so that a restore point is never seen with
-   * half of its files.
+   * Deletes a sealed restore point with all its files; does nothing when there is none. Renames it to a partial first, so that a restore point is never seen
+   * with only some of its files.
    */
   async removeRestorePoint(repositoryPath: string, folder: string): Promise<void> {
     const { partial } = this.parse(repositoryPath, folder);
@@ -150,9 +150,9 @@ export class RepositoryFiles {
   }
 
   /**
-   * Makes a written partial folder a restore point: checks each file's length against the manifest, makes files read-only, writes manifest.json, syncs all of it to
-   * disk and renames the folder. Afterwards the restore point is there as a whole, whatever happens; before, it is not there at all.
-   * @throws Error when a file is missing or has another length than the manifest says, or another backup's restore point is there already
+   * Turns a finished partial folder into a restore point: checks each file's length against the manifest, makes files read-only, writes manifest.json, syncs
+   * everything to disk and renames the folder. This is atomic: the restore point exists completely or not at all.
+   * @throws Error when a file is missing or its length differs from the manifest, or another backup's restore point already exists there
    */
   async seal(options: { readonly repositoryPath: string; readonly folder: string; readonly manifest: Manifest }): Promise<SealResult> {
     const { repositoryPath, folder, manifest } = options;
@@ -165,7 +165,7 @@ export class RepositoryFiles {
       if (await exists(calls, final)) {
         const json = await calls.readText(join(final, MANIFEST_FILE), MAX_MANIFEST_BYTES);
         const there = parseManifest(json);
-        if (there.backup_id !== manifest.backup_id) throw new Error(`"${final}" is the restore point of backup ${there.backup_id} already`);
+        if (there.backup_id !== manifest.backup_id) throw new Error(`"${final}" is the restore point of backup ${there.backup_id}, not of this one`);
         await calls.changeMode(final, 0o555);
         await calls.syncToDisk(vmPath);
         return { manifest_sha256: sha256(json), already: true };
@@ -183,17 +183,17 @@ export class RepositoryFiles {
       }
       const json = `${JSON.stringify(manifest, null, 2)}\n`;
       parseManifest(json);
-      // All at once, so that the file system's journal is written for all of them together.
+      // Concurrently, so that the file system writes its journal once for all of them.
       const writing = [
         ...manifest.disks.map(async (disk) => {
           const file = join(partial, disk.file);
-          // Setting it again would change the file's time stamps, by which it is known as the file that was hashed.
+          // Setting it again would change the timestamps that identify the file as the hashed one.
           if (modes.get(disk.file) !== SEALED_MODE) await calls.changeMode(file, SEALED_MODE);
           await calls.syncToDisk(file);
         }),
         calls.writeDurably(join(partial, MANIFEST_FILE), json, 0o444),
       ];
-      // Nothing is still being written when an error is told: whoever hears of it removes the folder.
+      // No write may be in progress when an error is reported, because the caller then removes the folder.
       await Promise.allSettled(writing);
       await Promise.all(writing);
       await calls.rename(partial, final);
@@ -205,13 +205,13 @@ export class RepositoryFiles {
 
   /**
    * The manifest of a sealed restore point.
-   * @throws DomainError `restore_point_missing` (gone) when its folder or manifest is not there, `manifest_broken` (gone) naming the member that is wrong
+   * @throws DomainError `restore_point_missing` (gone) when its folder or manifest does not exist, `manifest_broken` (gone) naming the wrong member
    */
   async readManifest(repositoryPath: string, folder: string): Promise<Manifest> {
     return (await this.readManifestAndHash(repositoryPath, folder)).manifest;
   }
 
-  /** The same, with the SHA-256 of the very bytes that were read, lower-case hex. */
+  /** Like readManifest, with the SHA-256 of the exact bytes read, lower-case hex. */
   async readManifestAndHash(repositoryPath: string, folder: string): Promise<{ readonly manifest: Manifest; readonly sha256: string }> {
     this.parse(repositoryPath, folder);
     const path = join(repositoryPath, folder, MANIFEST_FILE);
@@ -223,7 +223,7 @@ export class RepositoryFiles {
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') {
           await this.refuseMissingRepository(repositoryPath);
-          throw new DomainError('gone', 'restore_point_missing', `"${path}" is missing: the restore point was removed or its file system is not mounted.`, {
+          throw new DomainError('gone', 'restore_point_missing', `"${path}" is missing: the restore point was removed, or its file system is not mounted.`, {
             folder,
           });
         }
@@ -235,7 +235,7 @@ export class RepositoryFiles {
   }
 
   /**
-   * The manifest as it was recorded: what it says may be acted upon.
+   * The manifest, verified against its recorded hash, so that its content may be acted upon.
    * @param recordedSha256 null: none was recorded
    * @throws as readManifest; DomainError `manifest_differs` (conflict)
    */
@@ -246,12 +246,12 @@ export class RepositoryFiles {
     throw new DomainError(
       'conflict',
       'manifest_differs',
-      `"${path}" was changed: its SHA-256 is ${found}; ${recordedSha256} was recorded. Its definition of the VM is not used. Restore the disks, or choose another restore point.`,
+      `"${path}" was changed: its SHA-256 is ${found}, but ${recordedSha256} was recorded. Its VM definition is not used. Restore the disks, or choose another restore point.`,
       { folder },
     );
   }
 
-  /** All sealed restore points by what the repository itself says, in the order of VM folder and time. */
+  /** All sealed restore points found in the repository itself, ordered by VM folder and time. */
   async listRestorePoints(repositoryPath: string): Promise<readonly FoundRestorePoint[]> {
     const found: FoundRestorePoint[] = [];
     for (const folder of await this.folders(repositoryPath, false)) {
@@ -271,7 +271,7 @@ export class RepositoryFiles {
     return this.folders(repositoryPath, true);
   }
 
-  /** Bytes that an unprivileged program may still write. */
+  /** Bytes available to unprivileged programs. */
   async freeBytes(path: string): Promise<number> {
     return (await this.space(path)).free_bytes;
   }
@@ -296,11 +296,11 @@ export class RepositoryFiles {
   }
 
   /**
-   * Looks at every file that a disk is read from, through a descriptor that follows no link: it must be the repository's own regular file under one name, of the recorded
-   * length, and its header must say that it stands on the recorded parent and on nothing else. Must precede every opening by another program.
+   * Checks every file of a disk's chain through a descriptor that follows no link: it must be the repository's own regular file with a single name and the
+   * recorded length, and its header must name the recorded parent and nothing else. Must precede every opening by another program.
    * @param sealed oldest first
-   * @param allowDamaged files that are missing or of another length pass
-   * @returns the files and what was found of them
+   * @param allowDamaged accept files that are missing or have a different length
+   * @returns the files and their facts
    * @throws DomainError `restore_point_damaged`, `restore_point_unsafe` (conflict)
    */
   async checkChain(repositoryPath: string, sealed: readonly SealedFile[], allowDamaged: boolean): Promise<CheckedChain> {
@@ -309,14 +309,14 @@ export class RepositoryFiles {
     if (problem !== null) throw chainRefusal(problem);
     const files = found.map(({ sealed: each, path, facts }) => ({ sealed: each, path, facts: typeof facts === 'string' ? null : facts }));
     const [oldest, ...others] = files.map(({ path }) => path);
-    if (oldest === undefined) throw new Error('a chain of no files was asked for');
+    if (oldest === undefined) throw new Error('a chain needs at least one file');
     return { images: [oldest, ...others], files };
   }
 
   /**
-   * The same for one file by its manifest alone, as far as no other file is looked at.
-   * @param folder of the restore point
-   * @returns null: nothing is wrong
+   * The same check for one file, by its manifest alone and without other files.
+   * @param folder the restore point's folder
+   * @returns null: no problem
    */
   async fileProblem(repositoryPath: string, folder: string, backupId: string, disk: ManifestDisk, allowDamaged: boolean): Promise<ChainProblem | null> {
     const sealed = { backup_id: backupId, file: join(folder, disk.file), size_bytes: disk.file_size_bytes, sha256: disk.sha256 };
@@ -341,7 +341,7 @@ export class RepositoryFiles {
     });
   }
 
-  /** What a sealed file is, for those who prove its content. `file` is relative to the repository. null: it is not there, or no regular file. */
+  /** Facts of a sealed file, for verifying its content. `file` is relative to the repository. null: it does not exist, or is not a regular file. */
   async imageFacts(repositoryPath: string, file: string): Promise<ImageFacts | null> {
     return this.onStorage(repositoryPath, `looking at ${file}`, () =>
       this.callsAt(repositoryPath)
@@ -353,7 +353,7 @@ export class RepositoryFiles {
     );
   }
 
-  /** Makes a written file read-only, ahead of sealing. `file` is relative to the repository. */
+  /** Makes a written file read-only before sealing. `file` is relative to the repository. */
   async makeReadOnly(repositoryPath: string, file: string): Promise<void> {
     await this.onStorage(repositoryPath, `changing ${file}`, () => this.callsAt(repositoryPath).changeMode(join(repositoryPath, file), SEALED_MODE));
   }
@@ -364,7 +364,7 @@ export class RepositoryFiles {
     return this.onStorage(repositoryPath, doing, () => checkParent(this.callsAt(repositoryPath), sealed, join(repositoryPath, place.file), place));
   }
 
-  /** `file` is relative to the repository, and not followed where it is a link. null: there is none. */
+  /** `file` is relative to the repository; a symbolic link is not followed. null: it does not exist. */
   async look(repositoryPath: string, file: string): Promise<FileFacts | null> {
     return this.onStorage(repositoryPath, `looking at ${file}`, () =>
       this.callsAt(repositoryPath)
@@ -438,7 +438,7 @@ export class RepositoryFiles {
     });
   }
 
-  /** A path mistake here would delete or overwrite a stranger's files, so whatever does not look exactly like ours is refused. */
+  /** A wrong path here would delete or overwrite unrelated files, so anything that does not look exactly like ours is refused. */
   private parse(repositoryPath: string, folder: string): { readonly vm: string; readonly partial: boolean } {
     if (!repositoryPath.startsWith('/') || repositoryPath === '/') throw new Error(`"${repositoryPath}" is not the path of a repository`);
     const parsed = parseFolder(folder);
@@ -446,7 +446,7 @@ export class RepositoryFiles {
     return parsed;
   }
 
-  /** A VM's folder that is a symbolic link would lead out of the repository. */
+  /** A VM folder that is a symbolic link would lead out of the repository. */
   private async refuseDetour(repositoryPath: string, vm: string): Promise<void> {
     const calls = this.callsAt(repositoryPath);
     const expected = join(await calls.realpath(repositoryPath), vm);
@@ -457,13 +457,13 @@ export class RepositoryFiles {
     if (actual !== expected) throw new Error(`"${expected}" leads to "${actual}", outside the repository's own folder`);
   }
 
-  /** "There is nothing to delete" must not be concluded from a file system that is not mounted. */
+  /** An unmounted file system must not look like "nothing to delete". */
   private async refuseMissingRepository(repositoryPath: string): Promise<void> {
     if (!(await exists(this.callsAt(repositoryPath), join(repositoryPath, MARKER_FILE)))) {
       throw new DomainError(
         'unavailable',
         'repository_unavailable',
-        `The repository at "${repositoryPath}" holds no ${MARKER_FILE}; its file system is probably not mounted.`,
+        `The repository at "${repositoryPath}" has no ${MARKER_FILE}; its file system is probably not mounted.`,
         { path: repositoryPath, reason: 'marker_missing' },
       );
     }
@@ -481,8 +481,8 @@ export class RepositoryFiles {
 function chainRefusal({ kind, backup_id, path, file, reason, detail }: ChainProblem): DomainError {
   const advice =
     kind === 'damaged'
-      ? 'Verify the backup to see what else is damaged, choose an older restore point, or ask for this one as it is with allow_damaged.'
-      : 'It is not opened. Find out who has changed the repository, and choose another restore point.';
+      ? 'Verify the backup to see what else is damaged, choose an older restore point, or request this one as it is with allow_damaged.'
+      : 'The file was not opened. Find out who changed the repository, and choose another restore point.';
   return new DomainError(
     'conflict',
     kind === 'damaged' ? 'restore_point_damaged' : 'restore_point_unsafe',
@@ -491,7 +491,7 @@ function chainRefusal({ kind, backup_id, path, file, reason, detail }: ChainProb
   );
 }
 
-/** Unlike `mkdir -p`, never makes the repository's own folder: that would write beneath a mount point whose file system is away. */
+/** Unlike `mkdir -p`, never creates the repository's own folder: that would write below a mount point whose file system is not mounted. */
 async function makeFolder(calls: FileCalls, path: string): Promise<void> {
   try {
     await calls.makeFolder(path, 0o750);
@@ -522,7 +522,7 @@ function unavailable(repositoryId: string, path: string, reason: string, problem
   });
 }
 
-/** A name that cannot be looked at stands for nothing; that the file system does not answer is another matter. */
+/** A failed lookup means that there is no such file; a silent file system is a different matter and is rethrown. */
 function nullIfSystemError(error: unknown): null {
   if (errnoOf(error) === null) throw error;
   return null;

@@ -6,10 +6,10 @@ import { object, text, time, wrong, WrongShapeError } from '../../lib/json-shape
 export const MARKER_FILE = '.sendense-repository.json';
 const MAX_MARKER_BYTES = 64 * 1024;
 
-/** Lies at the root of a repository, so that a missing mount or another disk at its path is noticed. */
+/** At the root of a repository, so that a missing mount or another disk at its path is detected. */
 export type RepositoryMarker = { readonly format_version: 1; readonly repository_id: string; readonly created_at: string };
 
-/** null: there is none. @throws WrongShapeError when it cannot be understood; the operating system's error when it cannot be read */
+/** null: there is none. @throws WrongShapeError when it cannot be parsed; the operating system's error when it cannot be read */
 export async function readMarker(calls: FileCalls, repositoryPath: string): Promise<RepositoryMarker | null> {
   let json: string;
   try {
@@ -22,7 +22,7 @@ export async function readMarker(calls: FileCalls, repositoryPath: string): Prom
   try {
     document = JSON.parse(json);
   } catch {
-    // A parser's message quotes what it read.
+    // A parser's message quotes its input.
     throw new WrongShapeError(`${MARKER_FILE} is not JSON`);
   }
   const marker = object(document, MARKER_FILE);
@@ -34,12 +34,12 @@ export async function readMarker(calls: FileCalls, repositoryPath: string): Prom
   };
 }
 
-/** Durable; harmless when done twice. */
+/** Durable; may be repeated. */
 export async function writeMarker(calls: FileCalls, repositoryPath: string, marker: RepositoryMarker): Promise<void> {
   await calls.writeDurably(join(repositoryPath, MARKER_FILE), `${JSON.stringify(marker, null, 2)}\n`, 0o444);
 }
 
-/** Durable; harmless when there is none. */
+/** Durable; does nothing when there is none. */
 export async function removeMarker(calls: FileCalls, repositoryPath: string): Promise<void> {
   await calls.removeTree(join(repositoryPath, MARKER_FILE));
   await calls.syncToDisk(repositoryPath);

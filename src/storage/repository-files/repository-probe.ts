@@ -10,15 +10,15 @@ export type RepositoryCheckName = 'absolute_path' | 'exists' | 'directory' | 'se
 export type RepositoryCheck = {
   readonly name: RepositoryCheckName;
   readonly ok: boolean;
-  /** What was found; for a failed check also what to do. */
+  /** The finding; for a failed check also what to do. */
   readonly detail: string;
 };
 
 export type RepositoryProbe = {
   readonly ok: boolean;
-  /** In this order, up to and including the first one that makes the rest meaningless. */
+  /** In this order, up to and including the first failure that makes the rest meaningless. */
   readonly checks: readonly RepositoryCheck[];
-  /** Id in the marker that lies there; null without one. */
+  /** Id in the existing marker; null without one. */
   readonly marker_repository_id: string | null;
   /** null when the path cannot be measured. */
   readonly free_bytes: number | null;
@@ -26,10 +26,10 @@ export type RepositoryProbe = {
 };
 
 /**
- * Whether a path can become a repository. Leaves nothing behind. Throws nothing for what it finds but that the file system does not answer.
- * @param callsAt does the work on the files of a place
- * @param others paths of the repositories there are
- * @param ownId a marker of this repository is no obstacle (the rest of a creation that was interrupted)
+ * Whether a path can become a repository. Leaves nothing behind. Reports all findings in the result and throws only when the file system does not answer.
+ * @param callsAt returns the file operations for a place
+ * @param others paths of the existing repositories
+ * @param ownId a marker of this repository is accepted (left over from an interrupted creation)
  */
 export async function probeRepositoryPath(
   callsAt: (place: string) => FileCalls,
@@ -52,8 +52,7 @@ export async function probeRepositoryPath(
   });
 
   const isAcceptable = isAbsolute(path) && !path.includes('\0') && path !== '/';
-  if (!check('absolute_path', isAcceptable, isAcceptable ? `"${path}" is absolute.` : `"${path}" must begin with "/" and be a folder below it.`))
-    return done(null, null);
+  if (!check('absolute_path', isAcceptable, isAcceptable ? `"${path}" is absolute.` : `"${path}" must be an absolute path below "/".`)) return done(null, null);
   let real: string;
   try {
     real = await calls.realpath(path);
@@ -62,21 +61,21 @@ export async function probeRepositoryPath(
     check('exists', false, `"${path}" cannot be found (${errnoOf(error) ?? 'unknown error'}). Create the folder or mount its file system first.`);
     return done(null, null);
   }
-  check('exists', true, real === path ? `"${path}" is there.` : `"${path}" is there and leads to "${real}".`);
+  check('exists', true, real === path ? `"${path}" exists.` : `"${path}" exists and leads to "${real}".`);
   const isFolder = (await calls.stat(real)).kind === 'folder';
   if (!check('directory', isFolder, isFolder ? `"${path}" is a folder.` : `"${path}" is not a folder. Name a folder.`)) return done(null, null);
 
   const neighbour = await overlapping(callsAt, calls, real, others);
-  check('separate', neighbour === null, neighbour ?? 'It neither lies inside another repository nor holds one.');
+  check('separate', neighbour === null, neighbour ?? 'It is neither inside another repository nor contains one.');
 
   let marker: string | null = null;
   try {
     marker = (await readMarker(calls, real))?.repository_id ?? null;
     const free = marker === null || marker === ownId;
-    check('unused', free, free ? `There is no other repository's ${MARKER_FILE}.` : `It is the folder of repository ${marker} already (${MARKER_FILE}).`);
+    check('unused', free, free ? `There is no other repository's ${MARKER_FILE}.` : `It is already the folder of repository ${marker} (${MARKER_FILE}).`);
   } catch (error) {
     if (error instanceof DomainError) throw error;
-    check('unused', false, `A ${MARKER_FILE} is there but cannot be understood: ${messageOf(error)}.`);
+    check('unused', false, `A ${MARKER_FILE} exists but cannot be read: ${messageOf(error)}.`);
   }
 
   const refusal = await tryWriting(calls, real);
@@ -86,7 +85,7 @@ export async function probeRepositoryPath(
 }
 
 async function overlapping(callsAt: (place: string) => FileCalls, calls: FileCalls, real: string, others: readonly string[]): Promise<string | null> {
-  // One that cannot be asked, because its file system is away, is known by its name only.
+  // A repository whose file system does not answer is known by its name only.
   const known = await Promise.all(
     others.map(
       async (other) =>
@@ -99,26 +98,26 @@ async function overlapping(callsAt: (place: string) => FileCalls, calls: FileCal
     ),
   );
   for (const [other, realOther] of known) {
-    if (realOther === real) return `"${other}" is a repository already.`;
-    if (real.startsWith(`${realOther}/`)) return `It lies inside the repository at "${other}".`;
-    if (realOther.startsWith(`${real}/`)) return `The repository at "${other}" lies inside it.`;
+    if (realOther === real) return `"${other}" is already a repository.`;
+    if (real.startsWith(`${realOther}/`)) return `It is inside the repository at "${other}".`;
+    if (realOther.startsWith(`${real}/`)) return `The repository at "${other}" is inside it.`;
   }
   // Repositories of other hubs are known by their markers only.
   for (let above = dirname(real); above !== '/'; above = dirname(above)) {
     const found = await calls.stat(join(above, MARKER_FILE)).catch(() => null);
-    if (found !== null) return `It lies inside the repository at "${above}", whose ${MARKER_FILE} is there.`;
+    if (found !== null) return `It is inside the repository at "${above}", which has a ${MARKER_FILE}.`;
   }
   return null;
 }
 
 async function tryWriting(calls: FileCalls, real: string): Promise<string | null> {
   try {
-    return (await calls.tryWriting(real)) ? null : 'What was read back from a test file is not what was written to it.';
+    return (await calls.tryWriting(real)) ? null : 'A test file did not read back with the content written to it.';
   } catch (error) {
     if (error instanceof DomainError) throw error;
     const remedy =
       errnoOf(error) === 'EROFS'
-        ? 'To a hub run by systemd it is read-only until `install.sh allow hub` has named it.'
+        ? 'A hub run by systemd can only read it until `install.sh allow hub` has allowed it.'
         : "Give the hub's user write access, or free space.";
     return `A test file could not be written (${errnoOf(error) ?? 'unknown error'}). ${remedy}`;
   }

@@ -21,23 +21,23 @@ export type FindingCode =
   | 'parent_differs'
   | 'image_damaged';
 
-/** One thing that is wrong with one restore point. */
+/** One problem of one restore point. */
 export type Finding = {
   readonly code: FindingCode;
-  /** null where not even that is known. */
+  /** null when not even the backup is known. */
   readonly backup_id: string | null;
-  /** Of the restore point, relative to the repository. */
+  /** The restore point's folder, relative to the repository. */
   readonly folder: string;
-  /** Relative to the repository; null where it is about the restore point as a whole. */
+  /** Relative to the repository; null when the finding concerns the restore point as a whole. */
   readonly file: string | null;
-  /** For people; names file and restore point. */
+  /** For humans; names file and restore point. */
   readonly detail: string;
 };
 
-/** What is known of a restore point from elsewhere than from the repository. */
+/** Facts about a restore point from a source other than the repository. */
 export interface ExpectedPoint {
   readonly backup_id: string;
-  /** SHA-256 of manifest.json; null where it is not known. */
+  /** SHA-256 of manifest.json; null when unknown. */
   readonly manifest_sha256: string | null;
   readonly files: readonly { readonly file: string; readonly size_bytes: number; readonly sha256: string }[];
 }
@@ -51,7 +51,7 @@ export interface PointVerdict {
   readonly bytes_checked: number;
 }
 
-/** Holds restore points against their manifests, their parents and, where there are any, the records of a hub. Reads everything and changes nothing. */
+/** Checks restore points against their manifests, their parents and, when available, a hub's records. Reads everything and changes nothing. */
 @Injectable()
 export class RestorePointVerifier {
   constructor(
@@ -62,7 +62,7 @@ export class RestorePointVerifier {
   ) {}
 
   /**
-   * One restore point's own files, and that it stands on the parent it should.
+   * Checks one restore point's own files, and that it has the right parent.
    * @throws DomainError repository_unavailable; the signal's reason
    */
   async verifyPoint(
@@ -94,7 +94,7 @@ export class RestorePointVerifier {
     };
   }
 
-  /** A restore point and everything it stands on, by the manifests; the newest first. Ends where a manifest cannot be read. */
+  /** Checks a restore point and all its ancestors according to the manifests, newest first. Stops at a manifest that cannot be read. */
   async verifyChain(repositoryPath: string, folder: string, signal?: AbortSignal): Promise<readonly PointVerdict[]> {
     const verdicts: PointVerdict[] = [];
     for (let next: string | null = folder; next !== null && verdicts.every((verdict) => verdict.folder !== next);) {
@@ -111,13 +111,13 @@ export class RestorePointVerifier {
     try {
       const found = await this.files.readManifest(repositoryPath, parent.folder);
       if (found.backup_id === parent.backup_id && found.chain_id === manifest.chain_id) return [];
-      const detail = `Restore point ${backup_id} stands on ${parent.backup_id}, but "${join(repositoryPath, parent.folder)}" holds ${found.backup_id} of chain ${found.chain_id}.`;
+      const detail = `The parent of restore point ${backup_id} is ${parent.backup_id}, but "${join(repositoryPath, parent.folder)}" holds ${found.backup_id} of chain ${found.chain_id}.`;
       return [{ code: 'parent_differs', backup_id, folder, file: join(folder, MANIFEST_FILE), detail }];
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'gone') throw error;
-      // The parent is what is damaged; what stands on it is told by whoever looks at the chain.
+      // The parent is damaged; code that checks the whole chain reports its descendants.
       const code = error.code === 'manifest_broken' ? 'manifest_broken' : 'restore_point_missing';
-      const detail = `Restore point ${backup_id} stands on ${parent.backup_id}, which cannot be read: ${error.message}`;
+      const detail = `The parent of restore point ${backup_id}, ${parent.backup_id}, cannot be read: ${error.message}`;
       return [{ code, backup_id: parent.backup_id, folder: parent.folder, file: join(parent.folder, MANIFEST_FILE), detail }];
     }
   }
@@ -138,7 +138,7 @@ export class RestorePointVerifier {
     ];
     if ((await this.files.look(repositoryPath, file)) === null) return finding('file_missing', 'is missing');
     const found = await this.files.imageFacts(repositoryPath, file);
-    if (found === null) return finding('file_altered', 'is not a regular file any more');
+    if (found === null) return finding('file_altered', 'is no longer a regular file');
     if (found.size_bytes < sealed.size_bytes) return finding('file_truncated', `has ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
     if (found.size_bytes > sealed.size_bytes) return finding('file_altered', `has grown to ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
     try {
@@ -165,7 +165,7 @@ export class RestorePointVerifier {
     }
   }
 
-  /** What a disk's file is read from by the manifests, oldest first. @param file relative to the repository */
+  /** The files that a disk's file depends on according to the manifests, oldest first. @param file relative to the repository */
   async chainOf(repositoryPath: string, file: string): Promise<readonly SealedFile[]> {
     const sealed: SealedFile[] = [];
     for (let next: string | null = file; next !== null;) {
@@ -174,7 +174,7 @@ export class RestorePointVerifier {
       const manifest = await this.files.readManifest(repositoryPath, folder);
       const disk = manifest.disks.find((each) => join(folder, each.file) === at);
       if (disk === undefined || sealed.some((each) => each.file === at)) {
-        throw new DomainError('conflict', 'chain_broken', `"${at}" is not described by the manifest beside it, or stands on itself.`, { file: at });
+        throw new DomainError('conflict', 'chain_broken', `"${at}" is not described by the manifest next to it, or depends on itself.`, { file: at });
       }
       sealed.unshift({ backup_id: manifest.backup_id, file: at, size_bytes: disk.file_size_bytes, sha256: disk.sha256 });
       next = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
@@ -182,7 +182,7 @@ export class RestorePointVerifier {
     return sealed;
   }
 
-  /** By its header alone first: qemu's tools open all that a header names. */
+  /** Checks the header first: qemu's tools open every file that a header names. */
   private async verifyImage(
     repositoryPath: string,
     folder: string,
@@ -196,18 +196,18 @@ export class RestorePointVerifier {
     const path = join(repositoryPath, file);
     const backing = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
     if (backing !== null && dirname(backing) !== manifest.parent?.folder)
-      return finding('parent_differs', `stands on "${backing}", which is not of its parent`);
+      return finding('parent_differs', `has the backing file "${backing}", which is not its parent's`);
     const problem = await this.files.fileProblem(repositoryPath, folder, manifest.backup_id, disk, false);
     if (problem !== null) return finding(problem.reason === 'backing_file_differs' ? 'parent_differs' : 'image_damaged', problem.detail);
     if (facts.image !== null && facts.image.virtual_size !== disk.virtual_size_bytes)
       return finding('image_damaged', `is a disk of ${facts.image.virtual_size} bytes instead of ${disk.virtual_size_bytes}`);
-    // A check opens what the image stands on, and what that stands on; whatever is wrong there is a finding of its own.
+    // The check opens the whole chain; problems there are findings of their own.
     if (backing !== null && !(await this.parentMayBeOpened(repositoryPath, backing))) return [];
     try {
       const check = await this.qemuImg.check(path, signal);
       return check.ok ? [] : finding('image_damaged', `did not pass qemu-img check: ${check.detail}`);
     } catch (error) {
-      // One that did not end says nothing of the image: its storage may hang.
+      // A check that did not finish proves nothing about the image: its storage may hang.
       if (!(error instanceof ToolError) || error.code !== 'tool_failed') throw error;
       return finding('image_damaged', `cannot be opened: ${error.message}`);
     }
@@ -222,13 +222,13 @@ function againstRecord(repositoryPath: string, folder: string, manifest: Manifes
     backup_id: expected.backup_id,
     folder,
     file,
-    detail: `"${join(repositoryPath, file)}" of restore point ${expected.backup_id} is not what the hub recorded: ${what}.`,
+    detail: `"${join(repositoryPath, file)}" of restore point ${expected.backup_id} differs from the hub's record: ${what}.`,
   });
-  if (manifest.backup_id !== expected.backup_id) return [differs(`it is of backup ${manifest.backup_id}`)];
+  if (manifest.backup_id !== expected.backup_id) return [differs(`it belongs to backup ${manifest.backup_id}`)];
   if (expected.manifest_sha256 !== null && sha256 !== expected.manifest_sha256)
     return [differs(`its SHA-256 is ${sha256} instead of ${expected.manifest_sha256}`)];
   return expected.files.flatMap((known) => {
     const disk = manifest.disks.find((each) => each.file === known.file);
-    return disk?.sha256 === known.sha256 && disk.file_size_bytes === known.size_bytes ? [] : [differs(`it describes ${known.file} otherwise`)];
+    return disk?.sha256 === known.sha256 && disk.file_size_bytes === known.size_bytes ? [] : [differs(`it describes ${known.file} differently`)];
   });
 }

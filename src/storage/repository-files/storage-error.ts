@@ -5,7 +5,7 @@ import { errnoOf } from '../../lib/process/system-error.js';
 const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 const UNAVAILABLE = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS', 'EIO', 'ESTALE', 'ENODEV', 'ENXIO', 'ENOTCONN', 'EHOSTDOWN', 'ETIMEDOUT']);
 
-/** The same of a repository as storageSilent says of any place; null for any other error, and for another place. */
+/** storageSilent's error restated for a repository; null for any other error, and for another place. */
 function silenceOf(error: unknown, repositoryPath: string): DomainError | null {
   if (!(error instanceof DomainError) || error.code !== STORAGE_SILENT || error.facts['path'] !== repositoryPath) return null;
   return new DomainError('unavailable', 'repository_unavailable', `The repository at "${repositoryPath}" cannot be used. ${error.message}`, {
@@ -14,12 +14,12 @@ function silenceOf(error: unknown, repositoryPath: string): DomainError | null {
   });
 }
 
-/** For what works on a repository's files and on others: throws what it is given, that the repository does not answer in the words of a repository. */
+/** For work on a repository's files and others: rethrows the error, restated for the repository if that does not answer. */
 export function rethrowSilence(error: unknown, repositoryPath: string): never {
   throw silenceOf(error, repositoryPath) ?? error;
 }
 
-/** What a failed access to a repository means to its user; an error that says nothing about the storage is given back as it is. */
+/** Translates a failed access to a repository for the caller; an error unrelated to the storage is returned unchanged. */
 export function storageError(error: unknown, repositoryPath: string, doing: string): unknown {
   const silence = silenceOf(error, repositoryPath);
   if (silence !== null) return silence;

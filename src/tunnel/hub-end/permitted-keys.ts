@@ -2,15 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { isPublicKey, publicKeyFingerprint } from '../../lib/ssh/host-key.js';
 
-/** Of each key that may log in its whole line of authorized_keys, by fingerprint. */
+/** The whole authorized_keys line of each permitted key, by fingerprint. */
 export type PermittedKeys = ReadonlyMap<string, string>;
 
-/** Lines that hold no Ed25519 key permit nobody. */
+/** Lines without an Ed25519 key permit nobody. */
 export function permittedKeys(authorizedKeys: string): PermittedKeys {
   const keys = new Map<string, string>();
   for (const line of authorizedKeys.split('\n')) {
     const [key] = /ssh-ed25519 [A-Za-z0-9+/=]+/.exec(line.startsWith('#') ? '' : line) ?? [];
-    // Of two lines with one key sshd takes the first.
+    // sshd uses the first of two lines with the same key.
     if (key === undefined || !isPublicKey(key) || keys.has(publicKeyFingerprint(key))) continue;
     keys.set(publicKeyFingerprint(key), line);
   }
@@ -27,7 +27,7 @@ export async function readPermittedKeys(file: string): Promise<PermittedKeys> {
   }
 }
 
-/** Whether what a key was permitted is still what it is permitted. */
+/** Whether a key's permissions are unchanged. */
 export function standsAsBefore(fingerprint: string, before: PermittedKeys, now: PermittedKeys): boolean {
   const line = now.get(fingerprint);
   return line !== undefined && line === before.get(fingerprint);

@@ -88,7 +88,7 @@ describe('the sshd of the tunnel', () => {
   });
 
   it.each(['/a"b', '/a\\b', '/a\nPermitTTY yes', '/a\rb'])('is not configured with a path that would say something else: %j', (path) => {
-    expect(() => sshdConfigText({ ...places, hostKey: path })).toThrow('cannot stand in a configuration of sshd');
-    expect(() => sshdConfigText({ ...places, authorizedKeys: path })).toThrow('cannot stand in a configuration of sshd');
+    expect(() => sshdConfigText({ ...places, hostKey: path })).toThrow('cannot be used in an sshd configuration');
+    expect(() => sshdConfigText({ ...places, authorizedKeys: path })).toThrow('cannot be used in an sshd configuration');
   });
 });

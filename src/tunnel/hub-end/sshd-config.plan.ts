@@ -1,21 +1,21 @@
-/** Ciphers that are fast with the processor's AES instructions first; OpenSSH takes the first of the client's that the server knows. */
+/** Ciphers that are fast with AES instructions come first; OpenSSH uses the first of the client's list that the server supports. */
 export const TUNNEL_CIPHERS = ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com'] as const;
 export const TUNNEL_KEX = ['sntrup761x25519-sha512@openssh.com', 'curve25519-sha256', 'curve25519-sha256@libssh.org'] as const;
 
 export interface SshdPlaces {
   readonly hostKey: string;
   readonly authorizedKeys: string;
-  /** The only account that may log in: the one sshd runs as. */
+  /** The only account that may log in, the one that sshd runs as. */
   readonly user: string;
 }
 
-/** Seconds until a silent peer counts as gone: sshd asks after 5 s of silence, three times. */
+/** Seconds until a silent peer counts as gone: sshd probes after 5 s of silence, three times. */
 const ALIVE_INTERVAL_S = 5;
 const ALIVE_COUNT = 3;
 const LOGIN_GRACE_S = 20;
 
 /**
- * The configuration of an sshd that forwards ports and does nothing else. What each key may forward stands in its line of authorized_keys; this says what nobody may,
+ * The configuration of an sshd that only forwards ports. The ports of each key are listed in its line of authorized_keys; these settings apply to all keys,
  * whatever such a line says.
  */
 export function sshdConfigText(places: SshdPlaces): string {
@@ -24,7 +24,7 @@ export function sshdConfigText(places: SshdPlaces): string {
     ['AuthorizedKeysFile', quoted(escapedPercent(places.authorizedKeys))],
     ['PidFile', 'none'],
     ['LogLevel', 'VERBOSE'],
-    // The files' owner is another account than ours; their rights are set where they are made.
+    // Another account owns these files; their permissions are set when they are created.
     ['StrictModes', 'no'],
     ['UsePAM', 'no'],
     ['AllowUsers', places.user],
@@ -43,7 +43,7 @@ export function sshdConfigText(places: SshdPlaces): string {
     ['MACs', 'hmac-sha2-256-etm@openssh.com'],
     ['Compression', 'no'],
     ['AllowTcpForwarding', 'yes'],
-    // Both have to allow a forward, this and the key's line: a line that was tampered with still reaches no other machine.
+    // A forward needs permission from both this setting and the key's line, so a tampered line still reaches no other machine.
     ['PermitOpen', '127.0.0.1:*'],
     ['PermitListen', '127.0.0.1:*'],
     ['GatewayPorts', 'no'],
@@ -54,7 +54,7 @@ export function sshdConfigText(places: SshdPlaces): string {
     ['PermitTTY', 'no'],
     ['PermitUserRC', 'no'],
     ['PermitUserEnvironment', 'no'],
-    // No session of any kind: neither shell nor command nor subsystem. The forced command stands behind that.
+    // No sessions of any kind: no shell, command or subsystem. The forced command is a second barrier.
     ['MaxSessions', '0'],
     ['ForceCommand', '/bin/false'],
     ['PrintMotd', 'no'],
@@ -68,13 +68,13 @@ export function sshdConfigText(places: SshdPlaces): string {
   return `${settings.map(([name, value]) => `${name} ${value}`).join('\n')}\n`;
 }
 
-/** @throws Error for a path that sshd would read as something else */
+/** @throws Error for a path that sshd would misread */
 function quoted(path: string): string {
-  if (/["\\\r\n]/.test(path)) throw new Error(`${path} cannot stand in a configuration of sshd`);
+  if (/["\\\r\n]/.test(path)) throw new Error(`${path} cannot be used in an sshd configuration`);
   return `"${path}"`;
 }
 
-/** For the paths in which ssh and sshd replace %u and the like; of a host key sshd replaces nothing. */
+/** Escapes a path in which ssh and sshd expand %u and the like. They expand nothing in the path of a host key. */
 export function escapedPercent(path: string): string {
   return path.replaceAll('%', '%%');
 }

@@ -16,13 +16,13 @@ const { describe, it } = requireTools('ssh', 'sshd', 'ssh-keygen', 'setpriv', 'c
 jest.setTimeout(240_000);
 configureLogging({ level: 'silent', format: 'text', program: 'test' });
 
-/** What ssh does when nothing that it was asked for is permitted: it ends with 255, or 1 from a refused session, instead of staying. */
+/** When ssh gets nothing of what it requested, it exits with 255, or with 1 after a refused session, instead of staying. */
 const REFUSED = [1, 255];
-/** A forwarding that is permitted stays until it is ended. */
+/** A permitted forwarding stays until it is stopped. */
 const STAYS_MS = 20_000;
 
 let pair: TunnelPair;
-/** Of hub and other nodes, which this node may not reach. */
+/** Belongs to the hub and other nodes; this node may not reach it. */
 let secretPort = 0;
 
 beforeAll(async () => {
@@ -36,7 +36,7 @@ afterAll(async () => {
   await pair.destroy();
 });
 
-/** A client with the node's own key that asks for what it likes. */
+/** A client with the node's own key that requests anything. */
 function ssh(args: readonly string[], user = pair.settings.user, signal?: AbortSignal): Promise<ToolOutput> {
   const argv: readonly [string, ...string[]] = [
     'ssh',
@@ -67,11 +67,11 @@ describe('the key of a node', () => {
     ['files', ['-s', '127.0.0.1', 'sftp']],
     ['its agent to be used', ['-A', '127.0.0.1', 'env']],
     ['windows', ['-X', '127.0.0.1', 'env']],
-  ])('is not given %s', async (_what, args) => {
+  ])('is refused %s', async (_what, args) => {
     const { stdout, stderr, exitCode } = await ssh(args);
     expect(stdout).toBe('');
     expect(REFUSED).toContain(exitCode);
-    // Refused by the server after the login, and not for a mistake of this test.
+    // Refused by the server after the login, not because of a mistake in this test.
     expect(stderr).toMatch(/open failed/);
   });
 
@@ -95,16 +95,16 @@ describe('the key of a node', () => {
     ['a port of the pool', () => `127.0.0.1:${pair.settings.nbd_port_first}:127.0.0.1:1`],
     ['any port', () => '127.0.0.1:0:127.0.0.1:1'],
     ['its reverse port on all addresses', () => `0.0.0.0:${pair.settings.reverse_port}:127.0.0.1:1`],
-    ['its reverse port on all addresses, said otherwise', () => `*:${pair.settings.reverse_port}:127.0.0.1:1`],
+    ['its reverse port on all addresses, written differently', () => `*:${pair.settings.reverse_port}:127.0.0.1:1`],
     ['a socket', () => `${join(pair.directory, 'taken.sock')}:127.0.0.1:1`],
     ['a proxy', () => `127.0.0.1:${pair.otherReversePort}`],
-  ])('is not listened for at %s', async (_what, forward) => {
+  ])('cannot listen at %s', async (_what, forward) => {
     const { exitCode, stderr } = await ssh(['-N', '-R', forward(), '127.0.0.1']);
     expect({ exitCode, stderr }).toEqual({ exitCode: 255, stderr: expect.stringMatching(/remote port forwarding failed/) });
     expect(existsSync(join(pair.directory, 'taken.sock'))).toBe(false);
   });
 
-  it('reaches nothing beyond the loopback address, also when its line was tampered with', async () => {
+  it('reaches nothing beyond the loopback address, even if its line was tampered with', async () => {
     const own = pair.line(await pair.nodeKey());
     const elsewhere = `127.0.0.2:${pair.settings.hub_api_port}`;
     try {
@@ -116,7 +116,7 @@ describe('the key of a node', () => {
     }
   });
 
-  it('does not reach sockets of the hub', async () => {
+  it('cannot reach sockets of the hub', async () => {
     const [local, remote] = [join(pair.directory, 'local.sock'), join(pair.directory, 'remote.sock')];
     const server = createServer((_request, response) => response.end('secret')).listen(remote);
     const get = (socket: string): Promise<ToolOutput> => runTool(['curl', '--silent', '--show-error', '--unix-socket', socket, 'http://hub/']);
@@ -134,7 +134,7 @@ describe('the key of a node', () => {
     }
   });
 
-  it('has no way round through a proxy of its own', async () => {
+  it('cannot bypass the limits through its own proxy', async () => {
     const port = await pair.answer('x');
     await pair.silence(port);
     const over = new AbortController();
@@ -150,7 +150,7 @@ describe('the key of a node', () => {
     }
   });
 
-  it('is of no use for another account, nor is anything but a key', async () => {
+  it('does not work for another account, and only a key works', async () => {
     expect((await ssh(['-N', '127.0.0.1'], 'nobody')).stderr).toMatch(/Permission denied \(publickey\)/);
     const others = await ssh(['-N', '-o', 'PubkeyAuthentication=no', '-o', 'BatchMode=no', '-o', 'NumberOfPasswordPrompts=1', '127.0.0.1']);
     expect(others.stderr).toMatch(/Permission denied \(publickey\)/);
@@ -158,7 +158,7 @@ describe('the key of a node', () => {
 });
 
 describe('the tunnel server', () => {
-  it('does not let strangers who say nothing take all its connections', async () => {
+  it('does not let silent strangers use up all its connections', async () => {
     const sockets: Socket[] = [];
     let closed = 0;
     for (let count = 0; count < 20; count++) {
@@ -171,7 +171,7 @@ describe('the tunnel server', () => {
     await until('a login', async () => (await ssh(['-W', `127.0.0.1:${pair.settings.hub_api_port}`, '127.0.0.1'])).stdout.endsWith('hub'));
   });
 
-  it('refuses at its start what would keep it from serving', async () => {
+  it('refuses at startup anything that would keep it from serving', async () => {
     await expect(pair.startServer()).rejects.toThrow(/cannot listen on port/);
   });
 });

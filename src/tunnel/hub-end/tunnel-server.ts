@@ -26,12 +26,15 @@ export interface TunnelServerOptions {
   readonly log: Logger;
 }
 
-/** Connections that have not logged in yet, of everybody and of one address; more are closed at once. A login takes a second, and sshd gives up after twenty. */
+/**
+ * Connections that have not logged in yet, in total and per address; further ones are closed immediately. A login takes a second, and sshd times out after
+ * twenty.
+ */
 const MAX_STRANGERS = 64;
 const MAX_STRANGERS_OF_ONE_ADDRESS = 16;
-/** Connections in all, against running out of processes: two for each of more nodes than one hub can serve. */
+/** Maximum number of connections, so that processes do not run out: two for each of more nodes than one hub can serve. */
 const MAX_CONNECTIONS = 1024;
-/** Changes are told by the kernel; should it miss one, as file systems of networks do, they are seen after so long. */
+/** The kernel reports changes; if it misses one, as network file systems do, polling detects it after this time. */
 const RECHECK_MS = 2_000;
 const ACCEPTED = /^Accepted publickey for \S+ from \S+ port \d+ ssh2: \S+ (SHA256:\S+)/;
 const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];
@@ -39,15 +42,15 @@ const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 interface Connection {
   readonly address: string;
   readonly process: ChildProcess;
-  /** What everybody was permitted when it began: sshd reads it no earlier. */
+  /** The permissions at the start of the connection; sshd reads them no earlier. */
   readonly permittedBefore: PermittedKeys;
-  /** Of the key that has logged in; null until then. */
+  /** Of the logged-in key; null before the login. */
   fingerprint: string | null;
 }
 
 /**
- * The hub's end of the tunnels: takes TCP connections and gives each to an `sshd -i` of its own, a process of this account without privileges. So it knows which process serves
- * which key, and ends it in the moment in which that key is permitted no longer, or something else.
+ * The hub's end of the tunnels: accepts TCP connections and passes each to its own `sshd -i`, an unprivileged process of this account. It therefore knows which
+ * process serves which key, and ends it as soon as that key's permissions are revoked or changed.
  */
 export class TunnelServer {
   private readonly connections = new Set<Connection>();
@@ -62,7 +65,7 @@ export class TunnelServer {
     private readonly server: Server,
   ) {}
 
-  /** @throws ToolError when sshd is missing or refuses its configuration; Error when the port is taken */
+  /** @throws ToolError when sshd is missing or refuses its configuration; Error when the port is in use */
   static async start(options: TunnelServerOptions): Promise<TunnelServer> {
     const sshd = findSshd();
     await mkdir(options.tunnelDirectory, { recursive: true, mode: 0o700 });
@@ -71,13 +74,13 @@ export class TunnelServer {
     const config = join(options.tunnelDirectory, CONFIG_FILE);
     const authorizedKeys = join(options.tunnelDirectory, AUTHORIZED_KEYS_FILE);
     await writeFile(config, sshdConfigText({ hostKey: join(options.tunnelDirectory, HOST_KEY_FILE), authorizedKeys, user }), { mode: 0o600 });
-    // sshd locks its unprivileged half up in this empty folder, if it has the privileges to do so.
+    // With privileges, sshd confines its unprivileged half to this empty directory.
     if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
     await runTool([sshd, '-t', '-f', config]);
 
     const server = createServer({
       pauseOnConnect: true,
-      // sshd does it itself only for terminals and commands; without, the short answers of NBD wait for acknowledgements.
+      // sshd sets it only for terminals and commands; without it, short NBD answers wait for acknowledgements.
       noDelay: true,
     });
     const tunnelServer = new TunnelServer(options, sshd, server);
@@ -100,7 +103,7 @@ export class TunnelServer {
     return address.port;
   }
 
-  /** Fingerprints of the keys that are logged in, one for each connection. */
+  /** Fingerprints of the logged-in keys, one per connection. */
   loggedIn(): readonly string[] {
     return [...this.connections].flatMap(({ fingerprint }) => (fingerprint === null ? [] : [fingerprint]));
   }
@@ -123,12 +126,12 @@ export class TunnelServer {
     const address = socket.remoteAddress ?? 'unknown';
     const refusal = this.refusal(address);
     if (refusal !== null) {
-      this.options.log.warn('a connection is refused', { address, reason: refusal });
+      this.options.log.warn('connection refused', { address, reason: refusal });
       socket.destroy();
       return;
     }
     const argv = [this.sshd, '-i', '-e', '-f', join(this.options.tunnelDirectory, CONFIG_FILE)];
-    // A connection must not outlive us: nobody would end it when its key is revoked. sshd passes SIGTERM on to its other half.
+    // A connection must not outlive this process: nothing would end it when its key is revoked. sshd passes SIGTERM on to its other half.
     const child = spawn('setpriv', ['--pdeathsig', 'TERM', ...argv], {
       stdio: [socket, socket, 'pipe'],
       detached: true,
@@ -143,14 +146,14 @@ export class TunnelServer {
       socket.destroy();
     });
     child.once('spawn', () => {
-      // The child has a copy; ours would keep the connection open after its end.
+      // The child has a copy; ours would keep the connection open after the child exits.
       socket.destroy();
     });
     child.once('exit', () => {
       this.connections.delete(connection);
-      // What a killed half may have left.
+      // Cleans up after a killed half.
       end(connection);
-      this.options.log.info('a connection has ended', { address, key: connection.fingerprint });
+      this.options.log.info('connection ended', { address, key: connection.fingerprint });
     });
     this.listen(connection, child.stderr);
   }
@@ -169,10 +172,10 @@ export class TunnelServer {
       const fingerprint = ACCEPTED.exec(line)?.[1];
       if (fingerprint === undefined) return;
       connection.fingerprint = fingerprint;
-      this.options.log.info('a key has logged in', { address: connection.address, key: fingerprint });
-      // It may have been revoked between sshd's look and this line.
+      this.options.log.info('key logged in', { address: connection.address, key: fingerprint });
+      // The key may have been revoked between sshd's check and this line.
       this.reread().catch((error: unknown) => {
-        this.options.log.error('who is permitted cannot be read; the connection is ended', { error });
+        this.options.log.error('the permitted keys cannot be read; closing the connection', { error });
         end(connection);
       });
     });
@@ -181,27 +184,27 @@ export class TunnelServer {
   private watchKeys(): void {
     const look = (): void => {
       this.reread().catch((error: unknown) => {
-        this.options.log.error('who is permitted cannot be read; connections stay as they are', { error });
+        this.options.log.error('the permitted keys cannot be read; existing connections stay open', { error });
       });
     };
-    // The file is replaced and not written to, so its folder is what is watched.
+    // The file is replaced rather than rewritten, so the watch is on its directory.
     this.watcher = watch(this.options.tunnelDirectory, (_kind, name) => {
       if (name === AUTHORIZED_KEYS_FILE) look();
     });
     this.watcher.on('error', (error) => {
-      this.options.log.warn('changes of who is permitted are seen later than usual', { error });
+      this.options.log.warn('the permitted keys cannot be watched; changes apply with a delay', { error });
     });
     this.timer = setInterval(look, RECHECK_MS);
   }
 
-  /** Reads who is permitted, and ends the connections of those who are no longer. One after another, so that the last to be read is the last to count. */
+  /** Reads the permitted keys, and closes connections whose keys are no longer permitted. Reads run one after another, so that the latest one counts. */
   private async reread(): Promise<void> {
     const done = this.reading.then(async () => {
       this.permitted = await readPermittedKeys(join(this.options.tunnelDirectory, AUTHORIZED_KEYS_FILE));
       for (const connection of this.connections) {
         const { fingerprint, permittedBefore, address } = connection;
         if (fingerprint === null || standsAsBefore(fingerprint, permittedBefore, this.permitted)) continue;
-        this.options.log.warn('a connection is ended, since its key is permitted no longer what it was', { address, key: fingerprint });
+        this.options.log.warn('connection closed, because the permissions of its key were revoked or changed', { address, key: fingerprint });
         end(connection);
       }
     });
@@ -210,7 +213,7 @@ export class TunnelServer {
   }
 }
 
-/** The whole group: sshd has another half once somebody has logged in. */
+/** Kills the whole process group: sshd has a second process after login. */
 function end({ process: { pid } }: Connection): void {
   if (pid === undefined) return;
   try {
@@ -233,7 +236,7 @@ async function listening(server: Server, { listenHost, listenPort }: TunnelServe
   });
 }
 
-/** sshd lies where the PATH of users does not lead. @throws ToolError */
+/** sshd is in directories that the PATH of ordinary users lacks. @throws ToolError */
 function findSshd(): string {
   for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), ...SYSTEM_FOLDERS]) {
     const path = join(folder, 'sshd');
@@ -241,7 +244,7 @@ function findSshd(): string {
       accessSync(path, constants.X_OK);
       if (path.startsWith('/')) return path;
     } catch {
-      // The next folder may have it.
+      // The next directory may have it.
     }
   }
   throw new ToolError('tool_missing', ['sshd'], null, '', 'is not installed; it comes with the package openssh-server');

@@ -2,15 +2,15 @@ import { createPrivateKey, createPublicKey, hkdfSync, type KeyObject, randomByte
 import { isPublicKey } from '../../lib/ssh/host-key.js';
 
 /**
- * A pairing code: everything that a node needs to find its hub and to know that it is the one, and a secret of which two things are derived: a key pair that may reach
- * the hub's API through the tunnel server until the code is used or expires, and the proof that the API wants. The hub keeps neither the secret nor the proof.
+ * A pairing code: everything that a node needs to find and authenticate its hub, and a secret from which two things are derived: a key pair that may reach the
+ * hub's API through the tunnel server until the code is used or expires, and the proof that the API requires. The hub stores neither the secret nor the proof.
  * Text: `<user>@<host>:<tunnel port>/<host key>/<API port>/<node id>/<secret>`; keys and secrets are base64url of their bytes.
  */
 export interface PairingCode {
   readonly user: string;
   readonly host: string;
   readonly tunnelPort: number;
-  /** The tunnel server's, `ssh-ed25519 <base64>`: pinned before the first connection. */
+  /** The tunnel server's host key, `ssh-ed25519 <base64>`: pinned before the first connection. */
   readonly hostKey: string;
   readonly apiPort: number;
   readonly nodeId: string;
@@ -20,11 +20,11 @@ export interface PairingCode {
 const SECRET_BYTES = 24;
 const CODE =
   /^([a-z_][a-z0-9_-]{0,31})@(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})\/([A-Za-z0-9_-]{43})\/(\d{1,5})\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})\/([A-Za-z0-9_-]{32})$/;
-/** Of an Ed25519 public key in SSH's form: length and name of its kind, length of the key. */
+/** Start of an Ed25519 public key in SSH encoding: length and name of the key type, length of the key. */
 const SSH_KEY_HEAD = Buffer.concat([lengthOf(11), Buffer.from('ssh-ed25519'), lengthOf(32)]);
-/** Of an Ed25519 private key in PKCS #8 (RFC 8410): all but the seed is fixed. */
+/** Start of an Ed25519 private key in PKCS #8 (RFC 8410): everything except the seed is constant. */
 const PKCS8_HEAD = Buffer.from('302e020100300506032b657004220420', 'hex');
-/** Of an Ed25519 public key in SubjectPublicKeyInfo (RFC 8410). */
+/** Length of the start of an Ed25519 public key in SubjectPublicKeyInfo (RFC 8410). */
 const SPKI_HEAD_BYTES = 12;
 
 export function newPairingSecret(): string {
@@ -36,7 +36,7 @@ export function pairingCodeText(code: PairingCode): string {
   return `${code.user}@${host}:${code.tunnelPort}/${rawKey(code.hostKey).toString('base64url')}/${code.apiPort}/${code.nodeId}/${code.secret}`;
 }
 
-/** null: this is no pairing code. */
+/** null: not a pairing code. */
 export function parsePairingCode(text: string): PairingCode | null {
   const [, user = '', host = '', tunnelPort = '', hostKey = '', apiPort = '', nodeId = '', secret = ''] = CODE.exec(text.trim()) ?? [];
   if (secret === '' || !isPort(Number(tunnelPort)) || !isPort(Number(apiPort))) return null;
@@ -51,7 +51,7 @@ export function parsePairingCode(text: string): PairingCode | null {
   };
 }
 
-/** What the node shows the hub's API instead of the secret. */
+/** Sent by the node to the hub's API instead of the secret. */
 export function pairingProof(secret: string): string {
   return derived(secret, 'sendense pairing proof').toString('base64url');
 }
@@ -61,7 +61,7 @@ export function pairingPublicKey(secret: string): string {
   return sshPublicKey(rawPublicKey(privateKeyOf(secret)));
 }
 
-/** For a file that ssh reads (OpenSSH's own format, without a passphrase). */
+/** The text of a key file for ssh (OpenSSH's own format, without a passphrase). */
 export function pairingPrivateKeyText(secret: string): string {
   const publicKey = rawPublicKey(privateKeyOf(secret));
   const blob = Buffer.concat([SSH_KEY_HEAD, publicKey]);
@@ -102,7 +102,7 @@ function sshPublicKey(raw: Buffer): string {
 }
 
 function rawKey(publicKey: string): Buffer {
-  if (!isPublicKey(publicKey)) throw new Error('this is no Ed25519 public key');
+  if (!isPublicKey(publicKey)) throw new Error('this is not an Ed25519 public key');
   return Buffer.from(publicKey.split(' ')[1] ?? '', 'base64').subarray(SSH_KEY_HEAD.length);
 }
 

@@ -7,10 +7,10 @@ import { errnoOf } from '../../lib/process/system-error.js';
 import { isNews, parseTunnelJournal, type TunnelJournalContent, type TunnelState } from './tunnel-state.plan.js';
 
 export const TUNNEL_JOURNAL_FILE = 'journal.json';
-/** What the hub has not heard of after so many further changes it need not know. */
+/** Older changes are dropped, even if the hub has not heard of them. */
 const KEPT = 200;
 
-/** What the tunnel program writes and the node reads. Readable for others than the tunnel's account. */
+/** The journal that the tunnel program writes and the node reads. Readable by accounts other than the tunnel's. */
 export class TunnelJournal {
   private readonly file: string;
   private content: TunnelJournalContent;
@@ -23,7 +23,7 @@ export class TunnelJournal {
     this.content = { ...(readOrNull(this.file) ?? { journal_id: randomUUID(), transitions: [] }), running: true };
   }
 
-  /** Takes note of a change, unless it is none. @returns whether it was one. @param at ISO 8601 */
+  /** Records a change of state. @returns false when nothing has changed @param at ISO 8601 */
   record(state: TunnelState, at: string): boolean {
     const before = this.content.transitions.at(-1);
     if (!isNews(before, state)) return false;
@@ -45,13 +45,13 @@ export class TunnelJournal {
       writeFileSync(fresh, `${JSON.stringify(this.content)}\n`, { mode: 0o644, flush: true });
       renameSync(fresh, this.file);
     } catch (error) {
-      // The tunnel matters more than its diary; with the next change it is written whole.
-      this.log.warn('the journal of the tunnel cannot be written', { file: this.file, error });
+      // The tunnel matters more than its journal; the next change writes it in full.
+      this.log.warn("the tunnel's journal cannot be written", { file: this.file, error });
     }
   }
 }
 
-/** null: no tunnel has ever run there. @throws Error when it cannot be read, and why */
+/** null: no tunnel has ever run there. @throws Error with the reason when it cannot be read */
 export async function readTunnelJournal(directory: string): Promise<TunnelJournalContent | null> {
   try {
     return parseTunnelJournal(await readFile(join(directory, TUNNEL_JOURNAL_FILE), 'utf8'));
@@ -61,7 +61,7 @@ export async function readTunnelJournal(directory: string): Promise<TunnelJourna
   }
 }
 
-/** A journal that is damaged is begun anew. */
+/** A damaged journal is replaced by a new one. */
 function readOrNull(file: string): TunnelJournalContent | null {
   try {
     return parseTunnelJournal(readFileSync(file, 'utf8'));

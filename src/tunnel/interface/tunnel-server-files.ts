@@ -7,14 +7,14 @@ import { errnoOf } from '../../lib/process/system-error.js';
 export const AUTHORIZED_KEYS_FILE = 'authorized_keys';
 export const SERVER_FILE = 'server.json';
 
-/** Content of server.json: how nodes reach this tunnel server, as far as it knows itself. */
+/** Content of server.json: how nodes reach this tunnel server, as far as it knows. */
 export interface TunnelServerPlace {
   readonly user: string;
   readonly listen_host: string;
   readonly listen_port: number;
 }
 
-/** What the tunnel server has told of itself; null: none has run with this directory. @throws WrongShapeError, SyntaxError when the file holds something else */
+/** The tunnel server's own description; null: none has run with this directory. @throws WrongShapeError, SyntaxError when the file holds something else */
 export async function readTunnelServerPlace(tunnelDirectory: string): Promise<TunnelServerPlace | null> {
   let json: string;
   try {

@@ -14,11 +14,11 @@ const settings: TunnelSettings = {
 };
 
 describe('tunnel settings', () => {
-  it('are read as they were written', () => {
+  it('are read back unchanged', () => {
     expect(parseTunnelSettings(tunnelSettingsText(settings))).toEqual(settings);
   });
 
-  it('use 127.0.0.1 where nothing else is said', () => {
+  it('default to 127.0.0.1', () => {
     expect(parseTunnelSettings(JSON.stringify({ ...settings, local_host: undefined }))).toEqual(settings);
   });
 
@@ -35,11 +35,11 @@ describe('tunnel settings', () => {
     ['nbd_port_count', 60_000],
     ['local_host', '0.0.0.0'],
     ['local_host', '192.168.1.1'],
-  ])('name a wrong %s: %j', (member, value) => {
+  ])('report a wrong %s: %j', (member, value) => {
     expect(() => parseTunnelSettings(JSON.stringify({ ...settings, [member]: value }))).toThrow(member);
   });
 
-  it('lead to other ports of the hub, with the API where it was on the node', () => {
+  it("lead to other ports of the hub, and keep the API's port on the node", () => {
     const moved = withPorts(settings, { hub_api_port: 9090, nbd_port_first: 20_000, nbd_port_count: 5 });
     expect(moved).toEqual({ ...settings, hub_api_port: 9090, nbd_port_first: 20_000, nbd_port_count: 5, hub_api_local_port: 9080 });
     expect([localApiPort(settings), localApiPort(moved)]).toEqual([9080, 9080]);
@@ -47,7 +47,7 @@ describe('tunnel settings', () => {
     expect(withPorts(moved, settings)).toEqual(settings);
   });
 
-  it('pin the host key under a name of its own', () => {
+  it('pin the host key under a fixed alias', () => {
     expect(knownHostsText('ssh-ed25519 AAAA')).toBe('sendense-hub ssh-ed25519 AAAA\n');
   });
 });

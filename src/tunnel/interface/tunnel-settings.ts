@@ -3,15 +3,13 @@ import { join } from 'node:path';
 import { matching, object, text, wholeNumber, wrong } from '../../lib/json-shape/json-shape.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 
-/** Files of a node's tunnel directory: its key pair, the hub's host key, and what it has to connect to. */
+/** Files of a node's tunnel directory: its key pair, the hub's host key, and the connection settings. */
 export const TUNNEL_FILES = { privateKey: 'id_ed25519', publicKey: 'id_ed25519.pub', knownHosts: 'known_hosts', settings: 'tunnel.json' } as const;
 
-/**
- * Under this name the hub's host key is pinned (ssh's HostKeyAlias), whatever address the hub is reached at: its address may change, its key may not.
- */
+/** The hub's host key is pinned under this name (ssh's HostKeyAlias), whatever the hub's address: the address may change, the key may not. */
 export const HUB_HOST_KEY_ALIAS = 'sendense-hub';
 
-/** What a node's tunnel connects, as the hub said when the node was paired. */
+/** The settings of a node's tunnel, as received from the hub at pairing. */
 export interface TunnelSettings {
   /** Host name or address of the tunnel server. */
   readonly hub_host: string;
@@ -19,16 +17,16 @@ export interface TunnelSettings {
   /** Account on the hub that the tunnel server runs as. */
   readonly user: string;
   readonly node_id: string;
-  /** On the hub's loopback; leads to the node's API. */
+  /** On the hub's loopback address; forwarded to the node's API. */
   readonly reverse_port: number;
   /** The hub's ports for NBD exports; they have the same numbers on the node. */
   readonly nbd_port_first: number;
   readonly nbd_port_count: number;
   /** The hub's API on the hub's loopback. */
   readonly hub_api_port: number;
-  /** On the node, where it keeps the number that it was paired with, so that what is set there stays right. Absent: the same number. */
+  /** Port on the node. It stays the one from pairing, so that settings on the node remain valid. Absent: the same as hub_api_port. */
   readonly hub_api_local_port?: number;
-  /** The loopback address on which the node finds the hub's ports. */
+  /** The loopback address on which the node reaches the hub's ports. */
   readonly local_host: string;
 }
 
@@ -37,7 +35,7 @@ const LOOPBACK = matching(/^(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1)$/, 'a loopback 
 const USER = matching(/^[a-z_][a-z0-9_-]{0,31}$/, 'the name of an account');
 const NODE_ID = matching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'the id of a node');
 
-/** @throws WrongShapeError naming the member; SyntaxError when it is no JSON */
+/** @throws WrongShapeError naming the member; SyntaxError when it is not JSON */
 export function parseTunnelSettings(json: string): TunnelSettings {
   const members = object(JSON.parse(json), 'the tunnel settings');
   const settings: TunnelSettings = {
@@ -53,17 +51,17 @@ export function parseTunnelSettings(json: string): TunnelSettings {
     local_host: members['local_host'] === undefined ? '127.0.0.1' : LOOPBACK(text(members['local_host'], 'local_host'), 'local_host'),
   };
   if (settings.nbd_port_count < 1 || settings.nbd_port_first + settings.nbd_port_count > 65_536) {
-    throw wrong('nbd_port_count', 'from 1 up to what fits below port 65536', settings.nbd_port_count);
+    throw wrong('nbd_port_count', 'at least 1, with the last port below 65536', settings.nbd_port_count);
   }
   return settings;
 }
 
-/** Where the hub's API is found on the node. */
+/** The port of the hub's API on the node. */
 export function localApiPort(settings: Pick<TunnelSettings, 'hub_api_port' | 'hub_api_local_port'>): number {
   return settings.hub_api_local_port ?? settings.hub_api_port;
 }
 
-/** The same tunnel to other ports of the hub. */
+/** The same tunnel with other ports of the hub. */
 export function withPorts(settings: TunnelSettings, ports: Pick<TunnelSettings, 'hub_api_port' | 'nbd_port_first' | 'nbd_port_count'>): TunnelSettings {
   const { hub_api_local_port: _, ...rest } = settings;
   const local = localApiPort(settings);
@@ -91,7 +89,7 @@ export function knownHostsText(hostKey: string): string {
   return `${HUB_HOST_KEY_ALIAS} ${hostKey}\n`;
 }
 
-/** The host key that a known_hosts file of this form pins, `ssh-ed25519 <base64>`. @throws Error when it pins none */
+/** The host key pinned in such a known_hosts file, `ssh-ed25519 <base64>`. @throws Error when it pins none */
 export function hostKeyIn(knownHosts: string): string {
   const [, key] = new RegExp(`^${HUB_HOST_KEY_ALIAS} (ssh-ed25519 [A-Za-z0-9+/]{68})$`, 'm').exec(knownHosts) ?? [];
   if (key === undefined) throw new Error(`the known_hosts file pins no host key of ${HUB_HOST_KEY_ALIAS}`);

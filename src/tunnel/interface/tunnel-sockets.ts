@@ -9,8 +9,8 @@ const LONGEST_NAME = '/65535.sock';
 const LOOPBACK = /^(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1|localhost)$/;
 
 /**
- * Where the tunnel listens for the hub's exports: Unix sockets in a private directory, because any account of the machine could connect to a port. A directory with a long name has its
- * sockets among the temporary files. Deterministic, so that tunnel and node agree.
+ * Where the tunnel listens for the hub's exports: Unix sockets in a private directory, because any account on the machine could connect to a TCP port. If the
+ * directory's path is too long, the sockets are among the temporary files. Deterministic, so that tunnel and node agree.
  */
 export function tunnelSocketDirectory(tunnelDirectory: string): string {
   const place = join(tunnelDirectory, 'nbd');
@@ -18,7 +18,7 @@ export function tunnelSocketDirectory(tunnelDirectory: string): string {
   return join(tmpdir(), `sendense-tunnel-${createHash('sha256').update(tunnelDirectory).digest('hex').slice(0, 20)}`);
 }
 
-/** @throws Error when another account has made it */
+/** @throws Error when another account created it */
 export async function makeTunnelSocketDirectory(tunnelDirectory: string): Promise<void> {
   await makePrivateDirectory(tunnelSocketDirectory(tunnelDirectory));
 }
@@ -28,7 +28,10 @@ export function tunnelSocket(tunnelDirectory: string, port: number): string {
   return join(tunnelSocketDirectory(tunnelDirectory), `${port}.sock`);
 }
 
-/** How this node reaches a place that the hub names: a port of the hub's loopback is at the other end of the tunnel, where the node has one. @throws as readTunnelSettings */
+/**
+ * How this node reaches an address given by the hub: if the node has a tunnel, a port on the hub's loopback is at the tunnel's far end. @throws as
+ * readTunnelSettings
+ */
 export async function wayToExport(place: NbdPlace, tunnelDirectory: string): Promise<NbdPlace> {
   if ('socket' in place || !LOOPBACK.test(place.host)) return place;
   const settings = await readTunnelSettings(tunnelDirectory);

@@ -20,20 +20,23 @@ export type TunnelCauseCode =
 
 export interface TunnelCause {
   readonly code: TunnelCauseCode;
-  /** For people: what is wrong and, where something can be done about it, what. */
+  /** For humans: what is wrong and, if there is a remedy, the remedy. */
   readonly detail: string;
 }
 
 export const TUNNEL_STATES = ['connecting', 'up', 'degraded', 'down'] as const;
-/** `up`: all connections stand and the hub answers through each. `degraded`: some do. `down`: none does. `connecting`: none does yet, and none has failed yet. */
+/**
+ * `up`: all connections are established and the hub answers through each. `degraded`: some are. `down`: none is. `connecting`: none is yet, and none has failed
+ * yet.
+ */
 export type TunnelStateName = (typeof TUNNEL_STATES)[number];
 
-/** What is known of one connection. */
+/** The state of one connection. */
 export type ConnectionState =
   | { readonly kind: 'connecting' }
   /** The hub has answered through it. */
   | { readonly kind: 'up' }
-  /** It stands, and its far end answers, but not the hub behind it. */
+  /** The connection is established and its far end answers, but the hub behind it does not. */
   | { readonly kind: 'hub_away'; readonly cause: TunnelCause }
   | { readonly kind: 'down'; readonly cause: TunnelCause };
 
@@ -54,17 +57,17 @@ export interface TunnelTransition {
   readonly connections: { readonly wanted: number; readonly up: number };
 }
 
-/** What a tunnel leaves for the node to tell the hub. */
+/** The tunnel's record, which the node reports to the hub. */
 export interface TunnelJournalContent {
-  /** Changes when the journal was lost and begun anew, so that numbers are not mistaken for those of the old one. */
+  /** Changes when the journal was lost and restarted, so that its numbers are not confused with the old ones. */
   readonly journal_id: string;
-  /** False after an orderly end. */
+  /** False after a clean stop. */
   readonly running: boolean;
-  /** The newest last; old ones are forgotten. */
+  /** Newest last; old ones are dropped. */
   readonly transitions: readonly TunnelTransition[];
 }
 
-/** What all connections together amount to. */
+/** The combined state of all connections. */
 export function tunnelStateOf(connections: readonly ConnectionState[]): TunnelState {
   const standing = connections.filter(({ kind }) => kind === 'up' || kind === 'hub_away').length;
   const answering = connections.filter(({ kind }) => kind === 'up').length;
@@ -75,7 +78,7 @@ export function tunnelStateOf(connections: readonly ConnectionState[]): TunnelSt
   return { state: cause === null ? 'connecting' : 'down', cause, connections: numbers };
 }
 
-/** Whether the change is worth telling: another state, cause or number of connections. The words of a cause may differ each time. */
+/** Whether a change must be reported: another state, cause code or number of connections. The text of a cause may differ each time. */
 export function isNews(before: Pick<TunnelTransition, 'state' | 'cause' | 'connections'> | undefined, now: TunnelState): boolean {
   if (before === undefined) return true;
   return (
@@ -89,13 +92,16 @@ export function isNews(before: Pick<TunnelTransition, 'state' | 'cause' | 'conne
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 
-/** The pause before the next attempt: twice as long each time, half of it left to chance so that the nodes of a hub that comes back do not all come at once. @param chance from 0 to 1 */
+/**
+ * The pause before the next attempt. It doubles each time, and half of it is random, so that the nodes of a returning hub do not all reconnect at once. @param
+ * chance from 0 to 1
+ */
 export function pauseBeforeAttempt(failuresInARow: number, chance: number): number {
   const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failuresInARow - 1, 16));
   return Math.round(longest / 2 + (longest / 2) * chance);
 }
 
-/** @throws WrongShapeError naming the member; SyntaxError when it is no JSON */
+/** @throws WrongShapeError naming the member; SyntaxError when it is not JSON */
 export function parseTunnelJournal(json: string): TunnelJournalContent {
   const members = object(JSON.parse(json), 'the journal');
   return {

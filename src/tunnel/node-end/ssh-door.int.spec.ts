@@ -63,14 +63,14 @@ async function letIn(expiresInMs: number): Promise<void> {
 const soon = (): AbortSignal => AbortSignal.timeout(30_000);
 
 describe('the key of a pairing code', () => {
-  it('is one that OpenSSH reads', async () => {
+  it('can be read by OpenSSH', async () => {
     const file = join(directory, 'pairing');
     await writeFile(file, pairingPrivateKeyText(secret), { mode: 0o600 });
     const { stdout } = await runTool(['ssh-keygen', '-y', '-f', file]);
     expect(stdout.trim()).toBe(pairingPublicKey(secret));
   });
 
-  it('leads to the API of the hub, and to nothing else', async () => {
+  it("grants access to the hub's API and nothing else", async () => {
     await letIn(60_000);
     const answer = await callThroughSsh(through(), call, soon());
     expect(answer.status).toBe(201);
@@ -79,12 +79,12 @@ describe('the key of a pairing code', () => {
     await expect(callThroughSsh(through({ apiPort: sshd.port }), call, soon())).rejects.toMatchObject({ code: 'unreachable' });
   });
 
-  it('opens nothing once it has expired', async () => {
+  it('grants nothing once it has expired', async () => {
     await letIn(-1_000);
     await expect(callThroughSsh(through(), call, soon())).rejects.toMatchObject({ code: 'key_refused' });
   });
 
-  it('opens nothing once its line is gone', async () => {
+  it('grants nothing once its line is gone', async () => {
     await letIn(60_000);
     await writeAuthorizedKeys(directory, []);
     await expect(callThroughSsh(through(), call, soon())).rejects.toMatchObject({ code: 'key_refused' });
@@ -92,20 +92,20 @@ describe('the key of a pairing code', () => {
 });
 
 describe('the hub’s host key', () => {
-  it('is the only one that is spoken to: nothing is sent to another', async () => {
+  it('is the only accepted one: nothing is sent to another', async () => {
     await letIn(60_000);
     const other = await ensureKeyPair(join(directory, 'other_host'));
     await expect(callThroughSsh(through({ hostKey: other }), call, soon())).rejects.toMatchObject({ code: 'host_key_changed' });
   });
 
-  it('is not there where nobody listens', async () => {
+  it('is unreachable when nothing listens', async () => {
     const tunnelPort = await freePortRange(1);
     await expect(callThroughSsh(through({ tunnelPort }), call, soon())).rejects.toMatchObject({ code: 'unreachable' });
   });
 });
 
 describe('authorized_keys', () => {
-  it('is replaced as a whole, only when it changes, and may be read by the account of the tunnel server', async () => {
+  it("is replaced atomically, only when it changes, and is readable by the tunnel server's account", async () => {
     const line = authorizedKeysLine({ publicKey: sshd.hostKey, nodeId: 'n1', openPorts: [10_100, 9080], reversePort: 9082 });
     expect(line).toBe(
       `restrict,port-forwarding,permitopen="127.0.0.1:10100",permitopen="127.0.0.1:9080",permitlisten="127.0.0.1:9082" ${sshd.hostKey} node:n1`,
@@ -118,7 +118,7 @@ describe('authorized_keys', () => {
 });
 
 describe('a pairing code', () => {
-  it.each(['hub.example.org', '192.0.2.7', '2001:db8::7'])('says all that a node needs to know of its hub at %s', (host) => {
+  it.each(['hub.example.org', '192.0.2.7', '2001:db8::7'])('describes the hub at %s completely', (host) => {
     const code = {
       user: 'sendense-tunnel',
       host,
@@ -136,7 +136,7 @@ describe('a pairing code', () => {
     expect(parsePairingCode(text.replace('sendense-tunnel', '-oProxyCommand'))).toBeNull();
   });
 
-  it('has a proof and a key that do not tell its secret, nor each other', () => {
+  it('has a proof and a key that reveal neither its secret nor each other', () => {
     const values = [secret, pairingProof(secret), pairingPublicKey(secret).split(' ')[1] ?? '', pairingProof(newPairingSecret())];
     expect(new Set(values).size).toBe(4);
     expect(pairingProof(secret)).toBe(pairingProof(secret));

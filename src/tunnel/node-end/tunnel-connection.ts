@@ -6,17 +6,17 @@ import { probeHub } from './tunnel-probe.js';
 import { causeOfEnd, sshArgv, type TunnelConnectionPlan } from './tunnel-ssh.plan.js';
 import { type ConnectionState, pauseBeforeAttempt, type TunnelCause } from '../interface/tunnel-state.plan.js';
 
-/** Between two probes of a connection that stands, and of one that is coming up. */
+/** Intervals between probes of an established connection, and of one that is coming up. */
 const PROBE_INTERVAL_MS = 3_000;
 const FIRST_PROBE_INTERVAL_MS = 100;
 const PROBE_TIMEOUT_MS = 5_000;
-/** A connection that has not come up after so long is given up. ssh gives up by itself after ten seconds, unless it hangs. */
+/** A connection that has not come up after this time is abandoned. ssh itself times out after ten seconds unless it hangs. */
 const COME_UP_MS = 30_000;
-/** A connection without a sign of life for so long is broken when others have had one, */
+/** A connection that has been silent for this long is broken if others have not been silent, */
 const SILENT_MS = 12_000;
-/** and after so long in any case. Longer, because a hub that is busy or stopped must not cost a connection over which data goes well. */
+/** and after this long in any case. Longer, because a busy or stopped hub must not cost a connection that still transfers data. */
 const ALL_SILENT_MS = 60_000;
-/** One that stood for so long did not fail at its start. */
+/** A connection that lasted this long did not fail at startup. */
 const STEADY_MS = 10_000;
 const STOP_PATIENCE_MS = 5_000;
 const MAX_STDERR = 16_384;
@@ -24,11 +24,11 @@ const MAX_STDERR = 16_384;
 export interface ConnectionSurroundings {
   readonly log: Logger;
   readonly onChange: () => void;
-  /** When another connection of the tunnel had its last sign of life, by performance.now(). */
+  /** When another connection of the tunnel last received something, by performance.now(). */
   readonly othersHeardAt: () => number;
 }
 
-/** One SSH connection of a tunnel, held up for as long as the tunnel runs. */
+/** One SSH connection of a tunnel, re-established for as long as the tunnel runs. */
 export class TunnelConnection {
   private current: ConnectionState = { kind: 'connecting' };
   private readonly leaving = new AbortController();
@@ -36,7 +36,7 @@ export class TunnelConnection {
   private ssh: ChildProcess | null = null;
   private failures = 0;
   private lastHeardAt = Number.NEGATIVE_INFINITY;
-  /** Ends the pause before the next attempt. */
+  /** Cuts short the pause before the next attempt. */
   private hurry = new AbortController();
 
   constructor(
@@ -48,21 +48,21 @@ export class TunnelConnection {
     return this.current;
   }
 
-  /** When it had its last sign of life from the hub's side, by performance.now(). */
+  /** When it last received something from the hub's side, by performance.now(). */
   get heardAt(): number {
     return this.lastHeardAt;
   }
 
-  /** Returns at once. */
+  /** Returns immediately. */
   start(): void {
     this.running = this.run();
   }
 
-  /** Connects anew with another key or to another place. Returns at once. */
+  /** Reconnects with another key or to another address. Returns immediately. */
   replace(plan: TunnelConnectionPlan): void {
     this.plan = plan;
     this.failures = 0;
-    // What was true of the old one says nothing of the new one.
+    // The state of the old connection says nothing about the new one.
     this.become({ kind: 'connecting' });
     this.ssh?.kill('SIGTERM');
     this.hurry.abort();
@@ -83,16 +83,16 @@ export class TunnelConnection {
       if (plan !== this.plan) continue;
       this.failures = performance.now() - began > STEADY_MS && this.lastHeardAt > began ? 1 : this.failures + 1;
       const pauseMs = pauseBeforeAttempt(this.failures, Math.random());
-      this.around.log.warn('a connection to the hub is down', { connection: plan.index, ...cause, pause_ms: pauseMs });
+      this.around.log.warn('connection to the hub is down', { connection: plan.index, ...cause, pause_ms: pauseMs });
       this.become({ kind: 'down', cause });
       this.hurry = new AbortController();
       await pause(pauseMs, undefined, { signal: AbortSignal.any([this.hurry.signal, this.leaving.signal]) }).catch(() => undefined);
     }
   }
 
-  /** From the start of one ssh to its end. @returns why it has ended */
+  /** Runs one ssh from start to exit. @returns the reason for the exit */
   private async hold(plan: TunnelConnectionPlan): Promise<TunnelCause> {
-    // It must not outlive us: its ports would be taken for our next life.
+    // It must not outlive this process: its ports would be in use after a restart.
     const ssh = spawn('setpriv', ['--pdeathsig', 'TERM', ...sshArgv(plan)], { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', env: toolEnvironment() });
     this.ssh = ssh;
     let stderr = '';
@@ -102,7 +102,7 @@ export class TunnelConnection {
     const over = new AbortController();
     const ended = new Promise<Error | null>((resolve) => {
       ssh.once('error', resolve);
-      // `close` comes after the last words.
+      // `close` comes after the last output.
       ssh.once('close', () => {
         resolve(null);
       });
@@ -113,12 +113,12 @@ export class TunnelConnection {
     const failure = await endProcess(ssh, ended);
     this.ssh = null;
     if (failure !== null || ssh.exitCode === 127) {
-      return { code: 'tool_missing', detail: `ssh cannot be started: ${failure?.message ?? stderr.trim()}. It comes with the package openssh-client.` };
+      return { code: 'tool_missing', detail: `ssh cannot be started: ${failure?.message ?? stderr.trim()}. It is in the package openssh-client.` };
     }
     return verdict ?? causeOfEnd(stderr, plan.settings);
   }
 
-  /** Probes until the connection ends. @returns why it has to be ended; null when it has ended, or shall */
+  /** Probes until the connection ends. @returns the reason to end it; null when it has ended or is being stopped */
   private async watch(plan: TunnelConnectionPlan, over: AbortSignal): Promise<TunnelCause | null> {
     const began = performance.now();
     let silences = 0;
@@ -137,7 +137,7 @@ export class TunnelConnection {
         case 'closed':
           this.hear(now, {
             kind: 'hub_away',
-            cause: { code: 'hub_not_answering', detail: 'The connection stands, but at its far end no hub listens; it may be starting.' },
+            cause: { code: 'hub_not_answering', detail: 'The connection is established, but no hub listens at its far end; it may be starting.' },
           });
           heard = true;
           silences = 0;
@@ -157,10 +157,10 @@ export class TunnelConnection {
       const silentSince = heard ? this.lastHeardAt : began;
       const othersHear = this.around.othersHeardAt() > silentSince + SILENT_MS / 2;
       if (!heard && now - began > COME_UP_MS) {
-        return { code: 'connect_timeout', detail: `The connection to ${plan.settings.hub_host} has not come up within ${COME_UP_MS / 1000} s.` };
+        return { code: 'connect_timeout', detail: `The connection to ${plan.settings.hub_host} was not established within ${COME_UP_MS / 1000} s.` };
       }
       if (heard && now - silentSince > (othersHear ? SILENT_MS : ALL_SILENT_MS)) {
-        return { code: 'no_answer', detail: `Nothing has come through the connection for ${Math.round((now - silentSince) / 1000)} s.` };
+        return { code: 'no_answer', detail: `The connection has been silent for ${Math.round((now - silentSince) / 1000)} s.` };
       }
       await pause(heard ? PROBE_INTERVAL_MS : FIRST_PROBE_INTERVAL_MS, undefined, { signal: over }).catch(() => undefined);
     }

@@ -2,14 +2,14 @@ import { request } from 'node:http';
 import { errnoOf } from '../../lib/process/system-error.js';
 
 /**
- * - `answered`: by the hub, whatever it said
- * - `closed`: by the far end without an answer; so the connection works, and nothing listens behind it
- * - `absent`: the socket is not there, or nobody listens on it
- * - `silent`: nothing came in time
+ * - `answered`: by the hub, with any status
+ * - `closed`: by the far end without an answer, so the connection works, but nothing listens behind it
+ * - `absent`: the socket does not exist, or nothing listens on it
+ * - `silent`: no answer in time
  */
 export type ProbeOutcome = 'answered' | 'closed' | 'absent' | 'silent';
 
-/** Asks the hub through a connection for its health, from end to end. Never rejects. @param socketPath leads to the hub's API */
+/** Queries the hub's health through a connection, end to end. Never rejects. @param socketPath forwarded to the hub's API */
 export function probeHub(socketPath: string, timeoutMs: number): Promise<ProbeOutcome> {
   return new Promise((resolve) => {
     const asked = request({ socketPath, path: '/api/v1/health/live', headers: { host: 'hub', connection: 'close' }, agent: false });

@@ -3,34 +3,37 @@ import { HUB_HOST_KEY_ALIAS, localApiPort, type TunnelSettings } from '../interf
 import type { TunnelCause, TunnelCauseCode } from '../interface/tunnel-state.plan.js';
 
 export interface TunnelConnectionPlan {
-  /** From 0. The first one brings the hub's calls to the node, and the node's to the hub. */
+  /** From 0. The first one carries the API calls in both directions. */
   readonly index: number;
-  /** Of all the connections that share the hub's ports. */
+  /** Number of connections that share the hub's ports. */
   readonly count: number;
   readonly settings: TunnelSettings;
   readonly privateKey: string;
   readonly knownHosts: string;
   /** The node's API, `host:port`. */
   readonly nodeAddress: string;
-  /** The node's end of one of the hub's ports for exports. */
+  /** The node's socket for one of the hub's export ports. */
   readonly exportSocket: (port: number) => string;
-  /** Socket that leads through this connection to the hub's API, for probes. */
+  /** Socket forwarded through this connection to the hub's API, for probes. */
   readonly probeSocket: string;
-  /** The processor has instructions for AES; without them ChaCha20 is the fastest cipher. */
+  /** The processor has AES instructions; without them ChaCha20 is the fastest cipher. */
   readonly aesInHardware: boolean;
 }
 
-/** ssh asks the server after so many seconds of silence, so many times, before it gives the connection up. */
+/** ssh probes the server after this many seconds of silence, this many times, before it closes the connection. */
 const ALIVE_INTERVAL_S = 5;
 const ALIVE_COUNT = 3;
 const CONNECT_TIMEOUT_S = 10;
 
-/** The ports of the hub's pool that go through one of the connections: every so-many-th, so that the disks of one VM, which have ports in a row, spread over all. */
+/**
+ * The ports of the hub's pool that go through one connection: every count-th, so that the disks of one VM, which have consecutive ports, are spread over all
+ * connections.
+ */
 export function portsOf(index: number, count: number, settings: Pick<TunnelSettings, 'nbd_port_first' | 'nbd_port_count'>): readonly number[] {
   return Array.from({ length: settings.nbd_port_count }, (_, offset) => settings.nbd_port_first + offset).filter((_, offset) => offset % count === index);
 }
 
-/** Command line of one connection. It reads no configuration but this, and no key but that of known_hosts will do. */
+/** The command line of one connection. ssh reads no other configuration, and accepts only the host key in known_hosts. */
 export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string[]] {
   const { settings, index } = plan;
   const { local_host: localHost, hub_api_port: apiPort } = settings;
@@ -93,39 +96,39 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
 
 const MAX_SAID = 1_000;
 
-/** Why an ssh that was to hold a connection has ended, by its last words. The patterns are OpenSSH's own messages in the locale C. */
+/** The reason why an ssh that held a connection has exited, from its last output. The patterns are OpenSSH's own messages in locale C. */
 export function causeOfEnd(stderr: string, settings: Pick<TunnelSettings, 'hub_host' | 'hub_port' | 'reverse_port'>): TunnelCause {
   const said = stderr.trim().slice(-MAX_SAID);
   const hub = `${settings.hub_host}:${settings.hub_port}`;
   const because = (code: TunnelCauseCode, sentence: string): TunnelCause => ({ code, detail: said === '' ? sentence : `${sentence} ssh says: ${said}` });
   if (/Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|No ED25519 host key is known/.test(stderr)) {
-    // Not ssh's own words: they advise to forget the pinned key.
+    // Not ssh's own message, which advises removing the pinned key.
     const [found] = /SHA256:[A-Za-z0-9+/]+/.exec(stderr) ?? [];
     const sentence =
-      `What answers at ${hub} does not have the host key of the hub that this node was paired with${found === undefined ? '' : `, but ${found}`}; nothing was sent to it. ` +
-      'If the hub was set up anew, pair the node again; if not, somebody stands between.';
+      `The server at ${hub} does not have the host key of the hub that this node was paired with${found === undefined ? '' : `, but ${found}`}; nothing was sent to it. ` +
+      'If the hub was reinstalled, pair the node again; otherwise someone is intercepting the connection.';
     return { code: 'host_key_changed', detail: sentence };
   }
   if (/Permission denied|Too many authentication failures/.test(stderr)) {
-    return because('key_refused', `The hub at ${hub} does not take this node's key: it is not approved there, or not any more.`);
+    return because('key_refused', `The hub at ${hub} does not accept this node's key: it is not approved there, or was revoked.`);
   }
   if (/remote port forwarding failed for listen port/.test(stderr)) {
     return because(
       'reverse_port_taken',
-      `Port ${settings.reverse_port} of the hub is taken, for some seconds perhaps by an earlier connection of this node, or it is not this node's.`,
+      `Port ${settings.reverse_port} of the hub is in use, possibly for some seconds by an earlier connection of this node, or it does not belong to this node.`,
     );
   }
   if (/Could not request local forwarding|cannot listen to port|Address already in use|cannot listen on path/.test(stderr)) {
-    return because('local_port_taken', 'A port of this node that is to lead to the hub is taken by another program.');
+    return because('local_port_taken', 'A port of this node that should be forwarded to the hub is in use by another program.');
   }
-  if (/Could not resolve hostname/.test(stderr)) return because('name_not_resolved', `The name ${settings.hub_host} leads to no address.`);
+  if (/Could not resolve hostname/.test(stderr)) return because('name_not_resolved', `The name ${settings.hub_host} does not resolve to an address.`);
   if (/Connection refused/.test(stderr)) return because('connection_refused', `Nothing listens at ${hub}.`);
-  if (/No route to host|Network is unreachable/.test(stderr)) return because('host_unreachable', `There is no way to ${hub}.`);
+  if (/No route to host|Network is unreachable/.test(stderr)) return because('host_unreachable', `There is no route to ${hub}.`);
   if (/Connection timed out during banner exchange|connect to host .*: Connection timed out|Connection to .* timed out$/m.test(stderr)) {
     return because('connect_timeout', `${hub} does not answer.`);
   }
-  if (/Timeout, server .* not responding/.test(stderr)) return because('no_answer', `${hub} has gone silent.`);
-  return because('connection_lost', `The connection to ${hub} has ended.`);
+  if (/Timeout, server .* not responding/.test(stderr)) return because('no_answer', `${hub} stopped answering.`);
+  return because('connection_lost', `The connection to ${hub} was lost.`);
 }
 
 function bracketed(host: string): string {

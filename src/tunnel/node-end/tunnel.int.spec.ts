@@ -22,11 +22,11 @@ let pair: TunnelPair;
 
 afterEach(async () => {
   await pair.destroy();
-  // Also of those that a test has stopped.
+  // Including those that a test has stopped.
   await until('ssh and sshd to be gone', () => Promise.resolve(processesOf(/^sshd?$/).length === 0));
 });
 
-/** Processes of this name that descend from this one: both ends run in it. */
+/** Processes of this name that descend from this one, which runs both ends. */
 function processesOf(name: RegExp): readonly number[] {
   return readdirSync('/proc')
     .map(Number)
@@ -34,7 +34,7 @@ function processesOf(name: RegExp): readonly number[] {
       try {
         return name.test(readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) && isOurs(pid);
       } catch {
-        // It is no process, or has ended meanwhile.
+        // Not a process, or it has exited meanwhile.
         return false;
       }
     });
@@ -56,7 +56,7 @@ async function standing(ports: number, connections = 2): Promise<TunnelPair> {
 }
 
 describe('a tunnel', () => {
-  it('carries all 101 ports at once, and the APIs both ways', async () => {
+  it('carries all 101 ports at once, and the APIs in both directions', async () => {
     const { settings, server, echoOnPool, fingerprint } = await standing(101);
     await echoOnPool.call(pair);
     expect(server?.loggedIn()).toEqual([await fingerprint.call(pair), await fingerprint.call(pair)]);
@@ -65,7 +65,7 @@ describe('a tunnel', () => {
     const ports = Array.from({ length: 101 }, (_, offset) => settings.nbd_port_first + offset);
     const received = await Promise.all(ports.map((port) => echoed(tunnelSocket(pair.nodeDirectory, port), sent)));
     expect(received.filter((bytes) => bytes.equals(sent))).toHaveLength(101);
-    // Every account of the node can connect to a TCP port, so the exports have none there.
+    // Every account on the node can connect to a TCP port, so exports have none there.
     for (const port of ports) expect(await new PortProbe().isFree(settings.local_host, port)).toBe(true);
     expect(await ask('127.0.0.1', settings.reverse_port)).toBe('node');
     expect(await ask(settings.local_host, settings.hub_api_port)).toBe('hub');
@@ -87,7 +87,7 @@ describe('a tunnel', () => {
     expect(await ask('127.0.0.1', pair.settings.reverse_port)).toBe('node');
   });
 
-  it('stays, and says so, while its hub is away: the transfers need not the hub but its exports', async () => {
+  it('stays up and reports it while its hub is down: transfers need only the exports', async () => {
     await standing(2);
     const ssh = processesOf(/^ssh$/);
     await pair.silence(pair.settings.hub_api_port);
@@ -98,18 +98,18 @@ describe('a tunnel', () => {
     expect(processesOf(/^ssh$/)).toEqual(ssh);
   });
 
-  it('notices a far end that has gone silent without closing anything', async () => {
+  it('detects a far end that goes silent without closing anything', async () => {
     await standing(2, 1);
     for (const pid of processesOf(/^sshd$/)) process.kill(pid, 'SIGSTOP');
     const down = await pair.becomes('down', 0);
     expect(down.cause?.code).toMatch(/^(no_answer|connection_lost)$/);
-    // What holds its port at the hub is the stopped sshd.
+    // The stopped sshd still holds its port at the hub.
     await pair.becomes('down', 0, 'reverse_port_taken');
     for (const pid of processesOf(/^sshd$/)) process.kill(pid, 'SIGCONT');
     await pair.becomes('up', down.number);
   });
 
-  it('takes up a new key and new settings one connection after another', async () => {
+  it('applies a new key and new settings one connection after another', async () => {
     await standing(2);
     const before = await pair.fingerprint();
     await ensureKeyPair(join(pair.directory, 'new'));
@@ -128,8 +128,8 @@ describe('a tunnel', () => {
   });
 });
 
-describe('a tunnel never comes about', () => {
-  it('with a hub that has another host key', async () => {
+describe('a tunnel is never established', () => {
+  it('to a hub with another host key', async () => {
     pair = await TunnelPair.create(2);
     await pair.startServer();
     await pair.pin(await ensureKeyPair(join(pair.directory, 'other')));
@@ -140,7 +140,7 @@ describe('a tunnel never comes about', () => {
     expect(pair.server?.loggedIn()).toEqual([]);
   });
 
-  it('with a hub that has changed its host key meanwhile', async () => {
+  it('to a hub that has changed its host key meanwhile', async () => {
     await standing(2);
     await pair.server?.stop();
     rmSync(join(pair.hubDirectory, HOST_KEY_FILE));
@@ -160,11 +160,11 @@ describe('a tunnel never comes about', () => {
     await pair.becomes('up');
   });
 
-  it('on ports that another program has', async () => {
+  it('on ports that another program uses', async () => {
     pair = await TunnelPair.create(2);
     await pair.startServer();
     await pair.answer('somebody', pair.settings.reverse_port);
-    // Of several connections the others would stand.
+    // With several connections the others would stay up.
     pair.startTunnel(1);
     await pair.becomes('down', 0, 'reverse_port_taken');
   });
@@ -183,7 +183,7 @@ describe('a tunnel never comes about', () => {
 });
 
 describe('a key', () => {
-  it('that is revoked has its connections ended at once, and nobody else', async () => {
+  it('that is revoked loses its connections immediately, and no other key does', async () => {
     await standing(2);
     const own = pair.line(await pair.nodeKey());
     const other = `restrict,port-forwarding,permitopen="127.0.0.1:1" ${await ensureKeyPair(join(pair.directory, 'other'))} other\n`;
@@ -194,7 +194,7 @@ describe('a key', () => {
     await pair.becomes('down', 0, 'key_refused');
   });
 
-  it('that is permitted something else has to connect anew', async () => {
+  it('whose permissions change must reconnect', async () => {
     await standing(2);
     const ssh = processesOf(/^ssh$/);
     await pair.permit(pair.line(await pair.nodeKey()).replace('restrict,', 'restrict,permitopen="127.0.0.1:1",'));

@@ -15,35 +15,35 @@ import { type TunnelState, tunnelStateOf, type TunnelCause } from '../interface/
 
 export interface TunnelOptions {
   readonly tunnelDirectory: string;
-  /** SSH connections that share the ports. */
+  /** Number of SSH connections that share the ports. */
   readonly connections: number;
-  /** Where the node's API listens, `host:port`; null while it does not. */
+  /** The listening address of the node's API, `host:port`; null while it is not listening. */
   readonly nodeAddress: () => string | null;
   /** ISO 8601. */
   readonly now: () => string;
   readonly log: Logger;
 }
 
-/** How often it is looked whether key, pinned host key or settings have been replaced. */
+/** How often to check whether key, pinned host key or settings were replaced. */
 const LOOK_MS = 1_000;
-/** How long the others wait until a connection has come up with what is new. */
+/** How long to wait for a replaced connection before replacing the next. */
 const REPLACE_PATIENCE_MS = 20_000;
 
 interface Files {
   readonly settings: TunnelSettings;
-  /** Everything that connections depend on, to be compared. */
+  /** Everything that connections depend on, for comparison. */
   readonly fingerprint: string;
 }
 
 /**
- * A node's end of the tunnel: several SSH connections that together bring the hub's NBD ports to sockets and its API to this machine's loopback, and the node's API to the hub's. Each is
- * probed from end to end and held up by itself.
+ * A node's end of the tunnel: several SSH connections that together forward the hub's NBD ports to sockets and its API to this machine's loopback address, and
+ * the node's API to the hub's. Each is probed end to end and re-established independently.
  */
 export class Tunnel {
   private readonly leaving = new AbortController();
   private readonly journal: TunnelJournal;
   private readonly aesInHardware = hasAes();
-  /** Of sockets for probes: their paths must be short. */
+  /** Directory of the probe sockets, whose paths must be short. */
   private readonly sockets = makePassingFolder('tunnel', process.env['RUNTIME_DIRECTORY']);
   private connections: readonly TunnelConnection[] = [];
   private running: Promise<void> = Promise.resolve();
@@ -52,7 +52,7 @@ export class Tunnel {
     this.journal = new TunnelJournal(options.tunnelDirectory, options.log);
   }
 
-  /** Returns at once; the connections come up by and by, and the journal tells how they fare. */
+  /** Returns immediately; the connections come up over time, and the journal records their state. */
   start(): void {
     this.running = this.run();
   }
@@ -65,7 +65,7 @@ export class Tunnel {
     this.leaving.abort();
     await this.running;
     await Promise.all(this.connections.map((connection) => connection.stop()));
-    this.record(this.without({ code: 'stopped', detail: 'The tunnel program was ended.' }));
+    this.record(this.without({ code: 'stopped', detail: 'The tunnel program was stopped.' }));
     this.journal.close();
     rmSync(this.sockets, { recursive: true, force: true });
   }
@@ -76,7 +76,7 @@ export class Tunnel {
     while (!signal.aborted) {
       const found = await this.look();
       if ('problem' in found) {
-        // What stands goes on: a file that cannot be read now is no reason to cut it.
+        // Existing connections continue: a file that cannot be read right now is no reason to cut them.
         if (this.connections.length === 0) this.record(this.without(found.problem));
       } else if (found.fingerprint !== used) {
         used = found.fingerprint;
@@ -86,7 +86,7 @@ export class Tunnel {
     }
   }
 
-  /** One connection after another, so that never all of them are down because of it. */
+  /** Replaces one connection after another, so that they are never all down at once. */
   private async use(found: Files & { readonly nodeAddress: string }): Promise<void> {
     const { settings, nodeAddress } = found;
     const plans = Array.from({ length: this.options.connections }, (_, index) => this.planOf(index, settings, nodeAddress));
@@ -105,7 +105,7 @@ export class Tunnel {
     }
   }
 
-  /** Resolves too when it does not come up in time. */
+  /** Also resolves when it does not come up in time. */
   private async isUp(connection: TunnelConnection): Promise<void> {
     const ends = performance.now() + REPLACE_PATIENCE_MS;
     while (connection.state.kind !== 'up' && performance.now() < ends && !this.leaving.signal.aborted) {
@@ -147,15 +147,14 @@ export class Tunnel {
       );
       const settings = parseTunnelSettings(json ?? '');
       const nodeAddress = this.options.nodeAddress();
-      if (nodeAddress === null)
-        return { problem: { code: 'node_not_listening', detail: 'The node beside this tunnel has not told yet on which port it listens.' } };
+      if (nodeAddress === null) return { problem: { code: 'node_not_listening', detail: 'The node of this tunnel has not reported its port yet.' } };
       return { settings, nodeAddress, fingerprint: JSON.stringify([settings, key, hosts, nodeAddress]) };
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') {
         return {
           problem: {
             code: 'not_enrolled',
-            detail: `${tunnelDirectory} does not hold what a tunnel needs: this node has not been paired with a hub yet (sendense node enrol).`,
+            detail: `${tunnelDirectory} has no tunnel settings: this node is not paired with a hub yet (sendense node enrol).`,
           },
         };
       }
@@ -172,7 +171,7 @@ export class Tunnel {
   }
 
   private record(state: TunnelState): void {
-    if (this.journal.record(state, this.options.now())) this.options.log.info('the tunnel has changed', { ...state });
+    if (this.journal.record(state, this.options.now())) this.options.log.info('tunnel state changed', { ...state });
   }
 }
 

@@ -1,4 +1,4 @@
-/** A restore point as its manifest describes it; the shape that --json prints. */
+/** A restore point as its manifest describes it; also the shape that --json prints. */
 export type FoundPoint = {
   readonly backup_id: string;
   readonly folder: string;
@@ -13,14 +13,14 @@ export type FoundPoint = {
 
 export type Choice = { readonly point: FoundPoint } | { readonly problem: string };
 
-/** The restore point that a person means: by its id, the end of its id, or its folder; without any, the newest of the VM (or of the only VM). */
+/** Finds the requested restore point: by its id, the end of its id, or its folder; without any of these, the newest one of the VM (or of the only VM). */
 export function choosePoint(points: readonly FoundPoint[], wanted: { readonly point: string | undefined; readonly vm: string | undefined }): Choice {
   const ofVm = wanted.vm === undefined ? points : points.filter(({ vm_name, vm_id }) => vm_name === wanted.vm || vm_id === wanted.vm);
   if (ofVm.length === 0)
     return { problem: wanted.vm === undefined ? 'the repository holds no restore points' : `the repository holds no restore point of a VM "${wanted.vm}"` };
   if (wanted.point === undefined || wanted.point === 'latest') {
     const vms = new Set(ofVm.map(({ vm_id }) => vm_id));
-    if (vms.size > 1) return { problem: 'the repository holds several VMs: say which with --vm NAME, or name a restore point with --point ID' };
+    if (vms.size > 1) return { problem: 'the repository holds several VMs: choose one with --vm NAME, or a restore point with --point ID' };
     const newest = [...ofVm].sort((a, b) => a.instant.localeCompare(b.instant)).at(-1);
     return newest === undefined ? { problem: 'the repository holds no restore points' } : { point: newest };
   }
@@ -29,12 +29,12 @@ export function choosePoint(points: readonly FoundPoint[], wanted: { readonly po
     ({ backup_id, folder }) => backup_id === text || backup_id.endsWith(text) || folder === wanted.point || folder.endsWith(`/${wanted.point ?? ''}`),
   );
   const [only, ...others] = matching;
-  if (only === undefined) return { problem: `there is no restore point ${wanted.point}; the command "list" shows those that there are` };
-  if (others.length > 0) return { problem: `"${wanted.point}" fits ${matching.length} restore points; give more of the id` };
+  if (only === undefined) return { problem: `there is no restore point ${wanted.point}; use the command "list" to see all restore points` };
+  if (others.length > 0) return { problem: `"${wanted.point}" matches ${matching.length} restore points; give more of the id` };
   return { point: only };
 }
 
-/** A restore point and what it stands on, oldest first; `missing` is the id of a parent that is not there. */
+/** A restore point and its ancestors, oldest first; `missing` is the id of a parent that is not in the repository. */
 export function chainOf(point: FoundPoint, points: readonly FoundPoint[]): { readonly chain: readonly FoundPoint[]; readonly missing: string | null } {
   const chain: FoundPoint[] = [point];
   for (let at = point; at.parent_backup_id !== null;) {

@@ -23,15 +23,15 @@ export interface DisksToRestore {
 }
 
 /**
- * Writes disks of a restore point into a folder: hashes of the whole chain are checked while they are written, and what was written is compared, before any file gets its
- * name. Leaves nothing behind when it fails.
+ * Writes disks of a restore point into a directory. The hashes of the whole chain are checked during the write, and each written file is compared with its
+ * source, before any file gets its final name. Removes its files on failure.
  * @returns absolute paths of the files
  * @throws DomainError target_missing, target_exists, source_damaged, restore_point_unsafe, restored_content_differs; ToolError; the signal's reason
  */
 export async function restoreDisks(files: RepositoryFiles, verifier: RestorePointVerifier, wanted: DisksToRestore): Promise<readonly string[]> {
   const { target, format, signal, tell, point } = wanted;
   const found = await stat(target).catch(() => null);
-  if (found === null || !found.isDirectory()) throw new DomainError('invalid', 'target_missing', `There is no folder "${target}". Make it first.`);
+  if (found === null || !found.isDirectory()) throw new DomainError('invalid', 'target_missing', `There is no directory "${target}". Create it first.`);
   const outputs = [...wanted.files].map(([diskId, source]) => {
     const name = restoredFileName(point.vm_name, diskId, format);
     return { diskId, source, name, final: join(target, name) };
@@ -39,7 +39,7 @@ export async function restoreDisks(files: RepositoryFiles, verifier: RestorePoin
   if (!wanted.overwrite) for (const { final } of outputs) await refuseExisting(final);
   const chains = new Map<number, ImageChain>();
   for (const { diskId, source } of outputs) {
-    // What it lets pass is found by the hashes.
+    // The hashes catch whatever this check lets through.
     const { images } = await files.checkChain(wanted.repositoryPath, await verifier.chainOf(wanted.repositoryPath, source), true);
     chains.set(diskId, images);
   }
@@ -57,7 +57,7 @@ export async function restoreDisks(files: RepositoryFiles, verifier: RestorePoin
       await syncToDisk(made);
       await follow(compareArgv(source, made, format), both, (percent) => tell(`comparing disk ${diskId}`, percent)).catch((error: unknown) => {
         both.throwIfAborted();
-        throw new DomainError('conflict', 'restored_content_differs', `Disk ${diskId} does not read as the restore point does: ${String(error)}`);
+        throw new DomainError('conflict', 'restored_content_differs', `Disk ${diskId} differs from the restore point after writing: ${String(error)}`);
       });
     }
     tell('waiting for the hashes of the chain', null);
@@ -66,7 +66,7 @@ export async function restoreDisks(files: RepositoryFiles, verifier: RestorePoin
     await syncToDisk(target);
     return outputs.map(({ final }) => final);
   } catch (error) {
-    // A copy that fails because its source is damaged says less than what is found wrong with the source.
+    // Damage found in the source explains more than a copy that failed because of it.
     if (error instanceof ToolError && !/no space left/i.test(error.stderrTail)) await verified;
     throw error;
   } finally {
@@ -89,11 +89,11 @@ async function follow(argv: readonly [string, ...string[]], signal: AbortSignal,
 }
 
 async function give(from: string, to: string, overwrite: boolean): Promise<void> {
-  // A disk holds whatever its guest keeps from others.
+  // A disk contains data that its guest protects from other users.
   await chmod(from, 0o600);
   if (overwrite) return rename(from, to);
   try {
-    // Unlike a renaming, a link never replaces anything.
+    // Unlike rename, link never replaces a file.
     await link(from, to);
   } catch (error) {
     await refuseExisting(to);
@@ -104,5 +104,5 @@ async function give(from: string, to: string, overwrite: boolean): Promise<void>
 
 async function refuseExisting(path: string): Promise<void> {
   if ((await lstat(path).catch(() => null)) === null) return;
-  throw new DomainError('conflict', 'target_exists', `"${path}" exists already. Move it away, name another folder, or add --overwrite.`, { file: path });
+  throw new DomainError('conflict', 'target_exists', `"${path}" already exists. Move it away, choose another directory, or add --overwrite.`, { file: path });
 }

@@ -12,7 +12,7 @@ interface MountDrivers {
   readonly drivers: readonly { readonly name: string; readonly available: boolean; readonly reason: string | null }[];
 }
 
-/** Whether the hub answers, is ready, and lets in those who have its token and nobody else. */
+/** Whether the hub answers, is ready, accepts its token and rejects requests without it. */
 export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: string | null): readonly Check[] {
   return [
     {
@@ -24,29 +24,29 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
           const { checks } = (await hub.call<Readiness>('GET', '/health/ready')).body;
           const down = checks.filter((check) => check.status !== 'up').map(({ name, code }) => `${name} (${code ?? 'down'})`);
           if (down.length === 0) return pass(`${hub.url} is ready`);
-          return warn(`${hub.url} is ready, but without ${down.join(', ')}`, 'The log of the hub says more.');
+          return warn(`${hub.url} is ready, but without ${down.join(', ')}`, 'See the log of the hub.');
         } catch (error) {
           if (error instanceof HubRefusalError) return fail(`${hub.url} is not ready: ${error.message}`, 'The log of the hub says what is missing.');
-          return fail(messageOf(error), 'Start the hub; its log says why it has ended. --hub names another address.');
+          return fail(messageOf(error), 'Start the hub; its log says why it stopped. Use --hub for another address.');
         }
       },
     },
     {
       id: 'hub_access',
       role: 'hub',
-      title: 'the API lets in its token, and nothing else',
+      title: 'the API accepts its token and nothing else',
       run: async () => {
-        if (tokenProblem !== null) return fail(tokenProblem, 'Run this as the user of the hub or as root, or name a file with its token by --token-file.');
+        if (tokenProblem !== null) return fail(tokenProblem, "Run this as the hub's user or as root, or name a file with its token with --token-file.");
         try {
           await hub.call('GET', '/nodes?limit=1');
         } catch (error) {
           if (!(error instanceof HubRefusalError)) return skip('the hub does not answer');
-          return fail(`the hub refuses the token: ${error.message}`, 'Is it the token of this hub? --token-file names another one.');
+          return fail(`the hub refuses the token: ${error.message}`, 'Is it the token of this hub? Use --token-file to name another one.');
         }
         const stranger = await fetch(`${hub.url}/api/v1/nodes?limit=1`);
         await stranger.body?.cancel();
-        if (stranger.status === 401) return pass('with the token it answers, without it refuses');
-        return fail(`without a token it answers ${stranger.status}`, 'What answers there is not the hub alone: look at what stands in front of it.');
+        if (stranger.status === 401) return pass('it accepts the token and refuses requests without one');
+        return fail(`without a token it answers ${stranger.status}`, 'Something other than the hub answers there: check the proxy in front of it.');
       },
     },
     {
@@ -61,10 +61,10 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
           const reasons = drivers.map(({ name, reason }) => `${name}: ${reason ?? ''}`).join('; ');
           return warn(
             `the hub cannot mount restore points (${reasons})`,
-            'docs/deployment.md, "Single files of a backup"; restores of whole disks do without.',
+            'docs/deployment.md, "Single files of a backup"; restores of whole disks do not need this.',
           );
         } catch {
-          return skip('the hub does not tell');
+          return skip('the hub does not report it');
         }
       },
     },
@@ -75,7 +75,7 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
       run: () => {
         const open: Verdict[] = [
           ['listen_host', config.listenHost, 'the API'],
-          ['nbd_listen_host', config.nbdListenHost, 'disks over NBD, of which those of guests take every client'],
+          ['nbd_listen_host', config.nbdListenHost, 'disks over NBD, of which guest disks accept any client'],
         ].flatMap(([setting, host, what]) =>
           isLoopback(host ?? '')
             ? []
@@ -92,7 +92,7 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
   ];
 }
 
-/** A check that asks the hub is skipped where it cannot be asked; that has a check of its own. */
+/** Skips a check that queries the hub when the hub cannot be queried; another check reports that. */
 export function asking(hub: HubApi, check: Check): Check {
   return {
     ...check,

@@ -11,7 +11,7 @@ interface Ports {
 
 const RANGE_FILE = '/proc/sys/net/ipv4/ip_local_port_range';
 
-/** Whether the ports that the hub counts as free can be listened on. */
+/** Whether this machine can listen on the ports that the hub counts as free. */
 export function nbdPortsCheck(config: HubConfig, hub: HubApi): Check {
   return {
     id: 'nbd_ports',
@@ -34,8 +34,8 @@ export function nbdPortsCheck(config: HubConfig, hub: HubApi): Check {
       const usable = ports.length - held - taken.length;
       const findings: Verdict[] = [];
       if (taken.length > 0) {
-        const text = `${taken.length} of ${ports.length} are taken by other programs (${taken.slice(0, 10).join(', ')}${taken.length > 10 ? ', ...' : ''})`;
-        const remedy = 'End those programs (ss -ltnp shows them), or move the pool: nbd_port_first, nbd_port_count.';
+        const text = `${taken.length} of ${ports.length} are used by other programs (${taken.slice(0, 10).join(', ')}${taken.length > 10 ? ', ...' : ''})`;
+        const remedy = 'Stop those programs (ss -ltnp shows them), or move the pool: nbd_port_first, nbd_port_count.';
         findings.push(usable === 0 && held === 0 ? fail(text, remedy) : warn(text, remedy));
       }
       findings.push(...(await overlap(config)));
@@ -44,11 +44,11 @@ export function nbdPortsCheck(config: HubConfig, hub: HubApi): Check {
   };
 }
 
-/** A port that the kernel gives to any client of this machine is missing from the pool just when it is needed. */
+/** A port that the kernel assigns to any client of this machine may be missing from the pool just when it is needed. */
 async function overlap({ nbdPortFirst, nbdPortCount }: HubConfig): Promise<readonly Verdict[]> {
   const [first = 0, last = 0] = (await readFile(RANGE_FILE, 'utf8').catch(() => '')).trim().split(/\s+/).map(Number);
   const end = nbdPortFirst + nbdPortCount - 1;
   if (last === 0 || end < first || nbdPortFirst > last) return [];
-  const text = `ports ${nbdPortFirst} to ${end} lie among those that the kernel gives to clients (${first} to ${last})`;
-  return [warn(text, `Move the pool below ${first}, or set net.ipv4.ip_local_reserved_ports = ${nbdPortFirst}-${end} by sysctl.`)];
+  const text = `ports ${nbdPortFirst} to ${end} overlap with the kernel's range for client connections (${first} to ${last})`;
+  return [warn(text, `Move the pool below ${first}, or set net.ipv4.ip_local_reserved_ports = ${nbdPortFirst}-${end} with sysctl.`)];
 }

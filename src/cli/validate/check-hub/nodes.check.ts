@@ -10,7 +10,7 @@ interface Nodes {
 interface NodeShown {
   readonly node_id: string;
   readonly name: string;
-  /** null while it has no address yet. */
+  /** null: no address yet. */
   readonly url: string | null;
   readonly state: string;
   readonly version: string | null;
@@ -27,7 +27,7 @@ const DEADLINE_MS = 10_000;
 /** Nodes in these states are not expected to answer. */
 const NOT_IN_SERVICE = ['pairing', 'awaiting_approval', 'pairing_failed', 'revoked'];
 
-/** Every node as the hub reaches it: one behind a tunnel through the reverse port of that tunnel. */
+/** Checks every node as the hub reaches it; a node behind a tunnel through the tunnel's reverse port. */
 export function nodesChecks(hub: HubApi, clock: Clock): readonly Check[] {
   const inService = async (): Promise<readonly NodeShown[]> =>
     (await hub.call<Nodes>('GET', '/nodes?limit=1000')).body.nodes.filter(({ state }) => !NOT_IN_SERVICE.includes(state));
@@ -38,20 +38,15 @@ export function nodesChecks(hub: HubApi, clock: Clock): readonly Check[] {
       title: 'the hub reaches its nodes',
       run: async () => {
         const nodes = await inService();
-        if (nodes.length === 0) return warn('there is none', 'Start the local node (start_local_node), or enrol one: POST /nodes.');
+        if (nodes.length === 0) return warn('there are no nodes', 'Start the local node (start_local_node), or enrol one: POST /nodes.');
         const findings = nodes.flatMap((node): readonly Verdict[] => {
           const { name, state, version, error } = node;
-          if (state === 'unknown') return [warn(`"${name}" has not been called yet`, 'Look again in a minute.')];
+          if (state === 'unknown') return [warn(`"${name}" has not been contacted yet`, 'Check again in a minute.')];
           if (state !== 'reachable') {
-            return [
-              fail(
-                `"${name}" is ${state}${error === null ? '' : `: ${error.detail}`}`,
-                'Start the node, and its tunnel where it has one; their logs say more.',
-              ),
-            ];
+            return [fail(`"${name}" is ${state}${error === null ? '' : `: ${error.detail}`}`, 'Start the node, and its tunnel if it has one; see their logs.')];
           }
           if (version === programVersion()) return [];
-          return [warn(`"${name}" runs version ${version ?? 'unknown'}, this is ${programVersion()}`, 'Bring hub and nodes to one version.')];
+          return [warn(`"${name}" runs version ${version ?? 'unknown'}, this is ${programVersion()}`, 'Install the same version on hub and nodes.')];
         });
         return worst(findings, nodes.map(({ name, url }) => `"${name}" at ${url ?? 'no address'}`).join(', '));
       },
@@ -78,7 +73,7 @@ export function nodesChecks(hub: HubApi, clock: Clock): readonly Check[] {
             findings.push(
               warn(
                 `the tunnel of "${name}" is ${state} (${connections.up} of ${connections.wanted} connections): ${cause?.detail ?? ''}`,
-                'Look at the log of sendense tunnel on the node.',
+                'See the log of sendense tunnel on the node.',
               ),
             );
           }
@@ -111,7 +106,7 @@ async function health(url: string, clock: Clock): Promise<{ readonly timeMs: num
     const response = await fetch(`${url}/api/v1/health`, { signal: AbortSignal.timeout(DEADLINE_MS) });
     const body: unknown = await response.json();
     const time: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'time') : null;
-    if (typeof time !== 'string') return new Error(`what answers at ${url} is no node`);
+    if (typeof time !== 'string') return new Error(`the service at ${url} is not a node`);
     return { timeMs: Date.parse(time), sentMs, heardMs: clock.now().getTime() };
   } catch (error) {
     return new Error(reasonOf(error), { cause: error });

@@ -16,7 +16,7 @@ interface Projections {
 
 const LAG_SECONDS = 10;
 
-/** The event store and what is made of it. That it takes new events is shown by the trial. */
+/** The event store and its read models. The trial backup shows whether the store accepts new events. */
 export function recordsChecks(hub: HubApi): readonly Check[] {
   return [
     {
@@ -28,7 +28,7 @@ export function recordsChecks(hub: HubApi): readonly Check[] {
         if (newest === undefined) return pass('it is empty');
         const { events } = (await hub.call<Events>('GET', `/audit/streams/${encodeURIComponent(newest.stream)}?limit=1000`)).body;
         if (events.length > 0) return pass(`its newest event is ${newest.type} at ${Number(newest.position)}, and its stream can be read`);
-        return fail(`the stream ${newest.stream} of its newest event is empty`, 'Restore the database from its last dump; something has removed events.');
+        return fail(`the stream ${newest.stream} of its newest event is empty`, 'Restore the database from its last dump; events were removed.');
       },
     },
     {
@@ -43,9 +43,9 @@ export function recordsChecks(hub: HubApi): readonly Check[] {
           return fail(text, 'Update the hub to the version that wrote these events, or rebuild the read model: POST /projections/{name}/rebuild.');
         }
         const late = projections.filter(({ state, lag_seconds }) => state !== 'live' || lag_seconds > LAG_SECONDS);
-        if (late.length === 0) return pass(`${projections.length} of them stand at the newest event`);
+        if (late.length === 0) return pass(`${projections.length} read models are at the newest event`);
         const text = late.map(({ name, state, lag_seconds }) => `${name} is ${state}, ${Math.round(lag_seconds)} s behind`).join('; ');
-        return warn(text, 'Look again in a minute; if it stays so, look at the log of the hub and at the load of the database.');
+        return warn(text, "Check again in a minute; if this persists, check the hub's log and the load of the database.");
       },
     },
   ];

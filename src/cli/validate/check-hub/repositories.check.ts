@@ -15,15 +15,15 @@ interface Storage {
 const SCARCE_SHARE = 0.1;
 const TOO_SCARCE_BYTES = 1024 ** 3;
 
-/** As the hub finds them, since they lie with the hub. */
+/** As the hub sees them, since they are on the hub's machine. */
 export function repositoriesCheck(hub: HubApi, service: ServiceView): Check {
   return {
     id: 'repositories',
     role: 'hub',
-    title: 'repositories, their rights and space',
+    title: 'repositories, their permissions and space',
     run: async () => {
       const { repositories } = (await hub.call<Repositories>('GET', '/repositories?limit=1000')).body;
-      if (repositories.length === 0) return warn('there is none', 'Make one: POST /repositories; POST /repositories/test tries a path out.');
+      if (repositories.length === 0) return warn('there are no repositories', 'Create one: POST /repositories; POST /repositories/test tests a path.');
       const findings: Verdict[] = [];
       const texts: string[] = [];
       for (const { repository_id, name, path } of repositories) {
@@ -42,8 +42,8 @@ export function repositoriesCheck(hub: HubApi, service: ServiceView): Check {
         }
         if (!(await service.mayUse(path, 'write'))) {
           const remedy =
-            `Is it mounted read-only (findmnt -T ${path})? Otherwise give it to the user that the hub runs as (chown USER ${path}), ` +
-            `and to its unit: ReadWritePaths=${path} in a drop-in (systemctl edit sendense-hub).`;
+            `Is it mounted read-only (findmnt -T ${path})? Otherwise make the hub's user its owner (chown USER ${path}), ` +
+            `and add it to the unit: ReadWritePaths=${path} in a drop-in (systemctl edit sendense-hub).`;
           findings.push(fail(`${place} cannot be written to by the hub`, remedy));
         }
       }
@@ -52,7 +52,7 @@ export function repositoriesCheck(hub: HubApi, service: ServiceView): Check {
   };
 }
 
-/** @param text what was measured */
+/** @param text the measurement in words */
 export function spaceFindings(text: string, freeBytes: number, totalBytes: number): readonly Verdict[] {
   if (freeBytes < TOO_SCARCE_BYTES) {
     return [fail(text, 'Free space, or delete restore points (DELETE /backups/{id}): backups into it will fail with repository_full.')];

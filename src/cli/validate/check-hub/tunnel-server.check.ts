@@ -7,7 +7,7 @@ import { readBanner } from '../../ssh/ssh-banner.js';
 import { SERVER_FILE } from '../../../tunnel/interface/tunnel-server-files.js';
 import { type Check, fail, pass, skip } from '../model/check.plan.js';
 
-/** Whether nodes find the hub's end of their tunnels. */
+/** Whether nodes can reach the hub's end of their tunnels. */
 export function tunnelServerCheck(config: HubConfig): Check {
   return {
     id: 'tunnel_server',
@@ -24,12 +24,12 @@ export function tunnelServerCheck(config: HubConfig): Check {
       try {
         const banner = await readBanner(reached, port);
         if (banner.startsWith('SSH-2.0-')) return pass(`${host}:${port} answers as ${banner}`);
-        return fail(`what listens on ${reached}:${port} is no SSH server`, 'End it, or give the tunnel server another tunnel_listen_port.');
+        return fail(`the service on ${reached}:${port} is not an SSH server`, 'Stop it, or set another tunnel_listen_port.');
       } catch (error) {
         const cause = messageOf(error);
         return fail(
-          `nobody answers on ${reached}:${port}: ${cause}`,
-          'Start sendense tunnel-server; its log says why it has ended. Without it no enrolled node can be reached.',
+          `nothing answers on ${reached}:${port}: ${cause}`,
+          'Start sendense tunnel-server; its log says why it stopped. Without it no enrolled node can be reached.',
         );
       }
     },

@@ -5,15 +5,15 @@ import type { ServiceView } from '../model/service-view.access.js';
 
 const SCARCE_BYTES = 1024 ** 3;
 const TOO_SCARCE_BYTES = 128 * 1024 ** 2;
-/** A backup makes some twenty for each disk. */
+/** A backup creates some twenty files for each disk. */
 const FEWEST_INODES = 1000;
 
-/** @param files that only their owner may read; those that are not there are left to other checks */
+/** @param files only their owner may read; missing files are left to other checks */
 export function secretsCheck(role: Role, files: readonly string[]): Check {
   return {
     id: `${role}_secrets`,
     role,
-    title: 'rights of tokens and keys',
+    title: 'permissions of tokens and keys',
     run: async () => {
       const findings: Verdict[] = [];
       const sound: string[] = [];
@@ -23,12 +23,12 @@ export function secretsCheck(role: Role, files: readonly string[]): Check {
         const mode = found.mode & 0o777;
         if ((mode & 0o077) === 0) sound.push(file);
         else {
-          const text = `${file} has mode ${mode.toString(8).padStart(4, '0')}, so others than its owner can use what is in it`;
-          findings.push(fail(text, `chmod 600 ${file}, and make a new secret: the old one may have been read.`));
+          const text = `${file} has mode ${mode.toString(8).padStart(4, '0')}, so other users can read the secret in it`;
+          findings.push(fail(text, `chmod 600 ${file}, and create a new secret: the old one may have been read.`));
         }
       }
-      if (findings.length === 0 && sound.length === 0) return skip(`there is none yet: ${files.join(', ')}`);
-      return worst(findings, `only the owner may use ${sound.join(', ')}`);
+      if (findings.length === 0 && sound.length === 0) return skip(`no files yet: ${files.join(', ')}`);
+      return worst(findings, `only the owner can access ${sound.join(', ')}`);
     },
   };
 }
@@ -41,20 +41,20 @@ export function dataSpaceCheck(role: Role, dataDirectory: string, service: Servi
     title: 'data directory',
     run: async () => {
       const found = await stat(dataDirectory).catch(() => null);
-      if (found === null) return fail(`${dataDirectory} does not exist`, `Start the ${role} once, or set data_directory to the place that it uses.`);
-      if (!found.isDirectory()) return fail(`${dataDirectory} is no directory`, 'Set data_directory to a directory.');
+      if (found === null) return fail(`${dataDirectory} does not exist`, `Start the ${role} once, or set data_directory to the directory that it uses.`);
+      if (!found.isDirectory()) return fail(`${dataDirectory} is not a directory`, 'Set data_directory to a directory.');
       if (!(await service.mayUse(dataDirectory, 'write'))) {
-        const remedy = `Is it mounted read-only (findmnt -T ${dataDirectory})? Otherwise give it to the user that the ${role} runs as: chown -R USER ${dataDirectory}.`;
+        const remedy = `Is it mounted read-only (findmnt -T ${dataDirectory})? Otherwise make the ${role}'s user its owner: chown -R USER ${dataDirectory}.`;
         return fail(`${dataDirectory} cannot be written to`, remedy);
       }
       const { bavail, bsize, files, ffree } = await statfs(dataDirectory);
       const free = bavail * bsize;
-      const remedy = `Free space: with a full data directory nothing can be recorded. du -xh --max-depth=2 ${dataDirectory} | sort -h shows what takes it.`;
-      // A file system that makes inodes as it needs them counts none.
+      const remedy = `Free space:  sort -h shows what takes it.|when the data directory is full, nothing can be recorded. du -xh --max-depth=2 ${dataDirectory} | sort -h shows what uses it.| sort -h shows what takes it.`;
+      // File systems that allocate inodes on demand report 0.
       if (files > 0 && ffree < FEWEST_INODES) {
         return fail(
-          `${dataDirectory} can take only ${ffree} more files, however small`,
-          `Remove files, or make its file system with more inodes (df -i ${dataDirectory}).`,
+          `${dataDirectory} has room for only ${ffree} more files: its inodes run out`,
+          `Remove files, or create its file system with more inodes (df -i ${dataDirectory}).`,
         );
       }
       const text = `${dataDirectory} has ${bytesText(free)} free`;
@@ -65,14 +65,14 @@ export function dataSpaceCheck(role: Role, dataDirectory: string, service: Servi
   };
 }
 
-/** Folders that a node reads from or writes to. */
+/** Directories that a node reads from or writes to. */
 export function foldersCheck(check: {
   readonly id: string;
   readonly title: string;
   readonly setting: string;
   readonly folders: readonly string[];
   readonly needed: 'read' | 'write';
-  /** Others than those of the node's own VMs are optional. */
+  /** Only the directories of the node's own VMs are required. */
   readonly missingIs: 'fail' | 'warn';
   readonly service: ServiceView;
 }): Check {
@@ -86,9 +86,9 @@ export function foldersCheck(check: {
       const findings: Verdict[] = [];
       for (const folder of folders) {
         const found = await stat(folder).catch(() => null);
-        const remedy = `Make it (install -d ${folder}), or name the right folders in ${setting}.`;
+        const remedy = `Create it (install -d ${folder}), or name the right directories in ${setting}.`;
         if (found?.isDirectory() !== true) {
-          findings.push({ status: missingIs, detail: `${folder} is no folder of this machine`, remedy });
+          findings.push({ status: missingIs, detail: `${folder} is not a directory on this machine`, remedy });
         } else if (!(await service.mayUse(folder, needed))) {
           findings.push(fail(`${folder} cannot be ${needed === 'write' ? 'written to' : 'read'} by the node`, rightsRemedy(folder, needed)));
         }
@@ -101,7 +101,7 @@ export function foldersCheck(check: {
 function rightsRemedy(folder: string, needed: 'read' | 'write'): string {
   const rights = needed === 'write' ? 'rwX' : 'rX';
   return (
-    `Is it mounted read-only (findmnt -T ${folder})? Give the user that the node runs as the right to it (setfacl -m u:USER:${rights} ${folder}), ` +
-    `and its unit: ReadWritePaths=${folder} in a drop-in (systemctl edit sendense-node).`
+    `Is it mounted read-only (findmnt -T ${folder})? Give the node's user access to it (setfacl -m u:USER:${rights} ${folder}), ` +
+    `and add it to the unit: ReadWritePaths=${folder} in a drop-in (systemctl edit sendense-node).`
   );
 }

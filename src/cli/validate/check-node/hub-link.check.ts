@@ -8,11 +8,11 @@ import { reasonOf } from '../model/hub-api.client.js';
 import { type Check, fail, pass, skip, type Verdict } from '../model/check.plan.js';
 
 const DEADLINE_MS = 10_000;
-/** HTTP tells time in whole seconds. */
+/** HTTP dates have a resolution of whole seconds. */
 const DATE_RESOLUTION_MS = 1_000;
 const NOBODYS_JOB = '00000000-0000-4000-8000-000000000000';
 
-/** The way from the node to the hub, which for an enrolled node leads through its tunnel. */
+/** The path from the node to the hub; for an enrolled node it goes through the tunnel. */
 export function hubLinkChecks(config: NodeConfig, throughTunnel: boolean, clock: Clock): readonly Check[] {
   const what = throughTunnel ? 'through the tunnel' : 'directly';
   return [
@@ -22,8 +22,8 @@ export function hubLinkChecks(config: NodeConfig, throughTunnel: boolean, clock:
       title: 'the node reaches the hub',
       run: async () => {
         const remedy = throughTunnel
-          ? 'Is sendense tunnel running here, and sendense tunnel-server at the hub? The log of sendense tunnel says what it waits for.'
-          : 'Is the hub running? Does hub_url name it, and does a firewall let the node through?';
+          ? 'Is sendense tunnel running here, and sendense tunnel-server at the hub? The log of sendense tunnel says what it is waiting for.'
+          : 'Is the hub running? Is hub_url right, and does a firewall let the node through?';
         try {
           const began = performance.now();
           const response = await fetch(new URL('/api/v1/health/live', config.hubUrl), { signal: AbortSignal.timeout(DEADLINE_MS) });
@@ -31,37 +31,37 @@ export function hubLinkChecks(config: NodeConfig, throughTunnel: boolean, clock:
           if (response.ok && typeof body === 'object' && body !== null && Reflect.get(body, 'status') === 'live') {
             return pass(`${config.hubUrl} answers ${what} in ${Math.round(performance.now() - began)} ms`);
           }
-          return fail(`what answers at ${config.hubUrl} is no hub (status ${response.status})`, remedy);
+          return fail(`the service at ${config.hubUrl} is not a hub (status ${response.status})`, remedy);
         } catch (error) {
-          return fail(`nobody answers at ${config.hubUrl}: ${reasonOf(error)}`, remedy);
+          return fail(`nothing answers at ${config.hubUrl}: ${reasonOf(error)}`, remedy);
         }
       },
     },
     {
       id: 'node_access',
       role: 'node',
-      title: 'hub and node know each other',
+      title: 'hub and node authenticate each other',
       run: async (): Promise<Verdict> => {
         const nodeId = config.nodeId ?? (await readFile(join(config.dataDirectory, 'node.id'), 'utf8').catch(() => '')).trim();
         if (nodeId === '') return skip('the node has no id yet');
         const { hubUrl, tokenFile } = config;
         try {
-          // A report without content: the hub lets the node in, and then refuses what it says.
+          // An empty report: the hub authenticates the node, then refuses the content.
           const { status } = await new HubClient({ hubUrl, tokenFile, nodeId }, clock).post(`/api/v1/telemetry/backup/${NOBODYS_JOB}`, {});
-          if (status === 400) return pass('the hub takes the signature of the node, and proves itself');
-          return fail(`the hub answers ${status} to a report of the node`, 'Bring hub and node to one version.');
+          if (status === 400) return pass("the hub accepts the node's signature and proves its own identity");
+          return fail(`the hub answered ${status} to a report of the node`, 'Install the same version on hub and node.');
         } catch (error) {
           if (error instanceof HubRefusedNodeError) {
             return fail(
               `the hub refuses the node: ${error.message}`,
-              'Has it been revoked? Are the clocks right? Otherwise enrol it again (sendense node enrol), or copy the node.token of the hub here.',
+              "Was it revoked? Are the clocks right? Otherwise enrol it again (sendense node enrol), or copy the hub's node.token here.",
             );
           }
           const reason = reasonOf(error);
           if (reason.includes('has not shown'))
-            return fail(reason, 'Another program answers in the place of the hub, or token_file is not of this hub: enrol the node again.');
+            return fail(reason, 'Another program answers in place of the hub, or token_file belongs to another hub: enrol the node again.');
           return reason.includes(tokenFile)
-            ? fail(reason, 'Enrol the node (sendense node enrol), or let its user read token_file.')
+            ? fail(reason, 'Enrol the node (sendense node enrol), or give its user read access to token_file.')
             : skip('the hub does not answer');
         }
       },
@@ -76,7 +76,7 @@ export function hubLinkChecks(config: NodeConfig, throughTunnel: boolean, clock:
           const response = await fetch(new URL('/api/v1/health/live', config.hubUrl), { signal: AbortSignal.timeout(DEADLINE_MS) });
           await response.body?.cancel();
           const date = Date.parse(response.headers.get('date') ?? '');
-          if (Number.isNaN(date)) return skip('the hub does not tell its time');
+          if (Number.isNaN(date)) return skip('the hub does not report its time');
           return clockVerdict('the hub', date, sentMs, clock.now().getTime(), DATE_RESOLUTION_MS);
         } catch {
           return skip('the hub does not answer');

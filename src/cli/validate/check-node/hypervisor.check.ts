@@ -6,32 +6,32 @@ import type { ServiceView } from '../model/service-view.access.js';
 
 const CALL_MS = 20_000;
 const LIST = ['list', '--all', '--uuid'] as const;
-/** libvirt lets only those who may change things ask for it, and it changes nothing: there is no such format. */
+/** libvirt allows this only with write access, but it changes nothing: there is no such format. */
 const HARMLESS_CHANGE = ['domxml-to-native', 'no-such-format', '/dev/null'] as const;
-/** A socket for readers takes a connection for changes, and refuses the changes: virCheckReadOnlyGoto of libvirt's API. */
+/** libvirt's read-only socket accepts a read-write connection and then refuses changes: virCheckReadOnlyGoto of libvirt's API. */
 const READ_ONLY = /read.only access|forbidden/i;
 
-/** Whether the node may see the domains of its libvirt and change them: a backup of a running one is a job of libvirt. */
+/** Whether the node may see and change the domains of its libvirt: backing up a running domain is a libvirt job. */
 export function hypervisorCheck(config: NodeConfig, service: ServiceView): Check {
   const uri = config.libvirtUri;
   return {
     id: 'hypervisor',
     role: 'node',
-    title: 'rights at the hypervisor',
+    title: 'permissions at the hypervisor',
     run: async () => {
       if (uri === '') return skip('libvirt_uri is empty: this node backs up images only');
       const virsh = virshOf(service);
       const full = await virsh('-c', uri, ...LIST);
       const mayBeRead = fail(
-        `${uri} may be read by the node but not changed`,
-        'Put the user that the node runs as into the group libvirt (usermod -aG libvirt USER), name the socket that takes changes in libvirt_uri, and start the node again.',
+        `the node may read but not change ${uri}`,
+        "Add the node's user to the group libvirt (usermod -aG libvirt USER), name the read-write socket in libvirt_uri, and restart the node.",
       );
       if (full instanceof ToolError) {
         if (full.code === 'tool_missing') return fail('virsh is not on the PATH', 'apt-get install libvirt-clients');
         if (!((await virsh('-r', '-c', uri, ...LIST)) instanceof ToolError)) return mayBeRead;
         return fail(
-          `${uri} cannot be connected to: ${full.stderrTail.trim()}`,
-          'Start libvirtd (systemctl start libvirtd), set libvirt_uri right, and let the user that the node runs as use it (usermod -aG libvirt USER).',
+          `cannot connect to ${uri}: ${full.stderrTail.trim()}`,
+          "Start libvirtd (systemctl start libvirtd), correct libvirt_uri, and give the node's user access to it (usermod -aG libvirt USER).",
         );
       }
       const change = await virsh('-c', uri, ...HARMLESS_CHANGE);
@@ -41,7 +41,7 @@ export function hypervisorCheck(config: NodeConfig, service: ServiceView): Check
         ([, version]) => version ?? '',
       );
       const count = full.stdout.split('\n').filter((line) => line.trim() !== '').length;
-      return pass(`${count} domain(s) at ${uri}, with the right to change them (${versions.join(', ')})`);
+      return pass(`${count} domain(s) at ${uri}, with permission to change them (${versions.join(', ')})`);
     },
   };
 }

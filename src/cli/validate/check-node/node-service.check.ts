@@ -7,7 +7,7 @@ import { type Check, fail, pass, warn } from '../model/check.plan.js';
 
 const DEADLINE_MS = 10_000;
 
-/** The node of this data directory, and not another program on its port. */
+/** The node of this data directory, not some other program on its port. */
 export function nodeServiceCheck(config: NodeConfig): Check {
   return {
     id: 'node_service',
@@ -15,25 +15,26 @@ export function nodeServiceCheck(config: NodeConfig): Check {
     title: 'the node answers',
     run: async () => {
       const url = await kept(config, 'node.url');
-      const remedy = 'Start the node; its log says why it does not run.';
-      if (url === null) return fail(`no node has run with ${config.dataDirectory}`, 'Start the node once, or set data_directory to the place that it uses.');
+      const remedy = 'Start the node; its log says why it is not running.';
+      if (url === null)
+        return fail(`no node has run with ${config.dataDirectory}`, 'Start the node once, or set data_directory to the directory that it uses.');
       let health: unknown;
       try {
         health = await (await fetch(`${url}/api/v1/health`, { signal: AbortSignal.timeout(DEADLINE_MS) })).json();
       } catch (error) {
-        return fail(`nobody answers at ${url}: ${reasonOf(error)}`, remedy);
+        return fail(`nothing answers at ${url}: ${reasonOf(error)}`, remedy);
       }
       const member = (name: string): unknown => (typeof health === 'object' && health !== null ? Reflect.get(health, name) : null);
       const [id, version] = [member('node_id'), member('version')];
       const expected = config.nodeId ?? (await kept(config, 'node.id'));
       if (typeof id !== 'string' || id !== expected) {
         return fail(
-          `what answers at ${url} is not node ${expected ?? 'of this directory'}`,
-          'Another program has taken the port of the node: end it, or set another listen_port.',
+          `the service at ${url} is not node ${expected ?? 'of this directory'}`,
+          "Another program uses the node's port: stop it, or set another listen_port.",
         );
       }
       if (version !== programVersion()) {
-        return warn(`node ${id} at ${url} runs version ${String(version)}, installed is ${programVersion()}`, 'Start the node again.');
+        return warn(`node ${id} at ${url} runs version ${String(version)}, installed is ${programVersion()}`, 'Restart the node.');
       }
       return pass(`node ${id} at ${url}, version ${programVersion()}`);
     },

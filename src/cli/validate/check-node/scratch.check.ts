@@ -5,10 +5,10 @@ import { bytesText } from '../model/amounts.plan.js';
 import { type Check, fail, pass, skip, warn } from '../model/check.plan.js';
 import type { ServiceView } from '../model/service-view.access.js';
 
-/** The name of a socket that qemu makes there must fit into what a socket's name may have. */
+/** The path of a socket that qemu creates there must fit within the limit for socket paths. */
 const LONGEST_PATH_BYTES = 80;
 
-/** Where what running guests overwrite during their backup is kept. */
+/** The directory for data that running guests overwrite during their backup. */
 export function scratchCheck(config: NodeConfig, service: ServiceView): Check {
   const { libvirtScratchDirectory: directory, libvirtScratchMaxBytes: bound } = config;
   return {
@@ -18,7 +18,7 @@ export function scratchCheck(config: NodeConfig, service: ServiceView): Check {
     run: async () => {
       if (config.libvirtUri === '') return skip('libvirt_uri is empty');
       if (Buffer.byteLength(directory) > LONGEST_PATH_BYTES) {
-        return fail(`${directory} is too long a name for the sockets in it`, `Set libvirt_scratch_directory to a path of at most ${LONGEST_PATH_BYTES} bytes.`);
+        return fail(`${directory} is too long a path for the sockets in it`, `Set libvirt_scratch_directory to a path of at most ${LONGEST_PATH_BYTES} bytes.`);
       }
       const place = await existingPart(directory);
       if (!(await service.mayUse(place, 'write'))) {
@@ -30,14 +30,13 @@ export function scratchCheck(config: NodeConfig, service: ServiceView): Check {
       const { bavail, bsize } = await statfs(place);
       const free = bavail * bsize;
       const text = `${bytesText(free)} free for ${directory}; one backup may take ${bytesText(bound)}`;
-      if (free < bound)
-        return warn(text, 'Give libvirt_scratch_directory more room, or lower libvirt_scratch_max_bytes: a backup that needs more is given up.');
+      if (free < bound) return warn(text, 'Give libvirt_scratch_directory more space, or lower libvirt_scratch_max_bytes: a backup that needs more fails.');
       return pass(text);
     },
   };
 }
 
-/** The node makes the rest of it when it first needs it. */
+/** The node creates the rest of the path on first use. */
 async function existingPart(directory: string): Promise<string> {
   for (let part = directory; ; part = dirname(part)) {
     const isThere = await access(part).then(

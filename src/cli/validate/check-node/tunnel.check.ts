@@ -11,7 +11,7 @@ import { type Check, fail, pass, skip, warn } from '../model/check.plan.js';
 const CONNECT_MS = 10_000;
 const NO_TUNNEL = 'this node has no tunnel';
 
-/** The node's end of its tunnel. @param settings null: it has none */
+/** The node's end of its tunnel. @param settings null: the node has no tunnel */
 export function tunnelChecks(config: NodeConfig, settings: TunnelSettings | null, hub: HubApi): readonly Check[] {
   return [
     {
@@ -22,10 +22,10 @@ export function tunnelChecks(config: NodeConfig, settings: TunnelSettings | null
         if (settings === null) return skip(NO_TUNNEL);
         const read = (name: string): Promise<string> => readFile(join(config.tunnelDirectory, name), 'utf8').catch(() => '');
         const again = 'Enrol the node again: sendense node enrol.';
-        if (!(await read(TUNNEL_FILES.privateKey)).includes('PRIVATE KEY')) return fail(`${TUNNEL_FILES.privateKey} cannot be read or is no key`, again);
+        if (!(await read(TUNNEL_FILES.privateKey)).includes('PRIVATE KEY')) return fail(`${TUNNEL_FILES.privateKey} cannot be read or is not a key`, again);
         const pinned = (await read(TUNNEL_FILES.knownHosts)).split('\n').filter((line) => line.startsWith(`${HUB_HOST_KEY_ALIAS} ssh-ed25519 `));
-        if (pinned.length === 0) return fail(`${TUNNEL_FILES.knownHosts} pins no key of the hub, so the tunnel connects to nobody`, again);
-        return pass(`the hub ${settings.hub_host}:${settings.hub_port} is known by its key`);
+        if (pinned.length === 0) return fail(`${TUNNEL_FILES.knownHosts} pins no host key of the hub, so the tunnel cannot connect`, again);
+        return pass(`the host key of the hub ${settings.hub_host}:${settings.hub_port} is pinned`);
       },
     },
     {
@@ -36,11 +36,11 @@ export function tunnelChecks(config: NodeConfig, settings: TunnelSettings | null
         if (settings === null) return skip(NO_TUNNEL);
         const journal = await readTunnelJournal(config.tunnelDirectory);
         const newest = journal?.transitions.at(-1);
-        if (journal?.running !== true || newest === undefined) return fail('it does not run', 'Start sendense tunnel.');
+        if (journal?.running !== true || newest === undefined) return fail('it is not running', 'Start sendense tunnel.');
         const { state, cause, connections, at } = newest;
         const text = `${state} since ${at}, ${connections.up} of ${connections.wanted} connections${cause === null ? '' : `: ${cause.detail}`}`;
         if (state === 'up') return pass(text);
-        const remedy = 'The log of sendense tunnel says what it waits for; at the hub, look at sendense tunnel-server.';
+        const remedy = 'The log of sendense tunnel says what it is waiting for; at the hub, check sendense tunnel-server.';
         return state === 'degraded' ? warn(text, remedy) : fail(text, remedy);
       },
     },
@@ -58,7 +58,7 @@ export function tunnelChecks(config: NodeConfig, settings: TunnelSettings | null
         if (missing !== null)
           return fail(
             missing,
-            `Correct nbd_port_first and nbd_port_count in ${join(config.tunnelDirectory, TUNNEL_FILES.settings)}; sendense tunnel then takes them up.`,
+            `Correct nbd_port_first and nbd_port_count in ${join(config.tunnelDirectory, TUNNEL_FILES.settings)}; sendense tunnel then applies them.`,
           );
         if (closed.length === 0) return pass(`all ${ports.length} of ${range} are forwarded`);
         const some = `${closed.slice(0, 10).join(', ')}${closed.length > 10 ? ', ...' : ''}`;
@@ -71,18 +71,18 @@ export function tunnelChecks(config: NodeConfig, settings: TunnelSettings | null
   ];
 }
 
-/** The hub's pool may have been changed since the node was paired. null: nothing is missing, or the hub does not say. */
+/** The hub's pool may have changed since the node was paired. null: nothing is missing, or the hub does not report it. */
 async function missingPorts(hub: HubApi, { nbd_port_first: first, nbd_port_count: count }: TunnelSettings): Promise<string | null> {
   try {
     const pool = (await hub.call<{ first_port: number; last_port: number }>('GET', '/nbd/ports/metrics')).body;
     if (pool.first_port >= first && pool.last_port < first + count) return null;
-    return `the hub's pool is ${pool.first_port} to ${pool.last_port}, and the tunnel brings ${first} to ${first + count - 1}`;
+    return `the hub's pool is ${pool.first_port} to ${pool.last_port}, but the tunnel forwards ${first} to ${first + count - 1}`;
   } catch {
     return null;
   }
 }
 
-/** Whether somebody listens; what lies behind it answers only while a disk is served. */
+/** Whether something listens; the service behind it answers only while a disk is being served. */
 async function accepts(path: string): Promise<boolean> {
   const socket = connect({ path, timeout: CONNECT_MS });
   try {

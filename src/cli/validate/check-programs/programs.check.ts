@@ -5,9 +5,9 @@ import { type Check, fail, type Role, type Verdict, warn, worst } from '../model
 interface Program {
   readonly argv: readonly [string, ...string[]];
   readonly debianPackage: string;
-  /** Without it only some things cannot be done. */
+  /** Features that need the program; unset: everything does. */
   readonly optionalFor?: string;
-  /** Major and minor number of the oldest version that everything was tried with. */
+  /** Major and minor number of the oldest tested version. */
   readonly triedFrom?: readonly [number, number];
 }
 
@@ -32,7 +32,7 @@ const NODE: readonly Program[] = [...IMAGES, { argv: ['nbdkit', '--version'], de
 const VIRSH: Program = { argv: ['virsh', '--version'], debianPackage: 'libvirt-clients', triedFrom: [9, 0] };
 const SSH: Program = { argv: ['ssh', '-V'], debianPackage: 'openssh-client', triedFrom: [9, 2] };
 
-/** Whether the programs that do the work can be run, and are not older than those that it was tried with. */
+/** Whether the required programs can be run, and are not older than the tested versions. */
 export function programsCheck(role: Role, uses: { readonly libvirt: boolean; readonly tunnel: boolean }): Check {
   const programs = role === 'hub' ? HUB : [...NODE, ...(uses.libvirt ? [VIRSH] : []), ...(uses.tunnel ? [SSH] : [])];
   return {
@@ -57,16 +57,17 @@ async function look(program: Program): Promise<{ readonly version: string; reado
     const { triedFrom } = program;
     const isOld = triedFrom !== undefined && (Number(major) < triedFrom[0] || (Number(major) === triedFrom[0] && Number(minor) < triedFrom[1]));
     if (version !== '' && !isOld) return { version, finding: null };
-    const detail = version === '' ? `${name} does not tell its version` : `${name} ${version} is older than ${triedFrom?.join('.') ?? 'what is needed'}`;
+    const detail =
+      version === '' ? `${name} does not report its version` : `${name} ${version} is older than ${triedFrom?.join('.') ?? 'the required version'}`;
     return {
       version,
-      finding: warn(detail, `Everything was tried with ${triedFrom?.join('.') ?? 'newer versions'} and later: upgrade ${program.debianPackage}.`),
+      finding: warn(detail, `Tested with ${triedFrom?.join('.') ?? 'newer versions'} and later: upgrade ${program.debianPackage}.`),
     };
   } catch (error) {
     if (!(error instanceof ToolError)) throw error;
     const missing = error.code === 'tool_missing' ? `${name} is not on the PATH` : error.message;
-    const remedy = `Install it (Debian: apt-get install ${program.debianPackage}), and see to it that it is on the PATH of the service.`;
+    const remedy = `Install it (Debian: apt-get install ${program.debianPackage}), and check that it is on the service's PATH.`;
     if (program.optionalFor === undefined) return { version: '', finding: fail(missing, remedy) };
-    return { version: '', finding: warn(`${missing}, so ${program.optionalFor} cannot be done`, remedy) };
+    return { version: '', finding: warn(`${missing}, which is needed for ${program.optionalFor}`, remedy) };
   }
 }

@@ -1,6 +1,6 @@
 import { messageOf } from '../../../kernel/error-message.js';
 
-/** What a check has found. Whoever must act is told how. */
+/** The outcome of a check, with a remedy when action is needed. */
 export type Verdict =
   | { readonly status: 'pass'; readonly detail: string }
   | { readonly status: 'warn' | 'fail'; readonly detail: string; readonly remedy: string }
@@ -8,14 +8,14 @@ export type Verdict =
 
 export type Role = 'hub' | 'node';
 
-/** One thing of an installation that can be right or wrong. */
+/** One aspect of an installation that can be right or wrong. */
 export interface Check {
-  /** Stable, for programs. */
+  /** Stable; for programs. */
   readonly id: string;
   readonly role: Role;
-  /** For people. */
+  /** For humans. */
   readonly title: string;
-  /** What it throws counts as a failure. */
+  /** An error it throws counts as a failure. */
   run(): Promise<Verdict>;
 }
 
@@ -40,12 +40,12 @@ export function fail(detail: string, remedy: string): Verdict {
   return { status: 'fail', detail, remedy };
 }
 
-/** @param reason why it does not apply, or cannot be looked at */
+/** @param reason why it does not apply or cannot be checked */
 export function skip(reason: string): Verdict {
   return { status: 'skip', detail: reason };
 }
 
-/** The worst of several findings, with all of that kind named; where nothing is wrong, that. */
+/** Combines findings: the worst status, with all findings of that status; with none, a pass. */
 export function worst(findings: readonly Verdict[], allIsWell: string): Verdict {
   for (const status of ['fail', 'warn'] as const) {
     const found = findings.filter((finding) => finding.status === status);
@@ -62,7 +62,7 @@ export async function runCheck(check: Check): Promise<CheckResult> {
   try {
     verdict = await check.run();
   } catch (error) {
-    verdict = fail(messageOf(error), 'The check itself could not be carried out; what it says is the cause.');
+    verdict = fail(messageOf(error), 'The check itself failed; the message is the cause.');
   }
   return { id, role, title, status: verdict.status, detail: verdict.detail, remedy: 'remedy' in verdict ? verdict.remedy : null };
 }

@@ -6,7 +6,7 @@ export interface HubAnswer<Body> {
   readonly body: Body;
 }
 
-/** The hub refused a request, or somebody else answered. */
+/** The hub refused a request, or something else answered. */
 export class HubRefusalError extends Error {
   override readonly name = 'HubRefusalError';
   constructor(
@@ -18,10 +18,10 @@ export class HubRefusalError extends Error {
   }
 }
 
-/** The running hub as its users see it. */
+/** The running hub through its public API. */
 export class HubApi {
   constructor(
-    /** Without a slash at the end. */
+    /** Without a trailing slash. */
     readonly url: string,
     private readonly token: string | null,
   ) {}
@@ -31,8 +31,8 @@ export class HubApi {
   }
 
   /**
-   * The caller names the shape that the hub's API document gives to the answer.
-   * @throws HubRefusalError for any answer but a success; Error when nobody answers, and why
+   * The type parameter is the body's shape from the hub's API document.
+   * @throws HubRefusalError for any unsuccessful response; Error with the cause when nothing answers
    */
   async call<Body>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object, deadlineMs = DEADLINE_MS): Promise<HubAnswer<Body>> {
     let response: Response;
@@ -49,7 +49,7 @@ export class HubApi {
       });
       text = await response.text();
     } catch (error) {
-      throw new Error(`nobody answers at ${this.url}: ${reasonOf(error)}`, { cause: error });
+      throw new Error(`nothing answers at ${this.url}: ${reasonOf(error)}`, { cause: error });
     }
     const parsed = parsedOrNull(text);
     if (!response.ok) throw new HubRefusalError(response.status, member(parsed, 'code') ?? 'unknown', member(parsed, 'detail') ?? text.slice(0, 300));
@@ -57,7 +57,7 @@ export class HubApi {
   }
 }
 
-/** The cause of a failed fetch, which itself only says that it failed. */
+/** The cause of a failed fetch; fetch's own message only says that it failed. */
 export function reasonOf(error: unknown): string {
   const cause = messageIn(typeof error === 'object' && error !== null ? Reflect.get(error, 'cause') : null);
   return cause ?? messageIn(error) ?? String(error);

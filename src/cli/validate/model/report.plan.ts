@@ -2,7 +2,7 @@ import type { CheckResult } from './check.plan.js';
 
 const ID_WIDTH = 20;
 
-/** One check for people: what it is and what was found, and below it how to mend it. */
+/** One check for humans: its title and result, and the remedy on the next line. */
 export function checkLines({ id, role, status, title, detail, remedy }: CheckResult): string {
   const line = `${status.toUpperCase()}  ${role.padEnd(4)}  ${id.padEnd(ID_WIDTH)}  ${title}: ${detail}\n`;
   return remedy === null ? line : `${line}${' '.repeat(12)}-> ${remedy}\n`;

@@ -6,16 +6,16 @@ import { runTool } from '../../../lib/process/run-tool.js';
 import type { Role } from './check.plan.js';
 
 /**
- * How a service sees the machine. Root may do everything, so what root may do says nothing of the service: as root, things are tried as the user, with the groups and in
- * the mount namespace of the service that runs. As anybody else they are tried as oneself.
+ * A service's view of the machine. Root may do everything, so root's own access says nothing about the service: as root, access is tried as the service's user,
+ * with the groups and in the mount namespace of the running service. Any other user tries it as itself.
  */
 export class ServiceView {
   private constructor(
-    /** Of the service; null: it does not run, or nobody's rights but ours can be tried. */
+    /** Of the service; null: it is not running. */
     readonly pid: number | null,
     private readonly inItsPlace: readonly string[],
     private readonly asItsUser: readonly string[],
-    /** With this capability the rights of files do not bind the service. */
+    /** With CAP_DAC_OVERRIDE, file permissions do not apply to the service. */
     private readonly passesOverFileModes: boolean,
   ) {}
 
@@ -23,7 +23,7 @@ export class ServiceView {
     const pid = runningProgram(dataDirectory, role)?.pid ?? null;
     if (pid === null || process.getuid?.() !== 0) return new ServiceView(pid, [], [], false);
     const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-    // Real, effective, saved and that of the file system.
+    // Real, effective, saved and file system id.
     const [, uid = '0'] = /^Uid:\s+\d+\s+(\d+)/m.exec(status) ?? [];
     const [, gid = '0'] = /^Gid:\s+\d+\s+(\d+)/m.exec(status) ?? [];
     const groups = (/^Groups:(.*)$/m.exec(status)?.[1] ?? '').trim().split(/\s+/).filter(Boolean);
@@ -37,12 +37,12 @@ export class ServiceView {
     );
   }
 
-  /** The command line that runs a tool as the service would. */
+  /** The command line that runs a tool as the service would run it. */
   argv(tool: string, ...rest: readonly string[]): readonly [string, ...string[]] {
     return commandLine([...this.inItsPlace, ...this.asItsUser, tool, ...rest]);
   }
 
-  /** Whether the service can list the folder, and with `write` also make files in it. */
+  /** Whether the service can list the directory, and with `write` also create files in it. */
   async mayUse(folder: string, needed: 'read' | 'write'): Promise<boolean> {
     const user = this.passesOverFileModes ? [] : this.asItsUser;
     if (this.inItsPlace.length + user.length === 0) {

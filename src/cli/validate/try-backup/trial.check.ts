@@ -3,25 +3,25 @@ import { bytesText } from '../model/amounts.plan.js';
 import { type Check, fail, pass, type Role, skip, type Verdict, warn } from '../model/check.plan.js';
 import { type Trial, TRIAL_DISK_BYTES, TrialImpossibleError, TrialWaitsError } from './trial.step.js';
 
-/** Bytes a second below which a backup of any size is tedious. */
+/** Bytes per second below which larger backups take tediously long. */
 const SLOW = 20 * 1024 ** 2;
 
-/** In their order: each stands on what the ones before have made, and the last one removes it. */
+/** In this order: each check depends on the results of the earlier ones, and the last one removes them. */
 export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): readonly Check[] {
   return [
     {
       id: 'event_store_append',
       role,
-      title: 'the event store takes an event and gives it back',
+      title: 'the event store accepts an event and returns it',
       run: async () => {
         try {
           const recorded = await trial.record();
-          return recorded === null ? skip('the VM of the trial cannot be made, for other reasons') : pass(`${recorded} was recorded and read again`);
+          return recorded === null ? skip('the trial VM could not be created for other reasons') : pass(`${recorded} was recorded and read back`);
         } catch (error) {
           if (error instanceof TrialImpossibleError) return skip(error.message);
           return fail(
             messageOf(error),
-            'Look at what the hub says (GET /health/ready, and its log). Where rights are missing, GRANT ALL ON ALL TABLES IN SCHEMA event_store to the user of DATABASE_URL; where space is missing, free some for PostgreSQL.',
+            'Check the hub (GET /health/ready, and its log). If permissions are missing, GRANT ALL ON ALL TABLES IN SCHEMA event_store to the user in DATABASE_URL; if space is missing, free some for PostgreSQL.',
           );
         }
       },
@@ -29,24 +29,24 @@ export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): r
     {
       id: 'trial_backup',
       role,
-      title: 'a small backup',
+      title: 'a small trial backup',
       run: async () => {
         try {
           const ms = await trial.backUp();
-          if (ms === null) return skip('the event store does not take what is to be tried');
+          if (ms === null) return skip('the event store did not accept the trial VM');
           return pass(`${bytesText(TRIAL_DISK_BYTES)} backed up and sealed in ${(ms / 1000).toFixed(1)} s`);
         } catch (error) {
           if (error instanceof TrialImpossibleError) return skip(error.message);
           if (error instanceof TrialWaitsError)
-            return warn(error.message, 'Look again when fewer backups run, or raise max_concurrent_backups and nbd_port_count.');
-          return fail(messageOf(error), "The other checks, this text and the hub's log say what is wrong; docs/operations.md explains the codes.");
+            return warn(error.message, 'Try again when fewer backups are running, or raise max_concurrent_backups and nbd_port_count.');
+          return fail(messageOf(error), "See the other checks and the hub's log; docs/operations.md explains the codes.");
         }
       },
     },
     {
       id: 'trial_restore',
       role,
-      title: 'its restore',
+      title: 'restore of the trial backup',
       run: async (): Promise<Verdict> => {
         try {
           if (!(await trial.restore())) return skip('there is no trial backup');
@@ -54,7 +54,7 @@ export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): r
         } catch (error) {
           return fail(
             messageOf(error),
-            "Do not rely on these backups before this passes. Look for faults of the repository's disk (dmesg, smartctl -a), at the hub's log, and have restore points verified: POST /backups/{id}/verify.",
+            "Do not rely on these backups until this passes. Check the repository's disk for faults (dmesg, smartctl -a), read the hub's log, and verify restore points: POST /backups/{id}/verify.",
           );
         }
       },
@@ -71,19 +71,19 @@ export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): r
         return warn(
           text,
           throughTunnel
-            ? 'Look at the network (ping, ip -s link), and raise tunnel_connections where one connection is the limit.'
-            : 'Look at the load of this machine and at its disks (top, iostat -x 1).',
+            ? 'Check the network (ping, ip -s link), and raise tunnel_connections if one connection is the bottleneck.'
+            : 'Check the load of this machine and its disks (top, iostat -x 1).',
         );
       },
     },
     {
       id: 'trial_removal',
       role,
-      title: 'what was tried is removed',
+      title: 'removal of the trial',
       run: async () => {
         const { removed, left } = await trial.cleanUp();
         if (left.length > 0) return warn(`left behind: ${left.join('; ')}`, 'Remove it by hand.');
-        return removed === 0 ? skip('there is nothing to remove') : pass('nothing is left of it');
+        return removed === 0 ? skip('there is nothing to remove') : pass('everything was removed');
       },
     },
   ];

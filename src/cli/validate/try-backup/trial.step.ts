@@ -16,15 +16,15 @@ export interface TrialOptions {
   /** Node whose image roots are on this machine. */
   readonly nodeId: string;
   readonly imageRoots: readonly string[];
-  /** Whoever owns this directory must be able to use what the trial makes at the node. */
+  /** The owner of this directory must be able to use the trial's files on the node. */
   readonly nodeDirectory: string;
-  /** A folder of the hub on this machine, for a repository of the trial's own; null: the hub is elsewhere. */
+  /** A directory of the hub on this machine, for the trial's own repository; null: the hub is on another machine. */
   readonly hubDirectory: string | null;
-  /** Name of a repository to use instead. */
+  /** Name of an existing repository to use instead. */
   readonly repository: string | null;
-  /** Names what the trial makes. */
+  /** Used in the names of everything the trial creates. */
   readonly name: string;
-  /** Of the tunnel that brings the hub's NBD ports, where there is one. */
+  /** Of the tunnel that forwards the hub's NBD ports, if there is one. */
   readonly tunnelDirectory: string;
   readonly signal: AbortSignal;
 }
@@ -36,36 +36,36 @@ interface Backup {
   readonly error: { readonly code: string; readonly detail: string } | null;
 }
 
-/** Of random content, so that nothing is left out of the copy. */
+/** Random content, so that the copy skips nothing. */
 export const TRIAL_DISK_BYTES = 64 * 1024 ** 2;
 const POLL_MS = 100;
-/** Other backups may be running, which is no fault. */
+/** Other backups may be running, which is not a fault. */
 const QUEUE_PATIENCE_MS = 30_000;
 const BACKUP_PATIENCE_MS = 300_000;
 const REMOVAL_PATIENCE_MS = 60_000;
 const TOOL_MS = 300_000;
-/** For the answer to a backup, which comes when its exports are ready, and to an export. */
+/** For starting a backup, which is answered once its exports are ready, and for an export. */
 const COMMAND_MS = 120_000;
 
-/** Answers of a hub whose database does not take what it is given; what it cannot tell is an internal error. */
+/** Error codes of a hub whose database does not accept writes; errors it cannot classify are internal errors. */
 const STORE_CODES: ReadonlySet<string> = new Set(['storage_unavailable', 'internal_error']);
 
-/** What the hub says to have recorded is not there. */
+/** An event that the hub reports as recorded is missing. */
 class MissingEventError extends Error {
   override readonly name = 'MissingEventError';
 }
 
-/** Why the trial cannot be made here; no fault of the installation. */
+/** The trial cannot be run here; not a fault of the installation. */
 export class TrialImpossibleError extends Error {
   override readonly name = 'TrialImpossibleError';
 }
 
-/** The hub is busy with other backups, or has nothing left for one more. */
+/** The hub is busy with other backups, or has no capacity for one more. */
 export class TrialWaitsError extends Error {
   override readonly name = 'TrialWaitsError';
 }
 
-/** A tiny VM, its backup, and its restore, through the running hub and node; and the removal of all of it. */
+/** A tiny VM, its backup and its restore through the running hub and node, and the removal of all of them. */
 export class Trial {
   private original: string | null = null;
   private repositoryId: string | null = null;
@@ -73,15 +73,15 @@ export class Trial {
   private obstacle: Error | null = null;
   private backupId: string | null = null;
   private uri: string | null = null;
-  /** What is to be undone, the newest last. */
+  /** Cleanup actions, newest last. */
   private readonly undo: { readonly what: string; readonly by: () => Promise<void> }[] = [];
 
   constructor(private readonly options: TrialOptions) {}
 
   /**
-   * Makes the VM, and the repository unless there is one to use.
-   * @returns the event that says so, as the store has it; null: something else than the store stood in the way, which backUp() tells
-   * @throws TrialImpossibleError; HubRefusalError where the store takes nothing; Error
+   * Creates the VM, and the repository unless an existing one is used.
+   * @returns the recorded event, read back from the store; null: another obstacle than the store, which backUp() then throws
+   * @throws TrialImpossibleError; HubRefusalError when the store accepts nothing; Error
    */
   async record(): Promise<string | null> {
     try {
@@ -104,12 +104,12 @@ export class Trial {
     const stream = `vm-${vmId}`;
     const { events } = (await hub.call<{ events: { type: string }[] }>('GET', `/audit/streams/${stream}?limit=1`)).body;
     const [first] = events;
-    if (first === undefined) throw new MissingEventError(`the hub has registered a VM, and its stream ${stream} is empty`);
+    if (first === undefined) throw new MissingEventError(`the hub registered a VM, but its stream ${stream} is empty`);
     this.vmId = vmId;
     return `${first.type} of ${stream}`;
   }
 
-  /** @returns milliseconds from the request to the completed restore point; null: what it needs could not be recorded. @throws HubRefusalError; Error saying what went wrong */
+  /** @returns milliseconds from the request to the completed restore point; null: nothing could be recorded. @throws HubRefusalError; Error with the failure */
   async backUp(): Promise<number | null> {
     const { hub, name } = this.options;
     if (this.obstacle !== null) throw this.obstacle;
@@ -123,7 +123,7 @@ export class Trial {
       if (status === 'completed') break;
       if (status === 'failed' || status === 'cancelled') throw new Error(error === null ? `the backup is ${status}` : `${error.code}: ${error.detail}`);
       if (status === 'pending' && performance.now() - began > QUEUE_PATIENCE_MS) {
-        throw new TrialWaitsError(`it has waited for ${waiting_for ?? 'its turn'} for ${QUEUE_PATIENCE_MS / 1000} s`);
+        throw new TrialWaitsError(`it has been waiting for ${waiting_for ?? 'its turn'} for ${QUEUE_PATIENCE_MS / 1000} s`);
       }
       if (performance.now() > ends) throw new Error(`the backup is still ${status} after ${BACKUP_PATIENCE_MS / 1000} s`);
       await pause(POLL_MS, undefined, { signal: this.options.signal });
@@ -132,7 +132,7 @@ export class Trial {
     return performance.now() - began;
   }
 
-  /** Publishes the disk of the restore point, and compares it with the original. @returns false: there is no restore point. @throws Error where they differ */
+  /** Exports the disk of the restore point and compares it with the original. @returns false: there is no restore point. @throws Error when they differ */
   async restore(): Promise<boolean> {
     if (this.backupId === null || this.original === null) return false;
     const { hub } = this.options;
@@ -141,14 +141,14 @@ export class Trial {
     this.undo.push({ what: `export ${export_id}`, by: () => this.remove(`/restore/exports/${export_id}`) });
     if (uri === null) throw new Error(`export ${export_id} has no address`);
     this.uri = await this.reached(export_id, uri);
-    // 1: they differ, and standard output says where.
+    // 1: they differ; standard output says where.
     const options = { deadlineMs: TOOL_MS, signal: this.options.signal, expectedExitCodes: [0, 1] };
     const { exitCode, stdout } = await runTool(compareRawNbdArgv(this.uri, this.original), options);
-    if (exitCode !== 0) throw new Error(`the restored disk is not the original: ${stdout.trim()}`);
+    if (exitCode !== 0) throw new Error(`the restored disk differs from the original: ${stdout.trim()}`);
     return true;
   }
 
-  /** Reads the published disk once. @returns bytes a second; null: nothing is published */
+  /** Reads the exported disk once. @returns bytes per second; null: there is no export */
   async throughput(): Promise<number | null> {
     if (this.uri === null) return null;
     const began = performance.now();
@@ -156,7 +156,7 @@ export class Trial {
     return (TRIAL_DISK_BYTES / (performance.now() - began)) * 1000;
   }
 
-  /** @returns how much was removed, and what could not be, and why */
+  /** @returns how many things were removed, and those that could not be, each with the reason */
   async cleanUp(): Promise<{ readonly removed: number; readonly left: readonly string[] }> {
     const left: string[] = [];
     let removed = 0;
@@ -171,7 +171,7 @@ export class Trial {
     return { removed, left };
   }
 
-  /** The URI by which this machine reaches an export, with the file of its key. */
+  /** The URI through which this machine reaches an export, including its key file. */
   private async reached(exportId: string, uri: string): Promise<string> {
     const folder = makePassingFolder('validate');
     this.undo.push({ what: folder, by: () => rm(folder, { recursive: true, force: true }) });
@@ -191,14 +191,14 @@ export class Trial {
       if (found === undefined) throw new Error(`the hub has no repository "${repository}"`);
       return found.repository_id;
     }
-    if (hubDirectory === null) throw new TrialImpossibleError('the hub is on another machine: name one of its repositories by --repository');
+    if (hubDirectory === null) throw new TrialImpossibleError('the hub is on another machine: name one of its repositories with --repository');
     const path = await this.folder(hubDirectory, 'validate-repository-', hubDirectory);
     const made = await hub.call<{ repository_id: string }>('POST', '/repositories', { name, type: 'local', path });
     this.undo.push({ what: `repository "${name}"`, by: () => this.remove(`/repositories/${made.body.repository_id}`) });
     return made.body.repository_id;
   }
 
-  /** A folder with one disk, as the source `image` has it. */
+  /** A directory with one disk, in the layout of the source `image`. */
   private async virtualMachine(): Promise<string> {
     const root = await this.imageRoot();
     const here = makePassingFolder('validate');
@@ -218,10 +218,10 @@ export class Trial {
       const found = await stat(root).catch(() => null);
       if (found?.isDirectory() === true) return root;
     }
-    throw new TrialImpossibleError(`none of the node's image_roots is here (${this.options.imageRoots.join(', ')}); make one of them to have a backup tried`);
+    throw new TrialImpossibleError(`none of the node's image_roots exists here (${this.options.imageRoots.join(', ')}); create one of them to try a backup`);
   }
 
-  /** A new folder that the owner of `like` owns. */
+  /** A new directory with the same owner as `like`. */
   private async folder(parent: string, prefix: string, like: string): Promise<string> {
     const path = await mkdtemp(join(parent, prefix));
     this.undo.push({ what: path, by: () => rm(path, { recursive: true, force: true }) });
@@ -237,7 +237,7 @@ export class Trial {
     await this.remove(`/backups/${backupId}`);
   }
 
-  /** What is in use goes as soon as it is not any more. */
+  /** Retries while the object is still in use. */
   private async remove(path: string): Promise<void> {
     for (const ends = performance.now() + REMOVAL_PATIENCE_MS; ;) {
       try {
