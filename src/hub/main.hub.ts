@@ -13,9 +13,9 @@ import { exposesKernel, HubConfig } from './hub.config.js';
 import { LiveConfig } from '../lib/config/live-config.js';
 import { makeDataDirectory, readOrMakeId, readOrMakeToken, writeWhole } from '../lib/config/kept-files.js';
 import { type ConfigSources, loadConfigOrExit } from '../lib/config/load-config.js';
-import { reloadAndTell } from '../lib/config/reload-on-hangup.js';
+import { reloadAndNotify } from '../lib/config/reload-on-hangup.js';
 import { programVersion } from '../lib/config/version.js';
-import { FileDoors } from './repositories/repository-storage/file-doors.js';
+import { StorageWorkers } from './repositories/repository-storage/storage-workers.js';
 import { ApiTokens } from './people/tokens/api-tokens.js';
 import { configureHttp } from '../lib/http/configure-http.js';
 import { serveOpenApi } from './operations/http/open-api.js';
@@ -96,7 +96,7 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   return {
     async stop() {
       leaving.abort();
-      app.get(FileDoors).hurry(STORAGE_GRACE_MS);
+      app.get(StorageWorkers).hurry(STORAGE_GRACE_MS);
       await postgresWatch;
       await localNode?.leave();
       // Transfers continue without the hub and are adopted by the next one, so the processes they need keep running.
@@ -111,7 +111,7 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
       lock.release();
     },
     reload() {
-      reloadAndTell(live, sources, 'hub', log);
+      reloadAndNotify(live, sources, 'hub', log);
     },
   };
 }

@@ -9,13 +9,13 @@ import { LiveConfig } from '../lib/config/live-config.js';
 import { makeDataDirectory, readOrMakeId, readToken, writeWhole } from '../lib/config/kept-files.js';
 import { type ConfigSources, exitWithProblems, loadConfigOrExit } from '../lib/config/load-config.js';
 import { NodeConfig } from './node.config.js';
-import { reloadAndTell } from '../lib/config/reload-on-hangup.js';
+import { reloadAndNotify } from '../lib/config/reload-on-hangup.js';
 import { programVersion } from '../lib/config/version.js';
 import { configureHttp } from '../lib/http/configure-http.js';
 import { configureLogging, loggerFor } from '../lib/logging/logger.js';
 import { NestLogger } from '../lib/logging/nest-logger.js';
 import { baseUrl, portToListenOn } from '../lib/process/listen-port.js';
-import { removeFoldersOfTheDead } from '../lib/process/passing-folder.js';
+import { removeOrphanedDirectories } from '../lib/process/temporary-directory.js';
 import { ProgramLock } from '../lib/process/program-lock.js';
 import { localApiPort, readTunnelSettings } from '../tunnel/interface/tunnel-settings.js';
 import { type RunningService, runUntilSignalled } from '../lib/process/program-run.js';
@@ -39,7 +39,7 @@ async function start(configured: NodeConfig, sources: ConfigSources, nodeToken: 
   const { dataDirectory } = configured;
   makeDataDirectory(dataDirectory);
   const lock = await ProgramLock.acquire(dataDirectory, 'node');
-  removeFoldersOfTheDead();
+  removeOrphanedDirectories();
   const nodeId = configured.nodeId ?? readOrMakeId(join(dataDirectory, 'node.id'));
   // An enrolled node reaches its hub through its tunnel, unless its settings say otherwise.
   const tunnel = await readTunnelSettings(configured.tunnelDirectory);
@@ -69,7 +69,7 @@ async function start(configured: NodeConfig, sources: ConfigSources, nodeToken: 
       lock.release();
     },
     reload() {
-      reloadAndTell(live, sources, 'node', loggerFor('Node'));
+      reloadAndNotify(live, sources, 'node', loggerFor('Node'));
     },
   };
 }

@@ -9,7 +9,7 @@ import { Clock, Ids } from '../../src/lib/clock/clock.js';
 import { CheckedEventStore } from '../../src/hub/store/event-store/checked-event-store.js';
 import type { EventStore } from '../../src/hub/store/event-store/event-store.port.js';
 import { PostgresEventStore } from '../../src/hub/store/event-store/postgres-event-store.js';
-import { DIRECT_CALLS } from '../../src/storage/file-door/file-calls.js';
+import { DIRECT_CALLS } from '../../src/storage/storage-worker/file-calls.js';
 import { FileHasher } from '../../src/storage/hashing/file-hasher.js';
 import { eventCheckOf } from '../../src/hub/store/postgres/event-check.js';
 import { LocalPostgres } from '../../src/hub/store/postgres/local-postgres.js';

@@ -209,11 +209,11 @@ describe('sendense validate', () => {
 
   it('tells people in lines what programs get as JSON', async () => {
     let text = '';
-    const surroundings = { environment: system.settings, print: (more: string) => void (text += more), signal: new AbortController().signal };
-    expect(await runValidateProgram(['--role', 'hub', '--no-trial'], surroundings)).toBe(0);
+    const context = { environment: system.settings, print: (more: string) => void (text += more), signal: new AbortController().signal };
+    expect(await runValidateProgram(['--role', 'hub', '--no-trial'], context)).toBe(0);
     expect(text).toMatch(/^PASS {2}hub {3}hub_service {11}the hub answers and is ready: http:/m);
     expect(text).toMatch(/^\d+ checks: \d+ passed, \d+ warned, 0 failed, \d+ skipped$/m);
-    expect(await runValidateProgram(['--role', 'spectator'], surroundings)).toBe(2);
+    expect(await runValidateProgram(['--role', 'spectator'], context)).toBe(2);
   });
 
   it('sees settings, rights of secrets, programs and kernel features that are wrong', async () => {

@@ -99,7 +99,7 @@ export class BadNetwork {
       socket.on('error', () => undefined);
       socket.once('close', () => this.sockets.delete(socket));
     }
-    const surroundings = {
+    const settings = {
       oneWayMs: this.oneWayMs,
       isSilent: (direction: Direction) => this.silentNow || this.stranded.has(direction),
       onArrival: (bytes: Buffer) => {
@@ -107,7 +107,7 @@ export class BadNetwork {
         if (this.alter?.(bytes) === true) this.alter = null;
       },
     };
-    const both = [new Direction(near, far, surroundings), new Direction(far, near, surroundings)];
+    const both = [new Direction(near, far, settings), new Direction(far, near, settings)];
     for (const direction of both) this.directions.add(direction);
     const over = (): void => {
       // A silent network does not tell anybody of an end either.
@@ -122,7 +122,7 @@ export class BadNetwork {
   }
 }
 
-interface Surroundings {
+interface NetworkSettings {
   readonly oneWayMs: () => number;
   readonly isSilent: (direction: Direction) => boolean;
   readonly onArrival: (bytes: Buffer) => void;
@@ -139,7 +139,7 @@ class Direction {
   constructor(
     private readonly from: Socket,
     private readonly to: Socket,
-    private readonly around: Surroundings,
+    private readonly around: NetworkSettings,
   ) {
     from.on('data', (bytes: Buffer) => {
       this.lastDueAt = Math.max(this.lastDueAt, performance.now() + around.oneWayMs());

@@ -3,7 +3,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { makePassingFolder } from '../../lib/process/passing-folder.js';
+import { makeTemporaryDirectory } from '../../lib/process/temporary-directory.js';
 import { runTool } from '../../lib/process/run-tool.js';
 import { DeployError } from './deployment.error.js';
 
@@ -49,7 +49,7 @@ export async function releaseSource(archive: string | null): Promise<ReleaseSour
 }
 
 async function packed(root: string): Promise<ReleaseArchive> {
-  const folder = makePassingFolder('archive');
+  const folder = makeTemporaryDirectory('archive');
   const discard = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {
     const file = join(folder, 'sendense.tar.gz');

@@ -54,7 +54,7 @@ Exit codes: 0 no check failed, 1 a check failed, 2 wrong usage.
 const ASKING: ReadonlySet<string> = new Set(['event_store_append', 'trial_backup']);
 
 /** The program's dependencies, replaced in tests. */
-export interface ValidateSurroundings {
+export interface ValidateContext {
   readonly environment: NodeJS.ProcessEnv;
   readonly print: (text: string) => void;
   readonly kernel?: KernelPlaces;
@@ -81,33 +81,33 @@ interface Machine {
 }
 
 /** @returns the exit code */
-export async function runValidateProgram(argv: readonly string[], surroundings: ValidateSurroundings): Promise<number> {
+export async function runValidateProgram(argv: readonly string[], context: ValidateContext): Promise<number> {
   const options = readOptions(argv);
   if (options === 'help') {
-    surroundings.print(USAGE);
+    context.print(USAGE);
     return 0;
   }
   if (options instanceof Error) {
     process.stderr.write(`sendense validate: ${options.message}\n\n${USAGE}`);
     return 2;
   }
-  const machine = machineOf(options, surroundings.environment);
+  const machine = machineOf(options, context.environment);
   const results: CheckResult[] = [];
   const perform = async (checks: readonly Check[]): Promise<void> => {
     for (const check of checks) {
       // After a signal only the cleanup still runs.
-      if (surroundings.signal.aborted && check.id !== 'trial_removal') continue;
+      if (context.signal.aborted && check.id !== 'trial_removal') continue;
       const result = await runCheck(check);
       results.push(result);
-      if (!options.json) surroundings.print(checkLines(result));
+      if (!options.json) context.print(checkLines(result));
     }
   };
   await perform(configChecks(machine));
-  await perform(await checksOf(machine, options, surroundings));
+  await perform(await checksOf(machine, options, context));
   const status = overallStatus(results);
-  if (options.json) surroundings.print(`${JSON.stringify({ status, version: programVersion(), checks: results }, null, 2)}\n`);
-  else surroundings.print(summaryLine(results));
-  return status === 'fail' || surroundings.signal.aborted ? 1 : 0;
+  if (options.json) context.print(`${JSON.stringify({ status, version: programVersion(), checks: results }, null, 2)}\n`);
+  else context.print(summaryLine(results));
+  return status === 'fail' || context.signal.aborted ? 1 : 0;
 }
 
 function readOptions(argv: readonly string[]): Options | 'help' | Error {
@@ -211,7 +211,7 @@ function configChecks(machine: Machine): readonly Check[] {
   return [...check('hub', machine.hub), ...check('node', machine.isLocalNode ? null : machine.node)];
 }
 
-async function checksOf(machine: Machine, options: Options, surroundings: ValidateSurroundings): Promise<readonly Check[]> {
+async function checksOf(machine: Machine, options: Options, context: ValidateContext): Promise<readonly Check[]> {
   const clock = new Clock();
   const hub = machine.hub instanceof HubConfig ? machine.hub : null;
   const found = machine.node instanceof NodeConfig ? machine.node : null;
@@ -237,7 +237,7 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
         ...nodeTokenFiles,
       ]),
       programsCheck('hub', { libvirt: false, tunnel: false }),
-      ...kernelChecks(hub, service.pid, surroundings.kernel ?? KERNEL_PLACES),
+      ...kernelChecks(hub, service.pid, context.kernel ?? KERNEL_PLACES),
       ...hubServiceChecks(hub, api, problem),
       databaseCheck(hub),
       ...asked(...recordsChecks(api), nbdPortsCheck(hub, api), repositoriesCheck(api, service), ...nodesChecks(api, clock)),
@@ -286,7 +286,7 @@ async function checksOf(machine: Machine, options: Options, surroundings: Valida
       repository: options.repository ?? null,
       name: `sendense-validate-${new Ids().next()}`,
       tunnelDirectory: node.tunnelDirectory,
-      signal: surroundings.signal,
+      signal: context.signal,
     });
     checks.push(...trialChecks(hub === null ? 'node' : 'hub', trial, tunnel !== null).map((check) => (ASKING.has(check.id) ? asking(api, check) : check)));
   }

@@ -8,7 +8,7 @@ interface LoggedProgram extends LoadableConfig {
 }
 
 /** The SIGHUP handler: reloads the configuration and logs the outcome. An invalid configuration changes nothing. Never throws. */
-export function reloadAndTell<Config extends LoggedProgram>(live: LiveConfig<Config>, sources: ConfigSources, program: string, log: Logger): void {
+export function reloadAndNotify<Config extends LoggedProgram>(live: LiveConfig<Config>, sources: ConfigSources, program: string, log: Logger): void {
   try {
     const { changed, needsRestart } = live.reload(sources);
     const { logLevel: level, logFormat: format } = live.settings;

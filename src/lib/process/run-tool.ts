@@ -1,5 +1,5 @@
 import { execa } from 'execa';
-import { spawnTurn } from './spawn-turns.js';
+import { spawnSlot } from './spawn-throttle.js';
 import { textTail, ToolError } from './tool-error.js';
 import { toolEnvironment } from './tool-environment.js';
 
@@ -59,7 +59,7 @@ async function runOnce(argv: readonly [string, ...string[]], options: RunToolOpt
   const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
   // The types of execa know single digits only.
   const inherited = (options.inherited ?? []) as readonly 4[];
-  await spawnTurn();
+  await spawnSlot();
   options.signal?.throwIfAborted();
   const running = execa(file, rest, {
     reject: false,

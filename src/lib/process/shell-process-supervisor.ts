@@ -8,7 +8,7 @@ import { Injectable } from '@nestjs/common';
 import { droppingCapabilities } from './capabilities.js';
 import { isAlive, signalProcess } from './process-identity.js';
 import { type ProcessIdentity, ProcessSupervisor, type StartOptions, type SupervisedStatus } from './process-supervisor.port.js';
-import { spawnTurn } from './spawn-turns.js';
+import { spawnSlot } from './spawn-throttle.js';
 import { errnoOf } from './system-error.js';
 import { STDERR_TAIL_BYTES, storableText, ToolError } from './tool-error.js';
 import { toolEnvironment } from './tool-environment.js';
@@ -53,7 +53,7 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     if (!isAbsolute(runDirectory)) throw new Error(`run directory ${runDirectory} is not absolute`);
     await mkdir(runDirectory, { recursive: true, mode: 0o700 });
     if ((await this.status(runDirectory)).state === 'absent') {
-      await spawnTurn();
+      await spawnSlot();
       const shell = await spawnDetached(runDirectory, argv, options);
       // Processes of ours need no polling: the exit of their shell reports it.
       shell.once('exit', () => {

@@ -14,8 +14,8 @@ import { wayToExport } from '../../tunnel/interface/tunnel-sockets.js';
 import { bytesBefore, type Extent, progressFraction, totalBytes } from '../model/extents.plan.js';
 import {
   changed,
-  disksAtEnding,
-  type Ending,
+  disksAtOutcome,
+  type JobOutcome,
   type Failure,
   isFinished,
   type JobRecord,
@@ -42,7 +42,7 @@ const PROGRESS_TAIL_BYTES = 64;
 /** Maximum length of a failure's detail, in characters. The hub limits it too. */
 const MAX_DETAIL = 8_000;
 
-export interface JobSurroundings {
+export interface JobDependencies {
   readonly source: Source;
   readonly supervisor: ProcessSupervisor;
   readonly journal: JobJournal;
@@ -83,7 +83,7 @@ export class BackupJob {
 
   constructor(
     private record: JobRecord,
-    private readonly around: JobSurroundings,
+    private readonly dependencies: JobDependencies,
   ) {
     this.targets = parseNbdTargets(
       record.request.nbd_targets_string,
@@ -125,7 +125,7 @@ export class BackupJob {
 
   /** Writes the keys and the first record. Nothing else happens before they are durable. */
   async create(keys: readonly (string | null)[]): Promise<void> {
-    await this.around.journal.create(this.record, keys);
+    await this.dependencies.journal.create(this.record, keys);
   }
 
   /** Resumes a job after a restart of the node. */
@@ -135,8 +135,8 @@ export class BackupJob {
       return;
     }
     this.resumed = true;
-    this.record = resumedJob(this.record, this.around.clock.iso());
-    await this.around.journal.write(this.record);
+    this.record = resumedJob(this.record, this.dependencies.clock.iso());
+    await this.dependencies.journal.write(this.record);
   }
 
   /** Runs the job until it ends. Never rejects. */
@@ -164,14 +164,14 @@ export class BackupJob {
   }
 
   /** null: detached. */
-  private async work(): Promise<Ending | null> {
+  private async work(): Promise<JobOutcome | null> {
     try {
       this.throwIfStopping();
       const snapshot = this.record.at.phase === 'transfer' ? await this.adopt(this.record.at.snapshot) : await this.takeSnapshot();
       this.throwIfStopping();
       await this.copyAll(snapshot);
-      await this.around.source.confirmSnapshot(this.around.journal.snapshotDirectory(this.id), snapshot);
-      await this.around.source.verifySnapshot(this.request.vm.source_ref, snapshot);
+      await this.dependencies.source.confirmSnapshot(this.dependencies.journal.snapshotDirectory(this.id), snapshot);
+      await this.dependencies.source.verifySnapshot(this.request.vm.source_ref, snapshot);
       this.throwIfStopping();
       return { outcome: 'completed' };
     } catch (error) {
@@ -188,7 +188,7 @@ export class BackupJob {
     const snapshot = this.copying();
     if (snapshot === null || !(error instanceof DomainError) || error.code !== 'transfer_failed') return error;
     try {
-      await this.around.source.confirmSnapshot(this.around.journal.snapshotDirectory(this.id), snapshot);
+      await this.dependencies.source.confirmSnapshot(this.dependencies.journal.snapshotDirectory(this.id), snapshot);
       return error;
     } catch (cause) {
       return cause instanceof DomainError ? cause : error;
@@ -196,9 +196,9 @@ export class BackupJob {
   }
 
   private async takeSnapshot(): Promise<StandingSnapshot> {
-    const directory = this.around.journal.snapshotDirectory(this.id);
-    if (this.resumed) await this.around.source.releaseSnapshot(directory);
-    const { standing, extents } = await this.around.source.takeSnapshot({
+    const directory = this.dependencies.journal.snapshotDirectory(this.id);
+    if (this.resumed) await this.dependencies.source.releaseSnapshot(directory);
+    const { standing, extents } = await this.dependencies.source.takeSnapshot({
       sourceRef: this.request.vm.source_ref,
       disks: this.request.disks.map((disk) => ({ diskKey: disk.disk_key, sizeBytes: disk.size_bytes, parentChangeId: disk.parent_change_id })),
       changeId: changeIdOf(this.request.hub_id, this.id),
@@ -209,7 +209,7 @@ export class BackupJob {
       standing.disks.map(async (disk, index) => {
         const list = extents.get(disk.disk_key) ?? [];
         this.extents.set(disk.disk_key, list);
-        await this.around.journal.writeExtents(this.id, index, list);
+        await this.dependencies.journal.writeExtents(this.id, index, list);
       }),
     );
     this.throwIfStopping();
@@ -219,8 +219,8 @@ export class BackupJob {
   }
 
   private async adopt(snapshot: StandingSnapshot): Promise<StandingSnapshot> {
-    for (const [index, disk] of snapshot.disks.entries()) this.extents.set(disk.disk_key, await this.around.journal.readExtents(this.id, index));
-    await this.around.source.confirmSnapshot(this.around.journal.snapshotDirectory(this.id), snapshot);
+    for (const [index, disk] of snapshot.disks.entries()) this.extents.set(disk.disk_key, await this.dependencies.journal.readExtents(this.id, index));
+    await this.dependencies.source.confirmSnapshot(this.dependencies.journal.snapshotDirectory(this.id), snapshot);
     return snapshot;
   }
 
@@ -242,16 +242,16 @@ export class BackupJob {
 
   private async reachedTarget(diskKey: string, index: number): Promise<readonly [diskKey: string, uri: string]> {
     const { place, needsKey, exportName } = parseExportUri(this.targets.get(diskKey) ?? '');
-    const way = await wayToExport(place, this.around.tunnelDirectory);
-    return [diskKey, nbdUri(needsKey ? { ...way, keyFile: this.around.journal.keyFile(this.id, index) } : way, exportName)];
+    const way = await wayToExport(place, this.dependencies.tunnelDirectory);
+    return [diskKey, nbdUri(needsKey ? { ...way, keyFile: this.dependencies.journal.keyFile(this.id, index) } : way, exportName)];
   }
 
   /** A copy may not notice that the snapshot behind its source is gone. Never resolves before `over`. @throws DomainError snapshot_lost */
   private async watchSnapshot(snapshot: StandingSnapshot, over: AbortSignal): Promise<never> {
-    const directory = this.around.journal.snapshotDirectory(this.id);
+    const directory = this.dependencies.journal.snapshotDirectory(this.id);
     for (;;) {
       await pause(SNAPSHOT_WATCH_MS, undefined, { signal: over });
-      await this.around.source.confirmSnapshot(directory, snapshot);
+      await this.dependencies.source.confirmSnapshot(directory, snapshot);
     }
   }
 
@@ -260,7 +260,7 @@ export class BackupJob {
       this.changeDisk(disk.disk_key, { status: 'completed', ...this.contentOf(new ContentDigest().result) });
       return;
     }
-    await this.around.slots.use(async () => {
+    await this.dependencies.slots.use(async () => {
       this.throwIfStopping();
       const copy = this.copy(disk, index);
       this.begunCopies.add(copy);
@@ -269,51 +269,51 @@ export class BackupJob {
   }
 
   private async copy(disk: SnapshotDisk, index: number): Promise<void> {
-    const directory = this.around.journal.copyDirectory(this.id, index);
+    const directory = this.dependencies.journal.copyDirectory(this.id, index);
     this.changeDisk(disk.disk_key, { status: 'running' });
     // The copy may have been started before a restart of the node. Starting it again is then a no-op, and the wait below is for that process.
     this.copyingNow.add(index);
     await this.shareBandwidth();
     const { argv, readsImage = false } = this.copyOf(disk, index);
     const rights = readsImage || !(await isOurSocket(disk.uri)) ? 'files' : 'none';
-    await this.around.supervisor.start(directory, argv, { captureFd3: true, background: true, rights });
-    const ended = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
+    await this.dependencies.supervisor.start(directory, argv, { captureFd3: true, background: true, rights });
+    const ended = await this.dependencies.supervisor.waitForExit(directory, this.stopping.signal);
     this.copyingNow.delete(index);
     await this.shareBandwidth();
     // A process without space for its exit code looks as if it was killed.
-    if (ended.exitCode === null && (await this.around.journal.isFull())) throw this.around.journal.storageFull();
+    if (ended.exitCode === null && (await this.dependencies.journal.isFull())) throw this.dependencies.journal.storageFull();
     if (ended.exitCode !== 0) throw copyFailure(disk.disk_key, argv[0], ended);
-    const content = this.contentOf(this.around.targetsAreLocal ? null : await this.around.journal.readDigest(this.id, index));
+    const content = this.contentOf(this.dependencies.targetsAreLocal ? null : await this.dependencies.journal.readDigest(this.id, index));
     this.changeDisk(disk.disk_key, { status: 'completed', bytes_transferred: totalBytes(this.extents.get(disk.disk_key) ?? []), ...content });
   }
 
   /** The tools that copy next to the hub compute no digests (ADR 18). */
   private contentOf(digest: KeyedDigest | null): { readonly content?: KeyedDigest } {
-    return this.around.targetsAreLocal || digest === null ? {} : { content: digest };
+    return this.dependencies.targetsAreLocal || digest === null ? {} : { content: digest };
   }
 
   private copyOf(disk: SnapshotDisk, index: number): Copy {
     const target = this.targets.get(disk.disk_key) ?? '';
     const incremental = this.request.disks.some((one) => one.disk_key === disk.disk_key && one.parent_change_id !== null);
     const limit = this.bandwidth(index);
-    const extents = this.around.journal.extentsFile(this.id, index);
-    if (!this.around.targetsAreLocal) {
-      const ride = { program: COPY_PROGRAM, patienceSeconds: this.around.networkPatienceSeconds };
+    const extents = this.dependencies.journal.extentsFile(this.id, index);
+    if (!this.dependencies.targetsAreLocal) {
+      const ride = { program: COPY_PROGRAM, patienceSeconds: this.dependencies.networkPatienceSeconds };
       return networkCopy(
         disk.uri,
-        { file: extents, digestFile: this.around.journal.digestFile(this.id, index), onto: incremental ? 'parent' : 'new' },
+        { file: extents, digestFile: this.dependencies.journal.digestFile(this.id, index), onto: incremental ? 'parent' : 'new' },
         target,
         ride,
         limit,
       );
     }
-    if (!incremental) return fullCopy(disk, target, this.around.tuning, limit);
-    return { argv: changedCopyArgv(disk.uri, extents, target, this.around.tuning, limit), progress: 'fd3' };
+    if (!incremental) return fullCopy(disk, target, this.dependencies.tuning, limit);
+    return { argv: changedCopyArgv(disk.uri, extents, target, this.dependencies.tuning, limit), progress: 'fd3' };
   }
 
   private bandwidth(index: number): RateLimit | null {
     const limit = this.request.bandwidth_limit_bps;
-    return limit === undefined ? null : { bytesPerSecond: limit / Math.max(1, this.copyingNow.size), file: this.around.journal.rateFile(this.id, index) };
+    return limit === undefined ? null : { bytesPerSecond: limit / Math.max(1, this.copyingNow.size), file: this.dependencies.journal.rateFile(this.id, index) };
   }
 
   /** Divides the job's bandwidth equally among its running copies; the tools poll their rate files. */
@@ -321,14 +321,14 @@ export class BackupJob {
     await Promise.all(
       [...this.copyingNow].map(async (index) => {
         const limit = this.bandwidth(index);
-        if (limit !== null) await this.around.journal.writeRate(this.id, index, rateText(limit.bytesPerSecond));
+        if (limit !== null) await this.dependencies.journal.writeRate(this.id, index, rateText(limit.bytesPerSecond));
       }),
     );
   }
 
   /** Stops the copies first, then the servers they read from. Only then are the source's disks free and the job done. */
-  private async finish(ending: Ending): Promise<void> {
-    await this.changeIfPossible({ at: { phase: 'release', snapshot: this.snapshot(), ending }, disks: disksAtEnding(this.record, ending) });
+  private async finish(ending: JobOutcome): Promise<void> {
+    await this.changeIfPossible({ at: { phase: 'release', snapshot: this.snapshot(), ending }, disks: disksAtOutcome(this.record, ending) });
     this.stopping.abort();
     for (;;) {
       try {
@@ -350,7 +350,7 @@ export class BackupJob {
   }
 
   private async stopEverything(): Promise<void> {
-    const { journal, supervisor, source } = this.around;
+    const { journal, supervisor, source } = this.dependencies;
     const stopCopies = async (): Promise<void> => {
       await Promise.all((await journal.copyDirectories(this.id)).map((directory) => supervisor.stop(directory, STOP_GRACE_MS)));
     };
@@ -377,17 +377,17 @@ export class BackupJob {
 
   private changeDisk(diskKey: string, change: Parameters<typeof withDisk>[2]): void {
     if (this.record.at.phase !== 'transfer') return;
-    this.record = changed(this.record, { disks: withDisk(this.record, diskKey, change) }, this.around.clock.iso());
-    this.around.onChange(this);
+    this.record = changed(this.record, { disks: withDisk(this.record, diskKey, change) }, this.dependencies.clock.iso());
+    this.dependencies.onChange(this);
   }
 
   /** Durable once it resolves. */
   private async change(change: Parameters<typeof changed>[1]): Promise<void> {
-    this.record = changed(this.record, change, this.around.clock.iso());
-    const written = this.writing.then(() => this.around.journal.write(this.record));
+    this.record = changed(this.record, change, this.dependencies.clock.iso());
+    const written = this.writing.then(() => this.dependencies.journal.write(this.record));
     this.writing = written.catch(() => undefined);
     await written;
-    this.around.onChange(this);
+    this.dependencies.onChange(this);
   }
 
   /** A full disk must not keep the source locked. After a restart the node infers the rest from the processes. */
@@ -396,7 +396,7 @@ export class BackupJob {
       await this.change(change);
     } catch (error) {
       this.logger.error('the journal of a backup job cannot be written', { job_id: this.id, error });
-      this.around.onChange(this);
+      this.dependencies.onChange(this);
     }
   }
 
@@ -410,7 +410,7 @@ export class BackupJob {
       const bytes = moved[index] ?? null;
       return disk.status === 'running' && bytes !== null && bytes > disk.bytes_transferred ? { ...disk, bytes_transferred: bytes } : disk;
     });
-    if (updated.some((disk, index) => disk !== this.record.disks[index])) this.record = changed(this.record, { disks: updated }, this.around.clock.iso());
+    if (updated.some((disk, index) => disk !== this.record.disks[index])) this.record = changed(this.record, { disks: updated }, this.dependencies.clock.iso());
     const atMs = performance.now();
     this.samples.push({ atMs, bytes: this.record.disks.reduce((sum, disk) => sum + disk.bytes_transferred, 0) });
     while (this.samples.length > 2 && atMs - (this.samples[0]?.atMs ?? atMs) > SPEED_WINDOW_MS) this.samples.shift();
@@ -418,7 +418,7 @@ export class BackupJob {
 
   /** Bytes copied so far; null if unknown. The tools report their position on the disk in percent. */
   private async measureCopy(disk: SnapshotDisk, index: number): Promise<number | null> {
-    const tail = await readTail(join(this.around.journal.copyDirectory(this.id, index), this.copyOf(disk, index).progress));
+    const tail = await readTail(join(this.dependencies.journal.copyDirectory(this.id, index), this.copyOf(disk, index).progress));
     const fraction = tail === null ? null : progressFraction(tail);
     return fraction === null ? null : bytesBefore(this.extents.get(disk.disk_key) ?? [], Math.floor(fraction * disk.size_bytes));
   }

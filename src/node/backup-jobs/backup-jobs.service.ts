@@ -25,7 +25,7 @@ import { type JobRecord, newJob, withoutKeys } from '../model/job.state.js';
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import { Sources } from '../sources/sources.js';
 import { Slots } from '../transfers/slots.js';
-import { BackupJob, type JobSurroundings } from './backup-job.js';
+import { BackupJob, type JobDependencies } from './backup-job.js';
 import { JobJournal } from './job-journal.js';
 import { TelemetryPush } from './telemetry-push.js';
 
@@ -77,7 +77,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
       this.logger.error('a job with an unreadable journal is abandoned', { job_id: jobId });
       await this.journal.remove(jobId);
     }
-    for (const record of records) this.jobs.set(record.request.job_id, new BackupJob(record, this.surroundingsOf(record)));
+    for (const record of records) this.jobs.set(record.request.job_id, new BackupJob(record, this.dependenciesOf(record)));
     await this.sweepJobs();
     for (const job of this.jobs.values()) {
       await job.resume();
@@ -213,7 +213,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     const other = this.activeJobOf(vmKey);
     if (other !== undefined) throw vmBusy(request.vm.source_ref, other.id);
     const record = newJob(withoutKeys(request), vmKey, this.clock.iso());
-    const job = new BackupJob(record, this.surroundingsOf(record));
+    const job = new BackupJob(record, this.dependenciesOf(record));
     this.jobs.set(job.id, job);
     try {
       await job.create(request.disks.map(({ export_key }) => export_key ?? null));
@@ -246,7 +246,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     this.telemetry.announce(job.id, () => job.report());
   }
 
-  private surroundingsOf(record: JobRecord): JobSurroundings {
+  private dependenciesOf(record: JobRecord): JobDependencies {
     return {
       source: this.sources.of(record.request.vm.source),
       supervisor: this.supervisor,

@@ -40,7 +40,7 @@ export interface BootCheckRecord {
   readonly creating: boolean;
 }
 
-export interface BootCheckSurroundings {
+export interface BootCheckDependencies {
   readonly domains: LibvirtDomains;
   readonly nbdInfo: NbdInfo;
   readonly guestDisks: GuestDisks;
@@ -65,7 +65,7 @@ export class BootCheck {
   constructor(
     private record: BootCheckRecord,
     private readonly folder: string,
-    private readonly around: BootCheckSurroundings,
+    private readonly dependencies: BootCheckDependencies,
   ) {
     this.uuid = derivedId(`boot-check/${record.request.check_id}`);
   }
@@ -138,25 +138,25 @@ export class BootCheck {
     let startedAt = performance.now();
     try {
       for (const [index, disk] of this.request.disks.entries()) {
-        const uri = await reachedExport(disk.uri, this.keyFile(index), this.around.tunnelDirectory);
+        const uri = await reachedExport(disk.uri, this.keyFile(index), this.dependencies.tunnelDirectory);
         await this.checkExport(disk, uri);
         const way = await this.holdOpen(uri);
         ways.push(way);
         void way.ended.then((cause) => losses.push(cause));
       }
       const guestDisks = this.request.disks.map(({ uri }, index) => ({ uri, keyFile: this.keyFile(index) }));
-      await this.around.guestDisks.open(this.request.check_id, guestDisks, this.stopping.signal);
+      await this.dependencies.guestDisks.open(this.request.check_id, guestDisks, this.stopping.signal);
       const sockets = await makeSocketDirectory(this.socketPlace);
       const { xml, changes: made } = this.definition(join(sockets, 'console'));
       changes.push(...made);
       await writeFile(this.file('domain.xml'), xml, { mode: 0o600 });
       // If libvirt cannot be reached, it cannot create the domain either, and there is nothing to remove.
-      await this.around.domains.state(this.uuid);
+      await this.dependencies.domains.state(this.uuid);
       this.record = { ...this.record, creating: true };
       await this.write();
-      await this.around.domains.createPaused(this.file('domain.xml'));
+      await this.dependencies.domains.createPaused(this.file('domain.xml'));
       serial = await SerialConsole.open(join(sockets, 'console'), this.request.console_text);
-      await this.around.domains.resume(this.uuid);
+      await this.dependencies.domains.resume(this.uuid);
       startedAt = performance.now();
       verdict = await this.watch(serial, startedAt);
       await this.takePicture();
@@ -179,14 +179,14 @@ export class BootCheck {
   private async end(verdict: Verdict, seconds: number, changes: readonly NodeDefinitionChange[]): Promise<void> {
     for (;;) {
       try {
-        if (this.record.creating) await this.around.domains.remove(this.uuid);
+        if (this.record.creating) await this.dependencies.domains.remove(this.uuid);
         break;
       } catch (error) {
         this.logger.error('the guest of a boot check could not be removed; retrying', { check_id: this.request.check_id, error });
         await pause(REMOVE_RETRY_MS);
       }
     }
-    await this.around.guestDisks.close(this.request.check_id);
+    await this.dependencies.guestDisks.close(this.request.check_id);
     await removeSocketDirectory(this.socketPlace);
     this.record = { ...this.record, report: { ...this.record.report, ...verdict, seconds: Math.round(seconds * 10) / 10, changes } };
     await this.write();
@@ -194,7 +194,7 @@ export class BootCheck {
 
   private async watch(serial: SerialConsole, startedAt: number): Promise<Verdict> {
     const { console_text: wanted, guest_agent: agent, timeout_seconds: timeout } = this.request;
-    const { domains } = this.around;
+    const { domains } = this.dependencies;
     const asked = new AbortController();
     const agentSeen = new AbortController();
     const asking = agent ? this.askAgent(asked.signal, () => agentSeen.abort()) : Promise.resolve();
@@ -229,7 +229,7 @@ export class BootCheck {
   private async askAgent(signal: AbortSignal, answered: () => void): Promise<void> {
     while (!signal.aborted) {
       try {
-        if (await this.around.domains.agentAnswers(this.uuid)) {
+        if (await this.dependencies.domains.agentAnswers(this.uuid)) {
           answered();
           return;
         }
@@ -243,7 +243,7 @@ export class BootCheck {
   /** A guest that has ended has no screenshot. */
   private async takePicture(): Promise<void> {
     try {
-      await this.around.domains.screenshot(this.uuid, this.file('screenshot'));
+      await this.dependencies.domains.screenshot(this.uuid, this.file('screenshot'));
       const { length } = (await contentOf(this.file('screenshot'))) ?? { length: 0 };
       if (length <= MAX_SCREENSHOT_BYTES) return;
       await rm(this.file('screenshot'));
@@ -264,7 +264,7 @@ export class BootCheck {
         disks: new Map(
           disks.map(({ disk_key, uri }, index): [string, RestoredDisk] => [
             disk_key,
-            { kind: 'nbd', socket: this.around.guestDisks.socket(jobId, index), exportName: parseExportUri(uri).exportName },
+            { kind: 'nbd', socket: this.dependencies.guestDisks.socket(jobId, index), exportName: parseExportUri(uri).exportName },
           ]),
         ),
         consoleSocket,
@@ -283,7 +283,7 @@ export class BootCheck {
   }
 
   private async checkExport({ disk_key, size_bytes }: NodeStartBootCheck['disks'][number], uri: string): Promise<void> {
-    const size = await this.around.nbdInfo.size(uri, NBD_DEADLINE_MS).catch((error: unknown) => {
+    const size = await this.dependencies.nbdInfo.size(uri, NBD_DEADLINE_MS).catch((error: unknown) => {
       if (!(error instanceof ToolError) || error.code === 'tool_missing') throw error;
       throw new DomainError('unavailable', 'export_unreachable', `The node cannot read disk ${disk_key} at ${uri}: ${error.stderrTail.trim()}`, { disk_key });
     });
@@ -296,7 +296,7 @@ export class BootCheck {
   }
 
   private get socketPlace(): string {
-    return join(this.around.runDirectory, this.request.check_id, 'console');
+    return join(this.dependencies.runDirectory, this.request.check_id, 'console');
   }
 
   /** Uses the file name that qemu looks for. */

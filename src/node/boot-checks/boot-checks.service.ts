@@ -13,7 +13,7 @@ import { GuestDisks } from '../guest-disks/guest-disks.service.js';
 import { requireHubGuests } from '../model/hub-guests.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { requireExportKeys, withoutKeys } from '../model/served-disks.js';
-import { BootCheck, type BootCheckRecord, type BootCheckSurroundings, newBootCheck } from './boot-check.js';
+import { BootCheck, type BootCheckRecord, type BootCheckDependencies, newBootCheck } from './boot-check.js';
 
 /** All boot checks of this node. Each has a folder `<data>/boot-checks/<check id>` with its record and artefacts until it is settled. */
 @Injectable()
@@ -22,7 +22,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
   private readonly checks = new Map<string, BootCheck>();
   private readonly lock = new KeyedMutex();
   private readonly root: string;
-  private readonly around: BootCheckSurroundings;
+  private readonly dependencies: BootCheckDependencies;
 
   constructor(
     private readonly config: NodeConfig,
@@ -33,7 +33,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
   ) {
     this.root = join(config.dataDirectory, 'boot-checks');
     const { runDirectory, tunnelDirectory } = config;
-    this.around = { domains, nbdInfo, guestDisks, tunnelDirectory, runDirectory: join(runDirectory, 'boot-checks') };
+    this.dependencies = { domains, nbdInfo, guestDisks, tunnelDirectory, runDirectory: join(runDirectory, 'boot-checks') };
     active.add(() => [...this.checks.values()].filter((check) => !check.finished).length);
   }
 
@@ -43,11 +43,11 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
       const record = await this.read(checkId);
       if (record === null) {
         this.logger.error('a boot check with an unreadable record is abandoned', { check_id: checkId });
-        await this.around.guestDisks.close(checkId);
+        await this.dependencies.guestDisks.close(checkId);
         await rm(join(this.root, checkId), { recursive: true, force: true });
         continue;
       }
-      const check = new BootCheck(record, join(this.root, checkId), this.around);
+      const check = new BootCheck(record, join(this.root, checkId), this.dependencies);
       this.checks.set(checkId, check);
       if (!check.finished) check.giveUp();
     }
@@ -73,7 +73,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
         });
       }
       requireHubGuests(this.config);
-      const check = new BootCheck(newBootCheck(request), join(this.root, request.check_id), this.around);
+      const check = new BootCheck(newBootCheck(request), join(this.root, request.check_id), this.dependencies);
       await check.create(given.disks.map(({ export_key }) => export_key ?? null));
       this.checks.set(request.check_id, check);
       check.start();
@@ -97,7 +97,7 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
   async settle(checkId: string): Promise<void> {
     await this.lock.runExclusive(checkId, async () => {
       await this.checks.get(checkId)?.stop();
-      await rm(join(this.around.runDirectory, checkId), { recursive: true, force: true });
+      await rm(join(this.dependencies.runDirectory, checkId), { recursive: true, force: true });
       await rm(join(this.root, checkId), { recursive: true, force: true });
       this.checks.delete(checkId);
     });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { execa } from 'execa';
 import { textTail } from '../../lib/process/tool-error.js';
-import { withPassingFolder } from '../../lib/process/passing-folder.js';
+import { withTemporaryDirectory } from '../../lib/process/temporary-directory.js';
 import { toolEnvironment } from '../../lib/process/tool-environment.js';
 import { HUB_HOST_KEY_ALIAS, knownHostsText } from '../../tunnel/interface/tunnel-settings.js';
 
@@ -57,7 +57,7 @@ const CONNECT_SECONDS = 15;
  * @throws SshCallError; the signal's reason
  */
 export async function callThroughSsh(target: ThroughSsh, call: RawCall, signal: AbortSignal): Promise<RawAnswer> {
-  return withPassingFolder('ssh', async (folder) => {
+  return withTemporaryDirectory('ssh', async (folder) => {
     const knownHosts = join(folder, 'known_hosts');
     await writeFile(knownHosts, knownHostsText(target.hostKey), { mode: 0o600 });
     const keyFile = 'file' in target.key ? target.key.file : join(folder, 'key');

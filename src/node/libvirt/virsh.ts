@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KeyedMutex } from '../../lib/concurrency/keyed-mutex.js';
-import { withPassingFolder } from '../../lib/process/passing-folder.js';
+import { withTemporaryDirectory } from '../../lib/process/temporary-directory.js';
 import { runTool } from '../../lib/process/run-tool.js';
 import { ToolError } from '../../lib/process/tool-error.js';
 import {
@@ -365,7 +365,7 @@ function lines(text: string): readonly string[] {
 
 /** virsh reads documents only from files. */
 async function withFiles<Result>(contents: readonly string[], use: (files: readonly string[]) => Promise<Result>): Promise<Result> {
-  return withPassingFolder('virsh', async (folder) => {
+  return withTemporaryDirectory('virsh', async (folder) => {
     const files = await Promise.all(
       contents.map(async (content, index) => {
         const file = join(folder, `${index}.xml`);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { NodeStartBackup } from '../../contract/node-api.js';
-import { changed, disksAtEnding, type Ending, newJob, reportOf, resumedJob, type StandingSnapshot, withDisk } from './job.state.js';
+import { changed, disksAtOutcome, type JobOutcome, newJob, reportOf, resumedJob, type StandingSnapshot, withDisk } from './job.state.js';
 
 const NOW = '2026-11-21T10:00:00.000Z';
 const request: NodeStartBackup = {
@@ -52,7 +52,7 @@ describe('the report of a job', () => {
   });
 
   it('is terminal only once everything is released', () => {
-    const ending: Ending = { outcome: 'failed', error: { code: 'transfer_failed', detail: 'x' }, disk_key: 'b' };
+    const ending: JobOutcome = { outcome: 'failed', error: { code: 'transfer_failed', detail: 'x' }, disk_key: 'b' };
     const releasing = changed(copying, { at: { phase: 'release', snapshot, ending } }, NOW);
     expect(reportOf(releasing, 0)).toMatchObject({ status: 'running', current_phase: 'release', snapshot_released: false, error: null });
     const done = changed(copying, { at: { phase: 'done', snapshot, ending } }, NOW);
@@ -68,11 +68,11 @@ describe('the report of a job', () => {
 describe('disks at the end of a job', () => {
   it('of a failed job: the cause on its own disk, stopped_with_job on those that were stopped, and completed ones unchanged', () => {
     const one = { ...copying, disks: withDisk(copying, 'a', { status: 'completed' }) };
-    const ending: Ending = { outcome: 'failed', error: { code: 'transfer_failed', detail: 'x' }, disk_key: 'b' };
-    expect(disksAtEnding(one, ending).map((disk) => [disk.status, disk.error?.code])).toEqual([
+    const ending: JobOutcome = { outcome: 'failed', error: { code: 'transfer_failed', detail: 'x' }, disk_key: 'b' };
+    expect(disksAtOutcome(one, ending).map((disk) => [disk.status, disk.error?.code])).toEqual([
       ['completed', undefined],
       ['failed', 'transfer_failed'],
     ]);
-    expect(disksAtEnding(copying, ending).map((disk) => disk.error?.code)).toEqual(['stopped_with_job', 'transfer_failed']);
+    expect(disksAtOutcome(copying, ending).map((disk) => disk.error?.code)).toEqual(['stopped_with_job', 'transfer_failed']);
   });
 });

@@ -41,7 +41,7 @@ export interface JobDisk {
   readonly content?: NodeContentDigest;
 }
 
-export type Ending =
+export type JobOutcome =
   | { readonly outcome: 'completed' }
   | { readonly outcome: 'failed'; readonly error: Failure; readonly disk_key: string | null }
   | { readonly outcome: 'cancelled' };
@@ -53,8 +53,8 @@ export type Ending =
 export type JobPhase =
   | { readonly phase: 'snapshot' }
   | { readonly phase: 'transfer'; readonly snapshot: StandingSnapshot }
-  | { readonly phase: 'release'; readonly snapshot: StandingSnapshot | null; readonly ending: Ending }
-  | { readonly phase: 'done'; readonly snapshot: StandingSnapshot | null; readonly ending: Ending };
+  | { readonly phase: 'release'; readonly snapshot: StandingSnapshot | null; readonly ending: JobOutcome }
+  | { readonly phase: 'done'; readonly snapshot: StandingSnapshot | null; readonly ending: JobOutcome };
 
 /** The persistent record of a job. */
 export interface JobRecord {
@@ -109,14 +109,14 @@ export function withDisk(record: JobRecord, diskKey: string, change: Partial<Omi
 }
 
 /** The disks once the outcome is known: a disk that has not completed by then has failed, by itself or as a consequence. */
-export function disksAtEnding(record: JobRecord, ending: Ending): readonly JobDisk[] {
+export function disksAtOutcome(record: JobRecord, ending: JobOutcome): readonly JobDisk[] {
   return record.disks.map((disk) => {
     if (disk.status === 'completed' || disk.error !== null) return disk;
     return { ...disk, status: 'failed', error: causeFor(disk.disk_key, ending) };
   });
 }
 
-function causeFor(diskKey: string, ending: Ending): Failure {
+function causeFor(diskKey: string, ending: JobOutcome): Failure {
   switch (ending.outcome) {
     case 'completed':
       return { code: 'transfer_incomplete', detail: `The copy of disk "${diskKey}" did not complete.` };

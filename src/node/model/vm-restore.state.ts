@@ -1,7 +1,7 @@
 import { unknownVariant } from '../../kernel/decider.js';
 import type { NodeDefinitionChange, NodeStartVmRestore, NodeVmRestorePhase, NodeVmRestoreReport, NodeVmRestoreStatus } from '../../contract/node-api.js';
 
-export type VmRestoreEnding =
+export type VmRestoreOutcome =
   | { readonly outcome: 'completed' }
   | { readonly outcome: 'failed'; readonly error: { readonly code: string; readonly detail: string } }
   | { readonly outcome: 'cancelled' };
@@ -21,7 +21,7 @@ export interface VmRestoreRecord {
   readonly request: NodeStartVmRestore;
   readonly phase: 'working' | 'undoing' | 'done';
   /** Set exactly if the phase is not `working`. */
-  readonly ending: VmRestoreEnding | null;
+  readonly ending: VmRestoreOutcome | null;
   readonly cancel_requested: boolean;
   /** Intent: the domain may exist from here on. */
   readonly defining: boolean;

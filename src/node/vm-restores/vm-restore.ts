@@ -16,7 +16,7 @@ import { ToolError } from '../../lib/process/tool-error.js';
 import { compareNbdArgv, convertNbdArgv, percentIn } from '../../lib/qemu/disk-copy.plan.js';
 import { syncToDisk } from '../../lib/files/durable-write.js';
 import { reachedExport } from '../model/served-disks.js';
-import { type VmRestoreDisk, type VmRestoreEnding, type VmRestoreRecord, vmRestoreReport, withRestoredDisk } from '../model/vm-restore.state.js';
+import { type VmRestoreDisk, type VmRestoreOutcome, type VmRestoreRecord, vmRestoreReport, withRestoredDisk } from '../model/vm-restore.state.js';
 import type { GuestDisk, GuestDisks } from '../guest-disks/guest-disks.service.js';
 import type { Slots } from '../transfers/slots.js';
 import type { VmRestoreJournal } from './vm-restore-journal.js';
@@ -29,7 +29,7 @@ const RETRY_MS = 1_000;
 const PROGRESS_TAIL_BYTES = 64;
 const NO_SPACE = /no space left|disk quota exceeded|file too large/i;
 
-export interface VmRestoreSurroundings {
+export interface VmRestoreDependencies {
   readonly domains: LibvirtDomains;
   readonly journal: VmRestoreJournal;
   readonly supervisor: ProcessSupervisor;
@@ -60,7 +60,7 @@ export class VmRestore {
 
   constructor(
     private record: VmRestoreRecord,
-    private readonly around: VmRestoreSurroundings,
+    private readonly dependencies: VmRestoreDependencies,
   ) {
     this.durable = record;
     if (record.phase === 'done') this.end.resolve(undefined);
@@ -76,7 +76,7 @@ export class VmRestore {
 
   /** Nothing else happens before this is durable. */
   async create(): Promise<void> {
-    await this.around.journal.write(this.record);
+    await this.dependencies.journal.write(this.record);
   }
 
   async report(): Promise<NodeVmRestoreReport> {
@@ -122,7 +122,7 @@ export class VmRestore {
   /** For a job that was already complete at a restart of the node: a VM that lives on exports of the hub still needs them. */
   resumeGuest(): void {
     if (this.durable.ending?.outcome !== 'completed' || this.request.storage_path !== null) return;
-    this.around.guestDisks.resume(this.request.job_id, this.guestDisks());
+    this.dependencies.guestDisks.resume(this.request.job_id, this.guestDisks());
   }
 
   /** Leaves all processes running for the next start of the node. */
@@ -148,7 +148,7 @@ export class VmRestore {
   }
 
   /** null: detached. */
-  private async work(): Promise<VmRestoreEnding | null> {
+  private async work(): Promise<VmRestoreOutcome | null> {
     try {
       if (this.record.cancel_requested) throw new Stopping();
       const uuid = await this.checkDomain();
@@ -157,7 +157,7 @@ export class VmRestore {
         await this.makeDisks(this.request.storage_path);
       } else {
         await Promise.all(this.request.disks.map(async (disk, index) => this.checkExport(disk, await this.reachedExport(disk.uri, index))));
-        await this.around.guestDisks.open(this.request.job_id, this.guestDisks(), this.stopping.signal);
+        await this.dependencies.guestDisks.open(this.request.job_id, this.guestDisks(), this.stopping.signal);
         for (const { disk_key } of this.request.disks) await this.changeDisk(disk_key, { status: 'completed', percent: 100 });
       }
       this.stopping.signal.throwIfAborted();
@@ -176,9 +176,9 @@ export class VmRestore {
   private async checkDomain(): Promise<string> {
     const { name, job_id: jobId } = this.request;
     const { uuid } = this.rewritten();
-    for (const known of await this.around.domains.list()) {
+    for (const known of await this.dependencies.domains.list()) {
       if (known.name !== name && known.uuid !== uuid) continue;
-      if (known.uuid === uuid && known.name === name && (await this.around.domains.jobOf(uuid)) === jobId) continue;
+      if (known.uuid === uuid && known.name === name && (await this.dependencies.domains.jobOf(uuid)) === jobId) continue;
       const what = known.name === name ? `a domain "${name}"` : `the domain "${known.name}" of uuid ${uuid}`;
       throw new DomainError('conflict', 'domain_exists', `The node already has ${what}. Choose another name, or do not keep the identity.`, { name, uuid });
     }
@@ -193,7 +193,7 @@ export class VmRestore {
       const places = new Map(
         disks.map(({ disk_key, uri, file_name }, index): [string, RestoredDisk] => {
           if (storagePath !== null) return [disk_key, { kind: 'file', path: join(storagePath, file_name ?? '') }];
-          const socket = this.around.guestDisks.socket(this.request.job_id, index);
+          const socket = this.dependencies.guestDisks.socket(this.request.job_id, index);
           return [disk_key, { kind: 'nbd', socket, exportName: parseExportUri(uri).exportName }];
         }),
       );
@@ -217,11 +217,11 @@ export class VmRestore {
   }
 
   private async reachedExport(uri: string, index: number): Promise<string> {
-    return reachedExport(uri, this.around.journal.keyFile(this.request.job_id, index), this.around.tunnelDirectory);
+    return reachedExport(uri, this.dependencies.journal.keyFile(this.request.job_id, index), this.dependencies.tunnelDirectory);
   }
 
   private guestDisks(): readonly GuestDisk[] {
-    return this.request.disks.map(({ uri }, index) => ({ uri, keyFile: this.around.journal.keyFile(this.request.job_id, index) }));
+    return this.request.disks.map(({ uri }, index) => ({ uri, keyFile: this.dependencies.journal.keyFile(this.request.job_id, index) }));
   }
 
   private async checkExport({ disk_key, size_bytes }: VmRestoreRecord['request']['disks'][number], uri: string): Promise<void> {
@@ -235,9 +235,9 @@ export class VmRestore {
 
   /** @throws ToolError if the export stays unreachable beyond the patience for network losses */
   private async sizeOf(uri: string): Promise<number> {
-    for (const ends = performance.now() + this.around.patienceSeconds * 1000; ;) {
+    for (const ends = performance.now() + this.dependencies.patienceSeconds * 1000; ;) {
       try {
-        return await this.around.nbdInfo.size(uri, NBD_DEADLINE_MS);
+        return await this.dependencies.nbdInfo.size(uri, NBD_DEADLINE_MS);
       } catch (error) {
         if (!(error instanceof ToolError) || error.code === 'tool_missing' || performance.now() > ends) throw error;
       }
@@ -255,7 +255,7 @@ export class VmRestore {
     });
     if (found?.isDirectory() !== true) return refuse('storage_path_missing', `There is no folder "${path}" on the node. Create it first, or choose another.`);
     const real = `${await realpath(path)}/`;
-    const roots = await Promise.all(this.around.storageRoots().map((root) => realpath(root).catch(() => root)));
+    const roots = await Promise.all(this.dependencies.storageRoots().map((root) => realpath(root).catch(() => root)));
     if (!roots.some((root) => real.startsWith(`${root.replace(/\/$/, '')}/`))) {
       refuse('storage_path_refused', `"${path}" is not below any folder to which the node may restore VMs (vm_storage_roots: ${roots.join(', ') || 'none'}).`);
     }
@@ -288,16 +288,16 @@ export class VmRestore {
 
   private async makeDisk(disk: VmRestoreRecord['request']['disks'][number], index: number): Promise<void> {
     if (this.record.disks[index]?.status === 'completed') return;
-    await this.around.slots.use(async () => {
+    await this.dependencies.slots.use(async () => {
       this.stopping.signal.throwIfAborted();
       const file = join(this.workingFolder(), disk.file_name ?? '');
       const uri = await this.reachedExport(disk.uri, index);
       await this.checkExport(disk, uri);
       await this.changeDisk(disk.disk_key, { status: 'copying' });
-      await this.program(index, 'convert', convertNbdArgv(uri, file, this.around.patienceSeconds), [0]);
+      await this.program(index, 'convert', convertNbdArgv(uri, file, this.dependencies.patienceSeconds), [0]);
       await this.changeDisk(disk.disk_key, { status: 'comparing', percent: 100 });
       await syncToDisk(file);
-      if ((await this.program(index, 'compare', compareNbdArgv(uri, file, this.around.patienceSeconds), [0, 1])) !== 0) {
+      if ((await this.program(index, 'compare', compareNbdArgv(uri, file, this.dependencies.patienceSeconds), [0, 1])) !== 0) {
         throw new DomainError('conflict', 'restored_content_differs', `The data written for disk ${disk.disk_key} differs from the restore point.`, {
           disk_key: disk.disk_key,
         });
@@ -307,13 +307,13 @@ export class VmRestore {
   }
 
   private async program(index: number, what: 'convert' | 'compare', argv: readonly [string, ...string[]], expected: readonly number[]): Promise<number> {
-    const directory = this.around.journal.programDirectory(this.request.job_id, index, what);
-    const before = await this.around.supervisor.status(directory);
+    const directory = this.dependencies.journal.programDirectory(this.request.job_id, index, what);
+    const before = await this.dependencies.supervisor.status(directory);
     // Its outcome is unknown: it ended with its machine, so its output cannot be trusted.
-    if (before.state === 'exited' && before.exitCode === null) await this.around.supervisor.forget(directory);
+    if (before.state === 'exited' && before.exitCode === null) await this.dependencies.supervisor.forget(directory);
     // The storage path may be below other accounts' folders.
-    await this.around.supervisor.start(directory, argv, { rights: 'files' });
-    const { exitCode, stderr } = await this.around.supervisor.waitForExit(directory, this.stopping.signal);
+    await this.dependencies.supervisor.start(directory, argv, { rights: 'files' });
+    const { exitCode, stderr } = await this.dependencies.supervisor.waitForExit(directory, this.stopping.signal);
     if (exitCode !== null && expected.includes(exitCode)) return exitCode;
     const said = stderr.trim().split('\n').slice(-3).join('; ');
     if (NO_SPACE.test(stderr)) throw new DomainError('storage_full', 'target_full', `The storage path ran out of space: ${said}`);
@@ -346,7 +346,7 @@ export class VmRestore {
   }
 
   private async define(uuid: string): Promise<void> {
-    const { domains, journal } = this.around;
+    const { domains, journal } = this.dependencies;
     const { xml, changes } = this.rewritten();
     const folder = journal.runDirectory(this.request.job_id);
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -376,7 +376,7 @@ export class VmRestore {
 
   /** Processes first, because they would create their files again. */
   private async takeBack(): Promise<void> {
-    const { domains, journal, supervisor, guestDisks } = this.around;
+    const { domains, journal, supervisor, guestDisks } = this.dependencies;
     for (const directory of await journal.programDirectories(this.request.job_id)) await supervisor.stop(directory, STOP_GRACE_MS);
     const ours = this.record.defining ? (await domains.list()).filter(({ name }) => name === this.request.name) : [];
     for (const { uuid } of ours) if ((await domains.jobOf(uuid)) === this.request.job_id) await domains.remove(uuid);
@@ -397,7 +397,7 @@ export class VmRestore {
 
   private async tail(index: number): Promise<string> {
     try {
-      const file = await open(join(this.around.journal.programDirectory(this.request.job_id, index, 'convert'), 'stdout'), 'r');
+      const file = await open(join(this.dependencies.journal.programDirectory(this.request.job_id, index, 'convert'), 'stdout'), 'r');
       try {
         const { size } = await file.stat();
         const { bytesRead, buffer } = await file.read(Buffer.alloc(PROGRESS_TAIL_BYTES), 0, PROGRESS_TAIL_BYTES, Math.max(0, size - PROGRESS_TAIL_BYTES));
@@ -421,7 +421,7 @@ export class VmRestore {
       .catch(() => undefined)
       .then(async () => {
         const { record } = this;
-        await this.around.journal.write(record);
+        await this.dependencies.journal.write(record);
         this.durable = record;
       });
     await this.writing;

@@ -15,7 +15,7 @@ import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { requireExportKeys, withoutKeys } from '../model/served-disks.js';
 import { newVmRestore } from '../model/vm-restore.state.js';
 import { Slots } from '../transfers/slots.js';
-import { VmRestore, type VmRestoreSurroundings } from './vm-restore.js';
+import { VmRestore, type VmRestoreDependencies } from './vm-restore.js';
 import { VmRestoreJournal } from './vm-restore-journal.js';
 
 /** Disks written at a time, over all restores; more would only make the storage seek. */
@@ -30,7 +30,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
   private readonly jobs = new Map<string, VmRestore>();
   private readonly settled = new Set<string>();
   private readonly lock = new KeyedMutex();
-  private readonly around: VmRestoreSurroundings;
+  private readonly dependencies: VmRestoreDependencies;
 
   constructor(
     private readonly config: NodeConfig,
@@ -42,7 +42,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
     active: ActiveJobs,
   ) {
     active.add(() => [...this.jobs.values()].filter((job) => !job.finished).length);
-    this.around = {
+    this.dependencies = {
       domains,
       journal,
       supervisor,
@@ -59,12 +59,12 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
     const { records, broken } = await this.journal.load();
     for (const jobId of broken) {
       this.logger.error('a VM restore with an unreadable journal is abandoned', { job_id: jobId });
-      for (const directory of await this.journal.programDirectories(jobId)) await this.around.supervisor.stop(directory, 0);
-      await this.around.guestDisks.close(jobId);
+      for (const directory of await this.journal.programDirectories(jobId)) await this.dependencies.supervisor.stop(directory, 0);
+      await this.dependencies.guestDisks.close(jobId);
       await this.journal.remove(jobId);
     }
     for (const record of records) {
-      const job = new VmRestore(record, this.around);
+      const job = new VmRestore(record, this.dependencies);
       this.jobs.set(record.request.job_id, job);
       if (!job.finished) this.logger.info('resuming a VM restore after a restart of this node', { job_id: record.request.job_id });
       void job.run();
@@ -101,7 +101,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
         throw new DomainError('conflict', 'job_settled', `Job ${request.job_id} has been settled and cannot be started again.`, { job_id: request.job_id });
       }
       requireHubGuests(this.config);
-      const made = new VmRestore(newVmRestore(kept), this.around);
+      const made = new VmRestore(newVmRestore(kept), this.dependencies);
       await this.journal.writeKeys(request.job_id, keys);
       await made.create();
       this.jobs.set(request.job_id, made);

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { storageSilent } from '../file-door/file-door.js';
+import { storageSilent } from '../storage-worker/storage-worker.js';
 import { siblingProgram } from '../../lib/process/sibling-program.js';
 import { toolEnvironment } from '../../lib/process/tool-environment.js';
 import type { FileHashes, HashAnswer, HashTask } from './sha256.process.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { ImageInfo } from '../../lib/qemu/qemu-img-output.js';
-import type { ImageFacts } from '../file-door/file-calls.js';
+import type { ImageFacts } from '../storage-worker/file-calls.js';
 import { chainProblem, type FoundFile, headerProblem } from './chain-check.plan.js';
 
 const FULL = 'vm/full/disk-0.qcow2';

@@ -1,4 +1,4 @@
-import type { ImageFacts } from '../file-door/file-calls.js';
+import type { ImageFacts } from '../storage-worker/file-calls.js';
 import type { ImageInfo } from '../../lib/qemu/qemu-img-output.js';
 
 /** A file of a restore point according to the hub's records or, without a hub, to a manifest. */

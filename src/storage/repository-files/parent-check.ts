@@ -1,4 +1,4 @@
-import type { FileCalls } from '../file-door/file-calls.js';
+import type { FileCalls } from '../storage-worker/file-calls.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { headerProblem } from './chain-check.plan.js';
 import type { ProvenFile } from './proven-files.js';

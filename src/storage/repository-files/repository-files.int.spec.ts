@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { requireCondition, requireTools } from '../../../test/support/require-tools.js';
 import { type Manifest, type ManifestDisk, parseManifest } from './manifest.js';
 import type { SealedFacts } from './parent-check.js';
-import { DIRECT_CALLS } from '../file-door/file-calls.js';
+import { DIRECT_CALLS } from '../storage-worker/file-calls.js';
 import { writeEmptyQcow2 } from '../../node/sources/libvirt/empty-qcow2.js';
 import { RepositoryFiles } from './repository-files.js';
 import { probeRepositoryPath } from './repository-probe.js';

@@ -3,7 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { join, normalize } from 'node:path';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
-import { DIRECT_CALLS, type FileCalls, type FileFacts, type ImageFacts, NOT_READABLE_AS_FILE } from '../file-door/file-calls.js';
+import { DIRECT_CALLS, type FileCalls, type FileFacts, type ImageFacts, NOT_READABLE_AS_FILE } from '../storage-worker/file-calls.js';
 import { WrongShapeError } from '../../lib/json-shape/json-shape.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import type { ImageChain } from '../../lib/qemu/image-chain.plan.js';

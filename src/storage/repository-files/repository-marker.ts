@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { FileCalls } from '../file-door/file-calls.js';
+import type { FileCalls } from '../storage-worker/file-calls.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { object, text, time, wrong, WrongShapeError } from '../../lib/json-shape/json-shape.js';
 

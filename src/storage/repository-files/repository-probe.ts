@@ -1,7 +1,7 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
-import type { FileCalls } from '../file-door/file-calls.js';
+import type { FileCalls } from '../storage-worker/file-calls.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { MARKER_FILE, readMarker } from './repository-marker.js';
 

@@ -1,7 +1,7 @@
 import { dirname, join, normalize } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
-import type { ImageFacts } from '../file-door/file-calls.js';
+import type { ImageFacts } from '../storage-worker/file-calls.js';
 import { FileHasher, HashingFailedError } from '../hashing/file-hasher.js';
 import { ToolError } from '../../lib/process/tool-error.js';
 import { QemuImg } from '../../lib/qemu/qemu-img.js';

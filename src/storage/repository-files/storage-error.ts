@@ -1,5 +1,5 @@
 import { DomainError } from '../../kernel/domain-error.js';
-import { STORAGE_SILENT } from '../file-door/file-door.js';
+import { STORAGE_SILENT } from '../storage-worker/storage-worker.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 
 const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);

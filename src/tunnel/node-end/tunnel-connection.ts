@@ -21,7 +21,7 @@ const STEADY_MS = 10_000;
 const STOP_PATIENCE_MS = 5_000;
 const MAX_STDERR = 16_384;
 
-export interface ConnectionSurroundings {
+export interface ConnectionDependencies {
   readonly log: Logger;
   readonly onChange: () => void;
   /** When another connection of the tunnel last received something, by performance.now(). */
@@ -41,7 +41,7 @@ export class TunnelConnection {
 
   constructor(
     private plan: TunnelConnectionPlan,
-    private readonly around: ConnectionSurroundings,
+    private readonly dependencies: ConnectionDependencies,
   ) {}
 
   get state(): ConnectionState {
@@ -83,7 +83,7 @@ export class TunnelConnection {
       if (plan !== this.plan) continue;
       this.failures = performance.now() - began > STEADY_MS && this.lastHeardAt > began ? 1 : this.failures + 1;
       const pauseMs = pauseBeforeAttempt(this.failures, Math.random());
-      this.around.log.warn('connection to the hub is down', { connection: plan.index, ...cause, pause_ms: pauseMs });
+      this.dependencies.log.warn('connection to the hub is down', { connection: plan.index, ...cause, pause_ms: pauseMs });
       this.become({ kind: 'down', cause });
       this.hurry = new AbortController();
       await pause(pauseMs, undefined, { signal: AbortSignal.any([this.hurry.signal, this.leaving.signal]) }).catch(() => undefined);
@@ -155,7 +155,7 @@ export class TunnelConnection {
           break;
       }
       const silentSince = heard ? this.lastHeardAt : began;
-      const othersHear = this.around.othersHeardAt() > silentSince + SILENT_MS / 2;
+      const othersHear = this.dependencies.othersHeardAt() > silentSince + SILENT_MS / 2;
       if (!heard && now - began > COME_UP_MS) {
         return { code: 'connect_timeout', detail: `The connection to ${plan.settings.hub_host} was not established within ${COME_UP_MS / 1000} s.` };
       }
@@ -179,7 +179,7 @@ export class TunnelConnection {
   private become(state: ConnectionState): void {
     const before = this.current;
     this.current = state;
-    if (before.kind !== state.kind || ('cause' in before && 'cause' in state && before.cause.code !== state.cause.code)) this.around.onChange();
+    if (before.kind !== state.kind || ('cause' in before && 'cause' in state && before.cause.code !== state.cause.code)) this.dependencies.onChange();
   }
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../kernel/error-message.js';
 import type { Logger } from '../../lib/logging/logger.js';
-import { makePassingFolder } from '../../lib/process/passing-folder.js';
+import { makeTemporaryDirectory } from '../../lib/process/temporary-directory.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { TunnelConnection } from './tunnel-connection.js';
 import { TunnelJournal } from '../interface/tunnel-journal.js';
@@ -44,7 +44,7 @@ export class Tunnel {
   private readonly journal: TunnelJournal;
   private readonly aesInHardware = hasAes();
   /** Directory of the probe sockets, whose paths must be short. */
-  private readonly sockets = makePassingFolder('tunnel', process.env['RUNTIME_DIRECTORY']);
+  private readonly sockets = makeTemporaryDirectory('tunnel', process.env['RUNTIME_DIRECTORY']);
   private connections: readonly TunnelConnection[] = [];
   private running: Promise<void> = Promise.resolve();
 

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../../kernel/error-message.js';
 import { nbdUri, parseExportUri, PSK_FILE, PSK_USER } from '../../../lib/nbd/nbd-uri.js';
-import { makePassingFolder } from '../../../lib/process/passing-folder.js';
+import { makeTemporaryDirectory } from '../../../lib/process/temporary-directory.js';
 import { compareRawNbdArgv } from '../../../lib/qemu/disk-copy.plan.js';
 import { wayToExport } from '../../../tunnel/interface/tunnel-sockets.js';
 import { runTool } from '../../../lib/process/run-tool.js';
@@ -173,7 +173,7 @@ export class Trial {
 
   /** The URI through which this machine reaches an export, including its key file. */
   private async reached(exportId: string, uri: string): Promise<string> {
-    const folder = makePassingFolder('validate');
+    const folder = makeTemporaryDirectory('validate');
     this.undo.push({ what: folder, by: () => rm(folder, { recursive: true, force: true }) });
     const keyFile = join(folder, PSK_FILE);
     const { psk_file } = (await this.options.hub.call<{ psk_file: string }>('GET', `/restore/exports/${exportId}/key`)).body;
@@ -201,7 +201,7 @@ export class Trial {
   /** A directory with one disk, in the layout of the source `image`. */
   private async virtualMachine(): Promise<string> {
     const root = await this.imageRoot();
-    const here = makePassingFolder('validate');
+    const here = makeTemporaryDirectory('validate');
     this.undo.push({ what: here, by: () => rm(here, { recursive: true, force: true }) });
     const original = join(here, 'original.raw');
     await pipeline(createReadStream('/dev/urandom', { end: TRIAL_DISK_BYTES - 1 }), createWriteStream(original));

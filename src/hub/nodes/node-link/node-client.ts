@@ -149,7 +149,7 @@ export class NodeClient {
   }
 
   /** Makes the node's tunnel forward to these ports. */
-  async tellTunnelPorts(url: string, body: NodeTunnelPorts): Promise<NodeTunnelPortsTaken> {
+  async sendTunnelPorts(url: string, body: NodeTunnelPorts): Promise<NodeTunnelPortsTaken> {
     return this.ask(url, { method: 'POST', path: '/api/v1/tunnel-ports', body }, parseTunnelPortsTaken);
   }
 

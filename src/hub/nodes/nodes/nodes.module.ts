@@ -23,7 +23,7 @@ import { RegisterNodeController } from './register-node/register-node.controller
 import { RegisterNodeHandler } from './register-node/register-node.handler.js';
 import { RemoveNodeController } from './remove-node/remove-node.controller.js';
 import { RemoveNodeHandler } from './remove-node/remove-node.handler.js';
-import { TellPortsReactor } from './tell-ports/tell-ports.reactor.js';
+import { ReportPortsReactor } from './report-ports/report-ports.reactor.js';
 import { DEFAULT_NODE_WATCH, NODE_WATCH_OPTIONS, WatchNodesReactor } from './watch-nodes/watch-nodes.reactor.js';
 import { GetNodeController } from './get-node/get-node.controller.js';
 import { ListNodesController } from './list-nodes/list-nodes.controller.js';
@@ -59,7 +59,7 @@ import { ListNodesController } from './list-nodes/list-nodes.controller.js';
     PublishNodeAccessReactor,
     NodeTokenFiles,
     WatchNodesReactor,
-    TellPortsReactor,
+    ReportPortsReactor,
     { provide: NODE_WATCH_OPTIONS, useValue: DEFAULT_NODE_WATCH },
   ],
 })

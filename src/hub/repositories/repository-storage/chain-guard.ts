@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { DomainError } from '../../../kernel/domain-error.js';
-import type { ImageFacts } from '../../../storage/file-door/file-calls.js';
+import type { ImageFacts } from '../../../storage/storage-worker/file-calls.js';
 import { FileHasher, HashingFailedError } from '../../../storage/hashing/file-hasher.js';
 import type { ImageChain } from '../../../lib/qemu/image-chain.plan.js';
 import type { SealedFile } from '../../../storage/repository-files/chain-check.plan.js';

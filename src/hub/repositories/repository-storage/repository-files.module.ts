@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Module } from '@nestjs/common';
 import { HubConfig } from '../../hub.config.js';
-import { FileDoors } from './file-doors.js';
+import { StorageWorkers } from './storage-workers.js';
 import { FileHasher } from '../../../storage/hashing/file-hasher.js';
 import { ChainGuard } from './chain-guard.js';
 import { ProvenFiles } from '../../../storage/repository-files/proven-files.js';
@@ -9,8 +9,8 @@ import { RepositoryFiles } from '../../../storage/repository-files/repository-fi
 
 @Module({
   providers: [
-    FileDoors,
-    { provide: RepositoryFiles, useFactory: (doors: FileDoors) => new RepositoryFiles((path) => doors.at(path)), inject: [FileDoors] },
+    StorageWorkers,
+    { provide: RepositoryFiles, useFactory: (workers: StorageWorkers) => new RepositoryFiles((path) => workers.at(path)), inject: [StorageWorkers] },
     { provide: ProvenFiles, useFactory: (config: HubConfig) => new ProvenFiles(join(config.dataDirectory, 'proven-files')), inject: [HubConfig] },
     {
       provide: ChainGuard,
@@ -18,6 +18,6 @@ import { RepositoryFiles } from '../../../storage/repository-files/repository-fi
       inject: [RepositoryFiles, FileHasher, ProvenFiles],
     },
   ],
-  exports: [RepositoryFiles, FileDoors, ChainGuard, ProvenFiles],
+  exports: [RepositoryFiles, StorageWorkers, ChainGuard, ProvenFiles],
 })
 export class RepositoryFilesModule {}

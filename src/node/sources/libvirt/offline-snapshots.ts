@@ -31,7 +31,7 @@ export class OfflineSnapshots {
   private async fix(request: SnapshotRequest, domain: InspectedDomain, held: readonly ServedDisk[], sockets: string): Promise<TakenSnapshot> {
     await allOrFirstError(held.map(({ key, chain }) => this.servers.record(key, chain, request.changeId)));
     const tracked = held.filter(({ chain }) => chain.top.tracking).map(({ key }) => key);
-    await this.tellLibvirt(request.changeId, domain, tracked);
+    await this.createCheckpoint(request.changeId, domain, tracked);
     const witnesses = await Promise.all(held.map(({ chain }) => chain.witness()));
     const opened = await allOrFirstError(held.map((disk, index) => this.servers.serve(disk, index, request.directory, sockets)));
     const instant = this.clock.iso();
@@ -71,7 +71,7 @@ export class OfflineSnapshots {
    * libvirt creates checkpoints of running domains only. For a powered-off one the checkpoint is registered, so that libvirt continues from it once the domain
    * runs.
    */
-  private async tellLibvirt(changeId: string, domain: InspectedDomain, tracked: readonly string[]): Promise<void> {
+  private async createCheckpoint(changeId: string, domain: InspectedDomain, tracked: readonly string[]): Promise<void> {
     if (tracked.length === 0) return;
     const { uuid } = domain;
     if (domain.checkpoints.includes(changeId)) await this.virsh.deleteCheckpoint(uuid, changeId, { metadataOnly: true });

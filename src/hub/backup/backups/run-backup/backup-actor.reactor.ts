@@ -1,5 +1,5 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
-import { DoorClosedError } from '../../../../storage/file-door/file-door.js';
+import { WorkerClosedError } from '../../../../storage/storage-worker/storage-worker.js';
 import { EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
 import { isDatabaseAway } from '../../../store/postgres/connection-errors.js';
 import type { BackupState } from '../model/backup.state.js';
@@ -129,5 +129,5 @@ export class BackupActor {
  */
 function isStorageAway(error: unknown): boolean {
   if (error instanceof DomainError) return error.code === 'read_model_behind';
-  return error instanceof EventStoreUnavailableError || error instanceof DoorClosedError || isDatabaseAway(error);
+  return error instanceof EventStoreUnavailableError || error instanceof WorkerClosedError || isDatabaseAway(error);
 }

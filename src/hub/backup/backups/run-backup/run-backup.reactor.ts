@@ -19,8 +19,8 @@ import { runWithCorrelation } from '../../../../lib/logging/correlation.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { FileSync } from '../../../repositories/repository-storage/file-sync.js';
-import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
-import { storageSilent } from '../../../../storage/file-door/file-door.js';
+import { StorageWorkers } from '../../../repositories/repository-storage/storage-workers.js';
+import { storageSilent } from '../../../../storage/storage-worker/storage-worker.js';
 import { repositoryOf } from '../../../../storage/repository-files/restore-point-folder.js';
 import { storageError } from '../../../../storage/repository-files/storage-error.js';
 import { ToolError } from '../../../../lib/process/tool-error.js';
@@ -83,7 +83,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     private readonly clock: Clock,
     private readonly live: LiveProgress,
     private readonly fileSync: FileSync,
-    private readonly doors: FileDoors,
+    private readonly workers: StorageWorkers,
     private readonly recorder: RunRecorder,
     private readonly preparation: PrepareRun,
     private readonly transfer: TransferRun,
@@ -365,7 +365,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     const now = performance.now();
     for (const [backupId, repositoryPath] of this.transferring) {
       // Writes to silent storage wait in the kernel; the node only sees slow progress.
-      if (this.doors.silentMs(repositoryPath) >= this.config.failAfterSilentSeconds * 1000) this.failSilent(backupId, repositoryPath);
+      if (this.workers.silentMs(repositoryPath) >= this.config.failAfterSilentSeconds * 1000) this.failSilent(backupId, repositoryPath);
       const heard = this.live.heard(backupId);
       if (heard === null || now - heard.heardAtMs > QUIET_MS) this.poke(backupId);
     }

@@ -10,7 +10,7 @@ import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { FileHasher, HashingFailedError } from '../../../../storage/hashing/file-hasher.js';
 import type { ContentTask } from '../../../../storage/hashing/stored-content.js';
 import { LiveProgress } from '../model/live-progress.registry.js';
-import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
+import { StorageWorkers } from '../../../repositories/repository-storage/storage-workers.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { NodeCredentials } from '../../../../lib/signed-calls/node-credentials.js';
 import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
@@ -53,7 +53,7 @@ export class SealRun {
     private readonly files: RepositoryFiles,
     private readonly qemuImg: QemuImg,
     private readonly hasher: FileHasher,
-    private readonly doors: FileDoors,
+    private readonly workers: StorageWorkers,
     private readonly proven: ProvenFiles,
     private readonly live: LiveProgress,
     private readonly credentials: NodeCredentials,
@@ -173,7 +173,7 @@ export class SealRun {
     // A failed examination is repeated; if it fails again, it gives the cause.
     if (known !== undefined && !known.failed) return known;
     const abandoned = new AbortController();
-    const disks = this.doors
+    const disks = this.workers
       .whileTheyAnswer(
         [repositoryPath],
         (signal) => Promise.all(run.disks.map((disk) => this.describeDisk(backup_id, disk, plan, repositoryPath, signal))),
@@ -206,7 +206,7 @@ export class SealRun {
     const [check, hashes] = await Promise.all([
       this.qemuImg.check(path, abandoned),
       this.hasher.hashes(path, content, abandoned).catch((error: unknown) => rethrowUnreadable(error, planned.disk_key)),
-      this.doors.at(repositoryPath).syncToDisk(path),
+      this.workers.at(repositoryPath).syncToDisk(path),
     ]);
     if (!check.ok) {
       throw new DomainError('conflict', 'target_damaged', `The file of disk "${planned.disk_key}" failed qemu-img check: ${check.detail}`, {

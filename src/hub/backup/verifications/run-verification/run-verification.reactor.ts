@@ -16,7 +16,7 @@ import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ToolError } from '../../../../lib/process/tool-error.js';
-import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
+import { StorageWorkers } from '../../../repositories/repository-storage/storage-workers.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
 import { RestorePointVerifier } from '../../../../storage/repository-files/restore-point-verifier.js';
@@ -66,7 +66,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     private readonly commands: CommandBus,
     private readonly files: RepositoryFiles,
     private readonly verifier: RestorePointVerifier,
-    private readonly doors: FileDoors,
+    private readonly workers: StorageWorkers,
     private readonly booting: BootRestorePoint,
     private readonly artefacts: BootArtefacts,
     private readonly clock: Clock,
@@ -201,7 +201,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     let files = 0;
     let bytes = 0;
     for (const point of request.points) {
-      const verdict = await this.doors
+      const verdict = await this.workers
         .whileTheyAnswer(
           [request.repository_path],
           (signal) => this.verifier.verifyPoint(request.repository_path, point.folder, { expected: point, signal }),

@@ -16,7 +16,7 @@ import { nbdExportStream } from '../../../exports/nbd-exports/model/nbd-export.e
 import { type AllocatedPorts, AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
-import { DrivenWork } from '../../../store/driven-work/driven-work.js';
+import { Reconciler } from '../../../store/reconciler/reconciler.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { EventStore, EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
@@ -42,7 +42,7 @@ const SERVER_ENDED: ReadonlySet<string> = new Set(['NbdExportExited', 'NbdExport
 @Injectable()
 export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunRestoreExport');
-  private readonly work = new DrivenWork(
+  private readonly work = new Reconciler(
     { what: 'export of a restore point', step: (exportId) => this.step(exportId), unfinished: () => this.unfinished() },
     this.log,
   );
@@ -139,7 +139,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
       const uri = exportUri({ host: this.config.nbdAdvertiseHost, port }, request.export_name);
       await this.recorder.record(exportId, { kind: 'started', data: { nbd_port: port, uri, started_at: this.clock.iso() } });
     } catch (error) {
-      if (this.work.isEnding() || error instanceof EventStoreUnavailableError) throw error;
+      if (this.work.isStopping() || error instanceof EventStoreUnavailableError) throw error;
       const code = error instanceof DomainError || error instanceof ToolError ? error.code : 'internal_error';
       const detail = messageOf(error);
       await this.recorder.record(exportId, { kind: 'failed', code, detail, failed_at: this.clock.iso() });

@@ -9,8 +9,8 @@ import { FileHasher, HashingFailedError } from '../../../../storage/hashing/file
 import { compareArgv, convertArgv, copyFileArgv } from '../../../../lib/qemu/disk-copy.plan.js';
 import type { ImageChain } from '../../../../lib/qemu/image-chain.plan.js';
 import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
-import type { FileCalls } from '../../../../storage/file-door/file-calls.js';
-import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
+import type { FileCalls } from '../../../../storage/storage-worker/file-calls.js';
+import { StorageWorkers } from '../../../repositories/repository-storage/storage-workers.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { errnoOf, isOutOfSpace } from '../../../../lib/process/system-error.js';
 import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
@@ -40,7 +40,7 @@ export class MakeDisks {
     private readonly hasher: FileHasher,
     private readonly qemuImg: QemuImg,
     private readonly files: RepositoryFiles,
-    private readonly doors: FileDoors,
+    private readonly workers: StorageWorkers,
     private readonly config: HubConfig,
     private readonly clock: Clock,
   ) {}
@@ -52,7 +52,7 @@ export class MakeDisks {
    */
   async make(state: KnownRestoreJob, signal: AbortSignal): Promise<void> {
     const { repository_path, target_path } = state.job;
-    await this.doors
+    await this.workers
       .whileTheyAnswer([repository_path, target_path], (given) => this.makeAll(state, given), signal)
       .catch((error: unknown) => rethrowSilence(error, repository_path));
   }
@@ -63,7 +63,7 @@ export class MakeDisks {
     for (const source of sources) await this.refuseMissing(job, source);
     // The hashes catch anything this check accepts.
     for (const disk of job.disks) await this.files.checkChain(job.repository_path, disk.sources, true);
-    await makeWorkingFolder(this.doors.at(job.target_path), workingFolder(job));
+    await makeWorkingFolder(this.workers.at(job.target_path), workingFolder(job));
 
     const giveUp = new AbortController();
     const both = AbortSignal.any([signal, giveUp.signal]);
@@ -175,7 +175,7 @@ export class MakeDisks {
         signal,
         onProgress: (percent) => this.progress.set(job.job_id, disk.disk_id, 'comparing', percent),
       }),
-      ...disk.outputs.map((output) => this.doors.at(job.target_path).syncToDisk(join(folder, output))),
+      ...disk.outputs.map((output) => this.workers.at(job.target_path).syncToDisk(join(folder, output))),
     ]);
     if (exitCode !== 0) {
       throw new DomainError('conflict', 'restored_content_differs', `The restored disk ${disk.disk_id} differs from the restore point.`, {

@@ -4,8 +4,8 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
-import type { FileCalls } from '../../../../storage/file-door/file-calls.js';
-import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
+import type { FileCalls } from '../../../../storage/storage-worker/file-calls.js';
+import { StorageWorkers } from '../../../repositories/repository-storage/storage-workers.js';
 import { errnoOf } from '../../../../lib/process/system-error.js';
 import type { RestoreJobRequested } from '../model/restore-job.events.js';
 import type { KnownRestoreJob } from '../model/restore-job.state.js';
@@ -29,7 +29,7 @@ export class PublishFiles {
     private readonly recorder: RestoreRecorder,
     private readonly programs: SupervisedProgram,
     private readonly progress: RestoreProgress,
-    private readonly doors: FileDoors,
+    private readonly workers: StorageWorkers,
     private readonly config: HubConfig,
     private readonly clock: Clock,
   ) {}
@@ -41,7 +41,7 @@ export class PublishFiles {
   async publish({ job }: KnownRestoreJob): Promise<void> {
     const names = job.disks.flatMap(({ outputs }) => outputs);
     for (const name of names) await this.give(job, name);
-    await this.doors.at(job.target_path).syncToDisk(job.target_path);
+    await this.workers.at(job.target_path).syncToDisk(job.target_path);
     await this.recorder.record(job.job_id, { kind: 'completed', files: names.map((name) => join(job.target_path, name)), at: this.clock.iso() });
   }
 
@@ -51,7 +51,7 @@ export class PublishFiles {
     const directory = restoreJobDirectory(this.config.runDirectory, job.job_id);
     for (const name of await entriesOf(directory)) await this.programs.end(join(directory, name));
     if (state.status !== 'completed') await this.takeBack(job);
-    await this.doors.at(job.target_path).removeTree(workingFolder(job));
+    await this.workers.at(job.target_path).removeTree(workingFolder(job));
     await rm(directory, { recursive: true, force: true });
     this.progress.forget(job.job_id);
     await this.recorder.record(job.job_id, { kind: 'cleaned_up', at: this.clock.iso() });
@@ -60,7 +60,7 @@ export class PublishFiles {
   private async give(job: Job, name: string): Promise<void> {
     const from = join(workingFolder(job), name);
     const to = join(job.target_path, name);
-    const calls = this.doors.at(job.target_path);
+    const calls = this.workers.at(job.target_path);
     const made = await identityOf(calls, from);
     const there = await identityOf(calls, to);
     // Already renamed or linked before a crash.
@@ -94,7 +94,7 @@ export class PublishFiles {
   /** A job that failed while publishing may have published some of its files. */
   private async takeBack(job: Job): Promise<void> {
     if (job.overwrite) return;
-    const calls = this.doors.at(job.target_path);
+    const calls = this.workers.at(job.target_path);
     for (const name of job.disks.flatMap(({ outputs }) => outputs)) {
       const made = await identityOf(calls, join(workingFolder(job), name));
       const to = join(job.target_path, name);

@@ -6,7 +6,7 @@ import { unknownVariant } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';
 import { Clock } from '../../../../lib/clock/clock.js';
-import { DrivenWork } from '../../../store/driven-work/driven-work.js';
+import { Reconciler } from '../../../store/reconciler/reconciler.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { EventStore, EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
@@ -23,7 +23,7 @@ const RECOVERY_PATIENCE_MS = 30_000;
 @Injectable()
 export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunRestore');
-  private readonly work = new DrivenWork(
+  private readonly work = new Reconciler(
     { what: 'restore job', step: (jobId, stopped) => this.step(jobId, stopped), unfinished: () => this.unfinished() },
     this.log,
   );
@@ -72,7 +72,7 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
           if (step === 'publish') await this.publishing.publish(state);
           else await this.making.make(state, stopped);
         } catch (error) {
-          if (this.work.isEnding() || error instanceof EventStoreUnavailableError) throw error;
+          if (this.work.isStopping() || error instanceof EventStoreUnavailableError) throw error;
           // Records nothing if the job was cancelled in the meantime.
           await this.recorder.record(jobId, { kind: 'failed', ...causeOf(error), at: this.clock.iso() });
         }

@@ -49,7 +49,7 @@ export class FollowNode {
         const url = await this.urlOf(state.job.node_id);
         const report = (await this.nodes.getVmRestore(url, state.job.job_id)) ?? (await this.nodes.startVmRestore(url, await this.bodyOf(state)));
         heardAt = performance.now();
-        await this.tellProgress(state, report);
+        await this.reportProgress(state, report);
         if (report.status !== 'running') {
           await this.conclude(state, report, sourcesVerified);
           return;
@@ -92,7 +92,7 @@ export class FollowNode {
     });
   }
 
-  private async tellProgress({ job }: KnownVmRestore, report: NodeVmRestoreReport): Promise<void> {
+  private async reportProgress({ job }: KnownVmRestore, report: NodeVmRestoreReport): Promise<void> {
     const { state } = await this.recorder.load(job.job_id);
     const known = state.status === 'none' ? null : state.progress;
     for (const { disk_id, disk_key } of job.disks) {

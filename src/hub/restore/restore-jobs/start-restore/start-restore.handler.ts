@@ -18,8 +18,8 @@ import { errnoOf } from '../../../../lib/process/system-error.js';
 import { restoredChainNames, restoredFileName } from '../../../../lib/qemu/disk-copy.plan.js';
 import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import { DIRECT_CALLS, type FileCalls } from '../../../../storage/file-door/file-calls.js';
-import { FileDoors } from '../../../repositories/repository-storage/file-doors.js';
+import { DIRECT_CALLS, type FileCalls } from '../../../../storage/storage-worker/file-calls.js';
+import { StorageWorkers } from '../../../repositories/repository-storage/storage-workers.js';
 import { StartRestore, type StartedRestore, type WantedRestore } from '../model/restore-job.commands.js';
 import { type RestoreDisk, type RestoreJobEvent, type RestoreJobRequested, restoreJobStream } from '../model/restore-job.events.js';
 import { evolveRestoreJob, initialRestoreJobState, type RestoreJobState } from '../model/restore-job.state.js';
@@ -39,7 +39,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly files: RepositoryFiles,
-    private readonly doors: FileDoors,
+    private readonly workers: StorageWorkers,
     private readonly qemuImg: QemuImg,
     private readonly clock: Clock,
     private readonly mutex: KeyedMutex,
@@ -113,7 +113,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
   private async lookAtTarget(job: RestoreJobRequested['data']): Promise<TargetFacts> {
     const path = job.target_path;
     const nothing = { writable: false, inside_repository: null, inside_own: null, roots: [], inside_roots: true, taken: [], free_bytes: 0, needed_bytes: 0 };
-    const calls = this.doors.at(path);
+    const calls = this.workers.at(path);
     const found = await calls.stat(path).catch((error: unknown) => {
       if (errnoOf(error) !== null) return null;
       throw error;
@@ -166,18 +166,18 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
    */
   private async folderAround(target: string, folders: readonly string[], calls?: FileCalls): Promise<string | null> {
     for (const folder of folders) {
-      const real = await (calls ?? this.doors.at(folder)).realpath(folder).catch(() => folder);
+      const real = await (calls ?? this.workers.at(folder)).realpath(folder).catch(() => folder);
       if (target.startsWith(`${real.replace(/\/$/, '')}/`)) return folder;
     }
     return null;
   }
 
   private async repositoryAround(path: string): Promise<string | null> {
-    const target = `${await this.doors.at(path).realpath(path)}/`;
+    const target = `${await this.workers.at(path).realpath(path)}/`;
     const repositories = await this.dataSource.getRepository(RepositoryReadModel).find();
     const around = repositories.map(async (repository) => {
       // If the file system of the repository is unavailable, only its configured path is known.
-      const root = await this.doors
+      const root = await this.workers
         .at(repository.path)
         .realpath(repository.path)
         .catch(() => repository.path);

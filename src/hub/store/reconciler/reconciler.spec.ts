@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { loggerFor } from '../../../lib/logging/logger.js';
-import { DrivenWork } from './driven-work.js';
+import { Reconciler } from './reconciler.js';
 
-describe('DrivenWork', () => {
+describe('Reconciler', () => {
   it('resumes unfinished items, runs each until it is done, and retries steps that throw', async () => {
     const steps: string[] = [];
     const finished = Promise.withResolvers<undefined>();
@@ -13,7 +13,7 @@ describe('DrivenWork', () => {
       if (through && id === 'left') finished.resolve(undefined);
       return Promise.resolve(through);
     };
-    const work = new DrivenWork({ what: 'thing', step, unfinished: () => Promise.resolve(['left']) }, loggerFor('spec'));
+    const work = new Reconciler({ what: 'thing', step, unfinished: () => Promise.resolve(['left']) }, loggerFor('spec'));
     work.start(Promise.resolve());
     await finished.promise;
     await work.end();
@@ -28,7 +28,7 @@ describe('DrivenWork', () => {
       begun += 1;
       return new Promise((resolve) => stopped.addEventListener('abort', () => resolve(true), { once: true }));
     };
-    const work = new DrivenWork({ what: 'thing', step, unfinished: () => Promise.resolve([]) }, loggerFor('spec'));
+    const work = new Reconciler({ what: 'thing', step, unfinished: () => Promise.resolve([]) }, loggerFor('spec'));
     work.drive('a');
     work.drive('a');
     work.stop('a', 'cancelled');

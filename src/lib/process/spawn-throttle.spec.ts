@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { spawnTurn } from './spawn-turns.js';
+import { spawnSlot } from './spawn-throttle.js';
 
 function busy(ms: number): void {
   for (const ends = performance.now() + ms; performance.now() < ends;);
@@ -10,7 +10,7 @@ describe('starting many processes', () => {
     const seen: string[] = [];
     const starts = Promise.all(
       [0, 1, 2, 3].map(async (index) => {
-        await spawnTurn();
+        await spawnSlot();
         seen.push(`start ${index}`);
         // Longer than the burst that is allowed without a pause.
         busy(80);

@@ -17,8 +17,8 @@ const LOOK_MS = 2_000;
  * but not the hub from the nodes.
  */
 @Injectable()
-export class TellPortsReactor implements OnApplicationBootstrap, OnApplicationShutdown {
-  private readonly logger = loggerFor('TellPorts');
+export class ReportPortsReactor implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly logger = loggerFor('ReportPorts');
   /** The ports each node has accepted, as text, by node id. */
   private readonly taken = new Map<string, string>();
   private repetition: Repetition | null = null;
@@ -38,7 +38,7 @@ export class TellPortsReactor implements OnApplicationBootstrap, OnApplicationSh
       this.repetition = repeat(
         () => LOOK_MS,
         () => {
-          this.telling ??= this.tellAll().finally(() => {
+          this.telling ??= this.sendToAll().finally(() => {
             this.telling = null;
           });
         },
@@ -52,7 +52,7 @@ export class TellPortsReactor implements OnApplicationBootstrap, OnApplicationSh
     await this.telling;
   }
 
-  private async tellAll(): Promise<void> {
+  private async sendToAll(): Promise<void> {
     const apiPort = this.listenAddress.loopbackPort();
     // No tunnel can reach the API then.
     if (apiPort === null) return;
@@ -69,7 +69,7 @@ export class TellPortsReactor implements OnApplicationBootstrap, OnApplicationSh
 
   private async tell(nodeId: string, url: string, ports: NodeTunnelPorts): Promise<void> {
     try {
-      const { changed } = await this.nodes.tellTunnelPorts(url, ports);
+      const { changed } = await this.nodes.sendTunnelPorts(url, ports);
       this.taken.set(nodeId, JSON.stringify(ports));
       if (changed) this.logger.info('a node now uses the current ports of this hub', { node_id: nodeId, ...ports });
     } catch (error) {

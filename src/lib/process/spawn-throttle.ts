@@ -16,7 +16,7 @@ let takenAt = performance.now();
  * of processes: without pauses in between, nothing else would be answered.
  * @returns immediately when nothing else is starting a process
  */
-export function spawnTurn(): Promise<void> {
+export function spawnSlot(): Promise<void> {
   const mine = last;
   last = mine.then(breath);
   return mine;

@@ -1,35 +1,35 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { HubConfig } from '../../hub.config.js';
 import { loggerFor } from '../../../lib/logging/logger.js';
-import type { FileCalls } from '../../../storage/file-door/file-calls.js';
-import { DoorClosedError, FileDoor, storageSilent } from '../../../storage/file-door/file-door.js';
+import type { FileCalls } from '../../../storage/storage-worker/file-calls.js';
+import { WorkerClosedError, StorageWorker, storageSilent } from '../../../storage/storage-worker/storage-worker.js';
 
 /** How often whileTheyAnswer checks whether the file systems answer. */
 const LOOK_MS = 2_000;
 
 /** The hub's access to file systems that may hang: those of repositories and of restore targets. One storage worker for each place, created on first use. */
 @Injectable()
-export class FileDoors implements OnApplicationShutdown {
-  private readonly log = loggerFor('FileDoors');
-  private readonly doors = new Map<string, FileDoor>();
+export class StorageWorkers implements OnApplicationShutdown {
+  private readonly log = loggerFor('StorageWorkers');
+  private readonly workers = new Map<string, StorageWorker>();
   private closed = false;
 
   constructor(private readonly config: HubConfig) {}
 
   /** @param place folder on which the file system is probed */
   at(place: string): FileCalls {
-    return this.doorOf(place).calls;
+    return this.workerOf(place).calls;
   }
 
   /** How long the file system has not answered, in milliseconds; 0 if no silence is known. Starts a probe and does not wait for it. */
   silentMs(place: string): number {
-    return this.doorOf(place).silentMs();
+    return this.workerOf(place).silentMs();
   }
 
   /**
    * Runs work by other programs on files at these places. Abandons the work when one of the places has been silent for `fail_after_silent_seconds`.
    * @param work its signal is aborted when it is abandoned; it is not awaited then, because it may hang in the kernel
-   * @throws the error of storageSilent; DoorClosedError; errors of the work
+   * @throws the error of storageSilent; WorkerClosedError; errors of the work
    */
   async whileTheyAnswer<Result>(places: readonly string[], work: (signal: AbortSignal) => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     const giveUp = new AbortController();
@@ -40,7 +40,7 @@ export class FileDoors implements OnApplicationShutdown {
       for (const place of places) {
         const silentMs = this.silentMs(place);
         if (silentMs >= this.config.failAfterSilentSeconds * 1000) giveUp.abort(storageSilent(place));
-        else if (this.closed && silentMs > 0) giveUp.abort(new DoorClosedError(place));
+        else if (this.closed && silentMs > 0) giveUp.abort(new WorkerClosedError(place));
       }
     }, LOOK_MS);
     const doing = work(signal === undefined ? giveUp.signal : AbortSignal.any([signal, giveUp.signal]));
@@ -53,7 +53,7 @@ export class FileDoors implements OnApplicationShutdown {
     }
   }
 
-  /** Stops waiting for hanging calls. Pending and later calls fail with DoorClosedError at places that do not answer within the grace period. */
+  /** Stops waiting for hanging calls. Pending and later calls fail with WorkerClosedError at places that do not answer within the grace period. */
   hurry(graceMs: number): void {
     setTimeout(() => this.closeAll(), graceMs).unref();
   }
@@ -64,16 +64,16 @@ export class FileDoors implements OnApplicationShutdown {
 
   private closeAll(): void {
     this.closed = true;
-    for (const door of this.doors.values()) door.close();
+    for (const worker of this.workers.values()) worker.close();
   }
 
-  private doorOf(place: string): FileDoor {
-    let door = this.doors.get(place);
-    if (door === undefined) {
-      door = new FileDoor(place, () => this.config.storageAnswerSeconds * 1000, this.log);
-      this.doors.set(place, door);
-      if (this.closed) door.close();
+  private workerOf(place: string): StorageWorker {
+    let worker = this.workers.get(place);
+    if (worker === undefined) {
+      worker = new StorageWorker(place, () => this.config.storageAnswerSeconds * 1000, this.log);
+      this.workers.set(place, worker);
+      if (this.closed) worker.close();
     }
-    return door;
+    return worker;
   }
 }

@@ -6,7 +6,7 @@ import { identityOfUs, isAlive } from './process-identity.js';
 import type { ProcessIdentity } from './process-supervisor.port.js';
 
 /** The purpose of a temporary directory. */
-export type PassingFolderKind = 'tunnel' | 'virsh' | 'ssh' | 'archive' | 'validate';
+export type TemporaryDirectoryKind = 'tunnel' | 'virsh' | 'ssh' | 'archive' | 'validate';
 
 /** `sendense-<kind>-<pid>.<start ticks>.<pid namespace>.<beginning of the boot id>-<random>`: the name alone identifies the owner. */
 const NAME = /^sendense-(?:tunnel|virsh|ssh|archive|validate)-(\d+)\.(\d+)\.(\d+)\.([0-9a-f]{8})-[A-Za-z0-9]{6}$/;
@@ -18,17 +18,17 @@ const swept = new Set<string>();
  * as socket paths require.
  * @param place default: the directory for temporary files
  */
-export function makePassingFolder(kind: PassingFolderKind, place = tmpdir()): string {
+export function makeTemporaryDirectory(kind: TemporaryDirectoryKind, place = tmpdir()): string {
   if (!swept.has(place)) {
     swept.add(place);
-    removeFoldersOfTheDead(place);
+    removeOrphanedDirectories(place);
   }
-  return mkdtempSync(join(place, `${passingFolderPrefix(kind, identityOfUs())}-`));
+  return mkdtempSync(join(place, `${temporaryDirectoryPrefix(kind, identityOfUs())}-`));
 }
 
 /** Creates a temporary directory, and removes it after use. */
-export async function withPassingFolder<Result>(kind: PassingFolderKind, use: (folder: string) => Promise<Result>): Promise<Result> {
-  const folder = makePassingFolder(kind);
+export async function withTemporaryDirectory<Result>(kind: TemporaryDirectoryKind, use: (folder: string) => Promise<Result>): Promise<Result> {
+  const folder = makeTemporaryDirectory(kind);
   try {
     return await use(folder);
   } finally {
@@ -40,7 +40,7 @@ export async function withPassingFolder<Result>(kind: PassingFolderKind, use: (f
  * Removes the temporary directories of killed processes, but only those of this user, this machine and this pid namespace. Files of others and of live
  * processes are not touched, and whatever cannot be removed is left.
  */
-export function removeFoldersOfTheDead(place = tmpdir()): void {
+export function removeOrphanedDirectories(place = tmpdir()): void {
   const thisBoot = identityOfUs().boot_id;
   let names: readonly string[];
   try {
@@ -62,7 +62,7 @@ export function removeFoldersOfTheDead(place = tmpdir()): void {
 }
 
 /** The beginning of the directory names of that process. */
-export function passingFolderPrefix(kind: PassingFolderKind, { pid, start_ticks, boot_id }: ProcessIdentity): string {
+export function temporaryDirectoryPrefix(kind: TemporaryDirectoryKind, { pid, start_ticks, boot_id }: ProcessIdentity): string {
   return `sendense-${kind}-${pid}.${start_ticks}.${pidNamespace()}.${boot_id.slice(0, 8)}`;
 }
 

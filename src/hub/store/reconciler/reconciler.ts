@@ -4,7 +4,7 @@ import type { Logger } from '../../../lib/logging/logger.js';
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
 
-export interface DrivenKind {
+export interface ReconcilerKind {
   /** Name of one item in the log, such as "restore job". */
   readonly what: string;
   /**
@@ -20,13 +20,13 @@ export interface DrivenKind {
  * Runs many items concurrently, each step by step until it is done. A step that throws is retried with increasing delays. All state can be read again:
  * at start it resumes the items that an earlier hub left unfinished.
  */
-export class DrivenWork {
+export class Reconciler {
   private readonly driven = new Map<string, { readonly stop: AbortController; readonly done: Promise<void> }>();
   private readonly shutdown = new AbortController();
   private recovery: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly kind: DrivenKind,
+    private readonly kind: ReconcilerKind,
     private readonly log: Logger,
   ) {}
 
@@ -35,7 +35,7 @@ export class DrivenWork {
     return this.shutdown.signal;
   }
 
-  isEnding(): boolean {
+  isStopping(): boolean {
     return this.shutdown.signal.aborted;
   }
 
@@ -46,7 +46,7 @@ export class DrivenWork {
 
   /** Starts an item, unless it is already running. */
   drive(id: string): void {
-    if (this.driven.has(id) || this.isEnding()) return;
+    if (this.driven.has(id) || this.isStopping()) return;
     const stop = new AbortController();
     const done = this.run(id, AbortSignal.any([stop.signal, this.ending])).finally(() => this.driven.delete(id));
     this.driven.set(id, { stop, done });
@@ -66,12 +66,12 @@ export class DrivenWork {
 
   private async run(id: string, stopped: AbortSignal): Promise<void> {
     let retryMs = RETRY_FIRST_MS;
-    while (!this.isEnding()) {
+    while (!this.isStopping()) {
       try {
         if (await this.kind.step(id, stopped)) return;
         retryMs = RETRY_FIRST_MS;
       } catch (error) {
-        if (this.isEnding()) return;
+        if (this.isStopping()) return;
         this.log.warn(`a ${this.kind.what} could not be continued; trying again`, { id, error });
         await pause(retryMs, undefined, { signal: this.ending }).catch(() => undefined);
         retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
@@ -81,7 +81,7 @@ export class DrivenWork {
 
   private async recover(ready: Promise<void>): Promise<void> {
     await ready;
-    while (!this.isEnding()) {
+    while (!this.isStopping()) {
       try {
         for (const id of await this.kind.unfinished()) this.drive(id);
         return;

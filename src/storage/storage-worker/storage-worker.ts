@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { DomainError } from '../../kernel/domain-error.js';
 import type { Logger } from '../../lib/logging/logger.js';
 import { siblingProgram } from '../../lib/process/sibling-program.js';
-import { spawnTurn } from '../../lib/process/spawn-turns.js';
+import { spawnSlot } from '../../lib/process/spawn-throttle.js';
 import { toolEnvironment } from '../../lib/process/tool-environment.js';
-import type { CallName, DoorAnswer, DoorRequest } from './door-protocol.js';
+import type { CallName, WorkerAnswer, WorkerRequest } from './worker-protocol.js';
 import { DIRECT_CALLS, type FileCalls } from './file-calls.js';
 
 /** Calls that move data and may take long. Meanwhile the file system must keep answering other calls. */
@@ -17,7 +17,7 @@ const THREADS = 16;
 /** Concurrent long calls; further ones wait. */
 const LONG_CALLS_AT_ONCE = 8;
 
-const PROGRAM = siblingProgram(new URL('./file-door.process.js', import.meta.url));
+const PROGRAM = siblingProgram(new URL('./storage-worker.process.js', import.meta.url));
 
 export const STORAGE_SILENT = 'storage_silent';
 
@@ -32,8 +32,8 @@ export function storageSilent(path: string): DomainError {
 }
 
 /** The hub is shutting down; it is unknown whether the call took effect. */
-export class DoorClosedError extends Error {
-  override readonly name = 'DoorClosedError';
+export class WorkerClosedError extends Error {
+  override readonly name = 'WorkerClosedError';
   constructor(path: string) {
     super(`the hub is shutting down, and the file system of "${path}" has not answered`);
   }
@@ -49,7 +49,7 @@ interface Call {
  * Storage worker: performs all file operations of one place in its own process, started on demand. Every call has a deadline. Once a call passes it, the file
  * system counts as silent: all waiting calls fail, and new ones fail immediately, until every hanging call has returned.
  */
-export class FileDoor {
+export class StorageWorker {
   readonly calls: FileCalls;
   private child: ChildProcess | null = null;
   private starting: Promise<ChildProcess> | null = null;
@@ -84,12 +84,12 @@ export class FileDoor {
     return 0;
   }
 
-  /** All waiting and later calls fail with DoorClosedError. Does not wait for the process to exit, because it may hang in the kernel. */
+  /** All waiting and later calls fail with WorkerClosedError. Does not wait for the process to exit, because it may hang in the kernel. */
   close(): void {
     this.closed = true;
     this.silentSinceMs = performance.now();
     for (const id of this.waiting.keys()) this.overdue.add(id);
-    this.rejectAll(() => new DoorClosedError(this.place));
+    this.rejectAll(() => new WorkerClosedError(this.place));
     if (this.idle !== null) clearTimeout(this.idle);
     this.child?.kill('SIGKILL');
   }
@@ -98,9 +98,9 @@ export class FileDoor {
     return this.overdue.size > 0;
   }
 
-  /** @throws DoorClosedError, storageSilent */
+  /** @throws WorkerClosedError, storageSilent */
   private refuse(): void {
-    if (this.closed) throw new DoorClosedError(this.place);
+    if (this.closed) throw new WorkerClosedError(this.place);
     if (this.isSilent()) throw storageSilent(this.place);
   }
 
@@ -148,7 +148,7 @@ export class FileDoor {
     }
   }
 
-  private async send(request: DoorRequest): Promise<void> {
+  private async send(request: WorkerRequest): Promise<void> {
     const child = await this.process();
     child.send(request, (error) => {
       if (error !== null) this.lost(child);
@@ -164,14 +164,14 @@ export class FileDoor {
   }
 
   private async start(): Promise<ChildProcess> {
-    await spawnTurn();
+    await spawnSlot();
     const child = spawn(process.execPath, PROGRAM, {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       cwd: '/',
       env: toolEnvironment({ UV_THREADPOOL_SIZE: String(THREADS) }),
     });
     this.child = child;
-    child.on('message', (message) => this.onAnswer(message as DoorAnswer)); // sent by our own program
+    child.on('message', (message) => this.onAnswer(message as WorkerAnswer)); // sent by our own program
     child.once('error', () => this.lost(child));
     child.once('exit', () => this.lost(child));
     // Only a call in progress, through its deadline timer, keeps this program running.
@@ -181,7 +181,7 @@ export class FileDoor {
     return child;
   }
 
-  private onAnswer(answer: DoorAnswer): void {
+  private onAnswer(answer: WorkerAnswer): void {
     const call = this.settle(answer.id);
     if (call === null) this.returned(answer.id);
     else if (answer.ok) call.resolve(answer.result);

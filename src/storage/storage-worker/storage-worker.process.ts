@@ -4,14 +4,14 @@
  */
 import { messageOf } from '../../kernel/error-message.js';
 import { errnoOf } from '../../lib/process/system-error.js';
-import type { CallName, DoorAnswer, DoorRequest } from './door-protocol.js';
+import type { CallName, WorkerAnswer, WorkerRequest } from './worker-protocol.js';
 import { DIRECT_CALLS } from './file-calls.js';
 
 // A normal exit would wait for hanging calls.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 process.on('message', (message) => {
-  const { id, call, args } = message as DoorRequest; // sent by the one parent of this process
-  const answer = (each: DoorAnswer): boolean | undefined => process.send?.(each);
+  const { id, call, args } = message as WorkerRequest; // sent by the one parent of this process
+  const answer = (each: WorkerAnswer): boolean | undefined => process.send?.(each);
   // The arguments match the call: the parent took both from one typed call.
   const calls = DIRECT_CALLS as unknown as Record<CallName, (...all: readonly (string | number)[]) => Promise<unknown>>;
   calls[call](...args).then(
