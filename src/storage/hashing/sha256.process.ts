@@ -1,7 +1,7 @@
 /** Hashes files for its parent, one after another, and exits with it. */
 import { createHash } from 'node:crypto';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { setPriority } from 'node:os';
+import { getPriority, setPriority } from 'node:os';
 import { messageOf } from '../../kernel/error-message.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { Qcow2UnreadableError } from '../../lib/qemu/qcow2-clusters.reader.js';
@@ -29,11 +29,13 @@ export type HashAnswer = { readonly read: number } | { readonly hashes: FileHash
 const READ_BYTES = 4 * 1024 * 1024;
 /** Interval of progress reports, in milliseconds. */
 const TELL_MS = 1_000;
+/** Added to the niceness of the parent: an absolute value below it would be refused without CAP_SYS_NICE. */
 const BACKGROUND_NICENESS = 5;
+const HIGHEST_NICENESS = 19;
 const buffer = Buffer.allocUnsafe(READ_BYTES);
 
 // Hashing must not slow down the program that serves users.
-setPriority(BACKGROUND_NICENESS);
+setPriority(Math.min(getPriority() + BACKGROUND_NICENESS, HIGHEST_NICENESS));
 
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 process.on('message', (message) => {
