@@ -60,7 +60,7 @@ describe('the list of tokens', () => {
     ['an end without its time', `ci sha256:${SHA} until`],
   ])('is refused as a whole with %s, naming the line and not what it says', (_what, line) => {
     const read = () => parsed(`# first\nother sha256:${SHA}\n${line}\n`);
-    expect(read).toThrow('line 3 of the list of tokens');
+    expect(read).toThrow('line 3 of the token list');
     expect(read).not.toThrow(line);
   });
 

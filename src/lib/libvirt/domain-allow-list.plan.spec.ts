@@ -75,11 +75,11 @@ describe('a definition', () => {
     expect(inDomain('<seclabel type="dynamic" model="apparmor"/>')).toEqual({ xml: '<domain type="kvm"/>', dropped: [] });
     expect(inDomain('<seclabel type="none"/>')).toEqual({
       xml: '<domain type="kvm"/>',
-      dropped: [{ code: 'security_label_removed', detail: 'security_label none: the VM runs confined, as the node has it' }],
+      dropped: [{ code: 'security_label_removed', detail: 'security_label none: the VM runs confined, as configured on the node' }],
     });
     expect(inDomain('<seclabel type="static"/>')).toEqual({
       xml: '<domain type="kvm"/>',
-      dropped: [{ code: 'security_label_removed', detail: 'a static security label, which belongs to the old disks' }],
+      dropped: [{ code: 'security_label_removed', detail: 'a static security label, which belonged to the old disks' }],
     });
   });
 });
@@ -111,7 +111,7 @@ describe('a device', () => {
   it('has no program of the host behind it', () => {
     const { xml, dropped } = inDevices('<emulator>/tmp/evil</emulator>');
     expect(xml).toBe('<domain type="kvm"><devices/></domain>');
-    expect(dropped).toEqual([{ code: 'emulator_removed', detail: 'the emulator /tmp/evil; the node takes its own' }]);
+    expect(dropped).toEqual([{ code: 'emulator_removed', detail: 'the emulator /tmp/evil; the node uses its own' }]);
   });
 
   it('keeps nothing that names a script or a file of the host', () => {
@@ -145,7 +145,7 @@ describe('a source of random numbers', () => {
   ])('of the guest is /dev/urandom instead of %s', (_what, backend) => {
     const { xml, dropped } = inDevices(`<rng model="virtio">${backend}</rng>`);
     expect(xml).toBe('<domain type="kvm"><devices><rng model="virtio"><backend model="random">/dev/urandom</backend></rng></devices></domain>');
-    expect(dropped.at(-1)).toMatchObject({ code: 'element_removed', detail: expect.stringContaining('it is /dev/urandom') });
+    expect(dropped.at(-1)).toMatchObject({ code: 'element_removed', detail: expect.stringContaining('replaced by /dev/urandom') });
   });
 });
 

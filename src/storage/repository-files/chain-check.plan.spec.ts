@@ -129,7 +129,7 @@ describe('the name in a header', () => {
   });
 
   it('is not repeated to the reader, who may not know it: it may be of the host', () => {
-    expect(headerProblem(image('/etc/shadow', 'raw'), FULL, null)?.detail).toBe('stands on another file instead of nothing');
-    expect(headerProblem(image(null), INCREMENTAL, FULL)?.detail).toBe(`stands on nothing instead of ${FULL}`);
+    expect(headerProblem(image('/etc/shadow', 'raw'), FULL, null)?.detail).toBe('has a different backing file instead of none');
+    expect(headerProblem(image(null), INCREMENTAL, FULL)?.detail).toBe(`has no backing file instead of ${FULL}`);
   });
 });

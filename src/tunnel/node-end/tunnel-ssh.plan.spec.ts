@@ -169,7 +169,7 @@ describe('the end of a connection', () => {
   it('is explained with the words of ssh, the last 1000 characters of them', () => {
     const said = `${'x'.repeat(2_000)} Connection refused`;
     expect(causeOfEnd(`${said}\n`, settings).detail).toBe(`Nothing listens at hub.example:8022. ssh says: ${said.slice(-1_000)}`);
-    expect(causeOfEnd(' \n', settings).detail).toBe('The connection to hub.example:8022 has ended.');
+    expect(causeOfEnd(' \n', settings).detail).toBe('The connection to hub.example:8022 was lost.');
   });
 
   it('by another host key names the key, and not the advice of ssh to forget the right one', () => {

@@ -57,7 +57,7 @@ describe('choosing a restore point', () => {
 
   it('takes none when several fit, and says how many', () => {
     const twin = point('00000005-aaab', '2026-11-25T10:00:00.000Z');
-    expect(choice([...all, twin], { point: 'aaab' })).toEqual({ problem: '"aaab" fits 2 restore points; give more of the id' });
+    expect(choice([...all, twin], { point: 'aaab' })).toEqual({ problem: '"aaab" matches 2 restore points; give more of the id' });
   });
 
   it('takes none of another VM than the one that is named', () => {

@@ -42,7 +42,7 @@ describe('a check', () => {
       id: 'database',
       status: 'fail',
       detail: expect.stringContaining('connection refused'),
-      remedy: expect.stringContaining('could not be carried out'),
+      remedy: expect.stringContaining('The check itself failed'),
     });
   });
 });
