@@ -93,11 +93,11 @@ describe('the check of rights at the hypervisor', () => {
   it('tells a connection that may only look from one that may change things', async () => {
     const view = await ServiceView.of(host.directory, 'node');
     const at = (libvirtUri: string): Promise<CheckResult> => runCheck(hypervisorCheck(Object.assign(new NodeConfig(), { libvirtUri }), view));
-    expect(await at(host.uri)).toMatchObject({ status: 'pass', detail: expect.stringContaining('with the right to change them (libvirt') });
+    expect(await at(host.uri)).toMatchObject({ status: 'pass', detail: expect.stringContaining('with permission to change them (libvirt') });
     // As who is not in the group of libvirt has it: this socket takes any connection, and refuses every change.
     expect(await at(`${host.uri}-ro`)).toMatchObject({
       status: 'fail',
-      detail: `${host.uri}-ro may be read by the node but not changed`,
+      detail: `the node may read but not change ${host.uri}-ro`,
       remedy: expect.stringContaining('usermod -aG libvirt'),
     });
   });

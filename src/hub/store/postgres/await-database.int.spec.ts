@@ -51,7 +51,7 @@ describe('a start without a reachable database', () => {
     const log = { warn: (message: string) => void said.push(message) };
     const lock = await awaitDatabase(() => HubLock.acquire(url, quiet), log);
     await lock.release();
-    expect(said).toEqual([expect.stringMatching(/the start waits for the database, which cannot be reached: .*read ECONNRESET/)]);
+    expect(said).toEqual([expect.stringMatching(/startup is waiting for the database, which cannot be reached: .*read ECONNRESET/)]);
   });
 
   it('also waits during migrations', async () => {
