@@ -94,7 +94,7 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(1, 1000) @PortsFitAfter('nbdPortFirst', 'nbd_port_first') readonly nbdPortCount: number = 101;
   /** Address that the exports listen on. */
   @Host() readonly nbdListenHost: string = '127.0.0.1';
-  /** Address that nodes are told to connect to. */
+  /** Address to which nodes connect. */
   @Host() readonly nbdAdvertiseHost: string = '127.0.0.1';
 
   /** Files shared by hub and tunnel server: authorized keys, host key, the tunnel server's address. Default `<data>/tunnel`. */

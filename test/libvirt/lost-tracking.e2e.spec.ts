@@ -117,9 +117,9 @@ const LOSSES: readonly Loss[] = [
     },
   },
   {
-    name: 'the domain was defined anew',
+    name: 'the domain was redefined',
     reason: 'checkpoint_lost',
-    detail: /the VM was defined anew/,
+    detail: /the VM was redefined/,
     lose: async (domain) => {
       await domain.powerOff();
       await system.host.virsh('undefine', domain.name, '--checkpoints-metadata');

@@ -1,4 +1,4 @@
-/** 0 to 2 are the standard streams; 3 is for output that a tool is told to write there. */
+/** 0 to 2 are the standard streams; a tool can be given 3 for output. */
 export const FIRST_INHERITED = 4;
 
 /**

@@ -459,7 +459,7 @@ describe('a caller with a token', () => {
     expect(answer.text.length).toBeLessThan(40_000);
   });
 
-  it('is told at once that its body is too large', async () => {
+  it('gets an immediate answer that its body is too large', async () => {
     const { socket, closed, text } = rawConnection();
     socket.write(
       `POST ${things} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${API_TOKEN}\r\nContent-Type: application/json\r\nContent-Length: 5000000000\r\n\r\n{`,

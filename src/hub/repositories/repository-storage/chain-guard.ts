@@ -139,7 +139,7 @@ export class ChainGuard {
   ): Promise<never> {
     if (patienceMs === Infinity) {
       return new Promise((_, reject) => {
-        if (signal?.aborted === true) reject(signal.reason as Error); // set by whoever aborts
+        if (signal?.aborted === true) reject(signal.reason as Error); // the caller aborts with an Error
         signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
       });
     }

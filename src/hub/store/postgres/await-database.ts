@@ -8,7 +8,7 @@ const LOG_MS = 5_000;
 
 /**
  * Runs startup work that needs the database, and waits while it cannot be reached, as a running hub does: PostgreSQL may be starting, or recovering
- * after a crash. Waits without limit, because whoever starts the hub can stop it with a signal. `work` is repeated from its beginning.
+ * after a crash. Waits without limit, because a signal can stop the hub. `work` is repeated from its beginning.
  * @throws errors of `work` that have any other reason
  */
 export async function awaitDatabase<Result>(work: () => Promise<Result>, log: { warn(message: string): void }): Promise<Result> {

@@ -11,7 +11,7 @@ const PATIENCE_MS = 5_000;
  * all changes of a register run one after the other, and each sees a read model that includes everything before it.
  *
  * - One after the other: a database has one hub (it holds a lock there), so a mutex in this process is enough.
- * - Everything before it: the lock waits until the named read models reach the newest event of the store, whoever wrote it.
+ * - Everything before it: the lock waits until the named read models reach the newest event of the store, regardless of its author.
  *
  * A reservation stream per name would need no mutex, but a second stream per change, and repair after a crash between the two.
  */

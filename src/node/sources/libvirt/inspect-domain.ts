@@ -262,7 +262,7 @@ function forgotten(disk: DomainDisk, stored: readonly ImageBitmap[], known: read
     .map(({ name }) => ({
       change_id: name,
       code: 'checkpoint_lost',
-      detail: `libvirt has forgotten the checkpoint of disk "${disk.target}": the VM was defined anew, or another program deleted the checkpoint.`,
+      detail: `libvirt has forgotten the checkpoint of disk "${disk.target}": the VM was redefined, or another program deleted the checkpoint.`,
     }));
 }
 

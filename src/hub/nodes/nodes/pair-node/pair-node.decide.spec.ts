@@ -67,7 +67,7 @@ describe('pairing', () => {
     given(started, paired).when(withWrongProof).thenRefused('pairing_code_used');
   });
 
-  it('is refused for a node that is let in already', () => {
+  it('is refused for a node that is already admitted', () => {
     given(started, paired, enrolled).when(command).thenRefused('pairing_code_used', { node_id: 'n1' });
     given(byAddress).when(command).thenRefused('pairing_code_used', { node_id: 'n1' });
   });

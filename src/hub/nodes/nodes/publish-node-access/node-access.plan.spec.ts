@@ -21,32 +21,32 @@ import { planNodeAccess } from './node-access.plan.js';
 const access = (history: readonly NodeEvent[], now: string) => planNodeAccess(history.reduce(nodeStreamRules.evolve, nodeStreamRules.initialState), now);
 const closed = { node_id: 'n1', url: NODE_URL, reverse_port: 9082, status: 'not_enrolled_yet', tunnel_keys: [], pairing: null, accepted: [], kept: [] };
 
-describe('who is let in', () => {
+describe('access to the tunnel server', () => {
   it('is nobody by keys of their own: of an unknown node, and of one that was registered by its address or removed', () => {
     expect(access([], secondsLater(0))).toBeNull();
     expect(access([byAddress], secondsLater(0))).toBeNull();
     expect(access([started, removed], secondsLater(0))).toBeNull();
   });
 
-  it('is whoever has a code, until the instant at which it expires', () => {
+  it('is granted to the holder of a code until the code expires', () => {
     const pairing = { public_key: 'ssh-ed25519 PAIRING', expires_at: secondsLater(900), until: secondsLater(900) };
     expect(access([started], secondsLater(899))).toEqual({ ...closed, pairing });
     expect(access([started, wrong], secondsLater(899))).toEqual({ ...closed, pairing });
     expect(access([started], secondsLater(900))).toEqual(closed);
   });
 
-  it('is nobody with a code that was made void or recorded as expired', () => {
+  it('is refused to the holder of a code that was made void or recorded as expired', () => {
     expect(access([started, voided], secondsLater(10))).toEqual(closed);
     expect(access([started, expired], secondsLater(10))).toEqual(closed);
   });
 
-  it('is whoever has used the code for 120 s more, with the code alone: the keys wait for approval', () => {
+  it('is granted for another 120 s after the code is used, with the code alone: the keys wait for approval', () => {
     const pairing = { public_key: 'ssh-ed25519 PAIRING', expires_at: secondsLater(900), until: secondsLater(130) };
     expect(access([started, paired], secondsLater(129))).toEqual({ ...closed, pairing, kept: ['token'] });
     expect(access([started, paired], secondsLater(130))).toEqual({ ...closed, kept: ['token'] });
   });
 
-  it('is an enrolled node with its key and its token', () => {
+  it('is granted to an enrolled node with its key and its token', () => {
     const open = { ...closed, status: 'enrolled', tunnel_keys: ['ssh-ed25519 KEY'], accepted: ['token'], kept: ['token'] };
     expect(access([started, paired, enrolled], secondsLater(30))).toEqual(open);
   });

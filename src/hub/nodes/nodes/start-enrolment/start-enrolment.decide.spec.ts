@@ -24,7 +24,7 @@ describe('beginning to enrol a node', () => {
       .thenRefused('node_name_taken', { name: 'rack-1', node_id: 'n2' });
   });
 
-  it('is refused while a code of the node can be used, while it waits for approval, and while it is let in', () => {
+  it('is refused while the node has a valid code, waits for approval, or is admitted', () => {
     for (const history of [[started], [started, paired], [started, paired, enrolled], [byAddress]]) {
       given(...history)
         .when(command)
