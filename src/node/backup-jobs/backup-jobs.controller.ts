@@ -25,13 +25,6 @@ export class BackupJobsController {
     return this.jobs.report(jobId);
   }
 
-  @Post(':job_id/cancel')
-  @HttpCode(202)
-  @ApiAcceptedResponse({ type: NodeJobReportDto })
-  cancel(@Param('job_id') jobId: string): Promise<NodeJobReport> {
-    return this.jobs.cancel(jobId);
-  }
-
   @Post(':job_id/settle')
   @HttpCode(200)
   @ApiOkResponse({ type: SettledDto })

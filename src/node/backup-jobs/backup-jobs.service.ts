@@ -171,13 +171,6 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     return this.get(jobId).report();
   }
 
-  /** A no-op for a job that has ended. @throws DomainError job_not_found */
-  async cancel(jobId: string): Promise<NodeJobReport> {
-    const job = this.get(jobId);
-    await job.cancel();
-    return job.report();
-  }
-
   /** See NodeSettleBackup. @throws DomainError job_running, vm_busy, disk_in_use, change_id_not_removed */
   async settle(jobId: string, request: NodeSettleBackup): Promise<void> {
     const job = this.jobs.get(jobId);

@@ -94,17 +94,13 @@ export class VmRestore {
     return this.running;
   }
 
-  /** A no-op for a job that has ended. Returns once the request is durable. */
-  async cancel(): Promise<void> {
-    if (this.record.phase !== 'working' || this.record.cancel_requested) return;
-    await this.change({ cancel_requested: true });
-    this.stopping.abort(new Stopping());
-  }
-
   /** Stops the job and removes its domain and files, even if it has completed. */
   async discard(): Promise<void> {
     if (this.record.phase === 'working') {
-      await this.cancel();
+      if (!this.record.cancel_requested) {
+        await this.change({ cancel_requested: true });
+        this.stopping.abort(new Stopping());
+      }
       await this.running;
     }
     await this.end.promise;

@@ -22,12 +22,6 @@ export class VmRestoresController {
     return this.jobs.report(jobId);
   }
 
-  @Post(':job_id/cancel')
-  @HttpCode(202)
-  cancel(@Param('job_id') jobId: string): Promise<NodeVmRestoreReport> {
-    return this.jobs.cancel(jobId);
-  }
-
   @Post(':job_id/settle')
   @HttpCode(200)
   async settle(@Param('job_id') jobId: string, @Body() body: SettleVmRestoreDto): Promise<{ readonly settled: true }> {

@@ -116,13 +116,6 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
     return this.get(jobId).report();
   }
 
-  /** @throws DomainError job_not_found */
-  async cancel(jobId: string): Promise<NodeVmRestoreReport> {
-    const job = this.get(jobId);
-    await job.cancel();
-    return job.report();
-  }
-
   /** See NodeSettleVmRestore. @throws DomainError job_running */
   async settle(jobId: string, { outcome }: NodeSettleVmRestore): Promise<void> {
     await this.lock.runExclusive(jobId, async () => {

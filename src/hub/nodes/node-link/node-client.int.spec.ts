@@ -110,7 +110,6 @@ describe('a node that answers correctly', () => {
     answering(202, REPORT);
     expect(await client.startBackup(url, START)).toEqual(REPORT);
     expect(await client.getJob(url, 'job-1')).toEqual(REPORT);
-    expect(await client.cancel(url, 'job-1')).toEqual(REPORT);
     answering(200, { settled: true });
     await client.settle(url, 'job-1', { hub_id: 'hub-1', outcome: 'committed', vm: { source: 'image', source_ref: '/images/pg' }, keep_change_ids: [] });
 
@@ -119,7 +118,6 @@ describe('a node that answers correctly', () => {
       'GET /api/v1/vms?source_ref=%2Fimages%2Fpg%20test%20%C3%BC&source=image',
       'POST /api/v1/backup/start',
       'GET /api/v1/backup/job-1',
-      'POST /api/v1/backup/job-1/cancel',
       'POST /api/v1/backup/job-1/settle',
     ]);
     for (const call of seen) {
@@ -142,7 +140,6 @@ describe('a node that answers correctly', () => {
   it('yields null for a job that it does not know', async () => {
     answering(404, { code: 'job_not_found', detail: 'There is no job job-1.' }, 'application/problem+json');
     expect(await client.getJob(url, 'job-1')).toBeNull();
-    expect(await client.cancel(url, 'job-1')).toBeNull();
   });
 
   it.each([

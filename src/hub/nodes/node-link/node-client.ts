@@ -94,11 +94,6 @@ export class NodeClient {
     return this.askOrNull(url, { method: 'GET', path: `/api/v1/backup/${encodeURIComponent(jobId)}` }, jobReportOf(jobId));
   }
 
-  /** Returns null if the node does not know the job. */
-  async cancel(url: string, jobId: string): Promise<NodeJobReport | null> {
-    return this.askOrNull(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/cancel`, body: {} }, jobReportOf(jobId));
-  }
-
   /** Resolves once the node confirms that it has released everything of the job. */
   async settle(url: string, jobId: string, body: NodeSettleBackup): Promise<void> {
     await this.ask(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/settle`, body }, parseSettled);
