@@ -113,10 +113,10 @@ module.exports = {
     {
       name: 'events-and-commands-import-kernel-only',
       comment:
-        "Events and commands are what others depend on; they depend on nothing but the kernel, each other in their context, and the types of the node's contract.",
+        "Events and commands are what others depend on; they depend on nothing but the kernel, each other in their context, the types of the node's contract, and the base class of commands.",
       severity: 'error',
       from: { path: `^${CONTEXT}.*\\.(events|commands)\\.ts$` },
-      to: { pathNot: ['^src/kernel/', CONTRACT, '^src/$1/.*\\.(events|commands)\\.ts$'] },
+      to: { pathNot: ['^src/kernel/', CONTRACT, '(^|/)@nestjs/cqrs(/|$)', '^src/$1/.*\\.(events|commands)\\.ts$'] },
     },
     {
       name: 'pure-files-import-pure-files',

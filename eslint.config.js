@@ -156,6 +156,16 @@ export function configFor(rootDirectory) {
       },
     },
     {
+      // A command extends the class that types its answer.
+      files: ['**/*.commands.ts'],
+      rules: {
+        'no-restricted-imports': [
+          'error',
+          { paths: CQRS_IMPORTS, patterns: [{ regex: '^(?!@nestjs/cqrs$)[^.]', message: 'A command imports Command of @nestjs/cqrs and pure files only.' }] },
+        ],
+      },
+    },
+    {
       files: ['**/*.spec.ts', 'test/**/*.ts'],
       rules: {
         // Matchers and mocks take methods apart from their object.

@@ -22,7 +22,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'src/tunnel/node-end/tunnel.ts': THING + typeFrom('../interface/tunnel-sockets.js', '../../node/node.config.js'),
   'migrations/all-migrations.ts': THING,
   'src/hub/pets/cats/model/cat.events.ts': THING + typeFrom('../../../../kernel/event.js'),
-  'src/hub/pets/cats/model/cat.commands.ts': THING + typeFrom('./cat.events.js', '../../../../contract/node-api.js'),
+  'src/hub/pets/cats/model/cat.commands.ts': THING + effectOf('@nestjs/cqrs') + typeFrom('./cat.events.js', '../../../../contract/node-api.js'),
   'src/hub/pets/cats/model/cat.queries.ts': THING + typeFrom('./cat.events.js'),
   'src/hub/pets/cats/model/cat.state.ts': THING + typeFrom('./cat.events.js', '../../dogs/model/dog.events.js'),
   'src/hub/pets/cats/feed-cat/feed-cat.decide.ts':

@@ -88,6 +88,8 @@ const TABLE: readonly (readonly [what: string, rule: string, path: string, code:
     "import { join } from 'node:path';\nexport const path = join('a', 'b');",
   ],
   ['a package in a state', 'no-restricted-imports', 'src/hub/pets/cats/model/id.state.ts', "import { v7 } from 'uuid';\nexport const id = v7();"],
+  ['Nest in events', 'no-restricted-imports', 'src/hub/pets/cats/model/bus.events.ts', "import { Command } from '@nestjs/cqrs';\nexport const base = Command;"],
+  ['a package in a command', 'no-restricted-imports', 'src/hub/pets/cats/model/id.commands.ts', "import { v7 } from 'uuid';\nexport const id = v7();"],
   ['the clock in a decision', 'no-restricted-syntax', 'src/hub/pets/cats/feed-cat/clock.decide.ts', 'export const now = (): number => Date.now();'],
   ['randomness in a plan of the library', 'no-restricted-syntax', 'src/lib/nbd/dice.plan.ts', 'export const dice = (): number => Math.random();'],
   ['process in events', 'no-restricted-globals', 'src/hub/pets/cats/model/pid.events.ts', 'export const pid = process.pid;'],
@@ -116,6 +118,7 @@ const RIGHT: Readonly<Record<string, string>> = {
   'src/hub/pets/cats/feed-cat/right.handler.ts': "import { CommandBus } from '@nestjs/cqrs';\nexport const legs = 4;\nexport const bus = CommandBus;",
   'src/hub/pets/cats/feed-cat/right.decide.ts':
     "import type { Fed } from '../model/cat.events.js';\nexport const at = (event: Fed): Date => new Date(event.at);",
+  'src/hub/pets/cats/model/cat.commands.ts': "import { Command } from '@nestjs/cqrs';\nexport class Feed extends Command<number> {}",
   'src/hub/pets/cats/model/cat.events.ts': 'export interface Fed {\n  readonly at: string;\n}',
   'src/hub/pets/cats/feed-cat/right.decide.spec.ts': 'export const now = (): number => Date.now();',
 };

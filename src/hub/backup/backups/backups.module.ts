@@ -9,13 +9,13 @@ import { DeleteBackupController } from './delete-backup/delete-backup.controller
 import { DeleteBackupHandler } from './delete-backup/delete-backup.handler.js';
 import { FollowBackupEventsController } from './follow-backup-events/follow-backup-events.controller.js';
 import { CleanUpNodesReactor } from './clean-up-nodes/clean-up-nodes.reactor.js';
-import { FindChangeIdsInUseHandler } from './gather-backup-facts/find-change-ids-in-use.handler.js';
-import { GatherBackupFactsHandler } from './gather-backup-facts/gather-backup-facts.handler.js';
-import { LocateBackupHandler } from './gather-backup-facts/locate-backup.handler.js';
 import { ImportRestorePointHandler } from './import-restore-point/import-restore-point.handler.js';
 import { BackupCorrelations } from './model/backup-correlation.reader.js';
+import { BackupFactsReader } from './model/backup-facts.reader.js';
+import { ChangeIdsInUse } from './model/change-ids-in-use.reader.js';
 import { RecordTransferReportController } from './record-transfer-report/record-transfer-report.controller.js';
 import { RecordTransferReportHandler } from './record-transfer-report/record-transfer-report.handler.js';
+import { LocateRun } from './run-backup/locate-run.step.js';
 import { PrepareRun } from './run-backup/prepare-run.step.js';
 import { RunRecorder } from './run-backup/record-run.recorder.js';
 import { RunBackupReactor } from './run-backup/run-backup.reactor.js';
@@ -34,9 +34,9 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     DeleteBackupHandler,
     RecordTransferReportHandler,
     ImportRestorePointHandler,
-    GatherBackupFactsHandler,
-    LocateBackupHandler,
-    FindChangeIdsInUseHandler,
+    BackupFactsReader,
+    ChangeIdsInUse,
+    LocateRun,
     CleanUpNodesReactor,
     RunBackupReactor,
     RunRecorder,

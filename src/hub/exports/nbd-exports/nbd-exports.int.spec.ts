@@ -21,7 +21,7 @@ import { HostToolsModule } from '../../operations/host-tools/host-tools.module.j
 import { ShellProcessSupervisor } from '../../../lib/process/shell-process-supervisor.js';
 import { QemuImg } from '../../../lib/qemu/qemu-img.js';
 import type { NbdProcessListDto } from './list-processes/list-processes.dto.js';
-import { type ExportOutcome, RequestExport, StopExport } from './model/nbd-export.commands.js';
+import { RequestExport, StopExport } from './model/nbd-export.commands.js';
 import { nbdExportStream } from './model/nbd-export.events.js';
 import { NbdExportsModule } from './nbd-exports.module.js';
 import { ExportRunner } from './run-export/export-runner.service.js';
@@ -74,7 +74,7 @@ describe('exports in a hub', () => {
       sharedLimit: 10,
       transport: 'tls' as const,
     };
-    const outcome = await app.app.get(CommandBus, { strict: false }).execute<RequestExport, ExportOutcome>(new RequestExport(command, context()));
+    const outcome = await app.app.get(CommandBus, { strict: false }).execute(new RequestExport(command, context()));
     if (outcome.status !== 'started' || outcome.position === null) throw new Error(JSON.stringify(outcome));
     return { exportId, pid: outcome.pid, position: outcome.position };
   }
@@ -109,7 +109,7 @@ describe('exports in a hub', () => {
     } finally {
       client.destroy();
     }
-    const stopped = await app.app.get(CommandBus, { strict: false }).execute<StopExport, ExportOutcome>(new StopExport(served.exportId, context()));
+    const stopped = await app.app.get(CommandBus, { strict: false }).execute(new StopExport(served.exportId, context()));
     expect((await processes(stopped.position ?? '')).total_count).toBe(0);
   });
 

@@ -1,10 +1,8 @@
 import { Module } from '@nestjs/common';
 import { ListProcessesController } from './list-processes/list-processes.controller.js';
 import { ListProcessesHandler } from './list-processes/list-processes.handler.js';
-import { ExamineExportHandler } from './run-export/examine-export.handler.js';
 import { ExportRunner } from './run-export/export-runner.service.js';
-import { RequestExportHandler } from './run-export/request-export.handler.js';
-import { StopExportHandler } from './run-export/stop-export.handler.js';
+import { ExamineExportHandler, RequestExportHandler, StopExportHandler } from './run-export/run-export.handler.js';
 import { WatchExportsReactor } from './run-export/watch-exports.reactor.js';
 
 @Module({

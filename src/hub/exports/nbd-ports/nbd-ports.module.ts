@@ -1,7 +1,6 @@
 import { Module } from '@nestjs/common';
 import { AllocatePortsController } from './allocate-ports/allocate-ports.controller.js';
 import { AllocatePortsHandler } from './allocate-ports/allocate-ports.handler.js';
-import { FindJobsWithPortsHandler } from './find-jobs-with-ports/find-jobs-with-ports.handler.js';
 import { ListPortsController } from './list-ports/list-ports.controller.js';
 import { ReleaseJobController } from './release-job/release-job.controller.js';
 import { ReleaseJobHandler } from './release-job/release-job.handler.js';
@@ -10,6 +9,6 @@ import { ReleasePortHandler } from './release-port/release-port.handler.js';
 
 @Module({
   controllers: [AllocatePortsController, ListPortsController, ReleaseJobController, ReleasePortController],
-  providers: [AllocatePortsHandler, ReleasePortHandler, ReleaseJobHandler, FindJobsWithPortsHandler],
+  providers: [AllocatePortsHandler, ReleasePortHandler, ReleaseJobHandler],
 })
 export class NbdPortsModule {}

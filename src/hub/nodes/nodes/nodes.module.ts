@@ -5,9 +5,9 @@ import { RegisterLockModule } from '../../store/register-lock/register-lock.modu
 import { NodeTokenFiles } from '../node-link/node-token-files.js';
 import { ApproveNodeController } from './approve-node/approve-node.controller.js';
 import { ApproveNodeHandler } from './approve-node/approve-node.handler.js';
+import { NodeAccessPublisher } from './model/node-access.port.js';
 import { PairNodeController } from './pair-node/pair-node.controller.js';
 import { PairNodeHandler } from './pair-node/pair-node.handler.js';
-import { PublishNodeAccessHandler } from './publish-node-access/publish-node-access.handler.js';
 import { PublishNodeAccessReactor } from './publish-node-access/publish-node-access.reactor.js';
 import { KeyRotationService } from './rotate-keys/key-rotation.service.js';
 import { RotateKeysController } from './rotate-keys/rotate-keys.controller.js';
@@ -55,8 +55,8 @@ import { ListNodesController } from './list-nodes/list-nodes.controller.js';
     RecordKeysInUseHandler,
     RotateKeysReactor,
     KeyRotationService,
-    PublishNodeAccessHandler,
     PublishNodeAccessReactor,
+    { provide: NodeAccessPublisher, useExisting: PublishNodeAccessReactor },
     NodeTokenFiles,
     WatchNodesReactor,
     ReportPortsReactor,

@@ -15,7 +15,6 @@ import { RunRestoreReactor } from './run-restore/run-restore.reactor.js';
 import { SupervisedProgram } from './run-restore/supervised-program.runner.js';
 import { VmRestoreRecorder } from './model/record-vm-restore.recorder.js';
 import { RemoveInstantVmController } from './remove-instant-vm/remove-instant-vm.controller.js';
-import { CancelVmRestoreHandler } from './cancel-vm-restore/cancel-vm-restore.handler.js';
 import { RemoveInstantVmHandler } from './remove-instant-vm/remove-instant-vm.handler.js';
 import { FollowNode } from './run-vm-restore/follow-node.step.js';
 import { PublishDisks } from './run-vm-restore/publish-disks.step.js';
@@ -50,7 +49,6 @@ import { StartRestoreHandler } from './start-restore/start-restore.handler.js';
     RestoreProgress,
     StartVmRestoreHandler,
     PreviewVmRestore,
-    CancelVmRestoreHandler,
     RemoveInstantVmHandler,
     RunVmRestoreReactor,
     VmRestoreRecorder,

@@ -11,13 +11,10 @@ import { ListFilesController } from './list-files/list-files.controller.js';
 import { ListMountsController } from './list-mounts/list-mounts.controller.js';
 import { RequestMountController } from './request-mount/request-mount.controller.js';
 import { RequestMountHandler } from './request-mount/request-mount.handler.js';
-import { AccessMountHandler } from './run-mount/access-mount.handler.js';
-import { AdoptMountsReactor } from './run-mount/adopt-mounts.reactor.js';
-import { BringUpMountHandler } from './run-mount/bring-up-mount.handler.js';
-import { MountRunner } from './run-mount/run-mount.runner.js';
-import { ReleaseMountHandler } from './run-mount/release-mount.handler.js';
-import { ReportAbandonedCallHandler } from './run-mount/report-abandoned-call.handler.js';
-import { SweepMountsHandler } from './run-mount/sweep-mounts.handler.js';
+import { AdoptMountsService } from './clean-up-mounts/adopt-mounts.service.js';
+import { MountRunner } from './model/mount.runner.js';
+import { MountUses } from './model/use-mount.access.js';
+import { ReleaseMountHandler } from './unmount/release-mount.handler.js';
 import { UnmountController } from './unmount/unmount.controller.js';
 
 @Module({
@@ -33,16 +30,6 @@ import { UnmountController } from './unmount/unmount.controller.js';
     DownloadDirectoryController,
     UnmountController,
   ],
-  providers: [
-    RequestMountHandler,
-    BringUpMountHandler,
-    ReleaseMountHandler,
-    AccessMountHandler,
-    ReportAbandonedCallHandler,
-    SweepMountsHandler,
-    MountRunner,
-    AdoptMountsReactor,
-    CleanUpMountsService,
-  ],
+  providers: [RequestMountHandler, ReleaseMountHandler, MountRunner, MountUses, AdoptMountsService, CleanUpMountsService],
 })
 export class RestoreMountsModule {}

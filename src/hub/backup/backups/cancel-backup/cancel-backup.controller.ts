@@ -5,7 +5,6 @@ import type { Response } from 'express';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Position } from '../../../../kernel/position.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
@@ -40,7 +39,7 @@ export class CancelBackupController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<BackupResponse> {
-    const { position } = await this.commands.execute<CancelBackup, { position: Position | null }>(new CancelBackup(backupId, context));
+    const { position } = await this.commands.execute(new CancelBackup(backupId, context));
     if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'backups');
     answerPosition(response, position);
     return toBackupResponse(await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: backupId }));

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { CommandBus } from '@nestjs/cqrs';
 import type { Subscription } from 'rxjs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
@@ -16,7 +16,7 @@ import { jobOfChangeId, type NodeRemoveChangeIds, type NodeVmProblem } from '../
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ObserveVmProblem } from '../../vms/model/vm.commands.js';
-import { FindChangeIdsInUse } from '../model/backup.queries.js';
+import { ChangeIdsInUse } from '../model/change-ids-in-use.reader.js';
 import { unneededChangeIds } from './unneeded-change-ids.decide.js';
 
 const DAY_MS = 24 * 60 * 60_000;
@@ -52,7 +52,7 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
     private readonly dataSource: DataSource,
     private readonly nodes: NodeClient,
     private readonly commands: CommandBus,
-    private readonly queries: QueryBus,
+    private readonly changeIds: ChangeIdsInUse,
     private readonly ids: Ids,
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
@@ -145,7 +145,7 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
     const makers = new Map(rows.map((row) => [row.backup_id, row]));
     const inUse = new Set<string>();
     for (const vmId of new Set(rows.map((row) => row.vm_id))) {
-      for (const changeId of await this.queries.execute<FindChangeIdsInUse, readonly string[]>(new FindChangeIdsInUse(vmId))) inUse.add(changeId);
+      for (const changeId of await this.changeIds.of(vmId)) inUse.add(changeId);
     }
     return unneededChangeIds(changeIds, inUse, (changeId) => {
       const maker = makers.get(makerOf(changeId));

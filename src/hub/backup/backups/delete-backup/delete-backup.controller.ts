@@ -3,7 +3,6 @@ import { CommandBus } from '@nestjs/cqrs';
 import { ApiNoContentResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Position } from '../../../../kernel/position.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
@@ -30,7 +29,7 @@ export class DeleteBackupController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<void> {
-    const { position } = await this.commands.execute<DeleteBackup, { position: Position | null }>(new DeleteBackup(backupId, context));
+    const { position } = await this.commands.execute(new DeleteBackup(backupId, context));
     answerPosition(response, position);
   }
 }

@@ -1,9 +1,11 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../../kernel/position.js';
 import type { NodeJobReport } from '../../../../contract/node-api.js';
 import type { BackupOptions, RequestedBackupType, RestorePointImported } from './backup.events.js';
 
 /** Request a backup of one VM, with all its disks, to one repository. Exactly one of vm_id and vm_name is given. */
-export class StartBackup {
+export class StartBackup extends Command<string> {
   constructor(
     readonly vm: { readonly vm_id: string } | { readonly vm_name: string },
     readonly repositoryId: string,
@@ -11,23 +13,29 @@ export class StartBackup {
     readonly policyId: string | null,
     readonly options: BackupOptions,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /** Stop a pending or running backup and undo it. */
-export class CancelBackup {
+export class CancelBackup extends Command<{ readonly position: Position | null }> {
   constructor(
     readonly backupId: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /** Delete a restore point and its files. */
-export class DeleteBackup {
+export class DeleteBackup extends Command<{ readonly position: Position | null }> {
   constructor(
     readonly backupId: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /** The node's report on a backup's transfer, pushed by the node or fetched from it. */
@@ -41,12 +49,14 @@ export class RecordTransferReport {
 }
 
 /**
- * Imports a restore point that another hub has made. Returns {imported, position}; imported is false if the restore point was already known.
+ * Imports a restore point that another hub has made. `imported` is false if the restore point was already known.
  * @throws DomainError backup_already_known if the backup is known, but not as a restore point in that place
  */
-export class ImportRestorePoint {
+export class ImportRestorePoint extends Command<{ readonly imported: boolean; readonly position: Position | null }> {
   constructor(
     readonly data: RestorePointImported['data'],
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }

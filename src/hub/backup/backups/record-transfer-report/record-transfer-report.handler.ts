@@ -1,6 +1,6 @@
 import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import type { Decider } from '../../../../kernel/decider.js';
-import { ExamineExport, type ExportOutcome } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
+import { ExamineExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
@@ -74,9 +74,7 @@ export class RecordTransferReportHandler implements ICommandHandler<RecordTransf
     const { state } = await this.runner.load(stream, decider);
     if (state.status !== 'running') return false;
     const outcomes = await Promise.all(
-      state.run.disks.flatMap(({ target }) =>
-        target === null ? [] : [this.commands.execute<ExamineExport, ExportOutcome>(new ExamineExport(target.export_id))],
-      ),
+      state.run.disks.flatMap(({ target }) => (target === null ? [] : [this.commands.execute(new ExamineExport(target.export_id))])),
     );
     return outcomes.some((outcome) => outcome.status === 'exited');
   }

@@ -1,9 +1,26 @@
-import type { QueryBus } from '@nestjs/cqrs';
-import { type BackupLocation, LocateBackup } from '../model/backup.queries.js';
+import { Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
+import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
 import type { BackupRun } from '../model/backup.state.js';
 
-/** Locates the node, repository and VM of a run. */
-export async function locateRun(queries: QueryBus, run: BackupRun): Promise<BackupLocation> {
-  const { vm_id, node_id, repository_id } = run.request;
-  return queries.execute<LocateBackup, BackupLocation>(new LocateBackup(vm_id, node_id, repository_id));
+/** Locates the VM, node and repository of a run; null if it is no longer registered. */
+@Injectable()
+export class LocateRun {
+  constructor(private readonly dataSource: DataSource) {}
+
+  async vm({ request }: BackupRun): Promise<Pick<VmReadModel, 'vm_id' | 'name' | 'source' | 'source_ref'> | null> {
+    return this.dataSource
+      .getRepository(VmReadModel)
+      .findOne({ where: { vm_id: request.vm_id }, select: { vm_id: true, name: true, source: true, source_ref: true } });
+  }
+
+  async nodeUrl({ request }: BackupRun): Promise<string | null> {
+    return (await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: request.node_id }))?.url ?? null;
+  }
+
+  async repositoryPath({ request }: BackupRun): Promise<string | null> {
+    return (await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: request.repository_id }))?.path ?? null;
+  }
 }

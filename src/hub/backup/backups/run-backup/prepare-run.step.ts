@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
-import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { CommandBus } from '@nestjs/cqrs';
 import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { type AllocatedPorts, AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
@@ -11,11 +11,11 @@ import { ReadModels } from '../../../store/postgres/read-models.js';
 import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { ObserveVmDisks } from '../../vms/model/vm.commands.js';
+import { type BackupFacts, BackupFactsReader } from '../model/backup-facts.reader.js';
 import type { BackupPlanned, PlannedDisk } from '../model/backup.events.js';
-import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
 import type { BackupRun, DiskTarget } from '../model/backup.state.js';
 import { backingPath, diskFile, exportName } from './nbd-targets.plan.js';
-import { locateRun } from './locate-run.step.js';
+import { LocateRun } from './locate-run.step.js';
 import { RunRecorder } from './record-run.recorder.js';
 
 const READ_MODEL_PATIENCE_MS = 10_000;
@@ -36,7 +36,8 @@ export class PortsShortError extends Error {
 export class PrepareRun {
   constructor(
     private readonly commands: CommandBus,
-    private readonly queries: QueryBus,
+    private readonly facts: BackupFactsReader,
+    private readonly locate: LocateRun,
     private readonly recorder: RunRecorder,
     private readonly readModels: ReadModels,
     private readonly store: EventStore,
@@ -49,15 +50,13 @@ export class PrepareRun {
   /**
    * Plans the backup and allocates its ports. Serialised with the deletion of restore points of the same VM, so that no restore point is deleted while it is
    * being planned on.
-   * @throws PortsShortError, and all errors of GatherBackupFacts
+   * @throws PortsShortError, and all errors of BackupFactsReader.gather
    */
   async plan(run: BackupRun): Promise<void> {
     await this.mutex.runExclusive(vmLock(run.request.vm_id), async () => {
       const head = await this.store.head();
       if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
-      const facts = await this.queries.execute<GatherBackupFacts, BackupFacts>(
-        new GatherBackupFacts(run.request.vm_id, run.request.repository_id, run.request.backup_type, run.request.backup_id),
-      );
+      const facts = await this.facts.gather(run.request);
       await this.noteFindings(run, facts);
       const plan = this.planOf(run, facts);
       await this.allocatePorts(run, plan);
@@ -73,7 +72,7 @@ export class PrepareRun {
   async createTargets(run: BackupRun): Promise<void> {
     const { plan } = run;
     if (plan === null) throw new Error(`backup ${run.request.backup_id} has no plan to prepare`);
-    const repositoryPath = (await locateRun(this.queries, run)).repository_path;
+    const repositoryPath = await this.locate.repositoryPath(run);
     if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
     const { ports } = await this.allocatePorts(run, plan);
     const folder = await this.files.createPartial(repositoryPath, plan.folder);
@@ -123,7 +122,7 @@ export class PrepareRun {
       full_reason_detail: decision.backup_type === 'full' ? decision.detail : null,
       chain_id: parent?.chain_id ?? derivedId(`chain/${request.backup_id}`),
       parent_backup_id: parent?.backup_id ?? null,
-      folder: `${vmFolderOf(parent?.disks[0]?.file) ?? this.files.vmFolder(facts.vm.name, facts.vm.vm_id)}/${point}`,
+      folder: `${vmFolderOf(parent?.disks[0]?.file) ?? this.files.vmFolder(facts.vm_name, request.vm_id)}/${point}`,
       disks,
       started_at: startedAt,
       ...(facts.definition === null ? {} : { definition: facts.definition }),
@@ -139,9 +138,7 @@ export class PrepareRun {
       await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, context));
     }
     try {
-      return await this.commands.execute<AllocatePorts, AllocatedPorts>(
-        new AllocatePorts(request.backup_id, names, await this.recorder.context(request.backup_id)),
-      );
+      return await this.commands.execute(new AllocatePorts(request.backup_id, names, await this.recorder.context(request.backup_id)));
     } catch (error) {
       if (error instanceof DomainError && error.code === 'nbd_ports_exhausted') {
         const free = error.facts['free'];

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Inject, Injectable } from '@nestjs/common';
-import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { CommandBus } from '@nestjs/cqrs';
 import { RecordRestorePoint } from '../../chains/model/chain.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
@@ -20,7 +20,7 @@ import { RepositoryFiles } from '../../../../storage/repository-files/repository
 import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
 import { type BackupPlanned, backupStream } from '../model/backup.events.js';
 import type { BackupRun, RunDisk } from '../model/backup.state.js';
-import { locateRun } from './locate-run.step.js';
+import { LocateRun } from './locate-run.step.js';
 import { backingPath } from './nbd-targets.plan.js';
 import { RunRecorder } from './record-run.recorder.js';
 
@@ -46,7 +46,7 @@ export class SealRun {
 
   constructor(
     private readonly commands: CommandBus,
-    private readonly queries: QueryBus,
+    private readonly locate: LocateRun,
     private readonly recorder: RunRecorder,
     private readonly clock: Clock,
     private readonly store: EventStore,
@@ -64,7 +64,7 @@ export class SealRun {
   async examine(run: BackupRun): Promise<void> {
     const { plan, request } = run;
     if (plan === null || run.instant === null || this.examinations.has(request.backup_id)) return;
-    const { repository_path: repositoryPath } = await locateRun(this.queries, run);
+    const repositoryPath = await this.locate.repositoryPath(run);
     if (repositoryPath !== null) this.examination(run, plan, repositoryPath);
   }
 
@@ -79,7 +79,7 @@ export class SealRun {
     const { plan, request } = run;
     if (plan === null || run.instant === null) throw new Error(`backup ${request.backup_id} has nothing to seal`);
     await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, await this.recorder.context(request.backup_id)));
-    const { repository_path: repositoryPath, vm } = await locateRun(this.queries, run);
+    const [repositoryPath, vm] = await Promise.all([this.locate.repositoryPath(run), this.locate.vm(run)]);
     if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
 
     if (this.credentials.ofNode(request.node_id) !== null && run.disks.some(({ transfer }) => transfer.content_digest === null)) {

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { CommandBus } from '@nestjs/cqrs';
 import { DomainError } from '../../../../kernel/domain-error.js';
-import { type ExportOutcome, RequestExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
+import { RequestExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
 import { HUB_ID } from '../../../store/event-store/command-runner.js';
@@ -13,7 +13,7 @@ import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { localNodeId } from '../../../nodes/local-node/local-node-id.js';
 import { RecordTransferReport } from '../model/backup.commands.js';
 import type { BackupRun, DiskTarget, RunDisk } from '../model/backup.state.js';
-import { locateRun } from './locate-run.step.js';
+import { LocateRun } from './locate-run.step.js';
 import { nbdTargetsString } from './nbd-targets.plan.js';
 import { RunRecorder } from './record-run.recorder.js';
 
@@ -34,7 +34,7 @@ export class TransferRun {
 
   constructor(
     private readonly commands: CommandBus,
-    private readonly queries: QueryBus,
+    private readonly locate: LocateRun,
     private readonly recorder: RunRecorder,
     private readonly clock: Clock,
     private readonly config: HubConfig,
@@ -48,7 +48,7 @@ export class TransferRun {
     const transport = await this.transportTo(run.request.node_id);
     await Promise.all(
       targets.map(async (target) =>
-        this.commands.execute<RequestExport, ExportOutcome>(
+        this.commands.execute(
           new RequestExport(
             {
               exportId: target.export_id,
@@ -96,7 +96,7 @@ export class TransferRun {
     const silentMs = now - (heardAt ?? this.waitingSinceMs.get(jobId) ?? now);
     if (heardAt !== null && silentMs < ASK_AFTER_SILENCE_MS) return;
 
-    const url = (await locateRun(this.queries, run)).node_url;
+    const url = await this.locate.nodeUrl(run);
     if (url === null) throw new DomainError('conflict', 'node_not_found', `Node ${run.request.node_id} was removed while the backup ran.`);
     let report: NodeJobReport | null;
     try {
@@ -124,7 +124,7 @@ export class TransferRun {
   }
 
   private async startJob(url: string, run: BackupRun): Promise<NodeJobReport> {
-    const { vm } = await locateRun(this.queries, run);
+    const vm = await this.locate.vm(run);
     if (vm === null) throw new DomainError('conflict', 'vm_not_found', `VM "${run.request.vm_name}" was removed while the backup ran.`);
     const report = await this.nodes.startBackup(url, {
       job_id: run.request.backup_id,

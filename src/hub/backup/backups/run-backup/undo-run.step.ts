@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { CommandBus } from '@nestjs/cqrs';
 import { RemoveRestorePoint } from '../../chains/model/chain.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
-import { type ExportOutcome, StopExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
+import { StopExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
 import { ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HUB_ID } from '../../../store/event-store/command-runner.js';
@@ -10,9 +10,9 @@ import { loggerFor } from '../../../../lib/logging/logger.js';
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { ProvenFiles } from '../../../../storage/repository-files/proven-files.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import { FindChangeIdsInUse } from '../model/backup.queries.js';
 import type { BackupRun } from '../model/backup.state.js';
-import { locateRun } from './locate-run.step.js';
+import { ChangeIdsInUse } from '../model/change-ids-in-use.reader.js';
+import { LocateRun } from './locate-run.step.js';
 import { RunRecorder } from './record-run.recorder.js';
 
 /** Releases the resources of a run, on the hub and at the node. Every method may be repeated until it succeeds. */
@@ -22,7 +22,8 @@ export class UndoRun {
 
   constructor(
     private readonly commands: CommandBus,
-    private readonly queries: QueryBus,
+    private readonly locate: LocateRun,
+    private readonly changeIds: ChangeIdsInUse,
     private readonly recorder: RunRecorder,
     private readonly clock: Clock,
     private readonly nodes: NodeClient,
@@ -32,9 +33,7 @@ export class UndoRun {
   ) {}
 
   async stopExports(backupId: string, exportIds: readonly string[]): Promise<void> {
-    await Promise.all(
-      exportIds.map(async (exportId) => this.commands.execute<StopExport, ExportOutcome>(new StopExport(exportId, await this.recorder.context(backupId)))),
-    );
+    await Promise.all(exportIds.map(async (exportId) => this.commands.execute(new StopExport(exportId, await this.recorder.context(backupId)))));
   }
 
   /** Removes exports, ports and partial files of a failed or cancelled run. Exports go first, because a port that still listens is not free. */
@@ -45,7 +44,7 @@ export class UndoRun {
       run.disks.flatMap((disk) => (disk.target === null ? [] : [disk.target.export_id])),
     );
     await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, await this.recorder.context(request.backup_id)));
-    const { repository_path: repositoryPath } = await locateRun(this.queries, run);
+    const repositoryPath = await this.locate.repositoryPath(run);
     if (plan !== null && repositoryPath !== null) {
       await this.files.removePartial(repositoryPath, plan.folder);
       await this.removeUnrecordedPoint(repositoryPath, run, plan.folder);
@@ -65,7 +64,7 @@ export class UndoRun {
     const { request, plan } = run;
     if (plan !== null && run.sealed !== null) {
       await this.commands.execute(new RemoveRestorePoint(plan.chain_id, request.backup_id, await this.recorder.context(request.backup_id)));
-      const { repository_path: repositoryPath } = await locateRun(this.queries, run);
+      const repositoryPath = await this.locate.repositoryPath(run);
       if (repositoryPath !== null) await this.removeSealed(repositoryPath, plan.folder);
       await this.dropChangeIds(run);
     }
@@ -74,15 +73,14 @@ export class UndoRun {
 
   private async settleAtNode(run: BackupRun, outcome: 'committed' | 'discarded'): Promise<void> {
     const { request } = run;
-    const { node_url: url, vm } = await locateRun(this.queries, run);
+    const [url, vm] = await Promise.all([this.locate.nodeUrl(run), this.locate.vm(run)]);
     if (url === null || vm === null) return;
-    const keep = await this.queries.execute<FindChangeIdsInUse, readonly string[]>(new FindChangeIdsInUse(request.vm_id));
     try {
       await this.nodes.settle(url, request.backup_id, {
         hub_id: this.hubId,
         outcome,
         vm: { source: vm.source, source_ref: vm.source_ref },
-        keep_change_ids: keep,
+        keep_change_ids: await this.changeIds.of(request.vm_id),
       });
     } catch (error) {
       // A revoked node is no longer called. If it is enrolled again, its leftovers are found when it becomes available.

@@ -2,7 +2,8 @@ import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { ApiAcceptedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import type { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
@@ -16,7 +17,10 @@ import { StartBackupRequest } from './start-backup.dto.js';
 @ApiTags('backups')
 @Controller('backups')
 export class StartBackupController {
-  constructor(private readonly commands: CommandBus) {}
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly dataSource: DataSource,
+  ) {}
 
   @Post()
   @HttpCode(202)
@@ -71,9 +75,10 @@ export class StartBackupController {
   )
   @ApiProblem(507, 'repository_full', 'node_storage_full')
   async start(@Body() body: StartBackupRequest, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<BackupResponse> {
-    const row = await this.commands.execute<StartBackup, BackupReadModel>(
+    const backup_id = await this.commands.execute(
       new StartBackup(vmOf(body), body.repository_id, body.backup_type, body.policy_id ?? null, optionsOf(body), context),
     );
+    const row = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id });
     answerPosition(response, row.position);
     response.location(`/api/v1/backups/${row.backup_id}`);
     return toBackupResponse(row);

@@ -1,4 +1,4 @@
-import { CommandHandler, type ICommandHandler, QueryBus } from '@nestjs/cqrs';
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { TimeoutError } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
@@ -12,9 +12,9 @@ import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex, repositoryUseLock, vmUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
+import { BackupFactsReader } from '../model/backup-facts.reader.js';
 import { StartBackup } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
-import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
 import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
 import { decideRequestBackup, type RequestBackup } from './start-backup.decide.js';
 
@@ -35,16 +35,16 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     private readonly store: EventStore,
     private readonly feed: EventFeed,
     private readonly readModels: ReadModels,
-    private readonly queries: QueryBus,
+    private readonly facts: BackupFactsReader,
     private readonly dataSource: DataSource,
     private readonly mutex: KeyedMutex,
   ) {}
 
   /**
-   * Returns the backup's row once its exports are ready or it is queued.
+   * Returns the backup's id once its exports are ready or it is queued, and its row shows that.
    * @throws DomainError: before anything is recorded, the obstacle to the backup; afterwards the cause of its failure, with the backup's id in the facts
    */
-  async execute(command: StartBackup): Promise<BackupReadModel> {
+  async execute(command: StartBackup): Promise<string> {
     const backupId = derivedId(`backup/${command.context.commandId}`);
     const stream = backupStream(backupId);
     const known = (await this.runner.load(stream, decider)).state;
@@ -61,7 +61,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
       if (event.type === 'BackupFailed') throw failure(backupId, event.data.code, event.data.stage, event.data.detail);
       await this.readModels.waitFor(reached.position, READ_MODEL_PATIENCE_MS, 'backups');
     }
-    return this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: backupId });
+    return backupId;
   }
 
   private async request(command: StartBackup, backupId: string): Promise<void> {
@@ -71,7 +71,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     const vm = await this.findVm(command.vm);
     // A running backup of the VM holds its source, so the source cannot be inspected now. This backup waits, and its facts are gathered when it is planned.
     if (await this.isBusy(vm.vm_id)) await this.requireRepository(command.repositoryId);
-    else await this.queries.execute<GatherBackupFacts, BackupFacts>(new GatherBackupFacts(vm.vm_id, command.repositoryId, command.backupType, backupId));
+    else await this.facts.gather({ vm_id: vm.vm_id, repository_id: command.repositoryId, backup_type: command.backupType, backup_id: backupId });
     // VM or repository may have been removed while the source was inspected. Under this lock they cannot be: a removal waits, and then finds the backup.
     await this.mutex.runExclusive(vmUseLock(vm.vm_id), () =>
       this.mutex.runExclusive(repositoryUseLock(command.repositoryId), () => this.record(command, backupId, vm.vm_id)),

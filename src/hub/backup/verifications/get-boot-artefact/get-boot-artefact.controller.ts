@@ -94,7 +94,7 @@ export class GetBootArtefactController {
       resolved_path: null,
       options: { verification_id: verificationId },
     } as const;
-    const accessId = await this.commands.execute<RecordAccess, string>(new RecordAccess(access, reader));
+    const accessId = await this.commands.execute(new RecordAccess(access, reader));
     const content = createReadStream(path);
     const ended = (outcome: 'completed' | 'cut', detail: string | null): Promise<void> =>
       this.commands.execute(new RecordAccessEnd(backupId, { access_id: accessId, bytes_sent: content.bytesRead, outcome, detail }, reader));

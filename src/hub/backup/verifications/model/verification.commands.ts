@@ -1,3 +1,4 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 
 export interface WantedBoot {
@@ -10,16 +11,18 @@ export interface WantedBoot {
 }
 
 /**
- * Verifies a restore point and everything it depends on, and optionally boots it. Returns {verification_id, position}.
+ * Verifies a restore point and everything it depends on, and optionally boots it.
  * @throws DomainError backup_not_found, backup_not_verifiable; with a boot also definition_missing, node_not_found, sign_of_life_missing
  */
-export class StartVerification {
+export class StartVerification extends Command<StartedVerification> {
   constructor(
     readonly backupId: string,
     /** null: only the files are verified. */
     readonly boot: WantedBoot | null,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export type StartedVerification = { readonly verification_id: string; readonly position: string | null };

@@ -14,12 +14,7 @@ import type { NodeBootCheckReport, NodeStartBootCheck } from '../../../../contra
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import {
-  EndRestoreExport,
-  restoreExportIdName,
-  StartRestoreExport,
-  type StartedRestoreExport,
-} from '../../../restore/restore-exports/model/restore-export.commands.js';
+import { EndRestoreExport, restoreExportIdName, StartRestoreExport } from '../../../restore/restore-exports/model/restore-export.commands.js';
 import { BootArtefacts } from '../model/boot-artefacts.store.js';
 import type { BootChecked, BootWanted, VerificationRequested } from '../model/verification.events.js';
 
@@ -122,7 +117,7 @@ export class BootRestorePoint {
     const disks: NodeStartBootCheck['disks'][number][] = [];
     for (const { disk_id, disk_key, size_bytes } of wanted.disks) {
       const context = { ...newContext(), commandId: commandId(request, attempt, disk_id) };
-      const { export_id, position } = await this.commands.execute<StartRestoreExport, StartedRestoreExport>(
+      const { export_id, position } = await this.commands.execute(
         new StartRestoreExport(request.backup_id, disk_id, 'read_write', false, context, holder(request)),
       );
       if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');

@@ -10,7 +10,7 @@ import { answerPosition } from '../../../operations/http/own-writes.interceptor.
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { StartVerification, type StartedVerification } from '../model/verification.commands.js';
+import { StartVerification } from '../model/verification.commands.js';
 import { StartVerificationRequest, wantedBoot } from './start-verification.dto.js';
 import { toVerificationResponse, VerificationResponse } from '../model/verification.response.js';
 
@@ -44,9 +44,7 @@ export class StartVerificationController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<VerificationResponse> {
-    const { verification_id, position } = await this.commands.execute<StartVerification, StartedVerification>(
-      new StartVerification(backupId, wantedBoot(body), context),
-    );
+    const { verification_id, position } = await this.commands.execute(new StartVerification(backupId, wantedBoot(body), context));
     if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'verifications');
     answerPosition(response, position);
     response.location(`/api/v1/backups/${backupId}/verifications`);

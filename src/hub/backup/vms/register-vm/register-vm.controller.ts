@@ -6,7 +6,7 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiAsksNode, ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
-import { RegisterVm, type VmRegistration } from '../model/vm.commands.js';
+import { RegisterVm } from '../model/vm.commands.js';
 import { RegisteredVmDto, RegisterVmDto } from './register-vm.dto.js';
 
 @ApiTags('vms')
@@ -24,7 +24,7 @@ export class RegisterVmController {
   @ApiProblem(503, 'image_root_silent', 'read_model_behind', 'libvirt_unavailable')
   async register(@Body() body: RegisterVmDto, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<RegisteredVmDto> {
     const command = new RegisterVm(body.name, body.node_id ?? null, body.source, body.source_ref, context);
-    const { vm, position } = await this.commands.execute<RegisterVm, VmRegistration>(command);
+    const { vm, position } = await this.commands.execute(command);
     answerPosition(response, position);
     response.location(`/api/v1/vms/${vm.vm_id}`);
     return { ...vm, position };

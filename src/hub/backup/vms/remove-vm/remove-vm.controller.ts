@@ -23,6 +23,6 @@ export class RemoveVmController {
   @ApiProblem(409, 'vm_has_backups')
   @ApiProblem(503, 'read_model_behind')
   async remove(@Param('id', UuidParam) id: string, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<void> {
-    answerPosition(response, await this.commands.execute<RemoveVm, string | null>(new RemoveVm(id, context)));
+    answerPosition(response, await this.commands.execute(new RemoveVm(id, context)));
   }
 }

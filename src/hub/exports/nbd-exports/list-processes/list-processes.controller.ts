@@ -13,6 +13,6 @@ export class ListProcessesController {
   @ApiOperation({ summary: 'List running NBD servers by port', description: 'Liveness and connections are measured when the request is made.' })
   @ApiOkResponse({ type: NbdProcessListDto })
   list(): Promise<NbdProcessListDto> {
-    return this.queries.execute<ListNbdProcesses, NbdProcessListDto>(new ListNbdProcesses());
+    return this.queries.execute(new ListNbdProcesses());
   }
 }

@@ -1,4 +1,4 @@
-import { type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
+import { type IQueryHandler, Query, QueryHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { NbdExportReadModel } from '../../../../../projections/nbd-exports/nbd-exports.read-model.js';
 import { Clock } from '../../../../lib/clock/clock.js';
@@ -8,10 +8,10 @@ import { TcpConnections } from '../../nbd-servers/tcp-connections.js';
 import { isAlive } from '../../../../lib/process/process-identity.js';
 import type { NbdProcessDto, NbdProcessListDto, NbdProcessState } from './list-processes.dto.js';
 
-export class ListNbdProcesses {}
+export class ListNbdProcesses extends Query<NbdProcessListDto> {}
 
 @QueryHandler(ListNbdProcesses)
-export class ListProcessesHandler implements IQueryHandler<ListNbdProcesses, NbdProcessListDto> {
+export class ListProcessesHandler implements IQueryHandler<ListNbdProcesses> {
   constructor(
     private readonly dataSource: DataSource,
     private readonly connections: TcpConnections,

@@ -1,3 +1,4 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { NbdExportStartFailed } from './nbd-export.events.js';
 
@@ -19,30 +20,35 @@ export interface RequestedExport {
 }
 
 /**
- * Serves a file. Answers with ExportOutcome once an NBD handshake has succeeded or the start has failed; a failed start is an outcome, not an error.
+ * Serves a file. Answers once an NBD handshake has succeeded or the start has failed; a failed start is an outcome, not an error.
  * A repeated request continues from the current state; an export that has ended is not started again.
  */
-export class RequestExport {
+export class RequestExport extends Command<ExportOutcome> {
   constructor(
     readonly request: RequestedExport,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
-/** Ends an export, even while it is starting: SIGTERM, then SIGKILL if the server does not exit. Answers with ExportOutcome. */
-export class StopExport {
+/** Ends an export, even while it is starting: SIGTERM, then SIGKILL if the server does not exit. */
+export class StopExport extends Command<ExportOutcome> {
   constructor(
     readonly exportId: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /**
  * Checks the server of an export after its client has lost the connection, without waiting for the watcher. If the server has ended, records that first.
- * Answers with ExportOutcome.
  */
-export class ExamineExport {
-  constructor(readonly exportId: string) {}
+export class ExamineExport extends Command<ExportOutcome> {
+  constructor(readonly exportId: string) {
+    super();
+  }
 }
 
 /** State of an export after a command. `position` is that of the newest event of its stream; exit_code is null if it is unknown. */

@@ -7,7 +7,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
-import { type AllocatedPorts, AllocatePorts } from '../model/nbd-port.commands.js';
+import { AllocatePorts } from '../model/nbd-port.commands.js';
 import { AllocatedPortsDto, AllocatePortsDto } from './allocate-ports.dto.js';
 
 @ApiTags('nbd')
@@ -26,7 +26,7 @@ export class AllocatePortsController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<AllocatedPortsDto> {
-    const allocated = await this.commands.execute<AllocatePorts, AllocatedPorts>(new AllocatePorts(body.job_id, namesOf(body), context));
+    const allocated = await this.commands.execute(new AllocatePorts(body.job_id, namesOf(body), context));
     answerPosition(response, allocated.position);
     return allocated;
   }

@@ -1,19 +1,22 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import type { PortAllocation } from './nbd-port.events.js';
 
 /**
  * Allocates ports for a job, one per name, all or none; null stands for a port without an export name. For a name that already has a port, the job gets that
- * port. Answers with AllocatedPorts, in the order of the names.
+ * port. The answer is in the order of the names.
  * @throws DomainError `nbd_ports_exhausted` (unavailable), `nbd_ports_demand_too_large` (conflict), `nbd_port_count_invalid` or `nbd_export_names_not_unique`
  * (invalid)
  */
-export class AllocatePorts {
+export class AllocatePorts extends Command<AllocatedPorts> {
   constructor(
     readonly jobId: string,
     readonly exportNames: readonly (string | null)[],
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export interface AllocatedPorts {
@@ -24,27 +27,31 @@ export interface AllocatedPorts {
 }
 
 /**
- * Releases one port. Answers with ReleasedPorts.
+ * Releases one port.
  * @throws DomainError `nbd_port_not_allocated` (not_found), `nbd_port_in_use` (conflict) while a live export listens on it
  */
-export class ReleasePort {
+export class ReleasePort extends Command<ReleasedPorts> {
   constructor(
     readonly port: number,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /**
- * Releases all ports of a job; a job without ports is no error. Answers with ReleasedPorts.
+ * Releases all ports of a job; a job without ports is no error.
  * With onlyIdle, refuses with DomainError `nbd_port_in_use` (conflict) while a live export listens on one of them; a caller that has stopped its exports does
  * not need it.
  */
-export class ReleaseJobPorts {
+export class ReleaseJobPorts extends Command<ReleasedPorts> {
   constructor(
     readonly jobId: string,
     readonly onlyIdle: boolean,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export interface ReleasedPorts {

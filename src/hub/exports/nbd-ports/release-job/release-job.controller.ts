@@ -6,7 +6,7 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
-import { type ReleasedPorts, ReleaseJobPorts } from '../model/nbd-port.commands.js';
+import { ReleaseJobPorts } from '../model/nbd-port.commands.js';
 import { ReleasedJobPortsDto } from './release-job.dto.js';
 
 @ApiTags('nbd')
@@ -24,7 +24,7 @@ export class ReleaseJobController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<ReleasedJobPortsDto> {
-    const released = await this.commands.execute<ReleaseJobPorts, ReleasedPorts>(new ReleaseJobPorts(jobId, true, context));
+    const released = await this.commands.execute(new ReleaseJobPorts(jobId, true, context));
     answerPosition(response, released.position);
     return released;
   }

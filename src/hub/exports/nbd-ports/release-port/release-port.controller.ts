@@ -6,7 +6,7 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
-import { ReleasePort, type ReleasedPorts } from '../model/nbd-port.commands.js';
+import { ReleasePort } from '../model/nbd-port.commands.js';
 import { ReleasedPortDto } from './release-port.dto.js';
 import { WholeNumberParam } from '../../../operations/http/whole-number-param.pipe.js';
 
@@ -27,7 +27,7 @@ export class ReleasePortController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<ReleasedPortDto> {
-    const released = await this.commands.execute<ReleasePort, ReleasedPorts>(new ReleasePort(port, context));
+    const released = await this.commands.execute(new ReleasePort(port, context));
     answerPosition(response, released.position);
     return released;
   }

@@ -1,3 +1,4 @@
+import { Command } from '@nestjs/cqrs';
 import type { RestorePointAccessed, RestorePointAccessEnded } from './access.events.js';
 
 /** The actor that reads, and its address. */
@@ -14,18 +15,22 @@ export type AccessToRecord = Omit<RestorePointAccessed['data'], 'access_id' | 's
  * A look at the same place by the same reader is recorded at most once a minute; downloads are always recorded.
  * @throws EventStoreUnavailableError
  */
-export class RecordAccess {
+export class RecordAccess extends Command<string> {
   constructor(
     readonly access: AccessToRecord,
     readonly reader: AccessReader,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /** Records how a download ended. Never fails, because the content has already been sent. */
-export class RecordAccessEnd {
+export class RecordAccessEnd extends Command<void> {
   constructor(
     readonly backupId: string,
     readonly end: Omit<RestorePointAccessEnded['data'], 'ended_at'>,
     readonly reader: AccessReader,
-  ) {}
+  ) {
+    super();
+  }
 }

@@ -34,7 +34,7 @@ export class ApproveNodeController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<ApprovedNodeDto> {
-    const position = await this.commands.execute<ApproveNode, string | null>(new ApproveNode(id, body.public_key_fingerprint, context));
+    const position = await this.commands.execute(new ApproveNode(id, body.public_key_fingerprint, context));
     answerPosition(response, position);
     return { node_id: id, public_key_fingerprint: body.public_key_fingerprint, position };
   }

@@ -1,8 +1,9 @@
-import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
-import { ApproveNode, PublishNodeAccess } from '../model/node.commands.js';
+import { NodeAccessPublisher } from '../model/node-access.port.js';
+import { ApproveNode } from '../model/node.commands.js';
 import { type NodeEvent, nodeStream } from '../model/node.events.js';
 import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
 import { type ApproveNodeData, decideApproveNode } from './approve-node.decide.js';
@@ -14,13 +15,13 @@ export class ApproveNodeHandler implements ICommandHandler<ApproveNode> {
   constructor(
     private readonly runner: CommandRunner,
     private readonly clock: Clock,
-    private readonly commands: CommandBus,
+    private readonly access: NodeAccessPublisher,
   ) {}
 
   async execute({ nodeId, publicKeyFingerprint, context }: ApproveNode): Promise<string | null> {
     const command = { node_id: nodeId, public_key_fingerprint: publicKeyFingerprint, now: this.clock.iso() };
     const { position } = await this.runner.run(nodeStream(nodeId), decider, command, context);
-    if (position !== null) await this.commands.execute(new PublishNodeAccess(position));
+    if (position !== null) await this.access.published(position);
     return position;
   }
 }

@@ -1,26 +1,32 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../../kernel/position.js';
 import type { NodeEnrolmentStarted, NodeLeftoversRemoved, NodePaired, NodeRegistered, NodeTunnelChanged } from './node.events.js';
 
 /**
- * Registers a node under the id in its answer. The result is a NodeRegistration.
+ * Registers a node under the id in its answer.
  * @throws DomainError node_name_taken, node_already_registered, or the failed call to the node (node_unreachable, node_silent, node_broken_answer,
  * node_refused_token)
  */
-export class RegisterNode {
+export class RegisterNode extends Command<NodeRegistration> {
   constructor(
     readonly name: string,
     /** Base address, http or https, without a path. */
     readonly url: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
-/** Registers the node that the hub started itself, or records its new address. The result is a NodeRegistration. @throws as RegisterNode */
-export class RegisterLocalNode {
+/** Registers the node that the hub started itself, or records its new address. @throws as RegisterNode */
+export class RegisterLocalNode extends Command<NodeRegistration> {
   constructor(
     readonly url: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export type NodeRegistration = { readonly node: Pick<NodeRegistered['data'], 'node_id' | 'name' | 'url'>; readonly position: string | null };
@@ -39,22 +45,26 @@ export class RecordLeftovers {
  * Removes a node. An enrolled node loses all access at once and, while VMs refer to it, stays known as revoked. The result is the position of the last event.
  * @throws DomainError node_not_found, node_in_use
  */
-export class RemoveNode {
+export class RemoveNode extends Command<Position | null> {
   constructor(
     readonly nodeId: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /**
- * Issues a pairing code for a node of this name: a new node, or one that was revoked or did not pair in time. The result is an EnrolmentOffer.
+ * Issues a pairing code for a node of this name: a new node, or one that was revoked or did not pair in time.
  * @throws DomainError node_name_taken, enrolment_not_configured, node_ports_exhausted, pairing_code_shown_once
  */
-export class StartEnrolment {
+export class StartEnrolment extends Command<EnrolmentOffer> {
   constructor(
     readonly name: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export type EnrolmentOffer = {
@@ -65,10 +75,10 @@ export type EnrolmentOffer = {
 };
 
 /**
- * A node submits the proof of its pairing code, its key and its token. The result is a Pairing.
+ * A node submits the proof of its pairing code, its key and its token.
  * @throws DomainError pairing_refused, pairing_code_expired, pairing_code_used, pairing_code_void
  */
-export class PairNode {
+export class PairNode extends Command<Pairing> {
   constructor(
     readonly nodeId: string,
     readonly offered: {
@@ -79,29 +89,35 @@ export class PairNode {
       readonly host: NodePaired['data']['host'];
     },
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export type Pairing = { readonly name: string; readonly reversePort: number; readonly publicKeyFingerprint: string };
 
 /** Approves a paired node. The result is the position. @throws DomainError node_not_found, node_not_paired, fingerprint_mismatch */
-export class ApproveNode {
+export class ApproveNode extends Command<Position | null> {
   constructor(
     readonly nodeId: string,
     readonly publicKeyFingerprint: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /**
- * Makes an enrolled node create a new key and token. The result is a KeyRotation.
+ * Makes an enrolled node create a new key and token.
  * @throws DomainError node_not_found, node_not_enrolled, node_revoked, or the failed call to the node
  */
-export class RotateNodeKeys {
+export class RotateNodeKeys extends Command<KeyRotation> {
   constructor(
     readonly nodeId: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export type KeyRotation = {
@@ -120,14 +136,6 @@ export class RecordKeysInUse {
     readonly token: string,
     readonly context: CommandContext,
   ) {}
-}
-
-/**
- * Resolves once the events up to this position are in effect: tokens in memory, keys in the tunnel server's file.
- * @throws DomainError node_access_not_published
- */
-export class PublishNodeAccess {
-  constructor(readonly position: string) {}
 }
 
 /** Records the changes that a node reports of its tunnel. */

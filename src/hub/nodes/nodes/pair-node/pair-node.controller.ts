@@ -6,7 +6,7 @@ import { HubConfig } from '../../../hub.config.js';
 import { Public } from '../../../../lib/http/bearer.guard.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
-import { type Pairing, PairNode } from '../model/node.commands.js';
+import { PairNode } from '../model/node.commands.js';
 import { PairedNodeDto, PairNodeDto } from './pair-node.dto.js';
 
 @ApiTags('nodes')
@@ -31,7 +31,7 @@ export class PairNodeController {
   async pair(@Body() body: PairNodeDto, @Context() context: CommandContext): Promise<PairedNodeDto> {
     const { node_id, proof, public_key: publicKey, token, hostname, version } = body;
     const command = new PairNode(node_id, { proof, publicKey, token, host: { hostname, version } }, context);
-    const pairing = await this.commands.execute<PairNode, Pairing>(command);
+    const pairing = await this.commands.execute(command);
     return {
       node_id,
       name: pairing.name,

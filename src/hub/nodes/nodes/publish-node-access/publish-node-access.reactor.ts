@@ -13,6 +13,7 @@ import { repeat, type Repetition } from '../../../../lib/process/repeat.js';
 import { NodeCredentials } from '../../../../lib/signed-calls/node-credentials.js';
 import { NodeTokenFiles, nodeTokenLock } from '../../node-link/node-token-files.js';
 import { authorizedKeysLine, pairingKeyLine, writeAuthorizedKeys } from '../../node-link/authorized-keys.js';
+import { NodeAccessPublisher } from '../model/node-access.port.js';
 import { type NodeEvent, nodeStream } from '../model/node.events.js';
 import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
 import { decideExpirePairing, type ExpirePairing } from './expire-pairing.decide.js';
@@ -39,7 +40,7 @@ type Waiter = { readonly position: Position; readonly resolve: () => void };
  * authorized_keys. Both are rebuilt from all events of all nodes at every start; no existing file and no read model is trusted.
  */
 @Injectable()
-export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBootstrap, OnApplicationShutdown {
+export class PublishNodeAccessReactor extends NodeAccessPublisher implements OnModuleInit, OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = loggerFor('NodeAccess');
   private readonly states = new Map<string, NodeState>();
   private readonly waiters = new Set<Waiter>();
@@ -66,7 +67,9 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
     private readonly credentials: NodeCredentials,
     private readonly tokens: NodeTokenFiles,
     private readonly mutex: KeyedMutex,
-  ) {}
+  ) {
+    super();
+  }
 
   /** Loads the tokens before this hub calls a node or a node calls the hub. */
   async onModuleInit(): Promise<void> {
@@ -125,7 +128,6 @@ export class PublishNodeAccessReactor implements OnModuleInit, OnApplicationBoot
     await this.publishing;
   }
 
-  /** Resolves once all events up to the position are in effect. @throws DomainError node_access_not_published */
   async published(position: Position): Promise<void> {
     if (this.publishedTo >= position) return;
     const { promise, resolve } = Promise.withResolvers<boolean>();

@@ -7,7 +7,7 @@ import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiAsksNode, ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { requestState } from '../../../../lib/http/request-state.js';
-import { type EnrolmentOffer, type NodeRegistration, RegisterNode, StartEnrolment } from '../model/node.commands.js';
+import { RegisterNode, StartEnrolment } from '../model/node.commands.js';
 import { enrolledNodeUrl } from '../model/node.events.js';
 import { RegisteredNodeDto, RegisterNodeDto } from './register-node.dto.js';
 
@@ -34,7 +34,7 @@ export class RegisterNodeController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<RegisteredNodeDto> {
     if (body.url === undefined) {
-      const offer = await this.commands.execute<StartEnrolment, EnrolmentOffer>(new StartEnrolment(body.name, context));
+      const offer = await this.commands.execute(new StartEnrolment(body.name, context));
       // The answer kept for a repeated Idempotency-Key is an event, and events are permanent.
       requestState(request).answerIsSecret = true;
       answerPosition(response, offer.position);
@@ -43,7 +43,7 @@ export class RegisterNodeController {
       return { node_id, name, url: enrolledNodeUrl(reverse_port), state: 'pairing', pairing_code: offer.pairingCode, expires_at, position: offer.position };
     }
     const command = new RegisterNode(body.name, new URL(body.url).origin, context);
-    const { node, position } = await this.commands.execute<RegisterNode, NodeRegistration>(command);
+    const { node, position } = await this.commands.execute(command);
     answerPosition(response, position);
     response.location(`/api/v1/nodes/${node.node_id}`);
     return { ...node, position };

@@ -25,6 +25,6 @@ export class RemoveNodeController {
   @ApiProblem(409, 'node_in_use')
   @ApiProblem(503, 'read_model_behind', 'node_access_not_published')
   async remove(@Param('id') id: string, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<void> {
-    answerPosition(response, await this.commands.execute<RemoveNode, string | null>(new RemoveNode(id, context)));
+    answerPosition(response, await this.commands.execute(new RemoveNode(id, context)));
   }
 }

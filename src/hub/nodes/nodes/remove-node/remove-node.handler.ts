@@ -1,11 +1,12 @@
-import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
 import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { RegisterLock, VMS_AND_NODES } from '../../../store/register-lock/register-lock.js';
-import { PublishNodeAccess, RemoveNode } from '../model/node.commands.js';
+import { NodeAccessPublisher } from '../model/node-access.port.js';
+import { RemoveNode } from '../model/node.commands.js';
 import { type NodeEvent, nodeStream } from '../model/node.events.js';
 import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
 import { decideRemoveNode, type RemoveNodeData } from './remove-node.decide.js';
@@ -19,7 +20,7 @@ export class RemoveNodeHandler implements ICommandHandler<RemoveNode> {
     private readonly clock: Clock,
     private readonly dataSource: DataSource,
     private readonly lock: RegisterLock,
-    private readonly commands: CommandBus,
+    private readonly access: NodeAccessPublisher,
   ) {}
 
   async execute({ nodeId, context }: RemoveNode): Promise<string | null> {
@@ -30,7 +31,7 @@ export class RemoveNodeHandler implements ICommandHandler<RemoveNode> {
       const command = { node_id: nodeId, vm_names: vms.map((vm) => vm.name), removed_at: this.clock.iso() };
       const { events, position } = await this.runner.run(nodeStream(nodeId), decider, command, context);
       // The answer claims that the node is locked out, so wait until it is.
-      if (position !== null && events.length > 0) await this.commands.execute(new PublishNodeAccess(position));
+      if (position !== null && events.length > 0) await this.access.published(position);
       return position;
     });
   }

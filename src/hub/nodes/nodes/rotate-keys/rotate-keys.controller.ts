@@ -10,7 +10,7 @@ import { answerPosition } from '../../../operations/http/own-writes.interceptor.
 import { ApiAsksNode, ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { requestState } from '../../../../lib/http/request-state.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
-import { type KeyRotation, RecordKeysInUse, RotateNodeKeys } from '../model/node.commands.js';
+import { RecordKeysInUse, RotateNodeKeys } from '../model/node.commands.js';
 import { KeysInUseDto, RotatedKeysDto } from './rotate-keys.dto.js';
 
 @ApiTags('nodes')
@@ -37,7 +37,7 @@ export class RotateKeysController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RotatedKeysDto> {
-    const { publicKeyFingerprint, completed, position } = await this.commands.execute<RotateNodeKeys, KeyRotation>(new RotateNodeKeys(id, context));
+    const { publicKeyFingerprint, completed, position } = await this.commands.execute(new RotateNodeKeys(id, context));
     answerPosition(response, position);
     return { node_id: id, public_key_fingerprint: publicKeyFingerprint, completed, position };
   }

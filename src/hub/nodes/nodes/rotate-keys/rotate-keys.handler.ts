@@ -1,5 +1,6 @@
-import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import { type KeyRotation, PublishNodeAccess, RecordKeysInUse, RotateNodeKeys } from '../model/node.commands.js';
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { NodeAccessPublisher } from '../model/node-access.port.js';
+import { type KeyRotation, RecordKeysInUse, RotateNodeKeys } from '../model/node.commands.js';
 import { KeyRotationService } from './key-rotation.service.js';
 
 /** How long the request waits until the new keys are seen in use. */
@@ -9,16 +10,16 @@ const IN_USE_PATIENCE_MS = 20_000;
 export class RotateNodeKeysHandler implements ICommandHandler<RotateNodeKeys> {
   constructor(
     private readonly rotation: KeyRotationService,
-    private readonly commands: CommandBus,
+    private readonly access: NodeAccessPublisher,
   ) {}
 
   async execute({ nodeId, context }: RotateNodeKeys): Promise<KeyRotation> {
     const started = await this.rotation.begin(nodeId, context);
     // The new key must open the tunnel and the new token the API before the node uses them.
-    if (started !== null) await this.commands.execute(new PublishNodeAccess(started));
+    if (started !== null) await this.access.published(started);
     await this.rotation.activate(nodeId);
     const outcome = await this.rotation.outcome(nodeId, IN_USE_PATIENCE_MS);
-    if (outcome.completed && outcome.position !== null) await this.commands.execute(new PublishNodeAccess(outcome.position));
+    if (outcome.completed && outcome.position !== null) await this.access.published(outcome.position);
     return outcome;
   }
 }

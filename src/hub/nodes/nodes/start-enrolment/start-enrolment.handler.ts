@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
 import type { Decider } from '../../../../kernel/decider.js';
@@ -12,7 +12,8 @@ import { RegisterLock, VMS_AND_NODES } from '../../../store/register-lock/regist
 import { readHostKey } from '../../../../lib/ssh/host-key.js';
 import { readTunnelServerPlace } from '../../../../tunnel/interface/tunnel-server-files.js';
 import { newPairingSecret, pairingCodeText, pairingProof, pairingPublicKey } from '../../../../tunnel/interface/pairing-code.js';
-import { type EnrolmentOffer, PublishNodeAccess, StartEnrolment } from '../model/node.commands.js';
+import { NodeAccessPublisher } from '../model/node-access.port.js';
+import { type EnrolmentOffer, StartEnrolment } from '../model/node.commands.js';
 import { type NodeEvent, nodeStream } from '../model/node.events.js';
 import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
 import { decideStartEnrolment, type StartEnrolmentData } from './start-enrolment.decide.js';
@@ -30,7 +31,7 @@ export class StartEnrolmentHandler implements ICommandHandler<StartEnrolment> {
     private readonly lock: RegisterLock,
     private readonly config: HubConfig,
     private readonly listening: ListenAddress,
-    private readonly commands: CommandBus,
+    private readonly access: NodeAccessPublisher,
   ) {}
 
   async execute({ name, context }: StartEnrolment): Promise<EnrolmentOffer> {
@@ -63,7 +64,7 @@ export class StartEnrolmentHandler implements ICommandHandler<StartEnrolment> {
           },
         );
       }
-      await this.commands.execute(new PublishNodeAccess(position));
+      await this.access.published(position);
       return { node: offer, pairingCode: pairingCodeText({ ...hub, nodeId: offer.node_id, secret }), position };
     });
   }

@@ -6,7 +6,7 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
-import { CreateRepository, type RepositoryCreation } from '../model/repository.commands.js';
+import { CreateRepository } from '../model/repository.commands.js';
 import { CreatedRepositoryDto, CreateRepositoryDto } from './create-repository.dto.js';
 
 @ApiTags('repositories')
@@ -27,7 +27,7 @@ export class CreateRepositoryController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<CreatedRepositoryDto> {
     const command = new CreateRepository(body.name, body.type, body.path, context);
-    const { repository, position } = await this.commands.execute<CreateRepository, RepositoryCreation>(command);
+    const { repository, position } = await this.commands.execute(command);
     answerPosition(response, position);
     response.location(`/api/v1/repositories/${repository.repository_id}`);
     return { ...repository, position };

@@ -23,6 +23,6 @@ export class DeleteRepositoryController {
   @ApiProblem(409, 'repository_has_backups')
   @ApiProblem(503, 'read_model_behind')
   async delete(@Param('id', UuidParam) id: string, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<void> {
-    answerPosition(response, await this.commands.execute<DeleteRepository, string | null>(new DeleteRepository(id, context)));
+    answerPosition(response, await this.commands.execute(new DeleteRepository(id, context)));
   }
 }

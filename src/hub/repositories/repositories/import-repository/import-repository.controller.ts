@@ -7,7 +7,7 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
-import { ImportRepository, type RepositoryImport } from '../model/repository.commands.js';
+import { ImportRepository } from '../model/repository.commands.js';
 
 export class ImportRepositoryDto {
   @ApiProperty({ description: 'Absolute path of the folder that holds the marker .sendense-repository.json', example: '/srv/backups' })
@@ -61,7 +61,7 @@ export class ImportRepositoryController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RepositoryImportDto> {
-    const { repository, created, imported, already_known, skipped, position } = await this.commands.execute<ImportRepository, RepositoryImport>(
+    const { repository, created, imported, already_known, skipped, position } = await this.commands.execute(
       new ImportRepository(body.path, body.name, context),
     );
     answerPosition(response, position);

@@ -177,7 +177,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       })),
       imported_at: this.clock.iso(),
     };
-    const outcome = await this.commands.execute<ImportRestorePoint, { imported: boolean; position: Position | null }>(new ImportRestorePoint(data, own));
+    const outcome = await this.commands.execute(new ImportRestorePoint(data, own));
     await this.commands.execute(new RecordRestorePoint(data.chain_id, data.vm_id, repositoryId, data.backup_id, data.parent_backup_id, own));
     return outcome;
   }

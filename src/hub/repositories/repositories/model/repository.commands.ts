@@ -1,18 +1,22 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../../kernel/position.js';
 import type { RepositoryCreated, RepositoryType } from './repository.events.js';
 
 /**
- * Creates a repository in a folder. The result is a RepositoryCreation.
+ * Creates a repository in a folder.
  * @throws DomainError repository_name_taken, repository_already_used, repository_overlaps, repository_path_invalid, repository_path_missing,
  * repository_path_not_a_directory, repository_not_writable
  */
-export class CreateRepository {
+export class CreateRepository extends Command<RepositoryCreation> {
   constructor(
     readonly name: string,
     readonly type: RepositoryType,
     readonly path: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export type RepositoryCreation = { readonly repository: RepositoryCreated['data']; readonly position: string | null };
@@ -21,23 +25,27 @@ export type RepositoryCreation = { readonly repository: RepositoryCreated['data'
  * Deletes a repository that holds no backups, and removes its marker. The result is the position of the deletion.
  * @throws DomainError repository_not_found, repository_has_backups
  */
-export class DeleteRepository {
+export class DeleteRepository extends Command<Position | null> {
   constructor(
     readonly repositoryId: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /**
- * Imports a repository of another hub, with its restore points. A repeated import adds restore points that appeared since. The result is a RepositoryImport.
+ * Imports a repository of another hub, with its restore points. A repeated import adds restore points that appeared since.
  * @throws DomainError repository_name_taken, repository_marker_missing, repository_already_used, repository_overlaps, repository_path_*, repository_not_writable
  */
-export class ImportRepository {
+export class ImportRepository extends Command<RepositoryImport> {
   constructor(
     readonly path: string,
     readonly name: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export type RepositoryImport = {

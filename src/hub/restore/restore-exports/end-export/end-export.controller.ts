@@ -3,7 +3,6 @@ import { CommandBus } from '@nestjs/cqrs';
 import { ApiNoContentResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Position } from '../../../../kernel/position.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
@@ -27,6 +26,6 @@ export class EndRestoreExportController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<void> {
-    answerPosition(response, await this.commands.execute<EndRestoreExport, Position | null>(new EndRestoreExport(exportId, context)));
+    answerPosition(response, await this.commands.execute(new EndRestoreExport(exportId, context)));
   }
 }

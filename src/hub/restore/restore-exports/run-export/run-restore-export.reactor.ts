@@ -11,9 +11,9 @@ import { sourcesOf } from '../../../../../projections/backups/source-files.read-
 import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';
-import { type ExportOutcome, RequestExport, StopExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
+import { RequestExport, StopExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
 import { nbdExportStream } from '../../../exports/nbd-exports/model/nbd-export.events.js';
-import { type AllocatedPorts, AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
+import { AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
 import { Reconciler } from '../../../store/reconciler/reconciler.js';
@@ -108,12 +108,10 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     try {
       // Checked right before the files are opened.
       const chain = await this.chainOf(request);
-      const { ports } = await this.commands.execute<AllocatePorts, AllocatedPorts>(
-        new AllocatePorts(exportId, [request.export_name], await this.recorder.context(exportId)),
-      );
+      const { ports } = await this.commands.execute(new AllocatePorts(exportId, [request.export_name], await this.recorder.context(exportId)));
       const port = ports[0]?.port;
       if (port === undefined) throw new Error(`no port was allocated for export ${exportId}`);
-      const outcome = await this.commands.execute<RequestExport, ExportOutcome>(
+      const outcome = await this.commands.execute(
         new RequestExport(
           {
             exportId,

@@ -10,7 +10,7 @@ import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { StartRestoreExport, type StartedRestoreExport } from '../model/restore-export.commands.js';
+import { StartRestoreExport } from '../model/restore-export.commands.js';
 import type { RestoreExportMode } from '../model/restore-export.events.js';
 import { RestoreExportResponse, toRestoreExportResponse } from '../model/restore-export.response.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
@@ -80,7 +80,7 @@ export class StartRestoreExportController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreExportResponse> {
     const command = new StartRestoreExport(body.backup_id.toLowerCase(), body.disk_index, body.mode, body.allow_damaged, context);
-    const { export_id, position } = await this.commands.execute<StartRestoreExport, StartedRestoreExport>(command);
+    const { export_id, position } = await this.commands.execute(command);
     if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');
     answerPosition(response, position);
     return toRestoreExportResponse(await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id }));

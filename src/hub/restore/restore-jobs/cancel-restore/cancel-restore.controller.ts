@@ -5,7 +5,6 @@ import type { Response } from 'express';
 import { DataSource } from 'typeorm';
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Position } from '../../../../kernel/position.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
@@ -42,7 +41,7 @@ export class CancelRestoreController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreJobResponse> {
-    const position = await this.commands.execute<CancelRestore, Position | null>(new CancelRestore(jobId, context));
+    const position = await this.commands.execute(new CancelRestore(jobId, context));
     if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_jobs');
     answerPosition(response, position);
     return toRestoreJobResponse(await this.dataSource.getRepository(RestoreJobReadModel).findOneByOrFail({ job_id: jobId }), this.progress);

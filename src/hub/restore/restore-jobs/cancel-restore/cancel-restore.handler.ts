@@ -1,10 +1,10 @@
-import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import type { Position } from '../../../../kernel/position.js';
 import { CancelRestore } from '../model/restore-job.commands.js';
-import { CancelVmRestore } from '../model/vm-restore.commands.js';
+import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import { type RestoreJobEvent, restoreJobStream } from '../model/restore-job.events.js';
 import { evolveRestoreJob, initialRestoreJobState, type RestoreJobState } from '../model/restore-job.state.js';
 import { type CancelRestoreAt, decideCancelRestore } from './cancel-restore.decide.js';
@@ -19,15 +19,15 @@ const decider: Decider<RestoreJobState, CancelRestoreAt, RestoreJobEvent> = {
 export class CancelRestoreHandler implements ICommandHandler<CancelRestore> {
   constructor(
     private readonly runner: CommandRunner,
-    private readonly commands: CommandBus,
+    private readonly vmRestores: VmRestoreRecorder,
     private readonly clock: Clock,
   ) {}
 
   /** @returns position of the job's newest event */
   async execute({ jobId, context }: CancelRestore): Promise<Position | null> {
-    // VM restores have a separate stream; their handler reports an unknown job.
     const { state } = await this.runner.load(restoreJobStream(jobId), decider);
-    if (state.status === 'none') return this.commands.execute<CancelVmRestore, Position | null>(new CancelVmRestore(jobId, context));
+    // VM restores have a stream of their own, whose decider also reports an unknown job.
+    if (state.status === 'none') return this.vmRestores.record(jobId, { kind: 'cancel', job_id: jobId, at: this.clock.iso() }, context);
     const command = { job_id: jobId, cancelled_at: this.clock.iso() };
     return (await this.runner.run(restoreJobStream(jobId), decider, command, context)).position;
   }

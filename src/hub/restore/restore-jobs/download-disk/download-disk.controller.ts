@@ -81,7 +81,7 @@ export class DownloadDiskController {
       resolved_path: null,
       options: { format: query.format, ...(range === null ? {} : { range: `${start}-${start + length - 1}` }) },
     } as const;
-    const accessId = await this.commands.execute<RecordAccess, string>(new RecordAccess(access, reader));
+    const accessId = await this.commands.execute(new RecordAccess(access, reader));
     let sent = 0;
     const ended = (outcome: 'completed' | 'cut', detail: string | null): Promise<void> =>
       this.commands.execute(new RecordAccessEnd(backupId, { access_id: accessId, bytes_sent: sent, outcome, detail }, reader));

@@ -1,4 +1,6 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../../kernel/position.js';
 import type { RestoreFormat, RestoreShape } from './restore-job.events.js';
 
 export interface WantedRestore {
@@ -13,23 +15,27 @@ export interface WantedRestore {
 }
 
 /**
- * Restores disks of a restore point to a directory of the hub. Answers with {job_id, position} once the job is recorded.
+ * Restores disks of a restore point to a directory of the hub. Answers once the job is recorded.
  * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, restore_disk_not_found, restore_chain_needs_qcow2, target_*,
  * repository_unavailable
  */
-export class StartRestore {
+export class StartRestore extends Command<StartedRestore> {
   constructor(
     readonly wanted: WantedRestore,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export type StartedRestore = { readonly job_id: string; readonly position: string | null };
 
 /** Cancels a running restore and removes the files it has written. @throws DomainError restore_job_not_found, restore_job_already_ended */
-export class CancelRestore {
+export class CancelRestore extends Command<Position | null> {
   constructor(
     readonly jobId: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }

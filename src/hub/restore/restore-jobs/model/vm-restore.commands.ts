@@ -1,4 +1,7 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../../kernel/position.js';
+import type { StartedRestore } from './restore-job.commands.js';
 import type { NodeVmNetwork } from '../../../../contract/node-api.js';
 
 export interface WantedVm {
@@ -19,35 +22,28 @@ export interface WantedVm {
 }
 
 /**
- * Restores a restore point as a VM on a node. Answers with StartedRestore once the job is recorded.
+ * Restores a restore point as a VM on a node. Answers once the job is recorded.
  * @throws DomainError backup_not_found, backup_not_restorable, restore_point_damaged, definition_missing, definition_broken, manifest_differs,
  * changes_not_accepted, node_not_found, storage_path_or_instant, repository_unavailable
  */
-export class StartVmRestore {
+export class StartVmRestore extends Command<StartedRestore> {
   constructor(
     readonly wanted: WantedVm,
     readonly context: CommandContext,
-  ) {}
-}
-
-/**
- * Cancels a running VM restore and removes what it has created. Answers with the position of its newest event.
- * @throws DomainError restore_job_not_found, restore_job_already_ended
- */
-export class CancelVmRestore {
-  constructor(
-    readonly jobId: string,
-    readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 /**
  * Removes an instant VM and the data written to it. Answers with the position of its newest event.
  * @throws DomainError restore_job_not_found, vm_not_instant, restore_job_running
  */
-export class RemoveInstantVm {
+export class RemoveInstantVm extends Command<Position | null> {
   constructor(
     readonly jobId: string,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }

@@ -3,7 +3,6 @@ import { CommandBus } from '@nestjs/cqrs';
 import { ApiNoContentResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Position } from '../../../../kernel/position.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
@@ -27,6 +26,6 @@ export class RemoveInstantVmController {
   @ApiProblem(404, 'restore_job_not_found')
   @ApiProblem(409, 'restore_job_running', 'vm_not_instant')
   async remove(@Param('job_id', UuidParam) jobId: string, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<void> {
-    answerPosition(response, await this.commands.execute<RemoveInstantVm, Position | null>(new RemoveInstantVm(jobId, context)));
+    answerPosition(response, await this.commands.execute(new RemoveInstantVm(jobId, context)));
   }
 }

@@ -5,7 +5,7 @@ import { RestoreExportReadModel } from '../../../../../projections/restore-expor
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { EndRestoreExport, restoreExportIdName, StartRestoreExport, type StartedRestoreExport } from '../../restore-exports/model/restore-export.commands.js';
+import { EndRestoreExport, restoreExportIdName, StartRestoreExport } from '../../restore-exports/model/restore-export.commands.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import type { KnownVmRestore } from '../model/vm-restore.state.js';
 
@@ -32,7 +32,7 @@ export class PublishDisks {
       if (state.uris.has(disk_id)) continue;
       const context = await this.recorder.context(job.job_id, commandId(job.job_id, disk_id));
       const mode = job.mode === 'instant' ? 'read_write' : 'read_only';
-      const { export_id, position } = await this.commands.execute<StartRestoreExport, StartedRestoreExport>(
+      const { export_id, position } = await this.commands.execute(
         new StartRestoreExport(job.backup_id, disk_id, mode, job.allow_damaged === true, context, holder(job.job_id)),
       );
       if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');

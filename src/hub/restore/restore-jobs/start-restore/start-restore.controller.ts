@@ -9,7 +9,7 @@ import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { StartRestore, type StartedRestore } from '../model/restore-job.commands.js';
+import { StartRestore } from '../model/restore-job.commands.js';
 import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.response.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 import { StartRestoreRequest } from './start-restore.dto.js';
@@ -54,7 +54,7 @@ export class StartRestoreController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreJobResponse> {
-    const { job_id, position } = await this.commands.execute<StartRestore, StartedRestore>(
+    const { job_id, position } = await this.commands.execute(
       new StartRestore(
         {
           backupId: body.backup_id.toLowerCase(),

@@ -12,7 +12,6 @@ import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import type { StartedRestore } from '../model/restore-job.commands.js';
 import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.response.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 import { StartVmRestore, type WantedVm } from '../model/vm-restore.commands.js';
@@ -51,7 +50,7 @@ export class StartVmRestoreController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreJobResponse> {
-    const { job_id, position } = await this.commands.execute<StartVmRestore, StartedRestore>(new StartVmRestore(wantedIn(body), context));
+    const { job_id, position } = await this.commands.execute(new StartVmRestore(wantedIn(body), context));
     if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_jobs');
     answerPosition(response, position);
     response.location(`/api/v1/restore/jobs/${job_id}`);

@@ -1,11 +1,10 @@
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { CommandBus } from '@nestjs/cqrs';
 import { messageOf } from '../../../../kernel/error-message.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { repeat, type Repetition } from '../../../../lib/process/repeat.js';
-import { SweepMounts, type SweepReport } from '../model/restore-mount.commands.js';
+import { MountRunner } from '../model/mount.runner.js';
 import type { CleanupRunDto, CleanupStatusDto } from './cleanup-status.dto.js';
 
 /** Removes expired, broken and orphaned mounts at fixed intervals. */
@@ -19,7 +18,7 @@ export class CleanUpMountsService implements OnApplicationBootstrap, OnApplicati
   private nextRunAt: Date;
 
   constructor(
-    private readonly commands: CommandBus,
+    private readonly mounts: MountRunner,
     private readonly config: HubConfig,
     private readonly clock: Clock,
   ) {
@@ -56,7 +55,7 @@ export class CleanUpMountsService implements OnApplicationBootstrap, OnApplicati
     this.running = true;
     const startedAt = this.clock.iso();
     try {
-      const report = await this.commands.execute<SweepMounts, SweepReport>(new SweepMounts());
+      const report = await this.mounts.sweep();
       this.lastRun = { started_at: startedAt, ended_at: this.clock.iso(), ...report };
       if (report.failures.length > 0) this.log.warn('mounts could not be removed, the next cleanup retries', { failures: report.failures });
     } catch (error) {

@@ -1,5 +1,4 @@
 import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
-import { CommandBus } from '@nestjs/cqrs';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { attachment } from '../../../operations/http/attachment.js';
@@ -10,7 +9,7 @@ import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { BrowserError } from '../../mounts/guest-browser/browser-protocol.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { pathTextOf } from '../model/guest-file.response.js';
-import { recordDownload, sendDownload, useMount } from '../model/use-mount.access.js';
+import { MountUses } from '../model/use-mount.access.js';
 import { DownloadDirectoryQuery } from './download-directory.dto.js';
 
 const MEDIA_TYPE = { zip: 'application/zip', 'tar.gz': 'application/gzip' } as const;
@@ -19,7 +18,7 @@ const MEDIA_TYPE = { zip: 'application/zip', 'tar.gz': 'application/gzip' } as c
 @Controller('restore')
 export class DownloadDirectoryController {
   constructor(
-    private readonly commands: CommandBus,
+    private readonly mounts: MountUses,
     private readonly browser: MountBrowser,
   ) {}
 
@@ -53,16 +52,16 @@ export class DownloadDirectoryController {
     const text = pathTextOf(query);
     const { format } = query;
     const use = { mountId, reader: readerOf(request), operation: 'download_directory', path: text.path } as const;
-    const download = await useMount(this.commands, use, async (mount) => {
+    const download = await this.mounts.use(use, async (mount) => {
       const { mount_path, vm_name, disk_index } = mount;
       const folder = await this.browser.info(mount_path, { ...text, followed: true });
       if (folder.type !== 'directory') throw new BrowserError('not_a_directory', `${JSON.stringify(text.path)} is not a directory but of type ${folder.type}`);
       const name = folder.path === '/' ? `${vm_name}-disk${disk_index}` : folder.name;
       const bytes = request.method === 'HEAD' ? null : await this.browser.stream(mount_path, { ...text, kind: 'archive', format });
-      const recorded = await recordDownload(this.commands, use, mount, bytes, folder.path, { format });
+      const recorded = await this.mounts.recordDownload(use, mount, bytes, folder.path, { format });
       response.status(200).set({ 'Content-Type': MEDIA_TYPE[format], 'Content-Disposition': attachment(`${name}.${format}`) });
       return recorded;
     });
-    await sendDownload(this.commands, use, download, response);
+    await this.mounts.sendDownload(use, download, response);
   }
 }

@@ -1,5 +1,4 @@
 import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
-import { CommandBus } from '@nestjs/cqrs';
 import { ApiHeader, ApiOkResponse, ApiOperation, ApiProduces, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { attachment } from '../../../operations/http/attachment.js';
@@ -11,7 +10,7 @@ import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { BrowserError } from '../../mounts/guest-browser/browser-protocol.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
-import { recordDownload, sendDownload, useMount } from '../model/use-mount.access.js';
+import { MountUses } from '../model/use-mount.access.js';
 
 const BINARY = 'application/octet-stream';
 
@@ -19,7 +18,7 @@ const BINARY = 'application/octet-stream';
 @Controller('restore')
 export class DownloadFileController {
   constructor(
-    private readonly commands: CommandBus,
+    private readonly mounts: MountUses,
     private readonly browser: MountBrowser,
   ) {}
 
@@ -55,7 +54,7 @@ export class DownloadFileController {
   ): Promise<void> {
     const text = pathTextOf(query);
     const use = { mountId, reader: readerOf(request), operation: 'download', path: text.path } as const;
-    const download = await useMount(this.commands, use, async (mount) => {
+    const download = await this.mounts.use(use, async (mount) => {
       const { mount_path } = mount;
       const file = await this.browser.info(mount_path, { ...text, followed: true });
       if (file.type !== 'file') throw new BrowserError('not_a_regular_file', `${JSON.stringify(text.path)} is not a regular file but of type ${file.type}`);
@@ -75,10 +74,10 @@ export class DownloadFileController {
       };
       const bytes = request.method === 'HEAD' || length === 0 ? null : await this.browser.stream(mount_path, { ...text, kind: 'file', start, length });
       const options: Readonly<Record<string, string>> = range === null ? {} : { range: `${start}-${start + length - 1}` };
-      const recorded = await recordDownload(this.commands, use, mount, bytes, file.path, options);
+      const recorded = await this.mounts.recordDownload(use, mount, bytes, file.path, options);
       response.status(range === null ? 200 : 206).set(headers);
       return recorded;
     });
-    await sendDownload(this.commands, use, download, response);
+    await this.mounts.sendDownload(use, download, response);
   }
 }

@@ -1,5 +1,4 @@
 import { Controller, Get, Param, Query, Req } from '@nestjs/common';
-import { CommandBus } from '@nestjs/cqrs';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
@@ -7,13 +6,13 @@ import { readerOf } from '../../../operations/http/request-reader.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { GuestFileResponse, GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
-import { recordAccess, useMount } from '../model/use-mount.access.js';
+import { MountUses } from '../model/use-mount.access.js';
 
 @ApiTags('file-level restore')
 @Controller('restore')
 export class GetFileInfoController {
   constructor(
-    private readonly commands: CommandBus,
+    private readonly mounts: MountUses,
     private readonly browser: MountBrowser,
   ) {}
 
@@ -34,9 +33,9 @@ export class GetFileInfoController {
   info(@Param('mount_id', UuidParam) mountId: string, @Query() query: GuestPathQuery, @Req() request: Request): Promise<GuestFileResponse> {
     const text = pathTextOf(query);
     const use = { mountId, reader: readerOf(request), operation: 'file_info', path: text.path } as const;
-    return useMount(this.commands, use, async (mount) => {
+    return this.mounts.use(use, async (mount) => {
       const file = await this.browser.info(mount.mount_path, { ...text, followed: false });
-      await recordAccess(this.commands, use, mount, file.path);
+      await this.mounts.recordAccess(use, mount, file.path);
       return file;
     });
   }

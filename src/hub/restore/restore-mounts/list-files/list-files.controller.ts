@@ -1,5 +1,4 @@
 import { Controller, Get, Param, Query, Req } from '@nestjs/common';
-import { CommandBus } from '@nestjs/cqrs';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request } from 'express';
 import type { JsonObject } from '../../../../kernel/json.js';
@@ -9,7 +8,7 @@ import { readerOf } from '../../../operations/http/request-reader.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { pathTextOf } from '../model/guest-file.response.js';
-import { recordAccess, useMount } from '../model/use-mount.access.js';
+import { MountUses } from '../model/use-mount.access.js';
 import { FileListDto, ListFilesQuery } from './list-files.dto.js';
 
 type FilesKey = { readonly after: string };
@@ -18,7 +17,7 @@ type FilesKey = { readonly after: string };
 @Controller('restore')
 export class ListFilesController {
   constructor(
-    private readonly commands: CommandBus,
+    private readonly mounts: MountUses,
     private readonly browser: MountBrowser,
   ) {}
 
@@ -38,9 +37,9 @@ export class ListFilesController {
     const after = decodeCursor(query.cursor, isFilesKey)?.after ?? null;
     const use = { mountId, reader: readerOf(request), operation: 'list_files', path: text.path } as const;
     const recursive = query.recursive ?? false;
-    const { next_after, ...page } = await useMount(this.commands, use, async (mount) => {
+    const { next_after, ...page } = await this.mounts.use(use, async (mount) => {
       const found = await this.browser.list(mount.mount_path, { ...text, recursive, limit: query.limit, after });
-      await recordAccess(this.commands, use, mount, found.path, recursive ? { recursive: 'true' } : {});
+      await this.mounts.recordAccess(use, mount, found.path, recursive ? { recursive: 'true' } : {});
       return found;
     });
     return { ...page, next_cursor: next_after === null ? null : encodeCursor({ after: next_after }) };

@@ -1,20 +1,24 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { MountReady, MountRequested, UnmountReason } from './restore-mount.events.js';
+import type { Position } from '../../../../kernel/position.js';
+import type { MountReady, MountRequested } from './restore-mount.events.js';
 
 /**
- * Mounts one disk of a restore point for browsing. The result is a MountOutcome. Its id derives from the command's id, so a repeated command mounts nothing
+ * Mounts one disk of a restore point for browsing. Its id derives from the command's id, so a repeated command mounts nothing
  * twice.
  * @throws DomainError backup_not_found, disk_not_found, restore_point_not_ready, restore_point_deleted, restore_point_damaged, disk_already_mounted,
- * mount_slots_exhausted, repository_unavailable, and those of BringUpMount
+ * mount_slots_exhausted, repository_unavailable; the code of MountFailed; mount_released if it was unmounted in the meantime
  */
-export class RequestMount {
+export class RequestMount extends Command<MountOutcome> {
   constructor(
     readonly backupId: string,
     readonly diskIndex: number,
     readonly partition: number | null,
     readonly allowDamaged: boolean,
     readonly context: CommandContext,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export interface MountOutcome {
@@ -24,37 +28,14 @@ export interface MountOutcome {
   readonly position: string | null;
 }
 
-/**
- * Performs the mount recorded by MountRequested, unless that is done. The result is a MountOutcome.
- * @throws DomainError with the code of MountFailed; mount_released when it was unmounted in the meantime
- */
-export class BringUpMount {
+/** Unmounts, even while mounting is in progress. Answers with the position of the last event. @throws DomainError mount_not_found, mount_not_removed */
+export class ReleaseMount extends Command<Position | null> {
   constructor(
     readonly mountId: string,
     readonly context: CommandContext,
-  ) {}
-}
-
-/** Unmounts, even while mounting is in progress. The result is the position of the last event. @throws DomainError mount_not_found, mount_not_removed */
-export class ReleaseMount {
-  constructor(
-    readonly mountId: string,
-    readonly reason: UnmountReason,
-    /** Explanation for humans; null if the reason suffices. */
-    readonly detail: string | null,
-    readonly context: CommandContext,
-  ) {}
-}
-
-/**
- * Uses a mount, which extends its deadline. The result is a MountAccess.
- * @throws DomainError mount_not_found, mount_not_ready, mount_failed, mount_expired, mount_released
- */
-export class AccessMount {
-  constructor(
-    readonly mountId: string,
-    readonly correlationId: string,
-  ) {}
+  ) {
+    super();
+  }
 }
 
 export interface MountAccess {
@@ -63,19 +44,6 @@ export interface MountAccess {
   readonly vm_name: string;
   readonly disk_index: number;
 }
-
-/** Records that a call to a mounted file system was abandoned at its deadline. */
-export class ReportAbandonedCall {
-  constructor(
-    readonly mountId: string,
-    readonly operation: string,
-    readonly detail: string,
-    readonly correlationId: string,
-  ) {}
-}
-
-/** Removes expired, broken and orphaned mounts. The result is a SweepReport. */
-export class SweepMounts {}
 
 export interface SweepReport {
   readonly mounts_checked: number;

@@ -1,4 +1,5 @@
-import type { CommandBus } from '@nestjs/cqrs';
+import { Injectable } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
 import type { Response } from 'express';
 import { RecordAccess, RecordAccessEnd } from '../../../history/audit/model/access.commands.js';
 import { DomainError, type ErrorKind } from '../../../../kernel/domain-error.js';
@@ -6,7 +7,8 @@ import type { RequestReader } from '../../../operations/http/request-reader.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import type { GuestStream } from '../../mounts/guest-stream.js';
 import { BrowserError, type BrowserErrorCode } from '../../mounts/guest-browser/browser-protocol.js';
-import { AccessMount, type MountAccess, ReportAbandonedCall } from './restore-mount.commands.js';
+import { MountRunner } from './mount.runner.js';
+import type { MountAccess } from './restore-mount.commands.js';
 
 const KINDS: Readonly<Record<BrowserErrorCode, ErrorKind>> = {
   path_invalid: 'invalid',
@@ -20,8 +22,6 @@ const KINDS: Readonly<Record<BrowserErrorCode, ErrorKind>> = {
   mount_gone: 'unavailable',
   mount_silent: 'upstream_silent',
 };
-
-const log = loggerFor('UseMount');
 
 export interface MountUse {
   readonly mountId: string;
@@ -38,84 +38,85 @@ export interface OpenDownload {
   readonly stream: GuestStream | null;
 }
 
-/**
- * Uses a mount: extends its deadline, and converts a BrowserError to the API's error.
- * @throws DomainError
- */
-export async function useMount<Result>(commands: CommandBus, use: MountUse, work: (mount: MountAccess) => Promise<Result>): Promise<Result> {
-  const mount = await commands.execute<AccessMount, MountAccess>(new AccessMount(use.mountId, use.reader.correlationId));
-  try {
-    return await work(mount);
-  } catch (error) {
-    if (!(error instanceof BrowserError)) throw error;
-    await reportIfSilent(commands, use, error);
-    throw new DomainError(KINDS[error.code], error.code, sentence(error.message), { mount_id: use.mountId, path: use.path });
-  }
-}
+/** How requests use a mount: each use extends its deadline, and is in the access log before any content is sent. */
+@Injectable()
+export class MountUses {
+  private readonly log = loggerFor('UseMount');
 
-/** Records the access to a path, which must precede sending any of its content. The result is the id of the access. @throws EventStoreUnavailableError */
-export async function recordAccess(
-  commands: CommandBus,
-  use: MountUse,
-  mount: MountAccess,
-  resolvedPath: string,
-  options: Readonly<Record<string, string>> = {},
-): Promise<string> {
-  const { mountId, operation, path, reader } = use;
-  const { backup_id, vm_name, disk_index } = mount;
-  const access = { operation, backup_id, vm_name, mount_id: mountId, disk_index, path, resolved_path: resolvedPath, options };
-  return commands.execute<RecordAccess, string>(new RecordAccess(access, reader));
-}
+  constructor(
+    private readonly mounts: MountRunner,
+    private readonly commands: CommandBus,
+  ) {}
 
-/** Records a download before its first byte is sent; ends the stream if the download cannot be recorded. @throws EventStoreUnavailableError */
-export async function recordDownload(
-  commands: CommandBus,
-  use: MountUse,
-  mount: MountAccess,
-  stream: GuestStream | null,
-  resolvedPath: string,
-  options: Readonly<Record<string, string>>,
-): Promise<OpenDownload> {
-  try {
-    return { accessId: await recordAccess(commands, use, mount, resolvedPath, options), backupId: mount.backup_id, stream };
-  } catch (error) {
-    stream?.destroy();
-    throw error;
+  /** Converts a BrowserError of the work to the API's error. @throws DomainError */
+  async use<Result>(use: MountUse, work: (mount: MountAccess) => Promise<Result>): Promise<Result> {
+    const mount = await this.mounts.access(use.mountId, use.reader.correlationId);
+    try {
+      return await work(mount);
+    } catch (error) {
+      if (!(error instanceof BrowserError)) throw error;
+      await this.reportIfSilent(use, error);
+      throw new DomainError(KINDS[error.code], error.code, sentence(error.message), { mount_id: use.mountId, path: use.path });
+    }
   }
-}
 
-/**
- * Sends an open download to its end. An incomplete download closes the connection and is logged; a stream abandoned at its deadline is also recorded as an
- * event.
- */
-export async function sendDownload(commands: CommandBus, use: MountUse, download: OpenDownload, response: Response): Promise<void> {
-  const { stream, accessId, backupId } = download;
-  const ended = (bytesSent: number, outcome: 'completed' | 'cut', detail: string | null): Promise<void> =>
-    commands.execute(new RecordAccessEnd(backupId, { access_id: accessId, bytes_sent: bytesSent, outcome, detail }, use.reader));
-  if (stream === null) {
-    response.end();
-    await ended(0, 'completed', null);
-    return;
+  /** Records the access to a path, which must precede sending any of its content. The result is the id of the access. @throws EventStoreUnavailableError */
+  async recordAccess(use: MountUse, mount: MountAccess, resolvedPath: string, options: Readonly<Record<string, string>> = {}): Promise<string> {
+    const { mountId, operation, path, reader } = use;
+    const { backup_id, vm_name, disk_index } = mount;
+    const access = { operation, backup_id, vm_name, mount_id: mountId, disk_index, path, resolved_path: resolvedPath, options };
+    return this.commands.execute(new RecordAccess(access, reader));
   }
-  const failure = await stream.sendTo(response);
-  const isWhole = failure === null && response.writableEnded;
-  await ended(
-    stream.sentBytes - (isWhole ? 0 : response.writableLength),
-    isWhole ? 'completed' : 'cut',
-    isWhole ? null : (failure?.message ?? 'the client closed the connection'),
-  );
-  if (failure !== null) {
-    const { mountId, operation, path } = use;
-    log.warn('download cut short', { mount_id: mountId, operation, path, code: failure.code, detail: failure.message });
-    await reportIfSilent(commands, use, failure);
-  }
-  // A long download used the mount until now.
-  await commands.execute(new AccessMount(use.mountId, use.reader.correlationId)).catch(() => undefined);
-}
 
-/** A call abandoned at its deadline is recorded as an event. */
-async function reportIfSilent(commands: CommandBus, use: MountUse, error: BrowserError): Promise<void> {
-  if (error.abandoned) await commands.execute(new ReportAbandonedCall(use.mountId, use.operation, error.message, use.reader.correlationId));
+  /** Records a download before its first byte is sent; ends the stream if the download cannot be recorded. @throws EventStoreUnavailableError */
+  async recordDownload(
+    use: MountUse,
+    mount: MountAccess,
+    stream: GuestStream | null,
+    resolvedPath: string,
+    options: Readonly<Record<string, string>>,
+  ): Promise<OpenDownload> {
+    try {
+      return { accessId: await this.recordAccess(use, mount, resolvedPath, options), backupId: mount.backup_id, stream };
+    } catch (error) {
+      stream?.destroy();
+      throw error;
+    }
+  }
+
+  /**
+   * Sends an open download to its end. An incomplete download closes the connection and is logged; a stream abandoned at its deadline is also recorded as an
+   * event.
+   */
+  async sendDownload(use: MountUse, download: OpenDownload, response: Response): Promise<void> {
+    const { stream, accessId, backupId } = download;
+    const ended = (bytesSent: number, outcome: 'completed' | 'cut', detail: string | null): Promise<void> =>
+      this.commands.execute(new RecordAccessEnd(backupId, { access_id: accessId, bytes_sent: bytesSent, outcome, detail }, use.reader));
+    if (stream === null) {
+      response.end();
+      await ended(0, 'completed', null);
+      return;
+    }
+    const failure = await stream.sendTo(response);
+    const isWhole = failure === null && response.writableEnded;
+    await ended(
+      stream.sentBytes - (isWhole ? 0 : response.writableLength),
+      isWhole ? 'completed' : 'cut',
+      isWhole ? null : (failure?.message ?? 'the client closed the connection'),
+    );
+    const { mountId, operation, path, reader } = use;
+    if (failure !== null) {
+      this.log.warn('download cut short', { mount_id: mountId, operation, path, code: failure.code, detail: failure.message });
+      await this.reportIfSilent(use, failure);
+    }
+    // A long download used the mount until now.
+    await this.mounts.access(mountId, reader.correlationId).catch(() => undefined);
+  }
+
+  /** A call abandoned at its deadline is recorded as an event. */
+  private async reportIfSilent(use: MountUse, error: BrowserError): Promise<void> {
+    if (error.abandoned) await this.mounts.reportAbandoned(use.mountId, use.operation, error.message, use.reader.correlationId);
+  }
 }
 
 function sentence(message: string): string {

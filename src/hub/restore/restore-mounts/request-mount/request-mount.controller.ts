@@ -6,7 +6,7 @@ import type { CommandContext } from '../../../../kernel/command-context.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
-import { type MountOutcome, RequestMount } from '../model/restore-mount.commands.js';
+import { RequestMount } from '../model/restore-mount.commands.js';
 import { RestoreMountResponse, toNewMountResponse } from '../model/restore-mount.response.js';
 import { RequestMountDto } from './request-mount.dto.js';
 
@@ -52,7 +52,7 @@ export class RequestMountController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreMountResponse> {
-    const outcome = await this.commands.execute<RequestMount, MountOutcome>(
+    const outcome = await this.commands.execute(
       new RequestMount(body.backup_id.toLowerCase(), body.disk_index, body.partition ?? null, body.allow_damaged ?? false, context),
     );
     answerPosition(response, outcome.position);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { refuseDamaged } from '../../../../../projections/backups/restore-point-damage.read-model.js';
@@ -16,7 +16,8 @@ import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repository-storage/chain-guard.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import { BringUpMount, type MountOutcome, RequestMount } from '../model/restore-mount.commands.js';
+import { MountRunner } from '../model/mount.runner.js';
+import { type MountOutcome, RequestMount } from '../model/restore-mount.commands.js';
 import { type RestoreMountEvent, restoreMountStream } from '../model/restore-mount.events.js';
 import { evolveRestoreMount, initialRestoreMountState, type RestoreMountState } from '../model/restore-mount.state.js';
 import { decideRequestMount, type RequestMountAt } from './request-mount.decide.js';
@@ -36,7 +37,7 @@ const SLOTS_LOCK = 'restore-mounts';
 export class RequestMountHandler implements ICommandHandler<RequestMount> {
   constructor(
     private readonly runner: CommandRunner,
-    private readonly commands: CommandBus,
+    private readonly mounts: MountRunner,
     private readonly clock: Clock,
     private readonly store: EventStore,
     private readonly readModels: ReadModels,
@@ -55,7 +56,7 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
       // Serialized with the deletion of the VM's restore points, so that a restore point is not mounted while it is deleted.
       await this.mutex.runExclusive(vmLock(vm_id), () => this.mutex.runExclusive(SLOTS_LOCK, () => this.request(mountId, command)));
     }
-    return this.commands.execute<BringUpMount, MountOutcome>(new BringUpMount(mountId, command.context));
+    return this.mounts.bringUp(mountId, command.context);
   }
 
   /** Reading files may take long, so it precedes the locks. */

@@ -28,6 +28,6 @@ export class UnmountController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<void> {
-    answerPosition(response, await this.commands.execute<ReleaseMount, string | null>(new ReleaseMount(mountId, 'requested', null, context)));
+    answerPosition(response, await this.commands.execute(new ReleaseMount(mountId, context)));
   }
 }

@@ -1,6 +1,6 @@
 import { DomainError, type ErrorKind } from '../../../../kernel/domain-error.js';
-import type { MountFailed } from '../model/restore-mount.events.js';
-import type { RestoreMountState } from '../model/restore-mount.state.js';
+import type { MountFailed } from './restore-mount.events.js';
+import type { RestoreMountState } from './restore-mount.state.js';
 
 const KINDS: Readonly<Record<string, ErrorKind>> = {
   partition_not_found: 'not_found',

@@ -1,14 +1,6 @@
 import { unknownVariant } from '../../../../kernel/decider.js';
-import type {
-  MountAccessed,
-  MountCallAbandoned,
-  MountFailed,
-  MountReady,
-  MountReleased,
-  RestoreMountEvent,
-  UnmountRequested,
-} from '../model/restore-mount.events.js';
-import { mayHold, type RestoreMountState } from '../model/restore-mount.state.js';
+import type { MountAccessed, MountCallAbandoned, MountFailed, MountReady, MountReleased, RestoreMountEvent, UnmountRequested } from './restore-mount.events.js';
+import { mayHold, type RestoreMountState } from './restore-mount.state.js';
 
 /** A fact about a mount, to be recorded. A fact that no longer applies to the mount's state changes nothing. */
 export type RecordMount =

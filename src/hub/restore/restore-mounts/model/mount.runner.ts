@@ -23,10 +23,10 @@ import { ReadModels } from '../../../store/postgres/read-models.js';
 import type { ImageChain } from '../../../../lib/qemu/image-chain.plan.js';
 import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repository-storage/chain-guard.js';
 import { errnoOf } from '../../../../lib/process/system-error.js';
-import { mountDirectory, mountsDirectory } from '../model/mount-directories.plan.js';
-import type { MountAccess, MountOutcome, SweepReport } from '../model/restore-mount.commands.js';
-import { type RestoreMountEvent, type MountRequested, restoreMountStream, type UnmountReason } from '../model/restore-mount.events.js';
-import { evolveRestoreMount, initialRestoreMountState, mayHold, type RestoreMountState } from '../model/restore-mount.state.js';
+import { mountDirectory, mountsDirectory } from './mount-directories.plan.js';
+import type { MountAccess, MountOutcome, SweepReport } from './restore-mount.commands.js';
+import { type RestoreMountEvent, type MountRequested, restoreMountStream, type UnmountReason } from './restore-mount.events.js';
+import { evolveRestoreMount, initialRestoreMountState, mayHold, type RestoreMountState } from './restore-mount.state.js';
 import { accessRefusal, expired, mountFailure } from './mount-refusal.plan.js';
 import { decideRecordMount, type RecordMount } from './record-mount.decide.js';
 

@@ -1,8 +1,8 @@
 import { describe, it } from '@jest/globals';
 import { specificationOf } from '../../../../../test/support/given-when-then.js';
 import { minute, mountFailed, mountReady, mountRequested, released, unmounting } from '../../../../../test/support/mount-histories.js';
-import type { RestoreMountEvent } from '../model/restore-mount.events.js';
-import { evolveRestoreMount, initialRestoreMountState } from '../model/restore-mount.state.js';
+import type { RestoreMountEvent } from './restore-mount.events.js';
+import { evolveRestoreMount, initialRestoreMountState } from './restore-mount.state.js';
 import { decideRecordMount, type RecordMount } from './record-mount.decide.js';
 
 const { given } = specificationOf({ initialState: initialRestoreMountState, evolve: evolveRestoreMount, decide: decideRecordMount });

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
+import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { ChainReadModel } from '../../../../../projections/chains/chains.read-model.js';
@@ -8,19 +8,32 @@ import { RepositoryReadModel } from '../../../../../projections/repositories/rep
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { requirePoolFor } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
-import type { NodeVm } from '../../../../contract/node-api.js';
+import type { NodeLeftOutDisk, NodeVm, NodeVmDefinition } from '../../../../contract/node-api.js';
 import { HubConfig } from '../../../hub.config.js';
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { ProvenFiles } from '../../../../storage/repository-files/proven-files.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import { decideBackupType, type ParentFacts } from '../model/backup-type.decide.js';
-import { type BackupFacts, GatherBackupFacts } from '../model/backup.queries.js';
+import { type BackupTypeDecision, decideBackupType, type ParentFacts, type SourceDisk } from './backup-type.decide.js';
+import type { BackupRequested } from './backup.events.js';
 import { refuseOtherFormat } from './disk-formats.plan.js';
+
+type WantedBackup = Pick<BackupRequested['data'], 'vm_id' | 'repository_id' | 'backup_type' | 'backup_id'>;
 
 /**
  * How long the node's answer to a request may be used for the plan, in milliseconds. The node detects later changes at the source when it fixes the instant.
  */
 const LOOK_GOOD_MS = 1_000;
+
+/** The current facts that a backup is based on, from the node, the repository and the chain. */
+export interface BackupFacts {
+  readonly vm_name: string;
+  readonly disks: readonly SourceDisk[];
+  /** The hypervisor's current definition of the VM; null if there is none. */
+  readonly definition: NodeVmDefinition | null;
+  readonly left_out_disks: readonly NodeLeftOutDisk[];
+  readonly parent: ParentFacts;
+  readonly decision: BackupTypeDecision;
+}
 
 /** The node's description of a VM, obtained for the request of a backup. */
 interface Look {
@@ -35,8 +48,8 @@ interface Look {
 /**
  * Inspects the actual state: the node's disks, the repository, the files of the chain. Changes nothing. The read models must include the caller's own writes.
  */
-@QueryHandler(GatherBackupFacts)
-export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts, BackupFacts> {
+@Injectable()
+export class BackupFactsReader {
   /** By backup. */
   private readonly looks = new Map<string, Look>();
 
@@ -48,38 +61,40 @@ export class GatherBackupFactsHandler implements IQueryHandler<GatherBackupFacts
     private readonly config: HubConfig,
   ) {}
 
-  async execute(query: GatherBackupFacts): Promise<BackupFacts> {
-    const vm = await this.dataSource.getRepository(VmReadModel).findOneBy({ vm_id: query.vmId });
-    if (vm === null) throw new DomainError('not_found', 'vm_not_found', `There is no VM ${query.vmId}.`, { vm_id: query.vmId });
-    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: query.repositoryId });
-    if (repository === null) {
-      throw new DomainError('not_found', 'repository_not_found', `There is no repository ${query.repositoryId}.`, { repository_id: query.repositoryId });
-    }
+  /**
+   * Gathers the facts for a backup and chooses between full and incremental. A backup that is planned right after its request reuses the node's answer to the
+   * request.
+   * @throws DomainError: vm_not_found, repository_not_found, repository_unavailable, node_unreachable, node_silent, node_broken_answer, vm_not_found_at_node,
+   * disk_in_use and other disk problems reported by the node, incremental_impossible
+   */
+  async gather({ vm_id, repository_id, backup_type, backup_id }: WantedBackup): Promise<BackupFacts> {
+    const vm = await this.dataSource.getRepository(VmReadModel).findOneBy({ vm_id });
+    if (vm === null) throw new DomainError('not_found', 'vm_not_found', `There is no VM ${vm_id}.`, { vm_id });
+    const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id });
+    if (repository === null) throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { repository_id });
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: vm.node_id });
     if (node === null)
       throw new DomainError('not_found', 'node_not_found', `The node ${vm.node_id} of VM "${vm.name}" is not registered.`, { node_id: vm.node_id });
 
     const parentNow = this.files.checkAvailable(repository.repository_id, repository.path).then(() => this.parentOf(vm.vm_id, repository));
-    const look = this.takeLook(query.backupId);
+    const look = this.takeLook(backup_id);
     const known = look !== null && look.nodeUrl === node.url && look.sourceRef === vm.source_ref && look.parentBackupId === parentIn(await parentNow);
     const [found, parent] = await Promise.all([known ? look.found : this.vmAtSource(node.url, vm), parentNow]);
     if (look === null) {
       const atMs = performance.now();
-      this.looks.set(query.backupId, { found, nodeUrl: node.url, sourceRef: vm.source_ref, parentBackupId: parentIn(parent), atMs });
+      this.looks.set(backup_id, { found, nodeUrl: node.url, sourceRef: vm.source_ref, parentBackupId: parentIn(parent), atMs });
     }
     const { disks } = found;
     refuseOtherFormat(vm.name, vm.disks, disks);
     requirePoolFor(disks.length, `VM "${vm.name}" with ${disks.length} disks`, { first: this.config.nbdPortFirst, count: this.config.nbdPortCount });
     return {
-      vm: { vm_id: vm.vm_id, name: vm.name, source: vm.source, source_ref: vm.source_ref },
-      node: { node_id: node.node_id, url: node.url },
-      repository: { repository_id: repository.repository_id, path: repository.path },
+      vm_name: vm.name,
       disks,
       definition: found.definition ?? null,
       left_out_disks: found.left_out_disks ?? [],
       parent,
       decision: decideBackupType({
-        requested: query.requested,
+        requested: backup_type,
         vm_name: vm.name,
         disks,
         parent,

@@ -1,14 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { loggerFor } from '../../../../lib/logging/logger.js';
-import { MountRunner } from './run-mount.runner.js';
+import { MountRunner } from '../model/mount.runner.js';
 
 const RETRY_MS = 500;
 
 /** Reconciles every mount left by an earlier run when the hub starts. After that, the cleanup maintains them. */
 @Injectable()
-export class AdoptMountsReactor implements OnApplicationBootstrap, OnApplicationShutdown {
-  private readonly log = loggerFor('AdoptMountsReactor');
+export class AdoptMountsService implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly log = loggerFor('AdoptMountsService');
   private readonly shutdown = new AbortController();
 
   constructor(private readonly mounts: MountRunner) {}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { mountFailed, mountReady, mountRequested, released, unmounting } from '../../../../../test/support/mount-histories.js';
-import type { RestoreMountEvent } from '../model/restore-mount.events.js';
-import { evolveRestoreMount, initialRestoreMountState } from '../model/restore-mount.state.js';
+import type { RestoreMountEvent } from './restore-mount.events.js';
+import { evolveRestoreMount, initialRestoreMountState } from './restore-mount.state.js';
 import { accessRefusal, mountFailure } from './mount-refusal.plan.js';
 
 const refusalAfter = (...history: readonly RestoreMountEvent[]) => accessRefusal('m1', history.reduce(evolveRestoreMount, initialRestoreMountState));
