@@ -1,19 +1,15 @@
 import type { DataSource } from 'typeorm';
 import { DomainError } from '../../src/kernel/domain-error.js';
-import type { EventStore } from '../../src/hub/store/event-store/event-store.port.js';
 import type { ReadModels } from '../../src/hub/store/postgres/read-models.js';
 import { RepositoryReadModel } from '../repositories/repositories.read-model.js';
 import { BackupReadModel } from './backups.read-model.js';
-
-const READ_MODEL_PATIENCE_MS = 10_000;
 
 /**
  * Waits until the read model has caught up before it reads the backup, because its deletion may just have been recorded.
  * @throws DomainError backup_not_found, backup_not_restorable
  */
-export async function restorableBackup(store: EventStore, readModels: ReadModels, dataSource: DataSource, backupId: string): Promise<BackupReadModel> {
-  const head = await store.head();
-  if (head !== null) await readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+export async function restorableBackup(readModels: ReadModels, dataSource: DataSource, backupId: string): Promise<BackupReadModel> {
+  await readModels.current('backups');
   const backup = await dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
   if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
   if (backup.status !== 'completed') {

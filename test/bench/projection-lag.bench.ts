@@ -81,7 +81,7 @@ async function measure(store: EventStore, readModels: ReadModels, seconds: numbe
       const follow = async (): Promise<void> => {
         const position = await stream.progress(store);
         const committed = performance.now();
-        await readModels.waitFor(position, 60_000);
+        await readModels.waitFor(position);
         lags.push(performance.now() - committed);
       };
       waiting.push(follow());

@@ -33,12 +33,13 @@ export async function startHttpApp(
   } = {},
 ): Promise<HttpApp> {
   const store = options.store ?? new InMemoryEventStore();
-  const readModels = new ReadModels();
+  const checked = new CheckedEventStore(store);
+  const readModels = new ReadModels(checked);
 
   @Global()
   @Module({
     providers: [
-      { provide: EventStore, useValue: new CheckedEventStore(store) },
+      { provide: EventStore, useValue: checked },
       { provide: ReadModels, useValue: readModels },
       { provide: HUB_ID, useValue: '6b7e4f0a-0000-4000-8000-000000000001' },
       { provide: ACCESS_TOKENS, useValue: { apiToken: API_TOKEN, nodeToken: NODE_TOKEN } },

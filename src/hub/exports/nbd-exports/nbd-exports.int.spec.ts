@@ -124,7 +124,7 @@ describe('exports in a hub', () => {
 
     const store = app.store;
     const runner = new ExportRunner(app.app.get(CommandRunner, { strict: false }), store, supervisor, config, new Clock());
-    const next = new WatchExportsReactor(store, app.app.get(ReadModels, { strict: false }), app.app.get(DataSource, { strict: false }), runner, config);
+    const next = new WatchExportsReactor(app.app.get(ReadModels, { strict: false }), app.app.get(DataSource, { strict: false }), runner, config);
     next.onApplicationBootstrap();
     await next.adopted();
 

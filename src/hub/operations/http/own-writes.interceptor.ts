@@ -7,9 +7,6 @@ import { ReadModels } from '../../store/postgres/read-models.js';
 import { validationProblem } from '../../../lib/http/problem.js';
 import { requestState } from '../../../lib/http/request-state.js';
 
-/** How long a reader waits for its own write, in milliseconds, before it gets 503 `read_model_behind`. */
-export const OWN_WRITES_PATIENCE_MS = 5_000;
-
 /** Reports the position a command has reached. The client passes it as `?after=` to read its own write. */
 export function answerPosition(response: Response, position: Position | null): void {
   if (position !== null) response.set('ETag', `"${position}"`);
@@ -34,6 +31,6 @@ export class OwnWritesInterceptor implements NestInterceptor {
     if (!reached && after > ((await this.store.head()) ?? '')) {
       throw validationProblem([{ field: 'after', rule: 'position', message: 'after must be a position issued by this hub; the hub has not reached this one' }]);
     }
-    await this.readModels.waitFor(after, OWN_WRITES_PATIENCE_MS);
+    await this.readModels.waitFor(after);
   }
 }

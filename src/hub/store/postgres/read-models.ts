@@ -1,6 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../kernel/domain-error.js';
 import type { Position } from '../../../kernel/position.js';
+import { EventStore } from '../event-store/event-store.port.js';
+
+/** How long to wait for a read model, in milliseconds. */
+const PATIENCE_MS = 10_000;
 
 interface Waiter {
   readonly position: Position;
@@ -16,16 +20,28 @@ export class ReadModels {
   private readonly halted = new Set<string>();
   private readonly waiters = new Set<Waiter>();
 
+  constructor(private readonly store: EventStore) {}
+
   /** Position of each read model's rows; null: nothing folded yet. */
   positions(): ReadonlyMap<string, Position | null> {
     return this.standing;
   }
 
+  /** Resolves once the named read models include the newest event of the store, regardless of its author. Errors as in `waitFor`. */
+  async current(...names: readonly string[]): Promise<void> {
+    await this.waitFor(await this.store.head(), ...names);
+  }
+
   /**
-   * Resolves once every read model, or the named one, has reached `position`. Does not wait for halted ones, unless one is named.
-   * @throws DomainError `read_model_behind` after `timeoutMs`, `projection_halted` if the named one is halted, `projection_not_found`
+   * Resolves once the named read models have reached `position`; none named: all that are not halted. Null is reached at once.
+   * @throws DomainError `read_model_behind` after 10 s, `projection_halted` if a named one is halted, `projection_not_found`
    */
-  async waitFor(position: Position, timeoutMs: number, name: string | null = null): Promise<void> {
+  async waitFor(position: Position | null, ...names: readonly string[]): Promise<void> {
+    if (position === null) return;
+    await Promise.all((names.length === 0 ? [null] : names).map((name) => this.reach(position, name)));
+  }
+
+  private async reach(position: Position, name: string | null): Promise<void> {
     if (name !== null && !this.standing.has(name)) throw new DomainError('not_found', 'projection_not_found', `there is no read model ${name}`, { name });
     await new Promise<void>((resolve, reject) => {
       const waiter: Waiter = {
@@ -40,12 +56,12 @@ export class ReadModels {
       };
       const timer = setTimeout(() => {
         waiter.settle(
-          new DomainError('unavailable', 'read_model_behind', `the read models did not reach position ${position} within ${timeoutMs} ms; try again`, {
+          new DomainError('unavailable', 'read_model_behind', `the read models did not reach position ${position} within ${PATIENCE_MS} ms; try again`, {
             position,
-            timeout_ms: timeoutMs,
+            timeout_ms: PATIENCE_MS,
           }),
         );
-      }, timeoutMs);
+      }, PATIENCE_MS);
       this.waiters.add(waiter);
       this.check(waiter);
     });

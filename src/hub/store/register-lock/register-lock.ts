@@ -1,10 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { EventStore } from '../event-store/event-store.port.js';
 import { KeyedMutex } from '../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../postgres/read-models.js';
-
-/** How long a register waits for its read models, in milliseconds. */
-const PATIENCE_MS = 5_000;
 
 /**
  * For rules that span streams, such as "no two VMs have the same name". Each VM has its own stream, so expected revisions cannot enforce them. Instead,
@@ -19,16 +15,12 @@ const PATIENCE_MS = 5_000;
 export class RegisterLock {
   private readonly mutex = new KeyedMutex();
 
-  constructor(
-    private readonly store: EventStore,
-    private readonly readModels: ReadModels,
-  ) {}
+  constructor(private readonly readModels: ReadModels) {}
 
   /** @throws DomainError `read_model_behind`, `projection_halted`, and errors of `work` */
   async run<Result>(register: string, readModels: readonly string[], work: () => Promise<Result>): Promise<Result> {
     return this.mutex.runExclusive(register, async () => {
-      const head = await this.store.head();
-      if (head !== null) await Promise.all(readModels.map((name) => this.readModels.waitFor(head, PATIENCE_MS, name)));
+      await this.readModels.current(...readModels);
       return work();
     });
   }

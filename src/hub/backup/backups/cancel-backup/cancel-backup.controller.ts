@@ -13,8 +13,6 @@ import { ReadModels } from '../../../store/postgres/read-models.js';
 import { CancelBackup } from '../model/backup.commands.js';
 import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
 
-const READ_MODEL_PATIENCE_MS = 10_000;
-
 @ApiTags('backups')
 @Controller('backups')
 export class CancelBackupController {
@@ -40,7 +38,7 @@ export class CancelBackupController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<BackupResponse> {
     const { position } = await this.commands.execute(new CancelBackup(backupId, context));
-    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'backups');
+    await this.readModels.waitFor(position, 'backups');
     answerPosition(response, position);
     return toBackupResponse(await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: backupId }));
   }

@@ -10,7 +10,6 @@ import { RecordLeftovers } from '../../../nodes/nodes/model/node.commands.js';
 import { Ids } from '../../../../lib/clock/clock.js';
 import { HUB_ID } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { jobOfChangeId, type NodeRemoveChangeIds, type NodeVmProblem } from '../../../../contract/node-api.js';
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
@@ -22,7 +21,6 @@ import { unneededChangeIds } from './unneeded-change-ids.decide.js';
 const DAY_MS = 24 * 60 * 60_000;
 /** Interval between checks for new findings at the nodes. */
 const FINDINGS_MS = 5_000;
-const READ_MODEL_PATIENCE_MS = 30_000;
 const STOP_PATIENCE_MS = 1_000;
 /** Events after which a node is cleaned up: it is new, or has been away and may have missed requests to drop change ids. */
 const ARRIVALS: ReadonlySet<string> = new Set(['NodeRegistered', 'NodeMoved', 'NodeBecameReachable']);
@@ -47,7 +45,6 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
 
   constructor(
     private readonly feed: EventFeed,
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly nodes: NodeClient,
@@ -94,8 +91,7 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
   }
 
   private async cleanUp(nodeId: string): Promise<void> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
+    await this.readModels.current();
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: nodeId });
     // Nodes that are not admitted are not called.
     if (node === null || !['unknown', 'reachable', 'unreachable'].includes(node.state)) return;

@@ -9,7 +9,6 @@ import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import type { Position } from '../../../../kernel/position.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { DeleteBackup } from '../model/backup.commands.js';
@@ -19,7 +18,6 @@ import { decideDeleteBackup, type DeleteBackupAt } from './delete-backup.decide.
 
 const decider: Decider<BackupState, DeleteBackupAt, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideDeleteBackup };
 
-const READ_MODEL_PATIENCE_MS = 10_000;
 const READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs', 'restore_exports'] as const;
 /** How long the response waits for the files to be removed. Removal continues afterwards. */
 const REMOVAL_PATIENCE_MS = 20_000;
@@ -29,7 +27,6 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
   constructor(
     private readonly runner: CommandRunner,
     private readonly clock: Clock,
-    private readonly store: EventStore,
     private readonly feed: EventFeed,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
@@ -41,10 +38,7 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
     const { state } = await this.runner.load(backupStream(command.backupId), decider);
     const vmId = state.status === 'none' ? '' : state.run.request.vm_id;
     const outcome = await this.mutex.runExclusive(vmLock(vmId), async () => {
-      const head = await this.store.head();
-      if (head !== null) {
-        await Promise.all(READ_MODELS.map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
-      }
+      await this.readModels.current(...READ_MODELS);
       const standing = await this.dataSource
         .getRepository(BackupReadModel)
         .findBy({ parent_backup_id: command.backupId, status: In(['running', 'completed']) });

@@ -2,24 +2,19 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-
-const READ_MODEL_PATIENCE_MS = 10_000;
 
 /** The change ids that the next incrementals start from. */
 @Injectable()
 export class ChangeIdsInUse {
   constructor(
-    private readonly store: EventStore,
     private readonly dataSource: DataSource,
     private readonly readModels: ReadModels,
   ) {}
 
   /** Those of the VM's newest restore point in each repository. */
   async of(vmId: string): Promise<readonly string[]> {
-    const head = await this.store.head();
-    if (head !== null) await Promise.all(['backups', 'repositories'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+    await this.readModels.current('backups', 'repositories');
     // One index lookup per repository, because a VM may have thousands of restore points.
     const repositories = await this.dataSource.getRepository(RepositoryReadModel).find();
     const newest = await Promise.all(

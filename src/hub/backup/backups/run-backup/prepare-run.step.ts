@@ -5,7 +5,6 @@ import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { type AllocatedPorts, AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
@@ -17,8 +16,6 @@ import type { BackupRun, DiskTarget } from '../model/backup.state.js';
 import { backingPath, diskFile, exportName } from './nbd-targets.plan.js';
 import { LocateRun } from './locate-run.step.js';
 import { RunRecorder } from './record-run.recorder.js';
-
-const READ_MODEL_PATIENCE_MS = 10_000;
 
 /** The pool currently has too few free ports; the backup stays pending. */
 export class PortsShortError extends Error {
@@ -40,7 +37,6 @@ export class PrepareRun {
     private readonly locate: LocateRun,
     private readonly recorder: RunRecorder,
     private readonly readModels: ReadModels,
-    private readonly store: EventStore,
     private readonly clock: Clock,
     private readonly mutex: KeyedMutex,
     private readonly files: RepositoryFiles,
@@ -54,8 +50,7 @@ export class PrepareRun {
    */
   async plan(run: BackupRun): Promise<void> {
     await this.mutex.runExclusive(vmLock(run.request.vm_id), async () => {
-      const head = await this.store.head();
-      if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
+      await this.readModels.current();
       const facts = await this.facts.gather(run.request);
       await this.noteFindings(run, facts);
       const plan = this.planOf(run, facts);

@@ -43,7 +43,6 @@ const QUIET_MS = 2_000;
 const EARLY_WRITE_BYTES = 256 * 1024 * 1024;
 /** Interval of retries for ports, in milliseconds: other programs release ports without notice. */
 const PORT_RETRY_MS = 5_000;
-const RECOVERY_PATIENCE_MS = 30_000;
 const RECOVERY_PAUSE_MS = 1_000;
 
 /**
@@ -419,8 +418,7 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
     await this.feed.ready;
     while (!this.stopping) {
       try {
-        const head = await this.store.head();
-        if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'backups');
+        await this.readModels.current('backups');
         const unfinished = await this.dataSource
           .getRepository(BackupReadModel)
           .createQueryBuilder('backup')

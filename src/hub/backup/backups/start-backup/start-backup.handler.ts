@@ -9,7 +9,6 @@ import { DomainError, type ErrorKind } from '../../../../kernel/domain-error.js'
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { asDomainEvent, CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex, repositoryUseLock, vmUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { BackupFactsReader } from '../model/backup-facts.reader.js';
@@ -20,7 +19,6 @@ import { decideRequestBackup, type RequestBackup } from './start-backup.decide.j
 
 const decider: Decider<BackupState, RequestBackup, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideRequestBackup };
 
-const READ_MODEL_PATIENCE_MS = 10_000;
 /** How long the response waits for the exports. If node or storage is slower, the response shows the backup in its state at that time. */
 const READY_PATIENCE_MS = 60_000;
 
@@ -32,7 +30,6 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
   constructor(
     private readonly runner: CommandRunner,
     private readonly clock: Clock,
-    private readonly store: EventStore,
     private readonly feed: EventFeed,
     private readonly readModels: ReadModels,
     private readonly facts: BackupFactsReader,
@@ -59,15 +56,14 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     if (reached !== null) {
       const event = asDomainEvent<BackupEvent>(reached);
       if (event.type === 'BackupFailed') throw failure(backupId, event.data.code, event.data.stage, event.data.detail);
-      await this.readModels.waitFor(reached.position, READ_MODEL_PATIENCE_MS, 'backups');
+      await this.readModels.waitFor(reached.position, 'backups');
     }
     return backupId;
   }
 
   private async request(command: StartBackup, backupId: string): Promise<void> {
     requireNoPolicy(command.policyId);
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS);
+    await this.readModels.current();
     const vm = await this.findVm(command.vm);
     // A running backup of the VM holds its source, so the source cannot be inspected now. This backup waits, and its facts are gathered when it is planned.
     if (await this.isBusy(vm.vm_id)) await this.requireRepository(command.repositoryId);
@@ -79,8 +75,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
   }
 
   private async record(command: StartBackup, backupId: string, vmId: string): Promise<void> {
-    const head = await this.store.head();
-    if (head !== null) await Promise.all(['vms', 'repositories'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+    await this.readModels.current('vms', 'repositories');
     const vm = await this.findVm({ vm_id: vmId });
     await this.requireRepository(command.repositoryId);
     const request: RequestBackup = {

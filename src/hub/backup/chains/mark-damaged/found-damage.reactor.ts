@@ -4,14 +4,12 @@ import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { repositoryOf } from '../../../../../projections/backups/restorable-backup.read-model.js';
 import { Ids } from '../../../../lib/clock/clock.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ChainGuard, type FoundDamage } from '../../../repositories/repository-storage/chain-guard.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { type DamageFinding, MarkRestorePointDamaged } from '../model/chain.commands.js';
 
-const READ_MODEL_PATIENCE_MS = 10_000;
 const CODES: Readonly<Record<FoundDamage['reason'], DamageFinding['code']>> = {
   file_missing: 'parent_missing',
   file_truncated: 'parent_truncated',
@@ -30,7 +28,6 @@ export class FoundDamageReactor implements OnModuleInit {
     private readonly guard: ChainGuard,
     private readonly files: RepositoryFiles,
     private readonly commands: CommandBus,
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly ids: Ids,
@@ -41,8 +38,7 @@ export class FoundDamageReactor implements OnModuleInit {
   }
 
   private async note({ repository_path, backup_id, file, reason, detail }: FoundDamage): Promise<void> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'backups');
+    await this.readModels.current('backups');
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id });
     // Missing files of a restore point that is being deleted are not damage, and a marked restore point needs no second mark.
     if (backup === null || backup.chain_id === null || backup.status !== 'completed' || backup.damage !== null) return;

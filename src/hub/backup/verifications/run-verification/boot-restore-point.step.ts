@@ -21,7 +21,6 @@ import type { BootChecked, BootWanted, VerificationRequested } from '../model/ve
 type Request = VerificationRequested['data'];
 
 const POLL_MS = 500;
-const READ_MODEL_PATIENCE_MS = 10_000;
 /** Time allowed beyond the guest's own timeout: for its start, a screenshot and its removal. */
 const NODE_PATIENCE_MS = 10 * 60_000;
 /** Errors after which the node may respond again. */
@@ -120,7 +119,7 @@ export class BootRestorePoint {
       const { export_id, position } = await this.commands.execute(
         new StartRestoreExport(request.backup_id, disk_id, 'read_write', false, context, holder(request)),
       );
-      if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');
+      await this.readModels.waitFor(position, 'restore_exports');
       const { uri } = await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id });
       if (uri === null) throw new DomainError('unavailable', 'export_not_started', `The export ${export_id} of disk ${disk_id} has already ended.`);
       const key = await readExportKey(this.config.runDirectory, export_id);

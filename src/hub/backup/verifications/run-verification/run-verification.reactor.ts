@@ -39,7 +39,6 @@ const decider: Decider<VerificationState, VerificationStep, VerificationEvent> =
   decide: decideVerification,
 };
 
-const RECOVERY_PATIENCE_MS = 30_000;
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
 const MAX_BOOT_ATTEMPTS = 3;
@@ -221,8 +220,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
 
   /** Files removed by the deletion of their restore point are not damage. @throws DomainError restore_point_deleted */
   private async refuseDeleted({ points }: VerificationRequested['data']): Promise<void> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'backups');
+    await this.readModels.current('backups');
     const ids = points.map(({ backup_id }) => backup_id);
     const deleted = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: In(ids), status: 'deleted' });
     if (deleted === null) return;
@@ -234,8 +232,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
   /** Removes the boot artefacts of deleted restore points. Any that are missed are removed at the next start. */
   private async forgetArtefacts(): Promise<void> {
     try {
-      const head = await this.store.head();
-      if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'backups');
+      await this.readModels.current('backups');
       for (const verificationId of await this.artefacts.all()) {
         const verification = await this.dataSource.getRepository(VerificationReadModel).findOneBy({ verification_id: verificationId });
         const backup = verification === null ? null : await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: verification.backup_id });
@@ -257,8 +254,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     await this.feed.ready;
     while (!this.ending()) {
       try {
-        const head = await this.store.head();
-        if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'verifications');
+        await this.readModels.current('verifications');
         const open = await this.dataSource.getRepository(VerificationReadModel).find({ where: { status: 'running' }, order: { created_position: 'ASC' } });
         for (const { verification_id } of open) this.enqueue(verification_id);
         await this.forgetArtefacts();

@@ -14,8 +14,6 @@ import { StartVerification } from '../model/verification.commands.js';
 import { StartVerificationRequest, wantedBoot } from './start-verification.dto.js';
 import { toVerificationResponse, VerificationResponse } from '../model/verification.response.js';
 
-const READ_MODEL_PATIENCE_MS = 10_000;
-
 @ApiTags('backups')
 @Controller('backups')
 export class StartVerificationController {
@@ -45,7 +43,7 @@ export class StartVerificationController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<VerificationResponse> {
     const { verification_id, position } = await this.commands.execute(new StartVerification(backupId, wantedBoot(body), context));
-    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'verifications');
+    await this.readModels.waitFor(position, 'verifications');
     answerPosition(response, position);
     response.location(`/api/v1/backups/${backupId}/verifications`);
     return toVerificationResponse(await this.dataSource.getRepository(VerificationReadModel).findOneByOrFail({ verification_id }));

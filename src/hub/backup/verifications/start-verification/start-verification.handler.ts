@@ -8,7 +8,6 @@ import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { StartVerification, type StartedVerification, type WantedBoot } from '../model/verification.commands.js';
@@ -22,13 +21,10 @@ const decider: Decider<VerificationState, VerificationStep, VerificationEvent> =
   decide: decideVerification,
 };
 
-const READ_MODEL_PATIENCE_MS = 10_000;
-
 @CommandHandler(StartVerification)
 export class StartVerificationHandler implements ICommandHandler<StartVerification> {
   constructor(
     private readonly runner: CommandRunner,
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly files: RepositoryFiles,
@@ -39,10 +35,7 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
     const verificationId = derivedId(`verification/${context.commandId}`);
     const known = await this.runner.load(verificationStream(verificationId), decider);
     if (known.state.status !== 'none') return { verification_id: verificationId, position: known.position };
-    const head = await this.store.head();
-    if (head !== null) {
-      await Promise.all(['backups', 'chains', 'repositories'].map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
-    }
+    await this.readModels.current('backups', 'chains', 'repositories');
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
     if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
     if (backup.status !== 'completed' || backup.chain_id === null) {

@@ -4,7 +4,6 @@ import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } f
 import { DataSource, In } from 'typeorm';
 import { NbdExportReadModel } from '../../../../../projections/nbd-exports/nbd-exports.read-model.js';
 import { HubConfig } from '../../../hub.config.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { exportsWithAccess } from '../../nbd-servers/export-access.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
@@ -13,7 +12,6 @@ import { exportsDirectory } from '../model/export-directories.plan.js';
 import { ExportRunner } from './export-runner.service.js';
 
 const READ_MODEL = 'nbd_exports';
-const READ_MODEL_PATIENCE_MS = 60_000;
 const RETRY_MS = 500;
 
 /** Reconciles every export left by an earlier run when the hub starts. After that, the runner watches the exports it starts. */
@@ -24,7 +22,6 @@ export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicatio
   private adoption: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly exports: ExportRunner,
@@ -65,15 +62,12 @@ export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicatio
 
   /** Exports that may run according to the events, and those with a run directory, a key or a socket: any of these may be the only trace of an export. */
   private async leftBehind(): Promise<readonly string[]> {
-    const head = await this.store.head();
-    const recorded = head === null ? [] : await this.recorded(head);
     const { runDirectory } = this.config;
-    return [...new Set([...recorded, ...(await foldersIn(exportsDirectory(runDirectory))), ...(await exportsWithAccess(runDirectory))])];
+    return [...new Set([...(await this.recorded()), ...(await foldersIn(exportsDirectory(runDirectory))), ...(await exportsWithAccess(runDirectory))])];
   }
 
-  private async recorded(head: string): Promise<readonly string[]> {
-    while (!this.readModels.positions().has(READ_MODEL)) await pause(10, undefined, { signal: this.shutdown.signal });
-    await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, READ_MODEL);
+  private async recorded(): Promise<readonly string[]> {
+    await this.readModels.current(READ_MODEL);
     const rows = await this.dataSource.getRepository(NbdExportReadModel).find({ select: { export_id: true }, where: { state: In(['starting', 'running']) } });
     return rows.map((row) => row.export_id);
   }

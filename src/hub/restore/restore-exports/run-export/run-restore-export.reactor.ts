@@ -33,7 +33,6 @@ import type { KnownRestoreExport } from '../model/restore-export.state.js';
 
 /** A limit would let clients without the key lock out those that have it. */
 const NO_LIMIT = 0;
-const RECOVERY_PATIENCE_MS = 30_000;
 /** Poll interval for deadlines, in milliseconds. */
 const LOOK_MS = 1_000;
 const SERVER_ENDED: ReadonlySet<string> = new Set(['NbdExportExited', 'NbdExportStopped', 'NbdExportStartFailed']);
@@ -203,8 +202,7 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
   }
 
   private async unfinished(): Promise<readonly string[]> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'restore_exports');
+    await this.readModels.current('restore_exports');
     return (await this.dataSource.getRepository(RestoreExportReadModel).findBy({ cleaned_up: false })).map(({ export_id }) => export_id);
   }
 }

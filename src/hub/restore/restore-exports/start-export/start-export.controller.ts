@@ -17,7 +17,6 @@ import { Optional } from '../../../../contract/validation/presence.decorators.js
 import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 
 const MODES: readonly RestoreExportMode[] = ['read_only', 'read_write'];
-const READ_MODEL_PATIENCE_MS = 10_000;
 
 export class StartRestoreExportRequest {
   @ApiProperty({ description: 'The restore point: any completed backup', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
@@ -81,7 +80,7 @@ export class StartRestoreExportController {
   ): Promise<RestoreExportResponse> {
     const command = new StartRestoreExport(body.backup_id.toLowerCase(), body.disk_index, body.mode, body.allow_damaged, context);
     const { export_id, position } = await this.commands.execute(command);
-    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');
+    await this.readModels.waitFor(position, 'restore_exports');
     answerPosition(response, position);
     return toRestoreExportResponse(await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id }));
   }

@@ -10,7 +10,6 @@ import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
 import { asDomainEvent } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repository-storage/chain-guard.js';
@@ -27,7 +26,6 @@ const ANSWERABLE: ReadonlySet<string> = new Set(['RestoreExportStarted', 'Restor
 export class StartRestoreExportHandler implements ICommandHandler<StartRestoreExport> {
   constructor(
     private readonly recorder: RestoreExportRecorder,
-    private readonly store: EventStore,
     private readonly feed: EventFeed,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
@@ -107,6 +105,6 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
   }
 
   private restorePoint(backupId: string): Promise<BackupReadModel> {
-    return restorableBackup(this.store, this.readModels, this.dataSource, backupId);
+    return restorableBackup(this.readModels, this.dataSource, backupId);
   }
 }

@@ -14,8 +14,6 @@ import { CancelRestore } from '../model/restore-job.commands.js';
 import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.response.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 
-const READ_MODEL_PATIENCE_MS = 10_000;
-
 @ApiTags('restore')
 @Controller('restore/jobs')
 export class CancelRestoreController {
@@ -42,7 +40,7 @@ export class CancelRestoreController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreJobResponse> {
     const position = await this.commands.execute(new CancelRestore(jobId, context));
-    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_jobs');
+    await this.readModels.waitFor(position, 'restore_jobs');
     answerPosition(response, position);
     return toRestoreJobResponse(await this.dataSource.getRepository(RestoreJobReadModel).findOneByOrFail({ job_id: jobId }), this.progress);
   }

@@ -8,7 +8,7 @@ import { messageOf } from '../../../../kernel/error-message.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { Reconciler } from '../../../store/reconciler/reconciler.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import { EventStore, EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
+import { EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ToolError } from '../../../../lib/process/tool-error.js';
@@ -16,8 +16,6 @@ import { MakeDisks } from './make-disks.step.js';
 import { PublishFiles } from './publish-files.step.js';
 import { RestoreRecorder } from './record-restore.recorder.js';
 import { planRestore } from './run-restore.plan.js';
-
-const RECOVERY_PATIENCE_MS = 30_000;
 
 /** Runs all restore jobs independently of each other. At start it resumes those of an earlier run; its state in memory can always be rebuilt. */
 @Injectable()
@@ -31,7 +29,6 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
 
   constructor(
     private readonly feed: EventFeed,
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly recorder: RestoreRecorder,
@@ -83,8 +80,7 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
   }
 
   private async unfinished(): Promise<readonly string[]> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'restore_jobs');
+    await this.readModels.current('restore_jobs');
     return (await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'disks', cleaned_up: false })).map(({ job_id }) => job_id);
   }
 }

@@ -9,8 +9,6 @@ import { EndRestoreExport, restoreExportIdName, StartRestoreExport } from '../..
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import type { KnownVmRestore } from '../model/vm-restore.state.js';
 
-const READ_MODEL_PATIENCE_MS = 10_000;
-
 /**
  * The NBD exports from which the node reads the disks, or which an instant VM uses. Their ids derive from the job's id, so a repeated request gets the same
  * export.
@@ -35,7 +33,7 @@ export class PublishDisks {
       const { export_id, position } = await this.commands.execute(
         new StartRestoreExport(job.backup_id, disk_id, mode, job.allow_damaged === true, context, holder(job.job_id)),
       );
-      if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_exports');
+      await this.readModels.waitFor(position, 'restore_exports');
       const { uri } = await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id });
       if (uri === null) throw new DomainError('unavailable', 'export_not_started', `Export ${export_id} of disk ${disk_id} has already ended.`);
       await this.recorder.record(job.job_id, { kind: 'disk_published', disk_id, export_id, uri, published_at: this.clock.iso() });

@@ -8,7 +8,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import { EventStore, EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
+import { EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ToolError } from '../../../../lib/process/tool-error.js';
@@ -19,7 +19,6 @@ import { PublishDisks } from './publish-disks.step.js';
 import { planVmRestore } from './run-vm-restore.plan.js';
 import { VerifySources } from './verify-sources.step.js';
 
-const RECOVERY_PATIENCE_MS = 30_000;
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
 
@@ -34,7 +33,6 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
 
   constructor(
     private readonly feed: EventFeed,
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly recorder: VmRestoreRecorder,
@@ -152,8 +150,7 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
     await this.feed.ready;
     while (!this.ending()) {
       try {
-        const head = await this.store.head();
-        if (head !== null) await this.readModels.waitFor(head, RECOVERY_PATIENCE_MS, 'restore_jobs');
+        await this.readModels.current('restore_jobs');
         for (const { job_id } of await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'vm', cleaned_up: false })) this.drive(job_id);
         return;
       } catch (error) {

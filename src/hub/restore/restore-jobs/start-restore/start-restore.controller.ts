@@ -14,8 +14,6 @@ import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.r
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 import { StartRestoreRequest } from './start-restore.dto.js';
 
-const READ_MODEL_PATIENCE_MS = 10_000;
-
 @ApiTags('restore')
 @Controller('restore/disks')
 export class StartRestoreController {
@@ -68,7 +66,7 @@ export class StartRestoreController {
         context,
       ),
     );
-    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_jobs');
+    await this.readModels.waitFor(position, 'restore_jobs');
     answerPosition(response, position);
     response.location(`/api/v1/restore/jobs/${job_id}`);
     return toRestoreJobResponse(await this.dataSource.getRepository(RestoreJobReadModel).findOneByOrFail({ job_id }), this.progress);

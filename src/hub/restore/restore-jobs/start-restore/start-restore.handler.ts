@@ -11,7 +11,6 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { HubConfig } from '../../../hub.config.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { errnoOf } from '../../../../lib/process/system-error.js';
@@ -35,7 +34,6 @@ const decider: Decider<RestoreJobState, RequestRestore, RestoreJobEvent> = {
 export class StartRestoreHandler implements ICommandHandler<StartRestore> {
   constructor(
     private readonly runner: CommandRunner,
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly files: RepositoryFiles,
@@ -62,7 +60,7 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
   }
 
   private restorePoint(backupId: string): Promise<BackupReadModel> {
-    return restorableBackup(this.store, this.readModels, this.dataSource, backupId);
+    return restorableBackup(this.readModels, this.dataSource, backupId);
   }
 
   private async jobOf(jobId: string, backup: BackupReadModel, wanted: WantedRestore): Promise<RestoreJobRequested['data']> {

@@ -7,7 +7,6 @@ import { restorableBackup } from '../../../../../projections/backups/restorable-
 import { refuseDamaged } from '../../../../../projections/backups/restore-point-damage.read-model.js';
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
@@ -18,8 +17,6 @@ import { StartVmRestore, type WantedVm } from '../model/vm-restore.commands.js';
 import { PreviewVmRestore } from './preview-vm-restore.service.js';
 import { StartVmRestoreRequest, VmRestorePreviewResponse } from './start-vm-restore.dto.js';
 
-const READ_MODEL_PATIENCE_MS = 10_000;
-
 @ApiTags('restore')
 @Controller('restore/vms')
 export class StartVmRestoreController {
@@ -28,7 +25,6 @@ export class StartVmRestoreController {
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly progress: RestoreProgress,
-    private readonly store: EventStore,
     private readonly previews: PreviewVmRestore,
   ) {}
 
@@ -51,7 +47,7 @@ export class StartVmRestoreController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreJobResponse> {
     const { job_id, position } = await this.commands.execute(new StartVmRestore(wantedIn(body), context));
-    if (position !== null) await this.readModels.waitFor(position, READ_MODEL_PATIENCE_MS, 'restore_jobs');
+    await this.readModels.waitFor(position, 'restore_jobs');
     answerPosition(response, position);
     response.location(`/api/v1/restore/jobs/${job_id}`);
     return toRestoreJobResponse(await this.dataSource.getRepository(RestoreJobReadModel).findOneByOrFail({ job_id }), this.progress);
@@ -71,7 +67,7 @@ export class StartVmRestoreController {
   @ApiProblem(410, 'restore_point_missing', 'manifest_broken')
   @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
   async preview(@Body() body: StartVmRestoreRequest): Promise<VmRestorePreviewResponse> {
-    const backup = await restorableBackup(this.store, this.readModels, this.dataSource, body.backup_id.toLowerCase());
+    const backup = await restorableBackup(this.readModels, this.dataSource, body.backup_id.toLowerCase());
     refuseDamaged(backup, body.allow_damaged);
     const { xml, ...preview } = await this.previews.preview(backup, wantedIn(body));
     return { ...preview, definition: xml };

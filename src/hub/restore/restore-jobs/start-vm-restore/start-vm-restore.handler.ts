@@ -8,7 +8,6 @@ import { refuseDamaged } from '../../../../../projections/backups/restore-point-
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { restoredFileName } from '../../../../lib/qemu/disk-copy.plan.js';
@@ -22,7 +21,6 @@ import { PreviewVmRestore, refuseUnaccepted } from './preview-vm-restore.service
 export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
   constructor(
     private readonly recorder: VmRestoreRecorder,
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly previews: PreviewVmRestore,
@@ -48,7 +46,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
   }
 
   private restorePoint(backupId: string): Promise<BackupReadModel> {
-    return restorableBackup(this.store, this.readModels, this.dataSource, backupId);
+    return restorableBackup(this.readModels, this.dataSource, backupId);
   }
 
   private async jobOf(jobId: string, backup: BackupReadModel, wanted: WantedVm): Promise<VmRestoreRequested['data']> {

@@ -38,7 +38,6 @@ const decider: Decider<RestoreMountState, RecordMount, RestoreMountEvent> = {
 
 /** Minimum interval between recorded accesses; in between, the deadline is kept in memory. */
 const ACCESS_RECORD_MS = 60_000;
-const READ_MODEL_PATIENCE_MS = 60_000;
 const MOUNT_ID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 /** The mount is unmounted while mounting is in progress. */
@@ -329,8 +328,7 @@ export class MountRunner implements OnApplicationShutdown {
 
   /** Mounts that may exist according to the events, and those with a directory: either may be the only trace of a mount. */
   private async known(): Promise<readonly string[]> {
-    const head = await this.store.head();
-    if (head !== null) await this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, 'restore_mounts');
+    await this.readModels.current('restore_mounts');
     const rows = await this.dataSource.getRepository(RestoreMountReadModel).find({ select: { mount_id: true }, where: { status: In([...ACTIVE_MOUNTS]) } });
     const folders = (await foldersIn(mountsDirectory(this.config.runDirectory))).filter((name) => MOUNT_ID.test(name));
     return [...new Set([...rows.map((row) => row.mount_id), ...folders])];

@@ -11,7 +11,6 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repository-storage/chain-guard.js';
@@ -28,7 +27,6 @@ const decider: Decider<RestoreMountState, RequestMountAt, RestoreMountEvent> = {
   decide: decideRequestMount,
 };
 
-const READ_MODEL_PATIENCE_MS = 10_000;
 const READ_MODELS = ['backups', 'repositories', 'restore_mounts'];
 /** Slots and disks are allocated to one request at a time. */
 const SLOTS_LOCK = 'restore-mounts';
@@ -39,7 +37,6 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
     private readonly runner: CommandRunner,
     private readonly mounts: MountRunner,
     private readonly clock: Clock,
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly mutex: KeyedMutex,
@@ -126,8 +123,7 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
   }
 
   private async backup(backupId: string): Promise<BackupReadModel> {
-    const head = await this.store.head();
-    if (head !== null) await Promise.all(READ_MODELS.map((name) => this.readModels.waitFor(head, READ_MODEL_PATIENCE_MS, name)));
+    await this.readModels.current(...READ_MODELS);
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
     if (backup === null) throw new DomainError('not_found', 'backup_not_found', `Backup ${backupId} does not exist.`, { backup_id: backupId });
     return backup;
