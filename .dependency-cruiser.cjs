@@ -1,4 +1,4 @@
-/** Who may import whom (docs/architecture): each rule here has a planted violation in test/tooling/import-rules.spec.ts. */
+/** Who may import whom (docs/architecture): each rule here has a planted violation in test/tooling/import-rules.int.spec.ts. */
 
 const PURE = '\\.(events|commands|queries|state|decide|plan)\\.ts$';
 /** What a context tells others: facts and requests, as types. */

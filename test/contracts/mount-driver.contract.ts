@@ -24,7 +24,7 @@ export interface MountDriverCase {
   readonly inUse: readonly Exclude<Filesystem, 'ntfs'>[];
   /** Of these, two restore points of one disk, which have one UUID, are mounted at once. */
   readonly twins: readonly Filesystem[];
-  /** Whether disks without a mountable file system are tried one by one. */
+  /** Whether damaged files and disks without a mountable file system are tried one by one. */
   readonly refusals: boolean;
   /** For one mount, in milliseconds. */
   readonly patienceMs: number;
@@ -144,26 +144,26 @@ export function mountDriverContract({ make, filesystems, inUse, twins, refusals,
 
   if (refusals) refusalContract();
 
-  it(
-    'refuses a damaged file system and a file that is no QCOW2',
-    async () => {
-      const damaged = join(work, 'damaged');
-      await emptyFile(damaged, 32);
-      await run('mkfs.ext4', ['-q', '-F', damaged]);
-      // The group descriptors, behind a superblock that is whole.
-      await run('dd', ['if=/dev/urandom', `of=${damaged}`, 'bs=1k', 'seek=2', 'count=60', 'conv=notrunc', 'status=none']);
-      expect(await refusal(await qcow2(damaged))).toMatchObject({ code: 'filesystem_damaged' });
-      await release.release(run1);
-      await writeFile(join(work, 'no.qcow2'), 'this is not a disk');
-      expect(await refusal(join(work, 'no.qcow2'))).toMatchObject({ code: 'restore_point_unreadable' });
-      await release.release(run1);
-      await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-b', join(work, 'missing.qcow2'), '-F', 'qcow2', join(work, 'orphan.qcow2'), '16M']);
-      expect(await refusal([join(work, 'missing.qcow2'), join(work, 'orphan.qcow2')])).toMatchObject({ code: 'restore_point_unreadable' });
-    },
-    4 * patienceMs,
-  );
-
   function refusalContract(): void {
+    it(
+      'refuses a damaged file system and a file that is no QCOW2',
+      async () => {
+        const damaged = join(work, 'damaged');
+        await emptyFile(damaged, 32);
+        await run('mkfs.ext4', ['-q', '-F', damaged]);
+        // The group descriptors, behind a superblock that is whole.
+        await run('dd', ['if=/dev/urandom', `of=${damaged}`, 'bs=1k', 'seek=2', 'count=60', 'conv=notrunc', 'status=none']);
+        expect(await refusal(await qcow2(damaged))).toMatchObject({ code: 'filesystem_damaged' });
+        await release.release(run1);
+        await writeFile(join(work, 'no.qcow2'), 'this is not a disk');
+        expect(await refusal(join(work, 'no.qcow2'))).toMatchObject({ code: 'restore_point_unreadable' });
+        await release.release(run1);
+        await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-b', join(work, 'missing.qcow2'), '-F', 'qcow2', join(work, 'orphan.qcow2'), '16M']);
+        expect(await refusal([join(work, 'missing.qcow2'), join(work, 'orphan.qcow2')])).toMatchObject({ code: 'restore_point_unreadable' });
+      },
+      4 * patienceMs,
+    );
+
     it(
       'refuses a disk without a file system, an encrypted one and a partition that is not there, by name',
       async () => {

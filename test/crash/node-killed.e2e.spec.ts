@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/globals';
 import { signalPid, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { IS_LONG } from '../support/long-proof.js';
+import { IS_LONG, onlyInLongProof } from '../support/long-proof.js';
 import { requireTools } from '../support/require-tools.js';
 import { type BackupView, CrashSystem } from './crash-system.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
+const itInLongProof = onlyInLongProof(it);
 
 /** Bytes a second. With 8 MiB on each disk: long enough for anything to be killed and to come back meanwhile, on a busy machine too. */
 const SLOW = 256 * 1024;
@@ -61,7 +62,7 @@ describe('processes that are killed in mid-transfer', () => {
     return backup;
   }
 
-  it('takes up the same copies when the node is killed', async () => {
+  itInLongProof('takes up the same copies when the node is killed', async () => {
     const backupId = await begin();
     const copies = await system.copying();
     await system.killNode();
@@ -70,7 +71,7 @@ describe('processes that are killed in mid-transfer', () => {
     await completes(backupId);
   });
 
-  it('takes up the same copies when the hub is killed, and does not start over', async () => {
+  itInLongProof('takes up the same copies when the hub is killed, and does not start over', async () => {
     const backupId = await begin();
     const copies = await system.copying();
     await system.hub.kill('SIGKILL');
@@ -111,7 +112,7 @@ describe('processes that are killed in mid-transfer', () => {
     await completes(backupId);
   });
 
-  it('goes on when the node ends on SIGTERM in mid-transfer', async () => {
+  itInLongProof('goes on when the node ends on SIGTERM in mid-transfer', async () => {
     const backupId = await begin();
     const copies = await system.copying();
     process.kill(await system.hub.nodePid(), 'SIGTERM');
@@ -148,7 +149,7 @@ describe('processes that are killed in mid-transfer', () => {
     expect(['export_exited', 'transfer_failed']).toContain(backup.error?.code);
   });
 
-  it('fails with the cause when a copy is killed, and is undone', async () => {
+  itInLongProof('fails with the cause when a copy is killed, and is undone', async () => {
     const backupId = await begin();
     const [copy] = await system.copying();
     signalPid(copy, 'SIGKILL');

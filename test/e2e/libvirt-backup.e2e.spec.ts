@@ -14,9 +14,11 @@ import { LiveGuest } from '../support/live-guest.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
+import { onlyInLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(180_000);
 const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit');
+const itInLongProof = onlyInLongProof(it);
 
 let host: LibvirtHost;
 let database: TestDatabase;
@@ -193,7 +195,7 @@ describe('quiesce', () => {
     await host.virsh('destroy', 'agent');
   });
 
-  it('fails a backup that requires it where the guest has no agent, and leaves nothing', async () => {
+  itInLongProof('fails a backup that requires it where the guest has no agent, and leaves nothing', async () => {
     const domain = await newDomain('no-agent', 50, { target: 'vda', mib: 8 });
     await domain.start();
     expect(await quiesced('no-agent', 'require')).toMatchObject({ status: 'failed', error: { code: 'quiesce_failed' } });
@@ -223,7 +225,7 @@ describe('a hypervisor', () => {
     return { backup, open: () => gate.open() };
   }
 
-  it('whose guest overwrites more than the scratch space holds: the backup is given up, the guest is not held up', async () => {
+  itInLongProof('whose guest overwrites more than the scratch space holds: the backup is given up, the guest is not held up', async () => {
     await domain.write('vda', 4);
     const { backup, open } = await held();
     await domain.write('vda', 0, 24);

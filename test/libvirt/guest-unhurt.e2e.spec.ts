@@ -6,12 +6,13 @@ import { type BareDisk, BareDomain, requireInstant } from '../support/bare-domai
 import { until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
 import { checksummedLoad, type GuestDisk, type LiveGuest } from '../support/live-guest.js';
-import { inLongProof } from '../support/long-proof.js';
+import { inLongProof, onlyInLongProof } from '../support/long-proof.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { mountSmallFileSystem, type SmallFileSystem } from '../support/small-file-system.js';
 
 jest.setTimeout(300_000);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo', 'mkfs.ext4', 'qemu-ga');
+const itInLongProof = onlyInLongProof(it);
 
 const MIB = 1024 * 1024;
 const SLOW = 256 * 1024;
@@ -86,7 +87,7 @@ describe('scratch space that runs out', () => {
     await domain.powerOff();
   });
 
-  it('to the last byte, because nobody could look in time, holds the guest only until somebody can: no write fails', async () => {
+  itInLongProof('to the last byte, because nobody could look in time, holds the guest only until somebody can: no write fails', async () => {
     if (scratch === null) return;
     const disk: GuestDisk = { target: 'vda', mib: 256, dataMib: 250 };
     const guest = await system.addGuest({ name: 'fast', disks: [disk], script: rewriteAll(disk) });

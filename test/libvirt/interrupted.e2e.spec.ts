@@ -6,11 +6,12 @@ import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.r
 import { BareDomain, requireInstant } from '../support/bare-domain.js';
 import { until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
-import { inLongProof, IS_LONG } from '../support/long-proof.js';
+import { inLongProof, IS_LONG, onlyInLongProof } from '../support/long-proof.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
+const itInLongProof = onlyInLongProof(it);
 
 /** Bytes a second and disk, with 4 MiB to copy of each: long enough for anything to happen meanwhile. */
 const SLOW = 128 * 1024;
@@ -157,7 +158,7 @@ describe('a backup of a running domain', () => {
     });
   });
 
-  it('leaves nothing when it is cancelled while the node is dead', async () => {
+  itInLongProof('leaves nothing when it is cancelled while the node is dead', async () => {
     const { backupId } = await inMidTransfer('full');
     await killNode();
     expect((await system.hub.api('POST', `/backups/${backupId}/cancel`)).status).toBe(202);
@@ -179,7 +180,7 @@ describe('a backup of a running domain', () => {
     });
   });
 
-  it('is right when hub and node are killed before they could settle', async () => {
+  itInLongProof('is right when hub and node are killed before they could settle', async () => {
     await system.copies.limit(null);
     await system.hub.kill('SIGKILL');
     await system.hub.start({ PATH: system.copies.path, SENDENSE_FAILPOINT: 'after:BackupCompleted:1' });

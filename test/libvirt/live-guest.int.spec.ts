@@ -10,10 +10,12 @@ import { until } from '../support/hub-system.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { checksummedLoad, contentOf, type GuestDisk, LiveGuest, readSequence, sequenceWriter } from '../support/live-guest.js';
 import { requireLibvirt } from '../support/require-tools.js';
+import { onlyInLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(300_000);
 const run = promisify(execFile);
 const { describe, it } = requireLibvirt('mkfs.ext4', 'debugfs', 'e2fsck', 'qemu-ga');
+const itInLongProof = onlyInLongProof(it);
 
 let host: LibvirtHost;
 
@@ -27,7 +29,7 @@ afterAll(async () => {
 });
 
 describe('guests that the proofs stand on', () => {
-  it('write sequences to two disks, and go on while libvirtd is killed', async () => {
+  itInLongProof('write sequences to two disks, and go on while libvirtd is killed', async () => {
     const disks: readonly [GuestDisk, GuestDisk] = [
       { target: 'vda', mib: 8, dataMib: 1 },
       { target: 'sda', mib: 8 },
@@ -47,7 +49,7 @@ describe('guests that the proofs stand on', () => {
     expect([0, 1]).toContain(a.first - b.first);
   });
 
-  it('fill a file system that tells itself what it must hold, also after a crash; and a fault is seen', async () => {
+  itInLongProof('fill a file system that tells itself what it must hold, also after a crash; and a fault is seen', async () => {
     const disk: GuestDisk = { target: 'vda', mib: 64, ext4: true };
     const guest = await LiveGuest.create(host, { name: 'load', disks: [disk], script: checksummedLoad(disk) });
     if (guest === null) return;
@@ -71,7 +73,7 @@ describe('guests that the proofs stand on', () => {
     expect((await contentOf(raw)).faults).toContain(`file ${name} is missing`);
   });
 
-  it('have an agent that freezes and thaws their file systems', async () => {
+  itInLongProof('have an agent that freezes and thaws their file systems', async () => {
     const disk: GuestDisk = { target: 'vda', mib: 32, ext4: true };
     const guest = await LiveGuest.create(host, { name: 'agent', disks: [disk], script: checksummedLoad(disk), agent: true });
     if (guest === null) return;

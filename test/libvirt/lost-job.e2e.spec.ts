@@ -8,9 +8,11 @@ import { BareDomain, requireInstant } from '../support/bare-domain.js';
 import { until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
 import { requireLibvirt } from '../support/require-tools.js';
+import { onlyInLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(180_000);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
+const itInLongProof = onlyInLongProof(it);
 
 const NAME = 'lost-job';
 const TARGETS = ['vda', 'vdb'];
@@ -79,7 +81,7 @@ describe('a backup job of the node that no backup owns', () => {
     await system.becomesQuietAt(domain);
   });
 
-  it('is ended by the next life of the node though nobody asks for a backup, and the hub records it', async () => {
+  itInLongProof('is ended by the next life of the node though nobody asks for a backup, and the hub records it', async () => {
     await leaveJobBehind('fedcba9876543210');
     process.kill(await system.hub.nodePid(), 'SIGKILL');
     await requireRecorded('fedcba9876543210');

@@ -93,6 +93,7 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'qemu was killed, so that bitmaps it had stored before are inconsistent',
+    onlyInLongProof: true,
     reason: 'change_id_broken',
     detail: /inconsistent, because the VM did not end cleanly/,
     lose: async (domain) => {
@@ -118,6 +119,7 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'the domain was redefined',
+    onlyInLongProof: true,
     reason: 'checkpoint_lost',
     detail: /the VM was redefined/,
     lose: async (domain) => {

@@ -1,5 +1,5 @@
 /** Whether tests that repeat themselves do so as often as the long proof asks for (`bin/proof`), or only as often as every run can afford. */
-export const IS_LONG = process.env['SENDENSE_LIBVIRT_PROOF'] === 'full';
+export const IS_LONG = process.env['SENDENSE_PROOF'] === 'full';
 
 export function times(short: number, long: number): number {
   return IS_LONG ? long : short;
@@ -13,4 +13,9 @@ export function casesOf<Case extends { readonly onlyInLongProof?: boolean }>(cas
 /** Declares tests for the long proof alone. */
 export function inLongProof(declare: () => void): void {
   if (IS_LONG) declare();
+}
+
+/** What declares a test for the long proof alone; otherwise the test does not exist. */
+export function onlyInLongProof(it: (name: string, test: () => Promise<void>, timeoutMs?: number) => void): typeof it {
+  return IS_LONG ? it : () => undefined;
 }

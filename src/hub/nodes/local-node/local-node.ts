@@ -122,7 +122,7 @@ export class LocalNode {
     this.writeConfig();
     const output = openSync(this.logFile(), 'a', 0o600);
     try {
-      const child = spawn(process.execPath, ['--enable-source-maps', this.options.entryPoint], {
+      const child = spawn(process.execPath, [this.options.entryPoint], {
         detached: true,
         stdio: ['ignore', output, output],
         cwd: '/',

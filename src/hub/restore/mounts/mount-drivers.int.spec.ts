@@ -5,9 +5,7 @@ import { ShellProcessSupervisor } from '../../../lib/process/shell-process-super
 import { FuseMountDriver } from './fuse-mount.driver.js';
 import { GuestfsMountDriver } from './guestfs-mount.driver.js';
 import { NbdMountDriver } from './nbd-mount.driver.js';
-
-/** Set by bin/proof. */
-const EVERYTHING = process.env['SENDENSE_CRASH_MATRIX'] === 'full';
+import { IS_LONG } from '../../../../test/support/long-proof.js';
 
 const KERNEL_FILESYSTEMS: MountDriverCase['filesystems'] = [
   ['ext4', 'none'],
@@ -44,7 +42,7 @@ const CASES: readonly MountDriverCase[] = [
     filesystems: [['ext4', 'gpt']],
     inUse: [],
     twins: [],
-    refusals: EVERYTHING,
+    refusals: IS_LONG,
     patienceMs: 240_000,
   },
 ];

@@ -8,14 +8,13 @@ import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/mode
 import { until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
 import { checksummedLoad, contentOf, type GuestDisk } from '../support/live-guest.js';
-import { times } from '../support/long-proof.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(570_000);
 const run = promisify(execFile);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo', 'mkfs.ext4', 'e2fsck', 'debugfs');
 
-const INCREMENTALS = times(4, 10);
+const INCREMENTALS = 10;
 const DISK: GuestDisk = { target: 'vda', mib: 64, ext4: true };
 
 let system: LibvirtSystem;
