@@ -32,7 +32,7 @@ const requested: BackupEvent = {
   data: { backup_id: 'b1', vm_id: 'v', vm_name: 'pgtest1', node_id: 'n', repository_id: 'r', backup_type: 'auto', policy_id: null, requested_at: at(0) },
 };
 const planned: BackupEvent = {
-  type: 'BackupPlanned',
+  type: 'BackupPlannedV2',
   data: {
     backup_type: 'full',
     full_reason: 'first_backup',
@@ -50,6 +50,7 @@ const planned: BackupEvent = {
       parent_file: null,
       parent_change_id: null,
     })),
+    ports: [0, 1].map((disk_id) => ({ disk_id, nbd_port: 10100 + disk_id, export_name: `backup-disk${disk_id}` })),
   },
 };
 const target: BackupEvent = {

@@ -1,14 +1,16 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import type {
-  BackupEvent,
-  BackupStage,
-  DisksLeftOut,
-  FullReason,
-  QuiesceReported,
-  RequestedBackupType,
-  RestorePointImported,
-  SealedFile,
-  WaitingFor,
+import {
+  type BackupEvent,
+  type BackupStage,
+  type DisksLeftOut,
+  type FullReason,
+  type QuiesceReported,
+  type RequestedBackupType,
+  type RestorePointImported,
+  type SealedFile,
+  type WaitingFor,
+  type StoredBackupEvent,
+  upcastBackupEvent,
 } from '../../src/hub/backup/backups/model/backup.events.js';
 import type { ChainEvent } from '../../src/hub/backup/chains/model/chain.events.js';
 import type { NbdExportEvent } from '../../src/hub/exports/nbd-exports/model/nbd-export.events.js';
@@ -226,7 +228,7 @@ function specimenDisk(disk_id: number): BackupDiskRow {
 
 /** Folds one event of a backup's own stream. */
 function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): BackupRow {
-  const event = asDomainEvent<BackupEvent>(recorded);
+  const event = upcastBackupEvent(asDomainEvent<StoredBackupEvent>(recorded));
   if (event.type === 'BackupRequested') return requested(event.data, recorded.position);
   if (event.type === 'RestorePointImported') return imported(event.data, recorded.position);
   if (row === undefined) throw new Error(`backup stream ${recorded.stream} has ${event.type} before BackupRequested`);
@@ -240,7 +242,7 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
       return { ...row, quiesce: event.data };
     case 'BackupQueued':
       return { ...row, current_phase: 'queued', waiting_for: event.data.waiting_for, waiting_detail: event.data.detail };
-    case 'BackupPlanned': {
+    case 'BackupPlannedV2': {
       const { data } = event;
       return {
         ...row,

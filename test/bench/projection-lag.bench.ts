@@ -117,7 +117,7 @@ class BackupStream {
         },
       },
       {
-        type: 'BackupPlanned',
+        type: 'BackupPlannedV2',
         data: {
           backup_type: 'full',
           full_reason: 'requested',
@@ -136,6 +136,7 @@ class BackupStream {
               parent_change_id: null,
             },
           ],
+          ports: [],
           started_at: time,
         },
       },

@@ -151,7 +151,7 @@ describe('a hub that is killed at an event of a backup', () => {
     const types = new Set([...boundaries.values()].flat().flatMap(({ title }) => title.split('+')));
     expect([...types]).toEqual(
       expect.arrayContaining([
-        ...['BackupRequested', 'BackupPlanned', 'DiskTargetCreated', 'TransferRequested', 'SnapshotTaken', 'DiskTransferStarted', 'DiskTransferCompleted'],
+        ...['BackupRequested', 'BackupPlannedV2', 'DiskTargetCreated', 'TransferRequested', 'SnapshotTaken', 'DiskTransferStarted', 'DiskTransferCompleted'],
         ...['SnapshotReleased', 'RestorePointSealed', 'BackupCompleted', 'ChangeTrackingSettled', 'ChainStarted', 'ChainExtended'],
         ...['DiskTransferFailed', 'BackupFailed', 'BackupCancelled', 'BackupUndone'],
         ...['NbdPortsAllocated', 'NbdPortReleased', 'NbdExportRequested', 'NbdExportStarted', 'NbdExportStopped', ...(IS_LONG ? ['NbdExportExited'] : [])],

@@ -169,7 +169,7 @@ describe('a VM with several disks', () => {
 
     const types = await client.eventTypes(backups[1]?.backup_id ?? '');
     const withoutProgress = types.filter((type) => type !== 'DiskTransferProgressed');
-    expect(withoutProgress.slice(0, 2)).toEqual(['BackupRequested', 'BackupPlanned']);
+    expect(withoutProgress.slice(0, 2)).toEqual(['BackupRequested', 'BackupPlannedV2']);
     expect(withoutProgress.filter((type) => type === 'DiskTransferCompleted')).toHaveLength(3);
     expect(withoutProgress.slice(-4)).toEqual(['SnapshotReleased', 'RestorePointSealed', 'BackupCompleted', 'ChangeTrackingSettled']);
   });

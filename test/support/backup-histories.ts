@@ -16,7 +16,7 @@ const REQUESTED: BackupEvent = {
 };
 
 const PLANNED: BackupEvent = {
-  type: 'BackupPlanned',
+  type: 'BackupPlannedV2',
   data: {
     backup_type: 'full',
     full_reason: 'first_backup',
@@ -34,6 +34,7 @@ const PLANNED: BackupEvent = {
       parent_file: null,
       parent_change_id: null,
     })),
+    ports: [0, 1].map((disk_id) => ({ disk_id, nbd_port: 10100 + disk_id, export_name: `backup-disk${disk_id}` })),
   },
 };
 

@@ -134,7 +134,7 @@ export class LongHistory {
         },
       },
       {
-        type: 'BackupPlanned',
+        type: 'BackupPlannedV2',
         data: {
           backup_type: type,
           full_reason: full ? (vm.chain === null ? 'first_backup' : 'chain_too_long') : null,
@@ -151,6 +151,7 @@ export class LongHistory {
             parent_file: parent === null ? null : `${chain.files.at(-1) ?? ''}/${file}`,
             parent_change_id: parent === null ? null : `sendense-${parent}`,
           })),
+          ports: disks.map(({ disk_id, exportName, port }) => ({ disk_id, nbd_port: port, export_name: exportName })),
           started_at: at(1),
         },
       },

@@ -35,8 +35,9 @@ function exportIdOf(event: RecordedEvent): string[] {
   return typeof exportId === 'string' ? [exportId] : [];
 }
 
+/** The plan of a backup and an imported restore point name their chain. */
 function chainIdOf(event: RecordedEvent): string[] {
-  const chainId = event.type === 'BackupPlanned' || event.type === 'RestorePointImported' ? event.data['chain_id'] : undefined;
+  const chainId = event.data['chain_id'];
   return typeof chainId === 'string' ? [chainId] : [];
 }
 

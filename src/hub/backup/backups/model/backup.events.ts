@@ -80,6 +80,7 @@ export type DisksLeftOut = DomainEvent<'DisksLeftOut', { readonly disks: readonl
 export type QuiesceReported = DomainEvent<'QuiesceReported', NodeQuiesceOutcome>;
 /** The backup stays pending, for this reason. Recorded when the reason changes. */
 export type BackupQueued = DomainEvent<'BackupQueued', { readonly waiting_for: WaitingFor; readonly detail: string }>;
+/** Stored by hubs that did not record the ports with the plan; read as BackupPlannedV2. */
 export type BackupPlanned = DomainEvent<
   'BackupPlanned',
   {
@@ -96,6 +97,15 @@ export type BackupPlanned = DomainEvent<
     readonly started_at: string;
     /** The hypervisor's definition of the VM, for the manifest; omitted if there is none. */
     readonly definition?: NodeVmDefinition;
+  }
+>;
+/** The port that was allocated for a disk, and the name of the export that listens on it. */
+export type PlannedPort = { readonly disk_id: number; readonly nbd_port: number; readonly export_name: string };
+export type BackupPlannedV2 = DomainEvent<
+  'BackupPlannedV2',
+  BackupPlanned['data'] & {
+    /** One per disk; empty in a plan that was stored as BackupPlanned. */
+    readonly ports: readonly PlannedPort[];
   }
 >;
 export type DiskTargetCreated = DomainEvent<
@@ -205,12 +215,12 @@ export type RestorePointImported = DomainEvent<
   }
 >;
 
-/** Stream `backup-<backup_id>`. */
+/** Stream `backup-<backup_id>`, as of today. */
 export type BackupEvent =
   | BackupRequested
   | BackupOptionsChosen
   | BackupQueued
-  | BackupPlanned
+  | BackupPlannedV2
   | DisksLeftOut
   | DiskTargetCreated
   | TransferRequested
@@ -232,6 +242,13 @@ export type BackupEvent =
   | RestorePointImported
   | BackupDeleted
   | RestorePointFilesRemoved;
+
+/** Every event that such a stream may hold, from any release. */
+export type StoredBackupEvent = BackupEvent | BackupPlanned;
+
+export function upcastBackupEvent(stored: StoredBackupEvent): BackupEvent {
+  return stored.type === 'BackupPlanned' ? { type: 'BackupPlannedV2', data: { ...stored.data, ports: [] } } : stored;
+}
 
 export const DEFAULT_BACKUP_OPTIONS: BackupOptions = { quiesce: 'try', bandwidth_limit_bps: null };
 

@@ -1,8 +1,7 @@
 import { unknownVariant } from '../../../../kernel/decider.js';
 import {
-  type BackupEvent,
   type BackupOptions,
-  type BackupPlanned,
+  type BackupPlannedV2,
   type BackupRequested,
   type BackupStage,
   DEFAULT_BACKUP_OPTIONS,
@@ -10,6 +9,8 @@ import {
   type PlannedDisk,
   type RestorePointImported,
   type SealedFile,
+  type StoredBackupEvent,
+  upcastBackupEvent,
   type WaitingFor,
 } from './backup.events.js';
 
@@ -37,7 +38,7 @@ export type BackupRun = {
   readonly request: BackupRequested['data'];
   readonly options: BackupOptions;
   /** null: the run never left the queue. */
-  readonly plan: BackupPlanned['data'] | null;
+  readonly plan: BackupPlannedV2['data'] | null;
   readonly disks: readonly RunDisk[];
   /** Once true, the node may have a job for this backup. */
   readonly transfer_requested: boolean;
@@ -66,7 +67,8 @@ const UNTOUCHED: DiskTransfer = { status: 'pending', bytes_transferred: 0, total
 /** For an imported restore point: this hub does not know how much its backup transferred. */
 const COPIED_ELSEWHERE: DiskTransfer = { ...UNTOUCHED, status: 'completed' };
 
-export function evolveBackup(state: BackupState, event: BackupEvent): BackupState {
+export function evolveBackup(state: BackupState, stored: StoredBackupEvent): BackupState {
+  const event = upcastBackupEvent(stored);
   if (event.type === 'BackupRequested') {
     return {
       status: 'pending',
@@ -94,7 +96,7 @@ export function evolveBackup(state: BackupState, event: BackupEvent): BackupStat
       return withRun(state, { ...run, options: event.data });
     case 'BackupQueued':
       return { status: 'pending', run, waiting_for: event.data.waiting_for };
-    case 'BackupPlanned':
+    case 'BackupPlannedV2':
       return {
         status: 'running',
         run: { ...run, plan: event.data, disks: event.data.disks.map((planned) => ({ planned, target: null, transfer: UNTOUCHED, change_id: null })) },
@@ -211,6 +213,7 @@ function importedRun(data: RestorePointImported['data']): BackupRun {
       parent_backup_id: data.parent_backup_id,
       folder,
       disks,
+      ports: [],
       started_at,
     },
     disks: disks.map((planned, index) => ({ planned, target: null, transfer: COPIED_ELSEWHERE, change_id: data.disks[index]?.change_id ?? null })),

@@ -3,7 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
-import { type AllocatedPorts, AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
+import { AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
@@ -11,11 +11,13 @@ import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { ObserveVmDisks } from '../../vms/model/vm.commands.js';
 import { type BackupFacts, BackupFactsReader } from '../model/backup-facts.reader.js';
-import type { BackupPlanned, PlannedDisk } from '../model/backup.events.js';
+import type { BackupPlannedV2, PlannedDisk, PlannedPort } from '../model/backup.events.js';
 import type { BackupRun, DiskTarget } from '../model/backup.state.js';
 import { backingPath, diskFile, exportName } from './nbd-targets.plan.js';
 import { LocateRun } from './locate-run.step.js';
 import { RunRecorder } from './record-run.recorder.js';
+
+type PlanWithoutPorts = Omit<BackupPlannedV2['data'], 'ports'>;
 
 /** The pool currently has too few free ports; the backup stays pending. */
 export class PortsShortError extends Error {
@@ -53,13 +55,12 @@ export class PrepareRun {
       await this.readModels.current();
       const facts = await this.facts.gather(run.request);
       await this.noteFindings(run, facts);
+      const context = await this.recorder.context(run.request.backup_id);
+      // A hub that was killed between allocating ports and recording the plan has left ports allocated under the names of a lost plan.
+      await this.commands.execute(new ReleaseJobPorts(run.request.backup_id, false, context));
       const plan = this.planOf(run, facts);
-      await this.allocatePorts(run, plan);
-      await this.recorder.record(run.request.backup_id, {
-        kind: 'record-plan',
-        plan,
-        left_out_disks: facts.left_out_disks,
-      });
+      const ports = await this.allocatePorts(run, plan);
+      await this.recorder.record(run.request.backup_id, { kind: 'record-plan', plan: { ...plan, ports }, left_out_disks: facts.left_out_disks });
     });
   }
 
@@ -69,11 +70,11 @@ export class PrepareRun {
     if (plan === null) throw new Error(`backup ${run.request.backup_id} has no plan to prepare`);
     const repositoryPath = await this.locate.repositoryPath(run);
     if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
-    const { ports } = await this.allocatePorts(run, plan);
+    const ports = plan.ports.length > 0 ? plan.ports : await this.allocatePorts(run, plan);
     const folder = await this.files.createPartial(repositoryPath, plan.folder);
     const targets = await Promise.all(
-      plan.disks.map(async (disk, index): Promise<DiskTarget> => {
-        const port = ports[index];
+      plan.disks.map(async (disk): Promise<DiskTarget> => {
+        const port = ports.find(({ disk_id }) => disk_id === disk.disk_id);
         if (port === undefined) throw new Error(`disk ${disk.disk_id} of backup ${run.request.backup_id} got no port`);
         const path = join(folder, disk.file);
         await this.qemuImg.create({
@@ -82,10 +83,8 @@ export class PrepareRun {
           ...(disk.parent_file === null ? {} : { backing: { file: backingPath(plan.folder, disk.parent_file), format: 'qcow2' as const } }),
         });
         return {
-          disk_id: disk.disk_id,
+          ...port,
           export_id: derivedId(`export/${run.request.backup_id}/${disk.disk_id}`),
-          export_name: port.export_name ?? '',
-          nbd_port: port.port,
           qcow2_path: path,
         };
       }),
@@ -93,7 +92,7 @@ export class PrepareRun {
     await this.recorder.record(run.request.backup_id, { kind: 'record-targets', targets });
   }
 
-  private planOf(run: BackupRun, facts: BackupFacts): BackupPlanned['data'] {
+  private planOf(run: BackupRun, facts: BackupFacts): PlanWithoutPorts {
     const { request } = run;
     const { decision } = facts;
     const startedAt = this.clock.iso();
@@ -124,16 +123,16 @@ export class PrepareRun {
     };
   }
 
-  private async allocatePorts(run: BackupRun, plan: BackupPlanned['data']): Promise<AllocatedPorts> {
-    const { request } = run;
-    const names = plan.disks.map((disk) => exportName(request.vm_name, request.vm_id, disk.disk_id, plan.backup_type, plan.started_at));
-    const context = await this.recorder.context(request.backup_id);
-    if (run.plan === null) {
-      // A hub that was killed between allocating ports and recording the plan has left ports allocated under the names of a lost plan.
-      await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, context));
-    }
+  /** For disks that already have ports, gives those. */
+  private async allocatePorts({ request }: BackupRun, { disks, backup_type, started_at }: PlanWithoutPorts): Promise<readonly PlannedPort[]> {
+    const named = disks.map(({ disk_id }) => ({ disk_id, export_name: exportName(request.vm_name, request.vm_id, disk_id, backup_type, started_at) }));
+    const names = named.map(({ export_name }) => export_name);
     try {
-      return await this.commands.execute(new AllocatePorts(request.backup_id, names, await this.recorder.context(request.backup_id)));
+      const { ports } = await this.commands.execute(new AllocatePorts(request.backup_id, names, await this.recorder.context(request.backup_id)));
+      return ports.flatMap(({ port }, index) => {
+        const disk = named[index];
+        return disk === undefined ? [] : [{ ...disk, nbd_port: port }];
+      });
     } catch (error) {
       if (error instanceof DomainError && error.code === 'nbd_ports_exhausted') {
         const free = error.facts['free'];

@@ -29,7 +29,7 @@ describe('recording the progress of a backup run', () => {
 
   it('records nothing for a run that has been cancelled in the meantime', () => {
     const planned = histories.planned[1];
-    if (planned?.type !== 'BackupPlanned') throw new Error('the history has no plan');
+    if (planned?.type !== 'BackupPlannedV2') throw new Error('the history has no plan');
     given(...histories.requested, cancelled)
       .when({ kind: 'record-plan', plan: planned.data, left_out_disks: [] })
       .then();

@@ -2,7 +2,7 @@ import { unknownVariant } from '../../../../kernel/decider.js';
 import type {
   BackupEvent,
   BackupFailed,
-  BackupPlanned,
+  BackupPlannedV2,
   BackupStage,
   ChangeTrackingSettled,
   DisksLeftOut,
@@ -19,7 +19,7 @@ import { type BackupState, stageOf } from '../model/backup.state.js';
  */
 export type RecordRun =
   | { readonly kind: 'record-queued'; readonly waiting_for: WaitingFor; readonly detail: string }
-  | { readonly kind: 'record-plan'; readonly plan: BackupPlanned['data']; readonly left_out_disks: DisksLeftOut['data']['disks'] }
+  | { readonly kind: 'record-plan'; readonly plan: BackupPlannedV2['data']; readonly left_out_disks: DisksLeftOut['data']['disks'] }
   | { readonly kind: 'record-targets'; readonly targets: readonly DiskTargetCreated['data'][] }
   | { readonly kind: 'record-transfer-requested'; readonly data: TransferRequested['data'] }
   | { readonly kind: 'record-stalled'; readonly silent_since: string }
@@ -45,7 +45,7 @@ export function decideRecordRun(command: RecordRun, state: BackupState): readonl
     case 'record-plan':
       if (state.status !== 'pending') return [];
       return [
-        { type: 'BackupPlanned', data: command.plan },
+        { type: 'BackupPlannedV2', data: command.plan },
         ...(command.left_out_disks.length === 0 ? [] : [{ type: 'DisksLeftOut' as const, data: { disks: command.left_out_disks } }]),
       ];
     case 'record-targets':

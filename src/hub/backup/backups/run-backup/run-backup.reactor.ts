@@ -24,7 +24,7 @@ import { storageSilent } from '../../../../storage/storage-worker/storage-worker
 import { repositoryOf } from '../../../../storage/repository-files/restore-point-folder.js';
 import { storageError } from '../../../../storage/repository-files/storage-error.js';
 import { ToolError } from '../../../../lib/process/tool-error.js';
-import type { BackupEvent } from '../model/backup.events.js';
+import { type StoredBackupEvent, upcastBackupEvent } from '../model/backup.events.js';
 import type { BackupRun, BackupState, RunDisk } from '../model/backup.state.js';
 import { type ActorHost, BackupActor, type StepOutcome } from './backup-actor.reactor.js';
 import { type ActiveBackup, decideAdmissions, type PortShortage, type QueuedBackup } from './admit-backups.decide.js';
@@ -161,14 +161,14 @@ export class RunBackupReactor implements ActorHost, OnApplicationBootstrap, OnAp
 
   /** Logs the outline of every backup, under the correlation id of its request. */
   private tell(recorded: RecordedEvent): void {
-    const event = asDomainEvent<BackupEvent>(recorded);
+    const event = upcastBackupEvent(asDomainEvent<StoredBackupEvent>(recorded));
     const backup_id = idOf(recorded.stream);
     runWithCorrelation(recorded.metadata.$correlationId, () => {
       switch (event.type) {
         case 'BackupQueued':
           this.log.info('backup queued', { backup_id, waiting_for: event.data.waiting_for });
           break;
-        case 'BackupPlanned': {
+        case 'BackupPlannedV2': {
           const { backup_type, full_reason, folder, disks } = event.data;
           this.log.info('backup planned', { backup_id, backup_type, full_reason, folder, disks: disks.length });
           break;

@@ -18,7 +18,7 @@ import { type Manifest, MANIFEST_FORMAT_VERSION, type ManifestDisk } from '../..
 import { ProvenFiles } from '../../../../storage/repository-files/proven-files.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
-import { type BackupPlanned, backupStream } from '../model/backup.events.js';
+import { type BackupPlannedV2, backupStream } from '../model/backup.events.js';
 import type { BackupRun, RunDisk } from '../model/backup.state.js';
 import { LocateRun } from './locate-run.step.js';
 import { backingPath } from './nbd-targets.plan.js';
@@ -139,7 +139,7 @@ export class SealRun {
 
   private async describe(
     run: BackupRun,
-    plan: BackupPlanned['data'],
+    plan: BackupPlannedV2['data'],
     instant: string,
     repositoryPath: string,
     vm: { readonly source: string; readonly source_ref: string },
@@ -167,7 +167,7 @@ export class SealRun {
     };
   }
 
-  private examination(run: BackupRun, plan: BackupPlanned['data'], repositoryPath: string): Examination {
+  private examination(run: BackupRun, plan: BackupPlannedV2['data'], repositoryPath: string): Examination {
     const { backup_id } = run.request;
     const known = this.examinations.get(backup_id);
     // A failed examination is repeated; if it fails again, it gives the cause.
@@ -193,7 +193,7 @@ export class SealRun {
   private async describeDisk(
     backupId: string,
     disk: RunDisk,
-    plan: BackupPlanned['data'],
+    plan: BackupPlannedV2['data'],
     repositoryPath: string,
     abandoned: AbortSignal,
   ): Promise<ExaminedDisk> {
@@ -263,7 +263,7 @@ function contentDiffers(diskKey: string): DomainError {
 }
 
 /** A disk added since the parent has no parent file, but at least one disk has one. */
-function parentFolderOf(disks: BackupPlanned['data']['disks']): string {
+function parentFolderOf(disks: BackupPlannedV2['data']['disks']): string {
   const parentFile = disks.find((disk) => disk.parent_file !== null)?.parent_file ?? '';
   return parentFile.slice(0, parentFile.lastIndexOf('/'));
 }
