@@ -11,7 +11,7 @@ import { dropUnreadBody, readSignedBody } from './request-body.js';
 import { checkUrl, setSafeHeaders } from './request-hygiene.js';
 import { proveAnswers } from './answer-proof.js';
 import { beginRequest } from './request-state.js';
-import { isUuid } from './uuid.decorator.js';
+import { isUuid } from '../../kernel/uuid.js';
 
 export const API_PREFIX = 'api/v1';
 

@@ -2,6 +2,7 @@ import { lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { LimitFunction } from 'p-limit';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
 import type { Clock } from '../../lib/clock/clock.js';
@@ -27,7 +28,6 @@ import {
 } from '../model/job.state.js';
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import type { Source } from '../sources/source.port.js';
-import type { Slots } from '../transfers/slots.js';
 import { changedCopyArgv, type Copy, type CopyTuning, fullCopy, networkCopy, type RateLimit, rateText } from '../transfers/transfer.plan.js';
 import type { JobJournal } from './job-journal.js';
 
@@ -48,7 +48,7 @@ export interface JobDependencies {
   readonly journal: JobJournal;
   readonly clock: Clock;
   /** Limits the copies that run at once, over all jobs. */
-  readonly slots: Slots;
+  readonly slots: LimitFunction;
   readonly tuning: CopyTuning;
   /** The targets are on this machine, not across a network. */
   readonly targetsAreLocal: boolean;
@@ -260,7 +260,7 @@ export class BackupJob {
       this.changeDisk(disk.disk_key, { status: 'completed', ...this.contentOf(new ContentDigest().result) });
       return;
     }
-    await this.dependencies.slots.use(async () => {
+    await this.dependencies.slots(async () => {
       this.throwIfStopping();
       const copy = this.copy(disk, index);
       this.begunCopies.add(copy);

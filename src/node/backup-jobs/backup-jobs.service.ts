@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import pLimit, { type LimitFunction } from 'p-limit';
 import { DomainError } from '../../kernel/domain-error.js';
 import { Clock } from '../../lib/clock/clock.js';
 import { NodeConfig } from '../node.config.js';
@@ -24,7 +25,6 @@ import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { type JobRecord, newJob, withoutKeys } from '../model/job.state.js';
 import { parseNbdTargets } from '../model/nbd-targets.plan.js';
 import { Sources } from '../sources/sources.js';
-import { Slots } from '../transfers/slots.js';
 import { BackupJob, type JobDependencies } from './backup-job.js';
 import { JobJournal } from './job-journal.js';
 import { TelemetryPush } from './telemetry-push.js';
@@ -53,7 +53,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
   /** A source could not be queried last time. */
   private unlooked = false;
   private reconciliation: Repetition | null = null;
-  private readonly slots: Slots;
+  private readonly slots: LimitFunction;
   private readonly vmLocks = new KeyedMutex();
   private readonly announcements = new Map<string, Repetition>();
 
@@ -67,7 +67,7 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
     active: ActiveJobs,
   ) {
     active.add(() => [...this.jobs.values()].filter((job) => !job.finished).length);
-    this.slots = new Slots(() => config.maxParallelTransfers);
+    this.slots = pLimit(config.maxParallelTransfers);
   }
 
   /** Before the first request is answered, all earlier jobs are loaded and leftovers without a job are removed. */
@@ -220,12 +220,13 @@ export class BackupJobs implements OnModuleInit, OnApplicationShutdown {
 
   private launch(job: BackupJob): void {
     if (job.finished) return;
+    this.slots.concurrency = this.config.maxParallelTransfers;
     const announcement = repeat(
       () => this.config.telemetryIntervalMs,
       () => {
         this.announce(job);
-        // The limit may have been raised in the meantime.
-        this.slots.admit();
+        // The setting may have changed in the meantime.
+        this.slots.concurrency = this.config.maxParallelTransfers;
       },
     );
     this.announcements.set(job.id, announcement);

@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { retry } from '../../lib/concurrency/retry.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
 import { derivedId } from '../../lib/clock/clock.js';
@@ -177,14 +178,11 @@ export class BootCheck {
 
   /** Reports the verdict only once the guest is gone. */
   private async end(verdict: Verdict, seconds: number, changes: readonly NodeDefinitionChange[]): Promise<void> {
-    for (;;) {
-      try {
-        if (this.record.creating) await this.dependencies.domains.remove(this.uuid);
-        break;
-      } catch (error) {
-        this.logger.error('the guest of a boot check could not be removed; retrying', { check_id: this.request.check_id, error });
-        await pause(REMOVE_RETRY_MS);
-      }
+    if (this.record.creating) {
+      await retry(() => this.dependencies.domains.remove(this.uuid), {
+        firstMs: REMOVE_RETRY_MS,
+        onFailure: (error) => this.logger.error('the guest of a boot check could not be removed; retrying', { check_id: this.request.check_id, error }),
+      });
     }
     await this.dependencies.guestDisks.close(this.request.check_id);
     await removeSocketDirectory(this.socketPlace);

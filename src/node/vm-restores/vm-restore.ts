@@ -1,6 +1,8 @@
 import { link, lstat, mkdir, open, realpath, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { LimitFunction } from 'p-limit';
+import { retry } from '../../lib/concurrency/retry.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
 import { WrongShapeError } from '../../lib/json-shape/json-shape.js';
@@ -18,7 +20,6 @@ import { syncToDisk } from '../../lib/files/durable-write.js';
 import { reachedExport } from '../model/served-disks.js';
 import { type VmRestoreDisk, type VmRestoreOutcome, type VmRestoreRecord, vmRestoreReport, withRestoredDisk } from '../model/vm-restore.state.js';
 import type { GuestDisk, GuestDisks } from '../guest-disks/guest-disks.service.js';
-import type { Slots } from '../transfers/slots.js';
 import type { VmRestoreJournal } from './vm-restore-journal.js';
 
 const STOP_GRACE_MS = 3_000;
@@ -36,7 +37,7 @@ export interface VmRestoreDependencies {
   readonly nbdInfo: NbdInfo;
   readonly guestDisks: GuestDisks;
   /** Limits the copies of all restores that run at once. */
-  readonly slots: Slots;
+  readonly slots: LimitFunction;
   readonly storageRoots: () => readonly string[];
   /** Directory of the tunnel to the hub, if there is one. */
   readonly tunnelDirectory: string;
@@ -231,14 +232,14 @@ export class VmRestore {
 
   /** @throws ToolError if the export stays unreachable beyond the patience for network losses */
   private async sizeOf(uri: string): Promise<number> {
-    for (const ends = performance.now() + this.dependencies.patienceSeconds * 1000; ;) {
-      try {
-        return await this.dependencies.nbdInfo.size(uri, NBD_DEADLINE_MS);
-      } catch (error) {
+    const ends = performance.now() + this.dependencies.patienceSeconds * 1000;
+    return retry(() => this.dependencies.nbdInfo.size(uri, NBD_DEADLINE_MS), {
+      signal: this.stopping.signal,
+      firstMs: RETRY_MS,
+      onFailure: (error) => {
         if (!(error instanceof ToolError) || error.code === 'tool_missing' || performance.now() > ends) throw error;
-      }
-      await pause(RETRY_MS, undefined, { signal: this.stopping.signal });
-    }
+      },
+    });
   }
 
   private async checkStorage(path: string): Promise<void> {
@@ -284,7 +285,7 @@ export class VmRestore {
 
   private async makeDisk(disk: VmRestoreRecord['request']['disks'][number], index: number): Promise<void> {
     if (this.record.disks[index]?.status === 'completed') return;
-    await this.dependencies.slots.use(async () => {
+    await this.dependencies.slots(async () => {
       this.stopping.signal.throwIfAborted();
       const file = join(this.workingFolder(), disk.file_name ?? '');
       const uri = await this.reachedExport(disk.uri, index);

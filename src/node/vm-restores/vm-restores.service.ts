@@ -1,5 +1,6 @@
 import { isAbsolute, normalize } from 'node:path';
 import { Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { DomainError } from '../../kernel/domain-error.js';
 import { NodeConfig } from '../node.config.js';
 import { canonicalJson } from '../../lib/http/canonical-json.js';
@@ -14,7 +15,6 @@ import { requireHubGuests } from '../model/hub-guests.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { requireExportKeys, withoutKeys } from '../model/served-disks.js';
 import { newVmRestore } from '../model/vm-restore.state.js';
-import { Slots } from '../transfers/slots.js';
 import { VmRestore, type VmRestoreDependencies } from './vm-restore.js';
 import { VmRestoreJournal } from './vm-restore-journal.js';
 
@@ -48,7 +48,7 @@ export class VmRestores implements OnModuleInit, OnApplicationShutdown {
       supervisor,
       nbdInfo,
       guestDisks,
-      slots: new Slots(() => DISKS_AT_ONCE),
+      slots: pLimit(DISKS_AT_ONCE),
       storageRoots: () => config.vmStorageRoots,
       tunnelDirectory: config.tunnelDirectory,
       patienceSeconds: config.besideHub ? 0 : config.networkPatienceSeconds,

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import pLimit from 'p-limit';
 import { DomainError } from '../../kernel/domain-error.js';
 import type { Logger } from '../../lib/logging/logger.js';
 import { siblingProgram } from '../../lib/process/sibling-program.js';
@@ -56,8 +57,7 @@ export class StorageWorker {
   private readonly waiting = new Map<number, Call>();
   /** Calls that timed out and still hang in the process. */
   private readonly overdue = new Set<number>();
-  private readonly turns: (() => void)[] = [];
-  private longCalls = 0;
+  private readonly longCalls = pLimit(LONG_CALLS_AT_ONCE);
   private lastId = 0;
   private pinging = false;
   /** performance.now() when the first of the hanging calls was sent. */
@@ -105,20 +105,18 @@ export class StorageWorker {
   }
 
   private async ask(call: CallName, args: readonly (string | number)[]): Promise<unknown> {
-    return LONG_CALLS.has(call) ? this.long(() => this.request(call, args, LONG_CALL_MS)) : this.request(call, args, this.answerMs());
+    return LONG_CALLS.has(call)
+      ? this.longCalls(() => this.whilePinging(() => this.request(call, args, LONG_CALL_MS)))
+      : this.request(call, args, this.answerMs());
   }
 
-  private async long<Result>(work: () => Promise<Result>): Promise<Result> {
-    if (this.longCalls >= LONG_CALLS_AT_ONCE) await new Promise<void>((resolve) => this.turns.push(resolve));
-    this.longCalls += 1;
+  private async whilePinging<Result>(work: () => Promise<Result>): Promise<Result> {
     // Separate calls: when one passes its deadline, the long call is abandoned as well.
     const pings = setInterval(() => this.ping(), this.answerMs());
     try {
       return await work();
     } finally {
       clearInterval(pings);
-      this.longCalls -= 1;
-      this.turns.shift()?.();
     }
   }
 

@@ -1,6 +1,6 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform } from '@nestjs/common';
 import { validationProblem } from '../../../lib/http/problem.js';
-import { isUuid } from '../../../lib/http/uuid.decorator.js';
+import { isUuid } from '../../../kernel/uuid.js';
 
 /** For path parameters that are ids: `@Param('id', UuidParam) id: string`. Returns the id in lower case. @throws HttpProblem 400 for anything else */
 @Injectable()

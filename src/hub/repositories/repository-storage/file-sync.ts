@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import pLimit, { type LimitFunction } from 'p-limit';
 import { loggerFor } from '../../../lib/logging/logger.js';
 import { runTool } from '../../../lib/process/run-tool.js';
 
@@ -9,18 +10,13 @@ const SYNC_DEADLINE_MS = 60 * 60_000;
 const MAX_AT_ONCE = 4;
 const PAUSE_MS = 300;
 
-interface Lane {
-  readonly waiting: (() => void)[];
-  running: number;
-}
-
 /** Syncs growing files to disk with coreutils' `sync`: writing out a large file blocks its thread for seconds, and this process has few threads. */
 @Injectable()
 export class FileSync implements OnApplicationShutdown {
   private readonly log = loggerFor('FileSync');
   private readonly followed = new Set<string>();
   /** By place. */
-  private readonly lanes = new Map<string, Lane>();
+  private readonly lanes = new Map<string, LimitFunction>();
 
   /**
    * Syncs the file repeatedly until `leave`. Otherwise the kernel collects gigabytes before it starts writing, and the wait comes at the end. This is
@@ -45,22 +41,16 @@ export class FileSync implements OnApplicationShutdown {
   }
 
   private async pushOut(path: string, place: string): Promise<void> {
+    const lane = this.laneOf(place);
     while (this.followed.has(path)) {
-      await this.limited(place, () => runTool(['sync', '--data', '--', path], { deadlineMs: SYNC_DEADLINE_MS }));
+      await lane(() => runTool(['sync', '--data', '--', path], { deadlineMs: SYNC_DEADLINE_MS }));
       await pause(PAUSE_MS);
     }
   }
 
-  private async limited(place: string, work: () => Promise<unknown>): Promise<void> {
-    const lane = this.lanes.get(place) ?? { waiting: [], running: 0 };
+  private laneOf(place: string): LimitFunction {
+    const lane = this.lanes.get(place) ?? pLimit(MAX_AT_ONCE);
     this.lanes.set(place, lane);
-    if (lane.running >= MAX_AT_ONCE) await new Promise<void>((resolve) => lane.waiting.push(resolve));
-    lane.running += 1;
-    try {
-      await work();
-    } finally {
-      lane.running -= 1;
-      lane.waiting.shift()?.();
-    }
+    return lane;
   }
 }

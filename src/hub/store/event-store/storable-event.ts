@@ -1,8 +1,7 @@
 import { DomainError } from '../../../kernel/domain-error.js';
 import type { JsonValue } from '../../../kernel/json.js';
+import { isUuid } from '../../../kernel/uuid.js';
 import { AppendTooLargeError, type EventToAppend, MAX_APPEND_BYTES } from './event-store.port.js';
-
-const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
 /** An append in the form that the store's function takes. */
 export interface SerialisedAppend {
@@ -26,7 +25,7 @@ export function serialiseAppend(stream: string, events: readonly EventToAppend[]
   if (events.length === 0) throw new DomainError('invalid', 'event_not_storable', `stream ${stream}: an append needs at least one event`, { stream });
   let bytes = 0;
   const serialised = events.map((event) => {
-    if (!UUID.test(event.id)) {
+    if (!isUuid(event.id)) {
       throw new DomainError('invalid', 'event_not_storable', `stream ${stream}: event id ${JSON.stringify(event.id)} is not a UUID`, { stream });
     }
     const data = JSON.stringify(event.data);

@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { retry } from '../../../lib/concurrency/retry.js';
 import { messageOf } from '../../../kernel/error-message.js';
 import { isDatabaseAway } from './connection-errors.js';
 
@@ -13,16 +13,11 @@ const LOG_MS = 5_000;
  */
 export async function awaitDatabase<Result>(work: () => Promise<Result>, log: { warn(message: string): void }): Promise<Result> {
   let loggedAt = -Infinity;
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!isDatabaseAway(error)) throw error;
-      if (performance.now() - loggedAt >= LOG_MS) {
-        loggedAt = performance.now();
-        log.warn(`startup is waiting for the database, which cannot be reached: ${messageOf(error)}`);
-      }
-      await pause(RETRY_MS);
-    }
-  }
+  const onFailure = (error: unknown): void => {
+    if (!isDatabaseAway(error)) throw error;
+    if (performance.now() - loggedAt < LOG_MS) return;
+    loggedAt = performance.now();
+    log.warn(`startup is waiting for the database, which cannot be reached: ${messageOf(error)}`);
+  };
+  return retry(work, { firstMs: RETRY_MS, onFailure });
 }

@@ -1,13 +1,13 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { DomainError } from '../../../kernel/domain-error.js';
 import { Clock } from '../../../lib/clock/clock.js';
 import { NodeConfig } from '../../node.config.js';
 import type { NodeDisk, NodeVm } from '../../../contract/node-api.js';
 import { QemuImg } from '../../../lib/qemu/qemu-img.js';
 import type { SnapshotDisk, StandingSnapshot } from '../../model/job.state.js';
-import { Slots } from '../../transfers/slots.js';
 import type { DiskPlace } from '../disk-chain/disk-chain.js';
 import { allOrFirstError, failure, ImageServers, isSound } from '../image-servers.js';
 import { type JobDisk, withDisks, witnessOf } from '../job-chains.js';
@@ -50,9 +50,8 @@ export class ImageSource extends Source {
   }
 
   override async discover(): Promise<readonly NodeVm[]> {
-    const slots = new Slots(() => VMS_AT_ONCE);
     const folders = (await Promise.all((await realPaths(this.config.imageRoots)).map((root) => this.foldersOrNone(root)))).flat();
-    const vms = await Promise.all(folders.map((folder) => slots.use(() => this.describeOrNull(folder))));
+    const vms = await pLimit(VMS_AT_ONCE).map(folders, (folder) => this.describeOrNull(folder));
     return vms.filter((vm) => vm !== null && vm.disks.length > 0).filter((vm) => vm !== null);
   }
 

@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { Injectable } from '@nestjs/common';
+import pLimit from 'p-limit';
 import { DomainError } from '../../../kernel/domain-error.js';
+import { isUuid } from '../../../kernel/uuid.js';
 import { Clock } from '../../../lib/clock/clock.js';
 import { NodeConfig } from '../../node.config.js';
 import { LibvirtError } from '../../libvirt/libvirt-error.js';
@@ -9,7 +11,6 @@ import { NbdInfo } from '../../../lib/nbd/nbd-info.js';
 import type { NodeDisk, NodeVm } from '../../../contract/node-api.js';
 import { QemuImg } from '../../../lib/qemu/qemu-img.js';
 import type { StandingSnapshot } from '../../model/job.state.js';
-import { Slots } from '../../transfers/slots.js';
 import { failure, ImageServers } from '../image-servers.js';
 import { type SnapshotRequest, Source, type SweepReport, type TakenSnapshot } from '../source.port.js';
 import { redefinitionXml } from './backup-documents.js';
@@ -19,7 +20,6 @@ import { OfflineSnapshots } from './offline-snapshots.js';
 import { readRecord } from './snapshot-record.js';
 
 const VMS_AT_ONCE = 4;
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** libvirt domains, addressed by uuid, so that a rename changes nothing. */
 @Injectable()
@@ -154,11 +154,10 @@ export class LibvirtSource extends Source {
   }
 
   private async inspectAll(): Promise<readonly InspectedDomain[]> {
-    const slots = new Slots(() => VMS_AT_ONCE);
     const uuids = await this.virsh.domains().catch((error: unknown) => {
       throw asDomainError(error, '');
     });
-    const vms = await Promise.all(uuids.map((uuid) => slots.use(() => this.inspectOrNull(uuid))));
+    const vms = await pLimit(VMS_AT_ONCE).map(uuids, (uuid) => this.inspectOrNull(uuid));
     return vms.filter((vm) => vm !== null);
   }
 
@@ -198,7 +197,7 @@ function checkDisks(domain: InspectedDomain, request: SnapshotRequest): void {
 /** @throws DomainError vm_not_found for an invalid uuid */
 function uuidOf(sourceRef: string): string {
   const uuid = sourceRef.toLowerCase();
-  if (UUID.test(uuid)) return uuid;
+  if (isUuid(uuid)) return uuid;
   throw new DomainError('not_found', 'vm_not_found', `"${sourceRef}" is not the uuid of a libvirt domain.`, { source_ref: sourceRef });
 }
 

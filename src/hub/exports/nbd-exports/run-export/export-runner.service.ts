@@ -1,5 +1,6 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { setTimeout as pause } from 'node:timers/promises';
+import { retry } from '../../../../lib/concurrency/retry.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { unknownVariant, type Decider } from '../../../../kernel/decider.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
@@ -300,19 +301,13 @@ export class ExportRunner implements OnApplicationShutdown {
     const signal = AbortSignal.any([unwatch.signal, this.shutdown.signal]);
     const follow = async (): Promise<void> => {
       await this.supervisor.waitForExit(this.directory(exportId), signal);
-      for (;;) {
-        signal.throwIfAborted();
-        try {
-          await this.perExport.runExclusive(exportId, async () => {
-            const { state } = await this.runner.load(nbdExportStream(exportId), decider);
-            // Otherwise stop() has already recorded the end and removed the watch.
-            if (state.status === 'started') await this.recordEnd(exportId, state, 'none', await this.ownContext(exportId));
-          });
-          return;
-        } catch {
-          await pause(RECORD_RETRY_MS, undefined, { signal });
-        }
-      }
+      const record = (): Promise<void> =>
+        this.perExport.runExclusive(exportId, async () => {
+          const { state } = await this.runner.load(nbdExportStream(exportId), decider);
+          // Otherwise stop() has already recorded the end and removed the watch.
+          if (state.status === 'started') await this.recordEnd(exportId, state, 'none', await this.ownContext(exportId));
+        });
+      await retry(record, { signal, firstMs: RECORD_RETRY_MS });
     };
     follow().catch(() => {
       // Unwatched, or shutting down: stop() or the next start of the hub records the end.

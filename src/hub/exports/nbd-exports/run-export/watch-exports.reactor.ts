@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
-import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { DataSource, In } from 'typeorm';
+import { retry } from '../../../../lib/concurrency/retry.js';
 import { NbdExportReadModel } from '../../../../../projections/nbd-exports/nbd-exports.read-model.js';
 import { HubConfig } from '../../../hub.config.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
@@ -43,21 +43,18 @@ export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicatio
   }
 
   private async adopt(): Promise<void> {
-    while (!this.shutdown.signal.aborted) {
-      try {
-        const ids = await this.leftBehind();
-        await Promise.all(
-          ids.map(async (exportId) => {
-            const done = await this.exports.reconcile(exportId);
-            this.log.info('export of an earlier run reconciled', { export_id: exportId, done });
-          }),
-        );
-        return;
-      } catch (error) {
-        this.log.warn('exports of an earlier run could not be reconciled, retrying', { error });
-        await pause(RETRY_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-      }
-    }
+    const reconcile = async (): Promise<void> => {
+      const ids = await this.leftBehind();
+      await Promise.all(
+        ids.map(async (exportId) => {
+          const done = await this.exports.reconcile(exportId);
+          this.log.info('export of an earlier run reconciled', { export_id: exportId, done });
+        }),
+      );
+    };
+    const onFailure = (error: unknown): void => this.log.warn('exports of an earlier run could not be reconciled, retrying', { error });
+    // Rejects only at shutdown.
+    await retry(reconcile, { signal: this.shutdown.signal, firstMs: RETRY_MS, onFailure }).catch(() => undefined);
   }
 
   /** Exports that may run according to the events, and those with a run directory, a key or a socket: any of these may be the only trace of an export. */

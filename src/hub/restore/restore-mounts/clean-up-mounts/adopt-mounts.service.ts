@@ -1,5 +1,5 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { retry } from '../../../../lib/concurrency/retry.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { MountRunner } from '../model/mount.runner.js';
 
@@ -15,22 +15,12 @@ export class AdoptMountsService implements OnApplicationBootstrap, OnApplication
 
   /** Does not block the start: the read models it waits for may start later. */
   onApplicationBootstrap(): void {
-    void this.adopt();
+    const onFailure = (error: unknown): void => this.log.warn('mounts of an earlier run could not be reconciled, retrying', { error });
+    // Rejects only at shutdown.
+    retry(() => this.mounts.adopt(), { signal: this.shutdown.signal, firstMs: RETRY_MS, onFailure }).catch(() => undefined);
   }
 
   onApplicationShutdown(): void {
     this.shutdown.abort();
-  }
-
-  private async adopt(): Promise<void> {
-    while (!this.shutdown.signal.aborted) {
-      try {
-        await this.mounts.adopt();
-        return;
-      } catch (error) {
-        this.log.warn('mounts of an earlier run could not be reconciled, retrying', { error });
-        await pause(RETRY_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-      }
-    }
   }
 }
