@@ -135,6 +135,7 @@ for (const [wing, ofWing] of metafiles) {
   if (licences !== null) writeFileSync(join(NEW, 'src', wing, 'THIRD-PARTY-LICENSES.txt'), licences);
   writeFileSync(join(NEW, 'src', wing, 'packages.json'), `${JSON.stringify(packagesOf(wing, ofWing))}\n`);
 }
+copyFileSync('.setup/api-schemas.json', join(NEW, 'src/hub/api-schemas.json'));
 for (const script of globSync('src/**/*.sh')) {
   mkdirSync(join(NEW, dirname(script)), { recursive: true });
   copyFileSync(script, join(NEW, script));

@@ -9,13 +9,13 @@ export type RestoreExportRow = {
   readonly vm_id: string;
   readonly vm_name: string;
   readonly disk_index: number;
-  readonly mode: string;
+  readonly mode: 'read_only' | 'read_write';
   readonly status: 'starting' | 'running' | 'failed' | 'ended';
   readonly uri: string | null;
   readonly nbd_port: number | null;
   readonly export_name: string;
   readonly error: { readonly code: string; readonly detail: string } | null;
-  readonly end_reason: string | null;
+  readonly end_reason: 'deleted' | 'expired' | 'server_exited' | null;
   readonly cleaned_up: boolean;
   readonly requested_at: string;
   readonly expires_at: string;

@@ -26,7 +26,7 @@ export type RestoredVmRow = {
   readonly uuid: string | null;
   readonly keep_identity: boolean;
   readonly start: boolean;
-  readonly network: string;
+  readonly network: 'keep' | 'disconnected' | 'none';
   readonly libvirt_network: string | null;
   readonly started: boolean;
   readonly start_error: { readonly code: string; readonly detail: string } | null;
@@ -44,8 +44,8 @@ export type RestoreJobRow = {
   readonly vm_name: string;
   readonly repository_id: string;
   readonly target_path: string;
-  readonly format: string;
-  readonly chain: string;
+  readonly format: 'raw' | 'qcow2' | 'vmdk';
+  readonly chain: 'flattened' | 'chain';
   readonly overwrite: boolean;
   readonly status: RestoreJobStatus;
   readonly disks: readonly RestoreJobDiskRow[];

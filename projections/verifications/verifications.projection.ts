@@ -10,7 +10,7 @@ export type BootRow = {
   readonly timeout_seconds: number;
   readonly status: 'pending' | 'running' | 'booted' | 'not_booted';
   readonly attempt: number;
-  readonly sign: string | null;
+  readonly sign: 'console_text' | 'guest_agent' | null;
   readonly detail: string | null;
   readonly seconds: number | null;
   readonly changes: readonly { readonly code: string; readonly detail: string }[];

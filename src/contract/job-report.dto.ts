@@ -1,4 +1,3 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -28,24 +27,23 @@ const MAX_DISKS = 256;
 const MAX_DETAIL = 16_384;
 
 export class NodeProblemDto {
-  @ApiProperty({ example: 'disk_in_use' })
+  /** @example "disk_in_use" */
   @IsString()
   @IsNotEmpty()
   @MaxLength(100)
   readonly code!: string;
 
-  @ApiProperty({ example: 'disk0.qcow2 is held open for writing by process 4711.' })
+  /** @example "disk0.qcow2 is held open for writing by process 4711." */
   @IsString()
   @MaxLength(MAX_DETAIL)
   readonly detail!: string;
 }
 
 export class NodeQuiesceOutcomeDto implements NodeQuiesceOutcome {
-  @ApiProperty({ enum: ['quiesced', 'not_quiesced'], example: 'quiesced' })
   @IsIn(['quiesced', 'not_quiesced'])
   readonly outcome!: 'quiesced' | 'not_quiesced';
 
-  @ApiProperty({ example: '2 file systems were frozen for 85 ms.' })
+  /** @example "2 file systems were frozen for 85 ms." */
   @IsString()
   @MaxLength(MAX_DETAIL)
   readonly detail!: string;
@@ -54,48 +52,46 @@ export class NodeQuiesceOutcomeDto implements NodeQuiesceOutcome {
 const DIGEST = /^[0-9a-f]{64}$/;
 
 export class NodeContentDigestDto implements NodeContentDigest {
-  @ApiProperty({ pattern: DIGEST.source, description: 'Secret while the disk is being copied', example: '00'.repeat(32) })
+  /** Secret while the disk is being copied @example "0000000000000000000000000000000000000000000000000000000000000000" */
   @IsString()
   @Matches(DIGEST, { message: 'key must be 64 lower-case hexadecimal digits' })
   readonly key!: string;
 
-  @ApiProperty({ pattern: DIGEST.source, example: '01'.repeat(32) })
+  /** @example "0101010101010101010101010101010101010101010101010101010101010101" */
   @IsString()
   @Matches(DIGEST, { message: 'digest must be 64 lower-case hexadecimal digits' })
   readonly digest!: string;
 }
 
 export class NodeJobDiskDto {
-  @ApiProperty({ example: 'disk0.qcow2' })
+  /** @example "disk0.qcow2" */
   @IsString()
   @IsNotEmpty()
   @MaxLength(1024)
   readonly disk_key!: string;
 
-  @ApiProperty({ enum: DISK_STATUSES, example: 'running' })
   @IsIn(DISK_STATUSES)
   readonly status!: NodeDiskStatus;
 
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1_048_576 })
+  /** @example 1048576 */
   @IsInt()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   readonly bytes_transferred!: number;
 
-  @ApiProperty({ type: 'integer', minimum: 0, description: 'Bytes that this backup copies for the disk', example: 4_194_304 })
+  /** Bytes that this backup copies for the disk @example 4194304 */
   @IsInt()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   readonly total_bytes!: number;
 
-  @ApiProperty({ type: 'string', nullable: true, example: 'sendense-6f0d2b0e-0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
+  /** @example "sendense-6f0d2b0e-0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c" */
   @Nullable()
   @IsString()
   @IsNotEmpty()
   @MaxLength(1024)
   readonly change_id!: string | null;
 
-  @ApiProperty({ type: NodeProblemDto, nullable: true, example: null })
   @Nullable()
   @IsDefined()
   @IsObject()
@@ -103,7 +99,7 @@ export class NodeJobDiskDto {
   @Type(() => NodeProblemDto)
   readonly error!: NodeProblemDto | null;
 
-  @ApiPropertyOptional({ type: NodeContentDigestDto, description: 'Digest of the data that the copy of a completed disk sent across a network' })
+  /** Digest of the data that the copy of a completed disk sent across a network */
   @Optional()
   @IsDefined()
   @IsObject()
@@ -114,67 +110,59 @@ export class NodeJobDiskDto {
 
 /** The state of a backup job, as the node pushes it to the hub and as it answers requests. */
 export class NodeJobReportDto implements NodeJobReport {
-  @ApiProperty({ description: 'The same id as in the path', example: '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c' })
+  /** The same id as in the path @example "0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c" */
   @IsString()
   @IsNotEmpty()
   @MaxLength(100)
   readonly job_id!: string;
 
-  @ApiProperty({ enum: JOB_STATUSES, example: 'running' })
   @IsIn(JOB_STATUSES)
   readonly status!: NodeJobStatus;
 
-  @ApiProperty({ example: 'transfer' })
+  /** @example "transfer" */
   @IsString()
   @IsNotEmpty()
   @MaxLength(100)
   readonly current_phase!: string;
 
-  @ApiProperty({
-    type: 'string',
-    format: 'date-time',
-    nullable: true,
-    description: 'The instant of the snapshot, common to all disks',
-    example: '2026-11-21T10:15:00.000Z',
-  })
+  /** The instant of the snapshot, common to all disks @example "2026-11-21T10:15:00.000Z" */
   @Nullable()
   @IsInstant()
   readonly instant!: string | null;
 
-  @ApiProperty({ description: "True once the source's disks are no longer in use", example: false })
+  /** True once the source's disks are no longer in use */
   @IsBoolean()
   readonly snapshot_released!: boolean;
 
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1_048_576 })
+  /** @example 1048576 */
   @IsInt()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   readonly bytes_transferred!: number;
 
-  @ApiProperty({ type: 'integer', minimum: 0, example: 4_194_304 })
+  /** @example 4194304 */
   @IsInt()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   readonly total_bytes!: number;
 
-  @ApiProperty({ type: 'number', minimum: 0, description: 'Bytes per second', example: 524_288 })
+  /** Bytes per second @example 524288 */
   @IsNumber()
   @Min(0)
   readonly transfer_speed_bps!: number;
 
-  @ApiProperty({ type: 'number', minimum: 0, nullable: true, example: 6 })
+  /** @example 6 */
   @Nullable()
   @IsNumber()
   @Min(0)
   readonly eta_seconds!: number | null;
 
-  @ApiProperty({ type: 'number', minimum: 0, maximum: 100, example: 25 })
+  /** @example 25 */
   @IsNumber()
   @Min(0)
   @Max(100)
   readonly progress_percent!: number;
 
-  @ApiProperty({ type: [NodeJobDiskDto] })
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(MAX_DISKS)
@@ -183,7 +171,6 @@ export class NodeJobReportDto implements NodeJobReport {
   @Type(() => NodeJobDiskDto)
   readonly disks!: readonly NodeJobDiskDto[];
 
-  @ApiProperty({ type: NodeProblemDto, nullable: true, example: null })
   @Nullable()
   @IsDefined()
   @IsObject()
@@ -191,10 +178,7 @@ export class NodeJobReportDto implements NodeJobReport {
   @Type(() => NodeProblemDto)
   readonly error!: NodeProblemDto | null;
 
-  @ApiPropertyOptional({
-    type: NodeQuiesceOutcomeDto,
-    description: "Whether the guest's file systems were frozen at the instant; absent if quiescing was not requested",
-  })
+  /** Whether the guest's file systems were frozen at the instant; absent if quiescing was not requested */
   @Optional()
   @IsDefined()
   @IsObject()
@@ -202,12 +186,12 @@ export class NodeJobReportDto implements NodeJobReport {
   @Type(() => NodeQuiesceOutcomeDto)
   readonly quiesce?: NodeQuiesceOutcomeDto;
 
-  @ApiProperty({ type: 'integer', minimum: 0, description: 'Increases with every change of the job', example: 7 })
+  /** Increases with every change of the job @example 7 */
   @IsInt()
   @Min(0)
   readonly sequence!: number;
 
-  @ApiProperty({ format: 'date-time', example: '2026-11-21T10:15:02.000Z' })
+  /** @example "2026-11-21T10:15:02.000Z" */
   @IsInstant()
   readonly timestamp!: string;
 }

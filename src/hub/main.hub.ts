@@ -19,6 +19,7 @@ import { StorageWorkers } from './repositories/repository-storage/storage-worker
 import { ApiTokens } from './people/tokens/api-tokens.js';
 import { configureHttp } from '../lib/http/configure-http.js';
 import { serveOpenApi } from './operations/http/open-api.js';
+import { readApiSchemas } from './operations/http/open-api-schemas.js';
 import { configureLogging, loggerFor } from '../lib/logging/logger.js';
 import { NestLogger } from '../lib/logging/nest-logger.js';
 import { awaitDatabase } from './store/postgres/await-database.js';
@@ -72,7 +73,12 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
     { logger: nestLogger, bodyParser: false, abortOnError: false, forceCloseConnections: true },
   );
   configureHttp(app);
-  serveOpenApi(app, { title: 'Sendense', description: 'Backups of whole virtual machines, every decision an event.', version: programVersion() });
+  serveOpenApi(app, {
+    title: 'Sendense',
+    description: 'Backups of whole virtual machines, every decision an event.',
+    version: programVersion(),
+    schemas: readApiSchemas(new URL('./api-schemas.json', import.meta.url)),
+  });
   await app.listen(port, config.listenHost);
   const url = baseUrl(config.listenHost, portOf(app));
   writeWhole(urlFile, `${url}\n`);

@@ -3,8 +3,11 @@ import 'reflect-metadata';
 import { getMetadataStorage, validateSync } from 'class-validator';
 import '../../src/hub/hub.module.js';
 import '../../src/node/node-agent.module.js';
+import { OPEN_API } from '../support/http-app.js';
 
 type DtoClass = new () => object;
+
+const { schemas } = OPEN_API;
 
 /** Every class that validates requests or reports, with its members; those of configuration files have rules of their own. */
 function dtoMembers(): (readonly [name: string, dto: DtoClass, member: string])[] {
@@ -20,6 +23,8 @@ function dtoMembers(): (readonly [name: string, dto: DtoClass, member: string])[
 }
 
 function isDocumentedNullable(dto: DtoClass, member: string): boolean {
+  const schema = schemas[dto.name]?.properties[member];
+  if (schema !== undefined) return /"null"/.test(JSON.stringify([schema['type'], schema['anyOf']]));
   const documented: unknown = Reflect.getMetadata('swagger/apiModelProperties', dto.prototype as object, member);
   return typeof documented === 'object' && documented !== null && 'nullable' in documented && documented.nullable === true;
 }

@@ -6,7 +6,7 @@ import { plainToInstance } from 'class-transformer';
 import { validateSync } from 'class-validator';
 import '../../src/hub/hub.module.js';
 import { openApiDocument } from '../../src/hub/operations/http/open-api.js';
-import { RULE_EXTENSION, validatedClasses } from '../../src/hub/operations/http/open-api-rules.js';
+import { RULE_EXTENSION, validatedClasses } from '../../src/hub/operations/http/open-api-schemas.js';
 import { ApiContract, at, type Json, type JsonMap, map } from '../support/api-contract.js';
 import { type HttpApp, OPEN_API, startHttpApp } from '../support/http-app.js';
 import { edgesOf } from '../support/schema-edges.js';
@@ -14,10 +14,9 @@ import { edgesOf } from '../support/schema-edges.js';
 const SEED = 20_261_122;
 const MAX_SHOWN = 120;
 
+const { schemas: described } = OPEN_API;
 /** Every class that validates what comes from outside and is in the OpenAPI document. */
-const classes = [...validatedClasses().keys()].filter((dto) =>
-  Reflect.hasMetadata('swagger/apiModelPropertiesArray', dto.prototype as object),
-) as unknown as Type[];
+const classes = [...validatedClasses().keys()].filter(({ name }) => name in described) as unknown as Type[];
 
 /** Puts a schema of each of them into the document, those of queries included. */
 @ApiExtraModels(...classes)

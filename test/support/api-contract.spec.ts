@@ -1,24 +1,33 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Get, HttpCode, Param, Post, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { DomainError } from '../../src/kernel/domain-error.js';
 import { Public } from '../../src/lib/http/bearer.guard.js';
+import type { JsonValue } from '../../src/kernel/json.js';
 import { openApiDocument } from '../../src/hub/operations/http/open-api.js';
+import type { ApiSchemas } from '../../src/hub/operations/http/open-api-schemas.js';
 import { ApiProblem } from '../../src/lib/http/problem-responses.decorator.js';
 import { ApiContract, type JsonMap, UndocumentedAnswerError } from './api-contract.js';
 import { checkAnswersOf } from './checked-answers.js';
 import { type HttpApp, OPEN_API, startHttpApp } from './http-app.js';
 
-class NestedDto {
-  @ApiProperty({ type: 'integer', example: 1 }) readonly count!: number;
-}
+class ThingDto {}
 
-class ThingDto {
-  @ApiProperty({ format: 'uuid', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly id!: string;
-  @ApiProperty({ type: 'string', nullable: true, example: null }) readonly note!: string | null;
-  @ApiProperty({ type: NestedDto, nullable: true }) readonly nested!: NestedDto | null;
-}
+const property = (type: string | string[], example: JsonValue) => ({ type, example });
+const schemas: ApiSchemas = {
+  NestedDto: { classes: ['NestedDto'], type: 'object', properties: { count: property('integer', 1) }, required: ['count'] },
+  ThingDto: {
+    classes: ['ThingDto'],
+    type: 'object',
+    properties: {
+      id: { ...property('string', '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11'), format: 'uuid' },
+      note: property(['string', 'null'], null),
+      nested: { anyOf: [{ $ref: '#/components/schemas/NestedDto' }, { type: 'null' }] },
+    },
+    required: ['id', 'note', 'nested'],
+  },
+};
 
 const THING = { id: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11', note: null, nested: null };
 const ANSWERS: Readonly<Record<string, unknown>> = {
@@ -51,7 +60,7 @@ class LyingController {
   @HttpCode(200)
   @ApiOperation({ summary: 'Makes a thing' })
   @ApiOkResponse({ type: ThingDto })
-  make(): ThingDto {
+  make(): object {
     return THING;
   }
 }
@@ -63,7 +72,9 @@ beforeAll(async () => {
   http = await startHttpApp([LyingController]);
   url = await http.app.getUrl();
   // The document is JSON, as it is served.
-  const contract = new ApiContract(JSON.parse(JSON.stringify(openApiDocument(http.app, OPEN_API))) as JsonMap);
+  const contract = new ApiContract(
+    JSON.parse(JSON.stringify(openApiDocument(http.app, { ...OPEN_API, schemas: { ...OPEN_API.schemas, ...schemas } }))) as JsonMap,
+  );
   checkAnswersOf(url, () => Promise.resolve(contract));
 });
 

@@ -8,12 +8,21 @@ import { ACCESS_TOKENS } from '../../src/lib/http/access-tokens.js';
 import { configureHttp } from '../../src/lib/http/configure-http.js';
 import { hubHttpModule } from '../../src/hub/operations/http/hub-http.module.js';
 import { type OpenApiOptions, serveOpenApi } from '../../src/hub/operations/http/open-api.js';
+import { readApiSchemas } from '../../src/hub/operations/http/open-api-schemas.js';
 import { ReadModels } from '../../src/hub/store/postgres/read-models.js';
 import { InMemoryEventStore } from './in-memory-event-store.js';
 
 export const API_TOKEN = 'api-token-of-the-tests';
 export const NODE_TOKEN = 'node-token-of-the-tests';
-export const OPEN_API: OpenApiOptions = { title: 'Test', description: 'An application of the tests', version: '1.0.0' };
+export const OPEN_API: OpenApiOptions = {
+  title: 'Test',
+  description: 'An application of the tests',
+  version: '1.0.0',
+  // Those of the last build; only tests that read the document need one.
+  get schemas() {
+    return readApiSchemas(new URL('../../dist/src/hub/api-schemas.json', import.meta.url));
+  },
+};
 
 export interface HttpApp {
   readonly app: NestExpressApplication;

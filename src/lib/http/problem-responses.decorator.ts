@@ -1,62 +1,50 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiExtension, ApiExtraModels, ApiProperty, ApiPropertyOptional, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import { ApiExtension, ApiExtraModels, ApiResponse, getSchemaPath } from '@nestjs/swagger';
 import type { JsonObject } from '../../kernel/json.js';
 import { PROBLEM_MEDIA_TYPE, titleOf } from './problem.js';
 
 export class FieldErrorSchema {
-  @ApiProperty({ description: 'Member of the request; the path for nested members', example: 'disks.0.disk_key' })
-  field!: string;
+  /** Member of the request; the path for nested members @example "disks.0.disk_key" */ field!: string;
 
-  @ApiProperty({ description: 'Stable identifier of the rule', example: 'is_string' })
-  rule!: string;
+  /** Stable identifier of the rule @example "is_string" */ rule!: string;
 
-  @ApiProperty({ example: 'disks.0.disk_key must be a string' })
-  message!: string;
+  /** @example "disks.0.disk_key must be a string" */ message!: string;
 }
 
 /** Problem details for input that never became a request; has neither path nor correlation id. */
 export class UnreadProblem {
-  @ApiProperty({ description: 'Identifies the kind of problem; derived from `code`', example: 'urn:sendense:problem:malformed_request' })
+  /** Identifies the kind of problem; derived from `code` @example "urn:sendense:problem:malformed_request" */
   type!: string;
 
-  @ApiProperty({ example: 'Malformed request' })
-  title!: string;
+  /** @example "Malformed request" */ title!: string;
 
-  @ApiProperty({ type: 'integer', description: 'The HTTP status', example: 400 })
-  status!: number;
+  /** The HTTP status @integer @example 400 */ status!: number;
 
-  @ApiProperty({ description: 'Stable identifier for programs', example: 'malformed_request' })
-  code!: string;
+  /** Stable identifier for programs @example "malformed_request" */ code!: string;
 
-  @ApiProperty({ example: 'This is not a valid HTTP/1.1 request.' })
-  detail!: string;
+  /** @example "This is not a valid HTTP/1.1 request." */ detail!: string;
 }
 
 /** Problem details (RFC 9457). Facts about an error are additional members. */
 export class Problem {
-  @ApiProperty({ description: 'Identifies the kind of problem; derived from `code`', example: 'urn:sendense:problem:backup_not_found' })
+  /** Identifies the kind of problem; derived from `code` @example "urn:sendense:problem:backup_not_found" */
   type!: string;
 
-  @ApiProperty({ example: 'Backup not found' })
-  title!: string;
+  /** @example "Backup not found" */ title!: string;
 
-  @ApiProperty({ description: 'The HTTP status', example: 404 })
-  status!: number;
+  /** The HTTP status @example 404 */ status!: number;
 
-  @ApiProperty({ description: 'Stable identifier for programs', example: 'backup_not_found' })
-  code!: string;
+  /** Stable identifier for programs @example "backup_not_found" */ code!: string;
 
-  @ApiProperty({ description: 'The cause of this error, and what to do', example: 'There is no backup 0193a5c2-7d1e-7000-8000-000000000000.' })
+  /** The cause of this error, and what to do @example "There is no backup 0193a5c2-7d1e-7000-8000-000000000000." */
   detail!: string;
 
-  @ApiProperty({ description: 'Path of the request', example: '/api/v1/backups/0193a5c2-7d1e-7000-8000-000000000000' })
-  instance!: string;
+  /** Path of the request @example "/api/v1/backups/0193a5c2-7d1e-7000-8000-000000000000" */ instance!: string;
 
-  @ApiProperty({ description: 'Identifies the request in logs and events', example: '0193a5c2-8a00-7000-8000-000000000001' })
+  /** Identifies the request in logs and events @example "0193a5c2-8a00-7000-8000-000000000001" */
   correlation_id!: string;
 
-  @ApiPropertyOptional({ description: 'The broken rules; only with `validation_failed`', type: () => [FieldErrorSchema] })
-  errors?: FieldErrorSchema[];
+  /** The broken rules; only with `validation_failed` */ errors?: FieldErrorSchema[];
 }
 
 /** Documents that a route may answer `status` with any of these codes. */

@@ -1,23 +1,23 @@
-import { ApiProperty } from '@nestjs/swagger';
 import type { AuditEventReadModel } from '../../../../projections/audit-events/audit-events.read-model.js';
 import type { JsonObject } from '../../../kernel/json.js';
 
 /** A stored event. */
 export class AuditEventResponse {
-  @ApiProperty({ description: 'Position among all events; opaque and increasing', example: '0000000000000000042' }) readonly position!: string;
-  @ApiProperty({ example: '0b7e2a35-90c1-5d53-9c4c-2f5d3c1f0e5b' }) readonly event_id!: string;
-  @ApiProperty({ example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly stream!: string;
-  @ApiProperty({ description: 'The stream name up to its first dash', example: 'backup' }) readonly category!: string;
-  @ApiProperty({ description: 'Number within the stream, from 0', example: 0 }) readonly revision!: number;
-  @ApiProperty({ example: 'BackupRequested' }) readonly type!: string;
-  @ApiProperty({ description: '`api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:token' }) readonly actor!: string;
-  @ApiProperty({ description: 'Shared by all events that result from one request', example: '0199a3c4-7c00-7000-8000-000000000001' })
+  /** Position among all events; opaque and increasing @example "0000000000000000042" */ readonly position!: string;
+  /** @example "0b7e2a35-90c1-5d53-9c4c-2f5d3c1f0e5b" */ readonly event_id!: string;
+  /** @example "backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly stream!: string;
+  /** The stream name up to its first dash @example "backup" */ readonly category!: string;
+  /** Number within the stream, from 0 @example 0 */ readonly revision!: number;
+  /** @example "BackupRequested" */ readonly type!: string;
+  /** `api:<token>`, `node:<node id>` or `system:<part>` @example "api:token" */ readonly actor!: string;
+  /** Shared by all events that result from one request @example "0199a3c4-7c00-7000-8000-000000000001" */
   readonly correlation_id!: string;
-  @ApiProperty({ description: 'The command that caused the event', example: '0199a3c4-7c00-7000-8000-000000000002' }) readonly causation_id!: string;
-  @ApiProperty({ description: 'When the event was decided', example: '2026-11-21T10:30:00.000Z' }) readonly time!: string;
-  @ApiProperty({ description: "When the event was stored, by the store's clock", example: '2026-11-21T10:30:00.012Z' }) readonly recorded_at!: string;
-  @ApiProperty({ type: 'object', additionalProperties: true, example: { backup_id: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11', backup_type: 'auto' } })
-  readonly data!: JsonObject;
+  /** The command that caused the event @example "0199a3c4-7c00-7000-8000-000000000002" */
+  readonly causation_id!: string;
+  /** When the event was decided @example "2026-11-21T10:30:00.000Z" */ readonly time!: string;
+  /** When the event was stored, by the store's clock @example "2026-11-21T10:30:00.012Z" */
+  readonly recorded_at!: string;
+  /** @example {"backup_id":"0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11","backup_type":"auto"} */ readonly data!: JsonObject;
 }
 
 export function toAuditEventResponse(event: AuditEventReadModel): AuditEventResponse {

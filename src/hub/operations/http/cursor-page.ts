@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiExtraModels, ApiOkResponse, ApiPropertyOptional, getSchemaPath } from '@nestjs/swagger';
+import { ApiExtraModels, ApiOkResponse, getSchemaPath } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsInt, IsString, Max, MaxLength, Min } from 'class-validator';
 import { DomainError } from '../../../kernel/domain-error.js';
@@ -15,7 +15,7 @@ const MAX_SORT_NUMBER = 2 ** 31 - 2;
 
 /** Query of a list. Lists with filters extend it. */
 export class PageQuery {
-  @ApiPropertyOptional({ description: 'Maximum number of entries per page', minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, example: 50 })
+  /** Maximum number of entries per page @example 50 */
   @Optional()
   @Type(() => Number)
   @IsInt()
@@ -23,7 +23,7 @@ export class PageQuery {
   @Max(MAX_LIMIT)
   limit: number = DEFAULT_LIMIT;
 
-  @ApiPropertyOptional({ description: 'The `next_cursor` of the previous page; omit for the first page', example: 'eyJpZCI6IjAxOTMifQ' })
+  /** The `next_cursor` of the previous page; omit for the first page @example "eyJpZCI6IjAxOTMifQ" */
   @Optional()
   @IsString()
   @MaxLength(MAX_CURSOR_LENGTH)
@@ -107,8 +107,7 @@ export function ApiPage(name: string, item: abstract new (...args: never[]) => u
         properties: {
           [name]: { type: 'array', items: { $ref: getSchemaPath(item.name) } },
           next_cursor: {
-            type: 'string',
-            nullable: true,
+            type: ['string', 'null'],
             description: 'Pass as `cursor` for the next page; null on the last page',
             example: 'eyJpZCI6IjAxOTMifQ',
           },

@@ -1,4 +1,3 @@
-import { ApiProperty } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import type { Observable } from 'rxjs';
 import { DomainError } from '../../../kernel/domain-error.js';
@@ -8,18 +7,18 @@ import type { EventStore, RecordedEvent } from '../../store/event-store/event-st
 import { EventStream, lastEventIdOf, wantsEventStream } from './server-sent-events.js';
 
 export class StreamEventResponse {
-  @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly event_id!: string;
-  @ApiProperty({ description: 'Number within the history, from 0', example: 3 }) readonly revision!: number;
-  @ApiProperty({ description: 'Opaque', example: '0000000000000000042' }) readonly position!: string;
-  @ApiProperty({ example: 'SnapshotTaken' }) readonly type!: string;
-  @ApiProperty({ example: '2026-01-31T10:30:02.120Z' }) readonly time!: string;
-  @ApiProperty({ example: 'node:0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly actor!: string;
-  @ApiProperty({ example: '0199a3c4-0000-7000-8000-000000000001' }) readonly correlation_id!: string;
-  @ApiProperty({ type: Object, example: { instant: '2026-01-31T10:30:02.101Z', change_ids: [] } }) readonly data!: JsonObject;
+  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly event_id!: string;
+  /** Number within the history, from 0 @example 3 */ readonly revision!: number;
+  /** Opaque @example "0000000000000000042" */ readonly position!: string;
+  /** @example "SnapshotTaken" */ readonly type!: string;
+  /** @example "2026-01-31T10:30:02.120Z" */ readonly time!: string;
+  /** @example "node:0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly actor!: string;
+  /** @example "0199a3c4-0000-7000-8000-000000000001" */ readonly correlation_id!: string;
+  /** @example {"instant":"2026-01-31T10:30:02.101Z","change_ids":[]} */ readonly data!: JsonObject;
 }
 
 export class EventHistoryResponse {
-  @ApiProperty({ type: [StreamEventResponse] }) readonly events!: StreamEventResponse[];
+  readonly events!: StreamEventResponse[];
 }
 
 /** Describes the live form in a route's description. */

@@ -9,8 +9,7 @@ import { ACCESS_EXTENSION } from '../../../lib/http/bearer.guard.js';
 import { PROBLEM_MEDIA_TYPE, problemAnswerOf, sendProblem } from '../../../lib/http/problem.js';
 import { FieldErrorSchema, NODE_EXTENSION, Problem, problemResponse, UnreadProblem, unreadResponse } from '../../../lib/http/problem-responses.decorator.js';
 import { DomainError } from '../../../kernel/domain-error.js';
-import { nullAsType } from './open-api-nullable.js';
-import { describeRules } from './open-api-rules.js';
+import { addSchemas, type ApiSchemas, queryParameters, withRules } from './open-api-schemas.js';
 import { Refusals } from '../../../lib/http/refusals.js';
 import { pathOf, requestState } from '../../../lib/http/request-state.js';
 import { UuidParam } from './uuid-param.pipe.js';
@@ -20,6 +19,7 @@ export interface OpenApiOptions {
   readonly title: string;
   readonly description: string;
   readonly version: string;
+  readonly schemas: ApiSchemas;
 }
 
 /** The page may use only its own scripts and styles and inline images, connect only to its own origin, and not be framed. */
@@ -32,6 +32,15 @@ export const DOCUMENT_PATH = '/api/openapi.json';
 type PathItem = OpenAPIObject['paths'][string];
 type Operation = NonNullable<PathItem['get']>;
 type Parameter = NonNullable<Operation['parameters']>[number];
+interface RouteArgument {
+  readonly index: number;
+  readonly data?: unknown;
+  readonly pipes: readonly unknown[];
+}
+interface OperationParameters {
+  readonly path: ReadonlyMap<string, ParameterSchema>;
+  readonly query: readonly Parameter[];
+}
 type ParameterSchema = { readonly type: string; readonly format?: string; readonly minimum?: number; readonly maximum?: number };
 
 const WHAT_HOLDS_EVERYWHERE =
@@ -89,17 +98,17 @@ export function openApiDocument(app: NestExpressApplication, options: OpenApiOpt
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'The API token' }, 'api_token')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: "A node's token" }, 'node_token')
     .build();
-  describeRules();
+  const schemas = withRules(options.schemas);
   const document = SwaggerModule.createDocument(app, config, { extraModels: [Problem, UnreadProblem, FieldErrorSchema] });
-  const pathParameters = pathParametersOf(app);
-  for (const item of Object.values(document.paths)) completePath(item, pathParameters);
+  addSchemas(document, schemas);
+  const parameters = parametersOf(app, schemas);
+  for (const item of Object.values(document.paths)) completePath(item, parameters);
   closeRequests(document);
   // The facts of an error are additional members next to the documented ones.
   const problem = document.components?.schemas?.[Problem.name];
   if (problem !== undefined && !('$ref' in problem)) problem.additionalProperties = true;
   document.components ??= {};
   document.components.responses = { ...document.components.responses, ...ANSWERS_OUTSIDE_ROUTES };
-  nullAsType(document);
   return document;
 }
 
@@ -146,24 +155,29 @@ export function serveOpenApi(app: NestExpressApplication, options: OpenApiOption
   });
 }
 
-/** Schemas of path parameters by operation and name, from the pipes that validate them. */
-function pathParametersOf(app: NestExpressApplication): ReadonlyMap<string, ParameterSchema> {
-  const schemas = new Map<string, ParameterSchema>();
+/** Parameters of each operation: of a query from its class, of a path the schemas of the pipes that validate them. */
+function parametersOf(app: NestExpressApplication, schemas: ApiSchemas): ReadonlyMap<string, OperationParameters> {
+  const parameters = new Map<string, OperationParameters>();
   for (const module of app.get(ModulesContainer).values()) {
     for (const { metatype: controller } of module.controllers.values()) {
       if (typeof controller !== 'function') continue;
-      for (const method of Object.getOwnPropertyNames(controller.prototype)) {
+      const prototype = controller.prototype as object;
+      for (const method of Object.getOwnPropertyNames(prototype)) {
         const declared: unknown = Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, method);
-        for (const [key, { data, pipes }] of Object.entries(declared ?? {}) as [string, { readonly data?: unknown; readonly pipes: readonly unknown[] }][]) {
+        const types = (Reflect.getMetadata('design:paramtypes', prototype, method) ?? []) as readonly { readonly name: string }[];
+        const path = new Map<string, ParameterSchema>();
+        const query: Parameter[] = [];
+        for (const [key, { index, data, pipes }] of Object.entries(declared ?? {}) as [string, RouteArgument][]) {
+          if (key.startsWith(`${RouteParamtypes.QUERY}:`) && data === undefined) query.push(...queryParameters(schemas[types[index]?.name ?? '']));
           if (!key.startsWith(`${RouteParamtypes.PARAM}:`) || typeof data !== 'string') continue;
-          const operation = `${controller.name}_${method}`;
-          if (pipes.includes(UuidParam)) schemas.set(`${operation} ${data}`, { type: 'string', format: 'uuid' });
-          if (pipes.includes(WholeNumberParam)) schemas.set(`${operation} ${data}`, { type: 'integer', minimum: 0, maximum: LARGEST_WHOLE_NUMBER });
+          if (pipes.includes(UuidParam)) path.set(data, { type: 'string', format: 'uuid' });
+          if (pipes.includes(WholeNumberParam)) path.set(data, { type: 'integer', minimum: 0, maximum: LARGEST_WHOLE_NUMBER });
         }
+        parameters.set(`${controller.name}_${method}`, { path, query });
       }
     }
   }
-  return schemas;
+  return parameters;
 }
 
 /** Requests refuse members that are not documented, at every level. */
@@ -188,16 +202,17 @@ function closeRequests(document: OpenAPIObject): void {
   open.forEach(follow);
 }
 
-function completePath(item: PathItem, pathParameters: ReadonlyMap<string, ParameterSchema>): void {
+function completePath(item: PathItem, parameters: ReadonlyMap<string, OperationParameters>): void {
+  for (const operation of [item.get, item.post, item.put, item.patch, item.delete]) {
+    const { path, query } = parameters.get(operation?.operationId ?? '') ?? {};
+    for (const parameter of operation?.parameters ?? []) {
+      const schema = 'name' in parameter && parameter.in === 'path' ? path?.get(parameter.name) : undefined;
+      if ('name' in parameter && schema !== undefined) parameter.schema = schema;
+    }
+    if (operation !== undefined) operation.parameters = [...(operation.parameters ?? []), ...(query ?? [])];
+  }
   if (item.get) completeOperation(item.get, false);
   for (const command of [item.post, item.put, item.patch, item.delete]) if (command) completeOperation(command, true);
-  for (const operation of [item.get, item.post, item.put, item.patch, item.delete]) {
-    for (const parameter of operation?.parameters ?? []) {
-      if (!('name' in parameter) || parameter.in !== 'path') continue;
-      const schema = pathParameters.get(`${operation?.operationId ?? ''} ${parameter.name}`);
-      if (schema !== undefined) parameter.schema = schema;
-    }
-  }
 }
 
 function completeOperation(operation: Operation, isCommand: boolean): void {

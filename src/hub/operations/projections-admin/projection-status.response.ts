@@ -1,64 +1,59 @@
-import { ApiProperty } from '@nestjs/swagger';
 import type { ProjectionStatus } from '../../store/postgres/projections.js';
 
-const STATES = ['stopped', 'catching_up', 'live', 'retrying', 'halted'];
-
 export class ProjectionHaltResponse {
-  @ApiProperty({ description: 'Position of the event that cannot be folded', example: '0000000000000000042' }) readonly position!: string;
-  @ApiProperty({ example: '0b7e2a35-90c1-5d53-9c4c-2f5d3c1f0e5b' }) readonly event_id!: string;
-  @ApiProperty({ example: 'BackupRenamed' }) readonly event_type!: string;
-  @ApiProperty({ example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly stream!: string;
-  @ApiProperty({ example: 'projection backups cannot fold BackupRenamed of backup-0199a3c4: unknown variant' }) readonly error!: string;
+  /** Position of the event that cannot be folded @example "0000000000000000042" */ readonly position!: string;
+  /** @example "0b7e2a35-90c1-5d53-9c4c-2f5d3c1f0e5b" */ readonly event_id!: string;
+  /** @example "BackupRenamed" */ readonly event_type!: string;
+  /** @example "backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly stream!: string;
+  /** @example "projection backups cannot fold BackupRenamed of backup-0199a3c4: unknown variant" */ readonly error!: string;
 }
 
 export class SkippedEventResponse {
-  @ApiProperty({ description: 'Position of the skipped event', example: '0000000000000000042' }) readonly position!: string;
-  @ApiProperty({ example: '0b7e2a35-90c1-5d53-9c4c-2f5d3c1f0e5b' }) readonly event_id!: string;
-  @ApiProperty({ example: 'BackupRenamed' }) readonly event_type!: string;
-  @ApiProperty({ example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly stream!: string;
-  @ApiProperty({ description: 'Why it could not be folded', example: 'projection backups cannot fold BackupRenamed of backup-0199a3c4: unknown variant' })
+  /** Position of the skipped event @example "0000000000000000042" */ readonly position!: string;
+  /** @example "0b7e2a35-90c1-5d53-9c4c-2f5d3c1f0e5b" */ readonly event_id!: string;
+  /** @example "BackupRenamed" */ readonly event_type!: string;
+  /** @example "backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly stream!: string;
+  /** Why it could not be folded @example "projection backups cannot fold BackupRenamed of backup-0199a3c4: unknown variant" */
   readonly error!: string;
-  @ApiProperty({ description: 'As entered by the operator', example: 'Written by a newer version; the backup was deleted since.' }) readonly reason!: string;
-  @ApiProperty({ format: 'date-time', example: '2026-11-22T10:15:00.000Z' }) readonly skipped_at!: string;
-  @ApiProperty({ example: 'api:token' }) readonly skipped_by!: string;
+  /** As entered by the operator @example "Written by a newer version; the backup was deleted since." */
+  readonly reason!: string;
+  /** @format date-time @example "2026-11-22T10:15:00.000Z" */ readonly skipped_at!: string;
+  /** @example "api:token" */ readonly skipped_by!: string;
 }
 
 export class ProjectionRebuildResponse {
-  @ApiProperty({ example: 2 }) readonly generation!: number;
-  @ApiProperty({ type: String, nullable: true, description: 'Position reached so far; opaque', example: '0000000000000000017' }) readonly position!:
-    string | null;
+  /** @example 2 */ readonly generation!: number;
+  /** Position reached so far; opaque @example "0000000000000000017" */
+  readonly position!: string | null;
 }
 
 export class ProjectionStatusResponse {
-  @ApiProperty({ example: 'backups' }) readonly name!: string;
-  @ApiProperty({ enum: STATES, example: 'live' }) readonly state!: string;
-  @ApiProperty({ description: 'Number of the generation; grows with each rebuild', example: 1 }) readonly generation!: number;
-  @ApiProperty({ type: String, nullable: true, description: 'Position of its rows; opaque', example: '0000000000000000042' }) readonly position!: string | null;
-  @ApiProperty({ type: String, nullable: true, description: 'Position of the newest event of the store; opaque', example: '0000000000000000042' })
+  /** @example "backups" */ readonly name!: string;
+  readonly state!: 'stopped' | 'catching_up' | 'live' | 'retrying' | 'halted';
+  /** Number of the generation; grows with each rebuild @example 1 */ readonly generation!: number;
+  /** Position of its rows; opaque @example "0000000000000000042" */ readonly position!: string | null;
+  /** Position of the newest event of the store; opaque @example "0000000000000000042" */
   readonly head_position!: string | null;
-  @ApiProperty({ description: 'Seconds since its rows were last at the head; 0 while they are', example: 0 }) readonly lag_seconds!: number;
-  @ApiProperty({ type: ProjectionHaltResponse, nullable: true, description: 'The event at which the projection has halted', example: null })
-  readonly halted!: ProjectionHaltResponse | null;
-  @ApiProperty({ type: [SkippedEventResponse], description: 'Events that operators let it skip', example: [] })
-  readonly skipped!: readonly SkippedEventResponse[];
-  @ApiProperty({ type: ProjectionRebuildResponse, nullable: true, description: 'A rebuild in progress', example: null })
-  readonly rebuild!: ProjectionRebuildResponse | null;
-  @ApiProperty({ type: String, nullable: true, description: 'Why the last rebuild was abandoned', example: null }) readonly last_rebuild_error!: string | null;
+  /** Seconds since its rows were last at the head; 0 while they are @example 0 */ readonly lag_seconds!: number;
+  /** The event at which the projection has halted */ readonly halted!: ProjectionHaltResponse | null;
+  /** Events that operators let it skip @example [] */ readonly skipped!: readonly SkippedEventResponse[];
+  /** A rebuild in progress */ readonly rebuild!: ProjectionRebuildResponse | null;
+  /** Why the last rebuild was abandoned @example null */ readonly last_rebuild_error!: string | null;
 }
 
 export class ProjectionsResponse {
-  @ApiProperty({ type: [ProjectionStatusResponse] }) readonly projections!: ProjectionStatusResponse[];
+  readonly projections!: ProjectionStatusResponse[];
 }
 
 export class RebuildAcceptedResponse {
-  @ApiProperty({ example: 'backups' }) readonly name!: string;
-  @ApiProperty({ description: 'The generation being built', example: 2 }) readonly generation!: number;
-  @ApiProperty({ enum: ['rebuilding'], example: 'rebuilding' }) readonly state!: string;
+  /** @example "backups" */ readonly name!: string;
+  /** The generation being built @example 2 */ readonly generation!: number;
+  readonly state!: 'rebuilding';
 }
 
 export class SkipAcceptedResponse {
-  @ApiProperty({ example: 'backups' }) readonly name!: string;
-  @ApiProperty({ description: 'Position of the skipped event', example: '0000000000000000042' }) readonly position!: string;
+  /** @example "backups" */ readonly name!: string;
+  /** Position of the skipped event @example "0000000000000000042" */ readonly position!: string;
 }
 
 export function toProjectionStatusResponse(status: ProjectionStatus): ProjectionStatusResponse {

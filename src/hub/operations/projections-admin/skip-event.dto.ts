@@ -1,18 +1,12 @@
-import { ApiProperty } from '@nestjs/swagger';
 import { IsString, Matches, MaxLength } from 'class-validator';
 
 export class SkipEventRequest {
-  @ApiProperty({ description: 'The `halted.position` of GET /projections', pattern: '^[0-9]{19}$', example: '0000000000000000042' })
+  /** The `halted.position` of GET /projections @example "0000000000000000042" */
   @IsString()
   @Matches(/^[0-9]{19}$/, { message: 'position must be a position of 19 digits, as returned by GET /projections' })
   readonly position!: string;
 
-  @ApiProperty({
-    description: 'Why the event is skipped, for later readers of the audit log',
-    minLength: 1,
-    maxLength: 500,
-    example: 'The backup was deleted since.',
-  })
+  /** Why the event is skipped, for later readers of the audit log @example "The backup was deleted since." */
   @IsString()
   @MaxLength(500)
   @Matches(/^(?!\s*$)[^\p{Cc}]*$/u, { message: 'reason must not be blank or contain control characters' })

@@ -1,4 +1,3 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsString, Length } from 'class-validator';
 import { PageQuery } from '../../../operations/http/cursor-page.js';
 import { IsInstant } from '../../../../contract/validation/instant.decorator.js';
@@ -9,38 +8,38 @@ const TYPES = ['full', 'incremental', 'auto'];
 const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
 
 export class ListBackupsQuery extends PageQuery {
-  @ApiPropertyOptional({ description: 'Only backups of VMs with this name', example: 'pgtest1' })
+  /** Only backups of VMs with this name @example "pgtest1" */
   @Optional()
   @IsString()
   @Length(1, 255)
   vm_name?: string;
 
-  @ApiPropertyOptional({ description: 'Only backups of this VM', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
+  /** Only backups of this VM @example "0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b" */
   @Optional()
   @IsUuid()
   vm_id?: string;
 
-  @ApiPropertyOptional({ description: 'Only backups in this repository', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
+  /** Only backups in this repository @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */
   @Optional()
   @IsUuid()
   repository_id?: string;
 
-  @ApiPropertyOptional({ enum: TYPES, description: 'Only backups of this type; `auto` selects backups that are not planned yet', example: 'incremental' })
+  /** Only backups of this type; `auto` selects backups that are not planned yet */
   @Optional()
   @IsIn(TYPES)
-  backup_type?: string;
+  backup_type?: (typeof TYPES)[number];
 
-  @ApiPropertyOptional({ enum: STATUSES, description: 'Only backups with this status', example: 'completed' })
+  /** Only backups with this status */
   @Optional()
   @IsIn(STATUSES)
-  status?: string;
+  status?: (typeof STATUSES)[number];
 
-  @ApiPropertyOptional({ description: 'Only backups requested at this time or later', example: '2026-11-21T00:00:00Z' })
+  /** Only backups requested at this time or later @example "2026-11-21T00:00:00Z" */
   @Optional()
   @IsInstant()
   since?: string;
 
-  @ApiPropertyOptional({ description: 'Only backups requested before this time', example: '2026-11-22T00:00:00Z' })
+  /** Only backups requested before this time @example "2026-11-22T00:00:00Z" */
   @Optional()
   @IsInstant()
   until?: string;

@@ -1,4 +1,3 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsInt, IsString, Max, MaxLength, Min, MinLength } from 'class-validator';
 import { NODE_QUIESCE, type NodeQuiesce } from '../../../../contract/node-api.js';
 import type { RequestedBackupType } from '../model/backup.events.js';
@@ -9,53 +8,40 @@ const BACKUP_TYPES: readonly RequestedBackupType[] = ['full', 'incremental', 'au
 
 /** Exactly one of vm_name and vm_id is given. A backup always covers the whole VM, so disks cannot be selected. */
 export class StartBackupRequest {
-  @ApiPropertyOptional({ description: 'Name of the VM; instead of vm_id', example: 'pgtest1' })
+  /** Name of the VM; instead of vm_id @example "pgtest1" */
   @Optional()
   @IsString()
   @MinLength(1)
   @MaxLength(255)
   vm_name?: string;
 
-  @ApiPropertyOptional({ description: 'Id of the VM; instead of vm_name', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
+  /** Id of the VM; instead of vm_name @example "0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b" */
   @Optional()
   @IsUuid()
   vm_id?: string;
 
-  @ApiProperty({ description: 'Repository that stores the restore point', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
+  /** Repository that stores the restore point @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */
   @IsUuid()
   repository_id!: string;
 
-  @ApiProperty({ enum: BACKUP_TYPES, description: '`auto` makes an incremental if possible, otherwise a full that gives the reason', example: 'auto' })
+  /** `auto` makes an incremental if possible, otherwise a full that gives the reason */
   @IsIn(BACKUP_TYPES)
   backup_type!: RequestedBackupType;
 
-  @ApiPropertyOptional({
-    type: String,
-    nullable: true,
-    description: 'The policy that requested the backup. There are no policies yet, so any id is refused',
-    example: null,
-  })
+  /** The policy that requested the backup. There are no policies yet, so any id is refused @example null */
   @OptionalOrNull()
   @IsUuid()
   policy_id?: string | null;
 
-  @ApiPropertyOptional({
-    enum: NODE_QUIESCE,
-    description:
-      "Whether the guest's file systems are frozen at the instant, for sources with running guests. `try` (the default): if the guest agent can; `require`: the backup fails if it cannot",
-    example: 'try',
-  })
+  /**
+   * Whether the guest's file systems are frozen at the instant, for sources with running guests. `try` (the default): if the guest agent can; `require`: the
+   * backup fails if it cannot
+   */
   @Optional()
   @IsIn(NODE_QUIESCE)
   quiesce?: NodeQuiesce;
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    nullable: true,
-    minimum: 65536,
-    description: 'Maximum rate at which all disks together are read, in bytes per second; null: no limit',
-    example: null,
-  })
+  /** Maximum rate at which all disks together are read, in bytes per second; null: no limit @example null */
   @OptionalOrNull()
   @IsInt()
   @Min(65_536)

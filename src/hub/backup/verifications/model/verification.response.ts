@@ -1,88 +1,75 @@
-import { ApiProperty } from '@nestjs/swagger';
 import type { VerificationReadModel } from '../../../../../projections/verifications/verifications.read-model.js';
 
 export class FindingResponse {
-  @ApiProperty({
-    enum: [
-      'restore_point_missing',
-      'manifest_broken',
-      'manifest_differs',
-      'file_missing',
-      'file_truncated',
-      'file_altered',
-      'file_unreadable',
-      'parent_differs',
-      'image_damaged',
-    ],
-    example: 'file_truncated',
-  })
-  readonly code!: string;
-  @ApiProperty({ description: 'The restore point that is damaged', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly backup_id!: string;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    description: 'Path relative to the repository; null if the finding concerns the restore point as a whole',
-    example: 'pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2',
-  })
+  readonly code!:
+    | 'restore_point_missing'
+    | 'manifest_broken'
+    | 'manifest_differs'
+    | 'file_missing'
+    | 'file_truncated'
+    | 'file_altered'
+    | 'file_unreadable'
+    | 'parent_differs'
+    | 'image_damaged';
+  /** The restore point that is damaged @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly backup_id!: string;
+  /**
+   * Path relative to the repository; null if the finding concerns the restore point as a whole
+   * @example "pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2"
+   */
   readonly file!: string | null;
-  @ApiProperty({ example: 'The file "/srv/backups/.../disk-0.qcow2" has 1000 bytes; it was sealed with 1074135040.' }) readonly detail!: string;
+  /** @example "The file \"/srv/backups/.../disk-0.qcow2\" has 1000 bytes; it was sealed with 1074135040." */ readonly detail!: string;
 }
 
 export class BootArtefactResponse {
-  @ApiProperty({ enum: ['console', 'screenshot'], example: 'screenshot' }) readonly name!: string;
-  @ApiProperty({ example: 'image/png' }) readonly media_type!: string;
-  @ApiProperty({ example: 5120 }) readonly size_bytes!: number;
-  @ApiProperty({
-    description: 'Path of the download',
-    example: '/api/v1/backups/0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a14/verifications/0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a31/screenshot',
-  })
+  readonly name!: 'console' | 'screenshot';
+  /** @example "image/png" */ readonly media_type!: string;
+  /** @example 5120 */ readonly size_bytes!: number;
+  /** Path of the download @example "/api/v1/backups/0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a14/verifications/0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a31/screenshot" */
   readonly path!: string;
 }
 
 export class BootChangeResponse {
-  @ApiProperty({ description: 'Stable code', example: 'interface_removed' }) readonly code!: string;
-  @ApiProperty({ example: 'the network interface 52:54:00:6b:3c:58' }) readonly detail!: string;
+  /** Stable code @example "interface_removed" */ readonly code!: string;
+  /** @example "the network interface 52:54:00:6b:3c:58" */ readonly detail!: string;
 }
 
 /** The outcome of booting the restore point. */
 export class BootResponse {
-  @ApiProperty({ example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99' }) readonly node_id!: string;
-  @ApiProperty({ type: String, nullable: true, example: 'login:' }) readonly console_text!: string | null;
-  @ApiProperty({ example: true }) readonly guest_agent!: boolean;
-  @ApiProperty({ example: 300 }) readonly timeout_seconds!: number;
-  @ApiProperty({ enum: ['pending', 'running', 'booted', 'not_booted'], example: 'booted' }) readonly status!: string;
-  @ApiProperty({ description: 'Number of the attempt, from 1. A new attempt is made if the node restarts during a boot check', example: 1 })
+  /** @example "0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99" */ readonly node_id!: string;
+  /** @example "login:" */ readonly console_text!: string | null;
+  readonly guest_agent!: boolean;
+  /** @example 300 */ readonly timeout_seconds!: number;
+  readonly status!: 'pending' | 'running' | 'booted' | 'not_booted';
+  /** Number of the attempt, from 1. A new attempt is made if the node restarts during a boot check @example 1 */
   readonly attempt!: number;
-  @ApiProperty({ enum: ['console_text', 'guest_agent'], nullable: true, description: 'The sign of life that was seen', example: 'console_text' })
-  readonly sign!: string | null;
-  @ApiProperty({ type: String, nullable: true, example: 'The console has shown "login:".' }) readonly detail!: string | null;
-  @ApiProperty({ type: Number, nullable: true, description: "Seconds from the guest's start to the verdict", example: 12.5 }) readonly seconds!: number | null;
-  @ApiProperty({ type: [BootChangeResponse], description: 'Parts of the definition that could not be kept' })
-  readonly changes!: readonly BootChangeResponse[];
-  @ApiProperty({ type: [BootArtefactResponse] }) readonly artefacts!: readonly BootArtefactResponse[];
-  @ApiProperty({ type: String, nullable: true, description: 'Why there is no screenshot', example: null }) readonly screenshot_problem!: string | null;
+  /** The sign of life that was seen */ readonly sign!: 'console_text' | 'guest_agent' | null;
+  /** @example "The console has shown \"login:\"." */ readonly detail!: string | null;
+  /** Seconds from the guest's start to the verdict @example 12.5 */ readonly seconds!: number | null;
+  /** Parts of the definition that could not be kept */ readonly changes!: readonly BootChangeResponse[];
+  readonly artefacts!: readonly BootArtefactResponse[];
+  /** Why there is no screenshot @example null */ readonly screenshot_problem!: string | null;
 }
 
 export class VerificationErrorResponse {
-  @ApiProperty({ example: 'repository_unavailable' }) readonly code!: string;
-  @ApiProperty({ example: 'The repository at "/srv/backups" cannot be used.' }) readonly detail!: string;
+  /** @example "repository_unavailable" */ readonly code!: string;
+  /** @example "The repository at \"/srv/backups\" cannot be used." */ readonly detail!: string;
 }
 
 export class VerificationResponse {
-  @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a31' }) readonly verification_id!: string;
-  @ApiProperty({ example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a14' }) readonly backup_id!: string;
-  @ApiProperty({ example: 'pgtest1' }) readonly vm_name!: string;
-  @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
-  @ApiProperty({ enum: ['running', 'passed', 'failed', 'aborted'], description: '`aborted`: no verdict could be reached, see error', example: 'failed' })
-  readonly status!: string;
-  @ApiProperty({ type: [FindingResponse] }) readonly findings!: readonly FindingResponse[];
-  @ApiProperty({ type: Number, nullable: true, example: 4 }) readonly files_checked!: number | null;
-  @ApiProperty({ type: Number, nullable: true, example: 2148270080 }) readonly bytes_checked!: number | null;
-  @ApiProperty({ type: VerificationErrorResponse, nullable: true, example: null }) readonly error!: VerificationErrorResponse | null;
-  @ApiProperty({ type: BootResponse, nullable: true, description: 'null: not requested', example: null }) readonly boot!: BootResponse | null;
-  @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly created_at!: string;
-  @ApiProperty({ type: String, nullable: true, example: '2026-11-21T10:30:12.000Z' }) readonly completed_at!: string | null;
-  @ApiProperty({ description: 'Position of the last event reflected in this response; opaque', example: '0000000000000000042' }) readonly position!: string;
+  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a31" */ readonly verification_id!: string;
+  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a14" */ readonly backup_id!: string;
+  /** @example "pgtest1" */ readonly vm_name!: string;
+  /** @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly repository_id!: string;
+  /** `aborted`: no verdict could be reached, see error */ readonly status!: 'running' | 'passed' | 'failed' | 'aborted';
+  readonly findings!: readonly FindingResponse[];
+  /** @example 4 */ readonly files_checked!: number | null;
+  /** @example 2148270080 */ readonly bytes_checked!: number | null;
+  readonly error!: VerificationErrorResponse | null;
+  /** null: not requested */ readonly boot!: BootResponse | null;
+  /** @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
+  /** @example "2026-11-21T10:30:12.000Z" */ readonly completed_at!: string | null;
+  /** Position of the last event reflected in this response; opaque @example "0000000000000000042" */
+  readonly position!: string;
 }
 
 export function toVerificationResponse(row: VerificationReadModel): VerificationResponse {

@@ -1,4 +1,3 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsBoolean, IsInt, IsNotEmpty, IsObject, IsString, Matches, Max, MaxLength, Min, ValidateNested } from 'class-validator';
 import type { WantedBoot } from '../model/verification.commands.js';
@@ -9,40 +8,32 @@ const DEFAULT_CONSOLE_TEXT = 'login:';
 
 /** Either sign of life is enough. */
 export class BootCheckRequest {
-  @ApiPropertyOptional({
-    description: 'The node that boots the restore point; absent: the node it was backed up from',
-    example: '0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99',
-  })
+  /** The node that boots the restore point; absent: the node it was backed up from @example "0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99" */
   @Optional()
   @IsString()
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { message: 'node_id must be the id of a node' })
   node_id?: string;
 
-  @ApiPropertyOptional({ description: 'Text on the serial console that shows that the guest is up; absent: none', example: 'login:' })
+  /** Text on the serial console that shows that the guest is up; absent: none @example "login:" */
   @Optional()
   @IsString()
   @IsNotEmpty()
   @MaxLength(200)
   console_text?: string;
 
-  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether a response from the guest agent shows that the guest is up', example: true })
+  /** Whether a response from the guest agent shows that the guest is up */
   @Optional()
   @IsBoolean()
   guest_agent = false;
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    default: DEFAULT_TIMEOUT_SECONDS,
-    description: 'How long the guest has to give a sign of life, in seconds',
-    example: 300,
-  })
+  /** How long the guest has to give a sign of life, in seconds @example 300 */
   @Optional()
   @IsInt()
   @Min(1)
   @Max(86_400)
   timeout_seconds = DEFAULT_TIMEOUT_SECONDS;
 
-  @ApiPropertyOptional({ type: 'integer', description: 'Memory of the guest in MiB; absent: as much as the VM has', example: 1024 })
+  /** Memory of the guest in MiB; absent: as much as the VM has @example 1024 */
   @Optional()
   @IsInt()
   @Min(16)
@@ -51,15 +42,12 @@ export class BootCheckRequest {
 }
 
 export class StartVerificationRequest {
-  @ApiPropertyOptional({ type: Boolean, default: false, description: 'Whether to also boot the restore point if its files are sound', example: true })
+  /** Whether to also boot the restore point if its files are sound */
   @Optional()
   @IsBoolean()
   boot = false;
 
-  @ApiPropertyOptional({
-    type: BootCheckRequest,
-    description: `What counts as booted; absent: "${DEFAULT_CONSOLE_TEXT}" on the serial console or a response from the guest agent. Has no effect without \`boot\``,
-  })
+  /** What counts as booted; absent: "login:" on the serial console or a response from the guest agent. Has no effect without `boot` */
   @Optional()
   @IsObject()
   @ValidateNested()

@@ -1,17 +1,16 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsString, Length } from 'class-validator';
 import { PageQuery } from '../../../operations/http/cursor-page.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 
 export class ListVmsQuery extends PageQuery {
-  @ApiPropertyOptional({ description: 'Only VMs with this name', example: 'pgtest1' })
+  /** Only VMs with this name @example "pgtest1" */
   @Optional()
   @IsString()
   @Length(1, 255)
   name?: string;
 
-  @ApiPropertyOptional({ description: 'Only VMs on this node', example: '0199a3c0-0001-7000-8000-00000000000a' })
+  /** Only VMs on this node @example "0199a3c0-0001-7000-8000-00000000000a" */
   @Optional()
   @IsUuid()
   node_id?: string;

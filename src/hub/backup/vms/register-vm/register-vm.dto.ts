@@ -1,4 +1,3 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsNotEmpty, IsString, Matches, MaxLength } from 'class-validator';
 import { NODE_SOURCES } from '../../../../contract/node-api.js';
 import type { VmDisk, VmSource } from '../model/vm.events.js';
@@ -9,32 +8,25 @@ const SOURCES = NODE_SOURCES;
 const SOURCE_REF = /^(\/[^\p{Cc}]*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$/u;
 
 export class RegisterVmDto {
-  @ApiProperty({
-    description: 'Unique. Spaces and all writing systems are allowed; slashes, control characters and shell metacharacters are not',
-    example: 'pgtest1',
-  })
+  /** Unique. Spaces and all writing systems are allowed; slashes, control characters and shell metacharacters are not @example "pgtest1" */
   @IsString()
   @MaxLength(128)
   readonly name!: string;
 
-  @ApiPropertyOptional({
-    description: 'The node that has the VM; may be omitted while there is only one node',
-    example: '0193a5c2-7d1e-7000-8000-000000000002',
-  })
+  /** The node that has the VM; may be omitted while there is only one node @example "0193a5c2-7d1e-7000-8000-000000000002" */
   @Optional()
   @IsString()
   @IsNotEmpty()
   @MaxLength(64)
   readonly node_id?: string;
 
-  @ApiProperty({ enum: SOURCES, example: 'image' })
   @IsIn(SOURCES)
   readonly source!: VmSource;
 
-  @ApiProperty({
-    description: 'For `image` the absolute path on the node of the folder with the disk files; for `libvirt` the uuid of the domain',
-    example: '/var/lib/sendense/images/pgtest1',
-  })
+  /**
+   * For `image` the absolute path on the node of the folder with the disk files; for `libvirt` the uuid of the domain
+   * @example "/var/lib/sendense/images/pgtest1"
+   */
   @IsString()
   @MaxLength(4096)
   @Matches(SOURCE_REF, { message: 'source_ref must be an absolute path without control characters, or the uuid of a domain' })
@@ -42,33 +34,21 @@ export class RegisterVmDto {
 }
 
 export class RegisteredVmDiskDto implements VmDisk {
-  @ApiProperty({ example: 0 })
-  readonly disk_id!: number;
-  @ApiProperty({ example: 'disk0.qcow2' })
-  readonly disk_key!: string;
-  @ApiProperty({ description: 'Virtual size in bytes', example: 2_147_483_648 })
-  readonly size_bytes!: number;
-  @ApiProperty({ example: 'qcow2' })
-  readonly format!: string;
-  @ApiProperty({ description: 'Whether incrementals of this disk are possible', example: true })
-  readonly change_tracking!: boolean;
+  /** @example 0 */ readonly disk_id!: number;
+  /** @example "disk0.qcow2" */ readonly disk_key!: string;
+  /** Virtual size in bytes @example 2147483648 */ readonly size_bytes!: number;
+  /** @example "qcow2" */ readonly format!: string;
+  /** Whether incrementals of this disk are possible */ readonly change_tracking!: boolean;
 }
 
 export class RegisteredVmDto {
-  @ApiProperty({ format: 'uuid', example: '0193a5c2-7d1e-7000-8000-000000000001' })
-  readonly vm_id!: string;
-  @ApiProperty({ example: 'pgtest1' })
-  readonly name!: string;
-  @ApiProperty({ example: '0193a5c2-7d1e-7000-8000-000000000002' })
-  readonly node_id!: string;
-  @ApiProperty({ enum: SOURCES, example: 'image' })
+  /** @format uuid @example "0193a5c2-7d1e-7000-8000-000000000001" */ readonly vm_id!: string;
+  /** @example "pgtest1" */ readonly name!: string;
+  /** @example "0193a5c2-7d1e-7000-8000-000000000002" */ readonly node_id!: string;
   readonly source!: VmSource;
-  @ApiProperty({ description: "The node's reference to the VM", example: '/var/lib/sendense/images/pgtest1' })
-  readonly source_ref!: string;
-  @ApiProperty({ type: [RegisteredVmDiskDto] })
+  /** The node's reference to the VM @example "/var/lib/sendense/images/pgtest1" */ readonly source_ref!: string;
   readonly disks!: readonly RegisteredVmDiskDto[];
-  @ApiProperty({ format: 'date-time', example: '2026-11-21T10:15:00.000Z' })
-  readonly registered_at!: string;
-  @ApiProperty({ type: 'string', nullable: true, description: 'Position of the registration; use it in ?after=', example: '0000000000000000042' })
+  /** @format date-time @example "2026-11-21T10:15:00.000Z" */ readonly registered_at!: string;
+  /** Position of the registration; use it in ?after= @example "0000000000000000042" */
   readonly position!: string | null;
 }

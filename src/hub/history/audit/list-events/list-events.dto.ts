@@ -1,4 +1,3 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsString, Length } from 'class-validator';
 import { PageQuery } from '../../../operations/http/cursor-page.js';
 import { IsInstant } from '../../../../contract/validation/instant.decorator.js';
@@ -8,46 +7,46 @@ import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 const ORDERS = ['newest_first', 'oldest_first'];
 
 export class ListEventsQuery extends PageQuery {
-  @ApiPropertyOptional({ description: 'Only events of this stream', example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  /** Only events of this stream @example "backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsString()
   @Length(1, 512)
   stream?: string;
 
-  @ApiPropertyOptional({ description: 'The stream name up to its first dash', example: 'backup' })
+  /** The stream name up to its first dash @example "backup" */
   @Optional()
   @IsString()
   @Length(1, 255)
   category?: string;
 
-  @ApiPropertyOptional({ description: 'Only events of this type', example: 'BackupCompleted' })
+  /** Only events of this type @example "BackupCompleted" */
   @Optional()
   @IsString()
   @Length(1, 255)
   type?: string;
 
-  @ApiPropertyOptional({ description: 'Only events caused by this actor: `api:<token>`, `node:<node id>` or `system:<part>`', example: 'api:token' })
+  /** Only events caused by this actor: `api:<token>`, `node:<node id>` or `system:<part>` @example "api:token" */
   @Optional()
   @IsString()
   @Length(1, 255)
   actor?: string;
 
-  @ApiPropertyOptional({ description: 'Only events that resulted from this request', example: '0199a3c4-7c00-7000-8000-000000000001' })
+  /** Only events that resulted from this request @example "0199a3c4-7c00-7000-8000-000000000001" */
   @Optional()
   @IsUuid()
   correlation_id?: string;
 
-  @ApiPropertyOptional({ description: 'Decided at this time or later', example: '2026-11-21T00:00:00Z' })
+  /** Decided at this time or later @example "2026-11-21T00:00:00Z" */
   @Optional()
   @IsInstant()
   since?: string;
 
-  @ApiPropertyOptional({ description: 'Decided before this time', example: '2026-11-22T00:00:00Z' })
+  /** Decided before this time @example "2026-11-22T00:00:00Z" */
   @Optional()
   @IsInstant()
   until?: string;
 
-  @ApiPropertyOptional({ enum: ORDERS, description: 'Sort order', default: 'newest_first', example: 'oldest_first' })
+  /** Sort order */
   @Optional()
   @IsIn(ORDERS)
   order: 'newest_first' | 'oldest_first' = 'newest_first';

@@ -1,17 +1,14 @@
-import { ApiProperty } from '@nestjs/swagger';
 import { IsString, Matches } from 'class-validator';
 
-const FINGERPRINT = { example: 'SHA256:M0jZ0p4mJzL1d4x0a6wT1r0z2mZ9m3Jd7hXb1u5n3aQ' };
-
 export class ApproveNodeDto {
-  @ApiProperty({ description: 'As shown by `sendense node enrol` and `ssh-keygen -l`', ...FINGERPRINT })
+  /** As shown by `sendense node enrol` and `ssh-keygen -l` @example "SHA256:M0jZ0p4mJzL1d4x0a6wT1r0z2mZ9m3Jd7hXb1u5n3aQ" */
   @IsString()
   @Matches(/^SHA256:[A-Za-z0-9+/]{43}$/, { message: 'public_key_fingerprint must be of the form SHA256:<43 characters>' })
   readonly public_key_fingerprint!: string;
 }
 
 export class ApprovedNodeDto {
-  @ApiProperty({ example: '0199a3c0-0001-7000-8000-00000000000a' }) readonly node_id!: string;
-  @ApiProperty(FINGERPRINT) readonly public_key_fingerprint!: string;
-  @ApiProperty({ type: String, nullable: true, description: 'For ?after=', example: '0000000000000000042' }) readonly position!: string | null;
+  /** @example "0199a3c0-0001-7000-8000-00000000000a" */ readonly node_id!: string;
+  /** @example "SHA256:M0jZ0p4mJzL1d4x0a6wT1r0z2mZ9m3Jd7hXb1u5n3aQ" */ readonly public_key_fingerprint!: string;
+  /** For ?after= @example "0000000000000000042" */ readonly position!: string | null;
 }

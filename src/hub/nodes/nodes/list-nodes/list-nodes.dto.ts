@@ -1,12 +1,11 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn } from 'class-validator';
 import { PageQuery } from '../../../operations/http/cursor-page.js';
 import { NODE_STATES } from '../model/node.response.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 
 export class ListNodesQuery extends PageQuery {
-  @ApiPropertyOptional({ enum: NODE_STATES, description: 'Only nodes in this state', example: 'reachable' })
+  /** Only nodes in this state */
   @Optional()
   @IsIn(NODE_STATES)
-  state?: string;
+  state?: (typeof NODE_STATES)[number];
 }

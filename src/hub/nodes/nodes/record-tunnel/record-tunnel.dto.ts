@@ -1,4 +1,3 @@
-import { ApiProperty } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { ArrayMaxSize, IsArray, IsDefined, IsIn, IsInt, IsNotEmpty, IsObject, IsString, Max, MaxLength, Min, ValidateNested } from 'class-validator';
 import { TUNNEL_STATES, type TunnelStateName } from '../model/node.events.js';
@@ -10,26 +9,26 @@ const MAX_DETAIL = 4_096;
 const MAX_CONNECTIONS = 64;
 
 export class TunnelCauseDto {
-  @ApiProperty({ example: 'connection_refused' })
+  /** @example "connection_refused" */
   @IsString()
   @IsNotEmpty()
   @MaxLength(100)
   readonly code!: string;
 
-  @ApiProperty({ example: 'Nothing listens at backup.example.org:9022.' })
+  /** @example "Nothing listens at backup.example.org:9022." */
   @IsString()
   @MaxLength(MAX_DETAIL)
   readonly detail!: string;
 }
 
 export class TunnelConnectionsDto {
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2 })
+  /** @example 2 */
   @IsInt()
   @Min(0)
   @Max(MAX_CONNECTIONS)
   readonly wanted!: number;
 
-  @ApiProperty({ type: 'integer', minimum: 0, example: 0 })
+  /** @example 0 */
   @IsInt()
   @Min(0)
   @Max(MAX_CONNECTIONS)
@@ -37,21 +36,19 @@ export class TunnelConnectionsDto {
 }
 
 export class TunnelChangeDto {
-  @ApiProperty({ type: 'integer', minimum: 1, description: 'Number in the journal', example: 7 })
+  /** Number in the journal @example 7 */
   @IsInt()
   @Min(1)
   @Max(Number.MAX_SAFE_INTEGER)
   readonly number!: number;
 
-  @ApiProperty({ description: "By the node's clock", example: '2026-11-21T10:30:00.000Z' })
+  /** By the node's clock @example "2026-11-21T10:30:00.000Z" */
   @IsInstant()
   readonly at!: string;
 
-  @ApiProperty({ enum: TUNNEL_STATES, example: 'down' })
   @IsIn(TUNNEL_STATES)
   readonly state!: TunnelStateName;
 
-  @ApiProperty({ type: TunnelCauseDto, nullable: true })
   @Nullable()
   @IsDefined()
   @IsObject()
@@ -59,7 +56,6 @@ export class TunnelChangeDto {
   @Type(() => TunnelCauseDto)
   readonly cause!: TunnelCauseDto | null;
 
-  @ApiProperty({ type: TunnelConnectionsDto })
   @IsDefined()
   @IsObject()
   @ValidateNested()
@@ -69,13 +65,12 @@ export class TunnelChangeDto {
 
 /** Tunnel changes that the hub may not know yet. */
 export class TunnelReportDto {
-  @ApiProperty({ description: 'Changes when the node had to start a new journal', example: '0199a3c0-0001-4000-8000-0000000000aa' })
+  /** Changes when the node had to start a new journal @example "0199a3c0-0001-4000-8000-0000000000aa" */
   @IsString()
   @IsNotEmpty()
   @MaxLength(64)
   readonly journal_id!: string;
 
-  @ApiProperty({ type: [TunnelChangeDto] })
   @IsArray()
   @ArrayMaxSize(MAX_CHANGES)
   @IsObject({ each: true })

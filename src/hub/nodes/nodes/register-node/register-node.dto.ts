@@ -1,4 +1,3 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsString, Matches, MaxLength, registerDecorator } from 'class-validator';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 
@@ -20,16 +19,13 @@ const IsNodeUrl: PropertyDecorator = (target, property) => {
 };
 
 export class RegisterNodeDto {
-  @ApiProperty({ description: 'Unique display name', maxLength: 128, example: 'rack-1' })
+  /** Unique display name @example "rack-1" */
   @IsString()
   @MaxLength(128)
   @Matches(/^(?!\s)[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+(?<!\s)$/u, { message: 'name must have no control characters and neither begin nor end with a space' })
   readonly name!: string;
 
-  @ApiPropertyOptional({
-    description: 'Address of the node. If omitted, an enrolment starts and the response contains a pairing code',
-    example: 'http://127.0.0.1:9081',
-  })
+  /** Address of the node. If omitted, an enrolment starts and the response contains a pairing code @example "http://127.0.0.1:9081" */
   @Optional()
   @IsString()
   @MaxLength(300)
@@ -38,21 +34,16 @@ export class RegisterNodeDto {
 }
 
 export class RegisteredNodeDto {
-  @ApiProperty({ description: "The node's own id; for an enrolment, the id that the node will have", example: '0193a5c2-7d1e-7000-8000-000000000002' })
+  /** The node's own id; for an enrolment, the id that the node will have @example "0193a5c2-7d1e-7000-8000-000000000002" */
   readonly node_id!: string;
-  @ApiProperty({ example: 'rack-1' })
-  readonly name!: string;
-  @ApiProperty({ example: 'http://127.0.0.1:9081' })
-  readonly url!: string;
-  @ApiPropertyOptional({ enum: ['pairing'], description: 'Only for an enrolment', example: 'pairing' })
-  readonly state?: string;
-  @ApiPropertyOptional({
-    description: 'Only for an enrolment: a secret for `sendense node enrol` on the node. It is shown once and can be used once',
-    example: 'sendense-tunnel@hub.example.org:9022/AbC.../9080/0193a5c2-7d1e-7000-8000-000000000002/xYz...',
-  })
+  /** @example "rack-1" */ readonly name!: string;
+  /** @example "http://127.0.0.1:9081" */ readonly url!: string;
+  /** Only for an enrolment */ readonly state?: 'pairing';
+  /**
+   * Only for an enrolment: a secret for `sendense node enrol` on the node. It is shown once and can be used once
+   * @example "sendense-tunnel@hub.example.org:9022/AbC.../9080/0193a5c2-7d1e-7000-8000-000000000002/xYz..."
+   */
   readonly pairing_code?: string;
-  @ApiPropertyOptional({ description: 'When the pairing code expires', example: '2026-11-21T10:45:00.000Z' })
-  readonly expires_at?: string;
-  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '0000000000000000042' })
-  readonly position!: string | null;
+  /** When the pairing code expires @example "2026-11-21T10:45:00.000Z" */ readonly expires_at?: string;
+  /** For ?after= @example "0000000000000000042" */ readonly position!: string | null;
 }

@@ -1,6 +1,6 @@
 import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
-import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { IsString, Matches, MaxLength } from 'class-validator';
 import type { Response } from 'express';
 import type { CommandContext } from '../../../../kernel/command-context.js';
@@ -10,13 +10,13 @@ import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js'
 import { ImportRepository } from '../model/repository.commands.js';
 
 export class ImportRepositoryDto {
-  @ApiProperty({ description: 'Absolute path of the folder that holds the marker .sendense-repository.json', example: '/srv/backups' })
+  /** Absolute path of the folder that holds the marker .sendense-repository.json @example "/srv/backups" */
   @IsString()
   @MaxLength(4096)
   @Matches(/^\/[^\p{Cc}]*$/u, { message: 'path must be an absolute path without control characters' })
   readonly path!: string;
 
-  @ApiProperty({ description: 'Unique display name', maxLength: 128, example: 'found again' })
+  /** Unique display name @example "found again" */
   @IsString()
   @MaxLength(128)
   @Matches(/^(?!\s)[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+(?<!\s)$/u, { message: 'name must have no control characters and neither begin nor end with a space' })
@@ -24,20 +24,20 @@ export class ImportRepositoryDto {
 }
 
 export class SkippedPointDto {
-  @ApiProperty({ example: 'pgtest1-3c1f0e5b/20261122T101500Z-incr-0d5e9f31' }) readonly folder!: string;
-  @ApiProperty({ example: 'It depends on restore point 0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11, which is missing.' }) readonly reason!: string;
+  /** @example "pgtest1-3c1f0e5b/20261122T101500Z-incr-0d5e9f31" */ readonly folder!: string;
+  /** @example "It depends on restore point 0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11, which is missing." */ readonly reason!: string;
 }
 
 export class RepositoryImportDto {
-  @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
-  @ApiProperty({ example: 'found again' }) readonly name!: string;
-  @ApiProperty({ example: '/srv/backups' }) readonly path!: string;
-  @ApiProperty({ description: 'False if the repository was already known', example: true }) readonly created!: boolean;
-  @ApiProperty({ type: [String], description: 'Ids of the imported backups', example: ['0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11'] })
+  /** @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly repository_id!: string;
+  /** @example "found again" */ readonly name!: string;
+  /** @example "/srv/backups" */ readonly path!: string;
+  /** False if the repository was already known */ readonly created!: boolean;
+  /** Ids of the imported backups @example ["0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11"] */
   readonly imported!: readonly string[];
-  @ApiProperty({ example: 0 }) readonly already_known!: number;
-  @ApiProperty({ type: [SkippedPointDto], example: [] }) readonly skipped!: readonly SkippedPointDto[];
-  @ApiProperty({ type: 'string', nullable: true, description: 'For ?after=', example: '0000000000000000042' }) readonly position!: string | null;
+  /** @example 0 */ readonly already_known!: number;
+  /** @example [] */ readonly skipped!: readonly SkippedPointDto[];
+  /** For ?after= @example "0000000000000000042" */ readonly position!: string | null;
 }
 
 @ApiTags('repositories')

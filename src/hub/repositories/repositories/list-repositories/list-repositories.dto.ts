@@ -1,10 +1,9 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsString, Length } from 'class-validator';
 import { PageQuery } from '../../../operations/http/cursor-page.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 
 export class ListRepositoriesQuery extends PageQuery {
-  @ApiPropertyOptional({ description: 'Only the repository with this name', example: 'main' })
+  /** Only the repository with this name @example "main" */
   @Optional()
   @IsString()
   @Length(1, 255)

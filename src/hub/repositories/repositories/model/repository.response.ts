@@ -1,14 +1,13 @@
-import { ApiProperty } from '@nestjs/swagger';
 import type { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 
 /** A repository, as shown by every route of the API. */
 export class RepositoryResponse {
-  @ApiProperty({ example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' }) readonly repository_id!: string;
-  @ApiProperty({ example: 'main' }) readonly name!: string;
-  @ApiProperty({ enum: ['local'], example: 'local' }) readonly type!: string;
-  @ApiProperty({ example: '/srv/backups' }) readonly path!: string;
-  @ApiProperty({ example: '2026-11-21T10:30:00.000Z' }) readonly created_at!: string;
-  @ApiProperty({ description: 'Position of the last event this answer knows; opaque', example: '0000000000000000042' }) readonly position!: string;
+  /** @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly repository_id!: string;
+  /** @example "main" */ readonly name!: string;
+  readonly type!: 'local';
+  /** @example "/srv/backups" */ readonly path!: string;
+  /** @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
+  /** Position of the last event this answer knows; opaque @example "0000000000000000042" */ readonly position!: string;
 }
 
 export function toRepositoryResponse(repository: RepositoryReadModel): RepositoryResponse {

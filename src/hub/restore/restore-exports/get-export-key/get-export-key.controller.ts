@@ -1,5 +1,5 @@
 import { Controller, Get, Header, Param } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
 import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
@@ -10,10 +10,10 @@ import { readExportKey } from '../../../exports/nbd-servers/export-access.js';
 import { pskFileText } from '../../../../lib/nbd/nbd-uri.js';
 
 export class ExportKeyResponse {
-  @ApiProperty({
-    description: 'The only line of the key file: `tls-psk-file` for libnbd, `keys.psk` in the directory of `tls-creds-psk` for qemu',
-    example: 'sendense:<64 hexadecimal digits>',
-  })
+  /**
+   * The only line of the key file: `tls-psk-file` for libnbd, `keys.psk` in the directory of `tls-creds-psk` for qemu
+   * @example "sendense:<64 hexadecimal digits>"
+   */
   readonly psk_file!: string;
 }
 

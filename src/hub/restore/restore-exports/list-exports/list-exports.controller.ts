@@ -1,5 +1,5 @@
 import { Controller, Get, Query } from '@nestjs/common';
-import { ApiOperation, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { IsIn } from 'class-validator';
 import { DataSource } from 'typeorm';
 import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
@@ -14,10 +14,10 @@ const STATUSES = ['starting', 'running', 'failed', 'ended'];
 type ExportsKey = { readonly created_position: string };
 
 export class ListRestoreExportsQuery extends PageQuery {
-  @ApiPropertyOptional({ enum: STATUSES, description: 'Only exports with this status', example: 'running' })
+  /** Only exports with this status */
   @Optional()
   @IsIn(STATUSES)
-  status?: string;
+  status?: (typeof STATUSES)[number];
 }
 
 @ApiTags('restore')

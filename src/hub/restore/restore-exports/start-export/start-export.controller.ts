@@ -1,6 +1,6 @@
 import { Body, Controller, Post, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
-import { ApiCreatedResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { ApiCreatedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsInt, Max, Min } from 'class-validator';
 import type { Response } from 'express';
 import { DataSource } from 'typeorm';
@@ -19,30 +19,21 @@ import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 const MODES: readonly RestoreExportMode[] = ['read_only', 'read_write'];
 
 export class StartRestoreExportRequest {
-  @ApiProperty({ description: 'The restore point: any completed backup', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  /** The restore point: any completed backup @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @IsUuid()
   backup_id!: string;
 
-  @ApiProperty({ description: 'Index of the disk, from 0', example: 0 })
+  /** Index of the disk, from 0 @example 0 */
   @IsInt()
   @Min(0)
   @Max(9999)
   disk_index!: number;
 
-  @ApiProperty({
-    enum: MODES,
-    description: '`read_write`: writes go to an overlay that is discarded with the export; the backup never changes',
-    example: 'read_write',
-  })
+  /** `read_write`: writes go to an overlay that is discarded with the export; the backup never changes */
   @IsIn(MODES)
   mode!: RestoreExportMode;
 
-  @ApiPropertyOptional({
-    type: Boolean,
-    default: false,
-    description: 'Publish the disk even if the restore point is known to be damaged, as far as it can be read',
-    example: false,
-  })
+  /** Publish the disk even if the restore point is known to be damaged, as far as it can be read */
   @Optional()
   @IsBoolean()
   allow_damaged = false;

@@ -1,5 +1,5 @@
 import { Controller, Get, Query } from '@nestjs/common';
-import { ApiOperation, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { IsIn } from 'class-validator';
 import { DataSource } from 'typeorm';
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
@@ -16,15 +16,15 @@ const STATUSES = ['running', 'completed', 'failed', 'cancelled'];
 type JobsKey = { readonly created_position: string };
 
 export class ListRestoresQuery extends PageQuery {
-  @ApiPropertyOptional({ description: 'Only jobs of this restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  /** Only jobs of this restore point @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   backup_id?: string;
 
-  @ApiPropertyOptional({ enum: STATUSES, description: 'Only jobs with this status', example: 'running' })
+  /** Only jobs with this status */
   @Optional()
   @IsIn(STATUSES)
-  status?: string;
+  status?: (typeof STATUSES)[number];
 }
 
 @ApiTags('restore')

@@ -40,7 +40,8 @@ export class GetResourcesController {
       mounts: rows.map((row) => ({
         mount_id: row.mount_id,
         backup_id: row.backup_id,
-        status: row.status,
+        // The query selects only these.
+        status: row.status as (typeof ACTIVE_MOUNTS)[number],
         active_downloads: row.mount_path === null ? 0 : this.browser.streamsFrom(row.mount_path),
         resources: row.resources.map(toResourceDto),
       })),

@@ -1,4 +1,3 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn } from 'class-validator';
 import { PageQuery } from '../../../operations/http/cursor-page.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
@@ -7,12 +6,12 @@ import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 const STATUSES = ['active', 'mounting', 'mounted', 'unmounting', 'failed', 'released', 'all'] as const;
 
 export class ListMountsQuery extends PageQuery {
-  @ApiPropertyOptional({ enum: STATUSES, description: '`active`: mounting, mounted and unmounting', default: 'active', example: 'active' })
+  /** `active`: mounting, mounted and unmounting @default "active" */
   @Optional()
   @IsIn(STATUSES)
   status?: (typeof STATUSES)[number];
 
-  @ApiPropertyOptional({ format: 'uuid', description: 'Only mounts of this restore point', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
+  /** Only mounts of this restore point @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   backup_id?: string;

@@ -1,60 +1,49 @@
-import { ApiProperty } from '@nestjs/swagger';
 import type { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
 import type { MountOutcome } from './restore-mount.commands.js';
 import type { MountDriverName, UnmountReason } from './restore-mount.events.js';
 
 export class MountPartitionResponse {
-  @ApiProperty({ type: 'integer', description: '0: the whole disk; from 1001: logical volumes', example: 1 }) readonly number!: number;
-  @ApiProperty({ example: 'partition 1' }) readonly name!: string;
-  @ApiProperty({ type: 'integer', nullable: true, example: 1048576 }) readonly start_bytes!: number | null;
-  @ApiProperty({ type: 'integer', nullable: true, example: 21473787904 }) readonly size_bytes!: number | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'Name in the partition table', example: 'root' }) readonly label!: string | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'null: unknown', example: 'ext4' }) readonly filesystem_type!: string | null;
-  @ApiProperty({ type: 'string', nullable: true, example: 'rootfs' }) readonly filesystem_label!: string | null;
+  /** 0: the whole disk; from 1001: logical volumes @integer @example 1 */ readonly number!: number;
+  /** @example "partition 1" */ readonly name!: string;
+  /** @integer @example 1048576 */ readonly start_bytes!: number | null;
+  /** @integer @example 21473787904 */ readonly size_bytes!: number | null;
+  /** Name in the partition table @example "root" */ readonly label!: string | null;
+  /** null: unknown @example "ext4" */ readonly filesystem_type!: string | null;
+  /** @example "rootfs" */ readonly filesystem_label!: string | null;
 }
 
 export class MountErrorResponse {
-  @ApiProperty({ example: 'filesystem_encrypted' }) readonly code!: string;
-  @ApiProperty({ example: 'partition 1 is encrypted (crypto_LUKS) and cannot be read without its key' }) readonly detail!: string;
+  /** @example "filesystem_encrypted" */ readonly code!: string;
+  /** @example "partition 1 is encrypted (crypto_LUKS) and cannot be read without its key" */ readonly detail!: string;
 }
-
-const STATUSES = ['mounting', 'mounted', 'unmounting', 'failed', 'released'] as const;
-const DRIVERS = ['fuse', 'nbd', 'guestfs'] as const satisfies readonly MountDriverName[];
 
 /** A mount as returned by every route. */
 export class RestoreMountResponse {
-  @ApiProperty({ format: 'uuid', example: '5a2f3c1e-0b7d-5e11-9a3c-64f0a52c9e02' }) readonly mount_id!: string;
-  @ApiProperty({ format: 'uuid', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' }) readonly backup_id!: string;
-  @ApiProperty({ format: 'uuid', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' }) readonly vm_id!: string;
-  @ApiProperty({ example: 'pgtest1' }) readonly vm_name!: string;
-  @ApiProperty({ type: 'integer', example: 0 }) readonly disk_index!: number;
-  @ApiProperty({ type: 'integer', nullable: true, description: 'Number of the mounted partition; 0: a whole disk without a partition table', example: 1 })
+  /** @format uuid @example "5a2f3c1e-0b7d-5e11-9a3c-64f0a52c9e02" */ readonly mount_id!: string;
+  /** @format uuid @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly backup_id!: string;
+  /** @format uuid @example "0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b" */ readonly vm_id!: string;
+  /** @example "pgtest1" */ readonly vm_name!: string;
+  /** @integer @example 0 */ readonly disk_index!: number;
+  /** Number of the mounted partition; 0: a whole disk without a partition table @integer @example 1 */
   readonly partition!: number | null;
-  @ApiProperty({ enum: STATUSES, example: 'mounted' }) readonly status!: string;
-  @ApiProperty({ enum: DRIVERS, nullable: true, example: 'fuse' }) readonly driver!: string | null;
-  @ApiProperty({ type: 'string', nullable: true, example: '/dev/loop0' }) readonly device!: string | null;
-  @ApiProperty({
-    type: 'string',
-    nullable: true,
-    description: 'Directory on the hub',
-    example: '/var/lib/sendense/run/mounts/5a2f3c1e-0b7d-5e11-9a3c-64f0a52c9e02/fs',
-  })
+  readonly status!: 'mounting' | 'mounted' | 'unmounting' | 'failed' | 'released';
+  readonly driver!: MountDriverName | null;
+  /** @example "/dev/loop0" */ readonly device!: string | null;
+  /** Directory on the hub @example "/var/lib/sendense/run/mounts/5a2f3c1e-0b7d-5e11-9a3c-64f0a52c9e02/fs" */
   readonly mount_path!: string | null;
-  @ApiProperty({ type: 'string', nullable: true, example: 'ext4' }) readonly filesystem_type!: string | null;
-  @ApiProperty({ type: [MountPartitionResponse], description: 'All partitions found on the disk' }) readonly partitions!: readonly MountPartitionResponse[];
-  @ApiProperty({ type: MountErrorResponse, nullable: true, description: 'Why mounting failed' }) readonly error!: MountErrorResponse | null;
-  @ApiProperty({ enum: ['requested', 'expired', 'hub_cleanup'], nullable: true, example: null }) readonly unmount_reason!: UnmountReason | null;
-  @ApiProperty({ format: 'date-time', example: '2026-11-21T10:40:00.000Z' }) readonly created_at!: string;
-  @ApiProperty({
-    type: 'string',
-    format: 'date-time',
-    nullable: true,
-    description: 'Time at which an idle mount is removed. Uses are recorded at most once a minute, so the actual deadline may be up to a minute later',
-    example: '2026-11-21T11:40:00.000Z',
-  })
+  /** @example "ext4" */ readonly filesystem_type!: string | null;
+  /** All partitions found on the disk */ readonly partitions!: readonly MountPartitionResponse[];
+  /** Why mounting failed */ readonly error!: MountErrorResponse | null;
+  readonly unmount_reason!: UnmountReason | null;
+  /** @format date-time @example "2026-11-21T10:40:00.000Z" */ readonly created_at!: string;
+  /**
+   * Time at which an idle mount is removed. Uses are recorded at most once a minute, so the actual deadline may be up to a minute later
+   * @format date-time
+   * @example "2026-11-21T11:40:00.000Z"
+   */
   readonly expires_at!: string | null;
-  @ApiProperty({ type: 'string', format: 'date-time', nullable: true, example: null }) readonly released_at!: string | null;
-  @ApiProperty({ type: 'string', nullable: true, description: 'Position of the last event reflected in this answer; opaque', example: '0000000000000000042' })
+  /** @format date-time @example null */ readonly released_at!: string | null;
+  /** Position of the last event reflected in this answer; opaque @example "0000000000000000042" */
   readonly position!: string | null;
 }
 
