@@ -11,7 +11,7 @@ const IMAGE_GRAPH = '^src/lib/qemu/image-graph\\.plan\\.ts$';
 const TOOLS = `(?:${[
   'hub/(?:store|people/tokens|repositories/repository-storage|exports/nbd-servers|nodes/(?:node-link|local-node)|operations/(?:http|host-tools)|restore/(?:mounts|downloads))/',
   'node/libvirt/',
-  'cli/(?:config|ssh|terminal)/',
+  'cli/(?:api|config|ssh|terminal)/',
 ].join('|')})`;
 const NOT_A_CONTEXT = `(?:kernel|contract|lib|storage|tunnel)/|${TOOLS}`;
 /** A context of the hub, the node, or a command of the command line; its path is the first group. */

@@ -15,7 +15,7 @@ const HUB_TOOLS = [
   'restore/mounts',
   'store',
 ];
-const CLI_TOOLS = ['config', 'ssh', 'terminal'];
+const CLI_TOOLS = ['api', 'config', 'ssh', 'terminal'];
 /** Every file of a context of the hub, and of a command, is `<behaviour>.<role>.ts`. */
 const CONTEXT_FILE = new RegExp(`^src/(?:hub/(?!(?:${HUB_TOOLS.join('|')})/)[^/]+/[^/]+/|cli/(?!(?:${CLI_TOOLS.join('|')})/)[^/]+/)`);
 /** These take the time, ids and settings from the machine, and hand them to the others. */

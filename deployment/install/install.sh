@@ -35,6 +35,8 @@ readonly file_restore_tools=(guestfish:libguestfs-tools fusermount3:fuse3)
 readonly node_tools=("${common_tools[@]}" qemu-storage-daemon:qemu-system-common)
 
 say() { printf 'install: %s\n' "$*" >&2; }
+# What a removal leaves behind. `sendense node remove` repeats these lines.
+remains() { say "remains: $*"; }
 stop() {
   say "$*"
   exit 1
@@ -369,7 +371,7 @@ remove_account() {
 remove_bitmaps() { # image
   local bitmap
   while read -r bitmap; do
-    qemu-img bitmap --remove "$1" "$bitmap" || say "the bitmap $bitmap of $1 stays: see above"
+    qemu-img bitmap --remove "$1" "$bitmap" || remains "the bitmap $bitmap of $1: see above"
   done < <(qemu-img info "$1" 2>/dev/null | sed -n 's/^ *name: \(sendense-.*\)$/\1/p')
 }
 
@@ -378,7 +380,7 @@ clear_libvirt() {
   command -v virsh >/dev/null && [[ -S /run/libvirt/libvirt-sock ]] || return 0
   local virsh=(virsh -q -c qemu:///system) domains domain checkpoint image active
   if ! domains="$("${virsh[@]}" list --all --name)"; then
-    say "libvirt does not answer, so checkpoints named sendense-... of its domains stay"
+    remains "checkpoints named sendense-... of libvirt's domains, because libvirt does not answer"
     return 0
   fi
   while read -r domain; do
@@ -390,7 +392,7 @@ clear_libvirt() {
     fi
     # For a running guest: releases the disks frozen by a backup.
     if "${virsh[@]}" backup-dumpxml "$domain" 2>/dev/null | grep -qF "$node_scratch/"; then
-      "${virsh[@]}" domjobabort "$domain" >/dev/null || say "the backup job of the domain $domain stays: see above"
+      "${virsh[@]}" domjobabort "$domain" >/dev/null || remains "the backup job of the domain $domain: see above"
     fi
     active=no
     if [[ "$("${virsh[@]}" domstate "$domain")" != 'shut off' ]]; then active=yes; fi
@@ -398,9 +400,9 @@ clear_libvirt() {
       [[ "$checkpoint" == sendense-* ]] || continue
       # For a domain that is off, libvirt only deletes its own record.
       if [[ "$active" == yes ]]; then
-        "${virsh[@]}" checkpoint-delete "$domain" "$checkpoint" >/dev/null || say "checkpoint $checkpoint of the domain $domain stays: see above"
+        "${virsh[@]}" checkpoint-delete "$domain" "$checkpoint" >/dev/null || remains "checkpoint $checkpoint of the domain $domain: see above"
       else
-        "${virsh[@]}" checkpoint-delete "$domain" "$checkpoint" --metadata >/dev/null || say "checkpoint $checkpoint of the domain $domain stays: see above"
+        "${virsh[@]}" checkpoint-delete "$domain" "$checkpoint" --metadata >/dev/null || remains "checkpoint $checkpoint of the domain $domain: see above"
       fi
     done < <("${virsh[@]}" checkpoint-list "$domain" --name 2>/dev/null)
     [[ "$active" == no ]] || continue
@@ -426,7 +428,7 @@ remove() { # role [--data]
       remove_account sendense
       remove_account sendense-tunnel
     else
-      say "the hub's data stays: $hub_data, $tunnel_data, $etc"
+      remains "the hub's data: $hub_data, $tunnel_data, $etc"
     fi
   else
     # Now that nothing creates new ones.
@@ -435,12 +437,12 @@ remove() { # role [--data]
     rm -rf "$node_data" "$node_scratch" "$etc/node"
     [[ ! -e /etc/apparmor.d/local/abstractions/libvirt-qemu ]] || sed -i -e "\|^$node_scratch/|d" -e "\|^$node_guests/|d" /etc/apparmor.d/local/abstractions/libvirt-qemu
     # Images belong to the user; the directory is removed only if it holds none.
-    rmdir "$node_images" 2>/dev/null || { [[ ! -e "$node_images" ]] || say "$node_images stays because it contains images"; }
+    rmdir "$node_images" 2>/dev/null || { [[ ! -e "$node_images" ]] || remains "$node_images, because it contains images"; }
     remove_account sendense-node
   fi
   if ! is_installed "$(other_of "$1")"; then
     for each in "$base"/packages-installed-for-*; do
-      [[ ! -e "$each" ]] || say "Debian packages that were installed for Sendense stay: $(tr '\n' ' ' <"$each")"
+      [[ ! -e "$each" ]] || remains "Debian packages that were installed for Sendense: $(tr '\n' ' ' <"$each")"
     done
     rm -rf "$base" /etc/sysctl.d/60-sendense.conf /usr/local/bin/sendense
     rmdir "$etc" 2>/dev/null || true

@@ -33,17 +33,18 @@ async function sendense(...argv: readonly string[]): Promise<{ readonly code: nu
 
 describe('sendense node deploy', () => {
   it.each([
-    ['without a host', ['deploy'], 'exactly one host is required'],
-    ['with two hosts', ['deploy', 'one', 'two'], 'exactly one host is required'],
-    ['with a port that is none', ['deploy', 'host', '--port', '70000'], '--port must be a number from 1 to 65535'],
-    ['with a fingerprint that is none', ['deploy', 'host', '--host-key-fingerprint', 'MD5:aa:bb'], '--host-key-fingerprint must be SHA256:'],
-    ['with an option that is none', ['remove', 'host', '--force'], "Unknown option '--force'"],
+    ['without a host', ['deploy'], "missing required argument '[user@]host'"],
+    ['with two hosts', ['deploy', 'one', 'two'], 'too many arguments'],
+    ['with a port that is none', ['deploy', 'host', '--port', '70000'], 'It must be a number from 1 to 65535'],
+    ['with a fingerprint that is none', ['deploy', 'host', '--host-key-fingerprint', 'MD5:aa:bb'], 'It must be SHA256: followed by'],
+    ['with an option that is none', ['remove', 'host', '--force'], "unknown option '--force'"],
   ])(
     'is refused %s',
     async (_, argv, problem) => {
       const { code, stderr } = await sendense(...argv);
       expect(code).toBe(2);
       expect(stderr).toContain(problem);
+      expect(stderr).toContain(`See: sendense node ${argv[0] ?? ''} --help`);
     },
     PATIENCE_MS,
   );
@@ -51,7 +52,10 @@ describe('sendense node deploy', () => {
   it(
     'tells how it is used',
     async () => {
-      expect(await sendense('deploy', '--help')).toMatchObject({ code: 0, stdout: expect.stringContaining('Usage: sendense node deploy [USER@]HOST') });
+      expect(await sendense('deploy', '--help')).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining('Usage: sendense node deploy [options] <[user@]host>'),
+      });
     },
     PATIENCE_MS,
   );

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response.js';
 import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
 import type { CheckResult } from '../../src/cli/validate/model/check.plan.js';
-import { runValidateProgram } from '../../src/cli/validate/validate.program.js';
+import { runCommand } from '../../src/cli/terminal/command.js';
+import { validateCommand } from '../../src/cli/validate/validate.program.js';
 import { BackupClient } from '../support/backup-client.js';
 import { EnrolledNode, enrolmentSettings, type EnrolOutcome, startTunnelServer } from '../support/enrolled-node.js';
 import { freePortRange } from '../support/free-ports.js';
@@ -55,7 +56,7 @@ function hubFile(): string {
 async function checks(argv: readonly string[], environment: Readonly<Record<string, string>>): Promise<ReadonlyMap<string, CheckResult>> {
   let text = '';
   const print = (more: string): void => void (text += more);
-  await runValidateProgram([...argv, '--json'], { environment, print, signal: new AbortController().signal });
+  await runCommand(validateCommand({ environment, print, signal: new AbortController().signal }), [...argv, '--json']);
   return new Map((JSON.parse(text) as { checks: CheckResult[] }).checks.map((check) => [check.id, check]));
 }
 

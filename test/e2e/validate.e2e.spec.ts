@@ -12,10 +12,11 @@ import { TUNNEL_FILES, tunnelSettingsText } from '../../src/tunnel/interface/tun
 import { makeTunnelSocketDirectory, tunnelSocket } from '../../src/tunnel/interface/tunnel-sockets.js';
 import { KERNEL_PLACES, type KernelPlaces } from '../../src/cli/validate/check-machine/kernel.check.js';
 import { type CheckResult, runCheck } from '../../src/cli/validate/model/check.plan.js';
-import { HubApi } from '../../src/cli/validate/model/hub-api.client.js';
+import { HubApi } from '../../src/cli/api/hub-api.client.js';
 import { trialChecks } from '../../src/cli/validate/try-backup/trial.check.js';
 import { Trial } from '../../src/cli/validate/try-backup/trial.step.js';
-import { runValidateProgram } from '../../src/cli/validate/validate.program.js';
+import { runCommand } from '../../src/cli/terminal/command.js';
+import { validateCommand } from '../../src/cli/validate/validate.program.js';
 import { BackupClient } from '../support/backup-client.js';
 import { freePortRange } from '../support/free-ports.js';
 import { HubSystem, until } from '../support/hub-system.js';
@@ -71,14 +72,17 @@ async function validate(
   options: { readonly environment?: Readonly<Record<string, string>>; readonly kernel?: KernelPlaces } = {},
 ): Promise<Outcome> {
   let text = '';
-  const code = await runValidateProgram([...argv, '--json'], {
-    environment: { ...system.settings, ...options.environment },
-    print: (more) => {
-      text += more;
-    },
-    ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
-    signal: new AbortController().signal,
-  });
+  const code = await runCommand(
+    validateCommand({
+      environment: { ...system.settings, ...options.environment },
+      print: (more) => {
+        text += more;
+      },
+      ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
+      signal: new AbortController().signal,
+    }),
+    [...argv, '--json'],
+  );
   const { status, checks } = JSON.parse(text) as { status: string; checks: CheckResult[] };
   return { code, status, checks: new Map(checks.map((check) => [check.id, check])) };
 }
@@ -210,10 +214,10 @@ describe('sendense validate', () => {
   it('tells people in lines what programs get as JSON', async () => {
     let text = '';
     const context = { environment: system.settings, print: (more: string) => void (text += more), signal: new AbortController().signal };
-    expect(await runValidateProgram(['--role', 'hub', '--no-trial'], context)).toBe(0);
+    expect(await runCommand(validateCommand(context), ['--role', 'hub', '--no-trial'])).toBe(0);
     expect(text).toMatch(/^PASS {2}hub {3}hub_service {11}the hub answers and is ready: http:/m);
     expect(text).toMatch(/^\d+ checks: \d+ passed, \d+ warned, 0 failed, \d+ skipped$/m);
-    expect(await runValidateProgram(['--role', 'spectator'], context)).toBe(2);
+    expect(await runCommand(validateCommand(context), ['--role', 'spectator'])).toBe(2);
   });
 
   it('sees settings, rights of secrets, programs and kernel features that are wrong', async () => {
@@ -315,7 +319,7 @@ describe('sendense validate', () => {
     const repositoryId = await client.createRepository('damaged', place);
     await until('the repository to be listed', async () => (await system.api('GET', `/repositories/${repositoryId}`)).status === 200);
     const hub = new HubApi(system.url(), (await readFile(join(system.dataDirectory, 'api.token'), 'utf8')).trim());
-    const { nodes } = (await hub.call<{ nodes: { node_id: string }[] }>('GET', '/nodes')).body;
+    const { nodes } = await hub.call<{ nodes: { node_id: string }[] }>('GET', '/nodes');
     const trialOf = (name: string): ((id: string) => Promise<CheckResult>) => {
       const trial = new Trial({
         ...{ hub, nodeId: nodes[0]?.node_id ?? '', imageRoots: [system.imageRoot], nodeDirectory: system.dataDirectory, hubDirectory: null },
@@ -383,7 +387,7 @@ describe('sendense validate', () => {
   });
 
   it('sees what the hub itself says is wrong, with nodes and records', async () => {
-    const node = { node_id: 'n1', version: programVersion(), error: null, state: 'reachable' };
+    const node = { node_id: 'n1', version: programVersion(), error: null, state: 'reachable', enrolment: null, tunnel: null };
     const live = await somebody({ '/health': { node_id: 'n1', time: anHourAgo().toISOString() } });
     const dead = `http://127.0.0.1:${await freePortRange(1)}`;
     const hub = await somebody({

@@ -110,14 +110,24 @@ describe('bin/sendense', () => {
     expect(stderr).toContain(`token_file: ${join(data, 'node.token')} does not exist`);
   });
 
-  it.each([[['frobnicate']], [[]], [['hub', 'twice']], [['hub', '--colour']]])('shows the usage and ends with 2 for %j', async (argv) => {
+  it.each([
+    [['frobnicate'], "unknown command 'frobnicate'\nSee: sendense --help"],
+    [['nod'], 'Did you mean node?'],
+    [[], 'Usage: sendense [options] [command]'],
+    [['node', 'lost'], "unknown command 'lost'\nSee: sendense node --help"],
+    [['hub', 'twice'], 'See: sendense hub --help'],
+    [['hub', '--colour'], "unknown option '--colour'\nSee: sendense hub --help"],
+    [['node', 'enrol', 'a-code'], 'the pairing code is read from standard input\nSee: sendense node enrol --help'],
+    [['node', 'enrol', '--code=a-code'], "unknown option '--code'\nSee: sendense node enrol --help"],
+  ])('explains wrong usage and ends with 2 for %j', async (argv, explanation) => {
     const { code, stderr } = await outcome(argv);
     expect(code).toBe(2);
-    expect(stderr).toContain('Usage: sendense <command>');
+    expect(stderr).toContain(explanation);
+    expect(stderr).not.toContain('a-code');
   });
 
-  it.each([['help'], ['--help'], ['version']])('answers %s', async (word) => {
-    expect(await outcome([word])).toMatchObject({ code: 0, stdout: expect.stringMatching(/Usage: sendense|^\d+\.\d+\.\d+\n$/) });
+  it.each([['help'], ['--help'], ['version'], ['--version'], ['help restore'], ['node enrol --help']])('answers %s', async (words) => {
+    expect(await outcome(words.split(' '))).toMatchObject({ code: 0, stdout: expect.stringMatching(/Usage: sendense|^\d+\.\d+\.\d+\n$/) });
   });
 });
 

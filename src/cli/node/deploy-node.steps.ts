@@ -1,9 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../kernel/error-message.js';
 import { Clock } from '../../lib/clock/clock.js';
+import type { Node, Pairing } from '../api/answers.js';
+import { type HubApi, HubRefusalError } from '../api/hub-api.client.js';
 import { DeployError } from './deployment.error.js';
 import { hostFacts, type HostFacts } from './host-facts.reader.js';
-import type { HubApi, NodeView } from './hub-api.client.js';
 import { installScript, type ReleaseSource } from './release-archive.packer.js';
 import type { RemoteHost } from './remote-host.connection.js';
 import type { StepList } from './step-list.printer.js';
@@ -28,6 +29,7 @@ const NODE_DATA = '/var/lib/sendense-node';
 const LARGEST_SKEW_SECONDS = 60;
 const VERIFY_PATIENCE_MS = 120_000;
 const LOOK_EVERY_MS = 500;
+const DISCOVERY_MS = 60_000;
 const BYTES_PER_MIB = 1024 * 1024;
 
 /**
@@ -44,7 +46,7 @@ export async function deployNode(host: RemoteHost, hub: HubApi, source: ReleaseS
     return found;
   });
   await steps.run('ask the hub', async (note) => {
-    note(`${hub.url} knows ${(await hub.nodes()).length} node(s)`);
+    note(`${hub.url} knows ${(await nodesOf(hub)).length} node(s)`);
   });
   await bringRelease(host, source, steps, facts);
   const { release } = source;
@@ -139,14 +141,14 @@ async function pairWithHub(
   options: DeployOptions,
 ): Promise<{ readonly nodeId: string; readonly name: string }> {
   const known = await steps.run('pair it with the hub', async (note) => {
-    const own = facts.nodeId === null ? null : await hub.node(facts.nodeId);
+    const own = facts.nodeId === null ? null : await nodeOf(hub, facts.nodeId);
     if (own !== null && own.state !== 'revoked' && own.state !== 'pairing' && own.state !== 'pairing_failed') {
       note(`is paired as ${own.name}`);
       return own;
     }
     const name = options.name ?? (await host.run(['hostname'])).stdout.trim();
     await assertNameIsFree(hub, name, facts.nodeId);
-    const pairing = await hub.startPairing(name);
+    const pairing = await hub.call<Pairing>('POST', '/nodes', { name });
     const again = facts.nodeId === null ? [] : ['--again'];
     // The node's account may not be able to enter the login's directory, and a program cannot start in a directory that its user may not enter.
     const enrol = [
@@ -177,18 +179,36 @@ async function pairWithHub(
     const { stdout: line } = await host.runAsRoot(['ssh-keygen', '-l', '-f', `${NODE_DATA}/tunnel/id_ed25519.pub`]);
     const fingerprint = line.split(' ')[1] ?? '';
     if (!fingerprint.startsWith('SHA256:')) throw new DeployError(`${host.name} has no public key at ${NODE_DATA}/tunnel/id_ed25519.pub: ${line.trim()}`);
-    await hub.approve(known.node_id, fingerprint);
+    await hub.call('POST', `/nodes/${known.node_id}/approve`, { public_key_fingerprint: fingerprint });
     note(fingerprint);
   });
   return { nodeId: known.node_id, name: known.name };
 }
 
+async function nodesOf(hub: HubApi): Promise<readonly Node[]> {
+  return (await hub.call<{ nodes: Node[] }>('GET', '/nodes?limit=1000')).nodes;
+}
+
+async function nodeOf(hub: HubApi, nodeId: string): Promise<Node | null> {
+  return (await nodesOf(hub)).find((node) => node.node_id === nodeId) ?? null;
+}
+
+/** Has the hub ask the node for its VMs. @returns their number; null: the hub gets no answer from the node */
+async function vmsFoundBy(hub: HubApi, nodeId: string): Promise<number | null> {
+  try {
+    return (await hub.call<{ vms: unknown[] }>('POST', `/nodes/${nodeId}/discover`, undefined, DISCOVERY_MS)).vms.length;
+  } catch (error) {
+    if (error instanceof HubRefusalError && error.status >= 500) return null;
+    throw error;
+  }
+}
+
 /** Abandons an unfinished pairing of the same name; refuses when a working node has the name. */
 async function assertNameIsFree(hub: HubApi, name: string, ownId: string | null): Promise<void> {
-  const other = (await hub.nodes()).find((node) => node.name === name);
+  const other = (await nodesOf(hub)).find((node) => node.name === name);
   if (other === undefined || other.state === 'revoked' || other.state === 'pairing_failed') return;
   if (other.state === 'pairing' || other.state === 'awaiting_approval' || other.node_id === ownId) {
-    await hub.revoke(other.node_id);
+    await hub.call('DELETE', `/nodes/${other.node_id}`);
     return;
   }
   throw new DeployError(`the hub already has a node named ${name} (${other.node_id}, ${other.state}); choose another name with --name`);
@@ -198,9 +218,9 @@ async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: st
   await steps.run('hub -> node through the tunnel', async (note) => {
     const ends = performance.now() + VERIFY_PATIENCE_MS;
     for (;;) {
-      const node = await hub.node(nodeId);
+      const node = await nodeOf(hub, nodeId);
       // The hub's recorded state may predate this start, so the node is actually queried.
-      const found = node?.tunnel?.state === 'up' ? await hub.discover(nodeId) : null;
+      const found = node?.tunnel?.state === 'up' ? await vmsFoundBy(hub, nodeId) : null;
       if (found !== null) {
         note(`up; the node finds ${found} VM(s)`);
         return;
@@ -217,8 +237,8 @@ async function verify(host: RemoteHost, hub: HubApi, steps: StepList, nodeId: st
   });
 }
 
-async function notUp(host: RemoteHost, node: NodeView | null): Promise<DeployError> {
-  const cause = node?.tunnel?.cause ?? null;
+async function notUp(host: RemoteHost, node: Node | null): Promise<DeployError> {
+  const cause = node?.tunnel?.cause?.detail ?? null;
   const seen = `the hub reports the node as ${node?.state ?? 'unknown'} and its tunnel as ${node?.tunnel?.state ?? 'unknown'}${cause === null ? '' : ` (${cause})`}`;
   const { stdout: active } = await host.tryAsRoot(['systemctl', 'is-active', 'sendense-node', 'sendense-tunnel']);
   const { stdout } = await host.tryAsRoot(['journalctl', '-q', '-u', 'sendense-tunnel', '-u', 'sendense-node', '-n', '10', '-o', 'cat', '--no-pager']);

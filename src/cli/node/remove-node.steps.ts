@@ -1,5 +1,5 @@
 import { hostFacts } from './host-facts.reader.js';
-import type { HubApi } from './hub-api.client.js';
+import { type HubApi, HubRefusalError } from '../api/hub-api.client.js';
 import { installScript } from './release-archive.packer.js';
 import type { RemoteHost } from './remote-host.connection.js';
 import type { StepList } from './step-list.printer.js';
@@ -14,15 +14,20 @@ export async function removeNode(host: RemoteHost, hub: HubApi, steps: StepList)
   });
   await steps.run('revoke it at the hub', async (note) => {
     // First, so that the hub refuses this node even if the rest fails.
-    if (nodeId === null) note('the host was never paired');
-    else note((await hub.revoke(nodeId)) ? nodeId : `the hub knows no node ${nodeId}`);
+    if (nodeId === null) {
+      note('the host was never paired');
+      return;
+    }
+    try {
+      await hub.call('DELETE', `/nodes/${nodeId}`);
+      note(nodeId);
+    } catch (error) {
+      if (!(error instanceof HubRefusalError) || error.code !== 'node_not_found') throw error;
+      note(`the hub knows no node ${nodeId}`);
+    }
   });
   return steps.run('stop and remove it', async () => {
     const { stderr } = await host.runAsRoot(['bash', '-s', '--', 'remove', 'node'], script);
-    return stderr
-      .split('\n')
-      .map((line) => line.replace(/^install: /, ''))
-      .filter((line) => /\bstays?\b/.test(line))
-      .join('\n');
+    return [...stderr.matchAll(/^install: (remains: .*)$/gm)].map(([, line]) => line).join('\n');
   });
 }

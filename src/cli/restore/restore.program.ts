@@ -1,87 +1,75 @@
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
-import { DomainError } from '../../kernel/domain-error.js';
-import { messageOf } from '../../kernel/error-message.js';
+import { Argument, InvalidArgumentError, Option } from 'commander';
 import { FileHasher } from '../../storage/hashing/file-hasher.js';
-import { ToolError } from '../../lib/process/tool-error.js';
 import type { DiskFormat } from '../../lib/qemu/disk-copy.plan.js';
 import { QemuImg } from '../../lib/qemu/qemu-img.js';
 import type { Manifest } from '../../storage/repository-files/manifest.js';
 import { ProvenFiles } from '../../storage/repository-files/proven-files.js';
 import { type FoundRestorePoint, RepositoryFiles } from '../../storage/repository-files/repository-files.js';
 import { RestorePointVerifier } from '../../storage/repository-files/restore-point-verifier.js';
-import { chainOf, choosePoint, type FoundPoint, readableBytes } from './model/found-points.plan.js';
+import { chainOf, choosePoint, type FoundPoint } from './model/found-points.plan.js';
+import { bytesText } from '../terminal/bytes-text.js';
+import { CliCommand } from '../terminal/command.js';
 import { restoreDisks } from './restore-disks/restore-disks.step.js';
 
-const USAGE = `Usage: sendense restore --repository PATH [list | verify | disks] [options]
-
-Restores from a repository without a hub, a database or a network. Needs qemu-img.
-
-  list                       list the VMs and restore points in the repository
-  verify                     check manifests, hashes and chains of all restore points, or of --point and its ancestors
-  disks --target DIR         write the disks of a restore point into a directory; files get their names once checked
-
-  --repository PATH          the repository's directory
-  --vm NAME                  only this VM
-  --point ID                 a restore point: its id, the end of its id, or its folder; default: the newest
-  --disk N                   only this disk, from 0; may be repeated
-  --format raw|qcow2|vmdk    default: raw
-  --overwrite                replace existing files of the same names
-  --json                     print JSON, for programs
-
-Exit codes: 0 success, 1 something is damaged or could not be restored, 2 wrong usage.
-`;
-
+const COMMANDS = ['list', 'verify', 'disks'] as const;
 const FORMATS: readonly DiskFormat[] = ['raw', 'qcow2', 'vmdk'];
 
+/** Wrong usage that only the repository's content shows. */
 class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
 interface Options {
-  readonly repositoryPath: string;
-  readonly vm: string | undefined;
-  readonly point: string | undefined;
-  readonly disks: readonly number[];
+  readonly repository: string;
+  readonly vm?: string;
+  readonly point?: string;
+  readonly disk: readonly number[];
   readonly format: DiskFormat;
-  readonly target: string | undefined;
-  readonly overwrite: boolean;
-  readonly json: boolean;
+  readonly target?: string;
+  readonly overwrite?: true;
+  readonly json?: true;
 }
 
-/** @returns the exit code */
-export async function runRestoreProgram(argv: readonly string[]): Promise<number> {
-  const json = argv.includes('--json');
-  const hasher = new FileHasher();
-  try {
-    const { command, options } = parse(argv);
-    if (command === 'help') {
-      process.stdout.write(USAGE);
-      return 0;
-    }
-    const files = new RepositoryFiles();
-    const program = new RestoreProgram(options, files, new RestorePointVerifier(files, new QemuImg(), hasher, new ProvenFiles(null)));
-    switch (command) {
-      case 'list':
-        return await program.list();
-      case 'verify':
-        return await program.verify();
-      case 'disks':
-        return await program.disks();
-    }
-  } catch (error) {
-    if (error instanceof UsageError) {
-      process.stderr.write(`sendense restore: ${error.message}\n\n${USAGE}`);
-      return 2;
-    }
-    const code = error instanceof DomainError || error instanceof ToolError ? error.code : 'internal_error';
-    const detail = messageOf(error);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, detail } })}\n`);
-    process.stderr.write(`sendense restore: ${detail}\n`);
-    return 1;
-  } finally {
-    hasher.onApplicationShutdown();
-  }
+export function restoreCommand(): CliCommand {
+  const command: CliCommand = new CliCommand('restore')
+    .description('Restores from a repository without a hub, a database or a network. Needs qemu-img.')
+    .addArgument(
+      new Argument(
+        '[command]',
+        'list the VMs and restore points in the repository; verify manifests, hashes and chains of all restore points, or of --point and its ancestors; ' +
+          'write the disks of a restore point into a directory, where files get their names once checked',
+      )
+        .choices(COMMANDS)
+        .default('list'),
+    )
+    .requiredOption('--repository <path>', "the repository's directory", (path) => resolve(path))
+    .option('--target <dir>', 'the directory for the disks')
+    .option('--vm <name>', 'only this VM')
+    .option('--point <id>', 'a restore point: its id, the end of its id, or its folder; default: the newest')
+    .option('--disk <number>', 'only this disk, from 0; may be repeated', diskNumbers, [])
+    .addOption(new Option('--format <format>', 'format of the written disks').choices(FORMATS).default('raw'))
+    .option('--overwrite', 'replace existing files of the same names')
+    .option('--json', 'print JSON, for programs')
+    .addHelpText('after', '\nExit codes: 0 success, 1 something is damaged or could not be restored, 2 wrong usage')
+    .does(async (what: (typeof COMMANDS)[number], options: Options) => {
+      const hasher = new FileHasher();
+      try {
+        const files = new RepositoryFiles();
+        return await new RestoreProgram(options, files, new RestorePointVerifier(files, new QemuImg(), hasher, new ProvenFiles(null)))[what]();
+      } catch (error) {
+        if (error instanceof UsageError) return command.error(error.message);
+        throw error;
+      } finally {
+        hasher.onApplicationShutdown();
+      }
+    });
+  return command;
+}
+
+function diskNumbers(text: string, earlier: readonly number[]): readonly number[] {
+  if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError('It must be a number.');
+  return [...earlier, Number(text)];
 }
 
 class RestoreProgram {
@@ -95,12 +83,12 @@ class RestoreProgram {
     const found = await this.found();
     const points = this.ofVm(pointsOf(found));
     const unreadable = found.flatMap(({ folder, problem }) => (problem === null ? [] : [{ folder, problem }]));
-    this.print({ repository: this.options.repositoryPath, restore_points: points, unreadable }, () => {
+    this.print({ repository: this.options.repository, restore_points: points, unreadable }, () => {
       const lines: string[] = [];
       for (const vm of new Map(points.map((point) => [point.vm_id, point.vm_name]))) {
         lines.push(`VM ${vm[1]}  (${vm[0]})`);
         for (const point of points.filter(({ vm_id }) => vm_id === vm[0])) {
-          const size = readableBytes(point.disks.reduce((sum, disk) => sum + disk.file_size_bytes, 0));
+          const size = bytesText(point.disks.reduce((sum, disk) => sum + disk.file_size_bytes, 0));
           const { missing } = chainOf(point, points);
           const broken = missing === null ? '' : `  CANNOT BE RESTORED: its ancestor ${missing} is missing`;
           lines.push(`  ${point.instant}  ${point.backup_type.padEnd(11)}  ${point.backup_id}  ${point.disks.length} disk(s), ${size}${broken}`);
@@ -119,7 +107,7 @@ class RestoreProgram {
     const verdicts = [];
     for (const folder of folders) {
       this.tell(`checking ${folder}`, null);
-      verdicts.push(await this.verifier.verifyPoint(this.options.repositoryPath, folder));
+      verdicts.push(await this.verifier.verifyPoint(this.options.repository, folder));
     }
     this.clear();
     const findings = [
@@ -139,23 +127,23 @@ class RestoreProgram {
       ...findings.map(({ code, detail }) => `${code}: ${detail}`),
       ...unusable.map((id) => `Restore point ${id} cannot be restored.`),
       ok
-        ? `OK: ${verdicts.length} restore point(s), ${readableBytes(bytes)} checked.`
+        ? `OK: ${verdicts.length} restore point(s), ${bytesText(bytes)} checked.`
         : `DAMAGED: ${findings.length} finding(s) in ${verdicts.length} restore point(s).`,
     ]);
     return ok ? 0 : 1;
   }
 
   async disks(): Promise<number> {
-    const { target, format, overwrite, repositoryPath } = this.options;
+    const { target, format, repository: repositoryPath } = this.options;
     if (target === undefined) throw new UsageError('disks needs --target DIR');
     const found = await this.found();
     const point = this.chosen(pointsOf(found));
     const manifest = found.find(({ folder }) => folder === point.folder)?.manifest ?? null;
     const files = new Map<number, string>();
     for (const disk of manifest?.disks ?? []) {
-      if (this.options.disks.length === 0 || this.options.disks.includes(disk.disk_id)) files.set(disk.disk_id, `${point.folder}/${disk.file}`);
+      if (this.options.disk.length === 0 || this.options.disk.includes(disk.disk_id)) files.set(disk.disk_id, `${point.folder}/${disk.file}`);
     }
-    const unknown = this.options.disks.filter((diskId) => !files.has(diskId));
+    const unknown = this.options.disk.filter((diskId) => !files.has(diskId));
     if (unknown.length > 0) throw new UsageError(`restore point ${point.backup_id} has no disk ${unknown.join(', ')}; it has ${point.disks.length}, from 0`);
 
     const stop = new AbortController();
@@ -168,7 +156,7 @@ class RestoreProgram {
         files,
         target: resolve(target),
         format,
-        overwrite,
+        overwrite: this.options.overwrite === true,
         signal: stop.signal,
         tell: (what, percent) => this.tell(what, percent),
       });
@@ -184,7 +172,7 @@ class RestoreProgram {
   }
 
   private async found(): Promise<readonly FoundRestorePoint[]> {
-    return this.files.listRestorePoints(this.options.repositoryPath);
+    return this.files.listRestorePoints(this.options.repository);
   }
 
   private chosen(points: readonly FoundPoint[]): FoundPoint {
@@ -206,7 +194,7 @@ class RestoreProgram {
   }
 
   private print(document: object, lines: () => readonly string[]): void {
-    process.stdout.write(this.options.json ? `${JSON.stringify(document, null, 2)}\n` : `${lines().join('\n')}\n`);
+    process.stdout.write(this.options.json === true ? `${JSON.stringify(document, null, 2)}\n` : `${lines().join('\n')}\n`);
   }
 
   /** Progress is for interactive use: a single line, overwritten in place. */
@@ -235,54 +223,4 @@ function pointOf(folder: string, manifest: Manifest): FoundPoint {
     chain_id: manifest.chain_id,
     disks: manifest.disks.map(({ disk_id, disk_key, virtual_size_bytes, file_size_bytes }) => ({ disk_id, disk_key, virtual_size_bytes, file_size_bytes })),
   };
-}
-
-function parse(argv: readonly string[]): { readonly command: 'help' | 'list' | 'verify' | 'disks'; readonly options: Options } {
-  const { values, positionals } = parsed(argv);
-  const [word = 'list', ...extra] = positionals;
-  if (extra.length > 0) throw new UsageError(`unexpected argument: ${extra.join(' ')}`);
-  const command = (['help', 'list', 'verify', 'disks'] as const).find((each) => each === (values.help === true ? 'help' : word));
-  if (command === undefined) throw new UsageError(`unknown command "${word}"`);
-  if (values.repository === undefined && command !== 'help') throw new UsageError('--repository PATH is required');
-  const format = FORMATS.find((each) => each === (values.format ?? 'raw'));
-  if (format === undefined) throw new UsageError(`unknown format "${values.format ?? ''}"`);
-  const disks = (values.disk ?? []).map((text) => {
-    if (!/^\d{1,4}$/.test(text)) throw new UsageError(`--disk must be a number, not "${text}"`);
-    return Number(text);
-  });
-  return {
-    command,
-    options: {
-      repositoryPath: resolve(values.repository ?? '.'),
-      vm: values.vm,
-      point: values.point,
-      disks,
-      format,
-      target: values.target,
-      overwrite: values.overwrite ?? false,
-      json: values.json ?? false,
-    },
-  };
-}
-
-function parsed(argv: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        repository: { type: 'string' },
-        vm: { type: 'string' },
-        point: { type: 'string' },
-        disk: { type: 'string', multiple: true },
-        format: { type: 'string' },
-        target: { type: 'string' },
-        overwrite: { type: 'boolean' },
-        json: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    });
-  } catch (error) {
-    throw new UsageError(messageOf(error));
-  }
 }

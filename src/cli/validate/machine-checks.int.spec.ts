@@ -16,7 +16,7 @@ import { KERNEL_PLACES, kernelChecks } from './check-machine/kernel.check.js';
 import { scratchCheck } from './check-node/scratch.check.js';
 import type { Check, CheckResult } from './model/check.plan.js';
 import { runCheck } from './model/check.plan.js';
-import { HubApi } from './model/hub-api.client.js';
+import { HubApi } from '../api/hub-api.client.js';
 import { ServiceView } from './model/service-view.access.js';
 
 jest.setTimeout(120_000);

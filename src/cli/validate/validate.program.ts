@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { Option } from 'commander';
 import { Clock, Ids } from '../../lib/clock/clock.js';
 import { HubConfig } from '../../hub/hub.config.js';
 import { withEnvironmentFile } from '../config/environment-file.js';
@@ -27,28 +27,12 @@ import { tunnelChecks } from './check-node/tunnel.check.js';
 import { programsCheck } from './check-programs/programs.check.js';
 import { type Check, type CheckResult, fail, pass, type Role, runCheck } from './model/check.plan.js';
 import { ServiceView } from './model/service-view.access.js';
-import { HubApi } from './model/hub-api.client.js';
+import { HubApi } from '../api/hub-api.client.js';
+import { hubUrl } from '../api/hub-options.js';
+import { CliCommand } from '../terminal/command.js';
 import { checkLines, overallStatus, summaryLine } from './model/report.plan.js';
 import { Trial } from './try-backup/trial.step.js';
 import { trialChecks } from './try-backup/trial.check.js';
-
-const USAGE = `Usage: sendense validate [--role hub|node|both] [--config FILE] [--json]
-
-Checks an installation and suggests fixes. Makes a small trial backup, restores it, and removes it again.
-
-  --role ROLE         what to check on this machine; default: what has run here. With "both" the node is that of
-                      --node-config, or else the local node that the hub starts
-  --config FILE       the hub's settings, or the node's with --role node
-  --node-config FILE  with "both": the settings of a node other than the hub's local one
-  --hub URL           default: the running hub of this machine; for a node its hub_url
-  --token-file FILE   the hub's API token; default: api.token in the hub's data directory. With --role node,
-                      the trial backup needs it
-  --repository NAME   make the trial backup in this repository of the hub; default: a temporary one at the hub
-  --no-trial          skip the trial backup
-  --json              print JSON, for programs
-
-Exit codes: 0 no check failed, 1 a check failed, 2 wrong usage.
-`;
 
 /** The first checks of the trial; the later ones depend on their results. */
 const ASKING: ReadonlySet<string> = new Set(['event_store_append', 'trial_backup']);
@@ -62,14 +46,14 @@ export interface ValidateContext {
 }
 
 interface Options {
-  readonly role: Role | 'both' | undefined;
-  readonly config: string | undefined;
-  readonly nodeConfig: string | undefined;
-  readonly hub: string | undefined;
-  readonly tokenFile: string | undefined;
-  readonly repository: string | undefined;
+  readonly role?: Role | 'both';
+  readonly config?: string;
+  readonly nodeConfig?: string;
+  readonly hub?: string;
+  readonly tokenFile?: string;
+  readonly repository?: string;
   readonly trial: boolean;
-  readonly json: boolean;
+  readonly json?: true;
 }
 
 /** The configurations on this machine; null: not present, an array of problems: not readable. */
@@ -80,17 +64,28 @@ interface Machine {
   readonly isLocalNode: boolean;
 }
 
+export function validateCommand(context: ValidateContext): CliCommand {
+  return new CliCommand('validate')
+    .description('Checks an installation and suggests fixes. Makes a small trial backup, restores it, and removes it again.')
+    .addOption(
+      new Option(
+        '--role <role>',
+        'what to check on this machine; default: what has run here. With "both" the node is that of --node-config, or else the local node that the hub starts',
+      ).choices(['hub', 'node', 'both']),
+    )
+    .option('--config <file>', "the hub's settings, or the node's with --role node")
+    .option('--node-config <file>', 'with "both": the settings of a node other than the hub\'s local one')
+    .option('--hub <url>', 'default: the running hub of this machine; for a node its hub_url', hubUrl)
+    .option('--token-file <file>', "the hub's API token; default: api.token in the hub's data directory. With --role node, the trial backup needs it")
+    .option('--repository <name>', 'make the trial backup in this repository of the hub; default: a temporary one at the hub')
+    .option('--no-trial', 'skip the trial backup')
+    .option('--json', 'print JSON, for programs')
+    .addHelpText('after', '\nExit codes: 0 no check failed, 1 a check failed, 2 wrong usage')
+    .does(async (options: Options) => validate(options, context));
+}
+
 /** @returns the exit code */
-export async function runValidateProgram(argv: readonly string[], context: ValidateContext): Promise<number> {
-  const options = readOptions(argv);
-  if (options === 'help') {
-    context.print(USAGE);
-    return 0;
-  }
-  if (options instanceof Error) {
-    process.stderr.write(`sendense validate: ${options.message}\n\n${USAGE}`);
-    return 2;
-  }
+async function validate(options: Options, context: ValidateContext): Promise<number> {
   const machine = machineOf(options, context.environment);
   const results: CheckResult[] = [];
   const perform = async (checks: readonly Check[]): Promise<void> => {
@@ -99,52 +94,15 @@ export async function runValidateProgram(argv: readonly string[], context: Valid
       if (context.signal.aborted && check.id !== 'trial_removal') continue;
       const result = await runCheck(check);
       results.push(result);
-      if (!options.json) context.print(checkLines(result));
+      if (options.json !== true) context.print(checkLines(result));
     }
   };
   await perform(configChecks(machine));
   await perform(await checksOf(machine, options, context));
   const status = overallStatus(results);
-  if (options.json) context.print(`${JSON.stringify({ status, version: programVersion(), checks: results }, null, 2)}\n`);
+  if (options.json === true) context.print(`${JSON.stringify({ status, version: programVersion(), checks: results }, null, 2)}\n`);
   else context.print(summaryLine(results));
   return status === 'fail' || context.signal.aborted ? 1 : 0;
-}
-
-function readOptions(argv: readonly string[]): Options | 'help' | Error {
-  let parsed;
-  try {
-    parsed = parseArgs({
-      args: [...argv],
-      options: {
-        role: { type: 'string' },
-        config: { type: 'string' },
-        'node-config': { type: 'string' },
-        hub: { type: 'string' },
-        'token-file': { type: 'string' },
-        repository: { type: 'string' },
-        'no-trial': { type: 'boolean' },
-        json: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    });
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
-  const { values } = parsed;
-  if (values.help === true) return 'help';
-  const { role } = values;
-  if (role !== undefined && role !== 'hub' && role !== 'node' && role !== 'both') return new Error(`--role is hub, node or both, not ${JSON.stringify(role)}`);
-  if (values.hub !== undefined && !URL.canParse(values.hub)) return new Error('--hub must be a URL');
-  return {
-    role,
-    config: values.config,
-    nodeConfig: values['node-config'],
-    hub: values.hub?.replace(/\/+$/, ''),
-    tokenFile: values['token-file'],
-    repository: values.repository,
-    trial: values['no-trial'] !== true,
-    json: values.json === true,
-  };
 }
 
 function machineOf(options: Options, environment: NodeJS.ProcessEnv): Machine {
@@ -216,10 +174,10 @@ async function checksOf(machine: Machine, options: Options, context: ValidateCon
   const hub = machine.hub instanceof HubConfig ? machine.hub : null;
   const found = machine.node instanceof NodeConfig ? machine.node : null;
   const tunnel = found === null ? null : await readTunnelSettings(found.tunnelDirectory).catch(() => null);
-  const hubUrl = options.hub ?? (hub === null ? nodesHubUrl(found, tunnel) : await hubUrlOf(hub));
-  const node = found === null ? null : Object.assign(new NodeConfig(), found, { hubUrl: machine.isLocalNode ? hubUrl : nodesHubUrl(found, tunnel) });
+  const url = options.hub ?? (hub === null ? nodesHubUrl(found, tunnel) : await hubUrlOf(hub));
+  const node = found === null ? null : Object.assign(new NodeConfig(), found, { hubUrl: machine.isLocalNode ? url : nodesHubUrl(found, tunnel) });
   const { token, problem } = await apiToken(hub, options);
-  const api = new HubApi(hubUrl, token);
+  const api = new HubApi(url, token);
 
   const checks: Check[] = [];
   if (hub !== null) {

@@ -33,6 +33,11 @@ export class HubRefusedNodeError extends Error {
   }
 }
 
+/** The answer does not prove that it comes from the hub that knows the node's token. */
+export class NotTheHubError extends Error {
+  override readonly name = 'NotTheHubError';
+}
+
 const DEADLINE_MS = 5_000;
 const LARGEST_ANSWER_BYTES = 1024 * 1024;
 
@@ -67,7 +72,7 @@ export class HubClient {
       throw new HubRefusedNodeError(status, member(parsed, 'code') ?? 'unknown', member(parsed, 'detail') ?? `the hub answered ${status}`);
     }
     if (!isProof(answered.get(PROOF_HEADER), token, nonce, status, answer)) {
-      throw new Error(`the server at ${hubUrl} has not shown that it is the hub (status ${status})`);
+      throw new NotTheHubError(`the server at ${hubUrl} has not shown that it is the hub (status ${status})`);
     }
     return { status, body: parsed };
   }

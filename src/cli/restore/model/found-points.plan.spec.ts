@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { chainOf, choosePoint, type FoundPoint, readableBytes } from './found-points.plan.js';
+import { chainOf, choosePoint, type FoundPoint } from './found-points.plan.js';
 
 const point = (backupId: string, instant: string, more: Partial<FoundPoint> = {}): FoundPoint => ({
   backup_id: backupId,
@@ -85,19 +85,5 @@ describe('the chain of a restore point', () => {
     const a = point('a', '2026-11-21T10:00:00.000Z', { parent_backup_id: 'b' });
     const b = point('b', '2026-11-22T10:00:00.000Z', { parent_backup_id: 'a' });
     expect(chainOf(a, [a, b])).toEqual({ chain: [b, a], missing: 'a' });
-  });
-});
-
-describe('an amount of bytes for people', () => {
-  it.each([
-    [0, '0 B'],
-    [1023, '1023 B'],
-    [1024, '1.0 KiB'],
-    [1536, '1.5 KiB'],
-    [1024 ** 2, '1.0 MiB'],
-    [1024 ** 4, '1.0 TiB'],
-    [2048 * 1024 ** 4, '2048.0 TiB'],
-  ])('%d is %s', (bytes, text) => {
-    expect(readableBytes(bytes)).toBe(text);
   });
 });

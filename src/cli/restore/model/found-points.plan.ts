@@ -14,7 +14,7 @@ export type FoundPoint = {
 export type Choice = { readonly point: FoundPoint } | { readonly problem: string };
 
 /** Finds the requested restore point: by its id, the end of its id, or its folder; without any of these, the newest one of the VM (or of the only VM). */
-export function choosePoint(points: readonly FoundPoint[], wanted: { readonly point: string | undefined; readonly vm: string | undefined }): Choice {
+export function choosePoint(points: readonly FoundPoint[], wanted: { readonly point?: string | undefined; readonly vm?: string | undefined }): Choice {
   const ofVm = wanted.vm === undefined ? points : points.filter(({ vm_name, vm_id }) => vm_name === wanted.vm || vm_id === wanted.vm);
   if (ofVm.length === 0)
     return { problem: wanted.vm === undefined ? 'the repository holds no restore points' : `the repository holds no restore point of a VM "${wanted.vm}"` };
@@ -44,17 +44,4 @@ export function chainOf(point: FoundPoint, points: readonly FoundPoint[]): { rea
     at = parent;
   }
   return { chain, missing: null };
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
-
-/** `1536` -> `1.5 KiB` */
-export function readableBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit] ?? ''}`;
 }

@@ -1,16 +1,9 @@
 import { messageOf } from '../../../kernel/error-message.js';
 import type { HubConfig } from '../../../hub/hub.config.js';
 import { isLoopback } from '../../../lib/process/listen-port.js';
-import { type HubApi, HubRefusalError } from '../model/hub-api.client.js';
+import type { MountDrivers, Readiness } from '../../api/answers.js';
+import { type HubApi, HubRefusalError } from '../../api/hub-api.client.js';
 import { type Check, fail, pass, skip, type Verdict, warn, worst } from '../model/check.plan.js';
-
-interface Readiness {
-  readonly checks: readonly { readonly name: string; readonly required: boolean; readonly status: string; readonly code: string | null }[];
-}
-
-interface MountDrivers {
-  readonly drivers: readonly { readonly name: string; readonly available: boolean; readonly reason: string | null }[];
-}
 
 /** Whether the hub answers, is ready, accepts its token and rejects requests without it. */
 export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: string | null): readonly Check[] {
@@ -21,7 +14,7 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
       title: 'the hub answers and is ready',
       run: async () => {
         try {
-          const { checks } = (await hub.call<Readiness>('GET', '/health/ready')).body;
+          const { checks } = await hub.call<Readiness>('GET', '/health/ready');
           const down = checks.filter((check) => check.status !== 'up').map(({ name, code }) => `${name} (${code ?? 'down'})`);
           if (down.length === 0) return pass(`${hub.url} is ready`);
           return warn(`${hub.url} is ready, but without ${down.join(', ')}`, 'See the log of the hub.');
@@ -55,7 +48,7 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
       title: 'single files can be restored',
       run: async () => {
         try {
-          const { drivers } = (await hub.call<MountDrivers>('GET', '/restore/resources')).body;
+          const { drivers } = await hub.call<MountDrivers>('GET', '/restore/resources');
           const usable = drivers.filter(({ available }) => available).map(({ name }) => name);
           if (usable.length > 0) return pass(`restore points can be mounted by ${usable.join(', ')}`);
           const reasons = drivers.map(({ name, reason }) => `${name}: ${reason ?? ''}`).join('; ');

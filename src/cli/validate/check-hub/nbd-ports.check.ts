@@ -2,12 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { messageOf } from '../../../kernel/error-message.js';
 import type { HubConfig } from '../../../hub/hub.config.js';
 import { PortProbe } from '../../../lib/nbd/port-probe.js';
-import type { HubApi } from '../model/hub-api.client.js';
+import type { NbdPort } from '../../api/answers.js';
+import type { HubApi } from '../../api/hub-api.client.js';
 import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';
-
-interface Ports {
-  readonly ports: readonly { readonly port: number; readonly state: string }[];
-}
 
 const RANGE_FILE = '/proc/sys/net/ipv4/ip_local_port_range';
 
@@ -18,7 +15,7 @@ export function nbdPortsCheck(config: HubConfig, hub: HubApi): Check {
     role: 'hub',
     title: 'ports of the NBD pool',
     run: async () => {
-      const { ports } = (await hub.call<Ports>('GET', '/nbd/ports?limit=1000')).body;
+      const { ports } = await hub.call<{ ports: NbdPort[] }>('GET', '/nbd/ports?limit=1000');
       const probe = new PortProbe();
       const taken: number[] = [];
       const held = ports.filter(({ state }) => state === 'allocated').length;

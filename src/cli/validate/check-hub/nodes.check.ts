@@ -1,27 +1,9 @@
 import type { Clock } from '../../../lib/clock/clock.js';
 import { programVersion } from '../../../lib/config/version.js';
 import { clockVerdict } from '../model/clock-skew.plan.js';
-import { type HubApi, reasonOf } from '../model/hub-api.client.js';
+import type { Node } from '../../api/answers.js';
+import { type HubApi, reasonOf } from '../../api/hub-api.client.js';
 import { type Check, fail, skip, type Verdict, warn, worst } from '../model/check.plan.js';
-
-interface Nodes {
-  readonly nodes: readonly NodeShown[];
-}
-interface NodeShown {
-  readonly node_id: string;
-  readonly name: string;
-  /** null: no address yet. */
-  readonly url: string | null;
-  readonly state: string;
-  readonly version: string | null;
-  readonly error: { readonly code: string; readonly detail: string } | null;
-  readonly tunnel?: {
-    readonly state: string;
-    readonly cause: { readonly detail: string } | null;
-    readonly connections: { readonly wanted: number; readonly up: number };
-  } | null;
-  readonly enrolment?: { readonly state: string } | null;
-}
 
 const DEADLINE_MS = 10_000;
 /** Nodes in these states are not expected to answer. */
@@ -29,8 +11,8 @@ const NOT_IN_SERVICE = ['pairing', 'awaiting_approval', 'pairing_failed', 'revok
 
 /** Checks every node as the hub reaches it; a node behind a tunnel through the tunnel's reverse port. */
 export function nodesChecks(hub: HubApi, clock: Clock): readonly Check[] {
-  const inService = async (): Promise<readonly NodeShown[]> =>
-    (await hub.call<Nodes>('GET', '/nodes?limit=1000')).body.nodes.filter(({ state }) => !NOT_IN_SERVICE.includes(state));
+  const inService = async (): Promise<readonly Node[]> =>
+    (await hub.call<{ nodes: Node[] }>('GET', '/nodes?limit=1000')).nodes.filter(({ state }) => !NOT_IN_SERVICE.includes(state));
   return [
     {
       id: 'nodes',
@@ -56,7 +38,7 @@ export function nodesChecks(hub: HubApi, clock: Clock): readonly Check[] {
       role: 'hub',
       title: 'tunnels of enrolled nodes, from the hub to the node',
       run: async () => {
-        const enrolled = (await inService()).filter(({ enrolment, tunnel }) => (enrolment ?? null) !== null || (tunnel ?? null) !== null);
+        const enrolled = (await inService()).filter(({ enrolment, tunnel }) => enrolment !== null || tunnel !== null);
         if (enrolled.length === 0) return skip('no node has a tunnel');
         const findings: Verdict[] = [];
         for (const { name, url, tunnel } of enrolled) {
@@ -68,7 +50,7 @@ export function nodesChecks(hub: HubApi, clock: Clock): readonly Check[] {
                 'On the node: sendense validate --role node; is sendense tunnel running?',
               ),
             );
-          } else if (tunnel !== null && tunnel !== undefined && tunnel.state !== 'up') {
+          } else if (tunnel !== null && tunnel.state !== 'up') {
             const { state, cause, connections } = tunnel;
             findings.push(
               warn(

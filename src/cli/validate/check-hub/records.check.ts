@@ -1,18 +1,6 @@
-import type { HubApi } from '../model/hub-api.client.js';
+import type { AuditEvent, Projection, StoredEvent } from '../../api/answers.js';
+import type { HubApi } from '../../api/hub-api.client.js';
 import { type Check, fail, pass, warn } from '../model/check.plan.js';
-
-interface Events {
-  readonly events: readonly { readonly position: string; readonly stream: string; readonly type: string }[];
-}
-interface Projections {
-  readonly projections: readonly {
-    readonly name: string;
-    readonly state: string;
-    readonly head_position: string | null;
-    readonly lag_seconds: number;
-    readonly halted: { readonly position: string; readonly error: string } | null;
-  }[];
-}
 
 const LAG_SECONDS = 10;
 
@@ -24,9 +12,9 @@ export function recordsChecks(hub: HubApi): readonly Check[] {
       role: 'hub',
       title: 'event store',
       run: async () => {
-        const [newest] = (await hub.call<Events>('GET', '/audit/events?limit=1')).body.events;
+        const [newest] = (await hub.call<{ events: AuditEvent[] }>('GET', '/audit/events?limit=1')).events;
         if (newest === undefined) return pass('it is empty');
-        const { events } = (await hub.call<Events>('GET', `/audit/streams/${encodeURIComponent(newest.stream)}?limit=1000`)).body;
+        const { events } = await hub.call<{ events: StoredEvent[] }>('GET', `/audit/streams/${encodeURIComponent(newest.stream)}?limit=1000`);
         if (events.length > 0) return pass(`its newest event is ${newest.type} at ${Number(newest.position)}, and its stream can be read`);
         return fail(`the stream ${newest.stream} of its newest event is empty`, 'Restore the database from its last dump; events were removed.');
       },
@@ -36,7 +24,7 @@ export function recordsChecks(hub: HubApi): readonly Check[] {
       role: 'hub',
       title: 'read models follow the events',
       run: async () => {
-        const { projections } = (await hub.call<Projections>('GET', '/projections')).body;
+        const { projections } = await hub.call<{ projections: Projection[] }>('GET', '/projections');
         const halted = projections.filter((projection) => projection.halted !== null);
         if (halted.length > 0) {
           const text = halted.map(({ name, halted: at }) => `${name} has halted at ${at?.position ?? ''}: ${at?.error ?? ''}`).join('; ');

@@ -1,16 +1,8 @@
-import { bytesText } from '../model/amounts.plan.js';
-import { type HubApi, HubRefusalError } from '../model/hub-api.client.js';
+import { bytesText } from '../../terminal/bytes-text.js';
+import type { Repository, RepositoryStorage } from '../../api/answers.js';
+import { type HubApi, HubRefusalError } from '../../api/hub-api.client.js';
 import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';
 import type { ServiceView } from '../model/service-view.access.js';
-
-interface Repositories {
-  readonly repositories: readonly { readonly repository_id: string; readonly name: string; readonly path: string }[];
-}
-interface Storage {
-  readonly total_bytes: number;
-  readonly free_bytes: number;
-  readonly restore_points: number;
-}
 
 const SCARCE_SHARE = 0.1;
 const TOO_SCARCE_BYTES = 1024 ** 3;
@@ -22,14 +14,14 @@ export function repositoriesCheck(hub: HubApi, service: ServiceView): Check {
     role: 'hub',
     title: 'repositories, their permissions and space',
     run: async () => {
-      const { repositories } = (await hub.call<Repositories>('GET', '/repositories?limit=1000')).body;
+      const { repositories } = await hub.call<{ repositories: Repository[] }>('GET', '/repositories?limit=1000');
       if (repositories.length === 0) return warn('there are no repositories', 'Create one: POST /repositories; POST /repositories/test tests a path.');
       const findings: Verdict[] = [];
       const texts: string[] = [];
       for (const { repository_id, name, path } of repositories) {
         const place = `"${name}" in ${path}`;
         try {
-          const { free_bytes, total_bytes, restore_points } = (await hub.call<Storage>('GET', `/repositories/${repository_id}/storage`)).body;
+          const { free_bytes, total_bytes, restore_points } = await hub.call<RepositoryStorage>('GET', `/repositories/${repository_id}/storage`);
           const text = `${place} has ${bytesText(free_bytes)} of ${bytesText(total_bytes)} free and ${restore_points} restore points`;
           texts.push(text);
           findings.push(...spaceFindings(text, free_bytes, total_bytes));

@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../../lib/clock/clock.js';
 import type { NodeConfig } from '../../../node/node.config.js';
-import { HubClient, HubRefusedNodeError } from '../../../node/main.hub-link.js';
+import { HubClient, HubRefusedNodeError, NotTheHubError } from '../../../node/main.hub-link.js';
 import { clockVerdict } from '../model/clock-skew.plan.js';
-import { reasonOf } from '../model/hub-api.client.js';
+import { reasonOf } from '../../api/hub-api.client.js';
 import { type Check, fail, pass, skip, type Verdict } from '../model/check.plan.js';
 
 const DEADLINE_MS = 10_000;
@@ -57,11 +57,10 @@ export function hubLinkChecks(config: NodeConfig, throughTunnel: boolean, clock:
               "Was it revoked? Are the clocks right? Otherwise enrol it again (sendense node enrol), or copy the hub's node.token here.",
             );
           }
-          const reason = reasonOf(error);
-          if (reason.includes('has not shown'))
-            return fail(reason, 'Another program answers in place of the hub, or token_file belongs to another hub: enrol the node again.');
-          return reason.includes(tokenFile)
-            ? fail(reason, 'Enrol the node (sendense node enrol), or give its user read access to token_file.')
+          if (error instanceof NotTheHubError)
+            return fail(error.message, 'Another program answers in place of the hub, or token_file belongs to another hub: enrol the node again.');
+          return typeof error === 'object' && error !== null && Reflect.get(error, 'path') === tokenFile
+            ? fail(reasonOf(error), 'Enrol the node (sendense node enrol), or give its user read access to token_file.')
             : skip('the hub does not answer');
         }
       },

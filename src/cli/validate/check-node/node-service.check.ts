@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NodeConfig } from '../../../node/node.config.js';
 import { programVersion } from '../../../lib/config/version.js';
-import { reasonOf } from '../model/hub-api.client.js';
+import { reasonOf } from '../../api/hub-api.client.js';
 import { type Check, fail, pass, warn } from '../model/check.plan.js';
 
 const DEADLINE_MS = 10_000;

@@ -5,7 +5,8 @@ import type { NodeConfig } from '../../../node/node.config.js';
 import { tunnelSocket, tunnelSocketDirectory } from '../../../tunnel/interface/tunnel-sockets.js';
 import { readTunnelJournal } from '../../../tunnel/interface/tunnel-journal.js';
 import { HUB_HOST_KEY_ALIAS, TUNNEL_FILES, type TunnelSettings } from '../../../tunnel/interface/tunnel-settings.js';
-import type { HubApi } from '../model/hub-api.client.js';
+import type { NbdPool } from '../../api/answers.js';
+import type { HubApi } from '../../api/hub-api.client.js';
 import { type Check, fail, pass, skip, warn } from '../model/check.plan.js';
 
 const CONNECT_MS = 10_000;
@@ -74,7 +75,7 @@ export function tunnelChecks(config: NodeConfig, settings: TunnelSettings | null
 /** The hub's pool may have changed since the node was paired. null: nothing is missing, or the hub does not report it. */
 async function missingPorts(hub: HubApi, { nbd_port_first: first, nbd_port_count: count }: TunnelSettings): Promise<string | null> {
   try {
-    const pool = (await hub.call<{ first_port: number; last_port: number }>('GET', '/nbd/ports/metrics')).body;
+    const pool = await hub.call<NbdPool>('GET', '/nbd/ports/metrics');
     if (pool.first_port >= first && pool.last_port < first + count) return null;
     return `the hub's pool is ${pool.first_port} to ${pool.last_port}, but the tunnel forwards ${first} to ${first + count - 1}`;
   } catch {

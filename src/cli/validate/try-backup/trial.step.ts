@@ -9,7 +9,8 @@ import { makeTemporaryDirectory } from '../../../lib/process/temporary-directory
 import { compareRawNbdArgv } from '../../../lib/qemu/disk-copy.plan.js';
 import { wayToExport } from '../../../tunnel/interface/tunnel-sockets.js';
 import { runTool } from '../../../lib/process/run-tool.js';
-import { type HubAnswer, type HubApi, HubRefusalError } from '../model/hub-api.client.js';
+import { type Backup, endingOf, hasEnded, type Repository, type RestoreExport, type StoredEvent, type Vm } from '../../api/answers.js';
+import { type HubApi, HubRefusalError } from '../../api/hub-api.client.js';
 
 export interface TrialOptions {
   readonly hub: HubApi;
@@ -27,13 +28,6 @@ export interface TrialOptions {
   /** Of the tunnel that forwards the hub's NBD ports, if there is one. */
   readonly tunnelDirectory: string;
   readonly signal: AbortSignal;
-}
-
-interface Backup {
-  readonly backup_id: string;
-  readonly status: string;
-  readonly waiting_for: string | null;
-  readonly error: { readonly code: string; readonly detail: string } | null;
 }
 
 /** Random content, so that the copy skips nothing. */
@@ -98,11 +92,10 @@ export class Trial {
     const { hub, name, nodeId } = this.options;
     this.repositoryId = await this.repository();
     const folder = await this.virtualMachine();
-    const vm = await hub.call<{ vm_id: string }>('POST', '/vms', { name, source: 'image', source_ref: folder, node_id: nodeId }, COMMAND_MS);
-    const { vm_id: vmId } = vm.body;
+    const { vm_id: vmId } = await hub.call<Vm>('POST', '/vms', { name, source: 'image', source_ref: folder, node_id: nodeId }, COMMAND_MS);
     this.undo.push({ what: `VM "${name}"`, by: () => this.remove(`/vms/${vmId}`) });
     const stream = `vm-${vmId}`;
-    const { events } = (await hub.call<{ events: { type: string }[] }>('GET', `/audit/streams/${stream}?limit=1`)).body;
+    const { events } = await hub.call<{ events: StoredEvent[] }>('GET', `/audit/streams/${stream}?limit=1`);
     const [first] = events;
     if (first === undefined) throw new MissingEventError(`the hub registered a VM, but its stream ${stream} is empty`);
     this.vmId = vmId;
@@ -116,18 +109,20 @@ export class Trial {
     if (this.repositoryId === null || this.vmId === null) return null;
     const began = performance.now();
     const request = { vm_name: name, repository_id: this.repositoryId, backup_type: 'full' };
-    const { backup_id } = (await hub.call<Backup>('POST', '/backups', request, COMMAND_MS)).body;
+    const { backup_id } = await hub.call<Backup>('POST', '/backups', request, COMMAND_MS);
     this.undo.push({ what: `backup ${backup_id}`, by: () => this.removeBackup(backup_id) });
-    for (const ends = performance.now() + BACKUP_PATIENCE_MS; ;) {
-      const { status, error, waiting_for } = (await hub.call<Backup>('GET', `/backups/${backup_id}`)).body;
-      if (status === 'completed') break;
-      if (status === 'failed' || status === 'cancelled') throw new Error(error === null ? `the backup is ${status}` : `${error.code}: ${error.detail}`);
-      if (status === 'pending' && performance.now() - began > QUEUE_PATIENCE_MS) {
-        throw new TrialWaitsError(`it has been waiting for ${waiting_for ?? 'its turn'} for ${QUEUE_PATIENCE_MS / 1000} s`);
-      }
-      if (performance.now() > ends) throw new Error(`the backup is still ${status} after ${BACKUP_PATIENCE_MS / 1000} s`);
-      await pause(POLL_MS, undefined, { signal: this.options.signal });
-    }
+    const wait = { patienceMs: BACKUP_PATIENCE_MS, signal: this.options.signal };
+    const ended = await hub.until(
+      `/backups/${backup_id}`,
+      (backup: Backup) => {
+        if (backup.status === 'pending' && performance.now() - began > QUEUE_PATIENCE_MS) {
+          throw new TrialWaitsError(`it has been waiting for ${backup.waiting_for ?? 'its turn'} for ${QUEUE_PATIENCE_MS / 1000} s`);
+        }
+        return hasEnded(backup);
+      },
+      wait,
+    );
+    if (ended.status !== 'completed') throw new Error(endingOf(ended));
     this.backupId = backup_id;
     return performance.now() - began;
   }
@@ -137,7 +132,7 @@ export class Trial {
     if (this.backupId === null || this.original === null) return false;
     const { hub } = this.options;
     const body = { backup_id: this.backupId, disk_index: 0, mode: 'read_only' };
-    const { export_id, uri } = (await hub.call<{ export_id: string; uri: string | null }>('POST', '/restore/exports', body, COMMAND_MS)).body;
+    const { export_id, uri } = await hub.call<RestoreExport>('POST', '/restore/exports', body, COMMAND_MS);
     this.undo.push({ what: `export ${export_id}`, by: () => this.remove(`/restore/exports/${export_id}`) });
     if (uri === null) throw new Error(`export ${export_id} has no address`);
     this.uri = await this.reached(export_id, uri);
@@ -176,7 +171,7 @@ export class Trial {
     const folder = makeTemporaryDirectory('validate');
     this.undo.push({ what: folder, by: () => rm(folder, { recursive: true, force: true }) });
     const keyFile = join(folder, PSK_FILE);
-    const { psk_file } = (await this.options.hub.call<{ psk_file: string }>('GET', `/restore/exports/${exportId}/key`)).body;
+    const { psk_file } = await this.options.hub.call<{ psk_file: string }>('GET', `/restore/exports/${exportId}/key`);
     await writeFile(keyFile, `${psk_file}\n`, { mode: 0o600 });
     const { place, exportName } = parseExportUri(uri.replace(`${PSK_USER}@`, ''));
     return nbdUri({ ...(await wayToExport(place, this.options.tunnelDirectory)), keyFile }, exportName);
@@ -185,17 +180,16 @@ export class Trial {
   private async repository(): Promise<string> {
     const { hub, hubDirectory, name, repository } = this.options;
     if (repository !== null) {
-      const { repositories } = (await hub.call<{ repositories: { repository_id: string }[] }>('GET', `/repositories?name=${encodeURIComponent(repository)}`))
-        .body;
+      const { repositories } = await hub.call<{ repositories: Repository[] }>('GET', `/repositories?name=${encodeURIComponent(repository)}`);
       const [found] = repositories;
       if (found === undefined) throw new Error(`the hub has no repository "${repository}"`);
       return found.repository_id;
     }
     if (hubDirectory === null) throw new TrialImpossibleError('the hub is on another machine: name one of its repositories with --repository');
     const path = await this.folder(hubDirectory, 'validate-repository-', hubDirectory);
-    const made = await hub.call<{ repository_id: string }>('POST', '/repositories', { name, type: 'local', path });
-    this.undo.push({ what: `repository "${name}"`, by: () => this.remove(`/repositories/${made.body.repository_id}`) });
-    return made.body.repository_id;
+    const { repository_id } = await hub.call<Repository>('POST', '/repositories', { name, type: 'local', path });
+    this.undo.push({ what: `repository "${name}"`, by: () => this.remove(`/repositories/${repository_id}`) });
+    return repository_id;
   }
 
   /** A directory with one disk, in the layout of the source `image`. */
@@ -232,7 +226,7 @@ export class Trial {
 
   private async removeBackup(backupId: string): Promise<void> {
     const { hub } = this.options;
-    const { status } = (await hub.call<Backup>('GET', `/backups/${backupId}`)).body;
+    const { status } = await hub.call<Backup>('GET', `/backups/${backupId}`);
     if (status === 'pending' || status === 'running') await hub.call('POST', `/backups/${backupId}/cancel`);
     await this.remove(`/backups/${backupId}`);
   }
@@ -241,7 +235,7 @@ export class Trial {
   private async remove(path: string): Promise<void> {
     for (const ends = performance.now() + REMOVAL_PATIENCE_MS; ;) {
       try {
-        await this.deleted(path);
+        await this.options.hub.call('DELETE', path);
         return;
       } catch (error) {
         if (error instanceof HubRefusalError && error.status === 404) return;
@@ -249,10 +243,6 @@ export class Trial {
       }
       await pause(POLL_MS);
     }
-  }
-
-  private deleted(path: string): Promise<HubAnswer<unknown>> {
-    return this.options.hub.call('DELETE', path);
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { bytesText } from './amounts.plan.js';
+import { bytesText } from './bytes-text.js';
 
 describe('an amount of bytes for people', () => {
   it.each([

@@ -1,0 +1,107 @@
+/** The members of the hub's answers that the command line reads. The compiler compares them with the hub's own types: test/api/command-line-answers.ts. */
+
+interface Problem {
+  readonly code: string;
+  readonly detail: string;
+}
+
+export interface Readiness {
+  readonly checks: readonly { readonly name: string; readonly status: string; readonly code: string | null }[];
+}
+
+export interface Node {
+  readonly node_id: string;
+  readonly name: string;
+  /** null: no address yet. */
+  readonly url: string | null;
+  readonly state: string;
+  readonly version: string | null;
+  readonly error: Problem | null;
+  readonly enrolment: { readonly state: string } | null;
+  /** As reported by the node; null: no tunnel, or no report yet. */
+  readonly tunnel: {
+    readonly state: string;
+    readonly cause: Problem | null;
+    readonly connections: { readonly wanted: number; readonly up: number };
+  } | null;
+}
+
+export interface Pairing {
+  readonly node_id: string;
+  readonly pairing_code: string;
+}
+
+export interface Vm {
+  readonly vm_id: string;
+}
+
+export interface Repository {
+  readonly repository_id: string;
+  readonly name: string;
+  readonly path: string;
+}
+
+export interface RepositoryStorage {
+  readonly total_bytes: number;
+  readonly free_bytes: number;
+  readonly restore_points: number;
+}
+
+export interface RepositoryImport {
+  readonly name: string;
+  readonly imported: readonly string[];
+  readonly already_known: number;
+  readonly skipped: readonly { readonly folder: string; readonly reason: string }[];
+}
+
+export interface Backup {
+  readonly backup_id: string;
+  readonly status: string;
+  readonly waiting_for: string | null;
+  readonly error: Problem | null;
+}
+
+export interface RestoreExport {
+  readonly export_id: string;
+  readonly uri: string | null;
+}
+
+export interface MountDrivers {
+  readonly drivers: readonly { readonly name: string; readonly available: boolean; readonly reason: string | null }[];
+}
+
+export interface NbdPort {
+  readonly port: number;
+  readonly state: string;
+}
+
+export interface NbdPool {
+  readonly first_port: number;
+  readonly last_port: number;
+}
+
+export interface StoredEvent {
+  readonly position: string;
+  readonly type: string;
+}
+
+export interface AuditEvent extends StoredEvent {
+  readonly stream: string;
+}
+
+export interface Projection {
+  readonly name: string;
+  readonly state: string;
+  readonly lag_seconds: number;
+  readonly halted: { readonly position: string; readonly error: string } | null;
+}
+
+/** Whether the backup's status is final. */
+export function hasEnded({ status }: Backup): boolean {
+  return status === 'completed' || status === 'failed' || status === 'cancelled';
+}
+
+/** `node_silent: No report on the transfer arrived for 300 s.` */
+export function endingOf({ status, error }: Backup): string {
+  return error === null ? `the backup is ${status}` : `${error.code}: ${error.detail}`;
+}

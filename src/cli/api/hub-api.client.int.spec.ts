@@ -1,0 +1,76 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { HubApi } from './hub-api.client.js';
+
+let server: Server;
+let hub: HubApi;
+let answers: ((request: IncomingMessage, response: ServerResponse) => void)[];
+let seen: IncomingMessage[];
+
+beforeEach(async () => {
+  answers = [];
+  seen = [];
+  server = createServer((request, response) => {
+    seen.push(request);
+    answers.shift()?.(request, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  // Of a server that listens on TCP.
+  hub = new HubApi(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, 'a-token');
+});
+
+afterEach(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+const json = (status: number, body: object) => (_: IncomingMessage, response: ServerResponse) => {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+};
+const lost = (request: IncomingMessage): void => void request.socket.destroy();
+const silent = (): void => undefined;
+
+describe("the client of the hub's API", () => {
+  it('shows its token and returns the body, or null without one', async () => {
+    answers.push(json(200, { vms: [] }), (_, response) => response.writeHead(204).end());
+    expect(await hub.call('GET', '/vms')).toEqual({ vms: [] });
+    expect(await hub.call('DELETE', '/vms/1')).toBeNull();
+    expect(seen.map(({ url, headers }) => [url, headers.authorization])).toEqual([
+      ['/api/v1/vms', 'Bearer a-token'],
+      ['/api/v1/vms/1', 'Bearer a-token'],
+    ]);
+  });
+
+  it('reports a refusal with status, code and detail, also of something that is not a hub', async () => {
+    answers.push(json(409, { code: 'vm_busy', detail: 'The VM is being backed up.' }), (_, response) => response.writeHead(502).end('<html>'));
+    await expect(hub.call('GET', '/vms')).rejects.toMatchObject({ status: 409, code: 'vm_busy', message: 'The VM is being backed up.' });
+    await expect(hub.call('GET', '/vms')).rejects.toMatchObject({ status: 502, code: 'unknown', message: 'status 502: <html>' });
+  });
+
+  it('sends a POST whose answer was lost once more, under the same key, and another POST under another key', async () => {
+    answers.push(lost, json(201, { backup_id: 'b' }), json(201, {}));
+    expect(await hub.call('POST', '/backups', { vm_name: 'a' })).toEqual({ backup_id: 'b' });
+    await hub.call('POST', '/backups', { vm_name: 'a' });
+    const [first, again, other] = seen.map(({ headers }) => headers['idempotency-key']);
+    expect(first).toMatch(/^[0-9a-f-]{36}$/);
+    expect([again === first, other === first]).toEqual([true, false]);
+  });
+
+  it('gives up when the answer is lost twice, when nobody answers in time, and when nothing listens', async () => {
+    answers.push(lost, lost, silent);
+    await expect(hub.call('POST', '/backups', {})).rejects.toThrow(/^nothing answers at http.*: /);
+    await expect(hub.call('POST', '/backups', {}, 200)).rejects.toThrow('no answer within 0.2 s');
+    expect(seen).toHaveLength(3);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await expect(hub.call('GET', '/vms')).rejects.toThrow(/^nothing answers at http.*: connect ECONNREFUSED/);
+  });
+
+  it('reads until it sees the end, or loses its patience', async () => {
+    answers.push(json(200, { n: 1 }), json(200, { n: 2 }), json(200, { n: 3 }), json(200, { n: 3 }));
+    expect(await hub.until('/jobs/1', ({ n }: { n: number }) => n === 2, { patienceMs: 5_000 })).toEqual({ n: 2 });
+    await expect(hub.until('/jobs/1', () => false, { patienceMs: 0 })).rejects.toThrow('GET /jobs/1 does not show an end after 0 s');
+  });
+});

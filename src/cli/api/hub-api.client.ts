@@ -1,0 +1,104 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { Ids } from '../../lib/clock/clock.js';
+
+const DEADLINE_MS = 20_000;
+const POLL_MS = 200;
+
+/** The hub refused a request, or something else answered. The message is the problem's detail. */
+export class HubRefusalError extends Error {
+  override readonly name = 'HubRefusalError';
+  constructor(
+    readonly status: number,
+    /** `unknown`: the answer is not a problem of a hub. */
+    readonly code: string,
+    detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+export interface Wait {
+  readonly patienceMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** The running hub through its public API. */
+export class HubApi {
+  constructor(
+    /** Without a trailing slash. */
+    readonly url: string,
+    private readonly token: string | null,
+  ) {}
+
+  get hasToken(): boolean {
+    return this.token !== null;
+  }
+
+  /**
+   * The type parameter is the shape of the answer in the hub's API document. A POST whose answer is lost is sent once more under the same idempotency key.
+   * @throws HubRefusalError for any unsuccessful answer; Error with the cause when nothing answers
+   */
+  async call<Body = unknown>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object, deadlineMs = DEADLINE_MS): Promise<Body> {
+    const request = {
+      method,
+      headers: {
+        ...(this.token === null ? {} : { authorization: `Bearer ${this.token}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(method === 'POST' ? { 'idempotency-key': new Ids().next() } : {}),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(deadlineMs),
+    };
+    const send = async (): Promise<{ ok: boolean; status: number; text: string }> => {
+      const response = await fetch(`${this.url}/api/v1${path}`, request);
+      return { ok: response.ok, status: response.status, text: await response.text() };
+    };
+    let answer;
+    try {
+      answer = await send().catch((error: unknown) => {
+        if (method !== 'POST' || request.signal.aborted) throw error;
+        return send();
+      });
+    } catch (error) {
+      const reason = request.signal.aborted ? `no answer within ${deadlineMs / 1000} s` : reasonOf(error);
+      throw new Error(`nothing answers at ${this.url}: ${reason}`, { cause: error });
+    }
+    const { ok, status, text } = answer;
+    const parsed = parsedOrNull(text);
+    if (!ok) throw new HubRefusalError(status, member(parsed, 'code') ?? 'unknown', member(parsed, 'detail') ?? `status ${status}: ${text.slice(0, 300)}`);
+    return parsed as Body;
+  }
+
+  /**
+   * Reads the path again and again until it shows the end of some work.
+   * @throws Error after the patience; what hasEnded and call throw; the signal's reason
+   */
+  async until<Body>(path: string, hasEnded: (body: Body) => boolean, { patienceMs, signal }: Wait): Promise<Body> {
+    for (const ends = performance.now() + patienceMs; ;) {
+      const body = await this.call<Body>('GET', path);
+      if (hasEnded(body)) return body;
+      if (performance.now() > ends) throw new Error(`GET ${path} does not show an end after ${patienceMs / 1000} s`);
+      await pause(POLL_MS, undefined, { signal });
+    }
+  }
+}
+
+/** The cause of a failed fetch; fetch's own message only says that it failed. */
+export function reasonOf(error: unknown): string {
+  const cause: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'cause') : null;
+  return member(cause, 'message') ?? member(error, 'message') ?? String(error);
+}
+
+function parsedOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** null: there is no such text. */
+function member(of: unknown, name: string): string | null {
+  const value: unknown = typeof of === 'object' && of !== null ? Reflect.get(of, name) : null;
+  return typeof value === 'string' && value !== '' ? value : null;
+}

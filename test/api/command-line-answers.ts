@@ -1,0 +1,36 @@
+/** Compile-time comparison of what the command line expects in answers with what the hub's controllers answer. */
+import type * as cli from '../../src/cli/api/answers.js';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { VmResponse } from '../../src/hub/backup/vms/model/vm.response.js';
+import type { NbdPortMetricsResponse, NbdPortResponse } from '../../src/hub/exports/nbd-ports/list-ports/list-ports.dto.js';
+import type { AuditEventResponse } from '../../src/hub/history/audit/audit-event.response.js';
+import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response.js';
+import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
+import type { ReadinessDto } from '../../src/hub/operations/health/health.dto.js';
+import type { StreamEventResponse } from '../../src/hub/operations/http/event-history.js';
+import type { ProjectionStatusResponse } from '../../src/hub/operations/projections-admin/projection-status.response.js';
+import type { RepositoryImportDto } from '../../src/hub/repositories/repositories/import-repository/import-repository.controller.js';
+import type { RepositoryStorageDto } from '../../src/hub/repositories/repositories/measure-storage/measure-storage.dto.js';
+import type { RepositoryResponse } from '../../src/hub/repositories/repositories/model/repository.response.js';
+import type { RestoreExportResponse } from '../../src/hub/restore/restore-exports/model/restore-export.response.js';
+import type { ResourcesDto } from '../../src/hub/restore/restore-mounts/get-resources/get-resources.dto.js';
+
+type Holds<Expected, Answered extends Expected> = Answered;
+
+export type Compared = [
+  Holds<cli.Backup, BackupResponse>,
+  Holds<cli.Vm, VmResponse>,
+  Holds<cli.NbdPort, NbdPortResponse>,
+  Holds<cli.NbdPool, NbdPortMetricsResponse>,
+  Holds<cli.AuditEvent, AuditEventResponse>,
+  Holds<cli.StoredEvent, StreamEventResponse>,
+  Holds<cli.Node, NodeResponse>,
+  Holds<Partial<cli.Pairing>, RegisteredNodeDto>,
+  Holds<cli.Readiness, ReadinessDto>,
+  Holds<cli.Projection, ProjectionStatusResponse>,
+  Holds<cli.RepositoryImport, RepositoryImportDto>,
+  Holds<cli.RepositoryStorage, RepositoryStorageDto>,
+  Holds<cli.Repository, RepositoryResponse>,
+  Holds<cli.RestoreExport, RestoreExportResponse>,
+  Holds<cli.MountDrivers, ResourcesDto>,
+];
