@@ -1,4 +1,5 @@
 import type { Projection } from '../src/hub/store/postgres/projection-definition.js';
+import type { ReadModel } from '../src/hub/store/postgres/read-model-definition.js';
 import { auditEventsProjection } from './audit-events/audit-events.projection.js';
 import { AuditEventReadModel } from './audit-events/audit-events.read-model.js';
 import { backupsProjection } from './backups/backups.projection.js';
@@ -40,8 +41,8 @@ export const allProjections: readonly Projection[] = [
   auditEventsProjection,
 ];
 
-/** The entities of all read models, for TypeORM's DataSource. */
-export const allReadModels = [
+/** Every read model, for the database. */
+export const allReadModels: readonly ReadModel[] = [
   BackupReadModel,
   ChainReadModel,
   VmReadModel,

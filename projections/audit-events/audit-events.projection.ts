@@ -1,46 +1,11 @@
-import type { JsonObject } from '../../src/kernel/json.js';
 import { categoryOf } from '../../src/hub/store/event-store/event-store.port.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-
-export type AuditEventRow = {
-  readonly log_position: string;
-  readonly event_id: string;
-  readonly stream: string;
-  readonly category: string;
-  readonly revision: number;
-  readonly type: string;
-  readonly actor: string;
-  readonly correlation_id: string;
-  readonly causation_id: string;
-  readonly hub_id: string;
-  readonly schema_version: number;
-  readonly time: string;
-  readonly recorded_at: string;
-  readonly data: JsonObject;
-};
+import { AuditEventReadModel, type AuditEventRow } from './audit-events.read-model.js';
 
 /** One row for each event in the store. The position is the key, because the same event id may occur twice. */
 export const auditEventsProjection: Projection<AuditEventRow> = {
-  name: 'audit_events',
+  ...AuditEventReadModel.definition,
   categories: null,
-  key: 'log_position',
-  columns: {
-    log_position: 'text',
-    event_id: 'text',
-    stream: 'text',
-    category: 'text',
-    revision: 'bigint',
-    type: 'text',
-    actor: 'text',
-    correlation_id: 'text',
-    causation_id: 'text',
-    hub_id: 'text',
-    schema_version: 'integer',
-    time: 'timestamptz',
-    recorded_at: 'timestamptz',
-    data: 'jsonb',
-  },
-  nullable: {},
   copied: {
     log_position: `lpad(position::text, 19, '0')`,
     event_id: 'id::text',

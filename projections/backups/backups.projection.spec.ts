@@ -3,7 +3,8 @@ import type { BackupEvent } from '../../src/hub/backup/backups/model/backup.even
 import type { NbdExportEvent } from '../../src/hub/exports/nbd-exports/model/nbd-export.events.js';
 import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
 import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
-import { type BackupRow, backupsProjection } from './backups.projection.js';
+import { backupsProjection } from './backups.projection.js';
+import type { BackupRow } from './backups.read-model.js';
 
 const MIB = 1024 * 1024;
 

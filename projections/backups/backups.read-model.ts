@@ -1,150 +1,140 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
-import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
-import { type BackupDamageRow, type BackupDiskRow, type BackupRow, backupsProjection } from './backups.projection.js';
+import type {
+  BackupStage,
+  DisksLeftOut,
+  FullReason,
+  QuiesceReported,
+  RequestedBackupType,
+  SealedFile,
+  WaitingFor,
+} from '../../src/hub/backup/backups/model/backup.events.js';
+import {
+  bigint,
+  boolean,
+  double,
+  instant,
+  json,
+  position,
+  text,
+  texts,
+  type EntityOf,
+  readModel,
+  type RowOf,
+} from '../../src/hub/store/postgres/read-model-definition.js';
 
-export type { BackupDamageRow, BackupDiskRow, BackupRow };
+export type BackupStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
+export type BackupPhase = BackupStage | 'stalled' | 'completed' | 'failed' | 'cancelled' | 'deleted';
+export type DiskStatus = 'pending' | 'running' | 'completed' | 'failed';
+
+export type BackupDiskRow = {
+  readonly disk_id: number;
+  readonly disk_key: string;
+  /** Size of the disk as the guest sees it, in bytes. */
+  readonly virtual_size_bytes: number;
+  readonly file: string;
+  readonly parent_file: string | null;
+  readonly parent_change_id: string | null;
+  readonly export_id: string | null;
+  readonly nbd_port: number | null;
+  readonly nbd_export_name: string | null;
+  readonly qcow2_path: string | null;
+  readonly status: DiskStatus;
+  readonly bytes_transferred: number;
+  /** Bytes that this backup transfers for the disk; null until the transfer starts. */
+  readonly total_bytes: number | null;
+  /** Length of the sealed QCOW2 file in bytes. */
+  readonly size_bytes: number | null;
+  readonly sha256: string | null;
+  readonly change_id: string | null;
+  readonly error: { readonly code: string; readonly detail: string } | null;
+};
+
+/** Why a restore point cannot be trusted. */
+export type BackupDamageRow = {
+  readonly code: 'parent_missing' | 'parent_truncated' | 'parent_altered';
+  readonly detail: string;
+  /** Relative to the repository; null if the damage concerns the restore point as a whole, or if no file was recorded. */
+  readonly file: string | null;
+  readonly detected_at: string;
+  /** null: something other than a verification found it. */
+  readonly verification_id: string | null;
+  /** The damaged restore point that this one depends on; null: this one's own files are damaged. */
+  readonly caused_by_backup_id: string | null;
+};
+
+export const BackupReadModel = readModel({
+  name: 'backups',
+  key: 'backup_id',
+  references: 'export_ids',
+  tallied: 'status',
+  columns: {
+    backup_id: text(),
+    vm_id: text(),
+    vm_name: text(),
+    node_id: text(),
+    repository_id: text(),
+    policy_id: text().nullable(),
+    /** The requested type until the backup is planned, then the actual type. */
+    backup_type: text<RequestedBackupType>(),
+    status: text<BackupStatus>(),
+    current_phase: text<BackupPhase>(),
+    waiting_for: text<WaitingFor>().nullable(),
+    waiting_detail: text().nullable(),
+    full_reason: text<FullReason>().nullable(),
+    full_reason_detail: text().nullable(),
+    chain_id: text().nullable(),
+    parent_backup_id: text().nullable(),
+    folder: text().nullable(),
+    files: json<readonly SealedFile[]>().nullable(),
+    manifest_sha256: text().nullable(),
+    instant: instant().nullable(),
+    progress_percent: double(),
+    bytes_transferred: bigint(),
+    total_bytes: bigint(),
+    transfer_speed_bps: bigint().nullable(),
+    eta_seconds: bigint().nullable(),
+    disks: json<readonly BackupDiskRow[]>(),
+    /** qemu-nbd process of each export; null while there is none. */
+    exports: json<{ readonly [exportId: string]: number | null }>(),
+    export_ids: texts(),
+    nbd_targets_string: text().nullable(),
+    error: json<{ readonly code: string; readonly stage: BackupStage; readonly detail: string }>().nullable(),
+    change_tracking: text<'committed' | 'discarded'>().nullable(),
+    undone: boolean(),
+    files_removed: boolean(),
+    created_at: instant(),
+    started_at: instant().nullable(),
+    transfer_started_at: instant().nullable(),
+    silent_since: instant().nullable(),
+    /** When it ended, whatever the outcome. */
+    completed_at: instant().nullable(),
+    deleted_at: instant().nullable(),
+    damage: json<BackupDamageRow>().nullable(),
+    /** Whether the guest's file systems were frozen; null: nothing was reported. */
+    quiesce: json<QuiesceReported['data']>().nullable(),
+    left_out_disks: json<DisksLeftOut['data']['disks']>(),
+    /** Position of BackupRequested: the order in which backups were requested. */
+    created_position: position(),
+  },
+  indexes: [
+    '(created_position)',
+    '(vm_name, created_position)',
+    '(vm_id, created_position)',
+    '(repository_id, created_position)',
+    '(status, created_position)',
+    '(created_at)',
+    '(chain_id) where chain_id is not null',
+    '(parent_backup_id) where parent_backup_id is not null',
+    '(backup_type, created_position)',
+    `(vm_name, completed_at) where status = 'completed'`,
+    `(vm_id, repository_id, created_position) where status = 'completed'`,
+    `(vm_id, created_position) where status in ('pending', 'running') or (status = 'completed' and change_tracking is null)
+       or (status in ('failed', 'cancelled') and (not undone or (nbd_targets_string is not null and change_tracking is null)))
+       or (status = 'deleted' and not files_removed)`,
+    '(backup_id) where damage is not null',
+  ],
+});
+export type BackupReadModel = EntityOf<typeof BackupReadModel>;
+export type BackupRow = RowOf<typeof BackupReadModel>;
 
 /** A row folded in memory: numbers are numbers, and times are ISO 8601 strings. */
 export type FoldedBackup = BackupRow & { readonly position: string };
-
-/** A row of the view `read_models.backups`. `bigint` columns arrive as decimal strings. Only its projection writes it. */
-@Entity({ schema: 'read_models', name: 'backups', synchronize: false })
-export class BackupReadModel {
-  @PrimaryColumn({ type: 'text' })
-  readonly backup_id!: BackupRow['backup_id'];
-
-  @Column({ type: 'text' })
-  readonly vm_id!: BackupRow['vm_id'];
-
-  @Column({ type: 'text' })
-  readonly vm_name!: BackupRow['vm_name'];
-
-  @Column({ type: 'text' })
-  readonly node_id!: BackupRow['node_id'];
-
-  @Column({ type: 'text' })
-  readonly repository_id!: BackupRow['repository_id'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly policy_id!: BackupRow['policy_id'];
-
-  @Column({ type: 'text' })
-  readonly backup_type!: BackupRow['backup_type'];
-
-  @Column({ type: 'text' })
-  readonly status!: BackupRow['status'];
-
-  @Column({ type: 'text' })
-  readonly current_phase!: BackupRow['current_phase'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly waiting_for!: BackupRow['waiting_for'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly waiting_detail!: BackupRow['waiting_detail'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly full_reason!: BackupRow['full_reason'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly full_reason_detail!: BackupRow['full_reason_detail'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly chain_id!: BackupRow['chain_id'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly parent_backup_id!: BackupRow['parent_backup_id'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly folder!: BackupRow['folder'];
-
-  @Column({ type: 'jsonb', nullable: true })
-  readonly files!: BackupRow['files'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly manifest_sha256!: BackupRow['manifest_sha256'];
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly instant!: Date | null;
-
-  @Column({ type: 'double precision' })
-  readonly progress_percent!: BackupRow['progress_percent'];
-
-  @Column({ type: 'bigint' })
-  readonly bytes_transferred!: string;
-
-  @Column({ type: 'bigint' })
-  readonly total_bytes!: string;
-
-  @Column({ type: 'bigint', nullable: true })
-  readonly transfer_speed_bps!: string | null;
-
-  @Column({ type: 'bigint', nullable: true })
-  readonly eta_seconds!: string | null;
-
-  @Column({ type: 'jsonb' })
-  readonly disks!: BackupRow['disks'];
-
-  @Column({ type: 'jsonb', nullable: true })
-  readonly exports!: BackupRow['exports'];
-
-  @Column({ type: 'text', array: true })
-  readonly export_ids!: BackupRow['export_ids'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly nbd_targets_string!: BackupRow['nbd_targets_string'];
-
-  @Column({ type: 'jsonb', nullable: true })
-  readonly error!: BackupRow['error'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly change_tracking!: BackupRow['change_tracking'];
-
-  @Column({ type: 'boolean' })
-  readonly undone!: BackupRow['undone'];
-
-  @Column({ type: 'boolean' })
-  readonly files_removed!: BackupRow['files_removed'];
-
-  @Column({ type: 'timestamptz' })
-  readonly created_at!: Date;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly started_at!: Date | null;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly transfer_started_at!: Date | null;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly silent_since!: Date | null;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly completed_at!: Date | null;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly deleted_at!: Date | null;
-
-  @Column({ type: 'jsonb', nullable: true })
-  readonly damage!: BackupRow['damage'];
-
-  @Column({ type: 'jsonb', nullable: true })
-  readonly quiesce!: BackupRow['quiesce'];
-
-  @Column({ type: 'jsonb' })
-  readonly left_out_disks!: BackupRow['left_out_disks'];
-
-  @Column({ type: 'text' })
-  readonly created_position!: BackupRow['created_position'];
-
-  /** Position of the last event that wrote this row. */
-  @Column({ type: 'text' })
-  readonly position!: string;
-}
-
-/** Folds the events of one backup, its exports and its chain, ordered by position; null if they give no row. */
-export function foldBackup(events: readonly RecordedEvent[]): FoldedBackup | null {
-  const folded = foldFromZero(backupsProjection, events)[0];
-  // foldFromZero does not know the row type of this projection.
-  return folded === undefined ? null : { ...(folded.row as BackupRow), position: folded.position };
-}

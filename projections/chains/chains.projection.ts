@@ -2,42 +2,11 @@ import { unknownVariant } from '../../src/kernel/decider.js';
 import type { ChainEvent } from '../../src/hub/backup/chains/model/chain.events.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-
-export type ChainPoint = {
-  readonly backup_id: string;
-  readonly backup_type: 'full' | 'incremental';
-  readonly parent_backup_id: string | null;
-  readonly damage: { readonly code: string; readonly detail: string } | null;
-};
-
-export type ChainRow = {
-  readonly chain_id: string;
-  readonly vm_id: string;
-  readonly repository_id: string;
-  readonly full_backup_id: string;
-  /** The newest restore point; null once all are deleted. */
-  readonly head_backup_id: string | null;
-  /** Oldest first. */
-  readonly points: readonly ChainPoint[];
-  readonly damaged: boolean;
-  readonly started_position: string;
-};
+import { ChainReadModel, type ChainPoint, type ChainRow } from './chains.read-model.js';
 
 export const chainsProjection: Projection<ChainRow> = {
-  name: 'chains',
+  ...ChainReadModel.definition,
   categories: ['chain'],
-  key: 'chain_id',
-  columns: {
-    chain_id: 'text',
-    vm_id: 'text',
-    repository_id: 'text',
-    full_backup_id: 'text',
-    head_backup_id: 'text',
-    points: 'jsonb',
-    damaged: 'boolean',
-    started_position: 'text',
-  },
-  nullable: { head_backup_id: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<ChainEvent>(recorded);

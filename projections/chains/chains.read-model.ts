@@ -1,34 +1,28 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { ChainRow } from './chains.projection.js';
+import { boolean, json, position, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
-/** A row of the view `read_models.chains`. Only its projection writes it. */
-@Entity({ schema: 'read_models', name: 'chains', synchronize: false })
-export class ChainReadModel {
-  @PrimaryColumn({ type: 'text' })
-  readonly chain_id!: ChainRow['chain_id'];
+export type ChainPoint = {
+  readonly backup_id: string;
+  readonly backup_type: 'full' | 'incremental';
+  readonly parent_backup_id: string | null;
+  readonly damage: { readonly code: string; readonly detail: string } | null;
+};
 
-  @Column({ type: 'text' })
-  readonly vm_id!: ChainRow['vm_id'];
-
-  @Column({ type: 'text' })
-  readonly repository_id!: ChainRow['repository_id'];
-
-  @Column({ type: 'text' })
-  readonly full_backup_id!: ChainRow['full_backup_id'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly head_backup_id!: ChainRow['head_backup_id'];
-
-  @Column({ type: 'jsonb' })
-  readonly points!: ChainRow['points'];
-
-  @Column({ type: 'boolean' })
-  readonly damaged!: ChainRow['damaged'];
-
-  @Column({ type: 'text' })
-  readonly started_position!: ChainRow['started_position'];
-
-  /** Position of the last event that wrote this row. */
-  @Column({ type: 'text' })
-  readonly position!: string;
-}
+export const ChainReadModel = readModel({
+  name: 'chains',
+  key: 'chain_id',
+  columns: {
+    chain_id: text(),
+    vm_id: text(),
+    repository_id: text(),
+    full_backup_id: text(),
+    /** The newest restore point; null once all are deleted. */
+    head_backup_id: text().nullable(),
+    /** Oldest first. */
+    points: json<readonly ChainPoint[]>(),
+    damaged: boolean(),
+    started_position: position(),
+  },
+  indexes: ['(vm_id, started_position)', '(full_backup_id)'],
+});
+export type ChainReadModel = EntityOf<typeof ChainReadModel>;
+export type ChainRow = RowOf<typeof ChainReadModel>;

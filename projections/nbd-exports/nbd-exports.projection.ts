@@ -2,54 +2,11 @@ import { unknownVariant } from '../../src/kernel/decider.js';
 import type { NbdExportEvent } from '../../src/hub/exports/nbd-exports/model/nbd-export.events.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-
-export type NbdExportRowState = 'starting' | 'running' | 'stopped' | 'exited' | 'start_failed';
-
-export type NbdExportRow = {
-  readonly export_id: string;
-  readonly job_id: string;
-  readonly export_name: string;
-  readonly port: number;
-  readonly file: string;
-  readonly read_only: boolean;
-  readonly shared_limit: number;
-  readonly state: NbdExportRowState;
-  /** The process that serves the export, or that served it last. */
-  readonly pid: number | null;
-  readonly process_start_ticks: string | null;
-  readonly boot_id: string | null;
-  readonly error_code: string | null;
-  readonly exit_code: number | null;
-  readonly stderr: string | null;
-  readonly requested_at: string;
-  readonly started_at: string | null;
-  readonly ended_at: string | null;
-};
+import { NbdExportReadModel, type NbdExportRow } from './nbd-exports.read-model.js';
 
 export const nbdExportsProjection: Projection<NbdExportRow> = {
-  name: 'nbd_exports',
+  ...NbdExportReadModel.definition,
   categories: ['nbdExport'],
-  key: 'export_id',
-  columns: {
-    export_id: 'text',
-    job_id: 'text',
-    export_name: 'text',
-    port: 'integer',
-    file: 'text',
-    read_only: 'boolean',
-    shared_limit: 'integer',
-    state: 'text',
-    pid: 'integer',
-    process_start_ticks: 'text',
-    boot_id: 'text',
-    error_code: 'text',
-    exit_code: 'integer',
-    stderr: 'text',
-    requested_at: 'timestamptz',
-    started_at: 'timestamptz',
-    ended_at: 'timestamptz',
-  },
-  nullable: { pid: true, process_start_ticks: true, boot_id: true, error_code: true, exit_code: true, stderr: true, started_at: true, ended_at: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<NbdExportEvent>(recorded);

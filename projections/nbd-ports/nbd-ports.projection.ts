@@ -2,26 +2,11 @@ import { unknownVariant } from '../../src/kernel/decider.js';
 import type { NbdPortEvent } from '../../src/hub/exports/nbd-ports/model/nbd-port.events.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-
-export type NbdPortState = 'free' | 'allocated' | 'occupied';
-
-/** A port that no event has named yet has no row; it is free. */
-export type NbdPortRow = {
-  readonly port: number;
-  /** `occupied`: in use by a program that is not ours when the port was last checked. */
-  readonly state: NbdPortState;
-  readonly job_id: string | null;
-  readonly export_name: string | null;
-  /** When the port entered this state. */
-  readonly since: string;
-};
+import { NbdPortReadModel, type NbdPortRow } from './nbd-ports.read-model.js';
 
 export const nbdPortsProjection: Projection<NbdPortRow> = {
-  name: 'nbd_ports',
+  ...NbdPortReadModel.definition,
   categories: ['nbdPorts'],
-  key: 'port',
-  columns: { port: 'integer', state: 'text', job_id: 'text', export_name: 'text', since: 'timestamptz' },
-  nullable: { job_id: true, export_name: true },
   keys(recorded) {
     const event = asDomainEvent<NbdPortEvent>(recorded);
     switch (event.type) {

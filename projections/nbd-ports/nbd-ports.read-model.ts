@@ -1,25 +1,20 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { NbdPortRow } from './nbd-ports.projection.js';
+import { instant, integer, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
-/** A row of the view `read_models.nbd_ports`. Only its projection writes it. */
-@Entity({ schema: 'read_models', name: 'nbd_ports', synchronize: false })
-export class NbdPortReadModel {
-  @PrimaryColumn({ type: 'integer' })
-  readonly port!: NbdPortRow['port'];
+export type NbdPortState = 'free' | 'allocated' | 'occupied';
 
-  @Column({ type: 'text' })
-  readonly state!: NbdPortRow['state'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly job_id!: NbdPortRow['job_id'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly export_name!: NbdPortRow['export_name'];
-
-  @Column({ type: 'timestamptz' })
-  readonly since!: Date;
-
-  /** Position of the last event that wrote this row. */
-  @Column({ type: 'text' })
-  readonly position!: string;
-}
+/** A port that no event has named yet has no row; it is free. */
+export const NbdPortReadModel = readModel({
+  name: 'nbd_ports',
+  key: 'port',
+  columns: {
+    port: integer(),
+    /** `occupied`: in use by a program that is not ours when the port was last checked. */
+    state: text<NbdPortState>(),
+    job_id: text().nullable(),
+    export_name: text().nullable(),
+    /** When the port entered this state. */
+    since: instant(),
+  },
+});
+export type NbdPortReadModel = EntityOf<typeof NbdPortReadModel>;
+export type NbdPortRow = RowOf<typeof NbdPortReadModel>;

@@ -1,6 +1,5 @@
 import type { DataSource } from 'typeorm';
-import type { NbdPortState } from './nbd-ports.projection.js';
-import { NbdPortReadModel } from './nbd-ports.read-model.js';
+import { NbdPortReadModel, type NbdPortState } from './nbd-ports.read-model.js';
 
 export interface PoolPort {
   readonly port: number;

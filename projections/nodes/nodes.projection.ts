@@ -2,68 +2,11 @@ import { unknownVariant } from '../../src/kernel/decider.js';
 import { enrolledNodeUrl, type NodeEnrolmentEvent, type NodeEnrolmentStarted, type NodeEvent } from '../../src/hub/nodes/nodes/model/node.events.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-
-/** Enrolment and keys of a node that has its own keys. */
-export type NodeEnrolmentRow = {
-  readonly state: 'pairing' | 'awaiting_approval' | 'enrolled' | 'failed' | 'revoked';
-  readonly reverse_port: number;
-  /** When the pairing code expires. */
-  readonly expires_at: string;
-  readonly public_key_fingerprint: string | null;
-  readonly host: { readonly hostname: string; readonly version: string } | null;
-  /** Why the last attempt to pair was refused. */
-  readonly problem: { readonly code: string; readonly detail: string } | null;
-  /** A new key was made but has not been seen in use yet. */
-  readonly rotating: boolean;
-  readonly paired_at: string | null;
-  readonly enrolled_at: string | null;
-  readonly keys_rotated_at: string | null;
-  readonly revoked_at: string | null;
-};
-
-export type NodeTunnelRow = {
-  readonly state: 'connecting' | 'up' | 'degraded' | 'down';
-  /** According to the node's clock. */
-  readonly since: string;
-  readonly cause: { readonly code: string; readonly detail: string } | null;
-  readonly connections: { readonly wanted: number; readonly up: number };
-};
-
-export type NodeRow = {
-  readonly node_id: string;
-  readonly name: string;
-  readonly url: string;
-  /**
-   * `unknown` until the hub has called the node for the first time. The hub never calls `pairing`, `pairing_failed`, `awaiting_approval` and `revoked` nodes.
-   */
-  readonly state: 'unknown' | 'reachable' | 'unreachable' | 'pairing' | 'pairing_failed' | 'awaiting_approval' | 'revoked';
-  readonly version: string | null;
-  readonly error: { readonly code: string; readonly detail: string } | null;
-  readonly state_since: string | null;
-  readonly registered_at: string;
-  /** null: registered by its address. */
-  readonly enrolment: NodeEnrolmentRow | null;
-  /** As the node last reported it; null: nothing reported, as for nodes without a tunnel. */
-  readonly tunnel: NodeTunnelRow | null;
-};
+import { NodeReadModel, type NodeEnrolmentRow, type NodeRow } from './nodes.read-model.js';
 
 export const nodesProjection: Projection<NodeRow> = {
-  name: 'nodes',
+  ...NodeReadModel.definition,
   categories: ['node'],
-  key: 'node_id',
-  columns: {
-    node_id: 'text',
-    name: 'text',
-    url: 'text',
-    state: 'text',
-    version: 'text',
-    error: 'jsonb',
-    state_since: 'timestamptz',
-    registered_at: 'timestamptz',
-    enrolment: 'jsonb',
-    tunnel: 'jsonb',
-  },
-  nullable: { version: true, error: true, state_since: true, enrolment: true, tunnel: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<NodeEvent>(recorded);

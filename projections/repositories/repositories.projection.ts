@@ -1,22 +1,12 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-import type { RepositoryEvent, RepositoryType } from '../../src/hub/repositories/repositories/model/repository.events.js';
-
-export type RepositoryRow = {
-  readonly repository_id: string;
-  readonly name: string;
-  readonly type: RepositoryType;
-  readonly path: string;
-  readonly created_at: string;
-};
+import type { RepositoryEvent } from '../../src/hub/repositories/repositories/model/repository.events.js';
+import { RepositoryReadModel, type RepositoryRow } from './repositories.read-model.js';
 
 export const repositoriesProjection: Projection<RepositoryRow> = {
-  name: 'repositories',
+  ...RepositoryReadModel.definition,
   categories: ['repository'],
-  key: 'repository_id',
-  columns: { repository_id: 'text', name: 'text', type: 'text', path: 'text', created_at: 'timestamptz' },
-  nullable: {},
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(_row, recorded) {
     const event = asDomainEvent<RepositoryEvent>(recorded);

@@ -1,25 +1,17 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { RepositoryRow } from './repositories.projection.js';
+import type { RepositoryType } from '../../src/hub/repositories/repositories/model/repository.events.js';
+import { instant, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
-/** A row of the view `read_models.repositories`. Only its projection writes it. */
-@Entity({ schema: 'read_models', name: 'repositories', synchronize: false })
-export class RepositoryReadModel {
-  @PrimaryColumn({ type: 'text' })
-  readonly repository_id!: RepositoryRow['repository_id'];
-
-  @Column({ type: 'text' })
-  readonly name!: RepositoryRow['name'];
-
-  @Column({ type: 'text' })
-  readonly type!: RepositoryRow['type'];
-
-  @Column({ type: 'text' })
-  readonly path!: RepositoryRow['path'];
-
-  @Column({ type: 'timestamptz' })
-  readonly created_at!: Date;
-
-  /** Position of the last event that wrote this row. */
-  @Column({ type: 'text' })
-  readonly position!: string;
-}
+export const RepositoryReadModel = readModel({
+  name: 'repositories',
+  key: 'repository_id',
+  columns: {
+    repository_id: text(),
+    name: text(),
+    type: text<RepositoryType>(),
+    path: text(),
+    created_at: instant(),
+  },
+  indexes: ['(name)'],
+});
+export type RepositoryReadModel = EntityOf<typeof RepositoryReadModel>;
+export type RepositoryRow = RowOf<typeof RepositoryReadModel>;

@@ -2,51 +2,11 @@ import { unknownVariant } from '../../src/kernel/decider.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
 import type { RestoreExportEvent } from '../../src/hub/restore/restore-exports/model/restore-export.events.js';
-
-export type RestoreExportRow = {
-  readonly export_id: string;
-  readonly backup_id: string;
-  readonly vm_id: string;
-  readonly vm_name: string;
-  readonly disk_index: number;
-  readonly mode: 'read_only' | 'read_write';
-  readonly status: 'starting' | 'running' | 'failed' | 'ended';
-  readonly uri: string | null;
-  readonly nbd_port: number | null;
-  readonly export_name: string;
-  readonly error: { readonly code: string; readonly detail: string } | null;
-  readonly end_reason: 'deleted' | 'expired' | 'server_exited' | null;
-  readonly cleaned_up: boolean;
-  readonly requested_at: string;
-  readonly expires_at: string;
-  readonly ended_at: string | null;
-  readonly created_position: string;
-};
+import { RestoreExportReadModel, type RestoreExportRow } from './restore-exports.read-model.js';
 
 export const restoreExportsProjection: Projection<RestoreExportRow> = {
-  name: 'restore_exports',
+  ...RestoreExportReadModel.definition,
   categories: ['restoreExport'],
-  key: 'export_id',
-  columns: {
-    export_id: 'text',
-    backup_id: 'text',
-    vm_id: 'text',
-    vm_name: 'text',
-    disk_index: 'integer',
-    mode: 'text',
-    status: 'text',
-    uri: 'text',
-    nbd_port: 'integer',
-    export_name: 'text',
-    error: 'jsonb',
-    end_reason: 'text',
-    cleaned_up: 'boolean',
-    requested_at: 'timestamptz',
-    expires_at: 'timestamptz',
-    ended_at: 'timestamptz',
-    created_position: 'text',
-  },
-  nullable: { uri: true, nbd_port: true, error: true, end_reason: true, ended_at: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<RestoreExportEvent>(recorded);

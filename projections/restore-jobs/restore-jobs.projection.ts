@@ -2,96 +2,13 @@ import { unknownVariant } from '../../src/kernel/decider.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-import type { DamagedSource, RestoreJobEvent, RestoreStage } from '../../src/hub/restore/restore-jobs/model/restore-job.events.js';
-import type { VmRestoreEvent, VmRestoreMode, VmRestoreStage } from '../../src/hub/restore/restore-jobs/model/vm-restore.events.js';
-
-export type RestoreJobStatus = 'running' | 'completed' | 'failed' | 'cancelled';
-
-export type RestoreJobDiskRow = {
-  readonly disk_id: number;
-  readonly disk_key: string;
-  readonly virtual_size_bytes: number;
-  readonly outputs: readonly string[];
-  readonly status: 'pending' | 'copying' | 'comparing' | 'completed';
-  /** Progress of the copy, 0 to 100. */
-  readonly percent: number;
-};
-
-/** The VM that a job creates. */
-export type RestoredVmRow = {
-  readonly mode: VmRestoreMode;
-  readonly node_id: string;
-  readonly name: string;
-  /** null until the domain is defined. */
-  readonly uuid: string | null;
-  readonly keep_identity: boolean;
-  readonly start: boolean;
-  readonly network: 'keep' | 'disconnected' | 'none';
-  readonly libvirt_network: string | null;
-  readonly started: boolean;
-  readonly start_error: { readonly code: string; readonly detail: string } | null;
-  /** Settings that could not be kept. */
-  readonly changes: readonly { readonly code: string; readonly detail: string }[];
-  /** The instant VM was discarded. */
-  readonly removed: boolean;
-};
-
-export type RestoreJobRow = {
-  readonly job_id: string;
-  readonly kind: 'disks' | 'vm';
-  readonly backup_id: string;
-  readonly vm_id: string;
-  readonly vm_name: string;
-  readonly repository_id: string;
-  readonly target_path: string;
-  readonly format: 'raw' | 'qcow2' | 'vmdk';
-  readonly chain: 'flattened' | 'chain';
-  readonly overwrite: boolean;
-  readonly status: RestoreJobStatus;
-  readonly disks: readonly RestoreJobDiskRow[];
-  readonly sources_verified: boolean;
-  /** Absolute paths; empty until completed. */
-  readonly files: readonly string[];
-  readonly error: { readonly code: string; readonly stage: RestoreStage | VmRestoreStage; readonly detail: string } | null;
-  /** Set if and only if the kind is `vm`. */
-  readonly vm: RestoredVmRow | null;
-  readonly cleaned_up: boolean;
-  readonly requested_at: string;
-  readonly ended_at: string | null;
-  /** Position of RestoreJobRequested: the order in which jobs were requested. */
-  readonly created_position: string;
-  /** Source files that differ from what was sealed, in a job that continues anyway. */
-  readonly damaged_sources: readonly DamagedSource[];
-};
+import type { RestoreJobEvent } from '../../src/hub/restore/restore-jobs/model/restore-job.events.js';
+import type { VmRestoreEvent } from '../../src/hub/restore/restore-jobs/model/vm-restore.events.js';
+import { RestoreJobReadModel, type RestoreJobDiskRow, type RestoreJobRow } from './restore-jobs.read-model.js';
 
 export const restoreJobsProjection: Projection<RestoreJobRow> = {
-  name: 'restore_jobs',
+  ...RestoreJobReadModel.definition,
   categories: ['restoreJob', 'vmRestore'],
-  key: 'job_id',
-  columns: {
-    job_id: 'text',
-    backup_id: 'text',
-    vm_id: 'text',
-    vm_name: 'text',
-    repository_id: 'text',
-    target_path: 'text',
-    format: 'text',
-    chain: 'text',
-    overwrite: 'boolean',
-    status: 'text',
-    disks: 'jsonb',
-    sources_verified: 'boolean',
-    files: 'jsonb',
-    error: 'jsonb',
-    cleaned_up: 'boolean',
-    requested_at: 'timestamptz',
-    ended_at: 'timestamptz',
-    created_position: 'text',
-    damaged_sources: 'jsonb',
-    kind: 'text',
-    vm: 'jsonb',
-  },
-  nullable: { error: true, vm: true, ended_at: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<RestoreJobEvent | VmRestoreEvent>(recorded);

@@ -1,85 +1,12 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-import type {
-  MountDriverName,
-  MountPartition,
-  MountResource,
-  RestoreMountEvent,
-  UnmountReason,
-} from '../../src/hub/restore/restore-mounts/model/restore-mount.events.js';
-
-export type RestoreMountStatus = 'mounting' | 'mounted' | 'unmounting' | 'failed' | 'released';
-
-export type RestoreMountRow = {
-  readonly mount_id: string;
-  readonly backup_id: string;
-  readonly vm_id: string;
-  readonly vm_name: string;
-  readonly repository_id: string;
-  readonly disk_index: number;
-  /** The requested partition; once mounted, the mounted one. */
-  readonly partition: number | null;
-  readonly status: RestoreMountStatus;
-  readonly driver: MountDriverName | null;
-  readonly device: string | null;
-  readonly mount_path: string | null;
-  readonly filesystem_type: string | null;
-  readonly partitions: readonly MountPartition[];
-  readonly resources: readonly MountResource[];
-  readonly error: { readonly code: string; readonly detail: string } | null;
-  readonly unmount_reason: UnmountReason | null;
-  readonly abandoned_calls: number;
-  readonly created_at: string;
-  readonly ready_at: string | null;
-  readonly accessed_at: string | null;
-  readonly expires_at: string | null;
-  readonly released_at: string | null;
-  readonly created_position: string;
-};
+import type { RestoreMountEvent } from '../../src/hub/restore/restore-mounts/model/restore-mount.events.js';
+import { RestoreMountReadModel, type RestoreMountRow } from './restore-mounts.read-model.js';
 
 export const restoreMountsProjection: Projection<RestoreMountRow> = {
-  name: 'restore_mounts',
+  ...RestoreMountReadModel.definition,
   categories: ['restoreMount'],
-  key: 'mount_id',
-  columns: {
-    mount_id: 'text',
-    backup_id: 'text',
-    vm_id: 'text',
-    vm_name: 'text',
-    repository_id: 'text',
-    disk_index: 'integer',
-    partition: 'integer',
-    status: 'text',
-    driver: 'text',
-    device: 'text',
-    mount_path: 'text',
-    filesystem_type: 'text',
-    partitions: 'jsonb',
-    resources: 'jsonb',
-    error: 'jsonb',
-    unmount_reason: 'text',
-    abandoned_calls: 'integer',
-    created_at: 'timestamptz',
-    ready_at: 'timestamptz',
-    accessed_at: 'timestamptz',
-    expires_at: 'timestamptz',
-    released_at: 'timestamptz',
-    created_position: 'text',
-  },
-  nullable: {
-    partition: true,
-    driver: true,
-    device: true,
-    mount_path: true,
-    filesystem_type: true,
-    error: true,
-    unmount_reason: true,
-    ready_at: true,
-    accessed_at: true,
-    expires_at: true,
-    released_at: true,
-  },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<RestoreMountEvent>(recorded);

@@ -1,82 +1,41 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { RestoreMountRow, RestoreMountStatus } from './restore-mounts.projection.js';
+import type { MountDriverName, MountPartition, MountResource, UnmountReason } from '../../src/hub/restore/restore-mounts/model/restore-mount.events.js';
+import { instant, integer, json, position, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
+
+export type RestoreMountStatus = 'mounting' | 'mounted' | 'unmounting' | 'failed' | 'released';
+
+export const RestoreMountReadModel = readModel({
+  name: 'restore_mounts',
+  key: 'mount_id',
+  columns: {
+    mount_id: text(),
+    backup_id: text(),
+    vm_id: text(),
+    vm_name: text(),
+    repository_id: text(),
+    disk_index: integer(),
+    /** The requested partition; once mounted, the mounted one. */
+    partition: integer().nullable(),
+    status: text<RestoreMountStatus>(),
+    driver: text<MountDriverName>().nullable(),
+    device: text().nullable(),
+    mount_path: text().nullable(),
+    filesystem_type: text().nullable(),
+    partitions: json<readonly MountPartition[]>(),
+    resources: json<readonly MountResource[]>(),
+    error: json<{ readonly code: string; readonly detail: string }>().nullable(),
+    unmount_reason: text<UnmountReason>().nullable(),
+    abandoned_calls: integer(),
+    created_at: instant(),
+    ready_at: instant().nullable(),
+    accessed_at: instant().nullable(),
+    expires_at: instant().nullable(),
+    released_at: instant().nullable(),
+    created_position: position(),
+  },
+  indexes: ['(created_position)', '(status, created_position)', '(backup_id)'],
+});
+export type RestoreMountReadModel = EntityOf<typeof RestoreMountReadModel>;
+export type RestoreMountRow = RowOf<typeof RestoreMountReadModel>;
 
 /** States in which the machine may hold resources of the mount. Each such mount occupies a slot. */
 export const ACTIVE_MOUNTS = ['mounting', 'mounted', 'unmounting'] as const satisfies readonly RestoreMountStatus[];
-
-/** A row of the view `read_models.restore_mounts`. Only its projection writes it. */
-@Entity({ schema: 'read_models', name: 'restore_mounts', synchronize: false })
-export class RestoreMountReadModel {
-  @PrimaryColumn({ type: 'text' })
-  readonly mount_id!: RestoreMountRow['mount_id'];
-
-  @Column({ type: 'text' })
-  readonly backup_id!: RestoreMountRow['backup_id'];
-
-  @Column({ type: 'text' })
-  readonly vm_id!: RestoreMountRow['vm_id'];
-
-  @Column({ type: 'text' })
-  readonly vm_name!: RestoreMountRow['vm_name'];
-
-  @Column({ type: 'text' })
-  readonly repository_id!: RestoreMountRow['repository_id'];
-
-  @Column({ type: 'integer' })
-  readonly disk_index!: RestoreMountRow['disk_index'];
-
-  @Column({ type: 'integer', nullable: true })
-  readonly partition!: RestoreMountRow['partition'];
-
-  @Column({ type: 'text' })
-  readonly status!: RestoreMountRow['status'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly driver!: RestoreMountRow['driver'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly device!: RestoreMountRow['device'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly mount_path!: RestoreMountRow['mount_path'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly filesystem_type!: RestoreMountRow['filesystem_type'];
-
-  @Column({ type: 'jsonb' })
-  readonly partitions!: RestoreMountRow['partitions'];
-
-  @Column({ type: 'jsonb' })
-  readonly resources!: RestoreMountRow['resources'];
-
-  @Column({ type: 'jsonb', nullable: true })
-  readonly error!: RestoreMountRow['error'];
-
-  @Column({ type: 'text', nullable: true })
-  readonly unmount_reason!: RestoreMountRow['unmount_reason'];
-
-  @Column({ type: 'integer' })
-  readonly abandoned_calls!: RestoreMountRow['abandoned_calls'];
-
-  @Column({ type: 'timestamptz' })
-  readonly created_at!: Date;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly ready_at!: Date | null;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly accessed_at!: Date | null;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly expires_at!: Date | null;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly released_at!: Date | null;
-
-  @Column({ type: 'text' })
-  readonly created_position!: RestoreMountRow['created_position'];
-
-  /** Position of the last event that wrote this row. */
-  @Column({ type: 'text' })
-  readonly position!: string;
-}

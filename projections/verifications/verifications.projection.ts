@@ -1,64 +1,12 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-import type { BootArtefact, BootWanted, VerificationEvent, VerificationFinding } from '../../src/hub/backup/verifications/model/verification.events.js';
-
-export type BootRow = {
-  readonly node_id: string;
-  readonly console_text: string | null;
-  readonly guest_agent: boolean;
-  readonly timeout_seconds: number;
-  readonly status: 'pending' | 'running' | 'booted' | 'not_booted';
-  readonly attempt: number;
-  readonly sign: 'console_text' | 'guest_agent' | null;
-  readonly detail: string | null;
-  readonly seconds: number | null;
-  readonly changes: readonly { readonly code: string; readonly detail: string }[];
-  readonly artefacts: readonly BootArtefact[];
-  readonly screenshot_problem: string | null;
-};
-
-export type VerificationRow = {
-  readonly verification_id: string;
-  readonly backup_id: string;
-  readonly vm_id: string;
-  readonly vm_name: string;
-  readonly repository_id: string;
-  readonly chain_id: string;
-  readonly status: 'running' | 'passed' | 'failed' | 'aborted';
-  readonly findings: readonly VerificationFinding[];
-  readonly files_checked: number | null;
-  readonly bytes_checked: number | null;
-  readonly error: { readonly code: string; readonly detail: string } | null;
-  readonly requested_at: string;
-  readonly ended_at: string | null;
-  readonly created_position: string;
-  /** null: not requested. */
-  readonly boot: BootRow | null;
-};
+import type { BootWanted, VerificationEvent } from '../../src/hub/backup/verifications/model/verification.events.js';
+import { VerificationReadModel, type BootRow, type VerificationRow } from './verifications.read-model.js';
 
 export const verificationsProjection: Projection<VerificationRow> = {
-  name: 'verifications',
+  ...VerificationReadModel.definition,
   categories: ['verification'],
-  key: 'verification_id',
-  columns: {
-    verification_id: 'text',
-    backup_id: 'text',
-    vm_id: 'text',
-    vm_name: 'text',
-    repository_id: 'text',
-    chain_id: 'text',
-    status: 'text',
-    findings: 'jsonb',
-    files_checked: 'integer',
-    bytes_checked: 'bigint',
-    error: 'jsonb',
-    requested_at: 'timestamptz',
-    ended_at: 'timestamptz',
-    created_position: 'text',
-    boot: 'jsonb',
-  },
-  nullable: { files_checked: true, bytes_checked: true, error: true, ended_at: true, boot: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<VerificationEvent>(recorded);

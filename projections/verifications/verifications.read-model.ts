@@ -1,55 +1,43 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { VerificationRow } from './verifications.projection.js';
+import type { BootArtefact, VerificationFinding } from '../../src/hub/backup/verifications/model/verification.events.js';
+import { bigint, instant, integer, json, position, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
-/** A row of the view `read_models.verifications`. Only its projection writes it. */
-@Entity({ schema: 'read_models', name: 'verifications', synchronize: false })
-export class VerificationReadModel {
-  @PrimaryColumn({ type: 'text' })
-  readonly verification_id!: VerificationRow['verification_id'];
+export type BootRow = {
+  readonly node_id: string;
+  readonly console_text: string | null;
+  readonly guest_agent: boolean;
+  readonly timeout_seconds: number;
+  readonly status: 'pending' | 'running' | 'booted' | 'not_booted';
+  readonly attempt: number;
+  readonly sign: 'console_text' | 'guest_agent' | null;
+  readonly detail: string | null;
+  readonly seconds: number | null;
+  readonly changes: readonly { readonly code: string; readonly detail: string }[];
+  readonly artefacts: readonly BootArtefact[];
+  readonly screenshot_problem: string | null;
+};
 
-  @Column({ type: 'text' })
-  readonly backup_id!: VerificationRow['backup_id'];
-
-  @Column({ type: 'text' })
-  readonly vm_id!: VerificationRow['vm_id'];
-
-  @Column({ type: 'text' })
-  readonly vm_name!: VerificationRow['vm_name'];
-
-  @Column({ type: 'text' })
-  readonly repository_id!: VerificationRow['repository_id'];
-
-  @Column({ type: 'text' })
-  readonly chain_id!: VerificationRow['chain_id'];
-
-  @Column({ type: 'text' })
-  readonly status!: VerificationRow['status'];
-
-  @Column({ type: 'jsonb' })
-  readonly findings!: VerificationRow['findings'];
-
-  @Column({ type: 'integer', nullable: true })
-  readonly files_checked!: VerificationRow['files_checked'];
-
-  @Column({ type: 'bigint', nullable: true })
-  readonly bytes_checked!: string | null;
-
-  @Column({ type: 'jsonb', nullable: true })
-  readonly error!: VerificationRow['error'];
-
-  @Column({ type: 'timestamptz' })
-  readonly requested_at!: Date;
-
-  @Column({ type: 'timestamptz', nullable: true })
-  readonly ended_at!: Date | null;
-
-  @Column({ type: 'text' })
-  readonly created_position!: VerificationRow['created_position'];
-
-  @Column({ type: 'jsonb', nullable: true })
-  readonly boot!: VerificationRow['boot'];
-
-  /** Position of the last event that wrote this row. */
-  @Column({ type: 'text' })
-  readonly position!: string;
-}
+export const VerificationReadModel = readModel({
+  name: 'verifications',
+  key: 'verification_id',
+  columns: {
+    verification_id: text(),
+    backup_id: text(),
+    vm_id: text(),
+    vm_name: text(),
+    repository_id: text(),
+    chain_id: text(),
+    status: text<'running' | 'passed' | 'failed' | 'aborted'>(),
+    findings: json<readonly VerificationFinding[]>(),
+    files_checked: integer().nullable(),
+    bytes_checked: bigint().nullable(),
+    error: json<{ readonly code: string; readonly detail: string }>().nullable(),
+    requested_at: instant(),
+    ended_at: instant().nullable(),
+    created_position: position(),
+    /** null: not requested. */
+    boot: json<BootRow>().nullable(),
+  },
+  indexes: ['(backup_id, created_position)', '(status)'],
+});
+export type VerificationReadModel = EntityOf<typeof VerificationReadModel>;
+export type VerificationRow = RowOf<typeof VerificationReadModel>;

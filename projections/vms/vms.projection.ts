@@ -1,39 +1,12 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
-import type { VmDisk, VmEvent, VmSource } from '../../src/hub/backup/vms/model/vm.events.js';
-
-export type VmRow = {
-  readonly vm_id: string;
-  readonly name: string;
-  readonly node_id: string;
-  readonly source: VmSource;
-  readonly source_ref: string;
-  readonly disks: readonly VmDisk[];
-  readonly total_size_bytes: number;
-  readonly registered_at: string;
-  readonly disks_observed_at: string;
-  /** Why the VM cannot be backed up; null: its node knows of no problem. */
-  readonly problem: { readonly code: string; readonly detail: string; readonly found_at: string } | null;
-};
+import type { VmDisk, VmEvent } from '../../src/hub/backup/vms/model/vm.events.js';
+import { VmReadModel, type VmRow } from './vms.read-model.js';
 
 export const vmsProjection: Projection<VmRow> = {
-  name: 'vms',
+  ...VmReadModel.definition,
   categories: ['vm'],
-  key: 'vm_id',
-  columns: {
-    vm_id: 'text',
-    name: 'text',
-    node_id: 'text',
-    source: 'text',
-    source_ref: 'text',
-    disks: 'jsonb',
-    total_size_bytes: 'bigint',
-    registered_at: 'timestamptz',
-    disks_observed_at: 'timestamptz',
-    problem: 'jsonb',
-  },
-  nullable: { problem: true },
   keys: ({ stream }) => [stream.slice(stream.indexOf('-') + 1)],
   fold(row, recorded) {
     const event = asDomainEvent<VmEvent>(recorded);

@@ -1,40 +1,23 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { VmRow } from './vms.projection.js';
+import type { VmDisk, VmSource } from '../../src/hub/backup/vms/model/vm.events.js';
+import { bigint, instant, json, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
-/** A row of the view `read_models.vms`. `bigint` columns arrive as decimal strings. Only its projection writes it. */
-@Entity({ schema: 'read_models', name: 'vms', synchronize: false })
-export class VmReadModel {
-  @PrimaryColumn({ type: 'text' })
-  readonly vm_id!: VmRow['vm_id'];
-
-  @Column({ type: 'text' })
-  readonly name!: VmRow['name'];
-
-  @Column({ type: 'text' })
-  readonly node_id!: VmRow['node_id'];
-
-  @Column({ type: 'text' })
-  readonly source!: VmRow['source'];
-
-  @Column({ type: 'text' })
-  readonly source_ref!: VmRow['source_ref'];
-
-  @Column({ type: 'jsonb' })
-  readonly disks!: VmRow['disks'];
-
-  @Column({ type: 'bigint' })
-  readonly total_size_bytes!: string;
-
-  @Column({ type: 'timestamptz' })
-  readonly registered_at!: Date;
-
-  @Column({ type: 'timestamptz' })
-  readonly disks_observed_at!: Date;
-
-  @Column({ type: 'jsonb', nullable: true })
-  readonly problem!: VmRow['problem'];
-
-  /** Position of the last event that wrote this row. */
-  @Column({ type: 'text' })
-  readonly position!: string;
-}
+export const VmReadModel = readModel({
+  name: 'vms',
+  key: 'vm_id',
+  columns: {
+    vm_id: text(),
+    name: text(),
+    node_id: text(),
+    source: text<VmSource>(),
+    source_ref: text(),
+    disks: json<readonly VmDisk[]>(),
+    total_size_bytes: bigint(),
+    registered_at: instant(),
+    disks_observed_at: instant(),
+    /** Why the VM cannot be backed up; null: its node knows of no problem. */
+    problem: json<{ readonly code: string; readonly detail: string; readonly found_at: string }>().nullable(),
+  },
+  indexes: ['(name)'],
+});
+export type VmReadModel = EntityOf<typeof VmReadModel>;
+export type VmRow = RowOf<typeof VmReadModel>;

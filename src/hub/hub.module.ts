@@ -66,7 +66,7 @@ export class HubModule {
         PostgresModule.forRoot({
           databaseUrl: options.databaseUrl,
           ownerUrl: options.databaseOwnerUrl,
-          entities: allReadModels,
+          readModels: allReadModels,
           onLockLost: options.onLockLost,
         }),
         EventStoreModule.forRoot({ hubId: options.hubId, check: eventCheckOf(allProjections) }),

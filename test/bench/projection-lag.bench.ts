@@ -35,7 +35,7 @@ export async function benchProjectionLag({ smoke }: BenchOptions): Promise<Bench
 
     @Module({
       imports: [
-        PostgresModule.forRoot({ databaseUrl, entities: allReadModels }),
+        PostgresModule.forRoot({ databaseUrl, readModels: allReadModels }),
         EventStoreModule.forRoot({ hubId: HUB_ID }),
         ProjectionsModule.forRoot(allProjections),
       ],

@@ -23,7 +23,7 @@ describe('with a long history', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    dataSource = new DataSource({ type: 'postgres', url: database.databaseUrl, entities: allReadModels });
+    dataSource = new DataSource({ type: 'postgres', url: database.databaseUrl, entities: [...allReadModels] });
     await dataSource.initialize();
     await dataSource.query(
       `insert into read_models.audit_events_g1

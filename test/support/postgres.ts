@@ -61,11 +61,12 @@ export async function createTestDatabase(options: { readonly migrated?: boolean 
   return { databaseUrl, drop: () => runSql(adminUrl, `drop database if exists ${name} with (force)`) };
 }
 
-/** Runs all migrations on a database. */
+/** Runs all migrations on a database, and creates its read models. */
 export async function migrate(databaseUrl: string): Promise<void> {
   // Loaded on demand: most specs leave migrations to their hub, and an ORM takes each of them half a second to load.
   const { openDataSource } = await import('../../src/hub/store/postgres/postgres.module.js');
-  const dataSource = await openDataSource(databaseUrl);
+  const { allReadModels } = await import('../../projections/all-projections.js');
+  const dataSource = await openDataSource(databaseUrl, allReadModels);
   await dataSource.destroy();
 }
 

@@ -37,7 +37,7 @@ export async function startQueryApp(parts: {
   const testing = await Test.createTestingModule({
     imports: [
       TokensOfTest,
-      PostgresModule.forRoot({ databaseUrl: database.databaseUrl, entities: allReadModels }),
+      PostgresModule.forRoot({ databaseUrl: database.databaseUrl, readModels: allReadModels }),
       EventStoreModule.forRoot({ hubId: '6b7e4f0a-0000-4000-8000-000000000001', check: eventCheckOf(allProjections) }),
       ProjectionsModule.forRoot(allProjections),
       hubHttpModule(),

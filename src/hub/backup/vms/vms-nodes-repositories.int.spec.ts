@@ -86,7 +86,7 @@ beforeAll(async () => {
   const testing = await Test.createTestingModule({
     imports: [
       HubConfigModule.of(Object.assign(new HubConfig(), { nodeRequestTimeoutMs: 1_000 }), HUB_ID),
-      PostgresModule.forRoot({ databaseUrl: database.databaseUrl, entities: allReadModels }),
+      PostgresModule.forRoot({ databaseUrl: database.databaseUrl, readModels: allReadModels }),
       EventStoreModule.forRoot({ hubId: HUB_ID }),
       Tokens,
       ProjectionsModule.forRoot(allProjections),

@@ -3,7 +3,8 @@ import { messageOf } from '../../../kernel/error-message.js';
 import type { JsonObject, JsonValue } from '../../../kernel/json.js';
 import type { EventCheck } from '../event-store/checked-event-store.js';
 import { categoryOf, type EventToAppend, type RecordedEvent } from '../event-store/event-store.port.js';
-import type { ColumnType, Projection } from './projection-definition.js';
+import type { Projection } from './projection-definition.js';
+import { type ColumnType, neutralValue } from './read-model-definition.js';
 
 const ANY_POSITION = '0'.repeat(19);
 const MAX_INTEGER = 2 ** 31 - 1;
@@ -60,11 +61,11 @@ function foldedFromNothing(projection: Projection, event: RecordedEvent, key: st
  * @param sound a row without a problem; columns with the same value as in it are not checked again
  */
 export function rowProblem(projection: Projection, row: JsonObject, sound: JsonObject = {}): string | null {
-  for (const [column, type] of Object.entries(projection.columns)) {
+  for (const [column, { type, isNullable }] of Object.entries(projection.columns)) {
     const value = row[column] ?? null;
     if (value === sound[column]) continue;
     if (value === null) {
-      if (projection.nullable[column] !== true) return `column ${column} must not be null`;
+      if (!isNullable) return `column ${column} must not be null`;
     } else if (!fits(type, value)) {
       const shown = JSON.stringify(value);
       return `column ${column} takes ${type}, not ${shown.length > 100 ? `${shown.slice(0, 100)}...` : shown}`;
@@ -96,25 +97,7 @@ function fits(type: ColumnType, value: JsonValue): boolean {
 
 /** A row that every fold can continue from: its lists are empty, and nothing is null. */
 function neutralRow(projection: Projection): JsonObject {
-  return Object.fromEntries(Object.entries(projection.columns).map(([column, type]) => [column, neutralValue(type)]));
-}
-
-function neutralValue(type: ColumnType): JsonValue {
-  switch (type) {
-    case 'text':
-      return '';
-    case 'integer':
-    case 'bigint':
-    case 'double precision':
-      return 0;
-    case 'boolean':
-      return false;
-    case 'text[]':
-    case 'jsonb':
-      return [];
-    case 'timestamptz':
-      return '1970-01-01T00:00:00.000Z';
-  }
+  return Object.fromEntries(Object.entries(projection.columns).map(([column, { type }]) => [column, neutralValue(type)]));
 }
 
 function asRecorded(stream: string, event: EventToAppend): RecordedEvent {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
 import type { DataSource } from 'typeorm';
-import { allProjections } from '../../../../projections/all-projections.js';
+import { allProjections, allReadModels } from '../../../../projections/all-projections.js';
 import { createTestDatabase, type TestDatabase } from '../../../../test/support/postgres.js';
 import { PostgresEventStore } from '../event-store/postgres-event-store.js';
 import { inspectDatabase, missingEvents } from './inspect-database.js';
@@ -31,7 +31,7 @@ beforeAll(async () => {
   url.username = role;
   url.password = PASSWORD;
   hubUrl = url.toString();
-  dataSource = await openDataSource(hubUrl, [], database.databaseUrl);
+  dataSource = await openDataSource(hubUrl, allReadModels, database.databaseUrl);
   pool = createPool(hubUrl);
   store = new PostgresEventStore(pool, silent);
 });
@@ -118,7 +118,7 @@ describe("the hub's database role", () => {
 
   it('keeps these privileges after another start, when the owner has run migrations', async () => {
     await asOwner('create table read_models.made_by_a_migration (n integer)', 'create view read_models.shown as select * from read_models.made_by_a_migration');
-    await (await openDataSource(hubUrl, [], database.databaseUrl)).destroy();
+    await (await openDataSource(hubUrl, allReadModels, database.databaseUrl)).destroy();
     await pool.query('drop view read_models.shown');
     await pool.query('drop table read_models.made_by_a_migration');
   });
@@ -151,14 +151,13 @@ describe('two roles created as documented', () => {
       return url.toString();
     };
     try {
-      await (await openDataSource(addressOf(names.hub), [], addressOf(names.owner))).destroy();
-      const again = await openDataSource(addressOf(names.hub), [], addressOf(names.owner));
+      await (await openDataSource(addressOf(names.hub), allReadModels, addressOf(names.owner))).destroy();
+      const again = await openDataSource(addressOf(names.hub), allReadModels, addressOf(names.owner));
       const own = createPool(addressOf(names.hub), 2);
       try {
         await new PostgresEventStore(own, silent).append('thing-1', 'no_stream', [event('First')]);
         const tables = new ProjectionTables(again);
         for (const projection of allProjections) {
-          await tables.liveCheckpoint(projection);
           await tables.createGeneration(projection);
         }
         await expect(own.query('delete from event_store.events')).rejects.toThrow(REFUSED);

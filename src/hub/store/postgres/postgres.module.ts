@@ -1,24 +1,23 @@
 import { type DynamicModule, Global, Inject, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
 import pg from 'pg';
-import { DataSource, type EntitySchema, type MixedList } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { allMigrations } from '../../../../migrations/all-migrations.js';
 import { messageOf } from '../../../kernel/error-message.js';
 import { awaitDatabase } from './await-database.js';
 import { BoundedClient, QUERY_BOUNDS } from './bounded.client.js';
 import { HubLock } from './hub-lock.js';
 import { grantToHub } from './hub-role.js';
+import { ProjectionTables } from './projection-tables.js';
+import type { ReadModel } from './read-model-definition.js';
 
 /** Injection token of the `pg.Pool` that the event store and set-based SQL use. */
 export const POSTGRES_POOL = Symbol('POSTGRES_POOL');
-
-/** Entities of the read models, in TypeORM's form. */
-export type Entities = MixedList<(abstract new () => object) | EntitySchema>;
 
 export interface PostgresOptions {
   readonly databaseUrl: string;
   /** URL of the role that owns the event store and runs migrations; defaults to databaseUrl. */
   readonly ownerUrl?: string | undefined;
-  readonly entities?: Entities;
+  readonly readModels?: readonly ReadModel[];
   /** Called when another hub has taken the hub lock: this process must stop. */
   readonly onLockLost?: () => void;
 }
@@ -43,11 +42,18 @@ export function createPool(databaseUrl: string, max = 12): pg.Pool {
   return pool;
 }
 
-/** A connected TypeORM data source whose migrations have run and whose queries time out. @throws errors of `pg` or of a migration */
-export async function openDataSource(databaseUrl: string, entities: Entities = [], ownerUrl = databaseUrl): Promise<DataSource> {
-  const dataSource = newDataSource(databaseUrl, entities, 12, { ...QUERY_BOUNDS, Client: BoundedClient });
+/** A connected TypeORM data source whose migrations have run, with its read models, whose queries time out. @throws errors of `pg` or of a migration */
+export async function openDataSource(databaseUrl: string, readModels: readonly ReadModel[] = [], ownerUrl = databaseUrl): Promise<DataSource> {
+  const dataSource = newDataSource(databaseUrl, readModels, 12, { ...QUERY_BOUNDS, Client: BoundedClient });
   await migrate(ownerUrl, ownerUrl === databaseUrl ? null : decodeURIComponent(new URL(databaseUrl).username));
   await dataSource.initialize();
+  try {
+    const tables = new ProjectionTables(dataSource);
+    for (const { definition } of readModels) await tables.prepare(definition);
+  } catch (error) {
+    await dataSource.destroy();
+    throw error;
+  }
   return dataSource;
 }
 
@@ -63,7 +69,7 @@ async function migrate(ownerUrl: string, hubRole: string | null): Promise<void> 
   }
 }
 
-function newDataSource(databaseUrl: string, entities: Entities, poolSize: number, extra: object): DataSource {
+function newDataSource(databaseUrl: string, readModels: readonly ReadModel[], poolSize: number, extra: object): DataSource {
   const log = new Logger('TypeORM');
   return new DataSource({
     type: 'postgres',
@@ -71,7 +77,7 @@ function newDataSource(databaseUrl: string, entities: Entities, poolSize: number
     driver: pg,
     url: databaseUrl,
     applicationName: 'sendense',
-    entities,
+    entities: [...readModels],
     migrations: allMigrations,
     migrationsTableName: 'sendense_migrations',
     poolSize,
@@ -111,7 +117,7 @@ export class PostgresModule implements OnApplicationShutdown {
         {
           provide: DataSource,
           inject: [HubLock],
-          useFactory: () => awaitDatabase(() => openDataSource(options.databaseUrl, options.entities, options.ownerUrl), new Logger('PostgresModule')),
+          useFactory: () => awaitDatabase(() => openDataSource(options.databaseUrl, options.readModels, options.ownerUrl), new Logger('PostgresModule')),
         },
         {
           provide: POSTGRES_POOL,

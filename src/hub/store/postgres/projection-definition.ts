@@ -1,41 +1,24 @@
 import type { JsonObject } from '../../../kernel/json.js';
 import type { Position } from '../../../kernel/position.js';
 import type { RecordedEvent } from '../event-store/event-store.port.js';
-
-/** PostgreSQL type of a read model's column. In a fold, `bigint` is a number (exact up to 2^53) and `timestamptz` an ISO 8601 string in UTC. */
-export type ColumnType = 'text' | 'text[]' | 'integer' | 'bigint' | 'double precision' | 'boolean' | 'jsonb' | 'timestamptz';
+import type { ReadModelDefinition } from './read-model-definition.js';
 
 /** Refers to all rows whose `references` column contains this value, instead of a row's key. */
 export interface RowReference {
   readonly reference: string;
 }
 
-/** Exactly the columns whose member of the row may be null. */
-type NullableColumns<Row> = { readonly [Column in keyof Row & string as null extends Row[Column] ? Column : never]: true };
-
 /**
- * Defines how events become the rows of a read model. Only pure data and pure functions, so that a rebuild produces the same rows. The runner adds a column
- * `position` to every row: the position of the event that last wrote it.
+ * Defines how events become the rows of a read model. Only pure data and pure functions, so that a rebuild produces the same rows.
  */
-export interface Projection<Row extends JsonObject = JsonObject> {
-  /** Name of the read model: the view `read_models.<name>` over the live generation. */
-  readonly name: string;
+export interface Projection<Row extends JsonObject = JsonObject> extends ReadModelDefinition<keyof Row & string> {
   /** Categories of the streams it folds; null: all. */
   readonly categories: readonly string[] | null;
-  /** The column that identifies a row. */
-  readonly key: keyof Row & string;
-  readonly columns: { readonly [Column in keyof Row & string]: ColumnType };
-  /** The columns that may be null according to the row type; the table refuses null in any other. */
-  readonly nullable: NullableColumns<Row>;
-  /** A `text[]` column that finds rows for events that do not contain their key. At most one row contains a given value. */
-  readonly references?: keyof Row & string;
   /**
    * For a projection in which each event creates exactly one row: the columns as SQL expressions over a row of `event_store.events`. PostgreSQL then
    * copies a long history itself. The rows must equal those of `fold`, and there must be no `tallied`.
    */
   readonly copied?: { readonly [Column in keyof Row & string]: string };
-  /** A `text` column whose rows are counted per value, for readers that would otherwise count the whole table. */
-  readonly tallied?: keyof Row & string;
   /** The rows that an event affects. A key creates a missing row; a reference finds only existing ones. */
   keys(event: RecordedEvent): readonly (string | RowReference)[];
   /** Members of a row that the event may find. Used by the check before events are stored, where empty lists would hide a problem. */

@@ -5,8 +5,8 @@ import type { JsonObject } from '../../../kernel/json.js';
 import type { Position } from '../../../kernel/position.js';
 import type { RecordedEvent } from '../event-store/event-store.port.js';
 import { type FoldedRow, FoldedRows, keyOf, type Projection, type RecentRows, referencesOf } from './projection-definition.js';
+import { columnDdl, columnsDdl, type ColumnType, neutralValue, quoted, type ReadModelDefinition, SCHEMA, shapeOf } from './read-model-definition.js';
 
-const SCHEMA = 'read_models';
 /** How long a switch waits for running queries of readers before it is retried. New readers queue behind it meanwhile. */
 const SWITCH_LOCK_TIMEOUT_MS = 1_000;
 /** Encoded as in `position-encoding.ts`. */
@@ -24,6 +24,8 @@ export interface Checkpoint {
   /** Null: no event has been folded. */
   readonly position: Position | null;
   readonly halted: HaltedAt | null;
+  /** The shape in which its rows were built; null: built by a version without shapes. */
+  readonly shape: string | null;
 }
 
 /** The checkpoint is not where this runner left it: another runner writes the same read model. Nothing was written. */
@@ -47,7 +49,7 @@ export class UnprojectableError extends Error {
 export class ProjectionTables {
   constructor(private readonly dataSource: DataSource) {}
 
-  async checkpoints(projection: Projection): Promise<readonly Checkpoint[]> {
+  async checkpoints(projection: ReadModelDefinition): Promise<readonly Checkpoint[]> {
     const rows: {
       generation: number;
       role: 'live' | 'building';
@@ -55,26 +57,23 @@ export class ProjectionTables {
       halted_position: string | null;
       halted_event_id: string | null;
       halted_error: string | null;
+      shape: string | null;
     }[] = await this.dataSource.query(
-      `select generation, role, position, halted_position, halted_event_id, halted_error
+      `select generation, role, position, halted_position, halted_event_id, halted_error, shape
          from ${SCHEMA}.projection_checkpoints where projection = $1 order by generation`,
       [projection.name],
     );
-    return rows.map(({ generation, role, position, halted_position, halted_event_id, halted_error }) => ({
+    return rows.map(({ generation, role, position, halted_position, halted_event_id, halted_error, shape }) => ({
       generation,
+      shape,
       role,
       position,
       halted: halted_position === null ? null : { position: halted_position, event_id: halted_event_id ?? '', error: halted_error ?? '' },
     }));
   }
 
-  /** The live checkpoint; created for the first generation, whose table a migration creates. */
-  async liveCheckpoint(projection: Projection): Promise<Checkpoint> {
-    await this.dataSource.query(
-      `insert into ${SCHEMA}.projection_checkpoints (projection, generation, role) select $1, 1, 'live'
-        where not exists (select from ${SCHEMA}.projection_checkpoints where projection = $1 and role = 'live') on conflict do nothing`,
-      [projection.name],
-    );
+  /** @throws Error if the read model was not prepared */
+  async liveCheckpoint(projection: ReadModelDefinition): Promise<Checkpoint> {
     const live = (await this.checkpoints(projection)).find(({ role }) => role === 'live');
     if (live === undefined) throw new Error(`projection ${projection.name} has no live generation`);
     return live;
@@ -177,28 +176,76 @@ export class ProjectionTables {
     );
   }
 
-  /** Creates an empty generation next to the live one, with the same shape and only the indexes that are needed while it is filled; see `buildIndexes`. */
-  async createGeneration(projection: Projection): Promise<number> {
+  /**
+   * Creates the read model if it is missing. Live rows of another shape are fitted to the definition, so that queries and events find every column: a new
+   * column holds null or a neutral value, until a generation of the new shape replaces them.
+   */
+  async prepare(definition: ReadModelDefinition): Promise<void> {
+    await this.inTransaction(async (runner) => {
+      const [live] = await select<{ generation: number; shape: string | null; position: string | null }>(
+        runner,
+        `select generation, shape, position from ${SCHEMA}.projection_checkpoints where projection = $1 and role = 'live' for update`,
+        [definition.name],
+      );
+      if (live?.shape === shapeOf(definition)) return;
+      await runner.query(`drop view if exists ${view(definition)}`);
+      const generation = live?.generation ?? 1;
+      if (live === undefined || live.position === null) {
+        // Without a checkpoint the table is one that a migration of an earlier version created.
+        await runner.query(`drop table if exists ${table(definition, generation)}`);
+        await runner.query(`delete from ${SCHEMA}.projection_checkpoints where projection = $1 and generation = $2`, [definition.name, generation]);
+        await this.createTable(runner, definition, generation, 'live');
+        for (const index of indexesDdl(definition, generation)) await runner.query(index);
+      } else await this.fit(runner, definition, generation);
+      await runner.query(viewDdl(definition, generation));
+    });
+  }
+
+  /** Every statement takes the same short time however many rows there are. */
+  private async fit(runner: QueryRunner, definition: ReadModelDefinition, generation: number): Promise<void> {
+    const alter = `alter table ${table(definition, generation)}`;
+    const found = await select<{ name: string; type: string; required: boolean }>(
+      runner,
+      `select attname as name, replace(format_type(atttypid, atttypmod), 'timestamp with time zone', 'timestamptz') as type, attnotnull as required
+         from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped and attname <> 'position'`,
+      [table(definition, generation)],
+    );
+    for (const { name, type, required } of found) {
+      const column = definition.columns[name];
+      if (column !== undefined && column.type !== type) await runner.query(`${alter} drop column ${quoted(name)}`);
+      else if (required && column?.isNullable !== false) await runner.query(`${alter} alter column ${quoted(name)} drop not null`);
+    }
+    for (const [name, column] of Object.entries(definition.columns)) {
+      if (found.some((each) => each.name === name && each.type === column.type)) continue;
+      await runner.query(`${alter} add column ${columnDdl(name, column)}${column.isNullable ? '' : ` default ${neutralLiteral(column.type)}`}`);
+    }
+  }
+
+  /** Creates an empty generation next to the live one, with only the indexes that are needed while it is filled; see `buildIndexes`. */
+  async createGeneration(projection: ReadModelDefinition): Promise<number> {
     return this.inTransaction(async (runner) => {
       const rows = await select<{ generation: number; role: string }>(
         runner,
         `select generation, role from ${SCHEMA}.projection_checkpoints where projection = $1 order by generation for update`,
         [projection.name],
       );
-      const live = rows.find(({ role }) => role === 'live');
-      if (live === undefined) throw new Error(`projection ${projection.name} has no live generation`);
-      const generation = Math.max(...rows.map((row) => row.generation)) + 1;
-      await runner.query(`create table ${table(projection, generation)} (like ${table(projection, live.generation)} including all excluding indexes)`);
-      await runner.query(`alter table ${table(projection, generation)} add primary key (${quoted(projection.key)})`);
-      for (const index of await this.indexes(runner, projection, live.generation)) {
-        if (index.needed) await runner.query(index.create(table(projection, generation)));
-      }
-      await runner.query(`insert into ${SCHEMA}.projection_checkpoints (projection, generation, role) values ($1, $2, 'building')`, [
-        projection.name,
-        generation,
-      ]);
+      const generation = Math.max(0, ...rows.map((row) => row.generation)) + 1;
+      await this.createTable(runner, projection, generation, 'building');
       return generation;
     });
+  }
+
+  private async createTable(runner: QueryRunner, definition: ReadModelDefinition, generation: number, role: Checkpoint['role']): Promise<void> {
+    const { name, key, references } = definition;
+    const on = table(definition, generation);
+    await runner.query(`create table ${on} (${columnsDdl(definition).join(', ')}, primary key (${quoted(key)}))`);
+    if (references !== undefined) await runner.query(`create index on ${on} using gin (${quoted(references)}) with (fastupdate = off)`);
+    await runner.query(`insert into ${SCHEMA}.projection_checkpoints (projection, generation, role, shape) values ($1, $2, $3, $4)`, [
+      name,
+      generation,
+      role,
+      shapeOf(definition),
+    ]);
   }
 
   /**
@@ -219,7 +266,9 @@ export class ProjectionTables {
         throw new LostCheckpointRaceError(projection.name, generation, from);
       }
       if (live.position !== null && (to === null || to < live.position)) throw new LostCheckpointRaceError(projection.name, live.generation, to);
-      await runner.query(`create or replace view ${view(projection)} as select * from ${table(projection, generation)}`);
+      // Its columns may be others than those of the live generation, which `create or replace` refuses.
+      await runner.query(`drop view ${view(projection)}`);
+      await runner.query(viewDdl(projection, generation));
       await runner.query(`delete from ${SCHEMA}.projection_checkpoints where projection = $1 and generation = $2`, [projection.name, live.generation]);
       await runner.query(`delete from ${SCHEMA}.projection_tallies where projection = $1 and generation = $2`, [projection.name, live.generation]);
       await runner.query(
@@ -256,8 +305,8 @@ export class ProjectionTables {
   }
 
   /**
-   * Builds the indexes that a filled generation still lacks compared to the live one: this is many times cheaper than maintaining them row by row. Uses
-   * its own connection without a timeout.
+   * Builds the indexes that a filled generation still lacks: this is many times cheaper than maintaining them row by row. Uses its own connection without
+   * a timeout.
    * @param signal aborts it, between two indexes or within one
    */
   async buildIndexes(projection: Projection, generation: number, signal: AbortSignal): Promise<void> {
@@ -268,15 +317,12 @@ export class ProjectionTables {
     try {
       // PostgreSQL must not keep working for a killed hub on a table that the next start removes.
       await client.query(`set client_connection_check_interval = '1s'`);
-      const { generation: live } = await this.liveCheckpoint(projection);
-      const built = new Set((await this.indexes(this.dataSource, projection, generation)).map(({ shape }) => shape));
-      for (const index of await this.indexes(this.dataSource, projection, live)) {
-        if (built.has(index.shape)) continue;
+      for (const index of indexesDdl(projection, generation)) {
         signal.throwIfAborted();
         const cancel = (): void => void this.cancel(client);
         signal.addEventListener('abort', cancel);
         try {
-          await client.query(index.create(table(projection, generation)));
+          await client.query(index);
         } finally {
           signal.removeEventListener('abort', cancel);
         }
@@ -290,24 +336,6 @@ export class ProjectionTables {
     // Also end the connection, in case the cancel request gets lost.
     await this.dataSource.query('select pg_cancel_backend($1)', [processIdOf(client)]).catch(() => undefined);
     await client.end().catch(() => undefined);
-  }
-
-  /** The secondary indexes of a generation. Unique indexes and those on the references are `needed` before it has a row. */
-  private async indexes(from: Queryable, projection: Projection, generation: number): Promise<readonly Index[]> {
-    // The driver's rows have no type of their own.
-    const rows = (await from.query(
-      `select pg_get_indexdef(indexrelid) as definition, indisunique as is_unique, pg_get_indexdef(indexrelid, 1, true) as first_column
-         from pg_index where indrelid = $1::regclass and not indisprimary order by indexrelid`,
-      [table(projection, generation)],
-    )) as { readonly definition: string; readonly is_unique: boolean; readonly first_column: string }[];
-    return rows.map(({ definition, is_unique, first_column }) => {
-      const shape = definition.slice(definition.indexOf(' USING '));
-      return {
-        shape,
-        needed: is_unique || first_column === projection.references,
-        create: (on) => `create ${is_unique ? 'unique ' : ''}index on ${on}${shape}`,
-      };
-    });
   }
 
   /** Gives the planner statistics of a generation that was just filled; otherwise readers would use plans for an empty table until autovacuum runs. */
@@ -403,7 +431,7 @@ export class ProjectionTables {
     if (keys.length === 0) return [];
     const rows = await select<StoredRow>(
       runner,
-      `select to_jsonb(t) as row from ${table(projection, generation)} t where ${quoted(projection.key)} = any($1::${projection.columns[projection.key] ?? 'text'}[])`,
+      `select to_jsonb(t) as row from ${table(projection, generation)} t where ${quoted(projection.key)} = any($1::${projection.columns[projection.key]?.type ?? 'text'}[])`,
       [keys],
     );
     return rows.map(({ row }) => fromRecord(projection, row));
@@ -450,7 +478,7 @@ export class ProjectionTables {
 
   private async delete(runner: QueryRunner, projection: Projection, generation: number, keys: readonly string[]): Promise<void> {
     await runner.query(
-      `delete from ${table(projection, generation)} where ${quoted(projection.key)} = any($1::${projection.columns[projection.key] ?? 'text'}[])`,
+      `delete from ${table(projection, generation)} where ${quoted(projection.key)} = any($1::${projection.columns[projection.key]?.type ?? 'text'}[])`,
       [[...keys]],
     );
   }
@@ -478,17 +506,6 @@ async function select<Row extends object>(runner: QueryRunner, sql: string, para
   return (await runner.query(sql, parameters)) as Row[];
 }
 
-interface Queryable {
-  query(sql: string, parameters: unknown[]): Promise<unknown>;
-}
-
-interface Index {
-  /** Method, columns, options and condition, as PostgreSQL prints them. */
-  readonly shape: string;
-  readonly needed: boolean;
-  create(on: string): string;
-}
-
 /** The types of `pg` omit it. */
 function processIdOf(client: pg.Client & { readonly processID?: number }): number | null {
   return client.processID ?? null;
@@ -503,35 +520,48 @@ function toRecord({ row, position }: FoldedRow): JsonObject {
 }
 
 function fromRecord(projection: Projection, record: JsonObject & { readonly position: string }): FoldedRow {
-  const { position, ...row } = record;
-  const normalised: Record<string, JsonObject[string]> = { ...row };
-  for (const [column, type] of Object.entries(projection.columns)) {
-    const value = row[column];
+  const row: Record<string, JsonObject[string]> = {};
+  for (const [column, { type }] of Object.entries(projection.columns)) {
+    const value = record[column];
     // PostgreSQL writes +00:00 and drops trailing zeros; a fold must find the value it had written.
-    if (type === 'timestamptz' && typeof value === 'string') normalised[column] = new Date(value).toISOString();
+    row[column] = type === 'timestamptz' && typeof value === 'string' ? new Date(value).toISOString() : value;
   }
-  return { row: normalised, position };
+  return { row, position: record.position };
 }
 
 function recordset(projection: Projection): string {
-  const types = Object.entries(projection.columns).map(([column, type]) => `${quoted(column)} ${type}`);
+  const types = Object.entries(projection.columns).map(([column, { type }]) => `${quoted(column)} ${type}`);
   return `select ${columnList(projection)} from json_to_recordset($1::json) as r(${types.join(', ')}, position text)`;
 }
 
-function columnList(projection: Projection): string {
+function columnList(projection: ReadModelDefinition): string {
   return [...Object.keys(projection.columns), 'position'].map(quoted).join(', ');
 }
 
-function table(projection: Projection, generation: number): string {
+function viewDdl(definition: ReadModelDefinition, generation: number): string {
+  return `create view ${view(definition)} as select ${columnList(definition)} from ${table(definition, generation)}`;
+}
+
+/** Named, so that an interrupted build continues with those that are missing. */
+function indexesDdl(definition: ReadModelDefinition, generation: number): readonly string[] {
+  const { name, indexes = [] } = definition;
+  return indexes.map(
+    (index, number) => `create index if not exists ${quoted(`${name}_g${generation}_i${number}`)} on ${table(definition, generation)} ${index}`,
+  );
+}
+
+function neutralLiteral(type: ColumnType): string {
+  const value = neutralValue(type);
+  if (type === 'text[]') return `'{}'`;
+  return `'${typeof value === 'string' ? value : JSON.stringify(value)}'`;
+}
+
+function table(projection: ReadModelDefinition, generation: number): string {
   return `${SCHEMA}.${quoted(`${projection.name}_g${generation}`)}`;
 }
 
-function view(projection: Projection): string {
+function view(projection: ReadModelDefinition): string {
   return `${SCHEMA}.${quoted(projection.name)}`;
-}
-
-function quoted(identifier: string): string {
-  return `"${identifier.replaceAll('"', '""')}"`;
 }
 
 /** SQLSTATE classes 22 (data exception), 23 (integrity constraint) and 54 (program limit exceeded): a retry with the same rows would fail again. */

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import type pg from 'pg';
@@ -15,35 +16,33 @@ import { createPool, openDataSource } from './postgres.module.js';
 import { foldFromZero, type Projection, RecentRows } from './projection-definition.js';
 import { LostCheckpointRaceError, ProjectionTables } from './projection-tables.js';
 import { Projections } from './projections.js';
+import { bigint, instant, json, type ReadModel, readModel, type RowOf, shapeOf, text, texts } from './read-model-definition.js';
 import { ReadModels } from './read-models.js';
 
-type CounterRow = {
-  readonly name: string;
-  readonly total: number;
-  readonly tags: readonly string[];
-  readonly changed_at: string;
-  readonly facts: JsonObject | null;
-};
+const COUNTER_COLUMNS = { name: text(), total: bigint(), tags: texts(), changed_at: instant(), facts: json<JsonObject>().nullable() };
+const COUNTER_INDEXES = ['(total desc) where total > 1'];
+
+function countersModel(name: string) {
+  return readModel({ name, key: 'name', references: 'tags', columns: COUNTER_COLUMNS, indexes: COUNTER_INDEXES });
+}
+
+type CounterRow = RowOf<ReturnType<typeof countersModel>>;
 
 /** Counts by name; `Tagged` adds a tag to a counter, `AddedByTag` finds it by a tag, `Poison` cannot be folded. */
 function counters(name: string, poisoned: () => boolean = () => true): Projection<CounterRow> {
   return {
-    name,
+    ...countersModel(name).definition,
     categories: ['counter'],
-    key: 'name',
-    references: 'tags',
-    columns: { name: 'text', total: 'bigint', tags: 'text[]', changed_at: 'timestamptz', facts: 'jsonb' },
-    nullable: { facts: true },
-    keys: ({ type, data }) => [type === 'AddedByTag' ? { reference: text(data['tag']) } : text(data['name'])],
+    keys: ({ type, data }) => [type === 'AddedByTag' ? { reference: textOf(data['tag']) } : textOf(data['name'])],
     fold(row, event) {
-      const before = row ?? { name: text(event.data['name']), total: 0, tags: [], changed_at: event.metadata.time, facts: null };
+      const before = row ?? { name: textOf(event.data['name']), total: 0, tags: [], changed_at: event.metadata.time, facts: null };
       const changed_at = event.metadata.time;
       switch (event.type) {
         case 'Added':
         case 'AddedByTag':
           return { ...before, total: before.total + Number(event.data['by']), changed_at, facts: { last: event.type } };
         case 'Tagged':
-          return { ...before, tags: [...before.tags, text(event.data['tag'])], changed_at };
+          return { ...before, tags: [...before.tags, textOf(event.data['tag'])], changed_at };
         case 'Removed':
           return null;
         case 'Unstorable':
@@ -57,7 +56,7 @@ function counters(name: string, poisoned: () => boolean = () => true): Projectio
 }
 
 /** Every text in the events of this spec is a string. */
-function text(value: unknown): string {
+function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
@@ -97,6 +96,7 @@ describe('projections on PostgreSQL', () => {
   });
 
   afterEach(async () => {
+    await openGate();
     for (const projections of started.splice(0)) await projections.stop();
     await store.close();
     await pool.end();
@@ -105,17 +105,10 @@ describe('projections on PostgreSQL', () => {
   });
 
   async function open(databaseUrl: string): Promise<void> {
-    dataSource = await openDataSource(databaseUrl);
+    dataSource = await openDataSource(databaseUrl, [countersModel('counters'), countersModel('others')]);
     pool = createPool(databaseUrl, 4);
     store = new PostgresEventStore(pool, silent);
     tables = new ProjectionTables(dataSource);
-    for (const name of ['counters', 'others']) {
-      await dataSource.query(
-        `create table read_models.${name}_g1 (name text primary key, total bigint not null, tags text[] not null, changed_at timestamptz not null,
-           facts jsonb, position text collate "C" not null)`,
-      );
-      await dataSource.query(`create view read_models.${name} as select * from read_models.${name}_g1`);
-    }
   }
 
   async function start(...projections: readonly Projection[]): Promise<{ projections: Projections; readModels: ReadModels }> {
@@ -156,8 +149,43 @@ describe('projections on PostgreSQL', () => {
     return events;
   }
 
+  const GATE = 2_700_027;
+
+  let openGate: () => Promise<void> = () => Promise.resolve();
+
+  /** From now on the creation of an index on gated(...), and nothing else, waits until the gate opens. */
+  async function closeGate(): Promise<void> {
+    await dataSource.query(`create function gated(value bigint) returns bigint language plpgsql immutable parallel unsafe as $$ begin
+      if exists (select from pg_catalog.pg_stat_progress_create_index where pid = pg_backend_pid()) then perform pg_advisory_xact_lock_shared(${GATE}); end if;
+      return value; end $$`);
+    const holder = await pool.connect();
+    await holder.query(`select pg_advisory_lock(${GATE})`);
+    openGate = async () => {
+      openGate = () => Promise.resolve();
+      await holder.query(`select pg_advisory_unlock(${GATE})`);
+      holder.release();
+    };
+  }
+
+  async function indexIsBeingBuilt(): Promise<void> {
+    for (const ends = Date.now() + TIMEOUT_MS; Date.now() < ends;) {
+      const waiting: unknown[] = await dataSource.query(`select from pg_locks where locktype = 'advisory' and objid = ${GATE} and not granted`);
+      if (waiting.length > 0) return;
+    }
+    throw new Error('no index is being built');
+  }
+
+  async function generationIsLive(projections: Projections, generation: number): Promise<void> {
+    for (const ends = Date.now() + TIMEOUT_MS; Date.now() < ends;) {
+      if ((await projections.statuses())[0]?.generation === generation) return;
+      await pause(20);
+    }
+    throw new Error(`generation ${generation} is not live: ${JSON.stringify(await projections.statuses())}`);
+  }
+
   it('keeps count of the rows per value of a column, through changes, deletions and a rebuild', async () => {
     const tallied: Projection = { ...counters('counters'), tallied: 'name' };
+    await tables.prepare(tallied);
     const { projections, readModels } = await start(tallied);
     for (const name of ['a', 'b', 'c']) await append(event('Added', { name, by: 1 }), event('Added', { name, by: 1 }));
     await readModels.waitFor(await append(event('Removed', { name: 'b' })));
@@ -211,7 +239,6 @@ describe('projections on PostgreSQL', () => {
 
   it('refuses to move a checkpoint that another runner moved', async () => {
     const projection = counters('counters');
-    await tables.liveCheckpoint(projection);
     await append(event('Added', { name: 'a', by: 1 }));
     const events = await history();
     const to = events[0]?.position ?? '';
@@ -226,7 +253,7 @@ describe('projections on PostgreSQL', () => {
   ])('halts only one projection at an event that %s, and keeps everything before it', async (_title, type, message) => {
     const { projections, readModels } = await start(counters('counters'), {
       ...counters('others', () => false),
-      keys: ({ data }) => (data['bad'] === true ? [] : [text(data['name'])]),
+      keys: ({ data }) => (data['bad'] === true ? [] : [textOf(data['name'])]),
     });
     await append(event('Added', { name: 'a', by: 1 }));
     const poison = event(type, { name: 'a', bad: true });
@@ -375,17 +402,6 @@ describe('projections on PostgreSQL', () => {
   }, 60_000);
 
   describe('with secondary indexes', () => {
-    const GATE = 2_700_027;
-
-    let openGate: () => Promise<void> = () => Promise.resolve();
-
-    beforeEach(async () => {
-      await dataSource.query('create index on read_models.counters_g1 using gin (tags) with (fastupdate = off)');
-      await dataSource.query(`create index on read_models.counters_g1 (total desc) where total > 1`);
-    });
-
-    afterEach(async () => openGate());
-
     async function shapes(generation: number): Promise<readonly string[]> {
       const indexes: { shape: string }[] = await dataSource.query(
         `select substring(indexdef from ' USING .*') as shape from pg_indexes where tablename = $1 order by 1`,
@@ -410,57 +426,128 @@ describe('projections on PostgreSQL', () => {
       expect(await projections.checksum('counters')).toBe(await tables.checksumOf(projection, foldFromZero(projection, await history())));
     });
 
-    /** An index whose creation, and nothing else, waits while the test holds the gate. */
-    async function putIndexBehindGate(): Promise<void> {
-      await dataSource.query(`create function gated(value bigint) returns bigint language plpgsql immutable parallel unsafe as $$ begin
-        if exists (select from pg_catalog.pg_stat_progress_create_index where pid = pg_backend_pid()) then perform pg_advisory_xact_lock_shared(${GATE}); end if;
-        return value; end $$`);
-      await dataSource.query('create index on read_models.counters_g1 (gated(total))');
-      const holder = await pool.connect();
-      await holder.query(`select pg_advisory_lock(${GATE})`);
-      openGate = async () => {
-        openGate = () => Promise.resolve();
-        await holder.query(`select pg_advisory_unlock(${GATE})`);
-        holder.release();
-      };
-    }
-
-    async function indexIsBeingBuilt(): Promise<void> {
-      for (const ends = Date.now() + TIMEOUT_MS; Date.now() < ends;) {
-        const waiting: unknown[] = await dataSource.query(`select from pg_locks where locktype = 'advisory' and objid = ${GATE} and not granted`);
-        if (waiting.length > 0) return;
-      }
-      throw new Error('no index is being built');
-    }
-
     it('keeps updating the live rows while an index is built, and loses no event', async () => {
-      const projection = counters('counters');
+      await closeGate();
+      const projection = { ...counters('counters'), indexes: [...COUNTER_INDEXES, '(gated(total))'] };
       const { projections, readModels } = await start(projection);
       await readModels.waitFor(await append(event('Added', { name: 'a', by: 1 })));
-      await putIndexBehindGate();
-      const rebuild = await projections.rebuild('counters');
       await indexIsBeingBuilt();
       await readModels.waitFor(await append(event('Added', { name: 'a', by: 2 }), event('Added', { name: 'b', by: 3 })), 'counters');
       expect((await rows()).map(({ total }) => total)).toEqual(['3', '3']);
       await openGate();
-      await rebuild.done;
-      expect(await shapes(rebuild.generation)).toHaveLength(4);
+      await generationIsLive(projections, 2);
+      expect(await shapes(2)).toHaveLength(4);
       expect(await projections.checksum('counters')).toBe(await tables.checksumOf(projection, foldFromZero(projection, await history())));
     });
 
     it('stops in the middle of an index build, and drops the leftovers at the next start', async () => {
-      const { projections, readModels } = await start(counters('counters'));
+      await closeGate();
+      const { projections, readModels } = await start({ ...counters('counters'), indexes: ['(gated(total))'] });
       await readModels.waitFor(await append(event('Added', { name: 'a', by: 1 })));
-      await putIndexBehindGate();
-      const rebuild = await projections.rebuild('counters');
       await indexIsBeingBuilt();
-      const given = expect(rebuild.done).rejects.toThrow();
       await projections.stop();
-      await given;
       const second = await start(counters('counters'));
       await second.readModels.waitFor(await append(event('Added', { name: 'a', by: 2 })), 'counters');
       expect((await rows())[0]?.total).toBe('3');
-      expect(await shapes(rebuild.generation)).toEqual([]);
+      expect(await shapes(2)).toEqual([]);
+    });
+  });
+
+  describe('of a changed definition', () => {
+    const doubled = readModel({
+      name: 'counters',
+      key: 'name',
+      references: 'tags',
+      // `facts` is gone, `total` has another type, and `changed_at` may be null.
+      columns: { name: text(), total: text(), tags: texts(), changed_at: instant().nullable(), doubled: bigint() },
+      indexes: ['(doubled)'],
+    });
+    const changed: Projection<RowOf<typeof doubled>> = {
+      ...doubled.definition,
+      categories: ['counter'],
+      keys: (recorded) => counters('counters').keys(recorded),
+      fold(row, { data }) {
+        const by = Number(data['by'] ?? 0);
+        return { name: textOf(data['name']), total: String(Number(row?.total ?? 0) + by), tags: [], changed_at: null, doubled: (row?.doubled ?? 0) + 2 * by };
+      },
+    };
+    const read = async (): Promise<{ total: string; doubled: string }[]> =>
+      dataSource.getRepository(doubled).find({ select: { total: true, doubled: true }, order: { name: 'asc' } });
+
+    /** The program of the next version starts on the same database. */
+    async function upgrade(readModels: readonly ReadModel[] = [doubled]): Promise<void> {
+      await dataSource.destroy();
+      dataSource = await openDataSource(database.databaseUrl, readModels);
+      tables = new ProjectionTables(dataSource);
+    }
+
+    it('answers from the old rows until the new generation, with the new column, replaces them, without a migration', async () => {
+      const before = await start(counters('counters'));
+      await before.readModels.waitFor(await append(event('Added', { name: 'a', by: 1 }), event('Added', { name: 'b', by: 2 })));
+      await before.projections.stop();
+      await closeGate();
+      await upgrade();
+      const { projections, readModels } = await start({ ...changed, indexes: ['(gated(doubled))'] });
+      await indexIsBeingBuilt();
+      await readModels.waitFor(await append(event('Added', { name: 'b', by: 4 })), 'counters');
+      // Nothing is known yet of the new column and of the one with a new type, except what the new event says.
+      expect(await read()).toEqual([
+        { total: '', doubled: '0' },
+        { total: '4', doubled: '8' },
+      ]);
+      await openGate();
+      await generationIsLive(projections, 2);
+      expect(await read()).toEqual([
+        { total: '1', doubled: '2' },
+        { total: '6', doubled: '12' },
+      ]);
+      expect(await projections.checksum('counters')).toBe(await tables.checksumOf(changed, foldFromZero(changed, await history())));
+      await projections.stop();
+      const again = await start({ ...changed, indexes: ['(gated(doubled))'] });
+      await again.readModels.waitFor(await append(event('Added', { name: 'b', by: 1 })), 'counters');
+      await again.projections.stop();
+      expect((await tables.checkpoints(changed)).map(({ generation }) => generation)).toEqual([2]);
+    });
+
+    it('is simply created again while nothing has been folded', async () => {
+      await upgrade();
+      expect((await tables.checkpoints(changed)).map(({ generation, shape }) => [generation, shape])).toEqual([[1, shapeOf(changed)]]);
+      expect(await dataSource.query(`select column_name from information_schema.columns where table_name = 'counters_g1' and column_name = 'facts'`)).toEqual(
+        [],
+      );
+    });
+
+    it('comes back after a rollback to the version before, which builds its own rows again', async () => {
+      const before = await start(counters('counters'));
+      await before.readModels.waitFor(await append(event('Added', { name: 'a', by: 1 })));
+      await before.projections.stop();
+      await upgrade();
+      const newer = await start(changed);
+      await generationIsLive(newer.projections, 2);
+      await newer.projections.stop();
+      await upgrade([countersModel('counters')]);
+      const older = await start(counters('counters'));
+      const last = await append(event('Added', { name: 'a', by: 2 }));
+      await older.readModels.waitFor(last, 'counters');
+      await generationIsLive(older.projections, 3);
+      expect(await rows()).toEqual([{ name: 'a', total: '3', position: last }]);
+    });
+
+    it('is noticed by its version, if the fold gives other rows in the same columns', async () => {
+      const first = await start(counters('counters'));
+      await first.readModels.waitFor(await append(event('Added', { name: 'a', by: 1 })));
+      await first.projections.stop();
+      const tenfold: Projection<CounterRow> = {
+        ...counters('counters'),
+        version: 2,
+        fold(row, recorded, key) {
+          const folded = counters('counters').fold(row, recorded, key);
+          return folded === null ? null : { ...folded, total: folded.total * 10 };
+        },
+      };
+      const second = await start(tenfold);
+      await generationIsLive(second.projections, 2);
+      expect((await rows())[0]?.total).toBe('10');
     });
   });
 
@@ -477,7 +564,6 @@ describe('projections on PostgreSQL', () => {
       });
       await append(...events);
     }
-    await tables.liveCheckpoint(projection);
     const recent = new RecentRows(projection, 5);
     const events = await history();
     let from: Position | null = null;
@@ -493,7 +579,6 @@ describe('projections on PostgreSQL', () => {
 
   it('remembers no row of an uncommitted batch', async () => {
     const projection = counters('counters');
-    await tables.liveCheckpoint(projection);
     await append(event('Added', { name: 'a', by: 1 }), event('Added', { name: 'a', by: 2 }), event('Unstorable', { name: 'a' }));
     const [first, second, third] = (await history()).map((one) => ({ event: one, to: one.position }));
     if (first === undefined || second === undefined || third === undefined) throw new Error('three events were appended');
@@ -508,7 +593,6 @@ describe('projections on PostgreSQL', () => {
     it('copies the same rows that it would fold', async () => {
       for (let index = 0; index < 20; index++) await append(event('Added', { name: `"ü'\\ ${index}`, by: index, list: [null, 1.5, { deep: true }] }));
       const events = await history();
-      await tables.liveCheckpoint(auditEventsProjection);
       const to = await tables.copy(auditEventsProjection, 1, null, 15);
       expect(to).toBe(events[14]?.position);
       expect(await tables.copy(auditEventsProjection, 1, to, 6)).toBeNull();
@@ -552,7 +636,6 @@ describe('projections on PostgreSQL', () => {
 
   it('drops the leftovers of an interrupted rebuild at its start, and continues from the live generation', async () => {
     const projection = counters('counters');
-    await tables.liveCheckpoint(projection);
     await append(event('Added', { name: 'a', by: 1 }));
     const left = await tables.createGeneration(projection);
     const events = await history();
@@ -578,12 +661,7 @@ describe('projections on a server that becomes unavailable', () => {
   });
 
   it('waits for PostgreSQL to come back and loses nothing', async () => {
-    const dataSource = await openDataSource(own.databaseUrl);
-    await dataSource.query(
-      `create table read_models.counters_g1 (name text primary key, total bigint not null, tags text[] not null, changed_at timestamptz not null,
-         facts jsonb, position text collate "C" not null)`,
-    );
-    await dataSource.query('create view read_models.counters as select * from read_models.counters_g1');
+    const dataSource = await openDataSource(own.databaseUrl, [countersModel('counters')]);
     const pool = createPool(own.databaseUrl, 4);
     const store = new PostgresEventStore(pool, silent);
     const readModels = new ReadModels(store);

@@ -12,6 +12,7 @@ import { type Halt, type ProjectedBatch, ProjectionRunner, type RunnerHooks, typ
 import { type ProjectionEventSkipped, projectionStream } from './projection-skips.events.js';
 import { ProjectionSkips, type SkippedEvent } from './projection-skips.js';
 import { ProjectionTables, sqlState } from './projection-tables.js';
+import { shapeOf } from './read-model-definition.js';
 import { ReadModels } from './read-models.js';
 
 /** Injection token of the list of all projections. */
@@ -107,6 +108,25 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
           this.log.error(`projection ${managed.projection.name} cannot start yet; trying again: ${String(error)}`);
           await pause(START_RETRY_MS);
         }
+      }
+    }
+    const changed = this.rebuildChanged().finally(() => this.rebuilds.delete(changed));
+    this.rebuilds.add(changed);
+  }
+
+  /** Rebuilds the read models whose live rows have another shape than their definition, one after another. The live rows answer queries meanwhile. */
+  private async rebuildChanged(): Promise<void> {
+    for (const { projection } of this.managed.values()) {
+      if (this.isStopping()) return;
+      try {
+        const { shape, generation } = await this.tables.liveCheckpoint(projection);
+        if (shape === shapeOf(projection)) continue;
+        this.log.log(`projection ${projection.name}: generation ${generation} has another shape than this version defines, and is rebuilt`);
+        await (
+          await this.rebuild(projection.name)
+        ).done;
+      } catch (error) {
+        this.log.warn(`projection ${projection.name} keeps its old shape until it is rebuilt, at the latest after the next start: ${String(error)}`);
       }
     }
   }
@@ -248,6 +268,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     const old = managed.live;
     managed.building = building;
     try {
+      if (this.isStopping()) throw new Error('the program is stopping');
       building.start();
       await building.until(({ caughtUp }) => caughtUp);
       await building.buildIndexes();

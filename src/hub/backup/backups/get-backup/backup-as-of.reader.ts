@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { foldBackup, type FoldedBackup } from '../../../../../projections/backups/backups.read-model.js';
+import { foldBackup } from '../../../../../projections/backups/backup-as-of.read-model.js';
+import type { FoldedBackup } from '../../../../../projections/backups/backups.read-model.js';
 import { chainStream } from '../../chains/model/chain.events.js';
 import { nbdExportStream } from '../../../exports/nbd-exports/model/nbd-export.events.js';
 import { EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';

@@ -49,7 +49,7 @@ export class GetChainController {
     const select = this.dataSource
       .getRepository(ChainReadModel)
       .createQueryBuilder('c')
-      .innerJoin(BackupReadModel, 'b', 'b.backup_id = c.full_backup_id')
+      .innerJoin(BackupReadModel.definition.name, 'b', 'b.backup_id = c.full_backup_id')
       .where('b.vm_name = :vm_name and c.head_backup_id is not null', { vm_name })
       .orderBy('c.started_position', 'DESC')
       .limit(1);

@@ -1,0 +1,107 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import type pg from 'pg';
+import { DataSource } from 'typeorm';
+import { CreateEventStore1795257000001 } from '../../migrations/0001-create-event-store.js';
+import { allProjections, allReadModels } from '../../projections/all-projections.js';
+import { BackupReadModel } from '../../projections/backups/backups.read-model.js';
+import { Clock } from '../../src/lib/clock/clock.js';
+import { PostgresEventStore } from '../../src/hub/store/event-store/postgres-event-store.js';
+import { createPool, openDataSource } from '../../src/hub/store/postgres/postgres.module.js';
+import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
+import { ProjectionTables } from '../../src/hub/store/postgres/projection-tables.js';
+import { Projections } from '../../src/hub/store/postgres/projections.js';
+import { ReadModels } from '../../src/hub/store/postgres/read-models.js';
+import { goldenHistory } from '../support/golden-streams.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { appendGoldenHistory } from '../support/query-app.js';
+
+const SCRIPT = readFileSync(join(import.meta.dirname, '..', 'support', 'earlier-read-models.sql'), 'utf8');
+const silent = { log: () => undefined, warn: () => undefined, error: () => undefined, debug: () => undefined };
+const TIMEOUT_MS = 60_000;
+
+Logger.overrideLogger(false);
+
+/** A database as the version left it whose migrations created the read models. */
+describe('a database of the version before', () => {
+  let database: TestDatabase;
+  let pool: pg.Pool;
+  let store: PostgresEventStore;
+  let dataSource: DataSource;
+  let projections: Projections;
+  let columns: readonly string[];
+
+  async function columnsOfViews(): Promise<readonly string[]> {
+    const { rows } = await pool.query<{ is: string }>(
+      `select table_name || '.' || column_name || ' ' || data_type as is from information_schema.columns
+        where table_schema = 'read_models' and table_name in (select viewname from pg_views where schemaname = 'read_models') order by 1`,
+    );
+    return rows.map((row) => row.is);
+  }
+
+  beforeAll(async () => {
+    database = await createTestDatabase({ migrated: false });
+    const earlier = new DataSource({
+      type: 'postgres',
+      url: database.databaseUrl,
+      migrations: [CreateEventStore1795257000001],
+      migrationsTableName: 'sendense_migrations',
+    });
+    await earlier.initialize();
+    await earlier.runMigrations();
+    for (const statement of SCRIPT.split(/;\n/)) await earlier.query(statement);
+    for (const [, name = '', timestamp] of SCRIPT.matchAll(/^-- (\w+?(\d{13}))$/gm)) {
+      await earlier.query('insert into sendense_migrations (timestamp, name) values ($1, $2)', [timestamp, name]);
+    }
+    pool = createPool(database.databaseUrl, 4);
+    columns = await columnsOfViews();
+    store = new PostgresEventStore(pool, silent);
+    const head = await appendGoldenHistory(store);
+    const tables = new ProjectionTables(earlier);
+    for (const projection of allProjections) {
+      await earlier.query(`insert into read_models.projection_checkpoints (projection, generation, role) values ($1, 1, 'live')`, [projection.name]);
+      const events = goldenHistory().filter(({ stream }) => projection.categories?.some((category) => stream.startsWith(`${category}-`)) ?? true);
+      await tables.apply(projection, 1, events, null, head);
+    }
+    await earlier.destroy();
+    dataSource = await openDataSource(database.databaseUrl, allReadModels);
+  }, 60_000);
+
+  afterAll(async () => {
+    await projections.stop();
+    await store.close();
+    await pool.end();
+    await dataSource.destroy();
+    await database.drop();
+  });
+
+  it('is answered from at once, and rebuilt while its projections run', async () => {
+    const before = await dataSource.getRepository(BackupReadModel).find({ order: { backup_id: 'asc' } });
+    expect(before.length).toBeGreaterThan(3);
+    const readModels = new ReadModels(store);
+    projections = new Projections(store, dataSource, readModels, new Clock(), allProjections, '6b7e4f0a-0000-4000-8000-000000000001');
+    await projections.start();
+    await readModels.current();
+    for (const ends = Date.now() + TIMEOUT_MS; Date.now() < ends;) {
+      if ((await projections.statuses()).every(({ generation }) => generation === 2)) break;
+      await pause(50);
+    }
+    expect((await projections.statuses()).filter(({ generation, state }) => generation !== 2 || state !== 'live')).toEqual([]);
+    expect(await dataSource.getRepository(BackupReadModel).find({ order: { backup_id: 'asc' } })).toEqual(before);
+    const tables = new ProjectionTables(dataSource);
+    for (const projection of allProjections.filter(({ categories }) => categories !== null)) {
+      const events = goldenHistory().filter(({ stream }) => projection.categories?.some((category) => stream.startsWith(`${category}-`)));
+      expect([projection.name, await projections.checksum(projection.name)]).toEqual([
+        projection.name,
+        await tables.checksumOf(projection, foldFromZero(projection, events)),
+      ]);
+    }
+  }, 120_000);
+
+  it('still has every column of that version, for a rollback to it', async () => {
+    expect((await columnsOfViews()).filter((column) => columns.includes(column))).toEqual(columns);
+  });
+});
