@@ -69,7 +69,7 @@ function propertySchema(checker, node, property) {
       schema.default = value ?? (intrinsicName === undefined ? undefined : intrinsicName === 'true');
     }
     // A closed set of values is its own example.
-    if (schema.enum !== undefined) schema.example ??= schema.enum[0];
+    if (schema.enum !== undefined) schema.example ??= schema.default ?? schema.enum[0];
     else if (schema.type?.includes('boolean')) schema.example ??= false;
     return schema;
   } catch (error) {

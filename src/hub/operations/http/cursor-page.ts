@@ -2,8 +2,10 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiExtraModels, ApiOkResponse, getSchemaPath } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsInt, IsString, Max, MaxLength, Min } from 'class-validator';
+import type { DataSource, EntityTarget, FindOperator, ObjectLiteral } from 'typeorm';
 import { DomainError } from '../../../kernel/domain-error.js';
 import type { JsonObject, JsonValue } from '../../../kernel/json.js';
+import { ApiProblem } from '../../../lib/http/problem-responses.decorator.js';
 import { Optional } from '../../../contract/validation/presence.decorators.js';
 
 export const DEFAULT_LIMIT = 100;
@@ -95,9 +97,45 @@ export function pageOf<Name extends string, Row, Item>(
   return { [name]: given.map(itemOf), next_cursor } as Page<Name, Item>;
 }
 
-/** Documents the response of a list: a page of `item` under `name`. */
+/** A list of a read model. */
+export interface ReadModelList<Name extends string, Row extends ObjectLiteral, Item> {
+  readonly name: Name;
+  readonly readModel: EntityTarget<Row>;
+  /** Text columns that sort the list, the last of them unique; a cursor holds their values. */
+  readonly order: readonly (keyof Row & string)[];
+  readonly direction: 'ASC' | 'DESC';
+  /** What the rows must equal or satisfy; undefined filters nothing. */
+  readonly filters: { readonly [Column in keyof Row]?: string | FindOperator<unknown> | undefined };
+  readonly itemOf: (row: Row) => Item;
+}
+
+/** The page of a list that follows the cursor of the query. @throws DomainError `cursor_invalid` */
+export async function readPage<Name extends string, Row extends ObjectLiteral, Item>(
+  dataSource: DataSource,
+  { limit, cursor }: PageQuery,
+  { name, readModel, order, direction, filters, itemOf }: ReadModelList<Name, Row, Item>,
+): Promise<Page<Name, Item>> {
+  const place = decodeCursor(cursor, (key): key is Record<string, string> => order.every((column) => typeof key[column] === 'string'));
+  const select = dataSource
+    .getRepository(readModel)
+    .createQueryBuilder('row')
+    .where(Object.fromEntries(Object.entries(filters).filter(([, filter]) => filter !== undefined)))
+    .take(limit + 1);
+  for (const column of order) select.addOrderBy(`row.${column}`, direction);
+  if (place !== null) {
+    const columns = order.map((column) => `row.${column}`).join(', ');
+    const values = order.map((column) => `:after_${column}`).join(', ');
+    const parameters = Object.fromEntries(order.map((column) => [`after_${column}`, place[column]]));
+    select.andWhere(`(${columns}) ${direction === 'ASC' ? '>' : '<'} (${values})`, parameters);
+  }
+  const keyOf = (row: Row): JsonObject => Object.fromEntries(order.map((column) => [column, row[column] as string]));
+  return pageOf(name, await select.getMany(), limit, keyOf, itemOf);
+}
+
+/** Documents the responses of a list: a page of `item` under `name`, or a refusal of its query. */
 export function ApiPage(name: string, item: abstract new (...args: never[]) => unknown, description: string): MethodDecorator {
   return applyDecorators(
+    ApiProblem(400, 'validation_failed', 'cursor_invalid'),
     ApiExtraModels(item),
     ApiOkResponse({
       description,

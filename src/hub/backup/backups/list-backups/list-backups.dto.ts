@@ -4,8 +4,8 @@ import { IsInstant } from '../../../../contract/validation/instant.decorator.js'
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 
-const TYPES = ['full', 'incremental', 'auto'];
-const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'];
+const TYPES = ['full', 'incremental', 'auto'] as const;
+const STATUSES = ['pending', 'running', 'completed', 'failed', 'cancelled', 'deleted'] as const;
 
 export class ListBackupsQuery extends PageQuery {
   /** Only backups of VMs with this name @example "pgtest1" */

@@ -5,7 +5,6 @@ import { type PoolPort, poolPorts } from '../../../../../projections/nbd-ports/p
 import type { JsonObject } from '../../../../kernel/json.js';
 import { HubConfig } from '../../../hub.config.js';
 import { ApiPage, decodeCursor, type Page, pageOf } from '../../../operations/http/cursor-page.js';
-import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { ListPortsQuery, NbdPortMetricsResponse, NbdPortResponse } from './list-ports.dto.js';
 
 type PortsKey = { readonly port: number };
@@ -21,7 +20,6 @@ export class ListPortsController {
   @Get()
   @ApiOperation({ summary: 'List the ports of the pool and the jobs that hold them' })
   @ApiPage('ports', NbdPortResponse, 'A page of ports')
-  @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListPortsQuery): Promise<Page<'ports', NbdPortResponse>> {
     const after = decodeCursor(query.cursor, isPortsKey);
     const ports = (await this.pool()).filter(({ port, state }) => port > (after?.port ?? 0) && (query.state === undefined || state === query.state));

@@ -4,7 +4,6 @@ import { ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request } from 'express';
 import type { JsonObject } from '../../../../kernel/json.js';
 import { ApiPage, decodeCursor, type Page, pageOf } from '../../../operations/http/cursor-page.js';
-import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { Streams } from '../../../operations/http/stream-limits.js';
 import { AuditEventResponse, toAuditEventResponse } from '../audit-event.response.js';
 import { type AuditFilter, AuditLog, logOrder, type LogOrder, type LogPlace, placeOf } from '../audit-log.reader.js';
@@ -25,7 +24,6 @@ export class ListEventsController {
   })
   @ApiProduces('application/json', NDJSON)
   @ApiPage('events', AuditEventResponse, 'A page of events')
-  @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   async list(@Query() query: ListEventsQuery, @Req() request: Request): Promise<Page<'events', AuditEventResponse> | StreamableFile> {
     if (asksForLines(request)) {
       return new StreamableFile(Readable.from(this.lines(query)), { type: NDJSON, disposition: 'attachment; filename="audit-events.ndjson"' });

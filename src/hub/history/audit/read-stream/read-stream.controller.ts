@@ -18,7 +18,6 @@ export class ReadStreamController {
   @ApiOperation({ summary: 'Read one stream from the store, oldest event first' })
   @ApiParam({ name: 'stream', example: 'backup-0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @ApiPage('events', AuditEventResponse, 'A page of the stream')
-  @ApiProblem(400, 'validation_failed', 'cursor_invalid')
   @ApiProblem(404, 'stream_not_found')
   async read(@Param('stream') stream: string, @Query() query: PageQuery): Promise<Page<'events', AuditEventResponse>> {
     const after = decodeCursor(query.cursor, isStreamKey);

@@ -3,17 +3,13 @@ import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { IsIn } from 'class-validator';
 import { DataSource } from 'typeorm';
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
-import type { JsonObject } from '../../../../kernel/json.js';
-import { ApiPage, decodeCursor, type Page, pageOf, PageQuery } from '../../../operations/http/cursor-page.js';
-import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
+import { ApiPage, type Page, PageQuery, readPage } from '../../../operations/http/cursor-page.js';
 import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.response.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
 
-const STATUSES = ['running', 'completed', 'failed', 'cancelled'];
-
-type JobsKey = { readonly created_position: string };
+const STATUSES = ['running', 'completed', 'failed', 'cancelled'] as const;
 
 export class ListRestoresQuery extends PageQuery {
   /** Only jobs of this restore point @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
@@ -38,27 +34,14 @@ export class ListRestoresController {
   @Get()
   @ApiOperation({ summary: 'List restore jobs, newest first' })
   @ApiPage('jobs', RestoreJobResponse, 'A page of restore jobs')
-  @ApiProblem(400, 'validation_failed', 'cursor_invalid')
-  async list(@Query() query: ListRestoresQuery): Promise<Page<'jobs', RestoreJobResponse>> {
-    const before = decodeCursor(query.cursor, isJobsKey);
-    const select = this.dataSource
-      .getRepository(RestoreJobReadModel)
-      .createQueryBuilder('j')
-      .orderBy('j.created_position', 'DESC')
-      .take(query.limit + 1);
-    if (query.backup_id !== undefined) select.andWhere('j.backup_id = :backup_id', { backup_id: query.backup_id.toLowerCase() });
-    if (query.status !== undefined) select.andWhere('j.status = :status', { status: query.status });
-    if (before !== null) select.andWhere('j.created_position < :before', { before: before.created_position });
-    return pageOf(
-      'jobs',
-      await select.getMany(),
-      query.limit,
-      ({ created_position }) => ({ created_position }),
-      (row) => toRestoreJobResponse(row, this.progress),
-    );
+  list(@Query() query: ListRestoresQuery): Promise<Page<'jobs', RestoreJobResponse>> {
+    return readPage(this.dataSource, query, {
+      name: 'jobs',
+      readModel: RestoreJobReadModel,
+      order: ['created_position'],
+      direction: 'DESC',
+      filters: { backup_id: query.backup_id?.toLowerCase(), status: query.status },
+      itemOf: (row) => toRestoreJobResponse(row, this.progress),
+    });
   }
-}
-
-function isJobsKey(key: JsonObject): key is JobsKey {
-  return typeof key['created_position'] === 'string';
 }
