@@ -45,6 +45,14 @@ sendense.addCommand(node);
 await add(node, 'enrol', 'pair this machine with a hub as a node', async () => (await import('./node/enrol.program.js')).enrolCommand(env));
 await add(node, 'deploy', 'install a node on another machine over SSH', async () => (await import('./node/deploy.program.js')).deployCommand(env));
 await add(node, 'remove', 'remove a node from another machine over SSH', async () => (await import('./node/deploy.program.js')).removeCommand(env));
+await add(node, 'list', 'list nodes', async () => {
+  const { listCommand, NODES } = await import('./api/resource.command.js');
+  return listCommand(NODES, env);
+});
+await add(node, 'show', 'show one node', async () => {
+  const { showCommand, NODES } = await import('./api/resource.command.js');
+  return showCommand(NODES, env);
+});
 sendense.addCommand(
   service('tunnel-server', "run the hub's end of the tunnels in the foreground; use a separate account", async (config) => {
     (await ofThisRelease('tunnel-server', () => import('../tunnel/main.tunnel-server.js'))).runTunnelServer(config);
@@ -55,8 +63,10 @@ sendense.addCommand(
     (await import('../tunnel/main.tunnel.js')).runTunnel(config);
   }),
 );
+await add(sendense, 'vm', 'show, register and remove VMs', async () => (await import('./vm/vm.program.js')).vmCommand(env));
+await add(sendense, 'backup', 'start, show, watch and cancel backups', async () => (await import('./backup/backup.program.js')).backupCommand(env));
 await add(sendense, 'restore', 'restore from a repository without a hub', async () => (await import('./restore/restore.program.js')).restoreCommand());
-await add(sendense, 'repository', "manage the running hub's repositories", async () =>
+await add(sendense, 'repository', "show the hub's repositories, import existing ones", async () =>
   (await import('./repository/repository.program.js')).repositoryCommand(env),
 );
 await add(sendense, 'token', 'add, list, revoke and rotate API tokens', async () => (await import('./token/token.program.js')).tokenCommand(env));

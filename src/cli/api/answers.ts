@@ -57,6 +57,8 @@ export interface RepositoryImport {
 export interface Backup {
   readonly backup_id: string;
   readonly status: string;
+  readonly current_phase: string;
+  readonly progress_percent: number;
   readonly waiting_for: string | null;
   readonly error: Problem | null;
 }

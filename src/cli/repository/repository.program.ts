@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path';
 import type { RepositoryImport } from '../api/answers.js';
 import { hubOf, type HubOptions, withHubOptions } from '../api/hub-options.js';
+import { listCommand, REPOSITORIES, showCommand } from '../api/resource.command.js';
 import { CliCommand } from '../terminal/command.js';
 
 interface ImportOptions extends HubOptions {
@@ -24,7 +25,11 @@ export function repositoryCommand(environment: NodeJS.ProcessEnv): CliCommand {
       process.stdout.write(options.json === true ? `${JSON.stringify(answer)}\n` : report(answer));
       return answer.skipped.length === 0 ? 0 : 1;
     });
-  return new CliCommand('repository').description("Manages the hub's repositories.").addCommand(withHubOptions(imports));
+  return new CliCommand('repository')
+    .description("Shows the hub's repositories, and imports existing ones.")
+    .addCommand(listCommand(REPOSITORIES, environment))
+    .addCommand(showCommand(REPOSITORIES, environment))
+    .addCommand(withHubOptions(imports));
 }
 
 function report({ name, imported, already_known, skipped }: RepositoryImport): string {

@@ -1,0 +1,126 @@
+import { InvalidArgumentError } from 'commander';
+import { bytesText } from '../terminal/bytes-text.js';
+import { CliCommand } from '../terminal/command.js';
+import type { HubApi } from './hub-api.client.js';
+import { hubOf, type HubOptions, withHubOptions } from './hub-options.js';
+
+/** A kind of thing that the hub lists at `GET /<plural>`, under the member of that name. */
+export interface Resource {
+  readonly noun: string;
+  readonly plural: string;
+  /** Members shown by `list`; the first is the id. */
+  readonly columns: readonly [string, ...string[]];
+  /** Name of an option of `list` -> the query parameter. */
+  readonly filters?: Readonly<Record<string, string>>;
+  /** What finds one apart from its id: a query for its name, a look through the list, or nothing. */
+  readonly named: 'by query' | 'in list' | 'never';
+}
+
+type Shown = Readonly<Record<string, unknown>>;
+export type ResourceOptions = HubOptions & { readonly json?: true };
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** Of entries on a page, as the hub limits them. */
+const MOST = 1000;
+
+export const VMS: Resource = {
+  noun: 'vm',
+  plural: 'vms',
+  columns: ['vm_id', 'name', 'source', 'total_size_bytes', 'source_ref'],
+  named: 'by query',
+};
+export const BACKUPS: Resource = {
+  noun: 'backup',
+  plural: 'backups',
+  columns: ['backup_id', 'vm_name', 'backup_type', 'status', 'progress_percent', 'total_bytes', 'created_at'],
+  filters: { vm: 'vm_name', status: 'status' },
+  named: 'never',
+};
+export const NODES: Resource = {
+  noun: 'node',
+  plural: 'nodes',
+  columns: ['node_id', 'name', 'state', 'version', 'url'],
+  filters: { state: 'state' },
+  named: 'in list',
+};
+export const REPOSITORIES: Resource = { noun: 'repository', plural: 'repositories', columns: ['repository_id', 'name', 'type', 'path'], named: 'by query' };
+
+/** A command that asks the hub, with `--json` and the options that name the hub. */
+export function hubCommand(name: string, description: string): CliCommand {
+  return withHubOptions(new CliCommand(name).description(description).option('--json', "print the hub's answer, for programs"));
+}
+
+export function listCommand({ plural, columns, filters = {} }: Resource, environment: NodeJS.ProcessEnv): CliCommand {
+  const command = hubCommand('list', `list ${plural}`)
+    .option('--limit <number>', `how many at most, up to ${MOST}`, limit, 100)
+    .does(async (options: ResourceOptions & Readonly<Record<string, unknown>> & { readonly limit: number }) => {
+      const query = new URLSearchParams({ limit: String(options.limit) });
+      for (const [option, parameter] of Object.entries(filters)) {
+        const value = options[option];
+        if (typeof value === 'string') query.set(parameter, value);
+      }
+      const answer = await (await hubOf(options, environment)).call<Shown>('GET', `/${plural}?${query.toString()}`);
+      process.stdout.write(options.json === true ? `${JSON.stringify(answer, null, 2)}\n` : table(columns, rowsOf(answer, plural)));
+      if (answer['next_cursor'] !== null && options.json !== true) process.stderr.write('There are more; raise --limit.\n');
+    });
+  for (const [option, parameter] of Object.entries(filters)) command.option(`--${option} <value>`, `only those with this ${parameter}`);
+  return command;
+}
+
+export function showCommand(resource: Resource, environment: NodeJS.ProcessEnv): CliCommand {
+  const { noun, plural, named } = resource;
+  return hubCommand('show', `show one ${noun}`)
+    .argument(`<${noun}>`, named === 'never' ? 'its id' : 'its name or id')
+    .does(async (nameOrId: string, options: ResourceOptions) => {
+      const hub = await hubOf(options, environment);
+      printRecord(await hub.call<Shown>('GET', `/${plural}/${await idOf(hub, resource, nameOrId)}`), options);
+    });
+}
+
+/** @throws Error when nothing has that name */
+export async function idOf(hub: HubApi, { noun, plural, columns, named }: Resource, nameOrId: string): Promise<string> {
+  if (UUID.test(nameOrId)) return nameOrId;
+  if (named === 'never') throw new Error(`"${nameOrId}" is not the id of a ${noun}; sendense ${noun} list shows the ids`);
+  const query = named === 'by query' ? `name=${encodeURIComponent(nameOrId)}` : `limit=${MOST}`;
+  const rows = rowsOf(await hub.call<Shown>('GET', `/${plural}?${query}`), plural);
+  const found = rows.find(({ name }) => name === nameOrId);
+  if (found === undefined) throw new Error(`there is no ${noun} "${nameOrId}"; sendense ${noun} list shows them all`);
+  return String(found[columns[0]]);
+}
+
+/** The hub's own answer has the shape of its API document. */
+function rowsOf(answer: Shown, plural: string): readonly Shown[] {
+  return answer[plural] as readonly Shown[];
+}
+
+export function printRecord(record: object, { json }: ResourceOptions): void {
+  const width = Math.max(...Object.keys(record).map(({ length }) => length));
+  const lines = Object.entries(record).map(([member, value]) => `${member.padEnd(width)}  ${cell(member, value)}\n`);
+  process.stdout.write(json === true ? `${JSON.stringify(record, null, 2)}\n` : lines.join(''));
+}
+
+/** A heading, and a line for each row; `null` is shown as a dash. */
+export function table(columns: readonly string[], rows: readonly Shown[]): string {
+  const cells = [columns.map((name) => name.replaceAll('_', ' ').toUpperCase()), ...rows.map((row) => columns.map((name) => cell(name, row[name])))];
+  const widths = columns.map((_, index) => Math.max(...cells.map((line) => (line[index] ?? '').length)));
+  return cells
+    .map(
+      (line) =>
+        `${line
+          .map((text, index) => text.padEnd(widths[index] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}
+
+function cell(member: string, value: unknown): string {
+  if (value === null || value === undefined) return '-';
+  if (typeof value === 'number' && member.endsWith('_bytes')) return bytesText(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function limit(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text) || Number(text) > MOST) throw new InvalidArgumentError(`It must be a number from 1 to ${MOST}.`);
+  return Number(text);
+}

@@ -1,0 +1,40 @@
+import { Option } from 'commander';
+import { NODE_SOURCES } from '../../contract/node-api.js';
+import type { Vm } from '../api/answers.js';
+import { hubOf } from '../api/hub-options.js';
+import { hubCommand, idOf, listCommand, NODES, printRecord, type ResourceOptions, showCommand, VMS } from '../api/resource.command.js';
+import { CliCommand } from '../terminal/command.js';
+
+/** For the hub to ask the node for the disks. */
+const REGISTER_MS = 120_000;
+
+interface RegisterOptions extends ResourceOptions {
+  readonly source: string;
+  readonly ref: string;
+  readonly node?: string;
+}
+
+export function vmCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  const register = hubCommand('register', 'register a VM, so that it can be backed up')
+    .argument('<name>', 'a new name')
+    .requiredOption('--ref <reference>', 'for an image the folder with the disk files, for libvirt the uuid of the domain')
+    .addOption(new Option('--source <source>', 'what runs it').choices(NODE_SOURCES).default('image'))
+    .option('--node <node>', 'name or id of the node that has it; may be omitted while there is only one')
+    .does(async (name: string, { source, ref, node, ...options }: RegisterOptions) => {
+      const hub = await hubOf(options, environment);
+      const onNode = node === undefined ? {} : { node_id: await idOf(hub, NODES, node) };
+      printRecord(await hub.call<Vm>('POST', '/vms', { name, source, source_ref: ref, ...onNode }, REGISTER_MS), options);
+    });
+  const remove = hubCommand('remove', 'remove a VM that has no backups; its disks are not touched')
+    .argument('<vm>', 'its name or id')
+    .does(async (vm: string, options: ResourceOptions) => {
+      const hub = await hubOf(options, environment);
+      await hub.call('DELETE', `/vms/${await idOf(hub, VMS, vm)}`);
+    });
+  return new CliCommand('vm')
+    .description('Shows, registers and removes the VMs that the hub protects.')
+    .addCommand(listCommand(VMS, environment))
+    .addCommand(showCommand(VMS, environment))
+    .addCommand(register)
+    .addCommand(remove);
+}

@@ -1,0 +1,108 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import { HubSystem, until } from '../support/hub-system.js';
+import { ImageVm } from '../support/image-vm.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { requireTools } from '../support/require-tools.js';
+
+jest.setTimeout(120_000);
+const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
+const CLI = join(import.meta.dirname, '../../dist/src/cli/main.cli.js');
+
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+let database: TestDatabase;
+let system: HubSystem;
+let vm: ImageVm;
+
+beforeAll(async () => {
+  database = await createTestDatabase({ migrated: false });
+  system = await HubSystem.create({ databaseUrl: database.databaseUrl });
+  await system.start();
+  vm = await ImageVm.create(join(system.imageRoot, 'web1'), [{ file: 'disk0.qcow2', mib: 64, dataMib: 8 }]);
+  await system.api('POST', '/repositories', { name: 'main', type: 'local', path: system.repositoryPath });
+  await until('the node to be reachable', async () => (await sendense('node', 'list')).stdout.includes('reachable'));
+});
+
+afterAll(async () => {
+  await system.destroy();
+  await database.drop();
+});
+
+function sendense(...argv: readonly string[]): Promise<Ended> {
+  const env = { PATH: process.env['PATH'], SENDENSE_DATA_DIRECTORY: system.dataDirectory };
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [CLI, ...argv], { env }, (error, stdout, stderr) => {
+      const code = error?.code ?? 0;
+      if (typeof code === 'number') resolve({ code, stdout, stderr });
+      else reject(error ?? new Error('it cannot be run'));
+    });
+  });
+}
+
+async function json<Body>(...argv: readonly string[]): Promise<Body> {
+  const { code, stdout, stderr } = await sendense(...argv, '--json');
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  return JSON.parse(stdout) as Body;
+}
+
+describe('the command line, with a running hub', () => {
+  it('registers a VM, backs it up, and shows what there is, for people and for programs', async () => {
+    const nodes = await json<{ nodes: { node_id: string; name: string }[] }>('node', 'list');
+    expect(await json('node', 'show', nodes.nodes[0]?.name ?? '')).toMatchObject({ node_id: nodes.nodes[0]?.node_id });
+    const registered = await sendense('vm', 'register', 'web1', '--ref', vm.folder, '--node', nodes.nodes[0]?.name ?? '');
+    expect(registered).toMatchObject({ code: 0, stdout: expect.stringMatching(/^name +web1$/m) });
+    expect(await json('vm', 'show', 'web1')).toMatchObject({ name: 'web1', source_ref: vm.folder });
+    expect((await sendense('vm', 'list')).stdout).toMatch(/^VM ID +NAME +SOURCE +TOTAL SIZE BYTES +SOURCE REF\n\S+ +web1 +image +64\.0 MiB +\//);
+    expect((await sendense('repository', 'list')).stdout).toMatch(/ main +local +\//);
+    expect(await json('repository', 'show', 'main')).toMatchObject({ path: system.repositoryPath });
+
+    const done = await sendense('backup', 'start', 'web1', '--watch');
+    expect(done).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Backup \S+ is completed\.$/m), stderr: expect.stringMatching(/^completed$/m) });
+    const second = await json<{ backup_id: string }>('backup', 'start', 'web1', '--repository', 'main', '--type', 'incremental');
+    expect(await json('backup', 'watch', second.backup_id)).toMatchObject({ status: 'completed', backup_type: 'incremental' });
+    expect(await json('backup', 'list', '--vm', 'web1', '--status', 'completed')).toMatchObject({ backups: [{}, {}] });
+    expect(await sendense('backup', 'list', '--limit', '1')).toMatchObject({
+      stdout: expect.stringContaining('web1'),
+      stderr: expect.stringContaining('--limit'),
+    });
+  });
+
+  it('cancels a backup, and a watcher learns of it', async () => {
+    const { backup_id: id } = await json<{ backup_id: string }>('backup', 'start', 'web1', '--type', 'full');
+    expect(await json('backup', 'cancel', id)).toMatchObject({ status: 'cancelled' });
+    expect(await sendense('backup', 'watch', id)).toMatchObject({ code: 1, stdout: `Backup ${id} is cancelled.\n` });
+  });
+
+  it('removes a VM', async () => {
+    const other = await ImageVm.create(join(system.imageRoot, 'web2'), [{ file: 'disk0.qcow2', mib: 16 }]);
+    await sendense('vm', 'register', 'web2', '--ref', other.folder);
+    expect(await sendense('vm', 'remove', 'web2')).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect((await sendense('vm', 'list')).stdout).not.toContain('web2');
+  });
+
+  it('says what is wrong: in words, and with --json as a code', async () => {
+    expect(await sendense('vm', 'remove', 'web1')).toMatchObject({ code: 1, stderr: expect.stringMatching(/^sendense vm remove: .*backup/) });
+    const refused = await sendense('vm', 'remove', 'web1', '--json');
+    expect(JSON.parse(refused.stdout)).toMatchObject({ error: { code: 'vm_has_backups' } });
+    expect(await sendense('vm', 'show', 'nobody')).toMatchObject({
+      code: 1,
+      stderr: 'sendense vm show: there is no vm "nobody"; sendense vm list shows them all\n',
+    });
+    expect(await sendense('backup', 'show', 'web1')).toMatchObject({ code: 1, stderr: expect.stringContaining('is not the id of a backup') });
+    expect(await sendense('vm', 'list', '--limit', '0')).toMatchObject({ code: 2, stderr: expect.stringContaining('from 1 to 1000') });
+    expect(await sendense('vm', 'list', '--hub', 'http://127.0.0.1:9')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('nothing answers at http://127.0.0.1:9'),
+    });
+    expect(await sendense('backup', 'start')).toMatchObject({
+      code: 2,
+      stderr: "sendense backup start: missing required argument 'vm'\nSee: sendense backup start --help\n",
+    });
+  });
+});
