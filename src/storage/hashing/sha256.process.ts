@@ -1,8 +1,9 @@
-/** Hashes files for its parent, one after another, and exits with it. */
+/** Hashes files for its parent, one after another. */
 import { createHash } from 'node:crypto';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
 import { messageOf } from '../../kernel/error-message.js';
+import { serveParent } from '../../lib/process/serve-parent.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { Qcow2UnreadableError } from '../../lib/qemu/qcow2-clusters.reader.js';
 import { type ContentTask, StoredContent } from './stored-content.js';
@@ -22,9 +23,6 @@ export interface FileHashes {
   readonly content_digest: string | null;
 }
 
-/** `read`: bytes so far, to distinguish a hanging process from a slow one. */
-export type HashAnswer = { readonly read: number } | { readonly hashes: FileHashes } | { readonly error: { readonly message: string; readonly code: string } };
-
 /** Large enough that read boundaries rarely split a disk block, whose first part is then read twice. */
 const READ_BYTES = 4 * 1024 * 1024;
 /** Interval of progress reports, in milliseconds. */
@@ -37,25 +35,13 @@ const buffer = Buffer.allocUnsafe(READ_BYTES);
 // Hashing must not slow down the program that serves users.
 setPriority(Math.min(getPriority() + BACKGROUND_NICENESS, HIGHEST_NICENESS));
 
-process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
-process.on('message', (message) => {
-  tell(answer(message as HashTask)); // sent by the one parent of this process
-});
+serveParent(
+  (task, onRead) => hash(task as HashTask, onRead), // sent by FileHasher
+  (error) => ({ code: error instanceof Qcow2UnreadableError ? 'qcow2_unreadable' : errnoOf(error), message: messageOf(error) }),
+);
 
-function tell(what: HashAnswer): void {
-  process.send?.(what);
-}
-
-function answer(task: HashTask): HashAnswer {
-  try {
-    return { hashes: hash(task) };
-  } catch (error) {
-    const code = error instanceof Qcow2UnreadableError ? 'qcow2_unreadable' : (errnoOf(error) ?? 'unknown');
-    return { error: { message: messageOf(error), code } };
-  }
-}
-
-function hash({ path, content }: HashTask): FileHashes {
+/** @param onRead reports the bytes so far, to distinguish a hanging process from a slow one */
+function hash({ path, content }: HashTask, onRead: (bytes: number) => void): FileHashes {
   // Does not follow a link, or wait for a pipe, in place of a file.
   const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
@@ -70,7 +56,7 @@ function hash({ path, content }: HashTask): FileHashes {
       read += window.length;
       if (performance.now() - toldMs < TELL_MS) continue;
       toldMs = performance.now();
-      tell({ read });
+      onRead(read);
     }
   } finally {
     closeSync(file);

@@ -91,6 +91,8 @@ export interface FileCalls {
   sha256(path: string): Promise<string>;
 }
 
+export type CallName = keyof FileCalls;
+
 const PROBE_BYTES = 4096;
 
 /** Performs the operations in this process, which hangs if the file system does. */

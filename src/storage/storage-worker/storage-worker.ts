@@ -1,12 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import pLimit from 'p-limit';
 import { DomainError } from '../../kernel/domain-error.js';
 import type { Logger } from '../../lib/logging/logger.js';
 import { siblingProgram } from '../../lib/process/sibling-program.js';
 import { spawnSlot } from '../../lib/process/spawn-throttle.js';
-import { toolEnvironment } from '../../lib/process/tool-environment.js';
-import type { CallName, WorkerAnswer, WorkerRequest } from './worker-protocol.js';
-import { DIRECT_CALLS, type FileCalls } from './file-calls.js';
+import { WorkerProcess } from '../../lib/process/worker-process.js';
+import { StorageGate } from '../../lib/concurrency/storage-gate.js';
+import { type CallName, DIRECT_CALLS, type FileCalls } from './file-calls.js';
 
 /** Calls that move data and may take long. Meanwhile the file system must keep answering other calls. */
 const LONG_CALLS: ReadonlySet<CallName> = new Set(['removeTree', 'syncToDisk', 'writeDurably', 'tryWriting', 'sha256']);
@@ -40,28 +39,17 @@ export class WorkerClosedError extends Error {
   }
 }
 
-interface Call {
-  readonly resolve: (result: unknown) => void;
-  readonly reject: (error: unknown) => void;
-  readonly timer: NodeJS.Timeout;
-}
-
 /**
  * Storage worker: performs all file operations of one place in its own process, started on demand. Every call has a deadline. Once a call passes it, the file
  * system counts as silent: all waiting calls fail, and new ones fail immediately, until every hanging call has returned.
  */
 export class StorageWorker {
   readonly calls: FileCalls;
-  private child: ChildProcess | null = null;
-  private starting: Promise<ChildProcess> | null = null;
-  private readonly waiting = new Map<number, Call>();
-  /** Calls that timed out and still hang in the process. */
-  private readonly overdue = new Set<number>();
+  private readonly gate: StorageGate;
+  private worker: WorkerProcess | null = null;
+  private starting: Promise<WorkerProcess> | null = null;
   private readonly longCalls = pLimit(LONG_CALLS_AT_ONCE);
-  private lastId = 0;
   private pinging = false;
-  /** performance.now() when the first of the hanging calls was sent. */
-  private silentSinceMs = 0;
   private idle: NodeJS.Timeout | null = null;
   private closed = false;
 
@@ -69,61 +57,53 @@ export class StorageWorker {
   constructor(
     private readonly place: string,
     private readonly answerMs: () => number,
-    private readonly log: Logger,
+    log: Logger,
   ) {
     const calls = {} as Record<CallName, (...args: (string | number)[]) => Promise<unknown>>; // filled by the next line
     for (const name of Object.keys(DIRECT_CALLS) as CallName[]) calls[name] = async (...args) => this.ask(name, args); // keys of a literal
     // The process returns the result type of the call of that name: both ends are compiled from FileCalls.
     this.calls = calls as unknown as FileCalls;
+    this.gate = new StorageGate({
+      silence: () => storageSilent(place),
+      onSilent: () => log.warn('file system does not answer', { place, calls: this.gate.accesses }),
+      onAnswer: () => {
+        if (!this.closed) log.info('file system is used again', { place });
+        this.restWhenIdle();
+      },
+    });
   }
 
   /** Milliseconds since the file system stopped answering; 0 when nothing indicates that. Triggers a check without waiting for it. */
   silentMs(): number {
-    if (this.isSilent()) return Math.max(1, performance.now() - this.silentSinceMs);
-    this.ping();
-    return 0;
+    if (this.gate.silentMs === 0) this.ping();
+    return this.gate.silentMs;
   }
 
   /** All waiting and later calls fail with WorkerClosedError. Does not wait for the process to exit, because it may hang in the kernel. */
   close(): void {
     this.closed = true;
-    this.silentSinceMs = performance.now();
-    for (const id of this.waiting.keys()) this.overdue.add(id);
-    this.rejectAll(() => new WorkerClosedError(this.place));
+    this.gate.abandon(0, () => new WorkerClosedError(this.place));
     if (this.idle !== null) clearTimeout(this.idle);
-    this.child?.kill('SIGKILL');
-  }
-
-  private isSilent(): boolean {
-    return this.overdue.size > 0;
-  }
-
-  /** @throws WorkerClosedError, storageSilent */
-  private refuse(): void {
-    if (this.closed) throw new WorkerClosedError(this.place);
-    if (this.isSilent()) throw storageSilent(this.place);
+    this.worker?.kill();
   }
 
   private async ask(call: CallName, args: readonly (string | number)[]): Promise<unknown> {
-    return LONG_CALLS.has(call)
-      ? this.longCalls(() => this.whilePinging(() => this.request(call, args, LONG_CALL_MS)))
-      : this.request(call, args, this.answerMs());
-  }
-
-  private async whilePinging<Result>(work: () => Promise<Result>): Promise<Result> {
-    // Separate calls: when one passes its deadline, the long call is abandoned as well.
-    const pings = setInterval(() => this.ping(), this.answerMs());
-    try {
-      return await work();
-    } finally {
-      clearInterval(pings);
-    }
+    if (!LONG_CALLS.has(call)) return this.request(call, args, this.answerMs());
+    return this.longCalls(async () => {
+      // Separate calls: when one passes its deadline, the long call is abandoned as well.
+      const pings = setInterval(() => this.ping(), this.answerMs());
+      try {
+        return await this.request(call, args, LONG_CALL_MS);
+      } finally {
+        clearInterval(pings);
+      }
+    });
   }
 
   private ping(): void {
     if (this.pinging || this.closed) return;
     this.pinging = true;
-    // The outcome shows in isSilent().
+    // The outcome shows at the gate.
     this.request('space', [this.place], this.answerMs())
       .catch(() => undefined)
       .finally(() => {
@@ -131,104 +111,51 @@ export class StorageWorker {
       });
   }
 
+  /** @throws WorkerClosedError, storageSilent, and the system's error with its `code` */
   private async request(call: CallName, args: readonly (string | number)[], deadlineMs: number): Promise<unknown> {
-    this.refuse();
+    if (this.closed) throw new WorkerClosedError(this.place);
     if (this.idle !== null) clearTimeout(this.idle);
-    const id = ++this.lastId;
+    const timer = setTimeout(() => this.gate.foundSilent(deadlineMs), deadlineMs);
     try {
-      return await new Promise<unknown>((resolve, reject) => {
-        const timer = setTimeout(() => this.giveUp(deadlineMs), deadlineMs);
-        this.waiting.set(id, { resolve, reject, timer });
-        this.send({ id, call, args }).catch((error: unknown) => this.settle(id)?.reject(error));
-      });
+      return await this.gate.use(async () => (await this.process()).call({ call, args }));
     } finally {
+      clearTimeout(timer);
       this.restWhenIdle();
     }
   }
 
-  private async send(request: WorkerRequest): Promise<void> {
-    const child = await this.process();
-    child.send(request, (error) => {
-      if (error !== null) this.lost(child);
-    });
-  }
-
-  private async process(): Promise<ChildProcess> {
-    if (this.child !== null) return this.child;
+  private async process(): Promise<WorkerProcess> {
+    if (this.worker !== null) return this.worker;
     this.starting ??= this.start().finally(() => {
       this.starting = null;
     });
     return this.starting;
   }
 
-  private async start(): Promise<ChildProcess> {
+  private async start(): Promise<WorkerProcess> {
     await spawnSlot();
-    const child = spawn(process.execPath, PROGRAM, {
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-      cwd: '/',
-      env: toolEnvironment({ UV_THREADPOOL_SIZE: String(THREADS) }),
-    });
-    this.child = child;
-    child.on('message', (message) => this.onAnswer(message as WorkerAnswer)); // sent by our own program
-    child.once('error', () => this.lost(child));
-    child.once('exit', () => this.lost(child));
-    // Only a call in progress, through its deadline timer, keeps this program running.
-    child.unref();
-    child.channel?.unref();
-    if (this.closed) child.kill('SIGKILL');
-    return child;
-  }
-
-  private onAnswer(answer: WorkerAnswer): void {
-    const call = this.settle(answer.id);
-    if (call === null) this.returned(answer.id);
-    else if (answer.ok) call.resolve(answer.result);
-    else call.reject(Object.assign(new Error(answer.message), answer.code === null ? {} : { code: answer.code }));
-  }
-
-  /** @returns null for an abandoned call */
-  private settle(id: number): Call | null {
-    const call = this.waiting.get(id);
-    if (call === undefined) return null;
-    this.waiting.delete(id);
-    clearTimeout(call.timer);
-    return call;
-  }
-
-  private giveUp(deadlineMs: number): void {
-    this.log.warn('file system does not answer', { place: this.place, waited_ms: deadlineMs, calls: this.waiting.size });
-    this.silentSinceMs = performance.now() - deadlineMs;
-    for (const id of this.waiting.keys()) this.overdue.add(id);
-    this.rejectAll(() => storageSilent(this.place));
-  }
-
-  private rejectAll(error: () => Error): void {
-    for (const id of [...this.waiting.keys()]) this.settle(id)?.reject(error());
-  }
-
-  private returned(id: number): void {
-    if (!this.overdue.delete(id) || this.isSilent()) return;
-    this.log.info('file system answers again', { place: this.place });
-    this.restWhenIdle();
-  }
-
-  private lost(child: ChildProcess): void {
-    if (this.child !== child) return;
-    this.child = null;
-    child.kill('SIGKILL');
-    this.overdue.clear();
-    this.rejectAll(() => new DomainError('unavailable', STORAGE_SILENT, `The storage worker for "${this.place}" has exited. Repeat the request.`));
+    if (this.closed) throw new WorkerClosedError(this.place);
+    const worker = new WorkerProcess(
+      PROGRAM,
+      () => {
+        if (this.worker === worker) this.worker = null;
+        return new DomainError('unavailable', STORAGE_SILENT, `The storage worker for "${this.place}" has exited. Repeat the request.`);
+      },
+      { UV_THREADPOOL_SIZE: String(THREADS) },
+    );
+    this.worker = worker;
+    return worker;
   }
 
   private restWhenIdle(): void {
     if (this.idle !== null) clearTimeout(this.idle);
     this.idle = null;
-    const { child } = this;
-    if (child === null || this.waiting.size > 0 || this.isSilent() || this.closed) return;
+    const { worker } = this;
+    if (worker === null || worker.pending > 0 || this.closed) return;
     this.idle = setTimeout(() => {
-      if (this.child !== child || this.waiting.size > 0) return;
-      this.child = null;
-      child.kill('SIGKILL');
+      if (this.worker !== worker || worker.pending > 0) return;
+      this.worker = null;
+      worker.end(storageSilent(this.place));
     }, IDLE_MS).unref();
   }
 }

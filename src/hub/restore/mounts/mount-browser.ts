@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { HubConfig } from '../../hub.config.js';
 import { siblingProgram } from '../../../lib/process/sibling-program.js';
 import { toolEnvironment } from '../../../lib/process/tool-environment.js';
+import { WorkerError, WorkerProcess } from '../../../lib/process/worker-process.js';
 import {
-  type BrowserAnswer,
+  type BrowserErrorCode,
   BrowserError,
   type BrowserRequest,
   type GuestFile,
@@ -20,18 +22,12 @@ import { GuestStream, silence } from './guest-stream.js';
 const STALLED_ANSWERS = 2;
 /** An idle browser ends, to free its memory. */
 const IDLE_MS = 60_000;
+const CLOSE_PATIENCE_MS = 1_000;
 
 const PROGRAM = siblingProgram(new URL('./guest-browser/browser.process.js', import.meta.url));
 
-interface Waiting {
-  readonly resolve: (result: GuestPage | GuestFile) => void;
-  readonly reject: (error: BrowserError) => void;
-  readonly timer: NodeJS.Timeout;
-}
-
 interface Browser {
-  readonly child: ChildProcess;
-  readonly waiting: Map<number, Waiting>;
+  readonly worker: WorkerProcess;
   idle: NodeJS.Timeout | null;
 }
 
@@ -44,10 +40,9 @@ export class MountBrowser implements OnApplicationShutdown {
   private readonly browsers = new Map<string, Browser>();
   private readonly streams = new Map<string, Set<ChildProcess>>();
   /** Browsers that were killed but hang in the kernel. Another request to their mount would hang as well. */
-  private readonly stuck = new Map<string, ChildProcess>();
+  private readonly stuck = new Map<string, WorkerProcess>();
   /** Mounts that are being unmounted; their root is an empty directory afterwards. Their names are never reused. */
   private readonly closed = new Set<string>();
-  private lastId = 0;
 
   constructor(private readonly config: HubConfig) {}
 
@@ -99,8 +94,10 @@ export class MountBrowser implements OnApplicationShutdown {
     this.closed.add(root);
     const browser = this.browsers.get(root);
     this.browsers.delete(root);
-    const children = [...(browser === undefined ? [] : [browser.child]), ...(this.streams.get(root) ?? [])];
-    await Promise.all(children.map(end));
+    browser?.worker.kill();
+    const gone = [...(browser === undefined ? [] : [browser.worker.gone]), ...[...(this.streams.get(root) ?? [])].map(end)];
+    // A process that hangs in the kernel ends only when its disk is detached; do not wait for that.
+    await Promise.race([Promise.all(gone), pause(CLOSE_PATIENCE_MS, undefined, { ref: false })]);
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -113,56 +110,39 @@ export class MountBrowser implements OnApplicationShutdown {
     if (this.stuck.has(root)) throw new BrowserError('mount_silent', 'the mounted file system has not answered an earlier request yet; unmount it');
   }
 
-  private async ask(root: string, request: Pick<BrowserRequest, 'kind' | 'request'>): Promise<GuestPage | GuestFile> {
+  private async ask(root: string, request: BrowserRequest): Promise<unknown> {
     this.refuse(root);
     const browser = this.browserOf(root);
-    const id = ++this.lastId;
+    const { worker } = browser;
     if (browser.idle !== null) clearTimeout(browser.idle);
-    try {
-      return await new Promise<GuestPage | GuestFile>((resolve, reject) => {
-        const timer = setTimeout(() => {
-          // The other pending requests would not be answered either.
-          this.abandon(root, browser, silence());
-          this.stuck.set(root, browser.child);
-          browser.child.once('exit', () => {
-            if (this.stuck.get(root) === browser.child) this.stuck.delete(root);
-          });
-        }, this.answerMs());
-        browser.waiting.set(id, { resolve, reject, timer });
-        // The caller passed a matching kind and request.
-        browser.child.send({ id, ...request }, (error) => {
-          if (error !== null)
-            this.abandon(root, browser, new BrowserError('mount_gone', 'the process that reads this mount ended unexpectedly; repeat the request'));
-        });
+    const timer = setTimeout(() => {
+      this.stuck.set(root, worker);
+      void worker.gone.then(() => {
+        if (this.stuck.get(root) === worker) this.stuck.delete(root);
       });
+      // The other pending requests would not be answered either.
+      this.abandon(root, browser);
+    }, this.answerMs());
+    try {
+      return await worker.call(request);
+    } catch (error) {
+      // The codes of browser.process.
+      throw error instanceof WorkerError ? new BrowserError(error.code as BrowserErrorCode, error.message) : error;
     } finally {
-      if (browser.waiting.size === 0) browser.idle = setTimeout(() => this.abandon(root, browser, silence()), IDLE_MS).unref();
+      clearTimeout(timer);
+      if (worker.pending === 0) browser.idle = setTimeout(() => this.abandon(root, browser), IDLE_MS).unref();
     }
   }
 
   private browserOf(root: string): Browser {
     const running = this.browsers.get(root);
     if (running !== undefined) return running;
-    const child = spawn(process.execPath, [...PROGRAM, root], {
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-      cwd: '/',
-      env: toolEnvironment(),
-    });
-    const browser: Browser = { child, waiting: new Map(), idle: null };
+    const lost = (): Error => {
+      this.forget(root, browser);
+      return new BrowserError('mount_gone', 'the process that reads this mount ended unexpectedly; repeat the request');
+    };
+    const browser: Browser = { worker: new WorkerProcess([...PROGRAM, root], lost), idle: null };
     this.browsers.set(root, browser);
-    child.on('message', (message) => {
-      const answer = message as BrowserAnswer; // sent by browser.process
-      const waiting = browser.waiting.get(answer.id);
-      browser.waiting.delete(answer.id);
-      if (waiting === undefined) return;
-      clearTimeout(waiting.timer);
-      if (answer.ok) waiting.resolve(answer.result);
-      else waiting.reject(new BrowserError(answer.code, answer.message));
-    });
-    const gone = (): void =>
-      this.abandon(root, browser, new BrowserError('mount_gone', 'the process that reads this mount ended unexpectedly; repeat the request'));
-    child.once('error', gone);
-    child.once('exit', gone);
     return browser;
   }
 
@@ -170,22 +150,20 @@ export class MountBrowser implements OnApplicationShutdown {
     return this.config.mountAnswerSeconds * 1000;
   }
 
-  private abandon(root: string, browser: Browser, error: BrowserError): void {
+  private forget(root: string, browser: Browser): void {
     if (this.browsers.get(root) === browser) this.browsers.delete(root);
     if (browser.idle !== null) clearTimeout(browser.idle);
-    browser.child.kill('SIGKILL');
-    for (const { reject, timer } of browser.waiting.values()) {
-      clearTimeout(timer);
-      reject(error);
-    }
-    browser.waiting.clear();
+  }
+
+  private abandon(root: string, browser: Browser): void {
+    this.forget(root, browser);
+    browser.worker.end(silence());
   }
 }
 
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
-  // A process that hangs in the kernel ends only when its disk is detached; do not wait for that.
-  const gone = Promise.race([once(child, 'exit'), new Promise((resolve) => setTimeout(resolve, 1_000).unref())]);
+  const gone = once(child, 'exit');
   child.kill('SIGKILL');
   await gone;
 }

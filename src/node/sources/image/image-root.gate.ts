@@ -1,6 +1,7 @@
 import { DomainError } from '../../../kernel/domain-error.js';
 import { loggerFor } from '../../../lib/logging/logger.js';
 import { runTool } from '../../../lib/process/run-tool.js';
+import { StorageGate } from '../../../lib/concurrency/storage-gate.js';
 import { ToolError } from '../../../lib/process/tool-error.js';
 
 /**
@@ -16,55 +17,45 @@ const ANSWER_MS = 4_000;
  */
 export class ImageRootGate {
   private readonly log = loggerFor('ImageRootGate');
-  /** By root, the number of abandoned calls that have not returned. */
-  private readonly hanging = new Map<string, number>();
+  private readonly gates = new Map<string, StorageGate>();
 
   /** @throws DomainError image_root_silent; any error of `look` */
   async use<Result>(root: string, look: () => Promise<Result>): Promise<Result> {
-    if (this.hanging.has(root)) throw silent(root);
-    const doing = look();
+    const gate = this.gateOf(root);
     const over = new AbortController();
+    this.watch(root, gate, over.signal);
     try {
-      return await Promise.race([doing, this.silence(root, over.signal)]);
-    } catch (error) {
-      if (error instanceof DomainError && error.code === 'image_root_silent') this.await(root, doing);
-      throw error;
+      return await gate.use(look);
     } finally {
       over.abort();
     }
   }
 
-  /** Rejects if the file system does not answer. @param over aborts once the result is no longer needed */
-  private silence(root: string, over: AbortSignal): Promise<never> {
-    return new Promise((_, reject) => {
-      const ask = (): void => {
-        const timer = setTimeout(() => {
-          if (over.aborted) return;
-          runTool(['stat', '--file-system', '--', root], { deadlineMs: ANSWER_MS, signal: over }).then(ask, (error: unknown) => {
-            if (error instanceof ToolError && error.code === 'tool_timeout') reject(silent(root));
-            // Even an error is an answer.
-            else if (!over.aborted) ask();
-          });
-        }, ASK_AFTER_MS);
-        over.addEventListener('abort', () => clearTimeout(timer), { once: true });
-      };
-      ask();
+  private gateOf(root: string): StorageGate {
+    const known = this.gates.get(root);
+    if (known !== undefined) return known;
+    const gate = new StorageGate({
+      silence: () => silent(root),
+      onSilent: () => this.log.warn('the file system of an image root does not answer', { root }),
+      onAnswer: () => this.log.info('the file system of an image root answers again', { root }),
     });
+    this.gates.set(root, gate);
+    return gate;
   }
 
-  private await(root: string, doing: Promise<unknown>): void {
-    this.log.warn('the file system of an image root does not answer', { root });
-    this.hanging.set(root, (this.hanging.get(root) ?? 0) + 1);
-    const returned = (): void => {
-      const left = (this.hanging.get(root) ?? 1) - 1;
-      if (left > 0) {
-        this.hanging.set(root, left);
-        return;
-      }
-      this.hanging.delete(root);
-      this.log.info('the file system of an image root answers again', { root });
-    };
-    doing.then(returned, returned);
+  /** Probes in a process that can be abandoned. @param over aborts once the access has returned or was abandoned */
+  private watch(root: string, gate: StorageGate, over: AbortSignal): void {
+    const timer = setTimeout(() => {
+      const again = (): void => {
+        if (!over.aborted) this.watch(root, gate, over);
+      };
+      runTool(['stat', '--file-system', '--', root], { deadlineMs: ANSWER_MS, signal: over }).then(again, (error: unknown) => {
+        if (error instanceof ToolError && error.code === 'tool_timeout') gate.foundSilent(ANSWER_MS);
+        // Even an error is an answer.
+        else again();
+      });
+    }, ASK_AFTER_MS);
+    over.addEventListener('abort', () => clearTimeout(timer), { once: true });
   }
 }
 

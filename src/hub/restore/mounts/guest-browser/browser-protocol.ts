@@ -57,13 +57,9 @@ export type BrowserErrorCode =
   | 'mount_gone';
 
 export type BrowserRequest =
-  | { readonly id: number; readonly kind: 'list'; readonly request: ListRequest }
+  | { readonly kind: 'list'; readonly request: ListRequest }
   /** `followed`: describe the target of a link instead of the link. */
-  | { readonly id: number; readonly kind: 'info'; readonly request: PathText & { readonly followed: boolean } };
-
-export type BrowserAnswer =
-  | { readonly id: number; readonly ok: true; readonly result: GuestPage | GuestFile }
-  | { readonly id: number; readonly ok: false; readonly code: BrowserErrorCode; readonly message: string };
+  | { readonly kind: 'info'; readonly request: PathText & { readonly followed: boolean } };
 
 export type StreamRequest =
   /** `length` bytes from `start` on. */

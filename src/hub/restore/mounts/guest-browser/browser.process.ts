@@ -6,7 +6,8 @@
 import { constants, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { Writable } from 'node:stream';
-import { BrowserError, type BrowserAnswer, type BrowserRequest, type StreamFailure, type StreamRequest } from './browser-protocol.js';
+import { serveParent } from '../../../../lib/process/serve-parent.js';
+import { BrowserError, type BrowserRequest, type StreamFailure, type StreamRequest } from './browser-protocol.js';
 import { GuestArchive } from './guest-archive.js';
 import { browserErrorOf, GuestTree, shown } from './guest-tree.js';
 
@@ -21,19 +22,16 @@ if (stream === undefined) serve();
 else await writeStream(JSON.parse(stream) as StreamRequest); // written by the one caller of this program
 
 function serve(): void {
-  process.on('disconnect', () => process.exit(0));
-  process.on('message', (message) => {
-    const request = message as BrowserRequest; // sent by the one parent of this process
-    const answer = (each: BrowserAnswer): boolean | undefined => process.send?.(each);
-    const result = request.kind === 'list' ? tree.list(request.request) : tree.info(request.request);
-    result.then(
-      (found) => answer({ id: request.id, ok: true, result: found }),
-      (error: unknown) => {
-        const { code, message: text } = browserErrorOf(error, []);
-        return answer({ id: request.id, ok: false, code, message: text });
-      },
-    );
-  });
+  serveParent(
+    (task) => {
+      const { kind, request } = task as BrowserRequest; // sent by MountBrowser
+      return kind === 'list' ? tree.list(request) : tree.info(request);
+    },
+    (error) => {
+      const { code, message } = browserErrorOf(error, []);
+      return { code, message };
+    },
+  );
 }
 
 async function writeStream(request: StreamRequest): Promise<void> {
