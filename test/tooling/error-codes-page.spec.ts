@@ -19,6 +19,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   'SshCallProblem',
   'SshError',
   'SshErrorCode',
+  'WorkerError',
 ]);
 
 describe('docs/error-codes.md', () => {

@@ -1,6 +1,6 @@
-import { IncomingBytes, NbdHandshakeRefusedError, negotiateContext } from './nbd-negotiation.js';
+import { type IncomingBytes, NbdHandshakeRefusedError, negotiateContext } from './nbd-negotiation.js';
 import { CHUNK_HEADER_BYTES, nbdError, type NbdStatus, parseBlockStatus, parseChunk, parseChunkError, requestHeader } from './nbd-protocol.plan.js';
-import { openNbdSocket } from './nbd-socket.js';
+import { withNbdServer } from './nbd-socket.js';
 import type { NbdAddress } from './nbd-uri.js';
 
 /** Bytes per request: the length field has 32 bits. A server may answer for less. */
@@ -21,19 +21,11 @@ export interface BlockStatus {
  * @throws NbdHandshakeRefusedError, also when the export has no such context; Error; a system error such as ECONNREFUSED; or the signal's reason
  */
 export async function blockStatus(address: NbdAddress, exportName: string, context: string, signal: AbortSignal): Promise<readonly BlockStatus[]> {
-  signal.throwIfAborted();
-  const { socket, greeted } = await openNbdSocket(address, signal);
-  const abort = (): void => void socket.destroy(signal.reason as Error); // an abort reason is whatever the caller chose to throw
-  signal.addEventListener('abort', abort);
-  const incoming = new IncomingBytes();
-  socket.on('data', (bytes) => incoming.push(bytes));
-  socket.on('error', (error) => incoming.end(error));
-  socket.once('close', () => incoming.end(new NbdHandshakeRefusedError('the server closed the connection')));
-  try {
-    const { size, contextId } = await negotiateContext(incoming, (bytes) => socket.write(bytes), exportName, context, greeted);
+  return withNbdServer(address, signal, async (incoming, write, greeted) => {
+    const { size, contextId } = await negotiateContext(incoming, write, exportName, context, greeted);
     const found: BlockStatus[] = [];
     for (let offset = 0, cookie = 0; offset < size; cookie++) {
-      socket.write(requestHeader({ command: 'blockStatus', cookie, offset, length: Math.min(LONGEST_REQUEST, size - offset) }));
+      write(requestHeader({ command: 'blockStatus', cookie, offset, length: Math.min(LONGEST_REQUEST, size - offset) }));
       const before = offset;
       for (const { length, flags } of await answer(incoming, cookie, contextId)) {
         // The last extent may extend past the requested range.
@@ -45,12 +37,9 @@ export async function blockStatus(address: NbdAddress, exportName: string, conte
       }
       if (offset === before) throw new Error(`the server reported nothing for "${context}" at offset ${offset}`);
     }
-    socket.end(requestHeader({ command: 'disconnect', cookie: 0, offset: 0, length: 0 }));
+    write(requestHeader({ command: 'disconnect', cookie: 0, offset: 0, length: 0 }));
     return found;
-  } finally {
-    signal.removeEventListener('abort', abort);
-    socket.destroySoon();
-  }
+  });
 }
 
 /** All chunks of one answer. */

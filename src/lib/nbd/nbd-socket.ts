@@ -35,6 +35,28 @@ export async function openNbdSocket(address: NbdAddress, signal: AbortSignal, on
   }
 }
 
+/** Connects, talks to the server, and disconnects. @throws as `openNbdSocket`, and errors of `talk` */
+export async function withNbdServer<Result>(
+  address: NbdAddress,
+  signal: AbortSignal,
+  talk: (incoming: IncomingBytes, write: (bytes: Uint8Array) => void, greeted: boolean) => Promise<Result>,
+): Promise<Result> {
+  signal.throwIfAborted();
+  const { socket, greeted } = await openNbdSocket(address, signal);
+  const abort = (): void => void socket.destroy(signal.reason as Error); // an abort reason is whatever the caller chose to throw
+  signal.addEventListener('abort', abort);
+  const incoming = new IncomingBytes();
+  socket.on('data', (bytes) => incoming.push(bytes));
+  socket.on('error', (error) => incoming.end(error));
+  socket.once('close', () => incoming.end(new NbdHandshakeRefusedError('the server closed the connection')));
+  try {
+    return await talk(incoming, (bytes) => socket.write(bytes), greeted);
+  } finally {
+    signal.removeEventListener('abort', abort);
+    socket.destroySoon();
+  }
+}
+
 function connectTo(address: NbdAddress, onread?: OnReadOpts): Socket {
   const reading = onread === undefined ? {} : { onread };
   const socket = 'socket' in address ? connect({ path: address.socket, ...reading }) : connect({ host: address.host, port: address.port, ...reading });

@@ -37,7 +37,10 @@ setPriority(Math.min(getPriority() + BACKGROUND_NICENESS, HIGHEST_NICENESS));
 
 serveParent(
   (task, onRead) => hash(task as HashTask, onRead), // sent by FileHasher
-  (error) => ({ code: error instanceof Qcow2UnreadableError ? 'qcow2_unreadable' : errnoOf(error), message: messageOf(error) }),
+  (error) => {
+    const code = error instanceof Qcow2UnreadableError ? 'qcow2_unreadable' : errnoOf(error);
+    return { code, message: messageOf(error) };
+  },
 );
 
 /** @param onRead reports the bytes so far, to distinguish a hanging process from a slow one */

@@ -3,8 +3,8 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import type { Position } from '../../../kernel/position.js';
 import { EventStore } from '../event-store/event-store.port.js';
 
-/** How long to wait for a read model, in milliseconds. */
-const PATIENCE_MS = 10_000;
+/** How long to wait for a read model, in milliseconds. Shorter than the ten seconds that an answer may take. */
+const PATIENCE_MS = 8_000;
 
 interface Waiter {
   readonly position: Position;
@@ -34,7 +34,7 @@ export class ReadModels {
 
   /**
    * Resolves once the named read models have reached `position`; none named: all that are not halted. Null is reached at once.
-   * @throws DomainError `read_model_behind` after 10 s, `projection_halted` if a named one is halted, `projection_not_found`
+   * @throws DomainError `read_model_behind` after 8 s, `projection_halted` if a named one is halted, `projection_not_found`
    */
   async waitFor(position: Position | null, ...names: readonly string[]): Promise<void> {
     if (position === null) return;
