@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { seeded } from '../../test/support/seeded.js';
-import { ContentDigest } from './content-digest.js';
-import { CONTENT_BLOCK, CONTENT_GRAIN } from './node-api.js';
+import { CONTENT_BLOCK, CONTENT_GRAIN, ContentDigest } from './content-digest.js';
 
 const KEY = '0f'.repeat(32);
 const random = seeded(7);

@@ -5,6 +5,12 @@ const LEAF_KEY_BYTES = 16;
 const MAC_BYTES = 16;
 const NONCE_BYTES = 12;
 const DIGEST_BYTES = 32;
+/** Granularity, in bytes, at which zeroes are distinguished from data. Equals the cluster size of a backup's files. */
+export const CONTENT_GRAIN = 65_536;
+
+/** Runs of a content digest end at multiples of this, in bytes. A power of two, and the request size of a copy across a network. */
+export const CONTENT_BLOCK = 262_144;
+
 const DATA = 1;
 const ZEROES = 0;
 

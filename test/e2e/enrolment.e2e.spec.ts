@@ -208,6 +208,9 @@ describe('a node', () => {
   it('speaks of its own jobs only, and others do not speak of them', async () => {
     const [backup] = (await system.api<{ backups: { backup_id: string }[] }>('GET', '/backups?limit=1')).body.backups;
     const path = `/telemetry/backup/${backup?.backup_id ?? ''}`;
+    const own = reportOf(backup?.backup_id ?? '');
+    expect(await signedCall(await node.token(), nodeId, path, { ...own, from_a_newer_node: true })).toMatchObject({ status: 204 });
+    expect(await signedCall(await node.token(), nodeId, path, { ...own, disks: [] })).toEqual({ status: 400, code: 'validation_failed' });
     const shared = readFileSync(join(system.dataDirectory, 'node.token'), 'utf8').trim();
     expect(await signedCall(shared, null, path, reportOf(backup?.backup_id ?? ''))).toEqual({ status: 403, code: 'not_your_job' });
     expect(await signedCall(shared, nodeId, path, reportOf(backup?.backup_id ?? ''))).toEqual({ status: 401, code: 'signature_invalid' });

@@ -3,7 +3,7 @@ import { type Backup, endingOf, hasEnded, type Repository } from '../api/answers
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import { BACKUPS, hubCommand, idOf, listCommand, printRecord, REPOSITORIES, type ResourceOptions, showCommand, VMS } from '../api/resource.command.js';
-import { NODE_QUIESCE } from '../../contract/node-api.js';
+import { NODE_QUIESCE } from '../../contract/words.js';
 import { CliCommand } from '../terminal/command.js';
 
 /** A start is answered once the exports of all disks are ready. */

@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { NODE_SOURCES } from '../../contract/node-api.js';
+import { NODE_SOURCES } from '../../contract/words.js';
 import type { Vm } from '../api/answers.js';
 import { hubOf } from '../api/hub-options.js';
 import { hubCommand, idOf, listCommand, NODES, printRecord, type ResourceOptions, showCommand, VMS } from '../api/resource.command.js';

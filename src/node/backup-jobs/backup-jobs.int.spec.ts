@@ -25,7 +25,9 @@ import { requireTools } from '../../../test/support/require-tools.js';
 import { mountSmallFileSystem } from '../../../test/support/small-file-system.js';
 import { diskChangeId } from '../sources/image/disk-change-id.js';
 import { isSignedWith, parseSignature } from '../../lib/signed-calls/call-signature.js';
-import { changeIdOf, type NodeJobReport, type NodeSettleBackup, type NodeStartBackup, type NodeVmList } from '../../contract/node-api.js';
+import type { NodeJobReport, NodeSettleBackup, NodeStartBackup } from '../../contract/backup-job.js';
+import { changeIdOf } from '../../contract/change-id.js';
+import type { NodeVmList } from '../../contract/vm-list.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdinfo', 'nbdkit');
 
@@ -379,8 +381,8 @@ describe('bad input', () => {
       [{ ...body, extra: 1 }, 400, 'validation_failed'],
       [{ ...body, disks: [] }, 400, 'validation_failed'],
       [{ ...body, disks: [...body.disks, ...body.disks] }, 400, 'validation_failed'],
-      [{ ...body, disks: [{ ...body.disks[0], disk_key: '../a' }] }, 400, 'validation_failed'],
-      [{ ...body, disks: [{ ...body.disks[0], parent_change_id: '--x y' }] }, 400, 'validation_failed'],
+      [{ ...body, disks: body.disks.map((disk) => ({ ...disk, disk_key: '../a' })) }, 400, 'validation_failed'],
+      [{ ...body, disks: body.disks.map((disk) => ({ ...disk, parent_change_id: '--x y' })) }, 400, 'validation_failed'],
       [{ ...body, nbd_targets_string: 'a.qcow2:nbd+unix:///?socket=/x' }, 400, 'nbd_targets_malformed'],
       [{ ...body, nbd_targets_string: 'b.qcow2:nbd://127.0.0.1:1/x' }, 400, 'nbd_targets_mismatch'],
       [{ ...body, vm: { ...body.vm, source_ref: `${vm}/../vm` } }, 404, 'vm_not_found'],

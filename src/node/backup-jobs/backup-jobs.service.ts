@@ -7,17 +7,9 @@ import { NodeConfig } from '../node.config.js';
 import { canonicalJson } from '../../lib/http/canonical-json.js';
 import { KeyedMutex } from '../../lib/concurrency/keyed-mutex.js';
 import { loggerFor } from '../../lib/logging/logger.js';
-import {
-  jobOfChangeId,
-  changeIdPrefix,
-  type NodeChangeIds,
-  type NodeChangeIdsRemoved,
-  type NodeJobReport,
-  type NodeRemoveChangeIds,
-  type NodeSettleBackup,
-  type NodeStartBackup,
-  type NodeVmProblem,
-} from '../../contract/node-api.js';
+import type { NodeJobReport, NodeSettleBackup, NodeStartBackup } from '../../contract/backup-job.js';
+import { changeIdPrefix, jobOfChangeId } from '../../contract/change-id.js';
+import type { NodeChangeIds, NodeChangeIdsRemoved, NodeRemoveChangeIds, NodeVmProblem } from '../../contract/change-ids.js';
 import { parseExportUri } from '../../lib/nbd/nbd-uri.js';
 import { ProcessSupervisor } from '../../lib/process/process-supervisor.port.js';
 import { repeat, type Repetition } from '../../lib/process/repeat.js';

@@ -10,9 +10,6 @@ import { errnoOf, isOutOfSpace } from '../../lib/process/system-error.js';
 import { type Extent, extentListText, parseExtentList } from '../model/extents.plan.js';
 import type { JobRecord } from '../model/job.state.js';
 
-/** Every job id matches this, so it is safe as a directory name and inside a bitmap name. */
-export const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
-
 const LEAST_BYTES = 65_536;
 
 /**

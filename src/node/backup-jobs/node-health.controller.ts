@@ -1,14 +1,12 @@
 import { Controller, Get } from '@nestjs/common';
-import { ApiTags } from '@nestjs/swagger';
 import { Clock } from '../../lib/clock/clock.js';
 import { NodeConfig } from '../node.config.js';
 import { programVersion } from '../../lib/config/version.js';
 import { Public } from '../../lib/http/bearer.guard.js';
-import type { NodeHealth } from '../../contract/node-api.js';
+import type { NodeHealth } from '../../contract/health.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { BackupJobs } from './backup-jobs.service.js';
 
-@ApiTags('health')
 @Controller('health')
 export class NodeHealthController {
   constructor(

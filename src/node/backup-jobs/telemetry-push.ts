@@ -4,7 +4,7 @@ import { Clock } from '../../lib/clock/clock.js';
 import { NodeConfig } from '../node.config.js';
 import { HubClient } from '../hub-link/hub-client.js';
 import { loggerFor } from '../../lib/logging/logger.js';
-import type { NodeJobReport } from '../../contract/node-api.js';
+import type { NodeJobReport } from '../../contract/backup-job.js';
 
 interface Line {
   /** Set if the job changed after the current push was composed. */

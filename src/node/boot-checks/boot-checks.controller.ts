@@ -1,19 +1,17 @@
 import { Body, Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
-import { ApiTags } from '@nestjs/swagger';
 import { DomainError } from '../../kernel/domain-error.js';
-import type { NodeBootCheckArtefacts, NodeBootCheckReport } from '../../contract/node-api.js';
-import { JOB_ID } from '../model/vm-definition.dto.js';
-import { StartBootCheckDto } from './boot-check.dto.js';
+import { type NodeBootCheckArtefacts, type NodeBootCheckReport, NodeStartBootCheck } from '../../contract/boot-check.js';
+import type { NodeSettled } from '../../contract/backup-job.js';
+import { JOB_ID } from '../../contract/words.js';
 import { BootChecks } from './boot-checks.service.js';
 
-@ApiTags('boot-checks')
 @Controller('boot-checks')
 export class BootChecksController {
   constructor(private readonly checks: BootChecks) {}
 
   @Post('start')
   @HttpCode(202)
-  start(@Body() body: StartBootCheckDto): Promise<NodeBootCheckReport> {
+  start(@Body() body: NodeStartBootCheck): Promise<NodeBootCheckReport> {
     return this.checks.start(body);
   }
 
@@ -29,7 +27,7 @@ export class BootChecksController {
 
   @Post(':check_id/settle')
   @HttpCode(200)
-  async settle(@Param('check_id') checkId: string): Promise<{ readonly settled: true }> {
+  async settle(@Param('check_id') checkId: string): Promise<NodeSettled> {
     // An unknown check may be settled, so the id itself must be validated.
     if (!JOB_ID.test(checkId)) throw new DomainError('invalid', 'check_id_malformed', 'A check id has 1 to 64 letters, digits or dashes.');
     await this.checks.settle(checkId);

@@ -11,7 +11,7 @@ import { requireTools } from '../../../test/support/require-tools.js';
 import { NodeConfig } from '../node.config.js';
 import { LibvirtDomains } from '../libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../lib/nbd/nbd-info.js';
-import type { NodeStartBootCheck } from '../../contract/node-api.js';
+import type { NodeStartBootCheck } from '../../contract/boot-check.js';
 import { ShellProcessSupervisor } from '../../lib/process/shell-process-supervisor.js';
 import { GuestDisks } from '../guest-disks/guest-disks.service.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';

@@ -8,7 +8,7 @@ import { KeyedMutex } from '../../lib/concurrency/keyed-mutex.js';
 import { loggerFor } from '../../lib/logging/logger.js';
 import { LibvirtDomains } from '../libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../lib/nbd/nbd-info.js';
-import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeStartBootCheck } from '../../contract/node-api.js';
+import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeStartBootCheck } from '../../contract/boot-check.js';
 import { GuestDisks } from '../guest-disks/guest-disks.service.js';
 import { requireHubGuests } from '../model/hub-guests.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';

@@ -5,7 +5,7 @@ import { messageOf } from '../../kernel/error-message.js';
 import { writeWhole } from '../../lib/config/kept-files.js';
 import { NodeConfig } from '../node.config.js';
 import { loggerFor } from '../../lib/logging/logger.js';
-import type { NodeTunnelPorts } from '../../contract/node-api.js';
+import type { NodeTunnelPorts } from '../../contract/tunnel.js';
 import { parseTunnelSettings, readTunnelSettings, TUNNEL_FILES, tunnelSettingsText, withPorts } from '../../tunnel/interface/tunnel-settings.js';
 
 /** Writes the hub's ports to the file that the tunnel reads; the tunnel then reconnects. */

@@ -7,7 +7,7 @@ import { readOrMakeToken, readToken, writeWhole } from '../../lib/config/kept-fi
 import { NodeConfig } from '../node.config.js';
 import { HubClient } from '../hub-link/hub-client.js';
 import { loggerFor } from '../../lib/logging/logger.js';
-import type { NodePreparedKeys } from '../../contract/node-api.js';
+import type { NodePreparedKeys } from '../../contract/keys.js';
 import { NodeCredentials } from '../../lib/signed-calls/node-credentials.js';
 import { callThroughSsh } from '../hub-link/call-through-ssh.js';
 import { ensureKeyPair, readPublicKey } from '../../lib/ssh/host-key.js';

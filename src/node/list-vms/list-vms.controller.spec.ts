@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { DomainError } from '../../kernel/domain-error.js';
-import type { NodeVm } from '../../contract/node-api.js';
+import type { NodeVm } from '../../contract/vm-list.js';
 import type { Sources } from '../sources/sources.js';
 import { ListVmsController } from './list-vms.controller.js';
 

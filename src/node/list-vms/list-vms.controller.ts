@@ -1,32 +1,15 @@
 import { Controller, Get, Query } from '@nestjs/common';
-import { ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
-import { IsIn, IsString, Matches, MaxLength } from 'class-validator';
-import { NODE_SOURCES, type NodeSource, type NodeVm, type NodeVmList } from '../../contract/node-api.js';
+import { type NodeSilentSource, type NodeVm, type NodeVmList, NodeVmQuery } from '../../contract/vm-list.js';
+import type { NodeSource } from '../../contract/words.js';
 import { loggerFor } from '../../lib/logging/logger.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
 import type { Source } from '../sources/source.port.js';
 import { Sources } from '../sources/sources.js';
-import { Optional } from '../../contract/validation/presence.decorators.js';
 
 /** Per source. Shorter than the hub's own timeout. */
 const SOURCE_PATIENCE_MS = 5_000;
 
-export class ListVmsQueryDto {
-  @ApiPropertyOptional({ description: 'Only this VM', example: '/var/lib/sendense/images/pgtest1' })
-  @Optional()
-  @IsString()
-  @Matches(/^[^\0]+$/, { message: 'source_ref must not be empty or contain NUL' })
-  @MaxLength(4096)
-  readonly source_ref?: string;
-
-  @ApiPropertyOptional({ enum: NODE_SOURCES, description: 'The source of the requested VM; if absent, derived from the form of source_ref', example: 'image' })
-  @Optional()
-  @IsIn(NODE_SOURCES)
-  readonly source?: NodeSource;
-}
-
-@ApiTags('vms')
 @Controller('vms')
 export class ListVmsController {
   private readonly logger = loggerFor('ListVms');
@@ -35,7 +18,7 @@ export class ListVmsController {
 
   /** All VMs, or one; an unknown one is 404 vm_not_found. */
   @Get()
-  async list(@Query() query: ListVmsQueryDto): Promise<NodeVmList> {
+  async list(@Query() query: NodeVmQuery): Promise<NodeVmList> {
     const { source_ref: sourceRef } = query;
     if (sourceRef !== undefined) return { vms: [await this.sources.of(query.source ?? sourceByForm(sourceRef)).describe(sourceRef)] };
     return this.discover();
@@ -66,10 +49,7 @@ export class ListVmsController {
   }
 }
 
-interface SilentSource {
-  readonly source: NodeSource;
-  readonly code: string;
-  readonly detail: string;
+interface SilentSource extends NodeSilentSource {
   readonly error: unknown;
 }
 

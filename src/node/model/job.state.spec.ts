@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { NodeStartBackup } from '../../contract/node-api.js';
+import type { NodeStartBackup } from '../../contract/backup-job.js';
 import { changed, disksAtOutcome, type JobOutcome, newJob, reportOf, resumedJob, type StandingSnapshot, withDisk } from './job.state.js';
 
 const NOW = '2026-11-21T10:00:00.000Z';

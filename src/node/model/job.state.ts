@@ -1,5 +1,6 @@
 import { unknownVariant } from '../../kernel/decider.js';
-import type { NodeContentDigest, NodeDiskStatus, NodeJobReport, NodeJobStatus, NodeQuiesceOutcome, NodeStartBackup } from '../../contract/node-api.js';
+import type { NodeContentDigest, NodeJobReport, NodeQuiesceOutcome, NodeStartBackup } from '../../contract/backup-job.js';
+import type { NodeDiskStatus, NodeJobStatus } from '../../contract/words.js';
 import type { ImageGraph } from '../../lib/qemu/image-graph.plan.js';
 
 /** The code is stable and snake_case; the detail names disk and cause. */

@@ -1,5 +1,7 @@
 import { unknownVariant } from '../../kernel/decider.js';
-import type { NodeDefinitionChange, NodeStartVmRestore, NodeVmRestorePhase, NodeVmRestoreReport, NodeVmRestoreStatus } from '../../contract/node-api.js';
+import type { NodeDefinitionChange } from '../../contract/vm-definition.js';
+import type { NodeStartVmRestore, NodeVmRestoreReport } from '../../contract/vm-restore.js';
+import type { NodeVmRestorePhase, NodeVmRestoreStatus } from '../../contract/words.js';
 
 export type VmRestoreOutcome =
   | { readonly outcome: 'completed' }

@@ -1,4 +1,6 @@
-import type { NodeQuiesce, NodeVm, NodeVmProblem } from '../../contract/node-api.js';
+import type { NodeVmProblem } from '../../contract/change-ids.js';
+import type { NodeVm } from '../../contract/vm-list.js';
+import type { NodeQuiesce } from '../../contract/words.js';
 import type { Extent } from '../model/extents.plan.js';
 import type { StandingSnapshot } from '../model/job.state.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { CONTENT_GRAIN } from '../../contract/node-api.js';
+import { CONTENT_GRAIN } from '../../contract/content-digest.js';
 import { BytesUnderWay, giveUpSilent, piecesOf, positionOf, RateBucket, writesOf } from './network-copy.plan.js';
 
 const KIB = 1024;

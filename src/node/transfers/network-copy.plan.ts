@@ -1,4 +1,4 @@
-import { CONTENT_GRAIN } from '../../contract/node-api.js';
+import { CONTENT_GRAIN } from '../../contract/content-digest.js';
 import type { Extent } from '../model/extents.plan.js';
 
 const ZEROES = Buffer.alloc(CONTENT_GRAIN);

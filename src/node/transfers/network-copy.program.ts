@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../../kernel/error-message.js';
-import { ContentDigest } from '../../contract/content-digest.js';
-import { CONTENT_BLOCK, CONTENT_GRAIN } from '../../contract/node-api.js';
+import { CONTENT_BLOCK, CONTENT_GRAIN, ContentDigest } from '../../contract/content-digest.js';
 import { NbdConnection, NbdReplyError } from './nbd-connection.js';
 import { parseNbdAddress } from '../../lib/nbd/nbd-uri.js';
 import { type Extent, parseExtentList, wholeGrains } from '../model/extents.plan.js';

@@ -11,7 +11,7 @@ import { type RestoredDisk, restoredDomain, type RewrittenDefinition, uuidInDefi
 import { loggerFor } from '../../lib/logging/logger.js';
 import type { NbdInfo } from '../../lib/nbd/nbd-info.js';
 import { parseExportUri } from '../../lib/nbd/nbd-uri.js';
-import type { NodeVmRestoreReport } from '../../contract/node-api.js';
+import type { NodeVmRestoreReport } from '../../contract/vm-restore.js';
 import type { ProcessSupervisor } from '../../lib/process/process-supervisor.port.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { ToolError } from '../../lib/process/tool-error.js';

@@ -1,19 +1,17 @@
 import { Body, Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
-import { ApiTags } from '@nestjs/swagger';
 import { DomainError } from '../../kernel/domain-error.js';
-import type { NodeVmRestoreReport } from '../../contract/node-api.js';
-import { JOB_ID } from '../model/vm-definition.dto.js';
-import { SettleVmRestoreDto, StartVmRestoreDto } from './vm-restore.dto.js';
+import { NodeSettleVmRestore, NodeStartVmRestore, type NodeVmRestoreReport } from '../../contract/vm-restore.js';
+import type { NodeSettled } from '../../contract/backup-job.js';
+import { JOB_ID } from '../../contract/words.js';
 import { VmRestores } from './vm-restores.service.js';
 
-@ApiTags('vm-restores')
 @Controller('vm-restores')
 export class VmRestoresController {
   constructor(private readonly jobs: VmRestores) {}
 
   @Post('start')
   @HttpCode(202)
-  start(@Body() body: StartVmRestoreDto): Promise<NodeVmRestoreReport> {
+  start(@Body() body: NodeStartVmRestore): Promise<NodeVmRestoreReport> {
     return this.jobs.start(body);
   }
 
@@ -24,7 +22,7 @@ export class VmRestoresController {
 
   @Post(':job_id/settle')
   @HttpCode(200)
-  async settle(@Param('job_id') jobId: string, @Body() body: SettleVmRestoreDto): Promise<{ readonly settled: true }> {
+  async settle(@Param('job_id') jobId: string, @Body() body: NodeSettleVmRestore): Promise<NodeSettled> {
     // Unlike elsewhere, an unknown job may be settled here, so the id itself must be validated.
     if (!JOB_ID.test(jobId)) throw new DomainError('invalid', 'job_id_malformed', 'A job id has 1 to 64 letters, digits or dashes.');
     await this.jobs.settle(jobId, body);

@@ -6,7 +6,7 @@ import { until } from '../../../test/support/hub-system.js';
 import { NodeConfig } from '../node.config.js';
 import { LibvirtDomains } from '../libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../lib/nbd/nbd-info.js';
-import type { NodeStartVmRestore } from '../../contract/node-api.js';
+import type { NodeStartVmRestore } from '../../contract/vm-restore.js';
 import { ShellProcessSupervisor } from '../../lib/process/shell-process-supervisor.js';
 import { GuestDisks } from '../guest-disks/guest-disks.service.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';

@@ -8,7 +8,7 @@ import { KeyedMutex } from '../../lib/concurrency/keyed-mutex.js';
 import { loggerFor } from '../../lib/logging/logger.js';
 import { LibvirtDomains } from '../libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../lib/nbd/nbd-info.js';
-import type { NodeSettleVmRestore, NodeStartVmRestore, NodeVmRestoreReport } from '../../contract/node-api.js';
+import type { NodeSettleVmRestore, NodeStartVmRestore, NodeVmRestoreReport } from '../../contract/vm-restore.js';
 import { ProcessSupervisor } from '../../lib/process/process-supervisor.port.js';
 import { GuestDisks } from '../guest-disks/guest-disks.service.js';
 import { requireHubGuests } from '../model/hub-guests.js';

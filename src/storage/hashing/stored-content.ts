@@ -1,6 +1,5 @@
 import { fstatSync, readSync } from 'node:fs';
-import { ContentDigest } from '../../contract/content-digest.js';
-import { CONTENT_BLOCK, CONTENT_GRAIN } from '../../contract/node-api.js';
+import { CONTENT_BLOCK, CONTENT_GRAIN, ContentDigest } from '../../contract/content-digest.js';
 import { ABSENT, OwnClusters, QCOW2_CLUSTER_BYTES, readOwnClusters, ZERO } from '../../lib/qemu/qcow2-clusters.reader.js';
 
 /** The content digest to compute of a QCOW2 file, in addition to its SHA-256. */

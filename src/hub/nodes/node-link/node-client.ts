@@ -3,42 +3,18 @@ import { DomainError, type ErrorKind } from '../../../kernel/domain-error.js';
 import { Clock } from '../../../lib/clock/clock.js';
 import { HubConfig } from '../../hub.config.js';
 import { ACCESS_TOKENS, type AccessTokens } from '../../../lib/http/access-tokens.js';
-import { WrongShapeError } from '../../../lib/json-shape/json-shape.js';
 import { isProof, newNonce, PROOF_HEADER, signatureHeader } from '../../../lib/signed-calls/call-signature.js';
 import { NodeCredentials } from '../../../lib/signed-calls/node-credentials.js';
-import type {
-  NodeActivateKeys,
-  NodeBootCheckArtefacts,
-  NodeBootCheckReport,
-  NodeChangeIds,
-  NodeChangeIdsRemoved,
-  NodeHealth,
-  NodeJobReport,
-  NodePreparedKeys,
-  NodePrepareKeys,
-  NodeTunnelPorts,
-  NodeTunnelPortsTaken,
-  NodeRemoveChangeIds,
-  NodeSettleBackup,
-  NodeSettleVmRestore,
-  NodeSource,
-  NodeStartBackup,
-  NodeStartBootCheck,
-  NodeStartVmRestore,
-  NodeVmList,
-  NodeVmRestoreReport,
-} from '../../../contract/node-api.js';
-import {
-  parseActivating,
-  parseChangeIds,
-  parseChangeIdsRemoved,
-  parseHealth,
-  parseJobReport,
-  parsePreparedKeys,
-  parseTunnelPortsTaken,
-  parseVmList,
-} from './node-answer.js';
-import { parseBootCheckArtefacts, parseBootCheckReport, parseSettled, parseVmRestoreReport } from './node-vm-answer.js';
+import { NodeJobReport, type NodeSettleBackup, NodeSettled, type NodeStartBackup } from '../../../contract/backup-job.js';
+import { NodeBootCheckArtefacts, NodeBootCheckReport, type NodeStartBootCheck } from '../../../contract/boot-check.js';
+import { NodeChangeIds, NodeChangeIdsRemoved, type NodeRemoveChangeIds } from '../../../contract/change-ids.js';
+import { NodeHealth } from '../../../contract/health.js';
+import { type NodeActivateKeys, NodeActivating, NodePreparedKeys, type NodePrepareKeys } from '../../../contract/keys.js';
+import { InvalidMessageError, type MessageClass, parseMessage } from '../../../contract/parse-message.js';
+import { type NodeTunnelPorts, NodeTunnelPortsTaken } from '../../../contract/tunnel.js';
+import { NodeVmList } from '../../../contract/vm-list.js';
+import { type NodeSettleVmRestore, type NodeStartVmRestore, NodeVmRestoreReport } from '../../../contract/vm-restore.js';
+import type { NodeSource } from '../../../contract/words.js';
 
 /** Maximum size of a node's answer. */
 export const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
@@ -72,7 +48,7 @@ export class NodeClient {
   ) {}
 
   async health(url: string): Promise<NodeHealth> {
-    return this.ask(url, { method: 'GET', path: '/api/v1/health' }, parseHealth);
+    return this.ask(url, { method: 'GET', path: '/api/v1/health' }, NodeHealth);
   }
 
   /**
@@ -81,86 +57,91 @@ export class NodeClient {
    */
   async listVms(url: string, one?: { readonly source: NodeSource; readonly source_ref: string }): Promise<NodeVmList> {
     const query = one === undefined ? '' : `?source_ref=${encodeURIComponent(one.source_ref)}&source=${one.source}`;
-    return this.ask(url, { method: 'GET', path: `/api/v1/vms${query}` }, parseVmList);
+    return this.ask(url, { method: 'GET', path: `/api/v1/vms${query}` }, NodeVmList);
   }
 
   /** Returns the current state of the job, even if it was already started. */
   async startBackup(url: string, body: NodeStartBackup): Promise<NodeJobReport> {
-    return this.ask(url, { method: 'POST', path: '/api/v1/backup/start', body }, jobReportOf(body.job_id));
+    return this.ask(url, { method: 'POST', path: '/api/v1/backup/start', body }, NodeJobReport, isAbout(body.job_id));
   }
 
   /** Returns null if the node does not know the job. */
   async getJob(url: string, jobId: string): Promise<NodeJobReport | null> {
-    return this.askOrNull(url, { method: 'GET', path: `/api/v1/backup/${encodeURIComponent(jobId)}` }, jobReportOf(jobId));
+    return this.askOrNull(url, { method: 'GET', path: `/api/v1/backup/${encodeURIComponent(jobId)}` }, NodeJobReport, isAbout(jobId));
   }
 
   /** Resolves once the node confirms that it has released everything of the job. */
   async settle(url: string, jobId: string, body: NodeSettleBackup): Promise<void> {
-    await this.ask(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/settle`, body }, parseSettled);
+    await this.ask(url, { method: 'POST', path: `/api/v1/backup/${encodeURIComponent(jobId)}/settle`, body }, NodeSettled);
   }
 
   /** Returns the current state of the restore, even if it was already started. */
   async startVmRestore(url: string, body: NodeStartVmRestore): Promise<NodeVmRestoreReport> {
-    return this.ask(url, { method: 'POST', path: '/api/v1/vm-restores/start', body }, parseVmRestoreReport);
+    return this.ask(url, { method: 'POST', path: '/api/v1/vm-restores/start', body }, NodeVmRestoreReport);
   }
 
   /** Returns null if the node does not know the restore. */
   async getVmRestore(url: string, jobId: string): Promise<NodeVmRestoreReport | null> {
-    return this.askOrNull(url, { method: 'GET', path: `/api/v1/vm-restores/${encodeURIComponent(jobId)}` }, parseVmRestoreReport);
+    return this.askOrNull(url, { method: 'GET', path: `/api/v1/vm-restores/${encodeURIComponent(jobId)}` }, NodeVmRestoreReport);
   }
 
   /** Resolves once the node has released everything of the restore; with `keep`, the finished VM stays. */
   async settleVmRestore(url: string, jobId: string, body: NodeSettleVmRestore): Promise<void> {
-    await this.ask(url, { method: 'POST', path: `/api/v1/vm-restores/${encodeURIComponent(jobId)}/settle`, body }, parseSettled);
+    await this.ask(url, { method: 'POST', path: `/api/v1/vm-restores/${encodeURIComponent(jobId)}/settle`, body }, NodeSettled);
   }
 
   /** Returns the current state of the check, even if it was already started. */
   async startBootCheck(url: string, body: NodeStartBootCheck): Promise<NodeBootCheckReport> {
-    return this.ask(url, { method: 'POST', path: '/api/v1/boot-checks/start', body }, parseBootCheckReport);
+    return this.ask(url, { method: 'POST', path: '/api/v1/boot-checks/start', body }, NodeBootCheckReport);
   }
 
   /** Returns null if the node does not know the check. */
   async getBootCheck(url: string, checkId: string): Promise<NodeBootCheckReport | null> {
-    return this.askOrNull(url, { method: 'GET', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}` }, parseBootCheckReport);
+    return this.askOrNull(url, { method: 'GET', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}` }, NodeBootCheckReport);
   }
 
   /** Returns null if the node does not know the check. */
   async getBootCheckArtefacts(url: string, checkId: string): Promise<NodeBootCheckArtefacts | null> {
-    return this.askOrNull(url, { method: 'GET', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}/artefacts` }, parseBootCheckArtefacts);
+    return this.askOrNull(url, { method: 'GET', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}/artefacts` }, NodeBootCheckArtefacts);
   }
 
   /** Resolves once the node has released everything of the check. */
   async settleBootCheck(url: string, checkId: string): Promise<void> {
-    await this.ask(url, { method: 'POST', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}/settle`, body: {} }, parseSettled);
+    await this.ask(url, { method: 'POST', path: `/api/v1/boot-checks/${encodeURIComponent(checkId)}/settle`, body: {} }, NodeSettled);
   }
 
   /** Returns every change id of the hub that the node finds on its VMs. */
   async changeIds(url: string, hubId: string): Promise<NodeChangeIds> {
-    return this.ask(url, { method: 'GET', path: `/api/v1/change-ids?hub_id=${encodeURIComponent(hubId)}` }, parseChangeIds);
+    return this.ask(url, { method: 'GET', path: `/api/v1/change-ids?hub_id=${encodeURIComponent(hubId)}` }, NodeChangeIds);
   }
 
   async removeChangeIds(url: string, body: NodeRemoveChangeIds): Promise<NodeChangeIdsRemoved> {
-    return this.ask(url, { method: 'POST', path: '/api/v1/change-ids/remove', body }, parseChangeIdsRemoved);
+    return this.ask(url, { method: 'POST', path: '/api/v1/change-ids/remove', body }, NodeChangeIdsRemoved);
   }
 
   /** Makes the node's tunnel forward to these ports. */
   async sendTunnelPorts(url: string, body: NodeTunnelPorts): Promise<NodeTunnelPortsTaken> {
-    return this.ask(url, { method: 'POST', path: '/api/v1/tunnel-ports', body }, parseTunnelPortsTaken);
+    return this.ask(url, { method: 'POST', path: '/api/v1/tunnel-ports', body }, NodeTunnelPortsTaken);
   }
 
   /** Makes the node create a new key and token, which it does not use yet. */
   async prepareKeys(url: string, body: NodePrepareKeys): Promise<NodePreparedKeys> {
-    return this.ask(url, { method: 'POST', path: '/api/v1/keys/prepare', body }, parsePreparedKeys);
+    return this.ask(url, { method: 'POST', path: '/api/v1/keys/prepare', body }, NodePreparedKeys);
   }
 
   /** Resolves once the node has begun to switch to the prepared keys. */
   async activateKeys(url: string, body: NodeActivateKeys): Promise<void> {
-    await this.ask(url, { method: 'POST', path: '/api/v1/keys/activate', body }, parseActivating);
+    await this.ask(url, { method: 'POST', path: '/api/v1/keys/activate', body }, NodeActivating);
   }
 
-  private async askOrNull<Answer>(url: string, call: Call, parse: (answer: unknown) => Answer): Promise<Answer | null> {
+  private async askOrNull<Answer extends object>(
+    url: string,
+    call: Call,
+    type: MessageClass<Answer>,
+    check?: (answer: Answer) => void,
+  ): Promise<Answer | null> {
     try {
-      return await this.ask(url, call, parse);
+      return await this.ask(url, call, type, check);
     } catch (error) {
       // Only the node's own 404 is proof that there is no such job; a 404 of another program on this port is not.
       if (error instanceof DomainError && error.kind === 'not_found' && error.code !== 'route_not_found') return null;
@@ -168,7 +149,7 @@ export class NodeClient {
     }
   }
 
-  private async ask<Answer>(url: string, call: Call, parse: (answer: unknown) => Answer): Promise<Answer> {
+  private async ask<Answer extends object>(url: string, call: Call, type: MessageClass<Answer>, check?: (answer: Answer) => void): Promise<Answer> {
     const response = await this.exchange(url, call, this.keyOf(url));
     let answer: unknown;
     try {
@@ -181,9 +162,11 @@ export class NodeClient {
     if (!response.proven) throw notProven(url, call);
     if (response.status < 200 || response.status > 299) throw refusal(url, call, response.status, answer);
     try {
-      return parse(answer);
+      const message = parseMessage(type, answer);
+      check?.(message);
+      return message;
     } catch (error) {
-      if (error instanceof WrongShapeError) throw broken(url, call, error.message);
+      if (error instanceof InvalidMessageError) throw broken(url, call, error.message);
       throw error;
     }
   }
@@ -253,7 +236,7 @@ export class NodeClient {
         timeout_ms: ms,
       });
     }
-    if (error instanceof WrongShapeError) return broken(url, call, error.message);
+    if (error instanceof InvalidMessageError) return broken(url, call, error.message);
     const code = causeCodeOf(error);
     if (answerBegun) return broken(url, call, `its answer was cut short (${code ?? 'connection closed'})`);
     if (code?.startsWith(NOT_HTTP) === true) return broken(url, call, `it does not speak HTTP`);
@@ -276,17 +259,15 @@ async function readLimited(response: Response): Promise<Buffer> {
   const body: AsyncIterable<Uint8Array> | readonly Uint8Array[] = response.body ?? [];
   for await (const chunk of body) {
     bytes += chunk.byteLength;
-    if (bytes > MAX_ANSWER_BYTES) throw new WrongShapeError(`its answer exceeds ${MAX_ANSWER_BYTES} bytes`);
+    if (bytes > MAX_ANSWER_BYTES) throw new InvalidMessageError('', 'too_long', `its answer exceeds ${MAX_ANSWER_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
 }
 
-function jobReportOf(jobId: string): (answer: unknown) => NodeJobReport {
-  return (answer) => {
-    const report = parseJobReport(answer);
-    if (report.job_id !== jobId) throw new WrongShapeError(`it reports job ${report.job_id} instead of ${jobId}`);
-    return report;
+function isAbout(jobId: string): (report: NodeJobReport) => void {
+  return (report) => {
+    if (report.job_id !== jobId) throw new InvalidMessageError('job_id', 'other_job', `it reports job ${report.job_id} instead of ${jobId}`);
   };
 }
 

@@ -141,6 +141,8 @@ function schemaOf(rule: Rule): Schema {
       return { pattern: patternOf(first) };
     case 'arrayUnique':
       return { [RULE_EXTENSION]: 'no two with the same number' };
+    case 'numberedBy':
+      return { [RULE_EXTENSION]: 'each has its place in the list as its number' };
     case 'nodeUrl':
       return { format: 'uri', [RULE_EXTENSION]: 'http or https, a host and a port, and nothing else' };
     default:

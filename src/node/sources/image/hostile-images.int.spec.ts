@@ -9,7 +9,7 @@ import { requireTools } from '../../../../test/support/require-tools.js';
 import { Clock } from '../../../lib/clock/clock.js';
 import { NodeConfig } from '../../node.config.js';
 import { NbdInfo } from '../../../lib/nbd/nbd-info.js';
-import type { NodeVm } from '../../../contract/node-api.js';
+import type { NodeVm } from '../../../contract/vm-list.js';
 import type { StartOptions } from '../../../lib/process/process-supervisor.port.js';
 import { runTool } from '../../../lib/process/run-tool.js';
 import { ShellProcessSupervisor } from '../../../lib/process/shell-process-supervisor.js';

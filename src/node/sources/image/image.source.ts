@@ -5,7 +5,7 @@ import pLimit from 'p-limit';
 import { DomainError } from '../../../kernel/domain-error.js';
 import { Clock } from '../../../lib/clock/clock.js';
 import { NodeConfig } from '../../node.config.js';
-import type { NodeDisk, NodeVm } from '../../../contract/node-api.js';
+import type { NodeDisk, NodeVm } from '../../../contract/vm-list.js';
 import { QemuImg } from '../../../lib/qemu/qemu-img.js';
 import type { SnapshotDisk, StandingSnapshot } from '../../model/job.state.js';
 import type { DiskPlace } from '../disk-chain/disk-chain.js';

@@ -4,7 +4,7 @@ import { messageOf } from '../../../kernel/error-message.js';
 import type { CheckpointDescription, DomainDisk } from '../../../lib/libvirt/domain-xml.js';
 import { LibvirtError } from '../../libvirt/libvirt-error.js';
 import type { BackupJobState, DomainInspection, DomainState, Virsh } from '../../libvirt/virsh.js';
-import type { NodeDisk, NodeLeftOutDisk } from '../../../contract/node-api.js';
+import type { NodeDisk, NodeLeftOutDisk } from '../../../contract/vm-list.js';
 import { errnoOf } from '../../../lib/process/system-error.js';
 import { ToolError } from '../../../lib/process/tool-error.js';
 import type { QemuImg } from '../../../lib/qemu/qemu-img.js';

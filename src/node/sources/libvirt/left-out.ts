@@ -1,5 +1,5 @@
 import type { DomainDisk } from '../../../lib/libvirt/domain-xml.js';
-import type { NodeLeftOutDisk } from '../../../contract/node-api.js';
+import type { NodeLeftOutDisk } from '../../../contract/vm-list.js';
 
 /** Why backups exclude a device of a domain; null: they include it. */
 export function leftOut(disk: DomainDisk): NodeLeftOutDisk | null {

@@ -8,7 +8,7 @@ import { NodeConfig } from '../../node.config.js';
 import { LibvirtError } from '../../libvirt/libvirt-error.js';
 import { Virsh } from '../../libvirt/virsh.js';
 import { NbdInfo } from '../../../lib/nbd/nbd-info.js';
-import type { NodeDisk, NodeVm } from '../../../contract/node-api.js';
+import type { NodeDisk, NodeVm } from '../../../contract/vm-list.js';
 import { QemuImg } from '../../../lib/qemu/qemu-img.js';
 import type { StandingSnapshot } from '../../model/job.state.js';
 import { failure, ImageServers } from '../image-servers.js';

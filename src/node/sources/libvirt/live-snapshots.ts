@@ -11,7 +11,7 @@ import { KeyedMutex } from '../../../lib/concurrency/keyed-mutex.js';
 import { loggerFor } from '../../../lib/logging/logger.js';
 import type { NbdInfo } from '../../../lib/nbd/nbd-info.js';
 import { nbdUri } from '../../../lib/nbd/nbd-uri.js';
-import type { NodeQuiesceOutcome } from '../../../contract/node-api.js';
+import type { NodeQuiesceOutcome } from '../../../contract/backup-job.js';
 import { mergeExtents } from '../../model/extents.plan.js';
 import type { SnapshotDisk } from '../../model/job.state.js';
 import { allOrFirstError, asFailure, failure } from '../image-servers.js';

@@ -12,7 +12,7 @@ import { wantsEventStream } from '../../../operations/http/server-sent-events.js
 import { Streams } from '../../../operations/http/stream-limits.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { LiveProgress } from '../model/live-progress.registry.js';
-import type { NodeJobReport } from '../../../../contract/node-api.js';
+import type { NodeJobReport } from '../../../../contract/backup-job.js';
 import { backupStream } from '../model/backup.events.js';
 import { isAtRest } from './follow-backup-events.plan.js';
 

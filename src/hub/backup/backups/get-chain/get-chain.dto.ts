@@ -1,7 +1,7 @@
 import { IsString, Length } from 'class-validator';
 import { BackupResponse, type DamageCode } from '../model/backup.response.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 export class GetChainQuery {
   /** Name of the VM @example "pgtest1" */

@@ -1,7 +1,7 @@
 import { Type } from 'class-transformer';
 import { IsInt, IsString, Length, Max, Min } from 'class-validator';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 export class GetChangeIdQuery {
   /** Name of the VM @example "pgtest1" */

@@ -8,7 +8,8 @@ import { RepositoryReadModel } from '../../../../../projections/repositories/rep
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { requirePoolFor } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
-import type { NodeLeftOutDisk, NodeVm, NodeVmDefinition } from '../../../../contract/node-api.js';
+import type { NodeVmDefinition } from '../../../../contract/vm-definition.js';
+import type { NodeLeftOutDisk, NodeVm } from '../../../../contract/vm-list.js';
 import { HubConfig } from '../../../hub.config.js';
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { ProvenFiles } from '../../../../storage/repository-files/proven-files.js';

@@ -1,5 +1,5 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
-import type { NodeChangeIdProblem } from '../../../../contract/node-api.js';
+import type { NodeChangeIdProblem } from '../../../../contract/words.js';
 import type { BackupType, FullReason, RequestedBackupType } from './backup.events.js';
 
 /** A disk as it is at the source now. */

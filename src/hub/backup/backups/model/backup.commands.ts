@@ -1,7 +1,7 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Position } from '../../../../kernel/position.js';
-import type { NodeJobReport } from '../../../../contract/node-api.js';
+import type { NodeJobReport } from '../../../../contract/backup-job.js';
 import type { BackupOptions, RequestedBackupType, RestorePointImported } from './backup.events.js';
 
 /** Request a backup of one VM, with all its disks, to one repository. Exactly one of vm_id and vm_name is given. */

@@ -1,5 +1,8 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
-import type { NodeChangeIdProblem, NodeLeftOutDisk, NodeQuiesce, NodeQuiesceOutcome, NodeVmDefinition } from '../../../../contract/node-api.js';
+import type { NodeQuiesceOutcome } from '../../../../contract/backup-job.js';
+import type { NodeVmDefinition } from '../../../../contract/vm-definition.js';
+import type { NodeLeftOutDisk } from '../../../../contract/vm-list.js';
+import type { NodeChangeIdProblem, NodeQuiesce, Plain } from '../../../../contract/words.js';
 
 /** The requested type. `auto` becomes full or incremental when the backup is planned. */
 export type RequestedBackupType = 'full' | 'incremental' | 'auto';
@@ -75,9 +78,9 @@ export type BackupOptions = {
 /** The requested options besides the type; recorded only if they differ from DEFAULT_BACKUP_OPTIONS. */
 export type BackupOptionsChosen = DomainEvent<'BackupOptionsChosen', BackupOptions>;
 /** Devices of the VM that are not part of the backup, with the reasons; recorded only if there are any. */
-export type DisksLeftOut = DomainEvent<'DisksLeftOut', { readonly disks: readonly NodeLeftOutDisk[] }>;
+export type DisksLeftOut = DomainEvent<'DisksLeftOut', { readonly disks: readonly Plain<NodeLeftOutDisk>[] }>;
 /** Whether the guest's file systems were frozen; recorded for sources with running guests. */
-export type QuiesceReported = DomainEvent<'QuiesceReported', NodeQuiesceOutcome>;
+export type QuiesceReported = DomainEvent<'QuiesceReported', Plain<NodeQuiesceOutcome>>;
 /** The backup stays pending, for this reason. Recorded when the reason changes. */
 export type BackupQueued = DomainEvent<'BackupQueued', { readonly waiting_for: WaitingFor; readonly detail: string }>;
 /** Stored by hubs that did not record the ports with the plan; read as BackupPlannedV2. */
@@ -96,7 +99,7 @@ export type BackupPlanned = DomainEvent<
     readonly disks: readonly PlannedDisk[];
     readonly started_at: string;
     /** The hypervisor's definition of the VM, for the manifest; omitted if there is none. */
-    readonly definition?: NodeVmDefinition;
+    readonly definition?: Plain<NodeVmDefinition>;
   }
 >;
 /** The port that was allocated for a disk, and the name of the export that listens on it. */

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { filter, type Observable, Subject } from 'rxjs';
-import type { NodeJobReport } from '../../../../contract/node-api.js';
+import type { NodeJobReport } from '../../../../contract/backup-job.js';
 
 export interface HeardReport {
   readonly report: NodeJobReport;

@@ -1,4 +1,4 @@
-import type { NodeJobReport } from '../../../../contract/node-api.js';
+import type { NodeJobReport } from '../../../../contract/backup-job.js';
 import type { BackupEvent } from '../model/backup.events.js';
 import { type BackupRun, type BackupState, type RunDisk, stageOf } from '../model/backup.state.js';
 

@@ -8,7 +8,7 @@ import { HUB_ID } from '../../../store/event-store/command-runner.js';
 import { LiveProgress } from '../model/live-progress.registry.js';
 import { exportSocket, type ExportTransport, readExportKey } from '../../../exports/nbd-servers/export-access.js';
 import { exportUri } from '../../../../lib/nbd/nbd-uri.js';
-import type { NodeJobReport } from '../../../../contract/node-api.js';
+import type { NodeJobReport } from '../../../../contract/backup-job.js';
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { localNodeId } from '../../../nodes/local-node/local-node-id.js';
 import { RecordTransferReport } from '../model/backup.commands.js';

@@ -1,8 +1,8 @@
 import { IsIn, IsInt, IsString, Max, MaxLength, Min, MinLength } from 'class-validator';
-import { NODE_QUIESCE, type NodeQuiesce } from '../../../../contract/node-api.js';
+import { NODE_QUIESCE, type NodeQuiesce } from '../../../../contract/words.js';
 import type { RequestedBackupType } from '../model/backup.events.js';
 import { Optional, OptionalOrNull } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 const BACKUP_TYPES: readonly RequestedBackupType[] = ['full', 'incremental', 'auto'];
 

@@ -2,7 +2,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { HubConfig } from '../../../hub.config.js';
-import type { NodeBootCheckArtefacts } from '../../../../contract/node-api.js';
+import type { NodeBootCheckArtefacts } from '../../../../contract/boot-check.js';
 import { errnoOf } from '../../../../lib/process/system-error.js';
 import { writeFileDurably } from '../../../../lib/files/durable-write.js';
 import type { BootArtefact } from './verification.events.js';

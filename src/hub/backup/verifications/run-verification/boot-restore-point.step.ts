@@ -10,7 +10,7 @@ import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { readExportKey } from '../../../exports/nbd-servers/export-access.js';
-import type { NodeBootCheckReport, NodeStartBootCheck } from '../../../../contract/node-api.js';
+import type { NodeBootCheckReport, NodeStartBootCheck } from '../../../../contract/boot-check.js';
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';

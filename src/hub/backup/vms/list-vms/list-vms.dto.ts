@@ -1,7 +1,7 @@
 import { IsString, Length } from 'class-validator';
 import { PageQuery } from '../../../operations/http/cursor-page.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 export class ListVmsQuery extends PageQuery {
   /** Only VMs with this name @example "pgtest1" */

@@ -1,5 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
-import type { NodeSource } from '../../../../contract/node-api.js';
+import type { NodeSource } from '../../../../contract/words.js';
 
 export type VmSource = NodeSource;
 

@@ -1,4 +1,4 @@
-import type { NodeSource } from '../../../../contract/node-api.js';
+import type { NodeSource } from '../../../../contract/words.js';
 import type { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
 
 export class VmDiskResponse {

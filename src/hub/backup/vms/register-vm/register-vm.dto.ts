@@ -1,5 +1,5 @@
 import { IsIn, IsNotEmpty, IsString, Matches, MaxLength } from 'class-validator';
-import { NODE_SOURCES } from '../../../../contract/node-api.js';
+import { NODE_SOURCES } from '../../../../contract/words.js';
 import type { VmDisk, VmSource } from '../model/vm.events.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 

@@ -6,7 +6,7 @@ import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
-import type { NodeVm } from '../../../../contract/node-api.js';
+import type { NodeVm } from '../../../../contract/vm-list.js';
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { RegisterLock, VMS_AND_NODES } from '../../../store/register-lock/register-lock.js';
 import { requireLegalVmName } from '../model/vm-name.decide.js';

@@ -2,7 +2,7 @@ import { IsIn, IsString, Length } from 'class-validator';
 import { PageQuery } from '../../../operations/http/cursor-page.js';
 import { IsInstant } from '../../../../contract/validation/instant.decorator.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 const ORDERS = ['newest_first', 'oldest_first'];
 

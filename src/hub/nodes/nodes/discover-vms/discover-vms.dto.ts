@@ -1,4 +1,4 @@
-import type { NodeSource, NodeVmState } from '../../../../contract/node-api.js';
+import type { NodeSource, NodeVmState } from '../../../../contract/words.js';
 
 export class DiscoveredProblemDto {
   /** @example "disk_in_use" */ readonly code!: string;

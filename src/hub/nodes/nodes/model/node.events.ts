@@ -1,5 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
-import type { NodeSource } from '../../../../contract/node-api.js';
+import type { NodeSource, NodeTunnelState } from '../../../../contract/words.js';
 
 export type NodeRegistered = DomainEvent<
   'NodeRegistered',
@@ -78,9 +78,6 @@ export type NodeKeyRotated = DomainEvent<
 /** The node's key and token are no longer valid. Its VMs stay registered, and it may be enrolled again. */
 export type NodeRevoked = DomainEvent<'NodeRevoked', { readonly revoked_at: string }>;
 
-export const TUNNEL_STATES = ['connecting', 'up', 'degraded', 'down'] as const;
-export type TunnelStateName = (typeof TUNNEL_STATES)[number];
-
 /** A change of the node's tunnel, as the node saw it. Sent when the hub is reachable again, which may be long after the change. */
 export type NodeTunnelChanged = DomainEvent<
   'NodeTunnelChanged',
@@ -90,7 +87,7 @@ export type NodeTunnelChanged = DomainEvent<
     readonly number: number;
     /** By the node's clock. */
     readonly changed_at: string;
-    readonly state: TunnelStateName;
+    readonly state: NodeTunnelState;
     /** Why the tunnel is not `up`; null while it is up or connects for the first time. */
     readonly cause: { readonly code: string; readonly detail: string } | null;
     readonly connections: { readonly wanted: number; readonly up: number };

@@ -1,14 +1,15 @@
-import { Body, Controller, HttpCode, Param, Post } from '@nestjs/common';
+import { Controller, HttpCode, Param, Post } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
-import { ApiNoContentResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiNoContentResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { CallingNode, NodeOnly } from '../../../../lib/http/bearer.guard.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { ReportedBody } from '../../node-link/reported-body.decorator.js';
+import { NodeTunnelReport } from '../../../../contract/tunnel.js';
 import { RecordTunnel } from '../model/node.commands.js';
-import { TunnelReportDto } from './record-tunnel.dto.js';
 
 @ApiTags('telemetry')
 @Controller('telemetry')
@@ -23,25 +24,20 @@ export class RecordTunnelController {
     description: 'The node sends this once its tunnel is up again, with all changes since its last report. Changes that are already known are skipped.',
   })
   @ApiParam({ name: 'node_id', example: '0199a3c0-0001-7000-8000-00000000000a' })
+  @ApiBody({ type: NodeTunnelReport })
   @ApiNoContentResponse({ description: 'Recorded' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(403, 'not_your_tunnel')
   async report(
     @Param('node_id', UuidParam) nodeId: string,
-    @Body() body: TunnelReportDto,
+    @ReportedBody(NodeTunnelReport) body: NodeTunnelReport,
     @CallingNode() caller: string | null,
     @Context() context: CommandContext,
   ): Promise<void> {
     if (caller !== nodeId) {
       throw new DomainError('forbidden', 'not_your_tunnel', `Only node ${nodeId} itself may report its tunnel.`, { node_id: nodeId });
     }
-    const changes = body.transitions.map(({ number, at, state, cause, connections }) => ({
-      number,
-      changed_at: at,
-      state,
-      cause: cause === null ? null : { code: cause.code, detail: cause.detail },
-      connections: { wanted: connections.wanted, up: connections.up },
-    }));
+    const changes = body.transitions.map(({ at, ...change }) => ({ ...change, changed_at: at }));
     await this.commands.execute(new RecordTunnel(nodeId, body.journal_id, changes, context));
   }
 }

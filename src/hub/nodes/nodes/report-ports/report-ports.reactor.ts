@@ -5,7 +5,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { HubConfig } from '../../../hub.config.js';
 import { ListenAddress } from '../../../../lib/http/listen-address.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
-import type { NodeTunnelPorts } from '../../../../contract/node-api.js';
+import type { NodeTunnelPorts } from '../../../../contract/tunnel.js';
 import { NodeClient } from '../../node-link/node-client.js';
 import { repeat, type Repetition } from '../../../../lib/process/repeat.js';
 

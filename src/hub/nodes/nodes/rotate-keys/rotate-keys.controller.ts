@@ -1,6 +1,6 @@
-import { Body, Controller, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
+import { Controller, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
-import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
@@ -10,8 +10,10 @@ import { answerPosition } from '../../../operations/http/own-writes.interceptor.
 import { ApiAsksNode, ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { requestState } from '../../../../lib/http/request-state.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { ReportedBody } from '../../node-link/reported-body.decorator.js';
+import { NodeKeysInUse } from '../../../../contract/keys.js';
 import { RecordKeysInUse, RotateNodeKeys } from '../model/node.commands.js';
-import { KeysInUseDto, RotatedKeysDto } from './rotate-keys.dto.js';
+import { RotatedKeysDto } from './rotate-keys.dto.js';
 
 @ApiTags('nodes')
 @Controller('nodes')
@@ -50,6 +52,7 @@ export class RotateKeysController {
     description: 'The node calls this over its new key and signs the call with its new token, which proves to the hub that both are in use.',
   })
   @ApiParam({ name: 'id', example: '0199a3c0-0001-7000-8000-00000000000a' })
+  @ApiBody({ type: NodeKeysInUse })
   @ApiNoContentResponse({ description: 'The old key and the old token are now refused' })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(403, 'not_your_node', 'token_not_of_rotation')
@@ -57,7 +60,7 @@ export class RotateKeysController {
   @ApiProblem(409, 'rotation_not_found', 'node_not_enrolled', 'node_revoked')
   async inUse(
     @Param('id', UuidParam) id: string,
-    @Body() body: KeysInUseDto,
+    @ReportedBody(NodeKeysInUse) body: NodeKeysInUse,
     @CallingNode() caller: string | null,
     @Context() context: CommandContext,
     @Req() request: Request,

@@ -14,7 +14,7 @@ import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import type { Position } from '../../../../kernel/position.js';
 import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
 import type { Manifest } from '../../../../storage/repository-files/manifest.js';
-import { NODE_CHANGE_ID_PROBLEMS } from '../../../../contract/node-api.js';
+import { NODE_CHANGE_ID_PROBLEMS } from '../../../../contract/words.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import type { RepositoryMarker } from '../../../../storage/repository-files/repository-marker.js';
 import { ImportRepository, type RepositoryImport } from '../model/repository.commands.js';

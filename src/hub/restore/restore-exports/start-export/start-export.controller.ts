@@ -14,7 +14,7 @@ import { StartRestoreExport } from '../model/restore-export.commands.js';
 import type { RestoreExportMode } from '../model/restore-export.events.js';
 import { RestoreExportResponse, toRestoreExportResponse } from '../model/restore-export.response.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 const MODES: readonly RestoreExportMode[] = ['read_only', 'read_write'];
 

@@ -7,7 +7,7 @@ import { ApiPage, type Page, PageQuery, readPage } from '../../../operations/htt
 import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.response.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 const STATUSES = ['running', 'completed', 'failed', 'cancelled'] as const;
 

@@ -2,7 +2,7 @@ import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Position } from '../../../../kernel/position.js';
 import type { StartedRestore } from './restore-job.commands.js';
-import type { NodeVmNetwork } from '../../../../contract/node-api.js';
+import type { NodeVmNetwork } from '../../../../contract/words.js';
 
 export interface WantedVm {
   readonly backupId: string;

@@ -1,5 +1,6 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
-import type { NodeDefinitionChange, NodeVmNetwork } from '../../../../contract/node-api.js';
+import type { NodeDefinitionChange } from '../../../../contract/vm-definition.js';
+import type { NodeVmNetwork, Plain } from '../../../../contract/words.js';
 import type { DamagedSource, SourceFile } from './restore-job.events.js';
 
 /** `copy`: the disks become files on the node; `instant`: the VM uses NBD exports of the hub as long as it exists. */
@@ -71,7 +72,7 @@ export type VmRestoreCompleted = DomainEvent<
     readonly uuid: string;
     /** Absolute paths on the node; none for an instant VM. */
     readonly files: readonly string[];
-    readonly changes: readonly NodeDefinitionChange[];
+    readonly changes: readonly Plain<NodeDefinitionChange>[];
     readonly started: boolean;
     readonly start_error: { readonly code: string; readonly detail: string } | null;
     readonly completed_at: string;

@@ -8,7 +8,7 @@ import { Clock } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { readExportKey } from '../../../exports/nbd-servers/export-access.js';
-import type { NodeStartVmRestore, NodeVmRestoreReport } from '../../../../contract/node-api.js';
+import type { NodeStartVmRestore, NodeVmRestoreReport } from '../../../../contract/vm-restore.js';
 import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';

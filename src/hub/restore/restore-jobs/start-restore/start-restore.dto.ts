@@ -1,7 +1,7 @@
 import { ArrayMaxSize, ArrayMinSize, IsBoolean, IsIn, IsInt, IsString, Matches, MaxLength, Min } from 'class-validator';
 import type { RestoreFormat, RestoreShape } from '../model/restore-job.events.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 const FORMATS: readonly RestoreFormat[] = ['raw', 'qcow2', 'vmdk'];
 const SHAPES: readonly RestoreShape[] = ['flattened', 'chain'];

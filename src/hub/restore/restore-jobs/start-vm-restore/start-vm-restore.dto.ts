@@ -1,8 +1,8 @@
 import { IsBoolean, IsIn, IsString, Matches, MaxLength } from 'class-validator';
 import { DefinitionChangeResponse } from '../model/restore-job.response.js';
-import { NODE_VM_NETWORKS, type NodeVmNetwork } from '../../../../contract/node-api.js';
+import { NODE_VM_NETWORKS, type NodeVmNetwork } from '../../../../contract/words.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 export class StartVmRestoreRequest {
   /** The restore point: any completed backup of a libvirt VM @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */

@@ -1,6 +1,6 @@
 import { IsBoolean, IsInt, Max, Min } from 'class-validator';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
-import { IsUuid } from '../../../../lib/http/uuid.decorator.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 
 export class RequestMountDto {
   /** A completed backup @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */

@@ -1,12 +1,12 @@
 import { applyDecorators } from '@nestjs/common';
-import { Transform } from 'class-transformer';
 import { registerDecorator } from 'class-validator';
 import { isUuid } from '../../kernel/uuid.js';
+import { Converted } from './conversion.js';
 
 /** A member that is an id. The handler gets it in lower case, as ids are stored. */
 export function IsUuid(): PropertyDecorator {
   return applyDecorators(
-    Transform(({ value }: { readonly value: unknown }) => (isUuid(value) ? value.toLowerCase() : value)),
+    Converted((value) => (isUuid(value) ? value.toLowerCase() : null)),
     (target: object, property: string | symbol) => {
       registerDecorator({
         name: 'isUuid',
