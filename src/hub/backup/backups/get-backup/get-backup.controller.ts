@@ -21,7 +21,6 @@ export class GetBackupController {
   @ApiOperation({ summary: 'One backup, as it is now or as it was at a given time' })
   @ApiParam({ name: 'backup_id', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
   @ApiOkResponse({ type: BackupResponse })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found')
   async get(@Param('backup_id', UuidParam) id: string, @Query() query: GetBackupQuery): Promise<BackupResponse> {
     const record =

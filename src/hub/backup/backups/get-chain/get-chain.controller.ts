@@ -17,7 +17,6 @@ export class GetChainController {
   @Get('chain')
   @ApiOperation({ summary: "A VM's newest chain: the full and its incrementals" })
   @ApiOkResponse({ type: ChainResponse })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'vm_not_found', 'chain_not_found')
   async get(@Query() query: GetChainQuery): Promise<ChainResponse> {
     const chain = await this.newestChain(query);

@@ -14,7 +14,6 @@ export class GetChangeIdController {
   @Get('changeid')
   @ApiOperation({ summary: "A disk's last committed change id, from the VM's newest completed backup in one repository or in any" })
   @ApiOkResponse({ type: ChangeIdResponse })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'change_id_not_found')
   async get(@Query() { vm_name, disk_id, repository_id }: GetChangeIdQuery): Promise<ChangeIdResponse> {
     const newest = await this.dataSource.getRepository(BackupReadModel).findOne({

@@ -34,7 +34,6 @@ export class GetBootArtefactController {
   })
   @ApiProduces('text/plain')
   @ApiOkResponse({ description: 'The console output', schema: { type: 'string', example: 'Debian GNU/Linux 12 pgtest1 ttyS0\n\npgtest1 login:' } })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'verification_not_found', 'artefact_not_found')
   console(
     @Param('backup_id', UuidParam) backupId: string,
@@ -53,7 +52,6 @@ export class GetBootArtefactController {
   })
   @ApiProduces('image/png', 'image/x-portable-pixmap')
   @ApiOkResponse({ description: 'The screenshot', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'verification_not_found', 'artefact_not_found')
   screenshot(
     @Param('backup_id', UuidParam) backupId: string,

@@ -16,7 +16,6 @@ export class GetVmController {
   @ApiOperation({ summary: 'One registered VM' })
   @ApiParam({ name: 'id', example: '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b' })
   @ApiOkResponse({ type: VmResponse })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'vm_not_found')
   async get(@Param('id', UuidParam) id: string): Promise<VmResponse> {
     const vm = await this.dataSource.getRepository(VmReadModel).findOneBy({ vm_id: id });

@@ -18,7 +18,6 @@ export class RemoveVmController {
   @HttpCode(204)
   @ApiOperation({ summary: 'Remove a VM that has no backups', description: 'Its disks are not touched.' })
   @ApiNoContentResponse({ description: 'Removed' })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'vm_not_found')
   @ApiProblem(409, 'vm_has_backups')
   @ApiProblem(503, 'read_model_behind')

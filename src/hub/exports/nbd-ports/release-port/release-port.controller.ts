@@ -19,7 +19,6 @@ export class ReleasePortController {
   @ApiOperation({ summary: 'Release one port' })
   @ApiParam({ name: 'port', type: 'integer', example: 10100 })
   @ApiOkResponse({ type: ReleasedPortDto })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'nbd_port_not_allocated')
   @ApiProblem(409, 'nbd_port_in_use')
   async release(

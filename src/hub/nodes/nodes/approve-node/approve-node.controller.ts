@@ -24,7 +24,6 @@ export class ApproveNodeController {
   })
   @ApiParam({ name: 'id', example: '0199a3c0-0001-7000-8000-00000000000a' })
   @ApiOkResponse({ type: ApprovedNodeDto })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'node_not_found')
   @ApiProblem(409, 'node_not_paired', 'fingerprint_mismatch')
   @ApiProblem(503, 'node_access_not_published')

@@ -16,7 +16,6 @@ export class GetNodeController {
   @ApiOperation({ summary: 'Get a node and its reachability' })
   @ApiParam({ name: 'id', example: '0199a3c0-0001-7000-8000-00000000000a' })
   @ApiOkResponse({ type: NodeResponse })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'node_not_found')
   async get(@Param('id', UuidParam) id: string): Promise<NodeResponse> {
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: id });

@@ -25,7 +25,6 @@ export class PairNodeController {
     description: '`sendense node enrol` calls this route through the tunnel server, whose host key is in the code. The code is void afterwards.',
   })
   @ApiOkResponse({ type: PairedNodeDto })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(401, 'pairing_refused')
   @ApiProblem(410, 'pairing_code_used', 'pairing_code_expired', 'pairing_code_void')
   async pair(@Body() body: PairNodeDto, @Context() context: CommandContext): Promise<PairedNodeDto> {

@@ -26,7 +26,6 @@ export class RecordTunnelController {
   @ApiParam({ name: 'node_id', example: '0199a3c0-0001-7000-8000-00000000000a' })
   @ApiBody({ type: NodeTunnelReport })
   @ApiNoContentResponse({ description: 'Recorded' })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(403, 'not_your_tunnel')
   async report(
     @Param('node_id', UuidParam) nodeId: string,

@@ -23,7 +23,6 @@ export class RegisterNodeController {
       'With `url`: the node must answer there, and its answer contains its id. Without `url`: the response contains a pairing code for `sendense node enrol` on the node. The name of a node that was revoked or did not pair in time enrols that node again.',
   })
   @ApiCreatedResponse({ type: RegisteredNodeDto })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(409, 'node_already_registered', 'node_name_taken', 'enrolment_not_configured', 'pairing_code_shown_once')
   @ApiAsksNode()
   @ApiProblem(503, 'read_model_behind', 'node_ports_exhausted', 'node_access_not_published')

@@ -18,7 +18,6 @@ export class DeleteRepositoryController {
   @HttpCode(204)
   @ApiOperation({ summary: 'Delete a repository that holds no backups', description: 'The folder stays; only its marker is removed.' })
   @ApiNoContentResponse({ description: 'Deleted' })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'repository_not_found')
   @ApiProblem(409, 'repository_has_backups')
   @ApiProblem(503, 'read_model_behind')

@@ -16,7 +16,6 @@ export class GetRepositoryController {
   @ApiOperation({ summary: 'Get a repository' })
   @ApiParam({ name: 'id', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
   @ApiOkResponse({ type: RepositoryResponse })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'repository_not_found')
   async get(@Param('id', UuidParam) id: string): Promise<RepositoryResponse> {
     const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: id });

@@ -21,7 +21,6 @@ export class MeasureStorageController {
   @Get(':id/storage')
   @ApiOperation({ summary: 'Measure the space of a repository' })
   @ApiOkResponse({ type: RepositoryStorageDto })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'repository_not_found')
   @ApiProblem(503, 'repository_unavailable')
   async measure(@Param('id', UuidParam) id: string): Promise<RepositoryStorageDto> {

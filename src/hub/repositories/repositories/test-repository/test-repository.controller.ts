@@ -18,7 +18,6 @@ export class TestRepositoryController {
   @HttpCode(200)
   @ApiOperation({ summary: 'Test whether a path can become a repository', description: 'Stores nothing and leaves no files behind.' })
   @ApiOkResponse({ type: RepositoryTestDto })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(503, 'repository_unavailable')
   async test(@Body() body: TestRepositoryDto): Promise<RepositoryTestDto> {
     const others = await this.dataSource.getRepository(RepositoryReadModel).find();

@@ -18,7 +18,6 @@ export class EndRestoreExportController {
   @HttpCode(204)
   @ApiOperation({ summary: 'End an export and discard the data written to it' })
   @ApiNoContentResponse({ description: 'Ended' })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'restore_export_not_found')
   @ApiProblem(409, 'restore_export_held')
   async end(

@@ -32,7 +32,6 @@ export class GetExportKeyController {
     description: 'Anyone with the key can read the disk and write to a `read_write` export. Keep it in a file with mode 0600 and out of command lines.',
   })
   @ApiOkResponse({ type: ExportKeyResponse, description: 'The key' })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'restore_export_not_found')
   @ApiProblem(409, 'restore_export_not_running')
   async key(@Param('export_id', UuidParam) exportId: string): Promise<ExportKeyResponse> {

@@ -31,7 +31,6 @@ export class CancelRestoreController {
     description: 'The job is cancelled immediately. The files are removed afterwards; `cleaned_up` is true once that is done.',
   })
   @ApiAcceptedResponse({ type: RestoreJobResponse, description: 'The cancelled job' })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'restore_job_not_found')
   @ApiProblem(409, 'restore_job_already_ended')
   async cancel(

@@ -52,7 +52,6 @@ export class DownloadDiskController {
   @ApiProduces('application/octet-stream')
   @ApiOkResponse({ description: 'The content', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
   @ApiResponse({ status: 206, description: 'The requested range', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
   @ApiProblem(416, 'range_not_satisfiable')

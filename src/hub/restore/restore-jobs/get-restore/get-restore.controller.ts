@@ -19,7 +19,6 @@ export class GetRestoreController {
   @Get(':job_id')
   @ApiOperation({ summary: 'Show a restore job with its current progress' })
   @ApiOkResponse({ type: RestoreJobResponse })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'restore_job_not_found')
   async get(@Param('job_id', UuidParam) jobId: string): Promise<RestoreJobResponse> {
     const row = await this.dataSource.getRepository(RestoreJobReadModel).findOneBy({ job_id: jobId });

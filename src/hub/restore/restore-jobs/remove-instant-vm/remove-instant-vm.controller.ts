@@ -22,7 +22,6 @@ export class RemoveInstantVmController {
       'Forces the VM off, undefines the domain and ends its exports. Answers when that is done, or after 20 s; `cleaned_up` of the restore job shows when it is done.',
   })
   @ApiNoContentResponse({ description: 'Removal requested' })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'restore_job_not_found')
   @ApiProblem(409, 'restore_job_running', 'vm_not_instant')
   async remove(@Param('job_id', UuidParam) jobId: string, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<void> {

@@ -61,7 +61,6 @@ export class StartVmRestoreController {
       "Takes the body of POST /restore/vms and creates nothing. Only elements known to describe the guest's machine are kept in the definition; everything else is removed and listed in `changes`.",
   })
   @ApiOkResponse({ type: VmRestorePreviewResponse, description: 'The definition as the node would get it' })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'repository_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'definition_missing', 'definition_broken', 'manifest_differs')
   @ApiProblem(410, 'restore_point_missing', 'manifest_broken')

@@ -24,7 +24,6 @@ export class RequestMountController {
       'with the fast drivers, after half a minute or more with the sandbox. The mount is removed after an idle hour; each use extends that.',
   })
   @ApiCreatedResponse({ type: RestoreMountResponse })
-  @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'backup_not_found', 'disk_not_found', 'partition_not_found')
   @ApiProblem(
     409,
