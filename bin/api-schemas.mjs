@@ -90,7 +90,8 @@ function schemaOf(checker, given) {
 function valueSchema(checker, types) {
   const all = (flag) => types.every(({ flags }) => flags & flag);
   if (all(ts.TypeFlags.BooleanLiteral)) return { type: 'boolean', ...(types.length === 1 && { enum: [types[0].intrinsicName === 'true'] }) };
-  if (all(ts.TypeFlags.StringLiteral)) return { type: 'string', enum: types.map(({ value }) => value) };
+  // Sorted, because the compiler's own order depends on what else it has read.
+  if (all(ts.TypeFlags.StringLiteral)) return { type: 'string', enum: types.map(({ value }) => value).sort() };
   if (all(ts.TypeFlags.NumberLiteral)) return { type: 'number', enum: types.map(({ value }) => value) };
   const [type, ...others] = types;
   if (others.length > 0 || type === undefined) throw new Error('a union of these types has no schema');
