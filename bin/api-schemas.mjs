@@ -55,6 +55,8 @@ function isOptional(declaration) {
 function propertySchema(checker, node, property) {
   const { valueDeclaration: declaration } = property;
   try {
+    const isDecorated = (ts.getDecorators(declaration) ?? []).some((decorator) => decorator.getText().startsWith('@ApiProperty'));
+    if (isDecorated) throw new Error('its type and doc comment are its schema, so @ApiProperty has no effect');
     const schema = schemaOf(checker, checker.getTypeOfSymbol(property));
     const description = ts.displayPartsToString(property.getDocumentationComment(checker)).replaceAll(/\s*\n\s*/g, ' ');
     if (description !== '') schema.description = description;

@@ -36,6 +36,3 @@ export const RestoreMountReadModel = readModel({
 });
 export type RestoreMountReadModel = EntityOf<typeof RestoreMountReadModel>;
 export type RestoreMountRow = RowOf<typeof RestoreMountReadModel>;
-
-/** States in which the machine may hold resources of the mount. Each such mount occupies a slot. */
-export const ACTIVE_MOUNTS = ['mounting', 'mounted', 'unmounting'] as const satisfies readonly RestoreMountStatus[];

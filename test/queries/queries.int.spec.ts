@@ -101,6 +101,7 @@ describe('queries over the golden streams', () => {
       ['backup_type=incremental', 1],
       ['since=2026-11-21T10:32:00Z', 4],
       ['until=2026-11-21T10:32:00Z', 3],
+      ['since=2026-11-21T10:32:00Z&until=2026-11-21T10:32:00.001Z', 1],
       ['repository_id=0199a3c0-2b40-7d10-b1de-64f0a52c9e02', 6],
     ] as const) {
       expect([filter, (await get(`backups?${filter}`)).body.backups.length]).toEqual([filter, count]);
@@ -164,6 +165,10 @@ describe('queries over the golden streams', () => {
       { name: 'found again', path: '/srv/found' },
       { name: 'main', path: '/srv/backups' },
     ]);
+    const first = (await get('repositories?limit=1')).body;
+    const second = (await get(`repositories?limit=1&cursor=${first.next_cursor}`)).body;
+    expect([...first.repositories, ...second.repositories]).toEqual(repositories);
+    expect(second.next_cursor).toBeNull();
     expect((await get(`repositories/${repositories[0].repository_id}`)).body).toEqual(repositories[0]);
     const { nodes } = (await get('nodes')).body;
     expect(nodes).toMatchObject([

@@ -2,7 +2,7 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { DataSource, IsNull, Not } from 'typeorm';
 import { BackupReadModel } from '../../../../projections/backups/backups.read-model.js';
 import { NbdExportReadModel } from '../../../../projections/nbd-exports/nbd-exports.read-model.js';
-import { poolPorts } from '../../../../projections/nbd-ports/pool-ports.read-model.js';
+import { poolPorts } from '../../exports/nbd-ports/model/pool-ports.reader.js';
 import { NodeReadModel } from '../../../../projections/nodes/nodes.read-model.js';
 import { HubConfig } from '../../hub.config.js';
 import { MetricsRegistry } from '../../../lib/http/metrics-registry.js';

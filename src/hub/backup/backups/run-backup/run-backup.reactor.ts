@@ -4,7 +4,7 @@ import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } f
 import type { Subscription } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
-import { poolPorts } from '../../../../../projections/nbd-ports/pool-ports.read-model.js';
+import { poolPorts } from '../../../exports/nbd-ports/model/pool-ports.reader.js';
 import { unknownVariant } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';

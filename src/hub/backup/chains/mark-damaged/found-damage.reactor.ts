@@ -2,7 +2,7 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
-import { repositoryOf } from '../../../../../projections/backups/restorable-backup.read-model.js';
+import { repositoryOf } from '../../backups/model/restore-points.reader.js';
 import { Ids } from '../../../../lib/clock/clock.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';

@@ -1,7 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
-import { type PoolPort, poolPorts } from '../../../../../projections/nbd-ports/pool-ports.read-model.js';
+import { type PoolPort, poolPorts } from '../model/pool-ports.reader.js';
 import type { JsonObject } from '../../../../kernel/json.js';
 import { HubConfig } from '../../../hub.config.js';
 import { ApiPage, decodeCursor, type Page, pageOf } from '../../../operations/http/cursor-page.js';

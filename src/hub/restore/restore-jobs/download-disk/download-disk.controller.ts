@@ -6,9 +6,7 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiResponse, ApiTag
 import type { Request, Response } from 'express';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
-import { repositoryOf } from '../../../../../projections/backups/restorable-backup.read-model.js';
-import { refuseDamaged } from '../../../../../projections/backups/restore-point-damage.read-model.js';
-import { sourcesOf } from '../../../../../projections/backups/source-files.read-model.js';
+import { refuseDamaged, repositoryOf, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
 import { RecordAccess, RecordAccessEnd } from '../../../history/audit/model/access.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';

@@ -2,7 +2,7 @@ import { join, normalize } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
-import { repositoryOf } from '../../../../../projections/backups/restorable-backup.read-model.js';
+import { repositoryOf } from '../../../backup/backups/model/restore-points.reader.js';
 import { backupStream } from '../../../backup/backups/model/backup.events.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { derivedId } from '../../../../lib/clock/clock.js';

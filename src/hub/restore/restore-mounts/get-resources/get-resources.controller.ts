@@ -1,7 +1,8 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { DataSource, In } from 'typeorm';
-import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
+import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
+import { ACTIVE_MOUNTS } from '../model/active-mounts.reader.js';
 import { HubConfig } from '../../../hub.config.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { MountDrivers } from '../../mounts/mount-drivers.js';

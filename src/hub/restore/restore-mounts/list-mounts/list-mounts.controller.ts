@@ -1,7 +1,8 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { DataSource, type FindOperator, In } from 'typeorm';
-import { ACTIVE_MOUNTS, RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
+import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
+import { ACTIVE_MOUNTS } from '../model/active-mounts.reader.js';
 import { ApiPage, type Page, readPage } from '../../../operations/http/cursor-page.js';
 import { RestoreMountResponse, toRestoreMountResponse } from '../model/restore-mount.response.js';
 import { ListMountsQuery } from './list-mounts.dto.js';

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm';
-import { NbdPortReadModel, type NbdPortState } from './nbd-ports.read-model.js';
+import { NbdPortReadModel, type NbdPortState } from '../../../../../projections/nbd-ports/nbd-ports.read-model.js';
 
 export interface PoolPort {
   readonly port: number;

@@ -1,9 +1,7 @@
-import type { DataSource } from 'typeorm';
-import type { SourceFile } from '../../src/hub/restore/restore-jobs/model/restore-job.events.js';
-import { BackupReadModel } from './backups.read-model.js';
+import type { SourceFile } from '../../../restore/restore-jobs/model/restore-job.events.js';
 
 /** The files of one restore point in a chain. */
-type ChainMember = {
+export type ChainMember = {
   readonly backup_id: string;
   /** Relative to the repository. */
   readonly folder: string;
@@ -17,20 +15,11 @@ type ChainMember = {
 };
 
 /**
- * Looks up the restore point's chain once.
- * @returns a function that gives the files a disk is read from, oldest first. It throws an Error if the chain is broken, which sealing prevents.
+ * The files that a disk of a restore point is read from, oldest first. Follows parent files, not disk numbers: a disk may have another number in an older
+ * restore point.
+ * @throws Error if the chain is broken, which sealing prevents
  */
-export async function sourcesOf(
-  dataSource: DataSource,
-  { backup_id, chain_id }: Pick<BackupReadModel, 'backup_id' | 'chain_id'>,
-): Promise<(diskId: number) => readonly SourceFile[]> {
-  const rows = await dataSource.getRepository(BackupReadModel).findBy({ chain_id: chain_id ?? '', status: 'completed' });
-  const chain = rows.map((row): ChainMember => ({ backup_id: row.backup_id, folder: row.folder ?? '', disks: row.disks, files: row.files ?? [] }));
-  return (diskId) => sourceFilesOf(backup_id, diskId, chain);
-}
-
-/** Follows parent files, not disk numbers: a disk may have another number in an older restore point. */
-function sourceFilesOf(backupId: string, diskId: number, chain: readonly ChainMember[]): readonly SourceFile[] {
+export function sourceFilesOf(backupId: string, diskId: number, chain: readonly ChainMember[]): readonly SourceFile[] {
   const sources: SourceFile[] = [];
   let member = chain.find((each) => each.backup_id === backupId);
   let disk = member?.disks.find((each) => each.disk_id === diskId);
