@@ -99,7 +99,7 @@ export class RepositoryFiles {
     }
   }
 
-  /** Creates the folder in which a restore point is written, and returns its absolute path. Keeps files left in it by an earlier call. */
+  /** Creates the folder in which a restore point is written, and returns its absolute path. Keeps files left in it by an earlier call. Sealing makes it durable. */
   async createPartial(repositoryPath: string, folder: string): Promise<string> {
     const partial = partialFolderOf(folder);
     const { vm } = this.parse(repositoryPath, partial);
@@ -118,8 +118,6 @@ export class RepositoryFiles {
         }
       }
       await this.refuseDetour(repositoryPath, vm);
-      await calls.syncToDisk(vmPath);
-      await calls.syncToDisk(repositoryPath);
       return path;
     });
   }
@@ -151,7 +149,8 @@ export class RepositoryFiles {
 
   /**
    * Turns a finished partial folder into a restore point: checks each file's length against the manifest, makes files read-only, writes manifest.json, syncs
-   * everything to disk and renames the folder. This is atomic: the restore point exists completely or not at all.
+   * everything to disk and renames the folder. This is atomic: the restore point exists completely or not at all. Of a disk file that is read-only already, the
+   * caller has synced the content.
    * @throws Error when a file is missing or its length differs from the manifest, or another backup's restore point already exists there
    */
   async seal(options: { readonly repositoryPath: string; readonly folder: string; readonly manifest: Manifest }): Promise<SealResult> {
@@ -167,11 +166,11 @@ export class RepositoryFiles {
         const there = parseManifest(json);
         if (there.backup_id !== manifest.backup_id) throw new Error(`"${final}" is the restore point of backup ${there.backup_id}, not of this one`);
         await calls.changeMode(final, 0o555);
-        await calls.syncToDisk(vmPath);
+        await Promise.all([vmPath, repositoryPath].map((path) => calls.syncToDisk(path)));
         return { manifest_sha256: sha256(json), already: true };
       }
       await this.refuseDetour(repositoryPath, vm);
-      const modes = new Map<string, number>();
+      const writable: string[] = [];
       for (const disk of manifest.disks) {
         const file = join(partial, disk.file);
         const found = await calls.imageFacts(file);
@@ -179,16 +178,15 @@ export class RepositoryFiles {
         if (found.size_bytes !== disk.file_size_bytes) {
           throw new Error(`"${file}" has ${found.size_bytes} bytes, but the manifest says ${disk.file_size_bytes}`);
         }
-        modes.set(disk.file, found.mode);
+        // Setting the mode again would change the timestamps that identify the file as the hashed one.
+        if (found.mode !== SEALED_MODE) writable.push(file);
       }
       const json = `${JSON.stringify(manifest, null, 2)}\n`;
       parseManifest(json);
       // Concurrently, so that the file system writes its journal once for all of them.
       const writing = [
-        ...manifest.disks.map(async (disk) => {
-          const file = join(partial, disk.file);
-          // Setting it again would change the timestamps that identify the file as the hashed one.
-          if (modes.get(disk.file) !== SEALED_MODE) await calls.changeMode(file, SEALED_MODE);
+        ...writable.map(async (file) => {
+          await calls.changeMode(file, SEALED_MODE);
           await calls.syncToDisk(file);
         }),
         calls.writeDurably(join(partial, MANIFEST_FILE), json, 0o444),
@@ -198,7 +196,7 @@ export class RepositoryFiles {
       await Promise.all(writing);
       await calls.rename(partial, final);
       await calls.changeMode(final, 0o555);
-      await Promise.all([calls.syncToDisk(final), calls.syncToDisk(vmPath)]);
+      await Promise.all([final, vmPath, repositoryPath].map((path) => calls.syncToDisk(path)));
       return { manifest_sha256: sha256(json), already: false };
     });
   }
