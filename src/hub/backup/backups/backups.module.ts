@@ -15,7 +15,10 @@ import { BackupFactsReader } from './model/backup-facts.reader.js';
 import { ChangeIdsInUse } from './model/change-ids-in-use.reader.js';
 import { RecordTransferReportController } from './record-transfer-report/record-transfer-report.controller.js';
 import { RecordTransferReportHandler } from './record-transfer-report/record-transfer-report.handler.js';
+import { BackupQueue } from './run-backup/backup-queue.service.js';
+import { ExportFacts } from './run-backup/export-facts.reader.js';
 import { LocateRun } from './run-backup/locate-run.step.js';
+import { NarrateBackupsReactor } from './run-backup/narrate-backups.reactor.js';
 import { PrepareRun } from './run-backup/prepare-run.step.js';
 import { RunRecorder } from './run-backup/record-run.recorder.js';
 import { RunBackupReactor } from './run-backup/run-backup.reactor.js';
@@ -39,6 +42,9 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
     LocateRun,
     CleanUpNodesReactor,
     RunBackupReactor,
+    NarrateBackupsReactor,
+    BackupQueue,
+    ExportFacts,
     RunRecorder,
     BackupCorrelations,
     PrepareRun,

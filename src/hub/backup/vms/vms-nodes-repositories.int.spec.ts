@@ -15,7 +15,7 @@ import { proofOf } from '../../../../test/support/proven-answers.js';
 import { createTestDatabase, type TestDatabase } from '../../../../test/support/postgres.js';
 import { nodeStream } from '../../nodes/nodes/model/node.events.js';
 import { NodesModule } from '../../nodes/nodes/nodes.module.js';
-import { NODE_WATCH_OPTIONS, WatchNodesReactor } from '../../nodes/nodes/watch-nodes/watch-nodes.reactor.js';
+import { NODE_WATCH_OPTIONS, WatchNodesService } from '../../nodes/nodes/watch-nodes/watch-nodes.service.js';
 import { RegisterLocalNode } from '../../nodes/nodes/model/node.commands.js';
 import { HubConfigModule } from '../../hub-config.module.js';
 import { HubConfig } from '../../hub.config.js';
@@ -175,7 +175,7 @@ describe('VMs and nodes', () => {
   });
 
   it('a change in the health of a node is recorded, a failure only after the second in a row', async () => {
-    const watch = app.get(WatchNodesReactor);
+    const watch = app.get(WatchNodesService);
     const settle = async (): Promise<void> => {
       await get('nodes')
         .query({ after: (await app.get(EventStore).head()) ?? '' })

@@ -25,7 +25,7 @@ import { RequestExport, StopExport } from './model/nbd-export.commands.js';
 import { nbdExportStream } from './model/nbd-export.events.js';
 import { NbdExportsModule } from './nbd-exports.module.js';
 import { ExportRunner } from './run-export/export-runner.service.js';
-import { WatchExportsReactor } from './run-export/watch-exports.reactor.js';
+import { WatchExportsService } from './run-export/watch-exports.service.js';
 
 jest.setTimeout(60_000);
 
@@ -124,7 +124,7 @@ describe('exports in a hub', () => {
 
     const store = app.store;
     const runner = new ExportRunner(app.app.get(CommandRunner, { strict: false }), store, supervisor, config, new Clock());
-    const next = new WatchExportsReactor(app.app.get(ReadModels, { strict: false }), app.app.get(DataSource, { strict: false }), runner, config);
+    const next = new WatchExportsService(app.app.get(ReadModels, { strict: false }), app.app.get(DataSource, { strict: false }), runner, config);
     next.onApplicationBootstrap();
     await next.adopted();
 

@@ -12,7 +12,7 @@ import { PublishNodeAccessReactor } from './publish-node-access/publish-node-acc
 import { KeyRotationService } from './rotate-keys/key-rotation.service.js';
 import { RotateKeysController } from './rotate-keys/rotate-keys.controller.js';
 import { RecordKeysInUseHandler, RotateNodeKeysHandler } from './rotate-keys/rotate-keys.handler.js';
-import { RotateKeysReactor } from './rotate-keys/rotate-keys.reactor.js';
+import { RotateKeysService } from './rotate-keys/rotate-keys.service.js';
 import { StartEnrolmentHandler } from './start-enrolment/start-enrolment.handler.js';
 import { DiscoverVmsController } from './discover-vms/discover-vms.controller.js';
 import { RecordTunnelController } from './record-tunnel/record-tunnel.controller.js';
@@ -23,8 +23,8 @@ import { RegisterNodeController } from './register-node/register-node.controller
 import { RegisterNodeHandler } from './register-node/register-node.handler.js';
 import { RemoveNodeController } from './remove-node/remove-node.controller.js';
 import { RemoveNodeHandler } from './remove-node/remove-node.handler.js';
-import { ReportPortsReactor } from './report-ports/report-ports.reactor.js';
-import { DEFAULT_NODE_WATCH, NODE_WATCH_OPTIONS, WatchNodesReactor } from './watch-nodes/watch-nodes.reactor.js';
+import { ReportPortsService } from './report-ports/report-ports.service.js';
+import { DEFAULT_NODE_WATCH, NODE_WATCH_OPTIONS, WatchNodesService } from './watch-nodes/watch-nodes.service.js';
 import { GetNodeController } from './get-node/get-node.controller.js';
 import { ListNodesController } from './list-nodes/list-nodes.controller.js';
 
@@ -53,13 +53,13 @@ import { ListNodesController } from './list-nodes/list-nodes.controller.js';
     ApproveNodeHandler,
     RotateNodeKeysHandler,
     RecordKeysInUseHandler,
-    RotateKeysReactor,
+    RotateKeysService,
     KeyRotationService,
     PublishNodeAccessReactor,
     { provide: NodeAccessPublisher, useExisting: PublishNodeAccessReactor },
     NodeTokenFiles,
-    WatchNodesReactor,
-    ReportPortsReactor,
+    WatchNodesService,
+    ReportPortsService,
     { provide: NODE_WATCH_OPTIONS, useValue: DEFAULT_NODE_WATCH },
   ],
 })

@@ -127,7 +127,7 @@ export class CleanUpNodesReactor implements OnApplicationBootstrap, OnApplicatio
     for (const { node_id, url } of await this.dataSource.getRepository(NodeReadModel).findBy({ state: 'reachable' })) {
       const findings = await this.nodes.health(url).then(
         (health) => health.findings ?? 'none',
-        // WatchNodesReactor records that the node is unreachable.
+        // WatchNodesService records that the node is unreachable.
         () => null,
       );
       if (findings === null || findings === (this.findings.get(node_id) ?? 'none')) continue;

@@ -60,6 +60,9 @@ export type BackupState =
   | { readonly status: 'cancelled'; readonly run: BackupRun; readonly undone: boolean }
   | { readonly status: 'deleted'; readonly run: BackupRun; readonly files_removed: boolean };
 
+/** A backup that has been requested or imported. */
+export type KnownBackup = Exclude<BackupState, { status: 'none' }>;
+
 export const initialBackupState: BackupState = { status: 'none' };
 
 const UNTOUCHED: DiskTransfer = { status: 'pending', bytes_transferred: 0, total_bytes: 0, content_digest: null };
@@ -171,7 +174,7 @@ export function stageOf(run: BackupRun): BackupStage {
   return copied ? 'sealing' : 'transfer';
 }
 
-function withRun<State extends Exclude<BackupState, { status: 'none' }>>(state: State, run: BackupRun): State {
+function withRun<State extends KnownBackup>(state: State, run: BackupRun): State {
   return { ...state, run };
 }
 
@@ -179,11 +182,7 @@ function withDisk(run: BackupRun, diskId: number, change: (disk: RunDisk) => Run
   return { ...run, disks: run.disks.map((disk) => (disk.planned.disk_id === diskId ? change(disk) : disk)) };
 }
 
-function withTransfer<State extends Exclude<BackupState, { status: 'none' }>>(
-  state: State,
-  diskId: number,
-  change: (transfer: DiskTransfer) => DiskTransfer,
-): State {
+function withTransfer<State extends KnownBackup>(state: State, diskId: number, change: (transfer: DiskTransfer) => DiskTransfer): State {
   return withRun(
     state,
     withDisk(state.run, diskId, (disk) => ({ ...disk, transfer: change(disk.transfer) })),

@@ -1,5 +1,6 @@
-import { describe, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { specificationOf } from '../../../../../test/support/given-when-then.js';
+import { damageCodeOf } from '../model/chain.commands.js';
 import type { ChainEvent } from '../model/chain.events.js';
 import { evolveChain, initialChainState } from '../model/chain.state.js';
 import { decideMarkDamaged } from './mark-damaged.decide.js';
@@ -29,4 +30,20 @@ describe('marking a restore point as damaged', () => {
     given(...chain)
       .when({ backup_id: 'b9', code: 'parent_missing', detail: '' })
       .then());
+});
+
+describe('a defect means to the restore points that depend on it', () => {
+  it.each([
+    ['restore_point_missing', 'parent_missing'],
+    ['file_missing', 'parent_missing'],
+    ['file_truncated', 'parent_truncated'],
+    ['manifest_broken', 'parent_altered'],
+    ['manifest_differs', 'parent_altered'],
+    ['file_altered', 'parent_altered'],
+    ['file_unreadable', 'parent_altered'],
+    ['parent_differs', 'parent_altered'],
+    ['image_damaged', 'parent_altered'],
+  ] as const)('%s: %s', (code, damage) => {
+    expect(damageCodeOf(code)).toBe(damage);
+  });
 });

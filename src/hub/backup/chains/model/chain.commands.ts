@@ -32,6 +32,12 @@ export interface DamageFinding {
   readonly verification_id: string | null;
 }
 
+/** What a defect of a restore point, as its finder names it, means to the restore points that depend on it. */
+export function damageCodeOf(defect: string): DamageFinding['code'] {
+  if (defect === 'restore_point_missing' || defect === 'file_missing') return 'parent_missing';
+  return defect === 'file_truncated' ? 'parent_truncated' : 'parent_altered';
+}
+
 /** Records that a restore point's files differ from what was sealed. */
 export class MarkRestorePointDamaged {
   constructor(

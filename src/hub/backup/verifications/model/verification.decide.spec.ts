@@ -1,6 +1,6 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, it } from '@jest/globals';
 import { specificationOf } from '../../../../../test/support/given-when-then.js';
-import { damageOf, decideVerification } from './verification.decide.js';
+import { decideVerification } from './verification.decide.js';
 import type { BootChecked, VerificationEvent, VerificationFinding, VerificationRequested } from './verification.events.js';
 import { evolveVerification, initialVerificationState } from './verification.state.js';
 
@@ -108,21 +108,5 @@ describe('the boot of a verification', () => {
 
   it('is not tried again after its verdict', () => {
     given(requested, bootStarted(1), notBooted).when(startBoot(2)).then();
-  });
-});
-
-describe('a finding means to what stands on the restore point', () => {
-  it.each([
-    ['restore_point_missing', 'parent_missing'],
-    ['file_missing', 'parent_missing'],
-    ['file_truncated', 'parent_truncated'],
-    ['manifest_broken', 'parent_altered'],
-    ['manifest_differs', 'parent_altered'],
-    ['file_altered', 'parent_altered'],
-    ['file_unreadable', 'parent_altered'],
-    ['parent_differs', 'parent_altered'],
-    ['image_damaged', 'parent_altered'],
-  ] as const)('%s: %s', (code, damage) => {
-    expect(damageOf(code)).toBe(damage);
   });
 });

@@ -40,21 +40,3 @@ export function decideVerification(command: VerificationStep, state: Verificatio
         : [];
   }
 }
-
-/** Maps a finding to the damage code of the chain, which describes the damage from the point of view of dependent restore points. */
-export function damageOf(code: VerificationFinding['code']): 'parent_missing' | 'parent_truncated' | 'parent_altered' {
-  switch (code) {
-    case 'restore_point_missing':
-    case 'file_missing':
-      return 'parent_missing';
-    case 'file_truncated':
-      return 'parent_truncated';
-    case 'manifest_broken':
-    case 'manifest_differs':
-    case 'file_altered':
-    case 'file_unreadable':
-    case 'parent_differs':
-    case 'image_damaged':
-      return 'parent_altered';
-  }
-}

@@ -1,11 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
+import pLimit from 'p-limit';
 import type { Subscription } from 'rxjs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { VerificationReadModel } from '../../../../../projections/verifications/verifications.read-model.js';
-import { MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
+import { damageCodeOf, MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
@@ -13,6 +13,8 @@ import { Clock, Ids } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
+import { isStorageAway } from '../../../store/reconciler/step-failure.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ToolError } from '../../../../lib/process/tool-error.js';
@@ -21,7 +23,7 @@ import { RepositoryFiles } from '../../../../storage/repository-files/repository
 import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
 import { RestorePointVerifier } from '../../../../storage/repository-files/restore-point-verifier.js';
 import { BootArtefacts } from '../model/boot-artefacts.store.js';
-import { damageOf, decideVerification, type VerificationStep } from '../model/verification.decide.js';
+import { decideVerification, type VerificationStep } from '../model/verification.decide.js';
 import {
   type BootCheckStarted,
   type BootWanted,
@@ -39,8 +41,6 @@ const decider: Decider<VerificationState, VerificationStep, VerificationEvent> =
   decide: decideVerification,
 };
 
-const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 30_000;
 const MAX_BOOT_ATTEMPTS = 3;
 
 /**
@@ -50,11 +50,16 @@ const MAX_BOOT_ATTEMPTS = 3;
 @Injectable()
 export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunVerification');
-  private readonly shutdown = new AbortController();
-  private readonly waiting = new Set<string>();
-  private working: Promise<void> | null = null;
+  private readonly oneAtATime = pLimit(1);
+  private readonly work = new Reconciler(
+    {
+      what: 'verification',
+      step: (verificationId, stopped) => this.oneAtATime(() => this.verify(verificationId, stopped)),
+      unfinished: () => this.unfinished(),
+    },
+    this.log,
+  );
   private events: Subscription | null = null;
-  private recovery: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly feed: EventFeed,
@@ -75,53 +80,22 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
   onApplicationBootstrap(): void {
     this.events = this.feed.ofCategories('verification', 'backup').subscribe((event) => {
       if (event.type === 'RestorePointFilesRemoved') void this.forgetArtefacts();
-      if (event.type === 'VerificationRequested') this.enqueue(event.stream.slice(event.stream.indexOf('-') + 1));
+      if (event.type === 'VerificationRequested') this.work.poke(event.stream.slice(event.stream.indexOf('-') + 1));
     });
-    this.recovery = this.recover();
+    this.work.start(this.feed.ready);
   }
 
   /** Stops in the earliest phase of a shutdown, while the dependencies are still available. */
   async onModuleDestroy(): Promise<void> {
     this.events?.unsubscribe();
-    this.shutdown.abort(new Error('the hub is shutting down'));
-    await this.recovery;
-    await this.working;
+    await this.work.end();
   }
 
-  private ending(): boolean {
-    return this.shutdown.signal.aborted;
-  }
-
-  private enqueue(verificationId: string): void {
-    this.waiting.add(verificationId);
-    this.working ??= this.work().finally(() => {
-      this.working = null;
-      const [next] = this.waiting;
-      if (next !== undefined && !this.ending()) this.enqueue(next);
-    });
-  }
-
-  private async work(): Promise<void> {
-    for (const verificationId of this.waiting) {
-      let retryMs = RETRY_FIRST_MS;
-      while (!this.ending()) {
-        try {
-          await this.verify(verificationId);
-          break;
-        } catch (error) {
-          if (this.ending()) return;
-          this.log.warn('could not finish a verification; trying again', { verification_id: verificationId, error });
-          await pause(retryMs, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-          retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
-        }
-      }
-      this.waiting.delete(verificationId);
-    }
-  }
-
-  private async verify(verificationId: string): Promise<void> {
+  private async verify(verificationId: string, stopped: AbortSignal): Promise<StepOutcome> {
+    // It may have waited for its turn until the hub was stopped.
+    stopped.throwIfAborted();
     const { state } = await this.runner.load(verificationStream(verificationId), decider);
-    if (state.status !== 'running') return;
+    if (state.status !== 'running') return 'done';
     const { request } = state;
     const context = await this.context(verificationId);
     try {
@@ -129,17 +103,18 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
       const { findings, files, bytes } = state.boot === null ? await this.readUnlessDeleted(request) : soundBefore(state.boot);
       // Mark the damage first, so that a client that sees the verdict also sees the damage.
       for (const { backup_id, code, detail, file } of findings) {
-        const damage = { code: damageOf(code), detail, file, verification_id: verificationId };
+        const damage = { code: damageCodeOf(code), detail, file, verification_id: verificationId };
         await this.commands.execute(new MarkRestorePointDamaged(request.chain_id, backup_id, damage, { ...context, commandId: this.ids.next() }));
       }
       if (findings.length === 0 && request.boot !== undefined) await this.bootSound(state, request.boot, { files, bytes }, context);
       const conclusion = { kind: 'conclude', findings, files_checked: files, bytes_checked: bytes, finished_at: this.clock.iso() } as const;
       await this.runner.run(verificationStream(verificationId), decider, conclusion, { ...context, commandId: this.ids.next() });
     } catch (error) {
-      if (!(error instanceof DomainError) && !(error instanceof ToolError)) throw error;
+      if (isStorageAway(error) || (!(error instanceof DomainError) && !(error instanceof ToolError))) throw error;
       const abort = { kind: 'abort', code: error.code, detail: error.message, finished_at: this.clock.iso() } as const;
       await this.runner.run(verificationStream(verificationId), decider, abort, { ...context, commandId: this.ids.next() });
     }
+    return 'done';
   }
 
   /** Records the verdict before cleaning up, so that a hub killed in between can clean up later. A hub that shuts down leaves the guest to the next one. */
@@ -153,11 +128,11 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     const newContext = (): CommandContext => ({ ...context, commandId: this.ids.next() });
     const record = (step: VerificationStep): Promise<unknown> => this.runner.run(verificationStream(request.verification_id), decider, step, newContext());
     let attempt = state.boot?.attempt ?? 1;
-    const cleanUp = (): Promise<void> => this.booting.cleanUp(request, wanted, attempt, newContext, this.shutdown.signal);
+    const cleanUp = (): Promise<void> => this.booting.cleanUp(request, wanted, attempt, newContext, this.work.ending);
     try {
       for (let decided = state.boot_verdict !== null; !decided;) {
         await record({ kind: 'boot_started', attempt, files_checked: read.files, bytes_checked: read.bytes, started_at: this.clock.iso() });
-        const checked = await this.booting.boot(request, wanted, attempt, newContext, this.shutdown.signal);
+        const checked = await this.booting.boot(request, wanted, attempt, newContext, this.work.ending);
         if (checked !== null) {
           await record({ kind: 'boot_checked', data: checked });
           decided = true;
@@ -173,7 +148,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
         }
       }
     } catch (error) {
-      if (!this.ending() && (error instanceof DomainError || error instanceof ToolError)) await cleanUp();
+      if (!this.work.isStopping() && (error instanceof DomainError || error instanceof ToolError)) await cleanUp();
       throw error;
     }
     await cleanUp();
@@ -204,7 +179,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
         .whileTheyAnswer(
           [request.repository_path],
           (signal) => this.verifier.verifyPoint(request.repository_path, point.folder, { expected: point, signal }),
-          this.shutdown.signal,
+          this.work.ending,
         )
         .catch((error: unknown) => rethrowSilence(error, request.repository_path));
       files += verdict.files_checked;
@@ -239,7 +214,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
         if (backup?.status === 'deleted') await this.artefacts.remove(verificationId);
       }
     } catch (error) {
-      if (!this.ending())
+      if (!this.work.isStopping())
         this.log.warn('could not remove the boot check artefacts of deleted restore points; trying again at the next deletion or start', { error });
     }
   }
@@ -250,20 +225,11 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     return { commandId: this.ids.next(), correlationId, actor: 'system:run-verification' };
   }
 
-  private async recover(): Promise<void> {
-    await this.feed.ready;
-    while (!this.ending()) {
-      try {
-        await this.readModels.current('verifications');
-        const open = await this.dataSource.getRepository(VerificationReadModel).find({ where: { status: 'running' }, order: { created_position: 'ASC' } });
-        for (const { verification_id } of open) this.enqueue(verification_id);
-        await this.forgetArtefacts();
-        return;
-      } catch (error) {
-        this.log.warn('could not resume verifications of an earlier run of the hub; trying again', { error });
-        await pause(RETRY_FIRST_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-      }
-    }
+  private async unfinished(): Promise<readonly string[]> {
+    await this.readModels.current('verifications');
+    const open = await this.dataSource.getRepository(VerificationReadModel).find({ where: { status: 'running' }, order: { created_position: 'ASC' } });
+    void this.forgetArtefacts();
+    return open.map(({ verification_id }) => verification_id);
   }
 }
 

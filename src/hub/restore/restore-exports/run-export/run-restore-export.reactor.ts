@@ -1,6 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import type { Subscription } from 'rxjs';
@@ -9,20 +8,19 @@ import { BackupReadModel } from '../../../../../projections/backups/backups.read
 import { repositoryOf, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
 import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
-import { messageOf } from '../../../../kernel/error-message.js';
 import { RequestExport, StopExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
 import { nbdExportStream } from '../../../exports/nbd-exports/model/nbd-export.events.js';
 import { AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
-import { Reconciler } from '../../../store/reconciler/reconciler.js';
+import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
+import { causeOf, isStorageAway } from '../../../store/reconciler/step-failure.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import { EventStore, EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { exportUri } from '../../../../lib/nbd/nbd-uri.js';
 import { TcpConnections } from '../../../exports/nbd-servers/tcp-connections.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { ToolError } from '../../../../lib/process/tool-error.js';
 import type { ImageChain } from '../../../../lib/qemu/image-chain.plan.js';
 import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
 import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repository-storage/chain-guard.js';
@@ -44,8 +42,6 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     { what: 'export of a restore point', step: (exportId) => this.step(exportId), unfinished: () => this.unfinished() },
     this.log,
   );
-  /** By export id; wakes the watcher of that export. */
-  private readonly wake = new Map<string, () => void>();
   private events: Subscription | null = null;
 
   constructor(
@@ -65,8 +61,8 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
   onApplicationBootstrap(): void {
     this.events = this.feed.ofCategories('restoreExport', 'nbdExport').subscribe((event) => {
       const id = event.stream.slice(event.stream.indexOf('-') + 1);
-      if (event.type === 'RestoreExportRequested') this.work.drive(id);
-      this.wake.get(id)?.();
+      if (event.type === 'RestoreExportRequested') this.work.poke(id);
+      else this.work.wake(id);
     });
     this.work.start(this.feed.ready);
   }
@@ -77,23 +73,21 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     await this.work.end();
   }
 
-  /** @returns true when the export has finished and is cleaned up */
-  private async step(exportId: string): Promise<boolean> {
+  private async step(exportId: string): Promise<StepOutcome> {
     const { state } = await this.recorder.load(exportId);
     switch (state.status) {
       case 'none':
-        return true;
+        return 'done';
       case 'starting':
         await this.start(state);
-        return false;
+        return 'progressed';
       case 'running':
-        await this.watch(state);
-        return false;
+        return this.watch(state);
       case 'failed':
       case 'ended':
-        if (state.cleaned_up) return true;
+        if (state.cleaned_up) return 'done';
         await this.cleanUp(exportId);
-        return false;
+        return 'progressed';
     }
   }
 
@@ -135,10 +129,8 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
       const uri = exportUri({ host: this.config.nbdAdvertiseHost, port }, request.export_name);
       await this.recorder.record(exportId, { kind: 'started', data: { nbd_port: port, uri, started_at: this.clock.iso() } });
     } catch (error) {
-      if (this.work.isStopping() || error instanceof EventStoreUnavailableError) throw error;
-      const code = error instanceof DomainError || error instanceof ToolError ? error.code : 'internal_error';
-      const detail = messageOf(error);
-      await this.recorder.record(exportId, { kind: 'failed', code, detail, failed_at: this.clock.iso() });
+      if (this.work.isStopping() || isStorageAway(error)) throw error;
+      await this.recorder.record(exportId, { kind: 'failed', ...causeOf(error), failed_at: this.clock.iso() });
     }
   }
 
@@ -166,13 +158,13 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
     return false;
   }
 
-  /** Records an exited server or an expired deadline; otherwise waits until the next check. */
-  private async watch(state: KnownRestoreExport): Promise<void> {
+  /** Records an exited server or an expired deadline. */
+  private async watch(state: KnownRestoreExport): Promise<StepOutcome> {
     const exportId = state.request.export_id;
     for await (const newest of this.store.read(nbdExportStream(exportId), { direction: 'backwards', limit: 1 })) {
       if (SERVER_ENDED.has(newest.type)) {
         await this.recorder.record(exportId, { kind: 'end', export_id: exportId, reason: 'server_exited', ended_at: this.clock.iso() });
-        return;
+        return 'progressed';
       }
     }
     const now = this.clock.now().getTime();
@@ -184,12 +176,9 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
           ? { kind: 'extended', expires_at: new Date(now + this.config.restoreExportIdleSeconds * 1000).toISOString() }
           : { kind: 'end', export_id: exportId, reason: 'expired', ended_at: this.clock.iso() },
       );
-      return;
+      return 'progressed';
     }
-    const woken = new AbortController();
-    this.wake.set(exportId, () => woken.abort());
-    await pause(LOOK_MS, undefined, { signal: AbortSignal.any([woken.signal, this.work.ending]) }).catch(() => undefined);
-    this.wake.delete(exportId);
+    return { waitingMs: LOOK_MS };
   }
 
   /** Stops the server first, so that nothing listens on the released port. */

@@ -3,15 +3,12 @@ import type { Subscription } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
 import { unknownVariant } from '../../../../kernel/decider.js';
-import { DomainError } from '../../../../kernel/domain-error.js';
-import { messageOf } from '../../../../kernel/error-message.js';
 import { Clock } from '../../../../lib/clock/clock.js';
-import { Reconciler } from '../../../store/reconciler/reconciler.js';
+import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
+import { causeOf, isStorageAway } from '../../../store/reconciler/step-failure.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import { EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { ToolError } from '../../../../lib/process/tool-error.js';
 import { MakeDisks } from './make-disks.step.js';
 import { PublishFiles } from './publish-files.step.js';
 import { RestoreRecorder } from './record-restore.recorder.js';
@@ -40,7 +37,7 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
   onApplicationBootstrap(): void {
     this.events = this.feed.ofCategories('restoreJob').subscribe((event) => {
       const jobId = event.stream.slice(event.stream.indexOf('-') + 1);
-      if (event.type === 'RestoreJobRequested') this.work.drive(jobId);
+      if (event.type === 'RestoreJobRequested') this.work.poke(jobId);
       if (event.type === 'RestoreJobCancelled') this.work.stop(jobId, 'the restore was cancelled');
     });
     this.work.start(this.feed.ready);
@@ -52,28 +49,27 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
     await this.work.end();
   }
 
-  /** @returns true when the job has finished and is cleaned up */
-  private async step(jobId: string, stopped: AbortSignal): Promise<boolean> {
+  private async step(jobId: string, stopped: AbortSignal): Promise<StepOutcome> {
     const state = await this.recorder.load(jobId);
-    if (state.status === 'none') return true;
+    if (state.status === 'none') return 'done';
     const step = planRestore(state);
     switch (step) {
       case 'finished':
-        return true;
+        return 'done';
       case 'clean_up':
         await this.publishing.cleanUp(state);
-        return false;
+        return 'progressed';
       case 'make_disks':
       case 'publish':
         try {
           if (step === 'publish') await this.publishing.publish(state);
           else await this.making.make(state, stopped);
         } catch (error) {
-          if (this.work.isStopping() || error instanceof EventStoreUnavailableError) throw error;
+          if (this.work.isStopping() || isStorageAway(error)) throw error;
           // Records nothing if the job was cancelled in the meantime.
           await this.recorder.record(jobId, { kind: 'failed', ...causeOf(error), at: this.clock.iso() });
         }
-        return false;
+        return 'progressed';
       default:
         return unknownVariant('step of a restore job', step);
     }
@@ -83,9 +79,4 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
     await this.readModels.current('restore_jobs');
     return (await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'disks', cleaned_up: false })).map(({ job_id }) => job_id);
   }
-}
-
-function causeOf(error: unknown): { readonly code: string; readonly detail: string } {
-  if (error instanceof DomainError || error instanceof ToolError) return { code: error.code, detail: error.message };
-  return { code: 'internal_error', detail: messageOf(error) };
 }

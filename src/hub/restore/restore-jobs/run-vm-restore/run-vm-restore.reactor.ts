@@ -1,17 +1,14 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import type { Subscription } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
 import { unknownVariant } from '../../../../kernel/decider.js';
-import { DomainError } from '../../../../kernel/domain-error.js';
-import { messageOf } from '../../../../kernel/error-message.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import { EventStoreUnavailableError } from '../../../store/event-store/event-store.port.js';
+import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
+import { causeOf, isStorageAway } from '../../../store/reconciler/step-failure.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { ToolError } from '../../../../lib/process/tool-error.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import type { KnownVmRestore } from '../model/vm-restore.state.js';
 import { FollowNode } from './follow-node.step.js';
@@ -19,17 +16,15 @@ import { PublishDisks } from './publish-disks.step.js';
 import { planVmRestore } from './run-vm-restore.plan.js';
 import { VerifySources } from './verify-sources.step.js';
 
-const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 30_000;
-
-/** Runs all VM restores independently of each other. At start it resumes those of an earlier run; its state in memory can always be rebuilt. */
+/** Reconciler of VM restores, which run independently of each other. */
 @Injectable()
 export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly log = loggerFor('RunVmRestore');
-  private readonly driven = new Map<string, { readonly stop: AbortController; readonly done: Promise<void>; again: boolean }>();
-  private readonly shutdown = new AbortController();
+  private readonly work = new Reconciler(
+    { what: 'VM restore', step: (jobId, stopped) => this.step(jobId, stopped), unfinished: () => this.unfinished() },
+    this.log,
+  );
   private events: Subscription | null = null;
-  private recovery: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly feed: EventFeed,
@@ -45,84 +40,45 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
   onApplicationBootstrap(): void {
     this.events = this.feed.ofCategories('vmRestore').subscribe((event) => {
       const jobId = event.stream.slice(event.stream.indexOf('-') + 1);
-      if (event.type === 'VmRestoreRequested' || event.type === 'InstantVmGivenUp') this.drive(jobId);
-      if (event.type === 'VmRestoreCancelled') this.driven.get(jobId)?.stop.abort(new Error('the restore was cancelled'));
+      if (event.type === 'VmRestoreRequested' || event.type === 'InstantVmGivenUp') this.work.poke(jobId);
+      if (event.type === 'VmRestoreCancelled') this.work.stop(jobId, 'the restore was cancelled');
     });
-    this.recovery = this.recover();
+    this.work.start(this.feed.ready);
   }
 
   /** Earliest phase of a shutdown: dependencies still work, so their shutdown is not mistaken for a failure. */
   async onModuleDestroy(): Promise<void> {
     this.events?.unsubscribe();
-    this.shutdown.abort(new Error('the hub is shutting down'));
-    await this.recovery;
-    await Promise.all([...this.driven.values()].map(({ done }) => done));
+    await this.work.end();
   }
 
-  private ending(): boolean {
-    return this.shutdown.signal.aborted;
-  }
-
-  /** A job already being driven is driven once more afterwards. */
-  private drive(jobId: string): void {
-    if (this.ending()) return;
-    const known = this.driven.get(jobId);
-    if (known !== undefined) {
-      known.again = true;
-      return;
-    }
-    const stop = new AbortController();
-    const done = this.run(jobId, stop.signal).finally(() => {
-      const again = this.driven.get(jobId)?.again === true;
-      this.driven.delete(jobId);
-      if (again) this.drive(jobId);
-    });
-    this.driven.set(jobId, { stop, done, again: false });
-  }
-
-  private async run(jobId: string, cancelled: AbortSignal): Promise<void> {
-    let retryMs = RETRY_FIRST_MS;
-    while (!this.ending()) {
-      try {
-        if (await this.step(jobId, cancelled)) return;
-        retryMs = RETRY_FIRST_MS;
-      } catch (error) {
-        if (this.ending()) return;
-        this.log.warn('a step of a VM restore failed, retrying', { job_id: jobId, error });
-        await pause(retryMs, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
-      }
-    }
-  }
-
-  /** @returns true when nothing is left to do */
-  private async step(jobId: string, cancelled: AbortSignal): Promise<boolean> {
+  private async step(jobId: string, stopped: AbortSignal): Promise<StepOutcome> {
     const { state } = await this.recorder.load(jobId);
-    if (state.status === 'none') return true;
+    if (state.status === 'none') return 'done';
     const work = planVmRestore(state);
     switch (work) {
       case 'finished':
       case 'stand':
-        return true;
+        return 'done';
       case 'clean_up':
         await this.node.settle(state);
         await this.publishing.withdraw(state);
         await this.recorder.record(jobId, { kind: 'cleaned_up', at: this.clock.iso() });
-        return false;
+        return 'progressed';
       case 'send':
         await this.recorder.record(jobId, { kind: 'sent', at: this.clock.iso() });
-        return false;
+        return 'progressed';
       case 'publish_disks':
       case 'follow':
         try {
-          if (work === 'publish_disks') await this.publish(state, AbortSignal.any([cancelled, this.shutdown.signal]));
-          else await this.follow(state, AbortSignal.any([cancelled, this.shutdown.signal]));
+          if (work === 'publish_disks') await this.publish(state, stopped);
+          else await this.follow(state, stopped);
         } catch (error) {
-          if (this.ending() || error instanceof EventStoreUnavailableError) throw error;
+          if (this.work.isStopping() || isStorageAway(error)) throw error;
           // Records nothing if the restore was cancelled in the meantime.
           await this.recorder.record(jobId, { kind: 'failed', ...causeOf(error), at: this.clock.iso() });
         }
-        return false;
+        return 'progressed';
       default:
         return unknownVariant('work of a VM restore', work);
     }
@@ -146,22 +102,8 @@ export class RunVmRestoreReactor implements OnApplicationBootstrap, OnModuleDest
     if (ofNode.status === 'rejected') throw ofNode.reason;
   }
 
-  private async recover(): Promise<void> {
-    await this.feed.ready;
-    while (!this.ending()) {
-      try {
-        await this.readModels.current('restore_jobs');
-        for (const { job_id } of await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'vm', cleaned_up: false })) this.drive(job_id);
-        return;
-      } catch (error) {
-        this.log.warn('VM restores of an earlier run cannot be resumed yet, retrying', { error });
-        await pause(RETRY_FIRST_MS, undefined, { signal: this.shutdown.signal }).catch(() => undefined);
-      }
-    }
+  private async unfinished(): Promise<readonly string[]> {
+    await this.readModels.current('restore_jobs');
+    return (await this.dataSource.getRepository(RestoreJobReadModel).findBy({ kind: 'vm', cleaned_up: false })).map(({ job_id }) => job_id);
   }
-}
-
-function causeOf(error: unknown): { readonly code: string; readonly detail: string } {
-  if (error instanceof DomainError || error instanceof ToolError) return { code: error.code, detail: error.message };
-  return { code: 'internal_error', detail: messageOf(error) };
 }

@@ -16,8 +16,8 @@ const RETRY_MS = 500;
 
 /** Reconciles every export left by an earlier run when the hub starts. After that, the runner watches the exports it starts. */
 @Injectable()
-export class WatchExportsReactor implements OnApplicationBootstrap, OnApplicationShutdown {
-  private readonly log = loggerFor('WatchExportsReactor');
+export class WatchExportsService implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly log = loggerFor('WatchExportsService');
   private readonly shutdown = new AbortController();
   private adoption: Promise<void> = Promise.resolve();
 

@@ -8,7 +8,7 @@ const INTERVAL_MS = 5_000;
 
 /** Resumes rotations that were interrupted by a crash, a restart or the network. */
 @Injectable()
-export class RotateKeysReactor implements OnApplicationBootstrap, OnModuleDestroy {
+export class RotateKeysService implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = loggerFor('RotateKeys');
   private timer: NodeJS.Timeout | null = null;
   private stopped = false;

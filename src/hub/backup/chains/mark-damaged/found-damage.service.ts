@@ -8,20 +8,14 @@ import { loggerFor } from '../../../../lib/logging/logger.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { ChainGuard, type FoundDamage } from '../../../repositories/repository-storage/chain-guard.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import { type DamageFinding, MarkRestorePointDamaged } from '../model/chain.commands.js';
-
-const CODES: Readonly<Record<FoundDamage['reason'], DamageFinding['code']>> = {
-  file_missing: 'parent_missing',
-  file_truncated: 'parent_truncated',
-  file_altered: 'parent_altered',
-};
+import { damageCodeOf, MarkRestorePointDamaged } from '../model/chain.commands.js';
 
 /**
  * Marks restore points that the chain guard finds damaged while serving a request. Damage is then known without a verification, and no incremental is based
  * on it.
  */
 @Injectable()
-export class FoundDamageReactor implements OnModuleInit {
+export class FoundDamageService implements OnModuleInit {
   private readonly log = loggerFor('FoundDamage');
 
   constructor(
@@ -44,7 +38,7 @@ export class FoundDamageReactor implements OnModuleInit {
     if (backup === null || backup.chain_id === null || backup.status !== 'completed' || backup.damage !== null) return;
     // Neither are missing files in a repository that has become unavailable.
     if (reason === 'file_missing') await this.files.checkPresent((await repositoryOf(this.dataSource, backup)).repository_id, repository_path);
-    const finding = { code: CODES[reason], detail, file, verification_id: null };
+    const finding = { code: damageCodeOf(reason), detail, file, verification_id: null };
     const context = { commandId: this.ids.next(), correlationId: this.ids.next(), actor: 'system:chain-guard' };
     await this.commands.execute(new MarkRestorePointDamaged(backup.chain_id, backup_id, finding, context));
     this.log.warn('a restore point is damaged: a file differs from what was sealed', { backup_id, vm_name: backup.vm_name, file, reason, detail });

@@ -17,7 +17,7 @@ const LOOK_MS = 2_000;
  * but not the hub from the nodes.
  */
 @Injectable()
-export class ReportPortsReactor implements OnApplicationBootstrap, OnApplicationShutdown {
+export class ReportPortsService implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = loggerFor('ReportPorts');
   /** The ports each node has accepted, as text, by node id. */
   private readonly taken = new Map<string, string>();

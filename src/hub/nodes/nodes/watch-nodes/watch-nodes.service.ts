@@ -31,7 +31,7 @@ const decider: Decider<NodeState, ObserveNode, NodeEvent> = { initialState: init
 
 /** Checks every node's health periodically and records changes. */
 @Injectable()
-export class WatchNodesReactor implements OnApplicationBootstrap, OnModuleDestroy {
+export class WatchNodesService implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = loggerFor('WatchNodes');
   private readonly failures = new Map<string, number>();
   private timer: NodeJS.Timeout | null = null;
