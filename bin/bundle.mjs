@@ -72,8 +72,6 @@ async function bundle(program, options) {
     target: 'node24',
     // Class names identify commands and entities, and appear in log lines.
     keepNames: true,
-    sourcemap: true,
-    sourcesContent: false,
     logLevel: 'warning',
     external: EXTERNAL,
     plugins: [programsStayApart(dirname(program)), placesAreKept(dirname(program))],

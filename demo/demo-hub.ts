@@ -52,7 +52,7 @@ export class DemoHub {
   static async start(directory: string, imageRoot: string): Promise<DemoHub> {
     const databaseUrl = await scratchDatabase(directory);
     const log = await open(join(directory, 'hub.log'), 'w');
-    const child = spawn(process.execPath, ['--enable-source-maps', PROGRAM, 'hub'], {
+    const child = spawn(process.execPath, [PROGRAM, 'hub'], {
       // Ctrl-C must reach the demo only, which then shuts the hub down in order.
       detached: true,
       stdio: ['ignore', log.fd, log.fd],

@@ -87,7 +87,7 @@ describe('the demo', () => {
 
   function begin(environment: Readonly<Record<string, string | undefined>>, ...options: readonly string[]): void {
     output = '';
-    child = spawn(process.execPath, ['--enable-source-maps', DEMO, ...options], {
+    child = spawn(process.execPath, [DEMO, ...options], {
       env: { ...process.env, ...environment, TMPDIR: temporary, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
