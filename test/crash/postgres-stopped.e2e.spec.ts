@@ -5,11 +5,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/
 import pg from 'pg';
 import { until } from '../support/hub-system.js';
 import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
-import { IS_LONG } from '../support/long-proof.js';
+import { IS_LONG, onlyInLongProof } from '../support/long-proof.js';
 import { requireTools } from '../support/require-tools.js';
 import { CrashSystem } from './crash-system.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
+const itInLongProof = onlyInLongProof(it);
 
 /** Bytes a second. With 8 MiB on each disk: long enough for anything to be stopped and to come back meanwhile, on a busy machine too. */
 const SLOW = 256 * 1024;
@@ -93,7 +94,7 @@ describe('PostgreSQL that goes away in the middle of a backup', () => {
     expect({ status, events: body.events.length }).toEqual({ status: 200, events: 1 });
   }
 
-  it('does not keep the API waiting for ever when it hangs: events that another session has locked', async () => {
+  itInLongProof('does not keep the API waiting for ever when it hangs: events that another session has locked', async () => {
     const other = new pg.Client({ connectionString: postgres.databaseUrl });
     await other.connect();
     try {

@@ -10,7 +10,7 @@ import { HubSystem, until } from '../support/hub-system.js';
 import { KillAtCall, type KillMoment } from '../support/kill-at-call.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { LiveGuest } from '../support/live-guest.js';
-import { inLongProof, IS_LONG } from '../support/long-proof.js';
+import { inLongProof, IS_LONG, onlyInLongProof } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
@@ -18,6 +18,7 @@ import { ToolGates } from '../support/tool-gates.js';
 jest.setTimeout(570_000);
 const run = promisify(execFile);
 const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit');
+const itInLongProof = onlyInLongProof(it);
 const PATIENCE_MS = 120_000;
 /** Of the places where a hub may be killed CI tries some, and the longer proof all. */
 
@@ -122,9 +123,16 @@ async function requireRestored(name: string): Promise<void> {
 
 describe('a VM restore', () => {
   it.each([
-    'before:VmRestoreDiskPublished:1',
     'after:VmRestoreSentToNode:1',
-    ...(IS_LONG ? ['after:VmRestoreCompleted:1', 'after:VmRestoreRequested:1', 'before:VmRestoreCompleted:1', 'before:VmRestoreCleanedUp:1'] : []),
+    ...(IS_LONG
+      ? [
+          'before:VmRestoreDiskPublished:1',
+          'after:VmRestoreCompleted:1',
+          'after:VmRestoreRequested:1',
+          'before:VmRestoreCompleted:1',
+          'before:VmRestoreCleanedUp:1',
+        ]
+      : []),
   ])('whose hub is killed %s is brought to its end by the next, and leaves nothing else', async (failpoint) => {
     if (guest === null) return;
     const name = `restored-${names++}`;
@@ -163,7 +171,7 @@ describe('a VM restore', () => {
     );
   });
 
-  it('that is cancelled while the node copies leaves neither file nor domain, also when the node is killed then', async () => {
+  itInLongProof('that is cancelled while the node copies leaves neither file nor domain, also when the node is killed then', async () => {
     if (guest === null) return;
     const name = `restored-${names++}`;
     const gate = await gates.hold('qemu-img', 'convert');

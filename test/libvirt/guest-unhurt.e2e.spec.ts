@@ -174,7 +174,7 @@ describe('a backup', () => {
     await domain.powerOff();
   });
 
-  it('goes on with the chain of a VM that was renamed while it was off', async () => {
+  itInLongProof('goes on with the chain of a VM that was renamed while it was off', async () => {
     const domain = await newDomain('before', { target: 'vda', mib: 16 });
     await domain.write('vda', 1);
     await system.backUp('before', 'full');
@@ -210,7 +210,7 @@ describe('quiescing', () => {
     return (await system.host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-fsfreeze-status"}')).includes('frozen');
   }
 
-  it('freezes the file systems at the instant where it is required, and thaws them', async () => {
+  itInLongProof('freezes the file systems at the instant where it is required, and thaws them', async () => {
     if (guest === null) return;
     const backupId = await started('agent', 'full', { quiesce: 'require' });
     const quiesce = { outcome: 'quiesced', detail: expect.stringMatching(/^1 file system/) };

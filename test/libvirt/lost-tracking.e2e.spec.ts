@@ -9,13 +9,14 @@ import { BackupClient } from '../support/backup-client.js';
 import { BareDomain, type BareDisk, requireInstant } from '../support/bare-domain.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
-import { casesOf, inLongProof, IS_LONG } from '../support/long-proof.js';
+import { casesOf, inLongProof, IS_LONG, onlyInLongProof } from '../support/long-proof.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
 const run = promisify(execFile);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
+const itInLongProof = onlyInLongProof(it);
 
 const DISKS: readonly BareDisk[] = [
   { target: 'vda', mib: 16 },
@@ -143,6 +144,7 @@ const LOSSES: readonly Loss[] = [
   },
   {
     name: 'a disk was resized',
+    onlyInLongProof: true,
     reason: 'disk_resized',
     detail: /"vdb" was resized from 8388608 to 12582912 bytes/,
     lose: async (domain) => {
@@ -204,7 +206,7 @@ describe('when the record of what has changed is lost', () => {
     await system.host.virsh('destroy', domain.name);
   });
 
-  it('because a snapshot was reverted: incremental is refused, and auto is a full, with the reason', async () => {
+  itInLongProof('because a snapshot was reverted: incremental is refused, and auto is a full, with the reason', async () => {
     const { domain } = await chained('reverted');
     const overlay = `${domain.path('vda')}.overlay`;
     await system.host.virsh(

@@ -11,6 +11,7 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireCondition, requireTools } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
 import { TwoHosts } from '../support/two-hosts.js';
+import { IS_LONG } from '../support/long-proof.js';
 
 jest.setTimeout(400_000);
 process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
@@ -136,28 +137,31 @@ async function digests(backup: BackupResponse): Promise<readonly unknown[]> {
 }
 
 describe('a backup whose traffic is altered between the node and the tunnel', () => {
-  it.each(['to the hub', 'to the node'] as const)('on the way %s fails with its cause, and nothing of it is stored', async (direction) => {
-    const man = new ManInTheMiddle();
-    const ports = (await client.ports('free')).map(({ port }) => port);
-    // Behind the handshake, so that each connection stands at first.
-    for (const port of ports) await man.stand(port, direction, 200_000);
-    try {
-      const backup = await client.atRest((await client.started('web1', repository, 'full')).backup_id);
-      expect(man.altered).toBeGreaterThan(0);
-      expect({ status: backup.status, error: backup.error }).toMatchObject({
-        status: 'failed',
-        error: {
-          stage: 'transfer',
-          code: 'transfer_failed',
-          detail: expect.stringMatching(/each connection to it broke: .*(bad record mac|closed|reset|EPIPE)/i),
-        },
-      });
-      expect(await client.eventTypes(backup.backup_id)).not.toContain('RestorePointSealed');
-      await client.requireNothingHeld();
-    } finally {
-      for (const port of ports) await man.leave(port);
-    }
-  });
+  it.each(IS_LONG ? (['to the hub', 'to the node'] as const) : (['to the hub'] as const))(
+    'on the way %s fails with its cause, and nothing of it is stored',
+    async (direction) => {
+      const man = new ManInTheMiddle();
+      const ports = (await client.ports('free')).map(({ port }) => port);
+      // Behind the handshake, so that each connection stands at first.
+      for (const port of ports) await man.stand(port, direction, 200_000);
+      try {
+        const backup = await client.atRest((await client.started('web1', repository, 'full')).backup_id);
+        expect(man.altered).toBeGreaterThan(0);
+        expect({ status: backup.status, error: backup.error }).toMatchObject({
+          status: 'failed',
+          error: {
+            stage: 'transfer',
+            code: 'transfer_failed',
+            detail: expect.stringMatching(/each connection to it broke: .*(bad record mac|closed|reset|EPIPE)/i),
+          },
+        });
+        expect(await client.eventTypes(backup.backup_id)).not.toContain('RestorePointSealed');
+        await client.requireNothingHeld();
+      } finally {
+        for (const port of ports) await man.leave(port);
+      }
+    },
+  );
 });
 
 describe('a backup whose file was altered while it was copied', () => {

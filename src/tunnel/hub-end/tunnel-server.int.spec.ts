@@ -36,6 +36,11 @@ afterAll(async () => {
   await pair.destroy();
 });
 
+/** A client that connects again until `over`: the server may only now notice an earlier change of the key's line, and then cuts its connections. */
+async function staying(args: readonly string[], over: AbortSignal): Promise<void> {
+  while (!over.aborted) await ssh(args, pair.settings.user, over).catch(() => undefined);
+}
+
 /** A client with the node's own key that requests anything. */
 function ssh(args: readonly string[], user = pair.settings.user, signal?: AbortSignal): Promise<ToolOutput> {
   const argv: readonly [string, ...string[]] = [
@@ -122,7 +127,7 @@ describe('the key of a node', () => {
     const get = (socket: string): Promise<ToolOutput> => runTool(['curl', '--silent', '--show-error', '--unix-socket', socket, 'http://hub/']);
     const said = (socket: string): Promise<string> => get(socket).then(({ stdout }) => stdout, String);
     const over = new AbortController();
-    const gate = ssh(['-N', '-L', `${local}:${remote}`, '127.0.0.1'], pair.settings.user, over.signal).catch(() => undefined);
+    const gate = staying(['-o', 'StreamLocalBindUnlink=yes', '-N', '-L', `${local}:${remote}`, '127.0.0.1'], over.signal);
     try {
       await until('the socket to answer on the hub itself', async () => (await said(remote)) === 'secret');
       const answer = await until('the forwarding to be tried', async () => /^(?!.*Failed to connect).+/.exec(await said(local))?.[0]);
@@ -138,7 +143,7 @@ describe('the key of a node', () => {
     const port = await pair.answer('x');
     await pair.silence(port);
     const over = new AbortController();
-    const gate = ssh(['-N', '-D', `127.0.0.1:${port}`, '127.0.0.1'], pair.settings.user, over.signal).catch(() => undefined);
+    const gate = staying(['-N', '-D', `127.0.0.1:${port}`, '127.0.0.1'], over.signal);
     const through = (target: number): Promise<ToolOutput> =>
       runTool(['curl', '--silent', '--show-error', '--socks5', `127.0.0.1:${port}`, `http://127.0.0.1:${target}/`]);
     try {
