@@ -2,22 +2,28 @@ import Sequencer from '@jest/test-sequencer';
 
 /** What runs for more than half a minute, the longest first: begun last, it would run alone at the end. */
 const LONGEST = [
-  'test/crash/hub-killed',
   'test/crash/restore-killed',
-  'src/hub/restore/mounts/mount-drivers',
+  'test/crash/hub-killed',
   'test/crash/node-killed',
   'test/network/cut-network',
-  'test/crash/postgres-stopped',
-  'test/libvirt/guest-unhurt',
   'test/deployment/deployment',
+  'test/crash/postgres-stopped',
   'test/libvirt/lost-tracking',
   'test/libvirt/restored-vm',
-  'test/e2e/bad-luck',
-  'test/e2e/hung-mount',
-  'test/e2e/hung-repository',
+  'src/hub/restore/mounts/mount-drivers',
+  'test/e2e/cancel-and-queue',
   'test/crash/restored-vm-killed',
-  'test/e2e/file-restore',
+  'test/e2e/libvirt-backup',
+  'test/libvirt/guest-unhurt',
   'test/e2e/demo',
+  'test/e2e/hung-mount',
+  'test/e2e/file-restore',
+  'test/e2e/bad-luck',
+  'test/network/altered-on-the-way',
+  'test/e2e/hung-repository',
+  'test/e2e/enrolment',
+  'src/node/backup-jobs/backup-jobs',
+  'test/deployment/archives',
 ];
 const KINDS = ['.proof.spec.ts', '.e2e.spec.ts', '.int.spec.ts', '.spec.ts'];
 
