@@ -5,9 +5,10 @@ import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
+import { SlowCopies } from '../support/slow-copies.js';
 
 jest.setTimeout(120_000);
-const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
+const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdkit', 'nbdinfo');
 const CLI = join(import.meta.dirname, '../../dist/src/cli/main.cli.js');
 
 interface Ended {
@@ -19,11 +20,13 @@ interface Ended {
 let database: TestDatabase;
 let system: HubSystem;
 let vm: ImageVm;
+let copies: SlowCopies;
 
 beforeAll(async () => {
   database = await createTestDatabase({ migrated: false });
   system = await HubSystem.create({ databaseUrl: database.databaseUrl });
-  await system.start();
+  copies = await SlowCopies.create(join(system.directory, 'tools'));
+  await system.start({ PATH: copies.path });
   vm = await ImageVm.create(join(system.imageRoot, 'web1'), [{ file: 'disk0.qcow2', mib: 64, dataMib: 8 }]);
   await system.api('POST', '/repositories', { name: 'main', type: 'local', path: system.repositoryPath });
   await until('the node to be reachable', async () => (await sendense('node', 'list')).stdout.includes('reachable'));
@@ -74,9 +77,12 @@ describe('the command line, with a running hub', () => {
   });
 
   it('cancels a backup, and a watcher learns of it', async () => {
+    // For 8 MiB: it is still being copied when the cancel arrives.
+    await copies.limit(256 * 1024);
     const { backup_id: id } = await json<{ backup_id: string }>('backup', 'start', 'web1', '--type', 'full');
     expect(await json('backup', 'cancel', id)).toMatchObject({ status: 'cancelled' });
     expect(await sendense('backup', 'watch', id)).toMatchObject({ code: 1, stdout: `Backup ${id} is cancelled.\n` });
+    await copies.limit(null);
   });
 
   it('removes a VM', async () => {
