@@ -5,13 +5,12 @@ import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response
 import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
 import { EnrolledNode, enrolmentSettings, startTunnelServer } from '../support/enrolled-node.js';
 import { HubSystem, until } from '../support/hub-system.js';
-import { inLongProof, onlyInLongProof } from '../support/long-proof.js';
+import { inLongProof } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
 
 jest.setTimeout(240_000);
 const { describe, it } = requireTools('ssh', 'sshd', 'ssh-keygen');
-const itInLongProof = onlyInLongProof(it);
 
 let database: TestDatabase;
 let system: HubSystem;
@@ -120,12 +119,14 @@ describe('a hub that is killed', () => {
     });
   });
 
-  itInLongProof('between the revocation and the file of keys cuts the node off at its next start', async () => {
-    expect((await nodeNow()).enrolment?.state).toBe('enrolled');
-    await killed('after:NodeRevoked:1', () => system.api('DELETE', `/nodes/${nodeId}`));
-    await until('its key to be gone', async () => !(await keys()).includes(nodeId));
-    expect((await system.api('GET', `/nodes/${nodeId}`)).status).toBe(404);
-    await until('the tunnel to be cut', async () => /permission denied|key_refused|not accept/i.test(await node.log()));
-    await node.stop();
+  inLongProof(() => {
+    it('between the revocation and the file of keys cuts the node off at its next start', async () => {
+      expect((await nodeNow()).enrolment?.state).toBe('enrolled');
+      await killed('after:NodeRevoked:1', () => system.api('DELETE', `/nodes/${nodeId}`));
+      await until('its key to be gone', async () => !(await keys()).includes(nodeId));
+      expect((await system.api('GET', `/nodes/${nodeId}`)).status).toBe(404);
+      await until('the tunnel to be cut', async () => /permission denied|key_refused|not accept/i.test(await node.log()));
+      await node.stop();
+    });
   });
 });

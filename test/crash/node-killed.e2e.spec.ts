@@ -4,12 +4,11 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/globals';
 import { signalPid, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { IS_LONG, onlyInLongProof } from '../support/long-proof.js';
+import { inLongProof, IS_LONG } from '../support/long-proof.js';
 import { requireTools } from '../support/require-tools.js';
 import { type BackupView, CrashSystem } from './crash-system.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
-const itInLongProof = onlyInLongProof(it);
 
 /** Bytes a second. With 8 MiB on each disk: long enough for anything to be killed and to come back meanwhile, on a busy machine too. */
 const SLOW = 256 * 1024;
@@ -62,27 +61,31 @@ describe('processes that are killed in mid-transfer', () => {
     return backup;
   }
 
-  itInLongProof('takes up the same copies when the node is killed', async () => {
-    const backupId = await begin();
-    const copies = await system.copying();
-    await system.killNode();
-    await system.nodeComesBack();
-    expect(await system.copyPids()).toEqual(copies);
-    await completes(backupId);
+  inLongProof(() => {
+    it('resumes the same copies when the node is killed', async () => {
+      const backupId = await begin();
+      const copies = await system.copying();
+      await system.killNode();
+      await system.nodeComesBack();
+      expect(await system.copyPids()).toEqual(copies);
+      await completes(backupId);
+    });
   });
 
-  itInLongProof('takes up the same copies when the hub is killed, and does not start over', async () => {
-    const backupId = await begin();
-    const copies = await system.copying();
-    await system.hub.kill('SIGKILL');
-    await system.start();
-    expect(await system.copyPids()).toEqual(copies);
-    await completes(backupId);
-    const types = await system.eventsOf(backupId);
-    expect(types.filter((type) => type === 'DiskTransferStarted')).toHaveLength(2);
+  inLongProof(() => {
+    it('resumes the same copies when the hub is killed, and does not start over', async () => {
+      const backupId = await begin();
+      const copies = await system.copying();
+      await system.hub.kill('SIGKILL');
+      await system.start();
+      expect(await system.copyPids()).toEqual(copies);
+      await completes(backupId);
+      const types = await system.eventsOf(backupId);
+      expect(types.filter((type) => type === 'DiskTransferStarted')).toHaveLength(2);
+    });
   });
 
-  it('takes up the same copies when hub and node are killed together', async () => {
+  it('resumes the same copies when hub and node are killed together', async () => {
     const backupId = await begin();
     const copies = await system.copying();
     await Promise.all([system.killNode(), system.hub.kill('SIGKILL')]);
@@ -112,13 +115,15 @@ describe('processes that are killed in mid-transfer', () => {
     await completes(backupId);
   });
 
-  itInLongProof('goes on when the node ends on SIGTERM in mid-transfer', async () => {
-    const backupId = await begin();
-    const copies = await system.copying();
-    process.kill(await system.hub.nodePid(), 'SIGTERM');
-    await system.nodeComesBack();
-    expect(await system.copyPids()).toEqual(copies);
-    await completes(backupId);
+  inLongProof(() => {
+    it('goes on when the node ends on SIGTERM in mid-transfer', async () => {
+      const backupId = await begin();
+      const copies = await system.copying();
+      process.kill(await system.hub.nodePid(), 'SIGTERM');
+      await system.nodeComesBack();
+      expect(await system.copyPids()).toEqual(copies);
+      await completes(backupId);
+    });
   });
 
   it('fails with the cause at once when an export is killed, and is undone', async () => {
@@ -149,12 +154,14 @@ describe('processes that are killed in mid-transfer', () => {
     expect(['export_exited', 'transfer_failed']).toContain(backup.error?.code);
   });
 
-  itInLongProof('fails with the cause when a copy is killed, and is undone', async () => {
-    const backupId = await begin();
-    const [copy] = await system.copying();
-    signalPid(copy, 'SIGKILL');
-    const backup = await system.ended(backupId);
-    expect([backup.status, backup.error?.code, backup.error?.stage]).toEqual(['failed', 'transfer_failed', 'transfer']);
+  inLongProof(() => {
+    it('fails with the cause when a copy is killed, and is undone', async () => {
+      const backupId = await begin();
+      const [copy] = await system.copying();
+      signalPid(copy, 'SIGKILL');
+      const backup = await system.ended(backupId);
+      expect([backup.status, backup.error?.code, backup.error?.stage]).toEqual(['failed', 'transfer_failed', 'transfer']);
+    });
   });
 
   it('fails with the cause when what holds the source still is killed, and is undone', async () => {

@@ -5,12 +5,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/
 import pg from 'pg';
 import { until } from '../support/hub-system.js';
 import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
-import { IS_LONG, onlyInLongProof } from '../support/long-proof.js';
+import { inLongProof, IS_LONG } from '../support/long-proof.js';
 import { requireTools } from '../support/require-tools.js';
 import { CrashSystem } from './crash-system.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
-const itInLongProof = onlyInLongProof(it);
 
 /** Bytes a second. With 8 MiB on each disk: long enough for anything to be stopped and to come back meanwhile, on a busy machine too. */
 const SLOW = 256 * 1024;
@@ -94,25 +93,27 @@ describe('PostgreSQL that goes away in the middle of a backup', () => {
     expect({ status, events: body.events.length }).toEqual({ status: 200, events: 1 });
   }
 
-  itInLongProof('does not keep the API waiting for ever when it hangs: events that another session has locked', async () => {
-    const other = new pg.Client({ connectionString: postgres.databaseUrl });
-    await other.connect();
-    try {
-      await other.query('begin; lock table event_store.events in access exclusive mode');
-      const repository = { name: 'never', type: 'local', path: system.hub.directory };
-      await Promise.all([
-        requireAnswersInTime('/audit/streams/vm-1', 'storage_unavailable'),
-        requireAnswersInTime('/repositories', 'storage_unavailable', repository),
-        requireAnswersInTime('/health/ready', 'not_ready'),
-      ]);
-      // What needs no event is told all the while.
-      expect((await system.hub.api('GET', '/backups')).status).toBe(200);
-      await other.query('rollback');
-    } finally {
-      await other.end();
-    }
-    await requireRecovery();
-    expect((await system.hub.api<{ repositories: { name: string }[] }>('GET', '/repositories?name=never')).body.repositories).toEqual([]);
+  inLongProof(() => {
+    it('does not keep the API waiting for ever when it hangs: events that another session has locked', async () => {
+      const other = new pg.Client({ connectionString: postgres.databaseUrl });
+      await other.connect();
+      try {
+        await other.query('begin; lock table event_store.events in access exclusive mode');
+        const repository = { name: 'never', type: 'local', path: system.hub.directory };
+        await Promise.all([
+          requireAnswersInTime('/audit/streams/vm-1', 'storage_unavailable'),
+          requireAnswersInTime('/repositories', 'storage_unavailable', repository),
+          requireAnswersInTime('/health/ready', 'not_ready'),
+        ]);
+        // What needs no event is told all the while.
+        expect((await system.hub.api('GET', '/backups')).status).toBe(200);
+        await other.query('rollback');
+      } finally {
+        await other.end();
+      }
+      await requireRecovery();
+      expect((await system.hub.api<{ repositories: { name: string }[] }>('GET', '/repositories?name=never')).body.repositories).toEqual([]);
+    });
   });
 
   it('does not keep the API waiting for ever when it hangs: stopped where it stands', async () => {

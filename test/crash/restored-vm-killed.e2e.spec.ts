@@ -10,7 +10,7 @@ import { HubSystem, until } from '../support/hub-system.js';
 import { KillAtCall, type KillMoment } from '../support/kill-at-call.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { LiveGuest } from '../support/live-guest.js';
-import { inLongProof, IS_LONG, onlyInLongProof } from '../support/long-proof.js';
+import { inLongProof, IS_LONG } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
@@ -18,7 +18,6 @@ import { ToolGates } from '../support/tool-gates.js';
 jest.setTimeout(570_000);
 const run = promisify(execFile);
 const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit');
-const itInLongProof = onlyInLongProof(it);
 const PATIENCE_MS = 120_000;
 /** Of the places where a hub may be killed CI tries some, and the longer proof all. */
 
@@ -171,17 +170,19 @@ describe('a VM restore', () => {
     );
   });
 
-  itInLongProof('that is cancelled while the node copies leaves neither file nor domain, also when the node is killed then', async () => {
-    if (guest === null) return;
-    const name = `restored-${names++}`;
-    const gate = await gates.hold('qemu-img', 'convert');
-    const { body } = await system.api<RestoreJobResponse>('POST', '/restore/vms', { backup_id: backupId, name, storage_path: storage });
-    await gate.reached();
-    expect((await system.api('POST', `/restore/jobs/${body.job_id}/cancel`)).status).toBe(202);
-    await killNode();
-    await gate.open();
-    expect(await jobOf(name)).toMatchObject({ status: 'cancelled' });
-    await requireTidy();
+  inLongProof(() => {
+    it('that is cancelled while the node copies leaves neither file nor domain, also when the node is killed then', async () => {
+      if (guest === null) return;
+      const name = `restored-${names++}`;
+      const gate = await gates.hold('qemu-img', 'convert');
+      const { body } = await system.api<RestoreJobResponse>('POST', '/restore/vms', { backup_id: backupId, name, storage_path: storage });
+      await gate.reached();
+      expect((await system.api('POST', `/restore/jobs/${body.job_id}/cancel`)).status).toBe(202);
+      await killNode();
+      await gate.open();
+      expect(await jobOf(name)).toMatchObject({ status: 'cancelled' });
+      await requireTidy();
+    });
   });
 });
 

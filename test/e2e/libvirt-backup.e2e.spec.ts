@@ -14,11 +14,10 @@ import { LiveGuest } from '../support/live-guest.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
-import { onlyInLongProof } from '../support/long-proof.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(180_000);
 const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit');
-const itInLongProof = onlyInLongProof(it);
 
 let host: LibvirtHost;
 let database: TestDatabase;
@@ -195,12 +194,14 @@ describe('quiesce', () => {
     await host.virsh('destroy', 'agent');
   });
 
-  itInLongProof('fails a backup that requires it where the guest has no agent, and leaves nothing', async () => {
-    const domain = await newDomain('no-agent', 50, { target: 'vda', mib: 8 });
-    await domain.start();
-    expect(await quiesced('no-agent', 'require')).toMatchObject({ status: 'failed', error: { code: 'quiesce_failed' } });
-    await requireTidy(domain, null);
-    await domain.remove();
+  inLongProof(() => {
+    it('fails a backup that requires it where the guest has no agent, and leaves nothing', async () => {
+      const domain = await newDomain('no-agent', 50, { target: 'vda', mib: 8 });
+      await domain.start();
+      expect(await quiesced('no-agent', 'require')).toMatchObject({ status: 'failed', error: { code: 'quiesce_failed' } });
+      await requireTidy(domain, null);
+      await domain.remove();
+    });
   });
 });
 
@@ -225,17 +226,19 @@ describe('a hypervisor', () => {
     return { backup, open: () => gate.open() };
   }
 
-  itInLongProof('whose guest overwrites more than the scratch space holds: the backup is given up, the guest is not held up', async () => {
-    await domain.write('vda', 4);
-    const { backup, open } = await held();
-    await domain.write('vda', 0, 24);
-    await until('the backup to be given up', async () => !(await host.hasJob(domain.uuid)));
-    await open();
-    expect(await client.atRest(backup.backup_id)).toMatchObject({ status: 'failed', error: { code: 'scratch_full' } });
-    await requireTidy(domain, newest);
-    const now = await domain.instant();
-    newest = await client.backUp('unlucky', repository, 'incremental');
-    await requireInstant(newest.disk_results, now);
+  inLongProof(() => {
+    it('whose guest overwrites more than the scratch space holds: the backup is given up, the guest is not held up', async () => {
+      await domain.write('vda', 4);
+      const { backup, open } = await held();
+      await domain.write('vda', 0, 24);
+      await until('the backup to be given up', async () => !(await host.hasJob(domain.uuid)));
+      await open();
+      expect(await client.atRest(backup.backup_id)).toMatchObject({ status: 'failed', error: { code: 'scratch_full' } });
+      await requireTidy(domain, newest);
+      const now = await domain.instant();
+      newest = await client.backUp('unlucky', repository, 'incremental');
+      await requireInstant(newest.disk_results, now);
+    });
   });
 
   it('on which something was left that nobody needs: it is found when the hub starts, and its removal is on record', async () => {

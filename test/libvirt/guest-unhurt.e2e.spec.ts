@@ -6,13 +6,12 @@ import { type BareDisk, BareDomain, requireInstant } from '../support/bare-domai
 import { until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
 import { checksummedLoad, type GuestDisk, type LiveGuest } from '../support/live-guest.js';
-import { inLongProof, onlyInLongProof } from '../support/long-proof.js';
+import { inLongProof } from '../support/long-proof.js';
 import { requireLibvirt } from '../support/require-tools.js';
 import { mountSmallFileSystem, type SmallFileSystem } from '../support/small-file-system.js';
 
 jest.setTimeout(300_000);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo', 'mkfs.ext4', 'qemu-ga');
-const itInLongProof = onlyInLongProof(it);
 
 const MIB = 1024 * 1024;
 const SLOW = 256 * 1024;
@@ -87,32 +86,34 @@ describe('scratch space that runs out', () => {
     await domain.powerOff();
   });
 
-  itInLongProof('to the last byte, because nobody could look in time, holds the guest only until somebody can: no write fails', async () => {
-    if (scratch === null) return;
-    const disk: GuestDisk = { target: 'vda', mib: 256, dataMib: 250 };
-    const guest = await system.addGuest({ name: 'fast', disks: [disk], script: rewriteAll(disk) });
-    if (guest === null) return;
-    await guest.tells('written', 1);
-    await system.copies.limit(SLOW);
-    const backupId = await started('fast', 'full');
-    await copying();
-    const node = await system.hub.nodePid();
-    process.kill(node, 'SIGSTOP');
-    try {
-      await until('qemu to stop the guest', async () => (await system.host.virsh('domstate', '--reason', 'fast')).includes('paused (I/O error)'));
-    } finally {
-      process.kill(node, 'SIGCONT');
-    }
-    await system.copies.limit(null);
-    const backup = await system.client.atRest(backupId);
-    expect([backup.status, backup.error?.code]).toEqual(['failed', 'scratch_full']);
-    await guest.tells('written', 2);
-    expect(await guest.console()).not.toContain('error');
-    // What writes so much has to be backed up while it is off.
-    await guest.powerOff();
-    const next = await system.backUp('fast', 'auto');
-    await system.requireSameContent(next, guest);
-    await system.becomesQuiet(guest);
+  inLongProof(() => {
+    it('to the last byte, because nobody could look in time, holds the guest only until somebody can: no write fails', async () => {
+      if (scratch === null) return;
+      const disk: GuestDisk = { target: 'vda', mib: 256, dataMib: 250 };
+      const guest = await system.addGuest({ name: 'fast', disks: [disk], script: rewriteAll(disk) });
+      if (guest === null) return;
+      await guest.tells('written', 1);
+      await system.copies.limit(SLOW);
+      const backupId = await started('fast', 'full');
+      await copying();
+      const node = await system.hub.nodePid();
+      process.kill(node, 'SIGSTOP');
+      try {
+        await until('qemu to stop the guest', async () => (await system.host.virsh('domstate', '--reason', 'fast')).includes('paused (I/O error)'));
+      } finally {
+        process.kill(node, 'SIGCONT');
+      }
+      await system.copies.limit(null);
+      const backup = await system.client.atRest(backupId);
+      expect([backup.status, backup.error?.code]).toEqual(['failed', 'scratch_full']);
+      await guest.tells('written', 2);
+      expect(await guest.console()).not.toContain('error');
+      // What writes so much has to be backed up while it is off.
+      await guest.powerOff();
+      const next = await system.backUp('fast', 'auto');
+      await system.requireSameContent(next, guest);
+      await system.becomesQuiet(guest);
+    });
   });
 });
 
@@ -174,20 +175,22 @@ describe('a backup', () => {
     await domain.powerOff();
   });
 
-  itInLongProof('goes on with the chain of a VM that was renamed while it was off', async () => {
-    const domain = await newDomain('before', { target: 'vda', mib: 16 });
-    await domain.write('vda', 1);
-    await system.backUp('before', 'full');
-    await domain.powerOff();
-    await system.host.virsh('domrename', 'before', 'after');
-    await domain.write('vda', 2);
-    const instant = await domain.instant();
-    await requireInstant((await system.backUp('before', 'incremental')).disk_results, instant);
-    await domain.start();
-    await domain.write('vda', 3);
-    const later = await domain.instant();
-    await requireInstant((await system.backUp('before', 'incremental')).disk_results, later);
-    await domain.powerOff();
+  inLongProof(() => {
+    it('goes on with the chain of a VM that was renamed while it was off', async () => {
+      const domain = await newDomain('before', { target: 'vda', mib: 16 });
+      await domain.write('vda', 1);
+      await system.backUp('before', 'full');
+      await domain.powerOff();
+      await system.host.virsh('domrename', 'before', 'after');
+      await domain.write('vda', 2);
+      const instant = await domain.instant();
+      await requireInstant((await system.backUp('before', 'incremental')).disk_results, instant);
+      await domain.start();
+      await domain.write('vda', 3);
+      const later = await domain.instant();
+      await requireInstant((await system.backUp('before', 'incremental')).disk_results, later);
+      await domain.powerOff();
+    });
   });
 });
 
@@ -247,7 +250,7 @@ describe('quiescing', () => {
       await until('the backup to be about to begin', () => rm(`${door}-reached`).then(() => true));
       expect(await isFrozen()).toBe(true);
       process.kill(await system.hub.nodePid(), 'SIGKILL');
-      // A restarted node thaws, whatever it does with the backup then; and it takes up nothing that the killed one still had in hand.
+      // A restarted node thaws, whatever it then does with the backup, and resumes nothing that the killed one was about to do.
       await until('the file systems to be thawed', async () => !(await isFrozen()));
       await rm(door);
       const backup = await system.client.atRest(backupId);

@@ -6,12 +6,11 @@ import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.r
 import { BareDomain, requireInstant } from '../support/bare-domain.js';
 import { until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
-import { inLongProof, IS_LONG, onlyInLongProof } from '../support/long-proof.js';
+import { inLongProof, IS_LONG } from '../support/long-proof.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
-const itInLongProof = onlyInLongProof(it);
 
 /** Bytes a second and disk, with 4 MiB to copy of each: long enough for anything to happen meanwhile. */
 const SLOW = 128 * 1024;
@@ -158,11 +157,13 @@ describe('a backup of a running domain', () => {
     });
   });
 
-  itInLongProof('leaves nothing when it is cancelled while the node is dead', async () => {
-    const { backupId } = await inMidTransfer('full');
-    await killNode();
-    expect((await system.hub.api('POST', `/backups/${backupId}/cancel`)).status).toBe(202);
-    await requireNextRunRight();
+  inLongProof(() => {
+    it('leaves nothing when it is cancelled while the node is dead', async () => {
+      const { backupId } = await inMidTransfer('full');
+      await killNode();
+      expect((await system.hub.api('POST', `/backups/${backupId}/cancel`)).status).toBe(202);
+      await requireNextRunRight();
+    });
   });
 
   inLongProof(() => {
@@ -180,16 +181,18 @@ describe('a backup of a running domain', () => {
     });
   });
 
-  itInLongProof('is right when hub and node are killed before they could settle', async () => {
-    await system.copies.limit(null);
-    await system.hub.kill('SIGKILL');
-    await system.hub.start({ PATH: system.copies.path, SENDENSE_FAILPOINT: 'after:BackupCompleted:1' });
-    await system.client.start(NAME, system.repositoryId, 'incremental').catch(() => undefined);
-    await system.hub.ended();
-    await killNode();
-    await system.hub.start({ PATH: system.copies.path });
-    await system.client.atRest((await system.client.newest(NAME)).backup_id);
-    expect((await system.client.newest(NAME)).status).toBe('completed');
-    await requireNextRunRight();
+  inLongProof(() => {
+    it('is right when hub and node are killed before they could settle', async () => {
+      await system.copies.limit(null);
+      await system.hub.kill('SIGKILL');
+      await system.hub.start({ PATH: system.copies.path, SENDENSE_FAILPOINT: 'after:BackupCompleted:1' });
+      await system.client.start(NAME, system.repositoryId, 'incremental').catch(() => undefined);
+      await system.hub.ended();
+      await killNode();
+      await system.hub.start({ PATH: system.copies.path });
+      await system.client.atRest((await system.client.newest(NAME)).backup_id);
+      expect((await system.client.newest(NAME)).status).toBe('completed');
+      await requireNextRunRight();
+    });
   });
 });

@@ -10,12 +10,11 @@ import { until } from '../support/hub-system.js';
 import { LibvirtHost } from '../support/libvirt-host.js';
 import { checksummedLoad, contentOf, type GuestDisk, LiveGuest, readSequence, sequenceWriter } from '../support/live-guest.js';
 import { requireLibvirt } from '../support/require-tools.js';
-import { onlyInLongProof } from '../support/long-proof.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(300_000);
 const run = promisify(execFile);
 const { describe, it } = requireLibvirt('mkfs.ext4', 'debugfs', 'e2fsck', 'qemu-ga');
-const itInLongProof = onlyInLongProof(it);
 
 let host: LibvirtHost;
 
@@ -29,65 +28,71 @@ afterAll(async () => {
 });
 
 describe('guests that the proofs stand on', () => {
-  itInLongProof('write sequences to two disks, and go on while libvirtd is killed', async () => {
-    const disks: readonly [GuestDisk, GuestDisk] = [
-      { target: 'vda', mib: 8, dataMib: 1 },
-      { target: 'sda', mib: 8 },
-    ];
-    const guest = await LiveGuest.create(host, { name: 'sequence', disks, script: sequenceWriter(disks[0], disks[1]) });
-    if (guest === null) return;
-    await guest.boot();
-    await guest.tells('sequence', 3);
-    await host.restart('SIGKILL');
-    expect(await host.domains()).toEqual(['sequence']);
-    const seen = await guest.tells('sequence', 3);
-    await guest.powerOff();
-    const a = await readSequence(guest.path('vda'), disks[0]);
-    const b = await readSequence(guest.path('sda'), disks[1]);
-    expect(a.first).toBeGreaterThanOrEqual(seen);
-    expect([0, 1]).toContain(a.first - a.last);
-    expect([0, 1]).toContain(a.first - b.first);
+  inLongProof(() => {
+    it('write sequences to two disks, and go on while libvirtd is killed', async () => {
+      const disks: readonly [GuestDisk, GuestDisk] = [
+        { target: 'vda', mib: 8, dataMib: 1 },
+        { target: 'sda', mib: 8 },
+      ];
+      const guest = await LiveGuest.create(host, { name: 'sequence', disks, script: sequenceWriter(disks[0], disks[1]) });
+      if (guest === null) return;
+      await guest.boot();
+      await guest.tells('sequence', 3);
+      await host.restart('SIGKILL');
+      expect(await host.domains()).toEqual(['sequence']);
+      const seen = await guest.tells('sequence', 3);
+      await guest.powerOff();
+      const a = await readSequence(guest.path('vda'), disks[0]);
+      const b = await readSequence(guest.path('sda'), disks[1]);
+      expect(a.first).toBeGreaterThanOrEqual(seen);
+      expect([0, 1]).toContain(a.first - a.last);
+      expect([0, 1]).toContain(a.first - b.first);
+    });
   });
 
-  itInLongProof('fill a file system that tells itself what it must hold, also after a crash; and a fault is seen', async () => {
-    const disk: GuestDisk = { target: 'vda', mib: 64, ext4: true };
-    const guest = await LiveGuest.create(host, { name: 'load', disks: [disk], script: checksummedLoad(disk) });
-    if (guest === null) return;
-    await guest.boot();
-    const seen = await guest.tells('written', 12);
-    await host.crash('load');
-    const raw = `${guest.path('vda')}.copy`;
-    await run('qemu-img', ['convert', '-O', 'raw', guest.path('vda'), raw]);
-    const content = await contentOf(raw);
-    expect(content.faults).toEqual([]);
-    expect(content.written).toBeGreaterThanOrEqual(seen);
+  inLongProof(() => {
+    it('fill a file system that tells itself what it must hold, also after a crash; and a fault is seen', async () => {
+      const disk: GuestDisk = { target: 'vda', mib: 64, ext4: true };
+      const guest = await LiveGuest.create(host, { name: 'load', disks: [disk], script: checksummedLoad(disk) });
+      if (guest === null) return;
+      await guest.boot();
+      const seen = await guest.tells('written', 12);
+      await host.crash('load');
+      const raw = `${guest.path('vda')}.copy`;
+      await run('qemu-img', ['convert', '-O', 'raw', guest.path('vda'), raw]);
+      const content = await contentOf(raw);
+      expect(content.faults).toEqual([]);
+      expect(content.written).toBeGreaterThanOrEqual(seen);
 
-    const { stdout } = await run('debugfs', ['-R', 'ls -p /files', raw]);
-    // The last by name: the guest deletes the first, and may just have been about to.
-    const name =
-      [...stdout.matchAll(/\/([0-9a-f]{64})\//g)]
-        .map(([, found]) => found ?? '')
-        .sort()
-        .at(-1) ?? '';
-    await run('debugfs', ['-w', '-R', `rm /files/${name}`, raw]);
-    expect((await contentOf(raw)).faults).toContain(`file ${name} is missing`);
+      const { stdout } = await run('debugfs', ['-R', 'ls -p /files', raw]);
+      // The last by name: the guest deletes the first, and may just have been about to.
+      const name =
+        [...stdout.matchAll(/\/([0-9a-f]{64})\//g)]
+          .map(([, found]) => found ?? '')
+          .sort()
+          .at(-1) ?? '';
+      await run('debugfs', ['-w', '-R', `rm /files/${name}`, raw]);
+      expect((await contentOf(raw)).faults).toContain(`file ${name} is missing`);
+    });
   });
 
-  itInLongProof('have an agent that freezes and thaws their file systems', async () => {
-    const disk: GuestDisk = { target: 'vda', mib: 32, ext4: true };
-    const guest = await LiveGuest.create(host, { name: 'agent', disks: [disk], script: checksummedLoad(disk), agent: true });
-    if (guest === null) return;
-    await guest.boot();
-    await until('the agent to answer', () => host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-ping"}'));
-    await guest.tells('written', 1);
-    const status = (): Promise<string> => host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-fsfreeze-status"}');
-    await host.virsh('domfsfreeze', 'agent');
-    expect(await status()).toContain('frozen');
-    await host.virsh('domfsthaw', 'agent');
-    expect(await status()).toContain('thawed');
-    await guest.tells('written', 2);
-    await host.virsh('shutdown', 'agent', '--mode', 'agent');
-    await until('the guest to power off', async () => (await host.virsh('domstate', 'agent')).includes('shut off'));
+  inLongProof(() => {
+    it('have an agent that freezes and thaws their file systems', async () => {
+      const disk: GuestDisk = { target: 'vda', mib: 32, ext4: true };
+      const guest = await LiveGuest.create(host, { name: 'agent', disks: [disk], script: checksummedLoad(disk), agent: true });
+      if (guest === null) return;
+      await guest.boot();
+      await until('the agent to answer', () => host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-ping"}'));
+      await guest.tells('written', 1);
+      const status = (): Promise<string> => host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-fsfreeze-status"}');
+      await host.virsh('domfsfreeze', 'agent');
+      expect(await status()).toContain('frozen');
+      await host.virsh('domfsthaw', 'agent');
+      expect(await status()).toContain('thawed');
+      await guest.tells('written', 2);
+      await host.virsh('shutdown', 'agent', '--mode', 'agent');
+      await until('the guest to power off', async () => (await host.virsh('domstate', 'agent')).includes('shut off'));
+    });
   });
 });
 

@@ -9,14 +9,13 @@ import { BackupClient } from '../support/backup-client.js';
 import { BareDomain, type BareDisk, requireInstant } from '../support/bare-domain.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
-import { casesOf, inLongProof, IS_LONG, onlyInLongProof } from '../support/long-proof.js';
+import { casesOf, inLongProof, IS_LONG } from '../support/long-proof.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(300_000);
 const run = promisify(execFile);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
-const itInLongProof = onlyInLongProof(it);
 
 const DISKS: readonly BareDisk[] = [
   { target: 'vda', mib: 16 },
@@ -206,38 +205,40 @@ describe('when the record of what has changed is lost', () => {
     await system.host.virsh('destroy', domain.name);
   });
 
-  itInLongProof('because a snapshot was reverted: incremental is refused, and auto is a full, with the reason', async () => {
-    const { domain } = await chained('reverted');
-    const overlay = `${domain.path('vda')}.overlay`;
-    await system.host.virsh(
-      'snapshot-create-as',
-      'reverted',
-      '--disk-only',
-      '--no-metadata',
-      '--diskspec',
-      `vda,file=${overlay}`,
-      '--diskspec',
-      'vdb,snapshot=no',
-    );
-    const before = await domain.instant();
-    await domain.write('vda', 6);
-    // The chain goes on over a snapshot.
-    const during = await domain.instant();
-    const incremental = await system.backUp('reverted', 'incremental');
-    await requireInstant(incremental.disk_results, during);
+  inLongProof(() => {
+    it('because a snapshot was reverted: incremental is refused, and auto is a full, with the reason', async () => {
+      const { domain } = await chained('reverted');
+      const overlay = `${domain.path('vda')}.overlay`;
+      await system.host.virsh(
+        'snapshot-create-as',
+        'reverted',
+        '--disk-only',
+        '--no-metadata',
+        '--diskspec',
+        `vda,file=${overlay}`,
+        '--diskspec',
+        'vdb,snapshot=no',
+      );
+      const before = await domain.instant();
+      await domain.write('vda', 6);
+      // The chain goes on over a snapshot.
+      const during = await domain.instant();
+      const incremental = await system.backUp('reverted', 'incremental');
+      await requireInstant(incremental.disk_results, during);
 
-    await domain.powerOff();
-    await domain.define();
-    await domain.start();
-    expect(await system.client.refused('reverted', system.repositoryId, 'incremental')).toMatchObject({ reason: 'snapshot_changed' });
-    const full = await system.backUp('reverted', 'auto');
-    expect([full.backup_type, full.full_reason]).toEqual(['full', 'snapshot_changed']);
-    await requireInstant(full.disk_results, before);
-    await domain.revertPlain(before);
-    await domain.write('vda', 7);
-    const after = await domain.instant();
-    await requireInstant((await system.backUp('reverted', 'incremental')).disk_results, after);
-    await system.becomesQuietAt(domain);
+      await domain.powerOff();
+      await domain.define();
+      await domain.start();
+      expect(await system.client.refused('reverted', system.repositoryId, 'incremental')).toMatchObject({ reason: 'snapshot_changed' });
+      const full = await system.backUp('reverted', 'auto');
+      expect([full.backup_type, full.full_reason]).toEqual(['full', 'snapshot_changed']);
+      await requireInstant(full.disk_results, before);
+      await domain.revertPlain(before);
+      await domain.write('vda', 7);
+      const after = await domain.instant();
+      await requireInstant((await system.backUp('reverted', 'incremental')).disk_results, after);
+      await system.becomesQuietAt(domain);
+    });
   });
 
   it('because two disks have changed places: each has a sound record, of the other', async () => {

@@ -9,7 +9,7 @@ import { requireCondition, requireTools } from '../support/require-tools.js';
 import { seeded } from '../support/seeded.js';
 import { mountSmallFileSystem } from '../support/small-file-system.js';
 import { TwoHosts } from '../support/two-hosts.js';
-import { onlyInLongProof } from '../support/long-proof.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(400_000);
 process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
@@ -17,7 +17,6 @@ const MIB = 1024 * 1024;
 const root = requireCondition(process.getuid?.() === 0, 'network namespaces can be made by root only');
 const tools = requireTools('ip', 'ssh', 'sshd', 'setpriv', 'qemu-img', 'qemu-nbd', 'qemu-io', 'nbdinfo');
 const { describe, it } = root.skipped === null ? tools : root;
-const itInLongProof = onlyInLongProof(it);
 
 let database: TestDatabase;
 let hosts: TwoHosts;
@@ -117,18 +116,20 @@ describe('a node behind a network', () => {
   });
 
   // Two deployed hosts have it in every run.
-  itInLongProof('outlasts the restart of the hub, of the tunnel server and of its own programs in mid-transfer', async () => {
-    const { backup_id } = await underWay(repository, 'full', 4 * MIB);
-    await hosts.hub.kill('SIGKILL');
-    await hosts.hub.launch();
-    await hosts.kill('tunnel-server', 'SIGKILL');
-    await hosts.startTunnelServer();
-    await hosts.kill('tunnel', 'SIGKILL');
-    hosts.startTunnel();
-    await hosts.kill('node', 'SIGKILL');
-    hosts.startNode();
-    await requireRestorable(await client.atRest(backup_id));
-    await requireNothingHeld();
+  inLongProof(() => {
+    it('outlasts the restart of the hub, of the tunnel server and of its own programs in mid-transfer', async () => {
+      const { backup_id } = await underWay(repository, 'full', 4 * MIB);
+      await hosts.hub.kill('SIGKILL');
+      await hosts.hub.launch();
+      await hosts.kill('tunnel-server', 'SIGKILL');
+      await hosts.startTunnelServer();
+      await hosts.kill('tunnel', 'SIGKILL');
+      hosts.startTunnel();
+      await hosts.kill('node', 'SIGKILL');
+      hosts.startNode();
+      await requireRestorable(await client.atRest(backup_id));
+      await requireNothingHeld();
+    });
   });
 
   it('fails with the truth when it is away for too long, and the next run is right', async () => {

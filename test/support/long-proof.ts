@@ -14,8 +14,3 @@ export function casesOf<Case extends { readonly onlyInLongProof?: boolean }>(cas
 export function inLongProof(declare: () => void): void {
   if (IS_LONG) declare();
 }
-
-/** What declares a test for the long proof alone; otherwise the test does not exist. */
-export function onlyInLongProof(it: (name: string, test: () => Promise<void>, timeoutMs?: number) => void): typeof it {
-  return IS_LONG ? it : () => undefined;
-}

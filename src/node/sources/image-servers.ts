@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -10,7 +10,7 @@ import { nbdUri } from '../../lib/nbd/nbd-uri.js';
 import { sourceServerArgv } from '../../lib/nbd/qemu-nbd.plan.js';
 import { ProcessSupervisor } from '../../lib/process/process-supervisor.port.js';
 import { FIRST_INHERITED } from './inherited-files.js';
-import { errnoOf } from '../../lib/process/system-error.js';
+import { foldersIn } from '../../lib/files/folders-in.js';
 import { ToolError } from '../../lib/process/tool-error.js';
 import type { ImageGraph } from '../../lib/qemu/image-graph.plan.js';
 import { QemuImg } from '../../lib/qemu/qemu-img.js';
@@ -116,17 +116,7 @@ export class ImageServers {
 
   /** Stops all servers of the directory and removes it. */
   async release(directory: string): Promise<void> {
-    const servers = await readdir(directory, { withFileTypes: true }).catch((error: unknown) => {
-      if (errnoOf(error) === 'ENOENT') return [];
-      throw error;
-    });
-    await Promise.all(
-      servers
-        .filter((entry) => entry.isDirectory())
-        .map(async (entry) => {
-          await this.supervisor.stop(join(directory, entry.name), STOP_GRACE_MS);
-        }),
-    );
+    await Promise.all((await foldersIn(directory)).map((server) => this.supervisor.stop(join(directory, server), STOP_GRACE_MS)));
     await removeSocketDirectory(directory);
     await rm(directory, { recursive: true, force: true });
   }

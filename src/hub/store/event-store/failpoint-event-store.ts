@@ -13,7 +13,7 @@ export interface Failpoint {
   readonly nth: number;
 }
 
-/** @param text `before:<EventType>:<n>` or `after:<EventType>:<n>`, such as `after:BackupPlanned:1` @throws RangeError if malformed */
+/** @param text `before:<EventType>:<n>` or `after:<EventType>:<n>`, such as `after:BackupRequested:1` @throws RangeError if malformed */
 export function parseFailpoint(text: string): Failpoint {
   const match = /^(before|after):([A-Z][A-Za-z0-9]*):([1-9]\d{0,5})$/.exec(text);
   const [, when, eventType, nth] = match ?? [];

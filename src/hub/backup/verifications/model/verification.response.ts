@@ -1,16 +1,8 @@
 import type { VerificationReadModel } from '../../../../../projections/verifications/verifications.read-model.js';
+import type { VerificationFinding } from './verification.events.js';
 
 export class FindingResponse {
-  readonly code!:
-    | 'restore_point_missing'
-    | 'manifest_broken'
-    | 'manifest_differs'
-    | 'file_missing'
-    | 'file_truncated'
-    | 'file_altered'
-    | 'file_unreadable'
-    | 'parent_differs'
-    | 'image_damaged';
+  readonly code!: VerificationFinding['code'];
   /** The restore point that is damaged @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly backup_id!: string;
   /**
    * Path relative to the repository; null if the finding concerns the restore point as a whole

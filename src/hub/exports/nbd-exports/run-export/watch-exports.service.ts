@@ -1,13 +1,12 @@
-import { readdir } from 'node:fs/promises';
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { DataSource, In } from 'typeorm';
 import { retry } from '../../../../lib/concurrency/retry.js';
 import { NbdExportReadModel } from '../../../../../projections/nbd-exports/nbd-exports.read-model.js';
 import { HubConfig } from '../../../hub.config.js';
+import { foldersIn } from '../../../../lib/files/folders-in.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { exportsWithAccess } from '../../nbd-servers/export-access.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { errnoOf } from '../../../../lib/process/system-error.js';
 import { exportsDirectory } from '../model/export-directories.plan.js';
 import { ExportRunner } from './export-runner.service.js';
 
@@ -67,15 +66,5 @@ export class WatchExportsService implements OnApplicationBootstrap, OnApplicatio
     await this.readModels.current(READ_MODEL);
     const rows = await this.dataSource.getRepository(NbdExportReadModel).find({ select: { export_id: true }, where: { state: In(['starting', 'running']) } });
     return rows.map((row) => row.export_id);
-  }
-}
-
-async function foldersIn(directory: string): Promise<readonly string[]> {
-  try {
-    const entries = await readdir(directory, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
   }
 }

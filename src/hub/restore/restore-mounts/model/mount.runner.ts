@@ -1,4 +1,4 @@
-import { mkdir, readdir, realpath } from 'node:fs/promises';
+import { mkdir, realpath } from 'node:fs/promises';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
@@ -15,6 +15,7 @@ import { type CommandOutcome, CommandRunner } from '../../../store/event-store/c
 import type { Position } from '../../../../kernel/position.js';
 import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
+import { foldersIn } from '../../../../lib/files/folders-in.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { MountError } from '../../mounts/mount-driver.port.js';
@@ -22,7 +23,6 @@ import { MountDrivers } from '../../mounts/mount-drivers.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import type { ImageChain } from '../../../../lib/qemu/image-chain.plan.js';
 import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repository-storage/chain-guard.js';
-import { errnoOf } from '../../../../lib/process/system-error.js';
 import { mountDirectory, mountsDirectory } from './mount-directories.plan.js';
 import type { MountAccess, MountOutcome, SweepReport } from './restore-mount.commands.js';
 import { type RestoreMountEvent, type MountRequested, restoreMountStream, type UnmountReason } from './restore-mount.events.js';
@@ -353,15 +353,5 @@ export class MountRunner implements OnApplicationShutdown {
 
   private ownContext(mountId: string): CommandContext {
     return { commandId: derivedId(`restore-mount/${mountId}/observed`), correlationId: this.ids.next(), actor: 'system:restore-mounts' };
-  }
-}
-
-async function foldersIn(directory: string): Promise<readonly string[]> {
-  try {
-    const entries = await readdir(directory, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
   }
 }
