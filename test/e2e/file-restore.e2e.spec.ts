@@ -350,7 +350,7 @@ describe('two restore points of one disk', () => {
       return body.events.length === 5 ? body.events.map(({ data }) => data) : undefined;
     });
     // The sockets between hub and client may have taken all of the file before the client was gone.
-    for (const { outcome, bytes_sent } of ends) expect(outcome).toBe(bytes_sent < size ? 'cut' : 'completed');
+    expect(ends.filter(({ outcome, bytes_sent }) => outcome !== 'cut' && !(outcome === 'completed' && bytes_sent === size))).toEqual([]);
   });
 });
 
