@@ -69,6 +69,7 @@ await add(sendense, 'restore', 'restore from a repository without a hub', async 
 await add(sendense, 'repository', "show the hub's repositories, import existing ones", async () =>
   (await import('./repository/repository.program.js')).repositoryCommand(env),
 );
+await add(sendense, 'events', 'copy the history of a hub to another event store', async () => (await import('./events/events.program.js')).eventsCommand(env));
 await add(sendense, 'token', 'add, list, revoke and rotate API tokens', async () => (await import('./token/token.program.js')).tokenCommand(env));
 await add(sendense, 'validate', 'check this installation and suggest fixes', async () => {
   const interrupted = new AbortController();

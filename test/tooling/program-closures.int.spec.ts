@@ -6,6 +6,7 @@ import { PROJECT } from './planted-tree.js';
 const WINGS: Readonly<Record<string, readonly string[]>> = {
   'src/hub/main.hub.ts': ['contract', 'hub', 'kernel', 'lib', 'migrations', 'projections', 'storage', 'tunnel'],
   'src/hub/main.database.ts': ['hub', 'kernel', 'lib'],
+  'src/hub/main.event-copy.ts': ['hub', 'kernel', 'lib', 'migrations'],
   'src/node/main.node.ts': ['contract', 'kernel', 'lib', 'node', 'tunnel'],
   'src/node/main.copy.ts': ['contract', 'kernel', 'lib', 'node'],
   'src/node/main.hub-link.ts': ['kernel', 'lib', 'node', 'tunnel'],

@@ -1,0 +1,101 @@
+import { DomainError } from '../../../kernel/domain-error.js';
+import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
+import type { CopyTarget } from './copy-target.js';
+import { EventDigest, eventText } from './event-digest.js';
+import { historyOf } from './history.js';
+
+export interface CopyProgress {
+  readonly phase: 'comparing' | 'copying' | 'checking';
+  /** Events that this phase has passed, from the beginning of the history. */
+  readonly events: number;
+}
+
+export interface CopyResult {
+  /** Events in each of the stores. */
+  readonly events: number;
+  /** Of these, written by this run. */
+  readonly copied: number;
+  /** `sha256:<hex>` over all events in order, read back from the target. */
+  readonly digest: string;
+}
+
+export interface CopyOptions {
+  /** The source may grow during the copy: copies what it holds now. Default false: growth is an error. */
+  readonly ahead?: boolean;
+  readonly signal?: AbortSignal;
+  readonly report?: (progress: CopyProgress) => void;
+}
+
+/**
+ * Copies the history of one store to another, in order. The target must hold a beginning of the same history, or nothing: a copy that was interrupted
+ * anywhere is resumed by starting it again. At the end the whole target is read back and compared.
+ * @throws DomainError `copy_target_differs`, `copy_source_changed`, `copy_not_equal`; errors of the stores; the reason of `signal`
+ */
+export async function copyEvents(source: EventStore, target: CopyTarget, options: CopyOptions = {}): Promise<CopyResult> {
+  const { signal, report = () => undefined } = options;
+  const head = await source.head();
+  const digest = new EventDigest();
+  let copied = 0;
+  const present = eventsOf(historyOf(target.store, await target.store.head()));
+  try {
+    for await (const events of historyOf(source, head)) {
+      signal?.throwIfAborted();
+      const known = await countPresent(events, present, digest.count);
+      const missing = events.slice(known);
+      if (missing.length > 0) await target.write(missing, digest.count + known);
+      copied += missing.length;
+      for (const event of events) digest.add(event);
+      report({ phase: copied === 0 ? 'comparing' : 'copying', events: digest.count });
+    }
+    const surplus = await present.next();
+    if (surplus.done !== true) throw differs(digest.count, surplus.value, undefined);
+  } finally {
+    await present.return(undefined);
+  }
+  if (options.ahead !== true && (await source.head()) !== head) {
+    throw new DomainError('conflict', 'copy_source_changed', 'the source has new events: a hub is still using it; stop the hub and repeat the command');
+  }
+  const found = await digestOf(target.store, signal, report);
+  if (found.count !== digest.count || String(found) !== String(digest)) {
+    const detail = `the target returns ${found.count} events with ${String(found)}, the source ${digest.count} with ${String(digest)}`;
+    throw new DomainError('conflict', 'copy_not_equal', `the copy differs from its source: ${detail}; remove the target and copy again`);
+  }
+  return { events: digest.count, copied, digest: String(digest) };
+}
+
+async function digestOf(store: EventStore, signal: AbortSignal | undefined, report: (progress: CopyProgress) => void): Promise<EventDigest> {
+  const digest = new EventDigest();
+  for await (const events of historyOf(store, await store.head())) {
+    signal?.throwIfAborted();
+    for (const event of events) digest.add(event);
+    report({ phase: 'checking', events: digest.count });
+  }
+  return digest;
+}
+
+/** How many of the events the target holds already. @throws DomainError if it holds others in their place */
+async function countPresent(events: readonly RecordedEvent[], present: AsyncGenerator<RecordedEvent>, before: number): Promise<number> {
+  let known = 0;
+  for (const event of events) {
+    const next = await present.next();
+    if (next.done === true) break;
+    if (eventText(next.value) !== eventText(event)) throw differs(before + known, next.value, event);
+    known += 1;
+  }
+  return known;
+}
+
+function differs(index: number, found: RecordedEvent, expected: RecordedEvent | undefined): DomainError {
+  const here = `event ${found.id} (${found.type}, stream ${found.stream}, revision ${found.revision})`;
+  const there = expected === undefined ? 'has no more events' : `has event ${expected.id} (${expected.type}, stream ${expected.stream}) there`;
+  return new DomainError(
+    'conflict',
+    'copy_target_differs',
+    `the target has a different history: its event number ${index + 1} is ${here}, but the source ${there}; copy to an empty store`,
+    { event_number: index + 1 },
+  );
+}
+
+async function* eventsOf(batches: AsyncIterable<readonly RecordedEvent[]>): AsyncGenerator<RecordedEvent> {
+  for await (const events of batches) yield* events;
+}
