@@ -34,12 +34,13 @@ const ENTRY = 'src/hub/main.hub.js';
 const START_PATIENCE_MS = 60_000;
 /** Between two looks. What has not come at once is looked for less often: a look takes time of the machine from the very programs that are waited for. */
 const FIRST_PAUSE_MS = 25;
-const LAST_PAUSE_MS = 60;
+const LAST_PAUSE_MS = 150;
+const PAUSE_GROWTH = 1.2;
 
 /** Waits until `look` gives something. @throws Error that names what was waited for, and what was seen last */
 export async function until<Found>(what: string, look: () => Promise<Found | null | undefined | false>, patienceMs = 60_000): Promise<Found> {
   const ends = performance.now() + patienceMs;
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 1.1, LAST_PAUSE_MS)) {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * PAUSE_GROWTH, LAST_PAUSE_MS)) {
     let failure: unknown = null;
     try {
       const found = await look();
@@ -67,6 +68,8 @@ export function signalPid(pid: number | null | undefined, signal: NodeJS.Signals
 export class HubSystem {
   private child: ChildProcess | null = null;
   private starts = 0;
+  /** Processes older than this system, which cannot be its own. */
+  private readonly older = new Set(runningPids());
 
   private constructor(
     readonly directory: string,
@@ -222,14 +225,16 @@ export class HubSystem {
   }
 
   /**
-   * Processes whose environment or command line names this system's directory: all that it has started and that still runs. Read without a way through the thread pool, which
-   * takes many times as long as the reading, and waits ask for this again and again.
+   * Processes whose environment or command line names this system's directory: all that it has started and that still runs. Waits call this repeatedly, so it
+   * reads without the thread pool, which takes many times as long, and only of processes younger than this system.
    */
   leftoverPids(): Promise<readonly number[]> {
     const pids: number[] = [];
-    for (const entry of readdirSync('/proc')) {
-      const pid = Number(entry);
-      if (!Number.isInteger(pid) || pid === process.pid) continue;
+    const running = runningPids();
+    // A pid that is free may be used again.
+    for (const pid of this.older) if (!running.has(pid)) this.older.delete(pid);
+    for (const pid of running) {
+      if (this.older.has(pid)) continue;
       try {
         if (readFileSync(`/proc/${pid}/environ`).includes(this.directory) || readFileSync(`/proc/${pid}/cmdline`).includes(this.directory)) pids.push(pid);
       } catch {
@@ -271,6 +276,14 @@ export class HubSystem {
     }
     return found;
   }
+}
+
+function runningPids(): Set<number> {
+  return new Set(
+    readdirSync('/proc')
+      .map(Number)
+      .filter((pid) => Number.isInteger(pid)),
+  );
 }
 
 function cleanEnvironment(): Record<string, string> {

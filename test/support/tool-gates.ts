@@ -105,7 +105,7 @@ for door in '${doors}/${tool}'.*; do
     exit "$exit_code"
   fi
   : >"$door-reached"
-  while [ -e "$door" ]; do ${found('sleep')} 0.02; done
+  while [ -e "$door" ]; do ${found('sleep')} 0.1; done
 done
 exec '${real}' "$@"
 `;
