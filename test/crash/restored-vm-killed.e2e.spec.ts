@@ -209,19 +209,21 @@ describe('a boot check', () => {
     return found;
   }
 
-  it.each(['before:BootChecked:1', ...(IS_LONG ? ['after:BootCheckStarted:1', 'after:BootChecked:1'] : [])])(
-    'whose hub is killed %s comes to its verdict, and leaves nothing',
-    async (failpoint) => {
-      if (guest === null) return;
-      const known = await verdicts();
-      await system.kill('SIGTERM');
-      await restart({ SENDENSE_FAILPOINT: failpoint });
-      await ask(`/backups/${backupId}/verify`, WANTED);
-      await system.ended(PATIENCE_MS);
-      await restart();
-      expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 1 } });
-    },
-  );
+  inLongProof(() => {
+    it.each(['before:BootChecked:1', 'after:BootCheckStarted:1', 'after:BootChecked:1'])(
+      'whose hub is killed %s comes to its verdict, and leaves nothing',
+      async (failpoint) => {
+        if (guest === null) return;
+        const known = await verdicts();
+        await system.kill('SIGTERM');
+        await restart({ SENDENSE_FAILPOINT: failpoint });
+        await ask(`/backups/${backupId}/verify`, WANTED);
+        await system.ended(PATIENCE_MS);
+        await restart();
+        expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 1 } });
+      },
+    );
+  });
 
   inLongProof(() => {
     it.each(['--size', 'create --paused', 'resume', 'domstate', 'screenshot', 'destroy'])(

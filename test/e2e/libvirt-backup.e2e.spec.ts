@@ -171,27 +171,29 @@ describe('quiesce', () => {
     return client.atRest((await system.api<BackupResponse>('POST', '/backups', body)).body.backup_id);
   }
 
-  it('freezes the file systems of a guest with an agent for the instant, and thaws them', async () => {
-    const guest = await LiveGuest.create(host, {
-      name: 'agent',
-      agent: true,
-      disks: [{ target: 'vda', mib: 32, ext4: true }],
-      script: 'mount -t ext4 /dev/vda /mnt && echo mounted',
+  inLongProof(() => {
+    it('freezes the file systems of a guest with an agent for the instant, and thaws them', async () => {
+      const guest = await LiveGuest.create(host, {
+        name: 'agent',
+        agent: true,
+        disks: [{ target: 'vda', mib: 32, ext4: true }],
+        script: 'mount -t ext4 /dev/vda /mnt && echo mounted',
+      });
+      if (guest === null) return;
+      await guest.boot();
+      await until('the agent to answer', async () => (await host.virsh('domfsinfo', 'agent')).includes('vda'), 120_000);
+      await client.registerVm('agent', (await host.virsh('domuuid', 'agent')).trim(), undefined, 'libvirt');
+      const backup = await quiesced('agent', 'require', 100_000_000);
+      expect(backup).toMatchObject({ status: 'completed' });
+      const events = await client.events(backup.backup_id);
+      expect(events.find(({ type }) => type === 'QuiesceReported')?.data).toMatchObject({
+        outcome: 'quiesced',
+        detail: expect.stringContaining('1 file system of the guest was frozen'),
+      });
+      expect(events.find(({ type }) => type === 'BackupOptionsChosen')?.data).toEqual({ quiesce: 'require', bandwidth_limit_bps: 100_000_000 });
+      expect(await host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-fsfreeze-status"}')).toContain('thawed');
+      await host.virsh('destroy', 'agent');
     });
-    if (guest === null) return;
-    await guest.boot();
-    await until('the agent to answer', async () => (await host.virsh('domfsinfo', 'agent')).includes('vda'), 120_000);
-    await client.registerVm('agent', (await host.virsh('domuuid', 'agent')).trim(), undefined, 'libvirt');
-    const backup = await quiesced('agent', 'require', 100_000_000);
-    expect(backup).toMatchObject({ status: 'completed' });
-    const events = await client.events(backup.backup_id);
-    expect(events.find(({ type }) => type === 'QuiesceReported')?.data).toMatchObject({
-      outcome: 'quiesced',
-      detail: expect.stringContaining('1 file system of the guest was frozen'),
-    });
-    expect(events.find(({ type }) => type === 'BackupOptionsChosen')?.data).toEqual({ quiesce: 'require', bandwidth_limit_bps: 100_000_000 });
-    expect(await host.virsh('qemu-agent-command', 'agent', '{"execute":"guest-fsfreeze-status"}')).toContain('thawed');
-    await host.virsh('destroy', 'agent');
   });
 
   inLongProof(() => {

@@ -116,15 +116,17 @@ describe('a backup of a running domain', () => {
     });
   });
 
-  it('fails with the cause when the guest is shut down in mid-transfer, and nothing is left', async () => {
-    const { backupId } = await inMidTransfer('incremental');
-    await domain.powerOff();
-    const backup = await ends(backupId);
-    expect([backup.status, backup.error?.stage]).toEqual(['failed', 'transfer']);
-    expect(backup.error?.code).toMatch(/^(snapshot_lost|transfer_failed)$/);
-    // While it is off.
-    await system.becomesQuietAt(domain);
-    await requireNextRunRight();
+  inLongProof(() => {
+    it('fails with the cause when the guest is shut down in mid-transfer, and nothing is left', async () => {
+      const { backupId } = await inMidTransfer('incremental');
+      await domain.powerOff();
+      const backup = await ends(backupId);
+      expect([backup.status, backup.error?.stage]).toEqual(['failed', 'transfer']);
+      expect(backup.error?.code).toMatch(/^(snapshot_lost|transfer_failed)$/);
+      // While it is off.
+      await system.becomesQuietAt(domain);
+      await requireNextRunRight();
+    });
   });
 
   it('fails with the cause when qemu crashes in mid-transfer, and the next is a full with the reason', async () => {

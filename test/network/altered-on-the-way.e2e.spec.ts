@@ -11,7 +11,7 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireCondition, requireTools } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
 import { TwoHosts } from '../support/two-hosts.js';
-import { IS_LONG } from '../support/long-proof.js';
+import { inLongProof, IS_LONG } from '../support/long-proof.js';
 
 jest.setTimeout(400_000);
 process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
@@ -174,15 +174,17 @@ describe('a backup whose file was altered while it was copied', () => {
     expect(await digests(full)).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/), expect.stringMatching(/^[0-9a-f]{64}$/)]);
   });
 
-  it('leaves the chain as it was when it is an incremental, and the next one goes on from the same restore point', async () => {
-    await vm.write('disk0.qcow2', 24 * MIB, 8 * MIB);
-    await requireRefused(await altered('incremental', 3));
-    const next = await client.backUp('web1', repository, 'incremental');
-    expect(next).toMatchObject({ backup_type: 'incremental', parent_backup_id: full.backup_id });
-    await requireRestorable(next);
-    const empty = await client.backUp('web1', repository, 'incremental');
-    await requireRestorable(empty);
-    expect(await digests(empty)).toEqual(['0'.repeat(64), '0'.repeat(64)]);
+  inLongProof(() => {
+    it('leaves the chain as it was when it is an incremental, and the next one goes on from the same restore point', async () => {
+      await vm.write('disk0.qcow2', 24 * MIB, 8 * MIB);
+      await requireRefused(await altered('incremental', 3));
+      const next = await client.backUp('web1', repository, 'incremental');
+      expect(next).toMatchObject({ backup_type: 'incremental', parent_backup_id: full.backup_id });
+      await requireRestorable(next);
+      const empty = await client.backUp('web1', repository, 'incremental');
+      await requireRestorable(empty);
+      expect(await digests(empty)).toEqual(['0'.repeat(64), '0'.repeat(64)]);
+    });
   });
 
   it('is compared by a hub that was killed before it could, which asks the node for the keys again; none of them is stored or logged', async () => {
