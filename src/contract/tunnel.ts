@@ -2,9 +2,8 @@ import { IsBoolean, IsIn, IsString, MaxLength } from 'class-validator';
 import { IsInstant } from './validation/instant.decorator.js';
 import { ListOf, Part, Text, WholeNumber } from './validation/member.decorators.js';
 import { Nullable } from './validation/presence.decorators.js';
-import { NODE_TUNNEL_STATES, type NodeTunnelState } from './words.js';
+import { MAX_PORT, NODE_TUNNEL_STATES, type NodeTunnelState } from './words.js';
 
-const MAX_PORT = 65_535;
 const MAX_CHANGES = 500;
 const MAX_DETAIL = 4_096;
 const MAX_CONNECTIONS = 64;

@@ -42,6 +42,8 @@ export const HEX_32_BYTES = /^[0-9a-f]{64}$/;
 export const WITHOUT_NUL = /^[^\0]+$/;
 export const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 export const NODE_TOKEN = /^[A-Za-z0-9_-]{43,128}$/;
+export const KEY_FINGERPRINT = /^SHA256:[A-Za-z0-9+/]{43}$/;
+export const MAX_PORT = 65_535;
 export const ED25519_PUBLIC_KEY = /^ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}$/;
 
 /** A message's data without its class, as events store it. */

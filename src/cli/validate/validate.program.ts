@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Option } from 'commander';
 import { Clock, Ids } from '../../lib/clock/clock.js';
@@ -8,6 +8,7 @@ import { withEnvironmentFile } from '../config/environment-file.js';
 import { ConfigError, loadConfig } from '../../lib/config/load-config.js';
 import { NodeConfig } from '../../node/node.config.js';
 import { programVersion } from '../../lib/config/version.js';
+import { keptText } from '../config/kept-text.js';
 import { baseUrl } from '../../lib/process/listen-port.js';
 import { localApiPort, readTunnelSettings, TUNNEL_FILES, type TunnelSettings } from '../../tunnel/interface/tunnel-settings.js';
 import { databaseCheck } from './check-hub/database.check.js';
@@ -233,7 +234,7 @@ async function checksOf(machine: Machine, options: Options, context: ValidateCon
       }),
     );
   }
-  const nodeId = node === null ? null : (node.nodeId ?? (await kept(join(node.dataDirectory, 'node.id'))));
+  const nodeId = node === null ? null : (node.nodeId ?? (await keptText(join(node.dataDirectory, 'node.id'))));
   if (options.trial && node !== null && nodeId !== null) {
     const trial = new Trial({
       hub: api,
@@ -260,19 +261,12 @@ function nodesHubUrl(node: NodeConfig | null, tunnel: TunnelSettings | null): st
 
 /** The address in the file that the hub writes at startup; without one, the configured port. */
 async function hubUrlOf(config: HubConfig): Promise<string> {
-  return (await kept(join(config.dataDirectory, 'hub.url'))) ?? `http://127.0.0.1:${config.listenPort}`;
+  return (await keptText(join(config.dataDirectory, 'hub.url'))) ?? `http://127.0.0.1:${config.listenPort}`;
 }
 
 async function apiToken(hub: HubConfig | null, options: Options): Promise<{ readonly token: string | null; readonly problem: string | null }> {
   const file = options.tokenFile ?? hub?.apiTokenFile ?? null;
   if (options.tokenFile === undefined && hub !== null && hub.apiToken !== null) return { token: hub.apiToken, problem: null };
-  const token = file === null ? null : await kept(file);
+  const token = file === null ? null : await keptText(file);
   return { token, problem: token === null ? `the hub's token cannot be read from ${file ?? 'anywhere'}` : null };
-}
-
-async function kept(file: string): Promise<string | null> {
-  return readFile(file, 'utf8').then(
-    (text) => (text.trim() === '' ? null : text.trim()),
-    () => null,
-  );
 }

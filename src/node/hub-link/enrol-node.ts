@@ -1,7 +1,9 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { NodePairingAnswer, type NodePairingRequest } from '../../contract/pairing.js';
+import { InvalidMessageError, parseMessage } from '../../contract/parse-message.js';
+import type { Plain } from '../../contract/words.js';
 import { makeDataDirectory, readOrMakeToken, writeWhole } from '../../lib/config/kept-files.js';
-import { matching, object, text, wholeNumber } from '../../lib/json-shape/json-shape.js';
 import { ProgramLock } from '../../lib/process/program-lock.js';
 import { callThroughSsh, type RawAnswer, SshCallError } from './call-through-ssh.js';
 import { ensureKeyPair, publicKeyFingerprint } from '../../lib/ssh/host-key.js';
@@ -28,8 +30,6 @@ export class EnrolmentError extends Error {
   override readonly name = 'EnrolmentError';
 }
 
-const fingerprint = matching(/^SHA256:[A-Za-z0-9+/]{43}$/, 'a fingerprint');
-
 /**
  * Pairs this machine with the hub of the code. The key and token are created first, in a separate directory, and kept there until the hub has answered: the
  * same code may be retried after a crash or a lost answer, and an earlier enrolment stays intact until the new one is complete.
@@ -51,29 +51,23 @@ export async function enrolNode(
     }
     const made = await makeKeys(place, code.nodeId);
     const answer = await pair(code, made, machine, signal);
-    const members = object(answer, "the hub's answer");
-    const taken = fingerprint(members['public_key_fingerprint'], 'public_key_fingerprint');
-    if (taken !== publicKeyFingerprint(made.publicKey)) throw new EnrolmentError("the hub registered a different key than this machine's");
+    const { name, public_key_fingerprint, reverse_port, nbd_port_first, nbd_port_count } = answer;
+    if (public_key_fingerprint !== publicKeyFingerprint(made.publicKey)) throw new EnrolmentError("the hub registered a different key than this machine's");
     const settings = parseTunnelSettings(
       JSON.stringify({
         hub_host: code.host,
         hub_port: code.tunnelPort,
         user: code.user,
         node_id: code.nodeId,
-        reverse_port: wholeNumber(members['reverse_port'], 'reverse_port'),
-        nbd_port_first: wholeNumber(members['nbd_port_first'], 'nbd_port_first'),
-        nbd_port_count: wholeNumber(members['nbd_port_count'], 'nbd_port_count'),
+        reverse_port,
+        nbd_port_first,
+        nbd_port_count,
         hub_api_port: code.apiPort,
         local_host: options.localHost,
       }),
     );
     putInPlace(place, made, code, tunnelSettingsText(settings));
-    return {
-      node_id: code.nodeId,
-      name: text(members['name'], 'name'),
-      public_key_fingerprint: taken,
-      tunnel_directory: place.tunnelDirectory,
-    };
+    return { node_id: code.nodeId, name, public_key_fingerprint, tunnel_directory: place.tunnelDirectory };
   } finally {
     lock.release();
   }
@@ -98,8 +92,8 @@ async function pair(
   made: MadeKeys,
   machine: { readonly hostname: string; readonly version: string },
   signal: AbortSignal,
-): Promise<unknown> {
-  const body = { node_id: code.nodeId, proof: pairingProof(code.secret), public_key: made.publicKey, token: made.token, ...machine };
+): Promise<Plain<NodePairingAnswer>> {
+  const body: Plain<NodePairingRequest> = { node_id: code.nodeId, proof: pairingProof(code.secret), public_key: made.publicKey, token: made.token, ...machine };
   const target = {
     host: code.host,
     tunnelPort: code.tunnelPort,
@@ -116,7 +110,11 @@ async function pair(
   });
   const parsed = jsonOf(answer);
   if (answer.status !== 200) throw new EnrolmentError(`the hub refused: ${detailOf(parsed) ?? `it answered ${answer.status}`}`);
-  return parsed;
+  try {
+    return parseMessage(NodePairingAnswer, parsed);
+  } catch (error) {
+    throw error instanceof InvalidMessageError ? new EnrolmentError(`the hub's answer is invalid: ${error.message}`) : error;
+  }
 }
 
 /** Writes the tunnel's settings last: until they exist, the machine is not enrolled. Each file is replaced whole. */

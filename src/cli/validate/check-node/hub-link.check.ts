@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../../lib/clock/clock.js';
 import type { NodeConfig } from '../../../node/node.config.js';
 import { HubClient, HubRefusedNodeError, NotTheHubError } from '../../../node/main.hub-link.js';
+import { keptText } from '../../config/kept-text.js';
 import { clockVerdict } from '../model/clock-skew.plan.js';
 import { reasonOf } from '../../api/hub-api.client.js';
 import { type Check, fail, pass, skip, type Verdict } from '../model/check.plan.js';
@@ -42,8 +42,8 @@ export function hubLinkChecks(config: NodeConfig, throughTunnel: boolean, clock:
       role: 'node',
       title: 'hub and node authenticate each other',
       run: async (): Promise<Verdict> => {
-        const nodeId = config.nodeId ?? (await readFile(join(config.dataDirectory, 'node.id'), 'utf8').catch(() => '')).trim();
-        if (nodeId === '') return skip('the node has no id yet');
+        const nodeId = config.nodeId ?? (await keptText(join(config.dataDirectory, 'node.id')));
+        if (nodeId === null) return skip('the node has no id yet');
         const { hubUrl, tokenFile } = config;
         try {
           // An empty report: the hub authenticates the node, then refuses the content.

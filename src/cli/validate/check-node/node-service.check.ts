@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NodeConfig } from '../../../node/node.config.js';
 import { programVersion } from '../../../lib/config/version.js';
 import { reasonOf } from '../../api/hub-api.client.js';
+import { keptText } from '../../config/kept-text.js';
 import { type Check, fail, pass, warn } from '../model/check.plan.js';
 
 const DEADLINE_MS = 10_000;
@@ -14,7 +14,7 @@ export function nodeServiceCheck(config: NodeConfig): Check {
     role: 'node',
     title: 'the node answers',
     run: async () => {
-      const url = await kept(config, 'node.url');
+      const url = await keptText(join(config.dataDirectory, 'node.url'));
       const remedy = 'Start the node; its log says why it is not running.';
       if (url === null)
         return fail(`no node has run with ${config.dataDirectory}`, 'Start the node once, or set data_directory to the directory that it uses.');
@@ -26,7 +26,7 @@ export function nodeServiceCheck(config: NodeConfig): Check {
       }
       const member = (name: string): unknown => (typeof health === 'object' && health !== null ? Reflect.get(health, name) : null);
       const [id, version] = [member('node_id'), member('version')];
-      const expected = config.nodeId ?? (await kept(config, 'node.id'));
+      const expected = config.nodeId ?? (await keptText(join(config.dataDirectory, 'node.id')));
       if (typeof id !== 'string' || id !== expected) {
         return fail(
           `the service at ${url} is not node ${expected ?? 'of this directory'}`,
@@ -39,11 +39,4 @@ export function nodeServiceCheck(config: NodeConfig): Check {
       return pass(`node ${id} at ${url}, version ${programVersion()}`);
     },
   };
-}
-
-async function kept(config: NodeConfig, name: string): Promise<string | null> {
-  return readFile(join(config.dataDirectory, name), 'utf8').then(
-    (text) => text.trim(),
-    () => null,
-  );
 }

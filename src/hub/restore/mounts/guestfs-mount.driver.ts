@@ -1,11 +1,10 @@
 import { access, type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { CAP_SYS_ADMIN, hasCapability } from '../../../lib/process/capabilities.js';
 import { ProcessSupervisor } from '../../../lib/process/process-supervisor.port.js';
 import { runBounded } from './bounded-tool.js';
 import { choosePartition } from './disk-partitions.js';
-import { mountErrorOf, restrict, shownMount } from './kernel-mount.driver.js';
+import { mountErrorOf, restrict, shownMount, untilFound } from './kernel-mount.driver.js';
 import {
   type DiskPartition,
   type DriverAvailability,
@@ -22,8 +21,6 @@ import { mountLayout, toolDirectory } from './mount-layout.js';
 const LOOK_DEADLINE_MS = 180_000;
 const MOUNT_DEADLINE_MS = 180_000;
 const PIPE_DEADLINE_MS = 5_000;
-/** Poll interval for the output of the sandbox. */
-const LOOK_MS = 100;
 const FIRST_LOGICAL_VOLUME = 1001;
 
 /** Types that hold no files the sandbox could mount. */
@@ -134,19 +131,14 @@ class Sandbox {
 
   /** @returns what guestfish printed for LOOK_SCRIPT */
   async look(signal: AbortSignal): Promise<string> {
-    const ends = performance.now() + LOOK_DEADLINE_MS;
-    for (;;) {
-      signal.throwIfAborted();
-      const status = await this.supervisor.status(this.runDirectory);
+    const limits = { signal, deadlineMs: LOOK_DEADLINE_MS, late: 'the sandbox did not inspect the disk' };
+    return untilFound(this.supervisor, this.runDirectory, limits, async (status) => {
       const printed = await readFile(join(this.runDirectory, 'stdout'), 'utf8').catch(() => '');
       if (printed.endsWith(`${LOOKED}\n`)) return printed;
-      if (status.state === 'exited') {
-        if (status.exitCode === 127) throw new MountError('mount_driver_unavailable', `guestfish is not installed: ${status.stderr.trim()}`);
-        throw new MountError('restore_point_unreadable', `the disk cannot be opened in the sandbox: ${status.stderr.trim()}`);
-      }
-      if (performance.now() > ends) throw new MountError('mount_timed_out', `the sandbox did not inspect the disk within ${LOOK_DEADLINE_MS} ms`);
-      await pause(LOOK_MS);
-    }
+      if (status.state !== 'exited') return null;
+      if (status.exitCode === 127) throw new MountError('mount_driver_unavailable', `guestfish is not installed: ${status.stderr.trim()}`);
+      throw new MountError('restore_point_unreadable', `the disk cannot be opened in the sandbox: ${status.stderr.trim()}`);
+    });
   }
 
   async show(device: string, partition: DiskPartition, root: string, signal: AbortSignal): Promise<MountResource> {

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../../kernel/error-message.js';
-import { ProcessSupervisor } from '../../../lib/process/process-supervisor.port.js';
+import { ProcessSupervisor, type SupervisedStatus } from '../../../lib/process/process-supervisor.port.js';
 import { ToolError } from '../../../lib/process/tool-error.js';
 import { runBounded } from './bounded-tool.js';
 import { choosePartition, probePartitions } from './disk-partitions.js';
@@ -134,17 +134,29 @@ export async function shownMount(
   signal: AbortSignal,
   deadlineMs: number,
 ): Promise<MountResource> {
-  const runDirectory = toolDirectory(directory, tool);
-  const ends = performance.now() + deadlineMs;
-  for (;;) {
-    signal.throwIfAborted();
-    const status = await supervisor.status(runDirectory);
+  const limits = { signal, deadlineMs, late: `${tool} did not mount the disk` };
+  return untilFound(supervisor, toolDirectory(directory, tool), limits, async (status) => {
     if (status.state !== 'running') {
       const said = status.state === 'exited' ? status.stderr.trim() : '';
       throw new MountError(status.state === 'exited' && status.exitCode === 127 ? 'mount_driver_unavailable' : 'mount_failed', `${tool} ended: ${said}`);
     }
-    if (status.identity !== null && (await mountsBelow(mountPoint)).length > 0) return processResource(tool, status.identity);
-    if (performance.now() > ends) throw new MountError('mount_timed_out', `${tool} did not mount the disk within ${deadlineMs} ms`);
+    return status.identity !== null && (await mountsBelow(mountPoint)).length > 0 ? processResource(tool, status.identity) : null;
+  });
+}
+
+/** Repeats `find` with the status of a started process until it finds something. @throws MountError `mount_timed_out`; or the reason of the signal */
+export async function untilFound<Found>(
+  supervisor: ProcessSupervisor,
+  runDirectory: string,
+  { signal, deadlineMs, late }: { readonly signal: AbortSignal; readonly deadlineMs: number; readonly late: string },
+  find: (status: SupervisedStatus) => Promise<Found | null>,
+): Promise<Found> {
+  const ends = performance.now() + deadlineMs;
+  for (;;) {
+    signal.throwIfAborted();
+    const found = await find(await supervisor.status(runDirectory));
+    if (found !== null) return found;
+    if (performance.now() > ends) throw new MountError('mount_timed_out', `${late} within ${deadlineMs} ms`);
     await pause(LOOK_MS);
   }
 }

@@ -8,6 +8,7 @@ import { FollowRestoreEventsController } from './follow-restore-events/follow-re
 import { GetRestoreController } from './get-restore/get-restore.controller.js';
 import { ListRestoresController } from './list-restores/list-restores.controller.js';
 import { RestoreProgress } from './model/restore-progress.registry.js';
+import { SourceCheck } from './model/source-check.service.js';
 import { MakeDisks } from './run-restore/make-disks.step.js';
 import { PublishFiles } from './run-restore/publish-files.step.js';
 import { RestoreRecorder } from './run-restore/record-restore.recorder.js';
@@ -54,6 +55,7 @@ import { StartRestoreHandler } from './start-restore/start-restore.handler.js';
     VmRestoreRecorder,
     PublishDisks,
     VerifySources,
+    SourceCheck,
     FollowNode,
   ],
 })

@@ -18,7 +18,7 @@ import { type BackupTypeDecision, decideBackupType, type ParentFacts, type Sourc
 import type { BackupRequested } from './backup.events.js';
 import { refuseOtherFormat } from './disk-formats.plan.js';
 
-type WantedBackup = Pick<BackupRequested['data'], 'vm_id' | 'repository_id' | 'backup_type' | 'backup_id'>;
+type WantedBackup = Pick<BackupRequested['data'], 'repository_id' | 'backup_type' | 'backup_id'>;
 
 /**
  * How long the node's answer to a request may be used for the plan, in milliseconds. The node detects later changes at the source when it fixes the instant.
@@ -68,9 +68,14 @@ export class BackupFactsReader {
    * @throws DomainError: vm_not_found, repository_not_found, repository_unavailable, node_unreachable, node_silent, node_broken_answer, vm_not_found_at_node,
    * disk_in_use and other disk problems reported by the node, incremental_impossible
    */
-  async gather({ vm_id, repository_id, backup_type, backup_id }: WantedBackup): Promise<BackupFacts> {
+  async gather({ vm_id, ...wanted }: WantedBackup & { readonly vm_id: string }): Promise<BackupFacts> {
     const vm = await this.dataSource.getRepository(VmReadModel).findOneBy({ vm_id });
     if (vm === null) throw new DomainError('not_found', 'vm_not_found', `There is no VM ${vm_id}.`, { vm_id });
+    return this.gatherFor(vm, wanted);
+  }
+
+  /** As gather, for a VM whose row the caller has. */
+  async gatherFor(vm: VmReadModel, { repository_id, backup_type, backup_id }: WantedBackup): Promise<BackupFacts> {
     const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id });
     if (repository === null) throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { repository_id });
     const node = await this.dataSource.getRepository(NodeReadModel).findOneBy({ node_id: vm.node_id });

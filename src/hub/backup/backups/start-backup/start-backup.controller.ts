@@ -12,6 +12,7 @@ import { ApiAsksNode, ApiProblem } from '../../../../lib/http/problem-responses.
 import { StartBackup } from '../model/backup.commands.js';
 import { type BackupOptions, DEFAULT_BACKUP_OPTIONS } from '../model/backup.events.js';
 import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
+import { FAILURE_CODES } from './start-backup.handler.js';
 import { StartBackupRequest } from './start-backup.dto.js';
 
 @ApiTags('backups')
@@ -57,23 +58,8 @@ export class StartBackupController {
     'internal_error',
   )
   @ApiAsksNode()
-  @ApiProblem(
-    503,
-    'image_root_silent',
-    'repository_unavailable',
-    'tool_missing',
-    'tool_failed',
-    'tool_timeout',
-    'tool_killed',
-    'source_silent',
-    'libvirt_unavailable',
-    'libvirt_refused',
-    'export_tool_missing',
-    'export_exited_early',
-    'export_handshake_timeout',
-    'export_port_in_use',
-  )
-  @ApiProblem(507, 'repository_full', 'node_storage_full')
+  @ApiProblem(503, 'source_silent', ...FAILURE_CODES.unavailable)
+  @ApiProblem(507, ...FAILURE_CODES.storage_full)
   async start(@Body() body: StartBackupRequest, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<BackupResponse> {
     const backup_id = await this.commands.execute(
       new StartBackup(vmOf(body), body.repository_id, body.backup_type, body.policy_id ?? null, optionsOf(body), context),

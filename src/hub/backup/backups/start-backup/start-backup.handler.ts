@@ -25,6 +25,28 @@ const READY_PATIENCE_MS = 60_000;
 /** Events after which POST /backups can answer: all exports are ready, or the backup is queued, or it has ended. */
 const ANSWERABLE: ReadonlySet<string> = new Set(['TransferRequested', 'BackupQueued', 'BackupFailed', 'BackupCancelled', 'BackupDeleted']);
 
+/** Codes of failures that the response does not report as a conflict, by kind. */
+export const FAILURE_CODES = {
+  storage_full: ['repository_full', 'node_storage_full'],
+  upstream_unreachable: ['node_unreachable'],
+  upstream_silent: ['node_silent'],
+  upstream_broken: ['node_broken_answer', 'node_not_proven', 'node_refused_token'],
+  unavailable: [
+    'image_root_silent',
+    'repository_unavailable',
+    'tool_missing',
+    'tool_failed',
+    'tool_timeout',
+    'tool_killed',
+    'libvirt_unavailable',
+    'libvirt_refused',
+    'export_tool_missing',
+    'export_exited_early',
+    'export_handshake_timeout',
+    'export_port_in_use',
+  ],
+} as const;
+
 @CommandHandler(StartBackup)
 export class StartBackupHandler implements ICommandHandler<StartBackup> {
   constructor(
@@ -65,19 +87,20 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     requireNoPolicy(command.policyId);
     await this.readModels.current();
     const vm = await this.findVm(command.vm);
+    const { repositoryId: repository_id, backupType: backup_type } = command;
     // A running backup of the VM holds its source, so the source cannot be inspected now. This backup waits, and its facts are gathered when it is planned.
-    if (await this.isBusy(vm.vm_id)) await this.requireRepository(command.repositoryId);
-    else await this.facts.gather({ vm_id: vm.vm_id, repository_id: command.repositoryId, backup_type: command.backupType, backup_id: backupId });
+    if (!(await this.isBusy(vm.vm_id))) await this.facts.gatherFor(vm, { repository_id, backup_type, backup_id: backupId });
     // VM or repository may have been removed while the source was inspected. Under this lock they cannot be: a removal waits, and then finds the backup.
     await this.mutex.runExclusive(vmUseLock(vm.vm_id), () =>
-      this.mutex.runExclusive(repositoryUseLock(command.repositoryId), () => this.record(command, backupId, vm.vm_id)),
+      this.mutex.runExclusive(repositoryUseLock(repository_id), async () => {
+        await this.readModels.current('vms', 'repositories');
+        await this.requireBoth(vm.vm_id, repository_id);
+        await this.record(command, backupId, vm);
+      }),
     );
   }
 
-  private async record(command: StartBackup, backupId: string, vmId: string): Promise<void> {
-    await this.readModels.current('vms', 'repositories');
-    const vm = await this.findVm({ vm_id: vmId });
-    await this.requireRepository(command.repositoryId);
+  private async record(command: StartBackup, backupId: string, vm: VmReadModel): Promise<void> {
     const request: RequestBackup = {
       kind: 'request-backup',
       request: {
@@ -98,9 +121,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
   private async findVm(wanted: StartBackup['vm']): Promise<VmReadModel> {
     const vms = this.dataSource.getRepository(VmReadModel);
     const vm = 'vm_id' in wanted ? await vms.findOneBy({ vm_id: wanted.vm_id }) : await vms.findOneBy({ name: wanted.vm_name });
-    if (vm !== null) return vm;
-    const named = 'vm_id' in wanted ? wanted.vm_id : `named "${wanted.vm_name}"`;
-    throw new DomainError('not_found', 'vm_not_found', `There is no VM ${named}. Register it first, or check the list of VMs.`, { ...wanted });
+    return vm ?? vmNotFound(wanted);
   }
 
   private async isBusy(vmId: string): Promise<boolean> {
@@ -111,10 +132,17 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
       .getExists();
   }
 
-  private async requireRepository(repositoryId: string): Promise<void> {
-    if (await this.dataSource.getRepository(RepositoryReadModel).existsBy({ repository_id: repositoryId })) return;
-    throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repositoryId}.`, { repository_id: repositoryId });
+  /** A VM keeps its name and its node as long as it is registered. */
+  private async requireBoth(vm_id: string, repository_id: string): Promise<void> {
+    if (!(await this.dataSource.getRepository(VmReadModel).existsBy({ vm_id }))) vmNotFound({ vm_id });
+    if (await this.dataSource.getRepository(RepositoryReadModel).existsBy({ repository_id })) return;
+    throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { repository_id });
   }
+}
+
+function vmNotFound(wanted: StartBackup['vm']): never {
+  const named = 'vm_id' in wanted ? wanted.vm_id : `named "${wanted.vm_name}"`;
+  throw new DomainError('not_found', 'vm_not_found', `There is no VM ${named}. Register it first, or check the list of VMs.`, { ...wanted });
 }
 
 /** There are no policies yet, and an event must not name one that never existed. */
@@ -128,32 +156,6 @@ function failure(backupId: string, code: string, stage: string, detail: string):
 }
 
 function kindOf(code: string): ErrorKind {
-  switch (code) {
-    case 'repository_full':
-    case 'node_storage_full':
-      return 'storage_full';
-    case 'node_unreachable':
-      return 'upstream_unreachable';
-    case 'node_silent':
-      return 'upstream_silent';
-    case 'node_broken_answer':
-    case 'node_not_proven':
-    case 'node_refused_token':
-      return 'upstream_broken';
-    case 'image_root_silent':
-    case 'repository_unavailable':
-    case 'tool_missing':
-    case 'tool_timeout':
-    case 'tool_failed':
-    case 'tool_killed':
-    case 'libvirt_unavailable':
-    case 'libvirt_refused':
-    case 'export_tool_missing':
-    case 'export_exited_early':
-    case 'export_handshake_timeout':
-    case 'export_port_in_use':
-      return 'unavailable';
-    default:
-      return 'conflict';
-  }
+  const kinds: readonly (keyof typeof FAILURE_CODES)[] = ['storage_full', 'upstream_unreachable', 'upstream_silent', 'upstream_broken', 'unavailable'];
+  return kinds.find((kind) => FAILURE_CODES[kind].some((known) => known === code)) ?? 'conflict';
 }

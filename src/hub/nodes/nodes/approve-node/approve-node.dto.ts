@@ -1,9 +1,9 @@
-import { IsString, Matches } from 'class-validator';
+import { TextLike } from '../../../../contract/validation/member.decorators.js';
+import { KEY_FINGERPRINT } from '../../../../contract/words.js';
 
 export class ApproveNodeDto {
   /** As shown by `sendense node enrol` and `ssh-keygen -l` @example "SHA256:M0jZ0p4mJzL1d4x0a6wT1r0z2mZ9m3Jd7hXb1u5n3aQ" */
-  @IsString()
-  @Matches(/^SHA256:[A-Za-z0-9+/]{43}$/, { message: 'public_key_fingerprint must be of the form SHA256:<43 characters>' })
+  @TextLike(KEY_FINGERPRINT, 'public_key_fingerprint must be of the form SHA256:<43 characters>')
   readonly public_key_fingerprint!: string;
 }
 

@@ -1,13 +1,13 @@
 import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { NodePairingAnswer, NodePairingRequest } from '../../../../contract/pairing.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { HubConfig } from '../../../hub.config.js';
 import { Public } from '../../../../lib/http/bearer.guard.js';
 import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { PairNode } from '../model/node.commands.js';
-import { PairedNodeDto, PairNodeDto } from './pair-node.dto.js';
 
 @ApiTags('nodes')
 @Controller('nodes')
@@ -24,10 +24,10 @@ export class PairNodeController {
     summary: 'Pair a node with its pairing code (called by the node)',
     description: '`sendense node enrol` calls this route through the tunnel server, whose host key is in the code. The code is void afterwards.',
   })
-  @ApiOkResponse({ type: PairedNodeDto })
+  @ApiOkResponse({ type: NodePairingAnswer })
   @ApiProblem(401, 'pairing_refused')
   @ApiProblem(410, 'pairing_code_used', 'pairing_code_expired', 'pairing_code_void')
-  async pair(@Body() body: PairNodeDto, @Context() context: CommandContext): Promise<PairedNodeDto> {
+  async pair(@Body() body: NodePairingRequest, @Context() context: CommandContext): Promise<NodePairingAnswer> {
     const { node_id, proof, public_key: publicKey, token, hostname, version } = body;
     const command = new PairNode(node_id, { proof, publicKey, token, host: { hostname, version } }, context);
     const pairing = await this.commands.execute(command);

@@ -1,11 +1,9 @@
 import { basename, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
-import { CommandBus } from '@nestjs/cqrs';
-import { type DamageFinding, MarkRestorePointDamaged } from '../../../backup/chains/model/chain.commands.js';
+import type { DamageFinding } from '../../../backup/chains/model/chain.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
-import { FileHasher, HashingFailedError } from '../../../../storage/hashing/file-hasher.js';
 import { compareArgv, convertArgv, copyFileArgv } from '../../../../lib/qemu/disk-copy.plan.js';
 import type { ImageChain } from '../../../../lib/qemu/image-chain.plan.js';
 import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
@@ -14,9 +12,10 @@ import { StorageWorkers } from '../../../repositories/repository-storage/storage
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { errnoOf, isOutOfSpace } from '../../../../lib/process/system-error.js';
 import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
-import type { DamagedSource, RestoreDisk, RestoreJobRequested, SourceFile } from '../model/restore-job.events.js';
+import type { RestoreDisk, RestoreJobRequested, SourceFile } from '../model/restore-job.events.js';
 import type { KnownRestoreJob } from '../model/restore-job.state.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
+import { SourceCheck, sourcesOf } from '../model/source-check.service.js';
 import { restoreJobDirectory, workingFolder } from '../model/run-directories.plan.js';
 import { RestoreRecorder } from './record-restore.recorder.js';
 import { SupervisedProgram } from './supervised-program.runner.js';
@@ -36,8 +35,7 @@ export class MakeDisks {
     private readonly recorder: RestoreRecorder,
     private readonly programs: SupervisedProgram,
     private readonly progress: RestoreProgress,
-    private readonly commands: CommandBus,
-    private readonly hasher: FileHasher,
+    private readonly check: SourceCheck,
     private readonly qemuImg: QemuImg,
     private readonly files: RepositoryFiles,
     private readonly workers: StorageWorkers,
@@ -59,15 +57,14 @@ export class MakeDisks {
 
   private async makeAll(state: KnownRestoreJob, signal: AbortSignal): Promise<void> {
     const { job } = state;
-    const sources = [...new Map(job.disks.flatMap((disk) => disk.sources.map((source) => [source.file, source]))).values()];
-    for (const source of sources) await this.refuseMissing(job, source);
+    for (const source of sourcesOf(job)) await this.refuseMissing(job, source);
     // The hashes catch anything this check accepts.
     for (const disk of job.disks) await this.files.checkChain(job.repository_path, disk.sources, true);
     await makeWorkingFolder(this.workers.at(job.target_path), workingFolder(job));
 
     const giveUp = new AbortController();
     const both = AbortSignal.any([signal, giveUp.signal]);
-    const verified = state.sources_checked ? Promise.resolve() : this.verify(job, sources, both);
+    const verified = state.sources_checked ? Promise.resolve() : this.check.verify(job, this.recorder, (source) => this.damageOf(job, source), both);
     const made = this.inTurn(job.disks, (disk) => this.makeDisk(state, disk, both));
     verified.catch((error: unknown) => giveUp.abort(error));
     made.catch(async (error: unknown) => {
@@ -80,53 +77,20 @@ export class MakeDisks {
     if (ofDisks.status === 'rejected') throw ofDisks.reason;
   }
 
-  private async verify(job: Job, sources: readonly SourceFile[], signal: AbortSignal): Promise<void> {
-    const damaged: DamagedSource[] = [];
-    await Promise.all(
-      sources.map(async (source) => {
-        const path = join(job.repository_path, source.file);
-        const sha256 = await this.hasher.sha256(path, signal).catch((error: unknown) => {
-          if (error instanceof HashingFailedError && error.saysOfTheFile) return `unreadable (${error.code})`;
-          throw error;
-        });
-        if (sha256 === source.sha256) return;
-        const found = await this.files.look(job.repository_path, source.file);
-        const code = found === null ? 'parent_missing' : found.size_bytes < source.size_bytes ? 'parent_truncated' : 'parent_altered';
-        const what = `its SHA-256 is ${sha256}, but ${source.sha256} was sealed`;
-        if (job.allow_damaged !== true) return this.damaged(job, source, code, what);
-        await this.mark(job, source, code, what);
-        damaged.push({ backup_id: source.backup_id, file: source.file, detail: what });
-      }),
-    );
-    if (damaged.length > 0) {
-      await this.recorder.record(job.job_id, { kind: 'sources_damaged', files: damaged, at: this.clock.iso() });
-      return;
-    }
-    const bytes = sources.reduce((sum, source) => sum + source.size_bytes, 0);
-    await this.recorder.record(job.job_id, { kind: 'sources_verified', files: sources.length, bytes, at: this.clock.iso() });
+  /** How a file differs whose hash is not the sealed one. */
+  private async damageOf(job: Job, source: SourceFile): Promise<DamageFinding['code']> {
+    const found = await this.files.look(job.repository_path, source.file);
+    return found === null ? 'parent_missing' : found.size_bytes < source.size_bytes ? 'parent_truncated' : 'parent_altered';
   }
 
   /** If the job allows damage, refuses only missing files. */
   private async refuseMissing(job: Job, source: SourceFile): Promise<void> {
     const found = await this.files.look(job.repository_path, source.file);
-    if (found === null) return this.damaged(job, source, 'parent_missing', 'it is missing');
+    if (found === null) return this.check.mark(job, this.recorder, source, 'parent_missing', 'it is missing', false);
     if (found.size_bytes !== source.size_bytes && job.allow_damaged !== true) {
       const code = found.size_bytes < source.size_bytes ? 'parent_truncated' : 'parent_altered';
-      await this.damaged(job, source, code, `it has ${found.size_bytes} bytes, but ${source.size_bytes} were sealed`);
+      await this.check.mark(job, this.recorder, source, code, `it has ${found.size_bytes} bytes, but ${source.size_bytes} were sealed`);
     }
-  }
-
-  private async damaged(job: Job, source: SourceFile, code: DamageFinding['code'], what: string): Promise<never> {
-    const detail = await this.mark(job, source, code, what);
-    throw new DomainError('conflict', 'source_damaged', detail, { backup_id: source.backup_id, file: join(job.repository_path, source.file) });
-  }
-
-  /** @returns the finding as a sentence */
-  private async mark(job: Job, source: SourceFile, code: DamageFinding['code'], what: string): Promise<string> {
-    const detail = `The file "${join(job.repository_path, source.file)}" of restore point ${source.backup_id} differs from the sealed one: ${what}.`;
-    const finding = { code, detail, file: source.file, verification_id: null };
-    await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, source.backup_id, finding, await this.recorder.context(job.job_id)));
-    return detail;
   }
 
   private async makeDisk(state: KnownRestoreJob, disk: RestoreDisk, signal: AbortSignal): Promise<void> {
