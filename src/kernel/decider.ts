@@ -15,6 +15,14 @@ export interface Decider<State, Command, Event extends DomainEvent> {
   readonly carriedOverBy?: Event['type'];
 }
 
+/** Makes the deciders of one kind of stream, which share its state. */
+export function decidersOf<State, Event extends DomainEvent>(
+  initialState: State,
+  evolve: (state: State, event: Event) => State,
+): <Command>(decide: (command: Command, state: State) => readonly Event[]) => Decider<State, Command, Event> {
+  return (decide) => ({ initialState, evolve, decide });
+}
+
 /** Makes a forgotten case a compile error, and an unknown stored type a loud failure instead of a silent skip. */
 export function unknownVariant(where: string, variant: never): never {
   throw new Error(`${where}: unknown variant ${JSON.stringify(variant)}`);

@@ -5,6 +5,7 @@ import { RestorePointVerifier } from '../../../storage/repository-files/restore-
 import { GetBootArtefactController } from './get-boot-artefact/get-boot-artefact.controller.js';
 import { ListVerificationsController } from './list-verifications/list-verifications.controller.js';
 import { BootArtefacts } from './model/boot-artefacts.store.js';
+import { VerificationRecorder } from './model/verification.recorder.js';
 import { BootRestorePoint } from './run-verification/boot-restore-point.step.js';
 import { RunVerificationReactor } from './run-verification/run-verification.reactor.js';
 import { StartVerificationController } from './start-verification/start-verification.controller.js';
@@ -13,6 +14,6 @@ import { StartVerificationHandler } from './start-verification/start-verificatio
 @Module({
   imports: [RepositoryFilesModule, NodeClientModule],
   controllers: [StartVerificationController, ListVerificationsController, GetBootArtefactController],
-  providers: [StartVerificationHandler, RunVerificationReactor, RestorePointVerifier, BootRestorePoint, BootArtefacts],
+  providers: [StartVerificationHandler, RunVerificationReactor, RestorePointVerifier, VerificationRecorder, BootRestorePoint, BootArtefacts],
 })
 export class VerificationsModule {}

@@ -131,7 +131,7 @@ class Sandbox {
 
   /** @returns what guestfish printed for LOOK_SCRIPT */
   async look(signal: AbortSignal): Promise<string> {
-    const limits = { signal, deadlineMs: LOOK_DEADLINE_MS, late: 'the sandbox did not inspect the disk' };
+    const limits = { signal, deadlineMs: LOOK_DEADLINE_MS, late: 'the sandbox did not inspect the disk', everyMs: 100 };
     return untilFound(this.supervisor, this.runDirectory, limits, async (status) => {
       const printed = await readFile(join(this.runDirectory, 'stdout'), 'utf8').catch(() => '');
       if (printed.endsWith(`${LOOKED}\n`)) return printed;

@@ -148,16 +148,17 @@ export async function shownMount(
 export async function untilFound<Found>(
   supervisor: ProcessSupervisor,
   runDirectory: string,
-  { signal, deadlineMs, late }: { readonly signal: AbortSignal; readonly deadlineMs: number; readonly late: string },
+  limits: { readonly signal: AbortSignal; readonly deadlineMs: number; readonly late: string; readonly everyMs?: number },
   find: (status: SupervisedStatus) => Promise<Found | null>,
 ): Promise<Found> {
+  const { signal, deadlineMs, late, everyMs = LOOK_MS } = limits;
   const ends = performance.now() + deadlineMs;
   for (;;) {
     signal.throwIfAborted();
     const found = await find(await supervisor.status(runDirectory));
     if (found !== null) return found;
     if (performance.now() > ends) throw new MountError('mount_timed_out', `${late} within ${deadlineMs} ms`);
-    await pause(LOOK_MS);
+    await pause(everyMs);
   }
 }
 

@@ -1,14 +1,13 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import type { Position } from '../../../../kernel/position.js';
 import { CancelBackup } from '../model/backup.commands.js';
-import { type BackupEvent, backupStream } from '../model/backup.events.js';
-import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
-import { type CancelBackupAt, decideCancelBackup } from './cancel-backup.decide.js';
+import { backupStream } from '../model/backup.events.js';
+import { backupDecider } from '../model/backup.state.js';
+import { decideCancelBackup } from './cancel-backup.decide.js';
 
-const decider: Decider<BackupState, CancelBackupAt, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideCancelBackup };
+const decider = backupDecider(decideCancelBackup);
 
 @CommandHandler(CancelBackup)
 export class CancelBackupHandler implements ICommandHandler<CancelBackup> {

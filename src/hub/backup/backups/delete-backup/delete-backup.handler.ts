@@ -5,7 +5,6 @@ import { RestoreExportReadModel } from '../../../../../projections/restore-expor
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
 import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
 import { ACTIVE_MOUNTS } from '../../../restore/restore-mounts/model/active-mounts.reader.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
@@ -13,11 +12,11 @@ import type { Position } from '../../../../kernel/position.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { DeleteBackup } from '../model/backup.commands.js';
-import { type BackupEvent, backupStream } from '../model/backup.events.js';
-import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
-import { decideDeleteBackup, type DeleteBackupAt } from './delete-backup.decide.js';
+import { backupStream } from '../model/backup.events.js';
+import { backupDecider } from '../model/backup.state.js';
+import { decideDeleteBackup } from './delete-backup.decide.js';
 
-const decider: Decider<BackupState, DeleteBackupAt, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideDeleteBackup };
+const decider = backupDecider(decideDeleteBackup);
 
 const READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs', 'restore_exports'] as const;
 /** How long the response waits for the files to be removed. Removal continues afterwards. */

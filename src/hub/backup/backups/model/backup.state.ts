@@ -1,5 +1,6 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import {
+  type BackupEvent,
   type BackupOptions,
   type BackupPlannedV2,
   type BackupRequested,
@@ -228,3 +229,5 @@ function importedRun(data: RestorePointImported['data']): BackupRun {
     settled: true,
   };
 }
+
+export const backupDecider = decidersOf<BackupState, BackupEvent>(initialBackupState, evolveBackup);

@@ -1,5 +1,4 @@
 import { CommandBus, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { ExamineExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock } from '../../../../lib/clock/clock.js';
@@ -8,15 +7,11 @@ import { LiveProgress } from '../model/live-progress.registry.js';
 import { NodeCredentials } from '../../../../lib/signed-calls/node-credentials.js';
 import { BackupCorrelations } from '../model/backup-correlation.reader.js';
 import { RecordTransferReport } from '../model/backup.commands.js';
-import { type BackupEvent, backupStream } from '../model/backup.events.js';
-import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
-import { decideRecordTransferReport, type RecordTransferReport as RecordTransferReportData } from './record-transfer-report.decide.js';
+import { backupStream } from '../model/backup.events.js';
+import { backupDecider } from '../model/backup.state.js';
+import { decideRecordTransferReport } from './record-transfer-report.decide.js';
 
-const decider: Decider<BackupState, RecordTransferReportData, BackupEvent> = {
-  initialState: initialBackupState,
-  evolve: evolveBackup,
-  decide: decideRecordTransferReport,
-};
+const decider = backupDecider(decideRecordTransferReport);
 
 /** Interval at which progress smaller than a step is recorded, in milliseconds. */
 const PROGRESS_INTERVAL_MS = 5_000;

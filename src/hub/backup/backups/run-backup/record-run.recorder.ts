@@ -1,15 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Ids } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import type { Position } from '../../../../kernel/position.js';
 import { BackupCorrelations } from '../model/backup-correlation.reader.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
-import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
+import { backupDecider, type BackupState } from '../model/backup.state.js';
 import { decideRecordRun, type RecordRun } from './record-run.decide.js';
 
-const decider: Decider<BackupState, RecordRun, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideRecordRun };
+const decider = backupDecider(decideRecordRun);
 
 /** Loads a backup's state and records the outcomes of the reactor, under the correlation id of the backup request. */
 @Injectable()

@@ -4,7 +4,6 @@ import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError, type ErrorKind } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { asDomainEvent, CommandRunner } from '../../../store/event-store/command-runner.js';
@@ -14,10 +13,10 @@ import { ReadModels } from '../../../store/postgres/read-models.js';
 import { BackupFactsReader } from '../model/backup-facts.reader.js';
 import { StartBackup } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
-import { type BackupState, evolveBackup, initialBackupState } from '../model/backup.state.js';
+import { backupDecider } from '../model/backup.state.js';
 import { decideRequestBackup, type RequestBackup } from './start-backup.decide.js';
 
-const decider: Decider<BackupState, RequestBackup, BackupEvent> = { initialState: initialBackupState, evolve: evolveBackup, decide: decideRequestBackup };
+const decider = backupDecider(decideRequestBackup);
 
 /** How long the response waits for the exports. If node or storage is slower, the response shows the backup in its state at that time. */
 const READY_PATIENCE_MS = 60_000;

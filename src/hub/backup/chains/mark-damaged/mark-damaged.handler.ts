@@ -1,16 +1,11 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { MarkRestorePointDamaged } from '../model/chain.commands.js';
-import { type ChainEvent, type RestorePointDamaged, chainStream } from '../model/chain.events.js';
-import { type ChainState, evolveChain, initialChainState } from '../model/chain.state.js';
+import { chainStream } from '../model/chain.events.js';
+import { chainDecider } from '../model/chain.state.js';
 import { decideMarkDamaged } from './mark-damaged.decide.js';
 
-const decider: Decider<ChainState, RestorePointDamaged['data'], ChainEvent> = {
-  initialState: initialChainState,
-  evolve: evolveChain,
-  decide: decideMarkDamaged,
-};
+const decider = chainDecider(decideMarkDamaged);
 
 @CommandHandler(MarkRestorePointDamaged)
 export class MarkRestorePointDamagedHandler implements ICommandHandler<MarkRestorePointDamaged> {

@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { ChainEvent } from './chain.events.js';
 
 export type ChainState =
@@ -30,3 +30,5 @@ export function evolveChain(state: ChainState, event: ChainEvent): ChainState {
       return unknownVariant('chain stream', event);
   }
 }
+
+export const chainDecider = decidersOf<ChainState, ChainEvent>(initialChainState, evolveChain);

@@ -1,16 +1,11 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { RecordRestorePoint } from '../model/chain.commands.js';
-import { type ChainEvent, chainStream } from '../model/chain.events.js';
-import { type ChainState, evolveChain, initialChainState } from '../model/chain.state.js';
-import { decideRecordRestorePoint, type RecordRestorePointData } from './record-restore-point.decide.js';
+import { chainStream } from '../model/chain.events.js';
+import { chainDecider } from '../model/chain.state.js';
+import { decideRecordRestorePoint } from './record-restore-point.decide.js';
 
-const decider: Decider<ChainState, RecordRestorePointData, ChainEvent> = {
-  initialState: initialChainState,
-  evolve: evolveChain,
-  decide: decideRecordRestorePoint,
-};
+const decider = chainDecider(decideRecordRestorePoint);
 
 @CommandHandler(RecordRestorePoint)
 export class RecordRestorePointHandler implements ICommandHandler<RecordRestorePoint> {

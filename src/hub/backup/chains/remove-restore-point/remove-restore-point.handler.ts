@@ -1,16 +1,11 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { RemoveRestorePoint } from '../model/chain.commands.js';
-import { type ChainEvent, chainStream } from '../model/chain.events.js';
-import { type ChainState, evolveChain, initialChainState } from '../model/chain.state.js';
+import { chainStream } from '../model/chain.events.js';
+import { chainDecider } from '../model/chain.state.js';
 import { decideRemoveRestorePoint } from './remove-restore-point.decide.js';
 
-const decider: Decider<ChainState, { readonly backup_id: string }, ChainEvent> = {
-  initialState: initialChainState,
-  evolve: evolveChain,
-  decide: decideRemoveRestorePoint,
-};
+const decider = chainDecider(decideRemoveRestorePoint);
 
 @CommandHandler(RemoveRestorePoint)
 export class RemoveRestorePointHandler implements ICommandHandler<RemoveRestorePoint> {

@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { BootChecked, BootCheckStarted, VerificationEvent, VerificationRequested } from './verification.events.js';
 
 export type VerificationState =
@@ -33,3 +33,5 @@ export function evolveVerification(state: VerificationState, event: Verification
       return unknownVariant('verification stream', event);
   }
 }
+
+export const verificationDecider = decidersOf<VerificationState, VerificationEvent>(initialVerificationState, evolveVerification);

@@ -7,12 +7,9 @@ import { BackupReadModel } from '../../../../../projections/backups/backups.read
 import { VerificationReadModel } from '../../../../../projections/verifications/verifications.read-model.js';
 import { damageCodeOf, MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, Ids } from '../../../../lib/clock/clock.js';
-import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
-import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
 import { isStorageAway } from '../../../store/reconciler/step-failure.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
@@ -23,23 +20,11 @@ import { RepositoryFiles } from '../../../../storage/repository-files/repository
 import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
 import { RestorePointVerifier } from '../../../../storage/repository-files/restore-point-verifier.js';
 import { BootArtefacts } from '../model/boot-artefacts.store.js';
-import { decideVerification, type VerificationStep } from '../model/verification.decide.js';
-import {
-  type BootCheckStarted,
-  type BootWanted,
-  type VerificationEvent,
-  type VerificationFinding,
-  type VerificationRequested,
-  verificationStream,
-} from '../model/verification.events.js';
-import { evolveVerification, initialVerificationState, type KnownVerification, type VerificationState } from '../model/verification.state.js';
+import type { VerificationStep } from '../model/verification.decide.js';
+import type { BootCheckStarted, BootWanted, VerificationFinding, VerificationRequested } from '../model/verification.events.js';
+import { VerificationRecorder } from '../model/verification.recorder.js';
+import type { KnownVerification } from '../model/verification.state.js';
 import { BootRestorePoint } from './boot-restore-point.step.js';
-
-const decider: Decider<VerificationState, VerificationStep, VerificationEvent> = {
-  initialState: initialVerificationState,
-  evolve: evolveVerification,
-  decide: decideVerification,
-};
 
 const MAX_BOOT_ATTEMPTS = 3;
 
@@ -63,10 +48,9 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
 
   constructor(
     private readonly feed: EventFeed,
-    private readonly store: EventStore,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
-    private readonly runner: CommandRunner,
+    private readonly recorder: VerificationRecorder,
     private readonly commands: CommandBus,
     private readonly files: RepositoryFiles,
     private readonly verifier: RestorePointVerifier,
@@ -94,10 +78,10 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
   private async verify(verificationId: string, stopped: AbortSignal): Promise<StepOutcome> {
     // It may have waited for its turn until the hub was stopped.
     stopped.throwIfAborted();
-    const { state } = await this.runner.load(verificationStream(verificationId), decider);
+    const { state } = await this.recorder.load(verificationId);
     if (state.status !== 'running') return 'done';
     const { request } = state;
-    const context = await this.context(verificationId);
+    const context = await this.recorder.context(verificationId);
     try {
       // If a killed hub had begun to boot the restore point, its files were found sound before.
       const { findings, files, bytes } = state.boot === null ? await this.readUnlessDeleted(request) : soundBefore(state.boot);
@@ -108,11 +92,11 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
       }
       if (findings.length === 0 && request.boot !== undefined) await this.bootSound(state, request.boot, { files, bytes }, context);
       const conclusion = { kind: 'conclude', findings, files_checked: files, bytes_checked: bytes, finished_at: this.clock.iso() } as const;
-      await this.runner.run(verificationStream(verificationId), decider, conclusion, { ...context, commandId: this.ids.next() });
+      await this.recorder.record(verificationId, conclusion);
     } catch (error) {
       if (isStorageAway(error) || (!(error instanceof DomainError) && !(error instanceof ToolError))) throw error;
       const abort = { kind: 'abort', code: error.code, detail: error.message, finished_at: this.clock.iso() } as const;
-      await this.runner.run(verificationStream(verificationId), decider, abort, { ...context, commandId: this.ids.next() });
+      await this.recorder.record(verificationId, abort);
     }
     return 'done';
   }
@@ -126,7 +110,7 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
   ): Promise<void> {
     const { request } = state;
     const newContext = (): CommandContext => ({ ...context, commandId: this.ids.next() });
-    const record = (step: VerificationStep): Promise<unknown> => this.runner.run(verificationStream(request.verification_id), decider, step, newContext());
+    const record = (step: VerificationStep): Promise<unknown> => this.recorder.record(request.verification_id, step);
     let attempt = state.boot?.attempt ?? 1;
     const cleanUp = (): Promise<void> => this.booting.cleanUp(request, wanted, attempt, newContext, this.work.ending);
     try {
@@ -217,12 +201,6 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
       if (!this.work.isStopping())
         this.log.warn('could not remove the boot check artefacts of deleted restore points; trying again at the next deletion or start', { error });
     }
-  }
-
-  private async context(verificationId: string): Promise<CommandContext> {
-    let correlationId = verificationId;
-    for await (const first of this.store.read(verificationStream(verificationId), { limit: 1 })) correlationId = first.metadata.$correlationId;
-    return { commandId: this.ids.next(), correlationId, actor: 'system:run-verification' };
   }
 
   private async unfinished(): Promise<readonly string[]> {

@@ -4,27 +4,18 @@ import { BackupReadModel } from '../../../../../projections/backups/backups.read
 import { ChainReadModel } from '../../../../../projections/chains/chains.read-model.js';
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
-import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { StartVerification, type StartedVerification, type WantedBoot } from '../model/verification.commands.js';
-import { decideVerification, type VerificationStep } from '../model/verification.decide.js';
-import { type BootWanted, type PointToVerify, type VerificationEvent, verificationStream } from '../model/verification.events.js';
-import { evolveVerification, initialVerificationState, type VerificationState } from '../model/verification.state.js';
-
-const decider: Decider<VerificationState, VerificationStep, VerificationEvent> = {
-  initialState: initialVerificationState,
-  evolve: evolveVerification,
-  decide: decideVerification,
-};
+import type { BootWanted, PointToVerify } from '../model/verification.events.js';
+import { VerificationRecorder } from '../model/verification.recorder.js';
 
 @CommandHandler(StartVerification)
 export class StartVerificationHandler implements ICommandHandler<StartVerification> {
   constructor(
-    private readonly runner: CommandRunner,
+    private readonly recorder: VerificationRecorder,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly files: RepositoryFiles,
@@ -33,7 +24,7 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
 
   async execute({ backupId, boot, context }: StartVerification): Promise<StartedVerification> {
     const verificationId = derivedId(`verification/${context.commandId}`);
-    const known = await this.runner.load(verificationStream(verificationId), decider);
+    const known = await this.recorder.load(verificationId);
     if (known.state.status !== 'none') return { verification_id: verificationId, position: known.position };
     await this.readModels.current('backups', 'chains', 'repositories');
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
@@ -48,9 +39,8 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
     if (repository === null)
       throw new DomainError('not_found', 'repository_not_found', `The repository ${backup.repository_id} of backup ${backupId} was removed.`);
     await this.files.checkPresent(repository.repository_id, repository.path);
-    const { position } = await this.runner.run(
-      verificationStream(verificationId),
-      decider,
+    const position = await this.recorder.record(
+      verificationId,
       {
         kind: 'request',
         data: {

@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { VmEvent, VmRegistered } from './vm.events.js';
 
 export type VmState =
@@ -27,3 +27,5 @@ export function evolveVm(state: VmState, event: VmEvent): VmState {
       return unknownVariant('vm stream', event);
   }
 }
+
+export const vmDecider = decidersOf<VmState, VmEvent>(initialVmState, evolveVm);

@@ -1,13 +1,12 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { ObserveVmProblem } from '../model/vm.commands.js';
-import { type VmEvent, vmStream } from '../model/vm.events.js';
-import { evolveVm, initialVmState, type VmState } from '../model/vm.state.js';
-import { decideObserveProblem, type ObserveProblemData } from './observe-problem.decide.js';
+import { vmStream } from '../model/vm.events.js';
+import { vmDecider } from '../model/vm.state.js';
+import { decideObserveProblem } from './observe-problem.decide.js';
 
-const decider: Decider<VmState, ObserveProblemData, VmEvent> = { initialState: initialVmState, evolve: evolveVm, decide: decideObserveProblem };
+const decider = vmDecider(decideObserveProblem);
 
 @CommandHandler(ObserveVmProblem)
 export class ObserveVmProblemHandler implements ICommandHandler<ObserveVmProblem> {

@@ -2,7 +2,6 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In, Not } from 'typeorm';
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
@@ -11,11 +10,11 @@ import { NodeClient } from '../../../nodes/node-link/node-client.js';
 import { RegisterLock, VMS_AND_NODES } from '../../../store/register-lock/register-lock.js';
 import { requireLegalVmName } from '../model/vm-name.decide.js';
 import { RegisterVm, type VmRegistration } from '../model/vm.commands.js';
-import { type VmEvent, type VmSource, vmStream } from '../model/vm.events.js';
-import { evolveVm, initialVmState, type VmState } from '../model/vm.state.js';
-import { decideRegisterVm, type RegisterVmData } from './register-vm.decide.js';
+import { type VmSource, vmStream } from '../model/vm.events.js';
+import { vmDecider } from '../model/vm.state.js';
+import { decideRegisterVm } from './register-vm.decide.js';
 
-const decider: Decider<VmState, RegisterVmData, VmEvent> = { initialState: initialVmState, evolve: evolveVm, decide: decideRegisterVm };
+const decider = vmDecider(decideRegisterVm);
 
 @CommandHandler(RegisterVm)
 export class RegisterVmHandler implements ICommandHandler<RegisterVm> {

@@ -2,17 +2,16 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { KeyedMutex, vmUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { RegisterLock, VMS_AND_NODES } from '../../../store/register-lock/register-lock.js';
 import { RemoveVm } from '../model/vm.commands.js';
-import { type VmEvent, vmStream } from '../model/vm.events.js';
-import { evolveVm, initialVmState, type VmState } from '../model/vm.state.js';
-import { decideRemoveVm, type RemoveVmData } from './remove-vm.decide.js';
+import { vmStream } from '../model/vm.events.js';
+import { vmDecider } from '../model/vm.state.js';
+import { decideRemoveVm } from './remove-vm.decide.js';
 
-const decider: Decider<VmState, RemoveVmData, VmEvent> = { initialState: initialVmState, evolve: evolveVm, decide: decideRemoveVm };
+const decider = vmDecider(decideRemoveVm);
 
 @CommandHandler(RemoveVm)
 export class RemoveVmHandler implements ICommandHandler<RemoveVm> {

@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { NbdExportEvent, NbdExportExited, NbdExportRequested, NbdExportStarted, NbdExportStartFailed, NbdExportStopped } from './nbd-export.events.js';
 
 type Requested = NbdExportRequested['data'];
@@ -38,3 +38,5 @@ export function evolveNbdExport(state: NbdExportState, event: NbdExportEvent): N
 export function mayRun(state: NbdExportState): state is Extract<NbdExportState, { status: 'requested' | 'started' }> {
   return state.status === 'requested' || state.status === 'started';
 }
+
+export const nbdExportDecider = decidersOf<NbdExportState, NbdExportEvent>(initialNbdExportState, evolveNbdExport);

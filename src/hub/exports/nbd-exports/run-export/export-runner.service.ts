@@ -2,7 +2,7 @@ import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { setTimeout as pause } from 'node:timers/promises';
 import { retry } from '../../../../lib/concurrency/retry.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import { unknownVariant, type Decider } from '../../../../kernel/decider.js';
+import { unknownVariant } from '../../../../kernel/decider.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
 import { type CommandOutcome, CommandRunner } from '../../../store/event-store/command-runner.js';
@@ -25,18 +25,14 @@ import { ToolError } from '../../../../lib/process/tool-error.js';
 import { exportDirectory } from '../model/export-directories.plan.js';
 import type { ExportOutcome, RequestedExport } from '../model/nbd-export.commands.js';
 import { type NbdExportEvent, type NbdExportRequested, type NbdExportStartFailed, type NbdExportStopped, nbdExportStream } from '../model/nbd-export.events.js';
-import { evolveNbdExport, initialNbdExportState, mayRun, type NbdExportState } from '../model/nbd-export.state.js';
+import { mayRun, nbdExportDecider, type NbdExportState } from '../model/nbd-export.state.js';
 import { endedAsTold, reachableHost, type ServerEnd, startFailureCode } from './export-end.plan.js';
 import { decideRecordExport, type RecordExport } from './record-export.decide.js';
 
 type Outcome = CommandOutcome<NbdExportState, NbdExportEvent>;
 type Recorded = Pick<Outcome, 'state' | 'position'>;
 
-const decider: Decider<NbdExportState, RecordExport, NbdExportEvent> = {
-  initialState: initialNbdExportState,
-  evolve: evolveNbdExport,
-  decide: decideRecordExport,
-};
+const decider = nbdExportDecider(decideRecordExport);
 
 /** From the start of a server to its first successful handshake. */
 const START_DEADLINE_MS = 10_000;

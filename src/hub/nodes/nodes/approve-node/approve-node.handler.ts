@@ -1,14 +1,13 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { NodeAccessPublisher } from '../model/node-access.port.js';
 import { ApproveNode } from '../model/node.commands.js';
-import { type NodeEvent, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { type ApproveNodeData, decideApproveNode } from './approve-node.decide.js';
+import { nodeStream } from '../model/node.events.js';
+import { nodeDecider } from '../model/node.state.js';
+import { decideApproveNode } from './approve-node.decide.js';
 
-const decider: Decider<NodeState, ApproveNodeData, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideApproveNode };
+const decider = nodeDecider(decideApproveNode);
 
 @CommandHandler(ApproveNode)
 export class ApproveNodeHandler implements ICommandHandler<ApproveNode> {

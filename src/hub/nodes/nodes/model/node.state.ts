@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { NodeEnrolmentStarted, NodeEvent, NodePairingFailed } from './node.events.js';
 
 /** Result of the latest observations of a node. */
@@ -153,3 +153,5 @@ function evolveRegistered(state: Registered, event: EventOfRegistered): Register
 function misplaced(event: NodeEvent, state: NodeState): Error {
   return new Error(`node stream has ${event.type} where the node is ${state.status}`);
 }
+
+export const nodeDecider = decidersOf<NodeState, NodeEvent>(initialNodeState, evolveNode);

@@ -1,17 +1,16 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
 import { NodeTokenFiles, nodeTokenLock } from '../../node-link/node-token-files.js';
 import { publicKeyFingerprint } from '../../../../lib/ssh/host-key.js';
 import { type Pairing, PairNode } from '../model/node.commands.js';
-import { type NodeEvent, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { decidePairNode, type PairNodeData, pairingRefused, worthless } from './pair-node.decide.js';
+import { nodeStream } from '../model/node.events.js';
+import { nodeDecider, type NodeState } from '../model/node.state.js';
+import { decidePairNode, pairingRefused, worthless } from './pair-node.decide.js';
 
-const decider: Decider<NodeState, PairNodeData, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decidePairNode };
+const decider = nodeDecider(decidePairNode);
 
 @CommandHandler(PairNode)
 export class PairNodeHandler implements ICommandHandler<PairNode> {

@@ -1,5 +1,4 @@
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, Ids } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
@@ -15,11 +14,11 @@ import { NodeTokenFiles, nodeTokenLock } from '../../node-link/node-token-files.
 import { authorizedKeysLine, pairingKeyLine, writeAuthorizedKeys } from '../../node-link/authorized-keys.js';
 import { NodeAccessPublisher } from '../model/node-access.port.js';
 import { type NodeEvent, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { decideExpirePairing, type ExpirePairing } from './expire-pairing.decide.js';
+import { evolveNode, initialNodeState, nodeDecider, type NodeState } from '../model/node.state.js';
+import { decideExpirePairing } from './expire-pairing.decide.js';
 import { type NodeAccess, planNodeAccess } from './node-access.plan.js';
 
-const decider: Decider<NodeState, ExpirePairing, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideExpirePairing };
+const decider = nodeDecider(decideExpirePairing);
 
 /** Retry interval after the file could not be written. */
 const RETRY_MS = 1_000;

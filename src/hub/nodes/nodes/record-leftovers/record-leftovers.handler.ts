@@ -1,17 +1,12 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { RecordLeftovers } from '../model/node.commands.js';
-import { type NodeEvent, type NodeLeftoversRemoved, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
+import { nodeStream } from '../model/node.events.js';
+import { nodeDecider } from '../model/node.state.js';
 import { decideRecordLeftovers } from './record-leftovers.decide.js';
 
-const decider: Decider<NodeState, NodeLeftoversRemoved['data'], NodeEvent> = {
-  initialState: initialNodeState,
-  evolve: evolveNode,
-  decide: decideRecordLeftovers,
-};
+const decider = nodeDecider(decideRecordLeftovers);
 
 @CommandHandler(RecordLeftovers)
 export class RecordLeftoversHandler implements ICommandHandler<RecordLeftovers> {

@@ -1,13 +1,12 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { RecordTunnel } from '../model/node.commands.js';
-import { type NodeEvent, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { decideRecordTunnel, type RecordTunnelData } from './record-tunnel.decide.js';
+import { nodeStream } from '../model/node.events.js';
+import { nodeDecider } from '../model/node.state.js';
+import { decideRecordTunnel } from './record-tunnel.decide.js';
 
-const decider: Decider<NodeState, RecordTunnelData, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideRecordTunnel };
+const decider = nodeDecider(decideRecordTunnel);
 
 @CommandHandler(RecordTunnel)
 export class RecordTunnelHandler implements ICommandHandler<RecordTunnel> {

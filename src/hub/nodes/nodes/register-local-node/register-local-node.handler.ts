@@ -1,18 +1,17 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, Not } from 'typeorm';
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { NodeClient } from '../../node-link/node-client.js';
 import { RegisterLock, VMS_AND_NODES } from '../../../store/register-lock/register-lock.js';
 import { type NodeRegistration, RegisterLocalNode } from '../model/node.commands.js';
-import { type NodeEvent, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { decideRegisterLocalNode, type RegisterLocalNodeData } from './register-local-node.decide.js';
+import { nodeStream } from '../model/node.events.js';
+import { nodeDecider } from '../model/node.state.js';
+import { decideRegisterLocalNode } from './register-local-node.decide.js';
 
 const NAME = 'local';
-const decider: Decider<NodeState, RegisterLocalNodeData, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideRegisterLocalNode };
+const decider = nodeDecider(decideRegisterLocalNode);
 
 @CommandHandler(RegisterLocalNode)
 export class RegisterLocalNodeHandler implements ICommandHandler<RegisterLocalNode> {

@@ -1,17 +1,16 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, Not } from 'typeorm';
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { NodeClient } from '../../node-link/node-client.js';
 import { RegisterLock, VMS_AND_NODES } from '../../../store/register-lock/register-lock.js';
 import { type NodeRegistration, RegisterNode } from '../model/node.commands.js';
-import { type NodeEvent, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { decideRegisterNode, type RegisterNodeData } from './register-node.decide.js';
+import { nodeStream } from '../model/node.events.js';
+import { nodeDecider } from '../model/node.state.js';
+import { decideRegisterNode } from './register-node.decide.js';
 
-const decider: Decider<NodeState, RegisterNodeData, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideRegisterNode };
+const decider = nodeDecider(decideRegisterNode);
 
 @CommandHandler(RegisterNode)
 export class RegisterNodeHandler implements ICommandHandler<RegisterNode> {

@@ -1,17 +1,16 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { RegisterLock, VMS_AND_NODES } from '../../../store/register-lock/register-lock.js';
 import { NodeAccessPublisher } from '../model/node-access.port.js';
 import { RemoveNode } from '../model/node.commands.js';
-import { type NodeEvent, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { decideRemoveNode, type RemoveNodeData } from './remove-node.decide.js';
+import { nodeStream } from '../model/node.events.js';
+import { nodeDecider } from '../model/node.state.js';
+import { decideRemoveNode } from './remove-node.decide.js';
 
-const decider: Decider<NodeState, RemoveNodeData, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideRemoveNode };
+const decider = nodeDecider(decideRemoveNode);
 
 @CommandHandler(RemoveNode)
 export class RemoveNodeHandler implements ICommandHandler<RemoveNode> {

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
@@ -10,11 +9,11 @@ import { NodeClient } from '../../node-link/node-client.js';
 import { NodeTokenFiles, nodeTokenLock } from '../../node-link/node-token-files.js';
 import { publicKeyFingerprint } from '../../../../lib/ssh/host-key.js';
 import type { KeyRotation } from '../model/node.commands.js';
-import { type NodeEvent, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { decideRotateKeys, requireEnrolment, type RotateKeys } from './rotate-keys.decide.js';
+import { nodeStream } from '../model/node.events.js';
+import { nodeDecider } from '../model/node.state.js';
+import { decideRotateKeys, requireEnrolment } from './rotate-keys.decide.js';
 
-const decider: Decider<NodeState, RotateKeys, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideRotateKeys };
+const decider = nodeDecider(decideRotateKeys);
 
 const LOOK_MS = 50;
 

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
@@ -14,11 +13,11 @@ import { readTunnelServerPlace } from '../../../../tunnel/interface/tunnel-serve
 import { newPairingSecret, pairingCodeText, pairingProof, pairingPublicKey } from '../../../../tunnel/interface/pairing-code.js';
 import { NodeAccessPublisher } from '../model/node-access.port.js';
 import { type EnrolmentOffer, StartEnrolment } from '../model/node.commands.js';
-import { type NodeEvent, nodeStream } from '../model/node.events.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { decideStartEnrolment, type StartEnrolmentData } from './start-enrolment.decide.js';
+import { nodeStream } from '../model/node.events.js';
+import { nodeDecider } from '../model/node.state.js';
+import { decideStartEnrolment } from './start-enrolment.decide.js';
 
-const decider: Decider<NodeState, StartEnrolmentData, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideStartEnrolment };
+const decider = nodeDecider(decideStartEnrolment);
 
 const MINUTE_MS = 60_000;
 

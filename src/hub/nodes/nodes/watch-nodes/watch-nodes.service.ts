@@ -2,16 +2,15 @@ import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy }
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises';
 import { DataSource, In, Not } from 'typeorm';
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, Ids } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { NodeClient } from '../../node-link/node-client.js';
-import { type NodeEvent, nodeStream } from '../model/node.events.js';
+import { nodeStream } from '../model/node.events.js';
 import { CLOSED_NODE_STATES } from '../model/node.response.js';
-import { evolveNode, initialNodeState, type NodeState } from '../model/node.state.js';
-import { decideObserveNode, type NodeObservation, type ObserveNode } from './observe-node.decide.js';
+import { nodeDecider } from '../model/node.state.js';
+import { decideObserveNode, type NodeObservation } from './observe-node.decide.js';
 
 /** Injection token of NodeWatchOptions. */
 export const NODE_WATCH_OPTIONS = Symbol('NODE_WATCH_OPTIONS');
@@ -27,7 +26,7 @@ export const DEFAULT_NODE_WATCH: NodeWatchOptions = { intervalMs: 5_000, failure
 
 const STOP_PATIENCE_MS = 1_000;
 
-const decider: Decider<NodeState, ObserveNode, NodeEvent> = { initialState: initialNodeState, evolve: evolveNode, decide: decideObserveNode };
+const decider = nodeDecider(decideObserveNode);
 
 /** Checks every node's health periodically and records changes. */
 @Injectable()

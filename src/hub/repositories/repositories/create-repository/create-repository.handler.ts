@@ -2,7 +2,6 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { normalize } from 'node:path';
 import { DataSource, Not } from 'typeorm';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
@@ -10,15 +9,11 @@ import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/registe
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import type { RepositoryProbe } from '../../../../storage/repository-files/repository-probe.js';
 import { CreateRepository, type RepositoryCreation } from '../model/repository.commands.js';
-import { type RepositoryCreated, type RepositoryEvent, repositoryStream } from '../model/repository.events.js';
-import { evolveRepository, initialRepositoryState, type RepositoryState } from '../model/repository.state.js';
+import { type RepositoryCreated, repositoryStream } from '../model/repository.events.js';
+import { repositoryDecider } from '../model/repository.state.js';
 import { type CreateRepositoryData, decideCreateRepository } from './create-repository.decide.js';
 
-const decider: Decider<RepositoryState, CreateRepositoryData, RepositoryEvent> = {
-  initialState: initialRepositoryState,
-  evolve: evolveRepository,
-  decide: decideCreateRepository,
-};
+const decider = repositoryDecider(decideCreateRepository);
 
 @CommandHandler(CreateRepository)
 export class CreateRepositoryHandler implements ICommandHandler<CreateRepository> {

@@ -2,7 +2,6 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { KeyedMutex, repositoryUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
@@ -10,15 +9,11 @@ import { loggerFor } from '../../../../lib/logging/logger.js';
 import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { DeleteRepository } from '../model/repository.commands.js';
-import { type RepositoryEvent, repositoryStream } from '../model/repository.events.js';
-import { evolveRepository, initialRepositoryState, type RepositoryState } from '../model/repository.state.js';
-import { decideDeleteRepository, type DeleteRepositoryData } from './delete-repository.decide.js';
+import { repositoryStream } from '../model/repository.events.js';
+import { repositoryDecider } from '../model/repository.state.js';
+import { decideDeleteRepository } from './delete-repository.decide.js';
 
-const decider: Decider<RepositoryState, DeleteRepositoryData, RepositoryEvent> = {
-  initialState: initialRepositoryState,
-  evolve: evolveRepository,
-  decide: decideDeleteRepository,
-};
+const decider = repositoryDecider(decideDeleteRepository);
 
 @CommandHandler(DeleteRepository)
 export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository> {

@@ -6,7 +6,6 @@ import { ImportRestorePoint } from '../../../backup/backups/model/backup.command
 import type { FullReason, RestorePointImported } from '../../../backup/backups/model/backup.events.js';
 import { RecordRestorePoint } from '../../../backup/chains/model/chain.commands.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
@@ -18,15 +17,11 @@ import { NODE_CHANGE_ID_PROBLEMS } from '../../../../contract/words.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import type { RepositoryMarker } from '../../../../storage/repository-files/repository-marker.js';
 import { ImportRepository, type RepositoryImport } from '../model/repository.commands.js';
-import { type RepositoryEvent, repositoryStream } from '../model/repository.events.js';
-import { evolveRepository, initialRepositoryState, type RepositoryState } from '../model/repository.state.js';
+import { repositoryStream } from '../model/repository.events.js';
+import { repositoryDecider } from '../model/repository.state.js';
 import { decideImportRepository, type ImportRepositoryData } from './import-repository.decide.js';
 
-const decider: Decider<RepositoryState, ImportRepositoryData, RepositoryEvent> = {
-  initialState: initialRepositoryState,
-  evolve: evolveRepository,
-  decide: decideImportRepository,
-};
+const decider = repositoryDecider(decideImportRepository);
 
 const FULL_REASONS: readonly FullReason[] = [
   'first_backup',

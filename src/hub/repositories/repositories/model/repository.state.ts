@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { RepositoryCreated, RepositoryEvent } from './repository.events.js';
 
 export type RepositoryState =
@@ -24,3 +24,5 @@ export function evolveRepository(state: RepositoryState, event: RepositoryEvent)
       return unknownVariant('repository stream', event);
   }
 }
+
+export const repositoryDecider = decidersOf<RepositoryState, RepositoryEvent>(initialRepositoryState, evolveRepository);

@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { RestoreExportEvent, RestoreExportRequested } from './restore-export.events.js';
 
 export type RestoreExportState =
@@ -35,3 +35,5 @@ export function evolveRestoreExport(state: RestoreExportState, event: RestoreExp
       return unknownVariant('restore export stream', event);
   }
 }
+
+export const restoreExportDecider = decidersOf<RestoreExportState, RestoreExportEvent>(initialRestoreExportState, evolveRestoreExport);

@@ -1,19 +1,14 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Decider } from '../../../../kernel/decider.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import type { Position } from '../../../../kernel/position.js';
 import { CancelRestore } from '../model/restore-job.commands.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
-import { type RestoreJobEvent, restoreJobStream } from '../model/restore-job.events.js';
-import { evolveRestoreJob, initialRestoreJobState, type RestoreJobState } from '../model/restore-job.state.js';
-import { type CancelRestoreAt, decideCancelRestore } from './cancel-restore.decide.js';
+import { restoreJobStream } from '../model/restore-job.events.js';
+import { restoreJobDecider } from '../model/restore-job.state.js';
+import { decideCancelRestore } from './cancel-restore.decide.js';
 
-const decider: Decider<RestoreJobState, CancelRestoreAt, RestoreJobEvent> = {
-  initialState: initialRestoreJobState,
-  evolve: evolveRestoreJob,
-  decide: decideCancelRestore,
-};
+const decider = restoreJobDecider(decideCancelRestore);
 
 @CommandHandler(CancelRestore)
 export class CancelRestoreHandler implements ICommandHandler<CancelRestore> {

@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { RestoreJobEvent, RestoreJobRequested, RestoreStage } from './restore-job.events.js';
 
 export type DiskStanding = 'pending' | 'started' | 'copied' | 'compared';
@@ -65,3 +65,5 @@ export function stageOf(state: KnownRestoreJob): RestoreStage {
 function withDisk(state: KnownRestoreJob, diskId: number, standing: DiskStanding): RestoreJobState {
   return { ...state, disks: new Map([...state.disks, [diskId, standing]]) };
 }
+
+export const restoreJobDecider = decidersOf<RestoreJobState, RestoreJobEvent>(initialRestoreJobState, evolveRestoreJob);

@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { VmRestoreEvent, VmRestoreRequested, VmRestoreStage } from './vm-restore.events.js';
 
 export type VmDiskPhase = 'pending' | 'copying' | 'comparing' | 'completed';
@@ -69,3 +69,5 @@ export function vmRestoreStage(state: KnownVmRestore): VmRestoreStage {
   if (!state.sent) return 'preparing';
   return state.job.disks.every(({ disk_id }) => state.progress.get(disk_id)?.phase === 'completed') ? 'defining' : 'copying';
 }
+
+export const vmRestoreDecider = decidersOf<VmRestoreState, VmRestoreEvent>(initialVmRestoreState, evolveVmRestore);

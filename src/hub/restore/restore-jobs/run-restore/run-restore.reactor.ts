@@ -50,7 +50,7 @@ export class RunRestoreReactor implements OnApplicationBootstrap, OnModuleDestro
   }
 
   private async step(jobId: string, stopped: AbortSignal): Promise<StepOutcome> {
-    const state = await this.recorder.load(jobId);
+    const { state } = await this.recorder.load(jobId);
     if (state.status === 'none') return 'done';
     const step = planRestore(state);
     switch (step) {

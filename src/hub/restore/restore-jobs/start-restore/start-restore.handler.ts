@@ -4,7 +4,6 @@ import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { refuseDamaged, repositoryOf, restorableBackup, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
@@ -18,15 +17,11 @@ import { RepositoryFiles } from '../../../../storage/repository-files/repository
 import { DIRECT_CALLS, type FileCalls } from '../../../../storage/storage-worker/file-calls.js';
 import { StorageWorkers } from '../../../repositories/repository-storage/storage-workers.js';
 import { StartRestore, type StartedRestore, type WantedRestore } from '../model/restore-job.commands.js';
-import { type RestoreDisk, type RestoreJobEvent, type RestoreJobRequested, restoreJobStream } from '../model/restore-job.events.js';
-import { evolveRestoreJob, initialRestoreJobState, type RestoreJobState } from '../model/restore-job.state.js';
-import { decideStartRestore, type RequestRestore, type TargetFacts } from './start-restore.decide.js';
+import { type RestoreDisk, type RestoreJobRequested, restoreJobStream } from '../model/restore-job.events.js';
+import { restoreJobDecider } from '../model/restore-job.state.js';
+import { decideStartRestore, type TargetFacts } from './start-restore.decide.js';
 
-const decider: Decider<RestoreJobState, RequestRestore, RestoreJobEvent> = {
-  initialState: initialRestoreJobState,
-  evolve: evolveRestoreJob,
-  decide: decideStartRestore,
-};
+const decider = restoreJobDecider(decideStartRestore);
 
 @CommandHandler(StartRestore)
 export class StartRestoreHandler implements ICommandHandler<StartRestore> {

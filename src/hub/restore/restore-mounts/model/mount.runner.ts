@@ -6,7 +6,7 @@ import { repositoryOf, sourcesOf } from '../../../backup/backups/model/restore-p
 import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
 import { ACTIVE_MOUNTS } from './active-mounts.reader.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
-import { unknownVariant, type Decider } from '../../../../kernel/decider.js';
+import { unknownVariant } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';
 import { Clock, derivedId, Ids } from '../../../../lib/clock/clock.js';
@@ -26,15 +26,11 @@ import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repositor
 import { mountDirectory, mountsDirectory } from './mount-directories.plan.js';
 import type { MountAccess, MountOutcome, SweepReport } from './restore-mount.commands.js';
 import { type RestoreMountEvent, type MountRequested, restoreMountStream, type UnmountReason } from './restore-mount.events.js';
-import { evolveRestoreMount, initialRestoreMountState, mayHold, type RestoreMountState } from './restore-mount.state.js';
+import { mayHold, restoreMountDecider, type RestoreMountState } from './restore-mount.state.js';
 import { accessRefusal, expired, mountFailure } from './mount-refusal.plan.js';
 import { decideRecordMount, type RecordMount } from './record-mount.decide.js';
 
-const decider: Decider<RestoreMountState, RecordMount, RestoreMountEvent> = {
-  initialState: initialRestoreMountState,
-  evolve: evolveRestoreMount,
-  decide: decideRecordMount,
-};
+const decider = restoreMountDecider(decideRecordMount);
 
 /** Minimum interval between recorded accesses; in between, the deadline is kept in memory. */
 const ACCESS_RECORD_MS = 60_000;

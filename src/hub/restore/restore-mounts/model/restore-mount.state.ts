@@ -1,4 +1,4 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { MountFailed, MountReady, MountRequested, RestoreMountEvent, UnmountReason } from './restore-mount.events.js';
 
 type Request = MountRequested['data'];
@@ -41,3 +41,5 @@ export function evolveRestoreMount(state: RestoreMountState, event: RestoreMount
 export function mayHold(state: RestoreMountState): boolean {
   return state.status === 'requested' || state.status === 'ready' || state.status === 'unmounting';
 }
+
+export const restoreMountDecider = decidersOf<RestoreMountState, RestoreMountEvent>(initialRestoreMountState, evolveRestoreMount);

@@ -6,7 +6,6 @@ import { refuseDamaged, sourcesOf } from '../../../backup/backups/model/restore-
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
 import { ACTIVE_MOUNTS } from '../model/active-mounts.reader.js';
-import type { Decider } from '../../../../kernel/decider.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { HubConfig } from '../../../hub.config.js';
@@ -17,15 +16,11 @@ import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repositor
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { MountRunner } from '../model/mount.runner.js';
 import { type MountOutcome, RequestMount } from '../model/restore-mount.commands.js';
-import { type RestoreMountEvent, restoreMountStream } from '../model/restore-mount.events.js';
-import { evolveRestoreMount, initialRestoreMountState, type RestoreMountState } from '../model/restore-mount.state.js';
-import { decideRequestMount, type RequestMountAt } from './request-mount.decide.js';
+import { restoreMountStream } from '../model/restore-mount.events.js';
+import { restoreMountDecider } from '../model/restore-mount.state.js';
+import { decideRequestMount } from './request-mount.decide.js';
 
-const decider: Decider<RestoreMountState, RequestMountAt, RestoreMountEvent> = {
-  initialState: initialRestoreMountState,
-  evolve: evolveRestoreMount,
-  decide: decideRequestMount,
-};
+const decider = restoreMountDecider(decideRequestMount);
 
 const READ_MODELS = ['backups', 'repositories', 'restore_mounts'];
 /** Slots and disks are allocated to one request at a time. */
