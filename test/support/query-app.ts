@@ -22,13 +22,15 @@ export interface QueryApp {
   close(): Promise<void>;
 }
 
-/** Store, projections and HTTP of a hub on a database of its own, with these controllers and none of the reactors. */
+/** Store, projections and HTTP of a hub on a database of its own, or on one that the caller keeps, with these controllers and none of the reactors. */
 export async function startQueryApp(parts: {
   readonly controllers?: readonly Type[];
   readonly imports?: readonly Type[];
   readonly providers?: readonly Provider[];
+  readonly databaseUrl?: string;
 }): Promise<QueryApp> {
-  const database = await createTestDatabase();
+  const own = parts.databaseUrl === undefined ? await createTestDatabase() : null;
+  const databaseUrl = parts.databaseUrl ?? own?.databaseUrl ?? '';
 
   @Global()
   @Module({ providers: [{ provide: ACCESS_TOKENS, useValue: { apiToken: API_TOKEN, nodeToken: NODE_TOKEN } }], exports: [ACCESS_TOKENS] })
@@ -37,7 +39,7 @@ export async function startQueryApp(parts: {
   const testing = await Test.createTestingModule({
     imports: [
       TokensOfTest,
-      PostgresModule.forRoot({ databaseUrl: database.databaseUrl, readModels: allReadModels }),
+      PostgresModule.forRoot({ databaseUrl, readModels: allReadModels }),
       EventStoreModule.forRoot({ hubId: '6b7e4f0a-0000-4000-8000-000000000001', check: eventCheckOf(allProjections) }),
       ProjectionsModule.forRoot(allProjections),
       hubHttpModule(),
@@ -55,7 +57,7 @@ export async function startQueryApp(parts: {
     store: app.get(EventStore, { strict: false }),
     close: async () => {
       await app.close();
-      await database.drop();
+      await own?.drop();
     },
   };
 }
