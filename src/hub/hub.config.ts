@@ -2,13 +2,16 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import {
   AbsolutePath,
+  AbsolutePathOrEmpty,
   AbsolutePaths,
+  EventStoreDbUrlOrNull,
   Flag,
   GreaterThanField,
   Host,
   HostOrEmpty,
   IntegerBetween,
   LibvirtUri,
+  NeededWith,
   OneOf,
   PortsFitAfter,
   PostgresUrlOrNull,
@@ -79,6 +82,15 @@ export class HubConfig implements LoadableConfig {
    * Never logged.
    */
   @PostgresUrlOrNull() readonly databaseOwnerUrl: string | null = null;
+
+  /** Where events are kept. Read models, and the lock that admits a single hub, are in PostgreSQL in either case. */
+  @OneOf('postgres', 'eventstoredb') readonly eventStore: 'postgres' | 'eventstoredb' = 'postgres';
+  /** With `event_store: eventstoredb`. Contains a password: never logged. */
+  @EventStoreDbUrlOrNull()
+  @NeededWith('eventStore', 'eventstoredb', 'must be set with event_store: eventstoredb')
+  readonly eventstoredbUrl: string | null = null;
+  /** Certificates of the authority that signed those of the servers; empty: the system's. */
+  @AbsolutePathOrEmpty() readonly eventstoredbCaFile: string = '';
 
   /** A configured token; null: the one in apiTokenFile, created at first start. Never logged. */
   @TokenOrNull() readonly apiToken: string | null = null;
@@ -192,7 +204,7 @@ export class HubConfig implements LoadableConfig {
   }
 
   secretFields(): readonly string[] {
-    return ['apiToken', 'databaseUrl', 'databaseOwnerUrl'];
+    return ['apiToken', 'databaseUrl', 'databaseOwnerUrl', 'eventstoredbUrl'];
   }
 
   /** Includes the settings of the local node, because that node is replaced by one with the new settings as soon as it is idle. */

@@ -15,6 +15,7 @@ import { HubConfigModule } from './hub-config.module.js';
 import type { HubConfig } from './hub.config.js';
 import { EventFeed } from './store/event-store/event-feed.js';
 import { EventStoreModule } from './store/event-store/event-store.module.js';
+import type { EventStoreDbOptions } from './store/event-store/eventstoredb/eventstoredb-connection.js';
 import { ACCESS_TOKENS, type AccessTokens } from '../lib/http/access-tokens.js';
 import { hubHttpModule } from './operations/http/hub-http.module.js';
 import { LocksModule } from './store/locks/locks.module.js';
@@ -69,7 +70,7 @@ export class HubModule {
           readModels: allReadModels,
           onLockLost: options.onLockLost,
         }),
-        EventStoreModule.forRoot({ hubId: options.hubId, check: eventCheckOf(allProjections) }),
+        EventStoreModule.forRoot({ hubId: options.hubId, check: eventCheckOf(allProjections), eventStoreDb: eventStoreDbOf(options.config) }),
         SharedModule.forRoot(options.tokens),
         HostToolsModule,
         LocksModule,
@@ -95,4 +96,8 @@ export class HubModule {
       ],
     };
   }
+}
+
+function eventStoreDbOf({ eventStore, eventstoredbUrl, eventstoredbCaFile }: HubConfig): EventStoreDbOptions | undefined {
+  return eventStore === 'eventstoredb' && eventstoredbUrl !== null ? { url: eventstoredbUrl, caFile: eventstoredbCaFile } : undefined;
 }

@@ -4,7 +4,7 @@
  */
 export type Position = string;
 
-/** Whether a text has the format of a position. */
+/** Whether a text has the format of a position of any store: 19 digits (PostgreSQL) or 38 (EventStoreDB). */
 export function isPosition(text: string): boolean {
-  return /^\d{19}$/.test(text);
+  return /^(\d{19}){1,2}$/.test(text);
 }

@@ -18,6 +18,10 @@ export interface EventStoreUnderTest {
   readonly store: EventStore;
   /** A second, independent adapter on the same store, as another process would have. */
   readonly another: EventStore;
+  /** The store does not say whether it wrote: of concurrent appends of the same events, several may be answered as if they were the first. */
+  readonly hidesRepetitions?: boolean;
+  /** Bytes that a character of an event's type adds to the size of an append. Default 0. */
+  readonly bytesPerTypeCharacter?: number;
   /** Ends everything that was opened. */
   close(): Promise<void>;
 }
@@ -191,7 +195,7 @@ export function eventStoreContract(name: string, make: () => Promise<EventStoreU
         const stream = newStream();
         const events = [eventToAppend('A'), eventToAppend('B')];
         const results = await Promise.all(Array.from({ length: 12 }, (_, i) => (i % 2 ? store : made.another).append(stream, 'no_stream', events)));
-        expect(results.filter(({ idempotent }) => !idempotent)).toHaveLength(1);
+        if (made.hidesRepetitions !== true) expect(results.filter(({ idempotent }) => !idempotent)).toHaveLength(1);
         expect(new Set(results.map(({ position }) => position)).size).toBe(1);
         expect(await readAll(store, stream)).toHaveLength(2);
       });
@@ -238,7 +242,8 @@ export function eventStoreContract(name: string, make: () => Promise<EventStoreU
       it('takes an append of exactly 1 MiB and refuses one byte more, all of it', async () => {
         const stream = newStream();
         const empty = eventToAppend('Big', { filler: '' });
-        const room = MAX_APPEND_BYTES - Buffer.byteLength(JSON.stringify(empty.data)) - Buffer.byteLength(JSON.stringify(empty.metadata));
+        const ofType = (made.bytesPerTypeCharacter ?? 0) * empty.type.length;
+        const room = MAX_APPEND_BYTES - ofType - Buffer.byteLength(JSON.stringify(empty.data)) - Buffer.byteLength(JSON.stringify(empty.metadata));
         const tooLarge = store.append(stream, 'any', [{ ...empty, data: { filler: 'x'.repeat(room + 1) } }]);
         await expect(tooLarge).rejects.toBeInstanceOf(AppendTooLargeError);
         await expect(tooLarge).rejects.toMatchObject({ stream, bytes: MAX_APPEND_BYTES + 1 });

@@ -1,4 +1,5 @@
 import { registerDecorator, type ValidationArguments } from 'class-validator';
+import { parseEventStoreDbUrl } from './eventstoredb-url.js';
 
 type Check = (value: unknown, args: ValidationArguments) => boolean;
 
@@ -30,6 +31,14 @@ function isHost(value: unknown): boolean {
 
 function hasProtocol(value: unknown, ...protocols: readonly string[]): boolean {
   return isText(value) && URL.canParse(value) && protocols.includes(new URL(value).protocol);
+}
+
+function isEventStoreDbUrl(value: string): boolean {
+  try {
+    return parseEventStoreDbUrl(value).hosts.length > 0;
+  } catch {
+    return false;
+  }
 }
 
 /** The value of another field of the same configuration; null when it is not a number. */
@@ -107,6 +116,23 @@ export function LibvirtUri(): PropertyDecorator {
     'must be the connection URI of a libvirt on this machine, for example qemu:///system, or be empty',
     (value) => value === '' || (typeof value === 'string' && /^qemu(\+unix)?:\/\/\/(system|session)(\?[!-~]*)?$/.test(value)),
   );
+}
+
+export function EventStoreDbUrlOrNull(): PropertyDecorator {
+  return rule(
+    'eventStoreDbUrlOrNull',
+    'must be esdb://USER:PASSWORD@HOST:PORT,... or esdb+discover://USER:PASSWORD@NAME:PORT, without a user only if it ends in ?tls=false, or be left out',
+    (value) => value === null || (typeof value === 'string' && isEventStoreDbUrl(value)),
+  );
+}
+
+/** @param field the other field @param choice its value with which this field must not be null @param sentence the rule */
+export function NeededWith(field: string, choice: string, sentence: string): PropertyDecorator {
+  return rule('neededWith', sentence, (value, args) => value !== null || Reflect.get(args.object, field) !== choice);
+}
+
+export function AbsolutePathOrEmpty(): PropertyDecorator {
+  return rule('absolutePathOrEmpty', 'must be an absolute path, or be empty', (value) => value === '' || isAbsolutePath(value));
 }
 
 export function PostgresUrlOrNull(): PropertyDecorator {

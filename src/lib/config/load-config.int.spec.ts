@@ -151,6 +151,13 @@ describe('refusals', () => {
     expect(problems).not.toContain('hunter2');
   });
 
+  it('wants an address with event_store: eventstoredb, and prints neither it nor its password', () => {
+    expect(problemsOf(() => hub({ SENDENSE_EVENT_STORE: 'eventstoredb' }))).toEqual(['eventstoredb_url: must be set with event_store: eventstoredb']);
+    const url = 'esdb://u:p%40ss@h:2113';
+    expect(hub({ SENDENSE_EVENT_STORE: 'eventstoredb', SENDENSE_EVENTSTOREDB_URL: url })).toMatchObject({ eventStore: 'eventstoredb', eventstoredbUrl: url });
+    expect(problemsOf(() => hub({ SENDENSE_EVENTSTOREDB_URL: 'esdb://u:hunter2@h:x' })).join()).not.toContain('hunter2');
+  });
+
   it('reports an invalid data directory once, not again for each path in it', () => {
     expect(problemsOf(() => hub({ SENDENSE_DATA_DIRECTORY: 'here' }))).toEqual([
       'data_directory: must be an absolute path, but is "here" (in SENDENSE_DATA_DIRECTORY)',
@@ -171,6 +178,13 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['listen_port', ['-1', '65536', '1.5', 'x'], ['0', '65535']],
   ['database_url', ['localhost', 'http://x/y'], ['postgres://u:p@h:5432/d', 'postgresql://h/d']],
   ['database_owner_url', ['localhost', 'http://x/y'], ['postgres://u:p@h:5432/d', 'postgresql://h/d']],
+  ['event_store', ['mysql'], ['postgres']],
+  [
+    'eventstoredb_url',
+    ['localhost', 'esdb://h:2113', 'esdb://u:p@h?x=1', 'esdb://u:p@h:0', 'esdb+discover://u:p@h,i', 'http://u:p@h', 'esdb://u:%zz@h'],
+    ['esdb://u:p@h', 'esdb://u:p%40@h:2113,i:2114?tls=true', 'esdb+discover://u:p@h', 'esdb://h:1?tls=false'],
+  ],
+  ['eventstoredb_ca_file', ['ca.crt'], ['/etc/ca.crt']],
   ['api_token', ['short', 'with a space in the token', 'fifteen_letters'], ['0123456789abcdef']],
   ['api_token_file', ['api.token'], ['/etc/api.token']],
   ['api_token_list_file', ['api.token'], ['/etc/api.token']],

@@ -1,6 +1,7 @@
 import { messageOf } from '../../../kernel/error-message.js';
+import type { Position } from '../../../kernel/position.js';
 import { EventStoreUnavailableError, type Subscription, type SubscriptionOptions } from './event-store.port.js';
-import type { LiveTail } from './live-tail.js';
+import type { Page, PageReader, Tail } from './recent-events.js';
 import type { StoreLog } from './store-log.js';
 
 const DEFAULT_BATCH = 500;
@@ -13,20 +14,25 @@ const REPORT_AWAY_EVERY_MS = 60_000;
 export class CatchUpSubscription implements Subscription {
   readonly ended: Promise<void>;
   private readonly closing = new AbortController();
+  private readonly reader: PageReader;
   /** performance.now() at the start of the outage, and at its last report. */
   private awaySinceMs: number | null = null;
   private reportedAtMs = -Infinity;
 
   constructor(
-    private readonly tail: LiveTail,
+    private readonly tail: Tail,
     private readonly options: SubscriptionOptions,
     private readonly log: StoreLog,
   ) {
-    this.ended = this.deliver();
+    this.reader = tail.reader(options.categories);
+    this.ended = this.deliver().finally(() => {
+      this.reader.close();
+    });
   }
 
   async close(): Promise<void> {
     this.closing.abort();
+    this.reader.close();
     await this.ended.catch(() => undefined);
   }
 
@@ -37,22 +43,22 @@ export class CatchUpSubscription implements Subscription {
 
   private async deliver(): Promise<void> {
     const { signal } = this.closing;
-    const { categories, batchSize = DEFAULT_BATCH } = this.options;
+    const { batchSize = DEFAULT_BATCH } = this.options;
     let after = this.options.after;
-    let ahead: ReturnType<CatchUpSubscription['nextPage']> | null = null;
+    let ahead: Promise<Page | 'away'> | null = null;
     while (!signal.aborted) {
-      const page = await (ahead ?? this.nextPage(after, batchSize, categories));
+      const page = await (ahead ?? this.nextPage(after, batchSize));
       ahead = null;
       if (page === 'away') continue;
       if (this.closed()) return;
-      const upTo = page.complete ? page.head : (page.events.at(-1)?.position ?? null);
+      const { upTo } = page;
       if (upTo === null || upTo <= (after ?? '')) {
         await this.tail.advancedBeyond(after, signal);
         continue;
       }
       if (!page.complete) {
         // Reads the next page of a long history while this one is handled.
-        ahead = this.nextPage(upTo, batchSize, categories);
+        ahead = this.nextPage(upTo, batchSize);
         ahead.catch(() => undefined);
       }
       await this.options.handle({ events: page.events, upTo, caughtUp: page.complete });
@@ -60,9 +66,9 @@ export class CatchUpSubscription implements Subscription {
     }
   }
 
-  private async nextPage(...[after, limit, categories]: Parameters<LiveTail['pageAfter']>) {
+  private async nextPage(after: Position | null, limit: number): Promise<Page | 'away'> {
     try {
-      const page = await this.tail.pageAfter(after, limit, categories);
+      const page = await this.reader.pageAfter(after, limit);
       this.awaySinceMs = null;
       return page;
     } catch (error) {

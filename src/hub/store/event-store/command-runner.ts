@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Optional } from '@nestjs/common';
 import type { CommandContext } from '../../../kernel/command-context.js';
 import type { Decider } from '../../../kernel/decider.js';
 import type { DomainEvent } from '../../../kernel/event.js';
@@ -10,6 +10,9 @@ import { type FoldedStream, StreamCache } from './stream-cache.js';
 
 /** Injection token of the hub's id (a UUID, kept in the hub's data directory). */
 export const HUB_ID = Symbol('HUB_ID');
+
+/** Injection token: how long a request waits for an unavailable store, in milliseconds. Default 10,000. */
+export const ASKED_PATIENCE_MS = Symbol('ASKED_PATIENCE_MS');
 
 export interface CommandOutcome<State, Event extends DomainEvent> {
   readonly state: State;
@@ -30,7 +33,7 @@ export interface LoadedStream<State> {
 const MAX_CONFLICTS = 20;
 /** How long to wait for an unavailable store before a command is given up, in milliseconds: for commands of the hub itself, and for requests. */
 const UNAVAILABLE_PATIENCE_MS = 60_000;
-const ASKED_PATIENCE_MS = 10_000;
+const DEFAULT_ASKED_PATIENCE_MS = 10_000;
 const OF_THE_HUB = 'system:';
 const UNAVAILABLE_PAUSE_MS = 250;
 /** Number of events searched for one that holds the whole state. Streams that carry their state over do so more often. */
@@ -53,6 +56,7 @@ export class CommandRunner {
     private readonly store: EventStore,
     private readonly clock: Clock,
     @Inject(HUB_ID) private readonly hubId: string,
+    @Optional() @Inject(ASKED_PATIENCE_MS) private readonly askedPatienceMs = DEFAULT_ASKED_PATIENCE_MS,
   ) {}
 
   /** Folds a stream up to its newest event. @throws EventStoreUnavailableError */
@@ -71,7 +75,7 @@ export class CommandRunner {
     command: Command,
     context: CommandContext,
   ): Promise<CommandOutcome<State, Event>> {
-    const patienceEnds = performance.now() + (context.actor.startsWith(OF_THE_HUB) ? UNAVAILABLE_PATIENCE_MS : ASKED_PATIENCE_MS);
+    const patienceEnds = performance.now() + (context.actor.startsWith(OF_THE_HUB) ? UNAVAILABLE_PATIENCE_MS : this.askedPatienceMs);
     for (let conflicts = 0; ;) {
       try {
         // A hundred jobs write to the single stream of the ports. One after the other they never conflict; concurrently some would lose every round.

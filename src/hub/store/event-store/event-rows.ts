@@ -4,6 +4,7 @@ import { isConnectionError } from '../postgres/connection-errors.js';
 import type { Position } from '../../../kernel/position.js';
 import { type EventMetadata, EventStoreUnavailableError, type RecordedEvent } from './event-store.port.js';
 import { decodePosition, encodePosition } from './position-encoding.js';
+import type { Page } from './recent-events.js';
 
 interface EventRow {
   readonly position: string;
@@ -19,15 +20,6 @@ interface EventRow {
 
 /** `found_count` is the number of rows before the page was cut to its byte limit. */
 type HeadAndEventRow = { readonly head: string | null } & ((EventRow & { readonly found_count: string }) | { readonly position: null });
-
-/** One answer of the store, from a single snapshot. */
-export interface Page {
-  readonly events: readonly RecordedEvent[];
-  /** Newest position in the store in that snapshot; null in an empty store. */
-  readonly head: Position | null;
-  /** False if the page was cut by its limits and there is more up to `head`. */
-  readonly complete: boolean;
-}
 
 /** Maximum compressed bytes of events per fetch, so that streams of large events do not fill the memory. At least one event is fetched. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
@@ -88,11 +80,10 @@ export async function fetchPageAfter(pool: Pool, after: Position | null, limit: 
   const head = rows[0]?.head ?? null;
   const found = rows.filter((row) => row.position !== null);
   const foundCount = Number(found[0]?.found_count ?? 0);
-  return {
-    events: found.map(toRecorded),
-    head: head === null ? null : encodePosition(head),
-    complete: foundCount < limit && found.length === foundCount,
-  };
+  const events = found.map(toRecorded);
+  const complete = foundCount < limit && found.length === foundCount;
+  const newest = head === null ? null : encodePosition(head);
+  return { events, upTo: complete ? newest : (events.at(-1)?.position ?? null), complete };
 }
 
 /** Newest position of the store; null in an empty store. */

@@ -1,10 +1,13 @@
-import { type BeforeApplicationShutdown, type DynamicModule, Global, Logger, Module } from '@nestjs/common';
+import { type BeforeApplicationShutdown, type DynamicModule, Global, Inject, Logger, Module } from '@nestjs/common';
 import type pg from 'pg';
 import { Clock, Ids } from '../../../lib/clock/clock.js';
 import { POSTGRES_POOL } from '../postgres/postgres.module.js';
 import { CheckedEventStore, type EventCheck } from './checked-event-store.js';
-import { CommandRunner, HUB_ID } from './command-runner.js';
+import { ASKED_PATIENCE_MS, CommandRunner, HUB_ID } from './command-runner.js';
 import { EventStore } from './event-store.port.js';
+import { openEventStoreDb } from './eventstoredb/open-eventstoredb.js';
+import type { EventStoreDbOptions } from './eventstoredb/eventstoredb-connection.js';
+import type { EventStoreDbEventStore } from './eventstoredb/eventstoredb-event-store.js';
 import { FAILPOINT_VARIABLE, FailpointEventStore, failpointSource } from './failpoint-event-store.js';
 import { PostgresEventStore } from './postgres-event-store.js';
 
@@ -13,13 +16,22 @@ export interface EventStoreOptions {
   readonly hubId: string;
   /** Check that every event must pass before it is stored. Default: none. */
   readonly check?: EventCheck;
+  /** Keeps the events in EventStoreDB. Default: in PostgreSQL. */
+  readonly eventStoreDb?: EventStoreDbOptions | undefined;
 }
+
+/** Injection token of the adapter, without the checks around it. */
+const ADAPTER = Symbol('ADAPTER');
+type Adapter = PostgresEventStore | EventStoreDbEventStore;
+
+/** How long a request waits for an unavailable store, in milliseconds. A cluster needs up to 21 s to replace a leader that no longer answers. */
+const PATIENCE_WITH_EVENTSTOREDB_MS = 25_000;
 
 /** Provides `EventStore`, `CommandRunner`, `Clock`, `Ids` and `HUB_ID` to all modules. Needs the `POSTGRES_POOL` of PostgresModule. */
 @Global()
 @Module({})
 export class EventStoreModule implements BeforeApplicationShutdown {
-  constructor(private readonly postgresStore: PostgresEventStore) {}
+  constructor(@Inject(ADAPTER) private readonly adapter: Adapter) {}
 
   /** @throws RangeError if the failpoint's variable is malformed, before anything is connected */
   static forRoot(options: EventStoreOptions): DynamicModule {
@@ -32,15 +44,19 @@ export class EventStoreModule implements BeforeApplicationShutdown {
         Ids,
         CommandRunner,
         { provide: HUB_ID, useValue: options.hubId },
+        ...(options.eventStoreDb === undefined ? [] : [{ provide: ASKED_PATIENCE_MS, useValue: PATIENCE_WITH_EVENTSTOREDB_MS }]),
         {
-          provide: PostgresEventStore,
+          provide: ADAPTER,
           inject: [POSTGRES_POOL],
-          useFactory: (pool: pg.Pool) => new PostgresEventStore(pool, new Logger('EventStore')),
+          useFactory: (pool: pg.Pool): Adapter | Promise<Adapter> => {
+            const log = new Logger('EventStore');
+            return options.eventStoreDb === undefined ? new PostgresEventStore(pool, log) : openEventStoreDb(options.eventStoreDb, pool, log);
+          },
         },
         {
           provide: EventStore,
-          inject: [PostgresEventStore],
-          useFactory: (store: PostgresEventStore) => {
+          inject: [ADAPTER],
+          useFactory: (store: Adapter) => {
             const failing = failpoint === undefined ? store : new FailpointEventStore(store, failpoint);
             return new CheckedEventStore(failing, options.check);
           },
@@ -52,6 +68,6 @@ export class EventStoreModule implements BeforeApplicationShutdown {
 
   /** Ends subscriptions before the next phase closes connections. */
   async beforeApplicationShutdown(): Promise<void> {
-    await this.postgresStore.close();
+    await this.adapter.close();
   }
 }

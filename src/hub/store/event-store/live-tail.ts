@@ -1,29 +1,24 @@
 import type { Pool, PoolClient } from 'pg';
 import { messageOf } from '../../../kernel/error-message.js';
-import { fetchHead, fetchPageAfter, type Page } from './event-rows.js';
+import { fetchHead, fetchPageAfter } from './event-rows.js';
 import type { Position } from '../../../kernel/position.js';
-import { categoryOf, type RecordedEvent } from './event-store.port.js';
+import { type PageReader, RecentEvents, type Tail } from './recent-events.js';
 import type { StoreLog } from './store-log.js';
 
 /** A notification can be lost with its connection, so the head is also polled at this interval. */
 const POLL_MS = 1_000;
 const RECONNECT_MS = 250;
 const FETCH_EVENTS = 500;
-/** Number of newest events kept in memory, so that many caught-up subscriptions share one query per new event. */
-const KEPT_EVENTS = 1_000;
 
 /** Follows the end of the store over LISTEN/NOTIFY and wakes waiting subscriptions. Runs from the first `start` until `stop`. */
-export class LiveTail {
+export class LiveTail implements Tail {
   private running = false;
   private stopping: (() => void) | undefined;
   private following: Promise<void> = Promise.resolve();
   private poll: NodeJS.Timeout | undefined;
   private refreshing = false;
   private refreshAgain = false;
-  /** `kept` holds all events after this position; undefined until the head was first read. */
-  private keptAfter: Position | null | undefined;
-  private kept: RecordedEvent[] = [];
-  private readonly waiters = new Set<() => void>();
+  private readonly recent = new RecentEvents();
 
   constructor(
     private readonly pool: Pool,
@@ -41,38 +36,19 @@ export class LiveTail {
     this.running = false;
     clearInterval(this.poll);
     this.stopping?.();
-    this.wakeAll();
+    this.recent.wakeAll();
     await this.following;
   }
 
-  /** Matching events after a position: from memory if they are among the newest, otherwise from the database. */
-  async pageAfter(after: Position | null, limit: number, categories?: readonly string[]): Promise<Page> {
-    if (this.keptAfter === undefined || (after ?? '') < (this.keptAfter ?? '')) return fetchPageAfter(this.pool, after, limit, categories);
-    const newer = this.kept.slice(this.kept.findLastIndex((event) => event.position <= (after ?? '')) + 1);
-    const matching = categories === undefined ? newer : newer.filter((event) => categories.includes(categoryOf(event.stream)));
-    return { events: matching.slice(0, limit), head: this.head, complete: matching.length <= limit };
+  reader(categories?: readonly string[]): PageReader {
+    return {
+      pageAfter: async (after, limit) => this.recent.pageAfter(after, limit, categories) ?? fetchPageAfter(this.pool, after, limit, categories),
+      close: () => undefined,
+    };
   }
 
-  /** Resolves when there is an event after the position, when `signal` is aborted, or after a while; callers check again. */
-  async advancedBeyond(after: Position | null, signal: AbortSignal): Promise<void> {
-    if (signal.aborted || (this.keptAfter !== undefined && (this.head ?? '') > (after ?? ''))) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        this.waiters.delete(done);
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      this.waiters.add(done);
-      signal.addEventListener('abort', done);
-    });
-  }
-
-  private get head(): Position | null {
-    return this.kept.at(-1)?.position ?? this.keptAfter ?? null;
-  }
-
-  private wakeAll(): void {
-    for (const wake of [...this.waiters]) wake();
+  advancedBeyond(after: Position | null, signal: AbortSignal): Promise<void> {
+    return this.recent.advancedBeyond(after, signal);
   }
 
   private async follow(): Promise<void> {
@@ -136,12 +112,9 @@ export class LiveTail {
     try {
       while (this.refreshAgain && this.running) {
         this.refreshAgain = false;
-        if (this.keptAfter === undefined) {
-          this.keptAfter = await fetchHead(this.pool);
-          this.wakeAll();
-        }
-        const page = await fetchPageAfter(this.pool, this.head, FETCH_EVENTS);
-        if (page.events.length > 0) this.keep(page.events);
+        if (!this.recent.hasBegun) this.recent.begin(await fetchHead(this.pool));
+        const page = await fetchPageAfter(this.pool, this.recent.head, FETCH_EVENTS);
+        if (page.events.length > 0) this.recent.keep(page.events);
         if (!page.complete) this.refreshAgain = true;
       }
     } catch {
@@ -149,15 +122,5 @@ export class LiveTail {
     } finally {
       this.refreshing = false;
     }
-  }
-
-  private keep(events: readonly RecordedEvent[]): void {
-    this.kept.push(...events);
-    const surplus = this.kept.length - KEPT_EVENTS;
-    if (surplus > 0) {
-      this.keptAfter = this.kept[surplus - 1]?.position ?? this.keptAfter;
-      this.kept = this.kept.slice(surplus);
-    }
-    this.wakeAll();
   }
 }

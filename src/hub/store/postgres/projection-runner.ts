@@ -3,6 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { Clock } from '../../../lib/clock/clock.js';
 import type { Position } from '../../../kernel/position.js';
 import type { EventStore, RecordedEvent, Subscription } from '../event-store/event-store.port.js';
+import { isRowPosition } from '../event-store/position-encoding.js';
 import { isDatabaseAway } from './connection-errors.js';
 import { type Projection, RecentRows } from './projection-definition.js';
 import { ProjectionSkips } from './projection-skips.js';
@@ -193,9 +194,9 @@ export class ProjectionRunner {
     await this.subscription.ended;
   }
 
-  /** If rows are copies of events, PostgreSQL creates most of them. The newest, and those at which copying fails, are folded. */
+  /** If rows are copies of events, and the events are in PostgreSQL, it creates most of them. The newest, and those at which copying fails, are folded. */
   private async copyHistory(): Promise<void> {
-    if (this.projection.copied === undefined || this.leftOut.events.length > 0) return;
+    if (this.projection.copied === undefined || this.leftOut.events.length > 0 || !isRowPosition(await this.store.head())) return;
     try {
       while (!this.isStopping()) {
         const to = await this.exclusive.run(() => this.tables.copy(this.projection, this.generation, this.stored, COPIED_EVENTS));

@@ -7,6 +7,7 @@ import { Clock, derivedId } from '../../../lib/clock/clock.js';
 import { HUB_ID } from '../event-store/command-runner.js';
 import type { Position } from '../../../kernel/position.js';
 import { EventStore } from '../event-store/event-store.port.js';
+import { isRowPosition } from '../event-store/position-encoding.js';
 import type { Projection } from './projection-definition.js';
 import { type Halt, type ProjectedBatch, ProjectionRunner, type RunnerHooks, type RunnerState } from './projection-runner.js';
 import { type ProjectionEventSkipped, projectionStream } from './projection-skips.events.js';
@@ -119,9 +120,12 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     for (const { projection } of this.managed.values()) {
       if (this.isStopping()) return;
       try {
-        const { shape, generation } = await this.tables.liveCheckpoint(projection);
-        if (shape === shapeOf(projection)) continue;
-        this.log.log(`projection ${projection.name}: generation ${generation} has another shape than this version defines, and is rebuilt`);
+        const { shape, generation, position } = await this.tables.liveCheckpoint(projection);
+        const head = await this.store.head();
+        const isOfAnotherStore = position !== null && head !== null && isRowPosition(position) !== isRowPosition(head);
+        if (shape === shapeOf(projection) && !isOfAnotherStore) continue;
+        const why = isOfAnotherStore ? 'was filled from another event store' : 'has another shape than this version defines';
+        this.log.log(`projection ${projection.name}: generation ${generation} ${why}, and is rebuilt`);
         await (
           await this.rebuild(projection.name)
         ).done;
