@@ -3,12 +3,16 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../kernel/error-message.js';
 import { DomainError } from '../kernel/domain-error.js';
+import { parseEventStoreDbUrl } from '../lib/config/eventstoredb-url.js';
 import { ConfigError } from '../lib/config/load-config.js';
 import { runningProgram } from '../lib/process/program-lock.js';
 import type { HubConfig } from './hub.config.js';
 import { copyEvents, type CopyOptions, type CopyResult } from './store/event-copy/copy-events.js';
+import type { CopyTarget } from './store/event-copy/copy-target.js';
+import { EventStoreDbCopyTarget } from './store/event-copy/eventstoredb-copy-target.js';
 import { PostgresCopyTarget } from './store/event-copy/postgres-copy-target.js';
 import type { EventStore } from './store/event-store/event-store.port.js';
+import { EventStoreDbEventStore } from './store/event-store/eventstoredb/eventstoredb-event-store.js';
 import { PostgresEventStore } from './store/event-store/postgres-event-store.js';
 import { HubLock } from './store/postgres/hub-lock.js';
 import { LocalPostgres } from './store/postgres/local-postgres.js';
@@ -41,45 +45,72 @@ export async function copyStores({ from, to, config, ...options }: CopyRequest):
   const lost = new AbortController();
   const onLost = (): void => lost.abort(new Error('a hub has started to use one of the stores'));
   try {
-    const [sourceUrl, targetUrl] = [await urlOf(from, config, closers), await urlOf(to, config, closers)];
-    if (placeOf(sourceUrl) === placeOf(targetUrl)) throw new ConfigError(['--to: names the same store as --from']);
-    if (options.ahead !== true) await lockOf(sourceUrl, onLost, closers);
-    await lockOf(targetUrl, onLost, closers);
-    await (await openDataSource(targetUrl)).destroy();
-    const source = open(sourceUrl, closers).store;
-    const { pool, store } = open(targetUrl, closers);
+    const [source, target] = [await placeOf(from, config, closers), await placeOf(to, config, closers)];
+    if (nameOf(source) === nameOf(target)) throw new ConfigError(['--to: names the same store as --from']);
+    if (options.ahead !== true) await lock(source, onLost, closers);
+    await lock(target, onLost, closers);
     const signal = AbortSignal.any([lost.signal, ...(options.signal === undefined ? [] : [options.signal])]);
-    return await copyEvents(source, new PostgresCopyTarget(pool, store), { ...options, signal });
+    return await copyEvents(openSource(source, closers), await openTarget(target, closers), { ...options, signal });
   } finally {
     for (const close of closers.reverse()) await close().catch((error: unknown) => log.warn(messageOf(error)));
   }
 }
 
-/** The URL of the role that may do everything in the store. */
-async function urlOf(place: string, config: HubConfig, closers: Closers): Promise<string> {
-  if (place === 'hub') return config.databaseOwnerUrl ?? config.databaseUrl ?? localUrl(config.dataDirectory, closers);
-  if (place.includes('://')) {
-    if (parsed(place, place).password !== '')
-      throw new ConfigError(['a password on a command line is visible to other users; put the URL in a file, and name the file']);
-    return place;
-  }
-  const text = await readFile(place, 'utf8').catch((error: unknown) => {
-    throw new ConfigError([`${place} is neither "hub", a URL nor a readable file: ${messageOf(error)}`]);
-  });
-  parsed(text.trim(), place);
-  return text.trim();
+/** A store, and the database whose lock its hub holds, if that is known. */
+interface Place {
+  readonly url: string;
+  readonly caFile: string;
+  readonly lockUrl: string | null;
 }
 
-/** @param origin shown instead of the URL, which may hold a password */
-function parsed(url: string, origin: string): URL {
-  const found = URL.canParse(url) ? new URL(url) : null;
-  if (found === null || !['postgres:', 'postgresql:'].includes(found.protocol)) {
-    throw new ConfigError([`${origin} does not name a store: it takes a URL that starts with postgres://`]);
+async function placeOf(text: string, config: HubConfig, closers: Closers): Promise<Place> {
+  const { eventstoredbCaFile: caFile } = config;
+  if (text === 'hub') {
+    // The role that owns the event store: a copy keeps record times, which the hub's own role may not set.
+    const database = config.databaseOwnerUrl ?? config.databaseUrl ?? (await localUrl(config.dataDirectory, closers));
+    return { url: config.eventStore === 'eventstoredb' ? (config.eventstoredbUrl ?? '') : database, caFile, lockUrl: database };
   }
-  return found;
+  const url = text.includes('://') ? withoutPassword(text) : await contentOf(text);
+  if (isEventStoreDb(url)) {
+    try {
+      parseEventStoreDbUrl(url);
+    } catch (error) {
+      throw new ConfigError([`${shown(text)}: its URL ${messageOf(error)}`]);
+    }
+    return { url, caFile, lockUrl: null };
+  }
+  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol)) {
+    throw new ConfigError([`${shown(text)} does not name a store: it takes a URL that starts with postgres://, esdb:// or esdb+discover://`]);
+  }
+  return { url, caFile, lockUrl: url };
 }
 
-function placeOf(url: string): string {
+function withoutPassword(url: string): string {
+  if (/^[^/]*\/\/[^/?#@]*:[^/?#]*@/.test(url)) {
+    throw new ConfigError(['a password on a command line is visible to other users; put the URL in a file, and name the file']);
+  }
+  return url;
+}
+
+async function contentOf(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (error) {
+    throw new ConfigError([`${file} is neither "hub", a URL nor a readable file: ${messageOf(error)}`]);
+  }
+}
+
+/** @param text a file, or a URL without a password */
+function shown(text: string): string {
+  return text.replace(/\?.*/s, '');
+}
+
+function isEventStoreDb(url: string): boolean {
+  return /^esdb(\+discover)?:/.test(url);
+}
+
+function nameOf({ url }: Place): string {
+  if (isEventStoreDb(url)) return JSON.stringify(parseEventStoreDbUrl(url).hosts);
   const { hostname, port, pathname } = new URL(url);
   return `${hostname}:${port}${pathname}`;
 }
@@ -92,12 +123,30 @@ async function localUrl(dataDirectory: string, closers: Closers): Promise<string
   return ownerUrl;
 }
 
-async function lockOf(url: string, onLost: () => void, closers: Closers): Promise<void> {
-  const lock = await HubLock.acquire(url, log, onLost);
-  closers.push(() => lock.release());
+async function lock({ lockUrl }: Place, onLost: () => void, closers: Closers): Promise<void> {
+  if (lockUrl === null) return;
+  const held = await HubLock.acquire(lockUrl, log, onLost);
+  closers.push(() => held.release());
 }
 
-function open(url: string, closers: Closers): { readonly pool: ReturnType<typeof createPool>; readonly store: EventStore } {
+function openSource(place: Place, closers: Closers): EventStore {
+  return isEventStoreDb(place.url) ? openEventStoreDb(place, closers) : openPostgres(place, closers).store;
+}
+
+async function openTarget(place: Place, closers: Closers): Promise<CopyTarget> {
+  if (isEventStoreDb(place.url)) return new EventStoreDbCopyTarget(openEventStoreDb(place, closers));
+  await (await openDataSource(place.url)).destroy();
+  const { pool, store } = openPostgres(place, closers);
+  return new PostgresCopyTarget(pool, store);
+}
+
+function openEventStoreDb({ url, caFile }: Place, closers: Closers): EventStore {
+  const store = new EventStoreDbEventStore({ url, caFile }, log);
+  closers.push(() => store.close());
+  return store;
+}
+
+function openPostgres({ url }: Place, closers: Closers): { readonly pool: ReturnType<typeof createPool>; readonly store: EventStore } {
   const pool = createPool(url, 4);
   const store = new PostgresEventStore(pool, log);
   closers.push(

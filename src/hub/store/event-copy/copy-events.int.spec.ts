@@ -2,15 +2,18 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type pg from 'pg';
 import { Collector, eventToAppend } from '../../../../test/contracts/event-store.contract.js';
+import { EventStoreDbStandIn } from '../../../../test/support/eventstoredb-stand-in.js';
 import { createTestDatabase, type TestDatabase } from '../../../../test/support/postgres.js';
 import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
 import { PostgresEventStore } from '../event-store/postgres-event-store.js';
 import { createPool } from '../postgres/postgres.module.js';
+import { EventStoreDbEventStore } from '../event-store/eventstoredb/eventstoredb-event-store.js';
 import { copyEvents, type CopyProgress } from './copy-events.js';
 import type { CopyTarget } from './copy-target.js';
+import { EventStoreDbCopyTarget } from './eventstoredb-copy-target.js';
 import { PostgresCopyTarget } from './postgres-copy-target.js';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 interface Opened {
   readonly store: PostgresEventStore;
@@ -19,6 +22,7 @@ interface Opened {
 }
 
 const EVENTS = 90;
+const silent = { log: () => undefined, warn: () => undefined };
 let source: Opened;
 let target: Opened;
 /** Empty at first. */
@@ -27,7 +31,7 @@ let other: Opened;
 async function open(): Promise<Opened> {
   const database: TestDatabase = await createTestDatabase();
   const pool = createPool(database.databaseUrl, 4);
-  const store = new PostgresEventStore(pool, { log: () => undefined, warn: () => undefined });
+  const store = new PostgresEventStore(pool, silent);
   return {
     store,
     pool,
@@ -68,6 +72,36 @@ afterEach(() =>
 );
 
 const toTarget = (): CopyTarget => new PostgresCopyTarget(target.pool, target.store);
+
+describe('a copy to EventStoreDB and back', () => {
+  let server: EventStoreDbStandIn;
+  let store: EventStoreDbEventStore;
+  beforeAll(async () => {
+    server = await EventStoreDbStandIn.start();
+    store = new EventStoreDbEventStore({ url: server.url, caFile: '' }, silent);
+  });
+  afterAll(async () => {
+    await store.close();
+    server.stop();
+  });
+
+  it('keeps everything but positions, and goes on where it was cut', async () => {
+    const cut = async (batch: readonly RecordedEvent[]): Promise<void> => {
+      await new EventStoreDbCopyTarget(store).write(batch.slice(0, 31));
+      throw new Error('killed');
+    };
+    await expect(copyEvents(source.store, { store, write: cut })).rejects.toThrow('killed');
+    const there = await copyEvents(source.store, new EventStoreDbCopyTarget(store));
+    expect(there).toMatchObject({ events: EVENTS, copied: EVENTS - 31 });
+    const back = await copyEvents(store, toTarget());
+    expect(back).toMatchObject({ events: EVENTS, copied: EVENTS, digest: there.digest });
+    expect(await all(target.store)).toEqual(await all(source.store));
+  });
+
+  it('refuses a target with other events', async () => {
+    await expect(copyEvents(other.store, new EventStoreDbCopyTarget(store))).rejects.toMatchObject({ code: 'copy_target_differs' });
+  });
+});
 
 describe('a copy between two stores in PostgreSQL', () => {
   it('has the same events with the same positions and record times, and can be appended to', async () => {

@@ -15,7 +15,7 @@ export interface CopyResult {
   readonly events: number;
   /** Of these, written by this run. */
   readonly copied: number;
-  /** `sha256:<hex>` over all events in order, read back from the target. */
+  /** `sha256:<hex>` over all events in order, as this run read them from the target. */
   readonly digest: string;
 }
 
@@ -28,24 +28,28 @@ export interface CopyOptions {
 
 /**
  * Copies the history of one store to another, in order. The target must hold a beginning of the same history, or nothing: a copy that was interrupted
- * anywhere is resumed by starting it again. At the end the whole target is read back and compared.
+ * anywhere is resumed by starting it again. Events that the target holds are compared, and the others are read back after they were written.
  * @throws DomainError `copy_target_differs`, `copy_source_changed`, `copy_not_equal`; errors of the stores; the reason of `signal`
  */
 export async function copyEvents(source: EventStore, target: CopyTarget, options: CopyOptions = {}): Promise<CopyResult> {
   const { signal, report = () => undefined } = options;
-  const head = await source.head();
+  const [head, presentHead] = [await source.head(), await target.store.head()];
   const digest = new EventDigest();
-  let copied = 0;
-  const present = eventsOf(historyOf(target.store, await target.store.head()));
+  /** Of what the target returns; as long as nothing was written, it is the digest of the source. */
+  let found: EventDigest | null = null;
+  const present = eventsOf(historyOf(target.store, null, presentHead));
   try {
-    for await (const events of historyOf(source, head)) {
+    for await (const events of historyOf(source, null, head)) {
       signal?.throwIfAborted();
       const known = await countPresent(events, present, digest.count);
+      digest.add(events.slice(0, known));
       const missing = events.slice(known);
-      if (missing.length > 0) await target.write(missing, digest.count + known);
-      copied += missing.length;
-      for (const event of events) digest.add(event);
-      report({ phase: copied === 0 ? 'comparing' : 'copying', events: digest.count });
+      if (missing.length > 0) {
+        found ??= digest.fork();
+        await target.write(missing, digest.count);
+        digest.add(missing);
+      }
+      report({ phase: found === null ? 'comparing' : 'copying', events: digest.count });
     }
     const surplus = await present.next();
     if (surplus.done !== true) throw differs(digest.count, surplus.value, undefined);
@@ -55,22 +59,18 @@ export async function copyEvents(source: EventStore, target: CopyTarget, options
   if (options.ahead !== true && (await source.head()) !== head) {
     throw new DomainError('conflict', 'copy_source_changed', 'the source has new events: a hub is still using it; stop the hub and repeat the command');
   }
-  const found = await digestOf(target.store, signal, report);
+  if (found === null) return { events: digest.count, copied: 0, digest: String(digest) };
+  const copied = digest.count - found.count;
+  for await (const events of historyOf(target.store, presentHead, await target.store.head())) {
+    signal?.throwIfAborted();
+    found.add(events);
+    report({ phase: 'checking', events: found.count });
+  }
   if (found.count !== digest.count || String(found) !== String(digest)) {
     const detail = `the target returns ${found.count} events with ${String(found)}, the source ${digest.count} with ${String(digest)}`;
     throw new DomainError('conflict', 'copy_not_equal', `the copy differs from its source: ${detail}; remove the target and copy again`);
   }
   return { events: digest.count, copied, digest: String(digest) };
-}
-
-async function digestOf(store: EventStore, signal: AbortSignal | undefined, report: (progress: CopyProgress) => void): Promise<EventDigest> {
-  const digest = new EventDigest();
-  for await (const events of historyOf(store, await store.head())) {
-    signal?.throwIfAborted();
-    for (const event of events) digest.add(event);
-    report({ phase: 'checking', events: digest.count });
-  }
-  return digest;
 }
 
 /** How many of the events the target holds already. @throws DomainError if it holds others in their place */

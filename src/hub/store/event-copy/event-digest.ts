@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { canonicalJson } from '../../../lib/http/canonical-json.js';
 import type { RecordedEvent } from '../event-store/event-store.port.js';
 
@@ -9,16 +9,23 @@ export function eventText({ id, stream, revision, type, data, metadata, recorded
 
 /** A digest of a history: of all its events, in order. */
 export class EventDigest {
-  private readonly hash = createHash('sha256');
-  private added = 0;
+  constructor(
+    private readonly hash: Hash = createHash('sha256'),
+    private added = 0,
+  ) {}
 
   get count(): number {
     return this.added;
   }
 
-  add(event: RecordedEvent): void {
-    this.hash.update(eventText(event)).update('\n');
-    this.added += 1;
+  add(events: readonly RecordedEvent[]): void {
+    for (const event of events) this.hash.update(eventText(event)).update('\n');
+    this.added += events.length;
+  }
+
+  /** An independent digest of the same events so far. */
+  fork(): EventDigest {
+    return new EventDigest(this.hash.copy(), this.added);
   }
 
   /** `sha256:<hex>` of the events so far. */

@@ -9,31 +9,28 @@ interface Batch {
   done(): void;
 }
 
-/** All events of a store up to a position, in order and in batches. @param head null: an empty store @throws errors of the subscription */
-export async function* historyOf(store: EventStore, head: Position | null): AsyncGenerator<readonly RecordedEvent[]> {
+/** The events of a store between two positions, in order and in batches. @param head null: an empty store @throws errors of the subscription */
+export async function* historyOf(store: EventStore, after: Position | null, head: Position | null): AsyncGenerator<readonly RecordedEvent[]> {
   if (head === null) return;
-  let deliver: (batch: Batch) => void = () => undefined;
-  let next = new Promise<Batch>((resolve) => (deliver = resolve));
-  let reached: Position = '';
+  let next = waiter();
+  let reached: Position = after ?? '';
   const subscription = store.subscribeToAll({
-    after: null,
+    after,
     batchSize: BATCH_EVENTS,
     handle: async ({ events, upTo }) => {
       reached = upTo;
       await new Promise<void>((done) => {
-        deliver({ events, done });
+        next.resolve({ events, done });
       });
     },
   });
-  const ended = subscription.ended.then((): Batch => {
-    throw new Error('the event store ended the subscription');
-  });
-  ended.catch(() => undefined);
+  const onEnd = (error: unknown = new Error('the event store ended the subscription')): void => next.reject(error);
+  subscription.ended.then(() => onEnd(), onEnd);
   let batch: Batch | undefined;
   try {
     while (reached < head) {
-      batch = await Promise.race([next, ended]);
-      next = new Promise<Batch>((resolve) => (deliver = resolve));
+      batch = await next.promise;
+      next = waiter();
       yield batch.events.filter(({ position }) => position <= head);
       batch.done();
     }
@@ -42,4 +39,11 @@ export async function* historyOf(store: EventStore, head: Position | null): Asyn
     batch?.done();
     await closed;
   }
+}
+
+/** A promise for each batch: a race with the end of the subscription would keep all batches in memory. */
+function waiter(): PromiseWithResolvers<Batch> {
+  const made = Promise.withResolvers<Batch>();
+  made.promise.catch(() => undefined);
+  return made;
 }

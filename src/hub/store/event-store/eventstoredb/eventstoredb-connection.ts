@@ -290,6 +290,9 @@ export class EventStoreDbConnection {
   }
 }
 
+/** Member of the metadata in which a copied event has its record time at the store that it comes from; the server sets its own. */
+export const RECORDED_AT = '$recordedAt';
+
 /** The members of the client's event that the port needs. */
 export interface ReadEvent {
   readonly id: string;
@@ -304,16 +307,17 @@ export interface ReadEvent {
 
 export function recordedOf(event: ReadEvent): RecordedEvent {
   if (event.position === undefined) throw new Error(`stream ${event.streamId}: revision ${event.revision} came without a position`);
+  // Events of ours were appended as JSON objects; those of the server are only skipped.
+  const { [RECORDED_AT]: copiedFrom, ...metadata } = (event.metadata ?? {}) as JsonObject;
   return {
     id: event.id,
     stream: event.streamId,
     revision: Number(event.revision),
     position: encodePair(event.position),
     type: event.type,
-    // Events of ours were appended as JSON objects; those of the server are only skipped.
     data: event.data as JsonObject,
-    metadata: event.metadata as EventMetadata,
-    recordedAt: event.created.toISOString(),
+    metadata: metadata as unknown as EventMetadata,
+    recordedAt: typeof copiedFrom === 'string' ? copiedFrom : event.created.toISOString(),
   };
 }
 
