@@ -27,6 +27,7 @@ export const AuditEventReadModel = readModel({
     '(actor, log_position)',
     '(correlation_id, log_position)',
     '(time, log_position)',
+    '(recorded_at, log_position)',
     '(type, actor, log_position)',
     '(category, actor, log_position)',
   ],

@@ -87,15 +87,15 @@ export const BackupReadModel = readModel({
     files: json<readonly SealedFile[]>().nullable(),
     manifest_sha256: text().nullable(),
     instant: instant().nullable(),
-    progress_percent: double(),
-    bytes_transferred: bigint(),
-    total_bytes: bigint(),
-    transfer_speed_bps: bigint().nullable(),
-    eta_seconds: bigint().nullable(),
-    disks: json<readonly BackupDiskRow[]>(),
+    progress_percent: double().progress(),
+    bytes_transferred: bigint().progress(),
+    total_bytes: bigint().progress(),
+    transfer_speed_bps: bigint().nullable().progress(),
+    eta_seconds: bigint().nullable().progress(),
+    disks: json<readonly BackupDiskRow[]>().progress((disks) => disks.map((disk) => ({ ...disk, bytes_transferred: null, total_bytes: null }))),
     /** qemu-nbd process of each export; null while there is none. */
-    exports: json<{ readonly [exportId: string]: number | null }>(),
-    export_ids: texts(),
+    exports: json<{ readonly [exportId: string]: number | null }>().progress(),
+    export_ids: texts().progress(),
     nbd_targets_string: text().nullable(),
     error: json<{ readonly code: string; readonly stage: BackupStage; readonly detail: string }>().nullable(),
     change_tracking: text<'committed' | 'discarded'>().nullable(),
@@ -135,6 +135,3 @@ export const BackupReadModel = readModel({
 });
 export type BackupReadModel = EntityOf<typeof BackupReadModel>;
 export type BackupRow = RowOf<typeof BackupReadModel>;
-
-/** A row folded in memory: numbers are numbers, and times are ISO 8601 strings. */
-export type FoldedBackup = BackupRow & { readonly position: string };

@@ -48,7 +48,7 @@ export const RestoreJobReadModel = readModel({
     chain: text<'flattened' | 'chain'>(),
     overwrite: boolean(),
     status: text<RestoreJobStatus>(),
-    disks: json<readonly RestoreJobDiskRow[]>(),
+    disks: json<readonly RestoreJobDiskRow[]>().progress((disks) => disks.map((disk) => ({ ...disk, percent: null }))),
     sources_verified: boolean(),
     /** Absolute paths; empty until completed. */
     files: json<readonly string[]>(),

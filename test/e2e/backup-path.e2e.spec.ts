@@ -186,12 +186,12 @@ describe('a VM with several disks', () => {
   it('can be seen as it stood at any moment of its past', async () => {
     const [full] = backups;
     const events = await client.events(full?.backup_id ?? '');
-    const at = async (time: string): Promise<BackupResponse> =>
-      (await system.api<BackupResponse>('GET', `/backups/${full?.backup_id ?? ''}?as_of=${time}`)).body;
-    const timeOf = (type: string): string => events.find((event) => event.type === type)?.time ?? '';
-    expect(await at(timeOf('SnapshotTaken'))).toMatchObject({ status: 'running', completed_at: null });
-    expect(await at(timeOf('ChangeTrackingSettled'))).toMatchObject({ status: 'completed' });
-    const before = new Date(Date.parse(timeOf('BackupRequested')) - 1000).toISOString();
+    const at = async (type: string): Promise<BackupResponse> =>
+      (await system.api<BackupResponse>('GET', `/backups/${full?.backup_id ?? ''}?as_of=${events.find((event) => event.type === type)?.position ?? ''}`)).body;
+    const requestedAt = events.find(({ type }) => type === 'BackupRequested')?.time ?? '';
+    expect(await at('SnapshotTaken')).toMatchObject({ status: 'running', completed_at: null });
+    expect(await at('ChangeTrackingSettled')).toMatchObject({ status: 'completed' });
+    const before = new Date(Date.parse(requestedAt) - 1000).toISOString();
     expect(await client.problem('GET', `/backups/${full?.backup_id ?? ''}?as_of=${before}`)).toMatchObject({ status: 404, code: 'backup_not_found' });
   });
 

@@ -60,11 +60,17 @@ describe('a database of the version before', () => {
     columns = await columnsOfViews();
     store = new PostgresEventStore(pool, silent);
     const head = await appendGoldenHistory(store);
-    const tables = new ProjectionTables(earlier);
     for (const projection of allProjections) {
-      await earlier.query(`insert into read_models.projection_checkpoints (projection, generation, role) values ($1, 1, 'live')`, [projection.name]);
+      await earlier.query(`insert into read_models.projection_checkpoints (projection, generation, role, position) values ($1, 1, 'live', $2)`, [
+        projection.name,
+        head,
+      ]);
       const events = goldenHistory().filter(({ stream }) => projection.categories?.some((category) => stream.startsWith(`${category}-`)) ?? true);
-      await tables.apply(projection, 1, events, null, head);
+      const names = [...Object.keys(projection.columns), 'position'].map((column) => `"${column}"`).join(', ');
+      const table = `read_models.${projection.name}_g1`;
+      await earlier.query(`insert into ${table} (${names}) select ${names} from json_populate_recordset(null::${table}, $1)`, [
+        JSON.stringify(foldFromZero(projection, events).map(({ row, position }) => ({ ...row, position }))),
+      ]);
     }
     await earlier.destroy();
     dataSource = await openDataSource(database.databaseUrl, allReadModels);

@@ -23,7 +23,12 @@ describe('with a long history', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    dataSource = new DataSource({ type: 'postgres', url: database.databaseUrl, entities: [...allReadModels] });
+    dataSource = new DataSource({
+      type: 'postgres',
+      url: database.databaseUrl,
+      entities: [...allReadModels],
+      extra: { options: '-c search_path=read_models' },
+    });
     await dataSource.initialize();
     await dataSource.query(
       `insert into read_models.audit_events_g1
@@ -33,9 +38,9 @@ describe('with a long history', () => {
     await dataSource.query(
       `insert into read_models.backups_g1 (backup_id, vm_id, vm_name, node_id, repository_id, backup_type, status, current_phase, chain_id, parent_backup_id,
          progress_percent, bytes_transferred, total_bytes, disks, exports, export_ids, change_tracking, undone, files_removed, created_at, completed_at,
-         created_position, left_out_disks, position)
+         created_position, left_out_disks, position, valid_from)
        select 'b' || n, 'v' || n % 40, 'vm-' || n % 40, 'n', 'r', case when n % 30 = 0 then 'full' else 'incremental' end, 'completed', 'completed', 'c' || n / 30,
-         'b' || n - 1, 100, 1, 1, '[]', '{}', array['e' || n], 'committed', false, false, now(), now(), lpad(n::text, 19, '0'), '[]', lpad(n::text, 19, '0')
+         'b' || n - 1, 100, 1, 1, '[]', '{}', array['e' || n], 'committed', false, false, now(), now(), lpad(n::text, 19, '0'), '[]', lpad(n::text, 19, '0'), lpad(n::text, 19, '0')
        from generate_series(1, ${ROWS}) n`,
     );
     await dataSource.query('vacuum analyze read_models.audit_events_g1');

@@ -65,6 +65,11 @@ describe('queries over the golden streams', () => {
     return answer;
   }
 
+  /** The position of the last event that was decided before a time. */
+  async function positionAt(time: string): Promise<string> {
+    return (await get(`audit/events?until=${time}&limit=1`)).body.events[0].position;
+  }
+
   it('documents every route completely', () => {
     expect(missingInOpenApi(openApiDocument(running.app, OPEN_API))).toEqual([]);
   });
@@ -126,21 +131,21 @@ describe('queries over the golden streams', () => {
   });
 
   it('shows a backup as it stood', async () => {
-    const at = async (time: string) => (await get(`backups/${FULL}?as_of=${time}`)).body;
-    expect(await at('2026-11-21T10:30:10.000Z')).toMatchObject({ status: 'running', current_phase: 'transfer', progress_percent: 16.6, completed_at: null });
+    const at = async (time: string) => (await get(`backups/${FULL}?as_of=${await positionAt(time)}`)).body;
+    expect(await at('2026-11-21T10:30:10.000Z')).toMatchObject({ status: 'running', current_phase: 'transfer', completed_at: null });
     expect((await at('2026-11-21T10:30:10.000Z')).disk_results[0]).toMatchObject({ qemu_nbd_pid: 48211, nbd_port: 10100, sha256: null });
     expect(await at('2026-11-21T10:31:12.000Z')).toMatchObject({ current_phase: 'stalled' });
     expect(await at('2026-11-21T10:35:00.000Z')).toMatchObject({ status: 'completed', completed_at: '2026-11-21T10:31:24.000Z' });
     expect((await at('2026-11-21T10:35:00.000Z')).disk_results[0].qcow2_path).toBe('/srv/backups/pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2');
     expect((await at('2026-11-21T11:00:00.000Z')).status).toBe('deleted');
-    expect((await get(`backups/${FULL}?as_of=2026-11-21T10:00:00.000Z`, 404)).body.code).toBe('backup_not_found');
+    expect((await get(`backups/${FULL}?as_of=${await positionAt('2026-11-21T10:00:00.000Z')}`, 404)).body.code).toBe('backup_not_found');
   });
 
   it('shows what is damaged at the restore point itself, now and as of then', async () => {
     expect((await get(`backups/${FULL}`)).body).toMatchObject({
       damage: { code: 'file_altered', file: expect.stringContaining('disk-0.qcow2'), caused_by_backup_id: null },
     });
-    expect((await get(`backups/${FULL}?as_of=2026-11-21T10:31:36.500Z`)).body).toMatchObject({ status: 'completed', damage: null });
+    expect((await get(`backups/${FULL}?as_of=${await positionAt('2026-11-21T10:31:36.500Z')}`)).body).toMatchObject({ status: 'completed', damage: null });
   });
 
   it("shows a VM's chain and its last change id, or says that there is none", async () => {

@@ -10,6 +10,7 @@ import { hubHttpModule } from '../../src/hub/operations/http/hub-http.module.js'
 import { type OpenApiOptions, serveOpenApi } from '../../src/hub/operations/http/open-api.js';
 import { readApiSchemas } from '../../src/hub/operations/http/open-api-schemas.js';
 import { ReadModels } from '../../src/hub/store/postgres/read-models.js';
+import { PastInstants } from '../../src/hub/store/postgres/past-instants.js';
 import { InMemoryEventStore } from './in-memory-event-store.js';
 
 export const API_TOKEN = 'api-token-of-the-tests';
@@ -23,6 +24,11 @@ export const OPEN_API: OpenApiOptions = {
     return readApiSchemas(new URL('../../dist/src/hub/api-schemas.json', import.meta.url));
   },
 };
+
+/** No route of these applications reads the past. */
+@Global()
+@Module({ providers: [{ provide: PastInstants, useValue: {} }], exports: [PastInstants] })
+class WithoutPast {}
 
 export interface HttpApp {
   readonly app: NestExpressApplication;
@@ -58,7 +64,12 @@ export async function startHttpApp(
   class PlatformOfTest {}
 
   const testing = await Test.createTestingModule({
-    imports: [PlatformOfTest, hubHttpModule(options.seenCallsFile === undefined ? {} : { seenCallsFile: options.seenCallsFile }), ...(options.imports ?? [])],
+    imports: [
+      PlatformOfTest,
+      WithoutPast,
+      hubHttpModule(options.seenCallsFile === undefined ? {} : { seenCallsFile: options.seenCallsFile }),
+      ...(options.imports ?? []),
+    ],
     controllers: [...controllers],
     providers: [...(options.providers ?? [])],
   }).compile();

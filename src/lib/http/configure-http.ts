@@ -10,7 +10,7 @@ import { answerParserErrors } from './parser-errors.js';
 import { dropUnreadBody, readSignedBody } from './request-body.js';
 import { checkUrl, setSafeHeaders } from './request-hygiene.js';
 import { proveAnswers } from './answer-proof.js';
-import { beginRequest } from './request-state.js';
+import { beginRequest, runInRequest } from './request-state.js';
 import { isUuid } from '../../kernel/uuid.js';
 
 export const API_PREFIX = 'api/v1';
@@ -37,12 +37,12 @@ export function configureHttp(app: NestExpressApplication, options: HttpOptions 
   app.use((request: Request, response: Response, next: NextFunction) => {
     const given = request.headers['x-correlation-id'];
     const correlationId = isUuid(given) ? given.toLowerCase() : ids.next();
-    beginRequest(request, correlationId);
+    const state = beginRequest(request, correlationId);
     response.set('X-Correlation-Id', correlationId);
     // Every answer is current: a client that already has one gets a full answer, never an empty 304.
     delete request.headers['if-none-match'];
     delete request.headers['if-modified-since'];
-    runWithCorrelation(correlationId, next);
+    runWithCorrelation(correlationId, () => runInRequest(state, next));
   });
   app.use(metrics.middleware);
   app.use(setSafeHeaders);

@@ -1,5 +1,6 @@
-import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
+import { applyDecorators, type CanActivate, type ExecutionContext, Inject, Injectable, SetMetadata } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
+import { ApiExtension } from '@nestjs/swagger';
 import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js';
 import type { Request } from 'express';
@@ -8,6 +9,13 @@ import { accessOf, CALLS_HERE } from './bearer.guard.js';
 import { type FieldError, validationProblem } from './problem.js';
 import { printable } from './request-hygiene.js';
 import { requestState } from './request-state.js';
+
+const PRESENT_ONLY = 'sendense:present-only';
+/** OpenAPI extension of operations that show the present only. */
+export const PRESENT_EXTENSION = 'x-sendense-present-only';
+
+/** A query of what exists now, such as processes, files and live figures: it refuses `?as_of=`. All other queries answer for every instant. */
+export const PresentOnly = (): MethodDecorator & ClassDecorator => applyDecorators(SetMetadata(PRESENT_ONLY, true), ApiExtension(PRESENT_EXTENSION, true));
 
 /** Refuses query parameters that a route does not declare. Routes with a query class leave this to the validation of that class. */
 @Injectable()
@@ -28,8 +36,11 @@ export class QueryGuard implements CanActivate {
           .map(unknownParameter),
       );
     // A node has no read models to wait for, and callers without a token must not make the hub wait.
-    if (requestState(request).after !== null && (this.direction === 'to_node' || accessOf(this.reflector, context) !== 'api'))
-      errors.push(unknownParameter('after'));
+    const { after, asOf } = requestState(request);
+    const hasReadModels = this.direction !== 'to_node' && accessOf(this.reflector, context) === 'api';
+    if (after !== null && !hasReadModels) errors.push(unknownParameter('after'));
+    const isPresent = this.reflector.getAllAndOverride<true | undefined>(PRESENT_ONLY, [context.getHandler(), context.getClass()]) === true;
+    if (asOf !== null && (!hasReadModels || isPresent)) errors.push(unknownParameter('as_of'));
     if (errors.length > 0) throw validationProblem(errors);
     return true;
   }

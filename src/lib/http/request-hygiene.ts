@@ -22,7 +22,7 @@ export function setSafeHeaders(_: Request, response: Response, next: NextFunctio
   next();
 }
 
-/** Refuses paths and queries that no route may ever see, and moves `?after=` of a GET from the query into the request's state. */
+/** Refuses paths and queries that no route may ever see, and moves `?after=` and `?as_of=` of a GET from the query into the request's state. */
 export function checkUrl(request: Request, _: Response, next: NextFunction): void {
   const errors: FieldError[] = [];
   for (const segment of pathOf(request.originalUrl).split('/')) {
@@ -35,11 +35,16 @@ export function checkUrl(request: Request, _: Response, next: NextFunction): voi
   }
   const query = readQuery(request.originalUrl, errors);
   const state = requestState(request);
+  const isRead = request.method === 'GET' || request.method === 'HEAD';
   const after = query.get('after');
-  if (after !== undefined && (request.method === 'GET' || request.method === 'HEAD')) {
+  if (after !== undefined && isRead) {
     query.delete('after');
     if (isPosition(after)) state.after = after;
     else errors.push({ field: 'after', rule: 'position', message: 'after must be a position from the ETag of a command, without the quotes' });
+  }
+  if (isRead) {
+    state.asOf = query.get('as_of') ?? null;
+    query.delete('as_of');
   }
   // Express parses the query at each access; from here on all code sees the checked one, with one string per parameter.
   Object.defineProperty(request, 'query', { value: Object.fromEntries(query), writable: true, enumerable: true, configurable: true });

@@ -1,6 +1,15 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage } from 'node:http';
 import type { CommandContext } from '../../kernel/command-context.js';
 import type { Position } from '../../kernel/position.js';
+
+/** A past instant at which a request reads. */
+export interface PastInstant {
+  /** The last position recorded at or before it; null: no event was recorded by then. */
+  readonly position: Position | null;
+  /** ISO 8601. */
+  readonly time: string;
+}
 
 /** State of one request beyond the client's input. */
 export interface RequestState {
@@ -17,6 +26,10 @@ export interface RequestState {
   answerIsSecret: boolean;
   /** The position that a reader of its own writes waits for (`?after=`). */
   after: Position | null;
+  /** `?as_of=` as the client sent it. */
+  asOf: string | null;
+  /** The instant at which the request reads; null: now. */
+  instant: PastInstant | null;
   /** Set for every request that reached a route. */
   commandContext: CommandContext | null;
 }
@@ -33,6 +46,8 @@ export function beginRequest(request: IncomingMessage, correlationId: string): R
     answerTo: null,
     answerIsSecret: false,
     after: null,
+    asOf: null,
+    instant: null,
     commandContext: null,
   };
   states.set(request, state);
@@ -44,6 +59,18 @@ export function requestState(request: IncomingMessage): RequestState {
   const state = states.get(request);
   if (!state) throw new Error('the request did not pass through configureHttp');
   return state;
+}
+
+const current = new AsyncLocalStorage<RequestState>();
+
+/** Runs `work`, including its later promises and timers, as part of a request. */
+export function runInRequest<Result>(state: RequestState, work: () => Result): Result {
+  return current.run(state, work);
+}
+
+/** The request that the caller answers; null outside requests. */
+export function currentRequest(): RequestState | null {
+  return current.getStore() ?? null;
 }
 
 /** Path of a URL as the client sent it, without its query. */

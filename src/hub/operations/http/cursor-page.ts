@@ -7,6 +7,7 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import type { JsonObject, JsonValue } from '../../../kernel/json.js';
 import { ApiProblem } from '../../../lib/http/problem-responses.decorator.js';
 import { Optional } from '../../../contract/validation/presence.decorators.js';
+import { currentRequest } from '../../../lib/http/request-state.js';
 
 export const DEFAULT_LIMIT = 100;
 export const MAX_LIMIT = 1000;
@@ -35,9 +36,28 @@ export class PageQuery {
 /** A page of a list under its plural name: `{"backups": [...], "next_cursor": null}`. */
 export type Page<Name extends string, Item> = { readonly [key in Name]: readonly Item[] } & { readonly next_cursor: string | null };
 
-/** Opaque text from which a list continues. Contains the sort key of the last returned entry; it is neither secret nor trusted. */
+/**
+ * Opaque text from which a list continues. Contains the sort key of the last returned entry, and the position of a list of the past; it is neither secret nor
+ * trusted.
+ */
 export function encodeCursor(key: JsonObject): string {
-  return Buffer.from(JSON.stringify(key), 'utf8').toString('base64url');
+  const as_of = currentRequest()?.instant?.position;
+  return Buffer.from(JSON.stringify(as_of === undefined || as_of === null ? key : { ...key, as_of }), 'utf8').toString('base64url');
+}
+
+/** The position of the list of the past that a cursor continues; null: it continues no such list. */
+export function instantOfCursor(cursor: string): string | null {
+  const as_of = parsed(cursor)?.['as_of'];
+  return typeof as_of === 'string' ? as_of : null;
+}
+
+/** The refusal of a cursor of another list, or of another instant. */
+export function cursorDiffers(): DomainError {
+  return new DomainError(
+    'invalid',
+    'cursor_invalid',
+    'The cursor does not belong to this list: pass the unchanged next_cursor of its previous page, or omit it.',
+  );
 }
 
 /**
@@ -48,13 +68,7 @@ export function encodeCursor(key: JsonObject): string {
 export function decodeCursor<Key extends JsonObject>(cursor: string | undefined, accepts: (key: JsonObject) => key is Key): Key | null {
   if (cursor === undefined) return null;
   const key = parsed(cursor);
-  if (key === null || !accepts(key)) {
-    throw new DomainError(
-      'invalid',
-      'cursor_invalid',
-      'The cursor does not belong to this list: pass the unchanged next_cursor of its previous page, or omit it.',
-    );
-  }
+  if (key === null || !accepts(key)) throw cursorDiffers();
   return key;
 }
 

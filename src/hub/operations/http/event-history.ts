@@ -4,6 +4,8 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import type { JsonObject } from '../../../kernel/json.js';
 import type { EventFeed } from '../../store/event-store/event-feed.js';
 import type { EventStore, RecordedEvent } from '../../store/event-store/event-store.port.js';
+import { validationProblem } from '../../../lib/http/problem.js';
+import { currentRequest } from '../../../lib/http/request-state.js';
 import { EventStream, lastEventIdOf, wantsEventStream } from './server-sent-events.js';
 
 export class StreamEventResponse {
@@ -38,14 +40,27 @@ export interface EventHistory {
 
 /**
  * Answers a request with the events of one stream, oldest first: as JSON, or live until the history is complete or the client disconnects.
- * @throws `history.unknown`
+ * @throws `history.unknown`; HttpProblem 400 for a live stream of the past
  */
 export async function answerHistory(store: EventStore, feed: EventFeed, history: EventHistory, request: Request, response: Response): Promise<void> {
   const events: StreamEventResponse[] = [];
-  for await (const event of store.read(history.stream)) events.push(entryOf(event));
+  const instant = currentRequest()?.instant ?? null;
+  if (instant !== null && wantsEventStream(request)) {
+    throw validationProblem([{ field: 'as_of', rule: 'not_live', message: 'as_of has no live stream: ask for application/json' }]);
+  }
+  for await (const event of untilInstant(store.read(history.stream))) events.push(entryOf(event));
   if (events.length === 0) throw history.unknown;
   if (wantsEventStream(request)) await follow(feed, history, request, response);
   else response.json({ events });
+}
+
+/** The events of a stream that the request may see: with `as_of`, those up to its instant. */
+export async function* untilInstant(events: AsyncIterable<RecordedEvent>): AsyncGenerator<RecordedEvent, void, undefined> {
+  const instant = currentRequest()?.instant ?? null;
+  for await (const event of events) {
+    if (instant !== null && event.position > (instant.position ?? '')) return;
+    yield event;
+  }
 }
 
 async function follow(feed: EventFeed, { stream: name, isAtRest, progress: figures }: EventHistory, request: Request, response: Response): Promise<void> {

@@ -1,6 +1,7 @@
 import type { DynamicModule } from '@nestjs/common';
 import { HttpModule, type HttpOptions, REFUSAL_DELAY } from '../../../lib/http/http.module.js';
 import { HubConfig } from '../../hub.config.js';
+import { AsOfInterceptor } from './as-of.interceptor.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
 import { OwnWritesInterceptor } from './own-writes.interceptor.js';
 import { storeProblemOf } from './store-problems.js';
@@ -11,7 +12,7 @@ export function hubHttpModule(options: HttpOptions = {}): DynamicModule {
   return HttpModule.of(
     {
       callsHere: 'to_hub',
-      interceptors: [StreamLimitsInterceptor, IdempotencyInterceptor, OwnWritesInterceptor],
+      interceptors: [StreamLimitsInterceptor, IdempotencyInterceptor, OwnWritesInterceptor, AsOfInterceptor],
       translate: storeProblemOf,
       providers: [
         {

@@ -6,10 +6,12 @@ import { ModulesContainer } from '@nestjs/core';
 import type { NextFunction, Request, Response } from 'express';
 import { ACCESS_TOKENS, type AccessTokens, apiActorOf, basicPasswordOf, bearerTokenOf } from '../../../lib/http/access-tokens.js';
 import { ACCESS_EXTENSION } from '../../../lib/http/bearer.guard.js';
+import { PRESENT_EXTENSION } from '../../../lib/http/query.guard.js';
 import { PROBLEM_MEDIA_TYPE, problemAnswerOf, sendProblem } from '../../../lib/http/problem.js';
 import { FieldErrorSchema, NODE_EXTENSION, Problem, problemResponse, UnreadProblem, unreadResponse } from '../../../lib/http/problem-responses.decorator.js';
 import { DomainError } from '../../../kernel/domain-error.js';
 import { addSchemas, type ApiSchemas, queryParameters, withRules } from './open-api-schemas.js';
+import { AS_OF_POSITION_HEADER, AS_OF_TIME_HEADER } from './as-of.interceptor.js';
 import { Refusals } from '../../../lib/http/refusals.js';
 import { pathOf, requestState } from '../../../lib/http/request-state.js';
 import { UuidParam } from './uuid-param.pipe.js';
@@ -72,6 +74,33 @@ const AFTER_PARAMETER: Parameter = {
   description: 'Answer only once the read models have reached this position: the ETag of a command, without its quotes',
   schema: { type: 'string', pattern: '^[0-9]{19}$' },
   example: '0000000000000000042',
+};
+
+const AS_OF_PARAMETER: Parameter = {
+  name: 'as_of',
+  in: 'query',
+  required: false,
+  description:
+    'Answer as of this time, or of this position, from what had been recorded by then. Progress has the last value that it had in the state of that time',
+  schema: {
+    oneOf: [
+      { type: 'string', format: 'date-time' },
+      { type: 'string', pattern: '^[0-9]{19}$' },
+    ],
+  },
+  example: '2026-11-21T10:30:30Z',
+};
+const AS_OF_HEADERS = {
+  [AS_OF_POSITION_HEADER]: {
+    description: 'With `as_of`: the position that the answer stands for; absent if no event had been recorded',
+    schema: { type: 'string' as const },
+    example: '0000000000000000042',
+  },
+  [AS_OF_TIME_HEADER]: {
+    description: 'With `as_of`: the time that the answer stands for',
+    schema: { type: 'string' as const, format: 'date-time' },
+    example: '2026-11-21T10:30:30.000Z',
+  },
 };
 
 /** Answers without an operation, because the request did not reach one. */
@@ -226,6 +255,12 @@ function completeOperation(operation: Operation, isCommand: boolean): void {
   add(CORRELATION_PARAMETER);
   if (isCommand) add(IDEMPOTENCY_PARAMETER);
   else if (access === 'api') add(AFTER_PARAMETER);
+  const hasPast = !isCommand && access === 'api' && Reflect.get(operation, PRESENT_EXTENSION) !== true;
+  if (hasPast) {
+    add(AS_OF_PARAMETER);
+    const answer = operation.responses['200'];
+    if (answer !== undefined && !('$ref' in answer)) answer.headers = { ...answer.headers, ...AS_OF_HEADERS };
+  }
 
   operation.security = access === 'public' ? [] : [{ [access === 'node' ? 'node_token' : 'api_token']: [] }];
   const also = (status: number, ...codes: readonly string[]): void => {
@@ -254,6 +289,7 @@ function completeOperation(operation: Operation, isCommand: boolean): void {
   also(403, access === 'node' ? 'node_token_needed' : 'api_token_needed');
   also(503, 'storage_unavailable');
   if (!isCommand && access === 'api') also(503, 'read_model_behind');
+  if (hasPast) also(503, 'history_incomplete', 'projection_halted');
 }
 
 /** Adds the codes of the checks before every handler to the handler's own list. */

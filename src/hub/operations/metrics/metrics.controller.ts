@@ -2,6 +2,7 @@ import { Controller, Get, Header, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { MetricsRegistry } from '../../../lib/http/metrics-registry.js';
+import { PresentOnly } from '../../../lib/http/query.guard.js';
 
 @ApiTags('operations')
 @Controller('metrics')
@@ -9,6 +10,7 @@ export class MetricsController {
   constructor(private readonly metrics: MetricsRegistry) {}
 
   @Get()
+  @PresentOnly()
   @Header('Cache-Control', 'no-store')
   @ApiOperation({ summary: 'Metrics in the Prometheus text format' })
   @ApiProduces('text/plain')

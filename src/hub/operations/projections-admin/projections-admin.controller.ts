@@ -8,6 +8,7 @@ import { ApiProblem } from '../../../lib/http/problem-responses.decorator.js';
 import { Projections } from '../../store/postgres/projections.js';
 import { ProjectionsResponse, RebuildAcceptedResponse, SkipAcceptedResponse, toProjectionStatusResponse } from './projection-status.response.js';
 import { SkipEventRequest } from './skip-event.dto.js';
+import { PresentOnly } from '../../../lib/http/query.guard.js';
 
 @ApiTags('operations')
 @Controller('projections')
@@ -15,6 +16,7 @@ export class ProjectionsAdminController {
   constructor(private readonly projections: Projections) {}
 
   @Get()
+  @PresentOnly()
   @ApiOperation({ summary: 'List the read models and their positions' })
   @ApiOkResponse({ type: ProjectionsResponse })
   async list(): Promise<ProjectionsResponse> {

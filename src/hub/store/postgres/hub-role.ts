@@ -25,13 +25,14 @@ export async function grantToHub(owner: DataSource, hubRole: string): Promise<vo
     await manager.query(`grant execute on function event_store.append(jsonb) to ${hub}`);
     await manager.query(`grant select on sendense_migrations to ${hub}`);
     await manager.query(`alter schema read_models owner to ${hub}`);
-    const foreign = await select<{ name: string; kind: string }>(
-      `select c.relname as name, c.relkind as kind from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = 'read_models' and c.relkind = any ($2::"char"[]) and pg_get_userbyid(c.relowner) <> $1`,
+    await manager.query(`alter schema read_models_as_of owner to ${hub}`);
+    const foreign = await select<{ schema: string; name: string; kind: string }>(
+      `select n.nspname as schema, c.relname as name, c.relkind as kind from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname in ('read_models', 'read_models_as_of') and c.relkind = any ($2::"char"[]) and pg_get_userbyid(c.relowner) <> $1`,
       [hubRole, Object.keys(RELATION_KINDS)],
     );
-    for (const { name, kind } of foreign) {
-      await manager.query(`alter ${RELATION_KINDS[kind] ?? 'table'} read_models.${pg.escapeIdentifier(name)} owner to ${hub}`);
+    for (const { schema, name, kind } of foreign) {
+      await manager.query(`alter ${RELATION_KINDS[kind] ?? 'table'} ${schema}.${pg.escapeIdentifier(name)} owner to ${hub}`);
     }
   });
 }

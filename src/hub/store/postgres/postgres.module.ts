@@ -3,12 +3,13 @@ import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { allMigrations } from '../../../../migrations/all-migrations.js';
 import { messageOf } from '../../../kernel/error-message.js';
+import { AsOfDataSource } from './as-of.js';
 import { awaitDatabase } from './await-database.js';
 import { BoundedClient, QUERY_BOUNDS } from './bounded.client.js';
 import { HubLock } from './hub-lock.js';
 import { grantToHub } from './hub-role.js';
 import { ProjectionTables } from './projection-tables.js';
-import type { ReadModel } from './read-model-definition.js';
+import { type ReadModel, SCHEMA } from './read-model-definition.js';
 
 /** Injection token of the `pg.Pool` that the event store and set-based SQL use. */
 export const POSTGRES_POOL = Symbol('POSTGRES_POOL');
@@ -71,7 +72,7 @@ async function migrate(ownerUrl: string, hubRole: string | null): Promise<void> 
 
 function newDataSource(databaseUrl: string, readModels: readonly ReadModel[], poolSize: number, extra: object): DataSource {
   const log = new Logger('TypeORM');
-  return new DataSource({
+  return new AsOfDataSource({
     type: 'postgres',
     // Otherwise TypeORM looks for the package by its name, where a bundled program does not have it.
     driver: pg,
@@ -81,7 +82,7 @@ function newDataSource(databaseUrl: string, readModels: readonly ReadModel[], po
     migrations: allMigrations,
     migrationsTableName: 'sendense_migrations',
     poolSize,
-    extra,
+    extra: { ...extra, ...(readModels.length > 0 && { options: `-c search_path=${SCHEMA},public` }) },
     connectTimeoutMS: CONNECT_TIMEOUT_MS,
     logging: false,
     poolErrorHandler: (error: unknown) => {

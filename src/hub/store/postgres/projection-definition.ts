@@ -1,7 +1,7 @@
 import type { JsonObject } from '../../../kernel/json.js';
 import type { Position } from '../../../kernel/position.js';
 import type { RecordedEvent } from '../event-store/event-store.port.js';
-import type { ReadModelDefinition } from './read-model-definition.js';
+import { isSameVersion, type ReadModelDefinition } from './read-model-definition.js';
 
 /** Refers to all rows whose `references` column contains this value, instead of a row's key. */
 export interface RowReference {
@@ -27,16 +27,33 @@ export interface Projection<Row extends JsonObject = JsonObject> extends ReadMod
   fold(row: Row | undefined, event: RecordedEvent, key: string): Row | null;
 }
 
-/** A folded row and its position. */
+/** A folded row, the position of the event that last wrote it, and the position since which its version is valid. */
 export interface FoldedRow {
   readonly row: JsonObject;
   readonly position: Position;
+  readonly since: Position;
+}
+
+/** A version of a row that the event at `until` ended. */
+export interface PastVersion {
+  readonly row: JsonObject;
+  readonly since: Position;
+  readonly until: Position;
+}
+
+/** What a batch of events does to the rows of a read model. */
+export interface RowChanges {
+  readonly written: readonly FoldedRow[];
+  /** Keys of rows. */
+  readonly deleted: readonly string[];
+  readonly past: readonly PastVersion[];
 }
 
 /** The rows of a read model while events are folded into them. */
 export class FoldedRows {
   private readonly rows = new Map<string, FoldedRow>();
   private readonly touched = new Set<string>();
+  private readonly past: PastVersion[] = [];
   private readonly tally = new Map<string, number>();
   /** Keys of the rows that contain each reference. */
   private readonly holders = new Map<string, Set<string>>();
@@ -56,13 +73,15 @@ export class FoldedRows {
   /** @throws errors of the projection's `fold`; the rows must then be discarded */
   apply(event: RecordedEvent): void {
     for (const key of this.resolve(event)) {
-      const before = this.rows.get(key)?.row;
-      const row = this.projection.fold(before, event, key);
+      const before = this.rows.get(key);
+      const row = this.projection.fold(before?.row, event, key);
       this.touched.add(key);
-      this.count(before, -1);
+      this.count(before?.row, -1);
       this.count(row ?? undefined, 1);
+      const continues = before !== undefined && row !== null && isSameVersion(this.projection, before.row, row);
+      if (before !== undefined && !continues) this.past.push({ row: before.row, since: before.since, until: event.position });
       if (row === null) this.delete(key);
-      else this.set(key, { row, position: event.position });
+      else this.set(key, { row, position: event.position, since: continues ? before.since : event.position });
     }
   }
 
@@ -70,8 +89,8 @@ export class FoldedRows {
     return [...this.rows.values()];
   }
 
-  /** Rows to write and keys to delete, for the events applied so far. */
-  changes(): { readonly written: readonly FoldedRow[]; readonly deleted: readonly string[] } {
+  /** For the events applied so far. */
+  changes(): RowChanges {
     const written: FoldedRow[] = [];
     const deleted: string[] = [];
     for (const key of this.touched) {
@@ -79,7 +98,7 @@ export class FoldedRows {
       if (folded === undefined) deleted.push(key);
       else written.push(folded);
     }
-    return { written, deleted };
+    return { written, deleted, past: this.past };
   }
 
   private count(row: JsonObject | undefined, change: number): void {
@@ -145,7 +164,7 @@ export class RecentRows {
   }
 
   /** Call after the changes of a batch are committed. */
-  committed({ written, deleted }: ReturnType<FoldedRows['changes']>): void {
+  committed({ written, deleted }: RowChanges): void {
     for (const key of deleted) this.rows.delete(key);
     for (const folded of written) {
       const key = keyOf(this.projection, folded.row);

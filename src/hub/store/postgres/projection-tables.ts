@@ -4,8 +4,30 @@ import { messageOf } from '../../../kernel/error-message.js';
 import type { JsonObject } from '../../../kernel/json.js';
 import type { Position } from '../../../kernel/position.js';
 import type { RecordedEvent } from '../event-store/event-store.port.js';
-import { type FoldedRow, FoldedRows, keyOf, type Projection, type RecentRows, referencesOf } from './projection-definition.js';
-import { columnDdl, columnsDdl, type ColumnType, neutralValue, quoted, type ReadModelDefinition, SCHEMA, shapeOf } from './read-model-definition.js';
+import {
+  type FoldedRow,
+  FoldedRows,
+  keyOf,
+  type PastVersion,
+  type Projection,
+  type RecentRows,
+  referencesOf,
+  type RowChanges,
+} from './projection-definition.js';
+import { asOfViewDdl, forkOf } from './as-of.js';
+import {
+  AS_OF_SCHEMA,
+  type Column,
+  columnDdl,
+  columnsDdl,
+  type ColumnType,
+  neutralValue,
+  quoted,
+  type ReadModelDefinition,
+  recordsSince,
+  SCHEMA,
+  shapeOf,
+} from './read-model-definition.js';
 
 /** How long a switch waits for running queries of readers before it is retried. New readers queue behind it meanwhile. */
 const SWITCH_LOCK_TIMEOUT_MS = 1_000;
@@ -45,7 +67,7 @@ export class UnprojectableError extends Error {
   override readonly name = 'UnprojectableError';
 }
 
-/** The SQL of read models: a table per generation, one view over the live one, and checkpoints. */
+/** The SQL of read models: per generation a table of rows and one of their past versions, views over the live generation, and checkpoints. */
 export class ProjectionTables {
   constructor(private readonly dataSource: DataSource) {}
 
@@ -93,7 +115,7 @@ export class ProjectionTables {
     to: Position,
     { catchingUp = false, recent }: { readonly catchingUp?: boolean; readonly recent?: RecentRows } = {},
   ): Promise<void> {
-    let changes: ReturnType<FoldedRows['changes']> = { written: [], deleted: [] };
+    let changes: RowChanges = { written: [], deleted: [], past: [] };
     try {
       await this.inTransaction(async (runner) => {
         // A crash loses rows and checkpoint together, so no event is missed; nobody relies on rows that are still behind.
@@ -114,7 +136,7 @@ export class ProjectionTables {
     generation: number,
     events: readonly RecordedEvent[],
     recent: RecentRows | undefined,
-  ): Promise<ReturnType<FoldedRows['changes']>> {
+  ): Promise<RowChanges> {
     const rows = new FoldedRows(projection, await this.loadTouched(runner, projection, generation, events, recent));
     for (const event of events) {
       try {
@@ -124,10 +146,11 @@ export class ProjectionTables {
       }
     }
     const changes = rows.changes();
-    const { written, deleted } = changes;
+    const { written, deleted, past } = changes;
     try {
       if (written.length > 0) await this.upsert(runner, projection, generation, written);
       if (deleted.length > 0) await this.delete(runner, projection, generation, deleted);
+      if (past.length > 0) await this.insertPast(runner, projection, generation, past);
       await this.moveTallies(runner, projection, generation, rows.tallyChanges());
     } catch (error) {
       if (!isRefusedData(error)) throw error;
@@ -153,10 +176,10 @@ export class ProjectionTables {
       );
       if (last === undefined) return null;
       await this.moveCheckpoint(runner, projection, generation, from, last.to);
-      const values = Object.keys(projection.columns).map((column) => copied[column] ?? 'null');
+      const values = storedColumns(projection).map((column) => copied[column] ?? ENCODED_POSITION);
       try {
         await runner.query(
-          `insert into ${table(projection, generation)} (${columnList(projection)}) select ${values.join(', ')}, ${ENCODED_POSITION}
+          `insert into ${table(projection, generation)} (${storedColumns(projection).map(quoted).join(', ')}) select ${values.join(', ')}
              from event_store.events where position > $1::bigint and position <= $2::bigint order by event_store.events.position`,
           [from ?? '0', last.to],
         );
@@ -188,17 +211,22 @@ export class ProjectionTables {
         [definition.name],
       );
       if (live?.shape === shapeOf(definition)) return;
-      await runner.query(`drop view if exists ${view(definition)}`);
+      await runner.query(`drop view if exists ${view(definition)}, ${asOfView(definition)}`);
       const generation = live?.generation ?? 1;
       if (live === undefined || live.position === null) {
         // Without a checkpoint the table is one that a migration of an earlier version created.
-        await runner.query(`drop table if exists ${table(definition, generation)}`);
+        await runner.query(`drop table if exists ${table(definition, generation)}, ${pastTable(definition, generation)}`);
         await runner.query(`delete from ${SCHEMA}.projection_checkpoints where projection = $1 and generation = $2`, [definition.name, generation]);
         await this.createTable(runner, definition, generation, 'live');
         for (const index of indexesDdl(definition, generation)) await runner.query(index);
       } else await this.fit(runner, definition, generation);
-      await runner.query(viewDdl(definition, generation));
+      await this.createViews(runner, definition, generation);
     });
+  }
+
+  private async createViews(runner: QueryRunner, definition: ReadModelDefinition, generation: number): Promise<void> {
+    await runner.query(`create view ${view(definition)} as select ${columnList(definition)} from ${table(definition, generation)}`);
+    await runner.query(`create view ${asOfView(definition)} as ${asOfViewDdl(definition, table(definition, generation), pastTable(definition, generation))}`);
   }
 
   /** Every statement takes the same short time however many rows there are. */
@@ -207,8 +235,8 @@ export class ProjectionTables {
     const found = await select<{ name: string; type: string; required: boolean }>(
       runner,
       `select attname as name, replace(format_type(atttypid, atttypmod), 'timestamp with time zone', 'timestamptz') as type, attnotnull as required
-         from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped and attname <> 'position'`,
-      [table(definition, generation)],
+         from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped and not attname = any($2)`,
+      [table(definition, generation), ['position', ...(recordsSince(definition) ? ['valid_from'] : [])]],
     );
     for (const { name, type, required } of found) {
       const column = definition.columns[name];
@@ -219,6 +247,11 @@ export class ProjectionTables {
       if (found.some((each) => each.name === name && each.type === column.type)) continue;
       await runner.query(`${alter} add column ${columnDdl(name, column)}${column.isNullable ? '' : ` default ${neutralLiteral(column.type)}`}`);
     }
+    if (recordsSince(definition)) await runner.query(`${alter} add column if not exists valid_from text collate "C" not null default ''`);
+    // The past of rows of another shape is known again when they are rebuilt.
+    await runner.query(`drop table if exists ${pastTable(definition, generation)}`);
+    await this.createPastTable(runner, definition, generation);
+    await runner.query(pastIndexesDdl(definition, generation).join('; '));
   }
 
   /** Creates an empty generation next to the live one, with only the indexes that are needed while it is filled; see `buildIndexes`. */
@@ -238,7 +271,9 @@ export class ProjectionTables {
   private async createTable(runner: QueryRunner, definition: ReadModelDefinition, generation: number, role: Checkpoint['role']): Promise<void> {
     const { name, key, references } = definition;
     const on = table(definition, generation);
-    await runner.query(`create table ${on} (${columnsDdl(definition).join(', ')}, primary key (${quoted(key)}))`);
+    const since = recordsSince(definition) ? ', valid_from text collate "C" not null' : '';
+    await runner.query(`create table ${on} (${columnsDdl(definition).join(', ')}${since}, primary key (${quoted(key)}))`);
+    await this.createPastTable(runner, definition, generation);
     if (references !== undefined) await runner.query(`create index on ${on} using gin (${quoted(references)}) with (fastupdate = off)`);
     await runner.query(`insert into ${SCHEMA}.projection_checkpoints (projection, generation, role, shape) values ($1, $2, $3, $4)`, [
       name,
@@ -246,6 +281,13 @@ export class ProjectionTables {
       role,
       shapeOf(definition),
     ]);
+  }
+
+  private async createPastTable(runner: QueryRunner, definition: ReadModelDefinition, generation: number): Promise<void> {
+    // Rows that were fitted to the definition may lack a value that it requires.
+    const columns = Object.entries<Column>(definition.columns).map(([name, column]) => columnDdl(name, column.nullable()));
+    const validity = ['valid_from', 'valid_to', 'fork'].map((name) => `${name} text collate "C" not null`);
+    await runner.query(`create table ${pastTable(definition, generation)} (${[...columns, ...validity].join(', ')})`);
   }
 
   /**
@@ -267,15 +309,15 @@ export class ProjectionTables {
       }
       if (live.position !== null && (to === null || to < live.position)) throw new LostCheckpointRaceError(projection.name, live.generation, to);
       // Its columns may be others than those of the live generation, which `create or replace` refuses.
-      await runner.query(`drop view ${view(projection)}`);
-      await runner.query(viewDdl(projection, generation));
+      await runner.query(`drop view ${view(projection)}, ${asOfView(projection)}`);
+      await this.createViews(runner, projection, generation);
       await runner.query(`delete from ${SCHEMA}.projection_checkpoints where projection = $1 and generation = $2`, [projection.name, live.generation]);
       await runner.query(`delete from ${SCHEMA}.projection_tallies where projection = $1 and generation = $2`, [projection.name, live.generation]);
       await runner.query(
         `update ${SCHEMA}.projection_checkpoints set role = 'live', position = $3, updated_at = now() where projection = $1 and generation = $2`,
         [projection.name, generation, to],
       );
-      await runner.query(`drop table ${table(projection, live.generation)}`);
+      await runner.query(`drop table ${table(projection, live.generation)}, ${pastTable(projection, live.generation)}`);
     });
   }
 
@@ -289,12 +331,13 @@ export class ProjectionTables {
       );
       const tables = await select<{ tablename: string }>(runner, `select tablename from pg_tables where schemaname = $1 and tablename ~ $2`, [
         SCHEMA,
-        `^${projection.name}_g[0-9]+$`,
+        `^${projection.name}_g[0-9]+(_past)?$`,
       ]);
-      const leftovers = tables
-        .map(({ tablename }) => Number(tablename.slice(projection.name.length + 2)))
-        .filter((generation) => live.every((row) => row.generation !== generation) && live.length > 0);
-      for (const generation of leftovers) await runner.query(`drop table ${table(projection, generation)}`);
+      const generations = new Set(tables.map(({ tablename }) => Number.parseInt(tablename.slice(projection.name.length + 2), 10)));
+      const leftovers = [...generations].filter((generation) => live.every((row) => row.generation !== generation) && live.length > 0);
+      for (const generation of leftovers) {
+        await runner.query(`drop table if exists ${table(projection, generation)}, ${pastTable(projection, generation)}`);
+      }
       await runner.query(`delete from ${SCHEMA}.projection_checkpoints where projection = $1 and role = 'building'`, [projection.name]);
       await runner.query(`delete from ${SCHEMA}.projection_tallies where projection = $1 and not generation = any($2::integer[])`, [
         projection.name,
@@ -340,7 +383,7 @@ export class ProjectionTables {
 
   /** Gives the planner statistics of a generation that was just filled; otherwise readers would use plans for an empty table until autovacuum runs. */
   async analyze(projection: Projection, generation: number): Promise<void> {
-    await this.dataSource.query(`analyze ${table(projection, generation)}`);
+    await this.dataSource.query(`analyze ${table(projection, generation)}, ${pastTable(projection, generation)}`);
   }
 
   /** Number of rows of the live generation per value of the tallied column. */
@@ -360,7 +403,7 @@ export class ProjectionTables {
 
   /** The same digest for rows that were folded in memory. */
   async checksumOf(projection: Projection, rows: readonly FoldedRow[]): Promise<string> {
-    return this.digest(recordset(projection), projection, [JSON.stringify(rows.map(toRecord))]);
+    return this.digest(recordset(projection, [...Object.keys(projection.columns), 'position']), projection, [JSON.stringify(rows.map(toRecord))]);
   }
 
   private async digest(source: string, projection: Projection, parameters: readonly string[]): Promise<string> {
@@ -451,14 +494,21 @@ export class ProjectionTables {
   }
 
   private async upsert(runner: QueryRunner, projection: Projection, generation: number, rows: readonly FoldedRow[]): Promise<void> {
-    const updates = [...Object.keys(projection.columns), 'position']
-      .filter((column) => column !== projection.key)
-      .map((column) => `${quoted(column)} = excluded.${quoted(column)}`);
+    const stored = storedColumns(projection);
+    const updates = stored.filter((column) => column !== projection.key).map((column) => `${quoted(column)} = excluded.${quoted(column)}`);
     await runner.query(
-      `insert into ${table(projection, generation)} (${columnList(projection)}) ${recordset(projection)}
+      `insert into ${table(projection, generation)} (${stored.map(quoted).join(', ')}) ${recordset(projection, stored)}
        on conflict (${quoted(projection.key)}) do update set ${updates.join(', ')}`,
       [JSON.stringify(rows.map(toRecord))],
     );
+  }
+
+  private async insertPast(runner: QueryRunner, projection: Projection, generation: number, past: readonly PastVersion[]): Promise<void> {
+    const columns = [...Object.keys(projection.columns), 'valid_from', 'valid_to', 'fork'];
+    const records = past.map(({ row, since, until }) => ({ ...row, valid_from: since, valid_to: until, fork: forkOf(since, until) }));
+    await runner.query(`insert into ${pastTable(projection, generation)} (${columns.map(quoted).join(', ')}) ${recordset(projection, columns)}`, [
+      JSON.stringify(records),
+    ]);
   }
 
   private async moveTallies(
@@ -512,41 +562,52 @@ function processIdOf(client: pg.Client & { readonly processID?: number }): numbe
 }
 
 interface StoredRow {
-  readonly row: Record<string, JsonObject[string]> & { readonly position: string };
+  readonly row: StoredRecord;
 }
 
-function toRecord({ row, position }: FoldedRow): JsonObject {
-  return { ...row, position };
+/** `valid_from` is a column only if it can differ from the position. */
+type StoredRecord = JsonObject & { readonly position: string; readonly valid_from?: string };
+
+function toRecord({ row, position, since }: FoldedRow): JsonObject {
+  return { ...row, position, valid_from: since };
 }
 
-function fromRecord(projection: Projection, record: JsonObject & { readonly position: string }): FoldedRow {
+function fromRecord(projection: Projection, record: StoredRecord): FoldedRow {
   const row: Record<string, JsonObject[string]> = {};
   for (const [column, { type }] of Object.entries(projection.columns)) {
     const value = record[column];
     // PostgreSQL writes +00:00 and drops trailing zeros; a fold must find the value it had written.
     row[column] = type === 'timestamptz' && typeof value === 'string' ? new Date(value).toISOString() : value;
   }
-  return { row, position: record.position };
+  return { row, position: record.position, since: record.valid_from ?? record.position };
 }
 
-function recordset(projection: Projection): string {
-  const types = Object.entries(projection.columns).map(([column, { type }]) => `${quoted(column)} ${type}`);
-  return `select ${columnList(projection)} from json_to_recordset($1::json) as r(${types.join(', ')}, position text)`;
+/** @param columns of the table; those that the definition does not list are positions */
+function recordset(projection: Projection, columns: readonly string[]): string {
+  const types = columns.map((column) => `${quoted(column)} ${projection.columns[column]?.type ?? 'text'}`);
+  return `select ${columns.map(quoted).join(', ')} from json_to_recordset($1::json) as r(${types.join(', ')})`;
+}
+
+function storedColumns(projection: ReadModelDefinition): readonly string[] {
+  return [...Object.keys(projection.columns), 'position', ...(recordsSince(projection) ? ['valid_from'] : [])];
 }
 
 function columnList(projection: ReadModelDefinition): string {
   return [...Object.keys(projection.columns), 'position'].map(quoted).join(', ');
 }
 
-function viewDdl(definition: ReadModelDefinition, generation: number): string {
-  return `create view ${view(definition)} as select ${columnList(definition)} from ${table(definition, generation)}`;
-}
-
 /** Named, so that an interrupted build continues with those that are missing. */
 function indexesDdl(definition: ReadModelDefinition, generation: number): readonly string[] {
   const { name, indexes = [] } = definition;
-  return indexes.map(
+  const ofRows = indexes.map(
     (index, number) => `create index if not exists ${quoted(`${name}_g${generation}_i${number}`)} on ${table(definition, generation)} ${index}`,
+  );
+  return [...ofRows, ...pastIndexesDdl(definition, generation)];
+}
+
+function pastIndexesDdl({ name, key }: ReadModelDefinition, generation: number): readonly string[] {
+  return [`(${quoted(key)}, valid_to)`, '(fork, valid_to, valid_from)'].map(
+    (index, number) => `create index if not exists ${quoted(`${name}_g${generation}_past_i${number}`)} on ${pastTable({ name }, generation)} ${index}`,
   );
 }
 
@@ -558,6 +619,15 @@ function neutralLiteral(type: ColumnType): string {
 
 function table(projection: ReadModelDefinition, generation: number): string {
   return `${SCHEMA}.${quoted(`${projection.name}_g${generation}`)}`;
+}
+
+/** Ended versions of the rows. It only grows. */
+function pastTable({ name }: Pick<ReadModelDefinition, 'name'>, generation: number): string {
+  return `${SCHEMA}.${quoted(`${name}_g${generation}_past`)}`;
+}
+
+function asOfView({ name }: ReadModelDefinition): string {
+  return `${AS_OF_SCHEMA}.${quoted(name)}`;
 }
 
 function view(projection: ReadModelDefinition): string {

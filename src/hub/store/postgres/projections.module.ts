@@ -1,5 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Projection } from './projection-definition.js';
+import { PastInstants } from './past-instants.js';
 import { PROJECTIONS, Projections } from './projections.js';
 import { ReadModels } from './read-models.js';
 
@@ -10,8 +11,8 @@ export class ProjectionsModule {
     return {
       module: ProjectionsModule,
       global: true,
-      providers: [{ provide: PROJECTIONS, useValue: projections }, ReadModels, Projections],
-      exports: [ReadModels, Projections],
+      providers: [{ provide: PROJECTIONS, useValue: projections }, ReadModels, PastInstants, Projections],
+      exports: [ReadModels, PastInstants, Projections],
     };
   }
 }

@@ -103,6 +103,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
           const live = await this.tables.liveCheckpoint(managed.projection);
           const leftovers = await this.tables.dropLeftovers(managed.projection);
           if (leftovers.length > 0) this.log.warn(`dropped generations ${leftovers.join(', ')} of ${managed.projection.name}, left by an interrupted rebuild`);
+          this.readModels.knowsPast(managed.projection.name, live.shape === shapeOf(managed.projection));
           managed.live = this.runner(managed.projection, live.generation);
           managed.live.start();
         } catch (error) {
@@ -285,6 +286,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
       const standing = old?.position ?? null;
       await building.until(({ position }) => standing === null || (position !== null && position >= standing));
       await this.switch(building);
+      this.readModels.knowsPast(projection.name, true);
       managed.live = building;
       managed.building = null;
       if (building.state !== 'halted') this.readModels.advanced(projection.name, building.position);

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { EntitySchema, type EntitySchemaColumnOptions } from 'typeorm';
-import type { JsonValue } from '../../../kernel/json.js';
+import type { JsonObject, JsonValue } from '../../../kernel/json.js';
 
 /** The PostgreSQL schema of all read models. */
 export const SCHEMA = 'read_models';
+/** The schema of the same names for a past instant: see `as-of.ts`. Read models are queried without a schema, so that the search path selects one of the two. */
+export const AS_OF_SCHEMA = 'read_models_as_of';
 
 export type ColumnType = 'text' | 'text[]' | 'integer' | 'bigint' | 'double precision' | 'boolean' | 'jsonb' | 'timestamptz';
 
@@ -17,10 +20,21 @@ export class Column<Folded = unknown, Read = unknown> {
     readonly isNullable = false,
     /** `C` if values are compared as bytes, as positions are. */
     readonly collation: 'C' | null = null,
+    /** What of a value is more than progress; null: all of it. */
+    readonly lasting: ((value: JsonValue | undefined) => JsonValue) | null = null,
   ) {}
 
   nullable(): Column<Folded | null, Read | null> {
-    return new Column(this.type, true, this.collation);
+    return new Column(this.type, true, this.collation, this.lasting);
+  }
+
+  /**
+   * The column only shows progress: a change of it alone makes no version of the row. A past version has the last value that it had.
+   * @param lasting the part of a value that is more than progress; default: none
+   */
+  progress(lasting: (value: Folded) => JsonValue = () => null): Column<Folded, Read> {
+    // A fold writes only values of this type into the column.
+    return new Column(this.type, this.isNullable, this.collation, lasting as (value: unknown) => JsonValue);
   }
 }
 
@@ -80,7 +94,6 @@ export function readModel<const Of extends Columns>(
   );
   const entity = new EntitySchema<EntityOfColumns<Of>>({
     name: definition.name,
-    schema: SCHEMA,
     synchronize: false,
     // Its names are those of the row type, which is derived from the same columns.
     columns: Object.fromEntries(options) as Record<keyof EntityOfColumns<Of>, EntitySchemaColumnOptions>,
@@ -91,8 +104,23 @@ export function readModel<const Of extends Columns>(
 /** Identifies what the rows of a read model look like and mean. Rows of another shape have to be built from the events. */
 export function shapeOf(definition: ReadModelDefinition): string {
   const { key, references, tallied, indexes, version } = definition;
-  const meaning = [columnsDdl(definition), key, references, tallied, indexes, version ?? 1];
+  const progress = Object.entries(definition.columns).flatMap(([name, { lasting }]) => (lasting === null ? [] : [name]));
+  const meaning = ['versions', columnsDdl(definition), progress, key, references, tallied, indexes, version ?? 1];
   return createHash('sha256').update(JSON.stringify(meaning)).digest('hex').slice(0, 16);
+}
+
+/** Whether the table needs to record since when a row's version is valid: without columns of progress, that is the row's position. */
+export function recordsSince({ columns }: ReadModelDefinition): boolean {
+  return Object.values<Column>(columns).some(({ lasting }) => lasting !== null);
+}
+
+/** Whether a row differs from the one before in progress only. Without columns of progress, every event makes a version. */
+export function isSameVersion(definition: ReadModelDefinition, before: JsonObject, after: JsonObject): boolean {
+  if (!recordsSince(definition)) return false;
+  return Object.entries<Column>(definition.columns).every(([name, { lasting }]) => {
+    if (before[name] === after[name]) return true;
+    return lasting === null ? isDeepStrictEqual(before[name], after[name]) : isDeepStrictEqual(lasting(before[name]), lasting(after[name]));
+  });
 }
 
 export function columnsDdl({ columns }: ReadModelDefinition): readonly string[] {

@@ -18,6 +18,7 @@ interface Waiter {
 export class ReadModels {
   private readonly standing = new Map<string, Position | null>();
   private readonly halted = new Set<string>();
+  private readonly withoutPast = new Set<string>();
   private readonly waiters = new Set<Waiter>();
 
   constructor(private readonly store: EventStore) {}
@@ -39,6 +40,23 @@ export class ReadModels {
   async waitFor(position: Position | null, ...names: readonly string[]): Promise<void> {
     if (position === null) return;
     await Promise.all((names.length === 0 ? [null] : names).map((name) => this.reach(position, name)));
+  }
+
+  /**
+   * Resolves once all read models can be read as of `position`.
+   * @throws DomainError as `waitFor`; `projection_halted` if any is halted before it; `history_incomplete`
+   */
+  async waitForPast(position: Position): Promise<void> {
+    const [missing] = this.withoutPast;
+    if (missing !== undefined) {
+      throw new DomainError(
+        'unavailable',
+        'history_incomplete',
+        `The past of the read model ${missing} is being built after an upgrade. Try again when GET /projections shows no rebuild.`,
+        { name: missing },
+      );
+    }
+    await this.waitFor(position, ...this.standing.keys());
   }
 
   private async reach(position: Position, name: string | null): Promise<void> {
@@ -72,6 +90,12 @@ export class ReadModels {
     this.halted.delete(name);
     this.standing.set(name, position);
     this.checkAll();
+  }
+
+  /** Called when projections start and when a rebuild has replaced the rows: whether the versions of all rows are known. */
+  knowsPast(name: string, isKnown: boolean): void {
+    if (isKnown) this.withoutPast.delete(name);
+    else this.withoutPast.add(name);
   }
 
   /** Called by the runners: this read model has halted. */

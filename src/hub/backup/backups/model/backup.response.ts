@@ -1,4 +1,4 @@
-import type { BackupDamageRow, BackupDiskRow, BackupReadModel, BackupRow, FoldedBackup } from '../../../../../projections/backups/backups.read-model.js';
+import type { BackupDamageRow, BackupDiskRow, BackupReadModel, BackupRow } from '../../../../../projections/backups/backups.read-model.js';
 
 export class DiskErrorResponse {
   /** @example "connection_refused" */ readonly code!: string;
@@ -119,10 +119,7 @@ export class BackupResponse {
   readonly position!: string;
 }
 
-/** A row of the read model, or a row folded from the backup's events. */
-export type BackupRecord = BackupReadModel | FoldedBackup;
-
-export function toBackupResponse(record: BackupRecord): BackupResponse {
+export function toBackupResponse(record: BackupReadModel): BackupResponse {
   return {
     backup_id: record.backup_id,
     vm_id: record.vm_id,
@@ -149,10 +146,10 @@ export function toBackupResponse(record: BackupRecord): BackupResponse {
     quiesce: record.quiesce,
     left_out_disks: [...record.left_out_disks],
     folder: record.folder,
-    snapshot_instant: isoOrNull(record.instant),
-    created_at: iso(record.created_at),
-    started_at: isoOrNull(record.started_at),
-    completed_at: isoOrNull(record.completed_at),
+    snapshot_instant: record.instant?.toISOString() ?? null,
+    created_at: record.created_at.toISOString(),
+    started_at: record.started_at?.toISOString() ?? null,
+    completed_at: record.completed_at?.toISOString() ?? null,
     position: record.position,
   };
 }
@@ -175,14 +172,6 @@ function toDiskResult(disk: BackupDiskRow, exports: BackupRow['exports'], fullRe
     change_id: disk.change_id,
     error: disk.error,
   };
-}
-
-function iso(time: Date | string): string {
-  return typeof time === 'string' ? time : time.toISOString();
-}
-
-function isoOrNull(time: Date | string | null): string | null {
-  return time === null ? null : iso(time);
 }
 
 /**

@@ -16,6 +16,7 @@ import { readerOf } from '../../../operations/http/request-reader.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { BootArtefacts } from '../model/boot-artefacts.store.js';
 import type { BootArtefact } from '../model/verification.events.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
 @ApiTags('backups')
 @Controller('backups/:backup_id/verifications/:verification_id')
@@ -27,6 +28,7 @@ export class GetBootArtefactController {
   ) {}
 
   @Get('console')
+  @PresentOnly()
   @Streams('download')
   @ApiOperation({
     summary: 'Serial console output of the guest of a boot check',
@@ -45,6 +47,7 @@ export class GetBootArtefactController {
   }
 
   @Get('screenshot')
+  @PresentOnly()
   @Streams('download')
   @ApiOperation({
     summary: "Screenshot of a boot check's guest, taken at the verdict",

@@ -4,6 +4,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import type { JsonObject } from '../../../../kernel/json.js';
 import { categoryOf, EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
 import { ApiPage, decodeCursor, type Page, PageQuery, pageOf } from '../../../operations/http/cursor-page.js';
+import { untilInstant } from '../../../operations/http/event-history.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { AuditEventResponse } from '../audit-event.response.js';
 
@@ -23,7 +24,7 @@ export class ReadStreamController {
     const after = decodeCursor(query.cursor, isStreamKey);
     const events: RecordedEvent[] = [];
     const from = after === null ? 0 : after.revision + 1;
-    for await (const event of this.store.read(stream, { from, limit: query.limit + 1 })) events.push(event);
+    for await (const event of untilInstant(this.store.read(stream, { from, limit: query.limit + 1 }))) events.push(event);
     if (events.length === 0 && after === null)
       throw new DomainError('not_found', 'stream_not_found', `There is no stream ${JSON.stringify(stream)}.`, { stream });
     return pageOf('events', events, query.limit, ({ revision }) => ({ revision }), toResponse);

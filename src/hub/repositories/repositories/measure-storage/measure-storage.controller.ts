@@ -8,6 +8,7 @@ import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js'
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { RepositoryStorageDto } from './measure-storage.dto.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
 @ApiTags('repositories')
 @Controller('repositories')
@@ -19,6 +20,7 @@ export class MeasureStorageController {
   ) {}
 
   @Get(':id/storage')
+  @PresentOnly()
   @ApiOperation({ summary: 'Measure the space of a repository' })
   @ApiOkResponse({ type: RepositoryStorageDto })
   @ApiProblem(404, 'repository_not_found')

@@ -8,6 +8,7 @@ import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js'
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { readExportKey } from '../../../exports/nbd-servers/export-access.js';
 import { pskFileText } from '../../../../lib/nbd/nbd-uri.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
 export class ExportKeyResponse {
   /**
@@ -26,6 +27,7 @@ export class GetExportKeyController {
   ) {}
 
   @Get(':export_id/key')
+  @PresentOnly()
   @Header('Cache-Control', 'no-store')
   @ApiOperation({
     summary: 'Get the key required to connect to an export',

@@ -25,6 +25,7 @@ import { qcow2Download, rawDownload } from '../../downloads/disk-download.js';
 import { ChainGuard, REQUEST_PATIENCE_MS } from '../../../repositories/repository-storage/chain-guard.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { DownloadDiskQuery } from './download-disk.dto.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
 @ApiTags('restore')
 @Controller('backups')
@@ -39,6 +40,7 @@ export class DownloadDiskController {
   ) {}
 
   @Get(':backup_id/disks/:disk_id/download')
+  @PresentOnly()
   @Streams('download')
   @ApiOperation({
     summary: 'Download the content of a disk',

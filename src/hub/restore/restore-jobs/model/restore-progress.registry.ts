@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { currentRequest } from '../../../../lib/http/request-state.js';
 import { defer, filter, map, type Observable, startWith, Subject } from 'rxjs';
 
 /** Comparing follows copying; each phase goes from 0 to 100. */
@@ -21,8 +22,9 @@ export class RestoreProgress {
     this.changed.next(jobId);
   }
 
-  /** Copied share of a disk, 0 to 100; null when this process has no figures for it. */
+  /** Copied share of a disk, 0 to 100; null when this process has no figures for it, or the request reads the past. */
   copied(jobId: string, diskId: number): number | null {
+    if ((currentRequest()?.instant ?? null) !== null) return null;
     const figures = this.jobs.get(jobId)?.get(diskId);
     if (figures === undefined) return null;
     return figures.phase === 'copying' ? figures.progress_percent : 100;

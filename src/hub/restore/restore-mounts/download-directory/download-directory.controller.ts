@@ -11,6 +11,7 @@ import { MountBrowser } from '../../mounts/mount-browser.js';
 import { pathTextOf } from '../model/guest-file.response.js';
 import { MountUses } from '../model/use-mount.access.js';
 import { DownloadDirectoryQuery } from './download-directory.dto.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
 const MEDIA_TYPE = { zip: 'application/zip', 'tar.gz': 'application/gzip' } as const;
 
@@ -23,6 +24,7 @@ export class DownloadDirectoryController {
   ) {}
 
   @Get(':mount_id/download-directory')
+  @PresentOnly()
   @Streams('download')
   @ApiOperation({
     summary: 'Download a directory in a mount as an archive',

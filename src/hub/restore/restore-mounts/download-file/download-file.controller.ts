@@ -11,6 +11,7 @@ import { BrowserError } from '../../mounts/guest-browser/browser-protocol.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
 import { MountUses } from '../model/use-mount.access.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
 const BINARY = 'application/octet-stream';
 
@@ -23,6 +24,7 @@ export class DownloadFileController {
   ) {}
 
   @Get(':mount_id/download')
+  @PresentOnly()
   @Streams('download')
   @ApiOperation({
     summary: 'Download a file in a mount',

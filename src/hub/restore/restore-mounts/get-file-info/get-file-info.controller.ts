@@ -7,6 +7,7 @@ import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { GuestFileResponse, GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
 import { MountUses } from '../model/use-mount.access.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
 @ApiTags('file-level restore')
 @Controller('restore')
@@ -17,6 +18,7 @@ export class GetFileInfoController {
   ) {}
 
   @Get(':mount_id/file-info')
+  @PresentOnly()
   @ApiOperation({
     summary: 'Show a file or directory in a mount',
     description: 'A symbolic link at the end of the path is not followed; the link itself is described.',

@@ -9,6 +9,7 @@ import { MountDrivers } from '../../mounts/mount-drivers.js';
 import { isAlive } from '../../../../lib/process/process-identity.js';
 import type { MountResource } from '../model/restore-mount.events.js';
 import { type MountResourceDto, ResourcesDto } from './get-resources.dto.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
 @ApiTags('file-level restore')
 @Controller('restore/resources')
@@ -21,6 +22,7 @@ export class GetResourcesController {
   ) {}
 
   @Get()
+  @PresentOnly()
   @ApiOperation({ summary: 'Show mount slots and the resources of mounts', description: 'Liveness and downloads are measured when the request is made.' })
   @ApiOkResponse({ type: ResourcesDto })
   async resources(): Promise<ResourcesDto> {

@@ -10,6 +10,7 @@ import { MountBrowser } from '../../mounts/mount-browser.js';
 import { pathTextOf } from '../model/guest-file.response.js';
 import { MountUses } from '../model/use-mount.access.js';
 import { FileListDto, ListFilesQuery } from './list-files.dto.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
 type FilesKey = { readonly after: string };
 
@@ -22,6 +23,7 @@ export class ListFilesController {
   ) {}
 
   @Get(':mount_id/files')
+  @PresentOnly()
   @ApiOperation({ summary: 'List the files of a directory in a mount' })
   @ApiOkResponse({ type: FileListDto })
   @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long', 'cursor_invalid')

@@ -1,0 +1,48 @@
+import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
+import type { Request, Response } from 'express';
+import { from, type Observable, switchMap } from 'rxjs';
+import { normalisedInstant } from '../../../kernel/instant.js';
+import { isPosition } from '../../../kernel/position.js';
+import { validationProblem } from '../../../lib/http/problem.js';
+import { type PastInstant, requestState } from '../../../lib/http/request-state.js';
+import { PastInstants } from '../../store/postgres/past-instants.js';
+import { cursorDiffers, instantOfCursor } from './cursor-page.js';
+
+/** Headers that say which instant an answer stands for. */
+export const AS_OF_POSITION_HEADER = 'As-Of-Position';
+export const AS_OF_TIME_HEADER = 'As-Of-Time';
+
+/** Lets a GET with `?as_of=<time or position>`, or with the cursor of a page that had it, read the read models as of that instant. */
+@Injectable()
+export class AsOfInterceptor implements NestInterceptor {
+  constructor(private readonly instants: PastInstants) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const request = context.switchToHttp().getRequest<Request>();
+    const { cursor } = request.query;
+    const ofCursor = typeof cursor === 'string' ? instantOfCursor(cursor) : null;
+    const { asOf } = requestState(request);
+    if (asOf === null && ofCursor === null) return next.handle();
+    const settle = async (): Promise<void> => {
+      const instant = await this.find(asOf ?? ofCursor ?? '');
+      if (cursor !== undefined && ofCursor !== instant.position) throw cursorDiffers();
+      requestState(request).instant = instant;
+      const response = context.switchToHttp().getResponse<Response>();
+      if (instant.position !== null) response.set(AS_OF_POSITION_HEADER, instant.position);
+      response.set(AS_OF_TIME_HEADER, instant.time);
+    };
+    return from(settle()).pipe(switchMap(() => next.handle()));
+  }
+
+  private async find(asOf: string): Promise<PastInstant> {
+    const time = normalisedInstant(asOf);
+    if (time === null && !isPosition(asOf)) {
+      throw validationProblem([
+        { field: 'as_of', rule: 'instant_or_position', message: 'as_of must be an RFC 3339 date and time, such as 2026-11-21T10:30:00Z, or a position' },
+      ]);
+    }
+    const instant = time === null ? await this.instants.atPosition(asOf) : await this.instants.atTime(time);
+    if (instant === null) throw validationProblem([{ field: 'as_of', rule: 'not_in_future', message: 'as_of must not be in the future' }]);
+    return instant;
+  }
+}
