@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import { backupXml } from '../../src/node/sources/libvirt/backup-documents.js';
-import { writeEmptyQcow2 } from '../../src/node/sources/libvirt/empty-qcow2.js';
+import { writeEmptyQcow2 } from '../../src/lib/qemu/empty-qcow2.js';
 import type { VmResponse } from '../../src/hub/backup/vms/model/vm.response.js';
 import { BareDomain, requireInstant } from '../support/bare-domain.js';
 import { until } from '../support/hub-system.js';

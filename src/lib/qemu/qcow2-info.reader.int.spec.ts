@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, open, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm, truncate, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
@@ -6,7 +6,7 @@ import { requireTools } from '../../../test/support/require-tools.js';
 import { until } from '../../../test/support/hub-system.js';
 import { ShellProcessSupervisor } from '../process/shell-process-supervisor.js';
 import { runTool } from '../process/run-tool.js';
-import { writeEmptyQcow2 } from '../../node/sources/libvirt/empty-qcow2.js';
+import { writeEmptyQcow2 } from './empty-qcow2.js';
 import { qcow2InfoOf } from './qcow2-info.reader.js';
 import { type ImageInfo, parseImageInfo } from './qemu-img-output.js';
 
@@ -128,5 +128,34 @@ describe('an empty image', () => {
     expect(JSON.parse(stdout)).not.toHaveProperty('leaks');
     const map = JSON.parse((await runTool(['qemu-img', 'map', '--output=json', '-f', 'qcow2', path])).stdout) as readonly object[]; // what qemu-img map prints
     expect(map).toEqual([expect.objectContaining({ start: 0, length: sizeBytes, zero: true, data: false })]);
+  });
+
+  it.each(['parent.qcow2', 'with space.qcow2', './nbd:host.qcow2', 'ünï-漢字.qcow2'])('reads as its backing file, named %j', async (name) => {
+    const parent = join(folder, name);
+    await runTool(['qemu-img', 'create', '-q', '-f', 'qcow2', parent, String(8 * MIB)]);
+    await runTool(['qemu-io', '-f', 'qcow2', '-c', 'write -q -P 7 1M 64k', parent]);
+    const path = join(folder, 'child.qcow2');
+    await writeEmptyQcow2(path, 8 * MIB, name);
+    expect(await saidByTool(path)).toMatchObject({ virtual_size: 8 * MIB, backing_filename: name, backing_format: 'qcow2', dirty: false, corrupt: false });
+    expect(await readQcow2Info(path)).toEqual(await saidByTool(path));
+    await runTool(['qemu-img', 'compare', '-f', 'qcow2', '-F', 'qcow2', path, parent]);
+    await runTool(['qemu-io', '-f', 'qcow2', '-c', 'write -q -P 9 3M 64k', path]);
+    await runTool(['qemu-img', 'check', '-q', '-f', 'qcow2', path]);
+    await runTool(['qemu-io', '-f', 'qcow2', '-c', 'read -q -P 7 1M 64k', '-c', 'read -q -P 9 3M 64k', '-c', 'read -q -P 0 5M 64k', path]);
+  });
+
+  it('is rounded up to whole sectors, as qemu-img does', async () => {
+    const path = join(folder, 'empty.qcow2');
+    await writeEmptyQcow2(path, 1000);
+    expect(await saidByTool(path)).toMatchObject({ virtual_size: 1024 });
+  });
+
+  it('replaces a file, but is not written through a symbolic link', async () => {
+    const path = join(folder, 'empty.qcow2');
+    await writeFile(path, Buffer.alloc(MIB, 1));
+    await writeEmptyQcow2(path, 8 * MIB);
+    await runTool(['qemu-img', 'check', '-q', '-f', 'qcow2', path]);
+    await symlink(path, join(folder, 'link'));
+    await expect(writeEmptyQcow2(join(folder, 'link'), 8 * MIB)).rejects.toMatchObject({ code: 'ELOOP' });
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { CLUSTER_BYTES, ClusterMap, dataClusterAt, metadataCluster, type Qcow2Layout, qcow2Layout, runsOf } from './qcow2-layout.plan.js';
+import { CLUSTER_BYTES, ClusterMap, dataClusterAt, metadataCluster, namingBacking, type Qcow2Layout, qcow2Layout, runsOf } from './qcow2-layout.plan.js';
 
 const ENTRIES = CLUSTER_BYTES / 8;
 /** What one L1 entry covers: 512 MiB. */
@@ -154,5 +154,18 @@ describe('the clusters before the data', () => {
     const lastL2 = large.metadataClusters - 1;
     const offset = BigInt(large.metadataClusters + clusters - 1) * BigInt(CLUSTER_BYTES);
     expect(view(large, lastL2).getBigUint64((ENTRIES - 1) * 8)).toBe(COPIED + offset);
+  });
+
+  it('name a backing file of a length that qemu accepts, which is not a protocol', () => {
+    const name = '../20260101T000000Z-full-1/disk-0.qcow2';
+    const header = metadataCluster(layout, 0);
+    namingBacking(header, name);
+    const numbers = new DataView(header.buffer);
+    const at = Number(numbers.getBigUint64(8));
+    expect(Buffer.from(header).toString('latin1', at, at + numbers.getUint32(16))).toBe(name);
+    expect([numbers.getUint32(104), numbers.getUint32(108)]).toEqual([0xe2792aca, 5]);
+    expect(Buffer.from(header).toString('latin1', 112, 117)).toBe('qcow2');
+    for (const refused of ['', 'a'.repeat(1024), 'nbd:host'])
+      expect(() => namingBacking(metadataCluster(layout, 0), refused)).toThrow('the name of a backing file');
   });
 });

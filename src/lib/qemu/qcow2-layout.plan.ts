@@ -1,7 +1,6 @@
 /**
  * The layout of a QCOW2 file (version 3, docs/interop/qcow2.txt of qemu) that is written sequentially: header, refcount table, refcount blocks, L1 table, L2
- * tables, then the data clusters in disk order. Clusters not stored read as zero, since there is no backing file. Every metadata cluster can be computed
- * independently, so none has to be kept in memory, however large the disk is.
+ * tables, then the data clusters in disk order. Clusters not stored read as zero, or as the backing file. Every metadata cluster can be computed independently, so none has to be kept in memory, however large the disk is.
  */
 export const CLUSTER_BYTES = 65_536;
 const CLUSTER_BITS = 16;
@@ -11,6 +10,10 @@ const ENTRIES = CLUSTER_BYTES / 8;
 const REFCOUNTS = CLUSTER_BYTES / 2;
 const REFCOUNT_ORDER = 4;
 const HEADER_BYTES = 104;
+/** Type of the header extension that holds the format of the backing file. */
+const BACKING_FORMAT = 0xe2792aca;
+/** qemu's own limit. */
+const MAX_BACKING_NAME_BYTES = 1023;
 const TWO_TO_32 = 2 ** 32;
 /** "The cluster has exactly one reference", in the upper half of an entry. */
 const COPIED = 0x8000_0000;
@@ -131,6 +134,26 @@ export function metadataCluster(layout: Qcow2Layout, cluster: number): Uint8Arra
   else if (cluster < firstL2) writeL1(view, layout, (cluster - firstL1) * ENTRIES, firstL2);
   else writeL2(view, layout, layout.l2Of[cluster - firstL2] ?? 0);
   return bytes;
+}
+
+/**
+ * Adds the name of a backing file, which is QCOW2, to the first cluster of a layout.
+ * @throws Error when the name is too long, or qemu would take it for a protocol
+ */
+export function namingBacking(header: Uint8Array, name: string): void {
+  const bytes = new TextEncoder().encode(name);
+  if (bytes.length === 0 || bytes.length > MAX_BACKING_NAME_BYTES) throw new Error(`the name of a backing file has ${bytes.length} bytes: ${name}`);
+  if (/^[^/]*:/.test(name)) throw new Error(`the name of a backing file begins like a protocol: ${name}`);
+  const format = new TextEncoder().encode('qcow2');
+  const view = new DataView(header.buffer, header.byteOffset);
+  view.setUint32(HEADER_BYTES, BACKING_FORMAT);
+  view.setUint32(HEADER_BYTES + 4, format.length);
+  header.set(format, HEADER_BYTES + 8);
+  // The format is padded to 8 bytes, and 8 zero bytes end the extensions.
+  const nameAt = HEADER_BYTES + 24;
+  header.set(bytes, nameAt);
+  writeUint64(view, 8, nameAt);
+  view.setUint32(16, bytes.length);
 }
 
 /** The `index`-th data cluster, from 0; the map's `clusters` past the last one. */

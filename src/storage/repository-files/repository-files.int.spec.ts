@@ -9,7 +9,7 @@ import { requireCondition, requireTools } from '../../../test/support/require-to
 import { type Manifest, type ManifestDisk, parseManifest } from './manifest.js';
 import type { SealedFacts } from './parent-check.js';
 import { DIRECT_CALLS } from '../storage-worker/file-calls.js';
-import { writeEmptyQcow2 } from '../../node/sources/libvirt/empty-qcow2.js';
+import { writeEmptyQcow2 } from '../../lib/qemu/empty-qcow2.js';
 import { RepositoryFiles } from './repository-files.js';
 import { probeRepositoryPath } from './repository-probe.js';
 

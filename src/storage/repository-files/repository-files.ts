@@ -122,6 +122,11 @@ export class RepositoryFiles {
     });
   }
 
+  /** Creates an empty image in a partial folder, or again. `path` as from createPartial. @param backing relative to its folder; null: none */
+  async createImage(repositoryPath: string, path: string, sizeBytes: number, backing: string | null): Promise<void> {
+    await this.onStorage(repositoryPath, `creating ${path}`, () => this.callsAt(repositoryPath).createImage(path, sizeBytes, backing));
+  }
+
   /** Deletes the partial folder of a restore point with all its files; does nothing when there is none. Never touches a sealed one. */
   async removePartial(repositoryPath: string, folder: string): Promise<void> {
     await this.remove(repositoryPath, partialFolderOf(folder));

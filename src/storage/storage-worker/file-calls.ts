@@ -21,6 +21,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { writeEmptyQcow2 } from '../../lib/qemu/empty-qcow2.js';
 import { qcow2InfoOf } from '../../lib/qemu/qcow2-info.reader.js';
 import type { ImageInfo } from '../../lib/qemu/qemu-img-output.js';
 import { errnoOf } from '../../lib/process/system-error.js';
@@ -74,6 +75,8 @@ export interface FileCalls {
   /** null when the path is not a regular file. */
   imageFacts(path: string): Promise<ImageFacts | null>;
   makeFolder(path: string, mode: number): Promise<void>;
+  /** See writeEmptyQcow2. */
+  createImage(path: string, sizeBytes: number, backing: string | null): Promise<void>;
   changeMode(path: string, mode: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   link(existing: string, path: string): Promise<void>;
@@ -118,6 +121,7 @@ export const DIRECT_CALLS: FileCalls = {
   async makeFolder(path, mode) {
     await mkdir(path, mode);
   },
+  createImage: writeEmptyQcow2,
   changeMode: async (path, mode) => chmod(path, mode),
   rename: async (from, to) => rename(from, to),
   link: async (existing, path) => link(existing, path),

@@ -59,7 +59,7 @@ export class StorageWorker {
     private readonly answerMs: () => number,
     log: Logger,
   ) {
-    const calls = {} as Record<CallName, (...args: (string | number)[]) => Promise<unknown>>; // filled by the next line
+    const calls = {} as Record<CallName, (...args: (string | number | null)[]) => Promise<unknown>>; // filled by the next line
     for (const name of Object.keys(DIRECT_CALLS) as CallName[]) calls[name] = async (...args) => this.ask(name, args); // keys of a literal
     // The process returns the result type of the call of that name: both ends are compiled from FileCalls.
     this.calls = calls as unknown as FileCalls;
@@ -87,7 +87,7 @@ export class StorageWorker {
     this.worker?.kill();
   }
 
-  private async ask(call: CallName, args: readonly (string | number)[]): Promise<unknown> {
+  private async ask(call: CallName, args: readonly (string | number | null)[]): Promise<unknown> {
     if (!LONG_CALLS.has(call)) return this.request(call, args, this.answerMs());
     return this.longCalls(async () => {
       // Separate calls: when one passes its deadline, the long call is abandoned as well.
@@ -112,7 +112,7 @@ export class StorageWorker {
   }
 
   /** @throws WorkerClosedError, storageSilent, and the system's error with its `code` */
-  private async request(call: CallName, args: readonly (string | number)[], deadlineMs: number): Promise<unknown> {
+  private async request(call: CallName, args: readonly (string | number | null)[], deadlineMs: number): Promise<unknown> {
     if (this.closed) throw new WorkerClosedError(this.place);
     if (this.idle !== null) clearTimeout(this.idle);
     const timer = setTimeout(() => this.gate.foundSilent(deadlineMs), deadlineMs);

@@ -1,7 +1,7 @@
 import { chmod, chown, lstat, mkdir, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '../../../kernel/domain-error.js';
-import { writeEmptyQcow2 } from './empty-qcow2.js';
+import { writeEmptyQcow2 } from '../../../lib/qemu/empty-qcow2.js';
 
 /**
  * Kept free on the scratch file system, because qemu fails the guest's writes once it is full. Covers what a guest may write between two checks of the space

@@ -7,7 +7,6 @@ import { AllocatePorts, ReleaseJobPorts } from '../../../exports/nbd-ports/model
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { ObserveVmDisks } from '../../vms/model/vm.commands.js';
 import { type BackupFacts, BackupFactsReader } from '../model/backup-facts.reader.js';
@@ -42,7 +41,6 @@ export class PrepareRun {
     private readonly clock: Clock,
     private readonly mutex: KeyedMutex,
     private readonly files: RepositoryFiles,
-    private readonly qemuImg: QemuImg,
   ) {}
 
   /**
@@ -77,11 +75,8 @@ export class PrepareRun {
         const port = ports.find(({ disk_id }) => disk_id === disk.disk_id);
         if (port === undefined) throw new Error(`disk ${disk.disk_id} of backup ${run.request.backup_id} got no port`);
         const path = join(folder, disk.file);
-        await this.qemuImg.create({
-          path,
-          sizeBytes: disk.size_bytes,
-          ...(disk.parent_file === null ? {} : { backing: { file: backingPath(plan.folder, disk.parent_file), format: 'qcow2' as const } }),
-        });
+        const backing = disk.parent_file === null ? null : backingPath(plan.folder, disk.parent_file);
+        await this.files.createImage(repositoryPath, path, disk.size_bytes, backing);
         return {
           ...port,
           export_id: derivedId(`export/${run.request.backup_id}/${disk.disk_id}`),
