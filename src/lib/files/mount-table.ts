@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { deviceNumber } from './device-number.js';
 
 export interface MountTableEntry {
   /** The mount id in `/proc/<pid>/fdinfo`, unique on the machine across namespaces. */
@@ -51,14 +52,9 @@ export function parseMountInfo(text: string): readonly MountTableEntry[] {
       const [left = '', right = ''] = line.split(' - ');
       const [filesystemType = '', source = ''] = right.split(' ');
       const [mountId = '', , device = '', , mountPoint = ''] = left.split(' ');
-      return { mountId, device: deviceNumber(device), mountPoint: unescape(mountPoint), filesystemType, source: unescape(source) };
+      const [major = 0n, minor = 0n] = device.split(':').map(BigInt);
+      return { mountId, device: deviceNumber(major, minor), mountPoint: unescape(mountPoint), filesystemType, source: unescape(source) };
     });
-}
-
-/** Encodes `major:minor` like glibc's makedev(). */
-function deviceNumber(text: string): bigint {
-  const [major = 0n, minor = 0n] = text.split(':').map(BigInt);
-  return ((major & 0xfffn) << 8n) | (minor & 0xffn) | ((minor & ~0xffn) << 12n) | ((major & ~0xfffn) << 32n);
 }
 
 function unescape(text: string): string {

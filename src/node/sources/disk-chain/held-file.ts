@@ -1,9 +1,13 @@
 import { type BigIntStats, constants } from 'node:fs';
-import { type FileHandle, open, readlink } from 'node:fs/promises';
+import { type FileHandle, open, readFile, readlink, statfs } from 'node:fs/promises';
+import { isLockedByQemu } from '../../../lib/qemu/image-locks.plan.js';
 import { fileIdentity } from '../image/open-writers.js';
 
 /** open(2): a descriptor that only refers to a file. Devices and pipes do not notice it. Node.js has no constant for it. */
 const O_PATH = 0o10000000;
+
+/** Magic numbers (statfs(2)) of file systems that only this machine uses, and whose files have its device number: ext2 to ext4, xfs, tmpfs. */
+const LOCKS_ARE_HERE: ReadonlySet<number> = new Set([0xef53, 0x58465342, 0x01021994]);
 
 /** The checked file was replaced by another one, or the file cannot be a disk. */
 export class NotThisFileError extends Error {
@@ -56,6 +60,12 @@ export class HeldFile {
   async head(length: number): Promise<Buffer> {
     const { buffer, bytesRead } = await this.handle.read(Buffer.alloc(length), 0, length, 0);
     return buffer.subarray(0, bytesRead);
+  }
+
+  /** Whether a qemu program keeps others from opening the file; null if that is unknown, because programs on other machines may have locked it too. */
+  async isLockedByQemu(): Promise<boolean | null> {
+    if (this.isDevice || !LOCKS_ARE_HERE.has((await statfs(`/proc/self/fd/${this.handle.fd}`)).type)) return null;
+    return isLockedByQemu(await readFile('/proc/locks', 'utf8'), { device: this.stats.dev, inode: this.stats.ino });
   }
 
   /**

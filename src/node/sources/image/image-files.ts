@@ -48,7 +48,7 @@ export async function resolveVmFolder(sourceRef: string, roots: readonly string[
   return real;
 }
 
-/** `try`: detects whether a qemu has an image open for writing. `left`: leaves that to the tools that open it later, which saves starting one. */
+/** `try`: detects whether a qemu has an image open for writing. `left`: leaves that to the tools that open it later. */
 type LockTest = 'try' | 'left';
 
 /**
@@ -132,10 +132,11 @@ async function described(found: Omit<ImageDisk, 'problem'>, chain: DiskChain, qe
 
 /** Size and bitmaps of a disk, and whether a qemu has it open for writing. @returns info null: a raw disk that is in use */
 export async function lookInto(chain: DiskChain, lock: LockTest, qemuImg: QemuImg): Promise<{ readonly info: ImageInfo | null; readonly locked: boolean }> {
-  const { info } = chain.top;
+  const { info, file } = chain.top;
   // Bitmaps are marked in use while a qemu has the image open, and after one was killed.
-  if (lock === 'left' && info !== null && !info.dirty && !info.corrupt && !info.bitmaps.some(({ flags }) => flags.includes('in-use'))) {
-    return { info, locked: false };
+  if (info !== null && !info.dirty && !info.corrupt && !info.bitmaps.some(({ flags }) => flags.includes('in-use'))) {
+    const locked = lock === 'left' ? false : await file.isLockedByQemu();
+    if (locked !== null) return { info, locked };
   }
   try {
     // Fails while a qemu has the image open for writing, so the lock test needs no extra process.
