@@ -28,6 +28,7 @@ import { baseUrl, isLoopback, portToListenOn } from '../lib/process/listen-port.
 import { localNodeDirectory } from './nodes/local-node/local-node-id.js';
 import { LocalNode } from './nodes/local-node/local-node.js';
 import { ProgramLock } from '../lib/process/program-lock.js';
+import { useSpawner } from '../lib/process/spawner.js';
 import { type RunningService, runUntilSignalled, type Starting } from '../lib/process/program-run.js';
 
 const PORT_PATIENCE_MS = 15_000;
@@ -47,6 +48,7 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   const config = live.settings;
   makeDataDirectory(config.dataDirectory);
   const lock = await ProgramLock.acquire(config.dataDirectory, 'hub');
+  useSpawner();
   const hubId = readOrMakeId(join(config.dataDirectory, 'hub.id'));
   if (config.apiToken === null) readOrMakeToken(config.apiTokenFile);
   const { apiTokenFile, apiTokenListFile: tokenListFile } = config;

@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import { spawnSlot } from './spawn-throttle.js';
+import { currentSpawner } from './spawner.js';
 import { textTail, ToolError } from './tool-error.js';
 import { toolEnvironment } from './tool-environment.js';
 
@@ -55,6 +56,16 @@ export async function runTool(argv: readonly [string, ...string[]], options: Run
 }
 
 async function runOnce(argv: readonly [string, ...string[]], options: RunToolOptions): Promise<ToolOutput> {
+  const { signal, input, inherited, repeatable: _, ...rest } = options;
+  const spawner = input === undefined && inherited === undefined ? currentSpawner() : null;
+  if (spawner === null) return runHere(argv, options);
+  const outcome = await spawner.run({ argv, options: rest }, signal);
+  if ('output' in outcome) return outcome.output;
+  const { code, exitCode, stderrTail, reason, endedBy } = outcome.failure;
+  throw new ToolError(code, argv, exitCode, stderrTail, reason, endedBy);
+}
+
+async function runHere(argv: readonly [string, ...string[]], options: RunToolOptions): Promise<ToolOutput> {
   const [file, ...rest] = options.endsWithUs === true ? ([...ENDS_WITH_US, ...argv] as const) : argv;
   const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
   // The types of execa know single digits only.

@@ -1,17 +1,19 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Injectable } from '@nestjs/common';
+import { messageOf } from '../../kernel/error-message.js';
 import { droppingCapabilities } from './capabilities.js';
 import { isAlive, signalProcess } from './process-identity.js';
 import { type ProcessIdentity, ProcessSupervisor, type StartOptions, type SupervisedStatus } from './process-supervisor.port.js';
+import { spawnDetached } from './spawn-detached.js';
 import { spawnSlot } from './spawn-throttle.js';
+import { currentSpawner } from './spawner.js';
 import { errnoOf } from './system-error.js';
 import { STDERR_TAIL_BYTES, storableText, ToolError } from './tool-error.js';
-import { toolEnvironment } from './tool-environment.js';
 
 type Exited = Extract<SupervisedStatus, { state: 'exited' }>;
 
@@ -53,12 +55,12 @@ export class ShellProcessSupervisor extends ProcessSupervisor {
     if (!isAbsolute(runDirectory)) throw new Error(`run directory ${runDirectory} is not absolute`);
     await mkdir(runDirectory, { recursive: true, mode: 0o700 });
     if ((await this.status(runDirectory)).state === 'absent') {
-      await spawnSlot();
-      const shell = await spawnDetached(runDirectory, argv, options);
+      const { ended } = await startShell(runDirectory, argv, options);
       // Processes of ours need no polling: the exit of their shell reports it.
-      shell.once('exit', () => {
-        this.lookAt(runDirectory);
-      });
+      ended.then(
+        () => this.lookAt(runDirectory),
+        () => undefined,
+      );
     }
     await this.appearance(runDirectory, argv);
   }
@@ -218,33 +220,26 @@ async function claimForStop(runDirectory: string): Promise<void> {
   }
 }
 
-/** In a session of its own, so that signals that end us do not reach it. */
-function spawnDetached(runDirectory: string, argv: readonly [string, ...string[]], options: StartOptions): Promise<ChildProcess> {
-  return new Promise((resolve, reject) => {
-    const [file, ...rest] = [
-      ...(options.background === true ? IN_BACKGROUND : []),
-      ...droppingCapabilities(readFileSync('/proc/self/status', 'utf8'), options.rights ?? 'none'),
-      'sh',
-      SCRIPT,
-      runDirectory,
-      options.captureFd3 === true ? '1' : '0',
-      ...argv,
-    ];
-    const shell = spawn(file, rest, {
-      detached: true,
-      stdio: ['ignore', 'ignore', 'ignore', 'ignore', ...(options.inherited ?? [])],
-      cwd: '/',
-      env: toolEnvironment(options.env),
-    });
-    shell.unref();
-    shell.once('spawn', () => resolve(shell));
-    shell.once('error', (error) => {
-      const missing = errnoOf(error) === 'ENOENT';
-      reject(
-        new ToolError(missing ? 'tool_missing' : 'tool_failed', [file, ...argv], null, '', missing ? 'is not in PATH' : `did not start: ${error.message}`),
-      );
-    });
-  });
+/** Starts the shell. @returns a promise of its end, which may reject; polling notices the end then */
+async function startShell(runDirectory: string, argv: readonly [string, ...string[]], options: StartOptions): Promise<{ readonly ended: Promise<unknown> }> {
+  const [file, ...rest] = [
+    ...(options.background === true ? IN_BACKGROUND : []),
+    ...droppingCapabilities(readFileSync('/proc/self/status', 'utf8'), options.rights ?? 'none'),
+    'sh',
+    SCRIPT,
+    runDirectory,
+    options.captureFd3 === true ? '1' : '0',
+    ...argv,
+  ];
+  const spawner = options.inherited === undefined ? currentSpawner() : null;
+  try {
+    if (spawner !== null) return await spawner.start([file, ...rest], options.env ?? {});
+    await spawnSlot();
+    return { ended: once(await spawnDetached([file, ...rest], options.env ?? {}, options.inherited), 'exit') };
+  } catch (error) {
+    const missing = errnoOf(error) === 'ENOENT';
+    throw new ToolError(missing ? 'tool_missing' : 'tool_failed', [file, ...argv], null, '', missing ? 'is not in PATH' : `did not start: ${messageOf(error)}`);
+  }
 }
 
 async function readExit(runDirectory: string): Promise<Exited | null> {

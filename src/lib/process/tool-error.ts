@@ -22,7 +22,7 @@ export class ToolError extends Error {
     readonly exitCode: number | null,
     /** The end of its standard error, at most 4 KiB. */
     readonly stderrTail: string,
-    reason: string,
+    readonly reason: string,
     /** The signal that killed it, sent by something else; null: none. */
     readonly endedBy: string | null = null,
   ) {
