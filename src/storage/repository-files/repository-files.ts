@@ -174,11 +174,14 @@ export class RepositoryFiles {
         await Promise.all([vmPath, repositoryPath].map((path) => calls.syncToDisk(path)));
         return { manifest_sha256: sha256(json), already: true };
       }
-      await this.refuseDetour(repositoryPath, vm);
+      const [facts] = await Promise.all([
+        Promise.all(manifest.disks.map(({ file }) => calls.imageFacts(join(partial, file)))),
+        this.refuseDetour(repositoryPath, vm),
+      ]);
       const writable: string[] = [];
-      for (const disk of manifest.disks) {
+      for (const [index, disk] of manifest.disks.entries()) {
         const file = join(partial, disk.file);
-        const found = await calls.imageFacts(file);
+        const found = facts[index] ?? null;
         if (found === null) throw new Error(`"${file}" is not a regular file`);
         if (found.size_bytes !== disk.file_size_bytes) {
           throw new Error(`"${file}" has ${found.size_bytes} bytes, but the manifest says ${disk.file_size_bytes}`);

@@ -53,15 +53,24 @@ type LockTest = 'try' | 'left';
 
 /**
  * All disks of a VM folder in order, each with its problem; empty for a folder that vanishes in the meantime. @param folder its real path; @param templates see
- * TemplateList
+ * TemplateList; @param lookMaxAgeMs see findWriters
  */
-export async function inspectDisks(folder: string, templates: readonly string[], qemuImg: QemuImg, lock: LockTest): Promise<readonly ImageDisk[]> {
+export async function inspectDisks(
+  folder: string,
+  templates: readonly string[],
+  qemuImg: QemuImg,
+  lock: LockTest,
+  lookMaxAgeMs: number,
+): Promise<readonly ImageDisk[]> {
   const rules = new ImageRules(folder, templates);
   const names = diskFileNames(await readdir(folder));
   const identities = await Promise.all(names.map((name) => identityOrNull(join(folder, name))));
   const wanted = new Set(identities.filter((identity) => identity !== null));
   // While the tools inspect the files, this process searches for other programs that have them open.
-  const [disks, seen] = await Promise.all([Promise.all(names.map((name) => inspectDisk(folder, name, rules, qemuImg, lock))), findWriters(wanted)]);
+  const [disks, seen] = await Promise.all([
+    Promise.all(names.map((name) => inspectDisk(folder, name, rules, qemuImg, lock))),
+    findWriters(wanted, lookMaxAgeMs),
+  ]);
   // The tools found a lock whose holder this process has not seen yet; search once more to name it.
   const unnamed = disks.some(({ problem, identity }) => problem?.code === 'disk_in_use' && identity !== null && !seen.has(identity));
   const writers = unnamed ? await findWriters(wanted) : seen;

@@ -22,6 +22,8 @@ import { realPaths } from './real-paths.js';
 import { makeSocketDirectory } from '../../../lib/process/socket-place.js';
 
 const VMS_AT_ONCE = 4;
+/** The node has usually listed the VM for the hub this recently when it takes the snapshot. */
+const RECENT_LOOK_MS = 5_000;
 
 interface PlannedDisk extends JobDisk {
   readonly sizeBytes: number;
@@ -65,9 +67,10 @@ export class ImageSource extends Source {
   }
 
   override async takeSnapshot(request: SnapshotRequest): Promise<TakenSnapshot> {
-    // Each disk gets a bitmap and is opened by a server, neither of which is possible while a qemu has it open for writing.
+    // Each disk gets a bitmap and is opened by a server, neither of which is possible while a qemu has it open for writing. A recent look for other writers
+    // suffices here: they are searched for again once all servers have opened their disks.
     const rules = await this.rulesOf(request.sourceRef);
-    const planned = checkedDisks(await this.inspect(request.sourceRef, 'left'), request).map((disk) => ({ ...disk, rules }));
+    const planned = checkedDisks(await this.inspect(request.sourceRef, 'left', RECENT_LOOK_MS), request).map((disk) => ({ ...disk, rules }));
     await mkdir(request.directory, { recursive: true, mode: 0o700 });
     const sockets = await makeSocketDirectory(request.directory);
     return withDisks(planned, async (held) => {
@@ -142,9 +145,11 @@ export class ImageSource extends Source {
     return [...removed];
   }
 
-  private inspect(sourceRef: string, lock: Parameters<typeof inspectDisks>[3]): Promise<readonly ImageDisk[]> {
+  private inspect(sourceRef: string, lock: Parameters<typeof inspectDisks>[3], lookMaxAgeMs = 0): Promise<readonly ImageDisk[]> {
     const { imageRoots, imageTemplates } = this.config;
-    return this.gate.use(dirname(sourceRef), async () => inspectDisks(await resolveVmFolder(sourceRef, imageRoots), imageTemplates, this.qemuImg, lock));
+    return this.gate.use(dirname(sourceRef), async () =>
+      inspectDisks(await resolveVmFolder(sourceRef, imageRoots), imageTemplates, this.qemuImg, lock, lookMaxAgeMs),
+    );
   }
 
   private async rulesOf(sourceRef: string): Promise<ImageRules> {

@@ -72,6 +72,16 @@ describe('findWriters', () => {
     expect([...found]).toEqual([[await identityOf(written), expect.stringMatching(`^process ${writer.pid} `)]]);
   });
 
+  it('may rely on a recent scan that found no writer, and never on one that did', async () => {
+    const wanted = new Set([await identityOf(await makeFile(join(directory, 'disk')))]);
+    await findWriters(wanted);
+    await openElsewhere(join(directory, 'disk'), 'r+');
+    expect((await findWriters(wanted, 60_000)).size).toBe(0);
+    expect((await findWriters(wanted)).size).toBe(1);
+    await undo.pop()?.();
+    expect((await findWriters(wanted, 60_000)).size).toBe(0);
+  });
+
   it('answers concurrent callers, each for its own files, including for a program that started after the first call', async () => {
     const files = await Promise.all(Array.from({ length: 20 }, (_, index) => makeFile(join(directory, `disk-${index}`))));
     const identities = await Promise.all(files.map(identityOf));

@@ -24,6 +24,8 @@ interface Look {
   readonly writers: Promise<ReadonlyMap<string, string>>;
 }
 
+/** The last scan that has finished: when it began, as performance.now(), and what it was for. */
+let done: { readonly begunMs: number; readonly wanted: ReadonlySet<string>; readonly writers: ReadonlyMap<string, string> } | null = null;
 /** Not started yet, so new callers can still join. */
 let nextLook: Look | null = null;
 let lastLook: Promise<unknown> = Promise.resolve();
@@ -32,20 +34,30 @@ let lastLook: Promise<unknown> = Promise.resolve();
  * Which of the files (see fileIdentity) are open for writing by a program on this machine, or back a writable loop device: identity -> holder, in words.
  * Only root sees other users' programs. File systems that hold none of the files are not accessed, because a hanging one would block this process too.
  * A scan costs the same for one file as for a hundred, so callers that arrive during a scan share the next one.
+ * @param maxAgeMs a scan may be this old if it found no writer of the files; default: it begins after the call
  */
-export async function findWriters(wanted: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
-  if (wanted.size === 0) return new Map();
+export async function findWriters(wanted: ReadonlySet<string>, maxAgeMs = 0): Promise<ReadonlyMap<string, string>> {
+  if (wanted.size === 0 || wasFreeOfWriters(wanted, maxAgeMs)) return new Map();
   nextLook ??= lookAfterLast();
   for (const identity of wanted) nextLook.wanted.add(identity);
   const writers = await nextLook.writers;
   return new Map([...writers].filter(([identity]) => wanted.has(identity)));
 }
 
+function wasFreeOfWriters(wanted: ReadonlySet<string>, maxAgeMs: number): boolean {
+  if (done === null || performance.now() - done.begunMs >= maxAgeMs) return false;
+  const { wanted: known, writers } = done;
+  return [...wanted].every((identity) => known.has(identity) && !writers.has(identity));
+}
+
 function lookAfterLast(): Look {
   const wanted = new Set<string>();
-  const writers = lastLook.then(() => {
+  const writers = lastLook.then(async () => {
     nextLook = null;
-    return lookForWriters(wanted);
+    const begunMs = performance.now();
+    const found = await lookForWriters(wanted);
+    done = { begunMs, wanted, writers: found };
+    return found;
   });
   lastLook = writers.catch(() => undefined);
   return { wanted, writers };

@@ -74,11 +74,10 @@ export class SealRun {
     this.examinations.delete(backupId);
   }
 
-  /** Releases the ports first, because the exports are stopped and sealing a large disk takes a while. */
+  /** Releases the ports meanwhile, because the exports are stopped and sealing a large disk takes a while. */
   async seal(run: BackupRun): Promise<void> {
     const { plan, request } = run;
     if (plan === null || run.instant === null) throw new Error(`backup ${request.backup_id} has nothing to seal`);
-    await this.commands.execute(new ReleaseJobPorts(request.backup_id, false, await this.recorder.context(request.backup_id)));
     const [repositoryPath, vm] = await Promise.all([this.locate.repositoryPath(run), this.locate.vm(run)]);
     if (repositoryPath === null) throw new DomainError('conflict', 'repository_not_found', 'The repository was removed while the backup ran.');
 
@@ -88,26 +87,26 @@ export class SealRun {
         node_id: request.node_id,
       });
     }
-    const manifest =
-      (await this.sealedBefore(repositoryPath, run)) ??
-      (await this.describe(run, plan, run.instant, repositoryPath, vm ?? { source: 'image', source_ref: '' }));
+    const context = await this.recorder.context(request.backup_id);
+    const [manifest] = await Promise.all([
+      this.manifestOf(run, plan, run.instant, repositoryPath, vm ?? { source: 'image', source_ref: '' }),
+      this.commands.execute(new ReleaseJobPorts(request.backup_id, false, context)),
+    ]);
     const { manifest_sha256 } = await this.files.seal({ repositoryPath, folder: plan.folder, manifest });
-    await this.rememberProofs(request.backup_id, plan.folder, repositoryPath);
-    await this.recorder.record(request.backup_id, {
-      kind: 'record-sealed',
-      data: {
-        folder: plan.folder,
-        files: manifest.disks.map((disk) => ({
-          disk_id: disk.disk_id,
-          file: disk.file,
-          size_bytes: disk.file_size_bytes,
-          sha256: disk.sha256,
-          mtime_ns: disk.mtime_ns,
-        })),
-        manifest_sha256,
-        sealed_at: manifest.sealed_at,
-      },
-    });
+    const files = manifest.disks.map(({ disk_id, file, file_size_bytes, sha256, mtime_ns }) => ({
+      disk_id,
+      file,
+      size_bytes: file_size_bytes,
+      sha256,
+      mtime_ns,
+    }));
+    await Promise.all([
+      this.rememberProofs(request.backup_id, plan.folder, repositoryPath),
+      this.recorder.record(request.backup_id, {
+        kind: 'record-sealed',
+        data: { folder: plan.folder, files, manifest_sha256, sealed_at: manifest.sealed_at },
+      }),
+    ]);
   }
 
   /** Remembers the hashes, so that the first restore need not read the files again. */
@@ -124,6 +123,11 @@ export class SealRun {
     const context = await this.recorder.context(request.backup_id);
     await this.commands.execute(new RecordRestorePoint(plan.chain_id, request.vm_id, request.repository_id, request.backup_id, plan.parent_backup_id, context));
     await this.recorder.record(request.backup_id, { kind: 'complete', completed_at: this.clock.iso() });
+  }
+
+  private async manifestOf(...described: Parameters<SealRun['describe']>): Promise<Manifest> {
+    const [run, , , repositoryPath] = described;
+    return (await this.sealedBefore(repositoryPath, run)) ?? (await this.describe(...described));
   }
 
   /** Finds a restore point that a killed hub has renamed to its final name but not recorded. */
