@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { ifThere } from '../files/if-there.js';
 import { runTool } from '../process/run-tool.js';
 import { errnoOf } from '../process/system-error.js';
 
@@ -54,12 +55,8 @@ export async function ensureKeyPair(file: string): Promise<string> {
 
 /** The public key in a file, `ssh-ed25519 <base64>` without its comment; null when there is no such file. @throws Error when it does not hold such a key */
 export async function readPublicKey(file: string): Promise<string | null> {
-  try {
-    return bare(await readFile(file, 'utf8'), file);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
+  const text = await ifThere(readFile(file, 'utf8'));
+  return text === null ? null : bare(text, file);
 }
 
 /** True for one line `ssh-ed25519 <base64>` with valid content; a comment may follow. */

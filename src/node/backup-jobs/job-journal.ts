@@ -5,9 +5,11 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { NodeConfig } from '../node.config.js';
 import { pskFileText } from '../../lib/nbd/nbd-uri.js';
 import type { KeyedDigest } from '../../contract/content-digest.js';
+import { ifThere, namesIn } from '../../lib/files/if-there.js';
 import { syncToDisk, writeFileDurably } from '../../lib/files/durable-write.js';
-import { errnoOf, isOutOfSpace } from '../../lib/process/system-error.js';
+import { isOutOfSpace } from '../../lib/process/system-error.js';
 import { type Extent, extentListText, parseExtentList } from '../model/extents.plan.js';
+import { readKeptRecords } from '../model/kept-records.js';
 import type { JobRecord } from '../model/job.state.js';
 
 const LEAST_BYTES = 65_536;
@@ -56,12 +58,8 @@ export class JobJournal {
 
   /** For a copy that exited with 0. @returns null if it was started by a version without digests */
   async readDigest(jobId: string, index: number): Promise<KeyedDigest | null> {
-    try {
-      return JSON.parse(await readFile(this.digestFile(jobId, index), 'utf8')) as KeyedDigest; // written by our own program
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return null;
-      throw error;
-    }
+    const text = await ifThere(readFile(this.digestFile(jobId, index), 'utf8'));
+    return text === null ? null : (JSON.parse(text) as KeyedDigest); // written by our own program
   }
 
   /** Durable once it resolves. A reader sees the old record or the new one, never a partial one. */
@@ -114,16 +112,8 @@ export class JobJournal {
   }
 
   /** All jobs, and the ids of those with an unreadable record. */
-  async load(): Promise<{ readonly records: readonly JobRecord[]; readonly broken: readonly string[] }> {
-    await mkdir(this.root, { recursive: true, mode: 0o700 });
-    const records: JobRecord[] = [];
-    const broken: string[] = [];
-    for (const jobId of await readdir(this.root)) {
-      const record = await this.read(jobId);
-      if (record === null) broken.push(jobId);
-      else records.push(record);
-    }
-    return { records, broken };
+  load(): Promise<{ readonly records: readonly JobRecord[]; readonly broken: readonly string[] }> {
+    return readKeptRecords<JobRecord>(this.root, 'job.json', 'at', ({ job_id }) => job_id);
   }
 
   /** Ids of all jobs that have, or may have, processes. */
@@ -134,10 +124,7 @@ export class JobJournal {
 
   /** Run directories of the job's copies. */
   async copyDirectories(jobId: string): Promise<readonly string[]> {
-    const names = await readdir(join(this.runRoot, jobId)).catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
-      throw error;
-    });
+    const names = await namesIn(join(this.runRoot, jobId));
     return names.filter((name) => name.startsWith('copy-')).map((name) => join(this.runRoot, jobId, name));
   }
 
@@ -150,18 +137,4 @@ export class JobJournal {
     await rm(join(this.root, jobId), { recursive: true, force: true });
     await syncToDisk(this.root);
   }
-
-  private async read(jobId: string): Promise<JobRecord | null> {
-    try {
-      const record: unknown = JSON.parse(await readFile(join(this.root, jobId, 'job.json'), 'utf8'));
-      return isRecord(record) && record.request.job_id === jobId ? record : null;
-    } catch {
-      return null;
-    }
-  }
-}
-
-/** Only this program writes the file, and replaces it whole, so checking the format number is sufficient. */
-function isRecord(value: unknown): value is JobRecord {
-  return typeof value === 'object' && value !== null && 'format' in value && value.format === 1 && 'request' in value && 'at' in value;
 }

@@ -14,7 +14,7 @@ import type { NbdInfo } from '../../lib/nbd/nbd-info.js';
 import { parseExportUri, parseNbdAddress, PSK_FILE, pskFileText } from '../../lib/nbd/nbd-uri.js';
 import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeStartBootCheck } from '../../contract/boot-check.js';
 import type { NodeDefinitionChange } from '../../contract/vm-definition.js';
-import { errnoOf } from '../../lib/process/system-error.js';
+import { ifThere } from '../../lib/files/if-there.js';
 import { ToolError } from '../../lib/process/tool-error.js';
 import { writeFileDurably } from '../../lib/files/durable-write.js';
 import { makeSocketDirectory, removeSocketDirectory } from '../../lib/process/socket-place.js';
@@ -335,11 +335,6 @@ function failureOf(error: unknown): Verdict {
   return failed('internal_error', messageOf(error));
 }
 
-async function contentOf(path: string): Promise<Buffer | null> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
+function contentOf(path: string): Promise<Buffer | null> {
+  return ifThere(readFile(path));
 }

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
@@ -10,6 +10,7 @@ import { LibvirtDomains } from '../libvirt/libvirt-domains.js';
 import { NbdInfo } from '../../lib/nbd/nbd-info.js';
 import type { NodeBootCheckArtefacts, NodeBootCheckReport, NodeStartBootCheck } from '../../contract/boot-check.js';
 import { GuestDisks } from '../guest-disks/guest-disks.service.js';
+import { readKeptRecords } from '../model/kept-records.js';
 import { requireHubGuests } from '../model/hub-guests.js';
 import { ActiveJobs } from '../model/active-jobs.registry.js';
 import { requireExportKeys, withoutKeys } from '../model/served-disks.js';
@@ -38,17 +39,15 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
   }
 
   async onModuleInit(): Promise<void> {
-    await mkdir(this.root, { recursive: true, mode: 0o700 });
-    for (const checkId of await readdir(this.root)) {
-      const record = await this.read(checkId);
-      if (record === null) {
-        this.logger.error('a boot check with an unreadable record is abandoned', { check_id: checkId });
-        await this.dependencies.guestDisks.close(checkId);
-        await rm(join(this.root, checkId), { recursive: true, force: true });
-        continue;
-      }
-      const check = new BootCheck(record, join(this.root, checkId), this.dependencies);
-      this.checks.set(checkId, check);
+    const { records, broken } = await readKeptRecords<BootCheckRecord>(this.root, 'check.json', 'report', ({ check_id }) => check_id);
+    for (const checkId of broken) {
+      this.logger.error('a boot check with an unreadable record is abandoned', { check_id: checkId });
+      await this.dependencies.guestDisks.close(checkId);
+      await rm(join(this.root, checkId), { recursive: true, force: true });
+    }
+    for (const record of records) {
+      const check = new BootCheck(record, join(this.root, record.request.check_id), this.dependencies);
+      this.checks.set(record.request.check_id, check);
       if (!check.finished) check.giveUp();
     }
   }
@@ -108,18 +107,4 @@ export class BootChecks implements OnModuleInit, OnApplicationShutdown {
     if (check === undefined) throw new DomainError('not_found', 'check_not_found', `This node has no boot check ${checkId}.`, { check_id: checkId });
     return check;
   }
-
-  private async read(checkId: string): Promise<BootCheckRecord | null> {
-    try {
-      const record: unknown = JSON.parse(await readFile(join(this.root, checkId, 'check.json'), 'utf8'));
-      return isRecord(record) && record.request.check_id === checkId ? record : null;
-    } catch {
-      return null;
-    }
-  }
-}
-
-/** Only this program writes the file, and replaces it whole, so checking the format number is sufficient. */
-function isRecord(value: unknown): value is BootCheckRecord {
-  return typeof value === 'object' && value !== null && 'format' in value && value.format === 1 && 'request' in value && 'report' in value;
 }

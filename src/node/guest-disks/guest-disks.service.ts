@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
@@ -10,7 +10,7 @@ import { nbdHandshake } from '../../lib/nbd/nbd-handshake.js';
 import { parseNbdAddress } from '../../lib/nbd/nbd-uri.js';
 import { forwardingServerArgv } from '../../lib/nbd/qemu-nbd.plan.js';
 import { ProcessSupervisor } from '../../lib/process/process-supervisor.port.js';
-import { errnoOf } from '../../lib/process/system-error.js';
+import { namesIn } from '../../lib/files/if-there.js';
 import { reachedExport } from '../model/served-disks.js';
 import { guestSocket, handOverGuestSocket, holderOfGuestSocket, makeGuestSocketDirectory, removeGuestSocketDirectory } from './guest-sockets.js';
 
@@ -183,11 +183,4 @@ export class GuestDisks implements OnApplicationShutdown {
   private runDirectory(guestId: string): string {
     return join(this.config.runDirectory, 'guest-disks', guestId);
   }
-}
-
-async function namesIn(directory: string): Promise<readonly string[]> {
-  return readdir(directory).catch((error: unknown) => {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
-  });
 }

@@ -10,7 +10,7 @@ import { nbdUri } from '../../lib/nbd/nbd-uri.js';
 import { sourceServerArgv } from '../../lib/nbd/qemu-nbd.plan.js';
 import { ProcessSupervisor } from '../../lib/process/process-supervisor.port.js';
 import { FIRST_INHERITED } from './inherited-files.js';
-import { foldersIn } from '../../lib/files/folders-in.js';
+import { foldersIn } from '../../lib/files/if-there.js';
 import { ToolError } from '../../lib/process/tool-error.js';
 import type { ImageGraph } from '../../lib/qemu/image-graph.plan.js';
 import { QemuImg } from '../../lib/qemu/qemu-img.js';

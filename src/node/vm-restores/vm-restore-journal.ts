@@ -1,10 +1,11 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { NodeConfig } from '../node.config.js';
 import { PSK_FILE, pskFileText } from '../../lib/nbd/nbd-uri.js';
-import { errnoOf } from '../../lib/process/system-error.js';
+import { namesIn } from '../../lib/files/if-there.js';
 import { syncToDisk, writeFileDurably } from '../../lib/files/durable-write.js';
+import { readKeptRecords } from '../model/kept-records.js';
 import type { VmRestoreRecord } from '../model/vm-restore.state.js';
 
 /** The state of VM restores that must survive a killed node: `<data>/vm-restores/<job id>/job.json`, and the location of their programs' run directories. */
@@ -54,40 +55,12 @@ export class VmRestoreJournal {
   }
 
   /** All jobs, and the ids of those with an unreadable record. */
-  async load(): Promise<{ readonly records: readonly VmRestoreRecord[]; readonly broken: readonly string[] }> {
-    const records: VmRestoreRecord[] = [];
-    const broken: string[] = [];
-    for (const jobId of await namesIn(this.root)) {
-      const record = await this.read(jobId);
-      if (record === null) broken.push(jobId);
-      else records.push(record);
-    }
-    return { records, broken };
+  load(): Promise<{ readonly records: readonly VmRestoreRecord[]; readonly broken: readonly string[] }> {
+    return readKeptRecords<VmRestoreRecord>(this.root, 'job.json', 'phase', ({ job_id }) => job_id);
   }
 
   async remove(jobId: string): Promise<void> {
     await rm(this.runDirectory(jobId), { recursive: true, force: true });
     await rm(join(this.root, jobId), { recursive: true, force: true });
   }
-
-  private async read(jobId: string): Promise<VmRestoreRecord | null> {
-    try {
-      const record: unknown = JSON.parse(await readFile(join(this.root, jobId, 'job.json'), 'utf8'));
-      return isRecord(record) && record.request.job_id === jobId ? record : null;
-    } catch {
-      return null;
-    }
-  }
-}
-
-/** Only this program writes the file, and replaces it whole, so checking the format number is sufficient. */
-function isRecord(value: unknown): value is VmRestoreRecord {
-  return typeof value === 'object' && value !== null && 'format' in value && value.format === 1 && 'request' in value && 'phase' in value;
-}
-
-async function namesIn(folder: string): Promise<readonly string[]> {
-  return readdir(folder).catch((error: unknown) => {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
-  });
 }

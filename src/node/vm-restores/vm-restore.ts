@@ -1,6 +1,7 @@
 import { link, lstat, mkdir, open, realpath, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { ifThere } from '../../lib/files/if-there.js';
 import type { LimitFunction } from 'p-limit';
 import { retry } from '../../lib/concurrency/retry.js';
 import { DomainError } from '../../kernel/domain-error.js';
@@ -436,11 +437,6 @@ function failureOf(error: unknown): { readonly code: string; readonly detail: st
 
 /** Identifies a file on this machine; null: it does not exist. */
 async function inodeOf(path: string): Promise<string | null> {
-  try {
-    const { dev, ino } = await lstat(path, { bigint: true });
-    return `${dev}:${ino}`;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
+  const found = await ifThere(lstat(path, { bigint: true }));
+  return found === null ? null : `${found.dev}:${found.ino}`;
 }

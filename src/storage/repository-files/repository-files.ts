@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { join, normalize } from 'node:path';
+import { ifThere } from '../../lib/files/if-there.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
 import { DIRECT_CALLS, type FileCalls, type FileFacts, type ImageFacts, NOT_READABLE_AS_FILE } from '../storage-worker/file-calls.js';
@@ -372,14 +373,7 @@ export class RepositoryFiles {
 
   /** `file` is relative to the repository; a symbolic link is not followed. null: it does not exist. */
   async look(repositoryPath: string, file: string): Promise<FileFacts | null> {
-    return this.onStorage(repositoryPath, `looking at ${file}`, () =>
-      this.callsAt(repositoryPath)
-        .lstat(join(repositoryPath, file))
-        .catch((error: unknown) => {
-          if (errnoOf(error) === 'ENOENT') return null;
-          throw error;
-        }),
-    );
+    return this.onStorage(repositoryPath, `looking at ${file}`, () => ifThere(this.callsAt(repositoryPath).lstat(join(repositoryPath, file))));
   }
 
   /** See probeRepositoryPath in repository-probe.ts. */

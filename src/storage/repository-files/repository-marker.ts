@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { FileCalls } from '../storage-worker/file-calls.js';
-import { errnoOf } from '../../lib/process/system-error.js';
+import { ifThere } from '../../lib/files/if-there.js';
 import { object, text, time, wrong, WrongShapeError } from '../../lib/json-shape/json-shape.js';
 
 export const MARKER_FILE = '.sendense-repository.json';
@@ -11,13 +11,8 @@ export type RepositoryMarker = { readonly format_version: 1; readonly repository
 
 /** null: there is none. @throws WrongShapeError when it cannot be parsed; the operating system's error when it cannot be read */
 export async function readMarker(calls: FileCalls, repositoryPath: string): Promise<RepositoryMarker | null> {
-  let json: string;
-  try {
-    json = await calls.readText(join(repositoryPath, MARKER_FILE), MAX_MARKER_BYTES);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
+  const json = await ifThere(calls.readText(join(repositoryPath, MARKER_FILE), MAX_MARKER_BYTES));
+  if (json === null) return null;
   let document: unknown;
   try {
     document = JSON.parse(json);

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../../lib/logging/logger.js';
-import { errnoOf } from '../../lib/process/system-error.js';
+import { ifThere } from '../../lib/files/if-there.js';
 import { isNews, parseTunnelJournal, type TunnelJournalContent, type TunnelState } from './tunnel-state.plan.js';
 
 export const TUNNEL_JOURNAL_FILE = 'journal.json';
@@ -53,12 +53,8 @@ export class TunnelJournal {
 
 /** null: no tunnel has ever run there. @throws Error with the reason when it cannot be read */
 export async function readTunnelJournal(directory: string): Promise<TunnelJournalContent | null> {
-  try {
-    return parseTunnelJournal(await readFile(join(directory, TUNNEL_JOURNAL_FILE), 'utf8'));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
+  const text = await ifThere(readFile(join(directory, TUNNEL_JOURNAL_FILE), 'utf8'));
+  return text === null ? null : parseTunnelJournal(text);
 }
 
 /** A damaged journal is replaced by a new one. */

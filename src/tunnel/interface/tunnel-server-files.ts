@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { object, text, wholeNumber } from '../../lib/json-shape/json-shape.js';
-import { errnoOf } from '../../lib/process/system-error.js';
+import { ifThere } from '../../lib/files/if-there.js';
 
 /** Names of files in the tunnel directory that the tunnel server and the hub share. */
 export const AUTHORIZED_KEYS_FILE = 'authorized_keys';
@@ -16,13 +16,8 @@ export interface TunnelServerPlace {
 
 /** The tunnel server's own description; null: none has run with this directory. @throws WrongShapeError, SyntaxError when the file holds something else */
 export async function readTunnelServerPlace(tunnelDirectory: string): Promise<TunnelServerPlace | null> {
-  let json: string;
-  try {
-    json = await readFile(join(tunnelDirectory, SERVER_FILE), 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
+  const json = await ifThere(readFile(join(tunnelDirectory, SERVER_FILE), 'utf8'));
+  if (json === null) return null;
   const place = object(JSON.parse(json), SERVER_FILE);
   return {
     user: text(place['user'], 'user'),

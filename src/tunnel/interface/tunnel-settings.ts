@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { matching, object, text, wholeNumber, wrong } from '../../lib/json-shape/json-shape.js';
-import { errnoOf } from '../../lib/process/system-error.js';
+import { ifThere } from '../../lib/files/if-there.js';
 
 /** Files of a node's tunnel directory: its key pair, the hub's host key, and the connection settings. */
 export const TUNNEL_FILES = { privateKey: 'id_ed25519', publicKey: 'id_ed25519.pub', knownHosts: 'known_hosts', settings: 'tunnel.json' } as const;
@@ -74,14 +74,8 @@ export function tunnelSettingsText(settings: TunnelSettings): string {
 
 /** null: this node has no tunnel. @throws as parseTunnelSettings */
 export async function readTunnelSettings(tunnelDirectory: string): Promise<TunnelSettings | null> {
-  let json: string;
-  try {
-    json = await readFile(join(tunnelDirectory, TUNNEL_FILES.settings), 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
-  return parseTunnelSettings(json);
+  const json = await ifThere(readFile(join(tunnelDirectory, TUNNEL_FILES.settings), 'utf8'));
+  return json === null ? null : parseTunnelSettings(json);
 }
 
 /** The known_hosts file that pins the hub's host key. @param hostKey `ssh-ed25519 <base64>` */

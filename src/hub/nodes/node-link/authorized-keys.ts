@@ -1,6 +1,6 @@
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf } from '../../../lib/process/system-error.js';
+import { ifThere } from '../../../lib/files/if-there.js';
 import { AUTHORIZED_KEYS_FILE } from '../../../tunnel/interface/tunnel-server-files.js';
 
 /** The tunnel server may run under another account of the same group, and that account must be able to read this directory. */
@@ -50,7 +50,7 @@ export function pairingKeyLine({ publicKey, nodeId, apiPort, expiresAt }: Pairin
 export async function writeAuthorizedKeys(tunnelDirectory: string, lines: readonly string[]): Promise<boolean> {
   const file = join(tunnelDirectory, AUTHORIZED_KEYS_FILE);
   const text = lines.map((line) => `${line}\n`).join('');
-  if (((await readIfThere(file)) ?? '') === text) return false;
+  if (((await ifThere(readFile(file, 'utf8'))) ?? '') === text) return false;
   await mkdir(tunnelDirectory, { recursive: true, mode: DIRECTORY_MODE });
   const fresh = `${file}.${process.pid}.new`;
   const handle = await open(fresh, 'w', FILE_MODE);
@@ -69,13 +69,4 @@ export async function writeAuthorizedKeys(tunnelDirectory: string, lines: readon
 /** Format: `YYYYMMDDHHMMSSZ`, UTC (sshd(8), expiry-time). */
 function sshTime(time: Date): string {
   return `${time.toISOString().replaceAll(/[-:T]/g, '').slice(0, 14)}Z`;
-}
-
-async function readIfThere(file: string): Promise<string | null> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
 }

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { HubConfig } from '../../hub.config.js';
 import { readToken, writeWhole } from '../../../lib/config/kept-files.js';
-import { errnoOf } from '../../../lib/process/system-error.js';
+import { namesIn } from '../../../lib/files/if-there.js';
 
 /** Must be held while a token and the event that makes it valid are added, and while tokens that no event names are removed. */
 export function nodeTokenLock(nodeId: string): string {
@@ -37,17 +37,8 @@ export class NodeTokenFiles {
   /** Removes all other tokens of the node. @param sha256 digests of the tokens to keep */
   async keepOnly(nodeId: string, sha256: readonly string[]): Promise<void> {
     const wanted = new Set(sha256.map((digest) => fileName(nodeId, digest)));
-    for (const name of await this.names()) {
+    for (const name of await namesIn(this.directory)) {
       if (name.startsWith(`${nodeId}.`) && !wanted.has(name)) await rm(join(this.directory, name), { force: true });
-    }
-  }
-
-  private async names(): Promise<readonly string[]> {
-    try {
-      return await readdir(this.directory);
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return [];
-      throw error;
     }
   }
 

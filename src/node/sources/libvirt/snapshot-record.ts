@@ -1,7 +1,7 @@
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { oneOf, object, text, wholeNumber } from '../../../lib/json-shape/json-shape.js';
-import { errnoOf } from '../../../lib/process/system-error.js';
+import { ifThere } from '../../../lib/files/if-there.js';
 import { writeFileDurably } from '../../../lib/files/durable-write.js';
 
 const RECORD_FILE = 'libvirt.json';
@@ -28,13 +28,8 @@ export async function writeRecord(directory: string, record: SnapshotRecord): Pr
 
 /** null: the directory belongs to another source, or is gone. */
 export async function readRecord(directory: string): Promise<SnapshotRecord | null> {
-  let json: string;
-  try {
-    json = await readFile(join(directory, RECORD_FILE), 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
+  const json = await ifThere(readFile(join(directory, RECORD_FILE), 'utf8'));
+  if (json === null) return null;
   const record = object(JSON.parse(json), RECORD_FILE);
   return {
     mode: oneOf('live', 'offline')(record['mode'], 'mode'),

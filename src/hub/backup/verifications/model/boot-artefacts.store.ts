@@ -1,9 +1,9 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { HubConfig } from '../../../hub.config.js';
 import type { NodeBootCheckArtefacts } from '../../../../contract/boot-check.js';
-import { errnoOf } from '../../../../lib/process/system-error.js';
+import { namesIn } from '../../../../lib/files/if-there.js';
 import { writeFileDurably } from '../../../../lib/files/durable-write.js';
 import type { BootArtefact } from './verification.events.js';
 
@@ -37,13 +37,8 @@ export class BootArtefacts {
   }
 
   /** Ids of the verifications that have artefacts. */
-  async all(): Promise<readonly string[]> {
-    try {
-      return await readdir(this.root);
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return [];
-      throw error;
-    }
+  all(): Promise<readonly string[]> {
+    return namesIn(this.root);
   }
 
   async remove(verificationId: string): Promise<void> {

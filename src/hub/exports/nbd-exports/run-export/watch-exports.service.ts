@@ -3,7 +3,7 @@ import { DataSource, In } from 'typeorm';
 import { retry } from '../../../../lib/concurrency/retry.js';
 import { NbdExportReadModel } from '../../../../../projections/nbd-exports/nbd-exports.read-model.js';
 import { HubConfig } from '../../../hub.config.js';
-import { foldersIn } from '../../../../lib/files/folders-in.js';
+import { foldersIn } from '../../../../lib/files/if-there.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { exportsWithAccess } from '../../nbd-servers/export-access.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';

@@ -1,5 +1,6 @@
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ifThere, namesIn } from '../../../../lib/files/if-there.js';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock } from '../../../../lib/clock/clock.js';
@@ -49,7 +50,7 @@ export class PublishFiles {
   async cleanUp(state: KnownRestoreJob): Promise<void> {
     const { job } = state;
     const directory = restoreJobDirectory(this.config.runDirectory, job.job_id);
-    for (const name of await entriesOf(directory)) await this.programs.end(join(directory, name));
+    for (const name of await namesIn(directory)) await this.programs.end(join(directory, name));
     if (state.status !== 'completed') await this.takeBack(job);
     await this.workers.at(job.target_path).removeTree(workingFolder(job));
     await rm(directory, { recursive: true, force: true });
@@ -105,19 +106,5 @@ export class PublishFiles {
 
 /** Identifies a file on this machine; null: it does not exist. */
 async function identityOf(calls: FileCalls, path: string): Promise<string | null> {
-  try {
-    return (await calls.lstat(path)).identity;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
-}
-
-async function entriesOf(directory: string): Promise<readonly string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
-  }
+  return (await ifThere(calls.lstat(path)))?.identity ?? null;
 }

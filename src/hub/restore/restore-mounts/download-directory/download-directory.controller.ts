@@ -9,6 +9,7 @@ import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { BrowserError } from '../../mounts/guest-browser/browser-protocol.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { pathTextOf } from '../model/guest-file.response.js';
+import { ApiGuestFileProblems } from '../model/guest-file-problems.decorator.js';
 import { MountUses } from '../model/use-mount.access.js';
 import { DownloadDirectoryQuery } from './download-directory.dto.js';
 import { PresentOnly } from '../../../../lib/http/query.guard.js';
@@ -38,13 +39,8 @@ export class DownloadDirectoryController {
     content: Object.fromEntries(Object.values(MEDIA_TYPE).map((type) => [type, { schema: { type: 'string', format: 'binary', example: '(bytes)' } }])),
   })
   @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long')
-  @ApiProblem(403, 'link_leaves_mount')
-  @ApiProblem(404, 'mount_not_found', 'file_not_found')
   @ApiProblem(409, 'not_a_directory', 'link_loop', 'mount_not_ready')
-  @ApiProblem(410, 'mount_expired', 'mount_released', 'mount_failed')
-  @ApiProblem(502, 'file_unreadable')
-  @ApiProblem(503, 'mount_gone')
-  @ApiProblem(504, 'mount_silent')
+  @ApiGuestFileProblems()
   async download(
     @Param('mount_id', UuidParam) mountId: string,
     @Query() query: DownloadDirectoryQuery,

@@ -6,6 +6,7 @@ import { readerOf } from '../../../operations/http/request-reader.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { GuestFileResponse, GuestPathQuery, pathTextOf } from '../model/guest-file.response.js';
+import { ApiGuestFileProblems } from '../model/guest-file-problems.decorator.js';
 import { MountUses } from '../model/use-mount.access.js';
 import { PresentOnly } from '../../../../lib/http/query.guard.js';
 
@@ -25,13 +26,8 @@ export class GetFileInfoController {
   })
   @ApiOkResponse({ type: GuestFileResponse })
   @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long')
-  @ApiProblem(403, 'link_leaves_mount')
-  @ApiProblem(404, 'mount_not_found', 'file_not_found')
   @ApiProblem(409, 'not_a_directory', 'link_loop', 'mount_not_ready')
-  @ApiProblem(410, 'mount_expired', 'mount_released', 'mount_failed')
-  @ApiProblem(502, 'file_unreadable')
-  @ApiProblem(503, 'mount_gone')
-  @ApiProblem(504, 'mount_silent')
+  @ApiGuestFileProblems()
   info(@Param('mount_id', UuidParam) mountId: string, @Query() query: GuestPathQuery, @Req() request: Request): Promise<GuestFileResponse> {
     const text = pathTextOf(query);
     const use = { mountId, reader: readerOf(request), operation: 'file_info', path: text.path } as const;

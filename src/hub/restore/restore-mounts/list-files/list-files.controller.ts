@@ -8,6 +8,7 @@ import { readerOf } from '../../../operations/http/request-reader.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { pathTextOf } from '../model/guest-file.response.js';
+import { ApiGuestFileProblems } from '../model/guest-file-problems.decorator.js';
 import { MountUses } from '../model/use-mount.access.js';
 import { FileListDto, ListFilesQuery } from './list-files.dto.js';
 import { PresentOnly } from '../../../../lib/http/query.guard.js';
@@ -27,13 +28,8 @@ export class ListFilesController {
   @ApiOperation({ summary: 'List the files of a directory in a mount' })
   @ApiOkResponse({ type: FileListDto })
   @ApiProblem(400, 'validation_failed', 'path_invalid', 'path_too_long', 'cursor_invalid')
-  @ApiProblem(403, 'link_leaves_mount')
-  @ApiProblem(404, 'mount_not_found', 'file_not_found')
   @ApiProblem(409, 'not_a_directory', 'link_loop', 'mount_not_ready')
-  @ApiProblem(410, 'mount_expired', 'mount_released', 'mount_failed')
-  @ApiProblem(502, 'file_unreadable')
-  @ApiProblem(503, 'mount_gone')
-  @ApiProblem(504, 'mount_silent')
+  @ApiGuestFileProblems()
   async list(@Param('mount_id', UuidParam) mountId: string, @Query() query: ListFilesQuery, @Req() request: Request): Promise<FileListDto> {
     const text = pathTextOf(query);
     const after = decodeCursor(query.cursor, isFilesKey)?.after ?? null;

@@ -15,7 +15,7 @@ import { type CommandOutcome, CommandRunner } from '../../../store/event-store/c
 import type { Position } from '../../../../kernel/position.js';
 import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
-import { foldersIn } from '../../../../lib/files/folders-in.js';
+import { foldersIn } from '../../../../lib/files/if-there.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { MountBrowser } from '../../mounts/mount-browser.js';
 import { MountError } from '../../mounts/mount-driver.port.js';
