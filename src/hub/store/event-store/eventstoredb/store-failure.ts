@@ -35,13 +35,13 @@ export function failureOf(error: unknown): StoreFailure {
     case ErrorType.UNSUPPORTED:
       return 'bad_input';
     default:
-      return byCode('code' in error ? error.code : null);
+      return ofStatus('code' in error ? error.code : null);
   }
 }
 
-function byCode(code: unknown): StoreFailure {
-  if (code === INVALID_ARGUMENT) return 'bad_input';
-  return code === PERMISSION_DENIED || code === UNAUTHENTICATED ? 'refused' : 'away';
+function ofStatus(status: unknown): StoreFailure {
+  if (status === INVALID_ARGUMENT) return 'bad_input';
+  return status === PERMISSION_DENIED || status === UNAUTHENTICATED ? 'refused' : 'away';
 }
 
 /** One line for people, from the type and whatever message there is. */
