@@ -130,7 +130,6 @@ describe('the other files', () => {
     };
     expect(Object.keys(compose.services).sort()).toEqual(['eventstoredb', 'hub', 'postgres', 'tunnel-server']);
     for (const service of Object.values(compose.services)) expect(service.healthcheck).toBeDefined();
-    // Declared for the event store to come; the hub has no adapter for it.
     expect(compose.services['eventstoredb']?.profiles).toEqual(['eventstoredb']);
   });
 });

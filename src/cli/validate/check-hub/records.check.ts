@@ -15,7 +15,7 @@ export function recordsChecks(hub: HubApi): readonly Check[] {
         const [newest] = (await hub.call<{ events: AuditEvent[] }>('GET', '/audit/events?limit=1')).events;
         if (newest === undefined) return pass('it is empty');
         const { events } = await hub.call<{ events: StoredEvent[] }>('GET', `/audit/streams/${encodeURIComponent(newest.stream)}?limit=1000`);
-        if (events.length > 0) return pass(`its newest event is ${newest.type} at ${Number(newest.position)}, and its stream can be read`);
+        if (events.length > 0) return pass(`its newest event is ${newest.type} at ${newest.position.replace(/^0+/, '')}, and its stream can be read`);
         return fail(`the stream ${newest.stream} of its newest event is empty`, 'Restore the database from its last dump; events were removed.');
       },
     },

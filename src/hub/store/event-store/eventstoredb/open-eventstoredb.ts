@@ -4,7 +4,7 @@ import { retry } from '../../../../lib/concurrency/retry.js';
 import { fetchHead } from '../event-rows.js';
 import { EventStoreUnavailableError } from '../event-store.port.js';
 import type { StoreLog } from '../store-log.js';
-import type { EventStoreDbOptions } from './eventstoredb-connection.js';
+import { EventStoreDbConnection, type EventStoreDbOptions, type ServerFacts } from './eventstoredb-connection.js';
 import { EventStoreDbEventStore } from './eventstoredb-event-store.js';
 
 const RETRY_MS = 500;
@@ -44,6 +44,18 @@ export async function openEventStoreDb(options: EventStoreDbOptions, pool: Pool,
   } catch (error) {
     await store.close();
     throw error;
+  }
+}
+
+/** For `sendense validate`: also reads, which needs the credentials. @throws EventStoreUnavailableError; RangeError; errors of `fs` */
+export async function inspectEventStoreDb(options: EventStoreDbOptions): Promise<ServerFacts & { readonly name: string }> {
+  const connection = new EventStoreDbConnection(options);
+  try {
+    const facts = await connection.facts();
+    await connection.newest(null);
+    return { ...facts, name: connection.name };
+  } finally {
+    await connection.close();
   }
 }
 
