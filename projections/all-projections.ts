@@ -6,6 +6,8 @@ import { backupsProjection } from './backups/backups.projection.js';
 import { BackupReadModel } from './backups/backups.read-model.js';
 import { chainsProjection } from './chains/chains.projection.js';
 import { ChainReadModel } from './chains/chains.read-model.js';
+import { ledgerTilesProjection } from './ledger-tiles/ledger-tiles.projection.js';
+import { LedgerTileReadModel } from './ledger-tiles/ledger-tiles.read-model.js';
 import { nbdExportsProjection } from './nbd-exports/nbd-exports.projection.js';
 import { NbdExportReadModel } from './nbd-exports/nbd-exports.read-model.js';
 import { nbdPortsProjection } from './nbd-ports/nbd-ports.projection.js';
@@ -39,6 +41,7 @@ export const allProjections: readonly Projection[] = [
   verificationsProjection,
   restoreMountsProjection,
   auditEventsProjection,
+  ledgerTilesProjection,
 ];
 
 /** Every read model, for the database. */
@@ -55,4 +58,5 @@ export const allReadModels: readonly ReadModel[] = [
   VerificationReadModel,
   RestoreMountReadModel,
   AuditEventReadModel,
+  LedgerTileReadModel,
 ];

@@ -22,6 +22,7 @@ export const AuditEventReadModel = readModel({
   },
   indexes: [
     '(stream, revision)',
+    '(event_id)',
     '(category, log_position)',
     '(type, log_position)',
     '(actor, log_position)',

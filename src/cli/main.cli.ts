@@ -70,6 +70,9 @@ await add(sendense, 'repository', "show the hub's repositories, import existing 
   (await import('./repository/repository.program.js')).repositoryCommand(env),
 );
 await add(sendense, 'events', 'copy the history of a hub to another event store', async () => (await import('./events/events.program.js')).eventsCommand(env));
+await add(sendense, 'ledger', 'verify the history of a hub, and rotate the key that signs it', async () =>
+  (await import('./ledger/ledger.program.js')).ledgerCommand(env),
+);
 await add(sendense, 'token', 'add, list, revoke and rotate API tokens', async () => (await import('./token/token.program.js')).tokenCommand(env));
 await add(sendense, 'validate', 'check this installation and suggest fixes', async () => {
   const interrupted = new AbortController();

@@ -5,6 +5,7 @@ import { allProjections, allReadModels } from '../../projections/all-projections
 import { AuditModule } from './history/audit/audit.module.js';
 import { BackupsModule } from './backup/backups/backups.module.js';
 import { ChainsModule } from './backup/chains/chains.module.js';
+import { LedgerModule } from './history/ledger/ledger.module.js';
 import { HealthModule } from './operations/health/health.module.js';
 import { DomainMetricsModule } from './operations/metrics/domain-metrics.module.js';
 import { MetricsModule } from './operations/metrics/metrics.module.js';
@@ -92,6 +93,7 @@ export class HubModule {
         VerificationsModule,
         RestoreMountsModule,
         AuditModule,
+        LedgerModule,
         ProjectionsAdminModule,
       ],
     };

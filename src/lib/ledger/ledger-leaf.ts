@@ -12,7 +12,7 @@ export interface LedgerEvent {
   readonly id: string;
   readonly type: string;
   readonly data: JsonObject;
-  readonly metadata: JsonObject;
+  readonly metadata: object;
   /** ISO 8601, UTC, milliseconds, by the clock of the store. */
   readonly recordedAt: string;
 }
@@ -22,7 +22,7 @@ export interface LedgerEvent {
  * an event that was copied keeps the time at which its first store recorded it. So the same history has the same leaves in every store.
  */
 export function leafOf({ stream, revision, id, type, data, metadata, recordedAt }: LedgerEvent): string {
-  const { [RECORDED_AT_BEFORE]: before, ...members } = metadata;
+  const { [RECORDED_AT_BEFORE]: before, ...members }: JsonObject = { ...metadata };
   const leaf = { stream, revision, id, type, data, metadata: members, recorded_at: typeof before === 'string' ? before : recordedAt };
   return canonicalize(leaf) ?? '';
 }

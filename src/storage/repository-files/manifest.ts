@@ -55,6 +55,8 @@ export type Manifest = {
   readonly definition: { readonly format: 'libvirt-domain-xml'; readonly text: string } | null;
   /** Position of the hub's event store when the restore point was sealed; opaque. */
   readonly event_position: string;
+  /** Newest checkpoint of the hub's ledger at sealing, a signed note; null if there was none, and in manifests of earlier programs. */
+  readonly ledger_checkpoint: string | null;
 };
 
 const fileName = matching(/^(?!\.{1,2}$)[^/\0]+$/, 'a file name without a slash');
@@ -100,6 +102,7 @@ export function parseManifest(json: string): Manifest {
     disks: listOf(parseDisk)(root['disks'], 'disks'),
     definition: orNull(parseDefinition)(root['definition'] ?? null, 'definition'),
     event_position: text(root['event_position'], 'event_position'),
+    ledger_checkpoint: orNull(text)(root['ledger_checkpoint'] ?? null, 'ledger_checkpoint'),
   };
   const isFull = manifest.backup_type === 'full';
   if (isFull !== (manifest.parent === null)) throw wrong('parent', `set exactly for incrementals (this is: ${manifest.backup_type})`, manifest.parent);

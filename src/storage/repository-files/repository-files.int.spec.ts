@@ -70,6 +70,7 @@ function manifestOf(disks: readonly ManifestDisk[], backupId = BACKUP): Manifest
     disks,
     definition: null,
     event_position: '2a',
+    ledger_checkpoint: null,
   };
 }
 

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { LiveProgress } from './model/live-progress.registry.js';
+import { LedgerModule } from '../../history/ledger/ledger.module.js';
 import { NodeClientModule } from '../../nodes/node-link/node-client.module.js';
 import { RepositoryFilesModule } from '../../repositories/repository-storage/repository-files.module.js';
 import { BackupQueriesModule } from './backup-queries.module.js';
@@ -29,7 +30,7 @@ import { StartBackupController } from './start-backup/start-backup.controller.js
 import { StartBackupHandler } from './start-backup/start-backup.handler.js';
 
 @Module({
-  imports: [BackupQueriesModule, NodeClientModule, RepositoryFilesModule],
+  imports: [BackupQueriesModule, LedgerModule, NodeClientModule, RepositoryFilesModule],
   controllers: [StartBackupController, CancelBackupController, DeleteBackupController, FollowBackupEventsController, RecordTransferReportController],
   providers: [
     StartBackupHandler,

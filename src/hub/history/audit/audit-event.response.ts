@@ -1,5 +1,6 @@
 import type { AuditEventReadModel } from '../../../../projections/audit-events/audit-events.read-model.js';
 import type { JsonObject } from '../../../kernel/json.js';
+import { categoryOf, type RecordedEvent } from '../../store/event-store/event-store.port.js';
 
 /** A stored event. */
 export class AuditEventResponse {
@@ -18,6 +19,10 @@ export class AuditEventResponse {
   /** When the event was stored, by the store's clock @example "2026-11-21T10:30:00.012Z" */
   readonly recorded_at!: string;
   /** @example {"backup_id":"0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11","backup_type":"auto"} */ readonly data!: JsonObject;
+  /** The hub that recorded it @example "0199a3c0-0001-7000-8000-000000000001" */ readonly hub_id!: string;
+  /** Version of the metadata @example 1 */ readonly schema_version!: number;
+  /** Members of the metadata besides these; only in an export of the whole history, and only if there are any @example {} */
+  readonly further_metadata?: JsonObject;
 }
 
 export function toAuditEventResponse(event: AuditEventReadModel): AuditEventResponse {
@@ -34,5 +39,29 @@ export function toAuditEventResponse(event: AuditEventReadModel): AuditEventResp
     time: event.time.toISOString(),
     recorded_at: event.recorded_at.toISOString(),
     data: event.data,
+    hub_id: event.hub_id,
+    schema_version: event.schema_version,
+  };
+}
+
+/** The same from the store itself. */
+export function recordedEventResponse(event: RecordedEvent): AuditEventResponse {
+  const { $correlationId, $causationId, actor, hub_id, schema_version, time, ...further }: RecordedEvent['metadata'] & JsonObject = { ...event.metadata };
+  return {
+    position: event.position,
+    event_id: event.id,
+    stream: event.stream,
+    category: categoryOf(event.stream),
+    revision: event.revision,
+    type: event.type,
+    actor,
+    correlation_id: $correlationId,
+    causation_id: $causationId,
+    time,
+    recorded_at: event.recordedAt,
+    data: event.data,
+    hub_id,
+    schema_version,
+    ...(Object.keys(further).length === 0 ? {} : { further_metadata: further }),
   };
 }

@@ -111,6 +111,7 @@ gated.describe('files of a restore point, before they are opened', () => {
       disks: [disk],
       definition: null,
       event_position: '1',
+      ledger_checkpoint: null,
     };
   }
 

@@ -25,6 +25,15 @@ export interface Projection<Row extends JsonObject = JsonObject> extends ReadMod
   specimen?(event: RecordedEvent): Partial<Row>;
   /** Returns the row after the event; null: no row (any more). A throw halts the projection at this event. */
   fold(row: Row | undefined, event: RecordedEvent, key: string): Row | null;
+  /** For rows that depend on the order of all events: replaces `keys` and `fold`, which then give nothing. */
+  readonly inOrder?: FoldInOrder<Row>;
+}
+
+/** Folds batches of events, each onto the newest row for each prefix of the keys. Batches of any size must give the same rows. */
+export interface FoldInOrder<Row extends JsonObject = JsonObject> {
+  readonly prefixes: readonly string[];
+  /** Returns the rows to write; their positions must be those of events of the batch. */
+  fold(newest: readonly Row[], events: readonly RecordedEvent[]): readonly { readonly row: Row; readonly position: Position }[];
 }
 
 /** A folded row, the position of the event that last wrote it, and the position since which its version is valid. */
@@ -190,6 +199,7 @@ export function referencesOf(projection: Projection, row: JsonObject | undefined
 
 /** Folds a whole history in memory, as the reference for live and rebuilt read models. */
 export function foldFromZero(projection: Projection, events: Iterable<RecordedEvent>): readonly FoldedRow[] {
+  if (projection.inOrder !== undefined) return projection.inOrder.fold([], [...events]).map(({ row, position }) => ({ row, position, since: position }));
   const rows = new FoldedRows(projection);
   for (const event of events) rows.apply(event);
   return rows.all();

@@ -7,6 +7,7 @@ import type { RecordedEvent } from '../event-store/event-store.port.js';
 import {
   type FoldedRow,
   FoldedRows,
+  type FoldInOrder,
   keyOf,
   type PastVersion,
   type Projection,
@@ -137,6 +138,7 @@ export class ProjectionTables {
     events: readonly RecordedEvent[],
     recent: RecentRows | undefined,
   ): Promise<RowChanges> {
+    if (projection.inOrder !== undefined) return this.foldInOrder(runner, projection, projection.inOrder, generation, events);
     const rows = new FoldedRows(projection, await this.loadTouched(runner, projection, generation, events, recent));
     for (const event of events) {
       try {
@@ -157,6 +159,30 @@ export class ProjectionTables {
       throw new UnprojectableError(`projection ${projection.name} cannot store its rows: ${messageOf(error)}`, { cause: error });
     }
     return changes;
+  }
+
+  private async foldInOrder(
+    runner: QueryRunner,
+    projection: Projection,
+    { prefixes, fold }: FoldInOrder,
+    generation: number,
+    events: readonly RecordedEvent[],
+  ): Promise<RowChanges> {
+    const key = quoted(projection.key);
+    const newest = await select<StoredRow>(
+      runner,
+      `select to_jsonb(found) as row from unnest($1::text[]) as prefix cross join lateral (
+         select * from ${table(projection, generation)} where ${key} > prefix and ${key} < prefix || '~' order by ${key} desc limit 1
+       ) found`,
+      [prefixes],
+    );
+    const folded = fold(
+      newest.map(({ row }) => fromRecord(projection, row).row),
+      events,
+    );
+    const written = folded.map(({ row, position }) => ({ row, position, since: position }));
+    await this.upsert(runner, projection, generation, written);
+    return { written, deleted: [], past: [] };
   }
 
   /**

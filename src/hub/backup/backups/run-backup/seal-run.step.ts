@@ -6,6 +6,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HUB_ID } from '../../../store/event-store/command-runner.js';
+import { Ledger } from '../../../history/ledger/model/ledger.reader.js';
 import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { FileHasher, HashingFailedError } from '../../../../storage/hashing/file-hasher.js';
 import type { ContentTask } from '../../../../storage/hashing/stored-content.js';
@@ -57,6 +58,7 @@ export class SealRun {
     private readonly proven: ProvenFiles,
     private readonly live: LiveProgress,
     private readonly credentials: NodeCredentials,
+    private readonly ledger: Ledger,
     @Inject(HUB_ID) private readonly hubId: string,
   ) {}
 
@@ -168,7 +170,18 @@ export class SealRun {
       disks,
       definition: plan.definition ?? null,
       event_position: position,
+      ledger_checkpoint: await this.newestCheckpoint(request.backup_id),
     };
+  }
+
+  /** null: there is none at the moment, which must not fail a backup. */
+  private async newestCheckpoint(backupId: string): Promise<string | null> {
+    try {
+      return await this.ledger.checkpoint();
+    } catch (error) {
+      this.logger.warn('the manifest has no checkpoint of the ledger, because the ledger could not be read', { backup_id: backupId, error });
+      return null;
+    }
   }
 
   private examination(run: BackupRun, plan: BackupPlannedV2['data'], repositoryPath: string): Examination {

@@ -4,8 +4,10 @@ import { ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request } from 'express';
 import type { JsonObject } from '../../../../kernel/json.js';
 import { ApiPage, decodeCursor, type Page, pageOf } from '../../../operations/http/cursor-page.js';
+import { EventStore } from '../../../store/event-store/event-store.port.js';
+import { readAll } from '../../../store/event-store/read-all.js';
 import { Streams } from '../../../operations/http/stream-limits.js';
-import { AuditEventResponse, toAuditEventResponse } from '../audit-event.response.js';
+import { AuditEventResponse, recordedEventResponse, toAuditEventResponse } from '../audit-event.response.js';
 import { type AuditFilter, AuditLog, logOrder, type LogOrder, type LogPlace, placeOf } from '../audit-log.reader.js';
 import { ListEventsQuery } from './list-events.dto.js';
 
@@ -14,13 +16,16 @@ const NDJSON = 'application/x-ndjson';
 @ApiTags('audit')
 @Controller('audit')
 export class ListEventsController {
-  constructor(private readonly log: AuditLog) {}
+  constructor(
+    private readonly log: AuditLog,
+    private readonly store: EventStore,
+  ) {}
 
   @Get('events')
   @Streams('download', asksForLines)
   @ApiOperation({
     summary: 'Search the events of the whole store',
-    description: `With \`Accept: ${NDJSON}\` all matching events are streamed, one JSON object per line, regardless of limit and cursor.`,
+    description: `With \`Accept: ${NDJSON}\` all matching events are streamed, one JSON object per line, regardless of limit and cursor. Oldest first and without filters, they come from the event store itself, for \`sendense ledger verify\`.`,
   })
   @ApiProduces('application/json', NDJSON)
   @ApiPage('events', AuditEventResponse, 'A page of events')
@@ -34,8 +39,20 @@ export class ListEventsController {
   }
 
   private async *lines(filter: AuditFilter): AsyncGenerator<string, void, undefined> {
+    if (isWholeHistory(filter)) return yield* this.history();
     for await (const event of this.log.export(filter)) yield `${JSON.stringify(toAuditEventResponse(event))}\n`;
   }
+
+  private async *history(): AsyncGenerator<string, void, undefined> {
+    for await (const events of readAll(this.store, await this.store.head())) {
+      yield events.map((event) => `${JSON.stringify(recordedEventResponse(event))}\n`).join('');
+    }
+  }
+}
+
+/** Whether the filter selects all events in the order of the store. */
+function isWholeHistory({ stream, category, type, actor, correlation_id, since, until, order }: AuditFilter): boolean {
+  return order === 'oldest_first' && [stream, category, type, actor, correlation_id, since, until].every((wanted) => wanted === undefined);
 }
 
 /** Whether the client asks for all matching events instead of a page. */

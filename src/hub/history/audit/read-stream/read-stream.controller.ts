@@ -2,11 +2,11 @@ import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import type { JsonObject } from '../../../../kernel/json.js';
-import { categoryOf, EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
+import { EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
 import { ApiPage, decodeCursor, type Page, PageQuery, pageOf } from '../../../operations/http/cursor-page.js';
 import { untilInstant } from '../../../operations/http/event-history.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
-import { AuditEventResponse } from '../audit-event.response.js';
+import { AuditEventResponse, recordedEventResponse } from '../audit-event.response.js';
 
 type StreamKey = { readonly revision: number };
 
@@ -27,25 +27,8 @@ export class ReadStreamController {
     for await (const event of untilInstant(this.store.read(stream, { from, limit: query.limit + 1 }))) events.push(event);
     if (events.length === 0 && after === null)
       throw new DomainError('not_found', 'stream_not_found', `There is no stream ${JSON.stringify(stream)}.`, { stream });
-    return pageOf('events', events, query.limit, ({ revision }) => ({ revision }), toResponse);
+    return pageOf('events', events, query.limit, ({ revision }) => ({ revision }), recordedEventResponse);
   }
-}
-
-function toResponse(event: RecordedEvent): AuditEventResponse {
-  return {
-    position: event.position,
-    event_id: event.id,
-    stream: event.stream,
-    category: categoryOf(event.stream),
-    revision: event.revision,
-    type: event.type,
-    actor: event.metadata.actor,
-    correlation_id: event.metadata.$correlationId,
-    causation_id: event.metadata.$causationId,
-    time: event.metadata.time,
-    recorded_at: event.recordedAt,
-    data: event.data,
-  };
 }
 
 function isStreamKey(key: JsonObject): key is StreamKey {

@@ -1,0 +1,15 @@
+import { Module } from '@nestjs/common';
+import { Ledger } from './model/ledger.reader.js';
+import { LedgerKeys } from './model/ledger-keys.service.js';
+import { RotateLedgerKeyController } from './rotate-key/rotate-key.controller.js';
+import { LedgerKeyRotation } from './rotate-key/rotate-key.service.js';
+import { ServeLedgerController } from './serve-ledger/serve-ledger.controller.js';
+import { VerifyHistoryController } from './verify-history/verify-history.controller.js';
+import { VerifyHistory } from './verify-history/verify-history.service.js';
+
+@Module({
+  controllers: [ServeLedgerController, VerifyHistoryController, RotateLedgerKeyController],
+  providers: [Ledger, LedgerKeys, LedgerKeyRotation, VerifyHistory],
+  exports: [Ledger],
+})
+export class LedgerModule {}

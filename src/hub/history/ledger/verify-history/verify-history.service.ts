@@ -1,0 +1,59 @@
+import { Injectable } from '@nestjs/common';
+import type { Position } from '../../../../kernel/position.js';
+import { leafHashOf } from '../../../../lib/ledger/ledger-leaf.js';
+import { GrowingTree, HASH_BYTES } from '../../../../lib/ledger/merkle-tree.js';
+import { type TiledTree, TILE_WIDTH } from '../../../../lib/ledger/tiles.js';
+import { EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
+import { readAll } from '../../../store/event-store/read-all.js';
+import { Ledger } from '../model/ledger.reader.js';
+
+export interface Disagreement {
+  /** Number in the ledger, from 0. */
+  readonly index: number;
+  /** What the store has there; null: nothing. */
+  readonly event: RecordedEvent | null;
+}
+
+export interface HistoryVerdict {
+  readonly size: number;
+  readonly root: Buffer;
+  /** null: every event is the one that the ledger recorded, and its hashes add up to its root. */
+  readonly disagreement: Disagreement | null;
+  readonly rootDiffers: boolean;
+}
+
+/** Computes the ledger again from the events in the store, and compares it hash by hash. */
+@Injectable()
+export class VerifyHistory {
+  constructor(
+    private readonly store: EventStore,
+    private readonly ledger: Ledger,
+  ) {}
+
+  async verify(): Promise<HistoryVerdict> {
+    const tree = await this.ledger.tree();
+    const root = await tree.root();
+    const recomputed = new GrowingTree();
+    const disagreement = await this.compare(tree, recomputed, await this.store.head());
+    return { size: tree.size, root, disagreement, rootDiffers: disagreement === null && !recomputed.root().equals(root) };
+  }
+
+  private async compare(tree: TiledTree, recomputed: GrowingTree, head: Position | null): Promise<Disagreement | null> {
+    let hashes = Buffer.alloc(0);
+    for await (const events of readAll(this.store, head)) {
+      for (const event of events) {
+        const index = recomputed.size;
+        if (index === tree.size) return null;
+        const inTile = index % TILE_WIDTH;
+        if (inTile === 0) {
+          const width = Math.min(TILE_WIDTH, tree.size - index);
+          hashes = Buffer.from(await this.ledger.tile({ level: 0, index: index / TILE_WIDTH, width }));
+        }
+        const hash = leafHashOf(event);
+        if (!hash.equals(hashes.subarray(inTile * HASH_BYTES, (inTile + 1) * HASH_BYTES))) return { index, event };
+        recomputed.append(hash);
+      }
+    }
+    return recomputed.size === tree.size ? null : { index: recomputed.size, event: null };
+  }
+}
