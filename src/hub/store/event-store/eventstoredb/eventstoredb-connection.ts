@@ -267,7 +267,11 @@ export class EventStoreDbConnection {
         const next = await events.next();
         waitingSinceMs = null;
         this.answeredAtMs = performance.now();
-        if (next.done === true) return;
+        if (next.done === true) {
+          // A read that was cut because its client was replaced ends like a complete one.
+          if (this.client !== client) throw new Error('the connection was replaced during a read');
+          return;
+        }
         if (next.value.event !== undefined) yield recordedOf(next.value.event);
       }
     } catch (error) {
