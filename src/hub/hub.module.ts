@@ -3,6 +3,7 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { CqrsModule } from '@nestjs/cqrs';
 import { allProjections, allReadModels } from '../../projections/all-projections.js';
 import { AuditModule } from './history/audit/audit.module.js';
+import { TimeTravelModule } from './history/time-travel/time-travel.module.js';
 import { BackupsModule } from './backup/backups/backups.module.js';
 import { ChainsModule } from './backup/chains/chains.module.js';
 import { LedgerModule } from './history/ledger/ledger.module.js';
@@ -94,6 +95,7 @@ export class HubModule {
         RestoreMountsModule,
         AuditModule,
         LedgerModule,
+        TimeTravelModule,
         ProjectionsAdminModule,
       ],
     };

@@ -4,6 +4,8 @@ import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.r
 import type { VmResponse } from '../../src/hub/backup/vms/model/vm.response.js';
 import type { NbdPortMetricsResponse, NbdPortResponse } from '../../src/hub/exports/nbd-ports/list-ports/list-ports.dto.js';
 import type { AuditEventResponse } from '../../src/hub/history/audit/audit-event.response.js';
+import type { HistoryDiffResponse } from '../../src/hub/history/time-travel/diff/diff.dto.js';
+import type { ExplanationResponse } from '../../src/hub/history/time-travel/explain/explain.dto.js';
 import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response.js';
 import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
 import type { ReadinessDto } from '../../src/hub/operations/health/health.dto.js';
@@ -33,4 +35,6 @@ export type Compared = [
   Holds<cli.Repository, RepositoryResponse>,
   Holds<cli.RestoreExport, RestoreExportResponse>,
   Holds<cli.MountDrivers, ResourcesDto>,
+  Holds<cli.HistoryDiff, HistoryDiffResponse>,
+  Holds<cli.HistoryExplanation, ExplanationResponse>,
 ];

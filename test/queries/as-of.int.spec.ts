@@ -7,6 +7,7 @@ import { allProjections } from '../../projections/all-projections.js';
 import { BackupQueriesModule } from '../../src/hub/backup/backups/backup-queries.module.js';
 import { ListVmsController } from '../../src/hub/backup/vms/list-vms/list-vms.controller.js';
 import { AuditModule } from '../../src/hub/history/audit/audit.module.js';
+import { TimeTravelModule } from '../../src/hub/history/time-travel/time-travel.module.js';
 import { ListNodesController } from '../../src/hub/nodes/nodes/list-nodes/list-nodes.controller.js';
 import { ProjectionsAdminModule } from '../../src/hub/operations/projections-admin/projections-admin.module.js';
 import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
@@ -77,7 +78,7 @@ describe('queries as of an instant', () => {
 
   beforeAll(async () => {
     running = await startQueryApp({
-      imports: [BackupQueriesModule, AuditModule, ProjectionsAdminModule],
+      imports: [BackupQueriesModule, AuditModule, ProjectionsAdminModule, TimeTravelModule],
       controllers: [ListVmsController, ListNodesController],
     });
     pool = running.app.get<pg.Pool>(POSTGRES_POOL, { strict: false });
@@ -204,6 +205,36 @@ describe('queries as of an instant', () => {
         response.on('end', () => done(null, text));
       });
     expect(String(lines.body).trim().split('\n')).toHaveLength(recorded.filter(({ position }) => position <= last).length);
+  });
+
+  it('show what has changed between two instants, and the events that did it', async () => {
+    const [from = '', to = ''] = [recorded[Math.floor(recorded.length / 3)]?.position, recorded[Math.floor((2 * recorded.length) / 3)]?.position];
+    const { changes } = (await get(`history/diff?from=${from}&to=${to}`)).body;
+    type Change = { kind: string; id: string; change: string; events: { position: string }[] };
+    for (const projection of allProjections.filter(({ name }) => name !== 'audit_events')) {
+      const before = new Map(expectedAt(projection, from).map((row) => [keyOf(projection, row), row]));
+      const after = new Map(expectedAt(projection, to).map((row) => [keyOf(projection, row), row]));
+      const expected = [...new Set([...before.keys(), ...after.keys()])]
+        .filter((key) => !isDeepStrictEqual(before.get(key), after.get(key)))
+        .map((key) => `${key} ${before.has(key) ? (after.has(key) ? 'changed' : 'removed') : 'added'}`);
+      const found = (changes as Change[]).filter(({ kind }) => kind === projection.name);
+      expect([projection.name, ...found.map(({ id, change }) => `${id} ${change}`).sort()]).toEqual([projection.name, ...expected.sort()]);
+      for (const { events } of found) expect(events.length > 0 && events.every(({ position }) => position > from && position <= to)).toBe(true);
+    }
+    expect((await get(`history/diff?from=${to}&to=${from}`, 400)).body.errors).toMatchObject([{ field: 'to', rule: 'not_before_from' }]);
+  });
+
+  it('explain the state of one thing by its commands', async () => {
+    const own = recorded.filter(({ stream }) => stream.startsWith('backup-') && stream === recorded.find(({ type }) => type === 'BackupCompleted')?.stream);
+    const id = own[0]?.stream.slice('backup-'.length) ?? '';
+    const { state, causes } = (await get(`history/explain?backup=${id}&as_of=${own[2]?.position ?? ''}`)).body;
+    expect([state.backup_id, causes.flatMap(({ events }: { events: { type: string }[] }) => events.map(({ type }) => type))]).toEqual([
+      id,
+      own.slice(0, 3).map(({ type }) => type),
+    ]);
+    expect(causes[0]).toMatchObject({ actor: own[0]?.metadata.actor, command_id: own[0]?.metadata.$causationId, triggered_by: null });
+    expect((await get(`history/explain?backup=${recorded[0]?.id ?? ''}`, 404)).body.code).toBe('thing_not_found');
+    await get('history/explain', 400);
   });
 
   it('end the events of a stream at the instant', async () => {

@@ -98,6 +98,33 @@ export interface Projection {
   readonly halted: { readonly position: string; readonly error: string } | null;
 }
 
+export interface HistoryEvent {
+  readonly type: string;
+  readonly stream: string;
+  readonly time: string;
+  readonly actor: string;
+}
+
+export interface HistoryDiff {
+  readonly changes: readonly {
+    readonly kind: string;
+    readonly id: string;
+    readonly change: string;
+    readonly before: Readonly<Record<string, unknown>> | null;
+    readonly after: Readonly<Record<string, unknown>> | null;
+    readonly events: readonly HistoryEvent[];
+  }[];
+}
+
+export interface HistoryExplanation {
+  readonly causes: readonly {
+    readonly command_id: string;
+    readonly actor: string;
+    readonly events: readonly HistoryEvent[];
+    readonly triggered_by: HistoryEvent | null;
+  }[];
+}
+
 /** Whether the backup's status is final. */
 export function hasEnded({ status }: Backup): boolean {
   return status === 'completed' || status === 'failed' || status === 'cancelled';

@@ -28,6 +28,8 @@ export class HubApi {
     /** Without a trailing slash. */
     readonly url: string,
     private readonly token: string | null,
+    /** Time or position that queries are asked about; null: now. */
+    private readonly asOf: string | null = null,
   ) {}
 
   get hasToken(): boolean {
@@ -50,7 +52,7 @@ export class HubApi {
       signal: AbortSignal.timeout(deadlineMs),
     };
     const send = async (): Promise<{ ok: boolean; status: number; text: string }> => {
-      const response = await fetch(`${this.url}/api/v1${path}`, request);
+      const response = await fetch(`${this.url}/api/v1${method === 'GET' ? this.pathAsOf(path) : path}`, request);
       return { ok: response.ok, status: response.status, text: await response.text() };
     };
     let answer;
@@ -67,6 +69,10 @@ export class HubApi {
     const parsed = parsedOrNull(text);
     if (!ok) throw new HubRefusalError(status, member(parsed, 'code') ?? 'unknown', member(parsed, 'detail') ?? `status ${status}: ${text.slice(0, 300)}`);
     return parsed as Body;
+  }
+
+  private pathAsOf(path: string): string {
+    return this.asOf === null ? path : `${path}${path.includes('?') ? '&' : '?'}as_of=${encodeURIComponent(this.asOf)}`;
   }
 
   /**

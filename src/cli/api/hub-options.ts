@@ -14,6 +14,8 @@ export interface HubOptions {
   readonly hub?: string;
   readonly tokenFile?: string;
   readonly config?: string;
+  /** For commands that only read: time or position; default: now. */
+  readonly asOf?: string;
 }
 
 export function withHubOptions(command: CliCommand): CliCommand {
@@ -35,7 +37,7 @@ export async function hubOf(options: HubOptions, environment: NodeJS.ProcessEnv)
   try {
     const url = options.hub ?? (await read(join(config.dataDirectory, 'hub.url')));
     const token = options.tokenFile === undefined && config.apiToken !== null ? config.apiToken : await read(options.tokenFile ?? config.apiTokenFile);
-    return new HubApi(url, token);
+    return new HubApi(url, token, options.asOf ?? null);
   } catch (error) {
     throw new Error(
       `there is no hub in ${config.dataDirectory} (${messageOf(error)}); run this as root on the hub's machine, or give --hub URL and --token-file FILE`,

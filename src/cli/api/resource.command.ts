@@ -50,8 +50,13 @@ export function hubCommand(name: string, description: string): CliCommand {
   return withHubOptions(new CliCommand(name).description(description).option('--json', "print the hub's answer, for programs"));
 }
 
+/** A command that only reads: it shows the hub's present or, with `--as-of`, its past. */
+export function readingCommand(name: string, description: string): CliCommand {
+  return hubCommand(name, description).option('--as-of <instant>', 'as it was at this time (2026-11-21T10:30:00Z) or position');
+}
+
 export function listCommand({ plural, columns, filters = {} }: Resource, environment: NodeJS.ProcessEnv): CliCommand {
-  const command = hubCommand('list', `list ${plural}`)
+  const command = readingCommand('list', `list ${plural}`)
     .option('--limit <number>', `how many at most, up to ${MOST}`, limit, 100)
     .does(async (options: ResourceOptions & Readonly<Record<string, unknown>> & { readonly limit: number }) => {
       const query = new URLSearchParams({ limit: String(options.limit) });
@@ -69,7 +74,7 @@ export function listCommand({ plural, columns, filters = {} }: Resource, environ
 
 export function showCommand(resource: Resource, environment: NodeJS.ProcessEnv): CliCommand {
   const { noun, plural, named } = resource;
-  return hubCommand('show', `show one ${noun}`)
+  return readingCommand('show', `show one ${noun}`)
     .argument(`<${noun}>`, named === 'never' ? 'its id' : 'its name or id')
     .does(async (nameOrId: string, options: ResourceOptions) => {
       const hub = await hubOf(options, environment);

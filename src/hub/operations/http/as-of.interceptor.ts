@@ -24,7 +24,7 @@ export class AsOfInterceptor implements NestInterceptor {
     const { asOf } = requestState(request);
     if (asOf === null && ofCursor === null) return next.handle();
     const settle = async (): Promise<void> => {
-      const instant = await this.find(asOf ?? ofCursor ?? '');
+      const instant = await findInstant(this.instants, 'as_of', asOf ?? ofCursor ?? '');
       if (cursor !== undefined && ofCursor !== instant.position) throw cursorDiffers();
       requestState(request).instant = instant;
       const response = context.switchToHttp().getResponse<Response>();
@@ -33,16 +33,17 @@ export class AsOfInterceptor implements NestInterceptor {
     };
     return from(settle()).pipe(switchMap(() => next.handle()));
   }
+}
 
-  private async find(asOf: string): Promise<PastInstant> {
-    const time = normalisedInstant(asOf);
-    if (time === null && !isPosition(asOf)) {
-      throw validationProblem([
-        { field: 'as_of', rule: 'instant_or_position', message: 'as_of must be an RFC 3339 date and time, such as 2026-11-21T10:30:00Z, or a position' },
-      ]);
-    }
-    const instant = time === null ? await this.instants.atPosition(asOf) : await this.instants.atTime(time);
-    if (instant === null) throw validationProblem([{ field: 'as_of', rule: 'not_in_future', message: 'as_of must not be in the future' }]);
-    return instant;
+/** The instant that a query parameter names, as a time or a position. @throws HttpProblem 400; as `PastInstants` */
+export async function findInstant(instants: PastInstants, field: string, value: string): Promise<PastInstant> {
+  const time = normalisedInstant(value);
+  if (time === null && !isPosition(value)) {
+    throw validationProblem([
+      { field, rule: 'instant_or_position', message: `${field} must be an RFC 3339 date and time, such as 2026-11-21T10:30:00Z, or a position` },
+    ]);
   }
+  const instant = time === null ? await instants.atPosition(value) : await instants.atTime(time);
+  if (instant === null) throw validationProblem([{ field, rule: 'not_in_future', message: `${field} must not be in the future` }]);
+  return instant;
 }

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { DataSource, type QueryRunner, type ReplicationMode } from 'typeorm';
 import type { Position } from '../../../kernel/position.js';
-import { currentRequest } from '../../../lib/http/request-state.js';
+import { currentRequest, type PastInstant, runInRequest } from '../../../lib/http/request-state.js';
 import { AS_OF_SCHEMA, type Column, quoted, type ReadModelDefinition, recordsSince } from './read-model-definition.js';
 
 /** Settings of a transaction that sees the read models as of a position. */
@@ -37,6 +37,13 @@ function readingAsOf(runner: QueryRunner, position: Position | null): QueryRunne
     await release();
   };
   return runner;
+}
+
+/** Runs queries of a request as of an instant of their own. @throws Error outside requests */
+export function readAsOf<Result>(instant: PastInstant, read: () => Promise<Result>): Promise<Result> {
+  const request = currentRequest();
+  if (request === null) throw new Error('there is no request to read for');
+  return runInRequest({ ...request, instant }, read);
 }
 
 /** Begins a transaction in which queries of read models see the rows as of a position; null: before the first event. */

@@ -12,7 +12,7 @@ export class ProjectionsModule {
       module: ProjectionsModule,
       global: true,
       providers: [{ provide: PROJECTIONS, useValue: projections }, ReadModels, PastInstants, Projections],
-      exports: [ReadModels, PastInstants, Projections],
+      exports: [ReadModels, PastInstants, Projections, PROJECTIONS],
     };
   }
 }

@@ -1,0 +1,46 @@
+import type { HistoryDiff, HistoryEvent, HistoryExplanation } from '../api/answers.js';
+import { hubOf } from '../api/hub-options.js';
+import { hubCommand, readingCommand, type ResourceOptions } from '../api/resource.command.js';
+import { CliCommand } from '../terminal/command.js';
+
+export function historyCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  const diff = hubCommand('diff', 'show what was added, removed and changed between two instants')
+    .argument('<from>', 'a time (2026-11-21T10:30:00Z) or a position')
+    .argument('<to>', 'a later one')
+    .does(async (from: string, to: string, options: ResourceOptions) => {
+      const query = new URLSearchParams({ from, to }).toString();
+      const answer = await (await hubOf(options, environment)).call<HistoryDiff>('GET', `/history/diff?${query}`);
+      const lines = answer.changes.flatMap(({ kind, id, change, before, after, events }) => [
+        `${change} ${kind} ${id}`,
+        ...(change === 'changed' ? Object.keys(after ?? {}).map((name) => `  ${name}: ${shown(before?.[name])} -> ${shown(after?.[name])}`) : []),
+        ...events.map((event) => `  ${lineOf(event)}`),
+      ]);
+      print(answer, lines, options);
+    });
+  const explain = readingCommand('explain', 'show the commands, actors and triggers that led to the state of one thing')
+    .argument('<kind>', 'backup, chain, vm, repository, node, restore_job, restore_export, restore_mount or verification')
+    .argument('<id>', 'its id')
+    .does(async (kind: string, id: string, options: ResourceOptions) => {
+      const query = new URLSearchParams({ [kind]: id }).toString();
+      const answer = await (await hubOf(options, environment)).call<HistoryExplanation>('GET', `/history/explain?${query}`);
+      const lines = answer.causes.flatMap(({ command_id, actor, events, triggered_by }) => [
+        `command ${command_id} by ${actor}${triggered_by === null ? '' : `, after ${triggered_by.type} of ${triggered_by.stream}`}`,
+        ...events.map((event) => `  ${lineOf(event)}`),
+      ]);
+      print(answer, lines, options);
+    });
+  return new CliCommand('history').description("Shows what has changed in the hub's past, and why.").addCommand(diff).addCommand(explain);
+}
+
+function lineOf({ time, type, stream, actor }: HistoryEvent): string {
+  return `${time}  ${type}  ${stream}  ${actor}`;
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value ?? null);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function print(answer: object, lines: readonly string[], { json }: ResourceOptions): void {
+  process.stdout.write(json === true ? `${JSON.stringify(answer, null, 2)}\n` : lines.map((line) => `${line}\n`).join(''));
+}
