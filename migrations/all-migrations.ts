@@ -3,6 +3,7 @@ import { CreateEventStore1795257000001 } from './0001-create-event-store.js';
 import { CreateReadModels1795257000002 } from './0002-create-projection-checkpoints.js';
 import { IndexReadModelsForLongHistories1795257000024 } from './0024-create-projection-tallies.js';
 import { RecordShapesOfReadModels1795257000030 } from './0030-record-shapes-of-read-models.js';
+import { CreateHubLease1795257000040 } from './0040-create-hub-lease.js';
 
 /** All migrations, listed explicitly: a glob would find them in the sources, but not in every build of the program. */
 export const allMigrations = [
@@ -11,4 +12,5 @@ export const allMigrations = [
   CreateReadModels1795257000002,
   IndexReadModelsForLongHistories1795257000024,
   RecordShapesOfReadModels1795257000030,
+  CreateHubLease1795257000040,
 ];

@@ -34,9 +34,13 @@ const sendense = new CliCommand('sendense')
 
 const { env } = process;
 sendense.addCommand(
-  service('hub', 'run the hub in the foreground; it starts a local node unless start_local_node is false', async (config) => {
-    (await ofThisRelease('hub', () => import('../hub/main.hub.js'))).runHub(config);
-  }),
+  new CliCommand('hub')
+    .description('run the hub in the foreground; it starts a local node unless start_local_node is false')
+    .option('--config <file>', 'settings (YAML); default: SENDENSE_CONFIG')
+    .option('--standby', 'wait while another hub is active on the same database, and take over from it')
+    .does(async (options: { config?: string; standby?: boolean }) => {
+      (await ofThisRelease('hub', () => import('../hub/main.hub.js'))).runHub(options.config, { standby: options.standby });
+    }),
 );
 const node = service('node', 'run a node in the foreground; or install, pair or remove one: sendense node --help', async (config) => {
   (await import('../node/main.node.js')).runNode(config);

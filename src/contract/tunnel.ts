@@ -1,12 +1,23 @@
 import { IsBoolean, IsIn, IsString, MaxLength } from 'class-validator';
 import { IsInstant } from './validation/instant.decorator.js';
-import { ListOf, Part, Text, WholeNumber } from './validation/member.decorators.js';
-import { Nullable } from './validation/presence.decorators.js';
+import { ListOf, Part, Text, TextLike, WholeNumber } from './validation/member.decorators.js';
+import { Nullable, Optional } from './validation/presence.decorators.js';
 import { MAX_PORT, NODE_TUNNEL_STATES, type NodeTunnelState } from './words.js';
 
+const MAX_HUBS = 8;
 const MAX_CHANGES = 500;
 const MAX_DETAIL = 4_096;
 const MAX_CONNECTIONS = 64;
+
+export class NodeHubAddress {
+  /** @example "hub-b.example.org" */
+  @TextLike(/^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$/, 'host must be a host name or address')
+  readonly host!: string;
+
+  /** @example 9022 */
+  @WholeNumber(1, MAX_PORT)
+  readonly port!: number;
+}
 
 /** POST /api/v1/tunnel-ports: the hub's ports that an enrolled node's tunnel leads to. Takes effect immediately; may be repeated. */
 export class NodeTunnelPorts {
@@ -18,6 +29,11 @@ export class NodeTunnelPorts {
 
   @WholeNumber(1, MAX_PORT)
   readonly nbd_port_count!: number;
+
+  /** Tunnel servers of the active hub and of its standby; absent: the hub knows of no standby, and the node keeps the addresses that it has. */
+  @Optional()
+  @ListOf(() => NodeHubAddress, { min: 1, max: MAX_HUBS })
+  readonly hubs?: readonly NodeHubAddress[];
 }
 
 export class NodeTunnelPortsTaken {

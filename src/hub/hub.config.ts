@@ -71,6 +71,14 @@ export class HubConfig implements LoadableConfig {
   /** Holds all of the hub's own data: PostgreSQL's files, tokens, run directories of processes. */
   @AbsolutePath() readonly dataDirectory: string = defaultDataDirectory();
 
+  /** Waits while another hub is active on the same database, and takes over when that one ends. Needs databaseUrl; see docs/standby.md. */
+  @Flag() readonly standby: boolean = false;
+  /**
+   * Holds what an active hub and its standby have in common: the hub's id, and all tokens. For a standby it is on storage that both machines reach. Default
+   * `<data>`.
+   */
+  @AbsolutePath() readonly sharedDirectory: string = '';
+
   @Host() readonly listenHost: string = '127.0.0.1';
   /** 0: any free port; the one in use is written to `<data>/hub.url`. */
   @IntegerBetween(0, 65535) readonly listenPort: number = 9080;
@@ -192,10 +200,12 @@ export class HubConfig implements LoadableConfig {
   @OneOf(...LOG_FORMATS) readonly logFormat: LogFormat = 'json';
 
   pathsInDataDirectory(): Readonly<Record<string, string>> {
+    const shared = (name: string): string => join(this.sharedDirectory, name);
     return {
-      apiTokenFile: 'api.token',
-      apiTokenListFile: 'api-tokens',
-      nodeTokenFile: 'node.token',
+      sharedDirectory: '',
+      apiTokenFile: shared('api.token'),
+      apiTokenListFile: shared('api-tokens'),
+      nodeTokenFile: shared('node.token'),
       runDirectory: 'run',
       localNodeLibvirtScratchDirectory: 'local-node/libvirt-scratch',
       localNodeGuestSocketDirectory: 'local-node/guest-disks',

@@ -21,6 +21,7 @@ import type { EventStoreDbOptions } from './store/event-store/eventstoredb/event
 import { ACCESS_TOKENS, type AccessTokens } from '../lib/http/access-tokens.js';
 import { hubHttpModule } from './operations/http/hub-http.module.js';
 import { LocksModule } from './store/locks/locks.module.js';
+import type { HubLease } from './store/postgres/hub-lease.js';
 import { PostgresModule } from './store/postgres/postgres.module.js';
 import { HostToolsModule } from './operations/host-tools/host-tools.module.js';
 import { ProjectionsModule } from './store/postgres/projections.module.js';
@@ -41,8 +42,8 @@ export interface HubOptions {
   /** URL of the role that runs migrations; undefined: the same role. */
   readonly databaseOwnerUrl?: string | undefined;
   readonly tokens: AccessTokens;
-  /** Called when another hub has taken over the database: this hub must stop. */
-  readonly onLockLost: () => void;
+  /** Held already; default: the hub takes it. */
+  readonly lease?: HubLease;
 }
 
 /** Dependencies that every context needs and none owns. */
@@ -70,7 +71,7 @@ export class HubModule {
           databaseUrl: options.databaseUrl,
           ownerUrl: options.databaseOwnerUrl,
           readModels: allReadModels,
-          onLockLost: options.onLockLost,
+          ...(options.lease === undefined ? {} : { lease: options.lease }),
         }),
         EventStoreModule.forRoot({ hubId: options.hubId, check: eventCheckOf(allProjections), eventStoreDb: eventStoreDbOf(options.config) }),
         SharedModule.forRoot(options.tokens),

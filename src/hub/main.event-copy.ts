@@ -14,7 +14,7 @@ import { PostgresCopyTarget } from './store/event-copy/postgres-copy-target.js';
 import type { EventStore } from './store/event-store/event-store.port.js';
 import { EventStoreDbEventStore } from './store/event-store/eventstoredb/eventstoredb-event-store.js';
 import { PostgresEventStore } from './store/event-store/postgres-event-store.js';
-import { HubLock } from './store/postgres/hub-lock.js';
+import { HubLease, NO_HUB } from './store/postgres/hub-lease.js';
 import { LocalPostgres } from './store/postgres/local-postgres.js';
 import { createPool, openDataSource } from './store/postgres/postgres.module.js';
 
@@ -125,7 +125,7 @@ async function localUrl(dataDirectory: string, closers: Closers): Promise<string
 
 async function lock({ lockUrl }: Place, onLost: () => void, closers: Closers): Promise<void> {
   if (lockUrl === null) return;
-  const held = await HubLock.acquire(lockUrl, log, onLost);
+  const held = await HubLease.acquire({ databaseUrl: lockUrl, hub: NO_HUB, log, onLost });
   closers.push(() => held.release());
 }
 

@@ -3,6 +3,7 @@ import '../lib/process/file-threads.js';
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';
 import { CommandBus } from '@nestjs/cqrs';
 import type { NestExpressApplication } from '@nestjs/platform-express';
@@ -12,17 +13,20 @@ import { Ids } from '../lib/clock/clock.js';
 import { exposesKernel, HubConfig } from './hub.config.js';
 import { LiveConfig } from '../lib/config/live-config.js';
 import { makeDataDirectory, readOrMakeId, readOrMakeToken, writeWhole } from '../lib/config/kept-files.js';
-import { type ConfigSources, loadConfigOrExit } from '../lib/config/load-config.js';
+import { type ConfigSources, exitWithProblems, loadConfigOrExit } from '../lib/config/load-config.js';
 import { reloadAndNotify } from '../lib/config/reload-on-hangup.js';
 import { programVersion } from '../lib/config/version.js';
 import { StorageWorkers } from './repositories/repository-storage/storage-workers.js';
 import { ApiTokens } from './people/tokens/api-tokens.js';
 import { configureHttp } from '../lib/http/configure-http.js';
+import { holdLease } from './operations/standby/hold-lease.service.js';
+import { leaveWork } from './operations/standby/leave-work.service.js';
 import { serveOpenApi } from './operations/http/open-api.js';
 import { readApiSchemas } from './operations/http/open-api-schemas.js';
 import { configureLogging, loggerFor } from '../lib/logging/logger.js';
 import { NestLogger } from '../lib/logging/nest-logger.js';
 import { awaitDatabase } from './store/postgres/await-database.js';
+import { HubLease } from './store/postgres/hub-lease.js';
 import { LocalPostgres } from './store/postgres/local-postgres.js';
 import { baseUrl, isLoopback, portToListenOn } from '../lib/process/listen-port.js';
 import { localNodeDirectory } from './nodes/local-node/local-node-id.js';
@@ -35,10 +39,18 @@ const PORT_PATIENCE_MS = 15_000;
 /** How long file systems may take to answer pending calls when the hub shuts down. */
 const STORAGE_GRACE_MS = 5_000;
 
-/** Starts the hub and returns; it then runs until a signal ends it. @param configFile value of `--config` */
-export function runHub(configFile?: string): void {
-  const sources = { file: configFile, environment: process.env };
+/** How long requests under way get to be answered by a hub that was replaced. */
+const LAST_ANSWERS_MS = 250;
+
+/**
+ * Starts the hub and returns; it then runs until a signal ends it.
+ * @param configFile value of `--config` @param options.standby as the setting
+ */
+export function runHub(configFile?: string, options: { readonly standby?: boolean | undefined } = {}): void {
+  const environment = options.standby === true ? { ...process.env, SENDENSE_STANDBY: 'true' } : process.env;
+  const sources = { file: configFile, environment };
   const live = new LiveConfig(HubConfig, loadConfigOrExit(HubConfig, sources));
+  if (live.settings.standby && live.settings.databaseUrl === null) exitWithProblems(['standby: needs database_url, a server that both hubs reach']);
   configureLogging({ level: live.settings.logLevel, format: live.settings.logFormat, program: 'hub' });
   runUntilSignalled(loggerFor('Hub'), (starting) => start(live, sources, starting));
 }
@@ -47,9 +59,18 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   const log = loggerFor('Hub');
   const config = live.settings;
   makeDataDirectory(config.dataDirectory);
+  const onLost = (reason: string): void => void giveWay(config, reason, fail);
+  // With a database that others can reach, the lease decides who works; the lock only keeps a second hub of this machine from the data directory.
+  const waiting = new AbortController();
+  onGivenUp(() => {
+    waiting.abort(new Error('the hub is stopping'));
+    return Promise.resolve();
+  });
+  const lease = config.databaseUrl === null ? null : await holdLease(config, config.databaseUrl, log, waiting.signal, onLost);
   const lock = await ProgramLock.acquire(config.dataDirectory, 'hub');
   useSpawner();
-  const hubId = readOrMakeId(join(config.dataDirectory, 'hub.id'));
+  makeDataDirectory(config.sharedDirectory);
+  const hubId = readOrMakeId(join(config.sharedDirectory, 'hub.id'));
   if (config.apiToken === null) readOrMakeToken(config.apiTokenFile);
   const { apiTokenFile, apiTokenListFile: tokenListFile } = config;
   const tokens = new ApiTokens({ configured: config.apiToken, apiTokenFile, tokenListFile, nodeToken: readOrMakeToken(config.nodeTokenFile) });
@@ -71,7 +92,14 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
   });
 
   const app = await NestFactory.create<NestExpressApplication>(
-    HubModule.forRoot({ config, hubId, databaseUrl, databaseOwnerUrl, tokens, onLockLost: () => fail('another hub has taken over the database') }),
+    HubModule.forRoot({
+      config,
+      hubId,
+      databaseUrl,
+      databaseOwnerUrl,
+      tokens,
+      lease: lease ?? (await holdLease(config, databaseUrl, log, waiting.signal, onLost)),
+    }),
     { logger: nestLogger, bodyParser: false, abortOnError: false, forceCloseConnections: true },
   );
   configureHttp(app);
@@ -109,6 +137,14 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
       await localNode?.leave();
       // Transfers continue without the hub and are adopted by the next one, so the processes they need keep running.
       const jobs = localNode === null ? 0 : await localNode.activeJobs();
+      const standby =
+        (
+          await app
+            .get(HubLease)
+            .view()
+            .catch(() => null)
+        )?.standby ?? null;
+      if (standby !== null) await leaveWork(config, log);
       await app.close();
       if (jobs === 0) {
         await localNode?.stop();
@@ -122,6 +158,14 @@ async function start(live: LiveConfig<HubConfig>, sources: ConfigSources, { fail
       reloadAndNotify(live, sources, 'hub', log);
     },
   };
+}
+
+/** Another hub is active: ends what this one has under way here, which it can no longer record, and the process. */
+async function giveWay(config: HubConfig, reason: string, fail: (reason: string) => void): Promise<void> {
+  const answered = pause(LAST_ANSWERS_MS);
+  await leaveWork(config, loggerFor('Hub')).catch((error: unknown) => loggerFor('Hub').error('not all work of this hub could be ended', { error }));
+  await answered;
+  fail(`this hub is no longer the active one, and ends: ${reason}`);
 }
 
 function localNodeOf(config: HubConfig, hubUrl: string, app: NestExpressApplication): LocalNode {

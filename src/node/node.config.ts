@@ -5,7 +5,7 @@ import {
   AbsolutePaths,
   Flag,
   Host,
-  HttpUrl,
+  HttpUrls,
   IntegerBetween,
   LibvirtUri,
   NameOrNull,
@@ -41,7 +41,8 @@ export class NodeConfig implements LoadableConfig {
   /** 0: any free port; the actual one is written to `<data>/node.url`. */
   @IntegerBetween(0, 65535) readonly listenPort: number = 9081;
 
-  @HttpUrl() readonly hubUrl: string = 'http://127.0.0.1:9080';
+  /** Several, separated by commas, for the hubs of a pair: the active one is used. */
+  @HttpUrls() readonly hubUrl: string = 'http://127.0.0.1:9080';
   /** File with the token that node and hub share. Default `<data>/node.token`; it must exist at the start. */
   @AbsolutePath() readonly tokenFile: string = '';
 

@@ -247,41 +247,6 @@ export class CrashSystem {
     ];
   }
 
-  /** Waits until every read model has caught up, and compares it with a fold of the whole history. @throws Error that names those that differ */
-  async requireProjectionsOfFold(databaseUrl: string): Promise<void> {
-    const pool = createPool(databaseUrl, 3);
-    const dataSource = await openDataSource(databaseUrl);
-    const store = new PostgresEventStore(pool, { log: () => undefined, warn: () => undefined });
-    try {
-      const head = (await store.head()) ?? '';
-      await until('the projections to catch up', async () => {
-        const { projections } = (await this.hub.api<{ projections: { name: string; position: string | null; state: string }[] }>('GET', '/projections')).body;
-        const behind = projections.filter(({ position }) => (position ?? '') < head);
-        if (behind.length > 0) throw new Error(`at ${head} these are behind: ${JSON.stringify(behind)}`);
-        return true;
-      });
-      const tables = new ProjectionTables(dataSource);
-      const stands = await Promise.all(allProjections.map(async (projection) => ({ projection, ...(await standOf(tables, projection)) })));
-      const events = await history(
-        store,
-        stands.map(({ position }) => position).reduce((one, other) => (one > other ? one : other)),
-      );
-      const differing: string[] = [];
-      for (const { projection, position, checksum } of stands) {
-        const folded = foldFromZero(
-          projection,
-          events.filter((event) => event.position <= position && (projection.categories?.some((category) => event.stream.startsWith(`${category}-`)) ?? true)),
-        );
-        if (checksum !== (await tables.checksumOf(projection, folded))) differing.push(projection.name);
-      }
-      if (differing.length > 0) throw new Error(`read models differ from a fold from zero: ${differing.join(', ')}`);
-    } finally {
-      await store.close();
-      await pool.end();
-      await dataSource.destroy();
-    }
-  }
-
   /** From now on each copy moves about so many bytes a second, also those under way; null: as fast as it can. */
   async slowCopies(bytesPerSecond: number | null): Promise<void> {
     await this.copies.limit(bytesPerSecond);
@@ -461,4 +426,39 @@ async function namesIn(folder: string): Promise<readonly string[]> {
 
 async function commOf(pid: number): Promise<string> {
   return (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
+}
+
+/** Waits until every read model has caught up, and compares it with a fold of the whole history. @throws Error that names those that differ */
+export async function requireProjectionsOfFold(hub: HubSystem, databaseUrl: string): Promise<void> {
+  const pool = createPool(databaseUrl, 3);
+  const dataSource = await openDataSource(databaseUrl);
+  const store = new PostgresEventStore(pool, { log: () => undefined, warn: () => undefined });
+  try {
+    const head = (await store.head()) ?? '';
+    await until('the projections to catch up', async () => {
+      const { projections } = (await hub.api<{ projections: { name: string; position: string | null; state: string }[] }>('GET', '/projections')).body;
+      const behind = projections.filter(({ position }) => (position ?? '') < head);
+      if (behind.length > 0) throw new Error(`at ${head} these are behind: ${JSON.stringify(behind)}`);
+      return true;
+    });
+    const tables = new ProjectionTables(dataSource);
+    const stands = await Promise.all(allProjections.map(async (projection) => ({ projection, ...(await standOf(tables, projection)) })));
+    const events = await history(
+      store,
+      stands.map(({ position }) => position).reduce((one, other) => (one > other ? one : other)),
+    );
+    const differing: string[] = [];
+    for (const { projection, position, checksum } of stands) {
+      const folded = foldFromZero(
+        projection,
+        events.filter((event) => event.position <= position && (projection.categories?.some((category) => event.stream.startsWith(`${category}-`)) ?? true)),
+      );
+      if (checksum !== (await tables.checksumOf(projection, folded))) differing.push(projection.name);
+    }
+    if (differing.length > 0) throw new Error(`read models differ from a fold from zero: ${differing.join(', ')}`);
+  } finally {
+    await store.close();
+    await pool.end();
+    await dataSource.destroy();
+  }
 }

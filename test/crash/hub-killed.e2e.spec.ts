@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
-import { type BackupView, CrashSystem, type StoredEvent } from './crash-system.js';
+import { type BackupView, CrashSystem, requireProjectionsOfFold, type StoredEvent } from './crash-system.js';
 import { casesOf, IS_LONG, times } from '../support/long-proof.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
@@ -188,7 +188,7 @@ describe('a hub that is killed at an event of a backup', () => {
   it('has the rows of a fold from zero in every read model after all that', async () => {
     await Promise.all(
       systems.map(async (system, index) => {
-        await system.requireProjectionsOfFold(databases[index]?.databaseUrl ?? '');
+        await requireProjectionsOfFold(system.hub, databases[index]?.databaseUrl ?? '');
       }),
     );
   });

@@ -6,7 +6,7 @@ import { signalPid, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { inLongProof, IS_LONG } from '../support/long-proof.js';
 import { requireTools } from '../support/require-tools.js';
-import { type BackupView, CrashSystem } from './crash-system.js';
+import { type BackupView, CrashSystem, requireProjectionsOfFold } from './crash-system.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
 
@@ -221,6 +221,6 @@ describe('processes that are killed in mid-transfer', () => {
   it('leaves a chain that goes on, and the rows of a fold from zero in every read model, after all that', async () => {
     await system.slowCopies(null);
     await system.takeBackup('incremental');
-    await system.requireProjectionsOfFold(database.databaseUrl);
+    await requireProjectionsOfFold(system.hub, database.databaseUrl);
   });
 });

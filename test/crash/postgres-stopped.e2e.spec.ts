@@ -7,7 +7,7 @@ import { until } from '../support/hub-system.js';
 import { type OwnPostgres, startOwnPostgres } from '../support/postgres.js';
 import { inLongProof, IS_LONG } from '../support/long-proof.js';
 import { requireTools } from '../support/require-tools.js';
-import { CrashSystem } from './crash-system.js';
+import { CrashSystem, requireProjectionsOfFold } from './crash-system.js';
 
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
 
@@ -53,7 +53,7 @@ describe('PostgreSQL that goes away in the middle of a backup', () => {
     await system.becomesQuiet();
     await system.changeDisks();
     await system.takeBackup('incremental');
-    if (IS_LONG) await system.requireProjectionsOfFold(postgres.databaseUrl);
+    if (IS_LONG) await requireProjectionsOfFold(system.hub, postgres.databaseUrl);
   });
 
   afterAll(async () => {
@@ -152,7 +152,7 @@ describe('PostgreSQL that goes away in the middle of a backup', () => {
   });
 
   it('leaves the rows of a fold from zero in every read model after all that', async () => {
-    await system.requireProjectionsOfFold(postgres.databaseUrl);
+    await requireProjectionsOfFold(system.hub, postgres.databaseUrl);
   });
 });
 

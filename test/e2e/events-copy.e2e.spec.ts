@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import pg from 'pg';
-import { HubLock } from '../../src/hub/store/postgres/hub-lock.js';
+import { HubLease, NO_HUB } from '../../src/hub/store/postgres/hub-lease.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 
 jest.setTimeout(180_000);
@@ -85,7 +85,7 @@ describe('sendense events copy', () => {
   });
 
   it('refuses stores that a hub uses, and places that are no store, before anything is changed', async () => {
-    const lock = await HubLock.acquire(from.databaseUrl, { log: () => undefined, warn: () => undefined });
+    const lock = await HubLease.acquire({ databaseUrl: from.databaseUrl, hub: NO_HUB, log: { log: () => undefined, warn: () => undefined } });
     try {
       expect(await copy(...files(), '--json')).toMatchObject({ code: 1, stdout: expect.stringContaining('hub_already_running') });
     } finally {

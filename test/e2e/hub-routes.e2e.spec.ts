@@ -35,9 +35,6 @@ beforeAll(async () => {
         hubId: '6b7e4f0a-0000-4000-8000-000000000001',
         databaseUrl: database.databaseUrl,
         tokens,
-        onLockLost: () => {
-          throw new Error('the test has lost its own database');
-        },
       }),
     ],
   }).compile();

@@ -9,6 +9,7 @@ import { configureHttp } from '../../src/lib/http/configure-http.js';
 import { hubHttpModule } from '../../src/hub/operations/http/hub-http.module.js';
 import { type OpenApiOptions, serveOpenApi } from '../../src/hub/operations/http/open-api.js';
 import { readApiSchemas } from '../../src/hub/operations/http/open-api-schemas.js';
+import { HubLease } from '../../src/hub/store/postgres/hub-lease.js';
 import { ReadModels } from '../../src/hub/store/postgres/read-models.js';
 import { PastInstants } from '../../src/hub/store/postgres/past-instants.js';
 import { InMemoryEventStore } from './in-memory-event-store.js';
@@ -56,10 +57,11 @@ export async function startHttpApp(
     providers: [
       { provide: EventStore, useValue: checked },
       { provide: ReadModels, useValue: readModels },
+      { provide: HubLease, useValue: { term: 1, view: () => Promise.resolve(null) } },
       { provide: HUB_ID, useValue: '6b7e4f0a-0000-4000-8000-000000000001' },
       { provide: ACCESS_TOKENS, useValue: { apiToken: API_TOKEN, nodeToken: NODE_TOKEN } },
     ],
-    exports: [EventStore, ReadModels, HUB_ID, ACCESS_TOKENS],
+    exports: [EventStore, ReadModels, HubLease, HUB_ID, ACCESS_TOKENS],
   })
   class PlatformOfTest {}
 

@@ -18,6 +18,8 @@ export interface HubSystemOptions {
   readonly portCount?: number;
   /** The built programs, such as those of another checkout. Default: this checkout's. */
   readonly dist?: string;
+  /** Command in front of the hub's own, such as one that enters a network namespace. Default: none. */
+  readonly inside?: readonly string[];
   /** Whether each answer is held against the OpenAPI document. Default true; not where time is measured. */
   readonly answersAreChecked?: boolean;
 }
@@ -76,6 +78,7 @@ export class HubSystem {
     readonly dist: string,
     private readonly env: Readonly<Record<string, string>>,
     private readonly answersAreChecked: boolean,
+    private readonly inside: readonly string[],
   ) {}
 
   static async create(options: HubSystemOptions): Promise<HubSystem> {
@@ -102,7 +105,7 @@ export class HubSystem {
       ...(options.databaseUrl === null ? {} : { DATABASE_URL: options.databaseUrl }),
       ...options.env,
     };
-    return new HubSystem(directory, dist, env, options.answersAreChecked ?? true);
+    return new HubSystem(directory, dist, env, options.answersAreChecked ?? true, options.inside ?? []);
   }
 
   /** The hub's settings, as variables. */
@@ -146,7 +149,8 @@ export class HubSystem {
   /** Starts the hub and waits until it answers, or has ended. */
   async launch(env: Readonly<Record<string, string>> = {}): Promise<void> {
     this.starts += 1;
-    const child = spawn(process.execPath, [join(this.dist, ENTRY)], { env: { ...cleanEnvironment(), ...this.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [file, ...args] = [...this.inside, process.execPath, join(this.dist, ENTRY)];
+    const child = spawn(file, args, { env: { ...cleanEnvironment(), ...this.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const log = createWriteStream(join(this.directory, `hub-${this.starts}.log`));
     child.stdout.pipe(log);
     child.stderr.pipe(log);

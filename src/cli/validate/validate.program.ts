@@ -120,7 +120,7 @@ function machineOf(options: Options, environment: NodeJS.ProcessEnv): Machine {
   }
   const localNode = hub instanceof HubConfig && hub.startLocalNode ? localNodeConfig(hub) : null;
   if (options.role === 'both') return { hub, node: localNode, isLocalNode: localNode !== null };
-  if (hub instanceof HubConfig && !existsSync(join(hub.dataDirectory, 'hub.id'))) {
+  if (hub instanceof HubConfig && !existsSync(join(hub.sharedDirectory, 'hub.id'))) {
     const node = loaded(() => loadConfig(NodeConfig, { environment: {} }));
     if (node instanceof NodeConfig && existsSync(join(node.dataDirectory, 'node.id'))) return { hub: null, node, isLocalNode: false };
   }
@@ -184,7 +184,7 @@ async function checksOf(machine: Machine, options: Options, context: ValidateCon
   const checks: Check[] = [];
   if (hub !== null) {
     const service = await ServiceView.of(hub.dataDirectory, 'hub');
-    const nodeTokens = join(hub.dataDirectory, 'node-tokens');
+    const nodeTokens = join(hub.sharedDirectory, 'node-tokens');
     const nodeTokenFiles = (await readdir(nodeTokens).catch(() => [])).map((name) => join(nodeTokens, name));
     const asked = (...some: readonly Check[]): readonly Check[] => some.map((check) => asking(api, check));
     checks.push(

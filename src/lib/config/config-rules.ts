@@ -106,8 +106,13 @@ export function OneOf(...choices: readonly string[]): PropertyDecorator {
   return rule('oneOf', `must be one of ${choices.join(', ')}`, (value) => typeof value === 'string' && choices.includes(value));
 }
 
-export function HttpUrl(): PropertyDecorator {
-  return rule('httpUrl', 'must be a URL that starts with http:// or https://', (value) => hasProtocol(value, 'http:', 'https:'));
+/** Addresses of the hubs of a pair, one of which is active. */
+export function HttpUrls(): PropertyDecorator {
+  return rule(
+    'httpUrls',
+    'must be a URL that starts with http:// or https://, or several, separated by commas',
+    (value) => typeof value === 'string' && value.split(',').every((one) => hasProtocol(one, 'http:', 'https:')),
+  );
 }
 
 export function LibvirtUri(): PropertyDecorator {

@@ -5,7 +5,7 @@ import { parseDocument } from 'yaml';
 
 /** A configuration class: every field has a default and a rule. */
 export interface LoadableConfig {
-  /** Fields for which an empty value means a path below the data directory. */
+  /** Fields for which an empty value means a path below the data directory, or an absolute one. */
   pathsInDataDirectory(): Readonly<Record<string, string>>;
   /** Fields whose value must not appear in a message. */
   secretFields(): readonly string[];
@@ -65,7 +65,7 @@ export function loadConfig<Config extends LoadableConfig & object>(configClass: 
 
   const dataDirectory: unknown = Reflect.get(config, 'dataDirectory');
   for (const [field, name] of Object.entries(config.pathsInDataDirectory())) {
-    if (Reflect.get(config, field) === '' && typeof dataDirectory === 'string') Reflect.set(config, field, join(dataDirectory, name));
+    if (Reflect.get(config, field) === '' && typeof dataDirectory === 'string') Reflect.set(config, field, resolve(dataDirectory, name));
   }
 
   const secret = config.secretFields();

@@ -252,7 +252,8 @@ async function exitedWith(runDirectory: string, exitCode: number | null): Promis
   return { state: 'exited', exitCode, stderr, stopRequested: stopRequested !== null };
 }
 
-function parseIdentity(text: string | null): ProcessIdentity | null {
+/** @param text content of the file `process` or `claim` of a run directory; null: there is none */
+export function parseIdentity(text: string | null): ProcessIdentity | null {
   const [, pid, startTicks, bootId] = /^(\d+) (\d+) (\S+)\n$/.exec(text ?? '') ?? [];
   return pid === undefined || startTicks === undefined || bootId === undefined ? null : { pid: Number(pid), start_ticks: startTicks, boot_id: bootId };
 }

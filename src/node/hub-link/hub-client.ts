@@ -5,7 +5,7 @@ import { isProof, newNonce, PROOF_HEADER, signatureHeader } from '../../lib/sign
 
 /** Read at each call, because settings may be reloaded and the token file may be replaced. */
 export interface HubClientSettings {
-  /** The hub's base URL, for example `http://127.0.0.1:9080`. */
+  /** The hub's base URL, for example `http://127.0.0.1:9080`; those of a pair are separated by commas. */
   readonly hubUrl: string;
   readonly tokenFile: string;
   readonly nodeId: string | null;
@@ -45,6 +45,9 @@ const LARGEST_ANSWER_BYTES = 1024 * 1024;
  * A node's calls to its hub, signed with the node's token, which itself never leaves the node. An answer counts only if it proves that it comes from the hub.
  */
 export class HubClient {
+  /** Counts the hubs. */
+  private active = 0;
+
   /** @param exchange default: to hubUrl by HTTP */
   constructor(
     private readonly settings: HubClientSettings,
@@ -59,13 +62,13 @@ export class HubClient {
   async post(path: string, body: object, signal: AbortSignal = AbortSignal.timeout(DEADLINE_MS)): Promise<HubAnswer> {
     const { hubUrl, tokenFile, nodeId } = this.settings;
     const token = (await readFile(tokenFile, 'utf8')).trim();
-    const target = new URL(path, hubUrl);
+    const target = new URL(path, baseUrls(hubUrl)[0]);
     const text = JSON.stringify(body);
     const nonce = newNonce();
     const call = { direction: 'to_hub' as const, method: 'POST', path: target.pathname + target.search, body: text };
     const by = { nodeId, timeMs: this.clock.now().getTime(), nonce };
     const headers = { 'content-type': 'application/json', authorization: signatureHeader(token, call, by) };
-    const overHttp: HubExchange = (raw, deadline) => callOverHttp(hubUrl, raw, deadline);
+    const overHttp: HubExchange = (raw, deadline) => this.callActive(baseUrls(hubUrl), raw, deadline);
     const { status, headers: answered, body: answer } = await (this.exchange ?? overHttp)({ method: 'POST', path: call.path, headers, body: text }, signal);
     const parsed = parsedOrNull(answer);
     if (status === 401 || status === 403) {
@@ -76,6 +79,23 @@ export class HubClient {
     }
     return { status, body: parsed };
   }
+
+  /** Calls the hub that was active last; if it does not answer, or is a standby, the next call goes to the next one. */
+  private async callActive(hubs: readonly string[], call: RawCall, signal: AbortSignal): Promise<RawAnswer> {
+    const hub = hubs[this.active % hubs.length] ?? '';
+    try {
+      const answer = await callOverHttp(hub, call, signal);
+      if (answer.status === 503) this.active += 1;
+      return answer;
+    } catch (error) {
+      this.active += 1;
+      throw error;
+    }
+  }
+}
+
+function baseUrls(hubUrl: string): readonly string[] {
+  return hubUrl.split(',');
 }
 
 async function callOverHttp(hubUrl: string, call: RawCall, signal: AbortSignal): Promise<RawAnswer> {

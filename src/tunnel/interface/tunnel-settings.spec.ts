@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { knownHostsText, localApiPort, parseTunnelSettings, type TunnelSettings, tunnelSettingsText, withPorts } from './tunnel-settings.js';
+import { hubAddresses, knownHostsText, localApiPort, parseTunnelSettings, type TunnelSettings, tunnelSettingsText, withPorts } from './tunnel-settings.js';
 
 const settings: TunnelSettings = {
   hub_host: 'backup.example.org',
@@ -49,5 +49,14 @@ describe('tunnel settings', () => {
 
   it('pin the host key under a fixed alias', () => {
     expect(knownHostsText('ssh-ed25519 AAAA')).toBe('sendense-hub ssh-ed25519 AAAA\n');
+  });
+
+  it('take the addresses of the hubs of a pair, keep their own first, and keep all of them while the hub knows of no standby', () => {
+    const ports = { hub_api_port: 9080, nbd_port_first: 10100, nbd_port_count: 101 };
+    const other = { host: 'hub-b.example.org', port: 9022 };
+    const taken = withPorts(settings, { ...ports, hubs: [other, { host: settings.hub_host, port: settings.hub_port }] });
+    expect(hubAddresses(parseTunnelSettings(tunnelSettingsText(taken)))).toEqual([{ host: settings.hub_host, port: settings.hub_port }, other]);
+    expect(withPorts(taken, ports)).toEqual(taken);
+    expect(() => parseTunnelSettings(JSON.stringify({ ...settings, other_hubs: [{ host: '-o', port: 1 }] }))).toThrow('other_hubs');
   });
 });

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { matching, object, text, wholeNumber, wrong } from '../../lib/json-shape/json-shape.js';
+import { listOf, matching, object, text, wholeNumber, wrong } from '../../lib/json-shape/json-shape.js';
 import { ifThere } from '../../lib/files/if-there.js';
 
 /** Files of a node's tunnel directory: its key pair, the hub's host key, and the connection settings. */
@@ -9,11 +9,19 @@ export const TUNNEL_FILES = { privateKey: 'id_ed25519', publicKey: 'id_ed25519.p
 /** The hub's host key is pinned under this name (ssh's HostKeyAlias), whatever the hub's address: the address may change, the key may not. */
 export const HUB_HOST_KEY_ALIAS = 'sendense-hub';
 
+/** Where a tunnel server listens. */
+export interface HubAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** The settings of a node's tunnel, as received from the hub at pairing. */
 export interface TunnelSettings {
   /** Host name or address of the tunnel server. */
   readonly hub_host: string;
   readonly hub_port: number;
+  /** Tunnel servers of the other hubs of a pair, one of which is active instead. Absent: there are none. */
+  readonly other_hubs?: readonly HubAddress[];
   /** Account on the hub that the tunnel server runs as. */
   readonly user: string;
   readonly node_id: string;
@@ -41,6 +49,7 @@ export function parseTunnelSettings(json: string): TunnelSettings {
   const settings: TunnelSettings = {
     hub_host: HOST(members['hub_host'], 'hub_host'),
     hub_port: port(members['hub_port'], 'hub_port'),
+    ...(members['other_hubs'] === undefined ? {} : { other_hubs: listOf(hubAddress)(members['other_hubs'], 'other_hubs') }),
     user: USER(members['user'], 'user'),
     node_id: NODE_ID(members['node_id'], 'node_id'),
     reverse_port: port(members['reverse_port'], 'reverse_port'),
@@ -61,11 +70,26 @@ export function localApiPort(settings: Pick<TunnelSettings, 'hub_api_port' | 'hu
   return settings.hub_api_local_port ?? settings.hub_api_port;
 }
 
-/** The same tunnel with other ports of the hub. */
-export function withPorts(settings: TunnelSettings, ports: Pick<TunnelSettings, 'hub_api_port' | 'nbd_port_first' | 'nbd_port_count'>): TunnelSettings {
+/** The addresses at which the active hub may be found, the one from pairing first. */
+export function hubAddresses(settings: Pick<TunnelSettings, 'hub_host' | 'hub_port' | 'other_hubs'>): readonly HubAddress[] {
+  return [{ host: settings.hub_host, port: settings.hub_port }, ...(settings.other_hubs ?? [])];
+}
+
+/** The same tunnel with other ports of the hub, and other addresses unless `hubs` is absent. */
+export function withPorts(
+  settings: TunnelSettings,
+  changes: Pick<TunnelSettings, 'hub_api_port' | 'nbd_port_first' | 'nbd_port_count'> & { readonly hubs?: readonly HubAddress[] | undefined },
+): TunnelSettings {
   const { hub_api_local_port: _, ...rest } = settings;
+  const { hubs, ...ports } = changes;
   const local = localApiPort(settings);
-  return { ...rest, ...ports, ...(local === ports.hub_api_port ? {} : { hub_api_local_port: local }) };
+  const others = hubs?.filter(({ host, port: other }) => host !== settings.hub_host || other !== settings.hub_port).map((hub) => ({ ...hub }));
+  return {
+    ...rest,
+    ...ports,
+    ...(others === undefined ? {} : { other_hubs: others }),
+    ...(local === ports.hub_api_port ? {} : { hub_api_local_port: local }),
+  };
 }
 
 export function tunnelSettingsText(settings: TunnelSettings): string {
@@ -88,6 +112,11 @@ export function hostKeyIn(knownHosts: string): string {
   const [, key] = new RegExp(`^${HUB_HOST_KEY_ALIAS} (ssh-ed25519 [A-Za-z0-9+/]{68})$`, 'm').exec(knownHosts) ?? [];
   if (key === undefined) throw new Error(`the known_hosts file pins no host key of ${HUB_HOST_KEY_ALIAS}`);
   return key;
+}
+
+function hubAddress(value: unknown, where: string): HubAddress {
+  const members = object(value, where);
+  return { host: HOST(members['host'], `${where}.host`), port: port(members['port'], `${where}.port`) };
 }
 
 function port(value: unknown, where: string): number {

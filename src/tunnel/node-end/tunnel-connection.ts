@@ -3,7 +3,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../../lib/logging/logger.js';
 import { toolEnvironment } from '../../lib/process/tool-environment.js';
 import { probeHub } from './tunnel-probe.js';
-import { causeOfEnd, sshArgv, type TunnelConnectionPlan } from './tunnel-ssh.plan.js';
+import { atAddress, causeOfEnd, sshArgv, type TunnelConnectionPlan } from './tunnel-ssh.plan.js';
+import { hubAddresses } from '../interface/tunnel-settings.js';
 import { type ConnectionState, pauseBeforeAttempt, type TunnelCause } from '../interface/tunnel-state.plan.js';
 
 /** Intervals between probes of an established connection, and of one that is coming up. */
@@ -19,6 +20,13 @@ const ALL_SILENT_MS = 60_000;
 /** A connection that lasted this long did not fail at startup. */
 const STEADY_MS = 10_000;
 const STOP_PATIENCE_MS = 5_000;
+/** With several hubs: how soon to look at another one when this one does not answer, how often, and how long to wait for its answers. */
+const MOVE_MS = 4_000;
+const MOVE_PROBE_INTERVAL_MS = 1_000;
+const MOVE_PROBE_TIMEOUT_MS = 2_000;
+const MOVE_PAUSE_MS = 1_000;
+/** A standby refuses all keys; it may be about to become the active hub, so it is tried this often before the others. */
+const TRIES_OF_STANDBY = 3;
 const MAX_STDERR = 16_384;
 
 export interface ConnectionDependencies {
@@ -35,6 +43,9 @@ export class TunnelConnection {
   private running: Promise<void> = Promise.resolve();
   private ssh: ChildProcess | null = null;
   private failures = 0;
+  /** Counts the addresses of the hubs. */
+  private turn = 0;
+  private refusals = 0;
   private lastHeardAt = Number.NEGATIVE_INFINITY;
   /** Cuts short the pause before the next attempt. */
   private hurry = new AbortController();
@@ -78,16 +89,25 @@ export class TunnelConnection {
     while (!this.left()) {
       const began = performance.now();
       const plan = this.plan;
-      const cause = await this.hold(plan);
+      const several = hubAddresses(plan.settings).length > 1;
+      const cause = await this.hold(atAddress(plan, this.turn));
       if (this.left()) return;
       if (plan !== this.plan) continue;
+      if (several) this.chooseAddress(cause);
       this.failures = performance.now() - began > STEADY_MS && this.lastHeardAt > began ? 1 : this.failures + 1;
-      const pauseMs = pauseBeforeAttempt(this.failures, Math.random());
+      const pauseMs = Math.min(pauseBeforeAttempt(this.failures, Math.random()), several ? MOVE_PAUSE_MS : Number.POSITIVE_INFINITY);
       this.dependencies.log.warn('connection to the hub is down', { connection: plan.index, ...cause, pause_ms: pauseMs });
       this.become({ kind: 'down', cause });
       this.hurry = new AbortController();
       await pause(pauseMs, undefined, { signal: AbortSignal.any([this.hurry.signal, this.leaving.signal]) }).catch(() => undefined);
     }
+  }
+
+  private chooseAddress(cause: TunnelCause): void {
+    this.refusals = cause.code === 'key_refused' ? this.refusals + 1 : 0;
+    if (this.refusals > 0 && this.refusals < TRIES_OF_STANDBY) return;
+    this.refusals = 0;
+    this.turn += 1;
   }
 
   /** Runs one ssh from start to exit. @returns the reason for the exit */
@@ -121,13 +141,22 @@ export class TunnelConnection {
   /** Probes until the connection ends. @returns the reason to end it; null when it has ended or is being stopped */
   private async watch(plan: TunnelConnectionPlan, over: AbortSignal): Promise<TunnelCause | null> {
     const began = performance.now();
+    const several = hubAddresses(plan.settings).length > 1;
+    const timeoutMs = several ? MOVE_PROBE_TIMEOUT_MS : PROBE_TIMEOUT_MS;
     let silences = 0;
     let heard = false;
+    let unansweredSince: number | null = null;
     const isOver = (): boolean => over.aborted;
     while (!isOver()) {
-      const outcome = await probeHub(plan.probeSocket, PROBE_TIMEOUT_MS);
+      const asked = performance.now();
+      const outcome = await probeHub(plan.probeSocket, timeoutMs);
       if (isOver()) return null;
       const now = performance.now();
+      if (outcome === 'answered') unansweredSince = null;
+      else if (outcome !== 'absent') unansweredSince ??= asked;
+      if (several && unansweredSince !== null && now - unansweredSince > MOVE_MS) {
+        return { code: 'hub_not_answering', detail: `The hub at ${plan.settings.hub_host} does not answer; trying the next address.` };
+      }
       switch (outcome) {
         case 'answered':
           this.hear(now, { kind: 'up' });
@@ -147,7 +176,7 @@ export class TunnelConnection {
           if (heard && silences > 1) {
             this.become({
               kind: 'hub_away',
-              cause: { code: 'hub_not_answering', detail: `The hub does not answer through the connection within ${PROBE_TIMEOUT_MS} ms.` },
+              cause: { code: 'hub_not_answering', detail: `The hub does not answer through the connection within ${timeoutMs} ms.` },
             });
           }
           break;
@@ -162,7 +191,7 @@ export class TunnelConnection {
       if (heard && now - silentSince > (othersHear ? SILENT_MS : ALL_SILENT_MS)) {
         return { code: 'no_answer', detail: `The connection has been silent for ${Math.round((now - silentSince) / 1000)} s.` };
       }
-      await pause(heard ? PROBE_INTERVAL_MS : FIRST_PROBE_INTERVAL_MS, undefined, { signal: over }).catch(() => undefined);
+      await pause(heard ? (several ? MOVE_PROBE_INTERVAL_MS : PROBE_INTERVAL_MS) : FIRST_PROBE_INTERVAL_MS, undefined, { signal: over }).catch(() => undefined);
     }
     return null;
   }

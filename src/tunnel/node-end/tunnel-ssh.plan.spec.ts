@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { TunnelSettings } from '../interface/tunnel-settings.js';
-import { causeOfEnd, portsOf, sshArgv, type TunnelConnectionPlan } from './tunnel-ssh.plan.js';
+import { atAddress, causeOfEnd, portsOf, sshArgv, type TunnelConnectionPlan } from './tunnel-ssh.plan.js';
 
 const settings: TunnelSettings = {
   hub_host: 'hub.example',
@@ -183,5 +183,23 @@ describe('the end of a connection', () => {
 
   it('by another host key is not mistaken for a refused key, whatever else is said', () => {
     expect(causeOfEnd('Permission denied\nHost key verification failed.', settings).code).toBe('host_key_changed');
+  });
+});
+
+describe('the hubs of a pair', () => {
+  const pair = { ...plan, settings: { ...settings, other_hubs: [{ host: 'hub-b.example', port: 9022 }] } };
+
+  it('are tried in turn, each for a short time', () => {
+    const targets = [0, 1, 2].map((turn) => sshArgv(atAddress(pair, turn)));
+    expect(targets.map((argv) => argv.slice(-6))).toEqual([
+      ['-p', '8022', '-l', 'sendense', '--', 'hub.example'],
+      ['-p', '9022', '-l', 'sendense', '--', 'hub-b.example'],
+      ['-p', '8022', '-l', 'sendense', '--', 'hub.example'],
+    ]);
+    expect(targets.every((argv) => argv.includes('ConnectTimeout=5'))).toBe(true);
+  });
+
+  it('are none of the concern of a node that knows one hub', () => {
+    expect(atAddress(plan, 5)).toEqual(plan);
   });
 });

@@ -1,5 +1,5 @@
 import { escapedPercent, TUNNEL_CIPHERS, TUNNEL_KEX } from '../hub-end/sshd-config.plan.js';
-import { HUB_HOST_KEY_ALIAS, localApiPort, type TunnelSettings } from '../interface/tunnel-settings.js';
+import { HUB_HOST_KEY_ALIAS, hubAddresses, localApiPort, type TunnelSettings } from '../interface/tunnel-settings.js';
 import type { TunnelCause, TunnelCauseCode } from '../interface/tunnel-state.plan.js';
 
 export interface TunnelConnectionPlan {
@@ -24,6 +24,8 @@ export interface TunnelConnectionPlan {
 const ALIVE_INTERVAL_S = 5;
 const ALIVE_COUNT = 3;
 const CONNECT_TIMEOUT_S = 10;
+/** With another hub to try. */
+const CONNECT_TIMEOUT_OF_SEVERAL_S = 5;
 
 /**
  * The ports of the hub's pool that go through one connection: every count-th, so that the disks of one VM, which have consecutive ports, are spread over all
@@ -31,6 +33,13 @@ const CONNECT_TIMEOUT_S = 10;
  */
 export function portsOf(index: number, count: number, settings: Pick<TunnelSettings, 'nbd_port_first' | 'nbd_port_count'>): readonly number[] {
   return Array.from({ length: settings.nbd_port_count }, (_, offset) => settings.nbd_port_first + offset).filter((_, offset) => offset % count === index);
+}
+
+/** The same connection to one of the addresses of the hubs. @param turn counts the addresses, again and again */
+export function atAddress(plan: TunnelConnectionPlan, turn: number): TunnelConnectionPlan {
+  const addresses = hubAddresses(plan.settings);
+  const { host, port } = addresses[turn % addresses.length] ?? { host: plan.settings.hub_host, port: plan.settings.hub_port };
+  return { ...plan, settings: { ...plan.settings, hub_host: host, hub_port: port } };
 }
 
 /** The command line of one connection. ssh reads no other configuration, and accepts only the host key in known_hosts. */
@@ -67,7 +76,7 @@ export function sshArgv(plan: TunnelConnectionPlan): readonly [string, ...string
     ['ExitOnForwardFailure', 'yes'],
     ['StreamLocalBindUnlink', 'yes'],
     ['StreamLocalBindMask', '0177'],
-    ['ConnectTimeout', String(CONNECT_TIMEOUT_S)],
+    ['ConnectTimeout', String((settings.other_hubs ?? []).length > 0 ? CONNECT_TIMEOUT_OF_SEVERAL_S : CONNECT_TIMEOUT_S)],
     ['ConnectionAttempts', '1'],
     ['ServerAliveInterval', String(ALIVE_INTERVAL_S)],
     ['ServerAliveCountMax', String(ALIVE_COUNT)],

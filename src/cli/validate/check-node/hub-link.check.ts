@@ -26,7 +26,7 @@ export function hubLinkChecks(config: NodeConfig, throughTunnel: boolean, clock:
           : 'Is the hub running? Is hub_url right, and does a firewall let the node through?';
         try {
           const began = performance.now();
-          const response = await fetch(new URL('/api/v1/health/live', config.hubUrl), { signal: AbortSignal.timeout(DEADLINE_MS) });
+          const response = await fetch(new URL('/api/v1/health/live', config.hubUrl.split(',', 1)[0]), { signal: AbortSignal.timeout(DEADLINE_MS) });
           const body: unknown = await response.json();
           if (response.ok && typeof body === 'object' && body !== null && Reflect.get(body, 'status') === 'live') {
             return pass(`${config.hubUrl} answers ${what} in ${Math.round(performance.now() - began)} ms`);
@@ -72,7 +72,7 @@ export function hubLinkChecks(config: NodeConfig, throughTunnel: boolean, clock:
       run: async (): Promise<Verdict> => {
         const sentMs = clock.now().getTime();
         try {
-          const response = await fetch(new URL('/api/v1/health/live', config.hubUrl), { signal: AbortSignal.timeout(DEADLINE_MS) });
+          const response = await fetch(new URL('/api/v1/health/live', config.hubUrl.split(',', 1)[0]), { signal: AbortSignal.timeout(DEADLINE_MS) });
           await response.body?.cancel();
           const date = Date.parse(response.headers.get('date') ?? '');
           if (Number.isNaN(date)) return skip('the hub does not report its time');

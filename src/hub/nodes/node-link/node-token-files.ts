@@ -15,7 +15,7 @@ export function nodeTokenLock(nodeId: string): string {
 const DIGEST_IN_NAME = 16;
 
 /**
- * The tokens of enrolled nodes: one file of mode 0600 per token in `<data>/node-tokens`, named `<node id>.<beginning of the token's SHA-256>`. During a
+ * The tokens of enrolled nodes: one file of mode 0600 per token in `<shared_directory>/node-tokens`, named `<node id>.<beginning of the token's SHA-256>`. During a
  * key rotation a node has two tokens in two files; a file never replaces another. Events hold the tokens' digests and decide which tokens are valid.
  */
 @Injectable()
@@ -43,7 +43,7 @@ export class NodeTokenFiles {
   }
 
   private get directory(): string {
-    return join(this.config.dataDirectory, 'node-tokens');
+    return join(this.config.sharedDirectory, 'node-tokens');
   }
 }
 

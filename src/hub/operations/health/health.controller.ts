@@ -4,13 +4,34 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import { Public } from '../../../lib/http/bearer.guard.js';
 import { HealthChecks } from '../../../lib/http/health-checks.js';
 import { ApiProblem } from '../../../lib/http/problem-responses.decorator.js';
+import { HubLease } from '../../store/postgres/hub-lease.js';
+import { hubOf, HubRoleDto } from '../http/hub-role.dto.js';
 import { LivenessDto, ReadinessDto } from './health.dto.js';
 
 @ApiTags('operations')
 @Public()
 @Controller('health')
 export class HealthController {
-  constructor(private readonly checks: HealthChecks) {}
+  constructor(
+    private readonly checks: HealthChecks,
+    private readonly lease: HubLease,
+  ) {}
+
+  @Get()
+  @ApiOperation({ summary: 'Show whether this hub is the active one, and whether another one waits to take over' })
+  @ApiOkResponse({ type: HubRoleDto })
+  async role(): Promise<HubRoleDto> {
+    const view = await this.lease.view();
+    return {
+      role: 'active',
+      term: this.lease.term,
+      since: view?.takenAt ?? null,
+      active: hubOf(view?.holder),
+      standby: hubOf(view?.standby),
+      renewed_seconds_ago: view === null ? null : Math.round(view.renewedMsAgo / 100) / 10,
+      problems: [],
+    };
+  }
 
   @Get('live')
   @ApiOperation({ summary: 'Check that the process is up' })

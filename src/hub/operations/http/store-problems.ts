@@ -1,12 +1,15 @@
 import { defectDetail, HttpProblem } from '../../../lib/http/problem.js';
 import { EventRejectedError } from '../../store/event-store/checked-event-store.js';
-import { AppendTooLargeError, EventStoreUnavailableError, WrongExpectedRevisionError } from '../../store/event-store/event-store.port.js';
+import { AppendTooLargeError, EventStoreUnavailableError, TermOverError, WrongExpectedRevisionError } from '../../store/event-store/event-store.port.js';
 import { isDatabaseAway } from '../../store/postgres/connection-errors.js';
 
 /** Maps errors of the event store or the database to the hub's answer; null: the error has another cause. */
 export function storeProblemOf(error: unknown): HttpProblem | null {
   if (error instanceof EventStoreUnavailableError || isDatabaseAway(error)) {
     return new HttpProblem(503, 'storage_unavailable', 'The storage cannot be reached at the moment; repeat the request.');
+  }
+  if (error instanceof TermOverError) {
+    return new HttpProblem(503, 'hub_superseded', 'Another hub has taken over, and this one stops; repeat the request at the active hub.');
   }
   if (error instanceof WrongExpectedRevisionError) {
     return new HttpProblem(503, 'stream_contended', 'Too many concurrent changes to the same object; repeat the request.');

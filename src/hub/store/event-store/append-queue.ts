@@ -1,6 +1,6 @@
-import type { Pool } from 'pg';
+import { DatabaseError, type Pool } from 'pg';
 import { isConnectionError } from '../postgres/connection-errors.js';
-import { type AppendResult, EventStoreUnavailableError, type ExpectedRevision, WrongExpectedRevisionError } from './event-store.port.js';
+import { type AppendResult, EventStoreUnavailableError, type ExpectedRevision, TermOverError, WrongExpectedRevisionError } from './event-store.port.js';
 import { encodePosition } from './position-encoding.js';
 import type { SerialisedAppend } from './storable-event.js';
 
@@ -19,6 +19,8 @@ interface OutcomeRow {
   readonly at_position: string | null;
 }
 
+/** SQLSTATE of `event_store.append` for a term that is over. */
+const TERM_OVER = 'SE001';
 const MAX_BATCH_APPENDS = 256;
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 
@@ -30,7 +32,11 @@ export class AppendQueue {
   private waiting: Waiting[] = [];
   private running = false;
 
-  constructor(private readonly pool: Pool) {}
+  /** @param term returns the caller's term of the hub lease; null: it appends without being a hub */
+  constructor(
+    private readonly pool: Pool,
+    private readonly term: () => number | null,
+  ) {}
 
   append(stream: string, expected: ExpectedRevision, events: SerialisedAppend): Promise<AppendResult> {
     return new Promise((resolve, reject) => {
@@ -66,8 +72,8 @@ export class AppendQueue {
       // The promise settles after the server has reported the end of the implicit transaction, so every answer is committed.
       const { rows } = await this.pool.query<OutcomeRow>({
         name: 'event_store_append',
-        text: 'select request, outcome, at_revision, at_position from event_store.append($1::jsonb)',
-        values: [`[${requests.join(',')}]`],
+        text: 'select request, outcome, at_revision, at_position from event_store.append($1::jsonb, $2::bigint)',
+        values: [`[${requests.join(',')}]`, this.term()],
       });
       const byRequest = new Map(rows.map((row) => [row.request, row]));
       batch.forEach((one, index) => {
@@ -76,6 +82,8 @@ export class AppendQueue {
     } catch (error) {
       if (isConnectionError(error)) {
         for (const one of batch) one.reject(new EventStoreUnavailableError('the event store cannot be reached at the moment', { cause: error }));
+      } else if (error instanceof DatabaseError && error.code === TERM_OVER) {
+        for (const one of batch) one.reject(new TermOverError(error.message, { cause: error }));
       } else if (batch.length === 1) {
         for (const one of batch) one.reject(error);
       } else {

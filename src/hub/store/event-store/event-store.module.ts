@@ -8,6 +8,8 @@ import { EventStore } from './event-store.port.js';
 import { openEventStoreDb } from './eventstoredb/open-eventstoredb.js';
 import type { EventStoreDbOptions } from './eventstoredb/eventstoredb-connection.js';
 import type { EventStoreDbEventStore } from './eventstoredb/eventstoredb-event-store.js';
+import { FencedEventStore } from './fenced-event-store.js';
+import { HubLease } from '../postgres/hub-lease.js';
 import { FAILPOINT_VARIABLE, FailpointEventStore, failpointSource } from './failpoint-event-store.js';
 import { PostgresEventStore } from './postgres-event-store.js';
 
@@ -47,17 +49,19 @@ export class EventStoreModule implements BeforeApplicationShutdown {
         ...(options.eventStoreDb === undefined ? [] : [{ provide: ASKED_PATIENCE_MS, useValue: PATIENCE_WITH_EVENTSTOREDB_MS }]),
         {
           provide: ADAPTER,
-          inject: [POSTGRES_POOL],
-          useFactory: (pool: pg.Pool): Adapter | Promise<Adapter> => {
+          inject: [POSTGRES_POOL, HubLease],
+          useFactory: (pool: pg.Pool, lease: HubLease): Adapter | Promise<Adapter> => {
             const log = new Logger('EventStore');
-            return options.eventStoreDb === undefined ? new PostgresEventStore(pool, log) : openEventStoreDb(options.eventStoreDb, pool, log);
+            if (options.eventStoreDb !== undefined) return openEventStoreDb(options.eventStoreDb, pool, log);
+            return new PostgresEventStore(pool, log, () => lease.term);
           },
         },
         {
           provide: EventStore,
-          inject: [ADAPTER],
-          useFactory: (store: Adapter) => {
-            const failing = failpoint === undefined ? store : new FailpointEventStore(store, failpoint);
+          inject: [ADAPTER, HubLease],
+          useFactory: (store: Adapter, lease: HubLease) => {
+            const fenced = new FencedEventStore(store, lease);
+            const failing = failpoint === undefined ? fenced : new FailpointEventStore(fenced, failpoint);
             return new CheckedEventStore(failing, options.check);
           },
         },

@@ -103,6 +103,11 @@ export class EventStoreUnavailableError extends Error {
   override readonly name = 'EventStoreUnavailableError';
 }
 
+/** Another hub has taken over: this one may append nothing any more, and stops. Nothing was written. */
+export class TermOverError extends Error {
+  override readonly name = 'TermOverError';
+}
+
 export const MAX_APPEND_BYTES = 1024 * 1024;
 
 /**

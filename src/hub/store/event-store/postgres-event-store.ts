@@ -27,12 +27,14 @@ export class PostgresEventStore extends EventStore {
   private readonly tail: LiveTail;
   private readonly subscriptions = new Set<Subscription>();
 
+  /** @param term the caller's term of the hub lease, checked by the store at each append; default: the caller is no hub */
   constructor(
     private readonly pool: Pool,
     private readonly log: StoreLog,
+    term: () => number | null = () => null,
   ) {
     super();
-    this.appends = new AppendQueue(pool);
+    this.appends = new AppendQueue(pool, term);
     this.tail = new LiveTail(pool, log);
   }
 

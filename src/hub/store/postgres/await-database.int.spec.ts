@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { createTestDatabase, type TestDatabase } from '../../../../test/support/postgres.js';
 import { awaitDatabase } from './await-database.js';
-import { HubLock } from './hub-lock.js';
+import { HubLease } from './hub-lease.js';
 import { openDataSource } from './postgres.module.js';
 
+const hub = { host: 'a', url: 'http://127.0.0.1:9080', version: '1', tunnel: null, identity: {} };
 const quiet = { log: () => undefined, warn: () => undefined };
 let database: TestDatabase | null = null;
 let server: Server | null = null;
@@ -49,7 +50,7 @@ describe('a start without a reachable database', () => {
     const url = await resetting(2);
     const said: string[] = [];
     const log = { warn: (message: string) => void said.push(message) };
-    const lock = await awaitDatabase(() => HubLock.acquire(url, quiet), log);
+    const lock = await awaitDatabase(() => HubLease.acquire({ databaseUrl: url, hub, log: quiet }), log);
     await lock.release();
     expect(said).toEqual([expect.stringMatching(/startup is waiting for the database, which cannot be reached: .*read ECONNRESET/)]);
   });
@@ -64,6 +65,6 @@ describe('a start without a reachable database', () => {
   it('does not wait after a permanent error', async () => {
     const url = new URL(await resetting(0));
     url.pathname = '/no_such_database';
-    await expect(awaitDatabase(() => HubLock.acquire(url.toString(), quiet), quiet)).rejects.toThrow(/does not exist/);
+    await expect(awaitDatabase(() => HubLease.acquire({ databaseUrl: url.toString(), hub, log: quiet }), quiet)).rejects.toThrow(/does not exist/);
   });
 });

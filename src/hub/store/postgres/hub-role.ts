@@ -1,6 +1,13 @@
 import pg from 'pg';
 import type { DataSource } from 'typeorm';
 
+/** What the hub calls in `event_store`; each runs as the owner. */
+const FUNCTIONS = [
+  'event_store.append(jsonb, bigint)',
+  'event_store.take_lease(jsonb)',
+  'event_store.renew_lease(bigint)',
+  'event_store.announce_standby(jsonb)',
+];
 /** Kinds of relations in pg_class; an index belongs to the owner of its table. */
 const RELATION_KINDS: Readonly<Record<string, string>> = { r: 'table', p: 'table', v: 'view', m: 'materialized view', S: 'sequence' };
 
@@ -17,12 +24,16 @@ export async function grantToHub(owner: DataSource, hubRole: string): Promise<vo
     const [found] = await select<{ owner: string }>('select current_user as owner', []);
     if (found === undefined || found.owner === hubRole) return;
     const hub = pg.escapeIdentifier(hubRole);
-    await manager.query('alter function event_store.append(jsonb) security definer set search_path = pg_catalog, pg_temp');
+    for (const called of FUNCTIONS) {
+      await manager.query(`alter function ${called} security definer set search_path = pg_catalog, pg_temp`);
+      await manager.query(`revoke all on function ${called} from public`);
+      await manager.query(`grant execute on function ${called} to ${hub}`);
+    }
     await manager.query('revoke all on function event_store.append(jsonb) from public');
+    await manager.query(`revoke all on function event_store.append(jsonb) from ${hub}`);
     await manager.query(`grant usage on schema event_store to ${hub}`);
-    await manager.query(`revoke all on event_store.events from ${hub}`);
-    await manager.query(`grant select on event_store.events to ${hub}`);
-    await manager.query(`grant execute on function event_store.append(jsonb) to ${hub}`);
+    await manager.query(`revoke all on event_store.events, event_store.lease from ${hub}`);
+    await manager.query(`grant select on event_store.events, event_store.lease to ${hub}`);
     await manager.query(`grant select on sendense_migrations to ${hub}`);
     await manager.query(`alter schema read_models owner to ${hub}`);
     await manager.query(`alter schema read_models_as_of owner to ${hub}`);

@@ -6,7 +6,7 @@ import { messageOf } from '../../../kernel/error-message.js';
 import { AsOfDataSource } from './as-of.js';
 import { awaitDatabase } from './await-database.js';
 import { BoundedClient, QUERY_BOUNDS } from './bounded.client.js';
-import { HubLock } from './hub-lock.js';
+import { HubLease, NO_HUB } from './hub-lease.js';
 import { grantToHub } from './hub-role.js';
 import { ProjectionTables } from './projection-tables.js';
 import { type ReadModel, SCHEMA } from './read-model-definition.js';
@@ -19,8 +19,8 @@ export interface PostgresOptions {
   /** URL of the role that owns the event store and runs migrations; defaults to databaseUrl. */
   readonly ownerUrl?: string | undefined;
   readonly readModels?: readonly ReadModel[];
-  /** Called when another hub has taken the hub lock: this process must stop. */
-  readonly onLockLost?: () => void;
+  /** Held already; default: the module takes it. */
+  readonly lease?: HubLease;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -92,7 +92,7 @@ function newDataSource(databaseUrl: string, readModels: readonly ReadModel[], po
 }
 
 /**
- * Provides `POSTGRES_POOL`, `DataSource` and `HubLock` to all modules. The lock is taken before migrations run, so that two hubs never
+ * Provides `POSTGRES_POOL`, `DataSource` and `HubLease` to all modules. The lease is taken before migrations run, so that two hubs never
  * work on, or migrate, the same database.
  */
 @Global()
@@ -101,7 +101,7 @@ export class PostgresModule implements OnApplicationShutdown {
   constructor(
     @Inject(POSTGRES_POOL) private readonly pool: pg.Pool,
     private readonly dataSource: DataSource,
-    private readonly hubLock: HubLock,
+    private readonly lease: HubLease,
   ) {}
 
   static forRoot(options: PostgresOptions): DynamicModule {
@@ -109,16 +109,22 @@ export class PostgresModule implements OnApplicationShutdown {
       module: PostgresModule,
       providers: [
         {
-          provide: HubLock,
+          provide: HubLease,
           useFactory: () => {
-            const log = new Logger('HubLock');
-            return awaitDatabase(() => HubLock.acquire(options.databaseUrl, log, options.onLockLost), log);
+            if (options.lease !== undefined) return options.lease;
+            const log = new Logger('HubLease');
+            return awaitDatabase(() => HubLease.acquire({ databaseUrl: options.databaseUrl, hub: NO_HUB, log }), log);
           },
         },
         {
           provide: DataSource,
-          inject: [HubLock],
-          useFactory: () => awaitDatabase(() => openDataSource(options.databaseUrl, options.readModels, options.ownerUrl), new Logger('PostgresModule')),
+          inject: [HubLease],
+          useFactory: (lease: HubLease) =>
+            awaitDatabase(async () => {
+              const dataSource = await openDataSource(options.databaseUrl, options.readModels, options.ownerUrl);
+              await lease.begin();
+              return dataSource;
+            }, new Logger('PostgresModule')),
         },
         {
           provide: POSTGRES_POOL,
@@ -126,7 +132,7 @@ export class PostgresModule implements OnApplicationShutdown {
           useFactory: () => createPool(options.databaseUrl),
         },
       ],
-      exports: [HubLock, DataSource, POSTGRES_POOL],
+      exports: [HubLease, DataSource, POSTGRES_POOL],
     };
   }
 
@@ -134,6 +140,6 @@ export class PostgresModule implements OnApplicationShutdown {
   async onApplicationShutdown(): Promise<void> {
     await this.pool.end();
     if (this.dataSource.isInitialized) await this.dataSource.destroy();
-    await this.hubLock.release();
+    await this.lease.release();
   }
 }

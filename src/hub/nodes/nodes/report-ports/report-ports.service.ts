@@ -6,6 +6,7 @@ import { HubConfig } from '../../../hub.config.js';
 import { ListenAddress } from '../../../../lib/http/listen-address.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import type { NodeTunnelPorts } from '../../../../contract/tunnel.js';
+import { HubLease } from '../../../store/postgres/hub-lease.js';
 import { NodeClient } from '../../node-link/node-client.js';
 import { repeat, type Repetition } from '../../../../lib/process/repeat.js';
 
@@ -30,6 +31,7 @@ export class ReportPortsService implements OnApplicationBootstrap, OnApplication
     private readonly config: HubConfig,
     private readonly listenAddress: ListenAddress,
     private readonly nodes: NodeClient,
+    private readonly lease: HubLease,
   ) {}
 
   onApplicationBootstrap(): void {
@@ -57,7 +59,7 @@ export class ReportPortsService implements OnApplicationBootstrap, OnApplication
     // No tunnel can reach the API then.
     if (apiPort === null) return;
     const { nbdPortFirst, nbdPortCount } = this.config;
-    const ports: NodeTunnelPorts = { hub_api_port: apiPort, nbd_port_first: nbdPortFirst, nbd_port_count: nbdPortCount };
+    const ports: NodeTunnelPorts = { hub_api_port: apiPort, nbd_port_first: nbdPortFirst, nbd_port_count: nbdPortCount, ...(await this.hubs()) };
     try {
       const nodes = await this.dataSource.getRepository(NodeReadModel).find();
       const enrolled = nodes.filter(({ node_id, enrolment }) => enrolment?.state === 'enrolled' && this.taken.get(node_id) !== JSON.stringify(ports));
@@ -65,6 +67,14 @@ export class ReportPortsService implements OnApplicationBootstrap, OnApplication
     } catch (error) {
       if (!this.stopped) this.logger.warn('could not send the ports of this hub to its nodes; trying again', { error });
     }
+  }
+
+  /** Both hubs of a pair, in an order that does not depend on which one is active; nothing while there is no standby. */
+  private async hubs(): Promise<Pick<NodeTunnelPorts, 'hubs'>> {
+    const view = await this.lease.view().catch(() => null);
+    const [own, other] = [view?.holder?.tunnel ?? null, view?.standby?.tunnel ?? null];
+    if (own === null || other === null) return {};
+    return { hubs: [own, other].sort((one, another) => (`${one.host}:${one.port}` < `${another.host}:${another.port}` ? -1 : 1)) };
   }
 
   private async tell(nodeId: string, url: string, ports: NodeTunnelPorts): Promise<void> {
