@@ -57,8 +57,7 @@ describe('a pair of hubs', () => {
     const next = await client.backUp(VM, repositoryId, 'auto');
     expect(next.backup_type).toBe('incremental');
     expect(await client.ports('allocated')).toEqual([]);
-    // The killed hub's export serves a file that is gone; the next hub of that machine ends it.
-    expect(await first.toolProcesses()).toContainEqual(expect.stringContaining('qemu-nbd'));
+    // An export that the killed hub left on its machine serves a file that is gone; a hub of that machine ends it.
     await first.launch();
     await pair.untilRole(first, 'standby');
     await until('the export to end', async () => !(await first.toolProcesses()).some((tool) => tool.startsWith('qemu-nbd')));
