@@ -9,7 +9,7 @@ const WINGS: Readonly<Record<string, readonly string[]>> = {
   'src/hub/main.event-copy.ts': ['hub', 'kernel', 'lib', 'migrations'],
   'src/node/main.node.ts': ['contract', 'kernel', 'lib', 'node', 'tunnel'],
   'src/node/main.copy.ts': ['contract', 'kernel', 'lib', 'node'],
-  'src/node/main.hub-link.ts': ['kernel', 'lib', 'node', 'tunnel'],
+  'src/node/main.hub-link.ts': ['contract', 'kernel', 'lib', 'node', 'tunnel'],
   'src/tunnel/main.tunnel.ts': ['kernel', 'lib', 'node', 'tunnel'],
   'src/tunnel/main.tunnel-server.ts': ['kernel', 'lib', 'tunnel'],
   'src/cli/main.cli.ts': ['cli', 'contract', 'hub', 'kernel', 'lib', 'node', 'storage', 'tunnel'],
