@@ -286,9 +286,10 @@ async function processesOf(directory: string): Promise<readonly number[]> {
   return pids;
 }
 
-/** Keeps the settings of another hub on this machine out of the demo. */
+/** Keeps the settings of another hub on this machine out of the demo, except those that name an event store. */
 function withoutSettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('SENDENSE_') && name !== 'DATABASE_URL'));
+  const isSetting = (name: string): boolean => (name.startsWith('SENDENSE_') && !name.startsWith('SENDENSE_EVENT')) || name === 'DATABASE_URL';
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !isSetting(name)));
 }
 
 /** The first of `count` consecutive TCP ports that are free now. */

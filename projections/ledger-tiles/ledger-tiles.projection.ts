@@ -20,12 +20,12 @@ export const ledgerTilesProjection: Projection<LedgerTileRow> = {
       for (const row of newest) edge[row.level] = toTile(row);
       const changed = appendLeaves(edge, events.map(leafHashOf));
       const before = sizeOf(edge[0]);
-      const last = events.at(-1)?.position ?? '';
-      return changed.map((tile) => ({
-        row: { tile: tileKey(tile.level, tile.index), level: tile.level, hashes: tile.hashes.toString('base64') },
-        // A tile of a higher level ends with an event of this batch too; only where full tiles of level 0 end must be exact.
-        position: tile.level === 0 ? (events[sizeOf(tile) - before - 1]?.position ?? last) : last,
-      }));
+      return changed.map((tile) => {
+        // A tile that changed ends with an event of this batch.
+        const ending = events[sizeOf(tile) - before - 1];
+        if (ending === undefined) throw new Error(`tile ${tile.index} of level ${tile.level} does not end in these ${events.length} events`);
+        return { row: { tile: tileKey(tile.level, tile.index), level: tile.level, hashes: tile.hashes.toString('base64') }, position: ending.position };
+      });
     },
   },
 };
@@ -34,7 +34,7 @@ function toTile({ tile, level, hashes }: LedgerTileRow): Tile {
   return { level, index: indexOfTile(tile), hashes: Buffer.from(hashes, 'base64') };
 }
 
-/** Number of leaves up to the end of a tile of level 0. */
+/** Number of leaves up to the end of a tile. */
 function sizeOf(tile: Tile | undefined): number {
-  return tile === undefined ? 0 : tile.index * TILE_WIDTH + tile.hashes.length / HASH_BYTES;
+  return tile === undefined ? 0 : (tile.index * TILE_WIDTH + tile.hashes.length / HASH_BYTES) * TILE_WIDTH ** tile.level;
 }

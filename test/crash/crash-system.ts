@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { allProjections } from '../../projections/all-projections.js';
 import { socketDirectory } from '../../src/lib/process/socket-place.js';
-import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
+import type { EventStore, RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
+import { EventStoreDbEventStore } from '../../src/hub/store/event-store/eventstoredb/eventstoredb-event-store.js';
 import { PostgresEventStore } from '../../src/hub/store/event-store/postgres-event-store.js';
 import { createPool, openDataSource } from '../../src/hub/store/postgres/postgres.module.js';
 import { foldFromZero, type Projection } from '../../src/hub/store/postgres/projection-definition.js';
@@ -397,7 +398,7 @@ async function standOf(tables: ProjectionTables, projection: Projection): Promis
   });
 }
 
-async function history(store: PostgresEventStore, head: string): Promise<readonly RecordedEvent[]> {
+async function history(store: EventStore, head: string): Promise<readonly RecordedEvent[]> {
   const events: RecordedEvent[] = [];
   await new Promise<void>((resolve, reject) => {
     const subscription = store.subscribeToAll({
@@ -432,7 +433,9 @@ async function commOf(pid: number): Promise<string> {
 export async function requireProjectionsOfFold(hub: HubSystem, databaseUrl: string): Promise<void> {
   const pool = createPool(databaseUrl, 3);
   const dataSource = await openDataSource(databaseUrl);
-  const store = new PostgresEventStore(pool, { log: () => undefined, warn: () => undefined });
+  const silent = { log: () => undefined, warn: () => undefined };
+  const url = hub.settings['SENDENSE_EVENTSTOREDB_URL'];
+  const store = url === undefined ? new PostgresEventStore(pool, silent) : new EventStoreDbEventStore({ url, caFile: '' }, silent);
   try {
     const head = (await store.head()) ?? '';
     await until('the projections to catch up', async () => {

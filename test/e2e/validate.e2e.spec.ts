@@ -190,8 +190,8 @@ describe('sendense validate', () => {
     const told = [...readFileSync(PAGE, 'utf8').matchAll(/^\| (`[a-z_`, ]+`) \|/gm)].flatMap(([, ids]) =>
       [...(ids ?? '').matchAll(/`([a-z_]+)`/g)].map(([, id]) => id),
     );
-    // The local node has no settings of its own.
-    expect([...outcome.checks.keys(), 'node_config'].sort()).toEqual(told.sort());
+    // The local node has no settings of its own, and the events are in PostgreSQL.
+    expect([...outcome.checks.keys(), 'node_config', 'eventstoredb'].sort()).toEqual(told.sort());
     const passed = [...outcome.checks.values()].filter(({ status }) => status === 'pass').map(({ id }) => id);
     expect(passed).toEqual(
       expect.arrayContaining([
@@ -290,7 +290,7 @@ describe('sendense validate', () => {
   });
 
   it('sees a backup that cannot be made, and removes what was made of it', async () => {
-    const whole = await gates.fail('qemu-img', 'create', 1, 'qemu-img: broken for a test');
+    const whole = await gates.fail('qemu-img', 'check', 1, 'qemu-img: broken for a test');
     undo.push(whole);
     const outcome = await validate();
     requireFailed(outcome, 'trial_backup', /broken for a test/, /docs\/operations\.md/);

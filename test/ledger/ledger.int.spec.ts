@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +13,6 @@ import { ReadModels } from '../../src/hub/store/postgres/read-models.js';
 import { openCheckpoint } from '../../src/lib/ledger/checkpoint.js';
 import { leafHash, verifyConsistency, verifyInclusion } from '../../src/lib/ledger/merkle-tree.js';
 import { parseVerifier } from '../../src/lib/ledger/signed-note.js';
-import { goldenHistory } from '../support/golden-streams.js';
 import { API_TOKEN } from '../support/http-app.js';
 import { missingInOpenApi } from '../support/openapi-complete.js';
 import { appendGoldenHistory, type QueryApp, startQueryApp } from '../support/query-app.js';
@@ -65,14 +63,6 @@ async function sql(...statements: readonly string[]): Promise<void> {
   for (const statement of statements) await running.app.get(DataSource).query(statement);
 }
 
-async function appendMoreThanTheHubKeepsInMemory(): Promise<void> {
-  const golden = goldenHistory().find(({ type }) => type === 'RequestsRefused');
-  if (golden === undefined) throw new Error('there is no golden RequestsRefused');
-  const { type, data, metadata } = golden;
-  const events = Array.from({ length: 1_100 }, () => ({ id: randomUUID(), type, data, metadata }));
-  await running.store.append('refusal-many', 'no_stream', events);
-}
-
 const hashes = (proof: unknown): Buffer[] => (proof as string[]).map((hash) => Buffer.from(hash, 'base64'));
 
 describe('the ledger of a hub', () => {
@@ -121,7 +111,6 @@ describe('the ledger of a hub', () => {
     const rotated = (await (await get('/ledger/rotate-key', { method: 'POST' })).json()) as { key: string };
     expect(await key()).toBe(rotated.key);
     expect(rotated.key).not.toBe(trusted);
-    await appendMoreThanTheHubKeepsInMemory();
     await running.app.get(ReadModels, { strict: false }).current();
     const kept = await (await get('/ledger/checkpoint')).text();
     await writeFile(checkpoint, kept);

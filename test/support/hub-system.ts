@@ -8,6 +8,7 @@ import { UndocumentedAnswerError } from './api-contract.js';
 import { checkAnswersOf, requireDocumentedAnswers, servedContract } from './checked-answers.js';
 import { freePortRange } from './free-ports.js';
 import { guestMountsBelow, removeGuestMounts } from './guest-mounts.js';
+import { TestEventStore } from './test-event-store.js';
 
 export interface HubSystemOptions {
   /** Further SENDENSE_* variables of the hub, which win. */
@@ -79,6 +80,7 @@ export class HubSystem {
     private readonly env: Readonly<Record<string, string>>,
     private readonly answersAreChecked: boolean,
     private readonly inside: readonly string[],
+    private readonly eventStore: TestEventStore | null,
   ) {}
 
   static async create(options: HubSystemOptions): Promise<HubSystem> {
@@ -90,6 +92,7 @@ export class HubSystem {
     await mkdir(join(directory, 'images'));
     await mkdir(join(directory, 'repository'));
     const first = await freePortRange(options.portCount ?? 16);
+    const eventStore = await TestEventStore.start();
     const env = {
       // Hubs and nodes are started hundreds of times in the tests; what V8 has compiled once need not be compiled again.
       NODE_COMPILE_CACHE: join(dist, '.compile-cache'),
@@ -103,9 +106,10 @@ export class HubSystem {
       // The sandbox takes tens of seconds for a mount where it is emulated.
       SENDENSE_MOUNT_DRIVER: 'fuse',
       ...(options.databaseUrl === null ? {} : { DATABASE_URL: options.databaseUrl }),
+      ...eventStore?.settings,
       ...options.env,
     };
-    return new HubSystem(directory, dist, env, options.answersAreChecked ?? true, options.inside ?? []);
+    return new HubSystem(directory, dist, env, options.answersAreChecked ?? true, options.inside ?? [], eventStore);
   }
 
   /** The hub's settings, as variables. */
@@ -223,6 +227,7 @@ export class HubSystem {
       }
     }
     await until('the processes to end', async () => (await this.leftoverPids()).length === 0);
+    await this.eventStore?.stop();
     await removeGuestMounts(this.directory);
     await rm(this.directory, { recursive: true, force: true, maxRetries: 10 });
     requireDocumentedAnswers();

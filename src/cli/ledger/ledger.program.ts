@@ -88,7 +88,7 @@ async function readRepository(path: string): Promise<{
   const witnesses: Witness[] = [];
   const points = new Map<string, KeptRestorePoint[]>();
   for (const { folder, manifest, manifest_sha256 } of found) {
-    if (manifest === null || manifest_sha256 === null) continue;
+    if (manifest === null) continue;
     if (manifest.ledger_checkpoint !== null) witnesses.push({ source: folder, note: manifest.ledger_checkpoint, at: manifest.sealed_at });
     const same = points.get(manifest.repository_id) ?? [];
     points.set(manifest.repository_id, [...same, { backup_id: manifest.backup_id, folder, manifest_sha256 }]);

@@ -2,7 +2,7 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
 import type { CopyTarget } from './copy-target.js';
 import { EventDigest, eventText } from './event-digest.js';
-import { historyOf } from './history.js';
+import { historyOf } from '../event-store/history-of.js';
 
 export interface CopyProgress {
   readonly phase: 'comparing' | 'copying' | 'checking';

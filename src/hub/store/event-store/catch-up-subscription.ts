@@ -24,7 +24,7 @@ export class CatchUpSubscription implements Subscription {
     private readonly options: SubscriptionOptions,
     private readonly log: StoreLog,
   ) {
-    this.reader = tail.reader(options.categories);
+    this.reader = tail.reader(options);
     this.ended = this.deliver().finally(() => {
       this.reader.close();
     });

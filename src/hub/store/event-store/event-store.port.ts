@@ -60,6 +60,8 @@ export interface SubscriptionOptions {
   readonly categories?: readonly string[];
   /** Maximum number of events per batch. Default 500. */
   readonly batchSize?: number;
+  /** Deliver what the store holds, and nothing that this process remembers of it: for audits. Default false. */
+  readonly storedOnly?: boolean;
   /**
    * Called with one batch at a time, in order, never concurrently. `upTo` is the position up to which all matching events have been
    * delivered; `events` may be empty if there were only events of other categories. A throw ends the subscription with that error.

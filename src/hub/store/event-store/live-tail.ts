@@ -2,6 +2,7 @@ import type { Pool, PoolClient } from 'pg';
 import { messageOf } from '../../../kernel/error-message.js';
 import { fetchHead, fetchPageAfter } from './event-rows.js';
 import type { Position } from '../../../kernel/position.js';
+import type { SubscriptionOptions } from './event-store.port.js';
 import { type PageReader, RecentEvents, type Tail } from './recent-events.js';
 import type { StoreLog } from './store-log.js';
 
@@ -40,9 +41,10 @@ export class LiveTail implements Tail {
     await this.following;
   }
 
-  reader(categories?: readonly string[]): PageReader {
+  reader({ categories, storedOnly }: Pick<SubscriptionOptions, 'categories' | 'storedOnly'>): PageReader {
+    const recent = storedOnly === true ? null : this.recent;
     return {
-      pageAfter: async (after, limit) => this.recent.pageAfter(after, limit, categories) ?? fetchPageAfter(this.pool, after, limit, categories),
+      pageAfter: async (after, limit) => recent?.pageAfter(after, limit, categories) ?? fetchPageAfter(this.pool, after, limit, categories),
       close: () => undefined,
     };
   }

@@ -1,5 +1,5 @@
 import type { Position } from '../../../kernel/position.js';
-import { categoryOf, type RecordedEvent } from './event-store.port.js';
+import { categoryOf, type RecordedEvent, type SubscriptionOptions } from './event-store.port.js';
 
 /** Number of newest events kept in memory, so that many caught-up subscriptions share one read per new event. */
 const KEPT_EVENTS = 1_000;
@@ -22,7 +22,7 @@ export interface PageReader {
 
 /** The end of the store, which an adapter follows for all its subscriptions. */
 export interface Tail {
-  reader(categories?: readonly string[]): PageReader;
+  reader(options: Pick<SubscriptionOptions, 'categories' | 'storedOnly'>): PageReader;
   /** Resolves when there may be an event after the position, or when `signal` is aborted; callers check again. */
   advancedBeyond(after: Position | null, signal: AbortSignal): Promise<void>;
 }

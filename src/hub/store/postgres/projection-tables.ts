@@ -164,7 +164,7 @@ export class ProjectionTables {
   private async foldInOrder(
     runner: QueryRunner,
     projection: Projection,
-    { prefixes, fold }: FoldInOrder,
+    inOrder: FoldInOrder,
     generation: number,
     events: readonly RecordedEvent[],
   ): Promise<RowChanges> {
@@ -174,9 +174,9 @@ export class ProjectionTables {
       `select to_jsonb(found) as row from unnest($1::text[]) as prefix cross join lateral (
          select * from ${table(projection, generation)} where ${key} > prefix and ${key} < prefix || '~' order by ${key} desc limit 1
        ) found`,
-      [prefixes],
+      [inOrder.prefixes],
     );
-    const folded = fold(
+    const folded = inOrder.fold(
       newest.map(({ row }) => fromRecord(projection, row).row),
       events,
     );

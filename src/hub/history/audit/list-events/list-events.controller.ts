@@ -5,7 +5,7 @@ import type { Request } from 'express';
 import type { JsonObject } from '../../../../kernel/json.js';
 import { ApiPage, decodeCursor, type Page, pageOf } from '../../../operations/http/cursor-page.js';
 import { EventStore } from '../../../store/event-store/event-store.port.js';
-import { readAll } from '../../../store/event-store/read-all.js';
+import { historyOf } from '../../../store/event-store/history-of.js';
 import { Streams } from '../../../operations/http/stream-limits.js';
 import { AuditEventResponse, recordedEventResponse, toAuditEventResponse } from '../audit-event.response.js';
 import { type AuditFilter, AuditLog, logOrder, type LogOrder, type LogPlace, placeOf } from '../audit-log.reader.js';
@@ -44,7 +44,7 @@ export class ListEventsController {
   }
 
   private async *history(): AsyncGenerator<string, void, undefined> {
-    for await (const events of readAll(this.store, await this.store.head())) {
+    for await (const events of historyOf(this.store, null, await this.store.head())) {
       yield events.map((event) => `${JSON.stringify(recordedEventResponse(event))}\n`).join('');
     }
   }

@@ -1,4 +1,3 @@
-import { unknownVariant } from '../../../../kernel/decider.js';
 import type { LedgerEvent } from './ledger.events.js';
 
 export interface LedgerState {
@@ -9,10 +8,8 @@ export interface LedgerState {
 export const initialLedgerState: LedgerState = { key: null };
 
 export function evolveLedger(_state: LedgerState, event: LedgerEvent): LedgerState {
-  switch (event.type) {
-    case 'LedgerKeyRotated':
-      return { key: event.data.new_key };
-    default:
-      return unknownVariant('evolveLedger', event.type);
-  }
+  const type: string = event.type;
+  // The only type so far; a stored event may have another.
+  if (type !== 'LedgerKeyRotated') throw new Error(`evolveLedger: unknown variant ${type}`);
+  return { key: event.data.new_key };
 }

@@ -4,7 +4,7 @@ import { leafHashOf } from '../../../../lib/ledger/ledger-leaf.js';
 import { GrowingTree, HASH_BYTES } from '../../../../lib/ledger/merkle-tree.js';
 import { type TiledTree, TILE_WIDTH } from '../../../../lib/ledger/tiles.js';
 import { EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
-import { readAll } from '../../../store/event-store/read-all.js';
+import { historyOf } from '../../../store/event-store/history-of.js';
 import { Ledger } from '../model/ledger.reader.js';
 
 export interface Disagreement {
@@ -40,7 +40,7 @@ export class VerifyHistory {
 
   private async compare(tree: TiledTree, recomputed: GrowingTree, head: Position | null): Promise<Disagreement | null> {
     let hashes = Buffer.alloc(0);
-    for await (const events of readAll(this.store, head)) {
+    for await (const events of historyOf(this.store, null, head)) {
       for (const event of events) {
         const index = recomputed.size;
         if (index === tree.size) return null;

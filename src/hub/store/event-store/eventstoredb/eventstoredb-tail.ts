@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../../../kernel/error-message.js';
 import type { Position } from '../../../../kernel/position.js';
-import type { RecordedEvent } from '../event-store.port.js';
+import type { RecordedEvent, SubscriptionOptions } from '../event-store.port.js';
 import { type Page, type PageReader, RecentEvents, type Tail } from '../recent-events.js';
 import type { StoreLog } from '../store-log.js';
 import type { EventStoreDbConnection } from './eventstoredb-connection.js';
@@ -81,8 +81,9 @@ export class EventStoreDbTail implements Tail {
     return this.recent.head;
   }
 
-  reader(categories?: readonly string[]): PageReader {
-    const reader = new HistoryReader(this.connection, this.recent, categories, this.times, this.newestAnswered, () => this.readers.delete(reader));
+  reader({ categories, storedOnly }: Pick<SubscriptionOptions, 'categories' | 'storedOnly'>): PageReader {
+    const recent = storedOnly === true ? null : this.recent;
+    const reader = new HistoryReader(this.connection, recent, categories, this.times, this.newestAnswered, () => this.readers.delete(reader));
     this.readers.add(reader);
     return reader;
   }
@@ -131,7 +132,7 @@ class HistoryReader implements PageReader {
 
   constructor(
     private readonly connection: EventStoreDbConnection,
-    private readonly recent: RecentEvents,
+    private readonly recent: RecentEvents | null,
     private readonly categories: readonly string[] | undefined,
     private readonly times: TailTimes,
     private readonly newestAnswered: () => Position | null,
@@ -139,7 +140,7 @@ class HistoryReader implements PageReader {
   ) {}
 
   async pageAfter(after: Position | null, limit: number): Promise<Page> {
-    const recent = this.recent.pageAfter(after, limit, this.categories);
+    const recent = this.recent?.pageAfter(after, limit, this.categories) ?? null;
     if (recent !== null) {
       this.end();
       // What appends of this process have stored may not have been delivered yet.

@@ -1,5 +1,5 @@
 import type { Position } from '../../../kernel/position.js';
-import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
+import type { EventStore, RecordedEvent } from './event-store.port.js';
 
 const BATCH_EVENTS = 2_000;
 
@@ -9,7 +9,10 @@ interface Batch {
   done(): void;
 }
 
-/** The events of a store between two positions, in order and in batches. @param head null: an empty store @throws errors of the subscription */
+/**
+ * The events that a store holds between two positions, in order and in batches; the next batch is read when the consumer asks for it.
+ * @param head null: an empty store @throws errors of the subscription; Error if the store is closed meanwhile
+ */
 export async function* historyOf(store: EventStore, after: Position | null, head: Position | null): AsyncGenerator<readonly RecordedEvent[]> {
   if (head === null) return;
   let next = waiter();
@@ -17,6 +20,7 @@ export async function* historyOf(store: EventStore, after: Position | null, head
   const subscription = store.subscribeToAll({
     after,
     batchSize: BATCH_EVENTS,
+    storedOnly: true,
     handle: async ({ events, upTo }) => {
       reached = upTo;
       await new Promise<void>((done) => {
