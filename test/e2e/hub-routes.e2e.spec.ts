@@ -55,7 +55,13 @@ describe('the routes of the hub', () => {
     const observed: Record<string, string[]> = { public: [], api: [], node: [] };
     for (const route of servedRoutes(app)) observed[await observeAccess(app, route, tokens)]?.push(`${route.method} ${route.path}`);
     // The bare address leads to the API page, and pairing has a secret of its own.
-    expect(observed['public']?.sort()).toEqual(['GET /', 'GET /api/v1/health/live', 'GET /api/v1/health/ready', 'POST /api/v1/nodes/pair']);
+    expect(observed['public']?.sort()).toEqual([
+      'GET /',
+      'GET /api/v1/health',
+      'GET /api/v1/health/live',
+      'GET /api/v1/health/ready',
+      'POST /api/v1/nodes/pair',
+    ]);
     expect(observed['node']?.sort()).toEqual([
       'POST /api/v1/nodes/:id/keys-in-use',
       'POST /api/v1/telemetry/backup/:job_id',

@@ -81,7 +81,8 @@ describe('queries over the golden streams', () => {
       const projections = running.app.get(Projections, { strict: false });
       const tables = new ProjectionTables(running.app.get(DataSource, { strict: false }));
       const live = await projections.checksum(name);
-      if (name !== 'audit_events') {
+      // Those two have the time at which the store recorded each event.
+      if (name !== 'audit_events' && name !== 'ledger_tiles') {
         const events = goldenHistory().filter(({ stream }) => projection.categories?.some((category) => stream.startsWith(`${category}-`)) ?? true);
         expect(live).toBe(await tables.checksumOf(projection, foldFromZero(projection, events)));
       }

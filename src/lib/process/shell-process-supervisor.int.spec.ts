@@ -173,7 +173,10 @@ describe('ShellProcessSupervisor', () => {
     spawn('sh', [SCRIPT, path, '0', 'sleep', '60'], { detached: true, stdio: 'ignore' }).unref();
     await supervisor.start(path, ['sleep', '60']);
     const identity = await running(path);
-    expect(await readFile(`/proc/${identity.pid}/cmdline`, 'utf8')).toContain('sleep');
+    // Empty for a moment while the shell becomes the program.
+    let command = '';
+    while (command === '') command = await readFile(`/proc/${identity.pid}/cmdline`, 'utf8');
+    expect(command).toContain('sleep');
   });
 
   it('starts nothing after a stop, even if the shell was already starting', async () => {

@@ -24,5 +24,5 @@ export class HubRoleDto {
 
   /** How long ago the active hub renewed its lease @example 1.2 */ renewed_seconds_ago!: number | null;
 
-  /** Why the standby that answers could not take over */ problems!: readonly string[];
+  /** Why the standby that answers could not take over @example [] */ problems!: readonly string[];
 }

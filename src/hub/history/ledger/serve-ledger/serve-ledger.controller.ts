@@ -1,6 +1,7 @@
 import { Controller, Get, Header, Param, Query, StreamableFile } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiTags } from '@nestjs/swagger';
 import { DomainError } from '../../../../kernel/domain-error.js';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { validationProblem } from '../../../../lib/http/problem.js';
 import { parseTilePath } from '../../../../lib/ledger/tiles.js';
@@ -12,6 +13,7 @@ const TILE = 'application/octet-stream';
 const TEXT = 'text/plain; charset=utf-8';
 
 @ApiTags('ledger')
+@PresentOnly()
 @Controller('ledger')
 export class ServeLedgerController {
   constructor(

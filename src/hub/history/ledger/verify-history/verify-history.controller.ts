@@ -1,5 +1,6 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { PresentOnly } from '../../../../lib/http/query.guard.js';
 import { Streams } from '../../../operations/http/stream-limits.js';
 import { VerifyHistory } from './verify-history.service.js';
 
@@ -21,6 +22,7 @@ export class HistoryVerdictResponse {
 }
 
 @ApiTags('audit')
+@PresentOnly()
 @Controller('audit')
 export class VerifyHistoryController {
   constructor(private readonly history: VerifyHistory) {}

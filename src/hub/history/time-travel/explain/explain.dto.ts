@@ -5,47 +5,47 @@ import { HistoryEventResponse } from '../time-travel.response.js';
 
 /** Exactly one of them. */
 export class ExplainQuery {
-  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
+  /** Id of a backup @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   backup?: string;
 
-  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
+  /** Id of a chain @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   chain?: string;
 
-  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
+  /** Id of a registered VM @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   vm?: string;
 
-  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
+  /** Id of a repository @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   repository?: string;
 
-  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
+  /** Id of a node @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   node?: string;
 
-  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
+  /** Id of a restore @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   restore_job?: string;
 
-  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
+  /** Id of a restore export @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   restore_export?: string;
 
-  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
+  /** Id of a mount @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   restore_mount?: string;
 
-  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
+  /** Id of a verification @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */
   @Optional()
   @IsUuid()
   verification?: string;
