@@ -56,7 +56,7 @@ describe('the walk of all routes', () => {
     for (const route of servedRoutes(http.app)) {
       observed[await observeAccess(http.app, route, tokens)]?.push(`${route.method} ${route.path}`);
     }
-    expect(observed['public']).toEqual(['GET /', 'GET /api/v1/open/any', 'GET /api/v1/health/live', 'GET /api/v1/health/ready']);
+    expect(observed['public']).toEqual(['GET /', 'GET /api/v1/open/any', 'GET /api/v1/health', 'GET /api/v1/health/live', 'GET /api/v1/health/ready']);
     expect(observed['node']).toEqual(['POST /api/v1/guarded/telemetry/:job', 'GET /api/v1/open/narrowed']);
     expect(observed['api']).toEqual(
       expect.arrayContaining([
