@@ -31,7 +31,13 @@ let reactors: PublishNodeAccessReactor[];
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sendense-node-access-'));
   store = new InMemoryEventStore();
-  config = Object.assign(new HubConfig(), { dataDirectory: directory, tunnelDirectory: join(directory, 'tunnel'), nbdPortFirst: 10_100, nbdPortCount: 2 });
+  config = Object.assign(new HubConfig(), {
+    dataDirectory: directory,
+    sharedDirectory: directory,
+    tunnelDirectory: join(directory, 'tunnel'),
+    nbdPortFirst: 10_100,
+    nbdPortCount: 2,
+  });
   reactors = [];
 });
 
