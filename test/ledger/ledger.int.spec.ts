@@ -23,7 +23,7 @@ let base: string;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sendense-ledger-'));
-  const config = Object.assign(new HubConfig(), { dataDirectory: directory });
+  const config = Object.assign(new HubConfig(), { dataDirectory: directory, sharedDirectory: directory });
 
   @Global()
   @Module({ providers: [{ provide: HubConfig, useValue: config }], exports: [HubConfig] })

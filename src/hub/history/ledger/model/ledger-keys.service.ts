@@ -19,7 +19,7 @@ export class LedgerKeys implements OnModuleInit {
 
   constructor(config: HubConfig, @Inject(HUB_ID) hubId: string) {
     this.origin = originOf(hubId);
-    this.file = join(config.dataDirectory, 'ledger.key');
+    this.file = join(config.sharedDirectory, 'ledger.key');
   }
 
   /** @throws Error if the file holds no key */

@@ -9,7 +9,7 @@ export function decideRotateLedgerKey(command: RotateLedgerKey, { key }: LedgerS
     throw new DomainError(
       'conflict',
       'ledger_key_replaced',
-      `The key in the hub's data directory is not the one that the last rotation has named, so it cannot name another. Put the file ledger.key of ${key} back.`,
+      `The key of this hub is not the one that the last rotation has named, so it cannot name another. Put the file ledger.key of ${key} back.`,
       { expected_key: key, found_key: command.old_key },
     );
   }
