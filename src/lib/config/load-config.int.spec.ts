@@ -213,6 +213,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['chain_max_length', ['0', '1001'], ['1', '1000']],
   ['node_request_timeout_ms', ['99', '600001'], ['100', '600000']],
   ['restore_roots', ['restore', '/a:b'], ['/a:/b']],
+  ['standby', ['yes', '1'], ['true', 'false']],
   ['start_local_node', ['yes', '1'], ['true', 'false']],
   ['local_node_port', ['-1', '65536'], ['0', '9999']],
   ['local_node_image_roots', ['images', '/a:b'], ['/a:/b']],
@@ -231,6 +232,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['storage_answer_seconds', ['0', '601'], ['1', '600']],
   ['guestfs_force_emulation', ['yes'], ['true', 'false']],
   ['run_directory', ['run'], ['/run/sendense']],
+  ['shared_directory', ['shared'], ['/mnt/shared']],
   ['log_level', ['INFO'], ['debug', 'silent']],
   ['log_format', ['pretty'], ['text', 'json']],
 ];
