@@ -36,7 +36,7 @@ export function requireCondition(holds: boolean, reason: string): GatedTests {
 }
 
 /**
- * For what only another kernel could do: no installation mends that, so it is skipped also with CI=true, and always says so.
+ * For what only another kernel or server could do: no installation mends that, so it is skipped also with CI=true, and always says so.
  * @param reason why not; null: it can
  */
 export function requireKernel(reason: string | null): GatedTests {

@@ -40,8 +40,8 @@ const PROGRAM = siblingProgram(new URL('./spawner.process.js', import.meta.url))
 const LOST = 'was lost with the process that ran it';
 
 /**
- * Starts processes for a program with much memory, in a small process of ours. The kernel copies the page tables of whoever starts a process, which blocks a hub
- * for milliseconds, and until the new process gets a processor and execs the tool; then each page that the hub changes faults once.
+ * Starts processes from a small helper process, for a program that uses much memory. A fork copies the page tables of the forking process: that blocks a hub for
+ * milliseconds and until the child has executed the tool, and afterwards each page that the hub changes faults once.
  */
 export class Spawner {
   private worker: WorkerProcess | null = null;

@@ -10,7 +10,7 @@ import { errnoOf } from '../../../../lib/process/system-error.js';
 import { HubConfig } from '../../../hub.config.js';
 import { HUB_ID } from '../../../store/event-store/command-runner.js';
 
-/** The Ed25519 key that signs checkpoints, in the data directory with mode 0600, and during a rotation the next one. */
+/** The Ed25519 key that signs checkpoints, in the shared directory with mode 0600, and during a rotation the next one. */
 @Injectable()
 export class LedgerKeys implements OnModuleInit {
   readonly origin: string;
@@ -25,7 +25,7 @@ export class LedgerKeys implements OnModuleInit {
   /** @throws Error if the file holds no key */
   onModuleInit(): void {
     this.current = readKey(this.file) ?? this.make(this.file);
-    loggerFor('Ledger').info('checkpoints of the ledger are signed with the key of the data directory', { key: this.verifier });
+    loggerFor('Ledger').info('checkpoints of the ledger are signed with this key', { key: this.verifier });
   }
 
   /** The key to verify checkpoints with. */

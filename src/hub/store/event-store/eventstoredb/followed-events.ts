@@ -51,7 +51,7 @@ export class FollowedEvents {
   }
 
   /**
-   * Takes up to `limit` events as soon as there is any progress.
+   * Returns at most `limit` events, as soon as there is any progress.
    * @param silenceMs how long to wait for progress
    * @throws EventStoreUnavailableError
    */
