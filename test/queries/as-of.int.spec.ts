@@ -183,6 +183,7 @@ describe('queries as of an instant', () => {
       ['yesterday', 'instant_or_position'],
       ['2999-01-01T00:00:00Z', 'not_in_future'],
       ['9'.repeat(19), 'not_in_future'],
+      ['0'.repeat(38), 'position'],
     ]) {
       expect((await get(`vms?as_of=${as_of}`, 400)).body.errors).toMatchObject([{ field: 'as_of', rule }]);
     }

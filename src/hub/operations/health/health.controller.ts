@@ -4,6 +4,7 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import { Public } from '../../../lib/http/bearer.guard.js';
 import { HealthChecks } from '../../../lib/http/health-checks.js';
 import { ApiProblem } from '../../../lib/http/problem-responses.decorator.js';
+import { HubConfig } from '../../hub.config.js';
 import { HubLease } from '../../store/postgres/hub-lease.js';
 import { hubOf, HubRoleDto } from '../http/hub-role.dto.js';
 import { LivenessDto, ReadinessDto } from './health.dto.js';
@@ -15,6 +16,7 @@ export class HealthController {
   constructor(
     private readonly checks: HealthChecks,
     private readonly lease: HubLease,
+    private readonly config: HubConfig,
   ) {}
 
   @Get()
@@ -28,6 +30,7 @@ export class HealthController {
       since: view?.takenAt ?? null,
       active: hubOf(view?.holder),
       standby: hubOf(view?.standby),
+      event_store: this.config.eventStore,
       renewed_seconds_ago: view === null ? null : Math.round(view.renewedMsAgo / 100) / 10,
       problems: [],
     };

@@ -3,13 +3,14 @@ import request from 'supertest';
 import { type HttpApp, startHttpApp } from '../../../../test/support/http-app.js';
 import { DomainError } from '../../../kernel/domain-error.js';
 import { HealthChecks } from '../../../lib/http/health-checks.js';
+import { HubConfig } from '../../hub.config.js';
 import { HealthController } from './health.controller.js';
 
 let http: HttpApp;
 let checks: HealthChecks;
 
 beforeEach(async () => {
-  http = await startHttpApp([HealthController]);
+  http = await startHttpApp([HealthController], { providers: [{ provide: HubConfig, useValue: { eventStore: 'eventstoredb' } }] });
   checks = http.app.get(HealthChecks);
 });
 
@@ -25,6 +26,11 @@ describe('health', () => {
     const answer = await request(http.app.getHttpServer()).get('/api/v1/health/live');
     expect(answer.status).toBe(200);
     expect(answer.body).toEqual({ status: 'live' });
+  });
+
+  it('names the event store', async () => {
+    const answer = await request(http.app.getHttpServer()).get('/api/v1/health');
+    expect(answer.body).toMatchObject({ role: 'active', event_store: 'eventstoredb' });
   });
 
   it('is ready while every required check is up; the others only inform', async () => {

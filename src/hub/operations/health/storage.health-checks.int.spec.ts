@@ -14,6 +14,7 @@ import { configureHttp } from '../../../lib/http/configure-http.js';
 import { hubHttpModule } from '../http/hub-http.module.js';
 import { PostgresModule } from '../../store/postgres/postgres.module.js';
 import { ProjectionsModule } from '../../store/postgres/projections.module.js';
+import { HubConfig } from '../../hub.config.js';
 import { HealthModule } from './health.module.js';
 
 jest.setTimeout(60_000);
@@ -36,7 +37,13 @@ class OrdersController {
 }
 
 @Global()
-@Module({ providers: [{ provide: ACCESS_TOKENS, useValue: { apiToken: API_TOKEN, nodeToken: NODE_TOKEN } }], exports: [ACCESS_TOKENS] })
+@Module({
+  providers: [
+    { provide: ACCESS_TOKENS, useValue: { apiToken: API_TOKEN, nodeToken: NODE_TOKEN } },
+    { provide: HubConfig, useClass: HubConfig },
+  ],
+  exports: [ACCESS_TOKENS, HubConfig],
+})
 class TokensOfTest {}
 
 let postgres: OwnPostgres;

@@ -5,6 +5,7 @@ import { IsInt, IsString, Max, MaxLength, Min } from 'class-validator';
 import type { DataSource, EntityTarget, FindOperator, ObjectLiteral } from 'typeorm';
 import { DomainError } from '../../../kernel/domain-error.js';
 import type { JsonObject, JsonValue } from '../../../kernel/json.js';
+import { isPosition, type Position } from '../../../kernel/position.js';
 import { ApiProblem } from '../../../lib/http/problem-responses.decorator.js';
 import { Optional } from '../../../contract/validation/presence.decorators.js';
 import { currentRequest } from '../../../lib/http/request-state.js';
@@ -15,6 +16,8 @@ export const MAX_LIMIT = 1000;
 const MAX_CURSOR_LENGTH = 4096;
 /** Largest number that a list sorts by: one below the maximum of PostgreSQL's integer, so that its successor exists too. */
 const MAX_SORT_NUMBER = 2 ** 31 - 2;
+/** Members of cursors that hold positions. */
+const POSITION_MEMBER = /^as_of$|position$/;
 
 /** Query of a list. Lists with filters extend it. */
 export class PageQuery {
@@ -49,6 +52,12 @@ export function encodeCursor(key: JsonObject): string {
 export function instantOfCursor(cursor: string): string | null {
   const as_of = parsed(cursor)?.['as_of'];
   return typeof as_of === 'string' ? as_of : null;
+}
+
+/** Positions of events in a cursor: of its place in lists in the order of events, and of the past. */
+export function positionsOfCursor(cursor: string): readonly Position[] {
+  const members = Object.entries(parsed(cursor) ?? {});
+  return members.flatMap(([name, value]) => (POSITION_MEMBER.test(name) && typeof value === 'string' && isPosition(value) ? [value] : []));
 }
 
 /** The refusal of a cursor of another list, or of another instant. */

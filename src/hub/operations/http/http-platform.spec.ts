@@ -399,6 +399,18 @@ describe('reading own writes', () => {
     expect(answer.body.errors).toEqual([expect.objectContaining({ field: 'after', rule: 'position' })]);
   });
 
+  it.each([`?after=${'1'.repeat(38)}`, `?cursor=${Buffer.from(JSON.stringify({ created_position: '1'.repeat(38) })).toString('base64url')}`])(
+    'refuses the token of another kind of event store: %s',
+    async (query) => {
+      http.readModels.advanced('things', await recorded());
+      const answer = await get(`${things}${query}`);
+      expect(answer.status).toBe(400);
+      expect(answer.body).toMatchObject(
+        query.startsWith('?after') ? { errors: [{ field: 'after', message: expect.stringContaining('moved to another store') }] } : { code: 'cursor_invalid' },
+      );
+    },
+  );
+
   it('does not wait on a public route', async () => {
     const answer = await server().get(`${things}/open?after=${await recorded()}`);
     expect(answer.status).toBe(400);

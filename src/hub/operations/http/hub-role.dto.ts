@@ -22,6 +22,8 @@ export class HubRoleDto {
 
   /** The hub that waits to take over */ standby!: StandbyHubDto | null;
 
+  /** Where this hub keeps its events */ event_store!: 'postgres' | 'eventstoredb';
+
   /** How long ago the active hub renewed its lease @example 1.2 */ renewed_seconds_ago!: number | null;
 
   /** Why the standby that answers could not take over @example [] */ problems!: readonly string[];

@@ -10,6 +10,7 @@ import { PRESENT_EXTENSION } from '../../../lib/http/query.guard.js';
 import { PROBLEM_MEDIA_TYPE, problemAnswerOf, sendProblem } from '../../../lib/http/problem.js';
 import { FieldErrorSchema, NODE_EXTENSION, Problem, problemResponse, UnreadProblem, unreadResponse } from '../../../lib/http/problem-responses.decorator.js';
 import { DomainError } from '../../../kernel/domain-error.js';
+import { POSITION_PATTERN } from '../../../kernel/position.js';
 import { addSchemas, type ApiSchemas, queryParameters, withRules } from './open-api-schemas.js';
 import { AS_OF_POSITION_HEADER, AS_OF_TIME_HEADER } from './as-of.interceptor.js';
 import { Refusals } from '../../../lib/http/refusals.js';
@@ -72,7 +73,7 @@ const AFTER_PARAMETER: Parameter = {
   in: 'query',
   required: false,
   description: 'Answer only once the read models have reached this position: the ETag of a command, without its quotes',
-  schema: { type: 'string', pattern: '^[0-9]{19}$' },
+  schema: { type: 'string', pattern: POSITION_PATTERN },
   example: '0000000000000000042',
 };
 
@@ -85,7 +86,7 @@ const AS_OF_PARAMETER: Parameter = {
   schema: {
     oneOf: [
       { type: 'string', format: 'date-time' },
-      { type: 'string', pattern: '^[0-9]{19}$' },
+      { type: 'string', pattern: POSITION_PATTERN },
     ],
   },
   example: '2026-11-21T10:30:30Z',

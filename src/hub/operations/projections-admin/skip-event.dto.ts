@@ -1,9 +1,10 @@
 import { IsString, Matches, MaxLength } from 'class-validator';
+import { POSITION_PATTERN } from '../../../kernel/position.js';
 
 export class SkipEventRequest {
   /** The `halted.position` of GET /projections @example "0000000000000000042" */
   @IsString()
-  @Matches(/^[0-9]{19}$/, { message: 'position must be a position of 19 digits, as returned by GET /projections' })
+  @Matches(new RegExp(POSITION_PATTERN), { message: 'position must be a position, as returned by GET /projections' })
   readonly position!: string;
 
   /** Why the event is skipped, for later readers of the audit log @example "The backup was deleted since." */

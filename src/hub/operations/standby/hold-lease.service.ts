@@ -29,7 +29,7 @@ export async function holdLease(config: HubConfig, databaseUrl: string, log: Log
     if (!config.standby || !(error instanceof DomainError) || error.code !== 'hub_already_running') throw error;
   }
   await leaveWork(config, log);
-  let sight: StandbySight = { view: null, problems: [] };
+  let sight: StandbySight = { eventStore: config.eventStore, view: null, problems: [] };
   const isFit = async (view: LeaseView): Promise<boolean> => {
     const problems = await takeoverProblems(config, hub, view);
     for (const problem of problems) if (!sight.problems.includes(problem)) log.error('this standby cannot take over', { problem });

@@ -1,11 +1,13 @@
 import { createServer, type Server } from 'node:http';
 import { Ids } from '../../../lib/clock/clock.js';
 import { HttpProblem, noTranslation, PROBLEM_MEDIA_TYPE, problemAnswerOf } from '../../../lib/http/problem.js';
+import type { HubConfig } from '../../hub.config.js';
 import type { LeaseView } from '../../store/postgres/hub-lease.js';
 import { hubOf, type HubRoleDto } from '../http/hub-role.dto.js';
 
 /** What a standby has last seen. */
 export interface StandbySight {
+  readonly eventStore: HubConfig['eventStore'];
   readonly view: LeaseView | null;
   readonly problems: readonly string[];
 }
@@ -55,13 +57,14 @@ export class StandbyServer {
   }
 }
 
-function roleOf({ view, problems }: StandbySight): HubRoleDto {
+function roleOf({ eventStore, view, problems }: StandbySight): HubRoleDto {
   return {
     role: 'standby',
     term: view?.term ?? null,
     since: view?.takenAt ?? null,
     active: hubOf(view?.holder),
     standby: null,
+    event_store: eventStore,
     renewed_seconds_ago: view === null ? null : Math.round(view.renewedMsAgo / 100) / 10,
     problems,
   };

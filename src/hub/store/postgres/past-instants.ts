@@ -35,6 +35,11 @@ export class PastInstants {
     return { position: last?.position ?? null, time };
   }
 
+  /** Whether a position is of another kind of event store. */
+  isForeign(position: Position): boolean {
+    return this.readModels.isForeign(position);
+  }
+
   /** The instant after the event at a position. @returns null if the store has not reached it @throws as `atTime` */
   async atPosition(position: Position): Promise<PastInstant | null> {
     const head = await this.store.head();

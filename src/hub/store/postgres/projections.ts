@@ -5,9 +5,8 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import type { CommandContext } from '../../../kernel/command-context.js';
 import { Clock, derivedId } from '../../../lib/clock/clock.js';
 import { HUB_ID } from '../event-store/command-runner.js';
-import type { Position } from '../../../kernel/position.js';
+import { areComparable, type Position } from '../../../kernel/position.js';
 import { EventStore } from '../event-store/event-store.port.js';
-import { isRowPosition } from '../event-store/position-encoding.js';
 import type { Projection } from './projection-definition.js';
 import { type Halt, type ProjectedBatch, ProjectionRunner, type RunnerHooks, type RunnerState } from './projection-runner.js';
 import { type ProjectionEventSkipped, projectionStream } from './projection-skips.events.js';
@@ -123,7 +122,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
       try {
         const { shape, generation, position } = await this.tables.liveCheckpoint(projection);
         const head = await this.store.head();
-        const isOfAnotherStore = position !== null && head !== null && isRowPosition(position) !== isRowPosition(head);
+        const isOfAnotherStore = position !== null && head !== null && !areComparable(position, head);
         if (shape === shapeOf(projection) && !isOfAnotherStore) continue;
         const why = isOfAnotherStore ? 'was filled from another event store' : 'has another shape than this version defines';
         this.log.log(`projection ${projection.name}: generation ${generation} ${why}, and is rebuilt`);

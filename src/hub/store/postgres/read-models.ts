@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../kernel/domain-error.js';
-import type { Position } from '../../../kernel/position.js';
+import { areComparable, hasReached, type Position } from '../../../kernel/position.js';
 import { EventStore } from '../event-store/event-store.port.js';
 
 /** How long to wait for a read model, in milliseconds. Shorter than the ten seconds that an answer may take. */
@@ -26,6 +26,12 @@ export class ReadModels {
   /** Position of each read model's rows; null: nothing folded yet. */
   positions(): ReadonlyMap<string, Position | null> {
     return this.standing;
+  }
+
+  /** Whether a position is of another kind of event store than all that the read models are filled from. */
+  isForeign(position: Position): boolean {
+    const known = [...this.standing.values()].filter((at) => at !== null);
+    return known.length > 0 && !known.some((at) => areComparable(at, position));
   }
 
   /** Resolves once the named read models include the newest event of the store, regardless of its author. Errors as in `waitFor`. */
@@ -112,13 +118,13 @@ export class ReadModels {
     const { name } = waiter;
     if (name === null) {
       for (const [each, at] of this.standing) {
-        if (!this.halted.has(each) && (at === null || at < waiter.position)) return;
+        if (!this.halted.has(each) && !hasReached(at, waiter.position)) return;
       }
       waiter.settle(null);
       return;
     }
     const at = this.standing.get(name) ?? null;
-    if (at !== null && at >= waiter.position) waiter.settle(null);
+    if (hasReached(at, waiter.position)) waiter.settle(null);
     else if (this.halted.has(name)) {
       waiter.settle(
         new DomainError('unavailable', 'projection_halted', `the read model ${name} is halted before position ${waiter.position}; see GET /projections`, {
