@@ -85,6 +85,40 @@ describe('the command line, with a running hub', () => {
     await copies.limit(null);
   });
 
+  it('replays what happened, as a timeline of requests or event by event', async () => {
+    const { backups } = await json<{ backups: { backup_id: string; status: string }[] }>('backup', 'list', '--vm', 'web1');
+    const id = backups.find(({ status }) => status === 'completed')?.backup_id ?? '';
+    const { stdout: timeline } = await sendense('audit', 'replay', '--backup', id);
+    expect(timeline).toMatch(
+      new RegExp(`^\\S+Z  backup ${id} of web1: completed, \\S+ s\n  requested by api:token with POST /api/v1/backups; correlation `, 'm'),
+    );
+    expect(timeline).toMatch(/^ +\+\S+ s {2}node:\S+ +DiskTransferCompleted/m);
+    expect(timeline.match(/^\S/gm)).toHaveLength(1);
+
+    const lines = async (...filter: readonly string[]): Promise<{ stream: string; position: string; time: string }[]> => {
+      const { code, stdout } = await sendense('audit', 'replay', '--json', ...filter);
+      expect(code).toBe(0);
+      return stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as { stream: string; position: string; time: string }]));
+    };
+    const all = await lines();
+    const ofVm = await lines('--vm', 'web1');
+    expect(ofVm.filter(({ stream }) => stream.startsWith('backup-')).map(({ position }) => position)).toEqual(
+      all.filter(({ stream }) => stream.startsWith('backup-')).map(({ position }) => position),
+    );
+    expect(ofVm.filter(({ stream }) => /^(node|repository)-/.test(stream))).toEqual([]);
+    expect(new Set((await lines('--stream', `backup-${id}`)).map(({ stream }) => stream))).toEqual(new Set([`backup-${id}`]));
+    const [, second, third] = all.map(({ time }) => time).sort();
+    expect((await lines('--from', second ?? '', '--to', third ?? '')).every(({ time }) => time >= (second ?? '') && time < (third ?? ''))).toBe(true);
+    for (const wrong of [['--from', 'yesterday'], ['--from', '2026-11-22', '--to', '2026-11-21'], ['--vm', 'web1', '--backup', id], ['--to']]) {
+      expect((await sendense('audit', 'replay', ...wrong)).code).toBe(2);
+    }
+    expect(await sendense('audit', 'replay', '--vm', 'nobody')).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining('there is no vm "nobody"'),
+    });
+  });
+
   it('removes a VM', async () => {
     const other = await ImageVm.create(join(system.imageRoot, 'web2'), [{ file: 'disk0.qcow2', mib: 16 }]);
     await sendense('vm', 'register', 'web2', '--ref', other.folder);

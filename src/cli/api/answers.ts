@@ -89,6 +89,13 @@ export interface StoredEvent {
 
 export interface AuditEvent extends StoredEvent {
   readonly stream: string;
+  /** The stream's name up to its first dash. */
+  readonly category: string;
+  readonly revision: number;
+  readonly actor: string;
+  readonly correlation_id: string;
+  readonly time: string;
+  readonly data: Readonly<Record<string, unknown>>;
 }
 
 export interface Projection {
