@@ -140,7 +140,7 @@ async function openTarget(place: Place, closers: Closers): Promise<CopyTarget> {
   return new PostgresCopyTarget(pool, store);
 }
 
-function openEventStoreDb({ url, caFile }: Place, closers: Closers): EventStore {
+function openEventStoreDb({ url, caFile }: Place, closers: Closers): EventStoreDbEventStore {
   const store = new EventStoreDbEventStore({ url, caFile }, log);
   closers.push(() => store.close());
   return store;

@@ -16,7 +16,9 @@ import { ServerFeaturesService } from '@eventstore/db-client/generated/serverfea
 import features from '@eventstore/db-client/generated/serverfeatures_pb.js';
 import shared from '@eventstore/db-client/generated/shared_pb.js';
 import { StreamsService } from '@eventstore/db-client/generated/streams_grpc_pb.js';
+import rpc from '@eventstore/db-client/generated/status_pb.js';
 import streams from '@eventstore/db-client/generated/streams_pb.js';
+import { Any } from 'google-protobuf/google/protobuf/any_pb.js';
 
 const { AppendResp, ReadResp } = streams;
 
@@ -114,6 +116,8 @@ export class EventStoreDbStandIn {
   /** What this server has of the log, if it is a follower that lags behind. */
   lagEvents = 0;
   batchAppends = 0;
+  /** The connection is cut at the batch append of this number, from 1; it and the following ones are not stored. */
+  cutAtBatchAppend = 0;
   appends = 0;
   /** Reads, of streams and of everything, and subscriptions begun. */
   reads = 0;
@@ -148,9 +152,10 @@ export class EventStoreDbStandIn {
     const server = new Server({ 'grpc.max_receive_message_length': 4 * 1024 * 1024 });
     server.addService(StreamsService, {
       append: (call: AppendCall, answer: sendUnaryData<streams.AppendResp>) => void this.append(call, answer),
-      batchAppend: (call: ServerDuplexStream<streams.BatchAppendReq, streams.BatchAppendResp>) => {
-        this.batchAppends += 1;
-        call.resume();
+      batchAppend: (call: BatchCall) => {
+        call.on('data', (request: streams.BatchAppendReq) => {
+          this.batchAppend(call, request);
+        });
       },
       read: (call: ReadCall) => void this.read(call),
     });
@@ -220,10 +225,10 @@ export class EventStoreDbStandIn {
         return;
       }
       case 'store_late':
-        this.late.push(() => void this.write(stream, options, events));
+        this.late.push(() => void this.write(stream, expectedOf(options), events));
         return;
       case 'lose_answer':
-        this.write(stream, options, events);
+        this.write(stream, expectedOf(options), events);
         this.stop();
         await this.listen();
         return;
@@ -235,12 +240,46 @@ export class EventStoreDbStandIn {
       answer(failure(status.INVALID_ARGUMENT, `Maximum Append Size of ${MAX_APPEND_BYTES} Exceeded.`, detail));
       return;
     }
-    answer(null, this.write(stream, options, events));
+    answer(null, this.write(stream, expectedOf(options), events));
   }
 
-  private write(stream: string, options: streams.AppendReq.Options, events: readonly Proposed[]): streams.AppendResp {
+  /** One append of a connection that has many under way, which are stored in their order. */
+  private batchAppend(call: BatchCall, request: streams.BatchAppendReq): void {
+    this.batchAppends += 1;
+    if (this.frozen || call.destroyed || (this.cutAtBatchAppend > 0 && this.batchAppends > this.cutAtBatchAppend)) return;
+    if (this.batchAppends === this.cutAtBatchAppend) {
+      call.destroy(new Error('cut'));
+      return;
+    }
+    const options = request.getOptions();
+    const stream = Buffer.from(options?.getStreamIdentifier()?.getStreamName_asU8() ?? []).toString();
+    const expected = options?.hasStreamPosition() === true ? Number(options.getStreamPosition()) : options?.hasNoStream() === true ? -1 : 'any';
+    const written = this.write(stream, expected, request.getProposedMessagesList().map(proposedEvent));
+    const answer = new streams.BatchAppendResp();
+    answer.setCorrelationId(request.getCorrelationId());
+    answer.setStreamIdentifier(options?.getStreamIdentifier());
+    if (written.hasSuccess()) {
+      const success = new streams.BatchAppendResp.Success();
+      success.setCurrentRevision(written.getSuccess()?.getCurrentRevision() ?? '0');
+      const position = new shared.AllStreamPosition();
+      position.setCommitPosition(written.getSuccess()?.getPosition()?.getCommitPosition() ?? '0');
+      position.setPreparePosition(written.getSuccess()?.getPosition()?.getPreparePosition() ?? '0');
+      success.setPosition(position);
+      answer.setSuccess(success);
+    } else {
+      const conflict = new shared.WrongExpectedVersion();
+      conflict.setCurrentStreamRevision(written.getWrongExpectedVersion()?.getCurrentRevision() ?? '0');
+      const details = new Any();
+      details.pack(conflict.serializeBinary(), 'event_store.client.WrongExpectedVersion');
+      const error = new rpc.Status();
+      error.setDetails(details);
+      answer.setError(error);
+    }
+    call.write(answer);
+  }
+
+  private write(stream: string, expected: Expected, events: readonly Proposed[]): streams.AppendResp {
     const there = this.log.of(stream);
-    const expected = options.hasRevision() ? Number(options.getRevision()) : options.hasNoStream() ? -1 : options.hasStreamExists() ? 'stream_exists' : 'any';
     const start = typeof expected === 'number' ? expected + 1 : there.findIndex(({ id }) => id === events[0]?.id);
     const repeated = start >= 0 && start < there.length && events.every(({ id }, index) => there[start + index]?.id === id);
     const overlaps = typeof expected !== 'number' && start >= 0;
@@ -410,6 +449,9 @@ export class EventStoreDbStandIn {
 }
 
 type AppendCall = ServerReadableStream<streams.AppendReq, streams.AppendResp>;
+type BatchCall = ServerDuplexStream<streams.BatchAppendReq, streams.BatchAppendResp>;
+/** -1: no stream. */
+type Expected = number | 'stream_exists' | 'any';
 type ReadCall = ServerWritableStream<streams.ReadReq, streams.ReadResp>;
 type Proposed = ReturnType<typeof proposedEvent>;
 
@@ -423,7 +465,11 @@ async function requestsOf(call: AppendCall): Promise<readonly streams.AppendReq[
   return requests;
 }
 
-function proposedEvent(message: streams.AppendReq.ProposedMessage) {
+function expectedOf(options: streams.AppendReq.Options): Expected {
+  return options.hasRevision() ? Number(options.getRevision()) : options.hasNoStream() ? -1 : options.hasStreamExists() ? 'stream_exists' : 'any';
+}
+
+function proposedEvent(message: streams.AppendReq.ProposedMessage | streams.BatchAppendReq.ProposedMessage) {
   return {
     id: message.getId()?.getString() ?? '',
     type: message.getMetadataMap().get('type') ?? '',

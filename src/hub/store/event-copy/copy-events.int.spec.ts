@@ -7,7 +7,9 @@ import { createTestDatabase, type TestDatabase } from '../../../../test/support/
 import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
 import { PostgresEventStore } from '../event-store/postgres-event-store.js';
 import { createPool } from '../postgres/postgres.module.js';
+import { copyState } from '../event-store/copy-state.js';
 import { EventStoreDbEventStore } from '../event-store/eventstoredb/eventstoredb-event-store.js';
+import { openEventStoreDb } from '../event-store/eventstoredb/open-eventstoredb.js';
 import { copyEvents, type CopyProgress } from './copy-events.js';
 import type { CopyTarget } from './copy-target.js';
 import { EventStoreDbCopyTarget } from './eventstoredb-copy-target.js';
@@ -90,12 +92,30 @@ describe('a copy to EventStoreDB and back', () => {
       await new EventStoreDbCopyTarget(store).write(batch.slice(0, 31));
       throw new Error('killed');
     };
-    await expect(copyEvents(source.store, { store, write: cut })).rejects.toThrow('killed');
-    const there = await copyEvents(source.store, new EventStoreDbCopyTarget(store));
+    await expect(copyEvents(source.store, { store, write: cut, mark: (state) => store.markCopy(state) })).rejects.toThrow('killed');
+    const there = await copyEvents(source.store, new EventStoreDbCopyTarget(store), { ahead: true });
     expect(there).toMatchObject({ events: EVENTS, copied: EVENTS - 31 });
+    // A hub must not start before the last part was copied.
+    const opening = openEventStoreDb({ url: server.url, caFile: '' }, source.pool, silent);
+    await expect(opening).rejects.toThrow(/holds an unfinished copy of another store/);
+    expect(await copyEvents(source.store, new EventStoreDbCopyTarget(store))).toMatchObject({ events: EVENTS, copied: 0 });
+    await (await openEventStoreDb({ url: server.url, caFile: '' }, source.pool, silent)).close();
     const back = await copyEvents(store, toTarget());
     expect(back).toMatchObject({ events: EVENTS, copied: EVENTS, digest: there.digest });
     expect(await all(target.store)).toEqual(await all(source.store));
+  });
+
+  it('keeps the order when the connection is cut while many appends are under way', async () => {
+    const another = await EventStoreDbStandIn.start();
+    const cut = new EventStoreDbEventStore({ url: another.url, caFile: '' }, silent);
+    try {
+      another.cutAtBatchAppend = 20;
+      expect(await copyEvents(source.store, new EventStoreDbCopyTarget(cut))).toMatchObject({ events: EVENTS, copied: EVENTS });
+      expect(another.appends).toBeGreaterThan(20);
+    } finally {
+      await cut.close();
+      another.stop();
+    }
   });
 
   it('refuses a target with other events', async () => {
@@ -110,6 +130,7 @@ describe('a copy between two stores in PostgreSQL', () => {
     expect(result).toMatchObject({ events: EVENTS, copied: EVENTS, digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) });
     expect(await all(target.store)).toEqual(await all(source.store));
     expect(phases.at(-1)).toEqual({ phase: 'checking', events: EVENTS });
+    expect(await copyState(target.pool)).toBe('complete');
     expect(await target.store.append('few-0', 7, [eventToAppend('Next')])).toMatchObject({ revision: 8, position: String(EVENTS + 1).padStart(19, '0') });
   });
 
@@ -117,12 +138,14 @@ describe('a copy between two stores in PostgreSQL', () => {
     const whole = toTarget();
     const cut: CopyTarget = {
       store: whole.store,
+      mark: (state) => whole.mark(state),
       write: async (events, count) => {
         await whole.write(events.slice(0, 31), count);
         throw new Error('killed');
       },
     };
     await expect(copyEvents(source.store, cut)).rejects.toThrow('killed');
+    expect(await copyState(target.pool)).toBe('unfinished');
     expect(await copyEvents(source.store, whole)).toMatchObject({ events: EVENTS, copied: EVENTS - 31 });
     const again = await copyEvents(source.store, whole);
     expect(again).toMatchObject({ events: EVENTS, copied: 0 });
@@ -147,6 +170,7 @@ describe('a copy between two stores in PostgreSQL', () => {
     const honest = toTarget();
     const forging: CopyTarget = {
       store: honest.store,
+      mark: (state) => honest.mark(state),
       write: (events, count) => honest.write(events.with(40, { ...(events[40] as RecordedEvent), data: { forged: true } }), count),
     };
     await expect(copyEvents(source.store, forging)).rejects.toMatchObject({ code: 'copy_not_equal' });
@@ -157,6 +181,7 @@ describe('a copy between two stores in PostgreSQL', () => {
     const whole = toTarget();
     const meanwhile: CopyTarget = {
       store: whole.store,
+      mark: (state) => whole.mark(state),
       write: async (events, count) => {
         await whole.write(events, count);
         await other.store.append(`b-${randomUUID()}`, 'no_stream', [eventToAppend('B')]);

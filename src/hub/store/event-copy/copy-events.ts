@@ -45,7 +45,10 @@ export async function copyEvents(source: EventStore, target: CopyTarget, options
       digest.add(events.slice(0, known));
       const missing = events.slice(known);
       if (missing.length > 0) {
-        found ??= digest.fork();
+        if (found === null) {
+          found = digest.fork();
+          await target.mark('unfinished');
+        }
         await target.write(missing, digest.count);
         digest.add(missing);
       }
@@ -59,17 +62,19 @@ export async function copyEvents(source: EventStore, target: CopyTarget, options
   if (options.ahead !== true && (await source.head()) !== head) {
     throw new DomainError('conflict', 'copy_source_changed', 'the source has new events: a hub is still using it; stop the hub and repeat the command');
   }
-  if (found === null) return { events: digest.count, copied: 0, digest: String(digest) };
-  const copied = digest.count - found.count;
-  for await (const events of historyOf(target.store, presentHead, await target.store.head())) {
-    signal?.throwIfAborted();
-    found.add(events);
-    report({ phase: 'checking', events: found.count });
+  const copied = digest.count - (found?.count ?? digest.count);
+  if (found !== null) {
+    for await (const events of historyOf(target.store, presentHead, await target.store.head())) {
+      signal?.throwIfAborted();
+      found.add(events);
+      report({ phase: 'checking', events: found.count });
+    }
+    if (found.count !== digest.count || String(found) !== String(digest)) {
+      const detail = `the target returns ${found.count} events with ${String(found)}, the source ${digest.count} with ${String(digest)}`;
+      throw new DomainError('conflict', 'copy_not_equal', `the copy differs from its source: ${detail}; remove the target and copy again`);
+    }
   }
-  if (found.count !== digest.count || String(found) !== String(digest)) {
-    const detail = `the target returns ${found.count} events with ${String(found)}, the source ${digest.count} with ${String(digest)}`;
-    throw new DomainError('conflict', 'copy_not_equal', `the copy differs from its source: ${detail}; remove the target and copy again`);
-  }
+  if (options.ahead !== true) await target.mark('complete');
   return { events: digest.count, copied, digest: String(digest) };
 }
 

@@ -1,3 +1,4 @@
+import type { CopyState } from '../event-store/copy-state.js';
 import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
 
 /** A store that is being filled with the events of another one. */
@@ -9,4 +10,6 @@ export interface CopyTarget {
    * @throws Error if the store holds others than these
    */
   write(events: readonly RecordedEvent[], count: number): Promise<void>;
+  /** Lasting; a hub does not start on a store whose copy is unfinished. */
+  mark(state: CopyState): Promise<void>;
 }

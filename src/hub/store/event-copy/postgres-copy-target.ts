@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import { type CopyState, markCopy } from '../event-store/copy-state.js';
 import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
 import type { CopyTarget } from './copy-target.js';
 
@@ -20,5 +21,9 @@ export class PostgresCopyTarget implements CopyTarget {
   async write(events: readonly RecordedEvent[], count: number): Promise<void> {
     const { rowCount } = await this.pool.query({ name: 'event_store_copy', text: INSERT, values: [count, JSON.stringify(events)] });
     if (rowCount !== events.length) throw new Error('somebody else has written to the target');
+  }
+
+  async mark(state: CopyState): Promise<void> {
+    await markCopy(this.pool, state);
   }
 }

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { Clock, Ids } from '../../../lib/clock/clock.js';
 import { POSTGRES_POOL } from '../postgres/postgres.module.js';
 import { CheckedEventStore, type EventCheck } from './checked-event-store.js';
+import { copyState, requireWhole } from './copy-state.js';
 import { ASKED_PATIENCE_MS, CommandRunner, HUB_ID } from './command-runner.js';
 import { EventStore } from './event-store.port.js';
 import { openEventStoreDb } from './eventstoredb/open-eventstoredb.js';
@@ -50,9 +51,10 @@ export class EventStoreModule implements BeforeApplicationShutdown {
         {
           provide: ADAPTER,
           inject: [POSTGRES_POOL, HubLease],
-          useFactory: (pool: pg.Pool, lease: HubLease): Adapter | Promise<Adapter> => {
+          useFactory: async (pool: pg.Pool, lease: HubLease): Promise<Adapter> => {
             const log = new Logger('EventStore');
             if (options.eventStoreDb !== undefined) return openEventStoreDb(options.eventStoreDb, pool, log);
+            requireWhole(await copyState(pool), 'PostgreSQL');
             return new PostgresEventStore(pool, log, () => lease.term);
           },
         },

@@ -14,6 +14,7 @@ import {
   type RecordedEvent,
   WrongExpectedRevisionError,
 } from '../event-store.port.js';
+import type { CopyState } from '../copy-state.js';
 import { decodePair, encodePair, type PositionPair } from './position-pair.js';
 import { describeFailure, failureOf } from './store-failure.js';
 
@@ -44,6 +45,9 @@ export class AppendUnansweredError extends EventStoreUnavailableError {
 }
 
 const ANSWER_MS = 5_000;
+/** Ignored by a server without TLS. */
+const ANONYMOUS = { username: 'none', password: 'none' };
+const COPY_STREAM = 'sendense-copy';
 const KEEPALIVE_MS = 10_000;
 /** How long a member of a cluster may take to name the leader, before another is asked. */
 const GOSSIP_SECONDS = 2;
@@ -100,8 +104,19 @@ export class EventStoreDbConnection {
     return this.target.hosts.map(({ address, port }) => `${address}:${port}`).join(', ');
   }
 
-  /** One attempt. @throws WrongExpectedRevisionError, AppendTooLargeError, AppendUnansweredError */
-  async append(stream: string, expected: ExpectedRevision, events: readonly EventToAppend[], bytes: number): Promise<{ revision: number; position: Position }> {
+  /**
+   * One attempt.
+   * @param inOrder store appends in the order of the calls, although others are under way; if one of them fails, all in this process may fail, and none has a
+   * deadline at the server
+   * @throws WrongExpectedRevisionError, AppendTooLargeError, AppendUnansweredError
+   */
+  async append(
+    stream: string,
+    expected: ExpectedRevision,
+    events: readonly EventToAppend[],
+    bytes: number,
+    inOrder = false,
+  ): Promise<{ revision: number; position: Position }> {
     const client = this.connect();
     try {
       const result = await this.within(
@@ -114,8 +129,8 @@ export class EventStoreDbConnection {
             expectedRevision: typeof expected === 'number' ? BigInt(expected) : expected,
             requiresLeader: true,
             deadline: this.answerMs,
-            // With credentials the client uses the plain call: its batches fail together, across clients, and have no deadline.
-            credentials: this.target.credentials ?? { username: 'none', password: 'none' },
+            // With credentials the client uses the plain call, otherwise one stream of the server for all appends.
+            ...(inOrder ? {} : { credentials: this.target.credentials ?? ANONYMOUS }),
           },
         ),
       );
@@ -199,6 +214,23 @@ export class EventStoreDbConnection {
 
   unavailable(error: unknown): EventStoreUnavailableError {
     return error instanceof EventStoreUnavailableError ? error : new EventStoreUnavailableError(this.awayMessage(error), { cause: error });
+  }
+
+  /** Marks the store as a copy of another one, in the metadata of a stream that has no events, so that the history stays as it is. @throws EventStoreUnavailableError */
+  async markCopy(copy: CopyState): Promise<void> {
+    const client = this.connect();
+    const options = { requiresLeader: true, deadline: this.answerMs, credentials: this.target.credentials ?? ANONYMOUS };
+    try {
+      await this.within(client, client.setStreamMetadata(COPY_STREAM, { copy }, options));
+    } catch (error) {
+      throw this.unavailable(error);
+    }
+  }
+
+  /** As of the last `markCopy`; null: the store is no copy. @throws EventStoreUnavailableError */
+  async copyState(): Promise<CopyState | null> {
+    for await (const { data } of this.read(`$$${COPY_STREAM}`, 'end', 'backwards', 1)) return data['copy'] === 'unfinished' ? 'unfinished' : 'complete';
+    return null;
   }
 
   async close(): Promise<void> {

@@ -5,6 +5,7 @@ import {
   type AppendResult,
   AppendTooLargeError,
   EventStore,
+  EventStoreUnavailableError,
   type EventToAppend,
   type ExpectedRevision,
   MAX_APPEND_BYTES,
@@ -13,6 +14,7 @@ import {
   type Subscription,
   type SubscriptionOptions,
 } from '../event-store.port.js';
+import type { CopyState } from '../copy-state.js';
 import { serialiseAppend } from '../storable-event.js';
 import type { StoreLog } from '../store-log.js';
 import { AppendUnansweredError, EventStoreDbConnection, type EventStoreDbOptions, type ServerFacts } from './eventstoredb-connection.js';
@@ -21,6 +23,7 @@ import { decodePair } from './position-pair.js';
 
 const APPEND_PATIENCE_MS = 5_000;
 const APPEND_RETRY_MS = 100;
+const APPENDS_UNDER_WAY = 128;
 const CHECK_MS = 1_000;
 const SILENCE_MS = 15_000;
 /** The server counts the type of an event in UTF-16. */
@@ -103,6 +106,32 @@ export class EventStoreDbEventStore extends EventStore {
 
   override async head(): Promise<Position | null> {
     return this.connection.newest(newer(this.newestAnswered, this.tail.head));
+  }
+
+  /**
+   * For a program that only copies: many appends at exact revisions are under way at once and are stored in this order. After an error the first of them are
+   * stored, or all; the same appends may be repeated.
+   * @throws as `append`
+   */
+  async appendInOrder(
+    appends: readonly { readonly stream: string; readonly expected: ExpectedRevision; readonly events: readonly EventToAppend[] }[],
+  ): Promise<void> {
+    // The first one opens the connection: others that waited for that would start in any order.
+    for (let next = 0, count = 1; next < appends.length; next += count, count = APPENDS_UNDER_WAY) {
+      const under = appends.slice(next, next + count).map(async ({ stream, expected, events }) => {
+        await this.connection.append(stream, expected, events, serialiseAppend(stream, events).bytes, true);
+      });
+      const errors = (await Promise.allSettled(under)).flatMap((one): unknown[] => (one.status === 'rejected' ? [one.reason] : []));
+      if (errors.length > 0) throw errors.find((error) => error instanceof EventStoreUnavailableError) ?? errors[0];
+    }
+  }
+
+  markCopy(state: CopyState): Promise<void> {
+    return this.connection.markCopy(state);
+  }
+
+  copyState(): Promise<CopyState | null> {
+    return this.connection.copyState();
   }
 
   /** @throws EventStoreUnavailableError */

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import { messageOf } from '../../../../kernel/error-message.js';
 import { retry } from '../../../../lib/concurrency/retry.js';
+import { requireWhole } from '../copy-state.js';
 import { fetchHead } from '../event-rows.js';
 import { EventStoreUnavailableError } from '../event-store.port.js';
 import type { StoreLog } from '../store-log.js';
@@ -15,7 +16,7 @@ const OLDEST = [23, 10] as const;
 
 /**
  * Opens the store, and waits without limit for a server that cannot be used yet, because a signal can stop the hub.
- * @throws Error if the server is too old, or the events of this hub are in PostgreSQL
+ * @throws Error if the server is too old, its history is half a copy, or the events of this hub are in PostgreSQL
  */
 export async function openEventStoreDb(options: EventStoreDbOptions, pool: Pool, log: StoreLog): Promise<EventStoreDbEventStore> {
   const store = new EventStoreDbEventStore(options, log);
@@ -36,6 +37,7 @@ export async function openEventStoreDb(options: EventStoreDbOptions, pool: Pool,
             `EventStoreDB at ${store.name} is empty, but the events of this hub are in PostgreSQL; copy them with "sendense events copy", or set event_store: postgres`,
           );
         }
+        requireWhole(await store.copyState(), `EventStoreDB at ${store.name}`);
         log.log(`the events are in EventStoreDB ${version} at ${store.name}`);
       },
       { firstMs: RETRY_MS, onFailure },
