@@ -15,7 +15,7 @@ export class DisagreementResponse {
 }
 
 export class HistoryVerdictResponse {
-  /** Whether the store still has the events that the ledger has recorded @example true */ readonly verified!: boolean;
+  /** Whether the store still has the events that the ledger has recorded, and the audit log shows these @example true */ readonly verified!: boolean;
   /** Number of events that the ledger covers @example 42 */ readonly tree_size!: number;
   /** Base64 @example "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=" */ readonly root_hash!: string;
   /** The first event at which they disagree */ readonly first_disagreement!: DisagreementResponse | null;
@@ -30,7 +30,7 @@ export class VerifyHistoryController {
   @Get('verify')
   @Streams('download')
   @ApiOperation({
-    summary: 'Compare all events with the ledger',
+    summary: 'Compare all events with the ledger, and the audit log with the events',
     description:
       'Reads the whole store, which takes about a minute per million events. It trusts the database for the ledger; `sendense ledger verify` needs not to.',
   })
@@ -42,9 +42,11 @@ export class VerifyHistoryController {
     const event = disagreement?.event ?? null;
     const detail = rootDiffers
       ? 'The hashes of the events are those of the ledger, but do not add up to its root: the ledger itself was changed.'
-      : event === null
-        ? 'The store has fewer events than the ledger: the newest were removed.'
-        : 'The event is not the one that the ledger has recorded: it was changed, inserted or moved, or one before it was removed.';
+      : disagreement?.with === 'audit_log'
+        ? 'The event is the one that the ledger has recorded, but the audit log shows another: the read model was changed. POST /projections/audit_events/rebuild builds it again.'
+        : event === null
+          ? 'The store has fewer events than the ledger: the newest were removed.'
+          : 'The event is not the one that the ledger has recorded: it was changed, inserted or moved, or one before it was removed.';
     const first_disagreement = {
       leaf_index: disagreement?.index ?? size,
       position: event?.position ?? null,

@@ -1,10 +1,15 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
+import { Between, DataSource } from 'typeorm';
+import { AuditEventReadModel } from '../../../../../projections/audit-events/audit-events.read-model.js';
 import type { Position } from '../../../../kernel/position.js';
 import { leafHashOf } from '../../../../lib/ledger/ledger-leaf.js';
 import { GrowingTree, HASH_BYTES } from '../../../../lib/ledger/merkle-tree.js';
 import { type TiledTree, TILE_WIDTH } from '../../../../lib/ledger/tiles.js';
 import { EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
 import { historyOf } from '../../../store/event-store/history-of.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { recordedEventResponse, toAuditEventResponse } from '../../audit/audit-event.response.js';
 import { Ledger } from '../model/ledger.reader.js';
 
 export interface Disagreement {
@@ -12,6 +17,8 @@ export interface Disagreement {
   readonly index: number;
   /** What the store has there; null: nothing. */
   readonly event: RecordedEvent | null;
+  /** What the event disagrees with. */
+  readonly with: 'ledger' | 'audit_log';
 }
 
 export interface HistoryVerdict {
@@ -22,15 +29,18 @@ export interface HistoryVerdict {
   readonly rootDiffers: boolean;
 }
 
-/** Computes the ledger again from the events in the store, and compares it hash by hash. */
+/** Computes the ledger again from the events in the store, and compares it hash by hash, and the audit log row by row. */
 @Injectable()
 export class VerifyHistory {
   constructor(
     private readonly store: EventStore,
     private readonly ledger: Ledger,
+    private readonly dataSource: DataSource,
+    private readonly readModels: ReadModels,
   ) {}
 
   async verify(): Promise<HistoryVerdict> {
+    await this.readModels.current('audit_events');
     const tree = await this.ledger.tree();
     const root = await tree.root();
     const recomputed = new GrowingTree();
@@ -41,6 +51,7 @@ export class VerifyHistory {
   private async compare(tree: TiledTree, recomputed: GrowingTree, head: Position | null): Promise<Disagreement | null> {
     let hashes = Buffer.alloc(0);
     for await (const events of historyOf(this.store, null, head)) {
+      const rows = await this.rowsOf(events);
       for (const event of events) {
         const index = recomputed.size;
         if (index === tree.size) return null;
@@ -50,10 +61,23 @@ export class VerifyHistory {
           hashes = Buffer.from(await this.ledger.tile({ level: 0, index: index / TILE_WIDTH, width }));
         }
         const hash = leafHashOf(event);
-        if (!hash.equals(hashes.subarray(inTile * HASH_BYTES, (inTile + 1) * HASH_BYTES))) return { index, event };
+        if (!hash.equals(hashes.subarray(inTile * HASH_BYTES, (inTile + 1) * HASH_BYTES))) return { index, event, with: 'ledger' };
+        if (!isRowOf(rows.get(event.position), event)) return { index, event, with: 'audit_log' };
         recomputed.append(hash);
       }
     }
-    return recomputed.size === tree.size ? null : { index: recomputed.size, event: null };
+    return recomputed.size === tree.size ? null : { index: recomputed.size, event: null, with: 'ledger' };
   }
+
+  private async rowsOf(events: readonly RecordedEvent[]): Promise<ReadonlyMap<Position, AuditEventReadModel>> {
+    const log_position = Between(events[0]?.position ?? '', events.at(-1)?.position ?? '');
+    const rows = await this.dataSource.getRepository(AuditEventReadModel).findBy({ log_position });
+    return new Map(rows.map((row) => [row.log_position, row]));
+  }
+}
+
+function isRowOf(row: AuditEventReadModel | undefined, event: RecordedEvent): boolean {
+  if (row === undefined) return false;
+  const { further_metadata: _, ...recorded } = recordedEventResponse(event);
+  return isDeepStrictEqual(toAuditEventResponse(row), { ...recorded, time: new Date(recorded.time).toISOString() });
 }
