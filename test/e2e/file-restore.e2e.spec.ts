@@ -9,6 +9,7 @@ import type { FileListDto } from '../../src/hub/restore/restore-mounts/list-file
 import type { RestoreMountResponse } from '../../src/hub/restore/restore-mounts/model/restore-mount.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { changeGuestDisk, makeGuestDisk } from '../support/guest-disk.js';
+import { requireCauses } from '../support/event-causes.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
@@ -468,6 +469,21 @@ describe('the life of a mount', () => {
     expect(devices).toContain(foreign);
     await run('losetup', ['--detach', stdout.trim()]);
   });
+});
+
+it('records a command and an actor for every mount, look, download, end and refusal', async () => {
+  expect((await fetch(`${system.url()}/api/v1/vms`, { headers: { authorization: 'Bearer wrong' } })).status).toBe(401);
+  const types = [
+    'MountRequested',
+    'MountAccessed',
+    'MountReleased',
+    'RestorePointAccessed',
+    'RestorePointAccessEnded',
+    'DiskTransferCompleted',
+    'RequestsRefused',
+  ];
+  await until('the refusal to be recorded', async () => (await system.api<{ events: unknown[] }>('GET', '/audit/events?type=RequestsRefused')).body.events[0]);
+  await requireCauses(system, types);
 });
 
 /** The process that shows the mount's disk. */

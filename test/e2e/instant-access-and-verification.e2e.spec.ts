@@ -7,6 +7,7 @@ import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.r
 import type { RestoreExportResponse } from '../../src/hub/restore/restore-exports/model/restore-export.response.js';
 import type { VerificationResponse } from '../../src/hub/backup/verifications/model/verification.response.js';
 import { BackupClient } from '../support/backup-client.js';
+import { requireCauses } from '../support/event-causes.js';
 import { HubSystem, signalPid, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -192,5 +193,9 @@ describe('instant access that nobody uses', () => {
     const { export_id } = await publish('read_write', await client.backUp('pgtest1', repository, 'full'));
     await until('its end', async () => (await standing(export_id))?.end_reason === 'expired');
     await requireNothingLeft();
+  });
+
+  it('was recorded like everything before it: with a command and an actor', async () => {
+    await requireCauses(system, ['RestoreExportEnded', 'VerificationFailed', 'RestorePointDamaged']);
   });
 });

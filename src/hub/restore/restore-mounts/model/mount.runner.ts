@@ -36,6 +36,9 @@ const decider = restoreMountDecider(decideRecordMount);
 const ACCESS_RECORD_MS = 60_000;
 const MOUNT_ID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
+/** Who uses a mount, and with which request. */
+type Origin = Omit<CommandContext, 'commandId'>;
+
 /** The mount is unmounted while mounting is in progress. */
 class MountAbandoned extends Error {
   override readonly name = 'MountAbandoned';
@@ -107,7 +110,7 @@ export class MountRunner implements OnApplicationShutdown {
   }
 
   /** @throws DomainError */
-  async access(mountId: string, correlationId: string): Promise<MountAccess> {
+  async access(mountId: string, reader: Origin): Promise<MountAccess> {
     const { state } = await this.runner.load(restoreMountStream(mountId), decider);
     const refusal = accessRefusal(mountId, state);
     if (refusal !== null || state.status !== 'ready') throw refusal ?? new Error(`mount ${mountId} is ${state.status}`);
@@ -117,16 +120,16 @@ export class MountRunner implements OnApplicationShutdown {
     const idleMs = state.request.idle_limit_seconds * 1000;
     if (now.getTime() - Date.parse(state.accessed_at) >= Math.min(ACCESS_RECORD_MS, idleMs / 10)) {
       const data = { accessed_at: now.toISOString(), expires_at: new Date(now.getTime() + idleMs).toISOString() };
-      await this.record(mountId, { kind: 'accessed', data }, { commandId: this.ids.next(), correlationId, actor: 'system:restore-mounts' });
+      await this.record(mountId, { kind: 'accessed', data }, this.contextOf(reader));
     }
     const { backup_id, vm_name, disk_index } = state.request;
     return { mount_path: state.mount.mount_path, backup_id, vm_name, disk_index };
   }
 
-  async reportAbandoned(mountId: string, operation: string, detail: string, correlationId: string): Promise<void> {
+  async reportAbandoned(mountId: string, operation: string, detail: string, reader: Origin): Promise<void> {
     this.log.warn('a mounted file system did not answer, the call was abandoned', { mount_id: mountId, operation, detail });
-    const context = { commandId: this.ids.next(), correlationId, actor: 'system:restore-mounts' };
-    await this.record(mountId, { kind: 'abandoned', data: { operation, detail, abandoned_at: this.clock.iso() } }, context);
+    const abandoned_at = this.clock.iso();
+    await this.record(mountId, { kind: 'abandoned', data: { operation, detail, abandoned_at } }, this.contextOf(reader));
   }
 
   /** Removes expired, broken and orphaned mounts. */
@@ -184,7 +187,7 @@ export class MountRunner implements OnApplicationShutdown {
     isCutOff: (position: Position | null) => boolean,
   ): Promise<'stands' | 'coming_about' | 'expired' | 'broken' | 'taken_down' | 'orphan_removed'> {
     if (this.starting.has(mountId)) return 'coming_about';
-    const context = this.ownContext(mountId);
+    const context = await this.ownContext(mountId);
     const { state, position } = await this.runner.load(restoreMountStream(mountId), decider);
     switch (state.status) {
       case 'requested':
@@ -286,7 +289,7 @@ export class MountRunner implements OnApplicationShutdown {
     { code, message, partitions }: MountError,
     context: CommandContext,
   ): Promise<CommandOutcome<RestoreMountState, RestoreMountEvent>> {
-    if (code === 'mount_timed_out') await this.reportAbandoned(mountId, 'mount', message, context.correlationId);
+    if (code === 'mount_timed_out') await this.reportAbandoned(mountId, 'mount', message, context);
     const { leftovers } = await this.clear(mountId);
     return this.record(mountId, { kind: 'failed', data: { code, detail: message, partitions, leftovers, failed_at: this.clock.iso() } }, context);
   }
@@ -347,7 +350,16 @@ export class MountRunner implements OnApplicationShutdown {
     );
   }
 
-  private ownContext(mountId: string): CommandContext {
-    return { commandId: derivedId(`restore-mount/${mountId}/observed`), correlationId: this.ids.next(), actor: 'system:restore-mounts' };
+  /** A use of the mount is a command of who reads. */
+  private contextOf({ actor, correlationId }: Origin): CommandContext {
+    return { commandId: this.ids.next(), correlationId, actor };
+  }
+
+  /** Observations of the hub itself carry the correlation id of the request. */
+  private async ownContext(mountId: string): Promise<CommandContext> {
+    const commandId = derivedId(`restore-mount/${mountId}/observed`);
+    let correlationId = commandId;
+    for await (const first of this.store.read(restoreMountStream(mountId), { limit: 1 })) correlationId = first.metadata.$correlationId;
+    return { commandId, correlationId, actor: 'system:restore-mounts' };
   }
 }

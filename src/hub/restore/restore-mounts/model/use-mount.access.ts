@@ -50,7 +50,7 @@ export class MountUses {
 
   /** Converts a BrowserError of the work to the API's error. @throws DomainError */
   async use<Result>(use: MountUse, work: (mount: MountAccess) => Promise<Result>): Promise<Result> {
-    const mount = await this.mounts.access(use.mountId, use.reader.correlationId);
+    const mount = await this.mounts.access(use.mountId, use.reader);
     try {
       return await work(mount);
     } catch (error) {
@@ -110,12 +110,12 @@ export class MountUses {
       await this.reportIfSilent(use, failure);
     }
     // A long download used the mount until now.
-    await this.mounts.access(mountId, reader.correlationId).catch(() => undefined);
+    await this.mounts.access(mountId, reader).catch(() => undefined);
   }
 
   /** A call abandoned at its deadline is recorded as an event. */
   private async reportIfSilent(use: MountUse, error: BrowserError): Promise<void> {
-    if (error.abandoned) await this.mounts.reportAbandoned(use.mountId, use.operation, error.message, use.reader.correlationId);
+    if (error.abandoned) await this.mounts.reportAbandoned(use.mountId, use.operation, error.message, use.reader);
   }
 }
 
