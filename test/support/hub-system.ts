@@ -21,6 +21,8 @@ export interface HubSystemOptions {
   readonly dist?: string;
   /** Command in front of the hub's own, such as one that enters a network namespace. Default: none. */
   readonly inside?: readonly string[];
+  /** Address of a hub that listens on all addresses of another network namespace. Default: the one in its `hub.url`. */
+  readonly address?: string;
   /** Whether each answer is held against the OpenAPI document. Default true; not where time is measured. */
   readonly answersAreChecked?: boolean;
 }
@@ -80,6 +82,7 @@ export class HubSystem {
     private readonly env: Readonly<Record<string, string>>,
     private readonly answersAreChecked: boolean,
     private readonly inside: readonly string[],
+    private readonly address: string | null,
     private readonly eventStore: TestEventStore | null,
   ) {}
 
@@ -109,7 +112,7 @@ export class HubSystem {
       ...eventStore?.settings,
       ...options.env,
     };
-    return new HubSystem(directory, dist, env, options.answersAreChecked ?? true, options.inside ?? [], eventStore);
+    return new HubSystem(directory, dist, env, options.answersAreChecked ?? true, options.inside ?? [], options.address ?? null, eventStore);
   }
 
   /** The hub's settings, as variables. */
@@ -192,7 +195,9 @@ export class HubSystem {
   }
 
   url(): string {
-    return readFileSync(join(this.dataDirectory, 'hub.url'), 'utf8').trim();
+    const url = new URL(readFileSync(join(this.dataDirectory, 'hub.url'), 'utf8').trim());
+    if (this.address !== null) url.hostname = this.address;
+    return url.origin;
   }
 
   private checkAnswers(): void {

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../../lib/logging/logger.js';
 import { toolEnvironment } from '../../lib/process/tool-environment.js';
 import { probeHub } from './tunnel-probe.js';
+import { afterAnswer, afterEnd, FIRST_HUB } from './hub-choice.plan.js';
 import { atAddress, causeOfEnd, sshArgv, type TunnelConnectionPlan } from './tunnel-ssh.plan.js';
 import { hubAddresses } from '../interface/tunnel-settings.js';
 import { type ConnectionState, pauseBeforeAttempt, type TunnelCause } from '../interface/tunnel-state.plan.js';
@@ -25,8 +26,6 @@ const MOVE_MS = 4_000;
 const MOVE_PROBE_INTERVAL_MS = 1_000;
 const MOVE_PROBE_TIMEOUT_MS = 2_000;
 const MOVE_PAUSE_MS = 1_000;
-/** A standby refuses all keys; it may be about to become the active hub, so it is tried this often before the others. */
-const TRIES_OF_STANDBY = 3;
 const MAX_STDERR = 16_384;
 
 export interface ConnectionDependencies {
@@ -43,9 +42,7 @@ export class TunnelConnection {
   private running: Promise<void> = Promise.resolve();
   private ssh: ChildProcess | null = null;
   private failures = 0;
-  /** Counts the addresses of the hubs. */
-  private turn = 0;
-  private refusals = 0;
+  private choice = FIRST_HUB;
   private lastHeardAt = Number.NEGATIVE_INFINITY;
   /** Cuts short the pause before the next attempt. */
   private hurry = new AbortController();
@@ -89,25 +86,18 @@ export class TunnelConnection {
     while (!this.left()) {
       const began = performance.now();
       const plan = this.plan;
-      const several = hubAddresses(plan.settings).length > 1;
-      const cause = await this.hold(atAddress(plan, this.turn));
+      const hubs = hubAddresses(plan.settings).length;
+      const cause = await this.hold(atAddress(plan, this.choice.current));
       if (this.left()) return;
       if (plan !== this.plan) continue;
-      if (several) this.chooseAddress(cause);
+      this.choice = afterEnd(this.choice, cause.code, hubs, performance.now());
       this.failures = performance.now() - began > STEADY_MS && this.lastHeardAt > began ? 1 : this.failures + 1;
-      const pauseMs = Math.min(pauseBeforeAttempt(this.failures, Math.random()), several ? MOVE_PAUSE_MS : Number.POSITIVE_INFINITY);
+      const pauseMs = Math.min(pauseBeforeAttempt(this.failures, Math.random()), hubs > 1 ? MOVE_PAUSE_MS : Number.POSITIVE_INFINITY);
       this.dependencies.log.warn('connection to the hub is down', { connection: plan.index, ...cause, pause_ms: pauseMs });
       this.become({ kind: 'down', cause });
       this.hurry = new AbortController();
       await pause(pauseMs, undefined, { signal: AbortSignal.any([this.hurry.signal, this.leaving.signal]) }).catch(() => undefined);
     }
-  }
-
-  private chooseAddress(cause: TunnelCause): void {
-    this.refusals = cause.code === 'key_refused' ? this.refusals + 1 : 0;
-    if (this.refusals > 0 && this.refusals < TRIES_OF_STANDBY) return;
-    this.refusals = 0;
-    this.turn += 1;
   }
 
   /** Runs one ssh from start to exit. @returns the reason for the exit */
@@ -159,6 +149,7 @@ export class TunnelConnection {
       }
       switch (outcome) {
         case 'answered':
+          this.choice = afterAnswer(this.choice);
           this.hear(now, { kind: 'up' });
           heard = true;
           silences = 0;

@@ -35,10 +35,10 @@ export function portsOf(index: number, count: number, settings: Pick<TunnelSetti
   return Array.from({ length: settings.nbd_port_count }, (_, offset) => settings.nbd_port_first + offset).filter((_, offset) => offset % count === index);
 }
 
-/** The same connection to one of the addresses of the hubs. @param turn counts the addresses, again and again */
-export function atAddress(plan: TunnelConnectionPlan, turn: number): TunnelConnectionPlan {
+/** The same connection to one of the addresses of the hubs. @param index the first address if there are fewer */
+export function atAddress(plan: TunnelConnectionPlan, index: number): TunnelConnectionPlan {
   const addresses = hubAddresses(plan.settings);
-  const { host, port } = addresses[turn % addresses.length] ?? { host: plan.settings.hub_host, port: plan.settings.hub_port };
+  const { host, port } = addresses[index] ?? { host: plan.settings.hub_host, port: plan.settings.hub_port };
   return { ...plan, settings: { ...plan.settings, hub_host: host, hub_port: port } };
 }
 
