@@ -10,6 +10,7 @@ import { LedgerModule } from './history/ledger/ledger.module.js';
 import { HealthModule } from './operations/health/health.module.js';
 import { DomainMetricsModule } from './operations/metrics/domain-metrics.module.js';
 import { MetricsModule } from './operations/metrics/metrics.module.js';
+import { StandbyModule } from './operations/standby/standby.module.js';
 import { NbdExportsModule } from './exports/nbd-exports/nbd-exports.module.js';
 import { NbdPortsModule } from './exports/nbd-ports/nbd-ports.module.js';
 import { NodesModule } from './nodes/nodes/nodes.module.js';
@@ -82,6 +83,7 @@ export class HubModule {
         hubHttpModule({ seenCallsFile: join(options.config.dataDirectory, SEEN_CALLS_FILE) }),
         HealthModule,
         MetricsModule,
+        StandbyModule,
         DomainMetricsModule,
         NodesModule,
         VmsModule,

@@ -10,6 +10,7 @@ import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response
 import type { RegisteredNodeDto } from '../../src/hub/nodes/nodes/register-node/register-node.dto.js';
 import type { ReadinessDto } from '../../src/hub/operations/health/health.dto.js';
 import type { StreamEventResponse } from '../../src/hub/operations/http/event-history.js';
+import type { HubRoleDto } from '../../src/hub/operations/http/hub-role.dto.js';
 import type { ProjectionStatusResponse } from '../../src/hub/operations/projections-admin/projection-status.response.js';
 import type { RepositoryImportDto } from '../../src/hub/repositories/repositories/import-repository/import-repository.controller.js';
 import type { RepositoryStorageDto } from '../../src/hub/repositories/repositories/measure-storage/measure-storage.dto.js';
@@ -29,6 +30,7 @@ export type Compared = [
   Holds<cli.Node, NodeResponse>,
   Holds<Partial<cli.Pairing>, RegisteredNodeDto>,
   Holds<cli.Readiness, ReadinessDto>,
+  Holds<cli.HubRole, HubRoleDto>,
   Holds<cli.Projection, ProjectionStatusResponse>,
   Holds<cli.RepositoryImport, RepositoryImportDto>,
   Holds<cli.RepositoryStorage, RepositoryStorageDto>,

@@ -39,10 +39,26 @@ describe('a pair of hubs', () => {
   it('has one that serves and one that refuses, and both say so', async () => {
     const [first, second] = pair.hubs;
     expect(await pair.role(first)).toMatchObject({ role: 'active', term: 1, standby: { url: second.url() } });
-    expect(await pair.role(second)).toMatchObject({ role: 'standby', term: 1, active: { url: first.url() }, problems: [] });
+    expect(await pair.role(second)).toMatchObject({ role: 'standby', term: 1, active: { url: first.url() }, standby: { problems: [] } });
     const refused = await second.api<{ code: string; active: object }>('GET', '/vms');
     expect(refused.status).toBe(503);
     expect(refused.body).toMatchObject({ code: 'hub_standby', active: { url: first.url() } });
+  });
+
+  it('shows both roles as metrics, and to those without a token only the role', async () => {
+    for (const [hub, isActive] of [
+      [pair.hubs[0], 1],
+      [pair.hubs[1], 0],
+    ] as const) {
+      const metrics = await fetch(`${hub.url()}/api/v1/metrics`, { headers: { authorization: `Bearer ${hub.apiToken()}` } });
+      const text = await metrics.text();
+      expect(text).toMatch(new RegExp(`^sendense_hub_active ${isActive}$`, 'm'));
+      expect(text).toMatch(/^sendense_hub_term 1$/m);
+      expect(text).toMatch(/^sendense_hub_standby_ready 1$/m);
+      const stranger = async (path: string): Promise<unknown> => (await fetch(`${hub.url()}/api/v1${path}`)).json();
+      expect(await stranger('/health')).toEqual({ role: isActive === 1 ? 'active' : 'standby' });
+      expect(JSON.stringify(await stranger('/hub'))).not.toContain('127.0.0.2');
+    }
   });
 
   it('loses only the running backup when the active hub is killed in its middle', async () => {

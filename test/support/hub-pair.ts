@@ -80,8 +80,7 @@ export class HubPair {
   }
 
   async role(hub: HubSystem): Promise<HubRoleDto> {
-    const answer = await fetch(`${hub.url()}/api/v1/health`, { signal: AbortSignal.timeout(2_000) });
-    return (await answer.json()) as HubRoleDto; // the page of both states that GET /health has
+    return (await hub.api<HubRoleDto>('GET', '/hub')).body;
   }
 
   async untilRole(hub: HubSystem, role: HubRoleDto['role']): Promise<HubRoleDto> {

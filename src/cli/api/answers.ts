@@ -9,6 +9,15 @@ export interface Readiness {
   readonly checks: readonly { readonly name: string; readonly status: string; readonly code: string | null }[];
 }
 
+export interface HubRole {
+  readonly role: 'active' | 'standby';
+  readonly term: number | null;
+  readonly active: { readonly host: string; readonly version: string } | null;
+  readonly standby: { readonly host: string; readonly version: string; readonly problems: readonly string[] } | null;
+  /** Seconds. */
+  readonly renewed_seconds_ago: number | null;
+}
+
 export interface Node {
   readonly node_id: string;
   readonly name: string;

@@ -13,6 +13,7 @@ import { baseUrl } from '../../lib/process/listen-port.js';
 import { localApiPort, readTunnelSettings, TUNNEL_FILES, type TunnelSettings } from '../../tunnel/interface/tunnel-settings.js';
 import { databaseCheck } from './check-hub/database.check.js';
 import { eventStoreDbCheck } from './check-hub/eventstoredb.check.js';
+import { hubPairCheck } from './check-hub/hub-pair.check.js';
 import { asking, hubServiceChecks } from './check-hub/hub-service.check.js';
 import { nbdPortsCheck } from './check-hub/nbd-ports.check.js';
 import { nodesChecks } from './check-hub/nodes.check.js';
@@ -199,6 +200,7 @@ async function checksOf(machine: Machine, options: Options, context: ValidateCon
       programsCheck('hub', { libvirt: false, tunnel: false }),
       ...kernelChecks(hub, service.pid, context.kernel ?? KERNEL_PLACES),
       ...hubServiceChecks(hub, api, problem),
+      hubPairCheck(hub, api),
       databaseCheck(hub),
       ...(hub.eventStore === 'eventstoredb' ? [eventStoreDbCheck(hub)] : []),
       ...asked(...recordsChecks(api), nbdPortsCheck(hub, api), repositoriesCheck(api, service), ...nodesChecks(api, clock)),

@@ -3,6 +3,7 @@ import { messageOf } from '../../../kernel/error-message.js';
 import type { HubConfig } from '../../../hub/hub.config.js';
 import type { DatabaseFacts } from '../../../hub/main.database.js';
 import { bytesText } from '../../terminal/bytes-text.js';
+import { clockVerdict } from '../model/clock-skew.plan.js';
 import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';
 
 /** The version that all tests used. */
@@ -48,6 +49,8 @@ export function databaseCheck(config: HubConfig): Check {
 
 function findings(facts: DatabaseFacts, free: number): readonly Verdict[] {
   const found: Verdict[] = [];
+  const { sentMs, readMs, heardMs } = facts.clock;
+  found.push(clockVerdict('the database', readMs, sentMs, heardMs, 1));
   const setting = (name: string): string => facts.settings.get(name) ?? '';
   if (facts.isStandby) found.push(fail('it is a standby and accepts no writes', 'Name the primary in DATABASE_URL.'));
   if (setting('default_transaction_read_only') === 'on') found.push(fail('it is set to read only', 'Set default_transaction_read_only = off.'));

@@ -5,6 +5,8 @@ import type { MountDrivers, Readiness } from '../../api/answers.js';
 import { type HubApi, HubRefusalError } from '../../api/hub-api.client.js';
 import { type Check, fail, pass, skip, type Verdict, warn, worst } from '../model/check.plan.js';
 
+const STANDBY = 'this hub is a standby';
+
 /** Whether the hub answers, is ready, accepts its token and rejects requests without it. */
 export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: string | null): readonly Check[] {
   return [
@@ -19,6 +21,7 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
           if (down.length === 0) return pass(`${hub.url} is ready`);
           return warn(`${hub.url} is ready, but without ${down.join(', ')}`, 'See the log of the hub.');
         } catch (error) {
+          if (isStandby(error)) return pass(`${hub.url} answers as a standby; the other checks of a hub apply to the active one`);
           if (error instanceof HubRefusalError) return fail(`${hub.url} is not ready: ${error.message}`, 'The log of the hub says what is missing.');
           return fail(messageOf(error), 'Start the hub; its log says why it stopped. Use --hub for another address.');
         }
@@ -34,6 +37,7 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
           await hub.call('GET', '/nodes?limit=1');
         } catch (error) {
           if (!(error instanceof HubRefusalError)) return skip('the hub does not answer');
+          if (isStandby(error)) return skip(STANDBY);
           return fail(`the hub refuses the token: ${error.message}`, 'Is it the token of this hub? Use --token-file to name another one.');
         }
         const stranger = await fetch(`${hub.url}/api/v1/nodes?limit=1`);
@@ -85,6 +89,10 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
   ];
 }
 
+function isStandby(error: unknown): boolean {
+  return error instanceof HubRefusalError && error.code === 'hub_standby';
+}
+
 /** Skips a check that queries the hub when the hub cannot be queried; another check reports that. */
 export function asking(hub: HubApi, check: Check): Check {
   return {
@@ -94,6 +102,7 @@ export function asking(hub: HubApi, check: Check): Check {
       try {
         await hub.call('GET', '/nodes?limit=1');
       } catch (error) {
+        if (isStandby(error)) return skip(STANDBY);
         return skip(error instanceof HubRefusalError ? 'the hub refuses the token' : 'the hub does not answer');
       }
       return check.run();

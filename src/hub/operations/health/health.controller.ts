@@ -4,36 +4,20 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import { Public } from '../../../lib/http/bearer.guard.js';
 import { HealthChecks } from '../../../lib/http/health-checks.js';
 import { ApiProblem } from '../../../lib/http/problem-responses.decorator.js';
-import { HubConfig } from '../../hub.config.js';
-import { HubLease } from '../../store/postgres/hub-lease.js';
-import { hubOf, HubRoleDto } from '../http/hub-role.dto.js';
+import { HubHealthDto } from '../http/hub-role.dto.js';
 import { LivenessDto, ReadinessDto } from './health.dto.js';
 
 @ApiTags('operations')
 @Public()
 @Controller('health')
 export class HealthController {
-  constructor(
-    private readonly checks: HealthChecks,
-    private readonly lease: HubLease,
-    private readonly config: HubConfig,
-  ) {}
+  constructor(private readonly checks: HealthChecks) {}
 
   @Get()
-  @ApiOperation({ summary: 'Show whether this hub is the active one, and whether another one waits to take over' })
-  @ApiOkResponse({ type: HubRoleDto })
-  async role(): Promise<HubRoleDto> {
-    const view = await this.lease.view();
-    return {
-      role: 'active',
-      term: this.lease.term,
-      since: view?.takenAt ?? null,
-      active: hubOf(view?.holder),
-      standby: hubOf(view?.standby),
-      event_store: this.config.eventStore,
-      renewed_seconds_ago: view === null ? null : Math.round(view.renewedMsAgo / 100) / 10,
-      problems: [],
-    };
+  @ApiOperation({ summary: 'Show whether this hub is the active one' })
+  @ApiOkResponse({ type: HubHealthDto })
+  role(): HubHealthDto {
+    return { role: 'active' };
   }
 
   @Get('live')

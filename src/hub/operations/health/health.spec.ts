@@ -1,16 +1,17 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import request from 'supertest';
-import { type HttpApp, startHttpApp } from '../../../../test/support/http-app.js';
+import { API_TOKEN, type HttpApp, startHttpApp } from '../../../../test/support/http-app.js';
 import { DomainError } from '../../../kernel/domain-error.js';
 import { HealthChecks } from '../../../lib/http/health-checks.js';
 import { HubConfig } from '../../hub.config.js';
+import { ShowRoleController } from '../standby/show-role/show-role.controller.js';
 import { HealthController } from './health.controller.js';
 
 let http: HttpApp;
 let checks: HealthChecks;
 
 beforeEach(async () => {
-  http = await startHttpApp([HealthController], { providers: [{ provide: HubConfig, useValue: { eventStore: 'eventstoredb' } }] });
+  http = await startHttpApp([HealthController, ShowRoleController], { providers: [{ provide: HubConfig, useValue: { eventStore: 'eventstoredb' } }] });
   checks = http.app.get(HealthChecks);
 });
 
@@ -28,9 +29,11 @@ describe('health', () => {
     expect(answer.body).toEqual({ status: 'live' });
   });
 
-  it('names the event store', async () => {
-    const answer = await request(http.app.getHttpServer()).get('/api/v1/health');
-    expect(answer.body).toMatchObject({ role: 'active', event_store: 'eventstoredb' });
+  it('shows only the role to callers without a token, and the rest at /hub', async () => {
+    const get = (path: string) => request(http.app.getHttpServer()).get(`/api/v1/${path}`);
+    expect((await get('health')).body).toEqual({ role: 'active' });
+    expect((await get('hub')).status).toBe(401);
+    expect((await get('hub').set('Authorization', `Bearer ${API_TOKEN}`)).body).toMatchObject({ role: 'active', event_store: 'eventstoredb' });
   });
 
   it('is ready while every required check is up; the others only inform', async () => {

@@ -8,7 +8,7 @@ import { awaitDatabase } from '../../store/postgres/await-database.js';
 import { HubLease, type HubLeaseOptions, type LeaseView } from '../../store/postgres/hub-lease.js';
 import { leaveWork } from './leave-work.service.js';
 import { describeHub, markSharedDirectory, takeoverProblems } from './shared-directory.service.js';
-import { StandbyServer, type StandbySight } from './standby-server.service.js';
+import { StandbyServer } from './standby-server.service.js';
 
 /** How often a standby checks that it could take over. */
 const CHECK_MS = 5_000;
@@ -29,22 +29,30 @@ export async function holdLease(config: HubConfig, databaseUrl: string, log: Log
     if (!config.standby || !(error instanceof DomainError) || error.code !== 'hub_already_running') throw error;
   }
   await leaveWork(config, log);
-  let sight: StandbySight = { eventStore: config.eventStore, view: null, problems: [] };
+  const sight: { view: LeaseView | null; problems: readonly string[] | null } = { view: null, problems: null };
   const isFit = async (view: LeaseView): Promise<boolean> => {
     const problems = await takeoverProblems(config, hub, view);
-    for (const problem of problems) if (!sight.problems.includes(problem)) log.error('this standby cannot take over', { problem });
-    if (problems.length === 0 && sight.problems.length > 0) log.info('this standby can take over again');
-    sight = { ...sight, problems };
+    for (const problem of problems) if (sight.problems?.includes(problem) !== true) log.error('this standby cannot take over', { problem });
+    if (problems.length === 0 && sight.problems !== null && sight.problems.length > 0) log.info('this standby can take over again');
+    sight.problems = problems;
     return problems.length === 0;
   };
-  const server = await StandbyServer.start(config.listenHost, config.listenPort, () => sight);
+  const server = await StandbyServer.start(config, () => {
+    const { view, problems } = sight;
+    return view === null ? null : { ...view, standby: { ...hub, problems: problems ?? [] } };
+  });
   const checks = repeat(
     () => CHECK_MS,
     () => void (sight.view !== null && isFit(sight.view)),
   );
+  const onLook = (view: LeaseView | null): readonly string[] | null => {
+    if (view !== null && sight.view === null) void isFit(view);
+    sight.view = view;
+    return sight.problems;
+  };
   try {
     log.info('this hub is a standby and waits for the lease of the active hub', { port: config.listenPort });
-    const lease = await HubLease.standBy(options, signal, { isFit, onLook: (view) => (sight = { ...sight, view }) });
+    const lease = await HubLease.standBy(options, signal, { isFit, onLook });
     log.warn('this hub has become the active one', { term: lease.term, before: sight.view?.holder?.host ?? null });
     return lease;
   } finally {

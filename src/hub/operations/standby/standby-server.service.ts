@@ -1,52 +1,45 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { Ids } from '../../../lib/clock/clock.js';
+import { apiActorOf, bearerTokenOf } from '../../../lib/http/access-tokens.js';
+import { MetricsRegistry } from '../../../lib/http/metrics-registry.js';
 import { HttpProblem, noTranslation, PROBLEM_MEDIA_TYPE, problemAnswerOf } from '../../../lib/http/problem.js';
 import type { HubConfig } from '../../hub.config.js';
+import { ApiTokens } from '../../people/tokens/api-tokens.js';
 import type { LeaseView } from '../../store/postgres/hub-lease.js';
-import { hubOf, type HubRoleDto } from '../http/hub-role.dto.js';
+import { type HubHealthDto, type HubRoleDto, hubRoleOf } from '../http/hub-role.dto.js';
+import { registerLeaseMetrics } from './lease.metrics.js';
 
-/** What a standby has last seen. */
-export interface StandbySight {
-  readonly eventStore: HubConfig['eventStore'];
-  readonly view: LeaseView | null;
-  readonly problems: readonly string[];
-}
-
-/** Answers in place of the API while this hub waits: its role at `/health`, and 503 `hub_standby` with the active hub for everything else. */
+/**
+ * Answers in place of the API while this hub waits: its role at `/health`, with a token also the pair at `/hub` and `/metrics`, and 503 `hub_standby` for
+ * everything else.
+ */
 export class StandbyServer {
-  private constructor(private readonly server: Server) {}
+  private readonly ids = new Ids();
+  private readonly metrics = new MetricsRegistry();
+  private readonly server: Server;
 
-  /** @throws errors of `listen` */
-  static async start(host: string, port: number, sight: () => StandbySight): Promise<StandbyServer> {
-    const ids = new Ids();
-    const server = createServer((request, response) => {
-      const path = (request.url ?? '').split('?', 1)[0] ?? '';
-      const send = (status: number, type: string, headers: Readonly<Record<string, string>>, body: object): void => {
+  private constructor(
+    private readonly config: HubConfig,
+    private readonly sight: () => LeaseView | null,
+  ) {
+    registerLeaseMetrics(this.metrics, () => Promise.resolve(this.role()));
+    this.server = createServer((request, response) => {
+      void this.answer(request).then(({ status, type, headers, body }) => {
         response.writeHead(status, { ...headers, 'content-type': type, 'cache-control': 'no-store', connection: 'close' });
-        response.end(JSON.stringify(body));
-      };
-      request.resume();
-      if (request.method === 'GET' && path === '/api/v1/health/live') {
-        send(200, 'application/json', {}, { status: 'live' });
-        return;
-      }
-      if (request.method === 'GET' && path === '/api/v1/health') {
-        send(200, 'application/json', {}, roleOf(sight()));
-        return;
-      }
-      const { view } = sight();
-      const active = view?.holder ?? null;
-      const where = active === null ? 'the active hub' : `the active hub on ${active.host} (${active.url} there)`;
-      const facts = { active: active === null ? null : { host: active.host, url: active.url } };
-      const problem = new HttpProblem(503, 'hub_standby', `This hub is a standby and serves no requests; send them to ${where}.`, facts);
-      const answer = problemAnswerOf(problem, { path, correlationId: ids.next() }, noTranslation);
-      send(answer.status, PROBLEM_MEDIA_TYPE, answer.headers, answer.body);
+        response.end(body);
+      });
     });
+  }
+
+  /** @param sight the lease as this hub has last seen it @throws errors of `listen` */
+  static async start(config: HubConfig, sight: () => LeaseView | null): Promise<StandbyServer> {
+    const standby = new StandbyServer(config, sight);
+    const { server } = standby;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(port, host, resolve);
+      server.listen(config.listenPort, config.listenHost, resolve);
     });
-    return new StandbyServer(server);
+    return standby;
   }
 
   /** Frees the port. */
@@ -54,18 +47,51 @@ export class StandbyServer {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     this.server.closeAllConnections();
     await closed;
+    this.metrics.onApplicationShutdown();
+  }
+
+  private async answer(request: IncomingMessage): Promise<Answer> {
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    request.resume();
+    const known = this.isKnown(request);
+    const route = request.method === 'GET' ? path : '';
+    const health: HubHealthDto = { role: 'standby' };
+    if (route === '/api/v1/health/live') return json({ status: 'live' });
+    if (route === '/api/v1/health') return json(health);
+    if (known && route === '/api/v1/hub') return json(this.role());
+    if (known && route === '/api/v1/metrics') return { status: 200, type: this.metrics.contentType, headers: {}, body: await this.metrics.text() };
+    const active = known ? (this.sight()?.holder ?? null) : null;
+    const where = active === null ? 'the active hub' : `the active hub on ${active.host} (${active.url} there)`;
+    const facts = known ? { active: active === null ? null : { host: active.host, url: active.url } } : {};
+    const problem = new HttpProblem(503, 'hub_standby', `This hub is a standby and serves no requests; send them to ${where}.`, facts);
+    const { status, headers, body } = problemAnswerOf(problem, { path, correlationId: this.ids.next() }, noTranslation);
+    return { status, type: PROBLEM_MEDIA_TYPE, headers, body: JSON.stringify(body) };
+  }
+
+  private role(): HubRoleDto {
+    return hubRoleOf('standby', this.sight(), this.config.eventStore);
+  }
+
+  /** Whether the request has a token of the API. The files are read for each request, because the shared directory may appear later. */
+  private isKnown({ headers }: IncomingMessage): boolean {
+    const presented = bearerTokenOf(headers.authorization);
+    if (presented === null) return false;
+    const { apiToken: configured, apiTokenFile, apiTokenListFile: tokenListFile } = this.config;
+    try {
+      return apiActorOf(new ApiTokens({ configured, apiTokenFile, tokenListFile, nodeToken: '' }), presented) !== null;
+    } catch {
+      return false;
+    }
   }
 }
 
-function roleOf({ eventStore, view, problems }: StandbySight): HubRoleDto {
-  return {
-    role: 'standby',
-    term: view?.term ?? null,
-    since: view?.takenAt ?? null,
-    active: hubOf(view?.holder),
-    standby: null,
-    event_store: eventStore,
-    renewed_seconds_ago: view === null ? null : Math.round(view.renewedMsAgo / 100) / 10,
-    problems,
-  };
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+function json(body: object): Answer {
+  return { status: 200, type: 'application/json', headers: {}, body: JSON.stringify(body) };
 }

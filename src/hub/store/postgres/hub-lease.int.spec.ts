@@ -93,7 +93,7 @@ describe('the hub lease, in a store that holds terms', () => {
   };
   const standBy = (isFit = true): { readonly won: Promise<HubLease>; readonly leaving: AbortController } => {
     const leaving = new AbortController();
-    const waiting = { isFit: () => Promise.resolve(isFit), onLook: () => undefined };
+    const waiting = { isFit: () => Promise.resolve(isFit), onLook: () => ['it lacks something'] };
     const won = HubLease.standBy(
       { databaseUrl: database.databaseUrl, hub: { ...HUB, host: 'b' }, log: { ...silent, warn: (message) => said.push(message) } },
       leaving.signal,
@@ -129,7 +129,7 @@ describe('the hub lease, in a store that holds terms', () => {
     const first = await acquire();
     const { won } = standBy();
     await waits();
-    expect(await first.view()).toMatchObject({ term: first.term, holder: { host: 'a' }, standby: { host: 'b' } });
+    expect(await first.view()).toMatchObject({ term: first.term, holder: { host: 'a' }, standby: { host: 'b', problems: ['it lacks something'] } });
     await first.release();
     const second = await won;
     expect(second.term).toBe((first.term ?? 0) + 1);

@@ -20,6 +20,8 @@ export interface LeaseHub {
   readonly tunnel: { readonly host: string; readonly port: number } | null;
   /** Digests of what two hubs of a pair must have in common, by name; see shared-directory.service.ts. */
   readonly identity: Readonly<Record<string, string>>;
+  /** Of a standby: why it could not take over. */
+  readonly problems?: readonly string[];
 }
 
 /** A program that works in the database without being a hub that others look for. */
@@ -117,13 +119,13 @@ export class HubLease {
   /**
    * Waits until the active hub dies, stops, or does not renew its lease for LEASE_MS, then takes the lease. Waits for an unavailable database.
    * @param waiting.isFit whether this hub could do the work of the active one: it does not take the lease otherwise
-   * @param waiting.onLook called with each look at the lease
+   * @param waiting.onLook called with each look at the lease; @returns why this hub could not take over, null: not known yet
    * @throws the signal's reason
    */
   static async standBy(
     options: HubLeaseOptions,
     signal: AbortSignal,
-    waiting: { readonly isFit: (view: LeaseView) => Promise<boolean>; readonly onLook: (view: LeaseView | null) => void },
+    waiting: { readonly isFit: (view: LeaseView) => Promise<boolean>; readonly onLook: (view: LeaseView | null) => readonly string[] | null },
   ): Promise<HubLease> {
     const lease = new HubLease(options);
     lease.isWaiting = true;
@@ -138,7 +140,7 @@ export class HubLease {
           }
           const locked = await lease.lockWith(client, { keep: true });
           const view = await lease.lookWith(client);
-          waiting.onLook(view);
+          const problems = waiting.onLook(view);
           if (locked && (view === null || (await waiting.isFit(view)))) {
             await client.query(END_SESSIONS_OF_HUB);
             await lease.take();
@@ -146,7 +148,7 @@ export class HubLease {
             return lease;
           }
           if (locked) throw new Error('this hub could take the lease, but cannot do the work of the active one');
-          if (view !== null) await client.query('select event_store.announce_standby($1)', [options.hub]);
+          if (view !== null && problems !== null) await client.query('select event_store.announce_standby($1)', [{ ...options.hub, problems }]);
           if (view !== null && view.renewedMsAgo > LEASE_MS) {
             options.log.warn(`the active hub has not renewed its lease for ${Math.round(view.renewedMsAgo / 1000)} s; taking over from it`);
             await client.query(END_HOLDER, [...LOCK_KEYS]);

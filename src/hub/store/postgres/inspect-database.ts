@@ -13,6 +13,8 @@ export interface DatabaseFacts {
   readonly mayCreate: boolean;
   /** Whether this role can change or delete events, or disable the protection against that. */
   readonly mayChangeEvents: boolean;
+  /** Its clock, read between `sentMs` and `heardMs` of ours, all in milliseconds since 1970. */
+  readonly clock: { readonly sentMs: number; readonly readMs: number; readonly heardMs: number };
 }
 
 export const INSPECTED_SETTINGS = [
@@ -37,7 +39,9 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
     const { rows: settings } = await client.query<{ name: string; setting: string }>('select name, setting from pg_settings where name = any($1)', [
       INSPECTED_SETTINGS,
     ]);
+    const sentMs = Date.now();
     const { rows } = await client.query<{
+      now_ms: number;
       version: string;
       number: string;
       connections: string;
@@ -46,13 +50,14 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
       may_create: boolean;
       may_change_events: boolean;
     }>(
-      `select current_setting('server_version') as version, current_setting('server_version_num') as number, (select count(*) from pg_stat_activity) as connections,
+      `select extract(epoch from clock_timestamp())::float8 * 1000 as now_ms, current_setting('server_version') as version, current_setting('server_version_num') as number, (select count(*) from pg_stat_activity) as connections,
          pg_is_in_recovery() as standby, pg_database_size(current_database()) as size,
          has_database_privilege(current_database(), 'create') or to_regclass('event_store.events') is not null as may_create,
          (select rolsuper from pg_roles where rolname = current_user)
            or coalesce((select pg_has_role(relowner, 'member') or has_table_privilege(oid, 'insert, update, delete, truncate, trigger')
                           from pg_class where oid = to_regclass('event_store.events')), false) as may_change_events`,
     );
+    const heardMs = Date.now();
     const [found] = rows;
     if (found === undefined) throw new Error('PostgreSQL returned no answer');
     return {
@@ -64,6 +69,7 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
       sizeBytes: Number(found.size),
       mayCreate: found.may_create,
       mayChangeEvents: found.may_change_events,
+      clock: { sentMs, readMs: found.now_ms, heardMs },
     };
   } finally {
     await client.end().catch(() => undefined);
