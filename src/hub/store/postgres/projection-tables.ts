@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { type DataSource, type QueryRunner, QueryFailedError } from 'typeorm';
 import { messageOf } from '../../../kernel/error-message.js';
-import type { JsonObject } from '../../../kernel/json.js';
+import type { JsonObject, JsonValue } from '../../../kernel/json.js';
 import type { Position } from '../../../kernel/position.js';
 import type { RecordedEvent } from '../event-store/event-store.port.js';
 import {
@@ -429,7 +429,8 @@ export class ProjectionTables {
 
   /** The same digest for rows that were folded in memory. */
   async checksumOf(projection: Projection, rows: readonly FoldedRow[]): Promise<string> {
-    return this.digest(recordset(projection, [...Object.keys(projection.columns), 'position']), projection, [JSON.stringify(rows.map(toRecord))]);
+    const columns = [...Object.keys(projection.columns), 'position'];
+    return this.digest(recordset(projection, columns), projection, [recordsText(projection, columns, rows.map(toRecord))]);
   }
 
   private async digest(source: string, projection: Projection, parameters: readonly string[]): Promise<string> {
@@ -525,7 +526,7 @@ export class ProjectionTables {
     await runner.query(
       `insert into ${table(projection, generation)} (${stored.map(quoted).join(', ')}) ${recordset(projection, stored)}
        on conflict (${quoted(projection.key)}) do update set ${updates.join(', ')}`,
-      [JSON.stringify(rows.map(toRecord))],
+      [recordsText(projection, stored, rows.map(toRecord))],
     );
   }
 
@@ -533,7 +534,7 @@ export class ProjectionTables {
     const columns = [...Object.keys(projection.columns), 'valid_from', 'valid_to', 'fork'];
     const records = past.map(({ row, since, until }) => ({ ...row, valid_from: since, valid_to: until, fork: forkOf(since, until) }));
     await runner.query(`insert into ${pastTable(projection, generation)} (${columns.map(quoted).join(', ')}) ${recordset(projection, columns)}`, [
-      JSON.stringify(records),
+      recordsText(projection, columns, records),
     ]);
   }
 
@@ -608,10 +609,36 @@ function fromRecord(projection: Projection, record: StoredRecord): FoldedRow {
   return { row, position: record.position, since: record.valid_from ?? record.position };
 }
 
-/** @param columns of the table; those that the definition does not list are positions */
+/**
+ * Selects the records of a parameter that recordsText has written. Values are found by their place: for rows of forty columns that takes PostgreSQL a third of
+ * the time of json_to_recordset, which finds them by name.
+ * @param columns of the table; those that the definition does not list are positions
+ */
 function recordset(projection: Projection, columns: readonly string[]): string {
-  const types = columns.map((column) => `${quoted(column)} ${projection.columns[column]?.type ?? 'text'}`);
-  return `select ${columns.map(quoted).join(', ')} from json_to_recordset($1::json) as r(${types.join(', ')})`;
+  const values = columns.map((column, place) => {
+    const type = projection.columns[column]?.type ?? 'text';
+    const value = type === 'jsonb' ? `nullif(record -> ${place}, 'null')` : type === 'text' ? `record ->> ${place}` : `(record ->> ${place})::${type}`;
+    return `${value} as ${quoted(column)}`;
+  });
+  return `select ${values.join(', ')} from jsonb_array_elements($1::jsonb) as r(record)`;
+}
+
+function recordsText(projection: Projection, columns: readonly string[], records: readonly JsonObject[]): string {
+  const arrays = new Set(columns.filter((column) => projection.columns[column]?.type === 'text[]'));
+  return JSON.stringify(
+    records.map((record) =>
+      columns.map((column) => {
+        const value = record[column] ?? null;
+        return arrays.has(column) && Array.isArray(value) ? arrayLiteral(value) : value;
+      }),
+    ),
+  );
+}
+
+/** As PostgreSQL reads a value of text[]. */
+function arrayLiteral(values: readonly JsonValue[]): string {
+  const textOf = (value: JsonValue): string => (typeof value === 'string' ? value : JSON.stringify(value));
+  return `{${values.map((value) => `"${textOf(value).replaceAll(/[\\"]/g, '\\$&')}"`).join(',')}}`;
 }
 
 function storedColumns(projection: ReadModelDefinition): readonly string[] {
