@@ -31,10 +31,11 @@ function readingAsOf(runner: QueryRunner, position: Position | null): QueryRunne
     return client;
   };
   runner.connect = () => (begun ??= begin());
-  runner.release = async () => {
-    // A connection that may still look at the past must not return to the pool.
-    await begun?.then((client) => client.query('commit').catch(() => client.end())).catch(() => undefined);
-    await release();
+  runner.release = () => {
+    // Readers do not wait for the end of their transaction. A connection that may still look at the past must not return to the pool.
+    const ended = begun?.then((client) => client.query('commit').catch(() => client.end())).catch(() => undefined) ?? Promise.resolve();
+    void ended.then(release);
+    return Promise.resolve();
   };
   return runner;
 }

@@ -42,8 +42,11 @@ export class PastInstants {
 
   /** The instant after the event at a position. @returns null if the store has not reached it @throws as `atTime` */
   async atPosition(position: Position): Promise<PastInstant | null> {
-    const head = await this.store.head();
-    if (head === null || position > head) return null;
+    // Most instants lie behind the read models, which then need not ask the store.
+    if (position > (this.readModels.positions().get(EVENTS) ?? '')) {
+      const head = await this.store.head();
+      if (head === null || position > head) return null;
+    }
     await this.readModels.waitForPast(position);
     const [last] = await this.dataSource.query<{ time: Date }[]>(
       `select recorded_at as time from ${EVENTS} where log_position <= $1 order by log_position desc limit 1`,
