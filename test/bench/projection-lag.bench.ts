@@ -15,7 +15,7 @@ import { ProjectionsModule } from '../../src/hub/store/postgres/projections.modu
 import { ReadModels } from '../../src/hub/store/postgres/read-models.js';
 import { atMost, type BenchOptions, type BenchResult, inMilliseconds, percentile } from './measure.js';
 
-const EVENTS_PER_SECOND = 500;
+export const EVENTS_PER_SECOND = 500;
 const BACKUPS = 50;
 const TICK_MS = 10;
 /** No figure is promised; more than this would be felt by whoever waits for an own write. */
@@ -33,39 +33,51 @@ export async function benchProjectionLag({ smoke }: BenchOptions): Promise<Bench
   try {
     const { ownerUrl: databaseUrl } = await server.ensureStarted();
 
-    @Module({
-      imports: [
-        PostgresModule.forRoot({ databaseUrl, readModels: allReadModels }),
-        EventStoreModule.forRoot({ hubId: HUB_ID }),
-        ProjectionsModule.forRoot(allProjections),
+    const { lags, achieved } = await measureLag(databaseUrl, seconds);
+    const percents = [50, 95, 99, 100];
+    return {
+      title: `Projection lag at ${EVENTS_PER_SECOND} events a second`,
+      notes: [
+        `progress of ${BACKUPS} backups, one event an append, for ${seconds} s; ${Math.round(achieved)} events a second were reached`,
+        `lag: from the answer of the append until all ${allProjections.length} read models have committed it; measured for each event`,
       ],
-    })
-    class LagModule {}
-
-    const app = await NestFactory.createApplicationContext(LagModule, { logger: ['error'] });
-    try {
-      const { lags, achieved } = await measure(app.get(EventStore, { strict: false }), app.get(ReadModels, { strict: false }), seconds);
-      const percents = [50, 95, 99, 100];
-      return {
-        title: `Projection lag at ${EVENTS_PER_SECOND} events a second`,
-        notes: [
-          `progress of ${BACKUPS} backups, one event an append, for ${seconds} s; ${Math.round(achieved)} events a second were reached`,
-          `lag: from the answer of the append until all ${allProjections.length} read models have committed it; measured for each event`,
-        ],
-        head: ['', ...percents.map((percent) => (percent === 50 ? 'median' : percent === 100 ? 'slowest' : `${percent}th percentile`))],
-        rows: [['lag', ...percents.map((percent) => inMilliseconds(percentile(lags, percent)))]],
-        targets: [atMost('projection lag, 99th percentile', LIMIT_MS, percentile(lags, 99), inMilliseconds)],
-      };
-    } finally {
-      await app.close();
-    }
+      head: ['', ...percents.map((percent) => (percent === 50 ? 'median' : percent === 100 ? 'slowest' : `${percent}th percentile`))],
+      rows: [['lag', ...percents.map((percent) => inMilliseconds(percentile(lags, percent)))]],
+      targets: [atMost('projection lag, 99th percentile', LIMIT_MS, percentile(lags, 99), inMilliseconds)],
+    };
   } finally {
     await server.stop();
     await rm(directory, { recursive: true, force: true });
   }
 }
 
-async function measure(store: EventStore, readModels: ReadModels, seconds: number): Promise<{ readonly lags: number[]; readonly achieved: number }> {
+interface Lag {
+  /** Milliseconds, one for each event. */
+  readonly lags: readonly number[];
+  /** Events a second. */
+  readonly achieved: number;
+}
+
+/** Appends to a database whose owner this is, with the event store and the read models of a hub. */
+export async function measureLag(databaseUrl: string, seconds: number): Promise<Lag> {
+  @Module({
+    imports: [
+      PostgresModule.forRoot({ databaseUrl, readModels: allReadModels }),
+      EventStoreModule.forRoot({ hubId: HUB_ID }),
+      ProjectionsModule.forRoot(allProjections),
+    ],
+  })
+  class LagModule {}
+
+  const app = await NestFactory.createApplicationContext(LagModule, { logger: ['error'] });
+  try {
+    return await measure(app.get(EventStore, { strict: false }), app.get(ReadModels, { strict: false }), seconds);
+  } finally {
+    await app.close();
+  }
+}
+
+async function measure(store: EventStore, readModels: ReadModels, seconds: number): Promise<Lag> {
   const streams = Array.from({ length: BACKUPS }, (_, number) => new BackupStream(number));
   for (const stream of streams) await stream.begin(store);
   const lags: number[] = [];

@@ -15,6 +15,7 @@ import { benchPrice } from './price.bench.js';
 import { benchProjectionLag } from './projection-lag.bench.js';
 import { benchRestoreDisks } from './restore-disks.bench.js';
 import { benchRestoreMounts } from './restore-mounts.bench.js';
+import { benchTimeTravel } from './time-travel.bench.js';
 import { benchTunnel } from './tunnel.bench.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -40,16 +41,17 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'event-store': benchEventStore,
   'hot-paths': async (options) => outcomeOf(benchHotPaths(options)),
   history: async (options) => outcomeOf(benchHistory(options)),
+  'time-travel': async (options) => outcomeOf(benchTimeTravel(options)),
   price: async (options) => outcomeOf(benchPrice(options)),
 };
 /** Takes most of an hour and 15 GiB, or needs another build: only when it is asked for. */
-const ON_REQUEST: ReadonlySet<string> = new Set(['history', 'price']);
+const ON_REQUEST: ReadonlySet<string> = new Set(['history', 'time-travel', 'price']);
 
 const USAGE = `Usage: bin/bench [--smoke] [--write] [name...]
 
 Measures Sendense side by side with the bare tools below it, and prints tables with ratios and targets.
-Without a name everything but history and price is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
-history writes four million events, or as many as --events says, and takes most of an hour and 15 GiB.
+Without a name everything but history, time-travel and price is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
+history writes four million events and time-travel three million, or as many as --events says; each takes most of an hour and 15 GiB.
 price measures full backups with another version's build (--before) and with this one, in turns, as root.
 Nothing else should run on the machine meanwhile.
 
