@@ -90,6 +90,21 @@ describe('an append to EventStoreDB', () => {
   });
 });
 
+describe('a read from EventStoreDB', () => {
+  it('that is cut off, because another call has given up the connection, does not end as if it were complete', async () => {
+    const store = open();
+    for (let n = 0; n < 40; n++) await store.append('a-1', n === 0 ? 'no_stream' : n - 1, [eventToAppend('A', { text: 'x'.repeat(100_000) })]);
+    const reading = store.read('a-1')[Symbol.asyncIterator]();
+    await reading.next();
+    server.frozen = true;
+    await expect(store.append('b-1', 'no_stream', [eventToAppend('B')])).rejects.toThrow(/no answer within 1000 ms/);
+    const rest = async (): Promise<void> => {
+      while ((await reading.next()).done !== true);
+    };
+    await expect(rest()).rejects.toThrow(/the connection was replaced during a read/);
+  });
+});
+
 describe('a subscription to EventStoreDB', () => {
   it('goes on without missing or repeating an event when the server was away', async () => {
     const store = open();

@@ -49,6 +49,6 @@ export function describeFailure(error: unknown): string {
   if (typeof error !== 'object' || error === null) return String(error);
   const message = 'message' in error && typeof error.message === 'string' ? error.message : '';
   const type = 'type' in error && typeof error.type === 'string' ? error.type : '';
-  if (failureOf(error) === 'refused') return 'the server refused the credentials in eventstoredb_url (access-denied)';
+  if (failureOf(error) === 'refused') return 'the server refused the credentials in eventstoredb_url, or their user lacks a right (access-denied)';
   return [type, message.split('\n', 1)[0] ?? ''].filter((part) => part !== '').join(': ') || 'an error without a message';
 }
