@@ -92,7 +92,9 @@ export function eventStoreContract(name: string, make: () => Promise<EventStoreU
     let store: EventStore;
     /** Categories are the test's own, so that tests do not see each other's events. */
     let serial = 0;
-    const newCategory = (): string => `contract${++serial}`;
+    // A real server keeps what earlier runs stored.
+    const run = randomUUID().slice(0, 8);
+    const newCategory = (): string => `contract${run}x${++serial}`;
     const newStream = (category = newCategory()): string => `${category}-${randomUUID()}`;
 
     beforeAll(async () => {
