@@ -1,7 +1,11 @@
-import { readFile } from 'node:fs/promises';
+import { chmod, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import { ledgerCommand } from '../../src/cli/ledger/ledger.program.js';
+import { runCommand } from '../../src/cli/terminal/command.js';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import { openCheckpoint } from '../../src/lib/ledger/checkpoint.js';
+import { parseVerifier } from '../../src/lib/ledger/signed-note.js';
 import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
@@ -119,6 +123,47 @@ describe('read models', () => {
     await client.atRest((await client.newest('vm')).backup_id);
     expect(await client.problem('GET', `/backups?after=${'9'.repeat(19)}`)).toMatchObject({ status: 400, code: 'validation_failed' });
     expect((await client.problem('GET', '/backups?after=%20')).status).toBe(400);
+  });
+});
+
+describe('the ledger', () => {
+  async function verify(...options: readonly string[]): Promise<{ readonly code: number; readonly problems: readonly object[]; readonly checkpoints: number }> {
+    const write = jest.spyOn(process.stdout, 'write').mockReturnValue(true);
+    try {
+      const code = await runCommand(ledgerCommand({}), ['verify', '--json', ...options]);
+      const report = JSON.parse(String(write.mock.calls.at(-1)?.[0])) as { problems: object[]; checkpoints: number };
+      return { code, problems: report.problems, checkpoints: report.checkpoints };
+    } finally {
+      write.mockRestore();
+    }
+  }
+
+  it('is in the manifest of each restore point, and tells if the repository was put back or the manifest was changed', async () => {
+    const lines = await text('/audit/events?order=oldest_first', 'application/x-ndjson');
+    const events = join(system.directory, 'events.ndjson');
+    await writeFile(events, lines);
+    const { key } = JSON.parse(await text('/ledger/key', 'application/json')) as { key: string };
+    const folder = join(system.repositoryPath, (await client.newest('vm')).folder ?? '');
+    const manifest = join(folder, 'manifest.json');
+    const sealed = await readFile(manifest, 'utf8');
+    const { ledger_checkpoint } = JSON.parse(sealed) as { ledger_checkpoint: string };
+    expect(openCheckpoint(ledger_checkpoint, [parseVerifier(key)]).size).toBeGreaterThan(0);
+
+    const repository = ['--repository', system.repositoryPath, '--key', key];
+    expect(await verify(...repository)).toEqual({ code: 0, problems: [], checkpoints: 2 });
+    expect(await verify(...repository, '--events', events)).toEqual({ code: 0, problems: [], checkpoints: 2 });
+
+    const first_event = lines.split('\n').findLastIndex((line) => line.includes('"RestorePointSealed"'));
+    await rename(folder, join(system.directory, 'away'));
+    expect(await verify(...repository, '--events', events)).toMatchObject({ code: 1, problems: [{ kind: 'restore_point_missing', first_event }] });
+    await rename(join(system.directory, 'away'), folder);
+
+    const { ledger_checkpoint: _, ...without } = JSON.parse(sealed) as Record<string, unknown>;
+    await chmod(manifest, 0o644);
+    await writeFile(manifest, JSON.stringify(without));
+    expect(await verify(...repository, '--events', events)).toMatchObject({ code: 1, problems: [{ kind: 'restore_point_differs', first_event }] });
+    await writeFile(manifest, sealed);
+    expect(await verify(...repository, '--events', events)).toMatchObject({ code: 0 });
   });
 });
 
