@@ -15,6 +15,7 @@ import { databaseCheck } from './check-hub/database.check.js';
 import { eventStoreDbCheck } from './check-hub/eventstoredb.check.js';
 import { hubPairCheck } from './check-hub/hub-pair.check.js';
 import { asking, hubServiceChecks } from './check-hub/hub-service.check.js';
+import { ledgerCheck } from './check-hub/ledger.check.js';
 import { nbdPortsCheck } from './check-hub/nbd-ports.check.js';
 import { nodesChecks } from './check-hub/nodes.check.js';
 import { recordsChecks } from './check-hub/records.check.js';
@@ -195,6 +196,7 @@ async function checksOf(machine: Machine, options: Options, context: ValidateCon
         hub.nodeTokenFile,
         join(hub.dataDirectory, 'postgres', 'connection.json'),
         join(hub.tunnelDirectory, 'host_ed25519'),
+        join(hub.sharedDirectory, 'ledger.key'),
         ...nodeTokenFiles,
       ]),
       programsCheck('hub', { libvirt: false, tunnel: false }),
@@ -203,7 +205,7 @@ async function checksOf(machine: Machine, options: Options, context: ValidateCon
       hubPairCheck(hub, api),
       databaseCheck(hub),
       ...(hub.eventStore === 'eventstoredb' ? [eventStoreDbCheck(hub)] : []),
-      ...asked(...recordsChecks(api), nbdPortsCheck(hub, api), repositoriesCheck(api, service), ...nodesChecks(api, clock)),
+      ...asked(...recordsChecks(api), ledgerCheck(api), nbdPortsCheck(hub, api), repositoriesCheck(api, service), ...nodesChecks(api, clock)),
       tunnelServerCheck(hub),
     );
   }

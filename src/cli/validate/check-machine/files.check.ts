@@ -49,7 +49,7 @@ export function dataSpaceCheck(role: Role, dataDirectory: string, service: Servi
       }
       const { bavail, bsize, files, ffree } = await statfs(dataDirectory);
       const free = bavail * bsize;
-      const remedy = `Free space:  sort -h shows what takes it.|when the data directory is full, nothing can be recorded. du -xh --max-depth=2 ${dataDirectory} | sort -h shows what uses it.| sort -h shows what takes it.`;
+      const remedy = `Free space: when the data directory is full, nothing can be recorded. du -xh --max-depth=2 ${dataDirectory} | sort -h shows what uses it.`;
       // File systems that allocate inodes on demand report 0.
       if (files > 0 && ffree < FEWEST_INODES) {
         return fail(
