@@ -97,11 +97,11 @@ describe('a read from EventStoreDB', () => {
     const reading = store.read('a-1')[Symbol.asyncIterator]();
     await reading.next();
     server.frozen = true;
-    await expect(store.append('b-1', 'no_stream', [eventToAppend('B')])).rejects.toThrow(/no answer within 1000 ms/);
+    await expect(store.append('b-1', 'no_stream', [eventToAppend('B')])).rejects.toBeInstanceOf(EventStoreUnavailableError);
     const rest = async (): Promise<void> => {
       while ((await reading.next()).done !== true);
     };
-    await expect(rest()).rejects.toThrow(/the connection was replaced during a read/);
+    await expect(rest()).rejects.toBeInstanceOf(EventStoreUnavailableError);
   });
 });
 
