@@ -1,107 +1,123 @@
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PlantedTree, PROJECT } from './planted-tree.js';
 
 const TABLE: readonly (readonly [what: string, rule: string, path: string, code: string])[] = [
-  ['any', '@typescript-eslint/no-explicit-any', 'src/hub/pets/cats/feed-cat/any.handler.ts', 'export const value: any = 1;'],
+  ['any', 'typescript/no-explicit-any', 'src/hub/pets/cats/feed-cat/any.handler.ts', 'export const value: any = 1;'],
   [
     'a non-null assertion',
-    '@typescript-eslint/no-non-null-assertion',
+    'typescript/no-non-null-assertion',
     'src/hub/pets/cats/feed-cat/bang.handler.ts',
     'export const first = (list: string[]): string => list[0]!;',
   ],
   [
     'a floating promise',
-    '@typescript-eslint/no-floating-promises',
+    'typescript/no-floating-promises',
     'src/hub/pets/cats/feed-cat/floating.handler.ts',
     'const work = async (): Promise<void> => Promise.resolve();\nexport function start(): void {\n  work();\n}',
   ],
   [
     'a switch that forgets a variant',
-    '@typescript-eslint/switch-exhaustiveness-check',
+    'typescript/switch-exhaustiveness-check',
     'src/hub/pets/cats/feed-cat/switch.handler.ts',
     "export function legs(animal: 'cat' | 'bird'): number | undefined {\n  switch (animal) {\n    case 'cat':\n      return 4;\n  }\n  return undefined;\n}",
   ],
-  ['Date.now()', 'no-restricted-syntax', 'src/hub/pets/cats/feed-cat/now.handler.ts', 'export const now = (): number => Date.now();'],
-  ['new Date()', 'no-restricted-syntax', 'src/hub/pets/cats/feed-cat/new-date.reactor.ts', 'export const now = (): Date => new Date();'],
-  ['new Date() in a projection', 'no-restricted-syntax', 'projections/cats/dated.projection.ts', 'export const now = (): Date => new Date();'],
-  ['Math.random()', 'no-restricted-syntax', 'src/hub/pets/cats/feed-cat/random.handler.ts', 'export const dice = (): number => Math.random();'],
+  ['Date.now()', 'eslint-js/no-restricted-syntax', 'src/hub/pets/cats/feed-cat/now.handler.ts', 'export const now = (): number => Date.now();'],
+  ['new Date()', 'eslint-js/no-restricted-syntax', 'src/hub/pets/cats/feed-cat/new-date.reactor.ts', 'export const now = (): Date => new Date();'],
+  ['new Date() in a projection', 'eslint-js/no-restricted-syntax', 'projections/cats/dated.projection.ts', 'export const now = (): Date => new Date();'],
+  ['Math.random()', 'eslint-js/no-restricted-syntax', 'src/hub/pets/cats/feed-cat/random.handler.ts', 'export const dice = (): number => Math.random();'],
   [
     'an id of its own',
-    'no-restricted-imports',
+    'eslint-js/no-restricted-imports',
     'src/hub/pets/cats/feed-cat/own-id.handler.ts',
     "import { randomUUID } from 'node:crypto';\nexport const id = (): string => randomUUID();",
   ],
-  ['settings from the environment', 'no-restricted-syntax', 'src/hub/pets/cats/feed-cat/env.handler.ts', "export const home = process.env['HOME'];"],
+  ['settings from the environment', 'eslint-js/no-restricted-syntax', 'src/hub/pets/cats/feed-cat/env.handler.ts', "export const home = process.env['HOME'];"],
   [
     'shell: true',
-    'no-restricted-syntax',
+    'eslint-js/no-restricted-syntax',
     'src/lib/process/shell.ts',
     "import { spawn } from 'node:child_process';\nexport const run = (): void => void spawn('ls', ['-l'], { shell: true });",
   ],
   [
     'sh -c',
-    'no-restricted-syntax',
+    'eslint-js/no-restricted-syntax',
     'src/lib/process/sh-c.ts',
     "import { spawn } from 'node:child_process';\nexport const run = (line: string): void => void spawn('sh', ['-c', line]);",
   ],
   [
     'exec',
-    'no-restricted-imports',
+    'eslint-js/no-restricted-imports',
     'src/lib/process/exec.ts',
     "import { exec } from 'node:child_process';\nexport const run = (line: string): void => void exec(line);",
   ],
   [
     'execSync',
-    'no-restricted-imports',
+    'eslint-js/no-restricted-imports',
     'src/lib/process/exec-sync.ts',
     "import { execSync } from 'node:child_process';\nexport const run = (line: string): string => execSync(line, { encoding: 'utf8' });",
   ],
   [
     "execa's command lines",
-    'no-restricted-imports',
+    'eslint-js/no-restricted-imports',
     'src/lib/process/command-line.ts',
     "import { execaCommand } from 'execa';\nexport const run = execaCommand;",
   ],
   [
     'the event bus of @nestjs/cqrs',
-    'no-restricted-imports',
+    'eslint-js/no-restricted-imports',
     'src/hub/pets/cats/feed-cat/bus.reactor.ts',
     "import { EventBus } from '@nestjs/cqrs';\nexport const bus = EventBus;",
   ],
   [
     'an HTTP status in the domain',
-    'no-restricted-imports',
+    'eslint-js/no-restricted-imports',
     'src/hub/pets/cats/feed-cat/status.handler.ts',
     "import { NotFoundException } from '@nestjs/common';\nexport const missing = (): Error => new NotFoundException();",
   ],
   [
     'Nest in a decision',
-    'no-restricted-imports',
+    'eslint-js/no-restricted-imports',
     'src/hub/pets/cats/feed-cat/nest.decide.ts',
     "import { Injectable } from '@nestjs/common';\nexport const injectable = Injectable;",
   ],
   [
     'Node in a plan',
-    'no-restricted-imports',
+    'eslint-js/no-restricted-imports',
     'src/hub/pets/cats/feed-cat/node.plan.ts',
     "import { join } from 'node:path';\nexport const path = join('a', 'b');",
   ],
-  ['a package in a state', 'no-restricted-imports', 'src/hub/pets/cats/model/id.state.ts', "import { v7 } from 'uuid';\nexport const id = v7();"],
-  ['Nest in events', 'no-restricted-imports', 'src/hub/pets/cats/model/bus.events.ts', "import { Command } from '@nestjs/cqrs';\nexport const base = Command;"],
-  ['a package in a command', 'no-restricted-imports', 'src/hub/pets/cats/model/id.commands.ts', "import { v7 } from 'uuid';\nexport const id = v7();"],
-  ['the clock in a decision', 'no-restricted-syntax', 'src/hub/pets/cats/feed-cat/clock.decide.ts', 'export const now = (): number => Date.now();'],
-  ['randomness in a plan of the library', 'no-restricted-syntax', 'src/lib/nbd/dice.plan.ts', 'export const dice = (): number => Math.random();'],
-  ['process in events', 'no-restricted-globals', 'src/hub/pets/cats/model/pid.events.ts', 'export const pid = process.pid;'],
+  ['a package in a state', 'eslint-js/no-restricted-imports', 'src/hub/pets/cats/model/id.state.ts', "import { v7 } from 'uuid';\nexport const id = v7();"],
+  [
+    'Nest in events',
+    'eslint-js/no-restricted-imports',
+    'src/hub/pets/cats/model/bus.events.ts',
+    "import { Command } from '@nestjs/cqrs';\nexport const base = Command;",
+  ],
+  [
+    'a package in a command',
+    'eslint-js/no-restricted-imports',
+    'src/hub/pets/cats/model/id.commands.ts',
+    "import { v7 } from 'uuid';\nexport const id = v7();",
+  ],
+  ['the clock in a decision', 'eslint-js/no-restricted-syntax', 'src/hub/pets/cats/feed-cat/clock.decide.ts', 'export const now = (): number => Date.now();'],
+  ['randomness in a plan of the library', 'eslint-js/no-restricted-syntax', 'src/lib/nbd/dice.plan.ts', 'export const dice = (): number => Math.random();'],
+  ['process in events', 'eslint/no-restricted-globals', 'src/hub/pets/cats/model/pid.events.ts', 'export const pid = process.pid;'],
   [
     'a timer in a command',
-    'no-restricted-globals',
+    'eslint/no-restricted-globals',
     'src/hub/pets/cats/model/timer.commands.ts',
     'export const later = (work: () => void): unknown => setTimeout(work, 1);',
   ],
-  ['the network in the kernel', 'no-restricted-globals', 'src/kernel/net.ts', "export const page = async (): Promise<Response> => fetch('http://localhost');"],
-  ['console', 'no-console', 'src/hub/pets/cats/feed-cat/console.handler.ts', "export const say = (): void => console.log('x');"],
-  ['a note of what is left to do', 'no-warning-comments', 'src/hub/pets/cats/feed-cat/later.handler.ts', '// TODO the rest\nexport const value = 1;'],
+  [
+    'the network in the kernel',
+    'eslint/no-restricted-globals',
+    'src/kernel/net.ts',
+    "export const page = async (): Promise<Response> => fetch('http://localhost');",
+  ],
+  ['console', 'eslint/no-console', 'src/hub/pets/cats/feed-cat/console.handler.ts', "export const say = (): void => console.log('x');"],
+  ['a note of what is left to do', 'eslint/no-warning-comments', 'src/hub/pets/cats/feed-cat/later.handler.ts', '// TODO the rest\nexport const value = 1;'],
+  ['a wrong type', 'typescript/TS2322', 'src/hub/pets/cats/feed-cat/wrong-type.handler.ts', "export const legs: number = 'four';"],
   ['a barrel', 'sendense/file-name', 'src/hub/pets/cats/index.ts', "export { legs } from './feed-cat/right.handler.js';"],
   ['utils', 'sendense/file-name', 'src/lib/http/utils.ts', 'export const value = 1;'],
   ['a bare role', 'sendense/file-name', 'src/hub/pets/cats/feed-cat/handler.ts', 'export const value = 1;'],
@@ -123,24 +139,28 @@ const RIGHT: Readonly<Record<string, string>> = {
   'src/hub/pets/cats/feed-cat/right.decide.spec.ts': 'export const now = (): number => Date.now();',
 };
 
-interface FileResult {
-  readonly filePath: string;
-  readonly messages: readonly { readonly ruleId: string | null; readonly message: string; readonly fatal?: true }[];
+/** What `oxlint --format json` prints; the code is `<plugin>(<rule>)`. */
+interface Report {
+  readonly diagnostics: readonly { readonly message: string; readonly code: string; readonly filename: string }[];
+  readonly number_of_files: number;
 }
 
 let tree: PlantedTree;
-let found: ReadonlyMap<string, FileResult['messages']>;
+let report: Report;
 
 beforeAll(() => {
   tree = new PlantedTree({
     ...RIGHT,
     ...Object.fromEntries(TABLE.map(([, , path, code]) => [path, `${code}\n`])),
     'package.json': JSON.stringify({ name: 'planted', type: 'module' }),
-    'tsconfig.json': JSON.stringify({ extends: join(PROJECT, 'tsconfig.json'), compilerOptions: { noEmit: true }, include: ['src', 'projections'] }),
-    'eslint.config.mjs': `import { configFor } from ${JSON.stringify(join(PROJECT, 'eslint.config.js'))};\nexport default configFor(import.meta.dirname);\n`,
+    'tsconfig.json': JSON.stringify({
+      extends: join(PROJECT, 'tsconfig.json'),
+      compilerOptions: { noEmit: true, rootDir: '.' },
+      include: ['src', 'projections'],
+    }),
+    'oxlint.config.ts': `export { default } from ${JSON.stringify(join(PROJECT, 'oxlint.config.ts'))};\n`,
   });
-  const results = JSON.parse(tree.run('eslint/bin/eslint.js', '--format', 'json', 'src', 'projections')) as FileResult[]; // of a tool of a fixed version
-  found = new Map(results.map(({ filePath, messages }) => [relative(tree.root, filePath), messages]));
+  report = JSON.parse(tree.run('oxlint/bin/oxlint', '--format', 'json', 'src', 'projections')) as Report; // of a tool of a fixed version
 }, 120_000);
 
 afterAll(() => {
@@ -148,14 +168,18 @@ afterAll(() => {
 });
 
 describe('lint rules', () => {
+  it('look at every file', () => {
+    expect(report.number_of_files).toBe(TABLE.length + Object.keys(RIGHT).length);
+  });
+
   it.each(TABLE)('%s is refused by %s', (_what, rule, path) => {
-    const messages = found.get(path) ?? [];
-    expect(messages.map(({ ruleId }) => ruleId)).toEqual([rule]);
+    const found = report.diagnostics.filter(({ filename }) => filename === path);
+    expect(found.map(({ code }) => code.replace(/^(.*)\((.*)\)$/, '$1/$2'))).toEqual([rule]);
     // Says what to do, not only what is wrong.
-    expect(messages[0]?.message.length).toBeGreaterThan(15);
+    expect(found[0]?.message.length).toBeGreaterThan(15);
   });
 
   it.each(Object.keys(RIGHT))('%s is left alone', (path) => {
-    expect(found.get(path)).toEqual([]);
+    expect(report.diagnostics.filter(({ filename }) => filename === path)).toEqual([]);
   });
 });

@@ -77,7 +77,7 @@ export function openNote(note: string, verifiers: readonly NoteVerifier[]): { re
 /** The text of a note whose signatures were not checked. @throws NoteError */
 export function splitNote(note: string): { readonly text: string; readonly lines: readonly { readonly name: string; readonly signature: Buffer }[] } {
   const at = note.lastIndexOf('\n\n');
-  // eslint-disable-next-line no-control-regex -- notes must not contain them
+  // oxlint-disable-next-line no-control-regex -- notes must not contain them
   if (at === -1 || !note.endsWith('\n') || /[\x00-\x09\x0b-\x1f]/.test(note)) throw new NoteError('this is not a signed note');
   const signed = note.slice(at + 2, -1).split('\n');
   if (signed.length > MAX_SIGNATURES) throw new NoteError(`the note has more than ${MAX_SIGNATURES} signatures`);

@@ -92,6 +92,7 @@ const DEVICES: Readonly<Record<string, Rule>> = {
     vlan: rule('trunk', { tag: rule('id nativeMode') }),
     filterref: rule('filter', { parameter: rule('name value') }),
     bandwidth: rule('', { inbound: BANDWIDTH, outbound: BANDWIDTH }),
+    // oxlint-disable-next-line typescript/no-deprecated -- an element of the document, which it takes for the method of strings
     link: STATE,
     mtu: rule('size'),
     boot: rule('order loadparm'),

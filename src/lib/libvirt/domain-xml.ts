@@ -102,7 +102,7 @@ export function parseBackupSocket(xml: string): string | null {
 
 /** Escapes text and attribute values. @throws Error for characters that XML cannot represent */
 export function xmlText(value: string): string {
-  // eslint-disable-next-line no-control-regex -- XML 1.0 has no way to write these
+  // oxlint-disable-next-line no-control-regex -- XML 1.0 has no way to write these
   if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/.test(value)) throw new Error(`${JSON.stringify(value)} cannot be written as XML`);
   return value.replace(/[&<>"'\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`);
 }

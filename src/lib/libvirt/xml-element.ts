@@ -38,7 +38,6 @@ export function parseXml(text: string): XmlElement {
     trimValues: true,
     ignoreDeclaration: true,
     ignorePiTags: true,
-    htmlEntities: false,
   });
   let parsed: unknown;
   try {

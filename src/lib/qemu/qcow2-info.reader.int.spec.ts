@@ -51,7 +51,11 @@ async function setBits(path: string, at: number, bits: number): Promise<void> {
 async function readQcow2Info(path: string): Promise<ImageInfo | null> {
   try {
     const file = await open(path, 'r');
-    return await qcow2InfoOf(file, path).finally(() => file.close());
+    try {
+      return await qcow2InfoOf(file, path);
+    } finally {
+      await file.close();
+    }
   } catch {
     return null;
   }

@@ -5,7 +5,7 @@ const HEAD_BYTES = 64 * 1024;
 const TAIL_BYTES = 192 * 1024;
 const CONNECT_MS = 10_000;
 /** Colours and cursor movements, which may occur within a text. */
-// eslint-disable-next-line no-control-regex -- it is about control characters
+// oxlint-disable-next-line no-control-regex -- it is about control characters
 const ESCAPES = /\u001b\[[0-?]*[ -/]*[@-~]/g;
 
 /** Output of a guest's serial line, read from the socket that qemu listens on. */

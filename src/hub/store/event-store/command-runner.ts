@@ -170,7 +170,7 @@ export class CommandRunner {
 }
 
 /** The caller names the event union of the stream; `evolve` throws on an unknown type. */
-// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller chooses the union, as with any deserialiser
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller chooses the union, as with any deserialiser
 export function asDomainEvent<Event extends DomainEvent>(recorded: RecordedEvent): Event {
   return { type: recorded.type, data: recorded.data } as Event;
 }
