@@ -109,8 +109,10 @@ describe('a hub that is killed', () => {
     await until('the node to be called', async () => (await system.api('POST', `/nodes/${nodeId}/discover`, {})).status === 200);
   };
 
-  it('before it has recorded that new keys are in use goes on with the rotation', async () => {
-    await rotation('before:NodeKeyRotated:1');
+  inLongProof(() => {
+    it('before it has recorded that new keys are in use goes on with the rotation', async () => {
+      await rotation('before:NodeKeyRotated:1');
+    });
   });
 
   inLongProof(() => {

@@ -145,16 +145,18 @@ describe('processes that are killed in mid-transfer', () => {
     expect((await system.eventsOf(backupId)).slice(-2).sort()).toEqual(['BackupUndone', 'ChangeTrackingSettled']);
   });
 
-  it('fails with the cause when an export is killed while no hub lives, and is undone by the next', async () => {
-    const backupId = await begin();
-    await system.copying();
-    const [disk] = (await system.backup(backupId)).disk_results;
-    await system.hub.kill('SIGKILL');
-    signalPid(disk?.qemu_nbd_pid, 'SIGKILL');
-    await system.start();
-    const backup = await system.ended(backupId);
-    expect([backup.status, backup.error?.stage]).toEqual(['failed', 'transfer']);
-    expect(['export_exited', 'transfer_failed']).toContain(backup.error?.code);
+  inLongProof(() => {
+    it('fails with the cause when an export is killed while no hub lives, and is undone by the next', async () => {
+      const backupId = await begin();
+      await system.copying();
+      const [disk] = (await system.backup(backupId)).disk_results;
+      await system.hub.kill('SIGKILL');
+      signalPid(disk?.qemu_nbd_pid, 'SIGKILL');
+      await system.start();
+      const backup = await system.ended(backupId);
+      expect([backup.status, backup.error?.stage]).toEqual(['failed', 'transfer']);
+      expect(['export_exited', 'transfer_failed']).toContain(backup.error?.code);
+    });
   });
 
   inLongProof(() => {
@@ -191,19 +193,21 @@ describe('processes that are killed in mid-transfer', () => {
     await completes(answer?.body.backup_id ?? '');
   });
 
-  it('is right when the node is killed before it could settle', async () => {
-    await system.slowCopies(null);
-    const node = await system.hub.nodePid();
-    await system.hub.kill('SIGKILL');
-    await system.start({ SENDENSE_FAILPOINT: 'after:BackupCompleted:1' });
-    expect(await system.hub.nodePid()).toBe(node);
-    const answer = await system.request('incremental');
-    await system.hub.ended();
-    await system.killNode();
-    await system.start();
-    const [newest] = await system.allBackups();
-    expect(answer === null || answer.body.backup_id === newest?.backup_id).toBe(true);
-    await completes(newest?.backup_id ?? '');
+  inLongProof(() => {
+    it('is right when the node is killed before it could settle', async () => {
+      await system.slowCopies(null);
+      const node = await system.hub.nodePid();
+      await system.hub.kill('SIGKILL');
+      await system.start({ SENDENSE_FAILPOINT: 'after:BackupCompleted:1' });
+      expect(await system.hub.nodePid()).toBe(node);
+      const answer = await system.request('incremental');
+      await system.hub.ended();
+      await system.killNode();
+      await system.start();
+      const [newest] = await system.allBackups();
+      expect(answer === null || answer.body.backup_id === newest?.backup_id).toBe(true);
+      await completes(newest?.backup_id ?? '');
+    });
   });
 
   it.each(IS_LONG ? (['full', 'incremental'] as const) : (['incremental'] as const))(

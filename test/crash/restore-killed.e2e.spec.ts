@@ -226,7 +226,7 @@ const STORIES: readonly Story[] = [
   {
     title: 'a restore that is cancelled',
     events: ['RestoreJobCancelled', 'RestoreJobCleanedUp'],
-    inEveryRun: ['after:RestoreJobCancelled'],
+    inEveryRun: [],
     ask: async (key, target) => {
       const gate = await gates.hold('qemu-img', 'convert -p');
       const answer = await asked('POST', '/restore/disks', restoreRequest(target), key);
@@ -263,7 +263,7 @@ const STORIES: readonly Story[] = [
       ...['RestoreExportRequested', 'NbdPortsAllocated', 'NbdExportRequested', 'NbdExportStarted', 'RestoreExportStarted'],
       ...['RestoreExportEnded', 'NbdExportStopped', 'NbdPortReleased', 'RestoreExportCleanedUp'],
     ],
-    inEveryRun: ['before:RestoreExportStarted'],
+    inEveryRun: [],
     ask: async (key) => {
       const answer = await asked('POST', '/restore/exports', exportRequest(), key);
       const { export_id: exportId } = (answer?.body ?? {}) as Partial<RestoreExportResponse>;
@@ -329,7 +329,7 @@ const STORIES: readonly Story[] = [
   {
     title: 'a verification that finds damage',
     events: ['VerificationRequested', 'RestorePointDamaged', 'VerificationFailed'],
-    inEveryRun: ['after:RestorePointDamaged'],
+    inEveryRun: [],
     ask: async (key, target) => {
       await foundRepository(target);
       await ok('POST', '/repositories/import', importRequest(target));

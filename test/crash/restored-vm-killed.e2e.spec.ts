@@ -241,12 +241,14 @@ describe('a boot check', () => {
     );
   });
 
-  it('whose node is killed while the guest boots is made once more', async () => {
-    if (guest === null) return;
-    const known = await verdicts();
-    await ask(`/backups/${backupId}/verify`, WANTED);
-    await until('the guest to run', async () => (await host.domains()).some((name) => name.startsWith('sendense-boot-check-')));
-    await killNode();
-    expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 2 } });
+  inLongProof(() => {
+    it('whose node is killed while the guest boots is made once more', async () => {
+      if (guest === null) return;
+      const known = await verdicts();
+      await ask(`/backups/${backupId}/verify`, WANTED);
+      await until('the guest to run', async () => (await host.domains()).some((name) => name.startsWith('sendense-boot-check-')));
+      await killNode();
+      expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 2 } });
+    });
   });
 });

@@ -13,6 +13,7 @@ import { requireCauses } from '../support/event-causes.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
+import { inLongProof } from '../support/long-proof.js';
 
 jest.setTimeout(180_000);
 const run = promisify(execFile);
@@ -396,23 +397,27 @@ describe('the life of a mount', () => {
     expect(await system.mountRemains()).toEqual([]);
   });
 
-  it.each(IS_LONG ? [0, 5, 15, 30, 60, 100] : [60])('leaves nothing of a mount whose hub dies %d ms into mounting it', async (delayMs) => {
-    const pending = system.api('POST', '/restore/mount', { backup_id: full.backup_id, disk_index: 0 }).catch(() => null);
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
-    await system.kill('SIGKILL');
-    await pending;
-    await system.start();
-    await requireAtRest();
+  inLongProof(() => {
+    it.each([0, 5, 15, 30, 60, 100])('leaves nothing of a mount whose hub dies %d ms into mounting it', async (delayMs) => {
+      const pending = system.api('POST', '/restore/mount', { backup_id: full.backup_id, disk_index: 0 }).catch(() => null);
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      await system.kill('SIGKILL');
+      await pending;
+      await system.start();
+      await requireAtRest();
+    });
   });
 
-  it.each(IS_LONG ? [0, 5, 15, 40] : [5])('leaves nothing of a mount whose hub dies %d ms into unmounting it', async (delayMs) => {
-    const mounted = await mount(full);
-    const pending = system.api('DELETE', `/restore/${mounted.mount_id}`).catch(() => null);
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
-    await system.kill('SIGKILL');
-    await pending;
-    await system.start();
-    await requireAtRest();
+  inLongProof(() => {
+    it.each([0, 5, 15, 40])('leaves nothing of a mount whose hub dies %d ms into unmounting it', async (delayMs) => {
+      const mounted = await mount(full);
+      const pending = system.api('DELETE', `/restore/${mounted.mount_id}`).catch(() => null);
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      await system.kill('SIGKILL');
+      await pending;
+      await system.start();
+      await requireAtRest();
+    });
   });
 
   it('is taken down with a disk that has stopped answering, and its readers are told', async () => {
@@ -528,4 +533,3 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
         else:
             archive.extract(info, sys.argv[2])
 `;
-import { IS_LONG } from '../support/long-proof.js';
