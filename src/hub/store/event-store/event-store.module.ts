@@ -6,7 +6,6 @@ import { CheckedEventStore, type EventCheck } from './checked-event-store.js';
 import { copyState, requireWhole } from './copy-state.js';
 import { ASKED_PATIENCE_MS, CommandRunner, HUB_ID } from './command-runner.js';
 import { EventStore } from './event-store.port.js';
-import { openEventStoreDb } from './eventstoredb/open-eventstoredb.js';
 import type { EventStoreDbOptions } from './eventstoredb/eventstoredb-connection.js';
 import type { EventStoreDbEventStore } from './eventstoredb/eventstoredb-event-store.js';
 import { FencedEventStore } from './fenced-event-store.js';
@@ -53,7 +52,11 @@ export class EventStoreModule implements BeforeApplicationShutdown {
           inject: [POSTGRES_POOL, HubLease],
           useFactory: async (pool: pg.Pool, lease: HubLease): Promise<Adapter> => {
             const log = new Logger('EventStore');
-            if (options.eventStoreDb !== undefined) return openEventStoreDb(options.eventStoreDb, pool, log);
+            if (options.eventStoreDb !== undefined) {
+              // Its client and gRPC are a sixth of the program, for which a hub on PostgreSQL has no use.
+              const { openEventStoreDb } = await import('./eventstoredb/open-eventstoredb.js');
+              return openEventStoreDb(options.eventStoreDb, pool, log);
+            }
             requireWhole(await copyState(pool), 'PostgreSQL');
             return new PostgresEventStore(pool, log, () => lease.term);
           },
