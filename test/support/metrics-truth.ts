@@ -50,6 +50,11 @@ export async function requireTrueMetrics(system: HubSystem): Promise<void> {
   else expect(events).toBeGreaterThan(0);
   expect(sample('sendense_projection_delay_seconds_count{projection="audit_events"}')).toBeGreaterThan(0);
   expect(sample('sendense_http_request_duration_seconds_count{method="GET",route="/api/v1/nbd/ports/metrics",status="200"}')).toBeGreaterThan(0);
+  const role = await get<{ role: string; term: number; since: string; standby: object | null }>('/hub');
+  expect([role.role, role.standby]).toEqual(['active', null]);
+  expect([sample('sendense_hub_active'), sample('sendense_hub_term'), sample('sendense_hub_standby_ready')]).toEqual([1, role.term, 0]);
+  expect(sample('sendense_hub_term_start_timestamp_seconds')).toBe(Date.parse(role.since) / 1000);
+  expect(sample('sendense_hub_lease_age_seconds')).toBeGreaterThanOrEqual(0);
   // Nobody follows events or downloads while this looks.
   expect([...samples].filter(([name, value]) => /^sendense_open_streams\b/.test(name) && value !== 0)).toEqual([]);
   expect([...samples.keys()].filter((name) => name.startsWith('sendense_metric_collection_failures_total{'))).toEqual([]);
@@ -64,6 +69,11 @@ const COMPARED = [
   'sendense_backups',
   'sendense_damaged_restore_points',
   'sendense_http_request_duration_seconds',
+  'sendense_hub_active',
+  'sendense_hub_lease_age_seconds',
+  'sendense_hub_standby_ready',
+  'sendense_hub_term',
+  'sendense_hub_term_start_timestamp_seconds',
   'sendense_last_completed_backup_timestamp_seconds',
   'sendense_nbd_exports_running',
   'sendense_nbd_ports',

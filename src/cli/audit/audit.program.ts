@@ -4,6 +4,7 @@ import type { AuditEvent, Backup } from '../api/answers.js';
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import { BACKUPS, hubCommand, idOf, type ResourceOptions, VMS } from '../api/resource.command.js';
+import { bytesText } from '../terminal/bytes-text.js';
 import { CliCommand } from '../terminal/command.js';
 import { type TimelineBlock, timelineOf } from './model/timeline.plan.js';
 
@@ -102,7 +103,7 @@ async function print(found: AsyncIterable<AuditEvent>, { json }: ResourceOptions
     else kept.push(event);
   }
   if (json === true) return;
-  const blocks = timelineOf(kept);
+  const blocks = timelineOf(kept, bytesText);
   for (const block of blocks) process.stdout.write(`${textOf(block)}\n`);
   process.stderr.write(`${kept.length} event(s) of ${blocks.length} request(s).\n`);
 }

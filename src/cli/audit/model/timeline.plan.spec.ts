@@ -1,18 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
-import type { AuditEvent } from '../../api/answers.js';
-import { timelineOf } from './timeline.plan.js';
+import { bytesText } from '../../terminal/bytes-text.js';
+import { timelineOf as timeline, type TimelineEvent } from './timeline.plan.js';
 
+const timelineOf = (events: readonly TimelineEvent[]) => timeline(events, bytesText);
 const BACKUP = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11';
-let position = 0;
 
-function event(type: string, second: number, more: Partial<AuditEvent> = {}): AuditEvent {
+function event(type: string, second: number, more: Partial<TimelineEvent> = {}): TimelineEvent {
   const stream = more.stream ?? `backup-${BACKUP}`;
   return {
-    position: String((position += 1)).padStart(19, '0'),
     type,
     stream,
     category: stream.slice(0, stream.indexOf('-')),
-    revision: 0,
     actor: 'system:run-backup',
     correlation_id: 'c1',
     time: new Date(Date.UTC(2026, 10, 21, 10, 30, second)).toISOString(),
@@ -69,7 +67,7 @@ describe('a timeline', () => {
   });
 
   it('joins what a stream repeats, and keeps what another one reports in between', () => {
-    const progress = (bytes: number): AuditEvent => event('DiskTransferProgressed', bytes, { data: { disk_id: 0, bytes_transferred: bytes * 1024 } });
+    const progress = (bytes: number): TimelineEvent => event('DiskTransferProgressed', bytes, { data: { disk_id: 0, bytes_transferred: bytes * 1024 } });
     const [block] = timelineOf([requested, progress(2), progress(3), event('NbdExportStopped', 4, { stream: 'nbdExport-e1' }), progress(5)]);
     expect(block?.steps.map(({ offset_ms, type, times, detail }) => [offset_ms, type, times, detail])).toEqual([
       [0, 'BackupRequested', 1, 'backup_type auto'],

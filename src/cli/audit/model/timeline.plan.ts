@@ -1,5 +1,17 @@
-import type { AuditEvent } from '../../api/answers.js';
-import { bytesText } from '../../terminal/bytes-text.js';
+/** Of an event of the audit log, what a timeline shows. */
+export interface TimelineEvent {
+  readonly stream: string;
+  readonly category: string;
+  readonly type: string;
+  readonly actor: string;
+  readonly correlation_id: string;
+  /** ISO 8601, UTC. */
+  readonly time: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** Writes a number of bytes for people. */
+type BytesText = (bytes: number) => string;
 
 /** Everything that followed from one request, or that the hub did by itself. */
 export interface TimelineBlock {
@@ -35,11 +47,11 @@ const CONTROL = /[\p{C}\p{Zl}\p{Zp}]/gu;
 const MAX_DETAIL = 110;
 
 /** @param events in their order @returns one block per correlation, ordered by their first events */
-export function timelineOf(events: readonly AuditEvent[]): readonly TimelineBlock[] {
-  return [...Map.groupBy(events, ({ correlation_id }) => correlation_id).values()].map(blockOf);
+export function timelineOf(events: readonly TimelineEvent[], bytesText: BytesText): readonly TimelineBlock[] {
+  return [...Map.groupBy(events, ({ correlation_id }) => correlation_id).values()].map((ofOne) => blockOf(ofOne, bytesText));
 }
 
-function blockOf(events: readonly AuditEvent[]): TimelineBlock {
+function blockOf(events: readonly TimelineEvent[], bytesText: BytesText): TimelineBlock {
   const root = events.find(({ category }) => category !== COMMAND) ?? events[0];
   if (root === undefined) throw new Error('a block without events');
   const ofRoot = events.filter(({ stream }) => stream === root.stream);
@@ -53,18 +65,18 @@ function blockOf(events: readonly AuditEvent[]): TimelineBlock {
     correlation_id: root.correlation_id,
     outcome: outcomeOf(decided),
     duration_ms: Math.max(...times) - began,
-    steps: stepsOf(events, began),
+    steps: stepsOf(events, began, bytesText),
   };
 }
 
-function subjectOf({ stream, category, data: { vm_name, name } }: AuditEvent): string {
+function subjectOf({ stream, category, data: { vm_name, name } }: TimelineEvent): string {
   const kind = words(category);
   const id = printable(stream.slice(category.length + 1));
   if (typeof vm_name === 'string') return `${kind} ${id} of ${printable(vm_name)}`;
   return typeof name === 'string' ? `${kind} ${printable(name)} (${id})` : `${kind} ${id}`;
 }
 
-function causeOf({ actor }: AuditEvent, events: readonly AuditEvent[]): string {
+function causeOf({ actor }: TimelineEvent, events: readonly TimelineEvent[]): string {
   const request = events.find(({ type }) => type === 'CommandAccepted')?.data;
   const route = request === undefined ? '' : ` with ${printable(`${String(request['method'])} ${String(request['path'])}`)}`;
   if (actor.startsWith('api:')) return `requested by ${printable(actor)}${route}`;
@@ -73,7 +85,7 @@ function causeOf({ actor }: AuditEvent, events: readonly AuditEvent[]): string {
 }
 
 /** `BackupFailed` of a backup -> `failed (node_silent: No report arrived for 300 s.)` */
-function outcomeOf({ type, category, data }: AuditEvent): string {
+function outcomeOf({ type, category, data }: TimelineEvent): string {
   const ofCategory = words(category).split(' ');
   const said = words(type).split(' ');
   const first = said.findIndex((word) => !ofCategory.includes(word));
@@ -83,23 +95,23 @@ function outcomeOf({ type, category, data }: AuditEvent): string {
   return more === '' ? outcome : `${outcome} (${printable(more)})`;
 }
 
-function stepsOf(events: readonly AuditEvent[], began: number): readonly TimelineStep[] {
+function stepsOf(events: readonly TimelineEvent[], began: number, bytesText: BytesText): readonly TimelineStep[] {
   const steps: TimelineStep[] = [];
-  let previous: AuditEvent | null = null;
+  let previous: TimelineEvent | null = null;
   for (const event of events) {
     const { actor, type, time, stream } = event;
     const last = steps.at(-1);
     const isSame = previous !== null && last !== undefined && previous.type === type && previous.stream === stream && previous.actor === actor;
     if (isSame) steps.pop();
     const offset_ms = isSame ? last.offset_ms : Date.parse(time) - began;
-    steps.push({ offset_ms, actor: printable(actor), type, times: isSame ? last.times + 1 : 1, detail: detailOf(event) });
+    steps.push({ offset_ms, actor: printable(actor), type, times: isSame ? last.times + 1 : 1, detail: detailOf(event, bytesText) });
     previous = event;
   }
   return steps;
 }
 
 /** The members that say something to a reader: without ids, times, and what the subject says already. */
-function detailOf({ data }: AuditEvent): string {
+function detailOf({ data }: TimelineEvent, bytesText: BytesText): string {
   const parts = Object.entries(data).flatMap(([name, value]) => {
     if ((/(?:^at|_at|_id)$/.test(name) && name !== 'disk_id') || name === 'vm_name') return [];
     if (typeof value === 'number') return [`${name} ${/(?:^|_)bytes(?:_|$)/.test(name) ? bytesText(value) : value}`];

@@ -6,10 +6,9 @@ import type { Position } from '../../../../kernel/position.js';
 import { leafHashOf } from '../../../../lib/ledger/ledger-leaf.js';
 import { GrowingTree, HASH_BYTES } from '../../../../lib/ledger/merkle-tree.js';
 import { type TiledTree, TILE_WIDTH } from '../../../../lib/ledger/tiles.js';
-import { EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
+import { categoryOf, EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
 import { historyOf } from '../../../store/event-store/history-of.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { recordedEventResponse, toAuditEventResponse } from '../../audit/audit-event.response.js';
 import { Ledger } from '../model/ledger.reader.js';
 
 export interface Disagreement {
@@ -76,8 +75,13 @@ export class VerifyHistory {
   }
 }
 
-function isRowOf(row: AuditEventReadModel | undefined, event: RecordedEvent): boolean {
+function isRowOf(row: AuditEventReadModel | undefined, { id, stream, revision, type, data, metadata, recordedAt }: RecordedEvent): boolean {
   if (row === undefined) return false;
-  const { further_metadata: _, ...recorded } = recordedEventResponse(event);
-  return isDeepStrictEqual(toAuditEventResponse(row), { ...recorded, time: new Date(recorded.time).toISOString() });
+  const logged = [row.event_id, row.stream, row.category, Number(row.revision), row.type, row.data, row.recorded_at.getTime(), row.time.getTime()];
+  const cause = [row.actor, row.correlation_id, row.causation_id, row.hub_id, row.schema_version];
+  const { actor, $correlationId, $causationId, hub_id, schema_version, time } = metadata;
+  return (
+    isDeepStrictEqual(logged, [id, stream, categoryOf(stream), revision, type, data, Date.parse(recordedAt), Date.parse(time)]) &&
+    isDeepStrictEqual(cause, [actor, $correlationId, $causationId, hub_id, schema_version])
+  );
 }
