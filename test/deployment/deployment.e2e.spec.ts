@@ -227,32 +227,34 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
     }, 300_000);
   });
 
-  it('go on with a running transfer when hub, node and both ends of the tunnel are restarted', async () => {
-    const [repository] = (await api<{ repositories: { repository_id: string }[] }>('GET', '/repositories')).repositories;
-    const started = await api<BackupView>('POST', '/backups', {
-      vm_name: 'web1',
-      repository_id: repository?.repository_id,
-      backup_type: 'full',
-      bandwidth_limit_bps: 6 * 1024 * 1024,
-    });
-    const copying = (): Promise<readonly string[]> => node.run(['pgrep', '-f', COPY]).then((text) => text.trim().split('\n'));
-    const before = await until('the copy', copying);
-    await hub.run(['systemctl', 'restart', 'sendense-hub']);
-    await node.run(['systemctl', 'restart', 'sendense-node']);
-    expect(await copying()).toEqual(before);
-    // All connections are cut, and come back.
-    await hub.run(['systemctl', 'restart', 'sendense-tunnel-server']);
-    await node.run(['systemctl', 'restart', 'sendense-tunnel']);
-    const ended = await until(
-      'the backup to end',
-      async () => {
-        const backup = await api<BackupView>('GET', `/backups/${started.backup_id}`);
-        return ['completed', 'failed', 'cancelled'].includes(backup.status) ? backup : null;
-      },
-      240_000,
-    );
-    expect(ended).toMatchObject({ status: 'completed', error: null });
-  }, 400_000);
+  inLongProof(() => {
+    it('go on with a running transfer when hub, node and both ends of the tunnel are restarted', async () => {
+      const [repository] = (await api<{ repositories: { repository_id: string }[] }>('GET', '/repositories')).repositories;
+      const started = await api<BackupView>('POST', '/backups', {
+        vm_name: 'web1',
+        repository_id: repository?.repository_id,
+        backup_type: 'full',
+        bandwidth_limit_bps: 6 * 1024 * 1024,
+      });
+      const copying = (): Promise<readonly string[]> => node.run(['pgrep', '-f', COPY]).then((text) => text.trim().split('\n'));
+      const before = await until('the copy', copying);
+      await hub.run(['systemctl', 'restart', 'sendense-hub']);
+      await node.run(['systemctl', 'restart', 'sendense-node']);
+      expect(await copying()).toEqual(before);
+      // All connections are cut, and come back.
+      await hub.run(['systemctl', 'restart', 'sendense-tunnel-server']);
+      await node.run(['systemctl', 'restart', 'sendense-tunnel']);
+      const ended = await until(
+        'the backup to end',
+        async () => {
+          const backup = await api<BackupView>('GET', `/backups/${started.backup_id}`);
+          return ['completed', 'failed', 'cancelled'].includes(backup.status) ? backup : null;
+        },
+        240_000,
+      );
+      expect(ended).toMatchObject({ status: 'completed', error: null });
+    }, 400_000);
+  });
 
   it('are deployed again without anything being done twice', async () => {
     const pids = (): Promise<string> => node.run(['systemctl', 'show', '-P', 'MainPID', 'sendense-node', 'sendense-tunnel']);

@@ -8,6 +8,7 @@ import { guestMountsBelow, removeGuestMounts } from '../support/guest-mounts.js'
 import { until } from '../support/hub-system.js';
 import { startTestPostgres } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
+import { inLongProof } from '../support/long-proof.js';
 
 const DEMO = resolve(import.meta.dirname, '../../dist/demo/demo.js');
 const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdkit', 'nbdcopy', 'nbdinfo', 'curl');
@@ -67,23 +68,25 @@ describe('the demo', () => {
     expect(await readdir(temporary)).toEqual([]);
   }, 180_000);
 
-  it('cleans up when it is interrupted, on a server that was there before too', async () => {
-    const { databaseUrl } = await startTestPostgres();
-    begin({ DATABASE_URL: databaseUrl });
-    await until('the first backup', () => Promise.resolve(output.includes('answered after')), 90_000);
-    const [directory = ''] = await readdir(temporary);
-    expect(directory).toMatch(/^sendense-demo-/);
-    child.kill('SIGINT');
-    const status = await ended();
-    expect({ status, output }).toMatchObject({ status: 1, output: expect.stringContaining('stopped by SIGINT') });
-    expect(await processes()).toEqual([]);
-    expect(await readdir(temporary)).toEqual([]);
-    const client = new pg.Client({ connectionString: databaseUrl });
-    await client.connect();
-    const { rows } = await client.query("select datname from pg_database where datname like 'sendense_demo_%'");
-    await client.end();
-    expect(rows).toEqual([]);
-  }, 180_000);
+  inLongProof(() => {
+    it('cleans up when it is interrupted, on a server that was there before too', async () => {
+      const { databaseUrl } = await startTestPostgres();
+      begin({ DATABASE_URL: databaseUrl });
+      await until('the first backup', () => Promise.resolve(output.includes('answered after')), 90_000);
+      const [directory = ''] = await readdir(temporary);
+      expect(directory).toMatch(/^sendense-demo-/);
+      child.kill('SIGINT');
+      const status = await ended();
+      expect({ status, output }).toMatchObject({ status: 1, output: expect.stringContaining('stopped by SIGINT') });
+      expect(await processes()).toEqual([]);
+      expect(await readdir(temporary)).toEqual([]);
+      const client = new pg.Client({ connectionString: databaseUrl });
+      await client.connect();
+      const { rows } = await client.query("select datname from pg_database where datname like 'sendense_demo_%'");
+      await client.end();
+      expect(rows).toEqual([]);
+    }, 180_000);
+  });
 
   function begin(environment: Readonly<Record<string, string | undefined>>, ...options: readonly string[]): void {
     output = '';

@@ -9,7 +9,7 @@ import { requireLibvirt } from '../support/require-tools.js';
 jest.setTimeout(570_000);
 const { describe, it } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdkit', 'nbdinfo');
 
-const BACKUPS = times(4, 20);
+const BACKUPS = times(2, 20);
 const A: GuestDisk = { target: 'vda', mib: 32, dataMib: 8 };
 const B: GuestDisk = { target: 'vdb', mib: 32, dataMib: 8 };
 

@@ -4,7 +4,6 @@ import { BareDomain, requireInstant } from '../support/bare-domain.js';
 import { until } from '../support/hub-system.js';
 import { KillAtCall, type KillMoment } from '../support/kill-at-call.js';
 import { LibvirtSystem } from '../support/libvirt-system.js';
-import { inLongProof } from '../support/long-proof.js';
 import { requireLibvirt } from '../support/require-tools.js';
 
 jest.setTimeout(570_000);
@@ -96,17 +95,15 @@ function stepsOf(calls: readonly string[]): readonly Step[] {
 }
 
 describe('a node that is killed', () => {
-  inLongProof(() => {
-    it.each([true, false].flatMap((running) => Array.from({ length: SHARES }, (_, share) => ({ what: running ? 'running' : 'powered-off', running, share }))))(
-      'at any step of the backup of a $what domain leaves nothing, and the backup is completed by its next life (part $share)',
-      async ({ running, share }) => {
-        await makeReady(running);
-        const { calls } = await backUpThrough({ call: 0, moment: 'before' });
-        expect(calls.length).toBeGreaterThan(10);
-        for (const step of stepsOf(calls).filter((_, index) => index % SHARES === share)) await backUpThrough(step);
-      },
-    );
-  });
+  it.each([true, false].flatMap((running) => Array.from({ length: SHARES }, (_, share) => ({ what: running ? 'running' : 'powered-off', running, share }))))(
+    'at any step of the backup of a $what domain leaves nothing, and the backup is completed by its next life (part $share)',
+    async ({ running, share }) => {
+      await makeReady(running);
+      const { calls } = await backUpThrough({ call: 0, moment: 'before' });
+      expect(calls.length).toBeGreaterThan(10);
+      for (const step of stepsOf(calls).filter((_, index) => index % SHARES === share)) await backUpThrough(step);
+    },
+  );
 
   it('while libvirt begins the backup leaves nothing, and the backup is completed by its next life', async () => {
     await makeReady(true);
