@@ -78,7 +78,15 @@ async function bundle(program, options) {
     banner: { js: COMMONJS },
     ...options,
   });
+  for (const output of Object.keys(metafile.outputs)) asciiOnly(output);
   return metafile;
+}
+
+/** esbuild leaves regular expressions as they are. One other character makes V8 decode the whole program, and hold it with two bytes per character. */
+function asciiOnly(file) {
+  const text = readFileSync(file, 'utf8');
+  const escaped = text.replace(/[\u0080-\uffff]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  if (escaped !== text) writeFileSync(file, escaped);
 }
 
 /** `node_modules/a/node_modules/@b/c/x.js` -> `node_modules/a/node_modules/@b/c`; null: no file of a package. */

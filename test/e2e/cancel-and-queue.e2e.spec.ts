@@ -135,8 +135,12 @@ describe('a cancelled backup', () => {
   });
 
   it.each([
-    ...(IS_LONG ? ([['its exports are being started', 'qemu-nbd', '--persistent', 'preparing']] as const) : []),
-    ['the snapshot is being taken', 'qemu-img', 'bitmap --add', 'snapshot'],
+    ...(IS_LONG
+      ? ([
+          ['its exports are being started', 'qemu-nbd', '--persistent', 'preparing'],
+          ['the snapshot is being taken', 'qemu-img', 'bitmap --add', 'snapshot'],
+        ] as const)
+      : []),
     ['its disks are being copied', 'nbdcopy', '', 'transfer'],
     ['its files are being sealed', 'qemu-img', 'check', 'sealing'],
   ] as const)('is undone while %s', async (_when, tool, text, phase) => {

@@ -11,6 +11,9 @@ const LONGEST = [
   'test/libvirt/lost-tracking',
   'test/libvirt/restored-vm',
   'src/hub/restore/mounts/mount-drivers',
+  'src/node/backup-jobs/backup-jobs',
+  'test/e2e/bad-luck',
+  'test/e2e/validate.e2e',
   'test/e2e/cancel-and-queue',
   'test/crash/restored-vm-killed',
   'test/e2e/libvirt-backup',
@@ -18,12 +21,11 @@ const LONGEST = [
   'test/e2e/demo',
   'test/e2e/hung-mount',
   'test/e2e/file-restore',
-  'test/e2e/bad-luck',
   'test/network/altered-on-the-way',
   'test/e2e/hung-repository',
   'test/e2e/enrolment',
-  'src/node/backup-jobs/backup-jobs',
-  'test/deployment/archives',
+  'test/libvirt/interrupted',
+  'test/e2e/restore-bad-luck',
 ];
 const KINDS = ['.proof.spec.ts', '.e2e.spec.ts', '.int.spec.ts', '.spec.ts'];
 

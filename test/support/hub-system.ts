@@ -39,8 +39,8 @@ const ENTRY = 'src/hub/main.hub.js';
 const START_PATIENCE_MS = 60_000;
 /** Between two looks. What has not come at once is looked for less often: a look takes time of the machine from the very programs that are waited for. */
 const FIRST_PAUSE_MS = 25;
-const LAST_PAUSE_MS = 150;
-const PAUSE_GROWTH = 1.2;
+const LAST_PAUSE_MS = 250;
+const PAUSE_GROWTH = 1.3;
 
 /** Waits until `look` gives something. @throws Error that names what was waited for, and what was seen last */
 export async function until<Found>(what: string, look: () => Promise<Found | null | undefined | false>, patienceMs = 60_000): Promise<Found> {
