@@ -19,7 +19,6 @@ const LONGEST = [
   'test/e2e/libvirt-backup',
   'test/libvirt/guest-unhurt',
   'test/e2e/demo',
-  'test/e2e/hung-mount',
   'test/e2e/file-restore',
   'test/network/altered-on-the-way',
   'test/e2e/hung-repository',
