@@ -1,5 +1,5 @@
 import { asDomainEvent } from '../event-store/command-runner.js';
-import type { Position } from '../../../kernel/position.js';
+import { areComparable } from '../../../kernel/position.js';
 import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
 import { type ProjectionEventSkipped, projectionStream } from './projection-skips.events.js';
 
@@ -9,10 +9,10 @@ export type SkippedEvent = ProjectionEventSkipped['data'] & { readonly skipped_b
 export class ProjectionSkips {
   static readonly none = new ProjectionSkips([]);
 
-  private readonly positions: ReadonlySet<Position>;
+  private readonly ids: ReadonlySet<string>;
 
   constructor(readonly events: readonly SkippedEvent[]) {
-    this.positions = new Set(events.map(({ position }) => position));
+    this.ids = new Set(events.map(({ event_id }) => event_id));
   }
 
   /** @throws EventStoreUnavailableError */
@@ -24,13 +24,16 @@ export class ProjectionSkips {
     return new ProjectionSkips(events);
   }
 
-  /** Whether the event itself was skipped. It stays skipped even if a newer version could fold it, so that every rebuild produces the same rows. */
+  /**
+   * Whether the event itself was skipped. It stays skipped even if a newer version could fold it, so that every rebuild produces the same rows. Its id is
+   * compared, because it has another position after the events were moved to another store.
+   */
   has(event: RecordedEvent): boolean {
-    return this.positions.has(event.position);
+    return this.ids.has(event.id);
   }
 
   /** Whether an earlier event of the same stream was skipped. An event that cannot be folded for lack of it must not halt the projection again. */
   explains(event: RecordedEvent): boolean {
-    return this.events.some(({ stream, position }) => stream === event.stream && position < event.position);
+    return this.events.some(({ stream, position }) => stream === event.stream && (!areComparable(position, event.position) || position < event.position));
   }
 }
