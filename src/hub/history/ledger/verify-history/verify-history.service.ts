@@ -39,8 +39,9 @@ export class VerifyHistory {
   ) {}
 
   async verify(): Promise<HistoryVerdict> {
-    await this.readModels.current('audit_events');
     const tree = await this.ledger.tree();
+    // Afterwards, so that it has every event of the tree.
+    await this.readModels.current('audit_events');
     const root = await tree.root();
     const recomputed = new GrowingTree();
     const disagreement = await this.compare(tree, recomputed, await this.store.head());
