@@ -46,17 +46,28 @@ async function* eventsFor(hub: HubApi, range: Filter, { stream, vm, backup }: Re
   if (stream !== undefined) return yield* events(hub, { ...range, stream });
   if (vm === undefined && backup === undefined) return yield* events(hub, range);
   const ids = vm === undefined ? [(await hub.call<Backup>('GET', `/backups/${await idOf(hub, BACKUPS, backup ?? '')}`)).backup_id] : await idsOfVm(hub, vm);
-  const found: AuditEvent[] = [];
-  for (const correlation_id of await correlationsOf(hub, range, ids)) for await (const event of events(hub, { ...range, correlation_id })) found.push(event);
-  yield* found.sort((a, b) => (a.position < b.position ? -1 : 1));
+  const correlations = await correlationsOf(hub, range, ids);
+  for await (const event of events(hub, range)) if (correlations.has(event.correlation_id)) yield event;
 }
 
 /** Oldest first. */
-async function* events(hub: HubApi, filter: Filter): AsyncGenerator<AuditEvent, void, undefined> {
+function events(hub: HubApi, filter: Filter): AsyncGenerator<AuditEvent, void, undefined> {
+  return rowsOf(hub, '/audit/events', { ...filter, order: 'oldest_first' }, ({ events: found = [] }) => found);
+}
+
+/** Of one of the lists that are read here. */
+interface Page {
+  readonly next_cursor: string | null;
+  readonly events?: readonly AuditEvent[];
+  readonly backups?: readonly Backup[];
+}
+
+/** All rows of a list of the hub, page by page. */
+async function* rowsOf<Row>(hub: HubApi, path: string, filter: Filter, rows: (page: Page) => readonly Row[]): AsyncGenerator<Row, void, undefined> {
   for (let cursor: string | null = ''; cursor !== null;) {
-    const query = new URLSearchParams({ ...filter, order: 'oldest_first', limit: PAGE, ...(cursor === '' ? {} : { cursor }) }).toString();
-    const page: { readonly events: readonly AuditEvent[]; readonly next_cursor: string | null } = await hub.call('GET', `/audit/events?${query}`);
-    yield* page.events;
+    const query = new URLSearchParams({ ...filter, limit: PAGE, ...(cursor === '' ? {} : { cursor }) }).toString();
+    const page: Page = await hub.call('GET', `${path}?${query}`);
+    yield* rows(page);
     cursor = page.next_cursor;
   }
 }
@@ -65,12 +76,8 @@ async function* events(hub: HubApi, filter: Filter): AsyncGenerator<AuditEvent, 
 async function idsOfVm(hub: HubApi, named: string): Promise<readonly string[]> {
   const vm_id = await idOf(hub, VMS, named);
   const ids = [vm_id];
-  for (let cursor: string | null = ''; cursor !== null;) {
-    const query = new URLSearchParams({ vm_id, limit: PAGE, ...(cursor === '' ? {} : { cursor }) }).toString();
-    const page: { readonly backups: readonly Backup[]; readonly next_cursor: string | null } = await hub.call('GET', `/backups?${query}`);
-    ids.push(...page.backups.map(({ backup_id }) => backup_id));
-    cursor = page.next_cursor;
-  }
+  const backups = rowsOf(hub, '/backups', { vm_id }, ({ backups: found = [] }) => found);
+  for await (const { backup_id } of backups) ids.push(backup_id);
   return ids;
 }
 

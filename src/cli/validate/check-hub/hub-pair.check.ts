@@ -1,7 +1,8 @@
 import type { HubConfig } from '../../../hub/hub.config.js';
 import type { HubRole } from '../../api/answers.js';
-import { type HubApi, HubRefusalError } from '../../api/hub-api.client.js';
-import { type Check, fail, skip, type Verdict, warn, worst } from '../model/check.plan.js';
+import type { HubApi } from '../../api/hub-api.client.js';
+import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';
+import { unasked } from './hub-service.check.js';
 
 /** A standby takes over when the lease is this old. */
 const LEASE_SECONDS = 8;
@@ -17,7 +18,7 @@ export function hubPairCheck({ standby: isPair }: HubConfig, hub: HubApi): Check
       try {
         return verdictOf(await hub.call<HubRole>('GET', '/hub'), isPair);
       } catch (error) {
-        return skip(error instanceof HubRefusalError ? 'the hub refuses the token' : 'the hub does not answer');
+        return unasked(error);
       }
     },
   };

@@ -5,8 +5,6 @@ import type { MountDrivers, Readiness } from '../../api/answers.js';
 import { type HubApi, HubRefusalError } from '../../api/hub-api.client.js';
 import { type Check, fail, pass, skip, type Verdict, warn, worst } from '../model/check.plan.js';
 
-const STANDBY = 'this hub is a standby';
-
 /** Whether the hub answers, is ready, accepts its token and rejects requests without it. */
 export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: string | null): readonly Check[] {
   return [
@@ -36,8 +34,7 @@ export function hubServiceChecks(config: HubConfig, hub: HubApi, tokenProblem: s
         try {
           await hub.call('GET', '/nodes?limit=1');
         } catch (error) {
-          if (!(error instanceof HubRefusalError)) return skip('the hub does not answer');
-          if (isStandby(error)) return skip(STANDBY);
+          if (!(error instanceof HubRefusalError) || isStandby(error)) return unasked(error);
           return fail(`the hub refuses the token: ${error.message}`, 'Is it the token of this hub? Use --token-file to name another one.');
         }
         const stranger = await fetch(`${hub.url}/api/v1/nodes?limit=1`);
@@ -93,6 +90,12 @@ function isStandby(error: unknown): boolean {
   return error instanceof HubRefusalError && error.code === 'hub_standby';
 }
 
+/** The verdict of a check whose question the hub did not answer; another check reports that. */
+export function unasked(error: unknown): Verdict {
+  if (isStandby(error)) return skip('this hub is a standby');
+  return skip(error instanceof HubRefusalError ? 'the hub refuses the token' : 'the hub does not answer');
+}
+
 /** Skips a check that queries the hub when the hub cannot be queried; another check reports that. */
 export function asking(hub: HubApi, check: Check): Check {
   return {
@@ -102,8 +105,7 @@ export function asking(hub: HubApi, check: Check): Check {
       try {
         await hub.call('GET', '/nodes?limit=1');
       } catch (error) {
-        if (isStandby(error)) return skip(STANDBY);
-        return skip(error instanceof HubRefusalError ? 'the hub refuses the token' : 'the hub does not answer');
+        return unasked(error);
       }
       return check.run();
     },

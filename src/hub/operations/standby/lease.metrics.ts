@@ -46,12 +46,15 @@ const METRICS: readonly LeaseMetric[] = [
 
 /** Role, term and standby, for the active hub and for one that waits. */
 export function registerLeaseMetrics(metrics: MetricsRegistry, look: () => Promise<HubRoleDto>): void {
+  let looking: Promise<HubRoleDto> | null = null;
+  // A scrape measures all gauges at once, and one look at the lease serves them all.
+  const lookOnce = (): Promise<HubRoleDto> => (looking ??= look().finally(() => (looking = null)));
   for (const { name, help, valueOf } of METRICS) {
     metrics.gauge({
       name,
       help,
       collect: async (gauge) => {
-        const value = valueOf(await look());
+        const value = valueOf(await lookOnce());
         if (value === null) gauge.remove();
         else gauge.set(value);
       },

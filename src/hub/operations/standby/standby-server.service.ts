@@ -24,10 +24,14 @@ export class StandbyServer {
   ) {
     registerLeaseMetrics(this.metrics, () => Promise.resolve(this.role()));
     this.server = createServer((request, response) => {
-      void this.answer(request).then(({ status, type, headers, body }) => {
-        response.writeHead(status, { ...headers, 'content-type': type, 'cache-control': 'no-store', connection: 'close' });
-        response.end(body);
-      });
+      this.answer(request).then(
+        ({ status, type, headers, body }) => {
+          response.writeHead(status, { ...headers, 'content-type': type, 'cache-control': 'no-store', connection: 'close' });
+          response.end(body);
+        },
+        // A hub that waits to take over must not end because of a request.
+        () => response.destroy(),
+      );
     });
   }
 

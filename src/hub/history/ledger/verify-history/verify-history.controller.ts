@@ -32,7 +32,7 @@ export class VerifyHistoryController {
   @ApiOperation({
     summary: 'Compare all events with the ledger, and the audit log with the events',
     description:
-      'Reads the whole store, which takes about a minute per million events. It trusts the database for the ledger; `sendense ledger verify` needs not to.',
+      'Reads the whole store and the audit log, which takes long in a long history. It trusts the database for the ledger; `sendense ledger verify` need not.',
   })
   @ApiOkResponse({ type: HistoryVerdictResponse })
   async verify(): Promise<HistoryVerdictResponse> {

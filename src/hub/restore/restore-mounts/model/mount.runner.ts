@@ -187,7 +187,6 @@ export class MountRunner implements OnApplicationShutdown {
     isCutOff: (position: Position | null) => boolean,
   ): Promise<'stands' | 'coming_about' | 'expired' | 'broken' | 'taken_down' | 'orphan_removed'> {
     if (this.starting.has(mountId)) return 'coming_about';
-    const context = await this.ownContext(mountId);
     const { state, position } = await this.runner.load(restoreMountStream(mountId), decider);
     switch (state.status) {
       case 'requested':
@@ -196,20 +195,20 @@ export class MountRunner implements OnApplicationShutdown {
           // bringUp() holds the same lock and may have been faster.
           const { state: now } = await this.runner.load(restoreMountStream(mountId), decider);
           if (now.status !== 'requested') return 'stands';
-          await this.fail(mountId, new MountError('mount_interrupted', 'mounting was interrupted'), context);
+          await this.fail(mountId, new MountError('mount_interrupted', 'mounting was interrupted'), await this.ownContext(mountId));
           return 'taken_down';
         });
       case 'ready': {
         if (this.isExpired(mountId, state)) {
-          await this.release(mountId, 'expired', null, context);
+          await this.release(mountId, 'expired', null, await this.ownContext(mountId));
           return 'expired';
         }
         if (await this.drivers.stands(await this.directory(mountId))) return 'stands';
-        await this.release(mountId, 'hub_cleanup', 'its processes or its mount were gone', context);
+        await this.release(mountId, 'hub_cleanup', 'its processes or its mount were gone', await this.ownContext(mountId));
         return 'broken';
       }
       case 'unmounting':
-        await this.release(mountId, state.reason, null, context);
+        await this.release(mountId, state.reason, null, await this.ownContext(mountId));
         return 'taken_down';
       case 'none':
       case 'failed':
@@ -350,7 +349,7 @@ export class MountRunner implements OnApplicationShutdown {
     );
   }
 
-  /** A use of the mount is a command of who reads. */
+  /** A use of the mount is a command of its reader. */
   private contextOf({ actor, correlationId }: Origin): CommandContext {
     return { commandId: this.ids.next(), correlationId, actor };
   }
