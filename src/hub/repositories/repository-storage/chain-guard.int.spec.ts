@@ -141,7 +141,8 @@ gated.describe('files of a restore point, before they are opened', () => {
     [
       'encryption',
       'header_refused',
-      (folder) => create(folder, '--object', 'secret,id=s,data=x', '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'),
+      // Not LUKS: qemu-img first measures how fast it derives keys, which fails now and then on a machine under load.
+      (folder) => create(folder, '--object', 'secret,id=s,data=x', '-o', 'encrypt.format=aes,encrypt.key-secret=s'),
     ],
     [
       'a symbolic link to the disk of another repository',
