@@ -21,7 +21,10 @@ import { networkCopy, rateText } from './transfer.plan.js';
 
 jest.setTimeout(240_000);
 const { it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdkit');
-const run = promisify(execFile);
+/** A tool that hangs is named by its test's failure. */
+const LONGEST_MS = 90_000;
+const execute = promisify(execFile);
+const run = (file: string, args: readonly string[]): Promise<{ stdout: string }> => execute(file, args, { timeout: LONGEST_MS });
 
 const MIB = 1024 * 1024;
 const BLOCK = 65_536;
@@ -88,6 +91,9 @@ interface HowToCopy {
   readonly bytesPerSecond?: number;
 }
 
+/** @throws AbortError if the process has not ended in time */
+const exitOf = (directory: string): ReturnType<ShellProcessSupervisor['waitForExit']> => supervisor.waitForExit(directory, AbortSignal.timeout(LONGEST_MS));
+
 /** @returns the run directory of the copy */
 async function copy(name: string, extents: readonly Extent[], { onto = 'new', patienceSeconds = 60, bytesPerSecond }: HowToCopy = {}): Promise<string> {
   const directory = join(folder, `run-${name}`);
@@ -131,7 +137,7 @@ it('copies a full and an incremental over a long route that breaks repeatedly, w
       await carried(mib, before);
       network.breakConnections();
     }
-    expect(await supervisor.waitForExit(directory)).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(await exitOf(directory)).toMatchObject({ exitCode: 0, stderr: '' });
   };
   const full = await newTarget('full.qcow2');
   await serveTarget(full);
@@ -178,7 +184,7 @@ it('sends no answered data twice, and no zeroes to a new file', async () => {
   network.fallSilent();
   network.breakConnections();
   network.recover();
-  expect(await supervisor.waitForExit(directory)).toMatchObject({ exitCode: 0 });
+  expect(await exitOf(directory)).toMatchObject({ exitCode: 0 });
   // Unanswered data is sent again after each break; here that is less than the memory holds.
   expect(network.bytesCarried / MIB).toBeLessThan(48 + 2 * 32);
   await requireSame(target);
@@ -196,7 +202,7 @@ it('sends whole clusters for smaller extents, so that its digest matches that of
     { offset: MIB - 4096, length: 8192 },
     { offset: 67_106_304 - 512, length: 512 },
   ];
-  expect(await supervisor.waitForExit(await copy('copy', extents))).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(await exitOf(await copy('copy', extents))).toMatchObject({ exitCode: 0, stderr: '' });
   await stopServer('target');
   expect(await digestsAgree('copy', target)).toBe(true);
   const { stdout } = await run('qemu-img', ['map', '--output=json', target]);
@@ -217,7 +223,7 @@ it('has a different digest than the file if the sent data is altered in transit,
       bytes[at] = (bytes[at] ?? 0) ^ 1;
       return true;
     });
-    expect(await supervisor.waitForExit(await copy(onto, WHOLE, { onto }))).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(await exitOf(await copy(onto, WHOLE, { onto }))).toMatchObject({ exitCode: 0, stderr: '' });
     expect(network.tampered).toBe(true);
     await stopServer('target');
     await expect(run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', join(folder, 'source.raw'), target])).rejects.toThrow();
@@ -228,7 +234,7 @@ it('has a different digest than the file if the sent data is altered in transit,
   const target = await newTarget('written.qcow2');
   await serveTarget(target);
   const half: readonly Extent[] = [{ offset: 0, length: (DISK_MIB / 2) * MIB }];
-  expect(await supervisor.waitForExit(await copy('written', half))).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(await exitOf(await copy('written', half))).toMatchObject({ exitCode: 0, stderr: '' });
   await run('qemu-io', ['-f', 'raw', '-c', 'write -P 1 48M 512', `nbd://127.0.0.1:${targetPort}/disk`]);
   await stopServer('target');
   expect(await digestsAgree('written', target)).toBe(false);
@@ -241,7 +247,7 @@ it('gives up silent connections while new ones get answers', async () => {
   const directory = await copy('copy', WHOLE);
   await carried(10);
   network.strandConnections();
-  expect(await supervisor.waitForExit(directory)).toMatchObject({ exitCode: 0 });
+  expect(await exitOf(directory)).toMatchObject({ exitCode: 0 });
   await requireSame(target);
 });
 
@@ -255,7 +261,7 @@ it('waits for a target that is gone until it is back, including at the beginning
   await serveTarget(target);
   // Raise the rate during the copy.
   await writeFile(join(folder, 'rate'), rateText(1024 * MIB));
-  expect(await supervisor.waitForExit(directory)).toMatchObject({ exitCode: 0 });
+  expect(await exitOf(directory)).toMatchObject({ exitCode: 0 });
   await requireSame(target);
 });
 
@@ -265,7 +271,7 @@ it('ends when its patience is exhausted', async () => {
   const directory = await copy('copy', WHOLE, { patienceSeconds: 2, bytesPerSecond: 16 * MIB });
   await carried(10);
   await network.destroy();
-  const { exitCode, stderr } = await supervisor.waitForExit(directory);
+  const { exitCode, stderr } = await exitOf(directory);
   expect(exitCode).toBe(1);
   expect(stderr).toMatch(/^sendense copy: the target could not be reached for \d+ s: connect ECONNREFUSED 127\.0\.0\.1:\d+\n$/);
 });
@@ -277,7 +283,7 @@ it('ends immediately if its source disappears or the target is full, regardless 
   const first = await copy('first', WHOLE, { patienceSeconds, bytesPerSecond: 4 * MIB });
   await carried(10);
   await supervisor.stop(join(folder, 'run-source'), 0);
-  expect(await supervisor.waitForExit(first)).toMatchObject({
+  expect(await exitOf(first)).toMatchObject({
     exitCode: 1,
     stderr: expect.stringMatching(/^sendense copy: reading from the source at offset \d+: /),
   });
@@ -290,7 +296,7 @@ it('ends immediately if its source disappears or the target is full, regardless 
     await serve('source', ['-r', '-f', 'raw', '-k', join(folder, 'source'), join(folder, 'source.raw')]);
     await serveTarget(await newTarget('small/target.qcow2'));
     const second = await copy('second', WHOLE, { patienceSeconds });
-    expect(await supervisor.waitForExit(second)).toMatchObject({
+    expect(await exitOf(second)).toMatchObject({
       exitCode: 1,
       stderr: expect.stringMatching(/^sendense copy: writing to the target at offset \d+: No space left on device\n$/),
     });
