@@ -88,6 +88,11 @@ await add(sendense, 'validate', 'check this installation and suggest fixes', asy
 });
 sendense.addCommand(new CliCommand('version').description('show the version').does(() => void process.stdout.write(`${programVersion()}\n`)));
 
+// A reader such as head has what it wants and is gone.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
 const exitCode = await runCommand(sendense, argv);
 // A service that runs on sets its own when it ends.
 if (exitCode !== 0) process.exitCode = exitCode;

@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import { HubSystem, until } from '../support/hub-system.js';
@@ -74,6 +75,18 @@ describe('the command line, with a running hub', () => {
       stdout: expect.stringContaining('web1'),
       stderr: expect.stringContaining('--limit'),
     });
+    const before = await sendense('backup', 'list', '--as-of', '2020-01-01T00:00:00Z');
+    expect(before).toMatchObject({ code: 0, stderr: expect.stringMatching(/^as of 2020-01-01T00:00:00\.000Z, before the first event$/m) });
+  });
+
+  it('ends quietly when what reads its output has ended', async () => {
+    const child = spawn(process.execPath, [CLI, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.destroy();
+    child.stderr.setEncoding('utf8');
+    let stderr = '';
+    child.stderr.on('data', (text: string) => (stderr += text));
+    const [code] = (await once(child, 'close')) as [number];
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 
   it('cancels a backup, and a watcher learns of it', async () => {

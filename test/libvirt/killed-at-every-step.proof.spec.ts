@@ -100,8 +100,10 @@ describe('a node that is killed', () => {
     async ({ running, share }) => {
       await makeReady(running);
       const { calls } = await backUpThrough({ call: 0, moment: 'before' });
-      expect(calls.length).toBeGreaterThan(10);
-      for (const step of stepsOf(calls).filter((_, index) => index % SHARES === share)) await backUpThrough(step);
+      const steps = stepsOf(calls);
+      // Otherwise there is nothing to be killed at, or nothing that changes the domain.
+      expect(steps.length).toBeGreaterThan(calls.length);
+      for (const step of steps.filter((_, index) => index % SHARES === share)) await backUpThrough(step);
     },
   );
 

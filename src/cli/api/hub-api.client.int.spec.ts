@@ -49,6 +49,18 @@ describe("the client of the hub's API", () => {
     await expect(hub.call('GET', '/vms')).rejects.toMatchObject({ status: 502, code: 'unknown', message: 'status 502: <html>' });
   });
 
+  it('asks about the past, and reports once which instant the first answer stands for', async () => {
+    const instants: object[] = [];
+    const past = new HubApi(hub.url, 'a-token', { asOf: '2026-11-21T10:30:00Z', onAnswer: (instant) => instants.push(instant) });
+    const answer = (_: IncomingMessage, response: ServerResponse): void =>
+      void response.writeHead(200, { 'as-of-time': '2026-11-21T10:30:00.000Z', 'as-of-position': '0000000000000000042' }).end('{}');
+    answers.push(answer, answer);
+    await past.call('GET', '/vms');
+    await past.call('GET', '/vms?limit=5');
+    expect(seen.map(({ url }) => url)).toEqual(['/api/v1/vms?as_of=2026-11-21T10%3A30%3A00Z', '/api/v1/vms?limit=5&as_of=2026-11-21T10%3A30%3A00Z']);
+    expect(instants).toEqual([{ time: '2026-11-21T10:30:00.000Z', position: '0000000000000000042' }]);
+  });
+
   it('sends a POST whose answer was lost once more, under the same key, and another POST under another key', async () => {
     answers.push(lost, json(201, { backup_id: 'b' }), json(201, {}));
     expect(await hub.call('POST', '/backups', { vm_name: 'a' })).toEqual({ backup_id: 'b' });

@@ -17,6 +17,14 @@ export class HubRefusalError extends Error {
   }
 }
 
+/** An instant of the past that queries are asked about. */
+export interface Past {
+  /** Time or position. */
+  readonly asOf: string;
+  /** Called once, with what the first answer stands for. */
+  readonly onAnswer: (instant: { readonly time: string; readonly position: string | null }) => void;
+}
+
 export interface Wait {
   readonly patienceMs: number;
   readonly signal?: AbortSignal;
@@ -24,12 +32,13 @@ export interface Wait {
 
 /** The running hub through its public API. */
 export class HubApi {
+  private isPastShown = false;
+
   constructor(
     /** Without a trailing slash. */
     readonly url: string,
     private readonly token: string | null,
-    /** Time or position that queries are asked about; null: now. */
-    private readonly asOf: string | null = null,
+    private readonly past: Past | null = null,
   ) {}
 
   get hasToken(): boolean {
@@ -51,9 +60,9 @@ export class HubApi {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(deadlineMs),
     };
-    const send = async (): Promise<{ ok: boolean; status: number; text: string }> => {
+    const send = async (): Promise<{ ok: boolean; status: number; headers: Headers; text: string }> => {
       const response = await fetch(`${this.url}/api/v1${method === 'GET' ? this.pathAsOf(path) : path}`, request);
-      return { ok: response.ok, status: response.status, text: await response.text() };
+      return { ok: response.ok, status: response.status, headers: response.headers, text: await response.text() };
     };
     let answer;
     try {
@@ -65,14 +74,22 @@ export class HubApi {
       const reason = request.signal.aborted ? `no answer within ${deadlineMs / 1000} s` : reasonOf(error);
       throw new Error(`nothing answers at ${this.url}: ${reason}`, { cause: error });
     }
-    const { ok, status, text } = answer;
+    const { ok, status, headers, text } = answer;
     const parsed = parsedOrNull(text);
     if (!ok) throw new HubRefusalError(status, member(parsed, 'code') ?? 'unknown', member(parsed, 'detail') ?? `status ${status}: ${text.slice(0, 300)}`);
+    this.showPast(headers);
     return parsed as Body;
   }
 
   private pathAsOf(path: string): string {
-    return this.asOf === null ? path : `${path}${path.includes('?') ? '&' : '?'}as_of=${encodeURIComponent(this.asOf)}`;
+    return this.past === null ? path : `${path}${path.includes('?') ? '&' : '?'}as_of=${encodeURIComponent(this.past.asOf)}`;
+  }
+
+  private showPast(headers: Headers): void {
+    const time = headers.get('as-of-time');
+    if (this.past === null || time === null || this.isPastShown) return;
+    this.isPastShown = true;
+    this.past.onAnswer({ time, position: headers.get('as-of-position') });
   }
 
   /**

@@ -37,11 +37,16 @@ export async function hubOf(options: HubOptions, environment: NodeJS.ProcessEnv)
   try {
     const url = options.hub ?? (await read(join(config.dataDirectory, 'hub.url')));
     const token = options.tokenFile === undefined && config.apiToken !== null ? config.apiToken : await read(options.tokenFile ?? config.apiTokenFile);
-    return new HubApi(url, token, options.asOf ?? null);
+    return new HubApi(url, token, options.asOf === undefined ? null : { asOf: options.asOf, onAnswer: showInstant });
   } catch (error) {
     throw new Error(
       `there is no hub in ${config.dataDirectory} (${messageOf(error)}); run this as root on the hub's machine, or give --hub URL and --token-file FILE`,
       { cause: error },
     );
   }
+}
+
+/** On standard error, so that standard output remains what a program reads. */
+function showInstant({ time, position }: { readonly time: string; readonly position: string | null }): void {
+  process.stderr.write(`as of ${time}${position === null ? ', before the first event' : ` (position ${position})`}\n`);
 }
