@@ -59,7 +59,7 @@ function progressReport(): (progress: CopyProgress) => void {
   };
 }
 
-function summary({ events, copied, digest }: CopyResult, seconds: number, ahead: boolean): string {
+function summary({ events, copied, ledger_root }: CopyResult, seconds: number, ahead: boolean): string {
   const rest = ahead ? 'New events of the hub are not among them: stop it and repeat the command without --ahead.\n' : '';
-  return `${copied} events copied, ${events - copied} were there already, in ${seconds.toFixed(0)} s.\nBoth stores hold ${events} events: ${digest}\n${rest}`;
+  return `${copied} events copied, ${events - copied} were there already, in ${seconds.toFixed(0)} s.\nBoth stores hold ${events} events; the root of the ledger over them is ${ledger_root}\n${rest}`;
 }

@@ -22,8 +22,14 @@ export const EMPTY_ROOT: Buffer = hash('sha256', '', 'buffer');
 /** A tree of which only the roots of its complete subtrees are kept: memory grows with the logarithm of its size. */
 export class GrowingTree {
   /** Subtrees from left (largest) to right; their sizes are the powers of two that add up to the size. */
-  private readonly subtrees: { readonly size: number; readonly root: Buffer }[] = [];
-  private leaves = 0;
+  private readonly subtrees: { readonly size: number; readonly root: Buffer }[];
+  private leaves: number;
+
+  /** @param beginning a tree whose leaves this one has at first; default: none */
+  constructor(beginning: GrowingTree | null = null) {
+    this.subtrees = [...(beginning?.subtrees ?? [])];
+    this.leaves = beginning?.leaves ?? 0;
+  }
 
   get size(): number {
     return this.leaves;

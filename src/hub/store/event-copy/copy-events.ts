@@ -1,7 +1,8 @@
 import { DomainError } from '../../../kernel/domain-error.js';
+import { leafHashOf } from '../../../lib/ledger/ledger-leaf.js';
+import { GrowingTree } from '../../../lib/ledger/merkle-tree.js';
 import type { EventStore, RecordedEvent } from '../event-store/event-store.port.js';
 import type { CopyTarget } from './copy-target.js';
-import { EventDigest, eventText } from './event-digest.js';
 import { historyOf } from '../event-store/history-of.js';
 
 export interface CopyProgress {
@@ -15,8 +16,8 @@ export interface CopyResult {
   readonly events: number;
   /** Of these, written by this run. */
   readonly copied: number;
-  /** `sha256:<hex>` over all events in order, as this run read them from the target. */
-  readonly digest: string;
+  /** Root of the ledger over all events, in base64 as in a checkpoint, as this run read them from the target. */
+  readonly ledger_root: string;
 }
 
 export interface CopyOptions {
@@ -34,57 +35,67 @@ export interface CopyOptions {
 export async function copyEvents(source: EventStore, target: CopyTarget, options: CopyOptions = {}): Promise<CopyResult> {
   const { signal, report = () => undefined } = options;
   const [head, presentHead] = [await source.head(), await target.store.head()];
-  const digest = new EventDigest();
-  /** Of what the target returns; as long as nothing was written, it is the digest of the source. */
-  let found: EventDigest | null = null;
+  const tree = new GrowingTree();
+  /** Of what the target returns; as long as nothing was written, it is the tree of the source. */
+  let found: GrowingTree | null = null;
   const present = eventsOf(historyOf(target.store, null, presentHead));
   try {
     for await (const events of historyOf(source, null, head)) {
       signal?.throwIfAborted();
-      const known = await countPresent(events, present, digest.count);
-      digest.add(events.slice(0, known));
+      const leaves = events.map(leafHashOf);
+      const known = await countPresent(events, leaves, present, tree.size);
+      for (const leaf of leaves.slice(0, known)) tree.append(leaf);
       const missing = events.slice(known);
       if (missing.length > 0) {
         if (found === null) {
-          found = digest.fork();
+          found = new GrowingTree(tree);
           await target.mark('unfinished');
         }
-        await target.write(missing, digest.count);
-        digest.add(missing);
+        await target.write(missing, tree.size);
+        for (const leaf of leaves.slice(known)) tree.append(leaf);
       }
-      report({ phase: found === null ? 'comparing' : 'copying', events: digest.count });
+      report({ phase: found === null ? 'comparing' : 'copying', events: tree.size });
     }
     const surplus = await present.next();
-    if (surplus.done !== true) throw differs(digest.count, surplus.value, undefined);
+    if (surplus.done !== true) throw differs(tree.size, surplus.value, undefined);
   } finally {
     await present.return(undefined);
   }
   if (options.ahead !== true && (await source.head()) !== head) {
     throw new DomainError('conflict', 'copy_source_changed', 'the source has new events: a hub is still using it; stop the hub and repeat the command');
   }
-  const copied = digest.count - (found?.count ?? digest.count);
+  const copied = tree.size - (found?.size ?? tree.size);
   if (found !== null) {
     for await (const events of historyOf(target.store, presentHead, await target.store.head())) {
       signal?.throwIfAborted();
-      found.add(events);
-      report({ phase: 'checking', events: found.count });
+      for (const event of events) found.append(leafHashOf(event));
+      report({ phase: 'checking', events: found.size });
     }
-    if (found.count !== digest.count || String(found) !== String(digest)) {
-      const detail = `the target returns ${found.count} events with ${String(found)}, the source ${digest.count} with ${String(digest)}`;
+    if (found.size !== tree.size || !found.root().equals(tree.root())) {
+      const detail = `the target returns ${found.size} events with the root ${rootText(found)}, the source ${tree.size} with ${rootText(tree)}`;
       throw new DomainError('conflict', 'copy_not_equal', `the copy differs from its source: ${detail}; remove the target and copy again`);
     }
   }
   if (options.ahead !== true) await target.mark('complete');
-  return { events: digest.count, copied, digest: String(digest) };
+  return { events: tree.size, copied, ledger_root: rootText(tree) };
+}
+
+function rootText(tree: GrowingTree): string {
+  return tree.root().toString('base64');
 }
 
 /** How many of the events the target holds already. @throws DomainError if it holds others in their place */
-async function countPresent(events: readonly RecordedEvent[], present: AsyncGenerator<RecordedEvent>, before: number): Promise<number> {
+async function countPresent(
+  events: readonly RecordedEvent[],
+  leaves: readonly Buffer[],
+  present: AsyncGenerator<RecordedEvent>,
+  before: number,
+): Promise<number> {
   let known = 0;
   for (const event of events) {
     const next = await present.next();
     if (next.done === true) break;
-    if (eventText(next.value) !== eventText(event)) throw differs(before + known, next.value, event);
+    if (leaves[known]?.equals(leafHashOf(next.value)) !== true) throw differs(before + known, next.value, event);
     known += 1;
   }
   return known;
