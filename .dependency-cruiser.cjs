@@ -9,6 +9,8 @@ const READERS = '/model/[^/]+\\.reader\\.ts$';
 const CONTRACT = '^src/contract/';
 /** How qemu is to open an image and its backing files: pure, and what the node's plans are about. */
 const IMAGE_GRAPH = '^src/lib/qemu/image-graph\\.plan\\.ts$';
+/** Calendar arithmetic without a clock. */
+const CALENDAR = '(^|/)croner(/|$)';
 /** Folders of the hub, the node and the command line that know no context: they are tools of those that do. */
 const TOOLS = `(?:${[
   'hub/(?:store|people/tokens|repositories/repository-storage|exports/nbd-servers|nodes/(?:node-link|local-node)|operations/(?:http|host-tools)|restore/(?:mounts|downloads))/',
@@ -126,7 +128,7 @@ module.exports = {
         "Decisions import their context's pure files, other contexts' events, commands and queries, and the kernel; facts, time and ids come in the command.",
       severity: 'error',
       from: { path: `${A_CONTEXT}.*\\.(queries|state|decide|plan)\\.ts$` },
-      to: { pathNot: ['^src/kernel/', CONTRACT, IMAGE_GRAPH, `^src/$1/.*${PURE}`, `${A_CONTEXT}.*${PUBLIC}`] },
+      to: { pathNot: ['^src/kernel/', CONTRACT, IMAGE_GRAPH, CALENDAR, `^src/$1/.*${PURE}`, `${A_CONTEXT}.*${PUBLIC}`] },
     },
     {
       name: 'no-sibling-slices',

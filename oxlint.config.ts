@@ -253,7 +253,7 @@ export default defineConfig({
           {
             patterns: [
               { regex: '^(node:|@nestjs/)', message: 'A pure file has neither Nest nor Node: do it in the handler or reactor, and hand over the facts.' },
-              { regex: '^(?!node:|@nestjs/)[^.]', message: 'A pure file imports pure files only.' },
+              { regex: '^(?!node:|@nestjs/|croner$)[^.]', message: 'A pure file imports pure files only, and croner for calendars.' },
             ],
           },
         ],

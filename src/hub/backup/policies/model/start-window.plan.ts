@@ -1,0 +1,73 @@
+import { wallOf } from './time-zone.plan.js';
+
+const DAY_MS = 86_400_000;
+export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
+export type Weekday = (typeof WEEKDAYS)[number];
+
+/** When backups may start, by the clock of the policy's zone. It ends the next day if `until` is not after `from`. */
+export type StartWindow = {
+  readonly from: string;
+  readonly until: string;
+  /** The days on which it opens; empty: every day. */
+  readonly days: readonly Weekday[];
+};
+
+/** A time without starts, as instants. */
+export type Blackout = {
+  readonly from: string;
+  readonly until: string;
+  /** Whether a run that is due within it starts at its end, or not at all. */
+  readonly effect: 'defer' | 'skip';
+};
+
+export interface StartRules {
+  readonly time_zone: string;
+  /** null: always open. */
+  readonly start_window: StartWindow | null;
+  readonly blackouts: readonly Blackout[];
+}
+
+export type Admission = { readonly start: string } | { readonly refused: 'blackout' | 'window_closed' };
+
+/** When a run that is due at an instant may start. */
+export function admit(at: string, rules: StartRules): Admission {
+  let start = at;
+  for (let blackout = covering(start, rules); blackout !== undefined; blackout = covering(start, rules)) {
+    if (blackout.effect === 'skip') return { refused: 'blackout' };
+    start = blackout.until;
+  }
+  return isOpen(start, rules) ? { start } : { refused: 'window_closed' };
+}
+
+/** Whether a backup may start at this very instant. */
+export function mayStart(at: string, rules: StartRules): boolean {
+  const admission = admit(at, rules);
+  return 'start' in admission && admission.start === at;
+}
+
+/** By how many seconds the start of a VM is delayed: always the same for the same policy and VM. */
+export function jitterSeconds(policyId: string, vmId: string, spreadSeconds: number): number {
+  return spreadSeconds === 0 ? 0 : hashOf(`${policyId}/${vmId}`) % spreadSeconds;
+}
+
+function covering(at: string, { blackouts }: StartRules): Blackout | undefined {
+  return blackouts.find(({ from, until }) => from <= at && at < until);
+}
+
+function isOpen(at: string, { time_zone, start_window }: StartRules): boolean {
+  if (start_window === null) return true;
+  const { from, until, days } = start_window;
+  const wall = wallOf(Date.parse(at), time_zone);
+  const time = new Date(wall).toISOString().slice(11, 16);
+  const isOn = (day: number): boolean => days.length === 0 || days.includes(WEEKDAYS[new Date(day).getUTCDay()] ?? 'sun');
+  if (from < until) return from <= time && time < until && isOn(wall);
+  return (time >= from && isOn(wall)) || (time < until && isOn(wall - DAY_MS));
+}
+
+/** FNV-1a with 32 bits, and a final mix, because the remainder depends on the lowest bits. */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  return (hash ^ (hash >>> 13)) >>> 0;
+}

@@ -1,0 +1,54 @@
+import { DomainError } from '../../../../kernel/domain-error.js';
+
+const HOUR_MS = 3_600_000;
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+/** The name under which the zone is known, such as `Europe/Berlin`. @throws DomainError time_zone_unknown */
+export function knownZone(name: string): string {
+  try {
+    // Offsets such as +02:00 are refused: they know no daylight saving time.
+    if (/^[A-Za-z]/.test(name)) return new Intl.DateTimeFormat('en-US', { timeZone: name }).resolvedOptions().timeZone;
+  } catch {
+    // A RangeError: the zone is unknown.
+  }
+  throw new DomainError('invalid', 'time_zone_unknown', `time_zone must be the name of a time zone, such as Europe/Berlin or UTC; "${name}" is none.`, {
+    field: 'time_zone',
+    rule: 'known_zone',
+  });
+}
+
+/** What a clock on the wall of the zone shows, as milliseconds that would be that time in UTC. */
+export function wallOf(instantMs: number, zone: string): number {
+  let format = formats.get(zone);
+  if (format === undefined) {
+    format = new Intl.DateTimeFormat('en-US', {
+      timeZone: zone,
+      hourCycle: 'h23',
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+      hour: 'numeric',
+      minute: 'numeric',
+      second: 'numeric',
+    });
+    formats.set(zone, format);
+  }
+  const parts = new Map(format.formatToParts(instantMs).map(({ type, value }) => [type, Number(value)]));
+  const of = (type: Intl.DateTimeFormatPartTypes): number => parts.get(type) ?? 0;
+  return Date.UTC(of('year'), of('month') - 1, of('day'), of('hour'), of('minute'), of('second'));
+}
+
+/** The instant at which the wall clock shows this time: the first of two in autumn; in spring, for a skipped time, the first valid instant after it. */
+export function instantOf(wallMs: number, zone: string): number {
+  // No zone is more than 14 hours away from UTC, so these instants are on either side of the wanted one.
+  let before = wallMs - 24 * HOUR_MS;
+  let after = wallMs + 24 * HOUR_MS;
+  const [earlier, later] = [before, after].map((instant) => wallMs - (wallOf(instant, zone) - instant)).sort((a, b) => a - b);
+  for (const instant of [earlier, later]) if (instant !== undefined && wallOf(instant, zone) === wallMs) return instant;
+  while (after - before > 1_000) {
+    const middle = before + Math.floor((after - before) / 2_000) * 1_000;
+    if (wallOf(middle, zone) < wallMs) before = middle;
+    else after = middle;
+  }
+  return after;
+}
