@@ -3,8 +3,8 @@ export default {
   testEnvironment: 'node',
   // The default of five seconds is about the machine, not about the test, wherever programs are started and files synced.
   testTimeout: 60_000,
-  globalSetup: '<rootDir>/test/support/postgres-global-setup.mjs',
-  globalTeardown: '<rootDir>/test/support/postgres-global-teardown.mjs',
+  globalSetup: '<rootDir>/test/support/run-setup.mjs',
+  globalTeardown: '<rootDir>/test/support/run-teardown.mjs',
   roots: ['<rootDir>/src', '<rootDir>/projections', '<rootDir>/test'],
   testSequencer: '<rootDir>/test/run/longest-first.mjs',
   testRegex: '\\.spec\\.ts$',

@@ -6,14 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { NodeConfig } from '../../src/node/node.config.js';
 import { type NbdPlace, nbdUri } from '../../src/lib/nbd/nbd-uri.js';
-import { PortProbe } from '../../src/lib/nbd/port-probe.js';
 import { TUNNEL_CIPHERS } from '../../src/tunnel/hub-end/sshd-config.plan.js';
 import { tunnelSocket } from '../../src/tunnel/interface/tunnel-sockets.js';
 import { TUNNEL_FILES } from '../../src/tunnel/interface/tunnel-settings.js';
 import { extentListText } from '../../src/node/model/extents.plan.js';
 import { networkCopy } from '../../src/node/transfers/transfer.plan.js';
 import { BadNetwork } from '../support/bad-network.js';
-import { freePortRange } from '../support/free-ports.js';
+import { freePortRange, isServed } from '../support/free-ports.js';
 import { until } from '../support/hub-system.js';
 import { TunnelPair } from '../support/tunnel-pair.js';
 import { type BenchOptions, type BenchResult, inSeconds, median, ratio, type Target } from './measure.js';
@@ -143,7 +142,7 @@ async function openLink(mib: number, roundTripMs: number): Promise<Link> {
     children.push(...(await bareSsh(pair, sshdPort, bareRelayPort, barePort, target)));
     pair.startTunnel(new NodeConfig().tunnelConnections);
     await pair.becomes('up');
-    await listens(barePort);
+    await until('a server', () => isServed(barePort));
     return { pair, tunnel: { socket: tunnelSocket(pair.nodeDirectory, target) }, bare: { host: '127.0.0.1', port: barePort }, destroy };
   } catch (error) {
     await destroy();
@@ -166,7 +165,7 @@ async function bareSsh(pair: TunnelPair, sshdPort: number, relayPort: number, lo
   ];
   await writeFile(config, `${lines.join('\n')}\n`);
   const sshd = spawn('/usr/sbin/sshd', ['-D', '-f', config], { stdio: 'ignore' });
-  await listens(sshdPort);
+  await until('a server', () => isServed(sshdPort));
   const options = ['BatchMode=yes', 'IdentitiesOnly=yes', 'HostKeyAlias=sendense-hub', `Ciphers=${TUNNEL_CIPHERS[0]}`, 'ExitOnForwardFailure=yes'];
   const ssh = spawn(
     'ssh',
@@ -193,9 +192,4 @@ async function copySeconds(folder: string, what: What, way: Way): Promise<number
 
 function atLeast(what: string, limit: number, measured: number): Target {
   return { what, limit: `at least ${ratio(limit)}`, measured: ratio(measured), met: measured >= limit };
-}
-
-async function listens(port: number): Promise<void> {
-  const probe = new PortProbe();
-  await until(`port ${port}`, async () => !(await probe.isFree('127.0.0.1', port)));
 }

@@ -6,13 +6,12 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, jest } from '@jest/globals';
 import { BadNetwork } from '../../../test/support/bad-network.js';
-import { freePortRange } from '../../../test/support/free-ports.js';
+import { freePortRange, isServed } from '../../../test/support/free-ports.js';
 import { until } from '../../../test/support/hub-system.js';
 import { requireTools } from '../../../test/support/require-tools.js';
 import { seeded } from '../../../test/support/seeded.js';
 import { mountSmallFileSystem } from '../../../test/support/small-file-system.js';
 import { nbdUri } from '../../lib/nbd/nbd-uri.js';
-import { PortProbe } from '../../lib/nbd/port-probe.js';
 import type { KeyedDigest } from '../../contract/content-digest.js';
 import { FileHasher } from '../../storage/hashing/file-hasher.js';
 import { ShellProcessSupervisor } from '../../lib/process/shell-process-supervisor.js';
@@ -69,8 +68,7 @@ async function prepare(roundTripMs: number | (() => number)): Promise<void> {
 
 async function serveTarget(file: string): Promise<void> {
   await serve('target', ['-f', 'qcow2', '-b', '127.0.0.1', '-p', String(targetPort), '-x', 'disk', '--discard=unmap', file]);
-  const probe = new PortProbe();
-  await until('the target', async () => !(await probe.isFree('127.0.0.1', targetPort)));
+  await until('the target', () => isServed(targetPort));
 }
 
 async function newTarget(name: string, parent: string | null = null): Promise<string> {
