@@ -8,6 +8,7 @@ import { guestMountsBelow, removeGuestMounts } from '../support/guest-mounts.js'
 import { until } from '../support/hub-system.js';
 import { startTestPostgres } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
+import { TestEventStore } from '../support/test-event-store.js';
 import { inLongProof } from '../support/long-proof.js';
 
 const DEMO = resolve(import.meta.dirname, '../../dist/demo/demo.js');
@@ -16,6 +17,7 @@ const { describe, it } = requireTools('qemu-img', 'qemu-io', 'qemu-nbd', 'nbdkit
 /** What bin/demo runs once the checkout is prepared, in a temporary directory of its own, so that whatever it leaves is seen. */
 describe('the demo', () => {
   let temporary: string;
+  let eventStore: TestEventStore | null;
   let child: ChildProcess;
   let output: string;
 
@@ -23,11 +25,13 @@ describe('the demo', () => {
     temporary = await mkdtemp(join(tmpdir(), 'sendense-demo-test-'));
     // PostgreSQL passes through as another user when root runs it.
     await chmod(temporary, 0o711);
+    eventStore = await TestEventStore.start();
   });
   afterEach(async () => {
     child.kill('SIGKILL');
     for (const pid of await processes()) process.kill(pid, 'SIGKILL');
     await until('the processes to end', async () => (await processes()).length === 0);
+    await eventStore?.stop();
     await removeGuestMounts(temporary);
     await rm(temporary, { recursive: true, force: true, maxRetries: 10 });
   });
@@ -91,7 +95,7 @@ describe('the demo', () => {
   function begin(environment: Readonly<Record<string, string | undefined>>, ...options: readonly string[]): void {
     output = '';
     child = spawn(process.execPath, [DEMO, ...options], {
-      env: { ...process.env, ...environment, TMPDIR: temporary, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
+      env: { ...process.env, ...eventStore?.settings, ...environment, TMPDIR: temporary, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));

@@ -6,25 +6,29 @@ import { RunningProgram } from './enrolled-node.js';
 import { freePortRange } from './free-ports.js';
 import { HubSystem, until } from './hub-system.js';
 import { createTestDatabase, type TestDatabase } from './postgres.js';
+import { TestEventStore } from './test-event-store.js';
 
 const POOL = 8;
 
-/** Two hubs on one database, on loopback addresses of their own, with one repository and a node that knows both. */
+/** Two hubs on one database and one event store, on loopback addresses of their own, with one repository and a node that knows both. */
 export class HubPair {
   private node: RunningProgram | null = null;
 
   private constructor(
     readonly hubs: readonly [HubSystem, HubSystem],
     private readonly database: TestDatabase,
+    private readonly eventStore: TestEventStore | null,
     private readonly port: number,
   ) {}
 
   static async create(): Promise<HubPair> {
     const database = await createTestDatabase({ migrated: false });
+    const eventStore = await TestEventStore.start();
     const port = await freePortRange(POOL + 2);
     const hubOn = (host: string, shared: Readonly<Record<string, string>> = {}): Promise<HubSystem> =>
       HubSystem.create({
         databaseUrl: database.databaseUrl,
+        eventStore,
         answersAreChecked: false,
         portCount: POOL,
         env: {
@@ -48,7 +52,7 @@ export class HubPair {
       await writeFile(join(hub.dataDirectory, 'hub.url'), `http://${host}:${port}\n`);
     }
     await symlink(join(first.dataDirectory, 'api.token'), join(second.dataDirectory, 'api.token'));
-    return new HubPair([first, second], database, port);
+    return new HubPair([first, second], database, eventStore, port);
   }
 
   get images(): string {
@@ -102,6 +106,7 @@ export class HubPair {
   async destroy(): Promise<void> {
     await this.node?.stop();
     for (const hub of this.hubs) await hub.destroy();
+    await this.eventStore?.stop();
     await this.database.drop();
   }
 }

@@ -15,6 +15,8 @@ export interface HubSystemOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** null: the hub's own PostgreSQL in its data directory. */
   readonly databaseUrl: string | null;
+  /** An EventStoreDB that is not this hub's alone; its owner stops it. Default: one of its own, if the tests run on EventStoreDB. */
+  readonly eventStore?: TestEventStore | null;
   /** Ports of the NBD pool. Default 16. */
   readonly portCount?: number;
   /** The built programs, such as those of another checkout. Default: this checkout's. */
@@ -83,7 +85,7 @@ export class HubSystem {
     private readonly answersAreChecked: boolean,
     private readonly inside: readonly string[],
     private readonly address: string | null,
-    private readonly eventStore: TestEventStore | null,
+    private readonly ownEventStore: TestEventStore | null,
   ) {}
 
   static async create(options: HubSystemOptions): Promise<HubSystem> {
@@ -95,7 +97,7 @@ export class HubSystem {
     await mkdir(join(directory, 'images'));
     await mkdir(join(directory, 'repository'));
     const first = await freePortRange(options.portCount ?? 16);
-    const eventStore = await TestEventStore.start();
+    const ownEventStore = options.eventStore === undefined ? await TestEventStore.start() : null;
     const env = {
       // Hubs and nodes are started hundreds of times in the tests; what V8 has compiled once need not be compiled again.
       NODE_COMPILE_CACHE: join(dist, '.compile-cache'),
@@ -109,10 +111,10 @@ export class HubSystem {
       // The sandbox takes tens of seconds for a mount where it is emulated.
       SENDENSE_MOUNT_DRIVER: 'fuse',
       ...(options.databaseUrl === null ? {} : { DATABASE_URL: options.databaseUrl }),
-      ...eventStore?.settings,
+      ...(options.eventStore ?? ownEventStore)?.settings,
       ...options.env,
     };
-    return new HubSystem(directory, dist, env, options.answersAreChecked ?? true, options.inside ?? [], options.address ?? null, eventStore);
+    return new HubSystem(directory, dist, env, options.answersAreChecked ?? true, options.inside ?? [], options.address ?? null, ownEventStore);
   }
 
   /** The hub's settings, as variables. */
@@ -232,7 +234,7 @@ export class HubSystem {
       }
     }
     await until('the processes to end', async () => (await this.leftoverPids()).length === 0);
-    await this.eventStore?.stop();
+    await this.ownEventStore?.stop();
     await removeGuestMounts(this.directory);
     await rm(this.directory, { recursive: true, force: true, maxRetries: 10 });
     requireDocumentedAnswers();

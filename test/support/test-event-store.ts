@@ -5,6 +5,9 @@ import { until } from './hub-system.js';
 
 const START_PATIENCE_MS = 120_000;
 
+/** Whether the hubs of the tests keep their events in PostgreSQL. */
+export const EVENTS_IN_POSTGRES = (process.env['SENDENSE_TEST_STORE'] ?? 'postgres') === 'postgres';
+
 /**
  * The EventStoreDB of one hub under test. With `SENDENSE_TEST_STORE=eventstoredb` each hub of the tests gets a server of its own, because a hub needs one alone:
  * the program named by `EVENTSTOREDB_TEST_SERVER`, which is started with a port as its argument, and serves on that port and the next without TLS until SIGTERM.
@@ -17,10 +20,9 @@ export class TestEventStore {
 
   /** @returns null if the tests run on PostgreSQL; @throws Error if the server does not start */
   static async start(): Promise<TestEventStore | null> {
-    const kind = process.env['SENDENSE_TEST_STORE'] ?? 'postgres';
-    if (kind === 'postgres') return null;
+    if (EVENTS_IN_POSTGRES) return null;
     const program = process.env['EVENTSTOREDB_TEST_SERVER'];
-    if (kind !== 'eventstoredb' || program === undefined) {
+    if (process.env['SENDENSE_TEST_STORE'] !== 'eventstoredb' || program === undefined) {
       throw new Error('SENDENSE_TEST_STORE is postgres, or eventstoredb with EVENTSTOREDB_TEST_SERVER');
     }
     const port = await freePortRange(2);

@@ -21,7 +21,7 @@ export function trialChecks(role: Role, trial: Trial, throughTunnel: boolean): r
           if (error instanceof TrialImpossibleError) return skip(error.message);
           return fail(
             messageOf(error),
-            'Check the hub (GET /health/ready, and its log). If permissions are missing, GRANT ALL ON ALL TABLES IN SCHEMA event_store to the user in DATABASE_URL; if space is missing, free some for PostgreSQL.',
+            'Check the hub (GET /health/ready, and its log). If permissions are missing, GRANT ALL ON ALL TABLES IN SCHEMA event_store to the user in DATABASE_URL, or let the user in eventstoredb_url write streams; if space is missing, free some for the event store.',
           );
         }
       },
