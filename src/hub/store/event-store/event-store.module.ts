@@ -8,6 +8,7 @@ import { ASKED_PATIENCE_MS, CommandRunner, HUB_ID } from './command-runner.js';
 import { EventStore } from './event-store.port.js';
 import type { EventStoreDbOptions } from './eventstoredb/eventstoredb-connection.js';
 import type { EventStoreDbEventStore } from './eventstoredb/eventstoredb-event-store.js';
+import { requireHistory } from './history-witness.js';
 import { FencedEventStore } from './fenced-event-store.js';
 import { HubLease } from '../postgres/hub-lease.js';
 import { FAILPOINT_VARIABLE, FailpointEventStore, failpointSource } from './failpoint-event-store.js';
@@ -58,7 +59,9 @@ export class EventStoreModule implements BeforeApplicationShutdown {
               return openEventStoreDb(options.eventStoreDb, pool, log);
             }
             requireWhole(await copyState(pool), 'PostgreSQL');
-            return new PostgresEventStore(pool, log, () => lease.term);
+            const store = new PostgresEventStore(pool, log, () => lease.term);
+            await requireHistory(store, pool, 'PostgreSQL');
+            return store;
           },
         },
         {

@@ -147,10 +147,10 @@ export class ProjectionRunner {
     });
   }
 
-  /** Makes this generation the live one, between two batches. @throws LostCheckpointRaceError, or the driver's error */
-  async becomeLive(): Promise<void> {
+  /** Makes this generation the live one, between two batches. @param replacesOtherHistory see `switchTo` @throws LostCheckpointRaceError, or the driver's error */
+  async becomeLive(replacesOtherHistory: boolean): Promise<void> {
     await this.exclusive.run(async () => {
-      await this.tables.switchTo(this.projection, this.generation, this.stored, this.at);
+      await this.tables.switchTo(this.projection, this.generation, this.stored, this.at, replacesOtherHistory);
       this.stored = this.at;
     });
   }

@@ -4,6 +4,7 @@ import { messageOf } from '../../../kernel/error-message.js';
 import type { JsonObject, JsonValue } from '../../../kernel/json.js';
 import type { Position } from '../../../kernel/position.js';
 import type { RecordedEvent } from '../event-store/event-store.port.js';
+import { type HistoryWitness, witnessOf } from '../event-store/history-witness.js';
 import {
   type FoldedRow,
   FoldedRows,
@@ -47,6 +48,8 @@ export interface Checkpoint {
   /** Null: no event has been folded. */
   readonly position: Position | null;
   readonly halted: HaltedAt | null;
+  /** Null: no event has been folded, or only by an earlier version. */
+  readonly witness: HistoryWitness | null;
   /** The shape in which its rows were built; null: built by a version without shapes. */
   readonly shape: string | null;
 }
@@ -80,15 +83,17 @@ export class ProjectionTables {
       halted_position: string | null;
       halted_event_id: string | null;
       halted_error: string | null;
+      witness: HistoryWitness | null;
       shape: string | null;
     }[] = await this.dataSource.query(
-      `select generation, role, position, halted_position, halted_event_id, halted_error, shape
+      `select generation, role, position, halted_position, halted_event_id, halted_error, witness, shape
          from ${SCHEMA}.projection_checkpoints where projection = $1 order by generation`,
       [projection.name],
     );
-    return rows.map(({ generation, role, position, halted_position, halted_event_id, halted_error, shape }) => ({
+    return rows.map(({ generation, role, position, halted_position, halted_event_id, halted_error, witness, shape }) => ({
       generation,
       shape,
+      witness,
       role,
       position,
       halted: halted_position === null ? null : { position: halted_position, event_id: halted_event_id ?? '', error: halted_error ?? '' },
@@ -121,7 +126,7 @@ export class ProjectionTables {
       await this.inTransaction(async (runner) => {
         // A crash loses rows and checkpoint together, so no event is missed; nobody relies on rows that are still behind.
         if (catchingUp) await runner.query('set local synchronous_commit = off');
-        await this.moveCheckpoint(runner, projection, generation, from, to);
+        await this.moveCheckpoint(runner, projection, generation, from, to, events.at(-1));
         if (events.length > 0) changes = await this.fold(runner, projection, generation, events, recent);
       });
     } catch (error) {
@@ -318,9 +323,10 @@ export class ProjectionTables {
 
   /**
    * Makes a caught-up generation the live one and drops the old, in one transaction, so that a reader sees one or the other.
+   * @param isOfOtherHistory whether the old one was, so that their positions cannot be compared
    * @throws LostCheckpointRaceError if either generation is not where the caller expects it
    */
-  async switchTo(projection: Projection, generation: number, from: Position | null, to: Position | null): Promise<void> {
+  async switchTo(projection: Projection, generation: number, from: Position | null, to: Position | null, isOfOtherHistory = false): Promise<void> {
     await this.inTransaction(async (runner) => {
       await runner.query(`set local lock_timeout = ${SWITCH_LOCK_TIMEOUT_MS}`);
       const rows = await select<{ generation: number; role: string; position: string | null }>(
@@ -333,7 +339,8 @@ export class ProjectionTables {
       if (live === undefined || building === undefined || building.position !== from) {
         throw new LostCheckpointRaceError(projection.name, generation, from);
       }
-      if (live.position !== null && (to === null || to < live.position)) throw new LostCheckpointRaceError(projection.name, live.generation, to);
+      if (!isOfOtherHistory && live.position !== null && (to === null || to < live.position))
+        throw new LostCheckpointRaceError(projection.name, live.generation, to);
       // Its columns may be others than those of the live generation, which `create or replace` refuses.
       await runner.query(`drop view ${view(projection)}, ${asOfView(projection)}`);
       await this.createViews(runner, projection, generation);
@@ -442,16 +449,23 @@ export class ProjectionTables {
     return rows[0]?.digest ?? '';
   }
 
-  private async moveCheckpoint(runner: QueryRunner, projection: Projection, generation: number, from: Position | null, to: Position): Promise<void> {
+  private async moveCheckpoint(
+    runner: QueryRunner,
+    projection: Projection,
+    generation: number,
+    from: Position | null,
+    to: Position,
+    last?: RecordedEvent,
+  ): Promise<void> {
     const moved = await select<{ generation: number }>(
       runner,
       `with moved as (
          update ${SCHEMA}.projection_checkpoints
-            set position = $4, halted_position = null, halted_event_id = null, halted_error = null, updated_at = now()
+            set position = $4, halted_position = null, halted_event_id = null, halted_error = null, witness = coalesce($5, witness), updated_at = now()
           where projection = $1 and generation = $2 and position is not distinct from $3
          returning generation)
        select generation from moved`,
-      [projection.name, generation, from, to],
+      [projection.name, generation, from, to, last === undefined ? null : JSON.stringify(witnessOf(last))],
     );
     if (moved.length === 0) throw new LostCheckpointRaceError(projection.name, generation, from);
   }

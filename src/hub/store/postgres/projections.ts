@@ -5,8 +5,9 @@ import { DomainError } from '../../../kernel/domain-error.js';
 import type { CommandContext } from '../../../kernel/command-context.js';
 import { Clock, derivedId } from '../../../lib/clock/clock.js';
 import { HUB_ID } from '../event-store/command-runner.js';
-import { areComparable, type Position } from '../../../kernel/position.js';
+import type { Position } from '../../../kernel/position.js';
 import { EventStore } from '../event-store/event-store.port.js';
+import { isFilledFrom } from '../event-store/history-witness.js';
 import type { Projection } from './projection-definition.js';
 import { type Halt, type ProjectedBatch, ProjectionRunner, type RunnerHooks, type RunnerState } from './projection-runner.js';
 import { type ProjectionEventSkipped, projectionStream } from './projection-skips.events.js';
@@ -49,6 +50,8 @@ export interface ProjectionStatus {
 interface Managed {
   readonly projection: Projection;
   live: ProjectionRunner | null;
+  /** The live rows come from another history than the store holds: they are not continued, only replaced. */
+  isOfOtherHistory: boolean;
   building: ProjectionRunner | null;
   rebuilding: boolean;
   lastRebuildError: string | null;
@@ -78,7 +81,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     this.managed = new Map(
       projections.map((projection) => [
         projection.name,
-        { projection, live: null, building: null, rebuilding: false, lastRebuildError: null, lastRebuildHalt: null },
+        { projection, live: null, isOfOtherHistory: false, building: null, rebuilding: false, lastRebuildError: null, lastRebuildHalt: null },
       ]),
     );
     for (const { name } of projections) readModels.advanced(name, null);
@@ -102,9 +105,10 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
           const live = await this.tables.liveCheckpoint(managed.projection);
           const leftovers = await this.tables.dropLeftovers(managed.projection);
           if (leftovers.length > 0) this.log.warn(`dropped generations ${leftovers.join(', ')} of ${managed.projection.name}, left by an interrupted rebuild`);
-          this.readModels.knowsPast(managed.projection.name, live.shape === shapeOf(managed.projection));
+          managed.isOfOtherHistory = !(await isFilledFrom(this.store, live.position, live.witness));
+          this.readModels.knowsPast(managed.projection.name, live.shape === shapeOf(managed.projection) && !managed.isOfOtherHistory);
           managed.live = this.runner(managed.projection, live.generation);
-          managed.live.start();
+          if (!managed.isOfOtherHistory) managed.live.start();
         } catch (error) {
           this.log.error(`projection ${managed.projection.name} cannot start yet; trying again: ${String(error)}`);
           await pause(START_RETRY_MS);
@@ -115,22 +119,20 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     this.rebuilds.add(changed);
   }
 
-  /** Rebuilds the read models whose live rows have another shape than their definition, one after another. The live rows answer queries meanwhile. */
+  /** Rebuilds the read models whose live rows have another shape than their definition, or come from another history, one after another. The live rows answer queries meanwhile. */
   private async rebuildChanged(): Promise<void> {
-    for (const { projection } of this.managed.values()) {
+    for (const { projection, isOfOtherHistory } of this.managed.values()) {
       if (this.isStopping()) return;
       try {
-        const { shape, generation, position } = await this.tables.liveCheckpoint(projection);
-        const head = await this.store.head();
-        const isOfAnotherStore = position !== null && head !== null && !areComparable(position, head);
-        if (shape === shapeOf(projection) && !isOfAnotherStore) continue;
-        const why = isOfAnotherStore ? 'was filled from another event store' : 'has another shape than this version defines';
+        const { shape, generation } = await this.tables.liveCheckpoint(projection);
+        if (shape === shapeOf(projection) && !isOfOtherHistory) continue;
+        const why = isOfOtherHistory ? 'was filled from another event store' : 'has another shape than this version defines';
         this.log.log(`projection ${projection.name}: generation ${generation} ${why}, and is rebuilt`);
         await (
           await this.rebuild(projection.name)
         ).done;
       } catch (error) {
-        this.log.warn(`projection ${projection.name} keeps its old shape until it is rebuilt, at the latest after the next start: ${String(error)}`);
+        this.log.warn(`projection ${projection.name} keeps its old rows until it is rebuilt, at the latest after the next start: ${String(error)}`);
       }
     }
   }
@@ -284,7 +286,8 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
       await old?.stop();
       const standing = old?.position ?? null;
       await building.until(({ position }) => standing === null || (position !== null && position >= standing));
-      await this.switch(building);
+      await this.switch(building, managed.isOfOtherHistory);
+      managed.isOfOtherHistory = false;
       this.readModels.knowsPast(projection.name, true);
       managed.live = building;
       managed.building = null;
@@ -297,7 +300,7 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
       this.log.error(`the rebuild of ${projection.name} was abandoned; its live rows are unchanged: ${String(error)}`);
       await building.stop();
       if (!this.stopping) {
-        old?.start();
+        if (!managed.isOfOtherHistory) old?.start();
         await this.tables.dropLeftovers(projection).catch((failure: unknown) => {
           this.log.warn(`generation ${generation} of ${projection.name} will be dropped at the next start: ${String(failure)}`);
         });
@@ -306,10 +309,10 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  private async switch(building: ProjectionRunner): Promise<void> {
+  private async switch(building: ProjectionRunner, isOfOtherHistory: boolean): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await building.becomeLive();
+        await building.becomeLive(isOfOtherHistory);
         return;
       } catch (error) {
         const state = sqlState(error);

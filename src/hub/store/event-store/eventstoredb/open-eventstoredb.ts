@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import { messageOf } from '../../../../kernel/error-message.js';
 import { retry } from '../../../../lib/concurrency/retry.js';
 import { requireWhole } from '../copy-state.js';
+import { requireHistory } from '../history-witness.js';
 import { fetchHead } from '../event-rows.js';
 import { EventStoreUnavailableError } from '../event-store.port.js';
 import type { StoreLog } from '../store-log.js';
@@ -16,7 +17,7 @@ const OLDEST = [23, 10] as const;
 
 /**
  * Opens the store, and waits without limit for a server that cannot be used yet, because a signal can stop the hub.
- * @throws Error if the server is too old, its history is half a copy, or the events of this hub are in PostgreSQL
+ * @throws Error if the server is too old, its history is half a copy or another one, or the events of this hub are in PostgreSQL
  */
 export async function openEventStoreDb(options: EventStoreDbOptions, pool: Pool, log: StoreLog): Promise<EventStoreDbEventStore> {
   const store = new EventStoreDbEventStore(options, log);
@@ -38,6 +39,7 @@ export async function openEventStoreDb(options: EventStoreDbOptions, pool: Pool,
           );
         }
         requireWhole(await store.copyState(), `EventStoreDB at ${store.name}`);
+        await requireHistory(store, pool, `EventStoreDB at ${store.name}`);
         log.log(`the events are in EventStoreDB ${version} at ${store.name}`);
       },
       { firstMs: RETRY_MS, onFailure },
