@@ -81,16 +81,25 @@ async function effort(hub: BenchHub, events: number, work: () => Promise<unknown
 const TICKS_PER_SECOND = 100;
 
 function processorSeconds(hub: BenchHub): { readonly hub: number; readonly postgres: number } {
-  const cluster = join(hub.system.dataDirectory, 'postgres', 'cluster');
-  const lock = join(cluster, 'postmaster.pid');
+  return { hub: processorTicks(hub.system.hubPid ?? 0).own / TICKS_PER_SECOND, postgres: postgresSeconds(join(hub.system.dataDirectory, 'postgres')) };
+}
+
+/** Processor time of a PostgreSQL server and its sessions, those that have ended included. @param directory of LocalPostgres */
+export function postgresSeconds(directory: string): number {
+  const lock = join(directory, 'cluster', 'postmaster.pid');
   const postmaster = existsSync(lock) ? Number(readFileSync(lock, 'utf8').split('\n')[0]) : null;
-  let postgres = 0;
+  let ticks = 0;
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     const { parent, own, children } = processorTicks(Number(pid));
-    if (Number(pid) === postmaster) postgres += own + children;
-    else if (parent === postmaster) postgres += own;
+    if (Number(pid) === postmaster) ticks += own + children;
+    else if (parent === postmaster) ticks += own;
   }
-  return { hub: processorTicks(hub.system.hubPid ?? 0).own / TICKS_PER_SECOND, postgres: postgres / TICKS_PER_SECOND };
+  return ticks / TICKS_PER_SECOND;
+}
+
+/** Processor time of programs that this one has started and that have ended. */
+export function endedChildrenSeconds(): number {
+  return processorTicks(process.pid).children / TICKS_PER_SECOND;
 }
 
 /** Its own, and those of its children that have ended; nothing of a process that is gone. */

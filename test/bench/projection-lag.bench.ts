@@ -105,7 +105,7 @@ async function measure(store: EventStore, readModels: ReadModels, seconds: numbe
 }
 
 /** A backup that is being copied, for ever. */
-class BackupStream {
+export class BackupStream {
   private readonly id = randomUUID();
   private bytes = 0;
 

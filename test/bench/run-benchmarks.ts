@@ -8,6 +8,7 @@ import { benchFullBackup } from './full-backup.bench.js';
 import { benchHistory } from './history.bench.js';
 import { benchHotPaths } from './hot-paths.bench.js';
 import { benchIncrementalBackup } from './incremental-backup.bench.js';
+import { benchLedger } from './ledger.bench.js';
 import { benchLibvirt } from './libvirt.bench.js';
 import { benchManyDisks } from './many-disks.bench.js';
 import { type BenchOptions, describeMachine, loadAverage, markdownOf } from './measure.js';
@@ -42,16 +43,18 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'hot-paths': async (options) => outcomeOf(benchHotPaths(options)),
   history: async (options) => outcomeOf(benchHistory(options)),
   'time-travel': async (options) => outcomeOf(benchTimeTravel(options)),
+  ledger: async (options) => outcomeOf(benchLedger(options)),
   price: async (options) => outcomeOf(benchPrice(options)),
 };
-/** Takes most of an hour and 15 GiB, or needs another build: only when it is asked for. */
-const ON_REQUEST: ReadonlySet<string> = new Set(['history', 'time-travel', 'price']);
+/** Writes a long history, or needs another build: only when it is asked for. */
+const ON_REQUEST: ReadonlySet<string> = new Set(['history', 'time-travel', 'ledger', 'price']);
 
 const USAGE = `Usage: bin/bench [--smoke] [--write] [name...]
 
 Measures Sendense side by side with the bare tools below it, and prints tables with ratios and targets.
-Without a name everything but history, time-travel and price is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
+Without a name everything but history, time-travel, ledger and price is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
 history writes four million events and time-travel three million, or as many as --events says; each takes most of an hour and 15 GiB.
+ledger writes one million, or as many as --events says, after some three minutes of appends.
 price measures full backups with another version's build (--before) and with this one, in turns, as root.
 Nothing else should run on the machine meanwhile.
 
