@@ -255,9 +255,13 @@ describe('a history that the owner of its database rewrites', () => {
     await running.app.get(DataSource).query('update read_models.ledger_tiles set hashes = $1 where tile = $2', [hashes, tileKey(0, 0)]);
     expect(await json('/audit/verify')).toMatchObject({ verified: true, first_disagreement: null });
     expect(await problems(...kept)).toMatchObject([{ kind: 'events_differ', first_event: 40, last_event: 59 }]);
+    expect((await get('/ledger/checkpoint')).status).toBe(409);
+    // Whoever has the hub's account makes it forget what it has signed.
+    await rm(join(directory, 'ledger.checkpoint'));
     const forged = await written('forged', await (await get('/ledger/checkpoint')).text());
     expect(await problems(...kept, forged)).toContainEqual(expect.objectContaining({ kind: 'checkpoint_contradicts' }));
     expect(await problems(forged)).toEqual([]);
+    await rm(join(directory, 'ledger.checkpoint'));
     await restore();
     await sql('delete from read_models.ledger_tiles', 'insert into read_models.ledger_tiles select * from public.tiles');
     await sql(`update read_models.audit_events set data = (select data from public.log where ${OF_POSITION}) where ${OF_POSITION}`);

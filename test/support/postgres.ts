@@ -49,11 +49,11 @@ export async function startOwnPostgres(): Promise<OwnPostgres> {
   };
 }
 
-/** A fresh database on the shared server; `migrated: false` leaves it empty. */
-export async function createTestDatabase(options: { readonly migrated?: boolean } = {}): Promise<TestDatabase> {
+/** A fresh database on the shared server; `migrated: false` leaves it empty, and `copyOf` is the URL of one that nobody is connected to. */
+export async function createTestDatabase(options: { readonly migrated?: boolean; readonly copyOf?: string } = {}): Promise<TestDatabase> {
   const { databaseUrl: adminUrl } = await startTestPostgres();
   const name = `test_${randomUUID().replaceAll('-', '')}`;
-  await runSql(adminUrl, `create database ${name}`);
+  await runSql(adminUrl, `create database ${name}${options.copyOf === undefined ? '' : ` template ${new URL(options.copyOf).pathname.slice(1)}`}`);
   const url = new URL(adminUrl);
   url.pathname = `/${name}`;
   const databaseUrl = url.toString();

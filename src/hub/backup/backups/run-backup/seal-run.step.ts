@@ -179,7 +179,7 @@ export class SealRun {
     try {
       return await this.ledger.checkpoint();
     } catch (error) {
-      this.logger.warn('the manifest has no checkpoint of the ledger, because the ledger could not be read', { backup_id: backupId, error });
+      this.logger.warn('the manifest has no checkpoint of the ledger, because none could be signed', { backup_id: backupId, error });
       return null;
     }
   }

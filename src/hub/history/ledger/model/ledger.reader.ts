@@ -1,14 +1,20 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
+import type { Counter } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { AuditEventReadModel } from '../../../../../projections/audit-events/audit-events.read-model.js';
 import { indexOfTile, LedgerTileReadModel, tileKey } from '../../../../../projections/ledger-tiles/ledger-tiles.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
-import { signCheckpoint } from '../../../../lib/ledger/checkpoint.js';
+import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
+import { type Checkpoint, signCheckpoint } from '../../../../lib/ledger/checkpoint.js';
 import { leafHashOf, leafOf } from '../../../../lib/ledger/ledger-leaf.js';
 import { HASH_BYTES } from '../../../../lib/ledger/merkle-tree.js';
 import { TiledTree, TILE_WIDTH, type TilePath } from '../../../../lib/ledger/tiles.js';
+import { MetricsRegistry } from '../../../../lib/http/metrics-registry.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
 import { EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { LastCheckpoint } from './last-checkpoint.service.js';
 import { LedgerKeys } from './ledger-keys.service.js';
 
 const FLUSH_LOOK_MS = 20;
@@ -27,15 +33,30 @@ export interface EventProof {
 /** The ledger: a Merkle tree over all events, read from its tiles. */
 @Injectable()
 export class Ledger {
+  private readonly log = loggerFor('Ledger');
+  private readonly mutex = new KeyedMutex();
+  private refused: DomainError | null = null;
+  private readonly failures: Counter;
+
   constructor(
     private readonly dataSource: DataSource,
     private readonly store: EventStore,
     private readonly keys: LedgerKeys,
-  ) {}
+    private readonly last: LastCheckpoint,
+    private readonly readModels: ReadModels,
+    metrics: MetricsRegistry,
+  ) {
+    this.failures = metrics.counter({ name: 'sendense_ledger_checkpoint_failures_total', help: 'Attempts to sign a checkpoint that failed' });
+  }
 
-  /** The newest checkpoint, signed. Whatever it covers is on stable storage. */
+  /** Why the history does not continue the last checkpoint, as of the last attempt to sign one; null: it does. */
+  get refusal(): DomainError | null {
+    return this.refused;
+  }
+
+  /** The newest checkpoint, signed. Whatever it covers is on stable storage. @throws DomainError `checkpoint_refused`, `read_model_behind` */
   async checkpoint(): Promise<string> {
-    return this.sign(await this.tree());
+    return (await this.signed()).checkpoint;
   }
 
   /** The tree of all events that the ledger covers and that are on stable storage. */
@@ -51,7 +72,7 @@ export class Ledger {
     while (!(await this.isFlushed(found.lsn))) await pause(FLUSH_LOOK_MS);
     const size =
       found.tile === null || found.hashes === null ? 0 : indexOfTile(found.tile) * TILE_WIDTH + Buffer.from(found.hashes, 'base64').length / HASH_BYTES;
-    return new TiledTree(size, (level, index, width) => this.tile({ level, index, width }));
+    return this.treeOf(size);
   }
 
   /** @throws DomainError `ledger_tile_not_found` */
@@ -66,12 +87,12 @@ export class Ledger {
     });
   }
 
-  /** @throws DomainError `event_not_found`, `event_not_in_ledger`, `event_differs` */
+  /** @throws DomainError `event_not_found`, `event_not_in_ledger`, `event_differs`; as `checkpoint` */
   async proveEvent(eventId: string): Promise<EventProof> {
     const [found] = await this.dataSource.getRepository(AuditEventReadModel).find({ where: { event_id: eventId }, order: { log_position: 'ASC' }, take: 1 });
     const event = found === undefined ? null : await this.event(found.stream, Number(found.revision));
     if (event === null) throw new DomainError('not_found', 'event_not_found', `There is no event ${eventId}.`, { event_id: eventId });
-    const tree = await this.tree();
+    const { tree, checkpoint } = await this.signed();
     const leaf = leafOf(event);
     const leafHash = leafHashOf(event);
     const tile = await this.dataSource
@@ -90,7 +111,7 @@ export class Ledger {
       const detail = `Event ${eventId} is not the one that the ledger has recorded: it was changed in the database. GET /audit/verify names the first such event.`;
       throw new DomainError('conflict', 'event_differs', detail, { event_id: eventId });
     }
-    return { event, index, leaf, leafHash, proof: await tree.inclusionProof(index), checkpoint: await this.sign(tree) };
+    return { event, index, leaf, leafHash, proof: await tree.inclusionProof(index), checkpoint };
   }
 
   /** @throws DomainError `ledger_size_not_reached` */
@@ -99,11 +120,49 @@ export class Ledger {
     if (to > size) {
       throw new DomainError('conflict', 'ledger_size_not_reached', `The ledger covers ${size} events, not ${to}.`, { size });
     }
-    return new TiledTree(to, (level, index, width) => this.tile({ level, index, width })).consistencyProof(from);
+    return this.treeOf(to).consistencyProof(from);
   }
 
-  private async sign(tree: TiledTree): Promise<string> {
-    return signCheckpoint({ origin: this.keys.origin, size: tree.size, root: await tree.root() }, this.keys.privateKey);
+  private treeOf(size: number): TiledTree {
+    return new TiledTree(size, (level, index, width) => this.tile({ level, index, width }));
+  }
+
+  /** One at a time, because each must continue the one before it. */
+  private async signed(): Promise<{ readonly tree: TiledTree; readonly checkpoint: string }> {
+    return this.mutex.runExclusive('sign', async () => {
+      try {
+        const last = await this.last.read();
+        const tree = await this.continuing(last);
+        const checkpoint = signCheckpoint({ origin: this.keys.origin, size: tree.size, root: await tree.root() }, this.keys.privateKey);
+        if (last?.size !== tree.size) await this.last.keep(checkpoint);
+        this.refused = null;
+        return { tree, checkpoint };
+      } catch (error) {
+        this.failures.inc();
+        if (error instanceof DomainError && error.code === 'checkpoint_refused') {
+          if (this.refused === null) this.log.error(error.message);
+          this.refused = error;
+        }
+        throw error;
+      }
+    });
+  }
+
+  /** The newest tree. @throws DomainError `checkpoint_refused` if it does not begin with that of the last checkpoint */
+  private async continuing(last: Checkpoint | null): Promise<TiledTree> {
+    let tree = await this.tree();
+    if (last === null) return tree;
+    if (tree.size < last.size) {
+      // It may still be catching up with the store.
+      await this.readModels.current('ledger_tiles');
+      tree = await this.tree();
+    }
+    const signed = `the last checkpoint that the hub has signed covers ${last.size} events`;
+    if (tree.size < last.size) throw this.last.refusal(`The history has ${tree.size} events, but ${signed}: the database was put back, or events removed`);
+    if (!(await this.treeOf(last.size).root()).equals(last.root)) {
+      throw this.last.refusal(`The history has ${tree.size} events, but ${signed} that it does not begin with: it was put back and continued, or rewritten`);
+    }
+    return tree;
   }
 
   private async event(stream: string, revision: number): Promise<RecordedEvent | null> {

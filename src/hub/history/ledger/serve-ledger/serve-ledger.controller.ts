@@ -33,6 +33,7 @@ export class ServeLedgerController {
     description: 'The checkpoint',
     schema: { type: 'string', example: 'sendense/h\n42\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— sendense/h Az3grlgt\n' },
   })
+  @ApiProblem(409, 'checkpoint_refused')
   checkpoint(): Promise<string> {
     return this.ledger.checkpoint();
   }
@@ -72,7 +73,7 @@ export class ServeLedgerController {
   @ApiOperation({ summary: 'Prove that the ledger contains an event' })
   @ApiOkResponse({ type: InclusionProofResponse })
   @ApiProblem(404, 'event_not_found')
-  @ApiProblem(409, 'event_differs')
+  @ApiProblem(409, 'event_differs', 'checkpoint_refused')
   @ApiProblem(503, 'event_not_in_ledger')
   async inclusion(@Query() { event_id }: InclusionQuery): Promise<InclusionProofResponse> {
     const { event, index, leaf, leafHash, proof, checkpoint } = await this.ledger.proveEvent(event_id);
