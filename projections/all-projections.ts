@@ -14,6 +14,8 @@ import { nbdPortsProjection } from './nbd-ports/nbd-ports.projection.js';
 import { NbdPortReadModel } from './nbd-ports/nbd-ports.read-model.js';
 import { nodesProjection } from './nodes/nodes.projection.js';
 import { NodeReadModel } from './nodes/nodes.read-model.js';
+import { policiesProjection } from './policies/policies.projection.js';
+import { PolicyReadModel } from './policies/policies.read-model.js';
 import { repositoriesProjection } from './repositories/repositories.projection.js';
 import { RepositoryReadModel } from './repositories/repositories.read-model.js';
 import { restoreExportsProjection } from './restore-exports/restore-exports.projection.js';
@@ -32,6 +34,7 @@ export const allProjections: readonly Projection[] = [
   backupsProjection,
   chainsProjection,
   vmsProjection,
+  policiesProjection,
   repositoriesProjection,
   nodesProjection,
   nbdPortsProjection,
@@ -49,6 +52,7 @@ export const allReadModels: readonly ReadModel[] = [
   BackupReadModel,
   ChainReadModel,
   VmReadModel,
+  PolicyReadModel,
   RepositoryReadModel,
   NodeReadModel,
   NbdPortReadModel,

@@ -24,6 +24,7 @@ export const vmsProjection: Projection<VmRow> = {
           registered_at,
           disks_observed_at: registered_at,
           problem: null,
+          labels: [],
         };
       }
       case 'VmDisksChanged':
@@ -33,6 +34,9 @@ export const vmsProjection: Projection<VmRow> = {
       case 'VmProblemSolved':
         if (row === undefined) throw new Error(`VM stream ${recorded.stream} has ${event.type} where no VM is registered`);
         return { ...row, problem: event.type === 'VmProblemFound' ? event.data : null };
+      case 'VmLabelsSet':
+        if (row === undefined) throw new Error(`VM stream ${recorded.stream} has VmLabelsSet where no VM is registered`);
+        return { ...row, labels: event.data.labels };
       case 'VmRemoved':
         return null;
       default:

@@ -1,5 +1,5 @@
 import type { VmDisk, VmSource } from '../../src/hub/backup/vms/model/vm.events.js';
-import { bigint, instant, json, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
+import { bigint, instant, json, text, texts, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
 export const VmReadModel = readModel({
   name: 'vms',
@@ -16,6 +16,7 @@ export const VmReadModel = readModel({
     disks_observed_at: instant(),
     /** Why the VM cannot be backed up; null: its node knows of no problem. */
     problem: json<{ readonly code: string; readonly detail: string; readonly found_at: string }>().nullable(),
+    labels: texts(),
   },
   indexes: ['(name)'],
 });

@@ -33,6 +33,7 @@ import { RestoreExportsModule } from './restore/restore-exports/restore-exports.
 import { RestoreJobsModule } from './restore/restore-jobs/restore-jobs.module.js';
 import { VerificationsModule } from './backup/verifications/verifications.module.js';
 import { RestoreMountsModule } from './restore/restore-mounts/restore-mounts.module.js';
+import { PoliciesModule } from './backup/policies/policies.module.js';
 import { VmsModule } from './backup/vms/vms.module.js';
 import { eventCheckOf } from './store/postgres/event-check.js';
 
@@ -92,6 +93,7 @@ export class HubModule {
         NbdExportsModule,
         ChainsModule,
         BackupsModule,
+        PoliciesModule,
         RestoreJobsModule,
         RestoreExportsModule,
         VerificationsModule,

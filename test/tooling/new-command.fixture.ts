@@ -129,7 +129,7 @@ export const EDITS: Readonly<Record<string, readonly (readonly [string, string])
     ['| VmRemoved;', '| VmRemoved | VmNoted;'],
   ],
   'src/hub/backup/vms/model/vm.state.ts': [
-    ['readonly problem: string | null }', 'readonly problem: string | null; readonly note?: string }'],
+    ['readonly labels: readonly string[] }', 'readonly labels: readonly string[]; readonly note?: string }'],
     [
       "    case 'VmRemoved':",
       `    case 'VmNoted':
@@ -158,8 +158,8 @@ export const EDITS: Readonly<Record<string, readonly (readonly [string, string])
       'import { GetVmController }',
       "import { NoteVmController } from './note-vm/note-vm.controller.js';\nimport { NoteVmHandler } from './note-vm/note-vm.handler.js';\nimport { GetVmController }",
     ],
-    ['RemoveVmController]', 'RemoveVmController, NoteVmController]'],
-    ['ObserveVmProblemHandler]', 'ObserveVmProblemHandler, NoteVmHandler]'],
+    ['SetLabelsController]', 'SetLabelsController, NoteVmController]'],
+    ['SetVmLabelsHandler]', 'SetVmLabelsHandler, NoteVmHandler]'],
   ],
 };
 

@@ -29,3 +29,4 @@ export class RegisterLock {
 /** VMs and nodes share one register, because a VM refers to its node. */
 export const VMS_AND_NODES = 'vms-and-nodes';
 export const REPOSITORIES = 'repositories';
+export const POLICIES = 'policies';

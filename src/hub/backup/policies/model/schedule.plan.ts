@@ -1,11 +1,11 @@
 import { Cron } from 'croner';
 import { DomainError } from '../../../../kernel/domain-error.js';
+import { WEEKDAYS } from './start-window.plan.js';
 import { instantOf, knownZone, wallOf } from './time-zone.plan.js';
 
 const MINUTE_MS = 60_000;
 const UNITS: Readonly<Record<string, number>> = { m: MINUTE_MS, h: 60 * MINUTE_MS, d: 24 * 60 * MINUTE_MS };
 const LONGEST_INTERVAL_MS = 366 * 24 * 60 * MINUTE_MS;
-const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
 
 const EVERY = /^every (\d{1,6}) ?([mhd])$/;
 const AT = /^(daily|weekly on (.+)|monthly on (.+)) at (\d\d?):(\d\d)$/;
@@ -95,7 +95,7 @@ function patternOf(plain: string): string {
   const [, , weekly, monthly, hour, minute] = at;
   if (Number(hour) > 23 || Number(minute) > 59) throw refused('time_of_day', `${hour ?? ''}:${minute ?? ''} is no time of day; use 00:00 to 23:59.`);
   const time = `${Number(minute)} ${Number(hour)}`;
-  if (weekly !== undefined) return `${time} * * ${listed(weekly, (day) => DAYS.includes(day), 'weekday', 'A weekday is one of sun to sat.')}`;
+  if (weekly !== undefined) return `${time} * * ${listed(weekly, (day) => WEEKDAYS.some((one) => one === day), 'weekday', 'A weekday is one of sun to sat.')}`;
   if (monthly === undefined) return `${time} * * *`;
   const days = listed(monthly, (day) => /^(\d\d?|last)$/.test(day) && day !== '0', 'day_of_month', 'A day of the month is 1 to 31 or "last".');
   return `${time} ${days.replaceAll('last', 'L')} * *`;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { admit, type Blackout, jitterSeconds, mayStart, type StartRules, type StartWindow } from './start-window.plan.js';
+import type { Blackout, StartWindow } from './policy.events.js';
+import { admit, jitterSeconds, mayStart, type StartRules } from './start-window.plan.js';
 
 const rules = (start_window: StartWindow | null, ...blackouts: readonly Blackout[]): StartRules => ({ time_zone: 'Europe/Berlin', start_window, blackouts });
 const night: StartWindow = { from: '22:00', until: '06:00', days: [] };

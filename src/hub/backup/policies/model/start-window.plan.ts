@@ -1,31 +1,10 @@
+import type { Blackout, PolicySettings, Weekday } from './policy.events.js';
 import { wallOf } from './time-zone.plan.js';
 
 const DAY_MS = 86_400_000;
-export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
-export type Weekday = (typeof WEEKDAYS)[number];
+export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const satisfies readonly Weekday[];
 
-/** When backups may start, by the clock of the policy's zone. It ends the next day if `until` is not after `from`. */
-export type StartWindow = {
-  readonly from: string;
-  readonly until: string;
-  /** The days on which it opens; empty: every day. */
-  readonly days: readonly Weekday[];
-};
-
-/** A time without starts, as instants. */
-export type Blackout = {
-  readonly from: string;
-  readonly until: string;
-  /** Whether a run that is due within it starts at its end, or not at all. */
-  readonly effect: 'defer' | 'skip';
-};
-
-export interface StartRules {
-  readonly time_zone: string;
-  /** null: always open. */
-  readonly start_window: StartWindow | null;
-  readonly blackouts: readonly Blackout[];
-}
+export type StartRules = Pick<PolicySettings, 'time_zone' | 'start_window' | 'blackouts'>;
 
 export type Admission = { readonly start: string } | { readonly refused: 'blackout' | 'window_closed' };
 

@@ -33,6 +33,17 @@ export class RemoveVm extends Command<Position | null> {
   }
 }
 
+/** Replace the labels of a VM. @throws DomainError vm_not_found */
+export class SetVmLabels extends Command<Position | null> {
+  constructor(
+    readonly vmId: string,
+    readonly labels: readonly string[],
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
 /** Record the disks that a node currently finds at the VM's source. Changes nothing if they are already known or the VM is no longer registered. */
 export class ObserveVmDisks {
   constructor(

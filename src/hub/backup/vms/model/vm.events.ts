@@ -33,10 +33,12 @@ export type VmDisksChanged = DomainEvent<'VmDisksChanged', { readonly disks: rea
 export type VmProblemFound = DomainEvent<'VmProblemFound', { readonly code: string; readonly detail: string; readonly found_at: string }>;
 /** The VM can be backed up again. */
 export type VmProblemSolved = DomainEvent<'VmProblemSolved', { readonly code: string; readonly solved_at: string }>;
+/** Labels for the selection by policies, sorted; they replace the ones before. */
+export type VmLabelsSet = DomainEvent<'VmLabelsSet', { readonly labels: readonly string[]; readonly set_at: string }>;
 export type VmRemoved = DomainEvent<'VmRemoved', { readonly removed_at: string }>;
 
 /** Stream `vm-<vm_id>`. */
-export type VmEvent = VmRegistered | VmDisksChanged | VmProblemFound | VmProblemSolved | VmRemoved;
+export type VmEvent = VmRegistered | VmDisksChanged | VmProblemFound | VmProblemSolved | VmLabelsSet | VmRemoved;
 
 export function vmStream(vmId: string): string {
   return `vm-${vmId}`;

@@ -30,6 +30,7 @@ export class VmResponse {
   /** @example 3221225472 */ readonly total_size_bytes!: number;
   /** @example "2026-11-21T10:30:00.000Z" */ readonly registered_at!: string;
   /** When its disks were last found changed @example "2026-11-21T10:30:00.000Z" */ readonly disks_observed_at!: string;
+  /** By which policies select it @example ["env=prod"] */ readonly labels!: readonly string[];
   /** Why the VM cannot be backed up until someone intervenes; null while no problem is known */
   readonly problem!: VmProblemResponse | null;
   /** Position of the last event reflected in this response; opaque @example "0000000000000000042" */
@@ -47,6 +48,7 @@ export function toVmResponse(vm: VmReadModel): VmResponse {
     total_size_bytes: Number(vm.total_size_bytes),
     registered_at: vm.registered_at.toISOString(),
     disks_observed_at: vm.disks_observed_at.toISOString(),
+    labels: vm.labels,
     problem: vm.problem,
     position: vm.position,
   };

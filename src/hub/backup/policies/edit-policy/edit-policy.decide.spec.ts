@@ -1,0 +1,45 @@
+import { describe, expect, it } from '@jest/globals';
+import { specificationOf } from '../../../../../test/support/given-when-then.js';
+import { POLICY_CREATED, POLICY_DELETED, POLICY_FACTS, POLICY_SETTINGS } from '../../../../../test/support/policy-histories.js';
+import type { PolicyEvent, PolicySettings } from '../model/policy.events.js';
+import { evolvePolicy, initialPolicyState } from '../model/policy.state.js';
+import { decideEditPolicy } from './edit-policy.decide.js';
+
+const { given } = specificationOf({ initialState: initialPolicyState, evolve: evolvePolicy, decide: decideEditPolicy });
+const weekly: PolicySettings = { ...POLICY_SETTINGS, schedule: 'weekly on sun at 03:00' };
+const command = { policy_id: 'p1', version: 1, settings: weekly, facts: POLICY_FACTS };
+const edited = (version: number, settings: PolicySettings = weekly, edited_at = POLICY_FACTS.at): PolicyEvent => ({
+  type: 'PolicyEdited',
+  data: { version, settings, edited_at },
+});
+
+describe('editing a policy', () => {
+  it('records a new version each time', () => {
+    given(POLICY_CREATED).when(command).then(edited(2));
+    given(POLICY_CREATED, edited(2))
+      .when({ ...command, version: 2 })
+      .then(edited(3));
+  });
+
+  it('is refused if the edit is based on another version', () => {
+    given(POLICY_CREATED, edited(2)).when(command).thenRefused('policy_changed');
+  });
+
+  it('is refused for settings that break a rule, and for a policy that does not exist', () => {
+    given(POLICY_CREATED)
+      .when({ ...command, settings: { ...weekly, time_zone: 'Mars' } })
+      .thenRefused('time_zone_unknown');
+    given().when(command).thenRefused('policy_not_found');
+    given(POLICY_CREATED, POLICY_DELETED).when(command).thenRefused('policy_not_found');
+  });
+
+  it('keeps the anchor of "every N" until the schedule changes', () => {
+    const every = (hours: number, enabled = true): PolicySettings => ({ ...POLICY_SETTINGS, schedule: `every ${hours}h`, enabled });
+    const events = [POLICY_CREATED, edited(2, every(4), 'b'), edited(3, every(4, false), 'c'), edited(4, every(6), 'd')];
+    const state = events.reduce(evolvePolicy, initialPolicyState);
+    expect(state).toMatchObject({
+      version: 4,
+      periods: [{ version: 1 }, { from: 'b', anchor: 'b' }, { from: 'c', anchor: 'b', enabled: false }, { from: 'd', anchor: 'd' }],
+    });
+  });
+});

@@ -1,0 +1,49 @@
+import { DomainError } from '../../../../kernel/domain-error.js';
+import type { PolicySettings } from './policy.events.js';
+import { parseSchedule } from './schedule.plan.js';
+import { conflictWith, type OtherPolicy, type SelectableVm, select } from './selection.plan.js';
+import { knownZone } from './time-zone.plan.js';
+
+/** What a policy is checked against. */
+export interface PolicyFacts {
+  readonly vms: readonly SelectableVm[];
+  /** All other policies. */
+  readonly others: readonly OtherPolicy[];
+  readonly repository_exists: boolean;
+  readonly at: string;
+}
+
+/**
+ * The settings as they are recorded, with the zone under its known name.
+ * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
+ */
+export function soundSettings(settings: PolicySettings, { vms, others, repository_exists, at }: PolicyFacts): PolicySettings {
+  const { name, repository_id, blackouts } = settings;
+  parseSchedule(settings.schedule, settings.time_zone, at);
+  if (blackouts.some(({ from, until }) => from >= until)) {
+    throw new DomainError('invalid', 'blackout_invalid', 'A blackout must end after it begins.', { field: 'blackouts', rule: 'until_after_from' });
+  }
+  if (!repository_exists) {
+    throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { field: 'repository_id', repository_id });
+  }
+  if (others.some((other) => other.name === name)) {
+    throw new DomainError('conflict', 'policy_name_taken', `A policy named "${name}" already exists. Choose another name.`, { field: 'name', rule: 'unique' });
+  }
+  if (select(settings, vms, at).vms.length === 0) {
+    throw new DomainError('conflict', 'no_vm_matched', 'The selection matches no VM. Correct include, exclude and opt_outs, or register the VMs first.', {
+      field: 'include',
+      rule: 'matches_a_vm',
+    });
+  }
+  const conflict = conflictWith(settings, vms, at, others);
+  if (conflict !== null) {
+    const { vm_name, policy_name } = conflict;
+    throw new DomainError('conflict', 'vm_claimed', `Policy "${policy_name}" already backs up VM "${vm_name}" into this repository. Exclude it from one.`, {
+      field: 'include',
+      rule: 'one_policy_for_each_vm_and_repository',
+      vm_name,
+      policy_name,
+    });
+  }
+  return { ...settings, time_zone: knownZone(settings.time_zone) };
+}

@@ -1,0 +1,42 @@
+import { Command } from '@nestjs/cqrs';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../../kernel/position.js';
+import type { PolicySettings } from './policy.events.js';
+
+export type RecordedPolicy = { readonly policy_id: string; readonly position: Position | null };
+
+/**
+ * Create a policy.
+ * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
+ */
+export class CreatePolicy extends Command<RecordedPolicy> {
+  constructor(
+    readonly settings: PolicySettings,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
+/** Replace the settings of a policy by a new version. @throws DomainError as CreatePolicy; policy_not_found, policy_changed */
+export class EditPolicy extends Command<RecordedPolicy> {
+  constructor(
+    readonly policyId: string,
+    /** The version that the edit is based on. */
+    readonly version: number,
+    readonly settings: PolicySettings,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
+/** Delete a policy. Its restore points stay. @throws DomainError policy_not_found */
+export class DeletePolicy extends Command<Position | null> {
+  constructor(
+    readonly policyId: string,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}

@@ -1,0 +1,170 @@
+import { ArrayMaxSize, ArrayUnique, IsArray, IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { IsInstant } from '../../../../contract/validation/instant.decorator.js';
+import { ListOf, Part } from '../../../../contract/validation/member.decorators.js';
+import { Nullable, Optional, OptionalOrNull } from '../../../../contract/validation/presence.decorators.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
+import type { Blackout, OptOut, PolicySettings, SelectionRule, StartWindow, Weekday } from './policy.events.js';
+import { WEEKDAYS } from './start-window.plan.js';
+
+const TIME_OF_DAY = /^([01]\d|2[0-3]):[0-5]\d$/;
+/** Without control characters, and without spaces at either end. */
+const PLAIN_TEXT = /^(?! )[^\p{Cc}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Zl}\p{Zp} ]$/u;
+const SELECTED_BY = ['vm_id', 'name', 'label', 'node_id', 'source'] as const;
+
+export class SelectionRuleDto implements SelectionRule {
+  /** The property of a VM that the rule looks at */
+  @IsIn(SELECTED_BY)
+  readonly by!: SelectionRule['by'];
+
+  /** For `name` a pattern in which `*` stands for any characters and `?` for one; for the others the exact value @example "web-*" */
+  @IsString()
+  @MaxLength(128)
+  @Matches(PLAIN_TEXT, { message: 'value must be a text without control characters and outer spaces' })
+  readonly value!: string;
+}
+
+export class OptOutDto implements OptOut {
+  /** @example "0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b" */
+  @IsUuid()
+  readonly vm_id!: string;
+
+  /** Why the VM is left out @example "Its application makes backups of its own." */
+  @IsString()
+  @MaxLength(500)
+  @Matches(PLAIN_TEXT, { message: 'reason must be a text without control characters and outer spaces' })
+  readonly reason!: string;
+
+  /** When it ends; null: never @example null */
+  @Nullable()
+  @IsInstant()
+  readonly until!: string | null;
+}
+
+export class StartWindowDto implements StartWindow {
+  /** When it opens, by the clock of the policy's time zone @example "22:00" */
+  @Matches(TIME_OF_DAY, { message: 'from must be a time of day, such as 22:00' })
+  readonly from!: string;
+
+  /** When it closes; the next day if it is not after `from` @example "06:00" */
+  @Matches(TIME_OF_DAY, { message: 'until must be a time of day, such as 06:00' })
+  readonly until!: string;
+
+  /** The days on which it opens; empty: every day @example ["mon", "tue"] */
+  @IsArray()
+  @ArrayMaxSize(7)
+  @ArrayUnique()
+  @IsIn(WEEKDAYS, { each: true })
+  readonly days!: readonly Weekday[];
+}
+
+export class BlackoutDto implements Blackout {
+  /** @example "2026-12-24T00:00:00.000Z" */
+  @IsInstant()
+  readonly from!: string;
+
+  /** @example "2026-12-27T00:00:00.000Z" */
+  @IsInstant()
+  readonly until!: string;
+
+  /** Whether a run that is due within it starts at its end, or not at all */
+  @IsIn(['defer', 'skip'])
+  readonly effect!: Blackout['effect'];
+}
+
+export class CreatePolicyDto {
+  /** Unique @example "nightly" */
+  @IsString()
+  @MaxLength(128)
+  @Matches(PLAIN_TEXT, { message: 'name must be a text without control characters and outer spaces' })
+  readonly name!: string;
+
+  /** Whether it runs by itself. Expected runs of a disabled policy are recorded as skipped (`paused`) */
+  @Optional()
+  @IsBoolean()
+  readonly enabled: boolean = true;
+
+  /** Name of the time zone in which the schedule is read @example "Europe/Berlin" */
+  @IsString()
+  @MaxLength(64)
+  readonly time_zone!: string;
+
+  /**
+   * `every 4h`, `daily at 22:00`, `weekly on mon,thu at 01:30`, `monthly on 1,last at 03:00`, or a cron expression of five fields
+   * @example "daily at 22:00"
+   */
+  @IsString()
+  @MaxLength(200)
+  readonly schedule!: string;
+
+  /** A VM is selected if one of these rules fits */
+  @ListOf(() => SelectionRuleDto, { min: 1, max: 200 })
+  readonly include!: readonly SelectionRuleDto[];
+
+  /** A VM that one of these rules fits is not selected */
+  @Optional()
+  @ListOf(() => SelectionRuleDto, { max: 200 })
+  readonly exclude: readonly SelectionRuleDto[] = [];
+
+  /** VMs that are left out, each with the reason */
+  @Optional()
+  @ListOf(() => OptOutDto, { max: 1000, uniqueBy: 'vm_id' })
+  readonly opt_outs: readonly OptOutDto[] = [];
+
+  /** Where the restore points are stored @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */
+  @IsUuid()
+  readonly repository_id!: string;
+
+  /** `auto` makes an incremental if possible */
+  @Optional()
+  @IsIn(['auto', 'full', 'incremental'])
+  readonly backup_type: PolicySettings['backup_type'] = 'auto';
+
+  /** The starts of the VMs are spread over this time; each VM always has the same place in it @example 600 */
+  @Optional()
+  @IsInt()
+  @Min(0)
+  @Max(86_400)
+  readonly spread_seconds: number = 0;
+
+  /** When backups may start; null: always */
+  @OptionalOrNull()
+  @Part(() => StartWindowDto)
+  readonly start_window?: StartWindowDto | null;
+
+  /** Times without starts */
+  @Optional()
+  @ListOf(() => BlackoutDto, { max: 100 })
+  readonly blackouts: readonly BlackoutDto[] = [];
+
+  /** Whether the newest run that the hub missed is caught up within 12 hours */
+  @Optional()
+  @IsIn(['none', 'latest'])
+  readonly catch_up: PolicySettings['catch_up'] = 'latest';
+}
+
+export class EditPolicyDto extends CreatePolicyDto {
+  /** The version that the edit is based on @example 1 */
+  @IsInt()
+  @Min(1)
+  @Max(2_147_483_646)
+  readonly version!: number;
+}
+
+export function settingsOf(dto: CreatePolicyDto): PolicySettings {
+  const { name, enabled, time_zone, schedule, repository_id, backup_type, spread_seconds, start_window, catch_up } = dto;
+  return {
+    name,
+    enabled,
+    time_zone,
+    schedule,
+    include: dto.include.map(({ by, value }) => ({ by, value })),
+    exclude: dto.exclude.map(({ by, value }) => ({ by, value })),
+    opt_outs: dto.opt_outs.map(({ vm_id, reason, until }) => ({ vm_id, reason, until })),
+    repository_id,
+    backup_type,
+    spread_seconds,
+    start_window: start_window === undefined || start_window === null ? null : { from: start_window.from, until: start_window.until, days: start_window.days },
+    blackouts: dto.blackouts.map(({ from, until, effect }) => ({ from, until, effect })),
+    catch_up,
+  };
+}

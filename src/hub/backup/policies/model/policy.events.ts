@@ -1,0 +1,58 @@
+import type { DomainEvent } from '../../../../kernel/event.js';
+
+export type Weekday = 'sun' | 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat';
+
+/** When backups may start, by the clock of the policy's zone. It ends the next day if `until` is not after `from`. */
+export type StartWindow = {
+  readonly from: string;
+  readonly until: string;
+  /** The days on which it opens; empty: every day. */
+  readonly days: readonly Weekday[];
+};
+
+/** A time without starts, as instants. */
+export type Blackout = {
+  readonly from: string;
+  readonly until: string;
+  /** Whether a run that is due within it starts at its end, or not at all. */
+  readonly effect: 'defer' | 'skip';
+};
+
+/** What a VM must have: this id, a name that fits the pattern (`*`, `?`), this label, this node, or this source. */
+export type SelectionRule = { readonly by: 'vm_id' | 'name' | 'label' | 'node_id' | 'source'; readonly value: string };
+
+/** A VM that is left out for a reason; `until` null: permanently. */
+export type OptOut = { readonly vm_id: string; readonly reason: string; readonly until: string | null };
+
+export type PolicySettings = {
+  readonly name: string;
+  readonly enabled: boolean;
+  readonly time_zone: string;
+  readonly schedule: string;
+  /** A VM is selected if one of these rules fits, and none of `exclude`. */
+  readonly include: readonly SelectionRule[];
+  readonly exclude: readonly SelectionRule[];
+  readonly opt_outs: readonly OptOut[];
+  readonly repository_id: string;
+  readonly backup_type: 'auto' | 'full' | 'incremental';
+  /** The starts of the VMs are spread over this time. */
+  readonly spread_seconds: number;
+  /** null: always open. */
+  readonly start_window: StartWindow | null;
+  readonly blackouts: readonly Blackout[];
+  readonly catch_up: 'none' | 'latest';
+};
+
+export type PolicyCreated = DomainEvent<
+  'PolicyCreated',
+  { readonly policy_id: string; readonly version: number; readonly settings: PolicySettings; readonly created_at: string }
+>;
+export type PolicyEdited = DomainEvent<'PolicyEdited', { readonly version: number; readonly settings: PolicySettings; readonly edited_at: string }>;
+export type PolicyDeleted = DomainEvent<'PolicyDeleted', { readonly deleted_at: string }>;
+
+/** Stream `policy-<policy_id>`. */
+export type PolicyEvent = PolicyCreated | PolicyEdited | PolicyDeleted;
+
+export function policyStream(policyId: string): string {
+  return `policy-${policyId}`;
+}

@@ -1,0 +1,29 @@
+import type { PolicyReadModel } from '../../../../../projections/policies/policies.read-model.js';
+import { BlackoutDto, OptOutDto, SelectionRuleDto, StartWindowDto } from './policy.dto.js';
+
+/** A policy as all routes of the API show it. */
+export class PolicyResponse {
+  /** @example "0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b" */ readonly policy_id!: string;
+  /** Counts the edits, from 1 @example 1 */ readonly version!: number;
+  /** @example "nightly" */ readonly name!: string;
+  readonly enabled!: boolean;
+  /** @example "Europe/Berlin" */ readonly time_zone!: string;
+  /** @example "daily at 22:00" */ readonly schedule!: string;
+  readonly include!: readonly SelectionRuleDto[];
+  readonly exclude!: readonly SelectionRuleDto[];
+  readonly opt_outs!: readonly OptOutDto[];
+  /** @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly repository_id!: string;
+  readonly backup_type!: 'auto' | 'full' | 'incremental';
+  /** @example 600 */ readonly spread_seconds!: number;
+  readonly start_window!: StartWindowDto | null;
+  readonly blackouts!: readonly BlackoutDto[];
+  readonly catch_up!: 'none' | 'latest';
+  /** @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
+  /** When this version was recorded @example "2026-11-21T10:30:00.000Z" */ readonly edited_at!: string;
+  /** Position of the last event reflected in this response; opaque @example "0000000000000000042" */
+  readonly position!: string;
+}
+
+export function toPolicyResponse({ policy_id, version, settings, created_at, edited_at, position }: PolicyReadModel): PolicyResponse {
+  return { policy_id, version, ...settings, created_at: created_at.toISOString(), edited_at: edited_at.toISOString(), position };
+}

@@ -1,0 +1,45 @@
+import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
+import type { PolicyPeriod } from './expected-runs.plan.js';
+import type { PolicyEvent, PolicySettings } from './policy.events.js';
+
+export type PolicyState =
+  | { readonly status: 'none' }
+  | {
+      readonly status: 'active';
+      readonly policy_id: string;
+      readonly version: number;
+      readonly settings: PolicySettings;
+      /** One for each version, oldest first. */
+      readonly periods: readonly PolicyPeriod[];
+    }
+  | { readonly status: 'deleted' };
+
+export type ActivePolicy = Extract<PolicyState, { status: 'active' }>;
+
+export const initialPolicyState: PolicyState = { status: 'none' };
+
+export function evolvePolicy(state: PolicyState, event: PolicyEvent): PolicyState {
+  switch (event.type) {
+    case 'PolicyCreated': {
+      const { policy_id, version, settings, created_at } = event.data;
+      return { status: 'active', policy_id, version, settings, periods: [periodOf(version, settings, created_at, created_at)] };
+    }
+    case 'PolicyEdited': {
+      if (state.status !== 'active') throw new Error(`policy stream has ${event.type} where there is no policy`);
+      const { version, settings, edited_at } = event.data;
+      const last = state.periods.at(-1);
+      const anchor = last?.schedule === settings.schedule ? last.anchor : edited_at;
+      return { ...state, version, settings, periods: [...state.periods, periodOf(version, settings, edited_at, anchor)] };
+    }
+    case 'PolicyDeleted':
+      return { status: 'deleted' };
+    default:
+      return unknownVariant('policy stream', event);
+  }
+}
+
+function periodOf(version: number, { enabled, schedule, time_zone }: PolicySettings, from: string, anchor: string): PolicyPeriod {
+  return { from, version, enabled, schedule, time_zone, anchor };
+}
+
+export const policyDecider = decidersOf<PolicyState, PolicyEvent>(initialPolicyState, evolvePolicy);
