@@ -222,6 +222,19 @@ export class ProjectionTables {
     });
   }
 
+  /** Moves the live checkpoint back to the newest event that was folded. @returns false: an earlier version folded, and did not record it */
+  async returnToWitness(projection: Projection): Promise<boolean> {
+    const moved: unknown[] = await this.dataSource.query(
+      `with moved as (
+         update ${SCHEMA}.projection_checkpoints set position = witness ->> 'position', updated_at = now()
+          where projection = $1 and role = 'live' and (witness is not null or position is null)
+         returning generation)
+       select generation from moved`,
+      [projection.name],
+    );
+    return moved.length > 0;
+  }
+
   async recordHalt(projection: Projection, generation: number, halt: HaltedAt): Promise<void> {
     await this.dataSource.query(
       `update ${SCHEMA}.projection_checkpoints set halted_position = $3, halted_event_id = $4, halted_error = $5, updated_at = now()

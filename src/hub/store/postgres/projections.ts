@@ -99,27 +99,53 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
   /** Starts every projection from its checkpoint and removes the leftovers of interrupted rebuilds. Waits for an unavailable database. */
   async start(): Promise<void> {
     this.stopping = false;
+    await this.patiently('the projections', () => this.compareHistories());
     for (const managed of this.managed.values()) {
-      while (managed.live === null && !this.isStopping()) {
-        try {
-          const live = await this.tables.liveCheckpoint(managed.projection);
-          const leftovers = await this.tables.dropLeftovers(managed.projection);
-          if (leftovers.length > 0) this.log.warn(`dropped generations ${leftovers.join(', ')} of ${managed.projection.name}, left by an interrupted rebuild`);
-          managed.isOfOtherHistory = !(await isFilledFrom(this.store, live.position, live.witness));
-          this.readModels.knowsPast(managed.projection.name, live.shape === shapeOf(managed.projection) && !managed.isOfOtherHistory);
-          managed.live = this.runner(managed.projection, live.generation);
-          if (!managed.isOfOtherHistory) managed.live.start();
-        } catch (error) {
-          this.log.error(`projection ${managed.projection.name} cannot start yet; trying again: ${String(error)}`);
-          await pause(START_RETRY_MS);
-        }
-      }
+      await this.patiently(`projection ${managed.projection.name}`, async () => {
+        const live = await this.tables.liveCheckpoint(managed.projection);
+        const leftovers = await this.tables.dropLeftovers(managed.projection);
+        if (leftovers.length > 0) this.log.warn(`dropped generations ${leftovers.join(', ')} of ${managed.projection.name}, left by an interrupted rebuild`);
+        this.readModels.knowsPast(managed.projection.name, live.shape === shapeOf(managed.projection) && !managed.isOfOtherHistory);
+        managed.live = this.runner(managed.projection, live.generation);
+        if (!managed.isOfOtherHistory) managed.live.start();
+      });
     }
     const changed = this.rebuildChanged().finally(() => this.rebuilds.delete(changed));
     this.rebuilds.add(changed);
   }
 
-  /** Rebuilds the read models whose live rows have another shape than their definition, or come from another history, one after another. The live rows answer queries meanwhile. */
+  /** Repeats a step of the start until it succeeds or the program stops. */
+  private async patiently(what: string, step: () => Promise<void>): Promise<void> {
+    while (!this.isStopping()) {
+      try {
+        await step();
+        return;
+      } catch (error) {
+        this.log.error(`${what} cannot start yet; trying again: ${String(error)}`);
+        await pause(START_RETRY_MS);
+      }
+    }
+  }
+
+  /**
+   * Finds the live rows that come from another history than the store holds. If there are any, the checkpoints of the others return to their witnesses: up to
+   * there the history is the same, and behind it the store may have new events where there were none for them.
+   */
+  private async compareHistories(): Promise<void> {
+    for (const managed of this.managed.values()) {
+      const { position, witness } = await this.tables.liveCheckpoint(managed.projection);
+      managed.isOfOtherHistory = !(await isFilledFrom(this.store, position, witness));
+    }
+    if (![...this.managed.values()].some(({ isOfOtherHistory }) => isOfOtherHistory)) return;
+    for (const managed of this.managed.values()) {
+      if (!managed.isOfOtherHistory) managed.isOfOtherHistory = !(await this.tables.returnToWitness(managed.projection));
+    }
+  }
+
+  /**
+   * Rebuilds the read models whose live rows have another shape than their definition, or come from another history, one after another. The live rows answer
+   * queries meanwhile.
+   */
   private async rebuildChanged(): Promise<void> {
     for (const { projection, isOfOtherHistory } of this.managed.values()) {
       if (this.isStopping()) return;
