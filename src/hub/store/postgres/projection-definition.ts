@@ -157,6 +157,8 @@ export class FoldedRows {
  * number is bounded.
  */
 export class RecentRows {
+  /** Of a projection in order: the newest row for each prefix; null: not read yet. */
+  newest: readonly JsonObject[] | null = null;
   private readonly rows = new Map<string, FoldedRow>();
 
   constructor(
@@ -187,6 +189,7 @@ export class RecentRows {
   }
 
   clear(): void {
+    this.newest = null;
     this.rows.clear();
   }
 }

@@ -227,7 +227,7 @@ export class ProjectionRunner {
     const events = given.filter((event) => !this.leftOut.has(event));
     const only = events[0];
     if (only === undefined && performance.now() - this.storedAt < IDLE_CHECKPOINT_INTERVAL_MS) return;
-    if (!catchingUp) this.recent.clear();
+    if (!this.keepsRecent(catchingUp)) this.recent.clear();
     try {
       await this.commit(events, upTo, catchingUp);
     } catch (error) {
@@ -247,7 +247,8 @@ export class ProjectionRunner {
   private async commit(events: readonly RecordedEvent[], upTo: Position, catchingUp: boolean): Promise<void> {
     for (let failures = 0; ; failures += 1) {
       try {
-        await this.tables.apply(this.projection, this.generation, events, this.stored, upTo, catchingUp ? { catchingUp, recent: this.recent } : {});
+        const recent = this.keepsRecent(catchingUp) ? { recent: this.recent } : {};
+        await this.tables.apply(this.projection, this.generation, events, this.stored, upTo, { catchingUp, ...recent });
         break;
       } catch (error) {
         if (error instanceof UnprojectableError) throw error;
@@ -264,6 +265,11 @@ export class ProjectionRunner {
     this.stored = upTo;
     this.at = upTo;
     this.storedAt = performance.now();
+  }
+
+  /** A projection in order folds every batch onto the same few rows. */
+  private keepsRecent(catchingUp: boolean): boolean {
+    return catchingUp || this.projection.inOrder !== undefined;
   }
 
   private async halt(event: RecordedEvent, error: UnprojectableError): Promise<never> {

@@ -143,7 +143,7 @@ export class ProjectionTables {
     events: readonly RecordedEvent[],
     recent: RecentRows | undefined,
   ): Promise<RowChanges> {
-    if (projection.inOrder !== undefined) return this.foldInOrder(runner, projection, projection.inOrder, generation, events);
+    if (projection.inOrder !== undefined) return this.foldInOrder(runner, projection, projection.inOrder, generation, events, recent);
     const rows = new FoldedRows(projection, await this.loadTouched(runner, projection, generation, events, recent));
     for (const event of events) {
       try {
@@ -172,7 +172,21 @@ export class ProjectionTables {
     inOrder: FoldInOrder,
     generation: number,
     events: readonly RecordedEvent[],
+    recent: RecentRows | undefined,
   ): Promise<RowChanges> {
+    const newest = recent?.newest ?? (await this.newestRows(runner, projection, inOrder, generation));
+    const folded = inOrder.fold(newest, events);
+    await this.upsert(
+      runner,
+      projection,
+      generation,
+      folded.map(({ row, position }) => ({ row, position, since: position })),
+    );
+    if (recent !== undefined) recent.newest = newestOf(projection, inOrder, [...newest, ...folded.map(({ row }) => row)]);
+    return { written: [], deleted: [], past: [] };
+  }
+
+  private async newestRows(runner: QueryRunner, projection: Projection, inOrder: FoldInOrder, generation: number): Promise<readonly JsonObject[]> {
     const key = quoted(projection.key);
     const newest = await select<StoredRow>(
       runner,
@@ -181,13 +195,7 @@ export class ProjectionTables {
        ) found`,
       [inOrder.prefixes],
     );
-    const folded = inOrder.fold(
-      newest.map(({ row }) => fromRecord(projection, row).row),
-      events,
-    );
-    const written = folded.map(({ row, position }) => ({ row, position, since: position }));
-    await this.upsert(runner, projection, generation, written);
-    return { written, deleted: [], past: [] };
+    return newest.map(({ row }) => fromRecord(projection, row).row);
   }
 
   /**
@@ -621,6 +629,14 @@ interface StoredRow {
 
 /** `valid_from` is a column only if it can differ from the position. */
 type StoredRecord = JsonObject & { readonly position: string; readonly valid_from?: string };
+
+/** The row with the highest key for each prefix; of two with one key the later. */
+function newestOf(projection: Projection, { prefixes }: FoldInOrder, rows: readonly JsonObject[]): readonly JsonObject[] {
+  return prefixes.flatMap((prefix) => {
+    const ofPrefix = rows.filter((row) => keyOf(projection, row).startsWith(prefix));
+    return ofPrefix.length === 0 ? [] : [ofPrefix.reduce((newest, row) => (keyOf(projection, row) >= keyOf(projection, newest) ? row : newest))];
+  });
+}
 
 function toRecord({ row, position, since }: FoldedRow): JsonObject {
   return { ...row, position, valid_from: since };

@@ -6,6 +6,7 @@ import type pg from 'pg';
 import type { DataSource } from 'typeorm';
 import type { JsonObject } from '../../../kernel/json.js';
 import { auditEventsProjection } from '../../../../projections/audit-events/audit-events.projection.js';
+import { ledgerTilesProjection } from '../../../../projections/ledger-tiles/ledger-tiles.projection.js';
 import { seeded } from '../../../../test/support/seeded.js';
 import { type OwnPostgres, createTestDatabase, startOwnPostgres, type TestDatabase } from '../../../../test/support/postgres.js';
 import { Clock } from '../../../lib/clock/clock.js';
@@ -575,6 +576,23 @@ describe('projections on PostgreSQL', () => {
       from = to;
     }
     expect(await tables.checksum(projection)).toBe(await tables.checksumOf(projection, foldFromZero(projection, events)));
+  });
+
+  it('folds the ledger onto the newest rows that it remembers, also after a batch that was not committed', async () => {
+    for (let stream = 0; stream < 6; stream++) await append(...Array.from({ length: 100 }, (_, by) => event('Added', { name: 'a', by })));
+    const recent = new RecentRows(ledgerTilesProjection, 5);
+    const events = await history();
+    let from: Position | null = null;
+    for (let begin = 0, size = 1; begin < events.length; begin += size, size = (size * 7) % 101) {
+      const batch = events.slice(begin, begin + size);
+      const to = batch.at(-1)?.position ?? '';
+      await expect(tables.apply(ledgerTilesProjection, 1, batch, 'elsewhere', to, { recent })).rejects.toBeInstanceOf(LostCheckpointRaceError);
+      await tables.apply(ledgerTilesProjection, 1, batch.slice(0, 1), from, batch[0]?.position ?? '', { recent });
+      await tables.apply(ledgerTilesProjection, 1, batch.slice(1), batch[0]?.position ?? '', to, { recent });
+      from = to;
+    }
+    expect(events.length).toBeGreaterThan(2 * 256);
+    expect(await tables.checksum(ledgerTilesProjection)).toBe(await tables.checksumOf(ledgerTilesProjection, foldFromZero(ledgerTilesProjection, events)));
   });
 
   it('remembers no row of an uncommitted batch', async () => {
