@@ -16,6 +16,8 @@ import { nodesProjection } from './nodes/nodes.projection.js';
 import { NodeReadModel } from './nodes/nodes.read-model.js';
 import { policiesProjection } from './policies/policies.projection.js';
 import { PolicyReadModel } from './policies/policies.read-model.js';
+import { policyOccurrencesProjection } from './policy-occurrences/policy-occurrences.projection.js';
+import { PolicyOccurrenceReadModel } from './policy-occurrences/policy-occurrences.read-model.js';
 import { repositoriesProjection } from './repositories/repositories.projection.js';
 import { RepositoryReadModel } from './repositories/repositories.read-model.js';
 import { restoreExportsProjection } from './restore-exports/restore-exports.projection.js';
@@ -35,6 +37,7 @@ export const allProjections: readonly Projection[] = [
   chainsProjection,
   vmsProjection,
   policiesProjection,
+  policyOccurrencesProjection,
   repositoriesProjection,
   nodesProjection,
   nbdPortsProjection,
@@ -53,6 +56,7 @@ export const allReadModels: readonly ReadModel[] = [
   ChainReadModel,
   VmReadModel,
   PolicyReadModel,
+  PolicyOccurrenceReadModel,
   RepositoryReadModel,
   NodeReadModel,
   NbdPortReadModel,

@@ -230,6 +230,7 @@ function requested(data: Extract<BackupEvent, { type: 'BackupRequested' }>['data
     node_id: data.node_id,
     repository_id: data.repository_id,
     policy_id: data.policy_id,
+    policy_version: data.policy_version ?? null,
     backup_type: data.backup_type,
     status: 'pending',
     current_phase: 'queued',

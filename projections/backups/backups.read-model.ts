@@ -17,6 +17,7 @@ import {
   text,
   texts,
   type EntityOf,
+  integer,
   readModel,
   type RowOf,
 } from '../../src/hub/store/postgres/read-model-definition.js';
@@ -73,6 +74,7 @@ export const BackupReadModel = readModel({
     node_id: text(),
     repository_id: text(),
     policy_id: text().nullable(),
+    policy_version: integer().nullable(),
     /** The requested type until the backup is planned, then the actual type. */
     backup_type: text<RequestedBackupType>(),
     status: text<BackupStatus>(),

@@ -17,6 +17,7 @@ import { evolveRestoreJob, initialRestoreJobState } from '../../src/hub/restore/
 import { evolveVmRestore, initialVmRestoreState } from '../../src/hub/restore/restore-jobs/model/vm-restore.state.js';
 import { evolveVerification, initialVerificationState } from '../../src/hub/backup/verifications/model/verification.state.js';
 import { evolveRestoreMount, initialRestoreMountState } from '../../src/hub/restore/restore-mounts/model/restore-mount.state.js';
+import { evolveOccurrence, initialOccurrenceState } from '../../src/hub/backup/policies/model/occurrence.state.js';
 import { evolvePolicy, initialPolicyState } from '../../src/hub/backup/policies/model/policy.state.js';
 import { evolveVm, initialVmState } from '../../src/hub/backup/vms/model/vm.state.js';
 import { goldenHistory, goldenStreams } from '../support/golden-streams.js';
@@ -48,6 +49,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   restoreJob: folding(initialRestoreJobState, evolveRestoreJob),
   verification: folding(initialVerificationState, evolveVerification),
   restoreMount: folding(initialRestoreMountState, evolveRestoreMount),
+  occurrence: folding(initialOccurrenceState, evolveOccurrence),
   policy: folding(initialPolicyState, evolvePolicy),
   vm: folding(initialVmState, evolveVm),
   vmRestore: folding(initialVmRestoreState, evolveVmRestore),

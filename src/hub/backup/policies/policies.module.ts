@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { RepositoryFilesModule } from '../../repositories/repository-storage/repository-files.module.js';
 import { RegisterLockModule } from '../../store/register-lock/register-lock.module.js';
 import { CreatePolicyController } from './create-policy/create-policy.controller.js';
 import { CreatePolicyHandler } from './create-policy/create-policy.handler.js';
@@ -7,13 +8,39 @@ import { DeletePolicyHandler } from './delete-policy/delete-policy.handler.js';
 import { EditPolicyController } from './edit-policy/edit-policy.controller.js';
 import { EditPolicyHandler } from './edit-policy/edit-policy.handler.js';
 import { GetPolicyController } from './get-policy/get-policy.controller.js';
+import { ListOccurrencesController } from './list-occurrences/list-occurrences.controller.js';
 import { ListPoliciesController } from './list-policies/list-policies.controller.js';
+import { OccurrenceRecorder } from './model/occurrence.recorder.js';
 import { PolicyReader } from './model/policy.reader.js';
+import { RunFactsReader } from './model/run-facts.reader.js';
 import { PreviewPolicyController } from './preview-policy/preview-policy.controller.js';
+import { RunOccurrenceReactor } from './run-occurrence/run-occurrence.reactor.js';
+import { RunPoliciesService } from './run-policies/run-policies.service.js';
+import { RunPolicyController } from './run-policy/run-policy.controller.js';
+import { RunPolicyHandler } from './run-policy/run-policy.handler.js';
 
 @Module({
-  imports: [RegisterLockModule],
-  controllers: [ListPoliciesController, GetPolicyController, CreatePolicyController, EditPolicyController, DeletePolicyController, PreviewPolicyController],
-  providers: [CreatePolicyHandler, EditPolicyHandler, DeletePolicyHandler, PolicyReader],
+  imports: [RegisterLockModule, RepositoryFilesModule],
+  controllers: [
+    ListPoliciesController,
+    GetPolicyController,
+    CreatePolicyController,
+    EditPolicyController,
+    DeletePolicyController,
+    PreviewPolicyController,
+    ListOccurrencesController,
+    RunPolicyController,
+  ],
+  providers: [
+    CreatePolicyHandler,
+    EditPolicyHandler,
+    DeletePolicyHandler,
+    RunPolicyHandler,
+    PolicyReader,
+    RunFactsReader,
+    OccurrenceRecorder,
+    RunPoliciesService,
+    RunOccurrenceReactor,
+  ],
 })
 export class PoliciesModule {}

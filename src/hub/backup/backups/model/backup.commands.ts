@@ -10,7 +10,8 @@ export class StartBackup extends Command<string> {
     readonly vm: { readonly vm_id: string } | { readonly vm_name: string },
     readonly repositoryId: string,
     readonly backupType: RequestedBackupType,
-    readonly policyId: string | null,
+    /** The policy that the backup is for; version null: the current one. null: none. */
+    readonly policy: { readonly policy_id: string; readonly version: number | null } | null,
     readonly options: BackupOptions,
     readonly context: CommandContext,
   ) {

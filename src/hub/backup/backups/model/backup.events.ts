@@ -65,6 +65,8 @@ export type BackupRequested = DomainEvent<
     readonly repository_id: string;
     readonly backup_type: RequestedBackupType;
     readonly policy_id: string | null;
+    /** The version of the policy that the backup follows; omitted without a policy. */
+    readonly policy_version?: number;
     /** ISO 8601, UTC. */
     readonly requested_at: string;
   }

@@ -78,6 +78,7 @@ export class BackupResponse {
   /** @example "pgtest1" */ readonly vm_name!: string;
   /** @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly repository_id!: string;
   /** @example null */ readonly policy_id!: string | null;
+  /** The version of the policy that the backup follows @example null */ readonly policy_version!: number | null;
   /** The requested type until the backup is planned, then the actual type */ readonly backup_type!: 'full' | 'incremental' | 'auto';
   /** Why the backup is a full; null for an incremental @example "first_backup" */ readonly full_reason!: string | null;
   /** The finding behind full_reason, if there is more to say @example null */
@@ -126,6 +127,7 @@ export function toBackupResponse(record: BackupReadModel): BackupResponse {
     vm_name: record.vm_name,
     repository_id: record.repository_id,
     policy_id: record.policy_id,
+    policy_version: record.policy_version,
     backup_type: record.backup_type,
     full_reason: record.full_reason,
     full_reason_detail: record.full_reason_detail,

@@ -61,14 +61,16 @@ export class StartBackupController {
   @ApiProblem(503, 'source_silent', ...FAILURE_CODES.unavailable)
   @ApiProblem(507, ...FAILURE_CODES.storage_full)
   async start(@Body() body: StartBackupRequest, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<BackupResponse> {
-    const backup_id = await this.commands.execute(
-      new StartBackup(vmOf(body), body.repository_id, body.backup_type, body.policy_id ?? null, optionsOf(body), context),
-    );
+    const backup_id = await this.commands.execute(new StartBackup(vmOf(body), body.repository_id, body.backup_type, policyOf(body), optionsOf(body), context));
     const row = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id });
     answerPosition(response, row.position);
     response.location(`/api/v1/backups/${row.backup_id}`);
     return toBackupResponse(row);
   }
+}
+
+function policyOf({ policy_id }: StartBackupRequest): StartBackup['policy'] {
+  return policy_id === undefined || policy_id === null ? null : { policy_id, version: null };
 }
 
 function optionsOf(body: StartBackupRequest): BackupOptions {

@@ -28,7 +28,7 @@ export class StartBackupRequest {
   @IsIn(BACKUP_TYPES)
   backup_type!: RequestedBackupType;
 
-  /** The policy that requested the backup. There are no policies yet, so any id is refused @example null */
+  /** The policy that the backup is for, whose current version is recorded @example null */
   @OptionalOrNull()
   @IsUuid()
   policy_id?: string | null;

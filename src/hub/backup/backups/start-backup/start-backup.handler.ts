@@ -2,6 +2,7 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { TimeoutError } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { PolicyReadModel } from '../../../../../projections/policies/policies.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
 import { DomainError, type ErrorKind } from '../../../../kernel/domain-error.js';
@@ -83,8 +84,8 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
   }
 
   private async request(command: StartBackup, backupId: string): Promise<void> {
-    requireNoPolicy(command.policyId);
     await this.readModels.current();
+    const policyVersion = await this.policyVersion(command.policy);
     const vm = await this.findVm(command.vm);
     const { repositoryId: repository_id, backupType: backup_type } = command;
     // A running backup of the VM holds its source, so the source cannot be inspected now. This backup waits, and its facts are gathered when it is planned.
@@ -94,12 +95,12 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
       this.mutex.runExclusive(repositoryUseLock(repository_id), async () => {
         await this.readModels.current('vms', 'repositories');
         await this.requireBoth(vm.vm_id, repository_id);
-        await this.record(command, backupId, vm);
+        await this.record(command, backupId, vm, policyVersion);
       }),
     );
   }
 
-  private async record(command: StartBackup, backupId: string, vm: VmReadModel): Promise<void> {
+  private async record(command: StartBackup, backupId: string, vm: VmReadModel, policyVersion: number | null): Promise<void> {
     const request: RequestBackup = {
       kind: 'request-backup',
       request: {
@@ -109,12 +110,22 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
         node_id: vm.node_id,
         repository_id: command.repositoryId,
         backup_type: command.backupType,
-        policy_id: command.policyId,
+        policy_id: command.policy?.policy_id ?? null,
+        ...(policyVersion === null ? {} : { policy_version: policyVersion }),
         requested_at: this.clock.iso(),
       },
       options: command.options,
     };
     await this.runner.run(backupStream(backupId), decider, request, command.context);
+  }
+
+  /** A run that has started keeps its version, even if the policy has been deleted since. @throws DomainError policy_not_found */
+  private async policyVersion(policy: StartBackup['policy']): Promise<number | null> {
+    if (policy === null || policy.version !== null) return policy?.version ?? null;
+    const { policy_id } = policy;
+    const row = await this.dataSource.getRepository(PolicyReadModel).findOneBy({ policy_id });
+    if (row === null) throw new DomainError('not_found', 'policy_not_found', `There is no policy ${policy_id}.`, { policy_id });
+    return row.version;
   }
 
   private async findVm(wanted: StartBackup['vm']): Promise<VmReadModel> {
@@ -142,11 +153,6 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
 function vmNotFound(wanted: StartBackup['vm']): never {
   const named = 'vm_id' in wanted ? wanted.vm_id : `named "${wanted.vm_name}"`;
   throw new DomainError('not_found', 'vm_not_found', `There is no VM ${named}. Register it first, or check the list of VMs.`, { ...wanted });
-}
-
-/** There are no policies yet, and an event must not name one that never existed. */
-function requireNoPolicy(policyId: string | null): void {
-  if (policyId !== null) throw new DomainError('not_found', 'policy_not_found', `There is no policy ${policyId}.`, { policy_id: policyId });
 }
 
 /** For a backup that failed before its exports were ready: the response gives the cause. */

@@ -31,6 +31,23 @@ export class EditPolicy extends Command<RecordedPolicy> {
   }
 }
 
+export type StartedRun = { readonly occurrence_id: string; readonly position: Position | null };
+
+/** Run a policy now. @throws DomainError policy_not_found, no_vm_matched, previous_running, node_offline, repository_unavailable */
+export class RunPolicy extends Command<StartedRun> {
+  constructor(
+    readonly policyId: string,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
+/** Serialises the starts of a policy's runs. */
+export function policyRunLock(policyId: string): string {
+  return `policy-run/${policyId}`;
+}
+
 /** Delete a policy. Its restore points stay. @throws DomainError policy_not_found */
 export class DeletePolicy extends Command<Position | null> {
   constructor(

@@ -1,0 +1,48 @@
+import type { OccurrenceEnding, RunIdentity, SkipCode } from './occurrence.events.js';
+import type { PolicySettings } from './policy.events.js';
+import type { Choice } from './selection.plan.js';
+import { admit, jitterSeconds } from './start-window.plan.js';
+
+/** What the start of a run depends on. */
+export interface RunFacts {
+  readonly vms: readonly Choice[];
+  readonly left_out: readonly Choice[];
+  /** null: nothing prevents the run. */
+  readonly obstacle: { readonly reason: SkipCode; readonly detail: string } | null;
+}
+
+/** The end of a run whose time has come: it starts, unless there is an obstacle. */
+export function beginRun(
+  run: RunIdentity,
+  kind: 'start' | 'catch_up',
+  settings: PolicySettings,
+  { vms, left_out, obstacle }: RunFacts,
+  now: string,
+): OccurrenceEnding {
+  if (obstacle !== null) return { type: 'OccurrenceSkipped', data: { ...run, ...obstacle, recorded_at: now } };
+  const planned = vms.map((vm) => ({ ...vm, admission: startOf(run, settings, vm.vm_id, now) }));
+  const { repository_id, backup_type } = settings;
+  const data = {
+    ...run,
+    repository_id,
+    backup_type,
+    vms: planned.flatMap(({ admission, ...vm }) => ('start' in admission ? [{ ...vm, start_at: admission.start }] : [])),
+    left_out: [
+      ...left_out,
+      ...planned.flatMap(({ admission, ...vm }) => ('start' in admission ? [] : [{ ...vm, because: 'its place in the spread is outside the start window' }])),
+    ],
+    started_at: now,
+  };
+  if (data.vms.length === 0) {
+    const detail = 'The place of each VM in the spread is outside the start window.';
+    return { type: 'OccurrenceSkipped', data: { ...run, reason: 'window_closed', detail, recorded_at: now } };
+  }
+  return { type: kind === 'start' ? 'OccurrenceStarted' : 'OccurrenceCaughtUp', data };
+}
+
+/** A manual run starts at once, whatever the window. */
+function startOf({ trigger, policy_id }: RunIdentity, settings: PolicySettings, vmId: string, now: string): ReturnType<typeof admit> {
+  if (trigger === 'manual') return { start: now };
+  const start = new Date(Date.parse(now) + jitterSeconds(policy_id, vmId, settings.spread_seconds) * 1_000).toISOString();
+  return admit(start, settings);
+}

@@ -1,0 +1,142 @@
+import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import pLimit from 'p-limit';
+import type { Subscription } from 'rxjs';
+import { DataSource, In, IsNull } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { PolicyOccurrenceReadModel } from '../../../../../projections/policy-occurrences/policy-occurrences.read-model.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { Clock, derivedId } from '../../../../lib/clock/clock.js';
+import { loggerFor } from '../../../../lib/logging/logger.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { EventFeed } from '../../../store/event-store/event-feed.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
+import { StartBackup } from '../../backups/model/backup.commands.js';
+import { DEFAULT_BACKUP_OPTIONS } from '../../backups/model/backup.events.js';
+import type { OccurrenceBackupEnded, OccurrenceStarted } from '../model/occurrence.events.js';
+import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
+import type { RunVm } from '../model/occurrence.state.js';
+import { policyStream } from '../model/policy.events.js';
+import { policyDecider } from '../model/policy.state.js';
+import { retryAt } from '../model/retry.plan.js';
+import { planOccurrence } from './run-occurrence.plan.js';
+
+/** Requests under way at once, of all runs. Each is answered when the backup is queued or its exports are ready. */
+const REQUESTS_AT_ONCE = 8;
+/** A timer does not notice that the clock was set, or that the machine was suspended. */
+const LONGEST_WAIT_MS = 60_000;
+const ENDS: ReadonlySet<string> = new Set(['BackupCompleted', 'BackupFailed', 'BackupCancelled']);
+
+const decider = policyDecider(() => []);
+
+type Run = OccurrenceStarted['data'];
+
+/** Requests the backups of runs that have started, each at its time, and tries again those that failed for a reason that may pass. */
+@Injectable()
+export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly log = loggerFor('RunOccurrence');
+  private readonly requests = pLimit(REQUESTS_AT_ONCE);
+  private readonly work = new Reconciler({ what: 'run of a policy', step: (id) => this.step(id), unfinished: () => this.unfinished() }, this.log);
+  /** By backup, the run that awaits its end. */
+  private readonly awaiting = new Map<string, string>();
+  private events: Subscription | null = null;
+
+  constructor(
+    private readonly feed: EventFeed,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly runner: CommandRunner,
+    private readonly recorder: OccurrenceRecorder,
+    private readonly commands: CommandBus,
+    private readonly clock: Clock,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.events = this.feed.ofCategories('occurrence', 'backup').subscribe(({ stream, type }) => {
+      const id = stream.slice(stream.indexOf('-') + 1);
+      if (type === 'OccurrenceStarted' || type === 'OccurrenceCaughtUp') this.work.poke(id);
+      if (ENDS.has(type)) this.work.wake(this.awaiting.get(id) ?? '');
+    });
+    this.work.start(this.feed.ready);
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.events?.unsubscribe();
+    await this.work.end();
+  }
+
+  private async step(occurrenceId: string): Promise<StepOutcome> {
+    const { state } = await this.recorder.load(occurrenceId);
+    if (state.status !== 'running') return 'done';
+    const plan = planOccurrence(state, this.clock.iso());
+    if (plan.request.length > 0) {
+      await Promise.all(plan.request.map((vm) => this.requests(() => this.request(state.run, vm))));
+      return 'progressed';
+    }
+    if (plan.is_over) {
+      await this.recorder.record(occurrenceId, { kind: 'finish', finished_at: this.clock.iso() });
+      return 'done';
+    }
+    if (await this.recordEnds(state.run, plan.awaited)) return 'progressed';
+    if (plan.next_at === null) return 'waiting';
+    return { waitingMs: Math.min(LONGEST_WAIT_MS, Math.max(0, Date.parse(plan.next_at) - this.clock.now().getTime())) };
+  }
+
+  private async request(run: Run, { vm_id, attempt }: RunVm): Promise<void> {
+    this.work.ending.throwIfAborted();
+    const { occurrence_id, repository_id, backup_type, policy_id, policy_version } = run;
+    // Derived: a hub that was killed before it recorded the request requests the same backup again.
+    const commandId = derivedId(`occurrence/${occurrence_id}/${vm_id}/${attempt}`);
+    const context = await this.recorder.context(occurrence_id, commandId);
+    const policy = { policy_id, version: policy_version };
+    try {
+      const backup_id = await this.commands.execute(new StartBackup({ vm_id }, repository_id, backup_type, policy, DEFAULT_BACKUP_OPTIONS, context));
+      await this.recordRequest(run, { vm_id, attempt, backup_id });
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+      const { backup_id } = error.facts;
+      if (typeof backup_id === 'string') await this.recordRequest(run, { vm_id, attempt, backup_id });
+      else await this.recordEnd(run, { vm_id, attempt, outcome: 'refused', code: error.code, detail: error.message });
+    }
+  }
+
+  private async recordRequest(
+    { occurrence_id }: Run,
+    request: { readonly vm_id: string; readonly attempt: number; readonly backup_id: string },
+  ): Promise<void> {
+    await this.recorder.record(occurrence_id, { kind: 'backup_requested', data: { ...request, requested_at: this.clock.iso() } });
+  }
+
+  private async recordEnd(run: Run, ended: Omit<OccurrenceBackupEnded['data'], 'retry_at' | 'ended_at'>): Promise<void> {
+    const ended_at = this.clock.iso();
+    const { state } = await this.runner.load(policyStream(run.policy_id), decider);
+    const { attempt, code } = ended;
+    const retry_at = code === null || state.status !== 'active' ? null : retryAt({ trigger: run.trigger, attempt, code, at: ended_at }, state.settings);
+    await this.recorder.record(run.occurrence_id, { kind: 'backup_ended', data: { ...ended, retry_at, ended_at } });
+  }
+
+  /** @returns whether any of the backups has ended */
+  private async recordEnds(run: Run, awaited: readonly (RunVm & { readonly backup_id: string })[]): Promise<boolean> {
+    for (const { backup_id } of awaited) this.awaiting.set(backup_id, run.occurrence_id);
+    await this.readModels.current('backups');
+    const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ backup_id: In(awaited.map(({ backup_id }) => backup_id)) });
+    const byId = new Map(rows.map((row) => [row.backup_id, row]));
+    let ended = false;
+    for (const { vm_id, attempt, backup_id } of awaited) {
+      const row = byId.get(backup_id);
+      if (row === undefined || row.status === 'pending' || row.status === 'running') continue;
+      const outcome = row.status === 'deleted' ? 'completed' : row.status;
+      await this.recordEnd(run, { vm_id, attempt, outcome, code: row.error?.code ?? null, detail: row.error?.detail ?? null });
+      this.awaiting.delete(backup_id);
+      ended = true;
+    }
+    return ended;
+  }
+
+  private async unfinished(): Promise<readonly string[]> {
+    await this.readModels.current('policy_occurrences');
+    const where = { outcome: In(['started', 'caught_up']), finished_at: IsNull() };
+    return (await this.dataSource.getRepository(PolicyOccurrenceReadModel).findBy(where)).map(({ occurrence_id }) => occurrence_id);
+  }
+}
