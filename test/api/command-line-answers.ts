@@ -1,6 +1,9 @@
 /** Compile-time comparison of what the command line expects in answers with what the hub's controllers answer. */
 import type * as cli from '../../src/cli/api/answers.js';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { OccurrenceResponse } from '../../src/hub/backup/policies/model/occurrence.response.js';
+import type { PolicyResponse } from '../../src/hub/backup/policies/model/policy.response.js';
+import type { PolicyPreviewResponse } from '../../src/hub/backup/policies/preview-policy/preview-policy.dto.js';
 import type { VmResponse } from '../../src/hub/backup/vms/model/vm.response.js';
 import type { NbdPortMetricsResponse, NbdPortResponse } from '../../src/hub/exports/nbd-ports/list-ports/list-ports.dto.js';
 import type { AuditEventResponse } from '../../src/hub/history/audit/audit-event.response.js';
@@ -23,6 +26,9 @@ type Holds<Expected, Answered extends Expected> = Answered;
 export type Compared = [
   Holds<cli.Backup, BackupResponse>,
   Holds<cli.Vm, VmResponse>,
+  Holds<cli.Policy, PolicyResponse>,
+  Holds<cli.PolicyPreview, PolicyPreviewResponse>,
+  Holds<cli.Occurrence, OccurrenceResponse>,
   Holds<cli.NbdPort, NbdPortResponse>,
   Holds<cli.NbdPool, NbdPortMetricsResponse>,
   Holds<cli.AuditEvent, AuditEventResponse>,

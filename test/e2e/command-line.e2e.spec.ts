@@ -132,6 +132,30 @@ describe('the command line, with a running hub', () => {
     });
   });
 
+  it('creates, edits, runs and pauses a policy, and shows what it does', async () => {
+    expect(await sendense('vm', 'label', 'web1', 'env=prod')).toEqual({ code: 0, stdout: '', stderr: '' });
+    const settings = ['--schedule', 'daily at 22:00', '--time-zone', 'UTC', '--repository', 'main', '--include', 'label=env=prod', 'vm=web1'];
+    expect((await sendense('policy', 'create', 'nightly', ...settings)).stdout).toMatch(/^schedule +daily at 22:00$/m);
+    expect((await sendense('policy', 'list')).stdout).toMatch(/^\S+ +nightly +true +daily at 22:00 +UTC +1$/m);
+    expect(await json('policy', 'edit', 'nightly', '--schedule', 'every 4h')).toMatchObject({
+      version: 2,
+      schedule: 'every 4h',
+      include: [{ by: 'label' }, {}],
+    });
+    expect((await sendense('policy', 'preview', 'nightly')).stdout).toMatch(
+      /^Backs up 1 VM into repository "main": every 4h \(UTC\)[\s\S]*^web1 +yes +label env=prod$/m,
+    );
+    expect((await sendense('policy', 'run', 'nightly')).stdout).toMatch(/^It backs up 1 VM/);
+    await until('the run to finish', async () => /manual +started +- +1 of 1/.test((await sendense('policy', 'runs', 'nightly')).stdout));
+    expect((await sendense('policy', 'pause', 'nightly')).stdout).toBe('Policy "nightly" is disabled as of version 3.\n');
+    expect(await json('policy', 'resume', 'nightly')).toMatchObject({ version: 4, enabled: true });
+    expect(await sendense('policy', 'edit', 'nightly', '--schedule', '0 0 31 2 *')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('does not exist'),
+    });
+    expect(await sendense('policy', 'create', 'other', '--include', 'colour=red')).toMatchObject({ code: 2, stderr: expect.stringContaining('vm=') });
+  });
+
   it('removes a VM', async () => {
     const other = await ImageVm.create(join(system.imageRoot, 'web2'), [{ file: 'disk0.qcow2', mib: 16 }]);
     await sendense('vm', 'register', 'web2', '--ref', other.folder);

@@ -72,6 +72,39 @@ export interface Backup {
   readonly error: Problem | null;
 }
 
+export interface Policy {
+  readonly policy_id: string;
+  readonly version: number;
+  readonly name: string;
+  readonly enabled: boolean;
+  readonly time_zone: string;
+  readonly schedule: string;
+  readonly include: readonly { readonly by: string; readonly value: string }[];
+  readonly exclude: readonly { readonly by: string; readonly value: string }[];
+  readonly repository_id: string;
+  readonly spread_seconds: number;
+  readonly catch_up: string;
+  readonly created_at: string;
+  readonly edited_at: string;
+  readonly position: string;
+}
+
+export interface PolicyPreview {
+  readonly sentence: string;
+  readonly next_occurrences: readonly { readonly at: string; readonly wall_time: string }[];
+  readonly vms: readonly { readonly vm_name: string; readonly because: string }[];
+  readonly left_out: readonly { readonly vm_name: string; readonly because: string }[];
+}
+
+export interface Occurrence {
+  readonly wall_time: string;
+  readonly trigger: string;
+  readonly outcome: string;
+  readonly reason: string | null;
+  readonly vms: readonly { readonly status: string }[];
+  readonly finished_at: string | null;
+}
+
 export interface RestoreExport {
   readonly export_id: string;
   readonly uri: string | null;

@@ -49,7 +49,7 @@ export class HubApi {
    * The type parameter is the shape of the answer in the hub's API document. A POST whose answer is lost is sent once more under the same idempotency key.
    * @throws HubRefusalError for any unsuccessful answer; Error with the cause when nothing answers
    */
-  async call<Body = unknown>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object, deadlineMs = DEADLINE_MS): Promise<Body> {
+  async call<Body = unknown>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object, deadlineMs = DEADLINE_MS): Promise<Body> {
     const request = {
       method,
       headers: {

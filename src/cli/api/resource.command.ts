@@ -45,6 +45,13 @@ export const NODES: Resource = {
 };
 export const REPOSITORIES: Resource = { noun: 'repository', plural: 'repositories', columns: ['repository_id', 'name', 'type', 'path'], named: 'by query' };
 
+export const POLICIES: Resource = {
+  noun: 'policy',
+  plural: 'policies',
+  columns: ['policy_id', 'name', 'enabled', 'schedule', 'time_zone', 'version'],
+  named: 'by query',
+};
+
 /** A command that asks the hub, with `--json` and the options that name the hub. */
 export function hubCommand(name: string, description: string): CliCommand {
   return withHubOptions(new CliCommand(name).description(description).option('--json', "print the hub's answer, for programs"));

@@ -25,6 +25,13 @@ export function vmCommand(environment: NodeJS.ProcessEnv): CliCommand {
       const onNode = node === undefined ? {} : { node_id: await idOf(hub, NODES, node) };
       printRecord(await hub.call<Vm>('POST', '/vms', { name, source, source_ref: ref, ...onNode }, REGISTER_MS), options);
     });
+  const label = hubCommand('label', 'replace the labels of a VM, by which policies select it')
+    .argument('<vm>', 'its name or id')
+    .argument('[labels...]', 'words or key=value; none removes all')
+    .does(async (vm: string, labels: readonly string[], options: ResourceOptions) => {
+      const hub = await hubOf(options, environment);
+      await hub.call('PUT', `/vms/${await idOf(hub, VMS, vm)}/labels`, { labels });
+    });
   const remove = hubCommand('remove', 'remove a VM that has no backups; its disks are not touched')
     .argument('<vm>', 'its name or id')
     .does(async (vm: string, options: ResourceOptions) => {
@@ -32,9 +39,10 @@ export function vmCommand(environment: NodeJS.ProcessEnv): CliCommand {
       await hub.call('DELETE', `/vms/${await idOf(hub, VMS, vm)}`);
     });
   return new CliCommand('vm')
-    .description('Shows, registers and removes the VMs that the hub protects.')
+    .description('Shows, registers, labels and removes the VMs that the hub protects.')
     .addCommand(listCommand(VMS, environment))
     .addCommand(showCommand(VMS, environment))
     .addCommand(register)
+    .addCommand(label)
     .addCommand(remove);
 }

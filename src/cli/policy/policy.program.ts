@@ -1,0 +1,152 @@
+import { InvalidArgumentError } from 'commander';
+import { NODE_SOURCES } from '../../contract/words.js';
+import type { Occurrence, Policy, PolicyPreview } from '../api/answers.js';
+import type { HubApi } from '../api/hub-api.client.js';
+import { hubOf } from '../api/hub-options.js';
+import {
+  hubCommand,
+  idOf,
+  listCommand,
+  NODES,
+  POLICIES,
+  printRecord,
+  readingCommand,
+  REPOSITORIES,
+  type ResourceOptions,
+  showCommand,
+  table,
+  VMS,
+} from '../api/resource.command.js';
+import { CliCommand } from '../terminal/command.js';
+
+interface Rule {
+  readonly by: string;
+  readonly value: string;
+}
+
+interface SettingOptions extends ResourceOptions {
+  readonly schedule?: string;
+  readonly timeZone?: string;
+  readonly repository?: string;
+  readonly include?: readonly Rule[];
+  readonly exclude?: readonly Rule[];
+  readonly spread?: number;
+  readonly catchUp?: string;
+}
+
+const RULE = /^(vm|name|label|node|source)=(.+)$/s;
+/** A run is answered once its VMs are selected and the repository has answered. */
+const RUN_MS = 60_000;
+
+export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  const one = (command: CliCommand, work: (hub: HubApi, id: string, options: SettingOptions) => Promise<void>): CliCommand =>
+    command.argument('<policy>', 'its name or id').does(async (nameOrId: string, options: SettingOptions) => {
+      const hub = await hubOf(options, environment);
+      await work(hub, await idOf(hub, POLICIES, nameOrId), options);
+    });
+  const create = withSettings(hubCommand('create', 'create a policy').argument('<name>', 'a new name')).does(async (name: string, options: SettingOptions) => {
+    const hub = await hubOf(options, environment);
+    const settings = { time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone, ...(await settingsOf(hub, options)), name };
+    printRecord(await hub.call<Policy>('POST', '/policies', settings), options);
+  });
+  return new CliCommand('policy')
+    .description('Shows, creates and runs policies, which back up VMs by themselves.')
+    .addCommand(listCommand(POLICIES, environment))
+    .addCommand(showCommand(POLICIES, environment))
+    .addCommand(create)
+    .addCommand(
+      one(withSettings(hubCommand('edit', 'change settings of a policy; the others stay')), async (hub, id, options) => {
+        printRecord(await edit(hub, id, await settingsOf(hub, options)), options);
+      }),
+    )
+    .addCommand(one(hubCommand('pause', 'disable a policy; runs that have started go on'), async (hub, id, options) => enable(hub, id, false, options)))
+    .addCommand(one(hubCommand('resume', 'enable a policy again'), async (hub, id, options) => enable(hub, id, true, options)))
+    .addCommand(
+      one(hubCommand('run', 'run a policy now'), async (hub, id, options) => {
+        const run = await hub.call<Occurrence>('POST', `/policies/${id}/run`, undefined, RUN_MS);
+        if (options.json === true) printRecord(run, options);
+        else process.stdout.write(`It backs up ${run.vms.length} VM(s). To follow them: sendense backup list\n`);
+      }),
+    )
+    .addCommand(
+      one(readingCommand('preview', 'show the next runs of a policy, and the VMs that it selects'), async (hub, id, options) => {
+        const preview = await hub.call<PolicyPreview>('GET', `/policies/${id}/preview`);
+        if (options.json === true) printRecord(preview, options);
+        else process.stdout.write(previewText(preview));
+      }),
+    )
+    .addCommand(
+      one(readingCommand('runs', 'list the newest runs of a policy, also those that did not start'), async (hub, id, options) => {
+        const answer = await hub.call<{ occurrences: readonly Occurrence[] }>('GET', `/policies/${id}/occurrences`);
+        if (options.json === true) printRecord(answer, options);
+        else process.stdout.write(table(['wall_time', 'trigger', 'outcome', 'reason', 'completed', 'finished_at'], answer.occurrences.map(rowOf)));
+      }),
+    );
+}
+
+function withSettings(command: CliCommand): CliCommand {
+  return command
+    .option('--schedule <schedule>', '"every 4h", "daily at 22:00", "weekly on mon,thu at 01:30", "monthly on 1 at 03:00" or a cron expression')
+    .option('--time-zone <zone>', "the schedule's time zone; for a new policy by default that of this machine")
+    .option('--repository <repository>', 'name or id of the repository that keeps the restore points')
+    .option('--include <rule...>', `select VMs by vm=NAME, name=PATTERN, label=LABEL, node=NAME or source=${NODE_SOURCES.join('|')}`, rule)
+    .option('--exclude <rule...>', 'leave out VMs by the same rules', rule)
+    .option('--spread <seconds>', 'spread the starts over this time', seconds)
+    .option('--catch-up <what>', 'none or latest: whether the newest missed run is caught up');
+}
+
+/** The given settings as the hub takes them. */
+async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial<Policy>> {
+  const { schedule, timeZone, repository, include, exclude, spread, catchUp } = options;
+  return {
+    ...(schedule === undefined ? {} : { schedule }),
+    ...(timeZone === undefined ? {} : { time_zone: timeZone }),
+    ...(repository === undefined ? {} : { repository_id: await idOf(hub, REPOSITORIES, repository) }),
+    ...(include === undefined ? {} : { include: await rulesOf(hub, include) }),
+    ...(exclude === undefined ? {} : { exclude: await rulesOf(hub, exclude) }),
+    ...(spread === undefined ? {} : { spread_seconds: spread }),
+    ...(catchUp === undefined ? {} : { catch_up: catchUp }),
+  };
+}
+
+function rulesOf(hub: HubApi, rules: readonly Rule[]): Promise<Rule[]> {
+  return Promise.all(
+    rules.map(async ({ by, value }) => {
+      if (by === 'vm') return { by: 'vm_id', value: await idOf(hub, VMS, value) };
+      return by === 'node' ? { by: 'node_id', value: await idOf(hub, NODES, value) } : { by, value };
+    }),
+  );
+}
+
+/** Replaces some settings of the newest version; refused if someone else edits the policy meanwhile. */
+async function edit(hub: HubApi, id: string, change: Partial<Policy>): Promise<Policy> {
+  const { policy_id: _id, created_at: _created, edited_at: _edited, position: _position, ...settings } = await hub.call<Policy>('GET', `/policies/${id}`);
+  return hub.call<Policy>('PUT', `/policies/${id}`, { ...settings, ...change });
+}
+
+async function enable(hub: HubApi, id: string, enabled: boolean, options: ResourceOptions): Promise<void> {
+  const policy = await edit(hub, id, { enabled });
+  if (options.json === true) printRecord(policy, options);
+  else process.stdout.write(`Policy "${policy.name}" is ${enabled ? 'enabled' : 'disabled'} as of version ${policy.version}.\n`);
+}
+
+function previewText({ sentence, next_occurrences, vms, left_out }: PolicyPreview): string {
+  const chosen = [...vms.map((vm) => ({ ...vm, backed_up: 'yes' })), ...left_out.map((vm) => ({ ...vm, backed_up: 'no' }))];
+  return `${sentence}\n\n${table(['wall_time', 'at'], next_occurrences)}\n${table(['vm_name', 'backed_up', 'because'], chosen)}`;
+}
+
+function rowOf({ vms, ...occurrence }: Occurrence): Readonly<Record<string, unknown>> {
+  const completed = vms.filter(({ status }) => status === 'completed').length;
+  return { ...occurrence, completed: vms.length === 0 ? null : `${completed} of ${vms.length}` };
+}
+
+function rule(text: string, earlier: readonly Rule[] = []): readonly Rule[] {
+  const [, by, value] = RULE.exec(text) ?? [];
+  if (by === undefined || value === undefined) throw new InvalidArgumentError('It must be vm=, name=, label=, node= or source= and a value.');
+  return [...earlier, { by, value }];
+}
+
+function seconds(text: string): number {
+  if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError('It must be a number of seconds.');
+  return Number(text);
+}
