@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import pLimit from 'p-limit';
@@ -26,6 +27,7 @@ import { planOccurrence } from './run-occurrence.plan.js';
 const REQUESTS_AT_ONCE = 8;
 /** A timer does not notice that the clock was set, or that the machine was suspended. */
 const LONGEST_WAIT_MS = 60_000;
+const STOP_PATIENCE_MS = 1_000;
 const ENDS: ReadonlySet<string> = new Set(['BackupCompleted', 'BackupFailed', 'BackupCancelled']);
 
 const decider = policyDecider(() => []);
@@ -61,9 +63,10 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
     this.work.start(this.feed.ready);
   }
 
+  /** Does not wait long for requests under way, whose exports may take a minute: the next hub makes the same ones again. */
   async onModuleDestroy(): Promise<void> {
     this.events?.unsubscribe();
-    await this.work.end();
+    await Promise.race([this.work.end(), pause(STOP_PATIENCE_MS, undefined, { ref: false })]);
   }
 
   private async step(occurrenceId: string): Promise<StepOutcome> {
