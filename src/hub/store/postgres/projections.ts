@@ -152,8 +152,9 @@ export class Projections implements OnApplicationBootstrap, OnModuleDestroy {
       try {
         const { shape, generation } = await this.tables.liveCheckpoint(projection);
         if (shape === shapeOf(projection) && !isOfOtherHistory) continue;
-        const why = isOfOtherHistory ? 'was filled from another event store' : 'has another shape than this version defines';
-        this.log.log(`projection ${projection.name}: generation ${generation} ${why}, and is rebuilt`);
+        const rows = `projection ${projection.name}: generation ${generation}`;
+        if (isOfOtherHistory) this.log.warn(`${rows} was filled from another history than the event store holds, and is rebuilt`);
+        else this.log.log(`${rows} has another shape than this version defines, and is rebuilt`);
         await (
           await this.rebuild(projection.name)
         ).done;
