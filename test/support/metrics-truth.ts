@@ -55,6 +55,13 @@ export async function requireTrueMetrics(system: HubSystem): Promise<void> {
   expect([sample('sendense_hub_active'), sample('sendense_hub_term'), sample('sendense_hub_standby_ready')]).toEqual([1, role.term, 0]);
   expect(sample('sendense_hub_term_start_timestamp_seconds')).toBe(Date.parse(role.since) / 1000);
   expect(sample('sendense_hub_lease_age_seconds')).toBeGreaterThanOrEqual(0);
+  const covered = sample('sendense_ledger_events');
+  expect(covered).toBeGreaterThan(0);
+  if (head.length === 19) expect(covered).toBeLessThanOrEqual(Number(head));
+  expect([sample('sendense_ledger_checkpoint_refused'), sample('sendense_ledger_checkpoint_failures_total')]).toEqual([0, 0]);
+  // Without a checkpoint there is no sample.
+  expect(samples.get('sendense_ledger_checkpoint_events') ?? 0).toBeLessThanOrEqual(covered);
+  expect(samples.get('sendense_ledger_checkpoint_timestamp_seconds') ?? 0).toBeLessThanOrEqual(Date.now() / 1000);
   // Nobody follows events or downloads while this looks.
   expect([...samples].filter(([name, value]) => /^sendense_open_streams\b/.test(name) && value !== 0)).toEqual([]);
   expect([...samples.keys()].filter((name) => name.startsWith('sendense_metric_collection_failures_total{'))).toEqual([]);
@@ -73,6 +80,11 @@ const COMPARED = [
   'sendense_hub_lease_age_seconds',
   'sendense_hub_standby_ready',
   'sendense_hub_term',
+  'sendense_ledger_checkpoint_events',
+  'sendense_ledger_checkpoint_failures_total',
+  'sendense_ledger_checkpoint_refused',
+  'sendense_ledger_checkpoint_timestamp_seconds',
+  'sendense_ledger_events',
   'sendense_hub_term_start_timestamp_seconds',
   'sendense_last_completed_backup_timestamp_seconds',
   'sendense_nbd_exports_running',
