@@ -13,8 +13,9 @@ export function reloadAndNotify<Config extends LoggedProgram>(live: LiveConfig<C
     const { changed, needsRestart } = live.reload(sources);
     const { logLevel: level, logFormat: format } = live.settings;
     configureLogging({ level, format, program });
-    log.info('configuration reloaded', { changed });
     if (needsRestart.length > 0) log.warn('changed settings that take effect after a restart', { settings: needsRestart });
+    // Last, so that a reader who waits for this line has seen the other.
+    log.info('configuration reloaded', { changed });
   } catch (error) {
     if (error instanceof ConfigError) log.error('configuration refused; the current one stays in effect', { problems: error.problems });
     else log.error('configuration could not be reloaded; the current one stays in effect', { error });
