@@ -41,6 +41,7 @@ export async function makeGuestDisk(file: string, disk: NewGuestDisk): Promise<v
     else await run('mount', ['-o', 'loop', filesystem, root]);
     try {
       await disk.fill(root);
+      if (disk.filesystem !== 'ntfs') await writeOut(root);
     } finally {
       await run('umount', [root]);
     }
@@ -114,6 +115,7 @@ export async function changeGuestDisk(file: string, table: PartitionTable, chang
     await run('mount', ['-o', table === 'none' ? 'loop' : `loop,offset=${START_MIB * MIB}`, raw, root]);
     try {
       await change(root);
+      await writeOut(root);
     } finally {
       await run('umount', [root]);
     }
@@ -121,6 +123,15 @@ export async function changeGuestDisk(file: string, table: PartitionTable, chang
     await supervisor.stop(join(work, 'qsd'), 10_000);
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/**
+ * Writes everything out of memory and out of the journal. umount alone does not where a process of another test has copied the mount into a namespace of its own:
+ * the file system then stays mounted there.
+ */
+async function writeOut(root: string): Promise<void> {
+  await run('fsfreeze', ['--freeze', root]);
+  await run('fsfreeze', ['--unfreeze', root]);
 }
 
 export async function emptyFile(path: string, mib: number): Promise<void> {
