@@ -1,5 +1,5 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
-import type { PolicyEvent } from '../../src/hub/backup/policies/model/policy.events.js';
+import { anchorAfterEdit, type PolicyEvent } from '../../src/hub/backup/policies/model/policy.events.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import type { Projection } from '../../src/hub/store/postgres/projection-definition.js';
 import { PolicyReadModel, type PolicyRow } from './policies.read-model.js';
@@ -21,7 +21,7 @@ export const policiesProjection: Projection<PolicyRow> = {
         if (row === undefined) throw new Error(`policy stream ${recorded.stream} has ${event.type} where there is no policy`);
         const { version, settings, edited_at } = event.data;
         const { name, enabled, repository_id } = settings;
-        const anchor = row.settings.schedule === settings.schedule ? row.anchor : edited_at;
+        const anchor = anchorAfterEdit({ schedule: row.settings.schedule, anchor: row.anchor }, settings, edited_at);
         return { ...row, name, version, enabled, repository_id, settings, anchor, edited_at };
       }
       case 'PolicyDeleted':

@@ -256,7 +256,7 @@ describe('a history that the owner of its database rewrites', () => {
     expect(await json('/audit/verify')).toMatchObject({ verified: true, first_disagreement: null });
     expect(await problems(...kept)).toMatchObject([{ kind: 'events_differ', first_event: 40, last_event: 59 }]);
     expect((await get('/ledger/checkpoint')).status).toBe(409);
-    // Whoever has the hub's account makes it forget what it has signed.
+    // An attacker with the hub's account removes the record of what it has signed.
     await rm(join(directory, 'ledger.checkpoint'));
     const forged = await written('forged', await (await get('/ledger/checkpoint')).text());
     expect(await problems(...kept, forged)).toContainEqual(expect.objectContaining({ kind: 'checkpoint_contradicts' }));

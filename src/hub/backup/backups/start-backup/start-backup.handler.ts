@@ -11,6 +11,7 @@ import { asDomainEvent, CommandRunner } from '../../../store/event-store/command
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { KeyedMutex, repositoryUseLock, vmUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
+import { policyNotFound } from '../../policies/model/policy.commands.js';
 import { BackupFactsReader } from '../model/backup-facts.reader.js';
 import { StartBackup } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
@@ -124,7 +125,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     if (policy === null || policy.version !== null) return policy?.version ?? null;
     const { policy_id } = policy;
     const row = await this.dataSource.getRepository(PolicyReadModel).findOneBy({ policy_id });
-    if (row === null) throw new DomainError('not_found', 'policy_not_found', `There is no policy ${policy_id}.`, { policy_id });
+    if (row === null) throw policyNotFound(policy_id);
     return row.version;
   }
 

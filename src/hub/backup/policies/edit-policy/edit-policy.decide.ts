@@ -1,5 +1,6 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { type PolicyFacts, soundSettings } from '../model/policy-rules.decide.js';
+import { policyNotFound } from '../model/policy.commands.js';
 import type { PolicyEvent, PolicySettings } from '../model/policy.events.js';
 import type { PolicyState } from '../model/policy.state.js';
 
@@ -12,7 +13,7 @@ export type EditPolicyData = {
 };
 
 export function decideEditPolicy({ policy_id, version, settings, facts }: EditPolicyData, state: PolicyState): readonly PolicyEvent[] {
-  if (state.status !== 'active') throw new DomainError('not_found', 'policy_not_found', `There is no policy ${policy_id}.`, { policy_id });
+  if (state.status !== 'active') throw policyNotFound(policy_id);
   if (state.version !== version) {
     throw new DomainError(
       'conflict',

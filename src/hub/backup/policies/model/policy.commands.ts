@@ -1,5 +1,6 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import { DomainError } from '../../../../kernel/domain-error.js';
 import type { Position } from '../../../../kernel/position.js';
 import type { PolicySettings } from './policy.events.js';
 
@@ -56,4 +57,8 @@ export class DeletePolicy extends Command<Position | null> {
   ) {
     super();
   }
+}
+
+export function policyNotFound(policy_id: string): DomainError {
+  return new DomainError('not_found', 'policy_not_found', `There is no policy ${policy_id}.`, { policy_id });
 }

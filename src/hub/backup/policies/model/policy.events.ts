@@ -56,3 +56,8 @@ export type PolicyEvent = PolicyCreated | PolicyEdited | PolicyDeleted;
 export function policyStream(policyId: string): string {
   return `policy-${policyId}`;
 }
+
+/** What `every N` counts from: an edit that keeps the schedule keeps its anchor. */
+export function anchorAfterEdit(before: Readonly<Record<'schedule' | 'anchor', string>>, { schedule }: PolicySettings, edited_at: string): string {
+  return before.schedule === schedule ? before.anchor : edited_at;
+}

@@ -3,8 +3,8 @@ import { DataSource } from 'typeorm';
 import { PolicyReadModel } from '../../../../../projections/policies/policies.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
-import { DomainError } from '../../../../kernel/domain-error.js';
 import type { PolicySettings } from './policy.events.js';
+import { policyNotFound } from './policy.commands.js';
 import type { PolicyFacts } from './policy-rules.decide.js';
 import { type Selection, type SelectableVm, select } from './selection.plan.js';
 
@@ -16,7 +16,7 @@ export class PolicyReader {
   /** @throws DomainError policy_not_found */
   async one(policyId: string): Promise<PolicyReadModel> {
     const policy = await this.dataSource.getRepository(PolicyReadModel).findOneBy({ policy_id: policyId });
-    if (policy === null) throw new DomainError('not_found', 'policy_not_found', `There is no policy ${policyId}.`, { policy_id: policyId });
+    if (policy === null) throw policyNotFound(policyId);
     return policy;
   }
 

@@ -1,6 +1,6 @@
 import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { PolicyPeriod } from './expected-runs.plan.js';
-import type { PolicyEvent, PolicySettings } from './policy.events.js';
+import { anchorAfterEdit, type PolicyEvent, type PolicySettings } from './policy.events.js';
 
 export type PolicyState =
   | { readonly status: 'none' }
@@ -28,7 +28,7 @@ export function evolvePolicy(state: PolicyState, event: PolicyEvent): PolicyStat
       if (state.status !== 'active') throw new Error(`policy stream has ${event.type} where there is no policy`);
       const { version, settings, edited_at } = event.data;
       const last = state.periods.at(-1);
-      const anchor = last?.schedule === settings.schedule ? last.anchor : edited_at;
+      const anchor = last === undefined ? edited_at : anchorAfterEdit(last, settings, edited_at);
       return { ...state, version, settings, periods: [...state.periods, periodOf(version, settings, edited_at, anchor)] };
     }
     case 'PolicyDeleted':
@@ -43,3 +43,6 @@ function periodOf(version: number, { enabled, schedule, time_zone }: PolicySetti
 }
 
 export const policyDecider = decidersOf<PolicyState, PolicyEvent>(initialPolicyState, evolvePolicy);
+
+/** For streams that are only read. */
+export const policyHistory = policyDecider(() => []);

@@ -19,7 +19,7 @@ import type { OccurrenceBackupEnded, OccurrenceStarted } from '../model/occurren
 import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
 import type { RunVm } from '../model/occurrence.state.js';
 import { policyStream } from '../model/policy.events.js';
-import { policyDecider } from '../model/policy.state.js';
+import { policyHistory } from '../model/policy.state.js';
 import { retryAt } from '../model/retry.plan.js';
 import { planOccurrence } from './run-occurrence.plan.js';
 
@@ -29,8 +29,6 @@ const REQUESTS_AT_ONCE = 8;
 const LONGEST_WAIT_MS = 60_000;
 const STOP_PATIENCE_MS = 1_000;
 const ENDS: ReadonlySet<string> = new Set(['BackupCompleted', 'BackupFailed', 'BackupCancelled']);
-
-const decider = policyDecider(() => []);
 
 type Run = OccurrenceStarted['data'];
 
@@ -113,7 +111,7 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
 
   private async recordEnd(run: Run, ended: Omit<OccurrenceBackupEnded['data'], 'retry_at' | 'ended_at'>): Promise<void> {
     const ended_at = this.clock.iso();
-    const { state } = await this.runner.load(policyStream(run.policy_id), decider);
+    const { state } = await this.runner.load(policyStream(run.policy_id), policyHistory);
     const { attempt, code } = ended;
     const retry_at = code === null || state.status !== 'active' ? null : retryAt({ trigger: run.trigger, attempt, code, at: ended_at }, state.settings);
     await this.recorder.record(run.occurrence_id, { kind: 'backup_ended', data: { ...ended, retry_at, ended_at } });

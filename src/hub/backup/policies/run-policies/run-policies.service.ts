@@ -15,15 +15,13 @@ import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
 import { policyRunLock } from '../model/policy.commands.js';
 import { policyStream } from '../model/policy.events.js';
 import { PolicyReader } from '../model/policy.reader.js';
-import { type ActivePolicy, policyDecider } from '../model/policy.state.js';
+import { type ActivePolicy, policyHistory } from '../model/policy.state.js';
 import { RunFactsReader } from '../model/run-facts.reader.js';
 import { occurrenceName } from '../model/schedule.plan.js';
 
 /** The longest sleep: a timer does not notice that the clock was set, or that the machine was suspended. */
 const LONGEST_SLEEP_MS = 60_000;
 const RETRY_MS = 5_000;
-
-const decider = policyDecider(() => []);
 
 /** Ends each expected run of each policy exactly once. All it knows is read from policies and recorded occurrences, so a restart changes nothing. */
 @Injectable()
@@ -94,7 +92,7 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   }
 
   private async endDue(policyId: string): Promise<string | null> {
-    const { state } = await this.runner.load(policyStream(policyId), decider);
+    const { state } = await this.runner.load(policyStream(policyId), policyHistory);
     if (state.status !== 'active') return null;
     const now = this.clock.iso();
     const next = nextRun(state.periods, now);

@@ -6,12 +6,10 @@ import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { beginRun } from '../model/begin-run.plan.js';
 import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
-import { policyRunLock, RunPolicy, type StartedRun } from '../model/policy.commands.js';
+import { policyNotFound, policyRunLock, RunPolicy, type StartedRun } from '../model/policy.commands.js';
 import { policyStream } from '../model/policy.events.js';
-import { policyDecider } from '../model/policy.state.js';
+import { policyHistory } from '../model/policy.state.js';
 import { RunFactsReader } from '../model/run-facts.reader.js';
-
-const decider = policyDecider(() => []);
 
 @CommandHandler(RunPolicy)
 export class RunPolicyHandler implements ICommandHandler<RunPolicy> {
@@ -33,8 +31,8 @@ export class RunPolicyHandler implements ICommandHandler<RunPolicy> {
     const occurrence_id = derivedId(`occurrence/manual/${context.commandId}`);
     const known = await this.recorder.load(occurrence_id);
     if (known.state.status !== 'none') return { occurrence_id, position: known.position };
-    const { state } = await this.runner.load(policyStream(policyId), decider);
-    if (state.status !== 'active') throw new DomainError('not_found', 'policy_not_found', `There is no policy ${policyId}.`, { policy_id: policyId });
+    const { state } = await this.runner.load(policyStream(policyId), policyHistory);
+    if (state.status !== 'active') throw policyNotFound(policyId);
     await this.readModels.current('policies', 'policy_occurrences', 'vms', 'nodes', 'repositories');
     const now = this.clock.iso();
     const facts = await this.facts.gather(policyId, state.settings, now);

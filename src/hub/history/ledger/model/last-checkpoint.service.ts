@@ -1,8 +1,9 @@
-import { open, readFile, rename, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';
+import { writeFileDurably } from '../../../../lib/files/durable-write.js';
 import { type Checkpoint, readCheckpoint } from '../../../../lib/ledger/checkpoint.js';
 import { errnoOf } from '../../../../lib/process/system-error.js';
 import { HubConfig } from '../../../hub.config.js';
@@ -35,16 +36,8 @@ export class LastCheckpoint {
   }
 
   /** On stable storage when it resolves. */
-  async keep(note: string): Promise<void> {
-    const fresh = `${this.file}.${process.pid}.new`;
-    await writeFile(fresh, note, { mode: 0o600, flush: true });
-    await rename(fresh, this.file);
-    const directory = await open(dirname(this.file));
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+  keep(note: string): Promise<void> {
+    return writeFileDurably(this.file, note, 0o600);
   }
 
   /** @param reason a clause */
