@@ -15,18 +15,21 @@ const BACKING_FORMAT = 0xe2792aca;
 /** qemu's own limit. */
 const MAX_BACKING_NAME_BYTES = 1023;
 const TWO_TO_32 = 2 ** 32;
+/** Of a word of the map, which is searched word by word: a disk of 5 TiB has 84 million clusters. */
+const WORD_BITS = 32;
+const ALL_BITS = 0xffff_ffff;
 /** "The cluster has exactly one reference", in the upper half of an entry. */
 const COPIED = 0x8000_0000;
 
 /** The clusters of a disk that hold data: one bit each, so 2 MiB for a disk of 1 TiB. */
 export class ClusterMap {
   readonly clusters: number;
-  private readonly bits: Uint8Array;
+  private readonly words: Uint32Array;
 
   /** diskBytes: the virtual size. */
   constructor(readonly diskBytes: number) {
     this.clusters = Math.ceil(diskBytes / CLUSTER_BYTES);
-    this.bits = new Uint8Array(Math.ceil(this.clusters / 8));
+    this.words = new Uint32Array(Math.ceil(this.clusters / WORD_BITS));
   }
 
   /** Marks every cluster that the byte range touches. */
@@ -34,27 +37,28 @@ export class ClusterMap {
     if (length <= 0) return;
     const last = Math.min(this.clusters - 1, Math.floor((offset + length - 1) / CLUSTER_BYTES));
     for (let cluster = Math.floor(offset / CLUSTER_BYTES); cluster <= last;) {
-      const byte = cluster >> 3;
-      if ((cluster & 7) === 0 && cluster + 7 <= last) {
-        this.bits[byte] = 0xff;
-        cluster += 8;
+      const word = Math.floor(cluster / WORD_BITS);
+      const bit = cluster % WORD_BITS;
+      if (bit === 0 && cluster + WORD_BITS - 1 <= last) {
+        this.words[word] = ALL_BITS;
+        cluster += WORD_BITS;
       } else {
-        this.bits[byte] = (this.bits[byte] ?? 0) | (1 << (cluster & 7));
+        this.words[word] = (this.words[word] ?? 0) | (1 << bit);
         cluster += 1;
       }
     }
   }
 
   has(cluster: number): boolean {
-    return ((this.bits[cluster >> 3] ?? 0) & (1 << (cluster & 7))) !== 0;
+    return ((this.words[Math.floor(cluster / WORD_BITS)] ?? 0) & (1 << (cluster % WORD_BITS))) !== 0;
   }
 
   /** The first cluster at or after `from` that has data, or has none; `to` when there is none before it. */
   next(from: number, data: boolean, to = this.clusters): number {
-    const boring = data ? 0 : 0xff;
+    const boring = data ? 0 : ALL_BITS;
     let cluster = from;
     while (cluster < to) {
-      if ((cluster & 7) === 0 && this.bits[cluster >> 3] === boring) cluster = Math.min(to, cluster + 8);
+      if (cluster % WORD_BITS === 0 && this.words[cluster / WORD_BITS] === boring) cluster = Math.min(to, cluster + WORD_BITS);
       else if (this.has(cluster) === data) return cluster;
       else cluster += 1;
     }
