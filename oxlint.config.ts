@@ -25,6 +25,7 @@ const SHELL = [
     message: 'No shell: hand the program an argv array, in which nothing can be quoted wrongly.',
   },
 ];
+const ENUM = [{ selector: 'TSEnumDeclaration', message: 'No enum: use a union of literals, which is what JSON and events have.' }];
 const CLOCK = [
   { selector: 'CallExpression[callee.object.name="Date"][callee.property.name="now"]', message: 'Take the time from Clock (src/lib/clock/clock.ts).' },
   { selector: 'NewExpression[callee.name="Date"][arguments.length=0]', message: 'Take the time from Clock (src/lib/clock/clock.ts).' },
@@ -69,7 +70,6 @@ const TYPESCRIPT_RULES = [
   'no-base-to-string',
   'no-confusing-void-expression',
   'no-deprecated',
-  'no-duplicate-enum-values',
   'no-duplicate-type-constituents',
   'no-dynamic-delete',
   'no-empty-object-type',
@@ -85,7 +85,6 @@ const TYPESCRIPT_RULES = [
   'no-misused-new',
   'no-misused-promises',
   'no-misused-spread',
-  'no-mixed-enums',
   'no-namespace',
   'no-non-null-asserted-nullish-coalescing',
   'no-non-null-asserted-optional-chain',
@@ -105,8 +104,6 @@ const TYPESCRIPT_RULES = [
   'no-unsafe-assignment',
   'no-unsafe-call',
   'no-unsafe-declaration-merging',
-  'no-unsafe-enum-assignment',
-  'no-unsafe-enum-comparison',
   'no-unsafe-function-type',
   'no-unsafe-member-access',
   'no-unsafe-return',
@@ -115,7 +112,6 @@ const TYPESCRIPT_RULES = [
   'no-wrapper-object-types',
   'only-throw-error',
   'prefer-as-const',
-  'prefer-literal-enum-member',
   'prefer-namespace-keyword',
   'prefer-promise-reject-errors',
   'prefer-reduce-type-parameter',
@@ -170,6 +166,7 @@ const JAVASCRIPT_RULES = [
   'no-unused-expressions',
   'no-unused-labels',
   'no-unused-private-class-members',
+  'no-useless-assignment',
   'no-useless-backreference',
   'no-useless-catch',
   'no-useless-constructor',
@@ -198,8 +195,7 @@ export default defineConfig({
   categories: { correctness: 'off' },
   options: { typeAware: true, typeCheck: true, reportUnusedDisableDirectives: 'error', respectEslintDisableDirectives: false },
   ignorePatterns: ['node_modules/**', 'dist/**', '.setup/**', '.sendense/**'],
-  // Of no-useless-assignment, ESLint's own sees that a loop may come round again.
-  rules: { ...all('', JAVASCRIPT_RULES), 'eslint-js/no-useless-assignment': 'error' },
+  rules: all('', JAVASCRIPT_RULES),
   overrides: [
     {
       files: ['**/*.ts'],
@@ -222,7 +218,7 @@ export default defineConfig({
         eqeqeq: 'error',
         'no-console': ['error'],
         'no-warning-comments': ['error', { terms: ['todo', 'fixme', 'xxx', 'hack'] }],
-        [SYNTAX]: ['error', ...SHELL],
+        [SYNTAX]: ['error', ...SHELL, ...ENUM],
         [IMPORTS]: ['error', { paths: [...SHELL_IMPORTS, ...CQRS_IMPORTS] }],
       },
     },
@@ -231,7 +227,7 @@ export default defineConfig({
       files: ['src/**/*.ts', 'projections/**/*.ts'],
       excludeFiles: [...AT_THE_MACHINE, '**/*.spec.ts'],
       rules: {
-        [SYNTAX]: ['error', ...SHELL, ...CLOCK, ...RANDOM, ...ENVIRONMENT],
+        [SYNTAX]: ['error', ...SHELL, ...ENUM, ...CLOCK, ...RANDOM, ...ENVIRONMENT],
         [IMPORTS]: ['error', { paths: [...SHELL_IMPORTS, ...CQRS_IMPORTS, ...PLATFORM_ONLY_IMPORTS], patterns: HTTP_EXCEPTIONS }],
       },
     },
@@ -240,7 +236,7 @@ export default defineConfig({
       files: ['**/*.{events,commands,queries,state,decide,plan}.ts', 'src/kernel/**/*.ts'],
       excludeFiles: ['**/*.spec.ts'],
       rules: {
-        [SYNTAX]: ['error', ...SHELL, ...CLOCK, ...RANDOM],
+        [SYNTAX]: ['error', ...SHELL, ...ENUM, ...CLOCK, ...RANDOM],
         'no-restricted-globals': [
           'error',
           ...['process', 'setTimeout', 'setInterval', 'setImmediate', 'fetch', 'performance', 'crypto', 'global', 'globalThis'].map((name) => ({

@@ -3,10 +3,11 @@ import 'reflect-metadata';
 import { Controller, Get, type Type } from '@nestjs/common';
 import { ApiExtraModels } from '@nestjs/swagger';
 import { plainToInstance } from 'class-transformer';
-import { validateSync } from 'class-validator';
+import { getMetadataStorage, validateSync } from 'class-validator';
 import '../../src/hub/hub.module.js';
 import { openApiDocument } from '../../src/hub/operations/http/open-api.js';
 import { RULE_EXTENSION, validatedClasses } from '../../src/hub/operations/http/open-api-schemas.js';
+import '../../src/node/node-agent.module.js';
 import { ApiContract, at, type Json, type JsonMap, map } from '../support/api-contract.js';
 import { type HttpApp, OPEN_API, startHttpApp } from '../support/http-app.js';
 import { edgesOf } from '../support/schema-edges.js';
@@ -15,6 +16,8 @@ const SEED = 20_261_122;
 const MAX_SHOWN = 120;
 
 const { schemas: described } = OPEN_API;
+type DtoClass = new () => object;
+
 /** Every class that validates what comes from outside and is in the OpenAPI document. */
 const classes = [...validatedClasses().keys()].filter(({ name }) => name in described) as unknown as Type[];
 
@@ -80,7 +83,8 @@ describe('the OpenAPI schema of a request', () => {
     for (const [member, property] of Object.entries(map(schema['properties']))) {
       const validate = contract.validator(property);
       const isLooser = hasMoreRules(property);
-      for (const edge of edgesOf(contract, property, SEED)) {
+      // The schemas that it refers to have a turn of their own.
+      for (const edge of edgesOf(contract, property, SEED, 'own schema')) {
         const given = asGiven(dto, edge);
         if (given === undefined) continue;
         const documented = validate(asMeant(dto, contract.resolved(property), given));
@@ -93,5 +97,39 @@ describe('the OpenAPI schema of a request', () => {
       if (isRequired === isAccepted(dto, {}, member)) wrong.push(`${member} is ${isRequired ? 'required' : 'optional'} in the document alone`);
     }
     expect(wrong).toEqual([]);
+  });
+});
+
+/** Every class that validates requests or reports, with its members; those of configuration files have rules of their own. */
+function dtoMembers(): (readonly [name: string, dto: DtoClass, member: string])[] {
+  const storage = getMetadataStorage();
+  // The storage keys its entries by class; its declared type is the looser any.
+  const classes = [...(storage as unknown as { readonly validationMetadatas: ReadonlyMap<DtoClass, unknown> }).validationMetadatas.keys()];
+  return classes
+    .filter((dto) => !dto.name.endsWith('Config'))
+    .flatMap((dto) => {
+      const members = new Set(storage.getTargetValidationMetadatas(dto, '', false, false).map(({ propertyName }) => propertyName));
+      return [...members].map((member) => [`${dto.name}.${member}`, dto, member] as const);
+    });
+}
+
+function isDocumentedNullable(dto: DtoClass, member: string): boolean {
+  const schema = described[dto.name]?.properties[member];
+  if (schema !== undefined) return /"null"/.test(JSON.stringify([schema['type'], schema['anyOf']]));
+  const documented: unknown = Reflect.getMetadata('swagger/apiModelProperties', dto.prototype as object, member);
+  return typeof documented === 'object' && documented !== null && 'nullable' in documented && documented.nullable === true;
+}
+
+describe('a member that is null', () => {
+  const members = dtoMembers();
+
+  it('is looked for in every class that validates what comes from outside', () => {
+    expect(members.length).toBeGreaterThan(100);
+  });
+
+  it.each(members)('%s is refused exactly where the OpenAPI document does not say nullable', (_, dto, member) => {
+    const given = Object.assign(new dto(), { [member]: null });
+    const refused = validateSync(given).some(({ property }) => property === member);
+    expect(refused).toBe(!isDocumentedNullable(dto, member));
   });
 });

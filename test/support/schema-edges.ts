@@ -21,18 +21,23 @@ const INSTANTS = [
 ];
 const ANY_TYPE: readonly Json[] = [null, true, false, 0, -1, 1.5, 1e21, '', '0', 'true', 'text', [], [null], {}, { a: 1 }];
 
-/** Values around everything that a schema says: at each limit, just beyond it, and of other types. The same ones for the same seed. */
-export function edgesOf(contract: ApiContract, given: Json, seed: number): readonly Json[] {
+type Into = 'all schemas' | 'own schema';
+
+/**
+ * Values around everything that a schema says: at each limit, just beyond it, and of other types. The same ones for the same seed.
+ * @param into whether the members of a schema that it refers to are varied too
+ */
+export function edgesOf(contract: ApiContract, given: Json, seed: number, into: Into = 'all schemas'): readonly Json[] {
   const schema = contract.resolved(given);
   const alternatives = schema['anyOf'] ?? schema['allOf'];
-  const own = alternatives !== undefined && isList(alternatives) ? alternatives.flatMap((each) => edgesOf(contract, each, seed)) : [];
+  const own = alternatives !== undefined && isList(alternatives) ? alternatives.flatMap((each) => edgesOf(contract, each, seed, into)) : [];
   return [
     ...ANY_TYPE,
     ...own,
     ...textEdges(schema, seed),
     ...numberEdges(schema),
-    ...listEdges(contract, schema, seed),
-    ...objectEdges(contract, schema, seed),
+    ...listEdges(contract, schema, seed, into),
+    ...objectEdges(contract, given, seed, into),
     ...valuesOf(schema),
   ];
 }
@@ -81,24 +86,31 @@ function numberEdges(schema: JsonMap): readonly Json[] {
   return [minimum, maximum].flatMap((limit) => (typeof limit === 'number' ? [limit - 1, limit - 0.5, limit, limit + 1] : []));
 }
 
-function listEdges(contract: ApiContract, schema: JsonMap, seed: number): readonly Json[] {
+function listEdges(contract: ApiContract, schema: JsonMap, seed: number, into: Into): readonly Json[] {
   if (!isOfType(schema, 'array')) return [];
   const { minItems, maxItems, items = null } = schema;
   const example = schema['example'];
   const item = example !== undefined && isList(example) && example[0] !== undefined ? example[0] : validValue(contract, items);
-  const lengths = [minItems, maxItems].flatMap((limit) => (typeof limit === 'number' ? [limit - 1, limit, limit + 1] : [])).filter((length) => length >= 0);
-  return [...lengths.map((length) => Array.from({ length }, () => item)), ...edgesOf(contract, items, seed).map((each) => [each])];
+  const lengths = [
+    ...(typeof minItems === 'number' ? [minItems - 1, minItems] : []),
+    // A longest list may have 10,000 items, each of which is validated.
+    ...(typeof maxItems === 'number' ? [maxItems, maxItems + 1] : []),
+  ].filter((length) => length >= 0);
+  return [...lengths.map((length) => Array.from({ length }, () => item)), ...edgesOf(contract, items, seed, into).map((each) => [each])];
 }
 
-function objectEdges(contract: ApiContract, schema: JsonMap, seed: number): readonly Json[] {
+function objectEdges(contract: ApiContract, given: Json, seed: number, into: Into): readonly Json[] {
+  const schema = contract.resolved(given);
   const properties = at(schema, 'properties');
   if (!isOfType(schema, 'object') || properties === undefined) return [];
   const valid = map(validValue(contract, schema));
-  const changed = Object.entries(map(properties)).flatMap(([name, property]) =>
-    edgesOf(contract, property, seed).map((value) => ({ ...valid, [name]: value })),
-  );
   const lacking = Object.keys(valid).map((name) => Object.fromEntries(Object.entries(valid).filter(([other]) => other !== name)));
-  return [valid, { ...valid, unknown_member: 1 }, ...lacking, ...changed];
+  const whole = [valid, { ...valid, unknown_member: 1 }, ...lacking];
+  if (into === 'own schema' && '$ref' in map(given)) return whole;
+  const changed = Object.entries(map(properties)).flatMap(([name, property]) =>
+    edgesOf(contract, property, seed, into).map((value) => ({ ...valid, [name]: value })),
+  );
+  return [...whole, ...changed];
 }
 
 function isOfType(schema: JsonMap, type: string): boolean {

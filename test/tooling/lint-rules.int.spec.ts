@@ -10,6 +10,7 @@ const TABLE: readonly (readonly [what: string, rule: string, path: string, code:
     'src/hub/pets/cats/feed-cat/bang.handler.ts',
     'export const first = (list: string[]): string => list[0]!;',
   ],
+  ['an enum', 'eslint-js/no-restricted-syntax', 'src/contract/enum.ts', "export enum Power {\n  On = 'on',\n}"],
   [
     'a floating promise',
     'typescript/no-floating-promises',

@@ -122,6 +122,7 @@ export class GuestDisks implements OnApplicationShutdown {
       } catch (error) {
         signal.throwIfAborted();
         if (!reported) this.logger.error("a guest's disk cannot be reached at the hub; retrying", { guest_id: guestId, disk: index, error });
+        // oxlint-disable-next-line no-useless-assignment -- the next round reads it
         reported = true;
       }
       await pause(RESTART_MS, undefined, { signal });

@@ -248,6 +248,7 @@ export class NetworkCopy {
   /** Connects the link, and reconnects it until the copy has ended. */
   private async keepUp(link: Link): Promise<void> {
     const { signal } = this.over;
+    // oxlint-disable-next-line no-useless-assignment -- the pause below reads it
     for (let pauseMs = FIRST_PAUSE_MS; !signal.aborted; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
       try {
         const connection = await this.open();
