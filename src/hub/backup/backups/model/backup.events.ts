@@ -28,6 +28,18 @@ export type WaitingFor = 'vm_busy' | 'backup_limit' | 'nbd_ports';
 /** The stage a backup had reached when it failed. */
 export type BackupStage = 'queued' | 'planning' | 'preparing' | 'snapshot' | 'transfer' | 'sealing';
 
+/** What a restore point is the first good one of, among those of its VM and policy, in the policy's time zone. Weeks are ISO weeks. */
+export type Tier = 'daily' | 'weekly' | 'monthly' | 'yearly';
+
+/** Why a rule of a retention does not keep a restore point. These codes are part of the API and stable. */
+export type ExpiryReason = {
+  readonly code: 'keep_last' | 'keep_within' | 'keep_daily' | 'keep_weekly' | 'keep_monthly' | 'keep_yearly';
+  /** `exceeded`: enough newer ones are kept, or it is too old. `not_first`: another one is the daily, weekly, ... of its period. */
+  readonly outcome: 'exceeded' | 'not_first';
+  /** Such as `2026-11-24` or `2026-W48`; null: the rule has no periods. */
+  readonly period: string | null;
+};
+
 export type PlannedDisk = {
   /** From 0, in the order of the source. */
   readonly disk_id: number;

@@ -24,6 +24,21 @@ export type SelectionRule = { readonly by: 'vm_id' | 'name' | 'label' | 'node_id
 /** A VM that is left out for a reason; `until` null: permanently. */
 export type OptOut = { readonly vm_id: string; readonly reason: string; readonly until: string | null };
 
+/** Which restore points of the policy are kept: those that one of the rules keeps. At least one rule is not null. */
+export type Retention = {
+  /** The newest ones. */
+  readonly keep_last: number | null;
+  /** Those at most this much older than the newest one, such as `36h`, `30d` or `8w`. */
+  readonly keep_within: string | null;
+  /** The first ones of the newest days, ISO weeks, months and years that have any, in the policy's zone. */
+  readonly keep_daily: number | null;
+  readonly keep_weekly: number | null;
+  readonly keep_monthly: number | null;
+  readonly keep_yearly: number | null;
+  /** `new`: restore points made under earlier versions keep following the rules that they followed. */
+  readonly applies_to: 'all' | 'new';
+};
+
 export type PolicySettings = {
   readonly name: string;
   readonly enabled: boolean;
@@ -41,6 +56,8 @@ export type PolicySettings = {
   readonly start_window: StartWindow | null;
   readonly blackouts: readonly Blackout[];
   readonly catch_up: 'none' | 'latest';
+  /** null, and omitted in events of early hubs: no restore point ever expires. */
+  readonly retention?: Retention | null;
 };
 
 export type PolicyCreated = DomainEvent<

@@ -26,6 +26,22 @@ export function wallOf(instantMs: number, zone: string): number {
   return Date.UTC(of('year'), of('month') - 1, of('day'), of('hour'), of('minute'), of('second'));
 }
 
+/** As `wallOf`, for many instants of one zone: the zone's offset is looked up once for each hour that an instant falls into. */
+export function wallClockOf(zone: string): (instantMs: number) => number {
+  const offsets = new Map<number, number | null>();
+  return (instantMs) => {
+    const hour = Math.floor(instantMs / HOUR_MS);
+    let offset = offsets.get(hour);
+    if (offset === undefined) {
+      const [begin, end] = [hour * HOUR_MS, (hour + 1) * HOUR_MS].map((at) => wallOf(at, zone) - at);
+      // null: the offset changes within the hour.
+      offset = begin === undefined || begin !== end ? null : begin;
+      offsets.set(hour, offset);
+    }
+    return offset === null ? wallOf(instantMs, zone) : instantMs + offset;
+  };
+}
+
 /** The instant at which the wall clock shows this time: the first of two in autumn; in spring, for a skipped time, the first valid instant after it. */
 export function instantOf(wallMs: number, zone: string): number {
   // No zone is more than 14 hours away from UTC, so these instants are on either side of the wanted one.

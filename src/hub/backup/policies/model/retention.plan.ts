@@ -1,0 +1,229 @@
+import type { ExpiryReason, Tier } from '../../backups/model/backup.events.js';
+import type { PolicySettings, Retention } from './policy.events.js';
+import { durationMs, periodName, periodOf, TIERS } from './retention-periods.plan.js';
+import { wallClockOf } from './time-zone.plan.js';
+
+/** A restore point of one VM that a policy has made and that has not been removed. */
+export type RetentionPoint = {
+  readonly backup_id: string;
+  /** The instant common to its disks, in milliseconds since 1970. */
+  readonly at: number;
+  /** No damage is known. */
+  readonly good: boolean;
+  /** As recorded. A period that no restore point was recorded for belongs to its first good one. */
+  readonly tiers: readonly Tier[];
+  /** The version of the policy that it was made under; null: not recorded, as by early hubs. */
+  readonly policy_version: number | null;
+  /** In milliseconds since 1970; null: not locked. */
+  readonly locked_until: number | null;
+  readonly protections: readonly Protection[];
+};
+
+/** What keeps a restore point whatever the rules say. */
+export type Protection = 'pinned' | 'held' | 'awaited_by_copy' | 'in_use';
+
+export type RetentionRule = Exclude<keyof Retention, 'applies_to'>;
+
+/** What keeps a restore point. These codes are part of the API and stable. */
+export type KeepReason = {
+  /** `no_good_point`: no restore point of the VM is good. `no_retention`: the rules that it follows let nothing expire. */
+  readonly code: RetentionRule | Protection | 'locked' | 'in_future' | 'last_good' | 'no_good_point' | 'no_retention';
+  readonly outcome: 'keeps';
+  /** Such as `2026-11-24` or `2026-W48`; null: it has nothing to do with a period. */
+  readonly period: string | null;
+};
+export type RetentionReason = KeepReason | ExpiryReason;
+
+/** Of a kept restore point all that keeps it; of an expired one, for each rule why it does not. */
+export type RetentionVerdict = { readonly backup_id: string } & (
+  { readonly decision: 'keep'; readonly reasons: readonly KeepReason[] } | { readonly decision: 'expire'; readonly reasons: readonly ExpiryReason[] }
+);
+
+/** The rules of one version of a policy, and the zone in which they are read. */
+export type RetentionVersion = { readonly version: number; readonly time_zone: string; readonly retention: Retention | null };
+
+const TIER_OF = { keep_daily: 'daily', keep_weekly: 'weekly', keep_monthly: 'monthly', keep_yearly: 'yearly' } as const satisfies Partial<
+  Record<RetentionRule, Tier>
+>;
+const TIER_RULES = ['keep_daily', 'keep_weekly', 'keep_monthly', 'keep_yearly'] as const;
+
+/** Wall times and names of periods. It keeps what it has looked up, so one serves many decisions. */
+export class RetentionCalendar {
+  private readonly clocks = new Map<string, (instantMs: number) => number>();
+  private readonly names: Readonly<Record<Tier, Map<number, string>>> = { daily: new Map(), weekly: new Map(), monthly: new Map(), yearly: new Map() };
+
+  wallOf(instantMs: number, zone: string): number {
+    let clock = this.clocks.get(zone);
+    if (clock === undefined) this.clocks.set(zone, (clock = wallClockOf(zone)));
+    return clock(instantMs);
+  }
+
+  nameOf(tier: Tier, period: number): string {
+    let name = this.names[tier].get(period);
+    if (name === undefined) this.names[tier].set(period, (name = periodName(tier, period)));
+    return name;
+  }
+}
+
+export function retentionVersion(version: number, { time_zone, retention }: Pick<PolicySettings, 'time_zone' | 'retention'>): RetentionVersion {
+  return { version, time_zone, retention: retention ?? null };
+}
+
+/** The rules that a restore point of a version follows: those of its own, or of the last later one that applies to all. */
+export function rulesFollowed(madeUnder: number | null, versions: readonly RetentionVersion[]): RetentionVersion | null {
+  const own = madeUnder ?? versions[0]?.version ?? 0;
+  return versions.reduce<RetentionVersion | null>((followed, one) => {
+    const follows = one.version === own || (one.version > own && one.retention?.applies_to !== 'new');
+    return follows ? one : followed;
+  }, null);
+}
+
+/**
+ * Decides for all restore points that a policy has made of one VM, in their order.
+ * @param versions of the policy, oldest first; none: the policy was deleted, and keeps all
+ */
+export function decideRetention(
+  points: readonly RetentionPoint[],
+  versions: readonly RetentionVersion[],
+  now: number,
+  calendar: RetentionCalendar = new RetentionCalendar(),
+): readonly RetentionVerdict[] {
+  const followed = new Map<number | null, RetentionVersion | null>();
+  const deciders = new Map<RetentionVersion | null, (point: RetentionPoint) => readonly RetentionReason[]>();
+  return points.map((point) => {
+    let rules = followed.get(point.policy_version);
+    if (rules === undefined) followed.set(point.policy_version, (rules = rulesFollowed(point.policy_version, versions)));
+    let reasonsOf = deciders.get(rules);
+    if (reasonsOf === undefined) deciders.set(rules, (reasonsOf = decider(points, rules, now, calendar)));
+    const reasons = reasonsOf(point);
+    const { backup_id } = point;
+    const kept = reasons.filter((reason) => reason.outcome === 'keeps');
+    if (kept.length > 0) return { backup_id, decision: 'keep', reasons: kept };
+    return { backup_id, decision: 'expire', reasons: reasons.filter((reason) => reason.outcome !== 'keeps') };
+  });
+}
+
+/** By restore point, the tiers that it has: each period belongs to the one recorded for it, or else to its first good one. */
+export function tiersOf(
+  points: readonly RetentionPoint[],
+  zone: string,
+  now: number,
+  calendar: RetentionCalendar = new RetentionCalendar(),
+): ReadonlyMap<string, readonly Tier[]> {
+  const known = knownPoints(points, zone, now, calendar);
+  const tiers = new Map<string, Tier[]>();
+  for (const tier of TIERS) {
+    for (const { backup_id } of holdersOf(tier, known.good).values()) tiers.set(backup_id, [...(tiers.get(backup_id) ?? []), tier]);
+  }
+  return tiers;
+}
+
+type KnownPoint = { readonly point: RetentionPoint; readonly wall: number };
+
+/** What rules may count: not what lies in the future. Oldest first. */
+function knownPoints(
+  points: readonly RetentionPoint[],
+  zone: string,
+  now: number,
+  calendar: RetentionCalendar,
+): { readonly good: readonly KnownPoint[]; readonly damaged: readonly KnownPoint[] } {
+  const known = points
+    .filter(({ at }) => at <= now)
+    .map((point): KnownPoint => ({ point, wall: calendar.wallOf(point.at, zone) }))
+    .sort((a, b) => a.point.at - b.point.at || (a.point.backup_id < b.point.backup_id ? -1 : 1));
+  return { good: known.filter(({ point }) => point.good), damaged: known.filter(({ point }) => !point.good) };
+}
+
+/** By period, the restore point that is its daily, weekly, monthly or yearly. */
+function holdersOf(tier: Tier, sorted: readonly KnownPoint[]): Map<number, RetentionPoint> {
+  const holders = new Map<number, RetentionPoint>();
+  for (const { point, wall } of sorted) {
+    const period = periodOf(tier, wall);
+    const holder = holders.get(period);
+    if (holder === undefined || (point.tiers.includes(tier) && !holder.tiers.includes(tier))) holders.set(period, point);
+  }
+  return holders;
+}
+
+function decider(
+  points: readonly RetentionPoint[],
+  rules: RetentionVersion | null,
+  now: number,
+  calendar: RetentionCalendar,
+): (point: RetentionPoint) => readonly RetentionReason[] {
+  const { good, damaged } = knownPoints(points, rules?.time_zone ?? 'UTC', now, calendar);
+  const newest = good.at(-1)?.point;
+  const retention = rules?.retention ?? null;
+  const byRules = retention === null ? null : reasonsByRules(good, damaged, retention, calendar);
+  return (point) => {
+    const reasons: RetentionReason[] = point.protections.map(keeping);
+    if (point.locked_until !== null && point.locked_until > now) reasons.push(keeping('locked'));
+    if (byRules === null) reasons.push(keeping('no_retention'));
+    if (point.at > now) return [...reasons, keeping('in_future')];
+    if (newest === undefined) reasons.push(keeping('no_good_point'));
+    if (newest?.backup_id === point.backup_id) reasons.push(keeping('last_good'));
+    return [...reasons, ...(byRules?.get(point.backup_id) ?? [])];
+  };
+}
+
+function keeping(code: KeepReason['code']): KeepReason {
+  return { code, outcome: 'keeps', period: null };
+}
+
+/** A damaged restore point takes no place. It is kept for as long as a good one in its place would be, unless a good one has its place. */
+function reasonsByRules(
+  good: readonly KnownPoint[],
+  damaged: readonly KnownPoint[],
+  { keep_last, keep_within, ...tiered }: Retention,
+  calendar: RetentionCalendar,
+): ReadonlyMap<string, readonly RetentionReason[]> {
+  const all = [...good, ...damaged];
+  const reasons = all.map((): RetentionReason[] => []);
+  const judge = (reasonOf: (known: KnownPoint) => RetentionReason): void => all.forEach((known, index) => reasons[index]?.push(reasonOf(known)));
+  if (keep_last !== null) {
+    const kept = new Set(good.slice(-keep_last));
+    const first = good.length < keep_last ? -Infinity : (good.at(-keep_last)?.point.at ?? -Infinity);
+    judge((known) => ({ code: 'keep_last', outcome: (known.point.good ? kept.has(known) : known.point.at >= first) ? 'keeps' : 'exceeded', period: null }));
+  }
+  if (keep_within !== null) {
+    const since = (good.at(-1)?.point.at ?? Infinity) - durationMs(keep_within);
+    judge(({ point }) => ({ code: 'keep_within', outcome: point.at >= since ? 'keeps' : 'exceeded', period: null }));
+  }
+  for (const code of TIER_RULES) {
+    const count = tiered[code];
+    if (count === null) continue;
+    const tier = TIER_OF[code];
+    const holders = holdersOf(tier, good);
+    const standIns = holdersOf(tier, damaged);
+    const newest = [...holders.keys()].sort((a, b) => b - a).slice(0, count);
+    const first = newest.length < count ? -Infinity : (newest.at(-1) ?? -Infinity);
+    judge(({ point, wall }) => {
+      const period = periodOf(tier, wall);
+      const isFirst = (holders.get(period) ?? standIns.get(period)) === point;
+      return { code, outcome: !isFirst ? 'not_first' : period >= first ? 'keeps' : 'exceeded', period: calendar.nameOf(tier, period) };
+    });
+  }
+  return new Map(all.map(({ point }, index) => [point.backup_id, reasons[index] ?? []]));
+}
+
+/** A restore point of a VM, whoever made it, or a backup that is about to become one. */
+export type StandingPoint = { readonly backup_id: string; readonly parent_backup_id: string | null; readonly removable: boolean };
+
+/** Which restore points can be removed, each before the one it stands on, and which removable ones wait because others stand on them. */
+export function planRemovals(points: readonly StandingPoint[]): { readonly remove: readonly string[]; readonly waiting: readonly string[] } {
+  const byId = new Map(points.map((point) => [point.backup_id, point]));
+  const standing = new Map<string, number>();
+  for (const { parent_backup_id } of points) if (parent_backup_id !== null) standing.set(parent_backup_id, (standing.get(parent_backup_id) ?? 0) + 1);
+  const free = points.filter(({ backup_id, removable }) => removable && !standing.has(backup_id));
+  const remove: string[] = [];
+  for (let point = free.pop(); point !== undefined; point = free.pop()) {
+    remove.push(point.backup_id);
+    const parent = point.parent_backup_id === null ? undefined : byId.get(point.parent_backup_id);
+    if (parent === undefined) continue;
+    const left = (standing.get(parent.backup_id) ?? 0) - 1;
+    standing.set(parent.backup_id, left);
+    if (left === 0 && parent.removable) free.push(parent);
+  }
+  const removed = new Set(remove);
+  return { remove, waiting: points.filter(({ backup_id, removable }) => removable && !removed.has(backup_id)).map(({ backup_id }) => backup_id) };
+}
