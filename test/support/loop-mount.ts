@@ -14,7 +14,12 @@ export function requireLoopMounts(): ReturnType<typeof requireCondition> {
   );
 }
 
-/** An ext4 of its own, mounted from a file; whoever made it takes it down again. */
+export type LoopFileSystem = 'ext4' | 'xfs' | 'btrfs';
+
+/** Options that let mkfs make a small file system without a word. */
+const MKFS: Readonly<Record<LoopFileSystem, readonly string[]>> = { ext4: ['-q', '-m', '0'], xfs: ['-q', '-m', 'reflink=1'], btrfs: ['-q'] };
+
+/** A file system of its own, mounted from a file; whoever made it takes it down again. */
 export class LoopMount {
   private constructor(
     readonly path: string,
@@ -22,12 +27,12 @@ export class LoopMount {
   ) {}
 
   /** @param directory what image file and mount point are made in @param mib size of the file system */
-  static async create(directory: string, mib: number): Promise<LoopMount> {
-    const image = join(directory, `ext4-${mib}.img`);
-    const path = join(directory, `ext4-${mib}`);
+  static async create(directory: string, mib: number, type: LoopFileSystem = 'ext4'): Promise<LoopMount> {
+    const image = join(directory, `${type}-${mib}.img`);
+    const path = join(directory, `${type}-${mib}`);
     await mkdir(path, { recursive: true });
     await run('truncate', ['-s', `${mib}M`, image]);
-    await run('mkfs.ext4', ['-q', '-m', '0', image]);
+    await run(`mkfs.${type}`, [...MKFS[type], image]);
     const { stdout } = await run('losetup', ['--find', '--show', image]);
     const mount = new LoopMount(path, stdout.trim());
     try {

@@ -27,6 +27,31 @@ export type ManifestDisk = {
   readonly backing_file: string | null;
 };
 
+/** flatten: the restore point becomes a full; absorb: it takes in the changes of the restore points between it and its new parent. */
+export type RewriteOperation = 'flatten' | 'absorb';
+
+export type FileIdentity = { readonly sha256: string; readonly file_size_bytes: number };
+
+/** A finished rewriting of a restore point's files. Its content is the same before and after. */
+export type RewriteRecord = {
+  readonly operation: RewriteOperation;
+  readonly at: string;
+  /** The restore points that this one no longer depends on, because it contains their data now. Newest first. */
+  readonly merged: readonly string[];
+  readonly disks: readonly { readonly file: string; readonly before: FileIdentity; readonly after: FileIdentity }[];
+};
+
+/** A rewriting whose files are being replaced: each file is either the one of `disks` or the one described here. */
+export type Rewriting = {
+  readonly operation: RewriteOperation;
+  readonly at: string;
+  readonly merged: readonly string[];
+  /** As in the finished manifest. */
+  readonly parent: Manifest['parent'];
+  /** The entries of the rewritten disks, as in the finished manifest. Their backing_file differs from the one before. */
+  readonly disks: readonly ManifestDisk[];
+};
+
 /** `manifest.json` of a restore point, as described in docs/repository-format.md. */
 export type Manifest = {
   readonly format_version: typeof MANIFEST_FORMAT_VERSION;
@@ -57,6 +82,10 @@ export type Manifest = {
   readonly event_position: string;
   /** Newest checkpoint of the hub's ledger at sealing, a signed note; null if there was none, and in manifests of earlier programs. */
   readonly ledger_checkpoint: string | null;
+  /** Finished rewritings, oldest first; absent: none. */
+  readonly rewrites?: readonly RewriteRecord[];
+  /** Set only while files are replaced. */
+  readonly rewriting?: Rewriting;
 };
 
 const fileName = matching(/^(?!\.{1,2}$)[^/\0]+$/, 'a file name without a slash');
@@ -103,6 +132,8 @@ export function parseManifest(json: string): Manifest {
     definition: orNull(parseDefinition)(root['definition'] ?? null, 'definition'),
     event_position: text(root['event_position'], 'event_position'),
     ledger_checkpoint: orNull(text)(root['ledger_checkpoint'] ?? null, 'ledger_checkpoint'),
+    ...(root['rewrites'] === undefined ? {} : { rewrites: listOf(parseRewrite)(root['rewrites'], 'rewrites') }),
+    ...(root['rewriting'] === undefined ? {} : { rewriting: parseRewriting(root['rewriting'], 'rewriting') }),
   };
   const isFull = manifest.backup_type === 'full';
   if (isFull !== (manifest.parent === null)) throw wrong('parent', `set exactly for incrementals (this is: ${manifest.backup_type})`, manifest.parent);
@@ -116,6 +147,12 @@ export function parseManifest(json: string): Manifest {
   });
   if (!isFull && manifest.disks.every((disk) => disk.backing_file === null)) {
     throw wrong('disks', 'at least one disk with a backing_file in an incremental', []);
+  }
+  for (const [index, after] of (manifest.rewriting?.disks ?? []).entries()) {
+    const before = manifest.disks.find(({ file }) => file === after.file);
+    if (before === undefined || before.backing_file === after.backing_file) {
+      throw wrong(`rewriting.disks[${index}]`, 'a file of disks, with another backing_file', after.file);
+    }
   }
   if (new Set(manifest.disks.map((disk) => disk.file)).size !== manifest.disks.length) throw new WrongShapeError('disks[].file names a file twice');
   return manifest;
@@ -145,5 +182,40 @@ function parseDisk(value: unknown, where: string): ManifestDisk {
     sha256: sha256(disk['sha256'], `${where}.sha256`),
     mtime_ns: nanoseconds(disk['mtime_ns'], `${where}.mtime_ns`),
     backing_file: orNull(text)(disk['backing_file'], `${where}.backing_file`),
+  };
+}
+
+const operation = oneOf('flatten', 'absorb');
+
+function parseRewrite(value: unknown, where: string): RewriteRecord {
+  const record = object(value, where);
+  return {
+    operation: operation(record['operation'], `${where}.operation`),
+    at: time(record['at'], `${where}.at`),
+    merged: listOf(text)(record['merged'], `${where}.merged`),
+    disks: listOf((each, at) => {
+      const disk = object(each, at);
+      return {
+        file: fileName(disk['file'], `${at}.file`),
+        before: parseIdentity(disk['before'], `${at}.before`),
+        after: parseIdentity(disk['after'], `${at}.after`),
+      };
+    })(record['disks'], `${where}.disks`),
+  };
+}
+
+function parseIdentity(value: unknown, where: string): FileIdentity {
+  const file = object(value, where);
+  return { sha256: sha256(file['sha256'], `${where}.sha256`), file_size_bytes: wholeNumber(file['file_size_bytes'], `${where}.file_size_bytes`) };
+}
+
+function parseRewriting(value: unknown, where: string): Rewriting {
+  const rewriting = object(value, where);
+  return {
+    operation: operation(rewriting['operation'], `${where}.operation`),
+    at: time(rewriting['at'], `${where}.at`),
+    merged: listOf(text)(rewriting['merged'], `${where}.merged`),
+    parent: orNull(parseParent)(rewriting['parent'], `${where}.parent`),
+    disks: listOf(parseDisk)(rewriting['disks'], `${where}.disks`),
   };
 }

@@ -10,6 +10,7 @@ import { errnoOf } from '../../lib/process/system-error.js';
 import type { ImageChain } from '../../lib/qemu/image-chain.plan.js';
 import { chainProblem, type ChainProblem, type FoundFile, type SealedFile } from './chain-check.plan.js';
 import { type Manifest, type ManifestDisk, MANIFEST_FILE, MAX_MANIFEST_BYTES, parseManifest } from './manifest.js';
+import { manifestAsFound } from './manifest-rewriting.plan.js';
 import { checkParent, type ParentPlace, type ParentVerdict, type SealedFacts } from './parent-check.js';
 import { MARKER_FILE, readMarker, type RepositoryMarker, removeMarker, writeMarker } from './repository-marker.js';
 import { probeRepositoryPath, type RepositoryProbe } from './repository-probe.js';
@@ -218,15 +219,22 @@ export class RepositoryFiles {
     return (await this.readManifestAndHash(repositoryPath, folder)).manifest;
   }
 
-  /** Like readManifest, with the SHA-256 of the exact bytes read, lower-case hex. */
-  async readManifestAndHash(repositoryPath: string, folder: string): Promise<{ readonly manifest: Manifest; readonly sha256: string }> {
+  /**
+   * Like readManifest, with the SHA-256 of the exact bytes read, lower-case hex.
+   * @returns manifest: describes the files as they are found, also while they are being replaced; stored: the text as it is
+   */
+  async readManifestAndHash(
+    repositoryPath: string,
+    folder: string,
+  ): Promise<{ readonly manifest: Manifest; readonly sha256: string; readonly stored: Manifest }> {
     this.parse(repositoryPath, folder);
     const path = join(repositoryPath, folder, MANIFEST_FILE);
     const broken = (what: string): DomainError => new DomainError('gone', 'manifest_broken', `"${path}" is not a valid manifest: ${what}.`, { folder });
     return this.onStorage(repositoryPath, `reading ${folder}`, async () => {
       try {
         const json = await this.callsAt(repositoryPath).readText(path, MAX_MANIFEST_BYTES);
-        return { manifest: parseManifest(json), sha256: sha256(json) };
+        const stored = parseManifest(json);
+        return { manifest: manifestAsFound(stored, await this.replacedFiles(repositoryPath, folder, stored)), sha256: sha256(json), stored };
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') {
           await this.refuseMissingRepository(repositoryPath);
@@ -239,6 +247,16 @@ export class RepositoryFiles {
         throw error;
       }
     });
+  }
+
+  /** Files of a rewriting that have been replaced already: their headers name the new backing file. */
+  private async replacedFiles(repositoryPath: string, folder: string, { rewriting }: Manifest): Promise<ReadonlySet<string>> {
+    const replaced = new Set<string>();
+    for (const { file, backing_file } of rewriting?.disks ?? []) {
+      const facts = await this.imageFacts(repositoryPath, join(folder, file));
+      if (facts !== null && facts.image !== null && facts.image.backing_filename === backing_file) replaced.add(file);
+    }
+    return replaced;
   }
 
   /**

@@ -195,7 +195,7 @@ export class RestorePointVerifier {
     const file = join(folder, disk.file);
     const path = join(repositoryPath, file);
     const backing = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
-    if (backing !== null && dirname(backing) !== manifest.parent?.folder)
+    if (backing !== null && ![manifest.parent?.folder, manifest.rewriting?.parent?.folder].includes(dirname(backing)))
       return finding('parent_differs', `has the backing file "${backing}", which is not its parent's`);
     const problem = await this.files.fileProblem(repositoryPath, folder, manifest.backup_id, disk, false);
     if (problem !== null) return finding(problem.reason === 'backing_file_differs' ? 'parent_differs' : 'image_damaged', problem.detail);

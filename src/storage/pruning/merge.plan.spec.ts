@@ -1,0 +1,26 @@
+import { describe, expect, it } from '@jest/globals';
+import { commitArgv, compareChainsArgv } from './merge.plan.js';
+
+const qcow2 = (filename: string, backing: object | null) => ({ driver: 'qcow2', file: { driver: 'file', filename }, backing });
+
+describe('merging layers into a copy of the file below them', () => {
+  const [tool, ...argv] = commitArgv('/r/t/copy.qcow2', ['/r/2.qcow2', '/r/3.qcow2'], '/r/t/overlay');
+
+  it('opens the layers on the copy, whatever their headers name, and an overlay in place of the topmost', () => {
+    expect([tool, ...argv.slice(0, -1)]).toEqual(['qemu-img', 'commit', '-q', '-d', '-b', '/r/t/copy.qcow2']);
+    const copy = { driver: 'qcow2', discard: 'unmap', 'detect-zeroes': 'unmap', file: { driver: 'file', filename: '/r/t/copy.qcow2' } };
+    const layer = (filename: string, backing: object) => ({ driver: 'qcow2', file: { driver: 'file', filename, locking: 'off' }, backing });
+    expect(JSON.parse((argv.at(-1) ?? '').replace(/^json:/, ''))).toEqual(qcow2('/r/t/overlay', layer('/r/3.qcow2', layer('/r/2.qcow2', copy))));
+  });
+});
+
+describe('comparing two chains', () => {
+  it('names every file of both', () => {
+    expect(compareChainsArgv(['/a'], ['/b', '/c'])).toEqual([
+      'qemu-img',
+      'compare',
+      `json:${JSON.stringify(qcow2('/a', null))}`,
+      `json:${JSON.stringify(qcow2('/c', qcow2('/b', null)))}`,
+    ]);
+  });
+});
