@@ -234,9 +234,11 @@ describe('a policy whose runs come due', () => {
     });
     repositoryIsThere = false;
     await at('2027-02-03T22:00:00.000Z');
+    await at('2027-02-03T22:05:00.000Z');
     repositoryIsThere = true;
     await append(nodeStream(NODE), { type: 'NodeBecameUnreachable', data: { at: clock.iso(), code: 'node_unreachable', detail: 'd' } });
     await at('2027-02-04T22:00:00.000Z');
+    await at('2027-02-04T22:05:00.000Z');
     await append(nodeStream(NODE), { type: 'NodeBecameReachable', data: { at: clock.iso(), version: '1' } });
     await append(vmStream(VM_1), { type: 'VmRemoved', data: { removed_at: clock.iso() } });
     await at('2027-02-05T22:00:00.000Z');
@@ -255,6 +257,41 @@ describe('a policy whose runs come due', () => {
     ]);
     await remove();
   });
+});
+
+describe('a run whose node cannot be reached', () => {
+  const offline = () => append(nodeStream(NODE), { type: 'NodeBecameUnreachable', data: { at: clock.iso(), code: 'node_unreachable', detail: 'd' } });
+  const online = () => append(nodeStream(NODE), { type: 'NodeBecameReachable', data: { at: clock.iso(), version: '1' } });
+
+  it('starts when the node is back within five minutes', async () => {
+    await at('2027-02-10T12:00:00.000Z');
+    await create();
+    await offline();
+    await at('2027-02-10T22:00:00.000Z');
+    await at('2027-02-10T22:04:00.000Z');
+    expect(await ends()).toEqual([]);
+    await online();
+    await at('2027-02-10T22:04:30.000Z');
+    expect(await ends()).toEqual(['2027-02-10T22:00 started']);
+    await finished();
+    await remove();
+  });
+
+  it('is caught up when the node starts after the hub', async () => {
+    await at('2027-02-12T12:00:00.000Z');
+    await create();
+    await offline();
+    await app.close();
+    clock.time = '2027-02-13T03:00:00.000Z';
+    await start();
+    await at('2027-02-13T03:00:00.000Z');
+    expect(await ends()).toEqual([]);
+    await online();
+    await at('2027-02-13T03:01:00.000Z');
+    expect(await ends()).toEqual(['2027-02-12T22:00 caught_up']);
+    await finished();
+    await remove();
+  }, 120_000);
 });
 
 describe('a VM whose backup fails', () => {

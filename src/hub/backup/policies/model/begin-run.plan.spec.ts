@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { POLICY_SETTINGS } from '../../../../../test/support/policy-histories.js';
-import { beginRun, type RunFacts } from './begin-run.plan.js';
-import type { RunIdentity } from './occurrence.events.js';
+import { beginRun, type RunFacts, waitsFor } from './begin-run.plan.js';
+import type { RunIdentity, SkipCode } from './occurrence.events.js';
 
 const now = '2027-01-05T22:00:00.000Z';
 const run: RunIdentity = {
@@ -40,6 +40,15 @@ describe('a run whose time has come', () => {
       type: 'OccurrenceSkipped',
       data: { ...run, ...obstacle, recorded_at: now },
     });
+  });
+
+  it('waits five minutes for a node or a repository, and for nothing else', () => {
+    const waits = (reason: SkipCode, at: string): boolean => waitsFor({ reason, detail: 'd' }, now, at);
+    expect(waits('node_offline', now)).toBe(true);
+    expect(waits('repository_unavailable', '2027-01-05T22:04:59.999Z')).toBe(true);
+    expect(waits('node_offline', '2027-01-05T22:05:00.000Z')).toBe(false);
+    expect(waits('previous_running', now)).toBe(false);
+    expect(waitsFor(null, now, now)).toBe(false);
   });
 
   it('gives each VM its place in the spread, and leaves out those whose place is outside the window', () => {

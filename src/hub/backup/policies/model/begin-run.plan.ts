@@ -11,6 +11,15 @@ export interface RunFacts {
   readonly obstacle: { readonly reason: SkipCode; readonly detail: string } | null;
 }
 
+/** A node or a repository may be starting, above all together with the hub. */
+const PATIENCE_MS = 5 * 60_000;
+
+/** Whether a run that could begin at `since` waits for an obstacle to pass, instead of being skipped for it. Both instants are ISO 8601, UTC. */
+export function waitsFor(obstacle: RunFacts['obstacle'], since: string, now: string): boolean {
+  const mayPass = obstacle?.reason === 'node_offline' || obstacle?.reason === 'repository_unavailable';
+  return mayPass && Date.parse(now) - Date.parse(since) < PATIENCE_MS;
+}
+
 /** The end of a run whose time has come: it starts, unless there is an obstacle. */
 export function beginRun(
   run: RunIdentity,

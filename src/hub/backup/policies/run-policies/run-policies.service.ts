@@ -8,7 +8,7 @@ import { loggerFor } from '../../../../lib/logging/logger.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { beginRun } from '../model/begin-run.plan.js';
+import { beginRun, waitsFor } from '../model/begin-run.plan.js';
 import { type ExpectedRun, expectedRuns, nextRun, planEnding, type RunEnding } from '../model/expected-runs.plan.js';
 import type { OccurrenceEnding, RunIdentity } from '../model/occurrence.events.js';
 import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
@@ -32,6 +32,10 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   private timer: NodeJS.Timeout | undefined;
   /** null: nothing is expected. */
   private nextLook: string | null = null;
+  /** Per policy, the version that was looked at, and when its next run is due (null: never): until then nothing has to be read. */
+  private readonly planned = new Map<string, { readonly version: number; readonly at: string | null }>();
+  /** Per policy, the run that could have begun at `since`, and waits for its node or repository. */
+  private readonly waiting = new Map<string, { readonly wall_time: string; readonly kind: 'start' | 'catch_up'; readonly since: string }>();
   private stopped = false;
 
   constructor(
@@ -83,14 +87,20 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   /** @returns when the next run is due; null: never */
   private async endAllDue(): Promise<string | null> {
     await this.readModels.current('policies', 'policy_occurrences');
-    let next: string | null = null;
-    for (const { policy_id } of await this.policies.all()) {
+    const now = this.clock.iso();
+    const policies = await this.policies.all();
+    for (const { policy_id, version } of policies) {
+      const known = this.planned.get(policy_id);
+      if (known?.version === version && (known.at === null || known.at > now)) continue;
       const at = await this.mutex.runExclusive(policyRunLock(policy_id), () => this.endDue(policy_id));
-      if (at !== null && (next === null || at < next)) next = at;
+      this.planned.set(policy_id, { version, at });
     }
-    return next;
+    const existing = new Set(policies.map(({ policy_id }) => policy_id));
+    for (const map of [this.planned, this.waiting]) for (const policyId of map.keys()) if (!existing.has(policyId)) map.delete(policyId);
+    return [...this.planned.values()].reduce<string | null>((next, { at }) => earlier(at, next), null);
   }
 
+  /** @returns when to look at the policy again; null: never */
   private async endDue(policyId: string): Promise<string | null> {
     const { state } = await this.runner.load(policyStream(policyId), policyHistory);
     if (state.status !== 'active') return null;
@@ -99,9 +109,12 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
     const due = expectedRuns(state.periods, await this.newestEnded(state), now);
     for (const [index, run] of due.entries()) {
       if (this.stopped) return null;
-      const ending = planEnding(run, { now, newer: due[index + 1] ?? null, next }, state.settings);
-      if (ending.kind === 'wait') return earlier(ending.until, next?.at ?? null);
-      await this.end(state, run, ending, now);
+      const newer = due[index + 1] ?? null;
+      const waiting = this.waiting.get(policyId);
+      const ending = newer === null && waiting?.wall_time === run.wall_time ? waiting : planEnding(run, { now, newer, next }, state.settings);
+      const wake = await this.end(state, run, ending, now);
+      if (wake !== null) return earlier(wake, next?.at ?? null);
+      this.waiting.delete(policyId);
     }
     return next?.at ?? null;
   }
@@ -114,39 +127,54 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
     return newest?.due_at.toISOString() ?? periods[0]?.from ?? '';
   }
 
-  private async end(policy: ActivePolicy, run: ExpectedRun, ending: Exclude<RunEnding, { kind: 'wait' }>, now: string): Promise<void> {
-    const occurrence_id = derivedId(occurrenceName(policy.policy_id, run, run.time_zone));
+  /** @returns when to try again; null: the run has ended */
+  private async end(policy: ActivePolicy, run: ExpectedRun, ending: RunEnding, now: string): Promise<string | null> {
+    const { policy_id, settings } = policy;
+    const occurrence_id = derivedId(occurrenceName(policy_id, run, run.time_zone));
     const identity: RunIdentity = {
       occurrence_id,
-      policy_id: policy.policy_id,
-      policy_name: policy.settings.name,
+      policy_id,
+      policy_name: settings.name,
       policy_version: run.version,
       trigger: 'schedule',
       due_at: run.at,
       wall_time: run.wall_time,
       time_zone: run.time_zone,
     };
-    const recorded = await this.endingOf(policy, identity, ending, now);
-    // The id of the command is derived too, so that a repeated one records nothing.
-    await this.recorder.record(occurrence_id, { kind: 'end', ending: recorded }, await this.recorder.context(occurrence_id, derivedId(`end/${occurrence_id}`)));
-    this.log.info('a run of a policy ended', { policy_id: policy.policy_id, occurrence_id, due_at: run.at, type: recorded.type });
-    await this.readModels.current('policy_occurrences');
+    switch (ending.kind) {
+      case 'wait':
+        return ending.until;
+      case 'skipped':
+        await this.record({ type: 'OccurrenceSkipped', data: { ...identity, reason: ending.reason, detail: ending.detail, recorded_at: now } });
+        return null;
+      case 'missed':
+        await this.record({ type: 'OccurrenceMissed', data: { ...identity, reason: ending.reason, detail: ending.detail, recorded_at: now } });
+        return null;
+      case 'start':
+      case 'catch_up': {
+        await this.readModels.current('vms', 'nodes', 'repositories');
+        const facts = await this.facts.gather(policy_id, settings, now);
+        const since = this.waiting.get(policy_id)?.since ?? now;
+        if (waitsFor(facts.obstacle, since, now)) {
+          this.waiting.set(policy_id, { wall_time: run.wall_time, kind: ending.kind, since });
+          return new Date(Date.parse(now) + RETRY_MS).toISOString();
+        }
+        await this.record(beginRun(identity, ending.kind, settings, facts, now));
+        return null;
+      }
+    }
   }
 
-  private async endingOf(policy: ActivePolicy, run: RunIdentity, ending: Exclude<RunEnding, { kind: 'wait' }>, now: string): Promise<OccurrenceEnding> {
-    switch (ending.kind) {
-      case 'skipped':
-        return { type: 'OccurrenceSkipped', data: { ...run, reason: ending.reason, detail: ending.detail, recorded_at: now } };
-      case 'missed':
-        return { type: 'OccurrenceMissed', data: { ...run, reason: ending.reason, detail: ending.detail, recorded_at: now } };
-      case 'start':
-      case 'catch_up':
-        await this.readModels.current('vms', 'nodes', 'repositories');
-        return beginRun(run, ending.kind, policy.settings, await this.facts.gather(policy.policy_id, policy.settings, now), now);
-    }
+  /** The id of the command is derived from that of the run, so that a repeated one records nothing. */
+  private async record(ending: OccurrenceEnding): Promise<void> {
+    const { occurrence_id, policy_id, due_at } = ending.data;
+    await this.recorder.record(occurrence_id, { kind: 'end', ending }, await this.recorder.context(occurrence_id, derivedId(`end/${occurrence_id}`)));
+    this.log.info('a run of a policy ended', { policy_id, occurrence_id, due_at, type: ending.type });
+    await this.readModels.current('policy_occurrences');
   }
 }
 
-function earlier(at: string, other: string | null): string {
-  return other !== null && other < at ? other : at;
+function earlier(at: string | null, other: string | null): string | null {
+  if (at === null || other === null) return at ?? other;
+  return other < at ? other : at;
 }
