@@ -177,6 +177,22 @@ function foldBackup(row: BackupRow | undefined, recorded: RecordedEvent): Backup
       return { ...row, change_tracking: event.data.outcome };
     case 'BackupUndone':
       return { ...row, undone: true };
+    case 'RestorePointTiersAssigned':
+      return { ...row, tiers: [...(row.tiers ?? []), ...event.data.tiers] };
+    case 'RestorePointExpired':
+      return { ...row, expiry: { ...event.data, needed_by: null } };
+    case 'RestorePointRemovalDeferred':
+      return { ...row, expiry: row.expiry === null ? null : { ...row.expiry, needed_by: event.data.needed_by } };
+    case 'RestorePointExpiryWithdrawn':
+      return { ...row, expiry: null };
+    case 'RestorePointPinned':
+      return { ...row, pin: { reason: event.data.reason, by: recorded.metadata.actor, at: event.data.pinned_at } };
+    case 'RestorePointUnpinned':
+      return { ...row, pin: null };
+    case 'RestorePointHeld':
+      return { ...row, hold: { reason: event.data.reason, by: recorded.metadata.actor, at: event.data.held_at } };
+    case 'RestorePointReleased':
+      return { ...row, hold: null };
     case 'BackupDeleted':
       return { ...row, status: 'deleted', current_phase: 'deleted', deleted_at: event.data.deleted_at };
     case 'RestorePointFilesRemoved':
@@ -266,6 +282,10 @@ function requested(data: Extract<BackupEvent, { type: 'BackupRequested' }>['data
     damage: null,
     quiesce: null,
     left_out_disks: [],
+    tiers: null,
+    pin: null,
+    hold: null,
+    expiry: null,
     created_position: position,
   };
 }

@@ -1,10 +1,12 @@
 import type {
   BackupStage,
   DisksLeftOut,
+  ExpiryReason,
   FullReason,
   QuiesceReported,
   RequestedBackupType,
   SealedFile,
+  Tier,
   WaitingFor,
 } from '../../src/hub/backup/backups/model/backup.events.js';
 import {
@@ -62,6 +64,19 @@ export type BackupDamageRow = {
   readonly caused_by_backup_id: string | null;
 };
 
+/** Why a restore point is pinned or held, and who did it when. */
+export type BackupProtectionRow = { readonly reason: string; readonly by: string; readonly at: string };
+
+export type BackupExpiryRow = {
+  readonly policy_id: string;
+  readonly policy_version: number;
+  readonly reasons: readonly ExpiryReason[];
+  readonly expired_at: string;
+  readonly grace_until: string;
+  /** Later restore points that need its files; null: none was found. */
+  readonly needed_by: readonly string[] | null;
+};
+
 export const BackupReadModel = readModel({
   name: 'backups',
   key: 'backup_id',
@@ -114,6 +129,12 @@ export const BackupReadModel = readModel({
     /** Whether the guest's file systems were frozen; null: nothing was reported. */
     quiesce: json<QuiesceReported['data']>().nullable(),
     left_out_disks: json<DisksLeftOut['data']['disks']>(),
+    /** As recorded; null: none. */
+    tiers: json<readonly Tier[]>().nullable(),
+    pin: json<BackupProtectionRow>().nullable(),
+    hold: json<BackupProtectionRow>().nullable(),
+    /** null: it has not expired. */
+    expiry: json<BackupExpiryRow>().nullable(),
     /** Position of BackupRequested: the order in which backups were requested. */
     created_position: position(),
   },
@@ -133,6 +154,7 @@ export const BackupReadModel = readModel({
        or (status in ('failed', 'cancelled') and (not undone or (nbd_targets_string is not null and change_tracking is null)))
        or (status = 'deleted' and not files_removed)`,
     '(backup_id) where damage is not null',
+    `(policy_id, vm_id) where status = 'completed' and policy_id is not null`,
   ],
 });
 export type BackupReadModel = EntityOf<typeof BackupReadModel>;

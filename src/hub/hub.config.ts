@@ -33,6 +33,7 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'stallAfterSeconds',
   'failAfterSilentSeconds',
   'chainMaxLength',
+  'expiryGraceSeconds',
   'nodeRequestTimeoutMs',
   'refusedTokenDelayMs',
   'maxDownloads',
@@ -137,6 +138,8 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(1, 604_800) @GreaterThanField('stallAfterSeconds', 'stall_after_seconds') readonly failAfterSilentSeconds: number = 300;
   /** Maximum number of restore points in a chain, including the full; the next backup after that is a full. */
   @IntegerBetween(1, 1000) readonly chainMaxLength: number = 30;
+  /** How long the files of an expired restore point stay, so that its expiry can be taken back. */
+  @IntegerBetween(0, 31_536_000) readonly expiryGraceSeconds: number = 86_400;
   /** How long the hub waits for an answer of a node. */
   @IntegerBetween(100, 600_000) readonly nodeRequestTimeoutMs: number = 10_000;
 

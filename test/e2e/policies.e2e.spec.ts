@@ -113,7 +113,8 @@ describe('a policy', () => {
     policy = created.body;
     const { body } = await system.api<PolicyPreviewResponse>('GET', `/policies/${policy.policy_id}/preview`);
     expect(body).toMatchObject({
-      sentence: 'Backs up 2 VMs into repository "main": every 1m (Europe/Berlin), catching up the newest missed run within 12 hours.',
+      sentence:
+        'Backs up 2 VMs into repository "main": every 1m (Europe/Berlin), catching up the newest missed run within 12 hours. Keeps every restore point.',
       vms: [
         { vm_name: 'web-1', because: `vm_id ${vms[0] ?? ''}` },
         { vm_name: 'web-2', because: 'label env=prod' },

@@ -72,6 +72,26 @@ export interface Backup {
   readonly error: Problem | null;
 }
 
+export interface Retention {
+  readonly keep_last: number | null;
+  readonly keep_within: string | null;
+  readonly keep_daily: number | null;
+  readonly keep_weekly: number | null;
+  readonly keep_monthly: number | null;
+  readonly keep_yearly: number | null;
+  readonly applies_to: string;
+}
+
+export interface PolicySimulation {
+  readonly newly_expiring: number;
+  readonly points: readonly {
+    readonly backup_id: string;
+    readonly vm_name: string;
+    readonly snapshot_instant: string;
+    readonly reasons: readonly { readonly rule: string; readonly outcome: string }[];
+  }[];
+}
+
 export interface Policy {
   readonly policy_id: string;
   readonly version: number;
@@ -84,6 +104,7 @@ export interface Policy {
   readonly repository_id: string;
   readonly spread_seconds: number;
   readonly catch_up: string;
+  readonly retention: Retention | null;
   readonly created_at: string;
   readonly edited_at: string;
   readonly position: string;

@@ -10,6 +10,8 @@ export interface Resource {
   readonly plural: string;
   /** Members shown by `list`; the first is the id. */
   readonly columns: readonly [string, ...string[]];
+  /** Of some columns what `list` shows, instead of the member as it is. */
+  readonly shown?: (row: Shown) => Shown;
   /** Name of an option of `list` -> the query parameter. */
   readonly filters?: Readonly<Record<string, string>>;
   /** What finds one apart from its id: a query for its name, a look through the list, or nothing. */
@@ -32,7 +34,8 @@ export const VMS: Resource = {
 export const BACKUPS: Resource = {
   noun: 'backup',
   plural: 'backups',
-  columns: ['backup_id', 'vm_name', 'backup_type', 'status', 'progress_percent', 'total_bytes', 'created_at'],
+  columns: ['backup_id', 'vm_name', 'backup_type', 'status', 'progress_percent', 'total_bytes', 'created_at', 'tiers', 'retention'],
+  shown: (row) => ({ ...row, tiers: tiersText(row['tiers']), retention: retentionText(row) }),
   filters: { vm: 'vm_name', status: 'status' },
   named: 'never',
 };
@@ -62,7 +65,7 @@ export function readingCommand(name: string, description: string): CliCommand {
   return hubCommand(name, description).option('--as-of <instant>', 'as it was at this time (2026-11-21T10:30:00Z) or position');
 }
 
-export function listCommand({ plural, columns, filters = {} }: Resource, environment: NodeJS.ProcessEnv): CliCommand {
+export function listCommand({ plural, columns, shown = (row) => row, filters = {} }: Resource, environment: NodeJS.ProcessEnv): CliCommand {
   const command = readingCommand('list', `list ${plural}`)
     .option('--limit <number>', `how many at most, up to ${MOST}`, limit, 100)
     .does(async (options: ResourceOptions & Readonly<Record<string, unknown>> & { readonly limit: number }) => {
@@ -72,7 +75,7 @@ export function listCommand({ plural, columns, filters = {} }: Resource, environ
         if (typeof value === 'string') query.set(parameter, value);
       }
       const answer = await (await hubOf(options, environment)).call<Shown>('GET', `/${plural}?${query.toString()}`);
-      process.stdout.write(options.json === true ? `${JSON.stringify(answer, null, 2)}\n` : table(columns, rowsOf(answer, plural)));
+      process.stdout.write(options.json === true ? `${JSON.stringify(answer, null, 2)}\n` : table(columns, rowsOf(answer, plural).map(shown)));
       if (answer['next_cursor'] !== null && options.json !== true) process.stderr.write('There are more; raise --limit.\n');
     });
   for (const [option, parameter] of Object.entries(filters)) command.option(`--${option} <value>`, `only those with this ${parameter}`);
@@ -130,6 +133,17 @@ function cell(member: string, value: unknown): string {
   if (value === null || value === undefined) return '-';
   if (typeof value === 'number' && member.endsWith('_bytes')) return bytesText(value);
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function tiersText(tiers: unknown): string | null {
+  return Array.isArray(tiers) && tiers.length > 0 ? tiers.join(',') : null;
+}
+
+/** `pinned`, `held`, `expired` or a dash: what keeps a restore point by hand, or that its policy does not keep it. */
+function retentionText({ pin, hold, expiry }: Shown): string | null {
+  if (hold !== null) return 'held';
+  if (pin !== null) return 'pinned';
+  return expiry === null ? null : 'expired';
 }
 
 function limit(text: string): number {

@@ -43,8 +43,16 @@ export function backupCommand(environment: NodeJS.ProcessEnv): CliCommand {
         const hub = await hubOf(options, environment);
         return work(hub, await idOf(hub, BACKUPS, id), options);
       });
+  const protection = (name: string, description: string, outcome: string): CliCommand =>
+    hubCommand(name, description)
+      .argument('<backup>', 'its id')
+      .requiredOption('--reason <text>', 'why, for people who look at it later')
+      .does(async (id: string, { reason, ...options }: ResourceOptions & { readonly reason: string }) => {
+        const hub = await hubOf(options, environment);
+        report(await hub.call<Backup>('POST', `/backups/${await idOf(hub, BACKUPS, id)}/${name}`, { reason }), outcome, options);
+      });
   return new CliCommand('backup')
-    .description('Starts, shows and cancels backups.')
+    .description('Starts, shows, cancels, pins and holds backups.')
     .addCommand(start)
     .addCommand(listCommand(BACKUPS, environment))
     .addCommand(showCommand(BACKUPS, environment))
@@ -54,6 +62,10 @@ export function backupCommand(environment: NodeJS.ProcessEnv): CliCommand {
         return 0;
       }),
     )
+    .addCommand(protection('pin', 'keep a restore point from expiry and deletion; takes back its expiry', 'It is pinned.'))
+    .addCommand(protection('unpin', 'leave a restore point to the retention of its policy again', 'It is not pinned.'))
+    .addCommand(protection('hold', 'as pin, and independent of it: for a legal dispute, say', 'It is held.'))
+    .addCommand(protection('release', 'end the hold of a restore point', 'It is not held.'))
     .addCommand(one('watch', 'wait for the end of a backup, and report the progress', follow));
 }
 

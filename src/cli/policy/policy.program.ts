@@ -1,6 +1,6 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { NODE_SOURCES } from '../../contract/words.js';
-import type { Occurrence, Policy, PolicyPreview } from '../api/answers.js';
+import type { Occurrence, Policy, PolicyPreview, PolicySimulation, Retention } from '../api/answers.js';
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import {
@@ -32,8 +32,27 @@ interface SettingOptions extends ResourceOptions {
   readonly exclude?: readonly Rule[];
   readonly spread?: number;
   readonly catchUp?: string;
+  readonly keepLast?: number;
+  readonly keepWithin?: string;
+  readonly keepDaily?: number;
+  readonly keepWeekly?: number;
+  readonly keepMonthly?: number;
+  readonly keepYearly?: number;
+  readonly keepAll?: true;
+  readonly appliesTo?: string;
+  readonly confirmExpiring?: number;
+  readonly dryRun?: true;
 }
 
+const NO_RULE: Retention = {
+  keep_last: null,
+  keep_within: null,
+  keep_daily: null,
+  keep_weekly: null,
+  keep_monthly: null,
+  keep_yearly: null,
+  applies_to: 'all',
+};
 const RULE = /^(vm|name|label|node|source)=(.+)$/s;
 /** A run is answered once its VMs are selected and the repository has answered. */
 const RUN_MS = 60_000;
@@ -46,7 +65,12 @@ export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
     });
   const create = withSettings(hubCommand('create', 'create a policy').argument('<name>', 'a new name')).does(async (name: string, options: SettingOptions) => {
     const hub = await hubOf(options, environment);
-    const settings = { time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone, ...(await settingsOf(hub, options)), name };
+    const settings = {
+      time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+      ...(await settingsOf(hub, options)),
+      retention: retentionOf(options, null),
+      name,
+    };
     printRecord(await hub.call<Policy>('POST', '/policies', settings), options);
   });
   return new CliCommand('policy')
@@ -55,9 +79,16 @@ export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
     .addCommand(showCommand(POLICIES, environment))
     .addCommand(create)
     .addCommand(
-      one(withSettings(hubCommand('edit', 'change settings of a policy; the others stay')), async (hub, id, options) => {
-        printRecord(await edit(hub, id, await settingsOf(hub, options)), options);
-      }),
+      one(
+        withSettings(hubCommand('edit', 'change settings of a policy; the others stay'))
+          .option('--confirm-expiring <number>', 'so many restore points may expire because the new rules keep less', number)
+          .option('--dry-run', 'show which restore points would expire, and change nothing'),
+        async (hub, id, options) => {
+          if (options.dryRun === true) return simulate(hub, id, options);
+          const change = await settingsOf(hub, options);
+          printRecord(await edit(hub, id, ({ retention }) => ({ ...change, retention: retentionOf(options, retention) }), options.confirmExpiring), options);
+        },
+      ),
     )
     .addCommand(one(hubCommand('pause', 'disable a policy; runs that have started go on'), async (hub, id, options) => enable(hub, id, false, options)))
     .addCommand(one(hubCommand('resume', 'enable a policy again'), async (hub, id, options) => enable(hub, id, true, options)))
@@ -92,7 +123,15 @@ function withSettings(command: CliCommand): CliCommand {
     .option('--include <rule...>', `select VMs by vm=NAME, name=PATTERN, label=LABEL, node=NAME or source=${NODE_SOURCES.join('|')}`, rule)
     .option('--exclude <rule...>', 'leave out VMs by the same rules', rule)
     .option('--spread <seconds>', 'spread the starts over this time', seconds)
-    .option('--catch-up <what>', 'none or latest: whether the newest missed run is caught up');
+    .option('--catch-up <what>', 'none or latest: whether the newest missed run is caught up')
+    .option('--keep-last <number>', 'keep this many newest restore points of each VM; 0: no such rule', number)
+    .option('--keep-within <duration>', 'keep those at most this much older than the newest, such as 36h, 14d or 8w; 0: no such rule')
+    .option('--keep-daily <number>', 'keep the first of each of this many newest days', number)
+    .option('--keep-weekly <number>', 'the same for ISO weeks', number)
+    .option('--keep-monthly <number>', 'the same for months', number)
+    .option('--keep-yearly <number>', 'the same for years', number)
+    .addOption(new Option('--keep-all', 'keep every restore point'))
+    .addOption(new Option('--applies-to <which>', 'whether the rules apply to older restore points too').choices(['all', 'new']));
 }
 
 /** The given settings as the hub takes them. */
@@ -109,6 +148,35 @@ async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial
   };
 }
 
+/** The rules of before with those that are given; null: every restore point is kept. */
+function retentionOf(options: SettingOptions, before: Retention | null): Retention | null {
+  if (options.keepAll === true) return null;
+  const { keepLast, keepWithin, keepDaily, keepWeekly, keepMonthly, keepYearly, appliesTo } = options;
+  const given = {
+    ...(keepLast === undefined ? {} : { keep_last: keepLast || null }),
+    ...(keepWithin === undefined ? {} : { keep_within: keepWithin === '0' ? null : keepWithin }),
+    ...(keepDaily === undefined ? {} : { keep_daily: keepDaily || null }),
+    ...(keepWeekly === undefined ? {} : { keep_weekly: keepWeekly || null }),
+    ...(keepMonthly === undefined ? {} : { keep_monthly: keepMonthly || null }),
+    ...(keepYearly === undefined ? {} : { keep_yearly: keepYearly || null }),
+    ...(appliesTo === undefined ? {} : { applies_to: appliesTo }),
+  };
+  return before === null && Object.keys(given).length === 0 ? null : { ...NO_RULE, ...before, ...given };
+}
+
+async function simulate(hub: HubApi, policy_id: string, options: SettingOptions): Promise<void> {
+  const { retention, time_zone } = await hub.call<Policy>('GET', `/policies/${policy_id}`);
+  const request = { policy_id, retention: retentionOf(options, retention), time_zone: options.timeZone ?? time_zone };
+  const effect = await hub.call<PolicySimulation>('POST', '/policies/simulate', request);
+  if (options.json === true) {
+    printRecord(effect, options);
+    return;
+  }
+  const expiring = effect.points.map((point) => ({ ...point, not_kept_by: point.reasons.map(({ rule, outcome }) => `${rule} ${outcome}`).join(', ') }));
+  process.stdout.write(`${effect.newly_expiring} restore point(s) would expire that are kept now. Nothing has been changed.\n`);
+  if (expiring.length > 0) process.stdout.write(`\n${table(['backup_id', 'vm_name', 'snapshot_instant', 'not_kept_by'], expiring)}`);
+}
+
 function rulesOf(hub: HubApi, rules: readonly Rule[]): Promise<Rule[]> {
   return Promise.all(
     rules.map(async ({ by, value }) => {
@@ -119,13 +187,14 @@ function rulesOf(hub: HubApi, rules: readonly Rule[]): Promise<Rule[]> {
 }
 
 /** Replaces some settings of the newest version; refused if someone else edits the policy meanwhile. */
-async function edit(hub: HubApi, id: string, change: Partial<Policy>): Promise<Policy> {
-  const { policy_id: _id, created_at: _created, edited_at: _edited, position: _position, ...settings } = await hub.call<Policy>('GET', `/policies/${id}`);
-  return hub.call<Policy>('PUT', `/policies/${id}`, { ...settings, ...change });
+async function edit(hub: HubApi, id: string, change: (policy: Policy) => Partial<Policy>, confirmExpiring = 0): Promise<Policy> {
+  const policy = await hub.call<Policy>('GET', `/policies/${id}`);
+  const { policy_id: _id, created_at: _created, edited_at: _edited, position: _position, ...settings } = policy;
+  return hub.call<Policy>('PUT', `/policies/${id}`, { ...settings, ...change(policy), confirm_expiring: confirmExpiring });
 }
 
 async function enable(hub: HubApi, id: string, enabled: boolean, options: ResourceOptions): Promise<void> {
-  const policy = await edit(hub, id, { enabled });
+  const policy = await edit(hub, id, () => ({ enabled }));
   if (options.json === true) printRecord(policy, options);
   else process.stdout.write(`Policy "${policy.name}" is ${enabled ? 'enabled' : 'disabled'} as of version ${policy.version}.\n`);
 }
@@ -148,5 +217,10 @@ function rule(text: string, earlier: readonly Rule[] = []): readonly Rule[] {
 
 function seconds(text: string): number {
   if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError('It must be a number of seconds.');
+  return Number(text);
+}
+
+function number(text: string): number {
+  if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
 }

@@ -211,6 +211,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['slow_reader_min_bytes_per_second', ['0', '1000000001'], ['1', '1000000000']],
   ['restore_export_idle_seconds', ['0', '604801'], ['1', '604800']],
   ['chain_max_length', ['0', '1001'], ['1', '1000']],
+  ['expiry_grace_seconds', ['-1', '31536001'], ['0', '31536000']],
   ['node_request_timeout_ms', ['99', '600001'], ['100', '600000']],
   ['restore_roots', ['restore', '/a:b'], ['/a:/b']],
   ['standby', ['yes', '1'], ['true', 'false']],

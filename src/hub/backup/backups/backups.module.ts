@@ -14,6 +14,9 @@ import { ImportRestorePointHandler } from './import-restore-point/import-restore
 import { BackupCorrelations } from './model/backup-correlation.reader.js';
 import { BackupFactsReader } from './model/backup-facts.reader.js';
 import { ChangeIdsInUse } from './model/change-ids-in-use.reader.js';
+import { ProtectRestorePointController } from './protect-restore-point/protect-restore-point.controller.js';
+import { ProtectRestorePointHandler } from './protect-restore-point/protect-restore-point.handler.js';
+import { RecordRetentionHandler } from './record-retention/record-retention.handler.js';
 import { RecordTransferReportController } from './record-transfer-report/record-transfer-report.controller.js';
 import { RecordTransferReportHandler } from './record-transfer-report/record-transfer-report.handler.js';
 import { BackupQueue } from './run-backup/backup-queue.service.js';
@@ -31,11 +34,20 @@ import { StartBackupHandler } from './start-backup/start-backup.handler.js';
 
 @Module({
   imports: [BackupQueriesModule, LedgerModule, NodeClientModule, RepositoryFilesModule],
-  controllers: [StartBackupController, CancelBackupController, DeleteBackupController, FollowBackupEventsController, RecordTransferReportController],
+  controllers: [
+    StartBackupController,
+    CancelBackupController,
+    DeleteBackupController,
+    ProtectRestorePointController,
+    FollowBackupEventsController,
+    RecordTransferReportController,
+  ],
   providers: [
     StartBackupHandler,
     CancelBackupHandler,
     DeleteBackupHandler,
+    ProtectRestorePointHandler,
+    RecordRetentionHandler,
     RecordTransferReportHandler,
     ImportRestorePointHandler,
     BackupFactsReader,

@@ -28,6 +28,7 @@ import { ProjectionsModule } from '../../store/postgres/projections.module.js';
 import { ReadModels } from '../../store/postgres/read-models.js';
 import { StartBackup } from '../backups/model/backup.commands.js';
 import { backupStream } from '../backups/model/backup.events.js';
+import { RecordRetentionHandler } from '../backups/record-retention/record-retention.handler.js';
 import { vmStream } from '../vms/model/vm.events.js';
 import { CreatePolicy, DeletePolicy, EditPolicy, RunPolicy } from './model/policy.commands.js';
 import type { PolicySettings } from './model/policy.events.js';
@@ -93,7 +94,7 @@ async function start(): Promise<void> {
       Shared,
       PoliciesModule,
     ],
-    providers: [StartBackupStandIn],
+    providers: [StartBackupStandIn, RecordRetentionHandler],
   })
     .overrideProvider(Clock)
     .useValue(clock)
@@ -245,7 +246,7 @@ describe('a policy whose runs come due', () => {
     const vm = { vm_id: VM_1, name: VM_1, node_id: NODE, source: 'image', source_ref: '/images/1', disks: [], registered_at: clock.iso() };
     await append(vmStream(VM_1), { type: 'VmRegistered', data: vm });
     const settings = { ...POLICY_SETTINGS, repository_id: REPOSITORY, enabled: false };
-    await app.get(CommandBus).execute(new EditPolicy(policyId, 1, settings, context()));
+    await app.get(CommandBus).execute(new EditPolicy(policyId, 1, settings, 0, context()));
     await at('2027-02-06T22:00:00.000Z');
     expect(await ends()).toEqual([
       '2027-02-01T22:00 started',

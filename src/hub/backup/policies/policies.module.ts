@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { RepositoryFilesModule } from '../../repositories/repository-storage/repository-files.module.js';
 import { RegisterLockModule } from '../../store/register-lock/register-lock.module.js';
+import { ApplyRetentionReactor } from './apply-retention/apply-retention.reactor.js';
 import { CreatePolicyController } from './create-policy/create-policy.controller.js';
 import { CreatePolicyHandler } from './create-policy/create-policy.handler.js';
 import { DeletePolicyController } from './delete-policy/delete-policy.controller.js';
@@ -12,12 +13,14 @@ import { ListOccurrencesController } from './list-occurrences/list-occurrences.c
 import { ListPoliciesController } from './list-policies/list-policies.controller.js';
 import { OccurrenceRecorder } from './model/occurrence.recorder.js';
 import { PolicyReader } from './model/policy.reader.js';
+import { RetentionReader } from './model/retention.reader.js';
 import { RunFactsReader } from './model/run-facts.reader.js';
 import { PreviewPolicyController } from './preview-policy/preview-policy.controller.js';
 import { RunOccurrenceReactor } from './run-occurrence/run-occurrence.reactor.js';
 import { RunPoliciesService } from './run-policies/run-policies.service.js';
 import { RunPolicyController } from './run-policy/run-policy.controller.js';
 import { RunPolicyHandler } from './run-policy/run-policy.handler.js';
+import { SimulatePolicyController } from './simulate-policy/simulate-policy.controller.js';
 
 @Module({
   imports: [RegisterLockModule, RepositoryFilesModule],
@@ -28,6 +31,7 @@ import { RunPolicyHandler } from './run-policy/run-policy.handler.js';
     EditPolicyController,
     DeletePolicyController,
     PreviewPolicyController,
+    SimulatePolicyController,
     ListOccurrencesController,
     RunPolicyController,
   ],
@@ -38,6 +42,8 @@ import { RunPolicyHandler } from './run-policy/run-policy.handler.js';
     RunPolicyHandler,
     PolicyReader,
     RunFactsReader,
+    RetentionReader,
+    ApplyRetentionReactor,
     OccurrenceRecorder,
     RunPoliciesService,
     RunOccurrenceReactor,

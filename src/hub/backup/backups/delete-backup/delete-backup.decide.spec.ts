@@ -12,6 +12,7 @@ const command = (...used_by: readonly string[]) => ({
   deleted_at: 'now',
   used_by,
   mounted_as: [] as string[],
+  only_expired: false,
 });
 const failed: BackupEvent = { type: 'BackupFailed', data: { stage: 'transfer', code: 'c', detail: 'd', failed_at: 'then' } };
 const deleted: BackupEvent = { type: 'BackupDeleted', data: { deleted_at: 'now' } };
@@ -42,6 +43,44 @@ describe('deleting a backup', () => {
     given(...histories.snapshotTaken, failed, { type: 'BackupUndone', data: { undone_at: 'then' } })
       .when(command())
       .then(deleted);
+  });
+  it('refuses a restore point that is pinned or held, also when it has expired', () => {
+    const expired: BackupEvent = {
+      type: 'RestorePointExpired',
+      data: { policy_id: 'p1', policy_version: 1, reasons: [], expired_at: 'm', grace_until: 'n' },
+    };
+    const pinned: BackupEvent = { type: 'RestorePointPinned', data: { reason: 'Before the migration.', pinned_at: 'm' } };
+    const held: BackupEvent = { type: 'RestorePointHeld', data: { reason: 'Case 17.', held_at: 'm' } };
+    for (const only_expired of [true, false]) {
+      given(...histories.completed, expired, pinned)
+        .when({ ...command(), only_expired })
+        .thenRefused('restore_point_pinned');
+      given(...histories.completed, pinned, held)
+        .when({ ...command(), only_expired })
+        .thenRefused('restore_point_held');
+    }
+    given(...histories.completed, pinned, { type: 'RestorePointUnpinned', data: { reason: 'Done.', unpinned_at: 'm' } })
+      .when(command())
+      .then(deleted);
+  });
+  it('by a retention deletes only what has expired, after its grace period', () => {
+    const expired = (grace_until: string): BackupEvent => ({
+      type: 'RestorePointExpired',
+      data: { policy_id: 'p1', policy_version: 1, reasons: [], expired_at: 'm', grace_until },
+    });
+    const removal = { ...command(), only_expired: true };
+    given(...histories.completed)
+      .when(removal)
+      .thenRefused('restore_point_not_expired');
+    given(...histories.completed, expired('now+1'))
+      .when(removal)
+      .thenRefused('restore_point_not_expired');
+    given(...histories.completed, expired('now'))
+      .when(removal)
+      .then(deleted);
+    given(...histories.completed, expired('now'), { type: 'RestorePointExpiryWithdrawn', data: { kept_by: ['keep_last'], withdrawn_at: 'm' } })
+      .when(removal)
+      .thenRefused('restore_point_not_expired');
   });
   it('changes nothing the second time', () => {
     given(...histories.completed, deleted)

@@ -1,6 +1,6 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
 import type { BackupEvent } from '../model/backup.events.js';
-import type { BackupState } from '../model/backup.state.js';
+import type { BackupState, Retained } from '../model/backup.state.js';
 
 export type DeleteBackupAt = {
   readonly kind: 'delete-backup';
@@ -10,6 +10,7 @@ export type DeleteBackupAt = {
   readonly used_by: readonly string[];
   /** Mounts of this restore point. */
   readonly mounted_as: readonly string[];
+  readonly only_expired: boolean;
 };
 
 /** A failed or cancelled run has left no files and is only marked as deleted. A restore point can be deleted only while nothing depends on it. */
@@ -31,6 +32,7 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
       }
       return [deleted(command)];
     case 'completed':
+      refuseKept(command, state.run.retained);
       if (command.used_by.length > 0) {
         throw new DomainError(
           'conflict',
@@ -50,6 +52,22 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
       return [deleted(command)];
     case 'deleted':
       return [];
+  }
+}
+
+function refuseKept({ backup_id, only_expired, deleted_at }: DeleteBackupAt, { pin, hold, expiry }: Retained): void {
+  if (hold !== null) {
+    throw new DomainError('conflict', 'restore_point_held', `Restore point ${backup_id} cannot be deleted because it is held: ${hold} Release it first.`, {
+      backup_id,
+    });
+  }
+  if (pin !== null) {
+    throw new DomainError('conflict', 'restore_point_pinned', `Restore point ${backup_id} cannot be deleted because it is pinned: ${pin} Unpin it first.`, {
+      backup_id,
+    });
+  }
+  if (only_expired && (expiry === null || expiry.grace_until > deleted_at)) {
+    throw new DomainError('conflict', 'restore_point_not_expired', `Restore point ${backup_id} is kept: its grace period has not ended.`, { backup_id });
   }
 }
 

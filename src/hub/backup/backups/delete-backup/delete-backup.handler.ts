@@ -53,6 +53,7 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
           deleted_at: this.clock.iso(),
           used_by,
           mounted_as: mounts.map((row) => row.mount_id),
+          only_expired: command.onlyExpired,
         },
         command.context,
       );

@@ -2,7 +2,7 @@ import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Position } from '../../../../kernel/position.js';
 import type { NodeJobReport } from '../../../../contract/backup-job.js';
-import type { BackupOptions, RequestedBackupType, RestorePointImported } from './backup.events.js';
+import type { BackupOptions, ExpiryReason, RequestedBackupType, RestorePointImported, Tier } from './backup.events.js';
 
 /** Request a backup of one VM, with all its disks, to one repository. Exactly one of vm_id and vm_name is given. */
 export class StartBackup extends Command<string> {
@@ -33,6 +33,38 @@ export class CancelBackup extends Command<{ readonly position: Position | null }
 export class DeleteBackup extends Command<{ readonly position: Position | null }> {
   constructor(
     readonly backupId: string,
+    readonly context: CommandContext,
+    /** Refused unless the restore point has expired and its grace period has ended. */
+    readonly onlyExpired = false,
+  ) {
+    super();
+  }
+}
+
+/** Pin, unpin, hold or release a restore point. @throws DomainError backup_not_found, not_a_restore_point */
+export class ProtectRestorePoint extends Command<{ readonly position: Position | null }> {
+  constructor(
+    readonly backupId: string,
+    readonly change: 'pin' | 'unpin' | 'hold' | 'release',
+    readonly reason: string,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
+/** What the retention of a policy found about one of its restore points. */
+export type RetentionFinding =
+  | { readonly kind: 'assign_tiers'; readonly policy_id: string; readonly time_zone: string; readonly tiers: readonly Tier[] }
+  | { readonly kind: 'expire'; readonly policy_id: string; readonly policy_version: number; readonly reasons: readonly ExpiryReason[] }
+  | { readonly kind: 'defer_removal'; readonly needed_by: readonly string[] }
+  | { readonly kind: 'withdraw_expiry'; readonly kept_by: readonly string[] };
+
+/** Records a finding if it is news. */
+export class RecordRetention extends Command<void> {
+  constructor(
+    readonly backupId: string,
+    readonly finding: RetentionFinding,
     readonly context: CommandContext,
   ) {
     super();

@@ -31,9 +31,9 @@ export type BackupStage = 'queued' | 'planning' | 'preparing' | 'snapshot' | 'tr
 /** What a restore point is the first good one of, among those of its VM and policy, in the policy's time zone. Weeks are ISO weeks. */
 export type Tier = 'daily' | 'weekly' | 'monthly' | 'yearly';
 
-/** Why a rule of a retention does not keep a restore point. These codes are part of the API and stable. */
+/** Why a rule of a retention does not keep a restore point. These words are part of the API and stable. */
 export type ExpiryReason = {
-  readonly code: 'keep_last' | 'keep_within' | 'keep_daily' | 'keep_weekly' | 'keep_monthly' | 'keep_yearly';
+  readonly rule: 'keep_last' | 'keep_within' | 'keep_daily' | 'keep_weekly' | 'keep_monthly' | 'keep_yearly';
   /** `exceeded`: enough newer ones are kept, or it is too old. `not_first`: another one is the daily, weekly, ... of its period. */
   readonly outcome: 'exceeded' | 'not_first';
   /** Such as `2026-11-24` or `2026-W48`; null: the rule has no periods. */
@@ -191,6 +191,33 @@ export type ChangeTrackingSettled = DomainEvent<'ChangeTrackingSettled', { reado
 export type BackupUndone = DomainEvent<'BackupUndone', { readonly undone_at: string }>;
 /** The restore point is deleted; its files are about to be removed. */
 export type BackupDeleted = DomainEvent<'BackupDeleted', { readonly deleted_at: string }>;
+/** Tiers of the restore point that no other one was recorded for. They stay, so a second event only adds some, when the first one of a period is damaged. */
+export type RestorePointTiersAssigned = DomainEvent<
+  'RestorePointTiersAssigned',
+  { readonly policy_id: string; readonly time_zone: string; readonly tiers: readonly Tier[]; readonly assigned_at: string }
+>;
+/** The retention of its policy does not keep the restore point. Its files stay until the grace period has ended, and nothing stands on it. */
+export type RestorePointExpired = DomainEvent<
+  'RestorePointExpired',
+  {
+    readonly policy_id: string;
+    /** The version whose rules decided. */
+    readonly policy_version: number;
+    readonly reasons: readonly ExpiryReason[];
+    readonly expired_at: string;
+    readonly grace_until: string;
+  }
+>;
+/** The grace period has ended, and the files are needed by later restore points. */
+export type RestorePointRemovalDeferred = DomainEvent<'RestorePointRemovalDeferred', { readonly needed_by: readonly string[]; readonly deferred_at: string }>;
+/** The restore point is kept again: by a rule, a policy without retention, or because it was pinned or held. */
+export type RestorePointExpiryWithdrawn = DomainEvent<'RestorePointExpiryWithdrawn', { readonly kept_by: readonly string[]; readonly withdrawn_at: string }>;
+/** It does not expire and is not deleted until it is unpinned. Recorded again with another reason. */
+export type RestorePointPinned = DomainEvent<'RestorePointPinned', { readonly reason: string; readonly pinned_at: string }>;
+export type RestorePointUnpinned = DomainEvent<'RestorePointUnpinned', { readonly reason: string; readonly unpinned_at: string }>;
+/** As a pin, and independent of it: for reasons outside of operations, such as a legal dispute. */
+export type RestorePointHeld = DomainEvent<'RestorePointHeld', { readonly reason: string; readonly held_at: string }>;
+export type RestorePointReleased = DomainEvent<'RestorePointReleased', { readonly reason: string; readonly released_at: string }>;
 export type RestorePointFilesRemoved = DomainEvent<'RestorePointFilesRemoved', { readonly folder: string }>;
 
 export type ImportedDisk = {
@@ -257,6 +284,14 @@ export type BackupEvent =
   | ChangeTrackingSettled
   | BackupUndone
   | RestorePointImported
+  | RestorePointTiersAssigned
+  | RestorePointExpired
+  | RestorePointRemovalDeferred
+  | RestorePointExpiryWithdrawn
+  | RestorePointPinned
+  | RestorePointUnpinned
+  | RestorePointHeld
+  | RestorePointReleased
   | BackupDeleted
   | RestorePointFilesRemoved;
 

@@ -71,6 +71,31 @@ export class LeftOutDiskResponse {
   /** @example "It is a CD-ROM drive." */ readonly detail!: string;
 }
 
+export class ProtectionResponse {
+  /** @example "Before the migration to version 12." */ readonly reason!: string;
+  /** @example "api:alice" */ readonly by!: string;
+  /** @example "2026-11-21T10:30:00.000Z" */ readonly at!: string;
+}
+
+export class ExpiryReasonResponse {
+  /** The rule that does not keep it */
+  readonly rule!: 'keep_last' | 'keep_within' | 'keep_daily' | 'keep_weekly' | 'keep_monthly' | 'keep_yearly';
+  /** `exceeded`: enough newer ones are kept, or it is too old. `not_first`: another restore point is the daily, weekly, ... of its period */
+  readonly outcome!: 'exceeded' | 'not_first';
+  /** The day, ISO week, month or year; null: the rule has no periods @example "2026-W47" */ readonly period!: string | null;
+}
+
+export class ExpiryResponse {
+  /** @example "0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b" */ readonly policy_id!: string;
+  /** The version of the policy whose rules decided @example 1 */ readonly policy_version!: number;
+  /** For each rule, why it does not keep the restore point */ readonly reasons!: ExpiryReasonResponse[];
+  /** @example "2026-11-21T22:05:00.000Z" */ readonly expired_at!: string;
+  /** Until then the files stay in any case, and pinning takes the expiry back @example "2026-11-22T22:05:00.000Z" */
+  readonly grace_until!: string;
+  /** Later restore points that need its files, so that they stay until pruning; null: none was found when the grace period ended @example null */
+  readonly needed_by!: string[] | null;
+}
+
 /** A backup as all routes of the API show it. Times are ISO 8601 in UTC, sizes are in bytes. */
 export class BackupResponse {
   /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly backup_id!: string;
@@ -109,6 +134,14 @@ export class BackupResponse {
   readonly quiesce!: QuiesceResponse | null;
   /** Devices of the VM that are not part of the backup; known once it is planned */
   readonly left_out_disks!: LeftOutDiskResponse[];
+  /** What the restore point is the first good one of, among those of its VM and policy */
+  readonly tiers!: ('daily' | 'weekly' | 'monthly' | 'yearly')[];
+  /** A pinned restore point does not expire and cannot be deleted; null: not pinned */
+  readonly pin!: ProtectionResponse | null;
+  /** As a pin, and independent of it; null: not held */
+  readonly hold!: ProtectionResponse | null;
+  /** The retention of its policy does not keep the restore point; null: it has not expired */
+  readonly expiry!: ExpiryResponse | null;
   /** Folder of the restore point in the repository @example "pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11" */
   readonly folder!: string | null;
   /** The instant common to all disks @example "2026-11-21T10:30:02.120Z" */ readonly snapshot_instant!: string | null;
@@ -147,6 +180,10 @@ export function toBackupResponse(record: BackupReadModel): BackupResponse {
     damage: record.damage === null ? null : { ...record.damage, code: damageCode(record.damage) },
     quiesce: record.quiesce,
     left_out_disks: [...record.left_out_disks],
+    tiers: [...(record.tiers ?? [])],
+    pin: record.pin,
+    hold: record.hold,
+    expiry: record.expiry === null ? null : { ...record.expiry, reasons: [...record.expiry.reasons], needed_by: record.expiry.needed_by?.slice() ?? null },
     folder: record.folder,
     snapshot_instant: record.instant?.toISOString() ?? null,
     created_at: record.created_at.toISOString(),

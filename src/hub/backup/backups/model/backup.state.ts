@@ -8,9 +8,11 @@ import {
   DEFAULT_BACKUP_OPTIONS,
   type DiskTargetCreated,
   type PlannedDisk,
+  type RestorePointExpired,
   type RestorePointImported,
   type SealedFile,
   type StoredBackupEvent,
+  type Tier,
   upcastBackupEvent,
   type WaitingFor,
 } from './backup.events.js';
@@ -34,6 +36,16 @@ export type RunDisk = {
   readonly change_id: string | null;
 };
 
+/** What keeps a restore point, and whether its policy still does. */
+export type Retained = {
+  readonly tiers: readonly Tier[];
+  /** The reasons; null: not pinned, not held. */
+  readonly pin: string | null;
+  readonly hold: string | null;
+  /** null: not expired. */
+  readonly expiry: (RestorePointExpired['data'] & { readonly deferred: boolean }) | null;
+};
+
 /** The complete state of a run, whatever its outcome. */
 export type BackupRun = {
   readonly request: BackupRequested['data'];
@@ -50,6 +62,7 @@ export type BackupRun = {
   readonly sealed: { readonly files: readonly SealedFile[]; readonly folder: string } | null;
   /** The node has confirmed that it keeps nothing of the run except what chains need. */
   readonly settled: boolean;
+  readonly retained: Retained;
 };
 
 export type BackupState =
@@ -65,6 +78,8 @@ export type BackupState =
 export type KnownBackup = Exclude<BackupState, { status: 'none' }>;
 
 export const initialBackupState: BackupState = { status: 'none' };
+
+const KEPT: Retained = { tiers: [], pin: null, hold: null, expiry: null };
 
 const UNTOUCHED: DiskTransfer = { status: 'pending', bytes_transferred: 0, total_bytes: 0, content_digest: null };
 
@@ -89,6 +104,7 @@ export function evolveBackup(state: BackupState, stored: StoredBackupEvent): Bac
         snapshot_released: false,
         sealed: null,
         settled: false,
+        retained: KEPT,
       },
     };
   }
@@ -157,6 +173,22 @@ export function evolveBackup(state: BackupState, stored: StoredBackupEvent): Bac
       return withRun(state, { ...run, settled: true });
     case 'BackupUndone':
       return state.status === 'failed' || state.status === 'cancelled' ? { ...state, undone: true } : state;
+    case 'RestorePointTiersAssigned':
+      return withRetained(state, { tiers: [...run.retained.tiers, ...event.data.tiers] });
+    case 'RestorePointExpired':
+      return withRetained(state, { expiry: { ...event.data, deferred: false } });
+    case 'RestorePointRemovalDeferred':
+      return withRetained(state, { expiry: run.retained.expiry === null ? null : { ...run.retained.expiry, deferred: true } });
+    case 'RestorePointExpiryWithdrawn':
+      return withRetained(state, { expiry: null });
+    case 'RestorePointPinned':
+      return withRetained(state, { pin: event.data.reason });
+    case 'RestorePointUnpinned':
+      return withRetained(state, { pin: null });
+    case 'RestorePointHeld':
+      return withRetained(state, { hold: event.data.reason });
+    case 'RestorePointReleased':
+      return withRetained(state, { hold: null });
     case 'BackupDeleted':
       return { status: 'deleted', run, files_removed: false };
     case 'RestorePointFilesRemoved':
@@ -177,6 +209,10 @@ export function stageOf(run: BackupRun): BackupStage {
 
 function withRun<State extends KnownBackup>(state: State, run: BackupRun): State {
   return { ...state, run };
+}
+
+function withRetained<State extends KnownBackup>(state: State, change: Partial<Retained>): State {
+  return withRun(state, { ...state.run, retained: { ...state.run.retained, ...change } });
 }
 
 function withDisk(run: BackupRun, diskId: number, change: (disk: RunDisk) => RunDisk): BackupRun {
@@ -227,6 +263,7 @@ function importedRun(data: RestorePointImported['data']): BackupRun {
       files: data.disks.map(({ disk_id, file, file_size_bytes, sha256, mtime_ns }) => ({ disk_id, file, size_bytes: file_size_bytes, sha256, mtime_ns })),
     },
     settled: true,
+    retained: KEPT,
   };
 }
 

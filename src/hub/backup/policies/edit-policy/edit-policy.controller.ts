@@ -25,13 +25,14 @@ export class EditPolicyController {
   @Put(':id')
   @ApiOperation({
     summary: 'Replace the settings of a policy by a new version',
-    description: 'Members that are left out get their defaults. Runs that have started keep the version under which they did.',
+    description:
+      'Members that are left out get their defaults. Runs that have started keep the version under which they did. Rules that let more restore points expire need `confirm_expiring`; `POST /policies/simulate` names these restore points.',
   })
   @ApiParam({ name: 'id', example: '0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b' })
   @ApiOkResponse({ type: PolicyResponse })
-  @ApiProblem(400, 'validation_failed', 'schedule_invalid', 'time_zone_unknown', 'blackout_invalid')
+  @ApiProblem(400, 'validation_failed', 'schedule_invalid', 'time_zone_unknown', 'blackout_invalid', 'retention_empty')
   @ApiProblem(404, 'policy_not_found', 'repository_not_found')
-  @ApiProblem(409, 'policy_changed', 'policy_name_taken', 'no_vm_matched', 'vm_claimed')
+  @ApiProblem(409, 'policy_changed', 'retention_would_expire', 'policy_name_taken', 'no_vm_matched', 'vm_claimed')
   @ApiProblem(503, 'read_model_behind')
   async edit(
     @Param('id', UuidParam) id: string,
@@ -39,7 +40,7 @@ export class EditPolicyController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<PolicyResponse> {
-    const { position } = await this.commands.execute(new EditPolicy(id, body.version, settingsOf(body), context));
+    const { position } = await this.commands.execute(new EditPolicy(id, body.version, settingsOf(body), body.confirm_expiring, context));
     answerPosition(response, position);
     await this.readModels.waitFor(position, 'policies');
     return toPolicyResponse(await this.policies.one(id));

@@ -7,7 +7,7 @@ import { decideEditPolicy } from './edit-policy.decide.js';
 
 const { given } = specificationOf({ initialState: initialPolicyState, evolve: evolvePolicy, decide: decideEditPolicy });
 const weekly: PolicySettings = { ...POLICY_SETTINGS, schedule: 'weekly on sun at 03:00' };
-const command = { policy_id: 'p1', version: 1, settings: weekly, facts: POLICY_FACTS };
+const command = { policy_id: 'p1', version: 1, settings: weekly, facts: POLICY_FACTS, expiring: 0, confirmed: 0 };
 const edited = (version: number, settings: PolicySettings = weekly, edited_at = POLICY_FACTS.at): PolicyEvent => ({
   type: 'PolicyEdited',
   data: { version, settings, edited_at },
@@ -31,6 +31,27 @@ describe('editing a policy', () => {
       .thenRefused('time_zone_unknown');
     given().when(command).thenRefused('policy_not_found');
     given(POLICY_CREATED, POLICY_DELETED).when(command).thenRefused('policy_not_found');
+  });
+
+  it('that lets restore points expire is refused with their number and the rules, unless it is confirmed', () => {
+    const rules = { keep_last: null, keep_within: null, keep_weekly: null, keep_monthly: null, keep_yearly: null, applies_to: 'all' as const };
+    const [many, few] = [14, 7].map((keep_daily): PolicySettings => ({ ...POLICY_SETTINGS, retention: { ...rules, keep_daily } }));
+    if (many === undefined || few === undefined) throw new Error('there are two');
+    const shrinking = { ...command, version: 2, settings: few, expiring: 6 };
+    const state = [POLICY_CREATED, edited(2, many)].reduce(evolvePolicy, initialPolicyState);
+    expect(() => decideEditPolicy(shrinking, state)).toThrow(
+      expect.objectContaining({
+        code: 'retention_would_expire',
+        message: expect.stringContaining('With keep_daily 7 instead of 14, 6 restore points would expire that are kept now.'),
+        facts: expect.objectContaining({ field: 'retention', rule: 'confirm_expiring', expiring: 6 }),
+      }),
+    );
+    given(POLICY_CREATED, edited(2, many))
+      .when({ ...shrinking, confirmed: 5 })
+      .thenRefused('retention_would_expire');
+    given(POLICY_CREATED, edited(2, many))
+      .when({ ...shrinking, confirmed: 6 })
+      .then(edited(3, few));
   });
 
   it('keeps the anchor of "every N" until the schedule changes', () => {

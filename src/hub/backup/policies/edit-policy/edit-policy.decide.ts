@@ -10,9 +10,12 @@ export type EditPolicyData = {
   readonly version: number;
   readonly settings: PolicySettings;
   readonly facts: PolicyFacts;
+  /** How many restore points would expire that are kept without the edit, and how many may. */
+  readonly expiring: number;
+  readonly confirmed: number;
 };
 
-export function decideEditPolicy({ policy_id, version, settings, facts }: EditPolicyData, state: PolicyState): readonly PolicyEvent[] {
+export function decideEditPolicy({ policy_id, version, settings, facts, expiring, confirmed }: EditPolicyData, state: PolicyState): readonly PolicyEvent[] {
   if (state.status !== 'active') throw policyNotFound(policy_id);
   if (state.version !== version) {
     throw new DomainError(
@@ -22,5 +25,23 @@ export function decideEditPolicy({ policy_id, version, settings, facts }: EditPo
       { field: 'version', policy_id, version: state.version },
     );
   }
-  return [{ type: 'PolicyEdited', data: { version: version + 1, settings: soundSettings(settings, facts), edited_at: facts.at } }];
+  const sound = soundSettings(settings, facts);
+  if (expiring > confirmed) {
+    const changes = changesOf(state.settings, sound);
+    throw new DomainError(
+      'conflict',
+      'retention_would_expire',
+      `With ${changes}, ${expiring} restore points would expire that are kept now. POST /policies/simulate names them. To save this, set confirm_expiring to ${expiring}.`,
+      { field: 'retention', rule: 'confirm_expiring', policy_id, expiring, confirmed },
+    );
+  }
+  return [{ type: 'PolicyEdited', data: { version: version + 1, settings: sound, edited_at: facts.at } }];
+}
+
+/** `keep_daily 7 instead of 14, keep_monthly none instead of 12`. */
+function changesOf(before: PolicySettings, after: PolicySettings): string {
+  const [old, fresh] = [before, after].map(({ time_zone, retention }) => new Map(Object.entries({ time_zone, ...retention })));
+  const names = [...new Set([...(fresh?.keys() ?? []), ...(old?.keys() ?? [])])];
+  const changes = names.map((name) => [name, fresh?.get(name) ?? 'none', old?.get(name) ?? 'none'] as const).filter(([, now, then]) => now !== then);
+  return changes.map(([name, now, then]) => `${name} ${now} instead of ${then}`).join(', ');
 }

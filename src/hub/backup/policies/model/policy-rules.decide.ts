@@ -1,5 +1,5 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
-import type { PolicySettings } from './policy.events.js';
+import type { PolicySettings, Retention } from './policy.events.js';
 import { parseSchedule } from './schedule.plan.js';
 import { conflictWith, type OtherPolicy, type SelectableVm, select } from './selection.plan.js';
 import { knownZone } from './time-zone.plan.js';
@@ -15,7 +15,7 @@ export interface PolicyFacts {
 
 /**
  * The settings as they are recorded, with the zone under its known name.
- * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
+ * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, retention_empty, repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
  */
 export function soundSettings(settings: PolicySettings, { vms, others, repository_exists, at }: PolicyFacts): PolicySettings {
   const { name, repository_id, blackouts } = settings;
@@ -23,6 +23,7 @@ export function soundSettings(settings: PolicySettings, { vms, others, repositor
   if (blackouts.some(({ from, until }) => from >= until)) {
     throw new DomainError('invalid', 'blackout_invalid', 'A blackout must end after it begins.', { field: 'blackouts', rule: 'until_after_from' });
   }
+  refuseEmpty(settings.retention ?? null);
   if (!repository_exists) {
     throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { field: 'repository_id', repository_id });
   }
@@ -46,4 +47,15 @@ export function soundSettings(settings: PolicySettings, { vms, others, repositor
     });
   }
   return { ...settings, time_zone: knownZone(settings.time_zone) };
+}
+
+/** A retention without rules would let all restore points but the newest expire. @throws DomainError retention_empty */
+export function refuseEmpty(retention: Retention | null): void {
+  if (retention === null) return;
+  const { applies_to: _applies, ...rules } = retention;
+  if (Object.values(rules).some((rule) => rule !== null)) return;
+  throw new DomainError('invalid', 'retention_empty', 'A retention needs at least one rule. Without a retention, every restore point is kept.', {
+    field: 'retention',
+    rule: 'at_least_one_rule',
+  });
 }

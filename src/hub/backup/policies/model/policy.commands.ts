@@ -8,7 +8,7 @@ export type RecordedPolicy = { readonly policy_id: string; readonly position: Po
 
 /**
  * Create a policy.
- * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
+ * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, retention_empty, repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
  */
 export class CreatePolicy extends Command<RecordedPolicy> {
   constructor(
@@ -19,13 +19,15 @@ export class CreatePolicy extends Command<RecordedPolicy> {
   }
 }
 
-/** Replace the settings of a policy by a new version. @throws DomainError as CreatePolicy; policy_not_found, policy_changed */
+/** Replace the settings of a policy by a new version. @throws DomainError as CreatePolicy; policy_not_found, policy_changed, retention_would_expire */
 export class EditPolicy extends Command<RecordedPolicy> {
   constructor(
     readonly policyId: string,
     /** The version that the edit is based on. */
     readonly version: number,
     readonly settings: PolicySettings,
+    /** How many restore points may expire because of the edit. */
+    readonly confirmExpiring: number,
     readonly context: CommandContext,
   ) {
     super();

@@ -3,7 +3,8 @@ import { IsInstant } from '../../../../contract/validation/instant.decorator.js'
 import { ListOf, Part } from '../../../../contract/validation/member.decorators.js';
 import { Nullable, Optional, OptionalOrNull } from '../../../../contract/validation/presence.decorators.js';
 import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
-import type { Blackout, OptOut, PolicySettings, SelectionRule, StartWindow, Weekday } from './policy.events.js';
+import type { Blackout, OptOut, PolicySettings, Retention, SelectionRule, StartWindow, Weekday } from './policy.events.js';
+import { KEEP_WITHIN } from './retention-periods.plan.js';
 import { WEEKDAYS } from './start-window.plan.js';
 
 const TIME_OF_DAY = /^([01]\d|2[0-3]):[0-5]\d$/;
@@ -69,6 +70,56 @@ export class BlackoutDto implements Blackout {
   /** Whether a run that is due within it starts at its end, or not at all */
   @IsIn(['defer', 'skip'])
   readonly effect!: Blackout['effect'];
+}
+
+/** The most that a rule can keep. */
+const MOST_KEPT = 10_000;
+
+export class RetentionDto {
+  /** Keeps this many newest restore points; null: no such rule @example 7 */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(1)
+  @Max(MOST_KEPT)
+  readonly keep_last?: number | null;
+
+  /** Keeps restore points at most this much older than the newest good one: hours, days of 24 hours, or weeks @example "14d" */
+  @OptionalOrNull()
+  @Matches(KEEP_WITHIN, { message: 'keep_within must be a number of hours, days or weeks, such as 36h, 14d or 8w' })
+  readonly keep_within?: string | null;
+
+  /** Keeps the first restore point of each of this many newest days that have any @example 14 */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(1)
+  @Max(MOST_KEPT)
+  readonly keep_daily?: number | null;
+
+  /** The same for ISO weeks @example 8 */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(1)
+  @Max(MOST_KEPT)
+  readonly keep_weekly?: number | null;
+
+  /** The same for months @example 12 */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(1)
+  @Max(MOST_KEPT)
+  readonly keep_monthly?: number | null;
+
+  /** The same for years @example 5 */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(1)
+  @Max(MOST_KEPT)
+  readonly keep_yearly?: number | null;
+
+  /** `new`: restore points made under earlier versions of the policy keep following the rules that they followed */
+  @Optional()
+  @IsIn(['all', 'new'])
+  readonly applies_to: Retention['applies_to'] = 'all';
 }
 
 export class CreatePolicyDto {
@@ -140,6 +191,11 @@ export class CreatePolicyDto {
   @Optional()
   @IsIn(['none', 'latest'])
   readonly catch_up: PolicySettings['catch_up'] = 'latest';
+
+  /** Which restore points are kept: those that at least one rule keeps. null: all of them */
+  @OptionalOrNull()
+  @Part(() => RetentionDto)
+  readonly retention?: RetentionDto | null;
 }
 
 export class EditPolicyDto extends CreatePolicyDto {
@@ -148,10 +204,17 @@ export class EditPolicyDto extends CreatePolicyDto {
   @Min(1)
   @Max(2_147_483_646)
   readonly version!: number;
+
+  /** How many restore points may expire because the new rules keep less; without it none @example 0 */
+  @Optional()
+  @IsInt()
+  @Min(0)
+  @Max(2_147_483_646)
+  readonly confirm_expiring: number = 0;
 }
 
 export function settingsOf(dto: CreatePolicyDto): PolicySettings {
-  const { name, enabled, time_zone, schedule, repository_id, backup_type, spread_seconds, start_window, catch_up } = dto;
+  const { name, enabled, time_zone, schedule, repository_id, backup_type, spread_seconds, start_window, catch_up, retention } = dto;
   return {
     name,
     enabled,
@@ -166,5 +229,11 @@ export function settingsOf(dto: CreatePolicyDto): PolicySettings {
     start_window: start_window === undefined || start_window === null ? null : { from: start_window.from, until: start_window.until, days: start_window.days },
     blackouts: dto.blackouts.map(({ from, until, effect }) => ({ from, until, effect })),
     catch_up,
+    retention: retention === undefined || retention === null ? null : retentionOf(retention),
   };
+}
+
+export function retentionOf(dto: RetentionDto): Retention {
+  const { keep_last = null, keep_within = null, keep_daily = null, keep_weekly = null, keep_monthly = null, keep_yearly = null, applies_to } = dto;
+  return { keep_last, keep_within, keep_daily, keep_weekly, keep_monthly, keep_yearly, applies_to };
 }

@@ -1,6 +1,16 @@
 import type { PolicyReadModel } from '../../../../../projections/policies/policies.read-model.js';
 import { BlackoutDto, OptOutDto, SelectionRuleDto, StartWindowDto } from './policy.dto.js';
 
+export class RetentionResponse {
+  /** @example 7 */ readonly keep_last!: number | null;
+  /** @example "14d" */ readonly keep_within!: string | null;
+  /** @example 14 */ readonly keep_daily!: number | null;
+  /** @example 8 */ readonly keep_weekly!: number | null;
+  /** @example 12 */ readonly keep_monthly!: number | null;
+  /** @example 5 */ readonly keep_yearly!: number | null;
+  readonly applies_to!: 'all' | 'new';
+}
+
 /** A policy as all routes of the API show it. */
 export class PolicyResponse {
   /** @example "0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b" */ readonly policy_id!: string;
@@ -18,6 +28,7 @@ export class PolicyResponse {
   readonly start_window!: StartWindowDto | null;
   readonly blackouts!: readonly BlackoutDto[];
   readonly catch_up!: 'none' | 'latest';
+  /** null: no restore point expires */ readonly retention!: RetentionResponse | null;
   /** @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
   /** When this version was recorded @example "2026-11-21T10:30:00.000Z" */ readonly edited_at!: string;
   /** Position of the last event reflected in this response; opaque @example "0000000000000000042" */
@@ -25,5 +36,13 @@ export class PolicyResponse {
 }
 
 export function toPolicyResponse({ policy_id, version, settings, created_at, edited_at, position }: PolicyReadModel): PolicyResponse {
-  return { policy_id, version, ...settings, created_at: created_at.toISOString(), edited_at: edited_at.toISOString(), position };
+  return {
+    policy_id,
+    version,
+    ...settings,
+    retention: settings.retention ?? null,
+    created_at: created_at.toISOString(),
+    edited_at: edited_at.toISOString(),
+    position,
+  };
 }

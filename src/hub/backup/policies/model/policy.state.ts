@@ -1,6 +1,7 @@
 import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
 import type { PolicyPeriod } from './expected-runs.plan.js';
 import { anchorAfterEdit, type PolicyEvent, type PolicySettings } from './policy.events.js';
+import { retentionVersion, type RetentionVersion } from './retention.plan.js';
 
 export type PolicyState =
   | { readonly status: 'none' }
@@ -11,6 +12,8 @@ export type PolicyState =
       readonly settings: PolicySettings;
       /** One for each version, oldest first. */
       readonly periods: readonly PolicyPeriod[];
+      /** One for each version, oldest first. */
+      readonly retentions: readonly RetentionVersion[];
     }
   | { readonly status: 'deleted' };
 
@@ -22,14 +25,16 @@ export function evolvePolicy(state: PolicyState, event: PolicyEvent): PolicyStat
   switch (event.type) {
     case 'PolicyCreated': {
       const { policy_id, version, settings, created_at } = event.data;
-      return { status: 'active', policy_id, version, settings, periods: [periodOf(version, settings, created_at, created_at)] };
+      const periods = [periodOf(version, settings, created_at, created_at)];
+      return { status: 'active', policy_id, version, settings, periods, retentions: [retentionVersion(version, settings)] };
     }
     case 'PolicyEdited': {
       if (state.status !== 'active') throw new Error(`policy stream has ${event.type} where there is no policy`);
       const { version, settings, edited_at } = event.data;
       const last = state.periods.at(-1);
       const anchor = last === undefined ? edited_at : anchorAfterEdit(last, settings, edited_at);
-      return { ...state, version, settings, periods: [...state.periods, periodOf(version, settings, edited_at, anchor)] };
+      const periods = [...state.periods, periodOf(version, settings, edited_at, anchor)];
+      return { ...state, version, settings, periods, retentions: [...state.retentions, retentionVersion(version, settings)] };
     }
     case 'PolicyDeleted':
       return { status: 'deleted' };

@@ -51,8 +51,8 @@ const kept = (verdicts: readonly RetentionVerdict[]): readonly string[] =>
   verdicts.filter(({ decision }) => decision === 'keep').map(({ backup_id }) => backup_id);
 /** The kept ones, as days. */
 const keptDays = (verdicts: readonly RetentionVerdict[]): readonly string[] => kept(verdicts).map((id) => id.slice(0, 10));
-const codes = (verdict: RetentionVerdict | undefined): readonly string[] =>
-  (verdict?.reasons ?? []).map(({ code, outcome, period }) => [code, outcome, period].filter((part) => part !== null).join(' '));
+const reasons = (verdict: RetentionVerdict | undefined): readonly string[] =>
+  (verdict?.reasons ?? []).map(({ rule, outcome, period }) => [rule, outcome, period].filter((part) => part !== null).join(' '));
 
 describe('the rules of a retention', () => {
   const month = daily('2026-11-01', 24);
@@ -74,9 +74,9 @@ describe('the rules of a retention', () => {
 
   it('give a kept restore point all that keeps it, and an expired one why no rule does', () => {
     const verdicts = decide(month, { keep_last: 2, keep_within: '12h', keep_daily: 3, keep_weekly: 1, keep_monthly: 1 });
-    expect(codes(verdicts.at(-1))).toEqual(['last_good keeps', 'keep_last keeps', 'keep_within keeps', 'keep_daily keeps 2026-11-24']);
-    expect(codes(verdicts.at(-2))).toEqual(['keep_last keeps', 'keep_daily keeps 2026-11-23', 'keep_weekly keeps 2026-W48']);
-    expect(codes(verdicts[1])).toEqual([
+    expect(reasons(verdicts.at(-1))).toEqual(['last_good keeps', 'keep_last keeps', 'keep_within keeps', 'keep_daily keeps 2026-11-24']);
+    expect(reasons(verdicts.at(-2))).toEqual(['keep_last keeps', 'keep_daily keeps 2026-11-23', 'keep_weekly keeps 2026-W48']);
+    expect(reasons(verdicts[1])).toEqual([
       'keep_last exceeded',
       'keep_within exceeded',
       'keep_daily exceeded 2026-11-02',
@@ -133,7 +133,7 @@ describe('a period', () => {
     ['1969-12-31T23:59:59.000Z', 'UTC', 'keep_weekly', '1970-W01'],
   ])('of %s in %s by %s is %s', (at, zone, rule, period) => {
     const [verdict] = decide([point(at)], { [rule]: 1 }, zone);
-    expect(verdict?.reasons).toContainEqual({ code: rule, outcome: 'keeps', period });
+    expect(verdict?.reasons).toContainEqual({ rule, outcome: 'keeps', period });
   });
 
   it('belongs to the one recorded for it, although an earlier one is in it', () => {
@@ -165,14 +165,14 @@ describe('a damaged restore point', () => {
 
   it('expires in a period that has a good one', () => {
     const [broken, good] = [point('2026-11-24T06:00:00.000Z', { good: false }), point('2026-11-24T12:00:00.000Z')];
-    expect(codes(decide([broken, good], { keep_daily: 7 })[0])).toEqual(['keep_daily not_first 2026-11-24']);
+    expect(reasons(decide([broken, good], { keep_daily: 7 })[0])).toEqual(['keep_daily not_first 2026-11-24']);
   });
 
   it('never expires while no good one exists', () => {
     const all = daily('2026-11-01', 4).map((one) => ({ ...one, good: false }));
     const verdicts = decide(all, { keep_last: 1 });
     expect(kept(verdicts)).toHaveLength(4);
-    expect(codes(verdicts[0])).toContain('no_good_point keeps');
+    expect(reasons(verdicts[0])).toContain('no_good_point keeps');
   });
 });
 
@@ -183,12 +183,12 @@ describe('whatever the rules', () => {
 
   it.each(['pinned', 'held', 'awaited_by_copy', 'in_use'] as const)('what is %s is kept, and keeps its place', (protection) => {
     const verdicts = decide([{ ...first, protections: [protection] }, ...others], { keep_last: 2 });
-    expect(codes(verdicts[0])).toEqual([`${protection} keeps`]);
+    expect(reasons(verdicts[0])).toEqual([`${protection} keeps`]);
     expect(keptDays(verdicts)).toEqual(['2026-11-01', '2026-11-03', '2026-11-04']);
   });
 
   it('what is locked is kept until the lock ends', () => {
-    expect(codes(decide([{ ...first, locked_until: NOW + 1 }, ...others], { keep_last: 1 })[0])).toEqual(['locked keeps']);
+    expect(reasons(decide([{ ...first, locked_until: NOW + 1 }, ...others], { keep_last: 1 })[0])).toEqual(['locked keeps']);
     expect(decide([{ ...first, locked_until: NOW }, ...others], { keep_last: 1 })[0]?.decision).toBe('expire');
   });
 
@@ -196,17 +196,17 @@ describe('whatever the rules', () => {
     const future = [point('2031-01-01T00:00:00.000Z'), point('2031-01-02T00:00:00.000Z')];
     const verdicts = decide([...days, ...future], { keep_last: 1, keep_daily: 2, keep_yearly: 1 });
     expect(keptDays(verdicts)).toEqual(['2026-11-01', '2026-11-03', '2026-11-04', '2031-01-01', '2031-01-02']);
-    expect(codes(verdicts.at(-1))).toEqual(['in_future keeps']);
+    expect(reasons(verdicts.at(-1))).toEqual(['in_future keeps']);
   });
 
   it('the last good one is kept, also when newer ones are damaged', () => {
     const broken = others.map((one) => ({ ...one, good: false }));
-    expect(codes(decide([first, ...broken], { keep_last: 1 })[0])).toContain('last_good keeps');
+    expect(reasons(decide([first, ...broken], { keep_last: 1 })[0])).toContain('last_good keeps');
   });
 
   it('nothing expires without a retention, and of a deleted policy', () => {
-    expect(codes(decide(days, null)[0])).toEqual(['no_retention keeps']);
-    expect(decideRetention(days, [], NOW).map(codes)[0]).toEqual(['no_retention keeps']);
+    expect(reasons(decide(days, null)[0])).toEqual(['no_retention keeps']);
+    expect(decideRetention(days, [], NOW).map(reasons)[0]).toEqual(['no_retention keeps']);
   });
 });
 

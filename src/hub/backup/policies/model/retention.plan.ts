@@ -24,10 +24,10 @@ export type Protection = 'pinned' | 'held' | 'awaited_by_copy' | 'in_use';
 
 export type RetentionRule = Exclude<keyof Retention, 'applies_to'>;
 
-/** What keeps a restore point. These codes are part of the API and stable. */
+/** What keeps a restore point. These words are part of the API and stable. */
 export type KeepReason = {
   /** `no_good_point`: no restore point of the VM is good. `no_retention`: the rules that it follows let nothing expire. */
-  readonly code: RetentionRule | Protection | 'locked' | 'in_future' | 'last_good' | 'no_good_point' | 'no_retention';
+  readonly rule: RetentionRule | Protection | 'locked' | 'in_future' | 'last_good' | 'no_good_point' | 'no_retention';
   readonly outcome: 'keeps';
   /** Such as `2026-11-24` or `2026-W48`; null: it has nothing to do with a period. */
   readonly period: string | null;
@@ -166,8 +166,8 @@ function decider(
   };
 }
 
-function keeping(code: KeepReason['code']): KeepReason {
-  return { code, outcome: 'keeps', period: null };
+function keeping(rule: KeepReason['rule']): KeepReason {
+  return { rule, outcome: 'keeps', period: null };
 }
 
 /** A damaged restore point takes no place. It is kept for as long as a good one in its place would be, unless a good one has its place. */
@@ -183,16 +183,16 @@ function reasonsByRules(
   if (keep_last !== null) {
     const kept = new Set(good.slice(-keep_last));
     const first = good.length < keep_last ? -Infinity : (good.at(-keep_last)?.point.at ?? -Infinity);
-    judge((known) => ({ code: 'keep_last', outcome: (known.point.good ? kept.has(known) : known.point.at >= first) ? 'keeps' : 'exceeded', period: null }));
+    judge((known) => ({ rule: 'keep_last', outcome: (known.point.good ? kept.has(known) : known.point.at >= first) ? 'keeps' : 'exceeded', period: null }));
   }
   if (keep_within !== null) {
     const since = (good.at(-1)?.point.at ?? Infinity) - durationMs(keep_within);
-    judge(({ point }) => ({ code: 'keep_within', outcome: point.at >= since ? 'keeps' : 'exceeded', period: null }));
+    judge(({ point }) => ({ rule: 'keep_within', outcome: point.at >= since ? 'keeps' : 'exceeded', period: null }));
   }
-  for (const code of TIER_RULES) {
-    const count = tiered[code];
+  for (const rule of TIER_RULES) {
+    const count = tiered[rule];
     if (count === null) continue;
-    const tier = TIER_OF[code];
+    const tier = TIER_OF[rule];
     const holders = holdersOf(tier, good);
     const standIns = holdersOf(tier, damaged);
     const newest = [...holders.keys()].sort((a, b) => b - a).slice(0, count);
@@ -200,7 +200,7 @@ function reasonsByRules(
     judge(({ point, wall }) => {
       const period = periodOf(tier, wall);
       const isFirst = (holders.get(period) ?? standIns.get(period)) === point;
-      return { code, outcome: !isFirst ? 'not_first' : period >= first ? 'keeps' : 'exceeded', period: calendar.nameOf(tier, period) };
+      return { rule, outcome: !isFirst ? 'not_first' : period >= first ? 'keeps' : 'exceeded', period: calendar.nameOf(tier, period) };
     });
   }
   return new Map(all.map(({ point }, index) => [point.backup_id, reasons[index] ?? []]));

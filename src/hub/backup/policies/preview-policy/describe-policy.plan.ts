@@ -1,6 +1,6 @@
-import type { PolicySettings, StartWindow } from '../model/policy.events.js';
+import type { PolicySettings, Retention, StartWindow } from '../model/policy.events.js';
 
-/** The policy in one sentence. @param repository its name; null: it was deleted */
+/** What the policy does, and what it keeps. @param repository its name; null: it was deleted */
 export function describePolicy(settings: PolicySettings, { vms, repository }: { readonly vms: number; readonly repository: string | null }): string {
   const { enabled, schedule, time_zone, spread_seconds, start_window, blackouts, catch_up, backup_type } = settings;
   const type = backup_type === 'auto' ? '' : ` with ${backup_type === 'full' ? 'a full backup' : 'an incremental'} each time`;
@@ -11,7 +11,31 @@ export function describePolicy(settings: PolicySettings, { vms, repository }: { 
     ...(blackouts.length === 0 ? [] : [`except in ${count(blackouts.length, 'blackout')}`]),
     catch_up === 'latest' ? 'catching up the newest missed run within 12 hours' : 'without catching up missed runs',
   ];
-  return `${parts.join(', ')}.`;
+  return `${parts.join(', ')}. ${retentionText(settings.retention ?? null)}`;
+}
+
+function retentionText(retention: Retention | null): string {
+  if (retention === null) return 'Keeps every restore point.';
+  const { keep_last, keep_within, keep_daily, keep_weekly, keep_monthly, keep_yearly, applies_to } = retention;
+  const periods = (
+    [
+      [keep_daily, 'day'],
+      [keep_weekly, 'ISO week'],
+      [keep_monthly, 'month'],
+      [keep_yearly, 'year'],
+    ] as const
+  ).flatMap(([number, noun]) => (number === null ? [] : [count(number, noun)]));
+  const kept = [
+    ...(keep_last === null ? [] : [keep_last === 1 ? 'the newest restore point' : `the newest ${keep_last} restore points`]),
+    ...(keep_within === null ? [] : [`those at most ${keep_within} older than the newest`]),
+    ...(periods.length === 0 ? [] : [`the first of each of the newest ${list(periods)} that have any`]),
+  ];
+  const older = applies_to === 'all' ? '' : ' Restore points made under earlier versions keep following the rules that they followed.';
+  return `Of each VM it keeps ${list(kept)}; others expire.${older}`;
+}
+
+function list(parts: readonly string[]): string {
+  return parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1) ?? ''}`;
 }
 
 function windowText({ from, until, days }: StartWindow): string {
