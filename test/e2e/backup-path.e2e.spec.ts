@@ -178,7 +178,7 @@ describe('a VM with several disks', () => {
     for (const backup of backups) {
       const folder = join(system.repositoryPath, backup.folder ?? '');
       const manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')) as Record<string, unknown>;
-      expect(manifest).toMatchObject({ format_version: 1, backup_id: backup.backup_id, backup_type: backup.backup_type, chain_id: backup.chain_id });
+      expect(manifest).toMatchObject({ format_version: 2, backup_id: backup.backup_id, backup_type: backup.backup_type, chain_id: backup.chain_id });
       for (const disk of backup.disk_results) expect(((await stat(disk.qcow2_path ?? '')).mode & 0o222).toString(8)).toBe('0');
     }
   });

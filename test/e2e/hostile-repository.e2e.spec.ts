@@ -16,6 +16,7 @@ import { requireTrueMetrics } from '../support/metrics-truth.js';
 import { OpenCanary } from '../support/open-canary.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
+import { asFormat1 } from '../support/sealed-disks.js';
 
 jest.setTimeout(5_400_000);
 const run = promisify(execFile);
@@ -158,7 +159,7 @@ describe('a repository that others write to', () => {
       file_size_bytes: content.length,
       sha256: createHash('sha256').update(content).digest('hex'),
     }));
-    const changed = { ...manifest, backup_id: randomUUID(), repository_id: repositoryId, chain_id: randomUUID(), disks };
+    const changed = { ...asFormat1(manifest), backup_id: randomUUID(), repository_id: repositoryId, chain_id: randomUUID(), disks };
     await writeFile(join(folder, 'manifest.json'), JSON.stringify(changed));
 
     const { body } = await system.api<{ imported: string[]; skipped: { reason: string }[] }>('POST', '/repositories/import', {
@@ -303,7 +304,7 @@ describe('headers made at random', () => {
         const disks = manifest.disks.map((disk) => ({ ...disk, ...fact }));
         await writeFile(
           join(folder, 'manifest.json'),
-          JSON.stringify({ ...manifest, backup_id: backupId, repository_id: repositoryId, chain_id: randomUUID(), disks }),
+          JSON.stringify({ ...asFormat1(manifest), backup_id: backupId, repository_id: repositoryId, chain_id: randomUUID(), disks }),
         );
       }
       const { status, body } = await system.api<{ imported: string[]; skipped: object[] }>('POST', '/repositories/import', {

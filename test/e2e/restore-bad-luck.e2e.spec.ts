@@ -15,6 +15,7 @@ import { emptyFile, makeGuestDisk } from '../support/guest-disk.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
+import { asFormat1 } from '../support/sealed-disks.js';
 import { mountSmallFileSystem } from '../support/small-file-system.js';
 import { ToolGates } from '../support/tool-gates.js';
 
@@ -325,7 +326,7 @@ async function importPoints(count: number): Promise<readonly FoundPoint[]> {
     await cp(pattern.path, path, { recursive: true, preserveTimestamps: true });
     const manifest = JSON.parse(await readFile(join(path, 'manifest.json'), 'utf8')) as { vm: object };
     const changed = {
-      ...manifest,
+      ...asFormat1(manifest),
       repository_id: marker.repository_id,
       backup_id,
       chain_id: randomUUID(),

@@ -20,6 +20,7 @@ import type { Manifest } from '../../src/storage/repository-files/manifest.js';
 import { API_TOKEN } from '../support/http-app.js';
 import { until } from '../support/hub-system.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { FORMAT_2 } from '../support/sealed-disks.js';
 import { appendGoldenHistory, type QueryApp, startQueryApp } from '../support/query-app.js';
 
 let directory: string;
@@ -142,10 +143,11 @@ async function seal(number: 1 | 2, note: string): Promise<void> {
           change_id: null,
           parent_change_id: null,
         },
-        ...{ file_size_bytes: 1, sha256: '0'.repeat(64), mtime_ns: '1', backing_file: null },
+        ...{ file_size_bytes: 1, sha256: '0'.repeat(64), mtime_ns: '1', backing_file: null, blocks: null, compression: null },
       },
     ],
     ...{ definition: null, event_position: '1', ledger_checkpoint: note },
+    ...FORMAT_2,
   };
   const place = join(directory, 'repository', 'vm-22220001', `20261121T101500Z-full-0000000${number}`);
   await mkdir(place, { recursive: true });

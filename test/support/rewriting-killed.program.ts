@@ -3,7 +3,10 @@
  * Arguments: repository, folder, backup id of the new parent or `-`, number of the step before which it dies, from 1 (0: none).
  * Prints the steps that it has come to.
  */
+import { readFile, rename } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { FileHasher } from '../../src/storage/hashing/file-hasher.js';
+import type { FileHashes, HashTask } from '../../src/storage/hashing/sha256.process.js';
 import { ImageMerger } from '../../src/storage/pruning/image-merger.js';
 import { RestorePointRewriter } from '../../src/storage/pruning/restore-point-rewriter.js';
 import { ProvenFiles } from '../../src/storage/repository-files/proven-files.js';
@@ -11,6 +14,9 @@ import { RepositoryFiles } from '../../src/storage/repository-files/repository-f
 import { RestorePointVerifier } from '../../src/storage/repository-files/restore-point-verifier.js';
 import { type CallName, DIRECT_CALLS, type FileCalls } from '../../src/storage/storage-worker/file-calls.js';
 import { QemuImg } from '../../src/lib/qemu/qemu-img.js';
+import { blocksFileOf } from '../../src/storage/repository-files/manifest.js';
+import { CHAIN_HUB } from './sealed-chain.js';
+import { newSigner, writeDigests } from './sealed-disks.js';
 
 const [repository = '', folder = '', parent = '-', killAt = '0'] = process.argv.slice(2);
 const CHANGING: readonly CallName[] = ['makeFolder', 'createImage', 'changeMode', 'rename', 'removeTree', 'syncToDisk', 'writeDurably'];
@@ -45,6 +51,11 @@ class OwnHasher extends FileHasher {
   override sha256(path: string): Promise<string> {
     return DIRECT_CALLS.sha256(path);
   }
+  override async hashes({ path, blocks }: HashTask): Promise<FileHashes> {
+    const { block_bytes: _, file: __, ...written } = writeDigests(dirname(path), basename(path), await readFile(path));
+    if (blocks !== null) await rename(join(dirname(path), blocksFileOf(basename(path))), blocks.path);
+    return { sha256: await this.sha256(path), content_digest: null, written, compared: null };
+  }
 }
 
 const files = new RepositoryFiles(() => calls);
@@ -52,7 +63,16 @@ const hasher = new OwnHasher();
 const proven = new ProvenFiles(null);
 const qemuImg = new QemuImg();
 const verifier = new RestorePointVerifier(files, qemuImg, hasher, proven);
-const rewriter = new RestorePointRewriter(files, verifier, new KilledMerger(), qemuImg, hasher, proven, () => calls);
+const rewriter = new RestorePointRewriter(
+  files,
+  verifier,
+  new KilledMerger(),
+  qemuImg,
+  hasher,
+  proven,
+  () => newSigner(CHAIN_HUB),
+  () => calls,
+);
 const prepared = await rewriter.prepare({
   repositoryPath: repository,
   folder,

@@ -1,13 +1,15 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Manifest, ManifestDisk } from '../../src/storage/repository-files/manifest.js';
+import { FORMAT_2, newSigner, writeDigests } from './sealed-disks.js';
 import { RepositoryFiles } from '../../src/storage/repository-files/repository-files.js';
 
+export const CHAIN_HUB = 'hub';
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
 const REPOSITORY = '11111111-1111-4111-8111-111111111111';
@@ -36,7 +38,7 @@ export class SealedChain {
     const repository = join(directory, 'repository');
     const files = new RepositoryFiles();
     await mkdir(repository);
-    await files.writeMarker(repository, { format_version: 1, repository_id: REPOSITORY, created_at: '2026-11-21T10:00:00.000Z' });
+    await files.writeMarker(repository, { format_version: 2, repository_id: REPOSITORY, created_at: '2026-11-21T10:00:00.000Z', role: 'primary' });
     return new SealedChain(repository, diskBytes, files);
   }
 
@@ -73,11 +75,13 @@ export class SealedChain {
         sha256: await digestOf(path),
         mtime_ns: mtimeNs.toString(),
         backing_file: backing,
+        blocks: writeDigests(partial, file, await readFile(path)),
+        compression: null,
       });
     }
     const manifest: Manifest = {
-      format_version: 1,
-      hub_id: 'hub',
+      format_version: 2,
+      hub_id: CHAIN_HUB,
       repository_id: REPOSITORY,
       backup_id: backupId,
       backup_type: type,
@@ -92,8 +96,9 @@ export class SealedChain {
       definition: null,
       event_position: '1',
       ledger_checkpoint: null,
+      ...FORMAT_2,
     };
-    await this.files.seal({ repositoryPath: this.repository, folder, manifest });
+    await this.files.seal({ repositoryPath: this.repository, folder, manifest, signer: newSigner(CHAIN_HUB) });
     const point = { backupId, folder, parent, truth: await this.contentOf(folder, disks) };
     this.points.push(point);
     return point;

@@ -3,6 +3,8 @@ import { Argument, InvalidArgumentError, Option } from 'commander';
 import { FileHasher } from '../../storage/hashing/file-hasher.js';
 import type { DiskFormat } from '../../lib/qemu/disk-copy.plan.js';
 import { QemuImg } from '../../lib/qemu/qemu-img.js';
+import { NoteError, type NoteVerifier, parseVerifier } from '../../lib/ledger/signed-note.js';
+import type { SignatureVerdict } from '../../storage/repository-files/manifest-signature.js';
 import type { Manifest } from '../../storage/repository-files/manifest.js';
 import { ProvenFiles } from '../../storage/repository-files/proven-files.js';
 import { type FoundRestorePoint, RepositoryFiles } from '../../storage/repository-files/repository-files.js';
@@ -28,6 +30,7 @@ interface Options {
   readonly format: DiskFormat;
   readonly target?: string;
   readonly overwrite?: true;
+  readonly key: readonly NoteVerifier[];
   readonly json?: true;
 }
 
@@ -49,6 +52,12 @@ export function restoreCommand(): CliCommand {
     .option('--point <id>', 'a restore point: its id, the end of its id, or its folder; default: the newest')
     .option('--disk <number>', 'only this disk, from 0; may be repeated', diskNumbers, [])
     .addOption(new Option('--format <format>', 'format of the written disks').choices(FORMATS).default('raw'))
+    .option(
+      '--key <key>',
+      'for verify: key of the hub (GET /ledger/key), kept where nobody can change it; may be repeated. Manifests that none of the keys has signed are then damage',
+      (key: string, earlier: readonly NoteVerifier[]) => [...earlier, trustedKey(key)],
+      [],
+    )
     .option('--overwrite', 'replace existing files of the same names')
     .option('--json', 'print JSON, for programs')
     .addHelpText('after', '\nExit codes: 0 success, 1 something is damaged or could not be restored, 2 wrong usage')
@@ -70,6 +79,14 @@ export function restoreCommand(): CliCommand {
 function diskNumbers(text: string, earlier: readonly number[]): readonly number[] {
   if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError('It must be a number.');
   return [...earlier, Number(text)];
+}
+
+function trustedKey(text: string): NoteVerifier {
+  try {
+    return parseVerifier(text);
+  } catch (error) {
+    throw error instanceof NoteError ? new InvalidArgumentError(error.message) : error;
+  }
 }
 
 class RestoreProgram {
@@ -107,7 +124,7 @@ class RestoreProgram {
     const verdicts = [];
     for (const folder of folders) {
       this.tell(`checking ${folder}`, null);
-      verdicts.push(await this.verifier.verifyPoint(this.options.repository, folder));
+      verdicts.push(await this.verifier.verifyPoint(this.options.repository, folder, { keys: this.options.key }));
     }
     this.clear();
     const findings = [
@@ -123,11 +140,12 @@ class RestoreProgram {
       .map(({ backup_id }) => backup_id);
     const bytes = verdicts.reduce((sum, verdict) => sum + verdict.bytes_checked, 0);
     const ok = findings.length === 0;
-    this.print({ ok, restore_points_checked: verdicts.length, bytes_checked: bytes, findings, unusable_restore_points: unusable }, () => [
+    const signatures = countSignatures(verdicts.map(({ signature }) => signature));
+    this.print({ ok, restore_points_checked: verdicts.length, bytes_checked: bytes, signatures, findings, unusable_restore_points: unusable }, () => [
       ...findings.map(({ code, detail }) => `${code}: ${detail}`),
       ...unusable.map((id) => `Restore point ${id} cannot be restored.`),
       ok
-        ? `OK: ${verdicts.length} restore point(s), ${bytesText(bytes)} checked.`
+        ? `OK: ${verdicts.length} restore point(s), ${bytesText(bytes)} checked. ${signaturesText(signatures)}`
         : `DAMAGED: ${findings.length} finding(s) in ${verdicts.length} restore point(s).`,
     ]);
     return ok ? 0 : 1;
@@ -205,6 +223,38 @@ class RestoreProgram {
   private clear(): void {
     if (process.stderr.isTTY) process.stderr.write('\r\u001b[K');
   }
+}
+
+interface SignatureCounts {
+  readonly trusted: number;
+  readonly unknown_key: number;
+  readonly unsigned: number;
+  readonly invalid: number;
+  /** Keys that have signed and are not known. */
+  readonly unknown_keys: readonly string[];
+}
+
+function countSignatures(verdicts: readonly (SignatureVerdict | null)[]): SignatureCounts {
+  const count = (kind: SignatureVerdict['kind']): number => verdicts.filter((verdict) => verdict?.kind === kind).length;
+  const unknown = new Set(verdicts.flatMap((verdict) => (verdict?.kind === 'unknown_key' ? [verdict.key] : [])));
+  return {
+    trusted: count('trusted'),
+    unknown_key: count('unknown_key'),
+    unsigned: count('unsigned'),
+    invalid: count('invalid'),
+    unknown_keys: [...unknown].sort(),
+  };
+}
+
+function signaturesText({ trusted, unknown_key, unsigned, unknown_keys }: SignatureCounts): string {
+  const parts = [
+    ...(trusted === 0 ? [] : [`${trusted} signed with a given key.`]),
+    ...(unknown_key === 0
+      ? []
+      : [`${unknown_key} signed with a key that nobody has vouched for (${unknown_keys.join(', ')}): give --key to check who signed.`]),
+    ...(unsigned === 0 ? [] : [`${unsigned} of format 1, which has no signatures.`]),
+  ];
+  return parts.join(' ');
 }
 
 function pointsOf(found: readonly FoundRestorePoint[]): readonly FoundPoint[] {

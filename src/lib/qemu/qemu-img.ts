@@ -27,6 +27,12 @@ const COMPARE_DEADLINE_MS = 6 * 60 * 60_000;
  */
 @Injectable()
 export class QemuImg {
+  /** Such as `7.2.17 (Debian 1:7.2+dfsg-7+deb12u16)`. */
+  async version(): Promise<string> {
+    const { stdout } = await runTool(['qemu-img', '--version'], { repeatable: true });
+    return /^qemu-img version (.+)$/m.exec(stdout)?.[1] ?? stdout.trim();
+  }
+
   /** format: how to open it; without it qemu guesses from the content, which the writer of a raw disk can forge. */
   async info(path: string, options: { readonly format?: string; readonly signal?: AbortSignal } = {}): Promise<ImageInfo> {
     const format = options.format === undefined ? [] : ['-f', options.format];

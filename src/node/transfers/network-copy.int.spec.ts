@@ -116,7 +116,7 @@ async function digestsAgree(name: string, target: string, onto: 'new' | 'parent'
   const { key, digest } = JSON.parse(await readFile(join(folder, `${name}.digest`), 'utf8')) as KeyedDigest;
   const hasher = new FileHasher();
   try {
-    return (await hasher.hashes(target, { key, onto })).content_digest === digest;
+    return (await hasher.hashes({ path: target, content: { key, onto }, blocks: null })).content_digest === digest;
   } finally {
     hasher.onApplicationShutdown();
   }

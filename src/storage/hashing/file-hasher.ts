@@ -5,7 +5,6 @@ import { siblingProgram } from '../../lib/process/sibling-program.js';
 import { WorkerError, WorkerProcess } from '../../lib/process/worker-process.js';
 import { storageSilent } from '../storage-worker/storage-worker.js';
 import type { FileHashes, HashTask } from './sha256.process.js';
-import type { ContentTask } from './stored-content.js';
 
 /** A file could not be read to its end. */
 export class HashingFailedError extends Error {
@@ -32,8 +31,8 @@ const IDLE_MS = 60_000;
 const PROGRAM = siblingProgram(new URL('./sha256.process.js', import.meta.url));
 
 /**
- * Computes SHA-256 of whole files, and content digests of the disks they hold, in separate processes, one per core, so that neither hashing nor a hanging file
- * system blocks anything else. Further files wait in order.
+ * Computes SHA-256 of whole files and of their blocks, and content digests of the disks they hold, in separate processes, one per core, so that neither hashing
+ * nor a hanging file system blocks anything else. Further files wait in order.
  */
 @Injectable()
 export class FileHasher implements OnApplicationShutdown {
@@ -47,15 +46,14 @@ export class FileHasher implements OnApplicationShutdown {
    * @throws HashingFailedError; storageSilent's error; or the signal's reason when that is aborted
    */
   async sha256(path: string, signal?: AbortSignal, onRead: (bytes: number) => void = () => undefined): Promise<string> {
-    return (await this.hashes(path, null, signal, onRead)).sha256;
+    return (await this.hashes({ path, content: null, blocks: null }, signal, onRead)).sha256;
   }
 
   /**
-   * Computes both with a single read of the file.
-   * @param content the digest to compute of the disk in the QCOW2 file; null: none
+   * Computes all that is requested with a single read of the file.
    * @throws as sha256
    */
-  async hashes(path: string, content: ContentTask | null, signal?: AbortSignal, onRead: (bytes: number) => void = () => undefined): Promise<FileHashes> {
+  async hashes(task: HashTask, signal?: AbortSignal, onRead: (bytes: number) => void = () => undefined): Promise<FileHashes> {
     const stop = AbortSignal.any([...(signal === undefined ? [] : [signal]), this.shutdown.signal]);
     const settled = new AbortController();
     const stopped = new Promise<never>((_, reject) => {
@@ -63,9 +61,9 @@ export class FileHasher implements OnApplicationShutdown {
     });
     try {
       stop.throwIfAborted();
-      return await Promise.race([stopped, this.slots(() => this.hash({ path, content }, stop, onRead))]);
+      return await Promise.race([stopped, this.slots(() => this.hash(task, stop, onRead))]);
     } catch (error) {
-      throw error instanceof WorkerError ? new HashingFailedError(path, error.code ?? 'unknown', error.message) : error;
+      throw error instanceof WorkerError ? new HashingFailedError(task.path, error.code ?? 'unknown', error.message) : error;
     } finally {
       settled.abort();
     }

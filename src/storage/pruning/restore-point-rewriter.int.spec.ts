@@ -11,7 +11,8 @@ import { build } from 'esbuild';
 import { LoopMount, requireLoopMounts } from '../../../test/support/loop-mount.js';
 import { casesOf, IS_LONG, times } from '../../../test/support/long-proof.js';
 import { hasTool, requireCondition, requireTools } from '../../../test/support/require-tools.js';
-import { SealedChain, type SealedPoint } from '../../../test/support/sealed-chain.js';
+import { CHAIN_HUB, SealedChain, type SealedPoint } from '../../../test/support/sealed-chain.js';
+import { newSigner } from '../../../test/support/sealed-disks.js';
 import { seeded } from '../../../test/support/seeded.js';
 import { QemuImg } from '../../lib/qemu/qemu-img.js';
 import { FileHasher } from '../hashing/file-hasher.js';
@@ -32,7 +33,8 @@ const hasher = new FileHasher();
 const qemuImg = new QemuImg();
 const proven = new ProvenFiles(null);
 const verifier = new RestorePointVerifier(files, qemuImg, hasher, proven);
-const rewriter = new RestorePointRewriter(files, verifier, new ImageMerger(), qemuImg, hasher, proven);
+const signer = newSigner(CHAIN_HUB);
+const rewriter = new RestorePointRewriter(files, verifier, new ImageMerger(), qemuImg, hasher, proven, () => signer);
 
 let root: string;
 beforeEach(async () => {
@@ -177,7 +179,7 @@ tools.describe('a restore point whose files are rewritten', () => {
       }
     }
     const chain = await chainOf(root, [1, 1, 1]);
-    const wrong = new RestorePointRewriter(files, verifier, new WrongMerger(), qemuImg, hasher, proven);
+    const wrong = new RestorePointRewriter(files, verifier, new WrongMerger(), qemuImg, hasher, proven, () => signer);
     const request = { repositoryPath: chain.repository, folder: at(chain, 2).folder, parentBackupId: null, at: AT };
     await expect(wrong.prepare(request)).rejects.toMatchObject({ code: 'rewritten_content_differs' });
     await rewriter.settle(chain.repository, at(chain, 2).folder);

@@ -1,16 +1,18 @@
-import { createHash } from 'node:crypto';
 import { dirname, join, normalize } from 'node:path';
 import { DomainError } from '../../kernel/domain-error.js';
 import { ifThere } from '../../lib/files/if-there.js';
 import type { ImageChain } from '../../lib/qemu/image-chain.plan.js';
 import { QemuImg } from '../../lib/qemu/qemu-img.js';
+import { DIGEST_BLOCK_BYTES } from '../hashing/block-digests.js';
 import { FileHasher } from '../hashing/file-hasher.js';
 import { headerProblem } from '../repository-files/chain-check.plan.js';
 import { finishedManifest } from '../repository-files/manifest-rewriting.plan.js';
-import { type Manifest, MANIFEST_FILE, type ManifestDisk, type RewriteOperation, type Rewriting } from '../repository-files/manifest.js';
+import { blocksFileOf, type Manifest, type ManifestBlocks, type ManifestDisk, type RewriteOperation, type Rewriting } from '../repository-files/manifest.js';
+import type { ManifestSigner } from '../repository-files/manifest-signature.js';
 import type { ProvenFile, ProvenFiles } from '../repository-files/proven-files.js';
 import type { RepositoryFiles } from '../repository-files/repository-files.js';
 import type { RestorePointVerifier } from '../repository-files/restore-point-verifier.js';
+import { repositoryOf } from '../repository-files/restore-point-folder.js';
 import { storageError } from '../repository-files/storage-error.js';
 import { DIRECT_CALLS, type FileCalls } from '../storage-worker/file-calls.js';
 import type { ImageMerger } from './image-merger.js';
@@ -58,6 +60,8 @@ export class RestorePointRewriter {
     private readonly qemuImg: QemuImg,
     private readonly hasher: FileHasher,
     private readonly proven: ProvenFiles,
+    /** Returns the signer of now. */
+    private readonly signer: () => ManifestSigner,
     private readonly callsAt: (repositoryPath: string) => FileCalls = () => DIRECT_CALLS,
   ) {}
 
@@ -88,6 +92,7 @@ export class RestorePointRewriter {
   /** Replaces the files. Takes milliseconds. Readers that have the old files open keep reading them. */
   async swap({ repositoryPath, folder, rewriting }: PreparedRewrite): Promise<RewrittenPoint> {
     const { stored } = await this.files.readManifestAndHash(repositoryPath, folder);
+    await this.placeLists(repositoryPath, folder, rewriting);
     await this.writeManifest(repositoryPath, folder, { ...stored, rewriting });
     return this.finish(repositoryPath, folder, stored, rewriting);
   }
@@ -100,7 +105,10 @@ export class RestorePointRewriter {
     const { stored } = await this.files.readManifestAndHash(repositoryPath, folder);
     if (stored.rewriting === undefined) return { outcome: (await this.tidy(repositoryPath, folder)) ? 'undone' : 'nothing' };
     const rewriting = await this.withLostFiles(repositoryPath, folder, stored, stored.rewriting, signal);
-    if (rewriting !== stored.rewriting) await this.writeManifest(repositoryPath, folder, { ...stored, rewriting });
+    if (rewriting !== stored.rewriting) {
+      await this.placeLists(repositoryPath, folder, rewriting);
+      await this.writeManifest(repositoryPath, folder, { ...stored, rewriting });
+    }
     return { outcome: 'finished', ...(await this.finish(repositoryPath, folder, stored, rewriting)) };
   }
 
@@ -198,7 +206,7 @@ export class RestorePointRewriter {
       const calls = this.callsAt(repositoryPath);
       await calls.changeMode(target, SEALED_FILE);
       await calls.syncToDisk(target);
-      const sha256 = await this.hasher.sha256(target, signal);
+      const { sha256, blocks } = await this.hash(target, disk, signal);
       const facts = await calls.lstat(target);
       const merged = (await this.files.readManifest(repositoryPath, dirname(lowest.file))).disks.find((each) => lowest.file.endsWith(`/${each.file}`));
       if (merged === undefined) throw new Error(`"${lowest.file}" is not in the manifest next to it`);
@@ -209,7 +217,39 @@ export class RestorePointRewriter {
         file_size_bytes: facts.size_bytes,
         sha256,
         mtime_ns: facts.mtime_ns,
+        blocks,
       };
+    });
+  }
+
+  /** Writes the list of block digests of a new file next to it, if the old one has one. */
+  private async hash(
+    target: string,
+    disk: ManifestDisk,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly sha256: string; readonly blocks: ManifestBlocks | null }> {
+    if (disk.blocks === null) return { sha256: await this.hasher.sha256(target, signal), blocks: null };
+    const path = `${target}.list`;
+    const { sha256, written } = await this.hasher.hashes({ path: target, content: null, blocks: { kind: 'write', path } }, signal);
+    if (written === null) throw new Error(`the blocks of "${target}" were not hashed`);
+    const file = blocksFileOf(disk.file, sha256);
+    const calls = this.callsAt(repositoryOf(target));
+    await calls.syncToDisk(path);
+    await calls.rename(path, join(dirname(target), file));
+    return { sha256, blocks: { file, block_bytes: DIGEST_BLOCK_BYTES, ...written } };
+  }
+
+  /** Moves the new lists of block digests to the old ones, before a manifest names both. */
+  private async placeLists(repositoryPath: string, folder: string, { disks }: Rewriting): Promise<void> {
+    const final = join(repositoryPath, folder);
+    await this.onStorage(repositoryPath, `replacing files of ${folder}`, async () => {
+      const calls = this.callsAt(repositoryPath);
+      await calls.changeMode(final, 0o755);
+      for (const { blocks } of disks) {
+        const list = blocks === null ? null : join(repositoryPath, temporaryFolder(folder), blocks.file);
+        if (blocks !== null && list !== null && (await ifThere(calls.lstat(list))) !== null) await calls.rename(list, join(final, blocks.file));
+      }
+      await calls.syncToDisk(final);
     });
   }
 
@@ -241,11 +281,10 @@ export class RestorePointRewriter {
       for (const file of waiting) await calls.rename(join(temporary, file), join(final, file));
       await calls.syncToDisk(final);
     });
-    const manifest = finishedManifest(stored, rewriting);
-    const manifestSha256 = await this.writeManifest(repositoryPath, folder, manifest);
+    const finished = await this.writeManifest(repositoryPath, folder, finishedManifest(stored, rewriting));
     await this.tidy(repositoryPath, folder);
     await this.rememberHashes(repositoryPath, folder, rewriting);
-    return { manifest, manifest_sha256: manifestSha256 };
+    return finished;
   }
 
   private async isReplaced(repositoryPath: string, folder: string, { file, backing_file }: ManifestDisk): Promise<boolean> {
@@ -253,26 +292,26 @@ export class RestorePointRewriter {
     return facts !== null && facts.image !== null && facts.image.backing_filename === backing_file;
   }
 
-  private async writeManifest(repositoryPath: string, folder: string, manifest: Manifest): Promise<string> {
-    const final = join(repositoryPath, folder);
-    const json = `${JSON.stringify(manifest, null, 2)}\n`;
+  private async writeManifest(repositoryPath: string, folder: string, manifest: Manifest): Promise<RewrittenPoint> {
     await this.onStorage(repositoryPath, `writing the manifest of ${folder}`, async () => {
-      const calls = this.callsAt(repositoryPath);
-      await calls.changeMode(final, 0o755);
-      await calls.writeDurably(join(final, MANIFEST_FILE), json, SEALED_FILE);
+      await this.callsAt(repositoryPath).changeMode(join(repositoryPath, folder), 0o755);
     });
-    return createHash('sha256').update(json).digest('hex');
+    return this.files.replaceManifest(repositoryPath, folder, manifest, this.signer());
   }
 
-  /** Removes temporary files and makes the folder read-only. @returns whether there were any */
+  /** Removes temporary files, and lists that the manifest does not name, and makes the folder read-only. @returns whether there were any */
   private async tidy(repositoryPath: string, folder: string): Promise<boolean> {
+    const read = await this.files.readManifestAndHash(repositoryPath, folder);
+    const lists = new Set(read.stored.disks.map(({ blocks }) => blocks?.file));
+    const isLeft = (name: string): boolean => name.startsWith('.tmp-') || (name.endsWith(blocksFileOf('')) && !lists.has(name));
+    await this.files.settleSignature(repositoryPath, folder);
     const final = join(repositoryPath, folder);
     const temporary = join(repositoryPath, temporaryFolder(folder));
     return this.onStorage(repositoryPath, `tidying ${folder}`, async () => {
       const calls = this.callsAt(repositoryPath);
       const left = [];
       if ((await ifThere(calls.lstat(temporary))) !== null) left.push(temporary);
-      for (const { name } of await calls.list(final)) if (name.startsWith('.tmp-')) left.push(join(final, name));
+      for (const { name } of await calls.list(final)) if (isLeft(name)) left.push(join(final, name));
       for (const path of left) await calls.removeTree(path);
       await calls.changeMode(final, SEALED_FOLDER);
       if (left.length > 0) await Promise.all([final, dirname(final)].map((path) => calls.syncToDisk(path)));

@@ -14,6 +14,8 @@ const disk = (disk_id: number, state: 'old' | 'new'): ManifestDisk => ({
   sha256: `${state}-${disk_id}`,
   mtime_ns: '1',
   backing_file: state === 'old' ? `../full/disk-${disk_id}.qcow2` : null,
+  blocks: null,
+  compression: null,
 });
 const rewriting: Rewriting = { operation: 'flatten', at: '2027-01-02T00:00:00.000Z', merged: ['full'], parent: null, disks: [disk(0, 'new'), disk(1, 'new')] };
 // What it says of the backup itself is taken over as it is.

@@ -1,9 +1,19 @@
-import { listOf, matching, object, oneOf, orNull, text, time, wholeNumber, wrong, WrongShapeError } from '../../lib/json-shape/json-shape.js';
+import { blocksOf, DIGEST_BLOCK_BYTES, type DigestList } from '../hashing/block-digests.js';
+import { listOf, matching, type Members, object, oneOf, orNull, text, time, wholeNumber, wrong, WrongShapeError } from '../../lib/json-shape/json-shape.js';
 
 export const MANIFEST_FILE = 'manifest.json';
-export const MANIFEST_FORMAT_VERSION = 1;
+export const SIGNATURE_FILE = 'manifest.json.sig';
+/** The version that this program writes; it also reads version 1. */
+export const MANIFEST_FORMAT_VERSION = 2;
 /** Far more than a VM's definition and a thousand disks need. */
 export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
+
+/** The digests of a disk file's blocks, in a file of their own: 32 bytes a block. */
+export type ManifestBlocks = DigestList & {
+  /** Name of that file in the restore point's folder. */
+  readonly file: string;
+  readonly block_bytes: typeof DIGEST_BLOCK_BYTES;
+};
 
 export type ManifestDisk = {
   /** From 0, in the order of the source. */
@@ -25,6 +35,10 @@ export type ManifestDisk = {
   readonly mtime_ns: string;
   /** Parent's QCOW2 file relative to the restore point's folder, as in the QCOW2 header; null if and only if parent_change_id is null. */
   readonly backing_file: string | null;
+  /** null in format 1. */
+  readonly blocks: ManifestBlocks | null;
+  /** Compression of the clusters in the QCOW2 file; null: none. */
+  readonly compression: string | null;
 };
 
 /** flatten: the restore point becomes a full; absorb: it takes in the changes of the restore points between it and its new parent. */
@@ -54,7 +68,7 @@ export type Rewriting = {
 
 /** `manifest.json` of a restore point, as described in docs/repository-format.md. */
 export type Manifest = {
-  readonly format_version: typeof MANIFEST_FORMAT_VERSION;
+  readonly format_version: 1 | typeof MANIFEST_FORMAT_VERSION;
   readonly hub_id: string;
   readonly repository_id: string;
   readonly backup_id: string;
@@ -82,11 +96,36 @@ export type Manifest = {
   readonly event_position: string;
   /** Newest checkpoint of the hub's ledger at sealing, a signed note; null if there was none, and in manifests of earlier programs. */
   readonly ledger_checkpoint: string | null;
-  /** Finished rewritings, oldest first; absent: none. */
+  /** The verifier key (C2SP signed-note) of the hub, whose signature is in `manifest.json.sig`; null in format 1. */
+  readonly signing_key: string | null;
+  /** null: the files are not encrypted. */
+  readonly encryption: null;
+  /** The programs that have written the restore point; null in format 1. */
+  readonly tools: { readonly sendense: string; readonly qemu_img: string } | null;
+  /** Tiers of retention that it was given at sealing. */
+  readonly tiers: readonly string[];
+  /** Until when it must not be removed, as known at sealing; null: not locked. */
+  readonly locked_until: string | null;
+  /** Finished rewritings, oldest first; absent or empty: none. */
   readonly rewrites?: readonly RewriteRecord[];
   /** Set only while files are replaced. */
   readonly rewriting?: Rewriting;
 };
+
+/** The exact text of manifest.json that is signed and hashed. @throws WrongShapeError if this program could not read it */
+export function manifestText(manifest: Manifest): string {
+  const json = `${JSON.stringify(manifest, null, 2)}\n`;
+  parseManifest(json);
+  return json;
+}
+
+/**
+ * Name of the file with the digests of a disk file's blocks.
+ * @param content SHA-256 of a file that takes the place of a sealed one: while both are there, their lists have different names
+ */
+export function blocksFileOf(file: string, content: string | null = null): string {
+  return content === null ? `${file}.sha256-4m` : `${file}.${content.slice(0, 8)}.sha256-4m`;
+}
 
 const fileName = matching(/^(?!\.{1,2}$)[^/\0]+$/, 'a file name without a slash');
 const sha256 = matching(/^[0-9a-f]{64}$/, '64 lower-case hex digits');
@@ -105,12 +144,14 @@ export function parseManifest(json: string): Manifest {
     throw new WrongShapeError('it is not JSON');
   }
   const root = object(document, 'the document');
-  if (root['format_version'] !== MANIFEST_FORMAT_VERSION) {
-    throw wrong('format_version', `${MANIFEST_FORMAT_VERSION}, the only version this program reads`, root['format_version']);
+  const version = root['format_version'];
+  if (version !== 1 && version !== MANIFEST_FORMAT_VERSION) {
+    throw wrong('format_version', `1 or ${MANIFEST_FORMAT_VERSION}, the versions that this program reads`, version);
   }
+  const parseDiskOfVersion = version === 1 ? parseDisk : parseDiskWithBlocks;
   const vm = object(root['vm'], 'vm');
   const manifest: Manifest = {
-    format_version: MANIFEST_FORMAT_VERSION,
+    format_version: version,
     hub_id: text(root['hub_id'], 'hub_id'),
     repository_id: text(root['repository_id'], 'repository_id'),
     backup_id: text(root['backup_id'], 'backup_id'),
@@ -128,12 +169,13 @@ export function parseManifest(json: string): Manifest {
     instant: time(root['instant'], 'instant'),
     started_at: time(root['started_at'], 'started_at'),
     sealed_at: time(root['sealed_at'], 'sealed_at'),
-    disks: listOf(parseDisk)(root['disks'], 'disks'),
+    disks: listOf(parseDiskOfVersion)(root['disks'], 'disks'),
     definition: orNull(parseDefinition)(root['definition'] ?? null, 'definition'),
     event_position: text(root['event_position'], 'event_position'),
     ledger_checkpoint: orNull(text)(root['ledger_checkpoint'] ?? null, 'ledger_checkpoint'),
+    ...(version === 1 ? WITHOUT_VERSION_2 : parseVersion2(root)),
     ...(root['rewrites'] === undefined ? {} : { rewrites: listOf(parseRewrite)(root['rewrites'], 'rewrites') }),
-    ...(root['rewriting'] === undefined ? {} : { rewriting: parseRewriting(root['rewriting'], 'rewriting') }),
+    ...(root['rewriting'] === undefined ? {} : { rewriting: parseRewriting(parseDiskOfVersion)(root['rewriting'], 'rewriting') }),
   };
   const isFull = manifest.backup_type === 'full';
   if (isFull !== (manifest.parent === null)) throw wrong('parent', `set exactly for incrementals (this is: ${manifest.backup_type})`, manifest.parent);
@@ -154,8 +196,25 @@ export function parseManifest(json: string): Manifest {
       throw wrong(`rewriting.disks[${index}]`, 'a file of disks, with another backing_file', after.file);
     }
   }
-  if (new Set(manifest.disks.map((disk) => disk.file)).size !== manifest.disks.length) throw new WrongShapeError('disks[].file names a file twice');
+  const entries = [...manifest.disks, ...(manifest.rewriting?.disks ?? [])];
+  const named = [...manifest.disks.map(({ file }) => file), ...entries.flatMap(({ blocks }) => (blocks === null ? [] : [blocks.file]))];
+  if (new Set([MANIFEST_FILE, SIGNATURE_FILE, ...named]).size !== named.length + 2) throw new WrongShapeError('disks[].file names a file twice');
   return manifest;
+}
+
+const WITHOUT_VERSION_2 = { signing_key: null, encryption: null, tools: null, tiers: [], locked_until: null } as const;
+
+function parseVersion2(root: Members): Pick<Manifest, keyof typeof WITHOUT_VERSION_2> {
+  // Its files could not be read, so nothing may be based on them.
+  if (root['encryption'] !== null) throw wrong('encryption', 'null: this program reads no encrypted files', root['encryption']);
+  const tools = object(root['tools'], 'tools');
+  return {
+    signing_key: text(root['signing_key'], 'signing_key'),
+    encryption: null,
+    tools: { sendense: text(tools['sendense'], 'tools.sendense'), qemu_img: text(tools['qemu_img'], 'tools.qemu_img') },
+    tiers: listOf(text)(root['tiers'], 'tiers'),
+    locked_until: orNull(time)(root['locked_until'], 'locked_until'),
+  };
 }
 
 function parseParent(value: unknown, where: string): NonNullable<Manifest['parent']> {
@@ -182,6 +241,27 @@ function parseDisk(value: unknown, where: string): ManifestDisk {
     sha256: sha256(disk['sha256'], `${where}.sha256`),
     mtime_ns: nanoseconds(disk['mtime_ns'], `${where}.mtime_ns`),
     backing_file: orNull(text)(disk['backing_file'], `${where}.backing_file`),
+    blocks: null,
+    compression: null,
+  };
+}
+
+function parseDiskWithBlocks(value: unknown, where: string): ManifestDisk {
+  const disk = parseDisk(value, where);
+  const members = object(value, where);
+  const blocks = object(members['blocks'], `${where}.blocks`);
+  const expected = blocksOf(disk.file_size_bytes);
+  if (blocks['block_bytes'] !== DIGEST_BLOCK_BYTES) throw wrong(`${where}.blocks.block_bytes`, `${DIGEST_BLOCK_BYTES}`, blocks['block_bytes']);
+  if (blocks['count'] !== expected) throw wrong(`${where}.blocks.count`, `${expected}, as the file's length says`, blocks['count']);
+  return {
+    ...disk,
+    blocks: {
+      file: fileName(blocks['file'], `${where}.blocks.file`),
+      block_bytes: DIGEST_BLOCK_BYTES,
+      count: expected,
+      root: sha256(blocks['root'], `${where}.blocks.root`),
+    },
+    compression: orNull(text)(members['compression'], `${where}.compression`),
   };
 }
 
@@ -209,13 +289,15 @@ function parseIdentity(value: unknown, where: string): FileIdentity {
   return { sha256: sha256(file['sha256'], `${where}.sha256`), file_size_bytes: wholeNumber(file['file_size_bytes'], `${where}.file_size_bytes`) };
 }
 
-function parseRewriting(value: unknown, where: string): Rewriting {
-  const rewriting = object(value, where);
-  return {
-    operation: operation(rewriting['operation'], `${where}.operation`),
-    at: time(rewriting['at'], `${where}.at`),
-    merged: listOf(text)(rewriting['merged'], `${where}.merged`),
-    parent: orNull(parseParent)(rewriting['parent'], `${where}.parent`),
-    disks: listOf(parseDisk)(rewriting['disks'], `${where}.disks`),
+function parseRewriting(parseEntry: typeof parseDisk): (value: unknown, where: string) => Rewriting {
+  return (value, where) => {
+    const rewriting = object(value, where);
+    return {
+      operation: operation(rewriting['operation'], `${where}.operation`),
+      at: time(rewriting['at'], `${where}.at`),
+      merged: listOf(text)(rewriting['merged'], `${where}.merged`),
+      parent: orNull(parseParent)(rewriting['parent'], `${where}.parent`),
+      disks: listOf(parseEntry)(rewriting['disks'], `${where}.disks`),
+    };
   };
 }

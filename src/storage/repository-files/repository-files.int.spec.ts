@@ -5,6 +5,7 @@ import { appendFile, chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat,
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { FORMAT_2, newSigner, writeDigests } from '../../../test/support/sealed-disks.js';
 import { requireCondition, requireTools } from '../../../test/support/require-tools.js';
 import { type Manifest, type ManifestDisk, parseManifest } from './manifest.js';
 import type { SealedFacts } from './parent-check.js';
@@ -17,6 +18,8 @@ const run = promisify(execFile);
 const files = new RepositoryFiles();
 const REPOSITORY = '11111111-1111-4111-8111-111111111111';
 const BACKUP = '0193f1de-7c1c-7a2e-8f0c-6d2f8e1b4a5c';
+const HUB = '33333333-3333-4333-8333-333333333333';
+const signer = newSigner(HUB);
 const VM = '22222222-2222-5222-8222-22222222beef';
 const STARTED = '2026-11-21T10:15:00.123Z';
 
@@ -26,7 +29,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'sendense-repository-'));
   repository = join(root, 'repository');
   await mkdir(repository);
-  await files.writeMarker(repository, { format_version: 1, repository_id: REPOSITORY, created_at: STARTED });
+  await files.writeMarker(repository, { format_version: 2, repository_id: REPOSITORY, created_at: STARTED, role: 'primary' });
 });
 afterEach(async () => {
   await run('chmod', ['-R', 'u+rwX', root]);
@@ -50,13 +53,15 @@ async function writeDisk(partial: string, file: string, content: string | Buffer
     sha256: createHash('sha256').update(content).digest('hex'),
     mtime_ns: mtimeNs.toString(),
     backing_file: null,
+    blocks: writeDigests(partial, file, content),
+    compression: null,
   };
 }
 
 function manifestOf(disks: readonly ManifestDisk[], backupId = BACKUP): Manifest {
   return {
-    format_version: 1,
-    hub_id: '33333333-3333-4333-8333-333333333333',
+    format_version: 2,
+    hub_id: HUB,
     repository_id: REPOSITORY,
     backup_id: backupId,
     backup_type: 'full',
@@ -71,13 +76,15 @@ function manifestOf(disks: readonly ManifestDisk[], backupId = BACKUP): Manifest
     definition: null,
     event_position: '2a',
     ledger_checkpoint: null,
+    ...FORMAT_2,
+    signing_key: signer.key,
   };
 }
 
 async function sealOne(content = 'content'): Promise<Manifest> {
   const partial = await files.createPartial(repository, folder);
   const manifest = manifestOf([await writeDisk(partial, 'disk-0.qcow2', content)]);
-  await files.seal({ repositoryPath: repository, folder, manifest });
+  await files.seal({ repositoryPath: repository, folder, manifest, signer });
   return manifest;
 }
 
@@ -108,7 +115,7 @@ describe('sealing', () => {
     expect(await files.readManifest(repository, folder)).toEqual(manifest);
     expect(await files.listRestorePoints(repository)).toEqual([{ folder, manifest, manifest_sha256: expect.stringMatching(/^[0-9a-f]{64}$/), problem: null }]);
     expect(await files.listPartials(repository)).toEqual([]);
-    expect((await readdir(join(repository, folder))).sort()).toEqual(['disk-0.qcow2', 'manifest.json']);
+    expect((await readdir(join(repository, folder))).sort()).toEqual(['disk-0.qcow2', 'disk-0.qcow2.sha256-4m', 'manifest.json', 'manifest.json.sig']);
     expect((await stat(join(repository, folder, 'disk-0.qcow2'))).mode & 0o222).toBe(0);
     expect((await stat(join(repository, folder, 'manifest.json'))).mode & 0o222).toBe(0);
     expect((await stat(join(repository, folder))).mode & 0o222).toBe(0);
@@ -117,11 +124,11 @@ describe('sealing', () => {
   it("returns the manifest's hash, and the same hash when repeated", async () => {
     const partial = await files.createPartial(repository, folder);
     const manifest = manifestOf([await writeDisk(partial, 'disk-0.qcow2', 'x')]);
-    const first = await files.seal({ repositoryPath: repository, folder, manifest });
+    const first = await files.seal({ repositoryPath: repository, folder, manifest, signer });
     const json = await readFile(join(repository, folder, 'manifest.json'));
     expect(first).toEqual({ manifest_sha256: createHash('sha256').update(json).digest('hex'), already: false });
     const later = { ...manifest, sealed_at: '2026-11-21T11:00:00.000Z' };
-    expect(await files.seal({ repositoryPath: repository, folder, manifest: later })).toEqual({ ...first, already: true });
+    expect(await files.seal({ repositoryPath: repository, folder, manifest: later, signer })).toEqual({ ...first, already: true });
   });
 
   it('resumes after a crash: files read-only and manifest written, folder not renamed', async () => {
@@ -129,20 +136,20 @@ describe('sealing', () => {
     await chmod(join(repository, folder), 0o755);
     await rename(join(repository, folder), join(repository, files.partialFolder(folder)));
     await files.createPartial(repository, folder);
-    expect((await files.seal({ repositoryPath: repository, folder, manifest })).already).toBe(false);
+    expect((await files.seal({ repositoryPath: repository, folder, manifest, signer })).already).toBe(false);
     expect(await files.readManifest(repository, folder)).toEqual(manifest);
   });
 
   it("refuses another backup's restore point, a missing file and a different length", async () => {
     const manifest = await sealOne();
     const other = { ...manifest, backup_id: '0193f1de-7c1c-7a2e-8f0c-000000000000' };
-    await expect(files.seal({ repositoryPath: repository, folder, manifest: other })).rejects.toThrow(/is the restore point of backup/);
+    await expect(files.seal({ repositoryPath: repository, folder, manifest: other, signer })).rejects.toThrow(/is the restore point of backup/);
 
     const second = `${dirname(folder)}/20261121T111500Z-full-8e1b4a5c`;
     const partial = await files.createPartial(repository, second);
     const disk = await writeDisk(partial, 'disk-0.qcow2', 'twelve bytes');
     await truncate(join(partial, 'disk-0.qcow2'), 5);
-    await expect(files.seal({ repositoryPath: repository, folder: second, manifest: manifestOf([disk]) })).rejects.toThrow(
+    await expect(files.seal({ repositoryPath: repository, folder: second, manifest: manifestOf([disk]), signer })).rejects.toThrow(
       'has 5 bytes, but the manifest says 12',
     );
     expect(await files.listRestorePoints(repository)).toHaveLength(1);
@@ -202,7 +209,7 @@ describe('a broken manifest', () => {
   it.each([
     ['{', 'it is not JSON'],
     ['[]', 'the document must be an object'],
-    ['{"format_version": 2}', 'format_version must be 1, the only version this program reads, but is 2'],
+    ['{"format_version": 3}', 'format_version must be 1 or 2, the versions that this program reads, but is 3'],
   ])('%s is named precisely', async (json, message) => {
     const path = join(repository, folder);
     await mkdir(path, { recursive: true });
@@ -247,7 +254,13 @@ describe('a broken manifest', () => {
     const document = {
       ...rest,
       ...{ backup_type: type, full_reason: type === 'full' ? 'requested' : null, parent },
-      disks: parents.map(([backing_file, parent_change_id], index) => ({ ...disks[0], file: `disk-${index}.qcow2`, backing_file, parent_change_id })),
+      disks: parents.map(([backing_file, parent_change_id], index) => ({
+        ...disks[0],
+        file: `disk-${index}.qcow2`,
+        backing_file,
+        parent_change_id,
+        blocks: { ...disks[0]?.blocks, file: `disk-${index}.blocks` },
+      })),
     };
     if (message === null) expect(parseManifest(JSON.stringify(document)).disks.map((disk) => disk.backing_file)).toEqual(['../x/disk-0.qcow2', null]);
     else expect(() => parseManifest(JSON.stringify(document))).toThrow(message);
@@ -373,7 +386,7 @@ loop.describe('on a small separate file system', () => {
     await truncate(image, 8 * 1024 * 1024);
     await run('mkfs.ext4', ['-q', '-m', '0', image]);
     await run('mount', ['-o', 'loop', image, mounted]);
-    await files.writeMarker(mounted, { format_version: 1, repository_id: REPOSITORY, created_at: STARTED });
+    await files.writeMarker(mounted, { format_version: 2, repository_id: REPOSITORY, created_at: STARTED, role: 'primary' });
   });
   afterEach(async () => {
     await run('umount', [mounted]);
@@ -383,7 +396,7 @@ loop.describe('on a small separate file system', () => {
     const partial = await files.createPartial(mounted, folder);
     const disk = await writeDisk(partial, 'disk-0.qcow2', 'x');
     await fill(join(partial, 'filler'));
-    await expect(files.seal({ repositoryPath: mounted, folder, manifest: manifestOf([disk]) })).rejects.toMatchObject({
+    await expect(files.seal({ repositoryPath: mounted, folder, manifest: manifestOf([disk]), signer })).rejects.toMatchObject({
       kind: 'storage_full',
       code: 'repository_full',
     });

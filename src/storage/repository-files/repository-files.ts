@@ -9,10 +9,13 @@ import { WrongShapeError } from '../../lib/json-shape/json-shape.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import type { ImageChain } from '../../lib/qemu/image-chain.plan.js';
 import { chainProblem, type ChainProblem, type FoundFile, type SealedFile } from './chain-check.plan.js';
-import { type Manifest, type ManifestDisk, MANIFEST_FILE, MAX_MANIFEST_BYTES, parseManifest } from './manifest.js';
+import { digestListBytes } from '../hashing/block-digests.js';
+import { type Manifest, type ManifestDisk, MANIFEST_FILE, manifestText, MAX_MANIFEST_BYTES, parseManifest, SIGNATURE_FILE } from './manifest.js';
+import { checkSignature, type ManifestSigner, type SignatureVerdict } from './manifest-signature.js';
+import type { NoteVerifier } from '../../lib/ledger/signed-note.js';
 import { manifestAsFound } from './manifest-rewriting.plan.js';
 import { checkParent, type ParentPlace, type ParentVerdict, type SealedFacts } from './parent-check.js';
-import { MARKER_FILE, readMarker, type RepositoryMarker, removeMarker, writeMarker } from './repository-marker.js';
+import { MARKER_FILE, raiseMarker, readMarker, type RepositoryMarker, removeMarker, writeMarker } from './repository-marker.js';
 import { probeRepositoryPath, type RepositoryProbe } from './repository-probe.js';
 import { parseFolder, partialFolderOf, restorePointFolderName, vmFolderName } from './restore-point-folder.js';
 import { storageError } from './storage-error.js';
@@ -29,7 +32,20 @@ export type FoundRestorePoint =
   /** A folder with a restore point's name whose manifest cannot be read or parsed. */
   | { readonly folder: string; readonly manifest: null; readonly manifest_sha256: null; readonly problem: string };
 
+/** A manifest as it is in a repository. */
+export interface ReadManifest {
+  /** Describes the files as they are found, also while they are being replaced. */
+  readonly manifest: Manifest;
+  /** Describes what the text says. */
+  readonly stored: Manifest;
+  /** The exact text of manifest.json. */
+  readonly json: string;
+  /** Of that text, lower-case hex. */
+  readonly sha256: string;
+}
+
 const SEALED_MODE = 0o444;
+const MAX_SIGNATURE_BYTES = 64 * 1024;
 
 /** Files that may be opened as one disk. */
 export interface CheckedChain {
@@ -155,13 +171,19 @@ export class RepositoryFiles {
   }
 
   /**
-   * Turns a finished partial folder into a restore point: checks each file's length against the manifest, makes files read-only, writes manifest.json, syncs
-   * everything to disk and renames the folder. This is atomic: the restore point exists completely or not at all. Of a disk file that is read-only already, the
-   * caller has synced the content.
+   * Turns a finished partial folder into a restore point: checks each file's length against the manifest, makes files read-only, writes manifest.json and its
+   * signature, syncs everything to disk and renames the folder. This is atomic: the restore point exists completely or not at all. Of a disk file that is
+   * read-only already, the caller has synced the content.
+   * @param options.manifest its `signing_key` becomes that of the signer
    * @throws Error when a file is missing or its length differs from the manifest, or another backup's restore point already exists there
    */
-  async seal(options: { readonly repositoryPath: string; readonly folder: string; readonly manifest: Manifest }): Promise<SealResult> {
-    const { repositoryPath, folder, manifest } = options;
+  async seal(options: {
+    readonly repositoryPath: string;
+    readonly folder: string;
+    readonly manifest: Manifest;
+    readonly signer: ManifestSigner;
+  }): Promise<SealResult> {
+    const { repositoryPath, folder, manifest, signer } = options;
     const { vm } = this.parse(repositoryPath, folder);
     const final = join(repositoryPath, folder);
     const partial = join(repositoryPath, partialFolderOf(folder));
@@ -179,7 +201,9 @@ export class RepositoryFiles {
       const [facts] = await Promise.all([
         Promise.all(manifest.disks.map(({ file }) => calls.imageFacts(join(partial, file)))),
         this.refuseDetour(repositoryPath, vm),
+        this.requireLists(calls, partial, manifest),
       ]);
+      if (!(await raiseMarker(calls, repositoryPath))) await this.refuseMissingRepository(repositoryPath);
       const writable: string[] = [];
       for (const [index, disk] of manifest.disks.entries()) {
         const file = join(partial, disk.file);
@@ -191,15 +215,16 @@ export class RepositoryFiles {
         // Setting the mode again would change the timestamps that identify the file as the hashed one.
         if (found.mode !== SEALED_MODE) writable.push(file);
       }
-      const json = `${JSON.stringify(manifest, null, 2)}\n`;
-      parseManifest(json);
+      const json = manifestText({ ...manifest, signing_key: signer.key });
       // Concurrently, so that the file system writes its journal once for all of them.
       const writing = [
         ...writable.map(async (file) => {
           await calls.changeMode(file, SEALED_MODE);
           await calls.syncToDisk(file);
         }),
+        ...manifest.disks.flatMap(({ blocks }) => (blocks === null ? [] : [calls.syncToDisk(join(partial, blocks.file))])),
         calls.writeDurably(join(partial, MANIFEST_FILE), json, 0o444),
+        calls.writeDurably(join(partial, SIGNATURE_FILE), signer.sign(json), 0o444),
       ];
       // No write may be in progress when an error is reported, because the caller then removes the folder.
       await Promise.allSettled(writing);
@@ -219,14 +244,8 @@ export class RepositoryFiles {
     return (await this.readManifestAndHash(repositoryPath, folder)).manifest;
   }
 
-  /**
-   * Like readManifest, with the SHA-256 of the exact bytes read, lower-case hex.
-   * @returns manifest: describes the files as they are found, also while they are being replaced; stored: the text as it is
-   */
-  async readManifestAndHash(
-    repositoryPath: string,
-    folder: string,
-  ): Promise<{ readonly manifest: Manifest; readonly sha256: string; readonly stored: Manifest }> {
+  /** Like readManifest, with the stored text. */
+  async readManifestAndHash(repositoryPath: string, folder: string): Promise<ReadManifest> {
     this.parse(repositoryPath, folder);
     const path = join(repositoryPath, folder, MANIFEST_FILE);
     const broken = (what: string): DomainError => new DomainError('gone', 'manifest_broken', `"${path}" is not a valid manifest: ${what}.`, { folder });
@@ -234,7 +253,7 @@ export class RepositoryFiles {
       try {
         const json = await this.callsAt(repositoryPath).readText(path, MAX_MANIFEST_BYTES);
         const stored = parseManifest(json);
-        return { manifest: manifestAsFound(stored, await this.replacedFiles(repositoryPath, folder, stored)), sha256: sha256(json), stored };
+        return { manifest: manifestAsFound(stored, await this.replacedFiles(repositoryPath, folder, stored)), json, sha256: sha256(json), stored };
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') {
           await this.refuseMissingRepository(repositoryPath);
@@ -257,6 +276,72 @@ export class RepositoryFiles {
       if (facts !== null && facts.image !== null && facts.image.backing_filename === backing_file) replaced.add(file);
     }
     return replaced;
+  }
+
+  /**
+   * Replaces the manifest of a sealed restore point, whose folder is writable, and its signature. At any moment one of the signatures there fits the manifest.
+   * @param signer signs a manifest of format 2
+   * @returns the manifest that was written, and the SHA-256 of manifest.json, lower-case hex
+   */
+  async replaceManifest(
+    repositoryPath: string,
+    folder: string,
+    replacement: Manifest,
+    signer: ManifestSigner,
+  ): Promise<{ readonly manifest: Manifest; readonly manifest_sha256: string }> {
+    const signs = replacement.format_version !== 1;
+    const manifest = signs ? { ...replacement, signing_key: signer.key } : replacement;
+    const json = manifestText(manifest);
+    const path = join(repositoryPath, folder);
+    const calls = this.callsAt(repositoryPath);
+    await this.settleSignature(repositoryPath, folder);
+    return this.onStorage(repositoryPath, `writing the manifest of ${folder}`, async () => {
+      const signature = join(path, SIGNATURE_FILE);
+      if (signs) await calls.writeDurably(`${signature}.next`, signer.sign(json), SEALED_MODE);
+      await calls.writeDurably(join(path, MANIFEST_FILE), json, SEALED_MODE);
+      if (signs) {
+        await calls.rename(`${signature}.next`, signature);
+        await calls.syncToDisk(path);
+      }
+      return { manifest, manifest_sha256: sha256(json) };
+    });
+  }
+
+  /**
+   * What the signature of a manifest proves. While a rewrite replaces the manifest, its next signature is next to the one before.
+   * @param trusted keys that the caller trusts
+   */
+  async signatureOf(repositoryPath: string, folder: string, { stored, json }: ReadManifest, trusted: readonly NoteVerifier[]): Promise<SignatureVerdict> {
+    const path = join(repositoryPath, folder, SIGNATURE_FILE);
+    const calls = this.callsAt(repositoryPath);
+    return this.onStorage(repositoryPath, `reading the signature of ${folder}`, async () => {
+      const read = (file: string): Promise<string | null> => ifThere(calls.readText(file, MAX_SIGNATURE_BYTES));
+      try {
+        const verdict = checkSignature(json, stored, await read(path), trusted);
+        if (verdict.kind !== 'invalid') return verdict;
+        const next = await read(`${path}.next`);
+        return next === null ? verdict : checkSignature(json, stored, next, trusted);
+      } catch (error) {
+        if (errnoOf(error) === NOT_READABLE_AS_FILE) return { kind: 'invalid', detail: messageOf(error) };
+        throw error;
+      }
+    });
+  }
+
+  /** A signature left of an interrupted replaceManifest takes its place if its manifest is there, and is removed otherwise. */
+  async settleSignature(repositoryPath: string, folder: string): Promise<void> {
+    const path = join(repositoryPath, folder);
+    const next = join(path, `${SIGNATURE_FILE}.next`);
+    const calls = this.callsAt(repositoryPath);
+    await this.onStorage(repositoryPath, `reading the signature of ${folder}`, async () => {
+      const text = await ifThere(calls.readText(next, MAX_SIGNATURE_BYTES));
+      if (text === null) return;
+      const { stored, json } = await this.readManifestAndHash(repositoryPath, folder);
+      await calls.changeMode(path, 0o755);
+      if (checkSignature(json, stored, text, []).kind === 'unknown_key') await calls.rename(next, join(path, SIGNATURE_FILE));
+      else await calls.removeTree(next);
+      await calls.syncToDisk(path);
+    });
   }
 
   /**
@@ -347,6 +432,17 @@ export class RepositoryFiles {
     const sealed = { backup_id: backupId, file: join(folder, disk.file), size_bytes: disk.file_size_bytes, sha256: disk.sha256 };
     const below = disk.backing_file === null ? null : normalize(join(folder, disk.backing_file));
     return chainProblem(await this.find(repositoryPath, [sealed]), allowDamaged, below);
+  }
+
+  /** The hashing has just written them. */
+  private async requireLists(calls: FileCalls, partial: string, { disks }: Manifest): Promise<void> {
+    for (const { blocks, file_size_bytes } of disks) {
+      if (blocks === null) continue;
+      const file = join(partial, blocks.file);
+      const found = await calls.lstat(file);
+      const expected = digestListBytes(file_size_bytes);
+      if (found.kind !== 'file' || found.size_bytes !== expected) throw new Error(`"${file}" is not a file of ${expected} bytes`);
+    }
   }
 
   private async find(repositoryPath: string, sealed: readonly SealedFile[]): Promise<readonly FoundFile[]> {

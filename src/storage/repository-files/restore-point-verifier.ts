@@ -2,22 +2,28 @@ import { dirname, join, normalize } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error.js';
 import type { ImageFacts } from '../storage-worker/file-calls.js';
+import type { BlockComparison, ByteRange } from '../hashing/block-digests.js';
 import { FileHasher, HashingFailedError } from '../hashing/file-hasher.js';
+import type { BlockTask } from '../hashing/sha256.process.js';
+import type { NoteVerifier } from '../../lib/ledger/signed-note.js';
 import { ToolError } from '../../lib/process/tool-error.js';
 import { QemuImg } from '../../lib/qemu/qemu-img.js';
 import type { SealedFile } from './chain-check.plan.js';
-import { type Manifest, MANIFEST_FILE, type ManifestDisk } from './manifest.js';
+import { type Manifest, MANIFEST_FILE, type ManifestDisk, SIGNATURE_FILE } from './manifest.js';
+import type { SignatureVerdict } from './manifest-signature.js';
 import { ProvenFiles } from './proven-files.js';
-import { RepositoryFiles } from './repository-files.js';
+import { type ReadManifest, RepositoryFiles } from './repository-files.js';
 
 export type FindingCode =
   | 'restore_point_missing'
   | 'manifest_broken'
   | 'manifest_differs'
+  | 'manifest_signature_invalid'
   | 'file_missing'
   | 'file_truncated'
   | 'file_altered'
   | 'file_unreadable'
+  | 'digests_damaged'
   | 'parent_differs'
   | 'image_damaged';
 
@@ -32,6 +38,8 @@ export type Finding = {
   readonly file: string | null;
   /** For humans; names file and restore point. */
   readonly detail: string;
+  /** The damaged parts of the file, at most the first 16; empty: not known. */
+  readonly ranges: readonly ByteRange[];
 };
 
 /** Facts about a restore point from a source other than the repository. */
@@ -42,8 +50,17 @@ export interface ExpectedPoint {
   readonly files: readonly { readonly file: string; readonly size_bytes: number; readonly sha256: string }[];
 }
 
+export interface VerifyOptions {
+  readonly expected?: ExpectedPoint;
+  /** Keys of hubs. If there is one, every signature must be by one of them. */
+  readonly keys?: readonly NoteVerifier[];
+  readonly signal?: AbortSignal;
+}
+
 export interface PointVerdict {
   readonly folder: string;
+  /** null when the manifest cannot be read. */
+  readonly signature: SignatureVerdict | null;
   /** null when it cannot be read. */
   readonly manifest: Manifest | null;
   readonly findings: readonly Finding[];
@@ -65,28 +82,34 @@ export class RestorePointVerifier {
    * Checks one restore point's own files, and that it has the right parent.
    * @throws DomainError repository_unavailable; the signal's reason
    */
-  async verifyPoint(
-    repositoryPath: string,
-    folder: string,
-    options: { readonly expected?: ExpectedPoint; readonly signal?: AbortSignal } = {},
-  ): Promise<PointVerdict> {
-    let manifest: Manifest;
-    let manifestSha256: string;
+  async verifyPoint(repositoryPath: string, folder: string, options: VerifyOptions = {}): Promise<PointVerdict> {
+    let read: ReadManifest;
     try {
-      ({ manifest, sha256: manifestSha256 } = await this.files.readManifestAndHash(repositoryPath, folder));
+      read = await this.files.readManifestAndHash(repositoryPath, folder);
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'gone') throw error;
       const code = error.code === 'manifest_broken' ? 'manifest_broken' : 'restore_point_missing';
-      const finding = { code, backup_id: options.expected?.backup_id ?? null, folder, file: join(folder, MANIFEST_FILE), detail: error.message } as const;
-      return { folder, manifest: null, findings: [finding], files_checked: 0, bytes_checked: 0 };
+      const finding = {
+        code,
+        backup_id: options.expected?.backup_id ?? null,
+        folder,
+        file: join(folder, MANIFEST_FILE),
+        detail: error.message,
+        ranges: [],
+      } as const;
+      return { folder, signature: null, manifest: null, findings: [finding], files_checked: 0, bytes_checked: 0 };
     }
+    const { manifest } = read;
+    const signature = await this.files.signatureOf(repositoryPath, folder, read, options.keys ?? []);
     const findings = [
-      ...againstRecord(repositoryPath, folder, manifest, manifestSha256, options.expected),
+      ...againstRecord(repositoryPath, folder, manifest, read.sha256, options.expected),
+      ...againstSignature(repositoryPath, folder, manifest, signature, options.keys ?? []),
       ...(await this.againstParent(repositoryPath, folder, manifest)),
       ...(await Promise.all(manifest.disks.map((disk) => this.verifyDisk(repositoryPath, folder, manifest, disk, options)))).flat(),
     ];
     return {
       folder,
+      signature,
       manifest,
       findings,
       files_checked: manifest.disks.length,
@@ -112,13 +135,13 @@ export class RestorePointVerifier {
       const found = await this.files.readManifest(repositoryPath, parent.folder);
       if (found.backup_id === parent.backup_id && found.chain_id === manifest.chain_id) return [];
       const detail = `The parent of restore point ${backup_id} is ${parent.backup_id}, but "${join(repositoryPath, parent.folder)}" holds ${found.backup_id} of chain ${found.chain_id}.`;
-      return [{ code: 'parent_differs', backup_id, folder, file: join(folder, MANIFEST_FILE), detail }];
+      return [{ code: 'parent_differs', backup_id, folder, file: join(folder, MANIFEST_FILE), detail, ranges: [] }];
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'gone') throw error;
       // The parent is damaged; code that checks the whole chain reports its descendants.
       const code = error.code === 'manifest_broken' ? 'manifest_broken' : 'restore_point_missing';
       const detail = `The parent of restore point ${backup_id}, ${parent.backup_id}, cannot be read: ${error.message}`;
-      return [{ code, backup_id: parent.backup_id, folder: parent.folder, file: join(parent.folder, MANIFEST_FILE), detail }];
+      return [{ code, backup_id: parent.backup_id, folder: parent.folder, file: join(parent.folder, MANIFEST_FILE), detail, ranges: [] }];
     }
   }
 
@@ -127,23 +150,29 @@ export class RestorePointVerifier {
     folder: string,
     manifest: Manifest,
     disk: ManifestDisk,
-    options: { readonly expected?: ExpectedPoint; readonly signal?: AbortSignal },
+    options: VerifyOptions,
   ): Promise<readonly Finding[]> {
     const file = join(folder, disk.file);
     const path = join(repositoryPath, file);
     const known = options.expected?.files.find((each) => each.file === disk.file);
     const sealed = { size_bytes: known?.size_bytes ?? disk.file_size_bytes, sha256: known?.sha256 ?? disk.sha256 };
-    const finding = (code: FindingCode, what: string): readonly Finding[] => [
-      { code, backup_id: manifest.backup_id, folder, file, detail: `The file "${path}" of restore point ${manifest.backup_id} ${what}.` },
+    const finding = (code: FindingCode, what: string, ranges: readonly ByteRange[] = []): readonly Finding[] => [
+      { code, backup_id: manifest.backup_id, folder, file, detail: `The file "${path}" of restore point ${manifest.backup_id} ${what}.`, ranges },
     ];
     if ((await this.files.look(repositoryPath, file)) === null) return finding('file_missing', 'is missing');
     const found = await this.files.imageFacts(repositoryPath, file);
     if (found === null) return finding('file_altered', 'is no longer a regular file');
     if (found.size_bytes < sealed.size_bytes) return finding('file_truncated', `has ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
     if (found.size_bytes > sealed.size_bytes) return finding('file_altered', `has grown to ${found.size_bytes} bytes; it was sealed with ${sealed.size_bytes}`);
+    let listProblem: string | null;
     try {
-      const sha256 = await this.hasher.sha256(path, options.signal);
-      if (sha256 !== sealed.sha256) return finding('file_altered', `was altered: its SHA-256 is ${sha256}; it was sealed with ${sealed.sha256}`);
+      const { sha256, compared } = await this.hasher.hashes({ path, content: null, blocks: comparisonOf(repositoryPath, folder, disk) }, options.signal);
+      if (sha256 !== sealed.sha256) {
+        const ranges = compared?.kind === 'compared' ? compared.differing : [];
+        const altered = `was altered${rangesText(ranges)}: its SHA-256 is ${sha256}; it was sealed with ${sealed.sha256}`;
+        return finding('file_altered', altered, ranges);
+      }
+      listProblem = problemOfList(compared);
     } catch (error) {
       if (error instanceof HashingFailedError && error.saysOfTheFile) return finding('file_unreadable', `cannot be read: ${error.message}`);
       throw error;
@@ -152,7 +181,9 @@ export class RestorePointVerifier {
     if (after?.state !== found.state) return finding('file_altered', 'was changed while it was read');
     const findings = await this.verifyImage(repositoryPath, folder, manifest, disk, found, finding, options.signal);
     if (findings.length === 0) await this.proven.remember(repositoryPath, new Map([[file, { state: found.state, sha256: sealed.sha256 }]]));
-    return findings;
+    return listProblem === null
+      ? findings
+      : [...findings, ...finding('digests_damaged', `is sound, but the digests of its blocks are not usable: ${listProblem}`)];
   }
 
   private async parentMayBeOpened(repositoryPath: string, file: string): Promise<boolean> {
@@ -214,6 +245,47 @@ export class RestorePointVerifier {
   }
 }
 
+function againstSignature(
+  repositoryPath: string,
+  folder: string,
+  { backup_id }: Manifest,
+  verdict: SignatureVerdict,
+  keys: readonly NoteVerifier[],
+): readonly Finding[] {
+  const file = join(folder, SIGNATURE_FILE);
+  const invalid = (what: string): readonly Finding[] => {
+    const detail = `The signature "${join(repositoryPath, file)}" of restore point ${backup_id} is not valid: ${what}.`;
+    return [{ code: 'manifest_signature_invalid', backup_id, folder, file, detail, ranges: [] }];
+  };
+  switch (verdict.kind) {
+    case 'invalid':
+      return invalid(verdict.detail);
+    case 'unknown_key':
+      return keys.length === 0 ? [] : invalid(`it is by ${verdict.key}, which is not one of the given keys`);
+    case 'trusted':
+    case 'unsigned':
+      return [];
+  }
+}
+
+function comparisonOf(repositoryPath: string, folder: string, { blocks }: ManifestDisk): BlockTask | null {
+  return blocks === null ? null : { kind: 'compare', path: join(repositoryPath, folder, blocks.file), sealed: blocks };
+}
+
+/** Why the list cannot be the one of the file, whose SHA-256 is right; null: nothing is wrong, or there is none. */
+function problemOfList(compared: BlockComparison | null): string | null {
+  if (compared === null) return null;
+  if (compared.kind === 'list_unusable') return compared.detail;
+  return compared.blocks_differing === 0 ? null : `${compared.blocks_differing} of them differ`;
+}
+
+/** A clause for the first damaged range. */
+function rangesText([first, ...others]: readonly ByteRange[]): string {
+  if (first === undefined) return '';
+  const more = others.length === 0 ? '' : `, and in ${others.length} more range(s)`;
+  return ` in the ${first.length_bytes} bytes from byte ${first.offset_bytes}${more}`;
+}
+
 function againstRecord(repositoryPath: string, folder: string, manifest: Manifest, sha256: string, expected: ExpectedPoint | undefined): readonly Finding[] {
   if (expected === undefined) return [];
   const file = join(folder, MANIFEST_FILE);
@@ -223,6 +295,7 @@ function againstRecord(repositoryPath: string, folder: string, manifest: Manifes
     folder,
     file,
     detail: `"${join(repositoryPath, file)}" of restore point ${expected.backup_id} differs from the hub's record: ${what}.`,
+    ranges: [],
   });
   if (manifest.backup_id !== expected.backup_id) return [differs(`it belongs to backup ${manifest.backup_id}`)];
   if (expected.manifest_sha256 !== null && sha256 !== expected.manifest_sha256)

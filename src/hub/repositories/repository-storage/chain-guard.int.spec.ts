@@ -5,6 +5,7 @@ import { chmod, link, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, trunc
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { FORMAT_2 } from '../../../../test/support/sealed-disks.js';
 import { requireTools } from '../../../../test/support/require-tools.js';
 import { FileHasher } from '../../../storage/hashing/file-hasher.js';
 import { QemuImg } from '../../../lib/qemu/qemu-img.js';
@@ -47,7 +48,12 @@ gated.describe('files of a restore point, before they are opened', () => {
     await writeFile(secret, SECRET.padEnd(MIB, '.'), { mode: 0o600 });
     await mkdir(join(repository, FULL), { recursive: true });
     await mkdir(join(repository, INCREMENTAL), { recursive: true });
-    await files.writeMarker(repository, { format_version: 1, repository_id: '11111111-1111-4111-8111-111111111111', created_at: '2026-11-21T10:15:00.000Z' });
+    await files.writeMarker(repository, {
+      format_version: 1,
+      repository_id: '11111111-1111-4111-8111-111111111111',
+      created_at: '2026-11-21T10:15:00.000Z',
+      role: 'primary',
+    });
     await create(FULL);
     await create(INCREMENTAL, '-b', `../20261121T101500Z-full-00000001/disk-0.qcow2`, '-F', 'qcow2');
     sealed = [await asSealed(FULL), await asSealed(INCREMENTAL)];
@@ -94,6 +100,8 @@ gated.describe('files of a restore point, before they are opened', () => {
       sha256,
       mtime_ns: '0',
       backing_file: incremental ? '../20261121T101500Z-full-00000001/disk-0.qcow2' : null,
+      blocks: null,
+      compression: null,
     };
     return {
       format_version: 1,
@@ -112,6 +120,7 @@ gated.describe('files of a restore point, before they are opened', () => {
       definition: null,
       event_position: '1',
       ledger_checkpoint: null,
+      ...FORMAT_2,
     };
   }
 

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Inject, Injectable } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { RecordRestorePoint } from '../../chains/model/chain.commands.js';
@@ -7,6 +7,8 @@ import { ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.comma
 import { Clock } from '../../../../lib/clock/clock.js';
 import { HUB_ID } from '../../../store/event-store/command-runner.js';
 import { Ledger } from '../../../history/ledger/model/ledger.reader.js';
+import { programVersion } from '../../../../lib/config/version.js';
+import { DIGEST_BLOCK_BYTES } from '../../../../storage/hashing/block-digests.js';
 import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { FileHasher, HashingFailedError } from '../../../../storage/hashing/file-hasher.js';
 import type { ContentTask } from '../../../../storage/hashing/stored-content.js';
@@ -15,10 +17,10 @@ import { StorageWorkers } from '../../../repositories/repository-storage/storage
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { NodeCredentials } from '../../../../lib/signed-calls/node-credentials.js';
 import { QemuImg } from '../../../../lib/qemu/qemu-img.js';
-import { type Manifest, MANIFEST_FORMAT_VERSION, type ManifestDisk } from '../../../../storage/repository-files/manifest.js';
+import { blocksFileOf, type Manifest, MANIFEST_FORMAT_VERSION, type ManifestDisk } from '../../../../storage/repository-files/manifest.js';
 import { ProvenFiles } from '../../../../storage/repository-files/proven-files.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
+import { rethrowSilence, storageError } from '../../../../storage/repository-files/storage-error.js';
 import { type BackupPlannedV2, backupStream } from '../model/backup.events.js';
 import type { BackupRun, RunDisk } from '../model/backup.state.js';
 import { LocateRun } from './locate-run.step.js';
@@ -94,7 +96,7 @@ export class SealRun {
       this.manifestOf(run, plan, run.instant, repositoryPath, vm ?? { source: 'image', source_ref: '' }),
       this.commands.execute(new ReleaseJobPorts(request.backup_id, false, context)),
     ]);
-    const { manifest_sha256 } = await this.files.seal({ repositoryPath, folder: plan.folder, manifest });
+    const { manifest_sha256 } = await this.files.seal({ repositoryPath, folder: plan.folder, manifest, signer: this.ledger.manifestSigner });
     const files = manifest.disks.map(({ disk_id, file, file_size_bytes, sha256, mtime_ns }) => ({
       disk_id,
       file,
@@ -171,6 +173,13 @@ export class SealRun {
       definition: plan.definition ?? null,
       event_position: position,
       ledger_checkpoint: await this.newestCheckpoint(request.backup_id),
+      // That of the signer, at sealing.
+      signing_key: null,
+      encryption: null,
+      tools: { sendense: programVersion(), qemu_img: await this.qemuImg.version() },
+      tiers: [],
+      locked_until: null,
+      rewrites: [],
     };
   }
 
@@ -219,10 +228,11 @@ export class SealRun {
     const path = join(repositoryPath, file);
     await this.files.makeReadOnly(repositoryPath, file);
     const before = await this.files.imageFacts(repositoryPath, file);
-    const content = this.contentTask(backupId, disk);
+    const blocksFile = blocksFileOf(planned.file);
+    const task = { path, content: this.contentTask(backupId, disk), blocks: { kind: 'write', path: join(dirname(path), blocksFile) } } as const;
     const [check, hashes] = await Promise.all([
       this.qemuImg.check(path, abandoned),
-      this.hasher.hashes(path, content, abandoned).catch((error: unknown) => rethrowUnreadable(error, planned.disk_key)),
+      this.hasher.hashes(task, abandoned).catch((error: unknown) => rethrowHashing(error, planned.disk_key, repositoryPath)),
       this.workers.at(repositoryPath).syncToDisk(path),
     ]);
     if (!check.ok) {
@@ -234,6 +244,8 @@ export class SealRun {
     if (hashes.content_digest !== disk.transfer.content_digest) throw contentDiffers(planned.disk_key);
     const written = await this.files.imageFacts(repositoryPath, file);
     if (written === null) throw new DomainError('conflict', 'target_missing', `The file "${path}" of disk "${planned.disk_key}" no longer exists.`);
+    const { written: list } = hashes;
+    if (list === null) throw new Error(`the blocks of "${path}" were not hashed`);
     const described: ManifestDisk = {
       disk_id: planned.disk_id,
       disk_key: planned.disk_key,
@@ -246,6 +258,8 @@ export class SealRun {
       sha256: hashes.sha256,
       mtime_ns: written.mtime_ns,
       backing_file: planned.parent_file === null ? null : backingPath(plan.folder, planned.parent_file),
+      blocks: { file: blocksFile, block_bytes: DIGEST_BLOCK_BYTES, count: list.count, root: list.root },
+      compression: null,
     };
     return { disk: described, state: before?.state === written.state ? written.state : null };
   }
@@ -263,13 +277,13 @@ export class SealRun {
 }
 
 /** Reports a file that a qemu-nbd of the hub would never write as damaged. */
-function rethrowUnreadable(error: unknown, diskKey: string): never {
+function rethrowHashing(error: unknown, diskKey: string, repositoryPath: string): never {
   if (error instanceof HashingFailedError && error.code === 'qcow2_unreadable') {
     throw new DomainError('conflict', 'target_damaged', `The file of disk "${diskKey}" could not be compared with what the node sent: ${error.message}`, {
       disk_key: diskKey,
     });
   }
-  throw error;
+  throw storageError(error, repositoryPath, `hashing disk "${diskKey}"`);
 }
 
 function contentDiffers(diskKey: string): DomainError {

@@ -6,16 +6,20 @@ export type VerificationFinding = {
     | 'restore_point_missing'
     | 'manifest_broken'
     | 'manifest_differs'
+    | 'manifest_signature_invalid'
     | 'file_missing'
     | 'file_truncated'
     | 'file_altered'
     | 'file_unreadable'
+    | 'digests_damaged'
     | 'parent_differs'
     | 'image_damaged';
   readonly backup_id: string;
   /** Relative to the repository; null if the finding concerns the restore point as a whole. */
   readonly file: string | null;
   readonly detail: string;
+  /** The damaged parts of the file, at most the first 16; empty or omitted: not known. */
+  readonly ranges?: readonly { readonly offset_bytes: number; readonly length_bytes: number }[];
 };
 
 /** A restore point of the chain to be verified, as recorded when it was sealed. */

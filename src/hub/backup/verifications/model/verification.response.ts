@@ -1,6 +1,11 @@
 import type { VerificationReadModel } from '../../../../../projections/verifications/verifications.read-model.js';
 import type { VerificationFinding } from './verification.events.js';
 
+export class DamagedRangeResponse {
+  /** From the start of the file @example 4194304 */ readonly offset_bytes!: number;
+  /** @example 4194304 */ readonly length_bytes!: number;
+}
+
 export class FindingResponse {
   readonly code!: VerificationFinding['code'];
   /** The restore point that is damaged @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly backup_id!: string;
@@ -10,6 +15,8 @@ export class FindingResponse {
    */
   readonly file!: string | null;
   /** @example "The file \"/srv/backups/.../disk-0.qcow2\" has 1000 bytes; it was sealed with 1074135040." */ readonly detail!: string;
+  /** The damaged parts of the file, in blocks of 4 MiB, at most the first 16; empty if they are not known */
+  readonly ranges!: readonly DamagedRangeResponse[];
 }
 
 export class BootArtefactResponse {
@@ -71,7 +78,7 @@ export function toVerificationResponse(row: VerificationReadModel): Verification
     vm_name: row.vm_name,
     repository_id: row.repository_id,
     status: row.status,
-    findings: row.findings,
+    findings: row.findings.map((finding) => ({ ...finding, ranges: finding.ranges ?? [] })),
     files_checked: row.files_checked,
     bytes_checked: row.bytes_checked === null ? null : Number(row.bytes_checked),
     error: row.error,

@@ -168,10 +168,10 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
         .catch((error: unknown) => rethrowSilence(error, request.repository_path));
       files += verdict.files_checked;
       bytes += verdict.bytes_checked;
-      for (const { code, backup_id, file, detail } of verdict.findings) {
+      for (const { code, backup_id, file, detail, ranges } of verdict.findings) {
         const key = `${backup_id ?? point.backup_id} ${code} ${file ?? ''}`;
         // A missing parent is found both by itself and by the restore point that depends on it.
-        if (!findings.has(key)) findings.set(key, { code, backup_id: backup_id ?? point.backup_id, file, detail });
+        if (!findings.has(key)) findings.set(key, { code, backup_id: backup_id ?? point.backup_id, file, detail, ...(ranges.length === 0 ? {} : { ranges }) });
       }
     }
     return { findings: [...findings.values()], files, bytes };

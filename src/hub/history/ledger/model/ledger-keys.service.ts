@@ -7,10 +7,11 @@ import { originOf } from '../../../../lib/ledger/checkpoint.js';
 import { verifierOf, verifierText } from '../../../../lib/ledger/signed-note.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { errnoOf } from '../../../../lib/process/system-error.js';
+import { type ManifestSigner, manifestSigner } from '../../../../storage/repository-files/manifest-signature.js';
 import { HubConfig } from '../../../hub.config.js';
 import { HUB_ID } from '../../../store/event-store/command-runner.js';
 
-/** The Ed25519 key that signs checkpoints, in the shared directory with mode 0600, and during a rotation the next one. */
+/** The Ed25519 key that signs checkpoints and manifests, in the shared directory with mode 0600, and during a rotation the next one. */
 @Injectable()
 export class LedgerKeys implements OnModuleInit {
   readonly origin: string;
@@ -36,6 +37,10 @@ export class LedgerKeys implements OnModuleInit {
   get privateKey(): KeyObject {
     if (this.current === null) throw new Error('the key of the ledger is not loaded yet');
     return this.current;
+  }
+
+  get manifestSigner(): ManifestSigner {
+    return manifestSigner(this.origin, this.privateKey);
   }
 
   /** The next key of a rotation that has not ended; null: there is none. */

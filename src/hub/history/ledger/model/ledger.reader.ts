@@ -12,6 +12,7 @@ import { HASH_BYTES } from '../../../../lib/ledger/merkle-tree.js';
 import { TiledTree, TILE_WIDTH, type TilePath } from '../../../../lib/ledger/tiles.js';
 import { MetricsRegistry } from '../../../../lib/http/metrics-registry.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
+import type { ManifestSigner } from '../../../../storage/repository-files/manifest-signature.js';
 import { EventStore, type RecordedEvent } from '../../../store/event-store/event-store.port.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { LastCheckpoint } from './last-checkpoint.service.js';
@@ -52,6 +53,11 @@ export class Ledger {
   /** Why the history does not continue the last checkpoint, as of the last attempt to sign one; null: it does. */
   get refusal(): DomainError | null {
     return this.refused;
+  }
+
+  /** Signs with the key of now, also after a rotation. */
+  get manifestSigner(): ManifestSigner {
+    return this.keys.manifestSigner;
   }
 
   /** The newest checkpoint, signed. Whatever it covers is on stable storage. @throws DomainError `checkpoint_refused`, `read_model_behind` */

@@ -6,6 +6,7 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
+import { MARKER_FORMAT_VERSION } from '../../../../storage/repository-files/repository-marker.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import type { RepositoryProbe } from '../../../../storage/repository-files/repository-probe.js';
 import { CreateRepository, type RepositoryCreation } from '../model/repository.commands.js';
@@ -66,7 +67,7 @@ export class CreateRepositoryHandler implements ICommandHandler<CreateRepository
   /** Writes the marker before the event: every known repository has had a marker, so a missing one means a missing file system. */
   private async create(data: CreateRepositoryData, isNew: boolean, command: CreateRepository): Promise<RepositoryCreation> {
     const { path, repository_id, created_at } = data.repository;
-    if (isNew) await this.files.writeMarker(path, { format_version: 1, repository_id, created_at });
+    if (isNew) await this.files.writeMarker(path, { format_version: MARKER_FORMAT_VERSION, repository_id, created_at, role: 'primary' });
     try {
       const { state, position } = await this.runner.run(repositoryStream(repository_id), decider, data, command.context);
       if (state.status === 'none') throw new Error(`repository ${repository_id} was not recorded`);
