@@ -145,10 +145,15 @@ describe('the command line, with a running hub', () => {
     expect((await sendense('policy', 'preview', 'nightly')).stdout).toMatch(
       /^Backs up 1 VM into repository "main": every 4h \(UTC\)[\s\S]*^web1 +yes +label env=prod$/m,
     );
+    expect(await json('policy', 'edit', 'nightly', '--rpo', '24h')).toMatchObject({ version: 3, rpo_seconds: 86_400 });
+    expect((await sendense('policy', 'show', 'nightly')).stdout).toMatch(/^rpo_seconds +86400$/m);
+    expect((await sendense('policy', 'preview', 'nightly')).stdout).toContain('with a newest restore point at most 1 d old.');
+    expect(await json('policy', 'edit', 'nightly', '--rpo', 'none')).toMatchObject({ version: 4, rpo_seconds: null });
+    expect(await sendense('policy', 'edit', 'nightly', '--rpo', 'soon')).toMatchObject({ code: 2, stderr: expect.stringContaining('such as 90m') });
     expect((await sendense('policy', 'run', 'nightly')).stdout).toMatch(/^It backs up 1 VM/);
     await until('the run to finish', async () => /manual +started +- +1 of 1/.test((await sendense('policy', 'runs', 'nightly')).stdout));
-    expect((await sendense('policy', 'pause', 'nightly')).stdout).toBe('Policy "nightly" is disabled as of version 3.\n');
-    expect(await json('policy', 'resume', 'nightly')).toMatchObject({ version: 4, enabled: true });
+    expect((await sendense('policy', 'pause', 'nightly')).stdout).toBe('Policy "nightly" is disabled as of version 5.\n');
+    expect(await json('policy', 'resume', 'nightly')).toMatchObject({ version: 6, enabled: true });
     expect(await sendense('policy', 'edit', 'nightly', '--schedule', '0 0 31 2 *')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('does not exist'),

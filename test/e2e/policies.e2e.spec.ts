@@ -98,6 +98,7 @@ describe('a policy that breaks a rule', () => {
   it('is refused for members of the wrong kind, all at once', async () => {
     const body = { ...settings, include: [], spread_seconds: -1, start_window: { from: '25:00', until: '06:00', days: [] }, colour: 'red' };
     expect(await client.problem('POST', '/policies', body)).toMatchObject({ status: 400, code: 'validation_failed' });
+    expect(await client.problem('POST', '/policies', { ...settings, rpo_seconds: 59 })).toMatchObject({ status: 400, errors: [{ field: 'rpo_seconds' }] });
     expect(await client.problem('POST', '/policies', { ...settings, repository_id: NOBODY })).toMatchObject({ status: 404, code: 'repository_not_found' });
     for (const path of ['', '/preview', '/occurrences']) {
       expect(await client.problem('GET', `/policies/${NOBODY}${path}`)).toMatchObject({ status: 404, code: 'policy_not_found' });

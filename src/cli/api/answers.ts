@@ -105,6 +105,7 @@ export interface Policy {
   readonly spread_seconds: number;
   readonly catch_up: string;
   readonly retention: Retention | null;
+  readonly rpo_seconds: number | null;
   readonly created_at: string;
   readonly edited_at: string;
   readonly position: string;

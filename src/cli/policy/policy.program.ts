@@ -42,6 +42,7 @@ interface SettingOptions extends ResourceOptions {
   readonly appliesTo?: string;
   readonly confirmExpiring?: number;
   readonly dryRun?: true;
+  readonly rpo?: number | 'none';
 }
 
 const NO_RULE: Retention = {
@@ -54,6 +55,8 @@ const NO_RULE: Retention = {
   applies_to: 'all',
 };
 const RULE = /^(vm|name|label|node|source)=(.+)$/s;
+const DURATION = /^([1-9]\d{0,7})([smhd])$/;
+const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 /** A run is answered once its VMs are selected and the repository has answered. */
 const RUN_MS = 60_000;
 
@@ -131,12 +134,13 @@ function withSettings(command: CliCommand): CliCommand {
     .option('--keep-monthly <number>', 'the same for months', number)
     .option('--keep-yearly <number>', 'the same for years', number)
     .addOption(new Option('--keep-all', 'keep every restore point'))
-    .addOption(new Option('--applies-to <which>', 'whether the rules apply to older restore points too').choices(['all', 'new']));
+    .addOption(new Option('--applies-to <which>', 'whether the rules apply to older restore points too').choices(['all', 'new']))
+    .option('--rpo <duration>', 'the age that the newest good restore point of each VM never exceeds, such as 24h; none: no promise', rpo);
 }
 
 /** The given settings as the hub takes them. */
 async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial<Policy>> {
-  const { schedule, timeZone, repository, include, exclude, spread, catchUp } = options;
+  const { schedule, timeZone, repository, include, exclude, spread, catchUp, rpo: promised } = options;
   return {
     ...(schedule === undefined ? {} : { schedule }),
     ...(timeZone === undefined ? {} : { time_zone: timeZone }),
@@ -145,6 +149,7 @@ async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial
     ...(exclude === undefined ? {} : { exclude: await rulesOf(hub, exclude) }),
     ...(spread === undefined ? {} : { spread_seconds: spread }),
     ...(catchUp === undefined ? {} : { catch_up: catchUp }),
+    ...(promised === undefined ? {} : { rpo_seconds: promised === 'none' ? null : promised }),
   };
 }
 
@@ -213,6 +218,14 @@ function rule(text: string, earlier: readonly Rule[] = []): readonly Rule[] {
   const [, by, value] = RULE.exec(text) ?? [];
   if (by === undefined || value === undefined) throw new InvalidArgumentError('It must be vm=, name=, label=, node= or source= and a value.');
   return [...earlier, { by, value }];
+}
+
+function rpo(text: string): number | 'none' {
+  if (text === 'none') return text;
+  const [, amount, unit] = DURATION.exec(text) ?? [];
+  const size = unit === undefined ? undefined : UNIT_SECONDS[unit];
+  if (amount === undefined || size === undefined) throw new InvalidArgumentError('It must be a duration, such as 90m, 24h or 7d, or none.');
+  return Number(amount) * size;
 }
 
 function seconds(text: string): number {

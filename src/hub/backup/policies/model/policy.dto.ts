@@ -196,6 +196,16 @@ export class CreatePolicyDto {
   @OptionalOrNull()
   @Part(() => RetentionDto)
   readonly retention?: RetentionDto | null;
+
+  /**
+   * Recovery point objective: the newest good restore point of each VM must never be older than this many seconds; null: nothing is promised
+   * @example 86400
+   */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(60)
+  @Max(31_622_400)
+  readonly rpo_seconds?: number | null;
 }
 
 export class EditPolicyDto extends CreatePolicyDto {
@@ -230,6 +240,7 @@ export function settingsOf(dto: CreatePolicyDto): PolicySettings {
     blackouts: dto.blackouts.map(({ from, until, effect }) => ({ from, until, effect })),
     catch_up,
     retention: retention === undefined || retention === null ? null : retentionOf(retention),
+    rpo_seconds: dto.rpo_seconds ?? null,
   };
 }
 

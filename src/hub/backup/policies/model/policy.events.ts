@@ -58,6 +58,8 @@ export type PolicySettings = {
   readonly catch_up: 'none' | 'latest';
   /** null, and omitted in events of early hubs: no restore point ever expires. */
   readonly retention?: Retention | null;
+  /** The promise for each VM: the newest good restore point is never older. null, and omitted in events of early hubs: nothing is promised. */
+  readonly rpo_seconds?: number | null;
 };
 
 export type PolicyCreated = DomainEvent<

@@ -29,6 +29,8 @@ export class PolicyResponse {
   readonly blackouts!: readonly BlackoutDto[];
   readonly catch_up!: 'none' | 'latest';
   /** null: no restore point expires */ readonly retention!: RetentionResponse | null;
+  /** The greatest age of each VM's newest good restore point that is promised; null: nothing is promised @example 86400 */
+  readonly rpo_seconds!: number | null;
   /** @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
   /** When this version was recorded @example "2026-11-21T10:30:00.000Z" */ readonly edited_at!: string;
   /** Position of the last event reflected in this response; opaque @example "0000000000000000042" */
@@ -41,6 +43,7 @@ export function toPolicyResponse({ policy_id, version, settings, created_at, edi
     version,
     ...settings,
     retention: settings.retention ?? null,
+    rpo_seconds: settings.rpo_seconds ?? null,
     created_at: created_at.toISOString(),
     edited_at: edited_at.toISOString(),
     position,

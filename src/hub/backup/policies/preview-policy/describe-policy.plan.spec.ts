@@ -19,9 +19,10 @@ describe('the sentence that describes a policy', () => {
       start_window: { from: '22:00', until: '06:00', days: ['mon', 'tue'] as const },
       blackouts: [{ from: 'a', until: 'b', effect: 'skip' as const }],
       catch_up: 'none' as const,
+      rpo_seconds: 90_000,
     };
     expect(describePolicy(settings, { vms: 1, repository: null })).toBe(
-      'Is disabled, and would back up 1 VM into a deleted repository with a full backup each time: daily at 22:00 (UTC), spread over 600 s, starting only from 22:00 to 06:00 on mon, tue, except in 1 blackout, without catching up missed runs. Keeps every restore point.',
+      'Is disabled, and would back up 1 VM into a deleted repository with a full backup each time: daily at 22:00 (UTC), spread over 600 s, starting only from 22:00 to 06:00 on mon, tue, except in 1 blackout, without catching up missed runs, with a newest restore point at most 25 h old. Keeps every restore point.',
     );
   });
 

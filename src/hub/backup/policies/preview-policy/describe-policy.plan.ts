@@ -1,8 +1,14 @@
 import type { PolicySettings, Retention, StartWindow } from '../model/policy.events.js';
 
+const UNITS = [
+  [86_400, 'd'],
+  [3600, 'h'],
+  [60, 'min'],
+] as const;
+
 /** What the policy does, and what it keeps. @param repository its name; null: it was deleted */
 export function describePolicy(settings: PolicySettings, { vms, repository }: { readonly vms: number; readonly repository: string | null }): string {
-  const { enabled, schedule, time_zone, spread_seconds, start_window, blackouts, catch_up, backup_type } = settings;
+  const { enabled, schedule, time_zone, spread_seconds, start_window, blackouts, catch_up, backup_type, rpo_seconds } = settings;
   const type = backup_type === 'auto' ? '' : ` with ${backup_type === 'full' ? 'a full backup' : 'an incremental'} each time`;
   const parts = [
     `${enabled ? 'Backs up' : 'Is disabled, and would back up'} ${count(vms, 'VM')} into ${repository === null ? 'a deleted repository' : `repository "${repository}"`}${type}: ${schedule} (${time_zone})`,
@@ -10,6 +16,7 @@ export function describePolicy(settings: PolicySettings, { vms, repository }: { 
     ...(start_window === null ? [] : [`starting only ${windowText(start_window)}`]),
     ...(blackouts.length === 0 ? [] : [`except in ${count(blackouts.length, 'blackout')}`]),
     catch_up === 'latest' ? 'catching up the newest missed run within 12 hours' : 'without catching up missed runs',
+    ...(rpo_seconds === undefined || rpo_seconds === null ? [] : [`with a newest restore point at most ${durationText(rpo_seconds)} old`]),
   ];
   return `${parts.join(', ')}. ${retentionText(settings.retention ?? null)}`;
 }
@@ -40,6 +47,12 @@ function list(parts: readonly string[]): string {
 
 function windowText({ from, until, days }: StartWindow): string {
   return `from ${from} to ${until}${days.length === 0 ? '' : ` on ${days.join(', ')}`}`;
+}
+
+/** In the largest unit that divides it. */
+function durationText(seconds: number): string {
+  const [size, unit] = UNITS.find(([divisor]) => seconds % divisor === 0) ?? [1, 's'];
+  return `${seconds / size} ${unit}`;
 }
 
 function count(number: number, noun: string): string {
