@@ -9,6 +9,7 @@ import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { requireTools } from '../support/require-tools.js';
+import { newSigner } from '../support/sealed-disks.js';
 
 jest.setTimeout(120_000);
 const run = promisify(execFile);
@@ -138,12 +139,39 @@ describe('with the hub dead', () => {
       await hub.start();
       const moved = join(hub.directory, 'imported');
       await cp(repository, moved, { recursive: true, preserveTimestamps: true });
-      const cli = await run(process.execPath, [join(ROOT, 'dist/src/cli/main.cli.js'), 'repository', 'import', moved, '--json'], {
+      const importWith = async (keys: readonly string[]): Promise<readonly [number, object]> => {
+        const { status, body } = await hub.api<object>('POST', '/repositories/import', { path: moved, name: 'imported', keys });
+        return [status, body];
+      };
+      const document = join(moved, incremental.folder ?? '', 'manifest.json');
+      const signed = await readFile(document, 'utf8');
+      const { signing_key: key } = JSON.parse(signed) as { signing_key: string };
+      const [name, keyId] = key.split('+');
+      expect(await importWith([`${name ?? ''}+${keyId === '00000000' ? '1' : '0'}${keyId?.slice(1) ?? ''}+${key.slice(-44)}`])).toMatchObject([
+        400,
+        { code: 'key_invalid' },
+      ]);
+      expect(await importWith([newSigner('other').key])).toMatchObject([
+        200,
+        { created: true, imported: [], skipped: [{ reason: expect.stringContaining('not one of the given keys') }, { reason: expect.any(String) }] },
+      ]);
+      await chmod(document, 0o644);
+      await writeFile(document, signed.replace('"source_ref": "', '"source_ref": "/else'));
+      expect(await importWith([])).toMatchObject([
+        200,
+        {
+          imported: [full.backup_id],
+          skipped: [{ folder: incremental.folder, reason: expect.stringContaining('is not valid') }],
+          signatures: { trusted: 0, unknown_key: 1, unsigned: 0, unknown_keys: [key] },
+        },
+      ]);
+      await writeFile(document, signed);
+      const cli = await run(process.execPath, [join(ROOT, 'dist/src/cli/main.cli.js'), 'repository', 'import', moved, '--key', key, '--json'], {
         env: { PATH: process.env['PATH'] ?? '', SENDENSE_DATA_DIRECTORY: hub.dataDirectory },
       });
-      expect(JSON.parse(cli.stdout)).toMatchObject({ created: true, name: 'imported', imported: [full.backup_id, incremental.backup_id], skipped: [] });
-      const again = await hub.api<{ imported: string[]; already_known: number }>('POST', '/repositories/import', { path: moved, name: 'imported' });
-      expect([again.status, again.body]).toMatchObject([200, { created: false, imported: [], already_known: 2 }]);
+      const counts = { trusted: 2, unknown_key: 0, unsigned: 0, unknown_keys: [] };
+      expect(JSON.parse(cli.stdout)).toMatchObject({ created: false, name: 'imported', imported: [incremental.backup_id], skipped: [], signatures: counts });
+      expect(await importWith([])).toMatchObject([200, { created: false, imported: [], already_known: 2, signatures: { unknown_key: 2 } }]);
 
       const client = new BackupClient(hub);
       const chain = await until('the chain to be there', async () => {

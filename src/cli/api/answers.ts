@@ -61,6 +61,7 @@ export interface RepositoryImport {
   readonly imported: readonly string[];
   readonly already_known: number;
   readonly skipped: readonly { readonly folder: string; readonly reason: string }[];
+  readonly signatures: { readonly trusted: number; readonly unknown_key: number; readonly unsigned: number; readonly unknown_keys: readonly string[] };
 }
 
 export interface Backup {

@@ -3,8 +3,9 @@ import { Argument, InvalidArgumentError, Option } from 'commander';
 import { FileHasher } from '../../storage/hashing/file-hasher.js';
 import type { DiskFormat } from '../../lib/qemu/disk-copy.plan.js';
 import { QemuImg } from '../../lib/qemu/qemu-img.js';
-import { NoteError, type NoteVerifier, parseVerifier } from '../../lib/ledger/signed-note.js';
-import type { SignatureVerdict } from '../../storage/repository-files/manifest-signature.js';
+import type { NoteVerifier } from '../../lib/ledger/signed-note.js';
+import { signaturesText, trustedKey } from '../terminal/signatures.js';
+import { countSignatures } from '../../storage/repository-files/manifest-signature.js';
 import type { Manifest } from '../../storage/repository-files/manifest.js';
 import { ProvenFiles } from '../../storage/repository-files/proven-files.js';
 import { type FoundRestorePoint, RepositoryFiles } from '../../storage/repository-files/repository-files.js';
@@ -81,14 +82,6 @@ function diskNumbers(text: string, earlier: readonly number[]): readonly number[
   return [...earlier, Number(text)];
 }
 
-function trustedKey(text: string): NoteVerifier {
-  try {
-    return parseVerifier(text);
-  } catch (error) {
-    throw error instanceof NoteError ? new InvalidArgumentError(error.message) : error;
-  }
-}
-
 class RestoreProgram {
   constructor(
     private readonly options: Options,
@@ -140,7 +133,7 @@ class RestoreProgram {
       .map(({ backup_id }) => backup_id);
     const bytes = verdicts.reduce((sum, verdict) => sum + verdict.bytes_checked, 0);
     const ok = findings.length === 0;
-    const signatures = countSignatures(verdicts.map(({ signature }) => signature));
+    const signatures = countSignatures(verdicts.flatMap(({ signature }) => signature ?? []));
     this.print({ ok, restore_points_checked: verdicts.length, bytes_checked: bytes, signatures, findings, unusable_restore_points: unusable }, () => [
       ...findings.map(({ code, detail }) => `${code}: ${detail}`),
       ...unusable.map((id) => `Restore point ${id} cannot be restored.`),
@@ -223,38 +216,6 @@ class RestoreProgram {
   private clear(): void {
     if (process.stderr.isTTY) process.stderr.write('\r\u001b[K');
   }
-}
-
-interface SignatureCounts {
-  readonly trusted: number;
-  readonly unknown_key: number;
-  readonly unsigned: number;
-  readonly invalid: number;
-  /** Keys that have signed and are not known. */
-  readonly unknown_keys: readonly string[];
-}
-
-function countSignatures(verdicts: readonly (SignatureVerdict | null)[]): SignatureCounts {
-  const count = (kind: SignatureVerdict['kind']): number => verdicts.filter((verdict) => verdict?.kind === kind).length;
-  const unknown = new Set(verdicts.flatMap((verdict) => (verdict?.kind === 'unknown_key' ? [verdict.key] : [])));
-  return {
-    trusted: count('trusted'),
-    unknown_key: count('unknown_key'),
-    unsigned: count('unsigned'),
-    invalid: count('invalid'),
-    unknown_keys: [...unknown].sort(),
-  };
-}
-
-function signaturesText({ trusted, unknown_key, unsigned, unknown_keys }: SignatureCounts): string {
-  const parts = [
-    ...(trusted === 0 ? [] : [`${trusted} signed with a given key.`]),
-    ...(unknown_key === 0
-      ? []
-      : [`${unknown_key} signed with a key that nobody has vouched for (${unknown_keys.join(', ')}): give --key to check who signed.`]),
-    ...(unsigned === 0 ? [] : [`${unsigned} of format 1, which has no signatures.`]),
-  ];
-  return parts.join(' ');
 }
 
 function pointsOf(found: readonly FoundRestorePoint[]): readonly FoundPoint[] {

@@ -49,3 +49,19 @@ export function checkSignature(json: string, manifest: Manifest, signature: stri
     throw error;
   }
 }
+
+/** Of several manifests. */
+export interface SignatureCounts {
+  readonly trusted: number;
+  readonly unknown_key: number;
+  readonly unsigned: number;
+  /** The keys that have signed and that the reader does not know. */
+  readonly unknown_keys: readonly string[];
+}
+
+/** Counts all but invalid signatures. */
+export function countSignatures(verdicts: readonly SignatureVerdict[]): SignatureCounts {
+  const count = (kind: SignatureVerdict['kind']): number => verdicts.filter((verdict) => verdict.kind === kind).length;
+  const unknown = new Set(verdicts.flatMap((verdict) => (verdict.kind === 'unknown_key' ? [verdict.key] : [])));
+  return { trusted: count('trusted'), unknown_key: count('unknown_key'), unsigned: count('unsigned'), unknown_keys: [...unknown].sort() };
+}

@@ -13,6 +13,8 @@ import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import type { Position } from '../../../../kernel/position.js';
 import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
 import type { Manifest } from '../../../../storage/repository-files/manifest.js';
+import { countSignatures, type SignatureVerdict } from '../../../../storage/repository-files/manifest-signature.js';
+import { NoteError, type NoteVerifier, parseVerifier } from '../../../../lib/ledger/signed-note.js';
 import { NODE_CHANGE_ID_PROBLEMS } from '../../../../contract/words.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import type { RepositoryMarker } from '../../../../storage/repository-files/repository-marker.js';
@@ -38,7 +40,13 @@ const FULL_REASONS: readonly FullReason[] = [
 ];
 
 /** Problems of a single restore point, which do not prevent the import of others. */
-const SKIPPED: ReadonlySet<string> = new Set(['backup_already_known', 'restore_point_unsafe', 'manifest_broken', 'restore_point_missing']);
+const SKIPPED: ReadonlySet<string> = new Set([
+  'backup_already_known',
+  'restore_point_unsafe',
+  'manifest_signature_invalid',
+  'manifest_broken',
+  'restore_point_missing',
+]);
 
 /** Every step can be repeated: if the hub is killed during an import, repeating the command imports the rest. */
 @CommandHandler(ImportRepository)
@@ -53,6 +61,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
   ) {}
 
   async execute(command: ImportRepository): Promise<RepositoryImport> {
+    const keys = command.keys.map(verifierOf);
     const path = normalize(command.path).replace(/(?<=.)\/+$/, '');
     return this.lock.run(REPOSITORIES, ['repositories'], async () => {
       const marker = await this.markerAt(path);
@@ -71,7 +80,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       };
       const { state, events, position } = await this.runner.run(repositoryStream(repositoryId), decider, data, command.context);
       if (state.status === 'none') throw new Error(`repository ${repositoryId} was not recorded`);
-      const points = await this.importPoints(repositoryId, path, command.context);
+      const points = await this.importPoints(repositoryId, path, keys, command.context);
       return { repository: state.repository, created: events.length > 0, ...points, position: points.position ?? position };
     });
   }
@@ -92,11 +101,13 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
   private async importPoints(
     repositoryId: string,
     path: string,
+    keys: readonly NoteVerifier[],
     context: CommandContext,
-  ): Promise<Pick<RepositoryImport, 'imported' | 'already_known' | 'skipped' | 'position'>> {
+  ): Promise<Pick<RepositoryImport, 'imported' | 'already_known' | 'skipped' | 'signatures' | 'position'>> {
     const imported: string[] = [];
     const skipped: { folder: string; reason: string }[] = [];
     const present = new Set<string>();
+    const signatures: SignatureVerdict[] = [];
     let alreadyKnown = 0;
     let position: Position | null = null;
     const found = [...(await this.files.listRestorePoints(path))].sort((a, b) => (a.manifest?.started_at ?? '').localeCompare(b.manifest?.started_at ?? ''));
@@ -108,8 +119,10 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       } else {
         try {
           await this.refuseUnsafe(path, folder, manifest);
+          const signature = await this.signatureOf(path, folder, keys);
           const outcome = await this.importPoint(repositoryId, path, folder, { manifest, sha256: manifest_sha256 }, context);
           present.add(manifest.backup_id);
+          signatures.push(signature);
           if (outcome.imported) imported.push(manifest.backup_id);
           else alreadyKnown += 1;
           position = outcome.position ?? position;
@@ -119,7 +132,7 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
         }
       }
     }
-    return { imported, already_known: alreadyKnown, skipped, position };
+    return { imported, already_known: alreadyKnown, skipped, signatures: countSignatures(signatures), position };
   }
 
   /** Damaged restore points are imported; the damage is found when they are verified or used. Files that could reference other files are refused. */
@@ -129,6 +142,17 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       if (problem !== null)
         throw new DomainError('conflict', 'restore_point_unsafe', `Its file ${disk.file} ${problem.detail}.`, { folder, reason: problem.reason });
     }
+  }
+
+  /** @throws DomainError manifest_signature_invalid */
+  private async signatureOf(path: string, folder: string, keys: readonly NoteVerifier[]): Promise<SignatureVerdict> {
+    const verdict = await this.files.signatureOf(path, folder, await this.files.readManifestAndHash(path, folder), keys);
+    const refuse = (what: string): never => {
+      throw new DomainError('conflict', 'manifest_signature_invalid', `The signature of its manifest ${what}.`, { folder });
+    };
+    if (verdict.kind === 'invalid') return refuse(`is not valid: ${verdict.detail}`);
+    if (verdict.kind === 'unknown_key' && keys.length > 0) return refuse(`is by ${verdict.key}, which is not one of the given keys`);
+    return verdict;
   }
 
   /** Records the backup before the chain; otherwise a chain could show an unknown backup. */
@@ -175,5 +199,17 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
     const outcome = await this.commands.execute(new ImportRestorePoint(data, own));
     await this.commands.execute(new RecordRestorePoint(data.chain_id, data.vm_id, repositoryId, data.backup_id, data.parent_backup_id, own));
     return outcome;
+  }
+}
+
+/** @throws DomainError key_invalid */
+function verifierOf(key: string): NoteVerifier {
+  try {
+    return parseVerifier(key);
+  } catch (error) {
+    if (!(error instanceof NoteError)) throw error;
+    throw new DomainError('invalid', 'key_invalid', `"${key}" is not a key of a hub: ${error.message}. Copy the key from GET /ledger/key of that hub.`, {
+      key,
+    });
   }
 }

@@ -36,12 +36,15 @@ export class DeleteRepository extends Command<Position | null> {
 
 /**
  * Imports a repository of another hub, with its restore points. A repeated import adds restore points that appeared since.
- * @throws DomainError repository_name_taken, repository_marker_missing, repository_already_used, repository_overlaps, repository_path_*, repository_not_writable
+ * @throws DomainError repository_name_taken, repository_marker_missing, repository_already_used, repository_overlaps, repository_path_*, repository_not_writable,
+ * key_invalid
  */
 export class ImportRepository extends Command<RepositoryImport> {
   constructor(
     readonly path: string,
     readonly name: string,
+    /** Verifier keys. If there is one, manifests that another key has signed are skipped. */
+    readonly keys: readonly string[],
     readonly context: CommandContext,
   ) {
     super();
@@ -57,5 +60,13 @@ export type RepositoryImport = {
   readonly already_known: number;
   /** Restore points that could not be imported, and why. */
   readonly skipped: readonly { readonly folder: string; readonly reason: string }[];
+  /** Who has signed those that were imported or are already known. */
+  readonly signatures: {
+    readonly trusted: number;
+    readonly unknown_key: number;
+    readonly unsigned: number;
+    /** Keys that were not given. */
+    readonly unknown_keys: readonly string[];
+  };
   readonly position: string | null;
 };
