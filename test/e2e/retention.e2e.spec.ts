@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
@@ -16,6 +17,7 @@ jest.setTimeout(240_000);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
 
 const DAY_MS = 86_400_000;
+const RUN_PATIENCE_MS = 120_000;
 
 let database: TestDatabase;
 let system: HubSystem;
@@ -49,17 +51,23 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Runs the policy. @returns its restore point */
-async function backedUp(): Promise<BackupResponse> {
+/** Runs the policy. @returns the id of the run */
+async function begun(): Promise<string> {
   const path = `/policies/${policy.policy_id}`;
   // Right after the hub has started, its node may not be known to be reachable.
   const body = await until('the run to begin', async () => {
     const answer = await system.api<OccurrenceResponse>('POST', `${path}/run`);
     return answer.status === 202 ? answer.body : null;
   });
+  return body.occurrence_id;
+}
+
+/** @returns the restore point of a run */
+async function ended(id: string): Promise<BackupResponse> {
+  const path = `/policies/${policy.policy_id}`;
   const run = await until('the run to finish', async () => {
     const { occurrences } = (await system.api<{ occurrences: OccurrenceResponse[] }>('GET', `${path}/occurrences`)).body;
-    return occurrences.find(({ occurrence_id, finished_at }) => occurrence_id === body.occurrence_id && finished_at !== null);
+    return occurrences.find(({ occurrence_id, finished_at }) => occurrence_id === id && finished_at !== null);
   });
   const backup = await client.atRest(run.vms[0]?.backup_id ?? '');
   expect(backup.status).toBe('completed');
@@ -67,6 +75,7 @@ async function backedUp(): Promise<BackupResponse> {
   return backup;
 }
 
+const backedUp = async (): Promise<BackupResponse> => ended(await begun());
 const shown = (index: number): Promise<BackupResponse> => client.get(points[index]?.backup_id ?? '');
 const folderOf = (index: number): string => join(system.repositoryPath, points[index]?.folder ?? '');
 const protect = (index: number, change: string, reason: string) =>
@@ -161,14 +170,22 @@ describe('a policy with a retention', () => {
 
   it('after the grace period keeps the files that later restore points need, and removes a chain that has expired as a whole, newest first', async () => {
     await system.kill('SIGTERM');
-    await system.start({ SENDENSE_EXPIRY_GRACE_SECONDS: '0' });
+    const failpoint = join(system.directory, 'failpoint');
+    const env = { SENDENSE_EXPIRY_GRACE_SECONDS: '0', SENDENSE_FAILPOINT: `file:${failpoint}` };
+    await system.start(env);
     // Its grace period is a day, whatever the setting is now.
     await protect(0, 'pin', 'To begin again.');
     await protect(0, 'unpin', 'To begin again.');
     const waiting = await becomes(0, ({ expiry }) => expiry?.needed_by !== null && expiry !== null, 'needed by the incremental on it');
     expect(waiting).toMatchObject({ status: 'completed', expiry: { needed_by: [points[1]?.backup_id] } });
     expect(existsSync(folderOf(0))).toBe(true);
-    expect((await backedUp()).full_reason).toBe('chain_too_long');
+    // Killed while it removes the chain, the hub goes on where it was.
+    await writeFile(failpoint, 'after:BackupDeleted:1');
+    const run = await begun();
+    await system.ended(RUN_PATIENCE_MS);
+    await rm(failpoint);
+    await system.start(env);
+    expect((await ended(run)).full_reason).toBe('chain_too_long');
     for (const index of [0, 1]) await becomes(index, ({ status }) => status === 'deleted', 'deleted');
     await until('the files to be removed', () => Promise.resolve(!existsSync(folderOf(0)) && !existsSync(folderOf(1))));
     const [older, newer] = await Promise.all(

@@ -60,8 +60,8 @@ export type RetentionFinding =
   | { readonly kind: 'defer_removal'; readonly needed_by: readonly string[] }
   | { readonly kind: 'withdraw_expiry'; readonly kept_by: readonly string[] };
 
-/** Records a finding if it is news. */
-export class RecordRetention extends Command<void> {
+/** Records a finding; answers whether it was news. */
+export class RecordRetention extends Command<boolean> {
   constructor(
     readonly backupId: string,
     readonly finding: RetentionFinding,

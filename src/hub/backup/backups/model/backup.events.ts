@@ -191,7 +191,7 @@ export type ChangeTrackingSettled = DomainEvent<'ChangeTrackingSettled', { reado
 export type BackupUndone = DomainEvent<'BackupUndone', { readonly undone_at: string }>;
 /** The restore point is deleted; its files are about to be removed. */
 export type BackupDeleted = DomainEvent<'BackupDeleted', { readonly deleted_at: string }>;
-/** Tiers of the restore point that no other one was recorded for. They stay, so a second event only adds some, when the first one of a period is damaged. */
+/** Tiers of the restore point that no other one was recorded for. They stay; a second event only adds some, when the first one of a period is damaged or removed. */
 export type RestorePointTiersAssigned = DomainEvent<
   'RestorePointTiersAssigned',
   { readonly policy_id: string; readonly time_zone: string; readonly tiers: readonly Tier[]; readonly assigned_at: string }

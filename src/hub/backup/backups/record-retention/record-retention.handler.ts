@@ -17,9 +17,10 @@ export class RecordRetentionHandler implements ICommandHandler<RecordRetention> 
     private readonly config: HubConfig,
   ) {}
 
-  async execute({ backupId, finding, context }: RecordRetention): Promise<void> {
+  async execute({ backupId, finding, context }: RecordRetention): Promise<boolean> {
     const now = this.clock.now();
     const grace_until = new Date(now.getTime() + this.config.expiryGraceSeconds * 1_000).toISOString();
-    await this.runner.run(backupStream(backupId), decider, { finding, at: now.toISOString(), grace_until }, context);
+    const { events } = await this.runner.run(backupStream(backupId), decider, { finding, at: now.toISOString(), grace_until }, context);
+    return events.length > 0;
   }
 }

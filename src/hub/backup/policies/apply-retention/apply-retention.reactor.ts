@@ -13,7 +13,7 @@ import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
-import { DeleteBackup, RecordRetention } from '../../backups/model/backup.commands.js';
+import { DeleteBackup, RecordRetention, type RetentionFinding } from '../../backups/model/backup.commands.js';
 import { policyStream } from '../model/policy.events.js';
 import { policyHistory } from '../model/policy.state.js';
 import { decideRetention, planRemovals, RetentionCalendar, tiersOf } from '../model/retention.plan.js';
@@ -34,6 +34,12 @@ const OF_BACKUPS: ReadonlySet<string> = new Set([
   'RestorePointHeld',
   'RestorePointReleased',
 ]);
+const NEWS: Readonly<Record<RetentionFinding['kind'], string>> = {
+  assign_tiers: 'a restore point is the first good one of a period',
+  expire: 'a restore point has expired',
+  withdraw_expiry: 'an expired restore point is kept after all',
+  defer_removal: 'an expired restore point stays, because later ones need its files',
+};
 const OF_POLICIES: ReadonlySet<string> = new Set(['PolicyEdited', 'PolicyDeleted']);
 
 /**
@@ -117,8 +123,9 @@ export class ApplyRetentionReactor implements OnApplicationBootstrap, OnModuleDe
       for (const { backup_id, decision } of verdicts) if (decision === 'expire') expired.add(backup_id);
       const tiers = zone === null ? new Map<string, never>() : tiersOf(points, zone, now, calendar);
       for (const [backupId, finding] of findingsOf(points, verdicts, { policy_id, versions, zone, tiers })) {
-        await this.commands.execute(new RecordRetention(backupId, finding, this.context()));
-        if (finding.kind !== 'assign_tiers') this.log.info(`retention: ${finding.kind} for a restore point`, { backup_id: backupId, policy_id });
+        // Not news while a read model that lacks what is recorded is rebuilt after an upgrade.
+        if (!(await this.commands.execute(new RecordRetention(backupId, finding, this.context())))) continue;
+        this.log.info(NEWS[finding.kind], { backup_id: backupId, policy_id });
         recorded += 1;
       }
     }
@@ -142,7 +149,9 @@ export class ApplyRetentionReactor implements OnApplicationBootstrap, OnModuleDe
   private async defer(backupId: string, rows: readonly StandingRow[]): Promise<void> {
     if (rows.find(({ backup_id }) => backup_id === backupId)?.expiry?.needed_by !== null) return;
     const needed_by = rows.filter(({ parent_backup_id }) => parent_backup_id === backupId).map(({ backup_id }) => backup_id);
-    await this.commands.execute(new RecordRetention(backupId, { kind: 'defer_removal', needed_by }, this.context()));
+    if (await this.commands.execute(new RecordRetention(backupId, { kind: 'defer_removal', needed_by }, this.context()))) {
+      this.log.info(NEWS.defer_removal, { backup_id: backupId, needed_by });
+    }
   }
 
   /** @returns whether it is deleted: it may just have become used, pinned or held */
