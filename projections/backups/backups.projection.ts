@@ -1,6 +1,6 @@
 import { unknownVariant } from '../../src/kernel/decider.js';
 import { type BackupEvent, type RestorePointImported, type StoredBackupEvent, upcastBackupEvent } from '../../src/hub/backup/backups/model/backup.events.js';
-import type { ChainEvent } from '../../src/hub/backup/chains/model/chain.events.js';
+import type { ChainEvent, RestorePointRewritten } from '../../src/hub/backup/chains/model/chain.events.js';
 import type { NbdExportEvent } from '../../src/hub/exports/nbd-exports/model/nbd-export.events.js';
 import { asDomainEvent } from '../../src/hub/store/event-store/command-runner.js';
 import { categoryOf, type RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
@@ -16,7 +16,7 @@ export const backupsProjection: Projection<BackupRow> = {
     if (category === 'backup') return [idOf(event.stream)];
     if (category === 'chain') {
       const chained = asDomainEvent<ChainEvent>(event);
-      return chained.type === 'RestorePointDamaged' ? [chained.data.backup_id] : [];
+      return chained.type === 'RestorePointDamaged' || chained.type === 'RestorePointRewritten' ? [chained.data.backup_id] : [];
     }
     const exported = asDomainEvent<NbdExportEvent>(event);
     return exported.type === 'NbdExportRequested' ? [exported.data.job_id] : [{ reference: idOf(event.stream) }];
@@ -29,7 +29,7 @@ export const backupsProjection: Projection<BackupRow> = {
   fold(row, event) {
     const category = categoryOf(event.stream);
     if (category === 'nbdExport') return row === undefined ? null : foldExport(row, event);
-    if (category === 'chain') return row === undefined ? null : foldDamage(row, event);
+    if (category === 'chain') return row === undefined ? null : foldChained(row, event);
     return foldBackup(row, event);
   },
 };
@@ -229,12 +229,36 @@ function foldExport(row: BackupRow, recorded: RecordedEvent): BackupRow {
   }
 }
 
-/** Only the first finding is kept. */
-function foldDamage(row: BackupRow, recorded: RecordedEvent): BackupRow {
+function foldChained(row: BackupRow, recorded: RecordedEvent): BackupRow {
   const event = asDomainEvent<ChainEvent>(recorded);
+  return event.type === 'RestorePointRewritten' ? rewritten(row, event.data) : damaged(row, event, recorded.metadata.time);
+}
+
+function rewritten(row: BackupRow, { parent_backup_id, files, manifest_sha256 }: RestorePointRewritten['data']): BackupRow {
+  const byDisk = new Map(files.map((file) => [file.disk_id, file]));
+  const isFull = parent_backup_id === null;
+  return {
+    ...row,
+    backup_type: isFull ? 'full' : 'incremental',
+    full_reason: isFull ? 'flattened' : null,
+    full_reason_detail: isFull ? null : row.full_reason_detail,
+    parent_backup_id,
+    manifest_sha256,
+    files: row.files?.map((file) => ({ ...file, ...byDisk.get(file.disk_id)?.after })) ?? null,
+    disks: row.disks.map((disk) => {
+      const file = byDisk.get(disk.disk_id);
+      if (file === undefined) return disk;
+      const { parent_file, parent_change_id, after } = file;
+      return { ...disk, parent_file, parent_change_id, size_bytes: after.size_bytes, sha256: after.sha256 };
+    }),
+  };
+}
+
+/** Only the first finding is kept. */
+function damaged(row: BackupRow, event: ChainEvent, time: string): BackupRow {
   if (event.type !== 'RestorePointDamaged' || row.damage !== null) return row;
   const { code, detail, file, verification_id, caused_by_backup_id } = event.data;
-  const damage = { code, detail, file: file ?? null, detected_at: recorded.metadata.time, verification_id: verification_id ?? null };
+  const damage = { code, detail, file: file ?? null, detected_at: time, verification_id: verification_id ?? null };
   return { ...row, damage: { ...damage, caused_by_backup_id: caused_by_backup_id ?? null } };
 }
 

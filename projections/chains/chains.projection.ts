@@ -20,6 +20,9 @@ export const chainsProjection: Projection<ChainRow> = {
           head_backup_id: null,
           points: [],
           damaged: false,
+          pruning: [],
+          rewriting: null,
+          pruning_failure: null,
           started_position: recorded.position,
         },
         [{ backup_id: event.data.backup_id, backup_type: 'full', parent_backup_id: null, damage: null }],
@@ -34,7 +37,7 @@ export const chainsProjection: Projection<ChainRow> = {
         ]);
       case 'RestorePointRemoved':
         return withPoints(
-          row,
+          { ...row, pruning: row.pruning.filter((backupId) => backupId !== event.data.backup_id) },
           row.points.filter(({ backup_id }) => backup_id !== event.data.backup_id),
         );
       case 'RestorePointDamaged':
@@ -44,6 +47,20 @@ export const chainsProjection: Projection<ChainRow> = {
             point.backup_id === event.data.backup_id ? { ...point, damage: { code: event.data.code, detail: event.data.detail } } : point,
           ),
         );
+      case 'PruningRequested':
+        return { ...row, pruning: [...new Set([...row.pruning, ...event.data.remove])], pruning_failure: null };
+      case 'RestorePointRewriteStarted':
+        return { ...row, rewriting: event.data.backup_id };
+      case 'RestorePointRewritten': {
+        const { backup_id, parent_backup_id } = event.data;
+        const backup_type = parent_backup_id === null ? 'full' : 'incremental';
+        return withPoints(
+          { ...row, rewriting: null, full_backup_id: parent_backup_id === null ? backup_id : row.full_backup_id },
+          row.points.map((point) => (point.backup_id === backup_id ? { ...point, backup_type, parent_backup_id } : point)),
+        );
+      }
+      case 'PruningFailed':
+        return { ...row, pruning: [], pruning_failure: event.data };
       default:
         return unknownVariant(`stream ${recorded.stream}`, event);
     }

@@ -1,4 +1,4 @@
-import { boolean, json, position, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
+import { boolean, json, position, text, texts, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
 export type ChainPoint = {
   readonly backup_id: string;
@@ -20,6 +20,12 @@ export const ChainReadModel = readModel({
     /** Oldest first. */
     points: json<readonly ChainPoint[]>(),
     damaged: boolean(),
+    /** Restore points that are to be removed. */
+    pruning: texts(),
+    /** The restore point whose files are being replaced; null: none. */
+    rewriting: text().nullable(),
+    /** Why the last pruning has not removed what it was to; null: it has, or there was none. */
+    pruning_failure: json<{ readonly code: string; readonly detail: string; readonly failed_at: string }>().nullable(),
     started_position: position(),
   },
   indexes: ['(vm_id, started_position)', '(full_backup_id)'],

@@ -44,6 +44,23 @@ export interface Vm {
   readonly vm_id: string;
 }
 
+export interface VmPruning {
+  readonly dry_run: boolean;
+  readonly chains: readonly {
+    readonly steps: readonly {
+      readonly kind: 'drop' | 'flatten' | 'absorb';
+      readonly backup_id: string;
+      readonly parent_backup_id: string | null;
+      readonly merged: readonly string[];
+    }[];
+    readonly left: readonly { readonly backup_id: string; readonly needed_by: string }[];
+    readonly read_bytes: number;
+    readonly write_bytes: number;
+    readonly needed_bytes: number;
+    readonly free_bytes: number;
+  }[];
+}
+
 export interface Repository {
   readonly repository_id: string;
   readonly name: string;

@@ -1,8 +1,9 @@
 import { Option } from 'commander';
 import { NODE_SOURCES } from '../../contract/words.js';
-import type { Vm } from '../api/answers.js';
+import type { Vm, VmPruning } from '../api/answers.js';
 import { hubOf } from '../api/hub-options.js';
 import { hubCommand, idOf, listCommand, NODES, printRecord, type ResourceOptions, showCommand, VMS } from '../api/resource.command.js';
+import { bytesText } from '../terminal/bytes-text.js';
 import { CliCommand } from '../terminal/command.js';
 
 /** For the hub to ask the node for the disks. */
@@ -38,11 +39,36 @@ export function vmCommand(environment: NodeJS.ProcessEnv): CliCommand {
       const hub = await hubOf(options, environment);
       await hub.call('DELETE', `/vms/${await idOf(hub, VMS, vm)}`);
     });
+  const prune = hubCommand('prune', 'remove restore points of a VM, also from the middle of a chain; the others keep their content')
+    .argument('<vm>', 'its name or id')
+    .argument('<backups...>', 'ids of the backups to remove')
+    .option('--dry-run', 'only show the plan')
+    .does(async (vm: string, remove: readonly string[], { dryRun, ...options }: ResourceOptions & { readonly dryRun?: true }) => {
+      const hub = await hubOf(options, environment);
+      const answer = await hub.call<VmPruning>('POST', `/vms/${await idOf(hub, VMS, vm)}/prune`, { remove, dry_run: dryRun === true });
+      if (options.json === true) printRecord(answer, options);
+      else process.stdout.write(pruningText(answer));
+    });
   return new CliCommand('vm')
-    .description('Shows, registers, labels and removes the VMs that the hub protects.')
+    .description('Shows, registers, labels and removes the VMs that the hub protects, and prunes their chains.')
     .addCommand(listCommand(VMS, environment))
     .addCommand(showCommand(VMS, environment))
     .addCommand(register)
     .addCommand(label)
+    .addCommand(prune)
     .addCommand(remove);
+}
+
+function pruningText({ dry_run, chains }: VmPruning): string {
+  const lines = chains.flatMap(({ steps, left, read_bytes, write_bytes, needed_bytes, free_bytes }) => [
+    ...steps.map(({ kind, backup_id, parent_backup_id, merged }) => {
+      if (kind === 'drop') return `remove   ${backup_id}`;
+      if (kind === 'flatten') return `flatten  ${backup_id}: it becomes a full`;
+      return `absorb   ${backup_id}: it takes in ${merged.join(', ')} and is based on ${parent_backup_id ?? ''}`;
+    }),
+    ...left.map(({ backup_id, needed_by }) => `keep     ${backup_id}: ${needed_by} is damaged and depends on it`),
+    `Reads ${bytesText(read_bytes)}, writes at most ${bytesText(write_bytes)}, needs at most ${bytesText(needed_bytes)} free, frees ${bytesText(free_bytes)}.`,
+  ]);
+  const ending = dry_run ? 'Nothing was changed.' : chains.length === 0 ? 'Nothing is left to remove.' : 'The hub is removing them; see GET /backups/chain.';
+  return `${[...lines, ending].join('\n')}\n`;
 }

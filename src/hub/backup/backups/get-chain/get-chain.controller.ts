@@ -39,6 +39,8 @@ export class GetChainController {
       backup_count: chain.points.length,
       total_size_bytes: ordered.flatMap(({ files }) => files ?? []).reduce((sum, file) => sum + file.size_bytes, 0),
       damaged: ordered.flatMap(({ backup_id, damage }) => (damage === null ? [] : [{ backup_id, code: damageCode(damage), detail: damage.detail }])),
+      pruning: chain.pruning,
+      pruning_failure: chain.pruning_failure,
       position: [chain.position, ...ordered.map(({ position }) => position)].reduce((newest, each) => (each > newest ? each : newest)),
     };
   }

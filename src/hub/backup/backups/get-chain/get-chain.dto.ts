@@ -21,6 +21,12 @@ export class RestorePointDamageResponse {
   /** @example "disk-0.qcow2 has 100 bytes, 1074135040 were sealed" */ readonly detail!: string;
 }
 
+export class PruningFailureResponse {
+  /** Stable code @example "restore_point_damaged" */ readonly code!: string;
+  /** @example "The file \"/srv/backups/pgtest1-3c1f0e5b/20261122T103000Z-incr-0e5b7a12/disk-0.qcow2\" was altered." */ readonly detail!: string;
+  /** @example "2026-12-01T00:00:00.000Z" */ readonly failed_at!: string;
+}
+
 export class ChainResponse {
   /** @example "5d0c7b52-7a57-5f0f-8f0a-1f2e3d4c5b6a" */ readonly chain_id!: string;
   /** @example "0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b" */ readonly vm_id!: string;
@@ -33,6 +39,10 @@ export class ChainResponse {
   /** Total length of all QCOW2 files of the chain @example 1074200576 */ readonly total_size_bytes!: number;
   /** Damaged restore points; no incremental may be based on them @example [] */
   readonly damaged!: RestorePointDamageResponse[];
+  /** Restore points that are being removed; see `POST /vms/{id}/prune` @example [] */
+  readonly pruning!: readonly string[];
+  /** Why the last pruning did not remove all that it was to; null: it did, or there was none @example null */
+  readonly pruning_failure!: PruningFailureResponse | null;
   /** Position of the last event reflected in this response; opaque @example "0000000000000000042" */
   readonly position!: string;
 }

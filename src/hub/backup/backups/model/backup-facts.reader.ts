@@ -16,6 +16,7 @@ import { ProvenFiles } from '../../../../storage/repository-files/proven-files.j
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { type BackupTypeDecision, decideBackupType, type ParentFacts, type SourceDisk } from './backup-type.decide.js';
 import type { BackupRequested } from './backup.events.js';
+import { refuseRewriting } from './restore-points.reader.js';
 import { refuseOtherFormat } from './disk-formats.plan.js';
 
 type WantedBackup = Pick<BackupRequested['data'], 'repository_id' | 'backup_type' | 'backup_id'>;
@@ -66,7 +67,8 @@ export class BackupFactsReader {
    * Gathers the facts for a backup and chooses between full and incremental. A backup that is planned right after its request reuses the node's answer to the
    * request.
    * @throws DomainError: vm_not_found, repository_not_found, repository_unavailable, node_unreachable, node_silent, node_broken_answer, vm_not_found_at_node,
-   * disk_in_use and other disk problems reported by the node, incremental_impossible
+   * disk_in_use and other disk problems reported by the node, incremental_impossible,
+   * restore_point_being_rewritten
    */
   async gather({ vm_id, ...wanted }: WantedBackup & { readonly vm_id: string }): Promise<BackupFacts> {
     const vm = await this.dataSource.getRepository(VmReadModel).findOneBy({ vm_id });
@@ -144,6 +146,7 @@ export class BackupFactsReader {
       .limit(1)
       .getOne();
     if (chain === null || chain.head_backup_id === null) return { kind: 'none' };
+    refuseRewriting(chain);
     for (const { backup_id, damage } of chain.points) {
       if (damage !== null && isParentDamage(damage.code)) {
         return { kind: 'damaged', backup_id, chain_id: chain.chain_id, code: damage.code, detail: damage.detail, file: null };

@@ -20,7 +20,9 @@ export type FullReason =
   | 'parent_missing'
   | 'parent_truncated'
   | 'parent_altered'
-  | 'chain_too_long';
+  | 'chain_too_long'
+  /** It was an incremental, and its files were merged with those below it. */
+  | 'flattened';
 
 /** Why a pending backup has not started yet. */
 export type WaitingFor = 'vm_busy' | 'backup_limit' | 'nbd_ports';

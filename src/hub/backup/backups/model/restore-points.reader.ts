@@ -4,6 +4,7 @@ import type { SourceFile } from '../../../restore/restore-jobs/model/restore-job
 import type { ReadModels } from '../../../store/postgres/read-models.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { ChainReadModel } from '../../../../../projections/chains/chains.read-model.js';
 import { type ChainMember, sourceFilesOf } from './source-files.plan.js';
 
 /**
@@ -21,6 +22,18 @@ export async function restorableBackup(readModels: ReadModels, dataSource: DataS
     });
   }
   return backup;
+}
+
+/**
+ * Refuses a chain in which files are being replaced, as a killed hub may have left it: which of the recorded hashes is the right one is not known yet.
+ * @throws DomainError restore_point_being_rewritten
+ */
+export function refuseRewriting({ chain_id, rewriting }: Pick<ChainReadModel, 'chain_id' | 'rewriting'>): void {
+  if (rewriting === null) return;
+  throw new DomainError('unavailable', 'restore_point_being_rewritten', `The files of restore point ${rewriting} are being replaced. Try again in a moment.`, {
+    backup_id: rewriting,
+    chain_id,
+  });
 }
 
 /** The repository that holds the backup's files. @throws DomainError repository_not_found */
@@ -49,11 +62,14 @@ export function refuseDamaged({ backup_id, damage }: Pick<BackupReadModel, 'back
 /**
  * Looks up the restore point's chain once.
  * @returns a function that gives the files a disk is read from; see `sourceFilesOf`
+ * @throws DomainError restore_point_being_rewritten
  */
 export async function sourcesOf(
   dataSource: DataSource,
   { backup_id, chain_id }: Pick<BackupReadModel, 'backup_id' | 'chain_id'>,
 ): Promise<(diskId: number) => readonly SourceFile[]> {
+  const found = await dataSource.getRepository(ChainReadModel).findOneBy({ chain_id: chain_id ?? '' });
+  if (found !== null) refuseRewriting(found);
   const rows = await dataSource.getRepository(BackupReadModel).findBy({ chain_id: chain_id ?? '', status: 'completed' });
   const chain = rows.map((row): ChainMember => ({ backup_id: row.backup_id, folder: row.folder ?? '', disks: row.disks, files: row.files ?? [] }));
   return (diskId) => sourceFilesOf(backup_id, diskId, chain);

@@ -26,6 +26,15 @@ describe('marking a restore point as damaged', () => {
     given(...chain, damaged('b2', 'short'), damaged('b3', 'short'))
       .when({ backup_id: 'b2', code: 'parent_truncated', detail: 'short' })
       .then());
+  const point = { operation: 'absorb', parent_backup_id: 'b1', merged: ['b2'], comparison: 'equal', files: [] } as const;
+  it('leaves alone one that no longer depends on it', () =>
+    given(...chain, { type: 'RestorePointRewritten', data: { ...point, backup_id: 'b3', manifest_sha256: 'm', rewritten_at: 'now' } })
+      .when({ ...finding, backup_id: 'b2', detail: 'short' })
+      .then(damaged('b2', 'short')));
+  it('does not take files that are being replaced for damaged ones', () =>
+    given(...chain, { type: 'RestorePointRewriteStarted', data: { ...point, backup_id: 'b3', started_at: 'now' } })
+      .when({ ...finding, backup_id: 'b3', detail: 'altered' })
+      .then());
   it('ignores a restore point that is not in the chain', () =>
     given(...chain)
       .when({ backup_id: 'b9', code: 'parent_missing', detail: '' })

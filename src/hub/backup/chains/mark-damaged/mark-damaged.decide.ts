@@ -1,16 +1,16 @@
 import type { ChainEvent, RestorePointDamaged } from '../model/chain.events.js';
-import type { ChainState } from '../model/chain.state.js';
+import { type ChainState, dependentsOf } from '../model/chain.state.js';
 
 /**
- * Marks a damaged restore point and every later one in the chain; the later ones name it as the cause. A restore point is marked once. A restore point that
- * is not in the chain is ignored.
+ * Marks a damaged restore point and every one that depends on it; those name it as the cause. A restore point is marked once. One that is not
+ * in the chain is ignored.
  */
 export function decideMarkDamaged(command: RestorePointDamaged['data'], state: ChainState): readonly ChainEvent[] {
   if (state.status === 'none') return [];
-  const at = state.points.indexOf(command.backup_id);
-  if (at === -1) return [];
-  return state.points
-    .slice(at)
+  if (!state.points.includes(command.backup_id)) return [];
+  // Its files may be the new ones already.
+  if (state.rewriting?.backup_id === command.backup_id) return [];
+  return [command.backup_id, ...dependentsOf(command.backup_id, state)]
     .filter((backupId) => !state.damaged.includes(backupId))
     .map((backup_id) => ({
       type: 'RestorePointDamaged',

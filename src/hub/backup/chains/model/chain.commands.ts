@@ -1,4 +1,6 @@
+import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../../kernel/position.js';
 import type { RestorePointDamaged } from './chain.events.js';
 
 /** Adds a sealed restore point at the head of its chain; a full starts the chain. */
@@ -11,10 +13,12 @@ export class RecordRestorePoint {
     /** null: a full. */
     readonly parentBackupId: string | null,
     readonly context: CommandContext,
+    /** Whether its files were rewritten, as an imported restore point's may be. */
+    readonly rewritten: boolean = false,
   ) {}
 }
 
-/** Removes the newest restore point from its chain. @throws DomainError `restore_point_in_use` while later ones depend on it */
+/** Removes a restore point from its chain. @throws DomainError `restore_point_in_use` while others depend on it */
 export class RemoveRestorePoint {
   constructor(
     readonly chainId: string,
@@ -46,4 +50,44 @@ export class MarkRestorePointDamaged {
     readonly finding: DamageFinding,
     readonly context: CommandContext,
   ) {}
+}
+
+/** One step of a plan of pruning; see storage/pruning/prune-chains.plan.ts. */
+export interface PlannedStep {
+  readonly kind: 'drop' | 'flatten' | 'absorb';
+  readonly backup_id: string;
+  /** Its parent after an absorb; null otherwise. */
+  readonly parent_backup_id: string | null;
+  readonly merged: readonly string[];
+  readonly read_bytes: number;
+  readonly write_bytes: number;
+  readonly free_bytes: number;
+}
+
+export interface ChainPruning {
+  readonly chain_id: string;
+  readonly repository_id: string;
+  readonly steps: readonly PlannedStep[];
+  readonly left: readonly { readonly backup_id: string; readonly needed_by: string }[];
+  readonly read_bytes: number;
+  readonly write_bytes: number;
+  readonly needed_bytes: number;
+  readonly free_bytes: number;
+}
+
+/**
+ * Removes restore points of a VM, also from the middle of a chain. Those that stay keep their content.
+ * @throws DomainError vm_not_found, backup_not_found, restore_point_not_ready, restore_point_not_in_chain, prune_needs_space, repository_unavailable
+ */
+export class PruneChains extends Command<{ readonly chains: readonly ChainPruning[]; readonly position: Position | null }> {
+  constructor(
+    readonly vmId: string,
+    /** Backup ids. */
+    readonly remove: readonly string[],
+    /** Only plan. */
+    readonly dryRun: boolean,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
 }

@@ -6,7 +6,7 @@ export type ChainStarted = DomainEvent<
   { readonly chain_id: string; readonly vm_id: string; readonly repository_id: string; readonly backup_id: string }
 >;
 export type ChainExtended = DomainEvent<'ChainExtended', { readonly backup_id: string; readonly parent_backup_id: string }>;
-/** The newest restore point of the chain was deleted. */
+/** A restore point that no other one depends on was deleted. */
 export type RestorePointRemoved = DomainEvent<'RestorePointRemoved', { readonly backup_id: string }>;
 /** A restore point's file was found missing, truncated or altered; no incremental may be based on it. */
 export type RestorePointDamaged = DomainEvent<
@@ -24,8 +24,47 @@ export type RestorePointDamaged = DomainEvent<
   }
 >;
 
+/** A file that replaces another one with the same content of the disk. */
+export type RewrittenFile = {
+  readonly disk_id: number;
+  readonly file: string;
+  /** The file that the new one is based on, relative to the repository; null: none. */
+  readonly parent_file: string | null;
+  readonly parent_change_id: string | null;
+  readonly before: { readonly size_bytes: number; readonly sha256: string };
+  readonly after: { readonly size_bytes: number; readonly sha256: string; readonly mtime_ns: string };
+};
+/** Intent: these restore points go. Those that stay are made independent of them first. */
+export type PruningRequested = DomainEvent<'PruningRequested', { readonly remove: readonly string[]; readonly requested_at: string }>;
+/** Intent: new files of a restore point are complete and are about to replace the old ones. Until then the old facts are true, afterwards the new ones. */
+export type RestorePointRewriteStarted = DomainEvent<'RestorePointRewriteStarted', RewrittenPoint & { readonly started_at: string }>;
+export type RewrittenPoint = {
+  readonly backup_id: string;
+  /** flatten: it becomes a full; absorb: it takes in the changes of the restore points between it and its new parent. */
+  readonly operation: 'flatten' | 'absorb';
+  /** The restore point that it is based on from now on; null: none. */
+  readonly parent_backup_id: string | null;
+  /** The restore points whose data it contains now, newest first. */
+  readonly merged: readonly string[];
+  /** Verdict of the comparison of the old and the new files. Others never replace a file. */
+  readonly comparison: 'equal';
+  readonly files: readonly RewrittenFile[];
+};
+/** The new files have replaced the old ones. */
+export type RestorePointRewritten = DomainEvent<'RestorePointRewritten', RewrittenPoint & { readonly manifest_sha256: string; readonly rewritten_at: string }>;
+/** The requested restore points that have not gone yet stay. */
+export type PruningFailed = DomainEvent<'PruningFailed', { readonly code: string; readonly detail: string; readonly failed_at: string }>;
+
 /** Stream `chain-<chain_id>`. */
-export type ChainEvent = ChainStarted | ChainExtended | RestorePointRemoved | RestorePointDamaged;
+export type ChainEvent =
+  | ChainStarted
+  | ChainExtended
+  | RestorePointRemoved
+  | RestorePointDamaged
+  | PruningRequested
+  | RestorePointRewriteStarted
+  | RestorePointRewritten
+  | PruningFailed;
 
 export function chainStream(chainId: string): string {
   return `chain-${chainId}`;

@@ -1,5 +1,5 @@
 import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
-import type { ChainEvent } from './chain.events.js';
+import type { ChainEvent, RewrittenPoint } from './chain.events.js';
 
 export type ChainState =
   | { readonly status: 'none' }
@@ -7,28 +7,61 @@ export type ChainState =
       readonly status: 'open';
       readonly vm_id: string;
       readonly repository_id: string;
-      /** Oldest first: the full, then the incrementals, each based on the one before. */
+      /** Oldest first: the full, then the incrementals. */
       readonly points: readonly string[];
+      /** What each restore point is based on; null: a full. */
+      readonly parents: Readonly<Record<string, string | null>>;
       readonly damaged: readonly string[];
+      /** Restore points that are to be removed. */
+      readonly pruning: readonly string[];
+      /** A restore point whose files are being replaced. */
+      readonly rewriting: RewrittenPoint | null;
     };
 
 export const initialChainState: ChainState = { status: 'none' };
 
 export function evolveChain(state: ChainState, event: ChainEvent): ChainState {
   if (event.type === 'ChainStarted') {
-    return { status: 'open', vm_id: event.data.vm_id, repository_id: event.data.repository_id, points: [event.data.backup_id], damaged: [] };
+    const { vm_id, repository_id, backup_id } = event.data;
+    return { status: 'open', vm_id, repository_id, points: [backup_id], parents: { [backup_id]: null }, damaged: [], pruning: [], rewriting: null };
   }
   if (state.status === 'none') throw new Error(`chain stream begins with ${event.type} instead of ChainStarted`);
   switch (event.type) {
     case 'ChainExtended':
-      return { ...state, points: [...state.points, event.data.backup_id] };
-    case 'RestorePointRemoved':
-      return { ...state, points: state.points.filter((point) => point !== event.data.backup_id) };
+      return {
+        ...state,
+        points: [...state.points, event.data.backup_id],
+        parents: { ...state.parents, [event.data.backup_id]: event.data.parent_backup_id },
+      };
+    case 'RestorePointRemoved': {
+      const { backup_id } = event.data;
+      const { [backup_id]: _, ...parents } = state.parents;
+      const others = (ids: readonly string[]): readonly string[] => ids.filter((id) => id !== backup_id);
+      return { ...state, points: others(state.points), parents, pruning: others(state.pruning) };
+    }
     case 'RestorePointDamaged':
       return { ...state, damaged: [...state.damaged, event.data.backup_id] };
+    case 'PruningRequested':
+      return { ...state, pruning: [...new Set([...state.pruning, ...event.data.remove])] };
+    case 'RestorePointRewriteStarted': {
+      const { started_at: _, ...rewriting } = event.data;
+      return { ...state, rewriting };
+    }
+    case 'RestorePointRewritten':
+      return { ...state, rewriting: null, parents: { ...state.parents, [event.data.backup_id]: event.data.parent_backup_id } };
+    case 'PruningFailed':
+      return { ...state, pruning: [] };
     default:
       return unknownVariant('chain stream', event);
   }
 }
 
 export const chainDecider = decidersOf<ChainState, ChainEvent>(initialChainState, evolveChain);
+
+/** The restore points that depend on this one, directly or not, oldest first. */
+export function dependentsOf(backupId: string, { points, parents }: Extract<ChainState, { status: 'open' }>): readonly string[] {
+  const found = new Set([backupId]);
+  for (const point of points) if (found.has(parents[point] ?? '')) found.add(point);
+  found.delete(backupId);
+  return [...found];
+}

@@ -5,7 +5,12 @@ import { evolveChain, initialChainState } from '../model/chain.state.js';
 import { decideRecordRestorePoint } from './record-restore-point.decide.js';
 
 const { given } = specificationOf({ initialState: initialChainState, evolve: evolveChain, decide: decideRecordRestorePoint });
-const point = (backup_id: string, parent_backup_id: string | null) => ({ chain_id: 'c', vm_id: 'v', repository_id: 'r', backup_id, parent_backup_id });
+const point = (backup_id: string, parent_backup_id: string | null, rewritten = false) => ({
+  ...{ chain_id: 'c', vm_id: 'v', repository_id: 'r' },
+  backup_id,
+  parent_backup_id,
+  rewritten,
+});
 const started: ChainEvent = { type: 'ChainStarted', data: { chain_id: 'c', vm_id: 'v', repository_id: 'r', backup_id: 'full' } };
 
 describe('a new restore point in a chain', () => {
@@ -24,5 +29,14 @@ describe('a new restore point in a chain', () => {
     const extended: ChainEvent = { type: 'ChainExtended', data: { backup_id: 'incr', parent_backup_id: 'full' } };
     expect(() => given(started, extended).when(point('other', 'full')).then()).toThrow('is not based on the head');
     expect(() => given().when(point('incr', 'full')).then()).toThrow('no full');
+  });
+  it('is found among those that it no longer depends on, after an interrupted pruning', () => {
+    const extended: ChainEvent = { type: 'ChainExtended', data: { backup_id: 'incr', parent_backup_id: 'full' } };
+    given(started, extended)
+      .when(point('absorbed', 'full', true))
+      .then({ type: 'ChainExtended', data: { backup_id: 'absorbed', parent_backup_id: 'full' } });
+    given(started, extended)
+      .when(point('flattened', null, true))
+      .then({ type: 'ChainStarted', data: { chain_id: 'c', vm_id: 'v', repository_id: 'r', backup_id: 'flattened' } });
   });
 });

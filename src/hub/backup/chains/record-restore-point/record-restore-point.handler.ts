@@ -21,6 +21,7 @@ export class RecordRestorePointHandler implements ICommandHandler<RecordRestoreP
         repository_id: command.repositoryId,
         backup_id: command.backupId,
         parent_backup_id: command.parentBackupId,
+        rewritten: command.rewritten,
       },
       command.context,
     );

@@ -35,7 +35,7 @@ export class StartVerificationController {
   @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'node_not_found')
   @ApiProblem(409, 'backup_not_verifiable', 'restore_point_not_in_chain', 'definition_missing', 'manifest_differs')
   @ApiProblem(410, 'restore_point_missing')
-  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  @ApiProblem(503, 'repository_unavailable', 'restore_point_being_rewritten', 'read_model_behind')
   async start(
     @Param('backup_id', UuidParam) backupId: string,
     @Body() body: StartVerificationRequest,

@@ -4,10 +4,13 @@ import { BackupReadModel } from '../../../../../projections/backups/backups.read
 import { ChainReadModel } from '../../../../../projections/chains/chains.read-model.js';
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
+import type { CommandContext } from '../../../../kernel/command-context.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
+import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { refuseRewriting } from '../../backups/model/restore-points.reader.js';
 import { StartVerification, type StartedVerification, type WantedBoot } from '../model/verification.commands.js';
 import type { BootWanted, PointToVerify } from '../model/verification.events.js';
 import { VerificationRecorder } from '../model/verification.recorder.js';
@@ -20,12 +23,20 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
     private readonly dataSource: DataSource,
     private readonly files: RepositoryFiles,
     private readonly clock: Clock,
+    private readonly mutex: KeyedMutex,
   ) {}
 
   async execute({ backupId, boot, context }: StartVerification): Promise<StartedVerification> {
     const verificationId = derivedId(`verification/${context.commandId}`);
     const known = await this.recorder.load(verificationId);
     if (known.state.status !== 'none') return { verification_id: verificationId, position: known.position };
+    await this.readModels.current('backups');
+    const { vm_id = '' } = (await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId })) ?? {};
+    // No file is replaced between a look at the records and the request.
+    return this.mutex.runExclusive(vmLock(vm_id), () => this.request(verificationId, backupId, boot, context));
+  }
+
+  private async request(verificationId: string, backupId: string, boot: WantedBoot | null, context: CommandContext): Promise<StartedVerification> {
     await this.readModels.current('backups', 'chains', 'repositories');
     const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
     if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
@@ -99,6 +110,7 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
         { backup_id: backup.backup_id, repository_id: backup.repository_id },
       );
     }
+    if (chain !== null) refuseRewriting(chain);
     const rows = new Map((await this.dataSource.getRepository(BackupReadModel).findBy({ chain_id: chainId })).map((row) => [row.backup_id, row]));
     return ids.slice(0, ids.indexOf(backup.backup_id) + 1).map((backupId) => {
       const row = rows.get(backupId);

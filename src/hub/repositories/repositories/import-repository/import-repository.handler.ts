@@ -37,6 +37,7 @@ const FULL_REASONS: readonly FullReason[] = [
   'parent_truncated',
   'parent_altered',
   'chain_too_long',
+  'flattened',
 ];
 
 /** Problems of a single restore point, which do not prevent the import of others. */
@@ -197,7 +198,8 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
       imported_at: this.clock.iso(),
     };
     const outcome = await this.commands.execute(new ImportRestorePoint(data, own));
-    await this.commands.execute(new RecordRestorePoint(data.chain_id, data.vm_id, repositoryId, data.backup_id, data.parent_backup_id, own));
+    const rewritten = manifest.rewrites !== undefined;
+    await this.commands.execute(new RecordRestorePoint(data.chain_id, data.vm_id, repositoryId, data.backup_id, data.parent_backup_id, own, rewritten));
     return outcome;
   }
 }

@@ -60,6 +60,7 @@ export class StartRestoreExportController {
     'export_not_started',
     'repository_unavailable',
     'restore_point_being_checked',
+    'restore_point_being_rewritten',
     'read_model_behind',
     'tool_failed',
     'tool_missing',

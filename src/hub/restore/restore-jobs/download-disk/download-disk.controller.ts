@@ -55,7 +55,7 @@ export class DownloadDiskController {
   @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
   @ApiProblem(416, 'range_not_satisfiable')
-  @ApiProblem(503, 'repository_unavailable', 'restore_point_being_checked', 'tool_failed', 'tool_missing', 'tool_timeout')
+  @ApiProblem(503, 'repository_unavailable', 'restore_point_being_checked', 'restore_point_being_rewritten', 'tool_failed', 'tool_missing', 'tool_timeout')
   async download(
     @Param('backup_id', UuidParam) backupId: string,
     @Param('disk_id', WholeNumberParam) diskId: number,

@@ -45,7 +45,7 @@ export class StartRestoreController {
   )
   @ApiProblem(404, 'backup_not_found', 'repository_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe', 'target_exists')
-  @ApiProblem(503, 'repository_unavailable', 'storage_silent', 'read_model_behind')
+  @ApiProblem(503, 'repository_unavailable', 'restore_point_being_rewritten', 'storage_silent', 'read_model_behind')
   @ApiProblem(507, 'target_full')
   async start(
     @Body() body: StartRestoreRequest,

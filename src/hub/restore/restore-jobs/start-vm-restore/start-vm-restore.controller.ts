@@ -39,7 +39,7 @@ export class StartVmRestoreController {
   @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'node_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'definition_missing', 'definition_broken', 'manifest_differs', 'changes_not_accepted')
   @ApiProblem(410, 'restore_point_missing', 'manifest_broken')
-  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  @ApiProblem(503, 'repository_unavailable', 'restore_point_being_rewritten', 'read_model_behind')
   async start(
     @Body() body: StartVmRestoreRequest,
     @Context() context: CommandContext,
@@ -63,7 +63,7 @@ export class StartVmRestoreController {
   @ApiProblem(404, 'backup_not_found', 'repository_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'definition_missing', 'definition_broken', 'manifest_differs')
   @ApiProblem(410, 'restore_point_missing', 'manifest_broken')
-  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  @ApiProblem(503, 'repository_unavailable', 'restore_point_being_rewritten', 'read_model_behind')
   async preview(@Body() body: StartVmRestoreRequest): Promise<VmRestorePreviewResponse> {
     const backup = await restorableBackup(this.readModels, this.dataSource, body.backup_id.toLowerCase());
     refuseDamaged(backup, body.allow_damaged);

@@ -44,6 +44,7 @@ export class RequestMountController {
     'mount_interrupted',
     'repository_unavailable',
     'restore_point_being_checked',
+    'restore_point_being_rewritten',
   )
   @ApiProblem(504, 'mount_timed_out')
   async mount(
