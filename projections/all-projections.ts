@@ -28,6 +28,8 @@ import { verificationsProjection } from './verifications/verifications.projectio
 import { VerificationReadModel } from './verifications/verifications.read-model.js';
 import { restoreMountsProjection } from './restore-mounts/restore-mounts.projection.js';
 import { RestoreMountReadModel } from './restore-mounts/restore-mounts.read-model.js';
+import { vmRpoProjection } from './vm-rpo/vm-rpo.projection.js';
+import { VmRpoReadModel } from './vm-rpo/vm-rpo.read-model.js';
 import { vmsProjection } from './vms/vms.projection.js';
 import { VmReadModel } from './vms/vms.read-model.js';
 
@@ -38,6 +40,7 @@ export const allProjections: readonly Projection[] = [
   vmsProjection,
   policiesProjection,
   policyOccurrencesProjection,
+  vmRpoProjection,
   repositoriesProjection,
   nodesProjection,
   nbdPortsProjection,
@@ -57,6 +60,7 @@ export const allReadModels: readonly ReadModel[] = [
   VmReadModel,
   PolicyReadModel,
   PolicyOccurrenceReadModel,
+  VmRpoReadModel,
   RepositoryReadModel,
   NodeReadModel,
   NbdPortReadModel,

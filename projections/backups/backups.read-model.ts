@@ -150,6 +150,7 @@ export const BackupReadModel = readModel({
     '(backup_type, created_position)',
     `(vm_name, completed_at) where status = 'completed'`,
     `(vm_id, repository_id, created_position) where status = 'completed'`,
+    `(vm_id, least(instant, completed_at)) where status = 'completed' and damage is null and instant is not null`,
     `(vm_id, created_position) where status in ('pending', 'running') or (status = 'completed' and change_tracking is null)
        or (status in ('failed', 'cancelled') and (not undone or (nbd_targets_string is not null and change_tracking is null)))
        or (status = 'deleted' and not files_removed)`,

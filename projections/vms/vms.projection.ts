@@ -25,6 +25,7 @@ export const vmsProjection: Projection<VmRow> = {
           disks_observed_at: registered_at,
           problem: null,
           labels: [],
+          labels_set_at: null,
         };
       }
       case 'VmDisksChanged':
@@ -36,7 +37,7 @@ export const vmsProjection: Projection<VmRow> = {
         return { ...row, problem: event.type === 'VmProblemFound' ? event.data : null };
       case 'VmLabelsSet':
         if (row === undefined) throw new Error(`VM stream ${recorded.stream} has VmLabelsSet where no VM is registered`);
-        return { ...row, labels: event.data.labels };
+        return { ...row, labels: event.data.labels, labels_set_at: event.data.set_at };
       case 'VmRemoved':
         return null;
       default:

@@ -17,6 +17,8 @@ export const VmReadModel = readModel({
     /** Why the VM cannot be backed up; null: its node knows of no problem. */
     problem: json<{ readonly code: string; readonly detail: string; readonly found_at: string }>().nullable(),
     labels: texts(),
+    /** null: never. */
+    labels_set_at: instant().nullable(),
   },
   indexes: ['(name)'],
 });

@@ -19,6 +19,7 @@ import { evolveVerification, initialVerificationState } from '../../src/hub/back
 import { evolveRestoreMount, initialRestoreMountState } from '../../src/hub/restore/restore-mounts/model/restore-mount.state.js';
 import { evolveOccurrence, initialOccurrenceState } from '../../src/hub/backup/policies/model/occurrence.state.js';
 import { evolvePolicy, initialPolicyState } from '../../src/hub/backup/policies/model/policy.state.js';
+import { evolveRpo, initialRpoState } from '../../src/hub/backup/policies/model/rpo.state.js';
 import { evolveVm, initialVmState } from '../../src/hub/backup/vms/model/vm.state.js';
 import { goldenHistory, goldenStreams } from '../support/golden-streams.js';
 
@@ -50,6 +51,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   verification: folding(initialVerificationState, evolveVerification),
   restoreMount: folding(initialRestoreMountState, evolveRestoreMount),
   occurrence: folding(initialOccurrenceState, evolveOccurrence),
+  rpo: folding(initialRpoState, evolveRpo),
   policy: folding(initialPolicyState, evolvePolicy),
   vm: folding(initialVmState, evolveVm),
   vmRestore: folding(initialVmRestoreState, evolveVmRestore),

@@ -79,6 +79,7 @@ describe('with a long history', () => {
     [`parent_backup_id = 'b70'`],
     [`vm_id = 'v7' and (status in ('pending', 'running') or (status = 'completed' and change_tracking is null))`],
     [`vm_id = 'v7' and repository_id = 'r' and status = 'completed' order by created_position desc limit 1`],
+    [`vm_id = 'v7' and status = 'completed' and damage is null and instant is not null order by least(instant, completed_at) desc limit 1`],
     [`backup_type = 'auto' order by created_position desc limit 101`],
     [
       `status in ('pending', 'running') or (status = 'completed' and change_tracking is null)

@@ -27,6 +27,12 @@ export async function requireTrueMetrics(system: HubSystem): Promise<void> {
   }
   expect(labelled(samples, 'sendense_last_completed_backup_timestamp_seconds', 'vm')).toEqual(newest);
 
+  const vms = (await get<{ vms: readonly { vm_id: string; name: string }[] }>('/vms?limit=1000')).vms;
+  expect([...labelled(samples, 'sendense_vms', 'rpo').values()].reduce((sum, number) => sum + number, 0)).toBe(vms.length);
+  const good = new Set(backups.flatMap(({ status, damage, vm_id }) => (status === 'completed' && damage === null ? [vm_id] : [])));
+  const ages = labelled(samples, 'sendense_newest_restore_point_age_seconds', 'vm');
+  expect(new Set(ages.keys())).toEqual(new Set(vms.flatMap(({ vm_id, name }) => (good.has(vm_id) ? [name] : []))));
+  for (const age of ages.values()) expect(age).toBeLessThan(3600);
   expect(sample('sendense_damaged_restore_points')).toBe(backups.filter(({ status, damage }) => status === 'completed' && damage !== null).length);
 
   const { free, allocated, occupied } = await get<{ free: number; allocated: number; occupied: number }>('/nbd/ports/metrics');
@@ -75,6 +81,8 @@ export async function requireTrueMetrics(system: HubSystem): Promise<void> {
 const COMPARED = [
   'sendense_backups',
   'sendense_damaged_restore_points',
+  'sendense_newest_restore_point_age_seconds',
+  'sendense_vms',
   'sendense_http_request_duration_seconds',
   'sendense_hub_active',
   'sendense_hub_lease_age_seconds',

@@ -12,18 +12,20 @@ import { GetPolicyController } from './get-policy/get-policy.controller.js';
 import { ListOccurrencesController } from './list-occurrences/list-occurrences.controller.js';
 import { ListPoliciesController } from './list-policies/list-policies.controller.js';
 import { OccurrenceRecorder } from './model/occurrence.recorder.js';
-import { PolicyReader } from './model/policy.reader.js';
 import { RetentionReader } from './model/retention.reader.js';
 import { RunFactsReader } from './model/run-facts.reader.js';
+import { RpoRecorder } from './model/rpo.recorder.js';
+import { PolicyQueriesModule } from './policy-queries.module.js';
 import { PreviewPolicyController } from './preview-policy/preview-policy.controller.js';
 import { RunOccurrenceReactor } from './run-occurrence/run-occurrence.reactor.js';
 import { RunPoliciesService } from './run-policies/run-policies.service.js';
 import { RunPolicyController } from './run-policy/run-policy.controller.js';
 import { RunPolicyHandler } from './run-policy/run-policy.handler.js';
 import { SimulatePolicyController } from './simulate-policy/simulate-policy.controller.js';
+import { WatchRpoService } from './watch-rpo/watch-rpo.service.js';
 
 @Module({
-  imports: [RegisterLockModule, RepositoryFilesModule],
+  imports: [PolicyQueriesModule, RegisterLockModule, RepositoryFilesModule],
   controllers: [
     ListPoliciesController,
     GetPolicyController,
@@ -40,13 +42,14 @@ import { SimulatePolicyController } from './simulate-policy/simulate-policy.cont
     EditPolicyHandler,
     DeletePolicyHandler,
     RunPolicyHandler,
-    PolicyReader,
     RunFactsReader,
     RetentionReader,
     ApplyRetentionReactor,
     OccurrenceRecorder,
     RunPoliciesService,
     RunOccurrenceReactor,
+    RpoRecorder,
+    WatchRpoService,
   ],
 })
 export class PoliciesModule {}
