@@ -1,8 +1,11 @@
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { ChainResponse } from '../../src/hub/backup/backups/get-chain/get-chain.dto.js';
 import type { OccurrenceResponse } from '../../src/hub/backup/policies/model/occurrence.response.js';
 import type { PolicyResponse } from '../../src/hub/backup/policies/model/policy.response.js';
 import type { PolicyPreviewResponse } from '../../src/hub/backup/policies/preview-policy/preview-policy.dto.js';
@@ -16,6 +19,8 @@ import { requireTools } from '../support/require-tools.js';
 jest.setTimeout(240_000);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo');
 
+const runFile = promisify(execFile);
+const MIB = 2 ** 20;
 const DAY_MS = 86_400_000;
 const RUN_PATIENCE_MS = 120_000;
 
@@ -201,6 +206,41 @@ describe('a policy with a retention', () => {
     await becomes(2, ({ expiry }) => expiry !== null, 'expired');
     expect((await system.api('DELETE', `/policies/${policy.policy_id}`)).status).toBe(204);
     await becomes(2, ({ expiry }) => expiry === null, 'kept again');
+    await client.requireNothingHeld();
+  });
+});
+
+describe('expired restore points between two that are kept', () => {
+  it('are pruned, and what is kept restores the same', async () => {
+    await system.kill('SIGTERM');
+    await system.start({ SENDENSE_EXPIRY_GRACE_SECONDS: '0', SENDENSE_CHAIN_MAX_LENGTH: '10' });
+    const vm = await ImageVm.create(join(system.imageRoot, 'db-1'), [{ file: 'disk0.qcow2', mib: 8, dataMib: 1 }]);
+    await client.registerVm('db-1', vm.folder);
+    // The first one is the yearly.
+    const retention = { keep_last: 1, keep_yearly: 1 };
+    const made = { ...settings, name: 'databases', include: [{ by: 'name', value: 'db-*' }], retention };
+    policy = (await system.api<PolicyResponse>('POST', '/policies', made)).body;
+    points.length = 0;
+    const truth: string[] = [];
+    for (let count = 0; count < 4; count++) {
+      await vm.write('disk0.qcow2', count * MIB, MIB + 65_536);
+      truth.push(...(await vm.copyTo(join(system.directory, `truth-${count}`))).values());
+      await backedUp();
+    }
+    for (const index of [1, 2]) await becomes(index, ({ status }) => status === 'deleted', 'deleted');
+    await until('the files to be removed', () => Promise.resolve(!existsSync(folderOf(1)) && !existsSync(folderOf(2))));
+    expect(await shown(3)).toMatchObject({ status: 'completed', backup_type: 'incremental', parent_backup_id: points[0]?.backup_id, expiry: null });
+    const chain = await until('the pruning to be done', async () => {
+      const { body } = await system.api<ChainResponse>('GET', '/backups/chain?vm_name=db-1');
+      return body.pruning.length === 0 ? body : null;
+    });
+    expect(chain).toMatchObject({ backup_count: 2, pruning_failure: null });
+    for (const { backup_id, disk_results } of chain.backups) {
+      const kept = points.findIndex((point) => point.backup_id === backup_id);
+      await runFile('qemu-img', ['compare', '-f', 'qcow2', '-F', 'raw', disk_results[0]?.qcow2_path ?? '', truth[kept] ?? '']);
+    }
+    await vm.write('disk0.qcow2', 5 * MIB, MIB);
+    expect((await backedUp()).backup_type).toBe('incremental');
     await client.requireNothingHeld();
   });
 });

@@ -87,6 +87,8 @@ export class PruneChains extends Command<{ readonly chains: readonly ChainPrunin
     /** Only plan. */
     readonly dryRun: boolean,
     readonly context: CommandContext,
+    /** A restore point whose expiry is taken back meanwhile stays. */
+    readonly onlyExpired = false,
   ) {
     super();
   }

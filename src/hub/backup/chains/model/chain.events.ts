@@ -35,7 +35,15 @@ export type RewrittenFile = {
   readonly after: { readonly size_bytes: number; readonly sha256: string; readonly mtime_ns: string };
 };
 /** Intent: these restore points go. Those that stay are made independent of them first. */
-export type PruningRequested = DomainEvent<'PruningRequested', { readonly remove: readonly string[]; readonly requested_at: string }>;
+export type PruningRequested = DomainEvent<
+  'PruningRequested',
+  {
+    readonly remove: readonly string[];
+    /** Set if they go only as long as they are expired. */
+    readonly only_expired?: true;
+    readonly requested_at: string;
+  }
+>;
 /** Intent: new files of a restore point are complete and are about to replace the old ones. Until then the old facts are true, afterwards the new ones. */
 export type RestorePointRewriteStarted = DomainEvent<'RestorePointRewriteStarted', RewrittenPoint & { readonly started_at: string }>;
 export type RewrittenPoint = {

@@ -14,6 +14,8 @@ export type ChainState =
       readonly damaged: readonly string[];
       /** Restore points that are to be removed. */
       readonly pruning: readonly string[];
+      /** Those of them that go only as long as they are expired. */
+      readonly pruning_expired: readonly string[];
       /** A restore point whose files are being replaced. */
       readonly rewriting: RewrittenPoint | null;
     };
@@ -23,7 +25,17 @@ export const initialChainState: ChainState = { status: 'none' };
 export function evolveChain(state: ChainState, event: ChainEvent): ChainState {
   if (event.type === 'ChainStarted') {
     const { vm_id, repository_id, backup_id } = event.data;
-    return { status: 'open', vm_id, repository_id, points: [backup_id], parents: { [backup_id]: null }, damaged: [], pruning: [], rewriting: null };
+    return {
+      status: 'open',
+      vm_id,
+      repository_id,
+      points: [backup_id],
+      parents: { [backup_id]: null },
+      damaged: [],
+      pruning: [],
+      pruning_expired: [],
+      rewriting: null,
+    };
   }
   if (state.status === 'none') throw new Error(`chain stream begins with ${event.type} instead of ChainStarted`);
   switch (event.type) {
@@ -37,12 +49,15 @@ export function evolveChain(state: ChainState, event: ChainEvent): ChainState {
       const { backup_id } = event.data;
       const { [backup_id]: _, ...parents } = state.parents;
       const others = (ids: readonly string[]): readonly string[] => ids.filter((id) => id !== backup_id);
-      return { ...state, points: others(state.points), parents, pruning: others(state.pruning) };
+      return { ...state, points: others(state.points), parents, pruning: others(state.pruning), pruning_expired: others(state.pruning_expired) };
     }
     case 'RestorePointDamaged':
       return { ...state, damaged: [...state.damaged, event.data.backup_id] };
-    case 'PruningRequested':
-      return { ...state, pruning: [...new Set([...state.pruning, ...event.data.remove])] };
+    case 'PruningRequested': {
+      const { remove, only_expired } = event.data;
+      const before = state.pruning_expired.filter((point) => !remove.includes(point));
+      return { ...state, pruning: [...new Set([...state.pruning, ...remove])], pruning_expired: only_expired === true ? [...before, ...remove] : before };
+    }
     case 'RestorePointRewriteStarted': {
       const { started_at: _, ...rewriting } = event.data;
       return { ...state, rewriting };
@@ -50,7 +65,7 @@ export function evolveChain(state: ChainState, event: ChainEvent): ChainState {
     case 'RestorePointRewritten':
       return { ...state, rewriting: null, parents: { ...state.parents, [event.data.backup_id]: event.data.parent_backup_id } };
     case 'PruningFailed':
-      return { ...state, pruning: [] };
+      return { ...state, pruning: [], pruning_expired: [] };
     default:
       return unknownVariant('chain stream', event);
   }

@@ -11,7 +11,12 @@ const chain: readonly ChainEvent[] = [
   { type: 'ChainExtended', data: { backup_id: 'b3', parent_backup_id: 'b2' } },
 ];
 const requested = (...remove: readonly string[]): ChainEvent => ({ type: 'PruningRequested', data: { remove, requested_at: 'now' } });
-const command = (...remove: readonly string[]) => ({ remove, requested_at: 'now' });
+const command = (...remove: readonly string[]) => ({ remove, only_expired: false, requested_at: 'now' });
+const ofExpired = (...remove: readonly string[]) => ({ ...command(...remove), only_expired: true });
+const requestedIfExpired = (...remove: readonly string[]): ChainEvent => ({
+  type: 'PruningRequested',
+  data: { remove, only_expired: true, requested_at: 'now' },
+});
 
 describe('pruning a chain', () => {
   it('is requested for any restore point of it, in the order of the chain', () => {
@@ -26,6 +31,20 @@ describe('pruning a chain', () => {
     given(...chain, requested('b2'))
       .when(command('b2', 'b1'))
       .then(requested('b1'));
+  });
+  it('of expired restore points is requested once, and a request without that condition takes it away', () => {
+    given(...chain, requested('b2'))
+      .when(ofExpired('b1', 'b2'))
+      .then(requestedIfExpired('b1'));
+    given(...chain, requestedIfExpired('b1', 'b2'))
+      .when(ofExpired('b2'))
+      .then();
+    given(...chain, requestedIfExpired('b1', 'b2'))
+      .when(command('b2'))
+      .then(requested('b2'));
+    given(...chain, requestedIfExpired('b1', 'b2'), requested('b2'))
+      .when(command('b2'))
+      .then();
   });
   it('is requested again after it failed', () => {
     given(...chain, requested('b2'), { type: 'PruningFailed', data: { code: 'c', detail: 'd', failed_at: 'then' } })

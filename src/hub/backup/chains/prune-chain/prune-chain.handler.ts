@@ -27,7 +27,13 @@ export class PruneChainsHandler implements ICommandHandler<PruneChains> {
     private readonly chains: PrunableChains,
   ) {}
 
-  async execute({ vmId, remove, dryRun, context }: PruneChains): Promise<{ readonly chains: readonly ChainPruning[]; readonly position: Position | null }> {
+  async execute({
+    vmId,
+    remove,
+    dryRun,
+    context,
+    onlyExpired,
+  }: PruneChains): Promise<{ readonly chains: readonly ChainPruning[]; readonly position: Position | null }> {
     await this.readModels.current('backups', 'chains', 'vms');
     const wanted = remove.map((id) => id.toLowerCase());
     const planned: ChainPruning[] = [];
@@ -41,7 +47,7 @@ export class PruneChainsHandler implements ICommandHandler<PruneChains> {
     if (!dryRun) {
       for (const { chain_id } of planned) {
         const own = { ...context, commandId: derivedId(`prune/${context.commandId}/${chain_id}`) };
-        const data = { remove: wanted, requested_at: this.clock.iso() };
+        const data = { remove: wanted, only_expired: onlyExpired, requested_at: this.clock.iso() };
         position = (await this.runner.run(chainStream(chain_id), decider, data, own)).position ?? position;
       }
     }

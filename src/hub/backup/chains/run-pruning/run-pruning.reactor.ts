@@ -87,6 +87,7 @@ export class RunPruningReactor implements OnApplicationBootstrap, OnModuleDestro
     await this.files.checkAvailable(found.chain.repository_id, found.repositoryPath);
     if (state.rewriting !== null && (await this.settle(state, found, state.rewriting))) return 'progressed';
     try {
+      refuseWithdrawn(state, found);
       const plan = await this.chains.plan(found, state.pruning);
       const [next] = plan.steps;
       if (next !== undefined) return await this.perform(state, found, next, stopped);
@@ -117,7 +118,8 @@ export class RunPruningReactor implements OnApplicationBootstrap, OnModuleDestro
       return { waitingMs: BUSY_MS };
     }
     if (next.kind === 'drop') {
-      await this.commands.execute(new DeleteBackup(next.backup_id, await this.recorder.context(found.chain.chain_id)));
+      const onlyExpired = state.pruning_expired.includes(next.backup_id);
+      await this.commands.execute(new DeleteBackup(next.backup_id, await this.recorder.context(found.chain.chain_id), onlyExpired));
       return 'progressed';
     }
     const { repositoryPath } = found;
@@ -193,6 +195,13 @@ export class RunPruningReactor implements OnApplicationBootstrap, OnModuleDestro
       .getMany();
     return open.map(({ chain_id }) => chain_id);
   }
+}
+
+/** Rewriting for a restore point that stays would be in vain. */
+function refuseWithdrawn({ pruning_expired }: OpenChain, { backups }: PrunableChain): void {
+  const backup_id = pruning_expired.find((id) => backups.get(id)?.expiry === null);
+  if (backup_id === undefined) return;
+  throw new DomainError('conflict', 'restore_point_not_expired', `Restore point ${backup_id} is kept: its expiry was taken back.`, { backup_id });
 }
 
 /** Trying again would end the same way. */

@@ -14,11 +14,13 @@ import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
 import { DeleteBackup, RecordRetention, type RetentionFinding } from '../../backups/model/backup.commands.js';
+import { PruneChains } from '../../chains/model/chain.commands.js';
 import { policyStream } from '../model/policy.events.js';
 import { policyHistory } from '../model/policy.state.js';
 import { decideRetention, planRemovals, RetentionCalendar, tiersOf } from '../model/retention.plan.js';
 import { pointOf, RETENTION_READ_MODELS, RetentionReader, type StandingRow } from '../model/retention.reader.js';
 import { findingsOf } from './retention-findings.plan.js';
+import { worthwhilePrunings } from './worthwhile-prunings.plan.js';
 
 const DAY_MS = 86_400_000;
 /** After the removal of a restore point was refused, because it was just being used. */
@@ -44,8 +46,8 @@ const OF_POLICIES: ReadonlySet<string> = new Set(['PolicyEdited', 'PolicyDeleted
 
 /**
  * Applies the retention of policies to the restore points that they have made, VM by VM: after each backup, edit, pin and hold, when a grace period ends, at
- * the start and daily. It records tiers and expiries, takes an expiry back when the restore point is kept after all, and removes from the head of a chain
- * downwards what has expired.
+ * the start and daily. It records tiers and expiries, takes an expiry back when the restore point is kept after all, removes from the head of a chain downwards
+ * what has expired, and has the rest pruned when that is worth its writes.
  */
 @Injectable()
 export class ApplyRetentionReactor implements OnApplicationBootstrap, OnModuleDestroy {
@@ -132,7 +134,7 @@ export class ApplyRetentionReactor implements OnApplicationBootstrap, OnModuleDe
     return recorded === 0 ? expired : null;
   }
 
-  /** Removes what has expired, once its grace period has ended and nothing stands on it; what stands below a kept one waits for pruning. */
+  /** Removes what has expired, once its grace period has ended and nothing stands on it; what stands below a kept one is pruned. */
   private async remove(rows: readonly StandingRow[], expired: ReadonlySet<string>, now: number): Promise<StepOutcome> {
     const ends = rows.flatMap(({ backup_id, expiry }) =>
       expiry === null || !expired.has(backup_id) ? [] : [[backup_id, Date.parse(expiry.grace_until)] as const],
@@ -142,6 +144,8 @@ export class ApplyRetentionReactor implements OnApplicationBootstrap, OnModuleDe
     for (const backupId of waiting) await this.defer(backupId, rows);
     for (const backupId of remove) if (!(await this.delete(backupId))) return { waitingMs: REFUSED_MS };
     if (remove.length > 0) return 'progressed';
+    const [row] = rows;
+    if (row !== undefined && waiting.length > 0 && !(await this.prune(row.vm_id, waiting))) return { waitingMs: REFUSED_MS };
     const next = Math.min(...ends.map(([, end]) => end).filter((end) => end > now), now + DAY_MS);
     return { waitingMs: next - now };
   }
@@ -151,6 +155,21 @@ export class ApplyRetentionReactor implements OnApplicationBootstrap, OnModuleDe
     const needed_by = rows.filter(({ parent_backup_id }) => parent_backup_id === backupId).map(({ backup_id }) => backup_id);
     if (await this.commands.execute(new RecordRetention(backupId, { kind: 'defer_removal', needed_by }, this.context()))) {
       this.log.info(NEWS.defer_removal, { backup_id: backupId, needed_by });
+    }
+  }
+
+  /** @returns whether it is requested, or not worth it yet: there may be no space, or the repository may be away */
+  private async prune(vmId: string, waiting: readonly string[]): Promise<boolean> {
+    try {
+      const { chains } = await this.commands.execute(new PruneChains(vmId, waiting, true, this.context()));
+      const worthwhile = new Set(worthwhilePrunings(chains));
+      const pruned = waiting.filter((backupId) => worthwhile.has(backupId));
+      if (pruned.length > 0) await this.commands.execute(new PruneChains(vmId, pruned, false, this.context(), true));
+      return true;
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+      this.log.info('expired restore points are not pruned; trying again later', { vm_id: vmId, code: error.code, detail: error.message });
+      return false;
     }
   }
 
