@@ -30,11 +30,14 @@ function readingAsOf(runner: QueryRunner, position: Position | null): QueryRunne
     await client.query(beginAsOf(position));
     return client;
   };
+  let released: Promise<void> | null = null;
   runner.connect = () => (begun ??= begin());
   runner.release = () => {
+    // TypeORM closes its pool by releasing a runner again and again until it is gone: whoever asks a second time waits for it.
+    if (released !== null) return released;
     // Readers do not wait for the end of their transaction. A connection that may still look at the past must not return to the pool.
     const ended = begun?.then((client) => client.query('commit').catch(() => client.end())).catch(() => undefined) ?? Promise.resolve();
-    void ended.then(release);
+    released = ended.then(release);
     return Promise.resolve();
   };
   return runner;
