@@ -26,6 +26,7 @@ const FULL = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11';
 const FAILED = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a12';
 const NEWEST = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a14';
 const CANCELLED = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a13';
+const EXPIRING = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a61';
 const WITH_DEFINITION = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7b50';
 const LIVE = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a41';
 const IMPORTED = '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a77';
@@ -95,20 +96,20 @@ describe('queries over the golden streams', () => {
 
   it('lists backups, the newest first, in pages, by every filter', async () => {
     const first = await get('backups?limit=4');
-    expect(first.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([NEWEST, LIVE, CANCELLED, FAILED]);
+    expect(first.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([NEWEST, EXPIRING, LIVE, CANCELLED]);
     const second = await get(`backups?limit=4&cursor=${first.body.next_cursor}`);
-    expect(second.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([WITH_DEFINITION, FULL, IMPORTED]);
+    expect(second.body.backups.map((backup: { backup_id: string }) => backup.backup_id)).toEqual([FAILED, WITH_DEFINITION, FULL, IMPORTED]);
     expect(second.body.next_cursor).toBeNull();
     for (const [filter, count] of [
-      ['vm_name=pgtest1', 5],
+      ['vm_name=pgtest1', 6],
       ['vm_name=nobody', 0],
-      [`vm_id=${VM}`, 5],
+      [`vm_id=${VM}`, 6],
       ['status=failed', 2],
       ['backup_type=incremental', 1],
-      ['since=2026-11-21T10:32:00Z', 4],
+      ['since=2026-11-21T10:32:00Z', 5],
       ['until=2026-11-21T10:32:00Z', 3],
       ['since=2026-11-21T10:32:00Z&until=2026-11-21T10:32:00.001Z', 1],
-      ['repository_id=0199a3c0-2b40-7d10-b1de-64f0a52c9e02', 6],
+      ['repository_id=0199a3c0-2b40-7d10-b1de-64f0a52c9e02', 7],
     ] as const) {
       expect([filter, (await get(`backups?${filter}`)).body.backups.length]).toEqual([filter, count]);
     }
