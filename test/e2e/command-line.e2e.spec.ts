@@ -150,10 +150,33 @@ describe('the command line, with a running hub', () => {
     expect((await sendense('policy', 'preview', 'nightly')).stdout).toContain('with a newest restore point at most 1 d old.');
     expect(await json('policy', 'edit', 'nightly', '--rpo', 'none')).toMatchObject({ version: 4, rpo_seconds: null });
     expect(await sendense('policy', 'edit', 'nightly', '--rpo', 'soon')).toMatchObject({ code: 2, stderr: expect.stringContaining('such as 90m') });
+    const limits = ['--start-window', 'sat,sun 22:00-06:00', '--blackout', 'defer=2026-12-24T16:00:00Z/2026-12-27', 'skip=2026-12-31/2027-01-01'];
+    expect(await json('policy', 'edit', 'nightly', ...limits)).toMatchObject({
+      version: 5,
+      start_window: { from: '22:00', until: '06:00', days: ['sat', 'sun'] },
+      blackouts: [
+        { from: '2026-12-24T16:00:00.000Z', until: '2026-12-27T00:00:00.000Z', effect: 'defer' },
+        { from: '2026-12-31T00:00:00.000Z', until: '2027-01-01T00:00:00.000Z', effect: 'skip' },
+      ],
+    });
+    expect(await json('policy', 'edit', 'nightly', '--start-window', 'none', '--blackout', 'none')).toMatchObject({ start_window: null, blackouts: [] });
+    expect(await sendense('policy', 'edit', 'nightly', '--blackout', 'never=1/2')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('skip=2026-12-31'),
+    });
+    const other = await ImageVm.create(join(system.imageRoot, 'web3'), [{ file: 'disk0.qcow2', mib: 16 }]);
+    await sendense('vm', 'register', 'web3', '--ref', other.folder);
+    await sendense('vm', 'label', 'web3', 'env=prod');
+    expect(await json('policy', 'opt-out', 'nightly', 'web3', '--reason', 'Is being moved.', '--until', '2040-01-01')).toMatchObject({
+      opt_outs: [{ reason: 'Is being moved.', until: '2040-01-01T00:00:00.000Z' }],
+    });
+    expect((await sendense('policy', 'preview', 'nightly')).stdout).toMatch(/^web3 +no +.*Is being moved\./m);
+    expect(await json('policy', 'opt-in', 'nightly', 'web3')).toMatchObject({ version: 8, opt_outs: [] });
+    await sendense('vm', 'remove', 'web3');
     expect((await sendense('policy', 'run', 'nightly')).stdout).toMatch(/^It backs up 1 VM/);
     await until('the run to finish', async () => /manual +started +- +1 of 1/.test((await sendense('policy', 'runs', 'nightly')).stdout));
-    expect((await sendense('policy', 'pause', 'nightly')).stdout).toBe('Policy "nightly" is disabled as of version 5.\n');
-    expect(await json('policy', 'resume', 'nightly')).toMatchObject({ version: 6, enabled: true });
+    expect((await sendense('policy', 'pause', 'nightly')).stdout).toBe('Policy "nightly" is disabled as of version 9.\n');
+    expect(await json('policy', 'resume', 'nightly')).toMatchObject({ version: 10, enabled: true });
     expect(await sendense('policy', 'edit', 'nightly', '--schedule', '0 0 31 2 *')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('does not exist'),

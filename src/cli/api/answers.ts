@@ -119,8 +119,12 @@ export interface Policy {
   readonly schedule: string;
   readonly include: readonly { readonly by: string; readonly value: string }[];
   readonly exclude: readonly { readonly by: string; readonly value: string }[];
+  readonly opt_outs: readonly { readonly vm_id: string; readonly reason: string; readonly until: string | null }[];
   readonly repository_id: string;
+  readonly backup_type: string;
   readonly spread_seconds: number;
+  readonly start_window: { readonly from: string; readonly until: string; readonly days: readonly string[] } | null;
+  readonly blackouts: readonly { readonly from: string; readonly until: string; readonly effect: string }[];
   readonly catch_up: string;
   readonly retention: Retention | null;
   readonly rpo_seconds: number | null;

@@ -1,11 +1,11 @@
-import { InvalidArgumentError, Option } from 'commander';
-import { normalisedInstant } from '../../kernel/instant.js';
+import { Option } from 'commander';
 import type { AuditEvent, Backup } from '../api/answers.js';
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import { BACKUPS, hubCommand, idOf, type ResourceOptions, VMS } from '../api/resource.command.js';
 import { bytesText } from '../terminal/bytes-text.js';
 import { CliCommand } from '../terminal/command.js';
+import { instant } from '../terminal/option-values.js';
 import { type TimelineBlock, timelineOf } from './model/timeline.plan.js';
 
 interface ReplayOptions extends ResourceOptions {
@@ -133,10 +133,4 @@ function textOf({ time, subject, cause, correlation_id, outcome, duration_ms, st
 
 function seconds(milliseconds: number): string {
   return `${(milliseconds / 1000).toFixed(3)} s`;
-}
-
-function instant(text: string): string {
-  const found = normalisedInstant(text) ?? normalisedInstant(`${text}T00:00:00Z`);
-  if (found === null) throw new InvalidArgumentError('It must be a time, for example 2026-11-21T10:30:00Z, or a day.');
-  return found;
 }

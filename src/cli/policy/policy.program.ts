@@ -18,11 +18,15 @@ import {
   VMS,
 } from '../api/resource.command.js';
 import { CliCommand } from '../terminal/command.js';
+import { instant } from '../terminal/option-values.js';
 
 interface Rule {
   readonly by: string;
   readonly value: string;
 }
+
+type StartWindow = Exclude<Policy['start_window'], null>;
+type Blackout = Policy['blackouts'][number];
 
 interface SettingOptions extends ResourceOptions {
   readonly schedule?: string;
@@ -30,7 +34,10 @@ interface SettingOptions extends ResourceOptions {
   readonly repository?: string;
   readonly include?: readonly Rule[];
   readonly exclude?: readonly Rule[];
+  readonly backupType?: string;
   readonly spread?: number;
+  readonly startWindow?: StartWindow | 'none';
+  readonly blackout?: readonly Blackout[];
   readonly catchUp?: string;
   readonly keepLast?: number;
   readonly keepWithin?: string;
@@ -45,6 +52,11 @@ interface SettingOptions extends ResourceOptions {
   readonly rpo?: number | 'none';
 }
 
+interface OptOutOptions extends ResourceOptions {
+  readonly reason: string;
+  readonly until?: string;
+}
+
 const NO_RULE: Retention = {
   keep_last: null,
   keep_within: null,
@@ -55,6 +67,8 @@ const NO_RULE: Retention = {
   applies_to: 'all',
 };
 const RULE = /^(vm|name|label|node|source)=(.+)$/s;
+const WINDOW = /^(?:([a-z]+(?:,[a-z]+)*) )?(\d\d:\d\d)-(\d\d:\d\d)$/;
+const BLACKOUT = /^(defer|skip)=([^/]+)\/([^/]+)$/;
 const DURATION = /^([1-9]\d{0,7})([smhd])$/;
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 /** A run is answered once its VMs are selected and the repository has answered. */
@@ -95,6 +109,8 @@ export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
     )
     .addCommand(one(hubCommand('pause', 'disable a policy; runs that have started go on'), async (hub, id, options) => enable(hub, id, false, options)))
     .addCommand(one(hubCommand('resume', 'enable a policy again'), async (hub, id, options) => enable(hub, id, true, options)))
+    .addCommand(optOut(environment))
+    .addCommand(optIn(environment))
     .addCommand(
       one(hubCommand('run', 'run a policy now'), async (hub, id, options) => {
         const run = await hub.call<Occurrence>('POST', `/policies/${id}/run`, undefined, RUN_MS);
@@ -118,6 +134,43 @@ export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
     );
 }
 
+function optOut(environment: NodeJS.ProcessEnv): CliCommand {
+  return hubCommand('opt-out', 'leave a VM out of a policy, whatever its rules select')
+    .argument('<policy>', 'its name or id')
+    .argument('<vm>', 'its name or id')
+    .requiredOption('--reason <text>', 'why; shown wherever the VM is left out')
+    .option('--until <time>', 'when it ends, such as 2026-12-31; default: never', instant)
+    .does(async (policy: string, vm: string, options: OptOutOptions) => {
+      const { reason, until = null } = options;
+      await changeOptOut(await hubOf(options, environment), policy, vm, (vm_id) => ({ vm_id, reason, until }), options);
+    });
+}
+
+function optIn(environment: NodeJS.ProcessEnv): CliCommand {
+  return hubCommand('opt-in', 'end the opt-out of a VM')
+    .argument('<policy>', 'its name or id')
+    .argument('<vm>', 'its name or id')
+    .does(async (policy: string, vm: string, options: ResourceOptions) => {
+      await changeOptOut(await hubOf(options, environment), policy, vm, () => null, options);
+    });
+}
+
+/** @param become the VM's opt-out from now on; null: it has none */
+async function changeOptOut(
+  hub: HubApi,
+  policy: string,
+  vm: string,
+  become: (vmId: string) => Policy['opt_outs'][number] | null,
+  options: ResourceOptions,
+): Promise<void> {
+  const vmId = await idOf(hub, VMS, vm);
+  const entry = become(vmId);
+  const change = ({ opt_outs }: Policy): Partial<Policy> => ({
+    opt_outs: [...opt_outs.filter(({ vm_id }) => vm_id !== vmId), ...(entry === null ? [] : [entry])],
+  });
+  printRecord(await edit(hub, await idOf(hub, POLICIES, policy), change), options);
+}
+
 function withSettings(command: CliCommand): CliCommand {
   return command
     .option('--schedule <schedule>', '"every 4h", "daily at 22:00", "weekly on mon,thu at 01:30", "monthly on 1 at 03:00" or a cron expression')
@@ -125,7 +178,14 @@ function withSettings(command: CliCommand): CliCommand {
     .option('--repository <repository>', 'name or id of the repository that keeps the restore points')
     .option('--include <rule...>', `select VMs by vm=NAME, name=PATTERN, label=LABEL, node=NAME or source=${NODE_SOURCES.join('|')}`, rule)
     .option('--exclude <rule...>', 'leave out VMs by the same rules', rule)
+    .addOption(new Option('--backup-type <type>', 'auto makes an incremental if possible').choices(['auto', 'full', 'incremental']))
     .option('--spread <seconds>', 'spread the starts over this time', seconds)
+    .option('--start-window <window>', 'when backups may start, such as 22:00-06:00 or "sat,sun 00:00-23:59"; none: always', startWindow)
+    .option(
+      '--blackout <blackout...>',
+      'no starts in between: defer=FROM/UNTIL starts a run at its end, skip=FROM/UNTIL leaves it out; none: no blackouts',
+      blackout,
+    )
     .option('--catch-up <what>', 'none or latest: whether the newest missed run is caught up')
     .option('--keep-last <number>', 'keep this many newest restore points of each VM; 0: no such rule', number)
     .option('--keep-within <duration>', 'keep those at most this much older than the newest, such as 36h, 14d or 8w; 0: no such rule')
@@ -140,14 +200,17 @@ function withSettings(command: CliCommand): CliCommand {
 
 /** The given settings as the hub takes them. */
 async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial<Policy>> {
-  const { schedule, timeZone, repository, include, exclude, spread, catchUp, rpo: promised } = options;
+  const { schedule, timeZone, repository, include, exclude, backupType, spread, startWindow: window, blackout: blackouts, catchUp, rpo: promised } = options;
   return {
     ...(schedule === undefined ? {} : { schedule }),
     ...(timeZone === undefined ? {} : { time_zone: timeZone }),
     ...(repository === undefined ? {} : { repository_id: await idOf(hub, REPOSITORIES, repository) }),
     ...(include === undefined ? {} : { include: await rulesOf(hub, include) }),
     ...(exclude === undefined ? {} : { exclude: await rulesOf(hub, exclude) }),
+    ...(backupType === undefined ? {} : { backup_type: backupType }),
     ...(spread === undefined ? {} : { spread_seconds: spread }),
+    ...(window === undefined ? {} : { start_window: window === 'none' ? null : window }),
+    ...(blackouts === undefined ? {} : { blackouts }),
     ...(catchUp === undefined ? {} : { catch_up: catchUp }),
     ...(promised === undefined ? {} : { rpo_seconds: promised === 'none' ? null : promised }),
   };
@@ -218,6 +281,23 @@ function rule(text: string, earlier: readonly Rule[] = []): readonly Rule[] {
   const [, by, value] = RULE.exec(text) ?? [];
   if (by === undefined || value === undefined) throw new InvalidArgumentError('It must be vm=, name=, label=, node= or source= and a value.');
   return [...earlier, { by, value }];
+}
+
+function startWindow(text: string): StartWindow | 'none' {
+  if (text === 'none') return text;
+  const [, days, from, until] = WINDOW.exec(text) ?? [];
+  if (from === undefined || until === undefined)
+    throw new InvalidArgumentError('It must be none, or two times of day, such as 22:00-06:00 or "sat,sun 00:00-23:59".');
+  return { from, until, days: days === undefined ? [] : days.split(',') };
+}
+
+function blackout(text: string, earlier: readonly Blackout[] = []): readonly Blackout[] {
+  if (text === 'none') return [];
+  const [, effect, from, until] = BLACKOUT.exec(text) ?? [];
+  if (effect === undefined || from === undefined || until === undefined) {
+    throw new InvalidArgumentError('It must be none, or such as defer=2026-12-24T16:00:00Z/2026-12-27 or skip=2026-12-31/2027-01-01.');
+  }
+  return [...earlier, { from: instant(from), until: instant(until), effect }];
 }
 
 function rpo(text: string): number | 'none' {
