@@ -34,6 +34,7 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'failAfterSilentSeconds',
   'chainMaxLength',
   'expiryGraceSeconds',
+  'scrubPercentPerDay',
   'nodeRequestTimeoutMs',
   'refusedTokenDelayMs',
   'maxDownloads',
@@ -140,6 +141,8 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(1, 1000) readonly chainMaxLength: number = 30;
   /** How long the files of an expired restore point stay, so that its expiry can be taken back. */
   @IntegerBetween(0, 31_536_000) readonly expiryGraceSeconds: number = 86_400;
+  /** The share of each repository that is read and verified per day, in percent of its bytes; 0: none. */
+  @IntegerBetween(0, 100) readonly scrubPercentPerDay: number = 5;
   /** How long the hub waits for an answer of a node. */
   @IntegerBetween(100, 600_000) readonly nodeRequestTimeoutMs: number = 10_000;
 

@@ -8,12 +8,21 @@ import { BootArtefacts } from './model/boot-artefacts.store.js';
 import { VerificationRecorder } from './model/verification.recorder.js';
 import { BootRestorePoint } from './run-verification/boot-restore-point.step.js';
 import { RunVerificationReactor } from './run-verification/run-verification.reactor.js';
+import { ScrubChainsReactor } from './scrub-chains/scrub-chains.reactor.js';
 import { StartVerificationController } from './start-verification/start-verification.controller.js';
 import { StartVerificationHandler } from './start-verification/start-verification.handler.js';
 
 @Module({
   imports: [RepositoryFilesModule, NodeClientModule],
   controllers: [StartVerificationController, ListVerificationsController, GetBootArtefactController],
-  providers: [StartVerificationHandler, RunVerificationReactor, RestorePointVerifier, VerificationRecorder, BootRestorePoint, BootArtefacts],
+  providers: [
+    StartVerificationHandler,
+    RunVerificationReactor,
+    ScrubChainsReactor,
+    RestorePointVerifier,
+    VerificationRecorder,
+    BootRestorePoint,
+    BootArtefacts,
+  ],
 })
 export class VerificationsModule {}
