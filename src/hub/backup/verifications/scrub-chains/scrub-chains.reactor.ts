@@ -44,6 +44,10 @@ export class ScrubChainsReactor implements OnApplicationBootstrap, OnModuleDestr
   private readonly log = loggerFor('ScrubChains');
   private readonly work = new Reconciler({ what: 'scrub', step: () => this.step(), unfinished: () => Promise.resolve(['scrub']) }, this.log);
   private events: Subscription | null = null;
+  /** To be verified next. Choosing takes seconds where there are a million restore points. */
+  private chosen: StandingChain[] = [];
+  /** By a clock that nobody sets. Milliseconds. */
+  private nextChoice = 0;
 
   constructor(
     private readonly feed: EventFeed,
@@ -68,27 +72,32 @@ export class ScrubChainsReactor implements OnApplicationBootstrap, OnModuleDestr
   }
 
   private async step(): Promise<StepOutcome> {
-    if (this.config.scrubPercentPerDay === 0) return { waitingMs: HOUR_MS };
-    await this.readModels.current('backups', 'verifications');
-    const verifications = this.dataSource.getRepository(VerificationReadModel);
+    await this.readModels.current('verifications');
     // One at a time: a user's verification waits for one chain at most.
-    if (await verifications.existsBy({ status: 'running' })) return { waitingMs: HOUR_MS };
-    const now = this.clock.now().getTime();
-    const requested = await verifications.findBy({ requested_at: MoreThan(new Date(now - DAY_MS)) });
-    const recent = requested.map(({ chain_id, repository_id, bytes_checked }) => ({ chain_id, repository_id, bytes_checked: Number(bytes_checked) }));
-    const chains = await this.dataSource.query<StandingChain[]>(STANDING_CHAINS);
-    const refusing = new Set<string>();
-    for (const { chain_id, repository_id, newest_backup_id } of planScrub(chains, recent, this.config.scrubPercentPerDay, now)) {
-      if (this.work.isStopping()) break;
-      if (refusing.has(repository_id)) continue;
-      if (await this.request(chain_id, newest_backup_id)) break;
-      refusing.add(repository_id);
+    if (await this.dataSource.getRepository(VerificationReadModel).existsBy({ status: 'running' })) return { waitingMs: HOUR_MS };
+    const { scrubPercentPerDay: percent } = this.config;
+    if (percent === 0) this.chosen = [];
+    else if (this.chosen.length === 0 && performance.now() >= this.nextChoice) {
+      this.chosen = await this.choose(percent, this.clock.now().getTime());
+      this.nextChoice = performance.now() + HOUR_MS;
+    }
+    for (let chain = this.chosen.shift(); chain !== undefined && !this.work.isStopping(); chain = this.chosen.shift()) {
+      if (await this.request(chain)) break;
+      const { repository_id } = chain;
+      this.chosen = this.chosen.filter((other) => other.repository_id !== repository_id);
     }
     return { waitingMs: HOUR_MS };
   }
 
+  private async choose(percent: number, now: number): Promise<StandingChain[]> {
+    await this.readModels.current('backups');
+    const requested = await this.dataSource.getRepository(VerificationReadModel).findBy({ requested_at: MoreThan(new Date(now - DAY_MS)) });
+    const recent = requested.map(({ chain_id, repository_id, bytes_checked }) => ({ chain_id, repository_id, bytes_checked: Number(bytes_checked) }));
+    return [...planScrub(await this.dataSource.query<StandingChain[]>(STANDING_CHAINS), recent, percent, now)];
+  }
+
   /** @returns whether it is requested: the repository may be away, or files may just be replaced */
-  private async request(chain_id: string, backup_id: string): Promise<boolean> {
+  private async request({ chain_id, newest_backup_id: backup_id }: StandingChain): Promise<boolean> {
     const id = this.ids.next();
     try {
       await this.commands.execute(new StartVerification(backup_id, null, { commandId: id, correlationId: id, actor: 'system:scrub' }));
