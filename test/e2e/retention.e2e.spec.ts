@@ -76,6 +76,7 @@ async function ended(id: string): Promise<BackupResponse> {
   });
   const backup = await client.atRest(run.vms[0]?.backup_id ?? '');
   expect(backup.status).toBe('completed');
+  expect(points.map(({ backup_id }) => backup_id)).not.toContain(backup.backup_id);
   points.push(backup);
   return backup;
 }

@@ -47,7 +47,8 @@ class SetClock extends Clock {
   }
 }
 const clock = new SetClock();
-let outcome: 'completed' | 'running' | { readonly failed: string } | { readonly refused: string } = 'completed';
+let outcome: 'completed' | 'running' | { readonly failed: string } | { readonly refused: string; readonly facts?: { readonly backup_id: string } } =
+  'completed';
 let repositoryIsThere = true;
 let requests: StartBackup[] = [];
 
@@ -57,7 +58,7 @@ class StartBackupStandIn implements ICommandHandler<StartBackup> {
   async execute(command: StartBackup): Promise<string> {
     if (!('vm_id' in command.vm)) throw new Error('a policy names its VMs by id');
     requests.push(command);
-    if (typeof outcome === 'object' && 'refused' in outcome) throw new DomainError('unavailable', outcome.refused, 'refused');
+    if (typeof outcome === 'object' && 'refused' in outcome) throw new DomainError('unavailable', outcome.refused, 'refused', outcome.facts);
     const backup_id = derivedId(`backup/${command.context.commandId}`);
     const names = { vm_id: command.vm.vm_id, vm_name: command.vm.vm_id, node_id: NODE, repository_id: command.repositoryId };
     const policy = { policy_id: command.policy?.policy_id ?? null, policy_version: command.policy?.version ?? 0 };
@@ -327,6 +328,18 @@ describe('a VM whose backup fails', () => {
     await at('2027-04-01T22:00:00.000Z');
     await until('the scheduled run', async () => (await newest()).trigger === 'schedule');
     expect(await finished()).toMatchObject({ trigger: 'schedule', vms: [{ status: 'refused', attempt: 1, code: 'source_unknown', backup_id: null }] });
+    await remove();
+  });
+
+  it('is not taken for done because its refusal names a restore point', async () => {
+    await at('2027-05-01T12:00:00.000Z');
+    await create({ exclude: [{ by: 'vm_id', value: VM_2 }] });
+    await app.get(CommandBus).execute(new RunPolicy(policyId, context()));
+    const [done] = (await finished()).vms;
+    outcome = { refused: 'parent_altered', facts: { backup_id: done?.backup_id ?? '' } };
+    await app.get(CommandBus).execute(new RunPolicy(policyId, context()));
+    await until('the second run', async () => (await newest()).vms[0]?.status === 'refused');
+    expect(await finished()).toMatchObject({ vms: [{ status: 'refused', code: 'parent_altered', backup_id: null }] });
     await remove();
   });
 });

@@ -58,7 +58,7 @@ export class StartBackupController {
     'internal_error',
   )
   @ApiAsksNode()
-  @ApiProblem(503, 'source_silent', 'restore_point_being_rewritten', ...FAILURE_CODES.unavailable)
+  @ApiProblem(503, 'source_silent', ...FAILURE_CODES.unavailable)
   @ApiProblem(507, ...FAILURE_CODES.storage_full)
   async start(@Body() body: StartBackupRequest, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<BackupResponse> {
     const backup_id = await this.commands.execute(new StartBackup(vmOf(body), body.repository_id, body.backup_type, policyOf(body), optionsOf(body), context));

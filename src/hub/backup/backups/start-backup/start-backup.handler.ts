@@ -6,14 +6,14 @@ import { PolicyReadModel } from '../../../../../projections/policies/policies.re
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
 import { DomainError, type ErrorKind } from '../../../../kernel/domain-error.js';
-import { Clock, derivedId } from '../../../../lib/clock/clock.js';
+import { Clock } from '../../../../lib/clock/clock.js';
 import { asDomainEvent, CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { KeyedMutex, repositoryUseLock, vmUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { policyNotFound } from '../../policies/model/policy.commands.js';
 import { BackupFactsReader } from '../model/backup-facts.reader.js';
-import { StartBackup } from '../model/backup.commands.js';
+import { backupIdOf, StartBackup } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
 import { backupDecider } from '../model/backup.state.js';
 import { decideRequestBackup, type RequestBackup } from './start-backup.decide.js';
@@ -35,6 +35,7 @@ export const FAILURE_CODES = {
   unavailable: [
     'image_root_silent',
     'repository_unavailable',
+    'restore_point_being_rewritten',
     'tool_missing',
     'tool_failed',
     'tool_timeout',
@@ -65,7 +66,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
    * @throws DomainError: before anything is recorded, the obstacle to the backup; afterwards the cause of its failure, with the backup's id in the facts
    */
   async execute(command: StartBackup): Promise<string> {
-    const backupId = derivedId(`backup/${command.context.commandId}`);
+    const backupId = backupIdOf(command.context.commandId);
     const stream = backupStream(backupId);
     const known = (await this.runner.load(stream, decider)).state;
     if (known.status === 'none') await this.request(command, backupId);
@@ -90,7 +91,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     const vm = await this.findVm(command.vm);
     const { repositoryId: repository_id, backupType: backup_type } = command;
     // A running backup of the VM holds its source, so the source cannot be inspected now. This backup waits, and its facts are gathered when it is planned.
-    if (!(await this.isBusy(vm.vm_id))) await this.facts.gatherFor(vm, { repository_id, backup_type, backup_id: backupId });
+    if (!(await this.isBusy(vm.vm_id))) await this.facts.gatherFor(vm, { repository_id, backup_type, backup_id: backupId }).catch(unlessRewriting);
     // VM or repository may have been removed while the source was inspected. Under this lock they cannot be: a removal waits, and then finds the backup.
     await this.mutex.runExclusive(vmUseLock(vm.vm_id), () =>
       this.mutex.runExclusive(repositoryUseLock(repository_id), async () => {
@@ -149,6 +150,11 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     if (await this.dataSource.getRepository(RepositoryReadModel).existsBy({ repository_id })) return;
     throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { repository_id });
   }
+}
+
+/** The files of the chain are being replaced at this moment. The backup is planned under the lock that this is done under. */
+function unlessRewriting(error: unknown): void {
+  if (!(error instanceof DomainError) || error.code !== 'restore_point_being_rewritten') throw error;
 }
 
 function vmNotFound(wanted: StartBackup['vm']): never {

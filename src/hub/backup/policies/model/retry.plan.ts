@@ -18,6 +18,7 @@ export const RETRYABLE: ReadonlySet<string> = new Set([
   'node_unreachable',
   'read_model_behind',
   'repository_unavailable',
+  'restore_point_being_rewritten',
   'snapshot_failed',
   'snapshot_lost',
   'source_changed',

@@ -13,7 +13,7 @@ import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
-import { StartBackup } from '../../backups/model/backup.commands.js';
+import { backupIdOf, StartBackup } from '../../backups/model/backup.commands.js';
 import { DEFAULT_BACKUP_OPTIONS } from '../../backups/model/backup.events.js';
 import type { OccurrenceBackupEnded, OccurrenceStarted } from '../model/occurrence.events.js';
 import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
@@ -97,7 +97,8 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
       const { backup_id } = error.facts;
-      if (typeof backup_id === 'string') await this.recordRequest(run, { vm_id, attempt, backup_id });
+      // The backup failed before its request was answered. An obstacle may name another restore point.
+      if (backup_id === backupIdOf(commandId)) await this.recordRequest(run, { vm_id, attempt, backup_id });
       else await this.recordEnd(run, { vm_id, attempt, outcome: 'refused', code: error.code, detail: error.message });
     }
   }
