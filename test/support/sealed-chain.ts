@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Manifest, ManifestDisk } from '../../src/storage/repository-files/manifest.js';
+import type { ManifestSigner } from '../../src/storage/repository-files/manifest-signature.js';
 import { FORMAT_2, newSigner, writeDigests } from './sealed-disks.js';
 import { RepositoryFiles } from '../../src/storage/repository-files/repository-files.js';
 
@@ -23,6 +24,18 @@ export interface SealedPoint {
   readonly truth: readonly string[];
 }
 
+export interface NewPoint {
+  /** Counts all restore points ever made, from 1. */
+  readonly number: number;
+  /** ISO 8601, UTC. */
+  readonly startedAt: string;
+  /** null: a full. */
+  readonly parent: SealedPoint | null;
+  readonly disks: number;
+  /** Commands of qemu-io that write what a disk has. @param whole whether the parent does not have the disk */
+  readonly writes: (disk: number, whole: boolean) => readonly string[];
+}
+
 /** A real chain in a real repository, made without a hub: each restore point has data, overwritten data and discarded data. */
 export class SealedChain {
   readonly points: SealedPoint[] = [];
@@ -31,15 +44,17 @@ export class SealedChain {
     readonly repository: string,
     readonly diskBytes: number,
     private readonly files: RepositoryFiles,
+    /** Default: another one for each restore point. */
+    private readonly signer: ManifestSigner | null,
   ) {}
 
   /** @param directory where the repository is made */
-  static async create(directory: string, diskBytes = 16 * MIB): Promise<SealedChain> {
+  static async create(directory: string, diskBytes = 16 * MIB, signer: ManifestSigner | null = null): Promise<SealedChain> {
     const repository = join(directory, 'repository');
     const files = new RepositoryFiles();
     await mkdir(repository);
     await files.writeMarker(repository, { format_version: 2, repository_id: REPOSITORY, created_at: '2026-11-21T10:00:00.000Z', role: 'primary' });
-    return new SealedChain(repository, diskBytes, files);
+    return new SealedChain(repository, diskBytes, files, signer);
   }
 
   /**
@@ -48,10 +63,18 @@ export class SealedChain {
    * @param random 0 to 1: chooses what is written
    */
   async add(disks: number, random: () => number): Promise<SealedPoint> {
-    const parent = this.points.at(-1) ?? null;
     const number = this.points.length + 1;
-    const backupId = `0193f1de-7c1c-7a2e-8f0c-${String(number).padStart(12, '0')}`;
     const startedAt = `2026-11-${String(number).padStart(2, '0')}T10:15:00.000Z`;
+    const writes = (disk: number, whole: boolean): readonly string[] => this.writes(number, disk, whole, random);
+    const sealed = await this.seal({ number, startedAt, parent: this.points.at(-1) ?? null, disks, writes });
+    const point = { ...sealed, truth: await this.contentOf(sealed.folder, disks) };
+    this.points.push(point);
+    return point;
+  }
+
+  /** Seals a restore point. */
+  async seal({ number, startedAt, parent, disks, writes }: NewPoint): Promise<Omit<SealedPoint, 'truth'> & { readonly manifest: Manifest }> {
+    const backupId = `0193f1de-7c1c-7a2e-8f0c-${String(number).padStart(12, '0')}`;
     const type = parent === null ? 'full' : 'incremental';
     const folder = `vm-00000000/${this.files.restorePointFolder(startedAt, type, backupId)}`;
     const partial = await this.files.createPartial(this.repository, folder);
@@ -61,7 +84,8 @@ export class SealedChain {
       const path = join(partial, file);
       const backing = parent !== null && disk < parent.truth.length ? `../${parent.folder.split('/')[1] ?? ''}/${file}` : null;
       await this.files.createImage(this.repository, path, this.diskBytes, backing);
-      await run('qemu-io', ['-f', 'qcow2', ...this.writes(number, disk, backing === null, random), path]);
+      const commands = writes(disk, backing === null).flatMap((command) => ['-c', command]);
+      if (commands.length > 0) await run('qemu-io', ['-f', 'qcow2', ...commands, path]);
       const { size, mtimeNs } = await stat(path, { bigint: true });
       entries.push({
         disk_id: disk,
@@ -98,10 +122,8 @@ export class SealedChain {
       ledger_checkpoint: null,
       ...FORMAT_2,
     };
-    await this.files.seal({ repositoryPath: this.repository, folder, manifest, signer: newSigner(CHAIN_HUB) });
-    const point = { backupId, folder, parent, truth: await this.contentOf(folder, disks) };
-    this.points.push(point);
-    return point;
+    await this.files.seal({ repositoryPath: this.repository, folder, manifest, signer: this.signer ?? newSigner(CHAIN_HUB) });
+    return { backupId, folder, parent, manifest };
   }
 
   /** Digests of the disks as qemu-img reads them through the headers of the files, as a user without a hub does. */
@@ -122,14 +144,13 @@ export class SealedChain {
 
   private writes(number: number, disk: number, whole: boolean, random: () => number): readonly string[] {
     const clusters = this.diskBytes / 65_536;
-    const commands = Array.from({ length: whole ? 12 : 6 }, (_, index) => {
+    return Array.from({ length: whole ? 12 : 6 }, (_, index) => {
       const length = 1 + Math.floor(random() * (whole ? clusters / 6 : clusters / 16));
       const offset = Math.floor(random() * (clusters - length));
       const place = `${offset * 65_536} ${length * 65_536 - (index % 2) * 512}`;
       if (!whole && index % 3 === 2) return `write -z -u ${place}`;
       return `write -P ${((number * 31 + disk * 7 + index) % 255) + 1} ${place}`;
     });
-    return commands.flatMap((command) => ['-c', command]);
   }
 }
 
