@@ -42,7 +42,19 @@ describe('prunings of expired restore points', () => {
     expect(worthwhilePrunings([flattened(1, 10)])).toEqual(['i0', 'full']);
   });
 
-  it('between two kept ones are done at once, chain by chain', () => {
+  it('between two kept ones are done at once, also while a full waits below them', () => {
+    const full = flattened(0, 105);
+    const cheap = [step('absorb', 'k2', { parent_backup_id: 'kept', merged: ['i1'], write_bytes: 10 * GIB }), drop('i1', 5)];
+    const dear = [step('absorb', 'k3', { parent_backup_id: 'k2', merged: ['i2'], write_bytes: 60 * GIB }), drop('i2', 5)];
+    expect(worthwhilePrunings([chain(...full.steps, ...cheap, ...dear)])).toEqual(['i1']);
+  });
+
+  it('count together if they are worth it together', () => {
+    const absorbed = [step('absorb', 'k2', { parent_backup_id: 'kept', merged: ['i9'], write_bytes: 60 * GIB }), drop('i9', 40)];
+    expect(worthwhilePrunings([chain(...flattened(5, 130).steps, ...absorbed)])).toEqual(['i0', 'i1', 'i2', 'i3', 'i4', 'full', 'i9']);
+  });
+
+  it('are decided chain by chain', () => {
     const absorbed = chain(step('absorb', 'kept', { parent_backup_id: 'full', merged: ['i0'], write_bytes: 10 * GIB }), drop('i0', 5));
     expect(worthwhilePrunings([flattened(0, 105), absorbed])).toEqual(['i0']);
     expect(worthwhilePrunings([])).toEqual([]);
