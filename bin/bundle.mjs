@@ -128,7 +128,7 @@ function licencesOf(metafiles) {
 }
 
 rmSync(NEW, { recursive: true, force: true });
-const programs = globSync(['src/*/main.*.js', 'src/**/*.process.js', 'demo/demo.js'], { cwd: COMPILED });
+const programs = globSync(['src/*/main.*.js', 'src/**/*.process.js', 'demo/demo.js', 'demo/simulated-clock.js'], { cwd: COMPILED });
 const metafiles = new Map();
 for (const program of programs) {
   // The command line runs one of its subcommands, and loads it on demand.

@@ -48,8 +48,8 @@ export class DemoHub {
     this.dataDirectory = join(directory, 'data');
   }
 
-  /** @throws Error with the end of the hub's log if it does not start */
-  static async start(directory: string, imageRoot: string): Promise<DemoHub> {
+  /** @param more further variables, which win @throws Error with the end of the hub's log if it does not start */
+  static async start(directory: string, imageRoot: string, more: Readonly<Record<string, string>> = {}): Promise<DemoHub> {
     const databaseUrl = await scratchDatabase(directory);
     const log = await open(join(directory, 'hub.log'), 'w');
     const child = spawn(process.execPath, [PROGRAM, 'hub'], {
@@ -67,6 +67,7 @@ export class DemoHub {
         SENDENSE_NBD_PORT_FIRST: String(await freePorts(PORTS)),
         SENDENSE_NBD_PORT_COUNT: String(PORTS),
         ...(databaseUrl === null ? {} : { DATABASE_URL: databaseUrl }),
+        ...more,
       },
     });
     await log.close();

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { access, chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -7,6 +8,7 @@ import type { ChainResponse } from '../src/hub/backup/backups/get-chain/get-chai
 import type { BackupResponse } from '../src/hub/backup/backups/model/backup.response.js';
 import type { VmResponse } from '../src/hub/backup/vms/model/vm.response.js';
 import { DemoHub, endEverythingOf, removeDirectory } from './demo-hub.js';
+import { Month } from './month.js';
 import { type DiskProgress, ProgressView } from './progress-view.js';
 import { restoreFile } from './file-restore.js';
 import { fileSystemIsClean, firstDifference, flatten, type KnownLine, lastLineIn, SampleVm } from './sample-vm.js';
@@ -16,13 +18,17 @@ const VM = 'pgtest1';
 const PREFIX = 'sendense-demo-';
 const CHECKOUT = join(import.meta.dirname, '../..');
 
-const USAGE = `Usage: bin/demo [--keep]
+const DAYS = 30;
+
+const USAGE = `Usage: bin/demo [--keep] [--days N]
        bin/demo --end DIRECTORY
 
 Backs up a VM with two disks, first full and then incremental, and compares what the backups restore with what the disks
 held: whole disks, and single files browsed and downloaded through the hub. Mounting a disk for that needs root.
+Then a policy backs up another VM for ${DAYS} days of a simulated clock, and what it does not keep is removed.
 Everything happens in a temporary directory, which the demo removes when it ends.
 
+  --days N          the days of the policy; 0 leaves it out. Default: ${DAYS}
   --keep            leave the hub running, and print commands to try
   --end DIRECTORY   stop a demo that was left running, and remove its directory
 `;
@@ -38,7 +44,10 @@ class Demo {
   private hub: DemoHub | null = null;
   private chapters = 0;
 
-  constructor(private readonly directory: string) {}
+  constructor(
+    private readonly directory: string,
+    private readonly days: number,
+  ) {}
 
   /** @returns whether every restored disk matches its source at the instant of the backup */
   async run(): Promise<boolean> {
@@ -81,7 +90,17 @@ class Demo {
     if (!(await this.prove([full, incremental]))) return false;
 
     this.chapter("Single files of the incremental: mounted, browsed and downloaded through the hub's API, and compared with copies of their sources");
-    return this.restoreFiles(hub, vm, incremental);
+    if (!(await this.restoreFiles(hub, vm, incremental))) return false;
+    if (this.days === 0) return true;
+
+    this.chapter(`A policy at work: ${this.days} days of another VM on another hub, whose clock is simulated`);
+    await mkdir(this.month);
+    await chmod(this.month, 0o711);
+    return Month.show(this.month, this.days, say);
+  }
+
+  private get month(): string {
+    return join(this.directory, 'month');
   }
 
   /** Prints commands for a newcomer to try while the hub keeps running. */
@@ -116,6 +135,7 @@ class Demo {
 
   async cleanUp(): Promise<void> {
     await this.hub?.stop();
+    if (existsSync(this.month)) await endEverythingOf(this.month);
     await removeDirectory(this.directory);
   }
 
@@ -305,8 +325,11 @@ async function endKept(directory: string): Promise<void> {
 
 async function main(): Promise<number> {
   let keep: boolean;
+  let days: number;
   try {
-    const { values } = parseArgs({ options: { keep: { type: 'boolean' }, end: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
+    const { values } = parseArgs({
+      options: { keep: { type: 'boolean' }, days: { type: 'string', default: String(DAYS) }, end: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    });
     if (values.help === true) {
       process.stdout.write(USAGE);
       return 0;
@@ -316,6 +339,8 @@ async function main(): Promise<number> {
       return 0;
     }
     keep = values.keep === true;
+    if (!/^\d{1,3}$/.test(values.days)) throw new Error('--days is a number of days, such as 30');
+    days = Number(values.days);
   } catch (error) {
     process.stderr.write(`bin/demo: ${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
     return 2;
@@ -324,7 +349,7 @@ async function main(): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), PREFIX));
   // PostgreSQL, which a hub run by root starts as another user, must be able to traverse the directory.
   await chmod(directory, 0o711);
-  const demo = new Demo(directory);
+  const demo = new Demo(directory, days);
   const interrupted = new Promise<never>((_resolve, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
   });

@@ -231,11 +231,9 @@ export class RetainedHistory {
   }
 
   private async plan(remove: readonly string[]): Promise<PrunePlan> {
-    const points = this.standing.map(
-      ({ sealed, parent, files }): PrunablePoint => ({
-        ...{ backup_id: sealed.backupId, parent_backup_id: parent, expired: remove.includes(sealed.backupId), rewritable: true, files },
-      }),
-    );
+    const points = this.standing.map(({ sealed, parent, files }): PrunablePoint => ({
+      ...{ backup_id: sealed.backupId, parent_backup_id: parent, expired: remove.includes(sealed.backupId), rewritable: true, files },
+    }));
     return planPruning(points, await this.files.freeBytes(this.chain.repository), this.options.sharesBlocks);
   }
 
@@ -259,8 +257,16 @@ export class RetainedHistory {
     const folders = this.standing.map(({ sealed }) => sealed.folder);
     const defects = [
       ...differences('the repository', await readdir(repository), [MARKER_FILE, ...new Set(folders.map((folder) => dirname(folder)))]),
-      ...differences('the folder of the VM', await readdir(join(repository, dirname(folders[0] ?? ''))), folders.map((folder) => basename(folder))),
-      ...differences('the kept restore points', this.standing.filter(({ expiry }) => expiry === null).map(({ sealed }) => sealed.backupId), this.keptOfAll()),
+      ...differences(
+        'the folder of the VM',
+        await readdir(join(repository, dirname(folders[0] ?? ''))),
+        folders.map((folder) => basename(folder)),
+      ),
+      ...differences(
+        'the kept restore points',
+        this.standing.filter(({ expiry }) => expiry === null).map(({ sealed }) => sealed.backupId),
+        this.keptOfAll(),
+      ),
     ];
     const turns = pLimit(CHECKED_AT_ONCE);
     const found = await Promise.all(this.standing.map((row) => turns(() => this.defectsOf(row))));
