@@ -14,6 +14,7 @@ import { benchManyDisks } from './many-disks.bench.js';
 import { type BenchOptions, describeMachine, loadAverage, markdownOf } from './measure.js';
 import { benchPrice } from './price.bench.js';
 import { benchProjectionLag } from './projection-lag.bench.js';
+import { benchPruning } from './pruning.bench.js';
 import { benchRestoreDisks } from './restore-disks.bench.js';
 import { benchRestoreMounts } from './restore-mounts.bench.js';
 import { benchTimeTravel } from './time-travel.bench.js';
@@ -35,6 +36,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'empty-incremental': async (options) => outcomeOf(benchEmptyIncremental(options)),
   'many-disks': async (options) => outcomeOf(benchManyDisks(options)),
   'restore-disks': async (options) => outcomeOf(benchRestoreDisks(options)),
+  pruning: async (options) => outcomeOf(benchPruning(options)),
   'projection-lag': async (options) => outcomeOf(benchProjectionLag(options)),
   'restore-mounts': async (options) => outcomeOf(benchRestoreMounts(options)),
   libvirt: async (options) => outcomeOf(benchLibvirt(options)),

@@ -9,11 +9,11 @@ import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import { BackupClient, filesBelow } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
-import { LoopMount, requireLoopMounts } from '../support/loop-mount.js';
+import { LoopMount } from '../support/loop-mount.js';
 import { proofOf } from '../support/proven-answers.js';
 import { IS_LONG } from '../support/long-proof.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
-import { requireTools } from '../support/require-tools.js';
+import { requireLoopMounts, requireTools } from '../support/require-tools.js';
 import { ToolGates } from '../support/tool-gates.js';
 
 jest.setTimeout(120_000);

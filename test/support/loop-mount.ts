@@ -2,17 +2,8 @@ import { execFile } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { hasTool, requireCondition } from './require-tools.js';
 
 const run = promisify(execFile);
-
-/** Gates for tests that mount a file system of their own. */
-export function requireLoopMounts(): ReturnType<typeof requireCondition> {
-  return requireCondition(
-    process.getuid?.() === 0 && hasTool('losetup') && hasTool('mkfs.ext4'),
-    'mounting a small file system needs root, losetup and mkfs.ext4',
-  );
-}
 
 export type LoopFileSystem = 'ext4' | 'xfs' | 'btrfs';
 

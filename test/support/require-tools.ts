@@ -35,6 +35,14 @@ export function requireCondition(holds: boolean, reason: string): GatedTests {
   return gate(holds ? null : reason);
 }
 
+/** Gates for tests that mount a file system of their own. */
+export function requireLoopMounts(): GatedTests {
+  return requireCondition(
+    process.getuid?.() === 0 && hasTool('losetup') && hasTool('mkfs.ext4'),
+    'mounting a small file system needs root, losetup and mkfs.ext4',
+  );
+}
+
 /**
  * For what only another kernel or server could do: no installation mends that, so it is skipped also with CI=true, and always says so.
  * @param reason why not; null: it can

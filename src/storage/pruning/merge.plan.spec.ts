@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { commitArgv, compareChainsArgv } from './merge.plan.js';
+import { commitArgv, compareChainsArgv, storedAreas } from './merge.plan.js';
 
 const qcow2 = (filename: string, backing: object | null) => ({ driver: 'qcow2', file: { driver: 'file', filename }, backing });
 
@@ -22,5 +22,31 @@ describe('comparing two chains', () => {
       `json:${JSON.stringify(qcow2('/a', null))}`,
       `json:${JSON.stringify(qcow2('/c', qcow2('/b', null)))}`,
     ]);
+  });
+});
+
+describe('areas for which a chain stores something', () => {
+  async function* lines(...each: readonly string[]): AsyncGenerator<string> {
+    yield* each;
+  }
+  async function areasOf(...printed: readonly string[]): Promise<readonly (readonly [number, number])[]> {
+    const areas: (readonly [number, number])[] = [];
+    for await (const area of storedAreas(lines(...printed))) areas.push(area);
+    return areas;
+  }
+  const extent = (start: number, length: number, present: boolean, zero = false) =>
+    `{ "start": ${start}, "length": ${length}, "depth": 0, "present": ${present}, "zero": ${zero}, "data": ${!zero}},`;
+
+  it('are its data and its zeroes, whatever file they are in', async () => {
+    const printed = [`[${extent(0, 10, true)}`, extent(10, 5, true, true), extent(15, 5, false, true), extent(20, 5, true), ''];
+    expect(await areasOf(...printed)).toEqual([
+      [0, 15],
+      [20, 25],
+    ]);
+    expect(await areasOf(`[${extent(0, 10, false, true)}`)).toEqual([]);
+  });
+
+  it('are not guessed', async () => {
+    await expect(areasOf('[{ "start": 0, "length": 5 }]')).rejects.toThrow(/cannot parse/);
   });
 });

@@ -1,4 +1,4 @@
-import { type ImageChain, imageNode } from '../../lib/qemu/image-chain.plan.js';
+import { type ImageChain, imageFileName, imageNode } from '../../lib/qemu/image-chain.plan.js';
 
 type Argv = readonly [string, ...string[]];
 
@@ -21,4 +21,31 @@ export function commitArgv(copy: string, layers: ImageChain, overlay: string): A
 export function compareChainsArgv(one: ImageChain, other: ImageChain): Argv {
   const [a, b] = [one, other].map((chain) => `json:${JSON.stringify(imageNode(chain))}`) as [string, string]; // of two
   return ['qemu-img', 'compare', a, b];
+}
+
+/** Prints the extents of a chain as JSON, one a line. */
+export function mapArgv(chain: ImageChain): Argv {
+  return ['qemu-img', 'map', '--output=json', imageFileName(chain)];
+}
+
+/**
+ * The areas for which a chain stores something, data or zeroes; for the others it shows what it would be based on.
+ * @param lines of mapArgv
+ */
+export async function* storedAreas(lines: AsyncIterable<string>): AsyncGenerator<readonly [start: number, end: number]> {
+  let area: readonly [start: number, end: number] | null = null;
+  for await (const line of lines) {
+    if (!line.includes('{')) continue;
+    const [, start, length, present] = /"start": (\d+), "length": (\d+), .*"present": (true|false)/.exec(line) ?? [];
+    if (start === undefined || length === undefined) throw new Error(`cannot parse the output of qemu-img map: ${line.slice(0, 200)}`);
+    if (present === 'false') continue;
+    const end = Number(start) + Number(length);
+    if (area?.[1] === Number(start)) {
+      area = [area[0], end];
+      continue;
+    }
+    if (area !== null) yield area;
+    area = [Number(start), end];
+  }
+  if (area !== null) yield area;
 }

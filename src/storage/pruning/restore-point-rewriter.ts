@@ -1,4 +1,4 @@
-import { dirname, join, normalize } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DomainError } from '../../kernel/domain-error.js';
 import { ifThere } from '../../lib/files/if-there.js';
 import type { ImageChain } from '../../lib/qemu/image-chain.plan.js';
@@ -174,51 +174,66 @@ export class RestorePointRewriter {
     const lowest = sources[at];
     const [firstLayer, ...otherLayers] = layers;
     if (lowest === undefined || oldest === undefined || firstLayer === undefined) throw new Error(`"${file}" is not based on a file to be merged`);
-    // A damaged file would get a new and valid hash.
-    for (const source of sources.slice(at)) await this.refuseAltered(repositoryPath, source, signal);
-
     const target = join(repositoryPath, temporaryFolder(folder), disk.file);
-    const overlay = `${target}.overlay`;
-    await this.onStorage(repositoryPath, `rewriting ${file}`, async () => {
-      const calls = this.callsAt(repositoryPath);
-      await calls.removeTree(target);
-      await this.merger.copy(oldest, target, signal);
-      await calls.createImage(overlay, disk.virtual_size_bytes, null);
-      await this.merger.commit(target, [firstLayer, ...otherLayers], overlay, signal);
-      await calls.removeTree(overlay);
-    });
+    await allOf([
+      // A damaged file would get a new and valid hash.
+      ...sources.slice(at).map((source) => this.refuseAltered(repositoryPath, source, signal)),
+      this.merge(repositoryPath, disk, { oldest, layers: [firstLayer, ...otherLayers], target }, signal),
+    ]);
 
     const below = sources[at - 1]?.file ?? null;
     const written = await this.files.imageFacts(repositoryPath, join(temporaryFolder(folder), disk.file));
     const problem = headerProblem(written?.image ?? null, join(temporaryFolder(folder), disk.file), below);
-    const checked = await this.qemuImg.check(target, signal);
-    const kept = chain.images.slice(0, at);
-    const equal = problem === null && checked.ok && (await this.merger.areEqual(chain.images, asChain([...kept, target]), signal));
-    if (!equal) {
-      throw new DomainError(
-        'conflict',
-        'rewritten_content_differs',
-        `The new file for "${join(repositoryPath, file)}" ${problem?.detail ?? (checked.ok ? 'differs in content' : `did not pass qemu-img check: ${checked.detail}`)}. The restore point is unchanged.`,
-        { file },
-      );
-    }
+    const refusal = (what: string): DomainError =>
+      new DomainError('conflict', 'rewritten_content_differs', `The new file for "${join(repositoryPath, file)}" ${what}. The restore point is unchanged.`, {
+        file,
+      });
+    if (problem !== null) throw refusal(problem.detail);
+    const merged = [oldest, firstLayer, ...otherLayers] as const;
+    const [checked, equal, sealed] = await allOf([
+      this.qemuImg.check(target, signal),
+      this.merger.areEqual(chain.images.slice(0, at), merged, [target], signal),
+      this.seal(repositoryPath, file, target, disk, signal),
+    ]);
+    if (!checked.ok) throw refusal(`did not pass qemu-img check: ${checked.detail}`);
+    if (!equal) throw refusal('differs in content');
+    const lowestDisk = (await this.files.readManifest(repositoryPath, dirname(lowest.file))).disks.find((each) => lowest.file.endsWith(`/${each.file}`));
+    if (lowestDisk === undefined) throw new Error(`"${lowest.file}" is not in the manifest next to it`);
+    return { ...disk, parent_change_id: lowestDisk.parent_change_id, backing_file: lowestDisk.backing_file, ...sealed };
+  }
+
+  private async merge(
+    repositoryPath: string,
+    disk: ManifestDisk,
+    { oldest, layers, target }: { readonly oldest: string; readonly layers: ImageChain; readonly target: string },
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const overlay = `${target}.overlay`;
+    await this.onStorage(repositoryPath, `writing ${target}`, async () => {
+      const calls = this.callsAt(repositoryPath);
+      await calls.removeTree(target);
+      await this.merger.copy(oldest, target, signal);
+      await calls.createImage(overlay, disk.virtual_size_bytes, null);
+      await this.merger.commit(target, layers, overlay, signal);
+      await calls.removeTree(overlay);
+    });
+  }
+
+  /** Makes a new file read-only and durable. @returns its facts as the manifest has them */
+  private async seal(
+    repositoryPath: string,
+    file: string,
+    target: string,
+    disk: ManifestDisk,
+    signal: AbortSignal | undefined,
+  ): Promise<Pick<ManifestDisk, 'file_size_bytes' | 'sha256' | 'mtime_ns' | 'blocks'>> {
     return this.onStorage(repositoryPath, `rewriting ${file}`, async () => {
       const calls = this.callsAt(repositoryPath);
       await calls.changeMode(target, SEALED_FILE);
       await calls.syncToDisk(target);
       const { sha256, blocks } = await this.hash(target, disk, signal);
-      const facts = await calls.lstat(target);
-      const merged = (await this.files.readManifest(repositoryPath, dirname(lowest.file))).disks.find((each) => lowest.file.endsWith(`/${each.file}`));
-      if (merged === undefined) throw new Error(`"${lowest.file}" is not in the manifest next to it`);
-      return {
-        ...disk,
-        parent_change_id: merged.parent_change_id,
-        backing_file: merged.backing_file,
-        file_size_bytes: facts.size_bytes,
-        sha256,
-        mtime_ns: facts.mtime_ns,
-        blocks,
-      };
+      const { size_bytes, mtime_ns } = await calls.lstat(target);
+      return { file_size_bytes: size_bytes, sha256, mtime_ns, blocks };
     });
   }
 
@@ -343,8 +358,8 @@ export function temporaryFolder(folder: string): string {
   return join(dirname(folder), `.tmp-rewrite-${folder.slice(folder.lastIndexOf('/') + 1)}`);
 }
 
-function asChain(files: readonly string[]): ImageChain {
-  const [oldest, ...others] = files;
-  if (oldest === undefined) throw new Error('a chain has at least one file');
-  return [normalize(oldest), ...others];
+/** Nothing may be in progress when a failure is reported. @throws the failure of the first that failed, in this order */
+async function allOf<Work extends readonly unknown[]>(work: readonly [...{ [Index in keyof Work]: Promise<Work[Index]> }]): Promise<Work> {
+  await Promise.allSettled(work);
+  return (await Promise.all(work)) as unknown as Work; // the same members, awaited
 }
