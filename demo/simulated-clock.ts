@@ -3,6 +3,7 @@
  * says by how many milliseconds their clock is ahead of the machine's:
  * - `new Date()`, which is what src/lib/clock is based on. Not `Date.now()`, which is compared with the times of files.
  * - timers of a minute and more, which wait for an hour of the day. Not shorter ones, which wait for programs and networks.
+ * PostgreSQL keeps the clock of the machine: `recorded_at` of an event is when it was really stored.
  */
 import { readFileSync } from 'node:fs';
 
