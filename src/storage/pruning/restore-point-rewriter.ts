@@ -175,11 +175,14 @@ export class RestorePointRewriter {
     const [firstLayer, ...otherLayers] = layers;
     if (lowest === undefined || oldest === undefined || firstLayer === undefined) throw new Error(`"${file}" is not based on a file to be merged`);
     const target = join(repositoryPath, temporaryFolder(folder), disk.file);
-    await allOf([
+    const merging = [
       // A damaged file would get a new and valid hash.
       ...sources.slice(at).map((source) => this.refuseAltered(repositoryPath, source, signal)),
       this.merge(repositoryPath, disk, { oldest, layers: [firstLayer, ...otherLayers], target }, signal),
-    ]);
+    ];
+    // Nothing may be in progress when a failure is reported.
+    await Promise.allSettled(merging);
+    await Promise.all(merging);
 
     const below = sources[at - 1]?.file ?? null;
     const written = await this.files.imageFacts(repositoryPath, join(temporaryFolder(folder), disk.file));
@@ -190,11 +193,13 @@ export class RestorePointRewriter {
       });
     if (problem !== null) throw refusal(problem.detail);
     const merged = [oldest, firstLayer, ...otherLayers] as const;
-    const [checked, equal, sealed] = await allOf([
+    const proving = [
       this.qemuImg.check(target, signal),
       this.merger.areEqual(chain.images.slice(0, at), merged, [target], signal),
       this.seal(repositoryPath, file, target, disk, signal),
-    ]);
+    ] as const;
+    await Promise.allSettled(proving);
+    const [checked, equal, sealed] = await Promise.all(proving);
     if (!checked.ok) throw refusal(`did not pass qemu-img check: ${checked.detail}`);
     if (!equal) throw refusal('differs in content');
     const lowestDisk = (await this.files.readManifest(repositoryPath, dirname(lowest.file))).disks.find((each) => lowest.file.endsWith(`/${each.file}`));
@@ -356,10 +361,4 @@ export class RestorePointRewriter {
 /** At the depth of the restore point's folder, so that relative names of backing files are the same. */
 export function temporaryFolder(folder: string): string {
   return join(dirname(folder), `.tmp-rewrite-${folder.slice(folder.lastIndexOf('/') + 1)}`);
-}
-
-/** Nothing may be in progress when a failure is reported. @throws the failure of the first that failed, in this order */
-async function allOf<Work extends readonly unknown[]>(work: readonly [...{ [Index in keyof Work]: Promise<Work[Index]> }]): Promise<Work> {
-  await Promise.allSettled(work);
-  return (await Promise.all(work)) as unknown as Work; // the same members, awaited
 }

@@ -97,7 +97,11 @@ export class PruneChainsHandler implements ICommandHandler<PruneChains> {
 }
 
 /** What a plan does to a chain, as the API shows it. */
-export function toChainPruning(chain_id: string, repository_id: string, { steps, left, read_bytes, write_bytes, new_bytes, free_bytes }: PrunePlan): ChainPruning {
+export function toChainPruning(
+  chain_id: string,
+  repository_id: string,
+  { steps, left, read_bytes, write_bytes, new_bytes, free_bytes }: PrunePlan,
+): ChainPruning {
   const planned = steps.map((step): PlannedStep => {
     const { new_bytes: _, ...shown } = step;
     return { ...shown, parent_backup_id: step.kind === 'absorb' ? step.parent_backup_id : null, merged: step.kind === 'drop' ? [] : step.merged };
