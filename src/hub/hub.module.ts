@@ -4,6 +4,7 @@ import { CqrsModule } from '@nestjs/cqrs';
 import { allProjections, allReadModels } from '../../projections/all-projections.js';
 import { AuditModule } from './history/audit/audit.module.js';
 import { TimeTravelModule } from './history/time-travel/time-travel.module.js';
+import { ReportsModule } from './history/reports/reports.module.js';
 import { BackupsModule } from './backup/backups/backups.module.js';
 import { ChainsModule } from './backup/chains/chains.module.js';
 import { LedgerModule } from './history/ledger/ledger.module.js';
@@ -101,6 +102,7 @@ export class HubModule {
         AuditModule,
         LedgerModule,
         TimeTravelModule,
+        ReportsModule,
         ProjectionsAdminModule,
       ],
     };

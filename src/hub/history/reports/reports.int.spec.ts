@@ -1,0 +1,180 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import canonicalize from 'canonicalize';
+import request from 'supertest';
+import { OPEN_API, API_TOKEN } from '../../../../test/support/http-app.js';
+import { missingInOpenApi } from '../../../../test/support/openapi-complete.js';
+import { POLICY_SETTINGS } from '../../../../test/support/policy-histories.js';
+import { type QueryApp, startQueryApp } from '../../../../test/support/query-app.js';
+import type { DomainEvent } from '../../../kernel/event.js';
+import { openApiDocument } from '../../operations/http/open-api.js';
+import { ReportsModule } from './reports.module.js';
+
+const REPOSITORY = '0199a3c0-2b40-7d10-b1de-64f0a52c9e02';
+const POLICY = '0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b';
+const HOUR_MS = 3_600_000;
+const REPORTS = ['protection'] as const;
+
+let running: QueryApp;
+let head: string;
+const vms = { web: randomUUID(), db: randomUUID(), bare: randomUUID(), hostile: randomUUID() };
+const HOSTILE = `=1+1"<script>alert(1)</script>`;
+
+beforeAll(async () => {
+  running = await startQueryApp({ imports: [ReportsModule] });
+  await register('web', 'web-1', hoursAgo(50));
+  await register('db', 'db-1', hoursAgo(50));
+  await register('bare', 'bare', hoursAgo(50));
+  await register('hostile', HOSTILE, hoursAgo(50));
+  const settings = { ...POLICY_SETTINGS, repository_id: REPOSITORY, rpo_seconds: 4 * 3600, include: ['web-*', 'db-*'].map((value) => ({ by: 'name', value })) };
+  await append(`policy-${POLICY}`, { type: 'PolicyCreated', data: { policy_id: POLICY, version: 1, settings, created_at: hoursAgo(49) } });
+  await backUp('web', hoursAgo(30));
+  await backUp('web', hoursAgo(1));
+  await backUp('db', hoursAgo(20));
+}, 120_000);
+
+afterAll(async () => {
+  await running.close();
+});
+
+function hoursAgo(hours: number): string {
+  return new Date(Date.now() - hours * HOUR_MS).toISOString();
+}
+
+async function append(stream: string, ...events: readonly DomainEvent[]): Promise<void> {
+  const metadata = {
+    $correlationId: randomUUID(),
+    $causationId: randomUUID(),
+    actor: 'api:test',
+    hub_id: randomUUID(),
+    schema_version: 1,
+    time: new Date().toISOString(),
+  };
+  const appended = events.map(({ type, data }) => ({ id: randomUUID(), type, data, metadata }));
+  ({ position: head } = await running.store.append(stream, 'any', appended));
+}
+
+async function register(vm: keyof typeof vms, name: string, registered_at: string): Promise<void> {
+  const data = { vm_id: vms[vm], name, node_id: 'n1', source: 'image', source_ref: `/images/${vm}`, disks: [], registered_at };
+  await append(`vm-${vms[vm]}`, { type: 'VmRegistered', data });
+}
+
+async function backUp(vm: keyof typeof vms, instant: string): Promise<string> {
+  const backup_id = randomUUID();
+  const requested = { backup_id, vm_id: vms[vm], vm_name: vm, node_id: 'n1', repository_id: REPOSITORY, backup_type: 'auto', policy_id: POLICY };
+  await append(
+    `backup-${backup_id}`,
+    { type: 'BackupRequested', data: { ...requested, requested_at: instant } },
+    { type: 'SnapshotTaken', data: { instant, change_ids: [] } },
+    { type: 'BackupCompleted', data: { completed_at: instant } },
+  );
+  return backup_id;
+}
+
+async function get(path: string, status = 200): Promise<request.Response> {
+  const answer = await request(running.app.getHttpServer()).get(path).set('Authorization', `Bearer ${API_TOKEN}`);
+  expect([path, answer.status, answer.status === status ? null : answer.body]).toEqual([path, status, null]);
+  return answer;
+}
+
+async function report(name: string, query = ''): Promise<request.Response> {
+  return get(`/api/v1/reports/${name}?after=${head}${query}`);
+}
+
+describe.each(REPORTS)('the report %s', (name) => {
+  it('is the same when it is computed again as of its position, whatever happened since', async () => {
+    const first = await report(name);
+    expect(first.body.query.as_of).toBe(head);
+    await append(`vm-${vms.bare}`, { type: 'VmLabelsSet', data: { labels: ['late'], set_at: hoursAgo(0) } });
+    await backUp('db', hoursAgo(0));
+    const later = await report(name);
+    expect(later.body.sha256).not.toBe(first.body.sha256);
+    const again = await get(first.headers['report-path'] ?? '');
+    expect(again.body).toEqual(first.body);
+    expect([again.headers['report-sha256'], again.headers['as-of-position']]).toEqual([first.body.sha256, first.body.query.as_of]);
+  });
+
+  it('has a hash that anyone can compute', async () => {
+    const { layout: _layout, sha256, ...body } = (await report(name)).body;
+    expect(
+      createHash('sha256')
+        .update(canonicalize(body) ?? '')
+        .digest('hex'),
+    ).toBe(sha256);
+  });
+
+  it('is a CSV file with the same hash', async () => {
+    const json = await report(name);
+    const path = json.headers['report-path'] ?? '';
+    const csv = await get(`${path}&format=csv`);
+    expect([csv.headers['content-type'], csv.headers['report-sha256']]).toEqual(['text/csv; charset=utf-8; header=present', json.body.sha256]);
+    const [table] = json.body.layout.tables;
+    expect(csv.headers['content-disposition']).toContain(`sendense-${name}-${json.body.sha256.slice(0, 12)}-${table.name}.csv`);
+    expect(csv.text.split('\r\n')[0]).toBe(table.columns.map((column: { name: string }) => column.name).join(','));
+  });
+
+  it('is a page that runs nothing', async () => {
+    const json = await report(name);
+    const html = await get(`${json.headers['report-path'] ?? ''}&format=html`);
+    expect(html.headers['content-type']).toBe('text/html; charset=utf-8');
+    expect(html.text).toContain(json.body.sha256);
+    expect(html.text).not.toContain('<script');
+    const policy = html.headers['content-security-policy'] ?? '';
+    const style = /<style>(.*?)<\/style>/s.exec(html.text)?.[1] ?? '';
+    expect(policy).toContain(`default-src 'none'; style-src 'sha256-${createHash('sha256').update(style).digest('base64')}';`);
+    expect(policy).not.toContain('unsafe');
+  });
+
+  it('refuses what it does not know', async () => {
+    for (const [query, field, rule] of [
+      ['format=pdf', 'format', 'is_in'],
+      ['odd=1', 'odd', 'unknown_field'],
+      ['as_of=yesterday', 'as_of', 'instant_or_position'],
+      ['as_of=2999-01-01T00:00:00Z', 'as_of', 'not_in_future'],
+    ]) {
+      expect((await get(`/api/v1/reports/${name}?${query}`, 400)).body.errors).toMatchObject([{ field, rule }]);
+    }
+  });
+
+  it('is empty before the first event', async () => {
+    const { body } = await get(`/api/v1/reports/${name}?as_of=2001-01-01T00:00:00Z`);
+    expect(Object.values(body.tables)).toEqual(body.layout.tables.map(() => []));
+    expect(body.query.as_of).toBe('2001-01-01T00:00:00.000Z');
+  });
+});
+
+describe('the protection of VMs', () => {
+  it('shows all VMs, also those without a policy or backup', async () => {
+    await backUp('web', hoursAgo(1));
+    const { totals, tables } = (await report('protection')).body;
+    expect(totals).toMatchObject({ vms: 4, without_policy: 2, never_backed_up: 2, without_restore_point: 2 });
+    const rows = Object.fromEntries(tables.vms.map((row: { vm_id: string }) => [row.vm_id, row]));
+    expect(rows[vms.bare]).toMatchObject({ vm: 'bare', status: 'without_policy', policies: null, last_good: null, age_seconds: null, restore_points: 0 });
+    expect(rows[vms.web]).toMatchObject({ status: 'kept', policies: 'nightly', rpo_policy_version: 1, rpo_seconds: 14_400 });
+    expect(rows[vms.web].age_seconds).toBeLessThan(3700);
+  });
+
+  it('judges ages at the instant that is named', async () => {
+    const { body } = await report('protection');
+    const later = await get(`/api/v1/reports/protection?as_of=${body.query.as_of}&at=${new Date().toISOString()}`);
+    expect(later.body.query.at > body.query.at).toBe(true);
+    for (const [at, rule] of [
+      ['2999-01-01T00:00:00Z', 'not_in_future'],
+      ['2001-01-01T00:00:00Z', 'not_before_as_of'],
+      ['today', 'is_instant'],
+    ]) {
+      expect((await get(`/api/v1/reports/protection?at=${at}`, 400)).body.errors).toMatchObject([{ field: 'at', rule }]);
+    }
+  });
+
+  it('disarms a name that is a formula or markup', async () => {
+    const csv = await report('protection', '&format=csv');
+    expect(csv.text).toContain(`"'=1+1""<script>alert(1)</script>",without_policy`);
+    const html = await report('protection', '&format=html');
+    expect(html.text).toContain('=1+1&quot;&lt;script&gt;alert(1)&lt;/script&gt;');
+  });
+});
+
+it('documents every route completely', () => {
+  expect(missingInOpenApi(openApiDocument(running.app, OPEN_API))).toEqual([]);
+});

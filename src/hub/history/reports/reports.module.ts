@@ -1,0 +1,9 @@
+import { Module } from '@nestjs/common';
+import { PolicyQueriesModule } from '../../backup/policies/policy-queries.module.js';
+import { Reports } from './model/reports.service.js';
+import { ProtectionReportController } from './protection-report/protection-report.controller.js';
+import { ProtectionReportReader } from './protection-report/protection-report.reader.js';
+
+/** Reports that can be recomputed years later. */
+@Module({ imports: [PolicyQueriesModule], controllers: [ProtectionReportController], providers: [Reports, ProtectionReportReader] })
+export class ReportsModule {}
