@@ -80,6 +80,7 @@ await add(sendense, 'ledger', 'verify the history of a hub, and rotate the key t
 );
 await add(sendense, 'audit', 'replay what the hub has recorded as a timeline', async () => (await import('./audit/audit.program.js')).auditCommand(env));
 await add(sendense, 'history', 'show what has changed, and why', async () => (await import('./history/history.program.js')).historyCommand(env));
+await add(sendense, 'report', 'print reports, also of the past', async () => (await import('./report/report.program.js')).reportCommand(env));
 await add(sendense, 'token', 'add, list, revoke and rotate API tokens', async () => (await import('./token/token.program.js')).tokenCommand(env));
 await add(sendense, 'validate', 'check this installation and suggest fixes', async () => {
   const interrupted = new AbortController();

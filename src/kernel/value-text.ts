@@ -1,5 +1,5 @@
-/** What a value is: how people read it, and what its name ends with. */
-export type ValueUnit = 'text' | 'time' | 'seconds' | 'count' | 'percent';
+/** What a value is, for those who show it. An `id` is for programs. */
+export type ValueUnit = 'text' | 'id' | 'time' | 'seconds' | 'count' | 'percent';
 
 export type Value = string | number | boolean | null;
 

@@ -9,6 +9,7 @@ import type { VmPruningResponse } from '../../src/hub/backup/chains/prune-chain/
 import type { VmResponse } from '../../src/hub/backup/vms/model/vm.response.js';
 import type { NbdPortMetricsResponse, NbdPortResponse } from '../../src/hub/exports/nbd-ports/list-ports/list-ports.dto.js';
 import type { AuditEventResponse } from '../../src/hub/history/audit/audit-event.response.js';
+import type { ReportResponse } from '../../src/hub/history/reports/model/report.dto.js';
 import type { HistoryDiffResponse } from '../../src/hub/history/time-travel/diff/diff.dto.js';
 import type { ExplanationResponse } from '../../src/hub/history/time-travel/explain/explain.dto.js';
 import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response.js';
@@ -49,4 +50,5 @@ export type Compared = [
   Holds<cli.MountDrivers, ResourcesDto>,
   Holds<cli.HistoryDiff, HistoryDiffResponse>,
   Holds<cli.HistoryExplanation, ExplanationResponse>,
+  Holds<cli.Report, ReportResponse>,
 ];

@@ -1,8 +1,31 @@
 /** The members of the hub's answers that the command line reads. The compiler compares them with the hub's own types: test/api/command-line-answers.ts. */
 
+import type { JsonObject } from '../../kernel/json.js';
+import type { ValueUnit } from '../../kernel/value-text.js';
+
 interface Problem {
   readonly code: string;
   readonly detail: string;
+}
+
+interface ReportColumn {
+  readonly name: string;
+  readonly heading: string;
+  readonly unit: ValueUnit;
+}
+
+export interface Report {
+  readonly query: JsonObject;
+  readonly sha256: string;
+  /** A value for each column of the layout's totals. */
+  readonly totals: JsonObject;
+  /** Rows by the name of a table. */
+  readonly tables: JsonObject;
+  readonly layout: {
+    readonly title: string;
+    readonly totals: readonly ReportColumn[];
+    readonly tables: readonly { readonly name: string; readonly heading: string; readonly columns: readonly ReportColumn[] }[];
+  };
 }
 
 export interface Readiness {

@@ -4,6 +4,8 @@ import { Ids } from '../../lib/clock/clock.js';
 const DEADLINE_MS = 20_000;
 const POLL_MS = 200;
 
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+
 /** The hub refused a request, or something else answered. The message is the problem's detail. */
 export class HubRefusalError extends Error {
   override readonly name = 'HubRefusalError';
@@ -23,6 +25,12 @@ export interface Past {
   readonly asOf: string;
   /** Called once, with what the first answer stands for. */
   readonly onAnswer: (instant: { readonly time: string; readonly position: string | null }) => void;
+}
+
+/** A successful answer of the hub. */
+interface Answer {
+  readonly text: string;
+  readonly headers: Headers;
 }
 
 export interface Wait {
@@ -49,7 +57,16 @@ export class HubApi {
    * The type parameter is the shape of the answer in the hub's API document. A POST whose answer is lost is sent once more under the same idempotency key.
    * @throws HubRefusalError for any unsuccessful answer; Error with the cause when nothing answers
    */
-  async call<Body = unknown>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object, deadlineMs = DEADLINE_MS): Promise<Body> {
+  async call<Body = unknown>(method: Method, path: string, body?: object, deadlineMs = DEADLINE_MS): Promise<Body> {
+    return parsedOrNull((await this.answerTo(method, path, body, deadlineMs)).text) as Body;
+  }
+
+  /** What the hub answers to a query, in whatever format. Errors as in `call`. */
+  async read(path: string, deadlineMs = DEADLINE_MS): Promise<Answer> {
+    return this.answerTo('GET', path, undefined, deadlineMs);
+  }
+
+  private async answerTo(method: Method, path: string, body: object | undefined, deadlineMs: number): Promise<Answer> {
     const request = {
       method,
       headers: {
@@ -75,10 +92,12 @@ export class HubApi {
       throw new Error(`nothing answers at ${this.url}: ${reason}`, { cause: error });
     }
     const { ok, status, headers, text } = answer;
-    const parsed = parsedOrNull(text);
-    if (!ok) throw new HubRefusalError(status, member(parsed, 'code') ?? 'unknown', member(parsed, 'detail') ?? `status ${status}: ${text.slice(0, 300)}`);
+    if (!ok) {
+      const problem = parsedOrNull(text);
+      throw new HubRefusalError(status, member(problem, 'code') ?? 'unknown', member(problem, 'detail') ?? `status ${status}: ${text.slice(0, 300)}`);
+    }
     this.showPast(headers);
-    return parsed as Body;
+    return { text, headers };
   }
 
   private pathAsOf(path: string): string {

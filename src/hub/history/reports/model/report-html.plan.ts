@@ -11,6 +11,7 @@ th, td { text-align: left; vertical-align: top; padding: .25em .6em .25em 0; bor
 th { border-bottom: 2px solid #666; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .time { white-space: nowrap; }
+.id { font-family: ui-monospace, monospace; font-size: .8em; }
 dl { display: flex; flex-wrap: wrap; gap: .5em 2em; margin: 0; }
 dt { color: #555; font-size: .85em; }
 dd { margin: 0; font-size: 1.3em; font-variant-numeric: tabular-nums; }
@@ -62,8 +63,17 @@ function tableOf(columns: readonly ReportColumn[], rows: readonly ReportRow[]): 
 }
 
 function classOf({ unit }: ReportColumn): string {
-  if (unit === 'text') return '';
-  return unit === 'time' ? ' class="time"' : ' class="number"';
+  switch (unit) {
+    case 'text':
+      return '';
+    case 'id':
+    case 'time':
+      return ` class="${unit}"`;
+    case 'count':
+    case 'percent':
+    case 'seconds':
+      return ' class="number"';
+  }
 }
 
 function escaped(text: string): string {

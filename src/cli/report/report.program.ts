@@ -1,0 +1,66 @@
+import { Option } from 'commander';
+import { type Value, valueText } from '../../kernel/value-text.js';
+import type { Report } from '../api/answers.js';
+import { hubOf } from '../api/hub-options.js';
+import { readingCommand, type ResourceOptions, table } from '../api/resource.command.js';
+import { CliCommand } from '../terminal/command.js';
+import { instant } from '../terminal/option-values.js';
+
+interface ReportOptions extends ResourceOptions {
+  readonly csv?: true;
+  readonly html?: true;
+  readonly at?: string;
+}
+
+type Row = Readonly<Record<string, Value>>;
+
+/** A report of a large installation takes longer than other answers. */
+const REPORT_MS = 120_000;
+
+export function reportCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  const report = (name: string, description: string): CliCommand =>
+    readingCommand(name, description)
+      .addOption(new Option('--csv', 'print a table as CSV').conflicts(['json', 'html']))
+      .addOption(new Option('--html', 'print a page for browsers and printers').conflicts(['json', 'csv']));
+  const printed = (name: string, parameters: readonly (keyof ReportOptions)[]) => async (options: ReportOptions) =>
+    print(name, parameters, options, environment);
+  return new CliCommand('report').description('Prints reports. The same report can be printed again years later.').addCommand(
+    report('protection', 'how each VM is protected: policies, last good restore point, RPO')
+      .option('--at <time>', 'judge ages at this time; default: that of --as-of, or now', instant)
+      .does(printed('protection', ['at'])),
+  );
+}
+
+async function print(name: string, parameters: readonly (keyof ReportOptions)[], options: ReportOptions, environment: NodeJS.ProcessEnv): Promise<void> {
+  const format = options.csv === true ? 'csv' : options.html === true ? 'html' : 'json';
+  const query = new URLSearchParams({ format });
+  for (const parameter of parameters) {
+    const value = options[parameter];
+    if (typeof value === 'string') query.set(parameter, value);
+  }
+  const { text, headers } = await (await hubOf(options, environment)).read(`/reports/${name}?${query.toString()}`, REPORT_MS);
+  const source = `from ${headers.get('report-path') ?? ''}\nSHA-256 ${headers.get('report-sha256') ?? ''}\n`;
+  if (format !== 'json') process.stdout.write(text);
+  else {
+    // The hub's own answer has the shape of its API document.
+    const report = JSON.parse(text) as Report;
+    process.stdout.write(options.json === true ? `${JSON.stringify(report, null, 2)}\n` : `${reportText(report)}\n${source}`);
+  }
+  // A table of CSV has no place for it.
+  if (format === 'csv') process.stderr.write(source);
+}
+
+/** Totals, then each table without the ids, which `--json` and `--csv` have. */
+function reportText({ totals, tables, layout }: Report): string {
+  const width = Math.max(...layout.totals.map(({ heading }) => heading.length));
+  const numbers = layout.totals.map(({ name, heading, unit }) => `${heading.padEnd(width)}  ${valueText(unit, (totals as Row)[name] ?? null)}\n`);
+  const texts = layout.tables.map(({ name, heading, columns }) => {
+    const shown = columns.filter(({ unit }) => unit !== 'id');
+    const rows = (tables[name] as readonly Row[]).map((row) =>
+      Object.fromEntries(shown.map((column) => [column.heading, valueText(column.unit, row[column.name] ?? null)])),
+    );
+    const headings = shown.map((column) => column.heading);
+    return `\n${heading}\n${rows.length === 0 ? 'none\n' : table(headings, rows)}`;
+  });
+  return `${layout.title}\n${numbers.join('')}${texts.join('')}`;
+}
