@@ -34,6 +34,7 @@ export const PolicyOccurrenceReadModel = readModel({
     '(policy_id, created_position)',
     '(policy_id, outcome, created_position)',
     '(policy_id, trigger, due_at)',
+    '(due_at, occurrence_id)',
     `(policy_id) where outcome in ('started', 'caught_up') and finished_at is null`,
   ],
 });

@@ -10,6 +10,9 @@ interface ReportOptions extends ResourceOptions {
   readonly csv?: true;
   readonly html?: true;
   readonly at?: string;
+  readonly from?: string;
+  readonly until?: string;
+  readonly table?: string;
 }
 
 type Row = Readonly<Record<string, Value>>;
@@ -22,13 +25,19 @@ export function reportCommand(environment: NodeJS.ProcessEnv): CliCommand {
     readingCommand(name, description)
       .addOption(new Option('--csv', 'print a table as CSV').conflicts(['json', 'html']))
       .addOption(new Option('--html', 'print a page for browsers and printers').conflicts(['json', 'csv']));
+  const ofPeriod = (name: string, description: string): CliCommand =>
+    report(name, description)
+      .option('--from <time>', 'from this time on, for example 2026-11-21T10:30:00Z or 2026-11-21; default: 30 days before the end', instant)
+      .option('--until <time>', 'before this time; default: that of --as-of, or now', instant);
   const printed = (name: string, parameters: readonly (keyof ReportOptions)[]) => async (options: ReportOptions) =>
     print(name, parameters, options, environment);
-  return new CliCommand('report').description('Prints reports. The same report can be printed again years later.').addCommand(
-    report('protection', 'how each VM is protected: policies, last good restore point, RPO')
-      .option('--at <time>', 'judge ages at this time; default: that of --as-of, or now', instant)
-      .does(printed('protection', ['at'])),
-  );
+  const protection = report('protection', 'how each VM is protected: policies, last good restore point, RPO')
+    .option('--at <time>', 'judge ages at this time; default: that of --as-of, or now', instant)
+    .does(printed('protection', ['at']));
+  const runs = ofPeriod('runs', 'runs of policies in a period, and failed backups')
+    .addOption(new Option('--table <table>', 'with --csv: the table; default: runs').choices(['runs', 'failures']))
+    .does(printed('runs', ['from', 'until', 'table']));
+  return new CliCommand('report').description('Prints reports. The same report can be printed again years later.').addCommand(protection).addCommand(runs);
 }
 
 async function print(name: string, parameters: readonly (keyof ReportOptions)[], options: ReportOptions, environment: NodeJS.ProcessEnv): Promise<void> {

@@ -13,7 +13,7 @@ import { ReportsModule } from './reports.module.js';
 const REPOSITORY = '0199a3c0-2b40-7d10-b1de-64f0a52c9e02';
 const POLICY = '0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b';
 const HOUR_MS = 3_600_000;
-const REPORTS = ['protection'] as const;
+const REPORTS = ['protection', 'runs'] as const;
 
 let running: QueryApp;
 let head: string;
@@ -71,6 +71,33 @@ async function backUp(vm: keyof typeof vms, instant: string): Promise<string> {
   return backup_id;
 }
 
+/** A run for the VM `web` whose first attempt failed. */
+async function run({ due_at, occurrence_id }: { due_at: string; occurrence_id: string }, outcome: 'completed' | 'failed'): Promise<void> {
+  const vm = { vm_id: vms.web, vm_name: 'web-1', because: 'name web-*', start_at: due_at };
+  const times = { due_at, wall_time: due_at, time_zone: 'UTC', started_at: due_at };
+  const identity = { occurrence_id, policy_id: POLICY, policy_name: 'nightly', policy_version: 1, trigger: 'schedule' };
+  const attempt = async (number: number, retry_at: string | null, ended: string): Promise<DomainEvent> => {
+    const failed = ended === 'failed' ? { code: 'node_silent', detail: 'Nothing was heard.' } : { code: null, detail: null };
+    await (ended === 'failed' ? fail('web', due_at) : backUp('web', due_at));
+    return { type: 'OccurrenceBackupEnded', data: { vm_id: vms.web, attempt: number, outcome: ended, ...failed, retry_at, ended_at: due_at } };
+  };
+  const started = { ...identity, ...times, repository_id: REPOSITORY, backup_type: 'auto', vms: [vm], left_out: [] };
+  await append(
+    `occurrence-${occurrence_id}`,
+    { type: 'OccurrenceStarted', data: started },
+    await attempt(1, due_at, 'failed'),
+    await attempt(2, null, outcome),
+    { type: 'OccurrenceFinished', data: { completed: 1, not_completed: 0, finished_at: new Date(Date.parse(due_at) + 60_000).toISOString() } },
+  );
+}
+
+async function fail(vm: keyof typeof vms, at: string, policy_id: string | null = POLICY): Promise<void> {
+  const backup_id = randomUUID();
+  const requested = { backup_id, vm_id: vms[vm], vm_name: vm, node_id: 'n1', repository_id: REPOSITORY, backup_type: 'auto', policy_id };
+  const failed = { backup_id, stage: 'transfer', code: 'node_silent', detail: 'Nothing was heard.', failed_at: at };
+  await append(`backup-${backup_id}`, { type: 'BackupRequested', data: { ...requested, requested_at: at } }, { type: 'BackupFailed', data: failed });
+}
+
 async function get(path: string, status = 200): Promise<request.Response> {
   const answer = await request(running.app.getHttpServer()).get(path).set('Authorization', `Bearer ${API_TOKEN}`);
   expect([path, answer.status, answer.status === status ? null : answer.body]).toEqual([path, status, null]);
@@ -87,6 +114,7 @@ describe.each(REPORTS)('the report %s', (name) => {
     expect(first.body.query.as_of).toBe(head);
     await append(`vm-${vms.bare}`, { type: 'VmLabelsSet', data: { labels: ['late'], set_at: hoursAgo(0) } });
     await backUp('db', hoursAgo(0));
+    await run({ due_at: hoursAgo(2), occurrence_id: randomUUID() }, 'completed');
     const later = await report(name);
     expect(later.body.sha256).not.toBe(first.body.sha256);
     const again = await get(first.headers['report-path'] ?? '');
@@ -172,6 +200,55 @@ describe('the protection of VMs', () => {
     expect(csv.text).toContain(`"'=1+1""<script>alert(1)</script>",without_policy`);
     const html = await report('protection', '&format=html');
     expect(html.text).toContain('=1+1&quot;&lt;script&gt;alert(1)&lt;/script&gt;');
+  });
+});
+
+describe('the runs of a period', () => {
+  it('are those that were due in it, with the failures of each attempt', async () => {
+    const [before, within] = [hoursAgo(100), hoursAgo(80)];
+    await run({ due_at: before, occurrence_id: randomUUID() }, 'completed');
+    await run({ due_at: within, occurrence_id: randomUUID() }, 'failed');
+    await fail('db', hoursAgo(75), null);
+    const skipped = { due_at: hoursAgo(70), wall_time: 'w', time_zone: 'UTC', reason: 'blackout', detail: 'A blackout.', recorded_at: hoursAgo(70) };
+    const identity = { occurrence_id: randomUUID(), policy_id: POLICY, policy_name: 'nightly', policy_version: 1, trigger: 'schedule' };
+    await append(`occurrence-${identity.occurrence_id}`, { type: 'OccurrenceSkipped', data: { ...identity, ...skipped } });
+    const { totals, tables } = (await report('runs', `&from=${hoursAgo(90)}&until=${hoursAgo(60)}`)).body;
+    expect(tables.runs).toMatchObject([
+      { due_at: within, policy: 'nightly', outcome: 'started', vms: 1, completed: 0, not_completed: 1, retried: 1 },
+      { due_at: skipped.due_at, outcome: 'skipped', reason: 'blackout', vms: 0 },
+    ]);
+    expect(tables.failures).toMatchObject([
+      { vm: 'web', due_at: within, attempt: 1, attempts: 2, outcome: 'failed', code: 'node_silent', stage: 'transfer' },
+      { vm: 'web', due_at: within, attempt: 2, attempts: 2 },
+      { vm: 'db', policy: null, attempt: null },
+    ]);
+    expect(totals).toMatchObject({ runs: 2, started: 1, skipped: 1, failures: 3 });
+    const csv = await report('runs', `&from=${hoursAgo(90)}&until=${hoursAgo(60)}&format=csv&table=failures`);
+    expect(csv.text.split('\r\n')).toHaveLength(5);
+  });
+
+  it('are found in any number', async () => {
+    const { totals } = (await report('runs', `&until=${hoursAgo(200)}`)).body;
+    expect(totals.runs).toBe(0);
+    for (let index = 0; index < 205; index += 1) {
+      const identity = { occurrence_id: randomUUID(), policy_id: POLICY, policy_name: 'nightly', policy_version: 1, trigger: 'schedule' };
+      const missed = { due_at: hoursAgo(400 - (index % 3)), wall_time: 'w', time_zone: 'UTC', reason: 'hub_down', detail: 'd', recorded_at: hoursAgo(300) };
+      await append(`occurrence-${identity.occurrence_id}`, { type: 'OccurrenceMissed', data: { ...identity, ...missed } });
+    }
+    expect((await report('runs', `&until=${hoursAgo(200)}`)).body.totals).toMatchObject({ runs: 205, missed: 205 });
+  });
+
+  it('refuse a period that is none, or one that is too long', async () => {
+    for (const [query, field, rule] of [
+      ['from=2020-01-02T00:00:00Z&until=2020-01-01T00:00:00Z', 'from', 'before_until'],
+      ['from=2020-01-01T00:00:00Z&until=2022-01-01T00:00:00Z', 'from', 'max_period'],
+      ['until=2999-01-01T00:00:00Z', 'until', 'not_in_future'],
+      ['from=monday', 'from', 'is_instant'],
+      ['table=failures', 'table', 'only_with_csv'],
+      ['format=csv&table=odd', 'table', 'is_in'],
+    ]) {
+      expect((await get(`/api/v1/reports/runs?${query}`, 400)).body.errors).toMatchObject([{ field, rule }]);
+    }
   });
 });
 

@@ -3,7 +3,13 @@ import { PolicyQueriesModule } from '../../backup/policies/policy-queries.module
 import { Reports } from './model/reports.service.js';
 import { ProtectionReportController } from './protection-report/protection-report.controller.js';
 import { ProtectionReportReader } from './protection-report/protection-report.reader.js';
+import { RunsReportController } from './runs-report/runs-report.controller.js';
+import { RunsReportReader } from './runs-report/runs-report.reader.js';
 
 /** Reports that can be recomputed years later. */
-@Module({ imports: [PolicyQueriesModule], controllers: [ProtectionReportController], providers: [Reports, ProtectionReportReader] })
+@Module({
+  imports: [PolicyQueriesModule],
+  controllers: [ProtectionReportController, RunsReportController],
+  providers: [Reports, ProtectionReportReader, RunsReportReader],
+})
 export class ReportsModule {}
