@@ -37,7 +37,12 @@ export function reportCommand(environment: NodeJS.ProcessEnv): CliCommand {
   const runs = ofPeriod('runs', 'runs of policies in a period, and failed backups')
     .addOption(new Option('--table <table>', 'with --csv: the table; default: runs').choices(['runs', 'failures']))
     .does(printed('runs', ['from', 'until', 'table']));
-  return new CliCommand('report').description('Prints reports. The same report can be printed again years later.').addCommand(protection).addCommand(runs);
+  const sla = ofPeriod('sla', 'what was promised for each VM in a period, and what was kept').does(printed('sla', ['from', 'until']));
+  return new CliCommand('report')
+    .description('Prints reports. The same report can be printed again years later.')
+    .addCommand(protection)
+    .addCommand(runs)
+    .addCommand(sla);
 }
 
 async function print(name: string, parameters: readonly (keyof ReportOptions)[], options: ReportOptions, environment: NodeJS.ProcessEnv): Promise<void> {

@@ -13,7 +13,8 @@ import { ReportsModule } from './reports.module.js';
 const REPOSITORY = '0199a3c0-2b40-7d10-b1de-64f0a52c9e02';
 const POLICY = '0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b';
 const HOUR_MS = 3_600_000;
-const REPORTS = ['protection', 'runs'] as const;
+const NOW = Date.now();
+const REPORTS = ['protection', 'runs', 'sla'] as const;
 
 let running: QueryApp;
 let head: string;
@@ -38,7 +39,7 @@ afterAll(async () => {
 });
 
 function hoursAgo(hours: number): string {
-  return new Date(Date.now() - hours * HOUR_MS).toISOString();
+  return new Date(NOW - hours * HOUR_MS).toISOString();
 }
 
 async function append(stream: string, ...events: readonly DomainEvent[]): Promise<void> {
@@ -249,6 +250,58 @@ describe('the runs of a period', () => {
     ]) {
       expect((await get(`/api/v1/reports/runs?${query}`, 400)).body.errors).toMatchObject([{ field, rule }]);
     }
+  });
+});
+
+describe('the service level', () => {
+  it('is that of the period, by the versions of the policies at each moment', async () => {
+    const [from, until] = [hoursAgo(45), hoursAgo(5)];
+    const broken = { vm_id: vms.db, vm_name: 'db-1', policy_id: POLICY, policy_version: 1, rpo_seconds: 4 * 3600, backup_id: null, instant: null };
+    await append(`rpo-${vms.db}`, { type: 'RpoBroken', data: { ...broken, broken_at: hoursAgo(25), recorded_at: hoursAgo(25) } });
+    const restored = { vm_id: vms.db, reason: 'restore_point', backup_id: null, instant: null, broken_at: hoursAgo(25) };
+    await append(`rpo-${vms.db}`, { type: 'RpoRestored', data: { ...restored, restored_at: hoursAgo(20), recorded_at: hoursAgo(20) } });
+    const before = (await report('sla', `&from=${from}&until=${until}`)).body;
+    const rowOf = (body: { tables: { vms: { vm_id: string }[] } }, vm_id: string) => body.tables.vms.find((row) => row.vm_id === vm_id);
+    expect(rowOf(before, vms.db)).toMatchObject({ within_percent: 87.5, breaches: 1, promised_seconds: 40 * 3600, policies: 'nightly (version 1)' });
+    expect(rowOf(before, vms.bare)).toMatchObject({ within_percent: null, promised_seconds: 0, policies: null, rpo_seconds: null });
+    // From its registration to its first restore point.
+    expect(rowOf(before, vms.db)).toMatchObject({ worst_gap_seconds: 30 * 3600 });
+
+    const settings = { ...POLICY_SETTINGS, repository_id: REPOSITORY, rpo_seconds: 60, include: [{ by: 'name', value: '*' }] };
+    await append(`policy-${POLICY}`, { type: 'PolicyEdited', data: { version: 2, settings, edited_at: hoursAgo(4) } });
+    const after = (await report('sla', `&from=${from}&until=${until}`)).body;
+    expect(after.tables).toEqual(before.tables);
+    const whole = (await report('sla', `&from=${from}`)).body;
+    expect(rowOf(whole, vms.bare)).toMatchObject({ rpo_seconds: 60, policies: 'nightly (version 2)' });
+    expect(rowOf(whole, vms.db)).toMatchObject({ policies: 'nightly (version 1, 2)' });
+  });
+
+  it('counts the runs of each VM, and those that did not start', async () => {
+    const { body } = await report('sla', `&from=${hoursAgo(49)}&until=${hoursAgo(0.001)}`);
+    const identity = { occurrence_id: randomUUID(), policy_id: POLICY, policy_name: 'nightly', policy_version: 1, trigger: 'schedule' };
+    const missed = { due_at: hoursAgo(40), wall_time: 'w', time_zone: 'UTC', reason: 'hub_down', detail: 'd', recorded_at: hoursAgo(40) };
+    await append(`occurrence-${identity.occurrence_id}`, { type: 'OccurrenceMissed', data: { ...identity, ...missed } });
+    await run({ due_at: hoursAgo(39), occurrence_id: randomUUID() }, 'completed');
+    await run({ due_at: hoursAgo(38), occurrence_id: randomUUID() }, 'failed');
+    const { totals } = (await report('sla', `&from=${hoursAgo(49)}&until=${hoursAgo(0.001)}`)).body;
+    const more = (name: string): number => totals[name] - body.totals[name];
+    // The missed run was expected of both VMs that the policy selected at its time.
+    expect(['expected', 'made', 'late', 'failed', 'missed'].map(more)).toEqual([4, 1, 1, 1, 2]);
+  });
+
+  it('ends with a VM that was removed, and keeps it in the report', async () => {
+    await append(`vm-${vms.hostile}`, { type: 'VmRemoved', data: { removed_at: hoursAgo(3) } });
+    const { tables } = (await report('sla', `&from=${hoursAgo(10)}`)).body;
+    expect(tables.vms.map((row: { vm: string }) => row.vm)).toContain(HOSTILE);
+    const later = (await report('sla', `&from=${hoursAgo(2)}`)).body;
+    expect(later.tables.vms.map((row: { vm: string }) => row.vm)).not.toContain(HOSTILE);
+  });
+
+  it('begins with what had been recorded by then', async () => {
+    const { query } = (await report('sla')).body;
+    // All of it was recorded before this period, whose beginning is a state and no event.
+    const { body } = await report('sla', `&from=${query.until}`);
+    expect(body.totals).toMatchObject({ vms: 3, promised: 3 });
   });
 });
 

@@ -5,11 +5,12 @@ import { ProtectionReportController } from './protection-report/protection-repor
 import { ProtectionReportReader } from './protection-report/protection-report.reader.js';
 import { RunsReportController } from './runs-report/runs-report.controller.js';
 import { RunsReportReader } from './runs-report/runs-report.reader.js';
+import { SlaReportController } from './sla-report/sla-report.controller.js';
 
 /** Reports that can be recomputed years later. */
 @Module({
   imports: [PolicyQueriesModule],
-  controllers: [ProtectionReportController, RunsReportController],
+  controllers: [ProtectionReportController, RunsReportController, SlaReportController],
   providers: [Reports, ProtectionReportReader, RunsReportReader],
 })
 export class ReportsModule {}
