@@ -184,6 +184,22 @@ describe('the command line, with a running hub', () => {
     expect(await sendense('policy', 'create', 'other', '--include', 'colour=red')).toMatchObject({ code: 2, stderr: expect.stringContaining('vm=') });
   });
 
+  it('prints reports, which can be printed again', async () => {
+    const people = await sendense('report', 'protection');
+    expect(people).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Protection of VMs\nVMs +1\n/), stderr: '' });
+    expect(people.stdout).toMatch(/\nVM +PROTECTION +POLICIES .*\nweb1 /);
+    const [, asOf = '', at = '', sha256 = ''] = /as_of=(\d+)&at=(\S+)\nSHA-256 (\w{64})\n$/.exec(people.stdout) ?? [];
+    const again = await sendense('report', 'protection', '--as-of', asOf, '--at', at, '--csv');
+    expect(again).toMatchObject({ code: 0, stdout: expect.stringMatching(/^vm,status,.*\r\nweb1,/), stderr: expect.stringContaining(`SHA-256 ${sha256}\n`) });
+    expect((await sendense('report', 'sla', '--html')).stdout).toMatch(/^<!doctype html>/);
+    expect(await json('report', 'runs', '--from', '2026-01-01', '--until', '2026-02-01')).toMatchObject({ report: 'runs', totals: { runs: 0 } });
+    expect(await sendense('report', 'runs', '--until', '2999-01-01')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('until must not be in the future'),
+    });
+    expect(await sendense('report', 'runs', '--csv', '--html')).toMatchObject({ code: 2, stderr: expect.stringContaining('cannot be used with') });
+  });
+
   it('removes a VM', async () => {
     const other = await ImageVm.create(join(system.imageRoot, 'web2'), [{ file: 'disk0.qcow2', mib: 16 }]);
     await sendense('vm', 'register', 'web2', '--ref', other.folder);
