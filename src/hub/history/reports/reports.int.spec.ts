@@ -305,6 +305,14 @@ describe('the service level', () => {
   });
 });
 
+it('answers several that are asked for at once, each as of its instant', async () => {
+  const first = (await report('protection')).body;
+  await backUp('web', hoursAgo(0));
+  const paths = ['/api/v1/reports/protection', `/api/v1/reports/protection?as_of=2001-01-01T00:00:00Z`, `/api/v1/reports/protection?as_of=${first.query.as_of}`];
+  const answers = await Promise.all([...paths, ...paths].map(async (path) => (await get(path)).body.query.as_of));
+  expect(answers).toEqual([head, '2001-01-01T00:00:00.000Z', first.query.as_of, head, '2001-01-01T00:00:00.000Z', first.query.as_of]);
+});
+
 it('documents every route completely', () => {
   expect(missingInOpenApi(openApiDocument(running.app, OPEN_API))).toEqual([]);
 });

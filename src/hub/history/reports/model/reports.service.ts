@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Injectable, StreamableFile } from '@nestjs/common';
 import type { Response } from 'express';
 import { Clock } from '../../../../lib/clock/clock.js';
+import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
 import { canonicalSha256 } from '../../../../lib/http/canonical-json.js';
 import { validationProblem } from '../../../../lib/http/problem.js';
 import { currentRequest } from '../../../../lib/http/request-state.js';
@@ -29,6 +30,9 @@ export interface ReportSource<Parameters extends ReportParameters> {
 /** Computes reports from the records of one instant, and answers them in the format that was asked for. */
 @Injectable()
 export class Reports {
+  /** One at a time: a report of ten thousand VMs takes much memory. */
+  private readonly turns = new KeyedMutex();
+
   constructor(
     private readonly instants: PastInstants,
     private readonly clock: Clock,
@@ -42,7 +46,7 @@ export class Reports {
     if (table !== undefined && format !== 'csv') {
       throw validationProblem([{ field: 'table', rule: 'only_with_csv', message: 'table must be used with format=csv; the other formats have all tables' }]);
     }
-    const report = await this.compute(source);
+    const report = await this.turns.runExclusive('report', () => this.compute(source));
     const { definition, body, sha256 } = report;
     response.set({ [SHA256_HEADER]: sha256, [PATH_HEADER]: reportPath(body) });
     const file = `sendense-${definition.name}-${sha256.slice(0, 12)}`;
