@@ -219,9 +219,9 @@ describe('the runs of a period', () => {
       { due_at: skipped.due_at, outcome: 'skipped', reason: 'blackout', vms: 0 },
     ]);
     expect(tables.failures).toMatchObject([
-      { vm: 'web', due_at: within, attempt: 1, attempts: 2, outcome: 'failed', code: 'node_silent', stage: 'transfer' },
-      { vm: 'web', due_at: within, attempt: 2, attempts: 2 },
-      { vm: 'db', policy: null, attempt: null },
+      { vm: 'web', due_at: within, attempts: 2, outcome: 'failed', code: 'node_silent', stage: 'transfer' },
+      { vm: 'web', due_at: within, attempts: 2 },
+      { vm: 'db', policy: null, attempts: null },
     ]);
     expect(totals).toMatchObject({ runs: 2, started: 1, skipped: 1, failures: 3 });
     const csv = await report('runs', `&from=${hoursAgo(90)}&until=${hoursAgo(60)}&format=csv&table=failures`);
@@ -308,7 +308,11 @@ describe('the service level', () => {
 it('answers several that are asked for at once, each as of its instant', async () => {
   const first = (await report('protection')).body;
   await backUp('web', hoursAgo(0));
-  const paths = ['/api/v1/reports/protection', `/api/v1/reports/protection?as_of=2001-01-01T00:00:00Z`, `/api/v1/reports/protection?as_of=${first.query.as_of}`];
+  const paths = [
+    '/api/v1/reports/protection',
+    `/api/v1/reports/protection?as_of=2001-01-01T00:00:00Z`,
+    `/api/v1/reports/protection?as_of=${first.query.as_of}`,
+  ];
   const answers = await Promise.all([...paths, ...paths].map(async (path) => (await get(path)).body.query.as_of));
   expect(answers).toEqual([head, '2001-01-01T00:00:00.000Z', first.query.as_of, head, '2001-01-01T00:00:00.000Z', first.query.as_of]);
 });

@@ -93,13 +93,12 @@ describe('the report of runs', () => {
         vm: 'web-1',
         policy: 'nightly',
         due_at: RUN.due_at,
-        attempt: 1,
         attempts: 3,
         outcome: 'completed',
         code: 'node_silent',
         stage: 'transfer',
       },
-      { backup_id: 'b2', attempt: 2, attempts: 3, code: 'node_offline' },
+      { backup_id: 'b2', attempts: 3, code: 'node_offline' },
     ]);
     expect(totals).toMatchObject({ failures: 2 });
   });
@@ -112,7 +111,7 @@ describe('the report of runs', () => {
       failure('b4', '2027-01-05T23:04:00.000Z'),
     ];
     const { failures } = reportOf({ troubled: [TROUBLED], failed });
-    expect(failures.map((row) => [row['backup_id'], row['policy'], row['attempt'], row['occurrence_id']])).toEqual([
+    expect(failures.map((row) => [row['backup_id'], row['policy'], row['attempts'], row['occurrence_id']])).toEqual([
       ['b1', null, null, null],
       ['b2', null, null, null],
       ['b3', null, null, null],
@@ -124,7 +123,7 @@ describe('the report of runs', () => {
     const refused = { ...TROUBLED, attempt: 1, status: 'refused', code: 'vm_not_found', detail: 'There is no VM.' };
     const before = { ...refused, start_at: '2026-12-31T23:59:59.999Z' };
     expect(reportOf({ troubled: [refused, before] }).failures).toMatchObject([
-      { failed_at: refused.start_at, backup_id: null, stage: null, code: 'vm_not_found', attempt: 1, attempts: 1, outcome: 'refused' },
+      { failed_at: refused.start_at, backup_id: null, stage: null, code: 'vm_not_found', attempts: 1, outcome: 'refused' },
     ]);
   });
 });

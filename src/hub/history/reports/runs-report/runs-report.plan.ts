@@ -49,8 +49,7 @@ export const RUNS_REPORT = {
         { name: 'vm', heading: 'VM', unit: 'text' },
         { name: 'policy', heading: 'Policy', unit: 'text' },
         { name: 'due_at', heading: 'Run of', unit: 'time' },
-        { name: 'attempt', heading: 'Attempt', unit: 'count' },
-        { name: 'attempts', heading: 'Of', unit: 'count' },
+        { name: 'attempts', heading: 'Attempts in the run', unit: 'count' },
         { name: 'outcome', heading: 'VM in the run', unit: 'text' },
         { name: 'stage', heading: 'Stage', unit: 'text' },
         { name: 'code', heading: 'Cause', unit: 'text' },
@@ -157,28 +156,17 @@ function failureRows(troubled: readonly TroubledVm[], failed: readonly FailedBac
     const key = `${vm.policy_id} ${vm.vm_id}`;
     runsOf.set(key, [...(runsOf.get(key) ?? []), vm]);
   }
-  const attempts = new Map<TroubledVm, number>();
-  const rows = failed
-    .toSorted(
-      byText(
-        (backup) => backup.created_at,
-        (backup) => backup.backup_id,
-      ),
-    )
-    .map(({ backup_id, vm_id, vm_name, policy_id, created_at, failed_at, code, stage, detail }): ReportRow => {
-      const of = policy_id === null ? [] : (runsOf.get(`${policy_id} ${vm_id}`) ?? []);
-      const run = of.find(({ begun_at, finished_at }) => begun_at <= created_at && (finished_at === null || created_at < finished_at));
-      const backup = { failed_at, vm: vm_name, stage, code, detail, backup_id, vm_id };
-      if (run === undefined) return { ...backup, policy: null, due_at: null, attempt: null, attempts: null, outcome: null, occurrence_id: null };
-      const attempt = (attempts.get(run) ?? 0) + 1;
-      attempts.set(run, attempt);
-      return { ...backup, ...runOf(run), attempt };
-    });
+  const rows = failed.map(({ backup_id, vm_id, vm_name, policy_id, created_at, failed_at, code, stage, detail }): ReportRow => {
+    const of = policy_id === null ? [] : (runsOf.get(`${policy_id} ${vm_id}`) ?? []);
+    const run = of.find(({ begun_at, finished_at }) => begun_at <= created_at && (finished_at === null || created_at < finished_at));
+    const backup = { failed_at, vm: vm_name, stage, code, detail, backup_id, vm_id };
+    return run === undefined ? { ...backup, policy: null, due_at: null, attempts: null, outcome: null, occurrence_id: null } : { ...backup, ...runOf(run) };
+  });
   const refused = troubled
     .filter((vm) => vm.status === 'refused' && isInPeriod(vm))
     .map((vm): ReportRow => {
-      const { start_at, vm_name, vm_id, attempt, code, detail } = vm;
-      return { failed_at: start_at, vm: vm_name, stage: null, code, detail, backup_id: null, vm_id, ...runOf(vm), attempt };
+      const { start_at, vm_name, vm_id, code, detail } = vm;
+      return { failed_at: start_at, vm: vm_name, stage: null, code, detail, backup_id: null, vm_id, ...runOf(vm) };
     });
   return [...rows, ...refused].toSorted(byText(textOf('failed_at'), textOf('vm'), textOf('backup_id')));
 }
