@@ -23,7 +23,7 @@ function policy(version: number, change: Partial<PolicySettings> = {}): Covering
 
 const IN_FORCE: readonly PoliciesChange[] = [{ at: '2027-01-01T00:00:00.000Z', policies: [policy(1)] }];
 
-function level(record: Partial<VmRecord>, policies = IN_FORCE, unstarted: readonly UnstartedRun[] = []) {
+function level(record: Partial<VmRecord>, policies = IN_FORCE, unstarted: ReadonlyMap<string, readonly UnstartedRun[]> = new Map()) {
   const whole = { changes: [{ at: VM.registered_at, vm: VM }], points: [], breaches: [], started: NO_RUNS };
   return serviceLevelOf({ ...whole, ...record }, policies, unstarted, PERIOD);
 }
@@ -107,12 +107,11 @@ describe('the runs of a VM', () => {
   const at = '2027-01-12T22:00:00.000Z';
 
   it('are expected whether they started or not, by the policies that covered the VM at their time', () => {
-    const unstarted: readonly UnstartedRun[] = [
-      { policy_id: 'p1', due_at: at, outcome: 'skipped' },
-      { policy_id: 'p1', due_at: at, outcome: 'missed' },
-      { policy_id: 'p1', due_at: at, outcome: 'missed' },
-      { policy_id: 'p2', due_at: at, outcome: 'missed' },
-    ];
+    const run = (outcome: UnstartedRun['outcome']): UnstartedRun => ({ due_at: at, outcome });
+    const unstarted = new Map([
+      ['p1', [run('skipped'), run('missed'), run('missed')]],
+      ['p2', [run('missed')]],
+    ]);
     expect(level({ started }, IN_FORCE, unstarted)).toMatchObject({ expected: 11, ...started, skipped: 1, missed: 2 });
     const later = [{ at: '2027-01-13T00:00:00.000Z', policies: [policy(1)] }];
     expect(level({ started }, later, unstarted)).toMatchObject({ expected: 8, skipped: 0, missed: 0 });

@@ -33,7 +33,6 @@ export interface Breach {
 
 /** A run of a schedule that did not start. */
 export interface UnstartedRun {
-  readonly policy_id: string;
   readonly due_at: string;
   readonly outcome: 'skipped' | 'missed';
 }
@@ -82,12 +81,12 @@ interface Segment extends Span {
 
 /**
  * The service level of one VM, by the policies in force at each moment: a later edit does not change the past.
- * @param policies in order @returns null if there was no such VM in the period
+ * @param policies in order @param unstarted by policy @returns null if there was no such VM in the period
  */
 export function serviceLevelOf(
   { changes, points, breaches, started }: VmRecord,
   policies: readonly PoliciesChange[],
-  unstarted: readonly UnstartedRun[],
+  unstarted: ReadonlyMap<string, readonly UnstartedRun[]>,
   period: Span,
 ): ServiceLevel | null {
   const lives = livesOf(changes, period);
@@ -98,8 +97,8 @@ export function serviceLevelOf(
   const promised = segments.filter(({ rpo_seconds }) => rpo_seconds !== null);
   const broken = breaches.map(({ broken_at, restored_at }) => ({ from: broken_at, until: restored_at ?? period.until }));
   const overlaps = broken.map((breach) => promised.reduce((ms, segment) => ms + commonMs(breach, segment), 0));
-  const notStarted = unstarted.filter(({ policy_id, due_at }) =>
-    segments.some(({ from, until, policies: own }) => from <= due_at && due_at < until && own.some((policy) => policy.policy_id === policy_id)),
+  const notStarted = segments.flatMap(({ from, until, policies: own }) =>
+    own.flatMap(({ policy_id }) => (unstarted.get(policy_id) ?? []).filter(({ due_at }) => from <= due_at && due_at < until)),
   );
   const skipped = notStarted.filter(({ outcome }) => outcome === 'skipped').length;
   const missed = notStarted.length - skipped;

@@ -212,14 +212,18 @@ export class ServiceLevelReader {
     }
   }
 
-  private async runs({ from, until }: Span): Promise<{ started: ReadonlyMap<string, StartedRuns>; unstarted: readonly UnstartedRun[] }> {
+  private async runs({ from, until }: Span): Promise<{ started: ReadonlyMap<string, StartedRuns>; unstarted: ReadonlyMap<string, readonly UnstartedRun[]> }> {
     const started = new Map<string, StartedRuns>();
-    const unstarted: UnstartedRun[] = [];
+    const unstarted = new Map<string, UnstartedRun[]>();
     let [dueAt, id] = [from, ''];
     for (;;) {
       const batch = await this.dataSource.query<StoredRun[]>(RUNS, [dueAt, until, id]);
       for (const { policy_id, due_at, outcome, vms } of batch) {
-        if (outcome === 'skipped' || outcome === 'missed') unstarted.push({ policy_id, due_at: due_at.toISOString(), outcome });
+        if (outcome === 'skipped' || outcome === 'missed') {
+          const own = unstarted.get(policy_id) ?? [];
+          unstarted.set(policy_id, own);
+          own.push({ due_at: due_at.toISOString(), outcome });
+        }
         for (const [vm_id, status, attempt] of vms) {
           const { made, late, failed, unfinished } = started.get(vm_id) ?? NO_RUNS;
           const isMade = status === 'completed';

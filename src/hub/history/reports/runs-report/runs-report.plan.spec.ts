@@ -39,7 +39,17 @@ const TROUBLED: TroubledVm = {
 
 function failure(backup_id: string, created_at: string, change: Partial<FailedBackup> = {}): FailedBackup {
   const cause = { code: 'node_silent', stage: 'transfer', detail: 'No report arrived for 300 s.' };
-  return { backup_id, vm_id: 'v1', vm_name: 'web-1', policy_id: 'p1', created_at, failed_at: created_at.replace(':00.000Z', ':30.000Z'), ...cause, ...change };
+  return {
+    backup_id,
+    vm_id: 'v1',
+    vm_name: 'web-1',
+    policy_id: 'p1',
+    policy_name: 'nightly',
+    created_at,
+    failed_at: created_at.replace(':00.000Z', ':30.000Z'),
+    ...cause,
+    ...change,
+  };
 }
 
 function reportOf(facts: Partial<RunsFacts>) {
@@ -105,17 +115,17 @@ describe('the report of runs', () => {
 
   it('has failed backups outside runs: of no policy, of another policy or VM, or of another time', () => {
     const failed = [
-      failure('b1', '2027-01-05T22:01:00.000Z', { policy_id: null }),
-      failure('b2', '2027-01-05T22:02:00.000Z', { policy_id: 'p2' }),
+      failure('b1', '2027-01-05T22:01:00.000Z', { policy_id: null, policy_name: null }),
+      failure('b2', '2027-01-05T22:02:00.000Z', { policy_id: 'p2', policy_name: null }),
       failure('b3', '2027-01-05T22:03:00.000Z', { vm_id: 'v2' }),
       failure('b4', '2027-01-05T23:04:00.000Z'),
     ];
     const { failures } = reportOf({ troubled: [TROUBLED], failed });
     expect(failures.map((row) => [row['backup_id'], row['policy'], row['attempts'], row['occurrence_id']])).toEqual([
       ['b1', null, null, null],
-      ['b2', null, null, null],
-      ['b3', null, null, null],
-      ['b4', null, null, null],
+      ['b2', 'p2', null, null],
+      ['b3', 'nightly', null, null],
+      ['b4', 'nightly', null, null],
     ]);
   });
 
@@ -125,5 +135,11 @@ describe('the report of runs', () => {
     expect(reportOf({ troubled: [refused, before] }).failures).toMatchObject([
       { failed_at: refused.start_at, backup_id: null, stage: null, code: 'vm_not_found', attempts: 1, outcome: 'refused' },
     ]);
+  });
+
+  it('is the same in whatever order the database gives its rows', () => {
+    const refused = { ...TROUBLED, attempt: 1, status: 'refused', code: 'vm_not_found', detail: 'There is no VM.' };
+    const troubled = [refused, { ...refused, occurrence_id: 'o2' }, { ...refused, vm_id: 'v2' }];
+    expect(reportOf({ troubled: troubled.toReversed() })).toEqual(reportOf({ troubled }));
   });
 });

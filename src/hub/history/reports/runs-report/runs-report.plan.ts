@@ -107,6 +107,8 @@ export interface FailedBackup {
   readonly vm_id: string;
   readonly vm_name: string;
   readonly policy_id: string | null;
+  /** null: it was deleted. */
+  readonly policy_name: string | null;
   readonly created_at: string;
   readonly failed_at: string;
   readonly code: string;
@@ -156,11 +158,13 @@ function failureRows(troubled: readonly TroubledVm[], failed: readonly FailedBac
     const key = `${vm.policy_id} ${vm.vm_id}`;
     runsOf.set(key, [...(runsOf.get(key) ?? []), vm]);
   }
-  const rows = failed.map(({ backup_id, vm_id, vm_name, policy_id, created_at, failed_at, code, stage, detail }): ReportRow => {
+  const rows = failed.map(({ backup_id, vm_id, vm_name, policy_id, policy_name, created_at, failed_at, code, stage, detail }): ReportRow => {
     const of = policy_id === null ? [] : (runsOf.get(`${policy_id} ${vm_id}`) ?? []);
     const run = of.find(({ begun_at, finished_at }) => begun_at <= created_at && (finished_at === null || created_at < finished_at));
     const backup = { failed_at, vm: vm_name, stage, code, detail, backup_id, vm_id };
-    return run === undefined ? { ...backup, policy: null, due_at: null, attempts: null, outcome: null, occurrence_id: null } : { ...backup, ...runOf(run) };
+    return run === undefined
+      ? { ...backup, policy: policy_name ?? policy_id, due_at: null, attempts: null, outcome: null, occurrence_id: null }
+      : { ...backup, ...runOf(run) };
   });
   const refused = troubled
     .filter((vm) => vm.status === 'refused' && isInPeriod(vm))
@@ -168,7 +172,7 @@ function failureRows(troubled: readonly TroubledVm[], failed: readonly FailedBac
       const { start_at, vm_name, vm_id, code, detail } = vm;
       return { failed_at: start_at, vm: vm_name, stage: null, code, detail, backup_id: null, vm_id, ...runOf(vm) };
     });
-  return [...rows, ...refused].toSorted(byText(textOf('failed_at'), textOf('vm'), textOf('backup_id')));
+  return [...rows, ...refused].toSorted(byText(textOf('failed_at'), textOf('vm_id'), textOf('backup_id'), textOf('occurrence_id')));
 }
 
 function runOf({ policy_name, due_at, attempt, status, occurrence_id }: TroubledVm): ReportRow {

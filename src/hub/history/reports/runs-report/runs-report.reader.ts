@@ -30,7 +30,7 @@ const TROUBLED = `
    cross join lateral jsonb_array_elements(vms) vm
    where run.occurrence_id = any($1) and ((vm ->> 'attempt')::int > 1 or vm ->> 'status' in ('failed', 'refused'))`;
 const FAILED = `
-  select backup_id, vm_id, vm_name, policy_id, created_at, completed_at as failed_at, error ->> 'code' as code, error ->> 'stage' as stage,
+  select backup_id, vm_id, vm_name, policy_id, (select name from policies where policies.policy_id = backups.policy_id) as policy_name, created_at, completed_at as failed_at, error ->> 'code' as code, error ->> 'stage' as stage,
          error ->> 'detail' as detail
     from backups where status = 'failed' and completed_at >= $1 and completed_at < $2
    order by completed_at, backup_id limit ${MAX_ROWS + 1}`;
