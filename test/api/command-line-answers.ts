@@ -5,6 +5,7 @@ import type { OccurrenceResponse } from '../../src/hub/backup/policies/model/occ
 import type { PolicyResponse } from '../../src/hub/backup/policies/model/policy.response.js';
 import type { PolicyPreviewResponse } from '../../src/hub/backup/policies/preview-policy/preview-policy.dto.js';
 import type { PolicySimulationResponse } from '../../src/hub/backup/policies/simulate-policy/simulate-policy.dto.js';
+import type { WhatIfResponse } from '../../src/hub/backup/policies/what-if/what-if.dto.js';
 import type { VmPruningResponse } from '../../src/hub/backup/chains/prune-chain/prune-chain.dto.js';
 import type { VmResponse } from '../../src/hub/backup/vms/model/vm.response.js';
 import type { NbdPortMetricsResponse, NbdPortResponse } from '../../src/hub/exports/nbd-ports/list-ports/list-ports.dto.js';
@@ -32,6 +33,7 @@ export type Compared = [
   Holds<cli.VmPruning, VmPruningResponse>,
   Holds<cli.Policy, PolicyResponse>,
   Holds<cli.PolicySimulation, PolicySimulationResponse>,
+  Holds<cli.PolicyWhatIf, WhatIfResponse>,
   Holds<cli.PolicyPreview, PolicyPreviewResponse>,
   Holds<cli.Occurrence, OccurrenceResponse>,
   Holds<cli.NbdPort, NbdPortResponse>,

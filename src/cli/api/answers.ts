@@ -133,6 +133,73 @@ export interface PolicySimulation {
   }[];
 }
 
+export interface PolicyWhatIf {
+  readonly version: number;
+  readonly forward: {
+    readonly until: string;
+    readonly vms: { readonly selected: number; readonly without_history: NamedVms; readonly only_fulls: NamedVms };
+    readonly runs: {
+      readonly expected: number;
+      readonly on_time: number;
+      readonly moved: number;
+      readonly skipped: number;
+      readonly by_reason: readonly { readonly reason: string; readonly runs: number }[];
+      readonly starts_outside_window: number;
+      readonly refused_backups: number;
+    };
+    readonly free_bytes: number | null;
+    readonly full_on: string | null;
+    readonly rpo: {
+      readonly rpo_seconds: number;
+      readonly violations: {
+        readonly count: number;
+        readonly first: readonly { readonly vm_name: string; readonly worst_gap_seconds: number; readonly gap_from: string; readonly gap_until: string }[];
+      };
+    } | null;
+    readonly greatest: { readonly points: number; readonly bytes: number };
+    readonly kept_by: readonly { readonly rule: string; readonly points: number }[];
+    readonly days: readonly WhatIfDay[];
+  };
+  readonly backward: {
+    readonly since: string;
+    readonly restore_points: { readonly existed: number; readonly would_exist: number; readonly only_now: number; readonly only_then: number };
+    readonly points: readonly {
+      readonly backup_id: string;
+      readonly vm_name: string;
+      readonly snapshot_instant: string;
+      readonly exists: boolean;
+      readonly would_exist: boolean;
+      readonly kept_by: readonly string[];
+      readonly gone_at: string | null;
+    }[];
+    readonly restores: {
+      readonly made: number;
+      readonly impossible: number;
+      readonly first: readonly {
+        readonly kind: string;
+        readonly vm_name: string;
+        readonly backup_id: string;
+        readonly requested_at: string;
+        readonly gone_at: string;
+      }[];
+    };
+  } | null;
+}
+
+export interface WhatIfDay {
+  readonly day: string;
+  readonly made: number;
+  readonly expired: number;
+  readonly removed: number;
+  readonly points: number;
+  readonly bytes: number;
+}
+
+interface NamedVms {
+  readonly count: number;
+  readonly first: readonly { readonly vm_name: string }[];
+}
+
 export interface Policy {
   readonly policy_id: string;
   readonly version: number;

@@ -1,6 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import { InvalidArgumentError, Option } from 'commander';
 import { NODE_SOURCES } from '../../contract/words.js';
-import type { Occurrence, Policy, PolicyPreview, PolicySimulation, Retention } from '../api/answers.js';
+import type { Occurrence, Policy, PolicyPreview, PolicySimulation, PolicyWhatIf, Retention } from '../api/answers.js';
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import {
@@ -19,6 +20,7 @@ import {
 } from '../api/resource.command.js';
 import { CliCommand } from '../terminal/command.js';
 import { instant } from '../terminal/option-values.js';
+import { whatIfText } from './what-if-text.plan.js';
 
 interface Rule {
   readonly by: string;
@@ -52,6 +54,12 @@ interface SettingOptions extends ResourceOptions {
   readonly rpo?: number | 'none';
 }
 
+interface WhatIfOptions extends SettingOptions {
+  readonly horizon?: string;
+  readonly since?: string;
+  readonly days?: true;
+}
+
 interface OptOutOptions extends ResourceOptions {
   readonly reason: string;
   readonly until?: string;
@@ -73,10 +81,12 @@ const DURATION = /^([1-9]\d{0,7})([smhd])$/;
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 /** A run is answered once its VMs are selected and the repository has answered. */
 const RUN_MS = 60_000;
+/** Three years of many VMs take a while. */
+const WHAT_IF_MS = 300_000;
 
 export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
-  const one = (command: CliCommand, work: (hub: HubApi, id: string, options: SettingOptions) => Promise<void>): CliCommand =>
-    command.argument('<policy>', 'its name or id').does(async (nameOrId: string, options: SettingOptions) => {
+  const one = (command: CliCommand, work: (hub: HubApi, id: string, options: WhatIfOptions) => Promise<void>): CliCommand =>
+    command.argument('<policy>', 'its name or id').does(async (nameOrId: string, options: WhatIfOptions) => {
       const hub = await hubOf(options, environment);
       await work(hub, await idOf(hub, POLICIES, nameOrId), options);
     });
@@ -105,6 +115,15 @@ export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
           const change = await settingsOf(hub, options);
           printRecord(await edit(hub, id, ({ retention }) => ({ ...change, retention: retentionOf(options, retention) }), options.confirmExpiring), options);
         },
+      ),
+    )
+    .addCommand(
+      one(
+        withSettings(hubCommand('simulate', 'show what a policy, or an edit of it, would make, keep and remove; changes nothing'))
+          .option('--horizon <duration>', 'how far to look ahead: hours, days or weeks, such as 90d; default: 365d')
+          .option('--since <time>', 'also show what would be left today, had the policy been in force since then', instant)
+          .option('--days', 'a line for each day instead of each month'),
+        whatIf,
       ),
     )
     .addCommand(one(hubCommand('pause', 'disable a policy; runs that have started go on'), async (hub, id, options) => enable(hub, id, false, options)))
@@ -245,6 +264,26 @@ async function simulate(hub: HubApi, policy_id: string, options: SettingOptions)
   if (expiring.length > 0) process.stdout.write(`\n${table(['backup_id', 'vm_name', 'snapshot_instant', 'not_kept_by'], expiring)}`);
 }
 
+async function whatIf(hub: HubApi, id: string, options: WhatIfOptions): Promise<void> {
+  const { horizon, since } = options;
+  const change = await settingsOf(hub, options);
+  const policy = await hub.call<Policy>('GET', `/policies/${id}`);
+  const retention = retentionOf(options, policy.retention);
+  const isEdit = Object.keys(change).length > 0 || !isDeepStrictEqual(retention, policy.retention);
+  const request = {
+    ...(horizon === undefined ? {} : { horizon }),
+    ...(since === undefined ? {} : { since }),
+    ...(isEdit ? { settings: { ...settingsIn(policy), ...change, retention } } : {}),
+  };
+  const answer = await hub.call<PolicyWhatIf>('POST', `/policies/${id}/simulate`, request, WHAT_IF_MS);
+  if (options.json === true) printRecord(answer, options);
+  else process.stdout.write(whatIfText(answer, options.days === true));
+}
+
+function settingsIn({ policy_id: _id, version: _version, created_at: _created, edited_at: _edited, position: _position, ...settings }: Policy) {
+  return settings;
+}
+
 function rulesOf(hub: HubApi, rules: readonly Rule[]): Promise<Rule[]> {
   return Promise.all(
     rules.map(async ({ by, value }) => {
@@ -257,8 +296,8 @@ function rulesOf(hub: HubApi, rules: readonly Rule[]): Promise<Rule[]> {
 /** Replaces some settings of the newest version; refused if someone else edits the policy meanwhile. */
 async function edit(hub: HubApi, id: string, change: (policy: Policy) => Partial<Policy>, confirmExpiring = 0): Promise<Policy> {
   const policy = await hub.call<Policy>('GET', `/policies/${id}`);
-  const { policy_id: _id, created_at: _created, edited_at: _edited, position: _position, ...settings } = policy;
-  return hub.call<Policy>('PUT', `/policies/${id}`, { ...settings, ...change(policy), confirm_expiring: confirmExpiring });
+  const request = { ...settingsIn(policy), version: policy.version, ...change(policy), confirm_expiring: confirmExpiring };
+  return hub.call<Policy>('PUT', `/policies/${id}`, request);
 }
 
 async function enable(hub: HubApi, id: string, enabled: boolean, options: ResourceOptions): Promise<void> {

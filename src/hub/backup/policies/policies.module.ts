@@ -23,6 +23,8 @@ import { RunPolicyController } from './run-policy/run-policy.controller.js';
 import { RunPolicyHandler } from './run-policy/run-policy.handler.js';
 import { SimulatePolicyController } from './simulate-policy/simulate-policy.controller.js';
 import { WatchRpoService } from './watch-rpo/watch-rpo.service.js';
+import { WhatIfController } from './what-if/what-if.controller.js';
+import { WhatIfReader } from './what-if/what-if.reader.js';
 
 @Module({
   imports: [PolicyQueriesModule, RegisterLockModule, RepositoryFilesModule],
@@ -34,6 +36,7 @@ import { WatchRpoService } from './watch-rpo/watch-rpo.service.js';
     DeletePolicyController,
     PreviewPolicyController,
     SimulatePolicyController,
+    WhatIfController,
     ListOccurrencesController,
     RunPolicyController,
   ],
@@ -44,6 +47,7 @@ import { WatchRpoService } from './watch-rpo/watch-rpo.service.js';
     RunPolicyHandler,
     RunFactsReader,
     RetentionReader,
+    WhatIfReader,
     ApplyRetentionReactor,
     OccurrenceRecorder,
     RunPoliciesService,

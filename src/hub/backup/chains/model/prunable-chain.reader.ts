@@ -15,7 +15,7 @@ import { ReadModels } from '../../../store/postgres/read-models.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 
 /** File systems on which `cp --reflink` shares the blocks of a copy. */
-const SHARING: readonly string[] = ['xfs', 'btrfs'];
+export const SHARING: readonly string[] = ['xfs', 'btrfs'];
 
 /** A chain with all that pruning needs to know of it. */
 export interface PrunableChain {

@@ -11,6 +11,13 @@ export interface RunFacts {
   readonly obstacle: { readonly reason: SkipCode; readonly detail: string } | null;
 }
 
+/** What prevents a run whatever the state of nodes and repository. @param running an earlier run that has not finished */
+export function obstacleOf(vms: readonly Choice[], running: { readonly wall_time: string; readonly occurrence_id: string } | null): RunFacts['obstacle'] {
+  if (vms.length === 0) return { reason: 'no_vm_matched', detail: 'The selection matched no VM.' };
+  if (running === null) return null;
+  return { reason: 'previous_running', detail: `The run of ${running.wall_time} (${running.occurrence_id}) had not finished.` };
+}
+
 /** A node or a repository may be starting, above all together with the hub. */
 const PATIENCE_MS = 5 * 60_000;
 

@@ -3,10 +3,17 @@ import { DataSource } from 'typeorm';
 import { PolicyReadModel } from '../../../../../projections/policies/policies.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
-import type { PolicySettings } from './policy.events.js';
+import type { OptOut, PolicySettings } from './policy.events.js';
 import { policyNotFound } from './policy.commands.js';
 import type { PolicyFacts } from './policy-rules.decide.js';
-import { type Selection, type SelectableVm, select } from './selection.plan.js';
+import { type Selection, select } from './selection.plan.js';
+
+export interface Selector {
+  readonly vms: readonly VmReadModel[];
+  readonly at: (at: string) => Selection;
+  /** At whose ends the selection changes. */
+  readonly optOuts: readonly OptOut[];
+}
 
 /** Looks up policies, and the VMs that they select. */
 @Injectable()
@@ -33,13 +40,19 @@ export class PolicyReader {
 
   /** The VMs that the policy backs up, without those that an earlier policy backs up into the same repository. */
   async selection(policyId: string, settings: PolicySettings, at: string): Promise<Selection> {
+    return (await this.selector(policyId, settings)).at(at);
+  }
+
+  /** All VMs, and which of them the policy backs up at an instant, by the VMs and policies of now. */
+  async selector(policyId: string, settings: PolicySettings): Promise<Selector> {
     const all = await this.all();
     const place = all.findIndex(({ policy_id }) => policy_id === policyId);
     const earlier = all.slice(0, Math.max(0, place)).map((policy) => policy.settings);
-    return select(settings, await this.vms(), at, earlier);
+    const vms = await this.vms();
+    return { vms, at: (at) => select(settings, vms, at, earlier), optOuts: [settings, ...earlier].flatMap(({ opt_outs }) => opt_outs) };
   }
 
-  private vms(): Promise<readonly SelectableVm[]> {
+  private vms(): Promise<readonly VmReadModel[]> {
     return this.dataSource.getRepository(VmReadModel).find({ order: { name: 'ASC' } });
   }
 }

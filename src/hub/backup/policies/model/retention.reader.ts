@@ -8,7 +8,7 @@ import { ACTIVE_MOUNTS } from '../../../restore/restore-mounts/model/active-moun
 import type { ExpiryReason } from '../../backups/model/backup.events.js';
 import { decideRetention, RetentionCalendar, type RetentionPoint, type RetentionVerdict, type RetentionVersion } from './retention.plan.js';
 
-const COLUMNS = {
+export const COLUMNS = {
   backup_id: true,
   vm_id: true,
   vm_name: true,

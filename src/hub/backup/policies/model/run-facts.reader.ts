@@ -6,7 +6,7 @@ import { RepositoryReadModel } from '../../../../../projections/repositories/rep
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import type { RunFacts } from './begin-run.plan.js';
+import { obstacleOf, type RunFacts } from './begin-run.plan.js';
 import type { PolicySettings } from './policy.events.js';
 import { PolicyReader } from './policy.reader.js';
 import type { Choice } from './selection.plan.js';
@@ -26,10 +26,10 @@ export class RunFactsReader {
   }
 
   private async obstacle(policyId: string, { repository_id }: PolicySettings, vms: readonly Choice[]): Promise<RunFacts['obstacle']> {
-    if (vms.length === 0) return { reason: 'no_vm_matched', detail: 'The selection matched no VM.' };
     const occurrences = this.dataSource.getRepository(PolicyOccurrenceReadModel);
     const running = await occurrences.findOneBy({ policy_id: policyId, outcome: In(['started', 'caught_up']), finished_at: IsNull() });
-    if (running !== null) return { reason: 'previous_running', detail: `The run of ${running.wall_time} (${running.occurrence_id}) had not finished.` };
+    const obstacle = obstacleOf(vms, running);
+    if (obstacle !== null) return obstacle;
     const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id });
     if (repository === null) return { reason: 'repository_unavailable', detail: `Repository ${repository_id} was deleted.` };
     try {

@@ -1,0 +1,263 @@
+import { DomainError } from '../../../../kernel/domain-error.js';
+import { planPruning } from '../../../../storage/pruning/prune-chains.plan.js';
+import { decideBackupType, type ParentFacts, type SourceDisk } from '../../backups/model/backup-type.decide.js';
+import type { RequestedBackupType } from '../../backups/model/backup.events.js';
+import { findingsOf } from '../apply-retention/retention-findings.plan.js';
+import { worthwhilePrunings } from '../apply-retention/worthwhile-prunings.plan.js';
+import { decideRetention, planRemovals, type RetentionCalendar, type RetentionPoint, type RetentionVersion, tiersOf } from '../model/retention.plan.js';
+
+/** A restore point of a VM. Only what the policy has made is judged; the others stand below and above it in chains. */
+export type TimelinePoint = RetentionPoint & {
+  readonly made_by_policy: boolean;
+  readonly repository_id: string;
+  readonly chain_id: string;
+  readonly parent_backup_id: string | null;
+  readonly bytes: number;
+  /** When its grace ends, in milliseconds since 1970; null: it has not expired. */
+  readonly grace_until: number | null;
+};
+
+/** What the hub goes by. */
+export interface TimelineRules {
+  readonly policy_id: string;
+  readonly versions: readonly RetentionVersion[];
+  readonly time_zone: string;
+  readonly grace_ms: number;
+  /** Whether a copy of a file takes no space of its own in the repository. */
+  readonly shares_blocks: boolean;
+  readonly calendar: RetentionCalendar;
+  /** Called for each restore point that is judged, as often as it is: the work so far. */
+  readonly judged: (points: number) => void;
+}
+
+/** A backup that is to be made. */
+export interface NextBackup {
+  readonly backup_id: string;
+  readonly vm_name: string;
+  readonly requested: RequestedBackupType;
+  readonly repository_id: string;
+  readonly policy_version: number;
+  readonly max_chain_length: number;
+  /** `incremental_bytes` null: the VM makes fulls only. */
+  readonly sizes: { readonly full_bytes: number; readonly incremental_bytes: number | null };
+}
+
+export type TimelineChange =
+  | { readonly kind: 'made' | 'expired' | 'kept_again' | 'removed'; readonly point: TimelinePoint; readonly at: number }
+  /** Its files grew, because the content of a removed one below it became part of them. */
+  | { readonly kind: 'rewritten'; readonly point: TimelinePoint; readonly at: number; readonly grown_bytes: number };
+
+/** Without change tracking the source never offers a base. */
+const DISK: Omit<SourceDisk, 'change_tracking'> = {
+  disk_id: 0,
+  disk_key: 'disk',
+  size_bytes: 0,
+  format: 'qcow2',
+  change_ids: ['newest'],
+  broken_change_ids: [],
+};
+
+/**
+ * The restore points of one VM in the course of time, by the functions that the hub's reactors call: after each backup and when a grace period ends, retention is
+ * decided and recorded, what may go is removed, and what others stand on is pruned if that is worth it.
+ */
+export class VmTimeline {
+  private standing: TimelinePoint[];
+  private wake: number | null = null;
+  private readonly nothingExpires: boolean;
+  private readonly oneRule: boolean;
+  private hasSettled = false;
+
+  constructor(
+    points: readonly TimelinePoint[],
+    private readonly rules: TimelineRules,
+    private readonly changed: (change: TimelineChange) => void,
+  ) {
+    const ids = new Set(points.map(({ backup_id }) => backup_id));
+    this.standing = points.map((point) => (point.parent_backup_id === null || ids.has(point.parent_backup_id) ? point : { ...point, parent_backup_id: null }));
+    this.nothingExpires = rules.versions.every(({ retention }) => retention === null);
+    this.oneRule = rules.versions.every(({ retention }) => retention?.applies_to !== 'new');
+  }
+
+  get points(): readonly TimelinePoint[] {
+    return this.standing;
+  }
+
+  /** Brings the VM to an instant, in milliseconds since 1970. */
+  settle(now: number): void {
+    this.advance(now);
+    this.apply(now);
+  }
+
+  /** Ends all grace periods until an instant. */
+  advance(to: number): void {
+    while (this.wake !== null && this.wake <= to) this.apply(this.wake);
+  }
+
+  add(point: TimelinePoint, now: number): void {
+    this.advance(now);
+    const hasParent = this.standing.some(({ backup_id }) => backup_id === point.parent_backup_id);
+    const added = hasParent ? point : { ...point, parent_backup_id: null };
+    this.standing.push(added);
+    this.changed({ kind: 'made', point: added, at: now });
+    this.apply(now);
+  }
+
+  /** @returns whether the backup is possible */
+  backUp({ backup_id, vm_name, requested, repository_id, policy_version, max_chain_length, sizes }: NextBackup, now: number): boolean {
+    this.advance(now);
+    const head = this.standing.findLast((point) => point.repository_id === repository_id);
+    const disks = [{ ...DISK, change_tracking: sizes.incremental_bytes !== null }];
+    const type = decided({ requested, vm_name, disks, parent: this.parentIn(head), new_disks_join: false, max_chain_length });
+    if (type === null) return false;
+    const incremental = type === 'incremental' && head !== undefined;
+    this.add(
+      {
+        backup_id,
+        at: now,
+        good: true,
+        tiers: [],
+        policy_version,
+        locked_until: null,
+        protections: [],
+        made_by_policy: true,
+        repository_id,
+        chain_id: incremental ? head.chain_id : backup_id,
+        parent_backup_id: incremental ? head.backup_id : null,
+        bytes: incremental ? (sizes.incremental_bytes ?? sizes.full_bytes) : sizes.full_bytes,
+        grace_until: null,
+      },
+      now,
+    );
+    return true;
+  }
+
+  private parentIn(head: TimelinePoint | undefined): ParentFacts {
+    if (head === undefined) return { kind: 'none' };
+    const chain = this.standing.filter(({ chain_id }) => chain_id === head.chain_id);
+    const damaged = chain.find(({ good }) => !good);
+    const { backup_id, chain_id } = head;
+    if (damaged !== undefined) return { kind: 'damaged', backup_id: damaged.backup_id, chain_id, code: 'parent_altered', detail: 'It is damaged.', file: null };
+    const disk = { disk_key: DISK.disk_key, size_bytes: DISK.size_bytes, file: '', change_id: 'newest' };
+    return { kind: 'sound', point: { backup_id, chain_id, chain_length: chain.length, disks: [disk] } };
+  }
+
+  private apply(now: number): void {
+    if (this.nothingExpires && this.hasSettled) return;
+    this.hasSettled = true;
+    let expired = this.record(now);
+    // Under one rule for all, neither a recorded tier nor a removal changes anything for the others.
+    while (expired.news && !this.oneRule) expired = this.record(now);
+    const due = new Set(
+      this.standing.flatMap(({ backup_id, grace_until }) => (grace_until !== null && grace_until <= now && expired.ids.has(backup_id) ? [backup_id] : [])),
+    );
+    const before = this.standing.length;
+    if (due.size > 0) {
+      const { remove, waiting } = planRemovals(
+        this.standing.map(({ backup_id, parent_backup_id }) => ({ backup_id, parent_backup_id, removable: due.has(backup_id) })),
+      );
+      this.remove(new Set(remove), now);
+      if (waiting.length > 0 && (this.oneRule || remove.length === 0)) this.prune(new Set(waiting), now);
+    }
+    if (!this.oneRule && this.standing.length < before) this.apply(now);
+    else this.wake = this.nextAfter(now);
+  }
+
+  /** @returns what expires, and whether anything was news */
+  private record(now: number): { readonly ids: ReadonlySet<string>; readonly news: boolean } {
+    const { policy_id, versions, time_zone, calendar } = this.rules;
+    const own = this.standing.flatMap((point) => (point.made_by_policy ? [{ ...point, expiry: point.grace_until === null ? null : point }] : []));
+    this.rules.judged(own.length);
+    const verdicts = decideRetention(own, versions, now, calendar);
+    const tiers = tiersOf(own, time_zone, now, calendar);
+    const findings = findingsOf(own, verdicts, { policy_id, versions, zone: time_zone, tiers });
+    if (findings.length > 0) {
+      const byId = new Map(this.standing.map((point, index) => [point.backup_id, index]));
+      for (const [backupId, finding] of findings) {
+        const index = byId.get(backupId) ?? -1;
+        const point = this.standing[index];
+        if (point === undefined) continue;
+        switch (finding.kind) {
+          case 'assign_tiers':
+            this.standing[index] = { ...point, tiers: [...point.tiers, ...finding.tiers] };
+            break;
+          case 'expire':
+            this.standing[index] = { ...point, grace_until: now + this.rules.grace_ms };
+            this.changed({ kind: 'expired', point, at: now });
+            break;
+          case 'withdraw_expiry':
+            this.standing[index] = { ...point, grace_until: null };
+            this.changed({ kind: 'kept_again', point, at: now });
+            break;
+          case 'defer_removal':
+            break;
+        }
+      }
+    }
+    const ids = new Set(verdicts.flatMap(({ backup_id, decision }) => (decision === 'expire' ? [backup_id] : [])));
+    return { ids, news: findings.length > 0 };
+  }
+
+  private remove(ids: ReadonlySet<string>, now: number): void {
+    if (ids.size === 0) return;
+    for (const point of this.standing) if (ids.has(point.backup_id)) this.changed({ kind: 'removed', point, at: now });
+    this.standing = this.standing.filter(({ backup_id }) => !ids.has(backup_id));
+  }
+
+  private prune(waiting: ReadonlySet<string>, now: number): void {
+    const chains = new Map<string, TimelinePoint[]>();
+    for (const point of this.standing) if (waiting.has(point.backup_id)) chains.set(point.chain_id, []);
+    for (const point of this.standing) chains.get(point.chain_id)?.push(point);
+    const planned = [...chains].map(([chain_id, points]) => ({ points, ...this.plan(chain_id, points, waiting) }));
+    const worthwhile = new Set(worthwhilePrunings(planned));
+    for (const { points, steps, ...all } of planned) {
+      const drops = steps.filter(({ kind }) => kind === 'drop');
+      const wanted = drops.filter(({ backup_id }) => worthwhile.has(backup_id));
+      if (wanted.length === 0) continue;
+      this.carryOut((wanted.length === drops.length ? { steps } : this.plan(all.chain_id, points, worthwhile)).steps, now);
+    }
+  }
+
+  private plan(chain_id: string, points: readonly TimelinePoint[], remove: ReadonlySet<string>) {
+    const plan = planPruning(
+      points.map(({ backup_id, parent_backup_id, good, bytes }) => {
+        const files = [{ disk_id: 0, size_bytes: bytes, has_backing: parent_backup_id !== null }];
+        return { backup_id, parent_backup_id, expired: remove.has(backup_id), rewritable: good, files };
+      }),
+      Number.MAX_SAFE_INTEGER,
+      this.rules.shares_blocks,
+    );
+    const steps = plan.steps.map((step) => ({ parent_backup_id: null, merged: [], ...step }));
+    return { ...plan, chain_id, repository_id: points[0]?.repository_id ?? '', needed_bytes: plan.new_bytes, steps };
+  }
+
+  private carryOut(steps: ReturnType<VmTimeline['plan']>['steps'], now: number): void {
+    for (const { kind, backup_id, parent_backup_id, free_bytes } of steps) {
+      if (kind === 'drop') continue;
+      const index = this.standing.findIndex((point) => point.backup_id === backup_id);
+      const point = this.standing[index];
+      if (point === undefined) continue;
+      this.standing[index] = { ...point, parent_backup_id, bytes: point.bytes - free_bytes };
+      this.changed({ kind: 'rewritten', point, at: now, grown_bytes: -free_bytes });
+    }
+    this.remove(new Set(steps.flatMap(({ kind, backup_id }) => (kind === 'drop' ? [backup_id] : []))), now);
+  }
+
+  /** When the next grace period ends, or a restore point that is dated in the future counts. */
+  private nextAfter(now: number): number | null {
+    let next: number | null = null;
+    for (const { at, grace_until } of this.standing) {
+      for (const time of [at, grace_until]) if (time !== null && time > now && (next === null || time < next)) next = time;
+    }
+    return next;
+  }
+}
+
+function decided(question: Parameters<typeof decideBackupType>[0]): 'full' | 'incremental' | null {
+  try {
+    return decideBackupType(question).backup_type;
+  } catch (error) {
+    if (error instanceof DomainError) return null;
+    throw error;
+  }
+}
