@@ -65,9 +65,10 @@ export function planPruning(points: readonly PrunablePoint[], freeBytes: number,
     for (const each of mergedBy(step)) neededBy.set(each, (neededBy.get(each) ?? new Set()).add(step.backup_id));
   }
   const dropped = new Set<string>();
+  const going = newestFirst(points).filter(goes);
   const dropReady = (): readonly PruneStep[] =>
-    newestFirst(points)
-      .filter((point) => goes(point) && !dropped.has(point.backup_id) && (neededBy.get(point.backup_id)?.size ?? 0) === 0)
+    going
+      .filter((point) => !dropped.has(point.backup_id) && (neededBy.get(point.backup_id)?.size ?? 0) === 0)
       .map((point) => {
         dropped.add(point.backup_id);
         return { kind: 'drop', backup_id: point.backup_id, read_bytes: 0, write_bytes: 0, new_bytes: 0, free_bytes: lengthOf(point) };
@@ -156,9 +157,15 @@ function parentOf(point: PrunablePoint, byId: ReadonlyMap<string, PrunablePoint>
 /** Children before their parents. */
 function newestFirst(points: readonly PrunablePoint[]): readonly PrunablePoint[] {
   const byId = new Map(points.map((point) => [point.backup_id, point]));
+  const depths = new Map<PrunablePoint, number>();
   const depth = (point: PrunablePoint): number => {
-    const parent = parentOf(point, byId);
-    return parent === null ? 0 : depth(parent) + 1;
+    let found = depths.get(point);
+    if (found === undefined) {
+      const parent = parentOf(point, byId);
+      found = parent === null ? 0 : depth(parent) + 1;
+      depths.set(point, found);
+    }
+    return found;
   };
   return [...points].sort((a, b) => depth(b) - depth(a));
 }

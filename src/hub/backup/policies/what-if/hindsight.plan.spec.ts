@@ -29,7 +29,7 @@ const past = (day: number, more: Partial<PastPoint> = {}): PastPoint => ({
   chain_id: `b${day}`,
   parent_backup_id: null,
   bytes: 1_000,
-  grace_until: null,
+  expiry: null,
   exists: true,
   ...more,
 });

@@ -44,7 +44,7 @@ const point = (backup_id: string, at: number, parent_backup_id: string | null, m
   chain_id: 'c0',
   parent_backup_id,
   bytes: parent_backup_id === null ? 1_000 : 100,
-  grace_until: null,
+  expiry: null,
   ...more,
 });
 const backup = (backup_id: string, more: Partial<NextBackup> = {}): NextBackup => ({
@@ -65,7 +65,7 @@ const timelineOf = (points: readonly TimelinePoint[], rules: TimelineRules, log:
     if (change.kind !== 'rewritten') log.push(`${change.kind} ${change.point.backup_id} at ${new Date(change.at).toISOString()}`);
   });
 const leftIn = (points: readonly TimelinePoint[]): unknown =>
-  points.map(({ backup_id, parent_backup_id, bytes, grace_until }) => ({ backup_id, parent_backup_id, bytes, grace_until }));
+  points.map(({ backup_id, parent_backup_id, bytes, expiry }) => ({ backup_id, parent_backup_id, bytes, grace_until: expiry?.grace_until ?? null }));
 
 describe('the restore points of a VM in the course of time', () => {
   it('form chains of the greatest length, expire, and are removed after their grace when a whole chain can go', () => {
@@ -173,7 +173,7 @@ class Execution {
   run(from: number, to: number): void {
     for (let now = from; now <= to;) {
       this.apply(now);
-      const ends = this.points.flatMap(({ grace_until }) => (grace_until !== null && grace_until > now ? [grace_until] : []));
+      const ends = this.points.flatMap(({ expiry }) => (expiry !== null && expiry.grace_until > now ? [expiry.grace_until] : []));
       now = Math.min(...ends, now + DAY);
     }
   }
@@ -197,9 +197,7 @@ class Execution {
       const expired = this.record(now);
       if (expired === null) continue;
       const due = new Set(
-        this.points
-          .filter(({ backup_id, grace_until }) => grace_until !== null && grace_until <= now && expired.has(backup_id))
-          .map(({ backup_id }) => backup_id),
+        this.points.filter(({ backup_id, expiry }) => expiry !== null && expiry.grace_until <= now && expired.has(backup_id)).map(({ backup_id }) => backup_id),
       );
       const { remove, waiting } = planRemovals(this.points.map((one) => ({ ...one, removable: due.has(one.backup_id) })));
       this.drop(remove, now);
@@ -211,7 +209,7 @@ class Execution {
 
   private record(now: number): ReadonlySet<string> | null {
     const { policy_id, versions, time_zone: zone, grace_ms } = this.rules;
-    const own = this.points.filter(({ made_by_policy }) => made_by_policy).map((one) => ({ ...one, expiry: one.grace_until === null ? null : {} }));
+    const own = this.points.filter(({ made_by_policy }) => made_by_policy);
     const verdicts = decideRetention(own, versions, now, this.calendar);
     const findings = findingsOf(own, verdicts, { policy_id, versions, zone, tiers: tiersOf(own, zone, now, this.calendar) });
     for (const [backupId, finding] of findings) {
@@ -219,7 +217,7 @@ class Execution {
         if (one.backup_id !== backupId) return one;
         if (finding.kind === 'assign_tiers') return { ...one, tiers: [...one.tiers, ...finding.tiers] };
         this.log.push(`${finding.kind === 'expire' ? 'expired' : 'kept_again'} ${backupId} at ${new Date(now).toISOString()}`);
-        return { ...one, grace_until: finding.kind === 'expire' ? now + grace_ms : null };
+        return { ...one, expiry: finding.kind === 'expire' ? { grace_until: now + grace_ms } : null };
       });
     }
     if (findings.length > 0) return null;

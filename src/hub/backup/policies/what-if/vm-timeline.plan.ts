@@ -1,7 +1,7 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { planPruning } from '../../../../storage/pruning/prune-chains.plan.js';
 import { decideBackupType, type ParentFacts, type SourceDisk } from '../../backups/model/backup-type.decide.js';
-import type { RequestedBackupType } from '../../backups/model/backup.events.js';
+import type { RequestedBackupType, Tier } from '../../backups/model/backup.events.js';
 import { findingsOf } from '../apply-retention/retention-findings.plan.js';
 import { worthwhilePrunings } from '../apply-retention/worthwhile-prunings.plan.js';
 import { decideRetention, planRemovals, type RetentionCalendar, type RetentionPoint, type RetentionVersion, tiersOf } from '../model/retention.plan.js';
@@ -13,8 +13,8 @@ export type TimelinePoint = RetentionPoint & {
   readonly chain_id: string;
   readonly parent_backup_id: string | null;
   readonly bytes: number;
-  /** When its grace ends, in milliseconds since 1970; null: it has not expired. */
-  readonly grace_until: number | null;
+  /** null: it has not expired. */
+  readonly expiry: { /** When its grace ends, in milliseconds since 1970. */ readonly grace_until: number } | null;
 };
 
 /** What the hub goes by. */
@@ -47,6 +47,13 @@ export type TimelineChange =
   /** Its files grew, because the content of a removed one below it became part of them. */
   | { readonly kind: 'rewritten'; readonly point: TimelinePoint; readonly at: number; readonly grown_bytes: number };
 
+const NO_TIERS: ReadonlyMap<string, readonly Tier[]> = new Map();
+
+interface Expired {
+  readonly ids: ReadonlySet<string>;
+  readonly news: boolean;
+}
+
 /** Without change tracking the source never offers a base. */
 const DISK: Omit<SourceDisk, 'change_tracking'> = {
   disk_id: 0,
@@ -67,6 +74,8 @@ export class VmTimeline {
   private readonly nothingExpires: boolean;
   private readonly oneRule: boolean;
   private hasSettled = false;
+  /** What expired when it was decided last. */
+  private known: Expired | null = null;
 
   constructor(
     points: readonly TimelinePoint[],
@@ -91,7 +100,7 @@ export class VmTimeline {
 
   /** Ends all grace periods until an instant. */
   advance(to: number): void {
-    while (this.wake !== null && this.wake <= to) this.apply(this.wake);
+    while (this.wake !== null && this.wake <= to) this.apply(this.wake, true);
   }
 
   add(point: TimelinePoint, now: number): void {
@@ -125,7 +134,7 @@ export class VmTimeline {
         chain_id: incremental ? head.chain_id : backup_id,
         parent_backup_id: incremental ? head.backup_id : null,
         bytes: incremental ? (sizes.incremental_bytes ?? sizes.full_bytes) : sizes.full_bytes,
-        grace_until: null,
+        expiry: null,
       },
       now,
     );
@@ -142,15 +151,19 @@ export class VmTimeline {
     return { kind: 'sound', point: { backup_id, chain_id, chain_length: chain.length, disks: [disk] } };
   }
 
-  private apply(now: number): void {
+  /** @param timeAlone nothing but time has passed since the last time */
+  private apply(now: number, timeAlone = false): void {
     if (this.nothingExpires && this.hasSettled) return;
     this.hasSettled = true;
-    let expired = this.record(now);
+    // Time alone lets nothing expire, except where a restore point was dated in the future.
+    const asBefore = timeAlone && this.oneRule && this.known !== null && !this.standing.some(({ at }) => at === now);
+    let expired = asBefore && this.known !== null ? this.known : this.record(now);
     // Under one rule for all, neither a recorded tier nor a removal changes anything for the others.
     while (expired.news && !this.oneRule) expired = this.record(now);
     const due = new Set(
-      this.standing.flatMap(({ backup_id, grace_until }) => (grace_until !== null && grace_until <= now && expired.ids.has(backup_id) ? [backup_id] : [])),
+      this.standing.flatMap(({ backup_id, expiry }) => (expiry !== null && expiry.grace_until <= now && expired.ids.has(backup_id) ? [backup_id] : [])),
     );
+    this.known = { ...expired, news: false };
     const before = this.standing.length;
     if (due.size > 0) {
       const { remove, waiting } = planRemovals(
@@ -164,12 +177,13 @@ export class VmTimeline {
   }
 
   /** @returns what expires, and whether anything was news */
-  private record(now: number): { readonly ids: ReadonlySet<string>; readonly news: boolean } {
+  private record(now: number): Expired {
     const { policy_id, versions, time_zone, calendar } = this.rules;
-    const own = this.standing.flatMap((point) => (point.made_by_policy ? [{ ...point, expiry: point.grace_until === null ? null : point }] : []));
+    const own = this.standing.filter(({ made_by_policy }) => made_by_policy);
     this.rules.judged(own.length);
     const verdicts = decideRetention(own, versions, now, calendar);
-    const tiers = tiersOf(own, time_zone, now, calendar);
+    // Under one rule for all, a period whose tier is not recorded has the holder that would be recorded.
+    const tiers = this.oneRule ? NO_TIERS : tiersOf(own, time_zone, now, calendar);
     const findings = findingsOf(own, verdicts, { policy_id, versions, zone: time_zone, tiers });
     if (findings.length > 0) {
       const byId = new Map(this.standing.map((point, index) => [point.backup_id, index]));
@@ -182,11 +196,11 @@ export class VmTimeline {
             this.standing[index] = { ...point, tiers: [...point.tiers, ...finding.tiers] };
             break;
           case 'expire':
-            this.standing[index] = { ...point, grace_until: now + this.rules.grace_ms };
+            this.standing[index] = { ...point, expiry: { grace_until: now + this.rules.grace_ms } };
             this.changed({ kind: 'expired', point, at: now });
             break;
           case 'withdraw_expiry':
-            this.standing[index] = { ...point, grace_until: null };
+            this.standing[index] = { ...point, expiry: null };
             this.changed({ kind: 'kept_again', point, at: now });
             break;
           case 'defer_removal':
@@ -246,8 +260,9 @@ export class VmTimeline {
   /** When the next grace period ends, or a restore point that is dated in the future counts. */
   private nextAfter(now: number): number | null {
     let next: number | null = null;
-    for (const { at, grace_until } of this.standing) {
-      for (const time of [at, grace_until]) if (time !== null && time > now && (next === null || time < next)) next = time;
+    for (const { at, expiry } of this.standing) {
+      if (at > now && (next === null || at < next)) next = at;
+      if (expiry !== null && expiry.grace_until > now && (next === null || expiry.grace_until < next)) next = expiry.grace_until;
     }
     return next;
   }

@@ -122,7 +122,7 @@ export class WhatIfReader {
             made_by_policy: row.policy_id !== null,
             completed_at: (row.completed_at ?? new Date(0)).getTime(),
             exists: row.status === 'completed',
-            grace_until: null,
+            expiry: null,
           };
         })
         .sort((a, b) => a.completed_at - b.completed_at);
@@ -270,7 +270,7 @@ function toPoint(row: PointRow, policyId: string | null): TimelinePoint {
     chain_id: chain_id ?? backup_id,
     parent_backup_id,
     bytes: (files ?? []).reduce((sum, { size_bytes }) => sum + size_bytes, 0),
-    grace_until: expiry === null ? null : Date.parse(expiry.grace_until),
+    expiry: expiry === null ? null : { grace_until: Date.parse(expiry.grace_until) },
   };
 }
 
