@@ -65,7 +65,7 @@ export function planPruning(points: readonly PrunablePoint[], freeBytes: number,
     for (const each of mergedBy(step)) neededBy.set(each, (neededBy.get(each) ?? new Set()).add(step.backup_id));
   }
   const dropped = new Set<string>();
-  const going = newestFirst(points).filter(goes);
+  const going = newestFirst(points.filter(goes), byId);
   const dropReady = (): readonly PruneStep[] =>
     going
       .filter((point) => !dropped.has(point.backup_id) && (neededBy.get(point.backup_id)?.size ?? 0) === 0)
@@ -155,8 +155,7 @@ function parentOf(point: PrunablePoint, byId: ReadonlyMap<string, PrunablePoint>
 }
 
 /** Children before their parents. */
-function newestFirst(points: readonly PrunablePoint[]): readonly PrunablePoint[] {
-  const byId = new Map(points.map((point) => [point.backup_id, point]));
+function newestFirst(points: readonly PrunablePoint[], byId: ReadonlyMap<string, PrunablePoint>): readonly PrunablePoint[] {
   const depths = new Map<PrunablePoint, number>();
   const depth = (point: PrunablePoint): number => {
     let found = depths.get(point);

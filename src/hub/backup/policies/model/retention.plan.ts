@@ -88,19 +88,27 @@ export function decideRetention(
   now: number,
   calendar: RetentionCalendar = new RetentionCalendar(),
 ): readonly RetentionVerdict[] {
-  const followed = new Map<number | null, RetentionVersion | null>();
-  const deciders = new Map<RetentionVersion | null, (point: RetentionPoint) => readonly RetentionReason[]>();
+  const deciderOf = decidersBy(points, versions, now, calendar);
   return points.map((point) => {
-    let rules = followed.get(point.policy_version);
-    if (rules === undefined) followed.set(point.policy_version, (rules = rulesFollowed(point.policy_version, versions)));
-    let reasonsOf = deciders.get(rules);
-    if (reasonsOf === undefined) deciders.set(rules, (reasonsOf = decider(points, rules, now, calendar)));
-    const reasons = reasonsOf(point);
+    const reasons = deciderOf(point).reasonsOf(point);
     const { backup_id } = point;
     const kept = reasons.filter((reason) => reason.outcome === 'keeps');
     if (kept.length > 0) return { backup_id, decision: 'keep', reasons: kept };
     return { backup_id, decision: 'expire', reasons: reasons.filter((reason) => reason.outcome !== 'keeps') };
   });
+}
+
+/** As `decideRetention`, without the reasons, which take most of its time: the restore points that expire. */
+export function expiringOf(
+  points: readonly RetentionPoint[],
+  versions: readonly RetentionVersion[],
+  now: number,
+  calendar: RetentionCalendar = new RetentionCalendar(),
+): ReadonlySet<string> {
+  const deciderOf = decidersBy(points, versions, now, calendar);
+  const expiring = new Set<string>();
+  for (const point of points) if (deciderOf(point).expires(point)) expiring.add(point.backup_id);
+  return expiring;
 }
 
 /** By restore point, the tiers that it has: each period belongs to the one recorded for it, or else to its first good one. */
@@ -145,24 +153,55 @@ function holdersOf(tier: Tier, sorted: readonly KnownPoint[]): Map<number, Reten
   return holders;
 }
 
-function decider(
+interface Decider {
+  readonly reasonsOf: (point: RetentionPoint) => readonly RetentionReason[];
+  readonly expires: (point: RetentionPoint) => boolean;
+}
+
+/** The decider for each restore point, by the rules that it follows. */
+function decidersBy(
   points: readonly RetentionPoint[],
-  rules: RetentionVersion | null,
+  versions: readonly RetentionVersion[],
   now: number,
   calendar: RetentionCalendar,
-): (point: RetentionPoint) => readonly RetentionReason[] {
+): (point: RetentionPoint) => Decider {
+  const followed = new Map<number | null, RetentionVersion | null>();
+  const deciders = new Map<RetentionVersion | null, Decider>();
+  return ({ policy_version }) => {
+    let rules = followed.get(policy_version);
+    if (rules === undefined) followed.set(policy_version, (rules = rulesFollowed(policy_version, versions)));
+    let found = deciders.get(rules);
+    if (found === undefined) deciders.set(rules, (found = decider(points, rules, now, calendar)));
+    return found;
+  };
+}
+
+function decider(points: readonly RetentionPoint[], rules: RetentionVersion | null, now: number, calendar: RetentionCalendar): Decider {
   const { good, damaged } = knownPoints(points, rules?.time_zone ?? 'UTC', now, calendar);
   const newest = good.at(-1)?.point;
   const retention = rules?.retention ?? null;
-  const byRules = retention === null ? null : reasonsByRules(good, damaged, retention, calendar);
-  return (point) => {
-    const reasons: RetentionReason[] = point.protections.map(keeping);
-    if (point.locked_until !== null && point.locked_until > now) reasons.push(keeping('locked'));
-    if (byRules === null) reasons.push(keeping('no_retention'));
-    if (point.at > now) return [...reasons, keeping('in_future')];
-    if (newest === undefined) reasons.push(keeping('no_good_point'));
-    if (newest?.backup_id === point.backup_id) reasons.push(keeping('last_good'));
-    return [...reasons, ...(byRules?.get(point.backup_id) ?? [])];
+  const judges = retention === null ? [] : judgesOf(good, damaged, retention, calendar);
+  const known = new Map([...good, ...damaged].map((one) => [one.point, one]));
+  /** What keeps it whatever the rules say. */
+  const keptAnywayBy = (point: RetentionPoint): readonly KeepReason['rule'][] => {
+    const by: KeepReason['rule'][] = [...point.protections];
+    if (point.locked_until !== null && point.locked_until > now) by.push('locked');
+    if (retention === null) by.push('no_retention');
+    if (point.at > now) return [...by, 'in_future'];
+    if (newest === undefined) by.push('no_good_point');
+    if (newest?.backup_id === point.backup_id) by.push('last_good');
+    return by;
+  };
+  return {
+    reasonsOf: (point) => {
+      const one = known.get(point);
+      const byRules = one === undefined ? [] : judges.map(({ rule, outcomeOf, periodOf: nameOf }) => ({ rule, outcome: outcomeOf(one), period: nameOf(one) }));
+      return [...keptAnywayBy(point).map(keeping), ...byRules];
+    },
+    expires: (point) => {
+      const one = known.get(point);
+      return one !== undefined && keptAnywayBy(point).length === 0 && judges.every(({ outcomeOf }) => outcomeOf(one) !== 'keeps');
+    },
   };
 }
 
@@ -170,24 +209,32 @@ function keeping(rule: KeepReason['rule']): KeepReason {
   return { rule, outcome: 'keeps', period: null };
 }
 
+/** What one rule says about restore points. */
+interface Judge {
+  readonly rule: RetentionRule;
+  readonly outcomeOf: (known: KnownPoint) => RetentionReason['outcome'];
+  readonly periodOf: (known: KnownPoint) => string | null;
+}
+
 /** A damaged restore point takes no place. It is kept for as long as a good one in its place would be, unless a good one has its place. */
-function reasonsByRules(
+function judgesOf(
   good: readonly KnownPoint[],
   damaged: readonly KnownPoint[],
   { keep_last, keep_within, ...tiered }: Retention,
   calendar: RetentionCalendar,
-): ReadonlyMap<string, readonly RetentionReason[]> {
-  const all = [...good, ...damaged];
-  const reasons = all.map((): RetentionReason[] => []);
-  const judge = (reasonOf: (known: KnownPoint) => RetentionReason): void => all.forEach((known, index) => reasons[index]?.push(reasonOf(known)));
+): readonly Judge[] {
+  const judges: Judge[] = [];
+  const withoutPeriods = (rule: RetentionRule, keeps: (known: KnownPoint) => boolean): void => {
+    judges.push({ rule, outcomeOf: (known) => (keeps(known) ? 'keeps' : 'exceeded'), periodOf: () => null });
+  };
   if (keep_last !== null) {
     const kept = new Set(good.slice(-keep_last));
     const first = good.length < keep_last ? -Infinity : (good.at(-keep_last)?.point.at ?? -Infinity);
-    judge((known) => ({ rule: 'keep_last', outcome: (known.point.good ? kept.has(known) : known.point.at >= first) ? 'keeps' : 'exceeded', period: null }));
+    withoutPeriods('keep_last', (known) => (known.point.good ? kept.has(known) : known.point.at >= first));
   }
   if (keep_within !== null) {
     const since = (good.at(-1)?.point.at ?? Infinity) - durationMs(keep_within);
-    judge(({ point }) => ({ rule: 'keep_within', outcome: point.at >= since ? 'keeps' : 'exceeded', period: null }));
+    withoutPeriods('keep_within', ({ point }) => point.at >= since);
   }
   for (const rule of TIER_RULES) {
     const count = tiered[rule];
@@ -197,13 +244,17 @@ function reasonsByRules(
     const standIns = holdersOf(tier, damaged);
     const newest = [...holders.keys()].sort((a, b) => b - a).slice(0, count);
     const first = newest.length < count ? -Infinity : (newest.at(-1) ?? -Infinity);
-    judge(({ point, wall }) => {
-      const period = periodOf(tier, wall);
-      const isFirst = (holders.get(period) ?? standIns.get(period)) === point;
-      return { rule, outcome: !isFirst ? 'not_first' : period >= first ? 'keeps' : 'exceeded', period: calendar.nameOf(tier, period) };
+    judges.push({
+      rule,
+      outcomeOf: ({ point, wall }) => {
+        const period = periodOf(tier, wall);
+        const isFirst = (holders.get(period) ?? standIns.get(period)) === point;
+        return !isFirst ? 'not_first' : period >= first ? 'keeps' : 'exceeded';
+      },
+      periodOf: ({ wall }) => calendar.nameOf(tier, periodOf(tier, wall)),
     });
   }
-  return new Map(all.map(({ point }, index) => [point.backup_id, reasons[index] ?? []]));
+  return judges;
 }
 
 /** A restore point of a VM, whoever made it, or a backup that is about to become one. */

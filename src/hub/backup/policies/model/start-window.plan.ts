@@ -1,5 +1,5 @@
 import type { Blackout, PolicySettings, Weekday } from './policy.events.js';
-import { wallOf } from './time-zone.plan.js';
+import { wallNear } from './time-zone.plan.js';
 
 const DAY_MS = 86_400_000;
 export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const satisfies readonly Weekday[];
@@ -36,7 +36,7 @@ function covering(at: string, { blackouts }: StartRules): Blackout | undefined {
 function isOpen(at: string, { time_zone, start_window }: StartRules): boolean {
   if (start_window === null) return true;
   const { from, until, days } = start_window;
-  const wall = wallOf(Date.parse(at), time_zone);
+  const wall = wallNear(Date.parse(at), time_zone);
   const time = new Date(wall).toISOString().slice(11, 16);
   const isOn = (day: number): boolean => days.length === 0 || days.includes(WEEKDAYS[new Date(day).getUTCDay()] ?? 'sun');
   if (from < until) return from <= time && time < until && isOn(wall);

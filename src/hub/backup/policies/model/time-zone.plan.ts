@@ -26,6 +26,18 @@ export function wallOf(instantMs: number, zone: string): number {
   return Date.UTC(of('year'), of('month') - 1, of('day'), of('hour'), of('minute'), of('second'));
 }
 
+const clocks = new Map<string, (instantMs: number) => number>();
+
+/** As `wallOf`, for instants close to each other: what `wallClockOf` has looked up is kept for a while. */
+export function wallNear(instantMs: number, zone: string): number {
+  let clock = clocks.get(zone);
+  if (clock === undefined) clocks.set(zone, (clock = wallClockOf(zone)));
+  return clock(instantMs);
+}
+
+/** Offsets of hours that a clock remembers: more than three years. */
+const MOST_HOURS = 30_000;
+
 /** As `wallOf`, for many instants of one zone: the zone's offset is looked up once for each hour that an instant falls into. */
 export function wallClockOf(zone: string): (instantMs: number) => number {
   const offsets = new Map<number, number | null>();
@@ -33,6 +45,7 @@ export function wallClockOf(zone: string): (instantMs: number) => number {
     const hour = Math.floor(instantMs / HOUR_MS);
     let offset = offsets.get(hour);
     if (offset === undefined) {
+      if (offsets.size >= MOST_HOURS) offsets.clear();
       const [begin, end] = [hour * HOUR_MS, (hour + 1) * HOUR_MS].map((at) => wallOf(at, zone) - at);
       // null: the offset changes within the hour.
       offset = begin === undefined || begin !== end ? null : begin;

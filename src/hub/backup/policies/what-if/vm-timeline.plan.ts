@@ -4,7 +4,7 @@ import { decideBackupType, type ParentFacts, type SourceDisk } from '../../backu
 import type { RequestedBackupType, Tier } from '../../backups/model/backup.events.js';
 import { findingsOf } from '../apply-retention/retention-findings.plan.js';
 import { worthwhilePrunings } from '../apply-retention/worthwhile-prunings.plan.js';
-import { decideRetention, planRemovals, type RetentionCalendar, type RetentionPoint, type RetentionVersion, tiersOf } from '../model/retention.plan.js';
+import { expiringOf, planRemovals, type RetentionCalendar, type RetentionPoint, type RetentionVersion, tiersOf } from '../model/retention.plan.js';
 
 /** A restore point of a VM. Only what the policy has made is judged; the others stand below and above it in chains. */
 export type TimelinePoint = RetentionPoint & {
@@ -160,14 +160,16 @@ export class VmTimeline {
     let expired = asBefore && this.known !== null ? this.known : this.record(now);
     // Under one rule for all, neither a recorded tier nor a removal changes anything for the others.
     while (expired.news && !this.oneRule) expired = this.record(now);
-    const due = new Set(
-      this.standing.flatMap(({ backup_id, expiry }) => (expiry !== null && expiry.grace_until <= now && expired.ids.has(backup_id) ? [backup_id] : [])),
-    );
+    const due = this.standing.filter(({ backup_id, expiry }) => expiry !== null && expiry.grace_until <= now && expired.ids.has(backup_id));
     this.known = { ...expired, news: false };
     const before = this.standing.length;
-    if (due.size > 0) {
+    if (due.length > 0) {
+      const removable = new Set(due.map(({ backup_id }) => backup_id));
+      // What stands on a restore point is of the same chain.
+      const chains = new Set(due.map(({ chain_id }) => chain_id));
+      const concerned = this.standing.filter(({ chain_id }) => chains.has(chain_id));
       const { remove, waiting } = planRemovals(
-        this.standing.map(({ backup_id, parent_backup_id }) => ({ backup_id, parent_backup_id, removable: due.has(backup_id) })),
+        concerned.map(({ backup_id, parent_backup_id }) => ({ backup_id, parent_backup_id, removable: removable.has(backup_id) })),
       );
       this.remove(new Set(remove), now);
       if (waiting.length > 0 && (this.oneRule || remove.length === 0)) this.prune(new Set(waiting), now);
@@ -181,7 +183,8 @@ export class VmTimeline {
     const { policy_id, versions, time_zone, calendar } = this.rules;
     const own = this.standing.filter(({ made_by_policy }) => made_by_policy);
     this.rules.judged(own.length);
-    const verdicts = decideRetention(own, versions, now, calendar);
+    const ids = expiringOf(own, versions, now, calendar);
+    const verdicts = own.map(({ backup_id }) => ({ backup_id, decision: ids.has(backup_id) ? ('expire' as const) : ('keep' as const), reasons: [] }));
     // Under one rule for all, a period whose tier is not recorded has the holder that would be recorded.
     const tiers = this.oneRule ? NO_TIERS : tiersOf(own, time_zone, now, calendar);
     const findings = findingsOf(own, verdicts, { policy_id, versions, zone: time_zone, tiers });
@@ -208,7 +211,6 @@ export class VmTimeline {
         }
       }
     }
-    const ids = new Set(verdicts.flatMap(({ backup_id, decision }) => (decision === 'expire' ? [backup_id] : [])));
     return { ids, news: findings.length > 0 };
   }
 
