@@ -95,7 +95,7 @@ export class BenchHub {
     await this.follow(backupId, () => undefined);
   }
 
-  private async post<Body>(path: string, body: object): Promise<Body> {
+  async post<Body>(path: string, body: object): Promise<Body> {
     const answer = await this.system.api<Body>('POST', path, body);
     if (answer.status >= 300) throw new Error(`POST ${path} answered ${answer.status}: ${JSON.stringify(answer.body)}`);
     return answer.body;

@@ -28,7 +28,7 @@ export interface Effort {
 }
 
 /** Writes the history while the hub is stopped, and waits until its read models stand at it. */
-export async function fill(hub: BenchHub, rounds: number): Promise<Figures> {
+export async function fill(hub: BenchHub, rounds: number, vms = VMS): Promise<Figures> {
   const { nodes } = (await hub.system.api<{ nodes: readonly { node_id: string }[] }>('GET', '/nodes')).body;
   const { repositories } = (await hub.system.api<{ repositories: readonly { repository_id: string }[] }>('GET', '/repositories')).body;
   await hub.system.kill('SIGTERM');
@@ -42,7 +42,7 @@ export async function fill(hub: BenchHub, rounds: number): Promise<Figures> {
     hubId: readFileSync(join(hub.system.dataDirectory, 'hub.id'), 'utf8').trim(),
     nodeId: nodes[0]?.node_id ?? '',
     repositoryId: repositories[0]?.repository_id ?? '',
-    vms: VMS,
+    vms,
     firstPort: Number(settings['SENDENSE_NBD_PORT_FIRST']),
     portCount: Number(settings['SENDENSE_NBD_PORT_COUNT']),
   });

@@ -4,6 +4,7 @@ import type { Tier } from '../../backups/model/backup.events.js';
 import type { Retention } from './policy.events.js';
 import {
   decideRetention,
+  expiringOf,
   planRemovals,
   RetentionCalendar,
   type RetentionPoint,
@@ -277,6 +278,17 @@ describe('any history', () => {
         const good = points.filter((one) => one.good && one.at <= NOW).sort((a, b) => b.at - a.at);
         expect(good[0] === undefined ? keeps.size : keeps.has(good[0].backup_id)).toBe(good[0] === undefined ? points.length : true);
       }),
+    );
+  });
+
+  it('expires the same without its reasons', () => {
+    fc.assert(
+      fc.property(history, policy, (points, versions) => {
+        const keeps = keptOf(points, versions);
+        const expiring = expiringOf(points, versions, NOW, calendar);
+        expect(points.filter(({ backup_id }) => !expiring.has(backup_id)).map(({ backup_id }) => backup_id)).toEqual([...keeps]);
+      }),
+      { numRuns: 1_000 },
     );
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { instantOf, knownZone, wallOf } from './time-zone.plan.js';
+import { instantOf, knownZone, wallNear, wallOf } from './time-zone.plan.js';
 
 const wall = (text: string): number => Date.parse(`${text}:00Z`);
 const instant = (text: string, zone: string): string => new Date(instantOf(wall(text), zone)).toISOString();
@@ -45,5 +45,16 @@ describe('a time on the wall', () => {
     ['Australia/Lord_Howe', '2027-04-04T01:45', '2027-04-03T14:45:00.000Z'],
   ])('that %s has twice (%s) is the first of the two', (zone, text, expected) => {
     expect(instant(text, zone)).toBe(expected);
+  });
+
+  it.each([
+    ['Europe/Berlin', '2027-10-31T00:00:00.000Z'],
+    ['Australia/Lord_Howe', '2027-04-03T14:00:00.000Z'],
+    ['Asia/Kathmandu', '2027-06-01T00:00:00.000Z'],
+  ])('in %s is the same if what was looked up is kept', (zone, from) => {
+    for (let minute = 0; minute < 180; minute += 5) {
+      const at = Date.parse(from) + minute * 60_000;
+      expect(wallNear(at, zone)).toBe(wallOf(at, zone));
+    }
   });
 });
