@@ -107,7 +107,9 @@ export function expiringOf(
 ): ReadonlySet<string> {
   const deciderOf = decidersBy(points, versions, now, calendar);
   const expiring = new Set<string>();
-  for (const point of points) if (deciderOf(point).expires(point)) expiring.add(point.backup_id);
+  for (const decider of new Set(points.map(deciderOf))) {
+    for (const one of decider.known) if (deciderOf(one.point) === decider && decider.expires(one)) expiring.add(one.point.backup_id);
+  }
   return expiring;
 }
 
@@ -155,7 +157,9 @@ function holdersOf(tier: Tier, sorted: readonly KnownPoint[]): Map<number, Reten
 
 interface Decider {
   readonly reasonsOf: (point: RetentionPoint) => readonly RetentionReason[];
-  readonly expires: (point: RetentionPoint) => boolean;
+  /** What does not lie in the future: nothing else can expire. */
+  readonly known: readonly KnownPoint[];
+  readonly expires: (known: KnownPoint) => boolean;
 }
 
 /** The decider for each restore point, by the rules that it follows. */
@@ -181,7 +185,8 @@ function decider(points: readonly RetentionPoint[], rules: RetentionVersion | nu
   const newest = good.at(-1)?.point;
   const retention = rules?.retention ?? null;
   const judges = retention === null ? [] : judgesOf(good, damaged, retention, calendar);
-  const known = new Map([...good, ...damaged].map((one) => [one.point, one]));
+  const known = damaged.length === 0 ? good : [...good, ...damaged];
+  let byPoint: ReadonlyMap<RetentionPoint, KnownPoint> | null = null;
   /** What keeps it whatever the rules say. */
   const keptAnywayBy = (point: RetentionPoint): readonly KeepReason['rule'][] => {
     const by: KeepReason['rule'][] = [...point.protections];
@@ -194,14 +199,13 @@ function decider(points: readonly RetentionPoint[], rules: RetentionVersion | nu
   };
   return {
     reasonsOf: (point) => {
-      const one = known.get(point);
+      byPoint ??= new Map(known.map((one) => [one.point, one]));
+      const one = byPoint.get(point);
       const byRules = one === undefined ? [] : judges.map(({ rule, outcomeOf, periodOf: nameOf }) => ({ rule, outcome: outcomeOf(one), period: nameOf(one) }));
       return [...keptAnywayBy(point).map(keeping), ...byRules];
     },
-    expires: (point) => {
-      const one = known.get(point);
-      return one !== undefined && keptAnywayBy(point).length === 0 && judges.every(({ outcomeOf }) => outcomeOf(one) !== 'keeps');
-    },
+    known,
+    expires: (one) => keptAnywayBy(one.point).length === 0 && judges.every(({ outcomeOf }) => outcomeOf(one) !== 'keeps'),
   };
 }
 

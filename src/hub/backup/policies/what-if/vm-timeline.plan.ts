@@ -184,14 +184,15 @@ export class VmTimeline {
     const own = this.standing.filter(({ made_by_policy }) => made_by_policy);
     this.rules.judged(own.length);
     const ids = expiringOf(own, versions, now, calendar);
-    const verdicts = own.map(({ backup_id }) => ({ backup_id, decision: ids.has(backup_id) ? ('expire' as const) : ('keep' as const), reasons: [] }));
     // Under one rule for all, a period whose tier is not recorded has the holder that would be recorded.
     const tiers = this.oneRule ? NO_TIERS : tiersOf(own, time_zone, now, calendar);
-    const findings = findingsOf(own, verdicts, { policy_id, versions, zone: time_zone, tiers });
+    // Only these can be news.
+    const asked = own.filter(({ backup_id, expiry }) => ids.has(backup_id) !== (expiry !== null) || tiers.has(backup_id));
+    const verdicts = asked.map(({ backup_id }) => ({ backup_id, decision: ids.has(backup_id) ? ('expire' as const) : ('keep' as const), reasons: [] }));
+    const findings = findingsOf(asked, verdicts, { policy_id, versions, zone: time_zone, tiers });
     if (findings.length > 0) {
-      const byId = new Map(this.standing.map((point, index) => [point.backup_id, index]));
       for (const [backupId, finding] of findings) {
-        const index = byId.get(backupId) ?? -1;
+        const index = this.standing.findIndex(({ backup_id }) => backup_id === backupId);
         const point = this.standing[index];
         if (point === undefined) continue;
         switch (finding.kind) {
