@@ -5,7 +5,8 @@ import type { ActivePolicy } from '../model/policy.state.js';
 import { type Due, occurrenceName } from '../model/schedule.plan.js';
 import type { Selection } from '../model/selection.plan.js';
 
-const SLICE_MS = 30 * 86_400_000;
+/** Runs are enumerated day by day, so that whoever asks can pause in between. */
+const SLICE_MS = 86_400_000;
 
 /** A run that lies ahead. */
 export interface PlannedRun {

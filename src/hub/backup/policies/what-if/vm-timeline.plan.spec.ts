@@ -126,6 +126,16 @@ describe('the restore points of a VM in the course of time', () => {
     expect(log).toEqual(['expired b0 at 2026-10-25T00:30:00.000Z', 'removed b0 at 2026-10-26T00:30:00.000Z']);
   });
 
+  it('stay without a retention, and what had expired is kept again', () => {
+    const log: Log = [];
+    const expired = point('b0', START, null, { expiry: { grace_until: START + DAY } });
+    const timeline = timelineOf([expired, point('ahead', START + 5 * DAY, null, { chain_id: 'c1' })], rulesOf(null), log);
+    timeline.settle(START);
+    timeline.advance(START + 9 * DAY);
+    expect(timeline.points.map(({ backup_id }) => backup_id)).toEqual(['b0', 'ahead']);
+    expect(log).toEqual(['kept_again b0 at 2026-10-20T00:30:00.000Z']);
+  });
+
   it('are the same as when the hub steps through every day and every backup with its own functions', () => {
     fc.assert(
       fc.property(histories, ({ initial, gaps, versions, grace_ms, shares_blocks, max_chain_length, requested }) => {

@@ -153,7 +153,10 @@ export class VmTimeline {
 
   /** @param timeAlone nothing but time has passed since the last time */
   private apply(now: number, timeAlone = false): void {
-    if (this.nothingExpires && this.hasSettled) return;
+    if (this.nothingExpires && this.hasSettled) {
+      this.wake = null;
+      return;
+    }
     this.hasSettled = true;
     // Time alone lets nothing expire, except where a restore point was dated in the future.
     const asBefore = timeAlone && this.oneRule && this.known !== null && !this.standing.some(({ at }) => at === now);

@@ -1,6 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
-import { DataSource, In, MoreThanOrEqual, Not } from 'typeorm';
+import { DataSource, type FindOptionsWhere, In, MoreThan, MoreThanOrEqual, Not } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
@@ -86,7 +86,7 @@ export class WhatIfReader {
     }
     const wanted = new Set([...forecast.vmIds(), ...(await this.retention.vmsOf(policy_id))]);
     const known = new Map(vms.map((vm) => [vm.vm_id, vm]));
-    for await (const [vmId, rows] of this.rowsOf([...wanted], { status: 'completed' })) {
+    for await (const [vmId, rows] of this.rowsOf([...wanted], [{ status: 'completed' }])) {
       forecast.addVm(historyOf(vmId, known.get(vmId), rows, policy));
       await turns.take();
     }
@@ -104,15 +104,17 @@ export class WhatIfReader {
     const [differing, alike]: [ShownPoint[], ShownPoint[]] = [[], []];
     const impossible: ShownRestore[] = [];
     let [restores, impossibleCount] = [0, 0];
-    const where = { repository_id: settings.repository_id, status: In(['completed', 'deleted']) };
+    const { repository_id } = settings;
+    const where: FindOptionsWhere<BackupReadModel>[] = [
+      { repository_id, status: 'completed' },
+      { repository_id, status: 'deleted', deleted_at: MoreThan(new Date(since)) },
+    ];
     for await (const [vmId, rows] of this.rowsOf(
       vms.map(({ vm_id }) => vm_id),
       where,
     )) {
       const points = rows
-        .filter(
-          ({ completed_at, deleted_at }) => completed_at !== null && completed_at.getTime() <= nowMs && (deleted_at === null || deleted_at.getTime() > sinceMs),
-        )
+        .filter(({ completed_at }) => completed_at !== null && completed_at.getTime() <= nowMs)
         .map((row): PastPoint => {
           const point = toPoint(row, null);
           return {
@@ -188,12 +190,15 @@ export class WhatIfReader {
   }
 
   /** VM by VM, its restore points in the order in which they were requested. */
-  private async *rowsOf(vmIds: readonly string[], where: object): AsyncGenerator<readonly [vmId: string, rows: readonly PointRow[]]> {
+  private async *rowsOf(
+    vmIds: readonly string[],
+    where: readonly FindOptionsWhere<BackupReadModel>[],
+  ): AsyncGenerator<readonly [vmId: string, rows: readonly PointRow[]]> {
     for (let at = 0; at < vmIds.length; at += VMS_AT_ONCE) {
       const ids = vmIds.slice(at, at + VMS_AT_ONCE);
       const rows = await this.dataSource
         .getRepository(BackupReadModel)
-        .find({ select: POINT_COLUMNS, where: { ...where, vm_id: In(ids) }, order: { created_position: 'ASC' } });
+        .find({ select: POINT_COLUMNS, where: where.map((one) => ({ ...one, vm_id: In(ids) })), order: { created_position: 'ASC' } });
       const groups = Map.groupBy(rows, ({ vm_id }) => vm_id);
       for (const vmId of ids) yield [vmId, groups.get(vmId) ?? []];
     }
