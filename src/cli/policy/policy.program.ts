@@ -20,7 +20,7 @@ import {
 } from '../api/resource.command.js';
 import { CliCommand } from '../terminal/command.js';
 import { instant } from '../terminal/option-values.js';
-import { whatIfText } from './what-if-text.plan.js';
+import { whatIfText } from './what-if.printer.js';
 
 interface Rule {
   readonly by: string;

@@ -204,3 +204,37 @@ function parentIn(parent: ParentFacts): string | null {
 function isParentDamage(code: string): code is 'parent_missing' | 'parent_truncated' | 'parent_altered' {
   return code === 'parent_missing' || code === 'parent_truncated' || code === 'parent_altered';
 }
+
+/** A chain of which nothing but its newest restore point and its length is known. */
+export interface ChainOutline {
+  readonly backup_id: string;
+  readonly chain_id: string;
+  readonly length: number;
+  readonly damaged: boolean;
+}
+
+const DISK = { disk_key: 'disk', size_bytes: 0 };
+const TRACKED = { ...DISK, disk_id: 0, format: 'qcow2', change_ids: ['newest'], broken_change_ids: [] };
+
+/** The type of a backup of a VM whose disks stay as they are; null: an incremental is requested and not possible. @param chain null: there is none */
+export function typeOfNext(
+  requested: BackupRequested['data']['backup_type'],
+  chain: ChainOutline | null,
+  change_tracking: boolean,
+  max_chain_length: number,
+): 'full' | 'incremental' | null {
+  const disks = [{ ...TRACKED, change_tracking }];
+  try {
+    return decideBackupType({ requested, vm_name: '', disks, parent: outlined(chain), new_disks_join: false, max_chain_length }).backup_type;
+  } catch (error) {
+    if (error instanceof DomainError) return null;
+    throw error;
+  }
+}
+
+function outlined(chain: ChainOutline | null): ParentFacts {
+  if (chain === null) return { kind: 'none' };
+  const { backup_id, chain_id, length, damaged } = chain;
+  if (damaged) return { kind: 'damaged', backup_id, chain_id, code: 'parent_altered', detail: '', file: null };
+  return { kind: 'sound', point: { backup_id, chain_id, chain_length: length, disks: [{ ...DISK, file: '', change_id: 'newest' }] } };
+}

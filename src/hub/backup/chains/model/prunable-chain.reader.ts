@@ -13,9 +13,29 @@ import { RepositoryFiles } from '../../../../storage/repository-files/repository
 import { ACTIVE_MOUNTS } from '../../../restore/restore-mounts/model/active-mounts.reader.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
+import type { ChainPruning } from './chain.commands.js';
 
 /** File systems on which `cp --reflink` shares the blocks of a copy. */
 export const SHARING: readonly string[] = ['xfs', 'btrfs'];
+
+/** A restore point of which only the length of all its files together is known. */
+export interface OutlinedPoint {
+  readonly backup_id: string;
+  readonly parent_backup_id: string | null;
+  readonly expired: boolean;
+  readonly rewritable: boolean;
+  readonly bytes: number;
+}
+
+/** The plan for a chain in a repository with space enough. */
+export function planOutlined(points: readonly OutlinedPoint[], sharesBlocks: boolean): Omit<ChainPruning, 'chain_id' | 'repository_id'> {
+  const { new_bytes, steps, ...plan } = planPruning(
+    points.map(({ bytes, ...point }) => ({ ...point, files: [{ disk_id: 0, size_bytes: bytes, has_backing: point.parent_backup_id !== null }] })),
+    Number.MAX_SAFE_INTEGER,
+    sharesBlocks,
+  );
+  return { ...plan, needed_bytes: new_bytes, steps: steps.map((step) => ({ parent_backup_id: null, merged: [], ...step })) };
+}
 
 /** A chain with all that pruning needs to know of it. */
 export interface PrunableChain {

@@ -1,5 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { POLICY_CREATED, POLICY_SETTINGS } from '../../../../../test/support/policy-histories.js';
+import { typeOfNext } from '../../backups/model/backup-facts.reader.js';
+import { planOutlined } from '../../chains/model/prunable-chain.reader.js';
 import type { PolicySettings } from '../model/policy.events.js';
 import { evolvePolicy, initialPolicyState } from '../model/policy.state.js';
 import { RetentionCalendar } from '../model/retention.plan.js';
@@ -23,6 +25,8 @@ function forecastOf(change: Partial<PolicySettings>, until: string, vms: readonl
     shares_blocks: false,
     calendar: new RetentionCalendar(),
     judged: () => undefined,
+    typeOfNext,
+    planPruning: planOutlined,
   };
   const forecast = new Forecast({ policy, from: FROM, until, max_chain_length: 30, free_bytes, rules });
   const choices = vms.map(({ vm: { vm_id, name } }) => ({ vm_id, vm_name: name, because: 'name *' }));

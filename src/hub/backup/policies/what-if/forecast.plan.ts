@@ -166,7 +166,7 @@ export class Forecast {
     for (const at of starts) {
       if (sizes === null) break;
       const { repository_id, backup_type: requested } = settings;
-      const next = { backup_id: `${policy_id}/${at}`, vm_name: vm.name, requested, repository_id, policy_version: version, max_chain_length, sizes };
+      const next = { backup_id: `${policy_id}/${at}`, requested, repository_id, policy_version: version, max_chain_length, sizes };
       if (!timeline.backUp(next, at)) {
         this.refused += 1;
         continue;

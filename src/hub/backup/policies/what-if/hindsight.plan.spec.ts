@@ -1,4 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
+import { typeOfNext } from '../../backups/model/backup-facts.reader.js';
+import { planOutlined } from '../../chains/model/prunable-chain.reader.js';
 import { RetentionCalendar } from '../model/retention.plan.js';
 import { hindsightOf, type PastPoint } from './hindsight.plan.js';
 import type { TimelineRules } from './vm-timeline.plan.js';
@@ -14,6 +16,8 @@ const RULES: TimelineRules = {
   shares_blocks: false,
   calendar: new RetentionCalendar(),
   judged: () => undefined,
+  typeOfNext,
+  planPruning: planOutlined,
 };
 const past = (day: number, more: Partial<PastPoint> = {}): PastPoint => ({
   backup_id: `b${day}`,

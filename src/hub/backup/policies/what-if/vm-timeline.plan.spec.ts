@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { planPruning } from '../../../../storage/pruning/prune-chains.plan.js';
+import { typeOfNext } from '../../backups/model/backup-facts.reader.js';
+import { planOutlined } from '../../chains/model/prunable-chain.reader.js';
 import { findingsOf } from '../apply-retention/retention-findings.plan.js';
 import { worthwhilePrunings } from '../apply-retention/worthwhile-prunings.plan.js';
 import type { Retention } from '../model/policy.events.js';
@@ -29,6 +31,8 @@ const rulesOf = (retention: Retention | null, more: Partial<TimelineRules> = {})
   shares_blocks: false,
   calendar: new RetentionCalendar(),
   judged: () => undefined,
+  typeOfNext,
+  planPruning: planOutlined,
   ...more,
 });
 const point = (backup_id: string, at: number, parent_backup_id: string | null, more: Partial<TimelinePoint> = {}): TimelinePoint => ({
@@ -49,7 +53,6 @@ const point = (backup_id: string, at: number, parent_backup_id: string | null, m
 });
 const backup = (backup_id: string, more: Partial<NextBackup> = {}): NextBackup => ({
   backup_id,
-  vm_name: 'web-1',
   requested: 'auto',
   repository_id: 'r1',
   policy_version: 1,

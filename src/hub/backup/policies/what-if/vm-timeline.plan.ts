@@ -1,7 +1,5 @@
-import { DomainError } from '../../../../kernel/domain-error.js';
-import { planPruning } from '../../../../storage/pruning/prune-chains.plan.js';
-import { decideBackupType, type ParentFacts, type SourceDisk } from '../../backups/model/backup-type.decide.js';
 import type { RequestedBackupType, Tier } from '../../backups/model/backup.events.js';
+import type { ChainPruning } from '../../chains/model/chain.commands.js';
 import { findingsOf } from '../apply-retention/retention-findings.plan.js';
 import { worthwhilePrunings } from '../apply-retention/worthwhile-prunings.plan.js';
 import { expiringOf, planRemovals, type RetentionCalendar, type RetentionPoint, type RetentionVersion, tiersOf } from '../model/retention.plan.js';
@@ -28,12 +26,24 @@ export interface TimelineRules {
   readonly calendar: RetentionCalendar;
   /** Called for each restore point that is judged, as often as it is: the work so far. */
   readonly judged: (points: number) => void;
+  /** How the hub chooses between full and incremental, and how it plans the pruning of a chain. */
+  readonly typeOfNext: (requested: RequestedBackupType, chain: ChainOutline | null, tracked: boolean, longest: number) => 'full' | 'incremental' | null;
+  readonly planPruning: (points: readonly OutlinedPoint[], sharesBlocks: boolean) => Omit<ChainPruning, 'chain_id' | 'repository_id'>;
 }
+
+/** The newest restore point of a chain, and the length of the chain. */
+export interface ChainOutline {
+  readonly backup_id: string;
+  readonly chain_id: string;
+  readonly length: number;
+  readonly damaged: boolean;
+}
+
+export type OutlinedPoint = Pick<TimelinePoint, 'backup_id' | 'parent_backup_id' | 'bytes'> & { readonly expired: boolean; readonly rewritable: boolean };
 
 /** A backup that is to be made. */
 export interface NextBackup {
   readonly backup_id: string;
-  readonly vm_name: string;
   readonly requested: RequestedBackupType;
   readonly repository_id: string;
   readonly policy_version: number;
@@ -53,16 +63,6 @@ interface Expired {
   readonly ids: ReadonlySet<string>;
   readonly news: boolean;
 }
-
-/** Without change tracking the source never offers a base. */
-const DISK: Omit<SourceDisk, 'change_tracking'> = {
-  disk_id: 0,
-  disk_key: 'disk',
-  size_bytes: 0,
-  format: 'qcow2',
-  change_ids: ['newest'],
-  broken_change_ids: [],
-};
 
 /**
  * The restore points of one VM in the course of time, by the functions that the hub's reactors call: after each backup and when a grace period ends, retention is
@@ -113,11 +113,10 @@ export class VmTimeline {
   }
 
   /** @returns whether the backup is possible */
-  backUp({ backup_id, vm_name, requested, repository_id, policy_version, max_chain_length, sizes }: NextBackup, now: number): boolean {
+  backUp({ backup_id, requested, repository_id, policy_version, max_chain_length, sizes }: NextBackup, now: number): boolean {
     this.advance(now);
     const head = this.standing.findLast((point) => point.repository_id === repository_id);
-    const disks = [{ ...DISK, change_tracking: sizes.incremental_bytes !== null }];
-    const type = decided({ requested, vm_name, disks, parent: this.parentIn(head), new_disks_join: false, max_chain_length });
+    const type = this.rules.typeOfNext(requested, this.chainOf(head), sizes.incremental_bytes !== null, max_chain_length);
     if (type === null) return false;
     const incremental = type === 'incremental' && head !== undefined;
     this.add(
@@ -141,14 +140,10 @@ export class VmTimeline {
     return true;
   }
 
-  private parentIn(head: TimelinePoint | undefined): ParentFacts {
-    if (head === undefined) return { kind: 'none' };
+  private chainOf(head: TimelinePoint | undefined): ChainOutline | null {
+    if (head === undefined) return null;
     const chain = this.standing.filter(({ chain_id }) => chain_id === head.chain_id);
-    const damaged = chain.find(({ good }) => !good);
-    const { backup_id, chain_id } = head;
-    if (damaged !== undefined) return { kind: 'damaged', backup_id: damaged.backup_id, chain_id, code: 'parent_altered', detail: 'It is damaged.', file: null };
-    const disk = { disk_key: DISK.disk_key, size_bytes: DISK.size_bytes, file: '', change_id: 'newest' };
-    return { kind: 'sound', point: { backup_id, chain_id, chain_length: chain.length, disks: [disk] } };
+    return { backup_id: head.backup_id, chain_id: head.chain_id, length: chain.length, damaged: chain.some(({ good }) => !good) };
   }
 
   /** @param timeAlone nothing but time has passed since the last time */
@@ -238,20 +233,14 @@ export class VmTimeline {
     }
   }
 
-  private plan(chain_id: string, points: readonly TimelinePoint[], remove: ReadonlySet<string>) {
-    const plan = planPruning(
-      points.map(({ backup_id, parent_backup_id, good, bytes }) => {
-        const files = [{ disk_id: 0, size_bytes: bytes, has_backing: parent_backup_id !== null }];
-        return { backup_id, parent_backup_id, expired: remove.has(backup_id), rewritable: good, files };
-      }),
-      Number.MAX_SAFE_INTEGER,
-      this.rules.shares_blocks,
-    );
-    const steps = plan.steps.map((step) => ({ parent_backup_id: null, merged: [], ...step }));
-    return { ...plan, chain_id, repository_id: points[0]?.repository_id ?? '', needed_bytes: plan.new_bytes, steps };
+  private plan(chain_id: string, points: readonly TimelinePoint[], remove: ReadonlySet<string>): ChainPruning {
+    const outlined = points.map(({ backup_id, parent_backup_id, good, bytes }) => {
+      return { backup_id, parent_backup_id, expired: remove.has(backup_id), rewritable: good, bytes };
+    });
+    return { chain_id, repository_id: points[0]?.repository_id ?? '', ...this.rules.planPruning(outlined, this.rules.shares_blocks) };
   }
 
-  private carryOut(steps: ReturnType<VmTimeline['plan']>['steps'], now: number): void {
+  private carryOut(steps: ChainPruning['steps'], now: number): void {
     for (const { kind, backup_id, parent_backup_id, free_bytes } of steps) {
       if (kind === 'drop') continue;
       const index = this.standing.findIndex((point) => point.backup_id === backup_id);
@@ -271,14 +260,5 @@ export class VmTimeline {
       if (expiry !== null && expiry.grace_until > now && (next === null || expiry.grace_until < next)) next = expiry.grace_until;
     }
     return next;
-  }
-}
-
-function decided(question: Parameters<typeof decideBackupType>[0]): 'full' | 'incremental' | null {
-  try {
-    return decideBackupType(question).backup_type;
-  } catch (error) {
-    if (error instanceof DomainError) return null;
-    throw error;
   }
 }

@@ -11,7 +11,8 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { mountOf, mountTable } from '../../../../lib/files/mount-table.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { HubConfig } from '../../../hub.config.js';
-import { SHARING } from '../../chains/model/prunable-chain.reader.js';
+import { typeOfNext } from '../../backups/model/backup-facts.reader.js';
+import { planOutlined, SHARING } from '../../chains/model/prunable-chain.reader.js';
 import { PolicyReader } from '../model/policy.reader.js';
 import type { ActivePolicy } from '../model/policy.state.js';
 import { RetentionCalendar, type RetentionVersion, retentionVersion } from '../model/retention.plan.js';
@@ -168,6 +169,8 @@ export class WhatIfReader {
       grace_ms: this.config.expiryGraceSeconds * 1_000,
       shares_blocks,
       calendar: new RetentionCalendar(),
+      typeOfNext,
+      planPruning: planOutlined,
       judged: (points) => {
         work += points;
         if (work > MOST_JUDGED) throw tooLarge(`more than ${MOST_JUDGED} decisions about restore points`);

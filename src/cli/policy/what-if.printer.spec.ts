@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { PolicyWhatIf } from '../api/answers.js';
-import { whatIfText } from './what-if-text.plan.js';
+import { whatIfText } from './what-if.printer.js';
 
 const NONE = { count: 0, first: [] };
 const ANSWER: PolicyWhatIf = {
