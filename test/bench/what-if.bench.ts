@@ -41,7 +41,8 @@ export async function benchWhatIf({ smoke }: BenchOptions): Promise<BenchResult>
         const simulated = simulate(hub, policy_id, { horizon, settings: policy });
         if (horizon === '365d') waits.push(...(await othersUntil(hub, simulated)));
         const { tookMs, answer } = await simulated;
-        if (answer.forward.greatest.points < vms) throw new Error('the simulation made no restore points');
+        if (answer.forward.greatest.points < vms)
+          throw new Error(`the simulation made no restore points: ${JSON.stringify([answer.forward.vms, answer.forward.runs])}`);
         took.push(tookMs);
       }
       rows.push({ horizon, took, memory: residentMib(hub) });
