@@ -1,6 +1,12 @@
 import { Injectable } from '@nestjs/common';
+import { derivedId } from '../../../../lib/clock/clock.js';
 import { EventStore } from '../../../store/event-store/event-store.port.js';
 import { backupStream } from './backup.events.js';
+
+/** The backup that a StartBackup makes. */
+export function backupIdOf(commandId: string): string {
+  return derivedId(`backup/${commandId}`);
+}
 
 /** Correlation ids of backup requests. Everything that follows from a backup, including its node's reports, is recorded under this id. */
 @Injectable()

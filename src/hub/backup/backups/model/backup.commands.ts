@@ -1,7 +1,6 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Position } from '../../../../kernel/position.js';
-import { derivedId } from '../../../../lib/clock/clock.js';
 import type { NodeJobReport } from '../../../../contract/backup-job.js';
 import type { BackupOptions, ExpiryReason, RequestedBackupType, RestorePointImported, Tier } from './backup.events.js';
 
@@ -18,11 +17,6 @@ export class StartBackup extends Command<string> {
   ) {
     super();
   }
-}
-
-/** The backup that a StartBackup makes. */
-export function backupIdOf(commandId: string): string {
-  return derivedId(`backup/${commandId}`);
 }
 
 /** Stop a pending or running backup and undo it. */

@@ -13,7 +13,8 @@ import { KeyedMutex, repositoryUseLock, vmUseLock } from '../../../../lib/concur
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { policyNotFound } from '../../policies/model/policy.commands.js';
 import { BackupFactsReader } from '../model/backup-facts.reader.js';
-import { backupIdOf, StartBackup } from '../model/backup.commands.js';
+import { backupIdOf } from '../model/backup-correlation.reader.js';
+import { StartBackup } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
 import { backupDecider } from '../model/backup.state.js';
 import { decideRequestBackup, type RequestBackup } from './start-backup.decide.js';
