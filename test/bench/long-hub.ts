@@ -29,8 +29,11 @@ export interface Effort {
 
 /** Writes the history while the hub is stopped, and waits until its read models stand at it. */
 export async function fill(hub: BenchHub, rounds: number, vms = VMS): Promise<Figures> {
-  const { nodes } = (await hub.system.api<{ nodes: readonly { node_id: string }[] }>('GET', '/nodes')).body;
-  const { repositories } = (await hub.system.api<{ repositories: readonly { repository_id: string }[] }>('GET', '/repositories')).body;
+  // Read models may be a moment behind what has just been made.
+  const node = await until('the node', async () => (await hub.system.api<{ nodes: readonly { node_id: string }[] }>('GET', '/nodes')).body.nodes[0]);
+  const repository = await until('the repository', async () => {
+    return (await hub.system.api<{ repositories: readonly { repository_id: string }[] }>('GET', '/repositories')).body.repositories[0];
+  });
   await hub.system.kill('SIGTERM');
   const server = new LocalPostgres(join(hub.system.dataDirectory, 'postgres'), silent);
   const { ownerUrl: databaseUrl } = await server.ensureStarted();
@@ -40,8 +43,8 @@ export async function fill(hub: BenchHub, rounds: number, vms = VMS): Promise<Fi
   const history = new LongHistory(store, {
     seed: SEED,
     hubId: readFileSync(join(hub.system.dataDirectory, 'hub.id'), 'utf8').trim(),
-    nodeId: nodes[0]?.node_id ?? '',
-    repositoryId: repositories[0]?.repository_id ?? '',
+    nodeId: node.node_id,
+    repositoryId: repository.repository_id,
     vms,
     firstPort: Number(settings['SENDENSE_NBD_PORT_FIRST']),
     portCount: Number(settings['SENDENSE_NBD_PORT_COUNT']),
