@@ -74,7 +74,7 @@ describe('the demo', () => {
     expect(await processes()).toEqual([]);
     expect(await guestMountsBelow(temporary)).toEqual([]);
     expect(await readdir(temporary)).toEqual([]);
-  }, 240_000);
+  }, 480_000);
 
   inLongProof(() => {
     it('cleans up when it is interrupted, on a server that was there before too', async () => {
@@ -93,7 +93,7 @@ describe('the demo', () => {
       const { rows } = await client.query("select datname from pg_database where datname like 'sendense_demo_%'");
       await client.end();
       expect(rows).toEqual([]);
-    }, 180_000);
+    }, 300_000);
   });
 
   function begin(environment: Readonly<Record<string, string | undefined>>, ...options: readonly string[]): void {
@@ -106,7 +106,7 @@ describe('the demo', () => {
   }
 
   async function ended(): Promise<number | null> {
-    await until('the demo to end', () => Promise.resolve(child.exitCode !== null || child.signalCode !== null), 120_000);
+    await until('the demo to end', () => Promise.resolve(child.exitCode !== null || child.signalCode !== null), 240_000);
     return child.exitCode;
   }
 

@@ -369,6 +369,7 @@ describe('projections on PostgreSQL', () => {
     for (let index = 0; index < 20; index += 1) {
       await append(...Array.from({ length: 50 }, (_, each) => event('Added', { name: `n${(index * 50 + each) % 97}`, by: each })));
     }
+    await readModels.waitFor(await append(event('Added', { name: 'n3', by: 1 })));
     let loading = true;
     let last: Position = '';
     const writer = (async () => {
@@ -383,7 +384,6 @@ describe('projections on PostgreSQL', () => {
         reads += 1;
       }
     });
-    await readModels.waitFor(await append(event('Added', { name: 'n3', by: 1 })));
     const first = await projections.rebuild('counters');
     await expect(projections.rebuild('counters')).rejects.toMatchObject({ code: 'rebuild_in_progress' });
     await first.done;

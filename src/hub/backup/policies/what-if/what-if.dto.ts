@@ -45,7 +45,7 @@ export class WhatIfRunResponse {
   /** The planned time in the time zone of the policy @example "2026-12-24T22:00" */ readonly wall_time!: string;
   /** `moved`: it starts at the end of a blackout */ readonly outcome!: 'on_time' | 'moved' | 'skipped';
   /** As in `GET /policies/{id}/occurrences`; null: it starts @example "blackout" */ readonly reason!: string | null;
-  /** null: it does not start */ readonly started_at!: string | null;
+  /** null: it does not start @example "2026-12-24T21:00:00.000Z" */ readonly started_at!: string | null;
 }
 
 export class WhatIfRunListResponse {
@@ -131,7 +131,8 @@ export class WhatIfPointResponse extends WhatIfVmResponse {
   /** Whether it exists today */ readonly exists!: boolean;
   /** Whether it would exist today */ readonly would_exist!: boolean;
   /** What would keep it; empty: nothing @example ["keep_daily"] */ readonly kept_by!: readonly string[];
-  /** When it would have been removed; null: it would exist */ readonly gone_at!: string | null;
+  /** When it would have been removed; null: it would exist @example "2026-11-20T22:05:00.000Z" */
+  readonly gone_at!: string | null;
 }
 
 export class WhatIfRestoreResponse {
