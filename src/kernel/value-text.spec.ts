@@ -15,6 +15,8 @@ describe('a value for people', () => {
     ['seconds', 86_400 * 3 + 59, '3 d'],
     ['seconds', 86_400 + 7200, '1 d 2 h'],
     ['percent', 99.5, '99.5 %'],
+    ['bytes', 1536, '1.5 KiB'],
+    ['bytes', -1536, '-1.5 KiB'],
     ['count', 12, '12'],
   ] as const)('of the unit %s: %j is %j', (unit, value, text) => {
     expect(valueText(unit, value)).toBe(text);

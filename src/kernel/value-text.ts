@@ -1,5 +1,7 @@
+import { bytesText } from './bytes-text.js';
+
 /** What a value is, for those who show it. An `id` is for programs. */
-export type ValueUnit = 'text' | 'id' | 'time' | 'seconds' | 'count' | 'percent';
+export type ValueUnit = 'text' | 'id' | 'time' | 'seconds' | 'bytes' | 'count' | 'percent';
 
 export type Value = string | number | boolean | null;
 
@@ -7,6 +9,7 @@ export type Value = string | number | boolean | null;
 export function valueText(unit: ValueUnit, value: Value): string {
   if (value === null) return '-';
   if (typeof value === 'number' && unit === 'seconds') return durationText(value);
+  if (typeof value === 'number' && unit === 'bytes') return bytesText(value);
   if (typeof value === 'number' && unit === 'percent') return `${value} %`;
   const text = unit === 'time' ? String(value).replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$/, '$1 $2 UTC') : String(value);
   return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]/gu, ' ');

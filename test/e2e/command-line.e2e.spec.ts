@@ -192,6 +192,9 @@ describe('the command line, with a running hub', () => {
     const again = await sendense('report', 'protection', '--as-of', asOf, '--at', at, '--csv');
     expect(again).toMatchObject({ code: 0, stdout: expect.stringMatching(/^vm,status,.*\r\nweb1,/), stderr: expect.stringContaining(`SHA-256 ${sha256}\n`) });
     expect((await sendense('report', 'sla', '--html')).stdout).toMatch(/^<!doctype html>/);
+    expect((await sendense('report', 'restore-evidence')).stdout).toMatch(/\nweb1 +(?:none|verified|restored) /);
+    expect((await sendense('report', 'changes', '--csv', '--table', 'policies')).stdout).toMatch(/,nightly,edited,10,enabled: false -> true,/);
+    expect((await sendense('report', 'capacity')).stdout).toMatch(/\nweb1 +main +\d+ .*iB/);
     expect(await json('report', 'runs', '--from', '2026-01-01', '--until', '2026-02-01')).toMatchObject({ report: 'runs', totals: { runs: 0 } });
     expect(await sendense('report', 'runs', '--until', '2999-01-01')).toMatchObject({
       code: 1,

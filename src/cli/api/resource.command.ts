@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import { bytesText } from '../terminal/bytes-text.js';
+import { bytesText } from '../../kernel/bytes-text.js';
 import { CliCommand } from '../terminal/command.js';
 import type { HubApi } from './hub-api.client.js';
 import { hubOf, type HubOptions, withHubOptions } from './hub-options.js';

@@ -3,7 +3,7 @@ import type { AuditEvent, Backup } from '../api/answers.js';
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import { BACKUPS, hubCommand, idOf, type ResourceOptions, VMS } from '../api/resource.command.js';
-import { bytesText } from '../terminal/bytes-text.js';
+import { bytesText } from '../../kernel/bytes-text.js';
 import { CliCommand } from '../terminal/command.js';
 import { instant } from '../terminal/option-values.js';
 import { type TimelineBlock, timelineOf } from './model/timeline.plan.js';

@@ -1,6 +1,6 @@
 import type { PolicyWhatIf, WhatIfDay } from '../api/answers.js';
 import { table } from '../api/resource.command.js';
-import { bytesText } from '../terminal/bytes-text.js';
+import { bytesText } from '../../kernel/bytes-text.js';
 
 const MOST_LINES = 20;
 

@@ -37,12 +37,22 @@ export function reportCommand(environment: NodeJS.ProcessEnv): CliCommand {
   const runs = ofPeriod('runs', 'runs of policies in a period, and failed backups')
     .addOption(new Option('--table <table>', 'with --csv: the table; default: runs').choices(['runs', 'failures']))
     .does(printed('runs', ['from', 'until', 'table']));
+  const evidence = report('restore-evidence', 'what has shown of each VM that it can be restored').does(printed('restore-evidence', []));
+  const changes = ofPeriod('changes', 'who changed policies, deleted, pinned or held something, restored or downloaded')
+    .addOption(new Option('--table <table>', 'with --csv: the table; default: policies').choices(['policies', 'deletions', 'protections', 'accesses']))
+    .does(printed('changes', ['from', 'until', 'table']));
+  const capacity = ofPeriod('capacity', 'what restore points use in each repository, and how that changed')
+    .addOption(new Option('--table <table>', 'with --csv: the table; default: vms').choices(['vms', 'repositories']))
+    .does(printed('capacity', ['from', 'until', 'table']));
   const sla = ofPeriod('sla', 'what was promised for each VM in a period, and what was kept').does(printed('sla', ['from', 'until']));
   return new CliCommand('report')
     .description('Prints reports. The same report can be printed again years later.')
     .addCommand(protection)
     .addCommand(runs)
-    .addCommand(sla);
+    .addCommand(sla)
+    .addCommand(evidence)
+    .addCommand(changes)
+    .addCommand(capacity);
 }
 
 async function print(name: string, parameters: readonly (keyof ReportOptions)[], options: ReportOptions, environment: NodeJS.ProcessEnv): Promise<void> {

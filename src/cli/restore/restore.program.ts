@@ -11,7 +11,7 @@ import { ProvenFiles } from '../../storage/repository-files/proven-files.js';
 import { type FoundRestorePoint, RepositoryFiles } from '../../storage/repository-files/repository-files.js';
 import { RestorePointVerifier } from '../../storage/repository-files/restore-point-verifier.js';
 import { chainOf, choosePoint, type FoundPoint } from './model/found-points.plan.js';
-import { bytesText } from '../terminal/bytes-text.js';
+import { bytesText } from '../../kernel/bytes-text.js';
 import { CliCommand } from '../terminal/command.js';
 import { restoreDisks } from './restore-disks/restore-disks.step.js';
 

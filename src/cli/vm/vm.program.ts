@@ -3,7 +3,7 @@ import { NODE_SOURCES } from '../../contract/words.js';
 import type { Vm, VmPruning } from '../api/answers.js';
 import { hubOf } from '../api/hub-options.js';
 import { hubCommand, idOf, listCommand, NODES, printRecord, type ResourceOptions, showCommand, VMS } from '../api/resource.command.js';
-import { bytesText } from '../terminal/bytes-text.js';
+import { bytesText } from '../../kernel/bytes-text.js';
 import { CliCommand } from '../terminal/command.js';
 
 /** For the hub to ask the node for the disks. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { bytesText } from '../../terminal/bytes-text.js';
+import { bytesText } from '../../../kernel/bytes-text.js';
 import { timelineOf as timeline, type TimelineEvent } from './timeline.plan.js';
 
 const timelineOf = (events: readonly TimelineEvent[]) => timeline(events, bytesText);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { messageOf } from '../../../kernel/error-message.js';
 import type { HubConfig } from '../../../hub/hub.config.js';
 import type { DatabaseFacts } from '../../../hub/main.database.js';
-import { bytesText } from '../../terminal/bytes-text.js';
+import { bytesText } from '../../../kernel/bytes-text.js';
 import { clockVerdict } from '../model/clock-skew.plan.js';
 import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';
 

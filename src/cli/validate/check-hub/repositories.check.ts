@@ -1,4 +1,4 @@
-import { bytesText } from '../../terminal/bytes-text.js';
+import { bytesText } from '../../../kernel/bytes-text.js';
 import type { Repository, RepositoryStorage } from '../../api/answers.js';
 import { type HubApi, HubRefusalError } from '../../api/hub-api.client.js';
 import { type Check, fail, type Verdict, warn, worst } from '../model/check.plan.js';

@@ -1,5 +1,5 @@
 import { stat, statfs } from 'node:fs/promises';
-import { bytesText } from '../../terminal/bytes-text.js';
+import { bytesText } from '../../../kernel/bytes-text.js';
 import { type Check, fail, pass, type Role, skip, type Verdict, warn, worst } from '../model/check.plan.js';
 import type { ServiceView } from '../model/service-view.access.js';
 

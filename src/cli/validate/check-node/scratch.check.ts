@@ -1,7 +1,7 @@
 import { access, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { NodeConfig } from '../../../node/node.config.js';
-import { bytesText } from '../../terminal/bytes-text.js';
+import { bytesText } from '../../../kernel/bytes-text.js';
 import { type Check, fail, pass, skip, warn } from '../model/check.plan.js';
 import type { ServiceView } from '../model/service-view.access.js';
 

@@ -1,5 +1,5 @@
 import { messageOf } from '../../../kernel/error-message.js';
-import { bytesText } from '../../terminal/bytes-text.js';
+import { bytesText } from '../../../kernel/bytes-text.js';
 import { type Check, fail, pass, type Role, skip, type Verdict, warn } from '../model/check.plan.js';
 import { type Trial, TRIAL_DISK_BYTES, TrialImpossibleError, TrialWaitsError } from './trial.step.js';
 

@@ -12,12 +12,14 @@ import { ReportsModule } from './reports.module.js';
 
 const REPOSITORY = '0199a3c0-2b40-7d10-b1de-64f0a52c9e02';
 const POLICY = '0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b';
+const FILE_BYTES = 4096;
 const HOUR_MS = 3_600_000;
 const NOW = Date.now();
-const REPORTS = ['protection', 'runs', 'sla'] as const;
+const REPORTS = ['protection', 'runs', 'sla', 'restore-evidence', 'changes', 'capacity'] as const;
 
 let running: QueryApp;
 let head: string;
+let actor = 'api:test';
 const vms = { web: randomUUID(), db: randomUUID(), bare: randomUUID(), hostile: randomUUID() };
 const HOSTILE = `=1+1"<script>alert(1)</script>`;
 
@@ -46,7 +48,7 @@ async function append(stream: string, ...events: readonly DomainEvent[]): Promis
   const metadata = {
     $correlationId: randomUUID(),
     $causationId: randomUUID(),
-    actor: 'api:test',
+    actor,
     hub_id: randomUUID(),
     schema_version: 1,
     time: new Date().toISOString(),
@@ -67,6 +69,15 @@ async function backUp(vm: keyof typeof vms, instant: string): Promise<string> {
     `backup-${backup_id}`,
     { type: 'BackupRequested', data: { ...requested, requested_at: instant } },
     { type: 'SnapshotTaken', data: { instant, change_ids: [] } },
+    {
+      type: 'RestorePointSealed',
+      data: {
+        folder: backup_id,
+        files: [{ disk_id: 0, file: 'disk0.qcow2', size_bytes: FILE_BYTES, sha256: 'ab', mtime_ns: '1' }],
+        manifest_sha256: 'cd',
+        sealed_at: instant,
+      },
+    },
     { type: 'BackupCompleted', data: { completed_at: instant } },
   );
   return backup_id;
@@ -116,6 +127,7 @@ describe.each(REPORTS)('the report %s', (name) => {
     await append(`vm-${vms.bare}`, { type: 'VmLabelsSet', data: { labels: ['late'], set_at: hoursAgo(0) } });
     await backUp('db', hoursAgo(0));
     await run({ due_at: hoursAgo(2), occurrence_id: randomUUID() }, 'completed');
+    await append(`backup-${await backUp('db', hoursAgo(0))}`, { type: 'RestorePointPinned', data: { reason: 'A test.', pinned_at: hoursAgo(0) } });
     const later = await report(name);
     expect(later.body.sha256).not.toBe(first.body.sha256);
     const again = await get(first.headers['report-path'] ?? '');
@@ -302,6 +314,124 @@ describe('the service level', () => {
     // All of it was recorded before this period, whose beginning is a state and no event.
     const { body } = await report('sla', `&from=${query.until}`);
     expect(body.totals).toMatchObject({ vms: 3, promised: 3 });
+  });
+});
+
+describe('the evidence of restores', () => {
+  async function evidenceOf(vm: keyof typeof vms) {
+    const { tables } = (await report('restore-evidence')).body;
+    return tables.vms.find((row: { vm_id: string }) => row.vm_id === vms[vm]);
+  }
+
+  async function access(backup_id: string, operation: string, outcome: 'completed' | 'cut' | null, options = {}): Promise<void> {
+    const access_id = randomUUID();
+    const accessed = { access_id, operation, backup_id, vm_name: 'db', mount_id: null, disk_index: 0, path: '/etc/hosts', resolved_path: null, options };
+    await append(`access-${backup_id}`, { type: 'RestorePointAccessed', data: { ...accessed, source_address: '192.0.2.7', accessed_at: hoursAgo(0) } });
+    if (outcome === null) return;
+    await append(`access-${backup_id}`, { type: 'RestorePointAccessEnded', data: { access_id, bytes_sent: 12, outcome, detail: null, ended_at: hoursAgo(0) } });
+  }
+
+  it('grows with each verification, boot check, download and restore that succeeds', async () => {
+    const backup_id = await backUp('db', hoursAgo(0));
+    expect(await evidenceOf('db')).toMatchObject({ evidence: 'none', verified: null, failed: null });
+    expect(await evidenceOf('bare')).toMatchObject({ evidence: 'no_restore_point', restore_points: 0 });
+    const of = { backup_id, vm_id: vms.db, vm_name: 'db', repository_id: REPOSITORY, chain_id: 'c1' };
+    const boot = { node_id: 'n1', console_text: null, guest_agent: true, timeout_seconds: 60, memory_mib: null, disks: [] };
+    const verification_id = randomUUID();
+    const checked = { verdict: 'booted', sign: 'guest_agent', detail: 'd', seconds: 3, changes: [], artefacts: [], screenshot_problem: null };
+    const requested = { ...of, verification_id, repository_path: '/r', points: [], requested_at: hoursAgo(3), boot };
+    await append(
+      `verification-${verification_id}`,
+      { type: 'VerificationRequested', data: requested },
+      { type: 'BootCheckStarted', data: { attempt: 1, files_checked: 1, bytes_checked: 1, started_at: hoursAgo(3) } },
+      { type: 'BootChecked', data: { ...checked, checked_at: hoursAgo(2) } },
+    );
+    expect(await evidenceOf('db')).toMatchObject({ evidence: 'none', booted: null });
+    await append(`verification-${verification_id}`, { type: 'VerificationPassed', data: { files_checked: 1, bytes_checked: 1, finished_at: hoursAgo(2) } });
+    expect(await evidenceOf('db')).toMatchObject({ evidence: 'booted', verified: hoursAgo(2), booted: hoursAgo(2), verification_id });
+
+    await access(backup_id, 'download', 'cut');
+    await access(backup_id, 'download', null);
+    await access(backup_id, 'download', 'completed', { range: '0-3' });
+    await access(backup_id, 'list_files', null);
+    expect(await evidenceOf('db')).toMatchObject({ files_restored: null });
+    await access(backup_id, 'download_directory', 'completed');
+    expect(await evidenceOf('db')).toMatchObject({ evidence: 'booted', files_restored: expect.any(String), disk_downloaded: null });
+
+    const restore = { ...of, repository_path: '/r', target_path: '/restored', format: 'raw', chain: 'flattened', overwrite: false, disks: [] };
+    for (const ended of [
+      { type: 'RestoreJobFailed', data: { stage: 'copying', code: 'target_full', detail: 'No space.', failed_at: hoursAgo(1) } },
+      { type: 'RestoreJobCompleted', data: { files: ['/restored/disk0.raw'], completed_at: hoursAgo(0.5) } },
+    ]) {
+      const job_id = randomUUID();
+      const asked = { type: 'RestoreJobRequested', data: { ...restore, job_id, chain_id: 'c1', requested_at: hoursAgo(1) } };
+      await append(`restoreJob-${job_id}`, asked, ended);
+      if (ended.type === 'RestoreJobFailed') expect(await evidenceOf('db')).toMatchObject({ evidence: 'booted', failure: 'target_full: No space.' });
+      else expect(await evidenceOf('db')).toMatchObject({ evidence: 'restored', restored_as: 'disks', job_id, failure_is_last: 'no' });
+    }
+  });
+
+  it('is in the log of who read what', async () => {
+    const { tables, totals } = (await report('changes')).body;
+    expect(tables.accesses.map((row: Record<string, unknown>) => [row['operation'], row['outcome']])).toEqual([
+      ['download', 'cut'],
+      ['download', null],
+      ['download', 'completed'],
+      ['download_directory', 'completed'],
+      ['restore_disks', 'failed (target_full)'],
+      ['restore_disks', 'completed'],
+    ]);
+    expect(tables.accesses[0]).toMatchObject({ by: 'api:test', address: '192.0.2.7', target: '/etc/hosts', bytes_sent: 12, vm: 'db' });
+    expect(totals).toMatchObject({ downloads: 4, restores: 2 });
+  });
+});
+
+describe('changes', () => {
+  it('are those of the period, with who made them and why', async () => {
+    const from = new Date().toISOString();
+    const settings = { ...POLICY_SETTINGS, repository_id: REPOSITORY, rpo_seconds: 90, include: [{ by: 'name', value: '*' }] };
+    await append(`policy-${POLICY}`, { type: 'PolicyEdited', data: { version: 3, settings, edited_at: hoursAgo(0) } });
+    const [expired, asked] = [await backUp('web', hoursAgo(0)), await backUp('web', hoursAgo(0))];
+    const reasons = [{ rule: 'keep_daily', outcome: 'exceeded', period: '2027-01-05' }];
+    const expiry = { policy_id: POLICY, policy_version: 3, reasons, expired_at: hoursAgo(0), grace_until: hoursAgo(0) };
+    await append(`backup-${expired}`, { type: 'RestorePointExpired', data: expiry });
+    actor = 'system:retention';
+    await append(`backup-${expired}`, { type: 'BackupDeleted', data: { deleted_at: hoursAgo(0) } });
+    actor = 'api:test';
+    await append(`backup-${asked}`, { type: 'RestorePointHeld', data: { reason: 'A dispute.', held_at: hoursAgo(0) } });
+    await append(`backup-${asked}`, { type: 'RestorePointReleased', data: { reason: 'Settled.', released_at: hoursAgo(0) } });
+    await append(`backup-${asked}`, { type: 'BackupDeleted', data: { deleted_at: hoursAgo(0) } });
+    const { tables, totals } = (await report('changes', `&from=${from}`)).body;
+    expect(tables.policies).toMatchObject([{ by: 'api:test', policy: 'nightly', change: 'edited', version: 3, settings: 'rpo_seconds: 60 -> 90', expired: 1 }]);
+    expect(tables.deletions).toMatchObject([
+      { by: 'system:retention', what: 'restore_point', name: 'web', reason: 'expired, nightly (version 3): keep_daily exceeded', size_bytes: FILE_BYTES },
+      { by: 'api:test', what: 'restore_point', reason: 'requested', id: asked },
+    ]);
+    expect(tables.protections).toMatchObject([
+      { change: 'held', reason: 'A dispute.', vm: 'web' },
+      { change: 'released', reason: 'Settled.' },
+    ]);
+    expect(totals).toMatchObject({ restore_points_deleted: 2, deleted_by_request: 1 });
+    expect((await report('changes', `&until=${from}`)).body.tables.deletions).toEqual(expect.not.arrayContaining([expect.objectContaining({ id: asked })]));
+  });
+});
+
+describe('the capacity', () => {
+  it('counts files from their sealing to their removal, and the growth in the period', async () => {
+    const begin = (await report('capacity')).body;
+    const from = new Date().toISOString();
+    const sizeOf = (body: { tables: { vms: { vm_id: string }[] } }) => body.tables.vms.find(({ vm_id }) => vm_id === vms.db);
+    const made = await backUp('db', hoursAgo(0));
+    await backUp('db', hoursAgo(0));
+    const grown = (await report('capacity', `&from=${from}`)).body;
+    expect(sizeOf(grown)).toMatchObject({ size_at_begin_bytes: begin.tables.vms.find((row: { vm_id: string }) => row.vm_id === vms.db).size_bytes });
+    expect(sizeOf(grown)).toMatchObject({ growth_bytes: 2 * FILE_BYTES, repository: REPOSITORY });
+    await append(`backup-${made}`, { type: 'BackupDeleted', data: { deleted_at: hoursAgo(0) } });
+    expect(sizeOf((await report('capacity', `&from=${from}`)).body)).toMatchObject({ growth_bytes: 2 * FILE_BYTES });
+    await append(`backup-${made}`, { type: 'RestorePointFilesRemoved', data: { folder: made } });
+    const shrunk = (await report('capacity', `&from=${from}`)).body;
+    expect(sizeOf(shrunk)).toMatchObject({ growth_bytes: FILE_BYTES });
+    expect(shrunk.totals.growth_bytes).toBe(FILE_BYTES);
   });
 });
 

@@ -1,8 +1,14 @@
 import { Module } from '@nestjs/common';
 import { PolicyQueriesModule } from '../../backup/policies/policy-queries.module.js';
+import { CapacityReportController } from './capacity-report/capacity-report.controller.js';
+import { CapacityReportReader } from './capacity-report/capacity-report.reader.js';
+import { ChangesReportController } from './changes-report/changes-report.controller.js';
+import { ChangesReportReader } from './changes-report/changes-report.reader.js';
 import { Reports } from './model/reports.service.js';
 import { ProtectionReportController } from './protection-report/protection-report.controller.js';
 import { ProtectionReportReader } from './protection-report/protection-report.reader.js';
+import { RestoreEvidenceReportController } from './restore-evidence-report/restore-evidence-report.controller.js';
+import { RestoreEvidenceReportReader } from './restore-evidence-report/restore-evidence-report.reader.js';
 import { RunsReportController } from './runs-report/runs-report.controller.js';
 import { RunsReportReader } from './runs-report/runs-report.reader.js';
 import { SlaReportController } from './sla-report/sla-report.controller.js';
@@ -10,7 +16,14 @@ import { SlaReportController } from './sla-report/sla-report.controller.js';
 /** Reports that can be recomputed years later. */
 @Module({
   imports: [PolicyQueriesModule],
-  controllers: [ProtectionReportController, RunsReportController, SlaReportController],
-  providers: [Reports, ProtectionReportReader, RunsReportReader],
+  controllers: [
+    ProtectionReportController,
+    RunsReportController,
+    SlaReportController,
+    RestoreEvidenceReportController,
+    ChangesReportController,
+    CapacityReportController,
+  ],
+  providers: [Reports, ProtectionReportReader, RunsReportReader, RestoreEvidenceReportReader, ChangesReportReader, CapacityReportReader],
 })
 export class ReportsModule {}

@@ -69,6 +69,7 @@ function classOf({ unit }: ReportColumn): string {
     case 'id':
     case 'time':
       return ` class="${unit}"`;
+    case 'bytes':
     case 'count':
     case 'percent':
     case 'seconds':
