@@ -6,6 +6,8 @@ import { backupsProjection } from './backups/backups.projection.js';
 import { BackupReadModel } from './backups/backups.read-model.js';
 import { chainsProjection } from './chains/chains.projection.js';
 import { ChainReadModel } from './chains/chains.read-model.js';
+import { copiesProjection } from './copies/copies.projection.js';
+import { CopyReadModel } from './copies/copies.read-model.js';
 import { ledgerTilesProjection } from './ledger-tiles/ledger-tiles.projection.js';
 import { LedgerTileReadModel } from './ledger-tiles/ledger-tiles.read-model.js';
 import { nbdExportsProjection } from './nbd-exports/nbd-exports.projection.js';
@@ -37,6 +39,7 @@ import { VmReadModel } from './vms/vms.read-model.js';
 export const allProjections: readonly Projection[] = [
   backupsProjection,
   chainsProjection,
+  copiesProjection,
   vmsProjection,
   policiesProjection,
   policyOccurrencesProjection,
@@ -57,6 +60,7 @@ export const allProjections: readonly Projection[] = [
 export const allReadModels: readonly ReadModel[] = [
   BackupReadModel,
   ChainReadModel,
+  CopyReadModel,
   VmReadModel,
   PolicyReadModel,
   PolicyOccurrenceReadModel,

@@ -35,6 +35,7 @@ const RELOADABLE: readonly (keyof HubConfig)[] = [
   'chainMaxLength',
   'expiryGraceSeconds',
   'scrubPercentPerDay',
+  'copyPatienceSeconds',
   'nodeRequestTimeoutMs',
   'refusedTokenDelayMs',
   'maxDownloads',
@@ -143,6 +144,8 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(0, 31_536_000) readonly expiryGraceSeconds: number = 86_400;
   /** The share of each repository that is read and verified per day, in percent of its bytes; 0: none. */
   @IntegerBetween(0, 100) readonly scrubPercentPerDay: number = 5;
+  /** How long a copy that makes no progress is tried again, for example while its repository is unavailable, before it fails. */
+  @IntegerBetween(0, 31_536_000) readonly copyPatienceSeconds: number = 86_400;
   /** How long the hub waits for an answer of a node. */
   @IntegerBetween(100, 600_000) readonly nodeRequestTimeoutMs: number = 10_000;
 

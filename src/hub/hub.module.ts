@@ -29,6 +29,7 @@ import { HostToolsModule } from './operations/host-tools/host-tools.module.js';
 import { ProjectionsModule } from './store/postgres/projections.module.js';
 import { SEEN_CALLS_FILE } from '../lib/signed-calls/seen-nonces.js';
 import { ProjectionsAdminModule } from './operations/projections-admin/projections-admin.module.js';
+import { CopiesModule } from './repositories/copies/copies.module.js';
 import { RepositoriesModule } from './repositories/repositories/repositories.module.js';
 import { RestoreExportsModule } from './restore/restore-exports/restore-exports.module.js';
 import { RestoreJobsModule } from './restore/restore-jobs/restore-jobs.module.js';
@@ -90,6 +91,7 @@ export class HubModule {
         NodesModule,
         VmsModule,
         RepositoriesModule,
+        CopiesModule,
         NbdPortsModule,
         NbdExportsModule,
         ChainsModule,

@@ -11,6 +11,7 @@ import { evolveNode, initialNodeState } from '../../src/hub/nodes/nodes/model/no
 import { categoryOf } from '../../src/hub/store/event-store/event-store.port.js';
 import { evolveLedger, initialLedgerState } from '../../src/hub/history/ledger/model/ledger.state.js';
 import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
+import { evolveCopy, initialCopyState } from '../../src/hub/repositories/copies/model/copy.state.js';
 import { evolveRepository, initialRepositoryState } from '../../src/hub/repositories/repositories/model/repository.state.js';
 import { evolveRestoreExport, initialRestoreExportState } from '../../src/hub/restore/restore-exports/model/restore-export.state.js';
 import { evolveRestoreJob, initialRestoreJobState } from '../../src/hub/restore/restore-jobs/model/restore-job.state.js';
@@ -40,6 +41,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   refusal: unfolded,
   backup: folding(initialBackupState, evolveBackup),
   chain: folding(initialChainState, evolveChain),
+  copy: folding(initialCopyState, evolveCopy),
   nbdExport: folding(initialNbdExportState, evolveNbdExport),
   projection: (events) => events.map(({ data }) => data),
   ledger: folding(initialLedgerState, evolveLedger),

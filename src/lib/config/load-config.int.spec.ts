@@ -213,6 +213,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['chain_max_length', ['0', '1001'], ['1', '1000']],
   ['expiry_grace_seconds', ['-1', '31536001'], ['0', '31536000']],
   ['scrub_percent_per_day', ['-1', '101'], ['0', '100']],
+  ['copy_patience_seconds', ['-1', '31536001'], ['0', '31536000']],
   ['node_request_timeout_ms', ['99', '600001'], ['100', '600000']],
   ['restore_roots', ['restore', '/a:b'], ['/a:/b']],
   ['standby', ['yes', '1'], ['true', 'false']],

@@ -84,10 +84,9 @@ export class DigestListComparison {
   private count = 0;
 
   constructor(path: string, { root, count }: DigestList) {
-    const read = readList(path, count * HASH_BYTES);
-    const usable = typeof read !== 'string' && rootOf(read) === root;
-    this.list = usable ? read : null;
-    this.problem = typeof read === 'string' ? read : 'it was altered: its root is not the one in the manifest';
+    const read = readSealedList(path, count * HASH_BYTES, root);
+    this.list = typeof read === 'string' ? null : read;
+    this.problem = typeof read === 'string' ? read : '';
   }
 
   /** In the order of the blocks. @param length of the block in bytes */
@@ -112,6 +111,17 @@ function rootOf(list: Buffer): string {
   const tree = new GrowingTree();
   for (let at = 0; at < list.length; at += HASH_BYTES) tree.append(leafHash(list.subarray(at, at + HASH_BYTES)));
   return tree.root().toString('hex');
+}
+
+/**
+ * Reads a list and proves it by its root.
+ * @param length of the list in bytes
+ * @returns the list, or why it proves nothing
+ */
+export function readSealedList(path: string, length: number, root: string): Buffer | string {
+  const read = readList(path, length);
+  if (typeof read === 'string' || rootOf(read) === root) return read;
+  return 'it was altered: its root is not the one in the manifest';
 }
 
 /** @returns the list, or why there is none */

@@ -8,7 +8,7 @@ import { streamTool } from '../../lib/process/stream-tool.js';
 import { ToolError } from '../../lib/process/tool-error.js';
 import type { ImageChain } from '../../lib/qemu/image-chain.plan.js';
 import { copyFileArgv } from '../../lib/qemu/disk-copy.plan.js';
-import { commitArgv, compareChainsArgv, mapArgv, storedAreas } from './merge.plan.js';
+import { commitArgv, compareChainsArgv, flattenArgv, mapArgv, storedAreas } from './merge.plan.js';
 
 /** Copying and comparing read whole disks. Hanging storage is noticed elsewhere. */
 const DEADLINE_MS = 24 * 60 * 60_000;
@@ -24,6 +24,11 @@ export class ImageMerger {
   /** See commitArgv. */
   async commit(copy: string, layers: ImageChain, overlay: string, signal?: AbortSignal): Promise<void> {
     await this.run(commitArgv(copy, layers, overlay), copy, signal);
+  }
+
+  /** See flattenArgv. */
+  async flatten(chain: ImageChain, target: string, bytesPerSecond: number | null, signal?: AbortSignal): Promise<void> {
+    await this.run(flattenArgv(chain, target, bytesPerSecond), target, signal);
   }
 
   /**

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { commitArgv, compareChainsArgv, storedAreas } from './merge.plan.js';
+import { commitArgv, compareChainsArgv, flattenArgv, storedAreas } from './merge.plan.js';
 
 const qcow2 = (filename: string, backing: object | null) => ({ driver: 'qcow2', file: { driver: 'file', filename }, backing });
 
@@ -11,6 +11,14 @@ describe('merging layers into a copy of the file below them', () => {
     const copy = { driver: 'qcow2', discard: 'unmap', 'detect-zeroes': 'unmap', file: { driver: 'file', filename: '/r/t/copy.qcow2' } };
     const layer = (filename: string, backing: object) => ({ driver: 'qcow2', file: { driver: 'file', filename, locking: 'off' }, backing });
     expect(JSON.parse((argv.at(-1) ?? '').replace(/^json:/, ''))).toEqual(qcow2('/r/t/overlay', layer('/r/3.qcow2', layer('/r/2.qcow2', copy))));
+  });
+});
+
+describe('flattening a chain', () => {
+  it('names every file and keeps to the limit', () => {
+    const source = `json:${JSON.stringify(qcow2('/b', qcow2('/a', null)))}`;
+    expect(flattenArgv(['/a', '/b'], '/t', null)).toEqual(['qemu-img', 'convert', '-q', '-O', 'qcow2', source, '/t']);
+    expect(flattenArgv(['/a', '/b'], '/t', 1_000)).toEqual(['qemu-img', 'convert', '-q', '-r', '1000', '-O', 'qcow2', source, '/t']);
   });
 });
 

@@ -17,6 +17,12 @@ export function commitArgv(copy: string, layers: ImageChain, overlay: string): A
   return ['qemu-img', 'commit', '-q', '-d', '-b', copy, `json:${JSON.stringify(graph)}`];
 }
 
+/** Writes a chain's content into one new file without a backing file. @param bytesPerSecond null: not limited */
+export function flattenArgv(chain: ImageChain, target: string, bytesPerSecond: number | null): Argv {
+  const limit = bytesPerSecond === null ? [] : ['-r', `${bytesPerSecond}`];
+  return ['qemu-img', 'convert', '-q', ...limit, '-O', 'qcow2', imageFileName(chain), target];
+}
+
 /** Compares two chains as disks, byte for byte. Exit code 0: equal, 1: different. */
 export function compareChainsArgv(one: ImageChain, other: ImageChain): Argv {
   const [a, b] = [one, other].map((chain) => `json:${JSON.stringify(imageNode(chain))}`) as [string, string]; // of two

@@ -237,6 +237,83 @@ export class RepositoryFiles {
   }
 
   /**
+   * Makes what lies at the place of a copy its partial folder again, so that it can be compared and completed: a restore point that was copied there by hand,
+   * or one whose copy was interrupted after sealing. Does nothing when nothing lies there.
+   * @throws DomainError `copy_place_taken` (conflict): another backup's restore point, or something else, is there
+   */
+  async reopen(repositoryPath: string, folder: string, backupId: string): Promise<void> {
+    const final = join(repositoryPath, folder);
+    const calls = this.callsAt(repositoryPath);
+    const { vm } = this.parse(repositoryPath, folder);
+    if ((await this.onStorage(repositoryPath, `looking at ${folder}`, () => ifThere(calls.lstat(final)))) === null) return;
+    await this.onStorage(repositoryPath, `looking at ${folder}`, () => this.refuseDetour(repositoryPath, vm));
+    const there = await this.readManifestAndHash(repositoryPath, folder).catch((error: unknown) => {
+      if (error instanceof DomainError && error.kind === 'gone') return null;
+      throw error;
+    });
+    if (there?.stored.backup_id !== backupId) {
+      const what = there === null ? 'something that is not a restore point' : `the restore point of backup ${there.stored.backup_id}`;
+      throw new DomainError('conflict', 'copy_place_taken', `"${final}" holds ${what}. Move it away, and request the copy again.`, { folder });
+    }
+    await this.onStorage(repositoryPath, `opening ${folder}`, async () => {
+      const partial = join(repositoryPath, partialFolderOf(folder));
+      await calls.changeMode(final, 0o755);
+      // What an interrupted copy left cannot be newer.
+      await calls.removeTree(partial);
+      await calls.rename(final, partial);
+    });
+  }
+
+  /** Writes the manifest of a copied restore point, and its signature, into its partial folder, and removes everything that is not part of it. Durable. */
+  async completeCopy(repositoryPath: string, folder: string, manifest: Manifest, json: string, signature: string | null): Promise<void> {
+    const partial = join(repositoryPath, partialFolderOf(folder));
+    const calls = this.callsAt(repositoryPath);
+    const parts = new Set([...manifest.disks.flatMap(({ file, blocks }) => [file, ...(blocks === null ? [] : [blocks.file])])]);
+    await this.onStorage(repositoryPath, `writing the manifest of ${folder}`, async () => {
+      for (const { name } of await calls.list(partial)) if (!parts.has(name)) await calls.removeTree(join(partial, name));
+      if (signature !== null) await calls.writeDurably(join(partial, SIGNATURE_FILE), signature, SEALED_MODE);
+      await calls.writeDurably(join(partial, MANIFEST_FILE), json, SEALED_MODE);
+    });
+  }
+
+  /**
+   * Turns the partial folder of a complete copy into a restore point, like `seal`. Its files are read-only and durable already.
+   * @throws Error when something is not as completeCopy left it
+   */
+  async sealCopy(repositoryPath: string, folder: string, manifestSha256: string): Promise<void> {
+    const { vm } = this.parse(repositoryPath, folder);
+    const [final, partial, vmPath] = [folder, partialFolderOf(folder), vm].map((path) => join(repositoryPath, path)) as [string, string, string]; // of three
+    const calls = this.callsAt(repositoryPath);
+    await this.onStorage(repositoryPath, `sealing ${folder}`, async () => {
+      await this.refuseDetour(repositoryPath, vm);
+      const already = await exists(calls, final);
+      const json = await calls.readText(join(already ? final : partial, MANIFEST_FILE), MAX_MANIFEST_BYTES);
+      if (sha256(json) !== manifestSha256) throw new Error(`the manifest of "${already ? final : partial}" is not the one that was copied`);
+      if (!already) {
+        const manifest = parseManifest(json);
+        for (const disk of manifest.disks) {
+          const found = await calls.lstat(join(partial, disk.file));
+          if (found.kind !== 'file' || found.size_bytes !== disk.file_size_bytes) throw new Error(`"${join(partial, disk.file)}" is not the copied file`);
+        }
+        await this.requireLists(calls, partial, manifest);
+        if (!(await raiseMarker(calls, repositoryPath))) await this.refuseMissingRepository(repositoryPath);
+        await calls.syncToDisk(partial);
+        await calls.rename(partial, final);
+      }
+      await calls.changeMode(final, 0o555);
+      await Promise.all([final, vmPath, repositoryPath].map((path) => calls.syncToDisk(path)));
+    });
+  }
+
+  /** The text of manifest.json.sig; null: there is none. */
+  async readSignature(repositoryPath: string, folder: string): Promise<string | null> {
+    const path = join(repositoryPath, folder, SIGNATURE_FILE);
+    return this.onStorage(repositoryPath, `reading the signature of ${folder}`, () =>
+      ifThere(this.callsAt(repositoryPath).readText(path, MAX_SIGNATURE_BYTES)),
+    );
+  }
+
+  /**
    * The manifest of a sealed restore point.
    * @throws DomainError `restore_point_missing` (gone) when its folder or manifest does not exist, `manifest_broken` (gone) naming the wrong member
    */

@@ -6,7 +6,7 @@ export type DeleteBackupAt = {
   readonly kind: 'delete-backup';
   readonly backup_id: string;
   readonly deleted_at: string;
-  /** Restore points and running backups that depend on this restore point, and restores that read from it. */
+  /** Restore points and running backups that depend on this restore point, and restores and copies that read from it. */
   readonly used_by: readonly string[];
   /** Mounts of this restore point. */
   readonly mounted_as: readonly string[];
@@ -37,7 +37,7 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
         throw new DomainError(
           'conflict',
           'restore_point_in_use',
-          `Restore point ${command.backup_id} cannot be deleted because it is in use by: ${command.used_by.join(', ')}. Delete later backups first, newest first, and end restores from it.`,
+          `Restore point ${command.backup_id} cannot be deleted because it is in use by: ${command.used_by.join(', ')}. Delete later backups first, newest first, and end restores and copies of it.`,
           { ...facts, used_by: command.used_by },
         );
       }

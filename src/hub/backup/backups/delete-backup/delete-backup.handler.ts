@@ -4,6 +4,7 @@ import { BackupReadModel } from '../../../../../projections/backups/backups.read
 import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
 import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
+import { copiesReading } from '../../../repositories/copies/model/copies-under-way.reader.js';
 import { ACTIVE_MOUNTS } from '../../../restore/restore-mounts/model/active-mounts.reader.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
@@ -18,7 +19,7 @@ import { decideDeleteBackup } from './delete-backup.decide.js';
 
 const decider = backupDecider(decideDeleteBackup);
 
-const READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs', 'restore_exports'] as const;
+const READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs', 'restore_exports', 'copies'] as const;
 /** How long the response waits for the files to be removed. Removal continues afterwards. */
 const REMOVAL_PATIENCE_MS = 20_000;
 
@@ -64,12 +65,13 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
     return { position: removed?.position ?? outcome.position };
   }
 
-  /** Restore jobs and restore exports that currently read from the restore point. */
+  /** Restore jobs, restore exports and copies that currently read from the restore point. */
   private async restoresFrom(backupId: string): Promise<readonly string[]> {
-    const [jobs, exports] = await Promise.all([
+    const [jobs, exports, copies] = await Promise.all([
       this.dataSource.getRepository(RestoreJobReadModel).findBy({ backup_id: backupId, cleaned_up: false }),
       this.dataSource.getRepository(RestoreExportReadModel).findBy({ backup_id: backupId, cleaned_up: false }),
+      copiesReading(this.dataSource, [backupId], this.clock.now()),
     ]);
-    return [...jobs.map(({ job_id }) => `restore job ${job_id}`), ...exports.map(({ export_id }) => `restore export ${export_id}`)];
+    return [...jobs.map(({ job_id }) => `restore job ${job_id}`), ...exports.map(({ export_id }) => `restore export ${export_id}`), ...copies];
   }
 }

@@ -10,7 +10,9 @@ import { VerificationReadModel } from '../../../../../projections/verifications/
 import { mountOf, mountTable } from '../../../../lib/files/mount-table.js';
 import { planPruning, type PrunePlan } from '../../../../storage/pruning/prune-chains.plan.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
+import { copiesReading } from '../../../repositories/copies/model/copies-under-way.reader.js';
 import { ACTIVE_MOUNTS } from '../../../restore/restore-mounts/model/active-mounts.reader.js';
+import { Clock } from '../../../../lib/clock/clock.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import type { ChainPruning } from './chain.commands.js';
@@ -51,6 +53,7 @@ export class PrunableChains {
     private readonly dataSource: DataSource,
     private readonly readModels: ReadModels,
     private readonly files: RepositoryFiles,
+    private readonly clock: Clock,
   ) {}
 
   /** @returns null: there is no such chain @throws DomainError repository_not_found */
@@ -81,7 +84,7 @@ export class PrunableChains {
 
   /** What reads files of the chain or writes a new restore point on it, in words; null: nothing. */
   async usedBy({ backups, chain }: PrunableChain): Promise<string | null> {
-    await this.readModels.current('backups', 'restore_mounts', 'restore_jobs', 'restore_exports', 'verifications');
+    await this.readModels.current('backups', 'restore_mounts', 'restore_jobs', 'restore_exports', 'verifications', 'copies');
     const backup_id = In([...backups.keys()]);
     const mount = await this.dataSource.getRepository(RestoreMountReadModel).findOneBy({ backup_id, status: In([...ACTIVE_MOUNTS]) });
     if (mount !== null) return `mount ${mount.mount_id}`;
@@ -91,6 +94,8 @@ export class PrunableChains {
     if (served !== null) return `restore export ${served.export_id}`;
     const verification = await this.dataSource.getRepository(VerificationReadModel).findOneBy({ backup_id, status: 'running' });
     if (verification !== null) return `verification ${verification.verification_id}`;
+    const [copy] = await copiesReading(this.dataSource, [...backups.keys()], this.clock.now());
+    if (copy !== undefined) return copy;
     const running = await this.dataSource.getRepository(BackupReadModel).findOneBy({ chain_id: chain.chain_id, status: 'running' });
     return running === null ? null : `backup ${running.backup_id}`;
   }

@@ -16,7 +16,7 @@ export class DeleteRepositoryController {
 
   @Delete(':id')
   @HttpCode(204)
-  @ApiOperation({ summary: 'Delete a repository that holds no backups', description: 'The folder stays; only its marker is removed.' })
+  @ApiOperation({ summary: 'Delete a repository that holds no backups and no copies', description: 'The folder stays; only its marker is removed.' })
   @ApiNoContentResponse({ description: 'Deleted' })
   @ApiProblem(404, 'repository_not_found')
   @ApiProblem(409, 'repository_has_backups')

@@ -10,7 +10,7 @@ const created: RepositoryEvent = {
   data: { repository_id: 'repository-1', name: 'main', type: 'local', path: '/srv/backups', created_at: '2026-11-21T10:15:00.000Z' },
 };
 const deleted: RepositoryEvent = { type: 'RepositoryDeleted', data: { deleted_at: '2026-11-21T11:00:00.000Z' } };
-const command = { repository_id: 'repository-1', restore_points: 0, unfinished_backups: 0, deleted_at: '2026-11-21T11:00:00.000Z' };
+const command = { repository_id: 'repository-1', restore_points: 0, unfinished_backups: 0, copies: 0, deleted_at: '2026-11-21T11:00:00.000Z' };
 
 describe('deleting a repository', () => {
   it('is possible without backups', () => {
@@ -23,6 +23,9 @@ describe('deleting a repository', () => {
       .thenRefused('repository_has_backups');
     given(created)
       .when({ ...command, unfinished_backups: 1 })
+      .thenRefused('repository_has_backups');
+    given(created)
+      .when({ ...command, copies: 1 })
       .thenRefused('repository_has_backups');
   });
 

@@ -1,6 +1,7 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import { DataSource } from 'typeorm';
+import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
@@ -37,7 +38,7 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
   }
 
   private async delete(repositoryId: string, context: CommandContext): Promise<string | null> {
-    return this.lock.run(REPOSITORIES, ['repositories', 'backups'], async () => {
+    return this.lock.run(REPOSITORIES, ['repositories', 'backups', 'copies'], async () => {
       const backups = this.dataSource.getRepository(BackupReadModel);
       const restorePoints = await backups.countBy({ repository_id: repositoryId, status: 'completed' });
       const unfinished = await backups.countBy([
@@ -47,7 +48,13 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
         { repository_id: repositoryId, status: 'cancelled', undone: false },
         { repository_id: repositoryId, status: 'deleted', files_removed: false },
       ]);
-      const command = { repository_id: repositoryId, restore_points: restorePoints, unfinished_backups: unfinished, deleted_at: this.clock.iso() };
+      const copies = await this.dataSource.getRepository(CopyReadModel).countBy([
+        { repository_id: repositoryId, status: In(['pending', 'running', 'completed']) },
+        { repository_id: repositoryId, status: In(['failed', 'cancelled', 'deleted']), removed: false },
+        { source_repository_id: repositoryId, status: In(['pending', 'running']) },
+      ]);
+      const facts = { restore_points: restorePoints, unfinished_backups: unfinished, copies };
+      const command = { repository_id: repositoryId, ...facts, deleted_at: this.clock.iso() };
       const { state, position } = await this.runner.run(repositoryStream(repositoryId), decider, command, context);
       if (state.status !== 'none') await this.removeMarkerOf(repositoryId, state.repository.path);
       return position;

@@ -22,7 +22,7 @@ export class CreateRepository extends Command<RepositoryCreation> {
 export type RepositoryCreation = { readonly repository: RepositoryCreated['data']; readonly position: string | null };
 
 /**
- * Deletes a repository that holds no backups, and removes its marker. The result is the position of the deletion.
+ * Deletes a repository that holds no backups and no copies, and removes its marker. The result is the position of the deletion.
  * @throws DomainError repository_not_found, repository_has_backups
  */
 export class DeleteRepository extends Command<Position | null> {

@@ -1,0 +1,64 @@
+import type { CopiedDisk, CopyForm } from '../../src/hub/repositories/copies/model/copy.events.js';
+import { bigint, boolean, instant, json, position, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
+
+export type CopyStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
+
+export type CopyDamageRow = {
+  readonly code: 'file_missing' | 'file_truncated' | 'file_altered';
+  /** Relative to the repository; null: the restore point as a whole. */
+  readonly file: string | null;
+  readonly detail: string;
+  readonly detected_at: string;
+};
+
+export const CopyReadModel = readModel({
+  name: 'copies',
+  key: 'copy_id',
+  tallied: 'status',
+  columns: {
+    copy_id: text(),
+    backup_id: text(),
+    vm_id: text(),
+    vm_name: text(),
+    chain_id: text(),
+    source_repository_id: text(),
+    /** The repository that holds the copy. */
+    repository_id: text(),
+    policy_id: text().nullable(),
+    status: text<CopyStatus>(),
+    /** null: not planned yet. */
+    form: text<CopyForm>().nullable(),
+    /** Relative to the repository. */
+    folder: text().nullable(),
+    /** The restore point that the copy depends on, which has a copy in the same repository. */
+    parent_backup_id: text().nullable(),
+    total_bytes: bigint().nullable(),
+    written_bytes: bigint().nullable(),
+    kept_bytes: bigint().nullable(),
+    manifest_sha256: text().nullable(),
+    disks: json<readonly CopiedDisk[]>().nullable(),
+    /** Why it cannot continue now. */
+    interruption: json<{ readonly code: string; readonly detail: string; readonly since: string }>().nullable(),
+    error: json<{ readonly code: string; readonly detail: string }>().nullable(),
+    damage: json<CopyDamageRow>().nullable(),
+    /** Whether nothing of it is left at the target. */
+    removed: boolean(),
+    requested_at: instant(),
+    /** When its files had been read back and compared. */
+    verified_at: instant().nullable(),
+    /** When it ended, whatever the outcome. */
+    ended_at: instant().nullable(),
+    created_position: position(),
+  },
+  indexes: [
+    '(created_position)',
+    '(backup_id, created_position)',
+    '(vm_id, created_position)',
+    '(repository_id, created_position)',
+    '(status, created_position)',
+    '(chain_id, repository_id)',
+    `(created_position) where status in ('pending', 'running') or not removed and status in ('failed', 'cancelled', 'deleted')`,
+  ],
+});
+export type CopyReadModel = EntityOf<typeof CopyReadModel>;
+export type CopyRow = RowOf<typeof CopyReadModel>;

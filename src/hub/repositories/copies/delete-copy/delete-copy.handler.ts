@@ -1,0 +1,51 @@
+import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { DataSource, In } from 'typeorm';
+import { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
+import type { Position } from '../../../../kernel/position.js';
+import { Clock } from '../../../../lib/clock/clock.js';
+import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
+import { CommandRunner } from '../../../store/event-store/command-runner.js';
+import { EventFeed } from '../../../store/event-store/event-feed.js';
+import { ReadModels } from '../../../store/postgres/read-models.js';
+import { DeleteCopy } from '../model/copy.commands.js';
+import { copyStream } from '../model/copy.events.js';
+import { copyDecider } from '../model/copy.state.js';
+import { decideDeleteCopy } from './delete-copy.decide.js';
+
+const decider = copyDecider(decideDeleteCopy);
+
+/** How long the response waits for the files to be removed. Removal continues afterwards. */
+const REMOVAL_PATIENCE_MS = 20_000;
+
+@CommandHandler(DeleteCopy)
+export class DeleteCopyHandler implements ICommandHandler<DeleteCopy> {
+  constructor(
+    private readonly runner: CommandRunner,
+    private readonly readModels: ReadModels,
+    private readonly dataSource: DataSource,
+    private readonly feed: EventFeed,
+    private readonly clock: Clock,
+    private readonly mutex: KeyedMutex,
+  ) {}
+
+  /** Serialised with the planning of copies that depend on it, and with everything that begins to read it. */
+  async execute({ copyId, context }: DeleteCopy): Promise<{ readonly position: Position | null }> {
+    const { state } = await this.runner.load(copyStream(copyId), decider);
+    const vmId = state.status === 'none' ? '' : state.request.vm_id;
+    const { state: after, position } = await this.mutex.runExclusive(vmLock(vmId), async () => {
+      const used_by = state.status === 'none' ? [] : await this.usedBy(state.request);
+      return this.runner.run(copyStream(copyId), decider, { copy_id: copyId, deleted_at: this.clock.iso(), used_by }, context);
+    });
+    if (after.status !== 'deleted') return { position };
+    const removed = await this.feed.first(copyStream(copyId), ({ type }) => type === 'CopyFilesRemoved', REMOVAL_PATIENCE_MS).catch(() => null);
+    return { position: removed?.position ?? position };
+  }
+
+  private async usedBy({ backup_id, repository_id }: { readonly backup_id: string; readonly repository_id: string }): Promise<readonly string[]> {
+    await this.readModels.current('copies');
+    const standing = await this.dataSource
+      .getRepository(CopyReadModel)
+      .findBy({ parent_backup_id: backup_id, repository_id, status: In(['running', 'completed']) });
+    return standing.map(({ copy_id }) => `copy ${copy_id}`);
+  }
+}

@@ -1,0 +1,60 @@
+import { Command } from '@nestjs/cqrs';
+import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { Position } from '../../../../kernel/position.js';
+
+/**
+ * Copies a restore point into another repository.
+ * @throws DomainError backup_not_found, backup_not_copyable, repository_not_found, copy_target_is_source, copy_exists
+ */
+export class RequestCopy extends Command<RequestedCopy> {
+  constructor(
+    readonly backupId: string,
+    readonly repositoryId: string,
+    /** Whether restore points that it depends on, and that have no copy there, are copied first; else the copy is flattened. */
+    readonly withParents: boolean,
+    /** The policy whose rule asks for the copy; null: a person does. */
+    readonly policyId: string | null,
+    /** Bytes per second at most; null: not limited. */
+    readonly bandwidthLimitBps: number | null,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
+export type RequestedCopy = { readonly copy_id: string; readonly position: Position | null };
+
+/** Stops a copy; everything that it wrote is removed. @throws DomainError copy_not_found, copy_already_ended */
+export class CancelCopy extends Command<{ readonly position: Position | null }> {
+  constructor(
+    readonly copyId: string,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
+/** Deletes a copy and its files. The restore point it was copied from stays. @throws DomainError copy_not_found, copy_not_ended, copy_in_use */
+export class DeleteCopy extends Command<{ readonly position: Position | null }> {
+  constructor(
+    readonly copyId: string,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
+/** Records that a file of a copy differs from what was copied. Does nothing if the copy is known to be damaged. */
+export class MarkCopyDamaged extends Command<void> {
+  constructor(
+    readonly copyId: string,
+    readonly damage: {
+      readonly code: 'file_missing' | 'file_truncated' | 'file_altered';
+      readonly file: string | null;
+      readonly detail: string;
+    },
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}

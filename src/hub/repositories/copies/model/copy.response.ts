@@ -1,0 +1,81 @@
+import type { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
+
+export class CopyProblemResponse {
+  /** @example "repository_unavailable" */ readonly code!: string;
+  /** @example "The repository at \"/srv/copies\" cannot be used." */ readonly detail!: string;
+}
+
+export class CopyInterruptionResponse {
+  /** @example "repository_unavailable" */ readonly code!: string;
+  /** @example "The repository at \"/srv/copies\" cannot be used." */ readonly detail!: string;
+  /** @example "2026-11-21T10:30:00.000Z" */ readonly since!: string;
+}
+
+export class CopyDamageResponse {
+  readonly code!: 'file_missing' | 'file_truncated' | 'file_altered';
+  /** Relative to the repository; null: the restore point as a whole @example "pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2" */
+  readonly file!: string | null;
+  readonly detail!: string;
+  /** @example "2026-11-21T10:30:00.000Z" */ readonly detected_at!: string;
+}
+
+/** A copy of a restore point in another repository, as shown by every route of the API. */
+export class CopyResponse {
+  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a41" */ readonly copy_id!: string;
+  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly backup_id!: string;
+  /** @example "0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b" */ readonly vm_id!: string;
+  /** @example "pgtest1" */ readonly vm_name!: string;
+  /** Where it is copied from @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly source_repository_id!: string;
+  /** Where the copy is @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03" */ readonly repository_id!: string;
+  /** The policy whose rule asked for it; null: a person did @example null */ readonly policy_id!: string | null;
+  readonly status!: 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
+  /** `identical` in every byte, or `flattened` into a full because its parent has no copy there; null: not decided yet */
+  readonly form!: 'identical' | 'flattened' | null;
+  /** The restore point that the copy depends on, which has a copy in the same repository @example null */
+  readonly parent_backup_id!: string | null;
+  /** Folder of the copy in the repository @example "pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11" */ readonly folder!: string | null;
+  /** Bytes copied and read back, of twice total_bytes; null: nothing is transferred at the moment @example 1082331758 */
+  readonly progress_bytes!: number | null;
+  /** Length of the source's files @example 2147483648 */ readonly total_bytes!: number | null;
+  /** Bytes written by the last attempt; null: not known yet @example 2147483648 */ readonly written_bytes!: number | null;
+  /** Bytes that were at the target already with the right content @example 0 */ readonly kept_bytes!: number | null;
+  /** Why it cannot continue now; it is tried again */ readonly interruption!: CopyInterruptionResponse | null;
+  /** Why it failed */ readonly error!: CopyProblemResponse | null;
+  /** Why the copy cannot be trusted; null: no damage is known */ readonly damage!: CopyDamageResponse | null;
+  /** @example "2026-11-21T10:30:00.000Z" */ readonly requested_at!: string;
+  /** When its files had been read back and compared @example null */ readonly verified_at!: string | null;
+  /** When it ended, whatever the outcome @example null */ readonly ended_at!: string | null;
+  /** Position of the last event reflected in this response; opaque @example "0000000000000000042" */ readonly position!: string;
+}
+
+/** @param progressBytes of a transfer that is under way */
+export function toCopyResponse(copy: CopyReadModel, progressBytes: number | null = null): CopyResponse {
+  return {
+    copy_id: copy.copy_id,
+    backup_id: copy.backup_id,
+    vm_id: copy.vm_id,
+    vm_name: copy.vm_name,
+    source_repository_id: copy.source_repository_id,
+    repository_id: copy.repository_id,
+    policy_id: copy.policy_id,
+    status: copy.status,
+    form: copy.form,
+    parent_backup_id: copy.parent_backup_id,
+    folder: copy.folder,
+    progress_bytes: progressBytes,
+    total_bytes: numberOf(copy.total_bytes),
+    written_bytes: numberOf(copy.written_bytes),
+    kept_bytes: numberOf(copy.kept_bytes),
+    interruption: copy.interruption,
+    error: copy.error,
+    damage: copy.damage,
+    requested_at: copy.requested_at.toISOString(),
+    verified_at: copy.verified_at?.toISOString() ?? null,
+    ended_at: copy.ended_at?.toISOString() ?? null,
+    position: copy.position,
+  };
+}
+
+function numberOf(bytes: string | null): number | null {
+  return bytes === null ? null : Number(bytes);
+}

@@ -1,0 +1,142 @@
+import { execFile } from 'node:child_process';
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { CopyResponse } from '../../src/hub/repositories/copies/model/copy.response.js';
+import { BackupClient } from '../support/backup-client.js';
+import { HubSystem, until } from '../support/hub-system.js';
+import { ImageVm, requireSameContent } from '../support/image-vm.js';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { requireTools } from '../support/require-tools.js';
+
+jest.setTimeout(300_000);
+const run = promisify(execFile);
+const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo', 'nbdkit', 'dd', 'touch');
+const MIB = 1024 * 1024;
+const VM = 'pgtest1';
+const DISK = 'disk0.qcow2';
+
+let database: TestDatabase;
+let system: HubSystem;
+let client: BackupClient;
+let primary: string;
+let second: string;
+let third: string;
+let secondPath: string;
+let thirdPath: string;
+const backups: BackupResponse[] = [];
+const truths: string[] = [];
+
+beforeAll(async () => {
+  database = await createTestDatabase({ migrated: false });
+  system = await HubSystem.create({ databaseUrl: database.databaseUrl });
+  await system.start();
+  client = new BackupClient(system);
+  primary = await client.createRepository('main', system.repositoryPath);
+  secondPath = join(system.directory, 'second');
+  thirdPath = join(system.directory, 'third');
+  for (const path of [secondPath, thirdPath]) await mkdir(path);
+  second = await client.createRepository('second', secondPath);
+  third = await client.createRepository('third', thirdPath);
+  const vm = await ImageVm.create(join(system.imageRoot, VM), [{ file: DISK, mib: 32, dataMib: 20 }]);
+  await client.registerVm(VM, vm.folder);
+  for (const type of ['full', 'incremental', 'incremental'] as const) {
+    await vm.write(DISK, backups.length * MIB, MIB + 65_536);
+    const copies = await vm.copyTo(join(system.directory, `truth-${backups.length}`));
+    truths.push(copies.get(DISK) ?? '');
+    backups.push(await client.backUp(VM, primary, type));
+  }
+});
+
+afterAll(async () => {
+  await system.destroy();
+  await database.drop();
+});
+
+function backup(index: number): BackupResponse {
+  const found = backups[index];
+  if (found === undefined) throw new Error(`there is no backup ${index}`);
+  return found;
+}
+
+async function request(index: number, body: object): Promise<CopyResponse> {
+  const { status, body: copy } = await system.api<CopyResponse>('POST', `/backups/${backup(index).backup_id}/copy`, body);
+  if (status !== 202) throw new Error(`answered ${status}: ${JSON.stringify(copy)}`);
+  return copy;
+}
+
+async function get(copyId: string): Promise<CopyResponse> {
+  return (await system.api<CopyResponse>('GET', `/copies/${copyId}`)).body;
+}
+
+async function ended(copyId: string): Promise<CopyResponse> {
+  return until(`copy ${copyId} to end`, async () => {
+    const copy = await get(copyId);
+    return ['completed', 'failed', 'cancelled'].includes(copy.status) && copy;
+  });
+}
+
+async function copiesOf(index: number): Promise<readonly CopyResponse[]> {
+  return (await system.api<{ copies: CopyResponse[] }>('GET', `/backups/${backup(index).backup_id}/copies`)).body.copies;
+}
+
+/** The copy holds what the VM held. */
+async function requireWhole(repositoryPath: string, index: number): Promise<void> {
+  await requireSameContent(truths[index] ?? '', join(repositoryPath, backup(index).folder ?? '', 'disk-0.qcow2'));
+}
+
+describe('copies of restore points', () => {
+  it('continue at the block that they had reached when the hub was killed', async () => {
+    const { copy_id } = await request(0, { repository_id: second, bandwidth_limit_bps: 4 * MIB });
+    await until('two blocks to be copied', async () => ((await get(copy_id)).progress_bytes ?? 0) >= 8 * MIB);
+    await system.kill('SIGKILL');
+    await system.start();
+    const copy = await ended(copy_id);
+    expect(copy).toMatchObject({ status: 'completed', form: 'identical', interruption: null, error: null });
+    expect(copy.kept_bytes).toBeGreaterThanOrEqual(4 * MIB);
+    expect((copy.kept_bytes ?? 0) + (copy.written_bytes ?? 0)).toBeLessThanOrEqual(copy.total_bytes ?? 0);
+    await run('diff', ['-r', join(secondPath, backup(0).folder ?? ''), join(system.repositoryPath, backup(0).folder ?? '')]);
+    await requireWhole(secondPath, 0);
+  });
+
+  it('are made parents first, or flattened', async () => {
+    const whole = await request(2, { repository_id: second, with_parents: true });
+    const flat = await request(2, { repository_id: third });
+    expect(await ended(whole.copy_id)).toMatchObject({ status: 'completed', form: 'identical', parent_backup_id: backup(1).backup_id });
+    expect(await ended(flat.copy_id)).toMatchObject({ status: 'completed', form: 'flattened', parent_backup_id: null });
+    expect((await copiesOf(1)).map(({ status, form, repository_id }) => [status, form, repository_id])).toEqual([['completed', 'identical', second]]);
+    for (const index of [1, 2]) await requireWhole(secondPath, index);
+    await requireWhole(thirdPath, 2);
+  });
+
+  it('are refused where they make no sense, and keep their repository', async () => {
+    const path = `/backups/${backup(0).backup_id}/copy`;
+    expect(await client.problem('POST', path, { repository_id: second })).toMatchObject({ code: 'copy_exists', status: 409 });
+    expect(await client.problem('POST', path, { repository_id: primary })).toMatchObject({ code: 'copy_target_is_source', status: 400 });
+    expect(await client.problem('DELETE', `/repositories/${third}`)).toMatchObject({ code: 'repository_has_backups' });
+    const [full] = await copiesOf(0);
+    expect(await client.problem('DELETE', `/copies/${full?.copy_id ?? ''}`)).toMatchObject({ code: 'copy_in_use' });
+    expect(await client.problem('POST', `/copies/${full?.copy_id ?? ''}/cancel`)).toMatchObject({ code: 'copy_already_ended' });
+  });
+
+  it('leave nothing when they are cancelled, and keep their source until then', async () => {
+    const { copy_id } = await request(0, { repository_id: third, bandwidth_limit_bps: MIB });
+    await until('a block to be copied', async () => ((await get(copy_id)).progress_bytes ?? 0) > 0);
+    const refused = await client.problem('DELETE', `/backups/${backup(0).backup_id}`);
+    expect(refused).toMatchObject({ code: 'restore_point_in_use', used_by: expect.arrayContaining([`copy ${copy_id}`]) });
+    expect((await system.api('POST', `/copies/${copy_id}/cancel`)).status).toBe(202);
+    const folder = join(thirdPath, backup(0).folder ?? '', '..');
+    await until('its files to be removed', async () => (await readdir(folder)).every((name) => !name.startsWith('.')));
+    expect(await readdir(folder)).toHaveLength(1);
+  });
+
+  it('are deleted by a command of their own', async () => {
+    const [flat] = (await copiesOf(2)).filter(({ repository_id }) => repository_id === third);
+    expect((await system.api('DELETE', `/copies/${flat?.copy_id ?? ''}`)).status).toBe(204);
+    expect(await readdir(thirdPath)).toEqual(['.sendense-repository.json']);
+    expect((await client.get(backup(2).backup_id)).status).toBe('completed');
+    expect((await system.api('DELETE', `/repositories/${third}`)).status).toBe(204);
+  });
+});
