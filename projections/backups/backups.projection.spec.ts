@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { BackupEvent } from '../../src/hub/backup/backups/model/backup.events.js';
 import type { NbdExportEvent } from '../../src/hub/exports/nbd-exports/model/nbd-export.events.js';
 import type { RecordedEvent } from '../../src/hub/store/event-store/event-store.port.js';
-import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
+import { FoldedRows, foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
 import { backupsProjection } from './backups.projection.js';
 import type { BackupRow } from './backups.read-model.js';
 
@@ -12,9 +12,11 @@ function at(seconds: number): string {
   return new Date(Date.UTC(2026, 10, 21, 10, 0, seconds)).toISOString();
 }
 
-/** Folds events of the backup `b1`, each recorded at its second. Events of exports name their export. */
-function fold(...history: readonly (readonly [seconds: number, event: BackupEvent | NbdExportEvent, exportId?: string])[]): BackupRow | undefined {
-  const events = history.map(([seconds, event, exportId], index): RecordedEvent => ({
+type History = readonly (readonly [seconds: number, event: BackupEvent | NbdExportEvent, exportId?: string])[];
+
+/** Events of the backup `b1`, each recorded at its second. Events of exports name their export. */
+function recorded(history: History): RecordedEvent[] {
+  return history.map(([seconds, event, exportId], index): RecordedEvent => ({
     id: `e${index}`,
     stream: exportId === undefined ? 'backup-b1' : `nbdExport-${exportId}`,
     revision: index,
@@ -24,8 +26,11 @@ function fold(...history: readonly (readonly [seconds: number, event: BackupEven
     metadata: { $correlationId: 'c', $causationId: 'd', actor: 'system:spec', hub_id: 'h', schema_version: 1, time: at(seconds) },
     recordedAt: at(seconds),
   }));
+}
+
+function fold(...history: History): BackupRow | undefined {
   // foldFromZero does not know the row type of this projection.
-  return foldFromZero(backupsProjection, events)[0]?.row as BackupRow | undefined;
+  return foldFromZero(backupsProjection, recorded(history))[0]?.row as BackupRow | undefined;
 }
 
 const requested: BackupEvent = {
@@ -197,6 +202,32 @@ describe('backups projection', () => {
       ['failed', 'copy_failed'],
     ]);
     expect(row?.error).toEqual({ code: 'copy_failed', stage: 'transfer', detail: 'disk 1' });
+  });
+
+  it('keeps versions of what is more than the progress of a disk', () => {
+    const diskFailed: BackupEvent = { type: 'DiskTransferFailed', data: { disk_id: 1, code: 'copy_failed', detail: 'exit code 1' } };
+    const rows = new FoldedRows(backupsProjection);
+    const history: History = [
+      ...upToSnapshot,
+      [4, started(0, MIB)],
+      [4, started(1, MIB)],
+      [5, progressed(0, MIB / 2, MIB)],
+      [6, done(0, MIB)],
+      [7, diskFailed],
+    ];
+    for (const event of recorded(history)) rows.apply(event);
+    const { past, written } = rows.changes();
+    expect(past.map(({ row, since }) => [Number(since), row['current_phase']])).toEqual([
+      [0, 'queued'],
+      [1, 'preparing'],
+      [3, 'snapshot'],
+      [4, 'transfer'],
+    ]);
+    const statuses = [past[3]?.row, written[0]?.row].map((row) => (row as BackupRow | undefined)?.disks.map(({ status }) => status));
+    expect(statuses).toEqual([
+      ['completed', 'running'],
+      ['completed', 'failed'],
+    ]);
   });
 
   it('rejects a stream that does not begin with its request', () => {

@@ -23,6 +23,7 @@ import {
   readModel,
   type RowOf,
 } from '../../src/hub/store/postgres/read-model-definition.js';
+import type { JsonObject } from '../../src/kernel/json.js';
 
 export type BackupStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
 export type BackupPhase = BackupStage | 'stalled' | 'completed' | 'failed' | 'cancelled' | 'deleted';
@@ -50,6 +51,22 @@ export type BackupDiskRow = {
   readonly change_id: string | null;
   readonly error: { readonly code: string; readonly detail: string } | null;
 };
+
+/** What of a disk is more than progress: which disk it is, what it was copied from and to, what was sealed, and why it failed. */
+function lastingOf({
+  disk_id,
+  disk_key,
+  virtual_size_bytes,
+  file,
+  parent_file,
+  parent_change_id,
+  size_bytes,
+  sha256,
+  change_id,
+  error,
+}: BackupDiskRow): JsonObject {
+  return { disk_id, disk_key, virtual_size_bytes, file, parent_file, parent_change_id, size_bytes, sha256, change_id, error };
+}
 
 /** Why a restore point cannot be trusted. */
 export type BackupDamageRow = {
@@ -82,6 +99,7 @@ export const BackupReadModel = readModel({
   key: 'backup_id',
   references: 'export_ids',
   tallied: 'status',
+  version: 2,
   columns: {
     backup_id: text(),
     vm_id: text(),
@@ -109,7 +127,7 @@ export const BackupReadModel = readModel({
     total_bytes: bigint().progress(),
     transfer_speed_bps: bigint().nullable().progress(),
     eta_seconds: bigint().nullable().progress(),
-    disks: json<readonly BackupDiskRow[]>().progress((disks) => disks.map((disk) => ({ ...disk, bytes_transferred: null, total_bytes: null }))),
+    disks: json<readonly BackupDiskRow[]>().progress((disks) => disks.map((disk) => lastingOf(disk))),
     /** qemu-nbd process of each export; null while there is none. */
     exports: json<{ readonly [exportId: string]: number | null }>().progress(),
     export_ids: texts().progress(),
@@ -120,7 +138,7 @@ export const BackupReadModel = readModel({
     files_removed: boolean(),
     created_at: instant(),
     started_at: instant().nullable(),
-    transfer_started_at: instant().nullable(),
+    transfer_started_at: instant().nullable().progress(),
     silent_since: instant().nullable(),
     /** When it ended, whatever the outcome. */
     completed_at: instant().nullable(),

@@ -1,7 +1,7 @@
 import type { JsonObject } from '../../../kernel/json.js';
 import type { Position } from '../../../kernel/position.js';
 import type { RecordedEvent } from '../event-store/event-store.port.js';
-import { isSameVersion, type ReadModelDefinition } from './read-model-definition.js';
+import { type ReadModelDefinition, VersionComparison } from './read-model-definition.js';
 
 /** Refers to all rows whose `references` column contains this value, instead of a row's key. */
 export interface RowReference {
@@ -64,6 +64,7 @@ export class FoldedRows {
   private readonly touched = new Set<string>();
   private readonly past: PastVersion[] = [];
   private readonly tally = new Map<string, number>();
+  private readonly versions: VersionComparison;
   /** Keys of the rows that contain each reference. */
   private readonly holders = new Map<string, Set<string>>();
 
@@ -71,6 +72,7 @@ export class FoldedRows {
     private readonly projection: Projection,
     loaded: Iterable<FoldedRow> = [],
   ) {
+    this.versions = new VersionComparison(projection);
     for (const folded of loaded) this.set(keyOf(projection, folded.row), folded);
   }
 
@@ -87,7 +89,7 @@ export class FoldedRows {
       this.touched.add(key);
       this.count(before?.row, -1);
       this.count(row ?? undefined, 1);
-      const continues = before !== undefined && row !== null && isSameVersion(this.projection, before.row, row);
+      const continues = before !== undefined && row !== null && this.versions.isSameVersion(before.row, row);
       if (before !== undefined && !continues) this.past.push({ row: before.row, since: before.since, until: event.position });
       if (row === null) this.delete(key);
       else this.set(key, { row, position: event.position, since: continues ? before.since : event.position });

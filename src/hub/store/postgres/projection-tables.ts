@@ -125,7 +125,8 @@ export class ProjectionTables {
     try {
       await this.inTransaction(async (runner) => {
         // A crash loses rows and checkpoint together, so no event is missed; nobody relies on rows that are still behind.
-        if (catchingUp) await runner.query('set local synchronous_commit = off');
+        // A generic plan does not contain the batch: planning would parse it, and copy it again and again.
+        if (catchingUp) await runner.query('set local synchronous_commit = off; set local plan_cache_mode = force_generic_plan');
         await this.moveCheckpoint(runner, projection, generation, from, to, events.at(-1));
         if (events.length > 0) changes = await this.fold(runner, projection, generation, events, recent);
       });
@@ -667,12 +668,12 @@ function recordset(projection: Projection, columns: readonly string[]): string {
 }
 
 function recordsText(projection: Projection, columns: readonly string[], records: readonly JsonObject[]): string {
-  const arrays = new Set(columns.filter((column) => projection.columns[column]?.type === 'text[]'));
+  const arrays = columns.map((column) => projection.columns[column]?.type === 'text[]');
   return JSON.stringify(
     records.map((record) =>
-      columns.map((column) => {
+      columns.map((column, place) => {
         const value = record[column] ?? null;
-        return arrays.has(column) && Array.isArray(value) ? arrayLiteral(value) : value;
+        return arrays[place] === true && Array.isArray(value) ? arrayLiteral(value) : value;
       }),
     ),
   );

@@ -114,13 +114,28 @@ export function recordsSince({ columns }: ReadModelDefinition): boolean {
   return Object.values<Column>(columns).some(({ lasting }) => lasting !== null);
 }
 
-/** Whether a row differs from the one before in progress only. Without columns of progress, every event makes a version. */
-export function isSameVersion(definition: ReadModelDefinition, before: JsonObject, after: JsonObject): boolean {
-  if (!recordsSince(definition)) return false;
-  return Object.entries<Column>(definition.columns).every(([name, { lasting }]) => {
-    if (before[name] === after[name]) return true;
-    return lasting === null ? isDeepStrictEqual(before[name], after[name]) : isDeepStrictEqual(lasting(before[name]), lasting(after[name]));
-  });
+/** Compares the versions of rows. */
+export class VersionComparison {
+  private readonly columns: readonly (readonly [name: string, lasting: Column['lasting']])[];
+  private readonly everyEventMakesOne: boolean;
+
+  constructor(definition: ReadModelDefinition) {
+    this.columns = Object.entries<Column>(definition.columns).map(([name, { lasting }]) => [name, lasting]);
+    this.everyEventMakesOne = !recordsSince(definition);
+  }
+
+  /** Whether a row differs from the one before in progress only. Without columns of progress, every event makes a version. */
+  isSameVersion(before: JsonObject, after: JsonObject): boolean {
+    if (this.everyEventMakesOne) return false;
+    // A loop, because it runs over all columns for each event of a rebuild.
+    for (const [name, lasting] of this.columns) {
+      if (before[name] === after[name]) continue;
+      const was = lasting === null ? before[name] : lasting(before[name]);
+      const is = lasting === null ? after[name] : lasting(after[name]);
+      if (was !== is && !isDeepStrictEqual(was, is)) return false;
+    }
+    return true;
+  }
 }
 
 export function columnsDdl({ columns }: ReadModelDefinition): readonly string[] {
