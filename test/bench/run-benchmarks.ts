@@ -17,6 +17,7 @@ import { benchProjectionLag } from './projection-lag.bench.js';
 import { benchPruning } from './pruning.bench.js';
 import { benchRestoreDisks } from './restore-disks.bench.js';
 import { benchRestoreMounts } from './restore-mounts.bench.js';
+import { benchRetention } from './retention.bench.js';
 import { benchTimeTravel } from './time-travel.bench.js';
 import { benchTunnel } from './tunnel.bench.js';
 import { benchWhatIf } from './what-if.bench.js';
@@ -48,6 +49,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'time-travel': async (options) => outcomeOf(benchTimeTravel(options)),
   ledger: async (options) => outcomeOf(benchLedger(options)),
   price: async (options) => outcomeOf(benchPrice(options)),
+  retention: async (options) => outcomeOf(benchRetention(options)),
   'what-if': async (options) => outcomeOf(benchWhatIf(options)),
 };
 /** Writes a long history, or needs another build: only when it is asked for. */

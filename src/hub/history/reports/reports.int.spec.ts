@@ -354,9 +354,10 @@ describe('the evidence of restores', () => {
     await access(backup_id, 'download', null);
     await access(backup_id, 'download', 'completed', { range: '0-3' });
     await access(backup_id, 'list_files', null);
+    await access(backup_id, 'download_disk', 'completed');
     expect(await evidenceOf('db')).toMatchObject({ files_restored: null });
     await access(backup_id, 'download_directory', 'completed');
-    expect(await evidenceOf('db')).toMatchObject({ evidence: 'booted', files_restored: expect.any(String), disk_downloaded: null });
+    expect(await evidenceOf('db')).toMatchObject({ evidence: 'booted', files_restored: expect.any(String) });
 
     const restore = { ...of, repository_path: '/r', target_path: '/restored', format: 'raw', chain: 'flattened', overwrite: false, disks: [] };
     for (const ended of [
@@ -377,12 +378,13 @@ describe('the evidence of restores', () => {
       ['download', 'cut'],
       ['download', null],
       ['download', 'completed'],
+      ['download_disk', 'completed'],
       ['download_directory', 'completed'],
       ['restore_disks', 'failed (target_full)'],
       ['restore_disks', 'completed'],
     ]);
     expect(tables.accesses[0]).toMatchObject({ by: 'api:test', address: '192.0.2.7', target: '/etc/hosts', bytes_sent: 12, vm: 'db' });
-    expect(totals).toMatchObject({ downloads: 4, restores: 2 });
+    expect(totals).toMatchObject({ downloads: 5, restores: 2 });
   });
 });
 

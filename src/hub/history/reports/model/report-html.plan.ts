@@ -7,11 +7,13 @@ body { font: 14px/1.4 system-ui, sans-serif; margin: 2em; color: #1a1a1a; backgr
 h1 { font-size: 1.6em; margin: 0 0 .5em; }
 h2 { font-size: 1.2em; margin: 1.5em 0 .5em; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .25em .6em .25em 0; border-bottom: 1px solid #ccc; overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: .25em .6em .25em 0; border-bottom: 1px solid #ccc; }
+td { overflow-wrap: anywhere; min-width: 5em; }
 th { border-bottom: 2px solid #666; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.time { white-space: nowrap; }
-.id { font-family: ui-monospace, monospace; font-size: .8em; }
+.number { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; min-width: 0; }
+td.number { white-space: nowrap; }
+.time { overflow-wrap: normal; min-width: 6em; }
+td.id { font-family: ui-monospace, monospace; font-size: .7em; min-width: 10em; }
 dl { display: flex; flex-wrap: wrap; gap: .5em 2em; margin: 0; }
 dt { color: #555; font-size: .85em; }
 dd { margin: 0; font-size: 1.3em; font-variant-numeric: tabular-nums; }

@@ -8,7 +8,6 @@ const NOTHING: RestoreEvidenceFacts = {
   booted: new Map(),
   restored: new Map(),
   filesDownloaded: new Map(),
-  diskDownloaded: new Map(),
   failed: new Map(),
 };
 const EARLY = '2027-01-01T00:00:00.000Z';
@@ -21,18 +20,16 @@ function reportOf(facts: Partial<RestoreEvidenceFacts>) {
 
 describe('the report of evidence', () => {
   it('lists the VMs with the least evidence first, and names the best of each', () => {
-    const names = ['restored', 'booted', 'files', 'verified', 'disk', 'never', 'empty'];
+    const names = ['restored', 'booted', 'files', 'verified', 'never', 'empty'];
     const { rows, totals } = reportOf({
       vms: names.map((name) => ({ vm_id: name, name, restore_points: name === 'empty' ? 0 : 3 })),
       verified: new Map(['verified', 'restored', 'empty'].map((vm) => [vm, { id: `verification of ${vm}`, at: EARLY }])),
       booted: new Map([['booted', { id: 'b1', at: LATE }]]),
       restored: new Map([['restored', { id: 'j1', at: LATE, kind: 'vm' }]]),
       filesDownloaded: new Map([['files', LATE]]),
-      diskDownloaded: new Map([['disk', LATE]]),
     });
     expect(rows.map(({ vm, evidence }) => [vm, evidence])).toEqual([
       ['empty', 'no_restore_point'],
-      ['disk', 'none'],
       ['never', 'none'],
       ['verified', 'verified'],
       ['files', 'files_restored'],
@@ -40,7 +37,7 @@ describe('the report of evidence', () => {
       ['restored', 'restored'],
     ]);
     expect(rows.at(-1)).toMatchObject({ restored: LATE, restored_as: 'vm', job_id: 'j1', verified: EARLY, verification_id: 'verification of restored' });
-    expect(totals).toEqual({ vms: 7, restored: 1, booted: 1, files_restored: 1, verified: 3, never_restored: 5, without_evidence: 3, last_failed: 0 });
+    expect(totals).toEqual({ vms: 6, restored: 1, booted: 1, files_restored: 1, verified: 3, never_restored: 4, without_evidence: 2, last_failed: 0 });
   });
 
   it('says whether anything has succeeded since the last failure', () => {

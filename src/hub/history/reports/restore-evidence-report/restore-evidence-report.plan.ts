@@ -25,14 +25,12 @@ export const RESTORE_EVIDENCE_REPORT = {
         { name: 'verified', heading: 'Last verified', unit: 'time' },
         { name: 'booted', heading: 'Last booted', unit: 'time' },
         { name: 'files_restored', heading: 'Last files restored', unit: 'time' },
-        { name: 'disk_downloaded', heading: 'Last disk downloaded', unit: 'time' },
         { name: 'restored', heading: 'Last full restore', unit: 'time' },
         { name: 'restored_as', heading: 'Restored as', unit: 'text' },
         { name: 'failed', heading: 'Last failure', unit: 'time' },
         { name: 'failure', heading: 'Failure', unit: 'text' },
-        { name: 'failure_is_last', heading: 'Nothing has succeeded since', unit: 'text' },
+        { name: 'failure_is_last', heading: 'Still failing', unit: 'text' },
         { name: 'verification_id', heading: 'Verification', unit: 'id' },
-        { name: 'boot_verification_id', heading: 'Boot check', unit: 'id' },
         { name: 'job_id', heading: 'Restore job', unit: 'id' },
         { name: 'vm_id', heading: 'VM id', unit: 'id' },
       ],
@@ -53,7 +51,6 @@ export interface RestoreEvidenceFacts {
   readonly verified: ReadonlyMap<string, Evidence>;
   readonly booted: ReadonlyMap<string, Evidence>;
   readonly filesDownloaded: ReadonlyMap<string, string>;
-  readonly diskDownloaded: ReadonlyMap<string, string>;
   readonly restored: ReadonlyMap<string, Evidence & { readonly kind: 'disks' | 'vm' }>;
   /** A verification that found damage, a guest that did not boot, or a restore that failed. */
   readonly failed: ReadonlyMap<string, { readonly at: string; readonly what: string; readonly detail: string }>;
@@ -66,9 +63,9 @@ const EVIDENCE = ['no_restore_point', 'none', 'verified', 'files_restored', 'boo
 export function restoreEvidenceReport(facts: RestoreEvidenceFacts): ReportContent {
   const rows = facts.vms.map(({ vm_id, name, restore_points }): ReportRow & { readonly evidence: (typeof EVIDENCE)[number] } => {
     const [verified, booted, restored] = [facts.verified.get(vm_id), facts.booted.get(vm_id), facts.restored.get(vm_id)];
-    const [files, disk] = [facts.filesDownloaded.get(vm_id) ?? null, facts.diskDownloaded.get(vm_id) ?? null];
+    const files = facts.filesDownloaded.get(vm_id) ?? null;
     const failed = facts.failed.get(vm_id);
-    const succeeded = [verified?.at, booted?.at, restored?.at, files, disk].filter((at) => typeof at === 'string');
+    const succeeded = [verified?.at, booted?.at, restored?.at, files].filter((at) => typeof at === 'string');
     return {
       vm: name,
       evidence: evidenceOf({ restore_points, verified, booted, restored, files }),
@@ -76,14 +73,12 @@ export function restoreEvidenceReport(facts: RestoreEvidenceFacts): ReportConten
       verified: verified?.at ?? null,
       booted: booted?.at ?? null,
       files_restored: files,
-      disk_downloaded: disk,
       restored: restored?.at ?? null,
       restored_as: restored?.kind ?? null,
       failed: failed?.at ?? null,
       failure: failed === undefined ? null : `${failed.what}: ${failed.detail}`,
       failure_is_last: failed === undefined ? null : succeeded.every((at) => at < failed.at) ? 'yes' : 'no',
       verification_id: verified?.id ?? null,
-      boot_verification_id: booted?.id ?? null,
       job_id: restored?.id ?? null,
       vm_id,
     };

@@ -25,15 +25,15 @@ const FAILED = `
       union all
       select vm_id, ended_at, error ->> 'code', error ->> 'detail', job_id from restore_jobs where status = 'failed') failures
    order by vm_id, at desc, id`;
-/** Whole downloads that reached their end. */
+/** Whole files and folders whose download reached its end. */
 const DOWNLOADED = `
-  select vm_id, accessed.data ->> 'operation' = 'download_disk' as is_disk, max(ended.time) as at
+  select vm_id, max(ended.time) as at
     from audit_events ended
     join audit_events accessed on accessed.stream = ended.stream and accessed.type = 'RestorePointAccessed' and accessed.data ->> 'access_id' = ended.data ->> 'access_id'
     join backups on backup_id = accessed.data ->> 'backup_id'
    where ended.type = 'RestorePointAccessEnded' and ended.data ->> 'outcome' = 'completed'
-     and accessed.data ->> 'operation' in ('download', 'download_directory', 'download_disk') and accessed.data -> 'options' ->> 'range' is null
-   group by 1, 2`;
+     and accessed.data ->> 'operation' in ('download', 'download_directory') and accessed.data -> 'options' ->> 'range' is null
+   group by vm_id`;
 
 interface Found {
   readonly vm_id: string;
@@ -52,17 +52,14 @@ export class RestoreEvidenceReportReader {
     const booted = await this.dataSource.query<Found[]>(BOOTED);
     const restored = await this.dataSource.query<(Found & { readonly kind: 'disks' | 'vm' })[]>(RESTORED);
     const failed = await this.dataSource.query<{ readonly vm_id: string; readonly at: Date; readonly what: string; readonly detail: string }[]>(FAILED);
-    const downloads = await this.dataSource.query<{ readonly vm_id: string; readonly is_disk: boolean; readonly at: Date }[]>(DOWNLOADED);
-    const downloaded = (isDisk: boolean): ReadonlyMap<string, string> =>
-      new Map(downloads.filter(({ is_disk }) => is_disk === isDisk).map(({ vm_id, at }) => [vm_id, at.toISOString()]));
+    const downloads = await this.dataSource.query<{ readonly vm_id: string; readonly at: Date }[]>(DOWNLOADED);
     return {
       vms,
       verified: byVm(verified, evidenceOf),
       booted: byVm(booted, evidenceOf),
       restored: byVm(restored, (row) => ({ ...evidenceOf(row), kind: row.kind })),
       failed: byVm(failed, ({ at, what, detail }) => ({ at: at.toISOString(), what, detail })),
-      filesDownloaded: downloaded(false),
-      diskDownloaded: downloaded(true),
+      filesDownloaded: byVm(downloads, ({ at }) => at.toISOString()),
     };
   }
 }
