@@ -15,7 +15,7 @@ export class CopyDamageResponse {
   readonly code!: 'file_missing' | 'file_truncated' | 'file_altered';
   /** Relative to the repository; null: the restore point as a whole @example "pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2" */
   readonly file!: string | null;
-  readonly detail!: string;
+  /** @example "disk-0.qcow2 has 100 bytes, 1074135040 were sealed" */ readonly detail!: string;
   /** @example "2026-11-21T10:30:00.000Z" */ readonly detected_at!: string;
 }
 
