@@ -70,6 +70,7 @@ sendense.addCommand(
 await add(sendense, 'policy', 'show, create and run policies', async () => (await import('./policy/policy.program.js')).policyCommand(env));
 await add(sendense, 'vm', 'show, register and remove VMs', async () => (await import('./vm/vm.program.js')).vmCommand(env));
 await add(sendense, 'backup', 'start, show, watch and cancel backups', async () => (await import('./backup/backup.program.js')).backupCommand(env));
+await add(sendense, 'copy', 'copy restore points into other repositories', async () => (await import('./copy/copy.program.js')).copyCommand(env));
 await add(sendense, 'restore', 'restore from a repository without a hub', async () => (await import('./restore/restore.program.js')).restoreCommand());
 await add(sendense, 'repository', "show the hub's repositories, import existing ones", async () =>
   (await import('./repository/repository.program.js')).repositoryCommand(env),

@@ -22,6 +22,7 @@ import type { ProjectionStatusResponse } from '../../src/hub/operations/projecti
 import type { RepositoryImportDto } from '../../src/hub/repositories/repositories/import-repository/import-repository.controller.js';
 import type { RepositoryStorageDto } from '../../src/hub/repositories/repositories/measure-storage/measure-storage.dto.js';
 import type { RepositoryResponse } from '../../src/hub/repositories/repositories/model/repository.response.js';
+import type { CopyResponse } from '../../src/hub/repositories/copies/model/copy.response.js';
 import type { RestoreExportResponse } from '../../src/hub/restore/restore-exports/model/restore-export.response.js';
 import type { ResourcesDto } from '../../src/hub/restore/restore-mounts/get-resources/get-resources.dto.js';
 
@@ -29,6 +30,7 @@ type Holds<Expected, Answered extends Expected> = Answered;
 
 export type Compared = [
   Holds<cli.Backup, BackupResponse>,
+  Holds<cli.Copy, CopyResponse>,
   Holds<cli.Vm, VmResponse>,
   Holds<cli.VmPruning, VmPruningResponse>,
   Holds<cli.Policy, PolicyResponse>,

@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readdir } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
-import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { BackupResponse, BackupWithCopiesResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import type { CopyResponse } from '../../src/hub/repositories/copies/model/copy.response.js';
+import type { RestoreExportResponse } from '../../src/hub/restore/restore-exports/model/restore-export.response.js';
+import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/model/restore-job.response.js';
 import { BackupClient } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
@@ -132,11 +134,80 @@ describe('copies of restore points', () => {
     expect(await readdir(folder)).toHaveLength(1);
   });
 
+  it('are what a restore reads when the repository that was backed up to is gone', async () => {
+    const away = join(system.directory, 'away');
+    const targets = ['gone', 'chosen', 'deleted'].map((name) => join(system.directory, name));
+    for (const target of targets) await mkdir(target);
+    const restore = async (target: string | undefined, extra: object = {}): Promise<RestoreJobResponse> => {
+      const body = { backup_id: backup(2).backup_id, target_path: target, format: 'raw', ...extra };
+      const { status, body: job } = await system.api<RestoreJobResponse>('POST', '/restore/disks', body);
+      if (status !== 202) throw new Error(`answered ${status}: ${JSON.stringify(job)}`);
+      const done = await until('the restore to end', async () => {
+        const { body: found } = await system.api<RestoreJobResponse>('GET', `/restore/jobs/${job.job_id}`);
+        return ['completed', 'failed'].includes(found.status) && found;
+      });
+      expect(done).toMatchObject({ status: 'completed', error: null });
+      await run('cmp', [truths[2] ?? '', join(target ?? '', `${VM}-disk0.raw`)]);
+      return done;
+    };
+    await rename(system.repositoryPath, away);
+    expect(await restore(targets[0])).toMatchObject({ repository_id: second });
+    const { body: served } = await system.api<RestoreExportResponse>('POST', '/restore/exports', {
+      backup_id: backup(2).backup_id,
+      disk_index: 0,
+      mode: 'read_only',
+    });
+    expect(served).toMatchObject({ status: 'running' });
+    const [newest] = (await copiesOf(2)).filter(({ repository_id }) => repository_id === second);
+    expect(await client.problem('DELETE', `/copies/${newest?.copy_id ?? ''}`)).toMatchObject({ code: 'copy_in_use' });
+    expect((await system.api('DELETE', `/restore/exports/${served.export_id}`)).status).toBe(204);
+    await rename(away, system.repositoryPath);
+
+    expect(await restore(targets[1], { repository_id: third })).toMatchObject({ repository_id: third });
+    const elsewhere = { backup_id: backup(1).backup_id, target_path: targets[2], format: 'raw', repository_id: third };
+    expect(await client.problem('POST', '/restore/disks', elsewhere)).toMatchObject({ code: 'copy_not_found', status: 404 });
+  });
+
+  it('are marked by themselves when a file of theirs is damaged, and are not read any more', async () => {
+    const file = join(thirdPath, backup(2).folder ?? '', 'disk-0.qcow2');
+    await chmod(file, 0o644);
+    const handle = await open(file, 'r+');
+    const byte = Buffer.alloc(1);
+    await handle.read(byte, 0, 1, 5 * MIB);
+    await handle.write(Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, 5 * MIB);
+    await handle.close();
+    const exported = { backup_id: backup(2).backup_id, disk_index: 0, mode: 'read_only', repository_id: third };
+    expect(await client.problem('POST', '/restore/exports', exported)).toMatchObject({ code: 'restore_point_damaged' });
+    const body = await until('the copy to be shown as damaged', async () => {
+      const { body: shown } = await system.api<BackupWithCopiesResponse>('GET', `/backups/${backup(2).backup_id}`);
+      return shown.copies.some(({ damaged }) => damaged) && shown;
+    });
+    expect(body).toMatchObject({ damage: null, status: 'completed' });
+    expect(body.copies.map(({ repository_id, damaged }) => [repository_id, damaged])).toEqual([
+      [second, false],
+      [third, true],
+    ]);
+    const { stdout } = await run(join(import.meta.dirname, '../../bin/sendense'), ['copy', 'list', '--status', 'completed'], {
+      env: { ...process.env, SENDENSE_DATA_DIRECTORY: system.dataDirectory },
+    });
+    expect(stdout.split('\n').filter((line) => line.includes(VM))).toHaveLength(4);
+  });
+
+  it('outlive the restore point that they were copied from', async () => {
+    await until('the newest restore point to be free', async () => (await system.api('DELETE', `/backups/${backup(2).backup_id}`)).status === 204);
+    const response = await fetch(`${system.url()}/api/v1/backups/${backup(2).backup_id}/disks/0/download`, {
+      headers: { authorization: `Bearer ${system.apiToken()}` },
+    });
+    expect(response.status).toBe(200);
+    const content = Buffer.from(await response.arrayBuffer());
+    expect(content.equals(await readFile(truths[2] ?? ''))).toBe(true);
+  });
+
   it('are deleted by a command of their own', async () => {
     const [flat] = (await copiesOf(2)).filter(({ repository_id }) => repository_id === third);
     expect((await system.api('DELETE', `/copies/${flat?.copy_id ?? ''}`)).status).toBe(204);
     expect(await readdir(thirdPath)).toEqual(['.sendense-repository.json']);
-    expect((await client.get(backup(2).backup_id)).status).toBe('completed');
+    expect((await copiesOf(2)).map(({ status }) => status)).toEqual(['deleted', 'completed']);
     expect((await system.api('DELETE', `/repositories/${third}`)).status).toBe(204);
   });
 });

@@ -41,6 +41,17 @@ export interface HubRole {
   readonly renewed_seconds_ago: number | null;
 }
 
+export interface Copy {
+  readonly copy_id: string;
+  readonly status: string;
+  /** Copied and read back, of twice total_bytes; null: nothing is transferred at the moment. */
+  readonly progress_bytes: number | null;
+  readonly total_bytes: number | null;
+  readonly interruption: (Problem & { readonly since: string }) | null;
+  readonly error: Problem | null;
+  readonly ended_at: string | null;
+}
+
 export interface Node {
   readonly node_id: string;
   readonly name: string;

@@ -39,6 +39,13 @@ export const BACKUPS: Resource = {
   filters: { vm: 'vm_name', status: 'status' },
   named: 'never',
 };
+export const COPIES: Resource = {
+  noun: 'copy',
+  plural: 'copies',
+  columns: ['copy_id', 'vm_name', 'backup_id', 'repository_id', 'status', 'form', 'total_bytes', 'requested_at'],
+  filters: { status: 'status' },
+  named: 'never',
+};
 export const NODES: Resource = {
   noun: 'node',
   plural: 'nodes',

@@ -22,6 +22,7 @@ import { CopyProgress } from './model/copy-progress.registry.js';
 import { CopyRecorder } from './model/copy.recorder.js';
 import { RequestCopyController } from './request-copy/request-copy.controller.js';
 import { RequestCopyHandler } from './request-copy/request-copy.handler.js';
+import { MarkCopyDamagedHandler } from './run-copy/mark-copy-damaged.handler.js';
 import { RunCopyReactor } from './run-copy/run-copy.reactor.js';
 
 const COPIER = {
@@ -45,6 +46,6 @@ const COPIER = {
 @Module({
   imports: [RepositoryFilesModule, LedgerModule],
   controllers: [RequestCopyController, ListCopiesController, GetCopyController, CancelCopyController, DeleteCopyController],
-  providers: [RequestCopyHandler, CancelCopyHandler, DeleteCopyHandler, RunCopyReactor, CopyRecorder, CopyProgress, FileCopier, COPIER],
+  providers: [RequestCopyHandler, CancelCopyHandler, DeleteCopyHandler, MarkCopyDamagedHandler, RunCopyReactor, CopyRecorder, CopyProgress, FileCopier, COPIER],
 })
 export class CopiesModule {}

@@ -1,11 +1,12 @@
 import { Controller, Get, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
-import { DataSource } from 'typeorm';
+import { DataSource, In } from 'typeorm';
+import { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
-import { BackupResponse, toBackupResponse } from '../model/backup.response.js';
+import { BackupWithCopiesResponse, toBackupResponse } from '../model/backup.response.js';
 
 @ApiTags('backups')
 @Controller('backups')
@@ -15,11 +16,17 @@ export class GetBackupController {
   @Get(':backup_id')
   @ApiOperation({ summary: 'One backup' })
   @ApiParam({ name: 'backup_id', example: '0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11' })
-  @ApiOkResponse({ type: BackupResponse })
+  @ApiOkResponse({ type: BackupWithCopiesResponse })
   @ApiProblem(404, 'backup_not_found')
-  async get(@Param('backup_id', UuidParam) id: string): Promise<BackupResponse> {
+  async get(@Param('backup_id', UuidParam) id: string): Promise<BackupWithCopiesResponse> {
     const record = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: id });
     if (record === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${id}.`, { backup_id: id });
-    return toBackupResponse(record);
+    const copies = await this.dataSource.getRepository(CopyReadModel).find({
+      where: { backup_id: id, status: In(['pending', 'running', 'completed']) },
+      order: { created_position: 'ASC' },
+    });
+    return Object.assign(toBackupResponse(record), {
+      copies: copies.map(({ copy_id, repository_id, status, form, damage }) => ({ copy_id, repository_id, status, form, damaged: damage !== null })),
+    });
   }
 }

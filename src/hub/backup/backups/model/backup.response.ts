@@ -153,6 +153,19 @@ export class BackupResponse {
   readonly position!: string;
 }
 
+/** A copy of the restore point in another repository. GET /copies/{copy_id} shows all of it. */
+export class CopyOfBackupResponse {
+  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a41" */ readonly copy_id!: string;
+  /** @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03" */ readonly repository_id!: string;
+  /** A copy that is not completed is no restore point yet */ readonly status!: 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
+  readonly form!: 'identical' | 'flattened' | null;
+  readonly damaged!: boolean;
+}
+
+export class BackupWithCopiesResponse extends BackupResponse {
+  /** Copies in other repositories that are complete or under way, oldest request first */ readonly copies!: CopyOfBackupResponse[];
+}
+
 export function toBackupResponse(record: BackupReadModel): BackupResponse {
   return {
     backup_id: record.backup_id,

@@ -1,6 +1,10 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
+import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
+import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
+import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
+import { ACTIVE_MOUNTS } from '../../../restore/restore-mounts/model/active-mounts.reader.js';
 import type { Position } from '../../../../kernel/position.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
@@ -42,10 +46,21 @@ export class DeleteCopyHandler implements ICommandHandler<DeleteCopy> {
   }
 
   private async usedBy({ backup_id, repository_id }: { readonly backup_id: string; readonly repository_id: string }): Promise<readonly string[]> {
-    await this.readModels.current('copies');
+    await this.readModels.current('copies', 'restore_mounts', 'restore_jobs', 'restore_exports');
     const standing = await this.dataSource
       .getRepository(CopyReadModel)
       .findBy({ parent_backup_id: backup_id, repository_id, status: In(['running', 'completed']) });
-    return standing.map(({ copy_id }) => `copy ${copy_id}`);
+    // Exports do not say which repository they read, so what reads the restore point anywhere counts.
+    const [mounts, jobs, exports] = await Promise.all([
+      this.dataSource.getRepository(RestoreMountReadModel).findBy({ backup_id, repository_id, status: In([...ACTIVE_MOUNTS]) }),
+      this.dataSource.getRepository(RestoreJobReadModel).findBy({ backup_id, repository_id, cleaned_up: false }),
+      this.dataSource.getRepository(RestoreExportReadModel).findBy({ backup_id, cleaned_up: false }),
+    ]);
+    return [
+      ...standing.map(({ copy_id }) => `copy ${copy_id}`),
+      ...mounts.map(({ mount_id }) => `mount ${mount_id}`),
+      ...jobs.map(({ job_id }) => `restore job ${job_id}`),
+      ...exports.map(({ export_id }) => `restore export ${export_id}`),
+    ];
   }
 }

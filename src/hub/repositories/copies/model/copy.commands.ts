@@ -44,10 +44,12 @@ export class DeleteCopy extends Command<{ readonly position: Position | null }> 
   }
 }
 
-/** Records that a file of a copy differs from what was copied. Does nothing if the copy is known to be damaged. */
+/** Records that a file of a copy differs from what was copied. Does nothing if the copy is known to be damaged, or if there is none. */
 export class MarkCopyDamaged extends Command<void> {
   constructor(
-    readonly copyId: string,
+    readonly backupId: string,
+    /** The repository that holds the copy. */
+    readonly repositoryId: string,
     readonly damage: {
       readonly code: 'file_missing' | 'file_truncated' | 'file_altered';
       readonly file: string | null;

@@ -17,6 +17,8 @@ export class StartRestoreExport extends Command<StartedRestoreExport> {
     readonly context: CommandContext,
     /** The holder: the export then has no deadline, and only its holder may end it. null: requested by a user. */
     readonly heldBy: string | null = null,
+    /** See WantedPlace. */
+    readonly repositoryId: string | null = null,
   ) {
     super();
   }

@@ -8,6 +8,8 @@ export type RestoreExportRequested = DomainEvent<
   {
     readonly export_id: string;
     readonly backup_id: string;
+    /** The repository that is read. Absent: the one that the backup was made into. */
+    readonly repository_id?: string;
     readonly vm_id: string;
     readonly vm_name: string;
     readonly disk_index: number;

@@ -5,7 +5,7 @@ import { CommandBus } from '@nestjs/cqrs';
 import type { Subscription } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
-import { repositoryOf, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
+import { recordedAt, repositoryOf, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
 import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { RequestExport, StopExport } from '../../../exports/nbd-exports/model/nbd-export.commands.js';
@@ -135,7 +135,8 @@ export class RunRestoreExportReactor implements OnApplicationBootstrap, OnModule
   }
 
   private async chainOf(request: KnownRestoreExport['request']): Promise<ImageChain> {
-    const backup = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: request.backup_id });
+    const found = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: request.backup_id });
+    const backup = await recordedAt(this.dataSource, found, request.repository_id ?? found.repository_id);
     const { path } = await repositoryOf(this.dataSource, backup);
     const sources = (await sourcesOf(this.dataSource, backup))(request.disk_index);
     return this.guard.open(path, sources, { allowDamaged: request.allow_damaged === true, patienceMs: REQUEST_PATIENCE_MS, signal: this.work.ending });

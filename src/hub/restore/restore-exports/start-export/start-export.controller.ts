@@ -23,6 +23,14 @@ export class StartRestoreExportRequest {
   @IsUuid()
   backup_id!: string;
 
+  /**
+   * The repository to read: the one it was backed up to, or one that has a copy; absent: the first, or a copy if that is gone, does not answer or is damaged
+   * @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03"
+   */
+  @Optional()
+  @IsUuid()
+  repository_id?: string;
+
   /** Index of the disk, from 0 @example 0 */
   @IsInt()
   @Min(0)
@@ -52,7 +60,7 @@ export class StartRestoreExportController {
   @ApiOperation({ summary: 'Publish a disk of a restore point over NBD, for booting or reading', description: 'Answers once clients can connect.' })
   @ApiCreatedResponse({ type: RestoreExportResponse, description: 'The export' })
   @ApiProblem(400, 'validation_failed', 'restore_disk_not_found')
-  @ApiProblem(404, 'backup_not_found', 'repository_not_found')
+  @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'copy_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
   @ApiProblem(
     503,
@@ -70,7 +78,15 @@ export class StartRestoreExportController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreExportResponse> {
-    const command = new StartRestoreExport(body.backup_id.toLowerCase(), body.disk_index, body.mode, body.allow_damaged, context);
+    const command = new StartRestoreExport(
+      body.backup_id.toLowerCase(),
+      body.disk_index,
+      body.mode,
+      body.allow_damaged,
+      context,
+      null,
+      body.repository_id?.toLowerCase() ?? null,
+    );
     const { export_id, position } = await this.commands.execute(command);
     await this.readModels.waitFor(position, 'restore_exports');
     answerPosition(response, position);

@@ -46,11 +46,12 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
   }
 
   /** Serialized with the deletion of restore points of the same VM. */
-  private async request(exportId: string, { backupId, diskIndex, mode, allowDamaged, context, heldBy }: StartRestoreExport): Promise<void> {
+  private async request(exportId: string, command: StartRestoreExport): Promise<void> {
+    const { backupId, diskIndex, mode, allowDamaged, context, heldBy } = command;
     // Reading files may take long, so it precedes the lock.
-    const { vm_id } = await this.readable(backupId, diskIndex, allowDamaged);
+    const { vm_id } = await this.readable(command);
     await this.mutex.runExclusive(vmLock(vm_id), async () => {
-      const backup = await this.restorePoint(backupId);
+      const backup = await this.restorePoint(command);
       refuseDamaged(backup, allowDamaged);
       const disk = backup.disks.find(({ disk_id }) => disk_id === diskIndex);
       if (disk === undefined) {
@@ -73,6 +74,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
           data: {
             export_id: exportId,
             backup_id: backupId,
+            repository_id: repository.repository_id,
             vm_id: backup.vm_id,
             vm_name: backup.vm_name,
             disk_index: diskIndex,
@@ -90,8 +92,9 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
     });
   }
 
-  private async readable(backupId: string, diskIndex: number, allowDamaged: boolean): Promise<BackupReadModel> {
-    const backup = await this.restorePoint(backupId);
+  private async readable(command: StartRestoreExport): Promise<BackupReadModel> {
+    const { diskIndex, allowDamaged } = command;
+    const backup = await this.restorePoint(command);
     refuseDamaged(backup, allowDamaged);
     // request() refuses an unknown disk.
     if (!backup.disks.some(({ disk_id }) => disk_id === diskIndex)) return backup;
@@ -102,7 +105,7 @@ export class StartRestoreExportHandler implements ICommandHandler<StartRestoreEx
     return backup;
   }
 
-  private restorePoint(backupId: string): Promise<BackupReadModel> {
-    return restorableBackup(this.readModels, this.dataSource, backupId);
+  private restorePoint(command: StartRestoreExport): Promise<BackupReadModel> {
+    return restorableBackup(this.readModels, this.dataSource, this.files, command.backupId, command);
   }
 }

@@ -6,7 +6,7 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiProduces, ApiResponse, ApiTag
 import type { Request, Response } from 'express';
 import { DataSource } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
-import { refuseDamaged, repositoryOf, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
+import { refuseDamaged, repositoryOf, restorePointAt, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
 import { RecordAccess, RecordAccessEnd } from '../../../history/audit/model/access.commands.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { messageOf } from '../../../../kernel/error-message.js';
@@ -52,7 +52,7 @@ export class DownloadDiskController {
   @ApiProduces('application/octet-stream')
   @ApiOkResponse({ description: 'The content', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
   @ApiResponse({ status: 206, description: 'The requested range', schema: { type: 'string', format: 'binary', example: '(bytes)' } })
-  @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found')
+  @ApiProblem(404, 'backup_not_found', 'restore_disk_not_found', 'repository_not_found', 'copy_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe')
   @ApiProblem(416, 'range_not_satisfiable')
   @ApiProblem(503, 'repository_unavailable', 'restore_point_being_checked', 'restore_point_being_rewritten', 'tool_failed', 'tool_missing', 'tool_timeout')
@@ -63,7 +63,7 @@ export class DownloadDiskController {
     @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
-    const { chain, size, vmName } = await this.locate(backupId, diskId, query.allow_damaged);
+    const { chain, size, vmName } = await this.locate(backupId, diskId, query);
     const left = new AbortController();
     response.once('close', () => left.abort(new Error('the client closed the connection')));
     const disk = query.format === 'raw' ? rawDownload(chain, size) : await qcow2Download(chain, size, left.signal).catch(refuseUnread);
@@ -114,10 +114,11 @@ export class DownloadDiskController {
   private async locate(
     backupId: string,
     diskId: number,
-    allowDamaged: boolean,
+    { allow_damaged: allowDamaged, repository_id }: DownloadDiskQuery,
   ): Promise<{ readonly chain: ImageChain; readonly size: number; readonly vmName: string }> {
-    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
-    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `Backup ${backupId} does not exist.`, { backup_id: backupId });
+    const found = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+    if (found === null) throw new DomainError('not_found', 'backup_not_found', `Backup ${backupId} does not exist.`, { backup_id: backupId });
+    const backup = await restorePointAt(this.dataSource, this.files, found, { repositoryId: repository_id?.toLowerCase() ?? null, allowDamaged });
     if (backup.status !== 'completed') {
       throw new DomainError('conflict', 'backup_not_restorable', `Backup ${backupId} is ${backup.status}. Only a completed backup can be downloaded.`, {
         status: backup.status,

@@ -5,6 +5,8 @@ import type { RestoreFormat, RestoreShape } from './restore-job.events.js';
 
 export interface WantedRestore {
   readonly backupId: string;
+  /** See WantedPlace. */
+  readonly repositoryId: string | null;
   /** null: all disks. */
   readonly disks: readonly number[] | null;
   readonly targetPath: string;

@@ -1,7 +1,10 @@
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
+import { DataSource } from 'typeorm';
+import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { type DamageFinding, MarkRestorePointDamaged } from '../../../backup/chains/model/chain.commands.js';
+import { MarkCopyDamaged } from '../../../repositories/copies/model/copy.commands.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock } from '../../../../lib/clock/clock.js';
@@ -12,10 +15,13 @@ import type { DamagedSource, RestoreDisk, SourceFile } from './restore-job.event
 interface CheckedJob {
   readonly job_id: string;
   readonly chain_id: string;
+  readonly repository_id: string;
   readonly repository_path: string;
   readonly disks: readonly Pick<RestoreDisk, 'sources'>[];
   readonly allow_damaged?: boolean;
 }
+
+const OF_A_COPY = { parent_missing: 'file_missing', parent_truncated: 'file_truncated', parent_altered: 'file_altered' } as const;
 
 type Verified =
   | { readonly kind: 'sources_verified'; readonly files: number; readonly bytes: number; readonly at: string }
@@ -38,6 +44,7 @@ export class SourceCheck {
     private readonly commands: CommandBus,
     private readonly hasher: FileHasher,
     private readonly clock: Clock,
+    private readonly dataSource: DataSource,
   ) {}
 
   /** Checks every source file against the hash recorded when it was sealed. @throws DomainError source_damaged, unless the job allows damage; the signal's reason */
@@ -75,8 +82,14 @@ export class SourceCheck {
   ): Promise<void> {
     const path = join(job.repository_path, file);
     const detail = `The file "${path}" of restore point ${backup_id} differs from the sealed one: ${what}.`;
-    const finding = { code, detail, file, verification_id: null };
-    await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, backup_id, finding, await recorder.context(job.job_id)));
+    const context = await recorder.context(job.job_id);
+    const primary = (await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id }))?.repository_id ?? job.repository_id;
+    if (primary === job.repository_id) {
+      const finding = { code, detail, file, verification_id: null };
+      await this.commands.execute(new MarkRestorePointDamaged(job.chain_id, backup_id, finding, context));
+    } else {
+      await this.commands.execute(new MarkCopyDamaged(backup_id, job.repository_id, { code: OF_A_COPY[code], file, detail }, context));
+    }
     if (!allowed) throw new DomainError('conflict', 'source_damaged', detail, { backup_id, file: path });
   }
 }

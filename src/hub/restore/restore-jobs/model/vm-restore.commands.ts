@@ -6,6 +6,8 @@ import type { NodeVmNetwork } from '../../../../contract/words.js';
 
 export interface WantedVm {
   readonly backupId: string;
+  /** See WantedPlace. */
+  readonly repositoryId: string | null;
   /** null: the node from which the VM was backed up. */
   readonly nodeId: string | null;
   readonly name: string;

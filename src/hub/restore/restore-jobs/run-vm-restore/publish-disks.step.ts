@@ -31,7 +31,7 @@ export class PublishDisks {
       const context = await this.recorder.context(job.job_id, commandId(job.job_id, disk_id));
       const mode = job.mode === 'instant' ? 'read_write' : 'read_only';
       const { export_id, position } = await this.commands.execute(
-        new StartRestoreExport(job.backup_id, disk_id, mode, job.allow_damaged === true, context, holder(job.job_id)),
+        new StartRestoreExport(job.backup_id, disk_id, mode, job.allow_damaged === true, context, holder(job.job_id), job.repository_id),
       );
       await this.readModels.waitFor(position, 'restore_exports');
       const { uri } = await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id });

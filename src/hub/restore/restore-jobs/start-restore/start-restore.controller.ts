@@ -43,7 +43,7 @@ export class StartRestoreController {
     'target_in_repository',
     'target_refused',
   )
-  @ApiProblem(404, 'backup_not_found', 'repository_not_found')
+  @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'copy_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'restore_point_unsafe', 'target_exists')
   @ApiProblem(503, 'repository_unavailable', 'restore_point_being_rewritten', 'storage_silent', 'read_model_behind')
   @ApiProblem(507, 'target_full')
@@ -56,6 +56,7 @@ export class StartRestoreController {
       new StartRestore(
         {
           backupId: body.backup_id.toLowerCase(),
+          repositoryId: body.repository_id?.toLowerCase() ?? null,
           disks: body.disks ?? null,
           targetPath: body.target_path,
           format: body.format,

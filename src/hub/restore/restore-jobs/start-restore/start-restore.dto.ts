@@ -11,6 +11,14 @@ export class StartRestoreRequest {
   @IsUuid()
   backup_id!: string;
 
+  /**
+   * The repository to read: the one it was backed up to, or one that has a copy; absent: the first, or a copy if that is gone, does not answer or is damaged
+   * @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03"
+   */
+  @Optional()
+  @IsUuid()
+  repository_id?: string;
+
   /** Indexes of the disks, from 0; absent: all disks @example [0] */
   @Optional()
   @ArrayMinSize(1)

@@ -42,9 +42,9 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     const jobId = derivedId(`restore-job/${context.commandId}`);
     const known = await this.runner.load(restoreJobStream(jobId), decider);
     if (known.state.status !== 'none') return { job_id: jobId, position: known.position };
-    const { vm_id } = await this.restorePoint(wanted.backupId);
+    const { vm_id } = await this.restorePoint(wanted);
     return this.mutex.runExclusive(vmLock(vm_id), async () => {
-      const backup = await this.restorePoint(wanted.backupId);
+      const backup = await this.restorePoint(wanted);
       refuseDamaged(backup, wanted.allowDamaged);
       const job = await this.jobOf(jobId, backup, wanted);
       const { position } = await this.runner.run(restoreJobStream(jobId), decider, { job, target: await this.lookAtTarget(job) }, context);
@@ -52,8 +52,8 @@ export class StartRestoreHandler implements ICommandHandler<StartRestore> {
     });
   }
 
-  private restorePoint(backupId: string): Promise<BackupReadModel> {
-    return restorableBackup(this.readModels, this.dataSource, backupId);
+  private restorePoint(wanted: WantedRestore): Promise<BackupReadModel> {
+    return restorableBackup(this.readModels, this.dataSource, this.files, wanted.backupId, wanted);
   }
 
   private async jobOf(jobId: string, backup: BackupReadModel, wanted: WantedRestore): Promise<RestoreJobRequested['data']> {

@@ -4,6 +4,7 @@ import { refuseUnaccepted, type VmRestorePreview } from './preview-vm-restore.se
 
 const WANTED: WantedVm = {
   backupId: 'b',
+  repositoryId: null,
   nodeId: null,
   name: 'vm',
   storagePath: null,

@@ -12,6 +12,7 @@ import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js'
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { RestoreJobResponse, toRestoreJobResponse } from '../model/restore-job.response.js';
 import { RestoreProgress } from '../model/restore-progress.registry.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { StartVmRestore, type WantedVm } from '../model/vm-restore.commands.js';
 import { PreviewVmRestore } from './preview-vm-restore.service.js';
 import { StartVmRestoreRequest, VmRestorePreviewResponse } from './start-vm-restore.dto.js';
@@ -25,6 +26,7 @@ export class StartVmRestoreController {
     private readonly dataSource: DataSource,
     private readonly progress: RestoreProgress,
     private readonly previews: PreviewVmRestore,
+    private readonly files: RepositoryFiles,
   ) {}
 
   @Post()
@@ -36,7 +38,7 @@ export class StartVmRestoreController {
   })
   @ApiAcceptedResponse({ type: RestoreJobResponse, description: 'The job' })
   @ApiProblem(400, 'validation_failed', 'storage_path_or_instant')
-  @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'node_not_found')
+  @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'copy_not_found', 'node_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'definition_missing', 'definition_broken', 'manifest_differs', 'changes_not_accepted')
   @ApiProblem(410, 'restore_point_missing', 'manifest_broken')
   @ApiProblem(503, 'repository_unavailable', 'restore_point_being_rewritten', 'read_model_behind')
@@ -60,12 +62,12 @@ export class StartVmRestoreController {
       "Takes the body of POST /restore/vms and creates nothing. Only elements known to describe the guest's machine are kept in the definition; everything else is removed and listed in `changes`.",
   })
   @ApiOkResponse({ type: VmRestorePreviewResponse, description: 'The definition as the node would get it' })
-  @ApiProblem(404, 'backup_not_found', 'repository_not_found')
+  @ApiProblem(404, 'backup_not_found', 'repository_not_found', 'copy_not_found')
   @ApiProblem(409, 'backup_not_restorable', 'restore_point_damaged', 'definition_missing', 'definition_broken', 'manifest_differs')
   @ApiProblem(410, 'restore_point_missing', 'manifest_broken')
   @ApiProblem(503, 'repository_unavailable', 'restore_point_being_rewritten', 'read_model_behind')
   async preview(@Body() body: StartVmRestoreRequest): Promise<VmRestorePreviewResponse> {
-    const backup = await restorableBackup(this.readModels, this.dataSource, body.backup_id.toLowerCase());
+    const backup = await restorableBackup(this.readModels, this.dataSource, this.files, body.backup_id.toLowerCase(), wantedIn(body));
     refuseDamaged(backup, body.allow_damaged);
     const { xml, ...preview } = await this.previews.preview(backup, wantedIn(body));
     return { ...preview, definition: xml };
@@ -75,6 +77,7 @@ export class StartVmRestoreController {
 function wantedIn(body: StartVmRestoreRequest): WantedVm {
   return {
     backupId: body.backup_id.toLowerCase(),
+    repositoryId: body.repository_id?.toLowerCase() ?? null,
     nodeId: body.node_id ?? null,
     name: body.name,
     storagePath: body.storage_path ?? null,

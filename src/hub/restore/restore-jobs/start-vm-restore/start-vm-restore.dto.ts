@@ -9,6 +9,14 @@ export class StartVmRestoreRequest {
   @IsUuid()
   backup_id!: string;
 
+  /**
+   * The repository to read: the one it was backed up to, or one that has a copy; absent: the first, or a copy if that is gone, does not answer or is damaged
+   * @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03"
+   */
+  @Optional()
+  @IsUuid()
+  repository_id?: string;
+
   /** The node that gets the VM; absent: the node from which it was backed up @example "0199a3c0-77aa-7c3e-8a55-9b1d3c1f0e99" */
   @Optional()
   @IsString()

@@ -9,6 +9,7 @@ import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { restoredFileName } from '../../../../lib/qemu/disk-copy.plan.js';
+import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { VmRestoreRecorder } from '../model/record-vm-restore.recorder.js';
 import type { StartedRestore } from '../model/restore-job.commands.js';
 import { StartVmRestore, type WantedVm } from '../model/vm-restore.commands.js';
@@ -21,6 +22,7 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
     private readonly recorder: VmRestoreRecorder,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
+    private readonly files: RepositoryFiles,
     private readonly previews: PreviewVmRestore,
     private readonly clock: Clock,
     private readonly mutex: KeyedMutex,
@@ -34,17 +36,17 @@ export class StartVmRestoreHandler implements ICommandHandler<StartVmRestore> {
     if ((wanted.storagePath === null) !== wanted.instant) {
       throw new DomainError('invalid', 'storage_path_or_instant', 'Specify either a storage_path for the copied disks, or instant, but not both.');
     }
-    const { vm_id } = await this.restorePoint(wanted.backupId);
+    const { vm_id } = await this.restorePoint(wanted);
     return this.mutex.runExclusive(vmLock(vm_id), async () => {
-      const backup = await this.restorePoint(wanted.backupId);
+      const backup = await this.restorePoint(wanted);
       refuseDamaged(backup, wanted.allowDamaged);
       const position = await this.recorder.record(jobId, { kind: 'request', job: await this.jobOf(jobId, backup, wanted) }, context);
       return { job_id: jobId, position };
     });
   }
 
-  private restorePoint(backupId: string): Promise<BackupReadModel> {
-    return restorableBackup(this.readModels, this.dataSource, backupId);
+  private restorePoint(wanted: WantedVm): Promise<BackupReadModel> {
+    return restorableBackup(this.readModels, this.dataSource, this.files, wanted.backupId, wanted);
   }
 
   private async jobOf(jobId: string, backup: BackupReadModel, wanted: WantedVm): Promise<VmRestoreRequested['data']> {

@@ -2,7 +2,7 @@ import { mkdir, realpath } from 'node:fs/promises';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
-import { repositoryOf, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
+import { recordedAt, repositoryOf, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
 import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
 import { ACTIVE_MOUNTS } from './active-mounts.reader.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
@@ -269,7 +269,8 @@ export class MountRunner implements OnApplicationShutdown {
 
   /** Checks the files right before they are opened. @throws MountError restore_point_unreadable, or why they cannot be checked now; the signal's reason */
   private async chainOf(request: MountRequested['data'], signal: AbortSignal): Promise<ImageChain> {
-    const backup = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: request.backup_id });
+    const found = await this.dataSource.getRepository(BackupReadModel).findOneByOrFail({ backup_id: request.backup_id });
+    const backup = await recordedAt(this.dataSource, found, request.repository_id);
     const { path } = await repositoryOf(this.dataSource, backup);
     const sources = (await sourcesOf(this.dataSource, backup))(request.disk_index);
     try {

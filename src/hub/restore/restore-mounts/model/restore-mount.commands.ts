@@ -15,6 +15,8 @@ export class RequestMount extends Command<MountOutcome> {
     readonly diskIndex: number,
     readonly partition: number | null,
     readonly allowDamaged: boolean,
+    /** See WantedPlace. */
+    readonly repositoryId: string | null,
     readonly context: CommandContext,
   ) {
     super();

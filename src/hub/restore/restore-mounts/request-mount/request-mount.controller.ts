@@ -24,7 +24,7 @@ export class RequestMountController {
       'with the fast drivers, after half a minute or more with the sandbox. The mount is removed after an idle hour; each use extends that.',
   })
   @ApiCreatedResponse({ type: RestoreMountResponse })
-  @ApiProblem(404, 'backup_not_found', 'disk_not_found', 'partition_not_found')
+  @ApiProblem(404, 'backup_not_found', 'disk_not_found', 'partition_not_found', 'copy_not_found')
   @ApiProblem(
     409,
     'disk_already_mounted',
@@ -53,7 +53,14 @@ export class RequestMountController {
     @Res({ passthrough: true }) response: Response,
   ): Promise<RestoreMountResponse> {
     const outcome = await this.commands.execute(
-      new RequestMount(body.backup_id.toLowerCase(), body.disk_index, body.partition ?? null, body.allow_damaged ?? false, context),
+      new RequestMount(
+        body.backup_id.toLowerCase(),
+        body.disk_index,
+        body.partition ?? null,
+        body.allow_damaged ?? false,
+        body.repository_id?.toLowerCase() ?? null,
+        context,
+      ),
     );
     answerPosition(response, outcome.position);
     response.set('Location', `/api/v1/restore/${outcome.request.mount_id}/files`);

@@ -7,6 +7,14 @@ export class RequestMountDto {
   @IsUuid()
   readonly backup_id!: string;
 
+  /**
+   * The repository to read: the one it was backed up to, or one that has a copy; absent: the first, or a copy if that is gone, does not answer or is damaged
+   * @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03"
+   */
+  @Optional()
+  @IsUuid()
+  readonly repository_id?: string;
+
   /** Index of the disk in the restore point, from 0 @example 0 */
   @IsInt()
   @Min(0)

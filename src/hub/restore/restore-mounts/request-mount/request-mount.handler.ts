@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
-import { refuseDamaged, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
+import { refuseDamaged, restorePointAt, sourcesOf } from '../../../backup/backups/model/restore-points.reader.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
 import { ACTIVE_MOUNTS } from '../model/active-mounts.reader.js';
@@ -22,7 +22,7 @@ import { decideRequestMount } from './request-mount.decide.js';
 
 const decider = restoreMountDecider(decideRequestMount);
 
-const READ_MODELS = ['backups', 'repositories', 'restore_mounts'];
+const READ_MODELS = ['backups', 'copies', 'repositories', 'restore_mounts'];
 /** Slots and disks are allocated to one request at a time. */
 const SLOTS_LOCK = 'restore-mounts';
 
@@ -59,14 +59,16 @@ export class RequestMountHandler implements ICommandHandler<RequestMount> {
       await this.guard.open(repository.path, sources, { allowDamaged: command.allowDamaged, patienceMs: REQUEST_PATIENCE_MS });
     } catch (error) {
       // No lock is held yet: if the restore point was deleted in the meantime, its rows and files are gone, and that must be the reported error.
-      await this.mountable({ backupId: command.backupId, diskIndex: command.diskIndex, allowDamaged: true });
+      const { backupId, diskIndex, repositoryId } = command;
+      await this.mountable({ backupId, diskIndex, repositoryId, allowDamaged: true });
       throw error;
     }
     return backup;
   }
 
-  private async mountable({ backupId, diskIndex, allowDamaged }: Pick<RequestMount, 'backupId' | 'diskIndex' | 'allowDamaged'>) {
-    const backup = await this.backup(backupId);
+  private async mountable(wanted: Pick<RequestMount, 'backupId' | 'diskIndex' | 'allowDamaged' | 'repositoryId'>) {
+    const { backupId, diskIndex, allowDamaged } = wanted;
+    const backup = await restorePointAt(this.dataSource, this.files, await this.backup(backupId), wanted);
     const facts = { backup_id: backupId, status: backup.status };
     if (backup.status === 'deleted') throw new DomainError('gone', 'restore_point_deleted', `Restore point ${backupId} has been deleted.`, facts);
     if (backup.status !== 'completed' || backup.files === null || backup.folder === null) {
