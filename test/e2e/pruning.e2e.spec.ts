@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, expect, jest } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, expect, jest } from '@jest/globals';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import type { ChainResponse } from '../../src/hub/backup/backups/get-chain/get-chain.dto.js';
 import type { VerificationResponse } from '../../src/hub/backup/verifications/model/verification.response.js';
@@ -19,12 +19,15 @@ jest.setTimeout(300_000);
 const run = promisify(execFile);
 const { describe, it } = requireTools('qemu-img', 'qemu-nbd', 'qemu-io', 'nbdcopy', 'nbdinfo', 'nbdkit');
 const MIB = 1024 * 1024;
-const VM = 'pgtest1';
 
 let database: TestDatabase;
 let system: HubSystem;
 let client: BackupClient;
 let repository: string;
+/** Names the append at which the hub kills itself; absent in between. */
+let failpoint: string;
+let tests = 0;
+let vmName: string;
 let vmId: string;
 let vm: ImageVm;
 /** Of the newest request to prune. */
@@ -33,34 +36,43 @@ let backups: BackupResponse[];
 /** By backup: copies of the disks at its instant. */
 let truth: Map<string, ReadonlyMap<string, string>>;
 
-beforeEach(async () => {
+beforeAll(async () => {
   database = await createTestDatabase({ migrated: false });
   system = await HubSystem.create({ databaseUrl: database.databaseUrl });
-  await system.start();
+  failpoint = join(system.directory, 'failpoint');
+  await startHub();
   client = new BackupClient(system);
   repository = await client.createRepository('main', system.repositoryPath);
-  vm = await ImageVm.create(join(system.imageRoot, VM), [
+});
+
+afterAll(async () => {
+  await system.destroy();
+  await database.drop();
+});
+
+beforeEach(async () => {
+  vmName = `pgtest${++tests}`;
+  vm = await ImageVm.create(join(system.imageRoot, vmName), [
     { file: 'disk0.qcow2', mib: 16 },
     { file: 'disk1.qcow2', mib: 8 },
   ]);
-  vmId = await client.registerVm(VM, vm.folder);
+  vmId = await client.registerVm(vmName, vm.folder);
   backups = [];
   position = null;
   truth = new Map();
 });
 
-afterEach(async () => {
-  await system.destroy();
-  await database.drop();
-});
+function startHub(): Promise<void> {
+  return system.start({ SENDENSE_FAILPOINT: `file:${failpoint}` });
+}
 
 /** Backs the VM up once more, after it has written. */
 async function backUp(type: 'full' | 'incremental'): Promise<void> {
   const number = backups.length;
   await vm.write('disk0.qcow2', number * MIB, MIB + 65_536);
   await vm.write('disk1.qcow2', (number % 3) * MIB, MIB / 2);
-  const copies = await vm.copyTo(join(system.directory, `copies-${number}`));
-  const backup = await client.backUp(VM, repository, type);
+  const copies = await vm.copyTo(join(system.directory, `copies-${vmName}-${number}`));
+  const backup = await client.backUp(vmName, repository, type);
   expect(backup.backup_type).toBe(type);
   backups.push(backup);
   truth.set(backup.backup_id, copies);
@@ -79,7 +91,7 @@ async function prune(remove: readonly number[], dry_run = false): Promise<VmPrun
 
 async function chain(): Promise<ChainResponse> {
   const after = position === null ? '' : `&after=${position}`;
-  return (await system.api<ChainResponse>('GET', `/backups/chain?vm_name=${VM}${after}`)).body;
+  return (await system.api<ChainResponse>('GET', `/backups/chain?vm_name=${vmName}${after}`)).body;
 }
 
 /** Every restore point that is left restores what the VM had, without a hub and by the hub's verification; nothing temporary is left. */
@@ -151,25 +163,21 @@ describe('pruning', () => {
 
   it.each(
     casesOf([
-      { failpoint: 'before:RestorePointRewriteStarted', onlyInLongProof: true },
-      { failpoint: 'after:RestorePointRewriteStarted' },
-      { failpoint: 'before:RestorePointRewritten' },
-      { failpoint: 'after:RestorePointRewritten', onlyInLongProof: true },
-      { failpoint: 'after:BackupDeleted', onlyInLongProof: true },
+      { moment: 'before:RestorePointRewriteStarted', onlyInLongProof: true },
+      { moment: 'after:RestorePointRewriteStarted' },
+      { moment: 'before:RestorePointRewritten' },
+      { moment: 'after:RestorePointRewritten', onlyInLongProof: true },
+      { moment: 'after:BackupDeleted', onlyInLongProof: true },
     ]),
-  )('is finished by the next hub if this one is killed $failpoint', async ({ failpoint }) => {
+  )('is finished by the next hub if this one is killed $moment', async ({ moment }) => {
     await backUp('full');
     await backUp('incremental');
     await backUp('incremental');
-    const file = join(system.directory, 'failpoint');
-    await system.kill('SIGTERM');
-    await writeFile(file, '');
-    await system.start({ SENDENSE_FAILPOINT: `file:${file}` });
-    await writeFile(file, `${failpoint}:1`);
+    await writeFile(failpoint, `${moment}:1`);
     await prune([0, 1]);
     await system.ended();
-    await rm(file);
-    await system.start();
+    await rm(failpoint);
+    await startHub();
     await requireIntact(2);
   });
 });
