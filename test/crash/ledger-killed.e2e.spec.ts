@@ -1,4 +1,4 @@
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { ledgerCommand } from '../../src/cli/ledger/ledger.program.js';
@@ -10,17 +10,24 @@ jest.setTimeout(180_000);
 
 let database: TestDatabase;
 let system: HubSystem;
+/** Names the append at which the hub kills itself; absent in between. */
+let failpoint: string;
 
 beforeAll(async () => {
   database = await createTestDatabase({ migrated: false });
   system = await HubSystem.create({ databaseUrl: database.databaseUrl, env: { SENDENSE_START_LOCAL_NODE: 'false' } });
-  await system.launch();
+  failpoint = join(system.directory, 'failpoint');
+  await launch();
 });
 
 afterAll(async () => {
   await system.destroy();
   await database.drop();
 });
+
+function launch(): Promise<void> {
+  return system.launch({ SENDENSE_FAILPOINT: `file:${failpoint}` });
+}
 
 async function text(path: string, accept = '*/*'): Promise<string> {
   const answer = await fetch(`${system.url()}/api/v1${path}`, { headers: { authorization: `Bearer ${system.apiToken()}`, accept } });
@@ -53,19 +60,19 @@ describe('a hub that is killed while it rotates the key of its ledger', () => {
   it('has rotated it or not at its next start, and its history verifies by the first key', async () => {
     const first = await key();
     const kept: string[] = [];
-    for (const [failpoint, hasHappened] of [
+    for (const [moment, hasHappened] of [
       ['before:LedgerKeyRotated:1', false],
       ['after:LedgerKeyRotated:1', true],
     ] as const) {
       kept.push(await text('/ledger/checkpoint'));
       const before = await key();
-      await system.kill('SIGTERM');
-      await system.launch({ SENDENSE_FAILPOINT: failpoint });
+      await writeFile(failpoint, moment);
       await expect(system.api('POST', '/ledger/rotate-key')).rejects.toThrow('fetch failed');
       expect(await system.ended()).toBeNull();
       expect(await readdir(system.dataDirectory)).toContain('ledger.key.next');
 
-      await system.launch();
+      await rm(failpoint);
+      await launch();
       expect((await key()) !== before).toBe(hasHappened);
       expect((await readdir(system.dataDirectory)).filter((name) => name.startsWith('ledger.')).sort()).toEqual(['ledger.checkpoint', 'ledger.key']);
       expect(await verify(first, kept)).toBe(0);
