@@ -208,6 +208,21 @@ describe('the protection of VMs', () => {
     }
   });
 
+  it('counts good copies of the last good restore point', async () => {
+    const backup_id = await backUp('web', hoursAgo(0));
+    const [copy_id, other_id] = [randomUUID(), randomUUID()];
+    const to = { backup_id, vm_id: vms.web, vm_name: 'web', source_repository_id: REPOSITORY, chain_id: 'c1', policy_id: null };
+    const requested = { ...to, repository_id: 'second', bandwidth_limit_bps: null, requested_at: hoursAgo(0) };
+    const completed = { type: 'CopyCompleted', data: { completed_at: hoursAgo(0) } };
+    for (const id of [copy_id, other_id]) await append(`copy-${id}`, { type: 'CopyRequested', data: { ...requested, copy_id: id } }, completed);
+    const rowOf = async () => (await report('protection')).body.tables.vms.find(({ vm_id }: { vm_id: string }) => vm_id === vms.web);
+    expect(await rowOf()).toMatchObject({ copies: 2 });
+    const damage = { code: 'file_altered', file: null, detail: 'Why.', detected_at: hoursAgo(0) };
+    await append(`copy-${copy_id}`, { type: 'CopyDamaged', data: damage });
+    await append(`copy-${other_id}`, { type: 'CopyDeleted', data: { deleted_at: hoursAgo(0) } });
+    expect(await rowOf()).toMatchObject({ copies: 0 });
+  });
+
   it('disarms a name that is a formula or markup', async () => {
     const csv = await report('protection', '&format=csv');
     expect(csv.text).toContain(`"'=1+1""<script>alert(1)</script>",without_policy`);

@@ -12,7 +12,7 @@ function vm(name: string, change: Partial<VmProtection> = {}): VmProtection {
 }
 
 function reportOf(protections: readonly VmProtection[], facts: Partial<ProtectionFacts> = {}) {
-  const none: ProtectionFacts = { protections, points: new Map(), backedUp: new Set(), verified: new Map(), pointVerified: new Map() };
+  const none: ProtectionFacts = { protections, points: new Map(), backedUp: new Set(), verified: new Map(), pointVerified: new Map(), copies: new Map() };
   const { totals, tables } = reportBody(PROTECTION_REPORT, {}, protectionReport({ ...none, ...facts }));
   return { totals, rows: tables['vms'] ?? [] };
 }
@@ -34,6 +34,7 @@ describe('the report of protection', () => {
         age_seconds: 3600,
         last_good: '2027-01-05T11:00:00.000Z',
         verified: null,
+        copies: 0,
         vm_verified: '2027-01-04T00:00:00.000Z',
         restore_points: 5,
         damaged: 1,
@@ -48,6 +49,15 @@ describe('the report of protection', () => {
   it('says when the last good restore point itself was verified', () => {
     const at = '2027-01-05T11:30:00.000Z';
     expect(reportOf([vm('web')], { pointVerified: new Map([['b-web', at]]) }).rows).toMatchObject([{ verified: at, vm_verified: null }]);
+  });
+
+  it('says how many copies the last good restore point has elsewhere', () => {
+    const { rows, totals } = reportOf([vm('web'), vm('db')], { copies: new Map([['b-web', 2]]) });
+    expect(rows.map((row) => [row['vm'], row['copies']])).toEqual([
+      ['db', 0],
+      ['web', 2],
+    ]);
+    expect(totals).toMatchObject({ copied: 1 });
   });
 
   it('lists VMs at risk first: broken, without a policy, without an RPO', () => {

@@ -3,7 +3,7 @@ import { byText, type ReportContent, type ReportDefinition, type ReportRow } fro
 export const PROTECTION_REPORT = {
   name: 'protection',
   title: 'Protection of VMs',
-  version: 1,
+  version: 2,
   totals: [
     { name: 'vms', heading: 'VMs', unit: 'count' },
     { name: 'kept', heading: 'RPO kept', unit: 'count' },
@@ -12,6 +12,7 @@ export const PROTECTION_REPORT = {
     { name: 'without_policy', heading: 'Without a policy', unit: 'count' },
     { name: 'never_backed_up', heading: 'Never backed up', unit: 'count' },
     { name: 'without_restore_point', heading: 'Without a good restore point', unit: 'count' },
+    { name: 'copied', heading: 'With a copy of the last good one', unit: 'count' },
     { name: 'restore_points', heading: 'Restore points', unit: 'count' },
     { name: 'damaged', heading: 'Damaged restore points', unit: 'count' },
   ],
@@ -29,6 +30,7 @@ export const PROTECTION_REPORT = {
         { name: 'age_seconds', heading: 'Age', unit: 'seconds' },
         { name: 'last_good', heading: 'Last good restore point', unit: 'time' },
         { name: 'verified', heading: 'Verified', unit: 'time' },
+        { name: 'copies', heading: 'Copies', unit: 'count' },
         { name: 'vm_verified', heading: 'Any verified', unit: 'time' },
         { name: 'restore_points', heading: 'Restore points', unit: 'count' },
         { name: 'damaged', heading: 'Damaged', unit: 'count' },
@@ -70,6 +72,8 @@ export interface ProtectionFacts {
   readonly verified: ReadonlyMap<string, string>;
   /** The same, by backup. */
   readonly pointVerified: ReadonlyMap<string, string>;
+  /** Good copies in other repositories, by backup; none: it has no copy. */
+  readonly copies: ReadonlyMap<string, number>;
 }
 
 const NO_POINTS: VmRestorePoints = { restore_points: 0, damaged: 0, pinned: 0, held: 0 };
@@ -77,7 +81,8 @@ const NO_POINTS: VmRestorePoints = { restore_points: 0, damaged: 0, pinned: 0, h
 const STATUSES = ['broken', 'without_policy', 'no_rpo', 'kept'] as const;
 
 /** How each VM is protected, and the totals. */
-export function protectionReport({ protections, points, backedUp, verified, pointVerified }: ProtectionFacts): ReportContent {
+export function protectionReport({ protections, points, backedUp, verified, pointVerified, copies }: ProtectionFacts): ReportContent {
+  const copiesOf = (newest: VmProtection['vm']['newest']): number => (newest === null ? 0 : (copies.get(newest.backup_id) ?? 0));
   const rows = protections.map(({ vm, policies, promise, status, age_seconds }): ReportRow => {
     const { vm_id, name, newest } = vm;
     const promising = policies.find(({ policy_id }) => policy_id === promise?.policy_id);
@@ -91,6 +96,7 @@ export function protectionReport({ protections, points, backedUp, verified, poin
       age_seconds,
       last_good: newest?.instant ?? null,
       verified: newest === null ? null : (pointVerified.get(newest.backup_id) ?? null),
+      copies: copiesOf(newest),
       vm_verified: verified.get(vm_id) ?? null,
       ...(points.get(vm_id) ?? NO_POINTS),
       last_good_backup_id: newest?.backup_id ?? null,
@@ -107,6 +113,7 @@ export function protectionReport({ protections, points, backedUp, verified, poin
     without_policy: count(({ status }) => status === 'without_policy'),
     never_backed_up: count(({ vm }) => !points.has(vm.vm_id) && !backedUp.has(vm.vm_id)),
     without_restore_point: count(({ vm }) => vm.newest === null),
+    copied: count(({ vm }) => copiesOf(vm.newest) > 0),
     restore_points: sum('restore_points'),
     damaged: sum('damaged'),
   };
