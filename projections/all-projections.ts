@@ -4,6 +4,8 @@ import { auditEventsProjection } from './audit-events/audit-events.projection.js
 import { AuditEventReadModel } from './audit-events/audit-events.read-model.js';
 import { backupsProjection } from './backups/backups.projection.js';
 import { BackupReadModel } from './backups/backups.read-model.js';
+import { capacityMeasurementsProjection } from './capacity-measurements/capacity-measurements.projection.js';
+import { CapacityMeasurementReadModel } from './capacity-measurements/capacity-measurements.read-model.js';
 import { chainsProjection } from './chains/chains.projection.js';
 import { ChainReadModel } from './chains/chains.read-model.js';
 import { copiesProjection } from './copies/copies.projection.js';
@@ -22,6 +24,8 @@ import { policyOccurrencesProjection } from './policy-occurrences/policy-occurre
 import { PolicyOccurrenceReadModel } from './policy-occurrences/policy-occurrences.read-model.js';
 import { repositoriesProjection } from './repositories/repositories.projection.js';
 import { RepositoryReadModel } from './repositories/repositories.read-model.js';
+import { repositoryCapacityProjection } from './repository-capacity/repository-capacity.projection.js';
+import { RepositoryCapacityReadModel } from './repository-capacity/repository-capacity.read-model.js';
 import { restoreExportsProjection } from './restore-exports/restore-exports.projection.js';
 import { RestoreExportReadModel } from './restore-exports/restore-exports.read-model.js';
 import { restoreJobsProjection } from './restore-jobs/restore-jobs.projection.js';
@@ -45,6 +49,8 @@ export const allProjections: readonly Projection[] = [
   policyOccurrencesProjection,
   vmRpoProjection,
   repositoriesProjection,
+  repositoryCapacityProjection,
+  capacityMeasurementsProjection,
   nodesProjection,
   nbdPortsProjection,
   nbdExportsProjection,
@@ -66,6 +72,8 @@ export const allReadModels: readonly ReadModel[] = [
   PolicyOccurrenceReadModel,
   VmRpoReadModel,
   RepositoryReadModel,
+  RepositoryCapacityReadModel,
+  CapacityMeasurementReadModel,
   NodeReadModel,
   NbdPortReadModel,
   NbdExportReadModel,

@@ -19,6 +19,7 @@ import type { ReadinessDto } from '../../src/hub/operations/health/health.dto.js
 import type { StreamEventResponse } from '../../src/hub/operations/http/event-history.js';
 import type { HubRoleDto } from '../../src/hub/operations/http/hub-role.dto.js';
 import type { ProjectionStatusResponse } from '../../src/hub/operations/projections-admin/projection-status.response.js';
+import type { RepositoryCapacityDto } from '../../src/hub/repositories/repositories/get-capacity/get-capacity.dto.js';
 import type { RepositoryImportDto } from '../../src/hub/repositories/repositories/import-repository/import-repository.controller.js';
 import type { RepositoryStorageDto } from '../../src/hub/repositories/repositories/measure-storage/measure-storage.dto.js';
 import type { RepositoryResponse } from '../../src/hub/repositories/repositories/model/repository.response.js';
@@ -50,6 +51,7 @@ export type Compared = [
   Holds<cli.RepositoryImport, RepositoryImportDto>,
   Holds<cli.RepositoryStorage, RepositoryStorageDto>,
   Holds<cli.Repository, RepositoryResponse>,
+  Holds<cli.RepositoryCapacity, RepositoryCapacityDto>,
   Holds<cli.RestoreExport, RestoreExportResponse>,
   Holds<cli.MountDrivers, ResourcesDto>,
   Holds<cli.HistoryDiff, HistoryDiffResponse>,

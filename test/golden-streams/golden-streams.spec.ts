@@ -13,6 +13,7 @@ import { evolveLedger, initialLedgerState } from '../../src/hub/history/ledger/m
 import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
 import { evolveCopy, initialCopyState } from '../../src/hub/repositories/copies/model/copy.state.js';
 import { evolveRepository, initialRepositoryState } from '../../src/hub/repositories/repositories/model/repository.state.js';
+import { evolveCapacity, initialCapacityState } from '../../src/hub/repositories/repositories/model/capacity.state.js';
 import { evolveRestoreExport, initialRestoreExportState } from '../../src/hub/restore/restore-exports/model/restore-export.state.js';
 import { evolveRestoreJob, initialRestoreJobState } from '../../src/hub/restore/restore-jobs/model/restore-job.state.js';
 import { evolveVmRestore, initialVmRestoreState } from '../../src/hub/restore/restore-jobs/model/vm-restore.state.js';
@@ -39,6 +40,7 @@ const unfolded: Fold = (events) => ({ events: events.length });
 const EVOLVE: Readonly<Record<string, Fold>> = {
   access: unfolded,
   refusal: unfolded,
+  capacity: folding(initialCapacityState, evolveCapacity),
   backup: folding(initialBackupState, evolveBackup),
   chain: folding(initialChainState, evolveChain),
   copy: folding(initialCopyState, evolveCopy),

@@ -42,6 +42,14 @@ export async function requireTrueMetrics(system: HubSystem): Promise<void> {
   const { nodes } = await get<{ nodes: readonly { name: string; state: string }[] }>('/nodes');
   expect(labelled(samples, 'sendense_node_reachable', 'node')).toEqual(new Map(nodes.map(({ name, state }) => [name, state === 'reachable' ? 1 : 0])));
 
+  const { repositories } = await get<{ repositories: readonly { name: string; capacity: { total_bytes: number; free_bytes: number } | null }[] }>(
+    '/repositories',
+  );
+  const measured = repositories.flatMap(({ name, capacity }) => (capacity === null ? [] : [[name, capacity] as const]));
+  expect(labelled(samples, 'sendense_repository_total_bytes', 'repository')).toEqual(new Map(measured.map(([name, of]) => [name, of.total_bytes])));
+  expect(labelled(samples, 'sendense_repository_free_bytes', 'repository')).toEqual(new Map(measured.map(([name, of]) => [name, of.free_bytes])));
+  expect(labelled(samples, 'sendense_repository_level', 'repository').size).toBe(measured.length);
+
   const { projections } = await get<{ projections: readonly { name: string; halted: object | null; lag_seconds: number; head_position: string }[] }>(
     '/projections',
   );
@@ -99,6 +107,9 @@ const COMPARED = [
   'sendense_nbd_ports',
   'sendense_node_reachable',
   'sendense_open_streams',
+  'sendense_repository_free_bytes',
+  'sendense_repository_level',
+  'sendense_repository_total_bytes',
   'sendense_projection_delay_seconds',
   'sendense_projection_events_total',
   'sendense_projection_halted',

@@ -28,6 +28,19 @@ export interface Report {
   };
 }
 
+export interface RepositoryCapacity {
+  readonly capacity: {
+    readonly total_bytes: number;
+    readonly free_bytes: number;
+    readonly used_percent: number;
+    readonly level: string;
+    readonly measured_at: string;
+  } | null;
+  readonly thresholds: { readonly warning_percent: number; readonly critical_percent: number };
+  readonly forecast: { readonly growth_bytes_per_day: number | null; readonly full_on: string | null; readonly reason: string | null };
+  readonly measurements: readonly object[];
+}
+
 export interface Readiness {
   readonly checks: readonly { readonly name: string; readonly status: string; readonly code: string | null }[];
 }

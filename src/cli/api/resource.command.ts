@@ -53,7 +53,13 @@ export const NODES: Resource = {
   filters: { state: 'state' },
   named: 'in list',
 };
-export const REPOSITORIES: Resource = { noun: 'repository', plural: 'repositories', columns: ['repository_id', 'name', 'type', 'path'], named: 'by query' };
+export const REPOSITORIES: Resource = {
+  noun: 'repository',
+  plural: 'repositories',
+  columns: ['repository_id', 'name', 'type', 'path', 'capacity'],
+  shown: (row) => ({ ...row, capacity: capacityText(row['capacity']) }),
+  named: 'by query',
+};
 
 export const POLICIES: Resource = {
   noun: 'policy',
@@ -140,6 +146,13 @@ function cell(member: string, value: unknown): string {
   if (value === null || value === undefined) return '-';
   if (typeof value === 'number' && member.endsWith('_bytes')) return bytesText(value);
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** `41 % of 250 GiB`, with the level if it is not `ok`. The hub's own answer has the shape of its API document. */
+function capacityText(capacity: unknown): string | null {
+  if (capacity === null || capacity === undefined) return null;
+  const { used_percent, total_bytes, level } = capacity as { used_percent: number; total_bytes: number; level: string };
+  return `${Math.round(used_percent)} % of ${bytesText(total_bytes)}${level === 'ok' ? '' : ` (${level})`}`;
 }
 
 function tiersText(tiers: unknown): string | null {

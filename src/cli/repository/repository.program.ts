@@ -1,7 +1,7 @@
 import { basename, resolve } from 'node:path';
-import type { RepositoryImport } from '../api/answers.js';
+import type { RepositoryCapacity, RepositoryImport } from '../api/answers.js';
 import { hubOf, type HubOptions, withHubOptions } from '../api/hub-options.js';
-import { listCommand, REPOSITORIES, showCommand } from '../api/resource.command.js';
+import { idOf, listCommand, printRecord, readingCommand, REPOSITORIES, type ResourceOptions, showCommand } from '../api/resource.command.js';
 import { CliCommand } from '../terminal/command.js';
 import { signaturesText, trustedKey } from '../terminal/signatures.js';
 import { verifierText } from '../../lib/ledger/signed-note.js';
@@ -39,7 +39,29 @@ export function repositoryCommand(environment: NodeJS.ProcessEnv): CliCommand {
     .description("Shows the hub's repositories, and imports existing ones.")
     .addCommand(listCommand(REPOSITORIES, environment))
     .addCommand(showCommand(REPOSITORIES, environment))
+    .addCommand(capacityCommand(environment))
     .addCommand(withHubOptions(imports));
+}
+
+function capacityCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  return readingCommand('capacity', 'show the space of a repository, and when it will be full')
+    .argument('<repository>', 'its name or id')
+    .option('--since <time>', 'count measurements from then on; default: 30 days')
+    .does(async (nameOrId: string, options: ResourceOptions & { readonly since?: string }) => {
+      const hub = await hubOf(options, environment);
+      const query = options.since === undefined ? '' : `?since=${encodeURIComponent(options.since)}`;
+      const answer = await hub.call<RepositoryCapacity>('GET', `/repositories/${await idOf(hub, REPOSITORIES, nameOrId)}/capacity${query}`);
+      const { capacity, thresholds, forecast, measurements } = answer;
+      const shown = {
+        ...(capacity ?? { measured_at: null }),
+        warning_percent: thresholds.warning_percent,
+        critical_percent: thresholds.critical_percent,
+        growth_per_day_bytes: forecast.growth_bytes_per_day,
+        full_on: forecast.full_on ?? forecast.reason,
+        measurements: measurements.length,
+      };
+      printRecord(options.json === true ? answer : shown, options);
+    });
 }
 
 function report({ name, imported, already_known, skipped, signatures }: RepositoryImport): string {

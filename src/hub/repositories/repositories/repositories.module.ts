@@ -8,6 +8,13 @@ import { DeleteRepositoryHandler } from './delete-repository/delete-repository.h
 import { MeasureStorageController } from './measure-storage/measure-storage.controller.js';
 import { RepositoriesHealth } from './measure-storage/repositories.health-checks.js';
 import { TestRepositoryController } from './test-repository/test-repository.controller.js';
+import { GetCapacityController } from './get-capacity/get-capacity.controller.js';
+import { CapacityHealth } from './measure-capacity/capacity.health-checks.js';
+import { MeasureCapacityService } from './measure-capacity/measure-capacity.service.js';
+import { CapacityReader } from './model/capacity.reader.js';
+import { CapacityRecorder } from './model/capacity.recorder.js';
+import { SetThresholdsController } from './set-thresholds/set-thresholds.controller.js';
+import { SetThresholdsHandler } from './set-thresholds/set-thresholds.handler.js';
 import { GetRepositoryController } from './get-repository/get-repository.controller.js';
 import { ImportRepositoryController } from './import-repository/import-repository.controller.js';
 import { ImportRepositoryHandler } from './import-repository/import-repository.handler.js';
@@ -23,7 +30,19 @@ import { ListRepositoriesController } from './list-repositories/list-repositorie
     TestRepositoryController,
     DeleteRepositoryController,
     MeasureStorageController,
+    GetCapacityController,
+    SetThresholdsController,
   ],
-  providers: [CreateRepositoryHandler, ImportRepositoryHandler, DeleteRepositoryHandler, RepositoriesHealth],
+  providers: [
+    CreateRepositoryHandler,
+    ImportRepositoryHandler,
+    DeleteRepositoryHandler,
+    RepositoriesHealth,
+    CapacityReader,
+    CapacityRecorder,
+    MeasureCapacityService,
+    SetThresholdsHandler,
+    CapacityHealth,
+  ],
 })
 export class RepositoriesModule {}

@@ -16,8 +16,9 @@ import { ProvenFiles } from '../../../../storage/repository-files/proven-files.j
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { type BackupTypeDecision, decideBackupType, type ParentFacts, type SourceDisk } from './backup-type.decide.js';
 import type { BackupRequested } from './backup.events.js';
-import { refuseRewriting } from './restore-points.reader.js';
 import { refuseOtherFormat } from './disk-formats.plan.js';
+import { cannotFit, expectedBytes } from './expected-size.plan.js';
+import { refuseRewriting } from './restore-points.reader.js';
 
 type WantedBackup = Pick<BackupRequested['data'], 'repository_id' | 'backup_type' | 'backup_id'>;
 
@@ -25,6 +26,8 @@ type WantedBackup = Pick<BackupRequested['data'], 'repository_id' | 'backup_type
  * How long the node's answer to a request may be used for the plan, in milliseconds. The node detects later changes at the source when it fixes the instant.
  */
 const LOOK_GOOD_MS = 1_000;
+/** So many of the newest restore points of a VM show what the next one needs. */
+const HISTORY = 30;
 
 /** The current facts that a backup is based on, from the node, the repository and the chain. */
 export interface BackupFacts {
@@ -68,7 +71,7 @@ export class BackupFactsReader {
    * request.
    * @throws DomainError: vm_not_found, repository_not_found, repository_unavailable, node_unreachable, node_silent, node_broken_answer, vm_not_found_at_node,
    * disk_in_use and other disk problems reported by the node, incremental_impossible,
-   * restore_point_being_rewritten
+   * restore_point_being_rewritten, repository_too_full
    */
   async gather({ vm_id, ...wanted }: WantedBackup & { readonly vm_id: string }): Promise<BackupFacts> {
     const vm = await this.dataSource.getRepository(VmReadModel).findOneBy({ vm_id });
@@ -95,22 +98,50 @@ export class BackupFactsReader {
     const { disks } = found;
     refuseOtherFormat(vm.name, vm.disks, disks);
     requirePoolFor(disks.length, `VM "${vm.name}" with ${disks.length} disks`, { first: this.config.nbdPortFirst, count: this.config.nbdPortCount });
+    const decision = decideBackupType({
+      requested: backup_type,
+      vm_name: vm.name,
+      disks,
+      parent,
+      // The definition names a domain's disks. In a folder of images, a new name may just as well be an old disk that was copied or renamed.
+      new_disks_join: vm.source === 'libvirt',
+      max_chain_length: this.config.chainMaxLength,
+    });
+    await this.requireSpace(vm, repository, decision.backup_type);
     return {
       vm_name: vm.name,
       disks,
       definition: found.definition ?? null,
       left_out_disks: found.left_out_disks ?? [],
       parent,
-      decision: decideBackupType({
-        requested: backup_type,
-        vm_name: vm.name,
-        disks,
-        parent,
-        // The definition names a domain's disks. In a folder of images, a new name may just as well be an old disk that was copied or renamed.
-        new_disks_join: vm.source === 'libvirt',
-        max_chain_length: this.config.chainMaxLength,
-      }),
+      decision,
     };
+  }
+
+  /** @throws DomainError repository_too_full if earlier backups of the VM show that this one cannot fit */
+  private async requireSpace({ vm_id, name }: VmReadModel, repository: RepositoryReadModel, type: 'full' | 'incremental'): Promise<void> {
+    const { repository_id, path } = repository;
+    const rows = await this.dataSource.getRepository(BackupReadModel).find({
+      select: { backup_type: true, files: true, backup_id: true },
+      where: { vm_id, repository_id, status: 'completed' },
+      order: { created_position: 'DESC' },
+      take: HISTORY,
+    });
+    const history = rows.flatMap(({ backup_type, files }) => {
+      const bytes = (files ?? []).reduce((sum, { size_bytes }) => sum + size_bytes, 0);
+      return backup_type === 'auto' ? [] : [{ backup_type, bytes }];
+    });
+    const expected_bytes = expectedBytes(type, history);
+    if (expected_bytes === null) return;
+    const free_bytes = await this.files.freeBytes(path);
+    if (!cannotFit(expected_bytes, free_bytes)) return;
+    throw new DomainError(
+      'storage_full',
+      'repository_too_full',
+      `Repository "${repository.name}" has ${free_bytes} bytes free, and the ${type} backup of VM "${name}" is expected to need ${expected_bytes}, ` +
+        'as its earlier ones did. Add space, or delete restore points.',
+      { repository_id, vm_id, expected_bytes, free_bytes, backup_type: type },
+    );
   }
 
   /** Takes the look of this backup, once, and drops all looks that are too old. */

@@ -29,7 +29,7 @@ const ANSWERABLE: ReadonlySet<string> = new Set(['TransferRequested', 'BackupQue
 
 /** Codes of failures that the response does not report as a conflict, by kind. */
 export const FAILURE_CODES = {
-  storage_full: ['repository_full', 'node_storage_full'],
+  storage_full: ['repository_full', 'repository_too_full', 'node_storage_full'],
   upstream_unreachable: ['node_unreachable'],
   upstream_silent: ['node_silent'],
   upstream_broken: ['node_broken_answer', 'node_not_proven', 'node_refused_token'],

@@ -5,12 +5,16 @@ import { RepositoryReadModel } from '../../../../../projections/repositories/rep
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
+import { CapacityReader } from '../model/capacity.reader.js';
 import { RepositoryResponse, toRepositoryResponse } from '../model/repository.response.js';
 
 @ApiTags('repositories')
 @Controller('repositories')
 export class GetRepositoryController {
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly capacities: CapacityReader,
+  ) {}
 
   @Get(':id')
   @ApiOperation({ summary: 'Get a repository' })
@@ -20,6 +24,6 @@ export class GetRepositoryController {
   async get(@Param('id', UuidParam) id: string): Promise<RepositoryResponse> {
     const repository = await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id: id });
     if (repository === null) throw new DomainError('not_found', 'repository_not_found', `There is no repository ${id}.`, { repository_id: id });
-    return toRepositoryResponse(repository);
+    return toRepositoryResponse(repository, await this.capacities.of(id));
   }
 }
