@@ -452,6 +452,16 @@ describe('the capacity', () => {
   });
 });
 
+it('forecasts when a repository is full, from measurements of several days', async () => {
+  for (let day = 6; day >= 0; day -= 1) {
+    const measured = { repository_id: REPOSITORY, total_bytes: 1000, free_bytes: 300 + day * 100, measured_at: hoursAgo(day * 24) };
+    await append(`capacity-${REPOSITORY}`, { type: 'CapacityMeasured', data: measured });
+  }
+  const row = (await report('capacity')).body.tables.repositories.find(({ repository_id }: { repository_id: string }) => repository_id === REPOSITORY);
+  const full_on = new Date(NOW + 3 * 24 * HOUR_MS).toISOString().slice(0, 10);
+  expect(row).toMatchObject({ total_bytes: 1000, free_bytes: 300, measured_at: hoursAgo(0), full_on, forecast: 'full' });
+});
+
 it('answers several that are asked for at once, each as of its instant', async () => {
   const first = (await report('protection')).body;
   await backUp('web', hoursAgo(0));

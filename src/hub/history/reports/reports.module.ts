@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { PolicyQueriesModule } from '../../backup/policies/policy-queries.module.js';
+import { CapacityForecastReader } from '../../repositories/repositories/model/capacity-forecast.reader.js';
 import { CapacityReportController } from './capacity-report/capacity-report.controller.js';
 import { CapacityReportReader } from './capacity-report/capacity-report.reader.js';
 import { ChangesReportController } from './changes-report/changes-report.controller.js';
@@ -24,6 +25,14 @@ import { SlaReportController } from './sla-report/sla-report.controller.js';
     ChangesReportController,
     CapacityReportController,
   ],
-  providers: [Reports, ProtectionReportReader, RunsReportReader, RestoreEvidenceReportReader, ChangesReportReader, CapacityReportReader],
+  providers: [
+    Reports,
+    ProtectionReportReader,
+    RunsReportReader,
+    RestoreEvidenceReportReader,
+    ChangesReportReader,
+    CapacityReportReader,
+    CapacityForecastReader,
+  ],
 })
 export class ReportsModule {}

@@ -9,7 +9,7 @@ function stored(vm: string, repository_id: string, restore_points: number, size_
 }
 
 function reportOf(facts: Partial<CapacityFacts>) {
-  const body = reportBody(CAPACITY_REPORT, {}, capacityReport({ begin: [], end: [], repositories: new Map(), ...facts }, PERIOD));
+  const body = reportBody(CAPACITY_REPORT, {}, capacityReport({ begin: [], end: [], repositories: new Map(), spaces: new Map(), ...facts }, PERIOD));
   return { totals: body.totals, vms: body.tables['vms'] ?? [], repositories: body.tables['repositories'] ?? [] };
 }
 
@@ -52,6 +52,22 @@ describe('the report of capacity', () => {
       { repository: 'vault', vms: 2, restore_points: 7, size_bytes: 1000, growth_bytes: 0 },
     ]);
     expect(totals).toMatchObject({ repositories: 3, vms: 2, restore_points: 8, size_bytes: 1500, size_at_begin_bytes: 1050, growth_bytes: 450 });
+  });
+
+  it('has the measured space of a repository, and the day when it is full, or why there is none', () => {
+    const measured = { total_bytes: 1000, free_bytes: 100, measured_at: PERIOD.until };
+    const { repositories } = reportOf({
+      repositories: new Map(['a', 'b', 'c'].map((id) => [id, id])),
+      spaces: new Map([
+        ['a', { ...measured, full_on: '2027-03-01', reason: null }],
+        ['b', { ...measured, full_on: null, reason: 'not_growing' }],
+      ]),
+    });
+    expect(repositories.map(({ free_bytes, full_on, forecast }) => [free_bytes, full_on, forecast])).toEqual([
+      [100, '2027-03-01', 'full'],
+      [100, null, 'not_growing'],
+      [null, null, 'never_measured'],
+    ]);
   });
 
   it('is empty without restore points', () => {

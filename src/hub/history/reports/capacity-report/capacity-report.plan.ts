@@ -41,6 +41,11 @@ export const CAPACITY_REPORT = {
         { name: 'vms', heading: 'VMs', unit: 'count' },
         POINTS,
         ...SIZES,
+        { name: 'total_bytes', heading: 'File system', unit: 'bytes' },
+        { name: 'free_bytes', heading: 'Free', unit: 'bytes' },
+        { name: 'measured_at', heading: 'Measured', unit: 'time' },
+        { name: 'full_on', heading: 'Full on', unit: 'text' },
+        { name: 'forecast', heading: 'Forecast', unit: 'text' },
         { name: 'repository_id', heading: 'Repository id', unit: 'id' },
       ],
     },
@@ -63,6 +68,17 @@ export interface CapacityFacts {
   readonly end: readonly StoredVm[];
   /** By id. */
   readonly repositories: ReadonlyMap<string, string>;
+  /** The space of repositories when the period ends, by id; none: it was never measured. */
+  readonly spaces: ReadonlyMap<string, RepositorySpace>;
+}
+
+export interface RepositorySpace {
+  readonly total_bytes: number;
+  readonly free_bytes: number;
+  readonly measured_at: string;
+  /** A date; null: see reason. */
+  readonly full_on: string | null;
+  readonly reason: string | null;
 }
 
 interface Sizes {
@@ -74,7 +90,7 @@ interface Sizes {
 type Usage = Sizes & Pick<StoredVm, 'vm_id' | 'vm' | 'repository_id'>;
 
 /** What the restore points of each VM use in each repository, and how that changed in the period. */
-export function capacityReport({ begin, end, repositories }: CapacityFacts, { from, until }: Period): ReportContent {
+export function capacityReport({ begin, end, repositories, spaces }: CapacityFacts, { from, until }: Period): ReportContent {
   const days = (Date.parse(until) - Date.parse(from)) / 86_400_000;
   const usages = usagesOf(begin, end);
   const nameOf = (id: string): string => repositories.get(id) ?? id;
@@ -100,6 +116,7 @@ export function capacityReport({ begin, end, repositories }: CapacityFacts, { fr
     repository_id: id,
     vms: withPoints(byRepository.get(id) ?? []),
     ...sizesOf(ofRepository.get(id) ?? sum([])),
+    ...spaceOf(spaces.get(id)),
   }));
   return {
     totals: { repositories: ids.length, vms: withPoints(usages), ...sizesOf(sum(usages)) },
@@ -117,6 +134,12 @@ function usagesOf(begin: readonly StoredVm[], end: readonly StoredVm[]): readonl
   const standing = new Set(end.map(keyOf));
   const gone = begin.filter((stored) => !standing.has(keyOf(stored))).map((stored) => ({ ...stored, restore_points: 0, size_bytes: 0 }));
   return [...end, ...gone].map((stored) => ({ ...stored, size_at_begin_bytes: before.get(keyOf(stored))?.size_bytes ?? 0 }));
+}
+
+function spaceOf(space: RepositorySpace | undefined): ReportRow {
+  if (space === undefined) return { total_bytes: null, free_bytes: null, measured_at: null, full_on: null, forecast: 'never_measured' };
+  const { reason, ...measured } = space;
+  return { ...measured, forecast: reason ?? 'full' };
 }
 
 function sum(usages: readonly Usage[]): Sizes {

@@ -4,6 +4,7 @@ import { RepositoryReadModel } from '../../../../../projections/repositories/rep
 import { readAsOf } from '../../../store/postgres/as-of.js';
 import { PastInstants } from '../../../store/postgres/past-instants.js';
 import type { Period } from '../model/period.plan.js';
+import { CapacityForecastReader } from '../../../repositories/repositories/model/capacity-forecast.reader.js';
 import type { CapacityFacts, StoredVm } from './capacity-report.plan.js';
 
 /** Files count from their sealing to their removal: also those of a deleted restore point that are still there. */
@@ -21,6 +22,7 @@ export class CapacityReportReader {
   constructor(
     private readonly dataSource: DataSource,
     private readonly instants: PastInstants,
+    private readonly forecasts: CapacityForecastReader,
   ) {}
 
   /** As of the instant of the request. @throws as `PastInstants.atTime` */
@@ -28,7 +30,8 @@ export class CapacityReportReader {
     const begin = await this.at(from, () => this.stored());
     return this.at(until, async () => {
       const repositories = await this.dataSource.getRepository(RepositoryReadModel).find();
-      return { begin, end: await this.stored(), repositories: new Map(repositories.map(({ repository_id, name }) => [repository_id, name])) };
+      const [end, spaces] = [await this.stored(), await this.forecasts.all()];
+      return { begin, end, spaces, repositories: new Map(repositories.map(({ repository_id, name }) => [repository_id, name])) };
     });
   }
 
