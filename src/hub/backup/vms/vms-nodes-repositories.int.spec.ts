@@ -19,6 +19,7 @@ import { NODE_WATCH_OPTIONS, WatchNodesService } from '../../nodes/nodes/watch-n
 import { RegisterLocalNode } from '../../nodes/nodes/model/node.commands.js';
 import { HubConfigModule } from '../../hub-config.module.js';
 import { HubConfig } from '../../hub.config.js';
+import { EventFeed } from '../../store/event-store/event-feed.js';
 import { EventStoreModule } from '../../store/event-store/event-store.module.js';
 import { EventStore } from '../../store/event-store/event-store.port.js';
 import { ACCESS_TOKENS } from '../../../lib/http/access-tokens.js';
@@ -33,8 +34,8 @@ import { VmsModule } from './vms.module.js';
 const HUB_ID = '6b7e4f0a-0000-4000-8000-000000000001';
 
 @Global()
-@Module({ providers: [{ provide: ACCESS_TOKENS, useValue: { apiToken: 'api', nodeToken: 'node' } }], exports: [ACCESS_TOKENS] })
-class Tokens {}
+@Module({ providers: [EventFeed, { provide: ACCESS_TOKENS, useValue: { apiToken: 'api', nodeToken: 'node' } }], exports: [EventFeed, ACCESS_TOKENS] })
+class Shared {}
 
 let database: TestDatabase;
 let app: NestExpressApplication;
@@ -88,7 +89,7 @@ beforeAll(async () => {
       HubConfigModule.of(Object.assign(new HubConfig(), { nodeRequestTimeoutMs: 1_000 }), HUB_ID),
       PostgresModule.forRoot({ databaseUrl: database.databaseUrl, readModels: allReadModels }),
       EventStoreModule.forRoot({ hubId: HUB_ID }),
-      Tokens,
+      Shared,
       ProjectionsModule.forRoot(allProjections),
       CqrsModule.forRoot(),
       hubHttpModule(),

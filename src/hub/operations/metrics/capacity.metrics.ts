@@ -1,4 +1,5 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
+import type { Gauge } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { RepositoryCapacityReadModel } from '../../../../projections/repository-capacity/repository-capacity.read-model.js';
 import { RepositoryReadModel } from '../../../../projections/repositories/repositories.read-model.js';
@@ -15,26 +16,33 @@ export class CapacityMetrics implements OnModuleInit {
   ) {}
 
   onModuleInit(): void {
-    const gauge = (name: string, help: string, valueOf: (row: RepositoryCapacityReadModel) => number | null): void => {
-      this.metrics.gauge({
-        name,
-        help,
-        labels: ['repository'],
-        collect: async (target) => {
-          target.reset();
-          for (const [repository, row] of await this.rows()) {
-            const value = valueOf(row);
-            if (value !== null) target.set({ repository }, value);
-          }
-        },
-      });
-    };
     const bytes = (value: string | null): number | null => (value === null ? null : Number(value));
-    gauge('sendense_repository_total_bytes', 'Size of the file system of each repository', ({ total_bytes }) => bytes(total_bytes));
-    gauge('sendense_repository_free_bytes', 'Space available to the hub in each repository', ({ free_bytes }) => bytes(free_bytes));
-    gauge('sendense_repository_level', '0 below the thresholds of the repository, 1 above the warning, 2 above the critical one', ({ level }) =>
-      LEVELS.indexOf(level),
-    );
+    this.metrics.gauge({
+      name: 'sendense_repository_total_bytes',
+      help: 'Size of the file system of each repository',
+      labels: ['repository'],
+      collect: (gauge) => this.fill(gauge, ({ total_bytes }) => bytes(total_bytes)),
+    });
+    this.metrics.gauge({
+      name: 'sendense_repository_free_bytes',
+      help: 'Space available to the hub in each repository',
+      labels: ['repository'],
+      collect: (gauge) => this.fill(gauge, ({ free_bytes }) => bytes(free_bytes)),
+    });
+    this.metrics.gauge({
+      name: 'sendense_repository_level',
+      help: '0 below the thresholds of the repository, 1 above the warning, 2 above the critical one',
+      labels: ['repository'],
+      collect: (gauge) => this.fill(gauge, ({ level }) => LEVELS.indexOf(level)),
+    });
+  }
+
+  private async fill(gauge: Gauge<'repository'>, valueOf: (row: RepositoryCapacityReadModel) => number | null): Promise<void> {
+    gauge.reset();
+    for (const [repository, row] of await this.rows()) {
+      const value = valueOf(row);
+      if (value !== null) gauge.set({ repository }, value);
+    }
   }
 
   private async rows(): Promise<readonly (readonly [string, RepositoryCapacityReadModel])[]> {
