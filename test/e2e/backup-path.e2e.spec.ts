@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, jest } from '@jest/globals';
 import type { StreamEventResponse } from '../../src/hub/operations/http/event-history.js';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { nbdUri } from '../../src/lib/nbd/nbd-uri.js';
-import { BackupClient, filesBelow } from '../support/backup-client.js';
+import { BackupClient, listed, filesBelow } from '../support/backup-client.js';
 import { HubSystem } from '../support/hub-system.js';
 import { ImageVm, requireSameContent } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -161,7 +161,7 @@ describe('a VM with several disks', () => {
       damaged: [],
       total_size_bytes: backups.flatMap(({ disk_results }) => disk_results).reduce((sum, disk) => sum + (disk.size_bytes ?? 0), 0),
     });
-    expect(chain['backups']).toEqual(backups);
+    expect(chain['backups']).toEqual(backups.map(listed));
     const changeId = await system.api<Record<string, unknown>>('GET', '/backups/changeid?vm_name=many&disk_id=2');
     expect(changeId.body).toMatchObject({ change_id: backups.at(-1)?.disk_results[2]?.change_id, disk_key: 'disk10.qcow2' });
     expect(await client.problem('GET', '/backups/changeid?vm_name=many&disk_id=3')).toMatchObject({ status: 404, code: 'change_id_not_found' });

@@ -6,7 +6,7 @@ import { runCommand } from '../../src/cli/terminal/command.js';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import { openCheckpoint } from '../../src/lib/ledger/checkpoint.js';
 import { parseVerifier } from '../../src/lib/ledger/signed-note.js';
-import { BackupClient } from '../support/backup-client.js';
+import { BackupClient, listed } from '../support/backup-client.js';
 import { HubSystem, until } from '../support/hub-system.js';
 import { ImageVm } from '../support/image-vm.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -112,7 +112,7 @@ describe('read models', () => {
       });
       expect(rebuilt).toMatchObject({ state: 'live', position: rebuilt.head_position });
     }
-    expect((await system.api<{ backups: BackupResponse[] }>('GET', '/backups')).body.backups).toEqual([backup]);
+    expect((await system.api<{ backups: BackupResponse[] }>('GET', '/backups')).body.backups).toEqual([listed(backup)]);
     expect(await client.problem('POST', '/projections/nothing/rebuild')).toMatchObject({ status: 404, code: 'projection_not_found' });
   });
 

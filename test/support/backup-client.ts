@@ -26,6 +26,13 @@ const HOLD_PATIENCE_MS = 60_000;
 
 export type BackupType = 'full' | 'incremental' | 'auto';
 
+/** As lists show it: its copies are in the answer of GET /backups/{id} alone. */
+export function listed(backup: BackupResponse): BackupResponse {
+  const shown: BackupResponse & { copies?: unknown } = { ...backup };
+  delete shown.copies;
+  return shown;
+}
+
 /** What a user does with the API of a hub under test, and what must be left of it when all is over. */
 export class BackupClient {
   constructor(private readonly system: HubSystem) {}

@@ -5,7 +5,9 @@ import type { HubSystem } from './hub-system.js';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const ACTOR = /^(?:api:.+|node:[0-9a-f-]{36}|system:[a-z-]+)$/;
 /** Parts of the hub that act without having been asked. All others act on behalf of a request, whose correlation they carry. */
-const ACTS_UNASKED = ['chain-guard', 'clean-up-nodes', 'local-node', 'node-access', 'refusals', 'watch-nodes'].map((part) => `system:${part}`);
+const ACTS_UNASKED = ['chain-guard', 'clean-up-nodes', 'local-node', 'measure-capacity', 'node-access', 'refusals', 'watch-nodes'].map(
+  (part) => `system:${part}`,
+);
 /** What a node reports on itself. */
 const OF_THE_NODE = ['node', 'vm'];
 
