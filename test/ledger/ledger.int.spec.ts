@@ -19,6 +19,7 @@ import type { Problem } from '../../src/lib/ledger/history-check.js';
 import { leafHashOf } from '../../src/lib/ledger/ledger-leaf.js';
 import { GrowingTree, leafHash, verifyConsistency, verifyInclusion } from '../../src/lib/ledger/merkle-tree.js';
 import { parseVerifier } from '../../src/lib/ledger/signed-note.js';
+import { TILE_WIDTH } from '../../src/lib/ledger/tiles.js';
 import { API_TOKEN } from '../support/http-app.js';
 import { missingInOpenApi } from '../support/openapi-complete.js';
 import { appendGoldenHistory, type QueryApp, startQueryApp } from '../support/query-app.js';
@@ -251,8 +252,20 @@ describe('a history that the owner of its database rewrites', () => {
     );
     const changed: RecordedEvent[] = [];
     for await (const events of historyOf(running.store, null, await running.store.head())) changed.push(...events);
-    const hashes = Buffer.concat(changed.map(leafHashOf)).toString('base64');
-    await running.app.get(DataSource).query('update read_models.ledger_tiles set hashes = $1 where tile = $2', [hashes, tileKey(0, 0)]);
+    const leaves = changed.map(leafHashOf);
+    const rewrite = async (level: number, index: number, hashes: readonly Buffer[]): Promise<unknown> =>
+      running.app
+        .get(DataSource)
+        .query('update read_models.ledger_tiles set hashes = $1 where tile = $2', [Buffer.concat(hashes).toString('base64'), tileKey(level, index)]);
+    const roots: Buffer[] = [];
+    for (let from = 0; from < leaves.length; from += TILE_WIDTH) {
+      const tile = leaves.slice(from, from + TILE_WIDTH);
+      await rewrite(0, from / TILE_WIDTH, tile);
+      const tree = new GrowingTree();
+      for (const leaf of tile) tree.append(leaf);
+      if (tile.length === TILE_WIDTH) roots.push(tree.root());
+    }
+    await rewrite(1, 0, roots);
     expect(await json('/audit/verify')).toMatchObject({ verified: true, first_disagreement: null });
     expect(await problems(...kept)).toMatchObject([{ kind: 'events_differ', first_event: 40, last_event: 59 }]);
     expect((await get('/ledger/checkpoint')).status).toBe(409);

@@ -13,6 +13,7 @@ import { ProjectionTables } from '../../src/hub/store/postgres/projection-tables
 import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
 import { Projections } from '../../src/hub/store/postgres/projections.js';
 import { ProjectionsAdminModule } from '../../src/hub/operations/projections-admin/projections-admin.module.js';
+import { CapacityReader } from '../../src/hub/repositories/repositories/model/capacity.reader.js';
 import { GetRepositoryController } from '../../src/hub/repositories/repositories/get-repository/get-repository.controller.js';
 import { ListRepositoriesController } from '../../src/hub/repositories/repositories/list-repositories/list-repositories.controller.js';
 import { GetVmController } from '../../src/hub/backup/vms/get-vm/get-vm.controller.js';
@@ -48,7 +49,7 @@ describe('queries over the golden streams', () => {
         GetNodeController,
         ListPortsController,
       ],
-      providers: [{ provide: HubConfig, useValue: new HubConfig() }],
+      providers: [CapacityReader, { provide: HubConfig, useValue: new HubConfig() }],
     });
     head = await appendGoldenHistory(running.store);
   }, 60_000);
