@@ -13,7 +13,7 @@ const DELETION_TYPES: readonly Deletion['type'][] = ['BackupDeleted', 'VmRemoved
 const PROTECTION_TYPES: readonly ProtectionChange['type'][] = ['RestorePointPinned', 'RestorePointUnpinned', 'RestorePointHeld', 'RestorePointReleased'];
 const ACCESS_TYPES = ['RestorePointAccessed', 'RestoreJobRequested', 'VmRestoreRequested', 'RestoreExportRequested', 'MountRequested'] as const;
 
-/** Whoever caused the first event of a correlation requested all of it. A restore's own exports and looks at names are no accesses of their own. */
+/** The actor of a correlation's first event requested all of it. The exports of a restore, and listings of names, do not count as accesses. */
 const EVENTS = `
   select log_position as position, stream, type, time as at, data - 'disks' as data,
          coalesce((select actor from audit_events first where first.correlation_id = event.correlation_id order by log_position limit 1), actor) as by

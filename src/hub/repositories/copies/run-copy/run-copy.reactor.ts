@@ -253,7 +253,7 @@ export class RunCopyReactor implements OnApplicationBootstrap, OnModuleDestroy {
     return 'done';
   }
 
-  /** A source whose content is not what was sealed is damaged, whoever finds it. */
+  /** Marks a source as damaged if its content differs from what was sealed, as a verification would. */
   private async markSource({ request }: KnownCopy, error: unknown): Promise<void> {
     if (!(error instanceof DomainError) || !['source_altered', 'restore_point_damaged'].includes(error.code)) return;
     const { damaged_backup_id, file, path } = error.facts;
