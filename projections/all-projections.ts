@@ -18,6 +18,8 @@ import { nbdPortsProjection } from './nbd-ports/nbd-ports.projection.js';
 import { NbdPortReadModel } from './nbd-ports/nbd-ports.read-model.js';
 import { nodesProjection } from './nodes/nodes.projection.js';
 import { NodeReadModel } from './nodes/nodes.read-model.js';
+import { pipelinesProjection } from './pipelines/pipelines.projection.js';
+import { PipelineReadModel } from './pipelines/pipelines.read-model.js';
 import { policiesProjection } from './policies/policies.projection.js';
 import { PolicyReadModel } from './policies/policies.read-model.js';
 import { policyOccurrencesProjection } from './policy-occurrences/policy-occurrences.projection.js';
@@ -47,6 +49,7 @@ export const allProjections: readonly Projection[] = [
   vmsProjection,
   policiesProjection,
   policyOccurrencesProjection,
+  pipelinesProjection,
   vmRpoProjection,
   repositoriesProjection,
   repositoryCapacityProjection,
@@ -70,6 +73,7 @@ export const allReadModels: readonly ReadModel[] = [
   VmReadModel,
   PolicyReadModel,
   PolicyOccurrenceReadModel,
+  PipelineReadModel,
   VmRpoReadModel,
   RepositoryReadModel,
   RepositoryCapacityReadModel,

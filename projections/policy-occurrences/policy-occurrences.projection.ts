@@ -37,6 +37,9 @@ export const policyOccurrencesProjection: Projection<PolicyOccurrenceRow> = {
         const { vm_id, attempt, backup_id } = event.data;
         return withVm(row, recorded.stream, vm_id, (vm) => ({ ...vm, attempt, backup_id, status: 'requested', code: null, detail: null }));
       }
+      case 'OccurrenceBackupCancelRequested':
+        // Its end carries the reason.
+        return known(row, recorded.stream);
       case 'OccurrenceBackupEnded': {
         const { vm_id, attempt, outcome, code, detail, retry_at } = event.data;
         if (retry_at === null) return withVm(row, recorded.stream, vm_id, (vm) => ({ ...vm, attempt, status: outcome, code, detail }));

@@ -151,6 +151,7 @@ describe('the command line, with a running hub', () => {
     expect(await json('policy', 'edit', 'nightly', '--rpo', 'none')).toMatchObject({ version: 4, rpo_seconds: null });
     expect(await sendense('policy', 'edit', 'nightly', '--rpo', 'soon')).toMatchObject({ code: 2, stderr: expect.stringContaining('such as 90m') });
     const limits = ['--start-window', 'sat,sun 22:00-06:00', '--blackout', 'defer=2026-12-24T16:00:00Z/2026-12-27', 'skip=2026-12-31/2027-01-01'];
+    limits.push('--verify-every', '1', '--boot-every', '30', '--console-text', 'none', '--run-within', 'cancel', '--concurrency-timeout', '2h');
     expect(await json('policy', 'edit', 'nightly', ...limits)).toMatchObject({
       version: 5,
       start_window: { from: '22:00', until: '06:00', days: ['sat', 'sun'] },
@@ -158,8 +159,15 @@ describe('the command line, with a running hub', () => {
         { from: '2026-12-24T16:00:00.000Z', until: '2026-12-27T00:00:00.000Z', effect: 'defer' },
         { from: '2026-12-31T00:00:00.000Z', until: '2027-01-01T00:00:00.000Z', effect: 'skip' },
       ],
+      verification: { every_nth: 1, boot_every_days: 30, console_text: null, guest_agent: true, timeout_seconds: 300 },
+      run_within: 'cancel',
+      concurrency_timeout_seconds: 7200,
     });
-    expect(await json('policy', 'edit', 'nightly', '--start-window', 'none', '--blackout', 'none')).toMatchObject({ start_window: null, blackouts: [] });
+    expect(await json('policy', 'edit', 'nightly', '--start-window', 'none', '--blackout', 'none', '--boot-every', '0')).toMatchObject({
+      start_window: null,
+      blackouts: [],
+      verification: { every_nth: 1, boot_every_days: null },
+    });
     expect(await sendense('policy', 'edit', 'nightly', '--blackout', 'never=1/2')).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('skip=2026-12-31'),
@@ -174,7 +182,7 @@ describe('the command line, with a running hub', () => {
     expect(await json('policy', 'opt-in', 'nightly', 'web3')).toMatchObject({ version: 8, opt_outs: [] });
     await sendense('vm', 'remove', 'web3');
     expect((await sendense('policy', 'run', 'nightly')).stdout).toMatch(/^It backs up 1 VM/);
-    await until('the run to finish', async () => /manual +started +- +1 of 1/.test((await sendense('policy', 'runs', 'nightly')).stdout));
+    await until('the run to finish', async () => /manual +started +- +1 of 1 +verify passed 1 /.test((await sendense('policy', 'runs', 'nightly')).stdout));
     expect((await sendense('policy', 'pause', 'nightly')).stdout).toBe('Policy "nightly" is disabled as of version 9.\n');
     expect(await json('policy', 'resume', 'nightly')).toMatchObject({ version: 10, enabled: true });
     expect(await sendense('policy', 'edit', 'nightly', '--schedule', '0 0 31 2 *')).toMatchObject({

@@ -109,13 +109,13 @@ describe('a policy that breaks a rule', () => {
 
 describe('a policy', () => {
   it('is created, and its preview says what it will do', async () => {
-    const created = await system.api<PolicyResponse>('POST', '/policies', settings);
+    const created = await system.api<PolicyResponse>('POST', '/policies', { ...settings, verification: { every_nth: 1, boot_every_days: 1 } });
     expect(created).toMatchObject({ status: 201, body: { version: 1, enabled: true, catch_up: 'latest' } });
     policy = created.body;
     const { body } = await system.api<PolicyPreviewResponse>('GET', `/policies/${policy.policy_id}/preview`);
     expect(body).toMatchObject({
       sentence:
-        'Backs up 2 VMs into repository "main": every 1m (Europe/Berlin), catching up the newest missed run within 12 hours. Keeps every restore point.',
+        'Backs up 2 VMs into repository "main": every 1m (Europe/Berlin), catching up the newest missed run within 12 hours. Of each VM it verifies each restore point and boots one every 1 day. Keeps every restore point.',
       vms: [
         { vm_name: 'web-1', because: `vm_id ${vms[0] ?? ''}` },
         { vm_name: 'web-2', because: 'label env=prod' },
@@ -136,6 +136,19 @@ describe('a policy', () => {
     expect(run).toMatchObject({ outcome: 'started', trigger: 'schedule', policy_version: 1, vms: [{ status: 'completed' }, { status: 'completed' }] });
     for (const { backup_id } of run.vms) {
       expect(await client.get(backup_id ?? '')).toMatchObject({ status: 'completed', policy_id: policy.policy_id, policy_version: 1 });
+    }
+  });
+
+  it('verifies each restore point, and says why one of image files cannot be booted', async () => {
+    const checked = await until('the checks of the first run to end', async () => {
+      const run = (await occurrences()).at(-1);
+      return run?.vms.every(({ checks }) => checks.every(({ status }) => status !== 'pending' && status !== 'running')) === true ? run : null;
+    });
+    for (const { checks } of checked.vms) {
+      expect(checks).toMatchObject([
+        { step: 'verify', status: 'passed', code: null },
+        { step: 'boot_check', status: 'refused', code: 'definition_missing' },
+      ]);
     }
   });
 

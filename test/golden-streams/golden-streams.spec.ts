@@ -20,6 +20,7 @@ import { evolveVmRestore, initialVmRestoreState } from '../../src/hub/restore/re
 import { evolveVerification, initialVerificationState } from '../../src/hub/backup/verifications/model/verification.state.js';
 import { evolveRestoreMount, initialRestoreMountState } from '../../src/hub/restore/restore-mounts/model/restore-mount.state.js';
 import { evolveOccurrence, initialOccurrenceState } from '../../src/hub/backup/policies/model/occurrence.state.js';
+import { evolvePipeline, initialPipelineState } from '../../src/hub/backup/policies/model/pipeline.state.js';
 import { evolvePolicy, initialPolicyState } from '../../src/hub/backup/policies/model/policy.state.js';
 import { evolveRpo, initialRpoState } from '../../src/hub/backup/policies/model/rpo.state.js';
 import { evolveVm, initialVmState } from '../../src/hub/backup/vms/model/vm.state.js';
@@ -56,6 +57,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   restoreMount: folding(initialRestoreMountState, evolveRestoreMount),
   occurrence: folding(initialOccurrenceState, evolveOccurrence),
   rpo: folding(initialRpoState, evolveRpo),
+  pipeline: folding(initialPipelineState, evolvePipeline),
   policy: folding(initialPolicyState, evolvePolicy),
   vm: folding(initialVmState, evolveVm),
   vmRestore: folding(initialVmRestoreState, evolveVmRestore),

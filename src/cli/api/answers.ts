@@ -224,6 +224,14 @@ interface NamedVms {
   readonly first: readonly { readonly vm_name: string }[];
 }
 
+export interface VerificationRules {
+  readonly every_nth: number | null;
+  readonly boot_every_days: number | null;
+  readonly console_text: string | null;
+  readonly guest_agent: boolean;
+  readonly timeout_seconds: number;
+}
+
 export interface Policy {
   readonly policy_id: string;
   readonly version: number;
@@ -242,6 +250,9 @@ export interface Policy {
   readonly catch_up: string;
   readonly retention: Retention | null;
   readonly rpo_seconds: number | null;
+  readonly verification: VerificationRules | null;
+  readonly run_within: string;
+  readonly concurrency_timeout_seconds: number | null;
   readonly created_at: string;
   readonly edited_at: string;
   readonly position: string;
@@ -259,7 +270,7 @@ export interface Occurrence {
   readonly trigger: string;
   readonly outcome: string;
   readonly reason: string | null;
-  readonly vms: readonly { readonly status: string }[];
+  readonly vms: readonly { readonly status: string; readonly checks: readonly { readonly step: string; readonly status: string }[] }[];
   readonly finished_at: string | null;
 }
 

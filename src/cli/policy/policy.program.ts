@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { InvalidArgumentError, Option } from 'commander';
 import { NODE_SOURCES } from '../../contract/words.js';
-import type { Occurrence, Policy, PolicyPreview, PolicySimulation, PolicyWhatIf, Retention } from '../api/answers.js';
+import type { Occurrence, Policy, PolicyPreview, PolicySimulation, PolicyWhatIf, Retention, VerificationRules } from '../api/answers.js';
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import {
@@ -52,6 +52,13 @@ interface SettingOptions extends ResourceOptions {
   readonly confirmExpiring?: number;
   readonly dryRun?: true;
   readonly rpo?: number | 'none';
+  readonly verifyEvery?: number;
+  readonly bootEvery?: number;
+  readonly consoleText?: string;
+  readonly guestAgent?: string;
+  readonly bootTimeout?: number;
+  readonly runWithin?: string;
+  readonly concurrencyTimeout?: number | 'none';
 }
 
 interface WhatIfOptions extends SettingOptions {
@@ -74,6 +81,7 @@ const NO_RULE: Retention = {
   keep_yearly: null,
   applies_to: 'all',
 };
+const NO_CHECK: VerificationRules = { every_nth: null, boot_every_days: null, console_text: 'login:', guest_agent: true, timeout_seconds: 300 };
 const RULE = /^(vm|name|label|node|source)=(.+)$/s;
 const WINDOW = /^(?:([a-z]+(?:,[a-z]+)*) )?(\d\d:\d\d)-(\d\d:\d\d)$/;
 const BLACKOUT = /^(defer|skip)=([^/]+)\/([^/]+)$/;
@@ -96,6 +104,7 @@ export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
       time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       ...(await settingsOf(hub, options)),
       retention: retentionOf(options, null),
+      verification: verificationOf(options, null),
       name,
     };
     printRecord(await hub.call<Policy>('POST', '/policies', settings), options);
@@ -113,7 +122,11 @@ export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
         async (hub, id, options) => {
           if (options.dryRun === true) return simulate(hub, id, options);
           const change = await settingsOf(hub, options);
-          printRecord(await edit(hub, id, ({ retention }) => ({ ...change, retention: retentionOf(options, retention) }), options.confirmExpiring), options);
+          const rules = ({ retention, verification }: Policy): Partial<Policy> => ({
+            retention: retentionOf(options, retention),
+            verification: verificationOf(options, verification),
+          });
+          printRecord(await edit(hub, id, (policy) => ({ ...change, ...rules(policy) }), options.confirmExpiring), options);
         },
       ),
     )
@@ -148,7 +161,7 @@ export function policyCommand(environment: NodeJS.ProcessEnv): CliCommand {
       one(readingCommand('runs', 'list the newest runs of a policy, also those that did not start'), async (hub, id, options) => {
         const answer = await hub.call<{ occurrences: readonly Occurrence[] }>('GET', `/policies/${id}/occurrences`);
         if (options.json === true) printRecord(answer, options);
-        else process.stdout.write(table(['wall_time', 'trigger', 'outcome', 'reason', 'completed', 'finished_at'], answer.occurrences.map(rowOf)));
+        else process.stdout.write(table(['wall_time', 'trigger', 'outcome', 'reason', 'completed', 'checks', 'finished_at'], answer.occurrences.map(rowOf)));
       }),
     );
 }
@@ -214,12 +227,22 @@ function withSettings(command: CliCommand): CliCommand {
     .option('--keep-yearly <number>', 'the same for years', number)
     .addOption(new Option('--keep-all', 'keep every restore point'))
     .addOption(new Option('--applies-to <which>', 'whether the rules apply to older restore points too').choices(['all', 'new']))
-    .option('--rpo <duration>', 'the age that the newest good restore point of each VM never exceeds, such as 24h; none: no promise', rpo);
+    .option('--rpo <duration>', 'the age that the newest good restore point of each VM never exceeds, such as 24h; none: no promise', durationOrNone)
+    .option('--verify-every <number>', "verify a VM's first restore point and each Nth after it; 1: each; 0: no such rule", number)
+    .option('--boot-every <days>', 'boot a restore point of each VM every so many days; 0: no such rule', number)
+    .option('--console-text <text>', 'text on the serial console by which a booted guest is known; none: no text')
+    .addOption(new Option('--guest-agent <use>', 'whether the guest agent may show that the guest has booted').choices(['yes', 'no']))
+    .option('--boot-timeout <seconds>', 'how long the guest has for that', seconds)
+    .addOption(
+      new Option('--run-within <what>', 'what happens to running backups when the start window closes or a blackout begins').choices(['finish', 'cancel']),
+    )
+    .option('--concurrency-timeout <duration>', 'cancel backups that wait in the queue for longer, such as 2h; none: they wait', durationOrNone);
 }
 
 /** The given settings as the hub takes them. */
 async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial<Policy>> {
   const { schedule, timeZone, repository, include, exclude, backupType, spread, startWindow: window, blackout: blackouts, catchUp, rpo: promised } = options;
+  const { runWithin, concurrencyTimeout } = options;
   return {
     ...(schedule === undefined ? {} : { schedule }),
     ...(timeZone === undefined ? {} : { time_zone: timeZone }),
@@ -232,6 +255,8 @@ async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial
     ...(blackouts === undefined ? {} : { blackouts }),
     ...(catchUp === undefined ? {} : { catch_up: catchUp }),
     ...(promised === undefined ? {} : { rpo_seconds: promised === 'none' ? null : promised }),
+    ...(runWithin === undefined ? {} : { run_within: runWithin }),
+    ...(concurrencyTimeout === undefined ? {} : { concurrency_timeout_seconds: concurrencyTimeout === 'none' ? null : concurrencyTimeout }),
   };
 }
 
@@ -249,6 +274,22 @@ function retentionOf(options: SettingOptions, before: Retention | null): Retenti
     ...(appliesTo === undefined ? {} : { applies_to: appliesTo }),
   };
   return before === null && Object.keys(given).length === 0 ? null : { ...NO_RULE, ...before, ...given };
+}
+
+/** The rules of before with those that are given; null: nothing is checked. */
+function verificationOf(options: SettingOptions, before: VerificationRules | null): VerificationRules | null {
+  const { verifyEvery, bootEvery, consoleText, guestAgent, bootTimeout } = options;
+  const given = {
+    ...(verifyEvery === undefined ? {} : { every_nth: verifyEvery || null }),
+    ...(bootEvery === undefined ? {} : { boot_every_days: bootEvery || null }),
+    ...(consoleText === undefined ? {} : { console_text: consoleText === 'none' ? null : consoleText }),
+    ...(guestAgent === undefined ? {} : { guest_agent: guestAgent === 'yes' }),
+    ...(bootTimeout === undefined ? {} : { timeout_seconds: bootTimeout }),
+  };
+  if (Object.keys(given).length === 0) return before;
+  const rules = { ...NO_CHECK, ...before, ...given };
+  const isEnded = rules.every_nth === null && rules.boot_every_days === null && (verifyEvery === 0 || bootEvery === 0);
+  return isEnded ? null : rules;
 }
 
 async function simulate(hub: HubApi, policy_id: string, options: SettingOptions): Promise<void> {
@@ -269,11 +310,13 @@ async function whatIf(hub: HubApi, id: string, options: WhatIfOptions): Promise<
   const change = await settingsOf(hub, options);
   const policy = await hub.call<Policy>('GET', `/policies/${id}`);
   const retention = retentionOf(options, policy.retention);
-  const isEdit = Object.keys(change).length > 0 || !isDeepStrictEqual(retention, policy.retention);
+  const verification = verificationOf(options, policy.verification);
+  const isEdit =
+    Object.keys(change).length > 0 || !isDeepStrictEqual({ retention, verification }, { retention: policy.retention, verification: policy.verification });
   const request = {
     ...(horizon === undefined ? {} : { horizon }),
     ...(since === undefined ? {} : { since }),
-    ...(isEdit ? { settings: { ...settingsIn(policy), ...change, retention } } : {}),
+    ...(isEdit ? { settings: { ...settingsIn(policy), ...change, retention, verification } } : {}),
   };
   const answer = await hub.call<PolicyWhatIf>('POST', `/policies/${id}/simulate`, request, WHAT_IF_MS);
   if (options.json === true) printRecord(answer, options);
@@ -313,7 +356,14 @@ function previewText({ sentence, next_occurrences, vms, left_out }: PolicyPrevie
 
 function rowOf({ vms, ...occurrence }: Occurrence): Readonly<Record<string, unknown>> {
   const completed = vms.filter(({ status }) => status === 'completed').length;
-  return { ...occurrence, completed: vms.length === 0 ? null : `${completed} of ${vms.length}` };
+  return { ...occurrence, completed: vms.length === 0 ? null : `${completed} of ${vms.length}`, checks: checksOf(vms) };
+}
+
+/** Such as "verify passed 3, boot_check failed 1"; null: nothing is checked. */
+function checksOf(vms: Occurrence['vms']): string | null {
+  const found = vms.flatMap(({ checks }) => checks.map(({ step, status }) => `${step} ${status}`));
+  if (found.length === 0) return null;
+  return [...Map.groupBy(found, (text) => text)].map(([text, same]) => `${text} ${same.length}`).join(', ');
 }
 
 function rule(text: string, earlier: readonly Rule[] = []): readonly Rule[] {
@@ -339,7 +389,7 @@ function blackout(text: string, earlier: readonly Blackout[] = []): readonly Bla
   return [...earlier, { from: instant(from), until: instant(until), effect }];
 }
 
-function rpo(text: string): number | 'none' {
+function durationOrNone(text: string): number | 'none' {
   if (text === 'none') return text;
   const [, amount, unit] = DURATION.exec(text) ?? [];
   const size = unit === undefined ? undefined : UNIT_SECONDS[unit];

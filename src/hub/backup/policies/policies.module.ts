@@ -12,12 +12,14 @@ import { GetPolicyController } from './get-policy/get-policy.controller.js';
 import { ListOccurrencesController } from './list-occurrences/list-occurrences.controller.js';
 import { ListPoliciesController } from './list-policies/list-policies.controller.js';
 import { OccurrenceRecorder } from './model/occurrence.recorder.js';
+import { PipelineRecorder } from './model/pipeline.recorder.js';
 import { RetentionReader } from './model/retention.reader.js';
 import { RunFactsReader } from './model/run-facts.reader.js';
 import { RpoRecorder } from './model/rpo.recorder.js';
 import { PolicyQueriesModule } from './policy-queries.module.js';
 import { PreviewPolicyController } from './preview-policy/preview-policy.controller.js';
 import { RunOccurrenceReactor } from './run-occurrence/run-occurrence.reactor.js';
+import { RunPipelinesReactor } from './run-pipelines/run-pipelines.reactor.js';
 import { RunPoliciesService } from './run-policies/run-policies.service.js';
 import { RunPolicyController } from './run-policy/run-policy.controller.js';
 import { RunPolicyHandler } from './run-policy/run-policy.handler.js';
@@ -50,6 +52,8 @@ import { WhatIfReader } from './what-if/what-if.reader.js';
     WhatIfReader,
     ApplyRetentionReactor,
     OccurrenceRecorder,
+    PipelineRecorder,
+    RunPipelinesReactor,
     RunPoliciesService,
     RunOccurrenceReactor,
     RpoRecorder,

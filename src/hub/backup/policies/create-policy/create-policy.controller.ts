@@ -24,7 +24,16 @@ export class CreatePolicyController {
   @Post()
   @ApiOperation({ summary: 'Create a policy, which backs up VMs by itself' })
   @ApiCreatedResponse({ type: PolicyResponse })
-  @ApiProblem(400, 'validation_failed', 'schedule_invalid', 'time_zone_unknown', 'blackout_invalid', 'retention_empty')
+  @ApiProblem(
+    400,
+    'validation_failed',
+    'schedule_invalid',
+    'time_zone_unknown',
+    'blackout_invalid',
+    'retention_empty',
+    'verification_empty',
+    'sign_of_life_missing',
+  )
   @ApiProblem(404, 'repository_not_found', 'policy_not_found')
   @ApiProblem(409, 'policy_name_taken', 'no_vm_matched', 'vm_claimed')
   @ApiProblem(503, 'read_model_behind')

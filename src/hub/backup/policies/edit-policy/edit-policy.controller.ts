@@ -30,7 +30,16 @@ export class EditPolicyController {
   })
   @ApiParam({ name: 'id', example: '0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b' })
   @ApiOkResponse({ type: PolicyResponse })
-  @ApiProblem(400, 'validation_failed', 'schedule_invalid', 'time_zone_unknown', 'blackout_invalid', 'retention_empty')
+  @ApiProblem(
+    400,
+    'validation_failed',
+    'schedule_invalid',
+    'time_zone_unknown',
+    'blackout_invalid',
+    'retention_empty',
+    'verification_empty',
+    'sign_of_life_missing',
+  )
   @ApiProblem(404, 'policy_not_found', 'repository_not_found')
   @ApiProblem(409, 'policy_changed', 'retention_would_expire', 'policy_name_taken', 'no_vm_matched', 'vm_claimed')
   @ApiProblem(503, 'read_model_behind')

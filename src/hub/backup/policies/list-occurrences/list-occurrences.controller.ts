@@ -1,6 +1,7 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
-import { DataSource } from 'typeorm';
+import { DataSource, In } from 'typeorm';
+import { PipelineReadModel } from '../../../../../projections/pipelines/pipelines.read-model.js';
 import { PolicyOccurrenceReadModel } from '../../../../../projections/policy-occurrences/policy-occurrences.read-model.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { ApiPage, type Page, readPage } from '../../../operations/http/cursor-page.js';
@@ -29,10 +30,13 @@ export class ListOccurrencesController {
       order: ['created_position'],
       direction: 'DESC',
       filters: { policy_id: id, outcome: query.outcome },
-      itemOf: toOccurrenceResponse,
+      itemOf: (row) => row,
     });
     // The runs of a deleted policy stay.
     if (page.occurrences.length === 0) await this.policies.one(id);
-    return page;
+    const pipelines = await this.dataSource
+      .getRepository(PipelineReadModel)
+      .findBy({ occurrence_id: In(page.occurrences.map(({ occurrence_id }) => occurrence_id)) });
+    return { ...page, occurrences: page.occurrences.map((row) => toOccurrenceResponse(row, pipelines)) };
   }
 }

@@ -29,6 +29,7 @@ describe('a run whose time has come', () => {
       ],
       left_out: facts.left_out,
       started_at: now,
+      rules: { run_within: null, concurrency_timeout_seconds: null, verification: null },
     };
     expect(beginRun(run, 'start', POLICY_SETTINGS, facts, now)).toEqual({ type: 'OccurrenceStarted', data });
     expect(beginRun(run, 'catch_up', POLICY_SETTINGS, facts, now)).toEqual({ type: 'OccurrenceCaughtUp', data });

@@ -1,4 +1,4 @@
-import type { OccurrenceEnding, RunIdentity, SkipCode } from './occurrence.events.js';
+import type { OccurrenceEnding, RunIdentity, RunRules, SkipCode } from './occurrence.events.js';
 import type { PolicySettings } from './policy.events.js';
 import type { Choice } from './selection.plan.js';
 import { admit, jitterSeconds } from './start-window.plan.js';
@@ -48,12 +48,19 @@ export function beginRun(
       ...planned.flatMap(({ admission, ...vm }) => ('start' in admission ? [] : [{ ...vm, because: 'its place in the spread is outside the start window' }])),
     ],
     started_at: now,
+    rules: rulesOf(run, settings),
   };
   if (data.vms.length === 0) {
     const detail = 'The place of each VM in the spread is outside the start window.';
     return { type: 'OccurrenceSkipped', data: { ...run, reason: 'window_closed', detail, recorded_at: now } };
   }
   return { type: kind === 'start' ? 'OccurrenceStarted' : 'OccurrenceCaughtUp', data };
+}
+
+function rulesOf({ trigger }: RunIdentity, settings: PolicySettings): RunRules {
+  const { start_window, blackouts, run_within = 'finish', concurrency_timeout_seconds = null, verification = null } = settings;
+  const binds = run_within === 'cancel' && trigger === 'schedule';
+  return { run_within: binds ? { start_window, blackouts } : null, concurrency_timeout_seconds, verification };
 }
 
 /** A manual run starts at once, whatever the window. */

@@ -80,6 +80,19 @@ describe('an occurrence', () => {
     given(started, requested('v1'), ended('v1', retried)).when(end('v1')).then();
   });
 
+  it('records the cancellation of a requested backup once', () => {
+    const data = { vm_id: 'v1', attempt: 1, backup_id: 'b-v1-1', reason: 'concurrency_timeout', requested_at: at } as const;
+    const cancel: OccurrenceStep = { kind: 'cancel_requested', data };
+    const cancelling: OccurrenceEvent = { type: 'OccurrenceBackupCancelRequested', data };
+    given(started, requested('v1')).when(cancel).then(cancelling);
+    given(started, requested('v1'), cancelling).when(cancel).then();
+    given(started).when(cancel).then();
+    given(started, requested('v1'), ended('v1')).when(cancel).then();
+    given(started, requested('v1'), cancelling)
+      .when(end('v1', { outcome: 'cancelled', code: 'concurrency_timeout' }))
+      .then(ended('v1', { outcome: 'cancelled', code: 'concurrency_timeout' }));
+  });
+
   it('finishes when all backups have ended, with their count', () => {
     given(started, requested('v1'), ended('v1')).when(finish).then();
     given(started, ended('v1'), ended('v2', retried)).when(finish).then();

@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
+import type { PolicySettings, VerificationRules } from './policy.events.js';
 
 /** Why an expected run did not start. These codes are part of the API and stable. */
 export type SkipCode = 'paused' | 'blackout' | 'window_closed' | 'no_vm_matched' | 'previous_running' | 'node_offline' | 'repository_unavailable';
@@ -20,12 +21,25 @@ export type RunIdentity = {
 
 export type OccurrenceVm = { readonly vm_id: string; readonly vm_name: string; readonly because: string; readonly start_at: string };
 
+/** Why the hub cancels a backup of a run. These codes are part of the API and stable. */
+export type CancelCode = 'window_closed' | 'blackout' | 'concurrency_timeout';
+
+/** Rules of the policy's version for backups that have been requested, and for what follows them. */
+export type RunRules = {
+  /** When backups may run; null: they always finish. */
+  readonly run_within: Pick<PolicySettings, 'start_window' | 'blackouts'> | null;
+  readonly concurrency_timeout_seconds: number | null;
+  readonly verification: VerificationRules | null;
+};
+
 type Begun = RunIdentity & {
   readonly repository_id: string;
   readonly backup_type: 'auto' | 'full' | 'incremental';
   readonly vms: readonly OccurrenceVm[];
   readonly left_out: readonly { readonly vm_id: string; readonly vm_name: string; readonly because: string }[];
   readonly started_at: string;
+  /** Omitted by early hubs: none. */
+  readonly rules?: RunRules;
 };
 export type OccurrenceStarted = DomainEvent<'OccurrenceStarted', Begun>;
 /** It started late, because the hub was not running at its time. */
@@ -42,6 +56,11 @@ export type OccurrenceBackupRequested = DomainEvent<
   'OccurrenceBackupRequested',
   { readonly vm_id: string; readonly attempt: number; readonly backup_id: string; readonly requested_at: string }
 >;
+/** The backup is about to be cancelled; it may complete nevertheless. */
+export type OccurrenceBackupCancelRequested = DomainEvent<
+  'OccurrenceBackupCancelRequested',
+  { readonly vm_id: string; readonly attempt: number; readonly backup_id: string; readonly reason: CancelCode; readonly requested_at: string }
+>;
 export type OccurrenceBackupEnded = DomainEvent<
   'OccurrenceBackupEnded',
   {
@@ -49,7 +68,7 @@ export type OccurrenceBackupEnded = DomainEvent<
     readonly attempt: number;
     /** `refused`: the backup could not be requested. */
     readonly outcome: 'completed' | 'failed' | 'cancelled' | 'refused';
-    /** null: it completed, or was cancelled. */
+    /** null: it completed, or somebody cancelled it. The hub's own cancellations have the code of their reason. */
     readonly code: string | null;
     readonly detail: string | null;
     /** null: it is not tried again. */
@@ -66,7 +85,7 @@ export type OccurrenceFinished = DomainEvent<
 /** The one event that says how an expected run ended; the first of its stream. */
 export type OccurrenceEnding = OccurrenceStarted | OccurrenceCaughtUp | OccurrenceSkipped | OccurrenceMissed;
 /** Stream `occurrence-<occurrence_id>`. */
-export type OccurrenceEvent = OccurrenceEnding | OccurrenceBackupRequested | OccurrenceBackupEnded | OccurrenceFinished;
+export type OccurrenceEvent = OccurrenceEnding | OccurrenceBackupRequested | OccurrenceBackupCancelRequested | OccurrenceBackupEnded | OccurrenceFinished;
 
 export function occurrenceStream(occurrenceId: string): string {
   return `occurrence-${occurrenceId}`;

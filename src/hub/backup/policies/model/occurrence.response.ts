@@ -1,4 +1,14 @@
+import type { PipelineReadModel } from '../../../../../projections/pipelines/pipelines.read-model.js';
 import type { PolicyOccurrenceReadModel } from '../../../../../projections/policy-occurrences/policy-occurrences.read-model.js';
+
+export class PipelineStepResponse {
+  /** `verify`: its files are verified. `boot_check`: it is booted. */ readonly step!: 'verify' | 'boot_check';
+  /** `aborted`: without a verdict; `refused`: it could not begin */
+  readonly status!: 'pending' | 'running' | 'passed' | 'failed' | 'aborted' | 'refused';
+  /** Listed by GET /backups/{backup_id}/verifications; null: not requested yet @example null */ readonly verification_id!: string | null;
+  /** Why it did not pass @example null */ readonly code!: string | null;
+  /** @example null */ readonly detail!: string | null;
+}
 
 export class OccurrenceVmResponse {
   /** @example "0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5b" */ readonly vm_id!: string;
@@ -10,6 +20,7 @@ export class OccurrenceVmResponse {
   /** The newest backup; null: none was requested yet @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly backup_id!: string | null;
   /** Why the newest attempt did not complete @example null */ readonly code!: string | null;
   /** @example null */ readonly detail!: string | null;
+  /** What the policy has checked after the backup */ readonly checks!: PipelineStepResponse[];
 }
 
 export class LeftOutVmResponse {
@@ -43,7 +54,9 @@ export class OccurrenceResponse {
   readonly position!: string;
 }
 
-export function toOccurrenceResponse(row: PolicyOccurrenceReadModel): OccurrenceResponse {
+/** @param pipelines those of the restore points of the run */
+export function toOccurrenceResponse(row: PolicyOccurrenceReadModel, pipelines: readonly PipelineReadModel[]): OccurrenceResponse {
+  const checks = new Map(pipelines.map(({ backup_id, steps }) => [backup_id, steps]));
   const { occurrence_id, policy_id, policy_name, policy_version, trigger, wall_time, time_zone, outcome, reason, detail, vms, left_out, position } = row;
   return {
     occurrence_id,
@@ -57,7 +70,7 @@ export function toOccurrenceResponse(row: PolicyOccurrenceReadModel): Occurrence
     outcome,
     reason,
     detail,
-    vms: [...vms],
+    vms: vms.map((vm) => ({ ...vm, checks: [...(checks.get(vm.backup_id ?? '') ?? [])] })),
     left_out: [...left_out],
     recorded_at: row.recorded_at.toISOString(),
     finished_at: row.finished_at?.toISOString() ?? null,

@@ -1,5 +1,5 @@
 import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
-import type { OccurrenceBackupEnded, OccurrenceEvent, OccurrenceStarted, OccurrenceVm } from './occurrence.events.js';
+import type { CancelCode, OccurrenceBackupEnded, OccurrenceEvent, OccurrenceStarted, OccurrenceVm } from './occurrence.events.js';
 
 export type RunVm = OccurrenceVm & {
   /** From 1. */
@@ -7,6 +7,10 @@ export type RunVm = OccurrenceVm & {
   readonly stage: 'planned' | 'requested' | 'ended';
   readonly backup_id: string | null;
   readonly outcome: OccurrenceBackupEnded['data']['outcome'] | null;
+  /** null: not yet. */
+  readonly requested_at: string | null;
+  /** Why its backup is being cancelled; null: it is not. */
+  readonly cancel: CancelCode | null;
 };
 
 export type OccurrenceState =
@@ -23,15 +27,27 @@ export function evolveOccurrence(state: OccurrenceState, event: OccurrenceEvent)
   switch (event.type) {
     case 'OccurrenceStarted':
     case 'OccurrenceCaughtUp': {
-      const vms = event.data.vms.map((vm): RunVm => ({ ...vm, attempt: 1, stage: 'planned', backup_id: null, outcome: null }));
+      const vms = event.data.vms.map((vm): RunVm => ({
+        ...vm,
+        attempt: 1,
+        stage: 'planned',
+        backup_id: null,
+        outcome: null,
+        requested_at: null,
+        cancel: null,
+      }));
       return { status: 'running', run: event.data, vms };
     }
     case 'OccurrenceSkipped':
     case 'OccurrenceMissed':
       return { status: 'not_started' };
     case 'OccurrenceBackupRequested': {
-      const { vm_id, attempt, backup_id } = event.data;
-      return withVm(state, vm_id, (vm) => ({ ...vm, attempt, backup_id, stage: 'requested' }));
+      const { vm_id, attempt, backup_id, requested_at } = event.data;
+      return withVm(state, vm_id, (vm) => ({ ...vm, attempt, backup_id, requested_at, stage: 'requested' }));
+    }
+    case 'OccurrenceBackupCancelRequested': {
+      const { vm_id, reason } = event.data;
+      return withVm(state, vm_id, (vm) => ({ ...vm, cancel: reason }));
     }
     case 'OccurrenceBackupEnded': {
       const { vm_id, attempt, outcome, retry_at } = event.data;

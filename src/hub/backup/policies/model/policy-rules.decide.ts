@@ -1,5 +1,5 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
-import type { PolicySettings, Retention } from './policy.events.js';
+import type { PolicySettings, Retention, VerificationRules } from './policy.events.js';
 import { parseSchedule } from './schedule.plan.js';
 import { conflictWith, type OtherPolicy, type SelectableVm, select } from './selection.plan.js';
 import { knownZone } from './time-zone.plan.js';
@@ -15,7 +15,8 @@ export interface PolicyFacts {
 
 /**
  * The settings as they are recorded, with the zone under its known name.
- * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, retention_empty, repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
+ * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, retention_empty, verification_empty, sign_of_life_missing,
+ * repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
  */
 export function soundSettings(settings: PolicySettings, { vms, others, repository_exists, at }: PolicyFacts): PolicySettings {
   const { name, repository_id, blackouts } = settings;
@@ -24,6 +25,7 @@ export function soundSettings(settings: PolicySettings, { vms, others, repositor
     throw new DomainError('invalid', 'blackout_invalid', 'A blackout must end after it begins.', { field: 'blackouts', rule: 'until_after_from' });
   }
   refuseEmpty(settings.retention ?? null);
+  refuseVoid(settings.verification ?? null);
   if (!repository_exists) {
     throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { field: 'repository_id', repository_id });
   }
@@ -47,6 +49,29 @@ export function soundSettings(settings: PolicySettings, { vms, others, repositor
     });
   }
   return { ...settings, time_zone: knownZone(settings.time_zone) };
+}
+
+/** @throws DomainError verification_empty, sign_of_life_missing */
+function refuseVoid(verification: VerificationRules | null): void {
+  if (verification === null) return;
+  const { every_nth, boot_every_days, console_text, guest_agent } = verification;
+  if (every_nth === null && boot_every_days === null) {
+    throw new DomainError(
+      'invalid',
+      'verification_empty',
+      'A verification needs every_nth, boot_every_days or both. Without a verification, nothing is checked.',
+      {
+        field: 'verification',
+        rule: 'at_least_one_rule',
+      },
+    );
+  }
+  if (boot_every_days !== null && console_text === null && !guest_agent) {
+    throw new DomainError('invalid', 'sign_of_life_missing', 'Set console_text, guest_agent or both: the boot check needs a sign of life to wait for.', {
+      field: 'verification',
+      rule: 'sign_of_life',
+    });
+  }
 }
 
 /** A retention without rules would let all restore points but the newest expire. @throws DomainError retention_empty */

@@ -1,9 +1,9 @@
-import { ArrayMaxSize, ArrayUnique, IsArray, IsBoolean, IsIn, IsInt, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { ArrayMaxSize, ArrayUnique, IsArray, IsBoolean, IsIn, IsInt, IsString, Length, Matches, Max, MaxLength, Min } from 'class-validator';
 import { IsInstant } from '../../../../contract/validation/instant.decorator.js';
 import { ListOf, Part } from '../../../../contract/validation/member.decorators.js';
 import { Nullable, Optional, OptionalOrNull } from '../../../../contract/validation/presence.decorators.js';
 import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
-import type { Blackout, OptOut, PolicySettings, Retention, SelectionRule, StartWindow, Weekday } from './policy.events.js';
+import type { Blackout, OptOut, PolicySettings, Retention, SelectionRule, StartWindow, VerificationRules, Weekday } from './policy.events.js';
 import { KEEP_WITHIN } from './retention-periods.plan.js';
 import { WEEKDAYS } from './start-window.plan.js';
 
@@ -122,6 +122,40 @@ export class RetentionDto {
   readonly applies_to: Retention['applies_to'] = 'all';
 }
 
+export class VerificationRulesDto {
+  /** Verifies the files of each restore point (1), or of each that comes so many after the last verified one of its VM; null: no such rule @example 7 */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(1)
+  @Max(1000)
+  readonly every_nth?: number | null;
+
+  /** Boots the first restore point of a VM that comes so many days after the last one that was booted; null: no such rule @example 30 */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(1)
+  @Max(366)
+  readonly boot_every_days?: number | null;
+
+  /** Text on the serial console that shows that the guest is up; null: none @example "login:" */
+  @OptionalOrNull()
+  @IsString()
+  @Length(1, 200)
+  readonly console_text?: string | null;
+
+  /** Whether a response from the guest agent shows that the guest is up */
+  @Optional()
+  @IsBoolean()
+  readonly guest_agent: boolean = true;
+
+  /** How long the guest has to give a sign of life, in seconds @example 300 */
+  @Optional()
+  @IsInt()
+  @Min(1)
+  @Max(86_400)
+  readonly timeout_seconds: number = 300;
+}
+
 export class CreatePolicyDto {
   /** Unique @example "nightly" */
   @IsString()
@@ -206,6 +240,23 @@ export class CreatePolicyDto {
   @Min(60)
   @Max(31_622_400)
   readonly rpo_seconds?: number | null;
+
+  /** What is checked after a backup has completed; null: nothing */
+  @OptionalOrNull()
+  @Part(() => VerificationRulesDto)
+  readonly verification?: VerificationRulesDto | null;
+
+  /** Whether a backup that runs when the start window closes or a blackout begins may finish, or is cancelled. Runs that were asked for always finish */
+  @Optional()
+  @IsIn(['finish', 'cancel'])
+  readonly run_within?: 'finish' | 'cancel' = 'finish';
+
+  /** A backup that still waits in the queue after this time is cancelled (`concurrency_timeout`); null: it waits @example 3600 */
+  @OptionalOrNull()
+  @IsInt()
+  @Min(1)
+  @Max(604_800)
+  readonly concurrency_timeout_seconds?: number | null;
 }
 
 export class EditPolicyDto extends CreatePolicyDto {
@@ -241,7 +292,17 @@ export function settingsOf(dto: CreatePolicyDto): PolicySettings {
     catch_up,
     retention: retention === undefined || retention === null ? null : retentionOf(retention),
     rpo_seconds: dto.rpo_seconds ?? null,
+    verification: dto.verification === undefined || dto.verification === null ? null : verificationOf(dto.verification),
+    run_within: dto.run_within ?? 'finish',
+    concurrency_timeout_seconds: dto.concurrency_timeout_seconds ?? null,
   };
+}
+
+const DEFAULT_CONSOLE_TEXT = 'login:';
+
+function verificationOf(dto: VerificationRulesDto): VerificationRules {
+  const { every_nth = null, boot_every_days = null, console_text = DEFAULT_CONSOLE_TEXT, guest_agent, timeout_seconds } = dto;
+  return { every_nth, boot_every_days, console_text, guest_agent, timeout_seconds };
 }
 
 export function retentionOf(dto: RetentionDto): Retention {

@@ -39,6 +39,18 @@ export type Retention = {
   readonly applies_to: 'all' | 'new';
 };
 
+/** What is checked after a backup of the policy has completed. At least one of the two rules is not null. */
+export type VerificationRules = {
+  /** Every restore point (1), or each one after so many of the same VM, has its files verified; the first one always. */
+  readonly every_nth: number | null;
+  /** The first restore point after so many days is booted. */
+  readonly boot_every_days: number | null;
+  /** Text on the serial console that shows that the guest is up; null: none. */
+  readonly console_text: string | null;
+  readonly guest_agent: boolean;
+  readonly timeout_seconds: number;
+};
+
 export type PolicySettings = {
   readonly name: string;
   readonly enabled: boolean;
@@ -60,6 +72,12 @@ export type PolicySettings = {
   readonly retention?: Retention | null;
   /** The promise for each VM: the newest good restore point is never older. null, and omitted in events of early hubs: nothing is promised. */
   readonly rpo_seconds?: number | null;
+  /** null, and omitted in events of early hubs: nothing is verified. */
+  readonly verification?: VerificationRules | null;
+  /** Whether a scheduled backup may go on when the start window closes or a blackout begins; omitted in events of early hubs: `finish`. */
+  readonly run_within?: 'finish' | 'cancel';
+  /** How long a backup waits in the queue at most; null, and omitted in events of early hubs: no limit. */
+  readonly concurrency_timeout_seconds?: number | null;
 };
 
 export type PolicyCreated = DomainEvent<

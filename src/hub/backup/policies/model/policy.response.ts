@@ -11,6 +11,14 @@ export class RetentionResponse {
   readonly applies_to!: 'all' | 'new';
 }
 
+export class VerificationRulesResponse {
+  /** @example 7 */ readonly every_nth!: number | null;
+  /** @example 30 */ readonly boot_every_days!: number | null;
+  /** @example "login:" */ readonly console_text!: string | null;
+  readonly guest_agent!: boolean;
+  /** @example 300 */ readonly timeout_seconds!: number;
+}
+
 /** A policy as all routes of the API show it. */
 export class PolicyResponse {
   /** @example "0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b" */ readonly policy_id!: string;
@@ -31,6 +39,9 @@ export class PolicyResponse {
   /** null: no restore point expires */ readonly retention!: RetentionResponse | null;
   /** The greatest age of each VM's newest good restore point that is promised; null: nothing is promised @example 86400 */
   readonly rpo_seconds!: number | null;
+  /** What is checked after a backup has completed; null: nothing */ readonly verification!: VerificationRulesResponse | null;
+  /** Whether a backup may finish when the start window closes or a blackout begins */ readonly run_within!: 'finish' | 'cancel';
+  /** How long a backup waits in the queue at most; null: no limit @example 3600 */ readonly concurrency_timeout_seconds!: number | null;
   /** @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
   /** When this version was recorded @example "2026-11-21T10:30:00.000Z" */ readonly edited_at!: string;
   /** Position of the last event reflected in this response; opaque @example "0000000000000000042" */
@@ -44,6 +55,9 @@ export function toPolicyResponse({ policy_id, version, settings, created_at, edi
     ...settings,
     retention: settings.retention ?? null,
     rpo_seconds: settings.rpo_seconds ?? null,
+    verification: settings.verification ?? null,
+    run_within: settings.run_within ?? 'finish',
+    concurrency_timeout_seconds: settings.concurrency_timeout_seconds ?? null,
     created_at: created_at.toISOString(),
     edited_at: edited_at.toISOString(),
     position,

@@ -24,6 +24,12 @@ export function mayStart(at: string, rules: StartRules): boolean {
   return 'start' in admission && admission.start === at;
 }
 
+/** What forbids backups at this instant; null: nothing. */
+export function closedBy(at: string, rules: StartRules): 'blackout' | 'window_closed' | null {
+  if (covering(at, rules) !== undefined) return 'blackout';
+  return isOpen(at, rules) ? null : 'window_closed';
+}
+
 /** By how many seconds the start of a VM is delayed: always the same for the same policy and VM. */
 export function jitterSeconds(policyId: string, vmId: string, spreadSeconds: number): number {
   return spreadSeconds === 0 ? 0 : hashOf(`${policyId}/${vmId}`) % spreadSeconds;

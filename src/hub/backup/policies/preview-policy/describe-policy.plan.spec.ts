@@ -26,6 +26,14 @@ describe('the sentence that describes a policy', () => {
     );
   });
 
+  it('says what is checked and cancelled', () => {
+    const verification = { every_nth: 7, boot_every_days: 30, console_text: null, guest_agent: true, timeout_seconds: 300 };
+    const settings = { ...POLICY_SETTINGS, verification, run_within: 'cancel' as const, concurrency_timeout_seconds: 7200 };
+    expect(describePolicy(settings, { vms: 1, repository: 'main' })).toContain(
+      'cancelling backups that still run when they may not start any more, cancelling backups that wait in the queue for 2 h, catching up the newest missed run within 12 hours. Of each VM it verifies the first restore point and one of every 7 after it and boots one every 30 days. Keeps every',
+    );
+  });
+
   it.each<[Partial<Retention>, string]>([
     [{ keep_last: 1 }, 'Of each VM it keeps the newest restore point; others expire.'],
     [{ keep_within: '14d' }, 'Of each VM it keeps those at most 14d older than the newest; others expire.'],

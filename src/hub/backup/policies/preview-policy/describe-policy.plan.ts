@@ -1,4 +1,4 @@
-import type { PolicySettings, Retention, StartWindow } from '../model/policy.events.js';
+import type { PolicySettings, Retention, StartWindow, VerificationRules } from '../model/policy.events.js';
 
 const UNITS = [
   [86_400, 'd'],
@@ -8,17 +8,34 @@ const UNITS = [
 
 /** What the policy does, and what it keeps. @param repository its name; null: it was deleted */
 export function describePolicy(settings: PolicySettings, { vms, repository }: { readonly vms: number; readonly repository: string | null }): string {
-  const { enabled, schedule, time_zone, spread_seconds, start_window, blackouts, catch_up, backup_type, rpo_seconds } = settings;
+  const { enabled, schedule, time_zone, spread_seconds, start_window, blackouts, catch_up, backup_type, rpo_seconds, run_within, concurrency_timeout_seconds } =
+    settings;
   const type = backup_type === 'auto' ? '' : ` with ${backup_type === 'full' ? 'a full backup' : 'an incremental'} each time`;
   const parts = [
     `${enabled ? 'Backs up' : 'Is disabled, and would back up'} ${count(vms, 'VM')} into ${repository === null ? 'a deleted repository' : `repository "${repository}"`}${type}: ${schedule} (${time_zone})`,
     ...(spread_seconds === 0 ? [] : [`spread over ${spread_seconds} s`]),
     ...(start_window === null ? [] : [`starting only ${windowText(start_window)}`]),
     ...(blackouts.length === 0 ? [] : [`except in ${count(blackouts.length, 'blackout')}`]),
+    ...(run_within === 'cancel' ? ['cancelling backups that still run when they may not start any more'] : []),
+    ...(concurrency_timeout_seconds === undefined || concurrency_timeout_seconds === null
+      ? []
+      : [`cancelling backups that wait in the queue for ${durationText(concurrency_timeout_seconds)}`]),
     catch_up === 'latest' ? 'catching up the newest missed run within 12 hours' : 'without catching up missed runs',
     ...(rpo_seconds === undefined || rpo_seconds === null ? [] : [`with a newest restore point at most ${durationText(rpo_seconds)} old`]),
   ];
-  return `${parts.join(', ')}. ${retentionText(settings.retention ?? null)}`;
+  return [`${parts.join(', ')}.`, ...checksText(settings.verification ?? null), retentionText(settings.retention ?? null)].join(' ');
+}
+
+function checksText(verification: VerificationRules | null): readonly string[] {
+  if (verification === null) return [];
+  const { every_nth, boot_every_days } = verification;
+  const done = [
+    ...(every_nth === null
+      ? []
+      : [every_nth === 1 ? 'verifies each restore point' : `verifies the first restore point and one of every ${every_nth} after it`]),
+    ...(boot_every_days === null ? [] : [`boots one every ${count(boot_every_days, 'day')}`]),
+  ];
+  return [`Of each VM it ${list(done)}.`];
 }
 
 function retentionText(retention: Retention | null): string {

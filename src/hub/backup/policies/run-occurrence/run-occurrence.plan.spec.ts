@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { RunningOccurrence, RunVm } from '../model/occurrence.state.js';
-import { planOccurrence } from './run-occurrence.plan.js';
+import { type AwaitedVm, planCancellations, planOccurrence } from './run-occurrence.plan.js';
 
 const now = '2027-01-05T22:00:00.000Z';
 const later = '2027-01-05T22:10:00.000Z';
@@ -13,6 +13,8 @@ const vm = (vm_id: string, more: Partial<RunVm>): RunVm => ({
   stage: 'planned',
   backup_id: null,
   outcome: null,
+  requested_at: null,
+  cancel: null,
   ...more,
 });
 const of = (...vms: readonly RunVm[]): RunningOccurrence => ({
@@ -43,11 +45,46 @@ describe('what is to be done for a run', () => {
       vm('asked', { stage: 'requested', backup_id: 'b1' }),
       vm('ended', { stage: 'ended', backup_id: 'b2', outcome: 'completed' }),
     ];
-    expect(planOccurrence(of(due, planned, asked, ended), now)).toEqual({ request: [due], awaited: [asked], next_at: later, is_over: false });
+    expect(planOccurrence(of(due, planned, asked, ended), now, null)).toEqual({ request: [due], drop: [], awaited: [asked], next_at: later, is_over: false });
+  });
+
+  it('is to drop backups whose time has come while none may run', () => {
+    const [due, planned] = [vm('due', {}), vm('planned', { start_at: later })];
+    expect(planOccurrence(of(due, planned), now, 'blackout')).toMatchObject({ request: [], drop: [due], next_at: later, is_over: false });
   });
 
   it('is nothing more when all have ended', () => {
     const ended = vm('ended', { stage: 'ended', outcome: 'failed' });
-    expect(planOccurrence(of(ended, ended), now)).toEqual({ request: [], awaited: [], next_at: null, is_over: true });
+    expect(planOccurrence(of(ended, ended), now, null)).toEqual({ request: [], drop: [], awaited: [], next_at: null, is_over: true });
+  });
+});
+
+describe('the unfinished backups of a run', () => {
+  const asked = (vm_id: string, more: Partial<RunVm> = {}): AwaitedVm => ({
+    ...vm(vm_id, { stage: 'requested', requested_at: now, ...more }),
+    backup_id: `b-${vm_id}`,
+  });
+  const queued = new Set(['b-waits', 'b-new']);
+  const rules = { closed: null, timeout_seconds: 600, now: later };
+
+  it('are cancelled when they have waited in the queue for too long, but not once they run', () => {
+    const young = asked('new', { requested_at: '2027-01-05T22:00:00.001Z' });
+    expect(planCancellations([asked('waits'), asked('runs'), young], queued, rules)).toEqual({
+      cancel: [{ ...asked('waits'), reason: 'concurrency_timeout' }],
+      next_at: '2027-01-05T22:10:00.001Z',
+    });
+    expect(planCancellations([asked('waits')], queued, { ...rules, timeout_seconds: null })).toEqual({ cancel: [], next_at: null });
+  });
+
+  it('are cancelled when backups may not run any more', () => {
+    const { cancel } = planCancellations([asked('runs'), asked('waits')], queued, { ...rules, closed: 'window_closed', timeout_seconds: null });
+    expect(cancel.map(({ vm_id, reason }) => [vm_id, reason])).toEqual([
+      ['runs', 'window_closed'],
+      ['waits', 'window_closed'],
+    ]);
+  });
+
+  it('are cancelled again for the recorded reason, as a hub may have been killed in between', () => {
+    expect(planCancellations([asked('runs', { cancel: 'blackout' })], new Set(), rules).cancel).toMatchObject([{ reason: 'blackout' }]);
   });
 });

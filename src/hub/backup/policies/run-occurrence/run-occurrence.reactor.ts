@@ -5,6 +5,7 @@ import pLimit from 'p-limit';
 import type { Subscription } from 'rxjs';
 import { DataSource, In, IsNull } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { PipelineReadModel } from '../../../../../projections/pipelines/pipelines.read-model.js';
 import { PolicyOccurrenceReadModel } from '../../../../../projections/policy-occurrences/policy-occurrences.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
@@ -14,20 +15,23 @@ import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { Reconciler, type StepOutcome } from '../../../store/reconciler/reconciler.js';
 import { backupIdOf } from '../../backups/model/backup-correlation.reader.js';
-import { StartBackup } from '../../backups/model/backup.commands.js';
+import { CancelBackup, StartBackup } from '../../backups/model/backup.commands.js';
 import { DEFAULT_BACKUP_OPTIONS } from '../../backups/model/backup.events.js';
-import type { OccurrenceBackupEnded, OccurrenceStarted } from '../model/occurrence.events.js';
+import type { CancelCode, OccurrenceBackupEnded, OccurrenceStarted } from '../model/occurrence.events.js';
 import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
 import type { RunVm } from '../model/occurrence.state.js';
+import { PipelineRecorder } from '../model/pipeline.recorder.js';
 import { policyStream } from '../model/policy.events.js';
 import { policyHistory } from '../model/policy.state.js';
 import { retryAt } from '../model/retry.plan.js';
-import { planOccurrence } from './run-occurrence.plan.js';
+import { closedBy } from '../model/start-window.plan.js';
+import { planPipeline } from '../model/plan-pipeline.plan.js';
+import { type AwaitedVm, cancelText, planCancellations, planOccurrence } from './run-occurrence.plan.js';
 
 /** Requests under way at once, of all runs. Each is answered when the backup is queued or its exports are ready. */
 const REQUESTS_AT_ONCE = 8;
-/** A timer does not notice that the clock was set, or that the machine was suspended. */
-const LONGEST_WAIT_MS = 60_000;
+/** Looks again on each minute: windows close then, and a timer does not notice that the clock was set or that the machine was suspended. */
+const MINUTE_MS = 60_000;
 const STOP_PATIENCE_MS = 1_000;
 const ENDS: ReadonlySet<string> = new Set(['BackupCompleted', 'BackupFailed', 'BackupCancelled']);
 
@@ -49,6 +53,7 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
     private readonly dataSource: DataSource,
     private readonly runner: CommandRunner,
     private readonly recorder: OccurrenceRecorder,
+    private readonly pipelines: PipelineRecorder,
     private readonly commands: CommandBus,
     private readonly clock: Clock,
   ) {}
@@ -71,7 +76,13 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
   private async step(occurrenceId: string): Promise<StepOutcome> {
     const { state } = await this.recorder.load(occurrenceId);
     if (state.status !== 'running') return 'done';
-    const plan = planOccurrence(state, this.clock.iso());
+    const closed = this.closedFor(state.run);
+    const plan = planOccurrence(state, this.clock.iso(), closed);
+    if (plan.drop.length > 0 && closed !== null) {
+      const dropped = { outcome: 'cancelled', code: closed, detail: cancelText(closed) } as const;
+      for (const { vm_id, attempt } of plan.drop) await this.recordEnd(state.run, { vm_id, attempt, ...dropped });
+      return 'progressed';
+    }
     if (plan.request.length > 0) {
       await Promise.all(plan.request.map((vm) => this.requests(() => this.request(state.run, vm))));
       return 'progressed';
@@ -80,9 +91,43 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
       await this.recorder.record(occurrenceId, { kind: 'finish', finished_at: this.clock.iso() });
       return 'done';
     }
-    if (await this.recordEnds(state.run, plan.awaited)) return 'progressed';
-    if (plan.next_at === null) return 'waiting';
-    return { waitingMs: Math.min(LONGEST_WAIT_MS, Math.max(0, Date.parse(plan.next_at) - this.clock.now().getTime())) };
+    const queued = await this.recordEnds(state.run, plan.awaited);
+    if (queued === null) return 'progressed';
+    const timeout_seconds = state.run.rules?.concurrency_timeout_seconds ?? null;
+    const { cancel, next_at } = planCancellations(plan.awaited, queued, { closed, timeout_seconds, now: this.clock.iso() });
+    for (const vm of cancel) await this.cancel(state.run, vm);
+    const wake = earlier(plan.next_at, next_at);
+    const looksAgain = (state.run.rules?.run_within ?? null) !== null || wake !== null;
+    return looksAgain ? { waitingMs: this.msUntil(wake) } : 'waiting';
+  }
+
+  private msUntil(at: string | null): number {
+    const now = this.clock.now().getTime();
+    const nextMinute = MINUTE_MS - (now % MINUTE_MS);
+    return at === null ? nextMinute : Math.min(nextMinute, Math.max(0, Date.parse(at) - now));
+  }
+
+  /** Why the backups of a run may not run now; null: they may. */
+  private closedFor({ rules, time_zone }: Run): CancelCode | null {
+    const within = rules?.run_within ?? null;
+    return within === null ? null : closedBy(this.clock.iso(), { ...within, time_zone });
+  }
+
+  /** The reason is recorded first, so that the end has it even if this hub is killed in between. */
+  private async cancel({ occurrence_id }: Run, vm: AwaitedVm & { readonly reason: CancelCode }): Promise<void> {
+    const { vm_id, attempt, backup_id, reason } = vm;
+    if (vm.cancel === null) {
+      const data = { vm_id, attempt, backup_id, reason, requested_at: this.clock.iso() };
+      await this.recorder.record(occurrence_id, { kind: 'cancel_requested', data });
+      this.log.warn('a policy has its backup cancelled', { occurrence_id, vm_id, backup_id, reason });
+    }
+    const context = await this.recorder.context(occurrence_id, derivedId(`occurrence/cancel/${backup_id}`));
+    try {
+      await this.commands.execute(new CancelBackup(backup_id, context));
+    } catch (error) {
+      // It has ended meanwhile, or is too far for that: then it completes.
+      if (!(error instanceof DomainError) || error.kind === 'unavailable') throw error;
+    }
   }
 
   private async request(run: Run, { vm_id, attempt }: RunVm): Promise<void> {
@@ -119,22 +164,36 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
     await this.recorder.record(run.occurrence_id, { kind: 'backup_ended', data: { ...ended, retry_at, ended_at } });
   }
 
-  /** @returns whether any of the backups has ended */
-  private async recordEnds(run: Run, awaited: readonly (RunVm & { readonly backup_id: string })[]): Promise<boolean> {
+  /** @returns the ids of those in the queue; null: at least one backup has ended */
+  private async recordEnds(run: Run, awaited: readonly AwaitedVm[]): Promise<ReadonlySet<string> | null> {
     for (const { backup_id } of awaited) this.awaiting.set(backup_id, run.occurrence_id);
     await this.readModels.current('backups');
     const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ backup_id: In(awaited.map(({ backup_id }) => backup_id)) });
     const byId = new Map(rows.map((row) => [row.backup_id, row]));
     let ended = false;
-    for (const { vm_id, attempt, backup_id } of awaited) {
+    for (const { vm_id, attempt, backup_id, cancel } of awaited) {
       const row = byId.get(backup_id);
       if (row === undefined || row.status === 'pending' || row.status === 'running') continue;
       const outcome = row.status === 'deleted' ? 'completed' : row.status;
-      await this.recordEnd(run, { vm_id, attempt, outcome, code: row.error?.code ?? null, detail: row.error?.detail ?? null });
+      if (outcome === 'completed') await this.planPipeline(run, vm_id, backup_id);
+      const why = outcome === 'cancelled' && cancel !== null ? { code: cancel, detail: cancelText(cancel) } : null;
+      await this.recordEnd(run, { vm_id, attempt, outcome, code: why?.code ?? row.error?.code ?? null, detail: why?.detail ?? row.error?.detail ?? null });
       this.awaiting.delete(backup_id);
       ended = true;
     }
-    return ended;
+    return ended ? null : new Set(rows.flatMap(({ backup_id, status }) => (status === 'pending' ? [backup_id] : [])));
+  }
+
+  /** Before the end of the backup is recorded: a hub that was killed in between finds it planned. */
+  private async planPipeline({ occurrence_id, policy_id, policy_version, due_at, rules }: Run, vm_id: string, backup_id: string): Promise<void> {
+    const verification = rules?.verification ?? null;
+    if (verification === null) return;
+    await this.readModels.current('pipelines');
+    const row = await this.dataSource.getRepository(PipelineReadModel).findOne({ where: { policy_id, vm_id }, order: { created_position: 'DESC' } });
+    const previous = row === null ? null : { unverified: row.unverified, booted_due_at: row.booted_due_at?.toISOString() ?? null };
+    const names = { backup_id, vm_id, policy_id, policy_version, occurrence_id, due_at };
+    const data = { ...names, ...planPipeline(verification, previous, due_at), planned_at: this.clock.iso() };
+    await this.pipelines.record(backup_id, { kind: 'plan', data });
   }
 
   private async unfinished(): Promise<readonly string[]> {
@@ -142,4 +201,9 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
     const where = { outcome: In(['started', 'caught_up']), finished_at: IsNull() };
     return (await this.dataSource.getRepository(PolicyOccurrenceReadModel).findBy(where)).map(({ occurrence_id }) => occurrence_id);
   }
+}
+
+function earlier(a: string | null, b: string | null): string | null {
+  if (a === null || b === null) return a ?? b;
+  return a < b ? a : b;
 }

@@ -41,6 +41,6 @@ export class RunPolicyController {
     const { occurrence_id, position } = await this.commands.execute(new RunPolicy(id, context));
     answerPosition(response, position);
     await this.readModels.waitFor(position, 'policy_occurrences');
-    return toOccurrenceResponse(await this.dataSource.getRepository(PolicyOccurrenceReadModel).findOneByOrFail({ occurrence_id }));
+    return toOccurrenceResponse(await this.dataSource.getRepository(PolicyOccurrenceReadModel).findOneByOrFail({ occurrence_id }), []);
   }
 }

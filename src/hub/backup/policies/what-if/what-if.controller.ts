@@ -43,6 +43,8 @@ export class WhatIfController {
     'schedule_invalid',
     'time_zone_unknown',
     'blackout_invalid',
+    'verification_empty',
+    'sign_of_life_missing',
     'retention_empty',
   )
   @ApiProblem(404, 'policy_not_found', 'repository_not_found')
