@@ -192,6 +192,12 @@ describe('a policy', () => {
     expect((await occurrences()).length).toBe(known.length + 1);
   });
 
+  it('keeps its repository from being deleted, even while it is disabled', async () => {
+    const { repository_id } = settings;
+    const refusal = { status: 409, code: 'repository_used_by_policies', policies: ['often'], detail: expect.stringContaining('policy "often"') };
+    expect(await client.problem('DELETE', `/repositories/${String(repository_id)}`)).toMatchObject(refusal);
+  });
+
   it('is deleted, and its runs and restore points stay', async () => {
     expect((await system.api('DELETE', `/policies/${policy.policy_id}`)).status).toBe(204);
     expect(await client.problem('DELETE', `/policies/${policy.policy_id}`)).toMatchObject({ status: 404, code: 'policy_not_found' });

@@ -261,6 +261,20 @@ describe('a policy whose runs come due', () => {
   });
 });
 
+describe('a policy that is deleted', () => {
+  it('leaves no run without an end that was due before', async () => {
+    await at('2027-02-08T12:00:00.000Z');
+    await create({ schedule: 'daily at 22:00', blackouts: [{ from: '2027-02-08T20:00:00.000Z', until: '2027-02-09T23:00:00.000Z', effect: 'defer' }] });
+    await at('2027-02-08T22:00:00.000Z');
+    expect(await ends()).toEqual([]);
+    clock.time = '2027-02-09T22:00:00.000Z';
+    await remove();
+    await at('2027-02-09T23:30:00.000Z');
+    expect(await ends()).toEqual(['2027-02-08T22:00 skipped blackout', '2027-02-09T22:00 skipped policy_deleted']);
+    expect(requests).toEqual([]);
+  });
+});
+
 describe('a run whose node cannot be reached', () => {
   const offline = () => append(nodeStream(NODE), { type: 'NodeBecameUnreachable', data: { at: clock.iso(), code: 'node_unreachable', detail: 'd' } });
   const online = () => append(nodeStream(NODE), { type: 'NodeBecameReachable', data: { at: clock.iso(), version: '1' } });

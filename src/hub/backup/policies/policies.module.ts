@@ -14,6 +14,7 @@ import { ListPoliciesController } from './list-policies/list-policies.controller
 import { OccurrenceRecorder } from './model/occurrence.recorder.js';
 import { PipelineRecorder } from './model/pipeline.recorder.js';
 import { RetentionReader } from './model/retention.reader.js';
+import { RunEndRecorder } from './model/run-end.recorder.js';
 import { RunFactsReader } from './model/run-facts.reader.js';
 import { RpoRecorder } from './model/rpo.recorder.js';
 import { PolicyQueriesModule } from './policy-queries.module.js';
@@ -54,6 +55,7 @@ import { WhatIfReader } from './what-if/what-if.reader.js';
     OccurrenceRecorder,
     PipelineRecorder,
     RunPipelinesReactor,
+    RunEndRecorder,
     RunPoliciesService,
     RunOccurrenceReactor,
     RpoRecorder,

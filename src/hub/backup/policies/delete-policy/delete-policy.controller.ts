@@ -16,7 +16,10 @@ export class DeletePolicyController {
 
   @Delete(':id')
   @HttpCode(204)
-  @ApiOperation({ summary: 'Delete a policy', description: 'Its restore points stay, and so do backups that it has started.' })
+  @ApiOperation({
+    summary: 'Delete a policy',
+    description: 'Its restore points stay, and so do backups that it has started. Runs that are due and have not begun end as skipped (`policy_deleted`).',
+  })
   @ApiParam({ name: 'id', example: '0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b' })
   @ApiNoContentResponse({ description: 'Deleted' })
   @ApiProblem(404, 'policy_not_found')

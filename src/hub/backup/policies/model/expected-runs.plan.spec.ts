@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { type ExpectedRun, expectedRuns, nextRun, planEnding, type PolicyPeriod } from './expected-runs.plan.js';
+import { type ExpectedRun, endingOfDeleted, expectedRuns, nextRun, planEnding, type PolicyPeriod } from './expected-runs.plan.js';
 import { occurrenceName } from './schedule.plan.js';
 import type { StartRules } from './start-window.plan.js';
 
@@ -157,4 +157,14 @@ describe('over three simulated years, with kills, long stops and a clock that is
       { numRuns: 6 },
     );
   }, 60_000);
+});
+
+describe('a run that is due when its policy is deleted', () => {
+  it('does not begin, and keeps the reason that it had before', () => {
+    const paused = { kind: 'skipped', reason: 'paused', detail: 'd' } as const;
+    expect(endingOfDeleted(paused)).toEqual(paused);
+    for (const ending of [{ kind: 'start' }, { kind: 'catch_up' }, { kind: 'wait', until: '2027-01-05T22:00:00.000Z' }] as const) {
+      expect(endingOfDeleted(ending)).toMatchObject({ kind: 'skipped', reason: 'policy_deleted' });
+    }
+  });
 });

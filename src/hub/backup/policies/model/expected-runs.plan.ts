@@ -40,7 +40,7 @@ export function nextRun(periods: readonly PolicyPeriod[], after: string): Due | 
 
 export type RunEnding =
   | { readonly kind: 'start' | 'catch_up' }
-  | { readonly kind: 'skipped'; readonly reason: 'paused' | 'blackout' | 'window_closed'; readonly detail: string }
+  | { readonly kind: 'skipped'; readonly reason: 'paused' | 'blackout' | 'window_closed' | 'policy_deleted'; readonly detail: string }
   | { readonly kind: 'missed'; readonly reason: 'hub_down'; readonly detail: string }
   /** Nothing yet: a blackout defers it. */
   | { readonly kind: 'wait'; readonly until: string };
@@ -74,6 +74,12 @@ export function planEnding(
   if (mayStart(now, rules)) return { kind: 'catch_up' };
   const deferred = admit(now, rules);
   return 'start' in deferred ? { kind: 'wait', until: deferred.start } : missed('The hub was not running at its time, and backups may not start now.');
+}
+
+/** The end of a run that is due when its policy is deleted: nothing begins any more. */
+export function endingOfDeleted(ending: RunEnding): Exclude<RunEnding, { kind: 'start' | 'catch_up' | 'wait' }> {
+  if (ending.kind === 'skipped' || ending.kind === 'missed') return ending;
+  return { kind: 'skipped', reason: 'policy_deleted', detail: 'The deletion of the policy was requested before the run began.' };
 }
 
 function missed(detail: string): RunEnding {

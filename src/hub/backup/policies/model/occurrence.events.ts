@@ -2,7 +2,8 @@ import type { DomainEvent } from '../../../../kernel/event.js';
 import type { PolicySettings, VerificationRules } from './policy.events.js';
 
 /** Why an expected run did not start. These codes are part of the API and stable. */
-export type SkipCode = 'paused' | 'blackout' | 'window_closed' | 'no_vm_matched' | 'previous_running' | 'node_offline' | 'repository_unavailable';
+export type SkipCode =
+  'paused' | 'blackout' | 'window_closed' | 'no_vm_matched' | 'previous_running' | 'node_offline' | 'repository_unavailable' | 'policy_deleted';
 export type MissCode = 'hub_down';
 
 /** A run that a schedule expects, or that was asked for. */

@@ -41,7 +41,8 @@ export class OccurrenceResponse {
   /** @example "Europe/Berlin" */ readonly time_zone!: string;
   readonly outcome!: 'started' | 'caught_up' | 'skipped' | 'missed';
   /**
-   * Why it did not start: `paused`, `blackout`, `window_closed`, `no_vm_matched`, `previous_running`, `node_offline`, `repository_unavailable`, `hub_down`
+   * Why it did not start: `paused`, `blackout`, `window_closed`, `no_vm_matched`, `previous_running`, `node_offline`, `repository_unavailable`, `policy_deleted`,
+   * `hub_down`
    * @example null
    */
   readonly reason!: string | null;

@@ -1,8 +1,6 @@
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import type { Subscription } from 'rxjs';
-import { DataSource } from 'typeorm';
-import { PolicyOccurrenceReadModel } from '../../../../../projections/policy-occurrences/policy-occurrences.read-model.js';
-import { Clock, derivedId } from '../../../../lib/clock/clock.js';
+import { Clock } from '../../../../lib/clock/clock.js';
 import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
@@ -10,14 +8,12 @@ import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { beginRun, waitsFor } from '../model/begin-run.plan.js';
 import { type ExpectedRun, expectedRuns, nextRun, planEnding, type RunEnding } from '../model/expected-runs.plan.js';
-import type { OccurrenceEnding, RunIdentity } from '../model/occurrence.events.js';
-import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
 import { policyRunLock } from '../model/policy.commands.js';
 import { policyStream } from '../model/policy.events.js';
 import { PolicyReader } from '../model/policy.reader.js';
 import { type ActivePolicy, policyHistory } from '../model/policy.state.js';
+import { runIdentity, RunEndRecorder } from '../model/run-end.recorder.js';
 import { RunFactsReader } from '../model/run-facts.reader.js';
-import { occurrenceName } from '../model/schedule.plan.js';
 
 /** The longest sleep: a timer does not notice that the clock was set, or that the machine was suspended. */
 const LONGEST_SLEEP_MS = 60_000;
@@ -41,11 +37,10 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   constructor(
     private readonly feed: EventFeed,
     private readonly readModels: ReadModels,
-    private readonly dataSource: DataSource,
     private readonly runner: CommandRunner,
     private readonly policies: PolicyReader,
     private readonly facts: RunFactsReader,
-    private readonly recorder: OccurrenceRecorder,
+    private readonly ends: RunEndRecorder,
     private readonly mutex: KeyedMutex,
     private readonly clock: Clock,
   ) {}
@@ -106,7 +101,7 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
     if (state.status !== 'active') return null;
     const now = this.clock.iso();
     const next = nextRun(state.periods, now);
-    const due = expectedRuns(state.periods, await this.newestEnded(state), now);
+    const due = expectedRuns(state.periods, await this.ends.newestEnded(state), now);
     for (const [index, run] of due.entries()) {
       if (this.stopped) return null;
       const newer = due[index + 1] ?? null;
@@ -119,36 +114,16 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
     return next?.at ?? null;
   }
 
-  /** The time of the newest run that has ended; all earlier ones have ended too, because they end in order. */
-  private async newestEnded({ policy_id, periods }: ActivePolicy): Promise<string> {
-    const newest = await this.dataSource
-      .getRepository(PolicyOccurrenceReadModel)
-      .findOne({ where: { policy_id, trigger: 'schedule' }, order: { due_at: 'DESC' } });
-    return newest?.due_at.toISOString() ?? periods[0]?.from ?? '';
-  }
-
   /** @returns when to try again; null: the run has ended */
   private async end(policy: ActivePolicy, run: ExpectedRun, ending: RunEnding, now: string): Promise<string | null> {
     const { policy_id, settings } = policy;
-    const occurrence_id = derivedId(occurrenceName(policy_id, run, run.time_zone));
-    const identity: RunIdentity = {
-      occurrence_id,
-      policy_id,
-      policy_name: settings.name,
-      policy_version: run.version,
-      trigger: 'schedule',
-      due_at: run.at,
-      wall_time: run.wall_time,
-      time_zone: run.time_zone,
-    };
+    const identity = runIdentity(policy, run);
     switch (ending.kind) {
       case 'wait':
         return ending.until;
       case 'skipped':
-        await this.record({ type: 'OccurrenceSkipped', data: { ...identity, reason: ending.reason, detail: ending.detail, recorded_at: now } });
-        return null;
       case 'missed':
-        await this.record({ type: 'OccurrenceMissed', data: { ...identity, reason: ending.reason, detail: ending.detail, recorded_at: now } });
+        await this.ends.recordNotBegun(identity, ending, now);
         return null;
       case 'start':
       case 'catch_up': {
@@ -159,18 +134,10 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
           this.waiting.set(policy_id, { wall_time: run.wall_time, kind: ending.kind, since });
           return new Date(Date.parse(now) + RETRY_MS).toISOString();
         }
-        await this.record(beginRun(identity, ending.kind, settings, facts, now));
+        await this.ends.record(beginRun(identity, ending.kind, settings, facts, now));
         return null;
       }
     }
-  }
-
-  /** The id of the command is derived from that of the run, so that a repeated one records nothing. */
-  private async record(ending: OccurrenceEnding): Promise<void> {
-    const { occurrence_id, policy_id, due_at } = ending.data;
-    await this.recorder.record(occurrence_id, { kind: 'end', ending }, await this.recorder.context(occurrence_id, derivedId(`end/${occurrence_id}`)));
-    this.log.info('a run of a policy ended', { policy_id, occurrence_id, due_at, type: ending.type });
-    await this.readModels.current('policy_occurrences');
   }
 }
 

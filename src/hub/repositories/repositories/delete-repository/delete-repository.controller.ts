@@ -16,10 +16,13 @@ export class DeleteRepositoryController {
 
   @Delete(':id')
   @HttpCode(204)
-  @ApiOperation({ summary: 'Delete a repository that holds no backups and no copies', description: 'The folder stays; only its marker is removed.' })
+  @ApiOperation({
+    summary: 'Delete a repository that holds no backups and no copies, and that no policy uses',
+    description: 'The folder stays; only its marker is removed.',
+  })
   @ApiNoContentResponse({ description: 'Deleted' })
   @ApiProblem(404, 'repository_not_found')
-  @ApiProblem(409, 'repository_has_backups')
+  @ApiProblem(409, 'repository_has_backups', 'repository_used_by_policies')
   @ApiProblem(503, 'read_model_behind')
   async delete(@Param('id', UuidParam) id: string, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<void> {
     answerPosition(response, await this.commands.execute(new DeleteRepository(id, context)));

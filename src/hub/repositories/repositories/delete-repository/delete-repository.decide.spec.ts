@@ -10,7 +10,7 @@ const created: RepositoryEvent = {
   data: { repository_id: 'repository-1', name: 'main', type: 'local', path: '/srv/backups', created_at: '2026-11-21T10:15:00.000Z' },
 };
 const deleted: RepositoryEvent = { type: 'RepositoryDeleted', data: { deleted_at: '2026-11-21T11:00:00.000Z' } };
-const command = { repository_id: 'repository-1', restore_points: 0, unfinished_backups: 0, copies: 0, deleted_at: '2026-11-21T11:00:00.000Z' };
+const command = { repository_id: 'repository-1', restore_points: 0, unfinished_backups: 0, copies: 0, policies: [], deleted_at: '2026-11-21T11:00:00.000Z' };
 
 describe('deleting a repository', () => {
   it('is possible without backups', () => {
@@ -27,6 +27,12 @@ describe('deleting a repository', () => {
     given(created)
       .when({ ...command, copies: 1 })
       .thenRefused('repository_has_backups');
+  });
+
+  it('is refused while policies use it, with their names', () => {
+    given(created)
+      .when({ ...command, policies: ['nightly', 'weekly'] })
+      .thenRefused('repository_used_by_policies');
   });
 
   it('is refused for an unknown and for a deleted repository', () => {

@@ -2,12 +2,13 @@ import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
+import { PolicyReadModel } from '../../../../../projections/policies/policies.read-model.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { Clock } from '../../../../lib/clock/clock.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
 import { KeyedMutex, repositoryUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
-import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
+import { POLICIES, REPOSITORIES, RegisterLock } from '../../../store/register-lock/register-lock.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { DeleteRepository } from '../model/repository.commands.js';
 import { repositoryStream } from '../model/repository.events.js';
@@ -31,10 +32,10 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
 
   /**
    * Serialized with the start of backups into this repository. Restores, mounts, exports and verifications need a completed backup, and the repository
-   * stays while there is one; the lock of the VM prevents the deletion of that backup while they run.
+   * stays while there is one; the lock of the VM prevents the deletion of that backup while they run. No policy can choose the repository meanwhile.
    */
   async execute({ repositoryId, context }: DeleteRepository): Promise<string | null> {
-    return this.mutex.runExclusive(repositoryUseLock(repositoryId), () => this.delete(repositoryId, context));
+    return this.mutex.runExclusive(repositoryUseLock(repositoryId), () => this.lock.run(POLICIES, ['policies'], () => this.delete(repositoryId, context)));
   }
 
   private async delete(repositoryId: string, context: CommandContext): Promise<string | null> {
@@ -53,7 +54,8 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
         { repository_id: repositoryId, status: In(['failed', 'cancelled', 'deleted']), removed: false },
         { source_repository_id: repositoryId, status: In(['pending', 'running']) },
       ]);
-      const facts = { restore_points: restorePoints, unfinished_backups: unfinished, copies };
+      const policies = await this.dataSource.getRepository(PolicyReadModel).find({ where: { repository_id: repositoryId }, order: { name: 'ASC' } });
+      const facts = { restore_points: restorePoints, unfinished_backups: unfinished, copies, policies: policies.map(({ name }) => name) };
       const command = { repository_id: repositoryId, ...facts, deleted_at: this.clock.iso() };
       const { state, position } = await this.runner.run(repositoryStream(repositoryId), decider, command, context);
       if (state.status !== 'none') await this.removeMarkerOf(repositoryId, state.repository.path);

@@ -22,8 +22,8 @@ export class CreateRepository extends Command<RepositoryCreation> {
 export type RepositoryCreation = { readonly repository: RepositoryCreated['data']; readonly position: string | null };
 
 /**
- * Deletes a repository that holds no backups and no copies, and removes its marker. The result is the position of the deletion.
- * @throws DomainError repository_not_found, repository_has_backups
+ * Deletes a repository that holds no backups and no copies, and that no policy uses, and removes its marker. The result is the position of the deletion.
+ * @throws DomainError repository_not_found, repository_used_by_policies, repository_has_backups
  */
 export class DeleteRepository extends Command<Position | null> {
   constructor(
