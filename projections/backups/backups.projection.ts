@@ -16,7 +16,8 @@ export const backupsProjection: Projection<BackupRow> = {
     if (category === 'backup') return [idOf(event.stream)];
     if (category === 'chain') {
       const chained = asDomainEvent<ChainEvent>(event);
-      return chained.type === 'RestorePointDamaged' || chained.type === 'RestorePointRewritten' ? [chained.data.backup_id] : [];
+      const concerned = chained.type === 'RestorePointDamaged' || chained.type === 'RestorePointHealed' || chained.type === 'RestorePointRewritten';
+      return concerned ? [chained.data.backup_id] : [];
     }
     const exported = asDomainEvent<NbdExportEvent>(event);
     return exported.type === 'NbdExportRequested' ? [exported.data.job_id] : [{ reference: idOf(event.stream) }];
@@ -231,6 +232,7 @@ function foldExport(row: BackupRow, recorded: RecordedEvent): BackupRow {
 
 function foldChained(row: BackupRow, recorded: RecordedEvent): BackupRow {
   const event = asDomainEvent<ChainEvent>(recorded);
+  if (event.type === 'RestorePointHealed') return { ...row, damage: null };
   return event.type === 'RestorePointRewritten' ? rewritten(row, event.data) : damaged(row, event, recorded.metadata.time);
 }
 
@@ -254,9 +256,10 @@ function rewritten(row: BackupRow, { parent_backup_id, files, manifest_sha256 }:
   };
 }
 
-/** Only the first finding is kept. */
+/** The first finding is kept, unless it is of another restore point and this one is of its own files. */
 function damaged(row: BackupRow, event: ChainEvent, time: string): BackupRow {
-  if (event.type !== 'RestorePointDamaged' || row.damage !== null) return row;
+  if (event.type !== 'RestorePointDamaged') return row;
+  if (row.damage !== null && (row.damage.caused_by_backup_id === null || (event.data.caused_by_backup_id ?? null) !== null)) return row;
   const { code, detail, file, verification_id, caused_by_backup_id } = event.data;
   const damage = { code, detail, file: file ?? null, detected_at: time, verification_id: verification_id ?? null };
   return { ...row, damage: { ...damage, caused_by_backup_id: caused_by_backup_id ?? null } };

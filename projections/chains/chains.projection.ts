@@ -47,6 +47,11 @@ export const chainsProjection: Projection<ChainRow> = {
             point.backup_id === event.data.backup_id ? { ...point, damage: { code: event.data.code, detail: event.data.detail } } : point,
           ),
         );
+      case 'RestorePointHealed':
+        return withPoints(
+          row,
+          row.points.map((point) => (point.backup_id === event.data.backup_id ? { ...point, damage: null } : point)),
+        );
       case 'PruningRequested':
         return { ...row, pruning: [...new Set([...row.pruning, ...event.data.remove])], pruning_failure: null };
       case 'RestorePointRewriteStarted':

@@ -33,6 +33,9 @@ export const copiesProjection: Projection<CopyRow> = {
         interruption: null,
         error: null,
         damage: null,
+        healed: null,
+        checked_at: null,
+        checked_by_verification_id: null,
         removed: false,
         requested_at,
         verified_at: null,
@@ -68,7 +71,18 @@ export const copiesProjection: Projection<CopyRow> = {
       case 'CopyFilesRemoved':
         return { ...row, removed: true };
       case 'CopyDamaged':
+        return { ...row, damage: { ...event.data, ranges: [], verification_id: null } };
+      case 'CopyDamagedV2':
         return { ...row, damage: event.data };
+      case 'CopyChecked': {
+        const { verification_id, checked_at } = event.data;
+        return { ...row, checked_at, checked_by_verification_id: verification_id };
+      }
+      case 'CopyHealed': {
+        const { files, verification_id, healed_at } = event.data;
+        const healed = { files, verification_id, healed_at };
+        return { ...row, damage: null, healed, checked_at: healed_at, checked_by_verification_id: verification_id };
+      }
       default:
         return unknownVariant(`stream ${recorded.stream}`, event);
     }

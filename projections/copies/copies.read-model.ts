@@ -1,3 +1,4 @@
+import type { HealedFile } from '../../src/kernel/healed-file.js';
 import type { CopiedDisk, CopyForm } from '../../src/hub/repositories/copies/model/copy.events.js';
 import { bigint, boolean, instant, json, position, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
@@ -9,7 +10,11 @@ export type CopyDamageRow = {
   readonly file: string | null;
   readonly detail: string;
   readonly detected_at: string;
+  readonly ranges: readonly { readonly offset_bytes: number; readonly length_bytes: number }[];
+  readonly verification_id: string | null;
 };
+
+export type HealedCopyRow = { readonly files: readonly HealedFile[]; readonly verification_id: string; readonly healed_at: string };
 
 export const CopyReadModel = readModel({
   name: 'copies',
@@ -41,6 +46,11 @@ export const CopyReadModel = readModel({
     interruption: json<{ readonly code: string; readonly detail: string; readonly since: string }>().nullable(),
     error: json<{ readonly code: string; readonly detail: string }>().nullable(),
     damage: json<CopyDamageRow>().nullable(),
+    /** The last time that damage was mended; null: never. */
+    healed: json<HealedCopyRow>().nullable(),
+    /** When all of its files were last read and found sound after it was copied; null: not since. */
+    checked_at: instant().nullable(),
+    checked_by_verification_id: text().nullable(),
     /** Whether nothing of it is left at the target. */
     removed: boolean(),
     requested_at: instant(),

@@ -27,11 +27,22 @@ export const verificationsProjection: Projection<VerificationRow> = {
         requested_at,
         ended_at: null,
         created_position: recorded.position,
+        heal: event.data.heal ?? false,
+        healed: [],
+        unhealed: [],
         boot: bootWanted(event.data.boot),
       };
     }
     if (row === undefined) throw new Error(`verification stream ${recorded.stream} has ${event.type} before VerificationRequested`);
     switch (event.type) {
+      case 'HealingPrepared': {
+        const { backup_id, files } = event.data;
+        return { ...row, healed: [...row.healed, ...files.map((file) => ({ backup_id, ...file }))] };
+      }
+      case 'HealingFailed': {
+        const { backup_id, code, detail } = event.data;
+        return { ...row, unhealed: [...row.unhealed, { backup_id, code, detail }] };
+      }
       case 'BootCheckStarted': {
         const { attempt, files_checked, bytes_checked } = event.data;
         return { ...row, files_checked, bytes_checked, boot: row.boot === null ? null : { ...row.boot, status: 'running', attempt } };

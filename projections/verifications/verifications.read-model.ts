@@ -1,5 +1,17 @@
 import type { BootArtefact, VerificationFinding } from '../../src/hub/backup/verifications/model/verification.events.js';
-import { bigint, instant, integer, json, position, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
+import type { HealedFile } from '../../src/kernel/healed-file.js';
+import {
+  bigint,
+  boolean,
+  instant,
+  integer,
+  json,
+  position,
+  text,
+  type EntityOf,
+  readModel,
+  type RowOf,
+} from '../../src/hub/store/postgres/read-model-definition.js';
 
 export type BootRow = {
   readonly node_id: string;
@@ -34,6 +46,10 @@ export const VerificationReadModel = readModel({
     requested_at: instant(),
     ended_at: instant().nullable(),
     created_position: position(),
+    /** Whether damaged files are written again. */
+    heal: boolean(),
+    healed: json<readonly (HealedFile & { readonly backup_id: string })[]>(),
+    unhealed: json<readonly { readonly backup_id: string; readonly code: string; readonly detail: string }[]>(),
     /** null: not requested. */
     boot: json<BootRow>().nullable(),
   },

@@ -1,11 +1,12 @@
 /** Compile-time comparison of what the command line expects in answers with what the hub's controllers answer. */
 import type * as cli from '../../src/cli/api/answers.js';
-import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { BackupResponse, BackupWithCopiesResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import type { OccurrenceResponse } from '../../src/hub/backup/policies/model/occurrence.response.js';
 import type { PolicyResponse } from '../../src/hub/backup/policies/model/policy.response.js';
 import type { PolicyPreviewResponse } from '../../src/hub/backup/policies/preview-policy/preview-policy.dto.js';
 import type { PolicySimulationResponse } from '../../src/hub/backup/policies/simulate-policy/simulate-policy.dto.js';
 import type { WhatIfResponse } from '../../src/hub/backup/policies/what-if/what-if.dto.js';
+import type { VerificationResponse } from '../../src/hub/backup/verifications/model/verification.response.js';
 import type { VmPruningResponse } from '../../src/hub/backup/chains/prune-chain/prune-chain.dto.js';
 import type { VmResponse } from '../../src/hub/backup/vms/model/vm.response.js';
 import type { NbdPortMetricsResponse, NbdPortResponse } from '../../src/hub/exports/nbd-ports/list-ports/list-ports.dto.js';
@@ -31,6 +32,8 @@ type Holds<Expected, Answered extends Expected> = Answered;
 
 export type Compared = [
   Holds<cli.Backup, BackupResponse>,
+  Holds<cli.BackupWithCopies, BackupWithCopiesResponse>,
+  Holds<cli.Verification, VerificationResponse>,
   Holds<cli.Copy, CopyResponse>,
   Holds<cli.Vm, VmResponse>,
   Holds<cli.VmPruning, VmPruningResponse>,

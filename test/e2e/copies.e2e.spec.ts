@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { BackupResponse, BackupWithCopiesResponse } from '../../src/hub/backup/backups/model/backup.response.js';
+import type { VerificationResponse } from '../../src/hub/backup/verifications/model/verification.response.js';
 import type { CopyResponse } from '../../src/hub/repositories/copies/model/copy.response.js';
 import type { RestoreExportResponse } from '../../src/hub/restore/restore-exports/model/restore-export.response.js';
 import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/model/restore-job.response.js';
@@ -82,6 +83,15 @@ async function ended(copyId: string): Promise<CopyResponse> {
 
 async function copiesOf(index: number): Promise<readonly CopyResponse[]> {
   return (await system.api<{ copies: CopyResponse[] }>('GET', `/backups/${backup(index).backup_id}/copies`)).body.copies;
+}
+
+async function flipBit(file: string, offset: number): Promise<void> {
+  await chmod(file, 0o644);
+  const handle = await open(file, 'r+');
+  const byte = Buffer.alloc(1);
+  await handle.read(byte, 0, 1, offset);
+  await handle.write(Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, offset);
+  await handle.close();
 }
 
 /** The copy holds what the VM held. */
@@ -168,14 +178,59 @@ describe('copies of restore points', () => {
     expect(await client.problem('POST', '/restore/disks', elsewhere)).toMatchObject({ code: 'copy_not_found', status: 404 });
   });
 
+  it('are healed from the repository that was backed up to, and heal it', async () => {
+    const file = join(backup(0).folder ?? '', 'disk-0.qcow2');
+    const ended = async (name: 'verify' | 'heal', index: number, body: object): Promise<VerificationResponse> => {
+      const { status, body: begun } = await system.api<VerificationResponse>('POST', `/backups/${backup(index).backup_id}/${name}`, body);
+      if (status !== 202) throw new Error(`answered ${status}: ${JSON.stringify(begun)}`);
+      return until('the verification to end', async () => {
+        const { body: page } = await system.api<{ verifications: VerificationResponse[] }>('GET', `/backups/${backup(index).backup_id}/verifications`);
+        const found = page.verifications.find(({ verification_id }) => verification_id === begun.verification_id);
+        return found !== undefined && found.status !== 'running' && found;
+      });
+    };
+    const full = async (): Promise<CopyResponse | undefined> =>
+      (await copiesOf(0)).find(({ repository_id, status }) => repository_id === second && status === 'completed');
+    expect(await ended('verify', 2, { repository_id: second })).toMatchObject({ status: 'passed', repository_id: second, files_checked: 3 });
+    expect((await full())?.checked_at).not.toBeNull();
+
+    await flipBit(join(secondPath, file), 5 * MIB);
+    await flipBit(join(system.repositoryPath, file), 9 * MIB);
+    const range = { offset_bytes: 4 * MIB, length_bytes: 4 * MIB };
+    expect(await ended('verify', 0, { repository_id: second })).toMatchObject({ status: 'failed', findings: [{ code: 'file_altered', ranges: [range] }] });
+    expect((await full())?.damage).toMatchObject({ code: 'file_altered', ranges: [range] });
+    expect(await ended('heal', 2, { repository_id: second })).toMatchObject({
+      status: 'passed',
+      healed: [{ backup_id: backup(0).backup_id, file, from_repository_ids: [primary], ranges: [range] }],
+      unhealed: [],
+    });
+    expect(await full()).toMatchObject({ damage: null, healed: { files: [{ from_repository_ids: [primary] }] } });
+    await requireWhole(secondPath, 2);
+
+    expect(await ended('verify', 0, {})).toMatchObject({ status: 'failed' });
+    const damaged = async (index: number): Promise<unknown> => (await system.api<BackupResponse>('GET', `/backups/${backup(index).backup_id}`)).body.damage;
+    expect(await damaged(2)).toMatchObject({ caused_by_backup_id: backup(0).backup_id });
+    const script = join(import.meta.dirname, '../../bin/sendense');
+    const env = { ...process.env, SENDENSE_DATA_DIRECTORY: system.dataDirectory };
+    const { stdout } = await run(script, ['backup', 'heal', backup(0).backup_id, '--everywhere'], { env });
+    expect(stdout).toContain(`healed: ${file}, ${4 * MIB} bytes from ${second}`);
+    expect([await damaged(0), await damaged(2)]).toEqual([null, null]);
+    await run('diff', ['-r', join(secondPath, backup(0).folder ?? ''), join(system.repositoryPath, backup(0).folder ?? '')]);
+    for (const type of ['RestorePointHealed', 'CopyHealed']) {
+      const { body: audit } = await system.api<{ events: unknown[] }>('GET', `/audit/events?type=${type}`);
+      expect(audit.events.length).toBeGreaterThan(0);
+    }
+
+    await flipBit(join(thirdPath, backup(2).folder ?? '', 'disk-0.qcow2'), 5 * MIB);
+    expect(await ended('heal', 2, { repository_id: third })).toMatchObject({ status: 'failed', healed: [], unhealed: [{ code: 'no_other_place' }] });
+    await flipBit(join(thirdPath, backup(2).folder ?? '', 'disk-0.qcow2'), 5 * MIB);
+    expect(await ended('heal', 2, { repository_id: third })).toMatchObject({ status: 'passed', healed: [] });
+    expect(await client.problem('POST', `/backups/${backup(1).backup_id}/heal`, { repository_id: third })).toMatchObject({ code: 'copy_not_found' });
+  });
+
   it('are marked by themselves when a file of theirs is damaged, and are not read any more', async () => {
     const file = join(thirdPath, backup(2).folder ?? '', 'disk-0.qcow2');
-    await chmod(file, 0o644);
-    const handle = await open(file, 'r+');
-    const byte = Buffer.alloc(1);
-    await handle.read(byte, 0, 1, 5 * MIB);
-    await handle.write(Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, 5 * MIB);
-    await handle.close();
+    await flipBit(file, 5 * MIB);
     const exported = { backup_id: backup(2).backup_id, disk_index: 0, mode: 'read_only', repository_id: third };
     expect(await client.problem('POST', '/restore/exports', exported)).toMatchObject({ code: 'restore_point_damaged' });
     const body = await until('the copy to be shown as damaged', async () => {

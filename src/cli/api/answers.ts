@@ -137,6 +137,23 @@ export interface Backup {
   readonly error: Problem | null;
 }
 
+export interface BackupWithCopies extends Backup {
+  readonly repository_id: string;
+  readonly copies: readonly { readonly repository_id: string; readonly status: string }[];
+}
+
+export interface Verification {
+  readonly verification_id: string;
+  readonly repository_id: string;
+  readonly status: string;
+  readonly findings: readonly Problem[];
+  readonly healed: readonly { readonly file: string; readonly healed_bytes: number; readonly from_repository_ids: readonly string[] }[];
+  readonly unhealed: readonly (Problem & { readonly backup_id: string })[];
+  readonly error: Problem | null;
+  readonly files_checked: number | null;
+  readonly completed_at: string | null;
+}
+
 export interface Retention {
   readonly keep_last: number | null;
   readonly keep_within: string | null;

@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { type Backup, endingOf, hasEnded, type Repository } from '../api/answers.js';
+import { type Backup, type BackupWithCopies, endingOf, hasEnded, type Repository, type Verification } from '../api/answers.js';
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import { BACKUPS, hubCommand, idOf, listCommand, printRecord, REPOSITORIES, type ResourceOptions, showCommand, VMS } from '../api/resource.command.js';
@@ -52,7 +52,7 @@ export function backupCommand(environment: NodeJS.ProcessEnv): CliCommand {
         report(await hub.call<Backup>('POST', `/backups/${await idOf(hub, BACKUPS, id)}/${name}`, { reason }), outcome, options);
       });
   return new CliCommand('backup')
-    .description('Starts, shows, cancels, pins and holds backups.')
+    .description('Starts, shows, cancels, pins, holds, verifies and heals backups.')
     .addCommand(start)
     .addCommand(listCommand(BACKUPS, environment))
     .addCommand(showCommand(BACKUPS, environment))
@@ -66,7 +66,59 @@ export function backupCommand(environment: NodeJS.ProcessEnv): CliCommand {
     .addCommand(protection('unpin', 'leave a restore point to the retention of its policy again', 'It is not pinned.'))
     .addCommand(protection('hold', 'as pin, and independent of it: for a legal dispute, say', 'It is held.'))
     .addCommand(protection('release', 'end the hold of a restore point', 'It is not held.'))
+    .addCommand(verifying('verify', 'read a restore point and everything it depends on, and report what is damaged', environment))
+    .addCommand(verifying('heal', 'write damaged files of a restore point again from other repositories that hold them', environment))
     .addCommand(one('watch', 'wait for the end of a backup, and report the progress', follow));
+}
+
+interface VerifyOptions extends ResourceOptions {
+  readonly repository?: string;
+  readonly everywhere?: true;
+}
+
+/** Waits for the verdicts. The command fails if one of them is not `passed`. */
+function verifying(name: 'verify' | 'heal', description: string, environment: NodeJS.ProcessEnv): CliCommand {
+  return hubCommand(name, description)
+    .argument('<backup>', 'its id')
+    .option('--repository <repository>', 'name or id of the repository that is read; the one that was backed up to by default')
+    .option('--everywhere', 'in every repository that holds it, one after the other')
+    .does(async (backup: string, { repository, everywhere, ...options }: VerifyOptions) => {
+      const hub = await hubOf(options, environment);
+      const id = await idOf(hub, BACKUPS, backup);
+      const places = everywhere === true ? await placesOf(hub, id) : [repository === undefined ? null : await idOf(hub, REPOSITORIES, repository)];
+      let code = 0;
+      for (const place of places) {
+        const { verification_id } = await hub.call<Verification>('POST', `/backups/${id}/${name}`, place === null ? {} : { repository_id: place }, START_MS);
+        const of = ({ verifications }: { verifications: Verification[] }): Verification | undefined =>
+          verifications.find((each) => each.verification_id === verification_id);
+        const path = `/backups/${id}/verifications`;
+        const ended = of(
+          await hub.until<{ verifications: Verification[] }>(path, (page) => typeof of(page)?.completed_at === 'string', { patienceMs: Infinity }),
+        );
+        if (ended === undefined) throw new Error(`verification ${verification_id} is not among the newest of backup ${id}`);
+        if (options.json === true) printRecord(ended, options);
+        else process.stdout.write(verdictOf(ended));
+        if (ended.status !== 'passed') code = 1;
+      }
+      return code;
+    });
+}
+
+async function placesOf(hub: HubApi, id: string): Promise<readonly string[]> {
+  const backup = await hub.call<BackupWithCopies>('GET', `/backups/${id}`);
+  const copies = backup.copies.filter(({ status }) => status === 'completed').map(({ repository_id }) => repository_id);
+  return [...(backup.status === 'completed' ? [backup.repository_id] : []), ...copies];
+}
+
+function verdictOf({ verification_id, repository_id, status, findings, healed, unhealed, error, files_checked }: Verification): string {
+  return [
+    `Verification ${verification_id} in repository ${repository_id}: ${status}${files_checked === null ? '' : `, ${files_checked} files read`}.`,
+    ...healed.map(({ file, healed_bytes, from_repository_ids }) => `  healed: ${file}, ${healed_bytes} bytes from ${from_repository_ids.join(', ')}`),
+    ...findings.map(({ code, detail }) => `  ${code}: ${detail}`),
+    ...unhealed.map(({ backup_id, code, detail }) => `  ${backup_id} is not healed: ${code}: ${detail}`),
+    ...(error === null ? [] : [`  ${error.code}: ${error.detail}`]),
+    '',
+  ].join('\n');
 }
 
 async function repositoryId(hub: HubApi, named: string | undefined): Promise<string> {

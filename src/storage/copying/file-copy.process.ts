@@ -9,7 +9,17 @@ import { messageOf } from '../../kernel/error-message.js';
 import { serveParent } from '../../lib/process/serve-parent.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { DIGEST_BLOCK_BYTES, digestListBytes, DigestListWriter, readSealedList } from '../hashing/block-digests.js';
-import { COPY_DIFFERS, type FileCopyResult, type FileCopyTask, type SealedContent, SOURCE_ALTERED } from './file-copy.js';
+import {
+  COPY_DIFFERS,
+  type FileCopyResult,
+  type FileCopyTask,
+  type FileHealTask,
+  type HealedRange,
+  NOTHING_SOUND,
+  OF_SOURCE,
+  type SealedContent,
+  SOURCE_ALTERED,
+} from './file-copy.js';
 
 const DIGEST_BYTES = 32;
 const TELL_MS = 1_000;
@@ -33,9 +43,13 @@ class CopyError extends Error {
 setPriority(Math.min(getPriority() + BACKGROUND_NICENESS, HIGHEST_NICENESS));
 
 serveParent(
-  (task, onProgress) => copy(task as FileCopyTask, onProgress), // sent by FileCopier
+  (task, onProgress) => perform(task as FileCopyTask | FileHealTask, onProgress), // sent by FileCopier
   (error) => ({ code: error instanceof CopyError ? error.code : errnoOf(error), message: messageOf(error) }),
 );
+
+async function perform(task: FileCopyTask | FileHealTask, onProgress: (bytes: number) => void): Promise<FileCopyResult | readonly HealedRange[]> {
+  return 'damaged' in task ? heal(task, onProgress) : copy(task, onProgress);
+}
 
 /** @param onProgress called about once a second with the bytes copied, and then the bytes read back in addition */
 async function copy(task: FileCopyTask, onProgress: (bytes: number) => void): Promise<FileCopyResult> {
@@ -63,7 +77,7 @@ class Progress {
 async function transfer(task: FileCopyTask, source: string, progress: Progress): Promise<FileCopyResult> {
   const { target, content } = task;
   const expected = task.lists === null ? null : listAt(task.lists.source, content);
-  const from = openSync(source, READ_FLAGS);
+  const from = ofSource(() => openSync(source, READ_FLAGS));
   let to: number | null = null;
   try {
     const { size } = regular(from, source);
@@ -82,7 +96,7 @@ async function transfer(task: FileCopyTask, source: string, progress: Progress):
         progress.add(length);
         continue;
       }
-      const bytes = fill(from, block.subarray(0, length), offset);
+      const bytes = ofSource(() => fill(from, block.subarray(0, length), offset));
       // Another thread computes it while the block is written: a file whose proof fails is never sealed.
       const proving = proof.add(offset, bytes);
       proving.catch(() => undefined);
@@ -103,6 +117,120 @@ async function transfer(task: FileCopyTask, source: string, progress: Progress):
     closeSync(from);
     if (to !== null) closeSync(to);
   }
+}
+
+/** An error of the system in reading the source, as one that names the side. */
+function ofSource<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const errno = errnoOf(error);
+    throw errno === null ? error : new CopyError(`${OF_SOURCE}${errno}`, messageOf(error));
+  }
+}
+
+/**
+ * Writes the file again. What is written was proven before, and is read back like a copy.
+ * @returns the parts that came from sources, in order
+ */
+async function heal(task: FileHealTask, onProgress: (bytes: number) => void): Promise<readonly HealedRange[]> {
+  const progress = new Progress(onProgress);
+  const { target, content, lists } = task;
+  rmSync(target, { force: true });
+  if (lists === null) return healWhole(task, progress);
+  const list = soundList(lists.candidates, content);
+  if (task.only_list) {
+    rmSync(lists.target, { force: true });
+    const file = openSync(lists.target, 'wx', 0o444);
+    try {
+      write(file, list, 0);
+      await sync(file);
+    } finally {
+      closeSync(file);
+    }
+    return [];
+  }
+  const ranges: { offset_bytes: number; length_bytes: number; source: number }[] = [];
+  const readers = [task.damaged, ...task.sources].map((path) => readerOf(path));
+  const to = openSync(target, 'wx+', 0o600);
+  try {
+    const block = Buffer.allocUnsafe(DIGEST_BLOCK_BYTES);
+    for (let offset = 0; offset < content.size_bytes; offset += DIGEST_BLOCK_BYTES) {
+      const length = Math.min(DIGEST_BLOCK_BYTES, content.size_bytes - offset);
+      const bytes = block.subarray(0, length);
+      const place = await firstSound(readers, bytes, offset, digestAt(list, offset));
+      if (place === null) throw new CopyError(NOTHING_SOUND, `no place has its ${length} bytes from ${offset} on as they were sealed`);
+      if (!bytes.equals(ZEROES.subarray(0, length))) write(to, bytes, offset);
+      progress.add(length);
+      if (place === 0) continue;
+      const last = ranges.at(-1);
+      if (last?.source === place - 1 && last.offset_bytes + last.length_bytes === offset) last.length_bytes += length;
+      else ranges.push({ offset_bytes: offset, length_bytes: length, source: place - 1 });
+    }
+    ftruncateSync(to, content.size_bytes);
+    await sync(to);
+  } finally {
+    closeSync(to);
+    for (const reader of readers) if (reader !== null) closeSync(reader);
+  }
+  await readBack({ target, content, lists: { target: lists.target }, mtime_ns: task.mtime_ns }, progress);
+  return ranges;
+}
+
+/** Without digests of blocks, one source must have the whole file. */
+async function healWhole({ sources, target, content, mtime_ns }: FileHealTask, progress: Progress): Promise<readonly HealedRange[]> {
+  for (const [index, source] of sources.entries()) {
+    try {
+      await transfer({ source, target, content, lists: null, mtime_ns, bytes_per_second: null }, source, progress);
+    } catch (error) {
+      if (error instanceof CopyError) continue;
+      throw error;
+    }
+    await readBack({ target, content, lists: null, mtime_ns }, progress);
+    return [{ offset_bytes: 0, length_bytes: content.size_bytes, source: index }];
+  }
+  throw new CopyError(NOTHING_SOUND, 'no place has the file as it was sealed');
+}
+
+/** @returns the first list that its root proves */
+function soundList(candidates: readonly string[], content: SealedContent): Buffer {
+  for (const path of candidates) {
+    try {
+      return listAt(path, content);
+    } catch (error) {
+      if (!(error instanceof CopyError)) throw error;
+    }
+  }
+  throw new CopyError(NOTHING_SOUND, 'no place has the list of its digests as it was sealed');
+}
+
+/** null: there is no file that can be opened */
+function readerOf(path: string): number | null {
+  let file: number;
+  try {
+    file = openSync(path, READ_FLAGS);
+  } catch (error) {
+    if (errnoOf(error) === null) throw error;
+    return null;
+  }
+  if (fstatSync(file).isFile()) return file;
+  closeSync(file);
+  return null;
+}
+
+/** Fills the block from the first file that has it with this digest. @returns its index; null: none has it */
+async function firstSound(readers: readonly (number | null)[], block: Buffer<ArrayBuffer>, offset: number, digest: Buffer): Promise<number | null> {
+  for (const [index, reader] of readers.entries()) {
+    if (reader === null) continue;
+    try {
+      const bytes = fill(reader, block, offset);
+      if (bytes.length === block.length && (await digestOf(bytes)).equals(digest)) return index;
+    } catch (error) {
+      // A block that cannot be read is damaged.
+      if (errnoOf(error) === null) throw error;
+    }
+  }
+  return null;
 }
 
 /** Proves what is read from the source. */
@@ -150,7 +278,20 @@ class Pace {
 }
 
 /** Asks the kernel to drop its pages of the file, so that reading it comes from the device, and compares every block. */
-async function readBack({ target, content, lists, mtime_ns }: FileCopyTask, progress: Progress): Promise<void> {
+async function readBack(
+  {
+    target,
+    content,
+    lists,
+    mtime_ns,
+  }: {
+    readonly target: string;
+    readonly content: SealedContent;
+    readonly lists: { readonly target: string } | null;
+    readonly mtime_ns: string;
+  },
+  progress: Progress,
+): Promise<void> {
   // POSIX_FADV_DONTNEED, by the way of dd's manual.
   await run('dd', ['if=/dev/null', `of=${target}`, 'oflag=nocache', 'conv=nocreat,notrunc,fdatasync', 'count=0', 'status=none']);
   const file = openSync(target, READ_FLAGS);

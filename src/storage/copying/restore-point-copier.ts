@@ -14,6 +14,7 @@ import type { RepositoryFiles } from '../repository-files/repository-files.js';
 import type { RestorePointVerifier } from '../repository-files/restore-point-verifier.js';
 import { storageError } from '../repository-files/storage-error.js';
 import { DIRECT_CALLS, type FileCalls } from '../storage-worker/file-calls.js';
+import { OF_SOURCE } from './file-copy.js';
 import type { FileCopier } from './file-copier.js';
 
 export interface PointCopyRequest {
@@ -147,7 +148,7 @@ export class RestorePointCopier {
       mtime_ns,
       bytes_per_second: bytesPerSecond,
     };
-    return this.copier.copy(task, signal, onProgress).catch((error: unknown) => rethrowFor(error, targetPath, `copying ${folder}/${file}`));
+    return this.copier.copy(task, signal, onProgress).catch((error: unknown) => rethrowFor(error, sourcePath, targetPath, `copying ${folder}/${file}`));
   }
 
   /** Writes the content of a disk's chain into one file. @returns its entry in the manifest */
@@ -183,7 +184,7 @@ export class RestorePointCopier {
     const lists = listed === null ? null : { source: listed, target: listed };
     await this.copier
       .copy({ source: null, target, content, lists, mtime_ns, bytes_per_second: null }, signal, onProgress)
-      .catch((error: unknown) => rethrowFor(error, targetPath, `reading ${file} back`));
+      .catch((error: unknown) => rethrowFor(error, sourcePath, targetPath, `reading ${file} back`));
     return { ...disk, parent_change_id: null, backing_file: null, file_size_bytes: size_bytes, sha256: hashes.sha256, mtime_ns, blocks, compression: null };
   }
 
@@ -229,8 +230,10 @@ export class RestorePointCopier {
   }
 }
 
-/** The source was looked at before, so a system error of the copying process is most likely one of the target. */
-function rethrowFor(error: unknown, targetPath: string, doing: string): never {
+/** An error of the system in the copying process, restated for the repository whose file it concerns. */
+function rethrowFor(error: unknown, sourcePath: string, targetPath: string, doing: string): never {
   if (!(error instanceof WorkerError) || error.code === null) throw error;
-  throw storageError(Object.assign(new Error(error.message), { code: error.code }), targetPath, doing);
+  const ofSource = error.code.startsWith(OF_SOURCE);
+  const code = ofSource ? error.code.slice(OF_SOURCE.length) : error.code;
+  throw storageError(Object.assign(new Error(error.message), { code }), ofSource ? sourcePath : targetPath, doing);
 }

@@ -46,6 +46,7 @@ export interface ReadManifest {
 
 const SEALED_MODE = 0o444;
 const MAX_SIGNATURE_BYTES = 64 * 1024;
+const HEALED_PREFIX = '.healed-';
 
 /** Files that may be opened as one disk. */
 export interface CheckedChain {
@@ -303,6 +304,66 @@ export class RepositoryFiles {
       await calls.changeMode(final, 0o555);
       await Promise.all([final, vmPath, repositoryPath].map((path) => calls.syncToDisk(path)));
     });
+  }
+
+  /**
+   * Makes the folder of a damaged restore point writable, creates it if it is missing, and removes new files that an interrupted healing left there.
+   * @returns its absolute path
+   */
+  async openForHealing(repositoryPath: string, folder: string): Promise<string> {
+    const { vm } = this.parse(repositoryPath, folder);
+    const path = join(repositoryPath, folder);
+    const calls = this.callsAt(repositoryPath);
+    return this.onStorage(repositoryPath, `opening ${folder}`, async () => {
+      await this.refuseMissingRepository(repositoryPath);
+      await makeFolder(calls, join(repositoryPath, vm));
+      await this.refuseDetour(repositoryPath, vm);
+      await makeFolder(calls, path);
+      if ((await calls.lstat(path)).kind !== 'folder') throw new Error(`"${path}" is not a folder`);
+      await calls.changeMode(path, 0o755);
+      await this.removeHealed(repositoryPath, path);
+      return path;
+    });
+  }
+
+  /** Where a new file is until it replaces the damaged one. `folderPath` as from openForHealing. */
+  healedPath(folderPath: string, name: string): string {
+    return join(folderPath, `${HEALED_PREFIX}${name}`);
+  }
+
+  /** Writes a new file of text to healedPath. */
+  async writeHealed(repositoryPath: string, folderPath: string, name: string, text: string): Promise<void> {
+    const path = this.healedPath(folderPath, name);
+    await this.onStorage(repositoryPath, `writing ${path}`, () => this.callsAt(repositoryPath).writeDurably(path, text, SEALED_MODE));
+  }
+
+  /** Renames new files over the damaged ones, in this order, removes others, and makes the folder read-only again. Does nothing if there is no such folder. */
+  async closeHealed(repositoryPath: string, folder: string, names: readonly string[]): Promise<void> {
+    const { vm } = this.parse(repositoryPath, folder);
+    const path = join(repositoryPath, folder);
+    const calls = this.callsAt(repositoryPath);
+    await this.onStorage(repositoryPath, `replacing files of ${folder}`, async () => {
+      if ((await ifThere(calls.lstat(path)))?.kind !== 'folder') return;
+      await this.refuseDetour(repositoryPath, vm);
+      for (const name of names) {
+        if ((await ifThere(calls.lstat(join(path, name))))?.kind === 'folder') {
+          throw new DomainError('conflict', 'copy_place_taken', `"${join(path, name)}" is a folder. Move it away, and heal the restore point again.`, {
+            folder,
+          });
+        }
+        await calls.rename(this.healedPath(path, name), join(path, name));
+      }
+      if (names.length > 0) await calls.syncToDisk(path);
+      await calls.changeMode(path, 0o755);
+      await this.removeHealed(repositoryPath, path);
+      await calls.changeMode(path, 0o555);
+      await Promise.all([path, join(repositoryPath, vm), repositoryPath].map((each) => calls.syncToDisk(each)));
+    });
+  }
+
+  private async removeHealed(repositoryPath: string, folderPath: string): Promise<void> {
+    const calls = this.callsAt(repositoryPath);
+    for (const { name } of await calls.list(folderPath)) if (name.startsWith(HEALED_PREFIX)) await calls.removeTree(join(folderPath, name));
   }
 
   /** The text of manifest.json.sig; null: there is none. */

@@ -15,6 +15,7 @@ import { FoundDamageService } from './mark-damaged/found-damage.service.js';
 import { MarkRestorePointDamagedHandler } from './mark-damaged/mark-damaged.handler.js';
 import { PrunableChains } from './model/prunable-chain.reader.js';
 import { PruningRecorder } from './model/pruning.recorder.js';
+import { MarkRestorePointHealedHandler } from './mark-healed/mark-healed.handler.js';
 import { PruneChainController } from './prune-chain/prune-chain.controller.js';
 import { PruneChainsHandler } from './prune-chain/prune-chain.handler.js';
 import { RecordRestorePointHandler } from './record-restore-point/record-restore-point.handler.js';
@@ -38,6 +39,7 @@ const REWRITER = {
     RecordRestorePointHandler,
     RemoveRestorePointHandler,
     MarkRestorePointDamagedHandler,
+    MarkRestorePointHealedHandler,
     FoundDamageService,
     PruneChainsHandler,
     RunPruningReactor,

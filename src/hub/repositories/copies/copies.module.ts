@@ -23,6 +23,7 @@ import { CopyRecorder } from './model/copy.recorder.js';
 import { RequestCopyController } from './request-copy/request-copy.controller.js';
 import { RequestCopyHandler } from './request-copy/request-copy.handler.js';
 import { MarkCopyDamagedHandler } from './run-copy/mark-copy-damaged.handler.js';
+import { RecordCheckedCopyHandler } from './run-copy/record-checked-copy.handler.js';
 import { RunCopyReactor } from './run-copy/run-copy.reactor.js';
 
 const COPIER = {
@@ -46,6 +47,17 @@ const COPIER = {
 @Module({
   imports: [RepositoryFilesModule, LedgerModule],
   controllers: [RequestCopyController, ListCopiesController, GetCopyController, CancelCopyController, DeleteCopyController],
-  providers: [RequestCopyHandler, CancelCopyHandler, DeleteCopyHandler, MarkCopyDamagedHandler, RunCopyReactor, CopyRecorder, CopyProgress, FileCopier, COPIER],
+  providers: [
+    RequestCopyHandler,
+    CancelCopyHandler,
+    DeleteCopyHandler,
+    MarkCopyDamagedHandler,
+    RecordCheckedCopyHandler,
+    RunCopyReactor,
+    CopyRecorder,
+    CopyProgress,
+    FileCopier,
+    COPIER,
+  ],
 })
 export class CopiesModule {}

@@ -74,17 +74,28 @@ export function asCopied<Disk extends { readonly disk_id: number }, Backup exten
   };
 }
 
+/**
+ * A copy and those that it depends on in the same repository.
+ * @param copies those of its chain in one repository
+ * @returns oldest first
+ */
+export function copyLineage<Copy extends Pick<CopiedPoint, 'backup_id' | 'parent_backup_id'>>(backupId: string, copies: readonly Copy[]): readonly Copy[] {
+  const lineage: Copy[] = [];
+  for (let next: string | null = backupId; next !== null;) {
+    const copy: Copy | undefined = copies.find((each) => each.backup_id === next);
+    if (copy === undefined || lineage.includes(copy)) break;
+    lineage.unshift(copy);
+    next = copy.parent_backup_id;
+  }
+  return lineage;
+}
+
 /** The first damage in the copy and those that it depends on. */
 function damageOf(copy: CopiedPoint, copies: readonly CopiedPoint[]): Damage | null {
-  const seen = new Set<string>();
-  for (let next: CopiedPoint | undefined = copy; next !== undefined && !seen.has(next.backup_id);) {
-    const { backup_id, damage, parent_backup_id }: CopiedPoint = next;
-    seen.add(backup_id);
-    if (damage !== null) {
-      const { code, detail, file, detected_at } = damage;
-      return { code: DAMAGE[code], detail, file, detected_at, verification_id: null, caused_by_backup_id: backup_id === copy.backup_id ? null : backup_id };
-    }
-    next = copies.find((each) => each.backup_id === parent_backup_id);
+  for (const { backup_id, damage } of copyLineage(copy.backup_id, copies).toReversed()) {
+    if (damage === null) continue;
+    const { code, detail, file, detected_at } = damage;
+    return { code: DAMAGE[code], detail, file, detected_at, verification_id: null, caused_by_backup_id: backup_id === copy.backup_id ? null : backup_id };
   }
   return null;
 }

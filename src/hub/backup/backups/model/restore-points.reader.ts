@@ -7,7 +7,7 @@ import { RepositoryReadModel } from '../../../../../projections/repositories/rep
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { ChainReadModel } from '../../../../../projections/chains/chains.read-model.js';
 import type { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import { asCopied } from './copied-point.plan.js';
+import { asCopied, copyLineage } from './copied-point.plan.js';
 import { type ChainMember, sourceFilesOf } from './source-files.plan.js';
 
 /** Which of the places that hold a restore point is to be read. */
@@ -89,6 +89,18 @@ export async function recordedAt(dataSource: DataSource, backup: BackupReadModel
     backup_id,
     repository_id: repositoryId,
   });
+}
+
+/** The copy of a restore point in the repository that it is read from, and those that it depends on there, oldest first. @param backup as from `recordedAt` */
+export async function copyAndParents(
+  dataSource: DataSource,
+  { backup_id, chain_id, repository_id }: Pick<BackupReadModel, 'backup_id' | 'chain_id' | 'repository_id'>,
+): Promise<readonly CopyReadModel[]> {
+  const copies = await copiesOf(dataSource, { chain_id });
+  return copyLineage(
+    backup_id,
+    copies.filter((copy) => copy.repository_id === repository_id),
+  );
 }
 
 /** Complete copies of the chain of a restore point, in all repositories. */

@@ -26,6 +26,10 @@ describe('marking a restore point as damaged', () => {
     given(...chain, damaged('b2', 'short'), damaged('b3', 'short'))
       .when({ backup_id: 'b2', code: 'parent_truncated', detail: 'short' })
       .then());
+  it('marks one that depends on a damaged one again for its own files', () =>
+    given(...chain, damaged('b2', 'short'), damaged('b3', 'It depends on b2', 'b2'))
+      .when({ ...finding, backup_id: 'b3', detail: 'altered' })
+      .then(damaged('b3', 'altered')));
   const point = { operation: 'absorb', parent_backup_id: 'b1', merged: ['b2'], comparison: 'equal', files: [] } as const;
   it('leaves alone one that no longer depends on it', () =>
     given(...chain, { type: 'RestorePointRewritten', data: { ...point, backup_id: 'b3', manifest_sha256: 'm', rewritten_at: 'now' } })

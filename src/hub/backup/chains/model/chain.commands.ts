@@ -1,6 +1,7 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Position } from '../../../../kernel/position.js';
+import type { HealedFile } from '../../../../kernel/healed-file.js';
 import type { RestorePointDamaged } from './chain.events.js';
 
 /** Adds a sealed restore point at the head of its chain; a full starts the chain. */
@@ -48,6 +49,21 @@ export class MarkRestorePointDamaged {
     readonly chainId: string,
     readonly backupId: string,
     readonly finding: DamageFinding,
+    readonly context: CommandContext,
+  ) {}
+}
+
+/** Records that the files of a restore point that was damaged are sound again. Does nothing if its own files are not known to be damaged. */
+export class MarkRestorePointHealed {
+  constructor(
+    readonly chainId: string,
+    readonly backupId: string,
+    readonly healing: {
+      readonly repository_id: string;
+      readonly files: readonly HealedFile[];
+      readonly verification_id: string;
+      readonly healed_at: string;
+    },
     readonly context: CommandContext,
   ) {}
 }

@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
+import type { HealedFile } from '../../../../kernel/healed-file.js';
 
 /** A full starts a chain. `chain_id` is derived from the full's backup id. */
 export type ChainStarted = DomainEvent<
@@ -21,6 +22,25 @@ export type RestorePointDamaged = DomainEvent<
     readonly verification_id?: string | null;
     /** The damaged restore point that this one depends on; null: this one's own files are damaged. */
     readonly caused_by_backup_id?: string | null;
+  }
+>;
+
+/**
+ * The files of a restore point are as they were sealed again: they were read in full and found sound. Recorded for one that was damaged, and for those that
+ * depend on it.
+ */
+export type RestorePointHealed = DomainEvent<
+  'RestorePointHealed',
+  {
+    readonly backup_id: string;
+    /** The repository in which the files were damaged. */
+    readonly repository_id: string;
+    /** What was written again, and from which repositories; empty: another restore point was healed, or the files were sound by themselves. */
+    readonly files: readonly HealedFile[];
+    /** The restore point that this one depends on and that was healed; null: this one's own files were damaged. */
+    readonly caused_by_backup_id: string | null;
+    readonly verification_id: string;
+    readonly healed_at: string;
   }
 >;
 
@@ -69,6 +89,7 @@ export type ChainEvent =
   | ChainExtended
   | RestorePointRemoved
   | RestorePointDamaged
+  | RestorePointHealed
   | PruningRequested
   | RestorePointRewriteStarted
   | RestorePointRewritten

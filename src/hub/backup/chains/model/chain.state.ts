@@ -1,5 +1,5 @@
 import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
-import type { ChainEvent, RewrittenPoint } from './chain.events.js';
+import type { ChainEvent, RestorePointDamaged, RewrittenPoint } from './chain.events.js';
 
 export type ChainState =
   | { readonly status: 'none' }
@@ -11,7 +11,8 @@ export type ChainState =
       readonly points: readonly string[];
       /** What each restore point is based on; null: a full. */
       readonly parents: Readonly<Record<string, string | null>>;
-      readonly damaged: readonly string[];
+      /** The known damage of each damaged restore point. Its own is known rather than that of one that it depends on. */
+      readonly damaged: Readonly<Record<string, RestorePointDamaged['data'] & { readonly caused_by_backup_id: string | null }>>;
       /** Restore points that are to be removed. */
       readonly pruning: readonly string[];
       /** Those of them that go only as long as they are expired. */
@@ -31,7 +32,7 @@ export function evolveChain(state: ChainState, event: ChainEvent): ChainState {
       repository_id,
       points: [backup_id],
       parents: { [backup_id]: null },
-      damaged: [],
+      damaged: {},
       pruning: [],
       pruning_expired: [],
       rewriting: null,
@@ -52,7 +53,14 @@ export function evolveChain(state: ChainState, event: ChainEvent): ChainState {
       return { ...state, points: others(state.points), parents, pruning: others(state.pruning), pruning_expired: others(state.pruning_expired) };
     }
     case 'RestorePointDamaged':
-      return { ...state, damaged: [...state.damaged, event.data.backup_id] };
+      return {
+        ...state,
+        damaged: { ...state.damaged, [event.data.backup_id]: { ...event.data, caused_by_backup_id: event.data.caused_by_backup_id ?? null } },
+      };
+    case 'RestorePointHealed': {
+      const { [event.data.backup_id]: _, ...damaged } = state.damaged;
+      return { ...state, damaged };
+    }
     case 'PruningRequested': {
       const { remove, only_expired } = event.data;
       const before = state.pruning_expired.filter((point) => !remove.includes(point));

@@ -11,14 +11,18 @@ export interface WantedBoot {
 }
 
 /**
- * Verifies a restore point and everything it depends on, and optionally boots it.
- * @throws DomainError backup_not_found, backup_not_verifiable; with a boot also definition_missing, node_not_found, sign_of_life_missing
+ * Verifies a restore point and everything it depends on, and optionally heals it, or boots it.
+ * @throws DomainError backup_not_found, backup_not_verifiable, copy_not_found; with a boot also definition_missing, node_not_found, sign_of_life_missing
  */
 export class StartVerification extends Command<StartedVerification> {
   constructor(
     readonly backupId: string,
     /** null: only the files are verified. */
     readonly boot: WantedBoot | null,
+    /** The repository that is read; null: the one that was backed up to. */
+    readonly repositoryId: string | null,
+    /** Whether damaged files are written again from other places that hold them. */
+    readonly heal: boolean,
     readonly context: CommandContext,
   ) {
     super();

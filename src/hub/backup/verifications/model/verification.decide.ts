@@ -1,4 +1,12 @@
-import type { BootChecked, BootCheckStarted, VerificationEvent, VerificationFinding, VerificationRequested } from './verification.events.js';
+import type {
+  BootChecked,
+  BootCheckStarted,
+  HealingFailed,
+  HealingPrepared,
+  VerificationEvent,
+  VerificationFinding,
+  VerificationRequested,
+} from './verification.events.js';
 import type { VerificationState } from './verification.state.js';
 
 export type VerificationStep =
@@ -10,6 +18,8 @@ export type VerificationStep =
       readonly bytes_checked: number;
       readonly finished_at: string;
     }
+  | { readonly kind: 'healing_prepared'; readonly data: HealingPrepared['data'] }
+  | { readonly kind: 'healing_failed'; readonly data: HealingFailed['data'] }
   | ({ readonly kind: 'boot_started' } & BootCheckStarted['data'])
   | { readonly kind: 'boot_checked'; readonly data: BootChecked['data'] }
   | { readonly kind: 'abort'; readonly code: string; readonly detail: string; readonly finished_at: string };
@@ -27,6 +37,10 @@ export function decideVerification(command: VerificationStep, state: Verificatio
         return [{ type: 'VerificationPassed', data: { files_checked, bytes_checked, finished_at } }];
       return [{ type: 'VerificationFailed', data: { findings, files_checked, bytes_checked, finished_at } }];
     }
+    case 'healing_prepared':
+      return state.status === 'running' && state.request.heal === true ? [{ type: 'HealingPrepared', data: command.data }] : [];
+    case 'healing_failed':
+      return state.status === 'running' && !state.unhealed.includes(command.data.backup_id) ? [{ type: 'HealingFailed', data: command.data }] : [];
     case 'boot_started': {
       const { attempt, files_checked, bytes_checked, started_at } = command;
       if (state.status !== 'running' || state.boot_verdict !== null || (state.boot?.attempt ?? 0) >= attempt) return [];

@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
+import type { HealedFile } from '../../../../kernel/healed-file.js';
 
 /** One defect of one restore point. */
 export type VerificationFinding = {
@@ -60,7 +61,19 @@ export type VerificationRequested = DomainEvent<
     readonly requested_at: string;
     /** Omitted: only the files are verified. */
     readonly boot?: BootWanted;
+    /** Set if damaged files are written again from other places that hold them. */
+    readonly heal?: true;
   }
+>;
+/** New files of a damaged restore point are complete and proven, and are about to replace the damaged ones. The restore point is read again afterwards. */
+export type HealingPrepared = DomainEvent<
+  'HealingPrepared',
+  { readonly backup_id: string; readonly files: readonly HealedFile[]; readonly prepared_at: string }
+>;
+/** A damaged restore point stays as it is. */
+export type HealingFailed = DomainEvent<
+  'HealingFailed',
+  { readonly backup_id: string; readonly code: string; readonly detail: string; readonly failed_at: string }
 >;
 /** The files are sound. From here on the node may have a boot check for this attempt, and exports may exist. */
 export type BootCheckStarted = DomainEvent<
@@ -102,7 +115,8 @@ export type VerificationFailed = DomainEvent<
 export type VerificationAborted = DomainEvent<'VerificationAborted', { readonly code: string; readonly detail: string; readonly finished_at: string }>;
 
 /** Stream `verification-<verification_id>`. */
-export type VerificationEvent = VerificationRequested | BootCheckStarted | BootChecked | VerificationPassed | VerificationFailed | VerificationAborted;
+export type VerificationEvent =
+  VerificationRequested | HealingPrepared | HealingFailed | BootCheckStarted | BootChecked | VerificationPassed | VerificationFailed | VerificationAborted;
 
 export function verificationStream(verificationId: string): string {
   return `verification-${verificationId}`;

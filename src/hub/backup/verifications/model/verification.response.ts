@@ -19,6 +19,20 @@ export class FindingResponse {
   readonly ranges!: readonly DamagedRangeResponse[];
 }
 
+export class HealedFileResponse {
+  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly backup_id!: string;
+  /** Path relative to the repository @example "pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2" */ readonly file!: string;
+  /** The repositories that the content came from @example ["0199a3c0-2b40-7d10-b1de-64f0a52c9e03"] */ readonly from_repository_ids!: readonly string[];
+  /** @example 4194304 */ readonly healed_bytes!: number;
+  /** The parts that came from there, in blocks of 4 MiB, at most the first 16 */ readonly ranges!: readonly DamagedRangeResponse[];
+}
+
+export class UnhealedPointResponse {
+  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a11" */ readonly backup_id!: string;
+  /** Stable code @example "no_other_place" */ readonly code!: string;
+  /** @example "No other repository that can be read holds the same files of the restore point." */ readonly detail!: string;
+}
+
 export class BootArtefactResponse {
   readonly name!: 'console' | 'screenshot';
   /** @example "image/png" */ readonly media_type!: string;
@@ -58,12 +72,15 @@ export class VerificationResponse {
   /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a31" */ readonly verification_id!: string;
   /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a14" */ readonly backup_id!: string;
   /** @example "pgtest1" */ readonly vm_name!: string;
-  /** @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly repository_id!: string;
+  /** The repository that is read @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly repository_id!: string;
   /** `aborted`: no verdict could be reached, see error */ readonly status!: 'running' | 'passed' | 'failed' | 'aborted';
   readonly findings!: readonly FindingResponse[];
   /** @example 4 */ readonly files_checked!: number | null;
   /** @example 2148270080 */ readonly bytes_checked!: number | null;
   readonly error!: VerificationErrorResponse | null;
+  /** Whether damaged files are written again from other repositories */ readonly heal!: boolean;
+  /** What was written again in this repository, and from where */ readonly healed!: readonly HealedFileResponse[];
+  /** Damaged restore points that could not be healed, and why */ readonly unhealed!: readonly UnhealedPointResponse[];
   /** null: not requested */ readonly boot!: BootResponse | null;
   /** @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
   /** @example "2026-11-21T10:30:12.000Z" */ readonly completed_at!: string | null;
@@ -82,6 +99,9 @@ export function toVerificationResponse(row: VerificationReadModel): Verification
     files_checked: row.files_checked,
     bytes_checked: row.bytes_checked === null ? null : Number(row.bytes_checked),
     error: row.error,
+    heal: row.heal,
+    healed: row.healed,
+    unhealed: row.unhealed,
     boot: row.boot === null ? null : toBootResponse(row, row.boot),
     created_at: row.requested_at.toISOString(),
     completed_at: row.ended_at?.toISOString() ?? null,

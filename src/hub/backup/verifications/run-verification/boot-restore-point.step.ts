@@ -117,7 +117,7 @@ export class BootRestorePoint {
     for (const { disk_id, disk_key, size_bytes } of wanted.disks) {
       const context = { ...newContext(), commandId: commandId(request, attempt, disk_id) };
       const { export_id, position } = await this.commands.execute(
-        new StartRestoreExport(request.backup_id, disk_id, 'read_write', false, context, holder(request)),
+        new StartRestoreExport(request.backup_id, disk_id, 'read_write', false, context, holder(request), request.repository_id),
       );
       await this.readModels.waitFor(position, 'restore_exports');
       const { uri } = await this.dataSource.getRepository(RestoreExportReadModel).findOneByOrFail({ export_id });

@@ -1,11 +1,10 @@
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
-import { CommandBus } from '@nestjs/cqrs';
 import pLimit from 'p-limit';
 import type { Subscription } from 'rxjs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
 import { VerificationReadModel } from '../../../../../projections/verifications/verifications.read-model.js';
-import { damageCodeOf, MarkRestorePointDamaged } from '../../chains/model/chain.commands.js';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, Ids } from '../../../../lib/clock/clock.js';
@@ -25,6 +24,8 @@ import type { BootCheckStarted, BootWanted, VerificationFinding, VerificationReq
 import { VerificationRecorder } from '../model/verification.recorder.js';
 import type { KnownVerification } from '../model/verification.state.js';
 import { BootRestorePoint } from './boot-restore-point.step.js';
+import { HealRestorePoints } from './heal-restore-points.step.js';
+import { RecordVerdicts } from './record-verdicts.step.js';
 
 const MAX_BOOT_ATTEMPTS = 3;
 
@@ -51,11 +52,12 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly recorder: VerificationRecorder,
-    private readonly commands: CommandBus,
     private readonly files: RepositoryFiles,
     private readonly verifier: RestorePointVerifier,
     private readonly workers: StorageWorkers,
     private readonly booting: BootRestorePoint,
+    private readonly marks: RecordVerdicts,
+    private readonly healing: HealRestorePoints,
     private readonly artefacts: BootArtefacts,
     private readonly clock: Clock,
     private readonly ids: Ids,
@@ -86,10 +88,9 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
       // If a killed hub had begun to boot the restore point, its files were found sound before.
       const { findings, files, bytes } = state.boot === null ? await this.readUnlessDeleted(request) : soundBefore(state.boot);
       // Mark the damage first, so that a client that sees the verdict also sees the damage.
-      for (const { backup_id, code, detail, file } of findings) {
-        const damage = { code: damageCodeOf(code), detail, file, verification_id: verificationId };
-        await this.commands.execute(new MarkRestorePointDamaged(request.chain_id, backup_id, damage, { ...context, commandId: this.ids.next() }));
-      }
+      await this.marks.record(state, findings, () => ({ ...context, commandId: this.ids.next() }));
+      if (findings.length > 0 && (await this.healing.heal(state, findings, this.work.ending))) return 'progressed';
+      await this.healing.tidy(state);
       if (findings.length === 0 && request.boot !== undefined) await this.bootSound(state, request.boot, { files, bytes }, context);
       const conclusion = { kind: 'conclude', findings, files_checked: files, bytes_checked: bytes, finished_at: this.clock.iso() } as const;
       await this.recorder.record(verificationId, conclusion);
@@ -178,11 +179,14 @@ export class RunVerificationReactor implements OnApplicationBootstrap, OnModuleD
   }
 
   /** Files removed by the deletion of their restore point are not damage. @throws DomainError restore_point_deleted */
-  private async refuseDeleted({ points }: VerificationRequested['data']): Promise<void> {
-    await this.readModels.current('backups');
-    const ids = points.map(({ backup_id }) => backup_id);
-    const deleted = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: In(ids), status: 'deleted' });
-    if (deleted === null) return;
+  private async refuseDeleted({ points, repository_id }: VerificationRequested['data']): Promise<void> {
+    await this.readModels.current('backups', 'copies');
+    const standing = { backup_id: In(points.map(({ backup_id }) => backup_id)), repository_id, status: 'completed' as const };
+    const backups = await this.dataSource.getRepository(BackupReadModel).findBy(standing);
+    const copies = await this.dataSource.getRepository(CopyReadModel).findBy(standing);
+    const held = new Set([...backups, ...copies].map(({ backup_id }) => backup_id));
+    const deleted = points.find(({ backup_id }) => !held.has(backup_id));
+    if (deleted === undefined) return;
     throw new DomainError('gone', 'restore_point_deleted', `Restore point ${deleted.backup_id} was deleted before it could be verified.`, {
       backup_id: deleted.backup_id,
     });

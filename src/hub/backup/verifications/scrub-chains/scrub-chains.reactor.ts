@@ -21,7 +21,7 @@ const ENDS: ReadonlySet<string> = new Set(['VerificationPassed', 'VerificationFa
 const STANDING_CHAINS = `
   with reading as (
     select verified.chain_id, requested.created_position as up_to, max(verified.ended_at) as ended_at
-      from verifications verified join backups requested using (backup_id)
+      from verifications verified join backups requested using (backup_id, repository_id)
      where verified.status in ('passed', 'failed') group by 1, 2),
   standing as (
     select backup_id, chain_id, repository_id, created_position, completed_at,
@@ -31,13 +31,29 @@ const STANDING_CHAINS = `
     select standing.*, greatest(completed_at, max(ended_at)) as checked_at
       from standing left join reading on reading.chain_id = standing.chain_id and up_to >= created_position
      group by backup_id, standing.chain_id, repository_id, created_position, completed_at, size_bytes)
-  select chain_id, repository_id, (array_agg(backup_id order by created_position desc))[1] as newest_backup_id,
+  select chain_id, repository_id, false as of_copies, (array_agg(backup_id order by created_position desc))[1] as newest_backup_id,
          sum(size_bytes)::float8 as size_bytes, (extract(epoch from min(checked_at)) * 1000)::float8 as checked_at
     from point group by 1, 2`;
 
+/** Each sound copy that no other one depends on, with those that it depends on in its repository. */
+const STANDING_COPIES = `
+  with recursive standing as (
+    select backup_id, chain_id, repository_id, parent_backup_id, greatest(verified_at, checked_at) as checked_at,
+           (select coalesce(sum((disk->>'size_bytes')::bigint), 0) from jsonb_array_elements(disks) disk) as size_bytes
+      from copies where status = 'completed' and damage is null),
+  lineage as (
+    select backup_id as newest_backup_id, standing.* from standing
+     where not exists (select from standing other where other.repository_id = standing.repository_id and other.parent_backup_id = standing.backup_id)
+    union all
+    select lineage.newest_backup_id, parent.* from lineage
+      join standing parent on parent.repository_id = lineage.repository_id and parent.backup_id = lineage.parent_backup_id)
+  select chain_id, repository_id, true as of_copies, newest_backup_id,
+         sum(size_bytes)::float8 as size_bytes, (extract(epoch from min(checked_at)) * 1000)::float8 as checked_at
+    from lineage group by 1, 2, 4`;
+
 /**
- * Verifies a share of each repository per day, one chain after the other, by verifications like those that users request. All it knows is read from the read
- * models, so a restart changes nothing.
+ * Verifies a share of each repository per day, one chain after the other, by verifications like those that users request, and heals what is damaged from
+ * other places. All it knows is read from the read models, so a restart changes nothing.
  */
 @Injectable()
 export class ScrubChainsReactor implements OnApplicationBootstrap, OnModuleDestroy {
@@ -90,21 +106,28 @@ export class ScrubChainsReactor implements OnApplicationBootstrap, OnModuleDestr
   }
 
   private async choose(percent: number, now: number): Promise<StandingChain[]> {
-    await this.readModels.current('backups');
+    await this.readModels.current('backups', 'copies');
     const requested = await this.dataSource.getRepository(VerificationReadModel).findBy({ requested_at: MoreThan(new Date(now - DAY_MS)) });
-    const recent = requested.map(({ chain_id, repository_id, bytes_checked }) => ({ chain_id, repository_id, bytes_checked: Number(bytes_checked) }));
-    return [...planScrub(await this.dataSource.query<StandingChain[]>(STANDING_CHAINS), recent, percent, now)];
+    const recent = requested.map(({ chain_id, repository_id, backup_id, bytes_checked }) => ({
+      chain_id,
+      repository_id,
+      backup_id,
+      bytes_checked: Number(bytes_checked),
+    }));
+    const chains = await this.dataSource.query<StandingChain[]>(STANDING_CHAINS);
+    const copies = await this.dataSource.query<StandingChain[]>(STANDING_COPIES);
+    return [...planScrub([...chains, ...copies], recent, percent, now)];
   }
 
   /** @returns whether it is requested: the repository may be away, or files may just be replaced */
-  private async request({ chain_id, newest_backup_id: backup_id }: StandingChain): Promise<boolean> {
+  private async request({ chain_id, repository_id, newest_backup_id: backup_id }: StandingChain): Promise<boolean> {
     const id = this.ids.next();
     try {
-      await this.commands.execute(new StartVerification(backup_id, null, { commandId: id, correlationId: id, actor: 'system:scrub' }));
+      await this.commands.execute(new StartVerification(backup_id, null, repository_id, true, { commandId: id, correlationId: id, actor: 'system:scrub' }));
       return true;
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
-      this.log.info('a chain is not scrubbed; trying again within an hour', { chain_id, backup_id, code: error.code, detail: error.message });
+      this.log.info('a chain is not scrubbed; trying again within an hour', { chain_id, repository_id, backup_id, code: error.code, detail: error.message });
       return false;
     }
   }

@@ -6,10 +6,10 @@ const DAY_MS = 86_400_000;
 const NOW = Date.parse('2027-03-01T00:00:00.000Z');
 
 function chain(chain_id: string, days: number, size_bytes = 10, repository_id = 'main'): StandingChain {
-  return { chain_id, repository_id, newest_backup_id: `newest-of-${chain_id}`, size_bytes, checked_at: NOW - days * DAY_MS };
+  return { chain_id, repository_id, of_copies: false, newest_backup_id: `newest-of-${chain_id}`, size_bytes, checked_at: NOW - days * DAY_MS };
 }
 function verified(chain_id: string, bytes_checked: number, repository_id = 'main'): RecentVerification {
-  return { chain_id, repository_id, bytes_checked };
+  return { chain_id, repository_id, backup_id: `of-${chain_id}`, bytes_checked };
 }
 function planned(chains: readonly StandingChain[], recent: readonly RecentVerification[] = [], percent = 50): readonly string[] {
   return planScrub(chains, recent, percent, NOW).map(({ chain_id }) => chain_id);
@@ -35,6 +35,12 @@ describe('a scrub', () => {
   });
   it('gives each repository its share', () => {
     expect(planned([chain('a', 9), chain('b', 8), chain('c', 9, 10, 'second')])).toEqual(['a', 'c']);
+  });
+  it('reads copies of one chain that do not depend on each other one by one', () => {
+    const copied = (days: number): StandingChain => ({ ...chain('a', days, 10, 'copies'), of_copies: true, newest_backup_id: `copied-${days}` });
+    expect(planScrub([chain('a', 9), copied(9), copied(8)], [], 50, NOW)).toEqual([chain('a', 9), copied(9)]);
+    const aborted = { ...verified('a', 0, 'copies'), backup_id: 'copied-9' };
+    expect(planScrub([copied(9), copied(8)], [aborted], 50, NOW)).toEqual([copied(8)]);
   });
   it('is switched off by 0 percent', () => {
     expect(planned([chain('a', 900)], [], 0)).toEqual([]);

@@ -1,9 +1,10 @@
 const DAY_MS = 86_400_000;
 
-/** The sound restore points of a chain. */
+/** The sound restore points of a chain in the repository that was backed up to, or a copy with those that it depends on. */
 export interface StandingChain {
   readonly chain_id: string;
   readonly repository_id: string;
+  readonly of_copies: boolean;
   /** The newest; its verification reads the others too. */
   readonly newest_backup_id: string;
   readonly size_bytes: number;
@@ -15,6 +16,7 @@ export interface StandingChain {
 export interface RecentVerification {
   readonly chain_id: string;
   readonly repository_id: string;
+  readonly backup_id: string;
   /** 0 if it has not ended, or reached no verdict. */
   readonly bytes_checked: number;
 }
@@ -28,12 +30,15 @@ export interface RecentVerification {
 export function planScrub(chains: readonly StandingChain[], recent: readonly RecentVerification[], percent: number, now: number): readonly StandingChain[] {
   if (percent === 0) return [];
   const share = percent / 100;
-  const tried = new Set(recent.map(({ chain_id }) => chain_id));
+  const tried = new Set(recent.flatMap(({ chain_id, repository_id, backup_id }) => [`${repository_id} ${chain_id}`, `${repository_id} ${backup_id}`]));
   return [...Map.groupBy(chains, ({ repository_id }) => repository_id)].flatMap(([repositoryId, own]) => {
     const read = recent.reduce((sum, { repository_id, bytes_checked }) => sum + (repository_id === repositoryId ? bytes_checked : 0), 0);
     let left = own.reduce((sum, { size_bytes }) => sum + size_bytes, 0) * share - read;
     const due = own
-      .filter(({ chain_id, checked_at }) => !tried.has(chain_id) && now - checked_at >= DAY_MS / share)
+      .filter(
+        ({ chain_id, of_copies, newest_backup_id, checked_at }) =>
+          !tried.has(`${repositoryId} ${of_copies ? newest_backup_id : chain_id}`) && now - checked_at >= DAY_MS / share,
+      )
       .toSorted((a, b) => a.checked_at - b.checked_at);
     return due.filter(({ size_bytes }) => {
       const chosen = left > 0;

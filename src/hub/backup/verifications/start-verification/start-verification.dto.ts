@@ -1,6 +1,7 @@
 import { Type } from 'class-transformer';
 import { IsBoolean, IsInt, IsNotEmpty, IsObject, IsString, Matches, Max, MaxLength, Min, ValidateNested } from 'class-validator';
 import type { WantedBoot } from '../model/verification.commands.js';
+import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
 import { Optional } from '../../../../contract/validation/presence.decorators.js';
 
 const DEFAULT_TIMEOUT_SECONDS = 300;
@@ -42,6 +43,11 @@ export class BootCheckRequest {
 }
 
 export class StartVerificationRequest {
+  /** The repository that is read, if the restore point has copies; absent: the one that was backed up to @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03" */
+  @Optional()
+  @IsUuid()
+  repository_id?: string;
+
   /** Whether to also boot the restore point if its files are sound */
   @Optional()
   @IsBoolean()
@@ -53,6 +59,13 @@ export class StartVerificationRequest {
   @ValidateNested()
   @Type(() => BootCheckRequest)
   boot_check?: BootCheckRequest;
+}
+
+export class HealRestorePointRequest {
+  /** The repository whose files are healed; absent: the one that was backed up to @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e03" */
+  @Optional()
+  @IsUuid()
+  repository_id?: string;
 }
 
 export function wantedBoot(request: StartVerificationRequest): WantedBoot | null {

@@ -4,13 +4,12 @@ import { BackupReadModel } from '../../../../../projections/backups/backups.read
 import { ChainReadModel } from '../../../../../projections/chains/chains.read-model.js';
 import { NodeReadModel } from '../../../../../projections/nodes/nodes.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
-import type { CommandContext } from '../../../../kernel/command-context.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { KeyedMutex, vmLock } from '../../../../lib/concurrency/keyed-mutex.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
-import { refuseRewriting } from '../../backups/model/restore-points.reader.js';
+import { copyAndParents, recordedAt, refuseRewriting } from '../../backups/model/restore-points.reader.js';
 import { StartVerification, type StartedVerification, type WantedBoot } from '../model/verification.commands.js';
 import type { BootWanted, PointToVerify } from '../model/verification.events.js';
 import { VerificationRecorder } from '../model/verification.recorder.js';
@@ -26,20 +25,22 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
     private readonly mutex: KeyedMutex,
   ) {}
 
-  async execute({ backupId, boot, context }: StartVerification): Promise<StartedVerification> {
+  async execute(command: StartVerification): Promise<StartedVerification> {
+    const { backupId, context } = command;
     const verificationId = derivedId(`verification/${context.commandId}`);
     const known = await this.recorder.load(verificationId);
     if (known.state.status !== 'none') return { verification_id: verificationId, position: known.position };
     await this.readModels.current('backups');
     const { vm_id = '' } = (await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId })) ?? {};
     // No file is replaced between a look at the records and the request.
-    return this.mutex.runExclusive(vmLock(vm_id), () => this.request(verificationId, backupId, boot, context));
+    return this.mutex.runExclusive(vmLock(vm_id), () => this.request(verificationId, command));
   }
 
-  private async request(verificationId: string, backupId: string, boot: WantedBoot | null, context: CommandContext): Promise<StartedVerification> {
-    await this.readModels.current('backups', 'chains', 'repositories');
-    const backup = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
-    if (backup === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+  private async request(verificationId: string, { backupId, boot, heal, repositoryId, context }: StartVerification): Promise<StartedVerification> {
+    await this.readModels.current('backups', 'chains', 'copies', 'repositories');
+    const found = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: backupId });
+    if (found === null) throw new DomainError('not_found', 'backup_not_found', `There is no backup ${backupId}.`, { backup_id: backupId });
+    const backup = repositoryId === null ? found : await recordedAt(this.dataSource, found, repositoryId);
     if (backup.status !== 'completed' || backup.chain_id === null) {
       throw new DomainError('conflict', 'backup_not_verifiable', `Backup ${backupId} is ${backup.status}; only a completed backup has files to verify.`, {
         backup_id: backupId,
@@ -62,14 +63,25 @@ export class StartVerificationHandler implements ICommandHandler<StartVerificati
           repository_id: repository.repository_id,
           repository_path: repository.path,
           chain_id: backup.chain_id,
-          points: await this.pointsUpTo(backup, backup.chain_id),
+          points: backup === found ? await this.pointsUpTo(backup, backup.chain_id) : await this.copiesUpTo(backup),
           requested_at: this.clock.iso(),
+          ...(heal ? { heal } : {}),
           ...(boot === null ? {} : { boot: await this.bootOf(boot, backup, repository.path) }),
         },
       },
       context,
     );
     return { verification_id: verificationId, position };
+  }
+
+  /** Copies that the copy depends on in its repository, and itself. */
+  private async copiesUpTo(backup: BackupReadModel): Promise<readonly PointToVerify[]> {
+    return (await copyAndParents(this.dataSource, backup)).map((copy) => ({
+      backup_id: copy.backup_id,
+      folder: copy.folder ?? '',
+      manifest_sha256: copy.manifest_sha256,
+      files: (copy.disks ?? []).map(({ file, size_bytes, sha256 }) => ({ file, size_bytes, sha256 })),
+    }));
   }
 
   private async bootOf(wanted: WantedBoot, backup: BackupReadModel, repositoryPath: string): Promise<BootWanted> {

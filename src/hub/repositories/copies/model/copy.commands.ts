@@ -1,5 +1,6 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
+import type { HealedFile } from '../../../../kernel/healed-file.js';
 import type { Position } from '../../../../kernel/position.js';
 
 /**
@@ -54,7 +55,24 @@ export class MarkCopyDamaged extends Command<void> {
       readonly code: 'file_missing' | 'file_truncated' | 'file_altered';
       readonly file: string | null;
       readonly detail: string;
+      readonly ranges?: readonly { readonly offset_bytes: number; readonly length_bytes: number }[];
+      readonly verification_id?: string;
     },
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
+/** Records that a verification has read all files of a copy and found them sound. Does nothing if there is no such copy. */
+export class RecordCheckedCopy extends Command<void> {
+  constructor(
+    readonly backupId: string,
+    /** The repository that holds the copy. */
+    readonly repositoryId: string,
+    readonly verificationId: string,
+    /** What the verification wrote again, so that a damage that was known is over; null: it was not to heal, and a known damage stays. */
+    readonly healed: readonly HealedFile[] | null,
     readonly context: CommandContext,
   ) {
     super();

@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
+import type { HealedFile } from '../../../../kernel/healed-file.js';
 
 /** One disk of a copy, as the manifest of the copy describes it. */
 export type CopiedDisk = {
@@ -75,7 +76,7 @@ export type CopyCancelled = DomainEvent<'CopyCancelled', { readonly cancelled_at
 export type CopyUndone = DomainEvent<'CopyUndone', { readonly undone_at: string }>;
 export type CopyDeleted = DomainEvent<'CopyDeleted', { readonly deleted_at: string }>;
 export type CopyFilesRemoved = DomainEvent<'CopyFilesRemoved', { readonly removed_at: string }>;
-/** A file of the copy differs from what was copied. */
+/** The shape of early hubs; CopyDamagedV2 is recorded now. */
 export type CopyDamaged = DomainEvent<
   'CopyDamaged',
   {
@@ -84,6 +85,28 @@ export type CopyDamaged = DomainEvent<
     readonly file: string | null;
     readonly detail: string;
     readonly detected_at: string;
+  }
+>;
+/** A file of the copy differs from what was copied. */
+export type CopyDamagedV2 = DomainEvent<
+  'CopyDamagedV2',
+  CopyDamaged['data'] & {
+    /** The damaged parts of the file, at most the first 16; empty: not known. */
+    readonly ranges: readonly { readonly offset_bytes: number; readonly length_bytes: number }[];
+    /** The verification that found it; null: something else found it. */
+    readonly verification_id: string | null;
+  }
+>;
+/** All files of the copy were read and are what was copied. */
+export type CopyChecked = DomainEvent<'CopyChecked', { readonly verification_id: string; readonly checked_at: string }>;
+/** The files of a damaged copy are what was copied again: they were read in full and found sound. */
+export type CopyHealed = DomainEvent<
+  'CopyHealed',
+  {
+    /** What was written again, and from which repositories; empty: the files were sound by themselves. */
+    readonly files: readonly HealedFile[];
+    readonly verification_id: string;
+    readonly healed_at: string;
   }
 >;
 /** Stream `copy-<copy_id>`. */
@@ -98,7 +121,10 @@ export type CopyEvent =
   | CopyUndone
   | CopyDeleted
   | CopyFilesRemoved
-  | CopyDamaged;
+  | CopyDamaged
+  | CopyDamagedV2
+  | CopyChecked
+  | CopyHealed;
 
 export function copyStream(copyId: string): string {
   return `copy-${copyId}`;

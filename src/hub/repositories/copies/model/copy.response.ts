@@ -11,12 +11,34 @@ export class CopyInterruptionResponse {
   /** @example "2026-11-21T10:30:00.000Z" */ readonly since!: string;
 }
 
+export class CopyRangeResponse {
+  /** From the start of the file @example 4194304 */ readonly offset_bytes!: number;
+  /** @example 4194304 */ readonly length_bytes!: number;
+}
+
+export class HealedCopyFileResponse {
+  /** Relative to the repository @example "pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2" */ readonly file!: string;
+  /** The repositories that the content came from @example ["0199a3c0-2b40-7d10-b1de-64f0a52c9e02"] */ readonly from_repository_ids!: readonly string[];
+  /** @example 4194304 */ readonly healed_bytes!: number;
+  /** The parts that came from there, at most the first 16 */ readonly ranges!: readonly CopyRangeResponse[];
+}
+
 export class CopyDamageResponse {
   readonly code!: 'file_missing' | 'file_truncated' | 'file_altered';
   /** Relative to the repository; null: the restore point as a whole @example "pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2" */
   readonly file!: string | null;
   /** @example "disk-0.qcow2 has 100 bytes, 1074135040 were sealed" */ readonly detail!: string;
   /** @example "2026-11-21T10:30:00.000Z" */ readonly detected_at!: string;
+  /** The damaged parts of the file, in blocks of 4 MiB, at most the first 16; empty if they are not known */
+  readonly ranges!: readonly CopyRangeResponse[];
+  /** The verification that found it; null: something else found it @example null */ readonly verification_id!: string | null;
+}
+
+/** The last time that damaged files of the copy were written again. */
+export class HealedCopyResponse {
+  /** What was written again, and from where; empty: the files were sound by themselves */ readonly files!: readonly HealedCopyFileResponse[];
+  /** @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a31" */ readonly verification_id!: string;
+  /** @example "2026-11-21T10:30:00.000Z" */ readonly healed_at!: string;
 }
 
 /** A copy of a restore point in another repository, as shown by every route of the API. */
@@ -42,6 +64,10 @@ export class CopyResponse {
   /** Why it cannot continue now; it is tried again */ readonly interruption!: CopyInterruptionResponse | null;
   /** Why it failed */ readonly error!: CopyProblemResponse | null;
   /** Why the copy cannot be trusted; null: no damage is known */ readonly damage!: CopyDamageResponse | null;
+  /** The last time that damage was healed; null: never @example null */ readonly healed!: HealedCopyResponse | null;
+  /** When all of its files were last read and found sound, by a verification; null: not since it was copied @example "2026-11-22T03:00:00.000Z" */
+  readonly checked_at!: string | null;
+  /** That verification @example "0199a3c4-7c1e-7b7a-9d2c-3c1f0e5b7a31" */ readonly checked_by_verification_id!: string | null;
   /** @example "2026-11-21T10:30:00.000Z" */ readonly requested_at!: string;
   /** When its files had been read back and compared @example null */ readonly verified_at!: string | null;
   /** When it ended, whatever the outcome @example null */ readonly ended_at!: string | null;
@@ -69,6 +95,9 @@ export function toCopyResponse(copy: CopyReadModel, progressBytes: number | null
     interruption: copy.interruption,
     error: copy.error,
     damage: copy.damage,
+    healed: copy.healed,
+    checked_at: copy.checked_at?.toISOString() ?? null,
+    checked_by_verification_id: copy.checked_by_verification_id,
     requested_at: copy.requested_at.toISOString(),
     verified_at: copy.verified_at?.toISOString() ?? null,
     ended_at: copy.ended_at?.toISOString() ?? null,

@@ -1,5 +1,5 @@
 import { decidersOf, unknownVariant } from '../../../../kernel/decider.js';
-import type { CopyDamaged, CopyEvent, CopyInterrupted, CopyPlanned, CopyRequested, CopyVerified } from './copy.events.js';
+import type { CopyDamagedV2, CopyEvent, CopyInterrupted, CopyPlanned, CopyRequested, CopyVerified } from './copy.events.js';
 
 export type CopyStatus = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled' | 'deleted';
 
@@ -12,7 +12,7 @@ export type CopyState =
       readonly verified: CopyVerified['data'] | null;
       /** Why the copy cannot continue now; null: it runs. */
       readonly interrupted: CopyInterrupted['data'] | null;
-      readonly damage: CopyDamaged['data'] | null;
+      readonly damage: CopyDamagedV2['data'] | null;
       /** Whether nothing of it is left at the target, after a failure, a cancellation or a deletion. */
       readonly removed: boolean;
     };
@@ -45,7 +45,13 @@ export function evolveCopy(state: CopyState, event: CopyEvent): CopyState {
     case 'CopyFilesRemoved':
       return { ...state, removed: true };
     case 'CopyDamaged':
+      return { ...state, damage: { ...event.data, ranges: [], verification_id: null } };
+    case 'CopyDamagedV2':
       return { ...state, damage: event.data };
+    case 'CopyHealed':
+      return { ...state, damage: null };
+    case 'CopyChecked':
+      return state;
     default:
       return unknownVariant('copy stream', event);
   }

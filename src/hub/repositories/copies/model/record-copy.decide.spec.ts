@@ -6,7 +6,7 @@ import { decideCopyStep } from './record-copy.decide.js';
 
 const { given } = specificationOf({ initialState: initialCopyState, evolve: evolveCopy, decide: decideCopyStep });
 const away = { kind: 'interrupted', code: 'repository_unavailable', detail: 'gone', at: 'now', progressed: false } as const;
-const damage = { code: 'file_altered', file: 'f', detail: 'altered', detected_at: 'now' } as const;
+const damage = { code: 'file_altered', file: 'f', detail: 'altered', detected_at: 'now', ranges: [], verification_id: null } as const;
 
 describe('what is observed of a copy', () => {
   it('is planned, and again when the files of the source were replaced', () => {
@@ -84,9 +84,30 @@ describe('what is observed of a copy', () => {
       .then();
     given(...copyHistories.completed)
       .when({ kind: 'damaged', data: damage })
-      .thenTypes('CopyDamaged');
-    given(...copyHistories.completed, { type: 'CopyDamaged', data: damage })
+      .thenTypes('CopyDamagedV2');
+    given(...copyHistories.completed, { type: 'CopyDamagedV2', data: damage })
       .when({ kind: 'damaged', data: damage })
+      .then();
+  });
+
+  it('is found sound while no damage is known, and healed once', () => {
+    const checked = { kind: 'checked', verification_id: 'ver1', at: 'now' } as const;
+    const healed = { kind: 'healed', data: { files: [], verification_id: 'ver1', healed_at: 'now' } } as const;
+    const isDamaged = { type: 'CopyDamagedV2', data: damage } as const;
+    given(...copyHistories.completed)
+      .when(checked)
+      .then({ type: 'CopyChecked', data: { verification_id: 'ver1', checked_at: 'now' } });
+    given(...copyHistories.completed, isDamaged)
+      .when(checked)
+      .then();
+    given(...copyHistories.completed, isDamaged)
+      .when(healed)
+      .thenTypes('CopyHealed');
+    given(...copyHistories.completed, isDamaged, { type: 'CopyHealed', data: healed.data })
+      .when(healed)
+      .then();
+    given(...copyHistories.deleted)
+      .when(healed)
       .then();
   });
 });

@@ -1,4 +1,4 @@
-import type { CopyDamaged, CopyEvent, CopyPlanned, CopyVerified } from './copy.events.js';
+import type { CopyDamagedV2, CopyEvent, CopyHealed, CopyPlanned, CopyVerified } from './copy.events.js';
 import type { CopyState } from './copy.state.js';
 
 /** What the hub observes of a copy. */
@@ -9,7 +9,9 @@ export type CopyStep =
   | { readonly kind: 'completed'; readonly at: string }
   | { readonly kind: 'failed'; readonly code: string; readonly detail: string; readonly at: string }
   | { readonly kind: 'removed'; readonly at: string }
-  | { readonly kind: 'damaged'; readonly data: CopyDamaged['data'] };
+  | { readonly kind: 'damaged'; readonly data: CopyDamagedV2['data'] }
+  | { readonly kind: 'checked'; readonly verification_id: string; readonly at: string }
+  | { readonly kind: 'healed'; readonly data: CopyHealed['data'] };
 
 /** Observations about a copy that has ended meanwhile are not recorded. */
 export function decideCopyStep(step: CopyStep, state: CopyState): readonly CopyEvent[] {
@@ -35,6 +37,12 @@ export function decideCopyStep(step: CopyStep, state: CopyState): readonly CopyE
       if (state.status === 'deleted') return [{ type: 'CopyFilesRemoved', data: { removed_at: step.at } }];
       return state.status === 'failed' || state.status === 'cancelled' ? [{ type: 'CopyUndone', data: { undone_at: step.at } }] : [];
     case 'damaged':
-      return state.status === 'completed' && state.damage === null ? [{ type: 'CopyDamaged', data: step.data }] : [];
+      return state.status === 'completed' && state.damage === null ? [{ type: 'CopyDamagedV2', data: step.data }] : [];
+    case 'checked': {
+      const { verification_id, at } = step;
+      return state.status === 'completed' && state.damage === null ? [{ type: 'CopyChecked', data: { verification_id, checked_at: at } }] : [];
+    }
+    case 'healed':
+      return state.status === 'completed' && state.damage !== null ? [{ type: 'CopyHealed', data: step.data }] : [];
   }
 }

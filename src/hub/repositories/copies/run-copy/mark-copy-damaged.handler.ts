@@ -22,7 +22,8 @@ export class MarkCopyDamagedHandler implements ICommandHandler<MarkCopyDamaged> 
     await this.readModels.current('copies');
     const found = await this.dataSource.getRepository(CopyReadModel).findOneBy({ backup_id: backupId, repository_id: repositoryId, status: 'completed' });
     if (found === null || found.damage !== null) return;
-    await this.recorder.record(found.copy_id, { kind: 'damaged', data: { ...damage, detected_at: this.clock.iso() } }, context);
+    const data = { ...damage, ranges: damage.ranges ?? [], verification_id: damage.verification_id ?? null, detected_at: this.clock.iso() };
+    await this.recorder.record(found.copy_id, { kind: 'damaged', data }, context);
     this.log.warn('a copy is damaged: a file differs from what was copied', { copy_id: found.copy_id, backup_id: backupId, ...damage });
   }
 }
