@@ -55,6 +55,8 @@ describe('restore points that were not read for long', () => {
   it('are verified by the hub itself, which then reports the damage', async () => {
     await system.start();
     expect((await system.api('POST', '/repositories/import', { path: moved, name: 'moved' })).status).toBe(200);
+    // The answer of an import does not wait for the read models.
+    await until('the restore points to be shown', () => newest().catch(() => false as const));
     expect(await newest()).toMatchObject({ status: 'completed', damage: null });
     await system.kill('SIGTERM');
     await system.start();
