@@ -19,11 +19,11 @@ export class StartVerification extends Command<StartedVerification> {
     readonly backupId: string,
     /** null: only the files are verified. */
     readonly boot: WantedBoot | null,
-    /** The repository that is read; null: the one that was backed up to. */
-    readonly repositoryId: string | null,
-    /** Whether damaged files are written again from other places that hold them. */
-    readonly heal: boolean,
     readonly context: CommandContext,
+    /** The repository that is read; null: the one that was backed up to. */
+    readonly repositoryId: string | null = null,
+    /** Whether damaged files are written again from other places that hold them. */
+    readonly heal = false,
   ) {
     super();
   }

@@ -123,7 +123,8 @@ export class ScrubChainsReactor implements OnApplicationBootstrap, OnModuleDestr
   private async request({ chain_id, repository_id, newest_backup_id: backup_id }: StandingChain): Promise<boolean> {
     const id = this.ids.next();
     try {
-      await this.commands.execute(new StartVerification(backup_id, null, repository_id, true, { commandId: id, correlationId: id, actor: 'system:scrub' }));
+      const context = { commandId: id, correlationId: id, actor: 'system:scrub' };
+      await this.commands.execute(new StartVerification(backup_id, null, context, repository_id, true));
       return true;
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;

@@ -42,7 +42,7 @@ export class StartVerificationController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<VerificationResponse> {
-    const command = new StartVerification(backupId, wantedBoot(body), body.repository_id?.toLowerCase() ?? null, false, context);
+    const command = new StartVerification(backupId, wantedBoot(body), context, body.repository_id?.toLowerCase() ?? null);
     return this.started(command, response);
   }
 
@@ -64,7 +64,7 @@ export class StartVerificationController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<VerificationResponse> {
-    return this.started(new StartVerification(backupId, null, body.repository_id?.toLowerCase() ?? null, true, context), response);
+    return this.started(new StartVerification(backupId, null, context, body.repository_id?.toLowerCase() ?? null, true), response);
   }
 
   private async started(command: StartVerification, response: Response): Promise<VerificationResponse> {
