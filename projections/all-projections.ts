@@ -28,6 +28,8 @@ import { repositoriesProjection } from './repositories/repositories.projection.j
 import { RepositoryReadModel } from './repositories/repositories.read-model.js';
 import { repositoryCapacityProjection } from './repository-capacity/repository-capacity.projection.js';
 import { RepositoryCapacityReadModel } from './repository-capacity/repository-capacity.read-model.js';
+import { repositoryPlacesProjection } from './repository-places/repository-places.projection.js';
+import { RepositoryPlaceReadModel } from './repository-places/repository-places.read-model.js';
 import { restoreExportsProjection } from './restore-exports/restore-exports.projection.js';
 import { RestoreExportReadModel } from './restore-exports/restore-exports.read-model.js';
 import { restoreJobsProjection } from './restore-jobs/restore-jobs.projection.js';
@@ -54,6 +56,7 @@ export const allProjections: readonly Projection[] = [
   repositoriesProjection,
   repositoryCapacityProjection,
   capacityMeasurementsProjection,
+  repositoryPlacesProjection,
   nodesProjection,
   nbdPortsProjection,
   nbdExportsProjection,
@@ -78,6 +81,7 @@ export const allReadModels: readonly ReadModel[] = [
   RepositoryReadModel,
   RepositoryCapacityReadModel,
   CapacityMeasurementReadModel,
+  RepositoryPlaceReadModel,
   NodeReadModel,
   NbdPortReadModel,
   NbdExportReadModel,

@@ -13,6 +13,7 @@ import { evolveLedger, initialLedgerState } from '../../src/hub/history/ledger/m
 import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
 import { evolveCopy, initialCopyState } from '../../src/hub/repositories/copies/model/copy.state.js';
 import { evolveRepository, initialRepositoryState } from '../../src/hub/repositories/repositories/model/repository.state.js';
+import { evolvePlace, initialPlaceState } from '../../src/hub/repositories/repositories/model/place.state.js';
 import { evolveCapacity, initialCapacityState } from '../../src/hub/repositories/repositories/model/capacity.state.js';
 import { evolveRestoreExport, initialRestoreExportState } from '../../src/hub/restore/restore-exports/model/restore-export.state.js';
 import { evolveRestoreJob, initialRestoreJobState } from '../../src/hub/restore/restore-jobs/model/restore-job.state.js';
@@ -50,6 +51,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   ledger: folding(initialLedgerState, evolveLedger),
   nbdPorts: folding(initialNbdPortsState, evolveNbdPorts),
   node: folding(initialNodeState, evolveNode),
+  place: folding(initialPlaceState, evolvePlace),
   repository: folding(initialRepositoryState, evolveRepository),
   restoreExport: folding(initialRestoreExportState, evolveRestoreExport),
   restoreJob: folding(initialRestoreJobState, evolveRestoreJob),

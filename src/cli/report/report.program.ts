@@ -10,6 +10,7 @@ interface ReportOptions extends ResourceOptions {
   readonly csv?: true;
   readonly html?: true;
   readonly at?: string;
+  readonly withinHours?: string;
   readonly from?: string;
   readonly until?: string;
   readonly table?: string;
@@ -45,6 +46,10 @@ export function reportCommand(environment: NodeJS.ProcessEnv): CliCommand {
     .addOption(new Option('--table <table>', 'with --csv: the table; default: vms').choices(['vms', 'repositories']))
     .does(printed('capacity', ['from', 'until', 'table']));
   const sla = ofPeriod('sla', 'what was promised for each VM in a period, and what was kept').does(printed('sla', ['from', 'until']));
+  const threeTwoOne = report('three-two-one', 'whether three copies of each VM exist, on two kinds of storage, one of them off-site')
+    .option('--at <time>', 'judge ages at this time; default: that of --as-of, or now', instant)
+    .option('--within-hours <hours>', 'restore points that count; default: 48')
+    .does(printed('three-two-one', ['at', 'withinHours']));
   return new CliCommand('report')
     .description('Prints reports. The same report can be printed again years later.')
     .addCommand(protection)
@@ -52,7 +57,8 @@ export function reportCommand(environment: NodeJS.ProcessEnv): CliCommand {
     .addCommand(sla)
     .addCommand(evidence)
     .addCommand(changes)
-    .addCommand(capacity);
+    .addCommand(capacity)
+    .addCommand(threeTwoOne);
 }
 
 async function print(name: string, parameters: readonly (keyof ReportOptions)[], options: ReportOptions, environment: NodeJS.ProcessEnv): Promise<void> {
@@ -60,7 +66,7 @@ async function print(name: string, parameters: readonly (keyof ReportOptions)[],
   const query = new URLSearchParams({ format });
   for (const parameter of parameters) {
     const value = options[parameter];
-    if (typeof value === 'string') query.set(parameter, value);
+    if (typeof value === 'string') query.set(parameter === 'withinHours' ? 'within_hours' : parameter, value);
   }
   const { text, headers } = await (await hubOf(options, environment)).read(`/reports/${name}?${query.toString()}`, REPORT_MS);
   const source = `from ${headers.get('report-path') ?? ''}\nSHA-256 ${headers.get('report-sha256') ?? ''}\n`;

@@ -1,10 +1,17 @@
 import { basename, resolve } from 'node:path';
+import { Option } from 'commander';
 import type { RepositoryCapacity, RepositoryImport } from '../api/answers.js';
 import { hubOf, type HubOptions, withHubOptions } from '../api/hub-options.js';
-import { idOf, listCommand, printRecord, readingCommand, REPOSITORIES, type ResourceOptions, showCommand } from '../api/resource.command.js';
+import { hubCommand, idOf, listCommand, printRecord, readingCommand, REPOSITORIES, type ResourceOptions, showCommand } from '../api/resource.command.js';
 import { CliCommand } from '../terminal/command.js';
 import { signaturesText, trustedKey } from '../terminal/signatures.js';
 import { verifierText } from '../../lib/ledger/signed-note.js';
+
+interface PlaceOptions extends ResourceOptions {
+  readonly site: string;
+  readonly medium: string;
+  readonly offSite?: true;
+}
 
 interface ImportOptions extends HubOptions {
   readonly name?: string;
@@ -40,7 +47,27 @@ export function repositoryCommand(environment: NodeJS.ProcessEnv): CliCommand {
     .addCommand(listCommand(REPOSITORIES, environment))
     .addCommand(showCommand(REPOSITORIES, environment))
     .addCommand(capacityCommand(environment))
+    .addCommand(placeCommand(environment))
     .addCommand(withHubOptions(imports));
+}
+
+function placeCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  return hubCommand('place', 'state where a repository is, for the report three-two-one')
+    .argument('<repository>', 'its name or id')
+    .requiredOption('--site <name>', 'the building, or whatever may be lost as a whole')
+    .addOption(
+      new Option('--medium <medium>', 'what it is stored on')
+        .choices(['local_disk', 'network_share', 'removable_disk', 'object_storage', 'tape'])
+        .makeOptionMandatory(),
+    )
+    .option('--off-site', 'it survives the loss of the site where the VMs run')
+    .does(async (nameOrId: string, { site, medium, offSite, ...options }: PlaceOptions) => {
+      const hub = await hubOf(options, environment);
+      const place = { site, medium, off_site: offSite === true };
+      await hub.call('PUT', `/repositories/${await idOf(hub, REPOSITORIES, nameOrId)}/place`, place);
+      process.stdout.write(`Repository ${nameOrId} is at ${site}, ${medium}${offSite === true ? ', off-site' : ''}.\n`);
+      return 0;
+    });
 }
 
 function capacityCommand(environment: NodeJS.ProcessEnv): CliCommand {

@@ -4,6 +4,7 @@ import canonicalize from 'canonicalize';
 import request from 'supertest';
 import { OPEN_API, API_TOKEN } from '../../../../test/support/http-app.js';
 import { missingInOpenApi } from '../../../../test/support/openapi-complete.js';
+import { copyPlan, copyProof, copyRequest } from '../../../../test/support/copy-histories.js';
 import { POLICY_SETTINGS } from '../../../../test/support/policy-histories.js';
 import { type QueryApp, startQueryApp } from '../../../../test/support/query-app.js';
 import type { DomainEvent } from '../../../kernel/event.js';
@@ -15,7 +16,7 @@ const POLICY = '0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b';
 const FILE_BYTES = 4096;
 const HOUR_MS = 3_600_000;
 const NOW = Date.now();
-const REPORTS = ['protection', 'runs', 'sla', 'restore-evidence', 'changes', 'capacity'] as const;
+const REPORTS = ['protection', 'runs', 'sla', 'restore-evidence', 'changes', 'capacity', 'three-two-one'] as const;
 
 let running: QueryApp;
 let head: string;
@@ -450,6 +451,40 @@ describe('the capacity', () => {
     expect(sizeOf(shrunk)).toMatchObject({ growth_bytes: FILE_BYTES });
     expect(shrunk.totals.growth_bytes).toBe(FILE_BYTES);
   });
+});
+
+it('says of each VM whether three copies exist, on two kinds of storage, one off-site', async () => {
+  const [far, parent, backupId] = [randomUUID(), await backUp('web', hoursAgo(3)), await backUp('web', hoursAgo(2))];
+  const rowOf = async () => (await report('three-two-one', '&within_hours=4')).body.tables.vms.find(({ vm_id }: { vm_id: string }) => vm_id === vms.web);
+  expect(await rowOf()).toMatchObject({ verdict: 'broken', three: 'no', missing: expect.stringContaining('second_repository') });
+  for (const [repository_id, name] of [
+    [REPOSITORY, 'vault'],
+    [far, 'far'],
+  ] as const) {
+    const created = { repository_id, name, type: 'local', path: `/srv/${name}`, created_at: hoursAgo(9) };
+    await append(`repository-${repository_id}`, { type: 'RepositoryCreated', data: created });
+  }
+  const copy = async (id: string, parent_backup_id: string | null): Promise<string> => {
+    const copyId = randomUUID();
+    await append(
+      `copy-${copyId}`,
+      { type: 'CopyRequested', data: { ...copyRequest, copy_id: copyId, backup_id: id, vm_id: vms.web, repository_id: far } },
+      { type: 'CopyPlanned', data: { ...copyPlan, form: 'identical', parent_backup_id, planned_at: hoursAgo(1) } },
+      { type: 'CopyVerified', data: { ...copyProof, verified_at: hoursAgo(1) } },
+      { type: 'CopyCompleted', data: { completed_at: hoursAgo(1) } },
+    );
+    return copyId;
+  };
+  const parentCopy = await copy(parent, null);
+  await copy(backupId, parent);
+  const set = (repository_id: string, medium: string, off_site: boolean): Promise<void> =>
+    append(`place-${repository_id}`, { type: 'RepositoryPlaceSet', data: { repository_id, site: 'Bonn', off_site, medium, set_at: hoursAgo(1) } });
+  await set(REPOSITORY, 'local_disk', false);
+  await set(far, 'network_share', true);
+  expect(await rowOf()).toMatchObject({ verdict: 'kept', three: 'yes', two: 'yes', one: 'yes', backup_id: backupId, missing: null });
+  const damage = { code: 'file_altered', file: null, detail: 'altered', detected_at: hoursAgo(0), ranges: [], verification_id: null } as const;
+  await append(`copy-${parentCopy}`, { type: 'CopyDamagedV2', data: damage });
+  expect(await rowOf()).toMatchObject({ verdict: 'broken', three: 'no' });
 });
 
 it('forecasts when a repository is full, from measurements of several days', async () => {

@@ -13,6 +13,8 @@ import { RestoreEvidenceReportReader } from './restore-evidence-report/restore-e
 import { RunsReportController } from './runs-report/runs-report.controller.js';
 import { RunsReportReader } from './runs-report/runs-report.reader.js';
 import { SlaReportController } from './sla-report/sla-report.controller.js';
+import { ThreeTwoOneReportController } from './three-two-one-report/three-two-one-report.controller.js';
+import { ThreeTwoOneReportReader } from './three-two-one-report/three-two-one-report.reader.js';
 
 /** Reports that can be recomputed years later. */
 @Module({
@@ -24,6 +26,7 @@ import { SlaReportController } from './sla-report/sla-report.controller.js';
     RestoreEvidenceReportController,
     ChangesReportController,
     CapacityReportController,
+    ThreeTwoOneReportController,
   ],
   providers: [
     Reports,
@@ -33,6 +36,7 @@ import { SlaReportController } from './sla-report/sla-report.controller.js';
     ChangesReportReader,
     CapacityReportReader,
     CapacityForecastReader,
+    ThreeTwoOneReportReader,
   ],
 })
 export class ReportsModule {}

@@ -13,6 +13,8 @@ import { CapacityHealth } from './measure-capacity/capacity.health-checks.js';
 import { MeasureCapacityService } from './measure-capacity/measure-capacity.service.js';
 import { CapacityReader } from './model/capacity.reader.js';
 import { CapacityRecorder } from './model/capacity.recorder.js';
+import { SetPlaceController } from './set-place/set-place.controller.js';
+import { SetPlaceHandler } from './set-place/set-place.handler.js';
 import { SetThresholdsController } from './set-thresholds/set-thresholds.controller.js';
 import { SetThresholdsHandler } from './set-thresholds/set-thresholds.handler.js';
 import { GetRepositoryController } from './get-repository/get-repository.controller.js';
@@ -32,6 +34,7 @@ import { ListRepositoriesController } from './list-repositories/list-repositorie
     MeasureStorageController,
     GetCapacityController,
     SetThresholdsController,
+    SetPlaceController,
   ],
   providers: [
     CreateRepositoryHandler,
@@ -42,6 +45,7 @@ import { ListRepositoriesController } from './list-repositories/list-repositorie
     CapacityRecorder,
     MeasureCapacityService,
     SetThresholdsHandler,
+    SetPlaceHandler,
     CapacityHealth,
   ],
 })
