@@ -16,6 +16,7 @@ export const backupsProjection: Projection<BackupRow> = {
     if (category === 'backup') return [idOf(event.stream)];
     if (category === 'chain') {
       const chained = asDomainEvent<ChainEvent>(event);
+      if (chained.type === 'RestorePointLocked') return [chained.data.backup_id, ...chained.data.extended];
       const concerned = chained.type === 'RestorePointDamaged' || chained.type === 'RestorePointHealed' || chained.type === 'RestorePointRewritten';
       return concerned ? [chained.data.backup_id] : [];
     }
@@ -232,6 +233,7 @@ function foldExport(row: BackupRow, recorded: RecordedEvent): BackupRow {
 
 function foldChained(row: BackupRow, recorded: RecordedEvent): BackupRow {
   const event = asDomainEvent<ChainEvent>(recorded);
+  if (event.type === 'RestorePointLocked') return { ...row, locked_until: event.data.locked_until };
   if (event.type === 'RestorePointHealed') return { ...row, damage: null };
   return event.type === 'RestorePointRewritten' ? rewritten(row, event.data) : damaged(row, event, recorded.metadata.time);
 }
@@ -313,6 +315,7 @@ function requested(data: Extract<BackupEvent, { type: 'BackupRequested' }>['data
     pin: null,
     hold: null,
     expiry: null,
+    locked_until: null,
     created_position: position,
   };
 }

@@ -153,6 +153,8 @@ export const BackupReadModel = readModel({
     hold: json<BackupProtectionRow>().nullable(),
     /** null: it has not expired. */
     expiry: json<BackupExpiryRow>().nullable(),
+    /** It is not removed before; null: it was never locked. */
+    locked_until: instant().nullable(),
     /** Position of BackupRequested: the order in which backups were requested. */
     created_position: position(),
   },
@@ -174,6 +176,7 @@ export const BackupReadModel = readModel({
        or (status = 'deleted' and not files_removed)`,
     '(backup_id) where damage is not null',
     `(policy_id, vm_id) where status = 'completed' and policy_id is not null`,
+    `(repository_id, locked_until) where status = 'completed' and locked_until is not null`,
   ],
 });
 export type BackupReadModel = EntityOf<typeof BackupReadModel>;

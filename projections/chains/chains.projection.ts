@@ -47,6 +47,9 @@ export const chainsProjection: Projection<ChainRow> = {
             point.backup_id === event.data.backup_id ? { ...point, damage: { code: event.data.code, detail: event.data.detail } } : point,
           ),
         );
+      case 'RestorePointLocked':
+        // Shown by the backups.
+        return row;
       case 'RestorePointHealed':
         return withPoints(
           row,

@@ -33,6 +33,7 @@ export const copiesProjection: Projection<CopyRow> = {
         interruption: null,
         error: null,
         damage: null,
+        locked_until: null,
         healed: null,
         checked_at: null,
         checked_by_verification_id: null,
@@ -59,6 +60,8 @@ export const copiesProjection: Projection<CopyRow> = {
       }
       case 'CopyCompleted':
         return { ...row, status: 'completed', interruption: null, ended_at: event.data.completed_at };
+      case 'CopyLocked':
+        return { ...row, locked_until: event.data.locked_until };
       case 'CopyFailed': {
         const { code, detail, failed_at } = event.data;
         return { ...row, status: 'failed', interruption: null, error: { code, detail }, ended_at: failed_at };

@@ -46,6 +46,8 @@ export const CopyReadModel = readModel({
     interruption: json<{ readonly code: string; readonly detail: string; readonly since: string }>().nullable(),
     error: json<{ readonly code: string; readonly detail: string }>().nullable(),
     damage: json<CopyDamageRow>().nullable(),
+    /** It is not removed before; null: it is not locked. */
+    locked_until: instant().nullable(),
     /** The last time that damage was mended; null: never. */
     healed: json<HealedCopyRow>().nullable(),
     /** When all of its files were last read and found sound after it was copied; null: not since. */

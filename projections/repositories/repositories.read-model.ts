@@ -1,5 +1,5 @@
-import type { RepositoryType } from '../../src/hub/repositories/repositories/model/repository.events.js';
-import { instant, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
+import type { ImmutabilityMode, RepositoryType } from '../../src/hub/repositories/repositories/model/repository.events.js';
+import { instant, integer, text, type EntityOf, readModel, type RowOf } from '../../src/hub/store/postgres/read-model-definition.js';
 
 export const RepositoryReadModel = readModel({
   name: 'repositories',
@@ -10,6 +10,9 @@ export const RepositoryReadModel = readModel({
     type: text<RepositoryType>(),
     path: text(),
     created_at: instant(),
+    /** null: never set, which is `none`. */
+    immutability_mode: text<ImmutabilityMode>().nullable(),
+    immutability_days: integer().nullable(),
   },
   indexes: ['(name)'],
 });

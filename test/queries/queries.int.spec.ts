@@ -13,6 +13,7 @@ import { ProjectionTables } from '../../src/hub/store/postgres/projection-tables
 import { foldFromZero } from '../../src/hub/store/postgres/projection-definition.js';
 import { Projections } from '../../src/hub/store/postgres/projections.js';
 import { ProjectionsAdminModule } from '../../src/hub/operations/projections-admin/projections-admin.module.js';
+import { LockSummaries } from '../../src/hub/repositories/repositories/model/lock-summaries.registry.js';
 import { CapacityReader } from '../../src/hub/repositories/repositories/model/capacity.reader.js';
 import { GetRepositoryController } from '../../src/hub/repositories/repositories/get-repository/get-repository.controller.js';
 import { ListRepositoriesController } from '../../src/hub/repositories/repositories/list-repositories/list-repositories.controller.js';
@@ -49,7 +50,7 @@ describe('queries over the golden streams', () => {
         GetNodeController,
         ListPortsController,
       ],
-      providers: [CapacityReader, { provide: HubConfig, useValue: new HubConfig() }],
+      providers: [CapacityReader, LockSummaries, { provide: HubConfig, useValue: new HubConfig() }],
     });
     head = await appendGoldenHistory(running.store);
   }, 60_000);
@@ -177,7 +178,7 @@ describe('queries over the golden streams', () => {
     const second = (await get(`repositories?limit=1&cursor=${first.next_cursor}`)).body;
     expect([...first.repositories, ...second.repositories]).toEqual(repositories);
     expect(second.next_cursor).toBeNull();
-    expect((await get(`repositories/${repositories[0].repository_id}`)).body).toEqual(repositories[0]);
+    expect((await get(`repositories/${repositories[0].repository_id}`)).body).toEqual({ ...repositories[0], locks: null });
     const { nodes } = (await get('nodes')).body;
     expect(nodes).toMatchObject([
       { name: 'local', url: 'http://127.0.0.1:9082', state: 'unreachable', error: { code: 'connection_refused' }, enrolment: null },

@@ -9,6 +9,7 @@ import { ACCESS_TOKENS } from '../../src/lib/http/access-tokens.js';
 import { configureHttp } from '../../src/lib/http/configure-http.js';
 import { hubHttpModule } from '../../src/hub/operations/http/hub-http.module.js';
 import { serveOpenApi } from '../../src/hub/operations/http/open-api.js';
+import { LockReader } from '../../src/hub/repositories/repositories/model/lock.reader.js';
 import { PostgresModule } from '../../src/hub/store/postgres/postgres.module.js';
 import { ProjectionsModule } from '../../src/hub/store/postgres/projections.module.js';
 import { goldenHistory } from './golden-streams.js';
@@ -36,9 +37,15 @@ export async function startQueryApp(parts: {
   @Module({ providers: [{ provide: ACCESS_TOKENS, useValue: { apiToken: API_TOKEN, nodeToken: NODE_TOKEN } }], exports: [ACCESS_TOKENS] })
   class TokensOfTest {}
 
+  /** The golden history's repositories do not exist. */
+  @Global()
+  @Module({ providers: [{ provide: LockReader, useValue: { level: () => Promise.resolve({ level: 'none', immutable: 'unknown' }) } }], exports: [LockReader] })
+  class LocksOfTest {}
+
   const testing = await Test.createTestingModule({
     imports: [
       TokensOfTest,
+      LocksOfTest,
       PostgresModule.forRoot({ databaseUrl, readModels: allReadModels }),
       EventStoreModule.forRoot({ hubId: '6b7e4f0a-0000-4000-8000-000000000001', check: eventCheckOf(allProjections) }),
       ProjectionsModule.forRoot(allProjections),

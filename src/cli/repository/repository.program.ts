@@ -1,5 +1,5 @@
 import { basename, resolve } from 'node:path';
-import { Option } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import type { RepositoryCapacity, RepositoryImport } from '../api/answers.js';
 import { hubOf, type HubOptions, withHubOptions } from '../api/hub-options.js';
 import { hubCommand, idOf, listCommand, printRecord, readingCommand, REPOSITORIES, type ResourceOptions, showCommand } from '../api/resource.command.js';
@@ -43,11 +43,12 @@ export function repositoryCommand(environment: NodeJS.ProcessEnv): CliCommand {
       return answer.skipped.length === 0 ? 0 : 1;
     });
   return new CliCommand('repository')
-    .description("Shows the hub's repositories, and imports existing ones.")
+    .description("Shows the hub's repositories, sets how long restore points are locked there, and imports existing repositories.")
     .addCommand(listCommand(REPOSITORIES, environment))
     .addCommand(showCommand(REPOSITORIES, environment))
     .addCommand(capacityCommand(environment))
     .addCommand(placeCommand(environment))
+    .addCommand(immutabilityCommand(environment))
     .addCommand(withHubOptions(imports));
 }
 
@@ -89,6 +90,34 @@ function capacityCommand(environment: NodeJS.ProcessEnv): CliCommand {
       };
       printRecord(options.json === true ? answer : shown, options);
     });
+}
+
+const MODES = ['none', 'advisory', 'enforced'] as const;
+
+function immutabilityCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  return hubCommand('immutability', 'set how long restore points are locked from their sealing on; what is enforced can only be made longer')
+    .argument('<repository>', 'its name or id')
+    .addOption(new Option('--mode <mode>', 'who keeps them: nobody, the hub, or its keeper too').choices(MODES).makeOptionMandatory())
+    .option('--days <number>', 'for how long', wholeDays, 0)
+    .does(async (nameOrId: string, options: ResourceOptions & { readonly mode: string; readonly days: number }) => {
+      const hub = await hubOf(options, environment);
+      const { mode, days } = options;
+      const path = `/repositories/${await idOf(hub, REPOSITORIES, nameOrId)}`;
+      await hub.call('PUT', `${path}/immutability`, { mode, days });
+      if (options.json === true) {
+        printRecord(await hub.call<Record<string, unknown>>('GET', path), options);
+        return;
+      }
+      const who = mode === 'enforced' ? 'the hub and its keeper' : 'the hub';
+      const until = mode === 'none' ? 'are not locked' : `are locked by ${who} for ${days} days`;
+      process.stdout.write(`Restore points that are sealed from now on ${until}.\n`);
+    });
+}
+
+function wholeDays(text: string): number {
+  const days = Number(text);
+  if (!Number.isInteger(days) || days < 0) throw new InvalidArgumentError('It must be a whole number of days.');
+  return days;
 }
 
 function report({ name, imported, already_known, skipped, signatures }: RepositoryImport): string {

@@ -10,6 +10,7 @@ import { errnoOf } from '../../lib/process/system-error.js';
 import type { ImageChain } from '../../lib/qemu/image-chain.plan.js';
 import { chainProblem, type ChainProblem, type FoundFile, type SealedFile } from './chain-check.plan.js';
 import { digestListBytes } from '../hashing/block-digests.js';
+import { type Immutable, immutableOf } from './immutable.plan.js';
 import { type Manifest, type ManifestDisk, MANIFEST_FILE, manifestText, MAX_MANIFEST_BYTES, parseManifest, SIGNATURE_FILE } from './manifest.js';
 import { checkSignature, type ManifestSigner, type SignatureVerdict } from './manifest-signature.js';
 import type { NoteVerifier } from '../../lib/ledger/signed-note.js';
@@ -610,6 +611,19 @@ export class RepositoryFiles {
           throw error;
         }),
     );
+  }
+
+  /**
+   * Whether the files of a sealed restore point are immutable, as read from the file system now.
+   * @param diskFiles names of its disk files; the lists of their blocks are theirs
+   * @returns `some`: also if one is missing; `unknown`: the file system does not say
+   */
+  async immutabilityOf(repositoryPath: string, folder: string, diskFiles: readonly string[]): Promise<Immutable> {
+    this.parse(repositoryPath, folder);
+    return this.onStorage(repositoryPath, `reading the attributes of ${folder}`, async () => {
+      const calls = this.callsAt(repositoryPath);
+      return immutableOf(await calls.immutability(join(repositoryPath, folder)), diskFiles);
+    });
   }
 
   /** Makes a written file read-only before sealing. `file` is relative to the repository. */

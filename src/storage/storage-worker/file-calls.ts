@@ -26,6 +26,7 @@ import { qcow2InfoOf } from '../../lib/qemu/qcow2-info.reader.js';
 import type { ImageInfo } from '../../lib/qemu/qemu-img-output.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import { syncToDisk, writeFileDurably } from '../../lib/files/durable-write.js';
+import { immutabilityIn, type NamedAttribute } from '../../lib/files/immutable-attribute.js';
 
 /** The file system entry behind a path. */
 export type FileFacts = {
@@ -92,6 +93,8 @@ export interface FileCalls {
   tryWriting(folder: string): Promise<boolean>;
   /** Lower-case hex, of the whole regular file. Follows no symbolic link. @throws also NOT_READABLE_AS_FILE */
   sha256(path: string): Promise<string>;
+  /** Names in the folder, each with whether it is immutable (chattr +i). Those whose attributes the file system does not show are missing. */
+  immutability(folder: string): Promise<readonly NamedAttribute[]>;
 }
 
 export type CallName = keyof FileCalls;
@@ -137,6 +140,7 @@ export const DIRECT_CALLS: FileCalls = {
       await pipeline(file.createReadStream({ highWaterMark: 1024 * 1024, autoClose: false }), hash);
       return hash.digest('hex');
     }),
+  immutability: immutabilityIn,
 };
 
 /** Checks the type before opening, because opening a device may have side effects, and after it, because the file may have been replaced. */

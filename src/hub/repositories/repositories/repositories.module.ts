@@ -15,15 +15,21 @@ import { CapacityReader } from './model/capacity.reader.js';
 import { CapacityRecorder } from './model/capacity.recorder.js';
 import { SetPlaceController } from './set-place/set-place.controller.js';
 import { SetPlaceHandler } from './set-place/set-place.handler.js';
+import { LockSummaries } from './model/lock-summaries.registry.js';
+import { RepositoryLocksModule } from './repository-locks.module.js';
+import { SetImmutabilityController } from './set-immutability/set-immutability.controller.js';
+import { SetImmutabilityHandler } from './set-immutability/set-immutability.handler.js';
 import { SetThresholdsController } from './set-thresholds/set-thresholds.controller.js';
 import { SetThresholdsHandler } from './set-thresholds/set-thresholds.handler.js';
 import { GetRepositoryController } from './get-repository/get-repository.controller.js';
 import { ImportRepositoryController } from './import-repository/import-repository.controller.js';
 import { ImportRepositoryHandler } from './import-repository/import-repository.handler.js';
 import { ListRepositoriesController } from './list-repositories/list-repositories.controller.js';
+import { LocksHealth } from './watch-locks/locks.health-checks.js';
+import { WatchLocksService } from './watch-locks/watch-locks.service.js';
 
 @Module({
-  imports: [RegisterLockModule, RepositoryFilesModule],
+  imports: [RegisterLockModule, RepositoryFilesModule, RepositoryLocksModule],
   controllers: [
     ListRepositoriesController,
     GetRepositoryController,
@@ -35,6 +41,7 @@ import { ListRepositoriesController } from './list-repositories/list-repositorie
     GetCapacityController,
     SetThresholdsController,
     SetPlaceController,
+    SetImmutabilityController,
   ],
   providers: [
     CreateRepositoryHandler,
@@ -46,7 +53,11 @@ import { ListRepositoriesController } from './list-repositories/list-repositorie
     MeasureCapacityService,
     SetThresholdsHandler,
     SetPlaceHandler,
+    SetImmutabilityHandler,
     CapacityHealth,
+    LockSummaries,
+    WatchLocksService,
+    LocksHealth,
   ],
 })
 export class RepositoriesModule {}

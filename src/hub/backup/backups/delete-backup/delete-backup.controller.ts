@@ -19,11 +19,20 @@ export class DeleteBackupController {
   @ApiOperation({
     summary: 'Delete a restore point and its files',
     description:
-      'Only the newest restore point of a chain can be deleted, and none that is pinned or held. A failed or cancelled backup has no files and is only marked as deleted. Deleted backups stay in `GET /backups` with the status `deleted`.',
+      'Only the newest restore point of a chain can be deleted, and none that is pinned, held or locked. A failed or cancelled backup has no files and is only marked as deleted. Deleted backups stay in `GET /backups` with the status `deleted`.',
   })
   @ApiNoContentResponse({ description: 'Deleted' })
   @ApiProblem(404, 'backup_not_found')
-  @ApiProblem(409, 'restore_point_in_use', 'restore_point_mounted', 'restore_point_pinned', 'restore_point_held', 'backup_not_ended', 'backup_not_undone')
+  @ApiProblem(
+    409,
+    'restore_point_in_use',
+    'restore_point_mounted',
+    'restore_point_pinned',
+    'restore_point_held',
+    'restore_point_locked',
+    'backup_not_ended',
+    'backup_not_undone',
+  )
   async delete(
     @Param('backup_id', UuidParam) backupId: string,
     @Context() context: CommandContext,

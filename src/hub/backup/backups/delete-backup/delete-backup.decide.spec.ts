@@ -13,6 +13,8 @@ const command = (...used_by: readonly string[]) => ({
   used_by,
   mounted_as: [] as string[],
   only_expired: false,
+  locked_until: null as string | null,
+  immutable: false,
 });
 const failed: BackupEvent = { type: 'BackupFailed', data: { stage: 'transfer', code: 'c', detail: 'd', failed_at: 'then' } };
 const deleted: BackupEvent = { type: 'BackupDeleted', data: { deleted_at: 'now' } };
@@ -62,6 +64,20 @@ describe('deleting a backup', () => {
     given(...histories.completed, pinned, { type: 'RestorePointUnpinned', data: { reason: 'Done.', unpinned_at: 'm' } })
       .when(command())
       .then(deleted);
+  });
+  it('refuses a restore point that is locked, or whose files are still immutable', () => {
+    const at = { ...command(), deleted_at: '2027-01-02T00:00:00.000Z' };
+    const gone: BackupEvent = { type: 'BackupDeleted', data: { deleted_at: at.deleted_at } };
+    const locked_until = '2027-01-02T00:00:00.001Z';
+    given(...histories.completed)
+      .when({ ...at, locked_until })
+      .thenRefused('restore_point_locked', { backup_id: 'b1', locked_until, immutable: false });
+    given(...histories.completed)
+      .when({ ...at, locked_until: at.deleted_at, immutable: true })
+      .thenRefused('restore_point_locked', { backup_id: 'b1', locked_until: at.deleted_at, immutable: true });
+    given(...histories.completed)
+      .when({ ...at, locked_until: at.deleted_at })
+      .then(gone);
   });
   it('by a retention deletes only what has expired, after its grace period', () => {
     const expired = (grace_until: string): BackupEvent => ({

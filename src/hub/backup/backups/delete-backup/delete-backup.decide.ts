@@ -11,6 +11,10 @@ export type DeleteBackupAt = {
   /** Mounts of this restore point. */
   readonly mounted_as: readonly string[];
   readonly only_expired: boolean;
+  /** Until when it is locked, ISO 8601 in UTC; null: it never was. */
+  readonly locked_until: string | null;
+  /** Whether its files are immutable now: the keeper has not unlocked them yet. */
+  readonly immutable: boolean;
 };
 
 /** A failed or cancelled run has left no files and is only marked as deleted. A restore point can be deleted only while nothing depends on it. */
@@ -33,6 +37,7 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
       return [deleted(command)];
     case 'completed':
       refuseKept(command, state.run.retained);
+      refuseLocked(command);
       if (command.used_by.length > 0) {
         throw new DomainError(
           'conflict',
@@ -52,6 +57,25 @@ export function decideDeleteBackup(command: DeleteBackupAt, state: BackupState):
       return [deleted(command)];
     case 'deleted':
       return [];
+  }
+}
+
+function refuseLocked({ backup_id, deleted_at, locked_until, immutable }: DeleteBackupAt): void {
+  const facts = { backup_id, locked_until, immutable };
+  if (locked_until !== null && locked_until > deleted_at) {
+    throw new DomainError(
+      'conflict',
+      'restore_point_locked',
+      `Restore point ${backup_id} cannot be deleted because it is locked until ${locked_until}.`,
+      facts,
+    );
+  }
+  if (immutable) {
+    const since = locked_until === null ? '' : ` Its lock ended at ${locked_until}.`;
+    const message =
+      `Restore point ${backup_id} cannot be deleted because its files are immutable.${since} ` +
+      'The keeper of the repository unlocks them when its own clock has passed the end of the lock.';
+    throw new DomainError('conflict', 'restore_point_locked', message, facts);
   }
 }
 

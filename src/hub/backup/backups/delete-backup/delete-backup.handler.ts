@@ -4,6 +4,7 @@ import { BackupReadModel } from '../../../../../projections/backups/backups.read
 import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
 import { RestoreMountReadModel } from '../../../../../projections/restore-mounts/restore-mounts.read-model.js';
+import { LockReader } from '../../../repositories/repositories/model/lock.reader.js';
 import { copiesReading } from '../../../repositories/copies/model/copies-under-way.reader.js';
 import { ACTIVE_MOUNTS } from '../../../restore/restore-mounts/model/active-mounts.reader.js';
 import { Clock } from '../../../../lib/clock/clock.js';
@@ -22,6 +23,8 @@ const decider = backupDecider(decideDeleteBackup);
 const READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs', 'restore_exports', 'copies'] as const;
 /** How long the response waits for the files to be removed. Removal continues afterwards. */
 const REMOVAL_PATIENCE_MS = 20_000;
+/** How long it waits for the attributes of the files. */
+const LOOK_MS = 2_000;
 
 @CommandHandler(DeleteBackup)
 export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
@@ -32,6 +35,7 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
     private readonly mutex: KeyedMutex,
+    private readonly locks: LockReader,
   ) {}
 
   /** Serialised with planning and mounting: while a restore point is being deleted, no incremental is planned on it and it is not mounted. */
@@ -44,6 +48,7 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
         .getRepository(BackupReadModel)
         .findBy({ parent_backup_id: command.backupId, status: In(['running', 'completed']) });
       const mounts = await this.dataSource.getRepository(RestoreMountReadModel).findBy({ backup_id: command.backupId, status: In([...ACTIVE_MOUNTS]) });
+      const row = await this.dataSource.getRepository(BackupReadModel).findOneBy({ backup_id: command.backupId });
       const used_by = [...standing.map((row) => row.backup_id), ...(await this.restoresFrom(command.backupId))];
       return this.runner.run(
         backupStream(command.backupId),
@@ -55,6 +60,8 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
           used_by,
           mounted_as: mounts.map((row) => row.mount_id),
           only_expired: command.onlyExpired,
+          locked_until: row?.locked_until?.toISOString() ?? null,
+          immutable: row !== null && (await this.isImmutable(row)),
         },
         command.context,
       );
@@ -63,6 +70,12 @@ export class DeleteBackupHandler implements ICommandHandler<DeleteBackup> {
       .first(backupStream(command.backupId), (event) => event.type === 'RestorePointFilesRemoved', REMOVAL_PATIENCE_MS)
       .catch(() => null);
     return { position: removed?.position ?? outcome.position };
+  }
+
+  /** Not while the storage does not answer: the removal of the files then waits for it, and for the keeper. */
+  private async isImmutable(row: BackupReadModel): Promise<boolean> {
+    const read = await this.locks.read(row, LOOK_MS);
+    return read === 'all' || read === 'some';
   }
 
   /** Restore jobs, restore exports and copies that currently read from the restore point. */

@@ -6,12 +6,19 @@ import { BackupReadModel } from '../../../../../projections/backups/backups.read
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
-import { BackupWithCopiesResponse, toBackupResponse } from '../model/backup.response.js';
+import { LockReader } from '../../../repositories/repositories/model/lock.reader.js';
+import { BackupWithCopiesResponse, type LockResponse, toBackupResponse } from '../model/backup.response.js';
+
+/** How long it waits for the attributes of the files. */
+const LOOK_MS = 2_000;
 
 @ApiTags('backups')
 @Controller('backups')
 export class GetBackupController {
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly locks: LockReader,
+  ) {}
 
   @Get(':backup_id')
   @ApiOperation({ summary: 'One backup' })
@@ -26,7 +33,12 @@ export class GetBackupController {
       order: { created_position: 'ASC' },
     });
     return Object.assign(toBackupResponse(record), {
+      lock: await this.lockOf(record),
       copies: copies.map(({ copy_id, repository_id, status, form, damage }) => ({ copy_id, repository_id, status, form, damaged: damage !== null })),
     });
+  }
+  private async lockOf(record: BackupReadModel): Promise<LockResponse> {
+    if (record.status !== 'completed') return { level: 'none', immutable: 'none' };
+    return this.locks.level(record, record.locked_until, LOOK_MS);
   }
 }

@@ -176,7 +176,14 @@ export type TransferResumed = DomainEvent<'TransferResumed', { readonly heard_at
 export type SnapshotReleased = DomainEvent<'SnapshotReleased', { readonly released_at: string }>;
 export type RestorePointSealed = DomainEvent<
   'RestorePointSealed',
-  { readonly folder: string; readonly files: readonly SealedFile[]; readonly manifest_sha256: string; readonly sealed_at: string }
+  {
+    readonly folder: string;
+    readonly files: readonly SealedFile[];
+    readonly manifest_sha256: string;
+    readonly sealed_at: string;
+    /** As in its manifest, ISO 8601 in UTC; omitted if it is not locked. */
+    readonly locked_until?: string;
+  }
 >;
 export type BackupCompleted = DomainEvent<'BackupCompleted', { readonly completed_at: string }>;
 export type BackupFailed = DomainEvent<

@@ -142,6 +142,8 @@ export class BackupResponse {
   readonly hold!: ProtectionResponse | null;
   /** The retention of its policy does not keep the restore point; null: it has not expired */
   readonly expiry!: ExpiryResponse | null;
+  /** The restore point is not removed before; null: it was never locked @example "2026-12-21T10:30:03.000Z" */
+  readonly locked_until!: string | null;
   /** Folder of the restore point in the repository @example "pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11" */
   readonly folder!: string | null;
   /** The instant common to all disks @example "2026-11-21T10:30:02.120Z" */ readonly snapshot_instant!: string | null;
@@ -162,7 +164,18 @@ export class CopyOfBackupResponse {
   readonly damaged!: boolean;
 }
 
+/** Who keeps the restore point from being removed now. */
+export class LockResponse {
+  /**
+   * `enforced`: its files are immutable, as just read from the file system. `advisory`: only the hub refuses to remove it. `none`: it is not locked
+   */
+  readonly level!: 'none' | 'advisory' | 'enforced';
+  /** Of its files, as just read; `unknown`: the storage did not answer in time, or its file system has no such attribute */
+  readonly immutable!: 'all' | 'some' | 'none' | 'unknown';
+}
+
 export class BackupWithCopiesResponse extends BackupResponse {
+  readonly lock!: LockResponse;
   /** Copies in other repositories that are complete or under way, oldest request first */ readonly copies!: CopyOfBackupResponse[];
 }
 
@@ -197,6 +210,7 @@ export function toBackupResponse(record: BackupReadModel): BackupResponse {
     pin: record.pin,
     hold: record.hold,
     expiry: record.expiry === null ? null : { ...record.expiry, reasons: [...record.expiry.reasons], needed_by: record.expiry.needed_by?.slice() ?? null },
+    locked_until: record.locked_until?.toISOString() ?? null,
     folder: record.folder,
     snapshot_instant: record.instant?.toISOString() ?? null,
     created_at: record.created_at.toISOString(),

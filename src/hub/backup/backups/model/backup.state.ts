@@ -59,7 +59,7 @@ export type BackupRun = {
   readonly instant: string | null;
   readonly silent_since: string | null;
   readonly snapshot_released: boolean;
-  readonly sealed: { readonly files: readonly SealedFile[]; readonly folder: string } | null;
+  readonly sealed: { readonly files: readonly SealedFile[]; readonly folder: string; readonly locked_until: string | null } | null;
   /** The node has confirmed that it keeps nothing of the run except what chains need. */
   readonly settled: boolean;
   readonly retained: Retained;
@@ -162,7 +162,7 @@ export function evolveBackup(state: BackupState, stored: StoredBackupEvent): Bac
     case 'SnapshotReleased':
       return withRun(state, { ...run, snapshot_released: true });
     case 'RestorePointSealed':
-      return withRun(state, { ...run, sealed: { files: event.data.files, folder: event.data.folder } });
+      return withRun(state, { ...run, sealed: { files: event.data.files, folder: event.data.folder, locked_until: event.data.locked_until ?? null } });
     case 'BackupCompleted':
       return { status: 'completed', run };
     case 'BackupFailed':
@@ -260,6 +260,8 @@ function importedRun(data: RestorePointImported['data']): BackupRun {
     snapshot_released: true,
     sealed: {
       folder,
+      // Of an imported one, the chain knows it.
+      locked_until: null,
       files: data.disks.map(({ disk_id, file, file_size_bytes, sha256, mtime_ns }) => ({ disk_id, file, size_bytes: file_size_bytes, sha256, mtime_ns })),
     },
     settled: true,

@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { Inject, Injectable } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { RecordRestorePoint } from '../../chains/model/chain.commands.js';
+import { lockedFrom } from '../../../../storage/repository-files/lock-end.plan.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { ReleaseJobPorts } from '../../../exports/nbd-ports/model/nbd-port.commands.js';
 import { Clock } from '../../../../lib/clock/clock.js';
@@ -108,7 +109,13 @@ export class SealRun {
       this.rememberProofs(request.backup_id, plan.folder, repositoryPath),
       this.recorder.record(request.backup_id, {
         kind: 'record-sealed',
-        data: { folder: plan.folder, files, manifest_sha256, sealed_at: manifest.sealed_at },
+        data: {
+          folder: plan.folder,
+          files,
+          manifest_sha256,
+          sealed_at: manifest.sealed_at,
+          ...(manifest.locked_until === null ? {} : { locked_until: manifest.locked_until }),
+        },
       }),
     ]);
   }
@@ -125,7 +132,10 @@ export class SealRun {
     const { plan, request } = run;
     if (plan === null) throw new Error(`backup ${request.backup_id} has no plan to complete`);
     const context = await this.recorder.context(request.backup_id);
-    await this.commands.execute(new RecordRestorePoint(plan.chain_id, request.vm_id, request.repository_id, request.backup_id, plan.parent_backup_id, context));
+    const { chain_id, parent_backup_id } = plan;
+    const { vm_id, repository_id, backup_id } = request;
+    const lockedUntil = run.sealed?.locked_until ?? null;
+    await this.commands.execute(new RecordRestorePoint(chain_id, vm_id, repository_id, backup_id, parent_backup_id, context, false, lockedUntil));
     await this.recorder.record(request.backup_id, { kind: 'complete', completed_at: this.clock.iso() });
   }
 
@@ -155,6 +165,8 @@ export class SealRun {
     const { request } = run;
     const disks = (await this.examination(run, plan, repositoryPath).disks).map(({ disk }) => disk);
     let position = '';
+    const sealed_at = this.clock.now();
+    const immutableDays = await this.locate.immutableDays(run);
     for await (const newest of this.store.read(backupStream(request.backup_id), { direction: 'backwards', limit: 1 })) position = newest.position;
     return {
       format_version: MANIFEST_FORMAT_VERSION,
@@ -168,7 +180,7 @@ export class SealRun {
       vm: { vm_id: request.vm_id, name: request.vm_name, source: vm.source, source_ref: vm.source_ref, node_id: request.node_id },
       instant,
       started_at: plan.started_at,
-      sealed_at: this.clock.iso(),
+      sealed_at: sealed_at.toISOString(),
       disks,
       definition: plan.definition ?? null,
       event_position: position,
@@ -178,7 +190,7 @@ export class SealRun {
       encryption: null,
       tools: { sendense: programVersion(), qemu_img: await this.qemuImg.version() },
       tiers: [],
-      locked_until: null,
+      locked_until: lockedFrom(sealed_at.getTime(), immutableDays),
       rewrites: [],
     };
   }

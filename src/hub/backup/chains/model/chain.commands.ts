@@ -16,6 +16,8 @@ export class RecordRestorePoint {
     readonly context: CommandContext,
     /** Whether its files were rewritten, as an imported restore point's may be. */
     readonly rewritten: boolean = false,
+    /** Until when it is locked, ISO 8601 in UTC; null: it is not locked. */
+    readonly lockedUntil: string | null = null,
   ) {}
 }
 

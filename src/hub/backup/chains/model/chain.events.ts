@@ -83,12 +83,25 @@ export type RestorePointRewritten = DomainEvent<'RestorePointRewritten', Rewritt
 /** The requested restore points that have not gone yet stay. */
 export type PruningFailed = DomainEvent<'PruningFailed', { readonly code: string; readonly detail: string; readonly failed_at: string }>;
 
+/** A restore point must not be removed before this time. With it all that it depends on is locked for at least as long. Locks only become longer. */
+export type RestorePointLocked = DomainEvent<
+  'RestorePointLocked',
+  {
+    readonly backup_id: string;
+    /** ISO 8601, UTC; as in its manifest. */
+    readonly locked_until: string;
+    /** The restore points below it whose locks this makes longer. */
+    readonly extended: readonly string[];
+  }
+>;
+
 /** Stream `chain-<chain_id>`. */
 export type ChainEvent =
   | ChainStarted
   | ChainExtended
   | RestorePointRemoved
   | RestorePointDamaged
+  | RestorePointLocked
   | RestorePointHealed
   | PruningRequested
   | RestorePointRewriteStarted

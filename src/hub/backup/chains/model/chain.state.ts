@@ -11,6 +11,8 @@ export type ChainState =
       readonly points: readonly string[];
       /** What each restore point is based on; null: a full. */
       readonly parents: Readonly<Record<string, string | null>>;
+      /** Until when restore points are locked, ISO 8601 in UTC; the others are not locked. */
+      readonly locks: Readonly<Record<string, string>>;
       /** The known damage of each damaged restore point. Its own is known rather than that of one that it depends on. */
       readonly damaged: Readonly<Record<string, RestorePointDamaged['data'] & { readonly caused_by_backup_id: string | null }>>;
       /** Restore points that are to be removed. */
@@ -32,6 +34,7 @@ export function evolveChain(state: ChainState, event: ChainEvent): ChainState {
       repository_id,
       points: [backup_id],
       parents: { [backup_id]: null },
+      locks: {},
       damaged: {},
       pruning: [],
       pruning_expired: [],
@@ -50,7 +53,12 @@ export function evolveChain(state: ChainState, event: ChainEvent): ChainState {
       const { backup_id } = event.data;
       const { [backup_id]: _, ...parents } = state.parents;
       const others = (ids: readonly string[]): readonly string[] => ids.filter((id) => id !== backup_id);
-      return { ...state, points: others(state.points), parents, pruning: others(state.pruning), pruning_expired: others(state.pruning_expired) };
+      const { [backup_id]: __, ...locks } = state.locks;
+      return { ...state, points: others(state.points), parents, locks, pruning: others(state.pruning), pruning_expired: others(state.pruning_expired) };
+    }
+    case 'RestorePointLocked': {
+      const { backup_id, locked_until, extended } = event.data;
+      return { ...state, locks: { ...state.locks, ...Object.fromEntries([backup_id, ...extended].map((id) => [id, locked_until])) } };
     }
     case 'RestorePointDamaged':
       return {

@@ -47,6 +47,19 @@ export interface PrunableChain {
   readonly backups: ReadonlyMap<string, BackupReadModel>;
 }
 
+export function isLocked({ locked_until }: Pick<BackupReadModel, 'locked_until'>, now: Date): boolean {
+  return locked_until !== null && locked_until > now;
+}
+
+/** @throws DomainError restore_point_locked */
+export function refuseLocked(backup: Pick<BackupReadModel, 'backup_id' | 'locked_until'>, now: Date): void {
+  if (!isLocked(backup, now)) return;
+  const { backup_id } = backup;
+  const locked_until = backup.locked_until?.toISOString() ?? null;
+  const message = `Restore point ${backup_id} can be neither removed nor rewritten because it is locked until ${locked_until}.`;
+  throw new DomainError('conflict', 'restore_point_locked', message, { backup_id, locked_until });
+}
+
 @Injectable()
 export class PrunableChains {
   constructor(
@@ -76,7 +89,9 @@ export class PrunableChains {
       if (backup === undefined) return [];
       const sizes = new Map((backup.files ?? []).map(({ disk_id, size_bytes }) => [disk_id, size_bytes]));
       const files = backup.disks.map(({ disk_id, parent_file }) => ({ disk_id, size_bytes: sizes.get(disk_id) ?? 0, has_backing: parent_file !== null }));
-      return [{ backup_id, parent_backup_id, expired: remove.includes(backup_id), rewritable: damage === null, files }];
+      // The files of a locked one cannot be replaced, and its ancestors are locked for at least as long.
+      const rewritable = damage === null && !isLocked(backup, this.clock.now());
+      return [{ backup_id, parent_backup_id, expired: remove.includes(backup_id), rewritable, files }];
     });
     const type = mountOf(repositoryPath, await mountTable())?.filesystemType ?? '';
     return planPruning(points, await this.files.freeBytes(repositoryPath), SHARING.includes(type));

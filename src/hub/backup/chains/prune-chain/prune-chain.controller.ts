@@ -26,7 +26,7 @@ export class PruneChainController {
   @ApiOkResponse({ type: VmPruningResponse })
   @ApiProblem(400, 'validation_failed')
   @ApiProblem(404, 'vm_not_found', 'backup_not_found', 'repository_not_found')
-  @ApiProblem(409, 'restore_point_not_ready', 'restore_point_not_in_chain', 'restore_point_held', 'restore_point_pinned')
+  @ApiProblem(409, 'restore_point_not_ready', 'restore_point_not_in_chain', 'restore_point_held', 'restore_point_pinned', 'restore_point_locked')
   @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
   @ApiProblem(507, 'prune_needs_space')
   async prune(

@@ -12,7 +12,7 @@ import { ReadModels } from '../../../store/postgres/read-models.js';
 import { type ChainPruning, type PlannedStep, PruneChains } from '../model/chain.commands.js';
 import { chainStream } from '../model/chain.events.js';
 import { chainDecider } from '../model/chain.state.js';
-import { PrunableChains } from '../model/prunable-chain.reader.js';
+import { PrunableChains, refuseLocked } from '../model/prunable-chain.reader.js';
 import { decidePruneChain } from './prune-chain.decide.js';
 
 const decider = chainDecider(decidePruneChain);
@@ -57,7 +57,7 @@ export class PruneChainsHandler implements ICommandHandler<PruneChains> {
   /**
    * The chains that hold the restore points.
    * @throws DomainError vm_not_found, backup_not_found, restore_point_not_ready, restore_point_not_in_chain,
-   * restore_point_held, restore_point_pinned
+   * restore_point_held, restore_point_pinned, restore_point_locked
    */
   private async chainsOf(vmId: string, backupIds: readonly string[]): Promise<ReadonlySet<string>> {
     const rows = new Map((await this.dataSource.getRepository(BackupReadModel).findBy({ backup_id: In([...backupIds]) })).map((row) => [row.backup_id, row]));
@@ -84,6 +84,7 @@ export class PruneChainsHandler implements ICommandHandler<PruneChains> {
       ] as const) {
         if (kept !== null) throw new DomainError('conflict', code, `Restore point ${backup_id} cannot be removed because it is ${how}`, { backup_id });
       }
+      refuseLocked(backup, this.clock.now());
       const chain = await this.dataSource.getRepository(ChainReadModel).findOneBy({ chain_id: backup.chain_id });
       if (chain?.points.some((point) => point.backup_id === backup_id) !== true) {
         throw new DomainError('conflict', 'restore_point_not_in_chain', `Restore point ${backup_id} does not belong to a chain. Delete it instead.`, {

@@ -22,6 +22,7 @@ export class RecordRestorePointHandler implements ICommandHandler<RecordRestoreP
         backup_id: command.backupId,
         parent_backup_id: command.parentBackupId,
         rewritten: command.rewritten,
+        locked_until: command.lockedUntil,
       },
       command.context,
     );

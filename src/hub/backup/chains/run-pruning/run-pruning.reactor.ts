@@ -24,7 +24,7 @@ import { DeleteBackup } from '../../backups/model/backup.commands.js';
 import { MarkRestorePointDamaged } from '../model/chain.commands.js';
 import type { RewrittenPoint } from '../model/chain.events.js';
 import type { ChainState } from '../model/chain.state.js';
-import { type PrunableChain, PrunableChains } from '../model/prunable-chain.reader.js';
+import { type PrunableChain, PrunableChains, refuseLocked } from '../model/prunable-chain.reader.js';
 import { PruningRecorder } from '../model/pruning.recorder.js';
 
 type OpenChain = Extract<ChainState, { status: 'open' }>;
@@ -88,6 +88,7 @@ export class RunPruningReactor implements OnApplicationBootstrap, OnModuleDestro
     if (state.rewriting !== null && (await this.settle(state, found, state.rewriting))) return 'progressed';
     try {
       refuseWithdrawn(state, found);
+      this.refuseLocked(state.pruning, found);
       const plan = await this.chains.plan(found, state.pruning);
       const [next] = plan.steps;
       if (next !== undefined) return await this.perform(state, found, next, stopped);
@@ -97,7 +98,7 @@ export class RunPruningReactor implements OnApplicationBootstrap, OnModuleDestro
       throw new DomainError(
         'conflict',
         'restore_point_needed',
-        `Restore point ${left.backup_id} stays, because ${left.needed_by} depends on it, is damaged, and cannot be made independent. Delete ${left.needed_by} first.`,
+        `Restore point ${left.backup_id} stays, because ${left.needed_by} depends on it, and cannot be made independent because it is damaged or locked. Delete ${left.needed_by} first.`,
         left,
       );
     } catch (error) {
@@ -138,6 +139,9 @@ export class RunPruningReactor implements OnApplicationBootstrap, OnModuleDestro
     const { chain_id } = found.chain;
     return this.mutex.runExclusive(vmLock(state.vm_id), async () => {
       if ((await this.chains.usedBy(found)) !== null) return false;
+      // A backup that was based on it meanwhile has locked it too.
+      const current = await this.chains.find(chain_id);
+      if (current !== null) this.refuseLocked([backupId], current);
       const { stored } = await this.files.readManifestAndHash(found.repositoryPath, prepared.folder);
       const point = pointOf(prepared.folder, backupId, stored.disks, prepared.rewriting);
       await this.recorder.record(chain_id, { kind: 'rewrite_started', point, at: this.clock.iso() });
@@ -146,6 +150,13 @@ export class RunPruningReactor implements OnApplicationBootstrap, OnModuleDestro
       await this.readModels.current('backups', 'chains');
       return true;
     });
+  }
+
+  private refuseLocked(backupIds: readonly string[], { backups }: PrunableChain): void {
+    for (const backupId of backupIds) {
+      const backup = backups.get(backupId);
+      if (backup !== undefined) refuseLocked(backup, this.clock.now());
+    }
   }
 
   /** Finishes what a killed hub began. @returns whether the restore point is the rewritten one now */

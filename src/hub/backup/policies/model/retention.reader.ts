@@ -23,6 +23,7 @@ export const COLUMNS = {
   pin: true,
   hold: true,
   expiry: true,
+  locked_until: true,
 } as const;
 /** What the methods read. */
 export const RETENTION_READ_MODELS = ['backups', 'restore_mounts', 'restore_jobs', 'restore_exports'] as const;
@@ -116,7 +117,7 @@ function keptOf(verdicts: readonly RetentionVerdict[]): readonly string[] {
 }
 
 export function pointOf(row: StandingRow, inUse: ReadonlySet<string>): PolicyPoint {
-  const { backup_id, vm_id, vm_name, policy_version, instant, completed_at, damage, tiers, pin, hold, expiry } = row;
+  const { backup_id, vm_id, vm_name, policy_version, instant, completed_at, damage, tiers, pin, hold, expiry, locked_until } = row;
   return {
     backup_id,
     vm_id,
@@ -127,7 +128,7 @@ export function pointOf(row: StandingRow, inUse: ReadonlySet<string>): PolicyPoi
     good: damage === null,
     tiers: tiers ?? [],
     policy_version,
-    locked_until: null,
+    locked_until: locked_until?.getTime() ?? null,
     protections: [
       ...(pin === null ? [] : (['pinned'] as const)),
       ...(hold === null ? [] : (['held'] as const)),

@@ -18,11 +18,12 @@ export class DeleteCopyController {
   @HttpCode(204)
   @ApiOperation({
     summary: 'Delete a copy and its files',
-    description: 'Refused while another copy depends on it or something reads it. The restore point that it was copied from, and its other copies, stay.',
+    description:
+      'Refused while it is locked, another copy depends on it, or something reads it. The restore point that it was copied from, and its other copies, stay.',
   })
   @ApiNoContentResponse({ description: 'Deleted' })
   @ApiProblem(404, 'copy_not_found')
-  @ApiProblem(409, 'copy_not_ended', 'copy_in_use')
+  @ApiProblem(409, 'copy_not_ended', 'copy_in_use', 'copy_locked')
   @ApiProblem(503, 'read_model_behind')
   async delete(@Param('copy_id', UuidParam) copyId: string, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<void> {
     answerPosition(response, (await this.commands.execute(new DeleteCopy(copyId, context))).position);

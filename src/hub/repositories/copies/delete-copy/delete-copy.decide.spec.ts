@@ -1,17 +1,31 @@
 import { describe, it } from '@jest/globals';
 import { copyHistories } from '../../../../../test/support/copy-histories.js';
 import { specificationOf } from '../../../../../test/support/given-when-then.js';
+import type { CopyEvent } from '../model/copy.events.js';
 import { evolveCopy, initialCopyState } from '../model/copy.state.js';
 import { decideDeleteCopy } from './delete-copy.decide.js';
 
 const { given } = specificationOf({ initialState: initialCopyState, evolve: evolveCopy, decide: decideDeleteCopy });
-const command = { copy_id: 'c1', deleted_at: 'now', used_by: [] };
+const command = { copy_id: 'c1', deleted_at: 'now', used_by: [], immutable: false };
 
 describe('deleting a copy', () => {
   it('is possible when it is complete and nothing uses it', () => {
     given(...copyHistories.completed)
       .when(command)
       .then({ type: 'CopyDeleted', data: { deleted_at: 'now' } });
+  });
+
+  it('is refused while it is locked, or its files are immutable', () => {
+    const locked: CopyEvent = { type: 'CopyLocked', data: { locked_until: '2027-01-02T00:00:00.000Z' } };
+    given(...copyHistories.completed, locked)
+      .when({ ...command, deleted_at: '2027-01-01T23:59:59.999Z' })
+      .thenRefused('copy_locked');
+    given(...copyHistories.completed, locked)
+      .when({ ...command, deleted_at: '2027-01-02T00:00:00.000Z', immutable: true })
+      .thenRefused('copy_locked');
+    given(...copyHistories.completed, locked)
+      .when({ ...command, deleted_at: '2027-01-02T00:00:00.000Z' })
+      .thenTypes('CopyDeleted');
   });
 
   it('is refused while something uses it', () => {

@@ -7,10 +7,12 @@ export type DeleteCopyAt = {
   readonly deleted_at: string;
   /** Copies that depend on it, copies of it that are under way, and mounts, exports, restores and verifications that read it; in words. */
   readonly used_by: readonly string[];
+  /** Whether its files are immutable now: the keeper has not unlocked them yet. */
+  readonly immutable: boolean;
 };
 
 /** Files are removed afterwards. A failed or cancelled copy has left none and needs no deletion. */
-export function decideDeleteCopy({ copy_id, deleted_at, used_by }: DeleteCopyAt, state: CopyState): readonly CopyEvent[] {
+export function decideDeleteCopy({ copy_id, deleted_at, used_by, immutable }: DeleteCopyAt, state: CopyState): readonly CopyEvent[] {
   switch (state.status) {
     case 'none':
       throw new DomainError('not_found', 'copy_not_found', `There is no copy ${copy_id}.`, { copy_id });
@@ -22,6 +24,12 @@ export function decideDeleteCopy({ copy_id, deleted_at, used_by }: DeleteCopyAt,
     case 'deleted':
       return [];
     case 'completed':
+      if (immutable || (state.locked_until !== null && state.locked_until > deleted_at)) {
+        const { locked_until } = state;
+        const why =
+          locked_until !== null && locked_until > deleted_at ? `it is locked until ${locked_until}` : 'its files are immutable; the keeper unlocks them';
+        throw new DomainError('conflict', 'copy_locked', `Copy ${copy_id} cannot be deleted because ${why}.`, { copy_id, locked_until, immutable });
+      }
       if (used_by.length > 0) {
         throw new DomainError('conflict', 'copy_in_use', `Copy ${copy_id} cannot be deleted because it is in use by: ${used_by.join(', ')}.`, {
           copy_id,

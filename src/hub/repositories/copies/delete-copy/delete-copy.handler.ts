@@ -1,5 +1,6 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DataSource, In } from 'typeorm';
+import { LockReader } from '../../repositories/model/lock.reader.js';
 import { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
 import { RestoreExportReadModel } from '../../../../../projections/restore-exports/restore-exports.read-model.js';
 import { RestoreJobReadModel } from '../../../../../projections/restore-jobs/restore-jobs.read-model.js';
@@ -20,6 +21,8 @@ const decider = copyDecider(decideDeleteCopy);
 
 /** How long the response waits for the files to be removed. Removal continues afterwards. */
 const REMOVAL_PATIENCE_MS = 20_000;
+/** How long it waits for the attributes of the files. */
+const LOOK_MS = 2_000;
 
 @CommandHandler(DeleteCopy)
 export class DeleteCopyHandler implements ICommandHandler<DeleteCopy> {
@@ -30,6 +33,7 @@ export class DeleteCopyHandler implements ICommandHandler<DeleteCopy> {
     private readonly feed: EventFeed,
     private readonly clock: Clock,
     private readonly mutex: KeyedMutex,
+    private readonly locks: LockReader,
   ) {}
 
   /** Serialised with the planning of copies that depend on it, and with everything that begins to read it. */
@@ -38,11 +42,20 @@ export class DeleteCopyHandler implements ICommandHandler<DeleteCopy> {
     const vmId = state.status === 'none' ? '' : state.request.vm_id;
     const { state: after, position } = await this.mutex.runExclusive(vmLock(vmId), async () => {
       const used_by = state.status === 'none' ? [] : await this.usedBy(state.request);
-      return this.runner.run(copyStream(copyId), decider, { copy_id: copyId, deleted_at: this.clock.iso(), used_by }, context);
+      const immutable = await this.isImmutable(copyId);
+      return this.runner.run(copyStream(copyId), decider, { copy_id: copyId, deleted_at: this.clock.iso(), used_by, immutable }, context);
     });
     if (after.status !== 'deleted') return { position };
     const removed = await this.feed.first(copyStream(copyId), ({ type }) => type === 'CopyFilesRemoved', REMOVAL_PATIENCE_MS).catch(() => null);
     return { position: removed?.position ?? position };
+  }
+
+  /** Not while the storage does not answer: the removal of the files then waits for it, and for the keeper. */
+  private async isImmutable(copy_id: string): Promise<boolean> {
+    await this.readModels.current('copies');
+    const row = await this.dataSource.getRepository(CopyReadModel).findOneBy({ copy_id });
+    const read = row?.status === 'completed' ? await this.locks.read(row, LOOK_MS) : 'none';
+    return read === 'all' || read === 'some';
   }
 
   private async usedBy({ backup_id, repository_id }: { readonly backup_id: string; readonly repository_id: string }): Promise<readonly string[]> {

@@ -70,6 +70,8 @@ export type CopyVerified = DomainEvent<
 >;
 /** The copy is a restore point. */
 export type CopyCompleted = DomainEvent<'CopyCompleted', { readonly completed_at: string }>;
+/** The copy must not be removed before this time, by the immutability of the repository that holds it. Recorded when it is completed. */
+export type CopyLocked = DomainEvent<'CopyLocked', { readonly locked_until: string }>;
 export type CopyFailed = DomainEvent<'CopyFailed', { readonly code: string; readonly detail: string; readonly failed_at: string }>;
 export type CopyCancelled = DomainEvent<'CopyCancelled', { readonly cancelled_at: string }>;
 /** Nothing of a failed or cancelled copy is left at the target. */
@@ -116,6 +118,7 @@ export type CopyEvent =
   | CopyInterrupted
   | CopyVerified
   | CopyCompleted
+  | CopyLocked
   | CopyFailed
   | CopyCancelled
   | CopyUndone

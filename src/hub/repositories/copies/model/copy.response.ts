@@ -64,6 +64,8 @@ export class CopyResponse {
   /** Why it cannot continue now; it is tried again */ readonly interruption!: CopyInterruptionResponse | null;
   /** Why it failed */ readonly error!: CopyProblemResponse | null;
   /** Why the copy cannot be trusted; null: no damage is known */ readonly damage!: CopyDamageResponse | null;
+  /** The copy is not deleted before, by the immutability of the repository that holds it; null: it is not locked @example null */
+  readonly locked_until!: string | null;
   /** The last time that damage was healed; null: never @example null */ readonly healed!: HealedCopyResponse | null;
   /** When all of its files were last read and found sound, by a verification; null: not since it was copied @example "2026-11-22T03:00:00.000Z" */
   readonly checked_at!: string | null;
@@ -95,6 +97,7 @@ export function toCopyResponse(copy: CopyReadModel, progressBytes: number | null
     interruption: copy.interruption,
     error: copy.error,
     damage: copy.damage,
+    locked_until: copy.locked_until?.toISOString() ?? null,
     healed: copy.healed,
     checked_at: copy.checked_at?.toISOString() ?? null,
     checked_by_verification_id: copy.checked_by_verification_id,

@@ -12,6 +12,8 @@ export type CopyState =
       readonly verified: CopyVerified['data'] | null;
       /** Why the copy cannot continue now; null: it runs. */
       readonly interrupted: CopyInterrupted['data'] | null;
+      /** ISO 8601, UTC; null: it is not locked. */
+      readonly locked_until: string | null;
       readonly damage: CopyDamagedV2['data'] | null;
       /** Whether nothing of it is left at the target, after a failure, a cancellation or a deletion. */
       readonly removed: boolean;
@@ -23,7 +25,7 @@ export const initialCopyState: CopyState = { status: 'none' };
 
 export function evolveCopy(state: CopyState, event: CopyEvent): CopyState {
   if (event.type === 'CopyRequested') {
-    return { status: 'pending', request: event.data, plan: null, verified: null, interrupted: null, damage: null, removed: false };
+    return { status: 'pending', request: event.data, plan: null, verified: null, interrupted: null, damage: null, locked_until: null, removed: false };
   }
   if (state.status === 'none') throw new Error(`copy stream begins with ${event.type} instead of CopyRequested`);
   switch (event.type) {
@@ -35,6 +37,8 @@ export function evolveCopy(state: CopyState, event: CopyEvent): CopyState {
       return { ...state, verified: event.data, interrupted: null };
     case 'CopyCompleted':
       return { ...state, status: 'completed', interrupted: null };
+    case 'CopyLocked':
+      return { ...state, locked_until: event.data.locked_until };
     case 'CopyFailed':
       return { ...state, status: 'failed' };
     case 'CopyCancelled':

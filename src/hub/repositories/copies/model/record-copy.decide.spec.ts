@@ -38,17 +38,23 @@ describe('what is observed of a copy', () => {
 
   it('is verified before it is complete, each once', () => {
     given(...copyHistories.planned)
-      .when({ kind: 'completed', at: 'now' })
+      .when({ kind: 'completed', at: 'now', locked_until: null })
       .then();
     given(...copyHistories.planned)
       .when({ kind: 'verified', data: copyProof })
       .thenTypes('CopyVerified');
     given(...copyHistories.verified)
-      .when({ kind: 'completed', at: 'now' })
+      .when({ kind: 'completed', at: 'now', locked_until: null })
       .thenTypes('CopyCompleted');
     given(...copyHistories.completed)
-      .when({ kind: 'completed', at: 'now' })
+      .when({ kind: 'completed', at: 'now', locked_until: null })
       .then();
+  });
+
+  it('is locked when it is complete', () => {
+    given(...copyHistories.verified)
+      .when({ kind: 'completed', at: 'now', locked_until: 'later' })
+      .then({ type: 'CopyCompleted', data: { completed_at: 'now' } }, { type: 'CopyLocked', data: { locked_until: 'later' } });
   });
 
   it('is ignored once the copy was cancelled', () => {

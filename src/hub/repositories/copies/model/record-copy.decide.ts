@@ -6,7 +6,8 @@ export type CopyStep =
   | { readonly kind: 'planned'; readonly data: CopyPlanned['data'] }
   | { readonly kind: 'interrupted'; readonly code: string; readonly detail: string; readonly at: string; readonly progressed: boolean }
   | { readonly kind: 'verified'; readonly data: CopyVerified['data'] }
-  | { readonly kind: 'completed'; readonly at: string }
+  /** locked_until: ISO 8601, UTC; null: it is not locked */
+  | { readonly kind: 'completed'; readonly at: string; readonly locked_until: string | null }
   | { readonly kind: 'failed'; readonly code: string; readonly detail: string; readonly at: string }
   | { readonly kind: 'removed'; readonly at: string }
   | { readonly kind: 'damaged'; readonly data: CopyDamagedV2['data'] }
@@ -28,8 +29,11 @@ export function decideCopyStep(step: CopyStep, state: CopyState): readonly CopyE
     }
     case 'verified':
       return state.status === 'running' && state.verified === null ? [{ type: 'CopyVerified', data: step.data }] : [];
-    case 'completed':
-      return state.status === 'running' && state.verified !== null ? [{ type: 'CopyCompleted', data: { completed_at: step.at } }] : [];
+    case 'completed': {
+      if (state.status !== 'running' || state.verified === null) return [];
+      const completed: CopyEvent = { type: 'CopyCompleted', data: { completed_at: step.at } };
+      return step.locked_until === null ? [completed] : [completed, { type: 'CopyLocked', data: { locked_until: step.locked_until } }];
+    }
     case 'failed':
       return underWay ? [{ type: 'CopyFailed', data: { code: step.code, detail: step.detail, failed_at: step.at } }] : [];
     case 'removed':

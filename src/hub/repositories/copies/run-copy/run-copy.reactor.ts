@@ -5,6 +5,7 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import type { Subscription } from 'rxjs';
 import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
+import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { CopyReadModel } from '../../../../../projections/copies/copies.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock } from '../../../../lib/clock/clock.js';
@@ -15,6 +16,7 @@ import { RestorePointCopier } from '../../../../storage/copying/restore-point-co
 import type { Manifest } from '../../../../storage/repository-files/manifest.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import { rethrowSilence } from '../../../../storage/repository-files/storage-error.js';
+import { lockedFrom } from '../../../../storage/repository-files/lock-end.plan.js';
 import { MarkRestorePointDamaged } from '../../../backup/chains/model/chain.commands.js';
 import { HubConfig } from '../../../hub.config.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
@@ -223,7 +225,9 @@ export class RunCopyReactor implements OnApplicationBootstrap, OnModuleDestroy {
     if (plan === null || verified === null) throw new Error(`copy ${request.copy_id} is to be sealed without files`);
     await this.files.checkAvailable(request.repository_id, request.repository_path);
     await this.copier.seal(request.repository_path, plan.folder, verified.manifest_sha256);
-    await this.recorder.record(request.copy_id, { kind: 'completed', at: this.clock.iso() });
+    const now = this.clock.now();
+    const days = await this.immutableDays(request.repository_id);
+    await this.recorder.record(request.copy_id, { kind: 'completed', at: now.toISOString(), locked_until: lockedFrom(now.getTime(), days) });
     this.log.info('a restore point was copied', {
       copy_id: request.copy_id,
       backup_id: request.backup_id,
@@ -231,6 +235,11 @@ export class RunCopyReactor implements OnApplicationBootstrap, OnModuleDestroy {
       form: plan.form,
     });
     return 'progressed';
+  }
+
+  private async immutableDays(repository_id: string): Promise<number> {
+    await this.readModels.current('repositories');
+    return (await this.dataSource.getRepository(RepositoryReadModel).findOneBy({ repository_id }))?.immutability_days ?? 0;
   }
 
   /** A hub killed after sealing may have left a restore point that no event completes. */

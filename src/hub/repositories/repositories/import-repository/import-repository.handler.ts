@@ -199,7 +199,8 @@ export class ImportRepositoryHandler implements ICommandHandler<ImportRepository
     };
     const outcome = await this.commands.execute(new ImportRestorePoint(data, own));
     const rewritten = manifest.rewrites !== undefined;
-    await this.commands.execute(new RecordRestorePoint(data.chain_id, data.vm_id, repositoryId, data.backup_id, data.parent_backup_id, own, rewritten));
+    const { chain_id, vm_id, backup_id, parent_backup_id } = data;
+    await this.commands.execute(new RecordRestorePoint(chain_id, vm_id, repositoryId, backup_id, parent_backup_id, own, rewritten, manifest.locked_until));
     return outcome;
   }
 }

@@ -1,7 +1,7 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Position } from '../../../../kernel/position.js';
-import type { RepositoryCreated, RepositoryType } from './repository.events.js';
+import type { Immutability, RepositoryCreated, RepositoryType } from './repository.events.js';
 
 /**
  * Creates a repository in a folder.
@@ -28,6 +28,20 @@ export type RepositoryCreation = { readonly repository: RepositoryCreated['data'
 export class DeleteRepository extends Command<Position | null> {
   constructor(
     readonly repositoryId: string,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
+
+/**
+ * Sets how long restore points are locked from their sealing on.
+ * @throws DomainError repository_not_found, immutability_invalid, immutability_only_lengthens
+ */
+export class SetImmutability extends Command<{ readonly position: Position | null }> {
+  constructor(
+    readonly repositoryId: string,
+    readonly immutability: Immutability,
     readonly context: CommandContext,
   ) {
     super();

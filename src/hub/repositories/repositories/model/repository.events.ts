@@ -22,8 +22,21 @@ export type RepositoryImported = DomainEvent<
   }
 >;
 
+/** Who keeps a lock: nobody; the hub, which refuses to remove the restore point; or the keeper too, which makes its files immutable. */
+export type ImmutabilityMode = 'none' | 'advisory' | 'enforced';
+
+/** How long restore points are locked from their sealing on. */
+export type Immutability = {
+  readonly mode: ImmutabilityMode;
+  /** 0 if and only if the mode is `none`. */
+  readonly days: number;
+};
+
+/** Applies to restore points that are sealed from then on. Locks that exist stay as they are. */
+export type RepositoryImmutabilitySet = DomainEvent<'RepositoryImmutabilitySet', Immutability & { readonly set_at: string }>;
+
 /** Stream `repository-<repository_id>`. */
-export type RepositoryEvent = RepositoryCreated | RepositoryImported | RepositoryDeleted;
+export type RepositoryEvent = RepositoryCreated | RepositoryImported | RepositoryImmutabilitySet | RepositoryDeleted;
 
 export function repositoryStream(repositoryId: string): string {
   return `repository-${repositoryId}`;
