@@ -17,7 +17,7 @@ const TOOLS = `(?:${[
   'node/libvirt/',
   'cli/(?:api|config|ssh|terminal)/',
 ].join('|')})`;
-const NOT_A_CONTEXT = `(?:kernel|contract|lib|storage|tunnel)/|${TOOLS}`;
+const NOT_A_CONTEXT = `(?:kernel|contract|lib|storage|tunnel|keeper)/|${TOOLS}`;
 /** A context of the hub, the node, or a command of the command line; its path is the first group. */
 const CONTEXT = 'src/(hub/[^/]+/[^/]+|node|cli/[^/]+)/';
 const A_CONTEXT = `^(?!src/(?:${NOT_A_CONTEXT}))${CONTEXT}`;
@@ -48,7 +48,7 @@ module.exports = {
       comment: 'Hub and node share what both need; of each other they know the contract only, and of the tunnel its interface.',
       severity: 'error',
       from: { path: '^src/(hub|node)/' },
-      to: { path: '^src/(hub|node|tunnel|cli)/', pathNot: ['^src/$1/', TUNNEL_INTERFACE] },
+      to: { path: '^src/(hub|node|tunnel|keeper|cli)/', pathNot: ['^src/$1/', TUNNEL_INTERFACE] },
     },
     {
       name: 'tunnel-stands-apart',
@@ -56,6 +56,13 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/tunnel/' },
       to: { path: '^src/(hub|node|cli)/', pathNot: '^src/node/node\\.config\\.ts$' },
+    },
+    {
+      name: 'keeper-stands-apart',
+      comment: 'The keeper guards repositories against whoever has taken over the hub. It knows their format, and no other program.',
+      severity: 'error',
+      from: { path: '^src/keeper/' },
+      to: { path: '^(src|projections|migrations)/', pathNot: '^src/(kernel|lib|storage|keeper)/' },
     },
     {
       name: 'tunnel-interface-knows-no-end',
@@ -66,10 +73,10 @@ module.exports = {
     },
     {
       name: 'command-line-uses-entry-points',
-      comment: 'Of hub, node and tunnel the command line imports entry points (main.*), settings and the interface of the tunnel.',
+      comment: 'Of hub, node, tunnel and keeper the command line imports entry points (main.*), settings and the interface of the tunnel.',
       severity: 'error',
       from: { path: '^src/cli/' },
-      to: { path: '^src/(hub|node|tunnel)/', pathNot: ['^src/[^/]+/main\\.[^/]+\\.ts$', SETTINGS, TUNNEL_INTERFACE] },
+      to: { path: '^src/(hub|node|tunnel|keeper)/', pathNot: ['^src/[^/]+/main\\.[^/]+\\.ts$', SETTINGS, TUNNEL_INTERFACE] },
     },
     {
       name: 'lib-imports-kernel-only',

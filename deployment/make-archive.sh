@@ -47,7 +47,7 @@ install -m 0755 "$root/deployment/install/sendense" "$tree/bin/sendense"
 ') >"$staging/packages"
 # What a node does without; its release is packed without these paths.
 not_for_nodes="$tree/deployment/not-for-nodes.txt"
-(cd "$tree" && printf './%s\n' dist/src/hub dist/src/tunnel/main.tunnel-server.*) >"$not_for_nodes"
+(cd "$tree" && printf './%s\n' dist/src/hub dist/src/keeper dist/src/tunnel/main.tunnel-server.*) >"$not_for_nodes"
 while read -r whose name; do
   mkdir -p "$tree/node_modules/$name"
   tar -C "$root/node_modules/$name" --exclude=./node_modules --exclude='*.map' --exclude='*.d.ts' --exclude='*.d.mts' --exclude='*.d.cts' -cf - . | tar -C "$tree/node_modules/$name" -xf -

@@ -19,6 +19,7 @@ readonly hub_data=/var/lib/sendense
 readonly tunnel_data=/var/lib/sendense-tunnel
 readonly node_data=/var/lib/sendense-node
 readonly hub_cache=/var/cache/sendense
+readonly keeper_data=/var/lib/sendense-keeper
 readonly file_restore=/etc/systemd/system/sendense-hub.service.d/file-restore.conf
 readonly node_images=/var/lib/sendense-images
 readonly node_scratch=/var/lib/sendense-scratch
@@ -29,7 +30,7 @@ readonly least_free_kb=$((2 * 1024 * 1024))
 # Required tools, and the Debian packages that contain them.
 readonly common_tools=(qemu-img:qemu-utils qemu-nbd:qemu-utils nbdkit:nbdkit nbdcopy:libnbd-bin nbdinfo:libnbd-bin ssh:openssh-client ssh-keygen:openssh-client)
 readonly hub_tools=(
-  "${common_tools[@]}" sshd:openssh-server qemu-storage-daemon:qemu-system-common losetup:mount blkid:util-linux sfdisk:fdisk logrotate:logrotate curl:curl
+  "${common_tools[@]}" sshd:openssh-server qemu-storage-daemon:qemu-system-common losetup:mount lsattr:e2fsprogs blkid:util-linux sfdisk:fdisk logrotate:logrotate curl:curl
 )
 readonly file_restore_tools=(guestfish:libguestfs-tools fusermount3:fuse3)
 readonly node_tools=("${common_tools[@]}" qemu-storage-daemon:qemu-system-common)
@@ -53,7 +54,7 @@ if [[ -n "$script" && -f "$script" ]]; then root="$(cd "$(dirname "$(readlink -f
 
 units_of() {
   case "$1" in
-    hub) echo sendense-tunnel-server.service sendense-hub.service ;;
+    hub) echo sendense-tunnel-server.service sendense-hub.service sendense-keeper.service ;;
     node) echo sendense-tunnel.service sendense-node.service ;;
   esac
 }
@@ -138,6 +139,8 @@ accounts() {
     # sshd treats an account with a locked password as locked. '*' matches no password and does not count as locked.
     usermod --password '*' sendense-tunnel
     join_group sendense sendense-tunnel
+    # The hub's account must have no part in it.
+    make_account sendense-keeper "$keeper_data"
     # For a hardware-virtualised sandbox if possible.
     [[ ! -e "$file_restore" ]] || join_group sendense kvm
     install -d -o sendense -g sendense -m 0750 "$hub_data" "$hub_data/repositories" "$hub_data/images"
@@ -196,7 +199,7 @@ write_unless_there() { # file mode group
 config() { # role, advertised host of a hub
   local name
   if [[ "$1" == hub ]]; then
-    install -d -m 0755 "$etc" "$etc/hub" "$etc/hub/conf.d" "$etc/tunnel-server"
+    install -d -m 0755 "$etc" "$etc/hub" "$etc/hub/conf.d" "$etc/tunnel-server" "$etc/keeper"
     write_unless_there "$etc/hub/hub.yaml" 0640 sendense <<YAML
 # Settings of the hub: docs/operations.md names them all. Files in conf.d/ are read after this one and win. Secrets go to hub.env instead.
 data_directory: $hub_data
@@ -260,6 +263,8 @@ confine_qemu() {
 units() {
   local unit drop_in
   for unit in $(units_of "$1"); do
+    # A release from before this unit existed.
+    [[ -e "$base/current/deployment/systemd/$unit" ]] || continue
     cmp -s "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit" || install -m 0644 "$base/current/deployment/systemd/$unit" "/etc/systemd/system/$unit"
   done
   # A release from before this file existed leaves it unchanged.
@@ -306,7 +311,7 @@ runs_as_it_should() { # role unit
   pid="$(systemctl show -p MainPID --value "$2")"
   [[ "$(readlink "/proc/$pid/exe")" == "$(readlink -f "$base/current/node_modules/node/bin/node")" ]] || return 1
   since="$(LC_ALL=C date -d "$(LC_ALL=C systemctl show -p ActiveEnterTimestamp --value "$2")" +%s)" || return 1
-  newer="$(find "/etc/systemd/system/$2" "/etc/systemd/system/$2.d" "$etc/$1" "$etc/tunnel-server" "$node_data/tunnel/tunnel.json" -newermt "@$since" -print -quit 2>/dev/null || true)"
+  newer="$(find "/etc/systemd/system/$2" "/etc/systemd/system/$2.d" "$etc/$1" "$etc/tunnel-server" "$etc/keeper" "$node_data/tunnel/tunnel.json" -newermt "@$since" -print -quit 2>/dev/null || true)"
   [[ -z "$newer" ]]
 }
 
@@ -424,9 +429,10 @@ remove() { # role [--data]
     rm -f /etc/logrotate.d/sendense-hub
     rm -rf "$hub_cache"
     if [[ "${2:-}" == --data ]]; then
-      rm -rf "$hub_data" "$tunnel_data" "$etc/hub" "$etc/tunnel-server"
+      rm -rf "$hub_data" "$tunnel_data" "$keeper_data" "$etc/hub" "$etc/tunnel-server" "$etc/keeper"
       remove_account sendense
       remove_account sendense-tunnel
+      remove_account sendense-keeper
     else
       remains "the hub's data: $hub_data, $tunnel_data, $etc"
     fi
@@ -501,6 +507,8 @@ allow() { # role path
       [[ "$mounted" == / ]] || printf '[Unit]\nAfter=%s\n' "$(systemd-escape --path --suffix=mount "$mounted")"
       printf '[Service]\nReadWritePaths=-%s\n' "$path"
     } >"$drop_in"
+    # The keeper sets attributes of the files in a repository.
+    if [[ "$1" == hub ]]; then install -D -m 0644 "$drop_in" "/etc/systemd/system/sendense-keeper.service.d/$(basename "$drop_in")"; fi
   fi
   systemctl daemon-reload
   # Transfers survive the restart.

@@ -67,6 +67,16 @@ sendense.addCommand(
     (await import('../tunnel/main.tunnel.js')).runTunnel(config);
   }),
 );
+sendense.addCommand(
+  new CliCommand('keeper')
+    .description('run the keeper in the foreground: it makes the files of locked restore points immutable until their locks end')
+    .option('--config <file>', 'settings (YAML); default: SENDENSE_CONFIG')
+    .option('--once', 'look at the repositories once, and end')
+    .option('--confirm-clock', 'trust the clock as it is now, and end; for example after the machine was off for weeks')
+    .does(async ({ config, ...options }: { config?: string; once?: boolean; confirmClock?: boolean }) => {
+      (await ofThisRelease('keeper', () => import('../keeper/main.keeper.js'))).runKeeper(config, options);
+    }),
+);
 await add(sendense, 'policy', 'show, create and run policies', async () => (await import('./policy/policy.program.js')).policyCommand(env));
 await add(sendense, 'vm', 'show, register and remove VMs', async () => (await import('./vm/vm.program.js')).vmCommand(env));
 await add(sendense, 'backup', 'start, show, watch and cancel backups', async () => (await import('./backup/backup.program.js')).backupCommand(env));

@@ -39,7 +39,13 @@ function exposureIn(report: string): number {
 
 describe('the units', () => {
   it('are one for each program', () => {
-    expect(UNITS.sort()).toEqual(['sendense-hub.service', 'sendense-node.service', 'sendense-tunnel-server.service', 'sendense-tunnel.service']);
+    expect(UNITS.sort()).toEqual([
+      'sendense-hub.service',
+      'sendense-keeper.service',
+      'sendense-node.service',
+      'sendense-tunnel-server.service',
+      'sendense-tunnel.service',
+    ]);
   });
 
   it.each(UNITS)('%s has nothing that systemd would complain of', async (unit) => {
@@ -79,7 +85,11 @@ describe('the units', () => {
     expect(text).toMatch(/^User=sendense/m);
     expect(text).toMatch(/^ProtectSystem=strict$/m);
     expect(text).toMatch(/^NoNewPrivileges=yes$/m);
-    expect(/^CapabilityBoundingSet=(.*)$/m.exec(text)?.[1]).toBe(unit === 'sendense-node.service' ? 'CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER' : '');
+    const rights: Readonly<Record<string, string>> = {
+      'sendense-node.service': 'CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER',
+      'sendense-keeper.service': 'CAP_DAC_READ_SEARCH CAP_FOWNER CAP_LINUX_IMMUTABLE',
+    };
+    expect(/^CapabilityBoundingSet=(.*)$/m.exec(text)?.[1]).toBe(rights[unit] ?? '');
   });
 
   it.each(['sendense-hub.service', 'sendense-node.service'])('%s leaves what transfers need when it is stopped', (unit) => {

@@ -86,6 +86,10 @@ const PLANTED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'src/tunnel/hub-end/recording.ts': typeFrom('../../hub/store/event-store/event-store.port.js'),
     'src/tunnel/node-end/sourced.ts': typeFrom('../../node/sources/source.port.js'),
   },
+  'keeper-stands-apart': {
+    'src/keeper/recording.ts': typeFrom('../hub/store/event-store/event-store.port.js'),
+    'src/keeper/sourced.ts': typeFrom('../node/sources/source.port.js'),
+  },
   'tunnel-interface-knows-no-end': { 'src/tunnel/interface/ended.ts': typeFrom('../node-end/tunnel.js') },
   'command-line-uses-entry-points': {
     'src/cli/token/recording.program.ts': typeFrom('../../hub/store/event-store/event-store.port.js'),

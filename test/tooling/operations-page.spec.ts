@@ -6,6 +6,7 @@ import { validateSync } from 'class-validator';
 import { HubConfig } from '../../src/hub/hub.config.js';
 import { fileKey, type LoadableConfig } from '../../src/lib/config/load-config.js';
 import { NodeConfig } from '../../src/node/node.config.js';
+import { KeeperConfig } from '../../src/keeper/keeper.config.js';
 import { TunnelServerConfig } from '../../src/tunnel/tunnel-server.config.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -19,6 +20,7 @@ describe('docs/operations.md', () => {
     ['Hub', new HubConfig()],
     ['Node', new NodeConfig()],
     ['Tunnel server', new TunnelServerConfig()],
+    ['Keeper', new KeeperConfig()],
   ] as const)('names every setting of the %s, in its order, with its default and its rule', (title, config) => {
     const rules = rulesOf(config);
     const expected = Object.entries(config).map(([field, value]) => [`\`${fileKey(field)}\``, defaultOf(config, field, value), rules.get(field) ?? '']);

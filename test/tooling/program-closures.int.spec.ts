@@ -12,6 +12,7 @@ const WINGS: Readonly<Record<string, readonly string[]>> = {
   'src/node/main.hub-link.ts': ['contract', 'kernel', 'lib', 'node', 'tunnel'],
   'src/tunnel/main.tunnel.ts': ['kernel', 'lib', 'node', 'tunnel'],
   'src/tunnel/main.tunnel-server.ts': ['kernel', 'lib', 'tunnel'],
+  'src/keeper/main.keeper.ts': ['keeper', 'kernel', 'lib', 'storage'],
   'src/cli/main.cli.ts': ['cli', 'contract', 'hub', 'kernel', 'lib', 'node', 'storage', 'tunnel'],
 };
 /** What a program has of another one's wing: settings, which are data. */
@@ -53,7 +54,7 @@ describe('what a program imports', () => {
   });
 
   it.each(Object.keys(WINGS))('%s has nothing of another program but settings', (entryPoint) => {
-    const others = ['cli', 'hub', 'node', 'tunnel'].filter((wing) => wing !== wingOf(entryPoint));
+    const others = ['cli', 'hub', 'keeper', 'node', 'tunnel'].filter((wing) => wing !== wingOf(entryPoint));
     const found = ownFiles(entryPoint).filter((file) => others.includes(wingOf(file) ?? '') && !file.startsWith('src/tunnel/interface/'));
     expect(found.sort()).toEqual(OF_OTHERS[entryPoint] ?? []);
   });

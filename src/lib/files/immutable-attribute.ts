@@ -9,12 +9,13 @@ const LINE = /^([A-Za-z-]{8,40}) (\/.*)$/;
 /**
  * Names in a folder, each with whether the file system lets nobody change, rename or remove it (`chattr +i`). Only files that this account may read are shown,
  * and none where the file system has no such attribute.
+ * @param inherited open files that lsattr inherits, if the folder is one of them
  * @throws ToolError when lsattr is missing or does not end
  */
-export async function immutabilityIn(folder: string): Promise<readonly NamedAttribute[]> {
+export async function immutabilityIn(folder: string, inherited?: readonly number[]): Promise<readonly NamedAttribute[]> {
   if (!isAbsolute(folder)) throw new Error(`"${folder}" is not an absolute path`);
   // The exit code says only that something could not be read.
-  const { stdout } = await runTool(['lsattr', '-a', '--', folder], { env: { LC_ALL: 'C' }, expectedExitCodes: [0, 1], repeatable: true });
+  const { stdout } = await runTool(['lsattr', '-a', '--', folder], { env: { LC_ALL: 'C' }, expectedExitCodes: [0, 1], repeatable: true, inherited });
   return parseAttributes(stdout, folder);
 }
 

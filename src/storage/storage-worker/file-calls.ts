@@ -140,7 +140,7 @@ export const DIRECT_CALLS: FileCalls = {
       await pipeline(file.createReadStream({ highWaterMark: 1024 * 1024, autoClose: false }), hash);
       return hash.digest('hex');
     }),
-  immutability: immutabilityIn,
+  immutability: async (folder) => immutabilityIn(folder),
 };
 
 /** Checks the type before opening, because opening a device may have side effects, and after it, because the file may have been replaced. */
