@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
 import type { NodeResponse } from '../../src/hub/nodes/nodes/model/node.response.js';
@@ -15,6 +15,8 @@ const { describe, it } = requireTools('ssh', 'sshd', 'ssh-keygen');
 let database: TestDatabase;
 let system: HubSystem;
 let node: EnrolledNode;
+/** Names the append at which the hub kills itself; absent in between. */
+let failpointFile: string;
 let nodeId = '';
 let code = '';
 
@@ -22,8 +24,9 @@ beforeAll(async () => {
   database = await createTestDatabase({ migrated: false });
   const env = { ...(await enrolmentSettings()), SENDENSE_START_LOCAL_NODE: 'false', SENDENSE_LISTEN_PORT: '0' };
   system = await HubSystem.create({ databaseUrl: database.databaseUrl, env });
+  failpointFile = join(system.directory, 'failpoint');
   await startTunnelServer(system);
-  await system.launch();
+  await launch();
   node = await EnrolledNode.create(system, 'far', '127.0.0.4');
 });
 
@@ -35,13 +38,17 @@ afterAll(async () => {
 const keys = (): Promise<string> => readFile(join(system.dataDirectory, 'tunnel', 'authorized_keys'), 'utf8');
 const tokens = (): Promise<string[]> => readdir(join(system.dataDirectory, 'node-tokens'));
 
-/** Starts a hub that is killed at that event, has something done to it that leads there, and starts it anew. */
+function launch(): Promise<void> {
+  return system.launch({ SENDENSE_FAILPOINT: `file:${failpointFile}` });
+}
+
+/** Has the hub kill itself at that event, does what leads there, and starts the hub again. */
 async function killed(failpoint: string, deed: () => Promise<unknown>): Promise<void> {
-  await system.kill('SIGTERM');
-  await system.launch({ SENDENSE_FAILPOINT: failpoint });
+  await writeFile(failpointFile, failpoint);
   await deed().catch(() => undefined);
   await system.ended();
-  await system.launch();
+  await rm(failpointFile);
+  await launch();
 }
 
 async function nodeNow(): Promise<NodeResponse> {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
@@ -19,7 +19,6 @@ jest.setTimeout(570_000);
 const run = promisify(execFile);
 const { describe, it, skipped } = requireLibvirt('qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdkit');
 const PATIENCE_MS = 120_000;
-/** Of the places where a hub may be killed CI tries some, and the longer proof all. */
 
 let database: TestDatabase;
 let host: LibvirtHost;
@@ -29,6 +28,8 @@ let killer: KillAtCall | null = null;
 let guest: LiveGuest | null;
 let backupId: string;
 let storage: string;
+/** Names the append at which the hub kills itself; absent in between. */
+let failpointFile: string;
 let names = 0;
 
 beforeAll(async () => {
@@ -40,6 +41,7 @@ beforeAll(async () => {
     databaseUrl: database.databaseUrl,
     env: { SENDENSE_LOCAL_NODE_LIBVIRT_URI: host.uri, SENDENSE_LOCAL_NODE_VM_STORAGE_ROOTS: storage },
   });
+  failpointFile = join(system.directory, 'failpoint');
   gates = await ToolGates.create(join(system.directory, 'gates'));
   if (IS_LONG) killer = await KillAtCall.create(join(system.directory, 'steps'), gates.path);
   await restart();
@@ -57,8 +59,17 @@ afterAll(async () => {
   await database.drop();
 });
 
-async function restart(env: Readonly<Record<string, string>> = {}): Promise<void> {
-  await system.start({ PATH: killer === null ? gates.path : `${killer.path}:${gates.path}`, ...env });
+async function restart(): Promise<void> {
+  await system.start({ PATH: killer === null ? gates.path : `${killer.path}:${gates.path}`, SENDENSE_FAILPOINT: `file:${failpointFile}` });
+}
+
+/** Has the hub kill itself at that event, to which the deed leads, and starts it again. */
+async function withHubKilled(failpoint: string, deed: () => Promise<void>): Promise<void> {
+  await writeFile(failpointFile, failpoint);
+  await deed();
+  await system.ended(PATIENCE_MS);
+  await rm(failpointFile);
+  await restart();
 }
 
 async function killNode(): Promise<void> {
@@ -135,11 +146,7 @@ describe('a VM restore', () => {
   ])('whose hub is killed %s is brought to its end by the next, and leaves nothing else', async (failpoint) => {
     if (guest === null) return;
     const name = `restored-${names++}`;
-    await system.kill('SIGTERM');
-    await restart({ SENDENSE_FAILPOINT: failpoint });
-    await ask('/restore/vms', { backup_id: backupId, name, storage_path: storage });
-    await system.ended();
-    await restart();
+    await withHubKilled(failpoint, () => ask('/restore/vms', { backup_id: backupId, name, storage_path: storage }));
     await requireRestored(name);
   });
 
@@ -215,11 +222,7 @@ describe('a boot check', () => {
       async (failpoint) => {
         if (guest === null) return;
         const known = await verdicts();
-        await system.kill('SIGTERM');
-        await restart({ SENDENSE_FAILPOINT: failpoint });
-        await ask(`/backups/${backupId}/verify`, WANTED);
-        await system.ended(PATIENCE_MS);
-        await restart();
+        await withHubKilled(failpoint, () => ask(`/backups/${backupId}/verify`, WANTED));
         expect(await verdict(known)).toMatchObject({ status: 'passed', boot: { status: 'booted', attempt: 1 } });
       },
     );
