@@ -81,6 +81,10 @@ await add(sendense, 'policy', 'show, create and run policies', async () => (awai
 await add(sendense, 'vm', 'show, register and remove VMs', async () => (await import('./vm/vm.program.js')).vmCommand(env));
 await add(sendense, 'backup', 'start, show, watch and cancel backups', async () => (await import('./backup/backup.program.js')).backupCommand(env));
 await add(sendense, 'copy', 'copy restore points into other repositories', async () => (await import('./copy/copy.program.js')).copyCommand(env));
+await add(sendense, 'mount', 'mount disks of restore points, list and download files', async () =>
+  (await import('./mount/mount.program.js')).mountCommand(env),
+);
+await add(sendense, 'recover', 'restore disks and VMs with a running hub', async () => (await import('./recover/recover.program.js')).recoverCommand(env));
 await add(sendense, 'restore', 'restore from a repository without a hub', async () => (await import('./restore/restore.program.js')).restoreCommand());
 await add(sendense, 'repository', "show the hub's repositories, import existing ones", async () =>
   (await import('./repository/repository.program.js')).repositoryCommand(env),

@@ -25,7 +25,11 @@ import type { RepositoryImportDto } from '../../src/hub/repositories/repositorie
 import type { RepositoryStorageDto } from '../../src/hub/repositories/repositories/measure-storage/measure-storage.dto.js';
 import type { RepositoryResponse } from '../../src/hub/repositories/repositories/model/repository.response.js';
 import type { CopyResponse } from '../../src/hub/repositories/copies/model/copy.response.js';
+import type { RestoreJobResponse } from '../../src/hub/restore/restore-jobs/model/restore-job.response.js';
 import type { RestoreExportResponse } from '../../src/hub/restore/restore-exports/model/restore-export.response.js';
+import type { GuestFileResponse } from '../../src/hub/restore/restore-mounts/model/guest-file.response.js';
+import type { FileListDto } from '../../src/hub/restore/restore-mounts/list-files/list-files.dto.js';
+import type { RestoreMountResponse } from '../../src/hub/restore/restore-mounts/model/restore-mount.response.js';
 import type { ResourcesDto } from '../../src/hub/restore/restore-mounts/get-resources/get-resources.dto.js';
 
 type Holds<Expected, Answered extends Expected> = Answered;
@@ -55,6 +59,10 @@ export type Compared = [
   Holds<cli.RepositoryStorage, RepositoryStorageDto>,
   Holds<cli.Repository, RepositoryResponse>,
   Holds<cli.RepositoryCapacity, RepositoryCapacityDto>,
+  Holds<cli.Mount, RestoreMountResponse>,
+  Holds<cli.GuestFile, GuestFileResponse>,
+  Holds<cli.GuestFiles, FileListDto>,
+  Holds<cli.RestoreJob, RestoreJobResponse>,
   Holds<cli.RestoreExport, RestoreExportResponse>,
   Holds<cli.MountDrivers, ResourcesDto>,
   Holds<cli.HistoryDiff, HistoryDiffResponse>,

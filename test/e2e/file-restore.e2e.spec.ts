@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, copyFile, lchown, mkdir, readFile, readlink, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, lchown, mkdir, readdir, readFile, readlink, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest } from '@jest/globals';
+import { mountCommand } from '../../src/cli/mount/mount.program.js';
+import { runCommand } from '../../src/cli/terminal/command.js';
 import type { BackupResponse } from '../../src/hub/backup/backups/model/backup.response.js';
 import type { FileListDto } from '../../src/hub/restore/restore-mounts/list-files/list-files.dto.js';
 import type { RestoreMountResponse } from '../../src/hub/restore/restore-mounts/model/restore-mount.response.js';
@@ -108,6 +110,21 @@ async function fetchFrom(path: string, headers: Readonly<Record<string, string>>
 
 function download({ mount_id }: RestoreMountResponse, path: string, headers: Readonly<Record<string, string>> = {}, method = 'GET'): Promise<Response> {
   return fetchFrom(`/restore/${mount_id}/download?path=${encodeURIComponent(path)}`, headers, method);
+}
+
+/** Standard output and error of `sendense mount`, in this process. */
+async function printedBy(argv: readonly string[]): Promise<{ readonly code: number; readonly printed: string }> {
+  let printed = '';
+  const keep = (text: string | Uint8Array): boolean => {
+    printed += text.toString();
+    return true;
+  };
+  const writes = [jest.spyOn(process.stdout, 'write').mockImplementation(keep), jest.spyOn(process.stderr, 'write').mockImplementation(keep)];
+  try {
+    return { code: await runCommand(mountCommand({}), argv), printed };
+  } finally {
+    for (const write of writes) write.mockRestore();
+  }
 }
 
 async function textOf(mounted: RestoreMountResponse, path: string): Promise<string> {
@@ -326,6 +343,27 @@ describe('two restore points of one disk', () => {
     const sent = begun.slice(2).map(({ access_id }) => ended.find((end) => end['access_id'] === access_id));
     expect(sent.map((end) => end?.['outcome'])).toEqual(['completed', 'completed', 'completed', 'completed']);
     expect([sent[0], sent[1], sent[3]].map((end) => end?.['bytes_sent'])).toEqual([6, 10, disk.byteLength]);
+  });
+
+  it('are listed and downloaded by the command line, which replaces no file unasked and leaves no part of one', async () => {
+    const folder = join(system.directory, 'downloaded');
+    await mkdir(folder);
+    const sendense = (...argv: readonly string[]): Promise<{ readonly code: number; readonly printed: string }> =>
+      printedBy([...argv, '--hub', system.url(), '--token-file', join(system.dataDirectory, 'api.token')]);
+    expect((await sendense('files', newer.mount_id, '/data')).printed).toMatch(/^file +0644 +25 bytes +\S+ +\/data\/added$/m);
+    expect((await sendense('files', newer.mount_id, '/hostile')).printed).toContain('/hostile/inv%FFalid  (--name-encoding percent)');
+    expect(await sendense('get', newer.mount_id, '/etc/hostname', '--to', join(folder, 'hostname'))).toMatchObject({ code: 0 });
+    expect(await readFile(join(folder, 'hostname'), 'utf8')).toBe('changed\n');
+    expect(await sendense('get', old.mount_id, '/etc/hostname', '--to', join(folder, 'hostname'))).toMatchObject({
+      code: 1,
+      printed: expect.stringContaining('--overwrite'),
+    });
+    expect(await sendense('get', old.mount_id, '/etc/hostname', '--to', join(folder, 'hostname'), '--overwrite')).toMatchObject({ code: 0 });
+    expect(await readFile(join(folder, 'hostname'), 'utf8')).toBe('guest\n');
+    expect(await sendense('get', old.mount_id, '/data', '--to', join(folder, 'data.tar.gz'))).toMatchObject({ code: 0 });
+    expect((await run('tar', ['-tzf', join(folder, 'data.tar.gz')])).stdout).toContain('data/small\n');
+    expect(await sendense('get', old.mount_id, '/hostile/absolute', '--to', join(folder, 'shadow'))).toMatchObject({ code: 1 });
+    expect((await readdir(folder)).sort()).toEqual(['data.tar.gz', 'hostname']);
   });
 
   it('lose nothing when clients go away', async () => {

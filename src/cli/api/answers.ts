@@ -151,6 +151,8 @@ export interface Verification {
   readonly unhealed: readonly (Problem & { readonly backup_id: string })[];
   readonly error: Problem | null;
   readonly files_checked: number | null;
+  /** null: not requested. */
+  readonly boot: { readonly status: string; readonly detail: string | null } | null;
   readonly completed_at: string | null;
 }
 
@@ -289,6 +291,45 @@ export interface Occurrence {
   readonly reason: string | null;
   readonly vms: readonly { readonly status: string; readonly checks: readonly { readonly step: string; readonly status: string }[] }[];
   readonly finished_at: string | null;
+}
+
+export interface Mount {
+  readonly mount_id: string;
+  readonly driver: string | null;
+  readonly partition: number | null;
+  readonly filesystem_type: string | null;
+  readonly partitions: readonly {
+    readonly number: number;
+    readonly name: string;
+    readonly size_bytes: number | null;
+    readonly filesystem_type: string | null;
+    readonly filesystem_label: string | null;
+  }[];
+}
+
+export interface GuestFile {
+  readonly type: string;
+  readonly mode: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly modified_time: string | null;
+  readonly path: string;
+  readonly name_encoding: string;
+  readonly link_target: string | null;
+}
+
+export interface GuestFiles {
+  readonly files: readonly GuestFile[];
+  readonly next_cursor: string | null;
+}
+
+export interface RestoreJob {
+  readonly job_id: string;
+  readonly status: string;
+  readonly progress_percent: number;
+  readonly files: readonly string[];
+  readonly vm: { readonly start_error: Problem | null } | null;
+  readonly error: Problem | null;
 }
 
 export interface RestoreExport {

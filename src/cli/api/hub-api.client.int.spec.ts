@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -47,6 +48,22 @@ describe("the client of the hub's API", () => {
     answers.push(json(409, { code: 'vm_busy', detail: 'The VM is being backed up.' }), (_, response) => response.writeHead(502).end('<html>'));
     await expect(hub.call('GET', '/vms')).rejects.toMatchObject({ status: 409, code: 'vm_busy', message: 'The VM is being backed up.' });
     await expect(hub.call('GET', '/vms')).rejects.toMatchObject({ status: 502, code: 'unknown', message: 'status 502: <html>' });
+  });
+
+  it('passes on what it downloads, and ends with an error if that breaks off or is refused', async () => {
+    const broken = (_: IncomingMessage, response: ServerResponse): void => {
+      response.writeHead(200, { 'content-length': '10' });
+      response.write('half.', () => response.destroy());
+    };
+    answers.push(
+      (_, response) => response.writeHead(200, { 'content-length': '5' }).end('whole'),
+      broken,
+      json(410, { code: 'mount_expired', detail: 'It is gone.' }),
+    );
+    expect(await text(await hub.download('/restore/1/download'))).toBe('whole');
+    expect(seen[0]?.headers.authorization).toBe('Bearer a-token');
+    await expect(hub.download('/restore/1/download').then(text)).rejects.toThrow();
+    await expect(hub.download('/restore/1/download')).rejects.toMatchObject({ status: 410, code: 'mount_expired', message: 'It is gone.' });
   });
 
   it('asks about the past, and reports once which instant the first answer stands for', async () => {

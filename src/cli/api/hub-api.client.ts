@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Ids } from '../../lib/clock/clock.js';
 
@@ -66,11 +67,26 @@ export class HubApi {
     return this.answerTo('GET', path, undefined, deadlineMs);
   }
 
+  /**
+   * The body of an answer, as it arrives. It ends with an error if the connection breaks off, or nothing arrives for five minutes (the default of fetch).
+   * Errors as in `call`.
+   */
+  async download(path: string): Promise<Readable> {
+    let response;
+    try {
+      response = await fetch(`${this.url}/api/v1${path}`, { headers: this.authorization() });
+    } catch (error) {
+      throw this.noAnswer(reasonOf(error), error);
+    }
+    if (!response.ok) throw refusalOf(response.status, await response.text());
+    return response.body === null ? Readable.from([]) : Readable.fromWeb(response.body);
+  }
+
   private async answerTo(method: Method, path: string, body: object | undefined, deadlineMs: number): Promise<Answer> {
     const request = {
       method,
       headers: {
-        ...(this.token === null ? {} : { authorization: `Bearer ${this.token}` }),
+        ...this.authorization(),
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(method === 'POST' ? { 'idempotency-key': new Ids().next() } : {}),
       },
@@ -89,15 +105,20 @@ export class HubApi {
       });
     } catch (error) {
       const reason = request.signal.aborted ? `no answer within ${deadlineMs / 1000} s` : reasonOf(error);
-      throw new Error(`nothing answers at ${this.url}: ${reason}`, { cause: error });
+      throw this.noAnswer(reason, error);
     }
     const { ok, status, headers, text } = answer;
-    if (!ok) {
-      const problem = parsedOrNull(text);
-      throw new HubRefusalError(status, member(problem, 'code') ?? 'unknown', member(problem, 'detail') ?? `status ${status}: ${text.slice(0, 300)}`);
-    }
+    if (!ok) throw refusalOf(status, text);
     this.showPast(headers);
     return { text, headers };
+  }
+
+  private authorization(): Readonly<Record<string, string>> {
+    return this.token === null ? {} : { authorization: `Bearer ${this.token}` };
+  }
+
+  private noAnswer(reason: string, cause: unknown): Error {
+    return new Error(`nothing answers at ${this.url}: ${reason}`, { cause });
   }
 
   private pathAsOf(path: string): string {
@@ -129,6 +150,11 @@ export class HubApi {
 export function reasonOf(error: unknown): string {
   const cause: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'cause') : null;
   return member(cause, 'message') ?? member(error, 'message') ?? String(error);
+}
+
+function refusalOf(status: number, text: string): HubRefusalError {
+  const problem = parsedOrNull(text);
+  return new HubRefusalError(status, member(problem, 'code') ?? 'unknown', member(problem, 'detail') ?? `status ${status}: ${text.slice(0, 300)}`);
 }
 
 function parsedOrNull(text: string): unknown {

@@ -4,10 +4,14 @@ import { CliCommand } from '../terminal/command.js';
 import type { HubApi } from './hub-api.client.js';
 import { hubOf, type HubOptions, withHubOptions } from './hub-options.js';
 
-/** A kind of thing that the hub lists at `GET /<plural>`, under the member of that name. */
+/** A kind of thing that the hub lists at `GET /<path>`, under the member `plural`. */
 export interface Resource {
   readonly noun: string;
   readonly plural: string;
+  /** Where it is not the plural. */
+  readonly path?: string;
+  /** The command that lists it, where that is not the noun. */
+  readonly command?: string;
   /** Members shown by `list`; the first is the id. */
   readonly columns: readonly [string, ...string[]];
   /** Of some columns what `list` shows, instead of the member as it is. */
@@ -46,6 +50,23 @@ export const COPIES: Resource = {
   filters: { status: 'status' },
   named: 'never',
 };
+export const MOUNTS: Resource = {
+  noun: 'mount',
+  plural: 'mounts',
+  path: 'restore/mounts',
+  columns: ['mount_id', 'vm_name', 'backup_id', 'disk_index', 'partition', 'status', 'driver', 'filesystem_type', 'expires_at'],
+  filters: { status: 'status' },
+  named: 'never',
+};
+export const RESTORE_JOBS: Resource = {
+  noun: 'job',
+  plural: 'jobs',
+  path: 'restore/jobs',
+  command: 'recover',
+  columns: ['job_id', 'vm_name', 'backup_id', 'kind', 'status', 'progress_percent', 'target_path', 'created_at'],
+  filters: { status: 'status' },
+  named: 'never',
+};
 export const NODES: Resource = {
   noun: 'node',
   plural: 'nodes',
@@ -78,16 +99,16 @@ export function readingCommand(name: string, description: string): CliCommand {
   return hubCommand(name, description).option('--as-of <instant>', 'as it was at this time (2026-11-21T10:30:00Z) or position');
 }
 
-export function listCommand({ plural, columns, shown = (row) => row, filters = {} }: Resource, environment: NodeJS.ProcessEnv): CliCommand {
+export function listCommand({ plural, path = plural, columns, shown = (row) => row, filters = {} }: Resource, environment: NodeJS.ProcessEnv): CliCommand {
   const command = readingCommand('list', `list ${plural}`)
-    .option('--limit <number>', `how many at most, up to ${MOST}`, limit, 100)
+    .option('--limit <number>', `how many at most, up to ${MOST}`, pageLimit, 100)
     .does(async (options: ResourceOptions & Readonly<Record<string, unknown>> & { readonly limit: number }) => {
       const query = new URLSearchParams({ limit: String(options.limit) });
       for (const [option, parameter] of Object.entries(filters)) {
         const value = options[option];
         if (typeof value === 'string') query.set(parameter, value);
       }
-      const answer = await (await hubOf(options, environment)).call<Shown>('GET', `/${plural}?${query.toString()}`);
+      const answer = await (await hubOf(options, environment)).call<Shown>('GET', `/${path}?${query.toString()}`);
       process.stdout.write(options.json === true ? `${JSON.stringify(answer, null, 2)}\n` : table(columns, rowsOf(answer, plural).map(shown)));
       if (answer['next_cursor'] !== null && options.json !== true) process.stderr.write('There are more; raise --limit.\n');
     });
@@ -96,23 +117,23 @@ export function listCommand({ plural, columns, shown = (row) => row, filters = {
 }
 
 export function showCommand(resource: Resource, environment: NodeJS.ProcessEnv): CliCommand {
-  const { noun, plural, named } = resource;
+  const { noun, plural, path = plural, named } = resource;
   return readingCommand('show', `show one ${noun}`)
     .argument(`<${noun}>`, named === 'never' ? 'its id' : 'its name or id')
     .does(async (nameOrId: string, options: ResourceOptions) => {
       const hub = await hubOf(options, environment);
-      printRecord(await hub.call<Shown>('GET', `/${plural}/${await idOf(hub, resource, nameOrId)}`), options);
+      printRecord(await hub.call<Shown>('GET', `/${path}/${await idOf(hub, resource, nameOrId)}`), options);
     });
 }
 
 /** @throws Error when nothing has that name */
-export async function idOf(hub: HubApi, { noun, plural, columns, named }: Resource, nameOrId: string): Promise<string> {
+export async function idOf(hub: HubApi, { noun, plural, path = plural, command = noun, columns, named }: Resource, nameOrId: string): Promise<string> {
   if (UUID.test(nameOrId)) return nameOrId;
-  if (named === 'never') throw new Error(`"${nameOrId}" is not the id of a ${noun}; sendense ${noun} list shows the ids`);
+  if (named === 'never') throw new Error(`"${nameOrId}" is not the id of a ${noun}; sendense ${command} list shows the ids`);
   const query = named === 'by query' ? `name=${encodeURIComponent(nameOrId)}` : `limit=${MOST}`;
-  const rows = rowsOf(await hub.call<Shown>('GET', `/${plural}?${query}`), plural);
+  const rows = rowsOf(await hub.call<Shown>('GET', `/${path}?${query}`), plural);
   const found = rows.find(({ name }) => name === nameOrId);
-  if (found === undefined) throw new Error(`there is no ${noun} "${nameOrId}"; sendense ${noun} list shows them all`);
+  if (found === undefined) throw new Error(`there is no ${noun} "${nameOrId}"; sendense ${command} list shows them all`);
   return String(found[columns[0]]);
 }
 
@@ -166,7 +187,8 @@ function retentionText({ pin, hold, expiry }: Shown): string | null {
   return expiry === null ? null : 'expired';
 }
 
-function limit(text: string): number {
+/** @throws InvalidArgumentError */
+export function pageLimit(text: string): number {
   if (!/^[1-9]\d{0,3}$/.test(text) || Number(text) > MOST) throw new InvalidArgumentError(`It must be a number from 1 to ${MOST}.`);
   return Number(text);
 }

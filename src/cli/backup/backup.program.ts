@@ -8,6 +8,8 @@ import { CliCommand } from '../terminal/command.js';
 
 /** A start is answered once the exports of all disks are ready. */
 const START_MS = 120_000;
+/** The files of a restore point may take a while to be removed. */
+const DELETE_MS = 60_000;
 
 interface StartOptions extends ResourceOptions {
   readonly repository?: string;
@@ -52,13 +54,20 @@ export function backupCommand(environment: NodeJS.ProcessEnv): CliCommand {
         report(await hub.call<Backup>('POST', `/backups/${await idOf(hub, BACKUPS, id)}/${name}`, { reason }), outcome, options);
       });
   return new CliCommand('backup')
-    .description('Starts, shows, cancels, pins, holds, verifies and heals backups.')
+    .description('Starts, shows, cancels, deletes, pins, holds, verifies and heals backups.')
     .addCommand(start)
     .addCommand(listCommand(BACKUPS, environment))
     .addCommand(showCommand(BACKUPS, environment))
     .addCommand(
       one('cancel', 'stop a backup and undo it', async (hub, id, options) => {
         report(await hub.call<Backup>('POST', `/backups/${id}/cancel`), 'Its files are being removed.', options);
+        return 0;
+      }),
+    )
+    .addCommand(
+      one('delete', 'delete the newest restore point of a chain, and its files', async (hub, id) => {
+        await hub.call('DELETE', `/backups/${id}`, undefined, DELETE_MS);
+        process.stdout.write(`Backup ${id} is deleted.\n`);
         return 0;
       }),
     )
@@ -74,21 +83,23 @@ export function backupCommand(environment: NodeJS.ProcessEnv): CliCommand {
 interface VerifyOptions extends ResourceOptions {
   readonly repository?: string;
   readonly everywhere?: true;
+  readonly boot?: true;
 }
 
 /** Waits for the verdicts. The command fails if one of them is not `passed`. */
 function verifying(name: 'verify' | 'heal', description: string, environment: NodeJS.ProcessEnv): CliCommand {
-  return hubCommand(name, description)
+  const command = hubCommand(name, description)
     .argument('<backup>', 'its id')
     .option('--repository <repository>', 'name or id of the repository that is read; the one that was backed up to by default')
     .option('--everywhere', 'in every repository that holds it, one after the other')
-    .does(async (backup: string, { repository, everywhere, ...options }: VerifyOptions) => {
+    .does(async (backup: string, { repository, everywhere, boot, ...options }: VerifyOptions) => {
       const hub = await hubOf(options, environment);
       const id = await idOf(hub, BACKUPS, backup);
       const places = everywhere === true ? await placesOf(hub, id) : [repository === undefined ? null : await idOf(hub, REPOSITORIES, repository)];
       let code = 0;
       for (const place of places) {
-        const { verification_id } = await hub.call<Verification>('POST', `/backups/${id}/${name}`, place === null ? {} : { repository_id: place }, START_MS);
+        const request = { ...(place === null ? {} : { repository_id: place }), ...(boot === true ? { boot } : {}) };
+        const { verification_id } = await hub.call<Verification>('POST', `/backups/${id}/${name}`, request, START_MS);
         const of = ({ verifications }: { verifications: Verification[] }): Verification | undefined =>
           verifications.find((each) => each.verification_id === verification_id);
         const path = `/backups/${id}/verifications`;
@@ -102,6 +113,7 @@ function verifying(name: 'verify' | 'heal', description: string, environment: No
       }
       return code;
     });
+  return name === 'verify' ? command.option('--boot', 'and boot it, if its files are sound') : command;
 }
 
 async function placesOf(hub: HubApi, id: string): Promise<readonly string[]> {
@@ -110,13 +122,14 @@ async function placesOf(hub: HubApi, id: string): Promise<readonly string[]> {
   return [...(backup.status === 'completed' ? [backup.repository_id] : []), ...copies];
 }
 
-function verdictOf({ verification_id, repository_id, status, findings, healed, unhealed, error, files_checked }: Verification): string {
+function verdictOf({ verification_id, repository_id, status, findings, healed, unhealed, error, files_checked, boot }: Verification): string {
   return [
     `Verification ${verification_id} in repository ${repository_id}: ${status}${files_checked === null ? '' : `, ${files_checked} files read`}.`,
     ...healed.map(({ file, healed_bytes, from_repository_ids }) => `  healed: ${file}, ${healed_bytes} bytes from ${from_repository_ids.join(', ')}`),
     ...findings.map(({ code, detail }) => `  ${code}: ${detail}`),
     ...unhealed.map(({ backup_id, code, detail }) => `  ${backup_id} is not healed: ${code}: ${detail}`),
     ...(error === null ? [] : [`  ${error.code}: ${error.detail}`]),
+    ...(boot === null ? [] : [`  boot check: ${boot.status}${boot.detail === null ? '' : `: ${boot.detail}`}`]),
     '',
   ].join('\n');
 }
