@@ -55,8 +55,8 @@ export function mountCommand(environment: NodeJS.ProcessEnv): CliCommand {
       const hub = await hubOf(options, environment);
       const query = { path, name_encoding: nameEncoding, limit: String(limit), ...(recursive === true ? { recursive: 'true' } : {}) };
       const found = await hub.call<GuestFiles>('GET', `${await pathOf(hub, mount)}/files?${new URLSearchParams(query).toString()}`, undefined, MOUNT_MS);
-      if (options.json === true) return printRecord(found, options);
-      process.stdout.write(table(['type', 'mode', 'size_bytes', 'modified_time', 'path'], found.files.map(shownFile)));
+      if (options.json === true) printRecord(found, options);
+      else process.stdout.write(table(['type', 'mode', 'size_bytes', 'modified_time', 'path'], found.files.map(shownFile)));
       if (found.next_cursor !== null) process.stderr.write('There are more: name a directory below this one, or raise --limit.\n');
     });
   const get = ofPath(hubCommand('get', 'download a file, or a directory as an archive'))

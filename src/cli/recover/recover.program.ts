@@ -158,7 +158,8 @@ async function follow(hub: HubApi, id: string, options: ResourceOptions): Promis
 
 function endingOf({ error, files, vm }: RestoreJob): string {
   if (error !== null) return `${error.code}: ${error.detail}`;
-  const started = vm?.start_error == null ? [] : [`It could not be started: ${vm.start_error.detail}`];
+  const problem = vm?.start_error ?? null;
+  const started = problem === null ? [] : [`It could not be started: ${problem.detail}`];
   return [...files, ...started].map((line) => `\n${line}`).join('');
 }
 
