@@ -15,6 +15,12 @@ export interface Selector {
   readonly optOuts: readonly OptOut[];
 }
 
+/** Policies, oldest first, and VMs by name, as they are at one moment. */
+export interface PolicySnapshot {
+  readonly policies: readonly PolicyReadModel[];
+  readonly vms: readonly VmReadModel[];
+}
+
 /** Looks up policies, and the VMs that they select. */
 @Injectable()
 export class PolicyReader {
@@ -45,14 +51,20 @@ export class PolicyReader {
 
   /** All VMs, and which of them the policy backs up at an instant, by the VMs and policies of now. */
   async selector(policyId: string, settings: PolicySettings): Promise<Selector> {
-    const all = await this.all();
-    const place = all.findIndex(({ policy_id }) => policy_id === policyId);
-    const earlier = all.slice(0, Math.max(0, place)).map((policy) => policy.settings);
-    const vms = await this.vms();
-    return { vms, at: (at) => select(settings, vms, at, earlier), optOuts: [settings, ...earlier].flatMap(({ opt_outs }) => opt_outs) };
+    return selectorIn(await this.snapshot(), policyId, settings);
+  }
+
+  async snapshot(): Promise<PolicySnapshot> {
+    return { policies: await this.all(), vms: await this.vms() };
   }
 
   private vms(): Promise<readonly VmReadModel[]> {
     return this.dataSource.getRepository(VmReadModel).find({ order: { name: 'ASC' } });
   }
+}
+
+export function selectorIn({ policies, vms }: PolicySnapshot, policyId: string, settings: PolicySettings): Selector {
+  const place = policies.findIndex(({ policy_id }) => policy_id === policyId);
+  const earlier = policies.slice(0, Math.max(0, place)).map((policy) => policy.settings);
+  return { vms, at: (at) => select(settings, vms, at, earlier), optOuts: [settings, ...earlier].flatMap(({ opt_outs }) => opt_outs) };
 }

@@ -54,7 +54,6 @@ export class RunEndRecorder {
     const { occurrence_id, policy_id, due_at } = ending.data;
     await this.recorder.record(occurrence_id, { kind: 'end', ending }, await this.recorder.context(occurrence_id, derivedId(`end/${occurrence_id}`)));
     this.log.info('a run of a policy ended', { policy_id, occurrence_id, due_at, type: ending.type });
-    await this.readModels.current('policy_occurrences');
   }
 }
 

@@ -13,7 +13,7 @@ import { policyStream } from '../model/policy.events.js';
 import { PolicyReader } from '../model/policy.reader.js';
 import { type ActivePolicy, policyHistory } from '../model/policy.state.js';
 import { runIdentity, RunEndRecorder } from '../model/run-end.recorder.js';
-import { RunFactsReader } from '../model/run-facts.reader.js';
+import { type RunLook, RunFactsReader } from '../model/run-facts.reader.js';
 
 /** The longest sleep: a timer does not notice that the clock was set, or that the machine was suspended. */
 const LONGEST_SLEEP_MS = 60_000;
@@ -84,10 +84,12 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
     await this.readModels.current('policies', 'policy_occurrences');
     const now = this.clock.iso();
     const policies = await this.policies.all();
+    let looked: Promise<RunLook> | null = null;
+    const look = (): Promise<RunLook> => (looked ??= this.facts.look());
     for (const { policy_id, version } of policies) {
       const known = this.planned.get(policy_id);
       if (known?.version === version && (known.at === null || known.at > now)) continue;
-      const at = await this.mutex.runExclusive(policyRunLock(policy_id), () => this.endDue(policy_id));
+      const at = await this.mutex.runExclusive(policyRunLock(policy_id), () => this.endDue(policy_id, look));
       this.planned.set(policy_id, { version, at });
     }
     const existing = new Set(policies.map(({ policy_id }) => policy_id));
@@ -96,7 +98,7 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   }
 
   /** @returns when to look at the policy again; null: never */
-  private async endDue(policyId: string): Promise<string | null> {
+  private async endDue(policyId: string, look: () => Promise<RunLook>): Promise<string | null> {
     const { state } = await this.runner.load(policyStream(policyId), policyHistory);
     if (state.status !== 'active') return null;
     const now = this.clock.iso();
@@ -107,7 +109,7 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
       const newer = due[index + 1] ?? null;
       const waiting = this.waiting.get(policyId);
       const ending = newer === null && waiting?.wall_time === run.wall_time ? waiting : planEnding(run, { now, newer, next }, state.settings);
-      const wake = await this.end(state, run, ending, now);
+      const wake = await this.end(state, run, ending, now, look);
       if (wake !== null) return earlier(wake, next?.at ?? null);
       this.waiting.delete(policyId);
     }
@@ -115,7 +117,7 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   }
 
   /** @returns when to try again; null: the run has ended */
-  private async end(policy: ActivePolicy, run: ExpectedRun, ending: RunEnding, now: string): Promise<string | null> {
+  private async end(policy: ActivePolicy, run: ExpectedRun, ending: RunEnding, now: string, look: () => Promise<RunLook>): Promise<string | null> {
     const { policy_id, settings } = policy;
     const identity = runIdentity(policy, run);
     switch (ending.kind) {
@@ -127,8 +129,7 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
         return null;
       case 'start':
       case 'catch_up': {
-        await this.readModels.current('vms', 'nodes', 'repositories');
-        const facts = await this.facts.gather(policy_id, settings, now);
+        const facts = await this.facts.gather(await look(), policy_id, settings, now);
         const since = this.waiting.get(policy_id)?.since ?? now;
         if (waitsFor(facts.obstacle, since, now)) {
           this.waiting.set(policy_id, { wall_time: run.wall_time, kind: ending.kind, since });

@@ -3,7 +3,6 @@ import { DomainError } from '../../../../kernel/domain-error.js';
 import { Clock, derivedId } from '../../../../lib/clock/clock.js';
 import { KeyedMutex } from '../../../../lib/concurrency/keyed-mutex.js';
 import { CommandRunner } from '../../../store/event-store/command-runner.js';
-import { ReadModels } from '../../../store/postgres/read-models.js';
 import { beginRun } from '../model/begin-run.plan.js';
 import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
 import { policyNotFound, policyRunLock, RunPolicy, type StartedRun } from '../model/policy.commands.js';
@@ -16,7 +15,6 @@ export class RunPolicyHandler implements ICommandHandler<RunPolicy> {
   constructor(
     private readonly runner: CommandRunner,
     private readonly clock: Clock,
-    private readonly readModels: ReadModels,
     private readonly facts: RunFactsReader,
     private readonly recorder: OccurrenceRecorder,
     private readonly mutex: KeyedMutex,
@@ -33,9 +31,9 @@ export class RunPolicyHandler implements ICommandHandler<RunPolicy> {
     if (known.state.status !== 'none') return { occurrence_id, position: known.position };
     const { state } = await this.runner.load(policyStream(policyId), policyHistory);
     if (state.status !== 'active') throw policyNotFound(policyId);
-    await this.readModels.current('policies', 'policy_occurrences', 'vms', 'nodes', 'repositories');
+    const look = await this.facts.look();
     const now = this.clock.iso();
-    const facts = await this.facts.gather(policyId, state.settings, now);
+    const facts = await this.facts.gather(look, policyId, state.settings, now);
     if (facts.obstacle !== null) {
       const { reason, detail } = facts.obstacle;
       const kind = reason === 'repository_unavailable' ? 'unavailable' : 'conflict';
