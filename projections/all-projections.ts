@@ -20,6 +20,8 @@ import { nodesProjection } from './nodes/nodes.projection.js';
 import { NodeReadModel } from './nodes/nodes.read-model.js';
 import { pipelinesProjection } from './pipelines/pipelines.projection.js';
 import { PipelineReadModel } from './pipelines/pipelines.read-model.js';
+import { blackoutsProjection } from './blackouts/blackouts.projection.js';
+import { BlackoutReadModel } from './blackouts/blackouts.read-model.js';
 import { policiesProjection } from './policies/policies.projection.js';
 import { PolicyReadModel } from './policies/policies.read-model.js';
 import { policyOccurrencesProjection } from './policy-occurrences/policy-occurrences.projection.js';
@@ -50,6 +52,7 @@ export const allProjections: readonly Projection[] = [
   copiesProjection,
   vmsProjection,
   policiesProjection,
+  blackoutsProjection,
   policyOccurrencesProjection,
   pipelinesProjection,
   vmRpoProjection,
@@ -75,6 +78,7 @@ export const allReadModels: readonly ReadModel[] = [
   CopyReadModel,
   VmReadModel,
   PolicyReadModel,
+  BlackoutReadModel,
   PolicyOccurrenceReadModel,
   PipelineReadModel,
   VmRpoReadModel,

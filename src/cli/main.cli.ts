@@ -77,6 +77,7 @@ sendense.addCommand(
       (await ofThisRelease('keeper', () => import('../keeper/main.keeper.js'))).runKeeper(config, options);
     }),
 );
+await add(sendense, 'blackout', 'show and change shared blackouts', async () => (await import('./blackout/blackout.program.js')).blackoutCommand(env));
 await add(sendense, 'policy', 'show, create and run policies', async () => (await import('./policy/policy.program.js')).policyCommand(env));
 await add(sendense, 'vm', 'show, register and remove VMs', async () => (await import('./vm/vm.program.js')).vmCommand(env));
 await add(sendense, 'backup', 'start, show, watch and cancel backups', async () => (await import('./backup/backup.program.js')).backupCommand(env));

@@ -20,6 +20,7 @@ import { evolveRestoreJob, initialRestoreJobState } from '../../src/hub/restore/
 import { evolveVmRestore, initialVmRestoreState } from '../../src/hub/restore/restore-jobs/model/vm-restore.state.js';
 import { evolveVerification, initialVerificationState } from '../../src/hub/backup/verifications/model/verification.state.js';
 import { evolveRestoreMount, initialRestoreMountState } from '../../src/hub/restore/restore-mounts/model/restore-mount.state.js';
+import { evolveBlackout, initialBlackoutState } from '../../src/hub/backup/policies/model/blackout.state.js';
 import { evolveOccurrence, initialOccurrenceState } from '../../src/hub/backup/policies/model/occurrence.state.js';
 import { evolvePipeline, initialPipelineState } from '../../src/hub/backup/policies/model/pipeline.state.js';
 import { evolvePolicy, initialPolicyState } from '../../src/hub/backup/policies/model/policy.state.js';
@@ -59,6 +60,7 @@ const EVOLVE: Readonly<Record<string, Fold>> = {
   restoreMount: folding(initialRestoreMountState, evolveRestoreMount),
   occurrence: folding(initialOccurrenceState, evolveOccurrence),
   rpo: folding(initialRpoState, evolveRpo),
+  blackout: folding(initialBlackoutState, evolveBlackout),
   pipeline: folding(initialPipelineState, evolvePipeline),
   policy: folding(initialPolicyState, evolvePolicy),
   vm: folding(initialVmState, evolveVm),

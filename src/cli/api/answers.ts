@@ -266,6 +266,7 @@ export interface Policy {
   readonly spread_seconds: number;
   readonly start_window: { readonly from: string; readonly until: string; readonly days: readonly string[] } | null;
   readonly blackouts: readonly { readonly from: string; readonly until: string; readonly effect: string }[];
+  readonly blackout_ids: readonly string[];
   readonly catch_up: string;
   readonly retention: Retention | null;
   readonly rpo_seconds: number | null;
@@ -275,6 +276,16 @@ export interface Policy {
   readonly created_at: string;
   readonly edited_at: string;
   readonly position: string;
+}
+
+export interface SharedBlackout {
+  readonly blackout_id: string;
+  readonly version: number;
+  readonly name: string;
+  readonly time_zone: string;
+  readonly effect: string;
+  readonly dates: readonly { readonly from: string; readonly until: string }[];
+  readonly weekly: readonly { readonly from: string; readonly until: string; readonly days: readonly string[] }[];
 }
 
 export interface PolicyPreview {

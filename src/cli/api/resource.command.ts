@@ -89,6 +89,13 @@ export const POLICIES: Resource = {
   named: 'by query',
 };
 
+export const BLACKOUTS: Resource = {
+  noun: 'blackout',
+  plural: 'blackouts',
+  columns: ['blackout_id', 'name', 'effect', 'time_zone', 'dates', 'weekly', 'version'],
+  named: 'by query',
+};
+
 /** A command that asks the hub, with `--json` and the options that name the hub. */
 export function hubCommand(name: string, description: string): CliCommand {
   return withHubOptions(new CliCommand(name).description(description).option('--json', "print the hub's answer, for programs"));

@@ -5,6 +5,7 @@ import type { Occurrence, Policy, PolicyPreview, PolicySimulation, PolicyWhatIf,
 import type { HubApi } from '../api/hub-api.client.js';
 import { hubOf } from '../api/hub-options.js';
 import {
+  BLACKOUTS,
   hubCommand,
   idOf,
   listCommand,
@@ -40,6 +41,7 @@ interface SettingOptions extends ResourceOptions {
   readonly spread?: number;
   readonly startWindow?: StartWindow | 'none';
   readonly blackout?: readonly Blackout[];
+  readonly sharedBlackout?: readonly string[];
   readonly catchUp?: string;
   readonly keepLast?: number;
   readonly keepWithin?: string;
@@ -218,6 +220,7 @@ function withSettings(command: CliCommand): CliCommand {
       'no starts in between: defer=FROM/UNTIL starts a run at its end, skip=FROM/UNTIL leaves it out; none: no blackouts',
       blackout,
     )
+    .option('--shared-blackout <blackout...>', 'names or ids of shared blackouts that apply too; none: no shared blackouts')
     .option('--catch-up <what>', 'none or latest: whether the newest missed run is caught up')
     .option('--keep-last <number>', 'keep this many newest restore points of each VM; 0: no such rule', number)
     .option('--keep-within <duration>', 'keep those at most this much older than the newest, such as 36h, 14d or 8w; 0: no such rule')
@@ -242,7 +245,7 @@ function withSettings(command: CliCommand): CliCommand {
 /** The given settings as the hub takes them. */
 async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial<Policy>> {
   const { schedule, timeZone, repository, include, exclude, backupType, spread, startWindow: window, blackout: blackouts, catchUp, rpo: promised } = options;
-  const { runWithin, concurrencyTimeout } = options;
+  const { runWithin, concurrencyTimeout, sharedBlackout } = options;
   return {
     ...(schedule === undefined ? {} : { schedule }),
     ...(timeZone === undefined ? {} : { time_zone: timeZone }),
@@ -255,9 +258,14 @@ async function settingsOf(hub: HubApi, options: SettingOptions): Promise<Partial
     ...(blackouts === undefined ? {} : { blackouts }),
     ...(catchUp === undefined ? {} : { catch_up: catchUp }),
     ...(promised === undefined ? {} : { rpo_seconds: promised === 'none' ? null : promised }),
+    ...(sharedBlackout === undefined ? {} : { blackout_ids: await blackoutIdsOf(hub, sharedBlackout) }),
     ...(runWithin === undefined ? {} : { run_within: runWithin }),
     ...(concurrencyTimeout === undefined ? {} : { concurrency_timeout_seconds: concurrencyTimeout === 'none' ? null : concurrencyTimeout }),
   };
+}
+
+function blackoutIdsOf(hub: HubApi, names: readonly string[]): Promise<string[]> {
+  return Promise.all(names.filter((name) => name !== 'none').map((name) => idOf(hub, BLACKOUTS, name)));
 }
 
 /** The rules of before with those that are given; null: every restore point is kept. */

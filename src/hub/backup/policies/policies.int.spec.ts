@@ -30,6 +30,7 @@ import { StartBackup } from '../backups/model/backup.commands.js';
 import { backupStream } from '../backups/model/backup.events.js';
 import { RecordRetentionHandler } from '../backups/record-retention/record-retention.handler.js';
 import { vmStream } from '../vms/model/vm.events.js';
+import { KeepBlackouts } from './keep-blackouts/keep-blackouts.service.js';
 import { CreatePolicy, DeletePolicy, EditPolicy, RunPolicy } from './model/policy.commands.js';
 import type { PolicySettings } from './model/policy.events.js';
 import { PoliciesModule } from './policies.module.js';
@@ -272,6 +273,81 @@ describe('a policy that is deleted', () => {
     await at('2027-02-09T23:30:00.000Z');
     expect(await ends()).toEqual(['2027-02-08T22:00 skipped blackout', '2027-02-09T22:00 skipped policy_deleted']);
     expect(requests).toEqual([]);
+  });
+});
+
+describe('a policy that is edited while it runs', () => {
+  it('finishes the run by the version with which it began, and begins the next by the new one', async () => {
+    await at('2027-06-01T12:00:00.000Z');
+    await create();
+    outcome = 'running';
+    await at('2027-06-01T22:00:00.000Z');
+    await until('the requests', async () => (await newest()).vms.every(({ status }) => status === 'requested'));
+    const settings = { ...POLICY_SETTINGS, repository_id: REPOSITORY, exclude: [{ by: 'vm_id' as const, value: VM_2 }], backup_type: 'full' as const };
+    await app.get(CommandBus).execute(new EditPolicy(policyId, 1, settings, 0, context()));
+    for (const { backup_id } of (await newest()).vms) {
+      await append(backupStream(backup_id ?? ''), { type: 'BackupCompleted', data: { completed_at: clock.iso() } });
+    }
+    expect(await finished()).toMatchObject({ policy_version: 1, vms: [{ status: 'completed' }, { status: 'completed' }] });
+    outcome = 'completed';
+    await at('2027-06-02T22:00:00.000Z');
+    await until('the next run', async () => (await newest()).policy_version === 2);
+    expect(await finished()).toMatchObject({ policy_version: 2, vms: [{ vm_id: VM_1, status: 'completed' }] });
+    expect(requests.map(({ backupType, policy }) => [backupType, policy?.version])).toEqual([
+      ['auto', 1],
+      ['auto', 1],
+      ['full', 2],
+    ]);
+    await remove();
+  });
+});
+
+describe('a VM that is removed and registered again under the same name', () => {
+  it('is another VM, which the next run backs up in its place', async () => {
+    const again = '0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e09';
+    const vm = { node_id: NODE, source: 'image', source_ref: '/images/again', disks: [], registered_at: clock.iso() };
+    await at('2027-07-01T12:00:00.000Z');
+    await create({ include: [{ by: 'name', value: VM_2 }] });
+    outcome = 'running';
+    await at('2027-07-01T22:00:00.000Z');
+    await until('the request', async () => (await newest()).vms[0]?.status === 'requested');
+    await append(vmStream(VM_2), { type: 'VmRemoved', data: { removed_at: clock.iso() } });
+    await append(vmStream(again), { type: 'VmRegistered', data: { ...vm, vm_id: again, name: VM_2 } });
+    const [first] = (await newest()).vms;
+    await append(backupStream(first?.backup_id ?? ''), { type: 'BackupCompleted', data: { completed_at: clock.iso() } });
+    expect(await finished()).toMatchObject({ vms: [{ vm_id: VM_2, status: 'completed' }] });
+    outcome = 'completed';
+    await at('2027-07-02T22:00:00.000Z');
+    await until('the next run', async () => (await newest()).vms[0]?.vm_id === again);
+    expect(await finished()).toMatchObject({ vms: [{ vm_id: again, vm_name: VM_2, status: 'completed' }] });
+    await append(vmStream(again), { type: 'VmRemoved', data: { removed_at: clock.iso() } });
+    await append(vmStream(VM_2), { type: 'VmRegistered', data: { ...vm, vm_id: VM_2, name: VM_2, source_ref: `/images/${VM_2}` } });
+    await remove();
+  });
+});
+
+describe('a shared blackout', () => {
+  const office = { name: 'office', time_zone: 'UTC', effect: 'defer' as const, dates: [], weekly: [{ from: '08:00', until: '18:00', days: [] }] };
+
+  it('defers the runs of the policies that refer to it, at once by its newest version, and stays while one does', async () => {
+    await at('2027-08-01T12:00:00.000Z');
+    await expect(create({ blackout_ids: [VM_1] })).rejects.toMatchObject({ code: 'blackout_not_found' });
+    const { blackout_id } = await app.get(KeepBlackouts).create(office, context());
+    await expect(app.get(KeepBlackouts).create(office, context())).rejects.toMatchObject({ code: 'blackout_name_taken' });
+    await create({ schedule: 'daily at 09:00', blackout_ids: [blackout_id] });
+    await expect(app.get(KeepBlackouts).delete(blackout_id, context())).rejects.toMatchObject({ code: 'blackout_used_by_policies' });
+    await at('2027-08-02T09:00:00.000Z');
+    expect(await ends()).toEqual([]);
+    const shorter = { ...office, weekly: [{ from: '08:00', until: '10:00', days: [] }] };
+    await app.get(KeepBlackouts).edit(blackout_id, 1, shorter, context());
+    await at('2027-08-02T10:00:00.000Z');
+    expect(await ends()).toEqual(['2027-08-02T09:00 started']);
+    await finished();
+    await app.get(KeepBlackouts).edit(blackout_id, 2, { ...shorter, effect: 'skip' }, context());
+    await at('2027-08-03T09:00:00.000Z');
+    expect((await ends()).at(-1)).toBe('2027-08-03T09:00 skipped blackout');
+    await remove();
+    await app.get(KeepBlackouts).delete(blackout_id, context());
   });
 });
 

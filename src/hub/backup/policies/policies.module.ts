@@ -9,6 +9,8 @@ import { DeletePolicyHandler } from './delete-policy/delete-policy.handler.js';
 import { EditPolicyController } from './edit-policy/edit-policy.controller.js';
 import { EditPolicyHandler } from './edit-policy/edit-policy.handler.js';
 import { GetPolicyController } from './get-policy/get-policy.controller.js';
+import { KeepBlackoutsController } from './keep-blackouts/keep-blackouts.controller.js';
+import { KeepBlackouts } from './keep-blackouts/keep-blackouts.service.js';
 import { ListOccurrencesController } from './list-occurrences/list-occurrences.controller.js';
 import { ListPoliciesController } from './list-policies/list-policies.controller.js';
 import { OccurrenceRecorder } from './model/occurrence.recorder.js';
@@ -42,12 +44,14 @@ import { WhatIfReader } from './what-if/what-if.reader.js';
     WhatIfController,
     ListOccurrencesController,
     RunPolicyController,
+    KeepBlackoutsController,
   ],
   providers: [
     CreatePolicyHandler,
     EditPolicyHandler,
     DeletePolicyHandler,
     RunPolicyHandler,
+    KeepBlackouts,
     RunFactsReader,
     RetentionReader,
     WhatIfReader,

@@ -34,7 +34,7 @@ export class CreatePolicyController {
     'verification_empty',
     'sign_of_life_missing',
   )
-  @ApiProblem(404, 'repository_not_found', 'policy_not_found')
+  @ApiProblem(404, 'repository_not_found', 'blackout_not_found', 'policy_not_found')
   @ApiProblem(409, 'policy_name_taken', 'no_vm_matched', 'vm_claimed')
   @ApiProblem(503, 'read_model_behind')
   async create(@Body() body: CreatePolicyDto, @Context() context: CommandContext, @Res({ passthrough: true }) response: Response): Promise<PolicyResponse> {

@@ -22,7 +22,7 @@ export class CreatePolicyHandler implements ICommandHandler<CreatePolicy> {
   async execute({ settings, context }: CreatePolicy): Promise<RecordedPolicy> {
     // Derived, so that a repeated command creates the same policy.
     const policy_id = derivedId(`policy/${context.commandId}`);
-    return this.lock.run(POLICIES, ['policies', 'vms', 'repositories'], async () => {
+    return this.lock.run(POLICIES, ['policies', 'vms', 'repositories', 'blackouts'], async () => {
       const facts = await this.policies.factsFor(policy_id, settings, this.clock.iso());
       const { position } = await this.runner.run(policyStream(policy_id), decider, { policy_id, settings, facts }, context);
       return { policy_id, position };

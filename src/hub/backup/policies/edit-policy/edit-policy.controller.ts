@@ -40,7 +40,7 @@ export class EditPolicyController {
     'verification_empty',
     'sign_of_life_missing',
   )
-  @ApiProblem(404, 'policy_not_found', 'repository_not_found')
+  @ApiProblem(404, 'policy_not_found', 'repository_not_found', 'blackout_not_found')
   @ApiProblem(409, 'policy_changed', 'retention_would_expire', 'policy_name_taken', 'no_vm_matched', 'vm_claimed')
   @ApiProblem(503, 'read_model_behind')
   async edit(

@@ -12,7 +12,7 @@ import { RETENTION_READ_MODELS, RetentionReader } from '../model/retention.reade
 import { decideEditPolicy } from './edit-policy.decide.js';
 
 const decider = policyDecider(decideEditPolicy);
-const POLICY_READ_MODELS = ['policies', 'vms', 'repositories'] as const;
+const POLICY_READ_MODELS = ['policies', 'vms', 'repositories', 'blackouts'] as const;
 
 @CommandHandler(EditPolicy)
 export class EditPolicyHandler implements ICommandHandler<EditPolicy> {

@@ -1,7 +1,6 @@
 import type { OccurrenceEnding, RunIdentity, RunRules, SkipCode } from './occurrence.events.js';
-import type { PolicySettings } from './policy.events.js';
 import type { Choice } from './selection.plan.js';
-import { admit, jitterSeconds } from './start-window.plan.js';
+import { admit, jitterSeconds, type RunSettings } from './start-window.plan.js';
 
 /** What the start of a run depends on. */
 export interface RunFacts {
@@ -31,7 +30,7 @@ export function waitsFor(obstacle: RunFacts['obstacle'], since: string, now: str
 export function beginRun(
   run: RunIdentity,
   kind: 'start' | 'catch_up',
-  settings: PolicySettings,
+  settings: RunSettings,
   { vms, left_out, obstacle }: RunFacts,
   now: string,
 ): OccurrenceEnding {
@@ -57,14 +56,14 @@ export function beginRun(
   return { type: kind === 'start' ? 'OccurrenceStarted' : 'OccurrenceCaughtUp', data };
 }
 
-function rulesOf({ trigger }: RunIdentity, settings: PolicySettings): RunRules {
-  const { start_window, blackouts, run_within = 'finish', concurrency_timeout_seconds = null, verification = null } = settings;
+function rulesOf({ trigger }: RunIdentity, settings: RunSettings): RunRules {
+  const { start_window, blackouts, shared_blackouts = [], run_within = 'finish', concurrency_timeout_seconds = null, verification = null } = settings;
   const binds = run_within === 'cancel' && trigger === 'schedule';
-  return { run_within: binds ? { start_window, blackouts } : null, concurrency_timeout_seconds, verification };
+  return { run_within: binds ? { start_window, blackouts, shared_blackouts } : null, concurrency_timeout_seconds, verification };
 }
 
 /** A manual run starts at once, whatever the window. */
-function startOf({ trigger, policy_id }: RunIdentity, settings: PolicySettings, vmId: string, now: string): ReturnType<typeof admit> {
+function startOf({ trigger, policy_id }: RunIdentity, settings: RunSettings, vmId: string, now: string): ReturnType<typeof admit> {
   if (trigger === 'manual') return { start: now };
   const start = new Date(Date.parse(now) + jitterSeconds(policy_id, vmId, settings.spread_seconds) * 1_000).toISOString();
   return admit(start, settings);

@@ -1,4 +1,5 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
+import type { BlackoutSettings } from './blackout.events.js';
 import type { PolicySettings, VerificationRules } from './policy.events.js';
 
 /** Why an expected run did not start. These codes are part of the API and stable. */
@@ -28,7 +29,12 @@ export type CancelCode = 'window_closed' | 'blackout' | 'concurrency_timeout';
 /** Rules of the policy's version for backups that have been requested, and for what follows them. */
 export type RunRules = {
   /** When backups may run; null: they always finish. */
-  readonly run_within: Pick<PolicySettings, 'start_window' | 'blackouts'> | null;
+  readonly run_within:
+    | (Pick<PolicySettings, 'start_window' | 'blackouts'> & {
+        /** Those that the policy refers to; omitted by early hubs: none. */
+        readonly shared_blackouts?: readonly Omit<BlackoutSettings, 'name'>[];
+      })
+    | null;
   readonly concurrency_timeout_seconds: number | null;
   readonly verification: VerificationRules | null;
 };

@@ -10,15 +10,17 @@ export interface PolicyFacts {
   /** All other policies. */
   readonly others: readonly OtherPolicy[];
   readonly repository_exists: boolean;
+  /** Ids of the shared blackouts. */
+  readonly blackout_ids: readonly string[];
   readonly at: string;
 }
 
 /**
  * The settings as they are recorded, with the zone under its known name.
  * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, retention_empty, verification_empty, sign_of_life_missing,
- * repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
+ * repository_not_found, blackout_not_found, policy_name_taken, no_vm_matched, vm_claimed
  */
-export function soundSettings(settings: PolicySettings, { vms, others, repository_exists, at }: PolicyFacts): PolicySettings {
+export function soundSettings(settings: PolicySettings, { vms, others, repository_exists, blackout_ids, at }: PolicyFacts): PolicySettings {
   const { name, repository_id, blackouts } = settings;
   parseSchedule(settings.schedule, settings.time_zone, at);
   if (blackouts.some(({ from, until }) => from >= until)) {
@@ -28,6 +30,10 @@ export function soundSettings(settings: PolicySettings, { vms, others, repositor
   refuseVoid(settings.verification ?? null);
   if (!repository_exists) {
     throw new DomainError('not_found', 'repository_not_found', `There is no repository ${repository_id}.`, { field: 'repository_id', repository_id });
+  }
+  const unknown = settings.blackout_ids?.find((id) => !blackout_ids.includes(id));
+  if (unknown !== undefined) {
+    throw new DomainError('not_found', 'blackout_not_found', `There is no blackout ${unknown}.`, { field: 'blackout_ids', blackout_id: unknown });
   }
   if (others.some((other) => other.name === name)) {
     throw new DomainError('conflict', 'policy_name_taken', `A policy named "${name}" already exists. Choose another name.`, { field: 'name', rule: 'unique' });

@@ -9,7 +9,7 @@ export type RecordedPolicy = { readonly policy_id: string; readonly position: Po
 /**
  * Create a policy.
  * @throws DomainError schedule_invalid, time_zone_unknown, blackout_invalid, retention_empty, verification_empty, sign_of_life_missing,
- * repository_not_found, policy_name_taken, no_vm_matched, vm_claimed
+ * repository_not_found, blackout_not_found, policy_name_taken, no_vm_matched, vm_claimed
  */
 export class CreatePolicy extends Command<RecordedPolicy> {
   constructor(

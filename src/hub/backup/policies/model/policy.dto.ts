@@ -3,13 +3,23 @@ import { IsInstant } from '../../../../contract/validation/instant.decorator.js'
 import { ListOf, Part } from '../../../../contract/validation/member.decorators.js';
 import { Nullable, Optional, OptionalOrNull } from '../../../../contract/validation/presence.decorators.js';
 import { IsUuid } from '../../../../contract/validation/uuid.decorator.js';
-import type { Blackout, OptOut, PolicySettings, Retention, SelectionRule, StartWindow, VerificationRules, Weekday } from './policy.events.js';
+import {
+  type Blackout,
+  type OptOut,
+  type PolicySettings,
+  type Retention,
+  type SelectionRule,
+  type StartWindow,
+  type VerificationRules,
+  type Weekday,
+  WEEKDAYS,
+} from './policy.events.js';
 import { KEEP_WITHIN } from './retention-periods.plan.js';
-import { WEEKDAYS } from './start-window.plan.js';
 
 const TIME_OF_DAY = /^([01]\d|2[0-3]):[0-5]\d$/;
 /** Without control characters, and without spaces at either end. */
 const PLAIN_TEXT = /^(?! )[^\p{Cc}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Zl}\p{Zp} ]$/u;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const SELECTED_BY = ['vm_id', 'name', 'label', 'node_id', 'source'] as const;
 
 export class SelectionRuleDto implements SelectionRule {
@@ -221,6 +231,14 @@ export class CreatePolicyDto {
   @ListOf(() => BlackoutDto, { max: 100 })
   readonly blackouts: readonly BlackoutDto[] = [];
 
+  /** Shared blackouts that apply too, listed by GET /blackouts @example ["0199a3c0-7733-7c3e-8a55-9b1d3c1f0e5b"] */
+  @Optional()
+  @IsArray()
+  @ArrayMaxSize(100)
+  @ArrayUnique()
+  @Matches(UUID, { each: true, message: 'blackout_ids must be UUIDs in lower case' })
+  readonly blackout_ids?: readonly string[] = [];
+
   /** Whether the newest run that the hub missed is caught up within 12 hours */
   @Optional()
   @IsIn(['none', 'latest'])
@@ -289,6 +307,7 @@ export function settingsOf(dto: CreatePolicyDto): PolicySettings {
     spread_seconds,
     start_window: start_window === undefined || start_window === null ? null : { from: start_window.from, until: start_window.until, days: start_window.days },
     blackouts: dto.blackouts.map(({ from, until, effect }) => ({ from, until, effect })),
+    blackout_ids: dto.blackout_ids ?? [],
     catch_up,
     retention: retention === undefined || retention === null ? null : retentionOf(retention),
     rpo_seconds: dto.rpo_seconds ?? null,

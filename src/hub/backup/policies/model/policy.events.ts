@@ -1,6 +1,7 @@
 import type { DomainEvent } from '../../../../kernel/event.js';
 
-export type Weekday = 'sun' | 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat';
+export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
+export type Weekday = (typeof WEEKDAYS)[number];
 
 /** When backups may start, by the clock of the policy's zone. It ends the next day if `until` is not after `from`. */
 export type StartWindow = {
@@ -67,6 +68,8 @@ export type PolicySettings = {
   /** null: always open. */
   readonly start_window: StartWindow | null;
   readonly blackouts: readonly Blackout[];
+  /** Shared blackouts that apply too; omitted in events of early hubs: none. */
+  readonly blackout_ids?: readonly string[];
   readonly catch_up: 'none' | 'latest';
   /** null, and omitted in events of early hubs: no restore point ever expires. */
   readonly retention?: Retention | null;

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { DataSource } from 'typeorm';
+import { DataSource, In } from 'typeorm';
+import { BlackoutReadModel } from '../../../../../projections/blackouts/blackouts.read-model.js';
 import { PolicyReadModel } from '../../../../../projections/policies/policies.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { VmReadModel } from '../../../../../projections/vms/vms.read-model.js';
@@ -7,6 +8,7 @@ import type { OptOut, PolicySettings } from './policy.events.js';
 import { policyNotFound } from './policy.commands.js';
 import type { PolicyFacts } from './policy-rules.decide.js';
 import { type Selection, select } from './selection.plan.js';
+import type { RunSettings } from './start-window.plan.js';
 
 export interface Selector {
   readonly vms: readonly VmReadModel[];
@@ -41,7 +43,17 @@ export class PolicyReader {
   async factsFor(policyId: string, { repository_id }: PolicySettings, at: string): Promise<PolicyFacts> {
     const others = (await this.all()).filter(({ policy_id }) => policy_id !== policyId).map(({ settings }) => settings);
     const repository_exists = await this.dataSource.getRepository(RepositoryReadModel).existsBy({ repository_id });
-    return { vms: await this.vms(), others, repository_exists, at };
+    const blackouts = await this.dataSource.getRepository(BlackoutReadModel).find({ select: { blackout_id: true } });
+    return { vms: await this.vms(), others, repository_exists, blackout_ids: blackouts.map(({ blackout_id }) => blackout_id), at };
+  }
+
+  /** The settings with the blackouts that they refer to, as these are now. */
+  async withBlackouts(settings: PolicySettings): Promise<RunSettings> {
+    const { blackout_ids = [] } = settings;
+    if (blackout_ids.length === 0) return settings;
+    const rows = await this.dataSource.getRepository(BlackoutReadModel).findBy({ blackout_id: In([...blackout_ids]) });
+    const shared_blackouts = rows.map(({ settings: { time_zone, effect, dates, weekly } }) => ({ time_zone, effect, dates, weekly }));
+    return { ...settings, shared_blackouts };
   }
 
   /** The VMs that the policy backs up, without those that an earlier policy backs up into the same repository. */

@@ -36,6 +36,7 @@ export class PolicyResponse {
   readonly start_window!: StartWindowDto | null;
   readonly blackouts!: readonly BlackoutDto[];
   readonly catch_up!: 'none' | 'latest';
+  /** Ids of shared blackouts @example [] */ readonly blackout_ids!: string[];
   /** null: no restore point expires */ readonly retention!: RetentionResponse | null;
   /** The greatest age of each VM's newest good restore point that is promised; null: nothing is promised @example 86400 */
   readonly rpo_seconds!: number | null;
@@ -53,6 +54,7 @@ export function toPolicyResponse({ policy_id, version, settings, created_at, edi
     policy_id,
     version,
     ...settings,
+    blackout_ids: [...(settings.blackout_ids ?? [])],
     retention: settings.retention ?? null,
     rpo_seconds: settings.rpo_seconds ?? null,
     verification: settings.verification ?? null,

@@ -7,6 +7,7 @@ import { ReadModels } from '../../../store/postgres/read-models.js';
 import { endingOfDeleted, type ExpectedRun, expectedRuns, nextRun, planEnding, type RunEnding } from './expected-runs.plan.js';
 import type { OccurrenceEnding, RunIdentity } from './occurrence.events.js';
 import { OccurrenceRecorder } from './occurrence.recorder.js';
+import { PolicyReader } from './policy.reader.js';
 import type { ActivePolicy } from './policy.state.js';
 import { occurrenceName } from './schedule.plan.js';
 
@@ -18,6 +19,7 @@ export class RunEndRecorder {
   constructor(
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
+    private readonly policies: PolicyReader,
     private readonly recorder: OccurrenceRecorder,
   ) {}
 
@@ -31,11 +33,12 @@ export class RunEndRecorder {
 
   /** Ends all runs of a policy that are due, because it is about to be deleted. */
   async endForDeletion(policy: ActivePolicy, now: string): Promise<void> {
-    await this.readModels.current('policy_occurrences');
+    await this.readModels.current('policy_occurrences', 'blackouts');
+    const settings = await this.policies.withBlackouts(policy.settings);
     const next = nextRun(policy.periods, now);
     const due = expectedRuns(policy.periods, await this.newestEnded(policy), now);
     for (const [index, run] of due.entries()) {
-      const ending = endingOfDeleted(planEnding(run, { now, newer: due[index + 1] ?? null, next }, policy.settings));
+      const ending = endingOfDeleted(planEnding(run, { now, newer: due[index + 1] ?? null, next }, settings));
       await this.recordNotBegun(runIdentity(policy, run), ending, now);
     }
   }

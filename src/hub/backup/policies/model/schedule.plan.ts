@@ -1,6 +1,6 @@
 import { Cron } from 'croner';
 import { DomainError } from '../../../../kernel/domain-error.js';
-import { WEEKDAYS } from './start-window.plan.js';
+import { WEEKDAYS } from './policy.events.js';
 import { instantOf, knownZone, wallOf } from './time-zone.plan.js';
 
 const MINUTE_MS = 60_000;

@@ -1,18 +1,27 @@
-import type { Blackout, PolicySettings, Weekday } from './policy.events.js';
+import { type Blackout, type PolicySettings, WEEKDAYS } from './policy.events.js';
+import { coveredUntil, type SharedBlackout } from './shared-blackout.plan.js';
 import { wallNear } from './time-zone.plan.js';
 
 const DAY_MS = 86_400_000;
-export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const satisfies readonly Weekday[];
 
-export type StartRules = Pick<PolicySettings, 'time_zone' | 'start_window' | 'blackouts'>;
+export type StartRules = Pick<PolicySettings, 'time_zone' | 'start_window' | 'blackouts'> & {
+  /** Those that the policy refers to, as they are now; omitted in events of early hubs. */
+  readonly shared_blackouts?: readonly SharedBlackout[];
+};
+/** A policy's settings with the blackouts that it refers to. */
+export type RunSettings = PolicySettings & StartRules;
+
+/** Blackouts that follow each other so often have no end, or as good as none. */
+const MOST_DEFERRALS = 200;
 
 export type Admission = { readonly start: string } | { readonly refused: 'blackout' | 'window_closed' };
 
 /** When a run that is due at an instant may start. */
 export function admit(at: string, rules: StartRules): Admission {
   let start = at;
+  let deferrals = 0;
   for (let blackout = covering(start, rules); blackout !== undefined; blackout = covering(start, rules)) {
-    if (blackout.effect === 'skip') return { refused: 'blackout' };
+    if (blackout.effect === 'skip' || deferrals++ === MOST_DEFERRALS) return { refused: 'blackout' };
     start = blackout.until;
   }
   return isOpen(start, rules) ? { start } : { refused: 'window_closed' };
@@ -35,8 +44,14 @@ export function jitterSeconds(policyId: string, vmId: string, spreadSeconds: num
   return spreadSeconds === 0 ? 0 : hashOf(`${policyId}/${vmId}`) % spreadSeconds;
 }
 
-function covering(at: string, { blackouts }: StartRules): Blackout | undefined {
-  return blackouts.find(({ from, until }) => from <= at && at < until);
+function covering(at: string, { blackouts, shared_blackouts = [] }: StartRules): Pick<Blackout, 'until' | 'effect'> | undefined {
+  const own = blackouts.find(({ from, until }) => from <= at && at < until);
+  if (own !== undefined) return own;
+  for (const shared of shared_blackouts) {
+    const covered = coveredUntil(shared, at);
+    if (covered !== null) return covered;
+  }
+  return undefined;
 }
 
 function isOpen(at: string, { time_zone, start_window }: StartRules): boolean {

@@ -8,14 +8,26 @@ const UNITS = [
 
 /** What the policy does, and what it keeps. @param repository its name; null: it was deleted */
 export function describePolicy(settings: PolicySettings, { vms, repository }: { readonly vms: number; readonly repository: string | null }): string {
-  const { enabled, schedule, time_zone, spread_seconds, start_window, blackouts, catch_up, backup_type, rpo_seconds, run_within, concurrency_timeout_seconds } =
-    settings;
+  const {
+    enabled,
+    schedule,
+    time_zone,
+    spread_seconds,
+    start_window,
+    blackouts,
+    blackout_ids = [],
+    catch_up,
+    backup_type,
+    rpo_seconds,
+    run_within,
+    concurrency_timeout_seconds,
+  } = settings;
   const type = backup_type === 'auto' ? '' : ` with ${backup_type === 'full' ? 'a full backup' : 'an incremental'} each time`;
   const parts = [
     `${enabled ? 'Backs up' : 'Is disabled, and would back up'} ${count(vms, 'VM')} into ${repository === null ? 'a deleted repository' : `repository "${repository}"`}${type}: ${schedule} (${time_zone})`,
     ...(spread_seconds === 0 ? [] : [`spread over ${spread_seconds} s`]),
     ...(start_window === null ? [] : [`starting only ${windowText(start_window)}`]),
-    ...(blackouts.length === 0 ? [] : [`except in ${count(blackouts.length, 'blackout')}`]),
+    ...(blackouts.length + blackout_ids.length === 0 ? [] : [`except in ${count(blackouts.length + blackout_ids.length, 'blackout')}`]),
     ...(run_within === 'cancel' ? ['cancelling backups that still run when they may not start any more'] : []),
     ...(concurrency_timeout_seconds === undefined || concurrency_timeout_seconds === null
       ? []

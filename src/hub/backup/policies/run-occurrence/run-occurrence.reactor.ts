@@ -22,6 +22,7 @@ import { OccurrenceRecorder } from '../model/occurrence.recorder.js';
 import type { RunVm } from '../model/occurrence.state.js';
 import { PipelineRecorder } from '../model/pipeline.recorder.js';
 import { policyStream } from '../model/policy.events.js';
+import { PolicyReader } from '../model/policy.reader.js';
 import { policyHistory } from '../model/policy.state.js';
 import { retryAt } from '../model/retry.plan.js';
 import { closedBy } from '../model/start-window.plan.js';
@@ -54,6 +55,7 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
     private readonly runner: CommandRunner,
     private readonly recorder: OccurrenceRecorder,
     private readonly pipelines: PipelineRecorder,
+    private readonly policies: PolicyReader,
     private readonly commands: CommandBus,
     private readonly clock: Clock,
   ) {}
@@ -160,7 +162,8 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
     const ended_at = this.clock.iso();
     const { state } = await this.runner.load(policyStream(run.policy_id), policyHistory);
     const { attempt, code } = ended;
-    const retry_at = code === null || state.status !== 'active' ? null : retryAt({ trigger: run.trigger, attempt, code, at: ended_at }, state.settings);
+    const failed = { trigger: run.trigger, attempt, code: code ?? '', at: ended_at };
+    const retry_at = code === null || state.status !== 'active' ? null : retryAt(failed, await this.policies.withBlackouts(state.settings));
     await this.recorder.record(run.occurrence_id, { kind: 'backup_ended', data: { ...ended, retry_at, ended_at } });
   }
 

@@ -14,6 +14,7 @@ import { PolicyReader } from '../model/policy.reader.js';
 import { type ActivePolicy, policyHistory } from '../model/policy.state.js';
 import { runIdentity, RunEndRecorder } from '../model/run-end.recorder.js';
 import { type RunLook, RunFactsReader } from '../model/run-facts.reader.js';
+import type { RunSettings } from '../model/start-window.plan.js';
 
 /** The longest sleep: a timer does not notice that the clock was set, or that the machine was suspended. */
 const LONGEST_SLEEP_MS = 60_000;
@@ -32,6 +33,8 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   private readonly planned = new Map<string, { readonly version: number; readonly at: string | null }>();
   /** Per policy, the run that could have begun at `since`, and waits for its node or repository. */
   private readonly waiting = new Map<string, { readonly wall_time: string; readonly kind: 'start' | 'catch_up'; readonly since: string }>();
+  /** Set by the event, and taken by the next look: one that is under way still plans by the blackouts of before. */
+  private blackoutsChanged = false;
   private stopped = false;
 
   constructor(
@@ -46,7 +49,11 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   ) {}
 
   onApplicationBootstrap(): void {
-    this.events = this.feed.ofCategories('policy').subscribe(() => void this.look());
+    this.events = this.feed.ofCategories('policy', 'blackout').subscribe(({ type }) => {
+      // Another end of a blackout is another time to look at the policies that it defers.
+      if (type === 'BlackoutEdited') this.blackoutsChanged = true;
+      void this.look();
+    });
     void this.feed.ready.then(() => this.look());
   }
 
@@ -81,8 +88,10 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
 
   /** @returns when the next run is due; null: never */
   private async endAllDue(): Promise<string | null> {
-    await this.readModels.current('policies', 'policy_occurrences');
+    await this.readModels.current('policies', 'policy_occurrences', 'blackouts');
     const now = this.clock.iso();
+    if (this.blackoutsChanged) this.planned.clear();
+    this.blackoutsChanged = false;
     const policies = await this.policies.all();
     let looked: Promise<RunLook> | null = null;
     const look = (): Promise<RunLook> => (looked ??= this.facts.look());
@@ -101,6 +110,7 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   private async endDue(policyId: string, look: () => Promise<RunLook>): Promise<string | null> {
     const { state } = await this.runner.load(policyStream(policyId), policyHistory);
     if (state.status !== 'active') return null;
+    const settings = await this.policies.withBlackouts(state.settings);
     const now = this.clock.iso();
     const next = nextRun(state.periods, now);
     const due = expectedRuns(state.periods, await this.ends.newestEnded(state), now);
@@ -108,8 +118,8 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
       if (this.stopped) return null;
       const newer = due[index + 1] ?? null;
       const waiting = this.waiting.get(policyId);
-      const ending = newer === null && waiting?.wall_time === run.wall_time ? waiting : planEnding(run, { now, newer, next }, state.settings);
-      const wake = await this.end(state, run, ending, now, look);
+      const ending = newer === null && waiting?.wall_time === run.wall_time ? waiting : planEnding(run, { now, newer, next }, settings);
+      const wake = await this.end({ ...state, settings }, run, ending, now, look);
       if (wake !== null) return earlier(wake, next?.at ?? null);
       this.waiting.delete(policyId);
     }
@@ -117,7 +127,13 @@ export class RunPoliciesService implements OnApplicationBootstrap, OnModuleDestr
   }
 
   /** @returns when to try again; null: the run has ended */
-  private async end(policy: ActivePolicy, run: ExpectedRun, ending: RunEnding, now: string, look: () => Promise<RunLook>): Promise<string | null> {
+  private async end(
+    policy: ActivePolicy & { readonly settings: RunSettings },
+    run: ExpectedRun,
+    ending: RunEnding,
+    now: string,
+    look: () => Promise<RunLook>,
+  ): Promise<string | null> {
     const { policy_id, settings } = policy;
     const identity = runIdentity(policy, run);
     switch (ending.kind) {

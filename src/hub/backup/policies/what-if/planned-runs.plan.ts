@@ -4,6 +4,7 @@ import type { SkipCode } from '../model/occurrence.events.js';
 import type { ActivePolicy } from '../model/policy.state.js';
 import { type Due, occurrenceName } from '../model/schedule.plan.js';
 import type { Selection } from '../model/selection.plan.js';
+import type { RunSettings } from '../model/start-window.plan.js';
 
 /** Runs are enumerated day by day, so that whoever asks can pause in between. */
 const SLICE_MS = 86_400_000;
@@ -28,7 +29,12 @@ export interface PlannedRun {
  * reached. A backup takes no time.
  * @param selectionAt the VMs of the policy at an instant
  */
-export function* plannedRuns(policy: ActivePolicy, from: string, to: string, selectionAt: (at: string) => Selection): Generator<PlannedRun, void, void> {
+export function* plannedRuns(
+  policy: ActivePolicy & { readonly settings: RunSettings },
+  from: string,
+  to: string,
+  selectionAt: (at: string) => Selection,
+): Generator<PlannedRun, void, void> {
   let previous: { readonly wall_time: string; readonly ends_at: string } | null = null;
   let held: ExpectedRun | null = null;
   for (const run of runsBetween(policy, from, to)) {
@@ -52,7 +58,7 @@ function* runsBetween({ periods }: ActivePolicy, from: string, to: string): Gene
 }
 
 function plan(
-  policy: ActivePolicy,
+  policy: ActivePolicy & { readonly settings: RunSettings },
   run: ExpectedRun,
   next: Due | null,
   previous: { readonly wall_time: string; readonly ends_at: string } | null,

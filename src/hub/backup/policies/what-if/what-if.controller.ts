@@ -47,7 +47,7 @@ export class WhatIfController {
     'sign_of_life_missing',
     'retention_empty',
   )
-  @ApiProblem(404, 'policy_not_found', 'repository_not_found')
+  @ApiProblem(404, 'policy_not_found', 'repository_not_found', 'blackout_not_found')
   @ApiProblem(409, 'policy_name_taken', 'no_vm_matched', 'vm_claimed')
   @ApiProblem(503, 'read_model_behind')
   async simulate(@Param('id', UuidParam) id: string, @Body() { horizon, since = null, settings }: WhatIfDto): Promise<WhatIfResponse> {

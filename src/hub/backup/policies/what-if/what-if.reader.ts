@@ -24,7 +24,7 @@ import { plannedRuns } from './planned-runs.plan.js';
 import type { TimelinePoint, TimelineRules } from './vm-timeline.plan.js';
 
 /** What the methods read. */
-export const WHAT_IF_READ_MODELS = ['policies', 'vms', 'backups', 'repositories', 'restore_mounts', 'restore_jobs', 'restore_exports'] as const;
+export const WHAT_IF_READ_MODELS = ['policies', 'blackouts', 'vms', 'backups', 'repositories', 'restore_mounts', 'restore_jobs', 'restore_exports'] as const;
 
 /** So many backups of a horizon are simulated: three years of 1,000 VMs with a backup a day. */
 const MOST_BACKUPS = 1_200_000;
@@ -78,7 +78,7 @@ export class WhatIfReader {
     );
     forecast.select(selectionAt(from).vms.map(({ vm_id }) => vm_id));
     let [runs, backups] = [0, 0];
-    for (const run of plannedRuns(policy, from, until, selectionAt)) {
+    for (const run of plannedRuns({ ...policy, settings: await this.policies.withBlackouts(settings) }, from, until, selectionAt)) {
       forecast.addRun(run);
       runs += 1;
       backups += run.starts.length;
