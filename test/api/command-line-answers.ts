@@ -22,6 +22,7 @@ import type { HubRoleDto } from '../../src/hub/operations/http/hub-role.dto.js';
 import type { ProjectionStatusResponse } from '../../src/hub/operations/projections-admin/projection-status.response.js';
 import type { RepositoryCapacityDto } from '../../src/hub/repositories/repositories/get-capacity/get-capacity.dto.js';
 import type { RepositoryImportDto } from '../../src/hub/repositories/repositories/import-repository/import-repository.controller.js';
+import type { RepositoryTestDto } from '../../src/hub/repositories/repositories/test-repository/test-repository.dto.js';
 import type { RepositoryStorageDto } from '../../src/hub/repositories/repositories/measure-storage/measure-storage.dto.js';
 import type { RepositoryResponse } from '../../src/hub/repositories/repositories/model/repository.response.js';
 import type { CopyResponse } from '../../src/hub/repositories/copies/model/copy.response.js';
@@ -58,6 +59,7 @@ export type Compared = [
   Holds<cli.RepositoryImport, RepositoryImportDto>,
   Holds<cli.RepositoryStorage, RepositoryStorageDto>,
   Holds<cli.Repository, RepositoryResponse>,
+  Holds<cli.RepositoryTest, RepositoryTestDto>,
   Holds<cli.RepositoryCapacity, RepositoryCapacityDto>,
   Holds<cli.Mount, RestoreMountResponse>,
   Holds<cli.GuestFile, GuestFileResponse>,

@@ -171,11 +171,13 @@ describe('queries over the golden streams', () => {
     expect((await get('vms/0199a3c0-11aa-7c3e-8a55-9b1d3c1f0e5c', 404)).body.code).toBe('vm_not_found');
     const { repositories } = (await get('repositories')).body;
     expect(repositories).toMatchObject([
+      { name: 'disk', path: '/mnt/backups', type: 'local', require_mount: true },
       { name: 'found again', path: '/srv/found' },
-      { name: 'main', path: '/srv/backups' },
+      { name: 'main', path: '/srv/backups', type: 'local', require_mount: false },
+      { name: 'nas', type: 'cifs', server: 'nas.example.org', share: 'backups', require_mount: true, capabilities: { protocol_version: '3.1.1' } },
     ]);
-    const first = (await get('repositories?limit=1')).body;
-    const second = (await get(`repositories?limit=1&cursor=${first.next_cursor}`)).body;
+    const first = (await get('repositories?limit=2')).body;
+    const second = (await get(`repositories?limit=2&cursor=${first.next_cursor}`)).body;
     expect([...first.repositories, ...second.repositories]).toEqual(repositories);
     expect(second.next_cursor).toBeNull();
     expect((await get(`repositories/${repositories[0].repository_id}`)).body).toEqual({ ...repositories[0], locks: null });

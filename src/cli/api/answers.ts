@@ -28,6 +28,11 @@ export interface Report {
   };
 }
 
+export interface RepositoryTest {
+  readonly ok: boolean;
+  readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
+}
+
 export interface RepositoryCapacity {
   readonly capacity: {
     readonly total_bytes: number;

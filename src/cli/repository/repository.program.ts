@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import type { RepositoryCapacity, RepositoryImport } from '../api/answers.js';
+import type { RepositoryCapacity, RepositoryImport, RepositoryTest } from '../api/answers.js';
 import { hubOf, type HubOptions, withHubOptions } from '../api/hub-options.js';
 import { hubCommand, idOf, listCommand, printRecord, readingCommand, REPOSITORIES, type ResourceOptions, showCommand } from '../api/resource.command.js';
 import { CliCommand } from '../terminal/command.js';
@@ -20,6 +20,15 @@ interface ImportOptions extends HubOptions {
 }
 
 const IMPORT_MS = 600_000;
+
+/** Where a repository is, as the API states it. */
+interface LocationOptions extends HubOptions {
+  readonly path: string;
+  readonly requireMount?: true;
+  readonly json?: true;
+}
+
+const TEST_MS = 120_000;
 
 export function repositoryCommand(environment: NodeJS.ProcessEnv): CliCommand {
   const imports = new CliCommand('import')
@@ -43,9 +52,12 @@ export function repositoryCommand(environment: NodeJS.ProcessEnv): CliCommand {
       return answer.skipped.length === 0 ? 0 : 1;
     });
   return new CliCommand('repository')
-    .description("Shows the hub's repositories, sets how long restore points are locked there, and imports existing repositories.")
+    .description("Shows, creates, tests and moves the hub's repositories, sets how long restore points are locked there, and imports existing ones.")
     .addCommand(listCommand(REPOSITORIES, environment))
     .addCommand(showCommand(REPOSITORIES, environment))
+    .addCommand(createCommand(environment))
+    .addCommand(testCommand(environment))
+    .addCommand(moveCommand(environment))
     .addCommand(capacityCommand(environment))
     .addCommand(placeCommand(environment))
     .addCommand(immutabilityCommand(environment))
@@ -68,6 +80,47 @@ function placeCommand(environment: NodeJS.ProcessEnv): CliCommand {
       await hub.call('PUT', `/repositories/${await idOf(hub, REPOSITORIES, nameOrId)}/place`, place);
       process.stdout.write(`Repository ${nameOrId} is at ${site}, ${medium}${offSite === true ? ', off-site' : ''}.\n`);
       return 0;
+    });
+}
+
+function locatedCommand(name: string, description: string): CliCommand {
+  return hubCommand(name, description)
+    .requiredOption('--path <path>', 'absolute path of a folder on the machine of the hub')
+    .option('--require-mount', 'the path must be a mount point whenever the repository is used');
+}
+
+function locationOf({ path, requireMount }: LocationOptions): object {
+  return { type: 'local', path, require_mount: requireMount === true };
+}
+
+function createCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  return locatedCommand('create', 'make a folder a repository')
+    .argument('<name>', "the repository's name at this hub")
+    .does(async (name: string, options: LocationOptions) => {
+      const hub = await hubOf(options, environment);
+      printRecord(await hub.call<object>('POST', '/repositories', { name, ...locationOf(options) }, TEST_MS), options);
+    });
+}
+
+function moveCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  return locatedCommand('move', 'use a repository at another path, to which it has been copied or mounted')
+    .argument('<repository>', 'its name or id')
+    .does(async (nameOrId: string, options: LocationOptions) => {
+      const hub = await hubOf(options, environment);
+      const id = await idOf(hub, REPOSITORIES, nameOrId);
+      printRecord(await hub.call<object>('POST', `/repositories/${id}/move`, locationOf(options), TEST_MS), options);
+    });
+}
+
+function testCommand(environment: NodeJS.ProcessEnv): CliCommand {
+  return locatedCommand('test', 'test whether a folder can become a repository; leaves nothing behind')
+    .addHelpText('after', '\nExit codes: 0 it can, 1 it cannot, 2 wrong usage')
+    .does(async (options: LocationOptions) => {
+      const hub = await hubOf(options, environment);
+      const answer = await hub.call<RepositoryTest>('POST', '/repositories/test', locationOf(options), TEST_MS);
+      const lines = answer.checks.map(({ name, ok, detail }) => `${ok ? 'ok    ' : 'FAILED'} ${name}: ${detail}\n`);
+      process.stdout.write(options.json === true ? `${JSON.stringify(answer)}\n` : lines.join(''));
+      return answer.ok ? 0 : 1;
     });
 }
 

@@ -11,6 +11,8 @@ export interface MountTableEntry {
   readonly filesystemType: string;
   /** The mounted device or file system. */
   readonly source: string;
+  /** Those of the mount, then those of the file system. */
+  readonly options: readonly string[];
 }
 
 /** All mounts in mount order. Never touches a file system, so it cannot hang on one. */
@@ -50,10 +52,11 @@ export function parseMountInfo(text: string): readonly MountTableEntry[] {
     .filter((line) => line !== '')
     .map((line) => {
       const [left = '', right = ''] = line.split(' - ');
-      const [filesystemType = '', source = ''] = right.split(' ');
-      const [mountId = '', , device = '', , mountPoint = ''] = left.split(' ');
+      const [filesystemType = '', source = '', ofFilesystem = ''] = right.split(' ');
+      const [mountId = '', , device = '', , mountPoint = '', ofMount = ''] = left.split(' ');
       const [major = 0n, minor = 0n] = device.split(':').map(BigInt);
-      return { mountId, device: deviceNumber(major, minor), mountPoint: unescape(mountPoint), filesystemType, source: unescape(source) };
+      const options = [...ofMount.split(','), ...ofFilesystem.split(',')];
+      return { mountId, device: deviceNumber(major, minor), mountPoint: unescape(mountPoint), filesystemType, source: unescape(source), options };
     });
 }
 

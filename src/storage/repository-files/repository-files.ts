@@ -4,6 +4,8 @@ import { join, normalize } from 'node:path';
 import { ifThere } from '../../lib/files/if-there.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
+import { mountTable } from '../../lib/files/mount-table.js';
+import { mountProblem, type MountRequirement } from '../share-mounts/mount-requirement.plan.js';
 import { DIRECT_CALLS, type FileCalls, type FileFacts, type ImageFacts, NOT_READABLE_AS_FILE } from '../storage-worker/file-calls.js';
 import { WrongShapeError } from '../../lib/json-shape/json-shape.js';
 import { errnoOf } from '../../lib/process/system-error.js';
@@ -66,8 +68,14 @@ export interface CheckedChain {
  */
 @Injectable()
 export class RepositoryFiles {
-  /** @param callsAt returns the file operations for a repository, by its path */
-  constructor(private readonly callsAt: (repositoryPath: string) => FileCalls = () => DIRECT_CALLS) {}
+  /**
+   * @param callsAt returns the file operations for a repository, by its path
+   * @param requiredAt what has to be mounted at the path of a repository; null: nothing
+   */
+  constructor(
+    private readonly callsAt: (repositoryPath: string) => FileCalls = () => DIRECT_CALLS,
+    private readonly requiredAt: (repositoryPath: string) => Promise<MountRequirement | null> = () => Promise.resolve(null),
+  ) {}
 
   vmFolder(vmName: string, vmId: string): string {
     return vmFolderName(vmName, vmId);
@@ -84,10 +92,11 @@ export class RepositoryFiles {
   }
 
   /**
-   * Checks that the repository is present and is the right one, according to its marker.
-   * @throws DomainError `repository_unavailable`, facts.reason: `path_missing`, `marker_missing`, `marker_unreadable`, `marker_of_another_repository`
+   * Checks that the repository is present and is the right one, according to the mount table and its marker.
+   * @throws DomainError `repository_unavailable`, facts.reason: `not_mounted`, `path_missing`, `marker_missing`, `marker_unreadable`, `marker_of_another_repository`
    */
   async checkPresent(repositoryId: string, path: string): Promise<void> {
+    await this.refuseUnmounted(path, repositoryId);
     const calls = this.callsAt(path);
     const found = await this.onStorage(path, 'looking at it', () => calls.stat(path).catch(nullIfSystemError));
     if (found === null || found.kind !== 'folder') {
@@ -126,6 +135,8 @@ export class RepositoryFiles {
     const vmPath = join(repositoryPath, vm);
     const path = join(repositoryPath, partial);
     const calls = this.callsAt(repositoryPath);
+    // Nothing else is written to a repository before its marker or a folder of it has been found.
+    await this.refuseUnmounted(repositoryPath);
     return this.onStorage(repositoryPath, `creating ${partial}`, async () => {
       // Deletion of another restore point may remove the VM's folder, empty for a moment, right between the two.
       for (let attempt = 0; ; attempt++) {
@@ -643,8 +654,8 @@ export class RepositoryFiles {
   }
 
   /** See probeRepositoryPath in repository-probe.ts. */
-  async probe(path: string, others: readonly string[], ownId: string | null): Promise<RepositoryProbe> {
-    return this.onStorage(path, 'trying it out', () => probeRepositoryPath(this.callsAt, path, others, ownId));
+  async probe(path: string, others: readonly string[], ownId: string | null, requireMount = false): Promise<RepositoryProbe> {
+    return this.onStorage(path, 'trying it out', () => probeRepositoryPath(this.callsAt, path, others, ownId, requireMount));
   }
 
   /** See repository-marker.ts. @throws also WrongShapeError */
@@ -721,6 +732,13 @@ export class RepositoryFiles {
       throw error;
     });
     if (actual !== expected) throw new Error(`"${expected}" leads to "${actual}", outside the repository's own folder`);
+  }
+
+  /** Reads only the mount table, so it cannot hang. */
+  private async refuseUnmounted(path: string, repositoryId?: string): Promise<void> {
+    const required = await this.requiredAt(path);
+    const problem = required === null ? null : mountProblem(required, path, await mountTable());
+    if (problem !== null) throw unavailable(repositoryId ?? `at "${path}"`, path, 'not_mounted', problem);
   }
 
   /** An unmounted file system must not look like "nothing to delete". */

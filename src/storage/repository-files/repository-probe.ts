@@ -3,9 +3,11 @@ import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
 import type { FileCalls } from '../storage-worker/file-calls.js';
 import { errnoOf } from '../../lib/process/system-error.js';
+import { mountTable } from '../../lib/files/mount-table.js';
+import { mountProblem } from '../share-mounts/mount-requirement.plan.js';
 import { MARKER_FILE, readMarker } from './repository-marker.js';
 
-export type RepositoryCheckName = 'absolute_path' | 'exists' | 'directory' | 'separate' | 'unused' | 'writable';
+export type RepositoryCheckName = 'absolute_path' | 'mounted' | 'exists' | 'directory' | 'separate' | 'unused' | 'writable';
 
 export type RepositoryCheck = {
   readonly name: RepositoryCheckName;
@@ -30,12 +32,14 @@ export type RepositoryProbe = {
  * @param callsAt returns the file operations for a place
  * @param others paths of the existing repositories
  * @param ownId a marker of this repository is accepted (left over from an interrupted creation)
+ * @param requireMount whether the path must be a mount point
  */
 export async function probeRepositoryPath(
   callsAt: (place: string) => FileCalls,
   path: string,
   others: readonly string[],
   ownId: string | null,
+  requireMount = false,
 ): Promise<RepositoryProbe> {
   const calls = callsAt(path);
   const checks: RepositoryCheck[] = [];
@@ -53,6 +57,10 @@ export async function probeRepositoryPath(
 
   const isAcceptable = isAbsolute(path) && !path.includes('\0') && path !== '/';
   if (!check('absolute_path', isAcceptable, isAcceptable ? `"${path}" is absolute.` : `"${path}" must be an absolute path below "/".`)) return done(null, null);
+  if (requireMount) {
+    const problem = mountProblem({ type: 'any' }, path, await mountTable());
+    if (!check('mounted', problem === null, problem ?? `"${path}" is a mount point.`)) return done(null, null);
+  }
   let real: string;
   try {
     real = await calls.realpath(path);

@@ -8,10 +8,13 @@ import { DeleteRepositoryHandler } from './delete-repository/delete-repository.h
 import { MeasureStorageController } from './measure-storage/measure-storage.controller.js';
 import { RepositoriesHealth } from './measure-storage/repositories.health-checks.js';
 import { TestRepositoryController } from './test-repository/test-repository.controller.js';
+import { MoveRepositoryController } from './move-repository/move-repository.controller.js';
+import { MoveRepositoryHandler } from './move-repository/move-repository.handler.js';
 import { GetCapacityController } from './get-capacity/get-capacity.controller.js';
 import { CapacityHealth } from './measure-capacity/capacity.health-checks.js';
 import { MeasureCapacityService } from './measure-capacity/measure-capacity.service.js';
 import { CapacityReader } from './model/capacity.reader.js';
+import { RequiredMountsReader } from './model/required-mounts.reader.js';
 import { CapacityRecorder } from './model/capacity.recorder.js';
 import { SetPlaceController } from './set-place/set-place.controller.js';
 import { SetPlaceHandler } from './set-place/set-place.handler.js';
@@ -35,6 +38,7 @@ import { WatchLocksService } from './watch-locks/watch-locks.service.js';
     GetRepositoryController,
     CreateRepositoryController,
     ImportRepositoryController,
+    MoveRepositoryController,
     TestRepositoryController,
     DeleteRepositoryController,
     MeasureStorageController,
@@ -46,7 +50,9 @@ import { WatchLocksService } from './watch-locks/watch-locks.service.js';
   providers: [
     CreateRepositoryHandler,
     ImportRepositoryHandler,
+    MoveRepositoryHandler,
     DeleteRepositoryHandler,
+    RequiredMountsReader,
     RepositoriesHealth,
     CapacityReader,
     CapacityRecorder,

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Module } from '@nestjs/common';
 import { HubConfig } from '../../hub.config.js';
+import { RequiredMounts } from './required-mounts.js';
 import { StorageWorkers } from './storage-workers.js';
 import { FileHasher } from '../../../storage/hashing/file-hasher.js';
 import { ChainGuard } from './chain-guard.js';
@@ -10,7 +11,16 @@ import { RepositoryFiles } from '../../../storage/repository-files/repository-fi
 @Module({
   providers: [
     StorageWorkers,
-    { provide: RepositoryFiles, useFactory: (workers: StorageWorkers) => new RepositoryFiles((path) => workers.at(path)), inject: [StorageWorkers] },
+    RequiredMounts,
+    {
+      provide: RepositoryFiles,
+      useFactory: (workers: StorageWorkers, mounts: RequiredMounts) =>
+        new RepositoryFiles(
+          (path) => workers.at(path),
+          (path) => mounts.at(path),
+        ),
+      inject: [StorageWorkers, RequiredMounts],
+    },
     { provide: ProvenFiles, useFactory: (config: HubConfig) => new ProvenFiles(join(config.dataDirectory, 'proven-files')), inject: [HubConfig] },
     {
       provide: ChainGuard,
@@ -18,6 +28,6 @@ import { RepositoryFiles } from '../../../storage/repository-files/repository-fi
       inject: [RepositoryFiles, FileHasher, ProvenFiles],
     },
   ],
-  exports: [RepositoryFiles, StorageWorkers, ChainGuard, ProvenFiles],
+  exports: [RequiredMounts, RepositoryFiles, StorageWorkers, ChainGuard, ProvenFiles],
 })
 export class RepositoryFilesModule {}

@@ -11,7 +11,7 @@ export class DiskResultResponse {
   /** @example 10100 */ readonly nbd_port!: number | null;
   /** @example "backup-pgtest1-disk0-full-20261121T103000Z" */ readonly nbd_export_name!: string | null;
   /**
-   * Path of the file on the hub: while it is being written, and once sealed its final path
+   * Path at which the file was written, and once sealed its final path. If the repository has been moved since, the file is below its new path.
    * @example "/srv/backups/pgtest1-3c1f0e5b/20261121T103000Z-full-0e5b7a11/disk-0.qcow2"
    */
   readonly qcow2_path!: string | null;

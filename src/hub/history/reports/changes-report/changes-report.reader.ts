@@ -30,7 +30,7 @@ const EXPIRED = `
 const NAMES = `
   select distinct on (stream) stream, coalesce(data ->> 'name', data -> 'settings' ->> 'name') as name
     from audit_events
-   where stream = any($1) and type in ('VmRegistered', 'RepositoryCreated', 'RepositoryImported', 'PolicyCreated', 'PolicyEdited')
+   where stream = any($1) and type in ('VmRegistered', 'RepositoryCreated', 'RepositoryCreatedV2', 'RepositoryImported', 'PolicyCreated', 'PolicyEdited')
    order by stream, log_position desc`;
 const BACKUPS = `
   select backup_id, vm_name, instant, expiry, manifest_sha256 is not null and error is null and not undone as is_restore_point,

@@ -7,7 +7,8 @@ import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { CreateRepository } from '../model/repository.commands.js';
-import { CreatedRepositoryDto, CreateRepositoryDto } from './create-repository.dto.js';
+import { CreatedRepositoryDto, toRepositoryFacts } from '../model/repository.response.js';
+import { CreateRepositoryDto } from './create-repository.dto.js';
 
 @ApiTags('repositories')
 @Controller('repositories')
@@ -17,7 +18,15 @@ export class CreateRepositoryController {
   @Post()
   @ApiOperation({ summary: 'Create a repository in a folder', description: 'The path is tested first, as by POST /repositories/test.' })
   @ApiCreatedResponse({ type: CreatedRepositoryDto })
-  @ApiProblem(400, 'validation_failed', 'repository_path_invalid', 'repository_path_missing', 'repository_path_not_a_directory', 'repository_not_writable')
+  @ApiProblem(
+    400,
+    'validation_failed',
+    'repository_path_invalid',
+    'repository_not_mounted',
+    'repository_path_missing',
+    'repository_path_not_a_directory',
+    'repository_not_writable',
+  )
   @ApiProblem(409, 'repository_name_taken', 'repository_overlaps', 'repository_already_used', 'repository_deleted')
   @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
   @ApiProblem(507, 'repository_full')
@@ -26,10 +35,10 @@ export class CreateRepositoryController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<CreatedRepositoryDto> {
-    const command = new CreateRepository(body.name, body.type, body.path, context);
-    const { repository, position } = await this.commands.execute(command);
+    const command = new CreateRepository(body.name, { type: body.type, path: body.path, require_mount: body.require_mount ?? false }, context);
+    const { repository, capabilities, position } = await this.commands.execute(command);
     answerPosition(response, position);
     response.location(`/api/v1/repositories/${repository.repository_id}`);
-    return { ...repository, position };
+    return { ...toRepositoryFacts(repository, capabilities), position };
   }
 }

@@ -1,17 +1,12 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
-import { unknownVariant } from '../../../../kernel/decider.js';
-import type { RepositoryCreated, RepositoryEvent } from '../model/repository.events.js';
+import type { RepositoryCapabilities, RepositoryEvent, RepositoryFacts } from '../model/repository.events.js';
+import { type PathCheck, pathRefusal } from '../model/repository-path.plan.js';
 import type { RepositoryState } from '../model/repository.state.js';
 
-/** Result of one check of the path. */
-export type PathCheck = {
-  readonly name: 'absolute_path' | 'exists' | 'directory' | 'separate' | 'unused' | 'writable';
-  readonly ok: boolean;
-  readonly detail: string;
-};
-
 export type CreateRepositoryData = {
-  readonly repository: RepositoryCreated['data'];
+  readonly repository: RepositoryFacts;
+  /** null: not measured. */
+  readonly capabilities: RepositoryCapabilities | null;
   /** Id of another repository with this name; null: none. */
   readonly name_holder: string | null;
   readonly checks: readonly PathCheck[];
@@ -30,30 +25,8 @@ export function decideCreateRepository(command: CreateRepositoryData, state: Rep
     });
   }
   const failed = command.checks.find((check) => !check.ok);
-  if (failed !== undefined) throw refusal(failed, command);
-  return [{ type: 'RepositoryCreated', data: repository }];
-}
-
-function refusal(check: PathCheck, command: CreateRepositoryData): DomainError {
-  const { path } = command.repository;
-  const facts = { path, check: check.name };
-  switch (check.name) {
-    case 'absolute_path':
-      return new DomainError('invalid', 'repository_path_invalid', `The path of a repository must be absolute: ${check.detail}`, facts);
-    case 'exists':
-      return new DomainError('invalid', 'repository_path_missing', check.detail, facts);
-    case 'directory':
-      return new DomainError('invalid', 'repository_path_not_a_directory', check.detail, facts);
-    case 'separate':
-      return new DomainError('conflict', 'repository_overlaps', `"${path}" cannot be a repository. ${check.detail}`, facts);
-    case 'unused':
-      return new DomainError('conflict', 'repository_already_used', `"${path}" cannot become a new repository. ${check.detail}`, {
-        ...facts,
-        marker_repository_id: command.marker_repository_id,
-      });
-    case 'writable':
-      return new DomainError('invalid', 'repository_not_writable', `"${path}" cannot be a repository. ${check.detail}`, facts);
-    default:
-      return unknownVariant('check of a repository path', check.name);
-  }
+  if (failed !== undefined) throw pathRefusal(failed, repository.location.path, command.marker_repository_id);
+  const created: RepositoryEvent = { type: 'RepositoryCreatedV2', data: repository };
+  if (command.capabilities === null) return [created];
+  return [created, { type: 'RepositoryCapabilitiesMeasured', data: { capabilities: command.capabilities, measured_at: repository.created_at } }];
 }

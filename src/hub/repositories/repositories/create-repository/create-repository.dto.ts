@@ -1,7 +1,7 @@
-import { IsIn, IsString, Matches, MaxLength } from 'class-validator';
-import type { RepositoryType } from '../model/repository.events.js';
+import { IsBoolean, IsIn, IsString, Matches, MaxLength } from 'class-validator';
+import { Optional } from '../../../../contract/validation/presence.decorators.js';
 
-const TYPES = ['local'] as const satisfies readonly RepositoryType[];
+const TYPES = ['local'] as const;
 
 export class CreateRepositoryDto {
   /** Unique display name @example "main" */
@@ -11,20 +11,16 @@ export class CreateRepositoryDto {
   readonly name!: string;
 
   @IsIn(TYPES)
-  readonly type!: RepositoryType;
+  readonly type!: (typeof TYPES)[number];
 
   /** Absolute path of an existing folder that the hub can write to @example "/srv/backups" */
   @IsString()
   @MaxLength(4096)
   @Matches(/^\/[^\p{Cc}]*$/u, { message: 'path must be an absolute path without control characters' })
   readonly path!: string;
-}
 
-export class CreatedRepositoryDto {
-  /** @format uuid @example "0193a5c2-7d1e-7000-8000-000000000003" */ readonly repository_id!: string;
-  /** @example "main" */ readonly name!: string;
-  readonly type!: RepositoryType;
-  /** @example "/srv/backups" */ readonly path!: string;
-  /** @format date-time @example "2026-11-21T10:15:00.000Z" */ readonly created_at!: string;
-  /** For ?after= @example "0000000000000000042" */ readonly position!: string | null;
+  /** Whether the path must be a mount point whenever the repository is used, so that nothing is written below an unmounted disk or share @example false */
+  @Optional()
+  @IsBoolean()
+  readonly require_mount?: boolean;
 }

@@ -10,7 +10,7 @@ import { MARKER_FORMAT_VERSION } from '../../../../storage/repository-files/repo
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import type { RepositoryProbe } from '../../../../storage/repository-files/repository-probe.js';
 import { CreateRepository, type RepositoryCreation } from '../model/repository.commands.js';
-import { type RepositoryCreated, repositoryStream } from '../model/repository.events.js';
+import { type RepositoryFacts, repositoryStream } from '../model/repository.events.js';
 import { repositoryDecider } from '../model/repository.state.js';
 import { type CreateRepositoryData, decideCreateRepository } from './create-repository.decide.js';
 
@@ -29,20 +29,20 @@ export class CreateRepositoryHandler implements ICommandHandler<CreateRepository
   async execute(command: CreateRepository): Promise<RepositoryCreation> {
     // A repeated command creates the same repository.
     const repositoryId = derivedId(`repository/${command.context.commandId}`);
-    const path = normalize(command.path).replace(/(?<=.)\/+$/, '');
+    const path = normalize(command.place.path).replace(/(?<=.)\/+$/, '');
 
     return this.lock.run(REPOSITORIES, ['repositories'], async () => {
       const others = await this.dataSource.getRepository(RepositoryReadModel).findBy({ repository_id: Not(repositoryId) });
-      const probe = await this.probe(path, others, repositoryId);
-      const repository: RepositoryCreated['data'] = {
+      const probe = await this.probe(path, others, repositoryId, command.place.require_mount);
+      const repository: RepositoryFacts = {
         repository_id: repositoryId,
         name: command.name,
-        type: command.type,
-        path,
+        location: { ...command.place, path },
         created_at: this.clock.iso(),
       };
       const data: CreateRepositoryData = {
         repository,
+        capabilities: null,
         name_holder: others.find((other) => other.name === command.name)?.repository_id ?? null,
         checks: probe.checks,
         marker_repository_id: probe.marker_repository_id,
@@ -66,25 +66,26 @@ export class CreateRepositoryHandler implements ICommandHandler<CreateRepository
 
   /** Writes the marker before the event: every known repository has had a marker, so a missing one means a missing file system. */
   private async create(data: CreateRepositoryData, isNew: boolean, command: CreateRepository): Promise<RepositoryCreation> {
-    const { path, repository_id, created_at } = data.repository;
+    const { repository_id, created_at } = data.repository;
+    const { path } = data.repository.location;
     if (isNew) await this.files.writeMarker(path, { format_version: MARKER_FORMAT_VERSION, repository_id, created_at, role: 'primary' });
     try {
       const { state, position } = await this.runner.run(repositoryStream(repository_id), decider, data, command.context);
       if (state.status === 'none') throw new Error(`repository ${repository_id} was not recorded`);
-      return { repository: state.repository, position };
+      return { repository: state.repository, capabilities: state.capabilities, position };
     } catch (error) {
       if (isNew && error instanceof DomainError) await this.files.removeMarker(path).catch(() => undefined);
       throw error;
     }
   }
 
-  private async probe(path: string, others: readonly RepositoryReadModel[], repositoryId: string): Promise<RepositoryProbe> {
+  private async probe(path: string, others: readonly RepositoryReadModel[], repositoryId: string, requireMount: boolean): Promise<RepositoryProbe> {
     const paths = others.map((other) => other.path);
-    const probe = await this.files.probe(path, paths, repositoryId);
+    const probe = await this.files.probe(path, paths, repositoryId, requireMount);
     const marker = probe.marker_repository_id;
     if (marker === null || marker === repositoryId) return probe;
     // If a repository of this hub was deleted while its file system was unavailable, its marker is still at the path.
     const owner = (await this.runner.load(repositoryStream(marker), decider)).state;
-    return owner.status === 'deleted' ? this.files.probe(path, paths, marker) : probe;
+    return owner.status === 'deleted' ? this.files.probe(path, paths, marker, requireMount) : probe;
   }
 }

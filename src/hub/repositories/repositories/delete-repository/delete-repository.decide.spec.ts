@@ -1,13 +1,13 @@
 import { describe, it } from '@jest/globals';
 import { specificationOf } from '../../../../../test/support/given-when-then.js';
-import type { RepositoryEvent } from '../model/repository.events.js';
+import { localLocation, type RepositoryEvent } from '../model/repository.events.js';
 import { evolveRepository, initialRepositoryState } from '../model/repository.state.js';
 import { decideDeleteRepository } from './delete-repository.decide.js';
 
 const { given } = specificationOf({ initialState: initialRepositoryState, evolve: evolveRepository, decide: decideDeleteRepository });
 const created: RepositoryEvent = {
-  type: 'RepositoryCreated',
-  data: { repository_id: 'repository-1', name: 'main', type: 'local', path: '/srv/backups', created_at: '2026-11-21T10:15:00.000Z' },
+  type: 'RepositoryCreatedV2',
+  data: { repository_id: 'repository-1', name: 'main', location: localLocation('/srv/backups'), created_at: '2026-11-21T10:15:00.000Z' },
 };
 const deleted: RepositoryEvent = { type: 'RepositoryDeleted', data: { deleted_at: '2026-11-21T11:00:00.000Z' } };
 const command = { repository_id: 'repository-1', restore_points: 0, unfinished_backups: 0, copies: 0, policies: [], deleted_at: '2026-11-21T11:00:00.000Z' };

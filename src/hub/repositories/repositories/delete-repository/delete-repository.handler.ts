@@ -58,7 +58,7 @@ export class DeleteRepositoryHandler implements ICommandHandler<DeleteRepository
       const facts = { restore_points: restorePoints, unfinished_backups: unfinished, copies, policies: policies.map(({ name }) => name) };
       const command = { repository_id: repositoryId, ...facts, deleted_at: this.clock.iso() };
       const { state, position } = await this.runner.run(repositoryStream(repositoryId), decider, command, context);
-      if (state.status !== 'none') await this.removeMarkerOf(repositoryId, state.repository.path);
+      if (state.status !== 'none') await this.removeMarkerOf(repositoryId, state.repository.location.path);
       return position;
     });
   }

@@ -87,7 +87,7 @@ export class ImportRepositoryController {
       new ImportRepository(body.path, body.name, body.keys, context),
     );
     answerPosition(response, position);
-    const { repository_id, name, path } = repository;
-    return { repository_id, name, path, created, imported, already_known, skipped, signatures, position };
+    const { repository_id, name, location } = repository;
+    return { repository_id, name, path: location.path, created, imported, already_known, skipped, signatures, position };
   }
 }

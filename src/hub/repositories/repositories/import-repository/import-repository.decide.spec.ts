@@ -1,6 +1,6 @@
 import { describe, it } from '@jest/globals';
 import { specificationOf } from '../../../../../test/support/given-when-then.js';
-import type { RepositoryEvent, RepositoryImported } from '../model/repository.events.js';
+import { localLocation, type RepositoryEvent, type RepositoryImported } from '../model/repository.events.js';
 import { evolveRepository, initialRepositoryState } from '../model/repository.state.js';
 import { decideImportRepository, type ImportRepositoryData } from './import-repository.decide.js';
 
@@ -17,8 +17,8 @@ const repository: RepositoryImported['data'] = {
 const command: ImportRepositoryData = { repository, name_holder: null, failed: null };
 const imported: RepositoryEvent = { type: 'RepositoryImported', data: repository };
 const created: RepositoryEvent = {
-  type: 'RepositoryCreated',
-  data: { repository_id: 'repository-1', name: 'main', type: 'local', path: '/srv/backups', created_at: at },
+  type: 'RepositoryCreatedV2',
+  data: { repository_id: 'repository-1', name: 'main', location: localLocation('/srv/backups'), created_at: at },
 };
 const deleted: RepositoryEvent = { type: 'RepositoryDeleted', data: { deleted_at: at } };
 

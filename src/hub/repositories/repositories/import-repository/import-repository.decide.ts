@@ -13,14 +13,14 @@ export type ImportRepositoryData = {
 export function decideImportRepository({ repository, name_holder, failed }: ImportRepositoryData, state: RepositoryState): readonly RepositoryEvent[] {
   const { path, repository_id, name } = repository;
   if (state.status === 'active') {
-    if (state.repository.path === path) return [];
+    if (state.repository.location.path === path) return [];
     throw new DomainError(
       'conflict',
       'repository_already_used',
-      `Repository ${repository_id} is known to this hub at "${state.repository.path}". "${path}" is a copy of it.`,
+      `Repository ${repository_id} is known to this hub at "${state.repository.location.path}". To use it at "${path}" from now on, move it there.`,
       {
         repository_id,
-        path: state.repository.path,
+        path: state.repository.location.path,
       },
     );
   }

@@ -21,8 +21,9 @@ const CHANGES: ReadonlySet<string> = new Set([
   'BackupCompleted',
   'RestorePointFilesRemoved',
   'RestorePointRewritten',
-  'RepositoryCreated',
+  'RepositoryCreatedV2',
   'RepositoryImported',
+  'RepositoryMoved',
 ]);
 
 /** Measures the space of all repositories every minute and after each backup, removal and rewriting, and records what changed noticeably. */

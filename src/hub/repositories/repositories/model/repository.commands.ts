@@ -1,25 +1,43 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Position } from '../../../../kernel/position.js';
-import type { Immutability, RepositoryCreated, RepositoryType } from './repository.events.js';
+import type { Immutability, RepositoryCapabilities, RepositoryFacts, RepositoryLocation } from './repository.events.js';
 
 /**
  * Creates a repository in a folder.
  * @throws DomainError repository_name_taken, repository_already_used, repository_overlaps, repository_path_invalid, repository_path_missing,
- * repository_path_not_a_directory, repository_not_writable
+ * repository_path_not_a_directory, repository_not_mounted, repository_not_writable
  */
 export class CreateRepository extends Command<RepositoryCreation> {
   constructor(
     readonly name: string,
-    readonly type: RepositoryType,
-    readonly path: string,
+    readonly place: Extract<RepositoryLocation, { readonly type: 'local' }>,
     readonly context: CommandContext,
   ) {
     super();
   }
 }
 
-export type RepositoryCreation = { readonly repository: RepositoryCreated['data']; readonly position: string | null };
+export type RepositoryCreation = {
+  readonly repository: RepositoryFacts;
+  readonly capabilities: RepositoryCapabilities | null;
+  readonly position: string | null;
+};
+
+/**
+ * Records that a repository is at another place now, where its marker is. Nothing is copied or moved.
+ * @throws DomainError repository_not_found, repository_in_use, repository_overlaps, repository_marker_missing, repository_already_used, repository_path_*,
+ * repository_not_mounted, repository_not_writable
+ */
+export class MoveRepository extends Command<RepositoryCreation> {
+  constructor(
+    readonly repositoryId: string,
+    readonly place: Extract<RepositoryLocation, { readonly type: 'local' }>,
+    readonly context: CommandContext,
+  ) {
+    super();
+  }
+}
 
 /**
  * Deletes a repository that holds no backups and no copies, and that no policy uses, and removes its marker. The result is the position of the deletion.
@@ -66,7 +84,7 @@ export class ImportRepository extends Command<RepositoryImport> {
 }
 
 export type RepositoryImport = {
-  readonly repository: RepositoryCreated['data'];
+  readonly repository: RepositoryFacts;
   /** False if the repository was already known. */
   readonly created: boolean;
   /** Ids of the restore points that this command imported. */

@@ -2,6 +2,21 @@ import type { RepositoryReadModel } from '../../../../../projections/repositorie
 import type { LockSummary } from './lock-summary.plan.js';
 import type { ImmutabilityMode } from './repository.events.js';
 import type { CapacityResponse } from './capacity.response.js';
+import { localLocation, type RepositoryCapabilities, type RepositoryFacts, type RepositoryLocation, type RepositoryType } from './repository.events.js';
+
+/** What a test of the repository's file system found. */
+export class RepositoryCapabilitiesDto {
+  /** As in the mount table @example "nfs4" */ readonly filesystem!: string;
+  /** For a share, the version of its protocol @example "4.2" */ readonly protocol_version!: string | null;
+  /** Unwritten parts of a file take no space @example true */ readonly holes!: boolean;
+  /** @example true */ readonly hard_links!: boolean;
+  /** Programs of QEMU can lock images @example true */ readonly image_locks!: boolean;
+  /** A file is shown as read-only after its write permission is removed @example true */ readonly read_only_mode!: boolean;
+  /** Files belong to the account of the hub; false if the server maps it to another @example true */ readonly owner_kept!: boolean;
+  /** The server's clock minus that of the hub, in milliseconds @example 12 */ readonly clock_skew_ms!: number;
+  /** Of a file of a few MiB, including the time to reach stable storage @example 104857600 */ readonly write_bytes_per_second!: number;
+  /** Of the same file, past the hub's own cache where the kernel permits it @example 209715200 */ readonly read_bytes_per_second!: number;
+}
 
 /** How long restore points are locked from their sealing on. */
 export class ImmutabilityResponse {
@@ -22,28 +37,62 @@ export class RepositoryLocksResponse {
 }
 
 /** A repository, as shown by every route of the API. */
-export class RepositoryResponse {
-  /** @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly repository_id!: string;
+export class RepositoryFactsDto {
+  /** @format uuid @example "0199a3c0-2b40-7d10-b1de-64f0a52c9e02" */ readonly repository_id!: string;
   /** @example "main" */ readonly name!: string;
-  readonly type!: 'local';
-  /** @example "/srv/backups" */ readonly path!: string;
-  /** @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
+  readonly type!: RepositoryType;
+  /** Where the hub reaches its files; for a share, its mount point @example "/srv/backups" */ readonly path!: string;
+  /** `local`: whether the path must be a mount point; always true for a share @example false */ readonly require_mount!: boolean;
+  /** `nfs` and `cifs`: name or address @example "nas.example.org" */ readonly server!: string | null;
+  /** `nfs`: path at the server @example "/export/backups" */ readonly export!: string | null;
+  /** `cifs`: name of the share @example "backups" */ readonly share!: string | null;
+  /** `nfs` and `cifs`: mount options @example [] */ readonly options!: readonly string[];
+  /** `cifs`: name of the file with the account, in the credentials folder of the mount helper @example "nas" */ readonly credentials!: string | null;
+  /** null: not measured yet */ readonly capabilities!: RepositoryCapabilitiesDto | null;
+  /** @format date-time @example "2026-11-21T10:30:00.000Z" */ readonly created_at!: string;
+}
+
+export class CreatedRepositoryDto extends RepositoryFactsDto {
+  /** For ?after= @example "0000000000000000042" */ readonly position!: string | null;
+}
+
+export class RepositoryResponse extends RepositoryFactsDto {
   /** null: not measured yet */ readonly capacity!: CapacityResponse | null;
   readonly immutability!: ImmutabilityResponse;
   /** Position of the last event this answer knows; opaque @example "0000000000000000042" */ readonly position!: string;
 }
 
-export function toRepositoryResponse(repository: RepositoryReadModel, capacity: CapacityResponse | null): RepositoryResponse {
+export function toRepositoryFacts(
+  repository: RepositoryFacts,
+  capabilities: RepositoryCapabilities | null,
+): Pick<RepositoryFactsDto, keyof RepositoryFactsDto> {
+  const { repository_id, name, location, created_at } = repository;
+  const { type, path } = location;
   return {
-    repository_id: repository.repository_id,
-    name: repository.name,
-    type: repository.type,
-    path: repository.path,
-    created_at: repository.created_at.toISOString(),
-    capacity,
-    immutability: { mode: repository.immutability_mode ?? 'none', days: repository.immutability_days ?? 0 },
-    position: repository.position,
+    repository_id,
+    name,
+    type,
+    path,
+    require_mount: location.type === 'local' ? location.require_mount : true,
+    server: location.type === 'local' ? null : location.server,
+    export: location.type === 'nfs' ? location.export : null,
+    share: location.type === 'cifs' ? location.share : null,
+    options: location.type === 'local' ? [] : location.options,
+    credentials: location.type === 'cifs' ? location.credentials : null,
+    capabilities,
+    created_at,
   };
+}
+
+export function locationOf(repository: RepositoryReadModel): RepositoryLocation {
+  return repository.location ?? localLocation(repository.path);
+}
+
+export function toRepositoryResponse(repository: RepositoryReadModel, capacity: CapacityResponse | null): RepositoryResponse {
+  const { repository_id, name, capabilities, created_at, position } = repository;
+  const facts = { repository_id, name, location: locationOf(repository), created_at: created_at.toISOString() };
+  const immutability = { mode: repository.immutability_mode ?? 'none', days: repository.immutability_days ?? 0 };
+  return { ...toRepositoryFacts(facts, capabilities), capacity, immutability, position };
 }
 
 export class RepositoryWithLocksResponse extends RepositoryResponse {

@@ -1,13 +1,13 @@
 import { describe, it } from '@jest/globals';
 import { specificationOf } from '../../../../../test/support/given-when-then.js';
-import type { ImmutabilityMode, RepositoryEvent } from '../model/repository.events.js';
+import { type ImmutabilityMode, localLocation, type RepositoryEvent } from '../model/repository.events.js';
 import { evolveRepository, initialRepositoryState } from '../model/repository.state.js';
 import { decideImmutability } from './set-immutability.decide.js';
 
 const { given } = specificationOf({ initialState: initialRepositoryState, evolve: evolveRepository, decide: decideImmutability });
 const created: RepositoryEvent = {
-  type: 'RepositoryCreated',
-  data: { repository_id: 'r1', name: 'main', type: 'local', path: '/srv/backups', created_at: '2027-01-05T12:00:00.000Z' },
+  type: 'RepositoryCreatedV2',
+  data: { repository_id: 'r1', name: 'main', location: localLocation('/srv/backups'), created_at: '2027-01-05T12:00:00.000Z' },
 };
 const wanted = (mode: ImmutabilityMode, days: number) => ({ repository_id: 'r1', mode, days, set_at: 'now' });
 const set = (mode: ImmutabilityMode, days: number): RepositoryEvent => ({ type: 'RepositoryImmutabilitySet', data: { mode, days, set_at: 'now' } });

@@ -25,6 +25,7 @@ export class TestRepositoryController {
       body.path,
       others.map((other) => other.path),
       null,
+      body.require_mount ?? false,
     );
     return { ok, checks, free_bytes, total_bytes };
   }

@@ -1,20 +1,25 @@
-import { IsIn, IsString, MaxLength } from 'class-validator';
-import type { RepositoryType } from '../model/repository.events.js';
+import { IsBoolean, IsIn, IsString, MaxLength } from 'class-validator';
+import { Optional } from '../../../../contract/validation/presence.decorators.js';
 
-const TYPES = ['local'] as const satisfies readonly RepositoryType[];
+const TYPES = ['local'] as const;
 
 export class TestRepositoryDto {
   @IsIn(TYPES)
-  readonly type!: RepositoryType;
+  readonly type!: (typeof TYPES)[number];
 
   /** @example "/srv/backups" */
   @IsString()
   @MaxLength(4096)
   readonly path!: string;
+
+  /** Whether the path must be a mount point @example false */
+  @Optional()
+  @IsBoolean()
+  readonly require_mount?: boolean;
 }
 
 export class RepositoryCheckDto {
-  readonly name!: 'absolute_path' | 'exists' | 'directory' | 'separate' | 'unused' | 'writable';
+  readonly name!: 'absolute_path' | 'mounted' | 'exists' | 'directory' | 'separate' | 'unused' | 'writable';
   readonly ok!: boolean;
   /** Result of the check and, if it failed, what to do @example "A file was written, synced to disk, read back and removed." */
   readonly detail!: string;
