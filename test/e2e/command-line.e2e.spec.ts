@@ -80,29 +80,6 @@ describe('the command line, with a running hub', () => {
     expect(before).toMatchObject({ code: 0, stderr: expect.stringMatching(/^as of 2020-01-01T00:00:00\.000Z, before the first event$/m) });
   });
 
-  it('verifies a backup, restores its disks, and shows the restore', async () => {
-    const { backups } = await json<{ backups: { backup_id: string }[] }>('backup', 'list', '--vm', 'web1', '--limit', '1');
-    const id = backups[0]?.backup_id ?? '';
-    expect(await sendense('backup', 'verify', id)).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(/^Verification \S+ in repository \S+: passed, 2 files read\.\n$/),
-    });
-    const target = join(system.directory, 'restored');
-    await mkdir(target);
-    const restored = await sendense('recover', 'disks', id, '--target', target, '--format', 'raw', '--watch');
-    expect(restored).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Restore \S+ is completed\./) });
-    expect(restored.stdout).toContain(`\n${join(target, 'web1-disk0.raw')}\n`);
-    expect((await sendense('recover', 'list')).stdout).toMatch(/ web1 +\S+ +disks +completed +100 /);
-    const again = await sendense('recover', 'disks', id, '--target', target, '--format', 'raw', '--json');
-    expect(again.code).toBe(1);
-    expect(JSON.parse(again.stdout)).toMatchObject({ error: { code: 'target_exists' } });
-    expect(await sendense('recover', 'vm', id, '--name', 'again', '--storage', '/srv')).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('has no VM definition'),
-    });
-    expect(await sendense('backup', 'delete', backups[0]?.backup_id.replace(/.$/, 'x') ?? '')).toMatchObject({ code: 1 });
-  });
-
   it('ends quietly when what reads its output has ended', async () => {
     const child = spawn(process.execPath, [CLI, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
     child.stdout.destroy();
@@ -154,6 +131,29 @@ describe('the command line, with a running hub', () => {
       stdout: '',
       stderr: expect.stringContaining('there is no vm "nobody"'),
     });
+  });
+
+  it('verifies a backup, restores its disks, and shows the restore', async () => {
+    const { backups } = await json<{ backups: { backup_id: string }[] }>('backup', 'list', '--vm', 'web1', '--limit', '1');
+    const id = backups[0]?.backup_id ?? '';
+    expect(await sendense('backup', 'verify', id)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^Verification \S+ in repository \S+: passed, 2 files read\.\n$/),
+    });
+    const target = join(system.directory, 'restored');
+    await mkdir(target);
+    const restored = await sendense('recover', 'disks', id, '--target', target, '--format', 'raw', '--watch');
+    expect(restored).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Restore \S+ is completed\./) });
+    expect(restored.stdout).toContain(`\n${join(target, 'web1-disk0.raw')}\n`);
+    expect((await sendense('recover', 'list')).stdout).toMatch(/ web1 +\S+ +disks +completed +100 /);
+    const again = await sendense('recover', 'disks', id, '--target', target, '--format', 'raw', '--json');
+    expect(again.code).toBe(1);
+    expect(JSON.parse(again.stdout)).toMatchObject({ error: { code: 'target_exists' } });
+    expect(await sendense('recover', 'vm', id, '--name', 'again', '--storage', '/srv')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('has no VM definition'),
+    });
+    expect(await sendense('backup', 'delete', backups[0]?.backup_id.replace(/.$/, 'x') ?? '')).toMatchObject({ code: 1 });
   });
 
   it('creates, edits, runs and pauses a policy, and shows what it does', async () => {
