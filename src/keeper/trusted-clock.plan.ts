@@ -1,6 +1,6 @@
 /** The clocks of the machine at one moment. */
 export type ClockReading = {
-  /** Milliseconds since 1970, as set by whoever may set the clock. */
+  /** Milliseconds since 1970, as anybody who may set the clock has set it. */
   readonly wall_ms: number;
   /** CLOCK_BOOTTIME: milliseconds since the machine was started, suspended time included. It cannot be set. */
   readonly boot_ms: number;

@@ -134,7 +134,7 @@ describe('the command line, with a running hub', () => {
   });
 
   it('verifies a backup, restores its disks, and shows the restore', async () => {
-    const { backups } = await json<{ backups: { backup_id: string }[] }>('backup', 'list', '--vm', 'web1', '--limit', '1');
+    const { backups } = await json<{ backups: { backup_id: string }[] }>('backup', 'list', '--vm', 'web1', '--status', 'completed');
     const id = backups[0]?.backup_id ?? '';
     expect(await sendense('backup', 'verify', id)).toMatchObject({
       code: 0,

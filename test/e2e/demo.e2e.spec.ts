@@ -106,7 +106,7 @@ describe('the demo', () => {
   }
 
   async function ended(): Promise<number | null> {
-    await until('the demo to end', () => Promise.resolve(child.exitCode !== null || child.signalCode !== null), 240_000);
+    await until('the demo to end', () => Promise.resolve(child.exitCode !== null || child.signalCode !== null), 400_000);
     return child.exitCode;
   }
 

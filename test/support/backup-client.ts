@@ -26,9 +26,9 @@ const HOLD_PATIENCE_MS = 60_000;
 
 export type BackupType = 'full' | 'incremental' | 'auto';
 
-/** As lists show it: its copies are in the answer of GET /backups/{id} alone. */
+/** As lists show it: its copies and the lock of its files are in the answer of GET /backups/{id} alone. */
 export function listed(backup: BackupResponse): BackupResponse {
-  const shown = Object.entries(backup).filter(([name]) => name !== 'copies');
+  const shown = Object.entries(backup).filter(([name]) => name !== 'copies' && name !== 'lock');
   return Object.fromEntries(shown) as unknown as BackupResponse;
 }
 

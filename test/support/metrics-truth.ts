@@ -42,13 +42,23 @@ export async function requireTrueMetrics(system: HubSystem): Promise<void> {
   const { nodes } = await get<{ nodes: readonly { name: string; state: string }[] }>('/nodes');
   expect(labelled(samples, 'sendense_node_reachable', 'node')).toEqual(new Map(nodes.map(({ name, state }) => [name, state === 'reachable' ? 1 : 0])));
 
-  const { repositories } = await get<{ repositories: readonly { name: string; capacity: { total_bytes: number; free_bytes: number } | null }[] }>(
-    '/repositories',
-  );
+  const { repositories } = await get<{
+    repositories: readonly { repository_id: string; name: string; capacity: { total_bytes: number; free_bytes: number } | null }[];
+  }>('/repositories');
   const measured = repositories.flatMap(({ name, capacity }) => (capacity === null ? [] : [[name, capacity] as const]));
   expect(labelled(samples, 'sendense_repository_total_bytes', 'repository')).toEqual(new Map(measured.map(([name, of]) => [name, of.total_bytes])));
   expect(labelled(samples, 'sendense_repository_free_bytes', 'repository')).toEqual(new Map(measured.map(([name, of]) => [name, of.free_bytes])));
   expect(labelled(samples, 'sendense_repository_level', 'repository').size).toBe(measured.length);
+  const locks = await Promise.all(
+    repositories.map(({ repository_id }) => get<{ locks: { locked: number; unconfirmed_since: string | null } | null }>(`/repositories/${repository_id}`)),
+  );
+  const valuesOf = (family: string): readonly number[] => [...samples].flatMap(([name, value]) => (name.startsWith(`${family}{`) ? [value] : []));
+  expect(valuesOf('sendense_repository_locked_restore_points').reduce((sum, value) => sum + value, 0)).toBe(
+    locks.reduce((sum, of) => sum + (of.locks?.locked ?? 0), 0),
+  );
+  expect(valuesOf('sendense_repository_lock_unconfirmed_seconds').some((seconds) => seconds > 0)).toBe(
+    locks.some((of) => (of.locks?.unconfirmed_since ?? null) !== null),
+  );
 
   const { projections } = await get<{ projections: readonly { name: string; halted: object | null; lag_seconds: number; head_position: string }[] }>(
     '/projections',
@@ -109,6 +119,8 @@ const COMPARED = [
   'sendense_open_streams',
   'sendense_repository_free_bytes',
   'sendense_repository_level',
+  'sendense_repository_lock_unconfirmed_seconds',
+  'sendense_repository_locked_restore_points',
   'sendense_repository_total_bytes',
   'sendense_projection_delay_seconds',
   'sendense_projection_events_total',

@@ -11,6 +11,7 @@ import { QemuImg } from '../../lib/qemu/qemu-img.js';
 import { FileHasher } from '../hashing/file-hasher.js';
 import { ProvenFiles } from '../repository-files/proven-files.js';
 import { RepositoryFiles } from '../repository-files/repository-files.js';
+import { DIRECT_CALLS } from '../storage-worker/file-calls.js';
 import { RestorePointVerifier } from '../repository-files/restore-point-verifier.js';
 import { FileCopier } from './file-copier.js';
 import { type HealRequest, type PreparedHealing, RestorePointHealer } from './restore-point-healer.js';
@@ -55,11 +56,11 @@ gated.describe('healing a restore point from other places', () => {
     await handle.close();
   }
 
-  async function prepare(damaged: HealRequest['damaged'] = [{ file: 'disk-0.qcow2', part: 'file' }]): Promise<PreparedHealing> {
+  async function prepare(damaged: HealRequest['damaged'] = [{ file: 'disk-0.qcow2', part: 'file' }], by = healer): Promise<PreparedHealing> {
     const manifestSha256 = (await files.readManifestAndHash(other, full.folder)).sha256;
     const sources = [{ repository_id: 'r2', repository_path: other }];
     const signal = new AbortController().signal;
-    return healer.prepare({ repositoryPath: chain.repository, folder: full.folder, backupId: full.backupId, manifestSha256, damaged, sources, signal });
+    return by.prepare({ repositoryPath: chain.repository, folder: full.folder, backupId: full.backupId, manifestSha256, damaged, sources, signal });
   }
 
   async function expectWhole(): Promise<void> {
@@ -136,6 +137,18 @@ gated.describe('healing a restore point from other places', () => {
       'manifest.json.sig',
     ]);
     expect((await stat(join(chain.repository, full.folder))).mode & 0o777).toBe(0o555);
+  });
+
+  it('leaves files that a keeper has made immutable as they are, and says so before it writes anything', async () => {
+    await flip(chain.repository, 'disk-0.qcow2', 100);
+    const locked = new RepositoryFiles(() => ({ ...DIRECT_CALLS, immutability: () => Promise.resolve([{ name: 'disk-0.qcow2', immutable: true }]) }));
+    const before = await readdir(join(chain.repository, full.folder));
+    await expect(prepare(undefined, new RestorePointHealer(locked, new FileCopier(), proven))).rejects.toMatchObject({
+      code: 'restore_point_locked',
+      facts: { file: `${full.folder}/disk-0.qcow2` },
+    });
+    await healer.discard(chain.repository, full.folder);
+    expect(await readdir(join(chain.repository, full.folder))).toEqual(before);
   });
 
   it('begins again after an interruption', async () => {

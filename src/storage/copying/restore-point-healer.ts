@@ -52,11 +52,12 @@ export class RestorePointHealer {
 
   /**
    * Writes and proves the new files. The restore point stays as it is, so this may take long while others read it. Replaces what an interrupted call left.
-   * @throws DomainError `nothing_sound` (conflict), `restore_point_being_rewritten`, `repository_unavailable` (unavailable), `repository_full`; the signal's reason
+   * @throws DomainError `nothing_sound`, `restore_point_locked` (conflict), `restore_point_being_rewritten`, `repository_unavailable` (unavailable), `repository_full`; the signal's reason
    */
   async prepare(request: HealRequest): Promise<PreparedHealing> {
     const { repositoryPath, folder } = request;
     const folderPath = await this.files.openForHealing(repositoryPath, folder);
+    await this.refuseImmutable(request);
     const { read, healed } = await this.manifest(request, folderPath);
     if (read.stored.rewriting !== undefined) {
       throw new DomainError('unavailable', 'restore_point_being_rewritten', `The files of restore point ${request.backupId} are being replaced.`, { folder });
@@ -89,6 +90,20 @@ export class RestorePointHealer {
   /** Removes what an interrupted or failed `prepare` left. */
   async discard(repositoryPath: string, folder: string): Promise<void> {
     await this.files.closeHealed(repositoryPath, folder, []);
+  }
+
+  /** A keeper has made them immutable: nobody can replace them, or their lists of digests, before their lock ends. */
+  private async refuseImmutable({ repositoryPath, folder, backupId, damaged }: HealRequest): Promise<void> {
+    const immutable = await this.files.immutableFilesOf(repositoryPath, folder);
+    const [locked] = damaged.filter(({ file }) => [...immutable].some((name) => name === file || name.startsWith(`${file}.`)));
+    if (locked === undefined) return;
+    const file = join(folder, locked.file);
+    throw new DomainError(
+      'conflict',
+      'restore_point_locked',
+      `The damaged file "${file}" of restore point ${backupId} is immutable and cannot be replaced before its lock ends. Restore from another repository.`,
+      { backup_id: backupId, file },
+    );
   }
 
   /** The manifest that was recorded, from any place; it and its signature are written again where they differ. */

@@ -373,6 +373,15 @@ export class RepositoryFiles {
     });
   }
 
+  /** Names of files of a restore point that are immutable now, so that nobody can replace them; none where the file system does not say. */
+  async immutableFilesOf(repositoryPath: string, folder: string): Promise<ReadonlySet<string>> {
+    this.parse(repositoryPath, folder);
+    return this.onStorage(repositoryPath, `reading the attributes of ${folder}`, async () => {
+      const found = await this.callsAt(repositoryPath).immutability(join(repositoryPath, folder));
+      return new Set(found.flatMap(({ name, immutable }) => (immutable ? [name] : [])));
+    });
+  }
+
   private async removeHealed(repositoryPath: string, folderPath: string): Promise<void> {
     const calls = this.callsAt(repositoryPath);
     for (const { name } of await calls.list(folderPath)) if (name.startsWith(HEALED_PREFIX)) await calls.removeTree(join(folderPath, name));

@@ -1,6 +1,6 @@
 import type { MountTableEntry } from '../../lib/files/mount-table.js';
 
-/** A share of a file server. Whoever reads one from outside checks it with `shareProblem` first. */
+/** A share of a file server. One that was read from outside must be checked with `shareProblem` first. */
 export type Share =
   | { readonly type: 'nfs'; readonly server: string; readonly export: string; readonly options: readonly string[] }
   | { readonly type: 'cifs'; readonly server: string; readonly share: string; readonly options: readonly string[]; readonly credentials: string | null };

@@ -5,7 +5,7 @@ import type { RepositoryState } from '../model/repository.state.js';
 export type ImmutabilityWanted = Immutability & { readonly repository_id: string; readonly set_at: string };
 
 /**
- * An enforced period can only become longer, so that whoever has taken over the hub cannot shorten the locks of later restore points.
+ * An enforced period can only become longer, so that an intruder in the hub cannot shorten the locks of later restore points.
  * @throws DomainError repository_not_found, immutability_invalid, immutability_only_lengthens
  */
 export function decideImmutability({ repository_id, mode, days, set_at }: ImmutabilityWanted, state: RepositoryState): readonly RepositoryEvent[] {
