@@ -74,7 +74,7 @@ describe('the demo', () => {
     expect(await processes()).toEqual([]);
     expect(await guestMountsBelow(temporary)).toEqual([]);
     expect(await readdir(temporary)).toEqual([]);
-  }, 480_000);
+  }, 600_000);
 
   inLongProof(() => {
     it('cleans up when it is interrupted, on a server that was there before too', async () => {
