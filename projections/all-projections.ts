@@ -26,6 +26,8 @@ import { policiesProjection } from './policies/policies.projection.js';
 import { PolicyReadModel } from './policies/policies.read-model.js';
 import { policyOccurrencesProjection } from './policy-occurrences/policy-occurrences.projection.js';
 import { PolicyOccurrenceReadModel } from './policy-occurrences/policy-occurrences.read-model.js';
+import { policyRunVmsProjection } from './policy-run-vms/policy-run-vms.projection.js';
+import { PolicyRunVmReadModel } from './policy-run-vms/policy-run-vms.read-model.js';
 import { repositoriesProjection } from './repositories/repositories.projection.js';
 import { RepositoryReadModel } from './repositories/repositories.read-model.js';
 import { repositoryCapacityProjection } from './repository-capacity/repository-capacity.projection.js';
@@ -54,6 +56,7 @@ export const allProjections: readonly Projection[] = [
   policiesProjection,
   blackoutsProjection,
   policyOccurrencesProjection,
+  policyRunVmsProjection,
   pipelinesProjection,
   vmRpoProjection,
   repositoriesProjection,
@@ -80,6 +83,7 @@ export const allReadModels: readonly ReadModel[] = [
   PolicyReadModel,
   BlackoutReadModel,
   PolicyOccurrenceReadModel,
+  PolicyRunVmReadModel,
   PipelineReadModel,
   VmRpoReadModel,
   RepositoryReadModel,

@@ -1,13 +1,5 @@
-import type { MissCode, OccurrenceBackupEnded, OccurrenceStarted, OccurrenceVm, SkipCode } from '../../src/hub/backup/policies/model/occurrence.events.js';
+import type { MissCode, OccurrenceStarted, SkipCode } from '../../src/hub/backup/policies/model/occurrence.events.js';
 import { type EntityOf, instant, integer, json, position, readModel, type RowOf, text } from '../../src/hub/store/postgres/read-model-definition.js';
-
-export type OccurrenceVmRow = OccurrenceVm & {
-  readonly attempt: number;
-  readonly status: 'planned' | 'requested' | OccurrenceBackupEnded['data']['outcome'];
-  readonly backup_id: string | null;
-  readonly code: string | null;
-  readonly detail: string | null;
-};
 
 export const PolicyOccurrenceReadModel = readModel({
   name: 'policy_occurrences',
@@ -24,7 +16,6 @@ export const PolicyOccurrenceReadModel = readModel({
     outcome: text<'started' | 'caught_up' | 'skipped' | 'missed'>(),
     reason: text<SkipCode | MissCode>().nullable(),
     detail: text().nullable(),
-    vms: json<readonly OccurrenceVmRow[]>(),
     left_out: json<OccurrenceStarted['data']['left_out']>(),
     recorded_at: instant(),
     finished_at: instant().nullable(),

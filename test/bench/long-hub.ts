@@ -46,6 +46,7 @@ export async function fill(hub: BenchHub, rounds: number, vms = VMS): Promise<Fi
     nodeId: node.node_id,
     repositoryId: repository.repository_id,
     vms,
+    imageRoot: hub.system.imageRoot,
     firstPort: Number(settings['SENDENSE_NBD_PORT_FIRST']),
     portCount: Number(settings['SENDENSE_NBD_PORT_COUNT']),
   });

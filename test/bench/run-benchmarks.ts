@@ -18,6 +18,7 @@ import { benchPruning } from './pruning.bench.js';
 import { benchRestoreDisks } from './restore-disks.bench.js';
 import { benchRestoreMounts } from './restore-mounts.bench.js';
 import { benchRetention } from './retention.bench.js';
+import { benchScheduler } from './scheduler.bench.js';
 import { benchTimeTravel } from './time-travel.bench.js';
 import { benchTunnel } from './tunnel.bench.js';
 import { benchWhatIf } from './what-if.bench.js';
@@ -50,18 +51,20 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   ledger: async (options) => outcomeOf(benchLedger(options)),
   price: async (options) => outcomeOf(benchPrice(options)),
   retention: async (options) => outcomeOf(benchRetention(options)),
+  scheduler: async (options) => outcomeOf(benchScheduler(options)),
   'what-if': async (options) => outcomeOf(benchWhatIf(options)),
 };
 /** Writes a long history, or needs another build: only when it is asked for. */
-const ON_REQUEST: ReadonlySet<string> = new Set(['history', 'time-travel', 'ledger', 'price', 'what-if']);
+const ON_REQUEST: ReadonlySet<string> = new Set(['history', 'time-travel', 'ledger', 'price', 'scheduler', 'what-if']);
 
 const USAGE = `Usage: bin/bench [--smoke] [--write] [name...]
 
 Measures Sendense side by side with the bare tools below it, and prints tables with ratios and targets.
-Without a name everything but history, time-travel, ledger, price and what-if is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
+Without a name everything but history, time-travel, ledger, price, scheduler and what-if is measured, which takes some ten minutes and 30 GiB of temporary space (TMPDIR).
 history writes four million events and time-travel three million, or as many as --events says; each takes most of an hour and 15 GiB.
 ledger writes one million, or as many as --events says, after some three minutes of appends.
 what-if writes 12,000 backups of 1,000 VMs and simulates years of a policy, in some minutes.
+scheduler has the backups of 10,000 VMs due at the same minute, in some minutes.
 price measures full backups with another version's build (--before) and with this one, in turns, as root.
 Nothing else should run on the machine meanwhile.
 

@@ -20,6 +20,8 @@ export interface HistoryOptions {
   readonly vms: number;
   readonly firstPort: number;
   readonly portCount: number;
+  /** Folder that holds a folder of each VM. Default: one that does not exist. */
+  readonly imageRoot?: string;
 }
 
 interface Vm {
@@ -70,7 +72,7 @@ export class LongHistory {
           name: vm.name,
           node_id: this.options.nodeId,
           source: 'image',
-          source_ref: `/srv/images/${vm.name}`,
+          source_ref: `${this.options.imageRoot ?? '/srv/images'}/${vm.name}`,
           disks: Array.from({ length: vm.disks }, (_, disk_id) => ({
             disk_id,
             disk_key: `disk${disk_id}.qcow2`,

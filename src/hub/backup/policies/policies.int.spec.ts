@@ -4,7 +4,7 @@ import { Global, Module } from '@nestjs/common';
 import { CommandBus, CommandHandler, CqrsModule, type ICommandHandler } from '@nestjs/cqrs';
 import { Test } from '@nestjs/testing';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { DataSource } from 'typeorm';
+import { DataSource, type FindOptionsWhere } from 'typeorm';
 import { allProjections, allReadModels } from '../../../../projections/all-projections.js';
 import { PolicyOccurrenceReadModel } from '../../../../projections/policy-occurrences/policy-occurrences.read-model.js';
 import { POLICY_SETTINGS } from '../../../../test/support/policy-histories.js';
@@ -31,6 +31,8 @@ import { backupStream } from '../backups/model/backup.events.js';
 import { RecordRetentionHandler } from '../backups/record-retention/record-retention.handler.js';
 import { vmStream } from '../vms/model/vm.events.js';
 import { KeepBlackouts } from './keep-blackouts/keep-blackouts.service.js';
+import { OccurrenceReader } from './model/occurrence.reader.js';
+import type { OccurrenceResponse } from './model/occurrence.response.js';
 import { CreatePolicy, DeletePolicy, EditPolicy, RunPolicy } from './model/policy.commands.js';
 import type { PolicySettings } from './model/policy.events.js';
 import { PoliciesModule } from './policies.module.js';
@@ -169,12 +171,20 @@ async function ends(): Promise<readonly string[]> {
   return rows.map(({ wall_time, outcome: end, reason }) => `${wall_time} ${end}${reason === null ? '' : ` ${reason}`}`);
 }
 
-async function newest(): Promise<PolicyOccurrenceReadModel> {
-  await app.get(ReadModels).current('policy_occurrences');
-  return app
+async function newest(): Promise<OccurrenceResponse> {
+  await app.get(ReadModels).current('policy_occurrences', 'policy_run_vms');
+  const [run] = await responsesOf({ policy_id: policyId });
+  if (run === undefined) throw new Error('there is no run');
+  return run;
+}
+
+/** Newest first. */
+async function responsesOf(where: FindOptionsWhere<PolicyOccurrenceReadModel>): Promise<readonly OccurrenceResponse[]> {
+  const rows = await app
     .get(DataSource)
     .getRepository(PolicyOccurrenceReadModel)
-    .findOneOrFail({ where: { policy_id: policyId }, order: { created_position: 'DESC' } });
+    .find({ where, order: { created_position: 'DESC' } });
+  return app.get(OccurrenceReader).responsesOf(rows);
 }
 
 const finished = () => until('the run to finish', async () => ((await newest()).finished_at === null ? null : await newest()));
@@ -227,8 +237,7 @@ describe('a policy whose runs come due', () => {
     await until('the request', () => Promise.resolve(requests.length > 0));
     await at('2027-02-02T22:00:00.000Z');
     const backup_id = await until('the backup to be known', async () => {
-      const rows = await app.get(DataSource).getRepository(PolicyOccurrenceReadModel).findBy({ policy_id: policyId, outcome: 'started' });
-      return rows[0]?.vms[0]?.backup_id;
+      return (await responsesOf({ policy_id: policyId, outcome: 'started' }))[0]?.vms[0]?.backup_id;
     });
     await append(backupStream(backup_id), { type: 'BackupCompleted', data: { completed_at: clock.iso() } });
     await until('the run to finish', async () => {

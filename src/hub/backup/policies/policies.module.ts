@@ -13,6 +13,7 @@ import { KeepBlackoutsController } from './keep-blackouts/keep-blackouts.control
 import { KeepBlackouts } from './keep-blackouts/keep-blackouts.service.js';
 import { ListOccurrencesController } from './list-occurrences/list-occurrences.controller.js';
 import { ListPoliciesController } from './list-policies/list-policies.controller.js';
+import { OccurrenceReader } from './model/occurrence.reader.js';
 import { OccurrenceRecorder } from './model/occurrence.recorder.js';
 import { PipelineRecorder } from './model/pipeline.recorder.js';
 import { RetentionReader } from './model/retention.reader.js';
@@ -56,6 +57,7 @@ import { WhatIfReader } from './what-if/what-if.reader.js';
     RetentionReader,
     WhatIfReader,
     ApplyRetentionReactor,
+    OccurrenceReader,
     OccurrenceRecorder,
     PipelineRecorder,
     RunPipelinesReactor,

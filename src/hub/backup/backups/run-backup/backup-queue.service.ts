@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { poolPorts } from '../../../exports/nbd-ports/model/pool-ports.reader.js';
 import { loggerFor } from '../../../../lib/logging/logger.js';
 import { HubConfig } from '../../../hub.config.js';
+import type { WaitingFor } from '../model/backup.events.js';
 import type { KnownBackup } from '../model/backup.state.js';
 import { type ActiveBackup, decideAdmissions, type PortShortage, type QueuedBackup } from './admit-backups.decide.js';
 import type { PortsShortError } from './prepare-run.step.js';
@@ -21,6 +22,8 @@ export class BackupQueue {
   private readonly places = new Map<string, number>();
   private readonly active = new Map<string, ActiveBackup>();
   private readonly admitted = new Set<string>();
+  /** By queued backup, the recorded reason why it waits: of thousands of backups, most wait for the same as before. */
+  private readonly reasons = new Map<string, WaitingFor>();
   private nextPlace = 0;
   /** By backup, with the performance.now() at which too few ports were free; null while ports are not short. */
   private shortages: Map<string, PortShortage & { readonly sinceMs: number }> | null = null;
@@ -53,7 +56,9 @@ export class BackupQueue {
   observe(state: KnownBackup): void {
     const { backup_id, vm_id } = state.run.request;
     if (state.status === 'pending') {
-      if (!this.admitted.has(backup_id) && !this.queue.has(backup_id)) this.enqueue({ backup_id, vm_id });
+      if (this.admitted.has(backup_id) || this.queue.has(backup_id)) return;
+      if (state.waiting_for !== null) this.reasons.set(backup_id, state.waiting_for);
+      this.enqueue({ backup_id, vm_id });
     } else {
       this.leave(backup_id);
       this.active.set(backup_id, { backup_id, vm_id, counts: state.status === 'running' });
@@ -112,10 +117,12 @@ export class BackupQueue {
         this.admitted.add(backup_id);
         this.active.set(backup_id, { ...queued, counts: true });
         this.start(backup_id);
-      } else {
-        this.recorder
-          .record(backup_id, { kind: 'record-queued', waiting_for: admission.waiting_for, detail: admission.detail })
-          .catch((error: unknown) => this.log.warn('could not record why a backup is waiting', { backup_id, error }));
+      } else if (this.reasons.get(backup_id) !== admission.waiting_for) {
+        this.reasons.set(backup_id, admission.waiting_for);
+        this.recorder.record(backup_id, { kind: 'record-queued', waiting_for: admission.waiting_for, detail: admission.detail }).catch((error: unknown) => {
+          this.reasons.delete(backup_id);
+          this.log.warn('could not record why a backup is waiting', { backup_id, error });
+        });
       }
     }
   }
@@ -142,7 +149,11 @@ export class BackupQueue {
 
   /** Inserts the backup at the place of its request: one that was admitted but found no ports returns ahead of later requests. */
   private enqueue(backup: QueuedBackup): void {
-    if (!this.places.has(backup.backup_id)) this.places.set(backup.backup_id, this.nextPlace++);
+    if (!this.places.has(backup.backup_id)) {
+      this.places.set(backup.backup_id, this.nextPlace++);
+      this.queue.set(backup.backup_id, backup);
+      return;
+    }
     const place = ({ backup_id }: QueuedBackup): number => this.places.get(backup_id) ?? Number.MAX_SAFE_INTEGER;
     const inOrder = [...this.queue.values(), backup].sort((one, other) => place(one) - place(other));
     this.queue.clear();
@@ -152,6 +163,7 @@ export class BackupQueue {
   private leave(backupId: string): void {
     this.queue.delete(backupId);
     this.admitted.delete(backupId);
+    this.reasons.delete(backupId);
     this.shortages?.delete(backupId);
   }
 }

@@ -1,12 +1,12 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
-import { DataSource, In } from 'typeorm';
-import { PipelineReadModel } from '../../../../../projections/pipelines/pipelines.read-model.js';
+import { DataSource } from 'typeorm';
 import { PolicyOccurrenceReadModel } from '../../../../../projections/policy-occurrences/policy-occurrences.read-model.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { ApiPage, type Page, readPage } from '../../../operations/http/cursor-page.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
-import { OccurrenceResponse, toOccurrenceResponse } from '../model/occurrence.response.js';
+import { OccurrenceReader } from '../model/occurrence.reader.js';
+import { OccurrenceResponse } from '../model/occurrence.response.js';
 import { PolicyReader } from '../model/policy.reader.js';
 import { ListOccurrencesQuery } from './list-occurrences.dto.js';
 
@@ -16,6 +16,7 @@ export class ListOccurrencesController {
   constructor(
     private readonly dataSource: DataSource,
     private readonly policies: PolicyReader,
+    private readonly occurrences: OccurrenceReader,
   ) {}
 
   @Get(':id/occurrences')
@@ -23,6 +24,7 @@ export class ListOccurrencesController {
   @ApiParam({ name: 'id', example: '0199a3c0-5511-7c3e-8a55-9b1d3c1f0e5b' })
   @ApiPage('occurrences', OccurrenceResponse, 'A page of occurrences')
   @ApiProblem(404, 'policy_not_found')
+  @ApiProblem(503, 'read_model_behind', 'projection_halted')
   async list(@Param('id', UuidParam) id: string, @Query() query: ListOccurrencesQuery): Promise<Page<'occurrences', OccurrenceResponse>> {
     const page = await readPage(this.dataSource, query, {
       name: 'occurrences',
@@ -34,9 +36,6 @@ export class ListOccurrencesController {
     });
     // The runs of a deleted policy stay.
     if (page.occurrences.length === 0) await this.policies.one(id);
-    const pipelines = await this.dataSource
-      .getRepository(PipelineReadModel)
-      .findBy({ occurrence_id: In(page.occurrences.map(({ occurrence_id }) => occurrence_id)) });
-    return { ...page, occurrences: page.occurrences.map((row) => toOccurrenceResponse(row, pipelines)) };
+    return { ...page, occurrences: await this.occurrences.responsesOf(page.occurrences) };
   }
 }

@@ -1,5 +1,6 @@
 import type { PipelineReadModel } from '../../../../../projections/pipelines/pipelines.read-model.js';
 import type { PolicyOccurrenceReadModel } from '../../../../../projections/policy-occurrences/policy-occurrences.read-model.js';
+import type { PolicyRunVmReadModel } from '../../../../../projections/policy-run-vms/policy-run-vms.read-model.js';
 
 export class PipelineStepResponse {
   /** `verify`: its files are verified. `boot_check`: it is booted. */ readonly step!: 'verify' | 'boot_check';
@@ -55,10 +56,14 @@ export class OccurrenceResponse {
   readonly position!: string;
 }
 
-/** @param pipelines those of the restore points of the run */
-export function toOccurrenceResponse(row: PolicyOccurrenceReadModel, pipelines: readonly PipelineReadModel[]): OccurrenceResponse {
+/** @param vms those of the run, in order @param pipelines those of the restore points of the run */
+export function toOccurrenceResponse(
+  row: PolicyOccurrenceReadModel,
+  vms: readonly PolicyRunVmReadModel[],
+  pipelines: readonly PipelineReadModel[],
+): OccurrenceResponse {
   const checks = new Map(pipelines.map(({ backup_id, steps }) => [backup_id, steps]));
-  const { occurrence_id, policy_id, policy_name, policy_version, trigger, wall_time, time_zone, outcome, reason, detail, vms, left_out, position } = row;
+  const { occurrence_id, policy_id, policy_name, policy_version, trigger, wall_time, time_zone, outcome, reason, detail, left_out, position } = row;
   return {
     occurrence_id,
     policy_id,
@@ -71,10 +76,21 @@ export function toOccurrenceResponse(row: PolicyOccurrenceReadModel, pipelines: 
     outcome,
     reason,
     detail,
-    vms: vms.map((vm) => ({ ...vm, checks: [...(checks.get(vm.backup_id ?? '') ?? [])] })),
+    vms: vms.map(({ vm_id, vm_name, because, start_at, attempt, status, backup_id, code, detail: why }) => ({
+      vm_id,
+      vm_name,
+      because,
+      start_at: start_at.toISOString(),
+      attempt,
+      status,
+      backup_id,
+      code,
+      detail: why,
+      checks: [...(checks.get(backup_id ?? '') ?? [])],
+    })),
     left_out: [...left_out],
     recorded_at: row.recorded_at.toISOString(),
     finished_at: row.finished_at?.toISOString() ?? null,
-    position,
+    position: vms.reduce((newest, vm) => (vm.position > newest ? vm.position : newest), position),
   };
 }

@@ -41,8 +41,9 @@ const POINTS = `
      and coalesce(least(deleted_at, (damage ->> 'detected_at')::timestamptz), 'infinity') > $2`;
 const RUNS = `
   select occurrence_id, policy_id, due_at, outcome,
-         (select coalesce(jsonb_agg(jsonb_build_array(vm -> 'vm_id', vm -> 'status', vm -> 'attempt')), '[]') from jsonb_array_elements(vms) vm) as vms
-    from policy_occurrences
+         (select coalesce(jsonb_agg(jsonb_build_array(vm_id, status, attempt) order by place), '[]')
+            from policy_run_vms vm where vm.occurrence_id = run.occurrence_id) as vms
+    from policy_occurrences run
    where trigger = 'schedule' and due_at < $2 and (due_at, occurrence_id) > ($1::timestamptz, $3)
    order by due_at, occurrence_id limit ${RUN_BATCH}`;
 

@@ -46,6 +46,8 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
   private readonly work = new Reconciler({ what: 'run of a policy', step: (id) => this.step(id), unfinished: () => this.unfinished() }, this.log);
   /** By backup, the run that awaits its end. */
   private readonly awaiting = new Map<string, string>();
+  /** Of these, the backups that may have ended since they were last looked at: the others of a large run need not be read again. */
+  private readonly unseen = new Set<string>();
   private events: Subscription | null = null;
 
   constructor(
@@ -64,7 +66,10 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
     this.events = this.feed.ofCategories('occurrence', 'backup').subscribe(({ stream, type }) => {
       const id = stream.slice(stream.indexOf('-') + 1);
       if (type === 'OccurrenceStarted' || type === 'OccurrenceCaughtUp') this.work.poke(id);
-      if (ENDS.has(type)) this.work.wake(this.awaiting.get(id) ?? '');
+      const run = ENDS.has(type) ? this.awaiting.get(id) : undefined;
+      if (run === undefined) return;
+      this.unseen.add(id);
+      this.work.wake(run);
     });
     this.work.start(this.feed.ready);
   }
@@ -93,9 +98,9 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
       await this.recorder.record(occurrenceId, { kind: 'finish', finished_at: this.clock.iso() });
       return 'done';
     }
-    const queued = await this.recordEnds(state.run, plan.awaited);
-    if (queued === null) return 'progressed';
     const timeout_seconds = state.run.rules?.concurrency_timeout_seconds ?? null;
+    const queued = await this.recordEnds(state.run, this.toLookAt(plan.awaited, state.run, closed !== null || timeout_seconds !== null));
+    if (queued === null) return 'progressed';
     const { cancel, next_at } = planCancellations(plan.awaited, queued, { closed, timeout_seconds, now: this.clock.iso() });
     for (const vm of cancel) await this.cancel(state.run, vm);
     const wake = earlier(plan.next_at, next_at);
@@ -167,11 +172,34 @@ export class RunOccurrenceReactor implements OnApplicationBootstrap, OnModuleDes
     await this.recorder.record(run.occurrence_id, { kind: 'backup_ended', data: { ...ended, retry_at, ended_at } });
   }
 
+  /** Those that have just been requested, and those that have ended since. @param all the rest too, because they may have to be cancelled */
+  private toLookAt(awaited: readonly AwaitedVm[], { occurrence_id }: Run, all: boolean): readonly AwaitedVm[] {
+    for (const { backup_id } of awaited) {
+      if (this.awaiting.has(backup_id)) continue;
+      this.awaiting.set(backup_id, occurrence_id);
+      this.unseen.add(backup_id);
+    }
+    return all ? awaited : awaited.filter(({ backup_id }) => this.unseen.has(backup_id));
+  }
+
   /** @returns the ids of those in the queue; null: at least one backup has ended */
   private async recordEnds(run: Run, awaited: readonly AwaitedVm[]): Promise<ReadonlySet<string> | null> {
-    for (const { backup_id } of awaited) this.awaiting.set(backup_id, run.occurrence_id);
+    // Before they are read: one that ends meanwhile is looked at again.
+    for (const { backup_id } of awaited) this.unseen.delete(backup_id);
+    try {
+      return await this.recordEndsOf(run, awaited);
+    } catch (error) {
+      for (const { backup_id } of awaited) if (this.awaiting.has(backup_id)) this.unseen.add(backup_id);
+      throw error;
+    }
+  }
+
+  private async recordEndsOf(run: Run, awaited: readonly AwaitedVm[]): Promise<ReadonlySet<string> | null> {
+    if (awaited.length === 0) return new Set();
     await this.readModels.current('backups');
-    const rows = await this.dataSource.getRepository(BackupReadModel).findBy({ backup_id: In(awaited.map(({ backup_id }) => backup_id)) });
+    const rows = await this.dataSource
+      .getRepository(BackupReadModel)
+      .find({ select: { backup_id: true, status: true, error: true }, where: { backup_id: In(awaited.map(({ backup_id }) => backup_id)) } });
     const byId = new Map(rows.map((row) => [row.backup_id, row]));
     let ended = false;
     for (const { vm_id, attempt, backup_id, cancel } of awaited) {

@@ -10,7 +10,8 @@ import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js'
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
-import { OccurrenceResponse, toOccurrenceResponse } from '../model/occurrence.response.js';
+import { OccurrenceReader } from '../model/occurrence.reader.js';
+import { OccurrenceResponse } from '../model/occurrence.response.js';
 import { RunPolicy } from '../model/policy.commands.js';
 
 @ApiTags('policies')
@@ -20,6 +21,7 @@ export class RunPolicyController {
     private readonly commands: CommandBus,
     private readonly readModels: ReadModels,
     private readonly dataSource: DataSource,
+    private readonly occurrences: OccurrenceReader,
   ) {}
 
   @Post(':id/run')
@@ -32,7 +34,7 @@ export class RunPolicyController {
   @ApiAcceptedResponse({ type: OccurrenceResponse })
   @ApiProblem(404, 'policy_not_found')
   @ApiProblem(409, 'no_vm_matched', 'previous_running', 'node_offline')
-  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  @ApiProblem(503, 'repository_unavailable', 'read_model_behind', 'projection_halted')
   async run(
     @Param('id', UuidParam) id: string,
     @Context() context: CommandContext,
@@ -41,6 +43,9 @@ export class RunPolicyController {
     const { occurrence_id, position } = await this.commands.execute(new RunPolicy(id, context));
     answerPosition(response, position);
     await this.readModels.waitFor(position, 'policy_occurrences');
-    return toOccurrenceResponse(await this.dataSource.getRepository(PolicyOccurrenceReadModel).findOneByOrFail({ occurrence_id }), []);
+    const run = await this.dataSource.getRepository(PolicyOccurrenceReadModel).findOneByOrFail({ occurrence_id });
+    const [answer] = await this.occurrences.responsesOf([run]);
+    if (answer === undefined) throw new Error('each run has its answer');
+    return answer;
   }
 }

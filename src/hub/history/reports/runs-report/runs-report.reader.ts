@@ -11,24 +11,24 @@ const BATCH = 100;
 /** A backup may fail in the period whose run was due before it. */
 const RUN_MS = 2 * 86_400_000;
 
-/** The outcomes of the VMs are counted where they are stored: a run of ten thousand VMs is some megabytes. */
 const RUNS = `
   select occurrence_id, policy_id, policy_name, policy_version, trigger, due_at, wall_time, time_zone, outcome, reason, detail, finished_at,
-         jsonb_array_length(vms) as vms, counted.*
-    from policy_occurrences
+         counted.*
+    from policy_occurrences run
    cross join lateral (
-      select count(*) filter (where vm ->> 'status' = 'completed')::int as completed,
-             count(*) filter (where vm ->> 'status' in ('failed', 'cancelled', 'refused'))::int as not_completed,
-             count(*) filter (where (vm ->> 'attempt')::int > 1)::int as retried
-        from jsonb_array_elements(vms) vm) counted
+      select count(*)::int as vms,
+             count(*) filter (where status = 'completed')::int as completed,
+             count(*) filter (where status in ('failed', 'cancelled', 'refused'))::int as not_completed,
+             count(*) filter (where attempt > 1)::int as retried
+        from policy_run_vms vm where vm.occurrence_id = run.occurrence_id) counted
    where due_at < $2 and (due_at, occurrence_id) > ($1::timestamptz, $3)
    order by due_at, occurrence_id limit ${BATCH}`;
 const TROUBLED = `
-  select run.occurrence_id, policy_id, policy_name, due_at, recorded_at as begun_at, finished_at, vm ->> 'vm_id' as vm_id, vm ->> 'vm_name' as vm_name,
-         (vm ->> 'attempt')::int as attempt, vm ->> 'status' as status, vm ->> 'start_at' as start_at, vm ->> 'code' as code, vm ->> 'detail' as detail
-    from policy_occurrences run
-   cross join lateral jsonb_array_elements(vms) vm
-   where run.occurrence_id = any($1) and ((vm ->> 'attempt')::int > 1 or vm ->> 'status' in ('failed', 'refused'))`;
+  select run.occurrence_id, policy_id, policy_name, due_at, recorded_at as begun_at, finished_at, vm.vm_id, vm.vm_name, vm.attempt, vm.status, vm.start_at,
+         vm.code, vm.detail
+    from policy_occurrences run join policy_run_vms vm using (occurrence_id)
+   where run.occurrence_id = any($1) and (vm.attempt > 1 or vm.status in ('failed', 'refused'))
+   order by run.due_at, run.occurrence_id, vm.place`;
 const FAILED = `
   select backup_id, vm_id, vm_name, policy_id, (select name from policies where policies.policy_id = backups.policy_id) as policy_name, created_at, completed_at as failed_at, error ->> 'code' as code, error ->> 'stage' as stage,
          error ->> 'detail' as detail
