@@ -77,6 +77,11 @@ sendense.addCommand(
       (await ofThisRelease('keeper', () => import('../keeper/main.keeper.js'))).runKeeper(config, options);
     }),
 );
+sendense.addCommand(
+  service('mounts', "run the hub's mount helper in the foreground, as root: it mounts the shares of repositories", async (config) => {
+    (await ofThisRelease('mounts', () => import('../hub/main.mounts.js'))).runMounts(config);
+  }),
+);
 await add(sendense, 'blackout', 'show and change shared blackouts', async () => (await import('./blackout/blackout.program.js')).blackoutCommand(env));
 await add(sendense, 'policy', 'show, create and run policies', async () => (await import('./policy/policy.program.js')).policyCommand(env));
 await add(sendense, 'vm', 'show, register and remove VMs', async () => (await import('./vm/vm.program.js')).vmCommand(env));

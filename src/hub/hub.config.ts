@@ -197,6 +197,8 @@ export class HubConfig implements LoadableConfig {
   @IntegerBetween(5, 3600) readonly mountTimeoutSeconds: number = 300;
   /** How long to wait for an answer of a mounted file system. A download waits twice as long for its next bytes. */
   @IntegerBetween(1, 600) readonly mountAnswerSeconds: number = 30;
+  /** Of the mount helper. A hub that runs as root, and finds no socket there, mounts shares by itself, below `<data>/mounts`. */
+  @AbsolutePath() readonly mountHelperSocket: string = '/run/sendense-mounts/helper.sock';
   /** How long to wait for a call to the file system of a repository, or of a folder that disks are restored to. */
   @IntegerBetween(1, 600) readonly storageAnswerSeconds: number = 30;
   /** Emulates the sandbox's machine even if the host could virtualize it. */

@@ -82,6 +82,17 @@ describe('a repository that must be a mount point', () => {
     expect(await readdir(point)).toEqual(['.sendense-repository.json']);
   });
 
+  it('is not a share with members of a folder, or with forbidden options', async () => {
+    const share = { name: 'nas', type: 'nfs', server: 'nas', export: '/backups' };
+    for (const [wrong, field] of [
+      [{ path: '/srv' }, 'path'],
+      [{ options: ['exec'] }, 'options'],
+      [{ server: '-o' }, 'server'],
+    ] as const) {
+      expect(await client.problem('POST', '/repositories', { ...share, ...wrong })).toMatchObject({ status: 400, code: 'repository_location_invalid', field });
+    }
+  });
+
   it('is moved to where its marker is, and nowhere else', async () => {
     const away = join(system.directory, 'moved');
     await rename(disk, away);

@@ -7,6 +7,7 @@ const WINGS: Readonly<Record<string, readonly string[]>> = {
   'src/hub/main.hub.ts': ['contract', 'hub', 'kernel', 'lib', 'migrations', 'projections', 'storage', 'tunnel'],
   'src/hub/main.database.ts': ['hub', 'kernel', 'lib'],
   'src/hub/main.event-copy.ts': ['hub', 'kernel', 'lib', 'migrations'],
+  'src/hub/main.mounts.ts': ['hub', 'kernel', 'lib', 'storage'],
   'src/node/main.node.ts': ['contract', 'kernel', 'lib', 'node', 'tunnel'],
   'src/node/main.copy.ts': ['contract', 'kernel', 'lib', 'node'],
   'src/node/main.hub-link.ts': ['contract', 'kernel', 'lib', 'node', 'tunnel'],

@@ -31,6 +31,7 @@ export interface Report {
 export interface RepositoryTest {
   readonly ok: boolean;
   readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
+  readonly capabilities: object | null;
 }
 
 export interface RepositoryCapacity {

@@ -23,12 +23,19 @@ const IMPORT_MS = 600_000;
 
 /** Where a repository is, as the API states it. */
 interface LocationOptions extends HubOptions {
-  readonly path: string;
+  readonly type: string;
+  readonly path?: string;
   readonly requireMount?: true;
+  readonly server?: string;
+  readonly export?: string;
+  readonly share?: string;
+  readonly option?: readonly string[];
+  readonly credentials?: string;
   readonly json?: true;
 }
 
-const TEST_MS = 120_000;
+/** The hub tries several versions of a protocol, each for up to half a minute. */
+const TEST_MS = 180_000;
 
 export function repositoryCommand(environment: NodeJS.ProcessEnv): CliCommand {
   const imports = new CliCommand('import')
@@ -85,16 +92,25 @@ function placeCommand(environment: NodeJS.ProcessEnv): CliCommand {
 
 function locatedCommand(name: string, description: string): CliCommand {
   return hubCommand(name, description)
-    .requiredOption('--path <path>', 'absolute path of a folder on the machine of the hub')
-    .option('--require-mount', 'the path must be a mount point whenever the repository is used');
+    .option('--type <type>', 'local, nfs or cifs', 'local')
+    .option('--path <path>', 'local: absolute path of a folder on the machine of the hub')
+    .option('--require-mount', 'local: the path must be a mount point whenever the repository is used')
+    .option('--server <host>', 'nfs, cifs: name or address of the server')
+    .option('--export <path>', 'nfs: path at the server')
+    .option('--share <name>', 'cifs: name of the share')
+    .option('--option <option>', 'nfs, cifs: mount option; may be repeated', (option: string, earlier: readonly string[] | undefined) => [
+      ...(earlier ?? []),
+      option,
+    ])
+    .option('--credentials <name>', 'cifs: name of the file with the account, in the credentials folder of the mount helper');
 }
 
-function locationOf({ path, requireMount }: LocationOptions): object {
-  return { type: 'local', path, require_mount: requireMount === true };
+function locationOf({ type, path, requireMount, server, export: exported, share, option, credentials }: LocationOptions): object {
+  return { type, path, require_mount: requireMount, server, export: exported, share, options: option, credentials };
 }
 
 function createCommand(environment: NodeJS.ProcessEnv): CliCommand {
-  return locatedCommand('create', 'make a folder a repository')
+  return locatedCommand('create', 'make a folder or share a repository')
     .argument('<name>', "the repository's name at this hub")
     .does(async (name: string, options: LocationOptions) => {
       const hub = await hubOf(options, environment);
@@ -103,7 +119,7 @@ function createCommand(environment: NodeJS.ProcessEnv): CliCommand {
 }
 
 function moveCommand(environment: NodeJS.ProcessEnv): CliCommand {
-  return locatedCommand('move', 'use a repository at another path, to which it has been copied or mounted')
+  return locatedCommand('move', 'use a repository at another place, which holds it already')
     .argument('<repository>', 'its name or id')
     .does(async (nameOrId: string, options: LocationOptions) => {
       const hub = await hubOf(options, environment);
@@ -113,13 +129,14 @@ function moveCommand(environment: NodeJS.ProcessEnv): CliCommand {
 }
 
 function testCommand(environment: NodeJS.ProcessEnv): CliCommand {
-  return locatedCommand('test', 'test whether a folder can become a repository; leaves nothing behind')
+  return locatedCommand('test', 'test whether a folder or share can become a repository; leaves nothing behind')
     .addHelpText('after', '\nExit codes: 0 it can, 1 it cannot, 2 wrong usage')
     .does(async (options: LocationOptions) => {
       const hub = await hubOf(options, environment);
       const answer = await hub.call<RepositoryTest>('POST', '/repositories/test', locationOf(options), TEST_MS);
       const lines = answer.checks.map(({ name, ok, detail }) => `${ok ? 'ok    ' : 'FAILED'} ${name}: ${detail}\n`);
       process.stdout.write(options.json === true ? `${JSON.stringify(answer)}\n` : lines.join(''));
+      if (options.json !== true && answer.capabilities !== null) printRecord(answer.capabilities, options);
       return answer.ok ? 0 : 1;
     });
 }

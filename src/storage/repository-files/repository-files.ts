@@ -1,12 +1,15 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { join, normalize } from 'node:path';
 import { ifThere } from '../../lib/files/if-there.js';
 import { DomainError } from '../../kernel/domain-error.js';
 import { messageOf } from '../../kernel/error-message.js';
-import { mountTable } from '../../lib/files/mount-table.js';
+import { mountOf, mountTable } from '../../lib/files/mount-table.js';
+import { runTool } from '../../lib/process/run-tool.js';
+import { ToolError } from '../../lib/process/tool-error.js';
+import { versionOf } from '../share-mounts/share-mount.plan.js';
 import { mountProblem, type MountRequirement } from '../share-mounts/mount-requirement.plan.js';
-import { DIRECT_CALLS, type FileCalls, type FileFacts, type ImageFacts, NOT_READABLE_AS_FILE } from '../storage-worker/file-calls.js';
+import { DIRECT_CALLS, type FileCalls, type FileFacts, type ImageFacts, NOT_READABLE_AS_FILE, type TrialFacts } from '../storage-worker/file-calls.js';
 import { WrongShapeError } from '../../lib/json-shape/json-shape.js';
 import { errnoOf } from '../../lib/process/system-error.js';
 import type { ImageChain } from '../../lib/qemu/image-chain.plan.js';
@@ -46,6 +49,14 @@ export interface ReadManifest {
   /** Of that text, lower-case hex. */
   readonly sha256: string;
 }
+
+export type RepositoryTrial = TrialFacts & {
+  /** As in the mount table. */
+  readonly filesystem: string;
+  /** For a share, the version of its protocol. */
+  readonly protocol_version: string | null;
+  readonly image_locks: true;
+};
 
 const SEALED_MODE = 0o444;
 const MAX_SIGNATURE_BYTES = 64 * 1024;
@@ -741,6 +752,28 @@ export class RepositoryFiles {
       throw error;
     });
     if (actual !== expected) throw new Error(`"${expected}" leads to "${actual}", outside the repository's own folder`);
+  }
+
+  /**
+   * Tries out what the file system can do, in files of its own that it removes.
+   * @throws DomainError `repository_not_writable` when QEMU cannot write an image there, repository_unavailable, repository_full
+   */
+  async measure(path: string): Promise<RepositoryTrial> {
+    return this.onStorage(path, 'trying it out', async () => {
+      const facts = await this.callsAt(path).measure(path);
+      const entry = mountOf(await this.callsAt(path).realpath(path), await mountTable());
+      const image = join(path, `.sendense-probe-${randomUUID()}.qcow2`);
+      try {
+        await runTool(['qemu-img', 'create', '-q', '-f', 'qcow2', image, '1M']);
+      } catch (error) {
+        if (!(error instanceof ToolError)) throw error;
+        const why = `QEMU cannot write an image to "${path}": ${error.stderrTail.trim()}. A share needs the option nobrl (CIFS), or a lock service (NFS 3).`;
+        throw new DomainError('invalid', 'repository_not_writable', why, { path });
+      } finally {
+        await this.callsAt(path).removeTree(image);
+      }
+      return { ...facts, filesystem: entry?.filesystemType ?? 'unknown', protocol_version: entry === undefined ? null : versionOf(entry), image_locks: true };
+    });
   }
 
   /** Reads only the mount table, so it cannot hang. */

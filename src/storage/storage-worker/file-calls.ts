@@ -18,6 +18,7 @@ import {
   stat,
   statfs,
   unlink,
+  writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -91,15 +92,32 @@ export interface FileCalls {
   writeDurably(path: string, content: string, mode: number): Promise<void>;
   /** Writes, syncs, reads back and removes a small file. @returns whether the data read equals the data written */
   tryWriting(folder: string): Promise<boolean>;
+  /**
+   * Tries out in files of its own, and removes them: writing and syncing a few MiB, reading them back, renaming over a file, holes, hard links, modes, the owner
+   * of new files and the clock. @throws Error when what is read is not what was written
+   */
+  measure(folder: string): Promise<TrialFacts>;
   /** Lower-case hex, of the whole regular file. Follows no symbolic link. @throws also NOT_READABLE_AS_FILE */
   sha256(path: string): Promise<string>;
   /** Names in the folder, each with whether it is immutable (chattr +i). Those whose attributes the file system does not show are missing. */
   immutability(folder: string): Promise<readonly NamedAttribute[]>;
 }
 
+/** What a file system can do, as a trial of it shows. */
+export type TrialFacts = {
+  readonly holes: boolean;
+  readonly hard_links: boolean;
+  readonly read_only_mode: boolean;
+  readonly owner_kept: boolean;
+  readonly clock_skew_ms: number;
+  readonly write_bytes_per_second: number;
+  readonly read_bytes_per_second: number;
+};
+
 export type CallName = keyof FileCalls;
 
 const PROBE_BYTES = 4096;
+const TRIAL_BYTES = 8 * 1024 * 1024;
 
 /** Performs the operations in this process, which hangs if the file system does. */
 export const DIRECT_CALLS: FileCalls = {
@@ -134,6 +152,7 @@ export const DIRECT_CALLS: FileCalls = {
   syncToDisk,
   writeDurably: writeFileDurably,
   tryWriting,
+  measure,
   sha256: async (path) =>
     withRegularFile(path, async (file) => {
       const hash = createHash('sha256');
@@ -214,4 +233,75 @@ async function tryWriting(folder: string): Promise<boolean> {
   } finally {
     if (written) await rm(file, { force: true }).catch(() => undefined);
   }
+}
+
+async function measure(folder: string): Promise<TrialFacts> {
+  const content = randomBytes(TRIAL_BYTES);
+  const name = join(folder, `.sendense-probe-${content.toString('hex', 0, 8)}`);
+  const [written, second, linked] = [`${name}-1`, `${name}-2`, `${name}-3`];
+  try {
+    const began = performance.now();
+    const handle = await open(written, 'wx', 0o600);
+    const before = Date.now();
+    let owner: number;
+    let skewMs: number;
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+      const { mtimeMs, uid } = await handle.stat();
+      // The server stamps the time of the write, at some instant between the two.
+      skewMs = Math.round(mtimeMs < before ? mtimeMs - before : Math.max(0, mtimeMs - Date.now()));
+      owner = uid;
+    } finally {
+      await handle.close();
+    }
+    const writeMs = performance.now() - began;
+    const readBegan = performance.now();
+    const found = await readPastCache(written);
+    const readMs = performance.now() - readBegan;
+    await writeFile(second, 'to be replaced');
+    await rename(written, second);
+    if (!found.equals(content) || !(await readFile(second)).equals(content)) throw new Error('a file did not read back with the content written to it');
+    const hardLinks = await link(second, linked).then(
+      async () => (await stat(linked)).nlink === 2,
+      () => false,
+    );
+    await chmod(second, 0o444);
+    const readOnly = ((await stat(second)).mode & 0o777) === 0o444;
+    const sparse = await open(written, 'wx', 0o600);
+    try {
+      await sparse.truncate(TRIAL_BYTES);
+      await sparse.sync();
+    } finally {
+      await sparse.close();
+    }
+    return {
+      holes: (await stat(written)).blocks * 512 < TRIAL_BYTES / 2,
+      hard_links: hardLinks,
+      read_only_mode: readOnly,
+      owner_kept: owner === process.geteuid?.(),
+      clock_skew_ms: skewMs,
+      write_bytes_per_second: Math.round((TRIAL_BYTES * 1000) / Math.max(writeMs, 1)),
+      read_bytes_per_second: Math.round((TRIAL_BYTES * 1000) / Math.max(readMs, 1)),
+    };
+  } finally {
+    for (const path of [written, second, linked]) await rm(path, { force: true });
+  }
+}
+
+/** The kernel writes directly into memory that is aligned to pages, which the memory of a large buffer is; where it does not, the cache is used. */
+async function readPastCache(path: string): Promise<Buffer> {
+  const aligned = Buffer.from(new SharedArrayBuffer(TRIAL_BYTES));
+  try {
+    const direct = await open(path, constants.O_RDONLY | constants.O_DIRECT);
+    try {
+      const { bytesRead } = await direct.read(aligned, 0, TRIAL_BYTES, 0);
+      if (bytesRead === TRIAL_BYTES) return aligned;
+    } finally {
+      await direct.close();
+    }
+  } catch (error) {
+    if (errnoOf(error) !== 'EINVAL') throw error;
+  }
+  return readFile(path);
 }

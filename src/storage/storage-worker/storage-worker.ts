@@ -8,7 +8,7 @@ import { StorageGate } from '../../lib/concurrency/storage-gate.js';
 import { type CallName, DIRECT_CALLS, type FileCalls } from './file-calls.js';
 
 /** Calls that move data and may take long. Meanwhile the file system must keep answering other calls. */
-const LONG_CALLS: ReadonlySet<CallName> = new Set(['removeTree', 'syncToDisk', 'writeDurably', 'tryWriting', 'sha256']);
+const LONG_CALLS: ReadonlySet<CallName> = new Set(['removeTree', 'syncToDisk', 'writeDurably', 'tryWriting', 'measure', 'sha256']);
 const LONG_CALL_MS = 60 * 60_000;
 /** An idle process exits to release its memory. */
 const IDLE_MS = 10 * 60_000;

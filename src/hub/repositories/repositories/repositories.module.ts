@@ -14,6 +14,7 @@ import { GetCapacityController } from './get-capacity/get-capacity.controller.js
 import { CapacityHealth } from './measure-capacity/capacity.health-checks.js';
 import { MeasureCapacityService } from './measure-capacity/measure-capacity.service.js';
 import { CapacityReader } from './model/capacity.reader.js';
+import { ShareMounts } from './model/share-mounts.service.js';
 import { RequiredMountsReader } from './model/required-mounts.reader.js';
 import { CapacityRecorder } from './model/capacity.recorder.js';
 import { SetPlaceController } from './set-place/set-place.controller.js';
@@ -53,6 +54,7 @@ import { WatchLocksService } from './watch-locks/watch-locks.service.js';
     MoveRepositoryHandler,
     DeleteRepositoryHandler,
     RequiredMountsReader,
+    ShareMounts,
     RepositoriesHealth,
     CapacityReader,
     CapacityRecorder,

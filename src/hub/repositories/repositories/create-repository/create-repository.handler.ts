@@ -1,5 +1,4 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import { normalize } from 'node:path';
 import { DataSource, Not } from 'typeorm';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
 import { DomainError } from '../../../../kernel/domain-error.js';
@@ -10,8 +9,10 @@ import { MARKER_FORMAT_VERSION } from '../../../../storage/repository-files/repo
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import type { RepositoryProbe } from '../../../../storage/repository-files/repository-probe.js';
 import { CreateRepository, type RepositoryCreation } from '../model/repository.commands.js';
-import { type RepositoryFacts, repositoryStream } from '../model/repository.events.js';
+import { type RepositoryFacts, type RepositoryLocation, repositoryStream } from '../model/repository.events.js';
 import { repositoryDecider } from '../model/repository.state.js';
+import { normalized } from '../model/requested-location.js';
+import { ShareMounts } from '../model/share-mounts.service.js';
 import { type CreateRepositoryData, decideCreateRepository } from './create-repository.decide.js';
 
 const decider = repositoryDecider(decideCreateRepository);
@@ -24,25 +25,28 @@ export class CreateRepositoryHandler implements ICommandHandler<CreateRepository
     private readonly dataSource: DataSource,
     private readonly lock: RegisterLock,
     private readonly files: RepositoryFiles,
+    private readonly shares: ShareMounts,
   ) {}
 
   async execute(command: CreateRepository): Promise<RepositoryCreation> {
     // A repeated command creates the same repository.
     const repositoryId = derivedId(`repository/${command.context.commandId}`);
-    const path = normalize(command.place.path).replace(/(?<=.)\/+$/, '');
+    return this.shares.whileReachable(repositoryId, normalized(command.location), (location) => this.createAt(repositoryId, location, command));
+  }
 
+  private async createAt(repositoryId: string, location: RepositoryLocation, command: CreateRepository): Promise<RepositoryCreation> {
     return this.lock.run(REPOSITORIES, ['repositories'], async () => {
       const others = await this.dataSource.getRepository(RepositoryReadModel).findBy({ repository_id: Not(repositoryId) });
-      const probe = await this.probe(path, others, repositoryId, command.place.require_mount);
+      const probe = await this.probe(location.path, others, repositoryId, location.type !== 'local' || location.require_mount);
       const repository: RepositoryFacts = {
         repository_id: repositoryId,
         name: command.name,
-        location: { ...command.place, path },
+        location,
         created_at: this.clock.iso(),
       };
       const data: CreateRepositoryData = {
         repository,
-        capabilities: null,
+        capabilities: probe.ok && location.type !== 'local' ? await this.files.measure(location.path) : null,
         name_holder: others.find((other) => other.name === command.name)?.repository_id ?? null,
         checks: probe.checks,
         marker_repository_id: probe.marker_repository_id,

@@ -1,17 +1,17 @@
 import { Command } from '@nestjs/cqrs';
 import type { CommandContext } from '../../../../kernel/command-context.js';
 import type { Position } from '../../../../kernel/position.js';
-import type { Immutability, RepositoryCapabilities, RepositoryFacts, RepositoryLocation } from './repository.events.js';
+import type { Immutability, RepositoryCapabilities, RepositoryFacts, RequestedLocation } from './repository.events.js';
 
 /**
- * Creates a repository in a folder.
+ * Creates a repository in a folder or on a share.
  * @throws DomainError repository_name_taken, repository_already_used, repository_overlaps, repository_path_invalid, repository_path_missing,
- * repository_path_not_a_directory, repository_not_mounted, repository_not_writable
+ * repository_path_not_a_directory, repository_not_mounted, repository_not_writable, share_not_mounted
  */
 export class CreateRepository extends Command<RepositoryCreation> {
   constructor(
     readonly name: string,
-    readonly place: Extract<RepositoryLocation, { readonly type: 'local' }>,
+    readonly location: RequestedLocation,
     readonly context: CommandContext,
   ) {
     super();
@@ -27,12 +27,12 @@ export type RepositoryCreation = {
 /**
  * Records that a repository is at another place now, where its marker is. Nothing is copied or moved.
  * @throws DomainError repository_not_found, repository_in_use, repository_overlaps, repository_marker_missing, repository_already_used, repository_path_*,
- * repository_not_mounted, repository_not_writable
+ * repository_not_mounted, repository_not_writable, share_not_mounted
  */
 export class MoveRepository extends Command<RepositoryCreation> {
   constructor(
     readonly repositoryId: string,
-    readonly place: Extract<RepositoryLocation, { readonly type: 'local' }>,
+    readonly location: RequestedLocation,
     readonly context: CommandContext,
   ) {
     super();

@@ -31,6 +31,9 @@ export type RepositoryLocation =
   | (NfsShare & { readonly path: string })
   | (CifsShare & { readonly path: string });
 
+/** A location as requested: where a share will be mounted is not known yet. */
+export type RequestedLocation = { readonly type: 'local'; readonly path: string; readonly require_mount: boolean } | NfsShare | CifsShare;
+
 export type RepositoryFacts = {
   readonly repository_id: string;
   readonly name: string;

@@ -8,6 +8,7 @@ import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js'
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { MoveRepository } from '../model/repository.commands.js';
+import { requestedLocation } from '../model/requested-location.js';
 import { CreatedRepositoryDto, toRepositoryFacts } from '../model/repository.response.js';
 import { MoveRepositoryDto } from './move-repository.dto.js';
 
@@ -20,7 +21,7 @@ export class MoveRepositoryController {
   @HttpCode(200)
   @ApiOperation({
     summary: 'Use a repository at another place',
-    description: 'Copies nothing: the path must already hold the repository, by its marker. The same path with another `require_mount` is possible as well.',
+    description: 'Copies nothing: the place must already hold the repository, by its marker. The same path with another `require_mount` is possible as well.',
   })
   @ApiParam({ name: 'id', example: '0199a3c0-2b40-7d10-b1de-64f0a52c9e02' })
   @ApiOkResponse({ type: CreatedRepositoryDto })
@@ -33,10 +34,12 @@ export class MoveRepositoryController {
     'repository_path_not_a_directory',
     'repository_marker_missing',
     'repository_not_writable',
+    'repository_location_invalid',
+    'share_not_mounted',
   )
   @ApiProblem(404, 'repository_not_found')
   @ApiProblem(409, 'repository_in_use', 'repository_overlaps', 'repository_already_used')
-  @ApiProblem(503, 'repository_unavailable', 'read_model_behind')
+  @ApiProblem(503, 'repository_unavailable', 'share_not_mounted', 'read_model_behind')
   @ApiProblem(507, 'repository_full')
   async move(
     @Param('id', UuidParam) id: string,
@@ -44,8 +47,7 @@ export class MoveRepositoryController {
     @Context() context: CommandContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<CreatedRepositoryDto> {
-    const place = { type: body.type, path: body.path, require_mount: body.require_mount ?? false };
-    const { repository, capabilities, position } = await this.commands.execute(new MoveRepository(id, place, context));
+    const { repository, capabilities, position } = await this.commands.execute(new MoveRepository(id, requestedLocation(body), context));
     answerPosition(response, position);
     return { ...toRepositoryFacts(repository, capabilities), position };
   }

@@ -42,6 +42,18 @@ describe('moving a repository', () => {
       .then({ type: 'RepositoryMoved', data: { location, moved_at: command.moved_at } });
   });
 
+  it('to another share is refused while it is in use, although the mount point stays', () => {
+    const share = { type: 'nfs', path: '/mounts/1', server: 'nas', export: '/a', options: [] } as const;
+    const onShare: RepositoryEvent = { ...created, data: { ...created.data, location: share } };
+    const location = { ...share, export: '/b' };
+    given(onShare)
+      .when({ ...command, location, in_use: ['backup 1'] })
+      .thenRefused('repository_in_use');
+    given(onShare)
+      .when({ ...command, location })
+      .then({ type: 'RepositoryMoved', data: { location, moved_at: command.moved_at } });
+  });
+
   it('is refused for a path without its marker, and for one that fails a check', () => {
     given(created)
       .when({ ...command, marker_repository_id: null })

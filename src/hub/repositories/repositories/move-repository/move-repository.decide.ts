@@ -1,5 +1,5 @@
 import { DomainError } from '../../../../kernel/domain-error.js';
-import type { RepositoryEvent, RepositoryLocation } from '../model/repository.events.js';
+import type { RepositoryCapabilities, RepositoryEvent, RepositoryLocation } from '../model/repository.events.js';
 import { type PathCheck, pathRefusal } from '../model/repository-path.plan.js';
 import type { RepositoryState } from '../model/repository.state.js';
 
@@ -20,7 +20,8 @@ export function decideMoveRepository(command: MoveRepositoryData, state: Reposit
   const { name, location: present } = state.repository;
   if (textOf(location) === textOf(present)) return [];
   // The same files, reached by the same path: nothing that is open is affected.
-  if (location.path !== present.path && in_use.length > 0) {
+  const stays = location.type === 'local' && present.type === 'local' && location.path === present.path;
+  if (!stays && in_use.length > 0) {
     throw new DomainError(
       'conflict',
       'repository_in_use',
@@ -47,4 +48,11 @@ export function decideMoveRepository(command: MoveRepositoryData, state: Reposit
 /** The same for equal locations: the event store keeps no order of members. */
 function textOf(location: RepositoryLocation): string {
   return JSON.stringify(Object.entries(location).sort(([one], [other]) => (one < other ? -1 : 1)));
+}
+
+export type MeasuredCapabilities = { readonly capabilities: RepositoryCapabilities; readonly measured_at: string };
+
+/** Of a repository that was just moved to another share. */
+export function decideRecordCapabilities(measured: MeasuredCapabilities, state: RepositoryState): readonly RepositoryEvent[] {
+  return state.status === 'active' && state.capabilities === null ? [{ type: 'RepositoryCapabilitiesMeasured', data: measured }] : [];
 }

@@ -1,22 +1,7 @@
-import { IsBoolean, IsIn, IsString, MaxLength } from 'class-validator';
-import { Optional } from '../../../../contract/validation/presence.decorators.js';
+import { LocationDto } from '../model/location.dto.js';
+import { RepositoryCapabilitiesDto } from '../model/repository.response.js';
 
-const TYPES = ['local'] as const;
-
-export class TestRepositoryDto {
-  @IsIn(TYPES)
-  readonly type!: (typeof TYPES)[number];
-
-  /** @example "/srv/backups" */
-  @IsString()
-  @MaxLength(4096)
-  readonly path!: string;
-
-  /** Whether the path must be a mount point @example false */
-  @Optional()
-  @IsBoolean()
-  readonly require_mount?: boolean;
-}
+export class TestRepositoryDto extends LocationDto {}
 
 export class RepositoryCheckDto {
   readonly name!: 'absolute_path' | 'mounted' | 'exists' | 'directory' | 'separate' | 'unused' | 'writable';
@@ -29,6 +14,7 @@ export class RepositoryTestDto {
   /** Whether POST /repositories would accept the path */ readonly ok!: boolean;
   /** In order; ends at a failed check that makes the rest meaningless */
   readonly checks!: readonly RepositoryCheckDto[];
+  /** null: not measured, as for a local folder @example null */ readonly capabilities!: RepositoryCapabilitiesDto | null;
   /** @example 42949672960 */ readonly free_bytes!: number | null;
   /** @example 107374182400 */ readonly total_bytes!: number | null;
 }
