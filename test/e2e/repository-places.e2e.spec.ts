@@ -66,7 +66,7 @@ describe('a repository that must be a mount point', () => {
 
     await run('mount', ['--bind', disk, point]);
     expect((await system.api<RepositoryTestDto>('POST', '/repositories/test', request)).body).toMatchObject({ ok: true });
-    const { status, body } = await system.api<CreatedRepositoryDto>('POST', '/repositories', { ...request, name: 'main' });
+    const { status, body } = await system.api<CreatedRepositoryDto>('POST', '/repositories', { ...request, path: `${disk}/..//mounted here/`, name: 'main' });
     expect({ status, body }).toMatchObject({ status: 201, body: { type: 'local', path: point, require_mount: true } });
     id = body.repository_id;
     expect((await client.backUp(VM, id, 'full')).status).toBe('completed');

@@ -7,7 +7,7 @@ import { Context } from '../../../../lib/http/command-context.interceptor.js';
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { CreateRepository } from '../model/repository.commands.js';
-import { requestedLocation } from '../model/requested-location.js';
+import { requestedLocation } from '../model/requested-location.plan.js';
 import { CreatedRepositoryDto, toRepositoryFacts } from '../model/repository.response.js';
 import { CreateRepositoryDto } from './create-repository.dto.js';
 

@@ -11,8 +11,7 @@ import type { RepositoryProbe } from '../../../../storage/repository-files/repos
 import { CreateRepository, type RepositoryCreation } from '../model/repository.commands.js';
 import { type RepositoryFacts, type RepositoryLocation, repositoryStream } from '../model/repository.events.js';
 import { repositoryDecider } from '../model/repository.state.js';
-import { normalized } from '../model/requested-location.js';
-import { ShareMounts } from '../model/share-mounts.service.js';
+import { normalized, ShareMounts } from '../model/share-mounts.service.js';
 import { type CreateRepositoryData, decideCreateRepository } from './create-repository.decide.js';
 
 const decider = repositoryDecider(decideCreateRepository);

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, normalize } from 'node:path';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { DataSource, Not } from 'typeorm';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
@@ -137,4 +137,9 @@ export class ShareMounts implements OnApplicationBootstrap, OnModuleDestroy {
         (error: unknown) => errnoOf(error) === 'ESTALE',
       );
   }
+}
+
+/** With the path of a folder in the form in which it is compared and stored. */
+export function normalized(requested: RequestedLocation): RequestedLocation {
+  return requested.type === 'local' ? { ...requested, path: normalize(requested.path).replace(/(?<=.)\/+$/, '') } : requested;
 }

@@ -8,7 +8,7 @@ import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js'
 import { answerPosition } from '../../../operations/http/own-writes.interceptor.js';
 import { UuidParam } from '../../../operations/http/uuid-param.pipe.js';
 import { MoveRepository } from '../model/repository.commands.js';
-import { requestedLocation } from '../model/requested-location.js';
+import { requestedLocation } from '../model/requested-location.plan.js';
 import { CreatedRepositoryDto, toRepositoryFacts } from '../model/repository.response.js';
 import { MoveRepositoryDto } from './move-repository.dto.js';
 

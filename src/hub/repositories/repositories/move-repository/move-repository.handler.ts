@@ -10,8 +10,7 @@ import { REPOSITORIES, RegisterLock } from '../../../store/register-lock/registe
 import { MoveRepository, type RepositoryCreation } from '../model/repository.commands.js';
 import { type RepositoryLocation, repositoryStream } from '../model/repository.events.js';
 import { repositoryDecider, type RepositoryState } from '../model/repository.state.js';
-import { normalized } from '../model/requested-location.js';
-import { ShareMounts } from '../model/share-mounts.service.js';
+import { normalized, ShareMounts } from '../model/share-mounts.service.js';
 import { USE_READ_MODELS, usesOfRepository } from '../model/repository-uses.reader.js';
 import { decideMoveRepository, decideRecordCapabilities, type MoveRepositoryData } from './move-repository.decide.js';
 

@@ -7,7 +7,7 @@ import { Ids } from '../../../../lib/clock/clock.js';
 import { ApiProblem } from '../../../../lib/http/problem-responses.decorator.js';
 import { RepositoryFiles } from '../../../../storage/repository-files/repository-files.js';
 import type { RequestedLocation } from '../model/repository.events.js';
-import { requestedLocation } from '../model/requested-location.js';
+import { requestedLocation } from '../model/requested-location.plan.js';
 import { ShareMounts } from '../model/share-mounts.service.js';
 import { RepositoryTestDto, TestRepositoryDto } from './test-repository.dto.js';
 

@@ -1,4 +1,3 @@
-import { normalize } from 'node:path';
 import { DomainError } from '../../../../kernel/domain-error.js';
 import { type ShareProblem, shareProblem } from '../../../../storage/share-mounts/share-mount.plan.js';
 import type { CifsShare, NfsShare, RequestedLocation, RepositoryType } from './repository.events.js';
@@ -41,11 +40,6 @@ export function requestedLocation(request: LocationRequest): RequestedLocation {
   const problem: ShareProblem | null = shareProblem(share);
   if (problem !== null) throw invalid(problem.field, problem.detail);
   return share;
-}
-
-/** With the path of a folder in the form in which it is compared and stored. */
-export function normalized(requested: RequestedLocation): RequestedLocation {
-  return requested.type === 'local' ? { ...requested, path: normalize(requested.path).replace(/(?<=.)\/+$/, '') } : requested;
 }
 
 function invalid(field: string, detail: string): DomainError {

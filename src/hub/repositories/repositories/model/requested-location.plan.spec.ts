@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { normalized, requestedLocation, type LocationRequest } from './requested-location.js';
+import { requestedLocation, type LocationRequest } from './requested-location.plan.js';
 
 const nfs = { type: 'nfs', server: 'nas', export: '/backups' } as const;
 const cifs = { type: 'cifs', server: 'nas', share: 'backups' } as const;
@@ -9,11 +9,6 @@ describe('the location of a repository', () => {
     expect(requestedLocation({ type: 'local', path: '/srv' })).toEqual({ type: 'local', path: '/srv', require_mount: false });
     expect(requestedLocation({ ...nfs, options: ['soft'] })).toEqual({ ...nfs, options: ['soft'] });
     expect(requestedLocation(cifs)).toEqual({ ...cifs, options: [], credentials: null });
-  });
-
-  it('has one form for a folder', () => {
-    expect(normalized({ type: 'local', path: '/srv//a/../b/', require_mount: true })).toEqual({ type: 'local', path: '/srv/b', require_mount: true });
-    expect(normalized(requestedLocation(nfs))).toEqual({ ...nfs, options: [] });
   });
 
   it.each<[LocationRequest, string]>([
