@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs, upgrades and removes a Sendense hub or node on this machine, from the release that contains this file. Run as root.
 #
-#   install.sh hub [--advertise HOST] [--with-file-restore]
-#                                       installs and starts a hub; HOST is the address by which nodes reach this machine. With the option it may also mount restore
-#                                       points, to restore single files; the option stays in effect once given
+#   install.sh hub [--advertise HOST] [--with-file-restore] [--with-shares]
+#                                       installs and starts a hub; HOST is the address by which nodes reach this machine. With file restore it may also mount restore
+#                                       points, to restore single files; with shares a helper mounts NFS and CIFS for it. Both stay in effect once given
 #   install.sh node                     installs a node; it starts after `sendense node enrol`
 #   install.sh rollback hub|node        returns to the release before the last upgrade, and restarts
 #   install.sh allow hub|node PATH      lets the service write to a directory, or use a block device, beyond its own
@@ -20,6 +20,8 @@ readonly tunnel_data=/var/lib/sendense-tunnel
 readonly node_data=/var/lib/sendense-node
 readonly hub_cache=/var/cache/sendense
 readonly keeper_data=/var/lib/sendense-keeper
+readonly mounts_data=/var/lib/sendense-mounts
+readonly mounts_settings=$etc/mounts/mounts.yaml
 readonly file_restore=/etc/systemd/system/sendense-hub.service.d/file-restore.conf
 readonly node_images=/var/lib/sendense-images
 readonly node_scratch=/var/lib/sendense-scratch
@@ -33,6 +35,7 @@ readonly hub_tools=(
   "${common_tools[@]}" sshd:openssh-server qemu-storage-daemon:qemu-system-common losetup:mount lsattr:e2fsprogs blkid:util-linux sfdisk:fdisk logrotate:logrotate curl:curl
 )
 readonly file_restore_tools=(guestfish:libguestfs-tools fusermount3:fuse3)
+readonly share_tools=(mount.nfs:nfs-common mount.cifs:cifs-utils)
 readonly node_tools=("${common_tools[@]}" qemu-storage-daemon:qemu-system-common)
 
 say() { printf 'install: %s\n' "$*" >&2; }
@@ -54,7 +57,7 @@ if [[ -n "$script" && -f "$script" ]]; then root="$(cd "$(dirname "$(readlink -f
 
 units_of() {
   case "$1" in
-    hub) echo sendense-tunnel-server.service sendense-hub.service sendense-keeper.service ;;
+    hub) echo sendense-tunnel-server.service sendense-mounts.service sendense-hub.service sendense-keeper.service ;;
     node) echo sendense-tunnel.service sendense-node.service ;;
   esac
 }
@@ -68,6 +71,7 @@ missing_packages() {
   local tool tools=()
   if [[ "$1" == hub ]]; then tools=("${hub_tools[@]}"); else tools=("${node_tools[@]}"); fi
   if [[ "$1" == hub && -e "$file_restore" ]]; then tools+=("${file_restore_tools[@]}"); fi
+  if [[ "$1" == hub && -e "$mounts_settings" ]]; then tools+=("${share_tools[@]}"); fi
   for tool in "${tools[@]}"; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${tool%%:*}" >/dev/null || printf '%s\n' "${tool##*:}"
   done | sort -u
@@ -147,6 +151,8 @@ accounts() {
     # The hub writes the permitted keys and the tunnel server its host key, each for the other to read. The directory belongs to the hub and is sticky: the
     # account that faces the network can add files, but neither replace nor remove the hub's authorized_keys.
     install -d -o sendense -g sendense-tunnel -m 3770 "$tunnel_data"
+    # The hub's unit makes it writable, which needs the folder to be there when the unit starts. Only root may write to it.
+    install -d -m 0755 "$mounts_data"
   else
     make_account sendense-node "$node_data"
     # Access to qemu:///system.
@@ -311,7 +317,7 @@ runs_as_it_should() { # role unit
   pid="$(systemctl show -p MainPID --value "$2")"
   [[ "$(readlink "/proc/$pid/exe")" == "$(readlink -f "$base/current/node_modules/node/bin/node")" ]] || return 1
   since="$(LC_ALL=C date -d "$(LC_ALL=C systemctl show -p ActiveEnterTimestamp --value "$2")" +%s)" || return 1
-  newer="$(find "/etc/systemd/system/$2" "/etc/systemd/system/$2.d" "$etc/$1" "$etc/tunnel-server" "$etc/keeper" "$node_data/tunnel/tunnel.json" -newermt "@$since" -print -quit 2>/dev/null || true)"
+  newer="$(find "/etc/systemd/system/$2" "/etc/systemd/system/$2.d" "$etc/$1" "$etc/tunnel-server" "$etc/keeper" "$etc/mounts" "$node_data/tunnel/tunnel.json" -newermt "@$since" -print -quit 2>/dev/null || true)"
   [[ -z "$newer" ]]
 }
 
@@ -417,6 +423,17 @@ clear_libvirt() {
   done <<<"$domains"
 }
 
+# Only its mount points go: never anything on a share.
+unmount_shares() {
+  local point
+  for point in "$mounts_data"/*; do
+    # The share, and below it the folder that is bound to itself.
+    while mountpoint -q "$point"; do umount --lazy -- "$point" || return; done
+    [[ ! -d "$point" ]] || rmdir -- "$point"
+  done
+  [[ ! -d "$mounts_data" ]] || rmdir -- "$mounts_data"
+}
+
 remove() { # role [--data]
   local unit each
   for unit in $(units_of "$1"); do
@@ -427,9 +444,10 @@ remove() { # role [--data]
   systemctl reset-failed 'sendense-*' 2>/dev/null || true
   if [[ "$1" == hub ]]; then
     rm -f /etc/logrotate.d/sendense-hub
+    unmount_shares
     rm -rf "$hub_cache"
     if [[ "${2:-}" == --data ]]; then
-      rm -rf "$hub_data" "$tunnel_data" "$keeper_data" "$etc/hub" "$etc/tunnel-server" "$etc/keeper"
+      rm -rf "$hub_data" "$tunnel_data" "$keeper_data" "$etc/hub" "$etc/tunnel-server" "$etc/keeper" "$etc/mounts"
       remove_account sendense
       remove_account sendense-tunnel
       remove_account sendense-keeper
@@ -462,6 +480,18 @@ allow_mounts() {
   [[ -n "$root" && -f "$root/RELEASE" ]] || stop "this is not a release: unpack an archive made by deployment/make-archive.sh and run the install.sh in it"
   say "letting the hub mount restore points: $file_restore"
   install -D -m 0644 "$root/deployment/systemd/sendense-hub.service.d/file-restore.conf" "$file_restore"
+}
+
+allow_shares() {
+  install -d -m 0755 "$etc" "$etc/mounts"
+  # Files with the accounts of CIFS servers.
+  install -d -m 0700 "$etc/mounts/credentials"
+  write_unless_there "$mounts_settings" 0644 root <<YAML
+# Settings of the mount helper, which mounts the shares of the hub's repositories.
+mounts_directory: $mounts_data
+mount_credentials_directory: $etc/mounts/credentials
+hub_data_directory: $hub_data
+YAML
 }
 
 all() { # role [advertised host]
@@ -523,7 +553,7 @@ main() {
   local command="${1:-}"
   case "$command" in
     hub)
-      local advertised='' mounts=no
+      local advertised='' mounts=no shares=no
       shift
       while (($# > 0)); do
         case "$1" in
@@ -533,12 +563,14 @@ main() {
             shift
             ;;
           --with-file-restore) mounts=yes ;;
+          --with-shares) shares=yes ;;
           *) usage ;;
         esac
         shift
       done
       as_root
       [[ "$mounts" == no ]] || allow_mounts
+      [[ "$shares" == no ]] || allow_shares
       all hub "$advertised"
       ;;
     node)

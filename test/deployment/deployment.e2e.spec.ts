@@ -7,7 +7,7 @@ import { runTool } from '../../src/lib/process/run-tool.js';
 import { BootedHost, type HostAnswer, requireBootedHosts } from '../support/booted-host.js';
 import { blocksBelow, HostShell } from '../support/host-shell.js';
 import { until } from '../support/hub-system.js';
-import { inLongProof } from '../support/long-proof.js';
+import { inLongProof, IS_LONG } from '../support/long-proof.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const PAGE = readFileSync(join(ROOT, 'docs/deployment.md'), 'utf8');
@@ -15,7 +15,19 @@ const HUB_ADDRESS = '10.231.77.1';
 const NODE_ADDRESS = '10.231.77.2';
 const PASSWORD = 'sesame-7-sesame';
 
-const { describe, it } = requireBootedHosts('tar', 'gzip', 'qemu-img', 'qemu-io', 'nbdcopy', 'nbdkit', 'curl', 'sudo', 'script', 'setpriv');
+const { describe, it } = requireBootedHosts(
+  ...(IS_LONG ? ['mount.nfs', 'mount.cifs'] : []),
+  'tar',
+  'gzip',
+  'qemu-img',
+  'qemu-io',
+  'nbdcopy',
+  'nbdkit',
+  'curl',
+  'sudo',
+  'script',
+  'setpriv',
+);
 
 /** The first program of a guest: it says again and again that it is there. */
 const GUEST = '#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs dev /dev\nwhile :; do echo "guest login:"; /bin/busybox sleep 1; done\n';
@@ -226,6 +238,39 @@ describe('two bare hosts, by the commands of docs/deployment.md', () => {
       await hub.run(['qemu-io', '--object', key, '--image-opts', '-c', 'write -P 9 0 64k', '-c', 'read -P 7 64k 64k', disk]);
       await api('DELETE', `/restore/exports/${published.export_id}`);
       await hub.run(['rm', '-r', '/srv/backups-restored']);
+    }, 300_000);
+  });
+
+  inLongProof(() => {
+    it('get a mount helper whose mounts reach the hub, while the hub itself may not mount', async () => {
+      await follow('6. Repositories on NFS and CIFS');
+      expect((await hub.run(['systemctl', 'is-active', 'sendense-mounts', 'sendense-hub'])).trim()).toBe('active\nactive');
+      // The kernel or the server is missing here; the helper has tried, and says so.
+      const test = await api('POST', '/repositories/test', { type: 'nfs', server: HUB_ADDRESS, export: '/backups' });
+      expect(test).toMatchObject({
+        ok: false,
+        checks: [{ name: 'mounted', ok: false, detail: expect.stringContaining(`${HUB_ADDRESS}:/backups cannot be mounted`) }],
+      });
+      await until('the mount point to be removed', async () => (await hub.run(['ls', '-A', '/var/lib/sendense-mounts'])) === '');
+      const other = [
+        'setpriv',
+        '--reuid=sendense-tunnel',
+        '--regid=sendense-tunnel',
+        '--clear-groups',
+        'test',
+        '-w',
+        '/run/sendense-mounts/helper.sock',
+      ] as const;
+      expect(await hub.try(other)).toMatchObject({ exitCode: 1 });
+
+      // In place of the kernel's client: any file system that the helper mounts, in its own mount namespace.
+      const point = '/var/lib/sendense-mounts/by-hand';
+      await hub.run(['mkdir', point]);
+      const helper = (await hub.run(['systemctl', 'show', '-P', 'MainPID', 'sendense-mounts'])).trim();
+      await hub.run(['nsenter', '-t', helper, '-m', 'mount', '-t', 'tmpfs', '-o', 'nosuid,nodev,noexec,mode=0777', 'share', point]);
+      expect(await api('POST', '/repositories/test', { type: 'local', path: point, require_mount: true })).toMatchObject({ ok: true });
+      await hub.run(['systemctl', 'restart', 'sendense-mounts']);
+      expect(await hub.run(['findmnt', '--noheadings', '--output', 'FSTYPE', point])).toBe('tmpfs\n');
     }, 300_000);
   });
 

@@ -90,6 +90,8 @@ case "$command" in
     pivot_root . mnt/old
     umount -l /mnt/old
     [[ "$BOOTED_HOST_COMMAND" == boot ]] || exit 0
+    # As systemd does on a machine, but not in a container: what is mounted here appears in the mount namespaces of services.
+    mount --make-rshared /
     exec env -i container=sendense-test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin chroot . /lib/systemd/systemd --log-target=null --show-status=0
     ;;
   clean)

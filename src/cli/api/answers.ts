@@ -117,6 +117,7 @@ export interface VmPruning {
 export interface Repository {
   readonly repository_id: string;
   readonly name: string;
+  readonly type: string;
   readonly path: string;
 }
 

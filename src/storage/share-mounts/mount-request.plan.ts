@@ -5,8 +5,13 @@ import { type Share, shareProblem } from './share-mount.plan.js';
 export type MountRequest =
   { readonly do: 'mount'; readonly name: string; readonly share: Share } | { readonly do: 'unmount'; readonly name: string } | { readonly do: 'status' };
 
-/** Names of mount points. */
-const UUID = matching(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a UUID in lower case');
+const UUID_PATTERN = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const UUID = matching(UUID_PATTERN, 'a UUID in lower case');
+
+/** Whether a mount point of this name can be the helper's: what else is mounted in its folder is left alone. */
+export function isPointName(name: string): boolean {
+  return UUID_PATTERN.test(name);
+}
 
 /** Checks everything again that the hub should have checked: the helper has rights that the hub has not. @throws WrongShapeError */
 export function parseMountRequest(value: unknown): MountRequest {

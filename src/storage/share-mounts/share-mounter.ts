@@ -7,6 +7,7 @@ import type { Logger } from '../../lib/logging/logger.js';
 import { runTool } from '../../lib/process/run-tool.js';
 import { ToolError } from '../../lib/process/tool-error.js';
 import { type MountedShare, type MountHelper, type MountHelperStatus, notMounted } from './mount-helper.port.js';
+import { isPointName } from './mount-request.plan.js';
 import { failureOf, isMountOf, mountAt, mountAttempts, type Share, sourceOf, versionOf } from './share-mount.plan.js';
 
 const MOUNT_MS = 30_000;
@@ -37,8 +38,8 @@ export class ShareMounter implements MountHelper {
 
   async status(): Promise<MountHelperStatus> {
     const { directory } = this.settings;
-    const below = (await mountsBelow(directory)).filter(({ mountPoint }) => mountPoint !== directory);
-    return { directory, mounted: [...new Set(below.map(({ mountPoint }) => mountPoint.slice(directory.length + 1)))] };
+    const names = (await mountsBelow(directory)).map(({ mountPoint }) => mountPoint.slice(directory.length + 1));
+    return { directory, mounted: [...new Set(names.filter(isPointName))] };
   }
 
   private async mountNow(name: string, share: Share): Promise<MountedShare> {

@@ -18,7 +18,7 @@ export function repositoriesCheck(hub: HubApi, service: ServiceView): Check {
       if (repositories.length === 0) return warn('there are no repositories', 'Create one: POST /repositories; POST /repositories/test tests a path.');
       const findings: Verdict[] = [];
       const texts: string[] = [];
-      for (const { repository_id, name, path } of repositories) {
+      for (const { repository_id, name, type, path } of repositories) {
         const place = `"${name}" in ${path}`;
         try {
           const { free_bytes, total_bytes, restore_points } = await hub.call<RepositoryStorage>('GET', `/repositories/${repository_id}/storage`);
@@ -28,7 +28,12 @@ export function repositoriesCheck(hub: HubApi, service: ServiceView): Check {
         } catch (error) {
           if (!(error instanceof HubRefusalError)) throw error;
           findings.push(
-            fail(`${place} cannot be used: ${error.message}`, `Is it mounted (findmnt -T ${path})? May the hub read and write there (ls -ld ${path})?`),
+            fail(
+              `${place} cannot be used: ${error.message}`,
+              type === 'local'
+                ? `Is it mounted (findmnt -T ${path})? May the hub read and write there (ls -ld ${path})?`
+                : 'The hub mounts the share as soon as its server answers. Why it is not mounted is in the log of the hub (journalctl -u sendense-hub).',
+            ),
           );
           continue;
         }
