@@ -17,6 +17,7 @@ import { backupIdOf } from '../model/backup-correlation.reader.js';
 import { StartBackup } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
 import { backupDecider } from '../model/backup.state.js';
+import { BackupQueue } from '../run-backup/backup-queue.service.js';
 import { decideRequestBackup, type RequestBackup } from './start-backup.decide.js';
 
 const decider = backupDecider(decideRequestBackup);
@@ -60,6 +61,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     private readonly facts: BackupFactsReader,
     private readonly dataSource: DataSource,
     private readonly mutex: KeyedMutex,
+    private readonly queue: BackupQueue,
   ) {}
 
   /**
@@ -92,7 +94,9 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     const vm = await this.findVm(command.vm);
     const { repositoryId: repository_id, backupType: backup_type } = command;
     // A running backup of the VM holds its source, so the source cannot be inspected now. This backup waits, and its facts are gathered when it is planned.
-    if (!(await this.isBusy(vm.vm_id))) await this.facts.gatherFor(vm, { repository_id, backup_type, backup_id: backupId }).catch(unlessRewriting);
+    // So are those of the thousands of backups of a policy that wait for hours: inspecting all their sources at the minute would only burden the nodes.
+    const waits = (typeof command.policy?.version === 'number' && this.queue.isFull) || (await this.isBusy(vm.vm_id));
+    if (!waits) await this.facts.gatherFor(vm, { repository_id, backup_type, backup_id: backupId }).catch(unlessRewriting);
     // VM or repository may have been removed while the source was inspected. Under this lock they cannot be: a removal waits, and then finds the backup.
     await this.mutex.runExclusive(vmUseLock(vm.vm_id), () =>
       this.mutex.runExclusive(repositoryUseLock(repository_id), async () => {
