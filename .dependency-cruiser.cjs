@@ -9,6 +9,7 @@ const READERS = '/model/[^/]+\\.reader\\.ts$';
 const CONTRACT = '^src/contract/';
 /** How qemu is to open an image and its backing files: pure, and what the node's plans are about. */
 const IMAGE_GRAPH = '^src/lib/qemu/image-graph\\.plan\\.ts$';
+const SHARE = '^src/storage/share-mounts/share-mount\\.plan\\.ts$';
 /** Calendar arithmetic without a clock. */
 const CALENDAR = '(^|/)croner(/|$)';
 /** Folders of the hub, the node and the command line that know no context: they are tools of those that do. */
@@ -135,7 +136,7 @@ module.exports = {
         "Decisions import their context's pure files, other contexts' events, commands and queries, and the kernel; facts, time and ids come in the command.",
       severity: 'error',
       from: { path: `${A_CONTEXT}.*\\.(queries|state|decide|plan)\\.ts$` },
-      to: { pathNot: ['^src/kernel/', CONTRACT, IMAGE_GRAPH, CALENDAR, `^src/$1/.*${PURE}`, `${A_CONTEXT}.*${PUBLIC}`] },
+      to: { pathNot: ['^src/kernel/', CONTRACT, IMAGE_GRAPH, SHARE, CALENDAR, `^src/$1/.*${PURE}`, `${A_CONTEXT}.*${PUBLIC}`] },
     },
     {
       name: 'no-sibling-slices',

@@ -48,11 +48,6 @@ export class BackupQueue {
     this.start = null;
   }
 
-  /** Whether as many backups are running as may. */
-  get isFull(): boolean {
-    return [...this.active.values()].filter(({ counts }) => counts).length >= this.config.maxConcurrentBackups;
-  }
-
   isAdmitted(backupId: string): boolean {
     return this.admitted.has(backupId);
   }

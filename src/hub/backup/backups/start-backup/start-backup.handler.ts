@@ -1,6 +1,6 @@
 import { CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { TimeoutError } from 'rxjs';
-import { DataSource } from 'typeorm';
+import { DataSource, In } from 'typeorm';
 import { BackupReadModel } from '../../../../../projections/backups/backups.read-model.js';
 import { PolicyReadModel } from '../../../../../projections/policies/policies.read-model.js';
 import { RepositoryReadModel } from '../../../../../projections/repositories/repositories.read-model.js';
@@ -10,6 +10,7 @@ import { Clock } from '../../../../lib/clock/clock.js';
 import { asDomainEvent, CommandRunner } from '../../../store/event-store/command-runner.js';
 import { EventFeed } from '../../../store/event-store/event-feed.js';
 import { KeyedMutex, repositoryUseLock, vmUseLock } from '../../../../lib/concurrency/keyed-mutex.js';
+import { HubConfig } from '../../../hub.config.js';
 import { ReadModels } from '../../../store/postgres/read-models.js';
 import { policyNotFound } from '../../policies/model/policy.commands.js';
 import { BackupFactsReader } from '../model/backup-facts.reader.js';
@@ -17,7 +18,6 @@ import { backupIdOf } from '../model/backup-correlation.reader.js';
 import { StartBackup } from '../model/backup.commands.js';
 import { type BackupEvent, backupStream } from '../model/backup.events.js';
 import { backupDecider } from '../model/backup.state.js';
-import { BackupQueue } from '../run-backup/backup-queue.service.js';
 import { decideRequestBackup, type RequestBackup } from './start-backup.decide.js';
 
 const decider = backupDecider(decideRequestBackup);
@@ -61,7 +61,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     private readonly facts: BackupFactsReader,
     private readonly dataSource: DataSource,
     private readonly mutex: KeyedMutex,
-    private readonly queue: BackupQueue,
+    private readonly config: HubConfig,
   ) {}
 
   /**
@@ -95,7 +95,7 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     const { repositoryId: repository_id, backupType: backup_type } = command;
     // A running backup of the VM holds its source, so the source cannot be inspected now. This backup waits, and its facts are gathered when it is planned.
     // So are those of the thousands of backups of a policy that wait for hours: inspecting all their sources at the minute would only burden the nodes.
-    const waits = (typeof command.policy?.version === 'number' && this.queue.isFull) || (await this.isBusy(vm.vm_id));
+    const waits = (typeof command.policy?.version === 'number' && (await this.areMoreThanMayRun())) || (await this.isBusy(vm.vm_id));
     if (!waits) await this.facts.gatherFor(vm, { repository_id, backup_type, backup_id: backupId }).catch(unlessRewriting);
     // VM or repository may have been removed while the source was inspected. Under this lock they cannot be: a removal waits, and then finds the backup.
     await this.mutex.runExclusive(vmUseLock(vm.vm_id), () =>
@@ -139,6 +139,13 @@ export class StartBackupHandler implements ICommandHandler<StartBackup> {
     const vms = this.dataSource.getRepository(VmReadModel);
     const vm = 'vm_id' in wanted ? await vms.findOneBy({ vm_id: wanted.vm_id }) : await vms.findOneBy({ name: wanted.vm_name });
     return vm ?? vmNotFound(wanted);
+  }
+
+  private async areMoreThanMayRun(): Promise<boolean> {
+    const [unended] = await this.dataSource
+      .getRepository(BackupReadModel)
+      .find({ select: { backup_id: true }, where: { status: In(['pending', 'running']) }, skip: this.config.maxConcurrentBackups, take: 1 });
+    return unended !== undefined;
   }
 
   private async isBusy(vmId: string): Promise<boolean> {
