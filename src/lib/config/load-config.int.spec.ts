@@ -236,6 +236,7 @@ const HUB_RULES: readonly (readonly [string, readonly string[], readonly string[
   ['guestfs_force_emulation', ['yes'], ['true', 'false']],
   ['run_directory', ['run'], ['/run/sendense']],
   ['shared_directory', ['shared'], ['/mnt/shared']],
+  ['mount_helper_socket', ['helper.sock'], ['/run/x/helper.sock']],
   ['log_level', ['INFO'], ['debug', 'silent']],
   ['log_format', ['pretty'], ['text', 'json']],
 ];
