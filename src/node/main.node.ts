@@ -19,6 +19,7 @@ import { removeOrphanedDirectories } from '../lib/process/temporary-directory.js
 import { ProgramLock } from '../lib/process/program-lock.js';
 import { localApiPort, readTunnelSettings } from '../tunnel/interface/tunnel-settings.js';
 import { type RunningService, runUntilSignalled } from '../lib/process/program-run.js';
+import { useSpawner } from '../lib/process/spawner.js';
 
 const PORT_PATIENCE_MS = 15_000;
 
@@ -39,6 +40,7 @@ async function start(configured: NodeConfig, sources: ConfigSources, nodeToken: 
   const { dataDirectory } = configured;
   makeDataDirectory(dataDirectory);
   const lock = await ProgramLock.acquire(dataDirectory, 'node');
+  useSpawner();
   removeOrphanedDirectories();
   const nodeId = configured.nodeId ?? readOrMakeId(join(dataDirectory, 'node.id'));
   // An enrolled node reaches its hub through its tunnel, unless its settings say otherwise.
